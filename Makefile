@@ -1,0 +1,29 @@
+# The few commands of this project; `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help bench test lint bench-harness clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[cpu,dev]"
+	touch $@
+
+bench: $(READY) ## compare the runtimes: results/, site/index.html, and a table
+	$(BIN)/evenbench run benchmarks --site site
+
+test: $(READY) ## lint, types, and all tests
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench-harness: $(READY) ## measure the harness itself, for docs/performance.md
+	$(BIN)/python -m tests.performance.bench_harness
+
+clean: ## remove the environment, results and site (the cache of artifacts stays)
+	rm -rf .venv results site .asv build *.egg-info

@@ -1,0 +1,18 @@
+"""One small file per runtime, and this table: names known without imports, the install hint beside the name.
+
+To add a backend in this tree: one file, one row here, one extra in `pyproject.toml`. A package of your own adds one with an
+entry point in the group `harness.backends` instead.
+"""
+
+from harness.registry import Row
+
+TABLE: tuple[Row, ...] = (
+    Row("torch-eager", "backends.torch_eager:TorchEager", "pip install 'evenbench[torch]'"),
+    Row("torch-script", "backends.torch_script:TorchScript", "pip install 'evenbench[torch]'"),
+    Row("torch-compile", "backends.torch_compile:TorchCompile", "pip install 'evenbench[torch]', and a C++ compiler (g++)"),
+    Row("ort", "backends.ort:OnnxRuntime", "pip install 'evenbench[ort]'"),
+    Row("openvino", "backends.openvino_native:OpenVino", "pip install 'evenbench[openvino]'"),
+    Row("null", "backends.null:Null", "nothing to install", role="control"),
+    Row("reference", "backends.reference:Reference", "pip install 'evenbench[torch]'", role="golden"),
+    Row("onnx-reference", "backends.onnx_reference:OnnxReference", "pip install 'evenbench[onnx]'", role="golden"),
+)

@@ -1,0 +1,361 @@
+"""PyTorch models made real: built, given their weights, run as a session. Shared by every backend that speaks torch.
+
+torch is imported inside the functions, so that the backends' modules stay free to import.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import BATCH, Attestation, Cell, Model, Session, Source, TensorSpec, UsageError, download, inputs, late
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.backend import Arrays
+
+WEIGHTS = "weights.pt"
+DISTRIBUTIONS = ("torch", "torchvision")
+
+
+def supports_module(model: Model) -> str:
+    """An empty string, or why torch cannot take this model."""
+    return "" if model.build else f"needs a PyTorch module, and {model.name} is the file {Path(model.file).name}"
+
+
+def versions() -> dict[str, str]:
+    """Of the distributions that decide what a module computes."""
+    return {name: inputs.version_of(name) for name in DISTRIBUTIONS}
+
+
+def build(model: Model) -> torch.nn.Module:
+    """Call the model's `build` and return its module in eval mode, with the weights that `build` gave it."""
+    return _module_and_examples(model)[0]
+
+
+def _module_and_examples(model: Model) -> tuple[torch.nn.Module, tuple[Any, ...]]:
+    """`build` may return a module, or (module, example inputs). Raises UsageError for anything else."""
+    import torch
+
+    made = late.resolve(model.build)()
+    module, examples = made if isinstance(made, tuple) and len(made) == 2 else (made, ())
+    if not isinstance(module, torch.nn.Module):
+        raise UsageError(
+            f"{model.build} returned a {type(module).__name__}; expected a torch.nn.Module, or (module, example inputs)"
+        )
+    return module.eval(), tuple(examples) if isinstance(examples, (tuple, list)) else (examples,)
+
+
+def load(folder: Path, cell: Cell) -> torch.nn.Module:
+    """The module with the weights in `folder`, in eval mode, gradients off."""
+    import torch
+
+    module = build(cell.model)
+    state = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
+    module.load_state_dict(state)
+    return module.requires_grad_(False)
+
+
+def copy_weights(source: Source, folder: Path) -> None:
+    """Put the materialised weights into an artifact's folder, as a hard link where the file system allows it."""
+    try:
+        os.link(source.weights_folder / WEIGHTS, folder / WEIGHTS)
+    except OSError:
+        shutil.copyfile(source.weights_folder / WEIGHTS, folder / WEIGHTS)
+
+
+# -- weights ---------------------------------------------------------------------------------------------------------
+
+
+def weights_key(model: Model) -> Mapping[str, Any] | None:
+    """What decides the weights: their declaration, the code that builds and trains, the versions. None for `own` ones."""
+    if model.weights.source == "own":
+        return None
+    sources = [late.source_of(name) for name in (model.build, model.weights.train) if name]
+    return {
+        "weights": model.weights.source,
+        "seed": model.weights.seed,
+        "sha256": model.weights.sha256,
+        "build": late.portable(model.build),
+        "train": late.portable(model.weights.train),
+        "sources": [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sources if file],
+        "versions": versions(),
+    }
+
+
+def materialise(model: Model, batches: Mapping[str, Path], folder: Path) -> dict[str, Any]:
+    """Write the state dict that every backend of this model gets; returns its digest and a note in words."""
+    import torch
+
+    torch.manual_seed(model.weights.seed)
+    module, note = _MATERIALISE[model.weights.source](model, batches)
+    state = module.state_dict()
+    torch.save(state, folder / WEIGHTS)
+    return {"sha256": digest(state), "note": note, "parameters": sum(value.numel() for value in module.parameters())}
+
+
+def digest(state: Mapping[str, torch.Tensor]) -> str:
+    """sha256 over names, shapes, dtypes and values of a state dict."""
+    whole = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        whole.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        whole.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return whole.hexdigest()
+
+
+def _own(model: Model, batches: Mapping[str, Path]) -> tuple[torch.nn.Module, str]:
+    return build(model), "the weights that build returned"
+
+
+def _pretrained(model: Model, batches: Mapping[str, Path]) -> tuple[torch.nn.Module, str]:
+    import torch
+
+    file = download.fetch(model.weights.url, model.weights.sha256)
+    module = build(model)
+    module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    return module, f"pretrained, {model.weights.url}"
+
+
+def _trained(model: Model, batches: Mapping[str, Path]) -> tuple[torch.nn.Module, str]:
+    import torch
+
+    torch.use_deterministic_algorithms(True)
+    module = build(model)
+    late.resolve(model.weights.train)(module, model.weights.seed)
+    return module.eval(), f"trained by {late.portable(model.weights.train)}, seed {model.weights.seed}"
+
+
+def _seeded(model: Model, batches: Mapping[str, Path]) -> tuple[torch.nn.Module, str]:
+    """Random numbers alone leave activations that shrink or grow layer by layer, down to denormals; see `recalibrate`."""
+    module = build(model)
+    count = recalibrate(module, _samples(model, batches))
+    what = f"batch-norm statistics recalibrated on {count} input images" if count else "no batch norm to recalibrate"
+    return module, f"random initialisation, seed {model.weights.seed}; {what}"
+
+
+_MATERIALISE: Mapping[str, Callable[[Model, Mapping[str, Path]], tuple[Any, str]]] = {
+    "own": _own,
+    "pretrained": _pretrained,
+    "trained": _trained,
+    "seeded": _seeded,
+}
+
+
+def _samples(model: Model, batches: Mapping[str, Path]) -> list[torch.Tensor]:
+    """All samples of every input, [count, ...], from the batch-1 input files."""
+    import numpy as np
+    import torch
+
+    return [torch.from_numpy(np.load(batches[spec.name])).flatten(0, 1) for spec in model.inputs]
+
+
+def recalibrate(module: torch.nn.Module, samples: Sequence[torch.Tensor]) -> int:
+    """Set every batch norm's running statistics to those of `samples`; returns their number, 0 without a batch norm.
+
+    Only the batch norms run in training mode, so dropout and stochastic depth stay off. `momentum=None` makes the running
+    statistics the plain average over the one pass.
+    """
+    import torch
+
+    norms = [child for child in module.modules() if isinstance(child, torch.nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return 0
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    with torch.no_grad():
+        module(*samples)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+    return len(samples[0])
+
+
+# -- a user's own model ----------------------------------------------------------------------------------------------
+
+
+def describe(model: Model) -> tuple[list[TensorSpec], list[TensorSpec]]:
+    """Inputs and outputs of a user's own module: from its example inputs or `arguments["shape"]`, and by running it.
+
+    The first dimension is the batch where the module accepts another size there and answers with it.
+    """
+    import torch
+
+    module, examples = _module_and_examples(model)
+    if not examples:
+        examples = _examples(model)
+    names = _argument_names(module, len(examples))
+    specs = [TensorSpec(name, tuple(value.shape), _dtype(value)) for name, value in zip(names, examples, strict=True)]
+    with torch.no_grad():
+        first = named(module(*examples), None, model.name)
+        batched = _accepts_batch(module, examples, first)
+    outputs = [TensorSpec(name, tuple(value.shape), _dtype(value)) for name, value in first.items()]
+    if batched:
+        specs = [TensorSpec(spec.name, (BATCH, *spec.shape[1:]), spec.dtype) for spec in specs]
+        outputs = [TensorSpec(spec.name, (BATCH, *spec.shape[1:]), spec.dtype) for spec in outputs]
+    return specs, outputs
+
+
+def _examples(model: Model) -> tuple[torch.Tensor, ...]:
+    import torch
+
+    shapes = [text for text in model.arguments.get("shape", "").split(",") if text]
+    if not shapes:
+        raise UsageError(
+            f"{model.build} returned a module without example inputs; return (module, example_inputs), "
+            "or give --shape 1x3x224x224, or --input photo.jpg --recipe imagenet_224"
+        )
+    generator = torch.Generator().manual_seed(0)
+    return tuple(torch.randn([int(size) for size in shape.split("x")], generator=generator) for shape in shapes)
+
+
+def _argument_names(module: torch.nn.Module, count: int) -> list[str]:
+    import inspect
+
+    parameters = inspect.signature(module.forward).parameters.values()
+    named_ones = [parameter.name for parameter in parameters if parameter.kind == parameter.POSITIONAL_OR_KEYWORD]
+    return named_ones[:count] if len(named_ones) >= count else [f"input_{index}" for index in range(count)]
+
+
+def _accepts_batch(module: torch.nn.Module, examples: Sequence[torch.Tensor], first: Mapping[str, torch.Tensor]) -> bool:
+    import torch
+
+    if any(value.ndim == 0 or value.shape[0] != 1 for value in examples):
+        return False
+    try:
+        twice = named(module(*(torch.cat([value, value]) for value in examples)), None, "")
+    except Exception:  # whatever a module says about a batch of two, the answer is that it takes one
+        return False
+    return all(value.ndim > 0 and value.shape[0] == 2 == 2 * first[name].shape[0] for name, value in twice.items())
+
+
+def _dtype(value: torch.Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
+
+
+# -- sessions --------------------------------------------------------------------------------------------------------
+
+
+def named(result: Any, specs: Iterable[TensorSpec] | None, model: str) -> dict[str, torch.Tensor]:
+    """A module's answer (tensor, sequence or mapping) by declared name; made-up names where `specs` is None.
+
+    Raises UsageError where names or number differ from those declared.
+    """
+    import torch
+
+    if isinstance(result, Mapping):
+        found = {str(name): value for name, value in result.items() if isinstance(value, torch.Tensor)}
+        declared = list(found) if specs is None else [spec.name for spec in specs]
+        if sorted(declared) != sorted(found):
+            raise UsageError(f"model {model} returns outputs {sorted(found)}, but declares {sorted(declared)}; make them agree")
+        return {name: found[name] for name in declared}
+    tensors = [result] if isinstance(result, torch.Tensor) else [value for value in result if isinstance(value, torch.Tensor)]
+    made_up = ["output"] if len(tensors) == 1 else [f"output_{index}" for index in range(len(tensors))]
+    declared = made_up if specs is None else [spec.name for spec in specs]
+    if len(declared) != len(tensors):
+        raise UsageError(f"model {model} returns {len(tensors)} outputs, but declares {declared}; make them agree")
+    return dict(zip(declared, tensors, strict=True))
+
+
+def configure(cell: Cell) -> None:
+    """Threads as the cell says, full fp32 and denormals kept: the policies that all runtimes share."""
+    import torch
+
+    warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+    torch.set_num_threads(cell.threads)
+    if torch.get_num_interop_threads() != 1:
+        torch.set_num_interop_threads(1)
+    torch.set_float32_matmul_precision("highest")
+    torch.set_flush_denormal(False)
+
+
+class TorchSession(Session):
+    """Any callable of tensors as a session; `context` is entered around every step."""
+
+    def __init__(self, call: Callable[..., Any], cell: Cell, context: Callable[[], Any], labels: tuple[str, ...] = ()) -> None:
+        self.call = call
+        self.cell = cell
+        self.context = context
+        self.labels = labels
+        self.tensors: list[torch.Tensor] = []
+        self.result: Any = None
+
+    def bind(self, inputs: Arrays) -> None:
+        import torch
+
+        self.tensors = [torch.from_numpy(inputs[spec.name]) for spec in self.cell.model.inputs]
+
+    def step(self) -> None:
+        with self.context():
+            self.result = self.call(*self.tensors)
+
+    def fetch(self) -> Arrays:
+        outputs = named(self.result, self.cell.model.outputs, self.cell.model.name)
+        return {name: value.detach().numpy() for name, value in outputs.items()}
+
+    def attest(self) -> Attestation:
+        import torch
+
+        return Attestation(
+            runtime="torch",
+            version=torch.__version__,
+            device=self._device(),
+            precision=self._precision(),
+            threads=torch.get_num_threads(),
+            denormals=_denormals(),
+            spinning="off" if os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE" else "on",
+            providers=(f"ATen {torch.backends.cpu.get_cpu_capability()}",),
+            labels=self.labels,
+            details=self.details(),
+        )
+
+    def details(self) -> dict[str, Any]:
+        """What else the record should hold; subclasses add to it."""
+        import torch
+
+        return {
+            "interop_threads": torch.get_num_interop_threads(),
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+            "mkldnn": torch.backends.mkldnn.is_available(),
+            "mkldnn_fp32_precision": torch.backends.mkldnn.fp32_precision,
+        }
+
+    def parameters(self) -> list[torch.Tensor]:
+        """The tensors whose dtype and device tell what runs."""
+        owner = getattr(self.call, "parameters", None)
+        return list(owner()) if owner else []
+
+    def _device(self) -> str:
+        outputs = named(self.result, self.cell.model.outputs, self.cell.model.name).values()
+        kinds = {value.device.type for value in (*self.parameters(), *outputs)}
+        return ",".join(sorted(kinds))
+
+    def _precision(self) -> str:
+        """The floating dtypes of weights and outputs, and whether fp32 arithmetic may be narrowed, as read back."""
+        import torch
+
+        outputs = named(self.result, self.cell.model.outputs, self.cell.model.name).values()
+        kinds = {value.dtype for value in (*self.parameters(), *outputs) if value.is_floating_point()}
+        names = {torch.float64: "fp64", torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
+        found = ",".join(sorted(names.get(kind, str(kind)) for kind in kinds))
+        narrowed = torch.get_float32_matmul_precision() != "highest" or torch.backends.mkldnn.fp32_precision in ("bf16", "tf32")
+        return "fp32 narrowed" if found == "fp32" and narrowed else found
+
+    def close(self) -> None:
+        self.result = None
+        self.tensors = []
+
+
+def _denormals() -> str:
+    """Found out by multiplying one: torch has no way to ask."""
+    import torch
+
+    return "preserved" if float(torch.tensor([1e-39]) * torch.tensor([1.0])) != 0.0 else "flushed"

@@ -1,0 +1,64 @@
+"""Warnings about a measurement, as values: what was seen, and what would make the number better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PREEMPTED_SHARE = 0.25
+"""Above this share of preempted blocks a cell counts as contended."""
+
+
+@dataclass(frozen=True)
+class Warning:
+    """What was seen in `what`, and what to do about it."""
+
+    what: str
+    do: str
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.do}"
+
+
+def about(line: Mapping[str, Any]) -> list[Warning]:
+    """Every warning that an outcome line deserves, in a fixed order."""
+    return [*_stability(line), *_contention(line), *_memory_pressure(line), *_processes(line), *_warm_up(line)]
+
+
+def _stability(line: Mapping[str, Any]) -> Iterator[Warning]:
+    for boundary, verdicts in line["stability"].items():
+        capped, unstable = verdicts.count("capped"), verdicts.count("unstable")
+        if capped:
+            yield Warning(f"{boundary}: time ran out before the minimum of laps in {capped} of {len(verdicts)} processes", "use --plan thorough")
+        if unstable:
+            yield Warning(f"{boundary}: laps never settled in {unstable} of {len(verdicts)} processes", "run `evenbench doctor` for a quieter machine")
+
+
+def _contention(line: Mapping[str, Any]) -> Iterator[Warning]:
+    blocks = [block for processes in line["blocks"].values() for process in processes for block in process]
+    if not blocks:
+        return
+    preempted = sum(1 for block in blocks if block["preemptions"] > 0) / len(blocks)
+    if preempted > PREEMPTED_SHARE:
+        yield Warning(f"contended: {preempted:.0%} of blocks were preempted", "stop what else runs on this machine")
+    stolen = sum(block["steal_ticks"] for block in blocks)
+    if stolen:
+        yield Warning(f"the hypervisor took {stolen} clock ticks while laps were timed", "measure on a host of its own, or compare only within one run")
+
+
+def _memory_pressure(line: Mapping[str, Any]) -> Iterator[Warning]:
+    faults = sum(block["major_faults"] for processes in line["blocks"].values() for process in processes for block in process)
+    if faults:
+        yield Warning(f"{faults} page faults went to the disk while laps were timed", "free some memory")
+
+
+def _processes(line: Mapping[str, Any]) -> Iterator[Warning]:
+    if line["outcome"] == "ok" and len(line["process_seconds"]) < 2:
+        yield Warning("one process only, so there is no interval", "use --plan default or thorough")
+
+
+def _warm_up(line: Mapping[str, Any]) -> Iterator[Warning]:
+    cold = sum(1 for process in line["warm_up"] if not process["stable"])
+    if cold:
+        yield Warning(f"warm-up did not settle in {cold} of {len(line['warm_up'])} processes", "use --plan thorough")

@@ -1,0 +1,155 @@
+"""The seam between the harness and a runtime: two small classes that a backend fills in.
+
+Timing, warm-up, rotation of inputs, parity and isolation are not here: the harness derives them from these verbs, so that
+every runtime is measured by the same rule.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from harness.types import Attestation, Cell, Model, TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What prepare starts from: the declared model, the folder of its materialised weights, and its input batches.
+
+    `batches` holds one .npy per declared input, of shape [batches, batch, ...]; `weights_sha256` is the digest of the
+    weights' values.
+    """
+
+    model: Model
+    weights_folder: Path
+    weights_sha256: str
+    batches: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class Laps:
+    """What a session that times itself returns: laps in integer nanoseconds, and the outputs kept, by lap number."""
+
+    laps_ns: list[int]
+    kept: Mapping[int, Arrays] = field(default_factory=dict)
+
+
+class Session(ABC):
+    """A loaded network in this process: bind once, step many times, fetch when someone looks."""
+
+    clock: str = "time.perf_counter_ns"
+    """Whose clock times the laps. A session that overrides `laps` names its own here."""
+
+    @abstractmethod
+    def bind(self, inputs: Arrays) -> None:
+        """Hand host arrays (C order, read-only, one per declared input, by name) to the runtime."""
+
+    @abstractmethod
+    def step(self) -> None:
+        """One inference on what is bound. May return before the device is done."""
+
+    def sync(self) -> None:
+        """Wait until every step so far is done. Runtimes whose step blocks leave it alone."""
+
+    @abstractmethod
+    def fetch(self) -> Arrays:
+        """The outputs of the last step, by declared name, as host arrays that nothing will write to again."""
+
+    @abstractmethod
+    def attest(self) -> Attestation:
+        """What is really in use, read back from the runtime, never repeated from what was asked."""
+
+    def laps(self, batches: Sequence[Arrays], count: int, boundary: str, keep: Sequence[int]) -> Laps:
+        """`count` laps over the rotating `batches`, timed by the session's own `clock`; `keep` names laps to fetch.
+
+        Only where the loop cannot live in Python (a C++ runner); such a session sets `clock` as well. All others are
+        timed by `harness.timing`, which never calls this.
+        """
+        raise NotImplementedError(f"{type(self).__name__} sets clock={self.clock!r} and so must override laps")
+
+    def close(self) -> None:
+        """Release everything. Called at least once; calling it again does nothing."""
+
+
+class Backend(ABC):
+    """One runtime. Importing its module imports no runtime; `prepare` and `load` do, each in a process of its own."""
+
+    name: ClassVar[str]
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Import names of the packages without which cells are `unavailable`."""
+    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    options: ClassVar[Mapping[str, str]] = {}
+    """Option names that a case may set, each with a sentence that says what it does."""
+    distributions: ClassVar[tuple[str, ...]] = ()
+    """Distributions whose installed versions go into every record."""
+    uses_weights: ClassVar[bool] = True
+    """False for a control that never looks at the model."""
+
+    def supports(self, cell: Cell) -> str:
+        """An empty string, or why this cell cannot run, in words. Pure: nothing is imported."""
+        if cell.precision not in self.precisions:
+            return f"{self.name} runs {', '.join(self.precisions)}, not {cell.precision}"
+        if cell.device.partition(":")[0] not in self.devices:
+            return f"{self.name} runs on {', '.join(self.devices)}, not {cell.device}"
+        unknown = sorted(set(cell.option) - set(self.options))
+        if unknown:
+            return f"{self.name} has no option {', '.join(unknown)}; it has {', '.join(sorted(self.options)) or 'none'}"
+        return ""
+
+    def missing(self) -> tuple[str, ...]:
+        """The packages of `requires` that are not installed. Looks, but imports nothing."""
+        return tuple(name for name in self.requires if importlib.util.find_spec(name) is None)
+
+    def variables(self, cell: Cell) -> Mapping[str, str]:
+        """Environment variables that must be set before the runtime's process starts, beyond threads and waiting policy."""
+        return {}
+
+    def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
+        """What decides the artifact's bytes besides the weights, the tensor shapes and the precision: flags, versions.
+
+        Two backends that return equal keys share one artifact. The default is the backend's name and options.
+        """
+        return {"backend": self.name, "options": cell.option}
+
+    @abstractmethod
+    def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
+        """Export, convert or compile into `folder` and return facts about it for the record. Slow; cached by content."""
+
+    @abstractmethod
+    def load(self, folder: Path, cell: Cell) -> Session:
+        """Load what prepare left in `folder`. Must read nothing else that prepare had, and write nothing into it."""
+
+
+class Golden(Backend):
+    """A backend that others are judged against, and that knows how to make a model's weights real."""
+
+    kind: ClassVar[str] = "reference"
+    """What a verdict calls it, such as `float64 torch eager`."""
+    yardstick: ClassVar[str] = ""
+    """The backend whose own error at a precision measures what that precision costs; empty where there is none."""
+
+    @abstractmethod
+    def weights_key(self, model: Model) -> Mapping[str, Any] | None:
+        """What decides the weights, known without building the model; None where only building it can tell."""
+
+    @abstractmethod
+    def materialise(self, model: Model, batches: Mapping[str, Path], folder: Path) -> Mapping[str, Any]:
+        """Make the weights in `folder`; returns facts with at least `sha256` of their values and `note` in words."""
+
+    @abstractmethod
+    def describe(self, model: Model) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
+        """The inputs and outputs of a user's own model that declares none."""
+
+
+Now = Callable[[], int]
+"""A clock: integer nanoseconds from an arbitrary start."""

@@ -1,0 +1,54 @@
+"""A `Case` is one line of intent: models × backends × precisions × devices × batch × threads × options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.types import PRECISIONS, Model, UsageError
+
+ALL = ("*",)
+"""Every registered runtime, controls and goldens left out."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A declaration, expanded by `harness.matrix` into cells. Assign it to a module-level name in a `bench_*.py`.
+
+    `threads=(0,)` means every core that this process may use. `options` maps a backend's name to the option sets to run it
+    with: `{"ort": ({}, {"optimization": "basic"})}`. `marks` are pytest marks for all of the case's items.
+    """
+
+    models: tuple[Model, ...]
+    backends: tuple[str, ...] = ALL
+    precisions: tuple[str, ...] = ("fp32",)
+    devices: tuple[str, ...] = ("cpu",)
+    batch: tuple[int, ...] = (1,)
+    threads: tuple[int, ...] = (0,)
+    options: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    marks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for axis in ("models", "backends", "precisions", "devices", "batch", "threads"):
+            values = getattr(self, axis)
+            if isinstance(values, (str, Model)) or not isinstance(values, Sequence):
+                raise UsageError(f"Case: {axis}={values!r} is one value; write a tuple, such as {axis}=({values!r},)")
+            if not values:
+                raise UsageError(f"Case: {axis} is empty, so the case has no cells; give at least one value or remove the case")
+            if len({_name(value) for value in values}) != len(values):
+                raise UsageError(f"Case: {axis}={[_name(value) for value in values]} names a value twice; drop one")
+        for model in self.models:
+            if not isinstance(model, Model):
+                raise UsageError(f"Case: models holds {model!r}; expected harness.Model values")
+        unknown = sorted(set(self.precisions) - set(PRECISIONS))
+        if unknown:
+            raise UsageError(f"Case: unknown precision {', '.join(map(repr, unknown))}; expected one of {', '.join(PRECISIONS)}")
+        for axis, least in (("batch", 1), ("threads", 0)):
+            wrong = [value for value in getattr(self, axis) if not isinstance(value, int) or value < least]
+            if wrong:
+                raise UsageError(f"Case: {axis}={wrong[0]!r}; expected whole numbers of {least} or more")
+
+
+def _name(value: Any) -> Any:
+    return value.name if isinstance(value, Model) else value

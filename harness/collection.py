@@ -1,0 +1,91 @@
+"""Finds declarations: every module-level `Case` in the `bench_*.py` files under a folder, importing no runtime."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from harness import matrix
+from harness.cases import Case
+from harness.schedule import Entry
+from harness.types import UsageError
+
+PATTERN = "bench_*.py"
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A case, with the file and the name it is assigned to."""
+
+    case: Case
+    file: Path
+    name: str
+
+    @property
+    def id(self) -> str:
+        """`benchmarks/bench_classification.py::latency`, relative to the working folder where it lies below it."""
+        here = Path.cwd()
+        shown = self.file.relative_to(here) if self.file.is_relative_to(here) else self.file
+        return f"{shown.as_posix()}::{self.name}"
+
+
+def find(targets: Sequence[str]) -> list[Declaration]:
+    """The declarations under files and folders, in file order. Raises UsageError where there are none or one is broken."""
+    files = [file for target in targets for file in _files(Path(target))]
+    found = [Declaration(case, file, name) for file in files for name, case in cases_of(import_file(file)).items()]
+    if not found:
+        raise UsageError(f"no Case in {', '.join(targets)}; expected a module-level `name = Case(...)` in a file named {PATTERN}")
+    return found
+
+
+def _files(target: Path) -> list[Path]:
+    if target.is_file():
+        return [target.resolve()]
+    if not target.is_dir():
+        raise UsageError(f"{target}: no such file or folder; name a folder with {PATTERN} files")
+    return sorted(path.resolve() for path in target.rglob(PATTERN))
+
+
+def is_declaration_file(path: Path) -> bool:
+    """Whether a file is collected by its name."""
+    return fnmatch.fnmatch(path.name, PATTERN)
+
+
+def cases_of(module: ModuleType) -> dict[str, Case]:
+    """The module-level cases that a module defines, by name, in order."""
+    return {name: value for name, value in vars(module).items() if isinstance(value, Case) and not name.startswith("_")}
+
+
+def import_file(file: Path) -> ModuleType:
+    """Import a declaration file as pytest would: by its dotted name from the first folder above that is no package."""
+    package, name = file.parent, file.stem
+    while (package / "__init__.py").is_file():
+        name = f"{package.name}.{name}"
+        package = package.parent
+    if str(package) not in sys.path:
+        sys.path.insert(0, str(package))
+    try:
+        return importlib.import_module(name)
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from error
+    except Exception as error:
+        raise UsageError(f"{file} cannot be imported: {type(error).__name__}: {error}; a declaration file imports `harness` only") from error
+
+
+def entries(declarations: Sequence[Declaration], command: str) -> list[Entry]:
+    """One entry per different cell; a cell that two cases declare belongs to the first."""
+    found: dict[str, Entry] = {}
+    for declaration in declarations:
+        try:
+            cells = matrix.expand(declaration.case)
+        except UsageError as error:
+            raise UsageError(f"{declaration.id}: {error}") from error
+        for cell in cells:
+            found.setdefault(cell.key, Entry(cell, declaration.id, command))
+    return list(found.values())

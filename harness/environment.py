@@ -1,0 +1,134 @@
+"""What the machine and the interpreter are, as facts for the record: read, never changed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from harness import machine
+
+DISTRIBUTIONS = ("evenbench", "numpy", "pillow", "scikit-image", "scikit-learn", "scipy")
+"""Recorded for every run; backends add their own by `requires`."""
+
+FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "sve")
+"""The CPU features on which runtimes choose their kernels."""
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
+"""Idle threads sleep instead of spinning, the same for every OpenMP that a runtime may bring."""
+
+
+def for_worker(threads: int, extra: dict[str, str]) -> dict[str, str]:
+    """The environment variables of a measuring process: the caller's, with threads and waiting policy made explicit."""
+    chosen = {name: str(threads) for name in THREAD_VARIABLES} | PASSIVE | extra
+    return {**os.environ, **chosen}
+
+
+def relevant_variables() -> dict[str, str]:
+    """The variables of this process that are known to change a number."""
+    prefixes = ("OMP_", "MKL_", "KMP_", "GOMP_", "ONEDNN_", "DNNL_", "ATEN_", "NVIDIA_", "CUDA_", "EVENBENCH_", "OPENBLAS_")
+    return {name: value for name, value in sorted(os.environ.items()) if name.startswith(prefixes)}
+
+
+@cache
+def describe(distributions: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The facts that two results must share to be comparable, and some that explain a difference."""
+    return {
+        "python": platform.python_version(),
+        "os": platform.platform(),
+        "arch": platform.machine(),
+        "cpu": _cpu_model(),
+        "cpu_flags": [flag for flag in FLAGS if flag in _cpu_flags()],
+        "cores": machine.cores(),
+        "cores_online": os.cpu_count() or 0,
+        "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
+        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "turbo_off": _read("/sys/devices/system/cpu/intel_pstate/no_turbo"),
+        "smt": _read("/sys/devices/system/cpu/smt/active"),
+        "memory_bytes": _memory_bytes(),
+        "packages": packages(distributions),
+        "commit": _commit(),
+    }
+
+
+def packages(distributions: tuple[str, ...]) -> dict[str, str]:
+    """Installed versions by distribution; absent ones are left out."""
+    found = {}
+    for name in sorted({*DISTRIBUTIONS, *distributions}):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def load() -> dict[str, Any]:
+    """How busy the machine is now: load average and pressure (share of time, in %, that some task waited for a CPU)."""
+    pressure = _read("/proc/pressure/cpu")
+    waited = [part.partition("=")[2] for part in pressure.split() if part.startswith("avg10=")]
+    return {"load_average": os.getloadavg()[0], "cpu_pressure_percent": float(waited[0]) if waited else None}
+
+
+def steal_share() -> float | None:
+    """The share of CPU time since boot that a hypervisor took away, or None where it cannot be read."""
+    try:
+        ticks = [int(value) for value in _read("/proc/stat").splitlines()[0].split()[1:9]]
+    except (IndexError, ValueError):
+        return None
+    return ticks[7] / sum(ticks)
+
+
+def peak_rss_bytes() -> int:
+    """The largest resident size of this process so far (VmHWM), or what getrusage knows where there is no /proc."""
+    for line in _read("/proc/self/status").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _cpu_model() -> str:
+    for line in _read("/proc/cpuinfo").splitlines():
+        if line.lower().startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@cache
+def _cpu_flags() -> frozenset[str]:
+    for line in _read("/proc/cpuinfo").splitlines():
+        if line.lower().startswith(("flags", "features")):
+            return frozenset(line.partition(":")[2].split())
+    return frozenset()
+
+
+def _memory_bytes() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return 0
+
+
+def _commit() -> str:
+    """The commit of the folder in which the run was started, or an empty string."""
+    try:
+        asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return asked.stdout.strip() if asked.returncode == 0 else ""

@@ -1,0 +1,163 @@
+"""The bytes that every backend of a comparison gets: made once, stored as .npy, named by one sha256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import late, photographs, preprocess
+from harness.types import BATCH, Cell, Model, TensorSpec, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+RANDOM_SAMPLES = 8
+
+
+def key_parts(cell: Cell) -> dict[str, Any]:
+    """What decides a cell's input bytes: recipe, images, shapes, batch and the packages that decode and resize."""
+    model = cell.model
+    source = late.source_of(model.inputs_from) if model.inputs_from else ""
+    evaluation = late.source_of(model.evaluation) if model.evaluation else ""
+    return {
+        "inputs": model.inputs,
+        "recipe": model.recipe,
+        "images": model.images,
+        "inputs_from": [late.portable(model.inputs_from), _sha_of(source), dict(model.arguments)],
+        "evaluation": [late.portable(model.evaluation), _sha_of(evaluation)],
+        "batch": cell.batch,
+        "versions": {name: version_of(name) for name in ("numpy", "pillow")},
+    }
+
+
+def version_of(distribution: str) -> str:
+    """The installed version of a distribution, or an empty string."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _sha_of(file: str) -> str:
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+
+
+def make(model: Model, batch: int, folder: Path) -> dict[str, Any]:
+    """Write one .npy per declared input, [batches, batch, ...], and the held-out split; returns the facts for the record.
+
+    Raises UsageError where an array does not have the shape and dtype that the model declares.
+    """
+    import numpy as np
+
+    samples, names = _samples(model)
+    for spec in model.inputs:
+        np.save(folder / f"{spec.name}.npy", _batched(spec, samples, batch))
+    facts: dict[str, Any] = {"recipe": model.recipe.name if model.recipe else late.portable(model.inputs_from), "names": names}
+    if model.evaluation:
+        held_out, labels = late.resolve(model.evaluation)()
+        np.save(folder / "evaluation.npy", held_out)
+        np.save(folder / "labels.npy", labels)
+    facts["batches"] = batches_for(len(names), batch)
+    facts["sha256"] = digest_batches({spec.name: folder / f"{spec.name}.npy" for spec in model.inputs})
+    return facts
+
+
+def batches_for(samples: int, batch: int) -> int:
+    """How many batches rotate: every sample appears, and there are at least three different ones."""
+    return max(min(3, samples), math.ceil(samples / batch))
+
+
+def digest_batches(files: Mapping[str, Path]) -> str:
+    """sha256 over names and bytes of the input files: `input_sha256` in every result."""
+    whole = hashlib.sha256()
+    for name, file in sorted(files.items()):
+        whole.update(name.encode() + b"\0" + file.read_bytes())
+    return whole.hexdigest()
+
+
+def _samples(model: Model) -> tuple[Mapping[str, Array], list[str]]:
+    import numpy as np
+
+    if model.inputs_from:
+        made = late.resolve(model.inputs_from)(model)
+        missing = [spec.name for spec in model.inputs if spec.name not in made]
+        if missing:
+            raise UsageError(f"model {model.name}: {model.inputs_from} returned {sorted(made)}, expected also {missing}")
+        count = len(next(iter(made.values())))
+        return made, [f"sample {index}" for index in range(count)]
+    if model.recipe is None or not model.images:
+        raise UsageError(f"model {model.name}: inputs come from images with recipe=, or from inputs_from=; it has neither")
+    if len(model.inputs) != 1:
+        raise UsageError(f"model {model.name}: a recipe makes one input, but {len(model.inputs)} are declared; use inputs_from=")
+    arrays = [preprocess.apply(model.recipe, photographs.locate(image)) for image in model.images]
+    return {model.inputs[0].name: np.stack(arrays)}, [image.name for image in model.images]
+
+
+def _batched(spec: TensorSpec, samples: Mapping[str, Array], batch: int) -> Array:
+    """Batch i holds samples i*batch, i*batch+1, ... modulo their number; a shape without BATCH takes one sample whole."""
+    import numpy as np
+
+    values = samples[spec.name]
+    count = len(values)
+    if spec.shape and spec.shape[0] == BATCH:
+        order = [[(index * batch + position) % count for position in range(batch)] for index in range(batches_for(count, batch))]
+        batched = values[np.asarray(order)]
+    else:
+        batched = values
+    expected = spec.concrete(batch)
+    if batched.shape[1:] != expected or str(batched.dtype) != spec.dtype:
+        raise UsageError(
+            f"input {spec.name}: made {batched.dtype}{list(batched.shape[1:])}, declared {spec.dtype}{list(expected)}; "
+            "change the recipe or the TensorSpec"
+        )
+    return np.ascontiguousarray(batched)
+
+
+def load(folder: Path, model: Model) -> list[dict[str, Array]]:
+    """The batches of an input folder as read-only arrays, one dict per batch."""
+    import numpy as np
+
+    whole = {spec.name: np.load(folder / f"{spec.name}.npy") for spec in model.inputs}
+    for array in whole.values():
+        array.setflags(write=False)
+    return [{name: array[index] for name, array in whole.items()} for index in range(len(next(iter(whole.values()))))]
+
+
+def standard_normal(model: Model) -> dict[str, Array]:
+    """Eight samples of N(0, 1), seed 0, for each declared input; integers below 100 where an input is integral.
+
+    The inputs of a user's own model that names no images: good for timing and parity, not for accuracy.
+    """
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    return {spec.name: _random(spec, generator) for spec in model.inputs}
+
+
+def _random(spec: TensorSpec, generator: Any) -> Array:
+    import numpy as np
+
+    whole = spec.concrete(1)
+    shape = (RANDOM_SAMPLES, *(whole[1:] if spec.shape[:1] == (BATCH,) else whole))
+    made: Array
+    if np.issubdtype(np.dtype(spec.dtype), np.floating):
+        made = generator.standard_normal(shape).astype(spec.dtype)
+    else:
+        made = generator.integers(0, 2 if spec.dtype == "bool" else 100, shape).astype(spec.dtype)
+    return made
+
+
+def files(model: Model) -> dict[str, Array]:
+    """Samples from the user's own image files: `model.arguments` holds `recipe` and the paths as a JSON list."""
+    import numpy as np
+
+    recipe = preprocess.RECIPES[model.arguments["recipe"]]
+    arrays = [preprocess.apply(recipe, Path(path)) for path in json.loads(model.arguments["files"])]
+    return {model.inputs[0].name: np.stack(arrays)}

@@ -1,0 +1,60 @@
+"""From a `Case` to its cells, in a fixed order; nothing is imported and nothing is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from harness import machine, registry
+from harness.cases import ALL, Case
+from harness.types import Cell, UsageError
+
+
+def expand(case: Case) -> list[Cell]:
+    """Every cell of a case. Raises UsageError for an unknown backend or for options of a backend that is not in the case."""
+    backends = _backends(case)
+    strangers = sorted(set(case.options) - set(backends))
+    if strangers:
+        raise UsageError(f"Case: options name {', '.join(strangers)}, which the case does not run; it runs {', '.join(backends)}")
+    available = machine.cores()
+    return [
+        Cell(model, backend, precision, device, batch, threads or available, options, threads in (0, available))
+        for model in case.models
+        for precision in case.precisions
+        for device in case.devices
+        for batch in case.batch
+        for threads in case.threads
+        for backend in backends
+        for options in _option_sets(case, backend)
+    ]
+
+
+def _backends(case: Case) -> list[str]:
+    named = registry.runtimes() if tuple(case.backends) == ALL else case.backends
+    for name in named:
+        registry.row(name)
+    return list(named)
+
+
+def _option_sets(case: Case, backend: str) -> list[tuple[tuple[str, object], ...]]:
+    return [tuple(sorted(options.items())) for options in case.options.get(backend, ({},))]
+
+
+def unique(cells: Iterable[Cell]) -> list[Cell]:
+    """The cells without repeats, in order: two cases may declare the same square, which is measured once."""
+    return list({cell.key: cell for cell in cells}.values())
+
+
+def select(cells: Sequence[Cell], expression: str) -> list[Cell]:
+    """The cells whose id matches `expression`: words joined by `and`, `or`, `not` and brackets, as pytest's -k.
+
+    Raises UsageError on an expression that does not parse.
+    """
+    if not expression.strip():
+        return list(cells)
+    from _pytest.mark.expression import Expression
+
+    try:
+        compiled = Expression.compile(expression)
+    except SyntaxError as error:
+        raise UsageError(f"-k {expression!r} does not parse: {error}; write words joined by and, or, not") from error
+    return [cell for cell in cells if compiled.evaluate(lambda word, /, **_: word.lower() in cell.id.lower())]

@@ -1,0 +1,216 @@
+"""The story of one process: load, first step, warm up, sample, attest, judge. Runs inside a worker."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness import environment, inputs, parity, registry, timing
+from harness.backend import Golden, Session
+from harness.types import BOUNDARIES, COMPUTE, Attestation, Cell, ParityVerdict, Plan, to_json
+
+if TYPE_CHECKING:
+    from harness.backend import Arrays
+
+
+class PhaseError(Exception):
+    """Wraps what went wrong with the name of the phase it went wrong in."""
+
+    def __init__(self, phase: str, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.phase = phase
+        self.error = error
+
+
+class Stopwatch:
+    """Seconds by phase; an exception inside a phase leaves it as a PhaseError."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        except Exception as error:
+            raise PhaseError(name, error) from error
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+
+
+def run(cell: Cell, plan: Plan, artifact: Path, input_folder: Path, golden: Path | None) -> dict[str, Any]:
+    """Measure one cell once, in this process; returns what `schedule` merges with the other processes of the cell.
+
+    `golden` is the folder of golden outputs, or None for a control, which has no answer to check.
+    """
+    backend = registry.find(cell.backend)
+    watch = Stopwatch()
+    batches = inputs.load(input_folder, cell.model)
+    begin = time.perf_counter()
+    with watch.phase("load"):
+        for name in backend.requires:
+            importlib.import_module(name)
+        import_seconds = time.perf_counter() - begin
+        session = backend.load(artifact, cell)
+    try:
+        measured, kept = _timed(session, batches, plan, watch)
+        measured["peak_rss_bytes"] = environment.peak_rss_bytes()
+        attested = session.attest()
+        with watch.phase("parity"):
+            measured["parity"] = judge(cell, kept, golden) if golden else None
+            measured["accuracy"] = _accuracy(session, cell, input_folder)
+    finally:
+        session.close()
+    watch.seconds["load"] -= import_seconds
+    return {
+        **measured,
+        "import_seconds": import_seconds,
+        "attested": to_json(attested),
+        "asked_is_used": difference(cell, attested),
+        "phases_seconds": watch.seconds,
+        "variables": environment.relevant_variables(),
+        "machine": environment.load(),
+        "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
+    }
+
+
+def _timed(
+    session: Session, batches: Sequence[Arrays], plan: Plan, watch: Stopwatch
+) -> tuple[dict[str, Any], Mapping[str, Mapping[int, Arrays]]]:
+    with watch.phase("first_step"):
+        session.bind(batches[0])
+        session.step()
+        session.sync()
+    with watch.phase("warm_up"):
+        warm = timing.warm_up(session, batches, plan)
+    with watch.phase("sample"):
+        samples, kept = timing.sample(session, batches, plan)
+    return {
+        "clock": session.clock,
+        "warm_up": warm,
+        "samples_ns": {boundary: list(samples[boundary].laps_ns) for boundary in BOUNDARIES},
+        "stability": {boundary: samples[boundary].verdict for boundary in BOUNDARIES},
+        "blocks": {boundary: to_json(samples[boundary].blocks) for boundary in BOUNDARIES},
+    }, kept
+
+
+def difference(cell: Cell, attested: Attestation) -> str:
+    """In words, where what ran is not what was asked; an empty string where they agree. Incomplete facts raise ValueError."""
+    empty = [name for name in ("runtime", "version", "device", "precision", "denormals", "spinning") if not getattr(attested, name)]
+    if empty or attested.threads < 1:
+        raise PhaseError("sample", ValueError(f"{cell.backend}: attest() left {', '.join(empty) or 'threads'} empty; read it from the runtime"))
+    asked = {"precision": cell.precision, "device": cell.device, "threads": cell.threads}
+    wrong = [f"{name} {value}, ran {getattr(attested, name)}" for name, value in asked.items() if getattr(attested, name) != value]
+    return f"{cell.backend}: asked for {'; '.join(wrong)}" if wrong else ""
+
+
+def judge(cell: Cell, kept: Mapping[str, Mapping[int, Arrays]], golden: Path) -> dict[str, Any]:
+    """The worse verdict of the two boundaries' kept outputs, as JSON."""
+    facts = json.loads((golden / "facts.json").read_text())
+    wanted = dict(np.load(golden / "outputs.npz"))
+    tolerance = parity.tolerance_for(cell.precision, cell.model.tolerance)
+    own_rmse = facts["own_rmse"].get(cell.precision, {})
+    verdicts: list[ParityVerdict] = []
+    for boundary in BOUNDARIES:
+        try:
+            outputs = stack(kept[boundary], len(next(iter(wanted.values()))))
+        except ValueError as error:
+            raise ValueError(f"{boundary}: {error}") from error
+        verdicts.append(
+            parity.compare(outputs, wanted, cell.model.outputs, own_rmse, tolerance, facts["kind"], cell.model.task == "classification")
+        )
+    made: dict[str, Any] = to_json(max(verdicts, key=lambda verdict: verdict.needed))
+    return made
+
+
+def stack(kept: Mapping[int, Arrays], batches: int) -> dict[str, Any]:
+    """Kept outputs of every batch as one array [batches, ...] per name. Raises ValueError where a batch is missing."""
+    missing = sorted(set(range(batches)) - set(kept))
+    if missing:
+        raise ValueError(f"no output was kept for batches {missing}")
+    names = kept[0].keys()
+    if any(outputs.keys() != names for outputs in kept.values()):
+        raise ValueError("output names differ between batches")
+    return {name: np.stack([np.asarray(kept[index][name]) for index in range(batches)]) for name in names}
+
+
+def _accuracy(session: Session, cell: Cell, input_folder: Path) -> dict[str, Any] | None:
+    """Top-1 accuracy of this very session on the model's held-out split, or None where it has none."""
+    if not cell.model.evaluation:
+        return None
+    samples, labels = np.load(input_folder / "evaluation.npy"), np.load(input_folder / "labels.npy")
+    hits = 0
+    for start in range(0, len(samples), cell.batch):
+        indices = np.arange(start, start + cell.batch) % len(samples)
+        batch = np.ascontiguousarray(samples[indices])
+        batch.setflags(write=False)
+        session.bind({cell.model.inputs[0].name: batch})
+        session.step()
+        session.sync()
+        answers = session.fetch()[cell.model.outputs[0].name].argmax(-1)
+        counted = min(cell.batch, len(samples) - start)
+        hits += int(np.sum(answers[:counted] == labels[indices[:counted]]))
+    return {"metric": "top-1", "value": hits / len(samples), "count": len(samples)}
+
+
+def once(session: Session, batches: Sequence[Arrays]) -> dict[str, Any]:
+    """The outputs of every batch, untimed, stacked."""
+    kept = {}
+    for index, batch in enumerate(batches):
+        session.bind(batch)
+        session.step()
+        session.sync()
+        kept[index] = session.fetch()
+    return stack(kept, len(batches))
+
+
+def make_golden(cell: Cell, golden: Golden, artifact: Path, input_folder: Path, yardsticks: Mapping[str, Path], folder: Path) -> dict[str, Any]:
+    """Write the golden outputs of the cell's model and batch; `yardsticks` maps a precision to its prepared artifact.
+
+    The golden runs twice and must agree with itself to 1e-9 of its scale, or ValueError says so: a model that draws random
+    numbers, or was left in training mode, has no one right answer.
+    """
+    batches = inputs.load(input_folder, cell.model)
+    session = golden.load(artifact, registry.golden_cell(cell, golden.name))
+    try:
+        wanted = {name: array.astype(np.float64) for name, array in once(session, batches).items()}
+        again = once(session, batches)
+    finally:
+        session.close()
+    for name, values in wanted.items():
+        drift = float(np.max(np.abs(values - again[name]), initial=0.0))
+        if drift > 1e-9 * max(float(np.max(np.abs(values), initial=0.0)), 1e-300):
+            raise ValueError(
+                f"the golden of {cell.model.name} does not agree with itself: {name} differs by {drift:.1e} between two runs; "
+                "put the model in eval mode and remove randomness"
+            )
+    own = {precision: _own_rmse(cell, golden, precision, path, batches, wanted) for precision, path in yardsticks.items()}
+    np.savez(folder / "outputs.npz", **wanted)
+    facts = {"kind": golden.kind, "own_rmse": own}
+    (folder / "facts.json").write_text(json.dumps(facts))
+    return facts
+
+
+def _own_rmse(
+    cell: Cell, golden: Golden, precision: str, artifact: Path, batches: Sequence[Arrays], wanted: Mapping[str, Any]
+) -> dict[str, float]:
+    """RMSE of the yardstick at this precision, by output name: what the precision itself costs on this model."""
+    yardstick = registry.find(golden.yardstick)
+    session = yardstick.load(artifact, registry.golden_cell(cell, golden.yardstick, precision))
+    try:
+        made = once(session, batches)
+    finally:
+        session.close()
+    return {name: parity.rmse(made[name], values) for name, values in wanted.items() if name in made}
+
+
+__all__ = ["COMPUTE", "PhaseError", "Stopwatch", "difference", "judge", "make_golden", "once", "run", "stack"]

@@ -1,0 +1,118 @@
+"""One cell's processes become its one outcome, and its line in the results file."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness import __version__, advice, environment, registry, results
+from harness.preparation import Prepared
+from harness.results import Record
+from harness.types import BOUNDARIES, PHASES, Cell, Plan
+from harness.worker import Reply
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell, the declaration it came from, and the command that would run that declaration again."""
+
+    cell: Cell
+    case: str = ""
+    command: str = "evenbench run benchmarks"
+
+
+def verdict(reply: Record) -> Reply | None:
+    """The refusal that one process's measurement amounts to, or None where it may count."""
+    if reply["asked_is_used"]:
+        return Reply(None, "fallback", "sample", reply["asked_is_used"])
+    parity = reply["parity"]
+    if parity and parity["verdict"] == "degenerate":
+        return Reply(None, "failed", "parity", parity["reason"])
+    if parity and parity["verdict"] == "fail":
+        return Reply(None, "mismatch", "parity", parity["reason"])
+    return None
+
+
+def line(
+    entry: Entry, run: Mapping[str, Any], plan: Plan, reply: Reply, prepared: Prepared | None, processes: Sequence[Record]
+) -> dict[str, Any]:
+    """One line of the results file, every key present; see `docs/results.md`. `run` holds the run's id, start and seed."""
+    cell = entry.cell
+    last = processes[-1] if processes else {}
+    backend_row = registry.row(cell.backend)
+    made = {
+        "schema": results.SCHEMA,
+        "run": {**run, "plan": plan.name, "processes": plan.processes, "evenbench": __version__},
+        "time": results.timestamp(),
+        "case": entry.case,
+        "cell": cell.described(),
+        "role": backend_row.role,
+        "outcome": reply.outcome,
+        "phase": reply.phase,
+        "reason": reply.reason,
+        "traceback": reply.traceback,
+        "signal": reply.signal,
+        "hint": backend_row.hint if reply.outcome == "unavailable" else "",
+        **_measured(processes),
+        "parity": _worst_parity(processes, prepared),
+        "accuracy": last.get("accuracy"),
+        "attested": last.get("attested"),
+        "labels": list((last.get("attested") or {}).get("labels", ())),
+        **_provenance(prepared),
+        "environment": environment_of(prepared, processes),
+        "reproduce": f"{entry.command} --cell {shlex.quote(cell.id)} --plan {plan.name}",
+    }
+    made["warnings"] = [str(warning) for warning in advice.about(made)]
+    return made
+
+
+def _measured(processes: Sequence[Record]) -> dict[str, Any]:
+    """What the processes recorded, gathered by name into one list entry per process."""
+
+    def gather(name: str) -> dict[str, list[Any]]:
+        return {boundary: [process[name][boundary] for process in processes] for boundary in BOUNDARIES if processes}
+
+    phases = {phase: [process["phases_seconds"][phase] for process in processes if phase in process["phases_seconds"]] for phase in PHASES}
+    return {
+        "samples_ns": gather("samples_ns"),
+        "stability": gather("stability"),
+        "blocks": gather("blocks"),
+        "clock": processes[-1]["clock"] if processes else "",
+        "warm_up": [process["warm_up"] for process in processes],
+        "phases_seconds": phases,
+        "import_seconds": [process["import_seconds"] for process in processes],
+        "process_seconds": [process["wall_seconds"] for process in processes],
+        "memory": {"peak_rss_bytes": [process["peak_rss_bytes"] for process in processes]},
+    }
+
+
+def _worst_parity(processes: Sequence[Record], prepared: Prepared | None) -> dict[str, Any] | None:
+    """The verdict of the process that needed most, with the digests of what was timed."""
+    verdicts = [process["parity"] for process in processes if process["parity"]]
+    if not verdicts or prepared is None:
+        return None
+    worst = max(verdicts, key=lambda found: found["needed"])
+    return {**worst, "artifact_sha256": prepared.artifact.sha256, "input_sha256": prepared.inputs.facts["sha256"]}
+
+
+def _provenance(prepared: Prepared | None) -> dict[str, Any]:
+    if prepared is None:
+        return {"input_sha256": "", "inputs": None, "artifact_sha256": "", "artifact": None, "weights": None, "prepare": None}
+    made = prepared.artifact
+    return {
+        "input_sha256": prepared.inputs.facts["sha256"],
+        "inputs": {name: value for name, value in prepared.inputs.facts.items() if name != "sha256"},
+        "artifact_sha256": made.sha256,
+        "artifact": {"bytes": made.bytes, "facts": made.facts},
+        "weights": prepared.weights,
+        "prepare": {"seconds": made.seconds, "cached": made.cached},
+    }
+
+
+def environment_of(prepared: Prepared | None, processes: Sequence[Record]) -> dict[str, Any]:
+    """The machine's facts, and what the measuring processes saw of it."""
+    found = dict(environment.describe(prepared.distributions if prepared else ()))
+    last = processes[-1] if processes else {}
+    return {**found, "steal": environment.steal_share(), "variables": last.get("variables", {}), **last.get("machine", {})}

@@ -1,0 +1,173 @@
+"""Is the answer right? Timed outputs against a float64 golden, judged by what the precision itself costs.
+
+A verdict passes on either of two rules. Elementwise: |out - golden| <= rtol * |golden| + atol * scale, where scale is the
+golden's largest magnitude. Or by RMSE: rmse(out, golden) <= factor * rmse(eager at this precision, golden) + 1e-7 * scale,
+the rule of PyTorch's dynamo benchmarks (torch/_dynamo/utils.py, `same`). `needed` is the smaller of the two ratios of error
+to limit, so that 1.0 is exactly the limit and nobody has to guess a tolerance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.types import OutputError, ParityVerdict, TensorSpec
+
+if TYPE_CHECKING:
+    Array = np.ndarray[Any, Any]
+    Outputs = Mapping[str, Array]
+
+INCOMPARABLE = 1e9
+"""Stands for an infinite error (non-finite values, wrong shape), since JSON has no infinity."""
+
+SMALLEST_SCALE = 1e-5
+"""A golden whose largest magnitude is below this has no natural scale: activations died on the way."""
+
+LEAST_SPREAD = 100.0
+"""Between inputs, a golden must differ by at least this many times the allowed error, or any answer would pass."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """`atol` is in units of the golden's largest magnitude; `rmse_factor` multiplies the yardstick's own error."""
+
+    rtol: float
+    atol: float
+    rmse_factor: float
+
+
+TOLERANCES: Mapping[str, Tolerance] = {
+    "fp32": Tolerance(1e-5, 1e-5, 3.0),
+    "tf32": Tolerance(1e-3, 1e-3, 3.0),
+    "fp16": Tolerance(1e-2, 5e-3, 3.0),
+    "bf16": Tolerance(2e-2, 2e-2, 3.0),
+    "int8-dynamic": Tolerance(0.0, 0.1, 10.0),
+    "int8-static": Tolerance(0.0, 0.15, 10.0),
+}
+
+
+def tolerance_for(precision: str, overrides: Mapping[str, tuple[float, float]]) -> Tolerance:
+    """The precision's tolerance, with a model's own (rtol, atol) where it declares one."""
+    standard = TOLERANCES[precision]
+    return Tolerance(*overrides[precision], standard.rmse_factor) if precision in overrides else standard
+
+
+def degenerate(golden: Outputs, tolerance: Tolerance) -> str:
+    """Why this golden cannot judge anything, or an empty string. `golden` arrays are [batches, ...]."""
+    for name, values in golden.items():
+        if not np.all(np.isfinite(values)):
+            return f"degenerate reference: {name} has non-finite values"
+        scale = _scale(values)
+        if scale < SMALLEST_SCALE:
+            return f"degenerate reference: {name} is at most {scale:.1e} in magnitude, under {SMALLEST_SCALE:.0e}; recalibrate the weights"
+        spread = float(np.max(np.ptp(values, axis=0))) if len(values) > 1 else 0.0
+        least = LEAST_SPREAD * tolerance.atol * scale
+        if spread < least:
+            return (
+                f"degenerate reference: {name} differs by only {spread:.1e} between {len(values)} inputs, "
+                f"under {least:.1e}; a cached answer would pass"
+            )
+    return ""
+
+
+def compare(
+    outputs: Outputs,
+    golden: Outputs,
+    specs: Sequence[TensorSpec],
+    own_rmse: Mapping[str, float],
+    tolerance: Tolerance,
+    kind: str,
+    classes: bool = False,
+) -> ParityVerdict:
+    """Judge `outputs` ([batches, batch, ...] by declared name) against `golden` of the same shapes in float64.
+
+    `own_rmse` is the yardstick's RMSE by output name, empty where there is none. `classes` adds top-1 agreement over the
+    last axis.
+    """
+
+    def verdict(name: str, reason: str, needed: float, errors: Sequence[OutputError] = ()) -> ParityVerdict:
+        rule = (1.0, tolerance.rtol, tolerance.atol, tolerance.rmse_factor)
+        return ParityVerdict(name, reason, kind, needed, *rule, tuple(errors))  # type: ignore[arg-type]
+
+    problem = degenerate(golden, tolerance)
+    if problem:
+        return verdict("degenerate", problem, INCOMPARABLE)
+    problem = _form(outputs, golden, specs)
+    if problem:
+        return verdict("fail", problem, INCOMPARABLE)
+    errors = [
+        measure(spec.name, outputs[spec.name], golden[spec.name], own_rmse.get(spec.name), tolerance, classes) for spec in specs
+    ]
+    worst = max(errors, key=needed_of)
+    needed = needed_of(worst)
+    if needed <= 1:
+        return verdict("pass", "", needed, errors)
+    return verdict("fail", _reason(worst, needed), needed, errors)
+
+
+def _form(outputs: Outputs, golden: Outputs, specs: Sequence[TensorSpec]) -> str:
+    """What is wrong with names, dtypes or shapes, or an empty string."""
+    expected = [spec.name for spec in specs]
+    if sorted(outputs) != sorted(expected):
+        return f"outputs are named {sorted(outputs)}, the model declares {sorted(expected)}"
+    for spec in specs:
+        made, wanted = outputs[spec.name], golden[spec.name]
+        if str(made.dtype) != spec.dtype:
+            return f"output {spec.name} is {made.dtype}, the model declares {spec.dtype}"
+        if made.shape != wanted.shape:
+            return f"output {spec.name} has shape {list(made.shape[1:])}, the golden has {list(wanted.shape[1:])}"
+    return ""
+
+
+def measure(name: str, made: Array, wanted: Array, own_rmse: float | None, tolerance: Tolerance, classes: bool) -> OutputError:
+    """Every measure of one output's error. Non-finite values make the needed tolerances `INCOMPARABLE`."""
+    scale = _scale(wanted)
+    exact = made.astype(np.float64)
+    nonfinite = int(np.count_nonzero(~np.isfinite(exact)))
+    if nonfinite:
+        return OutputError(name, scale, INCOMPARABLE, INCOMPARABLE, own_rmse, 0.0, nonfinite, INCOMPARABLE, None)
+    error = np.abs(exact - wanted)
+    root = rmse(exact, wanted)
+    allowed = tolerance.rtol * np.abs(wanted) + tolerance.atol * scale
+    return OutputError(
+        name=name,
+        scale=scale,
+        max_abs=float(np.max(error, initial=0.0)),
+        rmse=root,
+        rmse_own=own_rmse,
+        cosine=_cosine(exact, wanted),
+        nonfinite=0,
+        needed_elementwise=float(np.max(error / allowed, initial=0.0)),
+        needed_rmse=None if own_rmse is None else root / (tolerance.rmse_factor * own_rmse + 1e-7 * scale),
+        top1_agreement=float(np.mean(exact.argmax(-1) == wanted.argmax(-1))) if classes else None,
+    )
+
+
+def needed_of(error: OutputError) -> float:
+    """The smaller ratio of error to limit of the two rules."""
+    rules = [error.needed_elementwise] + ([] if error.needed_rmse is None else [error.needed_rmse])
+    return min(rules)
+
+
+def _reason(worst: OutputError, needed: float) -> str:
+    if worst.nonfinite:
+        return f"{worst.name} has {worst.nonfinite} non-finite values"
+    own = "" if worst.rmse_own is None else f", RMSE {worst.rmse:.2g} where eager's own is {worst.rmse_own:.2g}"
+    return f"{worst.name} needs {needed:.3g} times the allowed tolerance: max |error| {worst.max_abs:.2g} at scale {worst.scale:.2g}{own}"
+
+
+def rmse(made: Array, wanted: Array) -> float:
+    """Root of the mean squared difference, in float64."""
+    return float(np.sqrt(np.mean(np.square(made.astype(np.float64) - wanted))))
+
+
+def _scale(values: Array) -> float:
+    return float(np.max(np.abs(values), initial=0.0))
+
+
+def _cosine(made: Array, wanted: Array) -> float:
+    norms = float(np.linalg.norm(made) * np.linalg.norm(wanted))
+    return float(np.vdot(made, wanted)) / norms if norms else 0.0

@@ -1,0 +1,41 @@
+"""Ten real photographs that ship inside scikit-learn's and scikit-image's wheels, each with its sha256."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+from harness.types import Photograph, Unavailable
+
+PHOTOGRAPHS: tuple[Photograph, ...] = (
+    Photograph("china", "sklearn", "datasets/images/china.jpg", "8378025ad2519d649d02e32bd98990db4ab572357d9f09841c2fbfbb4fefad29"),
+    Photograph("flower", "sklearn", "datasets/images/flower.jpg", "a77f6ec41e353afdf8bdff2ea981b2955535d8d83294f8cfa49cf4e423dd5638"),
+    Photograph("astronaut", "skimage", "data/astronaut.png", "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5"),
+    Photograph("chelsea", "skimage", "data/chelsea.png", "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb"),
+    Photograph("coffee", "skimage", "data/coffee.png", "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7"),
+    Photograph("rocket", "skimage", "data/rocket.jpg", "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c"),
+    Photograph("motorcycle", "skimage", "data/motorcycle_left.png", "db18e9c4157617403c3537a6ba355dfeafe9a7eabb6b9b94cb33f6525dd49179"),
+    Photograph("retina", "skimage", "data/retina.jpg", "38a07f36f27f095e818aea7b96d34202c05176d30253c66733f2e00379e9e0e6"),
+    Photograph("hubble", "skimage", "data/hubble_deep_field.jpg", "3a19c5dd8a927a9334bb1229a6d63711b1c0c767fb27e2286e7c84a3e2c2f5f4"),
+    Photograph("ihc", "skimage", "data/ihc.png", "f8dd1aa387ddd1f49d8ad13b50921b237df8e9b262606d258770687b0ef93cef"),
+)
+"""All colour, all different: people, animals, food, buildings, a launch, a garage, a retina, galaxies, tissue."""
+
+
+def locate(photograph: Photograph) -> Path:
+    """The file on disk. Raises Unavailable where the package is absent or ships other bytes."""
+    spec = importlib.util.find_spec(photograph.package)
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    if not folders:
+        raise Unavailable(f"photograph {photograph.name}: package {photograph.package} is not installed; pip install 'evenbench[photographs]'")
+    file = Path(folders[0]) / photograph.path
+    if not file.is_file():
+        raise Unavailable(f"photograph {photograph.name}: {photograph.package} has no {photograph.path}; install the pinned version")
+    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    if found != photograph.sha256:
+        raise Unavailable(
+            f"photograph {photograph.name}: sha256 of {photograph.path} is {found[:12]}, expected {photograph.sha256[:12]}; "
+            f"install the pinned version of {photograph.package}"
+        )
+    return file

@@ -1,0 +1,200 @@
+"""Everything that must exist before a cell can be timed: inputs, weights, artifact and golden, each made once by a worker.
+
+All of it lies in the store under a key of what decides its content, so a second run starts no process here, and one changed
+weight or flag is a miss. This module runs in the parent and imports neither numpy nor a runtime.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness import environment, inputs, registry, store, worker
+from harness.backend import Backend, Golden
+from harness.types import Artifact, Cell, Unsupported, UsageError
+from harness.worker import Job, Reply
+
+INTERPRETER = "EVENBENCH_PYTHON_"
+"""`EVENBENCH_PYTHON_<NAME>=/path/to/python` gives the interpreter of backends called `ort@<name>`."""
+
+
+class Refusal(Exception):
+    """A cell ends here without a number; carries the reply that says why."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.reason)
+        self.reply = reply
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a cell's measuring processes read, by name, and what made them."""
+
+    inputs: Artifact
+    artifact: Artifact
+    weights: Mapping[str, Any]
+    golden: Artifact | None
+    distributions: tuple[str, ...] = ()
+
+    def folders(self) -> dict[str, str]:
+        found = {"inputs": self.inputs.path, "artifact": self.artifact.path}
+        return found | ({"golden": self.golden.path} if self.golden else {})
+
+
+@dataclass
+class Preparer:
+    """Makes and remembers what cells need. `tell(kind, text)` is called before anything slow starts."""
+
+    timeout_seconds: float
+    tell: Callable[[str, str], None] = lambda kind, text: None
+    _made: dict[str, Artifact | Reply] = field(default_factory=dict, init=False)
+
+    def prepare(self, cell: Cell) -> Prepared:
+        """All that measuring this cell needs, from the cache or made now. Raises Refusal where it cannot be had."""
+        backend = _backend_of(cell)
+        interpreter_for(cell)
+        reason = backend.supports(cell)
+        if reason:
+            raise Refusal(Reply(None, "unsupported", "prepare", reason))
+        missing = () if cell.interpreter_name else backend.missing()
+        if missing:
+            reason = f"{cell.backend}: {', '.join(missing)} is not installed; {registry.row(cell.backend).hint}"
+            raise Refusal(Reply(None, "unavailable", "prepare", reason))
+        made = self._inputs(cell)
+        if not backend.uses_weights:
+            facts = {"source": "none", "sha256": "", "note": "not used"}
+            return Prepared(made, self._artifact(cell, made, None), facts, None, backend.distributions)
+        weights = self._weights(cell, made)
+        artifact = self._artifact(cell, made, weights)
+        facts = {"source": cell.model.weights.source, **weights.facts}
+        return Prepared(made, artifact, facts, self._golden(cell, made, weights), backend.distributions)
+
+    def _inputs(self, cell: Cell) -> Artifact:
+        return self._make("inputs", inputs.key_parts(cell), Job("inputs", cell), cell)
+
+    def _golden_backend(self, cell: Cell) -> Golden:
+        try:
+            golden = registry.golden_for(cell)
+        except Unsupported as error:
+            raise Refusal(Reply(None, "unsupported", "parity", str(error))) from None
+        missing = golden.missing()
+        if missing:
+            hint = registry.row(golden.name).hint
+            reason = f"the golden {golden.name} needs {', '.join(missing)}, which is not installed; {hint}"
+            raise Refusal(Reply(None, "unavailable", "parity", reason))
+        return golden
+
+    def _weights(self, cell: Cell, made: Artifact) -> Artifact:
+        if cell.batch != 1:  # weights do not depend on the batch: they are made from the inputs of batch 1
+            cell = replace(cell, batch=1)
+            made = self._inputs(cell)
+        key = self._golden_backend(cell).weights_key(cell.model)
+        job = Job("weights", cell, folders={"inputs": made.path})
+        if key is not None:
+            return self._make("weights", {**key, "inputs": made.facts["sha256"]}, job, cell)
+        # Only building this model tells what its weights are: it is built in every run, and what follows is cached by them.
+        memo = f"own weights {cell.model.fingerprint} {made.sha256}"
+        return self._remember(memo, lambda: self._make_new("weights", lambda facts: {"own": facts["sha256"]}, job, cell))
+
+    def _artifact(self, cell: Cell, made: Artifact, weights: Artifact | None) -> Artifact:
+        backend = registry.find(cell.backend)
+        parts = {
+            "weights": weights.facts["sha256"] if weights else "",
+            "inputs": [[spec.name, spec.concrete(cell.batch), spec.dtype] for spec in cell.model.inputs],
+            "outputs": cell.model.outputs,
+            "precision": cell.precision,
+            "interpreter": cell.interpreter_name,
+            "by": backend.artifact_key(cell),
+        }
+        folders = {"inputs": made.path} | ({"weights": weights.path} if weights else {})
+        job = Job("prepare", cell, folders=folders, weights_sha256=str(parts["weights"]))
+        return self._make("artifacts", parts, job, cell)
+
+    def _golden(self, cell: Cell, made: Artifact, weights: Artifact) -> Artifact | None:
+        if registry.row(cell.backend).role == "control":
+            return None
+        golden = self._golden_backend(cell)
+        plain = registry.golden_cell(cell, golden.name)
+        artifact = self._artifact(plain, made, weights)
+        yardsticks = {}
+        if golden.yardstick:
+            twin = registry.golden_cell(cell, golden.yardstick, cell.precision)
+            if not registry.find(golden.yardstick).supports(twin):
+                yardsticks[cell.precision] = self._artifact(twin, made, weights)
+        parts = {
+            "artifact": artifact.sha256,
+            "inputs": made.facts["sha256"],
+            "outputs": cell.model.outputs,
+            "by": golden.artifact_key(plain),
+            "yardsticks": {precision: entry.sha256 for precision, entry in yardsticks.items()},
+        }
+        folders = {"artifact": artifact.path, "inputs": made.path}
+        paths = {precision: entry.path for precision, entry in yardsticks.items()}
+        return self._make("goldens", parts, Job("golden", plain, folders=folders, yardsticks=paths), cell)
+
+    def _make(self, kind: str, parts: Mapping[str, Any], job: Job, cell: Cell) -> Artifact:
+        """The store's entry for `parts`, made by a worker where it is absent; a failure is remembered for this run."""
+
+        def find_or_make() -> Artifact:
+            return store.find(kind, parts) or self._make_new(kind, lambda _: parts, job, cell)
+
+        return self._remember(f"{kind} {store.key_of(parts)}", find_or_make)
+
+    def _remember(self, memo: str, make: Callable[[], Artifact]) -> Artifact:
+        if memo not in self._made:
+            try:
+                self._made[memo] = make()
+            except Refusal as refusal:
+                self._made[memo] = refusal.reply
+        found = self._made[memo]
+        if isinstance(found, Reply):
+            raise Refusal(found)
+        return found
+
+    def _make_new(self, kind: str, parts: Callable[[Mapping[str, Any]], Mapping[str, Any]], job: Job, cell: Cell) -> Artifact:
+        self.tell(kind, cell.id)
+        folder = store.stage(kind)
+        try:
+            reply = self.work(job, folder=str(folder))
+            if reply.value is None:
+                raise Refusal(reply)
+            return store.commit(folder, kind, parts(reply.value), reply.wall_seconds, reply.value)
+        finally:
+            store.discard(folder)
+
+    def work(self, job: Job, **more: Any) -> Reply:
+        """Do `job` in a fresh process with the environment that its cell asks for."""
+        full = Job(**{**vars(job), **more, "sys_path": shared_path()})
+        variables = environment.for_worker(job.cell.threads, dict(registry.find(job.cell.backend).variables(job.cell)))
+        return worker.run(full, variables, self.timeout_seconds, interpreter_for(job.cell))
+
+
+def _backend_of(cell: Cell) -> Backend:
+    try:
+        return registry.find(cell.backend)
+    except UsageError as error:
+        raise Refusal(Reply(None, "failed", "prepare", str(error))) from None
+
+
+def interpreter_for(cell: Cell) -> str:
+    """The Python that runs the cell's workers: this one, or that of the environment after the backend's `@`."""
+    name = cell.interpreter_name
+    if not name:
+        return sys.executable
+    variable = INTERPRETER + "".join(letter if letter.isalnum() else "_" for letter in name).upper()
+    found = os.environ.get(variable, "")
+    if not Path(found or "/nonexistent").exists():
+        reason = f"{cell.backend}: no environment {name!r}; set {variable} to its Python, in which numpy and the runtime are installed"
+        raise Refusal(Reply(None, "unavailable", "prepare", reason))
+    return found
+
+
+def shared_path() -> tuple[str, ...]:
+    """The entries of sys.path that hold the user's own code; an interpreter's own folders are left to it."""
+    own = (sys.prefix, sys.base_prefix)
+    named = [os.path.abspath(entry or ".") for entry in sys.path]
+    return tuple(entry for entry in named if not entry.startswith(own))

@@ -1,0 +1,204 @@
+"""The truth is a JSON Lines file: one line per cell, appended the moment its outcome is known.
+
+`results/<run>.jsonl` holds outcomes and nothing else. What an unfinished run needs to go on (its plan, the processes that
+were measured already) lies in `results/.unfinished/<run>/` and is removed when the run is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.types import UsageError, to_json
+
+SCHEMA = 1
+"""Raised when a key changes its meaning; `docs/results.md` has the history."""
+
+Record = Mapping[str, Any]
+
+
+def schema() -> dict[str, Any]:
+    """The published JSON Schema (draft 2020-12) of one line."""
+    loaded: dict[str, Any] = json.loads(Path(__file__).with_name("results.schema.json").read_text())
+    return loaded
+
+
+def timestamp() -> str:
+    """Now, in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def folder(path: Path) -> Path:
+    """The results folder, made where it is absent. Raises UsageError where it is a file or cannot be written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UsageError(f"results folder {path} is a file; name a folder, or move the file away") from None
+    except OSError as error:
+        raise UsageError(f"results folder {path} cannot be made: {error.strerror}; name one that you can write") from error
+    return path
+
+
+def append(file: Path, record: Mapping[str, Any]) -> None:
+    """Append one line and flush it to the disk. A torn line that a crash left behind is closed first.
+
+    Raises UsageError on a full or read-only disk; nothing written before is touched, and a line written half is cut off.
+    """
+    line = json.dumps(to_json(record), allow_nan=False, separators=(",", ":")).encode() + b"\n"
+    try:
+        with file.open("ab") as stream:
+            start = stream.tell()
+            try:
+                stream.write(b"\n" + line if _torn(file, start) else line)
+                stream.flush()
+                os.fsync(stream.fileno())
+            except OSError:
+                os.truncate(file, start)
+                raise
+    except OSError as error:
+        raise UsageError(
+            f"{file}: could not append an outcome ({error.strerror}); free some space or name another folder, then run the "
+            "same command again: it goes on where this run stopped"
+        ) from error
+
+
+def _torn(file: Path, size: int) -> bool:
+    if size == 0:
+        return False
+    with file.open("rb") as stream:
+        stream.seek(size - 1)
+        return stream.read(1) != b"\n"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a results folder or file holds: the lines, and in words what was left out and why."""
+
+    lines: tuple[Record, ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+def read(paths: Iterable[Path]) -> Reading:
+    """Every outcome under `paths` (files or folders), in file order. Raises UsageError where a path does not exist.
+
+    A torn or foreign line, and a line of a newer schema, is left out and noted. Of two lines for one cell in one run the
+    later counts, and that is noted too.
+    """
+    lines: list[Record] = []
+    notes: list[str] = []
+    for file in _files(paths):
+        found: dict[str, Record] = {}
+        for number, record, problem in _parse(file):
+            if record is None:
+                notes.append(f"{file.name} line {number}: {problem}")
+                continue
+            key = record["cell"]["key"]
+            if key in found:
+                notes.append(f"{file.name} line {number}: {record['cell']['id']} is in this run twice; the later line counts")
+            found[key] = record
+        lines.extend(found.values())
+    return Reading(tuple(lines), tuple(notes))
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(path.glob("*.jsonl"))
+        elif path.is_file():
+            yield path
+        else:
+            raise UsageError(f"{path}: no such results file or folder; run `evenbench run` first, or check the path")
+
+
+def _parse(file: Path) -> Iterator[tuple[int, Record | None, str]]:
+    with file.open("rb") as stream:
+        for number, raw in enumerate(stream, start=1):
+            if raw.strip():
+                record, problem = _parse_line(raw)
+                yield number, record, problem
+
+
+def _parse_line(raw: bytes) -> tuple[Record | None, str]:
+    try:
+        record = json.loads(raw)
+    except ValueError:
+        cut = "truncated" if not raw.endswith(b"\n") else "unreadable"
+        return None, f"{cut} line left out; the run that wrote it was interrupted, run it again to complete it"
+    if not isinstance(record, dict) or "schema" not in record or "cell" not in record:
+        return None, "not an evenbench outcome, left out"
+    if not isinstance(record["schema"], int) or record["schema"] > SCHEMA:
+        return None, f"schema {record['schema']} is newer than {SCHEMA}, left out; upgrade evenbench to read it"
+    return record, ""
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """One run on disk: its outcomes, and while it is unfinished its manifest and the processes measured so far."""
+
+    id: str
+    file: Path
+    work: Path
+    manifest: Mapping[str, Any]
+
+    @classmethod
+    def create(cls, results: Path, manifest: Mapping[str, Any]) -> RunFile:
+        """A new run. `manifest` is what must be equal for a later command to go on with it."""
+        started = timestamp()
+        name = f"{started.replace(':', '-')}-{secrets.token_hex(2)}"
+        work = folder(results) / ".unfinished" / name
+        work.mkdir(parents=True)
+        full = {"id": name, "started": started, **to_json(manifest)}
+        (work / "manifest.json").write_text(json.dumps(full))
+        return cls(name, results / f"{name}.jsonl", work, full)
+
+    @classmethod
+    def resumable(cls, results: Path, manifest: Mapping[str, Any]) -> RunFile | None:
+        """The newest unfinished run with this manifest, or None."""
+        wanted = to_json(manifest)
+        for work in sorted((results / ".unfinished").glob("*/"), reverse=True):
+            try:
+                found = json.loads((work / "manifest.json").read_text())
+            except (OSError, ValueError):
+                continue
+            if all(found.get(name) == value for name, value in wanted.items()):
+                return cls(work.name, results / f"{work.name}.jsonl", work, found)
+        return None
+
+    def outcomes(self) -> dict[str, Record]:
+        """The outcomes so far, by cell key."""
+        if not self.file.exists():
+            return {}
+        return {record["cell"]["key"]: record for record in read([self.file]).lines}
+
+    def processes(self, kind: str) -> dict[str, list[Record]]:
+        """What single processes measured so far, by cell key, in order."""
+        journal = self.work / f"{kind}.jsonl"
+        found: dict[str, list[Record]] = {}
+        if journal.exists():
+            for raw in journal.read_bytes().splitlines():
+                try:
+                    entry = json.loads(raw)
+                except ValueError:
+                    continue
+                found.setdefault(entry["key"], []).append(entry["reply"])
+        return found
+
+    def keep_process(self, kind: str, key: str, reply: Mapping[str, Any]) -> None:
+        """Remember what one process measured, so that a killed run need not repeat it."""
+        append(self.work / f"{kind}.jsonl", {"key": key, "reply": reply})
+
+    def finish(self) -> None:
+        """The run is complete: what was needed to go on is removed."""
+        shutil.rmtree(self.work, ignore_errors=True)
+
+
+def latest(lines: Sequence[Record]) -> dict[str, Record]:
+    """The newest outcome of each cell, by key."""
+    return {line["cell"]["key"]: line for line in sorted(lines, key=lambda line: line["time"])}

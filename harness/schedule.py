@@ -1,0 +1,137 @@
+"""Which process runs when: everything is prepared first, then all cells are swept K times, each in a fresh process.
+
+Sweeping all cells once, then again, spreads the K processes of a cell over the session, so that slow drift shows as spread
+between processes, which the interval sees, instead of as a bias between cells, which nothing would. Nothing ever runs beside
+a process that is being timed, and this process sleeps meanwhile. It imports neither numpy nor a runtime.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness import environment, outcome, results
+from harness.outcome import Entry
+from harness.preparation import Prepared, Preparer, Refusal
+from harness.results import Record, RunFile
+from harness.types import Cell, Plan, digest, to_json
+from harness.worker import Job, Reply
+
+
+@dataclass(frozen=True)
+class Event:
+    """What just happened, for a progress display. `steps` of `total` worker processes are done."""
+
+    kind: str
+    text: str
+    steps: int
+    total: int
+    record: Record | None = None
+
+
+@dataclass
+class Run:
+    """A run of some cells under one plan: `measure` as many as wanted at a time, then `finish`."""
+
+    entries: Sequence[Entry]
+    plan: Plan
+    results_folder: Path
+    seed: int = 0
+    fresh: bool = False
+    listen: Callable[[Event], None] = lambda event: None
+    file: RunFile = field(init=False)
+    done: dict[str, Record] = field(init=False)
+    replies: dict[str, list[Record]] = field(init=False)
+    steps: int = field(default=0, init=False)
+    total: int = field(default=0, init=False)
+    resumed: bool = field(default=False, init=False)
+    _preparer: Preparer = field(init=False)
+
+    def __post_init__(self) -> None:
+        results.folder(self.results_folder)
+        self._preparer = Preparer(self.plan.timeout_seconds, self._tell)
+        manifest = {
+            "cells": sorted(entry.cell.key for entry in self.entries),
+            "plan": to_json(self.plan),
+            "seed": self.seed,
+            "environment": digest(environment.describe()),
+        }
+        found = None if self.fresh else RunFile.resumable(self.results_folder, manifest)
+        self.resumed = found is not None
+        self.file = found or RunFile.create(self.results_folder, manifest)
+        self.done = dict(self.file.outcomes())
+        self.replies = self.file.processes("measure")
+
+    def measure(self, entries: Sequence[Entry]) -> list[Record]:
+        """Every entry's outcome, in order. Cells whose outcome is known already are not run again."""
+        waiting = [entry for entry in entries if entry.cell.key not in self.done]
+        self.total += len(waiting) * (1 + self.plan.processes)
+        ready = self._prepare_all(waiting)
+        shuffle = random.Random(f"{self.seed}:{self.file.id}")
+        for sweep in range(self.plan.processes):
+            order = [pair for pair in ready if pair[0].cell.key not in self.done]
+            shuffle.shuffle(order)
+            for entry, prepared in order:
+                self._measure_once(entry, prepared, sweep)
+        return [self.done[entry.cell.key] for entry in entries]
+
+    def finish(self) -> None:
+        """Close the run where every cell has its outcome; otherwise leave it to be resumed."""
+        if all(entry.cell.key in self.done for entry in self.entries):
+            self.file.finish()
+
+    # -- preparing ---------------------------------------------------------------------------------------------------
+
+    def _prepare_all(self, entries: Sequence[Entry]) -> list[tuple[Entry, Prepared]]:
+        ready = []
+        for entry in entries:
+            self._tell("prepare", entry.cell.id)
+            try:
+                ready.append((entry, self._preparer.prepare(entry.cell)))
+                self._advance(1)
+            except Refusal as refusal:
+                self._advance(1 + self.plan.processes)
+                self._settle(entry, refusal.reply, None, [])
+        return ready
+
+    # -- measuring ---------------------------------------------------------------------------------------------------
+
+    def _measure_once(self, entry: Entry, prepared: Prepared, sweep: int) -> None:
+        cell = entry.cell
+        kept = self._processes_of(cell, prepared)
+        if len(kept) <= sweep:
+            self._tell("measure", f"{cell.id} {sweep + 1}/{self.plan.processes}")
+            reply = self._preparer.work(Job("measure", cell, folders=prepared.folders(), plan=self.plan))
+            if reply.value is None:
+                self._advance(self.plan.processes - sweep)
+                self._settle(entry, reply, prepared, kept)
+                return
+            kept.append({**reply.value, "wall_seconds": reply.wall_seconds, "artifact_sha256": prepared.artifact.sha256})
+            self.file.keep_process("measure", cell.key, kept[-1])
+        self._advance(1)
+        wrong = outcome.verdict(kept[-1])
+        if wrong or len(kept) >= self.plan.processes:
+            self._advance(self.plan.processes - sweep - 1)
+            self._settle(entry, wrong or Reply(None), prepared, kept)
+
+    def _processes_of(self, cell: Cell, prepared: Prepared) -> list[Record]:
+        """What was measured of this cell so far; what an interrupted run measured on another artifact does not count."""
+        known = [reply for reply in self.replies.get(cell.key, []) if reply["artifact_sha256"] == prepared.artifact.sha256]
+        self.replies[cell.key] = known
+        return known
+
+    def _settle(self, entry: Entry, reply: Reply, prepared: Prepared | None, processes: Sequence[Record]) -> None:
+        """The cell's one outcome: written to disk, then told."""
+        run = {"id": self.file.id, "started": self.file.manifest["started"], "seed": self.seed}
+        record = outcome.line(entry, run, self.plan, reply, prepared, processes)
+        results.append(self.file.file, record)
+        self.done[entry.cell.key] = record
+        self._tell("outcome", entry.cell.id, record)
+
+    def _advance(self, steps: int) -> None:
+        self.steps += steps
+
+    def _tell(self, kind: str, text: str, record: Record | None = None) -> None:
+        self.listen(Event(kind, text, self.steps, self.total, record))

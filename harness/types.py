@@ -1,0 +1,353 @@
+"""The values that walk through evenbench: frozen, comparable, and free of effects.
+
+Everything here is stdlib only, so that declaring and listing benchmarks never imports numpy or a runtime. Values do not
+print, save or plot themselves; `results` writes them and `reports` shows them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from harness import late
+
+BATCH = "batch"
+"""The symbolic first dimension of a `TensorSpec`, replaced by the cell's batch size."""
+
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8-dynamic", "int8-static")
+"""Every precision that a case may name. Which of them a backend can run is the backend's to say."""
+
+PHASES = ("prepare", "load", "first_step", "warm_up", "sample", "parity")
+"""The one list of phases: every duration and every failure names one of these."""
+
+COMPUTE = "compute"
+HOST_TO_HOST = "host_to_host"
+BOUNDARIES = (COMPUTE, HOST_TO_HOST)
+"""What a lap contains. `compute`: step + sync, inputs already bound. `host_to_host`: bind + step + sync + fetch."""
+
+Late = Any
+"""A callable at the top level of a module, or its late name; a `Model` keeps the name."""
+
+OUTCOMES = ("ok", "mismatch", "fallback", "unsupported", "unavailable", "failed")
+Outcome = Literal["ok", "mismatch", "fallback", "unsupported", "unavailable", "failed"]
+
+
+class UsageError(ValueError):
+    """What the user asked for cannot be; the message says what happened, what was expected and what to do next."""
+
+
+class Unsupported(Exception):
+    """This backend cannot run this cell, whatever is installed. The message says why, in words."""
+
+
+class Unavailable(Exception):
+    """This cell could run if something were present (a package, a device, a download). The message says what."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, shape and dtype of one tensor. `shape` holds ints and at most one `BATCH`, as its first entry."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str = "float32"
+
+    def concrete(self, batch: int) -> tuple[int, ...]:
+        """The shape in elements with the batch filled in."""
+        return tuple(batch if size == BATCH else int(size) for size in self.shape)
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """An image file inside an installed package, found without importing the package, checked by sha256."""
+
+    name: str
+    package: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named preprocessing: an ordered tuple of steps from `harness.preprocess`, applied once for all backends."""
+
+    name: str
+    steps: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a model's numbers come from. Made with `pretrained`, `seeded`, `trained` or `own`."""
+
+    source: Literal["pretrained", "seeded", "trained", "own", "file"]
+    seed: int = 0
+    url: str = ""
+    sha256: str = ""
+    train: str = ""
+
+
+def pretrained(url: str, sha256: str) -> Weights:
+    """A state dict downloaded once into the cache and checked; `unavailable` when offline and not cached."""
+    return Weights("pretrained", url=url, sha256=sha256)
+
+
+def seeded(seed: int = 0) -> Weights:
+    """Random initialisation from `seed`, then batch-norm statistics recalibrated on the model's own input images."""
+    return Weights("seeded", seed=seed)
+
+
+def trained(train: Callable[..., Any] | str, seed: int = 0) -> Weights:
+    """`train(module, seed)` is called once, deterministically, when the weights are first needed."""
+    return Weights("trained", seed=seed, train=late.name_of(train))
+
+
+def own() -> Weights:
+    """The weights that `build` returns are used as they are."""
+    return Weights("own")
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is measured: a late `build` (or a file), its tensors, its preprocessing, its weights.
+
+    `build` is a callable without arguments, or its name as `package.module:function` or `file.py:function`; it is imported
+    only in the process that needs it. `images` are the photographs that the recipe turns into inputs; where `inputs_from`
+    is given it is called instead and returns one array of shape [count, ...] per declared input, by name. `evaluation`
+    returns `(inputs, labels)` of a held-out split. `tolerance` overrides the elementwise tolerance of a precision:
+    `{"fp32": (rtol, atol)}` with atol in units of the reference's largest magnitude.
+    """
+
+    name: str
+    build: Late = ""
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    recipe: Recipe | None = None
+    weights: Weights = field(default_factory=own)
+    task: str = "classification"
+    images: tuple[Photograph, ...] = ()
+    inputs_from: Late = ""
+    evaluation: Late = ""
+    tolerance: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    file: str = ""
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.name or any(character.isspace() for character in self.name):
+            raise UsageError(f"model name {self.name!r} is empty or has white space; give a name such as 'resnet18'")
+        if bool(self.build) == bool(self.file):
+            raise UsageError(f"model {self.name}: give exactly one of build= and file=, not {self.build!r} and {self.file!r}")
+        for key in ("build", "inputs_from", "evaluation"):
+            object.__setattr__(self, key, late.name_of(getattr(self, key)))
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of everything declared that may change a number; folders are left out, so it is the same everywhere."""
+        declared = to_json(self)
+        for key in ("build", "inputs_from", "evaluation"):
+            declared[key] = late.portable(declared[key])
+        declared["weights"]["train"] = late.portable(self.weights.train)
+        declared["file"] = late.portable(self.file)
+        return digest(declared)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One square of the matrix: everything that may change a number, and nothing else."""
+
+    model: Model
+    backend: str
+    precision: str = "fp32"
+    device: str = "cpu"
+    batch: int = 1
+    threads: int = 1
+    options: tuple[tuple[str, Any], ...] = ()
+    default_threads: bool = field(default=True, compare=False)
+
+    @cached_property
+    def id(self) -> str:
+        """For people: `resnet18-ort-fp32-cpu-b1`, with `-t2` and `-option=value` where they are not the default."""
+        parts = [self.model.name, self.backend, self.precision, self.device, f"b{self.batch}"]
+        if not self.default_threads:
+            parts.append(f"t{self.threads}")
+        parts.extend(f"{key}={value}" for key, value in self.options)
+        return "-".join(parts)
+
+    @cached_property
+    def group(self) -> str:
+        """What cells share when they may be compared: all but the backend and its options."""
+        return f"{self.model.name}-{self.precision}-{self.device}-b{self.batch}-t{self.threads}"
+
+    @cached_property
+    def key(self) -> str:
+        """For files: 16 hex digits over the whole identity, the model's declaration included."""
+        identity = [self.model.fingerprint, self.backend, self.precision, self.device, self.batch, self.threads, self.options]
+        return digest(identity)[:16]
+
+    @property
+    def option(self) -> dict[str, Any]:
+        """The options as a dict."""
+        return dict(self.options)
+
+    @property
+    def backend_name(self) -> str:
+        """The registered name: `ort` of `ort@1.24.1`."""
+        return self.backend.partition("@")[0]
+
+    @property
+    def interpreter_name(self) -> str:
+        """The environment the backend lives in: `1.24.1` of `ort@1.24.1`, or nothing for this one."""
+        return self.backend.partition("@")[2]
+
+    def described(self) -> dict[str, Any]:
+        """The identity as a JSON object, as it stands in every result."""
+        return {
+            "id": self.id,
+            "key": self.key,
+            "group": self.group,
+            "model": self.model.name,
+            "backend": self.backend,
+            "precision": self.precision,
+            "device": self.device,
+            "batch": self.batch,
+            "threads": self.threads,
+            "options": self.option,
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured. Per process and boundary: at least `min_samples` laps and `min_seconds`, at most `max_seconds`."""
+
+    name: str
+    processes: int
+    min_samples: int
+    min_seconds: float
+    max_seconds: float
+    warmup_max_seconds: float
+    timeout_seconds: float = 600.0
+    window: int = 5
+    tolerance: float = 0.10
+
+    def __post_init__(self) -> None:
+        if self.processes < 1 or self.min_samples < 1 or self.max_seconds < self.min_seconds or self.timeout_seconds <= 0:
+            raise UsageError(
+                f"plan {self.name}: processes and min_samples must be 1 or more, max_seconds at least min_seconds and "
+                f"timeout_seconds above 0, not {self}"
+            )
+
+
+PLANS: Mapping[str, Plan] = {
+    "quick": Plan("quick", processes=1, min_samples=8, min_seconds=0.1, max_seconds=0.5, warmup_max_seconds=1.0),
+    "default": Plan("default", processes=3, min_samples=16, min_seconds=0.3, max_seconds=1.0, warmup_max_seconds=2.0),
+    "thorough": Plan("thorough", processes=10, min_samples=50, min_seconds=2.0, max_seconds=8.0, warmup_max_seconds=10.0),
+}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What prepare made: a folder in the store and the digest of its files."""
+
+    path: str
+    sha256: str
+    bytes: int
+    seconds: float
+    cached: bool
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Block:
+    """What the machine did around some consecutive laps of one boundary."""
+
+    laps: int
+    wall_ns: int
+    cpu_ns: int
+    preemptions: int
+    minor_faults: int
+    major_faults: int
+    steal_ticks: int
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Laps of one boundary in one process: integer nanoseconds, raw, in the order in which they were taken."""
+
+    boundary: str
+    clock: str
+    laps_ns: tuple[int, ...]
+    verdict: Literal["stable", "unstable", "capped"]
+    blocks: tuple[Block, ...] = ()
+
+
+@dataclass(frozen=True)
+class OutputError:
+    """How far one output tensor is from its golden. `needed` is in units of what is allowed: 1.0 is exactly the limit."""
+
+    name: str
+    scale: float
+    max_abs: float
+    rmse: float
+    rmse_own: float | None
+    cosine: float
+    nonfinite: int
+    needed_elementwise: float
+    needed_rmse: float | None
+    top1_agreement: float | None = None
+
+
+@dataclass(frozen=True)
+class ParityVerdict:
+    """Whether the timed outputs are right. Passes when `needed` ≤ `allowed`, where `allowed` is 1.0 by construction."""
+
+    verdict: Literal["pass", "fail", "degenerate"]
+    reason: str
+    golden: str
+    needed: float
+    allowed: float
+    rtol: float
+    atol: float
+    rmse_factor: float
+    outputs: tuple[OutputError, ...] = ()
+    artifact_sha256: str = ""
+    input_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Attestation:
+    """What the runtime says it really did, read back after the timed loop. Empty strings and zeros mean: not complete."""
+
+    runtime: str
+    version: str
+    device: str
+    precision: str
+    threads: int
+    denormals: str
+    spinning: str
+    providers: tuple[str, ...] = ()
+    placement: Mapping[str, int] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def to_json(value: Any) -> Any:
+    """`value` as plain JSON types; dataclasses become objects with their class named where it matters (recipe steps)."""
+    if hasattr(value, "__dataclass_fields__"):
+        plain = {name: to_json(getattr(value, name)) for name in value.__dataclass_fields__}
+        return {"step": type(value).__name__, **plain} if getattr(type(value), "is_step", False) else plain
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    return value
+
+
+def digest(value: Any) -> str:
+    """sha256 (64 hex digits) of `value` as canonical JSON."""
+    return hashlib.sha256(json.dumps(to_json(value), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
