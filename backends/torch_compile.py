@@ -97,6 +97,8 @@ class TorchCompile(Backend):
         import torch._dynamo
         import torch._inductor.config
 
+        torch._dynamo.reset()
+        torch._dynamo.config.error_on_recompile = False
         torch._inductor.config.freezing = bool(cell.option.get("freezing", False))
         torch_model.configure(cell)
         module = torch_model.load(folder, cell)

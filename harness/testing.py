@@ -1,0 +1,272 @@
+"""The contract that every backend passes, shipped so that yours can prove it too.
+
+    from harness.testing import BackendContract
+
+    class TestMine(BackendContract):
+        name = "mine"
+
+The sessions run in the test process, on artifacts that fresh worker processes prepared; parity and crashes go through the
+whole walk. A test that is expected to fail is named in `expected_failures` with its reason, and must then fail.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pytest
+
+from harness import inputs, late, machine, measure, registry, store, timing
+from harness.backend import Backend, Session, Source
+from harness.outcome import Entry
+from harness.preparation import Prepared, Preparer, Refusal
+from harness.schedule import Run
+from harness.types import BOUNDARIES, PLANS, Cell, Model
+
+if TYPE_CHECKING:
+    from harness.backend import Arrays
+
+DEFAULT_MODEL = "backends.contract_model:TINY_CNN"
+BATCHES = (1, 2, 7)
+INNER = "EVENBENCH_CRASHING_BACKEND"
+LAPS = 5
+
+
+class Kit:
+    """A backend with its prepared artifacts, by batch size."""
+
+    def __init__(self, backend: str, model: Model, precision: str, device: str, results: Path) -> None:
+        self.backend = backend
+        self.results = results
+        self.preparer = Preparer(PLANS["quick"].timeout_seconds)
+        self.template = Cell(model, backend, precision, device, threads=machine.cores())
+
+    def cell(self, batch: int = 1, backend: str = "") -> Cell:
+        """The contract's cell at a batch size, of this backend or another."""
+        return replace(self.template, batch=batch, backend=backend or self.backend)
+
+    def prepared(self, batch: int = 1) -> Prepared:
+        """What the cell's processes read. Skips where the backend is not installed, fails where it refuses."""
+        try:
+            return self.preparer.prepare(self.cell(batch))
+        except Refusal as refusal:
+            if refusal.reply.outcome == "unavailable":
+                pytest.skip(refusal.reply.reason)
+            pytest.fail(f"{refusal.reply.outcome} in {refusal.reply.phase}: {refusal.reply.reason}\n{refusal.reply.traceback}")
+
+    def load(self, batch: int = 1) -> Session:
+        """A session in this process."""
+        return registry.find(self.backend).load(Path(self.prepared(batch).artifact.path), self.cell(batch))
+
+    def batches(self, batch: int = 1) -> list[dict[str, Any]]:
+        """The read-only input batches."""
+        return inputs.load(Path(self.prepared(batch).inputs.path), self.cell(batch).model)
+
+    def measured(self, batch: int = 1, backend: str = "") -> Mapping[str, Any]:
+        """The outcome of a quick run of the cell through fresh processes."""
+        entry = Entry(self.cell(batch, backend))
+        run = Run([entry], replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.1), self.results, fresh=True)
+        line = run.measure([entry])[0]
+        run.finish()
+        return line
+
+
+def answer(session: Session, batch: Arrays) -> Arrays:
+    """Bind, step, sync, fetch."""
+    session.bind(batch)
+    session.step()
+    session.sync()
+    return session.fetch()
+
+
+def copied(arrays: Arrays) -> dict[str, Any]:
+    """The arrays' values, safe from whoever writes to the originals later."""
+    return {name: np.array(array, copy=True) for name, array in arrays.items()}
+
+
+def assert_equal(made: Arrays, wanted: Arrays, message: str) -> None:
+    """Bitwise equality of two answers."""
+    for name, array in wanted.items():
+        assert np.array_equal(made[name], array), f"output {name} {message}"
+
+
+class BackendContract:
+    """Derive from it, set `name`, and pytest collects the contract for your backend."""
+
+    name: ClassVar[str]
+    precision: ClassVar[str] = "fp32"
+    device: ClassVar[str] = "cpu"
+    model: ClassVar[Model | None] = None
+    """The model that the contract runs; the default one is a small PyTorch network."""
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+    """Test name to the reason why it must fail."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        for test, reason in cls.expected_failures.items():
+            setattr(cls, test, _expected_to_fail(getattr(cls, test), reason))
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def kit(cls, tmp_path_factory: pytest.TempPathFactory) -> Kit:
+        model = cls.model or late.resolve(DEFAULT_MODEL)
+        return Kit(cls.name, model, cls.precision, cls.device, tmp_path_factory.mktemp("results"))
+
+    @pytest.fixture
+    def session(self, kit: Kit) -> Iterator[Session]:
+        loaded = kit.load()
+        yield loaded
+        loaded.close()
+
+    def test_outputs_are_as_declared(self, kit: Kit, session: Session) -> None:
+        made = answer(session, kit.batches()[0])
+        wanted = {spec.name: (spec.concrete(1), spec.dtype) for spec in kit.cell().model.outputs}
+        assert {name: (array.shape, str(array.dtype)) for name, array in made.items()} == wanted
+
+    def test_same_input_same_output(self, kit: Kit, session: Session) -> None:
+        batch = kit.batches()[0]
+        assert_equal(answer(session, batch), copied(answer(session, batch)), "differs between two steps on one input")
+
+    def test_new_inputs_are_used(self, kit: Kit, session: Session) -> None:
+        first, second, *_ = kit.batches()
+        before = copied(answer(session, first))
+        after = answer(session, second)
+        assert any(not np.array_equal(after[name], array) for name, array in before.items()), "the answer to a new input is the old one"
+        assert_equal(answer(session, first), before, "depends on the input before")
+
+    def test_inputs_are_not_modified(self, kit: Kit, session: Session) -> None:
+        batch = {name: np.array(array) for name, array in kit.batches()[0].items()}
+        before = copied(batch)
+        answer(session, batch)
+        assert_equal(batch, before, "is an input, and was written to")
+
+    def test_fetched_arrays_never_change(self, kit: Kit, session: Session) -> None:
+        first, second, *_ = kit.batches()
+        fetched = answer(session, first)
+        before = copied(fetched)
+        answer(session, second)
+        assert_equal(fetched, before, "changed after it was fetched")
+
+    @pytest.mark.parametrize("batch", BATCHES)
+    def test_parity(self, kit: Kit, batch: int) -> None:
+        kit.prepared(batch)
+        line = kit.measured(batch)
+        assert line["outcome"] == "ok", f"{line['phase']}: {line['reason']}\n{line['traceback']}"
+        assert line["parity"] is not None, "nothing was compared: a control has no answer"
+        assert line["parity"]["needed"] <= line["parity"]["allowed"]
+        assert line["parity"]["artifact_sha256"] == line["artifact_sha256"]
+        assert line["parity"]["input_sha256"] == line["input_sha256"]
+
+    def test_laps_fit_the_wall(self, kit: Kit, session: Session) -> None:
+        for boundary in BOUNDARIES:
+            begin = time.perf_counter_ns()
+            laps = timing.run_laps(session, kit.batches(), 0, LAPS, boundary, {1}, time.perf_counter_ns)
+            wall = time.perf_counter_ns() - begin
+            assert len(laps.laps_ns) == LAPS
+            assert all(isinstance(lap, int) and lap > 0 for lap in laps.laps_ns)
+            assert sum(laps.laps_ns) <= wall
+            assert list(laps.kept) == [1]
+
+    def test_only_a_named_clock_overrides_laps(self, session: Session) -> None:
+        own_loop = type(session).laps is not Session.laps
+        own_clock = session.clock != Session.clock
+        assert own_loop == own_clock, "a session that times itself overrides laps and names its clock; any other does neither"
+
+    def test_attestation_is_complete_and_as_asked(self, kit: Kit, session: Session) -> None:
+        answer(session, kit.batches()[0])
+        assert measure.difference(kit.cell(), session.attest()) == ""
+
+    def test_prepare_writes_only_in_its_folder(self, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        prepared = kit.prepared()
+        before = _digests(prepared)
+        elsewhere = [tmp_path / name for name in ("here", "home")]
+        for folder in elsewhere:
+            folder.mkdir()
+        monkeypatch.chdir(elsewhere[0])
+        monkeypatch.setenv("HOME", str(elsewhere[1]))
+        monkeypatch.setenv(store.VARIABLE, str(tmp_path / "cache"))
+        Preparer(PLANS["quick"].timeout_seconds).prepare(kit.cell())
+        assert [sorted(str(path) for path in folder.rglob("*") if path.is_file()) for folder in elsewhere] == [[], []]
+        assert _digests(prepared) == before, "prepare changed what it was given"
+
+    def test_closes_twice(self, kit: Kit) -> None:
+        session = kit.load()
+        answer(session, kit.batches()[0])
+        session.close()
+        session.close()
+
+    @pytest.mark.parametrize("how", ["raise", "abort"])
+    def test_crash_in_step_becomes_an_outcome(self, kit: Kit, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        kit.prepared()
+        monkeypatch.setenv(INNER, f"{kit.backend}:{how}")
+        added = ",".join(filter(None, [os.environ.get(registry.VARIABLE, ""), "crashing=harness.testing:Crashing"]))
+        monkeypatch.setenv(registry.VARIABLE, added)
+        with fresh_registry():
+            line = kit.measured(backend="crashing")
+        assert line["outcome"] == "failed"
+        assert line["signal"] == ("SIGABRT" if how == "abort" else "")
+        assert "crash" in line["traceback"].lower() or "abort" in line["traceback"].lower()
+
+
+def _expected_to_fail(test: Callable[..., None], reason: str) -> Callable[..., None]:
+    @functools.wraps(test)
+    def wrapped(*arguments: Any, **keywords: Any) -> None:
+        test(*arguments, **keywords)
+
+    return pytest.mark.xfail(reason=reason, strict=True)(wrapped)
+
+
+def _digests(prepared: Prepared) -> dict[str, str]:
+    folders = [Path(prepared.inputs.path), Path(prepared.artifact.path)]
+    return {str(path): store.digest_file(path) for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+class fresh_registry:  # noqa: N801 - used as a context manager, reads as a verb
+    """Forget which backends are registered, on entry and on exit, since tests change the variable that names them."""
+
+    def __enter__(self) -> None:
+        registry.rows.cache_clear()
+        registry.find.cache_clear()
+
+    def __exit__(self, *error: object) -> None:
+        self.__enter__()
+
+
+class Crashing(Backend):
+    """Another backend whose step fails, by raising or by aborting the process, as `EVENBENCH_CRASHING_BACKEND` says."""
+
+    name = "crashing"
+
+    def __init__(self) -> None:
+        inner, _, self.how = os.environ[INNER].partition(":")
+        self.inner = registry.find(inner)
+        self.precisions, self.devices = self.inner.precisions, self.inner.devices  # type: ignore[misc]
+        self.uses_weights = self.inner.uses_weights  # type: ignore[misc]
+
+    def supports(self, cell: Cell) -> str:
+        return self.inner.supports(cell)
+
+    def variables(self, cell: Cell) -> Mapping[str, str]:
+        return self.inner.variables(cell)
+
+    def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
+        return self.inner.artifact_key(cell)
+
+    def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
+        return self.inner.prepare(source, cell, folder)
+
+    def load(self, folder: Path, cell: Cell) -> Session:
+        session = self.inner.load(folder, cell)
+        session.step = self._crash  # type: ignore[method-assign]
+        return session
+
+    def _crash(self) -> None:
+        if self.how == "abort":
+            os.abort()
+        raise RuntimeError("crash on purpose")
