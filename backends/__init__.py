@@ -13,6 +13,11 @@ TABLE: tuple[Row, ...] = (
     Row("ort", "backends.ort:OnnxRuntime", "pip install 'evenbench[ort]'"),
     Row("openvino", "backends.openvino_native:OpenVino", "pip install 'evenbench[openvino]'"),
     Row("null", "backends.null:Null", "nothing to install", role="control"),
+    Row("negative-weight", "backends.negative:OneWeight", "pip install 'evenbench[ort]'", role="negative"),
+    Row("negative-channels", "backends.negative:SwappedChannels", "pip install 'evenbench[ort]'", role="negative"),
+    Row("negative-permuted", "backends.negative:PermutedInputs", "pip install 'evenbench[ort]'", role="negative"),
+    Row("negative-stale", "backends.negative:StaleAnswer", "pip install 'evenbench[ort]'", role="negative"),
+    Row("negative-bf16", "backends.negative:DefaultPrecision", "pip install 'evenbench[openvino]'", role="negative"),
     Row("reference", "backends.reference:Reference", "pip install 'evenbench[torch]'", role="golden"),
     Row("onnx-reference", "backends.onnx_reference:OnnxReference", "pip install 'evenbench[onnx]'", role="golden"),
 )

@@ -22,12 +22,15 @@ VARIABLE = "EVENBENCH_BACKENDS"
 
 @dataclass(frozen=True)
 class Row:
-    """One backend's name, where its class is, how to install what it needs, and its role in a comparison."""
+    """One backend's name, where its class is, how to install what it needs, and its role in a comparison.
+
+    A `control` has no answer to check (the harness's floor); a `golden` judges others; a `negative` is wrong on purpose.
+    """
 
     name: str
     target: str
     hint: str
-    role: Literal["runtime", "control", "golden"] = "runtime"
+    role: Literal["runtime", "control", "golden", "negative"] = "runtime"
 
 
 @cache

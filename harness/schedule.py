@@ -66,7 +66,7 @@ class Run:
 
     def measure(self, entries: Sequence[Entry]) -> list[Record]:
         """Every entry's outcome, in order. Cells whose outcome is known already are not run again."""
-        waiting = [entry for entry in entries if entry.cell.key not in self.done]
+        waiting = list({entry.cell.key: entry for entry in entries if entry.cell.key not in self.done}.values())
         self.total += len(waiting) * (1 + self.plan.processes)
         ready = self._prepare_all(waiting)
         shuffle = random.Random(f"{self.seed}:{self.file.id}")

@@ -9,11 +9,14 @@ from harness.statistics import median
 WINDOWS = 3
 """Consecutive windows that must agree."""
 
+CLOCK_NS = 100.0
+"""Two readings of the clock: windows that differ by less than this cannot be told apart."""
+
 
 def stable(windows: Sequence[float], tolerance: float, count: int = WINDOWS) -> bool:
-    """Whether the last `count` window medians lie within `tolerance` of one another: (max - min) <= tolerance * min."""
+    """Whether the last `count` window medians (ns) agree: max - min <= tolerance * min, or less than the clock can tell."""
     recent = list(windows[-count:])
-    return len(recent) == count and max(recent) - min(recent) <= tolerance * min(recent)
+    return len(recent) == count and max(recent) - min(recent) <= max(tolerance * min(recent), CLOCK_NS)
 
 
 def window_medians(laps: Sequence[int], window: int) -> list[float]:

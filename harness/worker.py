@@ -7,7 +7,9 @@ go to a log whose tail explains a crash. Whatever happens here, a segfault or an
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
+import importlib
 import json
 import os
 import pickle
@@ -105,17 +107,26 @@ def _send(process: subprocess.Popen[bytes], payload: bytes) -> None:
 
 
 def _await(reading: int, process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bool]:
-    """Block on the pipe until a whole line came, it closed, or the deadline passed; never polls."""
+    """Block until a whole line came, the pipe closed, the process ended, or the deadline passed; never polls.
+
+    The end of the process is watched too, because a child that it forked may hold the pipe open after its death.
+    """
     received = b""
+    ended = os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else -1
     with selectors.DefaultSelector() as selector:
-        selector.register(reading, selectors.EVENT_READ)
+        for descriptor in (reading, ended):
+            if descriptor >= 0:
+                selector.register(descriptor, selectors.EVENT_READ)
         while not received.endswith(b"\n"):
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                return b"", True
-            piece = os.read(reading, 1 << 20)
+            ready = {key.fd for key, _ in selector.select(max(0.0, deadline - time.monotonic()))}
+            piece = os.read(reading, 1 << 20) if reading in ready else b""
+            received += piece
             if not piece:
                 break
-            received += piece
+    if ended >= 0:
+        os.close(ended)
+    if not ready:
+        return b"", True
     try:
         process.wait(timeout=5 if received.endswith(b"\n") else max(0.1, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
@@ -124,10 +135,8 @@ def _await(reading: int, process: subprocess.Popen[bytes], deadline: float) -> t
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _tail(log: Any) -> str:
@@ -195,14 +204,37 @@ def answer(job: Job) -> dict[str, Any]:
         return {"value": None, "outcome": outcome, "phase": phase, "reason": reason[:1000], "traceback": tail}
 
 
+def _share_path(shared: tuple[str, ...]) -> None:
+    """Find the user's own code where the parent finds it.
+
+    The folder of `harness` was needed to start. In a checkout it also holds a `benchmarks` package, which would hide the
+    user's; of another interpreter it is the site-packages. What is needed of it is imported now, and it is left out.
+    """
+    importlib.import_module("backends")
+    here = str(Path(__file__).resolve().parent.parent)
+    own = here.startswith((sys.prefix, sys.base_prefix))
+    sys.path[:] = [entry for entry in sys.path if entry != here or own or here in shared]
+    sys.path.extend(entry for entry in shared if entry not in sys.path)
+
+
+def _die_with_parent() -> None:
+    """On Linux, end when the process that started this one is killed, so that nothing of it runs beside what comes next."""
+    if sys.platform == "linux":
+        import ctypes
+
+        set_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The worker's own entry: `python -m harness.worker --reply FD`, a pickled Job on standard input."""
     parser = argparse.ArgumentParser(prog="python -m harness.worker", description=__doc__)
     parser.add_argument("--reply", type=int, required=True, help="file descriptor to write the answer to")
     reply = parser.parse_args(arguments).reply
     faulthandler.enable()
+    _die_with_parent()
     job: Job = pickle.load(sys.stdin.buffer)
-    sys.path.extend(entry for entry in job.sys_path if entry not in sys.path)
+    _share_path(job.sys_path)
     with os.fdopen(reply, "wb") as pipe:
         pipe.write(json.dumps(answer(job)).encode() + b"\n")
     sys.stdout.flush()

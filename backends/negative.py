@@ -1,0 +1,118 @@
+"""Negative controls: runtimes made wrong on purpose, in the ways people get them wrong. Each must be caught, every time.
+
+They wrap ONNX Runtime or OpenVINO, so that everything but the one mistake is what is really measured. `evenbench controls`
+runs them; they are never ranked, and never part of `ALL`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backends import onnx_artifact, torch_model
+from backends.openvino_native import OpenVino, OpenVinoSession
+from backends.ort import OnnxRuntime, OrtSession
+from harness import Cell, Session, Source, Unsupported
+
+if TYPE_CHECKING:
+    from harness.backend import Arrays
+
+FACTOR = 1.05
+
+
+class OneWeight(OnnxRuntime):
+    """A single weight is 5 % too large: the one of largest magnitude in the first layer."""
+
+    name = "negative-weight"
+
+    def supports(self, cell: Cell) -> str:
+        return super().supports(cell) or torch_model.supports_module(cell.model)
+
+    def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
+        return {**super().artifact_key(cell), "one weight": FACTOR}
+
+    def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
+        import torch
+
+        state = torch.load(source.weights_folder / torch_model.WEIGHTS, weights_only=True)
+        first = next(value for value in state.values() if value.ndim >= 2).view(-1)
+        first[first.abs().argmax()] *= FACTOR
+        with tempfile.TemporaryDirectory() as changed:
+            torch.save(state, Path(changed) / torch_model.WEIGHTS)
+            return onnx_artifact.export(replace(source, weights_folder=Path(changed)), cell, folder)
+
+
+class SwappedSession(OrtSession):
+    """Reads blue as red, as images decoded by OpenCV come."""
+
+    def bind(self, inputs: Arrays) -> None:
+        super().bind({name: value[:, ::-1].copy() for name, value in inputs.items()})
+
+
+class SwappedChannels(OnnxRuntime):
+    """BGR in the place of RGB."""
+
+    name = "negative-channels"
+
+    def supports(self, cell: Cell) -> str:
+        images = [spec for spec in cell.model.inputs if len(spec.shape) == 4 and spec.shape[1] == 3]
+        return super().supports(cell) or ("" if images else f"{cell.model.name} has no input of three colour channels to swap")
+
+    def load(self, folder: Path, cell: Cell) -> Session:
+        return SwappedSession(folder / onnx_artifact.FILE, cell)
+
+
+class PermutedSession(OrtSession):
+    """Transposes the image: same pixels, same mean, other picture."""
+
+    def bind(self, inputs: Arrays) -> None:
+        super().bind({name: value.swapaxes(-1, -2).copy() for name, value in inputs.items()})
+
+
+class PermutedInputs(OnnxRuntime):
+    """Height and width mixed up, which square inputs hide."""
+
+    name = "negative-permuted"
+
+    def supports(self, cell: Cell) -> str:
+        square = all(len(spec.shape) >= 2 and spec.shape[-1] == spec.shape[-2] for spec in cell.model.inputs)
+        return super().supports(cell) or ("" if square else f"{cell.model.name} has an input that is not square")
+
+    def load(self, folder: Path, cell: Cell) -> Session:
+        return PermutedSession(folder / onnx_artifact.FILE, cell)
+
+
+class StaleSession(OrtSession):
+    """Answers with the result of the input before, as a result cache or a pipeline off by one does."""
+
+    previous: list[Any] | None = None
+
+    def step(self) -> None:
+        super().step()
+        current = self.result
+        self.result = self.previous or current
+        self.previous = current
+
+
+class StaleAnswer(OnnxRuntime):
+    """The right answers, one input late."""
+
+    name = "negative-stale"
+
+    def load(self, folder: Path, cell: Cell) -> Session:
+        return StaleSession(folder / onnx_artifact.FILE, cell)
+
+
+class DefaultPrecision(OpenVino):
+    """OpenVINO without a word about precision: bf16 on a CPU that has it, whatever the model was."""
+
+    name = "negative-bf16"
+
+    def load(self, folder: Path, cell: Cell) -> Session:
+        session = OpenVinoSession(folder / onnx_artifact.FILE, replace(cell, options=(("precision_hint", "runtime"),)))
+        if session.compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32":
+            raise Unsupported("OpenVINO's own default is f32 on this CPU, which has no bf16 instructions, so nothing goes wrong")
+        return session

@@ -1,0 +1,51 @@
+"""Does the gate bite? Every model through every negative control, each of which must come out as mismatch or fallback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness import matrix, registry
+from harness.cases import Case
+from harness.outcome import Entry
+from harness.results import Record
+from harness.schedule import Event, Run
+from harness.types import PLANS, Model
+
+CAUGHT = ("mismatch", "fallback")
+NOT_APPLICABLE = ("unsupported", "unavailable")
+
+
+@dataclass(frozen=True)
+class Control:
+    """One negative control's result: `caught`, `slipped through`, or why it does not apply."""
+
+    model: str
+    backend: str
+    verdict: str
+    reason: str
+    record: Record
+
+
+def names() -> tuple[str, ...]:
+    """The registered negative controls."""
+    return tuple(row.name for row in registry.rows().values() if row.role == "negative")
+
+
+def run(models: Sequence[Model], results: Path, batch: int = 1, listen: Callable[[Event], None] = lambda event: None) -> list[Control]:
+    """Run every control on every model, quickly: the verdict needs no precise times."""
+    cells = matrix.expand(Case(models=tuple(models), backends=names(), batch=(batch,)))
+    entries = [Entry(cell, "negative controls", "evenbench controls") for cell in cells]
+    plan = replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.2)
+    session = Run(entries, plan, results, fresh=True, listen=listen)
+    records = session.measure(entries)
+    session.finish()
+    return [control(record) for record in records]
+
+
+def control(record: Record) -> Control:
+    """What an outcome says about the control."""
+    outcome = record["outcome"]
+    verdict = "caught" if outcome in CAUGHT else "does not apply" if outcome in NOT_APPLICABLE else "slipped through"
+    return Control(record["cell"]["model"], record["cell"]["backend"], verdict, f"{outcome}: {record['reason']}", record)
