@@ -1,0 +1,128 @@
+"""Recorded results in, one self-contained `index.html` out: no network, no runtime, nothing measured."""
+
+from __future__ import annotations
+
+import base64
+import gc
+import gzip
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
+from reports import assets, cells, charts, comparison, details, overview, provenance, shape
+from reports.shape import Group, Result
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write(lines: Sequence[Mapping[str, Any]], folder: Path, notes: Sequence[str] = ()) -> Path:
+    """Write the report of `lines` (parsed records) into `folder`, which is made if missing, and return its index.html.
+
+    `notes` are shown on top of the page, for instance what the reader of the files had to leave out. Raises ValueError
+    where there is nothing to report.
+    """
+    if not lines:
+        raise ValueError("report: no recorded outcomes; expected at least one line; run `evenbench run` first")
+    newest, replaced = shape.newest(lines)
+    with _uncollected():
+        page = render(newest, [*notes, *replaced])
+    folder.mkdir(parents=True, exist_ok=True)
+    index = folder / "index.html"
+    index.write_text(page, encoding="utf-8")
+    return index
+
+
+def render(lines: Sequence[Mapping[str, Any]], notes: Sequence[str] = ()) -> str:
+    """The page as text."""
+    members = shape.results(lines)
+    groups = shape.groups(members)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html.j2").render(**_context(groups, members, notes))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No cyclic garbage collection meanwhile: a page is a million small strings and no cycles, and passes cost a third."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _context(groups: Sequence[Group], members: Sequence[Result], notes: Sequence[str]) -> dict[str, Any]:
+    tables = [cells.matrix(groups), cells.phases(groups), cells.parity(groups), cells.hashes(groups)]
+    return {
+        "head": overview.head(groups, members, notes),
+        "summary": overview.summary(groups),
+        "glance": overview.glance(groups),
+        "choices": overview.choices(members),
+        "group_titles": comparison.titles(groups),
+        "runs": provenance.runs(members),
+        "origins": provenance.origins(members),
+        "tables": {table.name: table for table in tables},
+        "data": _data(groups, tables),
+        "packed": _packed(groups, tables),
+        "style": Markup(assets.own("page.css")),
+        "scripts": [Markup(assets.own(name)) for name in ("theme.js", "tables.js", "charts.js")],
+    }
+
+
+def _data(groups: Sequence[Group], tables: Iterable[cells.Table]) -> dict[str, Markup]:
+    """What the scripts read at once, by the id of its element: JSON whose `<`, `>` and `&` are escaped."""
+    shown = {f"table-{table.name}": _json(_plain(table)) for table in tables if table.name == "matrix"}
+    return {"overview-figure": _json(charts.overview(groups)), **shown}
+
+
+def _packed(groups: Sequence[Group], tables: Iterable[cells.Table]) -> dict[str, str]:
+    """What the scripts read only when a reader asks for it, compressed: most of a large report is never opened."""
+    drawn = charts.drawn_per_process(groups)
+    compared, described, shared = [], [], _Shared()
+    for first, group in comparison.first_indices(groups):
+        compared.append(_json(comparison.compare(group, first, drawn)))
+        members = (*group.ranked, *group.unranked)
+        described += [_json(shared.fold(details.describe(group, result))) for result in members]
+    texts = {
+        **{f"table-{table.name}": _json(_plain(table)) for table in tables if table.name != "matrix"},
+        "group-lines": "\n".join(compared),
+        "cell-lines": "\n".join(described),
+        "section-lines": "\n".join(shared.lines),
+        "datatables-source": assets.read(*assets.DATATABLES),
+        "plotly-source": assets.read(*assets.PLOTLY),
+    }
+    return {name: _pack(text) for name, text in texts.items()}
+
+
+def _pack(text: str) -> str:
+    return base64.b64encode(gzip.compress(text.encode(), compresslevel=3, mtime=0)).decode()
+
+
+class _Shared:
+    """The sections of all details, each kept once: what a runtime attests is the same for most of its cells."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, int] = {}
+
+    def fold(self, described: dict[str, Any]) -> dict[str, Any]:
+        """`described` with every section replaced by the number of its line."""
+        numbers = [self.lines.setdefault(_json(section), len(self.lines)) for section in described["sections"]]
+        return {**described, "sections": numbers}
+
+
+def _plain(table: cells.Table) -> dict[str, Any]:
+    return {"columns": [asdict(column) for column in table.columns], "rows": table.rows}
+
+
+def _json(value: Any) -> Markup:
+    # A bare NaN is no JSON and would stop the page; what may be one is made a string or null before it comes here.
+    return htmlsafe_json_dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

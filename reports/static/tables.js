@@ -1,0 +1,164 @@
+// The tables of cells (DataTables, from the itables package), their filter, and the details of one cell.
+const parse = (id) => JSON.parse(document.getElementById(id).textContent);
+const make = (tag, className = "", text = "") => {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (text) element.textContent = text;
+  return element;
+};
+
+// Text goes in as text, never as HTML: names and reasons come from results.
+const draw = {
+  words: (value) => make("span", "", value),
+  measure: ([shown], row, title) => {
+    const match = /^(.*?) \((.*)\)$/.exec(shown);
+    const wrong = TIMES.includes(title) && struck(row) && shown !== "–";
+    const span = make("span", wrong ? "struck" : "", match ? match[1] : shown);
+    if (match) span.append(make("small", "", match[2]));
+    return span;
+  },
+  outcome: (value) => make("span", `badge ${/^[a-z]+$/.test(value) ? value : ""}`, value),
+  code: (value) => make("code", "", value),
+};
+const OUTCOMES = ["ok", "mismatch", "fallback", "unsupported", "unavailable", "failed"];
+const TIMES = ["Compute", "Host to host"];
+const struck = (row) => OUTCOMES.includes(row[3]) && row[3] !== "ok";
+
+const named = {};
+named.Model = (value, row) => {
+  const box = make("span", "", value);
+  box.append(make("small", "", row[2]));
+  return box;
+};
+named.Backend = (value, row) => {
+  const box = make("span");
+  const [labels, id, index] = row.slice(-3);
+  const button = make("button", "link", value);
+  button.type = "button";
+  button.dataset.cell = index;
+  button.setAttribute("aria-haspopup", "dialog");
+  button.setAttribute("aria-label", `${value}: details of ${id}`);
+  box.append(button, ...labels.map((label) => make("span", "chip", label)));
+  return box;
+};
+
+const column = ({ title, kind, help }, place) => {
+  const cell = (value, type, row) => {
+    if (type === "display") return kind === "hidden" ? "" : title in named ? named[title](value, row) : draw[kind](value, row, title);
+    if (kind === "measure") return type === "filter" ? value[0] : value[1];
+    return Array.isArray(value) ? value.join(" ") : value;
+  };
+  const heading = make("span", "", title);
+  if (help) heading.title = help;
+  return {
+    title: heading.outerHTML, data: place, render: cell, visible: kind !== "hidden", type: kind === "measure" ? "measure" : "string",
+    className: { measure: "number", code: "code", words: title === "Reason" ? "words" : "" }[kind] ?? "",
+    cellType: place === 0 ? "th" : "td",
+    createdCell: (td) => { if (place === 0) td.setAttribute("scope", "row"); },
+  };
+};
+
+// Cells without a number come last, whichever way a column is sorted.
+const order = (sign) => (a, b) => (a === null) - (b === null) || sign * (a - b);
+
+let loading = null;
+const load = () => (loading ??= (async () => {
+  const url = URL.createObjectURL(new Blob([await evenbench.unpack("datatables-source")], { type: "text/javascript" }));
+  const { default: DataTable } = await import(url);
+  URL.revokeObjectURL(url);
+  DataTable.type("measure", { order: { asc: order(1), desc: order(-1) } });
+  DataTable.ext.errMode = "throw";
+  return DataTable;
+})());
+
+const open = async (grid) => {
+  const DataTable = await load();
+  const name = `table-${grid.dataset.table}`;
+  const { columns, rows } = grid.dataset.table === "matrix" ? parse(name) : JSON.parse(await evenbench.unpack(name));
+  const table = new DataTable(grid.querySelector("table"), {
+    data: rows, columns: columns.map(column), order: [], pageLength: 25, lengthMenu: [25, 50, 100, 500], autoWidth: false, deferRender: true,
+    layout: { topStart: null, topEnd: null, bottomStart: "info", bottomEnd: ["pageLength", "paging"] },
+    language: { info: "_START_ to _END_ of _TOTAL_ cells", infoFiltered: "(of _MAX_)", infoEmpty: "0 cells", zeroRecords: "No cell matches the filter.", lengthMenu: "_MENU_ per page" },
+    createdRow: (row, data) => { if (struck(data)) row.classList.add("unranked"); },
+  });
+  // The controls of DataTables stay outside of the region that scrolls sideways.
+  const foot = grid.querySelector(".dt-container > div:last-child");
+  if (foot) { foot.classList.add("table-foot"); grid.append(foot); }
+  grid.dataset.ready = "";
+  return table;
+};
+
+const filters = document.querySelector("form.filters");
+const FIELDS = { outcome: "Outcome", model: "Model", backend: "Backend", precision: "Precision" };
+const filter = (table) => {
+  const values = Object.fromEntries(new FormData(filters));
+  table.search(values.q);
+  for (const [name, title] of Object.entries(FIELDS)) {
+    const place = parseColumns().indexOf(title);
+    const wanted = values[name];
+    table.column(place).search.fixed(name, wanted ? (_, row) => row[place] === wanted : () => true);
+  }
+  table.draw();
+};
+let titles = null;
+const parseColumns = () => (titles ??= parse("table-matrix").columns.map(({ title }) => title));
+
+// The filter stands in the address, so that a view can be sent to somebody.
+const toAddress = () => {
+  const set = new URLSearchParams([...new FormData(filters)].filter(([, value]) => value)).toString();
+  history.replaceState(null, "", set ? `#${set}` : "#cells");
+};
+const fromAddress = () => {
+  const hash = location.hash.slice(1);
+  if (!hash.includes("=")) return false;
+  filters.reset();
+  for (const [name, value] of new URLSearchParams(hash)) if (filters.elements[name]) filters.elements[name].value = value;
+  return true;
+};
+
+const list = (facts) => {
+  const dl = make("dl", "facts");
+  for (const [label, value] of facts) {
+    const pair = make("div");
+    pair.append(make("dt", "", label), make("dd", "", value));
+    dl.append(pair);
+  }
+  return dl;
+};
+const show = async (index) => {
+  const { id, sections: numbers, warnings, reproduce, traceback } = await evenbench.line("cell-lines", index);
+  const sections = await Promise.all(numbers.map((number) => evenbench.line("section-lines", number)));
+  const body = document.getElementById("details-body");
+  body.replaceChildren();
+  document.getElementById("details-title").textContent = id;
+  if (warnings.length) { const notes = make("ul", "notes"); notes.append(...warnings.map((words) => make("li", "", words))); body.append(notes); }
+  for (const [title, facts] of sections) body.append(make("h3", "", title), list(facts));
+  if (reproduce) body.append(make("h3", "", "Reproduce"), make("pre", "", reproduce));
+  if (traceback) body.append(make("h3", "", "Traceback"), make("pre", "", traceback));
+  const dialog = document.getElementById("details");
+  dialog.showModal();
+  dialog.scrollTop = 0;
+};
+
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("[data-cell]");
+  if (opener) show(Number(opener.dataset.cell));
+  if (event.target.id === "details" || event.target.id === "details-close") document.getElementById("details").close();
+});
+
+const started = new Map();
+const start = (grid) => { if (!started.has(grid)) started.set(grid, open(grid)); return started.get(grid); };
+const grids = [...document.querySelectorAll(".grid")];
+const watcher = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) if (isIntersecting) { watcher.unobserve(target); start(target); }
+}, { rootMargin: "600px" });
+
+const matrix = await start(grids.find((grid) => grid.dataset.table === "matrix"));
+evenbench.tablesReady();
+filters.addEventListener("input", () => { filter(matrix); toAddress(); });
+filters.addEventListener("reset", () => setTimeout(() => { filter(matrix); toAddress(); }));
+addEventListener("hashchange", () => {
+  if (fromAddress()) { filter(matrix); document.getElementById("cells").scrollIntoView(); }
+});
+if (fromAddress()) { filter(matrix); document.getElementById("cells").scrollIntoView(); }
+grids.forEach((grid) => watcher.observe(grid));

@@ -1,0 +1,124 @@
+"""What a group says in words: which correct runtime is fastest, by how much, and whether that is more than noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reports import text
+from reports.shape import BASELINE, Group, Result
+
+FASTER, EVEN, SLOWER, BASE, UNKNOWN = "faster", "even", "slower", "base", "unknown"
+"""How a result stands against the baseline; also the name of its colour on the page."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One line of the summary, as strings. `tone` is how the fastest stands against the baseline."""
+
+    model: str
+    setting: str
+    run: str
+    fastest: str
+    latency: str
+    latency_interval: str
+    host_to_host: str
+    speedup: str
+    speedup_interval: str
+    tone: str
+    words: str
+    correct: str
+
+
+def judge(group: Group) -> Verdict:
+    """The summary line of one group."""
+    fastest = group.ranked[0] if group.ranked else None
+    speedup, interval = speedup_texts(group, fastest) if fastest else (text.DASH, "")
+    return Verdict(
+        model=str(group.first.get("model", "")),
+        setting=setting(group),
+        run=group.run,
+        fastest=fastest.name if fastest else text.DASH,
+        latency=text.latency(fastest.compute if fastest else None),
+        latency_interval=text.latency_interval(fastest.compute if fastest else None),
+        host_to_host=text.latency(fastest.host_to_host if fastest else None),
+        speedup=speedup,
+        speedup_interval=interval,
+        tone=tone(group, fastest) if fastest else UNKNOWN,
+        words=_words(group),
+        correct=_correct(group),
+    )
+
+
+def setting(group: Group) -> str:
+    """What the members of a group share besides the model: `fp32 · cpu · batch 1 · 2 threads`."""
+    cell = group.first
+    batch, threads = cell.get("batch", text.DASH), int(cell.get("threads") or 0)
+    return f"{cell.get('precision', '')} · {cell.get('device', '')} · batch {batch} · {text.count(threads, 'thread')}"
+
+
+def speedup_texts(group: Group, result: Result) -> tuple[str, str]:
+    """The speed-up of one result and its interval; the baseline is 1 by definition and has no interval."""
+    if result is group.baseline:
+        return "1×", ""
+    speedup = group.speedup(result)
+    return text.ratio(speedup), text.ratio_interval(speedup)
+
+
+def tone(group: Group, result: Result) -> str:
+    """How one result stands against the baseline, by the interval of their ratio."""
+    speedup = group.speedup(result)
+    if result is group.baseline:
+        return BASE
+    if speedup is None or speedup.low is None or speedup.high is None:
+        return UNKNOWN
+    return FASTER if speedup.low > 1 else SLOWER if speedup.high < 1 else EVEN
+
+
+def stand(group: Group, result: Result) -> str:
+    """How one ranked result stands against the baseline, in words."""
+    return {
+        BASE: "the baseline",
+        FASTER: f"faster than {BASELINE}",
+        EVEN: f"within noise of {BASELINE}",
+        SLOWER: f"slower than {BASELINE}",
+        UNKNOWN: f"not judged: {text.NO_INTERVAL}" if group.baseline else f"no correct {BASELINE} here",
+    }[tone(group, result)]
+
+
+def _words(group: Group) -> str:
+    if not group.ranked:
+        return "no correct result of a runtime"
+    return "; ".join(filter(None, [_against_baseline(group), _against_the_others(group)]))
+
+
+def _against_baseline(group: Group) -> str:
+    fastest = group.ranked[0]
+    if group.baseline is None:
+        return f"no speed-up, because no correct {BASELINE} result is in this run and group"
+    if fastest is group.baseline:
+        return f"{BASELINE} itself is the fastest"
+    return "1 process, so the speed-up has no interval" if tone(group, fastest) == UNKNOWN else stand(group, fastest)
+
+
+def _against_the_others(group: Group) -> str:
+    fastest, *others = group.ranked
+    others = [result for result in others if result is not group.baseline]
+    tied = [result for result in others if result in group.within_noise]
+    if not others:
+        return "" if group.baseline in group.ranked[1:] else "no other correct runtime"
+    if tied:
+        return f"within noise of {text.listing(_shown(tied))}"
+    if min(len(fastest.compute_ns), len(others[0].compute_ns)) < 2:
+        return f"the lead over {others[0].name} cannot be judged from 1 process"
+    return f"clearly ahead of {others[0].name}"
+
+
+def _shown(tied: Sequence[Result]) -> list[str]:
+    names = [result.name for result in tied]
+    return names if len(names) <= 3 else [*names[:2], f"{len(names) - 2} more"]
+
+
+def _correct(group: Group) -> str:
+    asked = [result for result in group.results if not result.is_control]
+    return f"{sum(result.outcome == 'ok' for result in asked)} of {len(asked)}"

@@ -1,0 +1,209 @@
+"""The page in a real Chromium: it works by mouse and keyboard, in both themes, on a phone, and asks for nothing."""
+
+import os
+import shutil
+import time
+
+import pytest
+import synthetic
+
+from reports import site
+
+HEADLESS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+]
+FIRST_ROW = "[data-table=matrix] tbody tr"
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium of the system; its absence is an error only where a browser was promised."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not found:
+        missing = "no Chromium found; apt-get install chromium"
+        (pytest.fail if os.environ.get("EVENBENCH_REQUIRE_BROWSER") == "1" else pytest.skip)(missing)
+    if os.environ.get("EVENBENCH_REQUIRE_BROWSER") != "1":
+        pytest.importorskip("playwright.sync_api")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=HEADLESS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory):
+    """The page of the synthetic suite, with one hostile model in it."""
+    hostile = [synthetic.record(model="<script>alert(1)</script>", backend=name) for name in ("torch-eager", "<img/src=x>")]
+    return site.write([*synthetic.suite(), *hostile], tmp_path_factory.mktemp("site"), ["Synthetic test data."]).as_uri()
+
+
+@pytest.fixture
+def visit(chromium):
+    """Opens a page and fails the test for any error on its console and for anything it asks the network for."""
+    complaints, contexts = [], []
+
+    def go(address, **settings):
+        contexts.append(chromium.new_context(**settings))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(f"dialog {dialog.message}"))
+        page.on(
+            "request", lambda request: request.url.startswith(("file:", "blob:", "data:")) or complaints.append(request.url)
+        )
+        page.goto(address)
+        page.wait_for_selector(FIRST_ROW)
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def scroll_through(page):
+    """Bring every part of the page into view, so that everything lazy is drawn."""
+    bottom = "scrollY + innerHeight >= document.documentElement.scrollHeight - 2"
+    while not page.evaluate(bottom):
+        page.evaluate("window.scrollBy({top: 500, behavior: 'instant'})")
+        page.wait_for_timeout(40)
+    page.wait_for_selector("[data-table=hashes][data-ready]")
+
+
+def shown(page, column):
+    return page.locator(f"{FIRST_ROW} > :nth-child({column})").all_inner_texts()
+
+
+def test_everything_is_drawn_without_an_error_or_a_request(visit, report):
+    page = visit(report)
+    scroll_through(page)
+    page.wait_for_function("document.querySelectorAll('.plot svg.main-svg').length >= 12")
+    assert page.locator(".grid[data-ready]").count() == 4
+    assert page.locator("#compare figure").count() == 5
+
+
+def test_the_filter_works_and_stands_in_the_address(visit, report):
+    page = visit(report)
+    page.select_option("#filter-outcome", "mismatch")
+    assert shown(page, 3) == ["mismatch"]
+    assert "outcome=mismatch" in page.evaluate("location.hash")
+    page.click("form.filters button[type=reset]")
+    page.fill("#q", "SIGSEGV")
+    page.wait_for_function("document.querySelectorAll('[data-table=matrix] tbody tr').length === 1")
+    page.fill("#q", "nothing has this name")
+    assert "No cell matches" in page.locator("[data-table=matrix] tbody").inner_text()
+
+
+def test_an_address_opens_filtered_and_a_tile_filters(visit, report):
+    page = visit(f"{report}#model=resnet18&backend=ort")
+    page.wait_for_function("document.querySelectorAll('[data-table=matrix] tbody tr').length === 1")
+    page.click("a.tile.unavailable")
+    page.wait_for_function("document.querySelectorAll('[data-table=matrix] tbody tr').length === 2")
+    assert page.input_value("#filter-outcome") == "unavailable"
+
+
+def test_the_keyboard_sorts_and_cells_without_a_number_stay_last(visit, report):
+    page = visit(report)
+    page.locator("[data-table=matrix] th:has-text('Compute') [role=button]").focus()
+    for direction in ("ascending", "descending"):
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f"[data-table=matrix] th[aria-sort={direction}]:has-text('Compute')")
+        assert "–" not in shown(page, 4)[0]
+    assert shown(page, 4)[0].startswith("4")  # resnet50 is the slowest, at some 47 ms
+
+
+def test_details_open_by_keyboard_and_give_the_focus_back(visit, report):
+    page = visit(f"{report}#outcome=failed")
+    page.wait_for_function("document.querySelectorAll('[data-table=matrix] tbody tr').length === 1")
+    page.locator(f"{FIRST_ROW} button").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[open] pre:has-text('Segmentation fault')")
+    assert "evenbench run benchmarks -k" in page.locator("dialog").inner_text()
+    page.keyboard.press("Escape")
+    assert page.locator("dialog[open]").count() == 0
+    assert page.evaluate("document.activeElement.dataset.cell !== undefined")
+
+
+def test_the_first_tab_stop_skips_to_the_report(visit, report):
+    page = visit(report)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the report"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_the_theme_follows_the_system_and_the_button_and_so_do_charts(visit, report):
+    page = visit(report, color_scheme="dark")
+    colours = "[getComputedStyle(document.body).backgroundColor, document.querySelector('.plot .xtick text').style.fill]"
+    page.locator("#overview").scroll_into_view_if_needed()
+    page.wait_for_selector("#overview .xtick text")
+    dark = page.evaluate(colours)
+    assert page.get_attribute("#theme", "aria-pressed") == "true"
+    page.click("#theme")
+    page.wait_for_function("before => document.querySelector('.plot .xtick text')?.style.fill !== before", arg=dark[1])
+    light = page.evaluate(colours)
+    assert page.get_attribute("#theme", "aria-pressed") == "false"
+    assert light[0] != dark[0]
+    assert light[1] != dark[1]
+
+
+def test_a_phone_shows_it_without_sideways_overflow(visit, report):
+    page = visit(report, viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)
+    scroll_through(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_choosing_a_group_shows_its_ranking_with_the_wrong_ones_struck_and_unranked(visit, report):
+    page = visit(report)
+    page.select_option("#group", label="vit-tiny · fp32 · cpu · batch 1 · 2\N{NO-BREAK SPACE}threads")
+    page.wait_for_selector("#ranking tr:has-text('openvino')")
+    wrong = page.locator("#ranking tr.unranked", has_text="openvino")
+    assert wrong.locator(".struck").count() == 4
+    assert wrong.locator("td").first.inner_text() == "–"
+
+
+def test_landmarks_captions_and_names_are_there(visit, report):
+    page = visit(report)
+    scroll_through(page)
+    assert page.locator("header, nav, main, footer").count() >= 4
+    assert page.evaluate("[...document.querySelectorAll('table')].every((table) => table.caption?.textContent.trim())")
+    assert page.evaluate(
+        "[...document.querySelectorAll('.plot')].every((plot) => plot.getAttribute('aria-label')?.length > 20)"
+    )
+    named = "(each) => each.textContent.trim() || each.labels?.length || each.ariaLabel"
+    assert page.evaluate(f"[...document.querySelectorAll('button, input, select')].every({named})")
+
+
+def test_a_hostile_name_is_shown_and_not_run(visit, report):
+    page = visit(report)
+    page.fill("#q", "alert(1)")
+    page.wait_for_function("document.querySelectorAll('[data-table=matrix] tbody tr').length === 2")
+    assert "<script>alert(1)</script>" in shown(page, 1)[0]
+    assert page.locator("img").count() == 0
+
+
+@pytest.mark.slow
+def test_ten_thousand_outcomes_are_usable_in_two_seconds(chromium, tmp_path):
+    address = site.write(synthetic.many(10_000), tmp_path).as_uri()
+    # The better of two, because what else runs on this machine can only add.
+    assert min(_seconds_until_usable(chromium, address) for _ in range(2)) <= 2.0
+
+
+def _seconds_until_usable(chromium, address):
+    page = chromium.new_page()
+    started = time.perf_counter()
+    page.goto(address, wait_until="commit")
+    page.wait_for_selector(FIRST_ROW)
+    page.fill("#q", "model-0777")
+    page.wait_for_function("document.querySelectorAll('[data-table=matrix] tbody tr').length === 7")
+    taken = time.perf_counter() - started
+    page.close()
+    return taken

@@ -1,0 +1,148 @@
+"""The rules of comparison: one run, one group, one boundary, and only correct results of real runtimes."""
+
+import synthetic
+
+from reports import cells, comparison, overview, shape, table, verdict
+
+
+def group_of(*lines):
+    (group,) = shape.groups(shape.results(lines))
+    return group
+
+
+def eager(*process_ns, **changed):
+    return synthetic.record(backend="torch-eager", process_ns=process_ns or (20e6, 20.1e6, 19.9e6), laps=9, **changed)
+
+
+def test_the_speedup_is_over_torch_eager_with_its_interval():
+    group = group_of(eager(), synthetic.record(backend="ort"))
+    speedup = group.speedup(group.ranked[0])
+    assert 2.1 < speedup.value < 2.3
+    assert speedup.low < speedup.value < speedup.high
+    assert verdict.judge(group).tone == verdict.FASTER
+    assert verdict.judge(group).fastest == "ort"
+
+
+def test_overlapping_intervals_are_within_noise_of_the_runner_up_and_of_eager():
+    lines = [eager(20e6, 21e6, 19e6), synthetic.record(backend="ort", process_ns=(19.5e6, 21e6, 19.4e6))]
+    group = group_of(*lines, synthetic.record(backend="openvino", process_ns=(19.6e6, 20.2e6, 19.8e6)))
+    words = verdict.judge(group).words
+    assert "within noise of torch-eager" in words
+    assert "within noise of o" in words  # ort or openvino, whichever came second
+
+
+def test_a_clear_lead_is_called_clear():
+    lines = (
+        eager(),
+        synthetic.record(backend="ort"),
+        synthetic.record(backend="openvino", process_ns=(5e6, 5.01e6, 4.99e6)),
+    )
+    assert verdict.judge(group_of(*lines)).words == "faster than torch-eager; clearly ahead of ort"
+
+
+def test_what_is_not_ok_is_never_ranked_however_fast_it_is():
+    for outcome in ("mismatch", "fallback", "failed", "unsupported", "unavailable"):
+        group = group_of(eager(), synthetic.record(backend="ort", outcome=outcome, process_ns=(1e3, 1e3, 1e3)))
+        wrong = next(result for result in group.results if result.name == "ort")
+        assert [result.name for result in group.ranked] == ["torch-eager"]
+        assert group.speedup(wrong) is None
+        assert verdict.judge(group).fastest == "torch-eager"
+
+
+def test_a_control_is_shown_and_never_ranked():
+    group = group_of(eager(), synthetic.record(backend="null", process_ns=(200.0, 201.0, 199.0)))
+    assert [result.name for result in group.ranked] == ["torch-eager"]
+    assert [row[1] for row in cells.matrix([group]).rows] == ["torch-eager", "null"]
+
+
+def test_a_group_of_controls_alone_has_no_verdict():
+    group = group_of(synthetic.record(backend="null"))
+    assert overview.summary([group])["open"] == []
+    assert overview.glance([group]).columns == ["null"]
+
+
+def test_a_wrong_eager_is_no_baseline():
+    group = group_of(eager(outcome="mismatch"), synthetic.record(backend="ort"))
+    assert group.baseline is None
+    assert "no correct torch-eager" in verdict.judge(group).words
+
+
+def test_no_ratio_crosses_runs_groups_or_boundaries():
+    other_run = eager(run=synthetic.RUN | {"id": "another"})
+    assert len(shape.groups(shape.results([other_run, synthetic.record()]))) == 2
+    assert len(shape.groups(shape.results([eager(batch=8), synthetic.record()]))) == 2
+    slow_transfer = synthetic.record()
+    slow_transfer["samples_ns"]["host_to_host"] = [[10**12] * 9] * 3
+    plain, slow = group_of(eager(), synthetic.record()), group_of(eager(), slow_transfer)
+    assert plain.speedup(plain.ranked[0]) == slow.speedup(slow.ranked[0])
+
+
+def test_one_process_gives_no_interval_and_no_judgement():
+    group = group_of(
+        eager(20e6), synthetic.record(process_ns=(9e6,)), synthetic.record(backend="openvino", process_ns=(8e6,))
+    )
+    line = verdict.judge(group)
+    assert line.latency_interval == line.speedup_interval == "1 process, no interval"
+    assert line.tone == verdict.UNKNOWN
+    assert "cannot be judged from 1 process" in line.words
+    assert any("1 process" in note for note in overview.head([group], group.results, []).notes)
+
+
+def test_an_unsupported_percentile_is_a_dash():
+    few = comparison.compare(group_of(eager()), 0, 100)["rows"][0]
+    many = comparison.compare(group_of(synthetic.record(laps=200)), 0, 100)["rows"][0]
+    assert (few["p90"], few["p99"]) == ("–", "–")
+    assert many["p90"] != "–"
+    assert many["p99"] != "–"
+
+
+def test_options_tell_results_apart_and_the_plain_eager_is_the_baseline():
+    tuned = eager(10e6, 10e6, 10e6)
+    tuned["cell"] = tuned["cell"] | {"options": {"channels_last": True}, "key": "tuned"}
+    group = group_of(tuned, eager())
+    assert group.baseline.name == "torch-eager"
+    assert group.ranked[0].name == "torch-eager channels_last=True"
+
+
+def test_the_newest_record_of_a_cell_wins_and_a_note_says_so():
+    old = synthetic.record(run=synthetic.RUN | {"id": "old", "started": "2026-01-01T00:00:00Z"})
+    kept, notes = shape.newest([synthetic.record(), old])
+    assert [line["run"]["id"] for line in kept] == [synthetic.RUN["id"]]
+    assert len(notes) == 1
+    assert "newest of 2 records" in notes[0]
+
+
+def test_cold_start_is_import_load_and_first_step():
+    line = synthetic.record(import_seconds=[1.0], phases_seconds={"load": [2.0], "first_step": [4.0], "prepare": [50.0]})
+    assert shape.results([line])[0].cold_start_seconds == 7.0
+
+
+def test_the_terminal_table_has_a_row_for_every_record():
+    lines = synthetic.suite()
+    rows = table.rows(lines)
+    assert {row.cell for row in rows} == {line["cell"]["id"] for line in lines}
+    mismatch = next(row for row in rows if row.outcome == "mismatch")
+    assert mismatch.speedup == "–"
+    assert "RMSE" in mismatch.reason
+
+
+def test_warnings_are_counted_in_the_row_and_told_once_below_the_table():
+    import io
+
+    from rich.console import Console
+
+    out = io.StringIO()
+    lines = [synthetic.record(backend=name, warnings=["steal time"]) for name in ("torch-eager", "ort")]
+    table.render(lines, Console(file=out, width=200))
+    assert out.getvalue().count("steal time") == 1
+    assert table.rows(lines)[0].reason.endswith("1\N{NO-BREAK SPACE}warning")
+
+
+def test_the_terminal_reads_no_markup_in_names_and_reasons():
+    import io
+
+    from rich.console import Console
+
+    out = io.StringIO()
+    table.render([synthetic.record(outcome="failed", reason="[bold]boom[/bold] [/nonsense]")], Console(file=out, width=200))
+    assert "[bold]boom[/bold] [/nonsense]" in out.getvalue()

@@ -1,0 +1,63 @@
+"""Numbers as words: units, digits, intervals and dashes."""
+
+import pytest
+
+from harness.statistics import Estimate
+from reports import text
+
+
+@pytest.mark.parametrize(
+    ("value_ns", "shown"),
+    [
+        (None, "–"),
+        (0, "0 s"),
+        (1, "1.00 ns"),
+        (211, "211 ns"),
+        (999.7e3, "1.00 ms"),
+        (8_123_456, "8.12 ms"),
+        (12.1e9, "12.1 s"),
+    ],
+)
+def test_a_duration_has_the_unit_that_suits_it(value_ns, shown):
+    assert text.duration(value_ns) == shown.replace(" ", text.SPACE)
+
+
+@pytest.mark.parametrize(("value_bytes", "shown"), [(None, "–"), (0, "0 B"), (46_800_000, "46.8 MB"), (3.1e9, "3.10 GB")])
+def test_a_size_has_the_unit_that_suits_it(value_bytes, shown):
+    assert text.size(value_bytes) == shown.replace(" ", text.SPACE)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "–"),
+        (float("nan"), "–"),
+        (float("inf"), "∞"),
+        (float("-inf"), "-∞"),
+        (0.0, "0"),
+        (9.996, "10.0"),
+        (3e-6, "3.00e-6"),
+    ],
+)
+def test_a_number_is_never_an_empty_or_a_strange_word(value, shown):
+    assert text.number(value) == shown
+
+
+def test_an_interval_is_in_the_unit_of_its_value():
+    assert text.latency_interval(Estimate(1.02e6, 0.98e6, 1.06e6, 3)) == f"0.98 to 1.06{text.SPACE}ms"
+    assert text.ratio_interval(Estimate(2.31, 2.2, 2.42, 3)) == "2.20 to 2.42×"
+
+
+def test_one_process_has_no_interval_and_says_so():
+    assert text.latency_interval(Estimate(1e6, None, None, 1)) == "1 process, no interval"
+    assert text.ratio_interval(Estimate(2.0, None, None, 1)) == "1 process, no interval"
+
+
+def test_any_recorded_value_becomes_text():
+    assert text.plain({"a": [1, True], "b": None}) == "a=1, yes, b=–"
+    assert [text.plain(value) for value in ("", None, [], {})] == ["–"] * 4
+
+
+def test_a_listing_reads_as_a_sentence():
+    assert text.listing(["a", "b", "c"]) == "a, b and c"
+    assert text.listing([]) == ""
