@@ -119,7 +119,7 @@ class Backend(ABC):
 
         Two backends that return equal keys share one artifact. The default is the backend's name and options.
         """
-        return {"backend": self.name, "options": cell.option}
+        return {"backend": cell.backend, "options": cell.option}
 
     @abstractmethod
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:

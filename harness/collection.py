@@ -13,7 +13,7 @@ from types import ModuleType
 
 from harness import matrix
 from harness.cases import Case
-from harness.schedule import Entry
+from harness.outcome import Entry
 from harness.types import UsageError
 
 PATTERN = "bench_*.py"
@@ -86,6 +86,7 @@ def entries(declarations: Sequence[Declaration], command: str) -> list[Entry]:
             cells = matrix.expand(declaration.case)
         except UsageError as error:
             raise UsageError(f"{declaration.id}: {error}") from error
+        case = declaration.id
         for cell in cells:
-            found.setdefault(cell.key, Entry(cell, declaration.id, command))
+            found.setdefault(cell.key, Entry(cell, case, command))
     return list(found.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness import matrix, registry
 from harness.cases import Case
@@ -13,6 +14,10 @@ from harness.results import Record
 from harness.schedule import Event, Run
 from harness.types import PLANS, Model
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SLIPPED = "slipped through"
 CAUGHT = ("mismatch", "fallback")
 NOT_APPLICABLE = ("unsupported", "unavailable")
 
@@ -47,5 +52,20 @@ def run(models: Sequence[Model], results: Path, batch: int = 1, listen: Callable
 def control(record: Record) -> Control:
     """What an outcome says about the control."""
     outcome = record["outcome"]
-    verdict = "caught" if outcome in CAUGHT else "does not apply" if outcome in NOT_APPLICABLE else "slipped through"
+    verdict = "caught" if outcome in CAUGHT else "does not apply" if outcome in NOT_APPLICABLE else SLIPPED
     return Control(record["cell"]["model"], record["cell"]["backend"], verdict, f"{outcome}: {record['reason']}", record)
+
+
+def show(found: Sequence[Control], console: Console) -> None:
+    """One row per control, and the count of those that slipped through."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("model", "control", "verdict", "what the gate said", box=None, pad_edge=False)
+    styles = {"caught": "green", SLIPPED: "bold red"}
+    for each in found:
+        table.add_row(Text(each.model), Text(each.backend), Text(each.verdict, styles.get(each.verdict, "dim")), Text(each.reason))
+    console.print(table)
+    applied = [each for each in found if each.verdict in (SLIPPED, "caught")]
+    slipped = sum(each.verdict == SLIPPED for each in applied)
+    console.print(f"{len(applied) - slipped} of {len(applied)} wrong answers caught" + (f", {slipped} slipped through" if slipped else ""))

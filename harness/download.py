@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import tempfile
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -24,13 +24,13 @@ def fetch(url: str, sha256: str) -> Path:
     handle, name = tempfile.mkstemp(dir=kept.parent, prefix=".part-")
     part = Path(name)
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response, os.fdopen(handle, "wb") as stream:
+        with os.fdopen(handle, "wb") as stream, urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
             shutil.copyfileobj(response, stream)
         found = store.digest_file(part)
         if found != sha256:
             raise Unavailable(f"{url} has sha256 {found}, expected {sha256}; the file changed, or something answered in its place")
         part.replace(kept)
-    except (urllib.error.URLError, OSError, TimeoutError) as error:
+    except (OSError, http.client.HTTPException) as error:
         raise Unavailable(
             f"{url} could not be downloaded ({error}); connect once, or put the file with sha256 {sha256} at {kept}"
         ) from error

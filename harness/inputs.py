@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 RANDOM_SAMPLES = 8
 
+ROTATION = 2
+"""Part of every key: raised when `_batched` changes which samples a batch holds."""
+
 
 def key_parts(cell: Cell) -> dict[str, Any]:
     """What decides a cell's input bytes: recipe, images, shapes, batch and the packages that decode and resize."""
@@ -33,6 +36,7 @@ def key_parts(cell: Cell) -> dict[str, Any]:
         "inputs_from": [late.portable(model.inputs_from), _sha_of(source), dict(model.arguments)],
         "evaluation": [late.portable(model.evaluation), _sha_of(evaluation)],
         "batch": cell.batch,
+        "rotation": ROTATION,
         "versions": {name: version_of(name) for name in ("numpy", "pillow")},
     }
 
@@ -101,13 +105,17 @@ def _samples(model: Model) -> tuple[Mapping[str, Array], list[str]]:
 
 
 def _batched(spec: TensorSpec, samples: Mapping[str, Array], batch: int) -> Array:
-    """Batch i holds samples i*batch, i*batch+1, ... modulo their number; a shape without BATCH takes one sample whole."""
+    """Batch i holds samples i*batch, i*batch+1, ... modulo their number; a shape without BATCH takes one sample whole.
+
+    Where fewer than three batches would differ by that, each one starts one sample later.
+    """
     import numpy as np
 
     values = samples[spec.name]
     count = len(values)
     if spec.shape and spec.shape[0] == BATCH:
-        order = [[(index * batch + position) % count for position in range(batch)] for index in range(batches_for(count, batch))]
+        stride = batch + (batch % count == 0 or (count > 2 and 2 * batch % count == 0))
+        order = [[(index * stride + position) % count for position in range(batch)] for index in range(batches_for(count, batch))]
         batched = values[np.asarray(order)]
     else:
         batched = values
@@ -155,9 +163,14 @@ def _random(spec: TensorSpec, generator: Any) -> Array:
 
 
 def files(model: Model) -> dict[str, Array]:
-    """Samples from the user's own image files: `model.arguments` holds `recipe` and the paths as a JSON list."""
+    """Samples from the user's own image files: `model.arguments` holds `recipe` and the paths as a JSON list.
+
+    One photo alone could not show that a new input gives a new answer, so its two mirror images follow it.
+    """
     import numpy as np
 
     recipe = preprocess.RECIPES[model.arguments["recipe"]]
     arrays = [preprocess.apply(recipe, Path(path)) for path in json.loads(model.arguments["files"])]
+    if len(arrays) == 1:
+        arrays += [np.flip(arrays[0], -1), np.flip(arrays[0], -2)]
     return {model.inputs[0].name: np.stack(arrays)}

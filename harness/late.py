@@ -18,7 +18,7 @@ def name_of(target: Callable[..., Any] | str) -> str:
     """
     if isinstance(target, str):
         return target
-    module, qualname = target.__module__, target.__qualname__
+    module, qualname = getattr(target, "__module__", ""), getattr(target, "__qualname__", f"<{type(target).__name__}>")
     if "<" in qualname or "." in qualname:
         raise ValueError(f"{module}.{qualname}: only a function at the top level of a module can be run in another process")
     file = getattr(sys.modules.get(module), "__file__", None)
@@ -46,7 +46,7 @@ def resolve(name: str) -> Any:
     try:
         module = _module_from_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
     except ModuleNotFoundError as error:
-        if error.name and not where.startswith(error.name):
+        if error.name and not f"{where}.".startswith(f"{error.name}."):
             raise
         raise ValueError(f"{name!r}: no module {where!r} on sys.path; check the name, or run from the folder that holds it") from error
     try:
@@ -66,7 +66,11 @@ def _module_from_file(path: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     sys.path.insert(0, str(path.resolve().parent))
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]  # half a module must not be found the next time
+        raise
     return module
 
 

@@ -6,7 +6,7 @@ import importlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,13 +31,15 @@ class PhaseError(Exception):
 
 
 class Stopwatch:
-    """Seconds by phase; an exception inside a phase leaves it as a PhaseError."""
+    """Seconds by phase; an exception inside a phase leaves it as a PhaseError. `enter` is told each phase as it begins."""
 
-    def __init__(self) -> None:
+    def __init__(self, enter: Callable[[str], None] = lambda phase: None) -> None:
         self.seconds: dict[str, float] = {}
+        self.enter = enter
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
+        self.enter(name)
         begin = time.perf_counter()
         try:
             yield
@@ -47,13 +49,16 @@ class Stopwatch:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
 
 
-def run(cell: Cell, plan: Plan, artifact: Path, input_folder: Path, golden: Path | None) -> dict[str, Any]:
+def run(
+    cell: Cell, plan: Plan, artifact: Path, input_folder: Path, golden: Path | None, enter: Callable[[str], None] = lambda phase: None
+) -> dict[str, Any]:
     """Measure one cell once, in this process; returns what `schedule` merges with the other processes of the cell.
 
-    `golden` is the folder of golden outputs, or None for a control, which has no answer to check.
+    `golden` is the folder of golden outputs, or None for a control, which has no answer to check. `enter` is told each
+    phase as it begins.
     """
     backend = registry.find(cell.backend)
-    watch = Stopwatch()
+    watch = Stopwatch(enter)
     batches = inputs.load(input_folder, cell.model)
     begin = time.perf_counter()
     with watch.phase("load"):
@@ -70,7 +75,7 @@ def run(cell: Cell, plan: Plan, artifact: Path, input_folder: Path, golden: Path
             measured["accuracy"] = _accuracy(session, cell, input_folder)
     finally:
         session.close()
-    watch.seconds["load"] -= import_seconds
+    watch.seconds["load"] = max(0.0, watch.seconds["load"] - import_seconds)  # two clock readings apart where nothing is imported
     return {
         **measured,
         "import_seconds": import_seconds,

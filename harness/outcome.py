@@ -55,7 +55,7 @@ def line(
         "traceback": reply.traceback,
         "signal": reply.signal,
         "hint": backend_row.hint if reply.outcome == "unavailable" else "",
-        **_measured(processes),
+        **_measured(prepared, processes),
         "parity": _worst_parity(processes, prepared),
         "accuracy": last.get("accuracy"),
         "attested": last.get("attested"),
@@ -68,13 +68,14 @@ def line(
     return made
 
 
-def _measured(processes: Sequence[Record]) -> dict[str, Any]:
-    """What the processes recorded, gathered by name into one list entry per process."""
+def _measured(prepared: Prepared | None, processes: Sequence[Record]) -> dict[str, Any]:
+    """What the processes recorded, gathered by name into one list entry per process; prepare ran once for all of them."""
 
     def gather(name: str) -> dict[str, list[Any]]:
         return {boundary: [process[name][boundary] for process in processes] for boundary in BOUNDARIES if processes}
 
     phases = {phase: [process["phases_seconds"][phase] for process in processes if phase in process["phases_seconds"]] for phase in PHASES}
+    phases["prepare"] = [prepared.artifact.seconds] if prepared else []
     return {
         "samples_ns": gather("samples_ns"),
         "stability": gather("stability"),

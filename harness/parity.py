@@ -140,10 +140,16 @@ def measure(name: str, made: Array, wanted: Array, own_rmse: float | None, toler
         rmse_own=own_rmse,
         cosine=_cosine(exact, wanted),
         nonfinite=0,
-        needed_elementwise=float(np.max(error / allowed, initial=0.0)),
+        needed_elementwise=_worst_ratio(error, allowed),
         needed_rmse=None if own_rmse is None else root / (tolerance.rmse_factor * own_rmse + 1e-7 * scale),
         top1_agreement=float(np.mean(exact.argmax(-1) == wanted.argmax(-1))) if classes else None,
     )
+
+
+def _worst_ratio(error: Array, allowed: Array) -> float:
+    """The largest error in units of what is allowed there; where nothing is allowed, any error is `INCOMPARABLE`."""
+    ratios = np.divide(error, allowed, out=np.where(error > 0, INCOMPARABLE, 0.0), where=allowed > 0)
+    return min(INCOMPARABLE, float(np.max(ratios, initial=0.0)))
 
 
 def needed_of(error: OutputError) -> float:

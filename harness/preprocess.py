@@ -57,8 +57,8 @@ class Resize:
     def _target(self, size: tuple[int, int]) -> tuple[int, int]:
         if self.exact:
             return self.size, self.size
-        scale = self.size / min(size)
-        return max(self.size, int(size[0] * scale)), max(self.size, int(size[1] * scale))
+        short = min(size)
+        return int(self.size * size[0] / short), int(self.size * size[1] / short)  # in this order, to round as torchvision does
 
 
 @dataclass(frozen=True)

@@ -53,11 +53,12 @@ def append(file: Path, record: Mapping[str, Any]) -> None:
     """
     line = json.dumps(to_json(record), allow_nan=False, separators=(",", ":")).encode() + b"\n"
     try:
-        with file.open("ab") as stream:
+        with file.open("ab", buffering=0) as stream:  # a buffer would write what is left of the line again when it closes
             start = stream.tell()
+            left = memoryview(b"\n" + line if _torn(file, start) else line)
             try:
-                stream.write(b"\n" + line if _torn(file, start) else line)
-                stream.flush()
+                while left:
+                    left = left[stream.write(left) :]
                 os.fsync(stream.fileno())
             except OSError:
                 os.truncate(file, start)
@@ -131,11 +132,16 @@ def _parse_line(raw: bytes) -> tuple[Record | None, str]:
     except ValueError:
         cut = "truncated" if not raw.endswith(b"\n") else "unreadable"
         return None, f"{cut} line left out; the run that wrote it was interrupted, run it again to complete it"
-    if not isinstance(record, dict) or "schema" not in record or "cell" not in record:
+    if not isinstance(record, dict) or "schema" not in record or not _names_a_cell(record):
         return None, "not an evenbench outcome, left out"
     if not isinstance(record["schema"], int) or record["schema"] > SCHEMA:
         return None, f"schema {record['schema']} is newer than {SCHEMA}, left out; upgrade evenbench to read it"
     return record, ""
+
+
+def _names_a_cell(record: Record) -> bool:
+    cell = record.get("cell")
+    return isinstance(cell, dict) and isinstance(cell.get("key"), str) and isinstance(cell.get("id"), str)
 
 
 @dataclass(frozen=True)

@@ -219,7 +219,8 @@ def _expected_to_fail(test: Callable[..., None], reason: str) -> Callable[..., N
     def wrapped(*arguments: Any, **keywords: Any) -> None:
         test(*arguments, **keywords)
 
-    return pytest.mark.xfail(reason=reason, strict=True)(wrapped)
+    marked: Callable[..., None] = pytest.mark.xfail(reason=reason, strict=True)(wrapped)
+    return marked
 
 
 def _digests(prepared: Prepared) -> dict[str, str]:

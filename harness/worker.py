@@ -20,10 +20,10 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from harness.types import Cell, Plan, Unavailable, Unsupported, to_json
 
@@ -80,15 +80,15 @@ def run(job: Job, variables: Mapping[str, str], timeout_seconds: float, interpre
         os.close(writing)
         try:
             _send(process, pickle.dumps(job))
-            answer, timed_out = _await(reading, process, begin + timeout_seconds)
+            heard = _listen(reading, process, begin + timeout_seconds)
         finally:
             os.close(reading)
             _kill_group(process)
         code = process.wait()
         wall = time.monotonic() - begin
-        if answer and not timed_out:
-            return Reply(**json.loads(answer), wall_seconds=wall)
-        return _crash(job, code, timed_out, timeout_seconds, _tail(log), wall)
+        if heard.answer is not None:
+            return Reply(**heard.answer, wall_seconds=wall)
+        return _crash(job, code, heard, timeout_seconds, _tail(log), wall)
 
 
 def _python_path(variables: Mapping[str, str]) -> str:
@@ -106,32 +106,60 @@ def _send(process: subprocess.Popen[bytes], payload: bytes) -> None:
         pass  # it died before reading; its exit code and log say why
 
 
-def _await(reading: int, process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bool]:
-    """Block until a whole line came, the pipe closed, the process ended, or the deadline passed; never polls.
+@dataclass
+class Heard:
+    """What came through the pipe so far: a line for every phase entered, and last the answer."""
+
+    received: bytes = b""
+    timed_out: bool = False
+
+    def _lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.received.split(b"\n")[:-1]]
+
+    @property
+    def answer(self) -> dict[str, Any] | None:
+        """The fields of a `Reply`, or None where the process did not get so far."""
+        lines = self._lines()
+        return lines[-1] if lines and "value" in lines[-1] else None
+
+    @property
+    def phase(self) -> str:
+        """The last phase that was entered, or an empty string."""
+        return next((line["phase"] for line in reversed(self._lines()) if "value" not in line), "")
+
+
+def _listen(reading: int, process: subprocess.Popen[bytes], deadline: float) -> Heard:
+    """Block until the answer came, the pipe closed, the process ended, or the deadline passed; never polls.
 
     The end of the process is watched too, because a child that it forked may hold the pipe open after its death.
     """
-    received = b""
+    heard = Heard()
     ended = os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else -1
     with selectors.DefaultSelector() as selector:
         for descriptor in (reading, ended):
             if descriptor >= 0:
                 selector.register(descriptor, selectors.EVENT_READ)
-        while not received.endswith(b"\n"):
+        while heard.answer is None:
             ready = {key.fd for key, _ in selector.select(max(0.0, deadline - time.monotonic()))}
             piece = os.read(reading, 1 << 20) if reading in ready else b""
-            received += piece
+            heard.received += piece
+            heard.timed_out = not ready
             if not piece:
                 break
     if ended >= 0:
         os.close(ended)
-    if not ready:
-        return b"", True
+    _let_end(process, heard, deadline)
+    return heard
+
+
+def _let_end(process: subprocess.Popen[bytes], heard: Heard, deadline: float) -> None:
+    """Give the process time to end by itself: a little after its answer, until the deadline when it only closed the pipe."""
+    if heard.timed_out:
+        return
     try:
-        process.wait(timeout=5 if received.endswith(b"\n") else max(0.1, deadline - time.monotonic()))
+        process.wait(timeout=5 if heard.answer is not None else max(0.1, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
-        return (received, False) if received.endswith(b"\n") else (b"", True)
-    return (received if received.endswith(b"\n") else b""), False
+        heard.timed_out = heard.answer is None
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
@@ -145,13 +173,13 @@ def _tail(log: Any) -> str:
     return bytes(log.read()).decode(errors="replace").strip()
 
 
-PHASE_OF: Mapping[str, str] = {"golden": "parity", "measure": "sample"}
-"""The phase that a crash is booked under where the worker could not say; everything else is `prepare`."""
+PHASE_OF: Mapping[str, str] = {"golden": "parity", "measure": "load"}
+"""The phase that a crash is booked under where the worker had told none yet; everything else is `prepare`."""
 
 
-def _crash(job: Job, code: int, timed_out: bool, timeout_seconds: float, log: str, wall: float) -> Reply:
-    phase = PHASE_OF.get(job.task, "prepare")
-    if timed_out:
+def _crash(job: Job, code: int, heard: Heard, timeout_seconds: float, log: str, wall: float) -> Reply:
+    phase = heard.phase or PHASE_OF.get(job.task, "prepare")
+    if heard.timed_out:
         reason = f"{job.task} did not answer within {timeout_seconds:g} s and was killed; raise --timeout if it needs longer"
         return Reply(None, "failed", phase, reason, log, "SIGKILL", wall)
     if code < 0:
@@ -161,8 +189,11 @@ def _crash(job: Job, code: int, timed_out: bool, timeout_seconds: float, log: st
     return Reply(None, "failed", phase, f"{job.task} exited with code {code} without an answer", log, "", wall)
 
 
-def perform(job: Job) -> dict[str, Any]:
-    """Do the job in this process. The modules that need numpy are imported here, not above: the parent imports this file."""
+def perform(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict[str, Any]:
+    """Do the job in this process; `enter` is told each phase of a measurement as it begins.
+
+    The modules that need numpy are imported here, not above: the parent imports this file.
+    """
     from harness import inputs, registry
     from harness.backend import Source
 
@@ -176,7 +207,7 @@ def perform(job: Job) -> dict[str, Any]:
         from harness import measure
 
         assert job.plan is not None
-        return measure.run(cell, job.plan, folders["artifact"], folders["inputs"], folders.get("golden"))
+        return measure.run(cell, job.plan, folders["artifact"], folders["inputs"], folders.get("golden"), enter)
     if job.task == "golden":
         from harness import measure
 
@@ -190,10 +221,10 @@ def perform(job: Job) -> dict[str, Any]:
     return dict(registry.find(cell.backend).prepare(Source(cell.model, weights, job.weights_sha256, batches), cell, folder))
 
 
-def answer(job: Job) -> dict[str, Any]:
+def answer(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict[str, Any]:
     """`perform`, with every exception turned into the fields of a `Reply`."""
     try:
-        return {"value": to_json(perform(job))}
+        return {"value": to_json(perform(job, enter))}
     except Exception as error:
         cause = getattr(error, "error", error)
         phase = getattr(error, "phase", PHASE_OF.get(job.task, "prepare"))
@@ -226,6 +257,15 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
 
 
+def _line(message: Mapping[str, Any]) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
+def _tell(pipe: IO[bytes], phase: str) -> None:
+    pipe.write(_line({"phase": phase}))
+    pipe.flush()
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The worker's own entry: `python -m harness.worker --reply FD`, a pickled Job on standard input."""
     parser = argparse.ArgumentParser(prog="python -m harness.worker", description=__doc__)
@@ -236,7 +276,7 @@ def main(arguments: list[str] | None = None) -> None:
     job: Job = pickle.load(sys.stdin.buffer)
     _share_path(job.sys_path)
     with os.fdopen(reply, "wb") as pipe:
-        pipe.write(json.dumps(answer(job)).encode() + b"\n")
+        pipe.write(_line(answer(job, lambda phase: _tell(pipe, phase))))
     sys.stdout.flush()
     os._exit(0)  # a runtime that crashes or hangs in its exit handlers has already given its answer
 

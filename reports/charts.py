@@ -34,9 +34,12 @@ def overview(groups: Sequence[Group]) -> Figure | None:
     shown = [group for group in groups if group.baseline and len(group.ranked) > 1][:OVERVIEW_GROUPS]
     names = sorted({result.name for group in shown for result in group.ranked if result is not group.baseline})
     rows = _row_titles(shown)
-    traces = [_overview_trace(name, list(zip(rows, shown, strict=True)), place) for place, name in enumerate(names)]
+    lanes = [(place + 1) / (len(names) + 1) - 0.5 for place in range(len(names))]
+    traces = [_overview_trace(name, shown, rows, place, lane) for place, (name, lane) in enumerate(zip(names, lanes, strict=True))]
     layout = {**_ratio_layout(traces, len(rows)), "showlegend": True}
-    layout["yaxis"].update(type="category", categoryorder="array", categoryarray=rows)
+    layout["height"] = 84 + len(rows) * max(_ROW_PIXELS, 14 * len(names))
+    ends = [len(rows) - 0.5, -0.5]  # the first row on top; a row is one unit high, and its runtimes lie in lanes of it
+    layout["yaxis"].update(type="linear", autorange=False, range=ends, tickmode="array", tickvals=list(range(len(rows))), ticktext=rows)
     return {"data": traces, "layout": layout} if traces else None
 
 
@@ -106,11 +109,12 @@ def drawn_per_process(groups: Sequence[Group]) -> int:
     return max(8, LAPS_DRAWN // max(1, processes))
 
 
-def _overview_trace(name: str, rows: Sequence[tuple[str, Group]], place: int) -> dict[str, Any]:
-    found = [(title, group.speedup(result)) for title, group in rows for result in group.ranked if result.name == name]
-    known = [(title, estimate) for title, estimate in found if estimate]
+def _overview_trace(name: str, groups: Sequence[Group], rows: Sequence[str], place: int, lane: float) -> dict[str, Any]:
+    found = [(row, group.speedup(result)) for row, group in enumerate(groups) for result in group.ranked if result.name == name]
+    known = [(row, estimate) for row, estimate in found if estimate]
     symbols = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
-    trace = _dots([estimate for _, estimate in known], [title for title, _ in known], f"{_label(name)}, ")
+    trace = _dots([estimate for _, estimate in known], [rows[row] for row, _ in known], f"{_label(name)}, ")
+    trace["y"] = [round(row + lane, 3) for row, _ in known]
     return {**trace, "name": _label(name), "marker": {"size": 10, "symbol": symbols[place % len(symbols)]}}
 
 

@@ -1,0 +1,271 @@
+"""The `evenbench` command: list, run, report, inspect, controls, doctor and new."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import __version__, inspection, results, targets
+from harness.schedule import Run
+from harness.types import PLANS, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+INTERRUPTED, USAGE = 130, 4
+UNWANTED = ("mismatch", "fallback", "failed")
+"""The outcomes that make `evenbench run` exit with 1."""
+
+DESCRIPTION = "Runs one model on every runtime you could ship, from the same bytes, and refuses to time a wrong answer."
+
+EPILOG = """\
+exit codes:
+  0    everything went as asked; of `run`: every cell is ok, unsupported or unavailable
+  1    `run`: some cell is a mismatch, a fallback or failed; `controls`: a wrong answer slipped through
+  2    a flag is unknown or malformed
+  4    what was asked for cannot be: the line `evenbench: error: ...` says what to do
+  130  interrupted; the same `run` command goes on where it stopped
+"""
+
+RUN_EPILOG = """\
+targets are folders, bench_*.py files or `file::case`, or models of your own that need no declaration:
+  evenbench run model.onnx                                    inputs from the shapes that the file declares
+  evenbench run model.onnx --input cat.jpg --recipe imagenet_224
+  evenbench run mypackage.models:build --shape 1x3x224x224    build() returns a module, or (module, example_inputs)
+  evenbench run path/file.py:build --backends ort,openvino --batch 1,8
+parity of your own model is judged against its float64 run, or against ONNX's reference evaluator where only an
+.onnx file exists; the run says which.
+
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line, all of it."""
+    top = _Parser(prog="evenbench", description=DESCRIPTION, epilog=EPILOG)
+    top.add_argument("--version", action="version", version=f"evenbench {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    listing = commands.add_parser("list", help="show every cell and whether it can run", epilog=RUN_EPILOG + EPILOG)
+    targets.add_arguments(listing)
+    listing.set_defaults(do=list_cells)
+    running = commands.add_parser("run", help="measure cells, or go on with an interrupted run", epilog=RUN_EPILOG + EPILOG)
+    targets.add_arguments(running)
+    _add_run_options(running)
+    running.set_defaults(do=run)
+    reporting = commands.add_parser("report", help="write the HTML report of recorded results")
+    reporting.add_argument(
+        "paths", nargs="*", default=["results"], metavar="PATH", help="results files or folders (results)"
+    )
+    reporting.add_argument("-o", "--output", default="site", metavar="DIR", help="where index.html is written (site)")
+    reporting.set_defaults(do=report)
+    inspecting = commands.add_parser("inspect", help="show all that is known of a cell, results or an .onnx file")
+    inspecting.add_argument("thing", metavar="THING", help="a cell's id or key, a results file or folder, or an .onnx file")
+    inspecting.add_argument("--results", default="results", metavar="DIR", help="where cells are looked up (results)")
+    inspecting.set_defaults(do=inspect)
+    controlling = commands.add_parser("controls", help="run runtimes made wrong on purpose: each must be caught", epilog=EPILOG)
+    targets.add_arguments(controlling)
+    controlling.set_defaults(do=control)
+    examining = commands.add_parser("doctor", help="what is installed, what is missing, what disturbs measurements here")
+    examining.set_defaults(do=examine)
+    for command in (listing, running, reporting, inspecting, controlling, examining):
+        command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
+    making = commands.add_parser("new", help="write a working starting file")
+    making.add_argument("kind", choices=("backend", "model", "case"))
+    making.add_argument("name", metavar="NAME", help="such as my-runtime or resnet34")
+    making.add_argument("--into", default=".", metavar="DIR", help="where the files are written (the working folder)")
+    making.set_defaults(do=make)
+    return top
+
+
+class _Parser(argparse.ArgumentParser):
+    """Keeps the line breaks of epilogs, and takes no abbreviated flags, which would break when flags are added."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+
+
+def _add_run_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--plan", choices=sorted(PLANS), default="default", help="how much is measured (default)")
+    command.add_argument("--results", default="results", metavar="DIR", help="where outcomes are appended (results)")
+    command.add_argument("--site", metavar="DIR", help="also write the HTML report here")
+    command.add_argument("--fresh", action="store_true", help="start anew even where an interrupted run could be resumed")
+    command.add_argument("--timeout", type=float, metavar="SECONDS", help="of one process (600)")
+    command.add_argument("--seed", type=int, default=0, help="of the order in which cells are measured (0)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. Errors of usage are told in one line, without a traceback."""
+    options = parser().parse_args(arguments)
+    try:
+        code: int = options.do(options)
+        sys.stdout.flush()
+        return code
+    except UsageError as error:
+        print(f"evenbench: error: {error}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        print("evenbench: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `evenbench list | head`: whoever read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:  # a full disk, a folder without permission: what is recorded stays
+        print(f"evenbench: error: {error}; make room or check permissions, then try again", file=sys.stderr)
+        return USAGE
+
+
+# -- commands --------------------------------------------------------------------------------------------------------
+
+
+def list_cells(options: argparse.Namespace) -> int:
+    """One line per cell, or one JSON array."""
+    prospects = list(inspection.prospects(targets.select(options)))
+    if options.json:
+        print(json.dumps(prospects))
+        return 0
+    width = max(len(prospect["id"]) for prospect in prospects)
+    lines = (f"{prospect['id']:<{width}}  {inspection.prospect_note(prospect)}".rstrip() for prospect in prospects)
+    print("\n".join(lines))
+    return 0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure the selected cells, or what an interrupted run left of them; show the table; say where the results are."""
+    from harness import progress
+
+    for name in ("SIGTERM", "SIGHUP"):
+        signal.signal(getattr(signal, name, signal.SIGTERM), signal.default_int_handler)
+    entries = targets.select(options)
+    plan = PLANS[options.plan] if options.timeout is None else replace(PLANS[options.plan], timeout_seconds=options.timeout)
+    with progress.Display(_console(stderr=True), plan) as display:
+        session = Run(entries, plan, Path(options.results), options.seed, options.fresh, display.hear)
+        display.open(session)
+        try:
+            lines = session.measure(entries)
+        except KeyboardInterrupt:
+            display.close_interrupted(session)
+            return INTERRUPTED
+        session.finish()
+    site = _write_site([options.results], options.site)[0] if options.site else None
+    _show_run(options, session, lines, site)
+    return 1 if any(line["outcome"] in UNWANTED for line in lines) else 0
+
+
+def _show_run(options: argparse.Namespace, session: Run, lines: list[results.Record], site: Path | None) -> None:
+    if options.json:
+        found = {
+            "run": session.file.id,
+            "results": str(session.file.file),
+            "resumed": session.resumed,
+            "site": site and str(site),
+        }
+        print(json.dumps({**found, "outcomes": lines}))
+        return
+    from reports import table
+
+    table.render(lines, _console())
+    print(f"results  {session.file.file}")
+    print(f"report   {site}" if site else f"report   evenbench report {shlex.quote(options.results)}")
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write the HTML report of everything under the paths."""
+    site, reading = _write_site(options.paths, options.output)
+    if options.json:
+        print(json.dumps({"site": str(site), "outcomes": len(reading.lines), "notes": reading.notes}))
+        return 0
+    for note in reading.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(site)
+    return 0
+
+
+def _write_site(paths: Sequence[str], folder: str) -> tuple[Path, results.Reading]:
+    from reports import site
+
+    reading = results.read([Path(path) for path in paths])
+    if not reading.lines:
+        raise UsageError(f"{' '.join(paths)}: no outcomes to report; run `evenbench run` first, or name another folder")
+    try:
+        return site.write(reading.lines, Path(folder), reading.notes), reading
+    except OSError as error:
+        raise UsageError(f"report folder {folder} cannot be written ({error.strerror}); name another with -o") from error
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """All that is known of one thing."""
+    path = Path(options.thing)
+    if options.thing.endswith(".onnx"):
+        if not path.is_file():
+            raise UsageError(f"{path}: no such file; give the path of an .onnx model")
+        facts = inspection.onnx_facts(path)
+        return _show(options, facts, inspection.onnx_sections(facts))
+    if path.exists():
+        reading = results.read([path])
+        runs = inspection.summary(reading)
+        return _show(options, {"runs": runs, "notes": reading.notes}, inspection.summary_sections(runs, reading.notes))
+    line = inspection.find_outcome(options.thing, Path(options.results))
+    return _show(options, line, inspection.outcome_sections(line))
+
+
+def _show(options: argparse.Namespace, value: Any, sections: Sequence[inspection.Section]) -> int:
+    if options.json:
+        print(json.dumps(value))
+    else:
+        inspection.show(sections, _console())
+    return 0
+
+
+def control(options: argparse.Namespace) -> int:
+    """Every negative control on every model that the targets name."""
+    from harness import controls
+
+    models = list({entry.cell.model.name: entry.cell.model for entry in targets.select(options)}.values())
+    with tempfile.TemporaryDirectory() as folder:
+        found = controls.run(models, Path(folder))
+    if options.json:
+        print(json.dumps([{"model": each.model, "control": each.backend, "verdict": each.verdict, "reason": each.reason} for each in found]))
+    else:
+        controls.show(found, _console())
+    return 1 if any(each.verdict == controls.SLIPPED for each in found) else 0
+
+
+def examine(options: argparse.Namespace) -> int:
+    """What the doctor sees."""
+    from harness import doctor
+
+    found = doctor.examine()
+    if options.json:
+        print(json.dumps(found))
+    else:
+        doctor.show(found, _console())
+    return 0
+
+
+def make(options: argparse.Namespace) -> int:
+    """Write a starting file, and say what to do with it."""
+    from harness import scaffold
+
+    for line in scaffold.write(options.kind, options.name, Path(options.into)):
+        print(line)
+    return 0
+
+
+def _console(stderr: bool = False) -> Console:
+    """A console of the terminal's width; a file or pipe gets lines long enough that nothing is folded."""
+    from rich.console import Console
+
+    made = Console(stderr=stderr, highlight=False)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=200)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

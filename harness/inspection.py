@@ -1,0 +1,264 @@
+"""What is known about one thing, laid out for people: a cell, a results file, an .onnx model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import registry, results, statistics
+from harness.outcome import Entry
+from harness.results import Reading, Record
+from harness.types import BOUNDARIES, OUTCOMES, PHASES, Cell, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Section = tuple[str, list[tuple[str, Any]]]
+"""A heading and its rows: a name and a value, which may be a sentence, a number or a list."""
+
+
+def prospects(entries: Iterable[Entry]) -> Iterator[dict[str, Any]]:
+    """What can be said of each cell before it runs: its identity, why it is unsupported, what is not installed."""
+    missing: dict[str, tuple[tuple[str, ...], str]] = {}
+    for entry in entries:
+        cell = entry.cell
+        if cell.backend not in missing:
+            missing[cell.backend] = _missing(cell)
+        packages, broken = missing[cell.backend]
+        unsupported = broken or registry.find(cell.backend).supports(cell)
+        hint = registry.row(cell.backend).hint if packages else ""
+        yield {**cell.described(), "case": entry.case, "unsupported": unsupported, "missing": list(packages), "hint": hint}
+
+
+def _missing(cell: Cell) -> tuple[tuple[str, ...], str]:
+    """The packages that the cell's backend lacks, and what is wrong where its module does not import."""
+    try:
+        backend = registry.find(cell.backend)
+    except UsageError as error:
+        return (), str(error)
+    return (() if cell.interpreter_name else backend.missing()), ""
+
+
+def prospect_note(prospect: Mapping[str, Any]) -> str:
+    """Why a cell will have no number, in words, or an empty string."""
+    if prospect["unsupported"]:
+        return f"unsupported: {prospect['unsupported']}"
+    return f"unavailable: {', '.join(prospect['missing'])} not installed; {prospect['hint']}" if prospect["missing"] else ""
+
+
+def find_outcome(wanted: str, folder: Path) -> Record:
+    """The newest outcome of a cell, by id or key. Raises UsageError where the results do not hold it."""
+    lines = results.read([folder]).lines
+    found = [line for line in lines if wanted in (line["cell"]["id"], line["cell"]["key"])]
+    if not found:
+        import difflib
+
+        near = difflib.get_close_matches(wanted, {line["cell"]["id"] for line in lines}, n=3)
+        meant = (
+            f"did you mean {' or '.join(near)}?" if near else "`evenbench inspect " + str(folder) + "` shows what it holds"
+        )
+        raise UsageError(f"{wanted}: no such file, and no cell of that id or key in {folder}; {meant}")
+    return max(found, key=lambda line: line["time"])
+
+
+def summary(reading: Reading) -> list[dict[str, Any]]:
+    """One object per run, oldest first: its plan, when it started, its outcomes by kind and its cells by id."""
+    runs: dict[str, list[Record]] = {}
+    for line in reading.lines:
+        runs.setdefault(line["run"]["id"], []).append(line)
+    return sorted((_run_summary(lines) for lines in runs.values()), key=lambda run: (run["started"], run["id"]))
+
+
+def _run_summary(lines: Sequence[Record]) -> dict[str, Any]:
+    counts = Counter(line["outcome"] for line in lines)
+    return {
+        **lines[0]["run"],
+        "cells": [line["cell"]["id"] for line in lines],
+        "outcomes": {outcome: counts[outcome] for outcome in OUTCOMES if counts[outcome]},
+    }
+
+
+def summary_sections(runs: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> list[Section]:
+    """The same for people, and what the reader of the files left out."""
+    sections: list[Section] = [
+        (f"run {run['id']}", _rows({name: value for name, value in run.items() if name != "id"})) for run in runs
+    ]
+    return [*sections, ("notes", [("", note) for note in notes])]
+
+
+def outcome_sections(line: Record) -> list[Section]:
+    """Everything an outcome line holds, in the order in which a reader asks for it."""
+    outcome = {name: line[name] for name in ("outcome", "phase", "reason", "signal", "hint") if line[name]}
+    run, made = line["run"], line["artifact"] or {}
+    return [
+        ("cell", [*_rows(line["cell"]), ("case", line["case"]), ("role", line["role"])]),
+        ("outcome", [*_rows(outcome), ("warnings", "\n".join(line["warnings"])), ("labels", line["labels"])]),
+        ("latency", [(boundary, _latency(line, boundary)) for boundary in BOUNDARIES if line["samples_ns"].get(boundary)]),
+        ("parity", _parity_rows(line["parity"])),
+        ("accuracy", _rows(line["accuracy"])),
+        ("seconds", _second_rows(line)),
+        ("memory", [("peak resident", [_size(value) for value in line["memory"]["peak_rss_bytes"]])]),
+        ("attested", _rows(line["attested"])),
+        ("artifact", _sized({**made, "sha256": line["artifact_sha256"], **(line["prepare"] or {})} if made else {})),
+        ("weights", _rows(line["weights"])),
+        ("inputs", [*_rows(line["inputs"]), ("sha256", line["input_sha256"])]),
+        ("environment", _sized(line["environment"])),
+        ("run", [*_rows(run), ("time", line["time"]), ("reproduce", line["reproduce"])]),
+        ("traceback", [("", line["traceback"])]),
+    ]
+
+
+def _rows(found: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
+    return [(name.replace("_", " "), value) for name, value in (found or {}).items()]
+
+
+def _sized(found: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Rows in which what was recorded in bytes or seconds has its unit."""
+    return [(name.removesuffix("_bytes").replace("_", " "), _with_unit(name, value)) for name, value in found.items()]
+
+
+def _with_unit(name: str, value: Any) -> Any:
+    from reports import text
+
+    if name.endswith("bytes") and isinstance(value, int):
+        return text.size(value)
+    return text.seconds(value) if name == "seconds" else value
+
+
+def _latency(line: Record, boundary: str) -> str:
+    from reports import text
+
+    laps = [process for process in line["samples_ns"][boundary] if process]
+    values = statistics.process_values(laps)
+    if not values or min(values) <= 0:
+        return "under the clock's resolution"
+    estimate = statistics.level(values)
+    count = text.count(sum(map(len, laps)), "lap") + " in " + text.count(len(laps), "process", "processes")
+    latency = text.with_interval(text.latency(estimate), text.latency_interval(estimate))
+    return f"{latency}, {count}, {', '.join(line['stability'][boundary])}"
+
+
+def _parity_rows(parity: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
+    if not parity:
+        return []
+    plain = [(name, value) for name, value in _rows(parity) if name not in ("outputs", "artifact sha256", "input sha256")]
+    return plain + [
+        (f"output {output['name']}", {k: v for k, v in output.items() if k != "name"}) for output in parity["outputs"]
+    ]
+
+
+def _in_seconds(taken: Sequence[float] | None) -> str:
+    from reports import text
+
+    return ", ".join(map(text.seconds, taken or ()))
+
+
+def _second_rows(line: Record) -> list[tuple[str, Any]]:
+    phases = [("import", line["import_seconds"]), *((phase, line["phases_seconds"].get(phase)) for phase in PHASES)]
+    return [
+        *((name.replace("_", " "), _in_seconds(taken)) for name, taken in phases),
+        ("whole process", _in_seconds(line["process_seconds"])),
+    ]
+
+
+def _size(count: float) -> str:
+    from reports import text
+
+    return text.size(count)
+
+
+def onnx_facts(path: Path) -> dict[str, Any]:
+    """Inputs, outputs, opsets, producer, parameters and operators of an .onnx file. Raises UsageError where it is none."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise UsageError(f"{path}: reading it needs the onnx package; pip install 'evenbench[onnx]'") from error
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # protobuf's own error types differ between its versions
+        raise UsageError(f"{path} is no ONNX model ({type(error).__name__}: {error}); export it again") from error
+    graphs = list(_graphs(model.graph))
+    weights = [tensor for graph in graphs for tensor in graph.initializer]
+    names = {tensor.name for tensor in weights}
+    return {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "inputs": [_value(onnx, value) for value in model.graph.input if value.name not in names],
+        "outputs": [_value(onnx, value) for value in model.graph.output],
+        "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
+        "ir_version": model.ir_version,
+        "producer": f"{model.producer_name} {model.producer_version}".strip(),
+        "metadata": {entry.key: entry.value for entry in model.metadata_props},
+        "parameters": sum(prod(tensor.dims) for tensor in weights),
+        "external_data": sorted(
+            {entry.value for tensor in weights for entry in tensor.external_data if entry.key == "location"}
+        ),
+        "operators": dict(Counter(_operator(node) for graph in graphs for node in graph.node).most_common()),
+    }
+
+
+def _graphs(graph: Any) -> Iterator[Any]:
+    """The graph and every graph inside its control flow."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _graphs(inner)
+
+
+def _operator(node: Any) -> str:
+    return f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else str(node.op_type)
+
+
+def _value(onnx: Any, value: Any) -> dict[str, Any]:
+    kind = value.type.tensor_type
+    shape = [size.dim_value if size.HasField("dim_value") else size.dim_param or "?" for size in kind.shape.dim]
+    return {"name": value.name, "dtype": onnx.TensorProto.DataType.Name(kind.elem_type).lower(), "shape": shape}
+
+
+def onnx_sections(facts: Mapping[str, Any]) -> list[Section]:
+    """The same facts for people."""
+    tensors = [(tensor["name"], f"{tensor['dtype']} {tensor['shape']}") for tensor in facts["inputs"]]
+    made = [(tensor["name"], f"{tensor['dtype']} {tensor['shape']}") for tensor in facts["outputs"]]
+    rest = {name: facts[name] for name in ("producer", "opset", "ir_version", "external_data")}
+    head = [
+        ("file", facts["file"]),
+        ("size", _size(facts["bytes"])),
+        ("parameters", f"{facts['parameters']:,}"),
+        *_rows(rest),
+    ]
+    operators = [(name, str(count)) for name, count in facts["operators"].items()]
+    return [
+        ("model", head),
+        ("inputs", tensors),
+        ("outputs", made),
+        ("metadata", _rows(facts["metadata"])),
+        ("operators", operators),
+    ]
+
+
+def show(sections: Iterable[Section], console: Console) -> None:
+    """Print sections, empty ones left out, names aligned within each."""
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    from reports import text
+
+    for heading, rows in sections:
+        told = [
+            (name, value if isinstance(value, str) else text.plain(value))
+            for name, value in rows
+            if value not in (None, "", [], {})
+        ]
+        if not told:
+            continue
+        table = Table.grid(padding=(0, 2))
+        table.add_column(min_width=14, no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in told:
+            table.add_row(Text(name, style="dim"), Text(value))
+        console.print(Text(heading, style="bold"), Padding(table, (0, 0, 1, 2), expand=False))

@@ -1,0 +1,254 @@
+"""A user's own model without a line of declaration: an .onnx file, or a function that builds a torch module."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness import environment, late, machine, preprocess, registry, store, worker
+from harness.cases import ALL, Case
+from harness.preparation import shared_path
+from harness.types import BATCH, Cell, Model, Recipe, TensorSpec, Unsupported, UsageError, Weights, own
+
+RANDOM_INPUTS = "harness.inputs:standard_normal"
+PHOTO_INPUTS = "harness.inputs:files"
+SHAPE = re.compile(r"\d+(x\d+)*(,\d+(x\d+)*)*")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command line says about the models that it names; empty fields were not given."""
+
+    photos: tuple[str, ...] = ()
+    recipe: str = ""
+    shape: str = ""
+    backends: tuple[str, ...] = ()
+    batch: tuple[int, ...] = ()
+    threads: tuple[int, ...] = ()
+    precisions: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OwnModel:
+    """The case that a target stands for, and in words what was found and which golden judges it."""
+
+    case: Case
+    found: str
+
+
+def is_model(target: str) -> bool:
+    """Whether a target names a model (`model.onnx`, `package.module:build`, `file.py:build`) and not declarations."""
+    return target.endswith(".onnx") or (":" in target and "::" not in target)
+
+
+def find(target: str, asked: Asked, timeout_seconds: float) -> OwnModel:
+    """The case of a user's own model. Its tensors are read by a worker, so nothing heavy is imported here.
+
+    Raises UsageError where the model, a photo or a recipe is not what it should be.
+    """
+    _check(target, asked)
+    shape = _photo_shape(asked) if asked.photos else ""
+    arguments = {"shape": asked.shape or shape} if (asked.shape or shape) and not target.endswith(".onnx") else {}
+    provisional = _from_file(target, arguments) if target.endswith(".onnx") else _from_function(target, arguments)
+    inputs, outputs, kind = _describe(target, provisional, timeout_seconds)
+    found = f"{target}: {_in_words(inputs)} -> {_in_words(outputs)}, judged against {kind}"
+    batch, (inputs, outputs) = _batches(target, asked.batch, inputs, outputs)
+    model = replace(
+        provisional,
+        inputs=inputs,
+        outputs=outputs,
+        task="classification" if _looks_like_classes(outputs) else "other",
+        **_input_source(target, asked, inputs, arguments),
+    )
+    case = Case(
+        models=(model,),
+        backends=asked.backends or ALL,
+        precisions=asked.precisions or ("fp32",),
+        devices=asked.devices or ("cpu",),
+        batch=batch,
+        threads=asked.threads or (0,),
+    )
+    return OwnModel(case, found)
+
+
+def _check(target: str, asked: Asked) -> None:
+    if asked.shape and not SHAPE.fullmatch(asked.shape):
+        raise UsageError(f"--shape {asked.shape!r} is no shape; expected 1x3x224x224, or 1x3x224x224,1x10 for two inputs")
+    if asked.shape and target.endswith(".onnx"):
+        raise UsageError(f"{target} declares the shapes of its inputs; leave --shape out")
+    if asked.photos and not asked.recipe:
+        raise UsageError(f"--input needs --recipe, which says how a photo becomes a tensor; expected one of {_recipes()}")
+    if asked.recipe and not asked.photos:
+        raise UsageError("--recipe turns photos into inputs, but there is none; add --input photo.jpg")
+    if asked.recipe and asked.recipe not in preprocess.RECIPES:
+        raise UsageError(
+            f"unknown recipe {asked.recipe!r}; expected one of {_recipes()}, or declare your own in a bench_*.py file"
+        )
+
+
+def _recipes() -> str:
+    return ", ".join(preprocess.RECIPES)
+
+
+def _photo_shape(asked: Asked) -> str:
+    """The shape of one photo after the recipe, as `--shape` would say it. Every photo is tried, before anything is run."""
+    shapes = {tuple(_prepared(photo, preprocess.RECIPES[asked.recipe]).shape) for photo in asked.photos}
+    if len(shapes) > 1:
+        raise UsageError(
+            f"recipe {asked.recipe} makes different shapes of these photos: {sorted(shapes)}; crop them to one size"
+        )
+    return "x".join(map(str, (1, *shapes.pop())))
+
+
+def _prepared(photo: str, recipe: Recipe) -> Any:
+    if not Path(photo).is_file():
+        raise UsageError(f"--input {photo}: no such file; give the path of an image")
+    try:
+        return preprocess.apply(recipe, Path(photo))
+    except ImportError as error:
+        raise UsageError(
+            f"--input {photo}: reading images needs {error.name}, which is not installed; pip install pillow numpy"
+        ) from error
+    except UsageError as error:
+        raise UsageError(f"--input {error}; give a JPEG, PNG or another image that Pillow decodes") from error
+
+
+def _from_file(target: str, arguments: Mapping[str, str]) -> Model:
+    path = Path(target).resolve()
+    if not path.is_file():
+        raise UsageError(
+            f"{target}: no such file; give the path of an .onnx model, or package.module:build for a torch model"
+        )
+    # The digest makes a model that was exported again a different cell, so that two models never share a history or a run.
+    weights = Weights("file", sha256=store.digest_file(path))
+    return Model(_worded(path.stem), file=str(path), inputs_from=RANDOM_INPUTS, weights=weights, arguments=arguments)
+
+
+def _from_function(target: str, arguments: Mapping[str, str]) -> Model:
+    where, _, attribute = target.rpartition(":")
+    if not where or not attribute.isidentifier():
+        raise UsageError(f"{target!r} names no function; expected package.module:build or path/file.py:build")
+    if where.endswith(".py"):
+        if not Path(where).is_file():
+            raise UsageError(f"{target}: no such file {where}; give the path of the Python file that defines {attribute}")
+        target = f"{Path(where).resolve()}:{attribute}"
+    elif not late.source_of(target) and not _installed(where):
+        raise UsageError(
+            f"{target}: no module {where!r} on sys.path; run from the folder that holds it, or install its package"
+        )
+    stem = Path(where).stem if where.endswith(".py") else where.rpartition(".")[2]
+    name = stem if attribute == "build" else f"{stem}.{attribute}"
+    return Model(_worded(name), build=target, inputs_from=RANDOM_INPUTS, weights=own(), arguments=arguments)
+
+
+def _installed(module: str) -> bool:
+    """Whether the top-level package of `module` could be imported; looks without importing it."""
+    import importlib.util
+
+    top = module.partition(".")[0]
+    return top in sys.modules or importlib.util.find_spec(top) is not None
+
+
+def _worded(name: str) -> str:
+    return re.sub(r"\s+", "-", name.strip()) or "model"
+
+
+def _describe(
+    target: str, model: Model, timeout_seconds: float
+) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], str]:
+    """Inputs, outputs and the kind of the golden that will judge the model, as a worker reads them."""
+    cell = Cell(model, "null", threads=machine.cores())
+    try:
+        golden = registry.golden_for(cell)
+    except Unsupported as error:
+        raise UsageError(f"{target}: {error}") from error
+    missing = golden.missing()
+    if missing:
+        raise UsageError(
+            f"{target}: reading it needs {', '.join(missing)}, which is not installed; {registry.row(golden.name).hint}"
+        )
+    job = worker.Job("describe", cell, sys_path=shared_path())
+    reply = worker.run(job, environment.for_worker(cell.threads, {}), timeout_seconds)
+    if reply.value is None:
+        raise UsageError(_explained(target, reply))
+    return _specs(target, reply.value["inputs"]), _specs(target, reply.value["outputs"]), golden.kind
+
+
+def _explained(target: str, reply: worker.Reply) -> str:
+    """Why a model could not be read, with the line of the user's own code where there is one."""
+    reason = reply.reason.removeprefix("UsageError: ").removeprefix("ValueError: ")
+    frames = re.findall(r'File "([^"]+)", line (\d+), in (\S+)', reply.traceback)
+    root = Path(__file__).parent.parent
+    not_theirs = (sys.prefix, sys.base_prefix, str(root / "harness"), str(root / "backends"), "<frozen")
+    theirs = [f"{file}:{line} in {function}" for file, line, function in frames if not file.startswith(not_theirs)]
+    where = f" ({theirs[-1]})" if theirs else ""
+    return (reason if target in reason else f"{target}: {reason}") + where
+
+
+def _specs(target: str, described: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
+    specs = tuple(TensorSpec(spec["name"], tuple(spec["shape"]), spec["dtype"]) for spec in described)
+    for spec in specs:
+        open_sizes = [size for size in spec.shape if size != BATCH and not (isinstance(size, int) and size >= 0)]
+        if open_sizes:
+            raise UsageError(
+                f"{target}: {spec.name} has shape {list(spec.shape)}, in which {open_sizes[0]!r} is no number; "
+                "export the model with fixed sizes everywhere but in the batch"
+            )
+    return specs
+
+
+def _batches(
+    target: str, asked: tuple[int, ...], inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+) -> tuple[tuple[int, ...], tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]]:
+    """The batch sizes to run, and the tensors with `BATCH` as their first entry where all of them have one.
+
+    A model exported with a fixed batch has the same first size everywhere; it can run at that one only.
+    """
+    tensors = (*inputs, *outputs)
+    if any(spec.shape[:1] == (BATCH,) for spec in tensors):
+        return asked or (1,), (inputs, outputs)
+    sizes = {spec.shape[:1] for spec in tensors}
+    fixed = next(iter(sizes))[0] if len(sizes) == 1 and () not in sizes else None
+    if set(asked) - {fixed or 1}:
+        raise UsageError(
+            f"{target}: its inputs have fixed shapes ({_in_words(inputs)}), not --batch {','.join(map(str, asked))}; "
+            "leave it out, or export the model with a dynamic batch axis"
+        )
+    if not isinstance(fixed, int):
+        return (1,), (inputs, outputs)
+    return (fixed,), (_with_batch(inputs), _with_batch(outputs))
+
+
+def _with_batch(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    return tuple(replace(spec, shape=(BATCH, *spec.shape[1:])) for spec in specs)
+
+
+def _looks_like_classes(outputs: Sequence[TensorSpec]) -> bool:
+    return (
+        len(outputs) == 1 and len(outputs[0].shape) == 2 and isinstance(outputs[0].shape[1], int) and outputs[0].shape[1] > 1
+    )
+
+
+def _input_source(target: str, asked: Asked, inputs: Sequence[TensorSpec], arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Where the inputs come from: the user's photos through a recipe, or random numbers of the declared shapes."""
+    if not asked.photos:
+        return {"inputs_from": RANDOM_INPUTS}
+    if len(inputs) != 1:
+        raise UsageError(
+            f"{target}: a photo makes one input, but it has {len(inputs)} ({_in_words(inputs)}); leave --input out"
+        )
+    paths = [str(Path(photo).resolve()) for photo in asked.photos]
+    # The digests are there so that a photo that was changed under the same name makes new inputs.
+    digests = [store.digest_file(Path(path)) for path in paths]
+    chosen = {**arguments, "recipe": asked.recipe, "files": json.dumps(paths), "sha256": json.dumps(digests)}
+    return {"inputs_from": PHOTO_INPUTS, "arguments": chosen}
+
+
+def _in_words(specs: Sequence[TensorSpec]) -> str:
+    return ", ".join(f"{spec.name} {spec.dtype}[{', '.join(map(str, spec.shape))}]" for spec in specs)

@@ -1,0 +1,37 @@
+"""Runtimes made wrong on purpose come out as mismatch or fallback, on real models and photographs."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.models import DIGITS_CNN, MOBILENET_V3_SMALL, RESNET18
+from harness import controls
+from harness.cli import main
+
+
+@pytest.mark.slow
+def test_every_wrong_answer_is_caught(tmp_path: Path) -> None:
+    found = controls.run([MOBILENET_V3_SMALL, RESNET18], tmp_path)
+    assert {(each.backend, each.verdict) for each in found} == {(name, "caught") for name in controls.names()}, [
+        (each.model, each.backend, each.reason) for each in found if each.verdict != "caught"
+    ]
+    assert {each.backend: each.record["outcome"] for each in found}["negative-bf16"] == "fallback"
+
+
+@pytest.mark.slow
+def test_a_control_that_makes_no_sense_says_so(tmp_path: Path) -> None:
+    found = {each.backend: each for each in controls.run([DIGITS_CNN], tmp_path)}
+    assert found["negative-channels"].verdict == "does not apply"
+    assert "three colour channels" in found["negative-channels"].reason
+
+
+@pytest.mark.slow
+def test_the_command_tells_and_exits_with_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["controls", "-k", "digits_cnn"]) == 0
+    told = capsys.readouterr().out
+    assert "4 of 4 wrong answers caught" in told
+
+
+def test_a_right_answer_counts_as_slipped_through() -> None:
+    record = {"cell": {"model": "m", "backend": "negative-weight"}, "outcome": "ok", "reason": ""}
+    assert controls.control(record).verdict == controls.SLIPPED
