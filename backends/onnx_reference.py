@@ -92,5 +92,8 @@ def _spec(value: Any) -> TensorSpec:
     kind = value.type.tensor_type
     sizes: list[int | str] = [size.dim_value if size.HasField("dim_value") else BATCH for size in kind.shape.dim]
     if BATCH in sizes[1:]:
-        raise UsageError(f"{value.name} has shape {sizes} with a free dimension that is not the first; fix it (onnxruntime.tools.make_dynamic_shape_fixed) first")
+        raise UsageError(
+            f"{value.name} has shape {sizes} with a free dimension that is not the first; "
+            "fix it first, with onnxruntime.tools.make_dynamic_shape_fixed"
+        )
     return TensorSpec(value.name, tuple(sizes), str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)))

@@ -30,9 +30,11 @@ def _stability(line: Mapping[str, Any]) -> Iterator[Warning]:
     for boundary, verdicts in line["stability"].items():
         capped, unstable = verdicts.count("capped"), verdicts.count("unstable")
         if capped:
-            yield Warning(f"{boundary}: time ran out before the minimum of laps in {capped} of {len(verdicts)} processes", "use --plan thorough")
+            seen = f"{boundary}: time ran out before the minimum of laps in {capped} of {len(verdicts)} processes"
+            yield Warning(seen, "use --plan thorough")
         if unstable:
-            yield Warning(f"{boundary}: laps never settled in {unstable} of {len(verdicts)} processes", "run `evenbench doctor` for a quieter machine")
+            seen = f"{boundary}: laps never settled in {unstable} of {len(verdicts)} processes"
+            yield Warning(seen, "run `evenbench doctor` for a quieter machine")
 
 
 def _contention(line: Mapping[str, Any]) -> Iterator[Warning]:
@@ -44,7 +46,8 @@ def _contention(line: Mapping[str, Any]) -> Iterator[Warning]:
         yield Warning(f"contended: {preempted:.0%} of blocks were preempted", "stop what else runs on this machine")
     stolen = sum(block["steal_ticks"] for block in blocks)
     if stolen:
-        yield Warning(f"the hypervisor took {stolen} clock ticks while laps were timed", "measure on a host of its own, or compare only within one run")
+        seen = f"the hypervisor took {stolen} clock ticks while laps were timed"
+        yield Warning(seen, "measure on a host of its own, or compare only within one run")
 
 
 def _memory_pressure(line: Mapping[str, Any]) -> Iterator[Warning]:

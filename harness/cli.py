@@ -232,7 +232,8 @@ def control(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         found = controls.run(models, Path(folder))
     if options.json:
-        print(json.dumps([{"model": each.model, "control": each.backend, "verdict": each.verdict, "reason": each.reason} for each in found]))
+        keys = ("model", "backend", "verdict", "reason")
+        print(json.dumps([{key: getattr(each, key) for key in keys} for each in found]))
     else:
         controls.show(found, _console())
     return 1 if any(each.verdict == controls.SLIPPED for each in found) else 0

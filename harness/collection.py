@@ -75,7 +75,8 @@ def import_file(file: Path) -> ModuleType:
     except UsageError as error:
         raise UsageError(f"{file}: {error}") from error
     except Exception as error:
-        raise UsageError(f"{file} cannot be imported: {type(error).__name__}: {error}; a declaration file imports `harness` only") from error
+        what = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{file} cannot be imported: {what}; a declaration file imports `harness` only") from error
 
 
 def entries(declarations: Sequence[Declaration], command: str) -> list[Entry]:

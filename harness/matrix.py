@@ -57,4 +57,8 @@ def select(cells: Sequence[Cell], expression: str) -> list[Cell]:
         compiled = Expression.compile(expression)
     except SyntaxError as error:
         raise UsageError(f"-k {expression!r} does not parse: {error}; write words joined by and, or, not") from error
-    return [cell for cell in cells if compiled.evaluate(lambda word, /, **_: word.lower() in cell.id.lower())]
+
+    def matches(cell: Cell) -> bool:
+        return compiled.evaluate(lambda word, /, **_: word.lower() in cell.id.lower())
+
+    return [cell for cell in cells if matches(cell)]

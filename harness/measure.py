@@ -112,7 +112,8 @@ def difference(cell: Cell, attested: Attestation) -> str:
     """In words, where what ran is not what was asked; an empty string where they agree. Incomplete facts raise ValueError."""
     empty = [name for name in ("runtime", "version", "device", "precision", "denormals", "spinning") if not getattr(attested, name)]
     if empty or attested.threads < 1:
-        raise PhaseError("sample", ValueError(f"{cell.backend}: attest() left {', '.join(empty) or 'threads'} empty; read it from the runtime"))
+        missing = ", ".join(empty) or "threads"
+        raise PhaseError("sample", ValueError(f"{cell.backend}: attest() left {missing} empty; read it from the runtime"))
     asked = {"precision": cell.precision, "device": cell.device, "threads": cell.threads}
     wrong = [f"{name} {value}, ran {getattr(attested, name)}" for name, value in asked.items() if getattr(attested, name) != value]
     return f"{cell.backend}: asked for {'; '.join(wrong)}" if wrong else ""
@@ -178,7 +179,9 @@ def once(session: Session, batches: Sequence[Arrays]) -> dict[str, Any]:
     return stack(kept, len(batches))
 
 
-def make_golden(cell: Cell, golden: Golden, artifact: Path, input_folder: Path, yardsticks: Mapping[str, Path], folder: Path) -> dict[str, Any]:
+def make_golden(
+    cell: Cell, golden: Golden, artifact: Path, input_folder: Path, yardsticks: Mapping[str, Path], folder: Path
+) -> dict[str, Any]:
     """Write the golden outputs of the cell's model and batch; `yardsticks` maps a precision to its prepared artifact.
 
     The golden runs twice and must agree with itself to 1e-9 of its scale, or ValueError says so: a model that draws random

@@ -28,7 +28,9 @@ def locate(photograph: Photograph) -> Path:
     spec = importlib.util.find_spec(photograph.package)
     folders = list(spec.submodule_search_locations or []) if spec else []
     if not folders:
-        raise Unavailable(f"photograph {photograph.name}: package {photograph.package} is not installed; pip install 'evenbench[photographs]'")
+        raise Unavailable(
+            f"photograph {photograph.name}: package {photograph.package} is not installed; pip install 'evenbench[photographs]'"
+        )
     file = Path(folders[0]) / photograph.path
     if not file.is_file():
         raise Unavailable(f"photograph {photograph.name}: {photograph.package} has no {photograph.path}; install the pinned version")

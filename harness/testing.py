@@ -228,7 +228,7 @@ def _digests(prepared: Prepared) -> dict[str, str]:
     return {str(path): store.digest_file(path) for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-class fresh_registry:  # noqa: N801 - used as a context manager, reads as a verb
+class fresh_registry:
     """Forget which backends are registered, on entry and on exit, since tests change the variable that names them."""
 
     def __enter__(self) -> None:
