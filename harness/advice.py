@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-PREEMPTED_SHARE = 0.25
-"""Above this share of preempted blocks a cell counts as contended."""
+FOREIGN_CORES = 0.25
+"""A cell counts as contended where other processes used more cores than this while its laps were timed."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,10 @@ def _contention(line: Mapping[str, Any]) -> Iterator[Warning]:
     blocks = [block for processes in line["blocks"].values() for process in processes for block in process]
     if not blocks:
         return
-    preempted = sum(1 for block in blocks if block["preemptions"] > 0) / len(blocks)
-    if preempted > PREEMPTED_SHARE:
-        yield Warning(f"contended: {preempted:.0%} of blocks were preempted", "stop what else runs on this machine")
+    wall, own, everyone = (sum(block[name] for block in blocks) for name in ("wall_ns", "cpu_ns", "machine_cpu_ns"))
+    if everyone - own > FOREIGN_CORES * wall:
+        cores = (everyone - own) / wall
+        yield Warning(f"contended: other processes used {cores:.1f} cores while laps were timed", "stop what else runs on this machine")
     stolen = sum(block["steal_ticks"] for block in blocks)
     if stolen:
         seen = f"the hypervisor took {stolen} clock ticks while laps were timed"

@@ -6,6 +6,7 @@ checked against the wall time that passed here.
 
 from __future__ import annotations
 
+import os
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from harness.types import BOUNDARIES, COMPUTE, HOST_TO_HOST, Block, Plan, Sample
 if TYPE_CHECKING:
     from harness.backend import Arrays
 
-Counters = Callable[[], tuple[int, int, int, int, int]]
+Counters = Callable[[], tuple[int, int, int, int, int, int]]
 
 BLOCK_NS = 20_000_000
 """A block lasts about this long, so that reading the counters around it costs under 0.1 %."""
@@ -29,19 +30,24 @@ MAX_LAPS = 2000
 """Per process and boundary. Beyond it a sub-microsecond step would only fill the results file."""
 
 
-def counters() -> tuple[int, int, int, int, int]:
-    """CPU ns, involuntary context switches, minor and major page faults of this process, and the machine's steal ticks."""
+TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+def counters() -> tuple[int, int, int, int, int, int]:
+    """This process's CPU ns, involuntary context switches, minor and major page faults; the machine's steal ticks and CPU ns."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     cpu_ns = int((usage.ru_utime + usage.ru_stime) * 1e9)
-    return cpu_ns, usage.ru_nivcsw, usage.ru_minflt, usage.ru_majflt, _steal_ticks()
+    return cpu_ns, usage.ru_nivcsw, usage.ru_minflt, usage.ru_majflt, *_machine()
 
 
-def _steal_ticks() -> int:
+def _machine() -> tuple[int, int]:
+    """Steal ticks and busy ns of all cores since boot, from the first line of /proc/stat (user nice system idle iowait ...)."""
     try:
         with open("/proc/stat", encoding="ascii") as stream:
-            return int(stream.readline().split()[8])
-    except (OSError, IndexError, ValueError):
-        return 0
+            user, nice, system, _, _, irq, softirq, steal = map(int, stream.readline().split()[1:9])
+    except (OSError, ValueError):
+        return 0, 0
+    return steal, (user + nice + system + irq + softirq) * TICK_NS
 
 
 def run_laps(session: Session, batches: Sequence[Arrays], first: int, count: int, boundary: str, keep: set[int], now: Now) -> Laps:
@@ -143,8 +149,7 @@ class Sampler:
         before, begin = self.read_counters(), self.now()
         laps = run_laps(self.session, self.batches, len(self.laps_ns), count, self.boundary, keep, self.now)
         wall, after = self.now() - begin, self.read_counters()
-        cpu, preemptions, minor, major, steal = (late - early for late, early in zip(after, before, strict=True))
-        self.blocks.append(Block(count, wall, cpu, preemptions, minor, major, steal))
+        self.blocks.append(Block(count, wall, *(late - early for late, early in zip(after, before, strict=True))))
         self.laps_ns.extend(laps.laps_ns)
         self.kept.update({lap % len(self.batches): outputs for lap, outputs in laps.kept.items()})
         self.wall_ns += wall

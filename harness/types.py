@@ -264,7 +264,11 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Block:
-    """What the machine did around some consecutive laps of one boundary."""
+    """What this process and the machine did around some consecutive laps of one boundary.
+
+    `machine_cpu_ns` is the CPU time of all processes together, in steps of the kernel's clock tick (10 ms), 0 where it
+    cannot be read. `preemptions` counts involuntary context switches, of which passive thread pools cause many themselves.
+    """
 
     laps: int
     wall_ns: int
@@ -273,6 +277,7 @@ class Block:
     minor_faults: int
     major_faults: int
     steal_ticks: int
+    machine_cpu_ns: int
 
 
 @dataclass(frozen=True)

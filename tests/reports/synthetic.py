@@ -192,6 +192,7 @@ def _blocks(rng: random.Random, processes: int, laps: int) -> Record:
         "minor_faults": 4,
         "major_faults": 0,
         "steal_ticks": 0,
+        "machine_cpu_ns": 0,
     }
     return {boundary: [[block] for _ in range(processes)] for boundary in ("compute", "host_to_host")}
 

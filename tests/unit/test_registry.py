@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -133,11 +132,3 @@ def test_a_golden_runs_the_same_cell_on_the_cpu_without_options() -> None:
     assert (twin.model, twin.backend, twin.precision, twin.device) == (asked.model, "reference", "fp32", "cpu")
     assert (twin.batch, twin.threads, twin.options) == (8, 3, ())
     assert registry.golden_cell(asked, "torch-eager", "fp16").precision == "fp16"
-
-
-def test_finding_a_backend_imports_no_runtime() -> None:
-    before = set(sys.modules)
-    for row in backends.TABLE:
-        registry.find(row.name)
-    runtimes = {"torch", "onnxruntime", "openvino", "onnx"}
-    assert not runtimes & (set(sys.modules) - before)

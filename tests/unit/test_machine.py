@@ -1,0 +1,37 @@
+"""Cores that this process may use: the affinity mask, cut by the cgroup's quota."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import machine
+
+
+@pytest.fixture(autouse=True)
+def asked_again() -> Iterator[None]:
+    machine.cores.cache_clear()
+    yield
+    machine.cores.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"),
+    [("max 100000\n", 0.0), ("150000 100000", 1.5), ("400000 100000", 4.0), ("50000 100000", 0.5), ("nonsense", 0.0), ("", 0.0)],
+)
+def test_a_quota_is_read_in_cores(text: str, cores: float, tmp_path: Path) -> None:
+    (tmp_path / "cpu.max").write_text(text)
+    assert machine._quota(tmp_path / "cpu.max") == cores
+
+
+def test_no_file_is_no_quota(tmp_path: Path) -> None:
+    assert machine._quota(tmp_path / "absent") == 0.0
+
+
+@pytest.mark.parametrize(("quota", "cores"), [(0.0, 8), (1.5, 1), (0.5, 1), (3.0, 3), (64.0, 8)])
+def test_cores_are_the_lesser_of_mask_and_quota_and_never_none(quota: float, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setattr(machine, "_quota", lambda file: quota)
+    assert machine.cores() == cores

@@ -1,0 +1,99 @@
+"""The rules by which processes become one outcome, and every key of the line it is written as."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness import outcome, results
+from harness.outcome import Entry
+from harness.preparation import Prepared
+from harness.types import Artifact
+from harness.worker import Reply
+from tests.unit.builders import cell, plan
+
+RUN = {"id": "2026-01-01", "started": "2026-01-01T00:00:00Z", "seed": 3}
+MADE = Artifact("/cache/a", "a1", 10, 2.0, True, {"format": "npy"})
+INPUTS = Artifact("/cache/i", "i0", 20, 1.0, True, {"sha256": "i1", "names": ["cat"]})
+PREPARED = Prepared(INPUTS, MADE, {"sha256": "w1", "source": "own"}, None)
+
+
+def parity(verdict: str = "pass", needed: float = 0.1, reason: str = "") -> dict[str, Any]:
+    return {"verdict": verdict, "needed": needed, "reason": reason, "artifact_sha256": "", "input_sha256": ""}
+
+
+def process(**changed: Any) -> dict[str, Any]:
+    """What one process measured."""
+    both = {"compute": [5, 6], "host_to_host": [7, 8]}
+    quiet = {"asked_is_used": "", "parity": parity(), "samples_ns": both, "stability": {"compute": "stable", "host_to_host": "stable"}}
+    blocks = {"blocks": {"compute": [], "host_to_host": []}, "clock": "c", "warm_up": {"stable": True}, "phases_seconds": {"load": 1.0}}
+    rest = {"import_seconds": 0.1, "wall_seconds": 3.0, "peak_rss_bytes": 100, "attested": {"labels": ["tuned"]}, "accuracy": None}
+    return {**quiet, **blocks, **rest, "variables": {"OMP_NUM_THREADS": "1"}, "machine": {"load_average": 0.5}, **changed}
+
+
+def line(reply: Reply | None = None, *processes: dict[str, Any], prepared: Prepared | None = PREPARED) -> dict[str, Any]:
+    entry = Entry(cell("null"), "bench.py::case", "evenbench run bench.py")
+    return outcome.line(entry, RUN, plan(), reply or Reply(None), prepared, processes)
+
+
+@pytest.mark.parametrize(
+    ("changed", "wanted"),
+    [
+        ({}, None),
+        ({"parity": None}, None),
+        ({"asked_is_used": "ran bf16"}, ("fallback", "sample", "ran bf16")),
+        ({"parity": parity("fail", 7.0, "off")}, ("mismatch", "parity", "off")),
+        ({"parity": parity("degenerate", 7.0, "flat")}, ("failed", "parity", "flat")),
+        ({"asked_is_used": "ran bf16", "parity": parity("fail", 7.0, "off")}, ("fallback", "sample", "ran bf16")),
+    ],
+)
+def test_one_process_alone_can_decide(changed: dict[str, Any], wanted: tuple[str, str, str] | None) -> None:
+    found = outcome.verdict(process(**changed))
+    assert (found and (found.outcome, found.phase, found.reason)) == wanted
+
+
+def test_processes_are_gathered_in_order() -> None:
+    made = line(None, process(), process(samples_ns={"compute": [1], "host_to_host": [2]}, phases_seconds={"load": 2.0, "sample": 4.0}))
+    assert made["samples_ns"] == {"compute": [[5, 6], [1]], "host_to_host": [[7, 8], [2]]}
+    assert (made["phases_seconds"]["load"], made["phases_seconds"]["sample"]) == ([1.0, 2.0], [4.0])
+    assert made["memory"] == {"peak_rss_bytes": [100, 100]}
+    assert made["labels"] == ["tuned"]
+    assert made["environment"]["load_average"] == 0.5
+
+
+def test_the_process_that_needed_most_is_the_parity_of_the_cell() -> None:
+    made = line(None, process(parity=parity(needed=0.2)), process(parity=parity(needed=0.9)), process(parity=parity(needed=0.1)))
+    assert made["parity"] == {**parity(needed=0.9), "artifact_sha256": "a1", "input_sha256": "i1"}
+
+
+def test_a_cell_that_never_ran_has_every_key_and_no_number() -> None:
+    refused = Reply(None, "unavailable", "prepare", "not installed")
+    made, full = line(refused, prepared=None), line(None, process())
+    assert set(made) == set(full) == set(results.schema()["required"])
+    assert (made["outcome"], made["phase"], made["reason"], made["hint"]) == ("unavailable", "prepare", "not installed", "nothing to install")
+    assert (made["samples_ns"], made["parity"], made["attested"], made["artifact_sha256"]) == ({}, None, None, "")
+    assert made["warnings"] == []
+
+
+def test_the_hint_is_for_what_can_be_installed_only() -> None:
+    assert line(Reply(None, "failed", "load", "boom"))["hint"] == ""
+
+
+def test_provenance_names_what_was_timed() -> None:
+    made = line(None, process())
+    assert (made["artifact_sha256"], made["input_sha256"]) == ("a1", "i1")
+    assert made["artifact"] == {"bytes": 10, "facts": {"format": "npy"}}
+    assert made["prepare"] == {"seconds": 2.0, "cached": True}
+    assert made["inputs"] == {"names": ["cat"]}
+    assert made["run"] == {**RUN, "plan": "quick", "processes": 1, "evenbench": made["run"]["evenbench"]}
+
+
+def test_the_command_that_reproduces_a_cell_can_be_pasted() -> None:
+    assert line(None, process())["reproduce"] == "evenbench run bench.py --cell product-null-fp32-cpu-b1 --plan quick"
+    odd = Entry(cell("null", options=(("flag", "a b"),)), "", "evenbench run bench.py")
+    assert "--cell 'product-null-fp32-cpu-b1-flag=a b'" in outcome.line(odd, RUN, plan(), Reply(None), None, [])["reproduce"]
+
+
+def test_warnings_are_sentences_in_the_line() -> None:
+    assert any("one process only" in warning for warning in line(None, process())["warnings"])
