@@ -36,7 +36,11 @@ def test_a_quiet_measurement_has_no_warning() -> None:
 @pytest.mark.parametrize(
     ("changed", "what", "do"),
     [
-        ({"stability": {"compute": ["stable", "capped", "capped"]}}, "compute: time ran out before the minimum of laps in 2 of 3", "thorough"),
+        (
+            {"stability": {"compute": ["stable", "capped", "capped"]}},
+            "compute: time ran out before the minimum of laps in 2 of 3",
+            "thorough",
+        ),
         ({"stability": {"host_to_host": ["unstable"]}}, "host_to_host: laps never settled in 1 of 1", "evenbench doctor"),
         (blocks(block(machine_cpu_ns=200), block(), block()), "contended: other processes used 0.3 cores", "stop what else runs"),
         (blocks(block(steal_ticks=2), block(steal_ticks=5)), "the hypervisor took 7 clock ticks", "host of its own"),

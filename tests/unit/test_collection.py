@@ -67,7 +67,10 @@ def test_a_file_in_a_package_sees_its_neighbours(write: Write) -> None:
     ("text", "message"),
     [
         ("case = Case((), ('null',))", r"bench_broken\.py: Case: models is empty"),
-        ("import no_such_runtime", r"bench_broken\.py cannot be imported: ModuleNotFoundError: .*; a declaration file imports `harness` only"),
+        (
+            "import no_such_runtime",
+            r"bench_broken\.py cannot be imported: ModuleNotFoundError: .*; a declaration file imports `harness` only",
+        ),
         ("case = (", "cannot be imported: SyntaxError"),
         ("nothing = 3", "no Case in suite; expected a module-level"),
     ],

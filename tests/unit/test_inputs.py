@@ -141,7 +141,10 @@ def nameless(model: Model) -> dict[str, Any]:
         ({"inputs_from": short}, r"made float32\[1, 2\], declared float32\[1, 4\]; change the recipe or the TensorSpec"),
         ({"inputs_from": nameless}, r"returned \['y'\], expected also \['x'\]"),
         ({"inputs_from": ""}, "it has neither"),
-        ({"inputs_from": "", "recipe": SMALL, "images": PHOTOGRAPHS[:1], "inputs": PHOTO_MODEL.inputs * 2}, "a recipe makes one input, but 2"),
+        (
+            {"inputs_from": "", "recipe": SMALL, "images": PHOTOGRAPHS[:1], "inputs": PHOTO_MODEL.inputs * 2},
+            "a recipe makes one input, but 2",
+        ),
     ],
 )
 def test_inputs_that_are_not_as_declared_are_refused(wrong: dict[str, Any], message: str, tmp_path: Path) -> None:

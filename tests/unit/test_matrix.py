@@ -20,10 +20,7 @@ def ids(**case: object) -> list[str]:
 def test_cells_come_by_group_with_the_backends_side_by_side() -> None:
     made = ids(backends=("ort", "null"), batch=(1, 8), precisions=("fp32", "fp16"))
     assert made == [
-        f"product-{backend}-{precision}-cpu-b{batch}"
-        for precision in ("fp32", "fp16")
-        for batch in (1, 8)
-        for backend in ("ort", "null")
+        f"product-{backend}-{precision}-cpu-b{batch}" for precision in ("fp32", "fp16") for batch in (1, 8) for backend in ("ort", "null")
     ]
 
 

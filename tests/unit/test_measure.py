@@ -161,7 +161,10 @@ def test_stacked_outputs_are_in_the_order_of_their_batches() -> None:
 
 @pytest.mark.parametrize(
     ("kept", "message"),
-    [({0: {"y": [0]}, 2: {"y": [2]}}, r"no output was kept for batches \[1\]"), ({0: {"y": [0]}, 1: {"z": [1]}, 2: {"y": [2]}}, "names differ")],
+    [
+        ({0: {"y": [0]}, 2: {"y": [2]}}, r"no output was kept for batches \[1\]"),
+        ({0: {"y": [0]}, 1: {"z": [1]}, 2: {"y": [2]}}, "names differ"),
+    ],
 )
 def test_outputs_that_are_missing_or_named_differently_are_errors(kept: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -174,7 +177,7 @@ def test_the_worse_boundary_decides(folders: dict[str, Path]) -> None:
     for kept in ({BOUNDARIES[0]: right, BOUNDARIES[1]: wrong}, {BOUNDARIES[0]: wrong, BOUNDARIES[1]: right}):
         assert measure.judge(cell(), kept, folders["golden"])["verdict"] == "fail"
     with pytest.raises(ValueError, match=f"{COMPUTE}: no output was kept"):
-        measure.judge(cell(), {**{boundary: right for boundary in BOUNDARIES}, COMPUTE: {}}, folders["golden"])
+        measure.judge(cell(), {**dict.fromkeys(BOUNDARIES, right), COMPUTE: {}}, folders["golden"])
 
 
 def golden(folders: dict[str, Path], tmp_path: Path) -> dict[str, Any]:
@@ -196,7 +199,7 @@ def test_a_golden_that_does_not_agree_with_itself_is_refused(
 ) -> None:
     noise = np.random.default_rng(0)
     monkeypatch.setattr(ProductSession, "fetch", lambda session: {"y": session.y + 1e-6 * noise.standard_normal()})
-    with pytest.raises(ValueError, match="does not agree with itself: y differs by .* put the model in eval mode"):
+    with pytest.raises(ValueError, match=r"does not agree with itself: y differs by .* put the model in eval mode"):
         golden(folders, tmp_path)
 
 

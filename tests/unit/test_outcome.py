@@ -71,7 +71,12 @@ def test_a_cell_that_never_ran_has_every_key_and_no_number() -> None:
     refused = Reply(None, "unavailable", "prepare", "not installed")
     made, full = line(refused, prepared=None), line(None, process())
     assert set(made) == set(full) == set(results.schema()["required"])
-    assert (made["outcome"], made["phase"], made["reason"], made["hint"]) == ("unavailable", "prepare", "not installed", "nothing to install")
+    assert (made["outcome"], made["phase"], made["reason"], made["hint"]) == (
+        "unavailable",
+        "prepare",
+        "not installed",
+        "nothing to install",
+    )
     assert (made["samples_ns"], made["parity"], made["attested"], made["artifact_sha256"]) == ({}, None, None, "")
     assert made["warnings"] == []
 

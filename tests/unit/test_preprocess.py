@@ -23,7 +23,12 @@ def test_photographs_come_out_as_from_torchvision(name: str) -> None:
     """`china` is 640 x 427, `motorcycle` is wide, `astronaut` square."""
     transforms = pytest.importorskip("torchvision.transforms")
     reference = transforms.Compose(
-        [transforms.Resize(256, antialias=True), transforms.CenterCrop(224), transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
+        [
+            transforms.Resize(256, antialias=True),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+            transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+        ]
     )
     file = locate(next(photograph for photograph in PHOTOGRAPHS if photograph.name == name))
     with Image.open(file) as image:

@@ -60,7 +60,9 @@ def test_an_installed_package_adds_a_backend_with_its_install_hint(monkeypatch: 
     assert registry.runtimes()[-1] == "mine"
 
 
-@pytest.mark.parametrize("points", [[Point("ort", "mine:Ort")], [Point("mine", "one:A"), Point("mine", "two:B")]], ids=["table", "packages"])
+@pytest.mark.parametrize(
+    "points", [[Point("ort", "mine:Ort")], [Point("mine", "one:A"), Point("mine", "two:B")]], ids=["table", "packages"]
+)
 def test_a_collision_names_both(points: list[Point], monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, *points)
     with pytest.raises(UsageError, match=f"two backends are named '{points[0].name}'") as caught:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import pytest
 
-from harness import BATCH, PLANS, Cell, Model, Photograph, TensorSpec, UsageError, own, pretrained, preprocess, seeded, trained, types
+from harness import BATCH, PLANS, Cell, Model, Photograph, TensorSpec, UsageError, own, preprocess, pretrained, seeded, trained, types
 from tests.unit.builders import PRODUCT, cell, matrix, product
 
 
@@ -140,7 +141,7 @@ def test_a_plan_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
 
 def test_plans_grow() -> None:
     amounts = [(plan.processes, plan.min_samples, plan.min_seconds, plan.max_seconds) for plan in PLANS.values()]
-    assert all(less < more for before, after in zip(amounts, amounts[1:], strict=False) for less, more in zip(before, after, strict=True))
+    assert all(less < more for before, after in itertools.pairwise(amounts) for less, more in zip(before, after, strict=True))
 
 
 def test_weights_say_where_they_come_from() -> None:

@@ -1,0 +1,156 @@
+"""Where a model's numbers come from, through the whole walk: seeded, trained, pretrained, own, and one weight changed."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backends import contract_model
+from benchmarks.models import DIGITS_CNN, EFFICIENTNET_B0, MOBILENET_V3_SMALL
+from harness import Cell, Model, machine, own, pretrained, seeded
+from harness.outcome import Entry
+from harness.preparation import Preparer, Refusal
+from harness.schedule import Run
+from harness.types import PLANS
+
+TINY = contract_model.TINY_CNN
+
+
+def cell(model: Model, backend: str = "ort", batch: int = 1) -> Cell:
+    return Cell(model, backend, batch=batch, threads=machine.cores())
+
+
+def outcome(model: Model, results: Path, backend: str = "ort") -> dict:
+    entry = Entry(cell(model, backend))
+    return Run([entry], PLANS["quick"], results, fresh=True).measure([entry])[0]
+
+
+def plain_mobilenet():
+    """Random initialisation and nothing else."""
+    import torch
+    from torchvision import models
+
+    torch.manual_seed(0)
+    return models.mobilenet_v3_small(weights=None)
+
+
+def one_weight_changed():
+    """The contract's network with a seed of its own, and one weight 0.1 % larger where the folder says so."""
+    import torch
+
+    torch.manual_seed(7)
+    module = contract_model.build()
+    if Path("changed").exists():
+        with torch.no_grad():
+            module[0].weight.view(-1)[0] *= 1.001
+    return module
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A folder on a loopback web server."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", folder
+        server.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [MOBILENET_V3_SMALL, EFFICIENTNET_B0], ids=lambda model: model.name)
+def test_seeded_weights_have_natural_scale(model: Model) -> None:
+    prepared = Preparer(600).prepare(cell(model))
+    golden = np.load(Path(prepared.golden.path) / "outputs.npz")["logits"]
+    assert np.abs(golden).max() > 1e-3
+    assert np.ptp(golden, axis=0).max() > 0.1 * np.abs(golden).max()
+    assert "batch-norm statistics recalibrated on 10 input images" in prepared.weights["note"]
+
+
+@pytest.mark.slow
+def test_plain_random_initialisation_is_refused_as_degenerate(tmp_path: Path) -> None:
+    plain = replace(MOBILENET_V3_SMALL, name="plain", build="tests.contract.test_weights:plain_mobilenet", weights=own())
+    line = outcome(plain, tmp_path)
+    assert (line["outcome"], line["phase"]) == ("failed", "parity")
+    assert "degenerate reference" in line["reason"]
+
+
+@pytest.mark.slow
+def test_trained_digits_are_accurate_on_the_held_out_split(tmp_path: Path) -> None:
+    line = outcome(DIGITS_CNN, tmp_path)
+    assert line["accuracy"]["count"] == 360
+    assert line["accuracy"]["value"] > 0.97
+    assert line["weights"]["source"] == "trained"
+
+
+def test_weights_do_not_depend_on_the_batch() -> None:
+    preparer = Preparer(600)
+    assert preparer.prepare(cell(TINY, batch=1)).weights["sha256"] == preparer.prepare(cell(TINY, batch=7)).weights["sha256"]
+
+
+def test_another_seed_gives_other_weights_and_another_artifact() -> None:
+    preparer = Preparer(600)
+    first, second = (preparer.prepare(cell(replace(TINY, weights=seeded(seed)))) for seed in (0, 1))
+    assert first.weights["sha256"] != second.weights["sha256"]
+    assert first.artifact.path != second.artifact.path
+
+
+def test_one_changed_weight_is_a_miss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    mine = replace(TINY, name="mine", build="tests.contract.test_weights:one_weight_changed", weights=own())
+    before, again = (Preparer(600).prepare(cell(mine)) for _ in range(2))
+    Path("changed").touch()
+    after = Preparer(600).prepare(cell(mine))
+    assert before.artifact.path == again.artifact.path
+    assert again.artifact.cached
+    assert after.weights["sha256"] != before.weights["sha256"]
+    assert not after.artifact.cached
+    assert after.golden.path != before.golden.path
+
+
+def test_one_changed_flag_is_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Preparer(600).prepare(cell(TINY))
+    monkeypatch.setattr("backends.onnx_artifact.OPSET", 19)
+    after = Preparer(600).prepare(cell(TINY))
+    assert before.artifact.path != after.artifact.path
+    assert before.weights == after.weights
+
+
+def test_one_artifact_feeds_both_onnx_runtimes() -> None:
+    preparer = Preparer(600)
+    assert preparer.prepare(cell(TINY, "ort")).artifact.sha256 == preparer.prepare(cell(TINY, "openvino")).artifact.sha256
+
+
+def test_pretrained_weights_are_downloaded_once_and_checked(served: tuple[str, Path], tmp_path: Path) -> None:
+    import torch
+
+    url, folder = served
+    torch.manual_seed(3)
+    torch.save(contract_model.build().state_dict(), folder / "tiny.pt")
+    sha256 = hashlib.sha256((folder / "tiny.pt").read_bytes()).hexdigest()
+    line = outcome(replace(TINY, name="served", weights=pretrained(f"{url}/tiny.pt", sha256)), tmp_path / "results")
+    assert line["outcome"] == "ok", line["reason"]
+    assert line["weights"]["source"] == "pretrained"
+    assert "tiny.pt" in line["weights"]["note"]
+
+
+def test_pretrained_weights_offline_are_unavailable(tmp_path: Path) -> None:
+    line = outcome(replace(TINY, name="offline", weights=pretrained("http://127.0.0.1:9/tiny.pt", "0" * 64)), tmp_path)
+    assert line["outcome"] == "unavailable"
+    assert "could not be downloaded" in line["reason"]
+
+
+def test_outputs_named_otherwise_are_an_error_in_words() -> None:
+    two = replace(TINY, name="two", outputs=(TINY.outputs[0], replace(TINY.outputs[0], name="boxes")))
+    with pytest.raises(Refusal) as refused:
+        Preparer(600).prepare(cell(two))
+    assert "returns 1 outputs, but declares ['logits', 'boxes']; make them agree" in refused.value.reply.reason
