@@ -26,7 +26,10 @@ class OpenVinoSession(Session):
         self.cell = cell
         self.runtime = ov
         core = ov.Core()
-        self.compiled: Any = core.compile_model(str(file), cell.device.upper(), _properties(cell))
+        model = core.read_model(str(file))
+        if model.is_dynamic():  # a user's own file may leave the batch open; the cell says what it is
+            model.reshape({spec.name: list(spec.concrete(cell.batch)) for spec in cell.model.inputs})
+        self.compiled: Any = core.compile_model(model, cell.device.upper(), _properties(cell))
         self.request: Any = self.compiled.create_infer_request()
 
     def bind(self, inputs: Arrays) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import BATCH, Attestation, Cell, Model, Session, Source, TensorSpec, UsageError, download, inputs, late
+from harness import BATCH, Attestation, Cell, Model, Session, Source, TensorSpec, UsageError, download, inputs, late, sources
 
 if TYPE_CHECKING:
     import torch
@@ -97,7 +97,15 @@ def materialise(model: Model, batches: Mapping[str, Path], folder: Path) -> dict
     module, note = _MATERIALISE[model.weights.source](model, batches)
     state = module.state_dict()
     torch.save(state, folder / WEIGHTS)
-    return {"sha256": digest(state), "note": note, "parameters": sum(value.numel() for value in module.parameters())}
+    parameters = sum(value.numel() for value in module.parameters())
+    return {"sha256": digest(state), "note": note, "parameters": parameters, "code": _code(model, module)}
+
+
+def _code(model: Model, module: torch.nn.Module) -> dict[str, str]:
+    """The source files that decide what `module` computes. torch's and torchvision's own are left to their versions."""
+    named_files = [late.source_of(name) for name in (model.build, model.weights.train) if name]
+    classes = [kind for kind in {type(child) for child in module.modules()} if kind.__module__.split(".")[0] not in DISTRIBUTIONS]
+    return sources.read([*named_files, *sources.of_types(classes), *sources.loaded()])
 
 
 def digest(state: Mapping[str, torch.Tensor]) -> str:

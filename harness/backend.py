@@ -144,7 +144,11 @@ class Golden(Backend):
 
     @abstractmethod
     def materialise(self, model: Model, batches: Mapping[str, Path], folder: Path) -> Mapping[str, Any]:
-        """Make the weights in `folder`; returns facts with at least `sha256` of their values and `note` in words."""
+        """Make the weights in `folder`; returns facts with at least `sha256` of their values and `note` in words.
+
+        `code` in the facts maps the source files that the model was built from to their sha256 (`harness.sources`), so that a
+        change of code is a miss.
+        """
 
     @abstractmethod
     def describe(self, model: Model) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:

@@ -236,7 +236,7 @@ def control(options: argparse.Namespace) -> int:
         print(json.dumps([{key: getattr(each, key) for key in keys} for each in found]))
     else:
         controls.show(found, _console())
-    return 1 if any(each.verdict == controls.SLIPPED for each in found) else 0
+    return 1 if any(each.verdict in (controls.SLIPPED, controls.FAILED) for each in found) else 0
 
 
 def examine(options: argparse.Namespace) -> int:

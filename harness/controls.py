@@ -17,14 +17,14 @@ from harness.types import PLANS, Model
 if TYPE_CHECKING:
     from rich.console import Console
 
-SLIPPED = "slipped through"
+SLIPPED, FAILED = "slipped through", "did not run"
 CAUGHT = ("mismatch", "fallback")
 NOT_APPLICABLE = ("unsupported", "unavailable")
 
 
 @dataclass(frozen=True)
 class Control:
-    """One negative control's result: `caught`, `slipped through`, or why it does not apply."""
+    """One negative control's result: `caught`, `slipped through`, `did not run`, or `does not apply`, and why."""
 
     model: str
     backend: str
@@ -52,7 +52,7 @@ def run(models: Sequence[Model], results: Path, batch: int = 1, listen: Callable
 def control(record: Record) -> Control:
     """What an outcome says about the control."""
     outcome = record["outcome"]
-    verdict = "caught" if outcome in CAUGHT else "does not apply" if outcome in NOT_APPLICABLE else SLIPPED
+    verdict = "caught" if outcome in CAUGHT else "does not apply" if outcome in NOT_APPLICABLE else SLIPPED if outcome == "ok" else FAILED
     return Control(record["cell"]["model"], record["cell"]["backend"], verdict, f"{outcome}: {record['reason']}", record)
 
 
@@ -62,10 +62,10 @@ def show(found: Sequence[Control], console: Console) -> None:
     from rich.text import Text
 
     table = Table("model", "control", "verdict", "what the gate said", box=None, pad_edge=False)
-    styles = {"caught": "green", SLIPPED: "bold red"}
+    styles = {"caught": "green", SLIPPED: "bold red", FAILED: "red"}
     for each in found:
         table.add_row(Text(each.model), Text(each.backend), Text(each.verdict, styles.get(each.verdict, "dim")), Text(each.reason))
     console.print(table)
-    applied = [each for each in found if each.verdict in (SLIPPED, "caught")]
-    slipped = sum(each.verdict == SLIPPED for each in applied)
-    console.print(f"{len(applied) - slipped} of {len(applied)} wrong answers caught" + (f", {slipped} slipped through" if slipped else ""))
+    applied = [each for each in found if each.verdict != "does not apply"]
+    caught = sum(each.verdict == "caught" for each in applied)
+    console.print(f"{caught} of {len(applied)} wrong answers caught")

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import late, photographs, preprocess
+from harness import late, photographs, preprocess, sources
 from harness.types import BATCH, Cell, Model, TensorSpec, UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def key_parts(cell: Cell) -> dict[str, Any]:
     return {
         "inputs": model.inputs,
         "recipe": model.recipe,
+        "steps": sources.digest_of(sources.read(sources.of_types(type(step) for step in model.recipe.steps) if model.recipe else [])),
         "images": model.images,
         "inputs_from": [late.portable(model.inputs_from), _sha_of(source), dict(model.arguments)],
         "evaluation": [late.portable(model.evaluation), _sha_of(evaluation)],
@@ -118,7 +119,7 @@ def _batched(spec: TensorSpec, samples: Mapping[str, Array], batch: int) -> Arra
         order = [[(index * stride + position) % count for position in range(batch)] for index in range(batches_for(count, batch))]
         batched = values[np.asarray(order)]
     else:
-        batched = values
+        batched = values[np.arange(batches_for(count, batch)) % count]
     expected = spec.concrete(batch)
     if batched.shape[1:] != expected or str(batched.dtype) != spec.dtype:
         raise UsageError(

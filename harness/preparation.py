@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import environment, inputs, registry, store, worker
+from harness import environment, inputs, registry, sources, store, worker
 from harness.backend import Backend, Golden
 from harness.types import Artifact, Cell, Unsupported, UsageError
 from harness.worker import Job, Reply
@@ -70,7 +70,8 @@ class Preparer:
             return Prepared(made, self._artifact(cell, made, None), facts, None, backend.distributions)
         weights = self._weights(cell, made)
         artifact = self._artifact(cell, made, weights)
-        facts = {"source": cell.model.weights.source, **weights.facts}
+        told = {name: value for name, value in weights.facts.items() if name != "code"}
+        facts = {"source": cell.model.weights.source, **told, "code_sha256": code_of(weights)}
         return Prepared(made, artifact, facts, self._golden(cell, made, weights), backend.distributions)
 
     def _inputs(self, cell: Cell) -> Artifact:
@@ -92,18 +93,26 @@ class Preparer:
         if cell.batch != 1:  # weights do not depend on the batch: they are made from the inputs of batch 1
             cell = replace(cell, batch=1)
             made = self._inputs(cell)
-        key = self._golden_backend(cell).weights_key(cell.model)
+        declared = self._golden_backend(cell).weights_key(cell.model)
         job = Job("weights", cell, folders={"inputs": made.path})
-        if key is not None:
-            return self._make("weights", {**key, "inputs": made.facts["sha256"]}, job, cell)
-        # Only building this model tells what its weights are: it is built in every run, and what follows is cached by them.
-        memo = f"own weights {cell.model.fingerprint} {made.sha256}"
-        return self._remember(memo, lambda: self._make_new("weights", lambda facts: {"own": facts["sha256"]}, job, cell))
+        if declared is None:
+            # Only building this model tells what its weights are: it is built in every run, and what follows is cached by them.
+            memo = f"own weights {cell.model.fingerprint} {made.sha256}"
+            return self._remember(memo, lambda: self._make_new("weights", _own_key, job, cell))
+        key = {**declared, "inputs": made.facts["sha256"]}
+
+        def find_or_make() -> Artifact:
+            found = store.find("weights", key)
+            current = found is not None and sources.unchanged(found.facts.get("code", {}))
+            return found if found and current else self._make_new("weights", lambda _: key, job, cell)
+
+        return self._remember(f"weights {store.key_of(key)}", find_or_make)
 
     def _artifact(self, cell: Cell, made: Artifact, weights: Artifact | None) -> Artifact:
         backend = registry.find(cell.backend)
         parts = {
             "weights": weights.facts["sha256"] if weights else "",
+            "code": code_of(weights),
             "inputs": [[spec.name, spec.concrete(cell.batch), spec.dtype] for spec in cell.model.inputs],
             "outputs": cell.model.outputs,
             "precision": cell.precision,
@@ -127,6 +136,7 @@ class Preparer:
                 yardsticks[cell.precision] = self._artifact(twin, made, weights)
         parts = {
             "artifact": artifact.sha256,
+            "code": code_of(weights),
             "inputs": made.facts["sha256"],
             "outputs": cell.model.outputs,
             "by": golden.artifact_key(plain),
@@ -170,7 +180,18 @@ class Preparer:
         """Do `job` in a fresh process with the environment that its cell asks for."""
         full = Job(**{**vars(job), **more, "sys_path": shared_path()})
         variables = environment.for_worker(job.cell.threads, dict(registry.find(job.cell.backend).variables(job.cell)))
-        return worker.run(full, variables, self.timeout_seconds, interpreter_for(job.cell))
+        # Inputs, weights and goldens are the same for every environment, and are made in this one.
+        interpreter = interpreter_for(job.cell) if job.task in ("prepare", "measure") else sys.executable
+        return worker.run(full, variables, self.timeout_seconds, interpreter)
+
+
+def _own_key(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"own": facts["sha256"], "code": sources.digest_of(facts.get("code", {}))}
+
+
+def code_of(weights: Artifact | None) -> str:
+    """The digest of the source files that the model was built from; empty where it was not built from source."""
+    return sources.digest_of(weights.facts["code"]) if weights and weights.facts.get("code") else ""
 
 
 def _backend_of(cell: Cell) -> Backend:
@@ -197,4 +218,4 @@ def shared_path() -> tuple[str, ...]:
     """The entries of sys.path that hold the user's own code; an interpreter's own folders are left to it."""
     own = (sys.prefix, sys.base_prefix)
     named = [os.path.abspath(entry or ".") for entry in sys.path]
-    return tuple(entry for entry in named if not entry.startswith(own))
+    return tuple(entry for entry in named if not any(Path(entry).is_relative_to(prefix) for prefix in own))

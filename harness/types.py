@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal
 
@@ -344,7 +344,7 @@ class Attestation:
 def to_json(value: Any) -> Any:
     """`value` as plain JSON types; dataclasses become objects with their class named where it matters (recipe steps)."""
     if hasattr(value, "__dataclass_fields__"):
-        plain = {name: to_json(getattr(value, name)) for name in value.__dataclass_fields__}
+        plain = {item.name: to_json(getattr(value, item.name)) for item in fields(value)}
         return {"step": type(value).__name__, **plain} if getattr(type(value), "is_step", False) else plain
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}

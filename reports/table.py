@@ -40,7 +40,7 @@ def rows(lines: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def render(lines: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Print the rows of `lines` to `console` as a table. The time of an answer that is not correct is struck out."""
+    """Print the rows of `lines` to `console` as a table. The time of an answer that is not correct stands in brackets."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("cell", overflow="fold")
     table.add_column("outcome", no_wrap=True)
@@ -81,11 +81,12 @@ def _short(value: str, interval: str) -> str:
 
 def _styled(row: Row) -> list[Text]:
     # Text and not str: rich would read the brackets of a reason or of a name as its markup.
+    # A time that does not count is in brackets, since a pipe or a file has no struck-out letters.
     wrong = row.outcome != "ok" and row.latency != text.DASH
     return [
         Text(row.cell),
         Text(row.outcome, style=STYLES.get(row.outcome, "dim")),
-        Text(row.latency, style="strike dim" if wrong else ""),
+        Text(f"[{row.latency}]", style="strike dim") if wrong else Text(row.latency),
         Text(row.speedup),
         Text(row.parity),
         Text(row.reason, style="" if row.outcome == "ok" else "dim"),

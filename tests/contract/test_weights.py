@@ -15,7 +15,7 @@ import pytest
 
 from backends import contract_model
 from benchmarks.models import DIGITS_CNN, EFFICIENTNET_B0, MOBILENET_V3_SMALL
-from harness import Cell, Model, machine, own, pretrained, seeded
+from harness import BATCH, Cell, Model, TensorSpec, Weights, machine, own, pretrained, seeded
 from harness.outcome import Entry
 from harness.preparation import Preparer, Refusal
 from harness.schedule import Run
@@ -113,8 +113,41 @@ def test_one_changed_weight_is_a_miss(tmp_path: Path, monkeypatch: pytest.Monkey
     assert before.artifact.path == again.artifact.path
     assert again.artifact.cached
     assert after.weights["sha256"] != before.weights["sha256"]
-    assert not after.artifact.cached
+    assert after.artifact.path != before.artifact.path
     assert after.golden.path != before.golden.path
+
+
+MODEL_FILE = """
+def build():
+    import torch
+    torch.manual_seed(0)
+    from activations import chosen
+    return torch.nn.Sequential(torch.nn.Linear(4, 8), chosen(), torch.nn.Linear(8, 3))
+"""
+
+
+@pytest.mark.parametrize("weights", [own(), seeded(5)], ids=["own", "seeded"])
+def test_changed_code_with_the_same_weights_is_a_miss(weights: Weights, tmp_path: Path) -> None:
+    """ReLU becomes Tanh in a file that the model's file imports: no weight changes, the answer does."""
+    (tmp_path / "mymodel.py").write_text(MODEL_FILE)
+    (tmp_path / "activations.py").write_text("from torch.nn import ReLU as chosen")
+    mine = Model(
+        "mine",
+        build=f"{tmp_path}/mymodel.py:build",
+        inputs=(TensorSpec("x", (BATCH, 4)),),
+        outputs=(TensorSpec("y", (BATCH, 3)),),
+        inputs_from="harness.inputs:standard_normal",
+        weights=weights,
+    )
+    assert outcome(mine, tmp_path / "results")["outcome"] == "ok"
+    before = Preparer(600).prepare(cell(mine))
+    (tmp_path / "activations.py").write_text("from torch.nn import Tanh as chosen")
+    after = Preparer(600).prepare(cell(mine))
+    assert before.artifact.path != after.artifact.path
+    assert before.golden.path != after.golden.path
+    assert after.weights["sha256"] == before.weights["sha256"]
+    assert after.weights["code_sha256"] != before.weights["code_sha256"]
+    assert outcome(mine, tmp_path / "results")["outcome"] == "ok"
 
 
 def test_one_changed_flag_is_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ def test_a_photograph_comes_out_as_it_always_did(photograph: Photograph) -> None
 
 def test_the_file_is_of_the_pinned_versions() -> None:
     """So that the exact comparison is the one that CI makes."""
-    pinned = dict(line.strip().split("==") for line in Path("constraints.txt").read_text().splitlines() if "==" in line)
+    pinned = dict(line.strip().split("==") for line in (FILE.parents[2] / "constraints.txt").read_text().splitlines() if "==" in line)
     assert GOLDEN["versions"] == {name: pinned[name] for name in GOLDEN["versions"]}
 
 

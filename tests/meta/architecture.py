@@ -20,7 +20,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "commands": ("controls", "doctor", "inspection", "progress", "scaffold", "targets"),
     "orchestration": ("schedule", "outcome", "preparation", "worker", "collection", "usermodel"),
     "one process": ("measure",),
-    "effects": ("matrix", "registry", "inputs", "photographs", "download", "store", "environment", "machine", "timing", "results"),
+    "effects": ("matrix", "registry", "inputs", "photographs", "download", "store", "sources", "environment", "machine", "timing", "results"),
     "the seam": ("harness", "backend"),
     "pure": ("cases", "preprocess", "warmup", "parity", "statistics", "advice"),
     "values": ("types", "late"),
@@ -29,7 +29,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
 
 BESIDE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "reports/": (("types", "statistics", "results", "advice"), ("cli", "doctor", "inspection", "progress")),
-    "backends/": (("harness", "backend", "registry", "inputs", "late", "download"), ()),
+    "backends/": (("harness", "backend", "registry", "inputs", "late", "download", "sources"), ()),
     "benchmarks/": (("harness", "preprocess", "photographs", "asv_bridge"), ()),
 }
 """What the other packages may import of the harness, and which modules of it may import them."""
