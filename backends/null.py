@@ -41,7 +41,6 @@ class NullSession(Session):
             threads=self.cell.threads,
             denormals="preserved",
             spinning="off",
-            labels=("control",),
         )
 
 

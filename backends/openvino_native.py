@@ -53,7 +53,7 @@ class OpenVinoSession(Session):
             precision=PRECISION_OF.get(precision, precision),
             threads=int(read("INFERENCE_NUM_THREADS")),
             denormals="flushed" if read("CPU_DENORMALS_OPTIMIZATION") else "preserved",
-            spinning="off",  # oneTBB workers leave the arena and sleep; there is no switch to read
+            spinning="runtime default",  # oneTBB spins briefly, then sleeps; there is no switch to set or read
             providers=tuple(read("EXECUTION_DEVICES")),
             placement=executed,
             details={

@@ -16,12 +16,10 @@ if TYPE_CHECKING:
 PROVIDERS = {"cpu": "CPUExecutionProvider"}
 
 ENTRIES = {
-    "session.intra_op.allow_spinning": "0",
-    "session.inter_op.allow_spinning": "0",
     "session.set_denormal_as_zero": "0",
     "session.record_ep_graph_assignment_info": "1",
 }
-"""Session entries for every cell: idle threads sleep, denormals are kept, and node placement can be read back."""
+"""Session entries for every cell: denormals are kept, and node placement can be read back."""
 
 PRECISION_OF = {"tensor(float)": "fp32", "tensor(float16)": "fp16", "tensor(bfloat16)": "bf16", "tensor(double)": "fp64"}
 
@@ -99,7 +97,8 @@ def _options(ort: Any, cell: Cell) -> Any:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
-    for name, value in ENTRIES.items():
+    spinning = "0" if cell.option.get("spinning") == "off" else "1"  # 1 is also the runtime's default, said here to be read back
+    for name, value in {**ENTRIES, "session.intra_op.allow_spinning": spinning}.items():
         options.add_session_config_entry(name, value)
     return options
 
@@ -110,6 +109,7 @@ class OnnxRuntime(Backend):
     name = "ort"
     requires = ("onnxruntime",)
     distributions = ("onnxruntime", "onnx", "onnxscript", "torch")
+    options = {"spinning": "'default' lets idle threads spin for a while, as ONNX Runtime does; 'off' makes them sleep at once"}
 
     def supports(self, cell: Cell) -> str:
         return super().supports(cell) or onnx_artifact.supports_onnx(cell.model)

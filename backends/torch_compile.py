@@ -58,17 +58,23 @@ class TorchCompile(Backend):
     name = "torch-compile"
     requires = ("torch",)
     distributions = torch_model.DISTRIBUTIONS
-    options = {"freezing": "True folds weights into the graph as constants (torch._inductor.config.freezing)"}
+    options = {
+        **torch_model.OPTIONS,
+        "freezing": "True folds weights into the graph as constants (torch._inductor.config.freezing)",
+    }
 
     def supports(self, cell: Cell) -> str:
         return super().supports(cell) or torch_model.supports_module(cell.model)
+
+    def variables(self, cell: Cell) -> Mapping[str, str]:
+        return torch_model.variables(cell)
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
         return {
             "format": "inductor cache folder",
             "batch": cell.batch,
             "threads": cell.threads,
-            "options": cell.option,
+            "freezing": bool(cell.option.get("freezing", False)),
             "compiler": shutil.which("g++") or "",
             **torch_model.versions(),
         }

@@ -16,9 +16,13 @@ class TorchEager(Backend):
     name = "torch-eager"
     requires = ("torch",)
     distributions = torch_model.DISTRIBUTIONS
+    options = torch_model.OPTIONS
 
     def supports(self, cell: Cell) -> str:
         return super().supports(cell) or torch_model.supports_module(cell.model)
+
+    def variables(self, cell: Cell) -> Mapping[str, str]:
+        return torch_model.variables(cell)
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
         return {"format": "torch state dict", **torch_model.versions()}

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import BATCH, Attestation, Cell, Model, Session, Source, TensorSpec, UsageError, download, inputs, late, sources
+from harness import BATCH, Attestation, Cell, Model, Session, Source, TensorSpec, UsageError, download, environment, inputs, late, sources
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.backend import Arrays
 
 WEIGHTS = "weights.pt"
+OPTIONS = {"spinning": "'default' waits for the next parallel region as torch does, spinning; 'off' makes idle threads sleep"}
 DISTRIBUTIONS = ("torch", "torchvision")
 
 
@@ -247,6 +248,11 @@ def _accepts_batch(module: torch.nn.Module, examples: Sequence[torch.Tensor], fi
 
 def _dtype(value: torch.Tensor) -> str:
     return str(value.dtype).removeprefix("torch.")
+
+
+def variables(cell: Cell) -> Mapping[str, str]:
+    """The waiting policy has to be known before OpenMP starts."""
+    return environment.PASSIVE if cell.option.get("spinning") == "off" else {}
 
 
 # -- sessions --------------------------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ class Backend(ABC):
         return tuple(name for name in self.requires if importlib.util.find_spec(name) is None)
 
     def variables(self, cell: Cell) -> Mapping[str, str]:
-        """Environment variables that must be set before the runtime's process starts, beyond threads and waiting policy."""
+        """Environment variables that must be set before the runtime's process starts, beyond the number of threads."""
         return {}
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:

@@ -22,18 +22,22 @@ FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
-"""Idle threads sleep instead of spinning, the same for every OpenMP that a runtime may bring."""
+"""Makes idle OpenMP threads sleep instead of spinning. Not the default: a deployment has none of these variables, and a small
+network on torch takes several times longer with them (docs/fairness.md). A backend's option sets them."""
 
 
 def for_worker(threads: int, extra: dict[str, str]) -> dict[str, str]:
-    """The environment variables of a measuring process: the caller's, with threads and waiting policy made explicit."""
-    chosen = {name: str(threads) for name in THREAD_VARIABLES} | PASSIVE | extra
-    return {**os.environ, **chosen}
+    """The environment variables of a measuring process: the caller's, with the number of threads made explicit.
+
+    The waiting policy is each runtime's own default unless `extra` sets it; what the caller's shell has of it is left out.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name not in PASSIVE}
+    return {**inherited, **{name: str(threads) for name in THREAD_VARIABLES}, **extra}
 
 
 def relevant_variables() -> dict[str, str]:
     """The variables of this process that are known to change a number."""
-    prefixes = ("OMP_", "MKL_", "KMP_", "GOMP_", "ONEDNN_", "DNNL_", "ATEN_", "NVIDIA_", "CUDA_", "EVENBENCH_", "OPENBLAS_")
+    prefixes = ("OMP_", "MKL_", "KMP_", "GOMP_", "ONEDNN_", "DNNL_", "ATEN_", "NVIDIA_", "CUDA_", "OPENBLAS_")
     return {name: value for name, value in sorted(os.environ.items()) if name.startswith(prefixes)}
 
 

@@ -245,7 +245,7 @@ class Plan:
 
 PLANS: Mapping[str, Plan] = {
     "quick": Plan("quick", processes=1, min_samples=8, min_seconds=0.1, max_seconds=0.5, warmup_max_seconds=1.0),
-    "default": Plan("default", processes=4, min_samples=12, min_seconds=0.2, max_seconds=0.6, warmup_max_seconds=1.5),
+    "default": Plan("default", processes=3, min_samples=12, min_seconds=0.2, max_seconds=0.6, warmup_max_seconds=1.5),
     "thorough": Plan("thorough", processes=10, min_samples=50, min_seconds=2.0, max_seconds=8.0, warmup_max_seconds=10.0),
 }
 

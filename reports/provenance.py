@@ -12,7 +12,7 @@ from reports.shape import Record, Result
 Facts = list[tuple[str, str]]
 
 _MACHINE = ("os", "cpu", "cores", "governor", "turbo", "python", "commit")
-_MOVING = {"load_average": "load average", "steal": "steal"}
+_MOVING = {"load_average": "load average", "cpu_pressure_percent": "CPU pressure, %", "steal": "steal, share since boot"}
 _LONG = ("cpu_flags", "packages", "variables")
 
 
@@ -76,7 +76,7 @@ def _run(identity: str, records: Sequence[Record]) -> Run:
 
 def _machine(environments: Sequence[Record]) -> Facts:
     others = sorted({key for found in environments for key in found} - {*_MACHINE, *_MOVING, *_LONG})
-    steady = [(key, _distinct(found.get(key) for found in environments)) for key in (*_MACHINE, *others)]
+    steady = [(key.replace("_", " "), _distinct(found.get(key) for found in environments)) for key in (*_MACHINE, *others)]
     moving = [(name, _range([found.get(key) for found in environments])) for key, name in _MOVING.items()]
     return [(key, shown) for key, shown in [*steady, *moving] if shown != text.DASH]
 

@@ -20,7 +20,10 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "commands": ("controls", "doctor", "inspection", "progress", "scaffold", "targets"),
     "orchestration": ("schedule", "outcome", "preparation", "worker", "collection", "usermodel"),
     "one process": ("measure",),
-    "effects": ("matrix", "registry", "inputs", "photographs", "download", "store", "sources", "environment", "machine", "timing", "results"),
+    "effects": (
+        *("matrix", "registry", "inputs", "photographs", "download", "store", "sources"),
+        *("environment", "machine", "timing", "results"),
+    ),
     "the seam": ("harness", "backend"),
     "pure": ("cases", "preprocess", "warmup", "parity", "statistics", "advice"),
     "values": ("types", "late"),
