@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backends import torch_model
-from harness import Cell, Model, Source, inputs
+from harness import Backend, Cell, Model, Source, inputs
 
 FILE = "model.onnx"
 OPSET = 20
@@ -50,3 +50,18 @@ def export(source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
             external_data=False,
         )
     return {"format": "ONNX", **key(cell)}
+
+
+class OnnxBackend(Backend):
+    """A runtime that reads the shared ONNX file; what is left to write is `load`."""
+
+    distributions = ("onnx", "onnxscript", "torch")
+
+    def supports(self, cell: Cell) -> str:
+        return super().supports(cell) or supports_onnx(cell.model)
+
+    def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
+        return key(cell)
+
+    def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
+        return export(source, cell, folder)

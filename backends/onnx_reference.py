@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends import onnx_artifact
-from harness import BATCH, Attestation, Cell, Golden, Model, Session, Source, TensorSpec, UsageError
+from harness import BATCH, Attestation, Cell, Golden, Model, Session, TensorSpec, UsageError
 
 if TYPE_CHECKING:
     from harness.backend import Arrays
@@ -42,7 +42,7 @@ class ReferenceSession(Session):
         return Attestation(runtime="onnx.reference", version=onnx.__version__, labels=("golden",), **facts)  # type: ignore[arg-type]
 
 
-class OnnxReference(Golden):
+class OnnxReference(onnx_artifact.OnnxBackend, Golden):
     """Judges `.onnx` files. It computes in the file's own precision, so its verdicts say so."""
 
     name = "onnx-reference"
@@ -66,12 +66,6 @@ class OnnxReference(Golden):
         graph = onnx.load(model.file, load_external_data=False).graph
         constants = {initializer.name for initializer in graph.initializer}
         return [_spec(value) for value in graph.input if value.name not in constants], [_spec(value) for value in graph.output]
-
-    def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
-        return onnx_artifact.key(cell)
-
-    def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
-        return onnx_artifact.export(source, cell, folder)
 
     def load(self, folder: Path, cell: Cell) -> Session:
         return ReferenceSession(folder / onnx_artifact.FILE, cell)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends import onnx_artifact
-from harness import Attestation, Backend, Cell, Session, Source
+from harness import Attestation, Cell, Session
 
 if TYPE_CHECKING:
     from harness.backend import Arrays
@@ -86,22 +85,13 @@ def _properties(cell: Cell) -> dict[str, Any]:
     return properties
 
 
-class OpenVino(Backend):
+class OpenVino(onnx_artifact.OnnxBackend):
     """Reads the same ONNX file as every other ONNX backend."""
 
     name = "openvino"
     requires = ("openvino",)
-    distributions = ("openvino", "onnx", "onnxscript", "torch")
+    distributions = ("openvino", *onnx_artifact.OnnxBackend.distributions)
     options = {"precision_hint": "'asked' (default) sets the cell's precision; 'runtime' leaves the plugin's own default, often bf16"}
-
-    def supports(self, cell: Cell) -> str:
-        return super().supports(cell) or onnx_artifact.supports_onnx(cell.model)
-
-    def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
-        return onnx_artifact.key(cell)
-
-    def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
-        return onnx_artifact.export(source, cell, folder)
 
     def load(self, folder: Path, cell: Cell) -> Session:
         return OpenVinoSession(folder / onnx_artifact.FILE, cell)

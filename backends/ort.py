@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends import onnx_artifact
-from harness import Attestation, Backend, Cell, Session, Source
+from harness import Attestation, Cell, Session
 
 if TYPE_CHECKING:
     from harness.backend import Arrays
@@ -103,22 +102,13 @@ def _options(ort: Any, cell: Cell) -> Any:
     return options
 
 
-class OnnxRuntime(Backend):
+class OnnxRuntime(onnx_artifact.OnnxBackend):
     """The CPU provider, all graph optimisations, sequential."""
 
     name = "ort"
     requires = ("onnxruntime",)
-    distributions = ("onnxruntime", "onnx", "onnxscript", "torch")
+    distributions = ("onnxruntime", *onnx_artifact.OnnxBackend.distributions)
     options = {"spinning": "'default' lets idle threads spin for a while, as ONNX Runtime does; 'off' makes them sleep at once"}
-
-    def supports(self, cell: Cell) -> str:
-        return super().supports(cell) or onnx_artifact.supports_onnx(cell.model)
-
-    def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
-        return onnx_artifact.key(cell)
-
-    def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
-        return onnx_artifact.export(source, cell, folder)
 
     def load(self, folder: Path, cell: Cell) -> Session:
         return OrtSession(folder / onnx_artifact.FILE, cell)

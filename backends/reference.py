@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends import torch_model
-from harness import Cell, Golden, Model, Session, Source, TensorSpec
+from backends import torch_model, torch_session
+from harness import Cell, Golden, Model, Session, TensorSpec
 
 if TYPE_CHECKING:
     from harness.backend import Arrays
 
 
-class Float64Session(torch_model.TorchSession):
+class Float64Session(torch_session.TorchSession):
     """Widens floating inputs to float64 on the way in; its outputs stay float64."""
 
     def bind(self, inputs: Arrays) -> None:
@@ -21,17 +21,12 @@ class Float64Session(torch_model.TorchSession):
         self.tensors = [value.double() if value.is_floating_point() else value for value in self.tensors]
 
 
-class Reference(Golden):
+class Reference(torch_session.StateDictBackend, Golden):
     """Judges every PyTorch model, and makes its weights."""
 
     name = "reference"
     kind = "float64 torch eager"
     yardstick = "torch-eager"
-    requires = ("torch",)
-    distributions = torch_model.DISTRIBUTIONS
-
-    def supports(self, cell: Cell) -> str:
-        return super().supports(cell) or torch_model.supports_module(cell.model)
 
     def weights_key(self, model: Model) -> Mapping[str, Any] | None:
         return torch_model.weights_key(model)
@@ -42,16 +37,9 @@ class Reference(Golden):
     def describe(self, model: Model) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
         return torch_model.describe(model)
 
-    def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
-        return {"format": "torch state dict", **torch_model.versions()}
-
-    def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
-        torch_model.copy_weights(source, folder)
-        return {"format": "state dict"}
-
     def load(self, folder: Path, cell: Cell) -> Session:
         import torch
 
-        torch_model.configure(cell)
+        torch_session.configure(cell)
         module = torch_model.load(folder, cell).double()
         return Float64Session(module, cell, torch.inference_mode, labels=("golden",))

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backends import torch_model
-from harness import Attestation, Backend, Cell, Session, Source, Unavailable
+from backends import torch_model, torch_session
+from harness import Attestation, Cell, Session, Source, Unavailable
 
 CACHE = "inductor"
 
 
-class CompiledSession(torch_model.TorchSession):
+class CompiledSession(torch_session.TorchSession):
     """A compiled module; it owns the private cache folder that its kernels were unpacked into."""
 
     module: Any
@@ -52,22 +52,14 @@ class CompiledSession(torch_model.TorchSession):
         shutil.rmtree(self.cache_folder, ignore_errors=True)
 
 
-class TorchCompile(Backend):
+class TorchCompile(torch_session.TorchBackend):
     """Compiled in prepare and unpacked in load, as a deployment with a shipped cache would start."""
 
     name = "torch-compile"
-    requires = ("torch",)
-    distributions = torch_model.DISTRIBUTIONS
     options = {
-        **torch_model.OPTIONS,
+        **torch_session.TorchBackend.options,
         "freezing": "True folds weights into the graph as constants (torch._inductor.config.freezing)",
     }
-
-    def supports(self, cell: Cell) -> str:
-        return super().supports(cell) or torch_model.supports_module(cell.model)
-
-    def variables(self, cell: Cell) -> Mapping[str, str]:
-        return torch_model.variables(cell)
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
         return {
@@ -106,7 +98,7 @@ class TorchCompile(Backend):
         torch._dynamo.reset()
         torch._dynamo.config.error_on_recompile = False
         torch._inductor.config.freezing = bool(cell.option.get("freezing", False))
-        torch_model.configure(cell)
+        torch_session.configure(cell)
         module = torch_model.load(folder, cell)
         begin = time.perf_counter()
         session = CompiledSession(torch.compile(module, dynamic=False), cell, torch.no_grad)

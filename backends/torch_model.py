@@ -1,4 +1,4 @@
-"""PyTorch models made real: built, given their weights, run as a session. Shared by every backend that speaks torch.
+"""PyTorch models made real: built, given their weights, described. Shared by every backend that starts from a module.
 
 torch is imported inside the functions, so that the backends' modules stay free to import.
 """
@@ -8,20 +8,16 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import BATCH, Attestation, Cell, Model, Session, Source, TensorSpec, UsageError, download, environment, inputs, late, sources
+from harness import BATCH, Cell, Model, Source, TensorSpec, UsageError, download, inputs, late, sources
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.backend import Arrays
-
 WEIGHTS = "weights.pt"
-OPTIONS = {"spinning": "'default' waits for the next parallel region as torch does, spinning; 'off' makes idle threads sleep"}
 DISTRIBUTIONS = ("torch", "torchvision")
 
 
@@ -250,14 +246,6 @@ def _dtype(value: torch.Tensor) -> str:
     return str(value.dtype).removeprefix("torch.")
 
 
-def variables(cell: Cell) -> Mapping[str, str]:
-    """The waiting policy has to be known before OpenMP starts."""
-    return environment.PASSIVE if cell.option.get("spinning") == "off" else {}
-
-
-# -- sessions --------------------------------------------------------------------------------------------------------
-
-
 def named(result: Any, specs: Iterable[TensorSpec] | None, model: str) -> dict[str, torch.Tensor]:
     """A module's answer (tensor, sequence or mapping) by declared name; made-up names where `specs` is None.
 
@@ -277,99 +265,3 @@ def named(result: Any, specs: Iterable[TensorSpec] | None, model: str) -> dict[s
     if len(declared) != len(tensors):
         raise UsageError(f"model {model} returns {len(tensors)} outputs, but declares {declared}; make them agree")
     return dict(zip(declared, tensors, strict=True))
-
-
-def configure(cell: Cell) -> None:
-    """Threads as the cell says, full fp32 and denormals kept: the policies that all runtimes share."""
-    import torch
-
-    warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-    torch.set_num_threads(cell.threads)
-    if torch.get_num_interop_threads() != 1:
-        torch.set_num_interop_threads(1)
-    torch.set_float32_matmul_precision("highest")
-    torch.set_flush_denormal(False)
-
-
-class TorchSession(Session):
-    """Any callable of tensors as a session; `context` is entered around every step."""
-
-    def __init__(self, call: Callable[..., Any], cell: Cell, context: Callable[[], Any], labels: tuple[str, ...] = ()) -> None:
-        self.call = call
-        self.cell = cell
-        self.context = context
-        self.labels = labels
-        self.tensors: list[torch.Tensor] = []
-        self.result: Any = None
-
-    def bind(self, inputs: Arrays) -> None:
-        import torch
-
-        self.tensors = [torch.from_numpy(inputs[spec.name]) for spec in self.cell.model.inputs]
-
-    def step(self) -> None:
-        with self.context():
-            self.result = self.call(*self.tensors)
-
-    def fetch(self) -> Arrays:
-        outputs = named(self.result, self.cell.model.outputs, self.cell.model.name)
-        return {name: value.detach().numpy() for name, value in outputs.items()}
-
-    def attest(self) -> Attestation:
-        import torch
-
-        return Attestation(
-            runtime="torch",
-            version=torch.__version__,
-            device=self._device(),
-            precision=self._precision(),
-            threads=torch.get_num_threads(),
-            denormals=_denormals(),
-            spinning="off" if os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE" else "on",
-            providers=(f"ATen {torch.backends.cpu.get_cpu_capability()}",),
-            labels=self.labels,
-            details=self.details(),
-        )
-
-    def details(self) -> dict[str, Any]:
-        """What else the record should hold; subclasses add to it."""
-        import torch
-
-        return {
-            "interop_threads": torch.get_num_interop_threads(),
-            "float32_matmul_precision": torch.get_float32_matmul_precision(),
-            "mkldnn": torch.backends.mkldnn.is_available(),
-            "mkldnn_fp32_precision": torch.backends.mkldnn.fp32_precision,
-        }
-
-    def parameters(self) -> list[torch.Tensor]:
-        """The tensors whose dtype and device tell what runs."""
-        owner = getattr(self.call, "parameters", None)
-        return list(owner()) if owner else []
-
-    def _device(self) -> str:
-        outputs = named(self.result, self.cell.model.outputs, self.cell.model.name).values()
-        kinds = {value.device.type for value in (*self.parameters(), *outputs)}
-        return ",".join(sorted(kinds))
-
-    def _precision(self) -> str:
-        """The floating dtypes of weights and outputs, and whether fp32 arithmetic may be narrowed, as read back."""
-        import torch
-
-        outputs = named(self.result, self.cell.model.outputs, self.cell.model.name).values()
-        kinds = {value.dtype for value in (*self.parameters(), *outputs) if value.is_floating_point()}
-        names = {torch.float64: "fp64", torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
-        found = ",".join(sorted(names.get(kind, str(kind)) for kind in kinds))
-        narrowed = torch.get_float32_matmul_precision() != "highest" or torch.backends.mkldnn.fp32_precision in ("bf16", "tf32")
-        return "fp32 narrowed" if found == "fp32" and narrowed else found
-
-    def close(self) -> None:
-        self.result = None
-        self.tensors = []
-
-
-def _denormals() -> str:
-    """Found out by multiplying one: torch has no way to ask."""
-    import torch
-
-    return "preserved" if float(torch.tensor([1e-39]) * torch.tensor([1.0])) != 0.0 else "flushed"

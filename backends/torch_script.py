@@ -7,25 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backends import torch_model
-from harness import Backend, Cell, Session, Source
+from backends import torch_model, torch_session
+from harness import Cell, Session, Source
 
 FILE = "model.torchscript.pt"
 
 
-class TorchScript(Backend):
+class TorchScript(torch_session.TorchBackend):
     """What many C++ deployments still run; kept, and labelled, because people must compare against it."""
 
     name = "torch-script"
-    requires = ("torch",)
-    distributions = torch_model.DISTRIBUTIONS
-    options = torch_model.OPTIONS
-
-    def supports(self, cell: Cell) -> str:
-        return super().supports(cell) or torch_model.supports_module(cell.model)
-
-    def variables(self, cell: Cell) -> Mapping[str, str]:
-        return torch_model.variables(cell)
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
         return {"format": "torchscript", "trace": "trace+freeze", "batch": cell.batch, **torch_model.versions()}
@@ -35,7 +26,7 @@ class TorchScript(Backend):
         import torch
 
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
-        torch_model.configure(cell)
+        torch_session.configure(cell)
         module = torch_model.load(source.weights_folder, cell)
         examples = tuple(torch.from_numpy(np.load(source.batches[spec.name])[0]) for spec in cell.model.inputs)
         with torch.no_grad():
@@ -47,7 +38,7 @@ class TorchScript(Backend):
         import torch
 
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
-        torch_model.configure(cell)
+        torch_session.configure(cell)
         # Packed oneDNN weights cannot be saved, so the last optimisation happens here, as it would in a deployment.
         optimised = torch.jit.optimize_for_inference(torch.jit.load(folder / FILE))
-        return torch_model.TorchSession(optimised, cell, torch.inference_mode, labels=("deprecated",))
+        return torch_session.TorchSession(optimised, cell, torch.inference_mode, labels=("deprecated",))
