@@ -35,7 +35,7 @@ def export(source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
     import numpy as np
     import torch
 
-    module = torch_model.load(source.weights_folder, cell)
+    module = torch_model.in_declared_order(torch_model.load(source.weights_folder, cell), cell.model)
     examples = tuple(torch.from_numpy(np.load(source.batches[spec.name])[0]) for spec in cell.model.inputs)
     with torch.no_grad():
         torch.onnx.export(

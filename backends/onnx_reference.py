@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
@@ -57,8 +58,14 @@ class OnnxReference(onnx_artifact.OnnxBackend, Golden):
         return {"file": digest(Path(model.file))}
 
     def materialise(self, model: Model, batches: Mapping[str, Path], folder: Path) -> Mapping[str, Any]:
-        shutil.copyfile(model.file, folder / onnx_artifact.FILE)
-        return {"sha256": digest(Path(model.file)), "note": f"the file {Path(model.file).name}"}
+        source = Path(model.file)
+        if len(_files(source)) > 1:  # weights beside the graph: one file with everything inside travels better
+            import onnx
+
+            onnx.save(onnx.load(str(source)), str(folder / onnx_artifact.FILE))
+        else:
+            shutil.copyfile(source, folder / onnx_artifact.FILE)
+        return {"sha256": digest(source), "note": f"the file {source.name}"}
 
     def describe(self, model: Model) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
         import onnx
@@ -71,10 +78,19 @@ class OnnxReference(onnx_artifact.OnnxBackend, Golden):
         return ReferenceSession(folder / onnx_artifact.FILE, cell)
 
 
+def _files(file: Path) -> list[Path]:
+    """The graph, and the external data that exporters put beside it under its name (`model.onnx.data`, `model.onnx_data`)."""
+    beside = sorted(found for found in file.parent.glob(f"{glob.escape(file.name)}?*") if found.suffix in (".data", ".onnx_data"))
+    return [file, *beside]
+
+
 def digest(file: Path) -> str:
-    """sha256 of the file. Raises UsageError where it cannot be read."""
+    """sha256 over the file and its external data. Raises UsageError where it cannot be read."""
+    whole = hashlib.sha256()
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        for part in _files(file):
+            whole.update(part.read_bytes())
+        return whole.hexdigest()
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}; check the path") from error
 

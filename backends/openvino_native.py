@@ -39,7 +39,9 @@ class OpenVinoSession(Session):
         self.request.infer(share_outputs=True)
 
     def fetch(self) -> Arrays:
-        return {output.get_any_name(): self.request.get_tensor(output).data.copy() for output in self.compiled.outputs}
+        # By position: a graph may give one tensor two names, of which OpenVINO tells any.
+        pairs = zip(self.cell.model.outputs, self.compiled.outputs, strict=True)
+        return {spec.name: self.request.get_tensor(output).data.copy() for spec, output in pairs}
 
     def attest(self) -> Attestation:
         read = self.compiled.get_property
@@ -79,6 +81,7 @@ def _properties(cell: Cell) -> dict[str, Any]:
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": cell.threads,
         "CPU_DENORMALS_OPTIMIZATION": False,
+        "ENABLE_CPU_PINNING": False,  # no other runtime here binds its threads to cores
     }
     if cell.option.get("precision_hint", "asked") == "asked":
         properties["INFERENCE_PRECISION_HINT"] = HINTS[cell.precision]
@@ -92,6 +95,10 @@ class OpenVino(onnx_artifact.OnnxBackend):
     requires = ("openvino",)
     distributions = ("openvino", *onnx_artifact.OnnxBackend.distributions)
     options = {"precision_hint": "'asked' (default) sets the cell's precision; 'runtime' leaves the plugin's own default, often bf16"}
+
+    def supports(self, cell: Cell) -> str:
+        hint = cell.option.get("precision_hint", "asked")
+        return super().supports(cell) or ("" if hint in ("asked", "runtime") else f"precision_hint is 'asked' or 'runtime', not {hint!r}")
 
     def load(self, folder: Path, cell: Cell) -> Session:
         return OpenVinoSession(folder / onnx_artifact.FILE, cell)

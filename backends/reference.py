@@ -42,4 +42,5 @@ class Reference(torch_session.StateDictBackend, Golden):
 
         torch_session.configure(cell)
         module = torch_model.load(folder, cell).double()
+        torch.set_default_dtype(torch.float64)  # for what the module makes while it runs, such as a hidden state of zeros
         return Float64Session(module, cell, torch.inference_mode, labels=("golden",))

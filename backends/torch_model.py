@@ -95,7 +95,10 @@ def materialise(model: Model, batches: Mapping[str, Path], folder: Path) -> dict
     state = module.state_dict()
     torch.save(state, folder / WEIGHTS)
     parameters = sum(value.numel() for value in module.parameters())
-    return {"sha256": digest(state), "note": note, "parameters": parameters, "code": _code(model, module)}
+    # Two modules may have equal weights and differ in an activation, or in what a configuration file made of them.
+    structure = hashlib.sha256(repr(module).encode()).hexdigest()
+    facts = {"sha256": digest(state), "note": note, "parameters": parameters}
+    return {**facts, "structure": structure, "code": _code(model, module)}
 
 
 def _code(model: Model, module: torch.nn.Module) -> dict[str, str]:
@@ -265,3 +268,20 @@ def named(result: Any, specs: Iterable[TensorSpec] | None, model: str) -> dict[s
     if len(declared) != len(tensors):
         raise UsageError(f"model {model} returns {len(tensors)} outputs, but declares {declared}; make them agree")
     return dict(zip(declared, tensors, strict=True))
+
+
+def in_declared_order(module: torch.nn.Module, model: Model) -> torch.nn.Module:
+    """`module` with its outputs as a tuple in declared order: an exporter names them by position, a dict has its own order."""
+    import torch
+
+    class InOrder(torch.nn.Module):
+        """The module, and the order of its outputs."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+
+        def forward(self, *arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(named(self.inner(*arguments), model.outputs, model.name).values())
+
+    return InOrder().eval() if len(model.outputs) > 1 else module

@@ -27,7 +27,7 @@ class TorchScript(torch_session.TorchBackend):
 
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
         torch_session.configure(cell)
-        module = torch_model.load(source.weights_folder, cell)
+        module = torch_model.in_declared_order(torch_model.load(source.weights_folder, cell), cell.model)
         examples = tuple(torch.from_numpy(np.load(source.batches[spec.name])[0]) for spec in cell.model.inputs)
         with torch.no_grad():
             traced = torch.jit.trace(module, examples, check_trace=False, strict=False)

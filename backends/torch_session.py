@@ -27,6 +27,7 @@ def configure(cell: Cell) -> None:
         torch.set_num_interop_threads(1)
     torch.set_float32_matmul_precision("highest")
     torch.set_flush_denormal(False)
+    torch.set_default_dtype(torch.float32)
 
 
 class TorchSession(Session):

@@ -99,7 +99,7 @@ class Backend(ABC):
         """An empty string, or why this cell cannot run, in words. Pure: nothing is imported."""
         if cell.precision not in self.precisions:
             return f"{self.name} runs {', '.join(self.precisions)}, not {cell.precision}"
-        if cell.device.partition(":")[0] not in self.devices:
+        if cell.device not in self.devices:
             return f"{self.name} runs on {', '.join(self.devices)}, not {cell.device}"
         unknown = sorted(set(cell.option) - set(self.options))
         if unknown:

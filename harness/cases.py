@@ -17,7 +17,7 @@ class Case:
     """A declaration, expanded by `harness.matrix` into cells. Assign it to a module-level name in a `bench_*.py`.
 
     `threads=(0,)` means every core that this process may use. `options` maps a backend's name to the option sets to run it
-    with: `{"ort": ({}, {"optimization": "basic"})}`. `marks` are pytest marks for all of the case's items.
+    with: `{"ort": ({}, {"spinning": "off"})}`. `marks` are pytest marks for all of the case's items.
     """
 
     models: tuple[Model, ...]
@@ -45,9 +45,18 @@ class Case:
         if unknown:
             raise UsageError(f"Case: unknown precision {', '.join(map(repr, unknown))}; expected one of {', '.join(PRECISIONS)}")
         for axis, least in (("batch", 1), ("threads", 0)):
-            wrong = [value for value in getattr(self, axis) if not isinstance(value, int) or value < least]
+            wrong = [value for value in getattr(self, axis) if not isinstance(value, int) or isinstance(value, bool) or value < least]
             if wrong:
                 raise UsageError(f"Case: {axis}={wrong[0]!r}; expected whole numbers of {least} or more")
+        for backend, sets in self.options.items():
+            if not isinstance(sets, Sequence) or not sets or not all(isinstance(options, Mapping) for options in sets):
+                raise UsageError(f"Case: options[{backend!r}]={sets!r}; expected a tuple of dicts, such as ({{}}, {{'spinning': 'off'}})")
+            plain = (str, int, float, bool)
+            wrong = [value for options in sets for value in options.values() if not isinstance(value, plain)]
+            if wrong:
+                raise UsageError(f"Case: options[{backend!r}] holds {wrong[0]!r}; expected strings, numbers or booleans")
+        if isinstance(self.marks, str):
+            raise UsageError(f"Case: marks={self.marks!r} is one mark; write a tuple, such as marks=({self.marks!r},)")
 
 
 def _name(value: Any) -> Any:

@@ -142,7 +142,9 @@ def run(options: argparse.Namespace) -> int:
     from harness import progress
 
     for name in ("SIGTERM", "SIGHUP"):
-        signal.signal(getattr(signal, name, signal.SIGTERM), signal.default_int_handler)
+        number = getattr(signal, name, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores hang-ups on purpose
+            signal.signal(number, signal.default_int_handler)
     entries = targets.select(options)
     plan = PLANS[options.plan] if options.timeout is None else replace(PLANS[options.plan], timeout_seconds=options.timeout)
     with progress.Display(_console(stderr=True), plan) as display:

@@ -6,12 +6,12 @@ import fnmatch
 import importlib
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from harness import matrix
+from harness import late, matrix
 from harness.cases import Case
 from harness.outcome import Entry
 from harness.types import UsageError
@@ -71,7 +71,10 @@ def import_file(file: Path) -> ModuleType:
     if str(package) not in sys.path:
         sys.path.insert(0, str(package))
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
+        # Two files of one name in two folders that are no packages: the second is another module, whatever sys.modules says.
+        same = Path(getattr(module, "__file__", None) or "").resolve() == file.resolve()
+        return module if same else late.module_from_file(file)
     except UsageError as error:
         raise UsageError(f"{file}: {error}") from error
     except Exception as error:
@@ -90,4 +93,14 @@ def entries(declarations: Sequence[Declaration], command: str) -> list[Entry]:
         case = declaration.id
         for cell in cells:
             found.setdefault(cell.key, Entry(cell, case, command))
+    check_names(found.values())
     return list(found.values())
+
+
+def check_names(found: Iterable[Entry]) -> None:
+    """Raise UsageError where two different models have one name: their cells would be compared with each other."""
+    models: dict[str, Entry] = {}
+    for entry in found:
+        other = models.setdefault(entry.cell.model.name, entry)
+        if other.cell.model.fingerprint != entry.cell.model.fingerprint:
+            raise UsageError(f"two different models are named {entry.cell.model.name!r}, in {other.case} and {entry.case}; rename one")

@@ -42,6 +42,12 @@ def key_parts(cell: Cell) -> dict[str, Any]:
     }
 
 
+def file_of(name: str) -> str:
+    """The file of an input; a name that would be no plain file name (`/`, `..`), or is taken, is replaced by its digest."""
+    plain = name.replace("_", "").replace("-", "").isalnum() and name not in ("evaluation", "labels")
+    return f"{name if plain else 'input-' + hashlib.sha256(name.encode()).hexdigest()[:16]}.npy"
+
+
 def version_of(distribution: str) -> str:
     """The installed version of a distribution, or an empty string."""
     try:
@@ -63,14 +69,15 @@ def make(model: Model, batch: int, folder: Path) -> dict[str, Any]:
 
     samples, names = _samples(model)
     for spec in model.inputs:
-        np.save(folder / f"{spec.name}.npy", _batched(spec, samples, batch))
+        np.save(folder / file_of(spec.name), _batched(spec, samples, batch))
     facts: dict[str, Any] = {"recipe": model.recipe.name if model.recipe else late.portable(model.inputs_from), "names": names}
     if model.evaluation:
         held_out, labels = late.resolve(model.evaluation)()
         np.save(folder / "evaluation.npy", held_out)
         np.save(folder / "labels.npy", labels)
+    facts["code"] = sources.read(sources.loaded() if model.inputs_from or model.evaluation else [])
     facts["batches"] = batches_for(len(names), batch)
-    facts["sha256"] = digest_batches({spec.name: folder / f"{spec.name}.npy" for spec in model.inputs})
+    facts["sha256"] = digest_batches({spec.name: folder / file_of(spec.name) for spec in model.inputs})
     return facts
 
 
@@ -133,7 +140,7 @@ def load(folder: Path, model: Model) -> list[dict[str, Array]]:
     """The batches of an input folder as read-only arrays, one dict per batch."""
     import numpy as np
 
-    whole = {spec.name: np.load(folder / f"{spec.name}.npy") for spec in model.inputs}
+    whole = {spec.name: np.load(folder / file_of(spec.name)) for spec in model.inputs}
     for array in whole.values():
         array.setflags(write=False)
     return [{name: array[index] for name, array in whole.items()} for index in range(len(next(iter(whole.values()))))]

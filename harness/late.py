@@ -44,7 +44,7 @@ def resolve(name: str) -> Any:
     if not where or not attribute:
         raise ValueError(f"{name!r} is not a late name; expected package.module:function or path/file.py:function")
     try:
-        module = _module_from_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
+        module = module_from_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
     except ModuleNotFoundError as error:
         if error.name and not f"{where}.".startswith(f"{error.name}."):
             raise
@@ -55,7 +55,8 @@ def resolve(name: str) -> Any:
         raise ValueError(f"{name!r}: module {where} has no {attribute!r}; define it at the top level of the module") from None
 
 
-def _module_from_file(path: Path) -> Any:
+def module_from_file(path: Path) -> Any:
+    """Import a Python file by its path, once per process. Raises ValueError where there is no such file."""
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give the path of a Python file that defines the function")
     name = f"evenbench_late_{path.stem}_{abs(hash(str(path.resolve()))):x}"
@@ -76,8 +77,14 @@ def _module_from_file(path: Path) -> Any:
 
 
 def portable(name: str) -> str:
-    """`name` without the folder of its file, for identities that must be equal on two machines."""
-    return Path(name).name if "/" in name or "\\" in name else name
+    """`name` with the path of its file relative to the working folder, or without its folder where it lies elsewhere.
+
+    For identities that must be equal on two machines, and different for two files of one name.
+    """
+    if "/" not in name and "\\" not in name:
+        return name
+    path = Path(name)
+    return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.name
 
 
 def source_of(name: str) -> str:

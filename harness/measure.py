@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import environment, inputs, parity, registry, timing
+from harness import environment, inputs, parity, registry, store, timing
 from harness.backend import Golden, Session
 from harness.types import BOUNDARIES, COMPUTE, Attestation, Cell, ParityVerdict, Plan, to_json
 
@@ -76,8 +76,12 @@ def run(
     finally:
         session.close()
     watch.seconds["load"] = max(0.0, watch.seconds["load"] - import_seconds)  # two clock readings apart where nothing is imported
+    files = {spec.name: input_folder / inputs.file_of(spec.name) for spec in cell.model.inputs}
     return {
         **measured,
+        # Read back from the folders that were loaded, so that what was judged is proved to be what was timed.
+        "artifact_sha256": store.digest_folder(artifact),
+        "input_sha256": inputs.digest_batches(files),
         "import_seconds": import_seconds,
         "attested": to_json(attested),
         "asked_is_used": difference(cell, attested),

@@ -95,7 +95,7 @@ def _worst_parity(processes: Sequence[Record], prepared: Prepared | None) -> dic
     if not verdicts or prepared is None:
         return None
     worst = max(verdicts, key=lambda found: found["needed"])
-    return {**worst, "artifact_sha256": prepared.artifact.sha256, "input_sha256": prepared.inputs.facts["sha256"]}
+    return {**worst, "artifact_sha256": processes[-1]["artifact_sha256"], "input_sha256": processes[-1]["input_sha256"]}
 
 
 def _provenance(prepared: Prepared | None) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def _provenance(prepared: Prepared | None) -> dict[str, Any]:
     made = prepared.artifact
     return {
         "input_sha256": prepared.inputs.facts["sha256"],
-        "inputs": {name: value for name, value in prepared.inputs.facts.items() if name != "sha256"},
+        "inputs": {name: value for name, value in prepared.inputs.facts.items() if name not in ("sha256", "code")},
         "artifact_sha256": made.sha256,
         "artifact": {"bytes": made.bytes, "facts": made.facts},
         "weights": prepared.weights,

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import environment, inputs, registry, sources, store, worker
+from harness import environment, inputs, late, registry, sources, store, worker
 from harness.backend import Backend, Golden
-from harness.types import Artifact, Cell, Unsupported, UsageError
+from harness.types import Artifact, Cell, Model, StoreError, Unsupported, UsageError
 from harness.worker import Job, Reply
 
 INTERPRETER = "EVENBENCH_PYTHON_"
@@ -40,6 +41,16 @@ class Prepared:
     golden: Artifact | None
     distributions: tuple[str, ...] = ()
 
+    def key(self) -> list[str]:
+        """What a measurement must have been made from to be pooled with another."""
+        return [Path(entry.path).name + entry.sha256 for entry in (self.inputs, self.artifact, self.golden) if entry]
+
+    def difference(self, measured: Mapping[str, Any]) -> str:
+        """In words, where a process read other bytes than were prepared; an empty string where they agree."""
+        asked = {"artifact_sha256": self.artifact.sha256, "input_sha256": self.inputs.facts["sha256"]}
+        wrong = [f"{name} is {measured[name][:12]}, prepared was {value[:12]}" for name, value in asked.items() if measured[name] != value]
+        return f"the cache changed under this run: {'; '.join(wrong)}; run it again" if wrong else ""
+
     def folders(self) -> dict[str, str]:
         found = {"inputs": self.inputs.path, "artifact": self.artifact.path}
         return found | ({"golden": self.golden.path} if self.golden else {})
@@ -54,7 +65,20 @@ class Preparer:
     _made: dict[str, Artifact | Reply] = field(default_factory=dict, init=False)
 
     def prepare(self, cell: Cell) -> Prepared:
-        """All that measuring this cell needs, from the cache or made now. Raises Refusal where it cannot be had."""
+        """All that measuring this cell needs, from the cache or made now. Raises Refusal where it cannot be had.
+
+        Whatever else goes wrong is this cell's outcome as well, except a cache that cannot be written, which concerns all.
+        """
+        try:
+            return self._prepare(cell)
+        except (Refusal, StoreError):
+            raise
+        except Exception as error:
+            tail = "".join(traceback.format_exception(error))[-worker.LOG_TAIL_BYTES :]
+            reason = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+            raise Refusal(Reply(None, "failed", "prepare", reason, tail)) from error
+
+    def _prepare(self, cell: Cell) -> Prepared:
         backend = _backend_of(cell)
         interpreter_for(cell)
         reason = backend.supports(cell)
@@ -99,20 +123,14 @@ class Preparer:
             # Only building this model tells what its weights are: it is built in every run, and what follows is cached by them.
             memo = f"own weights {cell.model.fingerprint} {made.sha256}"
             return self._remember(memo, lambda: self._make_new("weights", _own_key, job, cell))
-        key = {**declared, "inputs": made.facts["sha256"]}
-
-        def find_or_make() -> Artifact:
-            found = store.find("weights", key)
-            current = found is not None and sources.unchanged(found.facts.get("code", {}))
-            return found if found and current else self._make_new("weights", lambda _: key, job, cell)
-
-        return self._remember(f"weights {store.key_of(key)}", find_or_make)
+        return self._make("weights", {**declared, "inputs": made.facts["sha256"]}, job, cell)
 
     def _artifact(self, cell: Cell, made: Artifact, weights: Artifact | None) -> Artifact:
         backend = registry.find(cell.backend)
         parts = {
             "weights": weights.facts["sha256"] if weights else "",
             "code": code_of(weights),
+            "model": model_key(cell.model, weights),
             "inputs": [[spec.name, spec.concrete(cell.batch), spec.dtype] for spec in cell.model.inputs],
             "outputs": cell.model.outputs,
             "precision": cell.precision,
@@ -137,6 +155,7 @@ class Preparer:
         parts = {
             "artifact": artifact.sha256,
             "code": code_of(weights),
+            "model": model_key(cell.model, weights),
             "inputs": made.facts["sha256"],
             "outputs": cell.model.outputs,
             "by": golden.artifact_key(plain),
@@ -147,10 +166,15 @@ class Preparer:
         return self._make("goldens", parts, Job("golden", plain, folders=folders, yardsticks=paths), cell)
 
     def _make(self, kind: str, parts: Mapping[str, Any], job: Job, cell: Cell) -> Artifact:
-        """The store's entry for `parts`, made by a worker where it is absent; a failure is remembered for this run."""
+        """The store's entry for `parts`, made by a worker where it is absent or a source file that it was made from changed.
+
+        A failure is remembered for this run.
+        """
 
         def find_or_make() -> Artifact:
-            return store.find(kind, parts) or self._make_new(kind, lambda _: parts, job, cell)
+            found = store.find(kind, parts)
+            current = found is not None and sources.unchanged(found.facts.get("code", {}))
+            return found if found and current else self._make_new(kind, lambda _: parts, job, cell)
 
         return self._remember(f"{kind} {store.key_of(parts)}", find_or_make)
 
@@ -192,6 +216,11 @@ def _own_key(facts: Mapping[str, Any]) -> Mapping[str, Any]:
 def code_of(weights: Artifact | None) -> str:
     """The digest of the source files that the model was built from; empty where it was not built from source."""
     return sources.digest_of(weights.facts["code"]) if weights and weights.facts.get("code") else ""
+
+
+def model_key(model: Model, weights: Artifact | None) -> list[Any]:
+    """What tells two models of equal weights apart: what builds them, with what arguments, and the structure that came out."""
+    return [late.portable(model.build), dict(model.arguments), weights.facts.get("structure", "") if weights else ""]
 
 
 def _backend_of(cell: Cell) -> Backend:

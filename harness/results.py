@@ -136,12 +136,21 @@ def _parse_line(raw: bytes) -> tuple[Record | None, str]:
         return None, "not an evenbench outcome, left out"
     if not isinstance(record["schema"], int) or record["schema"] > SCHEMA:
         return None, f"schema {record['schema']} is newer than {SCHEMA}, left out; upgrade evenbench to read it"
+    if not _well_formed(record):
+        return None, "an outcome without model, backend, outcome or time, left out"
     return record, ""
 
 
 def _names_a_cell(record: Record) -> bool:
     cell = record.get("cell")
     return isinstance(cell, dict) and isinstance(cell.get("key"), str) and isinstance(cell.get("id"), str)
+
+
+def _well_formed(record: Record) -> bool:
+    """Whether a line has what every reader needs; the published schema says the rest."""
+    cell = record["cell"]
+    texts = (cell.get("model"), cell.get("backend"), record.get("outcome"), record.get("time"))
+    return all(isinstance(text, str) for text in texts)
 
 
 @dataclass(frozen=True)
@@ -182,6 +191,18 @@ class RunFile:
         if not self.file.exists():
             return {}
         return {record["cell"]["key"]: record for record in read([self.file]).lines}
+
+    def keep_only(self, outcomes: Sequence[str]) -> dict[str, Record]:
+        """Drop the lines of other outcomes from the file, which is replaced as a whole, and return those that stay."""
+        kept = {key: record for key, record in self.outcomes().items() if record["outcome"] in outcomes}
+        if self.file.exists():
+            copy = self.work / "kept.jsonl"
+            copy.unlink(missing_ok=True)
+            copy.touch()
+            for record in kept.values():
+                append(copy, record)
+            copy.replace(self.file)
+        return kept
 
     def processes(self, kind: str) -> dict[str, list[Record]]:
         """What single processes measured so far, by cell key, in order."""

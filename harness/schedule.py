@@ -12,12 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import environment, outcome, results
+from harness import environment, machine, outcome, results
 from harness.outcome import Entry
 from harness.preparation import Prepared, Preparer, Refusal
 from harness.results import Record, RunFile
 from harness.types import Cell, Plan, digest, to_json
 from harness.worker import Job, Reply
+
+KEPT = ("ok", "unsupported")
+"""Outcomes that an interrupted run keeps; what was wrong or absent may have been mended since, and is measured again."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +59,20 @@ class Run:
             "cells": sorted(entry.cell.key for entry in self.entries),
             "plan": to_json(self.plan),
             "seed": self.seed,
-            "environment": digest(environment.describe()),
+            "environment": digest({name: value for name, value in environment.describe().items() if name != "commit"}),
         }
         found = None if self.fresh else RunFile.resumable(self.results_folder, manifest)
         self.resumed = found is not None
         self.file = found or RunFile.create(self.results_folder, manifest)
-        self.done = dict(self.file.outcomes())
+        self.done = self.file.keep_only(KEPT) if found else {}
         self.replies = self.file.processes("measure")
 
     def measure(self, entries: Sequence[Entry]) -> list[Record]:
         """Every entry's outcome, in order. Cells whose outcome is known already are not run again."""
+        with machine.alone():
+            return self._measure(entries)
+
+    def _measure(self, entries: Sequence[Entry]) -> list[Record]:
         waiting = list({entry.cell.key: entry for entry in entries if entry.cell.key not in self.done}.values())
         self.total += len(waiting) * (1 + self.plan.processes)
         ready = self._prepare_all(waiting)
@@ -108,7 +115,12 @@ class Run:
                 self._advance(self.plan.processes - sweep)
                 self._settle(entry, reply, prepared, kept)
                 return
-            kept.append({**reply.value, "wall_seconds": reply.wall_seconds, "artifact_sha256": prepared.artifact.sha256})
+            wrong_bytes = prepared.difference(reply.value)
+            if wrong_bytes:
+                self._advance(self.plan.processes - sweep)
+                self._settle(entry, Reply(None, "failed", "load", wrong_bytes), prepared, kept)
+                return
+            kept.append({**reply.value, "wall_seconds": reply.wall_seconds, "prepared": prepared.key()})
             self.file.keep_process("measure", cell.key, kept[-1])
         self._advance(1)
         wrong = outcome.verdict(kept[-1])
@@ -118,7 +130,7 @@ class Run:
 
     def _processes_of(self, cell: Cell, prepared: Prepared) -> list[Record]:
         """What was measured of this cell so far; what an interrupted run measured on another artifact does not count."""
-        known = [reply for reply in self.replies.get(cell.key, []) if reply["artifact_sha256"] == prepared.artifact.sha256]
+        known = [reply for reply in self.replies.get(cell.key, []) if reply.get("prepared") == prepared.key()]
         self.replies[cell.key] = known
         return known
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.types import Artifact, UsageError, digest, to_json
+from harness.types import Artifact, StoreError, digest, to_json
 
 MANIFEST = "manifest.json"
 VARIABLE = "EVENBENCH_CACHE"
@@ -53,13 +53,13 @@ def find(kind: str, parts: Mapping[str, Any]) -> Artifact | None:
 
 
 def stage(kind: str) -> Path:
-    """A new empty folder on the cache's own file system. Raises UsageError where the cache cannot be written."""
+    """A new empty folder on the cache's own file system. Raises StoreError where the cache cannot be written."""
     parent = root() / kind
     try:
         parent.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=".stage-", dir=parent))
     except OSError as error:
-        raise UsageError(
+        raise StoreError(
             f"cache {root()} cannot be written ({error.strerror}); set {VARIABLE} to a folder of yours, or free some space"
         ) from error
 
@@ -69,10 +69,13 @@ def commit(stage_folder: Path, kind: str, parts: Mapping[str, Any], seconds: flo
     digests = _digests(stage_folder)
     size = sum((stage_folder / name).stat().st_size for name in digests)
     manifest = {"sha256": digest(digests), "bytes": size, "seconds": seconds, "facts": dict(facts), "parts": to_json(parts)}
-    (stage_folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
     folder = root() / kind / key_of(parts)
-    shutil.rmtree(folder, ignore_errors=True)
-    stage_folder.rename(folder)
+    try:
+        (stage_folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+        shutil.rmtree(folder, ignore_errors=True)
+        stage_folder.rename(folder)
+    except OSError as error:
+        raise StoreError(f"cache {root()} cannot be written ({error.strerror}); free some space, then try again") from error
     return Artifact(str(folder), manifest["sha256"], size, seconds, False, manifest["facts"])
 
 
@@ -85,6 +88,11 @@ def digest_file(path: Path) -> str:
     """sha256 of a file's bytes, read in pieces."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_folder(folder: Path) -> str:
+    """The digest of an entry as its files are now: an artifact's `sha256`."""
+    return digest(_digests(folder))
 
 
 def _digests(folder: Path) -> dict[str, str]:

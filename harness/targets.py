@@ -73,7 +73,8 @@ def _nearest(wanted: str, entries: Sequence[Entry]) -> str:
 
 def _entries(options: argparse.Namespace) -> list[Entry]:
     """One entry per different cell of all targets, declarations and own models alike."""
-    sys.path.insert(0, os.getcwd())  # as `python -m` does, so that package.module:build is found from the user's folder
+    # package.module:build is found from the user's folder; last, so that a `reports.py` there does not hide ours
+    sys.path.append(os.getcwd())
     command = f"evenbench run {shlex.join(options.targets)}"
     models = [target for target in options.targets if usermodel.is_model(target)]
     declared = [target for target in options.targets if target not in models]
@@ -83,6 +84,7 @@ def _entries(options: argparse.Namespace) -> list[Entry]:
         own = usermodel.find(target, asked, getattr(options, "timeout", None) or PLANS["default"].timeout_seconds)
         print(own.found, file=sys.stderr)
         found += [Entry(cell, target, " ".join([command, *_given(options)])) for cell in matrix.expand(own.case)]
+    collection.check_names(found)
     return list({entry.cell.key: entry for entry in reversed(found)}.values())[::-1]
 
 

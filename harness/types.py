@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -38,6 +39,10 @@ Outcome = Literal["ok", "mismatch", "fallback", "unsupported", "unavailable", "f
 
 class UsageError(ValueError):
     """What the user asked for cannot be; the message says what happened, what was expected and what to do next."""
+
+
+class StoreError(UsageError):
+    """The cache cannot be written, whatever the cell."""
 
 
 class Unsupported(Exception):
@@ -350,6 +355,8 @@ def to_json(value: Any) -> Any:
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has neither NaN nor infinity
     return value
 
 

@@ -79,7 +79,8 @@ def run(job: Job, variables: Mapping[str, str], timeout_seconds: float, interpre
         )
         os.close(writing)
         try:
-            _send(process, pickle.dumps(job))
+            # The path comes first: the job may hold values of classes that are found only with it.
+            _send(process, pickle.dumps(job.sys_path) + pickle.dumps(job))
             heard = _listen(reading, process, begin + timeout_seconds)
         finally:
             os.close(reading)
@@ -214,7 +215,7 @@ def perform(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict
         yardsticks = {precision: Path(path) for precision, path in job.yardsticks.items()}
         golden = registry.golden_for(cell)
         return measure.make_golden(cell, golden, folders["artifact"], folders["inputs"], yardsticks, folder)
-    batches = {spec.name: folders["inputs"] / f"{spec.name}.npy" for spec in cell.model.inputs}
+    batches = {spec.name: folders["inputs"] / inputs.file_of(spec.name) for spec in cell.model.inputs}
     if job.task == "weights":
         return dict(registry.golden_for(cell).materialise(cell.model, batches, folder))
     weights = folders.get("weights", Path(os.devnull))
@@ -273,8 +274,8 @@ def main(arguments: list[str] | None = None) -> None:
     reply = parser.parse_args(arguments).reply
     faulthandler.enable()
     _die_with_parent()
+    _share_path(pickle.load(sys.stdin.buffer))
     job: Job = pickle.load(sys.stdin.buffer)
-    _share_path(job.sys_path)
     with os.fdopen(reply, "wb") as pipe:
         pipe.write(_line(answer(job, lambda phase: _tell(pipe, phase))))
     sys.stdout.flush()

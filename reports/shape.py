@@ -138,7 +138,12 @@ def results(lines: Iterable[Record]) -> list[Result]:
 
 
 def newest(lines: Sequence[Record]) -> tuple[list[Record], list[str]]:
-    """The newest record of every cell key, and a note for every key that had more than one."""
+    """One record of every cell key, and a note for every key that had more than one.
+
+    It is the newest, except where that would tear a comparison apart: a cell that was measured again alone has no baseline in
+    its new run, so a correct record in the group's fullest run stays.
+    """
+    homes = _homes(lines)
     kept: dict[Any, Record] = {}
     replaced: dict[Any, int] = {}
     for line in lines:
@@ -146,9 +151,29 @@ def newest(lines: Sequence[Record]) -> tuple[list[Record], list[str]]:
         key = cell.get("key") or cell.get("id")
         if key in kept:
             replaced[key] = replaced.get(key, 0) + 1
-        if key not in kept or _age(line) >= _age(kept[key]):
+        if key not in kept or _rank(line, homes) >= _rank(kept[key], homes):
             kept[key] = line
     return list(kept.values()), [_replaced_note(kept[key], many) for key, many in replaced.items()]
+
+
+def _homes(lines: Sequence[Record]) -> dict[str, str]:
+    """The run of each group that has most correct records, the newest of equals."""
+    counted: dict[tuple[str, str], tuple[int, str]] = {}
+    for line in lines:
+        if line.get("outcome") == "ok":
+            place = str((line.get("cell") or {}).get("group", "")), str((line.get("run") or {}).get("id", ""))
+            many, started = counted.get(place, (0, ""))
+            counted[place] = (many + 1, max(started, str((line.get("run") or {}).get("started", ""))))
+    found: dict[str, tuple[tuple[int, str], str]] = {}
+    for (group, run), weight in counted.items():
+        found[group] = max(found.get(group, ((0, ""), "")), (weight, run))
+    return {group: run for group, (_, run) in found.items()}
+
+
+def _rank(line: Record, homes: dict[str, str]) -> tuple[bool, Any]:
+    cell, run = line.get("cell") or {}, line.get("run") or {}
+    at_home = line.get("outcome") == "ok" and homes.get(str(cell.get("group", ""))) == str(run.get("id", ""))
+    return at_home, _age(line)
 
 
 def groups(members: Iterable[Result]) -> list[Group]:

@@ -32,7 +32,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
 
 BESIDE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "reports/": (("types", "statistics", "results", "advice"), ("cli", "doctor", "inspection", "progress")),
-    "backends/": (("harness", "backend", "registry", "inputs", "late", "download", "sources"), ()),
+    "backends/": (("harness", "backend", "registry", "inputs", "late", "download", "sources", "environment"), ()),
     "benchmarks/": (("harness", "preprocess", "photographs", "asv_bridge"), ()),
 }
 """What the other packages may import of the harness, and which modules of it may import them."""

@@ -24,7 +24,10 @@ RECORDS = st.lists(st.dictionaries(st.text(max_size=6), VALUES, max_size=4), min
 
 def outcomes(bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One line for each body, each of another cell."""
-    return [{**body, "schema": 1, "cell": {"key": f"k{at}", "id": f"cell {at}"}} for at, body in enumerate(bodies)]
+    return [
+        {**body, "schema": 1, "outcome": "ok", "time": "t", "cell": {"key": f"k{at}", "id": f"cell {at}", "model": "m", "backend": "b"}}
+        for at, body in enumerate(bodies)
+    ]
 
 
 @contextmanager

@@ -69,6 +69,15 @@ def visit(chromium):
     assert complaints == []
 
 
+
+def until(page, expression, arg=None, seconds=10.0):
+    """Wait until a JavaScript expression is true. Playwright's own waiting evaluates a string in the page, which its policy forbids."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression, arg):
+        assert time.monotonic() < end, f"never true: {expression}"
+        page.wait_for_timeout(50)
+
+
 def scroll_through(page):
     """Bring every part of the page into view, so that everything lazy is drawn."""
     bottom = "scrollY + innerHeight >= document.documentElement.scrollHeight - 2"
@@ -85,7 +94,7 @@ def shown(page, column):
 def test_everything_is_drawn_without_an_error_or_a_request(visit, report):
     page = visit(report)
     scroll_through(page)
-    page.wait_for_function("document.querySelectorAll('.plot svg.main-svg').length >= 12")
+    until(page, "document.querySelectorAll('.plot svg.main-svg').length >= 12")
     assert page.locator(".grid[data-ready]").count() == 4
     assert page.locator("#compare figure").count() == 5
 
@@ -97,16 +106,16 @@ def test_the_filter_works_and_stands_in_the_address(visit, report):
     assert "outcome=mismatch" in page.evaluate("location.hash")
     page.click("form.filters button[type=reset]")
     page.fill("#q", "SIGSEGV")
-    page.wait_for_function("document.querySelectorAll('[data-table=matrix] tbody tr').length === 1")
+    until(page, "document.querySelectorAll('[data-table=matrix] tbody tr').length === 1")
     page.fill("#q", "nothing has this name")
     assert "No cell matches" in page.locator("[data-table=matrix] tbody").inner_text()
 
 
 def test_an_address_opens_filtered_and_a_tile_filters(visit, report):
     page = visit(f"{report}#model=resnet18&backend=ort")
-    page.wait_for_function("document.querySelectorAll('[data-table=matrix] tbody tr').length === 1")
+    until(page, "document.querySelectorAll('[data-table=matrix] tbody tr').length === 1")
     page.click("a.tile.unavailable")
-    page.wait_for_function("document.querySelectorAll('[data-table=matrix] tbody tr').length === 2")
+    until(page, "document.querySelectorAll('[data-table=matrix] tbody tr').length === 2")
     assert page.input_value("#filter-outcome") == "unavailable"
 
 
@@ -122,7 +131,7 @@ def test_the_keyboard_sorts_and_cells_without_a_number_stay_last(visit, report):
 
 def test_details_open_by_keyboard_and_give_the_focus_back(visit, report):
     page = visit(f"{report}#outcome=failed")
-    page.wait_for_function("document.querySelectorAll('[data-table=matrix] tbody tr').length === 1")
+    until(page, "document.querySelectorAll('[data-table=matrix] tbody tr').length === 1")
     page.locator(f"{FIRST_ROW} button").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("dialog[open] pre:has-text('Segmentation fault')")
@@ -148,7 +157,7 @@ def test_the_theme_follows_the_system_and_the_button_and_so_do_charts(visit, rep
     dark = page.evaluate(colours)
     assert page.get_attribute("#theme", "aria-pressed") == "true"
     page.click("#theme")
-    page.wait_for_function("before => document.querySelector('.plot .xtick text')?.style.fill !== before", arg=dark[1])
+    until(page, "before => document.querySelector('.plot .xtick text')?.style.fill !== before", arg=dark[1])
     light = page.evaluate(colours)
     assert page.get_attribute("#theme", "aria-pressed") == "false"
     assert light[0] != dark[0]
@@ -185,7 +194,7 @@ def test_landmarks_captions_and_names_are_there(visit, report):
 def test_a_hostile_name_is_shown_and_not_run(visit, report):
     page = visit(report)
     page.fill("#q", "alert(1)")
-    page.wait_for_function("document.querySelectorAll('[data-table=matrix] tbody tr').length === 2")
+    until(page, "document.querySelectorAll('[data-table=matrix] tbody tr').length === 2")
     assert "<script>alert(1)</script>" in shown(page, 1)[0]
     assert page.locator("img").count() == 0
 
@@ -203,7 +212,7 @@ def _seconds_until_usable(chromium, address):
     page.goto(address, wait_until="commit")
     page.wait_for_selector(FIRST_ROW)
     page.fill("#q", "model-0777")
-    page.wait_for_function("document.querySelectorAll('[data-table=matrix] tbody tr').length === 7")
+    until(page, "document.querySelectorAll('[data-table=matrix] tbody tr').length === 7")
     taken = time.perf_counter() - started
     page.close()
     return taken

@@ -31,10 +31,10 @@ def test_a_backends_variables_come_last() -> None:
 
 
 def test_relevant_variables_are_those_that_change_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OMP_SCHEDULE", "CUDA_VISIBLE_DEVICES", "EVENBENCH_CACHE", "SECRET_TOKEN"):
+    for name in ("OMP_SCHEDULE", "CUDA_VISIBLE_DEVICES", "SECRET_TOKEN"):
         monkeypatch.setenv(name, "value")
     found = environment.relevant_variables()
-    assert {"OMP_SCHEDULE", "CUDA_VISIBLE_DEVICES", "EVENBENCH_CACHE"} <= set(found)
+    assert {"OMP_SCHEDULE", "CUDA_VISIBLE_DEVICES"} <= set(found)
     assert not {"SECRET_TOKEN", "PATH", "HOME"} & set(found)
     assert list(found) == sorted(found)
 

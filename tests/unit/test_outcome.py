@@ -29,6 +29,7 @@ def process(**changed: Any) -> dict[str, Any]:
     quiet = {"asked_is_used": "", "parity": parity(), "samples_ns": both, "stability": {"compute": "stable", "host_to_host": "stable"}}
     blocks = {"blocks": {"compute": [], "host_to_host": []}, "clock": "c", "warm_up": {"stable": True}, "phases_seconds": {"load": 1.0}}
     rest = {"import_seconds": 0.1, "wall_seconds": 3.0, "peak_rss_bytes": 100, "attested": {"labels": ["tuned"]}, "accuracy": None}
+    rest |= {"artifact_sha256": PREPARED.artifact.sha256, "input_sha256": PREPARED.inputs.facts["sha256"]}
     return {**quiet, **blocks, **rest, "variables": {"OMP_NUM_THREADS": "1"}, "machine": {"load_average": 0.5}, **changed}
 
 
