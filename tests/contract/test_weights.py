@@ -117,6 +117,35 @@ def test_one_changed_weight_is_a_miss(tmp_path: Path, monkeypatch: pytest.Monkey
     assert after.golden.path != before.golden.path
 
 
+TWINS = """
+def _net(activation):
+    import torch
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(4, 8), activation, torch.nn.Linear(8, 3))
+
+def with_relu():
+    import torch
+    return _net(torch.nn.ReLU())
+
+def with_tanh():
+    import torch
+    return _net(torch.nn.Tanh())
+"""
+
+
+def test_two_models_of_equal_weights_share_no_artifact(tmp_path: Path) -> None:
+    """They come from one file and have equal state dicts: only what builds them, and their structure, tells them apart."""
+    (tmp_path / "twins.py").write_text(TWINS)
+    specs = {"inputs": (TensorSpec("x", (BATCH, 4)),), "outputs": (TensorSpec("y", (BATCH, 3)),)}
+    made = "harness.inputs:standard_normal"
+    twins = [Model(name, build=f"{tmp_path}/twins.py:{name}", inputs_from=made, **specs) for name in ("with_relu", "with_tanh")]
+    relu, tanh = (Preparer(600).prepare(cell(twin)) for twin in twins)
+    assert relu.weights["sha256"] == tanh.weights["sha256"]
+    assert relu.artifact.path != tanh.artifact.path
+    assert relu.golden.path != tanh.golden.path
+    assert [outcome(twin, tmp_path / "results")["outcome"] for twin in twins] == ["ok", "ok"]
+
+
 MODEL_FILE = """
 def build():
     import torch

@@ -62,9 +62,9 @@ def test_what_was_appended_is_read(bodies: list[dict[str, Any]]) -> None:
 def test_of_lines_for_one_cell_the_last_counts_and_every_other_is_noted(bodies: list[dict[str, Any]]) -> None:
     with a_file() as file:
         for body in bodies:
-            results.append(file, {**body, "schema": 1, "cell": {"key": "k", "id": "cell"}})
+            results.append(file, {**outcomes([body])[0]})
         reading = results.read([file])
-        assert list(reading.lines) == [{**bodies[-1], "schema": 1, "cell": {"key": "k", "id": "cell"}}]
+        assert list(reading.lines) == outcomes([bodies[-1]])
         assert len(reading.notes) == len(bodies) - 1
 
 

@@ -106,3 +106,26 @@ def test_a_case_that_does_not_expand_is_named(write: Write) -> None:
 def test_declaration_files_are_told_by_their_name() -> None:
     names = ("bench_x.py", "test_x.py", "bench_x.txt", "bench.py")
     assert [collection.is_declaration_file(Path(name)) for name in names] == [True, False, False, False]
+
+
+CASE = """
+from harness import BATCH, Case, Model, TensorSpec
+M = Model({name!r}, build={build!r}, inputs=(TensorSpec("x", (BATCH, 4)),))
+case = Case(models=(M,), backends=("null",))
+"""
+
+
+def test_two_files_of_one_name_are_two_files(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "bench_same.py").write_text(CASE.format(name=f"model_{folder}", build="pkg:build"))
+    found = collection.entries(collection.find([str(tmp_path)]), "evenbench run")
+    assert [entry.cell.model.name for entry in found] == ["model_a", "model_b"]
+
+
+def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
+    for folder in ("c", "d"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"bench_{folder}.py").write_text(CASE.format(name="same", build=f"pkg_{folder}:build"))
+    with pytest.raises(UsageError, match="two different models are named 'same'"):
+        collection.entries(collection.find([str(tmp_path)]), "evenbench run")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness import machine
+from harness import UsageError, machine
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +38,24 @@ def test_cores_are_the_lesser_of_mask_and_quota_and_never_none(quota: float, cor
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     monkeypatch.setattr(machine, "_quota", lambda file: quota)
     assert machine.cores() == cores
+
+
+HOLDER = """
+import sys
+from harness import machine
+with machine.alone():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_measurements_at_a_time_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with subprocess.Popen([sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UsageError, match=f"process {holder.pid}.*wait until it is done"), machine.alone():
+            pass
+        holder.stdin.close()
+    with machine.alone():
+        pass

@@ -133,3 +133,13 @@ def test_the_python_on_the_page_runs(
         if "import pandas" in block and importlib.util.find_spec("pandas") is None:
             continue  # shown for those who have it; evenbench does not need it
         exec(compile(block, "docs/results.md", "exec"), {})
+
+
+def test_a_resumed_run_forgets_what_was_wrong_and_keeps_the_rest(tmp_path: Path) -> None:
+    run = results.RunFile.create(tmp_path, {"plan": "quick"})
+    cells = {"ok": "a", "mismatch": "b", "unsupported": "c", "failed": "d"}
+    for outcome, key in cells.items():
+        cell = {"key": key, "id": key, "model": "m", "backend": "x"}
+        results.append(run.file, {"schema": 1, "outcome": outcome, "time": "t", "cell": cell})
+    assert set(run.keep_only(("ok", "unsupported"))) == {"a", "c"}
+    assert [line["outcome"] for line in results.read([run.file]).lines] == ["ok", "unsupported"]

@@ -1,0 +1,139 @@
+"""Models as users bring them: weights beside the graph, awkward names, dict outputs in another order, steps of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+
+from backends import contract_model
+from harness import BATCH, Cell, Model, TensorSpec, machine
+from harness.cli import main
+from harness.outcome import Entry
+from harness.schedule import Run
+from harness.types import PLANS
+
+
+def outcomes(model: Model, results: Path, backends: tuple[str, ...]) -> dict[str, str]:
+    entries = [Entry(Cell(model, backend, threads=machine.cores())) for backend in backends]
+    lines = Run(entries, PLANS["quick"], results, fresh=True).measure(entries)
+    return {line["cell"]["backend"]: f"{line['outcome']} {line['reason']}".strip() for line in lines}
+
+
+def other_order():
+    """Returns its outputs as a dict, second before first."""
+    import torch
+
+    class TwoHeads(torch.nn.Module):
+        """Two linear heads of one size, so that a mix-up is no error of shape."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = torch.nn.Linear(6, 4), torch.nn.Linear(6, 4)
+
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return OrderedDict(second=self.second(x), first=self.first(x))
+
+    torch.manual_seed(0)
+    return TwoHeads()
+
+
+@pytest.mark.slow
+def test_dict_outputs_are_matched_by_name_in_every_runtime(tmp_path: Path) -> None:
+    model = Model(
+        "two_heads",
+        build="tests.contract.test_own_models:other_order",
+        inputs=(TensorSpec("x", (BATCH, 6)),),
+        outputs=(TensorSpec("first", (BATCH, 4)), TensorSpec("second", (BATCH, 4))),
+        inputs_from="harness.inputs:standard_normal",
+    )
+    backends = ("torch-eager", "torch-script", "torch-compile", "ort", "openvino")
+    assert outcomes(model, tmp_path, backends) == dict.fromkeys(backends, "ok")
+
+
+@pytest.mark.slow
+def test_an_onnx_file_with_its_weights_beside_it_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import onnx
+    import torch
+
+    torch.manual_seed(0)
+    module = contract_model.build().eval()
+    torch.onnx.export(module, (torch.randn(1, 3, 16, 16),), tmp_path / "plain.onnx", dynamo=True, external_data=False)
+    graph = onnx.load(str(tmp_path / "plain.onnx"))
+    onnx.save(graph, str(tmp_path / "model.onnx"), save_as_external_data=True, location="model.onnx.data", size_threshold=0)
+    target = [str(tmp_path / "model.onnx"), "--backends", "ort,openvino", "--plan", "quick", "--results", str(tmp_path / "r"), "--json"]
+    assert main(["run", *target]) == 0, capsys.readouterr().out
+    lines = json.loads(capsys.readouterr().out)["outcomes"]
+    assert {line["outcome"] for line in lines} == {"ok"}
+
+
+@pytest.mark.slow
+def test_an_input_name_is_never_a_path(tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    name = "../../evil:0"
+    values = [helper.make_tensor_value_info(each, TensorProto.FLOAT, [1, 4]) for each in (name, "y")]
+    graph = helper.make_graph([helper.make_node("Tanh", [name], ["y"])], "g", values[:1], values[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(tmp_path / "evil.onnx"))
+    command = ["run", str(tmp_path / "evil.onnx"), "--backends", "ort", "--plan", "quick", "--results", str(tmp_path / "r")]
+    assert main(command) == 0
+    assert not list(tmp_path.rglob("evil:0*"))
+
+
+OWN_STEP = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from harness import BATCH, Case, Model, Recipe, TensorSpec
+from harness.photographs import PHOTOGRAPHS
+from harness.preprocess import Decode, Layout, Resize, ToArray
+
+
+@dataclass(frozen=True)
+class Invert:
+    is_step: ClassVar[bool] = True
+
+    def apply(self, image):
+        return 1 - image
+
+
+RECIPE = Recipe("inverted_8", (Decode(), Resize(8, antialias=True, exact=True), ToArray(), Invert(), Layout()))
+MINE = Model("mine", build="anything:at_all", inputs=(TensorSpec("x", (BATCH, 3, 8, 8)),), recipe=RECIPE, images=PHOTOGRAPHS)
+case = Case(models=(MINE,), backends=("null",))
+"""
+
+
+def test_a_preprocessing_step_of_ones_own_is_found_by_the_worker(tmp_path: Path) -> None:
+    (tmp_path / "bench_step.py").write_text(OWN_STEP)
+    command = [sys.executable, "-m", "harness.cli", "run", "bench_step.py", "--plan", "quick", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (line,) = json.loads(done.stdout)["outcomes"]
+    assert (line["outcome"], line["inputs"]["recipe"]) == ("ok", "inverted_8")
+
+
+TWO_CELLS = """
+from harness import BATCH, Case, Model, TensorSpec
+
+SPECS = dict(inputs=(TensorSpec("x", (BATCH, 4)),), inputs_from="harness.inputs:standard_normal")
+GONE = Model("gone", file="gone.onnx", **SPECS)
+FINE = Model("fine", build="anything:at_all", **SPECS)
+bad = Case(models=(GONE,), backends=("ort",))
+good = Case(models=(FINE,), backends=("null",))
+"""
+
+
+def test_a_cell_that_cannot_be_prepared_leaves_the_others_alone(tmp_path: Path) -> None:
+    (tmp_path / "bench_two.py").write_text(TWO_CELLS)
+    command = [sys.executable, "-m", "harness.cli", "run", "bench_two.py", "--plan", "quick", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1, done.stdout + done.stderr
+    found = {line["cell"]["model"]: line for line in json.loads(done.stdout)["outcomes"]}
+    assert found["fine"]["outcome"] == "ok"
+    assert found["gone"]["outcome"] == "failed"
+    assert "gone.onnx" in found["gone"]["reason"]
