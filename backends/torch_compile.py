@@ -20,7 +20,6 @@ class CompiledSession(torch_session.TorchSession):
     """A compiled module; it owns the private cache folder that its kernels were unpacked into."""
 
     module: Any
-    compile_seconds: float
     cache_folder: str
 
     def parameters(self) -> list[Any]:
@@ -32,7 +31,6 @@ class CompiledSession(torch_session.TorchSession):
 
         return {
             **super().details(),
-            "compile_seconds": self.compile_seconds,
             "graph_breaks": sum(counters["graph_break"].values()),
             "graphs": counters["stats"]["unique_graphs"],
             "cache_hits": counters["inductor"]["fxgraph_cache_hit"],

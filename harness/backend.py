@@ -48,6 +48,8 @@ class Session(ABC):
 
     clock: str = "time.perf_counter_ns"
     """Whose clock times the laps. A session that overrides `laps` names its own here."""
+    compile_seconds: float = 0.0
+    """How long compiling took within `load`, where a runtime compiles in the process that runs; booked as a phase of its own."""
 
     @abstractmethod
     def bind(self, inputs: Arrays) -> None:

@@ -22,7 +22,7 @@ BATCH = "batch"
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8-dynamic", "int8-static")
 """Every precision that a case may name. Which of them a backend can run is the backend's to say."""
 
-PHASES = ("prepare", "load", "first_step", "warm_up", "sample", "parity")
+PHASES = ("prepare", "load", "compile", "first_step", "warm_up", "sample", "parity")
 """The one list of phases: every duration and every failure names one of these."""
 
 COMPUTE = "compute"

@@ -55,8 +55,8 @@ def matrix(groups: Sequence[Group]) -> Table:
 
 def phases(groups: Sequence[Group]) -> Table:
     """What each phase took, and what it left in memory."""
-    names = ("Cold start", "Import", "Load", "First step", "Prepare", "Warm-up", "Sample", "Parity")
-    helps = {"Cold start": "import + load + first step", "Prepare": "export, convert, compile; cached results took no time"}
+    names = ("Cold start", "Import", "Load", "Compile", "First step", "Prepare", "Warm-up", "Sample", "Parity")
+    helps = {"Cold start": "import + load + compile + first step", "Prepare": "export, convert, compile; cached results took no time"}
     measures = tuple(Column(name, MEASURE, helps.get(name, "")) for name in names)
     columns = (*IDENTITY, *measures, Column("Peak memory", MEASURE, "resident set, largest process"), *_INDEX)
     return Table("phases", "Phases of every cell that was loaded", columns, list(_phase_rows(groups)))
@@ -164,11 +164,11 @@ def _phase_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
         cold = result.cold_start_seconds
         if cold is None:
             continue
-        names = ("import", "load", "first_step", "prepare", "warm_up", "sample", "parity")
+        names = ("import", "load", "compile", "first_step", "prepare", "warm_up", "sample", "parity")
         taken = [cold, *(result.seconds(name) for name in names)]
         cells = [measure(text.seconds(seconds), seconds) for seconds in taken]
         if (record.get("prepare") or {}).get("cached"):
-            cells[4] = ["cached", (record.get("prepare") or {}).get("seconds")]
+            cells[5] = ["cached", (record.get("prepare") or {}).get("seconds")]
         peak = max((record.get("memory") or {}).get("peak_rss_bytes") or [], default=None)
         yield [*_identity(group, result), *cells, measure(text.size(peak), peak), *_index(index, result)]
 

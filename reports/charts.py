@@ -69,10 +69,10 @@ def laps(group: Group, per_process: int) -> Figure | None:
 
 
 def cold_starts(group: Group) -> Figure | None:
-    """What a fresh process pays before its first answer: import, load and first step, stacked."""
+    """What a fresh process pays before its first answer: import, load, compile and first step, stacked."""
     started = [result for result in group.results if result.cold_start_seconds is not None]
     started.sort(key=lambda result: result.cold_start_seconds or 0.0)
-    parts = (("import", "import"), ("load", "load"), ("first_step", "first step"))
+    parts = (("import", "import"), ("load", "load"), ("compile", "compile"), ("first_step", "first step"))
     return _bars(started, parts, "seconds")
 
 

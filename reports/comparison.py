@@ -66,7 +66,7 @@ def _figures(group: Group, laps_drawn: int) -> Iterator[dict[str, Any]]:
         charts.speedups(group),
         f"Dots with 95 % intervals over processes; an interval that contains 1× is within noise. Fastest: {best}.",
     )
-    yield _figure("Cold start", charts.cold_starts(group), "Import, load and first step of a fresh process.")
+    yield _figure("Cold start", charts.cold_starts(group), "Import, load, compile and first step of a fresh process.")
     yield _figure("Prepare", charts.prepares(group), "Export, conversion and compilation, once, before the load.")
     yield _figure("Parity", charts.needed(group), "Tolerance needed over allowed. At 1 and below the answer is right.")
 

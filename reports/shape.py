@@ -67,9 +67,10 @@ class Result:
 
     @cached_property
     def cold_start_seconds(self) -> float | None:
-        """Import, load and first step together: what a fresh process pays before its first answer."""
-        parts = [self.seconds(phase) for phase in ("import", "load", "first_step")]
-        return None if parts[1] is None or parts[2] is None else sum(part for part in parts if part is not None)
+        """Import, load, compile and first step together: what a fresh process pays before its first answer."""
+        parts = {phase: self.seconds(phase) for phase in ("import", "load", "compile", "first_step")}
+        known = [seconds for seconds in parts.values() if seconds is not None]
+        return None if parts["load"] is None or parts["first_step"] is None else sum(known)
 
     @cached_property
     def _seconds(self) -> dict[str, float]:

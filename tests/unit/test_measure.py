@@ -40,7 +40,7 @@ def test_a_run_tells_everything_that_is_recorded(folders: dict[str, Path]) -> No
     found = run(folders)
     assert found["parity"]["verdict"] == "pass"
     assert found["asked_is_used"] == ""
-    assert set(found["phases_seconds"]) == {"load", "first_step", "warm_up", "sample", "parity"}
+    assert set(found["phases_seconds"]) == {"load", "compile", "first_step", "warm_up", "sample", "parity"}
     assert all(seconds >= 0 for seconds in found["phases_seconds"].values())
     for boundary in BOUNDARIES:
         assert len(found["samples_ns"][boundary]) >= plan().min_samples
