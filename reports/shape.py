@@ -6,6 +6,7 @@ a speed-up stays within one run, one group and one boundary, and only a correct 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -138,6 +139,10 @@ def results(lines: Iterable[Record]) -> list[Result]:
     return [_result(line) for line in lines]
 
 
+NOTES_SHOWN = 3
+"""Notes about single cells; beyond it they are counted."""
+
+
 def newest(lines: Sequence[Record]) -> tuple[list[Record], list[str]]:
     """One record of every cell key, and a note for every key that had more than one.
 
@@ -154,7 +159,7 @@ def newest(lines: Sequence[Record]) -> tuple[list[Record], list[str]]:
             replaced[key] = replaced.get(key, 0) + 1
         if key not in kept or _rank(line, homes) >= _rank(kept[key], homes):
             kept[key] = line
-    return list(kept.values()), [_replaced_note(kept[key], many) for key, many in replaced.items()]
+    return list(kept.values()), _replaced_notes([(kept[key], many) for key, many in replaced.items()])
 
 
 def _homes(lines: Sequence[Record]) -> dict[str, str]:
@@ -211,11 +216,18 @@ def _age(line: Record) -> tuple[str, str]:
     return str(run.get("started") or ""), str(line.get("time") or "")
 
 
+def _replaced_notes(replaced: Sequence[tuple[Record, int]]) -> list[str]:
+    """A note for each of a few cells; where whole suites were run again, one for each run that is shown."""
+    if len(replaced) <= NOTES_SHOWN:
+        return [_replaced_note(record, many) for record, many in replaced]
+    runs = Counter(str((record.get("run") or {}).get("id", "")) for record, _ in replaced)
+    return [f"{many} cells were measured more than once; those of run {run} are shown" for run, many in runs.items()]
+
+
 def _replaced_note(line: Record, many: int) -> str:
     identity = (line.get("cell") or {}).get("id", "?")
-    older = "an older record is" if many == 1 else f"{many} older records are"
     run = (line.get("run") or {}).get("id", "?")
-    return f"{identity}: the newest of {many + 1} records is shown, from run {run}; {older} not"
+    return f"{identity}: of {many + 1} records the one from run {run} is shown"
 
 
 def _group_order(group: Group) -> tuple[Any, ...]:

@@ -109,7 +109,7 @@ def test_the_newest_record_of_a_cell_wins_and_a_note_says_so():
     kept, notes = shape.newest([synthetic.record(), old])
     assert [line["run"]["id"] for line in kept] == [synthetic.RUN["id"]]
     assert len(notes) == 1
-    assert "newest of 2 records" in notes[0]
+    assert "of 2 records the one from run" in notes[0]
 
 
 def test_cold_start_is_import_load_and_first_step():
@@ -146,3 +146,18 @@ def test_the_terminal_reads_no_markup_in_names_and_reasons():
     out = io.StringIO()
     table.render([synthetic.record(outcome="failed", reason="[bold]boom[/bold] [/nonsense]")], Console(file=out, width=200))
     assert "[bold]boom[/bold] [/nonsense]" in out.getvalue()
+
+
+def test_a_suite_that_was_run_twice_is_one_note():
+    first = [synthetic.record(cell={"key": f"k{at}", "group": "g"}, run={"id": "r1", "started": "1"}) for at in range(5)]
+    second = [synthetic.record(cell={"key": f"k{at}", "group": "g"}, run={"id": "r2", "started": "2"}) for at in range(5)]
+    kept, notes = shape.newest([*first, *second])
+    assert notes == ["5 cells were measured more than once; those of run r2 are shown"]
+    assert {line["run"]["id"] for line in kept} == {"r2"}
+
+
+def test_a_cell_measured_again_alone_does_not_tear_its_group_apart():
+    whole = [synthetic.record(cell={"key": key, "group": "g"}, run={"id": "r1", "started": "1"}) for key in "ab"]
+    alone = synthetic.record(cell={"key": "a", "group": "g"}, run={"id": "r2", "started": "2"})
+    kept, _ = shape.newest([*whole, alone])
+    assert {line["run"]["id"] for line in kept} == {"r1"}
