@@ -66,7 +66,8 @@ def test_an_onnx_file_with_its_weights_beside_it_runs(tmp_path: Path, capsys: py
     graph = onnx.load(str(tmp_path / "plain.onnx"))
     onnx.save(graph, str(tmp_path / "model.onnx"), save_as_external_data=True, location="model.onnx.data", size_threshold=0)
     target = [str(tmp_path / "model.onnx"), "--backends", "ort,openvino", "--plan", "quick", "--results", str(tmp_path / "r"), "--json"]
-    assert main(["run", *target]) == 0, capsys.readouterr().out
+    capsys.readouterr()  # the exporter prints, too
+    assert main(["run", *target]) == 0
     lines = json.loads(capsys.readouterr().out)["outcomes"]
     assert {line["outcome"] for line in lines} == {"ok"}
 
