@@ -129,8 +129,10 @@ class Run:
             self._settle(entry, wrong or Reply(None), prepared, kept)
 
     def _processes_of(self, cell: Cell, prepared: Prepared) -> list[Record]:
-        """What was measured of this cell so far; what an interrupted run measured on another artifact does not count."""
-        known = [reply for reply in self.replies.get(cell.key, []) if reply.get("prepared") == prepared.key()]
+        """What was measured of this cell so far; what an interrupted run measured on another artifact, or found wrong, does not count."""
+        made_from = prepared.key()
+        replies = self.replies.get(cell.key, [])
+        known = [reply for reply in replies if reply.get("prepared") == made_from and outcome.verdict(reply) is None]
         self.replies[cell.key] = known
         return known
 
