@@ -56,6 +56,7 @@ class OnnxBackend(Backend):
     """A runtime that reads the shared ONNX file; what is left to write is `load`."""
 
     distributions = ("onnx", "onnxscript", "torch")
+    portable_artifact = True
 
     def supports(self, cell: Cell) -> str:
         return super().supports(cell) or supports_onnx(cell.model)

@@ -1,8 +1,8 @@
 """Gives airspeed velocity one class per `Case`: the case's axes as params, and five metrics out of one measurement.
 
-asv runs every method for every square in a process of its own. Whichever comes first measures the square into a folder that
-asv keeps for one environment and commit; the others read it there. What asv gets as samples is one median per process, so
-that its intervals and tests are over processes.
+asv runs every method for every square in a process of its own. Whichever comes first measures all squares that are compared
+with this one, interleaved, into a folder that asv keeps for one environment and commit; the others read it there. What asv
+gets as samples is one median per process, so that its intervals and tests are over processes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -85,7 +85,9 @@ class Suite:
         """Read the square's outcome, measuring it where that was not done yet. NotImplementedError is asv's `n/a`."""
         if square not in self.squares:
             raise NotImplementedError(f"{'-'.join(square)} is not in the case's matrix")
-        self.line = line_of(self.squares[square], Path(folder))
+        entry = self.squares[square]
+        group = [other for other in self.squares.values() if other.cell.group == entry.cell.group]
+        self.line = line_of(entry, group, Path(folder))
         outcome, reason = self.line["outcome"], self.line["reason"]
         if outcome in ("unsupported", "unavailable"):
             raise NotImplementedError(f"{outcome}: {reason}")
@@ -154,17 +156,20 @@ METRICS: Mapping[str, tuple[str, Metric]] = {
 """Every metric by its method's name, with its unit; lower is better in all of them, as asv takes for granted."""
 
 
-def line_of(entry: Entry, folder: Path) -> Record:
-    """The outcome of a cell from the lines in `folder`, where it is measured first if it is not there."""
+def line_of(entry: Entry, group: Sequence[Entry], folder: Path) -> Record:
+    """The outcome of a cell from the lines in `folder`.
+
+    Where it is not there yet, all of `group` is measured together: processes of cells that are compared with one another take
+    turns, so that a slow drift of the machine is no bias between them.
+    """
     known = {line["cell"]["key"]: line for line in results.read([folder]).lines}
-    return known.get(entry.cell.key) or _measure(entry, folder)
-
-
-def _measure(entry: Entry, folder: Path) -> Record:
-    run = Run([entry], plan(), folder)
-    measured = run.measure([entry])[0]
+    if entry.cell.key in known:
+        return known[entry.cell.key]
+    waiting = [other for other in group if other.cell.key not in known]
+    run = Run(waiting, plan(), folder)
+    measured = dict(zip((other.cell.key for other in waiting), run.measure(waiting), strict=True))
     run.finish()
-    return measured
+    return measured[entry.cell.key]
 
 
 def plan() -> Plan:

@@ -41,6 +41,8 @@ class Laps:
 
     laps_ns: list[int]
     kept: Mapping[int, Arrays] = field(default_factory=dict)
+    inner_ns: list[int] = field(default_factory=list)
+    """The same laps by the session's inner clock, where it has one."""
 
 
 class Session(ABC):
@@ -48,6 +50,10 @@ class Session(ABC):
 
     clock: str = "time.perf_counter_ns"
     """Whose clock times the laps. A session that overrides `laps` names its own here."""
+    inner: str = ""
+    """The boundary of a second clock that sees each step from within: `device` (events on the device) or `native` (inside
+    compiled code that Python calls). Such a session names `inner_clock` and overrides `inner_ns`."""
+    inner_clock: str = ""
     compile_seconds: float = 0.0
     """How long compiling took within `load`, where a runtime compiles in the process that runs; booked as a phase of its own."""
 
@@ -69,6 +75,10 @@ class Session(ABC):
     @abstractmethod
     def attest(self) -> Attestation:
         """What is really in use, read back from the runtime, never repeated from what was asked."""
+
+    def inner_ns(self) -> int:
+        """How long the last step took by `inner_clock`, in nanoseconds. Asked after `sync`, outside the harness's clock."""
+        raise NotImplementedError(f"{type(self).__name__} sets inner={self.inner!r} and so must override inner_ns")
 
     def laps(self, batches: Sequence[Arrays], count: int, boundary: str, keep: Sequence[int]) -> Laps:
         """`count` laps over the rotating `batches`, timed by the session's own `clock`; `keep` names laps to fetch.
@@ -96,6 +106,9 @@ class Backend(ABC):
     """Distributions whose installed versions go into every record."""
     uses_weights: ClassVar[bool] = True
     """False for a control that never looks at the model."""
+    portable_artifact: ClassVar[bool] = False
+    """True where the artifact does not depend on this runtime's release, such as an ONNX file: it is then made once, in this
+    environment, and every environment reads the same one."""
 
     def supports(self, cell: Cell) -> str:
         """An empty string, or why this cell cannot run, in words. Pure: nothing is imported."""
@@ -111,6 +124,13 @@ class Backend(ABC):
     def missing(self) -> tuple[str, ...]:
         """The packages of `requires` that are not installed. Looks, but imports nothing."""
         return tuple(name for name in self.requires if importlib.util.find_spec(name) is None)
+
+    def lacks(self, cell: Cell) -> str:
+        """In words, what this machine lacks for this cell and how to get it (a compiler, a provider), or an empty string.
+
+        Such a cell is `unavailable`. Imports no runtime. Whether the cell's device is here is asked before, by the harness.
+        """
+        return ""
 
     def variables(self, cell: Cell) -> Mapping[str, str]:
         """Environment variables that must be set before the runtime's process starts, beyond the number of threads."""

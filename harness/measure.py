@@ -71,8 +71,8 @@ def run(
         measured["peak_rss_bytes"] = environment.peak_rss_bytes()
         attested = session.attest()
         with watch.phase("parity"):
-            measured["parity"] = judge(cell, kept, golden) if golden else None
-            measured["accuracy"] = _accuracy(session, cell, input_folder)
+            measured["accuracy"] = accuracy(session, cell, input_folder)
+            measured["parity"] = judge(cell, kept, golden, measured["accuracy"]) if golden else None
     finally:
         session.close()
     watch.seconds["compile"] = session.compile_seconds
@@ -107,8 +107,10 @@ def _timed(
         samples, kept = timing.sample(session, batches, plan)
     return {
         "clock": session.clock,
+        "inner_clock": session.inner_clock,
+        "binding_ns": timing.binding(samples, session),
         "warm_up": warm,
-        "samples_ns": {boundary: list(samples[boundary].laps_ns) for boundary in BOUNDARIES},
+        "samples_ns": {boundary: list(taken.laps_ns) for boundary, taken in samples.items()},
         "stability": {boundary: samples[boundary].verdict for boundary in BOUNDARIES},
         "blocks": {boundary: to_json(samples[boundary].blocks) for boundary in BOUNDARIES},
     }, kept
@@ -125,21 +127,26 @@ def difference(cell: Cell, attested: Attestation) -> str:
     return f"{cell.backend}: asked for {'; '.join(wrong)}" if wrong else ""
 
 
-def judge(cell: Cell, kept: Mapping[str, Mapping[int, Arrays]], golden: Path) -> dict[str, Any]:
-    """The worse verdict of the two boundaries' kept outputs, as JSON."""
+def judge(
+    cell: Cell, kept: Mapping[str, Mapping[int, Arrays]], golden: Path, scored: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The worse verdict of the two boundaries' kept outputs, as JSON; `scored` is this session's own accuracy, where known."""
     facts = json.loads((golden / "facts.json").read_text())
     wanted = dict(np.load(golden / "outputs.npz"))
     tolerance = parity.tolerance_for(cell.precision, cell.model.tolerance)
-    own_rmse = facts["own_rmse"].get(cell.precision, {})
+    evidence = parity.Evidence(
+        own_rmse=facts["own_rmse"].get(cell.precision, {}),
+        fp32_rmse=facts["own_rmse"].get("fp32", {}),
+        classes=cell.model.task == "classification",
+        metric=(scored["value"], facts["accuracy"]["value"]) if scored and facts.get("accuracy") else None,
+    )
     verdicts: list[ParityVerdict] = []
     for boundary in BOUNDARIES:
         try:
             outputs = stack(kept[boundary], len(next(iter(wanted.values()))))
         except ValueError as error:
             raise ValueError(f"{boundary}: {error}") from error
-        verdicts.append(
-            parity.compare(outputs, wanted, cell.model.outputs, own_rmse, tolerance, facts["kind"], cell.model.task == "classification")
-        )
+        verdicts.append(parity.compare(outputs, wanted, cell.model.outputs, tolerance, facts["kind"], evidence))
     made: dict[str, Any] = to_json(max(verdicts, key=lambda verdict: verdict.needed))
     return made
 
@@ -155,7 +162,7 @@ def stack(kept: Mapping[int, Arrays], batches: int) -> dict[str, Any]:
     return {name: np.stack([np.asarray(kept[index][name]) for index in range(batches)]) for name in names}
 
 
-def _accuracy(session: Session, cell: Cell, input_folder: Path) -> dict[str, Any] | None:
+def accuracy(session: Session, cell: Cell, input_folder: Path) -> dict[str, Any] | None:
     """Top-1 accuracy of this very session on the model's held-out split, or None where it has none."""
     if not cell.model.evaluation:
         return None
@@ -198,6 +205,7 @@ def make_golden(
     try:
         wanted = {name: array.astype(np.float64) for name, array in once(session, batches).items()}
         again = once(session, batches)
+        scored = accuracy(session, cell, input_folder)
     finally:
         session.close()
     for name, values in wanted.items():
@@ -209,7 +217,7 @@ def make_golden(
             )
     own = {precision: _own_rmse(cell, golden, precision, path, batches, wanted) for precision, path in yardsticks.items()}
     np.savez(folder / "outputs.npz", **wanted)
-    facts = {"kind": golden.kind, "own_rmse": own}
+    facts = {"kind": golden.kind, "own_rmse": own, "accuracy": scored}
     (folder / "facts.json").write_text(json.dumps(facts))
     return facts
 

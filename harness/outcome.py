@@ -10,7 +10,7 @@ from typing import Any
 from harness import __version__, advice, environment, registry, results
 from harness.preparation import Prepared
 from harness.results import Record
-from harness.types import BOUNDARIES, PHASES, Cell, Plan
+from harness.types import BOUNDARIES, INNER_BOUNDARIES, PHASES, Cell, Plan
 from harness.worker import Reply
 
 
@@ -30,6 +30,8 @@ def verdict(reply: Record) -> Reply | None:
     parity = reply["parity"]
     if parity and parity["verdict"] == "degenerate":
         return Reply(None, "failed", "parity", parity["reason"])
+    if parity and parity["verdict"] == "too exact":
+        return Reply(None, "fallback", "parity", parity["reason"])
     if parity and parity["verdict"] == "fail":
         return Reply(None, "mismatch", "parity", parity["reason"])
     return None
@@ -59,7 +61,7 @@ def line(
         "parity": _worst_parity(processes, prepared),
         "accuracy": last.get("accuracy"),
         "attested": last.get("attested"),
-        "labels": list((last.get("attested") or {}).get("labels", ())),
+        "labels": _labels(last.get("attested") or {}),
         **_provenance(prepared),
         "environment": environment_of(prepared, processes),
         "reproduce": f"{entry.command} --cell {shlex.quote(cell.id)} --plan {plan.name}",
@@ -68,19 +70,28 @@ def line(
     return made
 
 
+def _labels(attested: Mapping[str, Any]) -> list[str]:
+    """The session's own labels, and that its precision is emulated where it is."""
+    return [*attested.get("labels", ()), *(["emulated"] if attested.get("emulated") else [])]
+
+
 def _measured(prepared: Prepared | None, processes: Sequence[Record]) -> dict[str, Any]:
     """What the processes recorded, gathered by name into one list entry per process; prepare ran once for all of them."""
 
-    def gather(name: str) -> dict[str, list[Any]]:
-        return {boundary: [process[name][boundary] for process in processes] for boundary in BOUNDARIES if processes}
+    def gather(name: str, boundaries: Sequence[str] = BOUNDARIES) -> dict[str, list[Any]]:
+        return {boundary: [process[name][boundary] for process in processes] for boundary in boundaries if processes}
+
+    timed = [*BOUNDARIES, *(inner for inner in INNER_BOUNDARIES if processes and inner in processes[-1]["samples_ns"])]
 
     phases = {phase: [process["phases_seconds"][phase] for process in processes if phase in process["phases_seconds"]] for phase in PHASES}
     phases["prepare"] = [prepared.artifact.seconds] if prepared else []
     return {
-        "samples_ns": gather("samples_ns"),
+        "samples_ns": gather("samples_ns", timed),
         "stability": gather("stability"),
         "blocks": gather("blocks"),
         "clock": processes[-1]["clock"] if processes else "",
+        "inner_clock": processes[-1]["inner_clock"] if processes else "",
+        "binding_ns": [process["binding_ns"] for process in processes if process["binding_ns"] is not None],
         "warm_up": [process["warm_up"] for process in processes],
         "phases_seconds": phases,
         "import_seconds": [process["import_seconds"] for process in processes],

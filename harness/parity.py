@@ -4,12 +4,16 @@ A verdict passes on either of two rules. Elementwise: |out - golden| <= rtol * |
 golden's largest magnitude. Or by RMSE: rmse(out, golden) <= factor * rmse(eager at this precision, golden) + 1e-7 * scale,
 the rule of PyTorch's dynamo benchmarks (torch/_dynamo/utils.py, `same`). `needed` is the smaller of the two ratios of error
 to limit, so that 1.0 is exactly the limit and nobody has to guess a tolerance.
+
+Low precisions have a floor and a ceiling as well. An answer as exact as fp32 was not computed in fewer bits (`too exact`), and
+no yardstick excuses an error beyond the ceiling. int8 is judged by what it is for: the task's metric where the model has held-out
+data, agreement with the golden where it has none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,27 +39,58 @@ LARGEST_SPREAD = 0.05
 
 @dataclass(frozen=True)
 class Tolerance:
-    """`atol` is in units of the golden's largest magnitude; `rmse_factor` multiplies the yardstick's own error."""
+    """`atol` is in units of the golden's largest magnitude; `rmse_factor` multiplies the yardstick's own error.
+
+    `floor` is in units of fp32 eager's RMSE: an error no larger than that shows that fp32 ran. `ceiling` is the largest RMSE
+    that the RMSE rule ever allows, in units of the golden's own root mean square. `by_task` precisions are judged by metric or
+    agreement instead of by these numbers.
+    """
 
     rtol: float
     atol: float
     rmse_factor: float
+    floor: float = 0.0
+    ceiling: float = 1.0
+    by_task: bool = False
 
 
 TOLERANCES: Mapping[str, Tolerance] = {
-    "fp32": Tolerance(5e-5, 5e-5, 3.0),
-    "tf32": Tolerance(1e-3, 1e-3, 3.0),
-    "fp16": Tolerance(1e-2, 5e-3, 3.0),
-    "bf16": Tolerance(2e-2, 2e-2, 3.0),
-    "int8-dynamic": Tolerance(0.0, 0.1, 10.0),
-    "int8-static": Tolerance(0.0, 0.15, 10.0),
+    "fp32": Tolerance(5e-5, 5e-5, 3.0, ceiling=1e-2),
+    "tf32": Tolerance(1e-3, 1e-3, 3.0, floor=10.0, ceiling=5e-2),
+    "fp16": Tolerance(1e-2, 5e-3, 3.0, floor=10.0, ceiling=5e-2),
+    "bf16": Tolerance(2e-2, 2e-2, 3.0, floor=10.0, ceiling=2e-1),
+    "int8-dynamic": Tolerance(0.0, 0.1, 10.0, floor=10.0, by_task=True),
+    "int8-static": Tolerance(0.0, 0.15, 10.0, floor=10.0, by_task=True),
 }
+
+METRIC_DROP = 0.01
+"""int8 may lose this share of the golden's task metric."""
+
+COSINE_LOSS = 0.02
+"""int8 without held-out data: 1 - cosine similarity to the golden may be this large."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known beside the tensors. RMSE are against the golden, by output name, empty where there is no yardstick.
+
+    `own_rmse` is eager's at the cell's precision, `fp32_rmse` at fp32. `classes` adds top-1 agreement over the last axis.
+    `metric` is this session's score and the golden's on held-out data.
+    """
+
+    own_rmse: Mapping[str, float] = field(default_factory=dict)
+    fp32_rmse: Mapping[str, float] = field(default_factory=dict)
+    classes: bool = False
+    metric: tuple[float, float] | None = None
 
 
 def tolerance_for(precision: str, overrides: Mapping[str, tuple[float, float]]) -> Tolerance:
     """The precision's tolerance, with a model's own (rtol, atol) where it declares one."""
     standard = TOLERANCES[precision]
-    return Tolerance(*overrides[precision], standard.rmse_factor) if precision in overrides else standard
+    if precision not in overrides:
+        return standard
+    rtol, atol = overrides[precision]
+    return replace(standard, rtol=rtol, atol=atol)
 
 
 def degenerate(golden: Outputs, tolerance: Tolerance) -> str:
@@ -87,16 +122,11 @@ def compare(
     outputs: Outputs,
     golden: Outputs,
     specs: Sequence[TensorSpec],
-    own_rmse: Mapping[str, float],
     tolerance: Tolerance,
     kind: str,
-    classes: bool = False,
+    evidence: Evidence = Evidence(),
 ) -> ParityVerdict:
-    """Judge `outputs` ([batches, batch, ...] by declared name) against `golden` of the same shapes in float64.
-
-    `own_rmse` is the yardstick's RMSE by output name, empty where there is none. `classes` adds top-1 agreement over the
-    last axis.
-    """
+    """Judge `outputs` ([batches, batch, ...] by declared name) against `golden` of the same shapes in float64."""
 
     def verdict(name: str, reason: str, needed: float, errors: Sequence[OutputError] = ()) -> ParityVerdict:
         rule = (1.0, tolerance.rtol, tolerance.atol, tolerance.rmse_factor)
@@ -109,13 +139,46 @@ def compare(
     if problem:
         return verdict("fail", problem, INCOMPARABLE)
     errors = [
-        measure(spec.name, outputs[spec.name], golden[spec.name], own_rmse.get(spec.name), tolerance, classes) for spec in specs
+        measure(spec.name, outputs[spec.name], golden[spec.name], evidence.own_rmse.get(spec.name), tolerance, evidence.classes)
+        for spec in specs
     ]
+    too_exact = _too_exact(errors, evidence, tolerance)
+    if too_exact:
+        return verdict("too exact", too_exact, 0.0, errors)
+    needed, reason = _by_task(errors, evidence) if tolerance.by_task else _by_error(errors)
+    return verdict("fail", reason, needed, errors) if needed > 1 else verdict("pass", "", needed, errors)
+
+
+def _by_error(errors: Sequence[OutputError]) -> tuple[float, str]:
+    """What was needed of what is allowed, and the reason if that is too much."""
     worst = max(errors, key=needed_of)
     needed = needed_of(worst)
-    if needed <= 1:
-        return verdict("pass", "", needed, errors)
-    return verdict("fail", _reason(worst, needed), needed, errors)
+    return needed, _reason(worst, needed)
+
+
+def _by_task(errors: Sequence[OutputError], evidence: Evidence) -> tuple[float, str]:
+    """As `_by_error`, by the drop of the task's metric where there is one, or by the output that agrees least."""
+    broken = [error for error in errors if error.nonfinite]
+    if broken:
+        return INCOMPARABLE, _reason(broken[0], INCOMPARABLE)
+    if evidence.metric:
+        own, wanted = evidence.metric
+        drop = (wanted - own) / wanted if wanted else 0.0
+        return max(0.0, drop / METRIC_DROP), f"scores {own:.4g} on held-out data, the golden {wanted:.4g}: more than {METRIC_DROP:.0%} lost"
+    worst = min(errors, key=lambda error: error.cosine)
+    needed = (1 - worst.cosine) / COSINE_LOSS
+    return needed, f"{worst.name} has cosine {worst.cosine:.4f} to the golden, at least {1 - COSINE_LOSS:g} is asked"
+
+
+def _too_exact(errors: Sequence[OutputError], evidence: Evidence, tolerance: Tolerance) -> str:
+    """In words, where every output is as close to the golden as fp32 would be; an empty string otherwise."""
+    known = [error for error in errors if evidence.fp32_rmse.get(error.name)]
+    if not tolerance.floor or not known:
+        return ""
+    if any(error.rmse > tolerance.floor * evidence.fp32_rmse[error.name] for error in known):
+        return ""
+    seen = f"{known[0].name} has RMSE {known[0].rmse:.2g} where fp32 eager has {evidence.fp32_rmse[known[0].name]:.2g}"
+    return f"{seen}: this was not computed at the precision that was asked for"
 
 
 def _form(outputs: Outputs, golden: Outputs, specs: Sequence[TensorSpec]) -> str:
@@ -142,6 +205,7 @@ def measure(name: str, made: Array, wanted: Array, own_rmse: float | None, toler
     error = np.abs(exact - wanted)
     root = rmse(exact, wanted)
     allowed = tolerance.rtol * np.abs(wanted) + tolerance.atol * scale
+    own_limit = None if own_rmse is None else min(tolerance.rmse_factor * own_rmse + 1e-7 * scale, tolerance.ceiling * _rms(wanted))
     return OutputError(
         name=name,
         scale=scale,
@@ -151,7 +215,7 @@ def measure(name: str, made: Array, wanted: Array, own_rmse: float | None, toler
         cosine=_cosine(exact, wanted),
         nonfinite=0,
         needed_elementwise=_worst_ratio(error, allowed),
-        needed_rmse=None if own_rmse is None else root / (tolerance.rmse_factor * own_rmse + 1e-7 * scale),
+        needed_rmse=None if own_limit is None else root / max(own_limit, 1e-300),
         top1_agreement=float(np.mean(exact.argmax(-1) == wanted.argmax(-1))) if classes else None,
     )
 
@@ -178,6 +242,10 @@ def _reason(worst: OutputError, needed: float) -> str:
 def rmse(made: Array, wanted: Array) -> float:
     """Root of the mean squared difference, in float64."""
     return float(np.sqrt(np.mean(np.square(made.astype(np.float64) - wanted))))
+
+
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0
 
 
 def _scale(values: Array) -> float:

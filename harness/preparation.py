@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import environment, inputs, late, registry, sources, store, worker
+from harness import environment, gpu, inputs, late, registry, sources, store, worker
 from harness.backend import Backend, Golden
 from harness.types import Artifact, Cell, Model, StoreError, Unsupported, UsageError
 from harness.worker import Job, Reply
@@ -88,6 +88,9 @@ class Preparer:
         if missing:
             reason = f"{cell.backend}: {', '.join(missing)} is not installed; {registry.row(cell.backend).hint}"
             raise Refusal(Reply(None, "unavailable", "prepare", reason))
+        lacking = gpu.lacks(cell.device) or backend.lacks(cell)
+        if lacking:
+            raise Refusal(Reply(None, "unavailable", "prepare", lacking))
         made = self._inputs(cell)
         if not backend.uses_weights:
             facts = {"source": "none", "sha256": "", "note": "not used"}
@@ -134,7 +137,7 @@ class Preparer:
             "inputs": [[spec.name, spec.concrete(cell.batch), spec.dtype] for spec in cell.model.inputs],
             "outputs": cell.model.outputs,
             "precision": cell.precision,
-            "interpreter": cell.interpreter_name,
+            "interpreter": "" if backend.portable_artifact else cell.interpreter_name,
             "by": backend.artifact_key(cell),
         }
         folders = {"inputs": made.path} | ({"weights": weights.path} if weights else {})
@@ -149,9 +152,11 @@ class Preparer:
         artifact = self._artifact(plain, made, weights)
         yardsticks = {}
         if golden.yardstick:
-            twin = registry.golden_cell(cell, golden.yardstick, cell.precision)
-            if not registry.find(golden.yardstick).supports(twin):
-                yardsticks[cell.precision] = self._artifact(twin, made, weights)
+            # What fp32 itself costs tells a lower precision that really ran from one that was only asked for.
+            for precision in dict.fromkeys(("fp32", cell.precision)):
+                twin = registry.golden_cell(cell, golden.yardstick, precision)
+                if not registry.find(golden.yardstick).supports(twin):
+                    yardsticks[precision] = self._artifact(twin, made, weights)
         parts = {
             "artifact": artifact.sha256,
             "code": code_of(weights),
@@ -204,8 +209,10 @@ class Preparer:
         """Do `job` in a fresh process with the environment that its cell asks for."""
         full = Job(**{**vars(job), **more, "sys_path": shared_path()})
         variables = environment.for_worker(job.cell.threads, dict(registry.find(job.cell.backend).variables(job.cell)))
-        # Inputs, weights and goldens are the same for every environment, and are made in this one.
-        interpreter = interpreter_for(job.cell) if job.task in ("prepare", "measure") else sys.executable
+        # Inputs, weights, goldens and portable artifacts are the same for every environment, and are made in this one.
+        here = job.task == "prepare" and registry.find(job.cell.backend).portable_artifact
+        elsewhere = job.task in ("prepare", "measure") and not here
+        interpreter = interpreter_for(job.cell) if elsewhere else sys.executable
         return worker.run(full, variables, self.timeout_seconds, interpreter)
 
 

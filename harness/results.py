@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.types import UsageError, to_json
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised when a key changes its meaning; `docs/results.md` has the history."""
 
 Record = Mapping[str, Any]

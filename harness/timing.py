@@ -65,6 +65,7 @@ def _compute_laps(session: Session, batches: Sequence[Arrays], first: int, count
     bind, step, sync, fetch = session.bind, session.step, session.sync, session.fetch
     rotation = len(batches)
     laps: list[int] = []
+    inner: list[int] = []
     kept: dict[int, Arrays] = {}
     for lap in range(first, first + count):
         bind(batches[lap % rotation])
@@ -73,9 +74,11 @@ def _compute_laps(session: Session, batches: Sequence[Arrays], first: int, count
         sync()
         end = now()
         laps.append(end - begin)
+        if session.inner:
+            inner.append(session.inner_ns())
         if lap in keep:
             kept[lap] = fetch()
-    return Laps(laps, kept)
+    return Laps(laps, kept, inner)
 
 
 def _host_to_host_laps(session: Session, batches: Sequence[Arrays], first: int, count: int, keep: set[int], now: Now) -> Laps:
@@ -138,6 +141,7 @@ class Sampler:
     now: Now
     read_counters: Counters
     laps_ns: list[int] = field(default_factory=list)
+    inner_ns: list[int] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     kept: dict[int, Arrays] = field(default_factory=dict)
     wall_ns: int = 0
@@ -151,6 +155,7 @@ class Sampler:
         wall, after = self.now() - begin, self.read_counters()
         self.blocks.append(Block(count, wall, *(late - early for late, early in zip(after, before, strict=True))))
         self.laps_ns.extend(laps.laps_ns)
+        self.inner_ns.extend(laps.inner_ns)
         self.kept.update({lap % len(self.batches): outputs for lap, outputs in laps.kept.items()})
         self.wall_ns += wall
 
@@ -199,9 +204,33 @@ class Sampler:
             return "capped"
         return "stable" if self.stable else "unstable"
 
-    def samples(self) -> Samples:
-        """What was taken, as a value."""
-        return Samples(self.boundary, self.session.clock, tuple(self.laps_ns), self.verdict, tuple(self.blocks))
+    def samples(self) -> dict[str, Samples]:
+        """What was taken, by boundary: this one, and the session's inner one where it has a second clock."""
+        blocks = tuple(self.blocks)
+        made = {self.boundary: Samples(self.boundary, self.session.clock, tuple(self.laps_ns), self.verdict, blocks)}
+        if self.inner_ns:
+            inner = self.session.inner
+            made[inner] = Samples(inner, self.session.inner_clock, tuple(self.inner_ns), self.verdict, blocks)
+        return made
+
+
+def binding(samples: Mapping[str, Samples], session: Session) -> float | None:
+    """What calling the runtime costs from here, in ns per lap: time outside less time inside. None where one clock saw it all.
+
+    With an inner clock: the median over `compute` laps of lap - inner lap. Where the session times itself: the median over
+    blocks of `host_to_host`, in which nothing else happens, of (wall - sum of laps) / laps.
+    """
+    if session.inner and session.inner in samples:
+        pairs = zip(samples[COMPUTE].laps_ns, samples[session.inner].laps_ns, strict=True)
+        return median([outer - inner for outer, inner in pairs])
+    if type(session).laps is Session.laps:
+        return None
+    taken, start, costs = samples[HOST_TO_HOST], 0, []
+    for block in taken.blocks:
+        inside = sum(taken.laps_ns[start : start + block.laps])
+        costs.append((block.wall_ns - inside) / block.laps)
+        start += block.laps
+    return median(costs)
 
 
 def sample(
@@ -217,7 +246,10 @@ def sample(
         for sampler in samplers:
             if not sampler.finished:
                 sampler.take_block()
+    taken: dict[str, Samples] = {}
+    for sampler in samplers:
+        taken |= sampler.samples()
     return (
-        {sampler.boundary: sampler.samples() for sampler in samplers},
+        taken,
         {sampler.boundary: sampler.kept for sampler in samplers},
     )

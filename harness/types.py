@@ -30,6 +30,9 @@ HOST_TO_HOST = "host_to_host"
 BOUNDARIES = (COMPUTE, HOST_TO_HOST)
 """What a lap contains. `compute`: step + sync, inputs already bound. `host_to_host`: bind + step + sync + fetch."""
 
+INNER_BOUNDARIES = ("device", "native")
+"""The same laps as `compute`, as a second clock saw them from within: the device's events, or native code under Python."""
+
 Late = Any
 """A callable at the top level of a module, or its late name; a `Model` keeps the name."""
 
@@ -122,8 +125,9 @@ class Model:
     `build` is a callable without arguments, or its name as `package.module:function` or `file.py:function`; it is imported
     only in the process that needs it. `images` are the photographs that the recipe turns into inputs; where `inputs_from`
     is given it is called instead and returns one array of shape [count, ...] per declared input, by name. `evaluation`
-    returns `(inputs, labels)` of a held-out split. `tolerance` overrides the elementwise tolerance of a precision:
-    `{"fp32": (rtol, atol)}` with atol in units of the reference's largest magnitude.
+    returns `(inputs, labels)` of a held-out split. `labels` are the names of the classes, which travel with the artifact.
+    `tolerance` overrides the elementwise tolerance of a precision: `{"fp32": (rtol, atol)}` with atol in units of the
+    reference's largest magnitude.
     """
 
     name: str
@@ -138,6 +142,7 @@ class Model:
     evaluation: Late = ""
     tolerance: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     file: str = ""
+    labels: tuple[str, ...] = ()
     arguments: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -155,6 +160,7 @@ class Model:
     def fingerprint(self) -> str:
         """sha256 of everything declared that may change a number; folders are left out, so it is the same everywhere."""
         declared = to_json(self)
+        del declared["labels"]  # the names of classes change no number
         for key in ("build", "inputs_from", "evaluation"):
             declared[key] = late.portable(declared[key])
         declared["weights"]["train"] = late.portable(self.weights.train)
@@ -316,7 +322,7 @@ class OutputError:
 class ParityVerdict:
     """Whether the timed outputs are right. Passes when `needed` ≤ `allowed`, where `allowed` is 1.0 by construction."""
 
-    verdict: Literal["pass", "fail", "degenerate"]
+    verdict: Literal["pass", "fail", "degenerate", "too exact"]
     reason: str
     golden: str
     needed: float
@@ -342,6 +348,8 @@ class Attestation:
     spinning: str
     providers: tuple[str, ...] = ()
     placement: Mapping[str, int] = field(default_factory=dict)
+    emulated: str = ""
+    """In words, where the precision is that of storage and the arithmetic runs in another; empty where it is native."""
     labels: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 

@@ -22,7 +22,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "one process": ("measure",),
     "effects": (
         *("matrix", "registry", "inputs", "photographs", "download", "store", "sources"),
-        *("environment", "machine", "timing", "results"),
+        *("environment", "machine", "gpu", "timing", "results"),
     ),
     "the seam": ("harness", "backend"),
     "pure": ("cases", "preprocess", "warmup", "parity", "statistics", "advice"),

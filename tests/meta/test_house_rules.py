@@ -154,7 +154,7 @@ def numbers(schema: Any, name: str = "") -> Iterator[str]:
             yield from numbers(schema.get(key), name)
         for key in ("properties", "$defs"):
             for inner, value in schema.get(key, {}).items():
-                parent_has_a_unit = name.endswith(UNITS) and inner in (*harness.types.BOUNDARIES, *harness.types.PHASES)
+                parent_has_a_unit = name.endswith(UNITS) and inner in (*harness.types.BOUNDARIES, *harness.types.INNER_BOUNDARIES, *harness.types.PHASES)
                 yield from numbers(value, name if parent_has_a_unit else inner)
 
 

@@ -102,7 +102,7 @@ def test_no_bytes_whatever_keep_a_file_from_being_read(foreign: bytes, bodies: l
 NO_OUTCOMES = [{}, {"schema": 1}, {"schema": 1, "cell": None}, {"schema": 1, "cell": {}}, {"schema": 1, "cell": {"key": 3, "id": "x"}}]
 NO_OUTCOMES += [
     {"schema": "1", "cell": {"key": "k", "id": "x"}},
-    {"schema": 2, "cell": {"key": "k", "id": "x"}},
+    {"schema": 3, "cell": {"key": "k", "id": "x"}},
     {"schema": 1, "cell": "x"},
 ]  # type: ignore[list-item]
 

@@ -54,7 +54,7 @@ def record(
     identity = f"{model}-{backend}-{precision}-cpu-b{batch}"
     ran = outcome in ("ok", "mismatch", "fallback") and bool(process_ns)
     made: Record = {
-        "schema": 1,
+        "schema": 2,
         "run": dict(RUN, processes=len(process_ns)),
         "time": "2026-11-21T01:40:12Z",
         "case": "benchmarks/bench_classification.py::latency",
@@ -70,6 +70,8 @@ def record(
         "warnings": [],
         "samples_ns": _samples(rng, process_ns, laps) if ran else {},
         "clock": "time.perf_counter_ns",
+        "inner_clock": "",
+        "binding_ns": [],
         "stability": {"compute": ["stable"] * len(process_ns), "host_to_host": ["stable"] * len(process_ns)} if ran else {},
         "blocks": _blocks(rng, len(process_ns), laps) if ran else {},
         "phases_seconds": _phases(rng, backend, len(process_ns), process_ns[0] / 1e9 * 6) if ran else {},
@@ -249,7 +251,7 @@ def _attested(backend: str) -> Record:
         if backend == "ort"
         else {"providers": [], "placement": {}}
     )
-    return facts | placed | {"spinning": "off", "labels": [], "details": {}}
+    return facts | placed | {"spinning": "off", "emulated": "", "labels": [], "details": {}}
 
 
 def _environment(rng: random.Random) -> Record:

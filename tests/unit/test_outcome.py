@@ -19,6 +19,9 @@ INPUTS = Artifact("/cache/i", "i0", 20, 1.0, True, {"sha256": "i1", "names": ["c
 PREPARED = Prepared(INPUTS, MADE, {"sha256": "w1", "source": "own"}, None)
 
 
+INNER = {"inner_clock": "", "binding_ns": None}
+
+
 def parity(verdict: str = "pass", needed: float = 0.1, reason: str = "") -> dict[str, Any]:
     return {"verdict": verdict, "needed": needed, "reason": reason, "artifact_sha256": "", "input_sha256": ""}
 
@@ -27,7 +30,7 @@ def process(**changed: Any) -> dict[str, Any]:
     """What one process measured."""
     both = {"compute": [5, 6], "host_to_host": [7, 8]}
     quiet = {"asked_is_used": "", "parity": parity(), "samples_ns": both, "stability": {"compute": "stable", "host_to_host": "stable"}}
-    blocks = {"blocks": {"compute": [], "host_to_host": []}, "clock": "c", "warm_up": {"stable": True}, "phases_seconds": {"load": 1.0}}
+    blocks = {"blocks": {"compute": [], "host_to_host": []}, "clock": "c", **INNER, "warm_up": {"stable": True}, "phases_seconds": {"load": 1.0}}
     rest = {"import_seconds": 0.1, "wall_seconds": 3.0, "peak_rss_bytes": 100, "attested": {"labels": ["tuned"]}, "accuracy": None}
     rest |= {"artifact_sha256": PREPARED.artifact.sha256, "input_sha256": PREPARED.inputs.facts["sha256"]}
     return {**quiet, **blocks, **rest, "variables": {"OMP_NUM_THREADS": "1"}, "machine": {"load_average": 0.5}, **changed}
@@ -45,6 +48,7 @@ def line(reply: Reply | None = None, *processes: dict[str, Any], prepared: Prepa
         ({"parity": None}, None),
         ({"asked_is_used": "ran bf16"}, ("fallback", "sample", "ran bf16")),
         ({"parity": parity("fail", 7.0, "off")}, ("mismatch", "parity", "off")),
+        ({"parity": parity("too exact", 0.0, "as exact as fp32")}, ("fallback", "parity", "as exact as fp32")),
         ({"parity": parity("degenerate", 7.0, "flat")}, ("failed", "parity", "flat")),
         ({"asked_is_used": "ran bf16", "parity": parity("fail", 7.0, "off")}, ("fallback", "sample", "ran bf16")),
     ],
@@ -61,6 +65,19 @@ def test_processes_are_gathered_in_order() -> None:
     assert made["memory"] == {"peak_rss_bytes": [100, 100]}
     assert made["labels"] == ["tuned"]
     assert made["environment"]["load_average"] == 0.5
+
+
+def test_a_second_clock_is_a_boundary_of_its_own_and_gives_the_cost_of_the_binding() -> None:
+    seen = {"compute": [5, 6], "host_to_host": [7, 8], "native": [4, 4]}
+    made = line(None, *[process(samples_ns=seen, inner_clock="steady_clock", binding_ns=1.5)] * 2)
+    assert made["samples_ns"]["native"] == [[4, 4], [4, 4]]
+    assert (made["inner_clock"], made["binding_ns"]) == ("steady_clock", [1.5, 1.5])
+    assert (line(None, process())["inner_clock"], line(None, process())["binding_ns"]) == ("", [])
+
+
+def test_an_emulated_precision_is_a_label() -> None:
+    attested = {"labels": ["tuned"], "emulated": "fp16 is stored, fp32 is computed"}
+    assert line(None, process(attested=attested))["labels"] == ["tuned", "emulated"]
 
 
 def test_the_process_that_needed_most_is_the_parity_of_the_cell() -> None:

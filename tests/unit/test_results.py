@@ -69,7 +69,7 @@ def test_a_key_of_a_later_version_is_allowed_at_the_top_only(lines: dict[str, di
     "damage",
     [
         {"outcome": "fine"},
-        {"schema": 2},
+        {"schema": 1},
         {"schema": "1"},
         {"samples_ns": {}},
         {"samples_ns": {"compute": [[1.5]], "host_to_host": [[1]]}},

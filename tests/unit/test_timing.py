@@ -35,6 +35,31 @@ def test_laps_are_as_many_as_asked_and_none_is_dropped(boundary: str, count: int
     assert session.steps == count
 
 
+class Inner(ScriptedSession):
+    """Its second clock sees the step without the 400 ns that calling it takes."""
+
+    inner, inner_clock = "native", "steady_clock"
+
+    def inner_ns(self) -> int:
+        return self.step_ns(self.steps - 1) - 400 if callable(self.step_ns) else self.step_ns - 400
+
+
+def test_a_second_clock_sees_the_same_laps_and_tells_what_the_call_costs() -> None:
+    clock = Clock()
+    session = Inner(clock, step_ns=2_000)
+    samples, _ = sample(session, clock)
+    assert set(samples[COMPUTE].laps_ns) == {2_000}
+    assert samples["native"].laps_ns == tuple([1_600] * len(samples[COMPUTE].laps_ns))
+    assert samples["native"].clock == "steady_clock"
+    assert timing.binding(samples, session) == 400
+
+
+def test_one_clock_alone_tells_nothing_of_the_binding() -> None:
+    clock = Clock()
+    session = ScriptedSession(clock, step_ns=2_000)
+    assert timing.binding(sample(session, clock)[0], session) is None
+
+
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_inputs_rotate_by_lap_number(boundary: str) -> None:
     clock = Clock()
