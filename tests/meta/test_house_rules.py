@@ -132,6 +132,9 @@ def test_one_clock_times_laps() -> None:
 
 UNITS = ("_ns", "_seconds", "_bytes", "_ticks", "_percent", "bytes", "seconds")
 
+KEYED_BY = (*harness.types.BOUNDARIES, *harness.types.INNER_BOUNDARIES, *harness.types.PHASES)
+"""Keys of objects whose own name has the unit."""
+
 WITHOUT_UNIT = {
     *("processes", "seed", "batch", "threads", "laps", "preemptions", "minor_faults", "major_faults", "count", "batches"),
     *("cores", "cores_online", "affinity", "placement", "nonfinite"),
@@ -154,7 +157,7 @@ def numbers(schema: Any, name: str = "") -> Iterator[str]:
             yield from numbers(schema.get(key), name)
         for key in ("properties", "$defs"):
             for inner, value in schema.get(key, {}).items():
-                parent_has_a_unit = name.endswith(UNITS) and inner in (*harness.types.BOUNDARIES, *harness.types.INNER_BOUNDARIES, *harness.types.PHASES)
+                parent_has_a_unit = name.endswith(UNITS) and inner in KEYED_BY
                 yield from numbers(value, name if parent_has_a_unit else inner)
 
 

@@ -19,7 +19,7 @@ INPUTS = Artifact("/cache/i", "i0", 20, 1.0, True, {"sha256": "i1", "names": ["c
 PREPARED = Prepared(INPUTS, MADE, {"sha256": "w1", "source": "own"}, None)
 
 
-INNER = {"inner_clock": "", "binding_ns": None}
+INNER = {"clock": "c", "inner_clock": "", "binding_ns": None}
 
 
 def parity(verdict: str = "pass", needed: float = 0.1, reason: str = "") -> dict[str, Any]:
@@ -30,10 +30,10 @@ def process(**changed: Any) -> dict[str, Any]:
     """What one process measured."""
     both = {"compute": [5, 6], "host_to_host": [7, 8]}
     quiet = {"asked_is_used": "", "parity": parity(), "samples_ns": both, "stability": {"compute": "stable", "host_to_host": "stable"}}
-    blocks = {"blocks": {"compute": [], "host_to_host": []}, "clock": "c", **INNER, "warm_up": {"stable": True}, "phases_seconds": {"load": 1.0}}
+    blocks = {"blocks": {"compute": [], "host_to_host": []}, "warm_up": {"stable": True}, "phases_seconds": {"load": 1.0}}
     rest = {"import_seconds": 0.1, "wall_seconds": 3.0, "peak_rss_bytes": 100, "attested": {"labels": ["tuned"]}, "accuracy": None}
     rest |= {"artifact_sha256": PREPARED.artifact.sha256, "input_sha256": PREPARED.inputs.facts["sha256"]}
-    return {**quiet, **blocks, **rest, "variables": {"OMP_NUM_THREADS": "1"}, "machine": {"load_average": 0.5}, **changed}
+    return {**quiet, **blocks, **rest, **INNER, "variables": {"OMP_NUM_THREADS": "1"}, "machine": {"load_average": 0.5}, **changed}
 
 
 def line(reply: Reply | None = None, *processes: dict[str, Any], prepared: Prepared | None = PREPARED) -> dict[str, Any]:
