@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import TensorSpec, parity
-from harness.parity import Tolerance
+from harness.parity import Evidence, Tolerance
 from harness.types import ParityVerdict
 
 SPEC = TensorSpec("y", ("batch", 5), "float64")
@@ -18,7 +18,7 @@ RULE = Tolerance(1e-4, 1e-4, 3.0)
 
 
 def compare(made: Any, golden: Any, own: float | None = None, rule: Tolerance = RULE) -> ParityVerdict:
-    return parity.compare({"y": made}, {"y": golden}, [SPEC], {} if own is None else {"y": own}, rule, "a golden")
+    return parity.compare({"y": made}, {"y": golden}, [SPEC], rule, "a golden", Evidence({} if own is None else {"y": own}))
 
 
 @st.composite
