@@ -25,14 +25,14 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         *("environment", "machine", "gpu", "timing", "results"),
     ),
     "the seam": ("harness", "backend"),
-    "pure": ("cases", "preprocess", "warmup", "parity", "statistics", "advice"),
+    "pure": ("cases", "preprocess", "warmup", "parity", "statistics", "gate", "advice"),
     "values": ("types", "late"),
 }
 """Top to bottom. `harness` stands for the public names of `harness/__init__.py`."""
 
 BESIDE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "reports/": (("types", "statistics", "results", "advice"), ("cli", "doctor", "inspection", "progress")),
-    "backends/": (("harness", "backend", "registry", "inputs", "late", "download", "sources", "environment"), ()),
+    "backends/": (("harness", "backend", "registry", "inputs", "late", "download", "sources", "environment", "gpu"), ()),
     "benchmarks/": (("harness", "preprocess", "photographs", "asv_bridge"), ()),
 }
 """What the other packages may import of the harness, and which modules of it may import them."""
