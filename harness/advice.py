@@ -23,7 +23,7 @@ class Warning:
 
 def about(line: Mapping[str, Any]) -> list[Warning]:
     """Every warning that an outcome line deserves, in a fixed order."""
-    return [*_stability(line), *_contention(line), *_memory_pressure(line), *_processes(line), *_warm_up(line)]
+    return [*_stability(line), *_contention(line), *_slowed(line), *_memory_pressure(line), *_processes(line), *_warm_up(line)]
 
 
 def _stability(line: Mapping[str, Any]) -> Iterator[Warning]:
@@ -49,6 +49,15 @@ def _contention(line: Mapping[str, Any]) -> Iterator[Warning]:
     if stolen:
         seen = f"the hypervisor took {stolen} clock ticks while laps were timed"
         yield Warning(seen, "measure on a host of its own, or compare only within one run")
+
+
+def _slowed(line: Mapping[str, Any]) -> Iterator[Warning]:
+    watched = [block for process in line.get("gpu", ()) for blocks in process["blocks"].values() for block in blocks]
+    slowed = [block["slowed"] for block in watched if block["slowed"]]
+    if slowed:
+        reasons = ", ".join(dict.fromkeys(reason for found in slowed for reason in found))
+        seen = f"throttled: the GPU lowered its clocks in {len(slowed)} of {len(watched)} blocks of laps ({reasons})"
+        yield Warning(seen, "cool it, or lock its clocks to a speed that it can hold (nvidia-smi -lgc)")
 
 
 def _memory_pressure(line: Mapping[str, Any]) -> Iterator[Warning]:

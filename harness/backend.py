@@ -114,7 +114,8 @@ class Backend(ABC):
         """An empty string, or why this cell cannot run, in words. Pure: nothing is imported."""
         if cell.precision not in self.precisions:
             return f"{self.name} runs {', '.join(self.precisions)}, not {cell.precision}"
-        if cell.device not in self.devices:
+        kind, _, number = cell.device.partition(":")
+        if cell.device not in self.devices and not (kind in self.devices and kind != "cpu" and number.isdigit()):
             return f"{self.name} runs on {', '.join(self.devices)}, not {cell.device}"
         unknown = sorted(set(cell.option) - set(self.options))
         if unknown:
@@ -138,6 +139,11 @@ class Backend(ABC):
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
         """What decides the artifact's bytes besides the weights, the tensor shapes and the precision: flags, versions.
+    def builds_ahead(self, cell: Cell) -> bool:
+        """True where `prepare` needs no device: it then runs for real on a machine that lacks the cell's device, and `load`
+        raises Unavailable there, so that the record holds what was built."""
+        return False
+
 
         Two backends that return equal keys share one artifact. The default is the backend's name and options.
         """

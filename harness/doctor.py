@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness import environment, machine, registry, store
+from harness import environment, gpu, machine, registry, store
 from harness.preparation import INTERPRETER
 from harness.statistics import median
 from harness.types import UsageError
@@ -95,7 +95,38 @@ def machine_findings() -> Iterator[Finding]:
     yield _steal(environment.steal_share())
     yield _quota(_read("/sys/fs/cgroup/cpu.max"))
     yield from _memory(_meminfo())
+    yield from gpu_findings()
     yield _busy()
+
+
+def gpu_findings() -> Iterator[Finding]:
+    """Each NVIDIA device: what it is, how it fares, and what slows it; or why there is none."""
+    found = [{**device, **reading} for device, reading in zip(gpu.devices(), gpu.readings(), strict=True)]
+    if not found:
+        yield Finding("GPU", f"none: {gpu.absence()}")
+    for number, device in enumerate(found):
+        seen = ", ".join(part for part in _gpu_words(device) if part)
+        if device["slowed"]:
+            advice = f"its clocks are lowered now ({', '.join(device['slowed'])}); cool it, or lock a clock that it holds (nvidia-smi -lgc)"
+            yield Finding(f"GPU {gpu.KIND}:{number}", seen, advice, "warning")
+        else:
+            advice = "the driver unloads between processes, which lengthens the first step; sudo nvidia-smi -pm 1"
+            yield judged(f"GPU {gpu.KIND}:{number}", seen, device["persistence"] == "off", advice, "note")
+
+
+def _gpu_words(device: Mapping[str, Any]) -> Iterator[str]:
+    """What the driver tells of the device, in words; empty where it does not tell."""
+
+    def told(words: str, *names: str) -> str:
+        return words.format(*(device[name] for name in names)) if all(device[name] is not None for name in names) else ""
+
+    yield told("{}", "name")
+    yield told("compute {}", "capability")
+    yield told("driver {}", "driver")
+    yield f"{device['memory_bytes'] / 2**30:.1f} GiB" if device["memory_bytes"] else ""
+    yield told("SM {} of {} MHz", "sm_clock_mhz", "max_sm_clock_mhz")
+    yield told("{} °C", "temperature_celsius")
+    yield told("{:g} of {:g} W", "power_watts", "power_limit_watts")
 
 
 def _cores(facts: Mapping[str, Any]) -> Finding:

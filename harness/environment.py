@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from harness import machine
+from harness import gpu, machine
 
 DISTRIBUTIONS = ("evenbench", "numpy", "pillow", "scikit-image", "scikit-learn", "scipy")
 """Recorded for every run; backends add their own by `requires`."""
@@ -57,6 +57,7 @@ def describe(distributions: tuple[str, ...] = ()) -> dict[str, Any]:
         "turbo_off": _read("/sys/devices/system/cpu/intel_pstate/no_turbo"),
         "smt": _read("/sys/devices/system/cpu/smt/active"),
         "memory_bytes": _memory_bytes(),
+        "gpus": [{name: found[name] for name in ("name", "capability", "driver", "memory_bytes")} for found in gpu.devices()],
         "packages": packages(distributions),
         "commit": _commit(),
     }

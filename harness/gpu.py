@@ -85,9 +85,15 @@ def describe(device: str) -> dict[str, Any]:
 
 
 def devices() -> list[dict[str, Any]]:
-    """Every visible device: what it is, and how it fares now."""
+    """What every visible device is."""
     with _driver() as nvml:
-        return [{**_facts(nvml, handle), **_reading(nvml, handle)} for handle in (_handles(nvml) if nvml else [])]
+        return [_facts(nvml, handle) for handle in (_handles(nvml) if nvml else [])]
+
+
+def readings() -> list[dict[str, Any]]:
+    """How every visible device fares now."""
+    with _driver() as nvml:
+        return [_reading(nvml, handle) for handle in (_handles(nvml) if nvml else [])]
 
 
 class Watch:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import environment, inputs, parity, registry, store, timing
+from harness import environment, gpu, inputs, parity, registry, store, timing
 from harness.backend import Golden, Session
 from harness.types import BOUNDARIES, COMPUTE, Attestation, Cell, ParityVerdict, Plan, to_json
 
@@ -67,7 +67,7 @@ def run(
         import_seconds = time.perf_counter() - begin
         session = backend.load(artifact, cell)
     try:
-        measured, kept = _timed(session, batches, plan, watch)
+        measured, kept = _timed(session, batches, plan, watch, cell.device)
         measured["peak_rss_bytes"] = environment.peak_rss_bytes()
         attested = session.attest()
         with watch.phase("parity"):
@@ -95,7 +95,7 @@ def run(
 
 
 def _timed(
-    session: Session, batches: Sequence[Arrays], plan: Plan, watch: Stopwatch
+    session: Session, batches: Sequence[Arrays], plan: Plan, watch: Stopwatch, device: str
 ) -> tuple[dict[str, Any], Mapping[str, Mapping[int, Arrays]]]:
     with watch.phase("first_step"):
         session.bind(batches[0])
@@ -103,12 +103,15 @@ def _timed(
         session.sync()
     with watch.phase("warm_up"):
         warm = timing.warm_up(session, batches, plan)
-    with watch.phase("sample"):
-        samples, kept = timing.sample(session, batches, plan)
+    with watch.phase("sample"), gpu.watch(device) as seen:
+        samples, kept = timing.sample(session, batches, plan, observe=seen.observe)
+        observed = seen.facts()
+        binding = timing.binding(samples, session)
     return {
         "clock": session.clock,
+        "gpu": observed,
         "inner_clock": session.inner_clock,
-        "binding_ns": timing.binding(samples, session),
+        "binding_ns": binding,
         "warm_up": warm,
         "samples_ns": {boundary: list(taken.laps_ns) for boundary, taken in samples.items()},
         "stability": {boundary: samples[boundary].verdict for boundary in BOUNDARIES},

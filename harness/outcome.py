@@ -98,6 +98,7 @@ def _measured(prepared: Prepared | None, processes: Sequence[Record]) -> dict[st
         "process_seconds": [process["wall_seconds"] for process in processes],
         "memory": {"peak_rss_bytes": [process["peak_rss_bytes"] for process in processes]},
     }
+        "gpu": [process["gpu"] for process in processes if process.get("gpu")],
 
 
 def _worst_parity(processes: Sequence[Record], prepared: Prepared | None) -> dict[str, Any] | None:

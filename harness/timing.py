@@ -30,6 +30,9 @@ MAX_LAPS = 2000
 """Per process and boundary. Beyond it a sub-microsecond step would only fill the results file."""
 
 
+INNER_SLACK_NS, INNER_SLACK = 1_000, 0.01
+"""By how much two clocks may disagree on one lap: the resolution of device events, and a share of the lap."""
+
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
@@ -217,12 +220,20 @@ class Sampler:
 def binding(samples: Mapping[str, Samples], session: Session) -> float | None:
     """What calling the runtime costs from here, in ns per lap: time outside less time inside. None where one clock saw it all.
 
-    With an inner clock: the median over `compute` laps of lap - inner lap. Where the session times itself: the median over
+    With an inner clock: the median over `compute` laps of lap - inner lap. Raises ValueError where the inner laps are the longer
+    ones: the session's sync did not wait. Where the session times itself: the median over
     blocks of `host_to_host`, in which nothing else happens, of (wall - sum of laps) / laps.
     """
     if session.inner and session.inner in samples:
         pairs = zip(samples[COMPUTE].laps_ns, samples[session.inner].laps_ns, strict=True)
-        return median([outer - inner for outer, inner in pairs])
+        cost = median([outer - inner for outer, inner in pairs])
+        inside = median(samples[session.inner].laps_ns)
+        if cost < -max(INNER_SLACK_NS, INNER_SLACK * inside):
+            raise ValueError(
+                f"a lap took {-cost:.0f} ns less than its {inside:.0f} ns by {session.inner_clock}, which it contains: "
+                "sync() returned before the work was done, or inner_ns() is wrong"
+            )
+        return cost
     if type(session).laps is Session.laps:
         return None
     taken, start, costs = samples[HOST_TO_HOST], 0, []
@@ -239,13 +250,18 @@ def sample(
     plan: Plan,
     now: Now = time.perf_counter_ns,
     read_counters: Counters = counters,
+    observe: Callable[[str], None] = lambda boundary: None,
 ) -> tuple[dict[str, Samples], Mapping[str, Mapping[int, Arrays]]]:
-    """Both boundaries, block by block in turn, so that a disturbance meets both; and the outputs kept, by batch number."""
+    """Both boundaries, block by block in turn, so that a disturbance meets both; and the outputs kept, by batch number.
+
+    `observe` is told the boundary after each block, outside every clock.
+    """
     samplers = [Sampler(session, batches, boundary, plan, now, read_counters) for boundary in BOUNDARIES]
     while not all(sampler.finished for sampler in samplers):
         for sampler in samplers:
             if not sampler.finished:
                 sampler.take_block()
+                observe(sampler.boundary)
     taken: dict[str, Samples] = {}
     for sampler in samplers:
         taken |= sampler.samples()

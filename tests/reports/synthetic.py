@@ -72,6 +72,7 @@ def record(
         "clock": "time.perf_counter_ns",
         "inner_clock": "",
         "binding_ns": [],
+        "gpu": [],
         "stability": {"compute": ["stable"] * len(process_ns), "host_to_host": ["stable"] * len(process_ns)} if ran else {},
         "blocks": _blocks(rng, len(process_ns), laps) if ran else {},
         "phases_seconds": _phases(rng, backend, len(process_ns), process_ns[0] / 1e9 * 6) if ran else {},

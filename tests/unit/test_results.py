@@ -112,7 +112,7 @@ def test_the_page_names_every_key() -> None:
     page = documented()
     for key in SCHEMA["properties"]:
         assert re.search(rf"`{key}[`.\[]", page), f"docs/results.md says nothing of {key}"
-    for name in ("cell", "block", "warm_up", "parity", "output_error", "attestation", "environment"):
+    for name in ("cell", "block", "warm_up", "parity", "output_error", "attestation", "gpu_device", "gpu_reading", "environment"):
         for key in SCHEMA["$defs"][name]["properties"]:
             assert re.search(rf"`([\w.\[\]]+\.)?{key}`", page), f"docs/results.md says nothing of {name}.{key}"
 
