@@ -107,6 +107,9 @@ class Backend(ABC):
     uses_weights: ClassVar[bool] = True
     """False for a control that never looks at the model."""
     portable_artifact: ClassVar[bool] = False
+    environments: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Requirements of environments of its own by name: `name@openvino` lives in the one called `openvino`. The one called `""` is
+    what `name@1.2` means, its first entry pinned to that version; without it that is the first of `distributions`."""
     """True where the artifact does not depend on this runtime's release, such as an ONNX file: it is then made once, in this
     environment, and every environment reads the same one."""
 

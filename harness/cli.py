@@ -1,4 +1,4 @@
-"""The `evenbench` command: list, run, report, inspect, controls, doctor and new."""
+"""The `evenbench` command: list, run, report, inspect, controls, environments, doctor and new."""
 
 from __future__ import annotations
 
@@ -48,6 +48,24 @@ parity of your own model is judged against its float64 run, or against ONNX's re
 """
 
 
+COMPARE_EPILOG = """\
+  evenbench compare main HEAD                 two commits, each checked out beside this folder
+  evenbench compare HEAD . -k resnet18        what is not committed yet
+  evenbench compare ort openvino              two backends on every declared model
+  evenbench compare ort@1.24.1 ort@1.31.1     two releases, each in an environment of its own
+  evenbench compare ort ort:spinning=off      two sets of options
+  evenbench compare a.jsonl b.jsonl           two recorded runs: unpaired, so much weaker
+
+exit codes:
+  0  nothing is confirmed worse
+  1  a cell is confirmed slower (or larger, or less right), gives wrong answers, or failed
+  4  what was asked for cannot be, or could never alarm
+  5  no cell that both sides have
+  6  a cell is inconclusive, with --require-conclusive
+  7  the null control, base against base, alarmed
+"""
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line, all of it."""
     top = _Parser(prog="evenbench", description=DESCRIPTION, epilog=EPILOG)
@@ -70,12 +88,20 @@ def parser() -> argparse.ArgumentParser:
     inspecting.add_argument("thing", metavar="THING", help="a cell's id or key, a results file or folder, or an .onnx file")
     inspecting.add_argument("--results", default="results", metavar="DIR", help="where cells are looked up (results)")
     inspecting.set_defaults(do=inspect)
+    comparing = commands.add_parser("compare", help="is HEAD slower than BASE? measured in pairs", epilog=COMPARE_EPILOG)
+    _add_compare_options(comparing)
+    comparing.set_defaults(do=compare)
     controlling = commands.add_parser("controls", help="run runtimes made wrong on purpose: each must be caught", epilog=EPILOG)
     targets.add_arguments(controlling)
     controlling.set_defaults(do=control)
+    housing = commands.add_parser("environments", help="the environments that backends such as ort@1.24.1 live in", epilog=EPILOG)
+    housing.add_argument("action", nargs="?", choices=("list", "lock", "build", "remove"), default="list")
+    housing.add_argument("names", nargs="*", metavar="BACKEND", help="such as ort@1.24.1; of `remove` also `all`")
+    housing.add_argument("--fresh", action="store_true", help="resolve anew what was resolved before")
+    housing.set_defaults(do=keep_environments)
     examining = commands.add_parser("doctor", help="what is installed, what is missing, what disturbs measurements here")
     examining.set_defaults(do=examine)
-    for command in (listing, running, reporting, inspecting, controlling, examining):
+    for command in (listing, running, reporting, inspecting, controlling, housing, examining):
         command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
     making = commands.add_parser("new", help="write a working starting file")
     making.add_argument("kind", choices=("backend", "model", "case"))
@@ -83,6 +109,21 @@ def parser() -> argparse.ArgumentParser:
     making.add_argument("--into", default=".", metavar="DIR", help="where the files are written (the working folder)")
     making.set_defaults(do=make)
     return top
+
+
+def _add_compare_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("base", metavar="BASE", help="a commit, a backend or a results file")
+    command.add_argument("head", metavar="HEAD", help="the same kind of thing; `.` is the working folder as it is")
+    targets.add_arguments(command)
+    command.add_argument("--margin", type=float, default=0.02, help="relative slowdown that does not matter (0.02)")
+    command.add_argument("--pairs", type=int, default=30, metavar="N", help="of processes at most, per cell (30)")
+    command.add_argument("--budget", default="", metavar="TIME", help="stop adding pairs after 90s, 5m or 1h")
+    command.add_argument("--plan", choices=sorted(PLANS), default="default", help="whose warm-up and timeout (default)")
+    command.add_argument("--seed", type=int, default=0, help="of all orders (0)")
+    command.add_argument("--require-conclusive", action="store_true", help="exit with 6 where a cell stays inconclusive")
+    command.add_argument("--anyway", action="store_true", help="of recorded runs: show them though their machines differ")
+    command.add_argument("--results", default="results", metavar="DIR", help="where the comparison is written (results)")
+    command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -226,6 +267,25 @@ def _show(options: argparse.Namespace, value: Any, sections: Sequence[inspection
     return 0
 
 
+def compare(options: argparse.Namespace) -> int:
+    """Base against head, in pairs; or two recorded runs, side by side."""
+    from harness import compare as comparison
+    from harness import ending
+
+    try:
+        if comparison.is_recorded(options.base) and comparison.is_recorded(options.head):
+            found = comparison.recorded(options.base, options.head, options.anyway)
+            if options.json:
+                print(json.dumps({"cells": found}))
+            else:
+                comparison.show_recorded(found, _console())
+            return 0
+        return comparison.run(options, _console(), _console(stderr=True))
+    except comparison.NothingToCompare as error:
+        print(f"evenbench: error: {error}", file=sys.stderr)
+        return ending.NOTHING
+
+
 def control(options: argparse.Namespace) -> int:
     """Every negative control on every model that the targets name."""
     from harness import controls
@@ -250,6 +310,27 @@ def examine(options: argparse.Namespace) -> int:
         print(json.dumps(found))
     else:
         doctor.show(found, _console())
+    return 0
+
+
+def keep_environments(options: argparse.Namespace) -> int:
+    """List the environments of backends, or lock, build or remove those of the named ones."""
+    from harness import upkeep
+
+    def tell(words: str) -> None:
+        print(words, file=sys.stderr)
+
+    if (options.action == "list") == bool(options.names):
+        raise UsageError(f"environments {options.action} takes {'no names' if options.names else 'names such as ort@1.24.1'}")
+    if options.action == "lock":
+        found: Any = {name: list(upkeep.lock(name, tell, options.fresh).packages) for name in options.names}
+    elif options.action == "build":
+        found = {name: upkeep.build(name, tell, options.fresh).python for name in options.names}
+    elif options.action == "remove":
+        found = [", ".join(lock.requirements) for lock in upkeep.remove(options.names)]
+    else:
+        found = upkeep.known()
+    print(json.dumps(found) if options.json else "\n".join(upkeep.in_words(found)))
     return 0
 
 

@@ -11,8 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness import environment, gpu, machine, registry, store
-from harness.preparation import INTERPRETER
+from harness import environment, gpu, machine, registry, store, upkeep
 from harness.statistics import median
 from harness.types import UsageError
 
@@ -45,7 +44,7 @@ def examine() -> dict[str, Any]:
     """Everything that the doctor sees, as plain JSON. Imports no runtime and changes nothing."""
     return {
         "backends": backends(),
-        "environments": environments(),
+        "environments": upkeep.known(),
         "machine": [asdict(finding) for finding in machine_findings()],
         "clock": clock_floor(),
         "cache": cache(),
@@ -76,12 +75,6 @@ def _versions(distributions: tuple[str, ...]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def environments() -> list[dict[str, Any]]:
-    """The other interpreters that `backend@name` can use, by the variables that name them."""
-    named = {name: value for name, value in sorted(os.environ.items()) if name.startswith(INTERPRETER)}
-    return [{"variable": name, "python": value, "exists": os.access(value, os.X_OK)} for name, value in named.items()]
 
 
 def machine_findings() -> Iterator[Finding]:
@@ -284,10 +277,7 @@ def show(found: Mapping[str, Any], console: Console) -> None:
     )
     rows = [(*STATUSES[entry["status"]], entry["name"], _backend_words(entry), entry["hint"]) for entry in found["backends"]]
     _table("backends", rows, console)
-    others = [
-        ("ok" if item["exists"] else "miss", "", item["variable"], item["python"], "") for item in found["environments"]
-    ]
-    _table("other environments", others, console)
+    _table("other environments", [_environment_row(item) for item in found["environments"]], console)
     _table(
         "machine",
         [(*MARKS[item["severity"]], item["what"], item["seen"], item["advice"]) for item in found["machine"]],
@@ -305,6 +295,14 @@ def _backend_words(entry: Mapping[str, Any]) -> str:
         return f"{', '.join(entry['missing'])} not installed"
     versions = ", ".join(f"{name} {version}" for name, version in entry["versions"].items())
     return versions or ("needs nothing" if entry["status"] == "here" else "its module does not import")
+
+
+def _environment_row(item: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    fine = item["state"] in ("built", "given", "not built")
+    words = ", ".join(item["packages"] or item["requirements"] or [item["python"]])
+    mark, style = MARKS["fine" if fine else "warning"]
+    advice = "" if fine else "it is built again when it is next used" if item["packages"] else f"correct {item['from']}"
+    return mark, style, item["name"], f"{item['state']} ({item['from']}): {words}", advice
 
 
 def _table(heading: str, rows: list[tuple[str, str, str, str, str]], console: Console) -> None:

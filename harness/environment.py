@@ -45,7 +45,7 @@ def relevant_variables() -> dict[str, str]:
 def describe(distributions: tuple[str, ...] = ()) -> dict[str, Any]:
     """The facts that two results must share to be comparable, and some that explain a difference."""
     return {
-        "python": platform.python_version(),
+        "python": python(),
         "os": platform.platform(),
         "arch": platform.machine(),
         "cpu": _cpu_model(),
@@ -63,6 +63,11 @@ def describe(distributions: tuple[str, ...] = ()) -> dict[str, Any]:
     }
 
 
+def python() -> str:
+    """This interpreter's version."""
+    return platform.python_version()
+
+
 def packages(distributions: tuple[str, ...]) -> dict[str, str]:
     """Installed versions by distribution; absent ones are left out."""
     found = {}
@@ -72,6 +77,13 @@ def packages(distributions: tuple[str, ...]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def installed() -> list[str]:
+    """Every distribution of this interpreter as `name==version`; what lies in the user's own folders is left out."""
+    own = [entry for entry in sys.path if entry.startswith((sys.prefix, sys.base_prefix))]
+    found = {(each.metadata["Name"] or "").lower(): each.version for each in metadata.distributions(path=own)}
+    return [f"{name}=={version}" for name, version in sorted(found.items()) if name]
 
 
 def load() -> dict[str, Any]:

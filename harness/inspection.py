@@ -8,10 +8,10 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import registry, results, statistics
+from harness import environments, registry, results, statistics
 from harness.outcome import Entry
 from harness.results import Reading, Record
-from harness.types import BOUNDARIES, OUTCOMES, PHASES, Cell, UsageError
+from harness.types import BOUNDARIES, OUTCOMES, PHASES, Cell, Unavailable, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,30 +22,36 @@ Section = tuple[str, list[tuple[str, Any]]]
 
 def prospects(entries: Iterable[Entry]) -> Iterator[dict[str, Any]]:
     """What can be said of each cell before it runs: its identity, why it is unsupported, what is not installed."""
-    missing: dict[str, tuple[tuple[str, ...], str]] = {}
+    missing: dict[str, tuple[tuple[str, ...], str, str]] = {}
     for entry in entries:
         cell = entry.cell
         if cell.backend not in missing:
             missing[cell.backend] = _missing(cell)
-        packages, broken = missing[cell.backend]
+        packages, broken, homeless = missing[cell.backend]
         unsupported = broken or registry.find(cell.backend).supports(cell)
         hint = registry.row(cell.backend).hint if packages else ""
-        yield {**cell.described(), "case": entry.case, "unsupported": unsupported, "missing": list(packages), "hint": hint}
+        found = {"unsupported": unsupported, "missing": list(packages), "homeless": homeless, "hint": hint}
+        yield {**cell.described(), "case": entry.case, **found}
 
 
-def _missing(cell: Cell) -> tuple[tuple[str, ...], str]:
-    """The packages that the cell's backend lacks, and what is wrong where its module does not import."""
+def _missing(cell: Cell) -> tuple[tuple[str, ...], str, str]:
+    """The packages that the cell's backend lacks, what is wrong where its module does not import, and where its environment is unknown."""
     try:
         backend = registry.find(cell.backend)
+        elsewhere = environments.request(cell.backend)
     except UsageError as error:
-        return (), str(error)
-    return (() if cell.interpreter_name else backend.missing()), ""
+        return (), str(error), ""
+    except Unavailable as error:
+        return (), "", str(error)
+    return (() if elsewhere else backend.missing()), "", ""
 
 
 def prospect_note(prospect: Mapping[str, Any]) -> str:
     """Why a cell will have no number, in words, or an empty string."""
     if prospect["unsupported"]:
         return f"unsupported: {prospect['unsupported']}"
+    if prospect["homeless"]:
+        return f"unavailable: {prospect['homeless']}"
     return f"unavailable: {', '.join(prospect['missing'])} not installed; {prospect['hint']}" if prospect["missing"] else ""
 
 

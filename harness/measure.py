@@ -88,6 +88,7 @@ def run(
         "attested": to_json(attested),
         "asked_is_used": difference(cell, attested),
         "phases_seconds": watch.seconds,
+        "installation": {"python": environment.python(), "packages": environment.packages(backend.distributions)},
         "variables": environment.relevant_variables(),
         "machine": environment.load(),
         "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness import __version__, advice, environment, registry, results
+from harness import __version__, advice, environment, environments, registry, results
 from harness.preparation import Prepared
 from harness.results import Record
 from harness.types import BOUNDARIES, INNER_BOUNDARIES, PHASES, Cell, Plan
@@ -56,7 +56,7 @@ def line(
         "reason": reply.reason,
         "traceback": reply.traceback,
         "signal": reply.signal,
-        "hint": backend_row.hint if reply.outcome == "unavailable" else "",
+        "hint": _hint(cell) if reply.outcome == "unavailable" else "",
         **_measured(prepared, processes),
         "parity": _worst_parity(processes, prepared),
         "accuracy": last.get("accuracy"),
@@ -68,6 +68,12 @@ def line(
     }
     made["warnings"] = [str(warning) for warning in advice.about(made)]
     return made
+
+
+def _hint(cell: Cell) -> str:
+    """How to get what an unavailable cell lacks."""
+    elsewhere = environments.name_of(cell.backend)
+    return f"evenbench environments build {cell.backend}" if elsewhere else registry.row(cell.backend).hint
 
 
 def _labels(attested: Mapping[str, Any]) -> list[str]:
@@ -128,4 +134,8 @@ def environment_of(prepared: Prepared | None, processes: Sequence[Record]) -> di
     """The machine's facts, and what the measuring processes saw of it."""
     found = dict(environment.describe(prepared.distributions if prepared else ()))
     last = processes[-1] if processes else {}
-    return {**found, "steal": environment.steal_share(), "variables": last.get("variables", {}), **last.get("machine", {})}
+    lock = prepared.environment if prepared else None
+    if lock:  # what is installed here says nothing of an environment of its own
+        found |= {"python": lock["python"], "packages": {}}
+    found |= last.get("installation", {})
+    return {**found, "lock": lock, "steal": environment.steal_share(), "variables": last.get("variables", {}), **last.get("machine", {})}

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import environment, gpu, inputs, late, registry, sources, store, worker
+from harness import environment, environments, gpu, inputs, late, registry, sources, store, worker
 from harness.backend import Backend, Golden
-from harness.types import Artifact, Cell, Model, StoreError, Unsupported, UsageError
+from harness.types import Artifact, Cell, Model, StoreError, Unavailable, Unsupported, UsageError
 from harness.worker import Job, Reply
 
-INTERPRETER = "EVENBENCH_PYTHON_"
-"""`EVENBENCH_PYTHON_<NAME>=/path/to/python` gives the interpreter of backends called `ort@<name>`."""
+CALIBRATED = "int8-static"
+"""The precision whose artifacts are made from calibration data."""
 
 
 class Refusal(Exception):
@@ -40,10 +40,13 @@ class Prepared:
     weights: Mapping[str, Any]
     golden: Artifact | None
     distributions: tuple[str, ...] = ()
+    environment: Mapping[str, Any] | None = None
+    """The lock of the environment that the cell lives in, as facts for the record; None for this one."""
 
     def key(self) -> list[str]:
         """What a measurement must have been made from to be pooled with another."""
-        return [Path(entry.path).name + entry.sha256 for entry in (self.inputs, self.artifact, self.golden) if entry]
+        entries = [Path(entry.path).name + entry.sha256 for entry in (self.inputs, self.artifact, self.golden) if entry]
+        return entries + ([self.environment["sha256"]] if self.environment else [])
 
     def difference(self, measured: Mapping[str, Any]) -> str:
         """In words, where a process read other bytes than were prepared; an empty string where they agree."""
@@ -56,6 +59,14 @@ class Prepared:
         return found | ({"golden": self.golden.path} if self.golden else {})
 
 
+@dataclass(frozen=True)
+class House:
+    """Another environment that a cell lives in: its Python, and its lock as facts for the record."""
+
+    python: str
+    facts: Mapping[str, Any]
+
+
 @dataclass
 class Preparer:
     """Makes and remembers what cells need. `tell(kind, text)` is called before anything slow starts."""
@@ -63,6 +74,7 @@ class Preparer:
     timeout_seconds: float
     tell: Callable[[str, str], None] = lambda kind, text: None
     _made: dict[str, Artifact | Reply] = field(default_factory=dict, init=False)
+    _houses: dict[str, House | Reply] = field(default_factory=dict, init=False)
 
     def prepare(self, cell: Cell) -> Prepared:
         """All that measuring this cell needs, from the cache or made now. Raises Refusal where it cannot be had.
@@ -73,6 +85,8 @@ class Preparer:
             return self._prepare(cell)
         except (Refusal, StoreError):
             raise
+        except Unavailable as error:
+            raise Refusal(Reply(None, "unavailable", "prepare", str(error))) from error
         except Exception as error:
             tail = "".join(traceback.format_exception(error))[-worker.LOG_TAIL_BYTES :]
             reason = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
@@ -80,26 +94,73 @@ class Preparer:
 
     def _prepare(self, cell: Cell) -> Prepared:
         backend = _backend_of(cell)
-        interpreter_for(cell)
         reason = backend.supports(cell)
         if reason:
             raise Refusal(Reply(None, "unsupported", "prepare", reason))
-        missing = () if cell.interpreter_name else backend.missing()
+        asked = environments.request(cell.backend)
+        missing = () if asked else backend.missing()
         if missing:
             reason = f"{cell.backend}: {', '.join(missing)} is not installed; {registry.row(cell.backend).hint}"
             raise Refusal(Reply(None, "unavailable", "prepare", reason))
-        lacking = gpu.lacks(cell.device) or backend.lacks(cell)
+        lacking = "" if backend.builds_ahead(cell) else gpu.lacks(cell.device)
+        lacking = lacking or (self._lacking_there(cell) if asked else backend.lacks(cell))
         if lacking:
             raise Refusal(Reply(None, "unavailable", "prepare", lacking))
         made = self._inputs(cell)
         if not backend.uses_weights:
             facts = {"source": "none", "sha256": "", "note": "not used"}
-            return Prepared(made, self._artifact(cell, made, None), facts, None, backend.distributions)
+            return Prepared(made, self._artifact(cell, made, None), facts, None, backend.distributions, self._lock(cell))
         weights = self._weights(cell, made)
         artifact = self._artifact(cell, made, weights)
         told = {name: value for name, value in weights.facts.items() if name != "code"}
         facts = {"source": cell.model.weights.source, **told, "code_sha256": code_of(weights)}
-        return Prepared(made, artifact, facts, self._golden(cell, made, weights), backend.distributions)
+        return Prepared(made, artifact, facts, self._golden(cell, made, weights), backend.distributions, self._lock(cell))
+
+    def house(self, cell: Cell) -> House | None:
+        """The environment that the cell lives in, built now where it is not there; None for this one.
+
+        Raises Refusal where it cannot be had, which is remembered for this run.
+        """
+        asked = environments.request(cell.backend)
+        if asked is None:
+            return None
+        if cell.backend not in self._houses:
+            try:
+                self._houses[cell.backend] = self._find_or_build(asked, cell)
+            except Unavailable as error:
+                self._houses[cell.backend] = Reply(None, "unavailable", "prepare", str(error))
+            except Refusal as refusal:
+                self._houses[cell.backend] = refusal.reply
+        found = self._houses[cell.backend]
+        if isinstance(found, Reply):
+            raise Refusal(found)
+        return found
+
+    def _find_or_build(self, asked: environments.Request, cell: Cell) -> House:
+        there = environments.ensure(asked, lambda text: self.tell("environment", text))
+        if there.lock is None:  # somebody else made it: its lock is what a process finds there
+            seen = self._examined(cell, there.python)
+            there = environments.as_found(there, seen["python"], seen["packages"])
+        return House(there.python, there.facts())
+
+    def _examined(self, cell: Cell, python: str) -> Mapping[str, Any]:
+        """What a process under that Python says of it, and of what the cell's backend lacks there. Raises Refusal."""
+        reply = self._run(Job("examine", cell), python)
+        if reply.value is None:
+            raise Refusal(reply)
+        return reply.value
+
+    def _lacking_there(self, cell: Cell) -> str:
+        """In words, what the cell lacks in the environment that it lives in."""
+        house = self.house(cell)
+        assert house is not None
+        seen = self._examined(cell, house.python)
+        missing = f"{cell.backend}: {', '.join(seen['missing'])} is not installed in environment {house.facts['name']}"
+        return f"{missing}, which {house.python} runs; add it there" if seen["missing"] else str(seen["lacks"])
+
+    def _lock(self, cell: Cell) -> Mapping[str, Any] | None:
+        house = self.house(cell)
+        return house.facts if house else None
 
     def _inputs(self, cell: Cell) -> Artifact:
         return self._make("inputs", inputs.key_parts(cell), Job("inputs", cell), cell)
@@ -137,7 +198,7 @@ class Preparer:
             "inputs": [[spec.name, spec.concrete(cell.batch), spec.dtype] for spec in cell.model.inputs],
             "outputs": cell.model.outputs,
             "precision": cell.precision,
-            "interpreter": "" if backend.portable_artifact else cell.interpreter_name,
+            "interpreter": "" if backend.portable_artifact else (self._lock(cell) or {}).get("sha256", ""),
             "by": backend.artifact_key(cell),
         }
         folders = {"inputs": made.path} | ({"weights": weights.path} if weights else {})
@@ -207,13 +268,15 @@ class Preparer:
 
     def work(self, job: Job, **more: Any) -> Reply:
         """Do `job` in a fresh process with the environment that its cell asks for."""
-        full = Job(**{**vars(job), **more, "sys_path": shared_path()})
-        variables = environment.for_worker(job.cell.threads, dict(registry.find(job.cell.backend).variables(job.cell)))
         # Inputs, weights, goldens and portable artifacts are the same for every environment, and are made in this one.
         here = job.task == "prepare" and registry.find(job.cell.backend).portable_artifact
-        elsewhere = job.task in ("prepare", "measure") and not here
-        interpreter = interpreter_for(job.cell) if elsewhere else sys.executable
-        return worker.run(full, variables, self.timeout_seconds, interpreter)
+        house = self.house(job.cell) if job.task in ("prepare", "measure") and not here else None
+        return self._run(Job(**{**vars(job), **more}), house.python if house else sys.executable)
+
+    def _run(self, job: Job, interpreter: str) -> Reply:
+        more = {**gpu.variables(job.cell.device), **registry.find(job.cell.backend).variables(job.cell)}
+        variables = environment.for_worker(job.cell.threads, more)
+        return worker.run(replace(job, sys_path=shared_path()), variables, self.timeout_seconds, interpreter)
 
 
 def _own_key(facts: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -238,16 +301,12 @@ def _backend_of(cell: Cell) -> Backend:
 
 
 def interpreter_for(cell: Cell) -> str:
-    """The Python that runs the cell's workers: this one, or that of the environment after the backend's `@`."""
-    name = cell.interpreter_name
-    if not name:
-        return sys.executable
-    variable = INTERPRETER + "".join(letter if letter.isalnum() else "_" for letter in name).upper()
-    found = os.environ.get(variable, "")
-    if not Path(found or "/nonexistent").exists():
-        reason = f"{cell.backend}: no environment {name!r}; set {variable} to its Python, in which numpy and the runtime are installed"
-        raise Refusal(Reply(None, "unavailable", "prepare", reason))
-    return found
+    """The Python that runs the cell's workers: this one, or that of its environment, built now where it is not there.
+
+    Raises Unavailable where it cannot be had.
+    """
+    asked = environments.request(cell.backend)
+    return environments.ensure(asked).python if asked else sys.executable
 
 
 def shared_path() -> tuple[str, ...]:

@@ -52,7 +52,7 @@ class Estimate:
 
     def remaining(self, event: Event) -> float | None:
         """Seconds until all steps are done; None before the first cell is prepared."""
-        prepared = self.begun["prepare"] - (event.kind in ("prepare", "inputs", "weights", "artifacts", "goldens"))
+        prepared = self.begun["prepare"] - (event.kind in ("prepare", "environment", "inputs", "weights", "artifacts", "goldens"))
         if not prepared:
             return None
         preparing = max(0, event.total // (1 + self.processes) - prepared)
@@ -119,12 +119,12 @@ class Display:
         self.estimate.hear(event)
         if event.record is not None:
             self._tell_outcome(event)
-        doing = {"measure": "measuring", "outcome": ""}.get(event.kind, "preparing")
+        doing = {"measure": "measuring", "outcome": "", "environment": "making ready:"}.get(event.kind, "preparing")
         left = in_words(self.estimate.remaining(event))
         if self.bar:
             words = f"{doing} {event.text}" if doing else ""
             self.bar.update(self.task, completed=event.steps, total=event.total, description=words, left=left, refresh=True)
-        elif doing and time.monotonic() - self._told > QUIET_SECONDS:
+        elif event.kind == "environment" or (doing and time.monotonic() - self._told > QUIET_SECONDS):
             self._told = time.monotonic()
             self._say(f"{_count(event)} {doing} {event.text}" + (f", {left}" if left else ""))
 

@@ -25,12 +25,15 @@ class Row:
     """One backend's name, where its class is, how to install what it needs, and its role in a comparison.
 
     A `control` has no answer to check (the harness's floor); a `golden` judges others; a `negative` is wrong on purpose.
+    `environment` names the environment that it lives in even where no `@` says so, because it cannot share this one. It is
+    left out of `ALL`: nobody downloads a runtime without having named it.
     """
 
     name: str
     target: str
     hint: str
     role: Literal["runtime", "control", "golden", "negative"] = "runtime"
+    environment: str = ""
 
 
 @cache
@@ -79,7 +82,7 @@ def row(name: str) -> Row:
 
 def runtimes() -> tuple[str, ...]:
     """The names that `ALL` stands for, in table order."""
-    return tuple(entry.name for entry in rows().values() if entry.role == "runtime")
+    return tuple(entry.name for entry in rows().values() if entry.role == "runtime" and not entry.environment)
 
 
 @cache

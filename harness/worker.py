@@ -29,7 +29,7 @@ from harness.types import Cell, Plan, Unavailable, Unsupported, to_json
 
 LOG_TAIL_BYTES = 3000
 
-Task = Literal["describe", "inputs", "weights", "prepare", "golden", "measure"]
+Task = Literal["describe", "examine", "inputs", "weights", "prepare", "golden", "measure"]
 
 
 @dataclass(frozen=True)
@@ -202,6 +202,8 @@ def perform(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict
     folders = {name: Path(path) for name, path in job.folders.items()}
     if job.task == "describe":
         return to_json(dict(zip(("inputs", "outputs"), registry.golden_for(cell).describe(cell.model), strict=True)))  # type: ignore[no-any-return]
+    if job.task == "examine":
+        return _examine(cell)
     if job.task == "inputs":
         return inputs.make(cell.model, cell.batch, folder)
     if job.task == "measure":

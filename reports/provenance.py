@@ -13,7 +13,7 @@ Facts = list[tuple[str, str]]
 
 _MACHINE = ("os", "cpu", "cores", "governor", "turbo", "python", "commit")
 _MOVING = {"load_average": "load average", "cpu_pressure_percent": "CPU pressure, %", "steal": "steal, share since boot"}
-_LONG = ("cpu_flags", "packages", "variables")
+_LONG = ("cpu_flags", "packages", "variables", "lock")
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Run:
     machine: Facts
     variables: Facts
     packages: Facts
+    locks: Facts
     cpu_flags: str
 
 
@@ -70,6 +71,7 @@ def _run(identity: str, records: Sequence[Record]) -> Run:
         machine=_machine(environments),
         variables=_by_name(environments, "variables"),
         packages=_by_name(environments, "packages"),
+        locks=[(found["name"], f"Python {found['python']}, {', '.join(found['packages'])}") for found in _variants(environments, "lock")],
         cpu_flags=" ".join(sorted({str(flag) for found in _variants(environments, "cpu_flags") for flag in found})),
     )
 

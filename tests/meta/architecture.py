@@ -17,12 +17,12 @@ PACKAGES = ("harness", "backends", "reports", "benchmarks")
 
 LAYERS: Mapping[str, tuple[str, ...]] = {
     "front ends": ("cli", "plugin", "asv_bridge", "testing"),
-    "commands": ("controls", "doctor", "inspection", "progress", "scaffold", "targets"),
+    "commands": ("controls", "doctor", "inspection", "progress", "scaffold", "targets", "upkeep"),
     "orchestration": ("schedule", "outcome", "preparation", "worker", "collection", "usermodel"),
     "one process": ("measure",),
     "effects": (
         *("matrix", "registry", "inputs", "photographs", "download", "store", "sources"),
-        *("environment", "machine", "gpu", "timing", "results"),
+        *("environment", "environments", "installers", "machine", "gpu", "timing", "results"),
     ),
     "the seam": ("harness", "backend"),
     "pure": ("cases", "preprocess", "warmup", "parity", "statistics", "gate", "advice"),

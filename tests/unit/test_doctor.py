@@ -93,13 +93,16 @@ def test_the_cache_is_measured_and_tried(tmp_path: Path, monkeypatch: pytest.Mon
     assert "EVENBENCH_CACHE" in doctor.cache()["advice"]
 
 
-def test_other_environments_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_environments_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("EVENBENCH_PYTHON_OLD", sys.executable)
     monkeypatch.setenv("EVENBENCH_PYTHON_GONE", "/no/such/python")
-    assert {item["variable"]: item["exists"] for item in doctor.environments()} == {
-        "EVENBENCH_PYTHON_OLD": True,
-        "EVENBENCH_PYTHON_GONE": False,
-    }
+    states = {item["from"]: item["state"] for item in doctor.examine()["environments"]}
+    assert states["EVENBENCH_PYTHON_OLD"] == "given"
+    assert states["EVENBENCH_PYTHON_GONE"] == "has no such Python"
+    assert cli.main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    assert "has no such Python (EVENBENCH_PYTHON_GONE): /no/such/python" in shown
+    assert "correct EVENBENCH_PYTHON_GONE" in shown
 
 
 def test_the_command_shows_all_of_it_and_exits_with_0(capsys: pytest.CaptureFixture[str]) -> None:

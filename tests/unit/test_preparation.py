@@ -123,6 +123,7 @@ def test_a_missing_environment_says_which_variable_names_it(jobs: list[Job], mon
     reply = refusal(cell("product@1.24.1"))
     assert (reply.outcome, jobs) == ("unavailable", [])
     assert "set EVENBENCH_PYTHON_1_24_1 to its Python" in reply.reason
+    assert '[tool.evenbench.environments] "1.24.1" = ' in reply.reason
     monkeypatch.setenv("EVENBENCH_PYTHON_1_24_1", sys.executable)
     assert preparation.interpreter_for(cell("product@1.24.1")) == sys.executable
     monkeypatch.setattr(Product, "artifact_key", lambda backend, cell: {"format": "the same for every version"})

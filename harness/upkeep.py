@@ -1,0 +1,132 @@
+"""Lists, locks, builds and removes the environments that backends live in: `evenbench environments`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from harness import environments, registry
+from harness.environments import Environment, Lock, Request
+from harness.installers import python_of
+from harness.types import Unavailable, UsageError
+
+EVERY = "all"
+"""Stands for every environment that was built, in `remove`."""
+
+
+def known() -> list[dict[str, Any]]:
+    """Every environment that has a name here, and every other that was built, as plain JSON. Starts no process.
+
+    `state` is `built`, `not built`, `given` (somebody else's Python), or what is wrong with it, in words.
+    """
+    found = [_described(asked, source, backend) for asked, source, backend in _named()]
+    listed = {entry["sha256"] for entry in found}
+    others = (lock for lock in environments.built() if lock.sha256 not in listed)
+    return [*found, *({"name": lock.requirements[0], "from": "a version", "backend": "", **_locked(lock)} for lock in others)]
+
+
+def _named() -> Iterator[tuple[Request, str, str]]:
+    """What a name asks for, where it has its meaning from, and a backend that has it."""
+    given = sorted(name for name in os.environ if name.startswith(environments.VARIABLE))
+    for variable in given:
+        yield Request(variable.removeprefix(environments.VARIABLE).lower(), python=os.environ[variable]), variable, ""
+    for name, requirements in environments.declared().items():
+        yield Request(name, environments.with_numpy(requirements)), "pyproject.toml", ""
+    for row in registry.rows().values():
+        for name, requirements in _of(row).items():
+            if name:
+                yield Request(name, environments.with_numpy(requirements)), f"backend {row.name}", _spelled(row, name)
+
+
+def _of(row: registry.Row) -> dict[str, tuple[str, ...]]:
+    try:
+        return dict(registry.find(row.name).environments)
+    except UsageError:
+        return {}  # a backend that does not import is the doctor's to tell
+
+
+def _spelled(row: registry.Row, name: str) -> str:
+    return row.name if row.environment == name else f"{row.name}@{name}"
+
+
+def _described(asked: Request, source: str, backend: str) -> dict[str, Any]:
+    known = {"name": asked.name, "from": source, "backend": backend}
+    if asked.python:
+        state = "given" if os.access(asked.python, os.X_OK) else "has no such Python"
+        return {**known, "state": state, "python": asked.python, "requirements": [], "packages": [], "sha256": ""}
+    lock = environments.locked(asked)
+    if lock is None:
+        return {**known, "state": "not built", "python": "", "requirements": list(asked.requirements), "packages": [], "sha256": ""}
+    return {**known, **_locked(lock)}
+
+
+def _locked(lock: Lock) -> dict[str, Any]:
+    wrong = environments.damage(lock)
+    state = "built" if not wrong else "not built" if wrong == environments.NOT_BUILT else wrong
+    python = "" if wrong else str(python_of(lock.folder))
+    kept = {"requirements": list(lock.requirements), "packages": list(lock.packages), "sha256": lock.sha256}
+    return {"state": state, "python": python, **kept}
+
+
+def build(backend: str, tell: Callable[[str], None], fresh: bool = False) -> Environment:
+    """The environment of a backend's name such as `ort@1.24.1`; with `fresh` it is resolved and built anew.
+
+    Raises UsageError where there is no such environment, or where it cannot be had.
+    """
+    asked = _asked(backend)
+    try:
+        if fresh and not asked.python:
+            environments.forget(asked)
+        return environments.ensure(asked, tell)
+    except Unavailable as error:
+        raise UsageError(str(error)) from error
+
+
+def lock(backend: str, tell: Callable[[str], None], fresh: bool = False) -> Lock:
+    """What the environment of a backend's name would hold, resolved where it was not yet; nothing is installed."""
+    asked = _asked(backend)
+    if asked.python:
+        raise UsageError(f"{backend} lives in {asked.python}, which somebody else made; a lock is for environments that are built here")
+    try:
+        return (None if fresh else environments.locked(asked)) or environments.resolve(asked, tell)
+    except Unavailable as error:
+        raise UsageError(str(error)) from error
+
+
+def remove(backends: Sequence[str]) -> list[Lock]:
+    """Delete what was built for these names, or all of it; returns the locks that are gone."""
+    wanted = environments.built() if EVERY in backends else [_locked_of(backend) for backend in backends]
+    for each in wanted:
+        environments.remove(each)
+    return wanted
+
+
+def _locked_of(backend: str) -> Lock:
+    found = environments.locked(_asked(backend))
+    if found is None:
+        raise UsageError(f"{backend}: nothing was built for it; `evenbench environments` lists what was")
+    return found
+
+
+def in_words(found: Any) -> Iterator[str]:
+    """What the command found, one thing per line: environments, packages or Pythons by backend, or what was removed."""
+    if isinstance(found, dict):
+        for backend, value in found.items():
+            yield f"{backend}  {value if isinstance(value, str) else ' '.join(value)}"
+    for entry in found if isinstance(found, list) else ():
+        if isinstance(entry, str):
+            yield f"removed  {entry}"
+        else:
+            what = " ".join(entry["packages"] or entry["requirements"] or [entry["python"]])
+            yield f"{entry['name']:<12}  {entry['state']:<9}  {entry['from']}: {what}"
+
+
+def _asked(backend: str) -> Request:
+    try:
+        asked = environments.request(backend)
+    except Unavailable as error:
+        raise UsageError(str(error)) from error
+    if asked is None:
+        raise UsageError(f"{backend} lives in this environment; name another one, such as {backend}@1.2.3")
+    return asked
