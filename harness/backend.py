@@ -54,6 +54,8 @@ class Session(ABC):
     """The boundary of a second clock that sees each step from within: `device` (events on the device) or `native` (inside
     compiled code that Python calls). Such a session names `inner_clock` and overrides `inner_ns`."""
     inner_clock: str = ""
+    overlapping: bool = False
+    """True where several inferences are in flight at once: laps are intervals between completions, and a call costs none of them."""
     compile_seconds: float = 0.0
     """How long compiling took within `load`, where a runtime compiles in the process that runs; booked as a phase of its own."""
 
@@ -104,12 +106,12 @@ class Backend(ABC):
     """Option names that a case may set, each with a sentence that says what it does."""
     distributions: ClassVar[tuple[str, ...]] = ()
     """Distributions whose installed versions go into every record."""
-    uses_weights: ClassVar[bool] = True
-    """False for a control that never looks at the model."""
-    portable_artifact: ClassVar[bool] = False
     environments: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Requirements of environments of its own by name: `name@openvino` lives in the one called `openvino`. The one called `""` is
     what `name@1.2` means, its first entry pinned to that version; without it that is the first of `distributions`."""
+    uses_weights: ClassVar[bool] = True
+    """False for a control that never looks at the model."""
+    portable_artifact: ClassVar[bool] = False
     """True where the artifact does not depend on this runtime's release, such as an ONNX file: it is then made once, in this
     environment, and every environment reads the same one."""
 
@@ -136,17 +138,17 @@ class Backend(ABC):
         """
         return ""
 
+    def builds_ahead(self, cell: Cell) -> bool:
+        """True where `prepare` needs no device: it then runs for real on a machine that lacks the cell's device, and `load`
+        raises Unavailable there, so that the record holds what was built."""
+        return False
+
     def variables(self, cell: Cell) -> Mapping[str, str]:
         """Environment variables that must be set before the runtime's process starts, beyond the number of threads."""
         return {}
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
         """What decides the artifact's bytes besides the weights, the tensor shapes and the precision: flags, versions.
-    def builds_ahead(self, cell: Cell) -> bool:
-        """True where `prepare` needs no device: it then runs for real on a machine that lacks the cell's device, and `load`
-        raises Unavailable there, so that the record holds what was built."""
-        return False
-
 
         Two backends that return equal keys share one artifact. The default is the backend's name and options.
         """
