@@ -109,8 +109,8 @@ def _timed(
         observed = seen.facts()
         binding = timing.binding(samples, session)
     return {
-        "clock": session.clock,
         "gpu": observed,
+        "clock": session.clock,
         "inner_clock": session.inner_clock,
         "binding_ns": binding,
         "warm_up": warm,

@@ -98,13 +98,13 @@ def _measured(prepared: Prepared | None, processes: Sequence[Record]) -> dict[st
         "clock": processes[-1]["clock"] if processes else "",
         "inner_clock": processes[-1]["inner_clock"] if processes else "",
         "binding_ns": [process["binding_ns"] for process in processes if process["binding_ns"] is not None],
+        "gpu": [process["gpu"] for process in processes if process.get("gpu")],
         "warm_up": [process["warm_up"] for process in processes],
         "phases_seconds": phases,
         "import_seconds": [process["import_seconds"] for process in processes],
         "process_seconds": [process["wall_seconds"] for process in processes],
         "memory": {"peak_rss_bytes": [process["peak_rss_bytes"] for process in processes]},
     }
-        "gpu": [process["gpu"] for process in processes if process.get("gpu")],
 
 
 def _worst_parity(processes: Sequence[Record], prepared: Prepared | None) -> dict[str, Any] | None:
