@@ -224,6 +224,16 @@ def perform(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict
     return dict(registry.find(cell.backend).prepare(Source(cell.model, weights, job.weights_sha256, batches), cell, folder))
 
 
+def _examine(cell: Cell) -> dict[str, Any]:
+    """What this interpreter has, and what the cell's backend lacks here: of another environment only a process in it can tell."""
+    from harness import environment, registry
+
+    backend = registry.find(cell.backend)
+    missing = list(backend.missing())
+    lacks = "" if missing else backend.lacks(cell)
+    return {"missing": missing, "lacks": lacks, "python": environment.python(), "packages": environment.installed()}
+
+
 def answer(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict[str, Any]:
     """`perform`, with every exception turned into the fields of a `Reply`."""
     try:
