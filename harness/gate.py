@@ -155,6 +155,11 @@ def precise(pairs: Array, rule: Rule) -> Array:
     return made
 
 
+def is_precise(pairs: Sequence[float], rule: Rule) -> bool:
+    """`precise` for one session's pairs."""
+    return bool(precise(np.asarray(pairs, dtype=float), rule))
+
+
 def verdicts(pairs: Array, rule: Rule) -> Array:
     """One of `VERDICTS` per session, over all its pairs.
 
@@ -183,7 +188,8 @@ class Judgement:
     sign_low: float
     sign_high: float
     pairs: int
-    p_slower: float
+    p: float
+    """One-sided, of "no further off than the margin", in the direction of the estimate."""
     needed_pairs: int | None
     """For an inconclusive session: about how many pairs would decide it; None where no number below 1000 would."""
 
@@ -204,18 +210,19 @@ def judge(pairs: Sequence[float], rule: Rule) -> Judgement:
         sign_low=math.exp(sign[0]),
         sign_high=math.exp(sign[1]),
         pairs=len(values),
-        p_slower=p_slower(found, rule),
+        p=p_value(found, rule),
         needed_pairs=needed_pairs(found, len(values), rule) if verdict == "inconclusive" else None,
     )
 
 
-def p_slower(found: Interval, rule: Rule) -> float:
-    """One-sided p of "slower by no more than the margin", by Yuen's trimmed t."""
+def p_value(found: Interval, rule: Rule) -> float:
+    """One-sided p of "no further off than the margin" in the direction of the estimate, by Yuen's trimmed t."""
     from scipy.special import stdtr  # scipy.special alone: scipy.stats takes a second to import
 
+    beyond = abs(float(found.centre)) - rule.log_margin
     if not found.error:
-        return 0.0 if found.centre > rule.log_margin else 1.0
-    return float(stdtr(found.freedom, -(float(found.centre) - rule.log_margin) / float(found.error)))
+        return 0.0 if beyond > 0 else 1.0
+    return float(stdtr(found.freedom, -beyond / float(found.error)))
 
 
 def holm(p_values: Sequence[float], alpha: float) -> list[bool]:

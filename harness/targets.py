@@ -83,7 +83,7 @@ def _entries(options: argparse.Namespace) -> list[Entry]:
     for target in models:
         own = usermodel.find(target, asked, getattr(options, "timeout", None) or PLANS["default"].timeout_seconds)
         print(own.found, file=sys.stderr)
-        found += [Entry(cell, target, " ".join([command, *_given(options)])) for cell in matrix.expand(own.case)]
+        found += [Entry(cell, target, " ".join([command, *given(options)])) for cell in matrix.expand(own.case)]
     collection.check_names(found)
     return list({entry.cell.key: entry for entry in reversed(found)}.values())[::-1]
 
@@ -110,7 +110,7 @@ def _asked(options: argparse.Namespace, has_models: bool) -> usermodel.Asked:
     return usermodel.Asked(**{**values, "photos": tuple(options.input)})
 
 
-def _given(options: argparse.Namespace) -> list[str]:
+def given(options: argparse.Namespace) -> list[str]:
     """The flags for a model of one's own as they were given, for the command that reproduces a cell."""
     words = []
     for flag in OWN:

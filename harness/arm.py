@@ -1,0 +1,188 @@
+"""One side of a paired comparison: a process that loads one cell, and then takes laps whenever it is told to.
+
+`python -m harness.arm --reply FD` reads JSON lines from standard input and answers each with one JSON line. The first says which
+cell (`Spec`), chosen by the same words as on a command line, so that a side of another commit finds the cell in that commit's own
+declarations. Then it either prepares the cell or measures it: `{"do": "sample", "number": n}` takes one untimed lap and n timed
+ones, `{"do": "finish"}` judges the outputs and ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from harness import preparation, registry, targets
+from harness.types import COMPUTE, HOST_TO_HOST, Cell, Plan, UsageError, to_json
+
+
+@dataclass(frozen=True)
+class Change:
+    """What this side has instead of the declaration: another backend, or other options of it. None leaves it alone."""
+
+    backend: str = ""
+    options: tuple[tuple[str, Any], ...] | None = None
+
+    def of(self, cell: Cell) -> Cell:
+        """The cell with the change made."""
+        options = cell.options if self.options is None else self.options
+        return dataclasses.replace(cell, backend=self.backend or cell.backend, options=options)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Which cell a process is for, in words that another commit understands. `cell` is the declared id, before the change."""
+
+    words: tuple[str, ...]
+    cell: str
+    change: Change
+    plan: Plan
+    sys_path: tuple[str, ...]
+    task: str = "prepare"
+    folders: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def read(cls, line: bytes) -> Spec:
+        """From the JSON line that `written` made."""
+        found = json.loads(line)
+        options = found["change"]["options"]
+        change = Change(found["change"]["backend"], None if options is None else tuple((name, value) for name, value in options))
+        rest = {name: tuple(found[name]) for name in ("words", "sys_path")}
+        return cls(**{**found, **rest, "change": change, "plan": Plan(**found["plan"])})
+
+    def written(self) -> bytes:
+        """One JSON line."""
+        return json.dumps(to_json(self)).encode() + b"\n"
+
+
+def chosen(words: Sequence[str]) -> dict[str, Cell]:
+    """The cells that targets and flags name, by id, in order."""
+    parser = argparse.ArgumentParser(prog="evenbench compare", allow_abbrev=False)
+    targets.add_arguments(parser)
+    return {entry.cell.id: entry.cell for entry in targets.select(parser.parse_args(list(words)))}
+
+
+def cell_of(spec: Spec) -> Cell:
+    """The cell in this process's own declarations. Raises UsageError where they have none of that id."""
+    cells = chosen(spec.words)
+    if spec.cell not in cells:
+        raise UsageError(f"{spec.cell} is not declared here; the two sides must declare the same cell")
+    return spec.change.of(cells[spec.cell])
+
+
+def prepare(spec: Spec) -> dict[str, Any]:
+    """Everything the measuring process reads, made or found in the store."""
+    cell = cell_of(spec)
+    prepared = preparation.Preparer(spec.plan.timeout_seconds).prepare(cell)
+    return {
+        "id": cell.id,
+        "described": cell.described(),
+        "threads": cell.threads,
+        "folders": prepared.folders(),
+        "interpreter": preparation.interpreter_for(cell),
+        "variables": dict(registry.find(cell.backend).variables(cell)),
+        "artifact_bytes": prepared.artifact.bytes,
+        "artifact_sha256": prepared.artifact.sha256,
+        "input_sha256": prepared.inputs.facts["sha256"],
+    }
+
+
+def serve(spec: Spec, commands: IO[bytes], tell: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+    """Load, warm up, say so, take laps as told, and answer `finish` with what ran and whether it is right."""
+    from harness import environment, inputs, measure, timing
+
+    cell = cell_of(spec)
+    backend = registry.find(cell.backend)
+    watch = measure.Stopwatch()
+    batches = inputs.load(Path(spec.folders["inputs"]), cell.model)
+    begin = time.perf_counter()
+    with watch.phase("load"):
+        for name in backend.requires:
+            importlib.import_module(name)
+        session = backend.load(Path(spec.folders["artifact"]), cell)
+    with watch.phase("first_step"):
+        session.bind(batches[0])
+        session.step()
+        session.sync()
+    cold_start = time.perf_counter() - begin
+    timing.warm_up(session, batches, spec.plan)
+    tell({"ready": True})
+    taken = 0
+    for line in commands:
+        command = json.loads(line)
+        if command["do"] == "finish":
+            break
+        session.bind(batches[taken % len(batches)])
+        session.step()  # untimed: the process was stopped, and its caches belong to the other side
+        session.sync()
+        before = timing.counters()
+        laps = timing.run_laps(session, batches, taken, command["number"], COMPUTE, set(), timing.CLOCK)
+        after = timing.counters()
+        taken += command["number"]
+        tell({"laps_ns": laps.laps_ns, "cpu_ns": after[0] - before[0], "preemptions": after[1] - before[1]})
+    peak = environment.peak_rss_bytes()
+    kept = {
+        boundary: timing.run_laps(session, batches, 0, len(batches), boundary, set(range(len(batches))), timing.CLOCK).kept
+        for boundary in (COMPUTE, HOST_TO_HOST)
+    }
+    attested = session.attest()
+    scored = measure.accuracy(session, cell, Path(spec.folders["inputs"]))
+    golden = spec.folders.get("golden")
+    parity = measure.judge(cell, kept, Path(golden), scored) if golden else None
+    session.close()
+    return {
+        "cold_start_seconds": cold_start,
+        "peak_rss_bytes": peak,
+        "parity": parity,
+        "accuracy": scored,
+        "attested": to_json(attested),
+        "asked_is_used": measure.difference(cell, attested),
+    }
+
+
+def answer(spec: Spec, commands: IO[bytes], tell: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+    """The task's last answer, with every exception in words."""
+    try:
+        if spec.task == "cells":
+            return {"value": list(chosen(spec.words))}
+        return {"value": prepare(spec) if spec.task == "prepare" else serve(spec, commands, tell)}
+    except preparation.Refusal as refusal:
+        return {"error": f"{refusal.reply.outcome}: {refusal.reply.reason}", "traceback": refusal.reply.traceback}
+    except Exception as error:
+        cause = getattr(error, "error", error)
+        words = str(cause) if isinstance(cause, UsageError) else f"{type(cause).__name__}: {cause}"
+        return {"error": words, "traceback": "".join(traceback.format_exception(cause))[-3000:]}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The process's own entry; standard output and error are a log."""
+    parser = argparse.ArgumentParser(prog="python -m harness.arm", description=__doc__)
+    parser.add_argument("--reply", type=int, required=True, help="file descriptor to answer on")
+    reply = parser.parse_args(arguments).reply
+    from harness import worker
+
+    worker.die_with_parent()
+    spec = Spec.read(sys.stdin.buffer.readline())
+    worker.share_path(spec.sys_path)
+    with os.fdopen(reply, "wb") as pipe:
+
+        def tell(message: Mapping[str, Any]) -> None:
+            pipe.write(json.dumps(to_json(message)).encode() + b"\n")
+            pipe.flush()
+
+        tell(answer(spec, sys.stdin.buffer, tell))
+    sys.stdout.flush()
+    os._exit(0)  # a runtime that crashes or hangs in its exit handlers has already given its answer
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""Talking with one process of `harness.arm`: ask, stop, go, close."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness import environment, machine, preparation
+from harness.arm import Change, Spec
+from harness.types import Plan
+
+
+class ArmFailed(Exception):
+    """A side could not be prepared, crashed or hung; the message says which and how."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: its name for people, what it changes in a cell, and the folder of its sources.
+
+    `root` is a checked-out commit, or None for the working folder. A commit that holds a harness of its own runs under it.
+    """
+
+    name: str
+    change: Change = field(default_factory=Change)
+    root: Path | None = None
+
+    def spec(self, words: Sequence[str], cell: str, plan: Plan) -> Spec:
+        """What a process of this side is told."""
+        return Spec(tuple(words), cell, self.change, plan, self._path())
+
+    def folder(self) -> Path:
+        """Where its processes run."""
+        return self.root or Path.cwd()
+
+    def python_path(self) -> str:
+        """Where `harness` is found: in the commit that has one, otherwise the one that runs now."""
+        own = self.root and (self.root / "harness" / "arm.py").is_file()
+        return str(self.root) if own else str(Path(__file__).resolve().parent.parent)
+
+    def _path(self) -> tuple[str, ...]:
+        if self.root is None:
+            return preparation.shared_path()
+        # What lay under the working folder lies under the commit now; the rest is shared.
+        here = Path.cwd()
+        moved = [
+            str(self.root / Path(entry).relative_to(here)) if Path(entry).is_relative_to(here) else entry
+            for entry in preparation.shared_path()
+        ]
+        return tuple(dict.fromkeys([*moved, str(self.root)]))
+
+
+class Process:
+    """A conversation with one process of `harness.arm`, in a session of its own so that it can be stopped as a whole."""
+
+    def __init__(self, side: Side, spec: Spec, prepared: Mapping[str, Any] | None = None) -> None:
+        self.side, self.cell, self.timeout = side, spec.cell, spec.plan.timeout_seconds
+        self._received = b""
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        reading, writing = os.pipe()
+        found = prepared or {"threads": machine.cores(), "variables": {}, "interpreter": sys.executable}
+        variables = environment.for_worker(found["threads"], dict(found["variables"]))
+        more = [variables["PYTHONPATH"]] if variables.get("PYTHONPATH") and not side.root else []
+        self._process = subprocess.Popen(
+            [found["interpreter"], "-m", "harness.arm", "--reply", str(writing)],
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=self._log,
+            env={**variables, "PYTHONPATH": os.pathsep.join([side.python_path(), *more])},
+            cwd=side.folder(),
+            pass_fds=(writing,),
+            start_new_session=True,
+        )
+        os.close(writing)
+        self._pipe = reading
+        self._write(spec.written())
+
+    def ask(self, message: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        """Send a command, if any, and wait for the answer. Raises ArmFailed where the process ends, hangs or refuses."""
+        if message is not None:
+            self._write(json.dumps(message).encode() + b"\n")
+        line = self._line(time.monotonic() + self.timeout)
+        if line is None:
+            raise ArmFailed(f"{self.side.name}: {self.cell} {self._end()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise ArmFailed(f"{self.side.name}: {self.cell} {answer['error']}")
+        return answer
+
+    def _write(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it died; its end is told by the next answer that does not come
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+
+    def _line(self, deadline: float) -> bytes | None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._pipe, selectors.EVENT_READ)
+            while b"\n" not in self._received:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    return None
+                piece = os.read(self._pipe, 1 << 16)
+                if not piece:
+                    return None
+                self._received += piece
+        line, _, self._received = self._received.partition(b"\n")
+        return line
+
+    def _end(self) -> str:
+        try:
+            code = self._process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            return f"did not answer within {self.timeout:g} s; raise --timeout if it needs longer"
+        self._log.seek(0)
+        tail = self._log.read()[-1000:].decode(errors="replace").strip()
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+        return f"{how}\n{tail}" if tail else how
+
+    def stop(self) -> None:
+        """Let nothing of it run, spinning threads included, until `go`."""
+        self._signal(signal.SIGSTOP)
+
+    def go(self) -> None:
+        """Let it run again."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def close(self) -> None:
+        """End it, stopped or not."""
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        for stream in (self._process.stdin, self._log):
+            if stream:
+                stream.close()
+        os.close(self._pipe)
+
+
+@contextlib.contextmanager
+def process(side: Side, spec: Spec, prepared: Mapping[str, Any] | None = None) -> Iterator[Process]:
+    """A process that is gone afterwards, whatever happens."""
+    made = Process(side, spec, prepared)
+    try:
+        yield made
+    finally:
+        made.close()

@@ -1,0 +1,285 @@
+"""Paired comparison: two sides of a cell, each in a fresh process, measured alternately and never at the same time.
+
+A *pair* is one process of each side. Both are built and warmed, the one to be built first drawn by lot; then they are measured in
+blocks of ABBA or BAAB, and whichever is not being timed is stopped, since its idle threads would spin on the other's cores. All
+cells are swept once, then again, so that the pairs of a cell spread over the session. Each cell stops by the gate's rule. What is
+flagged is confirmed with pairs of its own, and base against base is measured in the same session: a gate that alarms there knows
+nothing of the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from harness import gate, machine
+from harness.conversation import ArmFailed, Process, Side, process
+from harness.statistics import median
+from harness.types import PLANS, Plan, UsageError, to_json
+
+SAMPLE_NS = 10_000_000
+"""A sample lasts at least this long, so that the readings of the clock and the stopping of processes are small against it."""
+
+BLOCKS = 6
+"""ABBA or BAAB blocks per pair of processes: two paired samples each."""
+
+LATENCY, MEMORY, COLD_START, ARTIFACT, ERROR = "latency", "memory", "cold start", "artifact", "error"
+MARGINS: Mapping[str, float] = {LATENCY: 0.02, MEMORY: 0.05, COLD_START: 0.20, ARTIFACT: 0.01, ERROR: 0.50}
+"""What is compared, and the relative growth of each that does not matter; larger is worse in all of them."""
+
+CONTROLS = 3
+"""At least so many cells are measured base against base, where there are as many."""
+
+
+@dataclass
+class Pairing:
+    """Two sides of one cell: what was prepared for each, and the pairs so far. `control` is base against base.
+
+    `cell` is for people, `declared` the id that both sides look up in their declarations.
+    """
+
+    cell: str
+    declared: str
+    sides: tuple[Side, Side]
+    prepared: tuple[Mapping[str, Any], Mapping[str, Any]]
+    control: bool = False
+    number: int = 0
+    """Laps per sample, calibrated once from the slower side."""
+    pairs: list[dict[str, Any]] = field(default_factory=list)
+    confirmation: list[dict[str, Any]] = field(default_factory=list)
+    failure: str = ""
+
+    def log_ratios(self, metric: str = LATENCY, pairs: Sequence[Mapping[str, Any]] | None = None) -> list[float]:
+        """ln(head / base) of each pair that has the metric."""
+        taken = self.pairs if pairs is None else pairs
+        return [pair["log_ratios"][metric] for pair in taken if metric in pair["log_ratios"]]
+
+
+def take_pair(pairing: Pairing, words: Sequence[str], plan: Plan, lot: random.Random) -> dict[str, Any]:
+    """One process of each side, measured in blocks; the log ratios head over base of every metric, and what was seen.
+
+    Raises ArmFailed where a side fails.
+    """
+    with contextlib.ExitStack() as stack:
+        arms: dict[int, Process] = {}
+        for index in lot.sample((0, 1), 2):
+            side, prepared = pairing.sides[index], pairing.prepared[index]
+            spec = replace(side.spec(words, pairing.declared, plan), task="measure", folders=prepared["folders"])
+            arms[index] = stack.enter_context(process(side, spec, prepared))
+            arms[index].ask()  # loaded and warm
+            arms[index].stop()
+        first = next(iter(arms))
+        if not pairing.number:
+            pairing.number = max(_calibrate(arm) for arm in arms.values())
+        samples: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
+        for _ in range(BLOCKS):
+            begin = lot.randrange(2)
+            for index in (begin, 1 - begin, 1 - begin, begin):
+                samples[index].append(_sample(arms[index], pairing.number))
+        ends = [_ask(arms[index], {"do": "finish"})["value"] for index in (0, 1)]
+    times = [[sum(sample["laps_ns"]) / pairing.number for sample in side] for side in samples]
+    return {
+        "first": pairing.sides[first].name,
+        "number": pairing.number,
+        "times_ns": times,
+        "cpu_ns": [[sample["cpu_ns"] for sample in side] for side in samples],
+        "preemptions": [[sample["preemptions"] for sample in side] for side in samples],
+        "ends": ends,
+        "log_ratios": {
+            LATENCY: median([math.log(head / base) for base, head in zip(*times, strict=True)]),
+            **_other_ratios(ends, pairing.prepared),
+        },
+    }
+
+
+def _other_ratios(ends: Sequence[Mapping[str, Any]], prepared: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """ln(head / base) of what a process has one number of. Errors below a hundredth of the tolerance count as that."""
+    found = {
+        MEMORY: [end["peak_rss_bytes"] for end in ends],
+        COLD_START: [end["cold_start_seconds"] for end in ends],
+        ARTIFACT: [made["artifact_bytes"] for made in prepared],
+    }
+    if all(end["parity"] for end in ends):
+        found[ERROR] = [max(end["parity"]["needed"], 0.01) for end in ends]
+    return {metric: math.log(head / base) for metric, (base, head) in found.items() if base and head}
+
+
+def _ask(arm: Process, message: Mapping[str, Any]) -> Mapping[str, Any]:
+    arm.go()
+    try:
+        return arm.ask(message)
+    finally:
+        arm.stop()
+
+
+def _sample(arm: Process, number: int) -> dict[str, Any]:
+    return dict(_ask(arm, {"do": "sample", "number": number}))
+
+
+def _calibrate(arm: Process) -> int:
+    """How many laps last `SAMPLE_NS`: doubled until they do."""
+    number = 1
+    while number < 1 << 20:
+        if sum(_sample(arm, number)["laps_ns"]) >= SAMPLE_NS:
+            return number
+        number *= 2
+    return number
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What just happened, for a display: pairs taken of those at most wanted, and words."""
+
+    done: int
+    most: int
+    text: str
+
+
+@dataclass
+class Session:
+    """A paired comparison of some cells. `words` choose them, as on the command line of `evenbench run`."""
+
+    base: Side
+    head: Side
+    words: Sequence[str]
+    cells: Mapping[str, str]
+    """The cell's id for people, to the declared id that both sides look up."""
+    rule: gate.Rule = field(default_factory=gate.Rule)
+    plan: Plan = PLANS["default"]
+    seed: int = 0
+    seconds: float = math.inf
+    """Of measuring; when they are over, cells stay with the pairs they have."""
+    listen: Callable[[Progress], None] = lambda progress: None
+    pairings: list[Pairing] = field(default_factory=list, init=False)
+    _begin: float = field(default=0.0, init=False)
+
+    def run(self) -> list[dict[str, Any]]:
+        """Prepare, screen, confirm and judge: one result per cell, the controls among them."""
+        if not self.cells:
+            raise UsageError("compare: no cells; name some with a target, -k or --cell")
+        self.pairings = list(self._prepared())
+        with machine.alone():
+            self._begin = time.monotonic()
+            lot = random.Random(self.seed)
+            self._sweep(self.pairings, lot, "pairs", self.rule.least, self.rule.most)
+            flagged = [pairing for pairing in self.pairings if _flagged(pairing, self.rule)]
+            if flagged:
+                taken = max(len(pairing.pairs) for pairing in flagged)
+                self._sweep(flagged, random.Random(f"{self.seed} again"), "confirmation", self.rule.least, taken)
+        return judged(self.pairings, self.rule)
+
+    def _prepared(self) -> Iterator[Pairing]:
+        controls = max(CONTROLS, math.ceil(len(self.cells) / 10))
+        for index, (shown, declared) in enumerate(self.cells.items()):
+            self.listen(Progress(0, 0, f"preparing {shown}"))
+            try:
+                made = [self._prepare(side, declared) for side in (self.base, self.head)]
+            except ArmFailed as error:
+                yield Pairing(shown, declared, (self.base, self.head), ({}, {}), failure=str(error))
+                continue
+            yield Pairing(shown, declared, (self.base, self.head), (made[0], made[1]))
+            if index < controls:
+                yield Pairing(shown, declared, (self.base, self.base), (made[0], made[0]), control=True)
+
+    def _prepare(self, side: Side, cell: str) -> Mapping[str, Any]:
+        with process(side, side.spec(self.words, cell, self.plan)) as arm:
+            value: Mapping[str, Any] = arm.ask()["value"]
+            return value
+
+    def _sweep(self, pairings: Sequence[Pairing], lot: random.Random, kind: str, least: int, most: int) -> None:
+        """Sweep until each cell is precise, has the most pairs, or the time is over; cells in a new order each time."""
+        for sweep in range(most):
+            waiting = [pairing for pairing in pairings if self._wants_more(pairing, kind, least)]
+            lot.shuffle(waiting)
+            for pairing in waiting:
+                if time.monotonic() - self._begin > self.seconds and sweep >= least:
+                    return
+                self.listen(Progress(sweep, most, f"{kind} {sweep + 1} of {least} to {most}: {pairing.cell}"))
+                try:
+                    getattr(pairing, kind).append(take_pair(pairing, self.words, self.plan, lot))
+                except ArmFailed as error:
+                    pairing.failure = str(error)
+
+    def _wants_more(self, pairing: Pairing, kind: str, least: int) -> bool:
+        taken = pairing.log_ratios(LATENCY, getattr(pairing, kind))
+        return not pairing.failure and (len(taken) < least or not gate.is_precise(taken, self.rule))
+
+
+def rule_for(metric: str, rule: gate.Rule) -> gate.Rule:
+    """The gate's rule with the metric's own margin; `rule.margin` is that of latency."""
+    return rule if metric == LATENCY else replace(rule, margin=MARGINS[metric])
+
+
+def _flagged(pairing: Pairing, rule: gate.Rule) -> bool:
+    enough = not pairing.failure and not pairing.control and len(pairing.pairs) >= gate.FEWEST_PAIRS
+    return enough and any(found.verdict in ("slower", "faster") for found in _screen(pairing, pairing.pairs, rule).values())
+
+
+def _screen(pairing: Pairing, pairs: Sequence[Mapping[str, Any]], rule: gate.Rule) -> dict[str, gate.Judgement]:
+    found = {metric: pairing.log_ratios(metric, pairs) for metric in MARGINS}
+    return {metric: gate.judge(ratios, rule_for(metric, rule)) for metric, ratios in found.items() if len(ratios) == len(pairs)}
+
+
+def judged(pairings: Sequence[Pairing], rule: gate.Rule) -> list[dict[str, Any]]:
+    """One result per pairing: the metrics' verdicts, confirmed where they were flagged; see `docs/statistics.md`.
+
+    A metric is called slower (worse) or faster (better) where the screening pairs and the confirming pairs, each alone, say so, and
+    the latter survive Holm's correction over all that was flagged.
+    """
+    results = [_result(pairing, rule) for pairing in pairings]
+    flagged = [
+        (result, metric)
+        for result in results
+        for metric, found in result["metrics"].items()
+        if not result["control"] and found["screen"]["verdict"] in ("slower", "faster")
+    ]
+    confirmed = [result["metrics"][metric]["confirmation"] for result, metric in flagged]
+    kept = gate.holm([_p_of(found) for found in confirmed], 1 - rule.confidence)
+    for (result, metric), again, survives in zip(flagged, confirmed, kept, strict=True):
+        found = result["metrics"][metric]
+        same = again is not None and again["verdict"] == found["screen"]["verdict"]
+        found["verdict"] = found["screen"]["verdict"] if same and survives else "inconclusive"
+    return results
+
+
+def _p_of(found: Mapping[str, Any] | None) -> float:
+    return 1.0 if found is None else float(found["p"])
+
+
+def _result(pairing: Pairing, rule: gate.Rule) -> dict[str, Any]:
+    ends = pairing.pairs[-1]["ends"] if pairing.pairs else []
+    wrong = [_wrong(end) for end in ends]
+    first = _screen(pairing, pairing.pairs, rule) if len(pairing.pairs) >= gate.FEWEST_PAIRS else {}
+    again = _screen(pairing, pairing.confirmation, rule) if len(pairing.confirmation) >= gate.FEWEST_PAIRS else {}
+    return {
+        "cell": pairing.cell,
+        "sides": [side.name for side in pairing.sides],
+        "control": pairing.control,
+        "failure": pairing.failure,
+        "wrong": wrong,
+        "metrics": {
+            metric: {
+                "verdict": found.verdict,
+                "margin": rule_for(metric, rule).margin,
+                "screen": to_json(found),
+                "confirmation": to_json(again[metric]) if metric in again else None,
+            }
+            for metric, found in first.items()
+        },
+        "prepared": pairing.prepared,
+        "pairs": pairing.pairs,
+        "confirmation": pairing.confirmation,
+    }
+
+
+def _wrong(end: Mapping[str, Any]) -> str:
+    """Why a side's answer does not count, or an empty string."""
+    if end["asked_is_used"]:
+        return str(end["asked_is_used"])
+    parity = end["parity"]
+    return str(parity["reason"]) if parity and parity["verdict"] != "pass" else ""

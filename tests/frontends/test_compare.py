@@ -1,0 +1,197 @@
+"""`evenbench compare` on a real repository: each kind of worsening is found in its commit, and a change of words is not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import HERE, Ran, variables
+
+from harness import compare, ending, gate
+from harness.types import UsageError
+
+pytestmark = pytest.mark.slow
+BENCH = "from harness import Case\nfrom work import MODEL\n\nlatency = Case((MODEL,), backends=('work',), threads=(1,))\n"
+Command = Callable[..., Ran]
+
+
+def git(folder: Path, *words: str) -> str:
+    name = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    return subprocess.run(["git", *name, *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Commits named base, words, slow, and sloppy (less right, and larger)."""
+    folder = tmp_path_factory.mktemp("repository")
+    (folder / "benchmarks").mkdir()
+    (folder / "benchmarks" / "bench_work.py").write_text(BENCH)
+    shutil.copy(HERE / "work.py", folder / "work.py")
+    git(folder, "init", "-q", "-b", "main")
+    edits = {
+        "base": {},
+        "words": {"A runtime whose": "This is a runtime whose"},
+        "slow": {"REPEATS = 100": "REPEATS = 110"},
+        "sloppy": {"NOISE = 1e-7": "NOISE = 3e-5", "PADDING = 0": "PADDING = 8192"},
+    }
+    for name, changes in edits.items():
+        source = (HERE / "work.py").read_text()
+        for old, new in changes.items():
+            assert old in source
+            source = source.replace(old, new)
+        (folder / "work.py").write_text(source)
+        git(folder, "add", ".")
+        git(folder, "commit", "-q", "--allow-empty", "-m", name)
+        git(folder, "tag", name)
+    return folder
+
+
+@pytest.fixture
+def evenbench(repository: Path, tmp_path: Path) -> Command:
+    def run(*words: str, where: Path = repository) -> Ran:
+        import work
+
+        environment = {**variables(tmp_path), "EVENBENCH_BACKENDS": work.BACKENDS, "PYTHONPATH": ""}
+        command = [sys.executable, "-m", "harness.cli", *words, "--results", str(tmp_path / "results")]
+        environment["PYTHONPATH"] = str(HERE.parent.parent)
+        done = subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, timeout=400, check=False)
+        return Ran(done.returncode, done.stdout + done.stderr)
+
+    return run
+
+
+def verdicts(tmp_path: Path) -> dict[str, Any]:
+    (file,) = (tmp_path / "results").glob("compare-*.json")
+    found = json.loads(file.read_text())
+    (cell,) = [each for each in found["cells"] if not each["control"]]
+    assert cell["cell"] == "work-work-fp32-cpu-b1-t1"
+    return {"exit": found["exit"], "words": found["words"], **{name: metric["verdict"] for name, metric in cell["metrics"].items()}}
+
+
+def test_a_tenth_more_work_is_an_alarm_in_its_commit(evenbench: Command, tmp_path: Path) -> None:
+    ran = evenbench("compare", "base", "slow", "--plan", "quick")
+    assert ran.code == ending.WORSE, ran.text
+    found = verdicts(tmp_path)
+    assert found["latency"] == "slower", ran.text
+    assert found["error"] == found["artifact"] == "equivalent"
+    assert "work-work-fp32-cpu-b1-t1: latency +" in ran.text
+
+
+def test_other_words_are_no_alarm(evenbench: Command, tmp_path: Path) -> None:
+    ran = evenbench("compare", "base", "words", "--plan", "quick", "--pairs", "12")
+    assert ran.code == ending.PASS, ran.text
+    found = verdicts(tmp_path)
+    assert found["latency"] in ("equivalent", "inconclusive")
+    assert found["error"] == found["artifact"] == "equivalent"
+
+
+def test_a_looser_answer_and_a_larger_artifact_are_alarms(evenbench: Command, tmp_path: Path) -> None:
+    ran = evenbench("compare", "base", "sloppy", "--plan", "quick", "--pairs", "8")
+    assert ran.code == ending.WORSE, ran.text
+    found = verdicts(tmp_path)
+    assert found["error"] == found["artifact"] == "slower"
+    assert any("error +" in words for words in found["words"])
+    assert any("artifact +" in words for words in found["words"])
+    assert found["latency"] != "slower"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("compare", "nothing", "HEAD"), 4, "nothing is neither a registered backend nor a commit here"),
+        (("compare", "work", "HEAD"), 4, "one is a backend and the other is not"),
+        (("compare", "work", "work"), 4, "compared with itself"),
+        (("compare", "base", "slow", "--pairs", "7"), 4, "7 pairs can never alarm"),
+        (("compare", "base", "slow", "--budget", "soon"), 4, "expected a time such as 90s"),
+        (("compare", "base", "slow", "-k", "nowhere"), 4, "leaves none of"),
+        (("compare", "base", "slow", "elsewhere"), 4, "elsewhere: no such file or folder"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_words(evenbench: Command, words: tuple[str, ...], code: int, message: str) -> None:
+    ran = evenbench(*words)
+    assert ran.code == code
+    assert message in ran.text
+    assert "Traceback" not in ran.text
+
+
+def test_worktrees_are_gone_afterwards_and_the_working_folder_is_as_it_was(evenbench: Command, repository: Path) -> None:
+    evenbench("compare", "base", "slow", "-k", "nowhere")
+    assert git(repository, "worktree", "list").count("\n") == 0
+    assert git(repository, "status", "--porcelain") == ""
+
+
+def test_a_commit_without_benchmarks_is_named(evenbench: Command, repository: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    git(tmp_path, "clone", "-q", str(repository), str(other))
+    git(other, "rm", "-rq", "benchmarks")
+    git(other, "commit", "-qm", "no benchmarks")
+    ran = evenbench("compare", "HEAD", "base", where=other)
+    assert ran.code == 4
+    assert "benchmarks: no such file or folder" in ran.text
+
+
+def test_two_recorded_runs_are_shown_without_a_verdict(evenbench: Command, repository: Path, tmp_path: Path) -> None:
+    files = []
+    for name in ("one", "two"):
+        assert evenbench("run", "benchmarks", "--fresh").code == 0
+        (file,) = set((tmp_path / "results").glob("*.jsonl")) - set(files)
+        files.append(file)
+    ran = evenbench("compare", str(files[0]), str(files[1]))
+    assert ran.code == 0, ran.text
+    assert "unpaired" in ran.text
+    assert "No verdict is given" in ran.text
+    line = json.loads(files[1].read_text())
+    line["environment"]["cpu"] = "another"
+    files[1].write_text(json.dumps(line) + "\n")
+    ran = evenbench("compare", str(files[0]), str(files[1]))
+    assert ran.code == 4
+    assert "cpu: " in ran.text
+    assert evenbench("compare", str(files[0]), str(files[1]), "--anyway").code == 0
+
+
+def test_sides_read_options() -> None:
+    assert compare.backend_of("ort:spinning=off,level=2") == compare.Change("ort", (("level", 2), ("spinning", "off")))
+    assert compare.backend_of("ort@1.24.1") == compare.Change("ort@1.24.1", ())
+    assert compare.backend_of("main") is None
+    with pytest.raises(UsageError, match="is no option"):
+        compare.backend_of("ort:off")
+
+
+def result(verdict: str = "equivalent", control: bool = False, failure: str = "", wrong: str = "") -> dict[str, Any]:
+    """A judged cell of one metric."""
+    found = {"verdict": verdict, "ratio": 1.1, "low": 1.05, "high": 1.15, "needed_pairs": None}
+    metric = {"verdict": verdict, "margin": 0.02, "screen": found, "confirmation": None}
+    metrics = {} if failure else {"latency": metric}
+    return {"cell": "c", "control": control, "failure": failure, "wrong": [wrong, ""], "metrics": metrics, "pairs": []}
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        ([result()], ending.PASS),
+        ([result("slower")], ending.WORSE),
+        ([result("faster")], ending.PASS),
+        ([result("inconclusive")], ending.UNDECIDED),
+        ([result(failure="gone")], ending.WORSE),
+        ([result(wrong="is off")], ending.WORSE),
+        ([result("slower"), result("slower", control=True)], ending.UNHEALTHY),
+        ([result(), result("faster", control=True)], ending.UNHEALTHY),
+    ],
+)
+def test_exit_codes(found: list[dict[str, Any]], code: int) -> None:
+    assert ending.ending(found, require_conclusive=True).code == code
+    if code == ending.UNDECIDED:
+        assert ending.ending(found).code == ending.PASS
+
+
+def test_a_result_says_what_would_decide_it() -> None:
+    judged = gate.judge([0.03, 0.05, 0.0, 0.08, 0.01, 0.06, -0.02, 0.07], gate.Rule())
+    assert judged.verdict == "inconclusive"
+    metric = {"verdict": "inconclusive", "margin": 0.02, "screen": vars(judged), "confirmation": None}
+    assert f"about {judged.needed_pairs} pairs would decide it" in ending.verdict_words("latency", metric)
