@@ -12,6 +12,8 @@ TABLE: tuple[Row, ...] = (
     Row("torch-compile", "backends.torch_compile:TorchCompile", "pip install 'evenbench[torch]', and a C++ compiler (g++)"),
     Row("ort", "backends.ort:OnnxRuntime", "pip install 'evenbench[ort]'"),
     Row("openvino", "backends.openvino_native:OpenVino", "pip install 'evenbench[openvino]'"),
+    Row("tensorrt", "backends.tensorrt_engine:TensorRt", "pip install 'evenbench[tensorrt]', on a machine with an NVIDIA GPU"),
+    Row("tensorrt-rtx", "backends.tensorrt_engine:TensorRtRtx", "pip install 'evenbench[tensorrt-rtx]', on a machine with an NVIDIA GPU"),
     Row("null", "backends.null:Null", "nothing to install", role="control"),
     Row("negative-weight", "backends.negative:OneWeight", "pip install 'evenbench[ort]'", role="negative"),
     Row("negative-channels", "backends.negative:SwappedChannels", "pip install 'evenbench[ort]'", role="negative"),
