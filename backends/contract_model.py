@@ -44,5 +44,6 @@ TINY_CNN = Model(
     inputs=(TensorSpec("image", (BATCH, 3, 16, 16)),),
     outputs=(TensorSpec("logits", (BATCH, 10)),),
     inputs_from="harness.inputs:standard_normal",
+    calibration_from="harness.inputs:standard_normal_calibration",
     weights=seeded(0),
 )

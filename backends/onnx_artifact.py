@@ -1,17 +1,32 @@
-"""One ONNX file for every backend that takes ONNX: exported once from the module, or the user's own file as it is."""
+"""One ONNX file for every backend that takes ONNX: exported once from the module, or the user's own file as it is.
+
+At a lower precision the file is converted (`onnx_precision`), and says in its metadata what it was made from.
+"""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from backends import torch_model
+from backends import onnx_precision, torch_model
 from harness import Backend, Cell, Model, Source, inputs
+
+if TYPE_CHECKING:
+    import torch
 
 FILE = "model.onnx"
 OPSET = 20
+BF16_OPSET = 22
+"""The first opset whose convolution takes bf16."""
+
+METADATA = "evenbench."
+"""What the names of our entries in `metadata_props` begin with."""
+
+OWN = "none, the user's own file"
 
 
 def supports_onnx(model: Model) -> str:
@@ -19,47 +34,134 @@ def supports_onnx(model: Model) -> str:
     return "" if model.build or model.file.endswith(".onnx") else f"{Path(model.file).name} is no .onnx file"
 
 
+def at_fp32(cell: Cell) -> Cell:
+    """The cell whose file is not converted: what another quantiser starts from."""
+    return replace(cell, precision="fp32")
+
+
+def opset_of(cell: Cell) -> int:
+    """The opset that a cell's file is exported with."""
+    return BF16_OPSET if cell.precision == "bf16" else OPSET
+
+
 def key(cell: Cell) -> Mapping[str, Any]:
     """What decides the file besides weights, shapes and precision; equal for all backends that read it."""
+    conversion = onnx_precision.key(cell)
+    how = {"conversion": conversion} if conversion else {}
     if cell.model.file:
-        return {"format": "onnx", "exporter": "none, the user's own file"}
+        return {"format": "onnx", "exporter": OWN, **how}
     versions = {name: inputs.version_of(name) for name in ("onnx", "onnxscript")}
-    return {"format": "onnx", "exporter": "torch.onnx dynamo", "opset": OPSET, "optimize": True, **torch_model.versions(), **versions}
+    made = {"format": "onnx", "exporter": "torch.onnx dynamo", "opset": opset_of(cell), "optimize": True}
+    return {**made, **torch_model.versions(), **versions, **how, "metadata": _declared(cell.model)}
+
+
+def _declared(model: Model) -> dict[str, str]:
+    """The metadata that the model's declaration decides: its name, its preprocessing and its classes."""
+    found = {"model": model.name}
+    if model.recipe:
+        steps = [{"step": type(step).__name__, **asdict(step)} for step in model.recipe.steps]
+        found["recipe"] = json.dumps({"name": model.recipe.name, "steps": steps}, sort_keys=True)
+    if model.labels:
+        found["labels"] = json.dumps(model.labels)
+    return found
+
+
+def metadata(source: Source, cell: Cell) -> dict[str, str]:
+    """What travels with a file, by name: enough to use the model without us, and to tell what it was made from.
+
+    `recipe` is the preprocessing, its steps in order as JSON; `labels` a JSON list; `conversion` JSON, where there was one.
+    """
+    how = key(cell)
+    entries = {
+        **_declared(source.model),
+        "precision": cell.precision,
+        "weights_sha256": source.weights_sha256,
+        "calibration_sha256": source.calibration_sha256,
+        "exporter": f"{how['exporter']} {how['torch']}" if "torch" in how else str(how["exporter"]),
+        "opset": str(how.get("opset", "")),
+        "conversion": json.dumps(how["conversion"], sort_keys=True) if "conversion" in how else "",
+    }
+    return {METADATA + name: value for name, value in entries.items() if value}
 
 
 def export(source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
-    """Write `model.onnx` with the declared names and the cell's static shapes; returns how it was made."""
+    """Write `model.onnx` with the declared names, static shapes and precision of the cell; returns how it was made.
+
+    A user's own file is copied byte for byte at fp32. Raises Unsupported where the precision cannot be had of this graph.
+    """
+    file = folder / FILE
     if cell.model.file:
-        shutil.copyfile(source.weights_folder / FILE, folder / FILE)
-        return {"format": "ONNX", "exporter": "none, the user's own file"}
+        shutil.copyfile(source.weights_folder / FILE, file)
+        if cell.precision == "fp32":
+            return {"format": "ONNX", "exporter": OWN}
+    else:
+        _export_module(source, cell, file)
+    onnx_precision.convert(file, cell, source.calibration)
+    return {"format": "ONNX", **{name: value for name, value in key(cell).items() if name != "metadata"}, **_finish(source, cell, file)}
+
+
+def _export_module(source: Source, cell: Cell, file: Path) -> None:
     import numpy as np
+    import onnx
     import torch
 
     module = torch_model.in_declared_order(torch_model.load(source.weights_folder, cell), cell.model)
     examples = tuple(torch.from_numpy(np.load(source.batches[spec.name])[0]) for spec in cell.model.inputs)
+    if cell.precision != "bf16":
+        _export(module, examples, cell, file, optimize=True)
+        return
+    module = onnx_precision.narrowed(module, torch.bfloat16)
+    _export(module, examples, cell, file, optimize=True)
+    try:
+        onnx.checker.check_model(str(file), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
+        _export(module, examples, cell, file, optimize=False)  # folding a batch norm leaves its weights in fp32 beside bf16 inputs
+
+
+def _export(module: torch.nn.Module, examples: tuple[Any, ...], cell: Cell, file: Path, optimize: bool) -> None:
+    import torch
+
     with torch.no_grad():
         torch.onnx.export(
             module,
             examples,
-            folder / FILE,
+            file,
             input_names=[spec.name for spec in cell.model.inputs],
             output_names=[spec.name for spec in cell.model.outputs],
-            opset_version=OPSET,
+            opset_version=opset_of(cell),
             dynamo=True,
-            optimize=True,
+            optimize=optimize,
             external_data=False,
         )
-    return {"format": "ONNX", **key(cell)}
+
+
+def _finish(source: Source, cell: Cell, file: Path) -> dict[str, Any]:
+    """Put the metadata into the file; returns what its graph computes in, as facts."""
+    import onnx
+
+    model = onnx.load(str(file))
+    onnx.helper.set_model_props(model, {**{entry.key: entry.value for entry in model.metadata_props}, **metadata(source, cell)})
+    onnx.save(model, str(file))
+    facts: dict[str, Any] = {"precision": onnx_precision.precision_of_graph(model)}
+    if cell.precision.startswith("int8"):
+        facts["int8_nodes"], facts["compute_nodes"] = onnx_precision.int8_share(model)
+        facts["calibration_sha256"] = source.calibration_sha256
+    return facts
 
 
 class OnnxBackend(Backend):
     """A runtime that reads the shared ONNX file; what is left to write is `load`."""
 
     distributions = ("onnx", "onnxscript", "torch")
+    precisions = onnx_precision.PRECISIONS
+    options = onnx_precision.OPTIONS
     portable_artifact = True
 
     def supports(self, cell: Cell) -> str:
-        return super().supports(cell) or supports_onnx(cell.model)
+        return super().supports(cell) or supports_onnx(cell.model) or onnx_precision.refuses(cell)
+
+    def lacks(self, cell: Cell) -> str:
+        return super().lacks(cell) or onnx_precision.lacks(cell)
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
         return key(cell)

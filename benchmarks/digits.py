@@ -45,6 +45,11 @@ def samples(model: Any) -> dict[str, Any]:
     return {"image": held_out()[0][:10]}
 
 
+def calibration(model: Any) -> dict[str, Any]:
+    """A hundred training digits, evenly spread: the ranges of int8-static, from samples that no cell is judged by."""
+    return {"image": _split(held_out=False)[0][::14][:100]}
+
+
 def train(module: Any, seed: int) -> None:
     """Ten epochs of Adam over the training digits: some seconds, the same weights every time."""
     import torch

@@ -4,7 +4,7 @@ from typing import Any
 
 from benchmarks import digits
 from harness import BATCH, Model, TensorSpec, seeded, trained
-from harness.photographs import PHOTOGRAPHS
+from harness.photographs import CALIBRATION, PHOTOGRAPHS
 from harness.preprocess import IMAGENET_224
 
 
@@ -17,6 +17,7 @@ def _imagenet(build: Any) -> Model:
         outputs=(TensorSpec("logits", (BATCH, 1000)),),
         recipe=IMAGENET_224,
         images=PHOTOGRAPHS,
+        calibration=CALIBRATION,
         weights=seeded(0),
     )
 
@@ -57,5 +58,7 @@ DIGITS_CNN = Model(
     outputs=(TensorSpec("logits", (BATCH, 10)),),
     inputs_from=digits.samples,
     evaluation=digits.held_out,
+    calibration_from=digits.calibration,
+    labels=tuple("0123456789"),
     weights=trained(digits.train, seed=0),
 )

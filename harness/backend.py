@@ -26,13 +26,16 @@ class Source:
     """What prepare starts from: the declared model, the folder of its materialised weights, and its input batches.
 
     `batches` holds one .npy per declared input, of shape [batches, batch, ...]; `weights_sha256` is the digest of the
-    weights' values.
+    weights' values. `calibration` holds one .npy per declared input as well, [batches, batch, ...], of other samples than
+    those that are judged; it is empty where the cell's precision needs none. `calibration_sha256` is the digest of its bytes.
     """
 
     model: Model
     weights_folder: Path
     weights_sha256: str
     batches: Mapping[str, Path]
+    calibration: Mapping[str, Path] = field(default_factory=dict)
+    calibration_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,9 @@ class Session(ABC):
     """The boundary of a second clock that sees each step from within: `device` (events on the device) or `native` (inside
     compiled code that Python calls). Such a session names `inner_clock` and overrides `inner_ns`."""
     inner_clock: str = ""
-    overlapping: bool = False
-    """True where several inferences are in flight at once: laps are intervals between completions, and a call costs none of them."""
+    in_flight: int = 1
+    """How many inferences run at once. Where it is more than one, the session overrides `submit` and `collected`, and a lap is the
+    mean interval between completions: throughput, which no caller waits for."""
     compile_seconds: float = 0.0
     """How long compiling took within `load`, where a runtime compiles in the process that runs; booked as a phase of its own."""
 
@@ -81,6 +85,18 @@ class Session(ABC):
     def inner_ns(self) -> int:
         """How long the last step took by `inner_clock`, in nanoseconds. Asked after `sync`, outside the harness's clock."""
         raise NotImplementedError(f"{type(self).__name__} sets inner={self.inner!r} and so must override inner_ns")
+
+    def submit(self, inputs: Arrays, lap: int, keep: bool, copy: bool) -> None:
+        """Start one inference as soon as one of the `in_flight` is free; blocks until then. `sync` waits for all of them.
+
+        `copy` hands host arrays in and out as a caller would have them; without it inputs may be read in place and outputs stay
+        in the runtime, except those of a lap to `keep`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} sets in_flight={self.in_flight} and so must override submit")
+
+    def collected(self) -> Mapping[int, Arrays]:
+        """The outputs of the laps to keep since it was last asked, by lap number. Asked after `sync`."""
+        raise NotImplementedError(f"{type(self).__name__} sets in_flight={self.in_flight} and so must override collected")
 
     def laps(self, batches: Sequence[Arrays], count: int, boundary: str, keep: Sequence[int]) -> Laps:
         """`count` laps over the rotating `batches`, timed by the session's own `clock`; `keep` names laps to fetch.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import late, photographs, preprocess, sources
-from harness.types import BATCH, Cell, Model, TensorSpec, UsageError
+from harness.types import BATCH, Cell, Model, Photograph, TensorSpec, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,15 +27,27 @@ ROTATION = 2
 def key_parts(cell: Cell) -> dict[str, Any]:
     """What decides a cell's input bytes: recipe, images, shapes, batch and the packages that decode and resize."""
     model = cell.model
-    source = late.source_of(model.inputs_from) if model.inputs_from else ""
     evaluation = late.source_of(model.evaluation) if model.evaluation else ""
+    return {
+        **_sampling_key(cell, model.images, model.inputs_from),
+        "evaluation": [late.portable(model.evaluation), _sha_of(evaluation)],
+    }
+
+
+def calibration_key(cell: Cell) -> dict[str, Any]:
+    """What decides the bytes that int8-static is calibrated on, as `key_parts` does for those that are judged."""
+    return _sampling_key(cell, cell.model.calibration, cell.model.calibration_from)
+
+
+def _sampling_key(cell: Cell, images: Sequence[Photograph], function: str) -> dict[str, Any]:
+    model = cell.model
+    source = late.source_of(function) if function else ""
     return {
         "inputs": model.inputs,
         "recipe": model.recipe,
         "steps": sources.digest_of(sources.read(sources.of_types(type(step) for step in model.recipe.steps) if model.recipe else [])),
-        "images": model.images,
-        "inputs_from": [late.portable(model.inputs_from), _sha_of(source), dict(model.arguments)],
-        "evaluation": [late.portable(model.evaluation), _sha_of(evaluation)],
+        "images": images,
+        "inputs_from": [late.portable(function), _sha_of(source), dict(model.arguments)],
         "batch": cell.batch,
         "rotation": ROTATION,
         "versions": {name: version_of(name) for name in ("numpy", "pillow")},
@@ -67,9 +79,7 @@ def make(model: Model, batch: int, folder: Path) -> dict[str, Any]:
     """
     import numpy as np
 
-    samples, names = _samples(model)
-    for spec in model.inputs:
-        np.save(folder / file_of(spec.name), _batched(spec, samples, batch))
+    names, sha256 = _save(model, *_samples(model, model.images, model.inputs_from), batch, folder)
     facts: dict[str, Any] = {"recipe": model.recipe.name if model.recipe else late.portable(model.inputs_from), "names": names}
     if model.evaluation:
         held_out, labels = late.resolve(model.evaluation)()
@@ -77,8 +87,32 @@ def make(model: Model, batch: int, folder: Path) -> dict[str, Any]:
         np.save(folder / "labels.npy", labels)
     facts["code"] = sources.read(sources.loaded() if model.inputs_from or model.evaluation else [])
     facts["batches"] = batches_for(len(names), batch)
-    facts["sha256"] = digest_batches({spec.name: folder / file_of(spec.name) for spec in model.inputs})
+    facts["sha256"] = sha256
     return facts
+
+
+def make_calibration(model: Model, batch: int, folder: Path) -> dict[str, Any]:
+    """Write one .npy per declared input of the samples that int8-static is calibrated on; returns the facts for the record.
+
+    Raises UsageError where a photograph is judged as well: ranges that were fitted to the judged inputs flatter int8.
+    """
+    judged = {image.sha256 for image in model.images}
+    shared = [image.name for image in model.calibration if image.sha256 in judged]
+    if shared:
+        raise UsageError(f"model {model.name}: {', '.join(shared)} is in calibration= and in images=; calibrate on other photographs")
+    names, sha256 = _save(model, *_samples(model, model.calibration, model.calibration_from), batch, folder)
+    made_from = sources.read(sources.loaded() if model.calibration_from else [])
+    return {"names": names, "from": late.portable(model.calibration_from), "sha256": sha256, "code": made_from}
+
+
+def _save(model: Model, samples: Mapping[str, Array], names: list[str], batch: int, folder: Path) -> tuple[list[str], str]:
+    """Batch `samples` into the folder's files; returns their names and the files' digest."""
+    import numpy as np
+
+    files = {spec.name: folder / file_of(spec.name) for spec in model.inputs}
+    for spec in model.inputs:
+        np.save(files[spec.name], _batched(spec, samples, batch))
+    return names, digest_batches(files)
 
 
 def batches_for(samples: int, batch: int) -> int:
@@ -94,22 +128,23 @@ def digest_batches(files: Mapping[str, Path]) -> str:
     return whole.hexdigest()
 
 
-def _samples(model: Model) -> tuple[Mapping[str, Array], list[str]]:
+def _samples(model: Model, images: Sequence[Photograph], function: str) -> tuple[Mapping[str, Array], list[str]]:
+    """[count, ...] per declared input, from `function` where there is one or else from `images`, and the samples' names."""
     import numpy as np
 
-    if model.inputs_from:
-        made = late.resolve(model.inputs_from)(model)
+    if function:
+        made = late.resolve(function)(model)
         missing = [spec.name for spec in model.inputs if spec.name not in made]
         if missing:
-            raise UsageError(f"model {model.name}: {model.inputs_from} returned {sorted(made)}, expected also {missing}")
+            raise UsageError(f"model {model.name}: {function} returned {sorted(made)}, expected also {missing}")
         count = len(next(iter(made.values())))
         return made, [f"sample {index}" for index in range(count)]
-    if model.recipe is None or not model.images:
+    if model.recipe is None or not images:
         raise UsageError(f"model {model.name}: inputs come from images with recipe=, or from inputs_from=; it has neither")
     if len(model.inputs) != 1:
         raise UsageError(f"model {model.name}: a recipe makes one input, but {len(model.inputs)} are declared; use inputs_from=")
-    arrays = [preprocess.apply(model.recipe, photographs.locate(image)) for image in model.images]
-    return {model.inputs[0].name: np.stack(arrays)}, [image.name for image in model.images]
+    arrays = [preprocess.apply(model.recipe, photographs.locate(image)) for image in images]
+    return {model.inputs[0].name: np.stack(arrays)}, [image.name for image in images]
 
 
 def _batched(spec: TensorSpec, samples: Mapping[str, Array], batch: int) -> Array:
@@ -154,6 +189,14 @@ def standard_normal(model: Model) -> dict[str, Array]:
     import numpy as np
 
     generator = np.random.default_rng(0)
+    return {spec.name: _random(spec, generator) for spec in model.inputs}
+
+
+def standard_normal_calibration(model: Model) -> dict[str, Array]:
+    """As `standard_normal`, from another seed: the ranges of int8-static for a model whose inputs are random."""
+    import numpy as np
+
+    generator = np.random.default_rng(1)
     return {spec.name: _random(spec, generator) for spec in model.inputs}
 
 

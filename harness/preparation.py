@@ -165,6 +165,18 @@ class Preparer:
     def _inputs(self, cell: Cell) -> Artifact:
         return self._make("inputs", inputs.key_parts(cell), Job("inputs", cell), cell)
 
+    def _calibration(self, cell: Cell) -> Artifact | None:
+        """The samples that a precision takes its ranges from, where it needs any. Raises Refusal where the model declares none."""
+        if cell.precision != CALIBRATED:
+            return None
+        if not (cell.model.calibration or cell.model.calibration_from):
+            reason = (
+                f"{cell.precision} takes its ranges from calibration data, and model {cell.model.name} declares none; "
+                "give it calibration= (photographs that are not judged) or calibration_from="
+            )
+            raise Refusal(Reply(None, "unsupported", "prepare", reason))
+        return self._make("calibration", inputs.calibration_key(cell), Job("calibration", cell), cell)
+
     def _golden_backend(self, cell: Cell) -> Golden:
         try:
             golden = registry.golden_for(cell)
@@ -191,6 +203,7 @@ class Preparer:
 
     def _artifact(self, cell: Cell, made: Artifact, weights: Artifact | None) -> Artifact:
         backend = registry.find(cell.backend)
+        calibration = self._calibration(cell) if weights else None
         parts = {
             "weights": weights.facts["sha256"] if weights else "",
             "code": code_of(weights),
@@ -201,8 +214,12 @@ class Preparer:
             "interpreter": "" if backend.portable_artifact else (self._lock(cell) or {}).get("sha256", ""),
             "by": backend.artifact_key(cell),
         }
-        folders = {"inputs": made.path} | ({"weights": weights.path} if weights else {})
-        job = Job("prepare", cell, folders=folders, weights_sha256=str(parts["weights"]))
+        sha256 = calibration.facts["sha256"] if calibration else ""
+        if calibration:
+            parts["calibration"] = sha256
+        found = {"inputs": made, "weights": weights, "calibration": calibration}
+        folders = {name: entry.path for name, entry in found.items() if entry}
+        job = Job("prepare", cell, folders=folders, weights_sha256=str(parts["weights"]), calibration_sha256=sha256)
         return self._make("artifacts", parts, job, cell)
 
     def _golden(self, cell: Cell, made: Artifact, weights: Artifact) -> Artifact | None:

@@ -52,7 +52,7 @@ class Estimate:
 
     def remaining(self, event: Event) -> float | None:
         """Seconds until all steps are done; None before the first cell is prepared."""
-        prepared = self.begun["prepare"] - (event.kind in ("prepare", "environment", "inputs", "weights", "artifacts", "goldens"))
+        prepared = self.begun["prepare"] - (event.kind in ("prepare", "environment", "inputs", "calibration", "weights", "artifacts", "goldens"))
         if not prepared:
             return None
         preparing = max(0, event.total // (1 + self.processes) - prepared)

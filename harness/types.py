@@ -126,6 +126,8 @@ class Model:
     only in the process that needs it. `images` are the photographs that the recipe turns into inputs; where `inputs_from`
     is given it is called instead and returns one array of shape [count, ...] per declared input, by name. `evaluation`
     returns `(inputs, labels)` of a held-out split. `labels` are the names of the classes, which travel with the artifact.
+    `calibration` are the photographs from which int8-static takes its ranges, through the same recipe and none of them among
+    `images`; `calibration_from` is called instead, as `inputs_from` is.
     `tolerance` overrides the elementwise tolerance of a precision: `{"fp32": (rtol, atol)}` with atol in units of the
     reference's largest magnitude.
     """
@@ -140,6 +142,8 @@ class Model:
     images: tuple[Photograph, ...] = ()
     inputs_from: Late = ""
     evaluation: Late = ""
+    calibration: tuple[Photograph, ...] = ()
+    calibration_from: Late = ""
     tolerance: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     file: str = ""
     labels: tuple[str, ...] = ()
@@ -150,7 +154,7 @@ class Model:
             raise UsageError(f"model name {self.name!r} is empty or has white space; give a name such as 'resnet18'")
         if bool(self.build) == bool(self.file):
             raise UsageError(f"model {self.name}: give exactly one of build= and file=, not {self.build!r} and {self.file!r}")
-        for key in ("build", "inputs_from", "evaluation"):
+        for key in ("build", "inputs_from", "evaluation", "calibration_from"):
             object.__setattr__(self, key, late.name_of(getattr(self, key)))
 
     def __hash__(self) -> int:
@@ -161,7 +165,7 @@ class Model:
         """sha256 of everything declared that may change a number; folders are left out, so it is the same everywhere."""
         declared = to_json(self)
         del declared["labels"]  # the names of classes change no number
-        for key in ("build", "inputs_from", "evaluation"):
+        for key in ("build", "inputs_from", "evaluation", "calibration_from"):
             declared[key] = late.portable(declared[key])
         declared["weights"]["train"] = late.portable(self.weights.train)
         declared["file"] = late.portable(self.file)
@@ -192,8 +196,12 @@ class Cell:
 
     @cached_property
     def group(self) -> str:
-        """What cells share when they may be compared: all but the backend and its options."""
-        return f"{self.model.name}-{self.precision}-{self.device}-b{self.batch}-t{self.threads}"
+        """What cells share when they may be compared: all but the backend and its options.
+
+        Throughput, with several requests in flight, is no latency: such cells are a group of their own.
+        """
+        apart = "-throughput" if self.option.get("hint") == "throughput" else ""
+        return f"{self.model.name}-{self.precision}-{self.device}-b{self.batch}-t{self.threads}{apart}"
 
     @cached_property
     def key(self) -> str:

@@ -29,7 +29,7 @@ from harness.types import Cell, Plan, Unavailable, Unsupported, to_json
 
 LOG_TAIL_BYTES = 3000
 
-Task = Literal["describe", "examine", "inputs", "weights", "prepare", "golden", "measure"]
+Task = Literal["describe", "examine", "inputs", "calibration", "weights", "prepare", "golden", "measure"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Job:
     folders: Mapping[str, str] = field(default_factory=dict)
     yardsticks: Mapping[str, str] = field(default_factory=dict)
     weights_sha256: str = ""
+    calibration_sha256: str = ""
     plan: Plan | None = None
     sys_path: tuple[str, ...] = ()
 
@@ -206,6 +207,8 @@ def perform(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict
         return _examine(cell)
     if job.task == "inputs":
         return inputs.make(cell.model, cell.batch, folder)
+    if job.task == "calibration":
+        return inputs.make_calibration(cell.model, cell.batch, folder)
     if job.task == "measure":
         from harness import measure
 
@@ -220,8 +223,10 @@ def perform(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict
     batches = {spec.name: folders["inputs"] / inputs.file_of(spec.name) for spec in cell.model.inputs}
     if job.task == "weights":
         return dict(registry.golden_for(cell).materialise(cell.model, batches, folder))
-    weights = folders.get("weights", Path(os.devnull))
-    return dict(registry.find(cell.backend).prepare(Source(cell.model, weights, job.weights_sha256, batches), cell, folder))
+    weights, calibration = folders.get("weights", Path(os.devnull)), folders.get("calibration")
+    samples = {spec.name: calibration / inputs.file_of(spec.name) for spec in cell.model.inputs} if calibration else {}
+    source = Source(cell.model, weights, job.weights_sha256, batches, samples, job.calibration_sha256)
+    return dict(registry.find(cell.backend).prepare(source, cell, folder))
 
 
 def _examine(cell: Cell) -> dict[str, Any]:
@@ -248,7 +253,7 @@ def answer(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict[
         return {"value": None, "outcome": outcome, "phase": phase, "reason": reason[:1000], "traceback": tail}
 
 
-def _share_path(shared: tuple[str, ...]) -> None:
+def share_path(shared: tuple[str, ...]) -> None:
     """Find the user's own code where the parent finds it.
 
     The folder of `harness` was needed to start. In a checkout it also holds a `benchmarks` package, which would hide the
@@ -261,7 +266,7 @@ def _share_path(shared: tuple[str, ...]) -> None:
     sys.path.extend(entry for entry in shared if entry not in sys.path)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """On Linux, end when the process that started this one is killed, so that nothing of it runs beside what comes next."""
     if sys.platform == "linux":
         import ctypes
@@ -285,8 +290,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--reply", type=int, required=True, help="file descriptor to write the answer to")
     reply = parser.parse_args(arguments).reply
     faulthandler.enable()
-    _die_with_parent()
-    _share_path(pickle.load(sys.stdin.buffer))
+    die_with_parent()
+    share_path(pickle.load(sys.stdin.buffer))
     job: Job = pickle.load(sys.stdin.buffer)
     with os.fdopen(reply, "wb") as pipe:
         pipe.write(_line(answer(job, lambda phase: _tell(pipe, phase))))
