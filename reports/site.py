@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from reports import assets, cells, charts, comparison, details, overview, provenance, shape
+from reports import assets, cells, charts, comparison, details, overview, precisions, provenance, shape
 from reports.shape import Group, Result
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -66,6 +66,7 @@ def _context(groups: Sequence[Group], members: Sequence[Result], notes: Sequence
         "head": overview.head(groups, members, notes),
         "summary": overview.summary(groups),
         "glance": overview.glance(groups),
+        "precisions": precisions.families(members),
         "choices": overview.choices(members),
         "group_titles": comparison.titles(groups),
         "runs": provenance.runs(members),

@@ -1,0 +1,71 @@
+"""Ratios across precisions: over eager fp32, within one run and one setting, and only of what is right."""
+
+import pytest
+import synthetic
+
+from reports import precisions, shape, site, verdict
+
+
+def members(*lines):
+    return shape.results(lines)
+
+
+def at(precision, backend="ort", process_ns=(10e6, 10.1e6, 9.9e6), **changed):
+    return synthetic.record(backend=backend, precision=precision, process_ns=process_ns, laps=9, **changed)
+
+
+def ratio(square):
+    return float(square.large.removesuffix("×"))
+
+
+EAGER = at("fp32", "torch-eager", (20e6, 20.1e6, 19.9e6))
+
+
+def test_one_precision_alone_is_no_family():
+    assert precisions.families(members(EAGER, at("fp32"))) == []
+
+
+def test_every_precision_is_over_eager_fp32():
+    faster = at("int8-static", process_ns=(5e6, 5.1e6, 4.9e6))
+    (family,) = precisions.families(members(EAGER, at("fp32"), faster, at("bf16", "torch-eager")))
+    assert family.precisions == ("fp32", "bf16", "int8-static")
+    rows = dict(family.rows)
+    assert rows["torch-eager"][0].large == "1×"
+    assert ratio(rows["torch-eager"][1]) == pytest.approx(2, abs=0.05)
+    assert rows["torch-eager"][2] is None
+    assert [ratio(rows["ort"][0]), ratio(rows["ort"][2])] == pytest.approx([2, 4], abs=0.05)
+    assert rows["ort"][1] is None
+    assert rows["ort"][2].tone == verdict.FASTER
+
+
+def test_what_is_wrong_has_an_outcome_and_no_ratio():
+    wrong = at("bf16", outcome="mismatch", reason="is off")
+    (family,) = precisions.families(members(EAGER, wrong, at("fp16", outcome="unsupported", reason="no")))
+    squares = [square for square in dict(family.rows)["ort"] if square]
+    assert [(square.large, square.words) for square in squares] == [("unsupported", "no"), ("mismatch", "is off")]
+
+
+def test_another_run_is_another_family():
+    other = at("int8-static", run={"id": "2", "started": "2026-01-02T00:00:00Z", "seed": 3})
+    assert precisions.families(members(EAGER, at("fp32"), other)) == []
+
+
+def test_without_a_baseline_nothing_is_a_ratio():
+    (family,) = precisions.families(members(at("fp32"), at("bf16")))
+    assert [square.large for square in dict(family.rows)["ort"]] == ["–", "–"]
+    assert family.baseline == "–"
+
+
+def test_markdown_has_each_reason_once():
+    refused = [at("fp16", backend, outcome="unsupported", reason="no | kernel") for backend in ("ort", "openvino")]
+    made = precisions.markdown(members(EAGER, *refused))
+    assert made.count("no \\| kernel") == 1
+    assert "| `ort` | – | unsupported (1) |" in made
+    assert "| `torch-eager` | **1×** parity" in made
+
+
+def test_the_page_shows_them_escaped():
+    page = site.render([EAGER, at("bf16", "<b>bad</b>")])
+    assert 'href="#precisions"' in page
+    assert "<b>bad</b>" not in page
+    assert 'href="#precisions"' not in site.render([EAGER])
