@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help bench test bench-harness clean
+.PHONY: help bench test matrix bench-harness clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ test: $(READY) ## lint, types, and all tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+matrix: $(READY) ## every runtime at every precision (about 40 minutes); docs/runtimes.md is made from it
+	$(BIN)/evenbench run benchmarks/matrix.py --results results/matrix --site site/matrix
+	$(BIN)/evenbench report results/matrix --markdown
 
 bench-harness: $(READY) ## measure the harness itself, for docs/performance.md
 	$(BIN)/python -m tests.performance.bench_harness

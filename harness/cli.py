@@ -83,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
         "paths", nargs="*", default=["results"], metavar="PATH", help="results files or folders (results)"
     )
     reporting.add_argument("-o", "--output", default="site", metavar="DIR", help="where index.html is written (site)")
+    reporting.add_argument("--markdown", action="store_true", help="print the tables of precisions as Markdown instead")
     reporting.set_defaults(do=report)
     inspecting = commands.add_parser("inspect", help="show all that is known of a cell, results or an .onnx file")
     inspecting.add_argument("thing", metavar="THING", help="a cell's id or key, a results file or folder, or an .onnx file")
@@ -95,10 +96,8 @@ def parser() -> argparse.ArgumentParser:
     targets.add_arguments(controlling)
     controlling.set_defaults(do=control)
     housing = commands.add_parser("environments", help="the environments that backends such as ort@1.24.1 live in", epilog=EPILOG)
-    housing.add_argument("action", nargs="?", choices=("list", "lock", "build", "remove"), default="list")
-    housing.add_argument("names", nargs="*", metavar="BACKEND", help="such as ort@1.24.1; of `remove` also `all`")
-    housing.add_argument("--fresh", action="store_true", help="resolve anew what was resolved before")
-    housing.set_defaults(do=keep_environments)
+    housing.set_defaults(do=keep_environments, action="list")
+    _add_environment_actions(housing)
     examining = commands.add_parser("doctor", help="what is installed, what is missing, what disturbs measurements here")
     examining.set_defaults(do=examine)
     for command in (listing, running, reporting, inspecting, controlling, housing, examining):
@@ -124,6 +123,20 @@ def _add_compare_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--anyway", action="store_true", help="of recorded runs: show them though their machines differ")
     command.add_argument("--results", default="results", metavar="DIR", help="where the comparison is written (results)")
     command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
+
+
+def _add_environment_actions(command: argparse.ArgumentParser) -> None:
+    actions = command.add_subparsers(dest="action", metavar="ACTION", help="list (without one)", parser_class=_Parser)
+    told = {"lock": "resolve, and show what it would hold", "build": "resolve, and install", "remove": "delete what was built"}
+    for name, words in told.items():
+        action = actions.add_parser(name, help=words)
+        action.add_argument("names", nargs="+", metavar="BACKEND", help="such as ort@1.24.1" + (", or all" if name == "remove" else ""))
+        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one JSON value on standard output")
+        if name != "remove":
+            action.add_argument("--fresh", action="store_true", help="resolve anew what was resolved before")
+    actions.add_parser("list", help="those that have a name here, or are built").add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="one JSON value on standard output"
+    )
 
 
 class _Parser(argparse.ArgumentParser):
@@ -220,7 +233,13 @@ def _show_run(options: argparse.Namespace, session: Run, lines: list[results.Rec
 
 
 def report(options: argparse.Namespace) -> int:
-    """Write the HTML report of everything under the paths."""
+    """Write the HTML report of everything under the paths, or print its tables of precisions as Markdown."""
+    if options.markdown:
+        from reports import precisions, shape
+
+        newest, _ = shape.newest(_outcomes(options.paths).lines)
+        print(precisions.markdown(shape.results(newest)))
+        return 0
     site, reading = _write_site(options.paths, options.output)
     if options.json:
         print(json.dumps({"site": str(site), "outcomes": len(reading.lines), "notes": reading.notes}))
@@ -231,12 +250,17 @@ def report(options: argparse.Namespace) -> int:
     return 0
 
 
-def _write_site(paths: Sequence[str], folder: str) -> tuple[Path, results.Reading]:
-    from reports import site
-
+def _outcomes(paths: Sequence[str]) -> results.Reading:
     reading = results.read([Path(path) for path in paths])
     if not reading.lines:
         raise UsageError(f"{' '.join(paths)}: no outcomes to report; run `evenbench run` first, or name another folder")
+    return reading
+
+
+def _write_site(paths: Sequence[str], folder: str) -> tuple[Path, results.Reading]:
+    from reports import site
+
+    reading = _outcomes(paths)
     try:
         return site.write(reading.lines, Path(folder), reading.notes), reading
     except OSError as error:
@@ -320,8 +344,6 @@ def keep_environments(options: argparse.Namespace) -> int:
     def tell(words: str) -> None:
         print(words, file=sys.stderr)
 
-    if (options.action == "list") == bool(options.names):
-        raise UsageError(f"environments {options.action} takes {'no names' if options.names else 'names such as ort@1.24.1'}")
     if options.action == "lock":
         found: Any = {name: list(upkeep.lock(name, tell, options.fresh).packages) for name in options.names}
     elif options.action == "build":

@@ -1,0 +1,34 @@
+"""Every runtime at every precision, and its axes: the long comparison behind docs/runtimes.md. Run it by its name, `make matrix`.
+
+The file is not called `bench_*.py`, so that the default suite stays one of minutes.
+"""
+
+from benchmarks.models import DIGITS_CNN, MOBILENET_V3_SMALL
+from harness import ALL, Case
+
+SMALL = (DIGITS_CNN, MOBILENET_V3_SMALL)
+PRECISIONS = ("fp32", "fp16", "bf16", "int8-dynamic", "int8-static")
+
+runtimes = Case(SMALL, backends=ALL, precisions=PRECISIONS)
+
+releases = Case(SMALL, backends=("ort@1.24.1", "ort@1.31.1", "ort-openvino"))
+
+batches = Case((MOBILENET_V3_SMALL,), backends=("torch-eager", "torch-compile", "ort", "openvino"), batch=(8, 32))
+
+one_thread = Case(SMALL, backends=ALL, threads=(1,))
+
+layouts = Case(
+    (MOBILENET_V3_SMALL,),
+    backends=("torch-eager", "torch-compile"),
+    options={name: ({"memory_format": "channels_last"},) for name in ("torch-eager", "torch-compile")},
+)
+
+graph_levels = Case(
+    (MOBILENET_V3_SMALL,),
+    backends=("ort",),
+    options={"ort": tuple({"optimization": level} for level in ("disable", "basic", "extended"))},
+)
+
+throughput = Case((MOBILENET_V3_SMALL,), backends=("openvino",), options={"openvino": ({"hint": "throughput", "requests": 2},)})
+
+gpu = Case(SMALL, backends=ALL, precisions=("fp32", "tf32", "fp16", "bf16", "int8-static"), devices=("cuda:0",))
