@@ -108,6 +108,7 @@ class OnnxRuntime(onnx_artifact.OnnxBackend):
     name = "ort"
     requires = ("onnxruntime",)
     distributions = ("onnxruntime", *onnx_artifact.OnnxBackend.distributions)
+    environments = {"openvino": ("onnxruntime-openvino",), "gpu": ("onnxruntime-gpu",)}
     options = {"spinning": "'default' lets idle threads spin for a while, as ONNX Runtime does; 'off' makes them sleep at once"}
 
     def load(self, folder: Path, cell: Cell) -> Session:

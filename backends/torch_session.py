@@ -119,6 +119,7 @@ class TorchBackend(Backend):
 
     requires = ("torch",)
     distributions = torch_model.DISTRIBUTIONS
+    environments = {"": torch_model.DISTRIBUTIONS}
     options = {"spinning": "'default' waits for the next parallel region as torch does, spinning; 'off' makes idle threads sleep"}
 
     def supports(self, cell: Cell) -> str:

@@ -283,8 +283,9 @@ def ensure(asked: Request, tell: Tell = lambda text: None) -> Environment:
         if there:
             return there
         lock = locked(asked) or resolve(asked, tell)
-        tell(f"building environment {asked.name}: {', '.join(asked.requirements)} ({len(lock.packages)} packages)")
-        _build(asked, lock)
+        if damage(lock):  # another request may have come to the same lock
+            tell(f"building environment {asked.name}: {', '.join(asked.requirements)} ({len(lock.packages)} packages)")
+            _build(asked, lock)
         wrong = damage(lock)
         if wrong:
             raise Unavailable(f"environment {asked.name} was built and {wrong}; look into {lock.folder}, then try again")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness import environment, gpu, inputs, parity, registry, store, timing
-from harness.backend import Golden, Session
+from harness.backend import Backend, Golden, Session
+from harness.installers import distribution_of
 from harness.types import BOUNDARIES, COMPUTE, Attestation, Cell, ParityVerdict, Plan, to_json
 
 if TYPE_CHECKING:
@@ -88,11 +89,17 @@ def run(
         "attested": to_json(attested),
         "asked_is_used": difference(cell, attested),
         "phases_seconds": watch.seconds,
-        "installation": {"python": environment.python(), "packages": environment.packages(backend.distributions)},
+        "installation": {"python": environment.python(), "packages": environment.packages(_distributions(backend))},
         "variables": environment.relevant_variables(),
         "machine": environment.load(),
         "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
     }
+
+
+def _distributions(backend: Backend) -> tuple[str, ...]:
+    """Those whose versions a record has: the backend's own, and in another environment what takes their place."""
+    elsewhere = {distribution_of(requirement) for requirements in backend.environments.values() for requirement in requirements}
+    return (*backend.distributions, *sorted(elsewhere))
 
 
 def _timed(
@@ -210,6 +217,7 @@ def make_golden(
         wanted = {name: array.astype(np.float64) for name, array in once(session, batches).items()}
         again = once(session, batches)
         scored = accuracy(session, cell, input_folder)
+        kind = golden.kind_of(session)
     finally:
         session.close()
     for name, values in wanted.items():
@@ -221,7 +229,7 @@ def make_golden(
             )
     own = {precision: _own_rmse(cell, golden, precision, path, batches, wanted) for precision, path in yardsticks.items()}
     np.savez(folder / "outputs.npz", **wanted)
-    facts = {"kind": golden.kind, "own_rmse": own, "accuracy": scored}
+    facts = {"kind": kind, "own_rmse": own, "accuracy": scored}
     (folder / "facts.json").write_text(json.dumps(facts))
     return facts
 

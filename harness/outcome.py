@@ -10,7 +10,7 @@ from typing import Any
 from harness import __version__, advice, environment, environments, registry, results
 from harness.preparation import Prepared
 from harness.results import Record
-from harness.types import BOUNDARIES, INNER_BOUNDARIES, PHASES, Cell, Plan
+from harness.types import BOUNDARIES, INNER_BOUNDARIES, PHASES, Cell, Plan, Unavailable
 from harness.worker import Reply
 
 
@@ -72,7 +72,10 @@ def line(
 
 def _hint(cell: Cell) -> str:
     """How to get what an unavailable cell lacks."""
-    elsewhere = environments.name_of(cell.backend)
+    try:
+        elsewhere = environments.request(cell.backend)
+    except Unavailable:
+        return "`evenbench environments` lists those that have a name"
     return f"evenbench environments build {cell.backend}" if elsewhere else registry.row(cell.backend).hint
 
 

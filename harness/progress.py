@@ -26,6 +26,9 @@ QUIET_SECONDS = 15.0
 START_SECONDS = 2.0
 """What a measuring process is taken to need besides its laps, until one has run."""
 
+PREPARING = ("prepare", "environment", "inputs", "calibration", "weights", "artifacts", "goldens")
+"""The kinds of events that tell of a cell that is being prepared."""
+
 STYLES = {"ok": "green", "mismatch": "bold red", "fallback": "yellow", "failed": "red"}
 
 
@@ -52,7 +55,7 @@ class Estimate:
 
     def remaining(self, event: Event) -> float | None:
         """Seconds until all steps are done; None before the first cell is prepared."""
-        prepared = self.begun["prepare"] - (event.kind in ("prepare", "environment", "inputs", "calibration", "weights", "artifacts", "goldens"))
+        prepared = self.begun["prepare"] - (event.kind in PREPARING)
         if not prepared:
             return None
         preparing = max(0, event.total // (1 + self.processes) - prepared)

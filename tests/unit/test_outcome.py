@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -120,3 +121,29 @@ def test_the_command_that_reproduces_a_cell_can_be_pasted() -> None:
 
 def test_warnings_are_sentences_in_the_line() -> None:
     assert any("one process only" in warning for warning in line(None, process())["warnings"])
+
+
+LOCK = {"name": "1.0", "python": "3.99.0", "requirements": ["r==1.0"], "packages": ["r==1.0"], "by": "uv", "sha256": "0" * 64}
+
+
+def test_versions_are_those_that_the_worker_found_and_not_those_of_this_process() -> None:
+    elsewhere = replace(PREPARED, environment=LOCK)
+    found = line(None, process(installation={"python": "3.99.0", "packages": {"r": "1.0"}}), prepared=elsewhere)["environment"]
+    assert (found["python"], found["packages"], found["lock"]) == ("3.99.0", {"r": "1.0"}, LOCK)
+    crashed = line(Reply(None, "failed", "load", "gone"), prepared=elsewhere)["environment"]
+    assert (crashed["python"], crashed["packages"]) == ("3.99.0", {}), "what is installed here says nothing of it"
+    assert line(None, process())["environment"]["lock"] is None
+
+
+@pytest.mark.parametrize(
+    ("backend", "hint"),
+    [
+        ("ort@1.24.1", "evenbench environments build ort@1.24.1"),
+        ("ort@nowhere", "`evenbench environments` lists those that have a name"),
+        ("ort", "pip install 'evenbench[ort]'"),
+    ],
+)
+def test_the_hint_of_an_unavailable_cell_is_for_where_it_lives(backend: str, hint: str) -> None:
+    entry = Entry(cell(backend), "bench.py::case", "evenbench run bench.py")
+    made = outcome.line(entry, RUN, plan(), Reply(None, "unavailable", "prepare", "why"), None, [])
+    assert made["hint"] == hint
