@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help bench test matrix bench-harness clean
+.PHONY: help bench test matrix bench-harness gpu-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ matrix: $(READY) ## every runtime at every precision (about 40 minutes); docs/ru
 
 bench-harness: $(READY) ## measure the harness itself, for docs/performance.md
 	$(BIN)/python -m tests.performance.bench_harness
+
+gpu-check: $(READY) ## run every backend on a GPU (needs one), for docs/verified.md
+	$(BIN)/python -m tests.gpu.check
 
 clean: ## remove the environment, results and site (the cache of artifacts stays)
 	rm -rf .venv results site .asv build *.egg-info

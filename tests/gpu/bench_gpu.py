@@ -1,0 +1,20 @@
+"""The quick matrix of `make gpu-check`: every runtime that has a GPU device, at every precision, two batch sizes, both ways to launch."""
+
+from backends.contract_model import TINY_CNN
+from harness import Case
+from harness.types import PRECISIONS
+from tests.gpu.pairs import pairs
+
+PAIRS = pairs()
+
+PLANS_OF = ({}, {"build": 1}, {"build": 2}, {"cuda_graph": True})
+"""TensorRT's three builds of one cell, whose differences are the spread from build to build, and its graph."""
+
+gpu = Case(
+    models=(TINY_CNN,),
+    backends=tuple(dict.fromkeys(pair.backend for pair in PAIRS)),
+    precisions=PRECISIONS,
+    devices=tuple(dict.fromkeys(pair.device for pair in PAIRS)),
+    batch=(1, 8),
+    options={"tensorrt": PLANS_OF, "tensorrt-rtx": PLANS_OF},
+)
