@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import arm, conversation, gate, registry, results, targets
+from harness import arm, conversation, gate, planner, registry, results, targets
 from harness.arm import Change
 from harness.conversation import Side
 from harness.ending import Ending, change_words, ending, show
@@ -173,7 +173,8 @@ def run(options: argparse.Namespace, console: Console, notes: Console) -> int:
         for note in pair.notes:
             notes.print(f"note: {note}", soft_wrap=True)
         with _listener(notes) as listen:
-            session = Session(pair.base, pair.head, words_of(options), pair.cells, rule, plan, options.seed, seconds, listen)
+            known = planner.pasts(earlier(Path(options.results)))
+            session = Session(pair.base, pair.head, words_of(options), pair.cells, rule, plan, options.seed, seconds, known, listen)
             found = session.run()
     end = ending(found, options.require_conclusive)
     file = write(Path(options.results), pair, rule, options.seed, found, end)
@@ -231,6 +232,21 @@ def seconds_of(budget: str) -> float:
         found = math.nan
     if not 0 < found < math.inf:
         raise UsageError(f"--budget {budget}: expected a time such as 90s, 5m or 1h")
+    return found
+
+
+REMEMBERED = 20
+"""Earlier comparisons that are read for what they say of the cells."""
+
+
+def earlier(folder: Path) -> list[dict[str, Any]]:
+    """The latest comparisons in a results folder, oldest first; a file that cannot be read says nothing."""
+    found = []
+    for file in sorted(folder.glob("compare-*.json"))[-REMEMBERED:]:
+        with contextlib.suppress(OSError, ValueError):
+            value = json.loads(file.read_text())
+            if isinstance(value, dict) and value.get("compare") == 1:
+                found.append(value)
     return found
 
 

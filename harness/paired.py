@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness import gate, machine
+from harness import gate, machine, planner
 from harness.conversation import ArmFailed, Process, Side, process
 from harness.statistics import median
 from harness.types import PLANS, Plan, UsageError, to_json
@@ -50,6 +50,11 @@ class Pairing:
     control: bool = False
     number: int = 0
     """Laps per sample, calibrated once from the slower side."""
+    most: int = 0
+    """Pairs at most; 0 for the rule's own."""
+    blocks: int = BLOCKS
+    margin: float = 0.0
+    """Of latency, where the cell's own history asks for a wider one than the rule's."""
     pairs: list[dict[str, Any]] = field(default_factory=list)
     confirmation: list[dict[str, Any]] = field(default_factory=list)
     failure: str = ""
@@ -65,6 +70,7 @@ def take_pair(pairing: Pairing, words: Sequence[str], plan: Plan, lot: random.Ra
 
     Raises ArmFailed where a side fails.
     """
+    begun = time.monotonic()
     with contextlib.ExitStack() as stack:
         arms: dict[int, Process] = {}
         for index in lot.sample((0, 1), 2):
@@ -77,15 +83,16 @@ def take_pair(pairing: Pairing, words: Sequence[str], plan: Plan, lot: random.Ra
         if not pairing.number:
             pairing.number = max(_calibrate(arm) for arm in arms.values())
         samples: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
-        for _ in range(BLOCKS):
-            begin = lot.randrange(2)
-            for index in (begin, 1 - begin, 1 - begin, begin):
+        for _ in range(pairing.blocks):
+            ahead = lot.randrange(2)
+            for index in (ahead, 1 - ahead, 1 - ahead, ahead):
                 samples[index].append(_sample(arms[index], pairing.number))
         ends = [_ask(arms[index], {"do": "finish"})["value"] for index in (0, 1)]
     times = [[sum(sample["laps_ns"]) / pairing.number for sample in side] for side in samples]
     return {
         "first": pairing.sides[first].name,
         "number": pairing.number,
+        "seconds": time.monotonic() - begun,
         "times_ns": times,
         "cpu_ns": [[sample["cpu_ns"] for sample in side] for side in samples],
         "preemptions": [[sample["preemptions"] for sample in side] for side in samples],
@@ -154,6 +161,8 @@ class Session:
     seed: int = 0
     seconds: float = math.inf
     """Of measuring; when they are over, cells stay with the pairs they have."""
+    known: Mapping[str, planner.Past] = field(default_factory=dict)
+    """What earlier comparisons say of the cells, by the id for people."""
     listen: Callable[[Progress], None] = lambda progress: None
     pairings: list[Pairing] = field(default_factory=list, init=False)
     _begin: float = field(default=0.0, init=False)
@@ -163,6 +172,7 @@ class Session:
         if not self.cells:
             raise UsageError("compare: no cells; name some with a target, -k or --cell")
         self.pairings = list(self._prepared())
+        self._allot()
         with machine.alone():
             self._begin = time.monotonic()
             lot = random.Random(self.seed)
@@ -186,6 +196,22 @@ class Session:
             if index < controls:
                 yield Pairing(shown, declared, (self.base, self.base), (made[0], made[0]), control=True)
 
+    def _allot(self) -> None:
+        """Give each pairing its margin, and where there is a budget its pairs and samples; say what each will see."""
+        for pairing in self.pairings:
+            pairing.margin = planner.margin_for(self.known.get(pairing.cell), self.rule)
+        if math.isinf(self.seconds):
+            return
+        names = [_key(pairing) for pairing in self.pairings if not pairing.failure]
+        known = {key: self.known[key[0]] for key in names if key[0] in self.known}
+        given = planner.allot(names, known, self.seconds, self.rule)
+        for pairing in self.pairings:
+            if not pairing.failure:
+                allotted = given[_key(pairing)]
+                pairing.most, pairing.blocks = allotted.pairs, allotted.samples // 2
+                if not pairing.control:
+                    self.listen(Progress(0, 0, allotment_words(pairing.cell, allotted)))
+
     def _prepare(self, side: Side, cell: str) -> Mapping[str, Any]:
         with process(side, side.spec(self.words, cell, self.plan)) as arm:
             value: Mapping[str, Any] = arm.ask()["value"]
@@ -194,25 +220,43 @@ class Session:
     def _sweep(self, pairings: Sequence[Pairing], lot: random.Random, kind: str, least: int, most: int) -> None:
         """Sweep until each cell is precise, has the most pairs, or the time is over; cells in a new order each time."""
         for sweep in range(most):
-            waiting = [pairing for pairing in pairings if self._wants_more(pairing, kind, least)]
+            waiting = [pairing for pairing in pairings if sweep < (pairing.most or most) and self._wants_more(pairing, kind, least)]
             lot.shuffle(waiting)
             for pairing in waiting:
                 if time.monotonic() - self._begin > self.seconds and sweep >= least:
                     return
-                self.listen(Progress(sweep, most, f"{kind} {sweep + 1} of {least} to {most}: {pairing.cell}"))
+                left = self._left()
+                self.listen(Progress(sweep, most, f"{kind} {sweep + 1} of {least} to {pairing.most or most}: {pairing.cell}{left}"))
                 try:
                     getattr(pairing, kind).append(take_pair(pairing, self.words, self.plan, lot))
                 except ArmFailed as error:
                     pairing.failure = str(error)
 
+    def _left(self) -> str:
+        """`, 3 min of the budget left`, or nothing where there is none."""
+        if math.isinf(self.seconds):
+            return ""
+        left = max(0.0, self.seconds - (time.monotonic() - self._begin))
+        return f", {left / 60:.0f} min of the budget left" if left >= 90 else f", {left:.0f} s of the budget left"
+
     def _wants_more(self, pairing: Pairing, kind: str, least: int) -> bool:
         taken = pairing.log_ratios(LATENCY, getattr(pairing, kind))
-        return not pairing.failure and (len(taken) < least or not gate.is_precise(taken, self.rule))
+        return not pairing.failure and (len(taken) < least or not gate.is_precise(taken, rule_for(pairing, LATENCY, self.rule)))
 
 
-def rule_for(metric: str, rule: gate.Rule) -> gate.Rule:
-    """The gate's rule with the metric's own margin; `rule.margin` is that of latency."""
-    return rule if metric == LATENCY else replace(rule, margin=MARGINS[metric])
+def allotment_words(cell: str, given: planner.Allotment) -> str:
+    """`resnet18-ort-fp32-cpu-b1: up to 20 pairs in about 60 s see slowdowns of 3.7 % and more`."""
+    seen = f"{cell}: up to {given.pairs} pairs in about {given.seconds:.0f} s see slowdowns of {given.detectable:.1%} and more"
+    return seen.replace("%", " %") + ("" if given.known else ", going by no history of it")
+
+
+def _key(pairing: Pairing) -> tuple[str, bool]:
+    return pairing.cell, pairing.control
+
+
+def rule_for(pairing: Pairing, metric: str, rule: gate.Rule) -> gate.Rule:
+    """The gate's rule with the metric's own margin; for latency the rule's, or what the cell's history asks for."""
+    return replace(rule, margin=max(rule.margin, pairing.margin) if metric == LATENCY else MARGINS[metric])
 
 
 def _flagged(pairing: Pairing, rule: gate.Rule) -> bool:
@@ -222,7 +266,7 @@ def _flagged(pairing: Pairing, rule: gate.Rule) -> bool:
 
 def _screen(pairing: Pairing, pairs: Sequence[Mapping[str, Any]], rule: gate.Rule) -> dict[str, gate.Judgement]:
     found = {metric: pairing.log_ratios(metric, pairs) for metric in MARGINS}
-    return {metric: gate.judge(ratios, rule_for(metric, rule)) for metric, ratios in found.items() if len(ratios) == len(pairs)}
+    return {metric: gate.judge(ratios, rule_for(pairing, metric, rule)) for metric, ratios in found.items() if len(ratios) == len(pairs)}
 
 
 def judged(pairings: Sequence[Pairing], rule: gate.Rule) -> list[dict[str, Any]]:
@@ -265,7 +309,7 @@ def _result(pairing: Pairing, rule: gate.Rule) -> dict[str, Any]:
         "metrics": {
             metric: {
                 "verdict": found.verdict,
-                "margin": rule_for(metric, rule).margin,
+                "margin": rule_for(pairing, metric, rule).margin,
                 "screen": to_json(found),
                 "confirmation": to_json(again[metric]) if metric in again else None,
             }

@@ -26,7 +26,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         *("environment", "environments", "installers", "machine", "gpu", "timing", "results"),
     ),
     "the seam": ("harness", "backend"),
-    "pure": ("cases", "preprocess", "warmup", "parity", "statistics", "gate", "advice"),
+    "pure": ("cases", "preprocess", "warmup", "parity", "statistics", "gate", "planner", "advice"),
     "values": ("types", "late"),
 }
 """Top to bottom. `harness` stands for the public names of `harness/__init__.py`."""
