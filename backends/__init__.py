@@ -21,5 +21,6 @@ TABLE: tuple[Row, ...] = (
     Row("negative-stale", "backends.negative:StaleAnswer", "pip install 'evenbench[ort]'", role="negative"),
     Row("negative-bf16", "backends.negative:DefaultPrecision", "pip install 'evenbench[openvino]'", role="negative"),
     Row("reference", "backends.reference:Reference", "pip install 'evenbench[torch]'", role="golden"),
+    Row("onnx-evaluator", "backends.onnx_reference:OnnxEvaluator", "pip install 'evenbench[onnx]'", role="control"),
     Row("onnx-reference", "backends.onnx_reference:OnnxReference", "pip install 'evenbench[onnx]'", role="golden"),
 )

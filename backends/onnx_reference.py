@@ -5,25 +5,34 @@ from __future__ import annotations
 import glob
 import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from backends import onnx_artifact
-from harness import BATCH, Attestation, Cell, Golden, Model, Session, TensorSpec, UsageError
+from backends import onnx_artifact, onnx_double, onnx_precision
+from harness import BATCH, Attestation, Cell, Golden, Model, Session, TensorSpec, Unsupported, UsageError
 
 if TYPE_CHECKING:
     from harness.backend import Arrays
 
 
-class ReferenceSession(Session):
-    """Runs the graph operator by operator; slow, and without any optimisation."""
+class EvaluatorSession(Session):
+    """Runs the graph operator by operator in the file's own precision; slow, and without any optimisation."""
+
+    wide = False
+    """Whether floats are widened to float64 first."""
 
     def __init__(self, file: Path, cell: Cell) -> None:
+        import onnx
         from onnx.reference import ReferenceEvaluator
 
         self.cell = cell
-        self.evaluator: Any = ReferenceEvaluator(str(file))
+        model = onnx.load(str(file))
+        self.precision = "fp64" if self.wide else onnx_precision.precision_of_graph(model)
+        self.narrow = onnx_double.narrow_operators(model) if self.wide else []
+        with _in_words():
+            self.evaluator: Any = ReferenceEvaluator(onnx_double.widened(model) if self.wide else model)
         self.feeds: dict[str, Any] = {}
         self.result: list[Any] = []
 
@@ -31,7 +40,8 @@ class ReferenceSession(Session):
         self.feeds = dict(inputs)
 
     def step(self) -> None:
-        self.result = self.evaluator.run(None, self.feeds)
+        with _in_words():
+            self.result = self.evaluator.run(None, self.feeds)
 
     def fetch(self) -> Arrays:
         return dict(zip(self.evaluator.output_names, self.result, strict=True))
@@ -39,16 +49,55 @@ class ReferenceSession(Session):
     def attest(self) -> Attestation:
         import onnx
 
-        facts = {"device": "cpu", "precision": "fp32", "threads": self.cell.threads, "denormals": "preserved", "spinning": "off"}
-        return Attestation(runtime="onnx.reference", version=onnx.__version__, labels=("golden",), **facts)  # type: ignore[arg-type]
+        facts = {"device": "cpu", "threads": self.cell.threads, "denormals": "preserved", "spinning": "off"}
+        return Attestation(runtime="onnx.reference", version=onnx.__version__, precision=self.precision, **facts)  # type: ignore[arg-type]
+
+
+class Float64Session(EvaluatorSession):
+    """As above with every float widened, inputs and constants included; its outputs stay float64."""
+
+    wide = True
+
+    def bind(self, inputs: Arrays) -> None:
+        import numpy as np
+
+        self.feeds = {name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in inputs.items()}
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """What the evaluator cannot do becomes Unsupported: all that it raises for an operator that it does not have is a RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise Unsupported(f"ONNX's own evaluator, which judges .onnx files, cannot run this graph: {error}") from error
+
+
+class OnnxEvaluator(onnx_artifact.OnnxBackend):
+    """The yardstick of ONNX files: the same evaluator in the file's own precision, which shows what that precision costs."""
+
+    name = "onnx-evaluator"
+    requires = ("onnx",)
+    precisions = ("fp32",)
+    options: ClassVar[Mapping[str, str]] = {}
+    distributions = ("onnx",)
+
+    def supports(self, cell: Cell) -> str:
+        return super().supports(cell) or ("" if cell.model.file.endswith(".onnx") else "needs an .onnx file")
+
+    def load(self, folder: Path, cell: Cell) -> Session:
+        return EvaluatorSession(folder / onnx_artifact.FILE, cell)
 
 
 class OnnxReference(onnx_artifact.OnnxBackend, Golden):
-    """Judges `.onnx` files. It computes in the file's own precision, so its verdicts say so."""
+    """Judges `.onnx` files, in float64."""
 
     name = "onnx-reference"
-    kind = "ONNX's own reference evaluator (the file's own precision)"
+    kind = "ONNX's own reference evaluator in float64"
+    yardstick = "onnx-evaluator"
     requires = ("onnx",)
+    precisions = ("fp32",)
+    options: ClassVar[Mapping[str, str]] = {}
     distributions = ("onnx",)
 
     def supports(self, cell: Cell) -> str:
@@ -75,7 +124,11 @@ class OnnxReference(onnx_artifact.OnnxBackend, Golden):
         return [_spec(value) for value in graph.input if value.name not in constants], [_spec(value) for value in graph.output]
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        return ReferenceSession(folder / onnx_artifact.FILE, cell)
+        return Float64Session(folder / onnx_artifact.FILE, cell)
+
+    def kind_of(self, session: Session) -> str:
+        narrow = session.narrow if isinstance(session, Float64Session) else []
+        return f"{self.kind}, but for {', '.join(narrow)} in float32" if narrow else self.kind
 
 
 def _files(file: Path) -> list[Path]:

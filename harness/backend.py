@@ -187,6 +187,10 @@ class Golden(Backend):
     yardstick: ClassVar[str] = ""
     """The backend whose own error at a precision measures what that precision costs; empty where there is none."""
 
+    def kind_of(self, session: Session) -> str:
+        """What a verdict of this session calls it, where that depends on the model; `kind` otherwise."""
+        return self.kind
+
     @abstractmethod
     def weights_key(self, model: Model) -> Mapping[str, Any] | None:
         """What decides the weights, known without building the model; None where only building it can tell."""

@@ -187,3 +187,50 @@ def test_a_single_photo_of_the_users_gets_two_mirror_images(tmp_path: Path) -> N
 def test_samples_come_from_a_late_name(tmp_path: Path) -> None:
     facts = made(product(inputs_from=f"{HERE}:samples"), 1, tmp_path / "a")
     assert (facts["recipe"], facts["names"]) == (f"{HERE}:samples", [f"sample {index}" for index in range(5)])
+
+
+# -- what int8-static is calibrated on ---------------------------------------------------------------------------------
+
+CALIBRATED = dataclasses.replace(PHOTO_MODEL, calibration=PHOTOGRAPHS[5:8])
+
+
+def calibrated(model: Model, folder: Path, batch: int = 1) -> dict[str, Any]:
+    folder.mkdir()
+    return inputs.make_calibration(model, batch, folder)
+
+
+def test_calibration_goes_through_the_models_own_recipe_at_the_cells_batch(tmp_path: Path) -> None:
+    facts = calibrated(CALIBRATED, tmp_path / "c", batch=2)
+    judged = made(dataclasses.replace(PHOTO_MODEL, images=PHOTOGRAPHS[5:8]), 2, tmp_path / "j")
+    assert facts["names"] == ["rocket", "motorcycle", "retina"]
+    assert facts["sha256"] == judged["sha256"]
+    assert np.load(tmp_path / "c" / "image.npy").shape[1:] == (2, 3, 24, 24)
+
+
+def test_what_is_judged_is_not_calibrated_on(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"coffee is in calibration= and in images=; calibrate on other photographs"):
+        calibrated(dataclasses.replace(PHOTO_MODEL, calibration=PHOTOGRAPHS[4:6]), tmp_path / "c")
+
+
+def test_calibration_and_inputs_have_keys_of_their_own() -> None:
+    def own_key(model: Model) -> str:
+        return store.key_of(inputs.calibration_key(cell(model=model)))
+
+    assert key(CALIBRATED) == key(), "inputs depend on what int8 is calibrated on"
+    assert own_key(CALIBRATED) != own_key(dataclasses.replace(CALIBRATED, calibration=PHOTOGRAPHS[5:7]))
+    assert own_key(CALIBRATED) == own_key(dataclasses.replace(CALIBRATED, images=PHOTOGRAPHS[:2]))
+
+
+def test_random_inputs_are_calibrated_on_other_numbers(tmp_path: Path) -> None:
+    model = product(inputs_from="harness.inputs:standard_normal", calibration_from="harness.inputs:standard_normal_calibration")
+    assert made(model, 1, tmp_path / "j")["sha256"] != calibrated(model, tmp_path / "c")["sha256"]
+
+
+def test_the_suites_models_declare_calibration_that_no_cell_is_judged_by(tmp_path: Path) -> None:
+    from benchmarks import digits
+    from benchmarks.models import DIGITS_CNN, RESNET18
+
+    assert not {image.sha256 for image in RESNET18.images} & {image.sha256 for image in RESNET18.calibration}
+    seen, held_out = digits.calibration(DIGITS_CNN)["image"], digits.held_out()[0]
+    assert len(seen) == 100
+    assert not {image.tobytes() for image in seen} & {image.tobytes() for image in held_out}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness import Cell, Session, preparation, store
@@ -19,7 +20,7 @@ from tests.unit.builders import ROWS, Product, cell, product, register, work_her
 def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """The jobs that workers did, in order; they do them in this process."""
     monkeypatch.setenv(store.VARIABLE, str(tmp_path))
-    register(monkeypatch, f"{ROWS},drawn=tests.unit.test_preparation:Drawn")
+    register(monkeypatch, f"{ROWS},drawn=tests.unit.test_preparation:Drawn,quantises=tests.unit.test_preparation:Quantises")
     return work_here(monkeypatch)
 
 
@@ -169,3 +170,51 @@ def test_workers_find_the_users_code_and_get_the_cells_threads(jobs: list[Job], 
     assert {variables["OMP_NUM_THREADS"] for variables in seen} == {"3"}
     assert all("/users/own/code" in job.sys_path for job in jobs)
     assert not any(entry.startswith(sys.prefix) for job in jobs for entry in job.sys_path)
+
+
+# -- calibration -------------------------------------------------------------------------------------------------------
+
+
+class Quantises(Product):
+    """Says that it runs int8; what matters here is what it is given."""
+
+    name = "quantises"
+    precisions = ("fp32", "int8-static")
+
+
+def other_samples(model: Any) -> dict[str, Any]:
+    return {"x": np.ones((3, 4), np.float32)}
+
+
+def static(**changed: Any) -> Any:
+    return cell("quantises", model=product(**changed), precision="int8-static")
+
+
+CALIBRATION = "tests.unit.test_preparation:other_samples"
+
+
+def test_only_a_precision_that_needs_calibration_gets_it(jobs: list[Job]) -> None:
+    Preparer(30.0).prepare(cell(model=product(calibration_from=CALIBRATION)))
+    assert [task for task in tasks(jobs) if task.startswith("calibration")] == []
+    Preparer(30.0).prepare(static(calibration_from=CALIBRATION))
+    asked = next(job for job in jobs if job.task == "prepare" and job.cell.precision == "int8-static")
+    assert asked.calibration_sha256
+    assert "calibration" in asked.folders
+
+
+def test_other_calibration_is_another_artifact_of_int8_static_alone(jobs: list[Job], tmp_path: Path) -> None:
+    own, theirs = Preparer(30.0), Preparer(30.0)
+    first = own.prepare(static(calibration_from=CALIBRATION))
+    jobs.clear()
+    again = theirs.prepare(static(calibration_from="tests.unit.builders:samples"))
+    assert [job.task for job in jobs] == ["calibration", "prepare"]
+    assert first.artifact.path != again.artifact.path
+    assert first.golden.path == again.golden.path  # type: ignore[union-attr]
+    assert first.inputs.path == again.inputs.path
+
+
+def test_a_model_without_calibration_is_unsupported_and_told_what_to_declare(jobs: list[Job]) -> None:
+    with pytest.raises(Refusal) as refused:
+        Preparer(30.0).prepare(static())
+    assert refused.value.reply.outcome == "unsupported"
+    assert "takes its ranges from calibration data, and model product declares none" in refused.value.reply.reason

@@ -262,3 +262,54 @@ def test_warm_up_ends_with_its_time() -> None:
 def test_warm_up_takes_at_least_one_window() -> None:
     found, _, chosen = warm(lambda step: MS, warmup_max_seconds=0.0)
     assert found["laps"] == chosen.window
+
+
+class Overlapping(ScriptedSession):
+    """Three at once on a device that finishes one every 100 ns; `submit` blocks while all three are busy."""
+
+    in_flight = 3
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.submitted: list[tuple[int, bool]] = []
+        self.kept: dict[int, Any] = {}
+        self.ends: list[int] = []
+
+    def submit(self, inputs: Any, lap: int, keep: bool, copy: bool) -> None:
+        if len(self.ends) >= self.in_flight:
+            self.until(self.ends[-self.in_flight])
+        self.ends.append(max(self.clock_of_test.ns, self.ends[-1] if self.ends else 0) + 100)
+        self.submitted.append((int(inputs["x"][0]), copy))
+        if keep:
+            self.kept[lap] = inputs
+
+    def until(self, ns: int) -> None:
+        self.clock_of_test.ns = max(self.clock_of_test.ns, ns)
+
+    def sync(self) -> None:
+        self.until(self.ends[-1])
+
+    def collected(self) -> Any:
+        found, self.kept = self.kept, {}
+        return found
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_overlapping_inferences_are_timed_by_the_interval_between_completions(boundary: str) -> None:
+    """The pipe is as full at the first reading as at the last, so that neither filling nor draining it is in the number."""
+    clock = Clock()
+    session = Overlapping(clock)
+    laps = timing.run_laps(session, batches(3), 1, 10, boundary, {2, 4}, clock)
+    assert laps.laps_ns == [100] * 10
+    assert sorted(laps.kept) == [2, 4]
+    assert len(session.submitted) == 3 + 10
+    assert [batch for batch, _ in session.submitted][3:6] == [1, 2, 0], "lap n takes batch n"
+    assert {copy for _, copy in session.submitted} == {boundary == HOST_TO_HOST}
+
+
+def test_a_session_that_says_it_overlaps_must_submit() -> None:
+    clock = Clock()
+    session = ScriptedSession(clock)
+    session.in_flight = 2
+    with pytest.raises(NotImplementedError, match="sets in_flight=2 and so must override submit"):
+        timing.run_laps(session, batches(3), 0, 2, COMPUTE, set(), clock)

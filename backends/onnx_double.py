@@ -1,0 +1,97 @@
+"""An ONNX graph with every float widened to float64, so that its answer can judge others. For evaluation only, never deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import onnx
+
+NARROW = (
+    ("AffineGrid", "CausalConvWithState", "LinearAttention", "MelWeightMatrix", "Einsum"),
+    "onnx's evaluator computes these operators in float32 whatever it is given",
+)
+"""Operators whose answer would look like float64 and be float32, and why."""
+
+
+def narrow_operators(model: onnx.ModelProto) -> list[str]:
+    """The graph's operators that would be computed in float32 all the same, sorted."""
+    return sorted({node.op_type for graph in _graphs(model.graph) for node in graph.node} & set(NARROW[0]))
+
+
+def widened(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of `model` whose float32, float16 and bfloat16 tensors are float64: inputs, outputs, constants, and what casts make.
+
+    Integers, and so the steps of a quantised graph, stay as they are.
+    """
+    import onnx
+
+    wide = onnx.ModelProto()
+    wide.CopyFrom(model)
+    for graph in _graphs(wide.graph):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            tensor = value.type.tensor_type
+            tensor.elem_type = _wide_type(tensor.elem_type)
+        for initializer in graph.initializer:
+            initializer.CopyFrom(_wide_tensor(initializer))
+        _widen_nodes(graph.node)
+    for function in wide.functions:
+        _widen_nodes(function.node)
+    return wide
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterable[onnx.GraphProto]:
+    """The graph, and those inside its branches and loops."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _graphs(inner)
+
+
+def _wide_type(kind: int) -> int:
+    from onnx import TensorProto
+
+    narrow = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+    return TensorProto.DOUBLE if kind in narrow else kind
+
+
+def _wide_tensor(tensor: onnx.TensorProto) -> onnx.TensorProto:
+    import numpy as np
+    from onnx import numpy_helper
+
+    if _wide_type(tensor.data_type) == tensor.data_type:
+        return tensor
+    return numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float64), tensor.name)
+
+
+TYPES = ("to", "dtype", "output_datatype")
+"""Attributes that name an element type."""
+
+
+def _widen_nodes(nodes: Iterable[onnx.NodeProto]) -> None:
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                attribute.t.CopyFrom(_wide_tensor(attribute.t))
+            elif attribute.name in TYPES and attribute.HasField("i"):
+                attribute.i = _wide_type(attribute.i)
+        if node.op_type in ("Constant", "ConstantOfShape"):
+            _widen_constant(node)
+
+
+def _widen_constant(node: onnx.NodeProto) -> None:
+    """A constant written as plain floats, or one of zeros that names no type, is float32 by definition: it becomes a tensor."""
+    import numpy as np
+    from onnx import helper, numpy_helper
+
+    plain: Any = next((each for each in node.attribute if each.name in ("value_float", "value_floats")), None)
+    if plain is not None:
+        values = np.asarray(plain.f if plain.name == "value_float" else list(plain.floats), np.float64)
+    elif node.op_type == "ConstantOfShape" and not node.attribute:
+        values = np.zeros(1)
+    else:
+        return
+    del node.attribute[:]
+    node.attribute.append(helper.make_attribute("value", numpy_helper.from_array(values)))
