@@ -32,3 +32,12 @@ graph_levels = Case(
 throughput = Case((MOBILENET_V3_SMALL,), backends=("openvino",), options={"openvino": ({"hint": "throughput", "requests": 2},)})
 
 gpu = Case(SMALL, backends=ALL, precisions=("fp32", "tf32", "fp16", "bf16", "int8-static"), devices=("cuda:0",))
+
+ahead = Case(
+    SMALL,
+    backends=("tensorrt-rtx",),
+    precisions=("fp32", "tf32", "fp16", "bf16", "int8-static"),
+    devices=("cuda:0",),
+    options={"tensorrt-rtx": ({"target": "SM89"},)},
+)
+"""Plans that are built for real on a machine without a GPU, and executed where there is such a one."""

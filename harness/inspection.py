@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import environments, registry, results, statistics
+from harness import environments, gpu, registry, results, statistics
 from harness.outcome import Entry
 from harness.results import Reading, Record
 from harness.types import BOUNDARIES, OUTCOMES, PHASES, Cell, Unavailable, UsageError
@@ -21,8 +22,9 @@ Section = tuple[str, list[tuple[str, Any]]]
 
 
 def prospects(entries: Iterable[Entry]) -> Iterator[dict[str, Any]]:
-    """What can be said of each cell before it runs: its identity, why it is unsupported, what is not installed."""
+    """What can be said of each cell before it runs: its identity, why it is unsupported, what is not installed or not here."""
     missing: dict[str, tuple[tuple[str, ...], str, str]] = {}
+    lacking = functools.cache(gpu.lacks)
     for entry in entries:
         cell = entry.cell
         if cell.backend not in missing:
@@ -30,7 +32,8 @@ def prospects(entries: Iterable[Entry]) -> Iterator[dict[str, Any]]:
         packages, broken, homeless = missing[cell.backend]
         unsupported = broken or registry.find(cell.backend).supports(cell)
         hint = registry.row(cell.backend).hint if packages else ""
-        found = {"unsupported": unsupported, "missing": list(packages), "homeless": homeless, "hint": hint}
+        lacks = "" if unsupported else lacking(cell.device)
+        found = {"unsupported": unsupported, "missing": list(packages), "homeless": homeless, "hint": hint, "lacks": lacks}
         yield {**cell.described(), "case": entry.case, **found}
 
 
@@ -52,7 +55,9 @@ def prospect_note(prospect: Mapping[str, Any]) -> str:
         return f"unsupported: {prospect['unsupported']}"
     if prospect["homeless"]:
         return f"unavailable: {prospect['homeless']}"
-    return f"unavailable: {', '.join(prospect['missing'])} not installed; {prospect['hint']}" if prospect["missing"] else ""
+    if prospect["missing"]:
+        return f"unavailable: {', '.join(prospect['missing'])} not installed; {prospect['hint']}"
+    return f"unavailable: {prospect['lacks']}" if prospect["lacks"] else ""
 
 
 def find_outcome(wanted: str, folder: Path) -> Record:

@@ -12,7 +12,7 @@ import jsonschema
 import pynvml
 import pytest
 
-from harness import Cell, Session, advice, doctor, environment, gpu, results, store
+from harness import Cell, Session, advice, doctor, environment, gpu, inspection, results, store
 from harness.outcome import Entry
 from harness.schedule import Run
 from tests.unit.builders import Product, ProductSession, attestation, cell, plan, register, work_here
@@ -223,6 +223,15 @@ def test_a_device_that_is_not_here_is_unavailable_and_one_that_nobody_has_unsupp
     assert (line["outcome"], line["gpu"]) == ("unavailable", [])
     assert "cuda:5: the NVIDIA driver shows 2 devices" in line["reason"]
     assert measured("cuda:x", tmp_path, monkeypatch)["outcome"] == "unsupported"
+
+
+def test_the_listing_says_that_a_device_is_not_here(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, "claimant=tests.unit.test_gpu:OnTheDevice")
+    entries = [Entry(cell("claimant", device=device)) for device in ("cpu", "cuda:5", "cuda:1")]
+    elsewhere, absent, here = (inspection.prospect_note(prospect) for prospect in inspection.prospects(entries))
+    assert elsewhere.startswith("unsupported: ")
+    assert absent.startswith("unavailable: cuda:5: the NVIDIA driver shows 2 devices here")
+    assert here == ""
 
 
 def test_a_quiet_device_deserves_no_warning() -> None:
