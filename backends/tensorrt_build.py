@@ -25,6 +25,8 @@ CURRENT = "CURRENT"
 TARGETS = (CURRENT, "SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
 """Compute capabilities that TensorRT for RTX can build for on any machine."""
 
+FORMAT = "TensorRT plan"
+
 FACTS = "engine.json"
 TIMING_CACHE = "timing.cache"
 
@@ -228,6 +230,21 @@ def build_ahead(onnx: Path, folder: Path, order: Order) -> dict[str, Any]:
     }
     (folder / FACTS).write_text(json.dumps(made, indent=1))
     return made
+
+
+def condensed(made: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of `build_ahead` for the record: figures of all builds side by side, the layers of the first one."""
+    first, *_ = builds = made["builds"]
+    return {
+        "format": FORMAT,
+        **{name: made[name] for name in ("runtime", "version", "target", "tf32", "timing_cache")},
+        "build_seconds": [build["seconds"] for build in builds],
+        "plan_bytes": [build["bytes"] for build in builds],
+        "plan_sha256": [build["sha256"] for build in builds],
+        "layers_sha256": [build["layers_sha256"] for build in builds],
+        **{name: made[name] for name in ("distinct_plans", "distinct_layers")},
+        **{name: first[name] for name in ("layers", "precisions", "reformats")},
+    }
 
 
 def _build_once(trt: Any, onnx: Path, order: Order, cache: bytes | None) -> tuple[bytes, bytes | None, dict[str, Any]]:

@@ -222,7 +222,7 @@ class TensorRt(onnx_artifact.OnnxBackend):
         order = self.order(cell)
         device = {} if self.builds_ahead(cell) else gpu.describe(cell.device)
         return {
-            "format": "tensorrt plan",
+            "format": tensorrt_build.FORMAT,
             "onnx": super().artifact_key(_as_exported(cell)),
             "module": self.module,
             "version": inputs.version_of(self.distributions[0]),
@@ -236,7 +236,7 @@ class TensorRt(onnx_artifact.OnnxBackend):
         made = super().prepare(source, _as_exported(cell), draft)
         facts = tensorrt_build.build_ahead(draft / onnx_artifact.FILE, folder, self.order(cell))
         shutil.rmtree(draft)
-        return {**facts, "format": "TensorRT plan", "onnx": made}
+        return {**tensorrt_build.condensed(facts), "onnx": made}
 
     def load(self, folder: Path, cell: Cell) -> Session:
         target = self.order(cell).target

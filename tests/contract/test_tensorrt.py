@@ -115,12 +115,11 @@ def test_a_cell_is_built_for_real_and_says_that_it_was_not_executed(precision: s
     jsonschema.validate(line, results.schema())
     assert (line["outcome"], line["phase"], line["samples_ns"]) == ("unavailable", "load", {}), line["reason"] + line["traceback"]
     facts = line["artifact"]["facts"]
-    first = facts["builds"][0]
-    assert tensorrt_build.precision_used(first, first["tf32"]) == precision
-    assert len(facts["builds"]) == 3
-    assert line["artifact"]["bytes"] >= sum(build["bytes"] for build in facts["builds"])
-    assert line["prepare"]["seconds"] > sum(build["seconds"] for build in facts["builds"])
-    assert f"built ahead for SM89: 3 builds of {first['bytes']} bytes" in line["reason"]
+    assert tensorrt_build.precision_used({**facts, "tf32_tactics": 0}, facts["tf32"]) == precision
+    assert [len(facts[name]) for name in ("build_seconds", "plan_bytes", "plan_sha256", "layers_sha256")] == [3] * 4
+    assert line["artifact"]["bytes"] >= sum(facts["plan_bytes"])
+    assert line["prepare"]["seconds"] > sum(facts["build_seconds"]) > 0
+    assert f"built ahead for SM89: 3 builds of {facts['plan_bytes'][0]} bytes" in line["reason"]
     assert "not executed: cuda: " in line["reason"]
     assert "evenbench[tensorrt-rtx]" in line["hint"]
 

@@ -25,6 +25,12 @@ def test_a_workers_threads_and_waiting_are_explicit_and_the_rest_is_the_callers(
     assert os.environ["OMP_NUM_THREADS"] == "64", "the parent's own environment was changed"
 
 
+def test_a_shell_cannot_overrule_the_cells_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(environment.TF32_OVERRIDE, "1")
+    assert environment.TF32_OVERRIDE not in environment.for_worker(1, {})
+    assert environment.for_worker(1, {environment.TF32_OVERRIDE: "0"})[environment.TF32_OVERRIDE] == "0", "a backend may set it"
+
+
 def test_a_backends_variables_come_last() -> None:
     made = environment.for_worker(3, {"OMP_NUM_THREADS": "1", "RUNTIME_FLAG": "x"})
     assert (made["OMP_NUM_THREADS"], made["MKL_NUM_THREADS"], made["RUNTIME_FLAG"]) == ("1", "3", "x")
