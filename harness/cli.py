@@ -122,6 +122,11 @@ def _add_compare_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--require-conclusive", action="store_true", help="exit with 6 where a cell stays inconclusive")
     command.add_argument("--anyway", action="store_true", help="of recorded runs: show them though their machines differ")
     command.add_argument("--results", default="results", metavar="DIR", help="where the comparison is written (results)")
+    telling = command.add_argument_group("for CI")
+    telling.add_argument("--junit", metavar="FILE", help="JUnit XML")
+    telling.add_argument("--sarif", metavar="FILE", help="SARIF 2.1.0")
+    telling.add_argument("--summary", metavar="FILE", help="Markdown, also the body of a comment")
+    telling.add_argument("--github", action="store_true", help="GitHub's annotations on standard output")
     command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import arm, conversation, gate, planner, registry, results, targets
+from harness import alerts, arm, conversation, gate, planner, registry, results, targets
 from harness.arm import Change
 from harness.conversation import Side
 from harness.ending import Ending, change_words, ending, show
@@ -178,8 +178,13 @@ def run(options: argparse.Namespace, console: Console, notes: Console) -> int:
             found = session.run()
     end = ending(found, options.require_conclusive)
     file = write(Path(options.results), pair, rule, options.seed, found, end)
+    comparison = json.loads(file.read_text())
+    asked = {kind: getattr(options, kind) for kind in ("junit", "sarif", "summary")}
+    alerts.write(comparison, {kind: path for kind, path in asked.items() if path})
+    if options.github:
+        print("\n".join(alerts.workflow_commands(comparison)))
     if options.json:
-        console.print_json(file.read_text())
+        print(json.dumps(comparison))
     else:
         show(found, end, console)
         console.print(f"{pair.base.name} against {pair.head.name}, seed {options.seed}: {file}", soft_wrap=True)

@@ -92,13 +92,19 @@ def test_other_words_are_no_alarm(evenbench: Command, tmp_path: Path) -> None:
 
 
 def test_a_looser_answer_and_a_larger_artifact_are_alarms(evenbench: Command, tmp_path: Path) -> None:
-    ran = evenbench("compare", "base", "sloppy", "--plan", "quick", "--pairs", "8")
+    told = {kind: tmp_path / f"told.{kind}" for kind in ("junit", "sarif", "summary")}
+    flags = [word for kind, file in told.items() for word in (f"--{kind}", str(file))]
+    ran = evenbench("compare", "base", "sloppy", "--plan", "quick", "--pairs", "8", "--github", *flags)
     assert ran.code == ending.WORSE, ran.text
     found = verdicts(tmp_path)
     assert found["error"] == found["artifact"] == "slower"
     assert any("error +" in words for words in found["words"])
     assert any("artifact +" in words for words in found["words"])
     assert found["latency"] != "slower"
+    assert "::error title=evenbench%3A work-work-fp32-cpu-b1-t1::" in ran.text
+    assert "<failure" in told["junit"].read_text()
+    assert "Something is worse" in told["summary"].read_text()
+    assert len(json.loads(told["sarif"].read_text())["runs"][0]["results"]) >= 2
 
 
 @pytest.mark.parametrize(
@@ -138,7 +144,7 @@ def test_a_commit_without_benchmarks_is_named(evenbench: Command, repository: Pa
 
 def test_two_recorded_runs_are_shown_without_a_verdict(evenbench: Command, repository: Path, tmp_path: Path) -> None:
     files = []
-    for name in ("one", "two"):
+    for _ in range(2):
         assert evenbench("run", "benchmarks", "--fresh").code == 0
         (file,) = set((tmp_path / "results").glob("*.jsonl")) - set(files)
         files.append(file)

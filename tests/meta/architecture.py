@@ -17,7 +17,7 @@ PACKAGES = ("harness", "backends", "reports", "benchmarks")
 
 LAYERS: Mapping[str, tuple[str, ...]] = {
     "front ends": ("cli", "plugin", "asv_bridge", "testing"),
-    "comparison": ("compare", "ending", "paired", "conversation", "arm"),
+    "comparison": ("compare", "alerts", "ending", "paired", "conversation", "arm"),
     "commands": ("controls", "doctor", "inspection", "progress", "scaffold", "targets", "upkeep"),
     "orchestration": ("schedule", "outcome", "preparation", "worker", "collection", "usermodel"),
     "one process": ("measure",),

@@ -1,0 +1,223 @@
+"""A comparison for machines and reviewers: JUnit, SARIF 2.1.0, GitHub annotations, and a Markdown summary.
+
+Everything here is made from the JSON value that `evenbench compare` writes, so that a job can make it anew from the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from harness import __version__, ending
+
+MARKER = "<!-- evenbench compare -->"
+"""First line of the Markdown summary: a job finds its earlier comment by it and updates that one."""
+
+SHOWN = 9
+"""Annotations of each kind: GitHub shows ten per step, and the tenth says how many more there are."""
+
+SUMMARY_BYTES = 1_000_000
+"""Below GitHub's limit of 1 MiB for a step's summary."""
+
+Kind = Literal["worse", "wrong", "failed", "control", "open", "better"]
+LEVELS: Mapping[Kind, str] = {
+    "worse": "error",
+    "wrong": "error",
+    "failed": "error",
+    "control": "warning",
+    "open": "warning",
+    "better": "note",
+}
+RULES: Mapping[Kind, str] = {
+    "worse": "A metric is confirmed worse than on the base, by more than its margin",
+    "wrong": "The answer is not what the model answers, or the runtime did something else than it was asked",
+    "failed": "The cell could not be measured",
+    "control": "Base against base was found different: this session's alarms do not count",
+    "open": "The pairs that were measured do not decide whether the cell changed",
+    "better": "A metric is confirmed better than on the base, by more than its margin",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to tell of one cell. `size` orders findings of a kind, the largest first."""
+
+    kind: Kind
+    cell: str
+    metric: str
+    words: str
+    size: float = 0.0
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same cell and metric in every commit, so that an alert is tracked and closed."""
+        return hashlib.sha256(f"{self.cell} {self.metric} {self.kind}".encode()).hexdigest()
+
+
+def findings(comparison: Mapping[str, Any]) -> list[Finding]:
+    """Everything that is not simply fine, the largest effect of each kind first."""
+    found = [finding for result in comparison["cells"] for finding in _of(result)]
+    kinds = list(LEVELS)
+    return sorted(found, key=lambda finding: (kinds.index(finding.kind), -finding.size))
+
+
+def _of(result: Mapping[str, Any]) -> Iterator[Finding]:
+    cell = str(result["cell"])
+    if result["control"]:
+        for name, metric in ending.control_alarms(result):
+            yield Finding("control", cell, name, ending.metric_words(name, metric), _size(metric))
+        return
+    if result["failure"]:
+        yield Finding("failed", cell, "", str(result["failure"]).splitlines()[0])
+    for side, why in zip(result["sides"], result["wrong"], strict=False):
+        if why:
+            yield Finding("wrong", cell, "parity", f"{side}: {why}")
+    for name, metric in result["metrics"].items():
+        kinds: Mapping[str, Kind] = {"slower": "worse", "faster": "better", "inconclusive": "open"}
+        kind = kinds.get(metric["verdict"])
+        if kind == "open":
+            yield Finding(kind, cell, name, f"{ending.metric_words(name, metric)}: {ending.verdict_words(name, metric)}", _size(metric))
+        elif kind:
+            yield Finding(kind, cell, name, ending.metric_words(name, metric), _size(metric))
+
+
+def _size(metric: Mapping[str, Any]) -> float:
+    found = metric["confirmation"] or metric["screen"]
+    return max(float(found["low"]) - 1, 1 / float(found["high"]) - 1)
+
+
+def junit(comparison: Mapping[str, Any]) -> str:
+    """JUnit XML: a suite per comparison, a case per cell; worse is a failure, undecided is skipped, not measured an error."""
+    from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+
+    suite = TestSuite(f"evenbench {comparison['base']} against {comparison['head']}")
+    for name in ("base", "head", "seed", "exit"):
+        suite.add_property(name, str(comparison[name]))
+    for result in comparison["cells"]:
+        shown = f"{result['cell']} (control)" if result["control"] else result["cell"]
+        case = TestCase(shown, "evenbench.compare", sum(pair["seconds"] for pair in result["pairs"]))
+        told: list[Any] = []
+        for finding in _of(result):
+            text = f"{finding.metric}: {finding.words}" if finding.metric and finding.metric not in finding.words else finding.words
+            if finding.kind == "failed":
+                told.append(Error(text, "failed"))
+            elif finding.kind in ("worse", "wrong"):
+                told.append(Failure(text, finding.kind))
+            elif finding.kind in ("open", "control"):
+                told.append(Skipped(text, finding.kind))
+        # A case that failed is not also skipped: readers count it twice.
+        hard = [each for each in told if not isinstance(each, Skipped)]
+        case.result = hard or told[:1]
+        suite.add_testcase(case)
+    report = JUnitXml("evenbench")
+    report.add_testsuite(suite)
+    made = report.tostring()  # type: ignore[no-untyped-call]
+    return made.decode() if isinstance(made, bytes) else str(made)
+
+
+def sarif(comparison: Mapping[str, Any], file: str = "benchmarks") -> dict[str, Any]:
+    """SARIF 2.1.0: one result per finding, located in `file`, with a fingerprint that does not change from commit to commit."""
+    results = [
+        {
+            "ruleId": f"evenbench/{finding.kind}",
+            "level": LEVELS[finding.kind],
+            "message": {"text": f"{finding.cell}: {finding.words}"},
+            "locations": [{"physicalLocation": {"artifactLocation": {"uri": file}, "region": {"startLine": 1}}}],
+            "partialFingerprints": {"evenbenchCell/v1": finding.fingerprint},
+            "properties": {"cell": finding.cell, "metric": finding.metric},
+        }
+        for finding in findings(comparison)
+    ]
+    rules = [{"id": f"evenbench/{kind}", "shortDescription": {"text": words}} for kind, words in RULES.items()]
+    driver = {"name": "evenbench", "version": __version__, "informationUri": "https://pypi.org/project/evenbench/", "rules": rules}
+    run = {"tool": {"driver": driver}, "automationDetails": {"id": "evenbench/compare"}, "results": results}
+    return {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
+
+
+def workflow_commands(comparison: Mapping[str, Any]) -> list[str]:
+    """GitHub's workflow commands, within its limit of ten of a kind per step."""
+    commands = {"error": "error", "warning": "warning", "note": "notice"}
+    by_level: dict[str, list[Finding]] = {}
+    for finding in findings(comparison):
+        by_level.setdefault(LEVELS[finding.kind], []).append(finding)
+    lines = []
+    for level, found in by_level.items():
+        command = commands[level]
+        lines += [f"::{command} title={_property(f'evenbench: {each.cell}')}::{_data(each.words)}" for each in found[:SHOWN]]
+        if len(found) > SHOWN:
+            lines.append(f"::{command} title=evenbench::and {len(found) - SHOWN} more, see the summary")
+    return lines
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def summary(comparison: Mapping[str, Any]) -> str:
+    """Markdown: what the exit code says, a table sorted by the size of the effect, and how to read it."""
+    rows = [row for result in comparison["cells"] for row in _rows(result)]
+    rows.sort(key=lambda row: -row[0])
+    head = [
+        MARKER,
+        f"### evenbench: {comparison['base']} against {comparison['head']}",
+        "",
+        HEADLINES.get(comparison["exit"], "See the table."),
+        "",
+        *(f"> {_cell(note)}" for note in comparison["notes"]),
+        "",
+        "| cell | metric | head over base, 99 % | verdict |",
+        "|---|---|---|---|",
+    ]
+    how = "Measured in pairs of processes; what is called worse or better was confirmed by pairs of its own."
+    foot = ["", f"Seed {comparison['seed']}. {how}"]
+    lines = [words for _, words in rows]
+    while len("\n".join([*head, *lines, *foot]).encode()) > SUMMARY_BYTES:
+        lines = [*lines[: len(lines) // 2], "| … | | | more in the results file |"]
+    return "\n".join([*head, *lines, *foot]) + "\n"
+
+
+HEADLINES: Mapping[int, str] = {
+    ending.PASS: "**Nothing is confirmed worse.**",
+    ending.WORSE: "**Something is worse.**",
+    ending.UNDECIDED: "**Not decided**: the pairs that were measured do not tell.",
+    ending.UNHEALTHY: "**The machine was too restless**: base against base differed from itself, so nothing below counts.",
+}
+
+
+def _rows(result: Mapping[str, Any]) -> Iterator[tuple[float, str]]:
+    name = f"`{_cell(result['cell'])}`" + (" (control)" if result["control"] else "")
+    for why in [result["failure"], *result["wrong"]]:
+        if why:
+            yield float("inf"), f"| {name} | | | ❌ {_cell(why)} |"
+    for metric, found in result["metrics"].items():
+        words = ending.verdict_words(metric, found)
+        mark = {"slower": "❌ ", "worse": "❌ ", "faster": "✅ ", "better": "✅ "}.get(words, "")
+        change = ending.change_words(found["confirmation"] or found["screen"])
+        yield _size(found), f"| {name} | {metric} | {change} | {mark}{_cell(words)} |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def write(comparison: Mapping[str, Any], files: Mapping[str, str]) -> list[str]:
+    """Write the formats that are asked for, `{"junit": path, ...}`, and return the paths. The folder is made."""
+    import json
+
+    made = {"junit": junit, "sarif": lambda value: json.dumps(sarif(value), indent=1), "summary": summary}
+    written: list[str] = []
+    for kind, path in files.items():
+        file = Path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(made[kind](comparison), encoding="utf-8")
+        written.append(str(file))
+    return written
+
+

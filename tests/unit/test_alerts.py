@@ -1,0 +1,150 @@
+"""What CI is told of a comparison: valid by each format's own rules, within GitHub's limits, and nothing unescaped."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft4Validator
+from junitparser import Error, Failure, JUnitXml, Skipped
+
+from harness import alerts, ending
+
+SCHEMA = json.loads((Path(__file__).parent.parent / "data" / "sarif-2.1.0.json").read_text())
+
+
+def metric(verdict: str, change: float = 0.0) -> dict[str, Any]:
+    ratio = math.exp(change)
+    found = {"verdict": verdict, "ratio": ratio, "low": ratio * 0.99, "high": ratio * 1.01, "needed_pairs": 40}
+    confirmed = found if verdict in ("slower", "faster") else None
+    return {"verdict": verdict, "margin": 0.02, "screen": found, "confirmation": confirmed}
+
+
+def result(cell: str, control: bool = False, failure: str = "", wrong: str = "", **metrics: dict[str, Any]) -> dict[str, Any]:
+    pairs = [{"seconds": 2.0}] * 8
+    sides = ["base", "head"]
+    return {
+        "cell": cell,
+        "control": control,
+        "failure": failure,
+        "wrong": [wrong, ""],
+        "metrics": metrics,
+        "sides": sides,
+        "pairs": pairs,
+    }
+
+
+def comparison(*cells: dict[str, Any], code: int = 1) -> dict[str, Any]:
+    return {"base": "main", "head": "<b>|x", "seed": 3, "exit": code, "notes": [], "words": [], "cells": list(cells)}
+
+
+EVERYTHING = comparison(
+    result("fine", latency=metric("equivalent")),
+    result("slow", latency=metric("slower", 0.06)),
+    result("slowest", latency=metric("slower", 0.2), memory=metric("equivalent")),
+    result("fast", latency=metric("faster", -0.1)),
+    result("open", latency=metric("inconclusive", 0.03)),
+    result("gone", failure="crashed\nin a long traceback"),
+    result("off", wrong="logits are off", latency=metric("equivalent")),
+    result("slow", control=True, latency=metric("slower", 0.05)),
+)
+
+
+def test_findings_come_by_kind_and_then_by_size() -> None:
+    found = [(finding.kind, finding.cell) for finding in alerts.findings(EVERYTHING)]
+    assert found == [
+        ("worse", "slowest"),
+        ("worse", "slow"),
+        ("wrong", "off"),
+        ("failed", "gone"),
+        ("control", "slow"),
+        ("open", "open"),
+        ("better", "fast"),
+    ]
+
+
+def test_junit_is_read_back_with_the_right_results() -> None:
+    (suite,) = JUnitXml.fromstring(alerts.junit(EVERYTHING).encode())
+    cases = {case.name: [type(each) for each in case.result] for case in suite}
+    assert cases == {
+        "fine": [],
+        "slow": [Failure],
+        "slowest": [Failure],
+        "fast": [],
+        "open": [Skipped],
+        "gone": [Error],
+        "off": [Failure],
+        "slow (control)": [Skipped],
+    }
+    assert (suite.tests, suite.failures, suite.errors, suite.skipped) == (8, 3, 1, 2)
+    assert {each.name: each.value for each in suite.properties()}["head"] == "<b>|x"
+
+
+def test_sarif_is_valid_by_its_schema() -> None:
+    made = alerts.sarif(EVERYTHING, "benchmarks/bench_work.py")
+    Draft4Validator(SCHEMA).validate(made)
+    levels = [found["level"] for found in made["runs"][0]["results"]]
+    assert levels == ["error"] * 4 + ["warning"] * 2 + ["note"]
+    Draft4Validator(SCHEMA).validate(alerts.sarif(comparison()))
+
+
+def test_the_schema_would_find_a_fault() -> None:
+    broken = alerts.sarif(EVERYTHING)
+    broken["runs"][0]["results"][0]["level"] = "fatal"
+    assert not Draft4Validator(SCHEMA).is_valid(broken)
+
+
+def test_a_finding_keeps_its_fingerprint_from_commit_to_commit() -> None:
+    before = alerts.sarif(comparison(result("slow", latency=metric("slower", 0.06))))["runs"][0]["results"][0]
+    after = alerts.sarif(comparison(result("slow", latency=metric("slower", 0.09))))["runs"][0]["results"][0]
+    other = alerts.sarif(comparison(result("slower", latency=metric("slower", 0.06))))["runs"][0]["results"][0]
+    assert before["partialFingerprints"] == after["partialFingerprints"] != other["partialFingerprints"]
+    assert before["message"] != after["message"]
+
+
+@pytest.mark.parametrize(("count", "lines"), [(1, 1), (9, 9), (10, 10), (300, 10)])
+def test_annotations_stay_within_githubs_ten_of_a_kind(count: int, lines: int) -> None:
+    many = comparison(*[result(f"cell{index}", latency=metric("slower", 0.1)) for index in range(count)])
+    told = alerts.workflow_commands(many)
+    assert len(told) == lines
+    assert all(line.startswith("::error title=evenbench") for line in told)
+    if count > 10:
+        assert told[-1].endswith("and 291 more, see the summary")
+
+
+def test_annotations_are_escaped() -> None:
+    (line,) = alerts.workflow_commands(comparison(result("a,b:c", wrong="100%\n::error::x")))
+    assert line == "::error title=evenbench%3A a%2Cb%3Ac::base: 100%25%0A::error::x"
+
+
+def test_the_summary_names_the_largest_first_and_escapes() -> None:
+    text = alerts.summary(EVERYTHING)
+    assert text.startswith(alerts.MARKER)
+    assert "Something is worse" in text
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    order = [line.split("`")[1] for line in rows]
+    assert order.index("slowest") < order.index("slow")
+    assert any("❌ slower" in line and "+22.1 %" in line for line in rows)
+    hostile = alerts.summary(comparison(result("<script>|", wrong="a | b <img>")))
+    assert "<script>" not in hostile
+    assert "a \\| b &lt;img>" in hostile
+
+
+def test_a_summary_of_ten_thousand_cells_stays_below_githubs_limit() -> None:
+    many = comparison(*[result(f"cell{index}" * 10, latency=metric("slower", 0.1)) for index in range(10_000)])
+    assert len(alerts.summary(many).encode()) <= alerts.SUMMARY_BYTES
+
+
+@pytest.mark.parametrize("code", [ending.PASS, ending.WORSE, ending.UNDECIDED, ending.UNHEALTHY])
+def test_every_exit_code_has_its_headline(code: int) -> None:
+    assert alerts.HEADLINES[code] in alerts.summary(comparison(code=code))
+
+
+def test_files_are_written_where_they_are_asked_for(tmp_path: Path) -> None:
+    files = {"junit": str(tmp_path / "a" / "junit.xml"), "sarif": str(tmp_path / "b.sarif"), "summary": str(tmp_path / "c.md")}
+    assert alerts.write(EVERYTHING, files) == list(files.values())
+    assert JUnitXml.fromfile(files["junit"]) is not None
+    assert json.loads(Path(files["sarif"]).read_text())["version"] == "2.1.0"
