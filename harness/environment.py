@@ -33,7 +33,11 @@ TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
 """With it a shell would overrule every runtime's own switch of TF32, in silence."""
 
 
-    The waiting policy is each runtime's own default unless `extra` sets it; what the caller's shell has of it is left out.
+def for_worker(threads: int, extra: dict[str, str]) -> dict[str, str]:
+    """The environment variables of a measuring process: the caller's, with the number of threads made explicit.
+
+    The waiting policy is each runtime's own default unless `extra` sets it, and TF32 is the cell's; what the caller's shell has of
+    them is left out.
     """
     inherited = {name: value for name, value in os.environ.items() if name not in (*PASSIVE, TF32_OVERRIDE)}
     return {**inherited, **{name: str(threads) for name in THREAD_VARIABLES}, **extra}
