@@ -11,6 +11,7 @@ TABLE: tuple[Row, ...] = (
     Row("torch-script", "backends.torch_script:TorchScript", "pip install 'evenbench[torch]'"),
     Row("torch-compile", "backends.torch_compile:TorchCompile", "pip install 'evenbench[torch]', and a C++ compiler (g++)"),
     Row("ort", "backends.ort:OnnxRuntime", "pip install 'evenbench[ort]'"),
+    Row("ort-openvino", "backends.ort_openvino:OrtOpenVino", "evenbench environments build ort-openvino", environment="openvino"),
     Row("openvino", "backends.openvino_native:OpenVino", "pip install 'evenbench[openvino]'"),
     Row("tensorrt", "backends.tensorrt_engine:TensorRt", "pip install 'evenbench[tensorrt]', on a machine with an NVIDIA GPU"),
     Row("tensorrt-rtx", "backends.tensorrt_engine:TensorRtRtx", "pip install 'evenbench[tensorrt-rtx]', on a machine with an NVIDIA GPU"),

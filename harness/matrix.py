@@ -8,6 +8,9 @@ from harness import machine, registry
 from harness.cases import ALL, Case
 from harness.types import Cell, UsageError
 
+AT = "\\"
+"""Stands for `@` while an expression is parsed: pytest's grammar has no `@`, and no id has a backslash."""
+
 
 def expand(case: Case) -> list[Cell]:
     """Every cell of a case. Raises UsageError for an unknown backend or for options of a backend that is not in the case."""
@@ -54,11 +57,11 @@ def select(cells: Sequence[Cell], expression: str) -> list[Cell]:
     from _pytest.mark.expression import Expression
 
     try:
-        compiled = Expression.compile(expression)
+        compiled = Expression.compile(expression.replace("@", AT))
     except SyntaxError as error:
         raise UsageError(f"-k {expression!r} does not parse: {error}; write words joined by and, or, not") from error
 
     def matches(cell: Cell) -> bool:
-        return compiled.evaluate(lambda word, /, **_: word.lower() in cell.id.lower())
+        return compiled.evaluate(lambda word, /, **_: word.replace(AT, "@").lower() in cell.id.lower())
 
     return [cell for cell in cells if matches(cell)]

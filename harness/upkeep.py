@@ -33,9 +33,11 @@ def _named() -> Iterator[tuple[Request, str, str]]:
         yield Request(variable.removeprefix(environments.VARIABLE).lower(), python=os.environ[variable]), variable, ""
     for name, requirements in environments.declared().items():
         yield Request(name, environments.with_numpy(requirements)), "pyproject.toml", ""
+    told = set()
     for row in registry.rows().values():
         for name, requirements in _of(row).items():
-            if name:
+            if name and (name, requirements) not in told:  # backends that share a class, or wrap one, share its environments
+                told.add((name, requirements))
                 yield Request(name, environments.with_numpy(requirements)), f"backend {row.name}", _spelled(row, name)
 
 

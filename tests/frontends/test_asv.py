@@ -347,3 +347,9 @@ class TestBridge:
 
         case = Case(models=(tiny.TINY,), backends=("null",), threads=(0, 1))
         assert [asv_bridge.square(cell, case)[5] for cell in matrix.expand(case)] == ["all", "1"]
+
+    def test_an_environment_is_part_of_the_param(self) -> None:
+        import tiny
+
+        case = Case(models=(tiny.TINY,), backends=("null", "null@1.24.1"))
+        assert [asv_bridge.square(cell, case)[1] for cell in matrix.expand(case)] == ["null", "null@1.24.1"]

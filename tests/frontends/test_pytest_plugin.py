@@ -449,6 +449,22 @@ class TestCollection:
         assert ran.stdout.strip() == "[]"
 
 
+def test_a_backend_in_another_environment_is_an_item_like_any_other(repository: Repository) -> None:
+    repository.write("benchmarks/bench_tiny.py", 'latency = Case(models=(TINY,), backends=("tiny", "tiny@1.24.1", "tiny@nowhere"))')
+    ran = repository.pytest("benchmarks", "-v", "--benchmark-json=out.json", EVENBENCH_PYTHON_1_24_1=sys.executable)
+    assert ran.code == 0, ran.text
+    outcomes = {line["cell"]["backend"]: line["outcome"] for line in repository.lines()}
+    assert outcomes == {"tiny": "ok", "tiny@1.24.1": "ok", "tiny@nowhere": "unavailable"}
+    assert "latency[tiny-tiny@1.24.1-fp32-cpu-b1] PASSED" in ran.text
+    stored = json.loads((repository.folder / "out.json").read_text())["benchmarks"]
+    assert {entry["params"]["backend"] for entry in stored} == {"tiny", "tiny@1.24.1"}
+    one = repository.pytest("benchmarks/bench_tiny.py::latency[tiny-tiny@1.24.1-fp32-cpu-b1]", EVENBENCH_PYTHON_1_24_1=sys.executable)
+    assert "1 passed" in one.text, one.text
+    selected = repository.pytest("benchmarks", "--collect-only", "-q", "-k", "1.24.1")
+    assert "tiny@1.24.1" in selected.text
+    assert "tiny@nowhere" not in selected.text
+
+
 class TestThisRepository:
     @staticmethod
     def _collect(*arguments: str) -> list[str]:

@@ -90,6 +90,11 @@ def test_select_reads_expressions_as_pytest_does(expression: str, chosen: set[st
     assert {f"{cell.backend}-{cell.batch}" for cell in matrix.select(cells, expression)} == chosen
 
 
+def test_an_environment_can_be_selected() -> None:
+    cells = matrix.expand(Case(models=(PRODUCT,), backends=("ort", "ort@1.24.1", "ort@1.23.2")))
+    assert [cell.backend for cell in matrix.select(cells, "ort@1.24.1 or 1.23")] == ["ort@1.24.1", "ort@1.23.2"]
+
+
 @pytest.mark.parametrize("expression", ["ort and", "(ort", "or"])
 def test_an_expression_that_does_not_parse_is_refused(expression: str) -> None:
     with pytest.raises(UsageError, match="does not parse"):
