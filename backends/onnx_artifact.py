@@ -26,6 +26,9 @@ BF16_OPSET = 22
 METADATA = "evenbench."
 """What the names of our entries in `metadata_props` begin with."""
 
+QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
+"""ONNX Runtime, which also quantises, otherwise gathers usage data in the user's home, beside what is measured."""
+
 OWN = "none, the user's own file"
 
 
@@ -162,6 +165,9 @@ class OnnxBackend(Backend):
 
     def lacks(self, cell: Cell) -> str:
         return super().lacks(cell) or onnx_precision.lacks(cell)
+
+    def variables(self, cell: Cell) -> Mapping[str, str]:
+        return {**super().variables(cell), **QUIET}
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
         return key(cell)
