@@ -297,4 +297,5 @@ def _words(facts: Mapping[str, Any]) -> str:
     builds = facts["builds"]
     sizes = "/".join(str(size) for size in sorted({build["bytes"] for build in builds}))
     seconds = "/".join(f"{build['seconds']:.2f}" for build in builds)
-    return f"built ahead for {facts['target']}: {len(builds)} builds of {sizes} bytes in {seconds} s, {facts['distinct_plans']} distinct"
+    counted = f"{len(builds)} build{'s' if len(builds) > 1 else ''}"
+    return f"built ahead for {facts['target']}: {counted} of {sizes} bytes in {seconds} s, {facts['distinct_plans']} distinct"

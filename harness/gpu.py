@@ -149,21 +149,27 @@ def _driver() -> Iterator[Any]:
 
 
 def _handles(nvml: Any) -> list[Any]:
-    """The visible devices. Like CUDA, reading the list stops at the first entry that names no device."""
-    everything = [nvml.nvmlDeviceGetHandleByIndex(number) for number in range(nvml.nvmlDeviceGetCount())]
+    """The visible devices."""
+    found = (_asked(nvml, nvml.nvmlDeviceGetHandleByIndex, number) for number in range(nvml.nvmlDeviceGetCount()))
+    everything = [handle for handle in found if handle is not None]  # a container may know of devices that it must not use
     listed = os.environ.get(VISIBLE)
-    if listed is None:
-        return everything
+    return everything if listed is None else _listed(nvml, everything, listed)
+
+
+def _listed(nvml: Any, everything: list[Any], listed: str) -> list[Any]:
+    """Those of `everything`, and of its partitions, that the list names by number, by `GPU-` and the beginning of a UUID, or by `MIG-`."""
     named = {str(number): handle for number, handle in enumerate(everything)}
     identities = {_asked(nvml, nvml.nvmlDeviceGetUUID, handle) or "": handle for handle in everything}
-    found = []
+    visible = []
     for entry in (entry.strip() for entry in listed.split(",")):
         beginning = [handle for identity, handle in identities.items() if entry.startswith("GPU-") and identity.startswith(entry)]
         handle = named.get(entry, beginning[0] if len(beginning) == 1 else None)
+        if entry.startswith("MIG-"):
+            handle = _asked(nvml, nvml.nvmlDeviceGetHandleByUUID, entry)
         if handle is None:
-            break
-        found.append(handle)
-    return found
+            break  # as CUDA does: what follows an entry that names no device is not looked at
+        visible.append(handle)
+    return visible
 
 
 def _asked(nvml: Any, question: Callable[..., Any], *arguments: Any) -> Any:

@@ -17,7 +17,7 @@ from backends import tensorrt_build
 from backends.contract_model import TINY_CNN
 from backends.tensorrt_build import Order, build_ahead
 from backends.tensorrt_engine import TensorRtRtx
-from harness import PLANS, Cell, Unsupported, gpu, registry, results
+from harness import PLANS, Cell, Unavailable, Unsupported, gpu, registry, results
 from harness.outcome import Entry
 from harness.preparation import Preparer, Refusal
 from harness.schedule import Run
@@ -139,6 +139,15 @@ def test_a_target_that_lacks_an_operation_is_unsupported_in_its_words() -> None:
     assert caught.value.reply.outcome == "unsupported"
     assert "for SM75" in caught.value.reply.reason
     assert "FP32 GEMM is not supported" in caught.value.reply.reason
+
+
+def test_a_plan_for_another_gpu_than_is_here_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_ahead(convolution(tmp_path), tmp_path, order(target="SM120"))
+    monkeypatch.setattr(gpu, "lacks", lambda device: "")
+    monkeypatch.setattr(gpu, "describe", lambda device: {"capability": "8.9"})
+    words = r"built ahead for SM120: 1 build of \d+ bytes .*; not executed: the plan is for SM120, and cuda is SM89"
+    with pytest.raises(Unavailable, match=words):
+        registry.find("tensorrt-rtx").load(tmp_path, cell(target="SM120"))
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,9 @@ class Driver(ModuleType):
     def nvmlDeviceGetHandleByIndex(self, number: int) -> int:
         return number
 
+    def nvmlDeviceGetHandleByUUID(self, identity: str) -> int:
+        return self._only_the_first(identity != "MIG-cc33", 1)
+
     def nvmlDeviceGetName(self, handle: int) -> str:
         return ("First", "Second")[handle]
 
@@ -134,12 +137,19 @@ def test_without_bindings_or_driver_it_is_said_which(monkeypatch: pytest.MonkeyP
         ("GPU-ab22", ["Second"]),
         ("GPU-ab", ["Second"]),
         ("GPU-a", []),
+        ("MIG-cc33", ["Second"]),
+        ("MIG-none,0", []),
     ],
 )
 def test_devices_are_counted_among_those_that_cuda_sees(visible: str, names: list[str], driver: Driver, monkeypatch: Any) -> None:
     monkeypatch.setenv(gpu.VISIBLE, visible)
     assert [found["name"] for found in gpu.devices()] == names
     assert gpu.count() == len(names)
+
+
+def test_a_device_that_may_not_be_used_is_not_counted(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "nvmlDeviceGetHandleByIndex", lambda number: driver._only_the_first(number, number))
+    assert [found["name"] for found in gpu.devices()] == ["First"]
 
 
 def test_cuda_is_made_to_count_as_nvml_does() -> None:
