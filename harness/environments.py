@@ -253,7 +253,7 @@ def _read_lock(file: Path) -> Lock | None:
 
 
 def _write_lock(file: Path, lock: Lock) -> None:
-    part = file.with_suffix(".part")
+    part = file.with_suffix(f".{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps(asdict(lock), indent=1))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pytest
 
-from harness import inputs, late, machine, measure, registry, store, timing
+from harness import environments, inputs, late, machine, measure, registry, store, timing
 from harness.backend import Backend, Session, Source
 from harness.outcome import Entry
 from harness.preparation import Prepared, Preparer, Refusal
@@ -61,7 +61,9 @@ class Kit:
             pytest.fail(f"{refusal.reply.outcome} in {refusal.reply.phase}: {refusal.reply.reason}\n{refusal.reply.traceback}")
 
     def load(self, batch: int = 1) -> Session:
-        """A session in this process."""
+        """A session in this process. Fails for a backend that lives in another: here it would be another runtime."""
+        if environments.request(self.backend):
+            pytest.fail(f"{self.backend} lives in another environment, and the contract loads sessions here; install it here and test that")
         return registry.find(self.backend).load(Path(self.prepared(batch).artifact.path), self.cell(batch))
 
     def batches(self, batch: int = 1) -> list[dict[str, Any]]:

@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 
-from harness import cli, environments, installers, preparation, registry, store
+from harness import cli, environments, inspection, installers, preparation, progress, registry, store, testing
 from harness.environments import Request
 from harness.installers import InstallError, Pip, Uv
+from harness.outcome import Entry
 from harness.preparation import Preparer
 from harness.registry import Row
-from harness.types import Unavailable, UsageError
+from harness.schedule import Event
+from harness.types import PLANS, Unavailable, UsageError
 from tests.unit.builders import Product, cell, register, work_here
 from tests.unit.wheels import NUMPY, shelf, wheel
 
@@ -549,3 +551,25 @@ def test_the_list_for_people_has_one_line_each(counting: Counting, capsys: pytes
     lines = capsys.readouterr().out.splitlines()
     assert any(line.split()[:2] == ["shelved-runtime==1.0", "built"] for line in lines)
     assert any(line.split()[:3] == ["picky", "not", "built"] for line in lines)
+
+
+def test_the_list_of_cells_says_which_environments_nobody_knows(counting: Counting) -> None:
+    known, unknown = inspection.prospects([Entry(cell("housed@1.0")), Entry(cell("housed@nowhere"))])
+    assert inspection.prospect_note(known) == ""
+    assert inspection.prospect_note(unknown).startswith("unavailable: housed@nowhere: no environment 'nowhere'")
+    assert counting.resolved == [], "listing resolves nothing"
+
+
+def test_a_person_is_told_before_the_minutes_that_building_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    with progress.Display(Console(width=200), PLANS["quick"]) as display:
+        display.hear(Event("prepare", "some-cell", 0, 4))
+        display.hear(Event("environment", "building environment 1.0: shelved-runtime==1.0", 0, 4))
+    assert "building environment 1.0: shelved-runtime==1.0" in capsys.readouterr().out
+
+
+def test_the_contract_refuses_what_does_not_live_here(tmp_path: Path) -> None:
+    kit = testing.Kit("housed@1.0", cell().model, "fp32", "cpu", tmp_path)
+    with pytest.raises(pytest.fail.Exception, match=r"housed@1\.0 lives in another environment"):
+        kit.load()
