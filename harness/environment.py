@@ -26,9 +26,6 @@ PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME":
 network on torch takes several times longer with them (docs/fairness.md). A backend's option sets them."""
 
 
-def for_worker(threads: int, extra: dict[str, str]) -> dict[str, str]:
-    """The environment variables of a measuring process: the caller's, with the number of threads made explicit.
-
 TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
 """With it a shell would overrule every runtime's own switch of TF32, in silence."""
 
