@@ -158,7 +158,7 @@ def judge(
         except ValueError as error:
             raise ValueError(f"{boundary}: {error}") from error
         verdicts.append(parity.compare(outputs, wanted, cell.model.outputs, tolerance, facts["kind"], evidence))
-    made: dict[str, Any] = to_json(max(verdicts, key=lambda verdict: verdict.needed))
+    made: dict[str, Any] = to_json(max(verdicts, key=lambda verdict: (verdict.verdict != "pass", verdict.needed)))
     return made
 
 

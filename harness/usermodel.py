@@ -16,6 +16,7 @@ from harness.preparation import shared_path
 from harness.types import BATCH, Cell, Model, Recipe, TensorSpec, Unsupported, UsageError, Weights, own
 
 RANDOM_INPUTS = "harness.inputs:standard_normal"
+RANDOM_CALIBRATION = "harness.inputs:standard_normal_calibration"
 PHOTO_INPUTS = "harness.inputs:files"
 SHAPE = re.compile(r"\d+(x\d+)*(,\d+(x\d+)*)*")
 
@@ -238,7 +239,7 @@ def _looks_like_classes(outputs: Sequence[TensorSpec]) -> bool:
 def _input_source(target: str, asked: Asked, inputs: Sequence[TensorSpec], arguments: Mapping[str, str]) -> dict[str, Any]:
     """Where the inputs come from: the user's photos through a recipe, or random numbers of the declared shapes."""
     if not asked.photos:
-        return {"inputs_from": RANDOM_INPUTS}
+        return {"inputs_from": RANDOM_INPUTS, "calibration_from": RANDOM_CALIBRATION}
     if len(inputs) != 1:
         raise UsageError(
             f"{target}: a photo makes one input, but it has {len(inputs)} ({_in_words(inputs)}); leave --input out"

@@ -54,7 +54,8 @@ def setting(group: Group) -> str:
     """What the members of a group share besides the model: `fp32 · cpu · batch 1 · 2 threads`."""
     cell = group.first
     batch, threads = cell.get("batch", text.DASH), int(cell.get("threads") or 0)
-    return f"{cell.get('precision', '')} · {cell.get('device', '')} · batch {batch} · {text.count(threads, 'thread')}"
+    apart = " · throughput" if (cell.get("options") or {}).get("hint") == "throughput" else ""
+    return f"{cell.get('precision', '')} · {cell.get('device', '')} · batch {batch} · {text.count(threads, 'thread')}{apart}"
 
 
 def speedup_texts(group: Group, result: Result) -> tuple[str, str]:
