@@ -274,7 +274,7 @@ class OpenVino(onnx_artifact.OnnxBackend):
         if cell.option.get("quantizer") != "nncf":
             return super().lacks(cell)
         missing = not cell.interpreter_name and onnx_precision.absent("nncf")
-        return "quantizer=nncf needs nncf, which is not installed; pip install nncf" if missing else ""
+        return "quantizer=nncf needs nncf, which is not installed; pip install 'evenbench[nncf]'" if missing else ""
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
         if cell.option.get("quantizer") != "nncf":
