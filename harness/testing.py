@@ -27,7 +27,7 @@ from harness.backend import Backend, Session, Source
 from harness.outcome import Entry
 from harness.preparation import Prepared, Preparer, Refusal
 from harness.schedule import Run
-from harness.types import BOUNDARIES, PLANS, Cell, Model
+from harness.types import BOUNDARIES, INNER_BOUNDARIES, PLANS, Cell, Model
 
 if TYPE_CHECKING:
     from harness.backend import Arrays
@@ -179,6 +179,15 @@ class BackendContract:
         own_loop = type(session).laps is not Session.laps
         own_clock = session.clock != Session.clock
         assert own_loop == own_clock, "a session that times itself overrides laps and names its clock; any other does neither"
+
+    def test_a_second_clock_sees_each_lap_from_within(self, kit: Kit, session: Session) -> None:
+        assert session.inner in ("", *INNER_BOUNDARIES), "inner names the boundary of a second clock, or is empty"
+        assert bool(session.inner) == bool(session.inner_clock), "a second clock has a boundary and a name, or neither"
+        if session.inner:
+            samples, _ = timing.sample(session, kit.batches(), replace(PLANS["quick"], min_seconds=0.0, max_seconds=0.1))
+            assert len(samples[session.inner].laps_ns) == len(samples["compute"].laps_ns)
+            assert all(isinstance(lap, int) and lap > 0 for lap in samples[session.inner].laps_ns)
+            assert timing.binding(samples, session) is not None, "or ValueError: a lap that is shorter than what it contains"
 
     def test_attestation_is_complete_and_as_asked(self, kit: Kit, session: Session) -> None:
         answer(session, kit.batches()[0])

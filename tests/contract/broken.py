@@ -100,6 +100,24 @@ class IgnoresBatch(OrtSession):
         return {name: np.repeat(value[:1], len(value), axis=0) for name, value in super().fetch().items()}
 
 
+class Nameless(OrtSession):
+    """Has a second clock, and does not say whose."""
+
+    inner = "native"
+
+    def inner_ns(self):
+        return 1
+
+
+class Overlong(OrtSession):
+    """Its second clock sees a second in every lap, as that of a device does whose sync does not wait."""
+
+    inner, inner_clock = "device", "wishful"
+
+    def inner_ns(self):
+        return 1_000_000_000
+
+
 class Inventive(OrtSession):
     """Loops on its own and reports laps longer than the time that passed."""
 
