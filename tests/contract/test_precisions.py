@@ -11,7 +11,7 @@ import pytest
 
 from backends import onnx_artifact, onnx_precision
 from benchmarks.models import DIGITS_CNN
-from harness import Cell, environment, machine
+from harness import Cell, machine
 from harness.outcome import Entry
 from harness.schedule import Run
 from harness.testing import BackendContract
@@ -34,15 +34,12 @@ CELLS: dict[str, Cell] = {
 
 NO_KERNEL = "ONNX Runtime's CPU provider has no bf16 kernel for a convolution, and says so when it loads the graph"
 NO_INTEGER_PRODUCT = "OpenVINO's CPU plugin runs ONNX's MatMulInteger in fp32; its own quantiser makes what it can run"
-NO_BF16 = "without bf16 instructions the plugin runs the graph in fp32"
 
 EXPECTED: dict[str, tuple[str, str, str]] = {
     "digits_cnn-ort-bf16-cpu-b1": ("unsupported", "no kernel for Conv", NO_KERNEL),
     "digits_cnn-openvino-int8-dynamic-cpu-b1": ("fallback", "asked for precision int8-dynamic, ran fp32", NO_INTEGER_PRODUCT),
 }
 """Cells that cannot be ok: the outcome, what its reason must contain, and why that is right."""
-
-HAS_BF16 = bool({"avx512_bf16", "amx_bf16", "bf16"} & set(environment.describe()["cpu_flags"]))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +59,7 @@ def test_every_precision_is_right_or_says_why_not(cell: str, lines: Mapping[str,
     outcome, reason, why = EXPECTED.get(cell, ("ok", "", ""))
     assert line["outcome"] == outcome, f"{line['phase']}: {line['reason']}\n{line['traceback']}\nexpected: {why}"
     assert reason in line["reason"], why
-    if outcome == "ok" and (HAS_BF16 or "bf16" not in cell):
+    if outcome == "ok":
         assert line["attested"]["precision"] == CELLS[cell].precision
         assert line["parity"]["needed"] <= 1
 
