@@ -1,19 +1,18 @@
-"""torch.compile with inductor: C++ kernels generated ahead into a cache folder, guarded against recompilation when timed."""
+"""torch.compile with inductor: kernels generated ahead into a cache folder, guarded against recompilation when timed."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backends import torch_model, torch_session
-from harness import Attestation, Cell, Session, Source, Unavailable
+from backends import torch_inductor, torch_int8, torch_model, torch_session
+from harness import Attestation, Cell, Session, Source
 
 CACHE = "inductor"
+PROGRAM = "quantised.pt2"
 
 
 class CompiledSession(torch_session.TorchSession):
@@ -22,8 +21,17 @@ class CompiledSession(torch_session.TorchSession):
     module: Any
     cache_folder: str
 
-    def parameters(self) -> list[Any]:
-        return list(self.module.parameters())
+    def owner(self) -> Any:
+        return self.module
+
+    def code(self) -> torch_inductor.Code:
+        """What inductor generated for this process, cached or not."""
+        from torch._inductor.codecache import PyCodeCache
+
+        return torch_inductor.read("\n".join(Path(module.__file__).read_text() for module in PyCodeCache.modules))
+
+    def precision(self) -> str:
+        return self.code().int8 or super().precision()
 
     def details(self) -> dict[str, Any]:
         from torch._dynamo.utils import counters
@@ -31,10 +39,12 @@ class CompiledSession(torch_session.TorchSession):
 
         return {
             **super().details(),
+            **self.code().facts(),
             "graph_breaks": sum(counters["graph_break"].values()),
             "graphs": counters["stats"]["unique_graphs"],
             "cache_hits": counters["inductor"]["fxgraph_cache_hit"],
             "cache_misses": counters["inductor"]["fxgraph_cache_miss"],
+            "cache_bypassed": counters["inductor"]["fxgraph_cache_bypass"],
             "freezing": config.freezing,
             "cpp_wrapper": config.cpp_wrapper,
         }
@@ -42,7 +52,7 @@ class CompiledSession(torch_session.TorchSession):
     def attest(self) -> Attestation:
         facts = super().attest()
         breaks = facts.details["graph_breaks"]
-        labels = (*facts.labels, f"{breaks} graph breaks") if breaks else facts.labels
+        labels = (*facts.labels, *self.code().labels, *([f"{breaks} graph breaks"] if breaks else []))
         return Attestation(**{**vars(facts), "providers": ("inductor",), "labels": labels})
 
     def close(self) -> None:
@@ -54,55 +64,67 @@ class TorchCompile(torch_session.TorchBackend):
     """Compiled in prepare and unpacked in load, as a deployment with a shipped cache would start."""
 
     name = "torch-compile"
-    options = {
-        **torch_session.TorchBackend.options,
-        "freezing": "True folds weights into the graph as constants (torch._inductor.config.freezing)",
-    }
+    precisions = (*torch_session.TorchBackend.precisions, *torch_int8.PRECISIONS)
+    distributions = (*torch_model.DISTRIBUTIONS, torch_int8.DISTRIBUTION)
+    options = {**torch_session.TorchBackend.options, **torch_inductor.OPTIONS}
+
+    def supports(self, cell: Cell) -> str:
+        return super().supports(cell) or torch_inductor.refuses(cell)
+
+    def lacks(self, cell: Cell) -> str:
+        return torch_inductor.lacks(cell)
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
-        return {
-            "format": "inductor cache folder",
-            "batch": cell.batch,
-            "threads": cell.threads,
-            "freezing": bool(cell.option.get("freezing", False)),
-            "compiler": shutil.which("g++") or "",
-            **torch_model.versions(),
-        }
+        return {"format": "inductor cache folder", **super().artifact_key(cell), **torch_inductor.key(cell)}
 
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
-        if not shutil.which("g++"):
-            raise Unavailable("torch-compile: inductor needs a C++ compiler on the CPU; install g++")
-        torch_model.copy_weights(source, folder)
+        if cell.precision == "int8-static":
+            import torch
+
+            torch_session.configure(cell)
+            torch.export.save(torch_inductor.quantised_program(source, cell), folder / PROGRAM)
+        else:
+            torch_model.copy_weights(source, folder)
         session = self._compile(folder, cell)
         # The whole folder, not save_cache_artifacts(): that leaves out the compiled probes of the CPU's instruction sets,
         # whose rebuilding takes seconds in every process.
         shutil.copytree(session.cache_folder, folder / CACHE, ignore=shutil.ignore_patterns("*.lock", "locks"))
         session.close()
-        return {"format": "state dict + inductor cache", "cold_compile_seconds": session.compile_seconds}
+        what = "quantised program" if cell.precision == "int8-static" else "state dict"
+        return {"format": f"{what} + inductor cache", "cold_compile_seconds": session.compile_seconds, **torch_int8.key(cell)}
 
     def load(self, folder: Path, cell: Cell) -> Session:
         return self._compile(folder, cell)
 
     def _compile(self, folder: Path, cell: Cell) -> CompiledSession:
         """Compile on zeros of the declared shapes, from the folder's cache where it has one; then forbid recompiling."""
-        cache_folder = tempfile.mkdtemp(prefix="evenbench-inductor-")
-        if (folder / CACHE).exists():
-            shutil.copytree(folder / CACHE, cache_folder, dirs_exist_ok=True)
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache_folder
+        cache_folder = torch_inductor.new_cache_folder(folder / CACHE)
         import torch
         import torch._dynamo
         import torch._inductor.config
 
         torch._dynamo.reset()
         torch._dynamo.config.error_on_recompile = False
-        torch._inductor.config.freezing = bool(cell.option.get("freezing", False))
+        torch._inductor.config.freezing = torch_inductor.freezing(cell)
         torch_session.configure(cell)
-        module = torch_model.load(folder, cell)
+        module = _module(folder, cell)
         begin = time.perf_counter()
         session = CompiledSession(torch.compile(module, dynamic=False), cell, torch.no_grad)
         session.module, session.cache_folder = module, cache_folder
-        session.tensors = [torch.zeros(spec.concrete(cell.batch), dtype=getattr(torch, spec.dtype)) for spec in cell.model.inputs]
+        session.tensors = list(torch_session.zeros(cell))
         session.step()
+        session.sync()
         session.compile_seconds = time.perf_counter() - begin
         torch._dynamo.config.error_on_recompile = True
         return session
+
+
+def _module(folder: Path, cell: Cell) -> Any:
+    """What is compiled: the module at the cell's precision, or the quantised program that prepare left."""
+    import torch
+
+    if cell.precision == "int8-static":
+        torch_int8.register()
+        return torch.export.load(folder / PROGRAM).module()
+    module = torch_session.module_of(folder, cell)
+    return torch_int8.dynamic(module, cell.model.name) if cell.precision == "int8-dynamic" else module

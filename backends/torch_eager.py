@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from backends import torch_model, torch_session
+from backends import torch_session
 from harness import Cell, Session
+
+UNCOMPILED = "torchao's int8 is made to be compiled; in eager each of its steps is a kernel of its own. Ask torch-compile or torch-aot"
 
 
 class TorchEager(torch_session.StateDictBackend):
     """The baseline of every speed-up, and the yardstick of what a precision costs."""
 
     name = "torch-eager"
+    without = {"int8-dynamic": UNCOMPILED, "int8-static": UNCOMPILED}
 
     def load(self, folder: Path, cell: Cell) -> Session:
         import torch
 
         torch_session.configure(cell)
-        return torch_session.TorchSession(torch_model.load(folder, cell), cell, torch.inference_mode)
+        return torch_session.TorchSession(torch_session.module_of(folder, cell), cell, torch.inference_mode)

@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backends import torch_model, torch_session
 from harness import Cell, Session, Source
 
+if TYPE_CHECKING:
+    import torch
+
 FILE = "model.torchscript.pt"
+
+UNQUANTISED = "TorchScript can neither trace torchao's quantised weights nor take an exported program; ask torch-compile or torch-aot"
+
+
+class ScriptSession(torch_session.TorchSession):
+    """A frozen graph: its weights are constants, no parameters."""
+
+    def weights(self) -> list[torch.Tensor]:
+        return [*super().weights(), *_constants(self.call.graph)]  # type: ignore[attr-defined]
+
+
+def _constants(graph: Any) -> Iterator[torch.Tensor]:
+    """The tensors that the graph holds itself, those of inner blocks included."""
+    import torch
+
+    for node in graph.findAllNodes("prim::Constant", True):
+        value = node.output().toIValue() if node.outputsSize() == 1 else None
+        if isinstance(value, torch.Tensor) and value.ndim:  # numbers without a dimension are arguments
+            yield value
 
 
 class TorchScript(torch_session.TorchBackend):
     """What many C++ deployments still run; kept, and labelled, because people must compare against it."""
 
     name = "torch-script"
+    without = {"int8-dynamic": UNQUANTISED, "int8-static": UNQUANTISED}
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
-        return {"format": "torchscript", "trace": "trace+freeze", "batch": cell.batch, **torch_model.versions()}
+        return {"trace": "trace+freeze", **super().artifact_key(cell)}
 
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
         import numpy as np
@@ -27,8 +50,8 @@ class TorchScript(torch_session.TorchBackend):
 
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
         torch_session.configure(cell)
-        module = torch_model.in_declared_order(torch_model.load(source.weights_folder, cell), cell.model)
-        examples = tuple(torch.from_numpy(np.load(source.batches[spec.name])[0]) for spec in cell.model.inputs)
+        module = torch_session.placed(torch_model.in_declared_order(torch_model.load(source.weights_folder, cell), cell.model), cell)
+        examples = tuple(torch_session.bound(np.load(source.batches[spec.name])[0], cell) for spec in cell.model.inputs)
         with torch.no_grad():
             traced = torch.jit.trace(module, examples, check_trace=False, strict=False)
             torch.jit.save(torch.jit.freeze(traced), folder / FILE)
@@ -40,5 +63,5 @@ class TorchScript(torch_session.TorchBackend):
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
         torch_session.configure(cell)
         # Packed oneDNN weights cannot be saved, so the last optimisation happens here, as it would in a deployment.
-        optimised = torch.jit.optimize_for_inference(torch.jit.load(folder / FILE))
-        return torch_session.TorchSession(optimised, cell, torch.inference_mode, labels=("deprecated",))
+        optimised = torch.jit.optimize_for_inference(torch.jit.load(folder / FILE, map_location=cell.device))
+        return ScriptSession(optimised, cell, torch.inference_mode, labels=("deprecated",))

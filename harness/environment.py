@@ -16,7 +16,10 @@ from harness import gpu, machine
 DISTRIBUTIONS = ("evenbench", "numpy", "pillow", "scikit-image", "scikit-learn", "scipy")
 """Recorded for every run; backends add their own by `requires`."""
 
-FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "sve")
+FLAGS = (
+    *("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16", "amx_int8"),
+    *("asimd", "asimdhp", "bf16", "sve"),
+)
 """The CPU features on which runtimes choose their kernels."""
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -42,7 +45,7 @@ def for_worker(threads: int, extra: dict[str, str]) -> dict[str, str]:
 
 def relevant_variables() -> dict[str, str]:
     """The variables of this process that are known to change a number."""
-    prefixes = ("OMP_", "MKL_", "KMP_", "GOMP_", "ONEDNN_", "DNNL_", "ATEN_", "NVIDIA_", "CUDA_", "OPENBLAS_")
+    prefixes = ("OMP_", "MKL_", "KMP_", "GOMP_", "ONEDNN_", "DNNL_", "ATEN_", "NVIDIA_", "CUDA_", "OPENBLAS_", "TVM_")
     return {name: value for name, value in sorted(os.environ.items()) if name.startswith(prefixes)}
 
 
