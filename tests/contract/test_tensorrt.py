@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from harness import PLANS, Cell, Unavailable, Unsupported, gpu, registry, result
 from harness.outcome import Entry
 from harness.preparation import Preparer, Refusal
 from harness.schedule import Run
+
+pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="TensorRT for RTX is there for x86-64 only")
 
 RTX = "tensorrt_rtx"
 SHAPE = (1, 3, 16, 16)
