@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,3 +139,57 @@ def test_a_cell_that_cannot_be_prepared_leaves_the_others_alone(tmp_path: Path) 
     assert found["fine"]["outcome"] == "ok"
     assert found["gone"]["outcome"] == "failed"
     assert "gone.onnx" in found["gone"]["reason"]
+
+
+def onnx_file(folder: Path, name: str, nodes: list[Any], makes: int, shape: list[int]) -> str:
+    """A file of one's own with input x [1, 8] and output y, made of standard operators and one of somebody else's domain."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper
+
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [8, 16], np.random.default_rng(0).standard_normal(128))
+    ends = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8])], [helper.make_tensor_value_info("y", makes, shape)]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", *ends, [weights]), opset_imports=opsets, ir_version=9), str(folder / name))
+    return str(folder / name)
+
+
+def own_outcomes(file: str, folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, dict[str, Any]]:
+    main(["run", file, "--plan", "quick", "--results", str(folder / "r"), "--json", *more])
+    return {line["cell"]["precision"]: line for line in json.loads(capsys.readouterr().out)["outcomes"]}
+
+
+@pytest.mark.slow
+def test_a_file_that_answers_with_integers_is_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from onnx import TensorProto, helper
+
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("ArgMax", ["a"], ["y"], axis=1, keepdims=0)]
+    file = onnx_file(tmp_path, "classes.onnx", nodes, TensorProto.INT64, [1])
+    line = own_outcomes(file, tmp_path, capsys, "--backends", "openvino")["fp32"]
+    assert (line["outcome"], line["parity"]["needed"]) == ("ok", 0.0), line["reason"]
+    assert line["parity"]["outputs"][0]["top1_agreement"] is None, "a class is not a row of scores"
+
+
+@pytest.mark.slow
+def test_an_operator_that_nothing_can_judge_is_unsupported_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from onnx import TensorProto, helper
+
+    nodes = [helper.make_node("FusedMatMul", ["x", "w"], ["y"], domain="com.microsoft")]
+    line = own_outcomes(onnx_file(tmp_path, "fused.onnx", nodes, TensorProto.FLOAT, [1, 16]), tmp_path, capsys, "--backends", "ort")["fp32"]
+    assert (line["outcome"], line["phase"]) == ("unsupported", "parity")
+    assert "'FusedMatMul' from domain 'com.microsoft'" in line["reason"]
+
+
+@pytest.mark.slow
+def test_a_file_of_ones_own_runs_at_lower_precisions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from onnx import TensorProto, helper
+
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("Tanh", ["a"], ["y"])]
+    file = onnx_file(tmp_path, "low.onnx", nodes, TensorProto.FLOAT, [1, 16])
+    found = own_outcomes(file, tmp_path, capsys, "--backends", "openvino", "--precision", "fp16,bf16,int8-static")
+    assert {precision: line["outcome"] for precision, line in found.items()} == {
+        "fp16": "ok",
+        "bf16": "unsupported",
+        "int8-static": "ok",
+    }, {precision: line["reason"] for precision, line in found.items()}
+    assert found["fp16"]["parity"]["golden"] == "ONNX's own reference evaluator in float64"
