@@ -27,6 +27,7 @@ LAPS_DRAWN = 150_000
 _ROW_PIXELS = 34
 _ROW_KEYS = {"model": "", "precision": "", "device": "", "batch": "b", "threads": "t"}
 _NEEDED_FLOOR = 1e-3
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
 
 
 def overview(groups: Sequence[Group]) -> Figure | None:
@@ -103,6 +104,29 @@ def needed(group: Group) -> Figure | None:
     return {"data": [trace], "layout": layout}
 
 
+def curves(lines: Sequence[tuple[str, Sequence[Sequence[float]]]], across: str, up: str, scale: float = 1.0) -> Figure | None:
+    """Steps that only go down: a name and its (x, y) points per line, y times `scale`, both axes logarithmic. None without a line."""
+    if not lines:
+        return None
+    traces: list[dict[str, Any]] = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": _label(name),
+            "x": [point[0] for point in points],
+            "y": [_rounded(point[1] * scale) for point in points],
+            "line": {"shape": "hv", "width": 2},
+            "marker": {"size": 6, "symbol": _SYMBOLS[place % len(_SYMBOLS)]},
+            "hovertemplate": f"{_label(name)}<br>%{{x}}: %{{y:.4~g}}<extra></extra>",
+        }
+        for place, (name, points) in enumerate(lines)
+    ]
+    layout = {**_layout(0, across), "height": 420, "showlegend": True}
+    layout["xaxis"].update(_log_axis([value for trace in traces for value in trace["x"]]))
+    layout["yaxis"] = {"automargin": True, "title": {"text": up}, **_log_axis([value for trace in traces for value in trace["y"]])}
+    return {"data": traces, "layout": layout}
+
+
 def drawn_per_process(groups: Sequence[Group]) -> int:
     """How many laps of one process are drawn at most, so that all plots together keep to `LAPS_DRAWN`."""
     processes = sum(len(result.compute_ns) for group in groups for result in group.ranked)
@@ -112,10 +136,9 @@ def drawn_per_process(groups: Sequence[Group]) -> int:
 def _overview_trace(name: str, groups: Sequence[Group], rows: Sequence[str], place: int, lane: float) -> dict[str, Any]:
     found = [(row, group.speedup(result)) for row, group in enumerate(groups) for result in group.ranked if result.name == name]
     known = [(row, estimate) for row, estimate in found if estimate]
-    symbols = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
     trace = _dots([estimate for _, estimate in known], [rows[row] for row, _ in known], f"{_label(name)}, ")
     trace["y"] = [round(row + lane, 3) for row, _ in known]
-    return {**trace, "name": _label(name), "marker": {"size": 10, "symbol": symbols[place % len(symbols)]}}
+    return {**trace, "name": _label(name), "marker": {"size": 10, "symbol": _SYMBOLS[place % len(_SYMBOLS)]}}
 
 
 def _row_titles(groups: Sequence[Group]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.types import BOUNDARIES, COMPUTE
-from reports import cells, shape, text, verdict
+from reports import cells, shape, text, tuning, verdict
 from reports.shape import Group, Record, Result
 
 Facts = list[tuple[str, str]]
@@ -119,7 +119,7 @@ def _artifact(record: Record) -> Facts:
     facts: list[tuple[str, Any]] = [
         ("size", text.size(artifact["bytes"]) if artifact.get("bytes") else ""),
         ("sha256", record.get("artifact_sha256")),
-        ("facts", artifact.get("facts")),
+        ("facts", tuning.readable(artifact.get("facts") or {})),
         ("peak memory per process", [text.size(peak) for peak in peaks]),
     ]
     return _known(facts)

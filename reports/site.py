@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from reports import assets, cells, charts, comparison, details, overview, precisions, provenance, shape
+from reports import assets, cells, charts, comparison, details, overview, precisions, provenance, shape, tuning
 from reports.shape import Group, Result
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -67,22 +67,24 @@ def _context(groups: Sequence[Group], members: Sequence[Result], notes: Sequence
         "summary": overview.summary(groups),
         "glance": overview.glance(groups),
         "precisions": precisions.families(members),
+        "tuning": tuning.rows(members),
         "choices": overview.choices(members),
         "group_titles": comparison.titles(groups),
         "runs": provenance.runs(members),
         "origins": provenance.origins(members),
         "tables": {table.name: table for table in tables},
-        "data": _data(groups, tables),
+        "data": _data(groups, members, tables),
         "packed": _packed(groups, tables),
         "style": Markup(assets.own("page.css")),
         "scripts": [Markup(assets.own(name)) for name in ("theme.js", "tables.js", "charts.js")],
     }
 
 
-def _data(groups: Sequence[Group], tables: Iterable[cells.Table]) -> dict[str, Markup]:
+def _data(groups: Sequence[Group], members: Sequence[Result], tables: Iterable[cells.Table]) -> dict[str, Markup]:
     """What the scripts read at once, by the id of its element: JSON whose `<`, `>` and `&` are escaped."""
     shown = {f"table-{table.name}": _json(_plain(table)) for table in tables if table.name == "matrix"}
-    return {"overview-figure": _json(charts.overview(groups)), **shown}
+    figures = {"overview-figure": charts.overview(groups), "tuning-figure": tuning.figure(members)}
+    return {**{name: _json(figure) for name, figure in figures.items()}, **shown}
 
 
 def _packed(groups: Sequence[Group], tables: Iterable[cells.Table]) -> dict[str, str]:

@@ -127,11 +127,13 @@ document.addEventListener("click", (event) => {
   if (link) compare(Number(link.dataset.group));
 });
 
-const overview = JSON.parse(document.getElementById("overview-figure").textContent);
-if (overview) {
-  const box = document.getElementById("overview");
+// The figures that stand on the page from the start, where there is something to draw.
+for (const name of ["overview", "tuning"]) {
+  const figure = JSON.parse(document.getElementById(`${name}-figure`).textContent);
+  const box = document.getElementById(`${name}-chart`);
+  if (!figure || !box) continue;
   box.hidden = false;
-  box.querySelector("figcaption").append(...keys(overview));
-  later(box.querySelector(".plot"), overview);
+  box.querySelector("figcaption").append(...keys(figure));
+  later(box.querySelector(".plot"), figure);
 }
 compare(0);

@@ -130,8 +130,8 @@ def test_the_first_tab_stop_skips_to_the_report(visit, report):
 def test_the_theme_follows_the_system_and_the_button_and_so_do_charts(visit, report):
     page = visit(report, color_scheme="dark")
     colours = "[getComputedStyle(document.body).backgroundColor, document.querySelector('.plot .xtick text').style.fill]"
-    page.locator("#overview").scroll_into_view_if_needed()
-    page.wait_for_selector("#overview .xtick text")
+    page.locator("#overview-chart").scroll_into_view_if_needed()
+    page.wait_for_selector("#overview-chart .xtick text")
     dark = page.evaluate(colours)
     assert page.get_attribute("#theme", "aria-pressed") == "true"
     page.click("#theme")
