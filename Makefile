@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help bench test matrix bench-harness gpu-check clean
+.PHONY: help install bench test matrix bench-harness gpu-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,8 @@ $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[cpu,dev]"
 	touch $@
+
+install: $(READY) ## create .venv with everything that the tests need
 
 bench: $(READY) ## compare the runtimes: results/, site/index.html, and a table
 	$(BIN)/evenbench run benchmarks --site site
