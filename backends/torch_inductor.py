@@ -26,7 +26,7 @@ OPTIONS = {"freezing": "True folds weights into the graph as constants (torch._i
 CALL = re.compile(r"(?<![\"'])(?:extern_kernels\.|torch\.ops\.\w+\.|aoti_torch_(?:cpu|cuda)_)(\w+)(?=[(.])")
 INTEGER = re.compile(r"_int_mm|qlinear|qconv")
 LAYER = re.compile(r"_int_mm|qlinear|qconv|conv|linear|mm")
-CONSTANT = re.compile(r"constants_info_\[\d+\]\.dtype = \w*?cached_torch_dtype_(\w+)")
+CONSTANT = re.compile(r"constants_info_\[\d+\]\.dtype = [^;]*?cached_torch_dtype_(\w+)")
 THREADS = re.compile(r"num_threads\((\d+)\)")
 
 

@@ -168,11 +168,11 @@ class TorchSession(Session):
         }
 
     def _format(self) -> str:
-        """The memory format of what is bound, as it lies: `channels_last` where an image does so."""
+        """The memory format as images and weights lie: those of one channel, or of one pixel, lie the same in both."""
         import torch
 
-        images = [tensor for tensor in self.tensors if tensor.ndim == 4 and tensor.shape[1] > 1]
-        return FORMATS[any(image.is_contiguous(memory_format=torch.channels_last) for image in images)]
+        lying = [each for each in (*self.tensors, *self.weights()) if each.ndim == 4 and not each.is_mkldnn and not each.is_contiguous()]
+        return FORMATS[any(each.is_contiguous(memory_format=torch.channels_last) for each in lying)]
 
     def _device(self) -> str:
         """Where weights and outputs lie, in the words of the cell."""

@@ -15,6 +15,10 @@ class TestTorchCompile(BackendContract):
     name = "torch-compile"
 
 
+class TestTorchAot(BackendContract):
+    name = "torch-aot"
+
+
 class TestOnnxRuntime(BackendContract):
     name = "ort"
 

@@ -1,0 +1,247 @@
+"""Torch backends at every precision and memory format: parity through the whole walk, what is attested, and reasons for the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backends import torch_eager, torch_inductor, torch_int8, torch_precision
+from backends.contract_model import TINY_CNN
+from benchmarks.models import DIGITS_CNN
+from harness import Cell, Unsupported, machine, registry
+from harness.outcome import Entry
+from harness.schedule import Run
+from harness.testing import BackendContract, fresh_registry
+from harness.types import PLANS
+
+CHANNELS_LAST = (("memory_format", "channels_last"),)
+WARM = (("loader", "python-warm"), *CHANNELS_LAST)
+
+
+def cell(backend: str, precision: str, options: tuple[tuple[str, Any], ...] = ()) -> Cell:
+    return Cell(DIGITS_CNN, backend, precision, threads=machine.cores(), options=options)
+
+
+CELLS: dict[str, Cell] = {
+    each.id: each
+    for each in (
+        cell("torch-eager", "fp16"),
+        cell("torch-eager", "fp32", CHANNELS_LAST),
+        cell("torch-eager", "int8-static"),
+        cell("torch-script", "fp16"),
+        cell("torch-script", "bf16", CHANNELS_LAST),
+        cell("torch-compile", "int8-static"),
+        cell("torch-compile", "int8-dynamic"),
+        cell("torch-aot", "int8-static"),
+        cell("torch-aot", "bf16", WARM),
+    )
+}
+
+EXPECTED = {"digits_cnn-torch-eager-int8-static-cpu-b1": ("unsupported", torch_eager.UNCOMPILED)}
+"""Cells that cannot be ok: the outcome, and its reason."""
+
+LOW = [name for name in CELLS if name not in EXPECTED and "fp32" not in name]
+
+
+def measured(cells: list[Cell], results: Path) -> list[Mapping[str, Any]]:
+    entries = [Entry(each) for each in cells]
+    run = Run(entries, replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.1), results, fresh=True)
+    found = run.measure(entries)
+    run.finish()
+    return found
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    """The outcome of every cell by its id, from one quick run."""
+    return {line["cell"]["id"]: line for line in measured(list(CELLS.values()), tmp_path_factory.mktemp("results"))}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CELLS)
+def test_every_precision_is_right_or_says_why_not(name: str, lines: Mapping[str, Any]) -> None:
+    line = lines[name]
+    outcome, reason = EXPECTED.get(name, ("ok", ""))
+    assert (line["outcome"], line["reason"]) == (outcome, reason), f"{line['phase']}: {line['traceback']}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LOW)
+def test_the_precision_is_read_back(name: str, lines: Mapping[str, Any]) -> None:
+    assert lines[name]["attested"]["precision"] == CELLS[name].precision
+    assert lines[name]["accuracy"]["value"] > 0.95
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in CELLS if "fp16" in name])
+def test_fp16_is_emulated_where_the_cpu_has_no_instructions_for_it(name: str, lines: Mapping[str, Any]) -> None:
+    wanted = torch_precision.emulated("fp16", "cpu")
+    assert lines[name]["attested"]["emulated"] == wanted
+    assert ("emulated" in json.dumps(lines[name]["labels"])) == bool(wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in CELLS if name.endswith("channels_last") and "torch-aot" not in name])
+def test_the_memory_format_is_read_back(name: str, lines: Mapping[str, Any]) -> None:
+    assert lines[name]["attested"]["details"]["memory_format"] == "channels_last"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["torch-compile", "torch-aot"])
+def test_int8_static_runs_in_integer_layers(backend: str, lines: Mapping[str, Any]) -> None:
+    details = lines[cell(backend, "int8-static").id]["attested"]["details"]
+    assert details["integer_layers"] == details["layers"] == 4
+
+
+@pytest.mark.slow
+def test_a_package_loads_without_dynamo_and_its_python_loader_does_not(lines: Mapping[str, Any]) -> None:
+    native = lines[cell("torch-aot", "int8-static").id]
+    python = lines[cell("torch-aot", "bf16", WARM).id]
+    assert native["attested"]["details"]["dynamo_imported"] is False
+    assert python["attested"]["details"]["dynamo_imported"] is True
+    assert 0 < python["artifact"]["facts"]["warm_compile_seconds"] < python["artifact"]["facts"]["compile_seconds"]
+
+
+class TestTorchEagerBf16(BackendContract):
+    name = "torch-eager"
+    precision = "bf16"
+
+
+class TestTorchScriptBf16(BackendContract):
+    name = "torch-script"
+    precision = "bf16"
+
+
+class Deaf(torch_eager.TorchEager):
+    """Runs fp32 whatever it is asked, and says so."""
+
+    name = "deaf"
+
+    def load(self, folder, cell):
+        return super().load(folder, replace(cell, precision="fp32"))
+
+
+class Lying(Deaf):
+    """Runs fp32 as well, and attests what was asked."""
+
+    name = "lying"
+
+    def load(self, folder, cell):
+        session = super().load(folder, cell)
+        session.precision = lambda: cell.precision
+        return session
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("deaf", "asked for precision bf16, ran fp32"), ("lying", "this was not computed at the precision that was asked for")],
+)
+def test_a_backend_that_ignores_bf16_is_a_fallback(name: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(registry.VARIABLE, f"{name}={__name__}:{name.title()}")
+    with fresh_registry():
+        line = measured([Cell(TINY_CNN, name, "bf16", threads=1)], tmp_path)[0]
+    assert line["outcome"] == "fallback"
+    assert reason in line["reason"]
+
+
+# -- reasons ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "device", "options", "reason"),
+    [
+        ("torch-eager", "tf32", "cpu", (), "tf32 is arithmetic of NVIDIA GPUs"),
+        ("torch-script", "int8-dynamic", "cpu", (), "ask torch-compile or torch-aot"),
+        ("torch-aot", "int8-static", "cuda", (), "for inductor's x86 layers, not for cuda"),
+        ("torch-compile", "int8-static", "cpu", (("freezing", False),), "leave freezing away"),
+        ("torch-aot", "fp32", "cpu", (("loader", "rust"),), "loader is one of native, python, python-warm, not 'rust'"),
+        ("torch-eager", "fp32", "cpu", (("memory_format", "nhwc"),), "memory_format is contiguous or channels_last, not 'nhwc'"),
+        ("torch-eager", "fp32", "cpu", (("pinned", True),), "means nothing on the CPU"),
+    ],
+)
+def test_what_cannot_be_had_is_refused_in_words(backend: str, precision: str, device: str, options: tuple[Any, ...], reason: str) -> None:
+    asked = Cell(TINY_CNN, backend, precision, device, options=options)
+    assert reason in registry.find(backend).supports(asked)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "fp16", "bf16"])
+@pytest.mark.parametrize("backend", ["torch-eager", "torch-script", "torch-compile", "torch-aot"])
+def test_a_gpu_is_supported_at_every_float_precision(backend: str, precision: str) -> None:
+    assert registry.find(backend).supports(Cell(TINY_CNN, backend, precision, "cuda:1", options=CHANNELS_LAST)) == ""
+
+
+def test_channels_last_without_images_is_refused() -> None:
+    flat = replace(TINY_CNN, inputs=(replace(TINY_CNN.inputs[0], shape=("batch", 4)),))
+    reason = registry.find("torch-eager").supports(Cell(flat, "torch-eager", options=CHANNELS_LAST))
+    assert reason == "channels_last is for images, and tiny_cnn declares no input of four dimensions"
+
+
+def test_int8_without_torchao_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert "pip install 'evenbench[torch-int8]'" in torch_int8.lacks(Cell(TINY_CNN, "torch-aot", "int8-static"))
+    assert torch_int8.lacks(Cell(TINY_CNN, "torch-aot", "bf16")) == ""
+
+
+def test_int8_on_another_processor_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert "x86 CPUs only, and this is aarch64" in torch_int8.lacks(Cell(TINY_CNN, "torch-aot", "int8-dynamic"))
+
+
+def test_int8_dynamic_needs_a_linear_layer() -> None:
+    from torch import nn
+
+    with pytest.raises(Unsupported, match="and plain has none"):
+        torch_int8.dynamic(nn.Sequential(nn.Conv2d(3, 8, 3)), "plain")
+
+
+@pytest.mark.parametrize(
+    ("precision", "flags", "native"),
+    [
+        ("bf16", ["avx2", "avx512_bf16"], True),
+        ("bf16", ["avx2", "avx512f"], False),
+        ("fp16", ["avx512_bf16"], False),
+        ("fp16", ["amx_fp16"], True),
+        ("fp16", ["asimd", "asimdhp"], True),
+        ("fp32", [], True),
+    ],
+)
+def test_what_a_cpu_computes_in_is_told_by_its_features(
+    precision: str, flags: list[str], native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch_precision.environment, "describe", lambda: {"cpu_flags": flags})
+    assert (torch_precision.emulated(precision, "cpu") == "") is native
+    assert torch_precision.emulated(precision, "cuda") == ""
+
+
+def test_mixed_types_are_named_all() -> None:
+    import torch
+
+    assert torch_precision.named([torch.float32, torch.bfloat16, torch.int64]) == "bf16,fp32"
+
+
+GENERATED = """
+        buf0 = extern_kernels.convolution(arg0, arg1)
+        assert_size_stride(buf0, (1, 8), (8, 1), 'torch.ops.aten.convolution.default')
+        buf1 = torch.ops.onednn.qlinear_pointwise.tensor(buf0)
+        extern_kernels.addmm(arg2, buf1, out=buf2)
+#pragma omp parallel num_threads(4)
+    constants_info_[0].dtype = cached_torch_dtype_bfloat16;
+    constants_info_[1].dtype = static_cast<int32_t>(cached_torch_dtype_int8);
+    AOTI_TORCH_ERROR_CODE_CHECK(aoti_torch_cpu_mkldnn__convolution_pointwise(buf1, &buf3_handle));
+"""
+
+
+def test_generated_code_tells_its_layers_constants_and_threads() -> None:
+    code = torch_inductor.read(GENERATED)
+    assert code.calls == {"convolution": 1, "qlinear_pointwise": 1, "addmm": 1, "mkldnn__convolution_pointwise": 1}
+    assert code.constants == {"bfloat16", "int8"}
+    assert code.threads == {4}
+    assert code.layers == (1, 4)
+    assert code.int8 == "int8-static"
+    assert code.labels == ("1 of 4 layers in int8",)
