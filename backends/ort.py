@@ -1,115 +1,97 @@
-"""ONNX Runtime's Python API: one session, sequential execution, explicit threads, no silent change of provider."""
+"""ONNX Runtime's Python API: one session, explicit threads, one execution provider, and no silent change of it."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
-from backends import onnx_artifact
-from harness import Attestation, Cell, Session
+from backends import onnx_artifact, ort_providers, ort_session
+from backends.ort_session import OrtSession
+from harness import Cell, Session, Source
 
-if TYPE_CHECKING:
-    from harness.backend import Arrays
-
-PROVIDERS = {"cpu": "CPUExecutionProvider"}
-
-ENTRIES = {
-    "session.set_denormal_as_zero": "0",
-    "session.record_ep_graph_assignment_info": "1",
+CHOICES = {
+    "spinning": ("default", "off"),
+    "optimization": tuple(ort_session.LEVELS),
+    "execution": tuple(ort_session.MODES),
+    "arena": ("on", "off"),
+    "iobinding": ("on", "off"),
 }
-"""Session entries for every cell: denormals are kept, and node placement can be read back."""
-
-PRECISION_OF = {"tensor(float)": "fp32", "tensor(float16)": "fp16", "tensor(bfloat16)": "bf16", "tensor(double)": "fp64"}
-
-
-class OrtSession(Session):
-    """Inputs are handed over as numpy arrays, which the CPU provider reads in place."""
-
-    def __init__(self, file: Path, cell: Cell) -> None:
-        import onnxruntime as ort
-
-        self.cell = cell
-        self.runtime = ort
-        provider = PROVIDERS[cell.device]
-        self.session = ort.InferenceSession(str(file), _options(ort, cell), providers=[provider], enable_fallback=0)
-        self.session.disable_fallback()
-        self._check_providers(provider)
-        self.outputs = [output.name for output in self.session.get_outputs()]
-        self.feeds: dict[str, Any] = {}
-        self.result: list[Any] = []
-
-    def _check_providers(self, provider: str) -> None:
-        found = self.session.get_providers()
-        if found[0] != provider:
-            raise RuntimeError(f"ort: asked for {provider}, the session has {found}; install the onnxruntime package that has it")
-
-    def bind(self, inputs: Arrays) -> None:
-        self.feeds = dict(inputs)
-
-    def step(self) -> None:
-        self.result = self.session.run(self.outputs, self.feeds)
-
-    def fetch(self) -> Arrays:
-        return dict(zip(self.outputs, self.result, strict=True))
-
-    def attest(self) -> Attestation:
-        options = self.session.get_session_options()
-        spinning = options.get_session_config_entry("session.intra_op.allow_spinning")
-        flushed = options.get_session_config_entry("session.set_denormal_as_zero")
-        providers = self.session.get_providers()
-        kinds = {tensor.type for tensor in (*self.session.get_inputs(), *self.session.get_outputs())}
-        return Attestation(
-            runtime="onnxruntime",
-            version=self.runtime.__version__,
-            device=next((device for device, name in PROVIDERS.items() if name == providers[0]), providers[0]),
-            precision=",".join(sorted({PRECISION_OF[kind] for kind in kinds if kind in PRECISION_OF})),
-            threads=options.intra_op_num_threads,
-            denormals="flushed" if flushed == "1" else "preserved",
-            spinning="on" if spinning == "1" else "off",
-            providers=tuple(providers),
-            placement=self._placement(),
-            details={
-                "inter_op_num_threads": options.inter_op_num_threads,
-                "execution_mode": str(options.execution_mode),
-                "graph_optimization_level": str(options.graph_optimization_level),
-                "build": self.runtime.get_build_info(),
-            },
-        )
-
-    def _placement(self) -> dict[str, int]:
-        """Nodes of the optimised graph by the provider that they were assigned to."""
-        placed: Counter[str] = Counter()
-        for subgraph in self.session.get_provider_graph_assignment_info():
-            placed[subgraph.ep_name] += len(subgraph.get_nodes())
-        return dict(placed)
-
-    def close(self) -> None:
-        self.result = []
-        self.session = None
-
-
-def _options(ort: Any, cell: Cell) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = cell.threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = 3
-    spinning = "0" if cell.option.get("spinning") == "off" else "1"  # 1 is also the runtime's default, said here to be read back
-    for name, value in {**ENTRIES, "session.intra_op.allow_spinning": spinning}.items():
-        options.add_session_config_entry(name, value)
-    return options
+"""The values of those options that have few."""
 
 
 class OnnxRuntime(onnx_artifact.OnnxBackend):
-    """The CPU provider, all graph optimisations, sequential."""
+    """The CPU provider, all graph optimisations, sequential, unless the cell says otherwise."""
 
     name = "ort"
     requires = ("onnxruntime",)
     distributions = ("onnxruntime", *onnx_artifact.OnnxBackend.distributions)
     environments = {"openvino": ("onnxruntime-openvino",), "gpu": ("onnxruntime-gpu",)}
-    options = {"spinning": "'default' lets idle threads spin for a while, as ONNX Runtime does; 'off' makes them sleep at once"}
+    precisions = ("fp32", "tf32", *onnx_artifact.OnnxBackend.precisions[1:])
+    devices = ort_providers.DEVICES
+    options: ClassVar[Mapping[str, str]] = {
+        **onnx_artifact.OnnxBackend.options,
+        "provider": f"the execution provider: {', '.join(ort_providers.PROVIDERS)}; the first on the cell's device is the default",
+        "optimization": f"how far the graph is optimised: {', '.join(ort_session.LEVELS)} (default)",
+        "execution": "'sequential' (default), or 'parallel' for branches side by side, by threads beside the cell's",
+        "inter_op": "with execution=parallel, how many threads run branches; as many as the cell's threads by default",
+        "arena": "'on' (default) keeps memory of the CPU for later steps; 'off' gives it back after each",
+        "iobinding": "'on' binds inputs and outputs to the device's memory (default but on the CPU); 'off' hands over numpy arrays",
+        "disabled_optimizers": "names of graph optimisers to leave out, with commas between them, such as ConvActivationFusion",
+        "custom_ops": "the path of a custom-operator library to register",
+        "conv_search": "of provider cuda, how cuDNN finds algorithms: 'exhaustive' (default), 'heuristic' or 'default'",
+        "spinning": "'default' lets idle threads spin for a while, as ONNX Runtime does; 'off' makes them sleep at once",
+    }
+    provider: ClassVar[str] = ""
+    """The provider of cells that name none; empty for the default of the cell's device."""
+
+    def provider_of(self, cell: Cell) -> str:
+        """The name of the cell's execution provider."""
+        return str(cell.option.get("provider") or self.provider or ort_providers.default_for(cell.device))
+
+    def supports(self, cell: Cell) -> str:
+        refused = super().supports(as_exported(cell) if cell.precision in self.precisions else cell)
+        return refused or ort_providers.refuses(cell, self.provider_of(cell)) or _wrong_option(cell)
+
+    def lacks(self, cell: Cell) -> str:
+        library = Path(str(cell.option.get("custom_ops", "")))
+        if "custom_ops" in cell.option and not library.is_file():
+            return f"custom_ops names {library}, which is no file here; build the custom-operator library"
+        return ort_providers.lacks(self.provider_of(cell)) or super().lacks(as_exported(cell))
+
+    def variables(self, cell: Cell) -> Mapping[str, str]:
+        return {**super().variables(cell), **ort_providers.variables(cell, self.provider_of(cell))}
+
+    def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
+        return super().artifact_key(as_exported(cell))
+
+    def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
+        return super().prepare(source, as_exported(cell), folder)
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        return OrtSession(folder / onnx_artifact.FILE, cell)
+        usual = "off" if ort_providers.PROVIDERS[self.provider_of(cell)].memory == "cpu" else "on"
+        bound = cell.option.get("iobinding", usual) == "on"
+        kind = ort_session.BoundSession if bound else OrtSession
+        return kind(folder / onnx_artifact.FILE, cell, self.provider_of(cell))
+
+
+def as_exported(cell: Cell) -> Cell:
+    """The cell of the file that is read: TF32 is arithmetic on fp32 numbers."""
+    return replace(cell, precision="fp32") if cell.precision == "tf32" else cell
+
+
+def _wrong_option(cell: Cell) -> str:
+    """An empty string, or which option cannot have its value, in words."""
+    asked = cell.option
+    for name, allowed in CHOICES.items():
+        if name in asked and asked[name] not in allowed:
+            return f"{name} is {' or '.join(map(repr, allowed))}, not {asked[name]!r}"
+    threads = asked.get("inter_op", 1)
+    if type(threads) is not int or threads < 1:
+        return f"inter_op is a whole number of 1 or more, not {threads!r}"
+    if "inter_op" in asked and asked.get("execution") != "parallel":
+        return "inter_op counts the threads of execution=parallel, and means nothing without it"
+    if "disabled_optimizers" in asked and not ort_session.disabled(cell):
+        return "disabled_optimizers names none; expected ONNX Runtime's names, with commas between them"
+    return ""

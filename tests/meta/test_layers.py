@@ -112,5 +112,5 @@ def test_the_walk_sees_imports_wherever_they_are() -> None:
     assert "harness.types" in imports("harness.store"), "from module import name"
     assert "harness" in imports("harness.outcome"), "a public name of the package"
     assert "harness.measure" in imports("harness.worker"), "inside a function"
-    assert "harness.backend" in imports("backends.ort"), "for type checkers"
+    assert "harness.backend" in imports("backends.ort_session"), "for type checkers"
     assert "torch" in outer_imports("backends.torch_model", only_at_the_top=False)
