@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends import onnx_precision, torch_model
-from harness import Backend, Cell, Model, Source, inputs
+from harness import Backend, Cell, Model, Source, Unsupported, inputs
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +22,15 @@ FILE = "model.onnx"
 OPSET = 20
 BF16_OPSET = 22
 """The first opset whose convolution takes bf16."""
+
+OPSETS = {"dynamo": (18, 23), "torchscript": (13, 20)}
+"""PyTorch's exporters, the default first, and the opsets that each writes. Below 13 a layer cannot be quantised per channel."""
+
+OPTIONS = {
+    "exporter": "how PyTorch writes the ONNX file: 'dynamo' (default), or 'torchscript', the older one that traces",
+    "opset": f"the opset of that file: a number, {OPSET} by default and {BF16_OPSET} for bf16",
+}
+"""What a case may choose about the export, for every backend that reads the file."""
 
 METADATA = "evenbench."
 """What the names of our entries in `metadata_props` begin with."""
@@ -44,7 +53,33 @@ def at_fp32(cell: Cell) -> Cell:
 
 def opset_of(cell: Cell) -> int:
     """The opset that a cell's file is exported with."""
+    return int(cell.option.get("opset", _usual_opset(cell)))
+
+
+def _usual_opset(cell: Cell) -> int:
     return BF16_OPSET if cell.precision == "bf16" else OPSET
+
+
+def exporter_of(cell: Cell) -> str:
+    """Which of PyTorch's exporters writes a cell's file."""
+    return str(cell.option.get("exporter", next(iter(OPSETS))))
+
+
+def refuses(cell: Cell) -> str:
+    """An empty string, or why the file cannot be exported as the cell's options ask, in words."""
+    named = [name for name in OPTIONS if name in cell.option]
+    if cell.model.file:
+        return f"{' and '.join(named)} choose how a module is exported, and {cell.model.name} is a file of one's own" if named else ""
+    exporter, opset = exporter_of(cell), cell.option.get("opset", _usual_opset(cell))
+    if exporter not in OPSETS:
+        return f"exporter is {' or '.join(map(repr, OPSETS))}, not {exporter!r}"
+    lowest, highest = OPSETS[exporter]
+    lowest = max(lowest, _usual_opset(cell)) if cell.precision == "bf16" else lowest
+    if lowest > highest:
+        return f"{cell.precision} needs opset {lowest}, and exporter {exporter} ends at {highest}"
+    if type(opset) is not int or not lowest <= opset <= highest:
+        return f"exporter {exporter} writes opsets {lowest} to {highest} at {cell.precision}, not {opset!r}"
+    return ""
 
 
 def key(cell: Cell) -> Mapping[str, Any]:
@@ -54,7 +89,8 @@ def key(cell: Cell) -> Mapping[str, Any]:
     if cell.model.file:
         return {"format": "onnx", "exporter": OWN, **how}
     versions = {name: inputs.version_of(name) for name in ("onnx", "onnxscript")}
-    made = {"format": "onnx", "exporter": "torch.onnx dynamo", "opset": opset_of(cell), "optimize": True}
+    exporter = exporter_of(cell)
+    made = {"format": "onnx", "exporter": f"torch.onnx {exporter}", "opset": opset_of(cell), "optimize": exporter == "dynamo"}
     return {**made, **torch_model.versions(), **versions, **how, "metadata": _declared(cell.model)}
 
 
@@ -124,6 +160,8 @@ def _export_module(source: Source, cell: Cell, file: Path) -> None:
 def _export(module: torch.nn.Module, examples: tuple[Any, ...], cell: Cell, file: Path, optimize: bool) -> None:
     import torch
 
+    dynamo = exporter_of(cell) == "dynamo"
+    how: dict[str, Any] = {"dynamo": True, "optimize": optimize} if dynamo else {"dynamo": False}
     with torch.no_grad():
         torch.onnx.export(
             module,
@@ -132,9 +170,8 @@ def _export(module: torch.nn.Module, examples: tuple[Any, ...], cell: Cell, file
             input_names=[spec.name for spec in cell.model.inputs],
             output_names=[spec.name for spec in cell.model.outputs],
             opset_version=opset_of(cell),
-            dynamo=True,
-            optimize=optimize,
             external_data=False,
+            **how,
         )
 
 
@@ -143,6 +180,9 @@ def _finish(source: Source, cell: Cell, file: Path) -> dict[str, Any]:
     import onnx
 
     model = onnx.load(str(file))
+    written = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}["ai.onnx"]
+    if cell.option.get("opset", written) != written:  # the exporter goes on where its conversion between opsets gave up
+        raise Unsupported(f"asked for opset {cell.option['opset']}, exporter {exporter_of(cell)} left the file at {written}")
     onnx.helper.set_model_props(model, {**{entry.key: entry.value for entry in model.metadata_props}, **metadata(source, cell)})
     onnx.save(model, str(file))
     facts: dict[str, Any] = {"precision": onnx_precision.precision_of_graph(model)}
@@ -157,11 +197,11 @@ class OnnxBackend(Backend):
 
     distributions = ("onnx", "onnxscript", "torch")
     precisions = onnx_precision.PRECISIONS
-    options = onnx_precision.OPTIONS
+    options = {**OPTIONS, **onnx_precision.OPTIONS}
     portable_artifact = True
 
     def supports(self, cell: Cell) -> str:
-        return super().supports(cell) or supports_onnx(cell.model) or onnx_precision.refuses(cell)
+        return super().supports(cell) or supports_onnx(cell.model) or refuses(cell) or onnx_precision.refuses(cell)
 
     def lacks(self, cell: Cell) -> str:
         return super().lacks(cell) or onnx_precision.lacks(cell)

@@ -1,0 +1,48 @@
+"""Which exporter and opset a case may choose for the shared ONNX file, and what that makes of its key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from backends import onnx_artifact
+from backends.contract_model import TINY_CNN
+from backends.ort import OnnxRuntime
+from harness import Cell, Model
+
+
+def cell(precision: str = "fp32", model: Model = TINY_CNN, **options: Any) -> Cell:
+    return Cell(model, "ort", precision, options=tuple(options.items()))
+
+
+@pytest.mark.parametrize("asked", [{}, {"opset": 18}, {"opset": 23}, {"exporter": "torchscript"}, {"exporter": "torchscript", "opset": 13}])
+def test_what_an_exporter_writes_may_be_asked_for(asked: dict[str, Any]) -> None:
+    assert OnnxRuntime().supports(cell(**asked)) == ""
+
+
+@pytest.mark.parametrize(
+    ("precision", "asked", "reason"),
+    [
+        ("fp32", {"opset": 17}, "exporter dynamo writes opsets 18 to 23 at fp32, not 17"),
+        ("fp32", {"opset": "20"}, "not '20'"),
+        ("fp32", {"opset": True}, "not True"),
+        ("fp32", {"exporter": "torchscript", "opset": 21}, "exporter torchscript writes opsets 13 to 20"),
+        ("fp32", {"exporter": "dynamite"}, "exporter is 'dynamo' or 'torchscript', not 'dynamite'"),
+        ("bf16", {"exporter": "torchscript"}, "bf16 needs opset 22, and exporter torchscript ends at 20"),
+        ("bf16", {"opset": 20}, "writes opsets 22 to 23 at bf16"),
+    ],
+)
+def test_what_it_does_not_write_is_unsupported_in_words(precision: str, asked: dict[str, Any], reason: str) -> None:
+    assert reason in OnnxRuntime().supports(cell(precision, **asked))
+
+
+def test_a_file_of_ones_own_is_not_exported() -> None:
+    own = Model("own", file="own.onnx")
+    assert "own is a file of one's own" in OnnxRuntime().supports(cell(model=own, opset=18))
+
+
+def test_each_choice_is_another_file_and_the_default_is_one() -> None:
+    keys = [onnx_artifact.key(cell(**asked)) for asked in ({}, {"opset": 20}, {"exporter": "dynamo"}, {"opset": 18}, {"exporter": "torchscript"})]
+    assert keys[0] == keys[1] == keys[2]
+    assert (keys[3]["opset"], keys[4]["exporter"], keys[4]["optimize"]) == (18, "torch.onnx torchscript", False)
