@@ -103,7 +103,7 @@ def ran_in(asked: str, nodes: Sequence[Executed], stored: str = "", tf32: bool =
     ran = {"tf32" if tf32 and kind == "fp32" else kind for kind in counts} or {"fp32"}
     if asked != "fp32" and asked in ran:
         return asked, ""
-    if asked == stored and ran == {"fp32"}:
+    if asked != "fp32" and asked == stored and ran == {"fp32"}:
         return asked, f"weights are stored as {asked}; the arithmetic runs in fp32, between casts that ONNX Runtime put in or folded"
     return ",".join(sorted(ran)), ""
 

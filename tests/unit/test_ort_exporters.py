@@ -43,6 +43,7 @@ def test_a_file_of_ones_own_is_not_exported() -> None:
 
 
 def test_each_choice_is_another_file_and_the_default_is_one() -> None:
-    keys = [onnx_artifact.key(cell(**asked)) for asked in ({}, {"opset": 20}, {"exporter": "dynamo"}, {"opset": 18}, {"exporter": "torchscript"})]
+    choices: list[dict[str, Any]] = [{}, {"opset": 20}, {"exporter": "dynamo"}, {"opset": 18}, {"exporter": "torchscript"}]
+    keys = [onnx_artifact.key(cell(**asked)) for asked in choices]
     assert keys[0] == keys[1] == keys[2]
     assert (keys[3]["opset"], keys[4]["exporter"], keys[4]["optimize"]) == (18, "torch.onnx torchscript", False)
