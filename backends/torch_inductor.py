@@ -126,5 +126,7 @@ def quantised_program(source: Source, cell: Cell) -> torch.export.ExportedProgra
     module = torch_model.in_declared_order(torch_session.module_of(source.weights_folder, cell), cell.model)
     examples = torch_session.zeros(cell)
     with torch.no_grad():
-        quantised = torch_int8.static(torch.export.export(module, examples), cell, source.calibration)
+        # strict, since the quantizer takes a module that is called twice, such as a block's one ReLU, for one node otherwise
+        program = torch.export.export(module, examples, strict=True)
+        quantised = torch_int8.static(program, cell, source.calibration)
         return torch.export.export(quantised, examples)

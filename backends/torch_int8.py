@@ -53,7 +53,8 @@ def _dynamic_key() -> dict[str, Any]:
 
 def _static_key() -> dict[str, Any]:
     how = {"weights": "s8 symmetric, per channel", "activations": "u8 asymmetric, per tensor", "ranges": "histogram"}
-    return {"by": "torchao PT2E, X86InductorQuantizer", "version": inputs.version_of(DISTRIBUTION), **how, "reduce_range": _saturates()}
+    made = {"by": "torchao PT2E, X86InductorQuantizer", "version": inputs.version_of(DISTRIBUTION), "export": "strict"}
+    return {**made, **how, "reduce_range": _saturates()}
 
 
 _KEYS = {"int8-dynamic": _dynamic_key, "int8-static": _static_key}
