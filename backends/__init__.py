@@ -14,6 +14,11 @@ TABLE: tuple[Row, ...] = (
     Row("ort", "backends.ort:OnnxRuntime", "pip install 'evenbench[ort]'"),
     Row("ort-openvino", "backends.ort_openvino:OrtOpenVino", "evenbench environments build ort-openvino", environment="openvino"),
     Row("openvino", "backends.openvino_native:OpenVino", "pip install 'evenbench[openvino]'"),
+    Row("cpp-ort", "backends.native_runtimes:CppOrt", "pip install 'evenbench[ort,cpp]', and a C++ compiler (g++)"),
+    Row("cpp-openvino", "backends.native_runtimes:CppOpenVino", "pip install 'evenbench[openvino,cpp]', and a C++ compiler (g++)"),
+    Row("cpp-libtorch", "backends.native_runtimes:CppLibtorch", "pip install 'evenbench[torch,cpp]', and a C++ compiler (g++)"),
+    Row("ctypes-ort", "backends.native_runtimes:CtypesOrt", "pip install 'evenbench[ort,cpp]', and a C++ compiler (g++)"),
+    Row("ctypes-libtorch", "backends.native_runtimes:CtypesLibtorch", "pip install 'evenbench[torch,cpp]', and a C++ compiler (g++)"),
     Row("tvm", "backends.tvm_relax:Tvm", "pip install 'evenbench[tvm]'"),
     Row("tensorrt", "backends.tensorrt_engine:TensorRt", "pip install 'evenbench[tensorrt]', on a machine with an NVIDIA GPU"),
     Row("tensorrt-rtx", "backends.tensorrt_engine:TensorRtRtx", "pip install 'evenbench[tensorrt-rtx]', on a machine with an NVIDIA GPU"),
@@ -27,3 +32,6 @@ TABLE: tuple[Row, ...] = (
     Row("onnx-evaluator", "backends.onnx_reference:OnnxEvaluator", "pip install 'evenbench[onnx]'", role="control"),
     Row("onnx-reference", "backends.onnx_reference:OnnxReference", "pip install 'evenbench[onnx]'", role="golden"),
 )
+
+DESCRIBE = "backends.model_files:describe"
+"""What reads model files of every format, for `evenbench inspect`."""

@@ -61,7 +61,7 @@ class OpenVinoSession(Session):
     def attest(self) -> Attestation:
         read = self.compiled.get_property
         executed = _executed(self.compiled.get_runtime_model().get_ordered_ops())
-        counts = _compute(executed)
+        counts = compute_nodes(executed)
         precision, emulated = ran_in(self.cell.precision, self.hint, counts, self.stored, self._quantises_dynamically())
         return Attestation(
             runtime="openvino",
@@ -198,7 +198,7 @@ def _by_precision(executed: Mapping[tuple[str, str], int]) -> dict[str, int]:
     return dict(found)
 
 
-def _compute(executed: Mapping[tuple[str, str], int]) -> Counter[str]:
+def compute_nodes(executed: Mapping[tuple[str, str], int]) -> Counter[str]:
     """Compute nodes by precision; in a network without any, everything that is no input, output or constant."""
     whole: Counter[str] = Counter()
     work: Counter[str] = Counter()

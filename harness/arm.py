@@ -98,7 +98,7 @@ def prepare(spec: Spec) -> dict[str, Any]:
 
 def serve(spec: Spec, commands: IO[bytes], tell: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
     """Load, warm up, say so, take laps as told, and answer `finish` with what ran and whether it is right."""
-    from harness import environment, inputs, measure, timing
+    from harness import inputs, measure, timing
 
     cell = cell_of(spec)
     backend = registry.find(cell.backend)
@@ -124,12 +124,12 @@ def serve(spec: Spec, commands: IO[bytes], tell: Callable[[Mapping[str, Any]], N
         session.bind(batches[taken % len(batches)])
         session.step()  # untimed: the process was stopped, and its caches belong to the other side
         session.sync()
-        before = timing.counters()
+        before = timing.counters_of(session)
         laps = timing.run_laps(session, batches, taken, command["number"], COMPUTE, set(), timing.CLOCK)
-        after = timing.counters()
+        after = timing.counters_of(session)
         taken += command["number"]
         tell({"laps_ns": laps.laps_ns, "cpu_ns": after[0] - before[0], "preemptions": after[1] - before[1]})
-    peak = environment.peak_rss_bytes()
+    peak = measure.peak_rss_bytes(session)
     kept = {
         boundary: timing.run_laps(session, batches, 0, len(batches), boundary, set(range(len(batches))), timing.CLOCK).kept
         for boundary in (COMPUTE, HOST_TO_HOST)

@@ -48,6 +48,17 @@ class Laps:
     """The same laps by the session's inner clock, where it has one."""
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What a process has used since it started: CPU time in ns, involuntary context switches, page faults, peak resident bytes."""
+
+    peak_rss_bytes: int
+    cpu_ns: int
+    preemptions: int
+    minor_faults: int
+    major_faults: int
+
+
 class Session(ABC):
     """A loaded network in this process: bind once, step many times, fetch when someone looks."""
 
@@ -105,6 +116,10 @@ class Session(ABC):
         timed by `harness.timing`, which never calls this.
         """
         raise NotImplementedError(f"{type(self).__name__} sets clock={self.clock!r} and so must override laps")
+
+    def usage(self) -> Usage | None:
+        """Of the process that computes, where it is not this one; None where it is."""
+        return None
 
     def close(self) -> None:
         """Release everything. Called at least once; calling it again does nothing."""
@@ -177,6 +192,21 @@ class Backend(ABC):
     @abstractmethod
     def load(self, folder: Path, cell: Cell) -> Session:
         """Load what prepare left in `folder`. Must read nothing else that prepare had, and write nothing into it."""
+
+
+class Tunable(Backend):
+    """A backend whose artifacts get faster by trials, which are kept between runs and applied by `prepare`.
+
+    What is recorded must be part of `artifact_key`, so that an artifact is made anew when there are more trials.
+    """
+
+    @abstractmethod
+    def tune(self, source: Source, cell: Cell, per_task: int) -> Mapping[str, Any]:
+        """Add trials until there are `per_task` for each task on average; each is on disk when it is done. Returns facts about them."""
+
+    @abstractmethod
+    def trials(self, cell: Cell) -> tuple[int, int]:
+        """How many trials are recorded for the cell, and how many the last `tune` wanted (0: not known). Reads files, imports nothing."""
 
 
 class Golden(Backend):

@@ -69,7 +69,7 @@ def run(
         session = backend.load(artifact, cell)
     try:
         measured, kept = _timed(session, batches, plan, watch, cell.device)
-        measured["peak_rss_bytes"] = environment.peak_rss_bytes()
+        measured["peak_rss_bytes"] = peak_rss_bytes(session)
         attested = session.attest()
         with watch.phase("parity"):
             measured["accuracy"] = accuracy(session, cell, input_folder)
@@ -94,6 +94,12 @@ def run(
         "machine": environment.load(),
         "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
     }
+
+
+def peak_rss_bytes(session: Session) -> int:
+    """Of the process that computes: this one, or the session's own program."""
+    used = session.usage()
+    return environment.peak_rss_bytes() if used is None else used.peak_rss_bytes
 
 
 def _distributions(backend: Backend) -> tuple[str, ...]:

@@ -46,6 +46,14 @@ def counters() -> tuple[int, int, int, int, int, int]:
     return cpu_ns, usage.ru_nivcsw, usage.ru_minflt, usage.ru_majflt, *_machine()
 
 
+def counters_of(session: Session) -> tuple[int, int, int, int, int, int]:
+    """`counters` of the process that computes: this one, or the session's own program."""
+    used = session.usage()
+    if used is None:
+        return counters()
+    return used.cpu_ns, used.preemptions, used.minor_faults, used.major_faults, *_machine()
+
+
 def _machine() -> tuple[int, int]:
     """Steal ticks and busy ns of all cores since boot, from the first line of /proc/stat (user nice system idle iowait ...)."""
     try:
@@ -269,14 +277,15 @@ def sample(
     batches: Sequence[Arrays],
     plan: Plan,
     now: Now = time.perf_counter_ns,
-    read_counters: Counters = counters,
+    read_counters: Counters | None = None,
     observe: Callable[[str], None] = lambda boundary: None,
 ) -> tuple[dict[str, Samples], Mapping[str, Mapping[int, Arrays]]]:
     """Both boundaries, block by block in turn, so that a disturbance meets both; and the outputs kept, by batch number.
 
     `observe` is told the boundary after each block, outside every clock.
     """
-    samplers = [Sampler(session, batches, boundary, plan, now, read_counters) for boundary in BOUNDARIES]
+    read = read_counters or (lambda: counters_of(session))
+    samplers = [Sampler(session, batches, boundary, plan, now, read) for boundary in BOUNDARIES]
     while not all(sampler.finished for sampler in samplers):
         for sampler in samplers:
             if not sampler.finished:

@@ -1,0 +1,74 @@
+// Named tensors in host memory, read from and written to .npy files (format versions 1 to 3, C order, little endian).
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace evenbench {
+
+struct Array {
+  std::string name;
+  std::string type;  // as NumPy writes it without the byte order: f4, f2, f8, i8, i4, u1, b1
+  std::vector<std::int64_t> shape;
+  std::vector<char> data;
+
+  std::int64_t count() const {
+    std::int64_t total = 1;
+    for (auto size : shape) total *= size;
+    return total;
+  }
+  std::size_t item_bytes() const { return std::stoul(type.substr(1)); }
+};
+
+inline Array read_npy(const std::string& path, const std::string& name) {
+  std::ifstream file(path, std::ios::binary);
+  char magic[8];
+  if (!file.read(magic, 8) || std::memcmp(magic, "\x93NUMPY", 6) != 0) throw std::runtime_error(path + " is no .npy file");
+  std::uint32_t length = 0;
+  file.read(reinterpret_cast<char*>(&length), magic[6] == 1 ? 2 : 4);
+  std::string header(length, ' ');
+  file.read(header.data(), length);
+  const auto field = [&](const std::string& key) {
+    const auto at = header.find("'" + key + "'");
+    if (at == std::string::npos) throw std::runtime_error(path + " has no " + key + " in its header");
+    return header.find(':', at) + 1;
+  };
+  Array made;
+  made.name = name;
+  const auto quote = header.find('\'', field("descr"));
+  made.type = header.substr(quote + 1, header.find('\'', quote + 1) - quote - 1);
+  if (made.type.front() == '>') throw std::runtime_error(path + " is big endian; expected little endian");
+  made.type = made.type.substr(1);
+  if (header.compare(header.find_first_not_of(' ', field("fortran_order")), 4, "True") == 0)
+    throw std::runtime_error(path + " is in Fortran order; expected C order");
+  const auto open = header.find('(', field("shape")), close = header.find(')', open);
+  std::string number;
+  for (auto letter : header.substr(open + 1, close - open - 1) + ",") {
+    if (letter >= '0' && letter <= '9') number += letter;
+    else if (letter == ',' && !number.empty()) made.shape.push_back(std::stoll(number)), number.clear();
+  }
+  made.data.resize(made.count() * made.item_bytes());
+  if (!file.read(made.data.data(), static_cast<std::streamsize>(made.data.size()))) throw std::runtime_error(path + " is cut short");
+  return made;
+}
+
+inline void write_npy(const std::string& path, const Array& array) {
+  std::string shape;
+  for (auto size : array.shape) shape += std::to_string(size) + ", ";
+  const char order = array.item_bytes() == 1 ? '|' : '<';
+  std::string header = std::string("{'descr': '") + order + array.type + "', 'fortran_order': False, 'shape': (" + shape + "), }";
+  header.append(63 - (10 + header.size()) % 64, ' ');
+  header += '\n';
+  const auto length = static_cast<std::uint16_t>(header.size());
+  std::ofstream file(path, std::ios::binary);
+  file.write("\x93NUMPY\x01\x00", 8).write(reinterpret_cast<const char*>(&length), 2);
+  file.write(header.data(), static_cast<std::streamsize>(header.size()));
+  file.write(array.data.data(), static_cast<std::streamsize>(array.data.size()));
+  if (!file.flush()) throw std::runtime_error(path + " could not be written");
+}
+
+}  // namespace evenbench

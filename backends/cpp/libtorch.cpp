@@ -1,0 +1,114 @@
+// libtorch: a frozen TorchScript file, or an AOTInductor package through its C++ loader.
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <torch/csrc/inductor/aoti_package/model_package_loader.h>
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/passes/frozen_graph_optimizations.h>
+#include <torch/script.h>
+#include <torch/version.h>
+
+#include <set>
+
+#include "network.hpp"
+
+namespace evenbench {
+namespace {
+
+struct Type {
+  c10::ScalarType kind;
+  const char* name;
+};
+constexpr Type kTypes[] = {{at::kFloat, "f4"}, {at::kDouble, "f8"}, {at::kHalf, "f2"}, {at::kLong, "i8"},
+                           {at::kInt, "i4"},   {at::kByte, "u1"},   {at::kChar, "i1"}, {at::kBool, "b1"}};
+
+class Module final : public Network {
+ public:
+  explicit Module(const Options& options) {
+    at::set_num_threads(options.number("threads"));
+    if (at::get_num_interop_threads() != 1) at::set_num_interop_threads(1);
+    at::globalContext().setFlushDenormal(false);
+    if (options.is("artifact", "aot")) {
+      package_ = std::make_unique<torch::inductor::AOTIModelPackageLoader>(options.at("model"), "model");
+    } else {
+      script_ = torch::jit::optimize_for_inference(*std::make_unique<torch::jit::Module>(torch::jit::load(options.at("model"))));
+      for (const auto& node : script_.get_method("forward").graph()->block()->nodes())
+        if (node->kind() == c10::prim::Constant && node->hasAttribute(c10::attr::value) &&
+            node->kindOf(c10::attr::value) == torch::jit::AttributeKind::t && node->t(c10::attr::value).dim())
+          held_.insert(node->t(c10::attr::value).scalar_type());
+    }
+  }
+
+  void bind(const std::vector<Array>& inputs) override {
+    tensors_.clear();
+    for (const auto& input : inputs)
+      tensors_.push_back(at::from_blob(const_cast<char*>(input.data.data()), input.shape, at::TensorOptions().dtype(kind_of(input.type))));
+  }
+
+  void step() override {
+    c10::InferenceMode guard;
+    if (package_) {
+      results_ = package_->run(tensors_);
+      return;
+    }
+    std::vector<c10::IValue> stack(tensors_.begin(), tensors_.end());
+    results_ = flattened(script_.forward(std::move(stack)));
+  }
+
+  std::vector<Array> fetch() override {
+    std::vector<Array> made;
+    for (const auto& result : results_) {
+      const auto tensor = result.contiguous();
+      Array array{"", name_of(tensor.scalar_type()), tensor.sizes().vec(), {}};
+      const auto* data = static_cast<const char*>(tensor.const_data_ptr());
+      array.data.assign(data, data + tensor.nbytes());
+      made.push_back(std::move(array));
+    }
+    return made;
+  }
+
+  Facts facts() override {
+    std::string types;
+    auto seen = held_;
+    for (const auto& result : results_) seen.insert(result.scalar_type());
+    for (auto kind : seen)
+      if (c10::isFloatingType(kind)) types += (types.empty() ? "" : ",") + std::string(c10::toString(kind));
+    return {{"version", TORCH_VERSION}, {"threads", std::to_string(at::get_num_threads())}, {"types", types}};
+  }
+
+ private:
+  static c10::ScalarType kind_of(const std::string& name) {
+    for (const auto& type : kTypes)
+      if (name == type.name) return type.kind;
+    throw std::runtime_error("libtorch has no tensors of " + name + " here");
+  }
+  static std::string name_of(c10::ScalarType kind) {
+    for (const auto& type : kTypes)
+      if (kind == type.kind) return type.name;
+    throw std::runtime_error(std::string("libtorch's type ") + c10::toString(kind) + " has no NumPy counterpart here");
+  }
+  static std::vector<at::Tensor> flattened(const c10::IValue& value) {
+    if (value.isTensor()) return {value.toTensor()};
+    if (value.isTensorList()) return value.toTensorVector();
+    std::vector<at::Tensor> found;
+    if (value.isTuple())
+      for (const auto& element : value.toTupleRef().elements())
+        for (auto& tensor : flattened(element)) found.push_back(tensor);
+    else if (value.isGenericDict())
+      for (const auto& entry : value.toGenericDict())
+        for (auto& tensor : flattened(entry.value())) found.push_back(tensor);
+    else
+      throw std::runtime_error("the module returns a " + value.tagKind() + "; expected tensors");
+    return found;
+  }
+
+  torch::jit::Module script_;
+  std::unique_ptr<torch::inductor::AOTIModelPackageLoader> package_;
+  std::vector<at::Tensor> tensors_, results_;
+  std::set<c10::ScalarType> held_;
+};
+
+}  // namespace
+
+std::unique_ptr<Network> load(const Options& options) { return std::make_unique<Module>(options); }
+
+}  // namespace evenbench

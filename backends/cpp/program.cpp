@@ -1,0 +1,142 @@
+// A program that times itself: commands come as lines on one descriptor, answers go as lines on another, tensors lie in .npy files.
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "network.hpp"
+
+using namespace evenbench;
+
+namespace {
+
+using Words = std::vector<std::string>;
+
+Words split(const std::string& line, char by) {
+  Words words;
+  std::stringstream stream(line);
+  for (std::string word; std::getline(stream, word, by);) words.push_back(word);
+  return words;
+}
+
+std::string usage() {
+  rusage found{};
+  getrusage(RUSAGE_SELF, &found);
+  const auto ns = [](timeval t) { return static_cast<std::int64_t>(t.tv_sec) * 1000000000 + t.tv_usec * 1000; };
+  std::int64_t peak = found.ru_maxrss * 1024L;
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.rfind("VmHWM:", 0) == 0) peak = std::stoll(line.substr(6)) * 1024;
+  std::stringstream text;
+  text << peak << '\t' << ns(found.ru_utime) + ns(found.ru_stime) << '\t' << found.ru_nivcsw << '\t' << found.ru_minflt << '\t'
+       << found.ru_majflt;
+  return text.str();
+}
+
+class Runner {
+ public:
+  std::string answer(const Words& words) {
+    const auto& verb = words.at(0);
+    if (verb == "load") return load_network(words);
+    if (verb == "batch") return read_batch(words);
+    if (verb == "bind") return network_->bind(batches_.at(std::stoul(words.at(1)))), "";
+    if (verb == "step") return network_->step(), "";
+    if (verb == "fetch") return keep(network_->fetch(), words.at(1) + "/"), "";
+    if (verb == "laps") return laps(words);
+    if (verb == "usage") return usage();
+    if (verb == "facts") return facts();
+    throw std::runtime_error("unknown command " + verb);
+  }
+
+ private:
+  std::string load_network(const Words& words) {
+    Options options;
+    for (std::size_t at = 1; at < words.size(); ++at) {
+      const auto equals = words[at].find('=');
+      options.given[words[at].substr(0, equals)] = words[at].substr(equals + 1);
+    }
+    network_ = evenbench::load(options);
+    return "";
+  }
+
+  // batch <number> then pairs of name and path, in the order of the declared inputs
+  std::string read_batch(const Words& words) {
+    const auto number = std::stoul(words.at(1));
+    if (batches_.size() <= number) batches_.resize(number + 1);
+    batches_[number].clear();
+    for (std::size_t at = 2; at + 1 < words.size(); at += 2) batches_[number].push_back(read_npy(words[at + 1], words[at]));
+    return "";
+  }
+
+  // laps <count> <boundary> <folder> <kept laps> <batches, in the order of the rotation>
+  std::string laps(const Words& words) {
+    const auto count = std::stoll(words.at(1));
+    const bool whole = words.at(2) == "host_to_host";
+    std::set<std::int64_t> kept;
+    for (const auto& word : split(words.at(4), ',')) kept.insert(std::stoll(word));
+    std::vector<std::size_t> rotation;
+    for (const auto& word : split(words.at(5), ',')) rotation.push_back(std::stoul(word));
+    std::vector<std::int64_t> taken;
+    taken.reserve(count);
+    for (std::int64_t lap = 0; lap < count; ++lap) {
+      const auto& batch = batches_.at(rotation[lap % rotation.size()]);
+      std::vector<Array> outputs;
+      if (!whole) network_->bind(batch);
+      const auto begin = now_ns();
+      if (whole) network_->bind(batch);
+      network_->step();
+      if (whole) outputs = network_->fetch();
+      taken.push_back(now_ns() - begin);
+      if (kept.count(lap)) keep(whole ? outputs : network_->fetch(), words.at(3) + "/" + std::to_string(lap) + "_");
+    }
+    std::string text;
+    for (auto lap : taken) text += std::to_string(lap) + ",";
+    return text;
+  }
+
+  static void keep(const std::vector<Array>& outputs, const std::string& prefix) {
+    for (std::size_t at = 0; at < outputs.size(); ++at) write_npy(prefix + std::to_string(at) + ".npy", outputs[at]);
+  }
+
+  std::string facts() {
+    std::string text;
+    auto found = network_->facts();
+    found["denormals"] = denormals();
+    for (const auto& [name, value] : found) text += (text.empty() ? "" : "\t") + name + "=" + value;
+    return text;
+  }
+
+  std::unique_ptr<Network> network_;
+  std::vector<std::vector<Array>> batches_;
+};
+
+}  // namespace
+
+int main(int count, char** words) {
+  if (count != 3) return std::fprintf(stderr, "usage: %s COMMANDS_FD ANSWERS_FD\n", words[0]), 2;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  std::FILE* commands = fdopen(std::stoi(words[1]), "r");
+  std::FILE* answers = fdopen(std::stoi(words[2]), "w");
+  Runner runner;
+  char* line = nullptr;
+  std::size_t room = 0;
+  for (ssize_t length; (length = getline(&line, &room, commands)) > 0;) {
+    std::string text;
+    try {
+      text = "ok\t" + runner.answer(split(std::string(line, length - 1), '\t'));
+    } catch (const std::exception& error) {
+      text = std::string("error\t") + error.what();
+      for (auto& letter : text)
+        if (letter == '\n') letter = ' ';
+    }
+    std::fprintf(answers, "%s\n", text.c_str());
+    std::fflush(answers);
+  }
+  std::free(line);
+  _exit(0);  // runtimes that hang or crash when they are torn down have given their answer
+}
