@@ -35,7 +35,7 @@ class OnnxRuntime(onnx_artifact.OnnxBackend):
         "provider": f"the execution provider: {', '.join(ort_providers.PROVIDERS)}; the first on the cell's device is the default",
         "optimization": f"how far the graph is optimised: {', '.join(ort_session.LEVELS)} (default)",
         "execution": "'sequential' (default), or 'parallel' for branches side by side, by threads beside the cell's",
-        "inter_op": "with execution=parallel, how many threads run branches; as many as the cell's threads by default",
+        "inter_op": "with execution=parallel, how many threads run branches, 2 or more; as many as the cell's threads by default",
         "arena": "'on' (default) keeps memory of the CPU for later steps; 'off' gives it back after each",
         "iobinding": "'on' binds inputs and outputs to the device's memory (default but on the CPU); 'off' hands over numpy arrays",
         "disabled_optimizers": "names of graph optimisers to leave out, with commas between them, such as ConvActivationFusion",
@@ -87,9 +87,9 @@ def _wrong_option(cell: Cell) -> str:
     for name, allowed in CHOICES.items():
         if name in asked and asked[name] not in allowed:
             return f"{name} is {' or '.join(map(repr, allowed))}, not {asked[name]!r}"
-    threads = asked.get("inter_op", 1)
-    if type(threads) is not int or threads < 1:
-        return f"inter_op is a whole number of 1 or more, not {threads!r}"
+    threads = asked.get("inter_op", 2)
+    if type(threads) is not int or threads < 2:  # with one, ONNX Runtime runs in sequence without a word
+        return f"inter_op is a whole number of 2 or more, not {threads!r}"
     if "inter_op" in asked and asked.get("execution") != "parallel":
         return "inter_op counts the threads of execution=parallel, and means nothing without it"
     if "disabled_optimizers" in asked and not ort_session.disabled(cell):

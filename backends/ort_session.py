@@ -71,8 +71,8 @@ def session_options(ort: Any, cell: Cell) -> Any:
 
 
 def inter_op(cell: Cell) -> int:
-    """How many threads run branches side by side: one, unless execution is parallel."""
-    return int(cell.option.get("inter_op", cell.threads)) if cell.option.get("execution") == "parallel" else 1
+    """How many threads run branches side by side: one, unless execution is parallel, which needs two."""
+    return int(cell.option.get("inter_op", max(2, cell.threads))) if cell.option.get("execution") == "parallel" else 1
 
 
 def disabled(cell: Cell) -> list[str]:
@@ -111,6 +111,7 @@ class OrtSession(Session):
                 raise Unsupported(f"{self.provider.name} {kernel} at {self.cell.precision}") from error
             raise
         made.disable_fallback()
+        _check_kept(options, made.get_session_options())
         found = made.get_providers()
         if found[0] != self.provider.name:
             raise Unavailable(
@@ -288,13 +289,21 @@ class BoundSession(OrtSession):
         super().close()
 
 
+def _check_kept(asked: Any, used: Any) -> None:
+    """Raise Unsupported where the session changed an option by itself, as it makes parallel execution with one thread sequential."""
+    for name in ("execution_mode", "graph_optimization_level", "intra_op_num_threads", "inter_op_num_threads", "enable_cpu_mem_arena"):
+        if getattr(asked, name) != getattr(used, name):
+            raise Unsupported(f"asked for {name} {_named(getattr(asked, name))}, ONNX Runtime made it {_named(getattr(used, name))}")
+
+
 def _named(value: Any) -> str:
     """An enumeration's value by its name, without the class."""
     return str(value).rpartition(".")[2]
 
 
 def _counted(operators: Mapping[str, int]) -> str:
-    return f"{sum(operators.values())} nodes ({', '.join(sorted(operators))})"
+    many = sum(operators.values())
+    return f"{many} node{'s' if many > 1 else ''} ({', '.join(sorted(operators))})"
 
 
 def _shape(nodes: list[ort_graph.Executed]) -> list[tuple[str, str]]:

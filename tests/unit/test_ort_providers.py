@@ -74,7 +74,7 @@ def test_a_device_has_a_provider_and_an_option_names_another(device: str, option
         (cell(iobinding="maybe"), "iobinding is"),
         (cell(spinning="on"), "spinning is"),
         (cell(inter_op=2), "means nothing without it"),
-        (cell(execution="parallel", inter_op=0), "inter_op is a whole number of 1 or more, not 0"),
+        (cell(execution="parallel", inter_op=1), "inter_op is a whole number of 2 or more, not 1"),
         (cell(disabled_optimizers=" , "), "disabled_optimizers names none"),
     ],
 )
