@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from harness import Cell, Session, Unavailable, inputs, store
 from harness.backend import Laps, Usage
-from harness.types import digest
 
 if TYPE_CHECKING:
     from harness.backend import Arrays
@@ -85,7 +84,7 @@ def built(runtime: str) -> Path:
     reason = lacks()
     if reason:
         raise Unavailable(reason)
-    folder = store.root() / "native" / f"{runtime}-{digest(key(runtime))[:16]}"
+    folder = store.root() / "native" / f"{runtime}-{store.key_of(key(runtime))[:16]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two workers that need it at once build it once

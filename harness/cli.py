@@ -1,4 +1,4 @@
-"""The `evenbench` command: list, run, report, inspect, controls, environments, doctor and new."""
+"""The `evenbench` command: list, run, report, inspect, compare, tune, controls, environments, doctor and new."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import shlex
-import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import __version__, inspection, results, targets
+from harness import __version__, compare, inspection, results, targets, tuning, worker
 from harness.schedule import Run
 from harness.types import PLANS, UsageError
 
@@ -48,21 +47,14 @@ parity of your own model is judged against its float64 run, or against ONNX's re
 """
 
 
-COMPARE_EPILOG = """\
-  evenbench compare main HEAD                 two commits, each checked out beside this folder
-  evenbench compare HEAD . -k resnet18        what is not committed yet
-  evenbench compare ort openvino              two backends on every declared model
-  evenbench compare ort@1.24.1 ort@1.31.1     two releases, each in an environment of its own
-  evenbench compare ort ort:spinning=off      two sets of options
-  evenbench compare a.jsonl b.jsonl           two recorded runs: unpaired, so much weaker
+MODEL_FILES = ".onnx, TorchScript .pt, .pt2, or a TensorRT plan"
+"""What `inspect` reads besides results."""
 
-exit codes:
-  0  nothing is confirmed worse
-  1  a cell is confirmed slower (or larger, or less right), gives wrong answers, or failed
-  4  what was asked for cannot be, or could never alarm
-  5  no cell that both sides have
-  6  a cell is inconclusive, with --require-conclusive
-  7  the null control, base against base, alarmed
+TUNE_EPILOG = """\
+  evenbench tune benchmarks/matrix.py -k "digits_cnn and tvm and fp32" --trials 32
+trials are kept in the cache and applied when the cell is next prepared, which says so: untuned, or tuned(N). 1 is a tuner that
+crashed, hung or failed; what it recorded stays, and the same command goes on.
+
 """
 
 
@@ -85,22 +77,28 @@ def parser() -> argparse.ArgumentParser:
     reporting.add_argument("-o", "--output", default="site", metavar="DIR", help="where index.html is written (site)")
     reporting.add_argument("--markdown", action="store_true", help="print the tables of precisions as Markdown instead")
     reporting.set_defaults(do=report)
-    inspecting = commands.add_parser("inspect", help="show all that is known of a cell, results or an .onnx file")
-    inspecting.add_argument("thing", metavar="THING", help="a cell's id or key, a results file or folder, or an .onnx file")
+    inspecting = commands.add_parser("inspect", help="show all that is known of a cell, results or a model file", epilog=EPILOG)
+    inspecting.add_argument("thing", metavar="THING", help="a cell's id or key, a results file or folder, or a model: " + MODEL_FILES)
+    inspecting.add_argument("--shape", default="", help="of the inputs of a model file that does not say them, such as 1x3x224x224")
+    inspecting.add_argument("--unloaded", action="store_true", help="read a model file only; load it into no runtime")
     inspecting.add_argument("--results", default="results", metavar="DIR", help="where cells are looked up (results)")
     inspecting.set_defaults(do=inspect)
-    comparing = commands.add_parser("compare", help="is HEAD slower than BASE? measured in pairs", epilog=COMPARE_EPILOG)
-    _add_compare_options(comparing)
-    comparing.set_defaults(do=compare)
+    comparing = commands.add_parser("compare", help="is HEAD slower than BASE? measured in pairs", epilog=compare.EPILOG)
+    compare.add_arguments(comparing)
+    comparing.set_defaults(do=compare_sides)
     controlling = commands.add_parser("controls", help="run runtimes made wrong on purpose: each must be caught", epilog=EPILOG)
     targets.add_arguments(controlling)
     controlling.set_defaults(do=control)
+    searching = commands.add_parser("tune", help="search for faster schedules, where a backend can use them", epilog=TUNE_EPILOG + EPILOG)
+    targets.add_arguments(searching)
+    tuning.add_arguments(searching)
+    searching.set_defaults(do=tune)
     housing = commands.add_parser("environments", help="the environments that backends such as ort@1.24.1 live in", epilog=EPILOG)
     housing.set_defaults(do=keep_environments, action="list")
     _add_environment_actions(housing)
     examining = commands.add_parser("doctor", help="what is installed, what is missing, what disturbs measurements here")
     examining.set_defaults(do=examine)
-    for command in (listing, running, reporting, inspecting, controlling, housing, examining):
+    for command in (listing, running, reporting, inspecting, controlling, searching, housing, examining):
         command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
     making = commands.add_parser("new", help="write a working starting file")
     making.add_argument("kind", choices=("backend", "model", "case"))
@@ -108,26 +106,6 @@ def parser() -> argparse.ArgumentParser:
     making.add_argument("--into", default=".", metavar="DIR", help="where the files are written (the working folder)")
     making.set_defaults(do=make)
     return top
-
-
-def _add_compare_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("base", metavar="BASE", help="a commit, a backend or a results file")
-    command.add_argument("head", metavar="HEAD", help="the same kind of thing; `.` is the working folder as it is")
-    targets.add_arguments(command)
-    command.add_argument("--margin", type=float, default=0.02, help="relative slowdown that does not matter (0.02)")
-    command.add_argument("--pairs", type=int, default=30, metavar="N", help="of processes at most, per cell (30)")
-    command.add_argument("--budget", default="", metavar="TIME", help="stop adding pairs after 90s, 5m or 1h")
-    command.add_argument("--plan", choices=sorted(PLANS), default="default", help="whose warm-up and timeout (default)")
-    command.add_argument("--seed", type=int, default=0, help="of all orders (0)")
-    command.add_argument("--require-conclusive", action="store_true", help="exit with 6 where a cell stays inconclusive")
-    command.add_argument("--anyway", action="store_true", help="of recorded runs: show them though their machines differ")
-    command.add_argument("--results", default="results", metavar="DIR", help="where the comparison is written (results)")
-    telling = command.add_argument_group("for CI")
-    telling.add_argument("--junit", metavar="FILE", help="JUnit XML")
-    telling.add_argument("--sarif", metavar="FILE", help="SARIF 2.1.0")
-    telling.add_argument("--summary", metavar="FILE", help="Markdown, also the body of a comment")
-    telling.add_argument("--github", action="store_true", help="GitHub's annotations on standard output")
-    command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
 
 
 def _add_environment_actions(command: argparse.ArgumentParser) -> None:
@@ -200,10 +178,7 @@ def run(options: argparse.Namespace) -> int:
     """Measure the selected cells, or what an interrupted run left of them; show the table; say where the results are."""
     from harness import progress
 
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, signal.SIGTERM)
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores hang-ups on purpose
-            signal.signal(number, signal.default_int_handler)
+    worker.interrupt_when_ended()
     entries = targets.select(options)
     plan = PLANS[options.plan] if options.timeout is None else replace(PLANS[options.plan], timeout_seconds=options.timeout)
     with progress.Display(_console(stderr=True), plan) as display:
@@ -274,12 +249,14 @@ def _write_site(paths: Sequence[str], folder: str) -> tuple[Path, results.Readin
 
 def inspect(options: argparse.Namespace) -> int:
     """All that is known of one thing."""
+    from harness import modelfile
+
     path = Path(options.thing)
-    if options.thing.endswith(".onnx"):
-        if not path.is_file():
-            raise UsageError(f"{path}: no such file; give the path of an .onnx model")
-        facts = inspection.onnx_facts(path)
-        return _show(options, facts, inspection.onnx_sections(facts))
+    if path.suffix in (".onnx", ".pt", ".pt2", ".engine", ".plan") and not path.is_file():
+        raise UsageError(f"{path}: no such file; give the path of a model")
+    if modelfile.is_model(path):
+        facts = modelfile.look(path, options.shape, load=not options.unloaded)
+        return _show(options, facts, modelfile.sections(facts))
     if path.exists():
         reading = results.read([path])
         runs = inspection.summary(reading)
@@ -296,23 +273,9 @@ def _show(options: argparse.Namespace, value: Any, sections: Sequence[inspection
     return 0
 
 
-def compare(options: argparse.Namespace) -> int:
+def compare_sides(options: argparse.Namespace) -> int:
     """Base against head, in pairs; or two recorded runs, side by side."""
-    from harness import compare as comparison
-    from harness import ending
-
-    try:
-        if comparison.is_recorded(options.base) and comparison.is_recorded(options.head):
-            found = comparison.recorded(options.base, options.head, options.anyway)
-            if options.json:
-                print(json.dumps({"cells": found}))
-            else:
-                comparison.show_recorded(found, _console())
-            return 0
-        return comparison.run(options, _console(), _console(stderr=True))
-    except comparison.NothingToCompare as error:
-        print(f"evenbench: error: {error}", file=sys.stderr)
-        return ending.NOTHING
+    return compare.run(options, _console(), _console(stderr=True))
 
 
 def control(options: argparse.Namespace) -> int:
@@ -340,6 +303,15 @@ def examine(options: argparse.Namespace) -> int:
     else:
         doctor.show(found, _console())
     return 0
+
+
+def tune(options: argparse.Namespace) -> int:
+    """Trials for every cell that can use them."""
+    worker.interrupt_when_ended()
+    found = tuning.run(tuning.cells_of(targets.select(options)), options.trials, options.timeout, _console(stderr=True))
+    if options.json:
+        print(json.dumps(found))
+    return 1 if any(result["outcome"] in UNWANTED for result in found) else 0
 
 
 def keep_environments(options: argparse.Namespace) -> int:

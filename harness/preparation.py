@@ -17,7 +17,7 @@ from typing import Any
 from harness import environment, environments, gpu, inputs, late, registry, sources, store, worker
 from harness.backend import Backend, Golden
 from harness.types import Artifact, Cell, Model, StoreError, Unavailable, Unsupported, UsageError
-from harness.worker import Job, Reply
+from harness.worker import Job, Reply, Task
 
 CALIBRATED = "int8-static"
 """The precision whose artifacts are made from calibration data."""
@@ -94,6 +94,19 @@ class Preparer:
 
     def _prepare(self, cell: Cell) -> Prepared:
         backend = _backend_of(cell)
+        self._refuse(cell, backend)
+        made = self._inputs(cell)
+        if not backend.uses_weights:
+            facts = {"source": "none", "sha256": "", "note": "not used"}
+            return Prepared(made, self._artifact(cell, made, None), facts, None, backend.distributions, self._lock(cell))
+        weights = self._weights(cell, made)
+        artifact = self._artifact(cell, made, weights)
+        told = {name: value for name, value in weights.facts.items() if name != "code"}
+        facts = {"source": cell.model.weights.source, **told, "code_sha256": code_of(weights)}
+        return Prepared(made, artifact, facts, self._golden(cell, made, weights), backend.distributions, self._lock(cell))
+
+    def _refuse(self, cell: Cell, backend: Backend) -> None:
+        """Raise Refusal where the cell cannot run: it is not supported, or something is missing."""
         reason = backend.supports(cell)
         if reason:
             raise Refusal(Reply(None, "unsupported", "prepare", reason))
@@ -106,15 +119,6 @@ class Preparer:
         lacking = lacking or (self._lacking_there(cell) if asked else backend.lacks(cell))
         if lacking:
             raise Refusal(Reply(None, "unavailable", "prepare", lacking))
-        made = self._inputs(cell)
-        if not backend.uses_weights:
-            facts = {"source": "none", "sha256": "", "note": "not used"}
-            return Prepared(made, self._artifact(cell, made, None), facts, None, backend.distributions, self._lock(cell))
-        weights = self._weights(cell, made)
-        artifact = self._artifact(cell, made, weights)
-        told = {name: value for name, value in weights.facts.items() if name != "code"}
-        facts = {"source": cell.model.weights.source, **told, "code_sha256": code_of(weights)}
-        return Prepared(made, artifact, facts, self._golden(cell, made, weights), backend.distributions, self._lock(cell))
 
     def house(self, cell: Cell) -> House | None:
         """The environment that the cell lives in, built now where it is not there; None for this one.
@@ -161,6 +165,15 @@ class Preparer:
     def _lock(self, cell: Cell) -> Mapping[str, Any] | None:
         house = self.house(cell)
         return house.facts if house else None
+
+    def tune(self, cell: Cell, per_task: int) -> Reply:
+        """Add trials for the cell in a process of its own. Raises Refusal where the cell cannot run here."""
+        backend = registry.tunable(cell.backend)
+        self._refuse(cell, backend)
+        made = self._inputs(cell)
+        weights = self._weights(cell, made) if backend.uses_weights else None
+        calibration = self._calibration(cell) if weights else None
+        return self.work(replace(_job("tune", cell, made, weights, calibration), trials=per_task))
 
     def _inputs(self, cell: Cell) -> Artifact:
         return self._make("inputs", inputs.key_parts(cell), Job("inputs", cell), cell)
@@ -214,13 +227,9 @@ class Preparer:
             "interpreter": "" if backend.portable_artifact else (self._lock(cell) or {}).get("sha256", ""),
             "by": backend.artifact_key(cell),
         }
-        sha256 = calibration.facts["sha256"] if calibration else ""
         if calibration:
-            parts["calibration"] = sha256
-        found = {"inputs": made, "weights": weights, "calibration": calibration}
-        folders = {name: entry.path for name, entry in found.items() if entry}
-        job = Job("prepare", cell, folders=folders, weights_sha256=str(parts["weights"]), calibration_sha256=sha256)
-        return self._make("artifacts", parts, job, cell)
+            parts["calibration"] = calibration.facts["sha256"]
+        return self._make("artifacts", parts, _job("prepare", cell, made, weights, calibration), cell)
 
     def _golden(self, cell: Cell, made: Artifact, weights: Artifact) -> Artifact | None:
         if registry.row(cell.backend).role == "control":
@@ -287,13 +296,21 @@ class Preparer:
         """Do `job` in a fresh process with the environment that its cell asks for."""
         # Inputs, weights, goldens and portable artifacts are the same for every environment, and are made in this one.
         here = job.task == "prepare" and registry.find(job.cell.backend).portable_artifact
-        house = self.house(job.cell) if job.task in ("prepare", "measure") and not here else None
+        house = self.house(job.cell) if job.task in ("prepare", "measure", "tune") and not here else None
         return self._run(Job(**{**vars(job), **more}), house.python if house else sys.executable)
 
     def _run(self, job: Job, interpreter: str) -> Reply:
         more = {**gpu.variables(job.cell.device), **registry.find(job.cell.backend).variables(job.cell)}
         variables = environment.for_worker(job.cell.threads, more)
         return worker.run(replace(job, sys_path=shared_path()), variables, self.timeout_seconds, interpreter)
+
+
+def _job(task: Task, cell: Cell, made: Artifact, weights: Artifact | None, calibration: Artifact | None) -> Job:
+    """A job on the cell's `Source`: its inputs, weights and calibration samples, as far as there are any."""
+    found = {"inputs": made, "weights": weights, "calibration": calibration}
+    folders = {name: entry.path for name, entry in found.items() if entry}
+    sha256 = {name: str(entry.facts["sha256"]) if entry else "" for name, entry in found.items()}
+    return Job(task, cell, folders=folders, weights_sha256=sha256["weights"], calibration_sha256=sha256["calibration"])
 
 
 def _own_key(facts: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from harness.backend import Backend, Golden
-from harness.types import Cell, Unsupported, UsageError
+from harness import late
+from harness.backend import Backend, Golden, Tunable
+from harness.types import Cell, Model, Unsupported, UsageError
 
 GROUP = "harness.backends"
 """The entry-point group by which an installed package adds a backend."""
@@ -100,6 +103,31 @@ def find(name: str) -> Backend:
     if not isinstance(made, Backend):
         raise UsageError(f"backend {entry.name}: {entry.target} is a {type(made).__name__}; expected a harness.Backend")
     return made
+
+
+def tunable(name: str) -> Tunable:
+    """The backend of that name, which can be tuned. Raises UsageError for one that cannot."""
+    found = find(name)
+    if not isinstance(found, Tunable):
+        raise UsageError(f"{name} has nothing to tune; {' or '.join(tunables()) or 'no backend'} has")
+    return found
+
+
+def tunables() -> list[str]:
+    """The names of the registered backends that can be tuned; one that cannot be imported is left out."""
+    found = []
+    for name in rows():
+        with contextlib.suppress(UsageError):
+            found += [name] if isinstance(find(name), Tunable) else []
+    return found
+
+
+def describe_file(model: Model) -> dict[str, Any]:
+    """Every fact about a model's file, whatever its format; `arguments["shape"]` says the shapes that the file does not tell."""
+    described = importlib.import_module("backends").DESCRIBE
+    shapes = [[int(size) for size in text.split("x")] for text in model.arguments.get("shape", "").split(",") if text]
+    found: dict[str, Any] = late.resolve(described)(Path(model.file), shapes)
+    return found
 
 
 def golden_for(cell: Cell) -> Golden:

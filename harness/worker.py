@@ -29,7 +29,7 @@ from harness.types import Cell, Plan, Unavailable, Unsupported, to_json
 
 LOG_TAIL_BYTES = 3000
 
-Task = Literal["describe", "examine", "inputs", "calibration", "weights", "prepare", "golden", "measure"]
+Task = Literal["describe", "examine", "inputs", "calibration", "weights", "prepare", "golden", "measure", "tune", "inspect", "outlook"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Job:
     yardsticks: Mapping[str, str] = field(default_factory=dict)
     weights_sha256: str = ""
     calibration_sha256: str = ""
+    trials: int = 0
     plan: Plan | None = None
     sys_path: tuple[str, ...] = ()
 
@@ -205,6 +206,10 @@ def perform(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict
         return to_json(dict(zip(("inputs", "outputs"), registry.golden_for(cell).describe(cell.model), strict=True)))  # type: ignore[no-any-return]
     if job.task == "examine":
         return _examine(cell)
+    if job.task == "inspect":
+        return registry.describe_file(cell.model)
+    if job.task == "outlook":
+        return _outlook(cell, folder)
     if job.task == "inputs":
         return inputs.make(cell.model, cell.batch, folder)
     if job.task == "calibration":
@@ -226,6 +231,8 @@ def perform(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict
     weights, calibration = folders.get("weights", Path(os.devnull)), folders.get("calibration")
     samples = {spec.name: calibration / inputs.file_of(spec.name) for spec in cell.model.inputs} if calibration else {}
     source = Source(cell.model, weights, job.weights_sha256, batches, samples, job.calibration_sha256)
+    if job.task == "tune":
+        return dict(registry.tunable(cell.backend).tune(source, cell, job.trials))
     return dict(registry.find(cell.backend).prepare(source, cell, folder))
 
 
@@ -237,6 +244,28 @@ def _examine(cell: Cell) -> dict[str, Any]:
     missing = list(backend.missing())
     lacks = "" if missing else backend.lacks(cell)
     return {"missing": missing, "lacks": lacks, "python": environment.python(), "packages": environment.installed()}
+
+
+def _outlook(cell: Cell, folder: Path) -> dict[str, Any]:
+    """What a runtime attests of a user's own file after one step on zeros: where its nodes run, and what became of them."""
+    import numpy as np
+
+    from harness import registry
+    from harness.backend import Source
+
+    backend, (weights, artifact) = registry.find(cell.backend), (folder / "weights", folder / "artifact")
+    weights.mkdir()
+    artifact.mkdir()
+    facts = registry.golden_for(cell).materialise(cell.model, {}, weights)
+    backend.prepare(Source(cell.model, weights, facts["sha256"], {}), cell, artifact)
+    session = backend.load(artifact, cell)
+    try:
+        session.bind({spec.name: np.zeros(spec.concrete(cell.batch), spec.dtype) for spec in cell.model.inputs})
+        session.step()
+        session.sync()
+        return to_json(session.attest())  # type: ignore[no-any-return]
+    finally:
+        session.close()
 
 
 def answer(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict[str, Any]:
@@ -264,6 +293,14 @@ def share_path(shared: tuple[str, ...]) -> None:
     own = here.startswith((sys.prefix, sys.base_prefix))
     sys.path[:] = [entry for entry in sys.path if entry != here or own or here in shared]
     sys.path.extend(entry for entry in shared if entry not in sys.path)
+
+
+def interrupt_when_ended() -> None:
+    """For the parent: take a polite end by a signal as an interruption, so that the worker that runs is ended too."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores hang-ups on purpose
+            signal.signal(number, signal.default_int_handler)
 
 
 def die_with_parent() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from conftest import HERE, Ran, variables
 
-from harness import compare, ending, gate
+from harness import ending, gate, sides
 from harness.types import UsageError
 
 pytestmark = pytest.mark.slow
@@ -162,11 +162,11 @@ def test_two_recorded_runs_are_shown_without_a_verdict(evenbench: Command, repos
 
 
 def test_sides_read_options() -> None:
-    assert compare.backend_of("ort:spinning=off,level=2") == compare.Change("ort", (("level", 2), ("spinning", "off")))
-    assert compare.backend_of("ort@1.24.1") == compare.Change("ort@1.24.1", ())
-    assert compare.backend_of("main") is None
+    assert sides.backend_of("ort:spinning=off,level=2") == sides.Change("ort", (("level", 2), ("spinning", "off")))
+    assert sides.backend_of("ort@1.24.1") == sides.Change("ort@1.24.1", ())
+    assert sides.backend_of("main") is None
     with pytest.raises(UsageError, match="is no option"):
-        compare.backend_of("ort:off")
+        sides.backend_of("ort:off")
 
 
 def result(verdict: str = "equivalent", control: bool = False, failure: str = "", wrong: str = "") -> dict[str, Any]:

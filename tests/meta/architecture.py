@@ -17,8 +17,8 @@ PACKAGES = ("harness", "backends", "reports", "benchmarks")
 
 LAYERS: Mapping[str, tuple[str, ...]] = {
     "front ends": ("cli", "plugin", "asv_bridge", "testing"),
-    "comparison": ("compare", "alerts", "ending", "paired", "conversation", "arm"),
-    "commands": ("controls", "doctor", "inspection", "progress", "scaffold", "targets", "upkeep"),
+    "comparison": ("compare", "recorded", "sides", "alerts", "ending", "paired", "conversation", "arm"),
+    "commands": ("controls", "doctor", "inspection", "modelfile", "progress", "scaffold", "targets", "tuning", "upkeep"),
     "orchestration": ("schedule", "outcome", "preparation", "worker", "collection", "usermodel"),
     "one process": ("measure",),
     "effects": (
@@ -32,8 +32,8 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
 """Top to bottom. `harness` stands for the public names of `harness/__init__.py`."""
 
 BESIDE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "reports/": (("types", "statistics", "results", "advice"), ("cli", "doctor", "inspection", "progress")),
-    "backends/": (("harness", "backend", "registry", "inputs", "late", "download", "sources", "environment", "gpu"), ()),
+    "reports/": (("types", "statistics", "results", "advice"), ("cli", "doctor", "inspection", "modelfile", "progress")),
+    "backends/": (("harness", "backend", "registry", "inputs", "late", "download", "store", "sources", "environment", "gpu"), ()),
     "benchmarks/": (("harness", "preprocess", "photographs", "asv_bridge"), ()),
 }
 """What the other packages may import of the harness, and which modules of it may import them."""

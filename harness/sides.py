@@ -1,0 +1,152 @@
+"""What the two sides of a comparison are: commits checked out for it, or backends put into declared cells."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness import arm, conversation, registry
+from harness.arm import Change
+from harness.conversation import Side
+from harness.types import Plan, UsageError
+
+HERE = "."
+
+
+class NothingToCompare(UsageError):
+    """No cell that both sides have."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Both sides, and the cells they share: the id shown to the declared id. `notes` say what could not be compared."""
+
+    base: Side
+    head: Side
+    cells: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def is_recorded(text: str) -> bool:
+    """Whether a side names a results file, or a folder of them."""
+    path = Path(text)
+    return path.suffix == ".jsonl" or (path.is_dir() and any(path.glob("*.jsonl")))
+
+
+def backend_of(text: str) -> Change | None:
+    """The change that `backend[@environment][:option=value,...]` stands for, or None where no backend has that name.
+
+    Raises UsageError for options that are no `name=value`.
+    """
+    name, _, listed = text.partition(":")
+    if name.partition("@")[0] not in registry.rows():
+        return None
+    options = []
+    for word in filter(None, listed.split(",")):
+        option, equals, value = word.partition("=")
+        if not equals or not option:
+            raise UsageError(f"{text}: {word!r} is no option; write {name}:option=value")
+        options.append((option, _plain(value)))
+    return Change(name, tuple(sorted(options)))
+
+
+def _plain(value: str) -> Any:
+    """A number or boolean where it reads as one, as options are declared."""
+    with contextlib.suppress(ValueError):
+        return json.loads(value)
+    return {"True": True, "False": False}.get(value, value)
+
+
+@contextlib.contextmanager
+def sides(base: str, head: str, words: Sequence[str], plan: Plan) -> Iterator[Pair]:
+    """Both sides ready to be run: commits checked out into folders that are removed afterwards.
+
+    Raises UsageError where a side is neither a backend nor a commit, the two are of different kinds, or they share no cell.
+    """
+    changes = backend_of(base), backend_of(head)
+    if all(changes):
+        yield _backends(base, head, changes[0] or Change(), changes[1] or Change(), words)
+        return
+    if any(changes):
+        raise UsageError(f"{base} and {head}: one is a backend and the other is not; compare two backends or two commits")
+    with contextlib.ExitStack() as stack:
+        made = [stack.enter_context(_commit(text)) for text in (base, head)]
+        yield _commits(made[0], made[1], words, plan)
+
+
+def _backends(base: str, head: str, one: Change, other: Change, words: Sequence[str]) -> Pair:
+    """One cell for each group that the words choose, with either backend put in."""
+    if base == head:
+        raise UsageError(f"{base} is compared with itself; that is what the null control of every comparison does")
+    groups: dict[str, str] = {}
+    for name, cell in arm.chosen(words).items():
+        groups.setdefault(cell.group, name)
+    return Pair(Side(base, one), Side(head, other), groups)
+
+
+@contextlib.contextmanager
+def _commit(text: str) -> Iterator[Side]:
+    if text == HERE:
+        yield Side("working folder")
+        return
+    found = _git("rev-parse", "--verify", "--quiet", f"{text}^{{commit}}")
+    if found is None:
+        raise UsageError(f"{text} is neither a registered backend nor a commit here; {_why_no_commit()}")
+    with tempfile.TemporaryDirectory(prefix="evenbench-") as folder:
+        root = Path(folder).resolve() / found[:12]
+        if _git("worktree", "add", "--detach", "--quiet", str(root), found) is None:
+            raise UsageError(f"{text}: git could not check out {found[:12]} into a worktree; `git worktree prune` may help")
+        try:
+            here = Path(_git("rev-parse", "--show-prefix") or "")
+            yield Side(text if text == found else f"{text} ({found[:8]})", root=root / here)
+        finally:
+            _git("worktree", "remove", "--force", str(root))
+
+
+def _why_no_commit() -> str:
+    if _git("rev-parse", "--git-dir") is None:
+        return "this folder is in no git repository"
+    if _git("rev-parse", "--is-shallow-repository") == "true":
+        return "the clone is shallow and may lack it: `git fetch --unshallow`, or a checkout with its full history"
+    return "`git fetch` may bring it; `evenbench doctor` lists the backends"
+
+
+def _git(*words: str) -> str | None:
+    """What git answered, or None where it failed or is not there."""
+    try:
+        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _commits(base: Side, head: Side, words: Sequence[str], plan: Plan) -> Pair:
+    """The cells that both commits declare."""
+    declared = [_declared(side, words, plan) for side in (base, head)]
+    shared = [name for name in declared[1] if name in set(declared[0])]
+    notes = [
+        f"only in {side.name}: {', '.join(lone[:5])}{f' and {len(lone) - 5} more' if len(lone) > 5 else ''}"
+        for side, names in ((base, declared[0]), (head, declared[1]))
+        if (lone := [name for name in names if name not in shared])
+    ]
+    if head.root is not None and _git("status", "--porcelain", "--untracked-files=no"):
+        notes.append(f"the working folder has changes that are not in {head.name}; compare with `.` to measure them")
+    if not shared:
+        raise NothingToCompare(f"{base.name} and {head.name} share no cell; {'; '.join(notes)}")
+    return Pair(base, head, {name: name for name in shared}, tuple(notes))
+
+
+def _declared(side: Side, words: Sequence[str], plan: Plan) -> list[str]:
+    spec = replace(side.spec(words, "", plan), task="cells")
+    try:
+        with conversation.process(side, spec) as asked:
+            names: list[str] = asked.ask()["value"]
+    except conversation.ArmFailed as error:
+        raise UsageError(f"{error}; a side must declare benchmarks that can be listed") from None
+    return names

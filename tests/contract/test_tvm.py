@@ -1,0 +1,140 @@
+"""TVM under the contract, untuned; and tuned for real: trials are kept, counted, applied, and survive a killed tuner."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from backends import tvm_database, tvm_relax
+from benchmarks.models import DIGITS_CNN
+from harness import PLANS, Cell, machine, registry, statistics, store, tuning
+from harness.outcome import Entry
+from harness.results import Record
+from harness.schedule import Run
+from harness.testing import BackendContract, fresh_registry
+
+pytest.importorskip("tvm")
+
+CELL = Cell(DIGITS_CNN, "tvm", threads=machine.cores())
+TASKS = 6
+
+
+class TestTvm(BackendContract):
+    name = "tvm"
+
+
+class TestTvmFp16(BackendContract):
+    name = "tvm"
+    precision = "fp16"
+
+
+class TestTvmInt8(BackendContract):
+    name = "tvm"
+    precision = "int8-static"
+
+
+@pytest.fixture(scope="module")
+def own_tuning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The cache that everybody has, but for the folder of tuning records, which is empty."""
+    here, own = store.root(), tmp_path_factory.mktemp("cache")
+    for kind in ("inputs", "weights", "goldens", "artifacts"):
+        (here / kind).mkdir(parents=True, exist_ok=True)
+        (own / kind).symlink_to(here / kind)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(store.VARIABLE, str(own))
+        yield own
+
+
+def tuned(per_task: int, cell: Cell = CELL) -> dict[str, Any]:
+    (result,) = tuning.run([cell], per_task, 300.0, Console(file=io.StringIO()))
+    return result
+
+
+def measured(results: Path, *cells: Cell) -> list[Record]:
+    entries = [Entry(cell) for cell in cells]
+    run = Run(entries, replace(PLANS["quick"], processes=2), results, fresh=True)
+    return run.measure(entries)
+
+
+def level_ns(line: Record) -> float:
+    return statistics.median(statistics.process_values(line["samples_ns"]["compute"]))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("own_tuning")
+def test_tuning_is_kept_counted_applied_and_faster(tmp_path: Path) -> None:
+    (before,) = measured(tmp_path, CELL)
+    assert (before["outcome"], before["labels"]) == ("ok", ["untuned"])
+    assert before["artifact"]["facts"]["tuning"]["tasks_without_record"] == TASKS
+
+    first = tuned(2)
+    assert first["outcome"] == "ok", first
+    assert first["before"] == 0
+    assert TASKS <= first["trials"] <= 2 * TASKS
+    again = tuned(8)
+    assert again["before"] == first["trials"]
+    assert again["trials"] > first["trials"]
+    assert again["facts"]["tasks_without_record"] == 0
+    assert again["facts"]["seconds"] > first["facts"]["seconds"] > 0
+
+    (after,) = measured(tmp_path, CELL)
+    assert (after["outcome"], after["labels"]) == ("ok", [f"tuned({again['trials']})"])
+    assert after["artifact_sha256"] != before["artifact_sha256"]
+    assert after["parity"]["needed"] <= 1
+    assert after["artifact"]["facts"]["tuning"] == again["facts"]
+    estimates = [microseconds for _, microseconds in again["facts"]["curve_us"]]
+    assert estimates == sorted(estimates, reverse=True)
+    assert level_ns(after) < level_ns(before) / 3, "some twenty times faster on idle cores; three leaves room for a busy machine"
+
+
+@pytest.mark.slow
+def test_a_killed_tuner_leaves_what_the_next_one_goes_on_with(own_tuning: Path) -> None:
+    cell = replace(CELL, batch=2)
+    folder = tvm_relax.database_of(cell)
+    file = own_tuning / "bench_two.py"
+    file.write_text("from benchmarks.models import DIGITS_CNN\nfrom harness import Case\ntwo = Case((DIGITS_CNN,), backends=('tvm',), batch=(2,))\n")
+    command = subprocess.Popen([sys.executable, "-m", "harness.cli", "tune", str(file), "--trials", "50"], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while tvm_database.trials(folder) < TASKS:
+        assert time.monotonic() < deadline
+        assert command.poll() is None
+        time.sleep(0.2)
+    command.send_signal(signal.SIGINT)
+    assert command.wait(30) == 130
+    kept = tvm_database.trials(folder)
+    assert TASKS <= kept < 50 * TASKS
+    with (folder / tvm_database.RECORDS).open("a") as records:
+        records.write(json.dumps([0, [[], [1e-6]]])[:-4])  # as a tuner leaves it that is killed while it writes
+    result = tuned(kept // TASKS + 1, cell)
+    assert result["outcome"] == "ok", result
+    assert result["before"] == kept
+    assert result["trials"] > kept
+
+
+@pytest.fixture
+def dying(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv(registry.VARIABLE, "dying=tests.faults.dying_tuner:Dying")
+    with fresh_registry():
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("own_tuning", "dying")
+def test_a_tuner_that_dies_is_an_outcome_and_another_goes_on() -> None:
+    cell = replace(CELL, batch=3)
+    died = tuned(2, replace(cell, backend="dying"))
+    assert (died["outcome"], died["signal"], died["reason"]) == ("failed", "SIGABRT", "tune was ended by SIGABRT")
+    result = tuned(2, cell)
+    assert (result["outcome"], result["before"]) == ("ok", died["trials"])
+    assert result["facts"]["tasks_without_record"] == 0
