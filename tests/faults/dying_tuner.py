@@ -10,7 +10,7 @@ from backends import tvm_tuning
 from backends.tvm_relax import Tvm
 from harness import Cell, Source
 
-BATCHES = 2
+BATCHES = 1
 
 
 class Dying(Tvm):
