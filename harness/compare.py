@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.ending import Ending
+    from harness.gate import Rule
     from harness.paired import Progress
     from harness.sides import Pair
 

@@ -1,11 +1,10 @@
-"""What is known about one thing, laid out for people: a cell, a results file, an .onnx model."""
+"""What is known about one thing, laid out for people: a cell, a results file, what can run."""
 
 from __future__ import annotations
 
 import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,76 +178,6 @@ def _size(count: float) -> str:
     from reports import text
 
     return text.size(count)
-
-
-def onnx_facts(path: Path) -> dict[str, Any]:
-    """Inputs, outputs, opsets, producer, parameters and operators of an .onnx file. Raises UsageError where it is none."""
-    try:
-        import onnx
-    except ImportError as error:
-        raise UsageError(f"{path}: reading it needs the onnx package; pip install 'evenbench[onnx]'") from error
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except Exception as error:  # protobuf's own error types differ between its versions
-        raise UsageError(f"{path} is no ONNX model ({type(error).__name__}: {error}); export it again") from error
-    graphs = list(_graphs(model.graph))
-    weights = [tensor for graph in graphs for tensor in graph.initializer]
-    names = {tensor.name for tensor in weights}
-    return {
-        "file": str(path),
-        "bytes": path.stat().st_size,
-        "inputs": [_value(onnx, value) for value in model.graph.input if value.name not in names],
-        "outputs": [_value(onnx, value) for value in model.graph.output],
-        "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
-        "ir_version": model.ir_version,
-        "producer": f"{model.producer_name} {model.producer_version}".strip(),
-        "metadata": {entry.key: entry.value for entry in model.metadata_props},
-        "parameters": sum(prod(tensor.dims) for tensor in weights),
-        "external_data": sorted(
-            {entry.value for tensor in weights for entry in tensor.external_data if entry.key == "location"}
-        ),
-        "operators": dict(Counter(_operator(node) for graph in graphs for node in graph.node).most_common()),
-    }
-
-
-def _graphs(graph: Any) -> Iterator[Any]:
-    """The graph and every graph inside its control flow."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _graphs(inner)
-
-
-def _operator(node: Any) -> str:
-    return f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else str(node.op_type)
-
-
-def _value(onnx: Any, value: Any) -> dict[str, Any]:
-    kind = value.type.tensor_type
-    shape = [size.dim_value if size.HasField("dim_value") else size.dim_param or "?" for size in kind.shape.dim]
-    return {"name": value.name, "dtype": onnx.TensorProto.DataType.Name(kind.elem_type).lower(), "shape": shape}
-
-
-def onnx_sections(facts: Mapping[str, Any]) -> list[Section]:
-    """The same facts for people."""
-    tensors = [(tensor["name"], f"{tensor['dtype']} {tensor['shape']}") for tensor in facts["inputs"]]
-    made = [(tensor["name"], f"{tensor['dtype']} {tensor['shape']}") for tensor in facts["outputs"]]
-    rest = {name: facts[name] for name in ("producer", "opset", "ir_version", "external_data")}
-    head = [
-        ("file", facts["file"]),
-        ("size", _size(facts["bytes"])),
-        ("parameters", f"{facts['parameters']:,}"),
-        *_rows(rest),
-    ]
-    operators = [(name, str(count)) for name, count in facts["operators"].items()]
-    return [
-        ("model", head),
-        ("inputs", tensors),
-        ("outputs", made),
-        ("metadata", _rows(facts["metadata"])),
-        ("operators", operators),
-    ]
 
 
 def show(sections: Iterable[Section], console: Console) -> None:

@@ -128,7 +128,7 @@ def _from_file(target: str, arguments: Mapping[str, str]) -> Model:
         )
     # The digest makes a model that was exported again a different cell, so that two models never share a history or a run.
     weights = Weights("file", sha256=store.digest_file(path))
-    return Model(_worded(path.stem), file=str(path), inputs_from=RANDOM_INPUTS, weights=weights, arguments=arguments)
+    return Model(worded(path.stem), file=str(path), inputs_from=RANDOM_INPUTS, weights=weights, arguments=arguments)
 
 
 def _from_function(target: str, arguments: Mapping[str, str]) -> Model:
@@ -145,7 +145,7 @@ def _from_function(target: str, arguments: Mapping[str, str]) -> Model:
         )
     stem = Path(where).stem if where.endswith(".py") else where.rpartition(".")[2]
     name = stem if attribute == "build" else f"{stem}.{attribute}"
-    return Model(_worded(name), build=target, inputs_from=RANDOM_INPUTS, weights=own(), arguments=arguments)
+    return Model(worded(name), build=target, inputs_from=RANDOM_INPUTS, weights=own(), arguments=arguments)
 
 
 def _installed(module: str) -> bool:
@@ -156,7 +156,8 @@ def _installed(module: str) -> bool:
     return top in sys.modules or importlib.util.find_spec(top) is not None
 
 
-def _worded(name: str) -> str:
+def worded(name: str) -> str:
+    """A model's name of what a person called a file: without white space, never empty."""
     return re.sub(r"\s+", "-", name.strip()) or "model"
 
 
