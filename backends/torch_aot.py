@@ -160,12 +160,10 @@ def _program(source: Source, cell: Cell) -> Any:
     """The exported program at the cell's precision, its outputs in declared order."""
     import torch
 
-    if cell.precision == "int8-static":
+    if cell.precision in torch_int8.PRECISIONS:
         program = torch_inductor.quantised_program(source, cell)
     else:
         module = torch_model.in_declared_order(torch_session.module_of(source.weights_folder, cell), cell.model)
-        if cell.precision == "int8-dynamic":
-            module = torch_int8.dynamic(module, cell.model.name)
         with torch.no_grad():
             program = torch.export.export(module, torch_session.zeros(cell))
     changed = list(program.graph_signature.user_inputs_to_mutate.values())

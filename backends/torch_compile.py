@@ -78,7 +78,7 @@ class TorchCompile(torch_session.TorchBackend):
         return {"format": "inductor cache folder", **super().artifact_key(cell), **torch_inductor.key(cell)}
 
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
-        if cell.precision == "int8-static":
+        if cell.precision in torch_int8.PRECISIONS:
             import torch
 
             torch_session.configure(cell)
@@ -90,7 +90,7 @@ class TorchCompile(torch_session.TorchBackend):
         # whose rebuilding takes seconds in every process.
         shutil.copytree(session.cache_folder, folder / CACHE, ignore=shutil.ignore_patterns("*.lock", "locks"))
         session.close()
-        what = "quantised program" if cell.precision == "int8-static" else "state dict"
+        what = "quantised program" if cell.precision in torch_int8.PRECISIONS else "state dict"
         return {"format": f"{what} + inductor cache", "cold_compile_seconds": session.compile_seconds, **torch_int8.key(cell)}
 
     def load(self, folder: Path, cell: Cell) -> Session:
@@ -123,8 +123,7 @@ def _module(folder: Path, cell: Cell) -> Any:
     """What is compiled: the module at the cell's precision, or the quantised program that prepare left."""
     import torch
 
-    if cell.precision == "int8-static":
+    if cell.precision in torch_int8.PRECISIONS:
         torch_int8.register()
         return torch.export.load(folder / PROGRAM).module()
-    module = torch_session.module_of(folder, cell)
-    return torch_int8.dynamic(module, cell.model.name) if cell.precision == "int8-dynamic" else module
+    return torch_session.module_of(folder, cell)

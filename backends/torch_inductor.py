@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
-OPTIONS = {"freezing": "True folds weights into the graph as constants (torch._inductor.config.freezing); int8-static always does"}
+OPTIONS = {"freezing": "True folds weights into the graph as constants (torch._inductor.config.freezing); int8 always does"}
 
 CALL = re.compile(r"(?<![\"'])(?:extern_kernels\.|torch\.ops\.\w+\.|aoti_torch_(?:cpu|cuda)_)(\w+)(?=[(.])")
 INTEGER = re.compile(r"_int_mm|qlinear|qconv")
-LAYER = re.compile(r"_int_mm|qlinear|qconv|conv|linear|mm")
+LAYER = re.compile(r"conv|linear|mm")
 CONSTANT = re.compile(r"constants_info_\[\d+\]\.dtype = [^;]*?cached_torch_dtype_(\w+)")
+RANGES = re.compile(r"cpp_fused\w*_choose_qparams")
 THREADS = re.compile(r"num_threads\((\d+)\)")
 
 
@@ -37,6 +38,8 @@ class Code:
     calls: Counter[str]
     constants: frozenset[str]
     threads: frozenset[int]
+    finds_ranges: bool = False
+    """Whether a kernel finds the range of what is then quantised."""
 
     @property
     def layers(self) -> tuple[int, int]:
@@ -46,9 +49,8 @@ class Code:
 
     @property
     def int8(self) -> str:
-        """Which int8 it computes in: ranges given to oneDNN's layers, or found around an integer product; empty for none."""
-        found = " ".join(self.calls)
-        return "int8-static" if re.search("qlinear|qconv", found) else "int8-dynamic" if "_int_mm" in found else ""
+        """Which int8 its integer layers compute in, by where their ranges come from; empty where there are none."""
+        return ("int8-dynamic" if self.finds_ranges else "int8-static") if self.layers[0] else ""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -66,13 +68,13 @@ def read(text: str) -> Code:
     """The facts in generated Python or C++."""
     found = (pattern.findall(text) for pattern in (CALL, CONSTANT, THREADS))
     calls, constants, threads = found
-    return Code(Counter(calls), frozenset(constants), frozenset(map(int, threads)))
+    return Code(Counter(calls), frozenset(constants), frozenset(map(int, threads)), bool(RANGES.search(text)))
 
 
 def refuses(cell: Cell) -> str:
     """Why inductor cannot build the cell whatever the machine, in words, or an empty string."""
-    if cell.precision == "int8-static" and cell.option.get("freezing") is False:
-        return "int8-static packs its weights when they are frozen into the graph; leave freezing away"
+    if cell.precision in torch_int8.PRECISIONS and cell.option.get("freezing") is False:
+        return "int8 weights are packed when they are frozen into the graph; leave freezing away"
     return torch_int8.refuses(cell)
 
 
@@ -97,7 +99,7 @@ def key(cell: Cell) -> dict[str, Any]:
 
 def freezing(cell: Cell) -> bool:
     """Whether weights become constants of the graph."""
-    return bool(cell.option.get("freezing", cell.precision == "int8-static"))
+    return bool(cell.option.get("freezing", cell.precision in torch_int8.PRECISIONS))
 
 
 @contextmanager
@@ -120,13 +122,6 @@ def new_cache_folder(filled_from: Path | None = None) -> str:
 
 
 def quantised_program(source: Source, cell: Cell) -> torch.export.ExportedProgram:
-    """The module of int8-static, exported, observed on the calibration samples, and exported again with its int8 steps."""
-    import torch
-
+    """The cell's module with its int8 steps, exported; its outputs in declared order."""
     module = torch_model.in_declared_order(torch_session.module_of(source.weights_folder, cell), cell.model)
-    examples = torch_session.zeros(cell)
-    with torch.no_grad():
-        # strict, since the quantizer takes a module that is called twice, such as a block's one ReLU, for one node otherwise
-        program = torch.export.export(module, examples, strict=True)
-        quantised = torch_int8.static(program, cell, source.calibration)
-        return torch.export.export(quantised, examples)
+    return torch_int8.quantised(module, cell, source.calibration)

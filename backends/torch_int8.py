@@ -1,6 +1,7 @@
-"""int8 for torch by torchao: linear layers with ranges found at run time, or whole graphs with ranges from calibration (PT2E).
+"""int8 for torch by torchao's PT2E: whole graphs with ranges from calibration, or linear layers with ranges found at run time.
 
-Both are made to be compiled by inductor, which turns them into oneDNN's integer layers on x86 CPUs.
+Both are made to be compiled by inductor, which turns them into oneDNN's integer layers on x86 CPUs. torchao's `quantize_`
+is the other way to dynamic ranges; its matrix products left inductor's frozen graphs several times slower than these.
 """
 
 from __future__ import annotations
@@ -43,21 +44,18 @@ def lacks(cell: Cell) -> str:
 
 def key(cell: Cell) -> dict[str, Any]:
     """What decides how the cell's module is quantised; empty at other precisions."""
-    return _KEYS[cell.precision]() if cell.precision in _KEYS else {}
+    return _key(_HOW[cell.precision]) if cell.precision in _HOW else {}
 
 
-def _dynamic_key() -> dict[str, Any]:
-    how = {"weights": "s8 symmetric, per channel", "activations": "s8 symmetric, per row, ranges found at run time", "layers": "linear"}
-    return {"by": "torchao.quantize_", "version": inputs.version_of(DISTRIBUTION), **how, "reduce_range": _saturates()}
-
-
-def _static_key() -> dict[str, Any]:
-    how = {"weights": "s8 symmetric, per channel", "activations": "u8 asymmetric, per tensor", "ranges": "histogram"}
+def _key(how: Mapping[str, Any]) -> dict[str, Any]:
     made = {"by": "torchao PT2E, X86InductorQuantizer", "version": inputs.version_of(DISTRIBUTION), "export": "strict"}
-    return {**made, **how, "reduce_range": _saturates()}
+    return {**made, "weights": "s8 symmetric, per channel", "activations": "u8 asymmetric, per tensor", **how, "reduce_range": _saturates()}
 
 
-_KEYS = {"int8-dynamic": _dynamic_key, "int8-static": _static_key}
+_HOW = {
+    "int8-dynamic": {"layers": "linear", "ranges": "found at run time"},
+    "int8-static": {"layers": "all that the quantizer knows", "ranges": "histogram of the calibration samples"},
+}
 
 
 def _saturates() -> bool:
@@ -65,42 +63,44 @@ def _saturates() -> bool:
     return not any("vnni" in flag for flag in environment.describe()["cpu_flags"])
 
 
-def dynamic(module: torch.nn.Module, name: str) -> torch.nn.Module:
-    """`module` with its linear layers quantised in place. Raises Unsupported where it has none."""
+def quantised(module: torch.nn.Module, cell: Cell, calibration: Mapping[str, Path]) -> torch.export.ExportedProgram:
+    """`module` exported with quantise and dequantise steps, their ranges from `calibration` (.npy of [batches, batch, ...]).
+
+    For int8-dynamic only linear layers are quantised, and nothing is calibrated. Raises Unsupported where there is none.
+    """
     import torch
 
-    layers = [child for child in module.modules() if isinstance(child, torch.nn.Linear)]
-    if not layers:
-        raise Unsupported(f"int8-dynamic quantises linear layers, and {name} has none; int8-static is made for convolutions")
-    with _quiet():
-        from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
-
-        # set_inductor_config would also allow fp32 arithmetic to be narrowed, in the layers that are not quantised.
-        quantize_(module, Int8DynamicActivationInt8WeightConfig(set_inductor_config=False, reduce_range=_saturates()))
-    return module
-
-
-def static(program: torch.export.ExportedProgram, cell: Cell, calibration: Mapping[str, Path]) -> torch.nn.Module:
-    """The exported program with quantise and dequantise steps, their ranges from `calibration` (.npy of [batches, batch, ...])."""
-    import torch
-
-    with _quiet():
+    if cell.precision == "int8-dynamic" and not any(isinstance(child, torch.nn.Linear) for child in module.modules()):
+        raise Unsupported(f"int8-dynamic quantises linear layers, and {cell.model.name} has none; int8-static is made for convolutions")
+    examples = torch_session.zeros(cell)
+    with _quiet(), torch.no_grad():
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
-        from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
-        quantizer = x86.X86InductorQuantizer()
-        quantizer.set_global(x86.get_default_x86_inductor_quantization_config(is_dynamic=False, reduce_range=_saturates()))
-        observed = prepare_pt2e(program.module(), quantizer)
-        with torch.no_grad():
-            for batch in _batches(calibration, cell):
-                observed(*batch)
-        converted: torch.nn.Module = convert_pt2e(observed)
-    return converted
+        # strict, since the quantizer takes a module that is called twice, such as a block's one ReLU, for one node otherwise
+        program = torch.export.export(module, examples, strict=True)
+        observed = prepare_pt2e(program.module(), _quantizer(cell.precision))
+        for batch in _batches(calibration, cell):
+            observed(*batch)
+        return torch.export.export(convert_pt2e(observed), examples)
+
+
+def _quantizer(precision: str) -> Any:
+    import torch
+    from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+
+    made = x86.X86InductorQuantizer()
+    if precision == "int8-dynamic":
+        how = x86.get_default_x86_inductor_quantization_config(is_dynamic=True, reduce_range=_saturates())
+        return made.set_module_type_qconfig(torch.nn.Linear, how)
+    return made.set_global(x86.get_default_x86_inductor_quantization_config(is_dynamic=False, reduce_range=_saturates()))
 
 
 def _batches(calibration: Mapping[str, Path], cell: Cell) -> Iterator[tuple[torch.Tensor, ...]]:
     import numpy as np
 
+    if not calibration:
+        yield torch_session.zeros(cell)  # ranges that are found at run time have nothing to observe, but shapes
+        return
     whole = [np.load(calibration[spec.name]) for spec in cell.model.inputs]
     for index in range(len(whole[0])):
         yield tuple(torch_session.bound(array[index], cell) for array in whole)

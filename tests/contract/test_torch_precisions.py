@@ -196,8 +196,8 @@ def test_int8_on_another_processor_is_unavailable(monkeypatch: pytest.MonkeyPatc
 def test_int8_dynamic_needs_a_linear_layer() -> None:
     from torch import nn
 
-    with pytest.raises(Unsupported, match="and plain has none"):
-        torch_int8.dynamic(nn.Sequential(nn.Conv2d(3, 8, 3)), "plain")
+    with pytest.raises(Unsupported, match="int8-dynamic quantises linear layers, and tiny_cnn has none"):
+        torch_int8.quantised(nn.Sequential(nn.Conv2d(3, 8, 3)), Cell(TINY_CNN, "torch-aot", "int8-dynamic"), {})
 
 
 @pytest.mark.parametrize(
@@ -245,3 +245,5 @@ def test_generated_code_tells_its_layers_constants_and_threads() -> None:
     assert code.layers == (1, 4)
     assert code.int8 == "int8-static"
     assert code.labels == ("1 of 4 layers in int8",)
+    assert torch_inductor.read(f"{GENERATED} cpp_fused_view_choose_qparams_3(buf0)").int8 == "int8-dynamic"
+    assert torch_inductor.read("extern_kernels.addmm(arg2) cpp_fused_choose_qparams_1(buf0)").int8 == ""
