@@ -78,5 +78,5 @@ def figure(members: Sequence[Result]) -> Figure | None:
 def _setting(result: Result) -> str:
     cell = result.cell
     threads = text.count(int(cell.get("threads") or 0), "thread")
-    names = [str(cell.get(name, "")) for name in ("model", "backend", "device")]
+    names = [str(cell.get(name, "")) for name in ("model", "backend", "precision", "device")]
     return " · ".join([*names, f"batch {cell.get('batch', text.DASH)}", threads])
