@@ -27,7 +27,7 @@ class OnnxRuntime(onnx_artifact.OnnxBackend):
     name = "ort"
     requires = ("onnxruntime",)
     distributions = ("onnxruntime", *onnx_artifact.OnnxBackend.distributions)
-    environments = {"openvino": ("onnxruntime-openvino",), "gpu": ("onnxruntime-gpu",)}
+    environments = {"openvino": ("onnxruntime-openvino",), "gpu": ("onnxruntime-gpu[cuda,cudnn]",)}
     precisions = ("fp32", "tf32", *onnx_artifact.OnnxBackend.precisions[1:])
     devices = ort_providers.DEVICES
     options: ClassVar[Mapping[str, str]] = {
