@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends import onnx_precision, torch_model
+from backends import onnx_description, onnx_precision, torch_model
 from harness import Backend, Cell, Model, Source, Unsupported, inputs
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _finish(source: Source, cell: Cell, file: Path) -> dict[str, Any]:
         raise Unsupported(f"asked for opset {cell.option['opset']}, exporter {exporter_of(cell)} left the file at {written}")
     onnx.helper.set_model_props(model, {**{entry.key: entry.value for entry in model.metadata_props}, **metadata(source, cell)})
     onnx.save(model, str(file))
-    facts: dict[str, Any] = {"precision": onnx_precision.precision_of_graph(model)}
+    facts: dict[str, Any] = {"precision": onnx_precision.precision_of_graph(model), "model": onnx_description.recorded(model)}
     if cell.precision.startswith("int8"):
         facts["int8_nodes"], facts["compute_nodes"] = onnx_precision.int8_share(model)
         facts["calibration_sha256"] = source.calibration_sha256

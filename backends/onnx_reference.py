@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from backends import onnx_artifact, onnx_double, onnx_precision
+from backends import onnx_artifact, onnx_description, onnx_double, onnx_precision
 from harness import BATCH, Attestation, Cell, Golden, Model, Session, TensorSpec, Unsupported, UsageError
 
 if TYPE_CHECKING:
@@ -114,7 +114,8 @@ class OnnxReference(onnx_artifact.OnnxBackend, Golden):
             onnx.save(onnx.load(str(source)), str(folder / onnx_artifact.FILE))
         else:
             shutil.copyfile(source, folder / onnx_artifact.FILE)
-        return {"sha256": digest(source), "note": f"the file {source.name}"}
+        described = onnx_description.recorded(onnx_description.read(source))
+        return {"sha256": digest(source), "note": f"the file {source.name}", "model": described}
 
     def describe(self, model: Model) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
         import onnx

@@ -103,6 +103,10 @@ def outcome_sections(line: Record) -> list[Section]:
     """Everything an outcome line holds, in the order in which a reader asks for it."""
     outcome = {name: line[name] for name in ("outcome", "phase", "reason", "signal", "hint") if line[name]}
     run, made = line["run"], line["artifact"] or {}
+    facts = dict(made.get("facts") or {})
+    weights = dict(line["weights"] or {})
+    model = facts.pop("model", None) or weights.pop("model", None)
+    made = {**made, "facts": facts} if made else {}
     return [
         ("cell", [*_rows(line["cell"]), ("case", line["case"]), ("role", line["role"])]),
         ("outcome", [*_rows(outcome), ("warnings", "\n".join(line["warnings"])), ("labels", line["labels"])]),
@@ -113,7 +117,8 @@ def outcome_sections(line: Record) -> list[Section]:
         ("memory", [("peak resident", [_size(value) for value in line["memory"]["peak_rss_bytes"]])]),
         ("attested", _rows(line["attested"])),
         ("artifact", _sized({**made, "sha256": line["artifact_sha256"], **(line["prepare"] or {})} if made else {})),
-        ("weights", _rows(line["weights"])),
+        ("weights", _rows(weights)),
+        ("model", _rows(model)),
         ("inputs", [*_rows(line["inputs"]), ("sha256", line["input_sha256"])]),
         ("environment", _sized(line["environment"])),
         ("run", [*_rows(run), ("time", line["time"]), ("reproduce", line["reproduce"])]),

@@ -119,7 +119,7 @@ def _artifact(record: Record) -> Facts:
     facts: list[tuple[str, Any]] = [
         ("size", text.size(artifact["bytes"]) if artifact.get("bytes") else ""),
         ("sha256", record.get("artifact_sha256")),
-        ("facts", tuning.readable(artifact.get("facts") or {})),
+        ("facts", tuning.readable({name: value for name, value in (artifact.get("facts") or {}).items() if name != "model"})),
         ("peak memory per process", [text.size(peak) for peak in peaks]),
     ]
     return _known(facts)
