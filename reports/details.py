@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.types import BOUNDARIES, COMPUTE
-from reports import cells, shape, text, tuning, verdict
+from reports import binding, cells, shape, text, tuning, verdict
 from reports.shape import Group, Record, Result
 
 Facts = list[tuple[str, str]]
@@ -64,8 +64,18 @@ def _timing(result: Result, boundary: str) -> Facts:
         ("settled", (result.record.get("stability") or {}).get(boundary)),
         ("machine during the laps", _disturbance(result.record, boundary)),
         ("clock", result.record.get("clock")),
+        *(_from_within(result) if boundary == COMPUTE else []),
     ]
     return _known(facts, keep=("p50", "p90", "p99"))
+
+
+def _from_within(result: Result) -> list[tuple[str, Any]]:
+    """What a second clock saw of the same laps, and what calling costs beyond it."""
+    return [
+        ("time inside", binding.inside(result)),
+        ("inner clock", result.record.get("inner_clock")),
+        ("binding", binding.cost(result)),
+    ]
 
 
 def _percentile(result: Result, boundary: str, q: float) -> str:

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from reports import assets, cells, charts, comparison, details, models, overview, precisions, provenance, shape, tuning
+from reports import assets, binding, cells, charts, comparison, details, models, overview, precisions, provenance, shape, tuning
 from reports.shape import Group, Result
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -68,6 +68,7 @@ def _context(groups: Sequence[Group], members: Sequence[Result], notes: Sequence
         "glance": overview.glance(groups),
         "precisions": precisions.families(members),
         "tuning": tuning.rows(members),
+        "binding": binding.rows(members),
         "models": models.cards(members),
         "choices": overview.choices(members),
         "group_titles": comparison.titles(groups),

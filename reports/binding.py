@@ -1,0 +1,126 @@
+"""What calling one runtime from Python, from C++ and through ctypes costs: each native cell beside its Python counterpart.
+
+The counterpart is found in the records, not by name: the same run and group, the same runtime and release, the same artifact byte for
+byte, and threads that wait alike. So what differs is the binding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness import statistics
+from harness.statistics import Estimate
+from harness.types import COMPUTE, HOST_TO_HOST, INNER_BOUNDARIES
+from reports import shape, text, verdict
+from reports.shape import Result
+
+DEVICE, NATIVE = INNER_BOUNDARIES
+"""The boundaries of a second clock: that of a device, and one inside compiled code that Python calls."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One native cell against its Python counterpart, as strings. Ratios above 1 mean that the native cell is the faster one."""
+
+    cell: str
+    way: str
+    counterpart: str
+    latency: str
+    python: str
+    compute: str
+    compute_interval: str
+    tone: str
+    host_to_host: str
+    host_to_host_interval: str
+    binding: str
+    copies: str
+    python_copies: str
+
+
+def rows(members: Sequence[Result]) -> list[Row]:
+    """A row for every correct native cell whose Python counterpart is correct as well, in the order of recording."""
+    found: dict[tuple[str, str], list[Result]] = {}
+    for result in members:
+        if result.ranks:
+            found.setdefault((result.run, str(result.cell.get("group", ""))), []).append(result)
+    pairs = ((result, _counterpart(result, group)) for group in found.values() for result in group if is_native(result))
+    return [_row(result, other) for result, other in pairs if other]
+
+
+def is_native(result: Result) -> bool:
+    """Whether compiled code of ours called the runtime: time inside is known, and it is not that of a device."""
+    return bool(_costs(result)) and not shape.laps_of(result.record, DEVICE)
+
+
+def cost(result: Result) -> str:
+    """The binding as text, of any cell that has one; empty where one clock saw it all."""
+    costs = _costs(result)
+    return text.duration(statistics.median(costs)) if costs else ""
+
+
+def inside(result: Result) -> str:
+    """The median lap as the inner clock saw it; empty without one."""
+    values = [value for name in INNER_BOUNDARIES for value in statistics.process_values(shape.laps_of(result.record, name))]
+    return text.duration(statistics.median(values)) if values else ""
+
+
+def _costs(result: Result) -> list[float]:
+    return [value for value in result.record.get("binding_ns") or [] if value is not None]
+
+
+def _counterpart(native: Result, group: Sequence[Result]) -> Result | None:
+    """The Python cell that shares most options; one with an option that the native cell lacks is set up in another way."""
+    options = native.cell.get("options") or {}
+    same = [
+        other
+        for other in group
+        if not is_native(other)
+        and _identity(other) == _identity(native)
+        and all(options.get(name) == value for name, value in (other.cell.get("options") or {}).items())
+    ]
+    return max(same, key=lambda other: len(other.cell.get("options") or {}), default=None)
+
+
+def _identity(result: Result) -> tuple[str, ...]:
+    attested = result.record.get("attested") or {}
+    # PyTorch and OpenVINO add the build after the release, and a C++ program may not be told it.
+    release = str(attested.get("version", "")).partition("+")[0].partition("-")[0]
+    return str(attested.get("runtime", "")), release, str(attested.get("spinning", "")), str(result.record.get("artifact_sha256", ""))
+
+
+def _row(native: Result, python: Result) -> Row:
+    compute, whole = (_ratio(python, native, boundary) for boundary in (COMPUTE, HOST_TO_HOST))
+    return Row(
+        cell=str(native.cell.get("id", "")),
+        way="ctypes" if shape.laps_of(native.record, NATIVE) else "program",
+        counterpart=python.name,
+        latency=text.latency(native.compute),
+        python=text.latency(python.compute),
+        compute=text.ratio(compute),
+        compute_interval=text.ratio_interval(compute),
+        tone=_tone(compute),
+        host_to_host=text.ratio(whole),
+        host_to_host_interval=text.ratio_interval(whole),
+        binding=cost(native) or text.DASH,
+        copies=_copies(native),
+        python_copies=_copies(python),
+    )
+
+
+def _ratio(python: Result, native: Result, boundary: str) -> Estimate | None:
+    slower, faster = (statistics.process_values(shape.laps_of(result.record, boundary)) for result in (python, native))
+    return statistics.speedup(slower, faster) if slower and faster and min(*slower, *faster) > 0 else None
+
+
+def _tone(ratio: Estimate | None) -> str:
+    if ratio is None or ratio.low is None or ratio.high is None:
+        return verdict.UNKNOWN
+    return verdict.FASTER if ratio.low > 1 else verdict.SLOWER if ratio.high < 1 else verdict.EVEN
+
+
+def _copies(result: Result) -> str:
+    """What handing arrays in and out adds: host to host less compute. Noise can make it negative, and is shown as it is."""
+    if result.compute is None or result.host_to_host is None:
+        return text.DASH
+    return text.duration(result.host_to_host.value - result.compute.value)

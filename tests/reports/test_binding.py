@@ -1,0 +1,147 @@
+"""What a binding costs: a native cell is compared with the Python cell that runs the same bytes in the same library, and no other."""
+
+import pytest
+import synthetic
+
+from reports import binding, details, shape, site, verdict
+
+SHA = synthetic.sha("one onnx file")
+STEADY = "std::chrono::steady_clock"
+
+
+def cell(backend, process_ns=(9.0e6, 9.1e6, 8.9e6), runtime="onnxruntime", version="1.31.1", spinning="on", options=None, **changed):
+    line = synthetic.record(backend=backend, process_ns=process_ns, **{"artifact_sha256": SHA, **changed})
+    line["attested"] = line["attested"] | {"runtime": runtime, "version": version, "spinning": spinning}
+    line["cell"] = line["cell"] | {"options": options or {}}
+    return line
+
+
+def program(backend="cpp-ort", process_ns=(6.0e6, 6.1e6, 5.9e6), **changed):
+    return cell(backend, process_ns, **{"clock": STEADY, "binding_ns": [900.0, 1100.0, 1000.0], **changed})
+
+
+def library(backend="ctypes-ort", process_ns=(9.0e6, 9.1e6, 8.9e6), **changed):
+    line = cell(backend, process_ns, inner_clock=STEADY, binding_ns=[2900.0, 3100.0, 3000.0], **changed)
+    line["samples_ns"] = {**line["samples_ns"], "native": [[lap - 3000 for lap in laps] for laps in line["samples_ns"]["compute"]]}
+    return line
+
+
+def rows(*lines):
+    return binding.rows(shape.results(lines))
+
+
+def number(words):
+    return float(words.split("\N{NO-BREAK SPACE}")[0].removesuffix("×"))
+
+
+def test_a_program_and_a_library_are_told_apart_and_compared_with_python():
+    fast, even = rows(cell("ort"), program(), library())
+    assert (fast.way, fast.counterpart, even.way, even.counterpart) == ("program", "ort", "ctypes", "ort")
+    assert number(fast.compute) == pytest.approx(1.5, abs=0.05)
+    assert number(fast.host_to_host) == pytest.approx(1.5, abs=0.05)
+    assert (fast.tone, even.tone) == (verdict.FASTER, verdict.EVEN)
+    assert (fast.binding, even.binding) == ("1.00\N{NO-BREAK SPACE}µs", "3.00\N{NO-BREAK SPACE}µs")
+
+
+def test_a_slower_binding_says_so():
+    (row,) = rows(cell("ort", (6.0e6, 6.1e6, 5.9e6)), library())
+    assert row.tone == verdict.SLOWER
+    assert number(row.compute) == pytest.approx(0.67, abs=0.03)
+
+
+def test_one_process_has_a_ratio_and_no_verdict():
+    (row,) = rows(cell("ort", (9e6,)), program(process_ns=(6e6,)))
+    assert row.tone == verdict.UNKNOWN
+    assert "no interval" in row.compute_interval
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"artifact_sha256": synthetic.sha("another file")},
+        {"runtime": "openvino"},
+        {"version": "1.24.1"},
+        {"spinning": "off"},
+        {"options": {"optimization": "basic"}},
+        {"run": {**synthetic.RUN, "id": "another run"}},
+        {"outcome": "mismatch"},
+        {"batch": 8},
+    ],
+    ids=str,
+)
+def test_what_differs_in_more_than_the_binding_is_no_counterpart(other):
+    assert rows(cell("ort", **other), program()) == []
+
+
+def test_a_wrong_native_answer_has_no_row():
+    assert rows(cell("ort"), program(outcome="mismatch")) == []
+
+
+def test_two_native_cells_are_not_each_others_counterparts():
+    assert rows(program(), library()) == []
+
+
+def test_the_counterpart_shares_most_options():
+    quiet = {"spinning": "off", "options": {"spinning": "off"}}
+    (row,) = rows(cell("ort"), cell("ort", **quiet), program(**quiet))
+    assert row.counterpart == "ort spinning=off"
+    (row,) = rows(cell("torch-aot", runtime="torch"), program("cpp-libtorch", runtime="torch", options={"artifact": "aot"}))
+    assert row.counterpart == "torch-aot"
+
+
+def test_a_build_after_the_release_is_the_same_release():
+    python, native = (
+        {"runtime": "torch", "version": "2.15.0+cpu"},
+        {"runtime": "torch", "version": "2.15.0"},
+    )
+    assert rows(cell("torch-script", **python), program("cpp-libtorch", **native))
+
+
+def test_a_cell_on_a_device_has_a_second_clock_and_is_not_native():
+    line = cell("ort")
+    line["samples_ns"] = {**line["samples_ns"], "device": line["samples_ns"]["compute"]}
+    line |= {"inner_clock": "cudaEventElapsedTime", "binding_ns": [5.0, 5.0, 5.0]}
+    assert not binding.is_native(shape.results([line])[0])
+    assert rows(line, program())[0].counterpart == "ort"
+
+
+def test_copies_are_host_to_host_less_compute():
+    line = cell("ort", (2.0e6,))
+    line["samples_ns"] = {"compute": [[2_000_000] * 9], "host_to_host": [[2_050_000] * 9]}
+    native = program(process_ns=(2.0e6,))
+    native["samples_ns"] = {"compute": [[1_000_000] * 9], "host_to_host": [[1_004_000] * 9]}
+    (row,) = rows(line, native)
+    assert (row.python_copies, row.copies) == ("50.0\N{NO-BREAK SPACE}µs", "4.00\N{NO-BREAK SPACE}µs")
+    assert number(row.compute) == 2.0
+    assert number(row.host_to_host) == pytest.approx(2.04, abs=0.005)
+
+
+def test_a_lap_of_nothing_is_no_ratio():
+    native = program(process_ns=(6e6,))
+    native["samples_ns"]["host_to_host"] = [[0] * 9]
+    (row,) = rows(cell("ort", (9e6,)), native)
+    assert (row.host_to_host, row.copies) == ("–", "–")
+
+
+def told(line):
+    group = shape.groups(shape.results([line]))[0]
+    return {title: dict(facts) for title, facts in details.describe(group, group.results[0])["sections"]}
+
+
+def test_details_of_a_cell_say_what_its_binding_costs():
+    compute = told(library())["Compute"]
+    assert compute["binding"] == "3.00\N{NO-BREAK SPACE}µs"
+    assert compute["time inside"].startswith("9.")
+    assert compute["inner clock"] == STEADY
+    compute = told(program())["Compute"]
+    assert compute["binding"] == "1.00\N{NO-BREAK SPACE}µs"
+    assert not {"time inside", "inner clock"} & set(compute)
+    assert not {"binding", "time inside", "inner clock"} & set(told(cell("ort"))["Compute"])
+
+
+def test_the_page_has_the_section_where_there_is_a_pair():
+    page, plain = site.render([cell("ort"), program()]), site.render([cell("ort")])
+    for words in ('href="#binding"', "What the binding costs", "cpp-ort"):
+        assert words in page
+    assert 'id="binding"' not in plain
+    assert 'href="#binding"' not in plain
