@@ -26,9 +26,7 @@ class CompiledSession(torch_session.TorchSession):
 
     def code(self) -> torch_inductor.Code:
         """What inductor generated for this process, cached or not."""
-        from torch._inductor.codecache import PyCodeCache
-
-        return torch_inductor.read("\n".join(Path(module.__file__).read_text() for module in PyCodeCache.modules))
+        return torch_inductor.read("\n".join(_generated().values()))
 
     def precision(self) -> str:
         return self.code().int8 or super().precision()
@@ -115,8 +113,25 @@ class TorchCompile(torch_session.TorchBackend):
         session.step()
         session.sync()
         session.compile_seconds = time.perf_counter() - begin
+        _generated()
         torch._dynamo.config.error_on_recompile = True
         return session
+
+
+_GENERATED: dict[str, str] = {}
+
+
+def _generated() -> dict[str, str]:
+    """The source of every module that inductor holds, by its path.
+
+    Read once they are made: inductor keeps modules in memory longer than the session whose folder held their files.
+    """
+    from torch._inductor.codecache import PyCodeCache
+
+    for module in PyCodeCache.modules:
+        if module.__file__ not in _GENERATED:
+            _GENERATED[module.__file__] = Path(module.__file__).read_text()
+    return _GENERATED
 
 
 def _module(folder: Path, cell: Cell) -> Any:
