@@ -1,7 +1,7 @@
 """int8 for torch by torchao's PT2E: whole graphs with ranges from calibration, or linear layers with ranges found at run time.
 
 Both are made to be compiled by inductor, which turns them into oneDNN's integer layers on x86 CPUs. torchao's `quantize_`
-is the other way to dynamic ranges; its matrix products left inductor's frozen graphs several times slower than these.
+is the other way to dynamic ranges; what it makes stays a separate integer product that oneDNN's layers are not fused with.
 """
 
 from __future__ import annotations
