@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from backends import onnx_artifact, torch_model
-from harness import Cell, Source, gpu
+from harness import Cell, Source, Unsupported, gpu
 
 
 def lighten() -> None:
@@ -41,22 +41,33 @@ def target_of(cell: Cell) -> Any:
 
 
 def imported(source: Source, cell: Cell, target: Any) -> Any:
-    """The model at the cell's precision as an IRModule that is ready to be scheduled: decomposed, legalised and fused for `target`."""
+    """The model at the cell's precision as an IRModule that is ready to be scheduled: decomposed, legalised and fused for `target`.
+
+    Raises Unsupported where TVM cannot narrow it.
+    """
     import tvm
     from tvm import relax
 
     ir = _from_onnx(source, cell) if cell.precision == "int8-static" else _from_module(source, cell)
-    # Half precision is stored and multiplied, sums are kept in fp32, and the declared tensors stay as they are.
-    narrowing = [relax.transform.ToMixedPrecision(out_dtype="float32")] if cell.precision == "fp16" else []
-    steps = [
-        relax.transform.DecomposeOpsForInference(),
-        relax.transform.CanonicalizeBindings(),
-        *narrowing,
-        relax.get_pipeline("zero"),
-        relax.transform.AttachAttrLayoutFreeBuffers(),
-    ]
     with target:
-        return tvm.transform.Sequential(steps)(ir)
+        ir = tvm.transform.Sequential([relax.transform.DecomposeOpsForInference(), relax.transform.CanonicalizeBindings()])(ir)
+        ir = _narrowed(ir) if cell.precision == "fp16" else ir
+        return tvm.transform.Sequential([relax.get_pipeline("zero"), relax.transform.AttachAttrLayoutFreeBuffers()])(ir)
+
+
+def _narrowed(ir: Any) -> Any:
+    """The program with products in half precision; sums are kept in fp32, and the declared tensors stay as they are."""
+    from tvm import relax
+    from tvm.error import InternalError
+
+    try:
+        return relax.transform.ToMixedPrecision(out_dtype="float32")(ir)
+    except InternalError as error:
+        said = str(error).strip().splitlines()[-1]
+        raise Unsupported(
+            f"TVM's mixed-precision pass does not take this graph ({said}), as it does not where an operator has a bare number for "
+            "an argument (the clip within hardswish or relu6)"
+        ) from error
 
 
 def _from_module(source: Source, cell: Cell) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends import onnx_artifact, onnx_precision, torch_model, torch_precision, tvm_database, tvm_program, tvm_tuning
+from backends import cuda_events, onnx_artifact, onnx_precision, torch_model, torch_precision, tvm_database, tvm_program, tvm_tuning
 from harness import Attestation, Cell, Session, Source, environment, gpu, inputs, store
 from harness.backend import Tunable
 
@@ -125,8 +125,9 @@ class RelaxSession(Session):
 
 
 def _device_of(tensor: Any, asked: str) -> str:
-    found = str(tensor.device)
-    return "cpu" if found.startswith("cpu") else asked if found.startswith("cuda") else found
+    """Where a tensor lies, in the words of the cell."""
+    kind, _, number = str(tensor.device).partition(":")
+    return cuda_events.named(asked, int(number or 0)) if kind == "cuda" else kind
 
 
 def label(tuning: Mapping[str, Any]) -> str:

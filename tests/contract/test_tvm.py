@@ -13,12 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
-from backends import tvm_database, tvm_relax
+from backends import tvm_database, tvm_program, tvm_relax
 from benchmarks.models import DIGITS_CNN
-from harness import PLANS, Cell, machine, registry, statistics, store, tuning
+from harness import PLANS, Cell, Unsupported, machine, registry, statistics, store, tuning
 from harness.outcome import Entry
 from harness.results import Record
 from harness.schedule import Run
@@ -48,6 +49,19 @@ def test_a_lower_precision_is_right_and_says_that_it_is_stored_only(precision: s
     assert line["attested"]["precision"] == precision
     assert line["attested"]["emulated"] or precision == "fp16"
     assert line["accuracy"]["value"] > 0.9
+
+
+def test_what_the_mixed_precision_pass_does_not_take_is_unsupported() -> None:
+    from tvm import relax
+
+    builder, image = relax.BlockBuilder(), relax.Var("image", relax.TensorType((1, 4), "float32"))
+    with builder.function("main", [image]):
+        with builder.dataflow():
+            product = builder.emit(relax.op.matmul(image, relax.const(np.ones((4, 4), np.float32))))
+            output = builder.emit_output(builder.emit(relax.op.clip(product, 0, 6)))
+        builder.emit_func_output(output)
+    with pytest.raises(Unsupported, match="bare number"):
+        tvm_program._narrowed(builder.get())
 
 
 @pytest.fixture(scope="module")
