@@ -102,7 +102,7 @@ def test_tuning_is_kept_counted_applied_and_faster(tmp_path: Path) -> None:
     assert first["outcome"] == "ok", first
     assert first["before"] == 0
     assert TASKS <= first["trials"] <= 2 * TASKS
-    again = tuned(6)
+    again = tuned(4)
     assert again["before"] == first["trials"]
     assert again["trials"] > first["trials"]
     assert again["facts"]["tasks_without_record"] == 0
