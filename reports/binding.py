@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness import statistics
+from harness import advice, statistics
 from harness.statistics import Estimate
 from harness.types import COMPUTE, HOST_TO_HOST, INNER_BOUNDARIES
 from reports import shape, text, verdict
@@ -36,6 +36,8 @@ class Row:
     binding: str
     copies: str
     python_copies: str
+    doubt: str
+    """Why the ratio says more about the machine than about the binding; empty where nothing was seen. Such a row has no verdict."""
 
 
 def rows(members: Sequence[Result]) -> list[Row]:
@@ -91,6 +93,7 @@ def _identity(result: Result) -> tuple[str, ...]:
 
 def _row(native: Result, python: Result) -> Row:
     compute, whole = (_ratio(python, native, boundary) for boundary in (COMPUTE, HOST_TO_HOST))
+    doubt = _doubt((native, python))
     return Row(
         cell=str(native.cell.get("id", "")),
         way="ctypes" if shape.laps_of(native.record, NATIVE) else "program",
@@ -99,13 +102,29 @@ def _row(native: Result, python: Result) -> Row:
         python=text.latency(python.compute),
         compute=text.ratio(compute),
         compute_interval=text.ratio_interval(compute),
-        tone=_tone(compute),
+        tone=verdict.UNKNOWN if doubt else _tone(compute),
         host_to_host=text.ratio(whole),
         host_to_host_interval=text.ratio_interval(whole),
         binding=cost(native) or text.DASH,
         copies=_copies(native),
         python_copies=_copies(python),
+        doubt=doubt,
     )
+
+
+def _doubt(pair: Sequence[Result]) -> str:
+    """A thread that waits for one which another process pushed off its core makes one cell of a pair many times slower."""
+    unsettled = [result.name for result in pair if set((result.record.get("stability") or {}).get(COMPUTE) or []) - {"stable"}]
+    contended = [result.name for result in pair if _foreign_cores(result) > advice.FOREIGN_CORES]
+    words = {"laps of {} did not settle": unsettled, "other processes ran beside {}": contended}
+    return "; ".join(words_of.format(text.listing(names)) for words_of, names in words.items() if names)
+
+
+def _foreign_cores(result: Result) -> float:
+    """How many cores other processes used while this cell's laps were timed."""
+    blocks = [block for taken in (result.record.get("blocks") or {}).values() for process in taken for block in process]
+    wall, own, everyone = (sum(int(block.get(name) or 0) for block in blocks) for name in ("wall_ns", "cpu_ns", "machine_cpu_ns"))
+    return (everyone - own) / wall if wall else 0.0
 
 
 def _ratio(python: Result, native: Result, boundary: str) -> Estimate | None:

@@ -49,6 +49,35 @@ def test_a_slower_binding_says_so():
     assert number(row.compute) == pytest.approx(0.67, abs=0.03)
 
 
+def contended(line, cores):
+    """The line as other processes on so many cores would have left it."""
+    for taken in line["blocks"].values():
+        for block in (block for process in taken for block in process):
+            block["machine_cpu_ns"] = block["cpu_ns"] + int(cores * block["wall_ns"])
+    return line
+
+
+def test_a_quiet_pair_is_not_in_doubt():
+    (row,) = rows(contended(cell("ort"), 0.05), program())
+    assert (row.doubt, row.tone) == ("", verdict.FASTER)
+
+
+@pytest.mark.parametrize("wounded", ["python", "native"])
+def test_a_pair_that_other_processes_disturbed_has_no_verdict(wounded):
+    python, native = cell("ort"), program()
+    contended(python if wounded == "python" else native, 1.0)
+    (row,) = rows(python, native)
+    assert row.doubt == f"other processes ran beside {'ort' if wounded == 'python' else 'cpp-ort'}"
+    assert row.tone == verdict.UNKNOWN
+    assert number(row.compute) == pytest.approx(1.5, abs=0.05), "the ratio is shown all the same"
+
+
+@pytest.mark.parametrize("settled", ["unstable", "capped"])
+def test_a_pair_whose_laps_did_not_settle_has_no_verdict(settled):
+    (row,) = rows(cell("ort", stability={"compute": ["stable", settled, "stable"]}), program())
+    assert (row.doubt, row.tone) == ("laps of ort did not settle", verdict.UNKNOWN)
+
+
 def test_one_process_has_a_ratio_and_no_verdict():
     (row,) = rows(cell("ort", (9e6,)), program(process_ns=(6e6,)))
     assert row.tone == verdict.UNKNOWN
