@@ -1,141 +1,27 @@
-"""C++ runners: built by CMake on first use against the libraries that the Python packages carry, and talked to over two pipes."""
+"""C++ runners as sessions: a program that loops and times by itself, told what to do over two pipes, and the same code through ctypes."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
-import importlib.util
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import tempfile
+import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import Cell, Session, Unavailable, inputs, store
+from backends import native_build
+from harness import Cell, Session
 from harness.backend import Laps, Usage
 
 if TYPE_CHECKING:
     from harness.backend import Arrays
 
-SOURCES = Path(__file__).with_name("cpp")
 CLOCK = "std::chrono::steady_clock"
-PROGRAM, LIBRARY = "program", "libnative.so"
-
-DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "openvino": "openvino", "libtorch": "torch"}
-"""The Python package that carries each runtime's libraries; one of them is what the program runs on."""
-
-
-def lacks() -> str:
-    """In words, what is needed to build a runner and is not here; an empty string where nothing is. Looks, and imports nothing."""
-    wanting = []
-    if not _cmake():
-        wanting.append("cmake (pip install 'evenbench[cpp]')")
-    if not shutil.which("g++") and not shutil.which("clang++") and not os.environ.get("CXX"):
-        wanting.append("a C++20 compiler (such as g++)")
-    return f"a C++ runner is built on first use, and this is missing: {' and '.join(wanting)}; install it" if wanting else ""
-
-
-def _cmake() -> str:
-    beside = Path(sys.executable).with_name("cmake")  # the one of this environment, whether or not it is activated
-    return str(beside) if beside.exists() else shutil.which("cmake") or ""
-
-
-def _package(name: str) -> Path:
-    found = importlib.util.find_spec(name)
-    if found is None or not found.submodule_search_locations:
-        raise Unavailable(f"the package {name}, whose libraries the runner is built against, is not installed")
-    return Path(next(iter(found.submodule_search_locations)))
-
-
-def library_of(runtime: str) -> Path:
-    """The runtime's own shared library inside its Python package. Raises Unavailable where it is not there."""
-    patterns = {"onnxruntime": "capi/libonnxruntime.so*", "openvino": "libs/libopenvino.so*", "libtorch": "lib/libtorch_cpu.so"}
-    package = _package("torch" if runtime == "libtorch" else runtime)
-    found = sorted(package.glob(patterns[runtime]), key=lambda path: len(path.name))
-    if not found:
-        raise Unavailable(f"{runtime}: no {patterns[runtime]} in {package.name}'s package; C++ runners need a Linux wheel")
-    return found[-1]
-
-
-def version_of(runtime: str) -> str:
-    """The installed version of the package that carries the runtime."""
-    return inputs.version_of(DISTRIBUTIONS[runtime])
-
-
-def key(runtime: str) -> Mapping[str, Any]:
-    """What decides the built files: sources, compiler, CMake and the library's version."""
-    sources = {path.name: store.digest_file(path) for path in sorted(SOURCES.iterdir()) if path.is_file()}
-    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++") or ""
-    said = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout if compiler else ""
-    return {"runtime": runtime, "sources": sources, "compiler": [compiler, said.partition("\n")[0]], "version": version_of(runtime)}
-
-
-def built(runtime: str) -> Path:
-    """The folder with the program and the shared library, built now where it is not there. Raises Unavailable where it cannot be.
-
-    Release, against the very files of the Python package, so that versions agree by construction; `check_version` asserts it.
-    """
-    reason = lacks()
-    if reason:
-        raise Unavailable(reason)
-    folder = store.root() / "native" / f"{runtime}-{store.key_of(key(runtime))[:16]}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two workers that need it at once build it once
-        if not (folder / LIBRARY).exists():
-            _build(runtime, folder)
-    return folder
-
-
-def _build(runtime: str, folder: Path) -> None:
-    stage = Path(tempfile.mkdtemp(prefix=".stage-", dir=folder.parent))
-    try:
-        settings = {"CMAKE_BUILD_TYPE": "Release", "RUNTIME": runtime, **_where(runtime)}
-        generator = ["-G", "Ninja"] if shutil.which("ninja") or Path(sys.executable).with_name("ninja").exists() else []
-        given = [f"-D{name}={value}" for name, value in settings.items()]
-        for command in (["-S", str(SOURCES), "-B", str(stage), *generator, *given], ["--build", str(stage)]):
-            path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-            done = subprocess.run([_cmake(), *command], capture_output=True, text=True, check=False, env={**os.environ, "PATH": path})
-            if done.returncode:
-                tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-25:])
-                raise RuntimeError(f"building the {runtime} runner failed:\n{tail}")
-        made = stage / "made"
-        made.mkdir()
-        for name in (PROGRAM, LIBRARY):
-            shutil.copy2(stage / name, made / name)
-        shutil.rmtree(folder, ignore_errors=True)
-        made.rename(folder)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-
-
-def _where(runtime: str) -> Mapping[str, str]:
-    if runtime == "openvino":
-        return {"OpenVINO_DIR": str(_package("openvino") / "cmake")}
-    if runtime == "libtorch":
-        torch = _package("torch")
-        folders = (torch / "include", torch / "include" / "torch" / "csrc" / "api" / "include")
-        return {"TORCH_INCLUDES": ";".join(map(str, folders)), "TORCH_LIBRARIES": str(torch / "lib")}
-    return {}
-
-
-def check_version(runtime: str, said: str) -> None:
-    """Raise RuntimeError where the loaded library is another release than the Python package that it is compared with."""
-    installed = version_of(runtime)
-    if not said.startswith(installed.partition("+")[0]):
-        raise RuntimeError(
-            f"the runner loaded {runtime} {said}, the Python package is {installed}; a library path such as LD_LIBRARY_PATH leads "
-            "elsewhere, unset it"
-        )
-
-
-# -- a program that times itself -------------------------------------------------------------------------------------
 
 
 class Program:
@@ -194,6 +80,10 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+PASSING = 0
+"""The program's number for a batch that is bound once and not met again."""
+
+
 class ProgramSession(Session):
     """A cell in a C++ program: this process passes on what to do, and the program loops and times by itself."""
 
@@ -201,19 +91,27 @@ class ProgramSession(Session):
 
     def __init__(self, runtime: str, options: Mapping[str, object], cell: Cell) -> None:
         self.cell, self.runtime = cell, runtime
+        begin = time.perf_counter()
+        file = native_build.built(runtime) / native_build.PROGRAM
+        self.compile_seconds = time.perf_counter() - begin
         self.folder = tempfile.TemporaryDirectory(prefix="evenbench-native-")
-        self.program = Program(built(runtime) / PROGRAM)
-        self.program.ask("load", *(f"{name}={value}" for name, value in options.items()))
+        self.program = Program(file)
         self.known: dict[tuple[int, ...], tuple[int, Any]] = {}
-        self.bound: Arrays | None = None
-        check_version(runtime, self.facts()["version"])
+        try:
+            words = [f"{name}={value}" for name, value in options.items()]
+            self.library = _pairs(self.program.ask("about", *words))
+            native_build.check_library(runtime, self.library)
+            self.program.ask("load", *words)
+        except BaseException:
+            self.close()
+            raise
 
     def facts(self) -> dict[str, str]:
-        """What the program reads back from its runtime."""
-        return dict(word.partition("=")[::2] for word in self.program.ask("facts"))
+        """What the program reads back from its runtime; the files that it names lie in `folder` until the session is closed."""
+        return self.library | _pairs(self.program.ask("facts", self.folder.name))
 
     def bind(self, inputs: Arrays) -> None:
-        self.program.ask("bind", self._number(inputs))
+        self.program.ask("bind", self._number(inputs, lasting=False))
 
     def step(self) -> None:
         self.program.ask("step")
@@ -229,23 +127,30 @@ class ProgramSession(Session):
         taken = [int(lap) for lap in answer.split(",") if lap]
         return Laps(taken, {lap: self._read(f"{lap}_") for lap in keep})
 
-    def _number(self, batch: Arrays) -> int:
-        """The program's number of a batch, which reads the same .npy bytes once."""
+    def _number(self, batch: Arrays, lasting: bool = True) -> int:
+        """The program's number of a batch, whose bytes it reads from .npy files; once for one that is `lasting`, as rotating ones are."""
+        arrays = [batch[spec.name] for spec in self.cell.model.inputs]
+        # By address: batches are read-only and rotate. The reference keeps an address from being used again.
+        identity = tuple(array.__array_interface__["data"][0] for array in arrays)
+        may_change = any(array.flags.writeable for array in arrays)
+        if identity in self.known:
+            number = self.known[identity][0]
+            return self._send(number, arrays) if may_change else number
+        if not lasting:
+            return self._send(PASSING, arrays)
+        self.known[identity] = (len(self.known) + 1, arrays)
+        return self._send(len(self.known), arrays)
+
+    def _send(self, number: int, arrays: Sequence[Any]) -> int:
         import numpy as np
 
-        arrays = [batch[spec.name] for spec in self.cell.model.inputs]
-        # By identity: batches are read-only and rotate. The reference keeps an address from being used again.
-        identity = tuple(array.__array_interface__["data"][0] for array in arrays)
-        if identity not in self.known or any(array.flags.writeable for array in arrays):
-            number = self.known[identity][0] if identity in self.known else len(self.known)
-            words: list[str] = []
-            for spec, array in zip(self.cell.model.inputs, arrays, strict=True):
-                file = f"{self.folder.name}/input_{number}_{len(words)}.npy"
-                np.save(file, array)
-                words += [spec.name, file]
-            self.program.ask("batch", number, *words)
-            self.known[identity] = (number, arrays)
-        return self.known[identity][0]
+        words: list[str] = []
+        for spec, array in zip(self.cell.model.inputs, arrays, strict=True):
+            file = f"{self.folder.name}/input_{len(words)}.npy"
+            np.save(file, array)
+            words += [spec.name, file]
+        self.program.ask("batch", number, *words)
+        return number
 
     def _read(self, prefix: str) -> dict[str, Any]:
         import numpy as np
@@ -271,25 +176,40 @@ class LibrarySession(Session):
 
     def __init__(self, runtime: str, options: Mapping[str, object], cell: Cell) -> None:
         self.cell, self.runtime = cell, runtime
-        self.library = _opened(built(runtime) / LIBRARY)
-        self.handle = self.library.evenbench_load("\n".join(f"{name}={value}" for name, value in options.items()).encode())
-        self._check(self.handle)
+        begin = time.perf_counter()
+        file = native_build.built(runtime) / native_build.LIBRARY
+        self.compile_seconds = time.perf_counter() - begin
+        self.folder = tempfile.TemporaryDirectory(prefix="evenbench-native-")
+        self.library = _opened(file)
         self._step = self.library.evenbench_step
+        self.bound: list[Any] = []
         self.last_ns = 0
-        for at, spec in enumerate(cell.model.inputs):
-            shape = spec.concrete(cell.batch)
-            named = (spec.name.encode(), _code(spec.dtype), (ctypes.c_int64 * len(shape))(*shape), len(shape))
-            self._check(self.library.evenbench_input(self.handle, at, *named))
-        check_version(runtime, self.facts()["version"])
+        self.handle: Any = None
+        lines = "\n".join(f"{name}={value}" for name, value in options.items()).encode()
+        try:
+            self.about = self._said(self.library.evenbench_about(lines))
+            native_build.check_library(runtime, self.about)
+            self.handle = self.library.evenbench_load(lines)
+            self._check(self.handle)
+            for at, spec in enumerate(cell.model.inputs):
+                shape = spec.concrete(cell.batch)
+                named = (spec.name.encode(), _code(spec.dtype), (ctypes.c_int64 * len(shape))(*shape), len(shape))
+                self._check(self.library.evenbench_input(self.handle, at, *named))
+        except BaseException:
+            self.close()
+            raise
 
     def _check(self, went_well: Any) -> None:
         if not went_well:
             raise RuntimeError(self.library.evenbench_error().decode(errors="replace"))
 
     def facts(self) -> dict[str, str]:
-        """What the library reads back from its runtime."""
-        lines = self.library.evenbench_facts(self.handle).decode().splitlines()
-        return dict(line.partition("=")[::2] for line in lines)
+        """What is read back from the runtime; the files that it names lie in `folder` until the session is closed."""
+        return self.about | self._said(self.library.evenbench_facts(self.handle, self.folder.name.encode()))
+
+    def _said(self, text: bytes | None) -> dict[str, str]:
+        self._check(text is not None)
+        return _pairs((text or b"").decode().splitlines())
 
     def bind(self, inputs: Arrays) -> None:
         arrays = [inputs[spec.name] for spec in self.cell.model.inputs]
@@ -298,6 +218,7 @@ class LibrarySession(Session):
                 expected = f"{spec.dtype}{list(spec.concrete(self.cell.batch))}"
                 raise ValueError(f"{spec.name} is {array.dtype}{list(array.shape)}; expected {expected} in C order")
         self._check(self.library.evenbench_bind(self.handle, (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))))
+        self.bound = arrays  # read where they lie, at every step
 
     def step(self) -> None:
         self.last_ns = self._step(self.handle)
@@ -324,7 +245,8 @@ class LibrarySession(Session):
     def close(self) -> None:
         if self.handle:
             self.library.evenbench_close(self.handle)
-        self.handle = None
+        self.handle, self.bound = None, []
+        self.folder.cleanup()
 
 
 def _code(dtype: str) -> bytes:
@@ -344,7 +266,8 @@ def _opened(file: Path) -> Any:
         "step": (ctypes.c_int64, [pointer]),
         "fetch": (number, [pointer]),
         "output": (pointer, [pointer, number, pointer, pointer, pointer]),
-        "facts": (text, [pointer]),
+        "about": (text, [text]),
+        "facts": (text, [pointer, text]),
         "close": (None, [pointer]),
     }
     for name, (result, arguments) in signatures.items():
@@ -353,12 +276,5 @@ def _opened(file: Path) -> Any:
     return library
 
 
-def lines(facts: Mapping[str, str]) -> Iterator[tuple[tuple[str, str], int]]:
-    """The `executed <layer> <precision>` facts of OpenVINO as ((layer, precision), count)."""
-    for name, value in facts.items():
-        if name.startswith("executed "):
-            layer, precision = name.removeprefix("executed ").rsplit(" ", 1)
-            yield (layer, precision), int(value)
-
-
-__all__ = ["CLOCK", "LibrarySession", "Program", "ProgramSession", "built", "check_version", "key", "lacks", "library_of", "lines"]
+def _pairs(words: Iterable[str]) -> dict[str, str]:
+    return dict(word.partition("=")[::2] for word in words)

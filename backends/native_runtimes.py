@@ -5,138 +5,221 @@ They read the very artifacts of their Python counterparts, with the same setting
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from backends import native, onnx_artifact, openvino_native, torch_aot, torch_model, torch_script
-from harness import Attestation, Backend, Cell, Session, Source, environment
+from backends import (
+    native,
+    native_build,
+    onnx_artifact,
+    onnx_nodes,
+    onnx_precision,
+    openvino_native,
+    ort_graph,
+    ort_session,
+    torch_aot,
+    torch_inductor,
+    torch_int8,
+    torch_model,
+    torch_precision,
+    torch_script,
+)
+from harness import Attestation, Backend, Cell, Session, Source, Unsupported, environment
 
 SPINNING = "'default' lets idle threads spin as the runtime does; 'off' makes them sleep at once"
+
+
+class Native(Backend):
+    """A runtime reached through its C or C++ interface."""
+
+    runtime: ClassVar[str]
+    """A key of `native_build.DISTRIBUTIONS`."""
+    requires = ()
+    """Nothing is imported: the program loads the library of the Python package by itself."""
+
+    def missing(self) -> tuple[str, ...]:
+        package = native_build.DISTRIBUTIONS[self.runtime]
+        return () if importlib.util.find_spec(package) else (package,)
+
+    def lacks(self, cell: Cell) -> str:
+        return native_build.lacks() or super().lacks(cell)
+
+
+# -- ONNX Runtime ----------------------------------------------------------------------------------------------------
+
+
+def ort_options(file: Path, cell: Cell) -> dict[str, object]:
+    """What the C++ code is told; the settings are those of `backends.ort`."""
+    spinning = "0" if cell.option.get("spinning") == "off" else "1"
+    entries = {**ort_session.ENTRIES, "session.intra_op.allow_spinning": spinning, "session.inter_op.allow_spinning": spinning}
+    return {
+        "model": file,
+        "library": native_build.library_of("onnxruntime"),
+        "threads": cell.threads,
+        "profiled_runs": ort_session.PROFILED_RUNS,
+        "write_optimized": "yes" if file.stat().st_size <= ort_session.LARGEST_BYTES else "no",
+        **{f"entry {name}": value for name, value in entries.items()},
+    }
+
+
+def attest_ort(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestation:
+    """As `backends.ort` attests: from a profile of a session of its own, and from the graph that optimisation left."""
+    nodes = ort_graph.executed(json.loads(Path(facts["profile"]).read_text()))
+    before = onnx_nodes.read(file)
+    precision, emulated = ort_graph.ran_in(cell.precision, nodes, before.precision)
+    graph = ort_graph.summary(nodes) | {"profiled_runs": ort_session.PROFILED_RUNS}
+    if "optimised" in facts:
+        graph |= ort_graph.changes(before, onnx_nodes.read(Path(facts["optimised"])))
+    providers: Counter[str] = Counter(node.provider for node in nodes)
+    return Attestation(
+        runtime="onnxruntime",
+        version=facts["version"],
+        device="cpu" if set(providers) == {"CPUExecutionProvider"} else ",".join(sorted(providers)),
+        precision=precision,
+        threads=int(facts["threads"]),
+        denormals="flushed" if facts["denormals_as_zero"] == "1" else facts["denormals"],
+        spinning=facts["spinning"],
+        providers=tuple(providers),
+        placement=dict(providers),
+        emulated=emulated,
+        labels=tuple(filter(None, [ort_graph.label(cell.precision, nodes)])),
+        details={"graph": graph, "stored_weights": before.precision, "threads_from": "threads that the session started, and the caller's"},
+    )
+
+
+def without_kernel(error: RuntimeError, cell: Cell) -> Exception:
+    """`error`, or Unsupported where the CPU provider has no kernel at the cell's precision."""
+    kernel = onnx_precision.without_kernel(error)
+    return Unsupported(f"CPUExecutionProvider {kernel} at {cell.precision}") if kernel else error
 
 
 class OrtProgram(native.ProgramSession):
     """ONNX Runtime in C++."""
 
-    def attest(self) -> Attestation:
-        return attest_ort(self.facts(), self.cell, self.file)
-
     def __init__(self, file: Path, cell: Cell) -> None:
         self.file = file
         super().__init__("onnxruntime", ort_options(file, cell), cell)
+
+    def attest(self) -> Attestation:
+        return attest_ort(self.facts(), self.cell, self.file)
 
 
 class OrtLibrary(native.LibrarySession):
     """ONNX Runtime behind ctypes."""
 
-    def attest(self) -> Attestation:
-        return attest_ort(self.facts(), self.cell, self.file)
-
     def __init__(self, file: Path, cell: Cell) -> None:
         self.file = file
         super().__init__("onnxruntime", ort_options(file, cell), cell)
 
-
-def ort_options(file: Path, cell: Cell) -> Mapping[str, object]:
-    """What the C++ code is told; the settings are those of `backends.ort`."""
-    spinning = "off" if cell.option.get("spinning") == "off" else "on"
-    library = native.library_of("onnxruntime")
-    return {"model": file, "library": library, "threads": cell.threads, "spinning": spinning}
+    def attest(self) -> Attestation:
+        return attest_ort(self.facts(), self.cell, self.file)
 
 
-def attest_ort(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestation:
-    """Precision is that of the graph in the file: nothing in the C ABI tells what was executed."""
-    import onnx
+class CppOrt(Native, onnx_artifact.OnnxBackend):
+    """A C++ program on ONNX Runtime's C ABI, from the library in the Python wheel."""
 
-    from backends import onnx_precision
+    name = "cpp-ort"
+    runtime = "onnxruntime"
+    session: ClassVar[type[OrtProgram | OrtLibrary]] = OrtProgram
+    distributions = ("onnxruntime", *onnx_artifact.OnnxBackend.distributions)
+    environments = {"": ("onnxruntime", *native_build.BUILD_TOOLS)}
+    options = {**onnx_artifact.OnnxBackend.options, "spinning": SPINNING}
 
-    stored = onnx_precision.precision_of_graph(onnx.load(str(file)))
-    casts = stored == "fp16"  # no kernel of the CPU provider computes in it: casts to fp32 are inserted around every node
-    return Attestation(
-        runtime="onnxruntime",
-        version=facts["version"],
-        device="cpu",
-        precision=stored,
-        threads=int(facts["threads"]),
-        denormals=facts["denormals"],
-        spinning=facts["spinning"],
-        providers=("CPUExecutionProvider",),
-        emulated="weights are stored as fp16; the CPU provider casts to fp32 and computes there" if casts else "",
-        details={"precision_from": "the graph in the file", "clock": native.CLOCK},
-    )
+    def load(self, folder: Path, cell: Cell) -> Session:
+        try:
+            return self.session(folder / onnx_artifact.FILE, cell)
+        except RuntimeError as error:
+            raise without_kernel(error, cell) from error
+
+
+class CtypesOrt(CppOrt):
+    """The same code as a shared library, called from Python."""
+
+    name = "ctypes-ort"
+    session = OrtLibrary
+
+
+# -- OpenVINO --------------------------------------------------------------------------------------------------------
+
+READ = (*openvino_native.READ_BACK, "INFERENCE_NUM_THREADS", "CPU_DENORMALS_OPTIMIZATION", "EXECUTION_DEVICES")
+"""The properties that are read back from the compiled model, where this release has them."""
+
+TRUE = ("YES", "TRUE", "1")
 
 
 class OpenVinoProgram(native.ProgramSession):
     """OpenVINO in C++."""
 
     def __init__(self, file: Path, cell: Cell) -> None:
-        hint = {"bf16": "bf16"}.get(cell.precision, "f32")
+        properties = {f"property {name}": _word(value) for name, value in openvino_native.wanted(cell).items()}
         shapes = {f"shape {spec.name}": ",".join(map(str, spec.concrete(cell.batch))) for spec in cell.model.inputs}
-        options = {"model": file, "threads": cell.threads, "device": cell.device.upper(), "precision_hint": hint, **shapes}
+        options = {"model": file, "device": cell.device.upper(), "read": ",".join(READ), **properties, **shapes}
+        if cell.option.get("precision_hint", "asked") == "asked":
+            options["hint_needs"], options["hint"] = openvino_native.hint_of(cell.precision)
         super().__init__("openvino", options, cell)
 
     def attest(self) -> Attestation:
         facts = self.facts()
-        executed = dict(native.lines(facts))
+        read = {name.removeprefix("property "): value.strip() for name, value in facts.items() if name.startswith("property ")}
+        executed = _executed(facts)
         counts = openvino_native.compute_nodes(executed)
-        hint = facts["INFERENCE_PRECISION_HINT"]
-        precision, emulated = openvino_native.ran_in(self.cell.precision, hint, counts, "", False)
+        dynamic = int(read.get("DYNAMIC_QUANTIZATION_GROUP_SIZE", "0")) > 0
+        hint, stored = read["INFERENCE_PRECISION_HINT"], facts.get("stored", "")
+        precision, emulated = openvino_native.ran_in(self.cell.precision, hint, counts, stored, dynamic)
         return Attestation(
             runtime="openvino",
             version=facts["version"],
-            device=facts["EXECUTION_DEVICES"].strip().lower(),
+            device=read["EXECUTION_DEVICES"].lower(),
             precision=precision,
-            threads=int(facts["INFERENCE_NUM_THREADS"]),
-            denormals="flushed" if facts["CPU_DENORMALS_OPTIMIZATION"].upper() in ("YES", "1", "TRUE") else facts["denormals"],
-            spinning="runtime default",
-            providers=(facts["EXECUTION_DEVICES"].strip(),),
-            placement=dict(counts),
+            threads=int(read["INFERENCE_NUM_THREADS"]),
+            denormals="flushed" if read["CPU_DENORMALS_OPTIMIZATION"].upper() in TRUE else "preserved",
+            spinning="runtime default",  # as in Python: oneTBB has no switch to set or read
+            providers=(read["EXECUTION_DEVICES"],),
+            placement=openvino_native.by_precision(executed),
             emulated=emulated,
-            details={name.lower(): facts[name] for name in ("NUM_STREAMS", "PERFORMANCE_HINT", "ENABLE_CPU_PINNING")},
+            labels=openvino_native.labels_of(self.cell, counts),
+            details={**{name.lower(): value for name, value in read.items()}, "compute_nodes": dict(counts), "stored_weights": stored},
         )
 
 
-class TorchFacts:
-    """What both libtorch sessions attest."""
-
-    names: Mapping[str, str] = {"Float": "fp32", "Half": "fp16", "BFloat16": "bf16", "Double": "fp64"}
-
-    def of(self, facts: Mapping[str, str], cell: Cell) -> Attestation:
-        """Threads as libtorch says; precision from the types of the frozen constants and of the outputs."""
-        types = [self.names.get(word, word) for word in facts["types"].split(",") if word]
-        return Attestation(
-            runtime="libtorch",
-            version=facts["version"],
-            device="cpu",
-            precision=",".join(sorted(set(types))),
-            threads=int(facts["threads"]),
-            denormals=facts["denormals"],
-            spinning="off" if cell.option.get("spinning") == "off" else "on",
-            providers=("AOTInductor" if artifact_of(cell) == "aot" else "TorchScript",),
-            labels=() if artifact_of(cell) == "aot" else ("deprecated",),
-            details={"clock": native.CLOCK},
-        )
+def _word(value: object) -> str:
+    """A property as the text that OpenVINO reads."""
+    return {True: "YES", False: "NO"}[value] if isinstance(value, bool) else str(value)
 
 
-class TorchProgram(native.ProgramSession):
-    """libtorch in C++."""
+def _executed(facts: Mapping[str, str]) -> dict[tuple[str, str], int]:
+    """The facts `executed <layer type> <precision>` as numbers of nodes by both."""
+    found = {}
+    for name, value in facts.items():
+        if name.startswith("executed "):
+            layer, precision = name.removeprefix("executed ").rsplit(" ", 1)
+            found[layer, precision] = int(value)
+    return found
 
-    def __init__(self, folder: Path, cell: Cell) -> None:
-        super().__init__("libtorch", torch_options(folder, cell), cell)
 
-    def attest(self) -> Attestation:
-        return TorchFacts().of(self.facts(), self.cell)
+class CppOpenVino(Native, openvino_native.OpenVino):
+    """A C++ program on OpenVINO, from the headers and libraries in the Python wheel: one request, for latency."""
+
+    name = "cpp-openvino"
+    runtime = "openvino"
+    environments = {"": ("openvino", *native_build.BUILD_TOOLS)}
+    options = {name: words for name, words in openvino_native.OpenVino.options.items() if name not in ("hint", "requests")}
+
+    def load(self, folder: Path, cell: Cell) -> Session:
+        own = folder / openvino_native.QUANTISED
+        return OpenVinoProgram(own if own.exists() else folder / onnx_artifact.FILE, cell)
 
 
-class TorchLibrary(native.LibrarySession):
-    """libtorch behind ctypes."""
+# -- libtorch --------------------------------------------------------------------------------------------------------
 
-    def __init__(self, folder: Path, cell: Cell) -> None:
-        super().__init__("libtorch", torch_options(folder, cell), cell)
-
-    def attest(self) -> Attestation:
-        return TorchFacts().of(self.facts(), self.cell)
+TYPES = {"Float": "float32", "Half": "float16", "BFloat16": "bfloat16", "Double": "float64"}
+"""c10's names of floating types, and torch's."""
 
 
 def artifact_of(cell: Cell) -> str:
@@ -144,60 +227,76 @@ def artifact_of(cell: Cell) -> str:
     return str(cell.option.get("artifact", "script"))
 
 
-def torch_options(folder: Path, cell: Cell) -> Mapping[str, object]:
+def torch_file(folder: Path, cell: Cell) -> Path:
+    """The artifact that the C++ code loads."""
+    return folder / (torch_aot.FILE if artifact_of(cell) == "aot" else torch_script.FILE)
+
+
+def torch_options(file: Path, cell: Cell) -> dict[str, object]:
     """What the C++ code is told."""
-    file = torch_aot.FILE if artifact_of(cell) == "aot" else torch_script.FILE
-    return {"model": folder / file, "threads": cell.threads, "artifact": artifact_of(cell)}
+    return {"model": file, "threads": cell.threads, "artifact": artifact_of(cell)}
 
 
-class NativeOnnx(onnx_artifact.OnnxBackend):
-    """Reads the shared ONNX file in C++."""
-
-    def lacks(self, cell: Cell) -> str:
-        return native.lacks() or super().lacks(cell)
-
-
-class CppOrt(NativeOnnx):
-    """A C++ program on ONNX Runtime's C ABI, from the library in the Python wheel."""
-
-    name = "cpp-ort"
-    requires = ("onnxruntime",)
-    precisions = ("fp32", "fp16", "int8-dynamic", "int8-static")
-    distributions = ("onnxruntime", *onnx_artifact.OnnxBackend.distributions)
-    options = {**onnx_artifact.OnnxBackend.options, "spinning": SPINNING}
-
-    def load(self, folder: Path, cell: Cell) -> Session:
-        return OrtProgram(folder / onnx_artifact.FILE, cell)
-
-
-class CtypesOrt(CppOrt):
-    """The same code as a shared library, called from Python."""
-
-    name = "ctypes-ort"
-
-    def load(self, folder: Path, cell: Cell) -> Session:
-        return OrtLibrary(folder / onnx_artifact.FILE, cell)
+def attest_torch(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestation:
+    """As `torch-script` and `torch-aot` attest: from the types of the frozen constants, or from the code inside the package."""
+    precision = torch_precision.named_types(TYPES.get(name, name) for name in facts["types"].split(",") if name)
+    threads, labels, providers = int(facts["threads"]), ("deprecated",), (f"ATen {facts['cpu_capability']}",)
+    details: dict[str, Any] = {name: facts[name] for name in ("interop_threads", "float32_matmul_precision", "cpu_capability")}
+    if artifact_of(cell) == "aot":
+        code = torch_aot.code_of(file)
+        precision = code.int8 or torch_precision.named_types(code.constants) or precision
+        # The number stands in the code of every parallel region; only library calls follow libtorch's own setting.
+        threads = max(code.threads - {threads}, default=threads)
+        labels, providers = code.labels, ("AOTInductor",)
+        details |= {**code.facts(), "constants": sorted(code.constants)}
+    return Attestation(
+        runtime="torch",
+        version=facts["version"],
+        device="cpu",
+        precision=precision if facts["float32_matmul_precision"] == "highest" or precision != "fp32" else "fp32 narrowed",
+        threads=threads,
+        denormals=facts["denormals"],
+        spinning="off" if os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE" else "on",
+        providers=providers,
+        emulated=torch_precision.emulated(precision, "cpu"),
+        labels=labels,
+        details=details,
+    )
 
 
-class CppOpenVino(NativeOnnx):
-    """A C++ program on OpenVINO, from the headers and libraries in the Python wheel."""
+class TorchProgram(native.ProgramSession):
+    """libtorch in C++."""
 
-    name = "cpp-openvino"
-    requires = ("openvino",)
-    precisions = ("fp32", "bf16", "int8-static")
-    distributions = ("openvino", *onnx_artifact.OnnxBackend.distributions)
+    def __init__(self, file: Path, cell: Cell) -> None:
+        self.file = file
+        super().__init__("libtorch", torch_options(file, cell), cell)
 
-    def load(self, folder: Path, cell: Cell) -> Session:
-        return OpenVinoProgram(folder / onnx_artifact.FILE, cell)
+    def attest(self) -> Attestation:
+        return attest_torch(self.facts(), self.cell, self.file)
 
 
-class CppLibtorch(Backend):
+class TorchLibrary(native.LibrarySession):
+    """libtorch behind ctypes."""
+
+    def __init__(self, file: Path, cell: Cell) -> None:
+        self.file = file
+        super().__init__("libtorch", torch_options(file, cell), cell)
+
+    def attest(self) -> Attestation:
+        return attest_torch(self.facts(), self.cell, self.file)
+
+
+class CppLibtorch(Native):
     """A C++ program on libtorch: the frozen TorchScript file, or an AOTInductor package."""
 
     name = "cpp-libtorch"
-    requires = ("torch",)
+    runtime = "libtorch"
+    session: ClassVar[type[TorchProgram | TorchLibrary]] = TorchProgram
+    precisions = ("fp32", *torch_precision.DTYPES, *torch_int8.PRECISIONS)
     distributions = torch_model.DISTRIBUTIONS
+    environments = {"": (*torch_model.DISTRIBUTIONS, *native_build.BUILD_TOOLS)}
     options = {
+        **torch_inductor.OPTIONS,
         "artifact": "'script' (default) runs the frozen TorchScript file, 'aot' an AOTInductor package through its C++ loader",
         "spinning": SPINNING,
     }
@@ -205,10 +304,10 @@ class CppLibtorch(Backend):
     def supports(self, cell: Cell) -> str:
         if artifact_of(cell) not in ("script", "aot"):
             return f"artifact is 'script' or 'aot', not {artifact_of(cell)!r}"
-        return super().supports(cell) or torch_model.supports_module(cell.model)
+        return super().supports(cell) or self._maker(cell).supports(self._plain(cell))
 
     def lacks(self, cell: Cell) -> str:
-        return native.lacks() or self._maker(cell).lacks(self._plain(cell))
+        return super().lacks(cell) or self._maker(cell).lacks(self._plain(cell))
 
     def variables(self, cell: Cell) -> Mapping[str, str]:
         return environment.PASSIVE if cell.option.get("spinning") == "off" else {}
@@ -220,21 +319,19 @@ class CppLibtorch(Backend):
         return self._maker(cell).prepare(source, self._plain(cell), folder)
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        return TorchProgram(folder, cell)
+        return self.session(torch_file(folder, cell), cell)
 
     def _maker(self, cell: Cell) -> Backend:
         return torch_aot.TorchAot() if artifact_of(cell) == "aot" else torch_script.TorchScript()
 
     def _plain(self, cell: Cell) -> Cell:
-        return replace(cell, backend=self._maker(cell).name, options=())
+        """The cell of the Python counterpart, by whom the artifact is made."""
+        options = tuple((name, value) for name, value in cell.options if name not in ("artifact", "spinning"))
+        return replace(cell, backend=self._maker(cell).name, options=options)
 
 
 class CtypesLibtorch(CppLibtorch):
     """The same code as a shared library, called from Python."""
 
     name = "ctypes-libtorch"
-
-    def load(self, folder: Path, cell: Cell) -> Session:
-        return TorchLibrary(folder, cell)
-
-
+    session = TorchLibrary

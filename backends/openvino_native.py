@@ -72,7 +72,7 @@ class OpenVinoSession(Session):
             denormals="flushed" if read("CPU_DENORMALS_OPTIMIZATION") else "preserved",
             spinning="runtime default",  # oneTBB spins briefly, then sleeps; there is no switch to set or read
             providers=tuple(read("EXECUTION_DEVICES")),
-            placement=_by_precision(executed),
+            placement=by_precision(executed),
             emulated=emulated,
             labels=self.labels(counts),
             details={**self.details(), "compute_nodes": dict(counts), "stored_weights": self.stored},
@@ -85,10 +85,7 @@ class OpenVinoSession(Session):
 
     def labels(self, counts: Mapping[str, int]) -> tuple[str, ...]:
         """What a reader must know beside the precision: whose quantiser it was, and how many layers were left out."""
-        quantiser = ("nncf",) if self.cell.option.get("quantizer") == "nncf" else ()
-        asked = self.cell.precision.partition("-")[0]
-        done, whole = sum(many for kind, many in counts.items() if PRECISION_OF.get(kind) == asked), sum(counts.values())
-        return quantiser + ((f"{asked} in {done} of {whole} layers",) if 0 < done < whole else ())
+        return labels_of(self.cell, counts)
 
     def details(self) -> dict[str, Any]:
         """Properties of the compiled model, read back; those that this release does not have are left out."""
@@ -181,6 +178,14 @@ def ran_in(asked: str, hint: str, counts: Mapping[str, int], stored: str, dynami
     return ",".join(sorted(ran)) or PRECISION_OF.get(hint, hint), ""
 
 
+def labels_of(cell: Cell, counts: Mapping[str, int]) -> tuple[str, ...]:
+    """Whose quantiser it was, and how many compute nodes ran in the narrow type where not all of them did."""
+    quantiser = ("nncf",) if cell.option.get("quantizer") == "nncf" else ()
+    asked = cell.precision.partition("-")[0]
+    done, whole = sum(many for kind, many in counts.items() if PRECISION_OF.get(kind) == asked), sum(counts.values())
+    return quantiser + ((f"{asked} in {done} of {whole} layers",) if 0 < done < whole else ())
+
+
 def _executed(nodes: Sequence[Any]) -> Counter[tuple[str, str]]:
     """How many nodes of the executed graph have which layer type and ran in which precision."""
     found = (node.rt_info for node in nodes)
@@ -191,7 +196,7 @@ def _text(entry: Any) -> str:
     return str(getattr(entry, "value", entry))
 
 
-def _by_precision(executed: Mapping[tuple[str, str], int]) -> dict[str, int]:
+def by_precision(executed: Mapping[tuple[str, str], int]) -> dict[str, int]:
     found: Counter[str] = Counter()
     for (_, precision), many in executed.items():
         found[precision] += many
@@ -226,20 +231,28 @@ def _plain(value: Any) -> Any:
     return value.to_string() if hasattr(value, "to_string") else str(value).rpartition(".")[2]
 
 
-def _properties(cell: Cell, core: Any, device: str) -> dict[str, Any]:
+def wanted(cell: Cell) -> dict[str, Any]:
+    """The properties that a cell asks for, whether or not a release knows them, but for the precision (`hint_of`)."""
     throughput = cell.option.get("hint", "latency") == "throughput"
     streams = cell.option.get("streams", "auto" if throughput else 1)
-    dynamic = GROUP_SIZE if cell.precision == "int8-dynamic" else 0
     properties: dict[str, Any] = {
         "PERFORMANCE_HINT": "THROUGHPUT" if throughput else "LATENCY",
         "INFERENCE_NUM_THREADS": cell.threads,
         "CPU_DENORMALS_OPTIMIZATION": False,
         "ENABLE_CPU_PINNING": False,  # no other runtime here binds its threads to cores
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": dynamic,
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP_SIZE if cell.precision == "int8-dynamic" else 0,
         "KV_CACHE_PRECISION": "f32" if cell.precision == "fp32" else "f16",
     }
-    if streams != "auto":
-        properties["NUM_STREAMS"] = int(streams)
+    return properties if streams == "auto" else {**properties, "NUM_STREAMS": int(streams)}
+
+
+def hint_of(precision: str) -> tuple[str, str]:
+    """The capability that a device must have for a precision, and the hint that asks for it. Without it f32 is asked for."""
+    return {"bf16": ("BF16", "bf16"), "fp16": ("FP16", "f16")}.get(precision, ("FP32", "f32"))
+
+
+def _properties(cell: Cell, core: Any, device: str) -> dict[str, Any]:
+    properties = wanted(cell)
     if cell.option.get("precision_hint", "asked") == "asked":
         properties["INFERENCE_PRECISION_HINT"] = _precision_hint(cell.precision, core.get_property(device, "OPTIMIZATION_CAPABILITIES"))
     known = set(core.get_property(device, "SUPPORTED_PROPERTIES"))
@@ -248,8 +261,8 @@ def _properties(cell: Cell, core: Any, device: str) -> dict[str, Any]:
 
 def _precision_hint(precision: str, capabilities: Sequence[str]) -> str:
     """What to ask the plugin for. A narrow type that the device lacks is asked for as f32: fp16 would silently become bf16."""
-    wanted = {"bf16": ("BF16", "bf16"), "fp16": ("FP16", "f16")}.get(precision, ("FP32", "f32"))
-    return wanted[1] if wanted[0] in capabilities else "f32"
+    capability, hint = hint_of(precision)
+    return hint if capability in capabilities else "f32"
 
 
 class OpenVino(onnx_artifact.OnnxBackend):

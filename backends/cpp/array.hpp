@@ -24,6 +24,17 @@ struct Array {
   std::size_t item_bytes() const { return std::stoul(type.substr(1)); }
 };
 
+// The same without the memory, which is somebody else's and outlives it.
+struct View {
+  std::string name;
+  std::string type;
+  std::vector<std::int64_t> shape;
+  const char* data;
+  std::size_t bytes;
+};
+
+inline View view_of(const Array& array) { return {array.name, array.type, array.shape, array.data.data(), array.data.size()}; }
+
 inline Array read_npy(const std::string& path, const std::string& name) {
   std::ifstream file(path, std::ios::binary);
   char magic[8];

@@ -1,5 +1,5 @@
 // The same network behind a C interface, as a program in another language calls it.
-#include <cstring>
+#include <sstream>
 
 #include "network.hpp"
 
@@ -9,9 +9,23 @@ namespace {
 
 struct Handle {
   std::unique_ptr<Network> network;
-  std::vector<Array> inputs, outputs;
+  std::vector<View> inputs;
+  std::vector<Array> outputs;
   std::string text;
 };
+
+std::vector<std::string> lines(const char* text) {
+  std::vector<std::string> found;
+  std::stringstream stream(text);
+  for (std::string line; std::getline(stream, line);) found.push_back(line);
+  return found;
+}
+
+std::string joined(const Facts& facts) {
+  std::string text;
+  for (const auto& [name, value] : facts) text += name + "=" + value + "\n";
+  return text;
+}
 
 thread_local std::string last_error;
 
@@ -31,22 +45,17 @@ extern "C" {
 
 const char* evenbench_error() { return last_error.c_str(); }
 
-// `options` are lines of name=value. Null where it failed.
+// `options` are lines of name=value. Lines of name=value that stay until the next call, or null where it failed.
+const char* evenbench_about(const char* options) {
+  static thread_local std::string text;
+  return guarded([&] { return (text = joined(evenbench::about(options_of(lines(options))))).c_str(); });
+}
+
+// Null where it failed.
 void* evenbench_load(const char* options) {
   return guarded([&]() -> void* {
-    Options given;
-    std::string line;
-    for (const char* at = options;; ++at) {
-      if (*at && *at != '\n') {
-        line += *at;
-        continue;
-      }
-      if (const auto equals = line.find('='); equals != std::string::npos) given.given[line.substr(0, equals)] = line.substr(equals + 1);
-      line.clear();
-      if (!*at) break;
-    }
     auto handle = std::make_unique<Handle>();
-    handle->network = load(given);
+    handle->network = load(options_of(lines(options)));
     return handle.release();
   });
 }
@@ -56,17 +65,17 @@ int evenbench_input(void* handle, int at, const char* name, const char* type, co
   return guarded([&] {
     auto& inputs = static_cast<Handle*>(handle)->inputs;
     if (static_cast<int>(inputs.size()) <= at) inputs.resize(at + 1);
-    inputs[at] = Array{name, type, std::vector<std::int64_t>(shape, shape + rank), {}};
-    inputs[at].data.resize(inputs[at].count() * inputs[at].item_bytes());
+    const Array declared{name, type, std::vector<std::int64_t>(shape, shape + rank), {}};
+    inputs[at] = View{name, type, declared.shape, nullptr, declared.count() * declared.item_bytes()};
     return 1;
   });
 }
 
-// Copies the caller's arrays, in the declared order, and binds them.
+// Binds the caller's arrays, in the declared order, where they lie; they must stay there until the next bind.
 int evenbench_bind(void* handle, const void* const* arrays) {
   return guarded([&] {
     auto& own = *static_cast<Handle*>(handle);
-    for (std::size_t at = 0; at < own.inputs.size(); ++at) std::memcpy(own.inputs[at].data.data(), arrays[at], own.inputs[at].data.size());
+    for (std::size_t at = 0; at < own.inputs.size(); ++at) own.inputs[at].data = static_cast<const char*>(arrays[at]);
     own.network->bind(own.inputs);
     return 1;
   });
@@ -98,15 +107,13 @@ const void* evenbench_output(void* handle, int at, const char** type, const std:
   return found.data.data();
 }
 
-// Lines of name=value.
-const char* evenbench_facts(void* handle) {
-  return guarded([&]() -> const char* {
+// Lines of name=value that stay until the next call, or null where it failed.
+const char* evenbench_facts(void* handle, const char* folder) {
+  return guarded([&] {
     auto& own = *static_cast<Handle*>(handle);
-    own.text.clear();
-    auto found = own.network->facts();
+    auto found = own.network->facts(folder);
     found["denormals"] = denormals();
-    for (const auto& [name, value] : found) own.text += name + "=" + value + "\n";
-    return own.text.c_str();
+    return (own.text = joined(found)).c_str();
   });
 }
 

@@ -1,11 +1,12 @@
 // libtorch: a frozen TorchScript file, or an AOTInductor package through its C++ loader.
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/passes/frozen_graph_optimizations.h>
 #include <torch/script.h>
-#include <torch/version.h>
 
 #include <set>
 
@@ -27,21 +28,22 @@ class Module final : public Network {
     at::set_num_threads(options.number("threads"));
     if (at::get_num_interop_threads() != 1) at::set_num_interop_threads(1);
     at::globalContext().setFlushDenormal(false);
+    at::globalContext().setFloat32MatmulPrecision("highest");
     if (options.is("artifact", "aot")) {
       package_ = std::make_unique<torch::inductor::AOTIModelPackageLoader>(options.at("model"), "model");
     } else {
       script_ = torch::jit::optimize_for_inference(*std::make_unique<torch::jit::Module>(torch::jit::load(options.at("model"))));
-      for (const auto& node : script_.get_method("forward").graph()->block()->nodes())
-        if (node->kind() == c10::prim::Constant && node->hasAttribute(c10::attr::value) &&
-            node->kindOf(c10::attr::value) == torch::jit::AttributeKind::t && node->t(c10::attr::value).dim())
+      for (const auto* node : torch::jit::findAllNodes(*script_.get_method("forward").graph(), c10::prim::Constant, true))
+        if (node->hasAttribute(c10::attr::value) && node->kindOf(c10::attr::value) == torch::jit::AttributeKind::t &&
+            node->t(c10::attr::value).dim())  // numbers without a dimension are arguments
           held_.insert(node->t(c10::attr::value).scalar_type());
     }
   }
 
-  void bind(const std::vector<Array>& inputs) override {
+  void bind(const std::vector<View>& inputs) override {
     tensors_.clear();
     for (const auto& input : inputs)
-      tensors_.push_back(at::from_blob(const_cast<char*>(input.data.data()), input.shape, at::TensorOptions().dtype(kind_of(input.type))));
+      tensors_.push_back(at::from_blob(const_cast<char*>(input.data), input.shape, at::TensorOptions().dtype(kind_of(input.type))));
   }
 
   void step() override {
@@ -66,13 +68,19 @@ class Module final : public Network {
     return made;
   }
 
-  Facts facts() override {
+  Facts facts(const std::string&) override {
     std::string types;
     auto seen = held_;
-    for (const auto& result : results_) seen.insert(result.scalar_type());
+    if (seen.empty())  // a package keeps its constants to itself
+      for (const auto& result : results_) seen.insert(result.scalar_type());
     for (auto kind : seen)
       if (c10::isFloatingType(kind)) types += (types.empty() ? "" : ",") + std::string(c10::toString(kind));
-    return {{"version", TORCH_VERSION}, {"threads", std::to_string(at::get_num_threads())}, {"types", types}};
+    const bool highest = at::globalContext().float32MatmulPrecision() == at::Float32MatmulPrecision::HIGHEST;
+    return {{"threads", std::to_string(at::get_num_threads())},
+            {"interop_threads", std::to_string(at::get_num_interop_threads())},
+            {"float32_matmul_precision", highest ? "highest" : "lower"},
+            {"cpu_capability", at::get_cpu_capability()},
+            {"types", types}};
   }
 
  private:
@@ -108,6 +116,12 @@ class Module final : public Network {
 };
 
 }  // namespace
+
+Facts about(const Options&) {
+  const auto number = aoti_torch_abi_version();  // compiled into the library; TORCH_VERSION would be that of the headers
+  const auto byte = [&](int at) { return std::to_string((number >> at) & 0xff); };
+  return {{"version", byte(56) + "." + byte(48) + "." + byte(40)}, {"library", file_of(reinterpret_cast<void*>(&aoti_torch_abi_version))}};
+}
 
 std::unique_ptr<Network> load(const Options& options) { return std::make_unique<Module>(options); }
 

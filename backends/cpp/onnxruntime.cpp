@@ -1,6 +1,9 @@
 // ONNX Runtime through its stable C ABI. The wheel carries the library and no headers: the functions below are named by their place in
-// OrtApi, to which entries are only ever appended. Each is called when a model is loaded, and the version is compared by the caller.
+// OrtApi, to which entries are only ever appended. All are called by the contract's tests, and the version is compared by the caller.
 #include <dlfcn.h>
+
+#include <filesystem>
+#include <utility>
 
 #include "network.hpp"
 
@@ -15,13 +18,17 @@ struct ApiBase {
 };
 
 enum Slot {
-  kErrorMessage = 2, kCreateEnv = 3, kDisableTelemetry = 6, kCreateSession = 7, kRun = 9, kCreateOptions = 10, kExecutionMode = 13,
-  kLogLevel = 22, kOptimization = 23, kIntraThreads = 24, kInterThreads = 25, kInputCount = 30, kOutputCount = 31, kInputName = 36,
+  kErrorCode = 1, kErrorMessage = 2, kCreateEnv = 3, kDisableTelemetry = 6, kCreateSession = 7, kRun = 9, kCreateOptions = 10,
+  kOptimizedPath = 11, kExecutionMode = 13, kEnableProfiling = 14, kLogLevel = 22, kOptimization = 23, kIntraThreads = 24, kInterThreads = 25, kInputCount = 30, kOutputCount = 31, kInputName = 36,
   kOutputName = 37, kCreateTensor = 49, kTensorData = 51, kElementType = 60, kDimensionCount = 61, kDimensions = 62, kTypeAndShape = 65,
-  kCpuMemory = 69, kDefaultAllocator = 78, kReleaseStatus = 93, kReleaseValue = 96, kReleaseTypeAndShape = 99, kConfigEntry = 130
+  kCpuMemory = 69, kAllocatorFree = 76, kDefaultAllocator = 78, kReleaseEnv = 92, kReleaseStatus = 93, kReleaseMemory = 94,
+  kReleaseSession = 95, kReleaseValue = 96, kReleaseTypeAndShape = 99, kReleaseOptions = 100, kEndProfiling = 110, kConfigEntry = 130,
+  kGetConfigEntry = 238
 };
 
 constexpr std::uint32_t kApiVersion = 20;  // ONNX Runtime 1.20; everything used here is older
+
+constexpr int kNotImplemented = 9;  // OrtErrorCode
 
 struct Type {
   int code;
@@ -41,47 +48,47 @@ std::string name_of(int code) {
   throw std::runtime_error("ONNX Runtime's element type " + std::to_string(code) + " has no NumPy counterpart here");
 }
 
+// Opens the library; again is the same one.
+const ApiBase* base_of(const Options& options) {
+  void* library = dlopen(options.at("library").c_str(), RTLD_NOW | RTLD_LOCAL);
+  void* entry = library ? dlsym(library, "OrtGetApiBase") : nullptr;
+  if (!entry) throw std::runtime_error(dlerror());
+  return reinterpret_cast<const ApiBase* (*)()>(entry)();
+}
+
+// This process's threads, by number.
+int threads_here() {
+  int count = 0;
+  for ([[maybe_unused]] const auto& thread : std::filesystem::directory_iterator("/proc/self/task")) ++count;
+  return count;
+}
+
 class Session final : public Network {
  public:
-  explicit Session(const Options& options) {
-    void* library = dlopen(options.at("library").c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (!library) throw std::runtime_error(dlerror());
-    const auto base = reinterpret_cast<const ApiBase* (*)()>(dlsym(library, "OrtGetApiBase"))();
-    version_ = base->version();
+  explicit Session(const Options& options) : options_(options) {
+    const auto base = base_of(options);
     api_ = base->api(kApiVersion);
-    if (!api_) throw std::runtime_error("ONNX Runtime " + version_ + " does not speak version " + std::to_string(kApiVersion) + " of its C API");
-    void *environment = nullptr, *settings = nullptr;
-    call(kCreateEnv, 3, "evenbench", &environment);
-    call(kDisableTelemetry, environment);
-    call(kCreateOptions, &settings);
-    threads_ = options.number("threads");
-    call(kIntraThreads, settings, threads_);
-    call(kInterThreads, settings, 1);
-    call(kExecutionMode, settings, 0);
-    call(kOptimization, settings, 99);
-    call(kLogLevel, settings, 3);
-    call(kConfigEntry, settings, "session.set_denormal_as_zero", "0");
-    spinning_ = options.is("spinning", "on");
-    call(kConfigEntry, settings, "session.intra_op.allow_spinning", spinning_ ? "1" : "0");
-    call(kCreateSession, environment, options.at("model").c_str(), settings, &session_);
-    call(kCpuMemory, 1, 0, &memory_);
-    inputs_ = names(kInputCount, kInputName);
-    outputs_ = names(kOutputCount, kOutputName);
-    results_.resize(outputs_.size(), nullptr);
+    if (!api_) throw std::runtime_error(std::string("ONNX Runtime ") + base->version() + " has no version " + std::to_string(kApiVersion) + " of its C API");
+    try {
+      open();
+    } catch (...) {
+      close();
+      throw;
+    }
   }
 
-  ~Session() override { release(bound_), release(results_); }
+  ~Session() override { close(); }
 
-  void bind(const std::vector<Array>& inputs) override {
+  void bind(const std::vector<View>& inputs) override {
     release(bound_);
     bound_.clear();
     for (const auto& name : inputs_) {
-      const Array* found = nullptr;
+      const View* found = nullptr;
       for (const auto& input : inputs)
         if (input.name == name) found = &input;
       if (!found) throw std::runtime_error("the model wants " + name + ", which is not among the inputs");
       void* value = nullptr;
-      call(kCreateTensor, memory_, const_cast<char*>(found->data.data()), found->data.size(), found->shape.data(), found->shape.size(),
+      call(kCreateTensor, memory_, const_cast<char*>(found->data), found->bytes, found->shape.data(), found->shape.size(),
            code_of(found->type), &value);
       bound_.push_back(value);
     }
@@ -89,8 +96,7 @@ class Session final : public Network {
 
   void step() override {
     release(results_);
-    call(kRun, session_, nullptr, pointers(inputs_).data(), bound_.data(), bound_.size(), pointers(outputs_).data(), outputs_.size(),
-         results_.data());
+    run(session_, results_);
   }
 
   std::vector<Array> fetch() override {
@@ -107,22 +113,86 @@ class Session final : public Network {
       call(kTensorData, results_[at], &data);
       const auto bytes = array.count() * array.item_bytes();
       array.data.assign(static_cast<char*>(data), static_cast<char*>(data) + bytes);
-      reinterpret_cast<void (*)(void*)>(const_cast<void*>(api_[kReleaseTypeAndShape]))(facts);
+      release(kReleaseTypeAndShape, facts);
       made.push_back(std::move(array));
     }
     return made;
   }
 
-  Facts facts() override {
-    return {{"version", version_}, {"threads", std::to_string(threads_)}, {"spinning", spinning_ ? "on" : "off"}};
+  // A second session, profiled, on what is bound: what was executed is not told by the first.
+  Facts facts(const std::string& folder) override {
+    if (bound_.empty()) throw std::runtime_error("nothing is bound yet; bind inputs before asking what runs");
+    void *settings = make_settings(), *profiled = nullptr;
+    const auto written = folder + "/optimised.onnx", prefix = folder + "/profile";
+    std::vector<void*> results(outputs_.size(), nullptr);
+    call(kEnableProfiling, settings, prefix.c_str());
+    if (options_.is("write_optimized", "yes")) call(kOptimizedPath, settings, written.c_str());
+    call(kCreateSession, environment_, options_.at("model").c_str(), settings, &profiled);
+    for (int times = 0; times < options_.number("profiled_runs"); ++times) release(results), run(profiled, results);
+    release(results);
+    void* allocator = nullptr;
+    char* profile = nullptr;
+    call(kDefaultAllocator, &allocator);
+    call(kEndProfiling, profiled, allocator, &profile);
+    Facts found{{"threads", std::to_string(threads_)},
+                {"spinning", entry("session.intra_op.allow_spinning") == "1" ? "on" : "off"},
+                {"denormals_as_zero", entry("session.set_denormal_as_zero")},
+                {"profile", profile}};
+    if (std::filesystem::exists(written)) found["optimised"] = written;
+    call(kAllocatorFree, allocator, profile);
+    release(kReleaseSession, profiled), release(kReleaseOptions, settings);
+    return found;
   }
 
  private:
+  void open() {
+    call(kCreateEnv, 3, "evenbench", &environment_);
+    call(kDisableTelemetry, environment_);
+    settings_ = make_settings();
+    const auto before = threads_here();
+    call(kCreateSession, environment_, options_.at("model").c_str(), settings_, &session_);
+    threads_ = 1 + threads_here() - before;  // the calling thread works as well; the C API cannot be asked
+    call(kCpuMemory, 1, 0, &memory_);
+    inputs_ = names(kInputCount, kInputName);
+    outputs_ = names(kOutputCount, kOutputName);
+    input_names_ = pointers(inputs_), output_names_ = pointers(outputs_);
+    results_.resize(outputs_.size(), nullptr);
+  }
+
+  void close() {
+    release(bound_), release(results_);
+    release(kReleaseMemory, memory_), release(kReleaseSession, session_), release(kReleaseOptions, settings_), release(kReleaseEnv, environment_);
+  }
+
+  void* make_settings() const {
+    void* made = nullptr;
+    call(kCreateOptions, &made);
+    call(kIntraThreads, made, options_.number("threads"));
+    call(kInterThreads, made, 1);
+    call(kExecutionMode, made, 0);   // sequential
+    call(kOptimization, made, 99);   // all
+    call(kLogLevel, made, 3);        // errors
+    for (const auto& [name, value] : options_.all("entry")) call(kConfigEntry, made, name.c_str(), value.c_str());
+    return made;
+  }
+
+  std::string entry(const char* name) const {
+    char value[64] = {};
+    std::size_t room = sizeof value;
+    call(kGetConfigEntry, settings_, name, value, &room);
+    return value;
+  }
+
+  void run(void* session, std::vector<void*>& results) const {
+    call(kRun, session, nullptr, input_names_.data(), bound_.data(), bound_.size(), output_names_.data(), results.size(), results.data());
+  }
+
   template <class... Arguments>
   void call(Slot slot, Arguments... arguments) const {
     const auto status = reinterpret_cast<Status (*)(Arguments...)>(const_cast<void*>(api_[slot]))(arguments...);
     if (!status) return;
-    const std::string message = reinterpret_cast<const char* (*)(Status)>(const_cast<void*>(api_[kErrorMessage]))(status);
+    std::string message = reinterpret_cast<const char* (*)(Status)>(const_cast<void*>(api_[kErrorMessage]))(status);
+    if (reinterpret_cast<int (*)(Status)>(const_cast<void*>(api_[kErrorCode]))(status) == kNotImplemented) message = "NOT_IMPLEMENTED : " + message;
     reinterpret_cast<void (*)(Status)>(const_cast<void*>(api_[kReleaseStatus]))(status);
     throw std::runtime_error(message);
   }
@@ -137,6 +207,7 @@ class Session final : public Network {
       char* text = nullptr;
       call(name, session_, at, allocator, &text);
       found.emplace_back(text);
+      call(kAllocatorFree, allocator, text);
     }
     return found;
   }
@@ -147,21 +218,29 @@ class Session final : public Network {
     return found;
   }
 
-  void release(std::vector<void*>& values) const {
-    for (auto& value : values)
-      if (value) reinterpret_cast<void (*)(void*)>(const_cast<void*>(api_[kReleaseValue]))(value), value = nullptr;
+  void release(Slot slot, void* value) const {
+    if (value) reinterpret_cast<void (*)(void*)>(const_cast<void*>(api_[slot]))(value);
   }
 
+  void release(std::vector<void*>& values) const {
+    for (auto& value : values) release(kReleaseValue, std::exchange(value, nullptr));
+  }
+
+  const Options options_;
   const void* const* api_ = nullptr;
-  std::string version_;
   int threads_ = 0;
-  bool spinning_ = true;
-  void *session_ = nullptr, *memory_ = nullptr;
+  void *environment_ = nullptr, *settings_ = nullptr, *session_ = nullptr, *memory_ = nullptr;
   std::vector<std::string> inputs_, outputs_;
+  std::vector<const char*> input_names_, output_names_;
   std::vector<void*> bound_, results_;
 };
 
 }  // namespace
+
+Facts about(const Options& options) {
+  const auto base = base_of(options);
+  return {{"version", base->version()}, {"library", file_of(reinterpret_cast<const void*>(base->version))}};
+}
 
 std::unique_ptr<Network> load(const Options& options) { return std::make_unique<Session>(options); }
 

@@ -1,4 +1,8 @@
 // OpenVINO: one infer request, reused; inputs are copied into its tensors, as the Python API does by default.
+#include <algorithm>
+#include <cstring>
+
+#include <openvino/op/constant.hpp>
 #include <openvino/openvino.hpp>
 
 #include "network.hpp"
@@ -21,29 +25,35 @@ std::string name_of(const ov::element::Type& kind) {
 
 class Request final : public Network {
  public:
-  explicit Request(const Options& options) {
+  explicit Request(const Options& options) : read_("," + options.at("read") + ",") {
     auto model = core_.read_model(options.at("model"));
     if (model->is_dynamic()) {
       std::map<std::string, ov::PartialShape> shapes;
-      for (const auto& [name, value] : options.given)
-        if (name.rfind("shape ", 0) == 0) shapes[name.substr(6)] = ov::PartialShape("[" + value + "]");
+      for (const auto& [name, sizes] : options.all("shape")) shapes[name] = ov::PartialShape("[" + sizes + "]");
       model->reshape(shapes);
     }
-    ov::AnyMap properties{{"PERFORMANCE_HINT", "LATENCY"},
-                          {"NUM_STREAMS", "1"},
-                          {"INFERENCE_NUM_THREADS", options.at("threads")},
-                          {"CPU_DENORMALS_OPTIMIZATION", "NO"},
-                          {"ENABLE_CPU_PINNING", "NO"},
-                          {"INFERENCE_PRECISION_HINT", options.at("precision_hint")}};
-    compiled_ = core_.compile_model(model, options.at("device"), properties);
+    for (const auto& node : model->get_ordered_ops())
+      if (const auto held = ov::as_type_ptr<ov::op::v0::Constant>(node))
+        stored_[held->get_element_type().get_type_name()] += held->get_byte_size();
+    const auto& device = options.at("device");
+    const auto known = core_.get_property(device, ov::supported_properties);
+    ov::AnyMap properties;
+    for (const auto& [name, value] : options.all("property"))
+      if (name == "CPU_DENORMALS_OPTIMIZATION" || std::find(known.begin(), known.end(), name) != known.end()) properties[name] = value;
+    if (options.given.count("hint")) {
+      const auto able = core_.get_property(device, ov::device::capabilities);
+      const bool narrow = std::find(able.begin(), able.end(), options.at("hint_needs")) != able.end();
+      properties["INFERENCE_PRECISION_HINT"] = narrow ? options.at("hint") : "f32";
+    }
+    compiled_ = core_.compile_model(model, device, properties);
     request_ = compiled_.create_infer_request();
   }
 
-  void bind(const std::vector<Array>& inputs) override {
+  void bind(const std::vector<View>& inputs) override {
     for (const auto& input : inputs) {
       auto tensor = request_.get_tensor(input.name);
-      if (tensor.get_byte_size() != input.data.size()) throw std::runtime_error("input " + input.name + " has another size than the model's");
-      std::memcpy(tensor.data(), input.data.data(), input.data.size());
+      if (tensor.get_byte_size() != input.bytes) throw std::runtime_error("input " + input.name + " has another size than the model's");
+      std::memcpy(tensor.data(), input.data, input.bytes);
     }
   }
 
@@ -62,11 +72,13 @@ class Request final : public Network {
     return made;
   }
 
-  Facts facts() override {
-    Facts found{{"version", ov::get_openvino_version().buildNumber}};
-    for (const auto* name : {"INFERENCE_PRECISION_HINT", "INFERENCE_NUM_THREADS", "NUM_STREAMS", "PERFORMANCE_HINT", "ENABLE_CPU_PINNING",
-                             "CPU_DENORMALS_OPTIMIZATION", "EXECUTION_DEVICES"})
-      found[name] = compiled_.get_property(name).as<std::string>();
+  Facts facts(const std::string&) override {
+    Facts found;
+    for (const auto& name : compiled_.get_property(ov::supported_properties))
+      if (read_.find("," + name + ",") != std::string::npos) found["property " + name] = compiled_.get_property(name).as<std::string>();
+    std::size_t most = 0;
+    for (const auto& [name, bytes] : stored_)
+      if (bytes > most) most = bytes, found["stored"] = name;
     std::map<std::string, int> executed;
     for (const auto& node : compiled_.get_runtime_model()->get_ordered_ops()) {
       const auto& info = node->get_rt_info();
@@ -78,12 +90,18 @@ class Request final : public Network {
   }
 
  private:
+  const std::string read_;  // names of properties, with commas between them
   ov::Core core_;
   ov::CompiledModel compiled_;
   ov::InferRequest request_;
+  std::map<std::string, std::size_t> stored_;
 };
 
 }  // namespace
+
+Facts about(const Options&) {
+  return {{"version", ov::get_openvino_version().buildNumber}, {"library", file_of(reinterpret_cast<void*>(&ov::get_openvino_version))}};
+}
 
 std::unique_ptr<Network> load(const Options& options) { return std::make_unique<Request>(options); }
 

@@ -42,34 +42,28 @@ class Runner {
  public:
   std::string answer(const Words& words) {
     const auto& verb = words.at(0);
-    if (verb == "load") return load_network(words);
+    if (verb == "about") return joined(about(options_of(words)));
+    if (verb == "load") return network_ = evenbench::load(options_of(words)), "";
+    if (!network_ && verb != "usage") throw std::runtime_error(verb + " came before a network was loaded");
     if (verb == "batch") return read_batch(words);
-    if (verb == "bind") return network_->bind(batches_.at(std::stoul(words.at(1)))), "";
+    if (verb == "bind") return network_->bind(batches_.at(std::stoul(words.at(1))).views), "";
     if (verb == "step") return network_->step(), "";
     if (verb == "fetch") return keep(network_->fetch(), words.at(1) + "/"), "";
     if (verb == "laps") return laps(words);
     if (verb == "usage") return usage();
-    if (verb == "facts") return facts();
+    if (verb == "facts") return facts(words.at(1));
     throw std::runtime_error("unknown command " + verb);
   }
 
  private:
-  std::string load_network(const Words& words) {
-    Options options;
-    for (std::size_t at = 1; at < words.size(); ++at) {
-      const auto equals = words[at].find('=');
-      options.given[words[at].substr(0, equals)] = words[at].substr(equals + 1);
-    }
-    network_ = evenbench::load(options);
-    return "";
-  }
-
   // batch <number> then pairs of name and path, in the order of the declared inputs
   std::string read_batch(const Words& words) {
     const auto number = std::stoul(words.at(1));
     if (batches_.size() <= number) batches_.resize(number + 1);
-    batches_[number].clear();
-    for (std::size_t at = 2; at + 1 < words.size(); at += 2) batches_[number].push_back(read_npy(words[at + 1], words[at]));
+    auto& batch = batches_[number];
+    batch.arrays.clear(), batch.views.clear();
+    for (std::size_t at = 2; at + 1 < words.size(); at += 2) batch.arrays.push_back(read_npy(words[at + 1], words[at]));
+    for (const auto& array : batch.arrays) batch.views.push_back(view_of(array));
     return "";
   }
 
@@ -84,7 +78,7 @@ class Runner {
     std::vector<std::int64_t> taken;
     taken.reserve(count);
     for (std::int64_t lap = 0; lap < count; ++lap) {
-      const auto& batch = batches_.at(rotation[lap % rotation.size()]);
+      const auto& batch = batches_.at(rotation[lap % rotation.size()]).views;
       std::vector<Array> outputs;
       if (!whole) network_->bind(batch);
       const auto begin = now_ns();
@@ -103,16 +97,25 @@ class Runner {
     for (std::size_t at = 0; at < outputs.size(); ++at) write_npy(prefix + std::to_string(at) + ".npy", outputs[at]);
   }
 
-  std::string facts() {
-    std::string text;
-    auto found = network_->facts();
+  std::string facts(const std::string& folder) {
+    auto found = network_->facts(folder);
     found["denormals"] = denormals();
-    for (const auto& [name, value] : found) text += (text.empty() ? "" : "\t") + name + "=" + value;
+    return joined(found);
+  }
+
+  static std::string joined(const Facts& facts) {
+    std::string text;
+    for (const auto& [name, value] : facts) text += (text.empty() ? "" : "\t") + name + "=" + value;
     return text;
   }
 
+  struct Batch {
+    std::vector<Array> arrays;
+    std::vector<View> views;
+  };
+
   std::unique_ptr<Network> network_;
-  std::vector<std::vector<Array>> batches_;
+  std::vector<Batch> batches_;
 };
 
 }  // namespace

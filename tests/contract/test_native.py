@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +22,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from backends import native
+from backends import native, native_build, native_runtimes, ort_session
 from backends.contract_model import TINY_CNN
-from harness import environment, inputs, machine, measure, registry
+from harness import Attestation, Unsupported, environment, inputs, machine, measure, registry, store
 from harness.preparation import Preparer, Refusal
 from harness.testing import BackendContract
 from harness.types import Cell
@@ -67,6 +72,24 @@ def answers() -> Callable[[str], dict[str, Any]]:
     return of
 
 
+@pytest.fixture(scope="module")
+def loaded() -> Callable[[Cell], Attestation]:
+    """What a cell's session attests after one step."""
+    preparer = Preparer(600)
+
+    def of(cell: Cell) -> Attestation:
+        prepared = preparer.prepare(cell)
+        session = registry.find(cell.backend).load(Path(prepared.artifact.path), cell)
+        try:
+            session.bind(inputs.load(Path(prepared.inputs.path), cell.model)[0])
+            session.step()
+            return session.attest()
+        finally:
+            session.close()
+
+    return of
+
+
 @pytest.mark.parametrize(
     ("python", "native_twins"),
     [("ort", ("cpp-ort", "ctypes-ort")), ("openvino", ("cpp-openvino",)), ("torch-script", ("cpp-libtorch", "ctypes-libtorch"))],
@@ -92,28 +115,135 @@ def test_they_share_the_artifact_of_their_counterpart() -> None:
         assert registry.find(python).artifact_key(cell_of(python)) == registry.find(twin).artifact_key(cell_of(twin)), twin
 
 
-@pytest.mark.parametrize("runtime", list(native.DISTRIBUTIONS))
-def test_another_release_than_the_python_package_is_refused(runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    native.check_version(runtime, native.version_of(runtime))
-    with pytest.raises(RuntimeError, match=rf"the runner loaded {runtime} 0\.1.*LD_LIBRARY_PATH"):
-        native.check_version(runtime, "0.1")
+@pytest.mark.parametrize("runtime", list(native_build.DISTRIBUTIONS))
+def test_another_release_than_the_python_package_is_refused(runtime: str) -> None:
+    installed, file = native_build.version_of(runtime).partition("+")[0], str(native_build.library_of(runtime))
+    native_build.check_library(runtime, {"version": f"{installed}-1234-abc", "library": file})
+    for other in ("0.1", installed + "1", installed + ".1"):
+        with pytest.raises(RuntimeError, match=rf"the runner loaded {runtime} {other}.*LD_LIBRARY_PATH"):
+            native_build.check_library(runtime, {"version": other, "library": file})
 
 
-def test_the_version_is_asserted_when_a_session_is_loaded(answers: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = Path(Preparer(600).prepare(cell_of("cpp-ort")).artifact.path)
-    native.built("onnxruntime")
-    true_key = native.key("onnxruntime")
-    monkeypatch.setattr(native, "key", lambda runtime: true_key)
-    monkeypatch.setattr(native, "version_of", lambda runtime: "9.9.9")
-    for backend in ("cpp-ort", "ctypes-ort"):
-        with pytest.raises(RuntimeError, match=r"the Python package is 9\.9\.9"):
-            registry.find(backend).load(folder, cell_of(backend))
+@pytest.mark.parametrize("backend", ["cpp-ort", "ctypes-ort"])
+def test_the_version_is_asserted_when_a_session_is_loaded(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(Preparer(600).prepare(cell_of(backend)).artifact.path)
+    true_key = native_build.key("onnxruntime")
+    monkeypatch.setattr(native_build, "key", lambda runtime: true_key)
+    monkeypatch.setattr(native_build, "version_of", lambda runtime: "9.9.9")
+    with pytest.raises(RuntimeError, match=r"the Python package is 9\.9\.9"):
+        registry.find(backend).load(folder, cell_of(backend))
+
+
+def test_a_library_path_that_leads_elsewhere_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same release from another place: a copy of the library, which the loader prefers."""
+    folder = Path(Preparer(600).prepare(cell_of("cpp-openvino")).artifact.path)
+    original = native_build.library_of("openvino")
+    shutil.copy2(original, tmp_path / original.name)
+    native_build.built("openvino")
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{tmp_path}:{original.parent}")
+    with pytest.raises(RuntimeError, match=rf"loaded openvino from {tmp_path}.*LD_LIBRARY_PATH"):
+        registry.find("cpp-openvino").load(folder, cell_of("cpp-openvino"))
+
+
+# -- what runs, read back ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["cpp-ort", "ctypes-ort", "cpp-openvino", "cpp-libtorch", "ctypes-libtorch"])
+@pytest.mark.parametrize("threads", sorted({1, machine.cores()}))
+def test_threads_are_those_of_the_runtime(backend: str, threads: int, loaded: Callable[..., Attestation]) -> None:
+    assert loaded(replace(cell_of(backend), threads=threads)).threads == threads
+
+
+def test_threads_of_onnx_runtime_are_counted_not_repeated(monkeypatch: pytest.MonkeyPatch, loaded: Callable[..., Attestation]) -> None:
+    told = native_runtimes.ort_options
+    monkeypatch.setattr(native_runtimes, "ort_options", lambda file, cell: {**told(file, cell), "threads": 3})
+    assert loaded(replace(cell_of("cpp-ort"), threads=1)).threads == 3
+
+
+@pytest.mark.parametrize("backend", ["cpp-ort", "ctypes-ort"])
+def test_spinning_and_denormals_of_onnx_runtime_are_read_back(
+    backend: str, monkeypatch: pytest.MonkeyPatch, loaded: Callable[..., Attestation]
+) -> None:
+    assert loaded(cell_of(backend)).spinning == "on"
+    assert loaded(cell_of(backend, options=(("spinning", "off"),))).spinning == "off"
+    monkeypatch.setattr(ort_session, "ENTRIES", {**ort_session.ENTRIES, "session.set_denormal_as_zero": "1"})
+    assert loaded(cell_of(backend)).denormals == "flushed"
+
+
+@pytest.mark.parametrize(
+    ("python", "twin", "precision", "options"),
+    [
+        ("ort", "cpp-ort", "fp16", ()),
+        ("ort", "ctypes-ort", "int8-static", ()),
+        ("openvino", "cpp-openvino", "fp16", ()),
+        ("openvino", "cpp-openvino", "int8-static", ()),
+        ("torch-script", "cpp-libtorch", "bf16", ()),
+        ("torch-aot", "ctypes-libtorch", "fp32", (("artifact", "aot"),)),
+    ],
+)
+def test_what_ran_is_attested_as_the_counterpart_attests_it(
+    python: str, twin: str, precision: str, options: Any, loaded: Callable[..., Attestation]
+) -> None:
+    wanted = loaded(cell_of(python, precision=precision))
+    found = loaded(cell_of(twin, precision=precision, options=options))
+    for name in ("runtime", "device", "precision", "threads", "denormals", "spinning", "providers", "emulated", "labels"):
+        assert getattr(found, name) == getattr(wanted, name), name
+    for name in ("nodes_after", "operators_after", "nodes_before", "fused", "added", "removed"):
+        assert found.details.get("graph", {}).get(name) == wanted.details.get("graph", {}).get(name), name
+    assert found.details.get("compute_nodes") == wanted.details.get("compute_nodes")
+
+
+def test_a_precision_without_kernels_is_unsupported_in_words(loaded: Callable[..., Attestation]) -> None:
+    with pytest.raises(Unsupported, match=r"CPUExecutionProvider has no kernel for Conv .* at bf16"):
+        loaded(cell_of("cpp-ort", precision="bf16"))
+
+
+def test_nothing_of_the_runtime_is_imported_here() -> None:
+    """What calls a runner needs the runtime's library only, so its import is no part of the cell's times."""
+    for backend in ("cpp-ort", "cpp-openvino", "cpp-libtorch", "ctypes-ort", "ctypes-libtorch"):
+        assert registry.find(backend).requires == ()
+
+
+def test_a_runtime_that_is_not_installed_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(native_build.DISTRIBUTIONS, "onnxruntime", "no_such_runtime")
+    assert registry.find("cpp-ort").missing() == ("no_such_runtime",)
+
+
+# -- building ----------------------------------------------------------------------------------------------------------
+
+
+def test_it_is_built_once_and_what_changes_it_builds_it_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(store.VARIABLE, str(tmp_path))
+    with ThreadPoolExecutor(3) as pool:  # three at once, as workers may be
+        folders = set(pool.map(native_build.built, ["onnxruntime"] * 3))
+    assert len(folders) == 1
+    made = (folders.pop() / native_build.PROGRAM).stat().st_mtime_ns
+    assert (native_build.built("onnxruntime") / native_build.PROGRAM).stat().st_mtime_ns == made
+    before = store.key_of(native_build.key("onnxruntime"))
+    monkeypatch.setattr(native_build, "version_of", lambda runtime: "9.9.9")
+    assert store.key_of(native_build.key("onnxruntime")) != before
+
+
+def test_a_build_that_fails_says_what_the_compiler_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "cache"))
+    broken = tmp_path / "cpp"
+    shutil.copytree(native_build.SOURCES, broken)
+    (broken / "onnxruntime.cpp").write_text("int broken = no_such_name;\n")
+    monkeypatch.setattr(native_build, "SOURCES", broken)
+    with pytest.raises(RuntimeError, match=r"(?s)building the onnxruntime runner failed:.*no_such_name"):
+        native_build.built("onnxruntime")
+    assert not list((tmp_path / "cache" / "native").glob(".stage-*")), "what was half built is removed"
+
+
+def test_a_compiler_that_cxx_names_and_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler -m64")
+    assert "the compiler that CXX names (no-such-compiler -m64)" in native_build.lacks()
 
 
 @pytest.mark.parametrize("backend", ["cpp-ort", "cpp-openvino", "cpp-libtorch", "ctypes-ort", "ctypes-libtorch"])
 def test_a_missing_compiler_is_unavailable_in_words(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native.shutil, "which", lambda name: None)
-    monkeypatch.setattr(native.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(native_build.shutil, "which", lambda name: None)
+    monkeypatch.setattr(native_build.sys, "executable", "/nowhere/python")
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(Refusal) as refused:
         Preparer(60).prepare(cell_of(backend))
@@ -122,7 +252,7 @@ def test_a_missing_compiler_is_unavailable_in_words(backend: str, monkeypatch: p
 
 
 def test_a_program_that_is_killed_says_by_what() -> None:
-    program = native.Program(native.built("onnxruntime") / native.PROGRAM)
+    program = native.Program(native_build.built("onnxruntime") / native_build.PROGRAM)
     os.kill(program.process_id, signal.SIGSEGV)
     with pytest.raises(RuntimeError, match="ended by SIGSEGV"):
         program.ask("usage")
@@ -131,14 +261,54 @@ def test_a_program_that_is_killed_says_by_what() -> None:
 
 
 def test_what_the_program_cannot_do_is_said_and_it_goes_on() -> None:
-    program = native.Program(native.built("onnxruntime") / native.PROGRAM)
-    with pytest.raises(RuntimeError, match="unknown command dance"):
-        program.ask("dance")
-    library = native.library_of("onnxruntime")
+    program = native.Program(native_build.built("onnxruntime") / native_build.PROGRAM)
+    with pytest.raises(RuntimeError, match="step came before a network was loaded"):
+        program.ask("step")
+    library = native_build.library_of("onnxruntime")
     with pytest.raises(RuntimeError, match=r"no_such\.onnx"):
         program.ask("load", "model=/no_such.onnx", f"library={library}", "threads=1", "spinning=off")
     assert len(program.ask("usage")) == 5
     program.close()
+
+
+def test_a_runner_ends_with_whoever_started_it() -> None:
+    """The parent is killed, and so cannot tell it."""
+    file = native_build.built("onnxruntime") / native_build.PROGRAM
+    code = f"import time\nfrom pathlib import Path\nfrom backends import native\nrunner = native.Program(Path({str(file)!r}))\n"
+    code += "runner.ask('usage')\nprint(runner.process_id, flush=True)\ntime.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        runner = int(parent.stdout.readline())
+        parent.kill()
+    for _ in range(100):
+        try:
+            state = Path(f"/proc/{runner}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return
+        if state == "Z":  # ended, and waits for somebody to notice
+            return
+        time.sleep(0.05)
+    pytest.fail("the runner outlived its parent by 5 s")
+
+
+def test_batches_that_change_in_place_are_read_again(answers: Callable[[str], dict[str, Any]]) -> None:
+    cell = cell_of("cpp-ort")
+    prepared = Preparer(600).prepare(cell)
+    session = registry.find("cpp-ort").load(Path(prepared.artifact.path), cell)
+    wanted = answers("ort")["logits"]
+    batches = inputs.load(Path(prepared.inputs.path), cell.model)
+    name = cell.model.inputs[0].name
+    mine = np.array(batches[0][name])
+    try:
+        for at in (0, 1, 0):
+            mine[:] = batches[at][name]
+            kept = session.laps([{name: mine}], 1, "compute", [0]).kept
+            np.testing.assert_allclose(kept[0]["logits"], wanted[at], rtol=1e-5, atol=1e-5)
+            session.bind({name: mine})
+            session.step()
+            np.testing.assert_allclose(session.fetch()["logits"], wanted[at], rtol=1e-5, atol=1e-5)
+    finally:
+        session.close()
 
 
 def test_memory_and_cpu_time_are_the_programs_own() -> None:
@@ -174,7 +344,8 @@ def _round_trip_program() -> str:
     folder = Path(tempfile.mkdtemp())
     source = '#include "array.hpp"\nint main(int, char** w) { evenbench::write_npy(w[2], evenbench::read_npy(w[1], "x")); }\n'
     (folder / "round.cpp").write_text(source)
-    subprocess.run(["g++", "-std=c++20", f"-I{native.SOURCES}", str(folder / "round.cpp"), "-o", str(folder / "round")], check=True)
+    command = [*native_build.compiler(), "-std=c++20", f"-I{native_build.SOURCES}", str(folder / "round.cpp"), "-o", str(folder / "round")]
+    subprocess.run(command, check=True)
     return str(folder / "round")
 
 
