@@ -245,12 +245,13 @@ class Sampler:
         return made
 
 
-def binding(samples: Mapping[str, Samples], session: Session) -> float | None:
+def binding(samples: Mapping[str, Samples], session: Session, kept: int = 0) -> float | None:
     """What calling the runtime costs from here, in ns per lap: time outside less time inside. None where one clock saw it all.
 
     With an inner clock: the median over `compute` laps of lap - inner lap. Raises ValueError where the inner laps are the longer
     ones: the session's sync did not wait. Where the session times itself: the median over
-    blocks of `host_to_host`, in which nothing else happens, of (wall - sum of laps) / laps.
+    blocks of `host_to_host`, in which nothing else happens, of (wall - sum of laps) / laps. Blocks that begin within the first
+    `kept` laps are left out where there are later ones: outputs were kept in them, and handing those over is no part of a call.
     """
     if session.inner and session.inner in samples:
         pairs = zip(samples[COMPUTE].laps_ns, samples[session.inner].laps_ns, strict=True)
@@ -264,12 +265,13 @@ def binding(samples: Mapping[str, Samples], session: Session) -> float | None:
         return cost
     if type(session).laps is Session.laps:
         return None
-    taken, start, costs = samples[HOST_TO_HOST], 0, []
+    taken, start = samples[HOST_TO_HOST], 0
+    costs: dict[int, float] = {}
     for block in taken.blocks:
         inside = sum(taken.laps_ns[start : start + block.laps])
-        costs.append((block.wall_ns - inside) / block.laps)
+        costs[start] = (block.wall_ns - inside) / block.laps
         start += block.laps
-    return median(costs)
+    return median([cost for first, cost in costs.items() if first >= kept] or list(costs.values()))
 
 
 def sample(

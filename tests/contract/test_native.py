@@ -24,10 +24,10 @@ from hypothesis.extra import numpy as hnp
 
 from backends import native, native_build, native_runtimes, ort_session
 from backends.contract_model import TINY_CNN
-from harness import Attestation, Unsupported, environment, inputs, machine, measure, registry, store
+from harness import Attestation, Unsupported, environment, inputs, machine, measure, registry, store, timing
 from harness.preparation import Preparer, Refusal
 from harness.testing import BackendContract
-from harness.types import Cell
+from harness.types import Block, Cell, Samples
 
 
 class TestCppOrt(BackendContract):
@@ -325,6 +325,15 @@ def test_memory_and_cpu_time_are_the_programs_own() -> None:
     assert after is not None
     assert after.cpu_ns > before.cpu_ns
     assert 1_000_000 < after.peak_rss_bytes < environment.peak_rss_bytes(), "a bare runtime needs less than this test process"
+
+
+def test_handing_over_kept_outputs_is_no_part_of_what_a_call_costs() -> None:
+    session = native.ProgramSession.__new__(native.ProgramSession)  # which loops by itself; nothing is run
+    walls = (5_000, 1_020, 1_040, 1_030)  # of blocks of ten laps of 100 ns; outputs were kept in the first
+    blocks = tuple(Block(10, wall, 0, 0, 0, 0, 0, 0) for wall in walls)
+    samples = {"host_to_host": Samples("host_to_host", native.CLOCK, (100,) * 40, "stable", blocks)}
+    assert timing.binding(samples, session, kept=10) == 3.0
+    assert timing.binding(samples, session, kept=40) == 3.5, "all blocks, where there is none without"
 
 
 @given(hnp.arrays(st.sampled_from(["f4", "f8", "i8", "i4", "u1", "f2"]), hnp.array_shapes(max_dims=4, max_side=4)))
