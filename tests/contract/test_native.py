@@ -328,7 +328,7 @@ def test_memory_and_cpu_time_are_the_programs_own() -> None:
 
 
 def test_handing_over_kept_outputs_is_no_part_of_what_a_call_costs() -> None:
-    session = native.ProgramSession.__new__(native.ProgramSession)  # which loops by itself; nothing is run
+    session = native_runtimes.OrtProgram.__new__(native_runtimes.OrtProgram)  # which loops by itself; nothing is run
     walls = (5_000, 1_020, 1_040, 1_030)  # of blocks of ten laps of 100 ns; outputs were kept in the first
     blocks = tuple(Block(10, wall, 0, 0, 0, 0, 0, 0) for wall in walls)
     samples = {"host_to_host": Samples("host_to_host", native.CLOCK, (100,) * 40, "stable", blocks)}
