@@ -145,7 +145,7 @@ def _export_module(source: Source, cell: Cell, file: Path) -> None:
     import torch
 
     module = torch_model.in_declared_order(torch_model.load(source.weights_folder, cell), cell.model)
-    examples = tuple(torch.from_numpy(np.load(source.batches[spec.name])[0]) for spec in cell.model.inputs)
+    examples = tuple(torch.from_numpy(np.load(source.batches[spec.name])[0, ...]) for spec in cell.model.inputs)
     if cell.precision != "bf16":
         _export(module, examples, cell, file, optimize=True)
         return

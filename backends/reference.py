@@ -26,6 +26,8 @@ class Reference(torch_session.StateDictBackend, Golden):
 
     name = "reference"
     kind = "float64 torch eager"
+    samples = "backends.torch_examples:samples"
+    calibration = "backends.torch_examples:calibration"
     yardstick = "torch-eager"
 
     def weights_key(self, model: Model) -> Mapping[str, Any] | None:

@@ -33,10 +33,10 @@ def versions() -> dict[str, str]:
 
 def build(model: Model) -> torch.nn.Module:
     """Call the model's `build` and return its module in eval mode, with the weights that `build` gave it."""
-    return _module_and_examples(model)[0]
+    return module_and_examples(model)[0]
 
 
-def _module_and_examples(model: Model) -> tuple[torch.nn.Module, tuple[Any, ...]]:
+def module_and_examples(model: Model) -> tuple[torch.nn.Module, tuple[Any, ...]]:
     """`build` may return a module, or (module, example inputs). Raises UsageError for anything else."""
     import torch
 
@@ -197,7 +197,7 @@ def describe(model: Model) -> tuple[list[TensorSpec], list[TensorSpec]]:
     """
     import torch
 
-    module, examples = _module_and_examples(model)
+    module, examples = module_and_examples(model)
     if not examples:
         examples = _examples(model)
     names = _argument_names(module, len(examples))

@@ -51,7 +51,7 @@ class TorchScript(torch_session.TorchBackend):
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
         torch_session.configure(cell)
         module = torch_session.placed(torch_model.in_declared_order(torch_model.load(source.weights_folder, cell), cell.model), cell)
-        examples = tuple(torch_session.bound(np.load(source.batches[spec.name])[0], cell) for spec in cell.model.inputs)
+        examples = tuple(torch_session.bound(np.load(source.batches[spec.name])[0, ...], cell) for spec in cell.model.inputs)
         with torch.no_grad():
             traced = torch.jit.trace(module, examples, check_trace=False, strict=False)
             torch.jit.save(torch.jit.freeze(traced), folder / FILE)

@@ -23,7 +23,8 @@ class Warning:
 
 def about(line: Mapping[str, Any]) -> list[Warning]:
     """Every warning that an outcome line deserves, in a fixed order."""
-    return [*_stability(line), *_contention(line), *_slowed(line), *_memory_pressure(line), *_processes(line), *_warm_up(line)]
+    seen = [*_stability(line), *_threads(line), *_contention(line), *_slowed(line), *_memory_pressure(line)]
+    return [*seen, *_processes(line), *_warm_up(line)]
 
 
 def _stability(line: Mapping[str, Any]) -> Iterator[Warning]:
@@ -35,6 +36,12 @@ def _stability(line: Mapping[str, Any]) -> Iterator[Warning]:
         if unstable:
             seen = f"{boundary}: laps never settled in {unstable} of {len(verdicts)} processes"
             yield Warning(seen, "run `evenbench doctor` for a quieter machine")
+
+
+def _threads(line: Mapping[str, Any]) -> Iterator[Warning]:
+    asked, cores = (line.get("cell") or {}).get("threads", 0), (line.get("environment") or {}).get("cores", 0)
+    if cores and asked > cores:
+        yield Warning(f"{asked} threads share {cores} usable cores", f"ask for {cores} or fewer, unless that is what you measure")
 
 
 def _contention(line: Mapping[str, Any]) -> Iterator[Warning]:

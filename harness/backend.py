@@ -214,6 +214,11 @@ class Golden(Backend):
 
     kind: ClassVar[str] = "reference"
     """What a verdict calls it, such as `float64 torch eager`."""
+    samples: ClassVar[str] = ""
+    """Late name of what makes the inputs of a user's own model from the example inputs that its `build` returned, as `inputs_from`
+    does; empty where there is no such thing."""
+    calibration: ClassVar[str] = ""
+    """The same for the samples that int8-static is calibrated on."""
     yardstick: ClassVar[str] = ""
     """The backend whose own error at a precision measures what that precision costs; empty where there is none."""
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import __version__, compare, inspection, results, targets, tuning, worker
+from harness import __version__, compare, inspection, late, results, targets, tuning, worker
 from harness.schedule import Run
 from harness.types import PLANS, UsageError
 
@@ -142,6 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Errors of usage are told in one line, without a traceback."""
     options = parser().parse_args(arguments)
     try:
+        _check_packages()
         code: int = options.do(options)
         sys.stdout.flush()
         return code
@@ -157,6 +158,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # a full disk, a folder without permission: what is recorded stays
         print(f"evenbench: error: {error}; make room or check permissions, then try again", file=sys.stderr)
         return USAGE
+
+
+def _check_packages() -> None:
+    """Raise UsageError where a folder of the user's hides a package of ours: what it breaks later would be told in other words."""
+    import importlib.util
+
+    home = Path(__file__).resolve().parent.parent
+    for name in late.OURS:
+        spec = importlib.util.find_spec(name)
+        found = [*((spec and spec.submodule_search_locations) or ()), *([spec.origin] if spec and spec.origin else [])]
+        if found and Path(found[0]).resolve() != home / name:
+            raise UsageError(f"{found[0]} hides evenbench's own package {name!r}; rename it, or run from another folder")
 
 
 # -- commands --------------------------------------------------------------------------------------------------------
@@ -243,6 +256,8 @@ def _write_site(paths: Sequence[str], folder: str) -> tuple[Path, results.Readin
     reading = _outcomes(paths)
     try:
         return site.write(reading.lines, Path(folder), reading.notes), reading
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     except OSError as error:
         raise UsageError(f"report folder {folder} cannot be written ({error.strerror}); name another with -o") from error
 

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -58,8 +58,17 @@ def is_declaration_file(path: Path) -> bool:
 
 
 def cases_of(module: ModuleType) -> dict[str, Case]:
-    """The module-level cases that a module defines, by name, in order."""
-    return {name: value for name, value in vars(module).items() if isinstance(value, Case) and not name.startswith("_")}
+    """The module-level cases that a module defines, by name, in order; a model's relative `file=` is beside that module's own file."""
+    folder = Path(getattr(module, "__file__", None) or ".").resolve().parent
+    return {name: beside(folder, value) for name, value in vars(module).items() if isinstance(value, Case) and not name.startswith("_")}
+
+
+def beside(folder: Path, case: Case) -> Case:
+    """The case with every relative `file=` of its models below `folder`, that of the declaration: not where the command runs."""
+    if all(not model.file or Path(model.file).is_absolute() for model in case.models):
+        return case
+    models = (replace(model, file=str(folder / model.file)) if model.file else model for model in case.models)
+    return replace(case, models=tuple(models))
 
 
 def import_file(file: Path) -> ModuleType:
@@ -79,6 +88,9 @@ def import_file(file: Path) -> ModuleType:
         raise UsageError(f"{file}: {error}") from error
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
+        hidden = late.namesake(getattr(error, "name", None) or "") if isinstance(error, ImportError) else ""
+        if hidden:
+            raise UsageError(f"{file} cannot be imported: {what}; {hidden}") from error
         raise UsageError(f"{file} cannot be imported: {what}; a declaration file imports `harness` only") from error
 
 

@@ -48,10 +48,18 @@ def _sampling_key(cell: Cell, images: Sequence[Photograph], function: str) -> di
         "steps": sources.digest_of(sources.read(sources.of_types(type(step) for step in model.recipe.steps) if model.recipe else [])),
         "images": images,
         "inputs_from": [late.portable(function), _sha_of(source), dict(model.arguments)],
+        "examples_of": _examples_key(model),
         "batch": cell.batch,
         "rotation": ROTATION,
         "versions": {name: version_of(name) for name in ("numpy", "pillow")},
     }
+
+
+def _examples_key(model: Model) -> list[str]:
+    """What decides the example inputs that a user's own `build` returns; empty for models whose inputs are not made from them."""
+    if model.weights.source != "own" or not model.build:
+        return []
+    return [late.portable(model.build), _sha_of(late.source_of(model.build))]
 
 
 def file_of(name: str) -> str:
@@ -178,7 +186,7 @@ def load(folder: Path, model: Model) -> list[dict[str, Array]]:
     whole = {spec.name: np.load(folder / file_of(spec.name)) for spec in model.inputs}
     for array in whole.values():
         array.setflags(write=False)
-    return [{name: array[index] for name, array in whole.items()} for index in range(len(next(iter(whole.values()))))]
+    return [{name: array[index, ...] for name, array in whole.items()} for index in range(len(next(iter(whole.values()))))]
 
 
 def standard_normal(model: Model) -> dict[str, Array]:

@@ -78,14 +78,20 @@ def summary(reading: Reading) -> list[dict[str, Any]]:
     """One object per run, oldest first: its plan, when it started, its outcomes by kind and its cells by id."""
     runs: dict[str, list[Record]] = {}
     for line in reading.lines:
-        runs.setdefault(line["run"]["id"], []).append(line)
-    return sorted((_run_summary(lines) for lines in runs.values()), key=lambda run: (run["started"], run["id"]))
+        runs.setdefault(str(_run_of(line).get("id", "")), []).append(line)
+    return sorted((_run_summary(lines) for lines in runs.values()), key=lambda run: (str(run.get("started")), str(run.get("id"))))
+
+
+def _run_of(line: Record) -> Mapping[str, Any]:
+    """The run of a line; empty where somebody edited it away."""
+    found = line.get("run")
+    return found if isinstance(found, Mapping) else {}
 
 
 def _run_summary(lines: Sequence[Record]) -> dict[str, Any]:
     counts = Counter(line["outcome"] for line in lines)
     return {
-        **lines[0]["run"],
+        **_run_of(lines[0]),
         "cells": [line["cell"]["id"] for line in lines],
         "outcomes": {outcome: counts[outcome] for outcome in OUTCOMES if counts[outcome]},
     }
@@ -94,7 +100,7 @@ def _run_summary(lines: Sequence[Record]) -> dict[str, Any]:
 def summary_sections(runs: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> list[Section]:
     """The same for people, and what the reader of the files left out."""
     sections: list[Section] = [
-        (f"run {run['id']}", _rows({name: value for name, value in run.items() if name != "id"})) for run in runs
+        (f"run {run.get('id', 'without a name')}", _rows({name: value for name, value in run.items() if name != "id"})) for run in runs
     ]
     return [*sections, ("notes", [("", note) for note in notes])]
 

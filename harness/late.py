@@ -48,7 +48,8 @@ def resolve(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and not f"{where}.".startswith(f"{error.name}."):
             raise
-        raise ValueError(f"{name!r}: no module {where!r} on sys.path; check the name, or run from the folder that holds it") from error
+        why = namesake(where) or "check the name, or run from the folder that holds it"
+        raise ValueError(f"{name!r}: no module {where!r} on sys.path; {why}") from error
     try:
         return getattr(module, attribute)
     except AttributeError:
@@ -74,6 +75,23 @@ def module_from_file(path: Path) -> Any:
         del sys.modules[name]  # half a module must not be found the next time
         raise
     return module
+
+
+OURS = ("backends", "harness", "reports")
+"""The top-level packages of this distribution, which a user's own cannot be called as well."""
+
+
+def namesake(module: str) -> str:
+    """In words, where `module` lies in a user's package of the same name as one of ours, which Python never finds; or nothing."""
+    top = module.partition(".")[0]
+    if top not in OURS:
+        return ""
+    ours = Path(__file__).resolve().parent.parent / top
+    for entry in sys.path:
+        found = Path(entry or ".").resolve() / top
+        if found != ours and (found.is_dir() or found.with_suffix(".py").is_file()):
+            return f"{found} has the name of a package of evenbench, which is found instead; rename that folder, to {top}_mine for instance"
+    return ""
 
 
 def portable(name: str) -> str:

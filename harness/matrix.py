@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from harness import machine, registry
 from harness.cases import ALL, Case
 from harness.types import Cell, UsageError
 
-AT = "\\"
-"""Stands for `@` while an expression is parsed: pytest's grammar has no `@`, and no id has a backslash."""
+FOREIGN = re.compile(r"[^\w\s()+\-.:/\[\]\\]")
+"""What ids hold and pytest's grammar does not: `@` of an environment, `=` of an option, and what stands in an option's value."""
 
 
 def expand(case: Case) -> list[Cell]:
@@ -57,11 +58,18 @@ def select(cells: Sequence[Cell], expression: str) -> list[Cell]:
     from _pytest.mark.expression import Expression
 
     try:
-        compiled = Expression.compile(expression.replace("@", AT))
+        # No id has a backslash, so that each such character can stand between two of them while the expression is parsed.
+        compiled = Expression.compile(FOREIGN.sub(lambda found: f"\\{ord(found.group()):x}\\", expression))
     except SyntaxError as error:
-        raise UsageError(f"-k {expression!r} does not parse: {error}; write words joined by and, or, not") from error
+        raise UsageError(
+            f"-k {expression!r} does not parse: {_restored(str(error))}; write words joined by and, or, not, or give a whole id with --cell"
+        ) from error
 
     def matches(cell: Cell) -> bool:
-        return compiled.evaluate(lambda word, /, **_: word.replace(AT, "@").lower() in cell.id.lower())
+        return compiled.evaluate(lambda word, /, **_: _restored(word).lower() in cell.id.lower())
 
     return [cell for cell in cells if matches(cell)]
+
+
+def _restored(word: str) -> str:
+    return re.sub(r"\\([0-9a-f]+)\\", lambda found: chr(int(found.group(1), 16)), word)

@@ -297,6 +297,7 @@ def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str
 
 def items_of(collector: pytest.Module, name: str, case: Case) -> list[pytest.Item]:
     """One item per cell, parametrized by pytest itself, so that it has a callspec, and ids as -k expects them."""
+    case = collection.beside(collector.path.parent, case)
     declaration = collection.Declaration(case, collector.path, name)
     command = f"evenbench run {shlex.quote(declaration.id.rpartition('::')[0])}"
     cells = {cell.key: cell for cell in matrix.expand(case)}

@@ -9,7 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
+from harness import registry
 from harness.types import UsageError
+
+FORBIDDEN = r"[\"'`\\@=,:;|&$<>(){}\[\]/]"
+"""What a name cannot hold: it would end a string of the file that is written, or mean something in a cell's id or in a shell."""
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -26,10 +30,12 @@ def write(kind: str, name: str, folder: Path) -> list[str]:
 def _words(name: str, folder: Path) -> dict[str, str]:
     """The spellings of a name that the templates need."""
     module = re.sub(r"[^0-9a-z]+", "_", name.lower()).strip("_")
-    if not module.isidentifier() or keyword.iskeyword(module):
+    if not module.isidentifier() or keyword.iskeyword(module) or re.search(FORBIDDEN, name):
         raise UsageError(
             f"{name!r} makes no module name; begin with a letter and use letters, digits, - or _, such as my-runtime"
         )
+    if not _package(folder) and _hides(module, folder):
+        raise UsageError(f"{module}.py would hide the package {module}; choose another name, such as {module}-native")
     title = "".join(part.capitalize() for part in module.split("_"))
     return {"name": name.strip(), "module": module, "title": title, "constant": module.upper(), "package": _package(folder)}
 
@@ -45,8 +51,9 @@ def _package(folder: Path) -> str:
 
 def _backend(words: Mapping[str, str], folder: Path) -> list[str]:
     module, row = words["module"], "{name}={package}{module}:{title}".format(**words)
-    if not words["package"] and _hides(module, folder):
-        raise UsageError(f"{module}.py would hide the package {module}; name the backend otherwise, such as {module}-native")
+    known = registry.rows().get(words["name"])
+    if known:
+        raise UsageError(f"there is a backend {words['name']!r} already ({known.target}); choose another name, such as my-{words['name']}")
     files = {f"{module}.py": _filled("backend", words), f"test_{module}.py": _filled("backend_test", words)}
     return [
         *_written(files, folder),

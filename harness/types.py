@@ -64,6 +64,13 @@ class TensorSpec:
     shape: tuple[int | str, ...]
     dtype: str = "float32"
 
+    def __post_init__(self) -> None:
+        if BATCH in self.shape[1:]:
+            raise UsageError(
+                f"tensor {self.name} has shape {list(self.shape)}, in which {BATCH!r} is not the first size, or stands twice; "
+                "batches are made along the first axis: move it there, or give a number"
+            )
+
     def concrete(self, batch: int) -> tuple[int, ...]:
         """The shape in elements with the batch filled in."""
         return tuple(batch if size == BATCH else int(size) for size in self.shape)
@@ -255,10 +262,10 @@ class Plan:
     tolerance: float = 0.10
 
     def __post_init__(self) -> None:
-        if self.processes < 1 or self.min_samples < 1 or self.max_seconds < self.min_seconds or self.timeout_seconds <= 0:
+        if self.processes < 1 or self.min_samples < 1 or self.max_seconds < self.min_seconds or not 0 < self.timeout_seconds < math.inf:
             raise UsageError(
                 f"plan {self.name}: processes and min_samples must be 1 or more, max_seconds at least min_seconds and "
-                f"timeout_seconds above 0, not {self}"
+                f"timeout_seconds a number above 0, not {self}"
             )
 
 

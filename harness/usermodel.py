@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import environment, late, machine, preprocess, registry, store, worker
+from harness.backend import Golden
 from harness.cases import ALL, Case
 from harness.preparation import shared_path
 from harness.types import BATCH, Cell, Model, Recipe, TensorSpec, Unsupported, UsageError, Weights, own
@@ -57,15 +58,15 @@ def find(target: str, asked: Asked, timeout_seconds: float) -> OwnModel:
     shape = _photo_shape(asked) if asked.photos else ""
     arguments = {"shape": asked.shape or shape} if (asked.shape or shape) and not target.endswith(".onnx") else {}
     provisional = _from_file(target, arguments) if target.endswith(".onnx") else _from_function(target, arguments)
-    inputs, outputs, kind = _describe(target, provisional, timeout_seconds)
-    found = f"{target}: {_in_words(inputs)} -> {_in_words(outputs)}, judged against {kind}"
+    inputs, outputs, golden = _describe(target, provisional, timeout_seconds)
+    found = f"{target}: {_in_words(inputs)} -> {_in_words(outputs)}, judged against {golden.kind}"
     batch, (inputs, outputs) = _batches(target, asked.batch, inputs, outputs)
     model = replace(
         provisional,
         inputs=inputs,
         outputs=outputs,
         task="classification" if _looks_like_classes(outputs) else "other",
-        **_input_source(target, asked, inputs, arguments),
+        **_input_source(target, asked, inputs, arguments, golden),
     )
     case = Case(
         models=(model,),
@@ -139,6 +140,8 @@ def _from_function(target: str, arguments: Mapping[str, str]) -> Model:
         if not Path(where).is_file():
             raise UsageError(f"{target}: no such file {where}; give the path of the Python file that defines {attribute}")
         target = f"{Path(where).resolve()}:{attribute}"
+    elif late.namesake(where) and not late.source_of(target):
+        raise UsageError(f"{target}: {late.namesake(where)}")
     elif not late.source_of(target) and not _installed(where):
         raise UsageError(
             f"{target}: no module {where!r} on sys.path; run from the folder that holds it, or install its package"
@@ -163,8 +166,8 @@ def worded(name: str) -> str:
 
 def _describe(
     target: str, model: Model, timeout_seconds: float
-) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], str]:
-    """Inputs, outputs and the kind of the golden that will judge the model, as a worker reads them."""
+) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...], Golden]:
+    """Inputs and outputs as a worker reads them, and the golden that will judge the model."""
     cell = Cell(model, "null", threads=machine.cores())
     try:
         golden = registry.golden_for(cell)
@@ -179,7 +182,7 @@ def _describe(
     reply = worker.run(job, environment.for_worker(cell.threads, {}), timeout_seconds)
     if reply.value is None:
         raise UsageError(_explained(target, reply))
-    return _specs(target, reply.value["inputs"]), _specs(target, reply.value["outputs"]), golden.kind
+    return _specs(target, reply.value["inputs"]), _specs(target, reply.value["outputs"]), golden
 
 
 def _explained(target: str, reply: worker.Reply) -> str:
@@ -237,8 +240,12 @@ def _looks_like_classes(outputs: Sequence[TensorSpec]) -> bool:
     )
 
 
-def _input_source(target: str, asked: Asked, inputs: Sequence[TensorSpec], arguments: Mapping[str, str]) -> dict[str, Any]:
-    """Where the inputs come from: the user's photos through a recipe, or random numbers of the declared shapes."""
+def _input_source(
+    target: str, asked: Asked, inputs: Sequence[TensorSpec], arguments: Mapping[str, str], golden: Golden
+) -> dict[str, Any]:
+    """Where the inputs come from: the user's photos through a recipe, the examples that `build` returned, or random numbers."""
+    if not asked.photos and not asked.shape and golden.samples:  # without a shape only examples can have told the inputs
+        return {"inputs_from": golden.samples, "calibration_from": golden.calibration}
     if not asked.photos:
         return {"inputs_from": RANDOM_INPUTS, "calibration_from": RANDOM_CALIBRATION}
     if len(inputs) != 1:

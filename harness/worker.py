@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from harness import late
 from harness.types import Cell, Plan, Unavailable, Unsupported, to_json
 
 LOG_TAIL_BYTES = 3000
@@ -272,12 +273,19 @@ def answer(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict[
     """`perform`, with every exception turned into the fields of a `Reply`."""
     try:
         return {"value": to_json(perform(job, enter))}
+    except SystemExit as error:
+        tail = "".join(traceback.format_exception(error))[-LOG_TAIL_BYTES:]
+        reason = f"sys.exit({error.code!r}) was called in {job.task}; code that evenbench calls must return or raise an error"
+        return {"value": None, "outcome": "failed", "phase": PHASE_OF.get(job.task, "prepare"), "reason": reason, "traceback": tail}
     except Exception as error:
         cause = getattr(error, "error", error)
         phase = getattr(error, "phase", PHASE_OF.get(job.task, "prepare"))
         refusals = {Unsupported: "unsupported", Unavailable: "unavailable", ModuleNotFoundError: "unavailable"}
         outcome = refusals.get(type(cause), "failed")
-        reason = str(cause) if outcome != "failed" else f"{type(cause).__name__}: {cause}"
+        hidden = late.namesake(cause.name or "") if isinstance(cause, ImportError) else ""
+        if hidden:
+            outcome = "failed"
+        reason = str(cause) if outcome != "failed" else f"{type(cause).__name__}: {cause}{hidden and f'; {hidden}'}"
         tail = "".join(traceback.format_exception(cause))[-LOG_TAIL_BYTES:] if outcome == "failed" else ""
         return {"value": None, "outcome": outcome, "phase": phase, "reason": reason[:1000], "traceback": tail}
 

@@ -8,6 +8,7 @@ import gzip
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from reports import assets, binding, cells, charts, comparison, details, models, overview, precisions, provenance, shape, tuning
+from reports import assets, binding, cells, charts, comparison, details, models, overview, precisions, provenance, shape, text, tuning
 from reports.shape import Group, Result
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+NAMED = 5
+"""How many of the outcomes that are left out a note names."""
 
 
 def write(lines: Sequence[Mapping[str, Any]], folder: Path, notes: Sequence[str] = ()) -> Path:
@@ -29,9 +33,8 @@ def write(lines: Sequence[Mapping[str, Any]], folder: Path, notes: Sequence[str]
     """
     if not lines:
         raise ValueError("report: no recorded outcomes; expected at least one line; run `evenbench run` first")
-    newest, replaced = shape.newest(lines)
     with _uncollected():
-        page = render(newest, [*notes, *replaced])
+        page = _page(lines, notes)
     folder.mkdir(parents=True, exist_ok=True)
     index = folder / "index.html"
     index.write_text(page, encoding="utf-8")
@@ -46,6 +49,44 @@ def render(lines: Sequence[Mapping[str, Any]], notes: Sequence[str] = ()) -> str
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.get_template("page.html.j2").render(**_context(groups, members, notes))
+
+
+def _page(lines: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> str:
+    """The page of all lines that can be shown. Lines are trusted until the page fails: reading them again costs a good day nothing."""
+    try:
+        newest, replaced = shape.newest(lines)
+        return render(newest, [*notes, *replaced])
+    except Exception:  # a line that was edited by hand, or written by another program, breaks in a thousand ways
+        shown = _showable(lines)
+        if not shown:
+            raise ValueError("report: no recorded outcome has the form of one; docs/results.md says what a line holds") from None
+        if len(shown) == len(lines):
+            raise
+        left_out = [str((line.get("cell") or {}).get("id", "?")) for line in lines if not any(line is kept for kept in shown)]
+        more = ", ..." if len(left_out) > NAMED else ""
+        words = f"{text.count(len(left_out), 'outcome')} left out, no record as docs/results.md has it: {', '.join(left_out[:NAMED])}{more}"
+        return _page(shown, [*notes, words])
+
+
+def _showable(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The most of `lines` that can be shown together, found by halving: a malformed line costs a few tries, a good file none."""
+    if _shows(lines):
+        return list(lines)
+    if len(lines) == 1:
+        return []
+    middle = len(lines) // 2
+    halves = [_showable(lines[:middle]), _showable(lines[middle:])]
+    together = [*halves[0], *halves[1]]
+    return together if not all(halves) or _shows(together) else max(halves, key=len)
+
+
+def _shows(lines: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether everything that a page says of these lines can be said."""
+    try:
+        render(shape.newest(lines)[0])
+    except Exception:  # the same in a thousand ways
+        return False
+    return True
 
 
 @contextmanager
@@ -102,10 +143,14 @@ def _packed(groups: Sequence[Group], tables: Iterable[cells.Table]) -> dict[str,
         "group-lines": "\n".join(compared),
         "cell-lines": "\n".join(described),
         "section-lines": "\n".join(shared.lines),
-        "datatables-source": assets.read(*assets.DATATABLES),
-        "plotly-source": assets.read(*assets.PLOTLY),
     }
-    return {name: _pack(text) for name, text in texts.items()}
+    libraries = {"datatables-source": _library(*assets.DATATABLES), "plotly-source": _library(*assets.PLOTLY)}
+    return {**{name: _pack(text) for name, text in texts.items()}, **libraries}
+
+
+@cache
+def _library(*place: str) -> str:
+    return _pack(assets.read(*place))
 
 
 def _pack(text: str) -> str:

@@ -193,3 +193,98 @@ def test_a_file_of_ones_own_runs_at_lower_precisions(tmp_path: Path, capsys: pyt
         "int8-static": "ok",
     }, {precision: line["reason"] for precision, line in found.items()}
     assert found["fp16"]["parity"]["golden"] == "ONNX's own reference evaluator in float64"
+
+
+OWN = """
+import sys
+import torch
+
+class Tokens(torch.nn.Module):
+    def __init__(self, entries):
+        super().__init__()
+        self.table, self.head = torch.nn.Embedding(entries, 8), torch.nn.Linear(8, 4)
+
+    def forward(self, tokens, mask):
+        return self.head(self.table(tokens) * mask[..., None]).sum(1)
+
+def small():
+    torch.manual_seed(0)
+    return Tokens(7), (torch.tensor([[0, 6, 3, 1, 5]]), torch.tensor([[1.0, 1.0, 1.0, 0.0, 0.0]]))
+
+def zeros():
+    torch.manual_seed(0)
+    return Tokens(7), (torch.zeros(1, 5, dtype=torch.long), torch.ones(1, 5))
+
+class Scaled(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.nn.Linear(4, 4)
+
+    def forward(self, file, factor):
+        return {"file": self.inner(file) * factor}
+
+def scaled():
+    torch.manual_seed(0)
+    return Scaled(), (torch.randn(2, 4), torch.tensor(3.0))
+
+def leaves():
+    sys.exit(3)
+"""
+
+
+@pytest.fixture
+def own_file(tmp_path: Path) -> Path:
+    file = tmp_path / "own.py"
+    file.write_text(OWN)
+    return file
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("build", ["small", "zeros"])
+def test_the_examples_that_build_returns_are_the_inputs(
+    build: str, own_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An embedding of seven entries takes no token that its author did not think of."""
+    command = ["run", f"{own_file}:{build}", "--backends", "torch-eager,ort", "--plan", "quick", "--results", str(tmp_path / "r"), "--json"]
+    code = main(command)
+    lines = json.loads(capsys.readouterr().out)["outcomes"]
+    assert {line["cell"]["backend"]: f"{line['outcome']} {line['reason']}".strip() for line in lines} == {"torch-eager": "ok", "ort": "ok"}
+    assert code == 0
+
+
+def test_samples_begin_with_the_example_and_stay_within_it(own_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from backends import torch_examples
+
+    monkeypatch.syspath_prepend(own_file.parent)
+    tensors = (TensorSpec("tokens", (BATCH, 5), "int64"), TensorSpec("mask", (BATCH, 5)))
+    model = Model("small", build=f"{own_file}:small", inputs=tensors)
+    made, other = torch_examples.samples(model), torch_examples.calibration(model)
+    assert made["tokens"][0].tolist() == [0, 6, 3, 1, 5]
+    assert {tuple(sorted(row)) for row in made["tokens"].tolist()} == {(0, 1, 3, 5, 6)}
+    assert set(made["mask"].flatten().tolist()) == {0.0, 1.0}
+    assert made["tokens"].shape == made["mask"].shape == other["mask"].shape == (8, 5)
+    assert len({tuple(row) for row in made["tokens"].tolist()}) > 2
+    assert other["tokens"].tolist() != made["tokens"].tolist()
+    zeros = torch_examples.samples(Model("zeros", build=f"{own_file}:zeros", inputs=tensors))
+    assert 0 < zeros["tokens"].max() < 7
+    assert (zeros["mask"] == 1).all(), "a mask of ones is meant so"
+
+
+@pytest.mark.slow
+def test_a_tensor_may_be_called_file_and_a_number_may_be_an_input(
+    own_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backends = {"torch-eager", "torch-script", "ort", "openvino"}
+    command = ["run", f"{own_file}:scaled", "--backends", ",".join(backends), "--plan", "quick", "--results", str(tmp_path / "r"), "--json"]
+    main(command)
+    lines = json.loads(capsys.readouterr().out)["outcomes"]
+    found = {line["cell"]["backend"]: f"{line['outcome']} {line['reason']}".strip() for line in lines}
+    assert found == dict.fromkeys(backends, "ok")
+
+
+def test_a_build_that_leaves_is_named(own_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", f"{own_file}:leaves"]) == 4
+    err = capsys.readouterr().err
+    assert "sys.exit(3) was called in describe" in err
+    assert "own.py" in err
+    assert "in leaves" in err

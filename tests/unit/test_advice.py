@@ -64,3 +64,10 @@ def test_up_to_a_quarter_of_a_core_used_by_others_is_quiet(used_ns: int, warned:
 def test_a_cell_without_a_number_is_not_told_to_run_more_processes() -> None:
     empty = {"outcome": "failed", "process_seconds": [], "blocks": {}, "stability": {}, "warm_up": []}
     assert advice.about(line(**empty)) == []
+
+
+def test_more_threads_than_cores_are_advised_against_and_run() -> None:
+    asked = {"cell": {"threads": 8}, "environment": {"cores": 2}}
+    (warning,) = advice.about(line(**asked))
+    assert str(warning) == "8 threads share 2 usable cores; ask for 2 or fewer, unless that is what you measure"
+    assert advice.about(line(cell={"threads": 2}, environment={"cores": 2})) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -118,7 +119,7 @@ def test_cells_are_chosen_by_case_expression_id_and_key(bench: str, capsys: pyte
         (["list", "{bench}", "--cell", "m0-null-fp32-cpu-b2"], "did you mean m0-null-fp32-cpu-b1"),
         (["list", "{bench}::absent"], "has no case 'absent'"),
         (["list", "{bench}", "--batch", "8"], "--batch is for a model of your own"),
-        (["run", "{bench}", "--timeout", "-1"], "timeout_seconds above 0"),
+        (["run", "{bench}", "--timeout", "-1"], "timeout_seconds a number above 0"),
         (["report", "nowhere"], "no such results file or folder"),
         (["inspect", "nothing"], "no such results file or folder"),
         (["inspect", "absent.onnx"], "absent.onnx: no such file"),
@@ -277,3 +278,23 @@ def test_the_time_left_counts_preparing_and_measuring_apart() -> None:
 )
 def test_the_time_left_in_words(seconds: Any, words: str) -> None:
     assert progress.in_words(seconds) == words
+
+
+@pytest.mark.parametrize("name", ["backends", "reports"])
+def test_a_folder_that_hides_a_package_of_ours_is_named(name: str, tmp_path: Path) -> None:
+    """`python -c` and `python -m` look into the working folder first."""
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text("")
+    code = "import sys; from harness import cli; sys.exit(cli.main(['doctor']))"
+    variables = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).resolve().parent.parent)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 4, done.stderr
+    assert f"{tmp_path / name}" in done.stderr
+    assert f"hides evenbench's own package '{name}'" in done.stderr
+
+
+@pytest.mark.parametrize("given", ["nan", "inf"])
+def test_a_timeout_that_is_no_time_is_refused(given: str, bench: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = ran(capsys, "run", bench, "--timeout", given)
+    assert code == 4
+    assert "timeout_seconds a number above 0" in err

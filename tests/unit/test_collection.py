@@ -129,3 +129,18 @@ def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
         (tmp_path / folder / f"bench_{folder}.py").write_text(CASE.format(name="same", build=f"pkg_{folder}:build"))
     with pytest.raises(UsageError, match="two different models are named 'same'"):
         collection.entries(collection.find([str(tmp_path)]), "evenbench run")
+
+
+def test_a_model_s_file_lies_beside_its_declaration(write: Write, tmp_path: Path) -> None:
+    write("suite/bench_files.py", "F = Model('f', file='net.onnx')\nA = Model('a', file='/abs/net.onnx')\nc = Case((F, A, M), ('ort',))\n")
+    (found,) = collection.find(["suite"])
+    assert [model.file for model in found.case.models] == [str(tmp_path / "suite" / "net.onnx"), "/abs/net.onnx", ""]
+
+
+def test_a_package_with_the_name_of_one_of_ours_is_named(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("suite/backends/mine.py", "")
+    monkeypatch.syspath_prepend(tmp_path / "suite")
+    sys.path.append(sys.path.pop(0))  # behind ours, as a folder of the user's is
+    write("suite/bench_mine.py", "from backends.mine import M\nc = Case((M,), ('null',))\n")
+    with pytest.raises(UsageError, match=r"suite/backends has the name of a package of evenbench.* rename that folder"):
+        collection.find(["suite/bench_mine.py"])

@@ -99,3 +99,16 @@ def test_an_environment_can_be_selected() -> None:
 def test_an_expression_that_does_not_parse_is_refused(expression: str) -> None:
     with pytest.raises(UsageError, match="does not parse"):
         matrix.select([], expression)
+
+
+def test_an_option_can_be_selected() -> None:
+    options = {"ort": ({}, {"spinning": "off"}, {"disabled_optimizers": "A,B", "spinning": "off"})}
+    cells = matrix.expand(Case(models=(PRODUCT,), backends=("ort",), options=options))
+    assert [len(cell.options) for cell in matrix.select(cells, "spinning=off")] == [1, 2]
+    assert [len(cell.options) for cell in matrix.select(cells, "ort and not (spinning=off and optimizers=A,B)")] == [0, 1]
+    assert matrix.select(cells, "spinning=on") == []
+
+
+def test_what_does_not_parse_is_told_as_it_was_written() -> None:
+    with pytest.raises(UsageError, match=r"-k 'a=b c=d' does not parse: .*--cell"):
+        matrix.select([], "a=b c=d")

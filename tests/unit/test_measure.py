@@ -208,3 +208,9 @@ def test_an_attestation_of_the_null_backend_is_complete() -> None:
     session = registry.find("null").load(Path("unused"), asked)
     used: Attestation = session.attest()
     assert measure.difference(asked, used) == ""
+
+
+def test_outputs_may_have_any_name(tmp_path: Path) -> None:
+    outputs = {name: np.arange(3.0) + number for number, name in enumerate(("file", "allow_pickle", "a/b", "self"))}
+    measure._save(tmp_path / "outputs.npz", outputs)
+    assert {name: list(array) for name, array in np.load(tmp_path / "outputs.npz").items()} == {k: list(v) for k, v in outputs.items()}

@@ -104,3 +104,21 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_usage(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
         scaffold.write("model", "mine", tmp_path / "file")
+
+
+@pytest.mark.parametrize("name", ['my"runtime', "it's", "a@b", "a=b", "back\\slash", "a/b", "$(x)"])
+def test_a_name_with_signs_that_mean_something_elsewhere_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="makes no module name"):
+        scaffold.write("backend", name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_backend_may_not_have_the_name_of_another(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is a backend 'ort' already .* my-ort"):
+        scaffold.write("backend", "ort", tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["model", "case"])
+def test_a_model_may_not_hide_a_package_either(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="would hide the package"):
+        scaffold.write(kind, "numpy", tmp_path)

@@ -168,3 +168,15 @@ def test_a_digest_does_not_depend_on_the_order_of_keys_but_on_that_of_lists() ->
 
 def test_a_relative_file_and_an_absolute_one_have_one_portable_name(tmp_path: Path) -> None:
     assert product(build="models/net.py:build").fingerprint == product(build=f"{tmp_path}/models/net.py:build").fingerprint
+
+
+@pytest.mark.parametrize("shape", [(4, BATCH), (BATCH, 3, BATCH)])
+def test_the_batch_is_the_first_size_or_none(shape: tuple[int | str, ...]) -> None:
+    with pytest.raises(UsageError, match=r"tensor x has shape .* 'batch' is not the first size"):
+        TensorSpec("x", shape)
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), 0.0, -1.0])
+def test_a_timeout_is_a_time(seconds: float) -> None:
+    with pytest.raises(UsageError, match="timeout_seconds a number above 0"):
+        dataclasses.replace(PLANS["quick"], timeout_seconds=seconds)
