@@ -45,7 +45,7 @@ class OpenVinoSession(Session):
 
     def bind(self, inputs: Arrays) -> None:
         for name, array in inputs.items():
-            self.request.get_tensor(name).data[:] = array
+            self.request.get_tensor(name).data[...] = array
 
     def step(self) -> None:
         self.request.infer(share_outputs=True)

@@ -220,8 +220,8 @@ class Scaled(torch.nn.Module):
         super().__init__()
         self.inner = torch.nn.Linear(4, 4)
 
-    def forward(self, file, factor):
-        return {"file": self.inner(file) * factor}
+    def forward(self, x, factor):
+        return {"file": self.inner(x) * factor}
 
 def scaled():
     torch.manual_seed(0)
