@@ -271,12 +271,18 @@ def _outlook(cell: Cell, folder: Path) -> dict[str, Any]:
 
 def answer(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict[str, Any]:
     """`perform`, with every exception turned into the fields of a `Reply`."""
+    entered = [PHASE_OF.get(job.task, "prepare")]
+
+    def remember(phase: str) -> None:
+        entered.append(phase)
+        enter(phase)
+
     try:
-        return {"value": to_json(perform(job, enter))}
+        return {"value": to_json(perform(job, remember))}
     except SystemExit as error:
         tail = "".join(traceback.format_exception(error))[-LOG_TAIL_BYTES:]
         reason = f"sys.exit({error.code!r}) was called in {job.task}; code that evenbench calls must return or raise an error"
-        return {"value": None, "outcome": "failed", "phase": PHASE_OF.get(job.task, "prepare"), "reason": reason, "traceback": tail}
+        return {"value": None, "outcome": "failed", "phase": entered[-1], "reason": reason, "traceback": tail}
     except Exception as error:
         cause = getattr(error, "error", error)
         phase = getattr(error, "phase", PHASE_OF.get(job.task, "prepare"))

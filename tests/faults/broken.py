@@ -150,7 +150,7 @@ class RaiseInParity(InStep):
     """Only a model with an evaluation runs anything in this phase without a golden."""
 
     def trouble(self) -> None:
-        if called_from("_accuracy"):
+        if called_from("accuracy"):
             raise RuntimeError("parity went wrong")
 
 

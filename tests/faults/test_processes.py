@@ -22,7 +22,7 @@ FAULTS = [
     ("Abort", "first_step", "SIGABRT", "ended by SIGABRT", "Aborted"),
     ("OutOfMemory", "first_step", "SIGKILL", "as the kernel does when memory runs out", ""),
     ("ExitSilently", "first_step", "", "exited with code 0 without an answer", ""),
-    ("SystemExits", "first_step", "", "exited with code 3 without an answer", ""),
+    ("SystemExits", "first_step", "", "sys.exit(3) was called in measure", "SystemExit"),
     ("RaiseInPrepare", "prepare", "", "RuntimeError: prepare went wrong", "broken.py"),
     ("RaiseInLoad", "load", "", "RuntimeError: load went wrong", "broken.py"),
     ("RaiseInFirstStep", "first_step", "", "RuntimeError: first_step went wrong", "broken.py"),
