@@ -11,6 +11,9 @@ from reports.shape import Result
 
 OPERATORS_SHOWN = 5
 
+CARDS_SHOWN = 40
+"""Beyond it models are counted; `evenbench inspect` knows all of each."""
+
 
 @dataclass(frozen=True)
 class Made:

@@ -103,6 +103,7 @@ def _uncollected() -> Iterator[None]:
 
 def _context(groups: Sequence[Group], members: Sequence[Result], notes: Sequence[str]) -> dict[str, Any]:
     tables = [cells.matrix(groups), cells.phases(groups), cells.parity(groups), cells.hashes(groups)]
+    cards = models.cards(members)
     return {
         "head": overview.head(groups, members, notes),
         "summary": overview.summary(groups),
@@ -110,7 +111,8 @@ def _context(groups: Sequence[Group], members: Sequence[Result], notes: Sequence
         "precisions": precisions.families(members),
         "tuning": tuning.rows(members),
         "binding": binding.rows(members),
-        "models": models.cards(members),
+        "models": cards[: models.CARDS_SHOWN],
+        "models_left_out": max(0, len(cards) - models.CARDS_SHOWN),
         "choices": overview.choices(members),
         "group_titles": comparison.titles(groups),
         "runs": provenance.runs(members),
