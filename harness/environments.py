@@ -8,6 +8,7 @@ This module runs in the parent; a worker under the environment's own Python says
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import platform
@@ -231,8 +232,14 @@ def _installed(folder: Path) -> Iterator[metadata.Distribution]:
 
 
 def _whole(found: metadata.Distribution | None) -> bool:
-    """Whether every file that a distribution came with is there; compiled ones come and go."""
-    return found is not None and all(Path(str(file.locate())).exists() for file in found.files or () if file.suffix != ".pyc")
+    """Whether every file that a distribution came with is there; compiled ones come and go.
+
+    Read from its RECORD: `files` leaves out what is missing where the backport importlib_metadata has been imported.
+    """
+    if found is None:
+        return False
+    files = [row[0] for row in csv.reader((found.read_text("RECORD") or "").splitlines()) if row]
+    return all(Path(str(found.locate_file(file))).exists() for file in files if not file.endswith(".pyc"))
 
 
 def built() -> list[Lock]:

@@ -278,7 +278,9 @@ def broken(name: str, folder: Path, exported: Path) -> Path:
     file = folder / name
     script = save_script(folder / "whole.pt").read_bytes()
     damaged = bytearray(script)
-    damaged[len(damaged) // 3] ^= 0xFF
+    middle = len(damaged) // 3
+    # More than any padding between entries, in which a changed byte would hurt nobody.
+    damaged[middle : middle + 256] = bytes(byte ^ 0xFF for byte in damaged[middle : middle + 256])
     contents = {
         "empty.onnx": b"",
         "cut.onnx": exported.read_bytes()[:-200],
