@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import shutil
@@ -10,10 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -309,6 +311,54 @@ def test_batches_that_change_in_place_are_read_again(answers: Callable[[str], di
             np.testing.assert_allclose(session.fetch()["logits"], wanted[at], rtol=1e-5, atol=1e-5)
     finally:
         session.close()
+
+
+@pytest.fixture
+def library() -> Iterator[native.LibrarySession]:
+    """A session behind ctypes, with something bound."""
+    cell = cell_of("ctypes-ort")
+    prepared = Preparer(600).prepare(cell)
+    session = registry.find("ctypes-ort").load(Path(prepared.artifact.path), cell)
+    assert isinstance(session, native.LibrarySession)
+    session.bind(inputs.load(Path(prepared.inputs.path), cell.model)[0])
+    yield session
+    session.close()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda array: array[..., :-1],
+        lambda array: array.astype("f8"),
+        lambda array: array.astype(array.dtype.newbyteorder()),
+        np.asfortranarray,
+    ],
+    ids=["shape", "type", "byte order", "memory order"],
+)
+def test_arrays_that_ctypes_would_misread_are_refused_and_what_is_bound_stays(
+    wrong: Callable[[Any], Any], library: native.LibrarySession
+) -> None:
+    name = TINY_CNN.inputs[0].name
+    library.step()
+    before = library.fetch()["logits"]
+    with pytest.raises(ValueError, match=rf"{name} is .*; expected float32\[1, .*\] in C order"):
+        library.bind({name: wrong(np.array(library.bound[0]) + 1)})
+    library.step()
+    np.testing.assert_array_equal(library.fetch()["logits"], before)
+
+
+def test_an_output_without_elements_is_fetched(library: native.LibrarySession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A detector that finds nothing: its output has no memory, and so no address."""
+    sizes = (ctypes.c_int64 * 2)(0, 4)
+
+    def nothing(handle: Any, at: int, kind: Any, shape: Any, rank: Any) -> None:
+        kind._obj.value, rank._obj.value = b"f4", 2
+        shape._obj.contents = ctypes.c_int64.from_buffer(sizes)
+
+    monkeypatch.setattr(library, "library", SimpleNamespace(evenbench_fetch=lambda handle: 1, evenbench_output=nothing))
+    found = library.fetch()["logits"]
+    monkeypatch.undo()
+    assert (found.shape, str(found.dtype)) == ((0, 4), "float32")
 
 
 def test_memory_and_cpu_time_are_the_programs_own() -> None:
