@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.types import BOUNDARIES, COMPUTE
-from reports import binding, cells, shape, text, tuning, verdict
+from reports import binding, cells, models, shape, text, tuning, verdict
 from reports.shape import Group, Record, Result
 
 Facts = list[tuple[str, str]]
@@ -23,6 +23,7 @@ def describe(group: Group, result: Result) -> dict[str, Any]:
         ("Parity", _parity(record)),
         ("What the runtime attests", _attested(record)),
         ("Artifact", _artifact(record)),
+        ("Model", models.described(result)),
         ("Weights and inputs", _origin(record)),
     )
     return {

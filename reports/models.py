@@ -12,7 +12,7 @@ from reports.shape import Result
 OPERATORS_SHOWN = 5
 
 CARDS_SHOWN = 40
-"""Beyond it models are counted; `evenbench inspect` knows all of each."""
+"""Beyond it models are counted, or the page would open slowly; what was recorded of the others is in the details of their cells."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,16 @@ def cards(members: Iterable[Result]) -> list[Card]:
             model, digest = str(result.cell.get("model", "")), str(result.record.get("artifact_sha256") or "")
             found.setdefault(model, {}).setdefault(digest, []).append(result)
     return [_card(model, found[model]) for model in sorted(found, key=str.casefold)]
+
+
+def described(result: Result) -> list[tuple[str, str]]:
+    """What was recorded of the model inside one result's artifact, as label and text; empty where nothing was."""
+    if not _model(result):
+        return []
+    made = _made("", [result])
+    shown = ("parameters", "flops", "computes_in", "all_operators", "changes")
+    labels = ("parameters", "work", "computes in", "operators", "precision changes")
+    return [(label, getattr(made, name)) for label, name in zip(labels, shown, strict=True)]
 
 
 def _card(model: str, artifacts: Mapping[str, Sequence[Result]]) -> Card:

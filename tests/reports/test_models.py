@@ -50,6 +50,18 @@ def test_a_file_of_ones_own_is_described_by_its_weights() -> None:
     assert models.cards(shape.results([narrow]))[0].made[0].flops == "–", "of the file, not of what was converted from it"
 
 
+def test_a_long_report_shows_some_cards_and_says_so() -> None:
+    lines = [made("ort", "a", model=MODEL) for _ in range(models.CARDS_SHOWN + 2)]
+    for number, line in enumerate(lines):
+        line["cell"] = {**line["cell"], "model": f"m{number}", "key": f"k{number}", "group": f"g{number}"}
+    page = site.render(lines)
+    assert page.count("<span>Artifacts of m") == models.CARDS_SHOWN
+    assert "2 more models are left out here" in page
+    facts = dict(models.described(shape.results(lines[-1:])[0]))
+    assert facts["work"] == "3.63\N{NO-BREAK SPACE}GFLOP"
+    assert "1\N{NO-BREAK SPACE}Gemm" in facts["operators"]
+
+
 def test_the_page_has_a_card_and_a_way_to_it() -> None:
     page = site.render([made("ort", "a", model=MODEL), record("resnet18", "null")])
     assert 'href="#models"' in page
