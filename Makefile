@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench test matrix bench-harness gpu-check clean
+.PHONY: help install bench test matrix aa bench-harness gpu-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ matrix: $(READY) ## every runtime at every precision (about 40 minutes); docs/ru
 
 bench-harness: $(READY) ## measure the harness itself, for docs/performance.md
 	$(BIN)/python -m tests.performance.bench_harness
+
+aa: $(READY) ## measure how often `evenbench compare` is wrong here (hours; goes on where it was stopped), for docs/statistics.md
+	$(BIN)/python -m tests.performance.bench_gate
 
 gpu-check: $(READY) ## run every backend on a GPU (needs one), for docs/verified.md
 	$(BIN)/python -m tests.gpu.check

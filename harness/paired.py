@@ -173,22 +173,26 @@ class Session:
             raise UsageError("compare: no cells; name some with a target, -k or --cell")
         self.pairings = list(self._prepared())
         self._allot()
+        return self.measure(self.pairings)
+
+    def measure(self, pairings: Sequence[Pairing]) -> list[dict[str, Any]]:
+        """Screen, confirm and judge what is prepared; one result per pairing. Adds the pairs to them."""
         with machine.alone():
             self._begin = time.monotonic()
             lot = random.Random(self.seed)
-            self._sweep(self.pairings, lot, "pairs", self.rule.least, self.rule.most)
-            flagged = [pairing for pairing in self.pairings if _flagged(pairing, self.rule)]
+            self._sweep(pairings, lot, "pairs", self.rule.least, self.rule.most)
+            flagged = [pairing for pairing in pairings if _flagged(pairing, self.rule)]
             if flagged:
                 taken = max(len(pairing.pairs) for pairing in flagged)
                 self._sweep(flagged, random.Random(f"{self.seed} again"), "confirmation", self.rule.least, taken)
-        return judged(self.pairings, self.rule)
+        return judged(pairings, self.rule)
 
     def _prepared(self) -> Iterator[Pairing]:
         controls = max(CONTROLS, math.ceil(len(self.cells) / 10))
         for index, (shown, declared) in enumerate(self.cells.items()):
             self.listen(Progress(0, 0, f"preparing {shown}"))
             try:
-                made = [self._prepare(side, declared) for side in (self.base, self.head)]
+                made = [self.prepare(side, declared) for side in (self.base, self.head)]
             except ArmFailed as error:
                 yield Pairing(shown, declared, (self.base, self.head), ({}, {}), failure=str(error))
                 continue
@@ -212,7 +216,7 @@ class Session:
                 if not pairing.control:
                     self.listen(Progress(0, 0, allotment_words(pairing.cell, allotted)))
 
-    def _prepare(self, side: Side, cell: str) -> Mapping[str, Any]:
+    def prepare(self, side: Side, cell: str) -> Mapping[str, Any]:
         with process(side, side.spec(self.words, cell, self.plan)) as arm:
             value: Mapping[str, Any] = arm.ask()["value"]
             return value

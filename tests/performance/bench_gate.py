@@ -1,0 +1,229 @@
+"""How often the gate calls two identical things different on a real machine, and what slowdown it finds; `make aa`.
+
+Every comparison is what `evenbench compare` does with one cell: prepared sides, pairs of fresh processes, the stop on precision, new
+processes for what is flagged, the same verdicts. Base is compared with itself for the false alarms, and with a backend that repeats its
+work a few more times for the power. Comparisons take turns over workloads and conditions, so that a change of the machine meets all.
+Each is appended to a file when it is done; the command goes on where it was stopped, and writes the tables of docs/statistics.md and of
+the README from that file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import platform
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import environment, gate, machine
+from harness.arm import Change
+from harness.conversation import Side
+from harness.paired import LATENCY, Pairing, Session
+from harness.statistics import median
+from harness.types import PLANS, UsageError, to_json
+from tests.performance import workloads
+from tests.performance.rules import RULES
+
+ROOT = Path(__file__).parents[2]
+RECORD = ROOT / "docs" / "data" / "gate.jsonl"
+WORDS = ("tests/performance/workloads.py",)
+RULE = gate.Rule()
+SECONDS = 60.0
+"""A comparison's own limit: what is not decided by then is inconclusive."""
+
+QUIET, NEIGHBOUR = "as found", "noisy neighbour"
+CONDITIONS = (QUIET, NEIGHBOUR)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A cell, the backend that is the base, and the backends that do more work, by how much more."""
+
+    name: str
+    cell: str
+    base: str
+    more: Mapping[float, str]
+
+
+def _more(name: str) -> dict[float, str]:
+    return {(count - 100) / 100: f"{name}-x{count}" for count in workloads.REPEATS[1:]}
+
+
+WORKLOADS = (
+    Workload("GEMM 128, numpy, 1 thread", "digits_cnn-gemm-x100-fp32-cpu-b1-t1", "gemm-x100", _more("gemm")),
+    Workload("copy of 100 MiB, numpy, 1 thread", "digits_cnn-memory-x100-fp32-cpu-b1-t1", "memory-x100", _more("memory")),
+    Workload("digits CNN x 100, ONNX Runtime, 1 thread", "digits_cnn-ort-x100-fp32-cpu-b1-t1", "ort-x100", _more("ort")),
+    Workload("MobileNetV3-Small, ONNX Runtime, all threads", "mobilenet_v3_small-ort-fp32-cpu-b1", "ort", {}),
+    Workload("MobileNetV3-Small, torch eager, all threads", "mobilenet_v3_small-torch-eager-fp32-cpu-b1", "torch-eager", {}),
+)
+
+NOISE = """
+import os, random, time
+import numpy as np
+lot = random.Random(os.getpid())
+block = np.ones(1 << 24)
+while os.getppid() == int(os.environ["PARENT"]):
+    end = time.monotonic() + lot.uniform(0.2, 2)
+    if lot.random() < 0.5:
+        while time.monotonic() < end:
+            pass
+    else:
+        while time.monotonic() < end:
+            block[:] = block[::-1]
+    time.sleep(lot.uniform(0.2, 2))
+"""
+"""The neighbour: by turns it spins, moves 128 MiB through the memory, and rests, each for up to two seconds."""
+
+
+@contextlib.contextmanager
+def condition(name: str) -> Iterator[None]:
+    """The machine as it is, or with one busy process beside."""
+    if name == QUIET:
+        yield
+        return
+    process = subprocess.Popen([sys.executable, "-c", NOISE], env={**os.environ, "PARENT": str(os.getpid()), "OMP_NUM_THREADS": "1"})
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One sort of comparison, and how many are wanted. `effect` 0 is A/A."""
+
+    workload: Workload
+    condition: str
+    effect: float
+    wanted: int
+
+    @property
+    def key(self) -> tuple[str, str, float]:
+        return self.workload.name, self.condition, self.effect
+
+
+def kinds(comparisons: int, trials: int) -> list[Kind]:
+    """A/A of every workload in both conditions, `comparisons` of each condition in all; and `trials` of each power."""
+    each = math.ceil(comparisons / len(WORKLOADS))
+    found = [Kind(workload, name, 0.0, each) for name in CONDITIONS for workload in WORKLOADS]
+    powers = [(QUIET, effect) for effect in (0.02, 0.05, 0.1)] + [(NEIGHBOUR, effect) for effect in (0.05, 0.1)]
+    return found + [Kind(workload, name, effect, trials) for name, effect in powers for workload in WORKLOADS if workload.more]
+
+
+def head_of(kind: Kind) -> str:
+    """The backend of the head: the base's own for A/A."""
+    return kind.workload.more[kind.effect] if kind.effect else kind.workload.base
+
+
+class Bench:
+    """Takes comparisons. What a side was prepared is kept over all of them."""
+
+    def __init__(self) -> None:
+        self.prepared: dict[tuple[str, str], Mapping[str, Any]] = {}
+
+    def take(self, kind: Kind, seed: int) -> dict[str, Any]:
+        """One comparison, as a line of the record. Raises UsageError where a side fails."""
+        sides = [Side("base", Change(kind.workload.base)), Side("head", Change(head_of(kind)))]
+        session = Session(sides[0], sides[1], WORDS, {}, RULE, PLANS["quick"], seed, SECONDS)
+        made = [self._prepared(session, side, kind.workload.cell) for side in sides]
+        workload = kind.workload
+        pairing = Pairing(workload.name, workload.cell, (sides[0], sides[1]), (made[0], made[1]), margin=RULE.margin)
+        begin = time.monotonic()
+        with condition(kind.condition):
+            (result,) = session.measure([pairing])
+        if pairing.failure:
+            raise UsageError(f"{workload.name}: {pairing.failure}")
+        return {**line_of(kind, result), "seed": seed, "seconds": round(time.monotonic() - begin, 1), **facts()}
+
+    def _prepared(self, session: Session, side: Side, cell: str) -> Mapping[str, Any]:
+        key = (cell, side.change.backend)
+        if key not in self.prepared:
+            self.prepared[key] = session.prepare(side, cell)
+        return self.prepared[key]
+
+
+def line_of(kind: Kind, result: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a comparison: verdicts, pairs, and what other tools say of the same laps in either direction."""
+    samples = [[pair["times_ns"][side] for pair in result["pairs"]] for side in (0, 1)]
+    latency = result["metrics"][LATENCY]
+    return {
+        "workload": kind.workload.name,
+        "condition": kind.condition,
+        "effect": kind.effect,
+        "verdicts": {name: metric["verdict"] for name, metric in result["metrics"].items()},
+        "ratio": round(latency["screen"]["ratio"], 5),
+        "interval": [round(latency["screen"]["low"], 5), round(latency["screen"]["high"], 5)],
+        "log_ratios": [round(pair["log_ratios"][LATENCY], 6) for pair in result["pairs"]],
+        "confirmation": [round(pair["log_ratios"][LATENCY], 6) for pair in result["confirmation"]],
+        "level_ns": round(median([median(times) for times in samples[0]])),
+        "others": {name: [rule(samples[0], samples[1]), rule(samples[1], samples[0])] for name, rule in RULES.items()},
+    }
+
+
+def facts() -> dict[str, Any]:
+    """Machine and versions, as they stand beside the tables."""
+    found = environment.describe(("numpy", "onnxruntime", "torch"))
+    versions = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
+    machine_words = f"{found['cpu']}, {machine.cores()} cores, Python {platform.python_version()}, {versions}"
+    return {"date": time.strftime("%Y-%m-%d"), "machine": machine_words, "load": round(os.getloadavg()[0], 1)}
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    """The record so far."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def fill(record: Path, wanted: Sequence[Kind], minutes: float) -> None:
+    """Take comparisons until there are as many of each kind as wanted, or the time is over: the kind that lags most is next."""
+    bench, begin, lot = Bench(), time.monotonic(), random.Random()
+    taken = dict.fromkeys((kind.key for kind in wanted), 0)
+    for line in read(record):
+        key = (line["workload"], line["condition"], line["effect"])
+        taken[key] = taken.get(key, 0) + 1
+    record.parent.mkdir(parents=True, exist_ok=True)
+    while time.monotonic() - begin < 60 * minutes:
+        lagging = [kind for kind in wanted if taken[kind.key] < kind.wanted]
+        if not lagging:
+            return
+        kind = min(lagging, key=lambda each: (taken[each.key] / each.wanted, lot.random()))
+        line = bench.take(kind, lot.randrange(1 << 30))
+        with record.open("a") as out:
+            out.write(json.dumps(to_json(line)) + "\n")
+        taken[kind.key] += 1
+        left = sum(each.wanted - taken[each.key] for each in wanted)
+        told = f"{kind.workload.name}, {kind.condition}, {kind.effect:+.0%}: {line['verdicts'][LATENCY]} ({line['ratio']:.3f}"
+        print(f"{told}, {len(line['log_ratios'])} pairs, {line['seconds']:.0f} s); {left} to go", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    from tests.performance import gate_tables
+
+    parser = argparse.ArgumentParser(prog="python -m tests.performance.bench_gate", description=__doc__)
+    parser.add_argument("--comparisons", type=int, default=300, help="of base with base, in each condition (300)")
+    parser.add_argument("--trials", type=int, default=20, help="of each slowdown, workload and condition (20)")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many; the same command goes on")
+    parser.add_argument("--record", type=Path, default=RECORD, help="where comparisons are appended (docs/data/gate.jsonl)")
+    options = parser.parse_args(arguments)
+    os.environ["EVENBENCH_BACKENDS"] = workloads.BACKENDS
+    os.chdir(ROOT)
+    fill(options.record, kinds(options.comparisons, options.trials), options.minutes)
+    lines = read(options.record)
+    if options.record == RECORD:
+        gate_tables.write(lines)
+    print(gate_tables.everything(lines))
+    return 1 if gate_tables.alarms(lines) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""The record of `make aa` as the tables of docs/statistics.md and of the README. A test holds the pages to the record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.paired import LATENCY
+from harness.statistics import median
+from tests.performance.rules import RULES
+
+ROOT = Path(__file__).parents[2]
+BEGIN, END = "<!-- figures: make aa -->\n", "<!-- end of figures -->"
+CHANGED = ("slower", "faster")
+Lines = Sequence[Mapping[str, Any]]
+
+
+def upper_limit(found: int, of: int) -> float:
+    """The one-sided upper 95 % limit of a rate (C. Clopper and E. Pearson, Biometrika 26, 1934)."""
+    from scipy import stats
+
+    return float(stats.binomtest(found, of, alternative="less").proportion_ci(0.95, "exact").high)
+
+
+def null(lines: Lines) -> list[Mapping[str, Any]]:
+    """The comparisons of base with base."""
+    return [line for line in lines if not line["effect"]]
+
+
+def alarms(lines: Lines) -> list[Mapping[str, Any]]:
+    """Those of them that were called slower or faster in any metric."""
+    return [line for line in null(lines) if any(verdict in CHANGED for verdict in line["verdicts"].values())]
+
+
+def everything(lines: Lines) -> str:
+    """What docs/statistics.md shows."""
+    if not lines:
+        return "There are no figures yet.\n"
+    parts = [heading(lines), false_alarms(lines), order_bias(lines), power(lines), others(lines)]
+    return "\n".join(part for part in parts if part)
+
+
+def summary(lines: Lines) -> str:
+    """What the README shows."""
+    return "\n".join([heading(lines), others(lines)]) if lines else "There are no figures yet.\n"
+
+
+def heading(lines: Lines) -> str:
+    """When, where, with which versions."""
+    dates = sorted({line["date"] for line in lines})
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    machines = dict.fromkeys(line["machine"] for line in lines)
+    return f"`make aa` on {when}, a shared virtual machine: {'; '.join(machines)}.\n"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _by(lines: Lines, name: str) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    for value in dict.fromkeys(line[name] for line in lines):
+        yield value, [line for line in lines if line[name] == value]
+
+
+def false_alarms(lines: Lines) -> str:
+    """Per condition and workload: comparisons of base with base, alarms, the rate's upper limit, and what the rest came to."""
+    rows = []
+    for condition, some in _by(null(lines), "condition"):
+        for workload, each in [*_by(some, "workload"), ("all", some)]:
+            called = [line["verdicts"][LATENCY] for line in each]
+            wrong = sum(verdict in CHANGED for verdict in called)
+            undecided = sum(verdict == "inconclusive" for verdict in called)
+            limit = f"{upper_limit(wrong, len(each)):.1%}"
+            rows.append([f"{condition}: {workload}", str(len(each)), str(wrong), limit, str(len(alarms(each))), str(undecided)])
+    header = ["base against itself", "comparisons", "latency alarms", "upper 95 % limit", "alarms of any metric", "latency inconclusive"]
+    return _table(header, rows)
+
+
+def order_bias(lines: Lines) -> str:
+    """Whether the side that is named head is measured longer: the mean log ratio over all pairs, with its 99 % interval."""
+    from scipy import stats
+
+    words = []
+    for condition, some in _by(null(lines), "condition"):
+        ratios = [value for line in some for value in line["log_ratios"]]
+        low, high = stats.mstats.trimmed_mean_ci(ratios, limits=(0.2, 0.2), alpha=0.01)
+        words.append(f"{condition} {stats.trim_mean(ratios, 0.2):+.2%} ({low:+.2%} to {high:+.2%}, {len(ratios)} pairs)")
+    return f"Bias between the two sides, trimmed mean with its 99 % interval: {'; '.join(words)}.\n" if words else ""
+
+
+def power(lines: Lines) -> str:
+    """Per condition, workload and slowdown: how many were found within a minute."""
+    rows = []
+    more = [line for line in lines if line["effect"]]
+    for condition, some in _by(more, "condition"):
+        for workload, of_workload in _by(some, "workload"):
+            for effect in sorted({line["effect"] for line in of_workload}):
+                each = [line for line in of_workload if line["effect"] == effect]
+                found = sum(line["verdicts"][LATENCY] == "slower" for line in each)
+                seconds = median([line["seconds"] for line in each])
+                share = f"{found / len(each):.0%}"
+                rows.append([f"{condition}: {workload}", f"{effect:.0%}", f"{found} of {len(each)}", share, f"{seconds:.0f} s"])
+    return _table(["work repeated", "more by", "called slower", "share", "median time"], rows) if rows else ""
+
+
+def others(lines: Lines) -> str:
+    """The gate beside what other tools say of the same laps: alarms over base against itself, and 5 % and 10 % found."""
+    columns: list[tuple[str, Lines]] = []
+    for condition in dict.fromkeys(line["condition"] for line in lines):
+        columns.append((f"false alarms, {condition}", [line for line in null(lines) if line["condition"] == condition]))
+    for effect in (0.05, 0.1):
+        columns += [
+            (f"{effect:.0%} found, {condition}", [line for line in lines if line["effect"] == effect and line["condition"] == condition])
+            for condition in dict.fromkeys(line["condition"] for line in lines if line["effect"] == effect)
+        ]
+
+    rows = []
+    for name in ("evenbench compare", *RULES):
+        found = [(sum(_says(name, line) for line in some), len(some)) for _, some in columns]
+        rows.append([name, *(f"{alarmed / of:.1%}" if of else "–" for alarmed, of in found)])
+    return _table(["rule, on the same laps", *(name for name, _ in columns)], rows)
+
+
+def _says(rule: str, line: Mapping[str, Any]) -> bool:
+    """Whether a rule alarmed: of base against itself either way, of more work that it is slower."""
+    if rule in RULES:
+        slower, faster = line["others"][rule]
+    else:
+        slower, faster = (line["verdicts"][LATENCY] == verdict for verdict in CHANGED)
+    return bool(slower or (faster and not line["effect"]))
+
+
+def placed(page: str, text: str) -> str:
+    """The page with its figures of `make aa` replaced."""
+    begin = page.index(BEGIN) + len(BEGIN)
+    return page[:begin] + text + page[page.index(END, begin) :]
+
+
+def pages(lines: Lines) -> Mapping[Path, str]:
+    """Both pages as they should be."""
+    made = {ROOT / "docs" / "statistics.md": everything(lines), ROOT / "README.md": summary(lines)}
+    return {file: placed(file.read_text(encoding="utf-8"), text) for file, text in made.items()}
+
+
+def write(lines: Lines) -> None:
+    """Bring both pages up to date."""
+    for file, text in pages(lines).items():
+        file.write_text(text, encoding="utf-8")
