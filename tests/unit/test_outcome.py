@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness import outcome, results
+from harness import outcome, registry, results
 from harness.outcome import Entry
 from harness.preparation import Prepared
 from harness.types import Artifact
@@ -89,18 +89,16 @@ def test_the_process_that_needed_most_is_the_parity_of_the_cell() -> None:
 def test_a_cell_that_never_ran_has_every_key_and_no_number() -> None:
     refused = Reply(None, "unavailable", "prepare", "not installed")
     made, full = line(refused, prepared=None), line(None, process())
-    assert set(made) == set(full) == set(results.schema()["required"])
-    assert (made["outcome"], made["phase"], made["reason"], made["hint"]) == (
-        "unavailable",
-        "prepare",
-        "not installed",
-        "nothing to install",
-    )
+    assert set(made) == set(full) == set(results.schema()["properties"])
+    assert (made["outcome"], made["phase"], made["reason"], made["hint"]) == ("unavailable", "prepare", "not installed", "")
     assert (made["samples_ns"], made["parity"], made["attested"], made["artifact_sha256"]) == ({}, None, None, "")
     assert made["warnings"] == []
 
 
 def test_the_hint_is_for_what_can_be_installed_only() -> None:
+    entry = Entry(cell("ort"), "bench.py::case", "evenbench run bench.py")
+    lacking = Reply(None, "unavailable", "prepare", "onnxruntime has no CUDAExecutionProvider; name the backend ort@gpu")
+    assert outcome.line(entry, RUN, plan(), lacking, None, [])["hint"] == "", "onnxruntime is installed: the extra would change nothing"
     assert line(Reply(None, "failed", "load", "boom"))["hint"] == ""
 
 
@@ -143,7 +141,8 @@ def test_versions_are_those_that_the_worker_found_and_not_those_of_this_process(
         ("ort", "pip install 'evenbench[ort]'"),
     ],
 )
-def test_the_hint_of_an_unavailable_cell_is_for_where_it_lives(backend: str, hint: str) -> None:
+def test_the_hint_of_an_unavailable_cell_is_for_where_it_lives(backend: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry.find("ort").__class__, "missing", lambda backend: ("onnxruntime",))
     entry = Entry(cell(backend), "bench.py::case", "evenbench run bench.py")
     made = outcome.line(entry, RUN, plan(), Reply(None, "unavailable", "prepare", "why"), None, [])
     assert made["hint"] == hint
