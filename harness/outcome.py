@@ -71,12 +71,14 @@ def line(
 
 
 def _hint(cell: Cell) -> str:
-    """How to get what an unavailable cell lacks."""
+    """How to get the packages that an unavailable cell lacks; whatever else is missing, its reason says what to do about."""
     try:
         elsewhere = environments.request(cell.backend)
     except Unavailable:
         return "`evenbench environments` lists those that have a name"
-    return f"evenbench environments build {cell.backend}" if elsewhere else registry.row(cell.backend).hint
+    if elsewhere:
+        return f"evenbench environments build {cell.backend}"
+    return registry.row(cell.backend).hint if registry.find(cell.backend).missing() else ""
 
 
 def _labels(attested: Mapping[str, Any]) -> list[str]:
