@@ -28,12 +28,7 @@ def start(results: Path, **more: str) -> subprocess.Popen[str]:
     """The command line as a user starts it, in a process that can be killed."""
     variables = {**os.environ, "EVENBENCH_BACKENDS": "fine=tests.faults.broken:Fine,hang=tests.faults.broken:Hang", **more}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    # A shell starts what it puts into the background with SIGINT ignored, and children inherit that: tests run there too.
-    return subprocess.Popen([*COMMAND, str(results)], env=variables, preexec_fn=_heed_interrupts, **pipes)  # type: ignore[call-overload]
-
-
-def _heed_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return subprocess.Popen([*COMMAND, str(results)], env=variables, **pipes)  # type: ignore[call-overload]
 
 
 def measured(tmp_path: Path) -> Counter[str]:
