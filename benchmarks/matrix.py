@@ -3,13 +3,20 @@
 The file is not called `bench_*.py`, so that the default suite stays one of minutes.
 """
 
-from benchmarks.models import DIGITS_CNN, MOBILENET_V3_SMALL
+from benchmarks.models import DIGITS_CNN, MOBILENET_V3_SMALL, RESNET18
 from harness import ALL, Case
 
 SMALL = (DIGITS_CNN, MOBILENET_V3_SMALL)
 PRECISIONS = ("fp32", "fp16", "bf16", "int8-dynamic", "int8-static")
 
 runtimes = Case(SMALL, backends=ALL, precisions=PRECISIONS)
+
+heavy = Case(
+    (RESNET18,),
+    backends=("torch-eager", "torch-compile", "torch-aot", "ort", "openvino"),
+    precisions=("fp32", "bf16", "int8-static"),
+)
+"""A network that takes int8 well, and is long enough to show whether few bits are faster on this processor."""
 
 releases = Case(SMALL, backends=("ort@1.24.1", "ort@1.31.1", "ort-openvino"))
 
