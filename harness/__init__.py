@@ -6,6 +6,7 @@ Third parties import from here. Nothing in this module imports numpy or a runtim
 from harness.backend import Backend, Golden, Laps, Session, Source
 from harness.cases import ALL, Case
 from harness.types import (
+    ANY,
     BATCH,
     PLANS,
     Attestation,
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ALL",
+    "ANY",
     "BATCH",
     "PLANS",
     "Attestation",

@@ -142,6 +142,8 @@ class Backend(ABC):
     what `name@1.2` means, its first entry pinned to that version; without it that is the first of `distributions`."""
     uses_weights: ClassVar[bool] = True
     """False for a control that never looks at the model."""
+    open_outputs: ClassVar[bool] = False
+    """True where outputs may have sizes that only the answer tells, such as how many objects were found."""
     portable_artifact: ClassVar[bool] = False
     """True where the artifact does not depend on this runtime's release, such as an ONNX file: it is then made once, in this
     environment, and every environment reads the same one."""
@@ -153,6 +155,9 @@ class Backend(ABC):
         kind, _, number = cell.device.partition(":")
         if cell.device not in self.devices and not (kind in self.devices and kind != "cpu" and number.isdigit()):
             return f"{self.name} runs on {', '.join(self.devices)}, not {cell.device}"
+        unsized = [spec.name for spec in cell.model.outputs if spec.is_open]
+        if unsized and not self.open_outputs:
+            return f"{self.name} needs to know ahead how large outputs are, and {cell.model.name} has as many {unsized[0]} as it finds"
         unknown = sorted(set(cell.option) - set(self.options))
         if unknown:
             return f"{self.name} has no option {', '.join(unknown)}; it has {', '.join(sorted(self.options)) or 'none'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import time
 import zipfile
@@ -17,7 +18,7 @@ import numpy as np
 from harness import environment, gpu, inputs, parity, registry, store, timing
 from harness.backend import Backend, Golden, Session
 from harness.installers import distribution_of
-from harness.types import BOUNDARIES, COMPUTE, Attestation, Cell, ParityVerdict, Plan, to_json
+from harness.types import BOUNDARIES, COMPUTE, Attestation, Cell, Model, ParityVerdict, Plan, to_json
 
 if TYPE_CHECKING:
     from harness.backend import Arrays
@@ -150,18 +151,19 @@ def judge(
 ) -> dict[str, Any]:
     """The worse verdict of the two boundaries' kept outputs, as JSON; `scored` is this session's own accuracy, where known."""
     facts = json.loads((golden / "facts.json").read_text())
-    wanted = dict(np.load(golden / "outputs.npz"))
+    wanted = _loaded(golden / "outputs.npz", cell.model)
     tolerance = parity.tolerance_for(cell.precision, cell.model.tolerance)
     evidence = parity.Evidence(
         own_rmse=facts["own_rmse"].get(cell.precision, {}),
         fp32_rmse=facts["own_rmse"].get("fp32", {}),
-        classes=cell.model.task == "classification",
+        task=cell.model.task,
         metric=(scored["value"], facts["accuracy"]["value"]) if scored and facts.get("accuracy") else None,
+        threshold=cell.model.score_threshold,
     )
     verdicts: list[ParityVerdict] = []
     for boundary in BOUNDARIES:
         try:
-            outputs = stack(kept[boundary], len(next(iter(wanted.values()))))
+            outputs = stack(kept[boundary], len(next(iter(wanted.values()))), _open(cell.model))
         except ValueError as error:
             raise ValueError(f"{boundary}: {error}") from error
         verdicts.append(parity.compare(outputs, wanted, cell.model.outputs, tolerance, facts["kind"], evidence))
@@ -169,15 +171,24 @@ def judge(
     return made
 
 
-def stack(kept: Mapping[int, Arrays], batches: int) -> dict[str, Any]:
-    """Kept outputs of every batch as one array [batches, ...] per name. Raises ValueError where a batch is missing."""
+def _open(model: Model) -> frozenset[str]:
+    """The outputs whose sizes differ between batches."""
+    return frozenset(spec.name for spec in model.outputs if spec.is_open)
+
+
+def stack(kept: Mapping[int, Arrays], batches: int, unsized: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Kept outputs of every batch as one array [batches, ...] per name, or a list of arrays for the names in `unsized`.
+
+    Raises ValueError where a batch is missing.
+    """
     missing = sorted(set(range(batches)) - set(kept))
     if missing:
         raise ValueError(f"no output was kept for batches {missing}")
     names = kept[0].keys()
     if any(outputs.keys() != names for outputs in kept.values()):
         raise ValueError("output names differ between batches")
-    return {name: np.stack([np.asarray(kept[index][name]) for index in range(batches)]) for name in names}
+    listed = {name: [np.asarray(kept[index][name]) for index in range(batches)] for name in names}
+    return {name: arrays if name in unsized else np.stack(arrays) for name, arrays in listed.items()}
 
 
 def accuracy(session: Session, cell: Cell, input_folder: Path) -> dict[str, Any] | None:
@@ -199,15 +210,15 @@ def accuracy(session: Session, cell: Cell, input_folder: Path) -> dict[str, Any]
     return {"metric": "top-1", "value": hits / len(samples), "count": len(samples)}
 
 
-def once(session: Session, batches: Sequence[Arrays]) -> dict[str, Any]:
-    """The outputs of every batch, untimed, stacked."""
+def once(session: Session, batches: Sequence[Arrays], unsized: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The outputs of every batch, untimed, as `stack` has them."""
     kept = {}
     for index, batch in enumerate(batches):
         session.bind(batch)
         session.step()
         session.sync()
         kept[index] = session.fetch()
-    return stack(kept, len(batches))
+    return stack(kept, len(batches), unsized)
 
 
 def make_golden(
@@ -221,17 +232,18 @@ def make_golden(
     batches = inputs.load(input_folder, cell.model)
     session = golden.load(artifact, registry.golden_cell(cell, golden.name))
     try:
-        wanted = {name: array.astype(np.float64) for name, array in once(session, batches).items()}
-        again = once(session, batches)
+        unsized = _open(cell.model)
+        wanted = {name: _widened(values) for name, values in once(session, batches, unsized).items()}
+        again = once(session, batches, unsized)
         scored = accuracy(session, cell, input_folder)
         kind = golden.kind_of(session)
     finally:
         session.close()
     for name, values in wanted.items():
-        drift = float(np.max(np.abs(values - again[name]), initial=0.0))
-        if drift > 1e-9 * max(float(np.max(np.abs(values), initial=0.0)), 1e-300):
+        drift = _apart(values, again[name])
+        if drift > 1e-9:
             raise ValueError(
-                f"the golden of {cell.model.name} does not agree with itself: {name} differs by {drift:.1e} between two runs; "
+                f"the golden of {cell.model.name} does not agree with itself: {name} differs by {drift:.1e} of its scale between two runs; "
                 "put the model in eval mode and remove randomness"
             )
     own = {precision: _own_rmse(cell, golden, precision, path, batches, wanted) for precision, path in yardsticks.items()}
@@ -241,25 +253,56 @@ def make_golden(
     return facts
 
 
-def _save(file: Path, outputs: Arrays) -> None:
-    """Write arrays under any names: those of `np.savez` are arguments of a function, so that none can be called `file`."""
+def _widened(values: Any) -> Any:
+    return [array.astype(np.float64) for array in values] if isinstance(values, list) else values.astype(np.float64)
+
+
+def _apart(values: Any, again: Any) -> float:
+    """The largest difference of two runs in units of the first one's scale; infinite where they found different numbers of objects."""
+    if isinstance(values, list):
+        alike = all(one.shape == other.shape for one, other in zip(values, again, strict=True))
+        return max(map(_apart, values, again)) if alike else math.inf
+    scale = max(float(np.max(np.abs(values), initial=0.0)), 1e-300)
+    return float(np.max(np.abs(values - again), initial=0.0)) / scale
+
+
+def _save(file: Path, outputs: Mapping[str, Any]) -> None:
+    """Write arrays under any names: those of `np.savez` are arguments of a function, so that none can be called `file`.
+
+    Of a list each array has a file of its own, `boxes[0]`, `boxes[1]`, and so on.
+    """
+    named: dict[str, Any] = {}
+    for name, values in outputs.items():
+        named |= {f"{name}[{index}]": array for index, array in enumerate(values)} if isinstance(values, list) else {name: values}
     with zipfile.ZipFile(file, "w") as archive:
-        for name, array in outputs.items():
+        for name, array in named.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as stream:
                 np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
+
+
+def _loaded(file: Path, model: Model) -> dict[str, Any]:
+    """What `_save` wrote of the model's outputs."""
+    found = dict(np.load(file))
+    for name in _open(model):
+        files = [each for each in found if each.startswith(f"{name}[")]
+        found[name] = [found.pop(f"{name}[{index}]") for index in range(len(files))]
+    return found
 
 
 def _own_rmse(
     cell: Cell, golden: Golden, precision: str, artifact: Path, batches: Sequence[Arrays], wanted: Mapping[str, Any]
 ) -> dict[str, float]:
-    """RMSE of the yardstick at this precision, by output name: what the precision itself costs on this model."""
+    """RMSE of the yardstick at this precision, by output name: what the precision itself costs on this model.
+
+    Outputs of open size have none: their rows are matched, not subtracted.
+    """
     yardstick = registry.find(golden.yardstick)
     session = yardstick.load(artifact, registry.golden_cell(cell, golden.yardstick, precision))
     try:
-        made = once(session, batches)
+        made = once(session, batches, _open(cell.model))
     finally:
         session.close()
-    return {name: parity.rmse(made[name], values) for name, values in wanted.items() if name in made}
+    return {name: parity.rmse(made[name], values) for name, values in wanted.items() if name in made and not isinstance(values, list)}
 
 
 __all__ = ["COMPUTE", "PhaseError", "Stopwatch", "difference", "judge", "make_golden", "once", "run", "stack"]

@@ -43,6 +43,8 @@ def line(
     """One line of the results file, every key present; see `docs/results.md`. `run` holds the run's id, start and seed."""
     cell = entry.cell
     last = processes[-1] if processes else {}
+    judged = _worst_parity(processes, prepared)
+    agreement = judged.pop("agreement", None) if judged else None  # beside the verdict: it decides nothing, unless objects were matched
     backend_row = registry.row(cell.backend)
     made = {
         "schema": results.SCHEMA,
@@ -58,7 +60,8 @@ def line(
         "signal": reply.signal,
         "hint": _hint(cell) if reply.outcome == "unavailable" else "",
         **_measured(prepared, processes),
-        "parity": _worst_parity(processes, prepared),
+        "parity": judged,
+        "agreement": agreement or None,
         "accuracy": last.get("accuracy"),
         "attested": last.get("attested"),
         "labels": _labels(last.get("attested") or {}),

@@ -8,6 +8,9 @@ to limit, so that 1.0 is exactly the limit and nobody has to guess a tolerance.
 Low precisions have a floor and a ceiling as well. An answer as exact as fp32 was not computed in fewer bits (`too exact`), and
 no yardstick excuses an error beyond the ceiling. int8 is judged by what it is for: the task's metric where the model has held-out
 data (and what was timed must still resemble the golden), agreement with the golden where it has none.
+
+A detector's outputs, of which there are as many as it finds, are matched before they are compared (`detections`); every other
+output is judged by these rules whatever the task, which adds facts about what the error means (`agreement`).
 """
 
 from __future__ import annotations
@@ -18,11 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.types import OutputError, ParityVerdict, TensorSpec
+from harness import agreement, detections
+from harness.types import SCORE_THRESHOLD, OutputError, ParityVerdict, TensorSpec
 
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
-    Outputs = Mapping[str, Array]
+    Outputs = Mapping[str, Any]
+    """By declared name: an array [batches, ...], or a list of one array per batch where sizes are open."""
 
 INCOMPARABLE = 1e9
 """Stands for an infinite error (non-finite values, wrong shape), since JSON has no infinity."""
@@ -43,7 +48,7 @@ class Tolerance:
 
     `floor` is in units of fp32 eager's RMSE: an error no larger than that shows that fp32 ran. `ceiling` is the largest RMSE
     that the RMSE rule ever allows, in units of the golden's own root mean square. `by_task` precisions are judged by metric or
-    agreement instead of by these numbers.
+    agreement instead of by these numbers. `limits` are for detections.
     """
 
     rtol: float
@@ -52,15 +57,16 @@ class Tolerance:
     floor: float = 0.0
     ceiling: float = 1.0
     by_task: bool = False
+    limits: detections.Limits = detections.LIMITS["fp32"]
 
 
 TOLERANCES: Mapping[str, Tolerance] = {
     "fp32": Tolerance(5e-5, 5e-5, 3.0, ceiling=1e-2),
-    "tf32": Tolerance(1e-3, 1e-3, 3.0, floor=10.0, ceiling=5e-2),
-    "fp16": Tolerance(1e-2, 5e-3, 3.0, floor=10.0, ceiling=5e-2),
-    "bf16": Tolerance(2e-2, 2e-2, 3.0, floor=10.0, ceiling=2e-1),
-    "int8-dynamic": Tolerance(0.0, 0.1, 10.0, floor=10.0, by_task=True),
-    "int8-static": Tolerance(0.0, 0.15, 10.0, floor=10.0, by_task=True),
+    "tf32": Tolerance(1e-3, 1e-3, 3.0, floor=10.0, ceiling=5e-2, limits=detections.LIMITS["tf32"]),
+    "fp16": Tolerance(1e-2, 5e-3, 3.0, floor=10.0, ceiling=5e-2, limits=detections.LIMITS["fp16"]),
+    "bf16": Tolerance(2e-2, 2e-2, 3.0, floor=10.0, ceiling=2e-1, limits=detections.LIMITS["bf16"]),
+    "int8-dynamic": Tolerance(0.0, 0.1, 10.0, floor=10.0, by_task=True, limits=detections.LIMITS["int8-dynamic"]),
+    "int8-static": Tolerance(0.0, 0.15, 10.0, floor=10.0, by_task=True, limits=detections.LIMITS["int8-static"]),
 }
 
 METRIC_DROP = 0.01
@@ -77,14 +83,15 @@ TIMED_COSINE_LOSS = 0.2
 class Evidence:
     """What is known beside the tensors. RMSE are against the golden, by output name, empty where there is no yardstick.
 
-    `own_rmse` is eager's at the cell's precision, `fp32_rmse` at fp32. `classes` adds top-1 agreement over the last axis.
-    `metric` is this session's score and the golden's on held-out data.
+    `own_rmse` is eager's at the cell's precision, `fp32_rmse` at fp32. `task` is the model's, which adds facts about what an error
+    means. `metric` is this session's score and the golden's on held-out data. `threshold` is the score from which on a detection counts.
     """
 
     own_rmse: Mapping[str, float] = field(default_factory=dict)
     fp32_rmse: Mapping[str, float] = field(default_factory=dict)
-    classes: bool = False
+    task: str = ""
     metric: tuple[float, float] | None = None
+    threshold: float = SCORE_THRESHOLD
 
 
 def tolerance_for(precision: str, overrides: Mapping[str, tuple[float, float]]) -> Tolerance:
@@ -129,27 +136,55 @@ def compare(
     kind: str,
     evidence: Evidence = Evidence(),
 ) -> ParityVerdict:
-    """Judge `outputs` ([batches, batch, ...] by declared name) against `golden` of the same shapes in float64."""
+    """Judge `outputs` ([batches, batch, ...] by declared name) against `golden` of the same shapes in float64.
+
+    Outputs of open size are a list of one array per batch in both.
+    """
+    said: dict[str, float] = {}
 
     def verdict(name: str, reason: str, needed: float, errors: Sequence[OutputError] = ()) -> ParityVerdict:
         rule = (1.0, tolerance.rtol, tolerance.atol, tolerance.rmse_factor)
-        return ParityVerdict(name, reason, kind, needed, *rule, tuple(errors))  # type: ignore[arg-type]
+        return ParityVerdict(name, reason, kind, needed, *rule, tuple(errors), said)  # type: ignore[arg-type]
 
-    problem = degenerate(golden, tolerance)
+    fixed, found = [spec for spec in specs if not spec.is_open], [spec.name for spec in specs if spec.is_open]
+    problem = degenerate({spec.name: golden[spec.name] for spec in fixed}, tolerance)
+    if found and not problem:
+        problem = detections.degenerate(_images(golden, found), evidence.threshold, tolerance.limits)
     if problem:
         return verdict("degenerate", problem, INCOMPARABLE)
     problem = _form(outputs, golden, specs)
     if problem:
         return verdict("fail", problem, INCOMPARABLE)
+    classes = evidence.task == "classification"
     errors = [
-        measure(spec.name, outputs[spec.name], golden[spec.name], evidence.own_rmse.get(spec.name), tolerance, evidence.classes)
-        for spec in specs
+        measure(spec.name, outputs[spec.name], golden[spec.name], evidence.own_rmse.get(spec.name), tolerance, classes) for spec in fixed
     ]
+    said |= _said(outputs, golden, fixed, evidence.task)
     too_exact = _too_exact(errors, evidence, tolerance)
     if too_exact:
         return verdict("too exact", too_exact, 0.0, errors)
-    needed, reason = _by_task(errors, evidence) if tolerance.by_task else _by_error(errors)
+    judged = [_by_task(errors, evidence) if tolerance.by_task else _by_error(errors)] if errors else []
+    if found:
+        images = _images(outputs, found), _images(golden, found)
+        most, why, difference = detections.judge(*images, evidence.threshold, tolerance.limits)
+        said |= difference.facts()
+        judged.append((min(most, INCOMPARABLE), f"needs {most:.3g} times what is allowed: {why}"))
+    needed, reason = max(judged)
     return verdict("fail", reason, needed, errors) if needed > 1 else verdict("pass", "", needed, errors)
+
+
+def _images(outputs: Outputs, names: Sequence[str]) -> list[dict[str, Array]]:
+    """The detections of each batch, which is one image."""
+    return [dict(zip(names, arrays, strict=True)) for arrays in zip(*(outputs[name] for name in names), strict=True)]
+
+
+def _said(outputs: Outputs, golden: Outputs, specs: Sequence[TensorSpec], task: str) -> dict[str, float]:
+    """What the task makes of the first output that it can be told of."""
+    for spec in specs:
+        said = agreement.facts(task, outputs[spec.name], golden[spec.name], len(spec.shape) - 1)
+        if said:
+            return said
+    return {}
 
 
 def _by_error(errors: Sequence[OutputError]) -> tuple[float, str]:
@@ -193,11 +228,28 @@ def _form(outputs: Outputs, golden: Outputs, specs: Sequence[TensorSpec]) -> str
     if sorted(outputs) != sorted(expected):
         return f"outputs are named {sorted(outputs)}, the model declares {sorted(expected)}"
     for spec in specs:
+        if spec.is_open:
+            problem = _open_form(spec, outputs[spec.name], golden[spec.name])
+            if problem:
+                return problem
+            continue
         made, wanted = outputs[spec.name], golden[spec.name]
         if str(made.dtype) != spec.dtype:
             return f"output {spec.name} is {made.dtype}, the model declares {spec.dtype}"
         if made.shape != wanted.shape:
             return f"output {spec.name} has shape {list(made.shape[1:])}, the golden has {list(wanted.shape[1:])}"
+    return ""
+
+
+def _open_form(spec: TensorSpec, made: Sequence[Array], wanted: Sequence[Array]) -> str:
+    """As `_form` of one output of open size: a number of rows is no matter of form."""
+    if len(made) != len(wanted):
+        return f"output {spec.name} came {len(made)} times, the golden {len(wanted)} times"
+    for each, other in zip(made, wanted, strict=True):
+        if str(each.dtype) != spec.dtype:
+            return f"output {spec.name} is {each.dtype}, the model declares {spec.dtype}"
+        if each.shape[1:] != other.shape[1:] or each.ndim != other.ndim:
+            return f"output {spec.name} has shape {list(each.shape)}, the golden has {list(other.shape)}: they differ in more than a number"
     return ""
 
 

@@ -6,15 +6,16 @@ print, save or plot themselves; `results` writes them and `reports` shows them.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from harness import late
+from harness import late, open_sizes, plain
+
+to_json, digest = plain.to_json, plain.digest
+ANY, SCORE_THRESHOLD = open_sizes.ANY, open_sizes.SCORE_THRESHOLD
 
 BATCH = "batch"
 """The symbolic first dimension of a `TensorSpec`, replaced by the cell's batch size."""
@@ -58,7 +59,10 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Name, shape and dtype of one tensor. `shape` holds ints and at most one `BATCH`, as its first entry."""
+    """Name, shape and dtype of one tensor. `shape` holds ints and at most one `BATCH`, as its first entry.
+
+    Of a detector's output that entry may be `ANY` instead.
+    """
 
     name: str
     shape: tuple[int | str, ...]
@@ -70,10 +74,20 @@ class TensorSpec:
                 f"tensor {self.name} has shape {list(self.shape)}, in which {BATCH!r} is not the first size, or stands twice; "
                 "batches are made along the first axis: move it there, or give a number"
             )
+        if ANY in self.shape[1:]:
+            raise UsageError(
+                f"tensor {self.name} has shape {list(self.shape)}, in which {ANY!r} is not the first size; "
+                "objects are listed along the first axis: move it there, or give a number"
+            )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether only the answer tells how large it is."""
+        return self.shape[:1] == (ANY,)
 
     def concrete(self, batch: int) -> tuple[int, ...]:
-        """The shape in elements with the batch filled in."""
-        return tuple(batch if size == BATCH else int(size) for size in self.shape)
+        """The shape in elements with the batch filled in. What only the answer tells counts as 0, the least that it can be."""
+        return tuple(batch if size == BATCH else 0 if size == ANY else int(size) for size in self.shape)
 
 
 @dataclass(frozen=True)
@@ -137,6 +151,8 @@ class Model:
     `images`; `calibration_from` is called instead, as `inputs_from` is.
     `tolerance` overrides the elementwise tolerance of a precision: `{"fp32": (rtol, atol)}` with atol in units of the
     reference's largest magnitude.
+    `task` says what the outputs mean, and so what is said of them beside the numbers: `classification`, `segmentation`, `text`,
+    or `detection`, whose outputs may have open sizes; objects that score below `score_threshold` are not judged.
     """
 
     name: str
@@ -155,6 +171,7 @@ class Model:
     file: str = ""
     labels: tuple[str, ...] = ()
     arguments: Mapping[str, str] = field(default_factory=dict)
+    score_threshold: float = SCORE_THRESHOLD
 
     def __post_init__(self) -> None:
         if not self.name or any(character.isspace() for character in self.name):
@@ -163,6 +180,10 @@ class Model:
             raise UsageError(f"model {self.name}: give exactly one of build= and file=, not {self.build!r} and {self.file!r}")
         for key in ("build", "inputs_from", "evaluation", "calibration_from"):
             object.__setattr__(self, key, late.name_of(getattr(self, key)))
+        unsized = ([spec.name for spec in specs if spec.is_open] for specs in (self.inputs, self.outputs))
+        problem = open_sizes.problem(self.task, self.score_threshold, *unsized)
+        if problem:
+            raise UsageError(f"model {self.name}: {problem}")
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)
@@ -172,6 +193,8 @@ class Model:
         """sha256 of everything declared that may change a number; folders are left out, so it is the same everywhere."""
         declared = to_json(self)
         del declared["labels"]  # the names of classes change no number
+        if self.score_threshold == SCORE_THRESHOLD:
+            del declared["score_threshold"]  # as before there was one
         for key in ("build", "inputs_from", "evaluation", "calibration_from"):
             declared[key] = late.portable(declared[key])
         declared["weights"]["train"] = late.portable(self.weights.train)
@@ -346,6 +369,8 @@ class ParityVerdict:
     atol: float
     rmse_factor: float
     outputs: tuple[OutputError, ...] = ()
+    agreement: Mapping[str, float] = field(default_factory=dict)
+    """What the task makes of the outputs (`harness.agreement`, `harness.detections`), by name; empty where it says nothing."""
     artifact_sha256: str = ""
     input_sha256: str = ""
 
@@ -367,22 +392,3 @@ class Attestation:
     """In words, where the precision is that of storage and the arithmetic runs in another; empty where it is native."""
     labels: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
-
-
-def to_json(value: Any) -> Any:
-    """`value` as plain JSON types; dataclasses become objects with their class named where it matters (recipe steps)."""
-    if hasattr(value, "__dataclass_fields__"):
-        plain = {item.name: to_json(getattr(value, item.name)) for item in fields(value)}
-        return {"step": type(value).__name__, **plain} if getattr(type(value), "is_step", False) else plain
-    if isinstance(value, Mapping):
-        return {str(key): to_json(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [to_json(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None  # JSON has neither NaN nor infinity
-    return value
-
-
-def digest(value: Any) -> str:
-    """sha256 (64 hex digits) of `value` as canonical JSON."""
-    return hashlib.sha256(json.dumps(to_json(value), sort_keys=True, separators=(",", ":")).encode()).hexdigest()

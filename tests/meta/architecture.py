@@ -26,8 +26,8 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         *("environment", "environments", "installers", "machine", "gpu", "timing", "results"),
     ),
     "the seam": ("harness", "backend"),
-    "pure": ("cases", "preprocess", "warmup", "parity", "statistics", "gate", "planner", "advice"),
-    "values": ("types", "late"),
+    "pure": ("cases", "preprocess", "warmup", "parity", "agreement", "detections", "statistics", "gate", "planner", "advice"),
+    "values": ("types", "late", "open_sizes", "plain"),
 }
 """Top to bottom. `harness` stands for the public names of `harness/__init__.py`."""
 

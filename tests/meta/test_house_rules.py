@@ -131,7 +131,7 @@ def test_one_clock_times_laps() -> None:
     assert set(readers) <= {"harness.timing", "harness.testing", "harness.backend", "harness.doctor"}
 
 
-UNITS = ("_ns", "_seconds", "_bytes", "_ticks", "_percent", "_mhz", "_celsius", "_watts", "bytes", "seconds")
+UNITS = ("_ns", "_seconds", "_bytes", "_ticks", "_percent", "_mhz", "_celsius", "_watts", "_pixels", "bytes", "seconds")
 
 KEYED_BY = (*harness.types.BOUNDARIES, *harness.types.INNER_BOUNDARIES, *harness.types.PHASES)
 """Keys of objects whose own name has the unit."""
@@ -141,6 +141,8 @@ WITHOUT_UNIT = {
     *("cores", "cores_online", "affinity", "placement", "nonfinite"),
     *("needed", "allowed", "rtol", "atol", "rmse_factor", "needed_elementwise", "needed_rmse", "cosine", "top1_agreement", "value"),
     *("scale", "max_abs", "rmse", "rmse_own", "steal", "load_average"),
+    *("top5_overlap", "pixel_agreement", "miou", "classes_seen", "worst_cosine", "sentences", "nearest_agreement", "order_agreement"),
+    *("detections", "matched", "unmatched", "on_threshold", "worst_box_iou", "worst_score_difference", "worst_mask_iou"),
 }
 """Counts, ratios, and errors in the unit of the model's own output."""
 
@@ -169,7 +171,7 @@ def test_every_number_in_a_result_has_its_unit_in_its_name() -> None:
 
 
 def test_the_public_names_are_these() -> None:
-    constants = ["ALL", "BATCH", "PLANS"]
+    constants = ["ALL", "ANY", "BATCH", "PLANS"]
     classes = ["Attestation", "Backend", "Case", "Cell", "Golden", "Laps", "Model", "Photograph", "Plan", "Recipe", "Session", "Source"]
     classes += ["TensorSpec", "Unavailable", "Unsupported", "UsageError", "Weights"]
     public = [*constants, *classes, "own", "pretrained", "seeded", "trained"]

@@ -90,8 +90,9 @@ def test_declarations_import_the_standard_library_and_the_harness_only(module: s
     assert outer_imports(module, only_at_the_top=True) <= sys.stdlib_module_names
 
 
-PARENT = [module for module in of("harness") if short(module) not in ("measure", "parity", "gate", "testing", "plugin")]
-"""Modules that a parent process imports at once: measure and parity belong to workers, the contract and the plugin to pytest,
+JUDGES = ("parity", "agreement", "detections")
+PARENT = [module for module in of("harness") if short(module) not in ("measure", *JUDGES, "gate", "testing", "plugin")]
+"""Modules that a parent process imports at once: measuring and judging belong to workers, the contract and the plugin to pytest,
 and the gate is imported by a comparison when it has something to judge."""
 
 

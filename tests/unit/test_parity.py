@@ -117,7 +117,7 @@ def test_one_input_alone_has_no_spread_to_judge_by() -> None:
 def test_top_1_agreement_is_counted_over_the_last_axis_where_asked() -> None:
     made = GOLDEN.copy()
     made[1, 0] = [9.0, 4.0, -8.0, 2.0]
-    assert compare(made, classes=True).outputs[0].top1_agreement == pytest.approx(2 / 3)
+    assert compare(made, task="classification").outputs[0].top1_agreement == pytest.approx(2 / 3)
     assert compare(made).outputs[0].top1_agreement is None
 
 

@@ -1,0 +1,29 @@
+"""Values as plain JSON, and the digest of what they say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+
+def to_json(value: Any) -> Any:
+    """`value` as plain JSON types; dataclasses become objects with their class named where it matters (recipe steps)."""
+    if hasattr(value, "__dataclass_fields__"):
+        plain = {item.name: to_json(getattr(value, item.name)) for item in fields(value)}
+        return {"step": type(value).__name__, **plain} if getattr(type(value), "is_step", False) else plain
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has neither NaN nor infinity
+    return value
+
+
+def digest(value: Any) -> str:
+    """sha256 (64 hex digits) of `value` as canonical JSON."""
+    return hashlib.sha256(json.dumps(to_json(value), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
