@@ -1,4 +1,4 @@
-"""The `evenbench` command: list, run, report, inspect, compare, tune, controls, environments, doctor and new."""
+"""The `evenbench` command: list, run, report, advise, inspect, compare, tune, controls, environments, doctor and new."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import __version__, compare, inspection, late, results, targets, tuning, worker
+from harness import __version__, choosing, compare, inspection, late, results, targets, tuning, worker
 from harness.schedule import Run
 from harness.types import PLANS, UsageError
 
@@ -77,6 +77,9 @@ def parser() -> argparse.ArgumentParser:
     reporting.add_argument("-o", "--output", default="site", metavar="DIR", help="where index.html is written (site)")
     reporting.add_argument("--markdown", action="store_true", help="print the tables of precisions as Markdown instead")
     reporting.set_defaults(do=report)
+    advising = commands.add_parser("advise", help="which recorded cells keep your limits, and why not the others", epilog=choosing.EPILOG)
+    choosing.add_arguments(advising)
+    advising.set_defaults(do=advise)
     inspecting = commands.add_parser("inspect", help="show all that is known of a cell, results or a model file", epilog=EPILOG)
     inspecting.add_argument("thing", metavar="THING", help="a cell's id or key, a results file or folder, or a model: " + MODEL_FILES)
     inspecting.add_argument("--shape", default="", help="of the inputs of a model file that does not say them, such as 1x3x224x224")
@@ -260,6 +263,11 @@ def _write_site(paths: Sequence[str], folder: str) -> tuple[Path, results.Readin
         raise UsageError(str(error)) from error
     except OSError as error:
         raise UsageError(f"report folder {folder} cannot be written ({error.strerror}); name another with -o") from error
+
+
+def advise(options: argparse.Namespace) -> int:
+    """What can be recommended of what was recorded."""
+    return choosing.run(options, _console())
 
 
 def inspect(options: argparse.Namespace) -> int:

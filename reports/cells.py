@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from reports import shape, text, verdict
+from reports import choice, shape, text, verdict
 from reports.shape import Group, Result
 
-MEASURE, WORDS, OUTCOME, CODE, HIDDEN = "measure", "words", "outcome", "code", "hidden"
+MEASURE, WORDS, OUTCOME, CODE, HIDDEN, LIMITS = "measure", "words", "outcome", "code", "hidden", "limits"
 """What a column holds, which decides how it sorts and how the page draws it."""
 
 
@@ -48,6 +48,7 @@ def matrix(groups: Sequence[Group]) -> Table:
         Column("Parity", MEASURE, "tolerance needed / allowed; above 1 the answer is wrong"),
         Column("Reason"),
         Column("Precision", HIDDEN),
+        Column("Limits", LIMITS),
         *_INDEX,
     )
     return Table("matrix", "Every cell, its outcome and the reason", columns, list(_matrix_rows(groups)))
@@ -141,6 +142,7 @@ def _index(index: int, result: Result) -> list[Any]:
 
 
 def _matrix_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
+    limits = choice.page_values(result for group in groups for result in group.results)
     for index, group, result in in_order(groups):
         speedup = group.speedup(result)
         compute = text.with_interval(text.latency(result.compute), text.latency_interval(result.compute))
@@ -154,6 +156,7 @@ def _matrix_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
             measure(parity_text(result), (result.record.get("parity") or {}).get("needed")),
             reason(group, result),
             str(result.cell.get("precision", "")),
+            limits[id(result)],
             *_index(index, result),
         ]
 

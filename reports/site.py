@@ -16,7 +16,22 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from reports import assets, binding, cells, charts, comparison, details, models, overview, precisions, provenance, shape, text, tuning
+from reports import (
+    assets,
+    binding,
+    cells,
+    charts,
+    choice,
+    comparison,
+    details,
+    models,
+    overview,
+    precisions,
+    provenance,
+    shape,
+    text,
+    tuning,
+)
 from reports.shape import Group, Result
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -114,6 +129,7 @@ def _context(groups: Sequence[Group], members: Sequence[Result], notes: Sequence
         "models": cards[: models.CARDS_SHOWN],
         "models_left_out": max(0, len(cards) - models.CARDS_SHOWN),
         "choices": overview.choices(members),
+        "limits": {"fields": choice.FIELDS, "help": choice.FIELDS_HELP},
         "group_titles": comparison.titles(groups),
         "runs": provenance.runs(members),
         "origins": provenance.origins(members),

@@ -44,6 +44,7 @@ named.Backend = (value, row) => {
 
 const column = ({ title, kind, help }, place) => {
   const cell = (value, type, row) => {
+    if (kind === "limits") return "";
     if (type === "display") return kind === "hidden" ? "" : title in named ? named[title](value, row) : draw[kind](value, row, title);
     if (kind === "measure") return type === "filter" ? value[0] : value[1];
     return Array.isArray(value) ? value.join(" ") : value;
@@ -51,7 +52,7 @@ const column = ({ title, kind, help }, place) => {
   const heading = make("span", "", title);
   if (help) heading.title = help;
   return {
-    title: heading.outerHTML, data: place, render: cell, visible: kind !== "hidden", type: kind === "measure" ? "measure" : "string",
+    title: heading.outerHTML, data: place, render: cell, visible: !["hidden", "limits"].includes(kind), type: kind === "measure" ? "measure" : "string",
     className: { measure: "number", code: "code", words: title === "Reason" ? "words" : "" }[kind] ?? "",
     cellType: place === 0 ? "th" : "td",
     createdCell: (td) => { if (place === 0) td.setAttribute("scope", "row"); },
@@ -90,6 +91,10 @@ const open = async (grid) => {
 
 const filters = document.querySelector("form.filters");
 const FIELDS = { outcome: "Outcome", model: "Model", backend: "Backend", precision: "Precision" };
+// What a deployment can afford: a row stays where it states every value that is limited, and keeps the limit.
+const limits = [...filters.querySelectorAll("[data-unit]")];
+const affords = (known) => limits.every(({ value, dataset }, place) =>
+  value === "" || (known[place] !== null && known[place] <= Number(value) * Number(dataset.unit)));
 const filter = (table) => {
   const values = Object.fromEntries(new FormData(filters));
   table.search(values.q);
@@ -98,6 +103,8 @@ const filter = (table) => {
     const wanted = values[name];
     table.column(place).search.fixed(name, wanted ? (_, row) => row[place] === wanted : () => true);
   }
+  const place = parseColumns().indexOf("Limits");
+  table.column(place).search.fixed("limits", (_, row) => affords(row[place]) && (!values.front || row[place].at(-1)));
   table.draw();
 };
 let titles = null;

@@ -18,7 +18,7 @@ PACKAGES = ("harness", "backends", "reports", "benchmarks")
 LAYERS: Mapping[str, tuple[str, ...]] = {
     "front ends": ("cli", "plugin", "asv_bridge", "testing"),
     "comparison": ("compare", "recorded", "sides", "alerts", "ending", "paired", "conversation", "arm"),
-    "commands": ("controls", "doctor", "inspection", "modelfile", "progress", "scaffold", "targets", "tuning", "upkeep"),
+    "commands": ("choosing", "controls", "doctor", "inspection", "modelfile", "progress", "scaffold", "targets", "tuning", "upkeep"),
     "orchestration": ("schedule", "outcome", "preparation", "worker", "collection", "usermodel"),
     "one process": ("measure",),
     "effects": (
@@ -32,7 +32,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
 """Top to bottom. `harness` stands for the public names of `harness/__init__.py`."""
 
 BESIDE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "reports/": (("types", "statistics", "results", "advice"), ("cli", "doctor", "inspection", "modelfile", "progress")),
+    "reports/": (("types", "statistics", "results", "advice"), ("choosing", "cli", "doctor", "inspection", "modelfile", "progress")),
     "backends/": (("harness", "backend", "registry", "inputs", "late", "download", "store", "sources", "environment", "gpu"), ()),
     "benchmarks/": (("harness", "preprocess", "photographs", "asv_bridge"), ()),
 }

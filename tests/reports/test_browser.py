@@ -182,3 +182,28 @@ def test_ten_thousand_outcomes_are_usable_in_two_seconds(chromium, tmp_path):
     address = site.write(synthetic.many(10_000), tmp_path).as_uri()
     # The best of a few, because what else runs on this machine can only add.
     assert any(browser.seconds_until_usable(chromium, address) <= 2.0 for _ in range(4))
+
+
+def test_limits_leave_what_keeps_them_and_stand_in_the_address(visit, report):
+    page = visit(f"{report}#model=digits-cnn")
+    until(page, "document.querySelectorAll('[data-table=matrix] tbody tr').length === 7")
+    page.fill("#limit-memory", "1")
+    assert "No cell matches" in page.locator("[data-table=matrix] tbody").inner_text()
+    page.fill("#limit-memory", "1000")
+    until(page, "document.querySelectorAll('[data-table=matrix] tbody tr').length === 6")  # without the control, which nobody ships
+    assert "memory=1000" in page.evaluate("location.hash")
+    page.fill("#limit-p99", "1000")
+    assert "No cell matches" in page.locator("[data-table=matrix] tbody").inner_text(), "72 laps state no p99"
+    page.fill("#limit-p99", "")
+    page.select_option("#limit-front", "on")
+    until(page, "document.querySelectorAll('[data-table=matrix] tbody tr').length < 6")
+    assert {"openvino", "ort"} & {name.strip() for name in shown(page, 2)}
+    page.click("form.filters button[type=reset]")
+    until(page, "document.querySelectorAll('[data-table=matrix] tbody tr').length === 25")
+
+
+def test_an_address_with_limits_opens_limited(visit, report):
+    page = visit(f"{report}#model=digits-cnn&drop=0.5&size=46.8")
+    until(page, "document.querySelectorAll('[data-table=matrix] tbody tr').length === 6")
+    page.fill("#limit-size", "46.7")
+    assert "No cell matches" in page.locator("[data-table=matrix] tbody").inner_text()
