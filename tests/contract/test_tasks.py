@@ -1,0 +1,56 @@
+"""Tasks beyond classification on real networks: at least three runtimes answer alike, and what is wrong on purpose is caught."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import segmentation
+from harness import PLANS, Case, Model, controls, matrix
+from harness.outcome import Entry
+from harness.schedule import Run
+
+RUNTIMES = ("torch-eager", "ort", "openvino")
+
+CAUGHT = ("negative-weight", "negative-permuted")
+"""One weight 5 % too large, and inputs that are permuted: what every task's rule must see."""
+
+
+def measured(model: Model, folder: Path, *backends: str, **options: Any) -> dict[str, Mapping[str, Any]]:
+    """One quick run of the model; the lines by backend."""
+    cells = matrix.expand(Case((model,), backends=backends, options=options.get("options", {})))
+    entries = [Entry(cell, "tests") for cell in cells]
+    run = Run(entries, replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.1), folder, fresh=True)
+    lines = {line["cell"]["backend"]: line for line in run.measure(entries)}
+    run.finish()
+    assert {name: line["outcome"] for name, line in lines.items()} == dict.fromkeys(backends, "ok"), [
+        (name, line["phase"], line["reason"]) for name, line in lines.items()
+    ]
+    return lines
+
+
+def assert_all_caught(model: Model, folder: Path) -> None:
+    """Every negative control that the model can be put through is caught, the two of `CAUGHT` among them."""
+    found = {each.backend: each for each in controls.run([model], folder)}
+    applied = {name: each for name, each in found.items() if each.verdict != "does not apply"}
+    assert set(CAUGHT) <= set(applied), {name: each.reason for name, each in found.items()}
+    assert {each.verdict for each in applied.values()} == {"caught"}, {name: each.reason for name, each in applied.items()}
+
+
+@pytest.mark.slow
+def test_three_runtimes_give_each_pixel_the_same_class(tmp_path: Path) -> None:
+    for line in measured(segmentation.LRASPP, tmp_path, *RUNTIMES).values():
+        seen = line["agreement"]
+        assert set(seen) == {"pixel_agreement", "miou", "classes_seen"}
+        assert seen["pixel_agreement"] > 0.999
+        assert seen["miou"] > 0.99
+        assert seen["classes_seen"] > 2, "a network that gives every pixel one class shows nothing"
+
+
+@pytest.mark.slow
+def test_a_wrong_segmentation_is_caught(tmp_path: Path) -> None:
+    assert_all_caught(segmentation.LRASPP, tmp_path)
