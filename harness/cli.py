@@ -1,4 +1,4 @@
-"""The `evenbench` command: list, run, report, advise, inspect, compare, tune, controls, environments, doctor and new."""
+"""The `evenbench` command: list, run, report, advise, inspect, compare, bisect, tune, controls, environments, doctor and new."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import __version__, choosing, compare, inspection, late, results, targets, tuning, worker
+from harness import __version__, bisection, choosing, compare, inspection, late, results, targets, tuning, worker
 from harness.schedule import Run
 from harness.types import PLANS, UsageError
 
@@ -89,6 +89,9 @@ def parser() -> argparse.ArgumentParser:
     comparing = commands.add_parser("compare", help="is HEAD slower than BASE? measured in pairs", epilog=compare.EPILOG)
     compare.add_arguments(comparing)
     comparing.set_defaults(do=compare_sides)
+    bisecting = commands.add_parser("bisect", help="which commit made a cell worse? each step in pairs", epilog=bisection.EPILOG)
+    bisection.add_arguments(bisecting)
+    bisecting.set_defaults(do=bisect)
     controlling = commands.add_parser("controls", help="run runtimes made wrong on purpose: each must be caught", epilog=EPILOG)
     targets.add_arguments(controlling)
     controlling.set_defaults(do=control)
@@ -299,6 +302,11 @@ def _show(options: argparse.Namespace, value: Any, sections: Sequence[inspection
 def compare_sides(options: argparse.Namespace) -> int:
     """Base against head, in pairs; or two recorded runs, side by side."""
     return compare.run(options, _console(), _console(stderr=True))
+
+
+def bisect(options: argparse.Namespace) -> int:
+    """The first commit at which a cell became worse, or a range of suspects."""
+    return bisection.run(options, _console(), _console(stderr=True))
 
 
 def control(options: argparse.Namespace) -> int:

@@ -97,7 +97,7 @@ def _run_in_pairs(options: argparse.Namespace, console: Console, notes: Console)
     with sides(options.base, options.head, words_of(options), plan) as pair:
         for note in pair.notes:
             notes.print(f"note: {note}", soft_wrap=True)
-        with _listener(notes) as listen:
+        with listener(notes) as listen:
             known = planner.pasts(earlier(Path(options.results)))
             session = Session(pair.base, pair.head, words_of(options), pair.cells, rule, plan, options.seed, seconds, known, listen)
             found = session.run()
@@ -117,7 +117,7 @@ def _run_in_pairs(options: argparse.Namespace, console: Console, notes: Console)
 
 
 @contextlib.contextmanager
-def _listener(console: Console) -> Iterator[Callable[[Progress], None]]:
+def listener(console: Console) -> Iterator[Callable[[Progress], None]]:
     """One line that changes on a terminal; a line now and then elsewhere."""
     if not console.is_terminal:
         told = 0.0

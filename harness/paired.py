@@ -164,16 +164,24 @@ class Session:
     known: Mapping[str, planner.Past] = field(default_factory=dict)
     """What earlier comparisons say of the cells, by the id for people."""
     listen: Callable[[Progress], None] = lambda progress: None
+    asked: Sequence[str] = tuple(MARGINS)
+    """The metrics that are judged; the first of them decides when a cell has enough pairs."""
     pairings: list[Pairing] = field(default_factory=list, init=False)
     _begin: float = field(default=0.0, init=False)
 
     def run(self) -> list[dict[str, Any]]:
-        """Prepare, screen, confirm and judge: one result per cell, the controls among them."""
+        """Prepare, share out the budget, screen, confirm and judge: one result per cell, the controls among them."""
+        self.prepare_all()
+        self._allot()
+        return self.measure(self.pairings)
+
+    def prepare_all(self) -> None:
+        """Make or find what every cell needs on either side, and give each its margin. Raises UsageError where there are no cells."""
         if not self.cells:
             raise UsageError("compare: no cells; name some with a target, -k or --cell")
         self.pairings = list(self._prepared())
-        self._allot()
-        return self.measure(self.pairings)
+        for pairing in self.pairings:
+            pairing.margin = planner.margin_for(self.known.get(pairing.cell), self.rule)
 
     def measure(self, pairings: Sequence[Pairing]) -> list[dict[str, Any]]:
         """Screen, confirm and judge what is prepared; one result per pairing. Adds the pairs to them."""
@@ -181,11 +189,11 @@ class Session:
             self._begin = time.monotonic()
             lot = random.Random(self.seed)
             self._sweep(pairings, lot, "pairs", self.rule.least, self.rule.most)
-            flagged = [pairing for pairing in pairings if _flagged(pairing, self.rule)]
+            flagged = [pairing for pairing in pairings if _flagged(pairing, self.rule, self.asked)]
             if flagged:
                 taken = max(len(pairing.pairs) for pairing in flagged)
                 self._sweep(flagged, random.Random(f"{self.seed} again"), "confirmation", self.rule.least, taken)
-        return judged(pairings, self.rule)
+        return judged(pairings, self.rule, self.asked)
 
     def _prepared(self) -> Iterator[Pairing]:
         controls = max(CONTROLS, math.ceil(len(self.cells) / 10))
@@ -201,9 +209,7 @@ class Session:
                 yield Pairing(shown, declared, (self.base, self.base), (made[0], made[0]), control=True)
 
     def _allot(self) -> None:
-        """Give each pairing its margin, and where there is a budget its pairs and samples; say what each will see."""
-        for pairing in self.pairings:
-            pairing.margin = planner.margin_for(self.known.get(pairing.cell), self.rule)
+        """Where there is a budget, give each pairing its pairs and samples; say what each will see."""
         if math.isinf(self.seconds):
             return
         names = [_key(pairing) for pairing in self.pairings if not pairing.failure]
@@ -244,8 +250,8 @@ class Session:
         return f", {left / 60:.0f} min of the budget left" if left >= 90 else f", {left:.0f} s of the budget left"
 
     def _wants_more(self, pairing: Pairing, kind: str, least: int) -> bool:
-        taken = pairing.log_ratios(LATENCY, getattr(pairing, kind))
-        return not pairing.failure and (len(taken) < least or not gate.is_precise(taken, rule_for(pairing, LATENCY, self.rule)))
+        taken = pairing.log_ratios(self.asked[0], getattr(pairing, kind))
+        return not pairing.failure and (len(taken) < least or not gate.is_precise(taken, rule_for(pairing, self.asked[0], self.rule)))
 
 
 def allotment_words(cell: str, given: planner.Allotment) -> str:
@@ -263,23 +269,25 @@ def rule_for(pairing: Pairing, metric: str, rule: gate.Rule) -> gate.Rule:
     return replace(rule, margin=max(rule.margin, pairing.margin) if metric == LATENCY else MARGINS[metric])
 
 
-def _flagged(pairing: Pairing, rule: gate.Rule) -> bool:
+def _flagged(pairing: Pairing, rule: gate.Rule, asked: Sequence[str]) -> bool:
     enough = not pairing.failure and not pairing.control and len(pairing.pairs) >= gate.FEWEST_PAIRS
-    return enough and any(found.verdict in ("slower", "faster") for found in _screen(pairing, pairing.pairs, rule).values())
+    return enough and any(found.verdict in ("slower", "faster") for found in _screen(pairing, pairing.pairs, rule, asked).values())
 
 
-def _screen(pairing: Pairing, pairs: Sequence[Mapping[str, Any]], rule: gate.Rule) -> dict[str, gate.Judgement]:
-    found = {metric: pairing.log_ratios(metric, pairs) for metric in MARGINS}
+def _screen(
+    pairing: Pairing, pairs: Sequence[Mapping[str, Any]], rule: gate.Rule, asked: Sequence[str]
+) -> dict[str, gate.Judgement]:
+    found = {metric: pairing.log_ratios(metric, pairs) for metric in asked}
     return {metric: gate.judge(ratios, rule_for(pairing, metric, rule)) for metric, ratios in found.items() if len(ratios) == len(pairs)}
 
 
-def judged(pairings: Sequence[Pairing], rule: gate.Rule) -> list[dict[str, Any]]:
+def judged(pairings: Sequence[Pairing], rule: gate.Rule, asked: Sequence[str] = tuple(MARGINS)) -> list[dict[str, Any]]:
     """One result per pairing: the metrics' verdicts, confirmed where they were flagged; see `docs/statistics.md`.
 
     A metric is called slower (worse) or faster (better) where the screening pairs and the confirming pairs, each alone, say so, and
     the latter survive Holm's correction over all that was flagged.
     """
-    results = [_result(pairing, rule) for pairing in pairings]
+    results = [_result(pairing, rule, asked) for pairing in pairings]
     flagged = [
         (result, metric)
         for result in results
@@ -299,11 +307,11 @@ def _p_of(found: Mapping[str, Any] | None) -> float:
     return 1.0 if found is None else float(found["p"])
 
 
-def _result(pairing: Pairing, rule: gate.Rule) -> dict[str, Any]:
+def _result(pairing: Pairing, rule: gate.Rule, asked: Sequence[str]) -> dict[str, Any]:
     ends = pairing.pairs[-1]["ends"] if pairing.pairs else []
     wrong = [_wrong(end) for end in ends]
-    first = _screen(pairing, pairing.pairs, rule) if len(pairing.pairs) >= gate.FEWEST_PAIRS else {}
-    again = _screen(pairing, pairing.confirmation, rule) if len(pairing.confirmation) >= gate.FEWEST_PAIRS else {}
+    first = _screen(pairing, pairing.pairs, rule, asked) if len(pairing.pairs) >= gate.FEWEST_PAIRS else {}
+    again = _screen(pairing, pairing.confirmation, rule, asked) if len(pairing.confirmation) >= gate.FEWEST_PAIRS else {}
     return {
         "cell": pairing.cell,
         "sides": [side.name for side in pairing.sides],

@@ -76,8 +76,8 @@ def sides(base: str, head: str, words: Sequence[str], plan: Plan) -> Iterator[Pa
     if any(changes):
         raise UsageError(f"{base} and {head}: one is a backend and the other is not; compare two backends or two commits")
     with contextlib.ExitStack() as stack:
-        made = [stack.enter_context(_commit(text)) for text in (base, head)]
-        yield _commits(made[0], made[1], words, plan)
+        made = [stack.enter_context(commit(text)) for text in (base, head)]
+        yield in_common(made[0], made[1], words, plan)
 
 
 def _backends(base: str, head: str, one: Change, other: Change, words: Sequence[str]) -> Pair:
@@ -91,33 +91,35 @@ def _backends(base: str, head: str, one: Change, other: Change, words: Sequence[
 
 
 @contextlib.contextmanager
-def _commit(text: str) -> Iterator[Side]:
+def commit(text: str) -> Iterator[Side]:
+    """A commit checked out into a folder that is removed afterwards, or the working folder for `.`. Raises UsageError for neither."""
     if text == HERE:
         yield Side("working folder")
         return
-    found = _git("rev-parse", "--verify", "--quiet", f"{text}^{{commit}}")
+    found = git("rev-parse", "--verify", "--quiet", f"{text}^{{commit}}")
     if found is None:
-        raise UsageError(f"{text} is neither a registered backend nor a commit here; {_why_no_commit()}")
+        raise UsageError(f"{text} is neither a registered backend nor a commit here; {why_no_commit()}")
     with tempfile.TemporaryDirectory(prefix="evenbench-") as folder:
         root = Path(folder).resolve() / found[:12]
-        if _git("worktree", "add", "--detach", "--quiet", str(root), found) is None:
+        if git("worktree", "add", "--detach", "--quiet", str(root), found) is None:
             raise UsageError(f"{text}: git could not check out {found[:12]} into a worktree; `git worktree prune` may help")
         try:
-            here = Path(_git("rev-parse", "--show-prefix") or "")
+            here = Path(git("rev-parse", "--show-prefix") or "")
             yield Side(text if text == found else f"{text} ({found[:8]})", root=root / here)
         finally:
-            _git("worktree", "remove", "--force", str(root))
+            git("worktree", "remove", "--force", str(root))
 
 
-def _why_no_commit() -> str:
-    if _git("rev-parse", "--git-dir") is None:
+def why_no_commit() -> str:
+    """What may be the reason that git does not know a commit here, and what to do."""
+    if git("rev-parse", "--git-dir") is None:
         return "this folder is in no git repository"
-    if _git("rev-parse", "--is-shallow-repository") == "true":
+    if git("rev-parse", "--is-shallow-repository") == "true":
         return "the clone is shallow and may lack it: `git fetch --unshallow`, or a checkout with its full history"
     return "`git fetch` may bring it; `evenbench doctor` lists the backends"
 
 
-def _git(*words: str) -> str | None:
+def git(*words: str) -> str | None:
     """What git answered, or None where it failed or is not there."""
     try:
         done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
@@ -126,23 +128,24 @@ def _git(*words: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _commits(base: Side, head: Side, words: Sequence[str], plan: Plan) -> Pair:
+def in_common(base: Side, head: Side, words: Sequence[str], plan: Plan) -> Pair:
     """The cells that both commits declare."""
-    declared = [_declared(side, words, plan) for side in (base, head)]
-    shared = [name for name in declared[1] if name in set(declared[0])]
+    declares = [declared(side, words, plan) for side in (base, head)]
+    shared = [name for name in declares[1] if name in set(declares[0])]
     notes = [
         f"only in {side.name}: {', '.join(lone[:5])}{f' and {len(lone) - 5} more' if len(lone) > 5 else ''}"
-        for side, names in ((base, declared[0]), (head, declared[1]))
+        for side, names in ((base, declares[0]), (head, declares[1]))
         if (lone := [name for name in names if name not in shared])
     ]
-    if head.root is not None and _git("status", "--porcelain", "--untracked-files=no"):
+    if head.root is not None and git("status", "--porcelain", "--untracked-files=no"):
         notes.append(f"the working folder has changes that are not in {head.name}; compare with `.` to measure them")
     if not shared:
         raise NothingToCompare(f"{base.name} and {head.name} share no cell; {'; '.join(notes)}")
     return Pair(base, head, {name: name for name in shared}, tuple(notes))
 
 
-def _declared(side: Side, words: Sequence[str], plan: Plan) -> list[str]:
+def declared(side: Side, words: Sequence[str], plan: Plan) -> list[str]:
+    """The ids of the cells that a side declares and the words choose. Raises UsageError where they cannot be listed."""
     spec = replace(side.spec(words, "", plan), task="cells")
     try:
         with conversation.process(side, spec) as asked:

@@ -17,7 +17,7 @@ PACKAGES = ("harness", "backends", "reports", "benchmarks")
 
 LAYERS: Mapping[str, tuple[str, ...]] = {
     "front ends": ("cli", "plugin", "asv_bridge", "testing"),
-    "comparison": ("compare", "recorded", "sides", "alerts", "ending", "paired", "conversation", "arm"),
+    "comparison": ("compare", "bisection", "commits", "recorded", "sides", "alerts", "ending", "paired", "conversation", "arm"),
     "commands": ("choosing", "controls", "doctor", "inspection", "modelfile", "progress", "scaffold", "targets", "tuning", "upkeep"),
     "orchestration": ("schedule", "outcome", "preparation", "worker", "collection", "usermodel"),
     "one process": ("measure",),
@@ -26,7 +26,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         *("environment", "environments", "installers", "machine", "gpu", "timing", "results"),
     ),
     "the seam": ("harness", "backend"),
-    "pure": ("cases", "preprocess", "warmup", "parity", "agreement", "detections", "statistics", "gate", "planner", "advice"),
+    "pure": ("cases", "preprocess", "warmup", "parity", "agreement", "detections", "statistics", "gate", "planner", "suspects", "advice"),
     "values": ("types", "late", "open_sizes", "plain"),
 }
 """Top to bottom. `harness` stands for the public names of `harness/__init__.py`."""
