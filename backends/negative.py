@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from backends import onnx_artifact, torch_model
 from backends.openvino_native import OpenVino, OpenVinoSession
 from backends.ort import OnnxRuntime, OrtSession
-from harness import Cell, Session, Source, Unsupported
+from harness import Cell, Session, Source, TensorSpec, Unsupported
 
 if TYPE_CHECKING:
     from harness.backend import Arrays
@@ -24,7 +24,7 @@ FACTOR = 1.05
 
 
 class OneWeight(OnnxRuntime):
-    """A single weight is 5 % too large: the one of largest magnitude in the first layer."""
+    """A single weight is 5 % too large: the one of largest magnitude in the first layer that reads all its weights at every step."""
 
     name = "negative-weight"
 
@@ -38,11 +38,19 @@ class OneWeight(OnnxRuntime):
         import torch
 
         state = torch.load(source.weights_folder / torch_model.WEIGHTS, weights_only=True)
-        first = next(value for value in state.values() if value.ndim >= 2).view(-1)
+        tables = _tables(torch_model.build(cell.model))
+        first = next(value for name, value in state.items() if value.ndim >= 2 and name not in tables).view(-1)
         first[first.abs().argmax()] *= FACTOR
         with tempfile.TemporaryDirectory() as changed:
             torch.save(state, Path(changed) / torch_model.WEIGHTS)
             return onnx_artifact.export(replace(source, weights_folder=Path(changed)), cell, folder)
+
+
+def _tables(module: Any) -> set[str]:
+    """The weights of embeddings, by name: of such a table a step reads a few rows, and the largest number may be in none of them."""
+    import torch
+
+    return {f"{name}.weight" for name, child in module.named_modules() if isinstance(child, torch.nn.Embedding)}
 
 
 class SwappedSession(OrtSession):
@@ -72,17 +80,33 @@ class PermutedSession(OrtSession):
         super().bind({name: value.swapaxes(-1, -2).copy() for name, value in inputs.items()})
 
 
+class ReversedSession(OrtSession):
+    """Reads every sequence from its end: the same words and the same padding, another sentence."""
+
+    def bind(self, inputs: Arrays) -> None:
+        super().bind({name: value[..., ::-1].copy() for name, value in inputs.items()})
+
+
 class PermutedInputs(OnnxRuntime):
-    """Height and width mixed up, which square inputs hide."""
+    """Height and width mixed up, which square inputs hide; sequences of whole numbers backwards."""
 
     name = "negative-permuted"
 
     def supports(self, cell: Cell) -> str:
-        square = all(len(spec.shape) >= 2 and spec.shape[-1] == spec.shape[-2] for spec in cell.model.inputs)
-        return super().supports(cell) or ("" if square else f"{cell.model.name} has an input that is not square")
+        fits = all(_square(spec) or _sequence(spec) for spec in cell.model.inputs)
+        return super().supports(cell) or ("" if fits else f"{cell.model.name} has an input that is neither square nor a sequence of tokens")
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        return PermutedSession(folder / onnx_artifact.FILE, cell)
+        kind = PermutedSession if all(map(_square, cell.model.inputs)) else ReversedSession
+        return kind(folder / onnx_artifact.FILE, cell)
+
+
+def _square(spec: TensorSpec) -> bool:
+    return len(spec.shape) >= 2 and spec.shape[-1] == spec.shape[-2]
+
+
+def _sequence(spec: TensorSpec) -> bool:
+    return len(spec.shape) == 2 and spec.dtype.startswith("int")
 
 
 class StaleSession(OrtSession):

