@@ -1,4 +1,4 @@
-"""The `evenbench` command: list, run, report, advise, inspect, compare, bisect, tune, controls, environments, doctor and new."""
+"""The `evenbench` command: list, run, report, advise, inspect, compare, bisect, bridge, tune, controls, environments, doctor and new."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import __version__, bisection, choosing, compare, inspection, late, results, targets, tuning, worker
+from harness import __version__, bisection, bridge, choosing, compare, inspection, late, results, targets, tuning, worker
 from harness.schedule import Run
 from harness.types import PLANS, UsageError
 
@@ -92,6 +92,9 @@ def parser() -> argparse.ArgumentParser:
     bisecting = commands.add_parser("bisect", help="which commit made a cell worse? each step in pairs", epilog=bisection.EPILOG)
     bisection.add_arguments(bisecting)
     bisecting.set_defaults(do=bisect)
+    bridging = commands.add_parser("bridge", help="what did a runtime's upgrade change? old against new, in pairs", epilog=bridge.EPILOG)
+    bridge.add_arguments(bridging)
+    bridging.set_defaults(do=bridge_versions)
     controlling = commands.add_parser("controls", help="run runtimes made wrong on purpose: each must be caught", epilog=EPILOG)
     targets.add_arguments(controlling)
     controlling.set_defaults(do=control)
@@ -307,6 +310,11 @@ def compare_sides(options: argparse.Namespace) -> int:
 def bisect(options: argparse.Namespace) -> int:
     """The first commit at which a cell became worse, or a range of suspects."""
     return bisection.run(options, _console(), _console(stderr=True))
+
+
+def bridge_versions(options: argparse.Namespace) -> int:
+    """Each runtime that changed its version between two recorded states, compared with itself."""
+    return bridge.run(options, _console(), _console(stderr=True))
 
 
 def control(options: argparse.Namespace) -> int:

@@ -72,7 +72,7 @@ def run(options: argparse.Namespace, console: Console, notes: Console) -> int:
 
     try:
         if not (sides.is_recorded(options.base) and sides.is_recorded(options.head)):
-            return _run_in_pairs(options, console, notes)
+            return run_in_pairs(options, console, notes)
         found = recorded.compared(options.base, options.head, options.anyway)
     except sides.NothingToCompare as error:
         print(f"evenbench: error: {error}", file=sys.stderr)
@@ -84,8 +84,8 @@ def run(options: argparse.Namespace, console: Console, notes: Console) -> int:
     return ending.PASS
 
 
-def _run_in_pairs(options: argparse.Namespace, console: Console, notes: Console) -> int:
-    """A paired session over all cells, written to the results folder, shown, and ended with its exit code."""
+def run_in_pairs(options: argparse.Namespace, console: Console, notes: Console, more: Mapping[str, Any] | None = None) -> int:
+    """A paired session over all cells, written to the results folder with `more` entries, shown, and ended with its exit code."""
     from harness import alerts, gate, planner
     from harness.ending import ending, show
     from harness.paired import Session
@@ -102,7 +102,7 @@ def _run_in_pairs(options: argparse.Namespace, console: Console, notes: Console)
             session = Session(pair.base, pair.head, words_of(options), pair.cells, rule, plan, options.seed, seconds, known, listen)
             found = session.run()
     end = ending(found, options.require_conclusive)
-    file = write(Path(options.results), pair, rule, options.seed, found, end)
+    file = write(Path(options.results), pair, rule, options.seed, found, end, more or {})
     comparison = json.loads(file.read_text())
     asked = {kind: getattr(options, kind) for kind in ("junit", "sarif", "summary")}
     alerts.write(comparison, {kind: path for kind, path in asked.items() if path})
@@ -180,7 +180,15 @@ def earlier(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def write(folder: Path, pair: Pair, rule: Rule, seed: int, found: Sequence[Mapping[str, Any]], end: Ending) -> Path:
+def write(
+    folder: Path,
+    pair: Pair,
+    rule: Rule,
+    seed: int,
+    found: Sequence[Mapping[str, Any]],
+    end: Ending,
+    more: Mapping[str, Any] | None = None,
+) -> Path:
     """The comparison with every sample, as one JSON file in the results folder."""
     stamp = results.timestamp()
     file = results.folder(folder) / f"compare-{stamp.replace(':', '-')}.json"
@@ -195,6 +203,7 @@ def write(folder: Path, pair: Pair, rule: Rule, seed: int, found: Sequence[Mappi
         "exit": end.code,
         "words": end.words,
         "cells": found,
+        **(more or {}),
     }
     file.write_text(json.dumps(to_json(value)))
     return file
