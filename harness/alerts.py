@@ -6,12 +6,16 @@ Everything here is made from the JSON value that `evenbench compare` writes, so 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from harness import __version__, ending
+from harness.paired import LATENCY
 
 MARKER = "<!-- evenbench compare -->"
 """First line of the Markdown summary: a job finds its earlier comment by it and updates that one."""
@@ -22,6 +26,7 @@ SHOWN = 9
 SUMMARY_BYTES = 1_000_000
 """Below GitHub's limit of 1 MiB for a step's summary."""
 
+State = Literal["new", "unchanged", "absent"]
 Kind = Literal["worse", "wrong", "failed", "control", "open", "better"]
 LEVELS: Mapping[Kind, str] = {
     "worse": "error",
@@ -40,16 +45,30 @@ RULES: Mapping[Kind, str] = {
     "better": "A metric is confirmed better than on the base, by more than its margin",
 }
 
+HELP = (
+    "Base and head were measured in pairs of processes; what is called worse or better was confirmed by pairs of its own. To see it "
+    "on your machine: evenbench compare BASE HEAD --cell CELL"
+)
+"""With every rule of the SARIF file."""
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to tell of one cell. `size` orders findings of a kind, the largest first."""
+    """One thing to tell of one cell. `size` orders findings of a kind, the largest first.
+
+    `file`, relative to the repository's root, and `line` say where the cell is declared: empty and 0 where that is not known. `state`
+    says how it stands to the base, in SARIF's words, and `numbers` holds the ratio with its interval where there is one.
+    """
 
     kind: Kind
     cell: str
     metric: str
     words: str
     size: float = 0.0
+    file: str = ""
+    line: int = 0
+    state: State = "new"
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -59,34 +78,48 @@ class Finding:
 
 def findings(comparison: Mapping[str, Any]) -> list[Finding]:
     """Everything that is not simply fine, the largest effect of each kind first."""
-    found = [finding for result in comparison["cells"] for finding in _of(result)]
+    found = [_placed(finding, result) for result in comparison["cells"] for finding in _of(result)]
     kinds = list(LEVELS)
     return sorted(found, key=lambda finding: (kinds.index(finding.kind), -finding.size))
+
+
+def _placed(finding: Finding, result: Mapping[str, Any]) -> Finding:
+    place = result.get("place") or {}
+    return replace(finding, file=place.get("file") or "", line=place.get("line") or 0)
 
 
 def _of(result: Mapping[str, Any]) -> Iterator[Finding]:
     cell = str(result["cell"])
     if result["control"]:
         for name, metric in ending.control_alarms(result):
-            yield Finding("control", cell, name, ending.metric_words(name, metric), _size(metric))
+            yield Finding("control", cell, name, ending.metric_words(name, metric), _size(metric), numbers=_numbers(metric))
         return
     if result["failure"]:
         yield Finding("failed", cell, "", str(result["failure"]).splitlines()[0])
-    for side, why in zip(result["sides"], result["wrong"], strict=False):
+    states: tuple[State, State] = ("absent", "new")
+    answers = list(zip(result["sides"], result["wrong"], states, strict=False))
+    both = all(why for _, why, _ in answers)
+    for side, why, state in answers:
         if why:
-            yield Finding("wrong", cell, "parity", f"{side}: {why}")
+            yield Finding("wrong", cell, "parity", f"{side}: {why}", state="unchanged" if both else state)
     for name, metric in result["metrics"].items():
         kinds: Mapping[str, Kind] = {"slower": "worse", "faster": "better", "inconclusive": "open"}
         kind = kinds.get(metric["verdict"])
+        words = ending.metric_words(name, metric)
         if kind == "open":
-            yield Finding(kind, cell, name, f"{ending.metric_words(name, metric)}: {ending.verdict_words(name, metric)}", _size(metric))
-        elif kind:
-            yield Finding(kind, cell, name, ending.metric_words(name, metric), _size(metric))
+            words += f": {ending.verdict_words(name, metric, result.get('contaminated', ''))}"
+        if kind:
+            yield Finding(kind, cell, name, words, _size(metric), numbers=_numbers(metric))
 
 
 def _size(metric: Mapping[str, Any]) -> float:
     found = metric["confirmation"] or metric["screen"]
     return max(float(found["low"]) - 1, 1 / float(found["high"]) - 1)
+
+
+def _numbers(metric: Mapping[str, Any]) -> dict[str, float]:
+    found = metric["confirmation"] or metric["screen"]
+    return {key: float(found[key]) for key in ("ratio", "low", "high")}
 
 
 def junit(comparison: Mapping[str, Any]) -> str:
@@ -119,21 +152,46 @@ def junit(comparison: Mapping[str, Any]) -> str:
 
 
 def sarif(comparison: Mapping[str, Any], file: str = "benchmarks") -> dict[str, Any]:
-    """SARIF 2.1.0: one result per finding, located in `file`, with a fingerprint that does not change from commit to commit."""
+    """SARIF 2.1.0: one result per finding, at the declaration of its cell, or in `file` where that is not known.
+
+    A fingerprint does not change from commit to commit, so that an alert is tracked and closed; a run's category is the machine,
+    because another machine's numbers are no news of this one's.
+    """
+    kinds = list(RULES)
     results = [
         {
             "ruleId": f"evenbench/{finding.kind}",
+            "ruleIndex": kinds.index(finding.kind),
             "level": LEVELS[finding.kind],
+            "baselineState": finding.state,
             "message": {"text": f"{finding.cell}: {finding.words}"},
-            "locations": [{"physicalLocation": {"artifactLocation": {"uri": file}, "region": {"startLine": 1}}}],
+            "locations": [
+                {
+                    "physicalLocation": {
+                        "artifactLocation": {"uri": quote(finding.file or file)},
+                        "region": {"startLine": finding.line or 1},
+                    },
+                    "logicalLocations": [{"fullyQualifiedName": finding.cell}],
+                }
+            ],
             "partialFingerprints": {"evenbenchCell/v1": finding.fingerprint},
-            "properties": {"cell": finding.cell, "metric": finding.metric},
+            "properties": {"cell": finding.cell, "metric": finding.metric, **finding.numbers},
         }
         for finding in findings(comparison)
     ]
-    rules = [{"id": f"evenbench/{kind}", "shortDescription": {"text": words}} for kind, words in RULES.items()]
+    rules = [
+        {
+            "id": f"evenbench/{kind}",
+            "name": f"Evenbench{kind.capitalize()}",
+            "shortDescription": {"text": words},
+            "help": {"text": HELP},
+            "defaultConfiguration": {"level": LEVELS[kind]},
+        }
+        for kind, words in RULES.items()
+    ]
     driver = {"name": "evenbench", "version": __version__, "informationUri": "https://pypi.org/project/evenbench/", "rules": rules}
-    run = {"tool": {"driver": driver}, "automationDetails": {"id": "evenbench/compare"}, "results": results}
+    machine = re.sub(r"[^a-z0-9]+", "-", str(comparison.get("machine", "unknown machine")).lower()).strip("-")
+    run = {"tool": {"driver": driver}, "automationDetails": {"id": f"evenbench/compare/{machine}/"}, "results": results}
     return {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
 
 
@@ -146,10 +204,26 @@ def workflow_commands(comparison: Mapping[str, Any]) -> list[str]:
     lines = []
     for level, found in by_level.items():
         command = commands[level]
-        lines += [f"::{command} title={_property(f'evenbench: {each.cell}')}::{_data(each.words)}" for each in found[:SHOWN]]
+        lines += [f"::{command} {_where(each)}title={_property(f'evenbench: {each.cell}')}::{_data(each.words)}" for each in found[:SHOWN]]
         if len(found) > SHOWN:
             lines.append(f"::{command} title=evenbench::and {len(found) - SHOWN} more, see the summary")
     return lines
+
+
+def _where(finding: Finding) -> str:
+    line = f"line={finding.line}," if finding.line else ""
+    return f"file={_property(finding.file)},{line}" if finding.file else ""
+
+
+def write_outputs(comparison: Mapping[str, Any]) -> None:
+    """The outputs of a GitHub step, where this runs in one: `exit`, and `worst-ratio`, the largest latency of a cell over its base's."""
+    file = os.environ.get("GITHUB_OUTPUT")
+    if not file:
+        return
+    cells = [result for result in comparison["cells"] if not result["control"] and LATENCY in result["metrics"]]
+    ratios = [_numbers(result["metrics"][LATENCY])["ratio"] for result in cells]
+    with Path(file).open("a", encoding="utf-8") as stream:
+        stream.write(f"exit={comparison['exit']}\nworst-ratio={max(ratios, default=1.0):.4f}\n")
 
 
 def _data(text: str) -> str:
@@ -176,7 +250,8 @@ def summary(comparison: Mapping[str, Any]) -> str:
         "|---|---|---|---|",
     ]
     how = "Measured in pairs of processes; what is called worse or better was confirmed by pairs of its own."
-    foot = ["", f"Seed {comparison['seed']}. {how}"]
+    seen = [f"> {_cell(words)}" for words in ending.health_words(comparison["cells"])]
+    foot = ["", *seen, "", f"Seed {comparison['seed']}. {how}"]
     lines = [words for _, words in rows]
     while len("\n".join([*head, *lines, *foot]).encode()) > SUMMARY_BYTES:
         lines = [*lines[: len(lines) // 2], "| … | | | more in the results file |"]
@@ -187,7 +262,7 @@ HEADLINES: Mapping[int, str] = {
     ending.PASS: "**Nothing is confirmed worse.**",
     ending.WORSE: "**Something is worse.**",
     ending.UNDECIDED: "**Not decided**: the pairs that were measured do not tell.",
-    ending.UNHEALTHY: "**The machine was too restless**: base against base differed from itself, so nothing below counts.",
+    ending.UNHEALTHY: "**The machine was too restless**: base differed from itself, or a cell waited for a core: nothing below counts.",
 }
 
 
@@ -197,7 +272,7 @@ def _rows(result: Mapping[str, Any]) -> Iterator[tuple[float, str]]:
         if why:
             yield float("inf"), f"| {name} | | | ❌ {_cell(why)} |"
     for metric, found in result["metrics"].items():
-        words = ending.verdict_words(metric, found)
+        words = ending.verdict_words(metric, found, result.get("contaminated", ""))
         mark = {"slower": "❌ ", "worse": "❌ ", "faster": "✅ ", "better": "✅ "}.get(words, "")
         change = ending.change_words(found["confirmation"] or found["screen"])
         yield _size(found), f"| {name} | {metric} | {change} | {mark}{_cell(words)} |"

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from harness import preparation, registry, targets
+from harness import collection, preparation, registry, targets
+from harness.outcome import Entry
 from harness.types import COMPUTE, HOST_TO_HOST, Cell, Plan, UsageError, to_json
 
 
@@ -66,9 +67,28 @@ class Spec:
 
 def chosen(words: Sequence[str]) -> dict[str, Cell]:
     """The cells that targets and flags name, by id, in order."""
+    return {name: entry.cell for name, entry in _entries(words).items()}
+
+
+def _entries(words: Sequence[str]) -> dict[str, Entry]:
     parser = argparse.ArgumentParser(prog="evenbench compare", allow_abbrev=False)
     targets.add_arguments(parser)
-    return {entry.cell.id: entry.cell for entry in targets.select(parser.parse_args(list(words)))}
+    return {entry.cell.id: entry for entry in targets.select(parser.parse_args(list(words)))}
+
+
+def places(words: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Where each of those cells is declared: `{"file": ..., "line": ...}`, the file relative to the working folder.
+
+    The line is None where it cannot be told; a model that was named on the command line is its own place.
+    """
+    cases = {name: entry.case for name, entry in _entries(words).items()}
+    found = {case: _place(case) for case in set(cases.values())}
+    return {name: found[case] for name, case in cases.items()}
+
+
+def _place(case: str) -> dict[str, Any]:
+    file, _, name = case.partition("::")
+    return {"file": file, "line": collection.line_of(Path(file), name) if name else None}
 
 
 def cell_of(spec: Spec) -> Cell:
@@ -128,7 +148,7 @@ def serve(spec: Spec, commands: IO[bytes], tell: Callable[[Mapping[str, Any]], N
         laps = timing.run_laps(session, batches, taken, command["number"], COMPUTE, set(), timing.CLOCK)
         after = timing.counters_of(session)
         taken += command["number"]
-        tell({"laps_ns": laps.laps_ns, "cpu_ns": after[0] - before[0], "preemptions": after[1] - before[1]})
+        tell({"laps_ns": laps.laps_ns, **_counted(before, after)})
     peak = measure.peak_rss_bytes(session)
     kept = {
         boundary: timing.run_laps(session, batches, 0, len(batches), boundary, set(range(len(batches))), timing.CLOCK).kept
@@ -149,12 +169,22 @@ def serve(spec: Spec, commands: IO[bytes], tell: Callable[[Mapping[str, Any]], N
     }
 
 
+def _counted(before: Sequence[int], after: Sequence[int]) -> dict[str, int]:
+    """What `timing.counters_of` counted between two readings, by name."""
+    from harness import timing
+
+    grown = [two - one for one, two in zip(before, after, strict=True)]
+    return {"cpu_ns": grown[0], "preemptions": grown[1], "steal_ns": grown[4] * timing.TICK_NS, "machine_cpu_ns": grown[5]}
+
+
 def answer(spec: Spec, commands: IO[bytes], tell: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
     """The task's last answer, with every exception in words."""
     try:
         if spec.task == "cells":
-            return {"value": list(chosen(spec.words))}
+            return {"value": places(spec.words)}
         return {"value": prepare(spec) if spec.task == "prepare" else serve(spec, commands, tell)}
+    except targets.NoCells as error:
+        return {"value": {}} if spec.task == "cells" else {"error": str(error)}
     except preparation.Refusal as refusal:
         return {"error": f"{refusal.reply.outcome}: {refusal.reply.reason}", "traceback": refusal.reply.traceback}
     except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import fnmatch
 import importlib
 import importlib.util
@@ -50,6 +51,20 @@ def _files(target: Path) -> list[Path]:
     if not target.is_dir():
         raise UsageError(f"{target}: no such file or folder; name a folder with {PATTERN} files")
     return sorted(path.resolve() for path in target.rglob(PATTERN))
+
+
+def line_of(file: Path, name: str) -> int | None:
+    """The line on which a file assigns a module-level name, the last one that does; None where it is imported or made otherwise."""
+    try:
+        statements = ast.parse(file.read_bytes()).body
+    except (OSError, SyntaxError):
+        return None
+    found = None
+    for statement in statements:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            found = statement.lineno
+    return found
 
 
 def is_declaration_file(path: Path) -> bool:

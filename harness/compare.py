@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import results, targets
+from harness import environment, machine, results, targets
 from harness.types import PLANS, UsageError, to_json
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ exit codes:
   4  what was asked for cannot be, or could never alarm
   5  no cell that both sides have
   6  a cell is inconclusive, with --require-conclusive
-  7  the null control, base against base, alarmed
+  7  the null control, base against base, alarmed; with --strict-health also where a slowdown was the machine's
 """
 
 
@@ -56,6 +56,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--plan", choices=sorted(PLANS), default="default", help="whose warm-up and timeout (default)")
     command.add_argument("--seed", type=int, default=0, help="of all orders (0)")
     command.add_argument("--require-conclusive", action="store_true", help="exit with 6 where a cell stays inconclusive")
+    command.add_argument("--strict-health", action="store_true", help="exit with 7 where a cell was interrupted rather than slower")
     command.add_argument("--anyway", action="store_true", help="of recorded runs: show them though their machines differ")
     command.add_argument("--results", default="results", metavar="DIR", help="where the comparison is written (results)")
     telling = command.add_argument_group("for CI")
@@ -100,14 +101,15 @@ def run_in_pairs(options: argparse.Namespace, console: Console, notes: Console, 
         with listener(notes) as listen:
             known = planner.pasts(earlier(Path(options.results)))
             session = Session(pair.base, pair.head, words_of(options), pair.cells, rule, plan, options.seed, seconds, known, listen)
-            found = session.run()
-    end = ending(found, options.require_conclusive)
+            found = [{**result, "place": pair.place(result["cell"])} for result in session.run()]
+    end = ending(found, options.require_conclusive, options.strict_health)
     file = write(Path(options.results), pair, rule, options.seed, found, end, more or {})
     comparison = json.loads(file.read_text())
     asked = {kind: getattr(options, kind) for kind in ("junit", "sarif", "summary")}
     alerts.write(comparison, {kind: path for kind, path in asked.items() if path})
     if options.github:
         print("\n".join(alerts.workflow_commands(comparison)))
+        alerts.write_outputs(comparison)
     if options.json:
         print(json.dumps(comparison))
     else:
@@ -197,6 +199,7 @@ def write(
         "time": stamp,
         "base": pair.base.name,
         "head": pair.head.name,
+        "machine": f"{environment.cpu_model()}, {machine.cores()} cores",
         "rule": to_json(rule),
         "seed": seed,
         "notes": pair.notes,

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 PASS, WORSE, NOTHING, UNDECIDED, UNHEALTHY = 0, 1, 5, 6, 7
 """Exit codes, as pytest's where they mean the same: 1 confirmed worse, wrong or failed; 5 no cells; 6 inconclusive under
-`--require-conclusive`; 7 the null control alarmed, so that nothing that was found counts."""
+`--require-conclusive`; 7 the null control alarmed, so that nothing that was found counts, or with `--strict-health` a slowdown that
+was the machine's."""
 
 WORDS = {"slower": "worse", "faster": "better"}
 """What the gate's verdicts are called where the metric is no time."""
@@ -29,8 +30,11 @@ class Ending:
     words: tuple[str, ...]
 
 
-def ending(found: Sequence[Mapping[str, Any]], require_conclusive: bool = False) -> Ending:
-    """The exit code over all cells. A control that alarms turns every alarm into a warning, and the code into 7."""
+def ending(found: Sequence[Mapping[str, Any]], require_conclusive: bool = False, strict_health: bool = False) -> Ending:
+    """The exit code over all cells. A control that alarms turns every alarm into a warning, and the code into 7.
+
+    With `strict_health` so does a cell that waited for a core rather than computed, where nothing else is worse.
+    """
     cells = [result for result in found if not result["control"]]
     broken = [f"{result['cell']}: {result['failure']}" for result in cells if result["failure"]]
     wrong = [f"{result['cell']}: {why}" for result in cells for why in result["wrong"] if why]
@@ -43,6 +47,9 @@ def ending(found: Sequence[Mapping[str, Any]], require_conclusive: bool = False)
         return Ending(UNHEALTHY, (head, *restless, *worse))
     if worse:
         return Ending(WORSE, tuple(worse))
+    contaminated = [f"{result['cell']}: {result['contaminated']}" for result in cells if result.get("contaminated")]
+    if contaminated and strict_health:
+        return Ending(UNHEALTHY, tuple(contaminated))
     open_ = [result["cell"] for result in cells if _latency_of(result) in ("", "inconclusive")]
     if open_ and require_conclusive:
         return Ending(UNDECIDED, tuple(f"{cell}: inconclusive" for cell in open_))
@@ -90,22 +97,35 @@ def show(found: Sequence[Mapping[str, Any]], end: Ending, console: Console) -> N
         if result["failure"]:
             table.add_row(shown, "", "", str(len(result["pairs"])), Text("failed", "bold red"))
         for name, metric in result["metrics"].items():
-            words = verdict_words(name, metric)
+            words = verdict_words(name, metric, result.get("contaminated", ""))
             pairs = len(result["confirmation"]) or len(result["pairs"])
             style = STYLES.get(words.partition(":")[0], "")
             table.add_row(shown, name, change_words(metric["confirmation"] or metric["screen"]), str(pairs), Text(words, style))
             shown = ""
     console.print(table)
+    for words in health_words(found):
+        console.print(Text(words, "yellow"), soft_wrap=True)
     for words in end.words:
         console.print(Text(words, "red" if end.code else ""), soft_wrap=True)
 
 
-def verdict_words(name: str, metric: Mapping[str, Any]) -> str:
-    """The verdict, and for an open one what would decide it."""
+def health_words(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What was seen of the machine while cells were measured, each thing once: how bad at worst, and in how many cells."""
+    cells = [result for result in found if result.get("health")]
+    if not cells:
+        return []
+    worst = max(cells, key=lambda result: len(result["health"]))
+    return [f"disturbed: {len(cells)} of {len(found)}, {worst['cell']} for one: {', '.join(worst['health'])}"]
+
+
+def verdict_words(name: str, metric: Mapping[str, Any], contaminated: str = "") -> str:
+    """The verdict, and for an open one what would decide it; `contaminated` says why a slowdown in latency does not count."""
     verdict = metric["verdict"] if name == LATENCY else WORDS.get(metric["verdict"], metric["verdict"])
     screened = metric["screen"]["verdict"]
     if verdict != "inconclusive":
         return str(verdict)
+    if contaminated and name == LATENCY:
+        return f"inconclusive: {contaminated}"
     if screened in ("slower", "faster"):
         return f"inconclusive: {screened} at first, not confirmed by processes of its own"
     needed = metric["screen"]["needed_pairs"]

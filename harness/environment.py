@@ -56,7 +56,7 @@ def describe(distributions: tuple[str, ...] = ()) -> dict[str, Any]:
         "python": python(),
         "os": platform.platform(),
         "arch": platform.machine(),
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "cpu_flags": [flag for flag in FLAGS if flag in _cpu_flags()],
         "cores": machine.cores(),
         "cores_online": os.cpu_count() or 0,
@@ -128,7 +128,8 @@ def _read(path: str) -> str:
         return ""
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """The processor's name as the kernel tells it, or what the platform calls it."""
     for line in _read("/proc/cpuinfo").splitlines():
         if line.lower().startswith("model name"):
             return line.partition(":")[2].strip()

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness import gate, machine, planner
+from harness import disturbance, environment, gate, machine, planner
 from harness.conversation import ArmFailed, Process, Side, process
 from harness.statistics import median
 from harness.types import PLANS, Plan, UsageError, to_json
@@ -88,7 +88,8 @@ def take_pair(pairing: Pairing, words: Sequence[str], plan: Plan, lot: random.Ra
             for index in (ahead, 1 - ahead, 1 - ahead, ahead):
                 samples[index].append(_sample(arms[index], pairing.number))
         ends = [_ask(arms[index], {"do": "finish"})["value"] for index in (0, 1)]
-    times = [[sum(sample["laps_ns"]) / pairing.number for sample in side] for side in samples]
+    pressure = environment.load()["cpu_pressure_percent"]
+    times = [_times(pairing, index, samples[index]) for index in (0, 1)]
     return {
         "first": pairing.sides[first].name,
         "number": pairing.number,
@@ -96,12 +97,24 @@ def take_pair(pairing: Pairing, words: Sequence[str], plan: Plan, lot: random.Ra
         "times_ns": times,
         "cpu_ns": [[sample["cpu_ns"] for sample in side] for side in samples],
         "preemptions": [[sample["preemptions"] for sample in side] for side in samples],
+        "health": disturbance.facts([*samples[0], *samples[1]], pressure),
         "ends": ends,
         "log_ratios": {
             LATENCY: median([math.log(head / base) for base, head in zip(*times, strict=True)]),
             **_other_ratios(ends, pairing.prepared),
         },
     }
+
+
+def _times(pairing: Pairing, index: int, samples: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Nanoseconds per lap of each sample. Raises ArmFailed where a sample took no time or less."""
+    times = [sum(sample["laps_ns"]) / pairing.number for sample in samples]
+    if min(times) <= 0:
+        raise ArmFailed(
+            f"{pairing.sides[index].name}: {pairing.cell} a lap took {min(times):g} ns: the clock stood still or went backwards, "
+            "so nothing that was timed here counts; see `evenbench doctor`, and measure on another machine"
+        )
+    return times
 
 
 def _other_ratios(ends: Sequence[Mapping[str, Any]], prepared: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -202,11 +215,18 @@ class Session:
             try:
                 made = [self.prepare(side, declared) for side in (self.base, self.head)]
             except ArmFailed as error:
-                yield Pairing(shown, declared, (self.base, self.head), ({}, {}), failure=str(error))
+                yield Pairing(shown, declared, (self.base, self.head), ({}, {}), failure=self._why_not(error))
                 continue
             yield Pairing(shown, declared, (self.base, self.head), (made[0], made[1]))
             if index < controls:
                 yield Pairing(shown, declared, (self.base, self.base), (made[0], made[0]), control=True)
+
+    def _why_not(self, error: ArmFailed) -> str:
+        """What is wrong, and where the base is what is wrong, what to do: nothing is said of head then."""
+        words, first, rest = str(error), *str(error).partition("\n")[::2]
+        if not words.startswith(f"{self.base.name}: ") or self.base.name == self.head.name:
+            return words
+        return f"{first}; so head has nothing to be compared with: name a base that can be measured\n{rest}".strip()
 
     def _allot(self) -> None:
         """Where there is a budget, give each pairing its pairs and samples; say what each will see."""
@@ -300,6 +320,11 @@ def judged(pairings: Sequence[Pairing], rule: gate.Rule, asked: Sequence[str] = 
         found = result["metrics"][metric]
         same = again is not None and again["verdict"] == found["screen"]["verdict"]
         found["verdict"] = found["screen"]["verdict"] if same and survives else "inconclusive"
+    for result in results:
+        latency = result["metrics"].get(LATENCY)
+        if latency and latency["verdict"] == "slower" and not result["control"]:
+            result["contaminated"] = disturbance.contamination(result["confirmation"], latency["margin"])
+            latency["verdict"] = "inconclusive" if result["contaminated"] else "slower"
     return results
 
 
@@ -318,6 +343,8 @@ def _result(pairing: Pairing, rule: gate.Rule, asked: Sequence[str]) -> dict[str
         "control": pairing.control,
         "failure": pairing.failure,
         "wrong": wrong,
+        "contaminated": "",
+        "health": disturbance.warnings([*pairing.pairs, *pairing.confirmation]),
         "metrics": {
             metric: {
                 "verdict": found.verdict,

@@ -36,14 +36,14 @@ def compared(base: str, head: str, anyway: bool = False) -> list[dict[str, Any]]
     Welch's interval of the difference of mean log medians over processes, at 99 %. Raises UsageError where nothing matches, or
     where the environments differ and `anyway` does not say to go on.
     """
-    lines = [results.latest(results.read([Path(text)]).lines) for text in (base, head)]
+    lines = [_lines(text) for text in (base, head)]
     shared = [key for key in lines[1] if key in lines[0]]
     if not shared:
         raise NothingToCompare(f"{base} and {head} share no cell; were they measured from other models or options?")
     found = []
     for key in shared:
         one, other = lines[0][key], lines[1][key]
-        differ = differences(one["environment"], other["environment"])
+        differ = [*_schemas(one, other), *differences(one["environment"], other["environment"])]
         if differ and not anyway:
             raise UsageError(
                 f"{base} and {head} were not measured alike ({'; '.join(differ[:4])}); compare the commits in pairs, "
@@ -51,6 +51,21 @@ def compared(base: str, head: str, anyway: bool = False) -> list[dict[str, Any]]
             )
         found.append({"cell": one["cell"]["id"], "outcomes": [one["outcome"], other["outcome"]], "differ": differ, **_unpaired(one, other)})
     return found
+
+
+def _lines(text: str) -> dict[str, results.Record]:
+    """The latest outcome of each cell. Raises UsageError where there is none that this version reads."""
+    reading = results.read([Path(text)])
+    if not reading.lines:
+        why = f": {'; '.join(reading.notes[:3])}" if reading.notes else ""
+        raise UsageError(f"{text} holds no outcome that can be compared{why or '; record one with `evenbench run`'}")
+    return results.latest(reading.lines)
+
+
+def _schemas(one: results.Record, other: results.Record) -> list[str]:
+    """A key may mean something else under another schema."""
+    found = [line["schema"] for line in (one, other)]
+    return [f"schema: {found[0]} against {found[1]}"] if found[0] != found[1] else []
 
 
 def _unpaired(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

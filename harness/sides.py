@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import posixpath
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import arm, conversation, registry
+from harness import arm, conversation, registry, targets
 from harness.arm import Change
 from harness.conversation import Side
 from harness.types import Plan, UsageError
@@ -25,12 +26,20 @@ class NothingToCompare(UsageError):
 
 @dataclass(frozen=True)
 class Pair:
-    """Both sides, and the cells they share: the id shown to the declared id. `notes` say what could not be compared."""
+    """Both sides, and the cells they share: the id shown to the declared id. `notes` say what could not be compared.
+
+    `places` says where head declares them, relative to the repository's root: `{"file": ..., "line": ...}` by the declared id.
+    """
 
     base: Side
     head: Side
     cells: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    places: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def place(self, cell: str) -> Mapping[str, Any]:
+        """Where the cell that is shown as this is declared; empty where that is not known."""
+        return self.places.get(self.cells.get(cell, ""), {})
 
 
 def is_recorded(text: str) -> bool:
@@ -85,9 +94,19 @@ def _backends(base: str, head: str, one: Change, other: Change, words: Sequence[
     if base == head:
         raise UsageError(f"{base} is compared with itself; that is what the null control of every comparison does")
     groups: dict[str, str] = {}
-    for name, cell in arm.chosen(words).items():
+    try:
+        found = arm.chosen(words)
+    except targets.NoCells as error:
+        raise NothingToCompare(str(error)) from None
+    for name, cell in found.items():
         groups.setdefault(cell.group, name)
-    return Pair(Side(base, one), Side(head, other), groups)
+    return Pair(Side(base, one), Side(head, other), groups, places=_rooted(arm.places(words)))
+
+
+def _rooted(places: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The places with their files relative to the repository's root, as those who show them want them."""
+    prefix = git("rev-parse", "--show-prefix") or ""
+    return {name: {**place, "file": posixpath.normpath(posixpath.join(prefix, place["file"]))} for name, place in places.items()}
 
 
 @contextlib.contextmanager
@@ -139,17 +158,23 @@ def in_common(base: Side, head: Side, words: Sequence[str], plan: Plan) -> Pair:
     ]
     if head.root is not None and git("status", "--porcelain", "--untracked-files=no"):
         notes.append(f"the working folder has changes that are not in {head.name}; compare with `.` to measure them")
+    if not any(declares):
+        chosen = " ".join(words)
+        raise NothingToCompare(f"neither {base.name} nor {head.name} has a cell that {chosen} chooses; `evenbench list` shows them")
     if not shared:
         raise NothingToCompare(f"{base.name} and {head.name} share no cell; {'; '.join(notes)}")
-    return Pair(base, head, {name: name for name in shared}, tuple(notes))
+    return Pair(base, head, {name: name for name in shared}, tuple(notes), _rooted(declares[1]))
 
 
-def declared(side: Side, words: Sequence[str], plan: Plan) -> list[str]:
-    """The ids of the cells that a side declares and the words choose. Raises UsageError where they cannot be listed."""
+def declared(side: Side, words: Sequence[str], plan: Plan) -> dict[str, dict[str, Any]]:
+    """The ids of the cells that a side declares and the words choose, and where. Raises UsageError where they cannot be listed.
+
+    A commit whose own harness is an older one tells ids only.
+    """
     spec = replace(side.spec(words, "", plan), task="cells")
     try:
         with conversation.process(side, spec) as asked:
-            names: list[str] = asked.ask()["value"]
+            found = asked.ask()["value"]
     except conversation.ArmFailed as error:
         raise UsageError(f"{error}; a side must declare benchmarks that can be listed") from None
-    return names
+    return dict(found) if isinstance(found, dict) else {name: {"file": "benchmarks", "line": None} for name in found}

@@ -14,6 +14,10 @@ from harness.outcome import Entry
 from harness.types import PLANS, UsageError
 
 
+class NoCells(UsageError):
+    """What was asked for leaves no cell."""
+
+
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The flags that choose cells, the same for every command that does."""
     command.add_argument(
@@ -60,7 +64,7 @@ def select(options: argparse.Namespace) -> list[Entry]:
                 raise UsageError(f"no cell {wanted!r} in {' '.join(options.targets)}; {_nearest(wanted, entries)}")
         kept &= {entry.cell.key for entry in entries if {entry.cell.id, entry.cell.key} & set(options.cell)}
     if not kept:
-        raise UsageError(f"-k {options.expression!r} leaves none of {len(entries)} cells; `evenbench list` shows their ids")
+        raise NoCells(f"-k {options.expression!r} leaves none of {len(entries)} cells; `evenbench list` shows their ids")
     return [entry for entry in entries if entry.cell.key in kept]
 
 

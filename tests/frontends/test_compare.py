@@ -14,7 +14,7 @@ import pytest
 from conftest import HERE, Ran, variables
 
 from harness import ending, gate, sides
-from harness.types import UsageError
+from harness.types import PLANS, UsageError
 
 pytestmark = pytest.mark.slow
 BENCH = "from harness import Case\nfrom work import MODEL\n\nlatency = Case((MODEL,), backends=('work',), threads=(1,))\n"
@@ -28,7 +28,7 @@ def git(folder: Path, *words: str) -> str:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Commits named base, words, slow, and sloppy (less right, and larger)."""
+    """A real repository, each commit on top of the one before: base, slow (its preprocessing), loose, large, and words."""
     folder = tmp_path_factory.mktemp("repository")
     (folder / "benchmarks").mkdir()
     (folder / "benchmarks" / "bench_work.py").write_text(BENCH)
@@ -36,16 +36,18 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     git(folder, "init", "-q", "-b", "main")
     edits = {
         "base": {},
-        "words": {"A runtime whose": "This is a runtime whose"},
         "slow": {"REPEATS = 100": "REPEATS = 110"},
-        "sloppy": {"NOISE = 1e-7": "NOISE = 3e-5", "PADDING = 0": "PADDING = 8192"},
+        "loose": {"NOISE = 1e-7": "NOISE = 3e-5"},
+        "large": {"PADDING = 0": "PADDING = 8192"},
+        "words": {},
     }
+    source = (HERE / "work.py").read_text()
     for name, changes in edits.items():
-        source = (HERE / "work.py").read_text()
         for old, new in changes.items():
             assert old in source
             source = source.replace(old, new)
         (folder / "work.py").write_text(source)
+        (folder / "README.md").write_text(f"What {name} says of itself.\n")
         git(folder, "add", ".")
         git(folder, "commit", "-q", "--allow-empty", "-m", name)
         git(folder, "tag", name)
@@ -74,37 +76,44 @@ def verdicts(tmp_path: Path) -> dict[str, Any]:
     return {"exit": found["exit"], "words": found["words"], **{name: metric["verdict"] for name, metric in cell["metrics"].items()}}
 
 
-def test_a_tenth_more_work_is_an_alarm_in_its_commit(evenbench: Command, tmp_path: Path) -> None:
+def test_preprocessing_that_takes_a_tenth_longer_is_an_alarm_in_its_commit(
+    evenbench: Command, repository: Path, tmp_path: Path
+) -> None:
     ran = evenbench("compare", "base", "slow", "--plan", "quick")
     assert ran.code == ending.WORSE, ran.text
     found = verdicts(tmp_path)
     assert found["latency"] == "slower", ran.text
     assert found["error"] == found["artifact"] == "equivalent"
     assert "work-work-fp32-cpu-b1-t1: latency +" in ran.text
+    assert f"slow ({git(repository, 'rev-parse', 'slow')[:8]})" in ran.text
 
 
-def test_other_words_are_no_alarm(evenbench: Command, tmp_path: Path) -> None:
-    ran = evenbench("compare", "base", "words", "--plan", "quick", "--pairs", "12")
+def test_a_change_of_words_is_no_alarm(evenbench: Command, tmp_path: Path) -> None:
+    ran = evenbench("compare", "large", "words", "--plan", "quick", "--pairs", "8")
     assert ran.code == ending.PASS, ran.text
     found = verdicts(tmp_path)
     assert found["latency"] in ("equivalent", "inconclusive")
     assert found["error"] == found["artifact"] == "equivalent"
 
 
-def test_a_looser_answer_and_a_larger_artifact_are_alarms(evenbench: Command, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("base", "head", "metric"), [("slow", "loose", "error"), ("loose", "large", "artifact")])
+def test_a_looser_answer_and_a_larger_artifact_are_alarms_in_their_commits(
+    evenbench: Command, tmp_path: Path, base: str, head: str, metric: str
+) -> None:
     told = {kind: tmp_path / f"told.{kind}" for kind in ("junit", "sarif", "summary")}
     flags = [word for kind, file in told.items() for word in (f"--{kind}", str(file))]
-    ran = evenbench("compare", "base", "sloppy", "--plan", "quick", "--pairs", "8", "--github", *flags)
+    ran = evenbench("compare", base, head, "--plan", "quick", "--pairs", "8", "--github", *flags)
     assert ran.code == ending.WORSE, ran.text
     found = verdicts(tmp_path)
-    assert found["error"] == found["artifact"] == "slower"
-    assert any("error +" in words for words in found["words"])
-    assert any("artifact +" in words for words in found["words"])
+    assert {name: found[name] for name in ("error", "artifact")} == {"error": "equivalent", "artifact": "equivalent"} | {metric: "slower"}
+    assert any(f"{metric} +" in words for words in found["words"])
     assert found["latency"] != "slower"
-    assert "::error title=evenbench%3A work-work-fp32-cpu-b1-t1::" in ran.text
+    assert "::error file=benchmarks/bench_work.py,line=4,title=evenbench%3A work-work-fp32-cpu-b1-t1::" in ran.text
     assert "<failure" in told["junit"].read_text()
     assert "Something is worse" in told["summary"].read_text()
-    assert len(json.loads(told["sarif"].read_text())["runs"][0]["results"]) >= 2
+    (alarm,) = [one for one in json.loads(told["sarif"].read_text())["runs"][0]["results"] if one["level"] == "error"]
+    assert alarm["locations"][0]["physicalLocation"]["region"] == {"startLine": 4}
+    assert alarm["properties"]["metric"] == metric
 
 
 @pytest.mark.parametrize(
@@ -115,7 +124,8 @@ def test_a_looser_answer_and_a_larger_artifact_are_alarms(evenbench: Command, tm
         (("compare", "work", "work"), 4, "compared with itself"),
         (("compare", "base", "slow", "--pairs", "7"), 4, "7 pairs can never alarm"),
         (("compare", "base", "slow", "--budget", "soon"), 4, "expected a time such as 90s"),
-        (("compare", "base", "slow", "-k", "nowhere"), 4, "leaves none of"),
+        (("compare", "base", "slow", "-k", "nowhere"), 5, "neither base"),
+        (("compare", "work", "work:repeats=2", "-k", "nowhere"), 5, "leaves none of"),
         (("compare", "base", "slow", "elsewhere"), 4, "elsewhere: no such file or folder"),
     ],
 )
@@ -142,10 +152,57 @@ def test_a_commit_without_benchmarks_is_named(evenbench: Command, repository: Pa
     assert "benchmarks: no such file or folder" in ran.text
 
 
+def test_a_shallow_clone_is_told_how_to_get_its_history(evenbench: Command, repository: Path, tmp_path: Path) -> None:
+    git(tmp_path, "clone", "-q", "--depth", "1", repository.as_uri(), "shallow")
+    ran = evenbench("compare", "HEAD~1", "HEAD", where=tmp_path / "shallow")
+    assert ran.code == 4
+    assert "git fetch --unshallow" in ran.text
+
+
+def test_what_is_not_committed_is_told_to_be_left_out(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import work
+
+    git(tmp_path, "clone", "-q", str(repository), "dirty")
+    monkeypatch.chdir(tmp_path / "dirty")
+    monkeypatch.setenv("EVENBENCH_BACKENDS", work.BACKENDS)
+    with sides.sides("HEAD~1", "HEAD", ["benchmarks"], PLANS["quick"]) as clean:
+        assert clean.notes == ()
+    Path("work.py").write_text(Path("work.py").read_text() + "# not committed\n")
+    with sides.sides("HEAD~1", "HEAD", ["benchmarks"], PLANS["quick"]) as pair:
+        assert any("changes that are not in HEAD" in note and "compare with `.`" in note for note in pair.notes)
+        assert pair.place("work-work-fp32-cpu-b1-t1") == {"file": "benchmarks/bench_work.py", "line": 4}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "code", "message"),
+    [
+        ("benchmarks/bench_work.py", "raise RuntimeError('half done')", 4, "cannot be imported: RuntimeError: half done"),
+        ("work.py", "import a_runtime_that_is_gone", 1, "name a base that can be measured"),
+    ],
+)
+def test_a_base_that_does_not_build_is_no_verdict_on_head(
+    evenbench: Command, repository: Path, tmp_path: Path, file: str, text: str, code: int, message: str
+) -> None:
+    other = tmp_path / "other"
+    git(tmp_path, "clone", "-q", str(repository), str(other))
+    whole = (other / file).read_text()
+    inside = "def artifact_key(self, cell):\n"
+    (other / file).write_text(f"{text}\n" if file != "work.py" else whole.replace(inside, f"{inside}        {text}\n"))
+    git(other, "commit", "-qam", "broken")
+    (other / file).write_text(whole)
+    git(other, "commit", "-qam", "whole again")
+    ran = evenbench("compare", "HEAD~1", "HEAD", "--plan", "quick", where=other)
+    assert ran.code == code, ran.text
+    assert "HEAD~1 (" in ran.text
+    assert message in ran.text
+
+
 def test_two_recorded_runs_are_shown_without_a_verdict(evenbench: Command, repository: Path, tmp_path: Path) -> None:
     files = []
     for _ in range(2):
-        assert evenbench("run", "benchmarks", "--fresh").code == 0
+        assert evenbench("run", "benchmarks", "--fresh", "--plan", "quick").code == 0
         (file,) = set((tmp_path / "results").glob("*.jsonl")) - set(files)
         files.append(file)
     ran = evenbench("compare", str(files[0]), str(files[1]))
@@ -159,6 +216,12 @@ def test_two_recorded_runs_are_shown_without_a_verdict(evenbench: Command, repos
     assert ran.code == 4
     assert "cpu: " in ran.text
     assert evenbench("compare", str(files[0]), str(files[1]), "--anyway").code == 0
+    files[1].write_text(json.dumps({**line, "environment": json.loads(files[0].read_text())["environment"], "schema": 1}) + "\n")
+    ran = evenbench("compare", str(files[0]), str(files[1]))
+    assert (ran.code, "schema: 2 against 1" in ran.text) == (4, True), ran.text
+    files[1].write_text(json.dumps({**line, "schema": 99}) + "\n")
+    ran = evenbench("compare", str(files[0]), str(files[1]))
+    assert (ran.code, "schema 99" in ran.text) == (4, True), ran.text
 
 
 def test_sides_read_options() -> None:

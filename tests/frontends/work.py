@@ -1,19 +1,22 @@
-"""A runtime whose speed, answer and size are three constants: what the commits of the compared repository change."""
+"""A runtime whose lap is a pipeline, from pixels to numbers: three constants say how much work, how right and how large."""
 
 import numpy as np
 
 from harness import BATCH, Attestation, Backend, Golden, Model, Session, TensorSpec
+from harness.photographs import PHOTOGRAPHS, locate
+from harness.preprocess import CenterCrop, Layout, Normalise, Resize, ToArray
 
 REPEATS = 100
 NOISE = 1e-7
 PADDING = 0
 
-SIZE = 96
+PIXELS, SIDE, ANSWERS = 96, 8, 16
+STEPS = (Resize(12, antialias=True), CenterCrop(SIDE), ToArray(), Normalise((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)), Layout("CHW"))
 MODEL = Model(
     "work",
     "work:build",
-    (TensorSpec("x", (BATCH, SIZE)),),
-    (TensorSpec("y", (BATCH, SIZE)),),
+    (TensorSpec("pixels", (BATCH, PIXELS, PIXELS, 3), "uint8"),),
+    (TensorSpec("y", (BATCH, ANSWERS)),),
     inputs_from="work:samples",
     task="regression",
 )
@@ -21,25 +24,43 @@ BACKENDS = "work=work:Work,exact=work:Exact:golden"
 
 
 def build():
-    return np.random.default_rng(0).standard_normal((SIZE, SIZE)) / SIZE
+    return np.random.default_rng(0).standard_normal((3 * SIDE * SIDE, ANSWERS)) / SIDE
 
 
 def samples(model):
-    return {"x": np.random.default_rng(1).standard_normal((3, SIZE)).astype(np.float32)}
+    """Three real photographs, decoded and cut to one size: what the pipeline is given."""
+    from PIL import Image
+
+    crops = []
+    for photograph in PHOTOGRAPHS[2:5]:
+        with Image.open(locate(photograph)) as image:
+            crops.append(np.asarray(image.convert("RGB").resize((PIXELS, PIXELS)), dtype=np.uint8))
+    return {"pixels": np.stack(crops)}
+
+
+def preprocess(pixels):
+    """One photograph as the network wants it: resized, cropped, normalised and laid out by the project's own steps."""
+    from PIL import Image
+
+    made = Image.fromarray(pixels)
+    for step in STEPS:
+        made = step.apply(made)
+    return made.reshape(-1)
 
 
 class WorkSession(Session):
-    """The same product, `repeats` times over: real work, so that a tenth more of it takes a tenth longer."""
+    """The lap of a pipeline: preprocessing, `repeats` times over, so that a tenth more of it takes a tenth longer; then one product."""
 
     def __init__(self, weights, cell, noise, repeats):
         self.weights, self.cell, self.noise, self.repeats = weights, cell, noise, repeats
 
     def bind(self, inputs):
-        self.x = inputs["x"]
+        self.pixels = inputs["pixels"]
 
     def step(self):
         for _ in range(self.repeats):
-            self.y = self.x @ self.weights
+            seen = np.stack([preprocess(each) for each in self.pixels])
+        self.y = seen.astype(self.weights.dtype) @ self.weights
         self.y = self.y * self.y.dtype.type(1 + self.noise)
 
     def fetch(self):

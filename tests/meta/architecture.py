@@ -26,7 +26,10 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         *("environment", "environments", "installers", "machine", "gpu", "timing", "results"),
     ),
     "the seam": ("harness", "backend"),
-    "pure": ("cases", "preprocess", "warmup", "parity", "agreement", "detections", "statistics", "gate", "planner", "suspects", "advice"),
+    "pure": (
+        *("cases", "preprocess", "warmup", "parity", "agreement", "detections", "statistics", "gate"),
+        *("planner", "disturbance", "suspects", "advice"),
+    ),
     "values": ("types", "late", "open_sizes", "plain"),
 }
 """Top to bottom. `harness` stands for the public names of `harness/__init__.py`."""

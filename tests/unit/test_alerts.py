@@ -148,3 +148,49 @@ def test_files_are_written_where_they_are_asked_for(tmp_path: Path) -> None:
     assert alerts.write(EVERYTHING, files) == list(files.values())
     assert JUnitXml.fromfile(files["junit"]) is not None
     assert json.loads(Path(files["sarif"]).read_text())["version"] == "2.1.0"
+
+
+PLACED = {**result("slow", latency=metric("slower", 0.06)), "place": {"file": "benchmarks/a, b.py", "line": 7}}
+
+
+def test_what_is_told_points_at_the_declaration() -> None:
+    (line,) = alerts.workflow_commands(comparison(PLACED))
+    assert line.startswith("::error file=benchmarks/a%2C b.py,line=7,title=evenbench%3A slow::latency +")
+    made = alerts.sarif(comparison(PLACED))
+    Draft4Validator(SCHEMA).validate(made)
+    (found,) = made["runs"][0]["results"]
+    assert found["locations"][0]["physicalLocation"] == {
+        "artifactLocation": {"uri": "benchmarks/a%2C%20b.py"},
+        "region": {"startLine": 7},
+    }
+    assert found["properties"]["ratio"] == pytest.approx(math.exp(0.06))
+    unknown = {**PLACED, "place": {"file": "model.onnx", "line": None}}
+    assert alerts.workflow_commands(comparison(unknown))[0].startswith("::error file=model.onnx,title=")
+
+
+def test_sarif_says_what_is_new_and_names_each_rule_and_the_machine() -> None:
+    both = {**result("off", wrong="is off"), "wrong": ["is off", "is off"]}
+    mended = {**result("mended"), "wrong": ["was off", ""]}
+    broken = {**result("broken"), "wrong": ["", "is off"]}
+    (run,) = alerts.sarif({**comparison(both, mended, broken), "machine": "Fast (R) CPU, 4 cores"})["runs"]
+    states = {(found["properties"]["cell"], found["message"]["text"].split()[1]): found["baselineState"] for found in run["results"]}
+    assert states == {
+        ("off", "base:"): "unchanged",
+        ("off", "head:"): "unchanged",
+        ("mended", "base:"): "absent",
+        ("broken", "head:"): "new",
+    }
+    assert run["automationDetails"]["id"] == "evenbench/compare/fast-r-cpu-4-cores/"
+    rules = run["tool"]["driver"]["rules"]
+    assert all(rules[found["ruleIndex"]]["id"] == found["ruleId"] for found in run["results"])
+    assert all(rule["defaultConfiguration"]["level"] == alerts.LEVELS[rule["id"].partition("/")[2]] for rule in rules)
+
+
+def test_a_step_of_github_gets_its_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "outputs"
+    monkeypatch.delenv("GITHUB_OUTPUT", raising=False)
+    alerts.write_outputs(EVERYTHING)
+    assert not file.exists()
+    monkeypatch.setenv("GITHUB_OUTPUT", str(file))
+    alerts.write_outputs(EVERYTHING)
+    assert file.read_text() == "exit=1\nworst-ratio=1.2214\n"

@@ -144,3 +144,11 @@ def test_a_package_with_the_name_of_one_of_ours_is_named(write: Write, tmp_path:
     write("suite/bench_mine.py", "from backends.mine import M\nc = Case((M,), ('null',))\n")
     with pytest.raises(UsageError, match=r"suite/backends has the name of a package of evenbench.* rename that folder"):
         collection.find(["suite/bench_mine.py"])
+
+
+def test_the_line_of_a_declaration_is_where_its_name_is_assigned_last(tmp_path: Path) -> None:
+    file = tmp_path / "bench_lines.py"
+    file.write_text("from other import moved\n\nfirst = 1\nnoted: int = 2\n\n\ndef second():\n    first = 3\n\n\nfirst = (\n    4\n)\n")
+    found = {name: collection.line_of(file, name) for name in ("first", "noted", "second", "moved")}
+    assert found == {"first": 11, "noted": 4, "second": None, "moved": None}
+    assert collection.line_of(tmp_path / "gone.py", "first") is None
