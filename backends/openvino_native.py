@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends import onnx_artifact, onnx_precision
-from harness import Attestation, Cell, Session, Source, inputs
+from harness import Attestation, Cell, Session, Source, Unsupported, inputs
+from harness.backend import Deployment
 
 if TYPE_CHECKING:
     from harness.backend import Arrays
@@ -302,6 +303,13 @@ class OpenVino(onnx_artifact.OnnxBackend):
         _quantise(folder / onnx_artifact.FILE, cell.precision, source.calibration)
         made = {"format": "OpenVINO IR", "quantizer": "nncf", "settings": NNCF[cell.precision]}
         return {**facts, **made, "precision": cell.precision, "calibration_sha256": source.calibration_sha256}
+
+    def deployment(self, cell: Cell) -> Deployment:
+        if cell.option.get("hint") == "throughput" or cell.option.get("precision_hint", "asked") != "asked":
+            raise Unsupported("a program with several requests in flight, or of the plugin's own precision, has not been written")
+        shapes = {spec.name: list(spec.concrete(cell.batch)) for spec in cell.model.inputs}
+        settings = {"files": [QUANTISED, onnx_artifact.FILE], "shapes": shapes, "properties": wanted(cell), "hint": hint_of(cell.precision)}
+        return Deployment(("openvino",), "backends.openvino_network:Network", settings)
 
     def load(self, folder: Path, cell: Cell) -> Session:
         own = folder / QUANTISED

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from backends import onnx_artifact, ort_providers, ort_session
 from backends.ort_session import OrtSession
-from harness import Cell, Session, Source
+from harness import Cell, Session, Source, Unsupported
+from harness.backend import Deployment
 
 CHOICES = {
     "spinning": ("default", "off"),
@@ -68,6 +69,22 @@ class OnnxRuntime(onnx_artifact.OnnxBackend):
 
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
         return super().prepare(source, as_exported(cell), folder)
+
+    def deployment(self, cell: Cell) -> Deployment:
+        unwritten = [name for name in ("custom_ops", "disabled_optimizers", "iobinding") if name in cell.option]
+        if self.provider_of(cell) != ort_providers.default_for("cpu") or unwritten:
+            what = " and ".join(unwritten) or f"provider {self.provider_of(cell)}"
+            raise Unsupported(f"a program with {what} has not been written; ship the CPU provider without it")
+        settings = {
+            "file": onnx_artifact.FILE,
+            "outputs": [spec.name for spec in cell.model.outputs],
+            "optimization": ort_session.LEVELS[cell.option.get("optimization", "all")],
+            "execution": ort_session.MODES[cell.option.get("execution", "sequential")],
+            "inter_op": ort_session.inter_op(cell),
+            "arena": cell.option.get("arena", "on") == "on",
+            "entries": ort_session.entries(cell),
+        }
+        return Deployment(("onnxruntime",), "backends.ort_network:Network", settings)
 
     def load(self, folder: Path, cell: Cell) -> Session:
         usual = "off" if ort_providers.PROVIDERS[self.provider_of(cell)].memory == "cpu" else "on"

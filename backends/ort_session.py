@@ -58,9 +58,7 @@ def session_options(ort: Any, cell: Cell) -> Any:
     options.inter_op_num_threads = inter_op(cell)
     options.enable_cpu_mem_arena = asked.get("arena", "on") == "on"
     options.log_severity_level = 3
-    spinning = "0" if asked.get("spinning") == "off" else "1"  # 1 is also the runtime's default, said here to be read back
-    entries = {"session.intra_op.allow_spinning": spinning, "session.inter_op.allow_spinning": spinning}
-    for name, value in {**ENTRIES, **entries}.items():
+    for name, value in entries(cell).items():
         options.add_session_config_entry(name, value)
     if "custom_ops" in asked:
         try:
@@ -68,6 +66,12 @@ def session_options(ort: Any, cell: Cell) -> Any:
         except Exception as error:  # ONNX Runtime's own types, which are not ours to import
             raise Unavailable(f"the custom-operator library {asked['custom_ops']} cannot be registered: {error}") from error
     return options
+
+
+def entries(cell: Cell) -> dict[str, str]:
+    """The session's configuration entries of a cell."""
+    spinning = "0" if cell.option.get("spinning") == "off" else "1"  # 1 is also the runtime's default, said here to be read back
+    return {**ENTRIES, "session.intra_op.allow_spinning": spinning, "session.inter_op.allow_spinning": spinning}
 
 
 def inter_op(cell: Cell) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends import torch_model, torch_session
-from harness import Cell, Session, Source
+from harness import Cell, Session, Source, Unsupported
+from harness.backend import Deployment
 
 if TYPE_CHECKING:
     import torch
@@ -56,6 +57,12 @@ class TorchScript(torch_session.TorchBackend):
             traced = torch.jit.trace(module, examples, check_trace=False, strict=False)
             torch.jit.save(torch.jit.freeze(traced), folder / FILE)
         return {"format": "TorchScript", "made_by": "trace, freeze"}
+
+    def deployment(self, cell: Cell) -> Deployment:
+        if cell.precision != "fp32" or cell.options:
+            raise Unsupported("a TorchScript program is written for fp32 without options; torch's narrow types need their casts beside it")
+        settings = {"file": FILE, "inputs": [spec.name for spec in cell.model.inputs]}
+        return Deployment(("torch",), "backends.torchscript_network:Network", settings)
 
     def load(self, folder: Path, cell: Cell) -> Session:
         import torch

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from harness.types import Attestation, Cell, Model, TensorSpec
+from harness.types import Attestation, Cell, Model, TensorSpec, Unsupported
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,6 +125,20 @@ class Session(ABC):
         """Release everything. Called at least once; calling it again does nothing."""
 
 
+@dataclass(frozen=True)
+class Deployment:
+    """What a program needs to run a prepared artifact without the harness: `evenbench ship` writes it down, and proves it.
+
+    `network` is the late name of a class that is copied into the program: it takes the artifact's folder, `settings` (plain JSON) and
+    a number of threads; called with arrays by name, it returns the outputs in declared order.
+    """
+
+    distributions: tuple[str, ...]
+    """What must be installed beside numpy, without what those distributions ask for themselves."""
+    network: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Backend(ABC):
     """One runtime. Importing its module imports no runtime; `prepare` and `load` do, each in a process of its own."""
 
@@ -189,6 +203,10 @@ class Backend(ABC):
         Two backends that return equal keys share one artifact. The default is the backend's name and options.
         """
         return {"backend": cell.backend, "options": cell.option}
+
+    def deployment(self, cell: Cell) -> Deployment:
+        """What runs the cell's artifact outside of the harness. Raises Unsupported, in words, where no program has been written for it."""
+        raise Unsupported(f"{self.name} has no program to ship yet; `evenbench ship --help` names the runtimes that have")
 
     @abstractmethod
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:

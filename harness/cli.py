@@ -1,4 +1,6 @@
-"""The `evenbench` command: list, run, report, advise, inspect, compare, bisect, bridge, tune, controls, environments, doctor and new."""
+"""The `evenbench` command:
+list, run, report, advise, ship, inspect, compare, bisect, bridge, tune, controls, environments, doctor and new.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import __version__, bisection, bridge, choosing, compare, inspection, late, results, targets, tuning, worker
+from harness import __version__, bisection, bridge, choosing, compare, inspection, late, results, shipping, targets, tuning, worker
 from harness.schedule import Run
 from harness.types import PLANS, UsageError
 
@@ -80,6 +82,9 @@ def parser() -> argparse.ArgumentParser:
     advising = commands.add_parser("advise", help="which recorded cells keep your limits, and why not the others", epilog=choosing.EPILOG)
     choosing.add_arguments(advising)
     advising.set_defaults(do=advise)
+    deploying = commands.add_parser("ship", help="write a program that runs a cell's artifact, and prove it", epilog=shipping.EPILOG)
+    shipping.add_arguments(deploying)
+    deploying.set_defaults(do=shipping.run)
     inspecting = commands.add_parser("inspect", help="show all that is known of a cell, results or a model file", epilog=EPILOG)
     inspecting.add_argument("thing", metavar="THING", help="a cell's id or key, a results file or folder, or a model: " + MODEL_FILES)
     inspecting.add_argument("--shape", default="", help="of the inputs of a model file that does not say them, such as 1x3x224x224")

@@ -1,0 +1,248 @@
+"""`evenbench ship`: a prepared artifact with a program that runs it, what to install, and the proof that both are enough."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import platform
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+from harness import __version__, inputs, late, matrix, proof, registry, targets, usermodel, worker
+from harness.cases import Case
+from harness.installers import distribution_of
+from harness.preparation import Preparer, Refusal
+from harness.types import PRECISIONS, Cell, Recipe, Unsupported, UsageError
+
+if TYPE_CHECKING:
+    from harness.backend import Deployment
+    from harness.preparation import Prepared
+
+PROVED, NOT_PROVED = 0, 1
+TIMEOUT_SECONDS = 3600.0
+"""Of preparing the artifact, which is cached."""
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+EPILOG = """\
+  evenbench ship digits_cnn --runtime ort --precision int8-static -o digits
+  evenbench ship resnet18-openvino-fp32-cpu-b1 -o resnet18
+  evenbench ship model.onnx --runtime ort --input cat.jpg --recipe imagenet_224 -o mine
+the folder gets the artifact, run.py (which imports nothing of evenbench), requirements at the versions that are used here, the inputs and
+outputs of the parity check, a Dockerfile, and proof.json: the program is run in a fresh environment of those requirements, and its
+answers are judged as the cell's are. Runtimes with a program: ort, openvino, torch-script, on the CPU.
+
+exit codes:
+  0  written and proved
+  1  written, and not proved: proof.json says why; do not ship it
+  4  it cannot be shipped: nothing was written
+"""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """The flags of the command."""
+    command.add_argument("thing", metavar="MODEL_OR_CELL", help="a declared model's name, a cell's id or key, or a model of your own")
+    command.add_argument("-o", "--output", required=True, metavar="DIR", help="a folder that does not exist yet, or is empty")
+    command.add_argument("--runtime", default="", metavar="BACKEND", help="such as ort or ort@1.24.1; a cell has one already")
+    command.add_argument("--precision", default="", choices=["", *PRECISIONS], metavar="P", help="such as int8-static (fp32)")
+    command.add_argument("--batch", type=int, default=1, metavar="N", help="of the artifact, whose shapes are fixed (1)")
+    command.add_argument("--declared", default="benchmarks", metavar="TARGET", help="where models and cells are declared (benchmarks)")
+    own = command.add_argument_group("for a model of your own")
+    own.add_argument("--input", nargs="+", default=[], metavar="PHOTO", help="photos that become the inputs of the parity check")
+    own.add_argument("--recipe", default="", help="how a photo becomes a tensor, such as imagenet_224")
+    own.add_argument("--shape", default="", help="of the inputs, such as 1x3x224x224 (comma between inputs)")
+    command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command; returns its exit code. Raises UsageError where the cell cannot be shipped."""
+    worker.interrupt_when_ended()
+    cell, folder = chosen(options), Path(options.output)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is there and is never overwritten; name a folder that does not exist yet")
+    found = ship(cell, folder)
+    if options.json:
+        print(json.dumps({"folder": str(folder), **found}))
+    else:
+        print(in_words(found))
+        print(folder)
+    return PROVED if found["verdict"] == "proved" else NOT_PROVED
+
+
+def chosen(options: argparse.Namespace) -> Cell:
+    """The one cell that the command line names. Raises UsageError where it names none, and says what there is."""
+    thing = options.thing
+    if usermodel.is_model(thing):
+        flags = [("--backends", [options.runtime or "ort"]), ("--precision", [options.precision or "fp32"])]
+        batch = [("--batch", [str(options.batch)])]
+        given = [("--recipe", [options.recipe]), ("--shape", [options.shape]), ("--input", options.input), *batch]
+        words = [word for flag, values in (*flags, *given) if any(values) for word in (flag, *values)]
+        (entry,) = _selected([thing, *words])
+        return entry
+    cells = _selected([options.declared])
+    exact = [cell for cell in cells if thing in (cell.id, cell.key)]
+    if exact and (options.runtime or options.precision):
+        raise UsageError(f"{thing} is a cell and has its runtime and precision; leave --runtime and --precision out, or name its model")
+    if exact:
+        return exact[0]
+    models = {cell.model.name: cell.model for cell in cells}
+    if thing not in models:
+        raise UsageError(f"{options.declared} declares no model or cell {thing!r}; models are {', '.join(sorted(models))}")
+    if not options.runtime:
+        raise UsageError(f"{thing} is a model; say which runtime is shipped, such as --runtime ort")
+    return matrix.expand(Case((models[thing],), (options.runtime,), (options.precision or "fp32",), batch=(options.batch,)))[0]
+
+
+def _selected(words: list[str]) -> list[Cell]:
+    """The cells of a command line like that of `evenbench list`."""
+    parser = argparse.ArgumentParser()
+    targets.add_arguments(parser)
+    return [entry.cell for entry in targets.select(parser.parse_args(words))]
+
+
+def ship(cell: Cell, folder: Path) -> dict[str, Any]:
+    """Prepare the cell, write its deployment into `folder`, and prove it; returns the proof, which is also in proof.json.
+
+    Raises UsageError where the cell cannot be prepared or has no program; nothing is written then.
+    """
+    deployment = _deployment(cell)
+    try:
+        prepared = Preparer(TIMEOUT_SECONDS).prepare(cell)
+    except Refusal as refusal:
+        reply = refusal.reply
+        raise UsageError(f"{cell.id} cannot be shipped: {reply.outcome} in {reply.phase}: {reply.reason}") from refusal
+    recipe = proof.recipe_of(cell)
+    pins = requirements(cell, deployment, prepared, recipe)
+    written = _texts(cell, deployment, prepared, recipe, pins)
+    try:
+        _write(folder, cell, prepared, written)
+        found = proof.prove(proof.Subject(folder, cell, prepared, pins, recipe))
+        (folder / "proof.json").write_text(json.dumps(found, indent=1))
+        (folder / "README.md").write_text(_readme(cell, prepared, recipe, found), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written ({error}); make room, or name another folder with -o") from error
+    return found
+
+
+def _deployment(cell: Cell) -> Deployment:
+    """What the cell's backend says its program needs. Raises UsageError, in words, where there is none."""
+    backend = registry.find(cell.backend)
+    refused = backend.supports(cell)
+    if not refused and registry.row(cell.backend).role != "runtime":
+        refused = f"{cell.backend} is a {registry.row(cell.backend).role}, which nobody deploys"
+    if not refused and cell.device != "cpu":
+        refused = f"what {cell.device} needs (a driver, its libraries) is in no list of requirements; programs are written for the CPU"
+    if not refused and any(spec.is_open for spec in cell.model.outputs):
+        refused = "a program for outputs whose size only the answer tells has not been written"
+    try:
+        if not refused:
+            return backend.deployment(cell)
+    except Unsupported as error:
+        refused = str(error)
+    raise UsageError(f"{cell.id} cannot be shipped: {refused}")
+
+
+def requirements(cell: Cell, deployment: Deployment, prepared: Prepared, recipe: Recipe | None) -> list[str]:
+    """The runtime, numpy, and Pillow where photos are read, pinned to what measures this cell: here, or in its own environment."""
+    wanted = [*deployment.distributions, "numpy", *(["pillow"] if recipe else [])]
+    held = {distribution_of(package): package for package in (prepared.environment or {}).get("packages", ())}
+    here = {name: f"{name}=={inputs.version_of(name)}" for name in wanted}
+    return [held.get(name, here[name]) for name in wanted]
+
+
+def program(cell: Cell, deployment: Deployment, recipe: Recipe | None) -> str:
+    """The source of run.py: the recipe's own steps, the runtime's class, and a command line around them."""
+    steps = recipe.steps if recipe else ()
+    sources = [inspect.getsource(kind) for kind in dict.fromkeys(type(step) for step in steps)]
+    listed = "".join(f"    {step!r},\n" for step in steps)
+    written = "\n\n".join(["Image = Any", *sources, f"STEPS: tuple[Any, ...] = (\n{listed})" if steps else "STEPS: tuple[Any, ...] = ()"])
+    network = inspect.getsource(late.resolve(deployment.network))
+    words = {"cell": cell.id, "usage": _usage("  ", recipe, cell), "steps": written, "network": network}
+    return _filled("run.py", words)
+
+
+def _usage(indent: str, recipe: Recipe | None, cell: Cell) -> str:
+    what = "the five best classes of each" if cell.model.task == "classification" else "the outputs of each"
+    return f"{indent}python run.py photo.jpg another.jpg                {what}\n" if recipe else ""
+
+
+def settings(cell: Cell, deployment: Deployment, prepared: Prepared) -> dict[str, Any]:
+    """What run.py reads: names, shapes and types, the options of the runtime, and how far an output may be from the proved one."""
+    from harness import parity
+
+    allowed = parity.tolerance_for(cell.precision, cell.model.tolerance)
+
+    def told(specs: Any) -> list[dict[str, Any]]:
+        return [{"name": spec.name, "shape": list(spec.concrete(cell.batch)), "dtype": spec.dtype} for spec in specs]
+
+    return {
+        "cell": cell.id,
+        "task": cell.model.task,
+        "labels": list(cell.model.labels),
+        "inputs": told(cell.model.inputs),
+        "outputs": told(cell.model.outputs),
+        "threads": cell.threads,
+        "runtime": dict(deployment.settings),
+        "tolerance": {"rtol": allowed.rtol, "atol": allowed.atol},
+        "artifact_sha256": prepared.artifact.sha256,
+        "weights_sha256": prepared.weights.get("sha256", ""),
+    }
+
+
+def _texts(cell: Cell, deployment: Deployment, prepared: Prepared, recipe: Recipe | None, pins: list[str]) -> dict[str, str]:
+    """The files of text, by name, made before anything is written."""
+    version = ".".join(platform.python_version_tuple()[:2])
+    words = {"cell": cell.id, "name": cell.model.name.lower().replace("_", "-"), "python": version}
+    return {
+        "run.py": program(cell, deployment, recipe),
+        "settings.json": json.dumps(settings(cell, deployment, prepared), indent=1),
+        "requirements.txt": "".join(f"{pin}\n" for pin in pins),
+        "Dockerfile": _filled("Dockerfile", words),
+        ".dockerignore": "env\nproof.json\nREADME.md\n",
+    }
+
+
+def _write(folder: Path, cell: Cell, prepared: Prepared, texts: Mapping[str, str]) -> None:
+    from harness import store
+
+    (folder / "parity").mkdir(parents=True)
+    shutil.copytree(prepared.artifact.path, folder / "model", ignore=shutil.ignore_patterns(store.MANIFEST))
+    for path in (folder / "model", *(folder / "model").rglob("*")):  # the store's are its owner's alone, and an image has other users
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    for place, spec in enumerate(cell.model.inputs):
+        shutil.copyfile(Path(prepared.inputs.path) / inputs.file_of(spec.name), folder / "parity" / f"input-{place}.npy")
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _readme(cell: Cell, prepared: Prepared, recipe: Recipe | None, found: Mapping[str, Any]) -> str:
+    usage = "env/bin/python run.py photo.jpg" if recipe else "env/bin/python run.py --inputs parity --outputs out"
+    words = {"cell": cell.id, "version": __version__, "python": platform.python_version(), "usage": usage}
+    golden = str((found.get("parity") or {}).get("golden") or "the golden")
+    return _filled("README.md", {**words, "size": _megabytes(prepared.artifact.bytes), "golden": golden, "proof": in_words(found)})
+
+
+def in_words(found: Mapping[str, Any]) -> str:
+    """The proof in a few sentences, for the terminal and the README."""
+    if found["verdict"] != "proved":
+        return f"Not proved: {found['reason']}. Do not ship it."
+    verdict, scored, held = found["parity"], found["accuracy"], found["environment"]
+    told = [
+        f"Proved in a fresh environment of {len(held['packages'])} packages ({_megabytes(held['bytes'])}, by {held['by']}): "
+        f"its answers need {verdict['needed']:.2g} of the tolerance against {verdict['golden']}.",
+        f"Accuracy: {scored['value']:.4g} ({scored['metric']} of {scored['count']})." if scored else "",
+        f"Preprocessing: {found['preprocessing']}.",
+    ]
+    return " ".join(filter(None, told))
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.3g} MB"
+
+
+def _filled(template: str, words: Mapping[str, str]) -> str:
+    return Template((TEMPLATES / f"{template}.tmpl").read_text(encoding="utf-8")).substitute(words)

@@ -1,0 +1,94 @@
+"""`evenbench ship` for real: a fresh environment is built, the program runs in it, and a wrong program is not proved."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backends import torchscript_network
+from benchmarks.models import DIGITS_CNN
+from harness import Cell, cli, registry, shipping
+from harness.backend import Deployment
+
+WRONG = '''"""A runtime that is wrong on purpose: it answers to another input."""
+
+from pathlib import Path
+
+
+class Network:
+    def __init__(self, folder: Path, settings, threads: int) -> None:
+        import onnxruntime as ort
+
+        self.session = ort.InferenceSession(str(folder / settings["file"]))
+
+    def __call__(self, inputs):
+        return self.session.run(None, {name: value[..., ::-1].copy() for name, value in inputs.items()})
+'''
+
+
+@pytest.mark.slow
+def test_a_digits_program_is_proved_and_runs_where_its_model_is_mounted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "out"
+    assert cli.main(["ship", "digits_cnn", "--runtime", "ort", "--precision", "int8-static", "-o", str(folder), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    proof = json.loads((folder / "proof.json").read_text())
+    assert proof.items() <= told.items()
+    assert proof["verdict"] == "proved"
+    assert proof["accuracy"]["count"] == 360
+    assert proof["accuracy"]["value"] > 0.95
+    assert not [name for name in proof["environment"]["packages"] if name.startswith(("evenbench", "torch"))]
+    assert "Proved in a fresh environment" in (folder / "README.md").read_text()
+
+    def checked(**variables: str) -> subprocess.CompletedProcess[str]:
+        # -S and -I would leave out what is installed here; the program itself is what counts now.
+        command = [sys.executable, str(folder / "run.py"), "--check"]
+        return subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, cwd=tmp_path)
+
+    (folder / "model").rename(tmp_path / "elsewhere")
+    assert checked(MODEL_DIR=str(tmp_path / "elsewhere")).returncode == 0
+    assert checked().returncode == 1, "there is no model beside it any more"
+    expected = np.load(folder / "parity" / "output-0.npy")
+    np.save(folder / "parity" / "output-0.npy", -expected)
+    assert checked(MODEL_DIR=str(tmp_path / "elsewhere")).returncode == 1, "other outputs than those that were proved"
+
+
+@pytest.mark.slow
+def test_a_wrong_program_and_one_without_its_runtime_are_not_proved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wrong.py").write_text(WRONG)
+    cell = Cell(DIGITS_CNN, "ort")
+    honest = registry.find("ort").deployment(cell)
+    given: list[Deployment] = [replace(honest, network=f"{tmp_path / 'wrong.py'}:Network"), replace(honest, distributions=())]
+    monkeypatch.setattr(shipping, "_deployment", lambda cell: given.pop(0))
+    wrong = shipping.ship(cell, tmp_path / "wrong")
+    assert wrong["verdict"] == "not proved"
+    assert "the answer is wrong" in wrong["reason"]
+    assert not list((tmp_path / "wrong" / "parity").glob("output-*")), "outputs that are wrong are not kept as expected ones"
+    assert "Do not ship it" in (tmp_path / "wrong" / "README.md").read_text()
+    bare = shipping.ship(cell, tmp_path / "bare")
+    assert bare["verdict"] == "not proved"
+    assert "No module named 'onnxruntime'" in bare["reason"]
+
+
+@pytest.mark.slow
+def test_openvino_is_proved_too(tmp_path: Path) -> None:
+    assert cli.main(["ship", "digits_cnn", "--runtime", "openvino", "-o", str(tmp_path / "out")]) == 0
+
+
+def test_a_torchscript_program_answers_as_its_graph(tmp_path: Path) -> None:
+    import torch
+
+    module = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU()).eval()
+    values = np.random.default_rng(0).standard_normal((2, 1, 8, 8)).astype(np.float32)
+    with torch.no_grad():
+        torch.jit.save(torch.jit.freeze(torch.jit.trace(module, torch.from_numpy(values))), tmp_path / "model.torchscript.pt")
+        wanted = module(torch.from_numpy(values)).numpy()
+    settings = registry.find("torch-script").deployment(Cell(DIGITS_CNN, "torch-script")).settings
+    network = torchscript_network.Network(tmp_path, dict(settings), torch.get_num_threads())
+    np.testing.assert_allclose(network({"image": values})[0], wanted, rtol=1e-4, atol=1e-5)
