@@ -78,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     )
     reporting.add_argument("-o", "--output", default="site", metavar="DIR", help="where index.html is written (site)")
     reporting.add_argument("--markdown", action="store_true", help="print the tables of precisions as Markdown instead")
+    reporting.add_argument("--asv", metavar="DIR", help="the site that `asv publish` made: it and the report link to each other")
     reporting.set_defaults(do=report)
     advising = commands.add_parser("advise", help="which recorded cells keep your limits, and why not the others", epilog=choosing.EPILOG)
     choosing.add_arguments(advising)
@@ -247,7 +248,7 @@ def report(options: argparse.Namespace) -> int:
         newest, _ = shape.newest(_outcomes(options.paths).lines)
         print(precisions.markdown(shape.results(newest)))
         return 0
-    site, reading = _write_site(options.paths, options.output)
+    site, reading = _write_site(options.paths, options.output, options.asv)
     if options.json:
         print(json.dumps({"site": str(site), "outcomes": len(reading.lines), "notes": reading.notes}))
         return 0
@@ -264,12 +265,17 @@ def _outcomes(paths: Sequence[str]) -> results.Reading:
     return reading
 
 
-def _write_site(paths: Sequence[str], folder: str) -> tuple[Path, results.Reading]:
+def _write_site(paths: Sequence[str], folder: str, asv: str | None = None) -> tuple[Path, results.Reading]:
+    from harness import asv_site
     from reports import site
 
     reading = _outcomes(paths)
     try:
-        return site.write(reading.lines, Path(folder), reading.notes), reading
+        there = asv_site.address(Path(asv), Path(folder)) if asv else ""
+        written = site.write(reading.lines, Path(folder), reading.notes, there)
+        if asv:
+            asv_site.link_back(Path(asv), Path(folder))
+        return written, reading
     except ValueError as error:
         raise UsageError(str(error)) from error
     except OSError as error:

@@ -16,7 +16,7 @@ import pytest
 from asv.util import load_json
 from conftest import HERE, REPOSITORY, Ran, variables
 
-from harness import Case, asv_bridge, matrix
+from harness import Case, asv_bridge, asv_site, collection, matrix, registry
 from harness.types import PLANS, UsageError
 
 LIGHT = ("pip+asv_runner", "numpy", "pillow", "platformdirs")
@@ -242,6 +242,10 @@ class TestReading:
         )
         assert set(history.commits[1:]) <= set(index["revision_to_hash"].values())
         assert list((history.folder / ".asv" / "html" / "graphs").rglob("asv_suite.tiny_latency.track_latency_compute.json"))
+        assert index["project_url"] == "#"
+        asv_site.link_back(history.folder / ".asv" / "html", history.folder / "site")
+        index["project_url"] = "../../site/index.html"
+        assert json.loads((history.folder / ".asv" / "html" / "index.json").read_text()) == index
 
     def test_a_second_run_measures_anew_in_the_same_environment(self, history: History, ran: Ran) -> None:
         before = history.processes()["tiny-null-fp32-cpu-b1"], history.processes()["tiny-tiny-fp32-cpu-b1"]
@@ -291,10 +295,14 @@ class TestConfiguration:
 
         project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
         extras = project["optional-dependencies"]
-        wanted = [
-            *project["dependencies"],
-            *(extra for name in ("photographs", "torch", "onnx", "ort", "openvino") for extra in extras[name]),
-        ]
+        cells = [cell for declared in collection.find([str(REPOSITORY / "benchmarks")]) for cell in matrix.expand(declared.case)]
+        assert {cell.precision for cell in cells} == {"fp32"}  # others need more than a runtime's own extra
+        named = {name for cell in cells for name in re.findall(r"evenbench\[([\w,-]+)\]", registry.row(cell.backend).hint)}
+        assert named >= {"torch", "ort", "openvino"}
+        asked = {"photographs"} | {name for each in named for name in each.split(",")}
+        for _ in extras:  # what an extra asks for in turn
+            asked |= {name for extra in asked for entry in extras[extra] for name in re.findall(r"evenbench\[([\w-]+)\]", entry)}
+        wanted = [*project["dependencies"], *(entry for name in asked for entry in extras[name])]
         names = {re.split(r"[\[<>=]", entry)[0].lower() for entry in wanted} - {"evenbench"}
         assert names <= {name.lower() for name in configuration()["matrix"]["req"]}
 
