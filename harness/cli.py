@@ -94,13 +94,13 @@ def parser() -> argparse.ArgumentParser:
     inspecting.set_defaults(do=inspect)
     comparing = commands.add_parser("compare", help="is HEAD slower than BASE? measured in pairs", epilog=compare.EPILOG)
     compare.add_arguments(comparing)
-    comparing.set_defaults(do=compare_sides)
+    comparing.set_defaults(do=in_pairs)
     bisecting = commands.add_parser("bisect", help="which commit made a cell worse? each step in pairs", epilog=bisection.EPILOG)
     bisection.add_arguments(bisecting)
-    bisecting.set_defaults(do=bisect)
+    bisecting.set_defaults(do=in_pairs)
     bridging = commands.add_parser("bridge", help="what did a runtime's upgrade change? old against new, in pairs", epilog=bridge.EPILOG)
     bridge.add_arguments(bridging)
-    bridging.set_defaults(do=bridge_versions)
+    bridging.set_defaults(do=in_pairs)
     controlling = commands.add_parser("controls", help="run runtimes made wrong on purpose: each must be caught", epilog=EPILOG)
     targets.add_arguments(controlling)
     controlling.set_defaults(do=control)
@@ -313,19 +313,10 @@ def _show(options: argparse.Namespace, value: Any, sections: Sequence[inspection
     return 0
 
 
-def compare_sides(options: argparse.Namespace) -> int:
-    """Base against head, in pairs; or two recorded runs, side by side."""
-    return compare.run(options, _console(), _console(stderr=True))
-
-
-def bisect(options: argparse.Namespace) -> int:
-    """The first commit at which a cell became worse, or a range of suspects."""
-    return bisection.run(options, _console(), _console(stderr=True))
-
-
-def bridge_versions(options: argparse.Namespace) -> int:
-    """Each runtime that changed its version between two recorded states, compared with itself."""
-    return bridge.run(options, _console(), _console(stderr=True))
+def in_pairs(options: argparse.Namespace) -> int:
+    """`compare`, `bisect` or `bridge`, whose notes go to standard error."""
+    commands = {"compare": compare.run, "bisect": bisection.run, "bridge": bridge.run}
+    return commands[options.command](options, _console(), _console(stderr=True))
 
 
 def control(options: argparse.Namespace) -> int:
