@@ -207,6 +207,7 @@ class CppOpenVino(Native, openvino_native.OpenVino):
     """A C++ program on OpenVINO, from the headers and libraries in the Python wheel: one request, for latency."""
 
     name = "cpp-openvino"
+    open_outputs = False
     runtime = "openvino"
     environments = {"": ("openvino", *native_build.BUILD_TOOLS)}
     options = {name: words for name, words in openvino_native.OpenVino.options.items() if name not in ("hint", "requests")}

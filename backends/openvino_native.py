@@ -270,6 +270,7 @@ class OpenVino(onnx_artifact.OnnxBackend):
     """Reads the same ONNX file as every other ONNX backend, or one that OpenVINO's own quantiser made."""
 
     name = "openvino"
+    open_outputs = True
     requires = ("openvino",)
     distributions = ("openvino", *onnx_artifact.OnnxBackend.distributions)
     options = {

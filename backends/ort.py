@@ -31,6 +31,7 @@ class OnnxRuntime(onnx_artifact.OnnxBackend):
     environments = {"openvino": ("onnxruntime-openvino",), "gpu": ("onnxruntime-gpu[cuda,cudnn]",)}
     precisions = ("fp32", "tf32", *onnx_artifact.OnnxBackend.precisions[1:])
     devices = ort_providers.DEVICES
+    open_outputs = True
     options: ClassVar[Mapping[str, str]] = {
         **onnx_artifact.OnnxBackend.options,
         "provider": f"the execution provider: {', '.join(ort_providers.PROVIDERS)}; the first on the cell's device is the default",
@@ -87,7 +88,7 @@ class OnnxRuntime(onnx_artifact.OnnxBackend):
         return Deployment(("onnxruntime",), "backends.ort_network:Network", settings)
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        usual = "off" if ort_providers.PROVIDERS[self.provider_of(cell)].memory == "cpu" else "on"
+        usual = "off" if ort_providers.PROVIDERS[self.provider_of(cell)].memory == "cpu" or _unsized(cell) else "on"
         bound = cell.option.get("iobinding", usual) == "on"
         kind = ort_session.BoundSession if bound else OrtSession
         return kind(folder / onnx_artifact.FILE, cell, self.provider_of(cell))
@@ -98,9 +99,16 @@ def as_exported(cell: Cell) -> Cell:
     return replace(cell, precision="fp32") if cell.precision == "tf32" else cell
 
 
+def _unsized(cell: Cell) -> list[str]:
+    """The outputs whose sizes only the answer tells, for which no memory can be bound ahead."""
+    return [spec.name for spec in cell.model.outputs if spec.is_open]
+
+
 def _wrong_option(cell: Cell) -> str:
     """An empty string, or which option cannot have its value, in words."""
     asked = cell.option
+    if asked.get("iobinding") == "on" and _unsized(cell):
+        return f"iobinding=on lays outputs out ahead, and {cell.model.name} has as many {_unsized(cell)[0]} as it finds"
     for name, allowed in CHOICES.items():
         if name in asked and asked[name] not in allowed:
             return f"{name} is {' or '.join(map(repr, allowed))}, not {asked[name]!r}"

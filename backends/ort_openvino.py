@@ -12,6 +12,7 @@ class OrtOpenVino(ort.OnnxRuntime):
     """`ort` with the option `provider=openvino`, as a backend that always lives where that provider is."""
 
     name = "ort-openvino"
+    open_outputs = False
     distributions = ("onnxruntime-openvino", *onnx_artifact.OnnxBackend.distributions)
     environments = {"openvino": ("onnxruntime-openvino",)}
     precisions = ("fp32",)

@@ -142,7 +142,7 @@ def _trained(model: Model, batches: Mapping[str, Path]) -> tuple[torch.nn.Module
 def _seeded(model: Model, batches: Mapping[str, Path]) -> tuple[torch.nn.Module, str]:
     """Random numbers alone leave activations that shrink or grow layer by layer, down to denormals; see `recalibrate`."""
     module = build(model)
-    count = recalibrate(module, _samples(model, batches))
+    count = recalibrate(module, *_passes(model, batches))
     what = f"batch-norm statistics recalibrated on {count} input images" if count else "no batch norm to recalibrate"
     return module, f"random initialisation, seed {model.weights.seed}; {what}"
 
@@ -155,19 +155,22 @@ _MATERIALISE: Mapping[str, Callable[[Model, Mapping[str, Path]], tuple[Any, str]
 }
 
 
-def _samples(model: Model, batches: Mapping[str, Path]) -> list[torch.Tensor]:
-    """All samples of every input, [count, ...], from the batch-1 input files."""
+def _passes(model: Model, batches: Mapping[str, Path]) -> list[Sequence[torch.Tensor]]:
+    """All samples of every input, [count, ...], from the batch-1 input files; one by one for a detector, which takes one image."""
     import numpy as np
     import torch
 
-    return [torch.from_numpy(np.load(batches[spec.name])).flatten(0, 1) for spec in model.inputs]
+    arrays = [torch.from_numpy(np.load(batches[spec.name])) for spec in model.inputs]
+    if any(spec.is_open for spec in model.outputs):
+        return list(zip(*arrays, strict=True))
+    return [[array.flatten(0, 1) for array in arrays]]
 
 
-def recalibrate(module: torch.nn.Module, samples: Sequence[torch.Tensor]) -> int:
-    """Set every batch norm's running statistics to those of `samples`; returns their number, 0 without a batch norm.
+def recalibrate(module: torch.nn.Module, *passes: Sequence[torch.Tensor]) -> int:
+    """Set every batch norm's running statistics to those of the samples; returns how many samples, 0 without a batch norm.
 
-    Only the batch norms run in training mode, so dropout and stochastic depth stay off. `momentum=None` makes the running
-    statistics the plain average over the one pass.
+    A pass is what the module is called with: all samples at once, or one by one. Only the batch norms run in training mode, so
+    dropout and stochastic depth stay off. `momentum=None` makes the running statistics the plain average over the passes.
     """
     import torch
 
@@ -180,11 +183,12 @@ def recalibrate(module: torch.nn.Module, samples: Sequence[torch.Tensor]) -> int
         norm.momentum = None
         norm.train()
     with torch.no_grad():
-        module(*samples)
+        for arguments in passes:
+            module(*arguments)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
-    return len(samples[0])
+    return len(passes) if len(passes) > 1 else len(passes[0][0])
 
 
 # -- a user's own model ----------------------------------------------------------------------------------------------

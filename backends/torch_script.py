@@ -26,6 +26,19 @@ class ScriptSession(torch_session.TorchSession):
         return [*super().weights(), *_constants(self.call.graph)]  # type: ignore[attr-defined]
 
 
+def _read(file: Path, device: str) -> torch.jit.ScriptModule:
+    """The traced module. One that calls torchvision's operators, as detectors do, needs them registered, and no other does."""
+    import torch
+
+    try:
+        return torch.jit.load(file, map_location=device)
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+    import torchvision  # noqa: F401
+    return torch.jit.load(file, map_location=device)
+
+
 def _constants(graph: Any) -> Iterator[torch.Tensor]:
     """The tensors that the graph holds itself, those of inner blocks included."""
     import torch
@@ -40,6 +53,7 @@ class TorchScript(torch_session.TorchBackend):
     """What many C++ deployments still run; kept, and labelled, because people must compare against it."""
 
     name = "torch-script"
+    open_outputs = True
     without = {"int8-dynamic": UNQUANTISED, "int8-static": UNQUANTISED}
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
@@ -70,5 +84,5 @@ class TorchScript(torch_session.TorchBackend):
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
         torch_session.configure(cell)
         # Packed oneDNN weights cannot be saved, so the last optimisation happens here, as it would in a deployment.
-        optimised = torch.jit.optimize_for_inference(torch.jit.load(folder / FILE, map_location=cell.device))
+        optimised = torch.jit.optimize_for_inference(_read(folder / FILE, cell.device))
         return ScriptSession(optimised, cell, torch.inference_mode, labels=("deprecated",))

