@@ -62,6 +62,8 @@ crashed, hung or failed; what it recorded stays, and the same command goes on.
 
 def parser() -> argparse.ArgumentParser:
     """The command line, all of it."""
+    from harness import notices, upkeep
+
     top = _Parser(prog="evenbench", description=DESCRIPTION, epilog=EPILOG)
     top.add_argument("--version", action="version", version=f"evenbench {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
@@ -110,7 +112,10 @@ def parser() -> argparse.ArgumentParser:
     searching.set_defaults(do=tune)
     housing = commands.add_parser("environments", help="the environments that backends such as ort@1.24.1 live in", epilog=EPILOG)
     housing.set_defaults(do=keep_environments, action="list")
-    _add_environment_actions(housing)
+    upkeep.add_arguments(housing)
+    notifying = commands.add_parser("notify", help="open, update or close the one issue of a scheduled check", epilog=notices.EPILOG)
+    notices.add_arguments(notifying)
+    notifying.set_defaults(do=notices.run)
     examining = commands.add_parser("doctor", help="what is installed, what is missing, what disturbs measurements here")
     examining.set_defaults(do=examine)
     for command in (listing, running, reporting, inspecting, controlling, searching, housing, examining):
@@ -121,20 +126,6 @@ def parser() -> argparse.ArgumentParser:
     making.add_argument("--into", default=".", metavar="DIR", help="where the files are written (the working folder)")
     making.set_defaults(do=make)
     return top
-
-
-def _add_environment_actions(command: argparse.ArgumentParser) -> None:
-    actions = command.add_subparsers(dest="action", metavar="ACTION", help="list (without one)", parser_class=_Parser)
-    told = {"lock": "resolve, and show what it would hold", "build": "resolve, and install", "remove": "delete what was built"}
-    for name, words in told.items():
-        action = actions.add_parser(name, help=words)
-        action.add_argument("names", nargs="+", metavar="BACKEND", help="such as ort@1.24.1" + (", or all" if name == "remove" else ""))
-        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one JSON value on standard output")
-        if name != "remove":
-            action.add_argument("--fresh", action="store_true", help="resolve anew what was resolved before")
-    actions.add_parser("list", help="those that have a name here, or are built").add_argument(
-        "--json", action="store_true", default=argparse.SUPPRESS, help="one JSON value on standard output"
-    )
 
 
 class _Parser(argparse.ArgumentParser):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -13,6 +14,21 @@ from harness.types import Unavailable, UsageError
 
 EVERY = "all"
 """Stands for every environment that was built, in `remove`."""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """The actions of the command, each with its flags."""
+    actions = command.add_subparsers(dest="action", metavar="ACTION", help="list (without one)")
+    told = {"lock": "resolve, and show what it would hold", "build": "resolve, and install", "remove": "delete what was built"}
+    for name, words in told.items():
+        action = actions.add_parser(name, help=words)
+        action.add_argument("names", nargs="+", metavar="BACKEND", help="such as ort@1.24.1" + (", or all" if name == "remove" else ""))
+        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one JSON value on standard output")
+        if name != "remove":
+            action.add_argument("--fresh", action="store_true", help="resolve anew what was resolved before")
+    actions.add_parser("list", help="those that have a name here, or are built").add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="one JSON value on standard output"
+    )
 
 
 def known() -> list[dict[str, Any]]:
