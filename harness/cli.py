@@ -1,5 +1,5 @@
 """The `evenbench` command:
-list, run, report, advise, ship, inspect, compare, bisect, bridge, tune, controls, environments, doctor and new.
+list, run, report, advise, ship, footprint, inspect, compare, bisect, bridge, tune, controls, environments, doctor and new.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ crashed, hung or failed; what it recorded stays, and the same command goes on.
 
 def parser() -> argparse.ArgumentParser:
     """The command line, all of it."""
+    from harness import footprint
+
     from harness import notices, upkeep
 
     top = _Parser(prog="evenbench", description=DESCRIPTION, epilog=EPILOG)
@@ -88,6 +90,9 @@ def parser() -> argparse.ArgumentParser:
     deploying = commands.add_parser("ship", help="write a program that runs a cell's artifact, and prove it", epilog=shipping.EPILOG)
     shipping.add_arguments(deploying)
     deploying.set_defaults(do=shipping.run)
+    sizing = commands.add_parser("footprint", help="what must be installed to run a backend, and its size", epilog=footprint.EPILOG)
+    footprint.add_arguments(sizing)
+    sizing.set_defaults(do=lambda options: footprint.run(options, _console()))
     inspecting = commands.add_parser("inspect", help="show all that is known of a cell, results or a model file", epilog=EPILOG)
     inspecting.add_argument("thing", metavar="THING", help="a cell's id or key, a results file or folder, or a model: " + MODEL_FILES)
     inspecting.add_argument("--shape", default="", help="of the inputs of a model file that does not say them, such as 1x3x224x224")

@@ -19,7 +19,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "front ends": ("cli", "plugin", "asv_bridge", "testing"),
     "comparison": ("compare", "bisection", "bridge", "commits", "recorded", "sides", "alerts", "ending", "paired", "conversation", "arm"),
     "commands": (
-        *("asv_site", "choosing", "controls", "doctor", "inspection", "modelfile", "notices", "progress"),
+        *("asv_site", "choosing", "controls", "doctor", "footprint", "inspection", "modelfile", "notices", "progress"),
         *("proof", "scaffold", "shipping", "targets", "tuning", "upkeep"),
     ),
     "orchestration": ("schedule", "outcome", "preparation", "worker", "collection", "usermodel"),

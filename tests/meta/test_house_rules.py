@@ -18,6 +18,7 @@ RUNTIMES = ("torch", "torchvision", "onnxruntime", "openvino", "tvm", "tensorrt"
 SPOKEN = {
     "harness.cli": "the examples of its help text",
     "harness.compare": "the examples of its help text",
+    "harness.footprint": "the examples of its help text",
     "harness.shipping": "the examples of its help text",
     "harness.usermodel": "the sentence that says what a target may be",
 }

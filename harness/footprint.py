@@ -1,0 +1,186 @@
+"""`evenbench footprint`: what must be installed to run a backend, how large that is on the disk, and what importing it takes."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import environment, environments, registry, statistics
+from harness.installers import distribution_of
+from harness.types import Unavailable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PROCESSES = 3
+"""Fresh processes that import the runtime; the middle one counts, since the first may find the files on the disk only."""
+
+LIMIT_SECONDS = 120.0
+"""Of one import."""
+
+EPILOG = """\
+  evenbench footprint
+  evenbench footprint ort openvino ort@1.24.1 --json
+the closure is that of the runtime's distribution and numpy, by what the installed packages themselves declare, without extras that nobody
+asks for, the harness, or what only prepares artifacts. Sizes are of installed files, without the bytecode that comes and goes. An import is
+timed in fresh processes. An environment of its own has to be built already: nothing is installed here. A C++ program needs the
+libraries that lie in these packages, and not all of the rest.
+
+exit codes:
+  0  told, also of what is not installed
+  4  a backend that is not known
+"""
+
+TIMED = "import time; begin = time.perf_counter(); import {}; print(time.perf_counter() - begin)"
+
+
+@dataclass(frozen=True)
+class Package:
+    """One distribution of a closure, and the bytes of its files that no earlier one has."""
+
+    name: str
+    version: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What one backend needs. `reason` says in words why the rest is empty; `missing` names what is asked for and not installed."""
+
+    backend: str
+    packages: tuple[Package, ...] = ()
+    missing: tuple[str, ...] = ()
+    import_seconds: float | None = None
+    reason: str = ""
+
+    @property
+    def bytes(self) -> int:
+        """Of all packages together."""
+        return sum(package.bytes for package in self.packages)
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """The flags of the command."""
+    command.add_argument("backends", nargs="*", metavar="BACKEND", help="such as ort or ort@1.24.1 (every runtime)")
+    command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """The command. Raises UsageError for a backend that is not known."""
+    found = [of(name) for name in options.backends or registry.runtimes()]
+    if options.json:
+        print(json.dumps([{**asdict(each), "bytes": each.bytes} for each in found]))
+    else:
+        _show(found, console)
+    return 0
+
+
+def of(backend: str) -> Footprint:
+    """The footprint of a backend in the environment that it lives in. Raises UsageError for one that is not known."""
+    known = registry.find(backend)
+    try:
+        asked = environments.request(backend)
+    except Unavailable as error:
+        return Footprint(backend, reason=str(error))
+    there = environments.find(asked) if asked else None
+    if asked and there is None:
+        return Footprint(backend, reason=f"environment {asked.name} is not built; evenbench environments build {backend}")
+    python = there.python if there else sys.executable
+    paths = _site_packages(python)
+    base = [distribution_of(entry) for entry in asked.requirements[:1]] if asked else []
+    roots = base or [distribution_of(entry) for entry in known.distributions[:1]]
+    if not roots:
+        return Footprint(backend, reason="it names no distribution of a runtime")
+    installed = {distribution_of(found.metadata["Name"] or ""): found for found in metadata.distributions(path=paths)}
+    if roots[0] not in installed:
+        return Footprint(backend, missing=tuple(roots), reason=f"{roots[0]} is not installed; {registry.row(backend).hint}")
+    packages, missing = closure([*roots, "numpy"], installed)
+    return Footprint(backend, packages, missing, import_seconds(python, known.requires))
+
+
+def _site_packages(python: str) -> list[str]:
+    """Where an interpreter finds distributions: of this one, its own search path."""
+    if python == sys.executable:
+        return sys.path
+    done = subprocess.run([python, "-I", "-c", "import sys; print('\\n'.join(sys.path))"], capture_output=True, text=True, check=False)
+    return done.stdout.splitlines()
+
+
+def closure(roots: Sequence[str], installed: Mapping[str, metadata.Distribution]) -> tuple[tuple[Package, ...], tuple[str, ...]]:
+    """Everything that `roots` need of what is installed, each once, roots first; and what they need that is not there.
+
+    Requirements whose markers do not apply here are no needs, and those of an extra only where something asks for that extra.
+    """
+    from packaging.requirements import Requirement
+
+    waiting = [Requirement(root) for root in roots]
+    reached: dict[str, set[str]] = {}
+    missing: dict[str, None] = {}
+    while waiting:
+        requirement = waiting.pop(0)
+        name, extras = distribution_of(requirement.name), {"", *requirement.extras}
+        if name not in installed:
+            missing[name] = None
+            continue
+        new = extras - reached.setdefault(name, set())
+        reached[name] |= new
+        for text in installed[name].requires or []:
+            needed = Requirement(text)
+            if any(needed.marker.evaluate({"extra": extra}) if needed.marker else not extra for extra in new):
+                waiting.append(needed)
+    seen: set[Path] = set()
+    packages = tuple(Package(name, installed[name].version, _bytes_of(installed[name], seen)) for name in reached)
+    return packages, tuple(missing)
+
+
+def _bytes_of(distribution: metadata.Distribution, seen: set[Path]) -> int:
+    """The size of a distribution's files that are not in `seen`, where they are put. Read from its RECORD, as in `environments`."""
+    files = [row[0] for row in csv.reader((distribution.read_text("RECORD") or "").splitlines()) if row]
+    found = {Path(str(distribution.locate_file(file))).resolve() for file in files if not file.endswith(".pyc")} - seen
+    seen |= found
+    return sum(file.stat().st_size for file in found if file.is_file())
+
+
+def import_seconds(python: str, names: Iterable[str]) -> float | None:
+    """The middle of a few fresh processes that import `names`; None where there is none to import, or it fails."""
+    listed = ", ".join(names)
+    taken = []
+    for _ in range(PROCESSES if listed else 0):
+        command = [python, "-c", TIMED.format(listed)]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, env=environment.for_worker(1, {}), timeout=LIMIT_SECONDS, check=True
+            )
+            taken.append(float(done.stdout.split()[-1]))
+        except (subprocess.SubprocessError, ValueError, IndexError):
+            return None
+    return statistics.median(taken) if taken else None
+
+
+def _show(found: Sequence[Footprint], console: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("backend", "installed", "packages", "import", "largest, or why not"):
+        table.add_column(heading, overflow="fold")
+    for each in found:
+        largest = sorted(each.packages, key=lambda package: -package.bytes)[:3]
+        words = [each.reason] if each.reason else [f"{package.name} {_size(package.bytes)}" for package in largest]
+        words += [f"not installed: {', '.join(each.missing)}"] if each.missing and not each.reason else []
+        taken = "–" if each.import_seconds is None else f"{each.import_seconds:.2g} s"
+        known = (_size(each.bytes), str(len(each.packages))) if each.packages else ("–", "–")
+        table.add_row(*(Text(value) for value in (each.backend, *known, taken, ", ".join(words))))
+    console.print(table)
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.3g} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.3g} MB"

@@ -1,0 +1,76 @@
+"""What must be installed: a closure by what packages declare, each byte counted once, and words where there is nothing to tell."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from harness import cli, environments, footprint
+from harness.installers import distribution_of
+
+
+def installed(folder: Path, **packages: tuple[list[str], dict[str, int]]) -> dict[str, metadata.Distribution]:
+    """Distributions in `folder`: for each name what it requires, and its files with their sizes in bytes."""
+    for name, (requires, files) in packages.items():
+        info = folder / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        needs = "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}")
+        for file, size in files.items():
+            (folder / file).write_bytes(b"x" * size)
+        (info / "RECORD").write_text("".join(f"{file},,\n" for file in files))
+    return {distribution_of(found.metadata["Name"]): found for found in metadata.distributions(path=[str(folder)])}
+
+
+def test_the_closure_follows_what_applies_here_and_counts_each_file_once(tmp_path: Path) -> None:
+    there = installed(
+        tmp_path,
+        runtime=(["base>=1", "other; python_version < '3'", "fast[speed]", "absent"], {"run.so": 1000, "both.txt": 10, "a.pyc": 5000}),
+        base=(["runtime", "Numpy"], {"base.py": 100, "both.txt": 10}),
+        fast=(["quick; extra == 'speed'", "never; extra == 'docs'"], {"fast.py": 20}),
+        quick=([], {"quick.py": 7}),
+        never=([], {"never.py": 9000}),
+        other=([], {"other.py": 9000}),
+        numpy=([], {"numpy.py": 50}),
+    )
+    packages, missing = footprint.closure(["runtime", "numpy"], there)
+    assert {package.name: package.bytes for package in packages} == {"runtime": 1010, "base": 100, "fast": 20, "quick": 7, "numpy": 50}
+    assert missing == ("absent",)
+
+
+def test_an_extra_that_is_asked_for_later_is_followed_too(tmp_path: Path) -> None:
+    there = installed(tmp_path, one=(["two", "three"], {}), two=(["four; extra == 'x'"], {}), three=(["two[x]"], {}), four=([], {}))
+    assert {package.name for package in footprint.closure(["one"], there)[0]} == {"one", "two", "three", "four"}
+
+
+def test_an_import_is_timed_in_a_process_of_its_own_or_not_at_all() -> None:
+    import sys
+
+    taken = footprint.import_seconds(sys.executable, ["json", "csv"])
+    assert taken is not None
+    assert 0 < taken < 30
+    assert footprint.import_seconds(sys.executable, ["no_such_module_anywhere"]) is None
+    assert footprint.import_seconds(sys.executable, []) is None
+
+
+def test_a_runtime_that_is_installed_is_told_with_its_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["footprint", "ort", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    names = {package["name"] for package in found["packages"]}
+    assert {"onnxruntime", "numpy"} <= names
+    assert not {"torch", "onnx", "evenbench"} & names, "what only prepares, and the harness, is not shipped"
+    assert found["bytes"] == sum(package["bytes"] for package in found["packages"]) > 10_000_000
+    assert found["import_seconds"] > 0
+
+
+def test_what_is_not_there_is_told_in_words(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environments, "find", lambda asked: None)
+    assert cli.main(["footprint", "ort@1.24.1", "null"]) == 0
+    told = capsys.readouterr().out
+    assert "environment 1.24.1 is not built; evenbench environments build ort@1.24.1" in told
+    assert "names no distribution" in told
+    assert cli.main(["footprint", "nobody"]) == 4
+    assert "nobody" in capsys.readouterr().err
