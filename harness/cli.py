@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import __version__, bisection, bridge, choosing, compare, inspection, late, results, shipping, targets, tuning, worker
+from harness import __version__, bisection, bridge, choosing, compare, history, inspection, late, results, shipping, targets, tuning, worker
 from harness.schedule import Run
 from harness.types import PLANS, UsageError
 
@@ -108,6 +108,9 @@ def parser() -> argparse.ArgumentParser:
     bridging = commands.add_parser("bridge", help="what did a runtime's upgrade change? old against new, in pairs", epilog=bridge.EPILOG)
     bridge.add_arguments(bridging)
     bridging.set_defaults(do=in_pairs)
+    looking_back = commands.add_parser("history", help="recorded results over commits, and steps in them", epilog=history.EPILOG)
+    history.add_arguments(looking_back)
+    looking_back.set_defaults(do=look_back)
     controlling = commands.add_parser("controls", help="run runtimes made wrong on purpose: each must be caught", epilog=EPILOG)
     targets.add_arguments(controlling)
     controlling.set_defaults(do=control)
@@ -313,6 +316,11 @@ def in_pairs(options: argparse.Namespace) -> int:
     """`compare`, `bisect` or `bridge`, whose notes go to standard error."""
     commands = {"compare": compare.run, "bisect": bisection.run, "bridge": bridge.run}
     return commands[options.command](options, _console(), _console(stderr=True))
+
+
+def look_back(options: argparse.Namespace) -> int:
+    """Recorded results over commits, and the steps that nobody accepted."""
+    return history.run(options, _console())
 
 
 def control(options: argparse.Namespace) -> int:

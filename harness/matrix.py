@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from harness import machine, registry
 from harness.cases import ALL, Case
@@ -49,12 +49,18 @@ def unique(cells: Iterable[Cell]) -> list[Cell]:
 
 
 def select(cells: Sequence[Cell], expression: str) -> list[Cell]:
-    """The cells whose id matches `expression`: words joined by `and`, `or`, `not` and brackets, as pytest's -k.
+    """The cells whose id matches `expression`; see `matcher`."""
+    matches = matcher(expression)
+    return [cell for cell in cells if matches(cell.id)]
+
+
+def matcher(expression: str) -> Callable[[str], bool]:
+    """Whether an id matches `expression`: words joined by `and`, `or`, `not` and brackets, as pytest's -k; an empty one matches all.
 
     Raises UsageError on an expression that does not parse.
     """
     if not expression.strip():
-        return list(cells)
+        return lambda identity: True
     from _pytest.mark.expression import Expression
 
     try:
@@ -65,10 +71,10 @@ def select(cells: Sequence[Cell], expression: str) -> list[Cell]:
             f"-k {expression!r} does not parse: {_restored(str(error))}; write words joined by and, or, not, or give a whole id with --cell"
         ) from error
 
-    def matches(cell: Cell) -> bool:
-        return compiled.evaluate(lambda word, /, **_: _restored(word).lower() in cell.id.lower())
+    def matches(identity: str) -> bool:
+        return compiled.evaluate(lambda word, /, **_: _restored(word).lower() in identity.lower())
 
-    return [cell for cell in cells if matches(cell)]
+    return matches
 
 
 def _restored(word: str) -> str:

@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -106,6 +106,16 @@ def read(paths: Iterable[Path]) -> Reading:
             found[key] = record
         lines.extend(found.values())
     return Reading(tuple(lines), tuple(notes))
+
+
+def stream(paths: Iterable[Path], note: Callable[[str], None]) -> Iterator[Record]:
+    """Every outcome under `paths`, one at a time and never all in memory; what is left out is told to `note`. Raises as `read`."""
+    for file in _files(paths):
+        for number, record, problem in _parse(file):
+            if record is None:
+                note(f"{file.name} line {number}: {problem}")
+            else:
+                yield record
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:

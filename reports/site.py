@@ -24,6 +24,7 @@ from reports import (
     choice,
     comparison,
     details,
+    history,
     models,
     overview,
     precisions,
@@ -53,7 +54,7 @@ def write(lines: Sequence[Mapping[str, Any]], folder: Path, notes: Sequence[str]
         page = _page(lines, notes, asv)
     folder.mkdir(parents=True, exist_ok=True)
     index = folder / "index.html"
-    index.write_text(page, encoding="utf-8")
+    index.write_text(history.linked(page) if (folder / "history.html").is_file() else page, encoding="utf-8")
     return index
 
 

@@ -17,7 +17,10 @@ PACKAGES = ("harness", "backends", "reports", "benchmarks")
 
 LAYERS: Mapping[str, tuple[str, ...]] = {
     "front ends": ("cli", "plugin", "asv_bridge", "testing"),
-    "comparison": ("compare", "bisection", "bridge", "commits", "recorded", "sides", "alerts", "ending", "paired", "conversation", "arm"),
+    "comparison": (
+        *("compare", "history"),
+        *("bisection", "bridge", "commits", "recorded", "sides", "alerts", "ending", "paired", "conversation", "arm"),
+    ),
     "commands": (
         *("asv_site", "choosing", "controls", "doctor", "footprint", "inspection", "modelfile", "notices", "progress"),
         *("proof", "scaffold", "shipping", "targets", "tuning", "upkeep"),
@@ -31,14 +34,17 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "the seam": ("harness", "backend"),
     "pure": (
         *("cases", "preprocess", "warmup", "parity", "agreement", "detections", "statistics", "gate"),
-        *("planner", "disturbance", "suspects", "advice"),
+        *("planner", "series", "steps", "expectations", "disturbance", "suspects", "advice"),
     ),
     "values": ("types", "late", "open_sizes", "plain"),
 }
 """Top to bottom. `harness` stands for the public names of `harness/__init__.py`."""
 
 BESIDE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "reports/": (("types", "statistics", "results", "advice"), ("choosing", "cli", "doctor", "inspection", "modelfile", "progress")),
+    "reports/": (
+        ("types", "statistics", "results", "advice"),
+        ("choosing", "cli", "doctor", "history", "inspection", "modelfile", "progress"),
+    ),
     "backends/": (("harness", "backend", "registry", "inputs", "late", "download", "store", "sources", "environment", "gpu"), ()),
     "benchmarks/": (("harness", "preprocess", "photographs", "asv_bridge"), ()),
 }

@@ -1,0 +1,187 @@
+"""`evenbench history` on made-up years: the table, the file of accepted changes, the page in a browser, and ten thousand results."""
+
+import importlib.util
+import json
+import random
+import resource
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import synthetic
+
+from harness import cli
+from reports import history, site
+from tests.reports import browser
+from tests.reports.test_browser import chromium  # noqa: F401  # the fixture
+
+_spec = importlib.util.spec_from_file_location("past", Path(__file__).with_name("past.py"))
+past = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(past)
+
+pytest.importorskip("asv.step_detect")
+
+CELLS = [("resnet18", "ort"), ("resnet18", "openvino"), ("<b>x</b>", "null")]
+
+
+def slower(model, backend, number):
+    """ONNX Runtime becomes 8 % slower at commit 20, and 9 % faster again at commit 50."""
+    return 1.08 if backend == "ort" and 20 <= number < 50 else 1.0
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return past.write(tmp_path / "results", 30, CELLS, slower)
+
+
+def told(capsys, *arguments):
+    """The exit code and the JSON of the command."""
+    capsys.readouterr()
+    code = cli.main(["history", "--json", *arguments])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_the_step_is_told_with_its_commit_and_the_command_that_accepts_it(folder, capsys):
+    code, value = told(capsys)
+    (alarm,) = value["alarms"]
+    assert code == 1
+    assert (alarm["cell"], alarm["metric"], alarm["kind"]) == ("resnet18-ort-fp32-cpu-b1", "latency", "worse")
+    assert (alarm["commit_before"], alarm["commit"], alarm["points"]) == (past.commit(19), past.commit(20), 10)
+    assert alarm["ratio"] == pytest.approx(1.08, abs=0.01)
+    assert cli.main(["history"]) == 1
+    assert f"accept it: {alarm['accept']}" in capsys.readouterr().out
+
+
+def test_accepting_needs_a_reason_ends_the_alarm_and_is_the_new_measure(folder, capsys):
+    accept = ["history", "--accept", "resnet18-ort-fp32-cpu-b1", "latency"]
+    assert cli.main(accept) == 4
+    assert "--reason" in capsys.readouterr().err
+    assert cli.main([*accept, "--reason", "denormals are preserved"]) == 0
+    assert "denormals are preserved" in Path("evenbench-expectations.toml").read_text()
+    code, value = told(capsys)
+    assert (code, value["alarms"], len(value["accepted"])) == (0, [], 1)
+    assert cli.main([*accept, "--reason", "again"]) == 4
+    assert "no step that waits" in capsys.readouterr().err
+    past.write(folder, 10, CELLS, slower, first=50)
+    code, value = told(capsys)
+    assert [alarm["kind"] for alarm in value["alarms"]] == ["better"]
+    assert code == 1, "an improvement is accepted explicitly as well"
+
+
+def test_an_upgrade_splits_the_series_and_is_no_alarm(folder, capsys):
+    rng = random.Random(1)
+    for number in range(30, 40):
+        lines = [past.upgraded(line, "onnxruntime", "1.32.0") for line in past.records(number, CELLS[:1], lambda *_: 1.5, rng)]
+        (folder / f"run-{number:04d}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    _, value = told(capsys, "-k", "ort")
+    (cell,) = value["cells"]
+    assert [each["changes"] for each in cell["environments"]] == [[], ["onnxruntime 1.31.1 → 1.32.0"]]
+    assert all(alarm["ratio"] < 1.2 for alarm in value["alarms"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["-k", "nothing"], 5, "leaves nothing"),
+        (["absent"], 4, "no such results file"),
+        (["-k", "and and"], 4, "does not parse"),
+        (["--accept", "unknown", "latency", "--reason", "r"], 4, "no recorded cell"),
+        (["--accept", "resnet18-ort-fp32-cpu-b1", "speed", "--reason", "r"], 4, "no such metric"),
+    ],
+)
+def test_what_cannot_be_is_told(folder, capsys, arguments, code, words):
+    assert cli.main(["history", *arguments]) == code
+    assert words in capsys.readouterr().err
+
+
+def test_a_broken_file_of_expectations_is_told_and_kept(folder, capsys):
+    file = Path("evenbench-expectations.toml")
+    file.write_text("[[accepted]]\ncell = 3")
+    assert cli.main(["history", "--accept", "resnet18-ort-fp32-cpu-b1", "latency", "--reason", "r"]) == 4
+    assert "entry 1 lacks" in capsys.readouterr().err
+    assert file.read_text() == "[[accepted]]\ncell = 3"
+
+
+def test_torn_and_foreign_lines_are_noted(folder, capsys):
+    with (folder / "run-0029.jsonl").open("a") as stream:
+        odd = synthetic.record() | {"samples_ns": {"compute": "no"}}
+        stream.write(json.dumps(odd) + '\n{"schema": 2, "ce')
+    (folder / "compare-x.json").write_text("{}")
+    _, value = told(capsys)
+    notes = " ".join(value["notes"])
+    assert "truncated" in notes
+    assert "left out" in notes
+    assert "compare-x.json: no comparison" in notes
+
+
+def test_comparisons_beside_the_results_are_shown(folder, capsys):
+    screen = {"ratio": 1.08, "low": 1.06, "high": 1.1}
+    metric = {"verdict": "slower", "screen": screen, "confirmation": None}
+    cell = {"cell": "resnet18-ort-fp32-cpu-b1", "control": False, "metrics": {"latency": metric}}
+    comparison = {"compare": 1, "time": "2024-02-01T00:00:00Z", "base": "a", "head": "<i>b</i>", "cells": [cell]}
+    (folder / "compare-2024.json").write_text(json.dumps(comparison))
+    _, value = told(capsys)
+    assert value["pairs"][0]["ratio"] == 1.08
+    page = Path("site/history.html").read_text()
+    assert "a → &lt;i&gt;b&lt;/i&gt;" in page
+
+
+def test_the_page_and_the_report_link_to_each_other(folder, capsys):
+    lines = synthetic.suite()
+    index = site.write(lines, Path("site"))
+    assert history.LINK not in index.read_text()
+    cli.main(["history"])
+    assert history.LINK in index.read_text()
+    assert 'href="index.html"' in Path("site/history.html").read_text()
+    assert history.LINK in site.write(lines, Path("site")).read_text(), "a report that is written later has it at once"
+
+
+def test_plotly_takes_the_figures(folder, capsys):
+    graph_objects = pytest.importorskip("plotly.graph_objects")
+    _, value = told(capsys)
+    figure = history.figure(value["cells"][-1], "latency", value["alarms"])
+    for trace in figure["data"]:
+        trace.pop("environment")
+    graph_objects.Figure(figure)
+
+
+def test_the_page_works_in_a_browser(folder, chromium, capsys):  # noqa: F811
+    cli.main(["history"])
+    page, complaints = chromium.new_page(), []
+    page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: request.url.startswith(("file:", "blob:", "data:")) or complaints.append(request.url))
+    page.goto(Path("site/history.html").resolve().as_uri())
+    page.fill("#q", "ort")
+    assert page.locator("#history-table tbody tr:visible").count() == 1
+    page.locator("#steps tbody a").first.click()
+    browser.until(page, "document.querySelectorAll('#figures svg.main-svg').length >= 4")
+    assert "resnet18-ort" in page.locator("#outcomes").inner_text()
+    assert "worse +" in page.locator("#figures").inner_text()
+    page.select_option("#cell", label="<b>x</b>-null-fp32-cpu-b1")
+    browser.until(page, "document.getElementById('outcomes').textContent.startsWith('<b>x</b>')")
+    page.click("#theme")
+    browser.until(page, "document.getElementById('figures').dataset.drawn === document.getElementById('cell').value")
+    page.close()
+    assert complaints == []
+
+
+@pytest.mark.slow
+def test_ten_thousand_results_over_a_thousand_commits(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    cells = [(model, backend) for model in ("a", "b") for backend in ("ort", "openvino", "tvm", "null", "torchscript")]
+
+    def late(model, backend, number):
+        return 1.08 if (model, backend) == ("a", "ort") and number > 600 else 1.0
+
+    past.write(tmp_path / "results", 1000, cells, late)
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    code, value = told(capsys)
+    taken = time.process_time() - started
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (1 if sys.platform == "darwin" else 1024)
+    assert (code, [alarm["cell"] for alarm in value["alarms"]]) == (1, ["a-ort-fp32-cpu-b1"])
+    assert sum(len(cell["points"]) for cell in value["cells"]) == 10_000
+    assert taken < 10
+    assert grown < 250e6
