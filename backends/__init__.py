@@ -35,3 +35,6 @@ TABLE: tuple[Row, ...] = (
 
 DESCRIBE = "backends.model_files:describe"
 """What reads model files of every format, for `evenbench inspect`."""
+
+PEAKS = "backends.peaks:measure"
+"""What measures how fast this machine can be at most, for the roofline of a result."""

@@ -63,6 +63,13 @@ def recorded(model: onnx.ModelProto) -> dict[str, Any]:
     }
 
 
+def work(model: onnx.ModelProto, batch: int) -> dict[str, Any]:
+    """What one step computes and has to read (`harness.Golden.work`), with every open size of an input taken as `batch`."""
+    found = Graph(model, batch)
+    weights = found.weights_read
+    return flops.work(found.flops, weights["count"], weights["bytes"])
+
+
 def read(file: Path) -> onnx.ModelProto:
     """The file's model without its external weights. Raises UsageError where it is none, or only the beginning of one."""
     try:
@@ -133,6 +140,8 @@ class Graph:
     """A model's nodes, those of branches, loop bodies and functions included, and what follows from them."""
 
     model: onnx.ModelProto = field(repr=False)
+    open_size: int = 1
+    """What every open size of an input is taken as."""
 
     @cached_property
     def graphs(self) -> list[Any]:
@@ -161,8 +170,8 @@ class Graph:
 
     @cached_property
     def values(self) -> dict[str, onnx.TypeProto.Tensor]:
-        """Type and shape by tensor name, as far as inference knows them, with every open size of an input taken as 1."""
-        model = _closed(self.model)
+        """Type and shape by tensor name, as far as inference knows them, with every open size of an input taken as `open_size`."""
+        model = _closed(self.model, self.open_size)
         known = (value for graph in _graphs(model.graph) for value in (*graph.input, *graph.output, *graph.value_info))
         return {value.name: value.type.tensor_type for value in known}
 
@@ -180,16 +189,26 @@ class Graph:
         return {**known, **{tensor.name: list(tensor.dims) for tensor in self.initializers}}
 
     @property
-    def parameters(self) -> dict[str, Any]:
-        """Count and bytes of the weights, in all and by type. Shapes, flags, scales and zero points are no weights."""
+    def weights(self) -> list[onnx.TensorProto]:
+        """The initializers, without shapes, flags, scales and zero points."""
         scales = {name for node in self.nodes if node.op_type in QUANTISERS for name in list(node.input)[1:]}
+        return [each for each in self.initializers if _dtype(each.data_type) not in SHAPES_AND_FLAGS and each.name not in scales]
+
+    @property
+    def weights_read(self) -> dict[str, int]:
+        """Count and bytes of the weights that every step reads: all but tables that are only gathered from, a few rows in a step."""
+        read = {name for node in self.nodes for place, name in enumerate(node.input) if node.op_type != "Gather" or place != 0}
+        needed = [tensor for tensor in self.weights if tensor.name in read]
+        return {"count": sum(prod(tensor.dims) for tensor in needed), "bytes": sum(map(_bytes_of, needed))}
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Count and bytes of the weights, in all and by type."""
         found: dict[str, dict[str, int]] = {}
-        for tensor in self.initializers:
-            dtype = _dtype(tensor.data_type)
-            if dtype not in SHAPES_AND_FLAGS and tensor.name not in scales:
-                entry = found.setdefault(dtype, {"count": 0, "bytes": 0})
-                entry["count"] += prod(tensor.dims)
-                entry["bytes"] += _bytes_of(tensor)
+        for tensor in self.weights:
+            entry = found.setdefault(_dtype(tensor.data_type), {"count": 0, "bytes": 0})
+            entry["count"] += prod(tensor.dims)
+            entry["bytes"] += _bytes_of(tensor)
         total = {key: sum(entry[key] for entry in found.values()) for key in ("count", "bytes")}
         return {**total, "by_dtype": dict(sorted(found.items()))}
 
@@ -242,8 +261,8 @@ def _graphs(graph: Any) -> Iterator[Any]:
                 yield from _graphs(inner)
 
 
-def _closed(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy with open sizes of inputs set to 1 and all shapes inferred; large weights are left out, whose values decide no shape."""
+def _closed(model: onnx.ModelProto, open_size: int) -> onnx.ModelProto:
+    """A copy with open sizes of inputs set to `open_size` and all shapes inferred; large weights are left out: they decide no shape."""
     import onnx
 
     copied = onnx.ModelProto()
@@ -253,7 +272,7 @@ def _closed(model: onnx.ModelProto) -> onnx.ModelProto:
         if value.name not in names:
             for size in value.type.tensor_type.shape.dim:
                 if not size.HasField("dim_value"):
-                    size.dim_value = 1
+                    size.dim_value = open_size
     open_shapes = any(size.dim_param for value in model.graph.input for size in value.type.tensor_type.shape.dim)
     if open_shapes:
         del copied.graph.value_info[:]  # the exporter's have the open size as well

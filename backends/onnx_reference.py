@@ -27,7 +27,7 @@ class EvaluatorSession(Session):
         import onnx
         from onnx.reference import ReferenceEvaluator
 
-        self.cell = cell
+        self.cell, self.file = cell, file
         model = onnx.load(str(file))
         self.precision = "fp64" if self.wide else onnx_precision.precision_of_graph(model)
         self.narrow = onnx_double.narrow_operators(model) if self.wide else []
@@ -126,6 +126,10 @@ class OnnxReference(onnx_artifact.OnnxBackend, Golden):
 
     def load(self, folder: Path, cell: Cell) -> Session:
         return Float64Session(folder / onnx_artifact.FILE, cell)
+
+    def work(self, session: Session) -> Mapping[str, Any]:
+        assert isinstance(session, EvaluatorSession)
+        return onnx_description.work(onnx_description.read(session.file), session.cell.batch)
 
     def kind_of(self, session: Session) -> str:
         narrow = session.narrow if isinstance(session, Float64Session) else []

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends import torch_model, torch_session
+from backends import flops, torch_model, torch_session
 from harness import Cell, Golden, Model, Session, TensorSpec
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ class Reference(torch_session.StateDictBackend, Golden):
 
     def describe(self, model: Model) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
         return torch_model.describe(model)
+
+    def work(self, session: Session) -> Mapping[str, Any]:
+        assert isinstance(session, torch_session.TorchSession)
+        return flops.work(flops.of_call(session.step), torch_model.weights_read(session.call), None)
 
     def load(self, folder: Path, cell: Cell) -> Session:
         import torch

@@ -108,6 +108,15 @@ def _code(model: Model, module: torch.nn.Module) -> dict[str, str]:
     return sources.read([*named_files, *sources.of_types(classes), *sources.loaded()])
 
 
+def weights_read(module: torch.nn.Module) -> int:
+    """How many elements of its parameters every step reads: all but the tables of embeddings, of which a step needs a few rows."""
+    import torch
+
+    readers = [child for child in module.modules() if not isinstance(child, (torch.nn.Embedding, torch.nn.EmbeddingBag))]
+    read = {id(value): value for child in readers for value in child.parameters(recurse=False)}
+    return sum(value.numel() for value in read.values())
+
+
 def digest(state: Mapping[str, torch.Tensor]) -> str:
     """sha256 over names, shapes, dtypes and values of a state dict."""
     whole = hashlib.sha256()

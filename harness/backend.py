@@ -249,6 +249,14 @@ class Golden(Backend):
         """What a verdict of this session calls it, where that depends on the model; `kind` otherwise."""
         return self.kind
 
+    def work(self, session: Session) -> Mapping[str, Any]:
+        """How much one step of this golden's session, which is bound, computes and has to read; empty where that is not counted.
+
+        `flops` as `rule` says (None where nothing could be counted, and `why_not`), `by_operator`, what is `uncounted`; `weights`,
+        the elements that every step reads, and `weight_bytes` as they are stored, or None.
+        """
+        return {}
+
     @abstractmethod
     def weights_key(self, model: Model) -> Mapping[str, Any] | None:
         """What decides the weights, known without building the model; None where only building it can tell."""

@@ -237,6 +237,8 @@ def make_golden(
         again = once(session, batches, unsized)
         scored = accuracy(session, cell, input_folder)
         kind = golden.kind_of(session)
+        session.bind(batches[0])
+        work = dict(golden.work(session))
     finally:
         session.close()
     for name, values in wanted.items():
@@ -248,7 +250,7 @@ def make_golden(
             )
     own = {precision: _own_rmse(cell, golden, precision, path, batches, wanted) for precision, path in yardsticks.items()}
     _save(folder / "outputs.npz", wanted)
-    facts = {"kind": kind, "own_rmse": own, "accuracy": scored}
+    facts = {"kind": kind, "own_rmse": own, "accuracy": scored, "work": work}
     (folder / "facts.json").write_text(json.dumps(facts))
     return facts
 

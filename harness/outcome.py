@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness import __version__, advice, environment, environments, registry, results
+from harness import __version__, advice, environment, environments, limit, registry, results
 from harness.preparation import Prepared
 from harness.results import Record
 from harness.types import BOUNDARIES, INNER_BOUNDARIES, PHASES, Cell, Plan, Unavailable
@@ -38,9 +38,18 @@ def verdict(reply: Record) -> Reply | None:
 
 
 def line(
-    entry: Entry, run: Mapping[str, Any], plan: Plan, reply: Reply, prepared: Prepared | None, processes: Sequence[Record]
+    entry: Entry,
+    run: Mapping[str, Any],
+    plan: Plan,
+    reply: Reply,
+    prepared: Prepared | None,
+    processes: Sequence[Record],
+    peaks: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """One line of the results file, every key present; see `docs/results.md`. `run` holds the run's id, start and seed."""
+    """One line of the results file, every key present; see `docs/results.md`. `run` holds the run's id, start and seed.
+
+    `peaks` is what the machine can do at most at this cell's precision and threads (`limit.Peaks`), where that was asked.
+    """
     cell = entry.cell
     last = processes[-1] if processes else {}
     judged = _worst_parity(processes, prepared)
@@ -66,6 +75,7 @@ def line(
         "attested": last.get("attested"),
         "labels": _labels(last.get("attested") or {}),
         **_provenance(prepared),
+        "limit": limit.of(cell, prepared.work, peaks) if prepared and prepared.work and peaks else None,
         "environment": environment_of(prepared, processes),
         "reproduce": f"{entry.command} --cell {shlex.quote(cell.id)} --plan {plan.name}",
     }

@@ -22,6 +22,9 @@ from harness.worker import Job, Reply, Task
 CALIBRATED = "int8-static"
 """The precision whose artifacts are made from calibration data."""
 
+GOLDEN_FACTS = ("kind", "own_rmse", "accuracy", "work")
+"""What is known of a golden beside its outputs. Part of its key, so that one that was made before there was more is made anew."""
+
 
 class Refusal(Exception):
     """A cell ends here without a number; carries the reply that says why."""
@@ -42,6 +45,11 @@ class Prepared:
     distributions: tuple[str, ...] = ()
     environment: Mapping[str, Any] | None = None
     """The lock of the environment that the cell lives in, as facts for the record; None for this one."""
+
+    @property
+    def work(self) -> Mapping[str, Any]:
+        """What the golden counted of one step (`Golden.work`); empty where it did not, and of a control, which has no golden."""
+        return (self.golden.facts.get("work") or {}) if self.golden else {}
 
     def key(self) -> list[str]:
         """What a measurement must have been made from to be pooled with another."""
@@ -252,6 +260,7 @@ class Preparer:
             "outputs": cell.model.outputs,
             "by": golden.artifact_key(plain),
             "yardsticks": {precision: entry.sha256 for precision, entry in yardsticks.items()},
+            "facts": GOLDEN_FACTS,
         }
         folders = {"artifact": artifact.path, "inputs": made.path}
         paths = {precision: entry.path for precision, entry in yardsticks.items()}

@@ -122,7 +122,7 @@ class Display:
         self.estimate.hear(event)
         if event.record is not None:
             self._tell_outcome(event)
-        doing = {"measure": "measuring", "outcome": "", "environment": "making ready:"}.get(event.kind, "preparing")
+        doing = {"measure": "measuring", "peaks": "measuring", "outcome": "", "environment": "making ready:"}.get(event.kind, "preparing")
         left = in_words(self.estimate.remaining(event))
         if self.bar:
             words = f"{doing} {event.text}" if doing else ""

@@ -130,6 +130,12 @@ def describe_file(model: Model) -> dict[str, Any]:
     return found
 
 
+def peaks(cell: Cell, seconds: float) -> dict[str, Any]:
+    """The most arithmetic and bandwidth of the cell's device, each kernel repeated for `seconds`; the process needs a library for it."""
+    found: dict[str, Any] = late.resolve(importlib.import_module("backends").PEAKS)(cell, seconds)
+    return found
+
+
 def golden_for(cell: Cell) -> Golden:
     """The first registered golden that can run the cell's model. Raises Unsupported where there is none."""
     reasons = []

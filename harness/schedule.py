@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import environment, machine, outcome, results
+from harness import environment, limit, machine, outcome, results
 from harness.outcome import Entry
 from harness.preparation import Prepared, Preparer, Refusal
 from harness.results import Record, RunFile
@@ -51,10 +51,12 @@ class Run:
     total: int = field(default=0, init=False)
     resumed: bool = field(default=False, init=False)
     _preparer: Preparer = field(init=False)
+    _peaks: limit.Peaks = field(init=False)
 
     def __post_init__(self) -> None:
         results.folder(self.results_folder)
         self._preparer = Preparer(self.plan.timeout_seconds, self._tell)
+        self._peaks = limit.Peaks(self._preparer.work, self.plan)
         manifest = {
             "cells": sorted(entry.cell.key for entry in self.entries),
             "plan": to_json(self.plan),
@@ -76,6 +78,7 @@ class Run:
         waiting = list({entry.cell.key: entry for entry in entries if entry.cell.key not in self.done}.values())
         self.total += len(waiting) * (1 + self.plan.processes)
         ready = self._prepare_all(waiting)
+        self._measure_peaks(ready)
         shuffle = random.Random(f"{self.seed}:{self.file.id}")
         for sweep in range(self.plan.processes):
             order = [pair for pair in ready if pair[0].cell.key not in self.done]
@@ -102,6 +105,12 @@ class Run:
                 self._advance(1 + self.plan.processes)
                 self._settle(entry, refusal.reply, None, [])
         return ready
+
+    def _measure_peaks(self, ready: Sequence[tuple[Entry, Prepared]]) -> None:
+        """What the machine can do at most, for the cells whose work was counted."""
+        for cell in self._peaks.unknown(entry.cell for entry, prepared in ready if prepared.work.get("flops") is not None):
+            self._tell("peaks", f"the peaks of {cell.device} at {cell.precision} with {cell.threads} threads")
+            self._peaks.measure(cell)
 
     # -- measuring ---------------------------------------------------------------------------------------------------
 
@@ -139,7 +148,7 @@ class Run:
     def _settle(self, entry: Entry, reply: Reply, prepared: Prepared | None, processes: Sequence[Record]) -> None:
         """The cell's one outcome: written to disk, then told."""
         run = {"id": self.file.id, "started": self.file.manifest["started"], "seed": self.seed}
-        record = outcome.line(entry, run, self.plan, reply, prepared, processes)
+        record = outcome.line(entry, run, self.plan, reply, prepared, processes, self._peaks.of(entry.cell))
         results.append(self.file.file, record)
         self.done[entry.cell.key] = record
         self._tell("outcome", entry.cell.id, record)

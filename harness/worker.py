@@ -30,7 +30,8 @@ from harness.types import Cell, Plan, Unavailable, Unsupported, to_json
 
 LOG_TAIL_BYTES = 3000
 
-Task = Literal["describe", "examine", "inputs", "calibration", "weights", "prepare", "golden", "measure", "tune", "inspect", "outlook"]
+Preparing = Literal["inputs", "calibration", "weights", "prepare", "golden", "tune"]
+Task = Preparing | Literal["describe", "examine", "measure", "inspect", "outlook", "peaks"]
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,9 @@ def perform(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict
         return registry.describe_file(cell.model)
     if job.task == "outlook":
         return _outlook(cell, folder)
+    if job.task == "peaks":
+        assert job.plan is not None
+        return registry.peaks(cell, job.plan.peak_seconds)
     if job.task == "inputs":
         return inputs.make(cell.model, cell.batch, folder)
     if job.task == "calibration":

@@ -34,7 +34,7 @@ class Table:
 
 
 IDENTITY = (Column("Model"), Column("Backend"), Column("Setting", HIDDEN))
-_INDEX = (Column("Labels", HIDDEN), Column("Cell", HIDDEN), Column("Index", HIDDEN))
+INDEX = (Column("Labels", HIDDEN), Column("Cell", HIDDEN), Column("Index", HIDDEN))
 
 
 def matrix(groups: Sequence[Group]) -> Table:
@@ -49,7 +49,7 @@ def matrix(groups: Sequence[Group]) -> Table:
         Column("Reason"),
         Column("Precision", HIDDEN),
         Column("Limits", LIMITS),
-        *_INDEX,
+        *INDEX,
     )
     return Table("matrix", "Every cell, its outcome and the reason", columns, list(_matrix_rows(groups)))
 
@@ -59,7 +59,7 @@ def phases(groups: Sequence[Group]) -> Table:
     names = ("Cold start", "Import", "Load", "Compile", "First step", "Prepare", "Warm-up", "Sample", "Parity")
     helps = {"Cold start": "import + load + compile + first step", "Prepare": "export, convert, compile; cached results took no time"}
     measures = tuple(Column(name, MEASURE, helps.get(name, "")) for name in names)
-    columns = (*IDENTITY, *measures, Column("Peak memory", MEASURE, "resident set, largest process"), *_INDEX)
+    columns = (*IDENTITY, *measures, Column("Peak memory", MEASURE, "resident set, largest process"), *INDEX)
     return Table("phases", "Phases of every cell that was loaded", columns, list(_phase_rows(groups)))
 
 
@@ -75,7 +75,7 @@ def parity(groups: Sequence[Group]) -> Table:
         Column("Top-1 agrees", MEASURE),
         Column("Accuracy", MEASURE, "on held-out data, where the model has some"),
         Column("Reason"),
-        *_INDEX,
+        *INDEX,
     )
     return Table("parity", "Parity of every compared cell with its golden", columns, list(_parity_rows(groups)))
 
@@ -89,7 +89,7 @@ def hashes(groups: Sequence[Group]) -> Table:
         Column("Input sha256", CODE),
         Column("Runtime", WORDS, "as the runtime attested it"),
         Column("Reproduce", CODE),
-        *_INDEX,
+        *INDEX,
     )
     return Table("hashes", "Hashes, versions and the command for every cell", columns, list(_hash_rows(groups)))
 
@@ -132,13 +132,15 @@ def in_order(groups: Sequence[Group]) -> Iterator[tuple[int, Group, Result]]:
             index += 1
 
 
-def _identity(group: Group, result: Result) -> list[Any]:
+def identity(group: Group, result: Result) -> list[Any]:
+    """The values of the columns `IDENTITY`."""
     return [str(result.cell.get("model", "")), result.name, verdict.setting(group)]
 
 
-def _index(index: int, result: Result) -> list[Any]:
+def indexed(place: int, result: Result) -> list[Any]:
+    """The values of the columns `INDEX`, which the page finds a cell's labels and details by."""
     labels = [*map(str, result.record.get("labels") or []), *(["control"] if result.is_control else [])]
-    return [labels, f"{result.cell.get('id', '')} {result.run}", index]
+    return [labels, f"{result.cell.get('id', '')} {result.run}", place]
 
 
 def _matrix_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
@@ -148,7 +150,7 @@ def _matrix_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
         compute = text.with_interval(text.latency(result.compute), text.latency_interval(result.compute))
         faster = text.with_interval(*verdict.speedup_texts(group, result))
         yield [
-            *_identity(group, result),
+            *identity(group, result),
             result.outcome,
             measure(compute, result.compute.value if result.compute else None),
             measure(text.latency(result.host_to_host), result.host_to_host.value if result.host_to_host else None),
@@ -157,7 +159,7 @@ def _matrix_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
             reason(group, result),
             str(result.cell.get("precision", "")),
             limits[id(result)],
-            *_index(index, result),
+            *indexed(index, result),
         ]
 
 
@@ -173,7 +175,7 @@ def _phase_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
         if (record.get("prepare") or {}).get("cached"):
             cells[5] = ["cached", (record.get("prepare") or {}).get("seconds")]
         peak = max((record.get("memory") or {}).get("peak_rss_bytes") or [], default=None)
-        yield [*_identity(group, result), *cells, measure(text.size(peak), peak), *_index(index, result)]
+        yield [*identity(group, result), *cells, measure(text.size(peak), peak), *indexed(index, result)]
 
 
 def _parity_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
@@ -181,7 +183,7 @@ def _parity_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
         found = result.record.get("parity")
         if found:
             yield [
-                *_identity(group, result),
+                *identity(group, result),
                 str(found.get("verdict", "")),
                 measure(parity_text(result), found.get("needed")),
                 _worst(found, "max_abs", max),
@@ -190,7 +192,7 @@ def _parity_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
                 _worst(found, "top1_agreement", min),
                 _accuracy(result),
                 str(found.get("reason") or ""),
-                *_index(index, result),
+                *indexed(index, result),
             ]
 
 
@@ -214,11 +216,11 @@ def _hash_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
         made = (record.get("artifact") or {}).get("bytes")
         attested = record.get("attested") or {}
         yield [
-            *_identity(group, result),
+            *identity(group, result),
             measure(text.size(made), made),
             str(record.get("artifact_sha256") or text.DASH),
             str(record.get("input_sha256") or text.DASH),
             f"{attested.get('runtime', '')} {attested.get('version', '')}".strip() or text.DASH,
             str(record.get("reproduce") or text.DASH),
-            *_index(index, result),
+            *indexed(index, result),
         ]

@@ -127,6 +127,55 @@ def curves(lines: Sequence[tuple[str, Sequence[Sequence[float]]]], across: str, 
     return {"data": traces, "layout": layout}
 
 
+Roof = tuple[str, float, float]
+"""Its name, FLOPs per second, and bytes per second."""
+
+Point = tuple[str, float, float, str]
+"""A point under a roof: the name of its series, FLOPs per byte, FLOPs per second, and what is told of it in plain words."""
+
+
+def roofline(roofs: Sequence[Roof], points: Sequence[Point]) -> Figure | None:
+    """What was reached against what is possible: FLOPs per second over FLOPs per byte, both logarithmic. None without a point."""
+    if not points:
+        return None
+    across = [point[1] for point in points] + [flops / bandwidth for _, flops, bandwidth in roofs]
+    ends = min(across) / 2, max(across) * 2
+    traces = [_roof_trace(roof, ends) for roof in roofs]
+    names = list(dict.fromkeys(point[0] for point in points))
+    traces += [_points_trace(name, [point for point in points if point[0] == name], place) for place, name in enumerate(names)]
+    layout = {**_layout(0, "FLOP per byte, log scale"), "height": 460, "showlegend": True}
+    layout["xaxis"].update(_log_axis(ends))
+    heights = [value for trace in traces for value in trace["y"]]
+    layout["yaxis"] = {"automargin": True, "title": {"text": "GFLOP/s, log scale"}, **_log_axis(heights)}
+    return {"data": traces, "layout": layout}
+
+
+def _roof_trace(roof: Roof, ends: tuple[float, float]) -> dict[str, Any]:
+    name, flops, bandwidth = roof
+    corners = (ends[0], flops / bandwidth, ends[1])
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": _label(name),
+        "x": [_rounded(place) for place in corners],
+        "y": [_rounded(min(flops, bandwidth * place) / 1e9) for place in corners],
+        "hovertemplate": f"{_label(name)}: %{{y:.3~g}} GFLOP/s<extra></extra>",
+    }
+
+
+def _points_trace(name: str, points: Sequence[Point], place: int) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": _label(name),
+        "x": [_rounded(point[1]) for point in points],
+        "y": [_rounded(point[2] / 1e9) for point in points],
+        "hovertext": [_label(point[3]) for point in points],
+        "hoverinfo": "text",
+        "marker": {"size": 9, "symbol": _SYMBOLS[place % len(_SYMBOLS)]},
+    }
+
+
 def drawn_per_process(groups: Sequence[Group]) -> int:
     """How many laps of one process are drawn at most, so that all plots together keep to `LAPS_DRAWN`."""
     processes = sum(len(result.compute_ns) for group in groups for result in group.ranked)

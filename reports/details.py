@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.types import BOUNDARIES, COMPUTE
-from reports import binding, cells, models, shape, text, tuning, verdict
+from reports import binding, cells, limit, models, shape, text, tuning, verdict
 from reports.shape import Group, Record, Result
 
 Facts = list[tuple[str, str]]
@@ -20,6 +20,7 @@ def describe(group: Group, result: Result) -> dict[str, Any]:
     sections = (
         ("Outcome", _outcome(group, result)),
         *((BOUNDARY_NAMES[boundary], _timing(result, boundary)) for boundary in BOUNDARIES),
+        ("Limit", limit.described(result)),
         ("Parity", _parity(record)),
         ("What the runtime attests", _attested(record)),
         ("Artifact", _artifact(record)),

@@ -111,13 +111,7 @@ def _parameters(model: Mapping[str, Any]) -> str:
 def _flops(total: int | None, uncounted: Mapping[str, int] | None = None) -> str:
     if total is None:
         return text.DASH
-    for per, prefix in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if total >= per:
-            told = f"{text.number(total / per)}{text.SPACE}{prefix}FLOP"
-            break
-    else:
-        told = f"{total}{text.SPACE}FLOP"
-    return told + (f", without {_counts(uncounted, len(uncounted))}" if uncounted else "")
+    return text.amount(total, "FLOP") + (f", without {_counts(uncounted, len(uncounted))}" if uncounted else "")
 
 
 def _counts(found: Mapping[str, int], shown: int) -> str:

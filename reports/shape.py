@@ -79,6 +79,17 @@ class Result:
         known = {phase: [seconds for seconds in each or [] if seconds is not None] for phase, each in taken.items()}
         return {phase: statistics.median(values) for phase, values in known.items() if values}
 
+    @cached_property
+    def limit(self) -> Record:
+        """What was recorded of the least time that the cell could take; empty where nothing was."""
+        return self.record.get("limit") or {}
+
+    @cached_property
+    def of_limit(self) -> float | None:
+        """The least possible time over the time of `compute`: 1 is as fast as the machine can be. None without a limit or a time."""
+        least = self.limit.get("least_seconds")
+        return None if least is None or self.compute is None else least * 1e9 / self.compute.value
+
     def percentile(self, boundary: str, q: float) -> float | None:
         """The q-quantile in nanoseconds over all laps, or None where the laps are too few to state it."""
         laps = [lap for process in laps_of(self.record, boundary) for lap in process]

@@ -48,6 +48,16 @@ def size(value_bytes: float | None) -> str:
     return DASH if value_bytes is None else _in_unit(value_bytes, _unit(value_bytes, _SIZES_BYTES))
 
 
+def amount(value: float | None, unit: str) -> str:
+    """An amount of something countable with a decimal prefix: `3.63 GFLOP`, `81.9 GFLOP/s`; whole below a thousand."""
+    if value is None:
+        return DASH
+    for per, prefix in ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if value >= per:
+            return f"{number(value / per)}{SPACE}{prefix}{unit}"
+    return f"{value:.0f}{SPACE}{unit}"
+
+
 def latency(estimate: Estimate | None) -> str:
     """The estimate of a time in nanoseconds, without its interval."""
     return DASH if estimate is None else duration(estimate.value)

@@ -128,7 +128,7 @@ document.addEventListener("click", (event) => {
 });
 
 // The figures that stand on the page from the start, where there is something to draw.
-for (const name of ["overview", "tuning"]) {
+for (const name of ["overview", "tuning", "limit"]) {
   const figure = JSON.parse(document.getElementById(`${name}-figure`).textContent);
   const box = document.getElementById(`${name}-chart`);
   if (!figure || !box) continue;

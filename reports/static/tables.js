@@ -53,7 +53,7 @@ const column = ({ title, kind, help }, place) => {
   if (help) heading.title = help;
   return {
     title: heading.outerHTML, data: place, render: cell, visible: !["hidden", "limits"].includes(kind), type: kind === "measure" ? "measure" : "string",
-    className: { measure: "number", code: "code", words: title === "Reason" ? "words" : "" }[kind] ?? "",
+    className: { measure: "number", code: "code", words: ["Reason", "Remark"].includes(title) ? "words" : "" }[kind] ?? "",
     cellType: place === 0 ? "th" : "td",
     createdCell: (td) => { if (place === 0) td.setAttribute("scope", "row"); },
   };

@@ -133,7 +133,7 @@ def test_one_clock_times_laps() -> None:
     assert set(readers) <= {"harness.timing", "harness.testing", "harness.backend", "harness.doctor"}
 
 
-UNITS = ("_ns", "_seconds", "_bytes", "_ticks", "_percent", "_mhz", "_celsius", "_watts", "_pixels", "bytes", "seconds")
+UNITS = ("_ns", "_seconds", "_bytes", "_ticks", "_percent", "_mhz", "_celsius", "_watts", "_per_second", "_pixels", "bytes", "seconds")
 
 KEYED_BY = (*harness.types.BOUNDARIES, *harness.types.INNER_BOUNDARIES, *harness.types.PHASES)
 """Keys of objects whose own name has the unit."""
@@ -143,6 +143,7 @@ WITHOUT_UNIT = {
     *("cores", "cores_online", "affinity", "placement", "nonfinite"),
     *("needed", "allowed", "rtol", "atol", "rmse_factor", "needed_elementwise", "needed_rmse", "cosine", "top1_agreement", "value"),
     *("scale", "max_abs", "rmse", "rmse_own", "steal", "load_average"),
+    *("flops", "flops_by_operator", "flops_uncounted"),
     *("top5_overlap", "pixel_agreement", "miou", "classes_seen", "worst_cosine", "sentences", "nearest_agreement", "order_agreement"),
     *("detections", "matched", "unmatched", "on_threshold", "worst_box_iou", "worst_score_difference", "worst_mask_iou"),
 }

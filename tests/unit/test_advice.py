@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from typing import Any
 
 import pytest
@@ -71,3 +73,111 @@ def test_more_threads_than_cores_are_advised_against_and_run() -> None:
     (warning,) = advice.about(line(**asked))
     assert str(warning) == "8 threads share 2 usable cores; ask for 2 or fewer, unless that is what you measure"
     assert advice.about(line(cell={"threads": 2}, environment={"cores": 2})) == []
+
+
+# -- what was tried already is not advised again -----------------------------------------------------------------------
+
+
+def with_plan(plan: str, **changed: Any) -> dict[str, Any]:
+    return line(**{"run": {"plan": plan}, **changed})
+
+
+@pytest.mark.parametrize(
+    "changed", [{"stability": {"compute": ["capped"]}}, {"warm_up": [{"stable": False}]}], ids=["too few laps", "cold"]
+)
+def test_the_largest_plan_is_not_advised_to_those_who_used_it(changed: dict[str, Any]) -> None:
+    (small,), (large,) = (advice.about(with_plan(plan, **changed)) for plan in ("default", "thorough"))
+    assert "--plan thorough" in small.do
+    assert "--plan" not in large.do
+    assert large.do
+
+
+@pytest.mark.parametrize(
+    ("machine", "do", "never"),
+    [
+        ({"governor": "powersave"}, "frequency-set -g performance", "doctor"),
+        ({"governor": "performance", "turbo_off": "0"}, "no_turbo", "governor"),
+        ({"governor": "performance", "turbo_off": "1"}, "evenbench doctor", "governor"),
+        ({"governor": ""}, "evenbench doctor", "governor"),
+    ],
+)
+def test_clocks_that_are_pinned_already_are_not_advised_to_be(machine: dict[str, str], do: str, never: str) -> None:
+    (warning,) = advice.about(line(stability={"compute": ["unstable"]}, environment=machine))
+    assert do in warning.do
+    assert never not in warning.do
+
+
+def test_an_unsteady_gpu_is_advised_about_its_own_clocks() -> None:
+    (warning,) = advice.about(line(stability={"compute": ["unstable"]}, cell={"device": "cuda:0"}, environment={"governor": "powersave"}))
+    assert "nvidia-smi -lgc" in warning.do
+
+
+@pytest.mark.parametrize(("ticks", "warned"), [(1, False), (2, False), (3, True)])
+def test_little_steal_is_quiet(ticks: int, warned: bool) -> None:
+    second = {"wall_ns": 10**9, "cpu_ns": 10**9, "machine_cpu_ns": 10**9}
+    assert bool(advice.about(line(**blocks(block(steal_ticks=ticks, **second))))) is warned
+
+
+def test_pressure_is_told_where_nothing_else_explains_it() -> None:
+    (warning,) = advice.about(line(environment={"cpu_pressure_percent": 23.4}))
+    assert warning.what == "tasks waited for a core in 23 % of the last 10 s"
+    assert advice.about(line(environment={"cpu_pressure_percent": 10.0})) == []
+    (only,) = advice.about(line(environment={"cpu_pressure_percent": 23.4}, **blocks(block(machine_cpu_ns=200))))
+    assert "contended" in only.what
+
+
+# -- of a run ----------------------------------------------------------------------------------------------------------
+
+
+def timed(name: str, *processes: list[float], **changed: Any) -> dict[str, Any]:
+    laps = {"compute": [[round(lap) for lap in process] for process in processes]}
+    return line(**{"cell": {"id": name}, "samples_ns": laps, "run": {"plan": "default"}, **changed})
+
+
+def around(level: float, count: int = 24, seed: float = 0) -> list[float]:
+    draw = random.Random(f"{seed}{level}")
+    return [level * math.exp(draw.gauss(0, 0.01)) for _ in range(count)]
+
+
+def test_a_quiet_run_has_no_warning() -> None:
+    assert advice.about_run([]) == []
+    cells = [timed(f"c{number}", *(around(1e6 * (1 + number), seed=sweep) for sweep in range(3))) for number in range(5)]
+    assert advice.about_run(cells) == []
+
+
+@pytest.mark.parametrize(("factor", "words"), [(1.1, "10% slower"), (1 / 1.1, "9% faster")])
+def test_drift_of_all_cells_is_told_once(factor: float, words: str) -> None:
+    cells = [timed(f"c{n}", *(around(1e6 * (1 + n) * factor ** (sweep / 2), seed=sweep) for sweep in range(3))) for n in range(5)]
+    (warning,) = advice.about_run(cells)
+    assert f"from the first of 3 sweeps to the last the cells became {words}" in warning.what
+    assert "levels do not" in warning.do
+
+
+def test_laps_that_switch_are_told_from_processes_that_differ() -> None:
+    switching = [*around(1e6, 20), *around(1.3e6, 20)]
+    (within,) = advice.about_run([timed("a", switching, switching)])
+    assert "compute laps lie at two levels in 1 cell (a)" in within.what
+    (between,) = advice.about_run([timed("b", around(1e6), around(1.3e6), around(1e6, seed=1))])
+    assert "processes lie at two levels in 1 cell (b)" in between.what
+    assert between.do == "use --plan thorough"
+    (large,) = advice.about_run([timed("b", around(1e6), around(1.3e6), around(1e6, seed=1), run={"plan": "thorough"})])
+    assert "--plan" not in large.do
+
+
+def test_single_cells_are_counted_and_some_are_named() -> None:
+    busy = blocks(block(machine_cpu_ns=200))
+    cells = [timed(f"c{number}", around(1e6), **busy) for number in range(5)] + [timed("quiet", around(1e6))]
+    (warning,) = advice.about_run(cells)
+    assert warning.what == "contended: 5 cells (c0, c1, c2, ...) of 6"
+    assert "stop what else runs" in warning.do
+
+
+def test_a_governor_that_changes_clocks_is_told_once_and_a_pinned_one_is_not() -> None:
+    (warning,) = advice.about_run([timed(name, around(1e6), environment={"governor": "powersave"}) for name in "abc"])
+    assert warning.what.startswith("clocks: the governor is powersave")
+    assert advice.about_run([timed("a", around(1e6), environment={"governor": "performance"})]) == []
+
+
+def test_only_correct_runtimes_are_looked_at() -> None:
+    busy = blocks(block(machine_cpu_ns=200))
+    assert advice.about_run([timed("a", around(1e6), outcome="mismatch", **busy), timed("b", around(1e6), role="control", **busy)]) == []

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = results.schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
 
-ADDED = {"agreement"}
+ADDED = {"limit", "agreement"}
 """Keys that came after lines of this schema number were written: every new line has them, and a line without them is valid."""
 
 
@@ -116,7 +116,7 @@ def test_the_page_names_every_key() -> None:
     for key in SCHEMA["properties"]:
         assert re.search(rf"`{key}[`.\[]", page), f"docs/results.md says nothing of {key}"
     described = ("cell", "block", "warm_up", "parity", "output_error", "attestation", "gpu_device", "gpu_reading", "environment")
-    for name in (*described, "agreement"):
+    for name in (*described, "limit", "agreement"):
         for key in SCHEMA["$defs"][name]["properties"]:
             assert re.search(rf"`([\w.\[\]]+\.)?{key}`", page), f"docs/results.md says nothing of {name}.{key}"
 
