@@ -24,7 +24,9 @@ from reports import (
     choice,
     comparison,
     details,
+    health,
     history,
+    limit,
     models,
     overview,
     precisions,
@@ -119,7 +121,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def _context(groups: Sequence[Group], members: Sequence[Result], notes: Sequence[str]) -> dict[str, Any]:
-    tables = [cells.matrix(groups), cells.phases(groups), cells.parity(groups), cells.hashes(groups)]
+    tables = [cells.matrix(groups), cells.phases(groups), cells.parity(groups), cells.hashes(groups), limit.table(groups)]
     cards = models.cards(members)
     return {
         "head": overview.head(groups, members, notes),
@@ -128,6 +130,7 @@ def _context(groups: Sequence[Group], members: Sequence[Result], notes: Sequence
         "precisions": precisions.families(members),
         "tuning": tuning.rows(members),
         "binding": binding.rows(members),
+        "health": health.rows(members),
         "models": cards[: models.CARDS_SHOWN],
         "models_left_out": max(0, len(cards) - models.CARDS_SHOWN),
         "choices": overview.choices(members),
@@ -146,7 +149,7 @@ def _context(groups: Sequence[Group], members: Sequence[Result], notes: Sequence
 def _data(groups: Sequence[Group], members: Sequence[Result], tables: Iterable[cells.Table]) -> dict[str, Markup]:
     """What the scripts read at once, by the id of its element: JSON whose `<`, `>` and `&` are escaped."""
     shown = {f"table-{table.name}": _json(_plain(table)) for table in tables if table.name == "matrix"}
-    figures = {"overview-figure": charts.overview(groups), "tuning-figure": tuning.figure(members)}
+    figures = {"overview-figure": charts.overview(groups), "tuning-figure": tuning.figure(members), "limit-figure": limit.figure(groups)}
     return {**{name: _json(figure) for name, figure in figures.items()}, **shown}
 
 

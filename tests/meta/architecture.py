@@ -25,7 +25,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         *("asv_site", "choosing", "controls", "doctor", "footprint", "inspection", "modelfile", "notices", "progress"),
         *("proof", "scaffold", "shipping", "targets", "tuning", "upkeep"),
     ),
-    "orchestration": ("schedule", "outcome", "preparation", "worker", "collection", "usermodel"),
+    "orchestration": ("schedule", "outcome", "limit", "preparation", "worker", "collection", "usermodel"),
     "one process": ("measure",),
     "effects": (
         *("matrix", "registry", "inputs", "photographs", "download", "store", "sources"),
@@ -34,7 +34,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "the seam": ("harness", "backend"),
     "pure": (
         *("cases", "preprocess", "warmup", "parity", "agreement", "detections", "statistics", "gate"),
-        *("planner", "series", "steps", "expectations", "disturbance", "suspects", "advice"),
+        *("planner", "series", "steps", "expectations", "disturbance", "suspects", "health", "advice"),
     ),
     "values": ("types", "late", "open_sizes", "plain"),
 }
