@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -301,6 +302,9 @@ def show(value: Mapping[str, Any], console: Console) -> None:
         head = f"{shown['cell']}: {shown['metric'].lower()} {shown['kind']}, {shown['change']} ({shown['values']}), {shown['margin']}"
         style = "red" if shown["kind"] == "worse" else "green"
         console.print(Text(f"{head}, since {shown['commit']}, {shown['points']} after it", style), soft_wrap=True)
+        if change["commit_before"] not in ("", change["commit"]):
+            sides = f"{change['commit_before'][:12]} {change['commit'][:12]}"
+            console.print(Text(f"  confirm it: evenbench compare {sides} --cell {shlex.quote(change['cell'])}"), soft_wrap=True)
         console.print(Text(f"  accept it: {shown['accept']}"), soft_wrap=True)
     for note in value["notes"]:
         console.print(Text(f"note: {note}", "dim"), soft_wrap=True)

@@ -51,7 +51,9 @@ def test_the_step_is_told_with_its_commit_and_the_command_that_accepts_it(folder
     assert (alarm["commit_before"], alarm["commit"], alarm["points"]) == (past.commit(19), past.commit(20), 10)
     assert alarm["ratio"] == pytest.approx(1.08, abs=0.01)
     assert cli.main(["history"]) == 1
-    assert f"accept it: {alarm['accept']}" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"accept it: {alarm['accept']}" in shown
+    assert f"confirm it: evenbench compare {past.commit(19)[:12]} {past.commit(20)[:12]} --cell {alarm['cell']}" in shown
 
 
 def test_accepting_needs_a_reason_ends_the_alarm_and_is_the_new_measure(folder, capsys):
