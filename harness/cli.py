@@ -62,9 +62,7 @@ crashed, hung or failed; what it recorded stays, and the same command goes on.
 
 def parser() -> argparse.ArgumentParser:
     """The command line, all of it."""
-    from harness import footprint
-
-    from harness import notices, upkeep
+    from harness import footprint, notices, upkeep
 
     top = _Parser(prog="evenbench", description=DESCRIPTION, epilog=EPILOG)
     top.add_argument("--version", action="version", version=f"evenbench {__version__}")
