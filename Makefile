@@ -32,7 +32,7 @@ bench-harness: $(READY) ## measure the harness itself, for docs/performance.md
 	$(BIN)/python -m tests.performance.bench_harness
 
 aa: $(READY) ## measure how often `evenbench compare` is wrong here (hours; goes on where it was stopped), for docs/statistics.md
-	$(BIN)/python -m tests.performance.bench_gate
+	$(BIN)/python -m tests.performance.bench_gate $(AA)
 
 gpu-check: $(READY) ## run every backend on a GPU (needs one), for docs/verified.md
 	$(BIN)/python -m tests.gpu.check
