@@ -273,14 +273,37 @@ class Search:
             return trials(Pair(self.good, side, {self.cell: self.cell}), self.asked)[self.cell]
 
 
+def parsed(words: Sequence[str]) -> argparse.Namespace:
+    """The command's words, for those who call `search` themselves."""
+    parser = argparse.ArgumentParser(prog="evenbench bisect", allow_abbrev=False)
+    add_arguments(parser)
+    return parser.parse_args(list(words))
+
+
 def run(options: argparse.Namespace, console: Console, notes: Console) -> int:
     """The command; returns its exit code."""
     import sys
 
+    from harness.sides import NothingToCompare
+
+    try:
+        value = search(options, notes)
+    except NothingToCompare as error:
+        print(f"evenbench: error: {error}", file=sys.stderr)
+        return NOTHING
+    if options.json:
+        print(json.dumps(value))
+    else:
+        console.print("\n".join(value["words"]), markup=False, soft_wrap=True)
+        console.print(value["file"], markup=False, soft_wrap=True)
+    return FOUND if value["first"] else OPEN
+
+
+def search(options: argparse.Namespace, notes: Console) -> dict[str, Any]:
+    """Find the commit, and keep what was found in the results folder. Raises NothingToCompare where the commits share no cell."""
     from harness import gate, planner
     from harness.commits import checked_out, line
     from harness.paired import MARGINS
-    from harness.sides import NothingToCompare
 
     assert set(METRICS) == set(MARGINS)
     if options.most < options.pairs:
@@ -295,21 +318,12 @@ def run(options: argparse.Namespace, console: Console, notes: Console) -> int:
         plan = PLANS[options.plan]
         words = compare.words_of(options)
         asked = Asked(words, options.metric, rule, options.most, plan, options.seed, folder, known, deadline, listen)
-        search = Search(side, commits, asked, lambda words: notes.print(words, markup=False, soft_wrap=True))
-        try:
-            narrowed = search.narrowed() if search.shows() else None
-        except NothingToCompare as error:
-            print(f"evenbench: error: {error}", file=sys.stderr)
-            return NOTHING
-    value = told(good, search, narrowed)
+        searched = Search(side, commits, asked, lambda words: notes.print(words, markup=False, soft_wrap=True))
+        narrowed = searched.narrowed() if searched.shows() else None
+    value = told(good, searched, narrowed)
     file = folder / f"bisect-{value['time'].replace(':', '-')}.json"
     file.write_text(json.dumps(value))
-    if options.json:
-        print(json.dumps(value))
-    else:
-        console.print("\n".join(value["words"]), markup=False, soft_wrap=True)
-        console.print(str(file), markup=False, soft_wrap=True)
-    return FOUND if value["first"] else OPEN
+    return {**value, "file": str(file)}
 
 
 def told(good: Commit, search: Search, narrowed: Narrowed | None) -> dict[str, Any]:

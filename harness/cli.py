@@ -318,7 +318,7 @@ def in_pairs(options: argparse.Namespace) -> int:
 
 def look_back(options: argparse.Namespace) -> int:
     """Recorded results over commits, and the steps that nobody accepted."""
-    return history.run(options, _console())
+    return history.run(options, _console(), _console(stderr=True))
 
 
 def control(options: argparse.Namespace) -> int:

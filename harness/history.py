@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 EPILOG = """\
   evenbench history                                  the table, and site/history.html
   evenbench history results -k "resnet18 and ort" --json
+  evenbench history --confirm --budget 20m           each step for the worse again in pairs, then its commit
   evenbench history --accept CELL METRIC --reason "why it may be so from now on"
 METRIC is latency, error, memory or artifact; CELL is an id, or a key where two cells share an id.
 
@@ -42,11 +43,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--expectations", default=expectations.FILE, metavar="FILE", help=f"what was accepted ({expectations.FILE})")
     command.add_argument("--accept", nargs=2, metavar=("CELL", "METRIC"), help="add the steps of one series to that file, and nothing else")
     command.add_argument("--reason", default="", metavar="TEXT", help="why it is accepted")
+    command.add_argument("--confirm", action="store_true", help="measure each step for the worse again in pairs, and bisect it")
+    command.add_argument("--budget", default="", metavar="TIME", help="with --confirm, of each step: 90s, 5m or 1h")
     command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
 
 
-def run(options: argparse.Namespace, console: Console) -> int:
-    """The command; returns its exit code."""
+def run(options: argparse.Namespace, console: Console, told_on: Console) -> int:
+    """The command; returns its exit code. `told_on` is where a long search says what it does."""
     from harness.ending import NOTHING, PASS, WORSE
 
     file = Path(options.expectations)
@@ -60,8 +63,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
         return NOTHING
     value = told(found, accepted, notes)
     value["pairs"] = pairs([Path(path) for path in options.paths], {cell["cell"] for cell in value["cells"]}, notes)
+    join(value)
     if options.accept:
         return accept(options, value, file, text)
+    if options.confirm:
+        confirm(value, options, told_on)
     page = _page(value, options.output)
     if options.json:
         print(json.dumps({**value, "page": str(page)}, allow_nan=False))
@@ -135,7 +141,9 @@ def _cell(found: Series, ambiguous: bool, accepted: Sequence[Expectation], used:
         "name": f"{cell['id']} ({cell['key'][:6]})" if ambiguous else cell["id"],
         "outcomes": dict(Counter(point.outcome for point in found.points)),
         "points": [[point.time, point.commit, point.run, point.outcome] for point in found.points],
-        "environments": [{"environment": span.environment, "first": span.places[0], "changes": list(span.changes)} for span in found.spans],
+        "environments": [
+            {"environment": span.environment, "first": span.places[0], "changes": list(span.changes), "bridges": []} for span in found.spans
+        ],
         "spans": _span_of_each(found),
         "last": {"time": last.time, "commit": last.commit, "outcome": last.outcome},
         "metrics": metrics,
@@ -221,7 +229,7 @@ def pairs(paths: Sequence[Path], cells: set[str], notes: list[str]) -> list[dict
 def _pairs_of(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
     if comparison.get("compare") != 1:
         raise ValueError("not written by this version of `evenbench compare`")
-    head = {"time": comparison["time"], "base": comparison["base"], "head": comparison["head"]}
+    head = {"time": comparison["time"], "base": comparison["base"], "head": comparison["head"], "bridge": comparison.get("bridge")}
     return [
         {**head, "cell": cell["cell"], "metric": metric, "verdict": judged["verdict"]}
         | {key: (judged["confirmation"] or judged["screen"])[key] for key in ("ratio", "low", "high")}
@@ -229,6 +237,50 @@ def _pairs_of(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
         if not cell["control"]
         for metric, judged in cell["metrics"].items()
     ]
+
+
+def confirm(value: Mapping[str, Any], options: argparse.Namespace, console: Console) -> None:
+    """Measure every alarm for the worse again, in pairs, from the commit before it to the one at which it settled, and bisect it.
+
+    What came of it is the alarm's `confirmed`: words, and the first commit where one was found. An alarm stays one whatever comes of
+    it, since what is recorded is recorded; one that does not show in pairs was the machine's.
+    """
+    from harness import bisection
+
+    for alarm in value["alarms"]:
+        before, after = alarm["commit_before"], alarm["settled"]["commit"]
+        if alarm["kind"] != "worse":
+            alarm["confirmed"] = {"words": ["an improvement is not bisected"], "first": None}
+        elif not before or not after or before == after:
+            alarm["confirmed"] = {"words": ["recorded without two commits to compare"], "first": None}
+        else:
+            words = [before, after, "--cell", alarm["cell"], "--metric", alarm["metric"], "--results", _kept(options.paths)]
+            console.print(f"evenbench bisect {shlex.join(words)}", markup=False, soft_wrap=True)
+            try:
+                found = bisection.search(bisection.parsed([*words, *(["--budget", options.budget] if options.budget else [])]), console)
+                alarm["confirmed"] = {"words": found["words"], "first": found["first"]}
+            except UsageError as error:
+                alarm["confirmed"] = {"words": [str(error)], "first": None}
+
+
+def _kept(paths: Sequence[str]) -> str:
+    """The folder into which the steps of a bisection are written: the first that was named, or the one of the first file."""
+    first = Path(paths[0])
+    return str(first if first.is_dir() else first.parent)
+
+
+def join(value: Mapping[str, Any]) -> None:
+    """Give each new environment the bridges over to it: what its upgrade did, by `evenbench bridge`, the newest of each metric."""
+    rows = [{**row, "moves": _moves(row["bridge"])} for row in value["pairs"] if row["bridge"]]
+    for cell in value["cells"]:
+        for environment in cell["environments"]:
+            over = [row for row in rows if row["cell"] == cell["cell"] and {*row["moves"]} <= {*environment["changes"]}]
+            environment["bridges"] = list({row["metric"]: row for row in over}.values())
+
+
+def _moves(bridge: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """The words that a span's changes have for it."""
+    return [f"{package} {old} → {bridge['to'].get(package, 'absent')}" for package, old in bridge["from"].items()]
 
 
 def accept(options: argparse.Namespace, value: Mapping[str, Any], file: Path, text: str) -> int:

@@ -158,6 +158,7 @@ def _change(change: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> di
         "time": change["time"][:10],
         "points": text.count(change["points"], "point"),
         "accept": change["accept"],
+        "confirmed": (change.get("confirmed") or {"words": []})["words"],
     }
 
 
@@ -178,7 +179,11 @@ def _pair(each: Mapping[str, Any]) -> dict[str, str]:
 def drawing(cell: Mapping[str, Any], marks: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """What the page draws of one cell when it is chosen: its name, what was installed when, and a figure per metric, with its steps."""
     environments = [
-        {"name": f"environment {number + 1}", "first": _told_point(cell, each["first"]), "changes": each["changes"]}
+        {
+            "name": f"environment {number + 1}",
+            "first": _told_point(cell, each["first"]),
+            "changes": [*each["changes"], *map(_bridge, each["bridges"])],
+        }
         for number, each in enumerate(cell["environments"])
     ]
     figures = [
@@ -188,6 +193,12 @@ def drawing(cell: Mapping[str, Any], marks: Sequence[Mapping[str, Any]] = ()) ->
     ]
     outcomes = ", ".join(f"{many} {outcome}" for outcome, many in cell["outcomes"].items())
     return {"name": cell["name"], "outcomes": outcomes, "environments": environments, "figures": figures}
+
+
+def _bridge(each: Mapping[str, Any]) -> str:
+    """`in pairs, onnxruntime 1.24.1 → 1.31.1: latency -3.1 % (-3.9 to -2.2 %), faster`."""
+    shown = _pair(each)
+    return f"in pairs, {text.listing(each['moves'])}: {shown['metric'].lower()} {shown['change']} ({shown['interval']}), {each['verdict']}"
 
 
 def _told_point(cell: Mapping[str, Any], place: int) -> str:
@@ -207,12 +218,18 @@ def figure(cell: Mapping[str, Any], metric: str, marks: Sequence[Mapping[str, An
     ]
     levels = [_level(level, spans, scale) for level in cell["metrics"][metric]["levels"]]
     shapes = [_beginning(each["first"]) for each in cell["environments"][1:]]
+    steps = [
+        _step(each["first"], f"{text.listing(bridge['moves'])}: {percent(bridge['ratio'])}")
+        for each in cell["environments"]
+        for bridge in each["bridges"]
+        if bridge["metric"] == metric
+    ]
     places = _spread(len(cell["points"]))
     axis = {"tickmode": "array", "tickvals": places, "ticktext": [escape(_tick(cell, place)) for place in places], "tickangle": 0}
     axis["range"] = [-0.5, len(cell["points"]) - 0.5]
     unit = {"title": {"text": UNITS[metric]}, "automargin": True}
     layout = {"height": 260, "xaxis": axis, "yaxis": unit, "hovermode": "closest", "shapes": shapes}
-    layout["annotations"] = [_mark(each) for each in marks]
+    layout["annotations"] = [*map(_mark, marks), *steps]
     return {"data": [trace for trace in (*traces, *levels) if trace["x"]], "layout": layout}
 
 
@@ -249,6 +266,11 @@ def _mark(change: Mapping[str, Any]) -> dict[str, Any]:
     words = f"{change['kind']} {percent(change['ratio'])}"
     arrow = {"ax": -46, "ay": 0, "arrowhead": 2}
     return {"x": change["place"] - 0.5, "y": 1, "yref": "paper", "yanchor": "top", "text": escape(words), **arrow}
+
+
+def _step(place: int, words: str) -> dict[str, Any]:
+    """What an upgrade was measured to do, where its environment begins."""
+    return {"x": place - 0.5, "y": 0, "yref": "paper", "yanchor": "bottom", "xanchor": "left", "text": escape(words), "showarrow": False}
 
 
 def _hover(cell: Mapping[str, Any], metric: str, point: Sequence[Any]) -> str:
@@ -302,7 +324,9 @@ def show(value: Mapping[str, Any], console: Console) -> None:
         head = f"{shown['cell']}: {shown['metric'].lower()} {shown['kind']}, {shown['change']} ({shown['values']}), {shown['margin']}"
         style = "red" if shown["kind"] == "worse" else "green"
         console.print(Text(f"{head}, since {shown['commit']}, {shown['points']} after it", style), soft_wrap=True)
-        if change["commit_before"] not in ("", change["commit"]):
+        for words in shown["confirmed"]:
+            console.print(Text(f"  in pairs: {words}"), soft_wrap=True)
+        if not shown["confirmed"] and change["commit_before"] not in ("", change["commit"]):
             sides = f"{change['commit_before'][:12]} {change['commit'][:12]}"
             console.print(Text(f"  confirm it: evenbench compare {sides} --cell {shlex.quote(change['cell'])}"), soft_wrap=True)
         console.print(Text(f"  accept it: {shown['accept']}"), soft_wrap=True)

@@ -81,6 +81,46 @@ def test_an_upgrade_splits_the_series_and_is_no_alarm(folder, capsys):
     (cell,) = value["cells"]
     assert [each["changes"] for each in cell["environments"]] == [[], ["onnxruntime 1.31.1 → 1.32.0"]]
     assert all(alarm["ratio"] < 1.2 for alarm in value["alarms"])
+    assert [each["bridges"] for each in cell["environments"]] == [[], []]
+
+    screen = {"ratio": 1.48, "low": 1.45, "high": 1.52}
+    latency = {"verdict": "slower", "screen": screen, "confirmation": None}
+    measured = {"cell": cell["cell"], "control": False, "metrics": {"latency": latency}}
+    bridge = {"from": {"onnxruntime": "1.31.1"}, "to": {"onnxruntime": "1.32.0"}}
+    comparison = {"compare": 1, "time": "2024-02-01T00:00:00Z", "base": "ort@1.31.1", "head": "ort@1.32.0", "cells": [measured]}
+    (folder / "compare-2024.json").write_text(json.dumps({**comparison, "bridge": bridge}))
+    (folder / "compare-2023.json").write_text(json.dumps({**comparison, "bridge": {**bridge, "to": {"onnxruntime": "1.33.0"}}}))
+    _, value = told(capsys, "-k", "ort")
+    (cell,) = value["cells"]
+    assert [[row["ratio"] for row in each["bridges"]] for each in cell["environments"]] == [[], [1.48]]
+    drawn = history.drawing(cell)
+    assert drawn["environments"][1]["changes"][1].startswith("in pairs, onnxruntime 1.31.1 → 1.32.0: latency +48.0")
+    (latency,) = [each["figure"] for each in drawn["figures"] if each["title"] == "Latency"]
+    assert [each["text"] for each in latency["layout"]["annotations"]] == [f"onnxruntime 1.31.1 → 1.32.0: {history.percent(1.48)}"]
+
+
+def test_a_step_is_confirmed_in_pairs_and_bisected(folder, capsys, monkeypatch):
+    asked = []
+
+    def search(options, notes):
+        asked.append((options.good, options.bad, options.cell, options.metric, options.results, options.budget))
+        return {"words": ["it was that commit"], "first": {"sha": past.commit(20)}}
+
+    monkeypatch.setattr("harness.bisection.search", search)
+    code, value = told(capsys, "--confirm", "--budget", "10m")
+    (alarm,) = value["alarms"]
+    assert code == 1
+    assert asked == [(past.commit(19), past.commit(20), ["resnet18-ort-fp32-cpu-b1"], "latency", "results", "10m")]
+    assert alarm["confirmed"] == {"words": ["it was that commit"], "first": {"sha": past.commit(20)}}
+    assert "<small>it was that commit</small>" in Path("site/history.html").read_text()
+
+
+def test_what_cannot_be_confirmed_says_why_and_stays_an_alarm(folder, capsys):
+    code, value = told(capsys, "--confirm")
+    assert code == 1
+    assert "commit" in value["alarms"][0]["confirmed"]["words"][0]
+    assert cli.main(["history", "--confirm"]) == 1
+    assert "in pairs: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
