@@ -1,7 +1,5 @@
 """The page in a real Chromium: it works by mouse and keyboard, in both themes, on a phone, and asks for nothing."""
 
-import os
-
 import pytest
 import synthetic
 
@@ -10,18 +8,6 @@ from tests.reports import browser
 
 FIRST_ROW = browser.FIRST_ROW
 until = browser.until
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """A headless Chromium of the system; its absence is an error only where a browser was promised."""
-    promised = os.environ.get("EVENBENCH_REQUIRE_BROWSER") == "1"
-    if not browser.installed():
-        (pytest.fail if promised else pytest.skip)("no Chromium found; apt-get install chromium")
-    if not promised:
-        pytest.importorskip("playwright.sync_api")
-    with browser.launched() as found:
-        yield found
 
 
 @pytest.fixture(scope="session")

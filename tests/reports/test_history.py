@@ -14,7 +14,6 @@ import synthetic
 from harness import cli
 from reports import history, site
 from tests.reports import browser
-from tests.reports.test_browser import chromium  # noqa: F401  # the fixture
 
 _spec = importlib.util.spec_from_file_location("past", Path(__file__).with_name("past.py"))
 past = importlib.util.module_from_spec(_spec)
@@ -189,7 +188,7 @@ def test_plotly_takes_the_figures(folder, capsys):
     graph_objects.Figure(figure)
 
 
-def test_the_page_works_in_a_browser(folder, chromium, capsys):  # noqa: F811
+def test_the_page_works_in_a_browser(folder, chromium, capsys):
     cli.main(["history"])
     page, complaints = chromium.new_page(), []
     page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)

@@ -188,7 +188,7 @@ def golden(folders: dict[str, Path], tmp_path: Path) -> dict[str, Any]:
 
 
 def test_a_golden_is_float64_and_says_what_it_is(folders: dict[str, Path], tmp_path: Path) -> None:
-    assert golden(folders, tmp_path) == {"kind": "float64 numpy", "own_rmse": {}, "accuracy": None}
+    assert golden(folders, tmp_path) == {"kind": "float64 numpy", "own_rmse": {}, "accuracy": None, "work": {}}
     made = np.load(tmp_path / "outputs.npz")["y"]
     assert (made.dtype, made.shape) == (np.float64, (5, 1, 3))
     assert np.array_equal(made, np.load(folders["inputs"] / "x.npy").astype(np.float64) @ WEIGHTS.astype(np.float64))
