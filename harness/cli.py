@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
         "paths", nargs="*", default=["results"], metavar="PATH", help="results files or folders (results)"
     )
     reporting.add_argument("-o", "--output", default="site", metavar="DIR", help="where index.html is written (site)")
-    reporting.add_argument("--markdown", action="store_true", help="print the tables of precisions as Markdown instead")
+    reporting.add_argument("--markdown", action="store_true", help="print the tables of precisions and of bindings as Markdown instead")
     reporting.add_argument("--asv", metavar="DIR", help="the site that `asv publish` made: it and the report link to each other")
     reporting.set_defaults(do=report)
     advising = commands.add_parser("advise", help="which recorded cells keep your limits, and why not the others", epilog=choosing.EPILOG)
@@ -240,10 +240,11 @@ def _show_run(options: argparse.Namespace, session: Run, lines: list[results.Rec
 def report(options: argparse.Namespace) -> int:
     """Write the HTML report of everything under the paths, or print its tables of precisions as Markdown."""
     if options.markdown:
-        from reports import precisions, shape
+        from reports import binding, precisions, shape
 
         newest, _ = shape.newest(_outcomes(options.paths).lines)
-        print(precisions.markdown(shape.results(newest)))
+        found = shape.results(newest)
+        print("\n".join(filter(None, (precisions.markdown(found), binding.markdown(found)))))
         return 0
     site, reading = _write_site(options.paths, options.output, options.asv)
     if options.json:

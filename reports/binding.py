@@ -50,6 +50,25 @@ def rows(members: Sequence[Result]) -> list[Row]:
     return [_row(result, other) for result, other in pairs if other]
 
 
+def markdown(members: Sequence[Result]) -> str:
+    """A Markdown table of the rows, by the cell's id; empty where there is none. A doubtful ratio stands in brackets, with its reason."""
+    found = sorted(rows(members), key=lambda row: row.cell)
+    if not found:
+        return ""
+    reasons: list[str] = []
+    said = "Times as fast as Python on the same library, artifact and bytes; above 1 the native cell is faster."
+    lines = ["### Called from C++ and through ctypes", "", said, ""]
+    lines += ["| cell | over | compute | host to host | binding per call |", "|---|---|---|---|---|"]
+    for row in found:
+        compute = f"{row.compute} ({row.compute_interval})"
+        if row.doubt:
+            reasons += [row.doubt] if row.doubt not in reasons else []
+            compute = f"[{compute}] ({reasons.index(row.doubt) + 1})"
+        whole = f"{row.host_to_host} ({row.host_to_host_interval})"
+        lines.append(f"| `{row.cell}` | `{row.counterpart}` | {compute} | {whole} | {row.binding} |")
+    return "\n".join([*lines, "", *(f"{number}. {words}" for number, words in enumerate(reasons, 1)), ""])
+
+
 def is_native(result: Result) -> bool:
     """Whether compiled code of ours called the runtime: time inside is known, and it is not that of a device."""
     return bool(_costs(result)) and not shape.laps_of(result.record, DEVICE)

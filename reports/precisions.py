@@ -40,14 +40,14 @@ class Family:
     rows: tuple[tuple[str, tuple[Square | None, ...]], ...]
 
 
-def families(members: Sequence[Result]) -> list[Family]:
-    """Every model and setting that was run at more than one precision, in the order of recording."""
+def families(members: Sequence[Result], least: int = 2) -> list[Family]:
+    """Every model and setting that was run at so many precisions at least, in the order of recording."""
     found: dict[tuple[Any, ...], list[Result]] = {}
     for result in members:
         cell = result.cell
         place = tuple(cell.get(name) for name in ("model", "device", "batch", "threads"))
         found.setdefault((result.run, *place), []).append(result)
-    return [_family(group) for group in found.values() if len({result.cell.get("precision") for result in group}) > 1]
+    return [_family(group) for group in found.values() if len({result.cell.get("precision") for result in group}) >= least]
 
 
 def _family(members: Sequence[Result]) -> Family:
@@ -97,8 +97,11 @@ def _tone(result: Result, baseline: Result | None, speedup: Estimate | None) -> 
 
 
 def markdown(members: Sequence[Result]) -> str:
-    """One Markdown table per family: speed-up over eager fp32 with its interval, needed / allowed, and what did not run and why."""
-    return "\n".join(_table(family) for family in families(members))
+    """One Markdown table per family, however few its precisions.
+
+    Speed-up over eager fp32 with its interval, needed / allowed, and what did not run and why.
+    """
+    return "\n".join(_table(family) for family in families(members, least=1))
 
 
 def _table(family: Family) -> str:

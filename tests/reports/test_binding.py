@@ -174,3 +174,14 @@ def test_the_page_has_the_section_where_there_is_a_pair():
         assert words in page
     assert 'id="binding"' not in plain
     assert 'href="#binding"' not in plain
+
+
+def test_markdown_has_a_row_per_native_cell_and_each_doubt_once():
+    made = binding.markdown(shape.results([cell("ort"), program(), library()]))
+    assert made.count("| `resnet18-") == 2
+    assert "| `ort` | 1.50×" in made
+    restless = program(stability={"compute": ["unstable"] * 3, "host_to_host": ["stable"] * 3})
+    made = binding.markdown(shape.results([cell("ort"), restless]))
+    assert "| [1.50×" in made
+    assert "1. laps of cpp-ort did not settle" in made
+    assert binding.markdown(shape.results([cell("ort")])) == ""
