@@ -29,6 +29,9 @@ VERDICTS: tuple[Verdict, ...] = ("slower", "faster", "equivalent", "inconclusive
 FEWEST_PAIRS = 8
 """Below this the exact 99 % sign interval is infinite, so that no alarm could ever be backed by it."""
 
+SIGN_WIDTH = 3
+"""How many times wider than the precision the sign interval may be where a session stops."""
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -136,8 +139,8 @@ def sign_interval(pairs: Array, confidence: float) -> tuple[Array, Array]:
 def stops_at(pairs: Array, rule: Rule) -> Array:
     """How many of the pairs (last axis, in the order taken) a session would have taken before it stopped.
 
-    The first count from `rule.least` on at which the interval is no wider than +-precision, or lies inside the margin on both
-    sides; `rule.most`, or all there are, where none is.
+    The first count from `rule.least` on at which the interval is no wider than +-precision (and the sign interval than three times
+    that), or lies inside the margin on both sides; `rule.most`, or all there are, where none is.
     """
     available = min(rule.most, pairs.shape[-1])
     stopped = np.full(pairs.shape[:-1], available)
@@ -147,9 +150,15 @@ def stops_at(pairs: Array, rule: Rule) -> Array:
 
 
 def precise(pairs: Array, rule: Rule) -> Array:
-    """Whether a session with these pairs may stop. Looks at the width, and at equality, never at which arm is ahead."""
+    """Whether a session with these pairs may stop. Looks at the widths, and at equality, never at which arm is ahead.
+
+    The exact interval has to be narrow too: eight pairs of which one was disturbed are precise by the trimmed mean, and by the sign
+    interval, which is their whole range then, they could back no verdict.
+    """
     found = yuen(pairs, rule.nominal, rule.trim)
-    narrow = found.half <= math.log1p(rule.precision)
+    sign_low, sign_high = sign_interval(pairs, rule.confidence)
+    backed = (sign_high - sign_low) / 2 <= SIGN_WIDTH * math.log1p(rule.precision)
+    narrow = (found.half <= math.log1p(rule.precision)) & backed
     equal = (found.low > -rule.log_margin) & (found.high < rule.log_margin)
     made: Array = narrow | equal
     return made
