@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import compare, results, targets
+from harness import compare, results, targets, terminal
 from harness.suspects import INCONCLUSIVE, NOT_WORSE, SKIPPED, WORSE, Answer, Narrowed, narrow, steps_left
 from harness.types import PLANS, Plan, UsageError, to_json
 
@@ -280,20 +280,21 @@ def parsed(words: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(list(words))
 
 
-def run(options: argparse.Namespace, console: Console, notes: Console) -> int:
+def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code."""
     import sys
 
     from harness.sides import NothingToCompare
 
     try:
-        value = search(options, notes)
+        value = search(options, terminal.console(stderr=True))
     except NothingToCompare as error:
         print(f"evenbench: error: {error}", file=sys.stderr)
         return NOTHING
     if options.json:
         print(json.dumps(value))
     else:
+        console = terminal.console()
         console.print("\n".join(value["words"]), markup=False, soft_wrap=True)
         console.print(value["file"], markup=False, soft_wrap=True)
     return FOUND if value["first"] else OPEN

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import compare, results, targets
+from harness import compare, results, targets, terminal
 from harness.types import PLANS, UsageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
 
     from harness.types import Cell
 
@@ -134,10 +133,11 @@ def command_of(move: Move, options: argparse.Namespace) -> list[str]:
     return [*words, *targets.given(options)]
 
 
-def run(options: argparse.Namespace, console: Console, notes: Console) -> int:
+def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code."""
     from harness import arm
 
+    console, notes = terminal.console(), terminal.console(stderr=True)
     changed = changes(packages_of(Path(options.old)), packages_of(Path(options.new)))
     found = moves(changed, arm.chosen(compare.words_of(options)))
     bridged = {move.package for move in found}
@@ -153,11 +153,11 @@ def run(options: argparse.Namespace, console: Console, notes: Console) -> int:
         words = command_of(move, options)
         console.print(f"{move.package} {move.old} to {move.new}: evenbench compare {shlex.join(words)}", markup=False, soft_wrap=True)
         if not options.dry_run:
-            codes.append(_compared(words, move, console, notes))
+            codes.append(_compared(words, move))
     return max(codes)
 
 
-def _compared(words: Sequence[str], move: Move, console: Console, notes: Console) -> int:
+def _compared(words: Sequence[str], move: Move) -> int:
     parser = argparse.ArgumentParser(prog="evenbench compare", allow_abbrev=False)
     compare.add_arguments(parser)
-    return compare.run_in_pairs(parser.parse_args(list(words)), console, notes, {"bridge": move.record})
+    return compare.run_in_pairs(parser.parse_args(list(words)), {"bridge": move.record})

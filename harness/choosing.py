@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import results
+from harness import results, terminal
 from harness.types import UsageError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def quantity(text: str, kind: str, flag: str = "", example: str = "") -> float:
     return float(match[1]) * units[match[2]]
 
 
-def run(options: argparse.Namespace, console: Console) -> int:
+def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code. Raises UsageError for a malformed limit, and where nothing is recorded of the model."""
     from reports import choice
 
@@ -112,7 +112,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.json:
         print(json.dumps(as_json(options.model, scope, limits, advice)))
     else:
-        _show(options.model, scope, limits, advice, console)
+        _show(options.model, scope, limits, advice, terminal.console())
     return SATISFIED if advice.ranked else NOTHING
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import environment, machine, results, targets
+from harness import environment, machine, results, targets, terminal
 from harness.types import PLANS, UsageError, to_json
 
 if TYPE_CHECKING:
@@ -67,13 +67,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
 
 
-def run(options: argparse.Namespace, console: Console, notes: Console) -> int:
+def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code. Two recorded runs are only shown."""
     from harness import ending, recorded, sides
 
     try:
         if not (sides.is_recorded(options.base) and sides.is_recorded(options.head)):
-            return run_in_pairs(options, console, notes)
+            return run_in_pairs(options)
         found = recorded.compared(options.base, options.head, options.anyway)
     except sides.NothingToCompare as error:
         print(f"evenbench: error: {error}", file=sys.stderr)
@@ -81,17 +81,18 @@ def run(options: argparse.Namespace, console: Console, notes: Console) -> int:
     if options.json:
         print(json.dumps({"cells": found}))
     else:
-        recorded.show(found, console)
+        recorded.show(found, terminal.console())
     return ending.PASS
 
 
-def run_in_pairs(options: argparse.Namespace, console: Console, notes: Console, more: Mapping[str, Any] | None = None) -> int:
+def run_in_pairs(options: argparse.Namespace, more: Mapping[str, Any] | None = None) -> int:
     """A paired session over all cells, written to the results folder with `more` entries, shown, and ended with its exit code."""
     from harness import alerts, gate, planner
     from harness.ending import ending, show
     from harness.paired import Session
     from harness.sides import sides
 
+    console, notes = terminal.console(), terminal.console(stderr=True)
     plan = PLANS[options.plan]
     rule = gate.Rule(margin=options.margin, most=options.pairs, least=min(gate.FEWEST_PAIRS, options.pairs))
     seconds = seconds_of(options.budget)

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import environment, environments, registry, statistics
+from harness import environment, environments, registry, statistics, terminal
 from harness.installers import distribution_of
 from harness.types import Unavailable
 
@@ -73,13 +73,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
 
 
-def run(options: argparse.Namespace, console: Console) -> int:
+def run(options: argparse.Namespace) -> int:
     """The command. Raises UsageError for a backend that is not known."""
     found = [of(name) for name in options.backends or registry.runtimes()]
     if options.json:
         print(json.dumps([{**asdict(each), "bytes": each.bytes} for each in found]))
     else:
-        _show(found, console)
+        _show(found, terminal.console())
     return 0
 
 

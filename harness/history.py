@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import expectations, matrix, results, series, steps
+from harness import expectations, matrix, results, series, steps, terminal
 from harness.expectations import Expectation
 from harness.series import METRICS, Series, Span
 from harness.types import UsageError
@@ -48,8 +48,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
 
 
-def run(options: argparse.Namespace, console: Console, told_on: Console) -> int:
-    """The command; returns its exit code. `told_on` is where a long search says what it does."""
+def run(options: argparse.Namespace) -> int:
+    """The command; returns its exit code. Standard error is where a long search says what it does."""
     from harness.ending import NOTHING, PASS, WORSE
 
     file = Path(options.expectations)
@@ -67,13 +67,14 @@ def run(options: argparse.Namespace, console: Console, told_on: Console) -> int:
     if options.accept:
         return accept(options, value, file, text)
     if options.confirm:
-        confirm(value, options, told_on)
+        confirm(value, options, terminal.console(stderr=True))
     page = _page(value, options.output)
     if options.json:
         print(json.dumps({**value, "page": str(page)}, allow_nan=False))
     else:
         from reports import history as pages
 
+        console = terminal.console()
         pages.show(value, console)
         console.print(f"page  {page}", soft_wrap=True)
     return WORSE if value["alarms"] else PASS

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,6 +20,8 @@ EVERY = "all"
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The actions of the command, each with its flags."""
+    command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
+    command.set_defaults(action="list")
     actions = command.add_subparsers(dest="action", metavar="ACTION", help="list (without one)")
     told = {"lock": "resolve, and show what it would hold", "build": "resolve, and install", "remove": "delete what was built"}
     for name, words in told.items():
@@ -29,6 +33,24 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     actions.add_parser("list", help="those that have a name here, or are built").add_argument(
         "--json", action="store_true", default=argparse.SUPPRESS, help="one JSON value on standard output"
     )
+
+
+def run(options: argparse.Namespace) -> int:
+    """List the environments of backends, or lock, build or remove those of the named ones."""
+
+    def tell(words: str) -> None:
+        print(words, file=sys.stderr)
+
+    if options.action == "lock":
+        found: Any = {name: list(lock(name, tell, options.fresh).packages) for name in options.names}
+    elif options.action == "build":
+        found = {name: build(name, tell, options.fresh).python for name in options.names}
+    elif options.action == "remove":
+        found = [", ".join(lock.requirements) for lock in remove(options.names)]
+    else:
+        found = known()
+    print(json.dumps(found) if options.json else "\n".join(in_words(found)))
+    return 0
 
 
 def known() -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     ),
     "commands": (
         *("asv_site", "choosing", "controls", "doctor", "footprint", "inspection", "modelfile", "notices", "progress"),
-        *("proof", "scaffold", "shipping", "targets", "tuning", "upkeep"),
+        *("proof", "reporting", "running", "scaffold", "shipping", "targets", "terminal", "tuning", "upkeep"),
     ),
     "orchestration": ("schedule", "outcome", "limit", "preparation", "worker", "collection", "usermodel"),
     "one process": ("measure",),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from backends.contract_model import TINY_CNN
 from harness import Case, bridge, matrix
@@ -74,8 +73,9 @@ def run(old: Path, new: Path, capsys: pytest.CaptureFixture[str], monkeypatch: p
     monkeypatch.setattr("harness.arm.chosen", lambda words: CELLS)
     parser = argparse.ArgumentParser()
     bridge.add_arguments(parser)
-    code = bridge.run(parser.parse_args([str(old), str(new), "--dry-run"]), Console(width=400), Console(width=400))
-    return code, capsys.readouterr().out
+    code = bridge.run(parser.parse_args([str(old), str(new), "--dry-run"]))
+    told = capsys.readouterr()
+    return code, told.err + told.out
 
 
 def test_the_command_is_one_that_compare_takes(

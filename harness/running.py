@@ -1,0 +1,95 @@
+"""`evenbench run` and `evenbench list`: measure the cells that a command line names, or show them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+from harness import inspection, reporting, results, targets, terminal, worker
+from harness.schedule import Run
+from harness.types import PLANS
+
+INTERRUPTED = 130
+UNWANTED = ("mismatch", "fallback", "failed")
+"""The outcomes that make `evenbench run` exit with 1."""
+
+EPILOG = """\
+targets are folders, bench_*.py files or `file::case`, or models of your own that need no declaration:
+  evenbench run model.onnx                                    inputs from the shapes that the file declares
+  evenbench run model.onnx --input cat.jpg --recipe imagenet_224
+  evenbench run mypackage.models:build --shape 1x3x224x224    build() returns a module, or (module, example_inputs)
+  evenbench run path/file.py:build --backends ort,openvino --batch 1,8
+parity of your own model is judged against its float64 run, or against ONNX's reference evaluator where only an
+.onnx file exists; the run says which.
+
+"""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """The flags of `run`."""
+    add_list_arguments(command)
+    command.add_argument("--plan", choices=sorted(PLANS), default="default", help="how much is measured (default)")
+    command.add_argument("--results", default="results", metavar="DIR", help="where outcomes are appended (results)")
+    command.add_argument("--site", metavar="DIR", help="also write the HTML report here")
+    command.add_argument("--fresh", action="store_true", help="start anew even where an interrupted run could be resumed")
+    command.add_argument("--timeout", type=float, metavar="SECONDS", help="of one process (600)")
+    command.add_argument("--seed", type=int, default=0, help="of the order in which cells are measured (0)")
+
+
+def add_list_arguments(command: argparse.ArgumentParser) -> None:
+    """The flags of `list`."""
+    targets.add_arguments(command)
+    command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
+
+
+def show(options: argparse.Namespace) -> int:
+    """One line per cell, or one JSON array."""
+    prospects = list(inspection.prospects(targets.select(options)))
+    if options.json:
+        print(json.dumps(prospects))
+        return 0
+    width = max(len(prospect["id"]) for prospect in prospects)
+    lines = (f"{prospect['id']:<{width}}  {inspection.prospect_note(prospect)}".rstrip() for prospect in prospects)
+    print("\n".join(lines))
+    return 0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure the selected cells, or what an interrupted run left of them; show the table; say where the results are."""
+    from harness import progress
+
+    worker.interrupt_when_ended()
+    entries = targets.select(options)
+    plan = PLANS[options.plan] if options.timeout is None else replace(PLANS[options.plan], timeout_seconds=options.timeout)
+    with progress.Display(terminal.console(stderr=True), plan) as display:
+        session = Run(entries, plan, Path(options.results), options.seed, options.fresh, display.hear)
+        display.open(session)
+        try:
+            lines = session.measure(entries)
+        except KeyboardInterrupt:
+            display.close_interrupted(session)
+            return INTERRUPTED
+        session.finish()
+    site = reporting.write([options.results], options.site)[0] if options.site else None
+    _show_run(options, session, lines, site)
+    return 1 if any(line["outcome"] in UNWANTED for line in lines) else 0
+
+
+def _show_run(options: argparse.Namespace, session: Run, lines: list[results.Record], site: Path | None) -> None:
+    if options.json:
+        found = {
+            "run": session.file.id,
+            "results": str(session.file.file),
+            "resumed": session.resumed,
+            "site": site and str(site),
+        }
+        print(json.dumps({**found, "outcomes": lines}))
+        return
+    from reports import table
+
+    table.render(lines, terminal.console())
+    print(f"results  {session.file.file}")
+    print(f"report   {site}" if site else f"report   evenbench report {shlex.quote(options.results)}")
