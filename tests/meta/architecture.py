@@ -43,7 +43,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
 BESIDE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "reports/": (
         ("types", "statistics", "results", "advice"),
-        ("choosing", "cli", "doctor", "history", "inspection", "modelfile", "progress"),
+        ("choosing", "doctor", "history", "inspection", "modelfile", "progress", "reporting", "running"),
     ),
     "backends/": (("harness", "backend", "registry", "inputs", "late", "download", "store", "sources", "environment", "gpu"), ()),
     "benchmarks/": (("harness", "preprocess", "photographs", "asv_bridge"), ()),

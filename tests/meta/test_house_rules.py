@@ -16,6 +16,7 @@ from tests.meta.architecture import ROOT, imports, modules, name_of, outer_impor
 RUNTIMES = ("torch", "torchvision", "onnxruntime", "openvino", "tvm", "tensorrt")
 
 SPOKEN = {
+    "harness.cli": "the formats and the example of its help text",
     "harness.running": "the examples of its help text",
     "harness.compare": "the examples of its help text",
     "harness.footprint": "the examples of its help text",
