@@ -204,10 +204,8 @@ class Session:
             self._sweep(pairings, lot, "pairs", self.rule.least, self.rule.most)
             flagged = [pairing for pairing in pairings if _flagged(pairing, self.rule, self.asked)]
             if flagged:
-                # One disturbed pair of the least number leaves no verdict, however clear the others: room for as many again.
-                taken = max(2 * self.rule.least, *(len(pairing.pairs) for pairing in flagged))
-                again = random.Random(f"{self.seed} again")
-                self._sweep(flagged, again, "confirmation", self.rule.least, min(taken, self.rule.most))
+                # As many as it takes, like the screening: one disturbed pair of too few leaves no verdict, however clear the others.
+                self._sweep(flagged, random.Random(f"{self.seed} again"), "confirmation", self.rule.least, self.rule.most)
         return judged(pairings, self.rule, self.asked)
 
     def _prepared(self) -> Iterator[Pairing]:
