@@ -118,7 +118,7 @@ def outcome_sections(line: Record) -> list[Section]:
         ("outcome", [*_rows(outcome), ("warnings", "\n".join(line["warnings"])), ("labels", line["labels"])]),
         ("latency", [(boundary, _latency(line, boundary)) for boundary in BOUNDARIES if line["samples_ns"].get(boundary)]),
         ("parity", _parity_rows(line["parity"])),
-        ("accuracy", _rows(line["accuracy"])),
+        ("accuracy", [*_rows(line["accuracy"]), *_rows(line.get("dataset"))]),
         ("seconds", _second_rows(line)),
         ("memory", [("peak resident", [_size(value) for value in line["memory"]["peak_rss_bytes"]])]),
         ("attested", _rows(line["attested"])),

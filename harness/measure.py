@@ -53,12 +53,18 @@ class Stopwatch:
 
 
 def run(
-    cell: Cell, plan: Plan, artifact: Path, input_folder: Path, golden: Path | None, enter: Callable[[str], None] = lambda phase: None
+    cell: Cell,
+    plan: Plan,
+    artifact: Path,
+    input_folder: Path,
+    golden: Path | None,
+    enter: Callable[[str], None] = lambda phase: None,
+    score: Callable[[Session], Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Measure one cell once, in this process; returns what `schedule` merges with the other processes of the cell.
 
     `golden` is the folder of golden outputs, or None for a control, which has no answer to check. `enter` is told each
-    phase as it begins.
+    phase as it begins. `score` is called with the session after it was timed; what it says is `scored`.
     """
     backend = registry.find(cell.backend)
     watch = Stopwatch(enter)
@@ -76,6 +82,7 @@ def run(
         with watch.phase("parity"):
             measured["accuracy"] = accuracy(session, cell, input_folder)
             measured["parity"] = judge(cell, kept, golden, measured["accuracy"]) if golden else None
+            measured["scored"] = score(session) if score else None
     finally:
         session.close()
     watch.seconds["compile"] = session.compile_seconds

@@ -71,7 +71,7 @@ def line(
         **_measured(prepared, processes),
         "parity": judged,
         "agreement": agreement or None,
-        "accuracy": last.get("accuracy"),
+        **_accuracy(processes),
         "attested": last.get("attested"),
         "labels": _labels(last.get("attested") or {}),
         **_provenance(prepared),
@@ -81,6 +81,14 @@ def line(
     }
     made["warnings"] = [str(warning) for warning in advice.about(made)]
     return made
+
+
+def _accuracy(processes: Sequence[Record]) -> dict[str, Any]:
+    """The accuracy on the data that the user named, and which data that was; without any, that of the model's own held-out split."""
+    scored = next((process["scored"] for process in processes if process.get("scored")), None)
+    if scored:
+        return {"accuracy": scored["accuracy"], "dataset": scored["dataset"]}
+    return {"accuracy": processes[-1].get("accuracy") if processes else None, "dataset": None}
 
 
 def _hint(cell: Cell) -> str:

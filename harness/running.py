@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness import inspection, reporting, results, targets, terminal, worker
+from harness import datasets, inspection, reporting, results, targets, terminal, worker
+from harness.labelled import LabelledData
+from harness.outcome import Entry
 from harness.schedule import Run
-from harness.types import PLANS
+from harness.types import PLANS, UsageError
 
 INTERRUPTED = 130
 UNWANTED = ("mismatch", "fallback", "failed")
@@ -36,6 +40,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--site", metavar="DIR", help="also write the HTML report here")
     command.add_argument("--fresh", action="store_true", help="start anew even where an interrupted run could be resumed")
     command.add_argument("--timeout", type=float, metavar="SECONDS", help="of one process (600)")
+    command.add_argument("--dataset", metavar="DIR", help="labelled images on which every cell's accuracy is measured (docs/accuracy.md)")
+    command.add_argument("--samples", type=int, default=0, metavar="N", help="of the dataset's images, evenly spread (0: all)")
     command.add_argument("--seed", type=int, default=0, help="of the order in which cells are measured (0)")
 
 
@@ -63,9 +69,12 @@ def run(options: argparse.Namespace) -> int:
 
     worker.interrupt_when_ended()
     entries = targets.select(options)
+    if options.dataset:
+        entries = _with_dataset(options, entries)
     plan = PLANS[options.plan] if options.timeout is None else replace(PLANS[options.plan], timeout_seconds=options.timeout)
     with progress.Display(terminal.console(stderr=True), plan) as display:
-        session = Run(entries, plan, Path(options.results), options.seed, options.fresh, display.hear)
+        labelled = _labelled(options, entries, plan.timeout_seconds)
+        session = Run(entries, plan, Path(options.results), options.seed, options.fresh, display.hear, labelled)
         display.open(session)
         try:
             lines = session.measure(entries)
@@ -75,7 +84,27 @@ def run(options: argparse.Namespace) -> int:
         session.finish()
     site = reporting.write([options.results], options.site)[0] if options.site else None
     _show_run(options, session, lines, site)
-    return 1 if any(line["outcome"] in UNWANTED for line in lines) else 0
+    unscored = labelled.unscored if labelled else {}
+    for name, reason in unscored.items():
+        print(f"evenbench: the accuracy of {name} is not known: {reason}", file=sys.stderr)
+    return 1 if unscored or any(line["outcome"] in UNWANTED for line in lines) else 0
+
+
+def _labelled(options: argparse.Namespace, entries: Sequence[Entry], timeout_seconds: float) -> LabelledData | None:
+    """The dataset that the command line names, prepared for every model. Raises UsageError, before anything is timed."""
+    if not options.dataset:
+        if options.samples:
+            raise UsageError("--samples is a number of images of --dataset, and there is none")
+        return None
+    found = LabelledData(datasets.find(Path(options.dataset), options.samples), timeout_seconds)
+    found.prepare(entry.cell for entry in entries)
+    return found
+
+
+def _with_dataset(options: argparse.Namespace, entries: Sequence[Entry]) -> list[Entry]:
+    """The entries, whose command to reproduce them names the dataset as well."""
+    named = f" --dataset {shlex.quote(options.dataset)}" + (f" --samples {options.samples}" if options.samples else "")
+    return [replace(entry, command=entry.command + named) for entry in entries]
 
 
 def _show_run(options: argparse.Namespace, session: Run, lines: list[results.Record], site: Path | None) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import environment, limit, machine, outcome, results
+from harness import environment, limit, machine, outcome, registry, results
+from harness.labelled import SCORED, LabelledData
 from harness.outcome import Entry
 from harness.preparation import Prepared, Preparer, Refusal
 from harness.results import Record, RunFile
@@ -44,6 +45,8 @@ class Run:
     seed: int = 0
     fresh: bool = False
     listen: Callable[[Event], None] = lambda event: None
+    labelled: LabelledData | None = None
+    """Prepared for every model; the first process of each cell is scored on it."""
     file: RunFile = field(init=False)
     done: dict[str, Record] = field(init=False)
     replies: dict[str, list[Record]] = field(init=False)
@@ -63,6 +66,8 @@ class Run:
             "seed": self.seed,
             "environment": digest({name: value for name, value in environment.describe().items() if name != "commit"}),
         }
+        if self.labelled:
+            manifest["dataset"] = self.labelled.key
         found = None if self.fresh else RunFile.resumable(self.results_folder, manifest)
         self.resumed = found is not None
         self.file = found or RunFile.create(self.results_folder, manifest)
@@ -119,7 +124,7 @@ class Run:
         kept = self._processes_of(cell, prepared)
         if len(kept) <= sweep:
             self._tell("measure", f"{cell.id} {sweep + 1}/{self.plan.processes}")
-            reply = self._preparer.work(Job("measure", cell, folders=prepared.folders(), plan=self.plan))
+            reply = self._timed(Job("measure", cell, folders=prepared.folders(), plan=self.plan), kept)
             if reply.value is None:
                 self._advance(self.plan.processes - sweep)
                 self._settle(entry, reply, prepared, kept)
@@ -136,6 +141,13 @@ class Run:
         if wrong or len(kept) >= self.plan.processes:
             self._advance(self.plan.processes - sweep - 1)
             self._settle(entry, wrong or Reply(None), prepared, kept)
+
+    def _timed(self, job: Job, kept: Sequence[Record]) -> Reply:
+        """One measuring process; the first of a cell is scored on the labelled data where there is some."""
+        control = registry.row(job.cell.backend).role == "control"
+        if self.labelled is None or control or any(process.get(SCORED) for process in kept):
+            return self._preparer.work(job)
+        return self.labelled.measure(job, self._preparer.work)
 
     def _processes_of(self, cell: Cell, prepared: Prepared) -> list[Record]:
         """What was measured of this cell so far; what an interrupted run measured on another artifact, or found wrong, does not count."""

@@ -26,12 +26,13 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from harness import late
+from harness.datasets import Dataset
 from harness.types import Cell, Plan, Unavailable, Unsupported, to_json
 
 LOG_TAIL_BYTES = 3000
 
 Preparing = Literal["inputs", "calibration", "weights", "prepare", "golden", "tune"]
-Task = Preparing | Literal["describe", "examine", "measure", "inspect", "outlook", "peaks"]
+Task = Preparing | Literal["describe", "examine", "measure", "inspect", "outlook", "peaks", "dataset", "score"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Job:
     calibration_sha256: str = ""
     trials: int = 0
     plan: Plan | None = None
+    dataset: Dataset | None = None
     sys_path: tuple[str, ...] = ()
 
 
@@ -219,11 +221,16 @@ def perform(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict
         return inputs.make(cell.model, cell.batch, folder)
     if job.task == "calibration":
         return inputs.make_calibration(cell.model, cell.batch, folder)
+    if job.task in ("dataset", "score"):
+        from harness import scoring
+
+        return scoring.perform(job.task, cell.model, job.dataset, folders, folder)
     if job.task == "measure":
-        from harness import measure
+        from harness import measure, scoring
 
         assert job.plan is not None
-        return measure.run(cell, job.plan, folders["artifact"], folders["inputs"], folders.get("golden"), enter)
+        score = scoring.scorer(cell, job.dataset, folders, folder)
+        return measure.run(cell, job.plan, folders["artifact"], folders["inputs"], folders.get("golden"), enter, score)
     if job.task == "golden":
         from harness import measure
 

@@ -191,21 +191,27 @@ def gather(members: Iterable[Result]) -> list[Facts]:
     """The facts of each result, in their order."""
     listed = list(members)
     references = _references(listed)
-    return [Facts(result, references.get(str(result.cell.get("model", "")))) for result in listed]
+    return [Facts(result, references.get(_scored_on(result))) for result in listed]
 
 
-def _references(members: Sequence[Result]) -> dict[str, Reference]:
-    """For each model, the accuracy of its correct eager cell at fp32; where there is none, the best of any correct fp32 cell."""
-    found: dict[str, tuple[tuple[bool, float], Reference]] = {}
+def _scored_on(result: Result) -> tuple[str, str, str]:
+    """What two accuracies must share to be compared: the model, the metric, and the labelled data."""
+    metric, data = (str((result.record.get(part) or {}).get(key) or "") for part, key in (("accuracy", "metric"), ("dataset", "sha256")))
+    return str(result.cell.get("model", "")), metric, data
+
+
+def _references(members: Sequence[Result]) -> dict[tuple[str, str, str], Reference]:
+    """For each model and its data, the accuracy of its correct eager cell at fp32; without it, the best of any correct fp32 cell."""
+    found: dict[tuple[str, str, str], tuple[tuple[bool, float], Reference]] = {}
     for result in members:
         scored = result.record.get("accuracy") or {}
         if result.ranks and scored.get("value") is not None and result.cell.get("precision") == NATIVE:
-            model, value = str(result.cell.get("model", "")), float(scored["value"])
+            scope, value = _scored_on(result), float(scored["value"])
             rank = result.cell.get("backend") == BASELINE, value
             reference = Reference(value, str(result.cell.get("id", "")), int(scored.get("count") or 0))
-            if model not in found or rank > found[model][0]:
-                found[model] = rank, reference
-    return {model: reference for model, (_, reference) in found.items()}
+            if scope not in found or rank > found[scope][0]:
+                found[scope] = rank, reference
+    return {scope: reference for scope, (_, reference) in found.items()}
 
 
 def excluded_by(facts: Facts, limits: Limits) -> list[str]:

@@ -105,6 +105,7 @@ def _parity(record: Record) -> Facts:
         ("rule", f"{rule}; RMSE at most {text.plain(found.get('rmse_factor'))} times its own precision's"),
         *((f"output {output.get('name')}", _output(output)) for output in found.get("outputs") or []),
         ("accuracy", record.get("accuracy")),
+        ("labelled data", record.get("dataset")),
     ]
     return _known(facts)
 

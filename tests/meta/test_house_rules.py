@@ -144,7 +144,7 @@ WITHOUT_UNIT = {
     *("cores", "cores_online", "affinity", "placement", "nonfinite"),
     *("needed", "allowed", "rtol", "atol", "rmse_factor", "needed_elementwise", "needed_rmse", "cosine", "top1_agreement", "value"),
     *("scale", "max_abs", "rmse", "rmse_own", "steal", "load_average"),
-    *("flops", "flops_by_operator", "flops_uncounted"),
+    *("flops", "flops_by_operator", "flops_uncounted", "metrics"),
     *("top5_overlap", "pixel_agreement", "miou", "classes_seen", "worst_cosine", "sentences", "nearest_agreement", "order_agreement"),
     *("detections", "matched", "unmatched", "on_threshold", "worst_box_iou", "worst_score_difference", "worst_mask_iou"),
 }

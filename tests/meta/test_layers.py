@@ -90,7 +90,7 @@ def test_declarations_import_the_standard_library_and_the_harness_only(module: s
     assert outer_imports(module, only_at_the_top=True) <= sys.stdlib_module_names
 
 
-JUDGES = ("parity", "agreement", "detections")
+JUDGES = ("parity", "agreement", "detections", "scores")
 PARENT = [module for module in of("harness") if short(module) not in ("measure", *JUDGES, "gate", "testing", "plugin")]
 """Modules that a parent process imports at once: measuring and judging belong to workers, the contract and the plugin to pytest,
 and the gate is imported by a comparison when it has something to judge."""

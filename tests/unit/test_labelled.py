@@ -1,0 +1,143 @@
+"""A run on labelled data: the session that was timed is scored, what cannot be scored keeps its times, bad data stops a run ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jsonschema
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness import Cell, Recipe, Session, UsageError, cli, datasets, results
+from harness.labelled import LabelledData
+from harness.outcome import Entry
+from harness.preprocess import Decode, Resize, ToArray
+from harness.schedule import Run
+from tests.unit import builders
+from tests.unit.builders import Product, ProductSession, attestation, plan, product, register, work_here
+
+HERE = "tests.unit.test_labelled"
+
+
+@dataclass(frozen=True)
+class Flatten:
+    is_step: ClassVar[bool] = True
+
+    def apply(self, image: Any) -> Any:
+        return np.ascontiguousarray(image.reshape(-1), np.float32) - np.float32(0.5)
+
+
+FOUR = Recipe("four", (Decode("L"), Resize(2, antialias=True, exact=True), ToArray(), Flatten()))
+TRIED = product(task="classification", recipe=FOUR, labels=("ant", "bee", "cat"))
+
+
+class Contrary(Product):
+    """Its answers are the right ones with the other sign."""
+
+    name = "contrary"
+
+    def session(self, weights: Any, cell: Cell) -> Session:
+        return super().session(-weights, cell)
+
+
+class TiredSession(ProductSession):
+    """Gives up at the first input that was not timed."""
+
+    def bind(self, inputs: Mapping[str, Any]) -> None:
+        if float(np.abs(inputs["x"]).max()) <= 0.5:
+            raise RuntimeError("too tired")
+        super().bind(inputs)
+
+
+class Tired(Product):
+    name = "tired"
+
+    def session(self, weights: Any, cell: Cell) -> Session:
+        return TiredSession(weights, attestation(precision=cell.precision, threads=cell.threads))
+
+
+ROWS = ",".join([builders.ROWS, *(f"{kind.name}={HERE}:{kind.__name__}" for kind in (Contrary, Tired))])
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nine images of four pixels, in the folder of the class that the golden's weights give them."""
+    register(monkeypatch, ROWS)
+    work_here(monkeypatch)
+    monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path / "cache"))
+    weights = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)  # as the golden draws them
+    pixels = np.random.default_rng(3).integers(0, 256, (9, 2, 2)).astype(np.uint8)
+    classes = ((pixels.reshape(9, 4).astype(np.float32) / 255 - 0.5) @ weights).argmax(1)
+    assert len(set(classes)) > 1
+    for number, (image, kind) in enumerate(zip(pixels, classes, strict=True)):
+        folder = tmp_path / "data" / TRIED.labels[kind]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{number}.png")
+    return tmp_path / "data"
+
+
+def run(folder: Path, backends: tuple[str, ...], labelled: LabelledData, batch: int = 1) -> dict[str, Any]:
+    cells = [Cell(TRIED, name, batch=batch) for name in backends]
+    labelled.prepare(cells)
+    session = Run([Entry(cell) for cell in cells], replace(plan(), processes=2), folder, labelled=labelled)
+    lines = {line["cell"]["backend"]: line for line in session.measure(session.entries)}
+    session.finish()
+    for line in lines.values():
+        jsonschema.validate(line, results.schema())
+    return lines
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_what_is_right_scores_all_and_what_is_wrong_is_scored_as_well(batch: int, data: Path, tmp_path: Path) -> None:
+    labelled = LabelledData(datasets.find(data), 60.0)
+    lines = run(tmp_path / "results", ("product", "contrary", "null"), labelled, batch)
+    assert lines["product"]["accuracy"] == {"metric": "top-1", "value": 1.0, "count": 9}
+    assert lines["product"]["dataset"]["classes"] == "the model's labels"
+    assert lines["product"]["dataset"]["metrics"] == {"top-1": 1.0}
+    assert (lines["contrary"]["outcome"], lines["contrary"]["accuracy"]["value"]) == ("mismatch", 0.0)
+    assert lines["null"]["accuracy"] is None, "a control has no answer"
+    assert labelled.unscored == {}
+
+
+def test_what_cannot_be_scored_keeps_its_times_and_says_why(data: Path, tmp_path: Path) -> None:
+    labelled = LabelledData(datasets.find(data), 60.0)
+    line = run(tmp_path / "results", ("tired",), labelled)["tired"]
+    assert (line["outcome"], line["accuracy"], line["dataset"]) == ("ok", None, None)
+    assert len(line["samples_ns"]["compute"]) == 2
+    assert labelled.unscored == {line["cell"]["id"]: "RuntimeError: too tired"}
+
+
+def test_prepared_images_come_from_the_cache(data: Path) -> None:
+    told: list[str] = []
+    for _ in range(2):
+        LabelledData(datasets.find(data), 60.0, told.append).prepare([Cell(TRIED, "product")])
+    assert told == ["9 images as inputs of product"]
+
+
+def test_a_corrupt_image_stops_the_run_before_anything_is_timed(data: Path, tmp_path: Path) -> None:
+    next(data.rglob("*.png")).write_bytes(b"no picture")
+    with pytest.raises(UsageError, match=r"\.png: step Decode .*; nothing was measured"):
+        LabelledData(datasets.find(data), 60.0).prepare([Cell(TRIED, "product")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--samples", "3"), "a number of images of --dataset"),
+        (("--dataset", "nowhere"), "no such folder"),
+        (("--dataset", ".", "--samples", "-1"), "expected a number of images"),
+    ],
+)
+def test_the_command_line_refuses_in_words(
+    arguments: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bench_it.py").write_text(f"from {HERE} import TRIED\nfrom harness import Case\nit = Case((TRIED,), ('product',))\n")
+    register(monkeypatch, ROWS)
+    assert cli.main(["run", "bench_it.py", *arguments]) == cli.USAGE
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "results").exists() or not list((tmp_path / "results").glob("*.jsonl"))

@@ -1,0 +1,97 @@
+"""Metrics by numbers that were worked out by hand, and mean average precision of answers that are right, shifted, or absent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import scores
+from harness.geometry import Place
+
+
+def test_ranks_count_what_scores_higher() -> None:
+    made = np.array([[0.1, 0.9, 0.5], [0.1, 0.9, 0.5], [0.5, 0.5, 0.5], [0.5, 0.5, 0.5], [np.nan, 0.0, 0.0]])
+    assert scores.ranks(made, np.array([1, 0, 0, 2, 0])).tolist() == [0, 2, 0, 2, 3]
+
+
+def test_top_one_and_top_five() -> None:
+    assert scores.of_ranks(np.array([0, 0, 4, 5]), 10) == {"top-1": 0.5, "top-5": 0.75}
+    assert scores.of_ranks(np.array([0, 1]), 5) == {"top-1": 0.5}, "among five classes everyone is among the five first"
+
+
+def test_mean_iou_leaves_out_what_has_no_class_and_classes_that_nobody_has() -> None:
+    labels = np.array([[0, 0, 1, 1], [1, 255, 255, 2]])
+    answers = np.array([[0, 1, 1, 1], [1, 0, 3, 2]])
+    found = scores.of_confusion(scores.confusion(answers, labels, 5))
+    assert found == {"mIoU": pytest.approx((1 / 2 + 3 / 4 + 1) / 3), "pixel accuracy": pytest.approx(5 / 6)}
+
+
+def test_masks_without_any_class_are_an_error() -> None:
+    with pytest.raises(ValueError, match="255"):
+        scores.of_confusion(scores.confusion(np.zeros((2, 2), int), np.full((2, 2), 255), 3))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_runs_are_what_coco_reads(seed: int) -> None:
+    codec = pytest.importorskip("pycocotools.mask")
+    mask = np.random.default_rng(seed).random((7, 11)) > 0.4
+    packed = codec.frPyObjects({"size": [7, 11], "counts": scores.runs(mask)}, 7, 11)
+    assert np.array_equal(codec.decode(packed), mask)
+
+
+FULL = Place(100, 100, seen_width=100, seen_height=100)
+BOXES = np.array([[10.0, 10.0, 40.0, 50.0], [50.0, 20.0, 90.0, 60.0], [5.0, 60.0, 45.0, 95.0]])
+
+
+def outlined(boxes: Any) -> Any:
+    made = np.zeros((len(boxes), 1, 100, 100), np.float32)
+    for mask, (x1, y1, x2, y2) in zip(made, boxes.astype(int), strict=True):
+        mask[0, y1:y2, x1:x2] = 1.0
+    return made
+
+
+def truth(folder: Path) -> Path:
+    annotations = []
+    for number, (label, (x1, y1, x2, y2)) in enumerate(zip((7, 7, 9), BOXES.tolist(), strict=True), 1):
+        corners = [x1, y1, x2, y1, x2, y2, x1, y2]
+        box = [x1, y1, x2 - x1, y2 - y1]
+        each = {"id": number, "image_id": 1, "category_id": label, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+        annotations.append({**each, "segmentation": [corners]})
+    whole = {"images": [{"id": 1, "width": 100, "height": 100}], "annotations": annotations}
+    (folder / "truth.json").write_text(json.dumps({**whole, "categories": [{"id": 7, "name": "cup"}, {"id": 9, "name": "cat"}]}))
+    return folder / "truth.json"
+
+
+def found(boxes: Any, labels: tuple[int, ...] = (1, 1, 2), masks: bool = True) -> list[dict[str, Any]]:
+    made = {"boxes": boxes, "labels": np.array(labels), "scores": np.linspace(0.9, 0.6, len(boxes))}
+    return scores.objects({**made, **({"masks": outlined(boxes)} if masks else {})}, FULL, 1, {1: 7, 2: 9})
+
+
+def test_what_is_right_has_a_precision_of_one(tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools")
+    assert scores.of_objects(truth(tmp_path), found(BOXES)) == {"box mAP": 1.0, "box AP50": 1.0, "mask mAP": 1.0, "mask AP50": 1.0}
+    assert set(scores.of_objects(truth(tmp_path), found(BOXES, masks=False))) == {"box mAP", "box AP50"}
+
+
+def test_shifted_boxes_lose_the_strict_overlaps_and_keep_the_loose_one(tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools")
+    told = scores.of_objects(truth(tmp_path), found(BOXES + 4.0))
+    assert told["box AP50"] == 1.0
+    assert 0.2 < told["box mAP"] < 0.8
+
+
+def test_swapped_classes_nothing_and_labels_that_the_data_does_not_have(tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools")
+    assert scores.of_objects(truth(tmp_path), found(BOXES, (2, 2, 1)))["box mAP"] == 0.0
+    assert scores.of_objects(truth(tmp_path), [])["box mAP"] == 0.0
+    assert found(BOXES, (3, 3, 3)) == []
+
+
+def test_of_many_objects_those_that_score_highest_are_kept() -> None:
+    boxes = np.tile(BOXES[:1], (300, 1))
+    made = scores.objects({"boxes": boxes, "labels": np.ones(300, int), "scores": np.linspace(0, 1, 300)}, FULL, 1, {1: 7})
+    assert (len(made), made[0]["score"]) == (100, 1.0)
