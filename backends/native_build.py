@@ -26,6 +26,13 @@ DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "openvino": "openvino", "libtorch
 PATTERNS = {"onnxruntime": "capi/libonnxruntime.so*", "openvino": "libs/libopenvino.so*", "libtorch": "lib/libtorch_cpu.so"}
 """Where in the package the library is."""
 
+OPENED = {
+    "onnxruntime": ("capi/libonnxruntime.so*",),
+    "openvino": ("libs/libopenvino_intel_cpu_plugin.so", "libs/libopenvino_onnx_frontend.so*", "libs/libopenvino_ir_frontend.so*"),
+    "libtorch": (),
+}
+"""What the runner, or its runtime, opens by name when a cell is loaded on the CPU: nothing is linked against these."""
+
 BUILD_TOOLS = ("cmake>=3.26", "ninja>=1.11")
 """What an environment of a runner's own needs beside the runtime."""
 
@@ -70,6 +77,12 @@ def library_of(runtime: str) -> Path:
     if not found:
         raise Unavailable(f"{runtime}: no {PATTERNS[runtime]} in the package {package.name}; C++ runners need a Linux wheel")
     return found[-1]
+
+
+def opened(runtime: str) -> list[Path]:
+    """The files of `OPENED` inside the runtime's package. Raises Unavailable where it is not there."""
+    package = _package(DISTRIBUTIONS[runtime])
+    return [file for pattern in OPENED[runtime] for file in sorted(package.glob(pattern))]
 
 
 def version_of(runtime: str) -> str:

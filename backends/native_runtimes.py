@@ -9,7 +9,7 @@ import importlib.util
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -42,6 +42,7 @@ class Native(Backend):
     """A key of `native_build.DISTRIBUTIONS`."""
     requires = ()
     """Nothing is imported: the program loads the library of the Python package by itself."""
+    binary: ClassVar[str] = native_build.PROGRAM
 
     def missing(self) -> tuple[str, ...]:
         package = native_build.DISTRIBUTIONS[self.runtime]
@@ -49,6 +50,9 @@ class Native(Backend):
 
     def lacks(self, cell: Cell) -> str:
         return native_build.lacks() or super().lacks(cell)
+
+    def binaries(self) -> Sequence[Path]:
+        return [native_build.built(self.runtime) / self.binary, *native_build.opened(self.runtime)]
 
 
 # -- ONNX Runtime ----------------------------------------------------------------------------------------------------
@@ -143,6 +147,7 @@ class CtypesOrt(CppOrt):
 
     name = "ctypes-ort"
     session = OrtLibrary
+    binary = native_build.LIBRARY
 
 
 # -- OpenVINO --------------------------------------------------------------------------------------------------------
@@ -336,3 +341,4 @@ class CtypesLibtorch(CppLibtorch):
 
     name = "ctypes-libtorch"
     session = TorchLibrary
+    binary = native_build.LIBRARY

@@ -208,6 +208,13 @@ class Backend(ABC):
         """What runs the cell's artifact outside of the harness. Raises Unsupported, in words, where no program has been written for it."""
         raise Unsupported(f"{self.name} has no program to ship yet; `evenbench ship --help` names the runtimes that have")
 
+    def binaries(self) -> Sequence[Path]:
+        """The program that runs cells outside of Python, first, and what it opens by name; empty for a backend that is none.
+
+        What these are linked against is found by reading them. Raises Unavailable where the program cannot be built here.
+        """
+        return ()
+
     @abstractmethod
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
         """Export, convert or compile into `folder` and return facts about it for the record. Slow; cached by content."""

@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
     }
     reading = results.read([Path(path) for path in options.paths])
     try:
-        scope = _scope(options, reading.lines)
+        scope = scope_of(options, reading.lines)
         advice = choice.advise(scope.members, limits)
     except UsageError:
         raise
@@ -125,8 +125,8 @@ class Scope:
     notes: tuple[str, ...] = ()
 
 
-def _scope(options: argparse.Namespace, lines: Sequence[results.Record]) -> Scope:
-    """What the flags leave. Raises UsageError where it is nothing, and names what there is."""
+def scope_of(options: argparse.Namespace, lines: Sequence[results.Record]) -> Scope:
+    """What `--model`, `--device` and `--batch` leave of recorded lines. Raises UsageError where it is nothing, and names what there is."""
     from reports import shape
 
     newest, replaced = shape.newest(lines)

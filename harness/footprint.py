@@ -1,4 +1,4 @@
-"""`evenbench footprint`: what must be installed to run a backend, how large that is on the disk, and what importing it takes."""
+"""`evenbench footprint`: what must be installed to run a backend, how large that is, what importing it takes; of a model, see `needs`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import environment, environments, registry, statistics, terminal
+from harness import environment, environments, libraries, needs, registry, statistics, terminal
 from harness.installers import distribution_of
-from harness.types import Unavailable
+from harness.types import Unavailable, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,20 +23,27 @@ if TYPE_CHECKING:
 PROCESSES = 3
 """Fresh processes that import the runtime; the middle one counts, since the first may find the files on the disk only."""
 
+LISTED = 8
+"""Files of a program that the terminal names, the largest; JSON has all of them."""
+
 LIMIT_SECONDS = 120.0
 """Of one import."""
 
 EPILOG = """\
   evenbench footprint
-  evenbench footprint ort openvino ort@1.24.1 --json
+  evenbench footprint ort openvino ort@1.24.1 cpp-ort --json
+  evenbench footprint --model resnet18 --price-per-hour 0.20
 the closure is that of the runtime's distribution and numpy, by what the installed packages themselves declare, without extras that nobody
 asks for, the harness, or what only prepares artifacts. Sizes are of installed files, without the bytecode that comes and goes. An import is
-timed in fresh processes. An environment of its own has to be built already: nothing is installed here. A C++ program needs the
-libraries that lie in these packages, and not all of the rest.
+timed in fresh processes. An environment of its own has to be built already: nothing is installed here. Of a C++ program, the libraries that
+it needs are listed too, which lie in these packages or in the system; the C library itself is left out.
+--model reads recorded results instead, and measures nothing: what each cell needs to be shipped, started and run. An inference is one
+sample; a cost is in the currency of the price. "first answer" is that of a fresh process with the prepared artifact, "nothing prepared" has
+the making of the artifact in it.
 
 exit codes:
   0  told, also of what is not installed
-  4  a backend that is not known
+  4  a backend that is not known, a model of which nothing is recorded, or a price of zero or less
 """
 
 TIMED = "import time; begin = time.perf_counter(); import {}; print(time.perf_counter() - begin)"
@@ -60,6 +67,8 @@ class Footprint:
     missing: tuple[str, ...] = ()
     import_seconds: float | None = None
     reason: str = ""
+    program: libraries.Program | None = None
+    """What a program without Python needs, of a backend that is one."""
 
     @property
     def bytes(self) -> int:
@@ -69,41 +78,68 @@ class Footprint:
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The flags of the command."""
-    command.add_argument("backends", nargs="*", metavar="BACKEND", help="such as ort or ort@1.24.1 (every runtime)")
+    what = "such as ort or ort@1.24.1 (every runtime); with --model, results files or folders (results)"
+    command.add_argument("paths", nargs="*", metavar="BACKEND", help=what)
+    command.add_argument("--model", default="", metavar="M", help="what the recorded cells of this model need, and cost")
+    command.add_argument("--price-per-hour", default="", metavar="0.20", help="of the machine, in any currency; with --model")
+    command.add_argument("--device", default="", metavar="D", help="only cells of this device (all); with --model")
+    command.add_argument("--batch", type=int, default=0, metavar="N", help="of this batch size (the smallest recorded); with --model")
     command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
 
 
 def run(options: argparse.Namespace) -> int:
-    """The command. Raises UsageError for a backend that is not known."""
-    found = [of(name) for name in options.backends or registry.runtimes()]
+    """The command. Raises UsageError for a backend that is not known, a model that was not recorded, and flags that do not go together."""
+    if options.model:
+        options.paths = options.paths or ["results"]
+        return needs.run(options, _installed)
+    alone = [name for name in ("--price-per-hour", "--device", "--batch") if getattr(options, name.lstrip("-").replace("-", "_"))]
+    if alone:
+        raise UsageError(f"{alone[0]} is about recorded cells; name their model as well, such as --model resnet18")
+    found = [of(name) for name in options.paths or registry.runtimes()]
     if options.json:
-        print(json.dumps([{**asdict(each), "bytes": each.bytes} for each in found]))
+        print(json.dumps([{**asdict(each), "bytes": each.bytes} for each in found], default=str))
     else:
         _show(found, terminal.console())
     return 0
 
 
+def _installed(backend: str) -> needs.Installed:
+    """What `needs` asks: the closure's size and the version of its root, by metadata alone."""
+    found = _listed(backend)[0]
+    if not found.packages:
+        return needs.Installed(reason=found.reason)
+    root = found.packages[0]
+    return needs.Installed(root.name, root.version, found.bytes)
+
+
 def of(backend: str) -> Footprint:
     """The footprint of a backend in the environment that it lives in. Raises UsageError for one that is not known."""
+    found, python = _listed(backend)
+    if not found.packages:
+        return found
+    known = registry.find(backend)
+    return replace(found, import_seconds=import_seconds(python, known.requires), program=libraries.of(known))
+
+
+def _listed(backend: str) -> tuple[Footprint, str]:
+    """The packages of a backend, and the interpreter that they belong to; nothing is imported or timed."""
     known = registry.find(backend)
     try:
         asked = environments.request(backend)
     except Unavailable as error:
-        return Footprint(backend, reason=str(error))
+        return Footprint(backend, reason=str(error)), ""
     there = environments.find(asked) if asked else None
     if asked and there is None:
-        return Footprint(backend, reason=f"environment {asked.name} is not built; evenbench environments build {backend}")
+        return Footprint(backend, reason=f"environment {asked.name} is not built; evenbench environments build {backend}"), ""
     python = there.python if there else sys.executable
-    paths = _site_packages(python)
     base = [distribution_of(entry) for entry in asked.requirements[:1]] if asked else []
     roots = base or [distribution_of(entry) for entry in known.distributions[:1]]
     if not roots:
-        return Footprint(backend, reason="it names no distribution of a runtime")
-    installed = {distribution_of(found.metadata["Name"] or ""): found for found in metadata.distributions(path=paths)}
+        return Footprint(backend, reason="it names no distribution of a runtime"), python
+    installed = {distribution_of(found.metadata["Name"] or ""): found for found in metadata.distributions(path=_site_packages(python))}
     if roots[0] not in installed:
-        return Footprint(backend, missing=tuple(roots), reason=f"{roots[0]} is not installed; {registry.row(backend).hint}")
-    packages, missing = closure([*roots, "numpy"], installed)
-    return Footprint(backend, packages, missing, import_seconds(python, known.requires))
+        return Footprint(backend, missing=tuple(roots), reason=f"{roots[0]} is not installed; {registry.row(backend).hint}"), python
+    return Footprint(backend, *closure([*roots, "numpy"], installed)), python
 
 
 def _site_packages(python: str) -> list[str]:
@@ -180,7 +216,23 @@ def _show(found: Sequence[Footprint], console: Console) -> None:
         known = (_size(each.bytes), str(len(each.packages))) if each.packages else ("–", "–")
         table.add_row(*(Text(value) for value in (each.backend, *known, taken, ", ".join(words))))
     console.print(table)
+    for each in found:
+        if each.program:
+            console.print(Text(f"{each.backend}: {_told(each.program)}"), soft_wrap=True)
+
+
+def _told(program: libraries.Program) -> str:
+    """What a program without Python needs, in a sentence."""
+    if program.reason:
+        return f"what the program needs is not known: {program.reason}"
+    ordered = sorted(program.files, key=lambda file: -file.bytes)
+    listed = [f"{file.name} {_size(file.bytes)}" for file in ordered[:LISTED]]
+    listed += [f"{len(ordered) - LISTED} more"] if len(ordered) > LISTED else []
+    lost = f"; not found: {', '.join(program.missing)}" if program.missing else ""
+    return f"the program and its libraries are {_size(program.bytes)}, without the C library: {', '.join(listed)}{lost}"
 
 
 def _size(size_bytes: int) -> str:
+    if size_bytes < 1e6:
+        return f"{size_bytes / 1e3:.3g} kB"
     return f"{size_bytes / 1e9:.3g} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.3g} MB"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from reports import choice, shape, text, verdict
+from reports import agreement, choice, shape, text, verdict
 from reports.shape import Group, Result
 
 MEASURE, WORDS, OUTCOME, CODE, HIDDEN, LIMITS = "measure", "words", "outcome", "code", "hidden", "limits"
@@ -72,7 +72,7 @@ def parity(groups: Sequence[Group]) -> Table:
         Column("Largest error", MEASURE, "largest absolute difference of any output"),
         Column("RMSE", MEASURE, "root mean square error of the worst output"),
         Column("Cosine", MEASURE, "smallest cosine similarity of any output"),
-        Column("Top-1 agrees", MEASURE),
+        Column("Agreement", MEASURE, "what the task makes of it: best classes, mean IoU, lowest cosine, matched objects; decides nothing"),
         Column("Accuracy", MEASURE, "on held-out data, where the model has some"),
         Column("Reason"),
         *INDEX,
@@ -189,7 +189,7 @@ def _parity_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
                 _worst(found, "max_abs", max),
                 _worst(found, "rmse", max),
                 _worst(found, "cosine", min, digits=6),
-                _worst(found, "top1_agreement", min),
+                measure(*agreement.lead(result.record)),
                 _accuracy(result),
                 str(found.get("reason") or ""),
                 *indexed(index, result),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.types import BOUNDARIES, COMPUTE
-from reports import binding, cells, limit, models, shape, text, tuning, verdict
+from reports import agreement, binding, cells, limit, models, shape, text, tuning, verdict
 from reports.shape import Group, Record, Result
 
 Facts = list[tuple[str, str]]
@@ -22,6 +22,7 @@ def describe(group: Group, result: Result) -> dict[str, Any]:
         *((BOUNDARY_NAMES[boundary], _timing(result, boundary)) for boundary in BOUNDARIES),
         ("Limit", limit.described(result)),
         ("Parity", _parity(record)),
+        ("Agreement", _known(agreement.described(record))),
         ("What the runtime attests", _attested(record)),
         ("Artifact", _artifact(record)),
         ("Model", models.described(result)),

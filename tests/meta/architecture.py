@@ -22,14 +22,14 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         *("bisection", "bridge", "commits", "recorded", "sides", "alerts", "ending", "paired", "conversation", "arm"),
     ),
     "commands": (
-        *("asv_site", "choosing", "controls", "doctor", "footprint", "inspection", "modelfile", "notices", "progress"),
+        *("asv_site", "choosing", "controls", "doctor", "footprint", "inspection", "modelfile", "needs", "notices", "progress"),
         *("proof", "reporting", "running", "scaffold", "shipping", "targets", "terminal", "tuning", "upkeep"),
     ),
     "orchestration": ("schedule", "outcome", "limit", "preparation", "worker", "collection", "labelled", "usermodel"),
     "one process": ("measure", "scoring",),
     "effects": (
         *("dataset_inputs", "datasets", "matrix", "registry", "inputs", "photographs", "download", "store", "sources"),
-        *("environment", "environments", "installers", "machine", "gpu", "timing", "results"),
+        *("environment", "environments", "installers", "libraries", "machine", "gpu", "timing", "results"),
     ),
     "the seam": ("harness", "backend"),
     "pure": (
@@ -43,7 +43,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
 BESIDE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "reports/": (
         ("types", "statistics", "results", "advice"),
-        ("choosing", "doctor", "history", "inspection", "modelfile", "progress", "reporting", "running"),
+        ("choosing", "doctor", "history", "inspection", "modelfile", "needs", "progress", "reporting", "running"),
     ),
     "backends/": (("harness", "backend", "registry", "inputs", "late", "download", "store", "sources", "environment", "gpu"), ()),
     "benchmarks/": (("harness", "preprocess", "photographs", "asv_bridge"), ()),
