@@ -22,6 +22,10 @@ TABLE: tuple[Row, ...] = (
     Row("tvm", "backends.tvm_relax:Tvm", "pip install 'evenbench[tvm]'"),
     Row("tensorrt", "backends.tensorrt_engine:TensorRt", "pip install 'evenbench[tensorrt]', on a machine with an NVIDIA GPU"),
     Row("tensorrt-rtx", "backends.tensorrt_engine:TensorRtRtx", "pip install 'evenbench[tensorrt-rtx]', on a machine with an NVIDIA GPU"),
+    Row("steps-pillow", "backends.step_runners:StepsPillow", "pip install evenbench", runs="steps"),
+    Row("steps-opencv", "backends.step_runners:StepsOpenCv", "pip install 'evenbench[opencv]'", runs="steps"),
+    Row("steps-torchvision", "backends.step_runners:StepsTorchvision", "pip install 'evenbench[torch]'", runs="steps"),
+    Row("steps-numpy", "backends.step_runners:StepsNumPy", "pip install 'evenbench[photographs]'", runs="steps"),
     Row("null", "backends.null:Null", "nothing to install", role="control"),
     Row("negative-weight", "backends.negative:OneWeight", "pip install 'evenbench[ort]'", role="negative"),
     Row("negative-channels", "backends.negative:SwappedChannels", "pip install 'evenbench[ort]'", role="negative"),
@@ -29,9 +33,19 @@ TABLE: tuple[Row, ...] = (
     Row("negative-stale", "backends.negative:StaleAnswer", "pip install 'evenbench[ort]'", role="negative"),
     Row("negative-bf16", "backends.negative:DefaultPrecision", "pip install 'evenbench[openvino]'", role="negative"),
     Row("reference", "backends.reference:Reference", "pip install 'evenbench[torch]'", role="golden"),
+    Row("steps-reference", "backends.step_golden:StepReference", "pip install evenbench", role="golden"),
     Row("onnx-evaluator", "backends.onnx_reference:OnnxEvaluator", "pip install 'evenbench[onnx]'", role="control"),
     Row("onnx-reference", "backends.onnx_reference:OnnxReference", "pip install 'evenbench[onnx]'", role="golden"),
 )
+
+IMPLEMENTATIONS: tuple[Row, ...] = (
+    Row("pillow", "backends.pixels_pillow:Pillow", "pip install evenbench"),
+    Row("opencv", "backends.pixels_opencv:OpenCv", "pip install 'evenbench[opencv]'"),
+    Row("opencv-area", "backends.pixels_opencv:OpenCvArea", "pip install 'evenbench[opencv]'"),
+    Row("torchvision", "backends.pixels_torchvision:Torchvision", "pip install 'evenbench[torch]'"),
+    Row("numpy", "backends.pixels_numpy:NumPy", "pip install evenbench"),
+)
+"""Libraries that do the steps of a recipe, for `Case(preprocessing=...)`."""
 
 DESCRIBE = "backends.model_files:describe"
 """What reads model files of every format, for `evenbench inspect`."""

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 
+STEP = "step"
+"""The task of a model that is no network: something that is done before one or after it, and timed as a case of its own."""
+
+
 @dataclass(frozen=True)
 class Source:
     """What prepare starts from: the declared model, the folder of its materialised weights, and its input batches.
@@ -158,12 +162,17 @@ class Backend(ABC):
     """False for a control that never looks at the model."""
     open_outputs: ClassVar[bool] = False
     """True where outputs may have sizes that only the answer tells, such as how many objects were found."""
+    steps: ClassVar[bool] = False
+    """True where it runs steps around a network (models of task `step`), and no networks."""
     portable_artifact: ClassVar[bool] = False
     """True where the artifact does not depend on this runtime's release, such as an ONNX file: it is then made once, in this
     environment, and every environment reads the same one."""
 
     def supports(self, cell: Cell) -> str:
         """An empty string, or why this cell cannot run, in words. Pure: nothing is imported."""
+        if (cell.model.task == STEP) != self.steps:
+            runs, other = ("steps around networks", "a network") if self.steps else ("networks", "a step around one")
+            return f"{self.name} runs {runs}, and {cell.model.name} is {other}"
         if cell.precision not in self.precisions:
             return f"{self.name} runs {', '.join(self.precisions)}, not {cell.precision}"
         kind, _, number = cell.device.partition(":")

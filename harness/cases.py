@@ -17,7 +17,8 @@ class Case:
     """A declaration, expanded by `harness.matrix` into cells. Assign it to a module-level name in a `bench_*.py`.
 
     `threads=(0,)` means every core that this process may use. `options` maps a backend's name to the option sets to run it
-    with: `{"ort": ({}, {"spinning": "off"})}`. `marks` are pytest marks for all of the case's items.
+    with: `{"ort": ({}, {"spinning": "off"})}`. `marks` are pytest marks for all of the case's items. `preprocessing` names the
+    libraries that do the models' recipes; every one but Pillow makes a model of its own, with inputs of its own (`resnet18+opencv`).
     """
 
     models: tuple[Model, ...]
@@ -28,9 +29,10 @@ class Case:
     threads: tuple[int, ...] = (0,)
     options: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     marks: tuple[str, ...] = ()
+    preprocessing: tuple[str, ...] = ("pillow",)
 
     def __post_init__(self) -> None:
-        for axis in ("models", "backends", "precisions", "devices", "batch", "threads"):
+        for axis in ("models", "backends", "precisions", "devices", "batch", "threads", "preprocessing"):
             values = getattr(self, axis)
             if isinstance(values, (str, Model)) or not isinstance(values, Sequence):
                 raise UsageError(f"Case: {axis}={values!r} is one value; write a tuple, such as {axis}=({values!r},)")

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import late, photographs, preprocess, sources
+from harness import implementations, late, photographs, preprocess, sources
 from harness.types import BATCH, Cell, Model, Photograph, TensorSpec, UsageError
 
 if TYPE_CHECKING:
@@ -42,16 +42,17 @@ def calibration_key(cell: Cell) -> dict[str, Any]:
 def _sampling_key(cell: Cell, images: Sequence[Photograph], function: str) -> dict[str, Any]:
     model = cell.model
     source = late.source_of(function) if function else ""
+    made_by = sources.of_types(implementations.defined_by(model.recipe)) if model.recipe else []
     return {
         "inputs": model.inputs,
         "recipe": model.recipe,
-        "steps": sources.digest_of(sources.read(sources.of_types(type(step) for step in model.recipe.steps) if model.recipe else [])),
+        "steps": sources.digest_of(sources.read(made_by)),
         "images": images,
         "inputs_from": [late.portable(function), _sha_of(source), dict(model.arguments)],
         "examples_of": _examples_key(model),
         "batch": cell.batch,
         "rotation": ROTATION,
-        "versions": {name: version_of(name) for name in ("numpy", "pillow")},
+        "versions": {name: version_of(name) for name in implementations.distributions(model.recipe)},
     }
 
 
@@ -151,7 +152,7 @@ def _samples(model: Model, images: Sequence[Photograph], function: str) -> tuple
         raise UsageError(f"model {model.name}: inputs come from images with recipe=, or from inputs_from=; it has neither")
     if len(model.inputs) != 1:
         raise UsageError(f"model {model.name}: a recipe makes one input, but {len(model.inputs)} are declared; use inputs_from=")
-    arrays = [preprocess.apply(model.recipe, photographs.locate(image)) for image in images]
+    arrays = [implementations.apply(model.recipe, photographs.locate(image)) for image in images]
     return {model.inputs[0].name: np.stack(arrays)}, [image.name for image in images]
 
 
@@ -229,7 +230,7 @@ def files(model: Model) -> dict[str, Array]:
     import numpy as np
 
     recipe = preprocess.RECIPES[model.arguments["recipe"]]
-    arrays = [preprocess.apply(recipe, Path(path)) for path in json.loads(model.arguments["files"])]
+    arrays = [implementations.apply(recipe, Path(path)) for path in json.loads(model.arguments["files"])]
     if len(arrays) == 1:
         arrays += [np.flip(arrays[0], -1), np.flip(arrays[0], -2)]
     return {model.inputs[0].name: np.stack(arrays)}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from harness import machine, registry
+from harness import implementations, machine, registry
 from harness.cases import ALL, Case
-from harness.types import Cell, UsageError
+from harness.types import Cell, Model, UsageError
 
 FOREIGN = re.compile(r"[^\w\s()+\-.:/\[\]\\]")
 """What ids hold and pytest's grammar does not: `@` of an environment, `=` of an option, and what stands in an option's value."""
@@ -22,7 +22,7 @@ def expand(case: Case) -> list[Cell]:
     available = machine.cores()
     return [
         Cell(model, backend, precision, device, batch, threads or available, options, threads in (0, available))
-        for model in case.models
+        for model in _models(case)
         for precision in case.precisions
         for device in case.devices
         for batch in case.batch
@@ -37,6 +37,11 @@ def _backends(case: Case) -> list[str]:
     for name in named:
         registry.row(name)
     return list(named)
+
+
+def _models(case: Case) -> list[Model]:
+    """The case's models, each once per library that does its recipe."""
+    return [implementations.implemented(model, library) for model in case.models for library in case.preprocessing]
 
 
 def _option_sets(case: Case, backend: str) -> list[tuple[tuple[str, object], ...]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import installers, late, photographs, preprocess, results, store
+from harness import implementations, installers, late, photographs, preprocess, results, store
 from harness.types import BOUNDARIES, Cell, Recipe, Unavailable
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _preprocessing(subject: Subject, program: Sequence[str], work: Path) -> str:
         return "no recipe" if subject.recipe is None else "no photographs to compare by"
     file = work / "preprocessed.npy"
     _run([*program, *map(str, images), "--preprocessed", str(file)], work)
-    ours = np.stack([preprocess.apply(subject.recipe, image) for image in images])
+    ours = np.stack([implementations.apply(subject.recipe, image) for image in images])
     theirs = np.load(file)
     if ours.dtype != theirs.dtype or ours.shape != theirs.shape or ours.tobytes() != theirs.tobytes():
         raise NotProved(f"recipe {subject.recipe.name} gives other bytes in the fresh environment")

@@ -29,7 +29,7 @@ class Row:
 
     A `control` has no answer to check (the harness's floor); a `golden` judges others; a `negative` is wrong on purpose.
     `environment` names the environment that it lives in even where no `@` says so, because it cannot share this one. It is
-    left out of `ALL`: nobody downloads a runtime without having named it.
+    left out of `ALL`: nobody downloads a runtime without having named it. So is a backend that runs `steps` around networks.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Row:
     hint: str
     role: Literal["runtime", "control", "golden", "negative"] = "runtime"
     environment: str = ""
+    runs: Literal["networks", "steps"] = "networks"
 
 
 @cache
@@ -51,6 +52,17 @@ def rows() -> Mapping[str, Row]:
             )
         found[row.name] = row
     return found
+
+
+def implementations() -> Mapping[str, Row]:
+    """The libraries that can do a recipe's steps, by name: strings, as those of the backends."""
+    return {entry.name: entry for entry in importlib.import_module("backends").IMPLEMENTATIONS}
+
+
+@cache
+def implementation(name: str) -> Any:
+    """The `harness.implementations.Implementation` of that name, which is registered. Imports its module, and thereby no library."""
+    return late.resolve(implementations()[name].target)()
 
 
 def _installed() -> list[Row]:
@@ -85,7 +97,7 @@ def row(name: str) -> Row:
 
 def runtimes() -> tuple[str, ...]:
     """The names that `ALL` stands for, in table order."""
-    return tuple(entry.name for entry in rows().values() if entry.role == "runtime" and not entry.environment)
+    return tuple(entry.name for entry in rows().values() if entry.role == "runtime" and not entry.environment and entry.runs == "networks")
 
 
 @cache

@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from harness import __version__, inputs, late, matrix, proof, registry, targets, usermodel, worker
+from harness import __version__, implementations, inputs, late, matrix, proof, registry, targets, usermodel, worker
 from harness.cases import Case
 from harness.installers import distribution_of
 from harness.preparation import Preparer, Refusal
@@ -138,6 +138,9 @@ def _deployment(cell: Cell) -> Deployment:
         refused = f"what {cell.device} needs (a driver, its libraries) is in no list of requirements; programs are written for the CPU"
     if not refused and any(spec.is_open for spec in cell.model.outputs):
         refused = "a program for outputs whose size only the answer tells has not been written"
+    library = implementations.of(cell.model.recipe) if cell.model.recipe else implementations.DEFAULT
+    if not refused and library != implementations.DEFAULT:
+        refused = f"its photos are prepared by {library}, and a program is given the recipe's own steps, in Pillow; ship the plain model"
     try:
         if not refused:
             return backend.deployment(cell)

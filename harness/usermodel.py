@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness import environment, late, machine, preprocess, registry, store, worker
+from harness import environment, implementations, late, machine, preprocess, registry, store, worker
 from harness.backend import Golden
 from harness.cases import ALL, Case
 from harness.preparation import shared_path
@@ -112,7 +112,7 @@ def _prepared(photo: str, recipe: Recipe) -> Any:
     if not Path(photo).is_file():
         raise UsageError(f"--input {photo}: no such file; give the path of an image")
     try:
-        return preprocess.apply(recipe, Path(photo))
+        return implementations.apply(recipe, Path(photo))
     except ImportError as error:
         raise UsageError(
             f"--input {photo}: reading images needs {error.name}, which is not installed; pip install pillow numpy"

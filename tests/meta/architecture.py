@@ -22,18 +22,21 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         *("bisection", "bridge", "commits", "recorded", "sides", "alerts", "ending", "paired", "conversation", "arm"),
     ),
     "commands": (
-        *("asv_site", "choosing", "controls", "doctor", "footprint", "inspection", "modelfile", "needs", "notices", "progress"),
+        *("asv_site", "choosing", "controls", "doctor", "footprint", "inspection", "levels", "modelfile", "needs", "notices", "progress"),
         *("proof", "reporting", "running", "scaffold", "shipping", "targets", "terminal", "tuning", "upkeep"),
     ),
     "orchestration": ("schedule", "outcome", "limit", "preparation", "worker", "collection", "labelled", "usermodel"),
-    "one process": ("measure", "scoring",),
+    "one process": (
+        "measure",
+        "scoring",
+    ),
     "effects": (
-        *("dataset_inputs", "datasets", "matrix", "registry", "inputs", "photographs", "download", "store", "sources"),
+        *("dataset_inputs", "datasets", "matrix", "registry", "implementations", "inputs", "photographs", "download", "store", "sources"),
         *("environment", "environments", "installers", "libraries", "machine", "gpu", "timing", "results"),
     ),
     "the seam": ("harness", "backend"),
     "pure": (
-        *("cases", "preprocess", "warmup", "parity", "agreement", "detections", "geometry", "scores", "statistics", "gate"),
+        *("cases", "encoded", "preprocess", "warmup", "parity", "agreement", "detections", "geometry", "scores", "statistics", "gate"),
         *("planner", "series", "steps", "expectations", "disturbance", "suspects", "health", "advice"),
     ),
     "values": ("types", "late", "open_sizes", "plain"),
@@ -45,7 +48,23 @@ BESIDE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("types", "statistics", "results", "advice"),
         ("choosing", "doctor", "history", "inspection", "modelfile", "needs", "progress", "reporting", "running"),
     ),
-    "backends/": (("harness", "backend", "registry", "inputs", "late", "download", "store", "sources", "environment", "gpu"), ()),
+    "backends/": (
+        (
+            "harness",
+            "backend",
+            "registry",
+            "preprocess",
+            "implementations",
+            "inputs",
+            "late",
+            "download",
+            "store",
+            "sources",
+            "environment",
+            "gpu",
+        ),
+        (),
+    ),
     "benchmarks/": (("harness", "preprocess", "photographs", "asv_bridge"), ()),
 }
 """What the other packages may import of the harness, and which modules of it may import them."""
