@@ -156,9 +156,10 @@ def difference(cell: Cell, attested: Attestation) -> str:
 def judge(
     cell: Cell, kept: Mapping[str, Mapping[int, Arrays]], golden: Path, scored: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The worse verdict of the two boundaries' kept outputs, as JSON; `scored` is this session's own accuracy, where known."""
+    """The worst verdict of the outputs kept, as JSON. `kept` has them by boundary, or by another way in which they were timed; `scored` is
+    this session's own accuracy, where known."""
     facts = json.loads((golden / "facts.json").read_text())
-    wanted = _loaded(golden / "outputs.npz", cell.model)
+    wanted = golden_outputs(golden, cell.model)
     tolerance = parity.tolerance_for(cell.precision, cell.model.tolerance)
     evidence = parity.Evidence(
         own_rmse=facts["own_rmse"].get(cell.precision, {}),
@@ -168,9 +169,9 @@ def judge(
         threshold=cell.model.score_threshold,
     )
     verdicts: list[ParityVerdict] = []
-    for boundary in BOUNDARIES:
+    for boundary, taken in kept.items():
         try:
-            outputs = stack(kept[boundary], len(next(iter(wanted.values()))), _open(cell.model))
+            outputs = stack(taken, len(next(iter(wanted.values()))), _open(cell.model))
         except ValueError as error:
             raise ValueError(f"{boundary}: {error}") from error
         verdicts.append(parity.compare(outputs, wanted, cell.model.outputs, tolerance, facts["kind"], evidence))
@@ -289,6 +290,11 @@ def _save(file: Path, outputs: Mapping[str, Any]) -> None:
                 np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
 
 
+def golden_outputs(golden: Path, model: Model) -> dict[str, Any]:
+    """The model's outputs in a golden's folder: an array [batches, ...] per name, or a list of arrays for one of open size."""
+    return _loaded(golden / "outputs.npz", model)
+
+
 def _loaded(file: Path, model: Model) -> dict[str, Any]:
     """What `_save` wrote of the model's outputs."""
     found = dict(np.load(file))
@@ -314,4 +320,4 @@ def _own_rmse(
     return {name: parity.rmse(made[name], values) for name, values in wanted.items() if name in made and not isinstance(values, list)}
 
 
-__all__ = ["COMPUTE", "PhaseError", "Stopwatch", "difference", "judge", "make_golden", "once", "run", "stack"]
+__all__ = ["COMPUTE", "PhaseError", "Stopwatch", "difference", "golden_outputs", "judge", "make_golden", "once", "run", "stack"]

@@ -100,6 +100,16 @@ class Preparer:
             reason = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
             raise Refusal(Reply(None, "failed", "prepare", reason, tail)) from error
 
+    def judged_on(self, cell: Cell, kind: str, parts: Mapping[str, Any], job: Job) -> Prepared:
+        """As `prepare`, but judged on other inputs than the model's own: those that `job` makes, whose facts have their `sha256`.
+
+        The artifact stays that of the cell. Held-out data is left out: what is timed are not its inputs.
+        """
+        prepared = self.prepare(cell)
+        made = self._make(kind, parts, job, cell)
+        weights = self._weights(cell, self._inputs(cell))
+        return replace(prepared, inputs=made, golden=self._golden(replace(cell, model=replace(cell.model, evaluation="")), made, weights))
+
     def _prepare(self, cell: Cell) -> Prepared:
         backend = _backend_of(cell)
         self._refuse(cell, backend)

@@ -28,11 +28,13 @@ from typing import IO, Any, Literal
 from harness import late
 from harness.datasets import Dataset
 from harness.types import Cell, Plan, Unavailable, Unsupported, to_json
+from harness.videos import Footage
 
 LOG_TAIL_BYTES = 3000
 
 Preparing = Literal["inputs", "calibration", "weights", "prepare", "golden", "tune"]
-Task = Preparing | Literal["describe", "examine", "measure", "inspect", "outlook", "peaks", "dataset", "score"]
+Filming = Literal["video", "record", "look", "frames", "pipeline", "pictures"]
+Task = Preparing | Filming | Literal["describe", "examine", "measure", "inspect", "outlook", "peaks", "dataset", "score"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Job:
     calibration_sha256: str = ""
     trials: int = 0
     plan: Plan | None = None
+    footage: Footage | None = None
     dataset: Dataset | None = None
     sys_path: tuple[str, ...] = ()
 
@@ -180,7 +183,7 @@ def _tail(log: Any) -> str:
     return bytes(log.read()).decode(errors="replace").strip()
 
 
-PHASE_OF: Mapping[str, str] = {"golden": "parity", "measure": "load"}
+PHASE_OF: Mapping[str, str] = {"golden": "parity", "measure": "load", "pipeline": "load"}
 """The phase that a crash is booked under where the worker had told none yet; everything else is `prepare`."""
 
 
@@ -237,6 +240,10 @@ def perform(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict
         yardsticks = {precision: Path(path) for precision, path in job.yardsticks.items()}
         golden = registry.golden_for(cell)
         return measure.make_golden(cell, golden, folders["artifact"], folders["inputs"], yardsticks, folder)
+    if job.footage:
+        from harness import streaming
+
+        return streaming.perform(job.task, cell, job.plan, job.footage, folders, folder, enter)
     batches = {spec.name: folders["inputs"] / inputs.file_of(spec.name) for spec in cell.model.inputs}
     if job.task == "weights":
         return dict(registry.golden_for(cell).materialise(cell.model, batches, folder))

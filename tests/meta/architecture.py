@@ -22,22 +22,19 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         *("bisection", "bridge", "commits", "recorded", "sides", "alerts", "ending", "paired", "conversation", "arm"),
     ),
     "commands": (
-        *("asv_site", "choosing", "controls", "doctor", "footprint", "inspection", "levels", "modelfile", "needs", "notices", "progress"),
-        *("proof", "reporting", "running", "scaffold", "shipping", "targets", "terminal", "tuning", "upkeep"),
+        *("asv_site", "choosing", "controls", "doctor", "filming", "footprint", "inspection", "levels", "modelfile", "needs", "notices"),
+        *("progress", "pipeline", "proof", "reporting", "running", "scaffold", "shipping", "targets", "terminal", "tuning", "upkeep"),
     ),
     "orchestration": ("schedule", "outcome", "limit", "preparation", "worker", "collection", "labelled", "usermodel"),
-    "one process": (
-        "measure",
-        "scoring",
-    ),
+    "one process": ("measure", "scoring", "streaming"),
     "effects": (
-        *("dataset_inputs", "datasets", "matrix", "registry", "implementations", "inputs", "photographs", "download", "store", "sources"),
-        *("environment", "environments", "installers", "libraries", "machine", "gpu", "timing", "results"),
+        *("dataset_inputs", "datasets", "matrix", "registry", "implementations", "inputs", "photographs", "videos", "download", "store"),
+        *("sources", "environment", "environments", "installers", "libraries", "machine", "gpu", "timing", "results"),
     ),
     "the seam": ("harness", "backend"),
     "pure": (
         *("cases", "encoded", "preprocess", "warmup", "parity", "agreement", "detections", "geometry", "scores", "statistics", "gate"),
-        *("planner", "series", "steps", "expectations", "disturbance", "suspects", "health", "advice"),
+        *("planner", "series", "steps", "expectations", "disturbance", "suspects", "health", "advice", "stages", "drawing"),
     ),
     "values": ("types", "late", "open_sizes", "plain"),
 }
@@ -46,7 +43,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
 BESIDE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "reports/": (
         ("types", "statistics", "results", "advice"),
-        ("choosing", "doctor", "history", "inspection", "modelfile", "needs", "progress", "reporting", "running"),
+        ("choosing", "doctor", "history", "inspection", "modelfile", "needs", "pipeline", "progress", "reporting", "running"),
     ),
     "backends/": (
         (

@@ -1,0 +1,205 @@
+"""`evenbench pipeline`: frames per second from the encoded frame to the drawn answer, of one model on several runtimes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import shlex
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness import drawing, filming, machine, matrix, registry, targets, terminal, usermodel, videos, worker
+from harness.cases import Case
+from harness.preparation import Preparer
+from harness.types import PLANS, PRECISIONS, Cell, Unsupported, UsageError
+from harness.videos import Footage
+
+UNWANTED = ("mismatch", "fallback", "failed")
+FRAMES = videos.SHOT * 10
+TIMEOUT_SECONDS = 3600.0
+"""Of one process: preparing counts as well."""
+
+EPILOG = """\
+  evenbench pipeline resnet18 --backends torch-eager,ort,openvino
+  evenbench pipeline lraspp_mobilenet_v3_large --declared benchmarks/segmentation.py --in-flight 4 --target-fps 30
+  evenbench pipeline model.onnx --input cat.jpg --recipe imagenet_224 --video street.mp4 -o street
+  evenbench pipeline resnet18 --video 0 --frames 120        a camera, recorded first, so that every runtime sees the same
+each frame is decoded, preprocessed, inferred, postprocessed and drawn: one frame after another, then with frames in flight, then at the
+target rate, where frames that come too fast are dropped. Six frames, evenly spaced, are judged against the golden before any number is
+told. A C++ program that loops by itself gets the frames preprocessed: binding, inference and fetching alone, and labelled so.
+The folder gets pipeline.jsonl, frames/ and index.html.
+
+exit codes:
+  0  every runtime is ok, unsupported or unavailable
+  1  some runtime is a mismatch, a fallback or failed: it gets no FPS
+  4  what was asked for cannot be: no such model, video or camera, or a video without frames
+"""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """The flags of the command."""
+    command.add_argument("thing", metavar="MODEL_OR_TARGET", help="a declared model's name, a target with one, or a model of your own")
+    command.add_argument("--declared", default="benchmarks", metavar="TARGET", help="where a model's name is looked up (benchmarks)")
+    command.add_argument("--video", default="", metavar="FILE|N", help="a file, or the number of a camera (made of packaged photographs)")
+    command.add_argument("--backends", default="", metavar="A,B", help="runtimes (those that the model is declared with)")
+    command.add_argument("--precision", default="fp32", choices=PRECISIONS, metavar="P", help="such as int8-static (fp32)")
+    command.add_argument("--frames", type=int, default=FRAMES, metavar="N", help=f"of the video, from its beginning ({FRAMES})")
+    command.add_argument("--in-flight", type=int, default=4, metavar="N", help="frames begun and not drawn yet, at most (4)")
+    command.add_argument("--target-fps", type=float, default=0.0, metavar="N", help="also feed frames at this rate, and count dropped ones")
+    command.add_argument("--plan", choices=sorted(PLANS), default="default", help="how many processes, and their warm-up (default)")
+    command.add_argument("--seed", type=int, default=0, help="of the order in which runtimes are measured (0)")
+    command.add_argument("--timeout", type=float, default=TIMEOUT_SECONDS, metavar="SECONDS", help="of one process (1 hour)")
+    command.add_argument("-o", "--output", default="pipeline", metavar="DIR", help="a folder that does not exist yet, or is empty")
+    command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
+    own = command.add_argument_group("for a model of your own")
+    own.add_argument("--input", nargs="+", default=[], metavar="PHOTO", help="photos that tell its shape, as `evenbench run` takes them")
+    own.add_argument("--recipe", default="", help="how a frame becomes a tensor, such as imagenet_224")
+    own.add_argument("--shape", default="", help="of the inputs, such as 1x3x224x224")
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command; returns its exit code. Raises UsageError where the model, the video or the camera is not what it should be."""
+    worker.interrupt_when_ended()
+    _check(options)
+    cells, folder = chosen(options), Path(options.output)
+    _check_model(cells[0])
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is there and is never overwritten; name a folder that does not exist yet with -o")
+    with machine.alone(), tempfile.TemporaryDirectory(prefix="evenbench-pipeline-") as work:
+        lines, page = film(options, cells, folder, Path(work))
+    if options.json:
+        print(json.dumps({"folder": str(folder), "page": str(page), "outcomes": lines}))
+    else:
+        from reports import pipeline as report
+
+        report.show(lines, terminal.console())
+        print(page)
+    return 1 if any(line["outcome"] in UNWANTED for line in lines) else 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    for flag, value in (("--frames", options.frames), ("--in-flight", options.in_flight)):
+        if value < 1:
+            raise UsageError(f"{flag} {value}: expected one or more")
+    if not 0 <= options.target_fps <= 1000:
+        raise UsageError(f"--target-fps {options.target_fps:g}: expected a rate up to 1000 frames per second")
+    if options.timeout <= 0:
+        raise UsageError(f"--timeout {options.timeout:g}: expected a number of seconds above 0")
+    if importlib.util.find_spec("av") is None:
+        raise UsageError("videos need the package av, which is not installed; pip install 'evenbench[video]'")
+    if options.video and videos.camera_of(options.video) is None and not Path(options.video).is_file():
+        raise UsageError(f"--video {options.video}: no such file; give a video file, or the number of a camera such as 0")
+
+
+def _check_model(cell: Cell) -> None:
+    """Raise UsageError where no frame can become the model's input, or its outputs cannot be drawn."""
+    try:
+        drawing.recipe_of(cell.model)
+        drawing.reader(cell.model)
+    except Unsupported as error:
+        raise UsageError(str(error)) from error
+
+
+# -- which cells -----------------------------------------------------------------------------------------------------
+
+
+def chosen(options: argparse.Namespace) -> list[Cell]:
+    """One cell of batch 1 for each runtime. Raises UsageError where the model is not known, or is not one."""
+    thing, named = options.thing, tuple(filter(None, options.backends.split(",")))
+    if usermodel.is_model(thing):
+        flags = ("recipe", "shape", "backends", "precision")
+        words = [word for flag in flags if getattr(options, flag) for word in (f"--{flag}", getattr(options, flag))]
+        return _alone(_selected([thing, *words, *(["--input", *options.input] if options.input else [])]))
+    if options.input or options.recipe or options.shape:
+        raise UsageError(f"--input, --recipe and --shape are for a model of your own, such as model.onnx; {thing} is declared")
+    is_target = "::" in thing or Path(thing).exists()
+    cells = _selected([thing if is_target else options.declared])
+    models = {cell.model.name: cell.model for cell in cells}
+    if is_target and len(models) > 1:
+        names = ", ".join(sorted(models))
+        raise UsageError(f"{thing} declares {names}; name one of them, with --declared {thing}")
+    model = next(iter(models.values())) if is_target else models.get(thing)
+    if model is None:
+        raise UsageError(f"{options.declared} declares no model {thing!r}; models are {', '.join(sorted(models))}")
+    declared: dict[str, Cell] = {}
+    for cell in cells:
+        if (cell.model.name, cell.precision, cell.batch) == (model.name, options.precision, 1):
+            declared.setdefault(cell.backend, cell)
+    runtimes = [name for name in declared if registry.row(name).role == "runtime"]
+    found = [
+        declared.get(name) or matrix.expand(Case((model,), (name,), (options.precision,), batch=(1,)))[0] for name in named or runtimes
+    ]
+    if not found:
+        raise UsageError(f"{model.name} is declared with no runtime at {options.precision} and batch 1; name some with --backends")
+    return _alone(found)
+
+
+def _selected(words: list[str]) -> list[Cell]:
+    """The cells of a command line like that of `evenbench list`."""
+    parser = argparse.ArgumentParser()
+    targets.add_arguments(parser)
+    return [entry.cell for entry in targets.select(parser.parse_args(words))]
+
+
+def _alone(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells, once each. Raises UsageError for what cannot show a frame."""
+    for cell in cells:
+        if registry.row(cell.backend).role == "control":
+            raise UsageError(f"{cell.backend} is a control, which answers nothing that could be drawn; name runtimes")
+        if cell.interpreter_name:
+            raise UsageError(f"{cell.backend} lives in an environment that cannot read and draw frames; name {cell.backend_name}")
+        if cell.batch != 1:
+            raise UsageError(f"{cell.model.name} takes {cell.batch} pictures at once; frames come one by one: export it for a batch of 1")
+    return matrix.unique(cells)
+
+
+# -- the run ---------------------------------------------------------------------------------------------------------
+
+
+def film(options: argparse.Namespace, cells: Sequence[Cell], folder: Path, work: Path) -> tuple[list[dict[str, Any]], Path]:
+    """Pass the video through all cells; returns their lines and the page."""
+    from reports import pipeline as report
+
+    console = terminal.console(stderr=True)
+    plan = replace(PLANS[options.plan], timeout_seconds=options.timeout)
+    preparer = Preparer(options.timeout, lambda kind, text: console.print(f"making {kind} for {text}", soft_wrap=True, markup=False))
+    found = _film(options, preparer, cells[0], work)
+    frames = min(options.frames, int(found.facts["frames"]))
+    judged = tuple(videos.spread(frames, filming.JUDGED))
+    footage = Footage(str(found.file.resolve()), frames, judged, options.in_flight, options.target_fps)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be made ({error.strerror}); name another folder with -o") from error
+    if found.source == "camera":
+        (folder / videos.RECORDING).write_bytes(found.file.read_bytes())
+    words = _command(options)
+    session = filming.Session(
+        cells, plan, preparer, found, footage, folder, work, options.seed, words, lambda text: console.print(text, soft_wrap=True)
+    )
+    lines = session.measure()
+    pictures = session.pictures()
+    (folder / filming.PICTURES).write_text(json.dumps(pictures))
+    return lines, report.write(lines, pictures, folder / filming.FRAMES, folder)
+
+
+def _film(options: argparse.Namespace, preparer: Preparer, cell: Cell, work: Path) -> filming.Film:
+    device = videos.camera_of(options.video)
+    if device:
+        return filming.of_camera(preparer, cell, device, options.frames, work)
+    if options.video:
+        return filming.of_file(preparer, cell, Path(options.video), options.frames)
+    return filming.packaged(preparer, cell)
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The command line that measures the same again, into another folder."""
+    words = [options.thing]
+    for flag in ("declared", "video", "backends", "precision", "frames", "in_flight", "target_fps", "plan", "recipe", "shape"):
+        value = getattr(options, flag)
+        words += [f"--{flag.replace('_', '-')}", str(value)] if value else []
+    return shlex.join(["evenbench", "pipeline", *words, *(["--input", *options.input] if options.input else [])])

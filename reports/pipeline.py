@@ -1,0 +1,268 @@
+"""Frames per second of whole pipelines as a page of their own: a row per runtime with its stages, and the frames that each one drew."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness import statistics
+from harness.statistics import Estimate
+from reports import assets, text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    Line = Mapping[str, Any]
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+STAGES = ("decode", "preprocess", "infer", "postprocess", "draw")
+INFERENCE, SEQUENTIAL, OVERLAPPED, PACED = "inference", "sequential", "overlapped", "paced"
+
+SOURCES = {"photographs": "made of packaged photographs", "file": "a file", "camera": "recorded from a camera"}
+
+STOLEN = 0.01
+"""The share of a passage's time that a hypervisor took away, from which on the page says so."""
+
+UNEVEN = 1.5
+"""How many times the middle frame the mean one may take, until the page says that something disturbed it."""
+
+TICK_NS = 10_000_000
+"""Of the kernel's clock, in which stolen time is counted."""
+
+
+def write(lines: Sequence[Line], pictures: Mapping[str, Any] | None, frames: Path, folder: Path) -> Path:
+    """Write the page of one run into `folder` and return it. `pictures` names JPEG files in `frames`, which are packed into the page."""
+    page = folder / "index.html"
+    page.write_text(render(lines, pictures, frames), encoding="utf-8")
+    return page
+
+
+def render(lines: Sequence[Line], pictures: Mapping[str, Any] | None, frames: Path) -> str:
+    """The page as text. Raises ValueError where there is no line."""
+    if not lines:
+        raise ValueError("pipeline: no outcomes; expected one line per runtime")
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("pipeline.html.j2").render(
+        head=head(lines),
+        rows=rows(lines),
+        stages=STAGES,
+        target=lines[0]["target_per_second"],
+        in_flight=lines[0]["in_flight"],
+        notes=notes(lines),
+        shots=shots(lines, pictures, frames) if pictures else [],
+        golden=pictures["kind"] if pictures else "",
+        gain=pictures["gain"] if pictures else 0,
+        facts=facts(lines),
+        style=Markup(assets.own("page.css") + assets.own("pipeline.css")),
+        script=Markup(assets.own("theme.js")),
+    )
+
+
+# -- numbers ---------------------------------------------------------------------------------------------------------
+
+
+def rate(line: Line, way: str) -> Estimate | None:
+    """Frames per second of one way of passing them, over processes; None where it was not measured, or the answer is wrong."""
+    passages = [process[way] for process in line["passages"] if way in process]
+    values = [passage["frames"] * 1e9 / passage["wall_ns"] for passage in passages if passage["frames"] and passage["wall_ns"] > 0]
+    return statistics.level(values) if values else None
+
+
+def stage_ns(line: Line, stage: str) -> float | None:
+    """How long a stage of a frame takes where nothing overlaps: the level over processes of the median over frames."""
+    way = INFERENCE if line["covers"] == INFERENCE else SEQUENTIAL
+    laps = [process[way]["stages_ns"].get(stage, []) for process in line["passages"] if way in process]
+    values = [max(1.0, value) for value in statistics.process_values(laps)]
+    return statistics.level(values).value if values else None
+
+
+def dropped(line: Line) -> tuple[int, int] | None:
+    """How many frames were dropped at the target rate, and of how many, over all processes; None where there was no target."""
+    passages = [process[PACED] for process in line["passages"] if PACED in process]
+    lost = sum(len(passage["dropped"]) for passage in passages)
+    return (lost, lost + sum(passage["frames"] for passage in passages)) if passages else None
+
+
+def delay_ns(line: Line) -> float | None:
+    """From a frame's moment until it was drawn, at the target rate: the level over processes of the median."""
+    delays = [process[PACED]["delays_ns"] for process in line["passages"] if PACED in process]
+    values = [max(1.0, value) for value in statistics.process_values(delays)]
+    return statistics.level(values).value if values else None
+
+
+# -- words -----------------------------------------------------------------------------------------------------------
+
+
+def rows(lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """One row per runtime: the fastest whole pipeline first, then inference alone, then what has no numbers."""
+    longest = max((sum(stage_ns(line, stage) or 0.0 for stage in STAGES) for line in lines), default=0.0)
+    return [_row(line, longest) for line in sorted(lines, key=_order)]
+
+
+def _order(line: Line) -> tuple[int, float]:
+    best = rate(line, OVERLAPPED) or rate(line, INFERENCE)
+    return (2, 0.0) if best is None else (int(line["covers"] == INFERENCE), -best.value)
+
+
+def _row(line: Line, longest: float) -> dict[str, Any]:
+    alone = line["covers"] == INFERENCE
+    taken = {stage: stage_ns(line, stage) for stage in STAGES}
+    lost, delay = dropped(line), delay_ns(line)
+    parity = line["parity"] or {}
+    bars = [{"stage": stage, "percent": f"{100 * value / longest:.2f}"} for stage, value in taken.items() if value and longest]
+    return {
+        "name": name_of(line),
+        "outcome": line["outcome"],
+        "reason": line["reason"],
+        "alone": alone,
+        "sequential": _rate(rate(line, INFERENCE if alone else SEQUENTIAL)),
+        "overlapped": _rate(rate(line, OVERLAPPED)),
+        "gain": _gain(line),
+        "dropped": f"{lost[0]} of {lost[1]}" if lost else text.DASH,
+        "delay": f"{text.duration(delay)} late" if delay else "",
+        "stages": {stage: text.duration(value) for stage, value in taken.items()},
+        "total": text.duration(sum(value or 0.0 for value in taken.values()) or None),
+        "bars": bars,
+        "words": ", ".join(f"{stage} {text.duration(value)}" for stage, value in taken.items() if value),
+        "needed": text.number(parity.get("needed")) if line["outcome"] == "ok" else "",
+    }
+
+
+def name_of(line: Line) -> str:
+    """The backend, its options where it has some."""
+    options = " ".join(f"{key}={value}" for key, value in line["cell"]["options"].items())
+    return f"{line['cell']['backend']} {options}".strip()
+
+
+def _rate(estimate: Estimate | None) -> tuple[str, str]:
+    if estimate is None:
+        return text.DASH, ""
+    if estimate.low is None or estimate.high is None:
+        return text.number(estimate.value), text.NO_INTERVAL
+    return text.number(estimate.value), f"{text.number(estimate.low)} to {text.number(estimate.high)}"
+
+
+def _gain(line: Line) -> str:
+    """What overlapping brings."""
+    one, many = rate(line, SEQUENTIAL), rate(line, OVERLAPPED)
+    return f"{many.value / one.value:.2f}×" if one and many else ""
+
+
+def head(lines: Sequence[Line]) -> dict[str, str]:
+    """The page's first words."""
+    first, video = lines[0], lines[0]["video"]
+    best = next((row for row in rows(lines) if row["outcome"] == "ok" and not row["alone"]), None)
+    found = f"{best['name']} draws {best['overlapped'][0]} frames per second" if best else "No whole pipeline has a number"
+    size = f"{video['width_pixels']}×{video['height_pixels']}"
+    frames = text.count(first_frames(lines), "frame")
+    return {
+        "model": first["cell"]["model"],
+        "sentence": found,
+        "counts": f"{first['cell']['model']}, {first['cell']['precision']}, {first['cell']['device']}, "
+        f"{text.count(first['cell']['threads'], 'thread')}",
+        "video": f"{frames} of {size} pixels ({video['codec']}), {SOURCES[video['source']]}",
+    }
+
+
+def first_frames(lines: Sequence[Line]) -> int:
+    """How many frames went through; what the video has of them where nothing did."""
+    passages = [passage for line in lines for process in line["passages"] for passage in process.values()]
+    return max((passage["frames"] for passage in passages), default=int(lines[0]["video"]["frames"]))
+
+
+def notes(lines: Sequence[Line]) -> list[str]:
+    """What a reader must know before believing a number."""
+    found = []
+    for line in lines:
+        blocks = [passage["block"] for process in line["passages"] for passage in process.values()]
+        wall = sum(block["wall_ns"] for block in blocks)
+        stolen = sum(block["steal_ticks"] for block in blocks) * TICK_NS
+        if wall and stolen > STOLEN * wall:
+            found.append(f"{name_of(line)}: the hypervisor took {100 * stolen / wall:.0f} % of a core's time meanwhile")
+        one, middle = rate(line, SEQUENTIAL), sum(stage_ns(line, stage) or 0.0 for stage in STAGES)
+        if one and 1e9 / one.value > UNEVEN * middle:
+            found.append(
+                f"{name_of(line)}: a frame took {1e9 / one.value / middle:.1f} times the middle one on average: something disturbed it, or "
+                "it stalls; its rates are those of this run"
+            )
+    if any(len(line["passages"]) == 1 for line in lines):
+        found.append("One process each: differences between runtimes may be chance. --plan default takes three.")
+    return found
+
+
+def facts(lines: Sequence[Line]) -> list[tuple[str, str]]:
+    """Where the numbers are from."""
+    line, video = lines[0], lines[0]["video"]
+    environment = line["environment"]
+    packages = {name: version for each in lines for name, version in (each["environment"].get("packages") or {}).items()}
+    return [
+        ("Command", line["reproduce"]),
+        ("Video", f"{video['name']}, sha256 {video['sha256'][:16]}…"),
+        ("Recipe", line["recipe"]),
+        ("Processes", f"{line['run']['processes']} each, plan {line['run']['plan']}, started {line['run']['started']}"),
+        ("Machine", f"{environment['cpu']}, {text.count(environment['cores'], 'core')}, {environment['os']}"),
+        ("Python", environment["python"]),
+        ("Packages", ", ".join(f"{name} {version}" for name, version in sorted(packages.items()))),
+    ]
+
+
+# -- frames ----------------------------------------------------------------------------------------------------------
+
+
+def shots(lines: Sequence[Line], pictures: Mapping[str, Any], frames: Path) -> list[dict[str, Any]]:
+    """The judged frames in order: the golden's, and each runtime's with its difference."""
+    found = []
+    for place, golden in enumerate(pictures["golden"]):
+        drawn = [_drawn(line, pictures[line["cell"]["key"]][place], frames) for line in lines if line["cell"]["key"] in pictures]
+        found.append({"number": golden["frame"], "golden": _packed(frames / golden["image"]), "drawn": drawn})
+    return found
+
+
+def _drawn(line: Line, picture: Mapping[str, Any], frames: Path) -> dict[str, str]:
+    share = 100 * picture["changed_share"]
+    levels = f"by up to {picture['largest_levels']} of 255"
+    said = f"{text.number(share)}{text.SPACE}% of pixels differ, {levels}" if share else "no pixel differs"
+    difference = _packed(frames / picture["difference"]) if share else ""  # nobody needs to see black
+    image = _packed(frames / picture["image"])
+    return {"name": name_of(line), "outcome": line["outcome"], "said": said, "image": image, "difference": difference}
+
+
+def _packed(file: Path) -> str:
+    """A JPEG file as an address that needs no network."""
+    return f"data:image/jpeg;base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
+# -- the terminal ----------------------------------------------------------------------------------------------------
+
+
+def show(lines: Sequence[Line], console: Console) -> None:
+    """A row per runtime, then why others have no numbers, then the notes."""
+    from rich.table import Table
+    from rich.text import Text
+
+    found = rows(lines)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    wanted = lines[0]["target_per_second"]
+    flying = f"FPS, {lines[0]['in_flight']} in flight"
+    columns = ["backend", "FPS", flying, *([f"dropped at {wanted:g}"] if wanted else []), *STAGES, ""]
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in found:
+        cells = [row["name"], text.with_interval(*row["sequential"]), text.with_interval(*row["overlapped"])]
+        cells += [row["dropped"]] if wanted else []
+        said = "inference and fetching alone" if row["alone"] else "" if row["outcome"] == "ok" else row["outcome"]
+        table.add_row(*map(Text, [*cells, *row["stages"].values()]), Text(said, "yellow" if said else ""))
+    console.print(table)
+    for row in found:
+        if row["outcome"] != "ok":
+            console.print(Text(f"{row['name']}: {row['outcome']}: {row['reason']}", "yellow"), soft_wrap=True)
+    for note in notes(lines):
+        console.print(Text(f"note: {note}", "dim"), soft_wrap=True)
