@@ -160,7 +160,7 @@ class ProgramSession(Session):
         return {spec.name: np.load(file) for spec, file in zip(self.cell.model.outputs, files, strict=True)}
 
     def usage(self) -> Usage:
-        return Usage(*map(int, self.program.ask("usage")))
+        return Usage(*map(int, self.program.ask("usage")), process_id=self.program.process_id)
 
     def close(self) -> None:
         self.program.close()

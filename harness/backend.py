@@ -54,13 +54,15 @@ class Laps:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process has used since it started: CPU time in ns, involuntary context switches, page faults, peak resident bytes."""
+    """What a process has used since it started: CPU time in ns, involuntary context switches, page faults, peak resident bytes; and its
+    number, or 0 where that is not known."""
 
     peak_rss_bytes: int
     cpu_ns: int
     preemptions: int
     minor_faults: int
     major_faults: int
+    process_id: int = 0
 
 
 class Session(ABC):

@@ -121,6 +121,16 @@ def peak_rss_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def rss_bytes(process_id: int) -> int:
+    """What is resident of a process now (VmRSS)."""
+    for line in _read(f"/proc/{process_id}/status").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    import psutil
+
+    return int(psutil.Process(process_id).memory_info().rss)
+
+
 def _read(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace").strip()

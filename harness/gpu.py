@@ -96,6 +96,20 @@ def readings() -> list[dict[str, Any]]:
         return [_reading(nvml, handle) for handle in (_handles(nvml) if nvml else [])]
 
 
+def total_joules(device: str) -> float | None:
+    """The energy that `device` has used since its driver was loaded; None for the CPU, and for a device that does not tell."""
+    if not is_cuda(device):
+        return None
+    with _driver() as nvml:
+        handles = _handles(nvml) if nvml else []
+        if index(device) >= len(handles):
+            return None
+        try:
+            return float(nvml.nvmlDeviceGetTotalEnergyConsumption(handles[index(device)])) / 1e3
+        except (nvml.NVMLError, AttributeError):  # the device does not tell, or the bindings cannot ask
+            return None
+
+
 class Watch:
     """Readings of a device after each block of laps. A block counts as slowed where its beginning or its end was."""
 

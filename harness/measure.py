@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import environment, gpu, inputs, parity, registry, store, timing
+from harness import energy, environment, gpu, inputs, parity, registry, store, timing
 from harness.backend import Backend, Golden, Session
 from harness.installers import distribution_of
 from harness.types import BOUNDARIES, COMPUTE, Attestation, Cell, Model, ParityVerdict, Plan, to_json
@@ -78,6 +78,7 @@ def run(
     try:
         measured, kept = _timed(session, batches, plan, watch, cell.device)
         measured["peak_rss_bytes"] = peak_rss_bytes(session)
+        measured["steady_rss_bytes"] = steady_rss_bytes(session)
         attested = session.attest()
         with watch.phase("parity"):
             measured["accuracy"] = accuracy(session, cell, input_folder)
@@ -111,6 +112,12 @@ def peak_rss_bytes(session: Session) -> int:
     return environment.peak_rss_bytes() if used is None else used.peak_rss_bytes
 
 
+def steady_rss_bytes(session: Session) -> int:
+    """What stays resident, once the laps are done, of the process that computes."""
+    used = session.usage()
+    return environment.rss_bytes((used.process_id if used else 0) or os.getpid())
+
+
 def _distributions(backend: Backend) -> tuple[str, ...]:
     """Those whose versions a record has: the backend's own, and in another environment what takes their place."""
     elsewhere = {distribution_of(requirement) for requirements in backend.environments.values() for requirement in requirements}
@@ -120,18 +127,20 @@ def _distributions(backend: Backend) -> tuple[str, ...]:
 def _timed(
     session: Session, batches: Sequence[Arrays], plan: Plan, watch: Stopwatch, device: str
 ) -> tuple[dict[str, Any], Mapping[str, Mapping[int, Arrays]]]:
+    meter = energy.Meter(device)
     with watch.phase("first_step"):
         session.bind(batches[0])
         session.step()
         session.sync()
     with watch.phase("warm_up"):
         warm = timing.warm_up(session, batches, plan)
-    with watch.phase("sample"), gpu.watch(device) as seen:
+    with watch.phase("sample"), gpu.watch(device) as seen, meter:
         samples, kept = timing.sample(session, batches, plan, observe=seen.observe)
         observed = seen.facts()
         binding = timing.binding(samples, session, kept=2 * len(batches))
     return {
         "gpu": observed,
+        "energy": meter.facts(sum(len(taken.laps_ns) for boundary, taken in samples.items() if boundary in BOUNDARIES)),
         "clock": session.clock,
         "inner_clock": session.inner_clock,
         "binding_ns": binding,

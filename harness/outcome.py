@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness import __version__, advice, environment, environments, limit, registry, results
+from harness import __version__, advice, energy, environment, environments, limit, registry, results
 from harness.preparation import Prepared
 from harness.results import Record
 from harness.types import BOUNDARIES, INNER_BOUNDARIES, PHASES, Cell, Plan, Unavailable
@@ -130,6 +130,8 @@ def _measured(prepared: Prepared | None, processes: Sequence[Record]) -> dict[st
         "import_seconds": [process["import_seconds"] for process in processes],
         "process_seconds": [process["wall_seconds"] for process in processes],
         "memory": {"peak_rss_bytes": [process["peak_rss_bytes"] for process in processes]},
+        "steady_rss_bytes": [process["steady_rss_bytes"] for process in processes if process.get("steady_rss_bytes")],
+        "energy": energy.combined(processes),
     }
 
 

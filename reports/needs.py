@@ -152,8 +152,6 @@ def plain(needs: Needs, price_per_hour: float | None = None) -> dict[str, Any]:
 
 
 def energy_reason(needs: Needs) -> str:
-    """Why no energy is known, in words; an empty string where it is."""
-    if needs.joules is not None:
-        return ""
+    """Why energy, or the processor's, is not known, in words; an empty string where nothing is missing."""
     recorded = needs.result.record.get("energy")
     return str(recorded.get("reason") or "") if recorded else "recorded by an evenbench that did not ask for it"

@@ -29,7 +29,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "one process": ("measure", "scoring", "streaming"),
     "effects": (
         *("dataset_inputs", "datasets", "matrix", "registry", "implementations", "inputs", "photographs", "videos", "download", "store"),
-        *("sources", "environment", "environments", "installers", "libraries", "machine", "gpu", "timing", "results"),
+        *("sources", "energy", "environment", "environments", "installers", "libraries", "machine", "gpu", "timing", "results"),
     ),
     "the seam": ("harness", "backend"),
     "pure": (

@@ -135,7 +135,10 @@ def test_one_clock_times_laps() -> None:
     assert set(readers) <= {"harness.timing", "harness.testing", "harness.backend", "harness.doctor"}
 
 
-UNITS = ("_ns", "_seconds", "_bytes", "_ticks", "_percent", "_mhz", "_celsius", "_watts", "_per_second", "_pixels", "bytes", "seconds")
+UNITS = (
+    *("_ns", "_seconds", "_bytes", "_ticks", "_percent", "_mhz", "_celsius", "_watts", "_per_second", "_pixels"),
+    *("bytes", "seconds", "joules"),
+)
 
 KEYED_BY = (*harness.types.BOUNDARIES, *harness.types.INNER_BOUNDARIES, *harness.types.PHASES)
 """Keys of objects whose own name has the unit."""

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = results.schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
 
-ADDED = {"limit", "agreement", "dataset"}
+ADDED = {"limit", "agreement", "dataset", "steady_rss_bytes", "energy"}
 """Keys that came after lines of this schema number were written: every new line has them, and a line without them is valid."""
 
 
