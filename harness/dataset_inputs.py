@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness import datasets, geometry, inputs, preprocess, sources, store
+from harness import datasets, geometry, implementations, inputs, preprocess, sources, store
 from harness.datasets import Dataset
 from harness.geometry import IGNORED
 from harness.types import BATCH, Model, Recipe, UsageError, digest
@@ -158,10 +158,10 @@ def key_parts(dataset: Dataset, model: Model) -> dict[str, Any]:
         "classes": dict(dataset.classes),
         "task": dataset.task,
         "recipe": recipe,
-        "steps": sources.digest_of(sources.read(sources.of_types(type(step) for step in recipe.steps))),
+        "steps": sources.digest_of(sources.read(sources.of_types(implementations.defined_by(recipe)))),
         "input": [model.inputs[0].shape, model.inputs[0].dtype],
         "outputs": model.outputs[0].shape if dataset.task == "segmentation" else [],
-        "versions": {name: inputs.version_of(name) for name in ("numpy", "pillow")},
+        "versions": {name: inputs.version_of(name) for name in implementations.distributions(recipe)},
     }
 
 
@@ -209,7 +209,7 @@ def make(dataset: Dataset, model: Model, folder: Path) -> dict[str, Any]:
     shape = tuple(int(size) for size in (spec.shape[1:] if spec.shape[:1] == (BATCH,) else spec.shape))
     samples = np.lib.format.open_memmap(folder / SAMPLES, "w+", np.dtype(spec.dtype), (len(dataset.images), *shape))
     for index, item in enumerate(dataset.images):
-        made = preprocess.apply(recipe, Path(dataset.folder) / item.image)
+        made = implementations.apply(recipe, Path(dataset.folder) / item.image)
         if made.shape != shape:
             raise UsageError(f"{item.image}: recipe {recipe.name} made {list(made.shape)}, model {model.name} takes {list(shape)}")
         samples[index] = made

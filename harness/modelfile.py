@@ -104,7 +104,7 @@ def _prospects(model: Model) -> list[dict[str, Any]]:
     cells = [
         Cell(model, name, precision, device, threads=machine.cores())
         for name, row in registry.rows().items()
-        if row.role == "runtime"
+        if row.role == "runtime" and row.runs == "networks"
         for device in ("cpu", "cuda")
         if device in registry.find(name).devices
         for precision in PRECISIONS

@@ -10,7 +10,23 @@ import numpy as np
 import pytest
 
 from benchmarks import models
-from harness import Case, Cell, Recipe, UsageError, implementations, inputs, levels, matrix, plain, preprocess, registry, shipping, store
+from harness import (
+    Case,
+    Cell,
+    Recipe,
+    UsageError,
+    dataset_inputs,
+    datasets,
+    implementations,
+    inputs,
+    levels,
+    matrix,
+    plain,
+    preprocess,
+    registry,
+    shipping,
+    store,
+)
 from harness.cli import main
 from harness.photographs import PHOTOGRAPHS, locate
 from harness.preprocess import IMAGENET_224, Decode, Layout, Normalise, Resize, ToArray
@@ -76,6 +92,22 @@ def test_inputs_are_made_by_the_library_that_was_asked(tmp_path: Path) -> None:
     assert made["pillow"][1] != made["numpy"][1]
     pillow, numpy = (np.load(tmp_path / name / "image.npy") for name in made)
     assert np.abs(pillow - numpy).max() <= levels.ALLOWED / 255 / 0.224
+
+
+def test_labelled_images_are_prepared_by_the_library_that_was_asked(tmp_path: Path) -> None:
+    """A score is of the very inputs that the model is named after."""
+    for kind, photograph in zip(("a", "b"), PHOTOGRAPHS, strict=False):
+        (tmp_path / "images" / kind).mkdir(parents=True)
+        (tmp_path / "images" / kind / locate(photograph).name).write_bytes(locate(photograph).read_bytes())
+    found, made = datasets.find(tmp_path / "images"), {}
+    for name in ("pillow", "numpy"):
+        model = implementations.implemented(dataclasses.replace(models.RESNET18, labels=("a", "b")), name)
+        dataset = dataset_inputs.fit(found, model)
+        (tmp_path / name).mkdir()
+        dataset_inputs.make(dataset, model, tmp_path / name)
+        made[name] = store.key_of(dataset_inputs.key_parts(dataset, model)), np.load(tmp_path / name / dataset_inputs.SAMPLES)
+    assert made["pillow"][0] != made["numpy"][0]
+    assert 0 < np.abs(made["pillow"][1] - made["numpy"][1]).max() <= levels.ALLOWED / 255 / 0.224
 
 
 @pytest.mark.parametrize(
