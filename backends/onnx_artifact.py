@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends import onnx_description, onnx_precision, torch_model
-from harness import Backend, Cell, Model, Source, Unsupported, inputs
+from backends import onnx_description, onnx_precision, onnx_within, torch_model
+from harness import Backend, Cell, Model, Session, Source, Unsupported, inputs
+from harness.backend import Exposed
 
 if TYPE_CHECKING:
     import torch
+
+    from harness.backend import Arrays
 
 FILE = "model.onnx"
 OPSET = 20
@@ -92,6 +95,16 @@ def key(cell: Cell) -> Mapping[str, Any]:
     exporter = exporter_of(cell)
     made = {"format": "onnx", "exporter": f"torch.onnx {exporter}", "opset": opset_of(cell), "optimize": exporter == "dynamo"}
     return {**made, **torch_model.versions(), **versions, **how, "metadata": _declared(cell.model)}
+
+
+def names_of(cell: Cell) -> str:
+    """What the names of tensors in a cell's file mean, in words: equal for files whose equal names stand for the same tensor.
+
+    What converts a file to another precision keeps the names that the exporter gave.
+    """
+    if cell.model.file:
+        return "names of tensors in ONNX files of one's own"
+    return f"names of ONNX tensors by {exporter_of(cell)}, opset {opset_of(cell)}"
 
 
 def _declared(model: Model) -> dict[str, str]:
@@ -214,3 +227,11 @@ class OnnxBackend(Backend):
 
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
         return export(source, cell, folder)
+
+    def expose(self, folder: Path, cell: Cell, into: Path, only: Collection[str] | None, inputs: Arrays) -> Exposed:
+        if not (folder / FILE).exists():
+            raise Unsupported(f"{cell.id} does not run an ONNX file, but {', '.join(sorted(file.name for file in folder.iterdir()))}")
+        return Exposed(names_of(cell), tuple(onnx_within.expose(folder / FILE, into / FILE, only)))
+
+    def watch(self, folder: Path, cell: Cell, names: Sequence[str]) -> Session:
+        return self.load(folder, onnx_within.with_outputs(cell, names))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -86,6 +86,9 @@ class OnnxRuntime(onnx_artifact.OnnxBackend):
             "entries": ort_session.entries(cell),
         }
         return Deployment(("onnxruntime",), "backends.ort_network:Network", settings)
+
+    def watch(self, folder: Path, cell: Cell, names: Sequence[str]) -> Session:
+        return super().watch(folder, replace(cell, options=(*cell.options, ("iobinding", "off"))), names)  # of unknown sizes
 
     def load(self, folder: Path, cell: Cell) -> Session:
         usual = "off" if ort_providers.PROVIDERS[self.provider_of(cell)].memory == "cpu" or _unsized(cell) else "on"

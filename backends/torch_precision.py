@@ -47,6 +47,12 @@ def narrowed(module: torch.nn.Module, precision: str) -> torch.nn.Module:
     return Narrowed().eval()
 
 
+def without_casts(module: torch.nn.Module) -> torch.nn.Module:
+    """What `narrowed` put casts around, or the module itself: its modules have the same names at every precision."""
+    inner: torch.nn.Module = module.inner if type(module).__name__ == "Narrowed" else module
+    return inner
+
+
 def _mapped(made: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     """`change` on every tensor of a module's answer: a tensor, a mapping or a sequence."""
     import torch

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from backends import cuda_events, torch_model, torch_precision
-from harness import Attestation, Backend, Cell, Session, Source, environment, gpu
+from backends import cuda_events, torch_model, torch_precision, torch_within
+from harness import Attestation, Backend, Cell, Session, Source, environment, gpu, late
+from harness.backend import Exposed
 
 if TYPE_CHECKING:
     import torch
@@ -288,3 +290,22 @@ class StateDictBackend(TorchBackend):
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
         torch_model.copy_weights(source, folder)
         return {"format": "state dict"}
+
+    def expose(self, folder: Path, cell: Cell, into: Path, only: Collection[str] | None, inputs: Arrays) -> Exposed:
+        shutil.copyfile(folder / torch_model.WEIGHTS, into / torch_model.WEIGHTS)
+        session = self._watched(folder, cell, only)
+        try:
+            session.bind(inputs)
+            session.step()
+            session.sync()
+            return Exposed(f"names of modules of {late.portable(cell.model.build)}", tuple(session.within))
+        finally:
+            session.close()
+
+    def watch(self, folder: Path, cell: Cell, names: Sequence[str]) -> Session:
+        return self._watched(folder, cell, names)
+
+    def _watched(self, folder: Path, cell: Cell, only: Collection[str] | None) -> torch_within.WatchedSession:
+        session = self.load(folder, cell)
+        assert isinstance(session, TorchSession)
+        return torch_within.WatchedSession(session, session.owner(), only)

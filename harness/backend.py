@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -145,6 +145,30 @@ class Deployment:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Within:
+    """A tensor within a network: its name, the operator or module that makes it, and the names of the tensors that it is made of.
+
+    `fetched` is the tensor that has its value, where that is another one: a quantised graph hands on what went through int8.
+    """
+
+    name: str
+    operator: str
+    inputs: tuple[str, ...] = ()
+    fetched: str = ""
+
+
+@dataclass(frozen=True)
+class Exposed:
+    """What `Backend.expose` wrote: its tensors in the order in which they are computed, and in words what their names mean.
+
+    Tensors of two cells may be compared where `names` are equal.
+    """
+
+    names: str
+    tensors: tuple[Within, ...]
+
+
 class Backend(ABC):
     """One runtime. Importing its module imports no runtime; `prepare` and `load` do, each in a process of its own."""
 
@@ -225,6 +249,18 @@ class Backend(ABC):
         What these are linked against is found by reading them. Raises Unavailable where the program cannot be built here.
         """
         return ()
+
+    def expose(self, folder: Path, cell: Cell, into: Path, only: Collection[str] | None, inputs: Arrays) -> Exposed:
+        """Write the artifact in `folder` into `into` so that `watch` can fetch tensors within it: those in `only`, or all.
+
+        `inputs` are one batch, for a network that has to run to tell its tensors. Raises Unsupported, in words, where nothing within
+        can be seen.
+        """
+        raise Unsupported(f"{self.name} does not tell what it computes on the way")
+
+    def watch(self, folder: Path, cell: Cell, names: Sequence[str]) -> Session:
+        """A session on what `expose` wrote, whose `fetch` has the tensors `names` beside the model's outputs. It is not timed."""
+        raise Unsupported(f"{self.name} does not tell what it computes on the way")
 
     @abstractmethod
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:

@@ -74,7 +74,7 @@ def _of(module: Any, help: str) -> Command:
 
 def commands() -> dict[str, Command]:
     """Every command by name, in the order in which the help shows them."""
-    from harness import footprint, notices, upkeep
+    from harness import footprint, notices, parting, upkeep
 
     run_epilog = running.EPILOG + EPILOG
     return {
@@ -91,6 +91,7 @@ def commands() -> dict[str, Command]:
         "bisect": _of(bisection, "which commit made a cell worse? each step in pairs"),
         "bridge": _of(bridge, "what did a runtime's upgrade change? old against new, in pairs"),
         "history": _of(history, "recorded results over commits, and steps in them"),
+        "diff": _of(parting, "the first tensor at which two cells part"),
         "controls": Command("run runtimes made wrong on purpose: each must be caught", EPILOG, running.add_list_arguments, control),
         "tune": Command("search for faster schedules, where a backend can use them", TUNE_EPILOG + EPILOG, _add_tune_arguments, tune),
         "environments": Command("the environments that backends such as ort@1.24.1 live in", EPILOG, upkeep.add_arguments, upkeep.run),

@@ -25,16 +25,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from harness import late
+from harness import late, watching
 from harness.datasets import Dataset
 from harness.types import Cell, Plan, Unavailable, Unsupported, to_json
 from harness.videos import Footage
+from harness.watching import Watch
 
 LOG_TAIL_BYTES = 3000
 
 Preparing = Literal["inputs", "calibration", "weights", "prepare", "golden", "tune"]
 Filming = Literal["video", "record", "look", "frames", "pipeline", "pictures"]
-Task = Preparing | Filming | Literal["describe", "examine", "measure", "inspect", "outlook", "peaks", "dataset", "score"]
+Looking = Literal["expose", "watch"]
+Task = Preparing | Filming | Looking | Literal["describe", "examine", "measure", "inspect", "outlook", "peaks", "dataset", "score"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Job:
     plan: Plan | None = None
     footage: Footage | None = None
     dataset: Dataset | None = None
+    watch: Watch = field(default_factory=Watch)
     sys_path: tuple[str, ...] = ()
 
 
@@ -224,6 +227,8 @@ def perform(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict
         return inputs.make(cell.model, cell.batch, folder)
     if job.task == "calibration":
         return inputs.make_calibration(cell.model, cell.batch, folder)
+    if job.task in ("expose", "watch"):
+        return watching.perform(job.task, cell, job.watch, folders, folder)
     if job.task in ("dataset", "score"):
         from harness import scoring
 

@@ -23,10 +23,11 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     ),
     "commands": (
         *("asv_site", "choosing", "controls", "doctor", "filming", "footprint", "inspection", "levels", "modelfile", "needs", "notices"),
-        *("progress", "pipeline", "proof", "reporting", "running", "scaffold", "shipping", "targets", "terminal", "tuning", "upkeep"),
+        *("parting", "progress", "pipeline", "proof", "reporting", "running", "scaffold", "shipping", "targets", "tensors"),
+        *("terminal", "tuning", "upkeep"),
     ),
     "orchestration": ("schedule", "outcome", "limit", "preparation", "worker", "collection", "labelled", "usermodel"),
-    "one process": ("measure", "scoring", "streaming"),
+    "one process": ("measure", "scoring", "streaming", "watching"),
     "effects": (
         *("dataset_inputs", "datasets", "matrix", "registry", "implementations", "inputs", "photographs", "videos", "download", "store"),
         *("sources", "energy", "environment", "environments", "installers", "libraries", "machine", "gpu", "timing", "results"),

@@ -20,6 +20,7 @@ SPOKEN = {
     "harness.running": "the examples of its help text",
     "harness.compare": "the examples of its help text",
     "harness.footprint": "the examples of its help text",
+    "harness.parting": "the examples of its help text",
     "harness.pipeline": "the examples of its help text",
     "harness.shipping": "the examples of its help text",
     "harness.usermodel": "the sentence that says what a target may be",

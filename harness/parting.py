@@ -1,0 +1,138 @@
+"""`evenbench diff`: the first tensor at which two cells part, of all that lie between the same input bytes and their answers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from harness import machine, registry, targets, tensors, terminal, worker
+from harness.tensors import Parting, Row
+from harness.types import Cell, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+AGREE, PART = 0, 1
+
+GOLDEN = "golden"
+"""In the place of the second cell: what judges the first one."""
+
+SHOWN = 12
+"""Rows of the table around the first tensor that parts; `--all` shows every one."""
+
+EPILOG = """\
+  evenbench diff model-ort-fp32-cpu-b1 model-openvino-fp32-cpu-b1 model.onnx
+  evenbench diff resnet18-ort-int8-static-cpu-b1 resnet18-ort-fp32-cpu-b1 benchmarks/matrix.py --json
+  evenbench diff resnet18-torch-eager-bf16-cpu-b1 golden benchmarks/matrix.py
+both cells read the same bytes: those of the batch whose answers differ most. Two cells that run ONNX files are compared tensor by tensor,
+where the files' names come from one exporter; two that call a PyTorch module, module by module. A module and a file of it are not compared:
+an exporter folds modules into one another, so that no name stands for one tensor on both sides. The rule is that of parity, elementwise, at
+the looser precision of the two.
+
+exit codes:
+  0  nothing parts: all tensors and answers agree within the tolerance
+  1  they part: the first tensor is named, with its operator and its inputs
+  4  these two cells cannot be compared, or one of them cannot run: the line says why
+"""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """The flags of the command."""
+    command.add_argument("first", metavar="CELL", help="a cell's id or key, as `evenbench list` shows it")
+    command.add_argument("second", metavar="CELL", help=f"another one, or {GOLDEN!r}: what judges the first")
+    targets.add_arguments(command)
+    command.add_argument("--all", action="store_true", help="show every tensor, not only those around the first that parts")
+    command.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="of one process (600)")
+    command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command; returns its exit code."""
+    worker.interrupt_when_ended()
+    first, second = _cells(options)
+    console = terminal.console(stderr=True)
+    with machine.alone():
+        found = tensors.find(first, second, options.timeout, lambda text: console.print(text, soft_wrap=True, markup=False))
+    if options.json:
+        print(json.dumps(as_json(found)))
+    else:
+        show(found, terminal.console(), options.all)
+    return PART if found.first or any(row.parts for row in found.outputs) else AGREE
+
+
+def _cells(options: argparse.Namespace) -> tuple[Cell, Cell]:
+    """Both cells. Raises UsageError where one is not there, or they are the same."""
+    if options.cell or options.expression:
+        raise UsageError("diff takes its two cells as arguments; leave --cell and -k out")
+    named = [options.first] + ([options.second] if options.second != GOLDEN else [])
+    chosen = argparse.Namespace(**{**vars(options), "cell": named})
+    cells = [entry.cell for entry in targets.select(chosen)]
+    found = [next(cell for cell in cells if name in (cell.id, cell.key)) for name in named]
+    if options.second == GOLDEN:
+        found.append(registry.golden_cell(found[0], registry.golden_for(found[0]).name))
+    if found[0].key == found[1].key:
+        raise UsageError(f"{found[0].id} is compared with itself; name two cells")
+    return found[0], found[1]
+
+
+def as_json(found: Parting) -> dict[str, Any]:
+    """Everything that was found, as plain JSON."""
+
+    def row(each: Row) -> dict[str, Any]:
+        return {**vars(each), "inputs": list(each.inputs), "shape": list(each.shape), "parts": each.parts}
+
+    listed = {"outputs": [row(each) for each in found.outputs], "tensors": [row(each) for each in found.rows]}
+    first = row(found.first) if found.first else None
+    told = {name: getattr(found, name) for name in ("names", "batch", "seen", "rule", "only_in_one")}
+    return {"cells": list(found.cells), **told, "first": first, **listed}
+
+
+def show(found: Parting, console: Console, everything: bool = False) -> None:
+    """The tensors as a table, the first that parts marked, and what that means in words."""
+    from rich.table import Table
+
+    at = next((index for index, row in enumerate(found.rows) if found.first and row.name == found.first.name), None)
+    start = 0 if everything or at is None else max(0, at - SHOWN // 2)
+    end = len(found.rows) if everything else start + SHOWN
+    table = Table(box=None, header_style="bold")
+    for heading in ("", "tensor", "operator", "shape", "needed", "its inputs", "max |error|", ""):
+        table.add_column(heading, overflow="fold")
+    for row in found.rows[start:end]:
+        mark = "->" if found.first and row.name == found.first.name else "x" if row.parts else ""
+        size = "x".join(map(str, row.shape)) or "1"
+        numbers = (f"{row.needed:.3g}", f"{row.inputs_needed:.3g}", f"{row.max_abs:.2g}")
+        table.add_row(mark, row.name, row.operator, size, *numbers, row.note)
+    console.print(table)
+    hidden = len(found.rows) - len(found.rows[start:end])
+    if hidden:
+        console.print(f"{hidden} more tensors: --all shows them", markup=False)
+    for line in in_words(found):
+        console.print(line, soft_wrap=True, markup=False)
+
+
+def in_words(found: Parting) -> list[str]:
+    """What was found, in sentences."""
+    rule = found.rule
+    lines = [
+        f"needed is the error in units of what {rule['precision']} allows (rtol {rule['rtol']:g}, atol {rule['atol']:g} of the scale), "
+        f"against {rule['against']}; input {found.batch}",
+    ]
+    if found.only_in_one:
+        lines.append(f"{found.only_in_one} tensors are in one of the two only, and were not compared")
+    if found.first is None:
+        return [*lines, f"nothing parts: {len(found.rows)} tensors and {len(found.outputs)} outputs agree"]
+    first = found.first
+    made_of = f" of {', '.join(first.inputs)}" if first.inputs else ""
+    much = f"{first.needed:.3g} times what is allowed" + (f" ({first.note})" if first.note else "")
+    lines.append(f"the first tensor that parts is {first.name}, made by {first.operator}{made_of}: {much}")
+    return [*lines, SEEN[found.seen]]
+
+
+SEEN = {
+    "alone": "it parts as well when no other tensor is looked at",
+    "together": "when no other tensor is looked at, it does not part: looking keeps a runtime from fusing operators, and that changed it",
+    "bisected": "it was found by looking at one tensor at a time: the difference vanishes while all are looked at: it comes of a fusion",
+    "outputs": "no tensor within parts, whether looked at together or alone: the difference is made on the way to this output, by a fusion",
+}
+"""How sure the first tensor is, in words."""

@@ -1,0 +1,120 @@
+"""`evenbench diff` on real runtimes: a file with one changed operator, one changed weight, a quantised graph, and a narrow module."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.models import DIGITS_CNN
+from harness import Cell, UsageError, cli, machine, parting, tensors
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+
+def network(file: Path, mode: str = "nearest", factor: float = 1.0) -> Path:
+    """Convolution, enlargement, convolution, ReLU, mean; `mode` is that of the enlargement, `factor` is on one weight of the second."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    random = np.random.default_rng(0)
+    weights = {name: random.standard_normal(shape).astype(np.float32) for name, shape in (("w1", (4, 3, 3, 3)), ("w2", (5, 4, 3, 3)))}
+    weights["w2"][0, 0, 1, 1] *= factor
+    weights["scales"] = np.array([1, 1, 2, 2], np.float32)
+    nodes = [
+        helper.make_node("Conv", ["image", "w1"], ["first"], pads=[1, 1, 1, 1]),
+        helper.make_node("Resize", ["first", "", "scales"], ["enlarged"], mode=mode, coordinate_transformation_mode="half_pixel"),
+        helper.make_node("Conv", ["enlarged", "w2"], ["second"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["second"], ["bent"]),
+        helper.make_node("GlobalAveragePool", ["bent"], ["answer"]),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 8, 8])
+    answer = helper.make_tensor_value_info("answer", TensorProto.FLOAT, [1, 5, 1, 1])
+    stored = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "small", [image], [answer], stored)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), str(file))
+    return file
+
+
+def diff(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, dict[str, Any]]:
+    code = cli.main(["diff", *map(str, arguments), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_one_changed_operator_in_a_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = network(tmp_path / "one.onnx"), network(tmp_path / "other.onnx", mode="linear")
+    code, found = diff(capsys, "one-ort-fp32-cpu-b1", "other-ort-fp32-cpu-b1", *files, "--backends", "ort")
+    assert code == parting.PART
+    assert (found["first"]["name"], found["first"]["operator"], found["first"]["inputs"]) == ("enlarged", "Resize", ["first"])
+    assert found["seen"] == "alone"
+    assert [row["name"] for row in found["tensors"]] == ["first", "enlarged", "second", "bent", "answer"]
+    assert [row["parts"] for row in found["tensors"]][:2] == [False, True]
+
+
+def test_one_changed_weight_in_a_file_is_named_by_its_operator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = network(tmp_path / "one.onnx"), network(tmp_path / "other.onnx", factor=1.5)
+    code, found = diff(capsys, "one-ort-fp32-cpu-b1", "other-ort-fp32-cpu-b1", *files, "--backends", "ort")
+    assert (code, found["first"]["name"], found["first"]["operator"]) == (parting.PART, "second", "Conv")
+
+
+@pytest.mark.slow
+def test_two_runtimes_that_agree_and_their_golden(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("openvino")
+    file = network(tmp_path / "one.onnx", mode="linear")
+    for second in ("one-openvino-fp32-cpu-b1", "golden"):
+        code, found = diff(capsys, "one-ort-fp32-cpu-b1", second, file, "--backends", "ort,openvino")
+        assert (code, found["first"]) == (parting.AGREE, None), found["first"]
+        assert len(found["tensors"]) == 5
+
+
+def digits(backend: str, precision: str = "fp32") -> Cell:
+    return Cell(DIGITS_CNN, backend, precision, threads=machine.cores())
+
+
+@pytest.mark.slow
+def test_a_weight_that_is_too_large_is_found_where_it_is_used() -> None:
+    pytest.importorskip("torch")
+    found = tensors.find(digits("ort"), digits("negative-weight"))
+    assert found.first is not None
+    assert (found.first.name, found.first.operator, found.seen) == (found.rows[0].name, "Conv", "alone")
+
+
+@pytest.mark.slow
+def test_tensors_of_a_quantised_file_are_those_that_its_operators_read() -> None:
+    """The Relu before an unsigned type is dropped and its output's name goes to what it read: by names alone every one would part."""
+    pytest.importorskip("torch")
+    found = tensors.find(digits("ort", "int8-static"), digits("ort"))
+    assert found.first is None, found.first
+    assert sum("rounded to int8" in row.operator for row in found.rows) >= 4
+    assert max(row.needed for row in found.rows) > 0.01, "nothing was rounded"
+
+
+@pytest.mark.slow
+def test_a_narrow_module_is_compared_module_by_module_and_never_with_a_file() -> None:
+    pytest.importorskip("torch")
+    found = tensors.find(digits("torch-eager", "bf16"), digits("reference"))
+    assert [row.operator for row in found.rows][:3] == ["Conv2d", "BatchNorm2d", "ReLU"]
+    assert found.rows[1].inputs == ("0",)
+    assert 0.01 < max(row.needed for row in found.rows) < 1
+    with pytest.raises(UsageError, match="one name does not stand for one tensor in both"):
+        tensors.find(digits("torch-eager"), digits("ort"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("one-ort-fp32-cpu-b1", "one-ort-fp32-cpu-b1"), "is compared with itself"),
+        (("one-ort-fp32-cpu-b1", "two-ort-fp32-cpu-b1"), "no cell 'two-ort-fp32-cpu-b1'"),
+        (("one-ort-fp32-cpu-b1", "golden", "-k", "ort"), "leave --cell and -k out"),
+    ],
+)
+def test_a_command_that_cannot_be_is_refused(
+    arguments: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, *rest = arguments
+    file = network(tmp_path / "one.onnx")
+    assert cli.main(["diff", first, second, str(file), "--backends", "ort", *rest]) == cli.USAGE
+    assert said in capsys.readouterr().err
