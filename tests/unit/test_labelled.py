@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -141,3 +142,21 @@ def test_the_command_line_refuses_in_words(
     assert cli.main(["run", "bench_it.py", *arguments]) == cli.USAGE
     assert said in capsys.readouterr().err
     assert not (tmp_path / "results").exists() or not list((tmp_path / "results").glob("*.jsonl"))
+
+
+def test_the_command_says_which_data_it_was_and_how_to_do_it_again(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    declared = "from harness import Case\nit = Case((TRIED,), ('product', 'tired'))\n"
+    (tmp_path / "bench_it.py").write_text(f"from {HERE} import TRIED\n{declared}")
+    code = cli.main(["run", "bench_it.py", "--plan", "quick", "--dataset", str(data), "--samples", "6", "--json"])
+    told = capsys.readouterr()
+    right, tired = json.loads(told.out)["outcomes"]
+    assert right["accuracy"] == {"metric": "top-1", "value": 1.0, "count": 6}
+    assert right["dataset"]["notes"] == ["6 of 9 images, evenly spread"]
+    assert f"--dataset {data} --samples 6 --cell" in right["reproduce"]
+    assert (tired["outcome"], code) == ("ok", 1), "an accuracy that is not known is no success"
+    assert f"the accuracy of {tired['cell']['id']} is not known: RuntimeError: too tired" in told.err
+    assert cli.main(["inspect", right["cell"]["id"]]) == 0
+    assert "6 of 9 images" in capsys.readouterr().out
