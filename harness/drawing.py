@@ -75,8 +75,6 @@ def recipe_of(model: Model) -> Recipe:
         raise UsageError(
             f"model {model.name} has no recipe that makes its input of a picture; declare recipe=, or give --input PHOTO --recipe NAME"
         )
-    if type(recipe) is not Recipe:
-        raise UsageError(f"recipe {recipe.name} is done by a library of its own; pipelines do recipes by the steps' own code")
     if not recipe.steps or not isinstance(recipe.steps[0], preprocess.Decode):
         raise UsageError(f"recipe {recipe.name} does not begin with Decode, which the frames of a video take the place of")
     if geometry.refuses(recipe):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import __version__, drawing, inputs, outcome, registry, results, sources, store, videos
+from harness import __version__, drawing, implementations, inputs, outcome, registry, results, sources, store, videos
 from harness.preparation import Prepared, Preparer, Refusal
 from harness.types import PHASES, Cell, Model, Plan, UsageError
 from harness.videos import Footage
@@ -135,8 +135,8 @@ class Session:
             "frames": self.footage.judged,
             "inputs": model.inputs,
             "recipe": recipe,
-            "steps": sources.digest_of(sources.read(sources.of_types(type(step) for step in recipe.steps))),
-            "versions": {name: inputs.version_of(name) for name in ("av", "numpy", "pillow")},
+            "steps": sources.digest_of(sources.read(sources.of_types(implementations.defined_by(recipe)))),
+            "versions": {name: inputs.version_of(name) for name in ("av", *implementations.distributions(recipe))},
         }
 
     def _settle(self, cell: Cell, started: str, reply: Reply) -> None:

@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import drawing, filming, machine, matrix, registry, targets, terminal, usermodel, videos, worker
+from harness import drawing, filming, implementations, machine, matrix, registry, targets, terminal, usermodel, videos, worker
 from harness.cases import Case
 from harness.preparation import Preparer
-from harness.types import PLANS, PRECISIONS, Cell, Unsupported, UsageError
+from harness.types import PLANS, PRECISIONS, Cell, Unavailable, Unsupported, UsageError
 from harness.videos import Footage
 
 UNWANTED = ("mismatch", "fallback", "failed")
@@ -98,10 +98,14 @@ def _check(options: argparse.Namespace) -> None:
 def _check_model(cell: Cell) -> None:
     """Raise UsageError where no frame can become the model's input, or its outputs cannot be drawn."""
     try:
-        drawing.recipe_of(cell.model)
+        recipe = drawing.recipe_of(cell.model)
         drawing.reader(cell.model)
-    except Unsupported as error:
+        library = implementations.of(recipe)
+        implementations.present(library)
+    except (Unsupported, Unavailable) as error:
         raise UsageError(str(error)) from error
+    if library != implementations.DEFAULT and recipe.steps[0].mode != "RGB":
+        raise UsageError(f"recipe {recipe.name} is in grey, which {library} makes of a file and not of a frame; name the model without it")
 
 
 # -- which cells -----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import drawing, environment, gpu, inputs, measure, registry, stages, store, timing, videos
+from harness import drawing, environment, gpu, implementations, inputs, measure, registry, stages, store, timing, videos
 from harness.backend import Session
 from harness.measure import Stopwatch
 from harness.types import BATCH, HOST_TO_HOST, Block, Cell, Model, Plan, Recipe, Unsupported, UsageError, to_json
@@ -68,7 +68,7 @@ def make_frames(model: Model, footage: Footage, folder: Path) -> dict[str, Any]:
 
     (spec,), judged = model.inputs, set(footage.judged)
     pixels = [image for number, image in enumerate(videos.frames(Path(footage.file), footage.frames)) if number in judged]
-    made = np.stack([_tensor(model, prepared(drawing.recipe_of(model), _picture(image))) for image in pixels])
+    made = np.stack([_tensor(model, prepared(drawing.recipe_of(model), image, _picture(image))) for image in pixels])
     expected = spec.concrete(1)
     if made.shape[1:] != expected or str(made.dtype) != spec.dtype:
         raise UsageError(f"the recipe makes {made.dtype}{list(made.shape[1:])} of a frame, {spec.name} is {spec.dtype}{list(expected)}")
@@ -84,12 +84,20 @@ def _picture(pixels: Array) -> Any:
     return pillow.fromarray(pixels)
 
 
-def prepared(recipe: Recipe, picture: Any) -> Array:
-    """What the recipe makes of a picture that is decoded already."""
+def prepared(recipe: Recipe, pixels: Array, picture: Any) -> Array:
+    """What the recipe makes of a frame that is decoded already, by the library that it names; `picture` is of the same pixels.
+
+    Raises Unavailable where that library is not installed.
+    """
+    made: Array
+    if implementations.of(recipe) != implementations.DEFAULT:
+        library = implementations.present(implementations.of(recipe))
+        made = implementations.chain(library, recipe.steps[1:], library.opened(pixels))
+        return made
     value = picture.convert(recipe.steps[0].mode)
     for step in recipe.steps[1:]:
         value = step.apply(value)
-    made: Array = value
+    made = value
     return made
 
 
@@ -137,7 +145,7 @@ class Line:
     def preprocess(self, frame: Frame) -> None:
         """The recipe."""
         frame.picture = _picture(frame.pixels)
-        frame.tensor = _tensor(self.model, prepared(self.recipe, frame.picture))
+        frame.tensor = _tensor(self.model, prepared(self.recipe, frame.pixels, frame.picture))
 
     def infer(self, frame: Frame) -> None:
         """What `host_to_host` times."""

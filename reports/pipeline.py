@@ -120,6 +120,7 @@ def _row(line: Line, longest: float) -> dict[str, Any]:
     bars = [{"stage": stage, "percent": f"{100 * value / longest:.2f}"} for stage, value in taken.items() if value and longest]
     return {
         "name": name_of(line),
+        "options": ", ".join(f"{key} {value}" for key, value in line["cell"]["options"].items()),
         "outcome": line["outcome"],
         "reason": line["reason"],
         "alone": alone,
@@ -137,16 +138,15 @@ def _row(line: Line, longest: float) -> dict[str, Any]:
 
 
 def name_of(line: Line) -> str:
-    """The backend, its options where it has some."""
-    options = " ".join(f"{key}={value}" for key, value in line["cell"]["options"].items())
-    return f"{line['cell']['backend']} {options}".strip()
+    """The backend, of which a run has one cell."""
+    return str(line["cell"]["backend"])
 
 
 def _rate(estimate: Estimate | None) -> tuple[str, str]:
     if estimate is None:
         return text.DASH, ""
     if estimate.low is None or estimate.high is None:
-        return text.number(estimate.value), text.NO_INTERVAL
+        return text.number(estimate.value), ""  # a note says that there was one process
     return text.number(estimate.value), f"{text.number(estimate.low)} to {text.number(estimate.high)}"
 
 

@@ -24,6 +24,7 @@ NUMBERS = Model("numbers", "filmed:build", INPUTS, OUTPUTS, inputs_from="filmed:
 
 pictures = Case((PICTURES,), ("painter", "liar", "absent"))
 numbers = Case((NUMBERS,), ("painter",))
+by_numpy = Case((PICTURES,), ("painter",), preprocessing=("numpy",))
 
 
 def build():

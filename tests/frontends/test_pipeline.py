@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import conftest
 import filmed
 import jsonschema
 import numpy as np
 import pytest
+from conftest import variables
 
 import harness
 from harness import videos
@@ -33,8 +33,8 @@ class Ran:
 def run(folder: Path, *words: str, cwd: Path | None = None, **more: str) -> Ran:
     """The command in a process of its own, with the numpy backends."""
     command = [sys.executable, "-m", "harness.cli", "pipeline", *words]
-    variables = conftest.variables(folder) | {"EVENBENCH_BACKENDS": filmed.BACKENDS} | more
-    done = subprocess.run(command, cwd=cwd or folder, env=variables, capture_output=True, text=True, timeout=170, check=False)
+    environment = variables(folder) | {"EVENBENCH_BACKENDS": filmed.BACKENDS} | more
+    done = subprocess.run(command, cwd=cwd or folder, env=environment, capture_output=True, text=True, timeout=170, check=False)
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
@@ -42,7 +42,7 @@ def run(folder: Path, *words: str, cwd: Path | None = None, **more: str) -> Ran:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's folder: a declaration and a video of eighteen colours."""
     made = tmp_path_factory.mktemp("film")
-    (made / "bench_pictures.py").write_text("from filmed import numbers, pictures\n")
+    (made / "bench_pictures.py").write_text("from filmed import by_numpy, numbers, pictures\n")
     colours = [(13 * number % 256, 255 - 12 * number, 40 * (number % 6)) for number in range(18)]
     videos.encode([np.full((48, 64, 3), colour, np.uint8) for colour in colours], made / "colours.mp4")
     return made
@@ -148,6 +148,18 @@ def test_the_page_shows_numbers_of_the_right_ones_alone(folder: Path) -> None:
     assert page.count("data:image/jpeg") == 6 * (1 + 4) + changed, "and a difference where there is one"
 
 
+@pytest.mark.usefixtures("ran")
+def test_another_library_may_do_the_recipe(folder: Path) -> None:
+    """Within a level or two of Pillow: other inputs, and about the same times of all stages but one."""
+    words = ("pictures+numpy", "--declared", "bench_pictures.py", "--video", "colours.mp4", "--plan", "quick")
+    ended = run(folder, *words, "-o", "numpy")
+    assert ended.code == 0, ended.err
+    line, other = lines(folder, "numpy")["painter"], lines(folder)["painter"]
+    assert (line["outcome"], line["recipe"]) == ("ok", "pixels_8+numpy")
+    assert line["cell"]["key"] != other["cell"]["key"]
+    assert "--frames" in line["reproduce"]
+
+
 def test_a_second_run_never_overwrites(ran: Ran, folder: Path) -> None:
     before = (folder / "out" / "pipeline.jsonl").read_bytes()
     again = run(folder, *TARGET, "-o", "out")
@@ -201,8 +213,8 @@ def test_what_cannot_be_ends_with_4_and_says_what_to_do(words: list[str], said: 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nobody", "--declared", "bench_pictures.py"], "declares no model 'nobody'; models are numbers, pictures"),
-        (["bench_pictures.py"], "declares numbers, pictures; name one of them, with --declared bench_pictures.py"),
+        (["nobody", "--declared", "bench_pictures.py"], "declares no model 'nobody'; models are numbers, pictures, pictures+numpy"),
+        (["bench_pictures.py"], "declares numbers, pictures, pictures+numpy; name one of them, with --declared bench_pictures.py"),
         (["numbers", "--declared", "bench_pictures.py"], "model numbers has no recipe"),
     ],
 )
