@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -53,6 +54,11 @@ class OpenVinoSession(Session):
 
     def fetch(self) -> Arrays:
         return self.outputs_of(self.request)
+
+    def beside(self) -> Session:
+        made = copy.copy(self)
+        made.request = self.compiled.create_infer_request()  # a compiled model may be shared; a request belongs to one caller
+        return made
 
     def outputs_of(self, request: Any) -> dict[str, Any]:
         """Copies of a request's outputs. By position: a graph may give one tensor two names, of which OpenVINO tells any."""

@@ -6,6 +6,7 @@ profiler in the timed session would be timed as well.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import tempfile
@@ -132,6 +133,11 @@ class OrtSession(Session):
 
     def fetch(self) -> Arrays:
         return dict(zip(self.outputs, self.result, strict=True))
+
+    def beside(self) -> Session:
+        made = copy.copy(self)  # the network is shared: ONNX Runtime's `run` may be called by several threads
+        made.feeds, made.result = {}, []
+        return made
 
     # -- what really ran ---------------------------------------------------------------------------------------------
 
@@ -286,6 +292,9 @@ class BoundSession(OrtSession):
         import numpy as np
 
         return {name: np.array(value.numpy()) for name, value in self.made.items()}  # a copy: the next step writes there again
+
+    def beside(self) -> Session:
+        raise Unsupported("iobinding=on binds inputs and outputs to one place in memory, which threads would share; ask for iobinding=off")
 
     def close(self) -> None:
         self.binding = None

@@ -123,6 +123,14 @@ class Session(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} sets clock={self.clock!r} and so must override laps")
 
+    def beside(self) -> Session:
+        """Another session on the same loaded network, which a second thread may call while a first one calls this: inputs and outputs
+        are its own, weights and pools are shared. Closing it leaves this one as it is. Raises Unsupported, in words, where that cannot be.
+        """
+        raise Unsupported(
+            f"{type(self).__name__} does not say that several threads may call one loaded network; a session that may overrides `beside`"
+        )
+
     def usage(self) -> Usage | None:
         """Of the process that computes, where it is not this one; None where it is."""
         return None

@@ -315,7 +315,7 @@ class Preparer:
         """Do `job` in a fresh process with the environment that its cell asks for."""
         # Inputs, weights, goldens and portable artifacts are the same for every environment, and are made in this one.
         here = job.task == "prepare" and registry.find(job.cell.backend).portable_artifact
-        house = self.house(job.cell) if job.task in ("prepare", "measure", "tune", "watch") and not here else None
+        house = self.house(job.cell) if job.task in ("prepare", "measure", "load", "tune", "watch") and not here else None
         return self._run(Job(**{**vars(job), **more}), house.python if house else sys.executable)
 
     def _run(self, job: Job, interpreter: str) -> Reply:

@@ -27,6 +27,7 @@ from typing import IO, Any, Literal
 
 from harness import late, watching
 from harness.datasets import Dataset
+from harness.scenarios import Scenario
 from harness.types import Cell, Plan, Unavailable, Unsupported, to_json
 from harness.videos import Footage
 from harness.watching import Watch
@@ -36,7 +37,7 @@ LOG_TAIL_BYTES = 3000
 Preparing = Literal["inputs", "calibration", "weights", "prepare", "golden", "tune"]
 Filming = Literal["video", "record", "look", "frames", "pipeline", "pictures"]
 Looking = Literal["expose", "watch"]
-Task = Preparing | Filming | Looking | Literal["describe", "examine", "measure", "inspect", "outlook", "peaks", "dataset", "score"]
+Task = Preparing | Filming | Looking | Literal["describe", "examine", "measure", "inspect", "outlook", "peaks", "dataset", "score", "load"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Job:
     footage: Footage | None = None
     dataset: Dataset | None = None
     watch: Watch = field(default_factory=Watch)
+    scenario: Scenario | None = None
     sys_path: tuple[str, ...] = ()
 
 
@@ -186,7 +188,7 @@ def _tail(log: Any) -> str:
     return bytes(log.read()).decode(errors="replace").strip()
 
 
-PHASE_OF: Mapping[str, str] = {"golden": "parity", "measure": "load", "pipeline": "load"}
+PHASE_OF: Mapping[str, str] = {"golden": "parity", "measure": "load", "pipeline": "load", "load": "load"}
 """The phase that a crash is booked under where the worker had told none yet; everything else is `prepare`."""
 
 
@@ -249,6 +251,11 @@ def perform(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict
         from harness import streaming
 
         return streaming.perform(job.task, cell, job.plan, job.footage, folders, folder, enter)
+    if job.scenario:
+        from harness import traffic
+
+        assert job.plan is not None
+        return traffic.run(cell, job.plan, job.scenario, folders, enter)
     batches = {spec.name: folders["inputs"] / inputs.file_of(spec.name) for spec in cell.model.inputs}
     if job.task == "weights":
         return dict(registry.golden_for(cell).materialise(cell.model, batches, folder))

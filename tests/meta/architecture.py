@@ -25,17 +25,18 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         *("asv_site", "choosing", "controls", "doctor", "filming", "footprint", "inspection", "levels", "modelfile", "needs", "notices"),
         *("parting", "progress", "pipeline", "proof", "reporting", "running", "scaffold", "shipping", "targets", "tensors"),
         *("terminal", "tuning", "upkeep"),
+        "load",
     ),
     "orchestration": ("schedule", "outcome", "limit", "preparation", "worker", "collection", "labelled", "usermodel"),
-    "one process": ("measure", "scoring", "streaming", "watching"),
+    "one process": ("measure", "scoring", "streaming", "watching", "traffic"),
     "effects": (
         *("dataset_inputs", "datasets", "matrix", "registry", "implementations", "inputs", "photographs", "videos", "download", "store"),
-        *("sources", "energy", "environment", "environments", "installers", "libraries", "machine", "gpu", "timing", "results"),
+        *("sources", "energy", "environment", "environments", "installers", "libraries", "machine", "gpu", "loadgen", "timing", "results"),
     ),
     "the seam": ("harness", "backend"),
     "pure": (
         *("cases", "encoded", "preprocess", "warmup", "parity", "agreement", "detections", "geometry", "scores", "statistics", "gate"),
-        *("planner", "series", "steps", "expectations", "disturbance", "suspects", "health", "advice", "stages", "drawing"),
+        *("planner", "series", "scenarios", "steps", "expectations", "disturbance", "suspects", "health", "advice", "stages", "drawing"),
     ),
     "values": ("types", "late", "open_sizes", "plain"),
 }
@@ -44,7 +45,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
 BESIDE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "reports/": (
         ("types", "statistics", "results", "advice"),
-        ("choosing", "doctor", "history", "inspection", "modelfile", "needs", "pipeline", "progress", "reporting", "running"),
+        ("choosing", "doctor", "history", "inspection", "load", "modelfile", "needs", "pipeline", "progress", "reporting", "running"),
     ),
     "backends/": (
         (

@@ -19,6 +19,7 @@ SPOKEN = {
     "harness.cli": "the formats and the example of its help text",
     "harness.running": "the examples of its help text",
     "harness.compare": "the examples of its help text",
+    "harness.load": "the examples of its help text",
     "harness.footprint": "the examples of its help text",
     "harness.parting": "the examples of its help text",
     "harness.pipeline": "the examples of its help text",

@@ -1,0 +1,385 @@
+"""Calls that arrive as a scenario says, at one loaded session in this process; the outputs of those very calls are judged.
+
+A lap is a call as its caller sees it: inputs handed over, inference, outputs fetched (`host_to_host`). Runs inside a worker.
+"""
+
+from __future__ import annotations
+
+import importlib
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import environment, gpu, inputs, loadgen, measure, registry, store, timing
+from harness.backend import Now, Session
+from harness.measure import Stopwatch
+from harness.scenarios import CONCURRENT, GAPS, SERVER, SHAPES, SINGLE, SWEEP, Scenario
+from harness.types import BATCH, HOST_TO_HOST, Cell, Plan, Unsupported, to_json
+
+if TYPE_CHECKING:
+    from harness.backend import Arrays
+
+MAX_LAPS = 5000
+"""Kept of one caller at one point: enough for a p99.9 at 99 % confidence, and little enough for a results file."""
+
+SETTLING = 3
+"""Calls back to back before each measured one, so that what the gap before the last one left behind is gone."""
+
+MOST_ROUNDS = 1000
+"""Of shapes, where calls take next to no time."""
+
+@dataclass
+class Thinned:
+    """Laps in order: all of them up to twice `MAX_LAPS`, and then an even share, drawn at random so that no rhythm is met."""
+
+    seed: int
+    laps_ns: list[int] = field(default_factory=list)
+    calls: int = 0
+    total_ns: int = 0
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        self.draw = random.Random(self.seed).random
+
+    def add(self, lap: int) -> None:
+        """One more lap, which counts whether or not it is kept."""
+        self.calls += 1
+        self.total_ns += lap
+        if self.share == 1.0 or self.draw() < self.share:
+            self.laps_ns.append(lap)
+        if len(self.laps_ns) >= 2 * MAX_LAPS:
+            self.laps_ns = [each for each in self.laps_ns if self.draw() < 0.5]
+            self.share /= 2
+
+
+Points = list[dict[str, Any]]
+Kept = dict[str, Mapping[int, "Arrays"]]
+"""Outputs to judge: for every way in which calls were made, those of each batch."""
+
+
+@dataclass
+class Scene:
+    """A loaded and warm session, what it is fed, and the two things that tests replace: the clock and sleeping."""
+
+    session: Session
+    batches: Sequence[Arrays]
+    cell: Cell
+    scenario: Scenario
+    now: Now = timing.CLOCK
+    sleep: Callable[[float], None] = time.sleep
+    kept: Kept = field(default_factory=dict)
+
+    @property
+    def rotation(self) -> int:
+        """How many batches differ."""
+        return len(self.batches)
+
+    @property
+    def limit_ns(self) -> float:
+        """How long the calls of a point go on."""
+        return self.scenario.seconds * 1e9
+
+
+# -- one process -----------------------------------------------------------------------------------------------------
+
+
+def run(cell: Cell, plan: Plan, scenario: Scenario, folders: Mapping[str, Path], enter: Callable[[str], None]) -> dict[str, Any]:
+    """Put one scenario's load on the cell's runtime; returns what its line is made of. `folders` are artifact, inputs and golden.
+
+    Raises Unsupported, in words, where the session cannot be called so, and Unavailable where the load generator is not installed.
+    """
+    backend = registry.find(cell.backend)
+    watch = Stopwatch(enter)
+    if scenario.name == SERVER:
+        loadgen.find()
+    batches = inputs.load(folders["inputs"], cell.model)
+    with watch.phase("load"):
+        for name in backend.requires:
+            importlib.import_module(name)
+        session = backend.load(folders["artifact"], cell)
+    try:
+        refuse(session, cell, scenario)
+        scene = Scene(session, batches, cell, scenario)
+        with watch.phase("first_step"):
+            session.bind(batches[0])
+            session.step()
+            session.sync()
+        with watch.phase("warm_up"):
+            warm = timing.warm_up(session, batches, plan)
+        with watch.phase("sample"), gpu.watch(cell.device) as seen:
+            before, begin = timing.counters_of(session), scene.now()
+            points = DRIVERS[scenario.name](scene)
+            wall, after = scene.now() - begin, timing.counters_of(session)
+            seen.observe(HOST_TO_HOST)
+            observed = seen.facts()
+        used = measure.peak_rss_bytes(session)
+        attested = session.attest()
+        with watch.phase("parity"):
+            accuracy = measure.accuracy(session, cell, folders["inputs"])
+            verdict = measure.judge(cell, scene.kept, folders["golden"], accuracy) if "golden" in folders else None
+    finally:
+        session.close()
+    files = {spec.name: folders["inputs"] / inputs.file_of(spec.name) for spec in cell.model.inputs}
+    names = ("cpu_ns", "preemptions", "minor_faults", "major_faults", "steal_ticks", "machine_cpu_ns")
+    counted = dict(zip(names, (late - early for late, early in zip(after, before, strict=True)), strict=True))
+    return {
+        "points": points,
+        "block": {"wall_ns": wall, **counted},
+        "clock": session.clock,
+        "warm_up": warm,
+        "gpu": observed,
+        "peak_rss_bytes": used,
+        "parity": verdict,
+        "accuracy": accuracy,
+        # Read back from the folders that were loaded, so that what was judged is proved to be what was called.
+        "artifact_sha256": store.digest_folder(folders["artifact"]),
+        "input_sha256": inputs.digest_batches(files),
+        "attested": to_json(attested),
+        "asked_is_used": measure.difference(cell, attested),
+        "phases_seconds": watch.seconds,
+        "installation": {"python": environment.python(), "packages": environment.packages((*backend.distributions, loadgen.DISTRIBUTION))},
+        "variables": environment.relevant_variables(),
+        "machine": environment.load(),
+    }
+
+
+def refuse(session: Session, cell: Cell, scenario: Scenario) -> None:
+    """Raise Unsupported, in words, where calls of this scenario cannot be told apart in the session."""
+    if session.in_flight > 1:
+        raise Unsupported(
+            f"{cell.backend} keeps {session.in_flight} requests in flight, whose single latencies nobody sees; take the cell without "
+            "that option, and `--scenario concurrent` for its throughput"
+        )
+    if type(session).laps is not Session.laps and scenario.name in (CONCURRENT, SERVER, SHAPES):
+        raise Unsupported(f"{cell.backend} loops and times by itself ({session.clock}); no call can be made from here when it arrives")
+
+
+# -- one after another -----------------------------------------------------------------------------------------------
+
+
+def in_turn(scene: Scene) -> Points:
+    """Call after call by one caller, each as soon as the one before is answered. A stall is one long lap: nobody else was waiting."""
+    laps, kept = Thinned(scene.scenario.seed), {}
+    begin = scene.now()
+    count = max(scene.rotation, 10)
+    while not laps.calls or scene.now() - begin < scene.limit_ns:
+        first = laps.calls
+        taken = timing.run_laps(scene.session, scene.batches, first, count, HOST_TO_HOST, set(range(first, first + count)), scene.now)
+        for lap in taken.laps_ns:
+            laps.add(lap)
+        kept.update({lap % scene.rotation: outputs for lap, outputs in taken.kept.items()})
+    scene.kept["one after another"] = kept
+    return [{"batch": scene.cell.batch, "calls": laps.calls, "laps_ns": laps.laps_ns, "wall_ns": laps.total_ns}]
+
+
+def idle_gaps(scene: Scene) -> Points:
+    """One call after each gap, the gaps in a new order every round; before each come calls back to back, then the gap, and then the lap.
+
+    So that every lap has the same past but for the gap, and drift of the machine meets all gaps alike.
+    """
+    gaps = scene.scenario.gaps_ms
+    laps: dict[float, list[int]] = {gap: [] for gap in gaps}
+    waited: dict[float, list[int]] = {gap: [] for gap in gaps}
+    shuffle, calls, kept = random.Random(scene.scenario.seed), 0, {}
+    whole = max(scene.scenario.rounds, -(-scene.rotation // len(gaps)))
+    for _ in range(whole):
+        order = list(gaps)
+        shuffle.shuffle(order)
+        for gap in order:
+            timing.run_laps(scene.session, scene.batches, calls, SETTLING, HOST_TO_HOST, set(), scene.now)
+            begin = scene.now()
+            if gap:
+                scene.sleep(gap / 1e3)
+            waited[gap].append(scene.now() - begin)
+            taken = timing.run_laps(scene.session, scene.batches, calls, 1, HOST_TO_HOST, {calls}, scene.now)
+            laps[gap] += taken.laps_ns
+            kept[calls % scene.rotation] = taken.kept[calls]
+            calls += 1
+    scene.kept["after gaps"] = kept
+    return [{"gap_ms": gap, "laps_ns": laps[gap], "waited_ns": waited[gap]} for gap in gaps]
+
+
+# -- several callers -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Caller:
+    """One thread's own view of the network, and what its calls took and answered."""
+
+    session: Session
+    scene: Scene
+    number: int = 1
+    kept: dict[int, Arrays] = field(default_factory=dict)
+    begin: int = 0
+    end: int = 0
+    error: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        self.laps = Thinned(self.scene.scenario.seed + self.number)
+
+    def call(self, index: int) -> Arrays:
+        """One call on a batch; its outputs."""
+        self.session.bind(self.scene.batches[index])
+        self.session.step()
+        self.session.sync()
+        return self.session.fetch()
+
+    def go_on(self, start: Callable[[], object]) -> None:
+        """Calls one after another until the time of a point is over. What goes wrong is kept for the thread that waits."""
+        now, rotation, laps = self.scene.now, self.scene.rotation, self.laps
+        try:
+            start()
+            self.begin = self.end = now()
+            until = self.begin + self.scene.limit_ns
+            while laps.calls < rotation or self.end < until:
+                index = laps.calls % rotation
+                begin = now()
+                outputs = self.call(index)
+                self.end = now()
+                laps.add(self.end - begin)
+                self.kept[index] = outputs
+        except BaseException as error:
+            self.error = error
+
+
+def concurrent(scene: Scene) -> Points:
+    """For every number of callers: as many threads on one network, each calling as fast as it is answered."""
+    points = []
+    for many in scene.scenario.callers:
+        callers = [Caller(scene.session.beside(), scene, number) for number in range(1, many + 1)]
+        try:
+            for caller in callers:  # a thread's buffers are made by its first call
+                caller.call(0)
+            everybody = threading.Barrier(many)
+            threads = [threading.Thread(target=caller.go_on, args=(everybody.wait,)) for caller in callers]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            for caller in callers:
+                caller.session.close()
+        failed = next((caller.error for caller in callers if caller.error), None)
+        if failed:
+            raise failed
+        for caller in callers:
+            scene.kept[f"caller {caller.number} of {many}"] = caller.kept
+        wall = max(caller.end for caller in callers) - min(caller.begin for caller in callers)
+        calls, laps = sum(each.laps.calls for each in callers), [lap for each in callers for lap in each.laps.laps_ns]
+        points.append({"callers": many, "calls": calls, "laps_ns": laps, "wall_ns": wall})
+    return points
+
+
+def server(scene: Scene) -> Points:
+    """Poisson arrivals by MLCommons' load generator, answered by threads on one network; see `loadgen`."""
+    many = scene.scenario.callers[0]
+    sessions = [scene.session] if many == 1 else [scene.session.beside() for _ in range(many)]
+    callers = [Caller(session, scene) for session in sessions]
+    try:
+        for caller in callers:
+            caller.call(0)
+        begin = scene.now()
+        for index in range(scene.rotation):
+            callers[0].call(index)
+        usual_ns = (scene.now() - begin) / scene.rotation
+        point = loadgen.judge(scene.scenario, [caller.call for caller in callers], scene.rotation, usual_ns, scene.kept)
+    finally:
+        if many > 1:
+            for session in sessions:
+                session.close()
+    return [point]
+
+
+# -- many shapes -----------------------------------------------------------------------------------------------------
+
+
+def shapes(scene: Scene) -> Points:
+    """Batch sizes that change from call to call, in a new order every round; the first call of each size is told apart.
+
+    The largest size is the cell's batch, which loading and warming up have seen. The samples of a call move on through their batch, so
+    that every size answers every sample, and is judged on all of them.
+    """
+    sizes, whole = sorted(scene.scenario.batches), scene.cell.batch
+    cuts = {size: [min(start, whole - size) for start in range(0, whole, size)] for size in sizes}
+    rounds = max(len(each) for each in cuts.values()) * scene.rotation
+    answers: dict[int, dict[int, dict[str, Any]]] = {size: {} for size in sizes}
+    laps: dict[int, list[int]] = {size: [] for size in sizes}
+    firsts: dict[int, int | None] = dict.fromkeys(sizes)
+    shuffle, turn, begin = random.Random(scene.scenario.seed), 0, scene.now()
+    while turn < rounds or (turn < MOST_ROUNDS and scene.now() - begin < scene.limit_ns * len(sizes)):
+        order = list(sizes)
+        shuffle.shuffle(order)
+        for size in order:
+            index, start = turn % scene.rotation, cuts[size][turn // scene.rotation % len(cuts[size])]
+            fed = _cut(scene, index, start, size)
+            lap, outputs = _lap_of(scene, fed, size)
+            _assemble(answers[size].setdefault(index, {}), outputs, start, size, scene)
+            if turn == 0 and size != whole:
+                firsts[size] = lap
+            else:
+                laps[size].append(lap)
+        turn += 1
+    for size in sizes:
+        scene.kept[f"batches of {size}"] = answers[size]
+    spent = {size: {"calls": len(laps[size]), "laps_ns": laps[size], "wall_ns": sum(laps[size])} for size in sizes}
+    return [{"batch": size, "first_ns": firsts[size], **spent[size]} for size in sizes]
+
+
+def _cut(scene: Scene, index: int, start: int, size: int) -> dict[str, Any]:
+    """Samples `start` to `start + size` of a batch, as arrays of their own."""
+    fed = {}
+    for spec in scene.cell.model.inputs:
+        array = scene.batches[index][spec.name]
+        fed[spec.name] = array[start : start + size].copy() if spec.shape[:1] == (BATCH,) else array
+        fed[spec.name].setflags(write=False)
+    return fed
+
+
+def _lap_of(scene: Scene, fed: Arrays, size: int) -> tuple[int, Arrays]:
+    """One call's time and outputs. Raises Unsupported where the session answers batches of the cell's size only."""
+    session, only = scene.session, f"{scene.cell.backend}'s prepared artifact takes batches of {scene.cell.batch} only"
+    begin = scene.now()
+    try:
+        session.bind(fed)
+        session.step()
+        session.sync()
+        outputs = session.fetch()
+    except Exception as error:
+        if size == scene.cell.batch:
+            raise
+        words = " ".join(str(error).split())[:300]
+        raise Unsupported(f"{only}: one of {size} ended with {type(error).__name__}: {words}") from error
+    lap = scene.now() - begin
+    for spec in scene.cell.model.outputs:
+        rows = len(outputs[spec.name]) if spec.shape[:1] == (BATCH,) else size
+        if rows != size:
+            raise Unsupported(f"{only}: it answered {rows} rows to a batch of {size}")
+    return lap, outputs
+
+
+def _assemble(whole: dict[str, Any], outputs: Arrays, start: int, size: int, scene: Scene) -> None:
+    """Put the answer to some samples of a batch where they stand in the answer to all of it."""
+    import numpy as np
+
+    for spec in scene.cell.model.outputs:
+        array = outputs[spec.name]
+        if spec.shape[:1] != (BATCH,):
+            whole[spec.name] = array
+            continue
+        if spec.name not in whole:
+            whole[spec.name] = np.full((scene.cell.batch, *array.shape[1:]), 0, array.dtype)
+        whole[spec.name][start : start + size] = array
+
+
+DRIVERS: Mapping[str, Callable[[Scene], Points]] = {
+    SINGLE: in_turn,
+    SWEEP: in_turn,
+    CONCURRENT: concurrent,
+    SERVER: server,
+    GAPS: idle_gaps,
+    SHAPES: shapes,
+}

@@ -1,0 +1,265 @@
+"""`evenbench load`, end to end: every scenario on backends of a page of numpy in this process, and on three runtimes in theirs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from rich.console import Console
+
+import harness
+from harness import Attestation, Cell, Session, UsageError, load, loadgen, results, store
+from harness.outcome import Entry
+from harness.scenarios import CONCURRENT, GAPS, NAMES, SERVER, SHAPES, SINGLE, SWEEP, Scenario
+from harness.worker import Job
+from reports import load as table
+from tests.unit import builders
+from tests.unit.builders import attestation, cell, plan, register, work_here
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = json.loads((Path(harness.__file__).parent / "load.schema.json").read_text())
+
+
+class SharedSession(builders.ProductSession):
+    """One whose product several threads may ask for."""
+
+    def beside(self) -> Session:
+        return SharedSession(self.weights, self.used)
+
+
+class Shared(builders.Product):
+    name = "shared"
+
+    def session(self, weights: Any, cell: Cell) -> Session:
+        return SharedSession(weights, attestation(threads=cell.threads))
+
+
+class Crossed(builders.Product):
+    """Right for one caller; threads that call it at once get each other's numbers."""
+
+    name = "crossed"
+
+    def session(self, weights: Any, cell: Cell) -> Session:
+        made = SharedSession(weights, attestation(threads=cell.threads))
+        made.beside = lambda: SharedSession(weights * np.float32(1.5), Attestation(**vars(made.used)))  # type: ignore[method-assign]
+        return made
+
+
+ROWS = ",".join([builders.ROWS, *(f"{kind.name}={__name__}:{kind.__name__}" for kind in (Shared, Crossed))])
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "cache"))
+    register(monkeypatch, ROWS)
+    return work_here(monkeypatch)
+
+
+def entries(*cells: Cell) -> list[Entry]:
+    return [Entry(made, "bench.py::case", "evenbench run bench.py") for made in cells]
+
+
+def measured(folder: Path, scenario: Scenario, *cells: Cell, processes: int = 2) -> dict[str, dict[str, Any]]:
+    """The lines as they are on the disk, by backend; each is as the schema says."""
+    session = load.Session(entries(*cells), scenario, plan(processes=processes), folder, flags=f"--scenario {scenario.name}")
+    told = session.measure()
+    lines = [json.loads(line) for line in session.file.read_text().splitlines()]
+    assert {line["cell"]["key"] for line in lines} == {line["cell"]["key"] for line in told}
+    for line in lines:
+        jsonschema.validate(line, SCHEMA)
+    return {line["cell"]["backend"]: line for line in lines}
+
+
+def points(line: dict[str, Any]) -> list[dict[str, Any]]:
+    return [point for part in line["parts"] for point in part["points"]]
+
+
+def shown(lines: Sequence[dict[str, Any]]) -> str:
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115 - it is written to until it is read
+    table.show(lines, console)
+    return console.export_text()
+
+
+SHORT: dict[str, Scenario] = {
+    SINGLE: Scenario(SINGLE, seconds=0.02),
+    SWEEP: Scenario(SWEEP, seconds=0.02, batches=(1, 4), bound_ns=10**9),
+    CONCURRENT: Scenario(CONCURRENT, seconds=0.02, callers=(1, 2)),
+    GAPS: Scenario(GAPS, gaps_ms=(0.0, 1.0), rounds=8),
+    SHAPES: Scenario(SHAPES, seconds=0.02, batches=(1, 2, 4)),
+    SERVER: Scenario(SERVER, seconds=0.2, bound_ns=10**9, callers=(1,), rate_per_second=1000.0),
+}
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert set(SHORT) == set(NAMES)
+
+
+@pytest.mark.usefixtures("jobs")
+@pytest.mark.parametrize("name", NAMES)
+def test_every_scenario_judges_its_own_calls_and_is_written_and_shown(name: str, tmp_path: Path) -> None:
+    if name == SERVER and loadgen.lacks():
+        pytest.skip(loadgen.lacks())
+    line = measured(tmp_path, SHORT[name], cell("shared"), processes=1 if name == SERVER else 2)["shared"]
+    assert line["outcome"] == "ok", line["parts"]
+    assert all(part["parity"]["verdict"] == "pass" and part["attested"]["runtime"] == "numpy" for part in line["parts"])
+    assert points(line)
+    words = shown([line])
+    assert "product-shared-fp32-cpu" in words
+    assert f"--scenario {name}" in line["reproduce"]
+
+
+@pytest.mark.usefixtures("jobs")
+@pytest.mark.parametrize("name", [SINGLE, SWEEP, GAPS, SHAPES])
+def test_a_wrong_answer_has_no_number(name: str, tmp_path: Path) -> None:
+    line = measured(tmp_path, SHORT[name], cell("oneweight"))["oneweight"]
+    assert (line["outcome"], line["answer"], points(line)) == ("mismatch", None, [])
+    assert line["parts"][0]["parity"]["verdict"] == "fail"
+    assert "mismatch in parity" in shown([line])
+
+
+@pytest.mark.usefixtures("jobs")
+def test_an_answer_that_is_wrong_for_several_callers_only_is_caught(tmp_path: Path) -> None:
+    assert measured(tmp_path, SHORT[SINGLE], cell("crossed"))["crossed"]["outcome"] == "ok"
+    assert measured(tmp_path, SHORT[CONCURRENT], cell("crossed"))["crossed"]["outcome"] == "mismatch"
+
+
+@pytest.mark.usefixtures("jobs")
+def test_every_cell_has_its_one_outcome(tmp_path: Path) -> None:
+    asked = {"shared": "ok", "product": "unsupported", "raises": "failed", "absent": "unavailable", "null": "ok"}
+    found = measured(tmp_path, SHORT[CONCURRENT], *map(cell, asked))
+    assert {name: line["outcome"] for name, line in found.items()} == asked
+    assert "several threads" in found["product"]["reason"]
+    assert "the runtime gave up" in found["raises"]["reason"]
+    words = shown(list(found.values()))
+    assert "product-absent-fp32-cpu-b1: unavailable in prepare" in words
+
+
+def test_every_batch_size_is_a_cell_of_its_own_in_processes_of_its_own(jobs: list[Job], tmp_path: Path) -> None:
+    line = measured(tmp_path, SHORT[SWEEP], cell("shared", batch=1), cell("shared", batch=2), processes=3)["shared"]
+    loaded = [job for job in jobs if job.task == "load"]
+    assert sorted(job.cell.batch for job in loaded) == [1, 1, 1, 4, 4, 4], "two cells that differ in their batch alone are one"
+    assert [point["batch"] for point in points(line)] == [1, 4]
+    assert len({part["artifact_sha256"] for part in line["parts"]} | {part["input_sha256"] for part in line["parts"]}) > 1
+
+
+@pytest.mark.usefixtures("jobs")
+def test_a_percentile_that_is_not_stated_is_refused_in_words(tmp_path: Path) -> None:
+    words = shown([measured(tmp_path, SHORT[GAPS], cell("shared"))["shared"]])
+    assert "p90 needs 44 laps of each process, there are 8: product-shared-fp32-cpu-b1" in words
+    assert "p99 needs 459 laps of each process, there are 8: product-shared-fp32-cpu-b1" in words
+
+
+@pytest.mark.usefixtures("jobs")
+def test_the_best_batch_under_a_limit_and_an_honest_empty_answer(tmp_path: Path) -> None:
+    found = measured(tmp_path, Scenario(SWEEP, seconds=0.3, batches=(1, 4), bound_ns=10**9), cell("shared"))
+    assert found["shared"]["answer"]["batch"] in (1, 4)
+    assert not load.nothing_keeps(SHORT[SWEEP], list(found.values()))
+    tight = Scenario(SWEEP, seconds=0.3, batches=(1, 4), bound_ns=1)
+    none = measured(tmp_path, tight, cell("shared"))
+    assert none["shared"]["answer"]["batch"] is None
+    assert "times the bound" in none["shared"]["answer"]["excluded"]["1"]
+    assert load.nothing_keeps(tight, list(none.values()))
+    assert "no batch keeps a p99" in shown(list(none.values()))
+
+
+@pytest.mark.usefixtures("jobs")
+def test_without_the_generator_a_server_is_unavailable_with_the_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loadgen, "lacks", lambda: f"{loadgen.DISTRIBUTION} is not installed; {loadgen.HINT}")
+    line = measured(tmp_path, SHORT[SERVER], cell("shared"))["shared"]
+    assert line["outcome"] == "unavailable"
+    assert "pip install 'evenbench[load]'" in line["reason"]
+
+
+@pytest.mark.usefixtures("jobs")
+def test_readers_of_outcomes_do_not_see_these_lines(tmp_path: Path) -> None:
+    measured(tmp_path, SHORT[SINGLE], cell("shared"))
+    assert results.read([tmp_path]).lines == ()
+    reading = results.read([tmp_path / load.FOLDER])
+    assert reading.lines == ()
+    assert "not an evenbench outcome" in reading.notes[0]
+
+
+# -- the command line ----------------------------------------------------------------------------------------------------
+
+
+def options(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    load.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("server", "--rate", "0", "--p99", "5ms"), "--rate 0: expected"),
+        (("server", "--rate", "nan", "--p99", "5ms"), "--rate nan: expected"),
+        (("server",), "latency bound"),
+        (("server", "--p99", "5ms", "--callers", "1,2"), "name one"),
+        (("single-stream", "--rate", "5"), "--rate is for server"),
+        (("idle-gaps", "--seconds", "2"), "--seconds is for"),
+        (("batch-sweep", "--p99", "20"), "expected a number of 0 or more and its unit"),
+        (("batch-sweep", "--p99", "0ms"), "above 0"),
+        (("batch-sweep", "--batches", "0,4"), "--batches 0,4: expected"),
+        (("shapes", "--batches", "4"), "two sizes"),
+        (("idle-gaps", "--gaps", "10,100"), "--gaps 10,100: expected 0"),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_is_measured(words: tuple[str, ...], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        load.scenario_of(options("--scenario", *words))
+
+
+def test_flags_become_the_scenario_and_the_command_that_repeats_it() -> None:
+    asked = options("--scenario", "batch-sweep", "--p99", "20ms", "--batches", "1,8", "--seconds", "2", "--seed", "3")
+    assert load.scenario_of(asked) == Scenario(SWEEP, seconds=2.0, bound_ns=20_000_000, batches=(1, 8), seed=3)
+    assert load.flags(asked) == "--scenario batch-sweep --p99 20ms --batches 1,8 --seconds 2.0 --plan default --seed 3"
+
+
+def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    asked = [sys.executable, "-m", "harness.cli", "load", "benchmarks", *words, "--plan", "quick", "--results", str(folder)]
+    return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=170, check=False)
+
+
+@pytest.mark.slow
+def test_three_runtimes_under_load(tmp_path: Path) -> None:
+    """The command itself, on real networks in real processes: PyTorch, ONNX Runtime and OpenVINO."""
+    for package in ("torch", "onnxruntime", "openvino"):
+        pytest.importorskip(package)
+    cells = [word for name in ("torch-eager", "ort", "openvino") for word in ("--cell", f"digits_cnn-{name}-fp32-cpu-b1")]
+    done = command(tmp_path, *cells, "--scenario", "concurrent", "--callers", "1,2", "--seconds", "0.5", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = json.loads(done.stdout)["lines"]
+    assert {line["cell"]["backend"]: line["outcome"] for line in lines} == dict.fromkeys(("torch-eager", "ort", "openvino"), "ok")
+    for line in lines:
+        jsonschema.validate(line, SCHEMA)
+        assert [point["callers"] for point in points(line)] == [1, 2]
+        assert line["parts"][0]["parity"]["verdict"] == "pass"
+    done = command(tmp_path, *cells, "--scenario", "shapes", "--batches", "1,4", "--seconds", "0.2", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {line["cell"]["backend"]: line for line in json.loads(done.stdout)["lines"]}
+    assert {name: line["outcome"] for name, line in found.items()} == {"torch-eager": "ok", "ort": "unsupported", "openvino": "unsupported"}
+    assert "takes batches of 4 only" in found["openvino"]["reason"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(loadgen.lacks()), reason=f"needs {loadgen.DISTRIBUTION}; {loadgen.HINT}")
+def test_arrivals_at_a_real_runtime(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    only = ("--cell", "digits_cnn-ort-fp32-cpu-b1", "--scenario", "server", "--seconds", "0.3")
+    done = command(tmp_path, *only, "--p99", "2s", "--rate", "100", "--json")
+    (line,) = json.loads(done.stdout)["lines"]
+    assert done.returncode == 0, line
+    assert [run["scenario"] for run in points(line)[0]["runs"][0]] == ["SingleStream", "Offline", "Server"]
+    assert line["answer"]["rate_per_second"] == pytest.approx(100)
+    done = command(tmp_path, *only, "--p99", "1us")
+    assert done.returncode == 1, "nothing keeps that"
+    assert "no rate can be valid" in done.stdout
