@@ -193,7 +193,7 @@ def _sha256(file: Path) -> str:
 def check_room(dataset: Dataset, model: Model) -> None:
     """Raise UsageError where the cache has no room for the prepared inputs."""
     size = math.prod(model.inputs[0].concrete(1)) * 4 * len(dataset.images)
-    there = shutil.disk_usage(store.root() if store.root().exists() else store.root().parent).free
+    there = shutil.disk_usage(next(folder for folder in (store.root(), *store.root().parents) if folder.exists())).free
     if size > there:
         raise UsageError(
             f"{len(dataset.images)} images as inputs of {model.name} take {size / 1e9:.1f} GB, and the cache {store.root()} has "
@@ -212,6 +212,8 @@ def make(dataset: Dataset, model: Model, folder: Path) -> dict[str, Any]:
         made = implementations.apply(recipe, Path(dataset.folder) / item.image)
         if made.shape != shape:
             raise UsageError(f"{item.image}: recipe {recipe.name} made {list(made.shape)}, model {model.name} takes {list(shape)}")
+        if made.dtype != samples.dtype:
+            raise UsageError(f"{item.image}: recipe {recipe.name} made {made.dtype}, model {model.name} takes {samples.dtype}")
         samples[index] = made
     samples.flush()
     notes = MAKERS[dataset.layout](dataset, model, recipe, folder)

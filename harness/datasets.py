@@ -8,6 +8,7 @@ names the file. Which model it fits, and what it becomes for one, is in `dataset
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -156,7 +157,32 @@ def annotations_of(file: str) -> dict[str, Any]:
         lacking = [(entry, key) for entry in entries for key in keys if not isinstance(entry, dict) or key not in entry]
         if lacking:
             raise UsageError(f"{file}: an entry of {part!r} lacks {lacking[0][1]!r}: {json.dumps(lacking[0][0])[:120]}")
+        wrong = [(entry, key) for entry in entries for key in keys if not KINDS.get(key, _whole)(entry[key])]
+        if wrong:
+            entry, key = wrong[0]
+            raise UsageError(f"{file}: an entry of {part!r} has {key} {json.dumps(entry[key])[:80]}; expected what COCO says of it")
+    for part, key in (("images", "id"), ("categories", "id"), ("categories", "name"), ("annotations", "id")):
+        most = Counter(entry[key] for entry in found[part]).most_common(1)
+        if most and most[0][1] > 1:
+            raise UsageError(f"{file}: {part!r} has {key} {most[0][0]!r} twice; each has one of its own")
     return found  # type: ignore[no-any-return]
+
+
+def _whole(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _box(value: Any) -> bool:
+    """Left, top, width and height in pixels."""
+    return isinstance(value, list) and len(value) == 4 and all(isinstance(each, (int, float)) for each in value) and min(value[2:]) >= 0
+
+
+KINDS = {"file_name": _text, "name": _text, "bbox": _box}
+"""What an entry's key must be where that is no whole number."""
 
 
 def _coco(folder: Path, file: Path) -> Dataset:

@@ -83,7 +83,7 @@ def run(
         with watch.phase("parity"):
             measured["accuracy"] = accuracy(session, cell, input_folder)
             measured["parity"] = judge(cell, kept, golden, measured["accuracy"]) if golden else None
-            measured["scored"] = score(session) if score else None
+        measured["scored"] = score(session) if score else None
     finally:
         session.close()
     watch.seconds["compile"] = session.compile_seconds

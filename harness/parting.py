@@ -18,6 +18,9 @@ AGREE, PART = 0, 1
 GOLDEN = "golden"
 """In the place of the second cell: what judges the first one."""
 
+FILE = "file"
+"""In the place of the second cell: the very file that the first one runs, by the golden that reads such files."""
+
 SHOWN = 12
 """Rows of the table around the first tensor that parts; `--all` shows every one."""
 
@@ -25,6 +28,8 @@ EPILOG = """\
   evenbench diff model-ort-fp32-cpu-b1 model-openvino-fp32-cpu-b1 model.onnx
   evenbench diff resnet18-ort-int8-static-cpu-b1 resnet18-ort-fp32-cpu-b1 benchmarks/matrix.py --json
   evenbench diff resnet18-torch-eager-bf16-cpu-b1 golden benchmarks/matrix.py
+  evenbench diff resnet18-openvino-fp32-cpu-b1 file benchmarks/matrix.py
+`golden` is what judges the first cell; `file` is the file that it runs, in float64 by the reference evaluator of its format.
 both cells read the same bytes: those of the batch whose answers differ most. Two cells that run ONNX files are compared tensor by tensor,
 where the files' names come from one exporter; two that call a PyTorch module, module by module. A module and a file of it are not compared:
 an exporter folds modules into one another, so that no name stands for one tensor on both sides. The rule is that of parity, elementwise, at
@@ -40,7 +45,7 @@ exit codes:
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The flags of the command."""
     command.add_argument("first", metavar="CELL", help="a cell's id or key, as `evenbench list` shows it")
-    command.add_argument("second", metavar="CELL", help=f"another one, or {GOLDEN!r}: what judges the first")
+    command.add_argument("second", metavar="CELL", help=f"another one, or {GOLDEN!r} or {FILE!r}, as explained below")
     targets.add_arguments(command)
     command.add_argument("--all", action="store_true", help="show every tensor, not only those around the first that parts")
     command.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="of one process (600)")
@@ -65,12 +70,14 @@ def _cells(options: argparse.Namespace) -> tuple[Cell, Cell]:
     """Both cells. Raises UsageError where one is not there, or they are the same."""
     if options.cell or options.expression:
         raise UsageError("diff takes its two cells as arguments; leave --cell and -k out")
-    named = [options.first] + ([options.second] if options.second != GOLDEN else [])
+    named = [options.first] + ([options.second] if options.second not in (GOLDEN, FILE) else [])
     chosen = argparse.Namespace(**{**vars(options), "cell": named})
     cells = [entry.cell for entry in targets.select(chosen)]
     found = [next(cell for cell in cells if name in (cell.id, cell.key)) for name in named]
     if options.second == GOLDEN:
         found.append(registry.golden_cell(found[0], registry.golden_for(found[0]).name))
+    if options.second == FILE:
+        found.append(tensors.of_file(found[0]))
     if found[0].key == found[1].key:
         raise UsageError(f"{found[0].id} is compared with itself; name two cells")
     return found[0], found[1]
@@ -126,7 +133,12 @@ def in_words(found: Parting) -> list[str]:
     made_of = f" of {', '.join(first.inputs)}" if first.inputs else ""
     much = f"{first.needed:.3g} times what is allowed" + (f" ({first.note})" if first.note else "")
     lines.append(f"the first tensor that parts is {first.name}, made by {first.operator}{made_of}: {much}")
-    return [*lines, SEEN[found.seen]]
+    lines.append(SEEN[found.seen])
+    if first.decided and first.inputs_needed <= 1:
+        lines.append("its inputs agree: values that are nearly equal were ordered, cut or rounded in another way")
+    if not any(row.parts for row in found.outputs):
+        lines.append("the answers agree all the same")
+    return lines
 
 
 SEEN = {

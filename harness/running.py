@@ -72,8 +72,8 @@ def run(options: argparse.Namespace) -> int:
     if options.dataset:
         entries = _with_dataset(options, entries)
     plan = PLANS[options.plan] if options.timeout is None else replace(PLANS[options.plan], timeout_seconds=options.timeout)
+    labelled = _labelled(options, entries, plan.timeout_seconds)
     with progress.Display(terminal.console(stderr=True), plan) as display:
-        labelled = _labelled(options, entries, plan.timeout_seconds)
         session = Run(entries, plan, Path(options.results), options.seed, options.fresh, display.hear, labelled)
         display.open(session)
         try:
@@ -96,7 +96,9 @@ def _labelled(options: argparse.Namespace, entries: Sequence[Entry], timeout_sec
         if options.samples:
             raise UsageError("--samples is a number of images of --dataset, and there is none")
         return None
-    found = LabelledData(datasets.find(Path(options.dataset), options.samples), timeout_seconds)
+    found = LabelledData(
+        datasets.find(Path(options.dataset), options.samples), timeout_seconds, lambda text: print(f"dataset: {text}", file=sys.stderr)
+    )
     found.prepare(entry.cell for entry in entries)
     return found
 

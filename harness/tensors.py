@@ -5,10 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness import registry
 from harness.preparation import Prepared, Preparer, Refusal
 from harness.types import Cell, UsageError
 from harness.watching import EXPOSE, WATCH, Watch
@@ -31,6 +32,8 @@ class Row:
     scale: float
     inputs_needed: float
     note: str = ""
+    decided: bool = False
+    """Whether it holds indices, sizes, labels or truths, which are equal or not."""
 
     @property
     def parts(self) -> bool:
@@ -65,6 +68,14 @@ def find(first: Cell, second: Cell, timeout_seconds: float = 600.0, tell: Callab
         return Search(pair, tell).run()
 
 
+def of_file(cell: Cell) -> Cell:
+    """The same cell run by the golden that reads files such as the cell's. Raises UsageError where there is none."""
+    goldens = [name for name, row in registry.rows().items() if row.role == "golden" and registry.find(name).portable_artifact]
+    if not goldens or not registry.find(cell.backend).portable_artifact:
+        raise UsageError(f"{cell.id} runs no file that a golden can read; name a second cell, or 'golden'")
+    return replace(cell, backend=goldens[0])
+
+
 def _check(first: Cell, second: Cell) -> None:
     for name in ("inputs", "batch"):
         one, other = (cell.batch if name == "batch" else getattr(cell.model, name) for cell in (first, second))
@@ -84,7 +95,10 @@ class Pair:
     folder: Path
 
     def __post_init__(self) -> None:
-        self.prepared = [self._prepare(cell) for cell in (self.first, self.second)]
+        prepared = self._prepare(self.first)
+        # A golden that is asked to run what the first cell runs gets its very artifact.
+        judge = registry.row(self.second.backend).role == "golden" and self.second == replace(self.first, backend=self.second.backend)
+        self.prepared = [prepared, prepared if judge else self._prepare(self.second)]
         self.inputs = self.prepared[0].inputs.path  # the same bytes for both
         self.runs = 0
 
@@ -238,7 +252,7 @@ class Search:
             wrong = int(np.count_nonzero(tried != wanted))
             note = f"{wrong} of {tried.size} differ" if wrong else ""
             needed = parity.INCOMPARABLE if wrong else 0.0
-            return Row(**facts, shape=tried.shape, needed=needed, max_abs=float(wrong > 0), scale=0.0, note=note)
+            return Row(**facts, shape=tried.shape, needed=needed, max_abs=float(wrong > 0), scale=0.0, note=note, decided=True)
         tried, wanted = (value.astype(np.float64) for value in (tried, wanted))
         same = ~np.isfinite(tried) & ((tried == wanted) | (np.isnan(tried) & np.isnan(wanted)))  # masks of attention, such as -inf
         tried, wanted = np.where(same, 0.0, tried), np.where(same, 0.0, wanted)

@@ -83,6 +83,20 @@ def test_a_weight_that_is_too_large_is_found_where_it_is_used() -> None:
 
 
 @pytest.mark.slow
+def test_a_file_is_run_as_its_standard_says_to_tell_which_of_two_runtimes_is_wrong() -> None:
+    pytest.importorskip("torch")
+    for cell in (digits("ort"), digits("ort", "int8-static")):
+        found = tensors.find(cell, tensors.of_file(cell))
+        assert (found.first, found.only_in_one) == (None, 0), found.first
+        assert len(found.rows) >= 9
+    wrong = tensors.find(digits("negative-permuted"), tensors.of_file(digits("negative-permuted")))
+    assert wrong.first is not None
+    assert wrong.first.name == wrong.rows[0].name, "what is read wrongly parts at once"
+    with pytest.raises(UsageError, match="runs no file that a golden can read"):
+        tensors.of_file(digits("torch-eager"))
+
+
+@pytest.mark.slow
 def test_tensors_of_a_quantised_file_are_those_that_its_operators_read() -> None:
     """The Relu before an unsigned type is dropped and its output's name goes to what it read: by names alone every one would part."""
     pytest.importorskip("torch")

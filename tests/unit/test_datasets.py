@@ -181,6 +181,18 @@ def keypoints(root: Path) -> None:
     coco(root, annotations=[{"id": 1, "image_id": 5, "category_id": 2}])
 
 
+def named_image(root: Path) -> None:
+    coco(root, images=[{"id": "five", "file_name": "a.jpg", "width": 32, "height": 24}])
+
+
+def box_of_three(root: Path) -> None:
+    coco(root, annotations=[{"id": 1, "image_id": 5, "category_id": 2, "bbox": [0, 0, 1]}])
+
+
+def category_twice(root: Path) -> None:
+    coco(root, categories=[{"id": 2, "name": "cup"}, {"id": 3, "name": "cup"}])
+
+
 def two_files(root: Path) -> None:
     coco(root)
     (root / "instances.json").rename(root / "one.json")
@@ -203,6 +215,9 @@ def two_files(root: Path) -> None:
         (no_json, "cannot be read as JSON"),
         (keypoints, "lacks 'bbox'"),
         (two_files, "several JSON files"),
+        (named_image, "an entry of 'images' has id \"five\""),
+        (box_of_three, r"has bbox \[0, 0, 1\]"),
+        (category_twice, "'categories' has name 'cup' twice"),
     ],
 )
 def test_a_folder_that_is_no_dataset_says_what_is_wrong(broken: Callable[[Path], Any], said: str, tmp_path: Path) -> None:
@@ -270,6 +285,11 @@ def other_shape(root: Path) -> Model:
     return model(inputs=(TensorSpec("image", (BATCH, 3, 8, 8)),))
 
 
+def other_dtype(root: Path) -> Model:
+    folders(root, "ant", "bee", "cat")
+    return model(inputs=(replace(IMAGE, dtype="uint8"),))
+
+
 def another_size(root: Path) -> Model:
     coco(root)
     picture(root / "images" / "a.jpg", size=(30, 24))
@@ -284,6 +304,7 @@ def another_size(root: Path) -> Model:
         (coloured_mask, "image of mode RGB; expected one class number"),
         (small_mask, "is 8x8, its image images/a.jpg 32x24"),
         (other_shape, r"recipe small made \[3, 16, 16\], model tried takes \[3, 8, 8\]"),
+        (other_dtype, "recipe small made float32, model tried takes uint8"),
         (another_size, "is 30x24, and .* says 32x24"),
     ],
 )

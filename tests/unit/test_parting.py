@@ -148,6 +148,17 @@ def test_a_row_knows_its_operator_its_inputs_and_how_wrong_they_are() -> None:
     assert "the first tensor that parts is t3, made by Times of t2" in " ".join(parting.in_words(found))
 
 
+def test_an_index_that_parts_after_equal_inputs_is_told_for_what_it_is() -> None:
+    index = tensors.Row("indices", "TopK", ("scores",), (4,), 1e9, 1.0, 0.0, 0.1, "2 of 4 differ", decided=True)
+    answer = tensors.Row("y", "output", (), (1, 3), 0.2, 0.0, 1.0, 0.0)
+    found = replace(tensors.find(cell("wrong"), cell("chain")), first=index, outputs=(answer,))
+    assert parting.in_words(found)[-2:] == [
+        "its inputs agree: values that are nearly equal were ordered, cut or rounded in another way",
+        "the answers agree all the same",
+    ]
+    assert "nearly equal" not in " ".join(parting.in_words(replace(found, first=replace(index, inputs_needed=2.0))))
+
+
 @pytest.mark.parametrize(
     ("first", "second", "said"),
     [

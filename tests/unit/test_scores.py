@@ -95,3 +95,21 @@ def test_of_many_objects_those_that_score_highest_are_kept() -> None:
     boxes = np.tile(BOXES[:1], (300, 1))
     made = scores.objects({"boxes": boxes, "labels": np.ones(300, int), "scores": np.linspace(0, 1, 300)}, FULL, 1, {1: 7})
     assert (len(made), made[0]["score"]) == (100, 1.0)
+
+
+def test_objects_and_masks_of_a_cropped_image_are_scored_in_the_pixels_of_its_file(tmp_path: Path) -> None:
+    """The network saw the middle 80 x 80 of the file at half its size: what is at x there is at 120 + 2 x in the file."""
+    pytest.importorskip("pycocotools")
+    seen = np.array([[10.0, 10.0, 40.0, 50.0], [50.0, 20.0, 70.0, 60.0]])
+    annotations = []
+    for number, (x1, y1, x2, y2) in enumerate((2 * seen + [120, 20, 120, 20]).tolist(), 1):
+        box = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "segmentation": [[x1, y1, x2, y1, x2, y2, x1, y2]]}
+        annotations.append({"id": number, "image_id": 1, "category_id": 7, "iscrowd": 0, **box})
+    whole = {"images": [{"id": 1, "width": 400, "height": 200}], "categories": [{"id": 7, "name": "cup"}], "annotations": annotations}
+    (tmp_path / "truth.json").write_text(json.dumps(whole))
+    found = {"boxes": seen, "labels": np.array([1, 1]), "scores": np.array([0.9, 0.8]), "masks": outlined(seen)[:, :, :80, :80]}
+    halved = Place(400, 200, 0.5, 0.5, 60.0, 10.0, 80, 80)
+    told = scores.of_objects(tmp_path / "truth.json", scores.objects(found, halved, 1, {1: 7}))
+    assert told == {"box mAP": 1.0, "box AP50": 1.0, "mask mAP": pytest.approx(1.0, abs=0.11), "mask AP50": 1.0}
+    unmoved = Place(400, 200, 0.5, 0.5, 0.0, 0.0, 80, 80)
+    assert scores.of_objects(tmp_path / "truth.json", scores.objects(found, unmoved, 1, {1: 7}))["box mAP"] == 0.0
