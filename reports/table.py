@@ -70,7 +70,7 @@ def _row(group: Group, result: Result) -> Row:
         latency=_short(text.latency(result.compute), text.latency_interval(result.compute)),
         speedup=_short(*verdict.speedup_texts(group, result)),
         parity=cells.parity_text(result),
-        reason=cells.reason(group, result),
+        reason="; ".join(filter(None, (*map(str, result.record.get("labels") or ()), cells.reason(group, result)))),
     )
 
 

@@ -138,6 +138,13 @@ def test_warnings_are_counted_in_the_row_and_told_once_below_the_table():
     assert table.rows(lines)[0].reason.endswith("1\N{NO-BREAK SPACE}warning")
 
 
+def test_a_label_stands_before_how_a_cell_stands():
+    lines = [synthetic.record(backend="torch-eager"), synthetic.record(backend="tvm", labels=["untuned"])]
+    said = {row.cell.split("-")[1]: row.reason for row in table.rows(lines)}
+    assert said["tvm"].startswith("untuned; ")
+    assert said["torch"] == "the baseline"
+
+
 def test_the_terminal_reads_no_markup_in_names_and_reasons():
     import io
 
