@@ -15,7 +15,7 @@ from typing import Any
 from harness import drawing, filming, implementations, machine, matrix, registry, targets, terminal, usermodel, videos, worker
 from harness.cases import Case
 from harness.preparation import Preparer
-from harness.types import PLANS, PRECISIONS, Cell, Unavailable, Unsupported, UsageError
+from harness.types import PLANS, PRECISIONS, Cell, Model, Unavailable, Unsupported, UsageError
 from harness.videos import Footage
 
 UNWANTED = ("mismatch", "fallback", "failed")
@@ -47,6 +47,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--video", default="", metavar="FILE|N", help="a file, or the number of a camera (made of packaged photographs)")
     command.add_argument("--backends", default="", metavar="A,B", help="runtimes (those that the model is declared with)")
     command.add_argument("--precision", default="fp32", choices=PRECISIONS, metavar="P", help="such as int8-static (fp32)")
+    command.add_argument("--device", default="cpu", metavar="D", help="such as cuda (cpu)")
+    command.add_argument("--threads", type=int, default=0, metavar="N", help="of the runtime; fewer leave room for the stages (all cores)")
     command.add_argument("--frames", type=int, default=FRAMES, metavar="N", help=f"of the video, from its beginning ({FRAMES})")
     command.add_argument("--in-flight", type=int, default=4, metavar="N", help="frames begun and not drawn yet, at most (4)")
     command.add_argument("--target-fps", type=float, default=0.0, metavar="N", help="also feed frames at this rate, and count dropped ones")
@@ -87,6 +89,8 @@ def _check(options: argparse.Namespace) -> None:
             raise UsageError(f"{flag} {value}: expected one or more")
     if not 0 <= options.target_fps <= 1000:
         raise UsageError(f"--target-fps {options.target_fps:g}: expected a rate up to 1000 frames per second")
+    if not 0 <= options.threads <= machine.cores():
+        raise UsageError(f"--threads {options.threads}: expected 1 to {machine.cores()}, the cores that this process may use")
     if options.timeout <= 0:
         raise UsageError(f"--timeout {options.timeout:g}: expected a number of seconds above 0")
     if importlib.util.find_spec("av") is None:
@@ -115,8 +119,8 @@ def chosen(options: argparse.Namespace) -> list[Cell]:
     """One cell of batch 1 for each runtime. Raises UsageError where the model is not known, or is not one."""
     thing, named = options.thing, tuple(filter(None, options.backends.split(",")))
     if usermodel.is_model(thing):
-        flags = ("recipe", "shape", "backends", "precision")
-        words = [word for flag in flags if getattr(options, flag) for word in (f"--{flag}", getattr(options, flag))]
+        flags = ("recipe", "shape", "backends", "precision", "device", "threads")
+        words = [word for flag in flags if getattr(options, flag) for word in (f"--{flag}", str(getattr(options, flag)))]
         return _alone(_selected([thing, *words, *(["--input", *options.input] if options.input else [])]))
     if options.input or options.recipe or options.shape:
         raise UsageError(f"--input, --recipe and --shape are for a model of your own, such as model.onnx; {thing} is declared")
@@ -132,14 +136,23 @@ def chosen(options: argparse.Namespace) -> list[Cell]:
     declared: dict[str, Cell] = {}
     for cell in cells:
         if (cell.model.name, cell.precision, cell.batch) == (model.name, options.precision, 1):
-            declared.setdefault(cell.backend, cell)
+            declared.setdefault(cell.backend, _as_asked(cell, options))
     runtimes = [name for name in declared if registry.row(name).role == "runtime"]
-    found = [
-        declared.get(name) or matrix.expand(Case((model,), (name,), (options.precision,), batch=(1,)))[0] for name in named or runtimes
-    ]
+    found = [declared.get(name) or _as_asked(_new(model, name, options.precision), options) for name in named or runtimes]
     if not found:
         raise UsageError(f"{model.name} is declared with no runtime at {options.precision} and batch 1; name some with --backends")
     return _alone(found)
+
+
+def _new(model: Model, backend: str, precision: str) -> Cell:
+    """A cell that is not declared."""
+    return matrix.expand(Case((model,), (backend,), (precision,), batch=(1,)))[0]
+
+
+def _as_asked(cell: Cell, options: argparse.Namespace) -> Cell:
+    """The same on the device and with the threads of the command line."""
+    threads = options.threads or machine.cores()
+    return replace(cell, device=options.device, threads=threads, default_threads=threads == machine.cores())
 
 
 def _selected(words: list[str]) -> list[Cell]:
@@ -182,11 +195,17 @@ def film(options: argparse.Namespace, cells: Sequence[Cell], folder: Path, work:
     if found.source == "camera":
         (folder / videos.RECORDING).write_bytes(found.file.read_bytes())
     words = _command(options)
-    session = filming.Session(
-        cells, plan, preparer, found, footage, folder, work, options.seed, words, lambda text: console.print(text, soft_wrap=True)
-    )
+
+    def tell(text: str) -> None:
+        console.print(text, soft_wrap=True, markup=False)
+
+    session = filming.Session(cells, plan, preparer, found, footage, folder, work, options.seed, words, tell)
     lines = session.measure()
-    pictures = session.pictures()
+    try:
+        pictures = session.pictures()
+    except UsageError as error:  # the numbers stay
+        pictures = None
+        console.print(f"no frames on the page: {error}", soft_wrap=True, markup=False)
     (folder / filming.PICTURES).write_text(json.dumps(pictures))
     return lines, report.write(lines, pictures, folder / filming.FRAMES, folder)
 
@@ -203,7 +222,8 @@ def _film(options: argparse.Namespace, preparer: Preparer, cell: Cell, work: Pat
 def _command(options: argparse.Namespace) -> str:
     """The command line that measures the same again, into another folder."""
     words = [options.thing]
-    for flag in ("declared", "video", "backends", "precision", "frames", "in_flight", "target_fps", "plan", "recipe", "shape"):
+    of_model = ("declared", "backends", "precision", "device", "threads", "recipe", "shape")
+    for flag in (*of_model, "video", "frames", "in_flight", "target_fps", "plan"):
         value = getattr(options, flag)
         words += [f"--{flag.replace('_', '-')}", str(value)] if value else []
     return shlex.join(["evenbench", "pipeline", *words, *(["--input", *options.input] if options.input else [])])

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -213,7 +214,10 @@ def run(cell: Cell, plan: Plan, footage: Footage, folders: Mapping[str, Path], d
             session.sync()
         with watch.phase("warm_up"):
             warm = timing.warm_up(session, batches, plan)
-        own = type(session).laps is not Session.laps
+            own = type(session).laps is not Session.laps
+            if not own:  # the decoder, and letters to draw with
+                stages.sequential(islice(line.frames(), plan.window), line.work(), timing.CLOCK)
+                line.kept = {}
         with watch.phase("sample"), gpu.watch(cell.device) as seen:
             passages, kept = (_inferred if own else _passed)(line, batches)
             seen.observe(WHOLE)

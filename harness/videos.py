@@ -138,7 +138,12 @@ def frames(file: Path, most: int) -> Iterator[Image]:
     try:
         with av.open(str(file)) as container:
             stream, opened = _stream(container, file), True
+            size = None
             for frame in islice(container.decode(stream), most):
+                size = size or (frame.width, frame.height)
+                if (frame.width, frame.height) != size:
+                    sizes = f"{size[0]}x{size[1]} and frame {number} {frame.width}x{frame.height}"
+                    raise UsageError(f"{file}: its first frame is {sizes}; give a video of one size, or fewer --frames")
                 yield frame.to_ndarray(format="rgb24")
                 number += 1
     except av.FFmpegError as error:

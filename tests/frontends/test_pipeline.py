@@ -148,6 +148,17 @@ def test_the_page_shows_numbers_of_the_right_ones_alone(folder: Path) -> None:
     assert page.count("data:image/jpeg") == 6 * (1 + 4) + changed, "and a difference where there is one"
 
 
+def test_threads_and_device_are_those_that_were_asked(folder: Path) -> None:
+    """No such device is an outcome, as of any cell, and its line is kept."""
+    ended = run(folder, *TARGET, "--backends", "painter", "--threads", "1", "--device", "cuda:7", "-o", "elsewhere")
+    line = lines(folder, "elsewhere")["painter"]
+    assert ended.code == 0, ended.err
+    assert (line["cell"]["device"], line["cell"]["threads"]) == ("cuda:7", 1)
+    assert (line["outcome"], line["passages"], line["covers"]) == ("unsupported", [], "")
+    assert "No whole pipeline has a number" in (folder / "elsewhere" / "index.html").read_text()
+    assert "--threads 1" in line["reproduce"]
+
+
 @pytest.mark.usefixtures("ran")
 def test_another_library_may_do_the_recipe(folder: Path) -> None:
     """Within a level or two of Pillow: other inputs, and about the same times of all stages but one."""
@@ -195,6 +206,8 @@ def test_what_is_no_video_ends_with_4(spoil: Any, folder: Path) -> None:
         (["--in-flight", "0"], "--in-flight 0: expected one or more"),
         (["--target-fps", "-1"], "--target-fps -1: expected a rate"),
         (["--target-fps", "nan"], "--target-fps nan: expected a rate"),
+        (["--threads", "-1"], "--threads -1: expected 1 to"),
+        (["--threads", "9999"], "--threads 9999: expected 1 to"),
         (["--backends", "nobody"], "nobody"),
         (["--backends", "null"], "null is a control"),
         (["--backends", "ort@1.24.1"], "lives in an environment"),
