@@ -218,7 +218,7 @@ class CppOpenVino(Native, openvino_native.OpenVino):
     options = {name: words for name, words in openvino_native.OpenVino.options.items() if name not in ("hint", "requests")}
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        own = folder / openvino_native.QUANTISED
+        own = folder / openvino_native.OWN
         return OpenVinoProgram(own if own.exists() else folder / onnx_artifact.FILE, cell)
 
 

@@ -35,6 +35,9 @@ OPTIONS = {
 }
 """What a case may choose about the export, for every backend that reads the file."""
 
+LONGEST = 400
+"""How many characters of an exporter's message are repeated."""
+
 METADATA = "evenbench."
 """What the names of our entries in `metadata_props` begin with."""
 
@@ -175,17 +178,30 @@ def _export(module: torch.nn.Module, examples: tuple[Any, ...], cell: Cell, file
 
     dynamo = exporter_of(cell) == "dynamo"
     how: dict[str, Any] = {"dynamo": True, "optimize": optimize} if dynamo else {"dynamo": False}
-    with torch.no_grad():
-        torch.onnx.export(
-            module,
-            examples,
-            file,
-            input_names=[spec.name for spec in cell.model.inputs],
-            output_names=[spec.name for spec in cell.model.outputs],
-            opset_version=opset_of(cell),
-            external_data=False,
-            **how,
-        )
+    try:
+        with torch.no_grad():
+            torch.onnx.export(
+                module,
+                examples,
+                file,
+                input_names=[spec.name for spec in cell.model.inputs],
+                output_names=[spec.name for spec in cell.model.outputs],
+                opset_version=opset_of(cell),
+                external_data=False,
+                **how,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise Unsupported(refused(exporter_of(cell), error)) from error
+
+
+def refused(exporter: str, error: BaseException) -> str:
+    """Why an exporter cannot take a model, in words: the first error of the chain, which names the operation, and what else there is."""
+    first: BaseException = error
+    while first.__cause__ is not None:
+        first = first.__cause__
+    said = next((line.strip() for line in str(first).splitlines() if line.strip()), type(first).__name__)
+    other = next(name for name in OPSETS if name != exporter)
+    return f"PyTorch's exporter {exporter!r} cannot take it ({type(first).__name__}: {said[:LONGEST]}); the other one is exporter={other!r}"
 
 
 def _finish(source: Source, cell: Cell, file: Path) -> dict[str, Any]:

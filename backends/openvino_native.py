@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends import onnx_artifact, onnx_precision
+from backends import onnx_artifact, onnx_precision, openvino_conversion
 from harness import Attestation, Cell, Session, Source, Unsupported, inputs
 from harness.backend import Deployment
 
@@ -21,8 +21,8 @@ PRECISION_OF = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "f64": "fp64", "i8
 COMPUTE = ("Convolution", "Deconvolution", "FullyConnected", "MatMul", "RNNCell", "RNNSeq", "ScaledDotProductAttention")
 """Layer types of the executed graph in which nearly all the work of a network is done."""
 
-QUANTISED = "model.xml"
-"""The artifact of OpenVINO's own quantiser, in its own format."""
+OWN = "model.xml"
+"""An artifact in OpenVINO's own format: that of its quantiser, and of its converter."""
 
 GROUP_SIZE = 32
 """How many activations share a scale where linear layers are quantised as they run: the plugin's own default."""
@@ -37,7 +37,7 @@ class OpenVinoSession(Session):
         self.cell = cell
         self.runtime = ov
         core = ov.Core()
-        model = core.read_model(str(file))
+        model = openvino_conversion.read(core, file)
         if model.is_dynamic():  # a user's own file may leave the batch open; the cell says what it is
             model.reshape({spec.name: list(spec.concrete(cell.batch)) for spec in cell.model.inputs})
         self.stored = _stored(model)
@@ -286,10 +286,11 @@ class OpenVino(onnx_artifact.OnnxBackend):
         "streams": "how many inferences run side by side: a number (default 1), or 'auto' (default of throughput)",
         "requests": "with hint='throughput', how many requests are in flight: a number, or 'auto' (default)",
         "quantizer": "'onnxruntime' (default) reads the int8 file that all share; 'nncf' quantises with OpenVINO's own",
+        "frontend": "'onnx' (default) reads the ONNX file that all share; 'pytorch' converts the traced module without one, at fp32",
     }
 
     def supports(self, cell: Cell) -> str:
-        return super().supports(cell) or _refuses(cell.option, cell.precision)
+        return super().supports(cell) or _refuses(cell.option, cell.precision) or openvino_conversion.refuses(cell)
 
     def lacks(self, cell: Cell) -> str:
         if cell.option.get("quantizer") != "nncf":
@@ -298,12 +299,16 @@ class OpenVino(onnx_artifact.OnnxBackend):
         return "quantizer=nncf needs nncf, which is not installed; pip install 'evenbench[nncf]'" if missing else ""
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
+        if openvino_conversion.converts(cell):
+            return openvino_conversion.key()
         if cell.option.get("quantizer") != "nncf":
             return super().artifact_key(cell)
         versions = {name: inputs.version_of(name) for name in ("nncf", "openvino")}
         return {**onnx_artifact.key(onnx_artifact.at_fp32(cell)), **versions, "quantizer": "nncf", "settings": NNCF[cell.precision]}
 
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
+        if openvino_conversion.converts(cell):
+            return openvino_conversion.convert(source, cell, folder / OWN)
         if cell.option.get("quantizer") != "nncf":
             return super().prepare(source, cell, folder)
         facts = super().prepare(source, onnx_artifact.at_fp32(cell), folder)
@@ -315,16 +320,21 @@ class OpenVino(onnx_artifact.OnnxBackend):
         if cell.option.get("hint") == "throughput" or cell.option.get("precision_hint", "asked") != "asked":
             raise Unsupported("a program with several requests in flight, or of the plugin's own precision, has not been written")
         shapes = {spec.name: list(spec.concrete(cell.batch)) for spec in cell.model.inputs}
-        settings = {"files": [QUANTISED, onnx_artifact.FILE], "shapes": shapes, "properties": wanted(cell), "hint": hint_of(cell.precision)}
+        settings = {"files": [OWN, onnx_artifact.FILE], "shapes": shapes, "properties": wanted(cell), "hint": hint_of(cell.precision)}
         return Deployment(("openvino",), "backends.openvino_network:Network", settings)
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        own = folder / QUANTISED
+        own = folder / OWN
         kind = ThroughputSession if cell.option.get("hint") == "throughput" else OpenVinoSession
         return kind(own if own.exists() else folder / onnx_artifact.FILE, cell)
 
 
-CHOICES = {"precision_hint": ("asked", "runtime"), "hint": ("latency", "throughput"), "quantizer": ("onnxruntime", "nncf")}
+CHOICES = {
+    "precision_hint": ("asked", "runtime"),
+    "hint": ("latency", "throughput"),
+    "quantizer": ("onnxruntime", "nncf"),
+    "frontend": ("onnx", "pytorch"),
+}
 
 NNCF = {
     "int8-static": {"preset": "performance", "bias_correction": "fast", "batches": "all of the calibration's"},
@@ -363,5 +373,5 @@ def _quantise(file: Path, precision: str, calibration: Mapping[str, Path]) -> No
     else:
         kept = nncf.IgnoredScope(types=["Convolution", "GroupConvolution"], validate=False)
         made = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM, ignored_scope=kept)
-    ov.save_model(made, str(file.with_name(QUANTISED)), compress_to_fp16=False)
+    ov.save_model(made, str(file.with_name(OWN)), compress_to_fp16=False)
     file.unlink()

@@ -71,7 +71,7 @@ def _narrowed(ir: Any) -> Any:
 
 
 def _from_module(source: Source, cell: Cell) -> Any:
-    """By torch.export, batch norms folded into convolutions before."""
+    """By torch.export, batch norms folded into convolutions before. Raises Unsupported, with the operators that it lacks."""
     import numpy as np
     import torch
     from torch.fx.experimental.optimization import fuse
@@ -83,7 +83,10 @@ def _from_module(source: Source, cell: Cell) -> Any:
         with contextlib.suppress(Exception):  # what fx cannot trace is exported as it is, and its batch norm decomposed later
             module = fuse(module)
         program = torch.export.export(module, examples)
-    return from_exported_program(program, unwrap_unit_return_tuple=True)
+    try:
+        return from_exported_program(program, unwrap_unit_return_tuple=True)
+    except (AssertionError, NotImplementedError) as error:  # how its frontend says which operators it has no translation for
+        raise Unsupported(f"TVM's PyTorch frontend cannot take it ({' '.join(str(error).split())[:400]})") from error
 
 
 def _from_onnx(source: Source, cell: Cell) -> Any:

@@ -20,14 +20,14 @@ IMAGENET_128 = Recipe(
 )
 
 
-def _segmenter(build: Any) -> Model:
-    """A torchvision network with seeded weights; `out` are the logits of every pixel."""
+def segmenter(build: Any, side: int = SIDE, recipe: Recipe = IMAGENET_128, name: str = "") -> Model:
+    """A torchvision network with seeded weights on square images; `out` are the logits of every pixel."""
     return Model(
-        name=build.__name__,
+        name=name or build.__name__,
         build=build,
-        inputs=(TensorSpec("image", (BATCH, 3, SIDE, SIDE)),),
-        outputs=(TensorSpec("out", (BATCH, CLASSES, SIDE, SIDE)),),
-        recipe=IMAGENET_128,
+        inputs=(TensorSpec("image", (BATCH, 3, side, side)),),
+        outputs=(TensorSpec("out", (BATCH, CLASSES, side, side)),),
+        recipe=recipe,
         images=PHOTOGRAPHS,
         calibration=CALIBRATION,
         weights=seeded(0),
@@ -47,7 +47,16 @@ def deeplabv3_mobilenet_v3_large() -> Any:
     return segmentation.deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None)
 
 
-LRASPP = _segmenter(lraspp_mobilenet_v3_large)
-DEEPLABV3 = _segmenter(deeplabv3_mobilenet_v3_large)
+def deeplabv3_resnet50() -> Any:
+    from torchvision.models import segmentation
 
-runtimes = Case(models=(LRASPP, DEEPLABV3), backends=("torch-eager", "torch-script", "torch-compile", "ort", "openvino"))
+    return segmentation.deeplabv3_resnet50(weights=None, weights_backbone=None)
+
+
+LRASPP = segmenter(lraspp_mobilenet_v3_large)
+DEEPLABV3 = segmenter(deeplabv3_mobilenet_v3_large)
+DEEPLABV3_RESNET50 = segmenter(deeplabv3_resnet50)
+
+runtimes = Case(
+    models=(LRASPP, DEEPLABV3, DEEPLABV3_RESNET50), backends=("torch-eager", "torch-script", "torch-compile", "ort", "openvino")
+)

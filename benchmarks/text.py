@@ -40,21 +40,36 @@ def _folder() -> Path:
 
 
 def encoder() -> Any:
-    """BERT, the mean over the tokens that are no padding, length one: as sentence-transformers puts this model together."""
+    """MiniLM as sentence-transformers puts it together, with its real weights."""
+    folder = _folder()
+    transformers = _transformers()
+    return pooled(transformers.BertModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False))
+
+
+def bert_base() -> Any:
+    """BERT-base (12 layers, 768 numbers, 12 heads), pooled as MiniLM is. Its weights are as drawn."""
+    transformers = _transformers()
+    return pooled(transformers.BertModel(transformers.BertConfig(), add_pooling_layer=False))
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ModuleNotFoundError as error:
+        raise Unavailable(f"{error.name} is not installed, which builds BERT; pip install 'evenbench[text]'") from error
+    return transformers
+
+
+def pooled(bert: Any) -> Any:
+    """`bert`, the mean over the tokens that are no padding, length one."""
     import torch
 
-    folder = _folder()
-    try:
-        from transformers import BertModel
-    except ModuleNotFoundError as error:
-        raise Unavailable(f"{error.name} is not installed, which builds MiniLM; pip install 'evenbench[text]'") from error
-
     class Encoder(torch.nn.Module):
-        """Token numbers and their mask, [batch, length] each, to embeddings [batch, 384]."""
+        """Token numbers and their mask, [batch, length] each, to embeddings [batch, size]."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.bert = BertModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
+            self.bert = bert
 
         def forward(self, input_ids: Any, attention_mask: Any) -> Any:
             hidden = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state

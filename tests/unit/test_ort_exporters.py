@@ -47,3 +47,13 @@ def test_each_choice_is_another_file_and_the_default_is_one() -> None:
     keys = [onnx_artifact.key(cell(**asked)) for asked in choices]
     assert keys[0] == keys[1] == keys[2]
     assert (keys[3]["opset"], keys[4]["exporter"], keys[4]["optimize"]) == (18, "torch.onnx torchscript", False)
+
+
+def test_what_an_exporter_refuses_is_told_by_its_first_error_and_the_other_one_is_named() -> None:
+    caused = RuntimeError("Failed to export the model. This is step 1/3 of exporting")
+    caused.__cause__ = ValueError("\n  Could not guard on data-dependent expression Eq(u0, 1)\n\nand a page more")
+    assert onnx_artifact.refused("dynamo", caused) == (
+        "PyTorch's exporter 'dynamo' cannot take it (ValueError: Could not guard on data-dependent expression Eq(u0, 1)); "
+        "the other one is exporter='torchscript'"
+    )
+    assert "(RuntimeError: RuntimeError)" in onnx_artifact.refused("torchscript", RuntimeError())

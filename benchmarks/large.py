@@ -1,0 +1,159 @@
+"""The networks of the task files at the sizes that people deploy: a plan of hours. Run it by its name: `evenbench run benchmarks/large.py`.
+
+Meant for a night on a machine that is left alone; `-k` picks one of them. Mask R-CNN alone takes seconds for one image on a few cores.
+"""
+
+from typing import Any
+
+from benchmarks.detection import BOXES, ROADS, detr, of_one_image, sharpened, softened
+from benchmarks.segmentation import deeplabv3_resnet50, segmenter
+from benchmarks.text import bert_base, tokens
+from harness import ALL, ANY, BATCH, Case, Model, Recipe, TensorSpec, Unavailable, seeded
+from harness.photographs import CALIBRATION, PHOTOGRAPHS
+from harness.preprocess import IMAGENET_224, IMAGENET_MEAN, IMAGENET_STD, CenterCrop, Decode, Layout, Normalise, Resize, ToArray
+
+AHEAD = ("torch-eager", "torch-script", "torch-compile", "torch-aot", "ort", "openvino", "cpp-ort", "cpp-openvino", "tvm")
+"""The runtimes for networks whose sizes are known ahead."""
+
+
+def _square(side: int, *more: Any) -> Recipe:
+    """Pixels in 0..1 of the middle of a photograph, and what else is done to them."""
+    name = "imagenet" if more else "pixels"
+    return Recipe(f"{name}_{side}", (Decode("RGB"), Resize(side, antialias=True), CenterCrop(side), ToArray(), *more, Layout("CHW")))
+
+
+NORMALISED = Normalise(IMAGENET_MEAN, IMAGENET_STD)
+
+# -- detection: 800 pixels, 1000 proposals, 91 classes, up to 100 objects ----------------------------------------------
+
+SIDE = 800
+SHARPNESS = 12.0
+"""As in `benchmarks.detection`; among 91 classes a score needs more to stand out."""
+
+
+def fasterrcnn_resnet50_fpn() -> Any:
+    from torchvision.models import detection
+
+    return of_one_image(sharpened(detection.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None), SHARPNESS))
+
+
+def maskrcnn_resnet50_fpn() -> Any:
+    from torchvision.models import detection
+
+    made = softened(sharpened(detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None), SHARPNESS))
+    return of_one_image(made, "boxes", "labels", "scores", "masks")
+
+
+def _detector(build: Any, *more: TensorSpec) -> Model:
+    return Model(
+        name=f"{build.__name__}_{SIDE}",
+        build=build,
+        inputs=(TensorSpec("image", (3, SIDE, SIDE)),),
+        outputs=(*BOXES, *more),
+        recipe=_square(SIDE),
+        images=PHOTOGRAPHS,
+        weights=seeded(0),
+        task="detection",
+    )
+
+
+FASTER_RCNN = _detector(fasterrcnn_resnet50_fpn)
+MASK_RCNN = _detector(maskrcnn_resnet50_fpn, TensorSpec("masks", (ANY, 1, SIDE, SIDE)))
+DETR = detr(SIDE, _square(SIDE, NORMALISED), "detr_resnet50_800")
+
+# -- detection in one stage: what follows the heads is outside the graph -------------------------------------------------
+
+EFFICIENTDET_SIDE = 512
+EFFICIENTDET_ANCHORS = 9 * sum((EFFICIENTDET_SIDE >> level) ** 2 for level in range(3, 8))
+EFFICIENTDET_CLASSES = 90
+
+
+def efficientdet_d0() -> Any:
+    """EfficientDet-D0 up to its heads: images in; logits and offsets of all anchors, of five maps one after the other, out."""
+    import torch
+
+    try:
+        import effdet
+    except ModuleNotFoundError as error:
+        raise Unavailable(f"{error.name} is not installed, which builds EfficientDet; pip install 'evenbench[efficientdet]'") from error
+
+    class Heads(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = effdet.EfficientDet(effdet.get_efficientdet_config("efficientdet_d0"), pretrained_backbone=False)
+
+        def forward(self, image: Any) -> Any:
+            logits, offsets = self.network(image)
+            return _listed(logits, EFFICIENTDET_CLASSES), _listed(offsets, 4)
+
+    return Heads()
+
+
+def _listed(maps: Any, size: int) -> Any:
+    """Maps [batch, anchors x size, height, width] as one list [batch, all anchors, size]."""
+    import torch
+
+    return torch.cat([each.permute(0, 2, 3, 1).reshape(each.shape[0], -1, size) for each in maps], 1)
+
+
+EFFICIENTDET = Model(
+    name="efficientdet_d0_heads",
+    build=efficientdet_d0,
+    inputs=(TensorSpec("image", (BATCH, 3, EFFICIENTDET_SIDE, EFFICIENTDET_SIDE)),),
+    outputs=(
+        TensorSpec("logits", (BATCH, EFFICIENTDET_ANCHORS, EFFICIENTDET_CLASSES)),
+        TensorSpec("offsets", (BATCH, EFFICIENTDET_ANCHORS, 4)),
+    ),
+    recipe=_square(EFFICIENTDET_SIDE, NORMALISED),
+    images=PHOTOGRAPHS,
+    weights=seeded(0),
+    task="detection",
+)
+
+objects = Case(models=(FASTER_RCNN, MASK_RCNN), backends=ALL, options=ROADS)
+
+heads = Case(models=(DETR, EFFICIENTDET), backends=AHEAD)
+
+# -- segmentation ----------------------------------------------------------------------------------------------------
+
+DEEPLABV3 = segmenter(deeplabv3_resnet50, 520, _square(520, NORMALISED), "deeplabv3_resnet50_520")
+
+pixels = Case(models=(DEEPLABV3,), backends=AHEAD)
+
+# -- transformers ----------------------------------------------------------------------------------------------------
+
+
+def vit_b_16() -> Any:
+    """ViT-B/16, the last layer drawn as the others are: torchvision leaves it zero, and with it every answer."""
+    import torch
+    from torchvision import models
+
+    made = models.vit_b_16(weights=None)
+    torch.nn.init.normal_(made.heads.head.weight, std=0.02)
+    return made
+
+
+VIT = Model(
+    name="vit_b_16",
+    build=vit_b_16,
+    inputs=(TensorSpec("image", (BATCH, 3, 224, 224)),),
+    outputs=(TensorSpec("logits", (BATCH, 1000)),),
+    recipe=IMAGENET_224,
+    images=PHOTOGRAPHS,
+    calibration=CALIBRATION,
+    weights=seeded(0),
+)
+
+LENGTH = 128
+
+BERT = Model(
+    name=f"bert_base_{LENGTH}_tokens",
+    build=bert_base,
+    inputs=(TensorSpec("input_ids", (BATCH, LENGTH), "int64"), TensorSpec("attention_mask", (BATCH, LENGTH), "int64")),
+    outputs=(TensorSpec("sentence_embedding", (BATCH, 768)),),
+    inputs_from=tokens,
+    weights=seeded(0),
+    task="text",
+)
+
+encoders = Case(models=(VIT, BERT), backends=AHEAD)
