@@ -16,11 +16,14 @@ import pytest
 from PIL import Image
 
 from backends import pixels_numpy, pixels_opencv
-from harness import Recipe, implementations, levels, preprocess
+from benchmarks import models
+from harness import PLANS, Case, Recipe, implementations, levels, matrix, preprocess
 from harness.implementations import Implementation, ImplementedRecipe, chain
 from harness.levels import ALLOWED, Difference
+from harness.outcome import Entry
 from harness.photographs import PHOTOGRAPHS, locate
 from harness.preprocess import IMAGENET_224, IMAGENET_MEAN, IMAGENET_STD, CenterCrop, Decode, Layout, Normalise, Resize, ToArray
+from harness.schedule import Run
 from harness.types import Photograph
 
 AFTER = IMAGENET_224.steps[2:]
@@ -237,3 +240,18 @@ def test_the_written_out_filter_agrees_with_its_definition() -> None:
     assert row.tolist() == pytest.approx([0, 1 / 8, 3 / 8, 3 / 8, 1 / 8, 0, 0, 0])
     assert pixels_numpy.weights(4, 8, "bilinear", True)[1].tolist() == pytest.approx([0.75, 0.25, 0, 0])
     assert pixels_numpy.weights(4, 8, "nearest", False).argmax(1).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+@pytest.mark.slow
+def test_an_axis_of_libraries_is_measured_and_never_compared(tmp_path: Path) -> None:
+    """Through processes of their own: both are right about their own inputs, which are not the same bytes."""
+    for package in ("torch", "torchvision"):
+        pytest.importorskip(package)
+    cells = matrix.expand(Case((models.MOBILENET_V3_SMALL,), ("torch-eager",), preprocessing=("pillow", "torchvision")))
+    entries = [Entry(cell, "tests") for cell in cells]
+    lines = Run(entries, PLANS["quick"], tmp_path, fresh=True).measure(entries)
+    assert [(line["outcome"], line["reason"]) for line in lines] == [("ok", "")] * 2
+    recorded = {line["inputs"]["recipe"]: line for line in lines}
+    assert set(recorded) == {"imagenet_224", "imagenet_224+torchvision"}
+    assert len({line["input_sha256"] for line in lines}) == 2
+    assert len({line["cell"]["group"] for line in lines}) == 2
