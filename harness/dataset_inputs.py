@@ -47,7 +47,7 @@ def fit(dataset: Dataset, model: Model) -> Dataset:
         raise UsageError(f"{where}: an image makes one input, and the model has {len(model.inputs)}")
     problem = FORMS[dataset.task](model)
     if problem:
-        raise UsageError(f"{where}: {problem}")
+        raise UsageError(f"{where}: {problem}; or choose other cells with -k")
     if dataset.layout == "class folders":
         return _with_classes(dataset, model, sorted({item.kind for item in dataset.images}))
     if dataset.layout == "coco":
@@ -74,10 +74,12 @@ def _pixels_form(model: Model) -> str:
 
 
 def _objects_form(model: Model) -> str:
-    found = {spec.name for spec in model.outputs if spec.is_open}
-    if {"boxes", "labels", "scores"} <= found:
-        return ""
-    return "objects are outputs boxes, labels and scores of open size (ANY), which it does not have"
+    found = {spec.name: spec.shape for spec in model.outputs}
+    if not {"boxes", "labels", "scores"} <= set(found):
+        return f"objects are outputs boxes, labels and scores, and it has {', '.join(found)}; put what makes objects of them into the model"
+    if found["boxes"][1:] != (4,) or BATCH in (*found["boxes"], *found["labels"], *found["scores"]):
+        return "objects are those of one image: boxes [n, 4], labels [n] and scores [n], where n is a number or ANY"
+    return ""
 
 
 FORMS = {"classification": _classes_form, "segmentation": _pixels_form, "detection": _objects_form}

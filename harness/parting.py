@@ -47,7 +47,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("first", metavar="CELL", help="a cell's id or key, as `evenbench list` shows it")
     command.add_argument("second", metavar="CELL", help=f"another one, or {GOLDEN!r} or {FILE!r}, as explained below")
     targets.add_arguments(command)
-    command.add_argument("--all", action="store_true", help="show every tensor, not only those around the first that parts")
+    command.add_argument("--all", action="store_true", help="show every tensor, not only those around the first that parts (or the worst)")
     command.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="of one process (600)")
     command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
 
@@ -99,8 +99,9 @@ def show(found: Parting, console: Console, everything: bool = False) -> None:
     """The tensors as a table, the first that parts marked, and what that means in words."""
     from rich.table import Table
 
-    at = next((index for index, row in enumerate(found.rows) if found.first and row.name == found.first.name), None)
-    start = 0 if everything or at is None else max(0, at - SHOWN // 2)
+    worst = max(range(len(found.rows)), key=lambda index: found.rows[index].needed)
+    at = next((index for index, row in enumerate(found.rows) if found.first and row.name == found.first.name), worst)
+    start = 0 if everything else max(0, at - SHOWN // 2)
     end = len(found.rows) if everything else start + SHOWN
     table = Table(box=None, header_style="bold")
     for heading in ("", "tensor", "operator", "shape", "needed", "its inputs", "max |error|", ""):

@@ -242,6 +242,24 @@ def test_a_model_that_does_not_fit_is_refused(names: tuple[str, ...], which: Mod
         dataset_inputs.fit(datasets.find(folders(tmp_path, *names)), which)
 
 
+HEADS = (TensorSpec("logits", (BATCH, 100, 4)), TensorSpec("boxes", (BATCH, 100, 4)))
+BATCHED = (TensorSpec("boxes", (BATCH, 9, 4)), TensorSpec("labels", (BATCH, 9), "int64"), TensorSpec("scores", (BATCH, 9)))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said"), [(HEADS, "it has logits, boxes; put what makes objects of them into the model"), (BATCHED, "those of one image")]
+)
+def test_raw_heads_are_no_objects(outputs: tuple[TensorSpec, ...], said: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=said):
+        dataset_inputs.fit(datasets.find(coco(tmp_path)), replace(OBJECTS, outputs=outputs))
+
+
+def test_a_fixed_number_of_objects_is_scored_as_well(tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools")
+    fixed = (TensorSpec("boxes", (100, 4)), TensorSpec("labels", (100,), "int64"), TensorSpec("scores", (100,)))
+    assert dataset_inputs.fit(datasets.find(coco(tmp_path)), replace(OBJECTS, outputs=fixed)).classes == {"cup": 2}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
