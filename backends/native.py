@@ -199,7 +199,7 @@ class LibrarySession(Session):
             self._check(self.handle)
             for at, spec in enumerate(cell.model.inputs):
                 shape = spec.concrete(cell.batch)
-                named = (spec.name.encode(), _code(spec.dtype), (ctypes.c_int64 * len(shape))(*shape), len(shape))
+                named = (spec.name.encode(), code(spec.dtype).encode(), (ctypes.c_int64 * len(shape))(*shape), len(shape))
                 self._check(self.library.evenbench_input(self.handle, at, *named))
         except BaseException:
             self.close()
@@ -257,10 +257,11 @@ class LibrarySession(Session):
         self.folder.cleanup()
 
 
-def _code(dtype: str) -> bytes:
+def code(dtype: str) -> str:
+    """A type as the C++ code writes it: `f4` for float32."""
     import numpy as np
 
-    return np.dtype(dtype).str[1:].encode()
+    return np.dtype(dtype).str[1:]
 
 
 def _opened(file: Path) -> Any:

@@ -28,11 +28,15 @@ PATTERNS = {"onnxruntime": "capi/libonnxruntime.so*", "openvino": "libs/libopenv
 
 OPENED = {
     "onnxruntime": ("capi/libonnxruntime.so*",),
-    "openvino": ("libs/libopenvino_intel_cpu_plugin.so", "libs/libopenvino_onnx_frontend.so*", "libs/libopenvino_ir_frontend.so*"),
+    "openvino": (
+        *("libs/libopenvino_intel_cpu_plugin.so", "libs/libopenvino_onnx_frontend.so*", "libs/libopenvino_ir_frontend.so*"),
+        *("libs/libopenvino_auto_batch_plugin.so", "libs/libtbbbind_*.so*", "libs/libtbbmalloc.so*"),
+    ),
     "libtorch": (),
 }
 """What the runner, or its runtime, opens by name when a cell is loaded on the CPU: nothing is linked against these."""
 
+TOOLS = ("cmake", "ninja")
 BUILD_TOOLS = ("cmake>=3.26", "ninja>=1.11")
 """What an environment of a runner's own needs beside the runtime."""
 
@@ -83,6 +87,16 @@ def opened(runtime: str) -> list[Path]:
     """The files of `OPENED` inside the runtime's package. Raises Unavailable where it is not there."""
     package = _package(DISTRIBUTIONS[runtime])
     return [file for pattern in OPENED[runtime] for file in sorted(package.glob(pattern))]
+
+
+def shipped(runtime: str, options: Mapping[str, object]) -> dict[str, str]:
+    """The sources of a program of its own, by file name, with the options that it is told."""
+    names = ("array.hpp", "network.hpp", "library.cpp", f"{runtime}.cpp", "deploy/main.cpp", "deploy/CMakeLists.txt")
+    found = {Path(name).name: (SOURCES / name).read_text(encoding="utf-8") for name in names}
+    words = {"@RUNTIME@": runtime, "@PACKAGE@": DISTRIBUTIONS[runtime], "@OPENED@": " ".join(OPENED[runtime])}
+    for word, value in words.items():
+        found["CMakeLists.txt"] = found["CMakeLists.txt"].replace(word, value)
+    return {**found, "options.txt": "".join(f"{name}={value}\n" for name, value in options.items())}
 
 
 def version_of(runtime: str) -> str:

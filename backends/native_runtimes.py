@@ -31,6 +31,7 @@ from backends import (
     torch_script,
 )
 from harness import Attestation, Backend, Cell, Session, Source, Unsupported, environment
+from harness.backend import Deployment
 
 SPINNING = "'default' lets idle threads spin as the runtime does; 'off' makes them sleep at once"
 
@@ -55,20 +56,39 @@ class Native(Backend):
         return [native_build.built(self.runtime) / self.binary, *native_build.opened(self.runtime)]
 
 
+def compiled(runtime: str, cell: Cell, files: Sequence[str], options: Mapping[str, object], threads: str) -> Deployment:
+    """A program in C++: which of `files` it loads, the options that it is told, and the one of them that is its number of threads.
+
+    Raises Unsupported where nothing could compile it here, so that it would not be proved.
+    """
+    lacking = native_build.lacks()
+    if lacking:
+        raise Unsupported(f"its program is compiled to prove it; {lacking}")
+    inputs = [(spec.name, native.code(spec.dtype), list(spec.concrete(cell.batch))) for spec in cell.model.inputs]
+    told = {"files": ",".join(files), **{f"input {at}": name for at, (name, _, _) in enumerate(inputs)}, **options}
+    settings = {"files": list(files), "inputs": inputs, "threads": threads}
+    package = native_build.DISTRIBUTIONS[runtime]
+    return Deployment((package,), "backends.native_network:Network", settings, native_build.shipped(runtime, told), native_build.TOOLS)
+
+
 # -- ONNX Runtime ----------------------------------------------------------------------------------------------------
 
 
-def ort_options(file: Path, cell: Cell) -> dict[str, object]:
-    """What the C++ code is told; the settings are those of `backends.ort`."""
+def ort_settings(cell: Cell) -> dict[str, object]:
+    """What a session is made with; the settings are those of `backends.ort`."""
     spinning = "0" if cell.option.get("spinning") == "off" else "1"
     entries = {**ort_session.ENTRIES, "session.intra_op.allow_spinning": spinning, "session.inter_op.allow_spinning": spinning}
+    return {"threads": cell.threads, **{f"entry {name}": value for name, value in entries.items()}}
+
+
+def ort_options(file: Path, cell: Cell) -> dict[str, object]:
+    """What the C++ code is told."""
     return {
         "model": file,
         "library": native_build.library_of("onnxruntime"),
-        "threads": cell.threads,
+        **ort_settings(cell),
         "profiled_runs": ort_session.PROFILED_RUNS,
         "write_optimized": "yes" if file.stat().st_size <= ort_session.LARGEST_BYTES else "no",
-        **{f"entry {name}": value for name, value in entries.items()},
     }
 
 
@@ -135,6 +155,9 @@ class CppOrt(Native, onnx_artifact.OnnxBackend):
     environments = {"": ("onnxruntime", *native_build.BUILD_TOOLS)}
     options = {**onnx_artifact.OnnxBackend.options, "spinning": SPINNING}
 
+    def deployment(self, cell: Cell) -> Deployment:
+        return compiled(self.runtime, cell, [onnx_artifact.FILE], ort_settings(cell), "threads")
+
     def load(self, folder: Path, cell: Cell) -> Session:
         try:
             return self.session(folder / onnx_artifact.FILE, cell)
@@ -158,16 +181,21 @@ READ = (*openvino_native.READ_BACK, "INFERENCE_NUM_THREADS", "CPU_DENORMALS_OPTI
 TRUE = ("YES", "TRUE", "1")
 
 
+def openvino_options(cell: Cell) -> dict[str, object]:
+    """What the C++ code is told; the properties are those of `backends.openvino_native`."""
+    properties = {f"property {name}": _word(value) for name, value in openvino_native.wanted(cell).items()}
+    shapes = {f"shape {spec.name}": ",".join(map(str, spec.concrete(cell.batch))) for spec in cell.model.inputs}
+    options: dict[str, object] = {"device": cell.device.upper(), "read": ",".join(READ), **properties, **shapes}
+    if cell.option.get("precision_hint", "asked") == "asked":
+        options["hint_needs"], options["hint"] = openvino_native.hint_of(cell.precision)
+    return options
+
+
 class OpenVinoProgram(native.ProgramSession):
     """OpenVINO in C++."""
 
     def __init__(self, file: Path, cell: Cell) -> None:
-        properties = {f"property {name}": _word(value) for name, value in openvino_native.wanted(cell).items()}
-        shapes = {f"shape {spec.name}": ",".join(map(str, spec.concrete(cell.batch))) for spec in cell.model.inputs}
-        options = {"model": file, "device": cell.device.upper(), "read": ",".join(READ), **properties, **shapes}
-        if cell.option.get("precision_hint", "asked") == "asked":
-            options["hint_needs"], options["hint"] = openvino_native.hint_of(cell.precision)
-        super().__init__("openvino", options, cell)
+        super().__init__("openvino", {"model": file, **openvino_options(cell)}, cell)
 
     def attest(self) -> Attestation:
         facts = self.facts()
@@ -216,6 +244,10 @@ class CppOpenVino(Native, openvino_native.OpenVino):
     runtime = "openvino"
     environments = {"": ("openvino", *native_build.BUILD_TOOLS)}
     options = {name: words for name, words in openvino_native.OpenVino.options.items() if name not in ("hint", "requests")}
+
+    def deployment(self, cell: Cell) -> Deployment:
+        files = super().deployment(cell).settings["files"]
+        return compiled(self.runtime, cell, files, openvino_options(cell), "property INFERENCE_NUM_THREADS")
 
     def load(self, folder: Path, cell: Cell) -> Session:
         own = folder / openvino_native.OWN

@@ -151,6 +151,11 @@ class Deployment:
     """What must be installed beside numpy, without what those distributions ask for themselves."""
     network: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """C++ with its CMakeLists.txt, by file name: compiled where the program is installed, into what `network` calls, and into a program
+    `program`, which is called with the folders of inputs, of outputs and of the model."""
+    tools: tuple[str, ...] = ()
+    """The distributions that compile them, beside a compiler: cmake, and what it drives."""
 
 
 @dataclass(frozen=True)

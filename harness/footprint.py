@@ -118,7 +118,8 @@ def of(backend: str) -> Footprint:
     if not found.packages:
         return found
     known = registry.find(backend)
-    return replace(found, import_seconds=import_seconds(python, known.requires), program=libraries.of(known))
+    program = libraries.of(known) if python == sys.executable else None  # another environment's is built there, by its workers
+    return replace(found, import_seconds=import_seconds(python, known.requires), program=program)
 
 
 def _listed(backend: str) -> tuple[Footprint, str]:

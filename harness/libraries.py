@@ -47,7 +47,15 @@ def of(backend: Backend) -> Program | None:
     """What the backend's program needs; None for a backend that is none, and a reason in words where it cannot be told."""
     try:
         roots = backend.binaries()
-        return closure(roots) if roots else None
+    except Unavailable as error:
+        return Program(reason=str(error))
+    return told(roots) if roots else None
+
+
+def told(roots: Iterable[Path]) -> Program:
+    """As `closure`, with the reason in words where it cannot be told."""
+    try:
+        return closure(roots)
     except Unavailable as error:
         return Program(reason=str(error))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import implementations, installers, late, photographs, preprocess, results, store
+from harness import implementations, installers, late, libraries, photographs, preprocess, results, store
 from harness.types import BOUNDARIES, Cell, Recipe, Unavailable
 
 if TYPE_CHECKING:
@@ -31,13 +31,17 @@ class NotProved(Exception):
 
 @dataclass(frozen=True)
 class Subject:
-    """What is proved: the folder that was written, the cell, what it was prepared from, and the requirements of the program."""
+    """What is proved: the folder that was written, the cell, what it was prepared from, and the requirements of the program.
+
+    `tools` are the requirements of compiling its C++ sources, which lie in `native/`; empty for a program that has none.
+    """
 
     folder: Path
     cell: Cell
     prepared: Prepared
     requirements: Sequence[str]
     recipe: Recipe | None
+    tools: Sequence[str] = ()
 
 
 def prove(subject: Subject) -> dict[str, Any]:
@@ -59,6 +63,9 @@ def prove(subject: Subject) -> dict[str, Any]:
 def _proved(subject: Subject, work: Path, made: dict[str, Any]) -> None:
     """Every part of the proof, into `made` as it goes. Raises NotProved at the first that fails."""
     python, made["environment"] = _environment(subject, work)
+    built = work / "build"
+    if subject.tools:
+        made["build"] = _compiled(subject, python, work, built)
     program = [str(python), "-I", str(subject.folder / "run.py")]
     made["preprocessing"] = _preprocessing(subject, program, work)
     outputs = _outputs(subject, program, subject.folder / "parity", work / "outputs")
@@ -67,6 +74,8 @@ def _proved(subject: Subject, work: Path, made: dict[str, Any]) -> None:
     made["parity"] = {**verdict, **{name: made[name] for name in ("artifact_sha256", "input_sha256")}}
     if verdict["verdict"] != "pass":
         raise NotProved(f"in the fresh environment the answer is wrong: {verdict['reason'] or verdict['verdict']}")
+    if subject.tools:
+        made["program"] = _without_python(subject, work, built, made["accuracy"])
     for file in sorted((work / "outputs").glob("output-*.npy")):
         (subject.folder / "parity" / file.name).write_bytes(file.read_bytes())
     _run([*program, "--check"], work)
@@ -85,18 +94,51 @@ def _environment(subject: Subject, work: Path) -> tuple[Path, dict[str, Any]]:
     return installers.python_of(folder), held
 
 
-def _run(command: Sequence[str], work: Path) -> None:
-    """Run the program from an empty folder, without anything of this environment. Raises NotProved with its own words."""
+def _compiled(subject: Subject, python: Path, work: Path, build: Path) -> dict[str, Any]:
+    """Compile the C++ sources into `build`, against the fresh environment, with tools from a second one: those, and the bytes made."""
+    builder = installers.find()
+    tools = sorted(builder.resolve(subject.tools), key=str.casefold)
+    (work / "tools.lock").write_text("".join(f"{tool}\n" for tool in tools))
+    builder.install(work / "tools", work / "tools.lock")
+    found = installers.python_of(work / "tools").parent
+    generator = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={found / 'ninja'}"] if (found / "ninja").exists() else []
+    compiler = {name: os.environ[name] for name in ("PATH", "CXX") if name in os.environ}
+    cmake, source = str(found / "cmake"), str(subject.folder / "native")
+    _run([cmake, "-S", source, "-B", str(build), f"-DPython_EXECUTABLE={python}", *generator], work, compiler)
+    _run([cmake, "--build", str(build)], work, compiler)
+    made = [build / name for name in ("program", "libnative.so", "options.txt")]
+    lines = made[-1].read_text(encoding="utf-8").splitlines()
+    opened = next((line.partition("=")[2] for line in lines if line.startswith("opened=")), "")
+    needed = libraries.told([made[0], *map(Path, filter(None, opened.split(";")))])
+    with_libraries = {"bytes": needed.bytes or None, "files": [file.name for file in needed.files], "reason": needed.reason}
+    return {"tools": tools, "bytes": sum(file.stat().st_size for file in made), "program_with_libraries": with_libraries}
+
+
+def _without_python(subject: Subject, work: Path, build: Path, scored: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The verdict on what the C++ program answers to the same inputs. Raises NotProved where it is wrong."""
+    import numpy as np
+
+    given, answers = subject.folder / "parity", work / "answers-of-the-program"
+    _run([str(build / "program"), str(given), str(answers), str(subject.folder / "model")], work)
+    outputs = [np.load(answers / f"output-{place}.npy") for place in range(len(subject.cell.model.outputs))]
+    verdict = _judged(subject, outputs, scored)
+    if verdict["verdict"] != "pass":
+        raise NotProved(f"the C++ program answers wrongly: {verdict['reason'] or verdict['verdict']}")
+    return verdict
+
+
+def _run(command: Sequence[str], work: Path, more: Mapping[str, str] | None = None) -> None:
+    """Run a program from an empty folder, without anything of this environment but `more`. Raises NotProved with its own words."""
     kept = {name: os.environ[name] for name in ("LANG", "LC_ALL", "TMPDIR") if name in os.environ}
+    variables = {"PATH": os.defpath, "HOME": str(work), "BUILD_DIR": str(work / "build"), **kept, **(more or {})}
+    name = Path(command[0]).name if more else "the program"
     try:
-        done = subprocess.run(
-            command, cwd=work, env={"PATH": os.defpath, "HOME": str(work), **kept}, capture_output=True, text=True, timeout=LIMIT_SECONDS
-        )
+        done = subprocess.run(command, cwd=work, env=variables, capture_output=True, text=True, timeout=LIMIT_SECONDS)
     except subprocess.TimeoutExpired:
-        raise NotProved(f"the program did not end within {LIMIT_SECONDS:.0f} s") from None
+        raise NotProved(f"{name} did not end within {LIMIT_SECONDS:.0f} s") from None
     if done.returncode:
         told = " ".join((done.stderr.strip() or done.stdout.strip())[-TAIL:].split())
-        raise NotProved(f"the program ended with {done.returncode}: {told}")
+        raise NotProved(f"{name} ended with {done.returncode}: {told}")
 
 
 def _preprocessing(subject: Subject, program: Sequence[str], work: Path) -> str:

@@ -7,7 +7,7 @@ import inspect
 import json
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,15 @@ PROVED, NOT_PROVED = 0, 1
 TIMEOUT_SECONDS = 3600.0
 """Of preparing the artifact, which is cached."""
 
+BUILD = """\
+env/bin/pip install -r requirements-build.txt
+env/bin/cmake -S native -B build -DPython_EXECUTABLE="$PWD/env/bin/python" && env/bin/cmake --build build
+build/program parity out-of-cpp
+"""
+"""How the sources of a program in C++ are compiled, and the program run, as its README says it."""
+
+NATIVE_ROW = "| `native/`, `requirements-build.txt` | C++: a program without Python, and what `run.py` calls; what compiles both |\n"
+
 TEMPLATES = Path(__file__).parent / "templates"
 
 EPILOG = """\
@@ -34,7 +43,8 @@ EPILOG = """\
   evenbench ship model.onnx --runtime ort --input cat.jpg --recipe imagenet_224 -o mine
 the folder gets the artifact, run.py (which imports nothing of evenbench), requirements at the versions that are used here, the inputs and
 outputs of the parity check, a Dockerfile, and proof.json: the program is run in a fresh environment of those requirements, and its
-answers are judged as the cell's are. Runtimes with a program: ort, openvino, torch-script, on the CPU.
+answers are judged as the cell's are. Runtimes with a program: ort, openvino, torch-script, cpp-ort, cpp-openvino, on the CPU. The last two
+are C++ with a CMakeLists.txt: a program without Python, and a library that run.py calls through ctypes. Both are compiled and judged.
 
 exit codes:
   0  written and proved
@@ -120,9 +130,10 @@ def ship(cell: Cell, folder: Path) -> dict[str, Any]:
     written = _texts(cell, deployment, prepared, recipe, pins)
     try:
         _write(folder, cell, prepared, written)
-        found = proof.prove(proof.Subject(folder, cell, prepared, pins, recipe))
+        found = proof.prove(proof.Subject(folder, cell, prepared, pins, recipe, pinned(deployment.tools)))
+        found["image"] = image(found, prepared.artifact.bytes)
         (folder / "proof.json").write_text(json.dumps(found, indent=1))
-        (folder / "README.md").write_text(_readme(cell, prepared, recipe, found), encoding="utf-8")
+        (folder / "README.md").write_text(_readme(cell, deployment, prepared, recipe, found), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{folder} cannot be written ({error}); make room, or name another folder with -o") from error
     return found
@@ -155,6 +166,23 @@ def requirements(cell: Cell, deployment: Deployment, prepared: Prepared, recipe:
     held = {distribution_of(package): package for package in (prepared.environment or {}).get("packages", ())}
     here = {name: f"{name}=={inputs.version_of(name)}" for name in wanted}
     return [held.get(name, here[name]) for name in wanted]
+
+
+def pinned(distributions: Sequence[str]) -> list[str]:
+    """Those that compile, at the versions that are used here; at any where none is installed."""
+    versions = {name: inputs.version_of(name) for name in distributions}
+    return [f"{name}=={version}" if version[:1].isdigit() else name for name, version in versions.items()]
+
+
+def image(found: Mapping[str, Any], model_bytes: int) -> dict[str, Any]:
+    """How large the Dockerfile's images are expected to be above their base, as far as that is known without building one."""
+    base = f"python:{'.'.join(platform.python_version_tuple()[:2])}-slim"
+    installed = (found.get("environment") or {}).get("bytes")
+    if installed is None:
+        return {"base": base, "above_base_bytes": None, "mounted_above_base_bytes": None, "reason": "no environment was built to tell from"}
+    mounted = installed + (found.get("build") or {}).get("bytes", 0)
+    words = "of the base itself nothing is known here; pip, and the bytecode that it compiles, come on top; no image was built"
+    return {"base": base, "above_base_bytes": mounted + model_bytes, "mounted_above_base_bytes": mounted, "reason": words}
 
 
 def program(cell: Cell, deployment: Deployment, recipe: Recipe | None) -> str:
@@ -200,12 +228,16 @@ def _texts(cell: Cell, deployment: Deployment, prepared: Prepared, recipe: Recip
     """The files of text, by name, made before anything is written."""
     version = ".".join(platform.python_version_tuple()[:2])
     words = {"cell": cell.id, "name": cell.model.name.lower().replace("_", "-"), "python": version}
+    native = {f"native/{name}": text for name, text in deployment.sources.items()}
+    tools = {"requirements-build.txt": "".join(f"{pin}\n" for pin in pinned(deployment.tools))} if native else {}
     return {
         "run.py": program(cell, deployment, recipe),
         "settings.json": json.dumps(settings(cell, deployment, prepared), indent=1),
         "requirements.txt": "".join(f"{pin}\n" for pin in pins),
-        "Dockerfile": _filled("Dockerfile", words),
-        ".dockerignore": "env\nproof.json\nREADME.md\n",
+        "Dockerfile": _filled("Dockerfile-native" if native else "Dockerfile", words),
+        ".dockerignore": "env\nbuild\nproof.json\nREADME.md\n",
+        **native,
+        **tools,
     }
 
 
@@ -219,13 +251,16 @@ def _write(folder: Path, cell: Cell, prepared: Prepared, texts: Mapping[str, str
     for place, spec in enumerate(cell.model.inputs):
         shutil.copyfile(Path(prepared.inputs.path) / inputs.file_of(spec.name), folder / "parity" / f"input-{place}.npy")
     for name, text in texts.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def _readme(cell: Cell, prepared: Prepared, recipe: Recipe | None, found: Mapping[str, Any]) -> str:
+def _readme(cell: Cell, deployment: Deployment, prepared: Prepared, recipe: Recipe | None, found: Mapping[str, Any]) -> str:
     usage = "env/bin/python run.py photo.jpg" if recipe else "env/bin/python run.py --inputs parity --outputs out"
     words = {"cell": cell.id, "version": __version__, "python": platform.python_version(), "usage": usage}
     golden = str((found.get("parity") or {}).get("golden") or "the golden")
+    built = deployment.sources and BUILD
+    words |= {"build": built or "", "native": NATIVE_ROW if built else ""}
     return _filled("README.md", {**words, "size": _megabytes(prepared.artifact.bytes), "golden": golden, "proof": in_words(found)})
 
 
@@ -239,8 +274,23 @@ def in_words(found: Mapping[str, Any]) -> str:
         f"its answers need {verdict['needed']:.2g} of the tolerance against {verdict['golden']}.",
         f"Accuracy: {scored['value']:.4g} ({scored['metric']} of {scored['count']})." if scored else "",
         f"Preprocessing: {found['preprocessing']}.",
+        _program_in_words(found) if found.get("program") else "",
+        _image_in_words(found.get("image") or {}),
     ]
     return " ".join(filter(None, told))
+
+
+def _program_in_words(found: Mapping[str, Any]) -> str:
+    size_bytes = found["build"]["program_with_libraries"]["bytes"]
+    size = f", and with its libraries is {_megabytes(size_bytes)}, without the C library" if size_bytes else ""
+    return f"Its C++ was compiled there: the program without Python needs {found['program']['needed']:.2g} of the tolerance{size}."
+
+
+def _image_in_words(told: Mapping[str, Any]) -> str:
+    if not told.get("above_base_bytes"):
+        return ""
+    sizes = f"{_megabytes(told['above_base_bytes'])} with the model inside, {_megabytes(told['mounted_above_base_bytes'])} without"
+    return f"Expected size of an image above {told['base']}: {sizes}; {told['reason']}."
 
 
 def _megabytes(size_bytes: int) -> str:

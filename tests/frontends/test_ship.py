@@ -77,8 +77,52 @@ def test_a_wrong_program_and_one_without_its_runtime_are_not_proved(tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_openvino_is_proved_too(tmp_path: Path) -> None:
-    assert cli.main(["ship", "digits_cnn", "--runtime", "openvino", "-o", str(tmp_path / "out")]) == 0
+@pytest.mark.parametrize("runtime", ["openvino", "cpp-openvino"])
+def test_openvino_is_proved_too(runtime: str, tmp_path: Path) -> None:
+    assert cli.main(["ship", "digits_cnn", "--runtime", runtime, "-o", str(tmp_path / "out")]) == 0
+
+
+@pytest.mark.slow
+def test_c_plus_plus_is_compiled_and_judged_and_runs_without_python(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    assert cli.main(["ship", "digits_cnn", "--runtime", "cpp-ort", "-o", str(folder)]) == 0
+    proof = json.loads((folder / "proof.json").read_text())
+    assert proof["program"]["verdict"] == proof["parity"]["verdict"] == "pass"
+    assert {name.partition(".so")[0] for name in proof["build"]["program_with_libraries"]["files"]} >= {"program", "libonnxruntime"}
+    assert proof["build"]["program_with_libraries"]["bytes"] < proof["environment"]["bytes"], "no Python in it"
+    assert "cmake -S native -B build" in (folder / "README.md").read_text()
+
+    cmake = Path(sys.executable).with_name("cmake")
+    for command in (["-S", "native", "-B", "build", f"-DPython_EXECUTABLE={sys.executable}"], ["--build", "build"]):
+        subprocess.run([cmake, *command], cwd=folder, check=True, capture_output=True)
+    subprocess.run(["build/program", "parity", "answers"], cwd=folder, check=True, env={})
+    answered, proved = (np.load(folder / name / "output-0.npy") for name in ("answers", "parity"))
+    np.testing.assert_allclose(answered, proved, rtol=1e-4, atol=1e-4)
+    refused = {("nowhere", "answers"): "nowhere/input-0.npy", ("parity", "answers", "elsewhere"): "has none of model.onnx"}
+    for words, expected in refused.items():
+        done = subprocess.run(["build/program", *words], cwd=folder, capture_output=True, text=True, env={})
+        assert (done.returncode, expected in done.stderr) == (1, True), done.stderr
+    check = [sys.executable, str(folder / "run.py"), "--check"]
+    assert subprocess.run(check, cwd=tmp_path).returncode == 0
+    unbuilt = subprocess.run(check, cwd=tmp_path, env={**os.environ, "BUILD_DIR": str(tmp_path)}, capture_output=True, text=True)
+    assert (unbuilt.returncode, "build it as README.md says" in unbuilt.stderr) == (1, True)
+
+
+@pytest.mark.slow
+def test_c_plus_plus_that_is_wrong_or_does_not_compile_is_not_proved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = Cell(DIGITS_CNN, "cpp-ort")
+    honest = registry.find("cpp-ort").deployment(cell)
+
+    def changed(old: str, new: str) -> Deployment:
+        assert old in honest.sources["main.cpp"]
+        return replace(honest, sources={**honest.sources, "main.cpp": honest.sources["main.cpp"].replace(old, new)})
+
+    given = [changed("batch_of(array, at)", "batch_of(array, 0)"), changed("int main(", "int main_(")]
+    monkeypatch.setattr(shipping, "_deployment", lambda cell: given.pop(0))
+    wrong = shipping.ship(cell, tmp_path / "wrong")
+    assert (wrong["verdict"], "the C++ program answers wrongly" in wrong["reason"]) == ("not proved", True)
+    broken = shipping.ship(cell, tmp_path / "broken")
+    assert (broken["verdict"], broken["reason"].startswith("cmake ended with")) == ("not proved", True), broken["reason"]
 
 
 def test_a_torchscript_program_answers_as_its_graph(tmp_path: Path) -> None:

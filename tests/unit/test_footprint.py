@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from harness import cli, environments, footprint
+from harness import cli, environments, footprint, libraries
 from harness.installers import distribution_of
 
 
@@ -47,8 +48,6 @@ def test_an_extra_that_is_asked_for_later_is_followed_too(tmp_path: Path) -> Non
 
 
 def test_an_import_is_timed_in_a_process_of_its_own_or_not_at_all() -> None:
-    import sys
-
     taken = footprint.import_seconds(sys.executable, ["json", "csv"])
     assert taken is not None
     assert 0 < taken < 30
@@ -64,6 +63,26 @@ def test_a_runtime_that_is_installed_is_told_with_its_packages(capsys: pytest.Ca
     assert not {"torch", "onnx", "evenbench"} & names, "what only prepares, and the harness, is not shipped"
     assert found["bytes"] == sum(package["bytes"] for package in found["packages"]) > 10_000_000
     assert found["import_seconds"] > 0
+
+
+def test_what_a_program_needs_is_told_of_this_one_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    files = tuple(libraries.File(f"lib{at}.so", Path(f"/lib{at}.so"), 1000 * (at + 1)) for at in range(12))
+    interpreter = [sys.executable]
+    package = footprint.Package("onnxruntime", "1.0", 5_000_000)
+    monkeypatch.setattr(footprint, "_listed", lambda backend: (footprint.Footprint(backend, (package,)), interpreter[0]))
+    monkeypatch.setattr(libraries, "of", lambda backend: libraries.Program(files, ("libcuda.so.1",)))
+    assert cli.main(["footprint", "cpp-ort"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "are 78 kB, without the C library: lib11.so 12 kB" in told
+    assert "4 more; not found: libcuda.so.1" in told
+    assert cli.main(["footprint", "cpp-ort", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)[0]["program"]["files"]) == 12
+    monkeypatch.setattr(libraries, "of", lambda backend: libraries.Program(reason="no compiler here"))
+    assert cli.main(["footprint", "cpp-ort"]) == 0
+    assert "not known: no compiler here" in capsys.readouterr().out
+    interpreter[0] = "/elsewhere/python"
+    monkeypatch.setattr(footprint, "import_seconds", lambda python, names: None)
+    assert footprint.of("cpp-ort").program is None
 
 
 def test_what_is_not_there_is_told_in_words(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

