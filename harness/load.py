@@ -82,6 +82,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=0, help="of all orders and of arrivals (0)")
     command.add_argument("--timeout", type=float, default=TIMEOUT_SECONDS, metavar="SECONDS", help="of one process (3600)")
     command.add_argument("--results", default="results", metavar="DIR", help=f"lines go into its folder {FOLDER} (results)")
+    command.add_argument("--page", metavar="FILE", help="also write a page, one HTML file")
     command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
 
 
@@ -132,6 +133,8 @@ def run(options: argparse.Namespace) -> int:
     scenario = scenario_of(options)
     if options.timeout <= 0:
         raise UsageError(f"--timeout {options.timeout:g}: expected a number of seconds above 0")
+    if options.page and not Path(options.page).resolve().parent.is_dir():
+        raise UsageError(f"--page {options.page}: there is no folder for it; make the folder first")
     plan = replace(PLANS[options.plan], timeout_seconds=options.timeout)
     entries = targets.select(options)
     notes = terminal.console(stderr=True)
@@ -140,13 +143,17 @@ def run(options: argparse.Namespace) -> int:
             entries, scenario, plan, Path(options.results), options.seed, flags(options), lambda text: notes.print(text, soft_wrap=True)
         )
         lines = session.measure()
+    if options.page:
+        from reports import load_page
+
+        load_page.write(lines, Path(options.page))
     if options.json:
-        print(json.dumps({"results": str(session.file), "lines": lines}))
+        print(json.dumps({"results": str(session.file), "page": options.page, "lines": lines}))
     else:
         from reports import load
 
         load.show(lines, terminal.console())
-        print(f"results  {session.file}")
+        print(f"results  {session.file}" + (f"\npage     {options.page}" if options.page else ""))
     return 1 if any(line["outcome"] in UNWANTED for line in lines) or nothing_keeps(scenario, lines) else 0
 
 

@@ -122,6 +122,7 @@ class Crew:
     def __init__(self, mlperf: Any, answers: Sequence[Answer]) -> None:
         self.mlperf = mlperf
         self.waiting: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
+        self.ready = threading.Semaphore(0)
         self.threads = [threading.Thread(target=self._work, args=(answer,)) for answer in answers]
         self.kept: dict[int, Arrays] = {}
         self.error: BaseException | None = None
@@ -132,8 +133,11 @@ class Crew:
             self.waiting.put((sample.id, sample.index))
 
     def start(self) -> None:
+        """Start the threads, and wait until each of them has answered once: a runtime makes a thread's buffers and team then."""
         for thread in self.threads:
             thread.start()
+        for _ in self.threads:
+            self.ready.acquire()
 
     def stop(self) -> None:
         """Let the threads end when everything is answered."""
@@ -144,6 +148,11 @@ class Crew:
 
     def _work(self, answer: Answer) -> None:
         response, complete = self.mlperf.QuerySampleResponse, self.mlperf.QuerySamplesComplete
+        try:
+            answer(0)
+        except BaseException as error:
+            self.error = error
+        self.ready.release()
         while (asked := self.waiting.get()) is not None:
             number, index = asked
             outputs = None

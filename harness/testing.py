@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,7 +29,7 @@ from harness.backend import Backend, Session, Source
 from harness.outcome import Entry
 from harness.preparation import Prepared, Preparer, Refusal
 from harness.schedule import Run
-from harness.types import BOUNDARIES, INNER_BOUNDARIES, PLANS, Cell, Model
+from harness.types import BOUNDARIES, INNER_BOUNDARIES, PLANS, Cell, Model, Unsupported
 
 if TYPE_CHECKING:
     from harness.backend import Arrays
@@ -36,6 +38,8 @@ DEFAULT_MODEL = "backends.contract_model:TINY_CNN"
 BATCHES = (1, 2, 7)
 INNER = "EVENBENCH_CRASHING_BACKEND"
 LAPS = 5
+TOGETHER = 20
+"""Calls of each of two threads on one network."""
 
 
 class Kit:
@@ -96,6 +100,21 @@ def assert_equal(made: Arrays, wanted: Arrays, message: str) -> None:
     """Bitwise equality of two answers."""
     for name, array in wanted.items():
         assert np.array_equal(made[name], array), f"output {name} {message}"
+
+
+def _two_beside(session: Session) -> tuple[list[Session], str]:
+    """Two sessions on the network of another, or none and why not."""
+    try:
+        return [session.beside() for _ in range(2)], ""
+    except Unsupported as refused:
+        return [], str(refused)
+
+
+def assert_close(answers: Sequence[Arrays], wanted: Arrays, message: str) -> None:
+    """Equality up to the order of additions, which several threads may change."""
+    for name, array in wanted.items():
+        allowed = 1e-3 * max(1e-12, float(np.abs(array).max(initial=0)))
+        assert all(np.allclose(made[name], array, rtol=1e-3, atol=allowed) for made in answers), f"output {name} {message}"
 
 
 class BackendContract:
@@ -174,6 +193,28 @@ class BackendContract:
             assert all(isinstance(lap, int) and lap > 0 for lap in laps.laps_ns)
             assert sum(laps.laps_ns) <= wall
             assert list(laps.kept) == [1]
+
+    def test_sessions_beside_each_other_answer_alike(self, kit: Kit, session: Session) -> None:
+        """Where several threads may call one network, each of them gets what it would get alone, and leaves the others as they are."""
+        others, refused = _two_beside(session)
+        assert others or refused, "beside() refuses in words"
+        if refused:
+            return
+        batches = kit.batches()[:2]
+        alone = [copied(answer(session, batch)) for batch in batches]
+        everybody = threading.Barrier(len(others))
+
+        def call(place: int) -> list[dict[str, Any]]:
+            everybody.wait(timeout=60)
+            return [copied(answer(others[place], batches[place])) for _ in range(TOGETHER)]
+
+        with ThreadPoolExecutor(len(others)) as pool:
+            answers = list(pool.map(call, range(len(others))))
+        for other in others:
+            other.close()
+        for made, wanted in zip(answers, alone, strict=True):
+            assert_close(made, wanted, "differs where another thread asks something else meanwhile")
+        assert_close([answer(session, batches[0])], alone[0], "differs once the sessions beside it are closed")
 
     def test_only_a_named_clock_overrides_laps(self, session: Session) -> None:
         own_loop = type(session).laps is not Session.laps

@@ -168,7 +168,8 @@ def in_turn(scene: Scene) -> Points:
     count = max(scene.rotation, 10)
     while not laps.calls or scene.now() - begin < scene.limit_ns:
         first = laps.calls
-        taken = timing.run_laps(scene.session, scene.batches, first, count, HOST_TO_HOST, set(range(first, first + count)), scene.now)
+        keep = set(range(first, first + scene.rotation))
+        taken = timing.run_laps(scene.session, scene.batches, first, count, HOST_TO_HOST, keep, scene.now)
         for lap in taken.laps_ns:
             laps.add(lap)
         kept.update({lap % scene.rotation: outputs for lap, outputs in taken.kept.items()})
@@ -228,11 +229,12 @@ class Caller:
         self.session.sync()
         return self.session.fetch()
 
-    def go_on(self, start: Callable[[], object]) -> None:
+    def go_on(self, everybody: threading.Barrier) -> None:
         """Calls one after another until the time of a point is over. What goes wrong is kept for the thread that waits."""
         now, rotation, laps = self.scene.now, self.scene.rotation, self.laps
         try:
-            start()
+            self.call(0)  # a runtime makes a thread's buffers and team when it is first called by it
+            everybody.wait()
             self.begin = self.end = now()
             until = self.begin + self.scene.limit_ns
             while laps.calls < rotation or self.end < until:
@@ -242,8 +244,11 @@ class Caller:
                 self.end = now()
                 laps.add(self.end - begin)
                 self.kept[index] = outputs
+        except threading.BrokenBarrierError:
+            pass  # another caller gave up, and has the error
         except BaseException as error:
             self.error = error
+            everybody.abort()
 
 
 def concurrent(scene: Scene) -> Points:
@@ -252,10 +257,8 @@ def concurrent(scene: Scene) -> Points:
     for many in scene.scenario.callers:
         callers = [Caller(scene.session.beside(), scene, number) for number in range(1, many + 1)]
         try:
-            for caller in callers:  # a thread's buffers are made by its first call
-                caller.call(0)
             everybody = threading.Barrier(many)
-            threads = [threading.Thread(target=caller.go_on, args=(everybody.wait,)) for caller in callers]
+            threads = [threading.Thread(target=caller.go_on, args=(everybody,)) for caller in callers]
             for thread in threads:
                 thread.start()
             for thread in threads:

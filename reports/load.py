@@ -72,7 +72,10 @@ def notes(lines: Sequence[Line]) -> list[str]:
                 refused.setdefault(words, {})[name] = None
         if line["answer"]:
             found.append(f"{name}: {_answer(line['answer'])}")
-    return found + [f"{words}: {text.listing(names)}" for words, names in refused.items()]
+    found += [f"{words}: {text.listing(names)}" for words, names in refused.items()]
+    if any(part["points"] for line in lines for part in line["parts"]) and lines[0]["run"]["processes"] == 1:
+        found.append("one process each: differences between cells may be chance; --plan default takes three")
+    return found
 
 
 def _answer(answer: Mapping[str, Any]) -> str:

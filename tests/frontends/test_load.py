@@ -21,6 +21,7 @@ from harness.outcome import Entry
 from harness.scenarios import CONCURRENT, GAPS, NAMES, SERVER, SHAPES, SINGLE, SWEEP, Scenario
 from harness.worker import Job
 from reports import load as table
+from reports import load_page
 from tests.unit import builders
 from tests.unit.builders import attestation, cell, plan, register, work_here
 
@@ -114,6 +115,7 @@ def test_every_scenario_judges_its_own_calls_and_is_written_and_shown(name: str,
     assert points(line)
     words = shown([line])
     assert "product-shared-fp32-cpu" in words
+    assert "product-shared-fp32-cpu" in load_page.render([line])
     assert f"--scenario {name}" in line["reproduce"]
 
 
@@ -255,11 +257,13 @@ def test_three_runtimes_under_load(tmp_path: Path) -> None:
 def test_arrivals_at_a_real_runtime(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     only = ("--cell", "digits_cnn-ort-fp32-cpu-b1", "--scenario", "server", "--seconds", "0.3")
-    done = command(tmp_path, *only, "--p99", "2s", "--rate", "100", "--json")
+    page = tmp_path / "page.html"
+    done = command(tmp_path, *only, "--p99", "2s", "--rate", "100", "--json", "--page", str(page))
     (line,) = json.loads(done.stdout)["lines"]
     assert done.returncode == 0, line
     assert [run["scenario"] for run in points(line)[0]["runs"][0]] == ["SingleStream", "Offline", "Server"]
     assert line["answer"]["rate_per_second"] == pytest.approx(100)
+    assert "arrivals per second" in page.read_text()
     done = command(tmp_path, *only, "--p99", "1us")
     assert done.returncode == 1, "nothing keeps that"
     assert "no rate can be valid" in done.stdout

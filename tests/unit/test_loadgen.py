@@ -86,9 +86,10 @@ def test_a_bound_below_a_single_call_ends_without_a_search() -> None:
 
 
 @needed
-def test_what_an_answer_raises_ends_the_run_and_is_raised() -> None:
+@pytest.mark.parametrize("call", [1, 20])
+def test_what_an_answer_raises_ends_the_run_and_is_raised(call: int) -> None:
     with pytest.raises(RuntimeError, match="gave up"):
-        loadgen.judge(scenario(50), [Answers(0.0001, raises=20)], 3, 0.2 * MS, {})
+        loadgen.judge(scenario(50), [Answers(0.0001, raises=call)], 3, 0.2 * MS, {})
 
 
 def test_without_it_the_scenario_is_unavailable_and_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,18 +116,20 @@ def test_calls_back_to_back_come_before_each_gap() -> None:
 class Threaded(Session):
     """Sleeps for a step, which lets other threads run, unless it holds a lock that all of them share."""
 
-    def __init__(self, lock: Any = None, wrong: bool = False) -> None:
+    def __init__(self, lock: Any = None, wrong: int = 0) -> None:
         self.lock, self.wrong = lock, wrong
         self.closed = False
+        self.made = 0
 
     def beside(self) -> Threaded:
-        return Threaded(self.lock, self.wrong)
+        self.made += 1
+        return Threaded(self.lock, int(self.made == self.wrong))
 
     def bind(self, inputs: Mapping[str, Any]) -> None:
         self.x = inputs["x"]
 
     def step(self) -> None:
-        if self.wrong and threading.current_thread() is not threading.main_thread():
+        if self.wrong:
             raise RuntimeError("the runtime gave up")
         if self.lock is None:
             time.sleep(0.005)
@@ -160,14 +162,14 @@ def test_callers_that_do_not_wait_for_each_other_scale() -> None:
 
 def test_callers_that_wait_for_each_other_show_it_in_their_latencies() -> None:
     made = called(Threaded(threading.Lock()))
-    assert made[4]["scaling"]["value"] < 1.5
-    assert made[4]["latency"]["p50_ns"]["value"] > 2 * made[1]["latency"]["p50_ns"]["value"]
+    assert made[4]["scaling"]["value"] < 2
+    assert max(made[4]["laps_ns"][0]) > 15 * MS, "whoever comes last waits for three calls of 5 ms; a lock is not fair, so that medians vary"
 
 
-def test_what_a_thread_raises_is_raised_where_it_is_waited_for() -> None:
-    session = Threaded(wrong=True)
+def test_what_one_thread_raises_ends_all_and_is_raised_where_they_are_waited_for() -> None:
+    session = Threaded(wrong=3)
     with pytest.raises(RuntimeError, match="gave up"):
-        traffic.concurrent(Scene(session, batches(3), cell(), Scenario(CONCURRENT, seconds=0.01)))
+        traffic.concurrent(Scene(session, batches(3), cell(), Scenario(CONCURRENT, seconds=0.01, callers=(4,))))
     assert not session.closed, "the session belongs to who loaded it"
 
 

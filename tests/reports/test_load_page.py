@@ -1,0 +1,101 @@
+"""The page of a scenario of load: curves where there are any, words where there are no numbers, and nothing that a browser would run."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from harness import scenarios
+from harness.scenarios import CONCURRENT, GAPS, SWEEP, Scenario
+from reports import load, load_page
+
+MS = 1_000_000
+CELL = {"id": "net-fast-fp32-cpu-b4", "batch": 4, "backend": "fast"}
+
+
+def lap(ms: float, calls: int = 500, **more: Any) -> dict[str, Any]:
+    return {"calls": calls, "laps_ns": [round(ms * MS)] * calls, "wall_ns": ms * MS * calls, **more}
+
+
+def line(scenario: Scenario, *parts: dict[str, Any], name: str = "fast") -> dict[str, Any]:
+    """A line of one right cell, or of the parts that are given."""
+    cell = {**CELL, "id": f"net-{name}-fp32-cpu-b4", "backend": name}
+    usual = {"cell": cell, "outcome": "ok", "phase": "", "reason": "", "points": [], "parity": {"needed": 0.03}}
+    environment = {"cpu": "a processor", "cores": 2, "os": "an OS", "python": "3.12", "packages": {"numpy": "2"}}
+    return {
+        "scenario": {"name": scenario.name, "seed": 0, **({"batches": [1, 4]} if scenario.name == SWEEP else {})},
+        "cell": cell,
+        "parts": [{**usual, **part} for part in parts],
+        "answer": None,
+        "environment": environment,
+        "run": {"processes": 1, "plan": "quick", "started": "now"},
+        "reproduce": "evenbench load x",
+    }
+
+
+def called(*each: dict[str, Any]) -> list[dict[str, Any]]:
+    return scenarios.points(Scenario(CONCURRENT), 4, [list(each)])
+
+
+FASTER = {"points": called(lap(2, callers=1), lap(3, callers=2))}
+
+
+def test_curves_have_their_points_in_place() -> None:
+    found = load_page.chart([line(Scenario(CONCURRENT), FASTER)])
+    assert found is not None
+    (curve,) = found["curves"]
+    one, two = curve["dots"]
+    assert (found["percentile"], found["of"]) == ("p99", "numbers of callers")
+    assert one["label"] == "1"
+    assert one["x"] > two["x"], "2 ms a call is more a second than 3 ms, and lies further to the right"
+    assert one["y"] > two["y"], "and is the shorter latency, which lies lower"
+    inside = found["size"]
+    for dot in (one, two):
+        assert inside["left"] < dot["x"] < inside["right"]
+        assert inside["top"] < dot["y"] < inside["bottom"]
+    assert {words for _, words in found["up"]} & {"2.00\N{NO-BREAK SPACE}ms"}
+
+
+def test_curves_are_of_a_percentile_that_all_points_have() -> None:
+    few = {"points": called(lap(2, callers=1), lap(3, calls=50, callers=2))}
+    found = load_page.chart([line(Scenario(CONCURRENT), few)])
+    assert found is not None
+    assert found["percentile"] == "p90"
+
+
+@pytest.mark.parametrize("scenario", [Scenario(GAPS), Scenario(CONCURRENT)])
+def test_there_is_no_chart_without_a_curve(scenario: Scenario) -> None:
+    assert load_page.chart([line(scenario, {"outcome": "mismatch", "phase": "parity", "reason": "wrong"})]) is None
+
+
+def test_axes_have_few_round_numbers() -> None:
+    assert load_page._ticks((0.9, 30.0)) == [1, 2, 5, 10, 20]
+    assert load_page._ticks((0.9, 1.1e6)) == [1, 10, 100, 1000, 10_000, 100_000, 1_000_000]
+
+
+def test_a_wrong_cell_has_its_reason_and_no_row() -> None:
+    wrong = line(Scenario(CONCURRENT), {"outcome": "mismatch", "phase": "parity", "reason": "is <b>wrong</b>"}, name="liar")
+    page = load_page.render([line(Scenario(CONCURRENT), FASTER), wrong])
+    assert "net-liar-fp32-cpu-b4: mismatch in parity: is &lt;b&gt;wrong&lt;/b&gt;" in page
+    assert page.count('<th scope="row">') == 2, "two points of the right one"
+    assert "net-fast-fp32-cpu-b4 needs 0.0300 of the tolerance" in page
+
+
+def test_the_page_asks_the_network_for_nothing() -> None:
+    page = load_page.render([line(Scenario(CONCURRENT), FASTER)])
+    assert not re.findall(r'(?:src|href)="(?!#|data:)', page)
+    assert "default-src 'none'" in page
+    assert not re.search(r"\bnan\b|None|undefined", re.sub(r"<(style|script)>.*?</\1>|default-src 'none'", "", page, flags=re.S))
+
+
+def test_no_lines_are_an_error() -> None:
+    with pytest.raises(ValueError, match="expected one per cell"):
+        load_page.render([])
+
+
+def test_rows_of_a_sweep_name_the_cell_without_a_batch() -> None:
+    swept = line(Scenario(SWEEP), {"points": scenarios.points(Scenario(SWEEP), 1, [[lap(1, batch=1)]])})
+    ((name, batch, *_),) = load.rows(swept)
+    assert (name, batch) == ("net-fast-fp32-cpu", "1")
