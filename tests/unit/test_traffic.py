@@ -163,7 +163,7 @@ def test_callers_that_do_not_wait_for_each_other_scale() -> None:
 def test_callers_that_wait_for_each_other_show_it_in_their_latencies() -> None:
     made = called(Threaded(threading.Lock()))
     assert made[4]["scaling"]["value"] < 2
-    assert max(made[4]["laps_ns"][0]) > 15 * MS, "whoever comes last waits for three calls of 5 ms; a lock is not fair, so that medians vary"
+    assert max(made[4]["laps_ns"][0]) > 15 * MS, "whoever comes last waits for three calls; a lock is not fair, so that medians vary"
 
 
 def test_what_one_thread_raises_ends_all_and_is_raised_where_they_are_waited_for() -> None:
