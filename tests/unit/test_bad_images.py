@@ -94,8 +94,17 @@ ALIKE: dict[str, Callable[[Path], Any]] = {
     "transparent.png": lambda path: half_transparent().save(path),
     "progressive.jpg": lambda path: photo().save(path, progressive=True),
     "full-colour.jpg": lambda path: photo().save(path, subsampling=0, quality=95),
+    "garbled.jpg": lambda path: garbled(path),
     "trailing.jpg": lambda path: (photo().save(path), path.write_bytes(path.read_bytes() + bytes(500))),
 }
+
+
+def garbled(path: Path) -> None:
+    """Whole by its markers, with other bytes in the middle of its data: nothing in a JPEG tells them apart from the right ones."""
+    photo().save(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 60] = bytes(range(60))
+    path.write_bytes(bytes(content))
 
 
 def half_transparent() -> Any:
