@@ -159,7 +159,7 @@ def _notes(members: Sequence[Result], advice: Advice, limits: Mapping[str, float
     known, drop = advice.reference, limits.get("accuracy drop")
     if known and known.count and drop is not None:
         found.append(f"accuracy drop is a share of the {known.value:.4g} of {known.cell} on {known.count} samples")
-        if drop * known.value * known.count < 1:
+        if known.value and known.metric.startswith("top-") and drop * known.value * known.count < 1:
             found[-1] += f", of which one is {100 / known.count / known.value:.2g} %: a smaller drop cannot be seen"
     if "memory" in limits and any(not str(result.cell.get("device", "")).startswith("cpu") for result in members):
         found.append("memory is that of the host; what a device's own memory holds is not in it")

@@ -25,11 +25,12 @@ WITHIN_NOISE = "within noise"
 
 @dataclass(frozen=True)
 class Reference:
-    """The accuracy that a drop is a share of, the id of the cell that it was measured in, and over how many held-out samples."""
+    """The accuracy that a drop is a share of, the id of the cell that it was measured in, over how many samples, by which metric."""
 
     value: float
     cell: str
     count: int
+    metric: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +142,8 @@ def _unsupported_p99(facts: Facts) -> str:
 def _unknown_drop(facts: Facts) -> str:
     if facts.accuracy is None:
         return "accuracy was not measured: the model has no held-out data"
+    if facts.reference:
+        return f"the accuracy to compare with is 0, in {facts.reference.cell}: nothing can be lost of it"
     return "no accuracy to compare with was recorded"
 
 
@@ -208,7 +211,7 @@ def _references(members: Sequence[Result]) -> dict[tuple[str, str, str], Referen
         if result.ranks and scored.get("value") is not None and result.cell.get("precision") == NATIVE:
             scope, value = _scored_on(result), float(scored["value"])
             rank = result.cell.get("backend") == BASELINE, value
-            reference = Reference(value, str(result.cell.get("id", "")), int(scored.get("count") or 0))
+            reference = Reference(value, str(result.cell.get("id", "")), int(scored.get("count") or 0), scope[1])
             if scope not in found or rank > found[scope][0]:
                 found[scope] = rank, reference
     return {scope: reference for scope, (_, reference) in found.items()}

@@ -95,6 +95,20 @@ def test_without_held_out_data_an_accuracy_limit_is_never_taken_as_kept():
     assert "no held-out data" in reasons(advice, "ort")
 
 
+def test_accuracies_of_different_data_are_not_compared():
+    mine = {"dataset": {"sha256": "a"}}
+    lines = (cell("torch-eager", 20, accuracy=0.90), cell("ort", 9, accuracy=0.5, **mine), cell("tvm", 9, accuracy=0.6, **mine))
+    advice = advise(*lines, accuracy_drop=0.01)
+    assert names(each.facts for each in advice.ranked) == ["tvm", "torch-eager"]
+    assert "16.7" in reasons(advice, "ort"), "of the best one on the same data"
+
+
+def test_of_an_accuracy_of_zero_nothing_can_be_lost():
+    advice = advise(cell("torch-eager", 20, accuracy=0.0), cell("ort", 9, accuracy=0.0), accuracy_drop=0.5)
+    assert not advice.ranked
+    assert "the accuracy to compare with is 0" in reasons(advice, "ort")
+
+
 def test_without_eager_the_best_correct_fp32_cell_is_the_reference():
     advice = advise(cell("ort", 9, accuracy=0.8), cell("tvm", 9, accuracy=0.9), cell("openvino", 5, accuracy=1.0, outcome="mismatch"))
     assert advice.reference.value == 0.9
