@@ -159,8 +159,12 @@ def _gain(line: Line) -> str:
 def head(lines: Sequence[Line]) -> dict[str, str]:
     """The page's first words."""
     first, video = lines[0], lines[0]["video"]
-    best = next((row for row in rows(lines) if row["outcome"] == "ok" and not row["alone"]), None)
-    found = f"{best['name']} draws {best['overlapped'][0]} frames per second" if best else "No whole pipeline has a number"
+    whole = [line for line in sorted(lines, key=_order) if rate(line, OVERLAPPED)]
+    found = "No whole pipeline has a number"
+    if whole:
+        found = f"{name_of(whole[0])} draws {_rate(rate(whole[0], OVERLAPPED))[0]} frames per second"
+        alike = [name_of(line) for line in whole[1:] if not _apart(whole[0], line)]
+        found += f"; {text.listing(alike)} cannot be told from it" if alike else ""
     size = f"{video['width_pixels']}×{video['height_pixels']}"
     frames = text.count(first_frames(lines), "frame")
     return {
@@ -170,6 +174,13 @@ def head(lines: Sequence[Line]) -> dict[str, str]:
         f"{text.count(first['cell']['threads'], 'thread')}",
         "video": f"{frames} of {size} pixels ({video['codec']}), {SOURCES[video['source']]}",
     }
+
+
+def _apart(best: Line, line: Line) -> bool:
+    """Whether the best is faster beyond chance: the interval of the ratio of their wall times over sweeps lies above 1."""
+    walls = [[process[OVERLAPPED]["wall_ns"] for process in each["passages"]] for each in (line, best)]
+    ratio = statistics.speedup(*walls)
+    return ratio.low is not None and ratio.low > 1
 
 
 def first_frames(lines: Sequence[Line]) -> int:

@@ -55,6 +55,14 @@ def test_whole_pipelines_come_first_and_what_is_wrong_last() -> None:
     assert (found[3]["sequential"], found[3]["bars"], found[3]["words"]) == (("–", ""), [], "")
 
 
+def test_the_headline_names_what_cannot_be_told_from_the_best() -> None:
+    near = line("near", [process(9), process(11), process(10.5)])
+    assert pipeline.head([QUICK, SLOW])["sentence"] == "quick draws 200 frames per second"
+    assert pipeline.head([QUICK, near, SLOW])["sentence"] == "quick draws 200 frames per second; near cannot be told from it"
+    once = [line(name, [process(each)]) for name, each in (("one", 10), ("other", 40))]
+    assert pipeline.head(once)["sentence"] == "one draws 200 frames per second; other cannot be told from it", "one process tells nothing"
+
+
 def test_bars_are_in_one_scale() -> None:
     slow, quick = ({bar["stage"]: float(bar["percent"]) for bar in row["bars"]} for row in pipeline.rows([SLOW, QUICK])[::-1])
     assert sum(slow.values()) == pytest.approx(100, abs=0.1)
@@ -105,7 +113,7 @@ def test_the_page_shows_frames_side_by_side(frames: Path) -> None:
     wrong = page.split('<th scope="row">wrong', 1)[1].split("</tr>", 1)[0]
     assert "out needs 9 times" in wrong
     assert "bars" not in wrong
-    assert "quick draws 200 frames per second" in page
+    assert "quick draws 200 frames per second<" in page
 
 
 def test_the_page_needs_no_pictures_and_no_right_answer(tmp_path: Path) -> None:
