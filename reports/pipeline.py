@@ -178,8 +178,8 @@ def head(lines: Sequence[Line]) -> dict[str, str]:
 
 def _apart(best: Line, line: Line) -> bool:
     """Whether the best is faster beyond chance: the interval of the ratio of their wall times over sweeps lies above 1."""
-    walls = [[process[OVERLAPPED]["wall_ns"] for process in each["passages"]] for each in (line, best)]
-    ratio = statistics.speedup(*walls)
+    slower, faster = ([process[OVERLAPPED]["wall_ns"] for process in each["passages"]] for each in (line, best))
+    ratio = statistics.speedup(slower, faster)
     return ratio.low is not None and ratio.low > 1
 
 
