@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.types import BOUNDARIES, COMPUTE
-from reports import agreement, binding, cells, limit, models, shape, text, tuning, verdict
+from reports import agreement, binding, cells, limit, models, needs, shape, text, tuning, verdict
 from reports.shape import Group, Record, Result
 
 Facts = list[tuple[str, str]]
@@ -135,8 +135,18 @@ def _artifact(record: Record) -> Facts:
         ("sha256", record.get("artifact_sha256")),
         ("facts", tuning.readable({name: value for name, value in (artifact.get("facts") or {}).items() if name != "model"})),
         ("peak memory per process", [text.size(peak) for peak in peaks]),
+        ("resident after the laps", [text.size(kept) for kept in record.get("steady_rss_bytes") or []]),
+        ("energy of one inference", _energy(record)),
     ]
     return _known(facts)
+
+
+def _energy(record: Record) -> str:
+    """Of one inference with all that the counters saw beside it, and what is missing of it; empty where it was never asked for."""
+    used = record.get("energy")
+    joules = needs.joules_per_inference(record)
+    known = [f"{text.number(joules)}{text.SPACE}J"] if joules is not None else []
+    return "; ".join([*known, str(used.get("reason") or "")]).strip("; ") if used else ""
 
 
 def _origin(record: Record) -> Facts:

@@ -122,15 +122,19 @@ class Needs:
 
     @cached_property
     def joules(self) -> float | None:
-        """Of one inference: what the counters saw during the laps of all processes, over their inferences; idle power is in it."""
-        processes = (self._record.get("energy") or {}).get("processes") or ()
-        laps = sum(int(each["laps"]) for each in processes)
-        used = sum(sum(each["joules"].values()) for each in processes)
-        return used / laps / self.batch if laps else None
+        """Of one inference, as `joules_per_inference` has it."""
+        return joules_per_inference(self._record)
 
     def cost(self, price_per_hour: float) -> float | None:
         """What a million inferences cost on a machine of this price, in its currency, which does nothing else meanwhile."""
         return None if self.inference_seconds is None else self.inference_seconds * MILLION * price_per_hour / SECONDS_PER_HOUR
+
+
+def joules_per_inference(record: Record) -> float | None:
+    """What the counters saw during the laps of all processes, over their inferences, idle power included; None where nothing was."""
+    processes = (record.get("energy") or {}).get("processes") or ()
+    inferences = sum(int(each["laps"]) for each in processes) * int((record.get("cell") or {}).get("batch") or 1)
+    return sum(sum(each["joules"].values()) for each in processes) / inferences if inferences else None
 
 
 def plain(needs: Needs, price_per_hour: float | None = None) -> dict[str, Any]:
