@@ -158,11 +158,11 @@ def softened(detector: Any) -> Any:
     return detector
 
 
-def maskrcnn_resnet50_fpn() -> Any:
-    """One image [3, height, width] in; its boxes, labels, scores and masks [objects, 1, height, width], which are pasted inside, out."""
+def mask_rcnn() -> Any:
+    """torchvision's Mask R-CNN for small images, its weights as drawn."""
     from torchvision.models import detection
 
-    made = detection.maskrcnn_resnet50_fpn(
+    return detection.maskrcnn_resnet50_fpn(
         weights=None,
         weights_backbone=None,
         num_classes=CLASSES,
@@ -171,7 +171,11 @@ def maskrcnn_resnet50_fpn() -> Any:
         rpn_post_nms_top_n_test=PROPOSALS,
         box_detections_per_img=OBJECTS,
     )
-    return of_one_image(softened(sharpened(made, MASK_SHARPNESS)), "boxes", "labels", "scores", "masks")
+
+
+def maskrcnn_resnet50_fpn() -> Any:
+    """One image [3, height, width] in; its boxes, labels, scores and masks [objects, 1, height, width], which are pasted inside, out."""
+    return of_one_image(softened(sharpened(mask_rcnn(), MASK_SHARPNESS)), "boxes", "labels", "scores", "masks")
 
 
 MASK_RCNN = Model(
