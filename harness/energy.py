@@ -8,6 +8,7 @@ and whatever else runs there, is in them.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
@@ -73,8 +74,9 @@ class Meter:
             self._process.kill()
             self._process.wait()
             for stream in (self._process.stdin, self._process.stdout):
-                if stream:
-                    stream.close()
+                with contextlib.suppress(OSError):  # what it could not be told any more is flushed here
+                    if stream:
+                        stream.close()
             self._process = None
 
     def facts(self, laps: int) -> dict[str, Any]:
@@ -95,11 +97,9 @@ class Meter:
     def _ask(self, verb: str) -> Mapping[str, Any]:
         assert self._process
         assert self._process.stdin
-        try:
+        with contextlib.suppress(OSError):  # it has ended; what it says, or that it says nothing, is the reason
             self._process.stdin.write(f"{verb}\n".encode())
             self._process.stdin.flush()
-        except OSError:
-            pass  # it has ended; what it says, or that it says nothing, is the reason
         return self._heard()
 
     def _heard(self) -> Mapping[str, Any]:

@@ -76,6 +76,16 @@ def test_a_reader_that_fails_costs_nothing_but_the_energy(reader: Any, source: s
     jsonschema.validate(line, schema("energy"))
 
 
+def test_a_reader_that_dies_before_it_is_asked_is_no_error(reader: Any) -> None:
+    reader("print('{}', flush=True)")
+    meter = energy.Meter()
+    assert meter._process
+    meter._process.wait()
+    with meter:
+        pass
+    assert "gave no answer" in meter.facts(1)["reason"]
+
+
 def test_an_error_in_the_laps_goes_through_and_ends_the_reader(reader: Any) -> None:
     reader(READER.replace("{ANSWER}", "{}"))
     meter = energy.Meter()
