@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib
 import json
 import os
 import sys
@@ -121,18 +120,11 @@ def serve(spec: Spec, commands: IO[bytes], tell: Callable[[Mapping[str, Any]], N
     from harness import inputs, measure, timing
 
     cell = cell_of(spec)
-    backend = registry.find(cell.backend)
     watch = measure.Stopwatch()
     batches = inputs.load(Path(spec.folders["inputs"]), cell.model)
     begin = time.perf_counter()
-    with watch.phase("load"):
-        for name in backend.requires:
-            importlib.import_module(name)
-        session = backend.load(Path(spec.folders["artifact"]), cell)
-    with watch.phase("first_step"):
-        session.bind(batches[0])
-        session.step()
-        session.sync()
+    session, _ = measure.load(cell, Path(spec.folders["artifact"]), watch)
+    measure.first_step(session, batches[0], watch)
     cold_start = time.perf_counter() - begin
     timing.warm_up(session, batches, spec.plan)
     tell({"ready": True})

@@ -66,15 +66,9 @@ def run(
     `golden` is the folder of golden outputs, or None for a control, which has no answer to check. `enter` is told each
     phase as it begins. `score` is called with the session after it was timed; what it says is `scored`.
     """
-    backend = registry.find(cell.backend)
     watch = Stopwatch(enter)
     batches = inputs.load(input_folder, cell.model)
-    begin = time.perf_counter()
-    with watch.phase("load"):
-        for name in backend.requires:
-            importlib.import_module(name)
-        import_seconds = time.perf_counter() - begin
-        session = backend.load(artifact, cell)
+    session, import_seconds = load(cell, artifact, watch)
     try:
         measured, kept = _timed(session, batches, plan, watch, cell.device)
         measured["peak_rss_bytes"] = peak_rss_bytes(session)
@@ -89,20 +83,52 @@ def run(
     watch.seconds["compile"] = session.compile_seconds
     loading = watch.seconds["load"] - import_seconds - session.compile_seconds
     watch.seconds["load"] = max(0.0, loading)  # two clock readings apart where nothing is imported
-    files = {spec.name: input_folder / inputs.file_of(spec.name) for spec in cell.model.inputs}
     return {
         **measured,
-        # Read back from the folders that were loaded, so that what was judged is proved to be what was timed.
-        "artifact_sha256": store.digest_folder(artifact),
-        "input_sha256": inputs.digest_batches(files),
+        **provenance(cell, attested, {"artifact": artifact, "inputs": input_folder}, watch),
         "import_seconds": import_seconds,
+        "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
+    }
+
+
+def load(cell: Cell, artifact: Path, watch: Stopwatch) -> tuple[Session, float]:
+    """A session of the cell's artifact, and the seconds that importing its runtime took; `watch` has both as the phase `load`."""
+    backend = registry.find(cell.backend)
+    begin = time.perf_counter()
+    with watch.phase("load"):
+        for name in backend.requires:
+            importlib.import_module(name)
+        import_seconds = time.perf_counter() - begin
+        return backend.load(artifact, cell), import_seconds
+
+
+def first_step(session: Session, batch: Arrays, watch: Stopwatch) -> None:
+    """The one inference that everything cold is paid in, as a phase of that name."""
+    with watch.phase("first_step"):
+        session.bind(batch)
+        session.step()
+        session.sync()
+
+
+def provenance(
+    cell: Cell, attested: Attestation, folders: Mapping[str, Path], watch: Stopwatch, distributions: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What a record says of the process that made it: what ran, from which files, how long each phase took, on what installation.
+
+    `folders` are those of the artifact and the inputs; `distributions` are recorded besides the backend's own.
+    """
+    files = {spec.name: folders["inputs"] / inputs.file_of(spec.name) for spec in cell.model.inputs}
+    recorded = (*_distributions(registry.find(cell.backend)), *distributions)
+    return {
+        # Read back from the folders that were loaded, so that what was judged is proved to be what was timed.
+        "artifact_sha256": store.digest_folder(folders["artifact"]),
+        "input_sha256": inputs.digest_batches(files),
         "attested": to_json(attested),
         "asked_is_used": difference(cell, attested),
         "phases_seconds": watch.seconds,
-        "installation": {"python": environment.python(), "packages": environment.packages(_distributions(backend))},
+        "installation": {"python": environment.python(), "packages": environment.packages(recorded)},
         "variables": environment.relevant_variables(),
         "machine": environment.load(),
-        "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
     }
 
 
@@ -128,10 +154,7 @@ def _timed(
     session: Session, batches: Sequence[Arrays], plan: Plan, watch: Stopwatch, device: str
 ) -> tuple[dict[str, Any], Mapping[str, Mapping[int, Arrays]]]:
     meter = energy.Meter(device)
-    with watch.phase("first_step"):
-        session.bind(batches[0])
-        session.step()
-        session.sync()
+    first_step(session, batches[0], watch)
     with watch.phase("warm_up"):
         warm = timing.warm_up(session, batches, plan)
     with watch.phase("sample"), gpu.watch(device) as seen, meter:

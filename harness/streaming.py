@@ -5,7 +5,6 @@ Some frames, evenly spaced, are judged against the golden: the very outputs that
 
 from __future__ import annotations
 
-import importlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import drawing, environment, gpu, implementations, inputs, measure, registry, stages, store, timing, videos
+from harness import drawing, gpu, implementations, inputs, measure, stages, timing, videos
 from harness.backend import Session
 from harness.measure import Stopwatch
 from harness.types import BATCH, HOST_TO_HOST, Block, Cell, Model, Plan, Recipe, Unsupported, UsageError, to_json
@@ -196,22 +195,15 @@ def run(cell: Cell, plan: Plan, footage: Footage, folders: Mapping[str, Path], d
 
     The judged frames as they were drawn go into `drawn` as PNG files. Raises Unsupported where the model's outputs cannot be drawn.
     """
-    backend = registry.find(cell.backend)
     drawing.reader(cell.model)
     watch = Stopwatch(enter)
     batches = inputs.load(folders["inputs"], cell.model)
-    with watch.phase("load"):
-        for name in backend.requires:
-            importlib.import_module(name)
-        session = backend.load(folders["artifact"], cell)
+    session, _ = measure.load(cell, folders["artifact"], watch)
     try:
         if session.in_flight > 1:
             raise Unsupported(f"{cell.backend} runs {session.in_flight} inferences at once; frames go through one at a time")
         line = Line(session, cell.model, footage)
-        with watch.phase("first_step"):
-            session.bind(batches[0])
-            session.step()
-            session.sync()
+        measure.first_step(session, batches[0], watch)
         with watch.phase("warm_up"):
             warm = timing.warm_up(session, batches, plan)
             own = type(session).laps is not Session.laps
@@ -229,8 +221,8 @@ def run(cell: Cell, plan: Plan, footage: Footage, folders: Mapping[str, Path], d
     finally:
         session.close()
     _save(line, batches, kept, folders["inputs"], drawn)
-    files = {spec.name: folders["inputs"] / inputs.file_of(spec.name) for spec in cell.model.inputs}
     return {
+        **measure.provenance(cell, attested, folders, watch, ("av",)),
         "covers": INFERENCE if own else WHOLE,
         "clock": session.clock,
         "passages": passages,
@@ -239,14 +231,6 @@ def run(cell: Cell, plan: Plan, footage: Footage, folders: Mapping[str, Path], d
         "peak_rss_bytes": used,
         "parity": verdict,
         "accuracy": None,
-        "artifact_sha256": store.digest_folder(folders["artifact"]),
-        "input_sha256": inputs.digest_batches(files),
-        "attested": to_json(attested),
-        "asked_is_used": measure.difference(cell, attested),
-        "phases_seconds": watch.seconds,
-        "installation": {"python": environment.python(), "packages": environment.packages((*backend.distributions, "av"))},
-        "variables": environment.relevant_variables(),
-        "machine": environment.load(),
     }
 
 

@@ -5,7 +5,6 @@ A lap is a call as its caller sees it: inputs handed over, inference, outputs fe
 
 from __future__ import annotations
 
-import importlib
 import random
 import threading
 import time
@@ -14,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import environment, gpu, inputs, loadgen, measure, registry, store, timing
+from harness import gpu, inputs, loadgen, measure, timing
 from harness.backend import Now, Session
 from harness.measure import Stopwatch
 from harness.scenarios import CONCURRENT, GAPS, SERVER, SHAPES, SINGLE, SWEEP, Scenario
-from harness.types import BATCH, HOST_TO_HOST, Cell, Plan, Unsupported, to_json
+from harness.types import BATCH, HOST_TO_HOST, Cell, Plan, Unsupported
 
 if TYPE_CHECKING:
     from harness.backend import Arrays
@@ -92,22 +91,15 @@ def run(cell: Cell, plan: Plan, scenario: Scenario, folders: Mapping[str, Path],
 
     Raises Unsupported, in words, where the session cannot be called so, and Unavailable where the load generator is not installed.
     """
-    backend = registry.find(cell.backend)
     watch = Stopwatch(enter)
     if scenario.name == SERVER:
         loadgen.find()
     batches = inputs.load(folders["inputs"], cell.model)
-    with watch.phase("load"):
-        for name in backend.requires:
-            importlib.import_module(name)
-        session = backend.load(folders["artifact"], cell)
+    session, _ = measure.load(cell, folders["artifact"], watch)
     try:
         refuse(session, cell, scenario)
         scene = Scene(session, batches, cell, scenario)
-        with watch.phase("first_step"):
-            session.bind(batches[0])
-            session.step()
-            session.sync()
+        measure.first_step(session, batches[0], watch)
         with watch.phase("warm_up"):
             warm = timing.warm_up(session, batches, plan)
         with watch.phase("sample"), gpu.watch(cell.device) as seen:
@@ -123,10 +115,10 @@ def run(cell: Cell, plan: Plan, scenario: Scenario, folders: Mapping[str, Path],
             verdict = measure.judge(cell, scene.kept, folders["golden"], accuracy) if "golden" in folders else None
     finally:
         session.close()
-    files = {spec.name: folders["inputs"] / inputs.file_of(spec.name) for spec in cell.model.inputs}
     names = ("cpu_ns", "preemptions", "minor_faults", "major_faults", "steal_ticks", "machine_cpu_ns")
     counted = dict(zip(names, (late - early for late, early in zip(after, before, strict=True)), strict=True))
     return {
+        **measure.provenance(cell, attested, folders, watch, (loadgen.DISTRIBUTION,)),
         "points": points,
         "block": {"wall_ns": wall, **counted},
         "clock": session.clock,
@@ -135,15 +127,6 @@ def run(cell: Cell, plan: Plan, scenario: Scenario, folders: Mapping[str, Path],
         "peak_rss_bytes": used,
         "parity": verdict,
         "accuracy": accuracy,
-        # Read back from the folders that were loaded, so that what was judged is proved to be what was called.
-        "artifact_sha256": store.digest_folder(folders["artifact"]),
-        "input_sha256": inputs.digest_batches(files),
-        "attested": to_json(attested),
-        "asked_is_used": measure.difference(cell, attested),
-        "phases_seconds": watch.seconds,
-        "installation": {"python": environment.python(), "packages": environment.packages((*backend.distributions, loadgen.DISTRIBUTION))},
-        "variables": environment.relevant_variables(),
-        "machine": environment.load(),
     }
 
 
