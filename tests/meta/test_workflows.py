@@ -28,7 +28,7 @@ def scripts(file: Path) -> str:
 
 
 def test_there_is_one_for_each_occasion() -> None:
-    assert {file.name for file in WORKFLOWS} == {"ci.yml", "compare.yml", "main.yml", "scheduled.yml"}
+    assert {file.name for file in WORKFLOWS} == {"ci.yml", "compare.yml", "main.yml", "nightly.yml", "scheduled.yml"}
 
 
 @each_workflow
