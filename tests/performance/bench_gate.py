@@ -113,11 +113,16 @@ class Kind:
         return self.workload.name, self.condition, self.effect
 
 
+POWERS = ((QUIET, 0.02, 0.5), (QUIET, 0.05, 1.0), (QUIET, 0.1, 0.5), (NEIGHBOUR, 0.1, 1.0))
+"""What slowdowns are tried in which condition, and what share of the trials each gets: all where something is promised."""
+
+
 def kinds(comparisons: int, trials: int) -> list[Kind]:
-    """A/A of every workload in both conditions, `comparisons` of each condition in all; and `trials` of each power."""
-    found = [Kind(workload, name, 0.0, math.ceil(comparisons * workload.share)) for name in CONDITIONS for workload in WORKLOADS]
-    powers = [(QUIET, effect) for effect in (0.02, 0.05, 0.1)] + [(NEIGHBOUR, effect) for effect in (0.05, 0.1)]
-    return found + [Kind(workload, name, effect, trials) for name, effect in powers for workload in WORKLOADS if workload.more]
+    """A/A of every workload, `comparisons` in all, half in each condition; and up to `trials` of each power and workload."""
+    half = comparisons / len(CONDITIONS)
+    found = [Kind(workload, name, 0.0, math.ceil(half * workload.share)) for name in CONDITIONS for workload in WORKLOADS]
+    powers = [(name, effect, math.ceil(trials * share)) for name, effect, share in POWERS]
+    return found + [Kind(workload, name, effect, count) for name, effect, count in powers for workload in WORKLOADS if workload.more]
 
 
 def head_of(kind: Kind) -> str:
@@ -210,8 +215,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from tests.performance import gate_tables
 
     parser = argparse.ArgumentParser(prog="python -m tests.performance.bench_gate", description=__doc__)
-    parser.add_argument("--comparisons", type=int, default=300, help="of base with base, in each condition (300)")
-    parser.add_argument("--trials", type=int, default=20, help="of each slowdown, workload and condition (20)")
+    parser.add_argument("--comparisons", type=int, default=300, help="of base with base, half of them in each condition (300)")
+    parser.add_argument("--trials", type=int, default=16, help="of a slowdown that must be found, per workload (16); of others half")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many; the same command goes on")
     parser.add_argument("--record", type=Path, default=RECORD, help="where comparisons are appended (docs/data/gate.jsonl)")
     options = parser.parse_args(arguments)

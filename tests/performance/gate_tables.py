@@ -67,13 +67,16 @@ def _by(lines: Lines, name: str) -> Iterator[tuple[str, list[Mapping[str, Any]]]
 def false_alarms(lines: Lines) -> str:
     """Per condition and workload: comparisons of base with base, alarms, the rate's upper limit, and what the rest came to."""
     rows = []
-    for condition, some in _by(null(lines), "condition"):
-        for workload, each in [*_by(some, "workload"), ("all", some)]:
-            called = [line["verdicts"][LATENCY] for line in each]
-            wrong = sum(verdict in CHANGED for verdict in called)
-            undecided = sum(verdict == "inconclusive" for verdict in called)
-            limit = f"{upper_limit(wrong, len(each)):.1%}"
-            rows.append([f"{condition}: {workload}", str(len(each)), str(wrong), limit, str(len(alarms(each))), str(undecided)])
+    conditions = list(_by(null(lines), "condition"))
+    parts = [(f"{condition}: {name}", each) for condition, some in conditions for name, each in [*_by(some, "workload"), ("all", some)]]
+    if len(conditions) > 1:
+        parts.append(("all of them", null(lines)))
+    for title, each in parts:
+        called = [line["verdicts"][LATENCY] for line in each]
+        wrong = sum(verdict in CHANGED for verdict in called)
+        undecided = sum(verdict == "inconclusive" for verdict in called)
+        limit = f"{upper_limit(wrong, len(each)):.1%}"
+        rows.append([title, str(len(each)), str(wrong), limit, str(len(alarms(each))), str(undecided)])
     header = ["base against itself", "comparisons", "latency alarms", "upper 95 % limit", "alarms of any metric", "latency inconclusive"]
     return _table(header, rows)
 
