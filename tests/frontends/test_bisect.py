@@ -77,6 +77,7 @@ def told(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_slowdown_is_found_and_every_step_is_recorded(evenbench: Command, history: Path, tmp_path: Path) -> None:
     ran = evenbench("bisect", "larger", "slow", "--plan", "quick", "--margin", "0.1", "--pairs", "8", "--most", "32")
     assert ran.code == bisection.FOUND, ran.text
@@ -92,6 +93,7 @@ def test_a_slowdown_is_found_and_every_step_is_recorded(evenbench: Command, hist
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_what_cannot_be_built_or_declares_no_such_cell_is_skipped_and_named(evenbench: Command, history: Path, tmp_path: Path) -> None:
     ran = evenbench("bisect", "v1", "last", "--metric", "artifact", "--plan", "quick", "--json")
     assert ran.code == bisection.OPEN, ran.text
@@ -110,6 +112,7 @@ def test_what_cannot_be_built_or_declares_no_such_cell_is_skipped_and_named(even
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_without_a_step_between_the_ends_nothing_is_searched(evenbench: Command, tmp_path: Path) -> None:
     ran = evenbench("bisect", "v1", "merge", "--metric", "artifact", "--plan", "quick")
     assert ran.code == bisection.OPEN, ran.text

@@ -16,6 +16,7 @@ from harness import environments
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_an_upgrade_is_measured_in_pairs_and_recorded_as_a_bridge(tmp_path: Path) -> None:
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "bench_work.py").write_text(BENCH)

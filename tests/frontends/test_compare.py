@@ -16,7 +16,7 @@ from conftest import HERE, Ran, variables
 from harness import ending, gate, sides
 from harness.types import PLANS, UsageError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 BENCH = "from harness import Case\nfrom work import MODEL\n\nlatency = Case((MODEL,), backends=('work',), threads=(1,))\n"
 Command = Callable[..., Ran]
 

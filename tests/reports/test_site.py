@@ -133,6 +133,7 @@ def test_reporting_imports_no_runtime():
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_ten_thousand_outcomes_are_reported_in_five_seconds(tmp_path):
     lines = synthetic.many(10_000)
     # The better of two, because what else runs on this machine can only add.
