@@ -68,6 +68,7 @@ class Process:
         self.side, self.cell, self.timeout = side, spec.cell, spec.plan.timeout_seconds
         self._received = b""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._scratch = environment.scratch()
         reading, writing = os.pipe()
         found = prepared or {"threads": machine.cores(), "variables": {}, "interpreter": sys.executable}
         variables = environment.for_worker(found["threads"], dict(found["variables"]))
@@ -77,7 +78,7 @@ class Process:
             stdin=subprocess.PIPE,
             stdout=self._log,
             stderr=self._log,
-            env={**variables, "PYTHONPATH": os.pathsep.join([side.python_path(), *more])},
+            env={**variables, "PYTHONPATH": os.pathsep.join([side.python_path(), *more]), "TMPDIR": self._scratch.name},
             cwd=side.folder(),
             pass_fds=(writing,),
             start_new_session=True,
@@ -135,6 +136,18 @@ class Process:
         """Let it run again."""
         self._signal(signal.SIGCONT)
 
+    def keep_to(self, cores: Sequence[int]) -> None:
+        """Have all its threads, its children's, and those that they start later run on these cores only; on any where none are named."""
+        if not cores:
+            return
+        import psutil
+
+        with contextlib.suppress(psutil.NoSuchProcess):  # it died: the next question tells
+            process = psutil.Process(self._process.pid)
+            for thread in [thread.id for each in (process, *process.children(recursive=True)) for thread in each.threads()]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setaffinity(thread, cores)
+
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
@@ -147,6 +160,7 @@ class Process:
             if stream:
                 stream.close()
         os.close(self._pipe)
+        self._scratch.cleanup()
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -41,6 +42,11 @@ def for_worker(threads: int, extra: dict[str, str]) -> dict[str, str]:
     """
     inherited = {name: value for name, value in os.environ.items() if name not in (*PASSIVE, TF32_OVERRIDE)}
     return {**inherited, **{name: str(threads) for name in THREAD_VARIABLES}, **extra}
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder for a process's temporary files, as its TMPDIR: one that is killed leaves them, and its parent removes them with this."""
+    return tempfile.TemporaryDirectory(prefix="evenbench-process-", ignore_cleanup_errors=True)
 
 
 def relevant_variables() -> dict[str, str]:

@@ -1,16 +1,18 @@
 """Paired comparison: two sides of a cell, each in a fresh process, measured alternately and never at the same time.
 
 A *pair* is one process of each side. Both are built and warmed, the one to be built first drawn by lot; then they are measured in
-blocks of ABBA or BAAB, and whichever is not being timed is stopped, since its idle threads would spin on the other's cores. All
-cells are swept once, then again, so that the pairs of a cell spread over the session. Each cell stops by the gate's rule. What is
-flagged is confirmed with pairs of its own, and base against base is measured in the same session: a gate that alarms there knows
-nothing of the rest.
+blocks of ABBA or BAAB, and whichever is not being timed is stopped, since its idle threads would spin on the other's cores. Both are
+kept to the same cores, so that a core whose physical one is busy with something else is no difference between them. All cells are
+swept once, then again, so that the pairs of a cell spread over the session. Each cell stops by the gate's rule. What is flagged is
+confirmed with pairs of its own, and base against base is measured in the same session: a gate that alarms there knows nothing of the
+rest.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -80,6 +82,9 @@ def take_pair(pairing: Pairing, words: Sequence[str], plan: Plan, lot: random.Ra
             arms[index].ask()  # loaded and warm
             arms[index].stop()
         first = next(iter(arms))
+        cores = _cores(max(int(prepared["threads"]) for prepared in pairing.prepared), lot)
+        for arm in arms.values():
+            arm.keep_to(cores)
         if not pairing.number:
             pairing.number = max(_calibrate(arm) for arm in arms.values())
         samples: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
@@ -93,6 +98,7 @@ def take_pair(pairing: Pairing, words: Sequence[str], plan: Plan, lot: random.Ra
     return {
         "first": pairing.sides[first].name,
         "number": pairing.number,
+        "cores": cores,
         "seconds": time.monotonic() - begun,
         "times_ns": times,
         "cpu_ns": [[sample["cpu_ns"] for sample in side] for side in samples],
@@ -104,6 +110,12 @@ def take_pair(pairing: Pairing, words: Sequence[str], plan: Plan, lot: random.Ra
             **_other_ratios(ends, pairing.prepared),
         },
     }
+
+
+def _cores(threads: int, lot: random.Random) -> list[int]:
+    """As many of the cores that this process may use as a cell has threads, drawn anew for each pair; empty where that is all of them."""
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return sorted(lot.sample(allowed, threads)) if threads < len(allowed) else []
 
 
 def _times(pairing: Pairing, index: int, samples: Sequence[Mapping[str, Any]]) -> list[float]:

@@ -95,6 +95,8 @@ class Arm:
 
     def go(self) -> None: ...
 
+    def keep_to(self, cores: list[int]) -> None: ...
+
     def ask(self, message: dict[str, Any] | None = None) -> dict[str, Any]:
         sample = {"laps_ns": self.laps_ns, "cpu_ns": 1, "preemptions": 0}
         return sample if message and message["do"] == "sample" else {"value": {}}
@@ -104,6 +106,6 @@ class Arm:
 def test_a_clock_that_does_not_run_forward_is_refused_in_words(monkeypatch: pytest.MonkeyPatch, laps_ns: list[int]) -> None:
     monkeypatch.setattr(Arm, "laps_ns", laps_ns)
     monkeypatch.setattr(paired, "process", Arm)
-    pairing = paired.Pairing("c", "c", (Side("base"), Side("head")), ({"folders": {}}, {"folders": {}}), number=1)
+    pairing = paired.Pairing("c", "c", (Side("base"), Side("head")), ({"folders": {}, "threads": 1}, {"folders": {}, "threads": 1}), number=1)
     with pytest.raises(ArmFailed, match=r"base: c a lap took -?\d ns: the clock stood still or went backwards"):
         paired.take_pair(pairing, ["benchmarks"], paired.PLANS["quick"], random.Random(0))
