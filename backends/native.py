@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from backends import native_build
 from harness import Cell, Session
-from harness.backend import Laps, Usage
+from harness.backend import Laps, ProgramEnded, Usage
 
 if TYPE_CHECKING:
     from harness.backend import Arrays
@@ -46,7 +46,7 @@ class Program:
         self._end = weakref.finalize(self, _kill, self._process)
 
     def ask(self, *words: object) -> list[str]:
-        """The words of the answer. Raises RuntimeError with the program's own message, or with how it ended."""
+        """The words of the answer. Raises RuntimeError with the program's own message, or ProgramEnded."""
         with contextlib.suppress(BrokenPipeError):
             self._commands.write(("\t".join(map(str, words)) + "\n").encode())
         answer = self._answers.readline().decode(errors="replace").rstrip("\n").split("\t")
@@ -54,14 +54,15 @@ class Program:
             return answer[1:]
         if answer[0] == "error":
             raise RuntimeError("\t".join(answer[1:]))
-        raise RuntimeError(f"{self.file.parent.name}: {self._ended()}")
+        raise self._ended()
 
-    def _ended(self) -> str:
+    def _ended(self) -> ProgramEnded:
         code = self._process.wait()
         self._log.seek(0)
         tail = self._log.read()[-1000:].decode(errors="replace").strip()
-        how = f"the program was ended by {signal.Signals(-code).name}" if code < 0 else f"the program exited with code {code}"
-        return f"{how}: {tail}" if tail else how
+        name = signal.Signals(-code).name if code < 0 else ""
+        how = f"{self.file.parent.name}: the program {f'was ended by {name}' if name else f'exited with code {code}'}"
+        return ProgramEnded(f"{how}: {tail}" if tail else how, name)
 
     @property
     def process_id(self) -> int:

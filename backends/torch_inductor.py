@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -91,6 +92,7 @@ def key(cell: Cell) -> dict[str, Any]:
         "threads": cell.threads,
         "freezing": freezing(cell),
         "compiler": shutil.which("g++") or "",
+        "headers": sys.prefix,  # their path is in the key of inductor's own cache, which another environment would never hit
         "cpu_flags": environment.describe()["cpu_flags"],
         "int8": torch_int8.key(cell),
         "gpus": environment.describe()["gpus"] if gpu.is_cuda(cell.device) else [],

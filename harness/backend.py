@@ -65,6 +65,14 @@ class Usage:
     process_id: int = 0
 
 
+class ProgramEnded(RuntimeError):
+    """A program of the session's own ended before it answered. `signal` is the name of what ended it, or empty where it exited."""
+
+    def __init__(self, words: str, signal: str = "") -> None:
+        super().__init__(words)
+        self.signal = signal
+
+
 class Session(ABC):
     """A loaded network in this process: bind once, step many times, fetch when someone looks."""
 

@@ -25,7 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from harness import late, watching
+from harness import environment, late, watching
+from harness.backend import ProgramEnded
 from harness.datasets import Dataset
 from harness.scenarios import Scenario
 from harness.types import Cell, Plan, Unavailable, Unsupported, to_json
@@ -81,13 +82,13 @@ def run(job: Job, variables: Mapping[str, str], timeout_seconds: float, interpre
     """
     begin = time.monotonic()
     reading, writing = os.pipe()
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryFile() as log, environment.scratch() as scratch:
         process = subprocess.Popen(
             [interpreter, "-m", "harness.worker", "--reply", str(writing)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env={**variables, "PYTHONPATH": _python_path(variables)},
+            env={**variables, "PYTHONPATH": _python_path(variables), "TMPDIR": scratch},
             pass_fds=(writing,),
             start_new_session=True,
         )
@@ -323,7 +324,8 @@ def answer(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict[
             outcome = "failed"
         reason = str(cause) if outcome != "failed" else f"{type(cause).__name__}: {cause}{hidden and f'; {hidden}'}"
         tail = "".join(traceback.format_exception(cause))[-LOG_TAIL_BYTES:] if outcome == "failed" else ""
-        return {"value": None, "outcome": outcome, "phase": phase, "reason": reason[:1000], "traceback": tail}
+        ended = cause.signal if isinstance(cause, ProgramEnded) else ""
+        return {"value": None, "outcome": outcome, "phase": phase, "reason": reason[:1000], "traceback": tail, "signal": ended}
 
 
 def share_path(shared: tuple[str, ...]) -> None:

@@ -27,6 +27,7 @@ from hypothesis.extra import numpy as hnp
 from backends import native, native_build, native_runtimes, ort_session
 from backends.contract_model import TINY_CNN
 from harness import Attestation, Unsupported, environment, inputs, machine, measure, registry, store, timing
+from harness.backend import ProgramEnded
 from harness.preparation import Preparer, Refusal
 from harness.testing import BackendContract
 from harness.types import Block, Cell, Samples
@@ -256,8 +257,9 @@ def test_a_missing_compiler_is_unavailable_in_words(backend: str, monkeypatch: p
 def test_a_program_that_is_killed_says_by_what() -> None:
     program = native.Program(native_build.built("onnxruntime") / native_build.PROGRAM)
     os.kill(program.process_id, signal.SIGSEGV)
-    with pytest.raises(RuntimeError, match="ended by SIGSEGV"):
+    with pytest.raises(ProgramEnded, match="ended by SIGSEGV") as ended:
         program.ask("usage")
+    assert ended.value.signal == "SIGSEGV"
     program.close()
     program.close()
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from harness import Cell, Session, Unavailable, Unsupported, environment, registry, worker
+from harness.backend import ProgramEnded
 from harness.preparation import shared_path
 from harness.worker import Job, Reply
 from tests.unit.builders import ROWS, Product, cell, plan, product, register
@@ -52,6 +54,13 @@ def _hang_with_a_child() -> None:
     time.sleep(60)
 
 
+def _litter_and_die() -> None:
+    kept = tempfile.mkdtemp(prefix="litter-")
+    (Path(kept) / "large").write_text("x" * 1000)
+    Path(os.environ[NOTE]).write_text(kept)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _refuse(error: Exception) -> Any:
     def refuse() -> None:
         raise error
@@ -68,7 +77,9 @@ TROUBLES: dict[str, Any] = {
     "hang": _hang_with_a_child,
     "child": _leave_a_child,
     "exit": lambda: os._exit(7),
+    "litter": _litter_and_die,
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "ended": _refuse(ProgramEnded("runner: the program was ended by SIGBUS", "SIGBUS")),
     "raise": _refuse(RuntimeError("the exporter gave up")),
     "unsupported": _refuse(Unsupported("no such operator")),
     "unavailable": _refuse(Unavailable("plug a device in")),
@@ -124,6 +135,11 @@ def test_a_crash_names_its_signal(flag: str, signal_name: str, reason: str) -> N
     assert reason in reply.reason
 
 
+def test_a_crash_of_the_sessions_own_program_names_its_signal_too() -> None:
+    reply = trouble("ended")
+    assert (reply.outcome, reply.signal, reply.reason) == ("failed", "SIGBUS", "ProgramEnded: runner: the program was ended by SIGBUS")
+
+
 def test_a_crash_keeps_the_tail_of_the_log() -> None:
     tail = trouble("abort").traceback
     assert "the last words" in tail
@@ -144,6 +160,15 @@ def test_a_hang_is_killed_at_the_timeout_with_everything_it_started(tmp_path: Pa
     assert "did not answer within 1.5 s and was killed; raise --timeout" in reply.reason
     assert "waiting for nothing" in reply.traceback
     assert gone(int((tmp_path / "child").read_text()))
+
+
+def test_what_a_killed_process_left_in_its_temporary_folder_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NOTE, str(tmp_path / "folder"))
+    assert trouble("litter").signal == "SIGKILL"
+    left = Path((tmp_path / "folder").read_text())
+    assert left.name.startswith("litter-")
+    assert not left.exists()
+    assert not left.parent.exists()
 
 
 def test_a_child_left_behind_does_not_outlive_the_answer() -> None:
