@@ -133,9 +133,12 @@ def points(scenario: Scenario, batch: int, processes: Sequence[Sequence[Mapping[
 
 def _point(scenario: Scenario, batch: int, at: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One point over its processes."""
-    named = {name: at[0][name] for name in ("batch", "callers", "gap_ms") if name in at[0]}
+    named = {name: at[0][name] for name in ("batch", "callers", "requests", "gap_ms") if name in at[0]}
     laps = [process["laps_ns"] for process in at]
-    made: dict[str, Any] = {**named, "laps_ns": laps, "latency": latencies(laps)}
+    seen = latencies(laps)
+    if "requests" in named:
+        seen["refused"] = [f"no single latency is seen of {named['requests']} requests in flight"]
+    made: dict[str, Any] = {**named, "laps_ns": laps, "latency": seen}
     if scenario.name != GAPS:
         size = int(named.get("batch", batch))
         each = [per_second(size, process["calls"], process["wall_ns"]) for process in at]

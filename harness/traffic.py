@@ -132,10 +132,10 @@ def run(cell: Cell, plan: Plan, scenario: Scenario, folders: Mapping[str, Path],
 
 def refuse(session: Session, cell: Cell, scenario: Scenario) -> None:
     """Raise Unsupported, in words, where calls of this scenario cannot be told apart in the session."""
-    if session.in_flight > 1:
+    if session.in_flight > 1 and scenario.name != CONCURRENT:
         raise Unsupported(
             f"{cell.backend} keeps {session.in_flight} requests in flight, whose single latencies nobody sees; take the cell without "
-            "that option, and `--scenario concurrent` for its throughput"
+            "that option here, or `--scenario concurrent` for its throughput"
         )
     if type(session).laps is not Session.laps and scenario.name in (CONCURRENT, SERVER, SHAPES):
         raise Unsupported(f"{cell.backend} loops and times by itself ({session.clock}); no call can be made from here when it arrives")
@@ -235,7 +235,12 @@ class Caller:
 
 
 def concurrent(scene: Scene) -> Points:
-    """For every number of callers: as many threads on one network, each calling as fast as it is answered."""
+    """For every number of callers: as many threads on one network, each calling as fast as it is answered.
+
+    A session that keeps requests in flight by itself has one caller, and one point.
+    """
+    if scene.session.in_flight > 1:
+        return requests(scene)
     points = []
     for many in scene.scenario.callers:
         callers = [Caller(scene.session.beside(), scene, number) for number in range(1, many + 1)]
@@ -258,6 +263,25 @@ def concurrent(scene: Scene) -> Points:
         calls, laps = sum(each.laps.calls for each in callers), [lap for each in callers for lap in each.laps.laps_ns]
         points.append({"callers": many, "calls": calls, "laps_ns": laps, "wall_ns": wall})
     return points
+
+
+def requests(scene: Scene) -> Points:
+    """One caller who hands over a request as soon as one of those in flight is answered: throughput, without single latencies.
+
+    Laps are taken in stretches that last a tenth of the time or more, since each begins with all requests in flight and ends there.
+    """
+    session, kept = scene.session, {}
+    calls, wall, count = 0, 0, max(scene.rotation, session.in_flight)
+    while wall < scene.limit_ns:
+        keep = set(range(calls, calls + scene.rotation))
+        taken = timing.run_laps(session, scene.batches, calls, count, HOST_TO_HOST, keep, scene.now)
+        spent = sum(taken.laps_ns)
+        kept.update({lap % scene.rotation: outputs for lap, outputs in taken.kept.items()})
+        calls, wall = calls + count, wall + spent
+        if spent < scene.limit_ns / 10:
+            count *= 2
+    scene.kept[f"{session.in_flight} requests in flight"] = kept
+    return [{"callers": 1, "requests": session.in_flight, "calls": calls, "laps_ns": [], "wall_ns": wall}]
 
 
 def server(scene: Scene) -> Points:

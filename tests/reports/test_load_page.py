@@ -58,6 +58,17 @@ def test_curves_have_their_points_in_place() -> None:
     assert {words for _, words in found["up"]} & {"2.00\N{NO-BREAK SPACE}ms"}
 
 
+def test_requests_in_flight_have_a_row_and_no_place_among_the_curves() -> None:
+    queued = {"points": called({"callers": 1, "requests": 2, "calls": 900, "laps_ns": [], "wall_ns": 900 * MS})}
+    lines = [line(Scenario(CONCURRENT), FASTER), line(Scenario(CONCURRENT), queued, name="queued")]
+    found = load_page.chart(lines)
+    assert found is not None
+    assert [curve["name"] for curve in found["curves"]] == ["net-fast-fp32-cpu-b4"]
+    (row,) = load.rows(lines[1])
+    assert row[:5] == ("net-queued-fp32-cpu-b4", "1, 2 requests", load.text.DASH, load.text.DASH, load.text.DASH)
+    assert "no single latency is seen of 2 requests in flight: net-queued-fp32-cpu-b4" in load.notes(lines)
+
+
 def test_curves_are_of_a_percentile_that_all_points_have() -> None:
     few = {"points": called(lap(2, callers=1), lap(3, calls=50, callers=2))}
     found = load_page.chart([line(Scenario(CONCURRENT), few)])

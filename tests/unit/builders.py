@@ -67,6 +67,36 @@ class ScriptedSession(Session):
         return attestation()
 
 
+class Overlapping(ScriptedSession):
+    """Three at once on a device that finishes one every 100 ns; `submit` blocks while all three are busy."""
+
+    in_flight = 3
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.submitted: list[tuple[int, bool]] = []
+        self.kept: dict[int, Any] = {}
+        self.ends: list[int] = []
+
+    def submit(self, inputs: Any, lap: int, keep: bool, copy: bool) -> None:
+        if len(self.ends) >= self.in_flight:
+            self.until(self.ends[-self.in_flight])
+        self.ends.append(max(self.clock_of_test.ns, self.ends[-1] if self.ends else 0) + 100)
+        self.submitted.append((int(inputs["x"][0]), copy))
+        if keep:
+            self.kept[lap] = inputs
+
+    def until(self, ns: int) -> None:
+        self.clock_of_test.ns = max(self.clock_of_test.ns, ns)
+
+    def sync(self) -> None:
+        self.until(self.ends[-1])
+
+    def collected(self) -> Any:
+        found, self.kept = self.kept, {}
+        return found
+
+
 def batches(count: int) -> list[dict[str, Any]]:
     """Input batches whose one number is their index."""
     return [{"x": np.array([index])} for index in range(count)]

@@ -12,7 +12,7 @@ import pytest
 from harness import timing
 from harness.backend import Laps
 from harness.types import BOUNDARIES, COMPUTE, HOST_TO_HOST, Plan
-from tests.unit.builders import Clock, ScriptedSession, batches, plan
+from tests.unit.builders import Clock, Overlapping, ScriptedSession, batches, plan
 
 MS = 1_000_000
 
@@ -262,36 +262,6 @@ def test_warm_up_ends_with_its_time() -> None:
 def test_warm_up_takes_at_least_one_window() -> None:
     found, _, chosen = warm(lambda step: MS, warmup_max_seconds=0.0)
     assert found["laps"] == chosen.window
-
-
-class Overlapping(ScriptedSession):
-    """Three at once on a device that finishes one every 100 ns; `submit` blocks while all three are busy."""
-
-    in_flight = 3
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(clock)
-        self.submitted: list[tuple[int, bool]] = []
-        self.kept: dict[int, Any] = {}
-        self.ends: list[int] = []
-
-    def submit(self, inputs: Any, lap: int, keep: bool, copy: bool) -> None:
-        if len(self.ends) >= self.in_flight:
-            self.until(self.ends[-self.in_flight])
-        self.ends.append(max(self.clock_of_test.ns, self.ends[-1] if self.ends else 0) + 100)
-        self.submitted.append((int(inputs["x"][0]), copy))
-        if keep:
-            self.kept[lap] = inputs
-
-    def until(self, ns: int) -> None:
-        self.clock_of_test.ns = max(self.clock_of_test.ns, ns)
-
-    def sync(self) -> None:
-        self.until(self.ends[-1])
-
-    def collected(self) -> Any:
-        found, self.kept = self.kept, {}
-        return found
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)

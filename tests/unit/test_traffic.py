@@ -15,7 +15,7 @@ from harness.backend import Laps
 from harness.scenarios import CONCURRENT, GAPS, SHAPES, SINGLE, Scenario
 from harness.traffic import MAX_LAPS, Scene, Thinned
 from harness.types import BATCH
-from tests.unit.builders import Clock, ScriptedSession, attestation, batches, cell, product
+from tests.unit.builders import Clock, Overlapping, ScriptedSession, attestation, batches, cell, product
 
 MS = 1_000_000
 
@@ -260,8 +260,21 @@ def test_a_program_that_loops_by_itself_is_refused_where_calls_are_made_from_her
     traffic.refuse(Looping(Clock()), cell(), Scenario(SINGLE))
 
 
-def test_requests_in_flight_are_refused() -> None:
-    session = ScriptedSession(Clock())
-    session.in_flight = 4
-    with pytest.raises(Unsupported, match="4 requests in flight"):
+def test_requests_in_flight_are_refused_where_single_latencies_count() -> None:
+    session = Overlapping(Clock())
+    with pytest.raises(Unsupported, match=r"3 requests in flight.*--scenario concurrent"):
         traffic.refuse(session, cell(), Scenario(SINGLE))
+    traffic.refuse(session, cell(), Scenario(CONCURRENT))
+
+
+def test_requests_in_flight_are_counted_and_judged_and_have_no_latency() -> None:
+    clock = Clock()
+    played, scenario = scene(Overlapping(clock), clock, Scenario(CONCURRENT, seconds=1e-3)), Scenario(CONCURRENT)
+    (point,) = scenarios.points(scenario, 1, [traffic.concurrent(played)])
+    assert (point["callers"], point["requests"]) == (1, 3)
+    assert point["per_second"]["value"] == pytest.approx(1e7), "one is done every 100 ns"
+    assert point["calls"][0] >= 10_000, "as many as the time takes"
+    assert point["latency"]["p50_ns"] is None
+    assert point["latency"]["refused"] == ["no single latency is seen of 3 requests in flight"]
+    (kept,) = played.kept.values()
+    assert {index: int(outputs["x"][0]) for index, outputs in kept.items()} == {0: 0, 1: 1, 2: 2}
