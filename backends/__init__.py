@@ -44,6 +44,7 @@ IMPLEMENTATIONS: tuple[Row, ...] = (
     Row("opencv-area", "backends.pixels_opencv:OpenCvArea", "pip install 'evenbench[opencv]'"),
     Row("torchvision", "backends.pixels_torchvision:Torchvision", "pip install 'evenbench[torch]'"),
     Row("numpy", "backends.pixels_numpy:NumPy", "pip install evenbench"),
+    Row("cpp", "backends.pixels_cpp:Cpp", "install a C++ compiler such as g++"),
 )
 """Libraries that do the steps of a recipe, for `Case(preprocessing=...)`."""
 

@@ -11,7 +11,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,12 @@ from harness import Unavailable, inputs, store
 
 SOURCES = Path(__file__).with_name("cpp")
 PROGRAM, LIBRARY = "program", "libnative.so"
+
+PIXELS = ("pixels.cpp", "pixels.hpp")
+"""The steps of a recipe: a library of their own, which needs no runtime and is one file to compile."""
+
+FLAGS = ("-std=c++20", "-O3", "-DNDEBUG", "-Wall", "-Wextra", "-ffp-contract=off", "-fPIC", "-shared")
+"""Of that library. Without contraction every operation rounds to float32, on processors that could fuse two as well."""
 
 DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "openvino": "openvino", "libtorch": "torch"}
 """The distribution that carries each runtime's libraries, and the name of its package; one of them is what the program runs on."""
@@ -107,10 +114,15 @@ def version_of(runtime: str) -> str:
 def key(runtime: str) -> Mapping[str, Any]:
     """What decides the built files: sources, compiler, and the library's version and place, which is linked in."""
     sources = {path.name: store.digest_file(path) for path in sorted(SOURCES.iterdir()) if path.is_file()}
+    library = {"version": version_of(runtime), "path": str(library_of(runtime))}
+    return {"runtime": runtime, "sources": sources, "compiler": _compiler_key(), "library": library}
+
+
+def _compiler_key() -> list[str]:
+    """The compiler's command and what it says of its version."""
     command = compiler()
     said = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False).stdout if command else ""
-    library = {"version": version_of(runtime), "path": str(library_of(runtime))}
-    return {"runtime": runtime, "sources": sources, "compiler": [*command, said.partition("\n")[0]], "library": library}
+    return [*command, said.partition("\n")[0]]
 
 
 def built(runtime: str) -> Path:
@@ -121,13 +133,39 @@ def built(runtime: str) -> Path:
     reason = lacks()
     if reason:
         raise Unavailable(reason)
-    folder = store.root() / "native" / f"{runtime}-{store.key_of(key(runtime))[:16]}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two workers that need it at once build it once
+    with _folder(runtime, key(runtime)) as folder:
         if not (folder / LIBRARY).exists():
             _build(runtime, folder)
     return folder
+
+
+def built_pixels() -> Path:
+    """The shared library of the steps of a recipe, compiled now where it is not there. Raises Unavailable where there is no compiler."""
+    command = compiler()
+    if not command:
+        raise Unavailable("a recipe's steps in C++ are compiled on first use, and a C++20 compiler (such as g++) is missing; install one")
+    sources = {name: store.digest_file(SOURCES / name) for name in PIXELS}
+    with _folder("pixels", {"sources": sources, "compiler": _compiler_key(), "flags": FLAGS}) as folder:
+        file = folder / LIBRARY
+        if not file.exists():
+            folder.mkdir(exist_ok=True)
+            stage = folder / f".{LIBRARY}"
+            order = [*command, *FLAGS, str(SOURCES / PIXELS[0]), "-o", str(stage)]
+            done = subprocess.run(order, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise RuntimeError(f"compiling {PIXELS[0]} failed:\n{done.stderr[-2000:]}")
+            stage.rename(file)
+    return file
+
+
+@contextmanager
+def _folder(name: str, parts: Mapping[str, Any]) -> Iterator[Path]:
+    """Where what `parts` decide is built, alone: two workers that need it at once build it once."""
+    folder = store.root() / "native" / f"{name}-{store.key_of(parts)[:16]}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
 
 
 def _build(runtime: str, folder: Path) -> None:

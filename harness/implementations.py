@@ -40,6 +40,8 @@ class Implementation(ABC):
     """Import names of the packages that it needs."""
     distributions: ClassVar[tuple[str, ...]] = ()
     """Distributions whose versions may change a level: part of the key of the inputs."""
+    native_sources: ClassVar[tuple[str, ...]] = ()
+    """Files of another language that it is written in: part of that key, as its Python is (`sources.of_types`)."""
     does: ClassVar[Mapping[str, str]] = {}
     """How each step is done, in words, by the step's name."""
 

@@ -30,9 +30,11 @@ def loaded() -> list[str]:
 
 
 def of_types(types: Iterable[type]) -> list[str]:
-    """The files that define some classes, wherever they lie."""
-    modules = {sys.modules.get(kind.__module__) for kind in types}
-    return sorted({str(file) for module in modules if (file := getattr(module, "__file__", None))})
+    """The files that define some classes, wherever they lie; and those of another language that a class names in `native_sources`."""
+    known = list(types)
+    modules = {sys.modules.get(kind.__module__) for kind in known}
+    beside = {str(file) for kind in known for file in vars(kind).get("native_sources", ())}
+    return sorted(beside | {str(file) for module in modules if (file := getattr(module, "__file__", None))})
 
 
 def unchanged(files: Mapping[str, str]) -> bool:

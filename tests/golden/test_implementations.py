@@ -82,6 +82,26 @@ def test_pillow_by_its_content_is_pillow_by_its_name() -> None:
         assert made.tobytes() == preprocess.apply(IMAGENET_224, file).tobytes()
 
 
+@pytest.mark.parametrize("recipe", [recipe for recipe in RECIPES if recipe is not SAMPLED], ids=lambda recipe: recipe.name)
+def test_cpp_makes_the_bytes_of_pillow(recipe: Recipe) -> None:
+    """Fixed point between the passes and float32 after them, as Pillow and NumPy have them: not a level apart, so that what a C++
+    program makes of a frame can be judged by the golden of the plain model."""
+    by = library("cpp")
+    for photograph in SOME:
+        file = locate(photograph)
+        assert chain(by, recipe.steps, file.read_bytes()).tobytes() == preprocess.apply(recipe, file).tobytes(), photograph.name
+
+
+@pytest.mark.parametrize("size", [(101, 120), (120, 101), (100, 110), (100, 112), (40, 300), (90, 90), (50, 200)])
+@pytest.mark.parametrize("filter", ["bilinear", "bicubic"])
+def test_cpp_takes_the_passes_in_the_order_of_pillow(size: tuple[int, int], filter: Any) -> None:
+    """Levels are whole between the two, so that the other order is a level off; Pillow 13 begins with the rows of what is tall."""
+    by = library("cpp")
+    pixels = np.random.default_rng(size[0]).integers(0, 256, (*size[::-1], 3)).astype(np.uint8)
+    step = Resize(90, antialias=True, filter=filter, exact=True)
+    assert by.resize(by.opened(pixels), step, 90, 90).tobytes() == np.asarray(step.apply(Image.fromarray(pixels))).tobytes()
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_decoders_differ_on_jpeg_only(name: str) -> None:
     """The same photograph as PNG and as JPEG: PNG is lossless and leaves a decoder nothing to decide."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from backends import native_build
 from benchmarks import models
 from harness import (
     Case,
@@ -25,6 +26,7 @@ from harness import (
     preprocess,
     registry,
     shipping,
+    sources,
     store,
 )
 from harness.cli import main
@@ -66,8 +68,6 @@ def test_the_default_leaves_no_trace() -> None:
     parts = inputs.key_parts(plainly)
     assert set(parts["versions"]) == {"numpy", "pillow"}
     steps = {type(step) for step in IMAGENET_224.steps}
-    from harness import sources
-
     assert parts["steps"] == sources.digest_of(sources.read(sources.of_types(steps)))
 
 
@@ -144,6 +144,57 @@ def test_a_library_that_is_not_installed_is_unavailable_with_its_extra(monkeypat
     by = implementations.ImplementedRecipe("by", preprocess.Recipe("x", (Decode(), ToArray(), Layout())).steps, "opencv")
     with pytest.raises(Unavailable, match=r"no_such_library is not installed; pip install 'evenbench\[opencv\]'"):
         implementations.apply(by, locate(PHOTOGRAPHS[0]))
+
+
+def test_cpp_without_a_compiler_is_unavailable_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native_build, "compiler", list)
+    with pytest.raises(Unavailable, match=r"preprocessing cpp: a C\+\+20 compiler is not installed; install a C\+\+ compiler such as g"):
+        implementations.present("cpp")
+    with pytest.raises(Unavailable, match="compiled on first use"):
+        native_build.built_pixels()
+
+
+def test_cpp_that_cannot_be_compiled_says_what_the_compiler_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "pixels.hpp").write_text("")
+    (tmp_path / "pixels.cpp").write_text("no such language\n")
+    monkeypatch.setattr(native_build, "SOURCES", tmp_path)
+    monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path / "cache"))
+    if not native_build.compiler():
+        pytest.skip("no C++ compiler")
+    with pytest.raises(RuntimeError, match=r"compiling pixels.cpp failed:\n(.|\n)*pixels.cpp:1:"):
+        native_build.built_pixels()
+
+
+def test_the_sources_of_another_language_are_part_of_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    recipe = implementations.implemented(models.RESNET18, "cpp").recipe
+    assert recipe is not None
+    files = {Path(file).name for file in sources.of_types(implementations.defined_by(recipe))}
+    assert {"pixels_cpp.py", "pixels.cpp", "pixels.hpp", "preprocess.py"} <= files
+    changed = tmp_path / "pixels.hpp"
+    changed.write_text("// another filter\n")
+    (made,) = matrix.expand(Case((models.RESNET18,), ("ort",), preprocessing=("cpp",)))
+    before = store.key_of(inputs.key_parts(made))
+    monkeypatch.setattr(type(implementations.find("cpp")), "native_sources", (str(changed),))
+    assert store.key_of(inputs.key_parts(made)) != before
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ((Layout(),), "Layout comes after ToArray"),
+        ((ToArray(), Normalise((0.5,), (0.2,)), Normalise((0.5,), (0.2,)), Layout()), "Normalise comes once, after ToArray"),
+        ((ToArray(), Normalise((0.5, 0.5), (0.2, 0.2)), Layout()), "2 means and 2 deviations for 3 channels"),
+        ((ToArray(), Normalise((0.5, 0.5), (0.2,)), Layout()), "2 means and 1 deviations"),
+    ],
+)
+def test_cpp_says_what_it_cannot_do(steps: Any, words: str) -> None:
+    by = implementations.find("cpp")
+    if by.missing():
+        pytest.skip("no C++ compiler")
+    with pytest.raises((ValueError, RuntimeError), match=words):
+        implementations.chain(by, steps, np.zeros((4, 5, 3), np.uint8))
+    with pytest.raises(ValueError, match="pixels are float32; expected uint8"):
+        by.resize(np.zeros((4, 5, 3), np.float32), preprocess.Resize(2, antialias=True), 2, 2)
 
 
 def test_what_is_no_implementation_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
