@@ -165,12 +165,12 @@ _MATERIALISE: Mapping[str, Callable[[Model, Mapping[str, Path]], tuple[Any, str]
 
 
 def _passes(model: Model, batches: Mapping[str, Path]) -> list[Sequence[torch.Tensor]]:
-    """All samples of every input, [count, ...], from the batch-1 input files; one by one for a detector, which takes one image."""
+    """All samples of every input, [count, ...], from the batch-1 input files; one by one for a model that takes one, as detectors do."""
     import numpy as np
     import torch
 
     arrays = [torch.from_numpy(np.load(batches[spec.name])) for spec in model.inputs]
-    if any(spec.is_open for spec in model.outputs):
+    if not any(BATCH in spec.shape for spec in model.inputs) or any(spec.is_open for spec in model.outputs):
         return list(zip(*arrays, strict=True))
     return [[array.flatten(0, 1) for array in arrays]]
 

@@ -2,11 +2,12 @@
 
 The file is not called `bench_*.py`, so that the default suite stays one of minutes; `benchmarks/large.py` has these networks at their real
 sizes. Most of them decide in their graph which boxes to keep, so that no exporter that needs all sizes ahead can take them: what such
-exporters take is a variant of its own, whose answer are the raw heads.
+exporters take is a variant of its own, whose answer are the raw heads, or a network with so many queries whatever it sees.
 """
 
 from typing import Any
 
+from benchmarks.shaping import pictures, set_norms, with_objects
 from harness import ALL, ANY, BATCH, Case, Model, Photograph, Recipe, TensorSpec, Unavailable, preprocess, seeded, trained
 from harness.photographs import PHOTOGRAPHS, locate
 from harness.preprocess import IMAGENET_224, CenterCrop, Decode, Layout, Resize, ToArray
@@ -233,18 +234,7 @@ def ssdlite320_heads() -> Any:
 
 def calibrated(module: Any, seed: int) -> None:
     """Batch norms set from all photographs at once: on its last map, of one pixel, one image alone has no variance."""
-    import numpy as np
-    import torch
-
-    images = np.stack([preprocess.apply(PIXELS_320, locate(photograph)) for photograph in PHOTOGRAPHS])
-    norms = [child for child in module.modules() if isinstance(child, torch.nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = None  # the plain average, of one pass
-        norm.reset_running_stats()
-        norm.train()
-    with torch.no_grad():
-        _heads_of(module.detector)(torch.from_numpy(images))
-    module.eval()
+    set_norms(module, _heads_of(module.detector), pictures(PIXELS_320, PHOTOGRAPHS))
 
 
 SSDLITE = Model(
@@ -269,43 +259,73 @@ SSDLITE_HEADS = Model(
     task="detection",
 )
 
-# -- queries in the place of anchors ---------------------------------------------------------------------------------
+# -- queries in the place of anchors: the heads alone, and objects --------------------------------------------------------
 
 DETR_SIDE = 224
 QUERIES = 100
 COCO = 91
+"""Classes. One more, the last one, is none."""
 
 
-def detr_resnet50() -> Any:
-    """DETR on a ResNet-50: images in; of 100 queries the logits (the last class is none) and boxes (centre and size, in 0..1) out.
+def _detr() -> Any:
+    """transformers' DETR on a ResNet-50, its weights as that draws them.
 
     Its batch norms are plain ones, not the frozen ones of training: at inference both compute the same, and seeded weights need statistics.
     """
-    import torch
-
     try:
         from transformers import DetrConfig, DetrForObjectDetection, ResNetConfig
     except ModuleNotFoundError as error:
         raise Unavailable(f"{error.name} is not installed, which builds DETR; pip install 'evenbench[text]'") from error
+    made = DetrForObjectDetection(
+        DetrConfig(
+            use_timm_backbone=False,
+            use_pretrained_backbone=False,
+            backbone_config=ResNetConfig(out_features=["stage4"]),
+            num_labels=COCO,
+        )
+    )
+    _thaw(made)
+    return made
+
+
+def detr_resnet50() -> Any:
+    """DETR up to its heads: images in; of 100 queries the logits (the last class is none) and boxes (centre and size, in 0..1) out."""
+    detr = _detr()
+    import torch
 
     class Detr(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.detr = DetrForObjectDetection(
-                DetrConfig(
-                    use_timm_backbone=False,
-                    use_pretrained_backbone=False,
-                    backbone_config=ResNetConfig(out_features=["stage4"]),
-                    num_labels=COCO,
-                )
-            )
-            _thaw(self.detr)
+            self.detr = detr
 
         def forward(self, image: Any) -> Any:
             made = self.detr(pixel_values=image)
             return made.logits, made.pred_boxes
 
     return Detr()
+
+
+def detr_resnet50_objects() -> Any:
+    """DETR with what follows its heads: one square image [3, side, side] in; of 100 queries the box in pixels, the class and the score out.
+
+    A score is the share of the best class beside all others and none. No query suppresses another, so that all sizes are known ahead.
+    """
+    detr = _detr()
+    import torch
+
+    class Objects(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.detr = detr
+
+        def forward(self, image: Any) -> Any:
+            made = self.detr(pixel_values=image[None])
+            scores, labels = made.logits[0].softmax(-1)[:, :COCO].max(-1)
+            centre, size = made.pred_boxes[0].split(2, -1)
+            corners = torch.cat([centre - size / 2, centre + size / 2], -1)
+            return corners * image.shape[-1], labels, scores
+
+    return Objects()
 
 
 def _thaw(module: Any) -> None:
@@ -336,6 +356,28 @@ def detr(side: int, recipe: Recipe, name: str, images: tuple[Photograph, ...] = 
 
 DETR = detr(DETR_SIDE, IMAGENET_224, "detr_resnet50", PHOTOGRAPHS[:5])
 
+
+def detr_with_objects(module: Any, seed: int) -> None:
+    """The weights of `DETR_OBJECTS`."""
+    with_objects(module, IMAGENET_224, DETR.images)
+
+
+def detr_objects(side: int, recipe: Recipe, name: str, train: Any, images: tuple[Photograph, ...] = PHOTOGRAPHS) -> Model:
+    """DETR on square images with its objects as outputs; `train` makes its weights by `with_objects`."""
+    return Model(
+        name=name,
+        build=detr_resnet50_objects,
+        inputs=(TensorSpec("image", (3, side, side)),),
+        outputs=(TensorSpec("boxes", (QUERIES, 4)), TensorSpec("labels", (QUERIES,), "int64"), TensorSpec("scores", (QUERIES,))),
+        recipe=recipe,
+        images=images,
+        weights=trained(train, seed=0),
+        task="detection",
+    )
+
+
+DETR_OBJECTS = detr_objects(DETR_SIDE, IMAGENET_224, "detr_resnet50_objects", detr_with_objects, DETR.images)
+
 # -- what is run -----------------------------------------------------------------------------------------------------
 
 TRACED = {"exporter": "torchscript", "opset": 17}
@@ -349,6 +391,6 @@ ROADS = {"ort": (TRACED,), "openvino": (TRACED, CONVERTED)}
 objects = Case(models=(FASTER_RCNN, FASTER_RCNN_TWO_SIZES, MASK_RCNN, SSDLITE), backends=ALL, options=ROADS)
 
 heads = Case(
-    models=(SSDLITE_HEADS, DETR),
+    models=(SSDLITE_HEADS, DETR, DETR_OBJECTS),
     backends=("torch-eager", "torch-script", "torch-compile", "torch-aot", "ort", "openvino", "cpp-ort", "cpp-openvino", "tvm"),
 )

@@ -5,8 +5,9 @@ Meant for a night on a machine that is left alone; `-k` picks one of them. Mask 
 
 from typing import Any
 
-from benchmarks.detection import BOXES, ROADS, detr, of_one_image, sharpened, softened
+from benchmarks.detection import BOXES, ROADS, detr, detr_objects, of_one_image, sharpened, softened
 from benchmarks.segmentation import deeplabv3_resnet50, segmenter
+from benchmarks.shaping import with_objects
 from benchmarks.text import bert_base, tokens
 from harness import ALL, ANY, BATCH, Case, Model, Recipe, TensorSpec, Unavailable, seeded
 from harness.photographs import CALIBRATION, PHOTOGRAPHS
@@ -61,6 +62,14 @@ FASTER_RCNN = _detector(fasterrcnn_resnet50_fpn)
 MASK_RCNN = _detector(maskrcnn_resnet50_fpn, TensorSpec("masks", (ANY, 1, SIDE, SIDE)))
 DETR = detr(SIDE, _square(SIDE, NORMALISED), "detr_resnet50_800")
 
+
+def detr_with_objects(module: Any, seed: int) -> None:
+    """The weights of `DETR_OBJECTS`."""
+    with_objects(module, _square(SIDE, NORMALISED), PHOTOGRAPHS)
+
+
+DETR_OBJECTS = detr_objects(SIDE, _square(SIDE, NORMALISED), "detr_resnet50_objects_800", detr_with_objects)
+
 # -- detection in one stage: what follows the heads is outside the graph -------------------------------------------------
 
 EFFICIENTDET_SIDE = 512
@@ -112,7 +121,7 @@ EFFICIENTDET = Model(
 
 objects = Case(models=(FASTER_RCNN, MASK_RCNN), backends=ALL, options=ROADS)
 
-heads = Case(models=(DETR, EFFICIENTDET), backends=AHEAD)
+heads = Case(models=(DETR, DETR_OBJECTS, EFFICIENTDET), backends=AHEAD)
 
 # -- segmentation ----------------------------------------------------------------------------------------------------
 

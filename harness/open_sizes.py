@@ -1,8 +1,8 @@
-"""Outputs whose size only the answer tells: a detector has as many rows as it finds objects. What may be declared so."""
+"""Outputs whose size only the answer tells: a detector has as many rows as it finds objects. Which they are, and what may be so."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
 ANY = "any"
 """The first dimension of such an output."""
@@ -12,6 +12,20 @@ DETECTIONS = ("boxes", "labels", "scores", "masks")
 
 SCORE_THRESHOLD = 0.5
 """Objects that score less are not judged, unless a model sets another threshold."""
+
+
+def objects(task: str, shapes: Mapping[str, Sequence[int | str]]) -> tuple[str, ...]:
+    """Which outputs list one image's objects, of the declared shapes by name: they are matched before they are compared.
+
+    Those of open size; and of task `detection`, outputs of the same names that all have one number of rows, as a network has that
+    answers so many queries whatever it sees.
+    """
+    unsized = tuple(name for name, shape in shapes.items() if tuple(shape[:1]) == (ANY,))
+    named = tuple(name for name in shapes if name in DETECTIONS)
+    if unsized or task != "detection" or not set(DETECTIONS[:3]) <= set(named):
+        return unsized
+    rows = shapes["boxes"][:1]
+    return named if rows and isinstance(rows[0], int) and all(shapes[name][:1] == rows for name in named) else ()
 
 
 def problem(task: str, threshold: float, inputs: Collection[str], outputs: Collection[str]) -> str:

@@ -9,8 +9,8 @@ Low precisions have a floor and a ceiling as well. An answer as exact as fp32 wa
 no yardstick excuses an error beyond the ceiling. int8 is judged by what it is for: the task's metric where the model has held-out
 data (and what was timed must still resemble the golden), agreement with the golden where it has none.
 
-A detector's outputs, of which there are as many as it finds, are matched before they are compared (`detections`); every other
-output is judged by these rules whatever the task, which adds facts about what the error means (`agreement`).
+A detector's objects (`open_sizes.objects`) are matched before they are compared (`detections`); every other output is judged
+by these rules whatever the task, which adds facts about what the error means (`agreement`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import agreement, detections
+from harness import agreement, detections, open_sizes
 from harness.types import SCORE_THRESHOLD, OutputError, ParityVerdict, TensorSpec
 
 if TYPE_CHECKING:
@@ -146,7 +146,8 @@ def compare(
         rule = (1.0, tolerance.rtol, tolerance.atol, tolerance.rmse_factor)
         return ParityVerdict(name, reason, kind, needed, *rule, tuple(errors), said)  # type: ignore[arg-type]
 
-    fixed, found = [spec for spec in specs if not spec.is_open], [spec.name for spec in specs if spec.is_open]
+    found = open_sizes.objects(evidence.task, {spec.name: spec.shape for spec in specs})
+    fixed = [spec for spec in specs if spec.name not in found]
     problem = degenerate({spec.name: golden[spec.name] for spec in fixed}, tolerance)
     if found and not problem:
         problem = detections.degenerate(_images(golden, found), evidence.threshold, tolerance.limits)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import detection, large, segmentation, text
-from harness import PLANS, Case, Cell, Model, Unavailable, controls, machine, matrix, measure
+from benchmarks import detection, large, segmentation, shaping, text
+from harness import PLANS, Case, Cell, Model, Unavailable, controls, drawing, machine, matrix, measure
 from harness.outcome import Entry
 from harness.preparation import Preparer
 from harness.schedule import Run
@@ -115,7 +115,12 @@ def test_without_its_weights_a_text_model_is_unavailable(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("build", "package", "extra"), [(detection.detr_resnet50, "transformers", "text"), (large.efficientdet_d0, "effdet", "efficientdet")]
+    ("build", "package", "extra"),
+    [
+        (detection.detr_resnet50, "transformers", "text"),
+        (detection.detr_resnet50_objects, "transformers", "text"),
+        (large.efficientdet_d0, "effdet", "efficientdet"),
+    ],
 )
 def test_a_detector_without_the_package_that_builds_it_is_unavailable(
     monkeypatch: pytest.MonkeyPatch, build: Callable[[], Any], package: str, extra: str
@@ -170,9 +175,24 @@ def test_three_runtimes_paste_the_same_masks(tmp_path: Path) -> None:
 @with_transformers
 @pytest.mark.slow
 def test_two_runtimes_answer_the_queries_of_a_transformer_as_torch_does(tmp_path: Path) -> None:
+    """Its heads one by one, and what it makes of them: objects, which are matched."""
     exporter = {"exporter": "torchscript"}
-    for line in measured(detection.DETR, tmp_path, "ort", "openvino", options={"ort": exporter, "openvino": exporter}).values():
+    for line in measured(detection.DETR, tmp_path, "ort", options={"ort": exporter}).values():
         assert {each["name"] for each in line["parity"]["outputs"]} == {"logits", "pred_boxes"}
+    model, (fewest, most) = detection.DETR_OBJECTS, shaping.HANDFUL
+    for line in measured(model, tmp_path, "ort", "openvino", options={"ort": exporter, "openvino": exporter}).values():
+        seen = line["agreement"]
+        assert fewest <= seen["detections"] == seen["matched"] <= most
+        assert (seen["unmatched"], seen["on_threshold"], seen["worst_box_pixels"] < 0.1) == (0, 0, True)
+        assert line["parity"]["outputs"] == [], "queries without an object may be anything"
+    prepared = Preparer(600).prepare(Cell(model, "torch-eager", threads=machine.cores()))
+    assert prepared.golden is not None
+    golden = measure.golden_outputs(Path(prepared.golden.path), model)
+    assert np.abs(golden["scores"] - model.score_threshold).min() > 0.01, "a score lies on the threshold"
+    drawn = [drawing.reader(model)({name: values[image] for name, values in golden.items()}) for image in range(len(model.images))]
+    objects = [(kind, *np.round(box)) for answer in drawn for kind, box in zip(answer.kinds, answer.boxes, strict=True)]
+    assert len(set(objects)) == len(objects) >= fewest, "two objects of one class at one place"
+    assert min(len(answer.kinds) for answer in drawn) == 0, "a photograph without any object is among them"
 
 
 @pytest.mark.slow

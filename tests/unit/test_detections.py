@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import ANY, BATCH, Model, TensorSpec, UsageError, detections, measure, registry, store
+from harness import ANY, BATCH, Model, TensorSpec, UsageError, detections, measure, open_sizes, parity, registry, store
 from harness.detections import LIMITS, Difference, Limits
 from harness.outcome import Entry
 from harness.schedule import Run
@@ -170,6 +170,51 @@ def test_every_precision_has_limits_and_a_narrower_one_allows_no_less() -> None:
         assert limits.iou <= strict.iou
         assert limits.score >= strict.score
         assert limits.margin >= limits.score, "a score that may be off by more than the margin would lose its partner"
+
+
+# -- a fixed number of rows --------------------------------------------------------------------------------------------
+
+FAINT = ([0.0, 0.0, 5.0, 5.0], 4, 0.1)
+
+ROWS = (TensorSpec("boxes", (3, 4)), TensorSpec("labels", (3,), "int64"), TensorSpec("scores", (3,)))
+
+
+def stacked(*images: dict[str, Any], kind: type = np.float64) -> dict[str, Any]:
+    """Images of as many rows each, as outputs of a known size are kept."""
+    arrays = {name: np.stack([image[name] for image in images]) for name in images[0]}
+    return {name: array.astype(np.int64 if name == "labels" else kind) for name, array in arrays.items()}
+
+
+def verdict_of(made: dict[str, Any], task: str = "detection") -> Any:
+    golden = stacked(found(CAT, DOG, FAINT), found(TREE, FAINT, FAINT))
+    return parity.compare(made, golden, ROWS, parity.TOLERANCES["fp32"], "a golden", parity.Evidence(task=task))
+
+
+def test_so_many_rows_for_every_image_are_matched_as_well() -> None:
+    """A network with queries answers with all of them: what it scores low is no object, and may be anything."""
+    nothing = ([40.0, 40.0, 41.0, 41.0], 7, 0.3)
+    made = stacked(found(nothing, DOG, CAT), found(nothing, FAINT, TREE), kind=np.float32)
+    verdict = verdict_of(made)
+    assert (verdict.verdict, verdict.agreement["matched"], verdict.outputs) == ("pass", 3, ())
+    assert verdict_of(made, task="other").verdict == "fail", "rows are a detector's, and of no other task"
+    assert verdict_of(stacked(found(CAT, FAINT, FAINT), found(TREE, FAINT, FAINT), kind=np.float32)).verdict == "fail"
+    assert "has shape [2, 4]" in verdict_of(stacked(found(CAT, DOG), found(TREE, FAINT), kind=np.float32)).reason
+
+
+@pytest.mark.parametrize(
+    ("shapes", "objects"),
+    [
+        ({"boxes": (9, 4), "labels": (9,), "scores": (9,), "logits": (9, 3)}, ("boxes", "labels", "scores")),
+        ({"boxes": (9, 4), "labels": (9,), "scores": (9,), "masks": (9, 1, 8, 8)}, ("boxes", "labels", "scores", "masks")),
+        ({"boxes": (ANY, 4), "labels": (ANY,), "scores": (ANY,), "logits": (9, 3)}, ("boxes", "labels", "scores")),
+        ({"boxes": (BATCH, 9, 4), "labels": (BATCH, 9), "scores": (BATCH, 9)}, ()),
+        ({"boxes": (9, 4), "labels": (8,), "scores": (9,)}, ()),
+        ({"boxes": (9, 4), "scores": (9,)}, ()),
+        ({"boxes": (), "labels": (), "scores": ()}, ()),
+    ],
+)
+def test_which_outputs_list_objects(shapes: dict[str, Any], objects: tuple[str, ...]) -> None:
+    assert open_sizes.objects("detection", shapes) == objects
 
 
 # -- declared ----------------------------------------------------------------------------------------------------------
