@@ -130,6 +130,8 @@ def _sentence(groups: Sequence[Group], members: Sequence[Result], correct: int) 
     measured = f"{asked}, {correct:,} with an accepted answer."
     against = [group for group in groups if group.baseline and len(group.ranked) > 1]
     won = sum(verdict.tone(group, group.ranked[0]) == verdict.FASTER for group in against)
+    if not any(group.asks_baseline for group in groups):
+        return f"{measured} {BASELINE} is not among them: the fastest of each group is told against the next."
     if not against:
         return f"{measured} No group has a correct {BASELINE} result to compare with."
     if all(len(group.ranked[0].compute_ns) < 2 for group in against):
@@ -157,7 +159,11 @@ def _own_notes(groups: Sequence[Group], members: Sequence[Result]) -> list[str]:
         notes.append(
             f"Cells with 1 process have no interval: nothing is said of their noise (run {text.listing(alone[:3])})."
         )
-    bare = sum(group.baseline is None and bool(group.ranked) for group in groups)
+    without = [group for group in groups if group.baseline is None and group.ranked]
+    bare = sum(group.asks_baseline for group in without)
     if bare:
         notes.append(f"{text.count(bare, 'group has', 'groups have')} no correct {BASELINE} result, so no speed-ups.")
+    if len(without) > bare:
+        many = text.count(len(without) - bare, "group was", "groups were")
+        notes.append(f"{many} not asked for {BASELINE}: cells there are told against the fastest of them.")
     return notes

@@ -120,6 +120,11 @@ class Group:
         eager = [result for result in self.ranked if result.cell.get("backend") == BASELINE]
         return min(eager, key=lambda result: len(result.cell.get("options") or {}), default=None)
 
+    @cached_property
+    def asks_baseline(self) -> bool:
+        """Whether torch eager was to be measured, with whatever outcome; steps around a network, for one, have none."""
+        return any(result.cell.get("backend") == BASELINE for result in self.results)
+
     def speedup(self, result: Result) -> Estimate | None:
         """How many times faster than the baseline `result` is; None for the unranked, or without a baseline."""
         return self._speedups.get(id(result))

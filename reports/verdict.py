@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.statistics import Estimate
 from reports import text
-from reports.shape import BASELINE, Group, Result
+from reports.shape import BASELINE, Group, Result, ratio
 
 FASTER, EVEN, SLOWER, BASE, UNKNOWN = "faster", "even", "slower", "base", "unknown"
 """How a result stands against the baseline; also the name of its colour on the page."""
@@ -77,7 +78,9 @@ def tone(group: Group, result: Result) -> str:
 
 
 def stand(group: Group, result: Result) -> str:
-    """How one ranked result stands against the baseline, in words."""
+    """How one ranked result stands against the baseline, in words; against the fastest where no baseline was asked for."""
+    if not group.asks_baseline:
+        return _against_the_fastest(group, result)
     return {
         BASE: "the baseline",
         FASTER: f"faster than {BASELINE}",
@@ -85,6 +88,15 @@ def stand(group: Group, result: Result) -> str:
         SLOWER: f"slower than {BASELINE}",
         UNKNOWN: f"not judged: {text.NO_INTERVAL}" if group.baseline else f"no correct {BASELINE} here",
     }[tone(group, result)]
+
+
+def _against_the_fastest(group: Group, result: Result) -> str:
+    fastest = group.ranked[0]
+    if result is fastest:
+        return "the fastest here"
+    if min(len(fastest.compute_ns), len(result.compute_ns)) < 2:
+        return f"not judged: {text.NO_INTERVAL}"
+    return f"within noise of {fastest.name}" if result in group.within_noise else f"slower than {fastest.name}"
 
 
 def _words(group: Group) -> str:
@@ -95,6 +107,8 @@ def _words(group: Group) -> str:
 
 def _against_baseline(group: Group) -> str:
     fastest = group.ranked[0]
+    if not group.asks_baseline:
+        return f"{BASELINE} is not among these cells"
     if group.baseline is None:
         return f"no speed-up, because no correct {BASELINE} result is in this run and group"
     if fastest is group.baseline:
@@ -112,7 +126,13 @@ def _against_the_others(group: Group) -> str:
         return f"within noise of {text.listing(_shown(tied))}"
     if min(len(fastest.compute_ns), len(others[0].compute_ns)) < 2:
         return f"the lead over {others[0].name} cannot be judged from 1 process"
-    return f"clearly ahead of {others[0].name}"
+    lead = "" if group.asks_baseline else f", {_ratio_words(ratio(others[0], fastest))}"
+    return f"clearly ahead of {others[0].name}{lead}"
+
+
+def _ratio_words(found: Estimate) -> str:
+    """`2.31× (2.20 to 2.42×)`."""
+    return text.with_interval(text.ratio(found), text.ratio_interval(found))
 
 
 def _shown(tied: Sequence[Result]) -> list[str]:

@@ -1,5 +1,7 @@
 """The rules of comparison: one run, one group, one boundary, and only correct results of real runtimes."""
 
+import re
+
 import synthetic
 
 from reports import cells, comparison, overview, shape, table, verdict
@@ -65,6 +67,46 @@ def test_a_wrong_eager_is_no_baseline():
     group = group_of(eager(outcome="mismatch"), synthetic.record(backend="ort"))
     assert group.baseline is None
     assert "no correct torch-eager" in verdict.judge(group).words
+
+
+def test_where_eager_was_never_asked_cells_are_told_against_the_fastest():
+    """Steps around a network have no torch eager, and nothing is wrong with them."""
+    near = synthetic.record(backend="torchvision", process_ns=(9.02e6, 9.05e6, 8.97e6))
+    lines = [synthetic.record(backend="opencv"), near, synthetic.record(backend="pillow", process_ns=(18e6, 18.1e6, 17.9e6))]
+    group = group_of(*lines)
+    assert not group.asks_baseline
+    told = {result.name: verdict.stand(group, result) for result in group.ranked}
+    fastest = group.ranked[0].name
+    other = "torchvision" if fastest == "opencv" else "opencv"
+    assert told == {fastest: "the fastest here", other: f"within noise of {fastest}", "pillow": f"slower than {fastest}"}
+    words = [verdict.judge(group).words, *told.values(), *overview.head([group], group.results, []).notes]
+    words.append(overview.head([group], group.results, []).sentence)
+    assert "no correct torch-eager" not in " ".join(words).lower()
+    assert words[0] == f"torch-eager is not among these cells; within noise of {other}"
+    assert "told against the next" in words[-1]
+    assert verdict.judge(group).speedup == "–", "nothing is over torch eager"
+
+
+def test_a_lead_has_its_ratio_where_no_speedup_says_it():
+    group = group_of(synthetic.record(backend="opencv"), synthetic.record(backend="pillow", process_ns=(18e6, 18.1e6, 17.9e6)))
+    words = verdict.judge(group).words
+    assert words.startswith("torch-eager is not among these cells; clearly ahead of pillow, ")
+    assert re.search(r", [12]\.\d\d× \([12]\.\d\d to 2\.\d\d×\)$", words), words
+
+
+def test_one_process_of_steps_is_not_judged():
+    group = group_of(synthetic.record(backend="opencv", process_ns=(9e6,)), synthetic.record(backend="pillow", process_ns=(18e6,)))
+    assert verdict.stand(group, group.ranked[1]) == "not judged: 1 process, no interval"
+    assert "the lead over pillow cannot be judged from 1 process" in verdict.judge(group).words
+
+
+def test_a_page_tells_groups_without_eager_from_those_whose_eager_is_wrong():
+    steps = [synthetic.record("resize", "opencv"), synthetic.record("resize", "pillow")]
+    wrong = [eager(outcome="mismatch"), synthetic.record(backend="ort")]
+    groups = shape.groups(shape.results([*steps, *wrong]))
+    notes = " ".join(overview.head(groups, [result for group in groups for result in group.results], []).notes)
+    assert "1\N{NO-BREAK SPACE}group has no correct torch-eager result, so no speed-ups." in notes
+    assert "1\N{NO-BREAK SPACE}group was not asked for torch-eager" in notes
 
 
 def test_no_ratio_crosses_runs_groups_or_boundaries():
