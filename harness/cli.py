@@ -25,6 +25,7 @@ from harness import (
     pipeline,
     reporting,
     results,
+    resuming,
     running,
     shipping,
     targets,
@@ -159,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     except KeyboardInterrupt:
         print("evenbench: interrupted", file=sys.stderr)
-        return running.INTERRUPTED
+        return resuming.INTERRUPTED
     except BrokenPipeError:  # `evenbench list | head`: whoever read has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

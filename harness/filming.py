@@ -5,26 +5,30 @@ An answer that is wrong gets no times: its line says why, and its frames are dra
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness import __version__, drawing, implementations, inputs, outcome, registry, results, sources, store, videos
 from harness.preparation import Prepared, Preparer, Refusal
+from harness.results import RunFile
+from harness.resuming import Ledger
 from harness.types import PHASES, Cell, Model, Plan, UsageError
 from harness.videos import Footage
 from harness.worker import Job, Reply
 
-SCHEMA = 1
-"""Of a line; `pipeline.schema.json` describes it."""
-
 BOUNDARY = "pipeline"
 """What is timed: decoding, preprocessing, binding, inference, fetching, postprocessing and drawing."""
 
-LINES, PICTURES, FRAMES = "pipeline.jsonl", "pictures.json", "frames"
-"""What a run leaves in its folder, beside the page."""
+LINES, PICTURES, FRAMES, PAGE = "pipeline.jsonl", "pictures.json", "frames", "index.html"
+"""What a run leaves in its folder."""
+
+DRAWN = "drawn"
+"""In the folder of an unfinished run: what each runtime drew, for the page at the end."""
 
 JUDGED = 6
 """How many frames are judged and shown."""
@@ -69,6 +73,53 @@ def of_camera(preparer: Preparer, cell: Cell, device: Path, most: int, folder: P
     return Film(folder / videos.RECORDING, "camera", _value(preparer.work(job)))
 
 
+def recorded(preparer: Preparer, cell: Cell, folder: Path, most: int) -> Film | None:
+    """What an interrupted run recorded from a camera into its folder, or None: what it measured, it measured on that."""
+    recording = folder / videos.RECORDING
+    return replace(of_file(preparer, cell, recording, most), source="camera") if recording.is_file() else None
+
+
+def unfinished(folder: Path) -> str | None:
+    """The command of the run that was interrupted in this folder, empty where it had not begun to measure; None where there is none."""
+    told = [work / "manifest.json" for work in sorted((folder / results.UNFINISHED).glob("*/"))]
+    if not told:
+        return None
+    try:
+        return str(json.loads(told[-1].read_text())["command"])
+    except (OSError, ValueError, KeyError, TypeError):  # killed before it was written, or at the very end, while all of it was removed
+        return None if (folder / LINES).exists() else ""
+
+
+def begin(folder: Path, wanted: Mapping[str, Any], film: Film, fresh: bool) -> Ledger:
+    """Go on with the run that was interrupted in `folder`, or begin one there; `fresh` forgets what an interrupted one left.
+
+    Raises UsageError where the folder cannot be made, or holds an interrupted run that a command with this manifest cannot go on with.
+    """
+    left = unfinished(folder)
+    if left and not fresh and RunFile.resumable(folder, wanted, results.PIPELINE) is None:
+        raise UsageError(
+            f"{folder} holds an interrupted run that this command cannot go on with: it was `{left}`, of the video and the installation as "
+            "they were then; name another folder with -o, or measure anew in this one with --fresh"
+        )
+    if left is not None and (fresh or not left):
+        _forget(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be made ({error.strerror}); name another folder with -o") from error
+    if film.source == "camera" and film.file.parent != folder:
+        shutil.copyfile(film.file, folder / videos.RECORDING)
+    return Ledger.open(folder, wanted, results.PIPELINE, fresh, folder / LINES)
+
+
+def _forget(folder: Path) -> None:
+    """Remove what an interrupted run left; what is not ours stays."""
+    for name in (results.UNFINISHED, FRAMES):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in (LINES, PICTURES, PAGE, videos.RECORDING):
+        (folder / name).unlink(missing_ok=True)
+
+
 def _value(reply: Reply) -> Mapping[str, Any]:
     if reply.value is None:
         raise UsageError(reply.reason.removeprefix("UsageError: "))
@@ -85,47 +136,67 @@ class Session:
     film: Film
     footage: Footage
     folder: Path
-    work: Path
+    ledger: Ledger
     seed: int = 0
     command: str = ""
     tell: Callable[[str], None] = lambda text: None
-    lines: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)
     _prepared: dict[str, Prepared] = field(default_factory=dict, init=False)
     _processes: dict[str, list[results.Record]] = field(default_factory=dict, init=False)
 
-    def measure(self) -> list[dict[str, Any]]:
-        """Every cell's line, in order; each is on the disk when it is known."""
-        started = results.timestamp()
+    def measure(self) -> list[results.Record]:
+        """Every cell's line, in order; each is on the disk when it is known. What an interrupted run found is not measured again."""
         for cell in self.cells:
-            self.tell(f"preparing {cell.id}")
-            try:
-                job = Job("frames", cell, footage=self.footage)
-                self._prepared[cell.key] = self.preparer.judged_on(cell, "frames", self._key(cell.model), job)
-            except Refusal as refusal:
-                self._settle(cell, started, refusal.reply)
+            if not self.ledger.was_refused(cell.key):
+                self._prepare(cell)
         shuffle = random.Random(self.seed)
         for sweep in range(self.plan.processes):
-            order = [cell for cell in self.cells if cell.key not in self.lines]
+            left = [cell for cell in self.cells if cell.key not in self.ledger.lines]
+            order = [cell for cell in left if len(self._processes[cell.key]) <= sweep]
             shuffle.shuffle(order)
             for cell in order:
                 self.tell(f"{cell.id} {sweep + 1}/{self.plan.processes}")
-                self._once(cell, started)
-        return [self.lines[cell.key] for cell in self.cells]
+                self._once(cell)
+        return [self.ledger.lines[cell.key] for cell in self.cells]
 
-    def _once(self, cell: Cell, started: str) -> None:
-        prepared, taken = self._prepared[cell.key], self._processes.setdefault(cell.key, [])
-        drawn = self.work / cell.key
-        drawn.mkdir(exist_ok=True)
+    def known(self) -> str:
+        """How much is known, in words."""
+        return self.ledger.words([cell.key for cell in self.cells], lambda key: [key])
+
+    def _prepare(self, cell: Cell) -> None:
+        self.tell(f"preparing {cell.id}")
+        try:
+            job = Job("frames", cell, footage=self.footage)
+            prepared = self.preparer.judged_on(cell, "frames", self._key(cell.model), job)
+        except Refusal as refusal:
+            if not self.ledger.stands(cell.key, [None]):
+                self._settle(cell, refusal.reply)
+            return
+        self._prepared[cell.key] = prepared
+        if not self.ledger.stands(cell.key, [prepared]):
+            self._processes[cell.key] = self.ledger.processes(cell.key, prepared)
+            if len(self._processes[cell.key]) >= self.plan.processes:
+                self._settle(cell, Reply(None))
+
+    def _drawn(self, key: str) -> Path:
+        """Where the last process of a cell leaves what it drew."""
+        return self.ledger.run.work / DRAWN / key
+
+    def _once(self, cell: Cell) -> None:
+        prepared, taken = self._prepared[cell.key], self._processes[cell.key]
+        drawn = self._drawn(cell.key)
+        drawn.mkdir(parents=True, exist_ok=True)
         job = Job("pipeline", cell, folder=str(drawn), folders=prepared.folders(), plan=self.plan, footage=self.footage)
         reply = self.preparer.work(job)
         if reply.value is None:
-            self._settle(cell, started, reply)
+            self._settle(cell, reply)
             return
         other = prepared.difference(reply.value)
         wrong = Reply(None, "failed", "load", other) if other else outcome.verdict(reply.value)
         taken.append({**reply.value, "wall_seconds": reply.wall_seconds})
+        if not wrong:
+            self.ledger.keep(cell.key, prepared, taken[-1])
         if wrong or len(taken) == self.plan.processes:
-            self._settle(cell, started, wrong or Reply(None))
+            self._settle(cell, wrong or Reply(None))
 
     def _key(self, model: Model) -> dict[str, Any]:
         """What decides the judged frames as inputs."""
@@ -139,14 +210,15 @@ class Session:
             "versions": {name: inputs.version_of(name) for name in ("av", *implementations.distributions(recipe))},
         }
 
-    def _settle(self, cell: Cell, started: str, reply: Reply) -> None:
+    def _settle(self, cell: Cell, reply: Reply) -> None:
         """The cell's one line. A wrong answer keeps its verdict and loses its times."""
         prepared, taken = self._prepared.get(cell.key), self._processes.get(cell.key, [])
         last = taken[-1] if taken else {}
         right = reply.outcome == "ok"
         phases = {phase: [each["phases_seconds"][phase] for each in taken if phase in each["phases_seconds"]] for phase in PHASES}
+        started = self.ledger.run.manifest["started"]
         line = {
-            "schema": SCHEMA,
+            "schema": results.PIPELINE.newest,
             "boundary": BOUNDARY,
             "run": {"started": started, "plan": self.plan.name, "processes": self.plan.processes, "evenbench": __version__},
             "time": results.timestamp(),
@@ -177,18 +249,18 @@ class Session:
             "environment": outcome.environment_of(prepared, taken),
             "reproduce": self.command,
         }
-        results.append(self.folder / LINES, line)
-        self.lines[cell.key] = line
+        self.ledger.settle(line)
 
     def pictures(self) -> dict[str, Any] | None:
         """The judged frames by the golden and by each runtime, written into the folder; None where nothing was drawn."""
-        drawn = {key: str(self.work / key) for key in self._prepared if any((self.work / key).glob("*.png"))}
+        drawn = {key: str(self._drawn(key)) for key in self._prepared if any(self._drawn(key).glob("*.png"))}
         if not drawn:
             return None
         cell = next(cell for cell in self.cells if cell.key in drawn)
         prepared, place = self._prepared[cell.key], self.folder / FRAMES
         assert prepared.golden is not None
         place.mkdir()
+        shutil.rmtree(place, ignore_errors=True)  # of a run that was interrupted at this point
         folders = {"inputs": prepared.inputs.path, "golden": prepared.golden.path, **drawn}
         reply = self.preparer.work(Job("pictures", cell, folder=str(place), folders=folders, footage=self.footage))
         return dict(_value(reply))

@@ -5,22 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import secrets
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import __version__, choosing, loadgen, machine, outcome, registry, results, scenarios, targets, terminal, worker
+from harness import __version__, choosing, loadgen, machine, outcome, registry, results, resuming, scenarios, targets, terminal, worker
 from harness.outcome import Entry
 from harness.preparation import Prepared, Preparer, Refusal
+from harness.resuming import INTERRUPTED, Ledger
 from harness.scenarios import CONCURRENT, GAPS, NAMES, SERVER, SHAPES, SINGLE, SWEEP, Scenario
 from harness.types import BATCH, HOST_TO_HOST, PHASES, PLANS, Cell, Plan, UsageError
 from harness.worker import Job, Reply
-
-FORMAT = 1
-"""Of a line; `load.schema.json` describes it. The key is `load`, so that nothing takes such a line for a cell's outcome."""
 
 FOLDER = "load"
 """Within the results folder, where readers of outcomes do not look."""
@@ -47,6 +44,7 @@ exit codes:
   0  every cell is ok, unsupported or unavailable
   1  some cell is a mismatch, a fallback or failed, or nothing keeps the bound that was given
   4  what was asked for cannot be
+  130  interrupted; the same command goes on where it stopped
 """
 
 FLAGS = {
@@ -82,6 +80,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=0, help="of all orders and of arrivals (0)")
     command.add_argument("--timeout", type=float, default=TIMEOUT_SECONDS, metavar="SECONDS", help="of one process (3600)")
     command.add_argument("--results", default="results", metavar="DIR", help=f"lines go into its folder {FOLDER} (results)")
+    command.add_argument("--fresh", action="store_true", help=resuming.FRESH)
     command.add_argument("--page", metavar="FILE", help="also write a page, one HTML file")
     command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
 
@@ -138,17 +137,26 @@ def run(options: argparse.Namespace) -> int:
     plan = replace(PLANS[options.plan], timeout_seconds=options.timeout)
     entries = targets.select(options)
     notes = terminal.console(stderr=True)
+
+    def tell(text: str) -> None:
+        notes.print(text, soft_wrap=True, markup=False)
+
     with machine.alone():
-        session = Session(
-            entries, scenario, plan, Path(options.results), options.seed, flags(options), lambda text: notes.print(text, soft_wrap=True)
-        )
-        lines = session.measure()
+        session = Session(entries, scenario, plan, Path(options.results), options.seed, flags(options), tell, options.fresh)
+        if session.ledger.resumed:
+            tell(resuming.opening(session.ledger.run, session.known()))
+        try:
+            lines = session.measure()
+        except KeyboardInterrupt:
+            tell(resuming.interrupted(session.known()))
+            return INTERRUPTED
     if options.page:
         from reports import load_page
 
         load_page.write(lines, Path(options.page))
     if options.json:
-        print(json.dumps({"results": str(session.file), "page": options.page, "lines": lines}))
+        found = {"results": str(session.file), "resumed": session.ledger.resumed, "page": options.page}
+        print(json.dumps({**found, "lines": lines}))
     else:
         from reports import load
 
@@ -198,34 +206,47 @@ class Session:
     seed: int = 0
     flags: str = ""
     tell: Callable[[str], None] = lambda text: None
+    fresh: bool = False
+    """Whether to leave an interrupted run of the same as it is."""
     file: Path = field(init=False)
     run: dict[str, Any] = field(init=False)
-    lines: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)
+    ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
-        started = results.timestamp()
-        name = f"{started.replace(':', '-')}-{secrets.token_hex(2)}"
-        self.file = results.folder(self.results_folder / FOLDER) / f"{name}.jsonl"
+        folder = results.folder(self.results_folder / FOLDER)
+        wanted = resuming.manifest(self._bases(), self.plan, self.seed, results.LOAD, scenario=told_of(self.scenario))
+        self.ledger = Ledger.open(folder, wanted, results.LOAD, self.fresh)
+        self.file, known = self.ledger.run.file, {"id": self.ledger.run.id, "started": self.ledger.run.manifest["started"]}
         plan = {"plan": self.plan.name, "processes": self.plan.processes}
-        self.run = {"id": name, "started": started, "seed": self.seed, **plan, "evenbench": __version__}
+        self.run = {**known, "seed": self.seed, **plan, "evenbench": __version__}
         self._preparer = Preparer(self.plan.timeout_seconds, lambda kind, text: self.tell(f"making {kind} for {text}"))
 
-    def measure(self) -> list[dict[str, Any]]:
-        """Every cell's line, in order; each is on the disk when it is known."""
+    def measure(self) -> list[results.Record]:
+        """Every cell's line, in order; each is on the disk when it is known. What an interrupted run found is not measured again."""
         waiting = {key: (entry, self._parts(entry.cell)) for key, entry in self._bases().items()}
-        for entry, parts in waiting.values():
+        for key, (entry, parts) in waiting.items():
+            if self.ledger.was_refused(key):
+                continue
             for part in parts:
                 self._prepare(part)
-            self._settle(entry, parts)
+            if not self.ledger.stands(key, [part.prepared for part in parts]):
+                self._settle(entry, parts)
         shuffle = random.Random(self.seed)
         for sweep in range(self.plan.processes):
-            order = [(entry, parts, part) for entry, parts in waiting.values() for part in parts if not part.ended]
+            left = [each for key, each in waiting.items() if key not in self.ledger.lines]
+            order = [(entry, parts, part) for entry, parts in left for part in parts if not part.ended and len(part.processes) <= sweep]
             shuffle.shuffle(order)
             for entry, parts, part in order:
                 self.tell(f"{self.scenario.name}: {part.cell.id} {sweep + 1}/{self.plan.processes}")
                 self._once(part)
                 self._settle(entry, parts)
-        return [self.lines[key] for key in waiting]
+        self.ledger.run.finish()
+        return [self.ledger.lines[key] for key in waiting]
+
+    def known(self) -> str:
+        """How much is known, in words."""
+        bases = self._bases()
+        return self.ledger.words(list(bases), lambda key: [part.cell.key for part in self._parts(bases[key].cell)])
 
     def _bases(self) -> dict[str, Entry]:
         """The cells by key. Where batch sizes are the scenario's, cells that differ in theirs alone are one."""
@@ -253,6 +274,10 @@ class Session:
                 part.prepared = self._preparer.prepare(part.cell)
             except Refusal as refusal:
                 part.ended = refusal.reply
+                return
+            part.processes = self.ledger.processes(part.cell.key, part.prepared)
+            if len(part.processes) >= self.plan.processes:
+                part.ended = Reply(None)
 
     def _once(self, part: Part) -> None:
         """One process of one part."""
@@ -265,15 +290,15 @@ class Session:
         other = part.prepared.difference(reply.value)
         part.processes.append({**reply.value, "wall_seconds": reply.wall_seconds})
         wrong = Reply(None, "failed", "load", other) if other else outcome.verdict(reply.value)
+        if not wrong:
+            self.ledger.keep(part.cell.key, part.prepared, part.processes[-1])
         if wrong or len(part.processes) == self.plan.processes:
             part.ended = wrong or Reply(None)
 
     def _settle(self, entry: Entry, parts: Sequence[Part]) -> None:
         """The cell's one line, once all of its parts have ended: written to the disk."""
-        if all(part.ended for part in parts) and entry.cell.key not in self.lines:
-            line = self._line(entry, parts)
-            results.append(self.file, line)
-            self.lines[entry.cell.key] = line
+        if all(part.ended for part in parts) and entry.cell.key not in self.ledger.lines:
+            self.ledger.settle(self._line(entry, parts))
 
     def _line(self, entry: Entry, parts: Sequence[Part]) -> dict[str, Any]:
         told = [self._told(part) for part in parts]
@@ -285,7 +310,7 @@ class Session:
         last = measured[-1] if measured else parts[0]
         command = entry.command.replace("evenbench run", "evenbench load", 1)
         return {
-            "load": FORMAT,
+            "load": results.LOAD.newest,
             "run": self.run,
             "time": results.timestamp(),
             "case": entry.case,

@@ -10,9 +10,22 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from harness import drawing, filming, implementations, machine, matrix, registry, targets, terminal, usermodel, videos, worker
+from harness import (
+    drawing,
+    filming,
+    implementations,
+    machine,
+    matrix,
+    registry,
+    results,
+    resuming,
+    targets,
+    terminal,
+    usermodel,
+    videos,
+    worker,
+)
 from harness.cases import Case
 from harness.preparation import Preparer
 from harness.types import PLANS, PRECISIONS, Cell, Model, Unavailable, Unsupported, UsageError
@@ -37,6 +50,7 @@ exit codes:
   0  every runtime is ok, unsupported or unavailable
   1  some runtime is a mismatch, a fallback or failed: it gets no FPS
   4  what was asked for cannot be: no such model, video or camera, or a video without frames
+  130  interrupted; the same command goes on where it stopped
 """
 
 
@@ -55,7 +69,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--plan", choices=sorted(PLANS), default="default", help="how many processes, and their warm-up (default)")
     command.add_argument("--seed", type=int, default=0, help="of the order in which runtimes are measured (0)")
     command.add_argument("--timeout", type=float, default=TIMEOUT_SECONDS, metavar="SECONDS", help="of one process (1 hour)")
-    command.add_argument("-o", "--output", default="pipeline", metavar="DIR", help="a folder that does not exist yet, or is empty")
+    command.add_argument("-o", "--output", default="pipeline", metavar="DIR", help="new, empty, or of the same command, interrupted")
+    command.add_argument("--fresh", action="store_true", help=resuming.FRESH)
     command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
     own = command.add_argument_group("for a model of your own")
     own.add_argument("--input", nargs="+", default=[], metavar="PHOTO", help="photos that tell its shape, as `evenbench run` takes them")
@@ -69,12 +84,20 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     cells, folder = chosen(options), Path(options.output)
     _check_model(cells[0])
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and filming.unfinished(folder) is None:
         raise UsageError(f"{folder} is there and is never overwritten; name a folder that does not exist yet with -o")
     with machine.alone(), tempfile.TemporaryDirectory(prefix="evenbench-pipeline-") as work:
-        lines, page = film(options, cells, folder, Path(work))
+        session = opened(options, cells, folder, Path(work))
+        if session.ledger.resumed:
+            session.tell(resuming.opening(session.ledger.run, session.known()))
+        try:
+            lines, page = film(session)
+        except KeyboardInterrupt:
+            session.tell(resuming.interrupted(session.known()))
+            return resuming.INTERRUPTED
     if options.json:
-        print(json.dumps({"folder": str(folder), "page": str(page), "outcomes": lines}))
+        found = {"folder": str(folder), "resumed": session.ledger.resumed, "page": str(page)}
+        print(json.dumps({**found, "outcomes": lines}))
     else:
         from reports import pipeline as report
 
@@ -177,37 +200,46 @@ def _alone(cells: Sequence[Cell]) -> list[Cell]:
 # -- the run ---------------------------------------------------------------------------------------------------------
 
 
-def film(options: argparse.Namespace, cells: Sequence[Cell], folder: Path, work: Path) -> tuple[list[dict[str, Any]], Path]:
-    """Pass the video through all cells; returns their lines and the page."""
-    from reports import pipeline as report
-
+def opened(options: argparse.Namespace, cells: Sequence[Cell], folder: Path, work: Path) -> filming.Session:
+    """The video, and the run that passes it through all cells: begun in `folder`, or gone on with there."""
     console = terminal.console(stderr=True)
     plan = replace(PLANS[options.plan], timeout_seconds=options.timeout)
     preparer = Preparer(options.timeout, lambda kind, text: console.print(f"making {kind} for {text}", soft_wrap=True, markup=False))
-    found = _film(options, preparer, cells[0], work)
+    left = "" if options.fresh else filming.unfinished(folder)
+    found = (_recorded(options, preparer, cells[0], folder) if left else None) or _film(options, preparer, cells[0], work)
     frames = min(options.frames, int(found.facts["frames"]))
     judged = tuple(videos.spread(frames, filming.JUDGED))
     footage = Footage(str(found.file.resolve()), frames, judged, options.in_flight, options.target_fps)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be made ({error.strerror}); name another folder with -o") from error
-    if found.source == "camera":
-        (folder / videos.RECORDING).write_bytes(found.file.read_bytes())
     words = _command(options)
+    video = {"sha256": found.facts["sha256"], "source": found.source, "footage": replace(footage, file="")}
+    wanted = resuming.manifest((cell.key for cell in cells), plan, options.seed, results.PIPELINE, video=video, command=words)
+    ledger = filming.begin(folder, wanted, found, options.fresh)
 
     def tell(text: str) -> None:
         console.print(text, soft_wrap=True, markup=False)
 
-    session = filming.Session(cells, plan, preparer, found, footage, folder, work, options.seed, words, tell)
+    return filming.Session(cells, plan, preparer, found, footage, folder, ledger, options.seed, words, tell)
+
+
+def film(session: filming.Session) -> tuple[list[results.Record], Path]:
+    """Pass the video through all cells; returns their lines and the page."""
+    from reports import pipeline as report
+
     lines = session.measure()
     try:
         pictures = session.pictures()
     except UsageError as error:  # the numbers stay
         pictures = None
-        console.print(f"no frames on the page: {error}", soft_wrap=True, markup=False)
-    (folder / filming.PICTURES).write_text(json.dumps(pictures))
-    return lines, report.write(lines, pictures, folder / filming.FRAMES, folder)
+        session.tell(f"no frames on the page: {error}")
+    (session.folder / filming.PICTURES).write_text(json.dumps(pictures))
+    page = report.write(lines, pictures, session.folder / filming.FRAMES, session.folder)
+    session.ledger.run.finish()
+    return lines, page
+
+
+def _recorded(options: argparse.Namespace, preparer: Preparer, cell: Cell, folder: Path) -> filming.Film | None:
+    """What the interrupted run in this folder recorded, where a camera is asked for."""
+    return filming.recorded(preparer, cell, folder, options.frames) if videos.camera_of(options.video) else None
 
 
 def _film(options: argparse.Namespace, preparer: Preparer, cell: Cell, work: Path) -> filming.Film:

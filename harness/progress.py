@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from harness import statistics
+from harness import resuming, statistics
 from harness.results import Record
 from harness.schedule import Event, Run
 from harness.types import COMPUTE, Plan
@@ -109,7 +109,7 @@ class Display:
         every = len(run.entries)
         self.width = max(len(entry.cell.id) for entry in run.entries)
         if run.resumed:
-            self._say(f"resuming run {run.file.id}: {_known_words(run)}")
+            self._say(resuming.opening(run.file, _known_words(run)))
         else:
             cells = "1 cell" if every == 1 else f"{every} cells"
             self._say(f"run {run.file.id}: {cells}, plan {self.plan.name}, results in {run.results_folder}/")
@@ -135,7 +135,7 @@ class Display:
         """Say what is kept and how to go on."""
         if self.bar:
             self.bar.stop()
-        self._say(f"interrupted: {_known_words(run)}, all kept; the same command goes on from here")
+        self._say(resuming.interrupted(_known_words(run)))
 
     def _tell_outcome(self, event: Event) -> None:
         assert event.record is not None
@@ -158,8 +158,7 @@ def _known_words(run: Run) -> str:
     """`12 of 25 outcomes known`, and how many processes of the other cells are measured already."""
     known = sum(entry.cell.key in run.done for entry in run.entries)
     measured = sum(len(kept) for key, kept in run.replies.items() if key not in run.done)
-    more = f" and {measured} of the other cells' processes measured" if measured else ""
-    return f"{known} of {len(run.entries)} outcomes known{more}"
+    return resuming.known(known, len(run.entries), measured)
 
 
 def _count(event: Event) -> str:

@@ -6,6 +6,7 @@ were measured already) lies in `results/.unfinished/<run>/` and is removed when 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -21,7 +22,30 @@ from harness.types import UsageError, to_json
 SCHEMA = 2
 """Raised when a key changes its meaning; `docs/results.md` has the history."""
 
+UNFINISHED = ".unfinished"
+"""The folder, beside the lines, with what unfinished runs need to go on."""
+
 Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of lines: the key that numbers it, the newest number known here, and the `boundary` of lines that are no outcomes of cells."""
+
+    what: str
+    key: str
+    newest: int
+    boundary: str = ""
+    places: tuple[str, ...] = ("*.jsonl",)
+    """Where its files lie under a folder of results."""
+
+
+OUTCOMES = Format("an evenbench outcome", "schema", SCHEMA)
+LOAD = Format("a line of `evenbench load`", "load", 1, "host_to_host", ("load/*.jsonl",))
+"""`load.schema.json` describes it. The key is `load`, so that nothing takes such a line for an outcome."""
+
+PIPELINE = Format("a line of `evenbench pipeline`", "schema", 1, "pipeline", ("pipeline.jsonl", "*/pipeline.jsonl"))
+"""`pipeline.schema.json` describes it."""
 
 
 def schema() -> dict[str, Any]:
@@ -86,17 +110,17 @@ class Reading:
     notes: tuple[str, ...] = field(default=())
 
 
-def read(paths: Iterable[Path]) -> Reading:
-    """Every outcome under `paths` (files or folders), in file order. Raises UsageError where a path does not exist.
+def read(paths: Iterable[Path], form: Format = OUTCOMES) -> Reading:
+    """Every line of one format under `paths` (files or folders), in file order. Raises UsageError where a path does not exist.
 
     A torn or foreign line, and a line of a newer schema, is left out and noted. Of two lines for one cell in one run the
     later counts, and that is noted too.
     """
     lines: list[Record] = []
     notes: list[str] = []
-    for file in _files(paths):
+    for file in files(paths, form):
         found: dict[str, Record] = {}
-        for number, record, problem in _parse(file):
+        for number, record, problem in _parse(file, form):
             if record is None:
                 notes.append(f"{file.name} line {number}: {problem}")
                 continue
@@ -110,42 +134,44 @@ def read(paths: Iterable[Path]) -> Reading:
 
 def stream(paths: Iterable[Path], note: Callable[[str], None]) -> Iterator[Record]:
     """Every outcome under `paths`, one at a time and never all in memory; what is left out is told to `note`. Raises as `read`."""
-    for file in _files(paths):
-        for number, record, problem in _parse(file):
+    for file in files(paths):
+        for number, record, problem in _parse(file, OUTCOMES):
             if record is None:
                 note(f"{file.name} line {number}: {problem}")
             else:
                 yield record
 
 
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
+def files(paths: Iterable[Path], form: Format = OUTCOMES) -> Iterator[Path]:
+    """The files of one format under `paths`, which are folders or files. Raises UsageError where a path does not exist."""
     for path in paths:
         if path.is_dir():
-            yield from sorted(path.glob("*.jsonl"))
+            found = (file for place in form.places for file in path.glob(place))
+            yield from sorted(file for file in found if form is not OUTCOMES or file.name not in PIPELINE.places)
         elif path.is_file():
             yield path
         else:
             raise UsageError(f"{path}: no such results file or folder; run `evenbench run` first, or check the path")
 
 
-def _parse(file: Path) -> Iterator[tuple[int, Record | None, str]]:
+def _parse(file: Path, form: Format) -> Iterator[tuple[int, Record | None, str]]:
     with file.open("rb") as stream:
         for number, raw in enumerate(stream, start=1):
             if raw.strip():
-                record, problem = _parse_line(raw)
+                record, problem = _parse_line(raw, form)
                 yield number, record, problem
 
 
-def _parse_line(raw: bytes) -> tuple[Record | None, str]:
+def _parse_line(raw: bytes, form: Format) -> tuple[Record | None, str]:
     try:
         record = json.loads(raw)
     except ValueError:
         cut = "truncated" if not raw.endswith(b"\n") else "unreadable"
         return None, f"{cut} line left out; the run that wrote it was interrupted, run it again to complete it"
-    if not isinstance(record, dict) or "schema" not in record or not _names_a_cell(record):
-        return None, "not an evenbench outcome, left out"
-    if not isinstance(record["schema"], int) or record["schema"] > SCHEMA:
-        return None, f"schema {record['schema']} is newer than {SCHEMA}, left out; upgrade evenbench to read it"
+    if not isinstance(record, dict) or form.key not in record or not _names_a_cell(record) or record.get("boundary", "") != form.boundary:
+        return None, f"not {form.what}, left out"
+    if not isinstance(record[form.key], int) or record[form.key] > form.newest:
+        return None, f"{form.key} {record[form.key]} is newer than {form.newest}, left out; upgrade evenbench to read it"
     if not _well_formed(record):
         return None, "an outcome without model, backend, outcome or time, left out"
     return record, ""
@@ -171,48 +197,56 @@ class RunFile:
     file: Path
     work: Path
     manifest: Mapping[str, Any]
+    form: Format = OUTCOMES
 
     @classmethod
-    def create(cls, results: Path, manifest: Mapping[str, Any]) -> RunFile:
+    def create(cls, results: Path, manifest: Mapping[str, Any], form: Format = OUTCOMES) -> RunFile:
         """A new run. `manifest` is what must be equal for a later command to go on with it."""
         started = timestamp()
         name = f"{started.replace(':', '-')}-{secrets.token_hex(2)}"
-        work = folder(results) / ".unfinished" / name
+        work = folder(results) / UNFINISHED / name
         work.mkdir(parents=True)
         full = {"id": name, "started": started, **to_json(manifest)}
         (work / "manifest.json").write_text(json.dumps(full))
-        return cls(name, results / f"{name}.jsonl", work, full)
+        return cls(name, results / f"{name}.jsonl", work, full, form)
 
     @classmethod
-    def resumable(cls, results: Path, manifest: Mapping[str, Any]) -> RunFile | None:
+    def resumable(cls, results: Path, manifest: Mapping[str, Any], form: Format = OUTCOMES) -> RunFile | None:
         """The newest unfinished run with this manifest, or None."""
         wanted = to_json(manifest)
-        for work in sorted((results / ".unfinished").glob("*/"), reverse=True):
+        for work in sorted((results / UNFINISHED).glob("*/"), reverse=True):
             try:
                 found = json.loads((work / "manifest.json").read_text())
             except (OSError, ValueError):
                 continue
             if all(found.get(name) == value for name, value in wanted.items()):
-                return cls(work.name, results / f"{work.name}.jsonl", work, found)
+                return cls(work.name, results / f"{work.name}.jsonl", work, found, form)
         return None
 
     def outcomes(self) -> dict[str, Record]:
         """The outcomes so far, by cell key."""
         if not self.file.exists():
             return {}
-        return {record["cell"]["key"]: record for record in read([self.file]).lines}
+        return {record["cell"]["key"]: record for record in read([self.file], self.form).lines}
 
     def keep_only(self, outcomes: Sequence[str]) -> dict[str, Record]:
         """Drop the lines of other outcomes from the file, which is replaced as a whole, and return those that stay."""
         kept = {key: record for key, record in self.outcomes().items() if record["outcome"] in outcomes}
+        self._replace(kept.values())
+        return kept
+
+    def drop(self, key: str) -> None:
+        """Drop the line of one cell from the file, which is replaced as a whole."""
+        self._replace(record for other, record in self.outcomes().items() if other != key)
+
+    def _replace(self, records: Iterable[Record]) -> None:
         if self.file.exists():
             copy = self.work / "kept.jsonl"
             copy.unlink(missing_ok=True)
             copy.touch()
-            for record in kept.values():
+            for record in records:
                 append(copy, record)
             copy.replace(self.file)
-        return kept
 
     def processes(self, kind: str) -> dict[str, list[Record]]:
         """What single processes measured so far, by cell key, in order."""
@@ -234,6 +268,8 @@ class RunFile:
     def finish(self) -> None:
         """The run is complete: what was needed to go on is removed."""
         shutil.rmtree(self.work, ignore_errors=True)
+        with contextlib.suppress(OSError):  # not empty: others are unfinished
+            self.work.parent.rmdir()
 
 
 def latest(lines: Sequence[Record]) -> dict[str, Record]:

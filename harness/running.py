@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness import datasets, inspection, reporting, results, targets, terminal, worker
+from harness import datasets, inspection, reporting, results, resuming, targets, terminal, worker
 from harness.labelled import LabelledData
 from harness.outcome import Entry
 from harness.schedule import Run
 from harness.types import PLANS, UsageError
 
-INTERRUPTED = 130
 UNWANTED = ("mismatch", "fallback", "failed")
 """The outcomes that make `evenbench run` exit with 1."""
 
@@ -38,7 +37,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--plan", choices=sorted(PLANS), default="default", help="how much is measured (default)")
     command.add_argument("--results", default="results", metavar="DIR", help="where outcomes are appended (results)")
     command.add_argument("--site", metavar="DIR", help="also write the HTML report here")
-    command.add_argument("--fresh", action="store_true", help="start anew even where an interrupted run could be resumed")
+    command.add_argument("--fresh", action="store_true", help=resuming.FRESH)
     command.add_argument("--timeout", type=float, metavar="SECONDS", help="of one process (600)")
     command.add_argument("--dataset", metavar="DIR", help="labelled images on which every cell's accuracy is measured (docs/accuracy.md)")
     command.add_argument("--samples", type=int, default=0, metavar="N", help="of the dataset's images, evenly spread (0: all)")
@@ -80,11 +79,11 @@ def run(options: argparse.Namespace) -> int:
             lines = session.measure(entries)
         except KeyboardInterrupt:
             display.close_interrupted(session)
-            return INTERRUPTED
+            return resuming.INTERRUPTED
         session.finish()
     site = reporting.write([options.results], options.site)[0] if options.site else None
     _show_run(options, session, lines, site)
-    unscored = labelled.unscored if labelled else {}
+    unscored = _unscored(labelled, lines) if labelled else {}
     for name, reason in unscored.items():
         print(f"evenbench: the accuracy of {name} is not known: {reason}", file=sys.stderr)
     return 1 if unscored or any(line["outcome"] in UNWANTED for line in lines) else 0
@@ -101,6 +100,12 @@ def _labelled(options: argparse.Namespace, entries: Sequence[Entry], timeout_sec
     )
     found.prepare(entry.cell for entry in entries)
     return found
+
+
+def _unscored(labelled: LabelledData, lines: Sequence[results.Record]) -> dict[str, str]:
+    """By cell id, why the accuracy of a cell that has times is not known. Of what an interrupted run left so, the reason is not kept."""
+    left = [line["cell"]["id"] for line in lines if line["outcome"] == "ok" and line["role"] != "control" and not line["dataset"]]
+    return {**dict.fromkeys(left, "it could not be told before the run was interrupted; --fresh measures it again"), **labelled.unscored}
 
 
 def _with_dataset(options: argparse.Namespace, entries: Sequence[Entry]) -> list[Entry]:

@@ -27,7 +27,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         *("terminal", "tuning", "upkeep"),
         "load",
     ),
-    "orchestration": ("schedule", "outcome", "limit", "preparation", "worker", "collection", "labelled", "usermodel"),
+    "orchestration": ("schedule", "resuming", "outcome", "limit", "preparation", "worker", "collection", "labelled", "usermodel"),
     "one process": ("measure", "scoring", "streaming", "watching", "traffic"),
     "effects": (
         *("dataset_inputs", "datasets", "matrix", "registry", "implementations", "inputs", "photographs", "videos", "download", "store"),

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import Cell, Recipe, Session, UsageError, cli, datasets, results
+from harness import Cell, Recipe, Session, UsageError, cli, datasets, progress, results, worker
 from harness.labelled import LabelledData
 from harness.outcome import Entry
 from harness.preprocess import Decode, Resize, ToArray
-from harness.schedule import Run
+from harness.schedule import Event, Run
 from tests.unit import builders
 from tests.unit.builders import Product, ProductSession, attestation, plan, product, register, work_here
 
@@ -110,6 +110,69 @@ def test_what_cannot_be_scored_keeps_its_times_and_says_why(data: Path, tmp_path
     assert (line["outcome"], line["accuracy"], line["dataset"]) == ("ok", None, None)
     assert len(line["samples_ns"]["compute"]) == 2
     assert labelled.unscored == {line["cell"]["id"]: "RuntimeError: too tired"}
+
+
+class Stopped(Exception):
+    """What stops a run here."""
+
+
+def test_an_interrupted_run_on_labelled_data_goes_on_and_scores_nothing_twice(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_job, jobs = worker.run, []
+    monkeypatch.setattr(worker, "run", lambda job, *rest: jobs.append(job) or run_job(job, *rest))
+    entries = [Entry(Cell(TRIED, name)) for name in ("product", "contrary", "null")]
+
+    def session(samples: int = 0, **more: Any) -> Run:
+        labelled = LabelledData(datasets.find(data, samples), 60.0)
+        labelled.prepare(entry.cell for entry in entries)
+        return Run(entries, replace(plan(), processes=2), tmp_path / "results", labelled=labelled, **more)
+
+    def stop(event: Event) -> None:
+        if event.kind == "measure" and event.text.endswith("2/2"):
+            raise Stopped
+
+    def scored() -> list[str]:
+        return sorted(job.cell.backend for job in jobs if job.task == "measure" and job.dataset is not None)
+
+    with pytest.raises(Stopped):
+        session(listen=stop).measure(entries)
+    assert scored() == ["contrary", "product"]
+    jobs.clear()
+    assert not session(samples=6).resumed, "other images are another run"
+    again = session()
+    assert again.resumed
+    lines = {line["cell"]["backend"]: line for line in again.measure(entries)}
+    assert scored() == ["contrary"], "what was wrong is measured again, and scored"
+    assert lines["product"]["accuracy"] == {"metric": "top-1", "value": 1.0, "count": 9}
+    assert len(lines["product"]["process_seconds"]) == 2
+    assert lines["product"]["dataset"]["metrics"] == {"top-1": 1.0}
+
+
+def test_what_could_not_be_scored_is_still_told_by_the_command_that_goes_on(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bench_it.py").write_text(
+        f"from {HERE} import TRIED\nfrom harness import Case\nit = Case((TRIED,), ('product', 'tired', 'null'))\n"
+    )
+    hear = progress.Display.hear
+
+    def interrupted(display: progress.Display, event: Event) -> None:
+        hear(display, event)
+        if event.record and event.record["cell"]["backend"] == "tired":
+            raise KeyboardInterrupt
+
+    words = ["run", "bench_it.py", "--plan", "quick", "--dataset", str(data)]
+    with monkeypatch.context() as patched:
+        patched.setattr(progress.Display, "hear", interrupted)
+        assert cli.main(words) == 130
+    capsys.readouterr()
+    assert cli.main(words) == 1, "an accuracy that is not known is no success"
+    told = capsys.readouterr().err
+    assert "resuming run" in told
+    assert told.count("is not known") == 1
+    assert f"the accuracy of {Cell(TRIED, 'tired').id} is not known: it could not be told before the run was interrupted" in told
 
 
 def test_prepared_images_come_from_the_cache(data: Path) -> None:
