@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from harness import asv_site, results
 from harness.types import UsageError
+
+if TYPE_CHECKING:
+    from reports.companions import Companions
+
+MARK = re.compile(r'<meta name="evenbench-load" content="([^"]+)">')
+"""Near the top of a page of `evenbench load`: the run that it shows."""
+
+HEAD_CHARACTERS = 2000
+"""In which a page has the mark."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -45,9 +58,11 @@ def write(paths: Sequence[str], folder: str, asv: str | None = None) -> tuple[Pa
     from reports import site
 
     reading = _outcomes(paths)
+    beside, notes = _companions(paths, Path(folder))
+    reading = replace(reading, notes=(*reading.notes, *notes))
     try:
         there = asv_site.address(Path(asv), Path(folder)) if asv else ""
-        written = site.write(reading.lines, Path(folder), reading.notes, there)
+        written = site.write(reading.lines, Path(folder), reading.notes, there, beside)
         if asv:
             asv_site.link_back(Path(asv), Path(folder))
         return written, reading
@@ -55,6 +70,38 @@ def write(paths: Sequence[str], folder: str, asv: str | None = None) -> tuple[Pa
         raise UsageError(str(error)) from error
     except OSError as error:
         raise UsageError(f"report folder {folder} cannot be written ({error.strerror}); name another with -o") from error
+
+
+def _companions(paths: Sequence[str], folder: Path) -> tuple[Companions, list[str]]:
+    """Lines of load and of pipelines in the same folders or in that of the site, with their pages there; and the reader's notes."""
+    from reports import companions
+
+    folders = [Path(path) for path in paths if Path(path).is_dir()]
+    loads = results.read(folders, results.LOAD)
+    notes, filmed = list(loads.notes), []
+    there = [folder] if folder.is_dir() else []
+    for file in dict.fromkeys(file.resolve() for file in results.files([*folders, *there], results.PIPELINE)):
+        reading = results.read([file], results.PIPELINE)
+        notes += reading.notes
+        filmed += [(line, _address(file.with_name("index.html"), folder)) for line in reading.lines]
+    return companions.gather(loads.lines, _pages_of_load(folder), filmed), notes
+
+
+def _pages_of_load(folder: Path) -> dict[str, str]:
+    """The addresses of what `evenbench load --page` wrote into the site's folder, by run."""
+    found = {}
+    for page in sorted(folder.glob("*.html")):
+        with page.open(encoding="utf-8", errors="replace") as stream:
+            mark = MARK.search(stream.read(HEAD_CHARACTERS))
+        if mark:
+            found[mark[1]] = _address(page, folder)
+    return found
+
+
+def _address(page: Path, folder: Path) -> str:
+    """Where the report finds a page that lies in its folder. Empty where the page lies elsewhere: it would not travel with the report."""
+    inside = page.is_file() and page.resolve().is_relative_to(folder.resolve())
+    return f"./{quote(page.resolve().relative_to(folder.resolve()).as_posix())}" if inside else ""
 
 
 def _outcomes(paths: Sequence[str]) -> results.Reading:

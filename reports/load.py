@@ -71,14 +71,15 @@ def notes(lines: Sequence[Line]) -> list[str]:
             for words in dict.fromkeys(words for point in part["points"] for words in point.get("latency", {}).get("refused", ())):
                 refused.setdefault(words, {})[name] = None
         if line["answer"]:
-            found.append(f"{name}: {_answer(line['answer'])}")
+            found.append(f"{name}: {answer(line['answer'])}")
     found += [f"{words}: {text.listing(names)}" for words, names in refused.items()]
     if any(part["points"] for line in lines for part in line["parts"]) and lines[0]["run"]["processes"] == 1:
         found.append("one process each: differences between cells may be chance; --plan default takes three")
     return found
 
 
-def _answer(answer: Mapping[str, Any]) -> str:
+def answer(answer: Mapping[str, Any]) -> str:
+    """A cell's answer in words: the best batch or the highest valid rate, or why there is none."""
     bound = text.duration(answer["bound_ns"])
     if "batch" in answer:
         limit = f" whose p99 keeps {bound}" if answer["bound_ns"] else ", without a limit"

@@ -49,6 +49,7 @@ def render(lines: Sequence[Line]) -> str:
     scenario = lines[0]["scenario"]["name"]
     return environment.get_template("load.html.j2").render(
         scenario=scenario,
+        run=lines[0]["run"].get("id", ""),
         lead=LEADS[scenario],
         counts=text.count(len(lines), "cell"),
         headings=load.HEADINGS[scenario],

@@ -35,46 +35,51 @@ from reports import (
     text,
     tuning,
 )
+from reports.companions import Companions
 from reports.shape import Group, Result
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+NOTHING_ELSE = Companions()
 
 NAMED = 5
 """How many of the outcomes that are left out a note names."""
 
 
-def write(lines: Sequence[Mapping[str, Any]], folder: Path, notes: Sequence[str] = (), asv: str = "") -> Path:
+def write(
+    lines: Sequence[Mapping[str, Any]], folder: Path, notes: Sequence[str] = (), asv: str = "", beside: Companions = NOTHING_ELSE
+) -> Path:
     """Write the report of `lines` (parsed records) into `folder`, which is made if missing, and return its index.html.
 
     `notes` are shown on top of the page, for instance what the reader of the files had to leave out; `asv` is the address of asv's
-    site, which the page links to. Raises ValueError
-    where there is nothing to report.
+    site, which the page links to; `beside` is what else was measured, for a section of its own. Raises ValueError where there is
+    nothing to report.
     """
     if not lines:
         raise ValueError("report: no recorded outcomes; expected at least one line; run `evenbench run` first")
     with _uncollected():
-        page = _page(lines, notes, asv)
+        page = _page(lines, notes, asv, beside)
     folder.mkdir(parents=True, exist_ok=True)
     index = folder / "index.html"
     index.write_text(history.linked(page) if (folder / "history.html").is_file() else page, encoding="utf-8")
     return index
 
 
-def render(lines: Sequence[Mapping[str, Any]], notes: Sequence[str] = (), asv: str = "") -> str:
+def render(lines: Sequence[Mapping[str, Any]], notes: Sequence[str] = (), asv: str = "", beside: Companions = NOTHING_ELSE) -> str:
     """The page as text."""
     members = shape.results(lines)
     groups = shape.groups(members)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.get_template("page.html.j2").render(**_context(groups, members, notes), asv=asv)
+    return environment.get_template("page.html.j2").render(**_context(groups, members, notes), asv=asv, companions=beside)
 
 
-def _page(lines: Sequence[Mapping[str, Any]], notes: Sequence[str], asv: str) -> str:
+def _page(lines: Sequence[Mapping[str, Any]], notes: Sequence[str], asv: str, beside: Companions) -> str:
     """The page of all lines that can be shown. Lines are trusted until the page fails: reading them again costs a good day nothing."""
     try:
         newest, replaced = shape.newest(lines)
-        return render(newest, [*notes, *replaced], asv)
+        return render(newest, [*notes, *replaced], asv, beside)
     except Exception:  # a line that was edited by hand, or written by another program, breaks in a thousand ways
         shown = _showable(lines)
         if not shown:
@@ -84,7 +89,7 @@ def _page(lines: Sequence[Mapping[str, Any]], notes: Sequence[str], asv: str) ->
         left_out = [str((line.get("cell") or {}).get("id", "?")) for line in lines if not any(line is kept for kept in shown)]
         more = ", ..." if len(left_out) > NAMED else ""
         words = f"{text.count(len(left_out), 'outcome')} left out, no record as docs/results.md has it: {', '.join(left_out[:NAMED])}{more}"
-        return _page(shown, [*notes, words], asv)
+        return _page(shown, [*notes, words], asv, beside)
 
 
 def _showable(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
