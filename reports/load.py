@@ -128,7 +128,9 @@ def _sweep(point: Point) -> Iterator[tuple[str, ...]]:
 
 def _concurrent(point: Point) -> Iterator[tuple[str, ...]]:
     speed = text.number(_value(point["per_second"]))
-    yield (str(point["callers"]), *_percentiles(point), speed, _ratio(point["scaling"]), _calls(point))
+    callers = f"1, {point['requests']} requests" if "requests" in point else str(point["callers"])
+    scaling = text.DASH if "requests" in point else _ratio(point["scaling"])
+    yield (callers, *_percentiles(point), speed, scaling, _calls(point))
 
 
 def _gap(point: Point) -> Iterator[tuple[str, ...]]:

@@ -91,7 +91,8 @@ def chart(lines: Sequence[Line]) -> dict[str, Any] | None:
     """
     if lines[0]["scenario"]["name"] not in ("batch-sweep", "concurrent"):
         return None
-    found = {load.name_of(line): [point for part in line["parts"] for point in part["points"]] for line in lines}
+    seen = {load.name_of(line): [point for part in line["parts"] for point in part["points"]] for line in lines}
+    found = {name: [point for point in points if "requests" not in point] for name, points in seen.items()}
     found = {name: points for name, points in found.items() if points}
     every = [point for points in found.values() for point in points]
     which = next((name for name in ("p99_ns", "p90_ns", "p50_ns") if every and all(point["latency"][name] for point in every)), "")
