@@ -259,8 +259,8 @@ class Session:
         cell = next(cell for cell in self.cells if cell.key in drawn)
         prepared, place = self._prepared[cell.key], self.folder / FRAMES
         assert prepared.golden is not None
-        place.mkdir()
         shutil.rmtree(place, ignore_errors=True)  # of a run that was interrupted at this point
+        place.mkdir()
         folders = {"inputs": prepared.inputs.path, "golden": prepared.golden.path, **drawn}
         reply = self.preparer.work(Job("pictures", cell, folder=str(place), folders=folders, footage=self.footage))
         return dict(_value(reply))
