@@ -243,7 +243,7 @@ class CppOpenVino(Native, openvino_native.OpenVino):
     open_outputs = False
     runtime = "openvino"
     environments = {"": ("openvino", *native_build.BUILD_TOOLS)}
-    options = {name: words for name, words in openvino_native.OpenVino.options.items() if name not in ("hint", "requests")}
+    options = {name: words for name, words in openvino_native.OpenVino.options.items() if name not in ("hint", "requests", "dynamic")}
 
     def deployment(self, cell: Cell) -> Deployment:
         files = super().deployment(cell).settings["files"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends import onnx_description, onnx_precision, onnx_within, torch_model
-from harness import Backend, Cell, Model, Session, Source, Unsupported, inputs
+from harness import BATCH, Backend, Cell, Model, Session, Source, TensorSpec, Unsupported, inputs
 from harness.backend import Exposed
 
 if TYPE_CHECKING:
@@ -34,6 +34,12 @@ OPTIONS = {
     "opset": f"the opset of that file: a number, {OPSET} by default and {BF16_OPSET} for bf16",
 }
 """What a case may choose about the export, for every backend that reads the file."""
+
+DYNAMIC = {"dynamic": f"'{BATCH}' leaves the batch of the ONNX file open, so that one session answers any; without it all sizes are fixed"}
+"""The same for those backends whose sessions can answer batches of several sizes."""
+
+ANY_BATCH = "any batch"
+"""The label of a cell whose session answers batches of any size."""
 
 LONGEST = 400
 """How many characters of an exporter's message are repeated."""
@@ -71,8 +77,22 @@ def exporter_of(cell: Cell) -> str:
     return str(cell.option.get("exporter", next(iter(OPSETS))))
 
 
+def is_batched(spec: TensorSpec) -> bool:
+    """Whether the tensor's first dimension is the batch."""
+    return spec.shape[:1] == (BATCH,)
+
+
+def leaves_batch_open(cell: Cell) -> bool:
+    """Whether one session of the cell is to answer batches of any size."""
+    return bool(cell.option.get("dynamic") == BATCH)
+
+
 def refuses(cell: Cell) -> str:
     """An empty string, or why the file cannot be exported as the cell's options ask, in words."""
+    if cell.option.get("dynamic", BATCH) != BATCH:
+        return f"dynamic is {BATCH!r}, not {cell.option['dynamic']!r}; other sizes are fixed"
+    if leaves_batch_open(cell) and not any(map(is_batched, cell.model.inputs)):
+        return f"dynamic={BATCH} leaves the batch open, and no input of {cell.model.name} declares one"
     named = [name for name in OPTIONS if name in cell.option]
     if cell.model.file:
         return f"{' and '.join(named)} choose how a module is exported, and {cell.model.name} is a file of one's own" if named else ""
@@ -97,6 +117,8 @@ def key(cell: Cell) -> Mapping[str, Any]:
     versions = {name: inputs.version_of(name) for name in ("onnx", "onnxscript")}
     exporter = exporter_of(cell)
     made = {"format": "onnx", "exporter": f"torch.onnx {exporter}", "opset": opset_of(cell), "optimize": exporter == "dynamo"}
+    if leaves_batch_open(cell):
+        made["dynamic"] = BATCH
     return {**made, **torch_model.versions(), **versions, **how, "metadata": _declared(cell.model)}
 
 
@@ -107,7 +129,8 @@ def names_of(cell: Cell) -> str:
     """
     if cell.model.file:
         return "names of tensors in ONNX files of one's own"
-    return f"names of ONNX tensors by {exporter_of(cell)}, opset {opset_of(cell)}"
+    open_sizes = f", {BATCH} open" if leaves_batch_open(cell) else ""
+    return f"names of ONNX tensors by {exporter_of(cell)}, opset {opset_of(cell)}{open_sizes}"
 
 
 def _declared(model: Model) -> dict[str, str]:
@@ -134,13 +157,14 @@ def metadata(source: Source, cell: Cell) -> dict[str, str]:
         "calibration_sha256": source.calibration_sha256,
         "exporter": f"{how['exporter']} {how['torch']}" if "torch" in how else str(how["exporter"]),
         "opset": str(how.get("opset", "")),
+        "dynamic": str(how.get("dynamic", "")),
         "conversion": json.dumps(how["conversion"], sort_keys=True) if "conversion" in how else "",
     }
     return {METADATA + name: value for name, value in entries.items() if value}
 
 
 def export(source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
-    """Write `model.onnx` with the declared names, static shapes and precision of the cell; returns how it was made.
+    """Write `model.onnx` with the declared names, the sizes (fixed, or the batch open) and precision of the cell; returns how it was made.
 
     A user's own file is copied byte for byte at fp32. Raises Unsupported where the precision cannot be had of this graph.
     """
@@ -156,12 +180,11 @@ def export(source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
 
 
 def _export_module(source: Source, cell: Cell, file: Path) -> None:
-    import numpy as np
     import onnx
     import torch
 
     module = torch_model.in_declared_order(torch_model.load(source.weights_folder, cell), cell.model)
-    examples = tuple(torch.from_numpy(np.load(source.batches[spec.name])[0, ...]) for spec in cell.model.inputs)
+    examples = tuple(torch.from_numpy(_example(source, spec, leaves_batch_open(cell))) for spec in cell.model.inputs)
     if cell.precision != "bf16":
         _export(module, examples, cell, file, optimize=True)
         return
@@ -173,11 +196,38 @@ def _export_module(source: Source, cell: Cell, file: Path) -> None:
         _export(module, examples, cell, file, optimize=False)  # folding a batch norm leaves its weights in fp32 beside bf16 inputs
 
 
+def _example(source: Source, spec: TensorSpec, any_batch: bool) -> Any:
+    """What the exporter traces the module with: the first batch, or two samples where the batch is open, since one would be a constant."""
+    import numpy as np
+
+    batches = np.load(source.batches[spec.name])
+    if not any_batch or not is_batched(spec):
+        return batches[0, ...]
+    samples = batches.reshape(-1, *batches.shape[2:])
+    return np.concatenate([samples, samples])[:2]
+
+
+def _open_axes(module: torch.nn.Module, cell: Cell, dynamo: bool) -> dict[str, Any]:
+    """The exporter's argument that leaves the batch open, of every declared tensor that has one."""
+    import inspect
+
+    import torch
+
+    if not dynamo:
+        return {"dynamic_axes": {spec.name: {0: BATCH} for spec in (*cell.model.inputs, *cell.model.outputs) if is_batched(spec)}}
+    size = torch.export.Dim(BATCH)
+    axes = tuple({0: size} if is_batched(spec) else {} for spec in cell.model.inputs)
+    takes = inspect.signature(module.forward).parameters.values()
+    return {"dynamic_shapes": (axes,) if any(each.kind is each.VAR_POSITIONAL for each in takes) else axes}
+
+
 def _export(module: torch.nn.Module, examples: tuple[Any, ...], cell: Cell, file: Path, optimize: bool) -> None:
     import torch
 
     dynamo = exporter_of(cell) == "dynamo"
     how: dict[str, Any] = {"dynamo": True, "optimize": optimize} if dynamo else {"dynamo": False}
+    if leaves_batch_open(cell):
+        how |= _open_axes(module, cell, dynamo)
     try:
         with torch.no_grad():
             torch.onnx.export(
@@ -212,6 +262,8 @@ def _finish(source: Source, cell: Cell, file: Path) -> dict[str, Any]:
     written = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}["ai.onnx"]
     if cell.option.get("opset", written) != written:  # the exporter goes on where its conversion between opsets gave up
         raise Unsupported(f"asked for opset {cell.option['opset']}, exporter {exporter_of(cell)} left the file at {written}")
+    if leaves_batch_open(cell) and not cell.model.file:
+        _check_open(model.graph, cell)
     onnx.helper.set_model_props(model, {**{entry.key: entry.value for entry in model.metadata_props}, **metadata(source, cell)})
     onnx.save(model, str(file))
     facts: dict[str, Any] = {"precision": onnx_precision.precision_of_graph(model), "model": onnx_description.recorded(model)}
@@ -219,6 +271,23 @@ def _finish(source: Source, cell: Cell, file: Path) -> dict[str, Any]:
         facts["int8_nodes"], facts["compute_nodes"] = onnx_precision.int8_share(model)
         facts["calibration_sha256"] = source.calibration_sha256
     return facts
+
+
+def _check_open(graph: Any, cell: Cell) -> None:
+    """Raise Unsupported where the exporter fixed the batch of an input or output all the same."""
+    named = {value.name: value.type.tensor_type.shape.dim for value in (*graph.input, *graph.output)}
+    for spec in (*cell.model.inputs, *cell.model.outputs):
+        if is_batched(spec) and not (named[spec.name] and named[spec.name][0].dim_param):
+            fixed = named[spec.name][0].dim_value if named[spec.name] else "nothing"
+            raise Unsupported(f"asked for dynamic={BATCH}, and exporter {exporter_of(cell)} fixed the batch of {spec.name} to {fixed}")
+
+
+def check_left_open(cell: Cell, shapes: Mapping[str, Sequence[int | str | None]]) -> None:
+    """Raise Unsupported where the loaded network fixed the batch of an input. `shapes` are the inputs' as the runtime tells them, by name;
+    a size that is no number is open."""
+    for spec in filter(is_batched, cell.model.inputs):
+        if isinstance(shapes[spec.name][0], int):
+            raise Unsupported(f"asked for dynamic={BATCH}, and the loaded network takes {spec.name} of {list(shapes[spec.name])} only")
 
 
 class OnnxBackend(Backend):

@@ -30,7 +30,7 @@ def refuses(cell: Cell) -> str:
     """An empty string, or why the cell's module cannot be converted so, in words."""
     if not converts(cell):
         return ""
-    others = [name for name in ("exporter", "opset", "quantizer") if name in cell.option]
+    others = [name for name in ("exporter", "opset", "dynamic", "quantizer") if name in cell.option]
     if others:
         return f"{others[0]} chooses how the ONNX file is made, and frontend=pytorch needs none"
     if cell.precision != "fp32":

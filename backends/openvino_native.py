@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends import onnx_artifact, onnx_precision, openvino_conversion
-from harness import Attestation, Cell, Session, Source, Unsupported, inputs
+from harness import Attestation, Cell, Session, Source, TensorSpec, Unsupported, inputs
 from harness.backend import Deployment
 
 if TYPE_CHECKING:
@@ -38,16 +38,27 @@ class OpenVinoSession(Session):
         self.runtime = ov
         core = ov.Core()
         model = openvino_conversion.read(core, file)
-        if model.is_dynamic():  # a user's own file may leave the batch open; the cell says what it is
-            model.reshape({spec.name: list(spec.concrete(cell.batch)) for spec in cell.model.inputs})
+        self.any_batch = onnx_artifact.leaves_batch_open(cell)
+        if model.is_dynamic():  # a user's own file may leave the batch open; the cell says what it is, or that it stays open
+            model.reshape({spec.name: _partial(spec, cell) for spec in cell.model.inputs})
         self.stored = _stored(model)
         device = cell.device.upper()
         self.compiled: Any = core.compile_model(model, device, _properties(cell, core, device))
+        if self.any_batch:
+            onnx_artifact.check_left_open(cell, self._shapes())
         self.request: Any = self.compiled.create_infer_request()
+
+    def _shapes(self) -> dict[str, list[int | str | None]]:
+        """The inputs' shapes as the compiled model has them; an open size is text such as `?`."""
+        ports = {spec.name: self.compiled.input(spec.name).get_partial_shape() for spec in self.cell.model.inputs}
+        return {name: [size.get_length() if size.is_static else str(size) for size in shape] for name, shape in ports.items()}
 
     def bind(self, inputs: Arrays) -> None:
         for name, array in inputs.items():
-            self.request.get_tensor(name).data[...] = array
+            tensor = self.request.get_tensor(name)
+            if self.any_batch:
+                tensor.shape = array.shape
+            tensor.data[...] = array
 
     def step(self) -> None:
         self.request.infer(share_outputs=True)
@@ -82,7 +93,7 @@ class OpenVinoSession(Session):
             placement=by_precision(executed),
             emulated=emulated,
             labels=self.labels(counts),
-            details={**self.details(), "compute_nodes": dict(counts), "stored_weights": self.stored},
+            details={**self.details(), "compute_nodes": dict(counts), "stored_weights": self.stored, "input_shapes": self._shapes()},
         )
 
     @property
@@ -91,8 +102,8 @@ class OpenVinoSession(Session):
         return str(self.compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
 
     def labels(self, counts: Mapping[str, int]) -> tuple[str, ...]:
-        """What a reader must know beside the precision: whose quantiser it was, and how many layers were left out."""
-        return labels_of(self.cell, counts)
+        """What a reader must know beside the precision: whose quantiser it was, how many layers were left out, that any batch is taken."""
+        return (*labels_of(self.cell, counts), *((onnx_artifact.ANY_BATCH,) if self.any_batch else ()))
 
     def details(self) -> dict[str, Any]:
         """Properties of the compiled model, read back; those that this release does not have are left out."""
@@ -162,6 +173,12 @@ READ_BACK = (
     "DYNAMIC_QUANTIZATION_GROUP_SIZE",
     "KV_CACHE_PRECISION",
 )
+
+
+def _partial(spec: TensorSpec, cell: Cell) -> list[int]:
+    """An input's shape as OpenVINO is told it; -1 is open."""
+    fixed = list(spec.concrete(cell.batch))
+    return [-1, *fixed[1:]] if onnx_artifact.leaves_batch_open(cell) and onnx_artifact.is_batched(spec) else fixed
 
 
 def ran_in(asked: str, hint: str, counts: Mapping[str, int], stored: str, dynamic: bool) -> tuple[str, str]:
@@ -281,6 +298,7 @@ class OpenVino(onnx_artifact.OnnxBackend):
     distributions = ("openvino", *onnx_artifact.OnnxBackend.distributions)
     options = {
         **onnx_artifact.OnnxBackend.options,
+        **onnx_artifact.DYNAMIC,
         "precision_hint": "'asked' (default) sets the cell's precision; 'runtime' leaves the plugin's own default, often bf16",
         "hint": "'latency' (default) or 'throughput': several requests in flight, never compared with latency",
         "streams": "how many inferences run side by side: a number (default 1), or 'auto' (default of throughput)",
@@ -317,8 +335,8 @@ class OpenVino(onnx_artifact.OnnxBackend):
         return {**facts, **made, "precision": cell.precision, "calibration_sha256": source.calibration_sha256}
 
     def deployment(self, cell: Cell) -> Deployment:
-        if cell.option.get("hint") == "throughput" or cell.option.get("precision_hint", "asked") != "asked":
-            raise Unsupported("a program with several requests in flight, or of the plugin's own precision, has not been written")
+        if cell.option.get("hint") == "throughput" or cell.option.get("precision_hint", "asked") != "asked" or "dynamic" in cell.option:
+            raise Unsupported("a program with several requests in flight, any batch, or the plugin's own precision has not been written")
         shapes = {spec.name: list(spec.concrete(cell.batch)) for spec in cell.model.inputs}
         settings = {"files": [OWN, onnx_artifact.FILE], "shapes": shapes, "properties": wanted(cell), "hint": hint_of(cell.precision)}
         return Deployment(("openvino",), "backends.openvino_network:Network", settings)

@@ -34,6 +34,7 @@ class OnnxRuntime(onnx_artifact.OnnxBackend):
     open_outputs = True
     options: ClassVar[Mapping[str, str]] = {
         **onnx_artifact.OnnxBackend.options,
+        **onnx_artifact.DYNAMIC,
         "provider": f"the execution provider: {', '.join(ort_providers.PROVIDERS)}; the first on the cell's device is the default",
         "optimization": f"how far the graph is optimised: {', '.join(ort_session.LEVELS)} (default)",
         "execution": "'sequential' (default), or 'parallel' for branches side by side, by threads beside the cell's",
@@ -72,7 +73,7 @@ class OnnxRuntime(onnx_artifact.OnnxBackend):
         return super().prepare(source, as_exported(cell), folder)
 
     def deployment(self, cell: Cell) -> Deployment:
-        unwritten = [name for name in ("custom_ops", "disabled_optimizers", "iobinding") if name in cell.option]
+        unwritten = [name for name in ("custom_ops", "disabled_optimizers", "dynamic", "iobinding") if name in cell.option]
         if self.provider_of(cell) != ort_providers.default_for("cpu") or unwritten:
             what = " and ".join(unwritten) or f"provider {self.provider_of(cell)}"
             raise Unsupported(f"a program with {what} has not been written; ship the CPU provider without it")
@@ -91,7 +92,7 @@ class OnnxRuntime(onnx_artifact.OnnxBackend):
         return super().watch(folder, replace(cell, options=(*cell.options, ("iobinding", "off"))), names)  # of unknown sizes
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        usual = "off" if ort_providers.PROVIDERS[self.provider_of(cell)].memory == "cpu" or _unsized(cell) else "on"
+        usual = "off" if ort_providers.PROVIDERS[self.provider_of(cell)].memory == "cpu" or _unbound(cell) else "on"
         bound = cell.option.get("iobinding", usual) == "on"
         kind = ort_session.BoundSession if bound else OrtSession
         return kind(folder / onnx_artifact.FILE, cell, self.provider_of(cell))
@@ -102,16 +103,19 @@ def as_exported(cell: Cell) -> Cell:
     return replace(cell, precision="fp32") if cell.precision == "tf32" else cell
 
 
-def _unsized(cell: Cell) -> list[str]:
-    """The outputs whose sizes only the answer tells, for which no memory can be bound ahead."""
-    return [spec.name for spec in cell.model.outputs if spec.is_open]
+def _unbound(cell: Cell) -> str:
+    """In words, why no memory can be bound ahead for the outputs, or an empty string."""
+    unsized = [spec.name for spec in cell.model.outputs if spec.is_open]
+    if unsized:
+        return f"{cell.model.name} has as many {unsized[0]} as it finds"
+    return "dynamic=batch answers batches of any size" if onnx_artifact.leaves_batch_open(cell) else ""
 
 
 def _wrong_option(cell: Cell) -> str:
     """An empty string, or which option cannot have its value, in words."""
     asked = cell.option
-    if asked.get("iobinding") == "on" and _unsized(cell):
-        return f"iobinding=on lays outputs out ahead, and {cell.model.name} has as many {_unsized(cell)[0]} as it finds"
+    if asked.get("iobinding") == "on" and _unbound(cell):
+        return f"iobinding=on lays outputs out ahead, and {_unbound(cell)}"
     for name, allowed in CHOICES.items():
         if name in asked and asked[name] not in allowed:
             return f"{name} is {' or '.join(map(repr, allowed))}, not {asked[name]!r}"

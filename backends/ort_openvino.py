@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from backends import onnx_artifact, ort
 
-ELSEWHERE = ("provider", "conv_search", "activations", "ranges")
-"""Options of `ort` that mean something with other providers or precisions only."""
+ELSEWHERE = ("provider", "conv_search", "activations", "ranges", "dynamic")
+"""Options of `ort` that mean something with other providers or precisions only, or were not seen with this one."""
 
 
 class OrtOpenVino(ort.OnnxRuntime):

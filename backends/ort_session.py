@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends import onnx_nodes, onnx_precision, ort_graph, ort_providers
+from backends import onnx_artifact, onnx_nodes, onnx_precision, ort_graph, ort_providers
 from harness import Attestation, Cell, Session, Unavailable, Unsupported
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ class OrtSession(Session):
             ort.preload_dlls()  # CUDA's libraries may lie in wheels, where the loader does not look
         self.session = self._open(session_options(ort, cell), disabled(cell))
         self.outputs = [output.name for output in self.session.get_outputs()]
+        if onnx_artifact.leaves_batch_open(cell):
+            onnx_artifact.check_left_open(cell, self._shapes())
         self.feeds: dict[str, Any] = {}
         self.result: list[Any] = []
 
@@ -124,6 +126,10 @@ class OrtSession(Session):
                 "load; install what it links to (such as onnxruntime-gpu[cuda,cudnn])"
             )
         return made
+
+    def _shapes(self) -> dict[str, list[int | str | None]]:
+        """The inputs' shapes as the session has them: an open size is a name, or None."""
+        return {tensor.name: list(tensor.shape) for tensor in self.session.get_inputs()}
 
     def bind(self, inputs: Arrays) -> None:
         self.feeds = dict(inputs)
@@ -175,6 +181,7 @@ class OrtSession(Session):
                 "provider_options": given,
                 "accepted_provider_options": ort_providers.told(self.cell, self.chosen),
                 "stored_weights": stored,
+                "input_shapes": self._shapes(),
                 "custom_ops": self._custom_ops(),
                 "graph": graph,
                 "build": self.runtime.get_build_info(),
@@ -191,6 +198,7 @@ class OrtSession(Session):
             "copies are part of compute" if copies else "",
             "partly on the CPU provider" if len(graph["nodes_by_provider"]) > 1 else "",
             "the disabled optimizers changed nothing" if idle else "",
+            onnx_artifact.ANY_BATCH if onnx_artifact.leaves_batch_open(self.cell) else "",  # which was read back when it was loaded
         ]
 
     def _custom_ops(self) -> dict[str, str] | None:

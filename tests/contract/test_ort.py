@@ -35,6 +35,8 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "asleep": {"spinning": "off"},
     "older exporter": {"exporter": "torchscript", "opset": 17},
     "older opset": {"opset": 18},
+    "any batch": {"dynamic": "batch"},
+    "any batch, traced": {"dynamic": "batch", "exporter": "torchscript"},
 }
 
 ABSENT: Mapping[str, tuple[str, Mapping[str, Any], str]] = {

@@ -226,9 +226,25 @@ def test_flags_become_the_scenario_and_the_command_that_repeats_it() -> None:
     assert load.flags(asked) == "--scenario batch-sweep --p99 20ms --batches 1,8 --seconds 2.0 --plan default --seed 3"
 
 
-def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    asked = [sys.executable, "-m", "harness.cli", "load", "benchmarks", *words, "--plan", "quick", "--results", str(folder)]
+def command(folder: Path, *words: str, target: str = "benchmarks") -> subprocess.CompletedProcess[str]:
+    asked = [sys.executable, "-m", "harness.cli", "load", target, *words, "--plan", "quick", "--results", str(folder)]
     return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=170, check=False)
+
+
+REQUESTS = """\
+from benchmarks.models import DIGITS_CNN
+from harness import Case
+
+case = Case((DIGITS_CNN,), backends=("openvino",), options={"openvino": ({"hint": "throughput", "requests": 2},)})
+"""
+
+SIZES = """\
+from benchmarks.models import DIGITS_CNN
+from harness import Case
+
+BOTH = ({}, {"dynamic": "batch"})
+case = Case((DIGITS_CNN,), backends=("torch-eager", "ort", "openvino"), options={"ort": BOTH, "openvino": BOTH})
+"""
 
 
 @pytest.mark.slow
@@ -245,11 +261,34 @@ def test_three_runtimes_under_load(tmp_path: Path) -> None:
         jsonschema.validate(line, SCHEMA)
         assert [point["callers"] for point in points(line)] == [1, 2]
         assert line["parts"][0]["parity"]["verdict"] == "pass"
-    done = command(tmp_path, *cells, "--scenario", "shapes", "--batches", "1,4", "--seconds", "0.2", "--json")
+    declared = tmp_path / "requests.py"
+    declared.write_text(REQUESTS)
+    done = command(tmp_path, "--scenario", "concurrent", "--seconds", "0.5", "--json", target=str(declared))
     assert done.returncode == 0, done.stdout + done.stderr
-    found = {line["cell"]["backend"]: line for line in json.loads(done.stdout)["lines"]}
-    assert {name: line["outcome"] for name, line in found.items()} == {"torch-eager": "ok", "ort": "unsupported", "openvino": "unsupported"}
-    assert "takes batches of 4 only" in found["openvino"]["reason"]
+    (line,) = json.loads(done.stdout)["lines"]
+    jsonschema.validate(line, SCHEMA)
+    (point,) = points(line)
+    assert (line["outcome"], point["requests"], point["latency"]["p50_ns"]) == ("ok", 2, None)
+    assert point["per_second"]["value"] > 0
+    declared = tmp_path / "sizes.py"
+    declared.write_text(SIZES)
+    done = command(tmp_path, "--scenario", "shapes", "--batches", "1,3,4", "--seconds", "0.2", "--json", target=str(declared))
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {(line["cell"]["backend"], "dynamic" in line["cell"]["options"]): line for line in json.loads(done.stdout)["lines"]}
+    left_open = [("ort", True), ("openvino", True)]
+    fixed = dict.fromkeys([("ort", False), ("openvino", False)], "unsupported")
+    assert {name: line["outcome"] for name, line in found.items()} == {
+        ("torch-eager", False): "ok",
+        **fixed,
+        **dict.fromkeys(left_open, "ok"),
+    }, [line["reason"] for line in found.values()]
+    assert all("takes batches of 4 only" in found[name]["reason"] for name in fixed)
+    for line in map(found.__getitem__, left_open):
+        (part,) = line["parts"]
+        assert (part["parity"]["verdict"], part["attested"]["labels"]) == ("pass", ["any batch"])
+        assert not isinstance(part["attested"]["details"]["input_shapes"]["image"][0], int), "read back from the session: open"
+        assert {point["batch"]: point["first"] is None for point in points(line)} == {1: False, 3: False, 4: True}
+        assert all(point["first_seen"]["value"] > 0 for point in points(line)[:2])
 
 
 @pytest.mark.slow

@@ -79,6 +79,8 @@ def asked(precision: str = "fp32", **options: Any) -> Cell:
         (asked(frontend="pytorch"), ""),
         (asked(frontend="tensorflow"), "frontend is 'onnx' or 'pytorch', not 'tensorflow'"),
         (asked("bf16", frontend="pytorch"), "frontend=pytorch converts the module at fp32, not at bf16"),
+        (asked(dynamic="batch", hint="throughput"), ""),
+        (asked(frontend="pytorch", dynamic="batch"), "dynamic chooses how the ONNX file is made, and frontend=pytorch needs none"),
         (asked(frontend="pytorch", opset=18), "opset chooses how the ONNX file is made, and frontend=pytorch needs none"),
     ],
 )

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from backends import onnx_artifact
 from backends.contract_model import TINY_CNN
+from backends.openvino_native import OpenVino
 from backends.ort import OnnxRuntime
-from harness import Cell, Model
+from harness import Cell, Model, Source, TensorSpec, Unsupported, registry
 
 
 def cell(precision: str = "fp32", model: Model = TINY_CNN, **options: Any) -> Cell:
     return Cell(model, "ort", precision, options=tuple(options.items()))
 
 
-@pytest.mark.parametrize("asked", [{}, {"opset": 18}, {"opset": 23}, {"exporter": "torchscript"}, {"exporter": "torchscript", "opset": 13}])
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"opset": 18}, {"opset": 23}, {"exporter": "torchscript"}, {"exporter": "torchscript", "opset": 13}, {"dynamic": "batch"}],
+)
 def test_what_an_exporter_writes_may_be_asked_for(asked: dict[str, Any]) -> None:
     assert OnnxRuntime().supports(cell(**asked)) == ""
 
@@ -31,6 +39,9 @@ def test_what_an_exporter_writes_may_be_asked_for(asked: dict[str, Any]) -> None
         ("fp32", {"exporter": "dynamite"}, "exporter is 'dynamo' or 'torchscript', not 'dynamite'"),
         ("bf16", {"exporter": "torchscript"}, "bf16 needs opset 22, and exporter torchscript ends at 20"),
         ("bf16", {"opset": 20}, "writes opsets 22 to 23 at bf16"),
+        ("fp32", {"dynamic": "length"}, "dynamic is 'batch', not 'length'"),
+        ("fp32", {"dynamic": True}, "dynamic is 'batch', not True"),
+        ("fp32", {"dynamic": "batch", "iobinding": "on"}, "lays outputs out ahead, and dynamic=batch answers batches of any size"),
     ],
 )
 def test_what_it_does_not_write_is_unsupported_in_words(precision: str, asked: dict[str, Any], reason: str) -> None:
@@ -40,6 +51,51 @@ def test_what_it_does_not_write_is_unsupported_in_words(precision: str, asked: d
 def test_a_file_of_ones_own_is_not_exported() -> None:
     own = Model("own", file="own.onnx")
     assert "own is a file of one's own" in OnnxRuntime().supports(cell(model=own, opset=18))
+
+
+def test_a_batch_that_nobody_declared_cannot_be_left_open() -> None:
+    fixed = replace(TINY_CNN, inputs=(TensorSpec("image", (1, 3, 16, 16)),))
+    assert "no input of tiny_cnn declares one" in OnnxRuntime().supports(cell(model=fixed, dynamic="batch"))
+
+
+@pytest.mark.parametrize("name", ["cpp-ort", "ctypes-ort", "cpp-openvino", "ort-openvino", "tvm"])
+def test_runtimes_whose_sessions_have_one_size_do_not_take_an_open_batch(name: str) -> None:
+    assert f"{name} has no option dynamic" in registry.find(name).supports(replace(cell(dynamic="batch"), backend=name))
+
+
+def test_an_open_batch_is_another_file_for_both_runtimes_and_a_file_of_ones_own_is_not() -> None:
+    fixed, left_open = cell(), cell(dynamic="batch")
+    assert onnx_artifact.key(left_open) == {**onnx_artifact.key(fixed), "dynamic": "batch"}
+    assert OpenVino().artifact_key(replace(left_open, backend="openvino")) == OnnxRuntime().artifact_key(left_open)
+    assert onnx_artifact.names_of(fixed) != onnx_artifact.names_of(left_open)
+    own = Model("own", file="own.onnx", inputs=TINY_CNN.inputs, outputs=TINY_CNN.outputs)
+    assert OnnxRuntime().supports(cell(model=own, dynamic="batch")) == ""
+    assert onnx_artifact.key(cell(model=own, dynamic="batch")) == onnx_artifact.key(cell(model=own))
+
+
+def graph(*sizes: int | str) -> Any:
+    """A graph whose input and output have these first sizes."""
+    names = ("image", "logits")
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [size, 10]) for name, size in zip(names, sizes, strict=True)]
+    return helper.make_graph([helper.make_node("Identity", names[:1], names[1:])], "g", ends[:1], ends[1:])
+
+
+def test_an_exporter_that_fixed_the_batch_all_the_same_is_told() -> None:
+    onnx_artifact._check_open(graph("batch", "batch"), cell(dynamic="batch"))
+    with pytest.raises(Unsupported, match="exporter dynamo fixed the batch of logits to 2"):
+        onnx_artifact._check_open(graph("batch", 2), cell(dynamic="batch"))
+
+
+def test_two_samples_are_exported_where_the_batch_is_open(tmp_path: Path) -> None:
+    """An exporter takes a size of one for a constant."""
+    spec, file = TINY_CNN.inputs[0], tmp_path / "image.npy"
+    for batch, first in ((1, [0, 1]), (2, [0, 1]), (3, [0, 1])):
+        np.save(file, np.arange(3 * batch).reshape(3, batch, 1))
+        source = Source(TINY_CNN, tmp_path, "", {"image": file}, {})
+        assert onnx_artifact._example(source, spec, any_batch=True).ravel().tolist() == first
+        assert len(onnx_artifact._example(source, spec, any_batch=False)) == batch
+    np.save(file, np.full((1, 1, 1), 7))
+    assert onnx_artifact._example(source, spec, any_batch=True).ravel().tolist() == [7, 7]
 
 
 def test_each_choice_is_another_file_and_the_default_is_one() -> None:

@@ -79,8 +79,8 @@ class Binding:
         self.waits += 1
 
 
-def played(nodes: list[tuple[str, str, str]], loads: bool = True, has: tuple[str, ...] = (CUDA, CPU)) -> Any:
-    """A module `onnxruntime` that doubles, and whose profile tells of `nodes`: operator, element type, provider."""
+def played(nodes: list[tuple[str, str, str]], loads: bool = True, has: tuple[str, ...] = (CUDA, CPU), rows: int | str | None = 1) -> Any:
+    """A module `onnxruntime` that doubles, and whose profile tells of `nodes`: operator, element type, provider. It takes `rows` rows."""
 
     class InferenceSession:
         def __init__(self, file: str, options: Options, providers: list[Any], enable_fallback: int, disabled_optimizers: Any = ()) -> None:
@@ -102,6 +102,9 @@ def played(nodes: list[tuple[str, str, str]], loads: bool = True, has: tuple[str
 
         def get_session_options(self) -> Options:
             return self.options
+
+        def get_inputs(self) -> Any:
+            return [SimpleNamespace(name="x", shape=[rows, 2])]
 
         def get_outputs(self) -> Any:
             return [SimpleNamespace(name="y")]
@@ -188,6 +191,23 @@ def test_arrays_handed_to_a_device_are_copied_within_the_lap_and_labelled(folder
     session.step()
     assert session.fetch()["y"].tolist() == [[2.0, 2.0]]
     assert "copies are part of compute" in session.attest().labels
+
+
+@pytest.mark.parametrize("rows", ["batch", None])
+def test_an_open_batch_is_read_back_from_the_session(rows: str | None, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = opened(cell(dynamic="batch"), folder, monkeypatch, played(GOOD, rows=rows))
+    for many in (1, 3):
+        session.bind({"x": np.ones((many, 2), np.float32)})
+        session.step()
+        assert session.fetch()["y"].shape == (many, 2)
+    found = session.attest()
+    assert "any batch" in found.labels
+    assert found.details["input_shapes"] == {"x": [rows, 2]}
+
+
+def test_a_file_of_one_size_is_no_open_batch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Unsupported, match=r"asked for dynamic=batch, and the loaded network takes x of \[1, 2\] only"):
+        opened(cell(dynamic="batch"), folder, monkeypatch)
 
 
 def attested(asked: Cell, folder: Path, monkeypatch: pytest.MonkeyPatch, nodes: list[tuple[str, str, str]]) -> Any:
