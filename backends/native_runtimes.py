@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from backends import (
     native,
     native_build,
+    native_line,
     onnx_artifact,
     onnx_nodes,
     onnx_precision,
@@ -123,7 +124,7 @@ def without_kernel(error: RuntimeError, cell: Cell) -> Exception:
     return Unsupported(f"CPUExecutionProvider {kernel} at {cell.precision}") if kernel else error
 
 
-class OrtProgram(native.ProgramSession):
+class OrtProgram(native_line.LineSession):
     """ONNX Runtime in C++."""
 
     def __init__(self, file: Path, cell: Cell) -> None:
@@ -191,7 +192,7 @@ def openvino_options(cell: Cell) -> dict[str, object]:
     return options
 
 
-class OpenVinoProgram(native.ProgramSession):
+class OpenVinoProgram(native_line.LineSession):
     """OpenVINO in C++."""
 
     def __init__(self, file: Path, cell: Cell) -> None:
@@ -302,7 +303,7 @@ def attest_torch(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestatio
     )
 
 
-class TorchProgram(native.ProgramSession):
+class TorchProgram(native_line.LineSession):
     """libtorch in C++."""
 
     def __init__(self, file: Path, cell: Cell) -> None:

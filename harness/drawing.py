@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -95,9 +95,21 @@ def view(recipe: Recipe, width: int, height: int) -> View:
 
 def reader(model: Model) -> Callable[[Mapping[str, Any]], Answer]:
     """What makes an `Answer` of the model's outputs. Raises Unsupported, in words, where they cannot be drawn."""
+    scores = outputs_read(model)[0]
+    if model.task == "detection":
+        return lambda outputs: _objects(model, outputs)
+    read = _label if model.task == "classification" else _pixels
+    return lambda outputs: read(model, outputs[scores][0])
+
+
+def outputs_read(model: Model) -> tuple[str, ...]:
+    """The names of the outputs that an answer is read from: the scores, or a detector's boxes, labels, scores and maybe masks.
+
+    Raises Unsupported, in words, where nothing can be drawn of them.
+    """
     shapes = {spec.name: spec.shape for spec in model.outputs}
     if model.task == "detection" and {"boxes", "labels", "scores"} <= set(shapes):
-        return lambda outputs: _objects(model, outputs)
+        return ("boxes", "labels", "scores", *(["masks"] if "masks" in shapes else []))
     wanted = {"classification": 2, "segmentation": 4}.get(model.task, 0)
     found = [name for name, shape in shapes.items() if len(shape) == wanted and shape[0] in (BATCH, 1)]
     if not found:
@@ -106,8 +118,7 @@ def reader(model: Model) -> Callable[[Mapping[str, Any]], Answer]:
             f"nothing of {model.name} can be drawn: its task is {model.task} and its outputs are {told}; expected classification with "
             "[batch, classes], segmentation with [batch, classes, height, width], or detection with boxes, labels and scores"
         )
-    read = _label if model.task == "classification" else _pixels
-    return lambda outputs: read(model, outputs[found[0]][0])
+    return (found[0],)
 
 
 def _label(model: Model, scores: Array) -> Answer:
@@ -134,6 +145,11 @@ def _objects(model: Model, outputs: Mapping[str, Any]) -> Answer:
     if masks is not None and masks.ndim == 4:
         masks = masks[:, 0]
     return Answer(words, boxes=outputs["boxes"][kept], kinds=kinds, masks=masks)
+
+
+def wordless(answer: Answer) -> Answer:
+    """The same without letters, as a program draws it that has none."""
+    return replace(answer, words=("",) * len(answer.words))
 
 
 def _name(model: Model, kind: int) -> str:
@@ -186,6 +202,8 @@ def _overlay(picture: Picture, seen: View, classes: Array) -> None:
 
 
 def _write(pen: Any, place: tuple[float, float], words: str, ground: tuple[int, ...]) -> None:
+    if not words:
+        return
     box = pen.textbbox(place, words, font=_letters())
     pen.rectangle((box[0] - 3, box[1] - 2, box[2] + 3, box[3] + 2), fill=ground)
     pen.text(place, words, fill=(0, 0, 0) if sum(ground) > 380 else (255, 255, 255), font=_letters())

@@ -43,7 +43,7 @@ EPILOG = """\
   evenbench pipeline resnet18 --video 0 --frames 120        a camera, recorded first, so that every runtime sees the same
 each frame is decoded, preprocessed, inferred, postprocessed and drawn: one frame after another, then with frames in flight, then at the
 target rate, where frames that come too fast are dropped. Six frames, evenly spaced, are judged against the golden before any number is
-told. A C++ program that loops by itself gets the frames preprocessed: binding, inference and fetching alone, and labelled so.
+told. A C++ program gets the frames decoded, and does all that follows by itself: it is compared by its frames per second after decoding.
 The folder gets pipeline.jsonl, frames/ and index.html.
 
 exit codes:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import drawing, gpu, implementations, inputs, measure, stages, timing, videos
+from harness import drawing, gpu, implementations, inputs, measure, orders, stages, timing, videos
 from harness.backend import Session
 from harness.measure import Stopwatch
 from harness.types import BATCH, HOST_TO_HOST, Block, Cell, Model, Plan, Recipe, Unsupported, UsageError, to_json
@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-WHOLE, INFERENCE = "pipeline", "inference"
-"""What a passage covers: every stage from the encoded frame to the drawn one, or binding, inference and fetching alone."""
+WHOLE, AFTER, INFERENCE = "pipeline", "after_decoding", "inference"
+"""What a passage covers: every stage from the encoded frame to the drawn one; all but decoding; binding, inference and fetching alone."""
 
 SEQUENTIAL, OVERLAPPED, PACED = "sequential", "overlapped", "paced"
 
 PIXELS = "seen.frames.npy"
 """The judged frames as they were decoded, beside the inputs; no input's file has a dot in its name."""
+
+WORDLESS = "without-letters"
+"""An empty file beside frames that were drawn by a session that has no letters."""
 
 GAIN = 8
 """How much brighter a difference image is than the difference."""
@@ -206,12 +209,10 @@ def run(cell: Cell, plan: Plan, footage: Footage, folders: Mapping[str, Path], d
         measure.first_step(session, batches[0], watch)
         with watch.phase("warm_up"):
             warm = timing.warm_up(session, batches, plan)
-            own = type(session).laps is not Session.laps
-            if not own:  # the decoder, and letters to draw with
-                stages.sequential(islice(line.frames(), plan.window), line.work(), timing.CLOCK)
-                line.kept = {}
+            covers, why = _covered(line, folders["inputs"])
+            _warm(line, covers, plan.window)
         with watch.phase("sample"), gpu.watch(cell.device) as seen:
-            passages, kept = (_inferred if own else _passed)(line, batches)
+            passages, kept = {WHOLE: _passed, AFTER: _directed, INFERENCE: _inferred}[covers](line, batches)
             seen.observe(WHOLE)
             observed = seen.facts()
         attested = session.attest()
@@ -223,7 +224,8 @@ def run(cell: Cell, plan: Plan, footage: Footage, folders: Mapping[str, Path], d
     _save(line, batches, kept, folders["inputs"], drawn)
     return {
         **measure.provenance(cell, attested, folders, watch, ("av",)),
-        "covers": INFERENCE if own else WHOLE,
+        "covers": covers,
+        "alone_because": why,
         "clock": session.clock,
         "passages": passages,
         "warm_up": warm,
@@ -264,6 +266,54 @@ def _sleep_until(moment_ns: int) -> None:
     time.sleep(max(0.0, (moment_ns - timing.CLOCK()) / 1e9))
 
 
+def _covered(line: Line, frames: Path) -> tuple[str, str]:
+    """What can be timed of this session's frames, and why where it is inference alone. One that passes frames by itself is told how."""
+    import numpy as np
+
+    session = line.session
+    if type(session).laps is Session.laps:
+        return WHOLE, ""
+    if not isinstance(session, orders.PassesFrames):
+        return INFERENCE, "its own loop takes inputs, and no frames"
+    height, width = np.load(frames / PIXELS, mmap_mode="r").shape[1:3]
+    try:
+        session.direct(orders.of(line.model, line.recipe, implementations.of(line.recipe), width, height))
+    except Unsupported as refused:
+        return INFERENCE, str(refused)
+    return AFTER, ""
+
+
+def _warm(line: Line, covers: str, count: int) -> None:
+    """Some frames through what will be timed: the decoder, letters to draw with, memory that is kept."""
+    first = islice(line.frames(), count)
+    if covers == WHOLE:
+        stages.sequential(first, line.work(), timing.CLOCK)
+        line.kept = {}
+    elif covers == AFTER and isinstance(line.session, orders.PassesFrames):
+        for frame in first:
+            line.session.passed(frame.pixels, keep=False)
+
+
+def _directed(line: Line, batches: Sequence[Mapping[str, Array]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A session that passes frames by itself gets them decoded, one after another: all later stages, by its own clock."""
+    session, judged = line.session, set(line.footage.judged)
+    assert isinstance(session, orders.PassesFrames)
+
+    def passage() -> stages.Passage:
+        taken: dict[str, list[int]] = {name: [] for name in stages.STAGES if name != stages.DECODE}
+        for frame in line.frames():
+            found = session.passed(frame.pixels, keep=frame.number in judged)
+            for name, took in found.stages_ns.items():
+                taken[name].append(took)
+            if frame.number in judged:
+                line.kept[frame.number] = replace(frame, tensor=found.tensor, outputs=found.outputs, drawn=_picture(found.drawn))
+        return stages.Passage(sum(map(sum, taken.values())), taken, len(taken["infer"]))
+
+    passages = {AFTER: _observed(line.session, passage)}
+    line.check(batches)
+    return passages, {AFTER: {place: line.kept[number].outputs for place, number in enumerate(line.footage.judged)}}
+
+
 def _inferred(line: Line, batches: Sequence[Mapping[str, Array]]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A session that loops and times by itself gets the judged frames, preprocessed, in rotation: binding, inference and fetching alone."""
     count, rotation = max(line.footage.frames, 2 * len(batches)), len(batches)
@@ -299,6 +349,8 @@ def _save(line: Line, batches: Sequence[Any], kept: Mapping[str, Mapping[int, An
             line.postprocess(frame)
             line.draw(frame)
         frame.drawn.save(folder / f"{number}.png", compress_level=1)
+    if isinstance(line.session, orders.PassesFrames) and AFTER in kept and not line.session.draws_letters:
+        (folder / WORDLESS).touch()
 
 
 # -- side by side ----------------------------------------------------------------------------------------------------
@@ -307,7 +359,8 @@ def _save(line: Line, batches: Sequence[Any], kept: Mapping[str, Mapping[int, An
 def make_pictures(model: Model, footage: Footage, frames: Path, golden: Path, drawn: Mapping[str, Path], folder: Path) -> dict[str, Any]:
     """The judged frames as drawn from the golden's outputs, those that each runtime drew, and their differences, as JPEG files in `folder`.
 
-    `drawn` maps a cell's key to the PNG files of its process. Returns, for `golden` and every key, one entry per judged frame.
+    `drawn` maps a cell's key to the PNG files of its process; those without letters are compared with the golden's without letters.
+    Returns, for `golden` and every key, one entry per judged frame.
     """
     import numpy as np
     from PIL import Image as pillow
@@ -318,14 +371,16 @@ def make_pictures(model: Model, footage: Footage, frames: Path, golden: Path, dr
     found: dict[str, list[dict[str, Any]]] = {"golden": [], **{key: [] for key in drawn}}
     for place, number in enumerate(footage.judged):
         outputs = {name: values[place] for name, values in wanted.items()}
-        right = drawing.draw(_picture(pixels[place]), seen, read(outputs))
+        answer = read(outputs)
+        right, bare = (drawing.draw(_picture(pixels[place]), seen, each) for each in (answer, drawing.wordless(answer)))
         found["golden"].append({"frame": number, "image": _jpeg(right, folder, f"golden-{number}.jpg")})
         for key, its in drawn.items():
             with pillow.open(its / f"{number}.png") as opened:
                 made = opened.convert("RGB")
-            apart, share, levels = drawing.difference(made, right, GAIN)
+            letters = not (its / WORDLESS).exists() or not any(answer.words)
+            apart, share, levels = drawing.difference(made, right if letters else bare, GAIN)
             entry = {"frame": number, "image": _jpeg(made, folder, f"{key}-{number}.jpg"), "changed_share": share, "largest_levels": levels}
-            found[key].append({**entry, "difference": _jpeg(apart, folder, f"{key}-{number}-difference.jpg")})
+            found[key].append({**entry, "letters": letters, "difference": _jpeg(apart, folder, f"{key}-{number}-difference.jpg")})
     return {**found, "kind": json.loads((golden / "facts.json").read_text())["kind"], "gain": GAIN}
 
 

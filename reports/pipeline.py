@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 
 STAGES = ("decode", "preprocess", "infer", "postprocess", "draw")
-INFERENCE, SEQUENTIAL, OVERLAPPED, PACED = "inference", "sequential", "overlapped", "paced"
+INFERENCE, AFTER, SEQUENTIAL, OVERLAPPED, PACED = "inference", "after_decoding", "sequential", "overlapped", "paced"
+ORDER = {"pipeline": 0, AFTER: 1, INFERENCE: 2}
+"""What a line covers, the most first: only what covers the same is ranked by its rate."""
+
+COVERED = {INFERENCE: "inference and fetching alone", AFTER: "passes frames by itself, after they are decoded"}
 
 SOURCES = {"photographs": "made of packaged photographs", "file": "a file", "camera": "recorded from a camera"}
 
@@ -76,9 +80,23 @@ def rate(line: Line, way: str) -> Estimate | None:
     return statistics.level(values) if values else None
 
 
+def after(line: Line) -> Estimate | None:
+    """Frames per second without decoding where nothing overlaps: what those that decode and those that get decoded frames are compared by.
+
+    Frames over the sum of their later stages, over processes; None where a stage was not measured.
+    """
+    rates = []
+    for process in line["passages"]:
+        taken = (process.get(AFTER) or process.get(SEQUENTIAL) or {"stages_ns": {}})["stages_ns"]
+        later = [taken[stage] for stage in STAGES[1:] if taken.get(stage)]
+        if len(later) == len(STAGES) - 1:
+            rates.append(len(later[0]) * 1e9 / max(1, sum(map(sum, later))))
+    return statistics.level(rates) if rates else None
+
+
 def stage_ns(line: Line, stage: str) -> float | None:
     """How long a stage of a frame takes where nothing overlaps: the level over processes of the median over frames."""
-    way = INFERENCE if line["covers"] == INFERENCE else SEQUENTIAL
+    way = line["covers"] if line["covers"] in COVERED else SEQUENTIAL
     laps = [process[way]["stages_ns"].get(stage, []) for process in line["passages"] if way in process]
     values = [max(1.0, value) for value in statistics.process_values(laps)]
     return statistics.level(values).value if values else None
@@ -102,18 +120,17 @@ def delay_ns(line: Line) -> float | None:
 
 
 def rows(lines: Sequence[Line]) -> list[dict[str, Any]]:
-    """One row per runtime: the fastest whole pipeline first, then inference alone, then what has no numbers."""
+    """One row per runtime: the fastest whole pipeline first, then what gets frames decoded, inference alone, and what has no numbers."""
     longest = max((sum(stage_ns(line, stage) or 0.0 for stage in STAGES) for line in lines), default=0.0)
     return [_row(line, longest) for line in sorted(lines, key=_order)]
 
 
 def _order(line: Line) -> tuple[int, float]:
-    best = rate(line, OVERLAPPED) or rate(line, INFERENCE)
-    return (2, 0.0) if best is None else (int(line["covers"] == INFERENCE), -best.value)
+    best = rate(line, OVERLAPPED) or rate(line, AFTER) or rate(line, INFERENCE)
+    return (len(ORDER), 0.0) if best is None else (ORDER[line["covers"]], -best.value)
 
 
 def _row(line: Line, longest: float) -> dict[str, Any]:
-    alone = line["covers"] == INFERENCE
     taken = {stage: stage_ns(line, stage) for stage in STAGES}
     lost, delay = dropped(line), delay_ns(line)
     parity = line["parity"] or {}
@@ -123,8 +140,9 @@ def _row(line: Line, longest: float) -> dict[str, Any]:
         "options": ", ".join(f"{key} {value}" for key, value in line["cell"]["options"].items()),
         "outcome": line["outcome"],
         "reason": line["reason"],
-        "alone": alone,
-        "sequential": _rate(rate(line, INFERENCE if alone else SEQUENTIAL)),
+        "covered": COVERED.get(line["covers"], ""),
+        "after": _rate(after(line)),
+        "sequential": _rate(rate(line, INFERENCE if line["covers"] == INFERENCE else SEQUENTIAL)),
         "overlapped": _rate(rate(line, OVERLAPPED)),
         "gain": _gain(line),
         "dropped": f"{lost[0]} of {lost[1]}" if lost else text.DASH,
@@ -204,6 +222,13 @@ def notes(lines: Sequence[Line]) -> list[str]:
                 f"{name_of(line)}: a frame took {1e9 / one.value / middle:.1f} times the middle one on average: something disturbed it, or "
                 "it stalls; its rates are those of this run"
             )
+        if line["covers"] == INFERENCE and line["outcome"] == "ok" and line.get("alone_because"):
+            found.append(f"{name_of(line)}: inference and fetching alone: {line['alone_because']}.")
+        if line["covers"] == AFTER and line["outcome"] == "ok":
+            found.append(
+                f"{name_of(line)} gets its frames decoded and passes them in a program of its own, one at a time: compare it by its frames "
+                "per second after decoding. Names and scores are left out of what it draws."
+            )
     if any(len(line["passages"]) == 1 for line in lines):
         found.append("One process each: differences between runtimes may be chance. --plan default takes three.")
     return found
@@ -241,6 +266,7 @@ def _drawn(line: Line, picture: Mapping[str, Any], frames: Path) -> dict[str, st
     share = 100 * picture["changed_share"]
     levels = f"by up to {picture['largest_levels']} of 255"
     said = f"{text.number(share)}{text.SPACE}% of pixels differ, {levels}" if share else "no pixel differs"
+    said += "" if picture.get("letters", True) else ", both without letters"
     difference = _packed(frames / picture["difference"]) if share else ""  # nobody needs to see black
     image = _packed(frames / picture["image"])
     return {"name": name_of(line), "outcome": line["outcome"], "said": said, "image": image, "difference": difference}
@@ -263,13 +289,13 @@ def show(lines: Sequence[Line], console: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     wanted = lines[0]["target_per_second"]
     flying = f"FPS, {lines[0]['in_flight']} in flight"
-    columns = ["backend", "FPS", flying, *([f"dropped at {wanted:g}"] if wanted else []), *STAGES, ""]
+    columns = ["backend", "FPS", flying, "FPS after decoding", *([f"dropped at {wanted:g}"] if wanted else []), *STAGES, ""]
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in found:
-        cells = [row["name"], text.with_interval(*row["sequential"]), text.with_interval(*row["overlapped"])]
+        cells = [row["name"], *(text.with_interval(*row[way]) for way in ("sequential", "overlapped", "after"))]
         cells += [row["dropped"]] if wanted else []
-        said = "inference and fetching alone" if row["alone"] else "" if row["outcome"] == "ok" else row["outcome"]
+        said = row["covered"] if row["outcome"] == "ok" else row["outcome"]
         table.add_row(*map(Text, [*cells, *row["stages"].values()]), Text(said, "yellow" if said else ""))
     console.print(table)
     for row in found:

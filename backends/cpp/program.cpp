@@ -9,6 +9,7 @@
 #include <set>
 #include <sstream>
 
+#include "line.hpp"
 #include "network.hpp"
 
 using namespace evenbench;
@@ -50,6 +51,8 @@ class Runner {
     if (verb == "step") return network_->step(), "";
     if (verb == "fetch") return keep(network_->fetch(), words.at(1) + "/"), "";
     if (verb == "laps") return laps(words);
+    if (verb == "line") return line_ = std::make_unique<Line>(options_of(words)), "";
+    if (verb == "frame") return frame(words);
     if (verb == "usage") return usage();
     if (verb == "facts") return facts(words.at(1));
     throw std::runtime_error("unknown command " + verb);
@@ -93,6 +96,20 @@ class Runner {
     return text;
   }
 
+  // frame <file> <where its outputs, tensor and drawing are kept, or nothing>: the stages' times, and the answer without its pixels
+  std::string frame(const Words& words) {
+    if (!line_) throw std::runtime_error("a frame came before the line was told what to do");
+    const auto taken = line_->pass(*network_, read_npy(words.at(1), "frame"));
+    if (words.size() > 2) {
+      keep(line_->outputs(), words[2] + "/");
+      write_npy(words[2] + "/tensor.npy", line_->tensor());
+      write_npy(words[2] + "/drawn.npy", line_->drawn());
+    }
+    std::string text;
+    for (auto stage : taken) text += std::to_string(stage) + ",";
+    return text + "\t" + line_->answer().words();
+  }
+
   static void keep(const std::vector<Array>& outputs, const std::string& prefix) {
     for (std::size_t at = 0; at < outputs.size(); ++at) write_npy(prefix + std::to_string(at) + ".npy", outputs[at]);
   }
@@ -115,6 +132,7 @@ class Runner {
   };
 
   std::unique_ptr<Network> network_;
+  std::unique_ptr<Line> line_;
   std::vector<Batch> batches_;
 };
 

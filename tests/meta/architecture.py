@@ -37,6 +37,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "pure": (
         *("cases", "encoded", "preprocess", "warmup", "parity", "agreement", "detections", "geometry", "scores", "statistics", "gate"),
         *("planner", "series", "scenarios", "steps", "expectations", "disturbance", "suspects", "health", "advice", "stages", "drawing"),
+        "orders",
     ),
     "values": ("types", "late", "open_sizes", "plain"),
 }
@@ -61,6 +62,7 @@ BESIDE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "sources",
             "environment",
             "gpu",
+            "orders",
         ),
         (),
     ),

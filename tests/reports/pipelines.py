@@ -73,7 +73,9 @@ def line(backend: str, passages: Sequence[Any], outcome: str = "ok", **more: Any
 QUICK = line("quick", [process(10), process(10), process(10)])
 SLOW = line("slow", [process(40), process(44), process(42)])
 WRONG = line("wrong", [], "mismatch")
-ALONE = line("alone", [{"inference": passage(20, 40, infer=2.0)}], covers="inference")
+LATER = {"preprocess": 1.0, "infer": 3.0, "postprocess": 0.5, "draw": 0.5}
+PROGRAM = line("program", [{"after_decoding": passage(10, 50, **LATER)} for _ in range(3)], covers="after_decoding")
+ALONE = line("alone", [{"inference": passage(20, 40, infer=2.0)}], covers="inference", alone_because="it has no recipe")
 
 
 def shown(key: str, share: float) -> list[dict[str, Any]]:

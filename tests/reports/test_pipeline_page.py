@@ -13,13 +13,13 @@ from rich.console import Console
 
 import harness
 from reports import pipeline
-from tests.reports.pipelines import ALONE, MS, QUICK, SLOW, WRONG, line, passage, process, shown
+from tests.reports.pipelines import ALONE, MS, PROGRAM, QUICK, SLOW, WRONG, line, passage, process, shown
 
 SCHEMA = json.loads((Path(harness.__file__).parent / "pipeline.schema.json").read_text())
 
 
 def test_the_lines_here_are_as_the_schema_says() -> None:
-    for each in (QUICK, SLOW, WRONG, ALONE):
+    for each in (QUICK, SLOW, WRONG, PROGRAM, ALONE):
         jsonschema.validate(each, SCHEMA)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(line("wrong", [process(1)], "mismatch"), SCHEMA)
@@ -45,12 +45,43 @@ def test_stages_are_those_of_frames_that_go_one_by_one() -> None:
     assert pipeline.stage_ns(ALONE, "draw") is None
 
 
+def test_what_gets_decoded_frames_is_compared_without_decoding() -> None:
+    """The same sum for all: of ten ms, of which decoding is one; and of the five of a program that never decodes."""
+    quick, program = pipeline.after(QUICK), pipeline.after(PROGRAM)
+    assert quick is not None
+    assert program is not None
+    assert quick.value == pytest.approx(1000 / 9)
+    assert program.value == pytest.approx(200)
+    assert pipeline.after(ALONE) is None, "it was not measured"
+    assert pipeline.after(WRONG) is None
+    assert pipeline.stage_ns(PROGRAM, "infer") == pytest.approx(3 * MS)
+    assert pipeline.stage_ns(PROGRAM, "decode") is None
+
+
+def test_a_program_is_ranked_after_whole_pipelines_though_it_is_faster() -> None:
+    found = pipeline.rows([ALONE, PROGRAM, SLOW])
+    assert [row["name"] for row in found] == ["slow", "program", "alone"]
+    row = found[1]
+    assert row["covered"] == "passes frames by itself, after they are decoded"
+    assert (row["sequential"][0], row["overlapped"][0], row["after"][0]) == ("–", "–", "200"), "no rate that would hide the decoding"
+    (said,) = pipeline.notes([PROGRAM, SLOW])
+    assert "program gets its frames decoded" in said
+    assert "Names and scores are left out" in said
+    assert "No whole pipeline has a number" in pipeline.head([PROGRAM])["sentence"]
+
+
+def test_why_inference_alone_was_measured_is_told() -> None:
+    told, single = pipeline.notes([ALONE])
+    assert told == "alone: inference and fetching alone: it has no recipe."
+    assert "One process each" in single
+
+
 def test_whole_pipelines_come_first_and_what_is_wrong_last() -> None:
     found = pipeline.rows([WRONG, ALONE, SLOW, QUICK])
     assert [row["name"] for row in found] == ["quick", "slow", "alone", "wrong"]
     assert found[0]["overlapped"][0] == "200"
     assert found[0]["gain"] == "2.00×"
-    assert found[2]["alone"]
+    assert found[2]["covered"] == "inference and fetching alone"
     assert found[2]["sequential"][0] == "500"
     assert (found[3]["sequential"], found[3]["bars"], found[3]["words"]) == (("–", ""), [], "")
 
