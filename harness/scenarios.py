@@ -135,10 +135,10 @@ def _point(scenario: Scenario, batch: int, at: Sequence[Mapping[str, Any]]) -> d
     """One point over its processes."""
     named = {name: at[0][name] for name in ("batch", "callers", "requests", "gap_ms") if name in at[0]}
     laps = [process["laps_ns"] for process in at]
-    seen = latencies(laps)
+    told = latencies(laps)
     if "requests" in named:
-        seen["refused"] = [f"no single latency is seen of {named['requests']} requests in flight"]
-    made: dict[str, Any] = {**named, "laps_ns": laps, "latency": seen}
+        told["refused"] = [f"no single latency is seen of {named['requests']} requests in flight"]
+    made: dict[str, Any] = {**named, "laps_ns": laps, "latency": told}
     if scenario.name != GAPS:
         size = int(named.get("batch", batch))
         each = [per_second(size, process["calls"], process["wall_ns"]) for process in at]
@@ -148,9 +148,9 @@ def _point(scenario: Scenario, batch: int, at: Sequence[Mapping[str, Any]]) -> d
     if scenario.name == SHAPES:
         firsts = [process["first_ns"] for process in at]
         made["first_ns"] = firsts
-        seen = all(value is not None for value in firsts)
-        made["first"] = estimate(firsts) if seen else None
-        pairs = [first / statistics.median(its) for first, its in zip(firsts, laps, strict=True)] if seen else []
+        new = all(value is not None for value in firsts)
+        made["first"] = estimate(firsts) if new else None
+        pairs = [first / statistics.median(its) for first, its in zip(firsts, laps, strict=True)] if new else []
         made["first_seen"] = estimate(pairs) if pairs else None
     return made
 

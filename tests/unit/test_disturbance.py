@@ -106,6 +106,7 @@ class Arm:
 def test_a_clock_that_does_not_run_forward_is_refused_in_words(monkeypatch: pytest.MonkeyPatch, laps_ns: list[int]) -> None:
     monkeypatch.setattr(Arm, "laps_ns", laps_ns)
     monkeypatch.setattr(paired, "process", Arm)
-    pairing = paired.Pairing("c", "c", (Side("base"), Side("head")), ({"folders": {}, "threads": 1}, {"folders": {}, "threads": 1}), number=1)
+    spec = {"folders": {}, "threads": 1}
+    pairing = paired.Pairing("c", "c", (Side("base"), Side("head")), (spec, dict(spec)), number=1)
     with pytest.raises(ArmFailed, match=r"base: c a lap took -?\d ns: the clock stood still or went backwards"):
         paired.take_pair(pairing, ["benchmarks"], paired.PLANS["quick"], random.Random(0))
