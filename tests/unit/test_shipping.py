@@ -105,7 +105,7 @@ def test_the_dockerfile_is_clean_to_hadolint(backend: str, tmp_path: Path) -> No
         (Cell(DIGITS_CNN, "null"), "nobody deploys"),
         (Cell(DIGITS_CNN, "tvm"), "no program to ship yet"),
         (Cell(DIGITS_CNN, "cpp-libtorch"), "no program to ship yet"),
-        (Cell(DIGITS_CNN, "cpp-openvino", options=(("precision_hint", "runtime"),)), "of the plugin's own precision"),
+        (Cell(DIGITS_CNN, "cpp-openvino", options=(("precision_hint", "runtime"),)), "the plugin's own precision"),
         (Cell(DIGITS_CNN, "ort", device="cuda"), "in no list of requirements"),
         (Cell(DIGITS_CNN, "ort", "int4"), "ort runs"),
         (Cell(DIGITS_CNN, "ort", options=(("iobinding", "on"),)), "iobinding has not been written"),
