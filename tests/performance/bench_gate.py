@@ -19,6 +19,7 @@ import random
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,9 @@ ROOT = Path(__file__).parents[2]
 RECORD = ROOT / "docs" / "data" / "gate.jsonl"
 WORDS = ("tests/performance/workloads.py",)
 RULE = gate.Rule()
+COMPARISONS, TRIALS = 300, 16
+"""Of base with base in all, and of a slowdown that must be found, per workload."""
+
 SECONDS = 60.0
 """A comparison's own limit: what is not decided by then is inconclusive."""
 
@@ -125,6 +129,12 @@ def kinds(comparisons: int, trials: int) -> list[Kind]:
     return found + [Kind(workload, name, effect, count) for name, effect, count in powers for workload in WORKLOADS if workload.more]
 
 
+def left(lines: Sequence[Mapping[str, Any]], wanted: Sequence[Kind]) -> dict[tuple[str, str, float], int]:
+    """How many comparisons of each kind the record still lacks."""
+    taken = Counter((line["workload"], line["condition"], line["effect"]) for line in lines)
+    return {kind.key: max(0, kind.wanted - taken[kind.key]) for kind in wanted}
+
+
 def head_of(kind: Kind) -> str:
     """The backend of the head: the base's own for A/A."""
     return kind.workload.more[kind.effect] if kind.effect else kind.workload.base
@@ -191,23 +201,19 @@ def read(file: Path) -> list[dict[str, Any]]:
 def fill(record: Path, wanted: Sequence[Kind], minutes: float) -> None:
     """Take comparisons until there are as many of each kind as wanted, or the time is over: the kind that lags most is next."""
     bench, begin, lot = Bench(), time.monotonic(), random.Random()
-    taken = dict.fromkeys((kind.key for kind in wanted), 0)
-    for line in read(record):
-        key = (line["workload"], line["condition"], line["effect"])
-        taken[key] = taken.get(key, 0) + 1
+    lacking = left(read(record), wanted)
     record.parent.mkdir(parents=True, exist_ok=True)
     while time.monotonic() - begin < 60 * minutes:
-        lagging = [kind for kind in wanted if taken[kind.key] < kind.wanted]
+        lagging = [kind for kind in wanted if lacking[kind.key]]
         if not lagging:
             return
-        kind = min(lagging, key=lambda each: (taken[each.key] / each.wanted, lot.random()))
+        kind = max(lagging, key=lambda each: (lacking[each.key] / each.wanted, lot.random()))
         line = bench.take(kind, lot.randrange(1 << 30))
         with record.open("a") as out:
             out.write(json.dumps(to_json(line)) + "\n")
-        taken[kind.key] += 1
-        left = sum(each.wanted - taken[each.key] for each in wanted)
+        lacking[kind.key] -= 1
         told = f"{kind.workload.name}, {kind.condition}, {kind.effect:+.0%}: {line['verdicts'][LATENCY]} ({line['ratio']:.3f}"
-        print(f"{told}, {len(line['log_ratios'])} pairs, {line['seconds']:.0f} s); {left} to go", flush=True)
+        print(f"{told}, {len(line['log_ratios'])} pairs, {line['seconds']:.0f} s); {sum(lacking.values())} to go", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -215,8 +221,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from tests.performance import gate_tables
 
     parser = argparse.ArgumentParser(prog="python -m tests.performance.bench_gate", description=__doc__)
-    parser.add_argument("--comparisons", type=int, default=300, help="of base with base, half of them in each condition (300)")
-    parser.add_argument("--trials", type=int, default=16, help="of a slowdown that must be found, per workload (16); of others half")
+    parser.add_argument("--comparisons", type=int, default=COMPARISONS, help="of base with base, half in each condition (%(default)s)")
+    parser.add_argument("--trials", type=int, default=TRIALS, help="of a slowdown that must be found (%(default)s); of others half")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many; the same command goes on")
     parser.add_argument("--record", type=Path, default=RECORD, help="where comparisons are appended (docs/data/gate.jsonl)")
     options = parser.parse_args(arguments)

@@ -66,6 +66,16 @@ def test_the_kinds_have_every_comparison_that_is_promised() -> None:
         assert bench_gate.head_of(kind) != kind.workload.base or not kind.effect
 
 
+def test_a_record_that_is_not_whole_says_how_much_is_to_come() -> None:
+    wanted = bench_gate.kinds(bench_gate.COMPARISONS, bench_gate.TRIALS)
+    every = sum(kind.wanted for kind in wanted)
+    assert "1 comparisons; " + str(every) + " more are to come" in gate_tables.heading([line()]), "its workload is none of those wanted"
+    some = [{**line(kind.effect), "workload": kind.workload.name, "condition": kind.condition} for kind in wanted]
+    assert f"{len(wanted)} comparisons; {every - len(wanted)} more are to come" in gate_tables.heading(some)
+    whole = [each for kind, each in zip(wanted, some, strict=True) for _ in range(kind.wanted)]
+    assert gate_tables.heading(whole).rstrip().endswith(f"{every} comparisons.")
+
+
 def test_the_pages_show_the_record() -> None:
     for file, text in gate_tables.pages(bench_gate.read(bench_gate.RECORD)).items():
         assert file.read_text(encoding="utf-8") == text, f"{file.name} does not show the record: run `make aa`"
