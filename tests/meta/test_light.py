@@ -73,6 +73,18 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
     assert run(f"{code}\nprint(json.dumps(heavy()))") == []
 
 
+PLANS_OF_HOURS = ("detection", "large", "matrix", "segmentation", "steps", "text")
+
+
+@pytest.mark.parametrize("name", PLANS_OF_HOURS)
+def test_what_takes_hours_is_declared_and_listed_without_a_runtime(name: str) -> None:
+    """They are run by name, at night: no other test would see that a declaration in them is broken."""
+    listing = f"found = collection.entries(collection.find(['benchmarks/{name}.py']), '')"
+    cells, heavy = run(f"from harness import collection\n{listing}\nprint(json.dumps([len({{each.cell.id for each in found}}), heavy()]))")
+    assert cells >= 10
+    assert heavy == []
+
+
 def test_the_probe_sees_what_is_imported() -> None:
     assert run("import numpy\nprint(json.dumps(heavy()))") == ["numpy"]
 
