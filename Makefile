@@ -22,8 +22,8 @@ bench: $(READY) ## compare the runtimes: results/, site/index.html, and a table
 test: $(READY) ## lint, types, and all tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile; failed=$$?; \
+	$(BIN)/python -m pytest -m alone && exit $$failed  # both, whatever the first found
 
 matrix: $(READY) ## every runtime at every precision (about 20 minutes, 30 at first); docs/runtimes.md is made from it
 	$(BIN)/evenbench run benchmarks/matrix.py --results results/matrix --site site/matrix || [ $$? = 1 ]  # a mismatch is a result here
