@@ -26,6 +26,7 @@ WARM = (("loader", "python-warm"), *CHANNELS_LAST)
 def cell(backend: str, precision: str, options: tuple[tuple[str, Any], ...] = ()) -> Cell:
     return Cell(DIGITS_CNN, backend, precision, threads=machine.cores(), options=options)
 
+
 pytestmark = pytest.mark.alone  # every cell compiles or computes on all cores
 
 
