@@ -77,11 +77,6 @@ def exporter_of(cell: Cell) -> str:
     return str(cell.option.get("exporter", next(iter(OPSETS))))
 
 
-def is_batched(spec: TensorSpec) -> bool:
-    """Whether the tensor's first dimension is the batch."""
-    return spec.shape[:1] == (BATCH,)
-
-
 def leaves_batch_open(cell: Cell) -> bool:
     """Whether one session of the cell is to answer batches of any size."""
     return bool(cell.option.get("dynamic") == BATCH)
@@ -91,7 +86,7 @@ def refuses(cell: Cell) -> str:
     """An empty string, or why the file cannot be exported as the cell's options ask, in words."""
     if cell.option.get("dynamic", BATCH) != BATCH:
         return f"dynamic is {BATCH!r}, not {cell.option['dynamic']!r}; other sizes are fixed"
-    if leaves_batch_open(cell) and not any(map(is_batched, cell.model.inputs)):
+    if leaves_batch_open(cell) and not any(spec.is_batched for spec in cell.model.inputs):
         return f"dynamic={BATCH} leaves the batch open, and no input of {cell.model.name} declares one"
     named = [name for name in OPTIONS if name in cell.option]
     if cell.model.file:
@@ -201,7 +196,7 @@ def _example(source: Source, spec: TensorSpec, any_batch: bool) -> Any:
     import numpy as np
 
     batches = np.load(source.batches[spec.name])
-    if not any_batch or not is_batched(spec):
+    if not any_batch or not spec.is_batched:
         return batches[0, ...]
     samples = batches.reshape(-1, *batches.shape[2:])
     return np.concatenate([samples, samples])[:2]
@@ -214,9 +209,9 @@ def _open_axes(module: torch.nn.Module, cell: Cell, dynamo: bool) -> dict[str, A
     import torch
 
     if not dynamo:
-        return {"dynamic_axes": {spec.name: {0: BATCH} for spec in (*cell.model.inputs, *cell.model.outputs) if is_batched(spec)}}
+        return {"dynamic_axes": {spec.name: {0: BATCH} for spec in (*cell.model.inputs, *cell.model.outputs) if spec.is_batched}}
     size = torch.export.Dim(BATCH)
-    axes = tuple({0: size} if is_batched(spec) else {} for spec in cell.model.inputs)
+    axes = tuple({0: size} if spec.is_batched else {} for spec in cell.model.inputs)
     takes = inspect.signature(module.forward).parameters.values()
     return {"dynamic_shapes": (axes,) if any(each.kind is each.VAR_POSITIONAL for each in takes) else axes}
 
@@ -277,7 +272,7 @@ def _check_open(graph: Any, cell: Cell) -> None:
     """Raise Unsupported where the exporter fixed the batch of an input or output all the same."""
     named = {value.name: value.type.tensor_type.shape.dim for value in (*graph.input, *graph.output)}
     for spec in (*cell.model.inputs, *cell.model.outputs):
-        if is_batched(spec) and not (named[spec.name] and named[spec.name][0].dim_param):
+        if spec.is_batched and not (named[spec.name] and named[spec.name][0].dim_param):
             fixed = named[spec.name][0].dim_value if named[spec.name] else "nothing"
             raise Unsupported(f"asked for dynamic={BATCH}, and exporter {exporter_of(cell)} fixed the batch of {spec.name} to {fixed}")
 
@@ -285,7 +280,7 @@ def _check_open(graph: Any, cell: Cell) -> None:
 def check_left_open(cell: Cell, shapes: Mapping[str, Sequence[int | str | None]]) -> None:
     """Raise Unsupported where the loaded network fixed the batch of an input. `shapes` are the inputs' as the runtime tells them, by name;
     a size that is no number is open."""
-    for spec in filter(is_batched, cell.model.inputs):
+    for spec in (each for each in cell.model.inputs if each.is_batched):
         if isinstance(shapes[spec.name][0], int):
             raise Unsupported(f"asked for dynamic={BATCH}, and the loaded network takes {spec.name} of {list(shapes[spec.name])} only")
 

@@ -178,7 +178,7 @@ READ_BACK = (
 def _partial(spec: TensorSpec, cell: Cell) -> list[int]:
     """An input's shape as OpenVINO is told it; -1 is open."""
     fixed = list(spec.concrete(cell.batch))
-    return [-1, *fixed[1:]] if onnx_artifact.leaves_batch_open(cell) and onnx_artifact.is_batched(spec) else fixed
+    return [-1, *fixed[1:]] if onnx_artifact.leaves_batch_open(cell) and spec.is_batched else fixed
 
 
 def ran_in(asked: str, hint: str, counts: Mapping[str, int], stored: str, dynamic: bool) -> tuple[str, str]:

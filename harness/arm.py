@@ -165,8 +165,9 @@ def _counted(before: Sequence[int], after: Sequence[int]) -> dict[str, int]:
     """What `timing.counters_of` counted between two readings, by name."""
     from harness import timing
 
-    grown = [two - one for one, two in zip(before, after, strict=True)]
-    return {"cpu_ns": grown[0], "preemptions": grown[1], "steal_ns": grown[4] * timing.TICK_NS, "machine_cpu_ns": grown[5]}
+    grown = timing.counted(before, after)
+    kept = {name: grown[name] for name in ("cpu_ns", "preemptions", "machine_cpu_ns")}
+    return {**kept, "steal_ns": grown["steal_ticks"] * timing.TICK_NS}
 
 
 def answer(spec: Spec, commands: IO[bytes], tell: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:

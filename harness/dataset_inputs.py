@@ -208,7 +208,7 @@ def make(dataset: Dataset, model: Model, folder: Path) -> dict[str, Any]:
     import numpy as np
 
     recipe, spec = recipe_of(model), model.inputs[0]
-    shape = tuple(int(size) for size in (spec.shape[1:] if spec.shape[:1] == (BATCH,) else spec.shape))
+    shape = tuple(int(size) for size in (spec.shape[1:] if spec.is_batched else spec.shape))
     samples = np.lib.format.open_memmap(folder / SAMPLES, "w+", np.dtype(spec.dtype), (len(dataset.images), *shape))
     for index, item in enumerate(dataset.images):
         made = implementations.apply(recipe, Path(dataset.folder) / item.image)

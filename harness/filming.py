@@ -21,9 +21,6 @@ from harness.types import PHASES, Cell, Model, Plan, UsageError
 from harness.videos import Footage
 from harness.worker import Job, Reply
 
-BOUNDARY = "pipeline"
-"""What is timed: decoding, preprocessing, binding, inference, fetching, postprocessing and drawing."""
-
 LINES, PICTURES, FRAMES, PAGE = "pipeline.jsonl", "pictures.json", "frames", "index.html"
 """What a run leaves in its folder."""
 
@@ -219,7 +216,7 @@ class Session:
         started = self.ledger.run.manifest["started"]
         line = {
             "schema": results.PIPELINE.newest,
-            "boundary": BOUNDARY,
+            "boundary": results.PIPELINE.boundary,
             "run": {"started": started, "plan": self.plan.name, "processes": self.plan.processes, "evenbench": __version__},
             "time": results.timestamp(),
             "cell": cell.described(),

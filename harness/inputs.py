@@ -213,7 +213,7 @@ def _random(spec: TensorSpec, generator: Any) -> Array:
     import numpy as np
 
     whole = spec.concrete(1)
-    shape = (RANDOM_SAMPLES, *(whole[1:] if spec.shape[:1] == (BATCH,) else whole))
+    shape = (RANDOM_SAMPLES, *(whole[1:] if spec.is_batched else whole))
     made: Array
     if np.issubdtype(np.dtype(spec.dtype), np.floating):
         made = generator.standard_normal(shape).astype(spec.dtype)

@@ -45,7 +45,7 @@ LOAD = Format("a line of `evenbench load`", "load", 1, "host_to_host", ("load/*.
 """`load.schema.json` describes it. The key is `load`, so that nothing takes such a line for an outcome."""
 
 PIPELINE = Format("a line of `evenbench pipeline`", "schema", 1, "pipeline", ("pipeline.jsonl", "*/pipeline.jsonl"))
-"""`pipeline.schema.json` describes it."""
+"""`pipeline.schema.json` describes it. Its boundary is all from decoding to drawing."""
 
 
 def schema() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness import dataset_inputs
 from harness.backend import Session
 from harness.datasets import Dataset
-from harness.types import BATCH, Cell, Model
+from harness.types import Cell, Model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,10 +57,10 @@ def _answers(session: Session, cell: Cell, dataset: Path) -> Iterator[tuple[slic
 
     spec = cell.model.inputs[0]
     samples = np.load(dataset / dataset_inputs.SAMPLES, mmap_mode="r")
-    size = cell.batch if spec.shape[:1] == (BATCH,) else 1
+    size = cell.batch if spec.is_batched else 1
     for start in range(0, len(samples), size):
         indices = np.arange(start, start + size) % len(samples)
-        bound = np.ascontiguousarray(samples[indices] if spec.shape[:1] == (BATCH,) else samples[start])
+        bound = np.ascontiguousarray(samples[indices] if spec.is_batched else samples[start])
         bound.setflags(write=False)
         session.bind({spec.name: bound})
         session.step()

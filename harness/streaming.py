@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from harness import drawing, gpu, implementations, inputs, measure, orders, stages, timing, videos
 from harness.backend import Session
 from harness.measure import Stopwatch
-from harness.types import BATCH, HOST_TO_HOST, Block, Cell, Model, Plan, Recipe, Unsupported, UsageError, to_json
+from harness.types import HOST_TO_HOST, Block, Cell, Model, Plan, Recipe, Unsupported, UsageError, to_json
 from harness.videos import Footage
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def prepared(recipe: Recipe, pixels: Array, picture: Any) -> Array:
 
 def _tensor(model: Model, array: Array) -> Array:
     """With the axis of the batch where the model has one; read-only, as every session gets its inputs."""
-    made = array[None] if model.inputs[0].shape[:1] == (BATCH,) else array
+    made = array[None] if model.inputs[0].is_batched else array
     made.setflags(write=False)
     return made
 
@@ -333,7 +333,7 @@ def _observed(session: Session, run: Callable[[], stages.Passage]) -> dict[str, 
     before = timing.counters_of(session)
     passage = run()
     after = timing.counters_of(session)
-    block = Block(passage.frames, passage.wall_ns, *(late - early for late, early in zip(after, before, strict=True)))
+    block = Block(passage.frames, passage.wall_ns, **timing.counted(before, after))
     return {**to_json(passage), "block": to_json(block)}
 
 

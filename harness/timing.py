@@ -54,6 +54,15 @@ def counters_of(session: Session) -> tuple[int, int, int, int, int, int]:
     return used.cpu_ns, used.preemptions, used.minor_faults, used.major_faults, *_machine()
 
 
+COUNTED = ("cpu_ns", "preemptions", "minor_faults", "major_faults", "steal_ticks", "machine_cpu_ns")
+"""What `counters` counts, in its order, as `Block` calls it."""
+
+
+def counted(before: Sequence[int], after: Sequence[int]) -> dict[str, int]:
+    """How much each counter grew between two readings, by name."""
+    return {name: late - early for name, early, late in zip(COUNTED, before, after, strict=True)}
+
+
 def _machine() -> tuple[int, int]:
     """Steal ticks and busy ns of all cores since boot, from the first line of /proc/stat (user nice system idle iowait ...)."""
     try:
@@ -184,7 +193,7 @@ class Sampler:
         before, begin = self.read_counters(), self.now()
         laps = run_laps(self.session, self.batches, len(self.laps_ns), count, self.boundary, keep, self.now)
         wall, after = self.now() - begin, self.read_counters()
-        self.blocks.append(Block(count, wall, *(late - early for late, early in zip(after, before, strict=True))))
+        self.blocks.append(Block(count, wall, **counted(before, after)))
         self.laps_ns.extend(laps.laps_ns)
         self.inner_ns.extend(laps.inner_ns)
         self.kept.update({lap % len(self.batches): outputs for lap, outputs in laps.kept.items()})

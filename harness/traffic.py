@@ -17,7 +17,7 @@ from harness import gpu, inputs, loadgen, measure, timing
 from harness.backend import Now, Session
 from harness.measure import Stopwatch
 from harness.scenarios import CONCURRENT, GAPS, SERVER, SHAPES, SINGLE, SWEEP, Scenario
-from harness.types import BATCH, HOST_TO_HOST, Cell, Plan, Unsupported
+from harness.types import HOST_TO_HOST, Cell, Plan, Unsupported
 
 if TYPE_CHECKING:
     from harness.backend import Arrays
@@ -115,12 +115,10 @@ def run(cell: Cell, plan: Plan, scenario: Scenario, folders: Mapping[str, Path],
             verdict = measure.judge(cell, scene.kept, folders["golden"], accuracy) if "golden" in folders else None
     finally:
         session.close()
-    names = ("cpu_ns", "preemptions", "minor_faults", "major_faults", "steal_ticks", "machine_cpu_ns")
-    counted = dict(zip(names, (late - early for late, early in zip(after, before, strict=True)), strict=True))
     return {
         **measure.provenance(cell, attested, folders, watch, (loadgen.DISTRIBUTION,)),
         "points": points,
-        "block": {"wall_ns": wall, **counted},
+        "block": {"wall_ns": wall, **timing.counted(before, after)},
         "clock": session.clock,
         "warm_up": warm,
         "gpu": observed,
@@ -344,7 +342,7 @@ def _cut(scene: Scene, index: int, start: int, size: int) -> dict[str, Any]:
     fed = {}
     for spec in scene.cell.model.inputs:
         array = scene.batches[index][spec.name]
-        fed[spec.name] = array[start : start + size].copy() if spec.shape[:1] == (BATCH,) else array
+        fed[spec.name] = array[start : start + size].copy() if spec.is_batched else array
         fed[spec.name].setflags(write=False)
     return fed
 
@@ -365,7 +363,7 @@ def _lap_of(scene: Scene, fed: Arrays, size: int) -> tuple[int, Arrays]:
         raise Unsupported(f"{only}: one of {size} ended with {type(error).__name__}: {words}") from error
     lap = scene.now() - begin
     for spec in scene.cell.model.outputs:
-        rows = len(outputs[spec.name]) if spec.shape[:1] == (BATCH,) else size
+        rows = len(outputs[spec.name]) if spec.is_batched else size
         if rows != size:
             raise Unsupported(f"{only}: it answered {rows} rows to a batch of {size}")
     return lap, outputs
@@ -377,7 +375,7 @@ def _assemble(whole: dict[str, Any], outputs: Arrays, start: int, size: int, sce
 
     for spec in scene.cell.model.outputs:
         array = outputs[spec.name]
-        if spec.shape[:1] != (BATCH,):
+        if not spec.is_batched:
             whole[spec.name] = array
             continue
         if spec.name not in whole:

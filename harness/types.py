@@ -69,21 +69,22 @@ class TensorSpec:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        if BATCH in self.shape[1:]:
-            raise UsageError(
-                f"tensor {self.name} has shape {list(self.shape)}, in which {BATCH!r} is not the first size, or stands twice; "
-                "batches are made along the first axis: move it there, or give a number"
-            )
-        if ANY in self.shape[1:]:
-            raise UsageError(
-                f"tensor {self.name} has shape {list(self.shape)}, in which {ANY!r} is not the first size; "
-                "objects are listed along the first axis: move it there, or give a number"
-            )
+        for size, why in ((BATCH, ", or stands twice; batches are made"), (ANY, "; objects are listed")):
+            if size in self.shape[1:]:
+                raise UsageError(
+                    f"tensor {self.name} has shape {list(self.shape)}, in which {size!r} is not the first size{why} "
+                    "along the first axis: move it there, or give a number"
+                )
 
     @property
     def is_open(self) -> bool:
         """Whether only the answer tells how large it is."""
         return self.shape[:1] == (ANY,)
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether its first dimension is the batch."""
+        return self.shape[:1] == (BATCH,)
 
     def concrete(self, batch: int) -> tuple[int, ...]:
         """The shape in elements with the batch filled in. What only the answer tells counts as 0, the least that it can be."""

@@ -216,7 +216,7 @@ def _batches(
     A model exported with a fixed batch has the same first size everywhere; it can run at that one only.
     """
     tensors = (*inputs, *outputs)
-    if any(spec.shape[:1] == (BATCH,) for spec in tensors):
+    if any(spec.is_batched for spec in tensors):
         return asked or (1,), (inputs, outputs)
     sizes = {spec.shape[:1] for spec in tensors}
     fixed = next(iter(sizes))[0] if len(sizes) == 1 and () not in sizes else None
