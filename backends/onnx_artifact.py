@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends import onnx_description, onnx_precision, onnx_within, torch_model
-from harness import BATCH, Backend, Cell, Model, Session, Source, TensorSpec, Unsupported, inputs
+from harness import BATCH, Backend, Cell, Model, Session, Source, TensorSpec, Unsupported, inputs, sizes
 from harness.backend import Exposed
+from harness.sizes import SIZE
 
 if TYPE_CHECKING:
     import torch
@@ -35,11 +36,14 @@ OPTIONS = {
 }
 """What a case may choose about the export, for every backend that reads the file."""
 
-DYNAMIC = {"dynamic": f"'{BATCH}' leaves the batch of the ONNX file open, so that one session answers any; without it all sizes are fixed"}
-"""The same for those backends whose sessions can answer batches of several sizes."""
+OPEN = (BATCH, SIZE)
+"""What of a file may be left open."""
 
-ANY_BATCH = "any batch"
-"""The label of a cell whose session answers batches of any size."""
+DYNAMIC = {
+    "dynamic": f"what the ONNX file leaves open, so that one session answers any: '{BATCH}', '{SIZE}' (the axes that differ between the "
+    f"sizes that a model declares), or '{BATCH},{SIZE}'; without it all sizes are fixed"
+}
+"""The same for those backends whose sessions can answer inputs of several sizes."""
 
 LONGEST = 400
 """How many characters of an exporter's message are repeated."""
@@ -77,17 +81,32 @@ def exporter_of(cell: Cell) -> str:
     return str(cell.option.get("exporter", next(iter(OPSETS))))
 
 
-def leaves_batch_open(cell: Cell) -> bool:
-    """Whether one session of the cell is to answer batches of any size."""
-    return bool(cell.option.get("dynamic") == BATCH)
+def left_open(cell: Cell) -> tuple[str, ...]:
+    """What one session of the cell is to answer any of: the batch, the model's sizes, both or nothing."""
+    asked = str(cell.option.get("dynamic", "")).split(",")
+    return tuple(what for what in OPEN if what in asked)
+
+
+def open_axes(cell: Cell, spec: TensorSpec) -> tuple[int, ...]:
+    """The axes of an input or output that the cell's file leaves open."""
+    asked = left_open(cell)
+    batch = (0,) if BATCH in asked and spec.is_batched else ()
+    return (*batch, *(sizes.changing(cell.model).get(spec.name, ()) if SIZE in asked else ()))
+
+
+def labels(cell: Cell) -> tuple[str, ...]:
+    """The labels of a cell whose session answers inputs of any such size."""
+    return tuple(f"any {what}" for what in left_open(cell))
 
 
 def refuses(cell: Cell) -> str:
     """An empty string, or why the file cannot be exported as the cell's options ask, in words."""
-    if cell.option.get("dynamic", BATCH) != BATCH:
-        return f"dynamic is {BATCH!r}, not {cell.option['dynamic']!r}; other sizes are fixed"
-    if leaves_batch_open(cell) and not any(spec.is_batched for spec in cell.model.inputs):
+    if "dynamic" in cell.option and sorted(left_open(cell)) != sorted(str(cell.option["dynamic"]).split(",")):
+        return f"dynamic is {BATCH!r}, {SIZE!r} or '{BATCH},{SIZE}', not {cell.option['dynamic']!r}; other sizes are fixed"
+    if BATCH in left_open(cell) and not any(spec.is_batched for spec in cell.model.inputs):
         return f"dynamic={BATCH} leaves the batch open, and no input of {cell.model.name} declares one"
+    if SIZE in left_open(cell) and not cell.model.sizes:
+        return f"dynamic={SIZE} leaves open what differs between the sizes of a model, and {cell.model.name} declares one; give it sizes="
     named = [name for name in OPTIONS if name in cell.option]
     if cell.model.file:
         return f"{' and '.join(named)} choose how a module is exported, and {cell.model.name} is a file of one's own" if named else ""
@@ -112,8 +131,10 @@ def key(cell: Cell) -> Mapping[str, Any]:
     versions = {name: inputs.version_of(name) for name in ("onnx", "onnxscript")}
     exporter = exporter_of(cell)
     made = {"format": "onnx", "exporter": f"torch.onnx {exporter}", "opset": opset_of(cell), "optimize": exporter == "dynamo"}
-    if leaves_batch_open(cell):
+    if left_open(cell) == (BATCH,):
         made["dynamic"] = BATCH
+    elif left_open(cell):
+        made["dynamic"] = {spec.name: open_axes(cell, spec) for spec in (*cell.model.inputs, *cell.model.outputs)}
     return {**made, **torch_model.versions(), **versions, **how, "metadata": _declared(cell.model)}
 
 
@@ -124,8 +145,8 @@ def names_of(cell: Cell) -> str:
     """
     if cell.model.file:
         return "names of tensors in ONNX files of one's own"
-    open_sizes = f", {BATCH} open" if leaves_batch_open(cell) else ""
-    return f"names of ONNX tensors by {exporter_of(cell)}, opset {opset_of(cell)}{open_sizes}"
+    left = f", {' and '.join(left_open(cell))} open" if left_open(cell) else ""
+    return f"names of ONNX tensors by {exporter_of(cell)}, opset {opset_of(cell)}{left}"
 
 
 def _declared(model: Model) -> dict[str, str]:
@@ -152,14 +173,14 @@ def metadata(source: Source, cell: Cell) -> dict[str, str]:
         "calibration_sha256": source.calibration_sha256,
         "exporter": f"{how['exporter']} {how['torch']}" if "torch" in how else str(how["exporter"]),
         "opset": str(how.get("opset", "")),
-        "dynamic": str(how.get("dynamic", "")),
+        "dynamic": ",".join(left_open(cell)) if "dynamic" in how else "",
         "conversion": json.dumps(how["conversion"], sort_keys=True) if "conversion" in how else "",
     }
     return {METADATA + name: value for name, value in entries.items() if value}
 
 
 def export(source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
-    """Write `model.onnx` with the declared names, the sizes (fixed, or the batch open) and precision of the cell; returns how it was made.
+    """Write `model.onnx` with the declared names, the sizes (fixed, or some open) and precision of the cell; returns how it was made.
 
     A user's own file is copied byte for byte at fp32. Raises Unsupported where the precision cannot be had of this graph.
     """
@@ -179,7 +200,7 @@ def _export_module(source: Source, cell: Cell, file: Path) -> None:
     import torch
 
     module = torch_model.in_declared_order(torch_model.load(source.weights_folder, cell), cell.model)
-    examples = tuple(torch.from_numpy(_example(source, spec, leaves_batch_open(cell))) for spec in cell.model.inputs)
+    examples = tuple(torch.from_numpy(_example(source, spec, BATCH in left_open(cell))) for spec in cell.model.inputs)
     if cell.precision != "bf16":
         _export(module, examples, cell, file, optimize=True)
         return
@@ -203,17 +224,23 @@ def _example(source: Source, spec: TensorSpec, any_batch: bool) -> Any:
 
 
 def _open_axes(module: torch.nn.Module, cell: Cell, dynamo: bool) -> dict[str, Any]:
-    """The exporter's argument that leaves the batch open, of every declared tensor that has one."""
+    """The exporter's argument that leaves sizes open, with a name for each open axis of every declared tensor."""
     import inspect
 
     import torch
 
+    named = {spec.name: _named_axes(cell, spec) for spec in (*cell.model.inputs, *cell.model.outputs)}
     if not dynamo:
-        return {"dynamic_axes": {spec.name: {0: BATCH} for spec in (*cell.model.inputs, *cell.model.outputs) if spec.is_batched}}
-    size = torch.export.Dim(BATCH)
-    axes = tuple({0: size} if spec.is_batched else {} for spec in cell.model.inputs)
+        return {"dynamic_axes": {name: axes for name, axes in named.items() if axes}}
+    # A batch is the same of all inputs, which a `Dim` says. Of other axes the exporter is to find out: names alone leave that to it.
+    size = torch.export.Dim(BATCH) if left_open(cell) == (BATCH,) else None
+    axes = tuple(dict.fromkeys(named[spec.name], size) if size else named[spec.name] for spec in cell.model.inputs)
     takes = inspect.signature(module.forward).parameters.values()
     return {"dynamic_shapes": (axes,) if any(each.kind is each.VAR_POSITIONAL for each in takes) else axes}
+
+
+def _named_axes(cell: Cell, spec: TensorSpec) -> dict[int, str]:
+    return {axis: BATCH if spec.is_batched and axis == 0 else f"{spec.name}_{axis}" for axis in open_axes(cell, spec)}
 
 
 def _export(module: torch.nn.Module, examples: tuple[Any, ...], cell: Cell, file: Path, optimize: bool) -> None:
@@ -221,7 +248,7 @@ def _export(module: torch.nn.Module, examples: tuple[Any, ...], cell: Cell, file
 
     dynamo = exporter_of(cell) == "dynamo"
     how: dict[str, Any] = {"dynamo": True, "optimize": optimize} if dynamo else {"dynamo": False}
-    if leaves_batch_open(cell):
+    if left_open(cell):
         how |= _open_axes(module, cell, dynamo)
     try:
         with torch.no_grad():
@@ -257,7 +284,7 @@ def _finish(source: Source, cell: Cell, file: Path) -> dict[str, Any]:
     written = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}["ai.onnx"]
     if cell.option.get("opset", written) != written:  # the exporter goes on where its conversion between opsets gave up
         raise Unsupported(f"asked for opset {cell.option['opset']}, exporter {exporter_of(cell)} left the file at {written}")
-    if leaves_batch_open(cell) and not cell.model.file:
+    if left_open(cell) and not cell.model.file:
         _check_open(model.graph, cell)
     onnx.helper.set_model_props(model, {**{entry.key: entry.value for entry in model.metadata_props}, **metadata(source, cell)})
     onnx.save(model, str(file))
@@ -269,20 +296,25 @@ def _finish(source: Source, cell: Cell, file: Path) -> dict[str, Any]:
 
 
 def _check_open(graph: Any, cell: Cell) -> None:
-    """Raise Unsupported where the exporter fixed the batch of an input or output all the same."""
+    """Raise Unsupported where the exporter fixed an open size of an input or output all the same."""
     named = {value.name: value.type.tensor_type.shape.dim for value in (*graph.input, *graph.output)}
     for spec in (*cell.model.inputs, *cell.model.outputs):
-        if spec.is_batched and not (named[spec.name] and named[spec.name][0].dim_param):
-            fixed = named[spec.name][0].dim_value if named[spec.name] else "nothing"
-            raise Unsupported(f"asked for dynamic={BATCH}, and exporter {exporter_of(cell)} fixed the batch of {spec.name} to {fixed}")
+        for axis in open_axes(cell, spec):
+            size = named[spec.name][axis] if axis < len(named[spec.name]) else None
+            if size is None or not size.dim_param:
+                what = "the batch" if spec.is_batched and axis == 0 else f"axis {axis}"
+                fixed = size.dim_value if size is not None else "nothing"
+                asked = f"asked for dynamic={cell.option['dynamic']}"
+                raise Unsupported(f"{asked}, and exporter {exporter_of(cell)} fixed {what} of {spec.name} to {fixed}")
 
 
 def check_left_open(cell: Cell, shapes: Mapping[str, Sequence[int | str | None]]) -> None:
-    """Raise Unsupported where the loaded network fixed the batch of an input. `shapes` are the inputs' as the runtime tells them, by name;
-    a size that is no number is open."""
-    for spec in (each for each in cell.model.inputs if each.is_batched):
-        if isinstance(shapes[spec.name][0], int):
-            raise Unsupported(f"asked for dynamic={BATCH}, and the loaded network takes {spec.name} of {list(shapes[spec.name])} only")
+    """Raise Unsupported where the loaded network fixed an open size of an input. `shapes` are the inputs' as the runtime tells them, by
+    name; a size that is no number is open."""
+    for spec in cell.model.inputs:
+        if any(isinstance(shapes[spec.name][axis], int) for axis in open_axes(cell, spec)):
+            taken = f"the loaded network takes {spec.name} of {list(shapes[spec.name])} only"
+            raise Unsupported(f"asked for dynamic={cell.option['dynamic']}, and {taken}")
 
 
 class OnnxBackend(Backend):

@@ -38,13 +38,13 @@ class OpenVinoSession(Session):
         self.runtime = ov
         core = ov.Core()
         model = openvino_conversion.read(core, file)
-        self.any_batch = onnx_artifact.leaves_batch_open(cell)
-        if model.is_dynamic():  # a user's own file may leave the batch open; the cell says what it is, or that it stays open
+        self.any_size = bool(onnx_artifact.left_open(cell))
+        if model.is_dynamic():  # a user's own file may leave sizes open; the cell says what they are, or that they stay open
             model.reshape({spec.name: _partial(spec, cell) for spec in cell.model.inputs})
         self.stored = _stored(model)
         device = cell.device.upper()
         self.compiled: Any = core.compile_model(model, device, _properties(cell, core, device))
-        if self.any_batch:
+        if self.any_size:
             onnx_artifact.check_left_open(cell, self._shapes())
         self.request: Any = self.compiled.create_infer_request()
 
@@ -56,9 +56,12 @@ class OpenVinoSession(Session):
     def bind(self, inputs: Arrays) -> None:
         for name, array in inputs.items():
             tensor = self.request.get_tensor(name)
-            if self.any_batch:
+            if self.any_size:
                 tensor.shape = array.shape
-            tensor.data[...] = array
+            data = tensor.data
+            if data.shape != array.shape:  # numpy would spread one sample over all of them
+                raise ValueError(f"{name} is {list(array.shape)}; the compiled model takes {list(data.shape)}")
+            data[...] = array
 
     def step(self) -> None:
         self.request.infer(share_outputs=True)
@@ -102,8 +105,8 @@ class OpenVinoSession(Session):
         return str(self.compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
 
     def labels(self, counts: Mapping[str, int]) -> tuple[str, ...]:
-        """What a reader must know beside the precision: whose quantiser it was, how many layers were left out, that any batch is taken."""
-        return (*labels_of(self.cell, counts), *((onnx_artifact.ANY_BATCH,) if self.any_batch else ()))
+        """What a reader must know beside the precision: whose quantiser it was, how many layers were left out, which sizes are open."""
+        return (*labels_of(self.cell, counts), *onnx_artifact.labels(self.cell))
 
     def details(self) -> dict[str, Any]:
         """Properties of the compiled model, read back; those that this release does not have are left out."""
@@ -177,8 +180,8 @@ READ_BACK = (
 
 def _partial(spec: TensorSpec, cell: Cell) -> list[int]:
     """An input's shape as OpenVINO is told it; -1 is open."""
-    fixed = list(spec.concrete(cell.batch))
-    return [-1, *fixed[1:]] if onnx_artifact.leaves_batch_open(cell) and spec.is_batched else fixed
+    left = onnx_artifact.open_axes(cell, spec)
+    return [-1 if axis in left else size for axis, size in enumerate(spec.concrete(cell.batch))]
 
 
 def ran_in(asked: str, hint: str, counts: Mapping[str, int], stored: str, dynamic: bool) -> tuple[str, str]:

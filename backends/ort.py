@@ -108,7 +108,7 @@ def _unbound(cell: Cell) -> str:
     unsized = [spec.name for spec in cell.model.outputs if spec.is_open]
     if unsized:
         return f"{cell.model.name} has as many {unsized[0]} as it finds"
-    return "dynamic=batch answers batches of any size" if onnx_artifact.leaves_batch_open(cell) else ""
+    return f"dynamic={cell.option['dynamic']} answers inputs of any size" if onnx_artifact.left_open(cell) else ""
 
 
 def _wrong_option(cell: Cell) -> str:

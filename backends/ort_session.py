@@ -102,7 +102,7 @@ class OrtSession(Session):
             ort.preload_dlls()  # CUDA's libraries may lie in wheels, where the loader does not look
         self.session = self._open(session_options(ort, cell), disabled(cell))
         self.outputs = [output.name for output in self.session.get_outputs()]
-        if onnx_artifact.leaves_batch_open(cell):
+        if onnx_artifact.left_open(cell):
             onnx_artifact.check_left_open(cell, self._shapes())
         self.feeds: dict[str, Any] = {}
         self.result: list[Any] = []
@@ -198,7 +198,7 @@ class OrtSession(Session):
             "copies are part of compute" if copies else "",
             "partly on the CPU provider" if len(graph["nodes_by_provider"]) > 1 else "",
             "the disabled optimizers changed nothing" if idle else "",
-            onnx_artifact.ANY_BATCH if onnx_artifact.leaves_batch_open(self.cell) else "",  # which was read back when it was loaded
+            *onnx_artifact.labels(self.cell),  # which was read back when it was loaded
         ]
 
     def _custom_ops(self) -> dict[str, str] | None:

@@ -11,10 +11,13 @@ import zipfile
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backends import torch_inductor, torch_int8, torch_model, torch_precision, torch_session
 from harness import Attestation, Cell, Session, Source, UsageError, gpu
+
+if TYPE_CHECKING:
+    from harness.backend import Arrays
 
 FILE = "model.pt2"
 MODEL = "model"
@@ -31,6 +34,13 @@ class PackageSession(torch_session.TorchSession):
         self.file = file
         self.metadata = metadata
         self.cache_folder = cache_folder
+
+    def bind(self, inputs: Arrays) -> None:
+        for spec in self.cell.model.inputs:
+            wanted, found = spec.concrete(self.cell.batch), inputs[spec.name].shape
+            if found != wanted:  # compiled code reads as many numbers as it was compiled for, whatever it is handed
+                raise ValueError(f"{spec.name} is {list(found)}; the package was compiled for {list(wanted)}")
+        super().bind(inputs)
 
     @cached_property
     def code(self) -> torch_inductor.Code:

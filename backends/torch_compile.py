@@ -14,15 +14,27 @@ from harness import Attestation, Cell, Session, Source
 CACHE = "inductor"
 PROGRAM = "quantised.pt2"
 
+SHAPES: Mapping[str, bool | None] = {"each": False, "auto": None, "any": True}
+"""The option `shapes`, and what `torch.compile` is told as `dynamic`."""
+
+MOST_COMPILED = 64
+"""How often one network may be compiled. torch's own limit is 8, past which it runs eager without a word; here it is an error."""
+
 
 class CompiledSession(torch_session.TorchSession):
     """A compiled module; it owns the private cache folder that its kernels were unpacked into."""
 
     module: Any
     cache_folder: str
+    compiled_at_load: int
 
     def owner(self) -> Any:
         return self.module
+
+    def builds(self) -> int:
+        from torch._dynamo.utils import counters
+
+        return int(counters["stats"]["unique_graphs"])
 
     def code(self) -> torch_inductor.Code:
         """What inductor generated for this process, cached or not."""
@@ -40,6 +52,7 @@ class CompiledSession(torch_session.TorchSession):
             **self.code().facts(),
             "graph_breaks": sum(counters["graph_break"].values()),
             "graphs": counters["stats"]["unique_graphs"],
+            "compiled_anew": self.builds() - self.compiled_at_load,
             "cache_hits": counters["inductor"]["fxgraph_cache_hit"],
             "cache_misses": counters["inductor"]["fxgraph_cache_miss"],
             "cache_bypassed": counters["inductor"]["fxgraph_cache_bypass"],
@@ -50,7 +63,10 @@ class CompiledSession(torch_session.TorchSession):
     def attest(self) -> Attestation:
         facts = super().attest()
         breaks = facts.details["graph_breaks"]
-        labels = (*facts.labels, *self.code().labels, *([f"{breaks} graph breaks"] if breaks else []))
+        anew = facts.details["compiled_anew"]
+        said = [f"{breaks} graph breaks"] if breaks else []
+        said += [f"compiled anew for other shapes: {anew}"] if anew else []
+        labels = (*facts.labels, *self.code().labels, *said)
         return Attestation(**{**vars(facts), "providers": ("inductor",), "labels": labels})
 
     def close(self) -> None:
@@ -64,16 +80,22 @@ class TorchCompile(torch_session.TorchBackend):
     name = "torch-compile"
     precisions = (*torch_session.TorchBackend.precisions, *torch_int8.PRECISIONS)
     distributions = (*torch_model.DISTRIBUTIONS, torch_int8.DISTRIBUTION)
-    options = {**torch_session.TorchBackend.options, **torch_inductor.OPTIONS}
+    options = {
+        **torch_session.TorchBackend.options,
+        **torch_inductor.OPTIONS,
+        "shapes": "compiles again where shapes change: 'each' for each of them, 'auto' for all of them at the second one, as torch does by "
+        "itself, 'any' for all of them ahead; without it the network is compiled once, and another shape is an error",
+    }
 
     def supports(self, cell: Cell) -> str:
-        return super().supports(cell) or torch_inductor.refuses(cell)
+        return super().supports(cell) or torch_inductor.refuses(cell) or _refuses(cell)
 
     def lacks(self, cell: Cell) -> str:
         return torch_inductor.lacks(cell)
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
-        return {"format": "inductor cache folder", **super().artifact_key(cell), **torch_inductor.key(cell)}
+        shapes = {"shapes": cell.option["shapes"]} if "shapes" in cell.option else {}
+        return {"format": "inductor cache folder", **super().artifact_key(cell), **torch_inductor.key(cell), **shapes}
 
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
         if cell.precision in torch_int8.PRECISIONS:
@@ -95,7 +117,7 @@ class TorchCompile(torch_session.TorchBackend):
         return self._compile(folder, cell)
 
     def _compile(self, folder: Path, cell: Cell) -> CompiledSession:
-        """Compile on zeros of the declared shapes, from the folder's cache where it has one; then forbid recompiling."""
+        """Compile on zeros of the declared shapes, from the folder's cache where it has one; then forbid recompiling, but for `shapes`."""
         cache_folder = torch_inductor.new_cache_folder(folder / CACHE)
         import torch
         import torch._dynamo
@@ -106,16 +128,31 @@ class TorchCompile(torch_session.TorchBackend):
         torch._inductor.config.freezing = torch_inductor.freezing(cell)
         torch_session.configure(cell)
         module = _module(folder, cell)
+        shapes = cell.option.get("shapes", "")
+        dynamic = SHAPES[shapes] if shapes else False
+        torch._dynamo.config.recompile_limit = MOST_COMPILED
+        torch._dynamo.config.fail_on_recompile_limit_hit = True
         begin = time.perf_counter()
-        session = CompiledSession(torch.compile(module, dynamic=False), cell, torch.no_grad)
+        session = CompiledSession(torch.compile(module, dynamic=dynamic), cell, torch.no_grad)
         session.module, session.cache_folder = module, cache_folder
         session.tensors = list(torch_session.zeros(cell))
         session.step()
         session.sync()
         session.compile_seconds = time.perf_counter() - begin
+        session.compiled_at_load = session.builds()
         _generated()
-        torch._dynamo.config.error_on_recompile = True
+        torch._dynamo.config.error_on_recompile = not shapes
         return session
+
+
+def _refuses(cell: Cell) -> str:
+    """An empty string, or why the cell cannot be compiled for shapes that change, in words."""
+    shapes = cell.option.get("shapes", "each")
+    if shapes not in SHAPES:
+        return f"shapes is {' or '.join(map(repr, SHAPES))}, not {shapes!r}"
+    if "shapes" in cell.option and cell.precision in torch_int8.PRECISIONS:
+        return f"shapes compiles anew for other shapes, and {cell.precision} is quantised in a program that was exported for one"
+    return ""
 
 
 _GENERATED: dict[str, str] = {}

@@ -139,6 +139,10 @@ class Session(ABC):
             f"{type(self).__name__} does not say that several threads may call one loaded network; a session that may overrides `beside`"
         )
 
+    def builds(self) -> int | None:
+        """How many times code was generated in this process so far, for a runtime that may compile anew while it runs; None elsewhere."""
+        return None
+
     def usage(self) -> Usage | None:
         """Of the process that computes, where it is not this one; None where it is."""
         return None

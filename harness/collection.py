@@ -15,7 +15,7 @@ from types import ModuleType
 from harness import late, matrix
 from harness.cases import Case
 from harness.outcome import Entry
-from harness.types import UsageError
+from harness.types import Model, UsageError
 
 PATTERN = "bench_*.py"
 
@@ -82,8 +82,12 @@ def beside(folder: Path, case: Case) -> Case:
     """The case with every relative `file=` of its models below `folder`, that of the declaration: not where the command runs."""
     if all(not model.file or Path(model.file).is_absolute() for model in case.models):
         return case
-    models = (replace(model, file=str(folder / model.file)) if model.file else model for model in case.models)
-    return replace(case, models=tuple(models))
+    return replace(case, models=tuple(_beside(folder, model) for model in case.models))
+
+
+def _beside(folder: Path, model: Model) -> Model:
+    file = str(folder / model.file) if model.file else ""
+    return replace(model, file=file, sizes=tuple(_beside(folder, each) for each in model.sizes))
 
 
 def import_file(file: Path) -> ModuleType:

@@ -159,7 +159,7 @@ def implemented(model: Model, name: str) -> Model:
     if why:
         raise UsageError(f"model {model.name}: recipe {model.recipe.name} by {name}: {why}")
     recipe = ImplementedRecipe(f"{model.recipe.name}+{name}", model.recipe.steps, name)
-    return replace(model, name=f"{model.name}+{name}", recipe=recipe)
+    return replace(model, name=f"{model.name}+{name}", recipe=recipe, sizes=tuple(implemented(each, name) for each in model.sizes))
 
 
 def defined_by(recipe: Recipe) -> list[type]:

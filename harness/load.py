@@ -32,13 +32,14 @@ EPILOG = f"""\
   evenbench load benchmarks -k resnet18 --scenario batch-sweep --p99 20ms
   evenbench load model.onnx --backends ort,openvino --scenario concurrent --callers 1,2,4
   evenbench load benchmarks -k "digits_cnn and ort" --scenario server --p99 5ms
+  evenbench load benchmarks/shapes.py::lengths --scenario shapes --vary size
 scenarios, all of them host to host:
   single-stream  one caller, call after call
   batch-sweep    the same for every batch size: throughput and p99, and the best batch that keeps --p99
   concurrent     threads on one loaded network, as far as a runtime allows that
   server         Poisson arrivals by MLCommons' load generator ({loadgen.HINT}); the highest rate whose p99 keeps --p99
   idle-gaps      calls after pauses: what waking up costs
-  shapes         batch sizes that change from call to call: the first of each, and the later ones
+  shapes         batch sizes, sizes of the inputs, or both (--vary) that change from call to call: the first of each, and the later ones
 
 exit codes:
   0  every cell is ok, unsupported or unavailable
@@ -49,6 +50,7 @@ exit codes:
 
 FLAGS = {
     "p99": (SWEEP, SERVER),
+    "vary": (SHAPES,),
     "batches": (SWEEP, SHAPES),
     "callers": (CONCURRENT, SERVER),
     "gaps": (GAPS,),
@@ -59,7 +61,7 @@ FLAGS = {
 """The flags that mean something in some scenarios only."""
 
 
-FIELDS = {"p99": "bound_ns", "batches": "batches", "callers": "callers", "gaps": "gaps_ms", "rounds": "rounds"}
+FIELDS = {"p99": "bound_ns", "vary": "vary", "batches": "batches", "callers": "callers", "gaps": "gaps_ms", "rounds": "rounds"}
 FIELDS |= {"rate": "rate_per_second", "seconds": "seconds"}
 """What each of them sets."""
 
@@ -70,6 +72,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--scenario", required=True, choices=NAMES, metavar="S", help=f"one of {', '.join(NAMES)}")
     shape = command.add_argument_group("of a scenario")
     shape.add_argument("--p99", metavar="20MS", help="the latency that 99 %% of the calls must keep (batch-sweep, server)")
+    what = "of shapes: batch, size (those that a model declares), or both (batch)"
+    shape.add_argument("--vary", type=lambda text: tuple(text.split(",")), metavar="WHAT,...", help=what)
     shape.add_argument("--batches", type=_numbers, metavar="N,...", help="batch sizes (1,2,4,8,16,32; of shapes 1,2,4,8)")
     shape.add_argument("--callers", type=_numbers, metavar="N,...", help="threads (1,2,4; of server one number, 1)")
     shape.add_argument("--gaps", type=_times, metavar="MS,...", help="between calls (0,10,100,1000)")
@@ -114,6 +118,7 @@ def scenario_of(options: argparse.Namespace) -> Scenario:
         "seconds": options.seconds,
         "callers": options.callers or ((1,) if name == SERVER else None),
         "batches": options.batches or (SHAPES_SEEN if name == SHAPES else None),
+        "vary": options.vary,
         "gaps_ms": options.gaps,
         "rounds": options.rounds,
         "rate_per_second": options.rate,
@@ -121,8 +126,10 @@ def scenario_of(options: argparse.Namespace) -> Scenario:
     made = Scenario(name, bound_ns=bound, seed=options.seed, **{key: value for key, value in asked.items() if value is not None})
     if name == SERVER and len(made.callers) != 1:
         raise UsageError(f"--callers {','.join(map(str, made.callers))}: the server has one number of threads that answer; name one")
-    if name == SHAPES and len(made.batches) < 2:
+    if name == SHAPES and made.has_batches and len(made.batches) < 2:
         raise UsageError("--scenario shapes needs two sizes or more to change between; name them with --batches, such as 1,2,4,8")
+    if options.batches and not made.has_batches:
+        raise UsageError(f"--batches names batches to change between, and --vary {','.join(made.vary)} keeps each cell's own; leave it out")
     return made
 
 
@@ -178,7 +185,8 @@ def flags(options: argparse.Namespace) -> str:
     for flag in FLAGS:
         value = getattr(options, flag)
         if value is not None:
-            words += [f"--{flag}", ",".join(f"{each:g}" for each in value) if isinstance(value, tuple) else str(value)]
+            listed = value if isinstance(value, tuple) else (str(value),)
+            words += [f"--{flag}", ",".join(each if isinstance(each, str) else f"{each:g}" for each in listed)]
     return shlex.join([*words, "--plan", options.plan, "--seed", str(options.seed)])
 
 
@@ -252,8 +260,7 @@ class Session:
         """The cells by key. Where batch sizes are the scenario's, cells that differ in theirs alone are one."""
         found: dict[str, Entry] = {}
         for entry in self.entries:
-            own = self.scenario.name in (SWEEP, SHAPES)
-            cell = replace(entry.cell, batch=max(self.scenario.batches)) if own else entry.cell
+            cell = replace(entry.cell, batch=max(self.scenario.batches)) if self.scenario.has_batches else entry.cell
             found.setdefault(cell.key, replace(entry, cell=cell))
         return found
 
@@ -263,21 +270,30 @@ class Session:
 
     def _prepare(self, part: Part) -> None:
         lacking = loadgen.lacks() if self.scenario.name == SERVER and not part.cell.interpreter_name else ""
-        fixed = "" if any(BATCH in spec.shape for spec in part.cell.model.inputs) or part.cell.batch == 1 else "declares no batch dimension"
+        fixed = self._fixed(part.cell)
         if lacking:
             part.ended = Reply(None, "unavailable", "prepare", lacking)
         elif fixed:
-            part.ended = Reply(None, "unsupported", "prepare", f"{part.cell.model.name} {fixed}: every call is one sample")
+            part.ended = Reply(None, "unsupported", "prepare", f"{part.cell.model.name} {fixed}")
         else:
             self.tell(f"preparing {part.cell.id}")
+            prepare = self._preparer.prepare_sizes if self.scenario.has_sizes else self._preparer.prepare
             try:
-                part.prepared = self._preparer.prepare(part.cell)
+                part.prepared = prepare(part.cell)
             except Refusal as refusal:
                 part.ended = refusal.reply
                 return
             part.processes = self.ledger.processes(part.cell.key, part.prepared)
             if len(part.processes) >= self.plan.processes:
                 part.ended = Reply(None)
+
+    def _fixed(self, cell: Cell) -> str:
+        """What the scenario changes and the cell's model has one of, in words, or an empty string."""
+        if cell.batch != 1 and not any(BATCH in spec.shape for spec in cell.model.inputs):
+            return "declares no batch dimension: every call is one sample"
+        if self.scenario.has_sizes and not cell.model.sizes:
+            return "declares one size; give it others with sizes= (docs/load.md)"
+        return ""
 
     def _once(self, part: Part) -> None:
         """One process of one part."""
@@ -354,6 +370,7 @@ class Session:
             "memory": {"peak_rss_bytes": [each["peak_rss_bytes"] for each in taken] if right else []},
             "gpu": [each["gpu"] for each in taken if each["gpu"]],
             "parity": worst,
+            "sizes": last.get("sizes", []),
             "accuracy": last.get("accuracy"),
             "attested": last.get("attested"),
             "artifact_sha256": prepared.artifact.sha256 if prepared else "",
@@ -364,7 +381,8 @@ class Session:
 
 def told_of(scenario: Scenario) -> dict[str, Any]:
     """The scenario as JSON: its name, its seed, and what else it knows."""
-    known = {field: getattr(scenario, field) for flag, field in FIELDS.items() if scenario.name in FLAGS[flag]}
+    names = [field for flag, field in FIELDS.items() if scenario.name in FLAGS[flag] and (flag != "batches" or scenario.has_batches)]
+    known = {field: getattr(scenario, field) for field in names}
     return {"name": scenario.name, "seed": scenario.seed, **known}
 
 

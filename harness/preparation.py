@@ -45,6 +45,8 @@ class Prepared:
     distributions: tuple[str, ...] = ()
     environment: Mapping[str, Any] | None = None
     """The lock of the environment that the cell lives in, as facts for the record; None for this one."""
+    sizes: tuple[Prepared, ...] = ()
+    """The same for each of the model's other sizes, where these were asked for: the one artifact, inputs and golden of their own."""
 
     @property
     def work(self) -> Mapping[str, Any]:
@@ -54,17 +56,23 @@ class Prepared:
     def key(self) -> list[str]:
         """What a measurement must have been made from to be pooled with another."""
         entries = [Path(entry.path).name + entry.sha256 for entry in (self.inputs, self.artifact, self.golden) if entry]
-        return entries + ([self.environment["sha256"]] if self.environment else [])
+        return entries + ([self.environment["sha256"]] if self.environment else []) + [each for size in self.sizes for each in size.key()]
 
     def difference(self, measured: Mapping[str, Any]) -> str:
         """In words, where a process read other bytes than were prepared; an empty string where they agree."""
         asked = {"artifact_sha256": self.artifact.sha256, "input_sha256": self.inputs.facts["sha256"]}
-        wrong = [f"{name} is {measured[name][:12]}, prepared was {value[:12]}" for name, value in asked.items() if measured[name] != value]
+        pairs = [(name, measured[name], value) for name, value in asked.items()]
+        read = zip(measured.get("sizes", ()), self.sizes, strict=True)
+        pairs += [(f"input_sha256 of {size['model']}", size["input_sha256"], made.inputs.facts["sha256"]) for size, made in read]
+        wrong = [f"{name} is {found[:12]}, prepared was {value[:12]}" for name, found, value in pairs if found != value]
         return f"the cache changed under this run: {'; '.join(wrong)}; run it again" if wrong else ""
 
     def folders(self) -> dict[str, str]:
+        """Paths by what they hold; of the model's other sizes with a number behind (`inputs 1`, `golden 1`), in their order."""
         found = {"inputs": self.inputs.path, "artifact": self.artifact.path}
-        return found | ({"golden": self.golden.path} if self.golden else {})
+        found |= {"golden": self.golden.path} if self.golden else {}
+        numbered = [(f"{kind} {number}", path) for number, size in enumerate(self.sizes, 1) for kind, path in size.folders().items()]
+        return found | {name: path for name, path in numbered if not name.startswith("artifact")}
 
 
 @dataclass(frozen=True)
@@ -89,8 +97,18 @@ class Preparer:
 
         Whatever else goes wrong is this cell's outcome as well, except a cache that cannot be written, which concerns all.
         """
+        return self._refusing(lambda: self._prepare(cell))
+
+    def prepare_sizes(self, cell: Cell) -> Prepared:
+        """As `prepare`, and what the cell's artifact is fed and judged by at the other sizes that its model declares.
+
+        Held-out data is left out there.
+        """
+        return self._refusing(lambda: self._prepare_sizes(cell))
+
+    def _refusing(self, make: Callable[[], Prepared]) -> Prepared:
         try:
-            return self._prepare(cell)
+            return make()
         except (Refusal, StoreError):
             raise
         except Unavailable as error:
@@ -122,6 +140,16 @@ class Preparer:
         told = {name: value for name, value in weights.facts.items() if name != "code"}
         facts = {"source": cell.model.weights.source, **told, "code_sha256": code_of(weights)}
         return Prepared(made, artifact, facts, self._golden(cell, made, weights), backend.distributions, self._lock(cell))
+
+    def _prepare_sizes(self, cell: Cell) -> Prepared:
+        prepared = self._prepare(cell)
+        weights = self._weights(cell, self._inputs(cell)) if _backend_of(cell).uses_weights else None
+        sizes = []
+        for model in cell.model.sizes:
+            there = replace(cell, model=replace(model, evaluation=""))
+            made = self._inputs(there)
+            sizes.append(replace(prepared, inputs=made, golden=self._golden(there, made, weights) if weights else None))
+        return replace(prepared, sizes=tuple(sizes))
 
     def _refuse(self, cell: Cell, backend: Backend) -> None:
         """Raise Refusal where the cell cannot run: it is not supported, or something is missing."""

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import statistics
+from harness.sizes import SIZE
 from harness.statistics import Estimate
-from harness.types import UsageError
+from harness.types import BATCH, UsageError
 
 SINGLE, SWEEP, CONCURRENT, SERVER, GAPS, SHAPES = "single-stream", "batch-sweep", "concurrent", "server", "idle-gaps", "shapes"
 NAMES = (SINGLE, SWEEP, CONCURRENT, SERVER, GAPS, SHAPES)
+
+VARIED = ((BATCH,), (SIZE,), (BATCH, SIZE), (SIZE, BATCH))
+"""What may change from call to call."""
 
 PERCENTILES = {"p50_ns": 0.50, "p90_ns": 0.90, "p99_ns": 0.99}
 
@@ -37,6 +41,8 @@ class Scenario:
     batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     callers: tuple[int, ...] = (1, 2, 4)
     gaps_ms: tuple[float, ...] = (0.0, 10.0, 100.0, 1000.0)
+    vary: tuple[str, ...] = (BATCH,)
+    """What changes from call to call where shapes do: the batch, the size of the inputs, or both."""
     rounds: int = 15
     rate_per_second: float = 0.0
     """Of arrivals, to be judged alone; 0 searches for the highest valid one."""
@@ -49,6 +55,7 @@ class Scenario:
             ("--batches", _not_counts(self.batches), "different whole numbers of 1 or more, such as 1,2,4,8"),
             ("--callers", _not_counts(self.callers), "different whole numbers of 1 or more, such as 1,2,4"),
             ("--gaps", "" if _are_gaps(self.gaps_ms) else _listed(self.gaps_ms), "0 and other times in ms, such as 0,10,100"),
+            ("--vary", "" if self.vary in VARIED else ",".join(self.vary) or "(nothing)", "batch, size, or batch,size"),
             ("--rounds", "" if self.rounds >= 1 else self.rounds, "a whole number of 1 or more"),
             ("--rate", "" if 0 <= self.rate_per_second < math.inf else self.rate_per_second, "a number of arrivals per second above 0"),
         ):
@@ -56,6 +63,16 @@ class Scenario:
                 raise UsageError(f"{what} {wrong}: expected {expected}")
         if self.name == SERVER and not self.bound_ns:
             raise UsageError("--scenario server judges arrivals by a latency bound; give it with --p99, such as --p99 20ms")
+
+    @property
+    def has_batches(self) -> bool:
+        """Whether the batch sizes are the scenario's, and not each cell's own."""
+        return self.name == SWEEP or (self.name == SHAPES and BATCH in self.vary)
+
+    @property
+    def has_sizes(self) -> bool:
+        """Whether models are fed at all sizes that they declare."""
+        return self.name == SHAPES and SIZE in self.vary
 
 
 def _not_counts(values: Sequence[int]) -> str:
@@ -133,7 +150,7 @@ def points(scenario: Scenario, batch: int, processes: Sequence[Sequence[Mapping[
 
 def _point(scenario: Scenario, batch: int, at: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One point over its processes."""
-    named = {name: at[0][name] for name in ("batch", "callers", "requests", "gap_ms") if name in at[0]}
+    named = {name: at[0][name] for name in ("batch", "size", "callers", "requests", "gap_ms") if name in at[0]}
     laps = [process["laps_ns"] for process in at]
     told = latencies(laps)
     if "requests" in named:
@@ -147,7 +164,7 @@ def _point(scenario: Scenario, batch: int, at: Sequence[Mapping[str, Any]]) -> d
         made["waited_ns"] = [process["waited_ns"] for process in at]
     if scenario.name == SHAPES:
         firsts = [process["first_ns"] for process in at]
-        made["first_ns"] = firsts
+        made |= {"first_ns": firsts, "builds": [process.get("builds") for process in at]}
         new = all(value is not None for value in firsts)
         made["first"] = estimate(firsts) if new else None
         pairs = [first / statistics.median(its) for first, its in zip(firsts, laps, strict=True)] if new else []

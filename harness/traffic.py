@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import random
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import gpu, inputs, loadgen, measure, timing
-from harness.backend import Now, Session
+from harness import churn, gpu, inputs, loadgen, measure, timing
+from harness.backend import Session
 from harness.measure import Stopwatch
 from harness.scenarios import CONCURRENT, GAPS, SERVER, SHAPES, SINGLE, SWEEP, Scenario
+from harness.scene import Points, Scene
 from harness.types import HOST_TO_HOST, Cell, Plan, Unsupported
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ MAX_LAPS = 5000
 SETTLING = 3
 """Calls back to back before each measured one, so that what the gap before the last one left behind is gone."""
 
-MOST_ROUNDS = 1000
-"""Of shapes, where calls take next to no time."""
 
 @dataclass
 class Thinned:
@@ -55,39 +53,12 @@ class Thinned:
             self.share /= 2
 
 
-Points = list[dict[str, Any]]
-Kept = dict[str, Mapping[int, "Arrays"]]
-"""Outputs to judge: for every way in which calls were made, those of each batch."""
-
-
-@dataclass
-class Scene:
-    """A loaded and warm session, what it is fed, and the two things that tests replace: the clock and sleeping."""
-
-    session: Session
-    batches: Sequence[Arrays]
-    cell: Cell
-    scenario: Scenario
-    now: Now = timing.CLOCK
-    sleep: Callable[[float], None] = time.sleep
-    kept: Kept = field(default_factory=dict)
-
-    @property
-    def rotation(self) -> int:
-        """How many batches differ."""
-        return len(self.batches)
-
-    @property
-    def limit_ns(self) -> float:
-        """How long the calls of a point go on."""
-        return self.scenario.seconds * 1e9
-
-
 # -- one process -----------------------------------------------------------------------------------------------------
 
 
 def run(cell: Cell, plan: Plan, scenario: Scenario, folders: Mapping[str, Path], enter: Callable[[str], None]) -> dict[str, Any]:
-    """Put one scenario's load on the cell's runtime; returns what its line is made of. `folders` are artifact, inputs and golden.
+    """Put one scenario's load on the cell's runtime; returns what its line is made of. `folders` are artifact, inputs and golden, and
+    inputs and goldens of other sizes where the scenario feeds them (`Prepared.folders`).
 
     Raises Unsupported, in words, where the session cannot be called so, and Unavailable where the load generator is not installed.
     """
@@ -98,7 +69,7 @@ def run(cell: Cell, plan: Plan, scenario: Scenario, folders: Mapping[str, Path],
     session, _ = measure.load(cell, folders["artifact"], watch)
     try:
         refuse(session, cell, scenario)
-        scene = Scene(session, batches, cell, scenario)
+        scene = Scene(session, batches, cell, scenario, sizes=churn.load(cell, folders))
         measure.first_step(session, batches[0], watch)
         with watch.phase("warm_up"):
             warm = timing.warm_up(session, batches, plan)
@@ -112,7 +83,7 @@ def run(cell: Cell, plan: Plan, scenario: Scenario, folders: Mapping[str, Path],
         attested = session.attest()
         with watch.phase("parity"):
             accuracy = measure.accuracy(session, cell, folders["inputs"])
-            verdict = measure.judge(cell, scene.kept, folders["golden"], accuracy) if "golden" in folders else None
+            verdict, sizes = churn.judge(scene, folders, accuracy)
     finally:
         session.close()
     return {
@@ -124,6 +95,7 @@ def run(cell: Cell, plan: Plan, scenario: Scenario, folders: Mapping[str, Path],
         "gpu": observed,
         "peak_rss_bytes": used,
         "parity": verdict,
+        "sizes": sizes,
         "accuracy": accuracy,
     }
 
@@ -302,92 +274,11 @@ def server(scene: Scene) -> Points:
     return [point]
 
 
-# -- many shapes -----------------------------------------------------------------------------------------------------
-
-
-def shapes(scene: Scene) -> Points:
-    """Batch sizes that change from call to call, in a new order every round; the first call of each size is told apart.
-
-    The largest size is the cell's batch, which loading and warming up have seen. The samples of a call move on through their batch, so
-    that every size answers every sample, and is judged on all of them.
-    """
-    sizes, whole = sorted(scene.scenario.batches), scene.cell.batch
-    cuts = {size: [min(start, whole - size) for start in range(0, whole, size)] for size in sizes}
-    rounds = max(len(each) for each in cuts.values()) * scene.rotation
-    answers: dict[int, dict[int, dict[str, Any]]] = {size: {} for size in sizes}
-    laps: dict[int, list[int]] = {size: [] for size in sizes}
-    firsts: dict[int, int | None] = dict.fromkeys(sizes)
-    shuffle, turn, begin = random.Random(scene.scenario.seed), 0, scene.now()
-    while turn < rounds or (turn < MOST_ROUNDS and scene.now() - begin < scene.limit_ns * len(sizes)):
-        order = list(sizes)
-        shuffle.shuffle(order)
-        for size in order:
-            index, start = turn % scene.rotation, cuts[size][turn // scene.rotation % len(cuts[size])]
-            fed = _cut(scene, index, start, size)
-            lap, outputs = _lap_of(scene, fed, size)
-            _assemble(answers[size].setdefault(index, {}), outputs, start, size, scene)
-            if turn == 0 and size != whole:
-                firsts[size] = lap
-            else:
-                laps[size].append(lap)
-        turn += 1
-    for size in sizes:
-        scene.kept[f"batches of {size}"] = answers[size]
-    spent = {size: {"calls": len(laps[size]), "laps_ns": laps[size], "wall_ns": sum(laps[size])} for size in sizes}
-    return [{"batch": size, "first_ns": firsts[size], **spent[size]} for size in sizes]
-
-
-def _cut(scene: Scene, index: int, start: int, size: int) -> dict[str, Any]:
-    """Samples `start` to `start + size` of a batch, as arrays of their own."""
-    fed = {}
-    for spec in scene.cell.model.inputs:
-        array = scene.batches[index][spec.name]
-        fed[spec.name] = array[start : start + size].copy() if spec.is_batched else array
-        fed[spec.name].setflags(write=False)
-    return fed
-
-
-def _lap_of(scene: Scene, fed: Arrays, size: int) -> tuple[int, Arrays]:
-    """One call's time and outputs. Raises Unsupported where the session answers batches of the cell's size only."""
-    session, only = scene.session, f"{scene.cell.backend}'s prepared artifact takes batches of {scene.cell.batch} only"
-    begin = scene.now()
-    try:
-        session.bind(fed)
-        session.step()
-        session.sync()
-        outputs = session.fetch()
-    except Exception as error:
-        if size == scene.cell.batch:
-            raise
-        words = " ".join(str(error).split())[:300]
-        raise Unsupported(f"{only}: one of {size} ended with {type(error).__name__}: {words}") from error
-    lap = scene.now() - begin
-    for spec in scene.cell.model.outputs:
-        rows = len(outputs[spec.name]) if spec.is_batched else size
-        if rows != size:
-            raise Unsupported(f"{only}: it answered {rows} rows to a batch of {size}")
-    return lap, outputs
-
-
-def _assemble(whole: dict[str, Any], outputs: Arrays, start: int, size: int, scene: Scene) -> None:
-    """Put the answer to some samples of a batch where they stand in the answer to all of it."""
-    import numpy as np
-
-    for spec in scene.cell.model.outputs:
-        array = outputs[spec.name]
-        if not spec.is_batched:
-            whole[spec.name] = array
-            continue
-        if spec.name not in whole:
-            whole[spec.name] = np.full((scene.cell.batch, *array.shape[1:]), 0, array.dtype)
-        whole[spec.name][start : start + size] = array
-
-
 DRIVERS: Mapping[str, Callable[[Scene], Points]] = {
     SINGLE: in_turn,
     SWEEP: in_turn,
     CONCURRENT: concurrent,
     SERVER: server,
     GAPS: idle_gaps,
-    SHAPES: shapes,
+    SHAPES: churn.shapes,
 }

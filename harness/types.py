@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from harness import late, open_sizes, plain
+from harness import late, open_sizes, plain, sizes
 
 to_json, digest = plain.to_json, plain.digest
 ANY, SCORE_THRESHOLD = open_sizes.ANY, open_sizes.SCORE_THRESHOLD
@@ -154,6 +154,8 @@ class Model:
     reference's largest magnitude.
     `task` says what the outputs mean, and so what is said of them beside the numbers: `classification`, `segmentation`, `text`,
     or `detection`, whose outputs may have open sizes; objects that score below `score_threshold` are not judged.
+    `sizes` are declarations of the same network at other sizes, such as the longer and shorter sequences that one loaded network is to
+    take in turn: each with the inputs of its size (`harness.sizes`).
     """
 
     name: str
@@ -173,6 +175,7 @@ class Model:
     labels: tuple[str, ...] = ()
     arguments: Mapping[str, str] = field(default_factory=dict)
     score_threshold: float = SCORE_THRESHOLD
+    sizes: tuple[Model, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name or any(character.isspace() for character in self.name):
@@ -182,7 +185,7 @@ class Model:
         for key in ("build", "inputs_from", "evaluation", "calibration_from"):
             object.__setattr__(self, key, late.name_of(getattr(self, key)))
         unsized = ([spec.name for spec in specs if spec.is_open] for specs in (self.inputs, self.outputs))
-        problem = open_sizes.problem(self.task, self.score_threshold, *unsized)
+        problem = open_sizes.problem(self.task, self.score_threshold, *unsized) or sizes.problem(self)
         if problem:
             raise UsageError(f"model {self.name}: {problem}")
 
@@ -194,6 +197,9 @@ class Model:
         """sha256 of everything declared that may change a number; folders are left out, so it is the same everywhere."""
         declared = to_json(self)
         del declared["labels"]  # the names of classes change no number
+        del declared["sizes"]
+        if self.sizes:
+            declared["sizes"] = [each.fingerprint for each in self.sizes]
         if self.score_threshold == SCORE_THRESHOLD:
             del declared["score_threshold"]  # as before there was one
         for key in ("build", "inputs_from", "evaluation", "calibration_from"):
@@ -257,18 +263,8 @@ class Cell:
 
     def described(self) -> dict[str, Any]:
         """The identity as a JSON object, as it stands in every result."""
-        return {
-            "id": self.id,
-            "key": self.key,
-            "group": self.group,
-            "model": self.model.name,
-            "backend": self.backend,
-            "precision": self.precision,
-            "device": self.device,
-            "batch": self.batch,
-            "threads": self.threads,
-            "options": self.option,
-        }
+        names = ("id", "key", "group", "model", "backend", "precision", "device", "batch", "threads")
+        return {**{name: getattr(self, name) for name in names}, "model": self.model.name, "options": self.option}
 
 
 @dataclass(frozen=True)

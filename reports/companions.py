@@ -117,7 +117,8 @@ def _shapes(line: Line, pairs: Pairs) -> str:
     if not new:
         return "every size was loaded before its first call"
     told = max(new, key=lambda pair: float(pair[0]["first_seen"]["value"]))[1]
-    return f"the first call of batch {told['batch']} takes {told['first over later']} of a later one"
+    size = "" if told["size"] == text.DASH else f" at size {told['size']}"
+    return f"the first call of batch {told['batch']}{size} takes {told['first over later']} of a later one"
 
 
 ANSWERS: Mapping[str, Callable[[Line, Pairs], str]] = {

@@ -21,7 +21,7 @@ HEADINGS: Mapping[str, tuple[str, ...]] = {
     "concurrent": ("callers", "p50", "p90", "p99", "per second", "over the first", "calls"),
     "server": ("run", "verdict", "offered", "answered", "p50", "p90", "p99", "queries"),
     "idle-gaps": ("gap", "p50", "over no gap", "laps"),
-    "shapes": ("batch", "first", "first over later", "p50", "p90", "p99", "laps"),
+    "shapes": ("batch", "size", "first", "first over later", "built", "p50", "p90", "p99", "laps"),
 }
 """The columns of each scenario, after the cell's."""
 
@@ -53,7 +53,7 @@ def rows(line: Line) -> Iterator[tuple[str, ...]]:
 
 
 def name_of(line: Line) -> str:
-    """The cell's id; where batch sizes are the scenario's, without one."""
+    """The cell's id; where batch sizes are the scenario's, and not the cell's own, without one."""
     cell, own = line["cell"], "batches" in line["scenario"]
     return str(cell["id"]).replace(f"-b{cell['batch']}", "", 1) if own else str(cell["id"])
 
@@ -139,7 +139,10 @@ def _gap(point: Point) -> Iterator[tuple[str, ...]]:
 
 def _shape(point: Point) -> Iterator[tuple[str, ...]]:
     first = text.duration(_value(point["first"])) if point["first"] else "at load"
-    yield (str(point["batch"]), first, _ratio(point["first_seen"]), *_percentiles(point), _laps(point))
+    known = [many for many in point.get("builds", ()) if many is not None]
+    built = " + ".join(map(str, known)) or text.DASH
+    shape = (str(point["batch"]), point.get("size", text.DASH))
+    yield (*shape, first, _ratio(point["first_seen"]), built, *_percentiles(point), _laps(point))
 
 
 def _server(point: Point) -> Iterator[tuple[str, ...]]:

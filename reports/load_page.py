@@ -29,7 +29,7 @@ LEADS = {
     "concurrent": "Threads on one loaded network, each calling as fast as it is answered.",
     "server": "Arrivals at random, by MLCommons' load generator; latency counts from the moment at which a query was to arrive.",
     "idle-gaps": "One call after each pause, as a ratio to a call without one.",
-    "shapes": "Batch sizes that change from call to call: the first call of each size, and the later ones.",
+    "shapes": "Shapes that change from call to call: the first call of each, what was compiled for it, and the later ones.",
 }
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ import pytest
 from rich.console import Console
 
 import harness
-from harness import Attestation, Cell, Session, UsageError, load, loadgen, results, store
+from harness import BATCH, Attestation, Cell, Model, Session, TensorSpec, UsageError, load, loadgen, results, store
 from harness.outcome import Entry
+from harness.preparation import Preparer
 from harness.scenarios import CONCURRENT, GAPS, NAMES, SERVER, SHAPES, SINGLE, SWEEP, Scenario
 from harness.worker import Job
 from reports import load as table
@@ -54,7 +57,36 @@ class Crossed(builders.Product):
         return made
 
 
-ROWS = ",".join([builders.ROWS, *(f"{kind.name}={__name__}:{kind.__name__}" for kind in (Shared, Crossed))])
+class CrookedSession(builders.ProductSession):
+    """Leaves out the last row of a sequence that is not as long as those it was made for."""
+
+    def step(self) -> None:
+        super().step()
+        if self.x.shape[1] != LENGTH:
+            self.y[:, -1] = 0
+
+
+class Crooked(builders.Product):
+    name = "crooked"
+
+    def session(self, weights: Any, cell: Cell) -> Session:
+        return CrookedSession(weights, attestation(threads=cell.threads))
+
+
+ROWS = ",".join([builders.ROWS, *(f"{kind.name}={__name__}:{kind.__name__}" for kind in (Shared, Crossed, Crooked))])
+
+LENGTH = 6
+
+
+def rows(model: Model) -> dict[str, Any]:
+    """Five sequences as long as the model says."""
+    return {"x": np.random.default_rng(1).standard_normal((5, *model.inputs[0].shape[1:])).astype(np.float32)}
+
+
+def sequences(length: int, **changed: Any) -> Model:
+    """The product of every row of a sequence."""
+    specs = {"inputs": (TensorSpec("x", (BATCH, length, 4)),), "outputs": (TensorSpec("y", (BATCH, length, 3)),)}
+    return builders.product(name=f"rows_{length}", inputs_from=f"{__name__}:rows", **specs, **changed)
 
 
 @pytest.fixture
@@ -153,6 +185,56 @@ def test_every_batch_size_is_a_cell_of_its_own_in_processes_of_its_own(jobs: lis
     assert len({part["artifact_sha256"] for part in line["parts"]} | {part["input_sha256"] for part in line["parts"]}) > 1
 
 
+ANY_LENGTH = sequences(LENGTH, sizes=(sequences(2), sequences(9)))
+
+
+@pytest.mark.usefixtures("jobs")
+def test_every_size_is_fed_to_one_network_and_judged_by_a_golden_of_its_own(tmp_path: Path) -> None:
+    scenario = Scenario(SHAPES, seconds=0.02, vary=("size",))
+    found = measured(tmp_path, scenario, *(cell(name, ANY_LENGTH) for name in ("shared", "crooked", "oneweight")))
+    line = found["shared"]
+    assert line["outcome"] == "ok", line["reason"]
+    (part,) = line["parts"]
+    told = [(each["size"], each["model"], each["parity"]["verdict"]) for each in part["sizes"]]
+    assert told == [("2x4", "rows_2", "pass"), ("9x4", "rows_9", "pass")]
+    assert len({part["input_sha256"], *(each["input_sha256"] for each in part["sizes"])}) == 3
+    assert {point["size"]: point["first"] is None for point in points(line)} == {"6x4": True, "2x4": False, "9x4": False}
+    assert line["scenario"] == {"name": "shapes", "seed": 0, "vary": ["size"], "seconds": 0.02}
+    words = shown([line])
+    assert "rows_6-shared-fp32-cpu-b1" in words, "the batch is the cell's own"
+    assert "at load" in words
+    assert (found["crooked"]["outcome"], found["oneweight"]["outcome"]) == ("mismatch", "mismatch")
+    assert found["crooked"]["reason"].startswith("at size "), found["crooked"]["reason"]
+    assert points(found["crooked"]) == []
+
+
+@pytest.mark.usefixtures("jobs")
+def test_batches_and_sizes_change_together(tmp_path: Path) -> None:
+    scenario = Scenario(SHAPES, seconds=0.02, vary=("batch", "size"), batches=(1, 4))
+    line = measured(tmp_path, scenario, cell("shared", ANY_LENGTH))["shared"]
+    assert line["outcome"] == "ok", line["reason"]
+    assert [(point["size"], point["batch"]) for point in points(line)] == list(itertools.product(("6x4", "2x4", "9x4"), (1, 4)))
+
+
+@pytest.mark.usefixtures("jobs")
+def test_a_model_of_one_size_says_so(tmp_path: Path) -> None:
+    line = measured(tmp_path, Scenario(SHAPES, vary=("size",)), cell("shared"))["shared"]
+    assert (line["outcome"], line["reason"]) == ("unsupported", "product declares one size; give it others with sizes= (docs/load.md)")
+
+
+@pytest.mark.usefixtures("jobs")
+def test_other_bytes_than_were_prepared_for_a_size_are_a_failure(tmp_path: Path) -> None:
+    prepared = Preparer(30.0).prepare_sizes(cell("shared", ANY_LENGTH))
+    one, other = ({"size": each.inputs.facts["sha256"]} for each in prepared.sizes)
+    read = {"artifact_sha256": prepared.artifact.sha256, "input_sha256": prepared.inputs.facts["sha256"]}
+    told = [{"model": "rows_2", "input_sha256": one["size"]}, {"model": "rows_9", "input_sha256": other["size"]}]
+    assert prepared.difference({**read, "sizes": told}) == ""
+    told[1]["input_sha256"] = one["size"]
+    assert "input_sha256 of rows_9 is" in prepared.difference({**read, "sizes": told})
+    fewer = replace(prepared, sizes=prepared.sizes[:1])
+    assert fewer.key() != prepared.key(), "what was measured with fewer sizes is not pooled with it"
+
+
 @pytest.mark.usefixtures("jobs")
 def test_a_percentile_that_is_not_stated_is_refused_in_words(tmp_path: Path) -> None:
     words = shown([measured(tmp_path, SHORT[GAPS], cell("shared"))["shared"]])
@@ -212,6 +294,9 @@ def options(*words: str) -> argparse.Namespace:
         (("batch-sweep", "--p99", "0ms"), "above 0"),
         (("batch-sweep", "--batches", "0,4"), "--batches 0,4: expected"),
         (("shapes", "--batches", "4"), "two sizes"),
+        (("shapes", "--vary", "length"), "--vary length: expected batch, size"),
+        (("shapes", "--vary", "size", "--batches", "1,2"), "keeps each cell's own"),
+        (("idle-gaps", "--vary", "size"), "--vary is for shapes"),
         (("idle-gaps", "--gaps", "10,100"), "--gaps 10,100: expected 0"),
     ],
 )
@@ -224,6 +309,9 @@ def test_flags_become_the_scenario_and_the_command_that_repeats_it() -> None:
     asked = options("--scenario", "batch-sweep", "--p99", "20ms", "--batches", "1,8", "--seconds", "2", "--seed", "3")
     assert load.scenario_of(asked) == Scenario(SWEEP, seconds=2.0, bound_ns=20_000_000, batches=(1, 8), seed=3)
     assert load.flags(asked) == "--scenario batch-sweep --p99 20ms --batches 1,8 --seconds 2.0 --plan default --seed 3"
+    asked = options("--scenario", "shapes", "--vary", "batch,size", "--batches", "1,8")
+    assert load.scenario_of(asked) == Scenario(SHAPES, batches=(1, 8), vary=("batch", "size"))
+    assert load.flags(asked) == "--scenario shapes --vary batch,size --batches 1,8 --plan default --seed 0"
 
 
 def command(folder: Path, *words: str, target: str = "benchmarks") -> subprocess.CompletedProcess[str]:
@@ -289,6 +377,88 @@ def test_three_runtimes_under_load(tmp_path: Path) -> None:
         assert not isinstance(part["attested"]["details"]["input_shapes"]["image"][0], int), "read back from the session: open"
         assert {point["batch"]: point["first"] is None for point in points(line)} == {1: False, 3: False, 4: True}
         assert all(point["first_seen"]["value"] > 0 for point in points(line)[:2])
+
+
+RUNTIMES_OF_SIZES = """\
+from dataclasses import replace
+from typing import Any
+
+from harness import BATCH, Case, Model, TensorSpec, seeded
+
+
+def build() -> Any:
+    from torch import nn
+
+    return nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3, padding=1))
+
+
+def net(height: int, width: int) -> Model:
+    shapes = {"inputs": ("image", (BATCH, 3, height, width)), "outputs": ("classes", (BATCH, 4, height // 2, width // 2))}
+    specs = {kind: (TensorSpec(*spec),) for kind, spec in shapes.items()}
+    made_from = {"inputs_from": "harness.inputs:standard_normal", "calibration_from": "harness.inputs:standard_normal_calibration"}
+    return Model(name=f"net_{height}", build=build, weights=seeded(0), **made_from, **specs)
+
+
+NET = replace(net(16, 24), name="net", sizes=(net(32, 24),))
+SIZE = {"dynamic": "size"}
+wide = Case(
+    models=(NET,),
+    backends=("torch-eager", "torch-script", "torch-compile", "ort"),
+    options={"torch-compile": ({"shapes": "each"},), "ort": (SIZE,)},
+)
+narrow = Case(
+    models=(NET,),
+    backends=("ort", "openvino"),
+    precisions=("fp16", "int8-static"),
+    options=dict.fromkeys(("ort", "openvino"), ({"dynamic": "batch,size"},)),
+)
+"""
+
+
+@pytest.mark.slow
+def test_sizes_that_change_on_real_runtimes(tmp_path: Path) -> None:
+    """Each runtime that takes them answers right at all of them, and what is compiled anew for one is counted."""
+    for package in ("torch", "onnxruntime"):
+        pytest.importorskip(package)
+    declared = tmp_path / "images.py"
+    declared.write_text(RUNTIMES_OF_SIZES)
+    done = command(tmp_path, "--scenario", "shapes", "--vary", "size", "--seconds", "0.1", "--json", target=f"{declared}::wide")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {(line["cell"]["backend"], *line["cell"]["options"].values()): line for line in json.loads(done.stdout)["lines"]}
+    outcomes = {name: line["outcome"] for name, line in found.items()}
+    right = (("torch-eager",), ("torch-script",), ("torch-compile", "each"), ("ort", "size"))
+    assert outcomes == dict.fromkeys(right, "ok"), [line["reason"] for line in found.values()]
+    for line in found.values():
+        jsonschema.validate(line, SCHEMA)
+        (part,) = line["parts"]
+        assert [(each["size"], each["parity"]["verdict"]) for each in part["sizes"]] == [("3x32x24", "pass")]
+        assert [(point["size"], point["first"] is None) for point in points(line)] == [("3x16x24", True), ("3x32x24", False)]
+    compiled = found["torch-compile", "each"]
+    assert [point["builds"] for point in points(compiled)] == [[0], [1]]
+    assert compiled["parts"][0]["attested"]["labels"] == ["compiled anew for other shapes: 1"]
+    assert points(compiled)[1]["first_seen"]["value"] > 10, "what compiling costs is seen in the first call"
+
+
+@pytest.mark.slow
+def test_what_is_left_open_below_fp32_on_real_runtimes(tmp_path: Path) -> None:
+    for package in ("torch", "onnxruntime", "openvino"):
+        pytest.importorskip(package)
+    declared = tmp_path / "images.py"
+    declared.write_text(RUNTIMES_OF_SIZES)
+    words = ("--scenario", "shapes", "--vary", "batch,size", "--batches", "1,3", "--seconds", "0.1", "--json")
+    done = command(tmp_path, *words, target=f"{declared}::narrow")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {(line["cell"]["backend"], line["cell"]["precision"]): line for line in json.loads(done.stdout)["lines"]}
+    narrow = itertools.product(("ort", "openvino"), ("fp16", "int8-static"))
+    outcomes = {name: line["outcome"] for name, line in found.items()}
+    assert outcomes == dict.fromkeys(narrow, "ok"), [line["reason"] for line in found.values()]
+    for line in found.values():
+        attested = line["parts"][0]["attested"]
+        assert {"any batch", "any size"} <= set(attested["labels"])
+        read_back = [isinstance(size, int) for size in attested["details"]["input_shapes"]["image"]]
+        assert read_back == [False, True, False, True], "the batch and the height are open"
+        shapes = [(point["size"], point["batch"]) for point in points(line)]
+        assert shapes == list(itertools.product(("3x16x24", "3x32x24"), (1, 3)))
 
 
 @pytest.mark.slow

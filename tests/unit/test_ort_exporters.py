@@ -14,7 +14,7 @@ from backends import onnx_artifact
 from backends.contract_model import TINY_CNN
 from backends.openvino_native import OpenVino
 from backends.ort import OnnxRuntime
-from harness import Cell, Model, Source, TensorSpec, Unsupported, registry
+from harness import BATCH, Cell, Model, Source, TensorSpec, Unsupported, registry
 
 
 def cell(precision: str = "fp32", model: Model = TINY_CNN, **options: Any) -> Cell:
@@ -39,9 +39,12 @@ def test_what_an_exporter_writes_may_be_asked_for(asked: dict[str, Any]) -> None
         ("fp32", {"exporter": "dynamite"}, "exporter is 'dynamo' or 'torchscript', not 'dynamite'"),
         ("bf16", {"exporter": "torchscript"}, "bf16 needs opset 22, and exporter torchscript ends at 20"),
         ("bf16", {"opset": 20}, "writes opsets 22 to 23 at bf16"),
-        ("fp32", {"dynamic": "length"}, "dynamic is 'batch', not 'length'"),
-        ("fp32", {"dynamic": True}, "dynamic is 'batch', not True"),
-        ("fp32", {"dynamic": "batch", "iobinding": "on"}, "lays outputs out ahead, and dynamic=batch answers batches of any size"),
+        ("fp32", {"dynamic": "length"}, "dynamic is 'batch', 'size' or 'batch,size', not 'length'"),
+        ("fp32", {"dynamic": "batch,length"}, "not 'batch,length'"),
+        ("fp32", {"dynamic": ""}, "not ''"),
+        ("fp32", {"dynamic": True}, "not True"),
+        ("fp32", {"dynamic": "size"}, "what differs between the sizes of a model, and tiny_cnn declares one; give it sizes="),
+        ("fp32", {"dynamic": "batch", "iobinding": "on"}, "lays outputs out ahead, and dynamic=batch answers inputs of any size"),
     ],
 )
 def test_what_it_does_not_write_is_unsupported_in_words(precision: str, asked: dict[str, Any], reason: str) -> None:
@@ -71,6 +74,63 @@ def test_an_open_batch_is_another_file_for_both_runtimes_and_a_file_of_ones_own_
     own = Model("own", file="own.onnx", inputs=TINY_CNN.inputs, outputs=TINY_CNN.outputs)
     assert OnnxRuntime().supports(cell(model=own, dynamic="batch")) == ""
     assert onnx_artifact.key(cell(model=own, dynamic="batch")) == onnx_artifact.key(cell(model=own))
+
+
+def of_size(height: int, width: int, **more: Any) -> Model:
+    specs = {"inputs": (TensorSpec("image", (BATCH, 3, height, width)),), "outputs": (TensorSpec("out", (BATCH, height // 2, width // 2)),)}
+    return replace(TINY_CNN, name=f"of_{height}", **specs, **more)
+
+
+WIDE = of_size(16, 16, sizes=(of_size(16, 32),))
+"""Its width changes, and so does that of its answer."""
+
+
+BOTH = ((0, 3), (0, 2))
+
+
+@pytest.mark.parametrize(
+    ("dynamic", "image", "out"), [("batch", (0,), (0,)), ("size", (3,), (2,)), ("batch,size", *BOTH), ("size,batch", *BOTH)]
+)
+def test_what_is_left_open_are_the_axes_that_change(dynamic: str, image: tuple[int, ...], out: tuple[int, ...]) -> None:
+    asked = cell(model=WIDE, dynamic=dynamic)
+    assert OnnxRuntime().supports(asked) == OpenVino().supports(replace(asked, backend="openvino")) == ""
+    assert [onnx_artifact.open_axes(asked, spec) for spec in (*WIDE.inputs, *WIDE.outputs)] == [image, out]
+    assert onnx_artifact.labels(asked) == tuple(f"any {what}" for what in ("batch", "size") if what in dynamic)
+
+
+def test_files_that_leave_other_axes_open_are_other_files() -> None:
+    taller = replace(WIDE, sizes=(of_size(16, 32), of_size(32, 16)))
+    left = [cell(model=WIDE, dynamic=each) for each in ("batch", "size", "batch,size")]
+    asked = [cell(model=WIDE), *left, cell(model=taller, dynamic="size")]
+    keys = [onnx_artifact.key(each).get("dynamic") for each in asked]
+    assert keys[:3] == [None, "batch", {"image": (3,), "out": (2,)}]
+    assert len({repr(each) for each in keys}) == len(keys)
+    assert len({onnx_artifact.names_of(each) for each in asked[:4]}) == 4
+
+
+def test_an_exporter_is_told_a_name_for_each_open_axis() -> None:
+    named = [onnx_artifact._named_axes(cell(model=WIDE, dynamic="batch,size"), spec) for spec in (*WIDE.inputs, *WIDE.outputs)]
+    assert named == [{0: "batch", 3: "image_3"}, {0: "batch", 2: "out_2"}]
+
+
+def test_an_exporter_that_fixed_a_size_all_the_same_is_told() -> None:
+    asked = cell(model=WIDE, dynamic="size")
+
+    def made(width: int | str) -> Any:
+        kind, value = TensorProto.FLOAT, helper.make_tensor_value_info
+        ends = value("image", kind, [1, 3, 16, "image_3"]), value("out", kind, [1, 8, width])
+        return helper.make_graph([helper.make_node("Identity", ["image"], ["out"])], "g", ends[:1], ends[1:])
+
+    onnx_artifact._check_open(made("image_3//2"), asked)
+    with pytest.raises(Unsupported, match="asked for dynamic=size, and exporter dynamo fixed axis 2 of out to 8"):
+        onnx_artifact._check_open(made(8), asked)
+
+
+def test_a_network_that_fixed_a_size_when_it_was_loaded_is_told() -> None:
+    asked = cell(model=WIDE, dynamic="size")
+    onnx_artifact.check_left_open(asked, {"image": [1, 3, 16, "image_3"]})
+    with pytest.raises(Unsupported, match=r"asked for dynamic=size, and the loaded network takes image of \[1, 3, 16, 16\] only"):
+        onnx_artifact.check_left_open(asked, {"image": [1, 3, 16, 16]})
 
 
 def graph(*sizes: int | str) -> Any:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import Session, TensorSpec, Unsupported, scenarios, traffic
+from harness import Session, Unsupported, scenarios, traffic
 from harness.backend import Laps
 from harness.scenarios import CONCURRENT, GAPS, SHAPES, SINGLE, Scenario
-from harness.traffic import MAX_LAPS, Scene, Thinned
-from harness.types import BATCH
-from tests.unit.builders import Clock, Overlapping, ScriptedSession, attestation, batches, cell, product
+from harness.scene import Scene
+from harness.traffic import MAX_LAPS, Thinned
+from tests.unit.builders import Clock, Overlapping, ScriptedSession, attestation, batches, cell
 
 MS = 1_000_000
 
@@ -176,71 +176,6 @@ def test_what_one_thread_raises_ends_all_and_is_raised_where_they_are_waited_for
 def test_a_session_that_nobody_may_share_is_refused_in_words() -> None:
     with pytest.raises(Unsupported, match="several threads"):
         traffic.concurrent(scene(ScriptedSession(Clock()), Clock(), Scenario(CONCURRENT)))
-
-
-# -- shapes --------------------------------------------------------------------------------------------------------------
-
-
-class Churned(Session):
-    """Twice its input; a size that it has not seen costs 10 ms, any other as many ms as it has rows. `only` takes no other size."""
-
-    def __init__(self, clock: Clock, only: int = 0, broadcasts: bool = False) -> None:
-        self.clock_of_test, self.only, self.broadcasts = clock, only, broadcasts
-        self.seen = {4}
-
-    def bind(self, inputs: Mapping[str, Any]) -> None:
-        rows = len(inputs["x"])
-        if self.only and rows != self.only:
-            if not self.broadcasts:
-                raise ValueError(f"expected {self.only}\nrows, got {rows}")
-            inputs = {"x": np.broadcast_to(inputs["x"][:1], (self.only, *inputs["x"].shape[1:]))}
-        self.x = inputs["x"]
-
-    def step(self) -> None:
-        rows = len(self.x)
-        self.clock_of_test.spend(rows * MS if rows in self.seen else 10 * MS)
-        self.seen.add(rows)
-
-    def fetch(self) -> Mapping[str, Any]:
-        return {"y": 2 * self.x}
-
-    def attest(self) -> Any:
-        return attestation()
-
-
-def churned(session: Churned) -> Scene:
-    model = product(outputs=(TensorSpec("y", (BATCH, 4)),))
-    whole = [{"x": np.arange(16.0).reshape(4, 4) + 100 * index} for index in range(3)]
-    return Scene(session, whole, cell(model=model, batch=4), Scenario(SHAPES, seconds=0.001, batches=(1, 2, 4)), session.clock_of_test)
-
-
-def test_the_first_call_of_a_size_is_told_from_the_later_ones() -> None:
-    played = churned(Churned(Clock()))
-    made = {point["batch"]: point for point in traffic.shapes(played)}
-    assert {size: made[size]["first_ns"] for size in made} == {1: 10 * MS, 2: 10 * MS, 4: None}
-    assert {size: set(made[size]["laps_ns"]) for size in made} == {1: {MS}, 2: {2 * MS}, 4: {4 * MS}}
-
-
-def test_every_size_answers_every_sample_to_be_judged() -> None:
-    played = churned(Churned(Clock()))
-    traffic.shapes(played)
-    assert set(played.kept) == {"batches of 1", "batches of 2", "batches of 4"}
-    for kept in played.kept.values():
-        for index in range(3):
-            assert np.array_equal(kept[index]["y"], 2 * played.batches[index]["x"])
-
-
-@pytest.mark.parametrize(("broadcasts", "why"), [(False, "expected 4 rows, got"), (True, "it answered 4 rows to a batch of")])
-def test_a_session_of_one_size_is_refused_in_words(broadcasts: bool, why: str) -> None:
-    with pytest.raises(Unsupported, match=f"takes batches of 4 only.*{why}"):
-        traffic.shapes(churned(Churned(Clock(), only=4, broadcasts=broadcasts)))
-
-
-def test_an_error_at_the_size_it_was_made_for_is_an_error() -> None:
-    played = churned(Churned(Clock(), only=5))
-    played.scenario = Scenario(SHAPES, batches=(4,))
-    with pytest.raises(ValueError, match="expected 5"):
-        traffic.shapes(played)
 
 
 # -- what is refused -----------------------------------------------------------------------------------------------------
