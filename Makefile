@@ -22,7 +22,7 @@ bench: $(READY) ## compare the runtimes: results/, site/index.html, and a table
 test: $(READY) ## lint, types, and all tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile; failed=$$?; \
+	$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder; failed=$$?; \
 	$(BIN)/python -m pytest -m alone && exit $$failed  # both, whatever the first found
 
 matrix: $(READY) ## every runtime at every precision (about 20 minutes, 30 at first); docs/runtimes.md is made from it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -14,20 +15,58 @@ OWN = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Under xdist: a temporary folder for each worker, since evenbench's lock against measuring side by side lies there."""
+    """Under xdist: a temporary folder for each worker, since evenbench's lock against measuring side by side lies there, and own cores."""
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if not worker:
         return
+    _keep_to_own_cores(int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
     for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
         del os.environ[name]  # a pytest that a test starts is no worker
     config.stash[OWN] = Path(tempfile.mkdtemp(prefix=f"evenbench-tests-{worker}-"))
     os.environ["TMPDIR"] = tempfile.tempdir = str(config.stash[OWN])
 
 
+def _keep_to_own_cores(number: int, workers: int) -> None:
+    """This worker's share of the cores, for all that it starts: threads that wait for each other, spinning, on cores that another worker
+    computes on take several times as long. Where there are fewer cores than workers they share them."""
+    if hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        if len(allowed) >= workers:
+            os.sched_setaffinity(0, allowed[number::workers])
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove that folder."""
     if OWN in config.stash:
         shutil.rmtree(config.stash[OWN], ignore_errors=True)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m alone`, files that do not name the mark are left out: importing all of them takes longer than some of those tests."""
+    if config.getoption("markexpr") == "alone" and collection_path.match("test_*.py") and not _names_alone(collection_path):
+        return True
+    return None
+
+
+def _names_alone(file: Path) -> bool:
+    return "pytest.mark.alone" in file.read_text(encoding="utf-8")
+
+
+@pytest.hookimpl(tryfirst=True)  # before anything is deselected
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under xdist: files with slow tests come first, so that no worker ends with a long file while the other has nothing left."""
+    hidden = sorted(str(file) for file in {item.path for item in items if item.get_closest_marker("alone")} if not _names_alone(file))
+    if hidden:
+        raise pytest.UsageError(f"`-m alone` would not find the tests of {', '.join(hidden)}; write pytest.mark.alone into the file")
+    if OWN in config.stash:
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What is there by now stays to the end: without it each full collection of garbage goes over five thousand tests again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

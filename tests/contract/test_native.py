@@ -152,7 +152,7 @@ def test_a_library_path_that_leads_elsewhere_is_found_out(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("backend", ["cpp-ort", "ctypes-ort", "cpp-openvino", "cpp-libtorch", "ctypes-libtorch"])
-@pytest.mark.parametrize("threads", sorted({1, machine.cores()}))
+@pytest.mark.parametrize("threads", [1, pytest.param(machine.cores(), id="all", marks=pytest.mark.alone)])
 def test_threads_are_those_of_the_runtime(backend: str, threads: int, loaded: Callable[..., Attestation]) -> None:
     assert loaded(replace(cell_of(backend), threads=threads)).threads == threads
 

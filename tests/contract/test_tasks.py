@@ -139,7 +139,6 @@ def test_no_two_models_of_the_task_files_share_a_name() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_three_runtimes_find_the_same_objects(tmp_path: Path) -> None:
     lines = measured(detection.FASTER_RCNN, tmp_path, "torch-eager", "torch-script", "ort", options={"ort": detection.TRACED})
     for line in lines.values():
@@ -164,7 +163,6 @@ def test_images_of_two_sizes_go_through_one_artifact(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_three_runtimes_paste_the_same_masks(tmp_path: Path) -> None:
     backends = ("torch-script", "ort", "openvino")
     options = {"ort": detection.TRACED, "openvino": detection.CONVERTED}
@@ -176,7 +174,6 @@ def test_three_runtimes_paste_the_same_masks(tmp_path: Path) -> None:
 
 @with_transformers
 @pytest.mark.slow
-@pytest.mark.alone
 def test_two_runtimes_answer_the_queries_of_a_transformer_as_torch_does(tmp_path: Path) -> None:
     """Its heads one by one, and what it makes of them: objects, which are matched."""
     exporter = {"exporter": "torchscript"}

@@ -93,7 +93,6 @@ def level_ns(line: Record) -> float:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_tuning")
-@pytest.mark.alone
 def test_tuning_is_kept_counted_applied_and_faster(tmp_path: Path) -> None:
     (before,) = measured(tmp_path, CELL)
     assert (before["outcome"], before["labels"]) == ("ok", ["untuned"])

@@ -350,9 +350,10 @@ class TestBridge:
                 assert method.__name__ == f"track_{metric}"
                 assert method.pretty_name.startswith(name)
 
-    def test_threads_are_named_as_declared(self) -> None:
+    def test_threads_are_named_as_declared(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import tiny
 
+        monkeypatch.setattr(asv_bridge.machine, "cores", lambda: 2)
         case = Case(models=(tiny.TINY,), backends=("null",), threads=(0, 1))
         assert [asv_bridge.square(cell, case)[5] for cell in matrix.expand(case)] == ["all", "1"]
 

@@ -164,6 +164,7 @@ def test_a_hostile_name_is_shown_and_not_run(visit, report):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_ten_thousand_outcomes_are_usable_in_two_seconds(chromium, tmp_path):
     address = site.write(synthetic.many(10_000), tmp_path).as_uri()
     # The best of a few, because what else runs on this machine can only add.

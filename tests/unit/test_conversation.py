@@ -27,6 +27,7 @@ time.sleep(30)
 
 
 @needs_affinity
+@pytest.mark.alone
 def test_all_threads_and_children_are_kept_to_the_cores() -> None:
     core = max(os.sched_getaffinity(0))
     with subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True) as started:

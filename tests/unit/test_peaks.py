@@ -30,6 +30,7 @@ def measured(**axes: Any) -> dict[str, Any]:
     return dict(reply.value)
 
 
+@pytest.mark.alone
 def test_the_peaks_of_this_machine_are_plausible() -> None:
     """A core does between a billion and a trillion operations in a second, and moves between 0.2 and 1000 GB."""
     one, two = measured(threads=1), measured(threads=2)
