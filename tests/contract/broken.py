@@ -188,20 +188,30 @@ class Hungry(OrtSession):
         super().__setattr__(name, value)
 
 
-class Broken(OnnxRuntime):
-    """ONNX Runtime with the session class that `EVENBENCH_BROKEN` names."""
+def with_session(kind: type[OrtSession]) -> type[OnnxRuntime]:
+    """ONNX Runtime with this session class, as a backend of its name."""
 
-    name = "broken"
+    class Broken(OnnxRuntime):
+        name = kind.__name__.lower()
 
-    def load(self, folder, cell):
-        chosen = globals()[os.environ["EVENBENCH_BROKEN"]]
-        return chosen(Path(folder) / "model.onnx", cell)
+        def load(self, folder, cell):
+            return kind(Path(folder) / "model.onnx", cell)
+
+    return Broken
 
 
-class Litters(OnnxRuntime):
+def __getattr__(name: str) -> type[OnnxRuntime]:
+    """`NoisyBackend` is the backend of `Noisy`."""
+    kind = globals().get(name.removesuffix("Backend"))
+    if kind is None or not name.endswith("Backend"):
+        raise AttributeError(name)
+    return with_session(kind)
+
+
+class LittersBackend(OnnxRuntime):
     """Leaves a file in the working folder while preparing."""
 
-    name = "broken"
+    name = "litters"
 
     def artifact_key(self, cell):
         return {**super().artifact_key(cell), "litters": True}
@@ -211,10 +221,10 @@ class Litters(OnnxRuntime):
         return super().prepare(source, cell, folder)
 
 
-class Forgetful(OnnxRuntime):
+class ForgetfulBackend(OnnxRuntime):
     """Prepares in memory, so that another process finds nothing."""
 
-    name = "broken"
+    name = "forgetful"
     kept: dict = {}
 
     def artifact_key(self, cell):

@@ -1,14 +1,22 @@
 """Each broken session is caught by the contract test that is named for it."""
 
+from __future__ import annotations
+
 import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
-SUITE = """
-from harness.testing import BackendContract
+from harness import store
 
-class TestBroken(BackendContract):
-    name = "broken"
+ROOT = Path(__file__).resolve().parents[2]
+
+SUITE = """
+class Test{kind}(BackendContract):
+    name = "{name}"
 """
 
 CAUGHT = {
@@ -34,43 +42,48 @@ CAUGHT = {
 
 BACKENDS = {"Litters": ["test_prepare_writes_only_in_its_folder"], "Forgetful": ["test_parity[1]", "test_closes_twice"]}
 
+RIGHT = "OrtSession"
+"""The session that the broken ones derive from."""
 
-def failed_tests(pytester: pytest.Pytester, target: str, monkeypatch: pytest.MonkeyPatch, tests: list[str]) -> set[str]:
-    """Which of the named contract tests (all where none is named) fail for a backend, in a pytest of its own."""
-    monkeypatch.setenv("EVENBENCH_BACKENDS", f"broken=tests.contract.broken:{target}")
-    monkeypatch.setenv("PYTHONPATH", os.environ["EVENBENCH_TREE"])
-    file = pytester.makepyfile(test_broken=SUITE)
-    chosen = [f"{file.name}::TestBroken::{test}" for test in tests] or [file.name]
-    result = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider", *chosen, timeout=300)
-    lines = [line for line in result.outlines if line.startswith(("FAILED", "ERROR"))]
-    return {line.split("::")[2].split(" ")[0] for line in lines}
+ALL = (RIGHT, *CAUGHT, *BACKENDS)
 
 
-@pytest.fixture(autouse=True)
-def tree(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """pytester moves HOME and the working folder; the cache and this tree stay where they are."""
-    from harness import store
-
-    monkeypatch.setenv("EVENBENCH_CACHE", str(store.root()))
-    monkeypatch.setenv("EVENBENCH_TREE", str(request.config.rootpath))
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, set[str]]:
+    """Which contract tests fail, by kind, in one pytest: of what is right all are run, of the others those that are named for them."""
+    folder = tmp_path_factory.mktemp("contract")
+    classes = [SUITE.format(kind=kind, name=kind.lower()) for kind in ALL]
+    (folder / "test_broken.py").write_text("\n".join(["from harness.testing import BackendContract", *classes]))
+    chosen = [f"test_broken.py::Test{kind}::{test}" for kind, tests in {**CAUGHT, **BACKENDS}.items() for test in tests]
+    own = {
+        "EVENBENCH_BACKENDS": ",".join(f"{kind.lower()}=tests.contract.broken:{kind}Backend" for kind in ALL),
+        "EVENBENCH_CACHE": str(store.root()),
+        "PYTHONPATH": str(ROOT),
+    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | own
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"test_broken.py::Test{RIGHT}", *chosen]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
+    found: dict[str, set[str]] = {kind: set() for kind in ALL}
+    for line in done.stdout.splitlines():
+        if line.startswith(("FAILED ", "ERROR ")):
+            _, kind, test = line.split("::")[:3]
+            found[kind.removeprefix("Test")].add(test.split(" ")[0])
+    return found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("session", CAUGHT)
-def test_broken_session_is_caught(session: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EVENBENCH_BROKEN", session)
-    failed = failed_tests(pytester, "Broken", monkeypatch, CAUGHT[session])
-    assert failed == set(CAUGHT[session]), f"{session} slipped through {sorted(set(CAUGHT[session]) - failed)}"
+def test_broken_session_is_caught(session: str, failed: Mapping[str, set[str]]) -> None:
+    assert failed[session] == set(CAUGHT[session]), f"{session} slipped through {sorted(set(CAUGHT[session]) - failed[session])}"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_broken_backend_is_caught(backend: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    failed = failed_tests(pytester, backend, monkeypatch, BACKENDS[backend])
-    assert failed == set(BACKENDS[backend]), f"{backend} slipped through: only {sorted(failed)} failed"
+def test_broken_backend_is_caught(backend: str, failed: Mapping[str, set[str]]) -> None:
+    assert failed[backend] == set(BACKENDS[backend]), f"{backend} slipped through: only {sorted(failed[backend])} failed"
 
 
 @pytest.mark.slow
-def test_right_session_passes(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EVENBENCH_BROKEN", "OrtSession")
-    assert failed_tests(pytester, "Broken", monkeypatch, []) == set()
+def test_right_session_passes(failed: Mapping[str, set[str]]) -> None:
+    assert failed[RIGHT] == set()

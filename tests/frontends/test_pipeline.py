@@ -248,7 +248,7 @@ def test_three_runtimes_segment_the_packaged_video(tmp_path: Path) -> None:
     own = {"EVENBENCH_BACKENDS": "", **{name: os.environ[name] for name in ("EVENBENCH_CACHE",) if name in os.environ}}
     words = ("lraspp_mobilenet_v3_large", "--declared", "benchmarks/segmentation.py", "--backends", "torch-eager,ort,openvino")
     ended = run(
-        tmp_path, *words, "--plan", "quick", "--frames", "24", "--target-fps", "60", "-o", str(tmp_path / "out"), cwd=root, **own
+        tmp_path, *words, "--plan", "quick", "--frames", "12", "--target-fps", "60", "-o", str(tmp_path / "out"), cwd=root, **own
     )
     found = lines(tmp_path)
     assert {name: line["outcome"] for name, line in found.items()} == dict.fromkeys(("torch-eager", "ort", "openvino"), "ok"), ended.err
@@ -257,6 +257,6 @@ def test_three_runtimes_segment_the_packaged_video(tmp_path: Path) -> None:
     for line in found.values():
         jsonschema.validate(line, SCHEMA)
         assert line["parity"]["agreement"]["pixel_agreement"] > 0.99
-        assert line["passages"][0]["overlapped"]["frames"] == 24
+        assert line["passages"][0]["overlapped"]["frames"] == 12
     pictures = json.loads((tmp_path / "out" / "pictures.json").read_text())
     assert max(each["changed_share"] for line in found.values() for each in pictures[line["cell"]["key"]]) < 0.02

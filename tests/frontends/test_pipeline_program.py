@@ -82,7 +82,7 @@ def test_cpp_passes_the_packaged_video(tmp_path: Path) -> None:
     root = Path(harness.__file__).parent.parent
     own = {"EVENBENCH_BACKENDS": "", **{name: os.environ[name] for name in ("EVENBENCH_CACHE",) if name in os.environ}}
     words = ("lraspp_mobilenet_v3_large", "--declared", "benchmarks/segmentation.py", "--backends", "ort,cpp-ort,cpp-openvino")
-    code, said = run(tmp_path, *words, "--plan", "quick", "--frames", "20", cwd=root, **own)
+    code, said = run(tmp_path, *words, "--plan", "quick", "--frames", "12", cwd=root, **own)
     found = lines(tmp_path)
     assert {name: line["outcome"] for name, line in found.items()} == dict.fromkeys(("ort", "cpp-ort", "cpp-openvino"), "ok"), said
     assert code == 0
@@ -91,7 +91,7 @@ def test_cpp_passes_the_packaged_video(tmp_path: Path) -> None:
         line = found[name]
         assert (line["covers"], line["clock"]) == ("after_decoding", "std::chrono::steady_clock")
         taken = line["passages"][0]["after_decoding"]["stages_ns"]
-        assert {stage: len(times) for stage, times in taken.items()} == dict.fromkeys(LATER, 20)
+        assert {stage: len(times) for stage, times in taken.items()} == dict.fromkeys(LATER, 12)
         assert min(map(min, taken.values())) > 0
         assert line["parity"]["agreement"]["pixel_agreement"] > 0.99
     pictures = json.loads((tmp_path / "out" / "pictures.json").read_text())

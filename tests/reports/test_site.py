@@ -137,7 +137,7 @@ def test_reporting_imports_no_runtime():
 def test_ten_thousand_outcomes_are_reported_in_five_seconds(tmp_path):
     lines = synthetic.many(10_000)
     # The better of two, because what else runs on this machine can only add.
-    assert min(_seconds_to_write(lines, tmp_path) for _ in range(2)) <= 5.0
+    assert any(_seconds_to_write(lines, tmp_path) <= 5.0 for _ in range(2))
 
 
 def _seconds_to_write(lines, folder):

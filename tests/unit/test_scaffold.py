@@ -1,4 +1,7 @@
-"""The starting files work as they are written, and never overwrite one of yours."""
+"""The starting files work as they are written, and never overwrite one of yours.
+
+That a new backend passes the contract as generated is what a block of CONTRIBUTING.md says, which `tests/docs` runs.
+"""
 
 from __future__ import annotations
 
@@ -29,15 +32,6 @@ def test_what_was_written_and_what_to_do_next_is_said(tmp_path: Path, capsys: py
     assert f"wrote {tmp_path}/my_runtime.py" in said
     assert 'my-runtime = "my_runtime:MyRuntime"' in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my_runtime.py", "test_my_runtime.py"]
-
-
-@pytest.mark.slow
-def test_a_new_backend_passes_the_contract_as_generated(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    pytest.importorskip("onnxscript")
-    scaffold.write("backend", "my-runtime", tmp_path)
-    done = python(tmp_path, "-m", "pytest", "-q", "test_my_runtime.py", "-p", "no:cacheprovider")
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_new_backend_imports_no_runtime(tmp_path: Path) -> None:

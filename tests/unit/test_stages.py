@@ -185,7 +185,7 @@ def test_what_is_drawn_is_not_kept() -> None:
     most: list[int] = []
 
     def draw(item: Picture) -> None:
-        gc.collect()
+        gc.collect(1)  # the pictures are young; a full collection takes a second after thousands of tests
         most.append(sum(1 for each in alive if each() is not None))
 
     Overlap(Slots(2), Clock().now).run(decoded(), {}, {"infer": nothing}, {"draw": draw})
