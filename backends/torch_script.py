@@ -75,6 +75,8 @@ class TorchScript(torch_session.TorchBackend):
     def deployment(self, cell: Cell) -> Deployment:
         if cell.precision != "fp32" or cell.options:
             raise Unsupported("a TorchScript program is written for fp32 without options; torch's narrow types need their casts beside it")
+        if any(spec.is_open for spec in cell.model.outputs):
+            raise Unsupported("a detector in TorchScript calls torchvision's operators, and its program is written for torch alone")
         settings = {"file": FILE, "inputs": [spec.name for spec in cell.model.inputs]}
         return Deployment(("torch",), "backends.torchscript_network:Network", settings)
 

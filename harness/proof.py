@@ -76,7 +76,7 @@ def _proved(subject: Subject, work: Path, made: dict[str, Any]) -> None:
         raise NotProved(f"in the fresh environment the answer is wrong: {verdict['reason'] or verdict['verdict']}")
     if subject.tools:
         made["program"] = _without_python(subject, work, built, made["accuracy"])
-    for file in sorted((work / "outputs").glob("output-*.npy")):
+    for file in sorted((work / "outputs").glob("output-*.np[yz]")):
         (subject.folder / "parity" / file.name).write_bytes(file.read_bytes())
     _run([*program, "--check"], work)
 
@@ -158,10 +158,20 @@ def _preprocessing(subject: Subject, program: Sequence[str], work: Path) -> str:
 
 
 def _outputs(subject: Subject, program: Sequence[str], inputs: Path, outputs: Path) -> list[Any]:
+    """What the program answers to the arrays in a folder: for each output, its batches."""
     import numpy as np
 
+    listed = list(enumerate(subject.cell.model.outputs))
     _run([*program, "--inputs", str(inputs), "--outputs", str(outputs)], outputs.parent)
-    return [np.load(outputs / f"output-{place}.npy") for place in range(len(subject.cell.model.outputs))]
+    return [_of_open_size(outputs, place) if spec.is_open else np.load(outputs / f"output-{place}.npy") for place, spec in listed]
+
+
+def _of_open_size(folder: Path, place: int) -> list[Any]:
+    """An output of which only the answer tells how large it is: an array for each batch."""
+    import numpy as np
+
+    with np.load(folder / f"output-{place}.npz") as kept:
+        return [kept[f"arr_{at}"] for at in range(len(kept.files))]
 
 
 def _accuracy(subject: Subject, program: Sequence[str], work: Path) -> dict[str, Any] | None:

@@ -8,15 +8,16 @@ import json
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from harness import __version__, implementations, inputs, late, matrix, proof, registry, targets, usermodel, worker
+from harness import __version__, implementations, inputs, late, matrix, open_sizes, proof, registry, targets, usermodel, worker
 from harness.cases import Case
 from harness.installers import distribution_of
 from harness.preparation import Preparer, Refusal
-from harness.types import PRECISIONS, Cell, Recipe, Unsupported, UsageError
+from harness.types import PRECISIONS, Cell, Recipe, TensorSpec, Unsupported, UsageError
 
 if TYPE_CHECKING:
     from harness.backend import Deployment
@@ -61,6 +62,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--precision", default="", choices=["", *PRECISIONS], metavar="P", help="such as int8-static (fp32)")
     command.add_argument("--batch", type=int, default=1, metavar="N", help="of the artifact, whose shapes are fixed (1)")
     command.add_argument("--declared", default="benchmarks", metavar="TARGET", help="where models and cells are declared (benchmarks)")
+    told = "size of the Dockerfile's base, as `docker image inspect -f '{{.Size}}'` tells it, so that the image's is told as a whole"
+    command.add_argument("--base-bytes", type=int, default=0, metavar="N", help=told)
     own = command.add_argument_group("for a model of your own")
     own.add_argument("--input", nargs="+", default=[], metavar="PHOTO", help="photos that become the inputs of the parity check")
     own.add_argument("--recipe", default="", help="how a photo becomes a tensor, such as imagenet_224")
@@ -74,7 +77,9 @@ def run(options: argparse.Namespace) -> int:
     cell, folder = chosen(options), Path(options.output)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there and is never overwritten; name a folder that does not exist yet")
-    found = ship(cell, folder)
+    if options.base_bytes < 0:
+        raise UsageError(f"--base-bytes {options.base_bytes}: expected the bytes of an image; leave it out where they are not known")
+    found = ship(cell, folder, options.base_bytes)
     if options.json:
         print(json.dumps({"folder": str(folder), **found}))
     else:
@@ -114,9 +119,10 @@ def _selected(words: list[str]) -> list[Cell]:
     return [entry.cell for entry in targets.select(parser.parse_args(words))]
 
 
-def ship(cell: Cell, folder: Path) -> dict[str, Any]:
+def ship(cell: Cell, folder: Path, base_bytes: int = 0) -> dict[str, Any]:
     """Prepare the cell, write its deployment into `folder`, and prove it; returns the proof, which is also in proof.json.
 
+    `base_bytes` is the size of the image that the Dockerfile starts from, 0 where nobody knows it.
     Raises UsageError where the cell cannot be prepared or has no program; nothing is written then.
     """
     deployment = _deployment(cell)
@@ -131,7 +137,7 @@ def ship(cell: Cell, folder: Path) -> dict[str, Any]:
     try:
         _write(folder, cell, prepared, written)
         found = proof.prove(proof.Subject(folder, cell, prepared, pins, recipe, pinned(deployment.tools)))
-        found["image"] = image(found, prepared.artifact.bytes)
+        found["image"] = image(found, prepared.artifact.bytes, base_bytes)
         (folder / "proof.json").write_text(json.dumps(found, indent=1))
         (folder / "README.md").write_text(_readme(cell, deployment, prepared, recipe, found), encoding="utf-8")
     except OSError as error:
@@ -147,8 +153,6 @@ def _deployment(cell: Cell) -> Deployment:
         refused = f"{cell.backend} is a {registry.row(cell.backend).role}, which nobody deploys"
     if not refused and cell.device != "cpu":
         refused = f"what {cell.device} needs (a driver, its libraries) is in no list of requirements; programs are written for the CPU"
-    if not refused and any(spec.is_open for spec in cell.model.outputs):
-        refused = "a program for outputs whose size only the answer tells has not been written"
     library = implementations.of(cell.model.recipe) if cell.model.recipe else implementations.DEFAULT
     if not refused and library != implementations.DEFAULT:
         refused = f"its photos are prepared by {library}, and a program is given the recipe's own steps, in Pillow; ship the plain model"
@@ -174,15 +178,20 @@ def pinned(distributions: Sequence[str]) -> list[str]:
     return [f"{name}=={version}" if version[:1].isdigit() else name for name, version in versions.items()]
 
 
-def image(found: Mapping[str, Any], model_bytes: int) -> dict[str, Any]:
-    """How large the Dockerfile's images are expected to be above their base, as far as that is known without building one."""
+def image(found: Mapping[str, Any], model_bytes: int, base_bytes: int = 0) -> dict[str, Any]:
+    """How large the Dockerfile's images are expected to be above their base, and as a whole where the base's size was given."""
     base = f"python:{'.'.join(platform.python_version_tuple()[:2])}-slim"
     installed = (found.get("environment") or {}).get("bytes")
+    told: dict[str, Any] = {"base": base, "base_bytes": base_bytes or None, "above_base_bytes": None, "mounted_above_base_bytes": None}
+    told |= {"bytes": None, "mounted_bytes": None, "reason": "no environment was built to tell from"}
     if installed is None:
-        return {"base": base, "above_base_bytes": None, "mounted_above_base_bytes": None, "reason": "no environment was built to tell from"}
+        return told
     mounted = installed + (found.get("build") or {}).get("bytes", 0)
-    words = "of the base itself nothing is known here; pip, and the bytecode that it compiles, come on top; no image was built"
-    return {"base": base, "above_base_bytes": mounted + model_bytes, "mounted_above_base_bytes": mounted, "reason": words}
+    told |= {"above_base_bytes": mounted + model_bytes, "mounted_above_base_bytes": mounted}
+    if base_bytes:
+        told |= {"bytes": base_bytes + mounted + model_bytes, "mounted_bytes": base_bytes + mounted}
+    unknown = "" if base_bytes else "of the base itself nothing is known here, see --base-bytes; "
+    return {**told, "reason": f"{unknown}pip, and the bytecode that it compiles, come on top; no image was built"}
 
 
 def program(cell: Cell, deployment: Deployment, recipe: Recipe | None) -> str:
@@ -197,31 +206,47 @@ def program(cell: Cell, deployment: Deployment, recipe: Recipe | None) -> str:
 
 
 def _usage(indent: str, recipe: Recipe | None, cell: Cell) -> str:
-    what = "the five best classes of each" if cell.model.task == "classification" else "the outputs of each"
+    told = {"classification": "the five best classes", "detection": "the objects", "segmentation": "the classes of most pixels"}
+    what = f"{told.get(cell.model.task, 'the outputs')} of each"
     return f"{indent}python run.py photo.jpg another.jpg                {what}\n" if recipe else ""
 
 
-def settings(cell: Cell, deployment: Deployment, prepared: Prepared) -> dict[str, Any]:
-    """What run.py reads: names, shapes and types, the options of the runtime, and how far an output may be from the proved one."""
-    from harness import parity
+def settings(cell: Cell, deployment: Deployment, prepared: Prepared, recipe: Recipe | None = None) -> dict[str, Any]:
+    """What run.py reads: names, shapes and types, the options of the runtime, and how far an output may be from the proved one.
+
+    The recipe stands there as data as well, for programs in other languages; run.py has its steps as source.
+    """
+    from harness import detections, parity
 
     allowed = parity.tolerance_for(cell.precision, cell.model.tolerance)
+    matched = open_sizes.objects(cell.model.task, {spec.name: spec.shape for spec in cell.model.outputs})
+    rule = {"names": list(matched), "threshold": cell.model.score_threshold, **asdict(detections.LIMITS[cell.precision])}
 
-    def told(specs: Any) -> list[dict[str, Any]]:
-        return [{"name": spec.name, "shape": list(spec.concrete(cell.batch)), "dtype": spec.dtype} for spec in specs]
+    def told(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
+        sizes = [{"shape": list(spec.concrete(cell.batch)), "batched": spec.is_batched, "open": spec.is_open} for spec in specs]
+        return [{"name": spec.name, "dtype": spec.dtype, **size} for spec, size in zip(specs, sizes, strict=True)]
 
     return {
         "cell": cell.id,
         "task": cell.model.task,
         "labels": list(cell.model.labels),
+        "recipe": _recipe_as_data(recipe),
         "inputs": told(cell.model.inputs),
         "outputs": told(cell.model.outputs),
         "threads": cell.threads,
         "runtime": dict(deployment.settings),
+        "objects": rule if matched else None,
         "tolerance": {"rtol": allowed.rtol, "atol": allowed.atol},
         "artifact_sha256": prepared.artifact.sha256,
         "weights_sha256": prepared.weights.get("sha256", ""),
     }
+
+
+def _recipe_as_data(recipe: Recipe | None) -> dict[str, Any] | None:
+    """Its steps in order, each with its name and its fields, in the form in which they travel inside ONNX files."""
+    if recipe is None:
+        return None
+    return {"name": recipe.name, "steps": [{"step": type(step).__name__, **asdict(step)} for step in recipe.steps]}
 
 
 def _texts(cell: Cell, deployment: Deployment, prepared: Prepared, recipe: Recipe | None, pins: list[str]) -> dict[str, str]:
@@ -232,7 +257,7 @@ def _texts(cell: Cell, deployment: Deployment, prepared: Prepared, recipe: Recip
     tools = {"requirements-build.txt": "".join(f"{pin}\n" for pin in pinned(deployment.tools))} if native else {}
     return {
         "run.py": program(cell, deployment, recipe),
-        "settings.json": json.dumps(settings(cell, deployment, prepared), indent=1),
+        "settings.json": json.dumps(settings(cell, deployment, prepared, recipe), indent=1, default=repr),
         "requirements.txt": "".join(f"{pin}\n" for pin in pins),
         "Dockerfile": _filled("Dockerfile-native" if native else "Dockerfile", words),
         ".dockerignore": "env\nbuild\nproof.json\nREADME.md\n",
@@ -289,8 +314,10 @@ def _program_in_words(found: Mapping[str, Any]) -> str:
 def _image_in_words(told: Mapping[str, Any]) -> str:
     if not told.get("above_base_bytes"):
         return ""
-    sizes = f"{_megabytes(told['above_base_bytes'])} with the model inside, {_megabytes(told['mounted_above_base_bytes'])} without"
-    return f"Expected size of an image above {told['base']}: {sizes}; {told['reason']}."
+    whole = told.get("bytes") is not None
+    inside, mounted = (told[name] for name in (("bytes", "mounted_bytes") if whole else ("above_base_bytes", "mounted_above_base_bytes")))
+    what = f"an image, {_megabytes(told['base_bytes'])} of {told['base']} included" if whole else f"an image above {told['base']}"
+    return f"Expected size of {what}: {_megabytes(inside)} with the model inside, {_megabytes(mounted)} without; {told['reason']}."
 
 
 def _megabytes(size_bytes: int) -> str:

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from backends import torchscript_network
+from benchmarks import detection
 from benchmarks.models import DIGITS_CNN
-from harness import Cell, cli, registry, shipping
+from harness import Cell, cli, photographs, registry, shipping
 from harness.backend import Deployment
 
 WRONG = '''"""A runtime that is wrong on purpose: it answers to another input."""
@@ -77,6 +78,21 @@ def test_a_wrong_program_and_one_without_its_runtime_are_not_proved(tmp_path: Pa
 
 
 @pytest.mark.slow
+def test_a_detector_is_proved_by_its_objects_and_finds_them_in_photos(tmp_path: Path) -> None:
+    """Faster R-CNN answers one image with as many objects as it finds, so that nothing about its outputs is fixed."""
+    pytest.importorskip("torchvision")
+    cell, folder = Cell(detection.FASTER_RCNN, "ort", options=(("exporter", "torchscript"), ("opset", 17))), tmp_path / "out"
+    found = shipping.ship(cell, folder)
+    assert (found["verdict"], found["reason"]) == ("proved", "")
+    assert found["parity"]["agreement"]["detections"] > 0
+    assert "equal to the byte" in found["preprocessing"]
+    photo = str(photographs.locate(detection.FASTER_RCNN.images[0]))
+    done = subprocess.run([sys.executable, str(folder / "run.py"), photo, photo], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len({line.partition(": ")[2] for line in done.stdout.splitlines()}) == 1
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["openvino", "cpp-openvino"])
 def test_openvino_is_proved_too(runtime: str, tmp_path: Path) -> None:
     assert cli.main(["ship", "digits_cnn", "--runtime", runtime, "-o", str(tmp_path / "out")]) == 0
@@ -102,6 +118,12 @@ def test_c_plus_plus_is_compiled_and_judged_and_runs_without_python(tmp_path: Pa
     for words, expected in refused.items():
         done = subprocess.run(["build/program", *words], cwd=folder, capture_output=True, text=True, env={})
         assert (done.returncode, expected in done.stderr) == (1, True), done.stderr
+    (folder / "model").rename(tmp_path / "mounted")
+    for words, mounted, code in (((), "mounted", 0), ((), "nowhere", 1), ((str(tmp_path / "mounted"),), "nowhere", 0)):
+        command = ["build/program", "parity", "mounted-answers", *words]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env={"MODEL_DIR": str(tmp_path / mounted)})
+        assert done.returncode == code, done.stderr
+    (tmp_path / "mounted").rename(folder / "model")
     check = [sys.executable, str(folder / "run.py"), "--check"]
     assert subprocess.run(check, cwd=tmp_path).returncode == 0
     unbuilt = subprocess.run(check, cwd=tmp_path, env={**os.environ, "BUILD_DIR": str(tmp_path)}, capture_output=True, text=True)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import json
 import platform
 import re
+import struct
 import subprocess
 import sys
 import sysconfig
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -17,10 +21,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import detection
 from benchmarks.models import DIGITS_CNN, MOBILENET_V3_SMALL
-from harness import Cell, Recipe, UsageError, cli, preprocess, registry, shipping
+from harness import ANY, Cell, Model, Recipe, TensorSpec, UsageError, cli, preprocess, proof, registry, shipping
 from harness.preprocess import IMAGENET_224
 from harness.types import Artifact
+from tests.unit import test_bad_images
 
 OURS = {"harness", "backends", "reports", "benchmarks"}
 
@@ -74,6 +80,137 @@ def test_the_steps_of_the_program_are_those_of_the_recipe(recipe: Recipe, tmp_pa
     assert made.tobytes() == preprocess.apply(recipe, photo).tobytes()
 
 
+def written(folder: Path, recipe: Recipe | None) -> Path:
+    """run.py with what it reads before it loads a network."""
+    cell = Cell(MOBILENET_V3_SMALL, "ort")
+    prepared = SimpleNamespace(artifact=Artifact("", "", 0, 0.0, True, {}), weights={}, environment=None)
+    texts = shipping._texts(cell, registry.find("ort").deployment(cell), prepared, recipe, [])  # type: ignore[arg-type]
+    for name in ("run.py", "settings.json"):
+        (folder / name).write_text(texts[name])
+    return folder / "run.py"
+
+
+def ran(program: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(program), *words], capture_output=True, text=True)
+
+
+def bomb(path: Path) -> None:
+    """A few bytes that say they are 900 million pixels."""
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)), (b"IDAT", bytes(8)))
+    written = (struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(written))
+
+
+BROKEN: dict[str, Callable[[Path], Any]] = {
+    **{name: test_bad_images.REFUSED[name][0] for name in ("empty.jpg", "text.png", "cut.jpg", "scrambled.png")},
+    "bomb.png": bomb,
+    "folder.jpg": Path.mkdir,
+    "absent.jpg": lambda path: None,
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_the_program_refuses_what_is_no_image_in_one_line(name: str, tmp_path: Path) -> None:
+    BROKEN[name](tmp_path / name)
+    done = ran(written(tmp_path, IMAGENET_224), str(tmp_path / name), "--preprocessed", str(tmp_path / "made.npy"))
+    assert done.returncode == 1
+    assert name in done.stderr
+    assert "expected an image file that Pillow reads" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "made.npy").exists()
+
+
+def test_the_program_takes_grey_and_cmyk_as_they_were_measured(tmp_path: Path) -> None:
+    photos = [tmp_path / name for name in ("grey.jpg", "ink.jpg", "palette.png")]
+    for photo in photos:
+        test_bad_images.ALIKE[photo.name](photo)
+    done = ran(written(tmp_path, IMAGENET_224), *map(str, photos), "--preprocessed", str(tmp_path / "made.npy"))
+    assert done.returncode == 0, done.stderr
+    assert np.load(tmp_path / "made.npy").tobytes() == np.stack([preprocess.apply(IMAGENET_224, photo) for photo in photos]).tobytes()
+
+
+def test_the_recipe_is_there_as_data_too(tmp_path: Path) -> None:
+    """For a program in another language, the C++ one among them, which is handed arrays."""
+    written(tmp_path, OWN)
+    told = json.loads((tmp_path / "settings.json").read_text())["recipe"]
+    assert told["name"] == "own"
+    assert [step["step"] for step in told["steps"]] == ["Decode", "Resize", "CenterCrop", "ToArray", "Normalise", "Doubled", "Layout"]
+    assert told["steps"][1] == {"step": "Resize", "size": 256, "antialias": True, "filter": "bilinear", "exact": False}
+    assert told["steps"][5] == {"step": "Doubled", "times": 3}
+    written(tmp_path, None)
+    assert json.loads((tmp_path / "settings.json").read_text())["recipe"] is None
+
+
+DETECTOR = '''"""A detector that finds as many objects as the photo is bright, in the order that a file says."""
+
+from pathlib import Path
+
+
+class Network:
+    def __init__(self, folder: Path, settings, threads: int) -> None:
+        self.mistake = (folder / "mistake").read_text()
+
+    def __call__(self, inputs):
+        import numpy as np
+
+        image = inputs["image"]
+        assert image.shape == (3, 8, 8), image.shape
+        count = round(float(image.mean()) * 4)
+        boxes = np.array([[8 * at, 0, 8 * at + 6, 6] for at in range(count)], np.float32).reshape(-1, 4)
+        labels, scores = np.arange(count) % 2, np.linspace(0.9, 0.6, count).astype(np.float32)
+        order = np.arange(count)[:: -1 if self.mistake == "order" else 1][: count - (self.mistake == "lost")]
+        boxes = boxes + np.float32(2 if self.mistake == "moved" else 0)
+        return [boxes[order], labels[order].astype(np.int64), scores[order]]
+'''
+
+OBJECTS = (TensorSpec("boxes", (ANY, 4)), TensorSpec("labels", (ANY,), "int64"), TensorSpec("scores", (ANY,)))
+
+
+@pytest.fixture
+def detector(tmp_path: Path) -> Path:
+    """The folder of a shipped detector that takes one image and finds any number of objects, two and four in its parity inputs."""
+    (tmp_path / "network.py").write_text(DETECTOR)
+    steps = (preprocess.Decode(), preprocess.Resize(8, antialias=True, exact=True), preprocess.ToArray(), preprocess.Layout())
+    recipe = Recipe("small", steps)
+    image = TensorSpec("image", (3, 8, 8))
+    model = Model("found", build="a:b", inputs=(image,), outputs=OBJECTS, recipe=recipe, task="detection", labels=("cat", "dog"))
+    cell = Cell(model, "ort")
+    deployment = replace(registry.find("ort").deployment(cell), network=f"{tmp_path / 'network.py'}:Network")
+    prepared = SimpleNamespace(artifact=Artifact("", "", 0, 0.0, True, {}), weights={}, environment=None)
+    texts = shipping._texts(cell, deployment, prepared, recipe, [])  # type: ignore[arg-type]
+    for name in ("run.py", "settings.json"):
+        (tmp_path / name).write_text(texts[name])
+    for name in ("model", "parity"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "model" / "mistake").write_text("")
+    np.save(tmp_path / "parity" / "input-0.npy", np.stack([np.full((3, 8, 8), level, np.float32) for level in (0.5, 1.0, 0.0)]))
+    done = ran(tmp_path / "run.py", "--inputs", str(tmp_path / "parity"), "--outputs", str(tmp_path / "parity"))
+    assert done.returncode == 0, done.stderr
+    return tmp_path
+
+
+def test_outputs_of_any_size_are_kept_batch_by_batch(detector: Path) -> None:
+    kept = proof._of_open_size(detector / "parity", 0)
+    assert [array.shape for array in kept] == [(2, 4), (4, 4), (0, 4)]
+
+
+@pytest.mark.parametrize(("mistake", "code", "alone"), [("", 0, 0), ("order", 0, 0), ("lost", 1, 2), ("moved", 1, 12)])
+def test_objects_are_checked_in_any_order(mistake: str, code: int, alone: int, detector: Path) -> None:
+    (detector / "model" / "mistake").write_text(mistake)
+    done = ran(detector / "run.py", "--check")
+    assert (done.returncode, done.stdout) == (code, f"objects: {alone} without a partner, of 6; 0 allowed\n"), done.stderr
+
+
+def test_a_detector_that_takes_one_image_takes_photos_one_by_one(detector: Path) -> None:
+    for name, level in (("grey", 128), ("black", 0)):
+        Image.new("RGB", (20, 10), (level,) * 3).save(detector / f"{name}.png")
+    done = ran(detector / "run.py", str(detector / "grey.png"), str(detector / "black.png"))
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first.endswith("grey.png: cat 0.9 at 0 0 6 6; dog 0.6 at 8 0 14 6")
+    assert second.endswith("black.png: no object")
+
+
 def test_requirements_are_what_is_installed_here_or_in_the_cells_own_environment() -> None:
     cell = Cell(MOBILENET_V3_SMALL, "ort")
     deployment = registry.find("ort").deployment(cell)
@@ -112,6 +249,8 @@ def test_the_dockerfile_is_clean_to_hadolint(backend: str, tmp_path: Path) -> No
         (Cell(DIGITS_CNN, "ort", options=(("provider", "xnnpack"),)), "provider xnnpack"),
         (Cell(DIGITS_CNN, "openvino", options=(("hint", "throughput"),)), "several requests in flight"),
         (Cell(DIGITS_CNN, "torch-script", "bf16"), "fp32 without options"),
+        (Cell(detection.FASTER_RCNN, "torch-script"), "calls torchvision's operators"),
+        (Cell(detection.FASTER_RCNN, "cpp-ort"), "know ahead how large outputs are"),
     ],
 )
 def test_what_cannot_be_shipped_is_refused_in_words_and_nothing_is_written(cell: Cell, words: str, tmp_path: Path) -> None:
@@ -143,9 +282,19 @@ def test_without_a_compiler_c_plus_plus_is_refused_in_words(tmp_path: Path, monk
 def test_the_size_of_an_image_is_told_above_its_base_or_not_at_all() -> None:
     told = shipping.image({"environment": {"bytes": 1_000_000}, "build": {"bytes": 500}}, 20_000)
     assert (told["above_base_bytes"], told["mounted_above_base_bytes"]) == (1_020_500, 1_000_500)
+    assert (told["base_bytes"], told["bytes"], told["mounted_bytes"]) == (None, None, None)
+    assert "--base-bytes" in told["reason"]
     assert "no image was built" in told["reason"]
     assert told["base"].endswith("-slim")
-    assert shipping.image({}, 20_000)["above_base_bytes"] is None
+    assert shipping.image({}, 20_000, 7)["above_base_bytes"] is None
+
+
+def test_with_the_size_of_its_base_an_image_is_told_as_a_whole() -> None:
+    told = shipping.image({"environment": {"bytes": 1_000_000}}, 20_000, 120_000_000)
+    assert (told["bytes"], told["mounted_bytes"]) == (121_020_000, 121_000_000)
+    assert "--base-bytes" not in told["reason"]
+    words = shipping._image_in_words(told)
+    assert words.startswith(f"Expected size of an image, 120 MB of {told['base']} included: 121 MB with the model inside, 121 MB without")
 
 
 @pytest.mark.parametrize(
@@ -155,6 +304,7 @@ def test_the_size_of_an_image_is_told_above_its_base_or_not_at_all() -> None:
         (["digits_cnn"], "say which runtime"),
         (["digits_cnn-ort-fp32-cpu-b1", "--runtime", "openvino"], "is a cell and has its runtime"),
         (["missing.onnx", "--runtime", "ort"], "missing.onnx"),
+        (["digits_cnn", "--runtime", "ort", "--base-bytes", "-1"], "--base-bytes -1: expected the bytes of an image"),
     ],
 )
 def test_what_is_not_there_is_told(arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,5 @@
 // program INPUTS OUTPUTS [MODEL_DIR] [name=value ...]: input-0.npy, ... [batches, ...] in, output-0.npy, ... out. Without Python.
+// The model's folder is the third word, or else the environment's MODEL_DIR, or else `model` in the working folder.
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -81,8 +82,10 @@ int main(int count, char** words) {
   std::vector<std::string> places, options;
   for (int at = 1; at < count; ++at) (std::string(words[at]).find('=') == std::string::npos ? places : options).push_back(words[at]);
   if (places.size() < 2 || places.size() > 3) return std::fprintf(stderr, "usage: %s INPUTS OUTPUTS [MODEL_DIR] [name=value ...]\n", words[0]), 2;
+  const char* named = std::getenv("MODEL_DIR");
+  const std::string otherwise = named && *named ? named : "model";
   try {
-    run(places[0], places[1], places.size() == 3 ? places[2] : "model", options);
+    run(places[0], places[1], places.size() == 3 ? places[2] : otherwise, options);
   } catch (const std::exception& error) {
     return std::fprintf(stderr, "%s\n", error.what()), 1;
   }
