@@ -61,6 +61,8 @@ def _kind_of_archive(file: Path) -> str:
     try:
         with zipfile.ZipFile(file) as opened:
             names = [name.partition("/")[2] for name in opened.namelist()]
+            if min((entry.header_offset for entry in opened.infolist()), default=0) > 0:  # of a cut one, the last whole one inside is found
+                raise zipfile.BadZipFile("its own list of entries is not there")
             broken = opened.testzip()
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise UsageError(f"{file} is a truncated or damaged archive ({error}); export or copy it again") from error

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends import onnx_description, onnx_precision, onnx_within, torch_model
+from backends import onnx_description, onnx_precision, onnx_within, torch_files, torch_model
 from harness import BATCH, Backend, Cell, Model, Session, Source, TensorSpec, Unsupported, inputs, sizes
 from harness.backend import Exposed
 from harness.sizes import SIZE
@@ -77,8 +77,9 @@ def _usual_opset(cell: Cell) -> int:
 
 
 def exporter_of(cell: Cell) -> str:
-    """Which of PyTorch's exporters writes a cell's file."""
-    return str(cell.option.get("exporter", next(iter(OPSETS))))
+    """Which of PyTorch's exporters writes a cell's file: the newer one takes no TorchScript."""
+    usual = "torchscript" if torch_files.is_script(cell.model) else next(iter(OPSETS))
+    return str(cell.option.get("exporter", usual))
 
 
 def left_open(cell: Cell) -> tuple[str, ...]:
@@ -252,6 +253,8 @@ def _export(module: torch.nn.Module, examples: tuple[Any, ...], cell: Cell, file
         how |= _open_axes(module, cell, dynamo)
     try:
         with torch.no_grad():
+            if torch_files.is_script(cell.model):  # which this exporter takes as it is, and not inside a module that it would trace itself
+                module = torch.jit.trace(module, examples, check_trace=False, strict=False)
             torch.onnx.export(
                 module,
                 examples,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends import torch_int8, torch_model, torch_session
+from backends import torch_files, torch_int8, torch_model, torch_session
 from harness import Cell, Source, environment, gpu
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def refuses(cell: Cell) -> str:
     """Why inductor cannot build the cell whatever the machine, in words, or an empty string."""
     if cell.precision in torch_int8.PRECISIONS and cell.option.get("freezing") is False:
         return "int8 weights are packed when they are frozen into the graph; leave freezing away"
-    return torch_int8.refuses(cell)
+    return torch_files.refuses(cell.model) or torch_int8.refuses(cell)
 
 
 def lacks(cell: Cell) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backends import torch_files
 from harness import BATCH, Cell, Model, Source, TensorSpec, UsageError, download, inputs, late, sources
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ def build(model: Model) -> torch.nn.Module:
 
 
 def module_and_examples(model: Model) -> tuple[torch.nn.Module, tuple[Any, ...]]:
-    """`build` may return a module, or (module, example inputs). Raises UsageError for anything else."""
+    """`build` may return a module, or (module, example inputs), or name a file that holds one. Raises UsageError for anything else."""
     import torch
 
-    made = late.resolve(model.build)()
+    made = torch_files.read(model.build) if torch_files.is_file(model.build) else late.resolve(model.build)()
     module, examples = made if isinstance(made, tuple) and len(made) == 2 else (made, ())
     if not isinstance(module, torch.nn.Module):
         raise UsageError(
@@ -229,6 +230,9 @@ def _examples(model: Model) -> tuple[torch.Tensor, ...]:
     import torch
 
     shapes = [text for text in model.arguments.get("shape", "").split(",") if text]
+    if not shapes and torch_files.is_file(model.build):
+        told = "give --shape 1x3x224x224, or --input photo.jpg --recipe imagenet_224"
+        raise UsageError(f"{late.source_of(model.build)} does not say the shapes of its inputs; {told}")
     if not shapes:
         raise UsageError(
             f"{model.build} returned a module without example inputs; return (module, example_inputs), "
@@ -249,7 +253,7 @@ def _argument_names(module: torch.nn.Module, count: int) -> list[str]:
 def _accepts_batch(module: torch.nn.Module, examples: Sequence[torch.Tensor], first: Mapping[str, torch.Tensor]) -> bool:
     import torch
 
-    if any(value.ndim == 0 or value.shape[0] != 1 for value in examples):
+    if hasattr(module, torch_files.ONE_SIZE) or any(value.ndim == 0 or value.shape[0] != 1 for value in examples):
         return False
     try:
         twice = named(module(*(torch.cat([value, value]) for value in examples)), None, "")

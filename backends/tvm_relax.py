@@ -9,7 +9,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends import cuda_events, onnx_artifact, onnx_precision, torch_model, torch_precision, tvm_database, tvm_program, tvm_tuning
+from backends import (
+    cuda_events,
+    onnx_artifact,
+    onnx_precision,
+    torch_files,
+    torch_model,
+    torch_precision,
+    tvm_database,
+    tvm_program,
+    tvm_tuning,
+)
 from harness import Attestation, Cell, Session, Source, environment, gpu, inputs, store
 from harness.backend import Tunable
 
@@ -166,7 +176,8 @@ class Tvm(Tunable):
 
     def supports(self, cell: Cell) -> str:
         refused = REFUSED.get(cell.precision, "")
-        return refused or super().supports(cell) or torch_model.supports_module(cell.model) or onnx_precision.refuses(cell)
+        refused = refused or super().supports(cell) or torch_model.supports_module(cell.model)
+        return refused or torch_files.refuses(cell.model) or onnx_precision.refuses(cell)
 
     def lacks(self, cell: Cell) -> str:
         return onnx_precision.lacks(cell) if cell.precision == "int8-static" else ""

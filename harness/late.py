@@ -9,6 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+ARCHIVES = (".pt", ".pt2")
+"""The endings of files that hold a model and no source: `file.pt2:model` is a late name that the backends read."""
+
 
 def name_of(target: Callable[..., Any] | str) -> str:
     """The late name of a module-level callable. Strings are taken as they are.
@@ -106,9 +109,9 @@ def portable(name: str) -> str:
 
 
 def source_of(name: str) -> str:
-    """The path of the file that defines a late name, or an empty string where it cannot be told without importing it."""
+    """The path of the file that defines or holds a late name, or an empty string where it cannot be told without importing it."""
     where = name.rpartition(":")[0]
-    if where.endswith(".py"):
+    if where.endswith((".py", *ARCHIVES)):
         return where
     relative = Path(*where.split("."))
     for entry in sys.path:

@@ -23,6 +23,8 @@ EPILOG = """\
 targets are folders, bench_*.py files or `file::case`, or models of your own that need no declaration:
   evenbench run model.onnx                                    inputs from the shapes that the file declares
   evenbench run model.onnx --input cat.jpg --recipe imagenet_224
+  evenbench run model.pt2                                     an exported program, on the example inputs inside
+  evenbench run model.pt --shape 1x3x224x224                  TorchScript, which does not say its shapes
   evenbench run mypackage.models:build --shape 1x3x224x224    build() returns a module, or (module, example_inputs)
   evenbench run path/file.py:build --backends ort,openvino --batch 1,8
 parity of your own model is judged against its float64 run, or against ONNX's reference evaluator where only an

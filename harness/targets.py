@@ -131,7 +131,7 @@ def _declarations(targets: Sequence[str]) -> list[collection.Declaration]:
     for target in targets:
         path, _, name = target.partition("::")
         if Path(path).is_file() and Path(path).suffix != ".py":
-            expected = "a folder, a bench_*.py file, model.onnx or package.module:build"
+            expected = "a folder, a bench_*.py file, model.onnx, model.pt2, model.pt or package.module:build"
             raise UsageError(f"{target} is no target; expected {expected}")
         cases = [case for case in collection.find([path]) if name in ("", case.name)]
         if not cases:

@@ -1,4 +1,4 @@
-"""A user's own model without a line of declaration: an .onnx file, or a function that builds a torch module."""
+"""A user's own model without a line of declaration: a file that holds one, or a function that builds a torch module."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class OwnModel:
 
 
 def is_model(target: str) -> bool:
-    """Whether a target names a model (`model.onnx`, `package.module:build`, `file.py:build`) and not declarations."""
-    return target.endswith(".onnx") or (":" in target and "::" not in target)
+    """Whether a target names a model (`model.onnx`, `model.pt2`, `package.module:build`, `file.py:build`) and not declarations."""
+    return target.endswith((".onnx", *late.ARCHIVES)) or (":" in target and "::" not in target)
 
 
 def find(target: str, asked: Asked, timeout_seconds: float) -> OwnModel:
@@ -57,7 +57,9 @@ def find(target: str, asked: Asked, timeout_seconds: float) -> OwnModel:
     _check(target, asked)
     shape = _photo_shape(asked) if asked.photos else ""
     arguments = {"shape": asked.shape or shape} if (asked.shape or shape) and not target.endswith(".onnx") else {}
-    provisional = _from_file(target, arguments) if target.endswith(".onnx") else _from_function(target, arguments)
+    if target.endswith(late.ARCHIVES):
+        arguments["file_sha256"] = _digest_of(target)
+    provisional = _provisional(target, arguments)
     inputs, outputs, golden = _describe(target, provisional, timeout_seconds)
     found = f"{target}: {_in_words(inputs)} -> {_in_words(outputs)}, judged against {golden.kind}"
     batch, (inputs, outputs) = _batches(target, asked.batch, inputs, outputs)
@@ -82,7 +84,7 @@ def find(target: str, asked: Asked, timeout_seconds: float) -> OwnModel:
 def _check(target: str, asked: Asked) -> None:
     if asked.shape and not SHAPE.fullmatch(asked.shape):
         raise UsageError(f"--shape {asked.shape!r} is no shape; expected 1x3x224x224, or 1x3x224x224,1x10 for two inputs")
-    if asked.shape and target.endswith(".onnx"):
+    if asked.shape and target.endswith((".onnx", ".pt2")):
         raise UsageError(f"{target} declares the shapes of its inputs; leave --shape out")
     if asked.photos and not asked.recipe:
         raise UsageError(f"--input needs --recipe, which says how a photo becomes a tensor; expected one of {_recipes()}")
@@ -121,15 +123,24 @@ def _prepared(photo: str, recipe: Recipe) -> Any:
         raise UsageError(f"--input {error}; give a JPEG, PNG or another image that Pillow decodes") from error
 
 
-def _from_file(target: str, arguments: Mapping[str, str]) -> Model:
+def _provisional(target: str, arguments: Mapping[str, str]) -> Model:
+    """The model before its tensors are known."""
+    path = Path(target).resolve()
+    if target.endswith(".onnx"):
+        # The digest makes a model that was exported again a different cell, so that two models never share a history or a run.
+        weights = Weights("file", sha256=_digest_of(target))
+        return Model(worded(path.stem), file=str(path), inputs_from=RANDOM_INPUTS, weights=weights, arguments=arguments)
+    if target.endswith(late.ARCHIVES):
+        return Model(worded(path.stem), build=f"{path}:model", inputs_from=RANDOM_INPUTS, weights=own(), arguments=arguments)
+    return _from_function(target, arguments)
+
+
+def _digest_of(target: str) -> str:
     path = Path(target).resolve()
     if not path.is_file():
-        raise UsageError(
-            f"{target}: no such file; give the path of an .onnx model, or package.module:build for a torch model"
-        )
-    # The digest makes a model that was exported again a different cell, so that two models never share a history or a run.
-    weights = Weights("file", sha256=store.digest_file(path))
-    return Model(worded(path.stem), file=str(path), inputs_from=RANDOM_INPUTS, weights=weights, arguments=arguments)
+        what = "give the path of an .onnx, .pt2 or .pt file, or package.module:build for a torch model"
+        raise UsageError(f"{target}: no such file; {what}")
+    return store.digest_file(path)
 
 
 def _from_function(target: str, arguments: Mapping[str, str]) -> Model:

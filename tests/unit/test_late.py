@@ -127,3 +127,4 @@ def test_the_source_of_a_name_is_found_without_importing_it(code: Path) -> None:
     assert late.source_of(f"{code}:build") == str(code)
     assert late.source_of("tests.unit:anything").endswith("tests/unit/__init__.py")
     assert late.source_of("no.such.module:build") == ""
+    assert late.source_of("models/net.pt2:model") == "models/net.pt2"

@@ -70,6 +70,8 @@ def only_model(found: usermodel.OwnModel) -> Model:
     [
         ("model.onnx", True),
         ("folder/with space/model.onnx", True),
+        ("model.pt2", True),
+        ("folder/model.pt", True),
         ("package.module:build", True),
         ("path/file.py:build", True),
         ("benchmarks", False),
