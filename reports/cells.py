@@ -48,7 +48,7 @@ def matrix(groups: Sequence[Group]) -> Table:
         Column("Parity", MEASURE, "tolerance needed / allowed; above 1 the answer is wrong"),
         Column("Reason"),
         Column("Precision", HIDDEN),
-        Column("Limits", LIMITS),
+        Column("Limits", LIMITS, "which limits a cell breaks; of those that keep them, which faster ones it is within noise of"),
         *INDEX,
     )
     return Table("matrix", "Every cell, its outcome and the reason", columns, list(_matrix_rows(groups)))
@@ -145,10 +145,12 @@ def indexed(place: int, result: Result) -> list[Any]:
 
 def _matrix_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
     limits = choice.page_values(result for group in groups for result in group.results)
+    index_of = {id(result): index for index, _, result in in_order(groups)}
     for index, group, result in in_order(groups):
         speedup = group.speedup(result)
         compute = text.with_interval(text.latency(result.compute), text.latency_interval(result.compute))
         faster = text.with_interval(*verdict.speedup_texts(group, result))
+        *known, tied = limits[id(result)]
         yield [
             *identity(group, result),
             result.outcome,
@@ -158,7 +160,7 @@ def _matrix_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
             measure(parity_text(result), (result.record.get("parity") or {}).get("needed")),
             reason(group, result),
             str(result.cell.get("precision", "")),
-            limits[id(result)],
+            [*known, [index_of[each] for each in tied]],
             *indexed(index, result),
         ]
 

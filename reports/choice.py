@@ -97,6 +97,11 @@ class Facts:
         return (self.reference.value - self.accuracy) / self.reference.value
 
     @cached_property
+    def ratios(self) -> dict[Facts, Estimate | None]:
+        """What `ratio` found against others: it is asked for again and again, of every pair."""
+        return {}
+
+    @cached_property
     def error(self) -> float | None:
         """The error of the worst output, RMSE in units of the golden's largest magnitude: the same unit at every precision."""
         outputs = (self.result.record.get("parity") or {}).get("outputs") or []
@@ -239,7 +244,9 @@ def ratio(slower: Facts, faster: Facts) -> Estimate | None:
     """How many times faster the second is, paired by sweep; None where they are of two runs, whose sweeps pair with nothing."""
     if slower.result.run != faster.result.run or not slower.process_ns or not faster.process_ns:
         return None
-    return statistics.speedup(slower.process_ns, faster.process_ns)
+    if faster not in slower.ratios:
+        slower.ratios[faster] = statistics.speedup(slower.process_ns, faster.process_ns)
+    return slower.ratios[faster]
 
 
 def not_apart(slower: Facts, faster: Facts) -> str:
@@ -256,6 +263,12 @@ def not_apart(slower: Facts, faster: Facts) -> str:
 def _faster(one: Facts, other: Facts) -> bool:
     """Whether the first has the lower latency, by more than noise where that is known."""
     return _latency(one) < _latency(other) and not_apart(other, one) != WITHIN_NOISE
+
+
+def _tied(facts: Facts, scope: Iterable[Facts]) -> list[int]:
+    """The `id`s of the results that are faster and within noise of this one."""
+    others = (other for other in scope if other.runs and not other.in_flight and _latency(other) < _latency(facts))
+    return [id(other.result) for other in others if not_apart(facts, other) == WITHIN_NOISE] if facts.runs and not facts.in_flight else []
 
 
 def _not_apart(facts: Facts, ahead: Sequence[Facts]) -> tuple[tuple[str, str], ...]:
@@ -328,18 +341,23 @@ FIELDS_HELP = (
     "A limit leaves the cells that keep it; those whose value is not known go as well. p99 is host to host, and is stated from "
     f"{statistics.needed_for_quantile(QUANTILE)} laps on. Memory is the peak of a process with that runtime alone. An accuracy drop is a "
     "share of eager PyTorch's at fp32. On the Pareto front is what no other cell of the model and batch beats in latency, accuracy (or "
-    "parity error) and memory at once."
+    "parity error) and memory at once. The column Limits says what a cell breaks, or which faster ones it is within noise of."
 )
 
 
-def page_values(members: Iterable[Result]) -> dict[int, list[float | bool | None]]:
-    """What the page filters by, for each result by its `id`: the values of `CONSTRAINTS`, and whether it is on its run's front."""
+def page_values(members: Iterable[Result]) -> dict[int, list[Any]]:
+    """What the page filters by, for each result by its `id`: the values of `CONSTRAINTS`, whether it is on its run's front, and the
+    `id`s of the faster ones of its run that it is within noise of."""
     everything = gather(members)
     scopes: dict[tuple[Any, ...], list[Facts]] = {}
     for facts in everything:
         scopes.setdefault((facts.result.run, facts.result.cell.get("model"), facts.result.cell.get("batch")), []).append(facts)
     ahead = {id(facts) for scope in scopes.values() for facts in front(scope)}
-    return {id(facts.result): [*(_short(each.value(facts)) for each in CONSTRAINTS), id(facts) in ahead] for facts in everything}
+    tied = {id(facts): _tied(facts, scope) for scope in scopes.values() for facts in scope}
+    found = {}
+    for facts in everything:
+        found[id(facts.result)] = [*(_short(each.value(facts)) for each in CONSTRAINTS), id(facts) in ahead, tied[id(facts)]]
+    return found
 
 
 def _short(value: float | None) -> float | None:

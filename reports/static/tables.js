@@ -44,7 +44,7 @@ named.Backend = (value, row) => {
 
 const column = ({ title, kind, help }, place) => {
   const cell = (value, type, row) => {
-    if (kind === "limits") return "";
+    if (kind === "limits") return type === "display" ? make("span", "", told(row)) : type === "sort" ? told(row) : "";
     if (type === "display") return kind === "hidden" ? "" : title in named ? named[title](value, row) : draw[kind](value, row, title);
     if (kind === "measure") return type === "filter" ? value[0] : value[1];
     return Array.isArray(value) ? value.join(" ") : value;
@@ -53,7 +53,7 @@ const column = ({ title, kind, help }, place) => {
   if (help) heading.title = help;
   return {
     title: heading.outerHTML, data: place, render: cell, visible: !["hidden", "limits"].includes(kind), type: kind === "measure" ? "measure" : "string",
-    className: { measure: "number", code: "code", words: ["Reason", "Remark"].includes(title) ? "words" : "" }[kind] ?? "",
+    className: { measure: "number", code: "code", words: ["Reason", "Remark", "Limits"].includes(title) ? "words" : "" }[kind] ?? "",
     cellType: place === 0 ? "th" : "td",
     createdCell: (td) => { if (place === 0) td.setAttribute("scope", "row"); },
   };
@@ -76,6 +76,7 @@ const open = async (grid) => {
   const DataTable = await load();
   const name = `table-${grid.dataset.table}`;
   const { columns, rows } = grid.dataset.table === "matrix" ? parse(name) : JSON.parse(await evenbench.unpack(name));
+  if (grid.dataset.table === "matrix") rows.forEach((row) => byIndex.set(row.at(-1), row));
   const table = new DataTable(grid.querySelector("table"), {
     data: rows, columns: columns.map(column), order: [], pageLength: 25, lengthMenu: [25, 50, 100, 500], autoWidth: false, deferRender: true,
     layout: { topStart: null, topEnd: null, bottomStart: "info", bottomEnd: ["pageLength", "paging"] },
@@ -93,8 +94,25 @@ const filters = document.querySelector("form.filters");
 const FIELDS = { outcome: "Outcome", model: "Model", backend: "Backend", precision: "Precision" };
 // What a deployment can afford: a row stays where it states every value that is limited, and keeps the limit.
 const limits = [...filters.querySelectorAll("[data-unit]")];
-const affords = (known) => limits.every(({ value, dataset }, place) =>
-  value === "" || (known[place] !== null && known[place] <= Number(value) * Number(dataset.unit)));
+// In words, what a row does not keep; the shares are those of `evenbench advise`.
+const broken = (known) => {
+  const words = limits.flatMap((input, place) => {
+    const value = known[place], limit = Number(input.value) * Number(input.dataset.unit);
+    if (input.value === "" || (value !== null && value <= limit)) return [];
+    const name = input.labels[0].textContent.split(" at most")[0];
+    if (value === null) return [`${name} not known`];
+    return [`${name} over the limit${limit > 0 ? ` by ${Number((100 * (value - limit) / limit).toPrecision(2))} %` : ""}`];
+  });
+  return filters.elements.front.value && !known[4] ? [...words, "not on the Pareto front"] : words;
+};
+const byIndex = new Map();
+const limitsOf = (row) => row[parseColumns().indexOf("Limits")];
+const told = (row) => {
+  const words = broken(limitsOf(row));
+  if (words.length) return words.join("; ");
+  const tied = limitsOf(row)[5].map((index) => byIndex.get(index)).filter((other) => !broken(limitsOf(other)).length);
+  return tied.length ? `within noise of ${tied.map((other) => other[1]).join(", ")}` : "";
+};
 const filter = (table) => {
   const values = Object.fromEntries(new FormData(filters));
   table.search(values.q);
@@ -103,8 +121,11 @@ const filter = (table) => {
     const wanted = values[name];
     table.column(place).search.fixed(name, wanted ? (_, row) => row[place] === wanted : () => true);
   }
-  const place = parseColumns().indexOf("Limits");
-  table.column(place).search.fixed("limits", (_, row) => affords(row[place]) && (!values.front || row[place].at(-1)));
+  const column = table.column(parseColumns().indexOf("Limits"));
+  const asked = Boolean(values.front) || limits.some(({ value }) => value !== "");
+  column.search.fixed("limits", (_, row) => (asked && values.others) || !broken(limitsOf(row)).length);
+  if (asked || column.visible()) table.rows().invalidate();  // what the column says depends on the limits
+  column.visible(asked, false);
   table.draw();
 };
 let titles = null;

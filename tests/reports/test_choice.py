@@ -173,11 +173,23 @@ def test_when_nothing_is_right_no_limit_is_blamed():
     assert advice.nearest == ("p99: no cell runs and is right, whatever the limit",)
 
 
+def test_the_page_knows_the_faster_ones_that_a_cell_is_within_noise_of():
+    elsewhere = cell("tvm", 9.02, run=synthetic.RUN | {"id": "another"})
+    busy = cell("openvino", 3)
+    busy["cell"]["group"] += "-throughput"
+    results = shape.results([cell("ort", 9, spread=0.05), cell("openvino", 9.05, spread=0.0), cell("torch-eager", 20), elsewhere, busy])
+    values = choice.page_values(results)
+    tied = [values[id(result)][5] for result in results]
+    assert sorted(tied[:2]) in ([[], [id(results[0])]], [[], [id(results[1])]]), "the slower of the two names the other"
+    assert tied[2:] == [[], [], []], "nothing is within noise of another run, or of several requests in flight"
+
+
 def test_the_page_filters_by_the_same_values_and_the_front_of_one_run():
     results = shape.results([cell("openvino", 7, accuracy=0.9), cell("torch-eager", 20, accuracy=0.9), cell("ort", 9, outcome="failed")])
     values = choice.page_values(results)
     facts = choice.gather(results)
     assert values[id(results[0])][:2] == [round(facts[0].p99_ns), facts[0].memory_bytes]
-    assert [values[id(result)][-1] for result in results] == [True, False, False]
+    assert [values[id(result)][4] for result in results] == [True, False, False]
+    assert [values[id(result)][5] for result in results] == [[], [], []]
     assert values[id(results[2])][:4] == [None] * 4
     assert len(choice.FIELDS) == len(choice.CONSTRAINTS)
