@@ -26,6 +26,7 @@ TABLE: tuple[Row, ...] = (
     Row("steps-opencv", "backends.step_runners:StepsOpenCv", "pip install 'evenbench[opencv]'", runs="steps"),
     Row("steps-torchvision", "backends.step_runners:StepsTorchvision", "pip install 'evenbench[torch]'", runs="steps"),
     Row("steps-numpy", "backends.step_runners:StepsNumPy", "pip install 'evenbench[photographs]'", runs="steps"),
+    Row("steps-cpp", "backends.step_runners:StepsCpp", "install a C++ compiler such as g++", runs="steps"),
     Row("null", "backends.null:Null", "nothing to install", role="control"),
     Row("negative-weight", "backends.negative:OneWeight", "pip install 'evenbench[ort]'", role="negative"),
     Row("negative-channels", "backends.negative:SwappedChannels", "pip install 'evenbench[ort]'", role="negative"),

@@ -125,6 +125,11 @@ def _compiler_key() -> list[str]:
     return [*command, said.partition("\n")[0]]
 
 
+def compiler_version() -> str:
+    """What the compiler says of itself in its first line; empty where there is none."""
+    return _compiler_key()[-1]
+
+
 def built(runtime: str) -> Path:
     """The folder with the program and the shared library, built now where it is not there. Raises Unavailable where it cannot be.
 

@@ -97,6 +97,11 @@ def _taken(image: Array) -> tuple[Array, tuple[int, int, int, int, int]]:
     return taken, (taken.ctypes.data, taken.shape[1], taken.shape[0], channels, taken.strides[0])
 
 
+def load() -> None:
+    """Compile and load the library now, and not within the first step. Raises Unavailable where it cannot be compiled."""
+    _library()
+
+
 def _call(name: str, *arguments: object) -> None:
     library = _library()
     if not getattr(library, f"pixels_{name}")(*arguments):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from backends import pixels_numpy, pixels_opencv, pixels_pillow, pixels_torchvision, step_golden, step_operations
+from backends import native_build, pixels_cpp, pixels_numpy, pixels_opencv, pixels_pillow, pixels_torchvision, step_golden, step_operations
 from harness import Attestation, Backend, Cell, Model, Session, Source, inputs
 from harness.implementations import Implementation, chain
 from harness.preprocess import Decode
@@ -131,6 +131,11 @@ class StepBackend(Backend):
         return "off"
 
 
+def _alone(cell: Cell, name: str) -> str:
+    """Why a library without threads cannot have those of the cell, in words, or an empty string."""
+    return "" if cell.threads == 1 else f"{name} computes in one thread, not {cell.threads}; give the case threads=(1,)"
+
+
 def _codecs() -> dict[str, str]:
     """The libraries inside Pillow."""
     import PIL
@@ -151,8 +156,7 @@ class StepsPillow(StepBackend):
     after: ClassVar[Mapping[str, Operation]] = {"paste_masks": step_operations.pillow_paste}
 
     def supports(self, cell: Cell) -> str:
-        alone = f"Pillow computes in one thread, not {cell.threads}; give the case threads=(1,)"
-        return super().supports(cell) or ("" if cell.threads == 1 else alone)
+        return super().supports(cell) or _alone(cell, "Pillow")
 
     def version(self) -> str:
         import PIL
@@ -201,6 +205,38 @@ class StepsNumPy(StepBackend):
         import threadpoolctl
 
         return [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas" and "numpy" in pool["filepath"]]
+
+
+class StepsCpp(StepBackend):
+    """The C++ by which native programs preprocess, through ctypes: one thread, and Pillow decodes."""
+
+    name = "steps-cpp"
+    runtime = "C++"
+    requires = ("numpy", "PIL")
+    distributions = ("pillow", "numpy")
+    pixels = pixels_cpp.Cpp
+    after: ClassVar[Mapping[str, Operation]] = {}
+
+    def supports(self, cell: Cell) -> str:
+        return super().supports(cell) or _alone(cell, "this C++")
+
+    def lacks(self, cell: Cell) -> str:
+        return "" if native_build.compiler() else "these steps are compiled on first use, and a C++20 compiler (such as g++) is missing"
+
+    def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
+        native_build.built_pixels()
+        return super().prepare(source, cell, folder)
+
+    def configure(self, cell: Cell) -> None:
+        pixels_cpp.load()
+
+    def version(self) -> str:
+        return native_build.compiler_version()
+
+    def libraries(self) -> Mapping[str, str]:
+        import numpy as np
+
+        return {**_codecs(), "NumPy": np.__version__, "flags": " ".join(native_build.FLAGS)}
 
 
 class StepsOpenCv(StepBackend):

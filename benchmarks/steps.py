@@ -153,7 +153,7 @@ PASTE_MASKS = _after(
 )
 ARGMAX = _after("argmax", (TensorSpec("logits", (CLASSES, 240, 320)),), TensorSpec("classes", (240, 320), "int64"), logits)
 
-LIBRARIES = ("steps-pillow", "steps-opencv", "steps-torchvision", "steps-numpy")
+LIBRARIES = ("steps-pillow", "steps-opencv", "steps-torchvision", "steps-numpy", "steps-cpp")
 
 preprocessing = Case((DECODE, RESIZE, RESIZE_SAMPLED, NORMALISE, PHOTO, PHOTO_SAMPLED), LIBRARIES, threads=(1,))
 postprocessing = Case((NMS, PASTE_MASKS, ARGMAX), LIBRARIES, threads=(1,))

@@ -25,6 +25,7 @@ CANNOT = {
     ("steps-opencv", "photo"): "never widens its filter",
     ("steps-pillow", "nms"): "Pillow has no nms",
     ("steps-pillow", "argmax"): "Pillow has no argmax",
+    **{("steps-cpp", name): f"C++ has no {name}; it does photo" for name in ("nms", "paste_masks", "argmax")},
 }
 """What a library cannot do, and the words."""
 
@@ -141,8 +142,16 @@ def test_a_step_that_nobody_knows_is_refused_in_words() -> None:
     assert "build= of a step is one of" in registry.find("steps-reference").supports(Cell(unknown, "steps-reference"))
 
 
-def test_pillow_says_that_it_has_one_thread() -> None:
-    assert "one thread, not 2" in registry.find("steps-pillow").supports(Cell(steps.RESIZE, "steps-pillow", threads=2))
+@pytest.mark.parametrize("name", ["steps-pillow", "steps-cpp"])
+def test_what_has_one_thread_says_so(name: str) -> None:
+    assert "one thread, not 2" in registry.find(name).supports(Cell(steps.RESIZE, name, threads=2))
+
+
+def test_without_a_compiler_steps_in_c_plus_plus_are_unavailable_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = Cell(steps.RESIZE, "steps-cpp")
+    assert registry.find("steps-cpp").lacks(cell) == ""
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert "a C++20 compiler (such as g++) is missing" in registry.find("steps-cpp").lacks(cell)
 
 
 @pytest.mark.slow
@@ -157,6 +166,7 @@ def test_steps_are_measured_like_networks(tmp_path: Path) -> None:
     outcomes = {(line["cell"]["model"], line["cell"]["backend"]): (line["outcome"], line["reason"]) for line in lines}
     refused = outcomes.pop(("nms", "steps-pillow"))
     assert refused == ("unsupported", "Pillow has no nms; it does photo, paste_masks")
+    assert outcomes.pop(("nms", "steps-cpp")) == ("unsupported", "C++ has no nms; it does photo")
     assert set(outcomes.values()) == {("ok", "")}, outcomes
     ran = [line for line in lines if line["outcome"] == "ok"]
     for model in chosen:
