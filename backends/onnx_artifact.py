@@ -180,6 +180,12 @@ def metadata(source: Source, cell: Cell) -> dict[str, str]:
     return {METADATA + name: value for name, value in entries.items() if value}
 
 
+def _wrappers(cell: Cell) -> int:
+    """How many modules of ours were around the model's when the cell's file was exported; the file names them as well."""
+    narrowed = cell.precision == "bf16"
+    return 0 if cell.model.file else torch_model.wrappers(cell.model) + narrowed
+
+
 def export(source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
     """Write `model.onnx` with the declared names, the sizes (fixed, or some open) and precision of the cell; returns how it was made.
 
@@ -346,7 +352,8 @@ class OnnxBackend(Backend):
     def expose(self, folder: Path, cell: Cell, into: Path, only: Collection[str] | None, inputs: Arrays) -> Exposed:
         if not (folder / FILE).exists():
             raise Unsupported(f"{cell.id} does not run an ONNX file, but {', '.join(sorted(file.name for file in folder.iterdir()))}")
-        return Exposed(names_of(cell), tuple(onnx_within.expose(folder / FILE, into / FILE, only)))
+        return Exposed(names_of(cell), tuple(onnx_within.expose(folder / FILE, into / FILE, only, _wrappers(cell))))
 
     def watch(self, folder: Path, cell: Cell, names: Sequence[str]) -> Session:
-        return self.load(folder, onnx_within.with_outputs(cell, names))
+        # All that the copy hands out, in its order: a runtime may tell outputs by position only.
+        return self.load(folder, onnx_within.with_outputs(cell, onnx_within.further_outputs(folder / FILE, cell)))

@@ -5,31 +5,40 @@ A runtime does not fuse across an output, so looking changes what is looked at: 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import ast
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backends import module_places
 from harness import Cell, TensorSpec
 from harness.backend import Within
 
 if TYPE_CHECKING:
     import onnx
 
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""Where PyTorch's newer exporter writes the modules around a node, and last the node's own name, as a Python list. The older one
+writes them into the node's name."""
 
-def expose(file: Path, into: Path, only: Collection[str] | None) -> list[Within]:
+
+def expose(file: Path, into: Path, only: Collection[str] | None, wrappers: int = 0) -> list[Within]:
     """Write `file` as `into` with tensors of its graph as further outputs: those named in `only`, or all. Returns those that it names.
 
     They are in the order in which the file computes them, declared outputs included. Left out are constants and what is computed of
-    nothing else, what is no tensor, and what lies in a branch or a loop body, which is no tensor of the graph itself.
+    nothing else, what is no tensor, and what lies in a branch or a loop body, which is no tensor of the graph itself. So many `wrappers`
+    were around the module when it was exported.
     """
     import onnx
 
     model = onnx.load(str(file))
     known = _types(model)
     outputs = {value.name for value in model.graph.output}
+    places = module_places.places(_nodes(model.graph, wrappers), outputs)
     found: list[Within] = []
-    for each in _computed(model.graph):
+    for computed in _computed(model.graph):
+        each = replace(computed, places=places.get(computed.name, ()))
         name = each.fetched or each.name
         if name in known and not known[name].type.HasField("tensor_type"):
             continue
@@ -40,6 +49,32 @@ def expose(file: Path, into: Path, only: Collection[str] | None) -> list[Within]
         found.append(each)
     onnx.save(model, str(into))
     return found
+
+
+def further_outputs(file: Path, cell: Cell) -> list[str]:
+    """The outputs of a file that `expose` wrote beside those that the model declares, in the order of the file."""
+    import onnx
+
+    declared = {spec.name for spec in cell.model.outputs}
+    return [value.name for value in onnx.load(str(file)).graph.output if value.name not in declared]
+
+
+def _nodes(graph: Any, wrappers: int) -> Iterator[module_places.Node]:
+    """The operators of a graph with the module that each was made in, as far as the exporter told."""
+    for node in graph.node:
+        told = {entry.key: entry.value for entry in node.metadata_props}.get(SCOPES)
+        scope = module_places.of_names(ast.literal_eval(told)[:-1], wrappers) if told else module_places.of_path(node.name, wrappers)
+        yield module_places.Node(node.op_type, tuple(filter(None, _read(node))), tuple(filter(None, node.output)), scope)
+
+
+def _read(node: Any) -> list[str]:
+    """What an operator reads: its inputs, and what its branches or its loop body take from around it."""
+    found = list(node.input)
+    for attribute in node.attribute:
+        for body in (attribute.g, *attribute.graphs):
+            own = {value.name for value in (*body.input, *body.initializer)} | {name for each in body.node for name in each.output}
+            found += [name for each in body.node for name in _read(each) if name not in own]
+    return list(dict.fromkeys(found))
 
 
 def _types(model: Any) -> Mapping[str, onnx.ValueInfoProto]:
@@ -71,7 +106,7 @@ def _computed(graph: Any) -> list[Within]:
     constant = {initializer.name for initializer in graph.initializer}
     found = []
     for node in graph.node:
-        read = [name for name in node.input if name]
+        read = [name for name in _read(node) if name]
         bodies = any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
         if all(name in constant for name in read) and not bodies:
             constant.update(node.output)

@@ -1,4 +1,4 @@
-"""What OpenVINO converts: its own road from a PyTorch module, traced, without an ONNX file between; and what it says of files.
+"""What OpenVINO converts: its own road from a PyTorch module, traced, without an ONNX file between; its quantiser; what it says of files.
 
 Its PyTorch frontend has conversions of its own for torchvision's operators (`nms`, `roi_align`), and takes graphs that its ONNX frontend
 does not.
@@ -6,12 +6,13 @@ does not.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backends import torch_model
+from backends import onnx_precision, torch_model
 from harness import Cell, Source, Unsupported, inputs
 
 LONGEST = 400
@@ -79,3 +80,20 @@ def convert(source: Source, cell: Cell, file: Path) -> Mapping[str, Any]:
     model.reshape({spec.name: list(spec.concrete(cell.batch)) for spec in cell.model.inputs})
     ov.save_model(model, str(file), compress_to_fp16=False)
     return key()
+
+
+def quantise(file: Path, into: Path, precision: str, calibration: Mapping[str, Path]) -> None:
+    """Replace the fp32 ONNX `file` by an OpenVINO model that NNCF quantised, written `into` another one (.xml, weights beside it)."""
+    os.environ.setdefault("NNCF_CI", "1")  # its documented switch: no usage data is sent from here
+    import nncf
+    import openvino as ov
+
+    model = ov.Core().read_model(str(file))
+    if precision == "int8-static":
+        samples = list(onnx_precision.feeds(calibration))
+        made = nncf.quantize(model, nncf.Dataset(samples), subset_size=len(samples), preset=nncf.QuantizationPreset.PERFORMANCE)
+    else:
+        kept = nncf.IgnoredScope(types=["Convolution", "GroupConvolution"], validate=False)
+        made = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM, ignored_scope=kept)
+    ov.save_model(made, str(into), compress_to_fp16=False)
+    file.unlink()

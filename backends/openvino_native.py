@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends import onnx_artifact, onnx_precision, openvino_conversion
+from backends import onnx_artifact, onnx_precision, openvino_conversion, openvino_within, torch_model
 from harness import Attestation, Cell, Session, Source, TensorSpec, Unsupported, inputs
-from harness.backend import Deployment
+from harness.backend import Deployment, Exposed
 
 if TYPE_CHECKING:
     from harness.backend import Arrays
@@ -333,7 +332,7 @@ class OpenVino(onnx_artifact.OnnxBackend):
         if cell.option.get("quantizer") != "nncf":
             return super().prepare(source, cell, folder)
         facts = super().prepare(source, onnx_artifact.at_fp32(cell), folder)
-        _quantise(folder / onnx_artifact.FILE, cell.precision, source.calibration)
+        openvino_conversion.quantise(folder / onnx_artifact.FILE, folder / OWN, cell.precision, source.calibration)
         made = {"format": "OpenVINO IR", "quantizer": "nncf", "settings": NNCF[cell.precision]}
         return {**facts, **made, "precision": cell.precision, "calibration_sha256": source.calibration_sha256}
 
@@ -343,6 +342,18 @@ class OpenVino(onnx_artifact.OnnxBackend):
         shapes = {spec.name: list(spec.concrete(cell.batch)) for spec in cell.model.inputs}
         settings = {"files": [OWN, onnx_artifact.FILE], "shapes": shapes, "properties": wanted(cell), "hint": hint_of(cell.precision)}
         return Deployment(("openvino",), "backends.openvino_network:Network", settings)
+
+    def expose(self, folder: Path, cell: Cell, into: Path, only: Collection[str] | None, inputs: Arrays) -> Exposed:
+        if not openvino_conversion.converts(cell):
+            return super().expose(folder, cell, into, only, inputs)
+        declared = [spec.name for spec in cell.model.outputs]
+        within = openvino_within.expose(folder / OWN, into / OWN, only, declared, torch_model.wrappers(cell.model))
+        return Exposed("names of operators by OpenVINO's PyTorch frontend", tuple(within))
+
+    def watch(self, folder: Path, cell: Cell, names: Sequence[str]) -> Session:
+        if not openvino_conversion.converts(cell):
+            return super().watch(folder, cell, names)
+        return openvino_within.WatchedSession(self.load(folder, cell), names)
 
     def load(self, folder: Path, cell: Cell) -> Session:
         own = folder / OWN
@@ -379,20 +390,3 @@ def _refuses(option: Mapping[str, Any], precision: str) -> str:
     if option.get("quantizer") == "nncf" and precision not in NNCF:
         return f"quantizer=nncf makes {' and '.join(NNCF)}, not {precision}"
     return ""
-
-
-def _quantise(file: Path, precision: str, calibration: Mapping[str, Path]) -> None:
-    """Replace the fp32 ONNX `file` by an OpenVINO model that NNCF quantised, beside it."""
-    os.environ.setdefault("NNCF_CI", "1")  # its documented switch: no usage data is sent from here
-    import nncf
-    import openvino as ov
-
-    model = ov.Core().read_model(str(file))
-    if precision == "int8-static":
-        samples = list(onnx_precision.feeds(calibration))
-        made = nncf.quantize(model, nncf.Dataset(samples), subset_size=len(samples), preset=nncf.QuantizationPreset.PERFORMANCE)
-    else:
-        kept = nncf.IgnoredScope(types=["Convolution", "GroupConvolution"], validate=False)
-        made = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM, ignored_scope=kept)
-    ov.save_model(made, str(file.with_name(OWN)), compress_to_fp16=False)
-    file.unlink()

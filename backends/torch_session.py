@@ -298,7 +298,7 @@ class StateDictBackend(TorchBackend):
             session.bind(inputs)
             session.step()
             session.sync()
-            return Exposed(f"names of modules of {late.portable(cell.model.build)}", tuple(session.within))
+            return Exposed(f"names of modules of {late.portable(cell.model.build)}", tuple(session.within), unchanged=only is None)
         finally:
             session.close()
 
@@ -308,4 +308,4 @@ class StateDictBackend(TorchBackend):
     def _watched(self, folder: Path, cell: Cell, only: Collection[str] | None) -> torch_within.WatchedSession:
         session = self.load(folder, cell)
         assert isinstance(session, TorchSession)
-        return torch_within.WatchedSession(session, session.owner(), only)
+        return torch_within.WatchedSession(session, session.owner(), only, [spec.name for spec in cell.model.outputs])

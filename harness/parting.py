@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import machine, registry, targets, tensors, terminal, worker
-from harness.tensors import Parting, Row
+from harness import __version__, machine, registry, results, targets, tensors, terminal, worker
+from harness.rows import Row
+from harness.tensors import Parting
 from harness.types import Cell, UsageError
 
 if TYPE_CHECKING:
@@ -15,11 +19,17 @@ if TYPE_CHECKING:
 
 AGREE, PART = 0, 1
 
+FOLDER = "diff"
+"""Within the results folder, where readers of outcomes do not look."""
+
 GOLDEN = "golden"
 """In the place of the second cell: what judges the first one."""
 
 FILE = "file"
 """In the place of the second cell: the very file that the first one runs, by the golden that reads such files."""
+
+FEW = 3
+"""Tensors that are named in a sentence; the JSON has all."""
 
 SHOWN = 12
 """Rows of the table around the first tensor that parts; `--all` shows every one."""
@@ -29,11 +39,12 @@ EPILOG = """\
   evenbench diff resnet18-ort-int8-static-cpu-b1 resnet18-ort-fp32-cpu-b1 benchmarks/matrix.py --json
   evenbench diff resnet18-torch-eager-bf16-cpu-b1 golden benchmarks/matrix.py
   evenbench diff resnet18-openvino-fp32-cpu-b1 file benchmarks/matrix.py
+  evenbench diff resnet18-torch-eager-fp32-cpu-b1 resnet18-ort-fp32-cpu-b1 benchmarks/matrix.py
 `golden` is what judges the first cell; `file` is the file that it runs, in float64 by the reference evaluator of its format.
-both cells read the same bytes: those of the batch whose answers differ most. Two cells that run ONNX files are compared tensor by tensor,
-where the files' names come from one exporter; two that call a PyTorch module, module by module. A module and a file of it are not compared:
-an exporter folds modules into one another, so that no name stands for one tensor on both sides. The rule is that of parity, elementwise, at
-the looser precision of the two.
+both cells read the same bytes: those of the batch whose answers differ most. Two cells that run ONNX files of one exporter are compared
+tensor by tensor; two that call a PyTorch module, module by module. A module and a file of it, or two files by different exporters, are
+compared at the places that both are known to share: what a module returns, and a few functions between modules. What could not be matched
+is counted and named. The rule is that of parity, elementwise, at the looser precision of the two.
 
 exit codes:
   0  nothing parts: all tensors and answers agree within the tolerance
@@ -49,6 +60,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     targets.add_arguments(command)
     command.add_argument("--all", action="store_true", help="show every tensor, not only those around the first that parts (or the worst)")
     command.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="of one process (600)")
+    command.add_argument("--results", metavar="DIR", help=f"keep what is found in its folder {FOLDER}, where `evenbench report` reads it")
     command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
 
 
@@ -56,14 +68,31 @@ def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code."""
     worker.interrupt_when_ended()
     first, second = _cells(options)
+    # Made before the search, which takes minutes.
+    folder = results.folder(results.folder(Path(options.results)) / FOLDER) if options.results else None
     console = terminal.console(stderr=True)
     with machine.alone():
         found = tensors.find(first, second, options.timeout, lambda text: console.print(text, soft_wrap=True, markup=False))
+    if folder:
+        results.append(folder / f"{results.timestamp().replace(':', '-')}-{secrets.token_hex(2)}.jsonl", line(first, second, found))
     if options.json:
         print(json.dumps(as_json(found)))
     else:
         show(found, terminal.console(), options.all)
-    return PART if found.first or any(row.parts for row in found.outputs) else AGREE
+    return PART if parts(found) else AGREE
+
+
+def parts(found: Parting) -> bool:
+    """Whether any tensor or any answer differs by more than is allowed."""
+    return found.first is not None or any(row.parts for row in found.outputs)
+
+
+def line(first: Cell, second: Cell, found: Parting) -> dict[str, Any]:
+    """What is kept of a search: the two cells, what came of it in words, and everything that `--json` prints."""
+    made = {"diff": results.DIFF.newest, "evenbench": __version__, "time": results.timestamp()}
+    outcome = "parts" if parts(found) else "agrees"
+    cells = {"cell": first.described(), "second": second.described()}
+    return {**made, **cells, "outcome": outcome, "words": in_words(found), "found": as_json(found)}
 
 
 def _cells(options: argparse.Namespace) -> tuple[Cell, Cell]:
@@ -91,7 +120,8 @@ def as_json(found: Parting) -> dict[str, Any]:
 
     listed = {"outputs": [row(each) for each in found.outputs], "tensors": [row(each) for each in found.rows]}
     first = row(found.first) if found.first else None
-    told = {name: getattr(found, name) for name in ("names", "batch", "seen", "rule", "only_in_one")}
+    told = {name: getattr(found, name) for name in ("names", "batch", "seen", "rule", "only_in_one", "by")}
+    told |= {"unmatched": dict(zip(found.cells, map(list, found.unmatched), strict=True)), "folded": list(found.folded)}
     return {"cells": list(found.cells), **told, "first": first, **listed}
 
 
@@ -126,26 +156,53 @@ def in_words(found: Parting) -> list[str]:
         f"needed is the error in units of what {rule['precision']} allows (rtol {rule['rtol']:g}, atol {rule['atol']:g} of the scale), "
         f"against {rule['against']}; input {found.batch}",
     ]
-    if found.only_in_one:
-        lines.append(f"{found.only_in_one} tensors are in one of the two only, and were not compared")
+    lines += _not_compared(found)
     if found.first is None:
         return [*lines, f"nothing parts: {len(found.rows)} tensors and {len(found.outputs)} outputs agree"]
     first = found.first
-    made_of = f" of {', '.join(first.inputs)}" if first.inputs else ""
-    much = f"{first.needed:.3g} times what is allowed" + (f" ({first.note})" if first.note else "")
-    lines.append(f"the first tensor that parts is {first.name}, made by {first.operator}{made_of}: {much}")
+    made_of = f" of {_few(first.inputs)}" if first.inputs else ""
+    other = f" ({first.other} in {found.cells[1]})" if first.other else ""
+    much = "" if first.resized or first.decided else f"{first.needed:.3g} times what is allowed"
+    how = f"{much} ({first.note})" if much and first.note else much or first.note
+    lines.append(f"the first tensor that parts is {first.name}{other}, made by {first.operator}{made_of}: {how}")
     lines.append(SEEN[found.seen])
-    if first.decided and first.inputs_needed <= 1:
+    if (first.decided or first.reordered or first.resized) and first.inputs_needed <= 1 and first.inputs:
         lines.append("its inputs agree: values that are nearly equal were ordered, cut or rounded in another way")
+    resized = [row for row in found.rows if row.resized]
+    if resized:
+        many = f"in {len(resized)} tensors" if len(resized) > 1 else "in this tensor"
+        lines.append(f"sizes differ from {resized[0].name} on ({resized[0].note}), {many}: how many rows are kept depends on the data")
     if not any(row.parts for row in found.outputs):
         lines.append("the answers agree all the same")
     return lines
+
+
+def _not_compared(found: Parting) -> list[str]:
+    """How the tensors of both were matched, and what was left out, in sentences."""
+    if found.by == "names":
+        return [f"{found.only_in_one} tensors are in one of the two only, and were not compared"] if found.only_in_one else []
+    matched = sum(row.operator != "output" for row in found.rows)
+    lines = [f"{matched} tensors were matched by their places in the module, their order and their shapes"]
+    if found.folded:
+        lines.append(
+            f"{len(found.folded)} of the module are in no file, because the batch norm behind is folded into them: {_few(found.folded)}"
+        )
+    for cell, names in zip(found.cells, found.unmatched, strict=True):
+        if names:
+            lines.append(f"{len(names)} of {cell} have a place too and could not be matched: {_few(names)}")
+    return lines
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - FEW} more (--json names all)" if len(names) > FEW else ""
+    return ", ".join(names[:FEW]) + more
 
 
 SEEN = {
     "alone": "it parts as well when no other tensor is looked at",
     "together": "when no other tensor is looked at, it does not part: looking keeps a runtime from fusing operators, and that changed it",
     "bisected": "it was found by looking at one tensor at a time: the difference vanishes while all are looked at: it comes of a fusion",
+    "behind": "all tensors before it that could be matched agree: the difference is made behind them",
     "outputs": "no tensor within parts, whether looked at together or alone: the difference is made on the way to this output, by a fusion",
 }
 """How sure the first tensor is, in words."""

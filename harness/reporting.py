@@ -7,7 +7,6 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -55,11 +54,13 @@ def run(options: argparse.Namespace) -> int:
 
 def write(paths: Sequence[str], folder: str, asv: str | None = None) -> tuple[Path, results.Reading]:
     """The page, and what it was made from. Raises UsageError where there is nothing to report or the folder cannot be written."""
-    from reports import site
+    from reports import partings, site
 
     reading = _outcomes(paths)
     beside, notes = _companions(paths, Path(folder))
-    reading = replace(reading, notes=(*reading.notes, *notes))
+    searches = results.read([Path(path) for path in paths if Path(path).is_dir()], results.DIFF)
+    lines, more = partings.attached(reading.lines, searches.lines)
+    reading = results.Reading(tuple(lines), (*reading.notes, *notes, *searches.notes, *more))
     try:
         there = asv_site.address(Path(asv), Path(folder)) if asv else ""
         written = site.write(reading.lines, Path(folder), reading.notes, there, beside)

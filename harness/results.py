@@ -47,6 +47,9 @@ LOAD = Format("a line of `evenbench load`", "load", 1, "host_to_host", ("load/*.
 PIPELINE = Format("a line of `evenbench pipeline`", "schema", 1, "pipeline", ("pipeline.jsonl", "*/pipeline.jsonl"))
 """`pipeline.schema.json` describes it. Its boundary is all from decoding to drawing."""
 
+DIFF = Format("a line of `evenbench diff`", "diff", 1, places=("diff/*.jsonl",))
+"""`docs/inspect.md` says what is in it. Its cell is the first of the two."""
+
 
 def schema() -> dict[str, Any]:
     """The published JSON Schema (draft 2020-12) of one line."""

@@ -9,36 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness import registry
+from harness import places, registry, rows
 from harness.preparation import Prepared, Preparer, Refusal
+from harness.rows import Row
 from harness.types import Cell, UsageError
 from harness.watching import EXPOSE, WATCH, Watch
 from harness.worker import Job
-
-EXACT_BYTES = 4
-"""Whole numbers of so many bytes are indices, sizes and labels, which are equal or not; narrower ones are quantised values."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One tensor of both cells: how far they are apart, in units of what is allowed (1 is the limit), and the worst of its inputs."""
-
-    name: str
-    operator: str
-    inputs: tuple[str, ...]
-    shape: tuple[int, ...]
-    needed: float
-    max_abs: float
-    scale: float
-    inputs_needed: float
-    note: str = ""
-    decided: bool = False
-    """Whether it holds indices, sizes, labels or truths, which are equal or not."""
-
-    @property
-    def parts(self) -> bool:
-        """Whether it is off by more than is allowed."""
-        return self.needed > 1
 
 
 @dataclass(frozen=True)
@@ -46,7 +22,9 @@ class Parting:
     """What came of it. `rows` are in the order of computation, the model's outputs among them; `first` parts before all others.
 
     `seen` says how `first` was found: `alone` where it parts as well when nothing else is looked at, `together` where only then,
-    `bisected` where the difference vanished as long as all tensors were looked at, `outputs` where only the answers can tell.
+    `bisected` where the difference vanished as long as all tensors were looked at, `outputs` where only the answers can tell, `behind`
+    where they part behind all tensors that could be matched. Tensors are matched `by` their names, or by their places in the module;
+    `unmatched` are those of each side that have a place of their own, and `folded` the convolutions of the module that a file has no more.
     """
 
     cells: tuple[str, str]
@@ -58,6 +36,9 @@ class Parting:
     seen: str
     rule: Mapping[str, Any]
     only_in_one: int = 0
+    by: str = "names"
+    unmatched: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    folded: tuple[str, ...] = ()
 
 
 def find(first: Cell, second: Cell, timeout_seconds: float = 600.0, tell: Callable[[str], None] = lambda text: None) -> Parting:
@@ -101,6 +82,7 @@ class Pair:
         self.prepared = [prepared, prepared if judge else self._prepare(self.second)]
         self.inputs = self.prepared[0].inputs.path  # the same bytes for both
         self.runs = 0
+        self.unchanged: dict[int, tuple[Path, Mapping[str, Any]]] = {}
 
     def _prepare(self, cell: Cell) -> Prepared:
         try:
@@ -115,10 +97,15 @@ class Pair:
         return reply.value
 
     def expose(self, side: int, batch: int, only: tuple[str, ...] | None) -> tuple[Path, Mapping[str, Any]]:
-        """An artifact of one side whose tensors can be fetched, and what it says of them."""
+        """An artifact of one side whose tensors can be fetched, and what it says of them all where looking at one changes no other."""
+        if side in self.unchanged:
+            return self.unchanged[side]
         cell, into = (self.first, self.second)[side], self._new()
         folders = {"artifact": self.prepared[side].artifact.path, "inputs": self.inputs}
-        return into, self._work(Job(EXPOSE, cell, folder=str(into), folders=folders, watch=Watch(only, (batch,))))
+        told = self._work(Job(EXPOSE, cell, folder=str(into), folders=folders, watch=Watch(only, (batch,))))
+        if told["unchanged"]:
+            self.unchanged[side] = (into, told)
+        return into, told
 
     @contextmanager
     def fetched(self, side: int, artifact: Path | None, watch: Watch) -> Iterator[dict[int, dict[str, Path]]]:
@@ -139,6 +126,26 @@ class Pair:
         return made
 
 
+@dataclass(frozen=True)
+class Matched:
+    """The tensors that both cells have: `names` in the order of computation, what is `about` them, and by which name each side hands
+    them out of its artifact, in which they can be fetched."""
+
+    names: tuple[str, ...]
+    about: places.Tensors
+    fetched: tuple[Mapping[str, str], Mapping[str, str]]
+    artifacts: tuple[Path, Path]
+    by: str = "names"
+    only_in_one: int = 0
+    unmatched: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    folded: tuple[str, ...] = ()
+
+    @property
+    def unseen(self) -> str:
+        """How a difference is told that is in none of them: only where all tensors were matched it must come of a fusion."""
+        return "outputs" if self.by == "names" else "behind"
+
+
 class Search:
     """From the answers to the first tensor that parts."""
 
@@ -146,7 +153,6 @@ class Search:
         from harness import parity
 
         self.pair, self.tell = pair, tell
-        self.fetched: list[dict[str, str]] = [{}, {}]
         cells = (pair.first, pair.second)
         tolerances = [parity.tolerance_for(cell.precision, cell.model.tolerance) for cell in cells]
         looser = max((0, 1), key=lambda side: (tolerances[side].atol, side == 0))
@@ -166,98 +172,117 @@ class Search:
         outputs = tuple(answers[batch])
         exposed = [pair.expose(side, batch, None) for side in (0, 1)]
         names, other_names = (str(told["names"]) for _, told in exposed)
-        if names != other_names:
+        sides = [{str(each["name"]): each for each in told["tensors"]} for _, told in exposed]
+        if names == other_names:
+            matched = self._by_name(sides, [path for path, _ in exposed])
+            found = self._compared(batch, matched)
+        else:
+            matched, found = self._by_place(batch, sides, (names, other_names))
+        first, seen = self._first(batch, found, matched, outputs)
+        meaning = names if matched.by == "names" else "places in the module"
+        told = {name: getattr(matched, name) for name in ("only_in_one", "by", "unmatched", "folded")}
+        return Parting((pair.first.id, pair.second.id), meaning, batch, outputs, tuple(found), first, seen, self.rule, **told)
+
+    def _by_name(self, sides: Sequence[places.Tensors], artifacts: Sequence[Path]) -> Matched:
+        common = tuple(name for name in sides[0] if name in sides[1])
+        fetched = [{name: str(side[name]["fetched"] or name) for name in common} for side in sides]
+        missing = sum(map(len, sides)) - 2 * len(common)
+        self._tell_of(common)
+        return Matched(common, sides[0], (fetched[0], fetched[1]), (artifacts[0], artifacts[1]), only_in_one=missing)
+
+    def _by_place(self, batch: int, sides: Sequence[places.Tensors], meanings: tuple[str, str]) -> tuple[Matched, list[Row]]:
+        """Both sides' tensors, matched by where in the module they are made and by the shapes that they have on this batch; compared."""
+        pair = self.pair
+        chosen = places.common(sides[0], sides[1])
+        if not chosen[0]:
             raise UsageError(
-                f"{pair.first.id} has {names}, {pair.second.id} {other_names}: one name does not stand for one tensor in both. Compare two "
-                "cells that run ONNX files of one exporter and opset, or two that call the module itself"
+                f"{pair.first.id} has {meanings[0]}, {pair.second.id} {meanings[1]}: one name does not stand for one tensor in both, and "
+                "no tensor of both is known to be made at one place of the module. Compare two cells that run ONNX files of one exporter "
+                "and opset, two that call the module itself, or one of each whose file was exported from it"
             )
-        made, there = ({str(each["name"]): each for each in told["tensors"]} for _, told in exposed)
-        self.fetched = [{name: str(each["fetched"] or name) for name, each in side.items()} for side in (made, there)]
-        common = [name for name in made if name in there]
+        names = [{name: str(sides[side][name]["fetched"] or name) for name in chosen[side]} for side in (0, 1)]
+        artifacts = [pair.expose(side, batch, tuple(names[side].values()))[0] for side in (0, 1)]
+        watches = [Watch(tuple(each.values()), (batch,)) for each in names]
+        with pair.fetched(0, artifacts[0], watches[0]) as one, pair.fetched(1, artifacts[1], watches[1]) as other:
+            files = (one[batch], other[batch])
+            placed = [
+                [
+                    rows.placed(name, chosen[side][name], files[side][fetched])
+                    for name, fetched in names[side].items()
+                    if fetched in files[side]
+                ]
+                for side in (0, 1)
+            ]
+            links = places.paired(placed[0], placed[1])
+            self._tell_of(links)
+            fetched = [{link[0]: names[side][link[side]] for link in links} for side in (0, 1)]
+            outputs = [spec.name for spec in pair.first.model.outputs]
+            about = places.about(sides, links, outputs)
+            whole = Matched(tuple(one for one, _ in links), about, (fetched[0], fetched[1]), (artifacts[0], artifacts[1]), "places")
+            matched = replace(whole, **places.left_out(sides, links, outputs))
+            return matched, self._judged(files, matched)
+
+    def _tell_of(self, common: Sequence[Any]) -> None:
+        """Say how many tensors both have. Raises UsageError where that is none."""
         if not common:
-            raise UsageError(f"{pair.first.id} and {pair.second.id} have no tensor in common: their answers can be compared, and no more")
-        self.tell(f"{len(common)} tensors of both on input {batch}")
-        rows = self._compared([path for path, _ in exposed], batch, common, made)
-        first = next((row for row in rows if row.parts), None)
-        seen = ""
-        if first and first.name not in self.fetched[0]:
-            seen = "outputs"
-        elif first:
-            self.tell(f"{first.name} alone")
-            alone = self._alone(batch, first.name, made)
-            seen = "alone" if alone and alone.parts else "together"
-        elif any(row.parts for row in outputs):
-            first, seen = self._bisect(batch, common, made, outputs)
-        missing = len(made) + len(there) - 2 * len(common)
-        return Parting((pair.first.id, pair.second.id), names, batch, outputs, tuple(rows), first, seen, self.rule, missing)
+            first, second = self.pair.first.id, self.pair.second.id
+            raise UsageError(f"{first} and {second} have no tensor in common: their answers can be compared, and no more")
+        self.tell(f"{len(common)} tensors of both")
 
-    def _compared(self, artifacts: Sequence[Path], batch: int, names: Sequence[str], made: Mapping[str, Any]) -> list[Row]:
-        watches = [Watch(tuple(known[name] for name in names), (batch,)) for known in self.fetched]
+    def _first(self, batch: int, found: Sequence[Row], matched: Matched, outputs: Sequence[Row]) -> tuple[Row | None, str]:
+        """The first tensor that parts, of those that were looked at together, and how sure that is."""
+        first = next((row for row in found if row.parts), None)
+        if first is None:
+            return self._bisect(batch, matched, outputs) if any(row.parts for row in outputs) else (None, "")
+        if first.name not in matched.names:
+            return first, matched.unseen
+        self.tell(f"{first.name} alone")
+        alone = self._alone(batch, first.name, matched)
+        return first, "alone" if alone and alone.parts else "together"
+
+    def _compared(self, batch: int, matched: Matched) -> list[Row]:
+        watches = [Watch(tuple(known[name] for name in matched.names), (batch,)) for known in matched.fetched]
+        artifacts = matched.artifacts
         with self.pair.fetched(0, artifacts[0], watches[0]) as one, self.pair.fetched(1, artifacts[1], watches[1]) as other:
-            order = {name: index for index, name in enumerate(names)}
-            return self._rows(self._named(0, one[batch]), self._named(1, other[batch]), order, made)
+            return self._judged((one[batch], other[batch]), matched)
 
-    def _named(self, side: int, files: Mapping[str, Path]) -> dict[str, Path]:
+    def _judged(self, files: tuple[Mapping[str, Path], Mapping[str, Path]], matched: Matched) -> list[Row]:
+        order = {name: index for index, name in enumerate(matched.names)}
+        return self._rows(self._named(0, files[0], matched), self._named(1, files[1], matched), order, matched.about)
+
+    def _named(self, side: int, files: Mapping[str, Path], matched: Matched) -> dict[str, Path]:
         """The files by the names that both sides know their tensors by, the model's outputs among them."""
-        told = {name: files[fetched] for name, fetched in self.fetched[side].items() if fetched in files}
-        hidden = {fetched for name, fetched in self.fetched[side].items() if fetched != name}
-        return told | {name: file for name, file in files.items() if name not in self.fetched[side] and name not in hidden}
+        told = {name: files[fetched] for name, fetched in matched.fetched[side].items() if fetched in files}
+        declared = {spec.name for spec in (self.pair.first, self.pair.second)[side].model.outputs}
+        return {name: file for name, file in files.items() if name in declared} | told
 
-    def _alone(self, batch: int, name: str, made: Mapping[str, Any]) -> Row | None:
+    def _alone(self, batch: int, name: str, matched: Matched) -> Row | None:
         """One tensor, where nothing else within is looked at: what was fused around it stays fused."""
-        artifacts = [self.pair.expose(side, batch, (self.fetched[side][name],))[0] for side in (0, 1)]
-        rows = self._compared(artifacts, batch, [name], made)
-        return next((row for row in rows if row.name == name), None)
+        artifacts = [self.pair.expose(side, batch, (matched.fetched[side][name],))[0] for side in (0, 1)]
+        fetched = [{name: known[name]} for known in matched.fetched]
+        alone = replace(matched, names=(name,), fetched=(fetched[0], fetched[1]), artifacts=(artifacts[0], artifacts[1]))
+        return next((row for row in self._compared(batch, alone) if row.name == name), None)
 
-    def _bisect(self, batch: int, names: Sequence[str], made: Mapping[str, Any], outputs: Sequence[Row]) -> tuple[Row | None, str]:
+    def _bisect(self, batch: int, matched: Matched, outputs: Sequence[Row]) -> tuple[Row | None, str]:
         """The first tensor that parts when it is looked at alone, by halves; the answers themselves where no tensor does."""
-        within = [name for name in names if name not in {row.name for row in outputs}]
+        within = [name for name in matched.names if name not in {row.name for row in outputs}]
         low, high, found = 0, len(within), next(row for row in outputs if row.parts)
         while low < high:
             middle = (low + high) // 2
             self.tell(f"{within[middle]} alone")
-            row = self._alone(batch, within[middle], made)
+            row = self._alone(batch, within[middle], matched)
             if row and row.parts:
                 found, high = row, middle
             else:
                 low = middle + 1
-        return found, "bisected" if found.name in within else "outputs"
+        return found, "bisected" if found.name in within else matched.unseen
 
-    def _rows(
-        self, one: Mapping[str, Path], other: Mapping[str, Path], order: Mapping[str, int], made: Mapping[str, Any]
-    ) -> list[Row]:
+    def _rows(self, one: Mapping[str, Path], other: Mapping[str, Path], order: Mapping[str, int], about: places.Tensors) -> list[Row]:
         """A row for every tensor that both have, in the order of computation; what has no place in it comes last."""
-        rows: dict[str, Row] = {}
+        found: dict[str, Row] = {}
         for name in sorted((name for name in one if name in other), key=lambda name: order.get(name, len(order))):
-            about = made.get(name, {"operator": "output", "inputs": ()})
+            told = about.get(name, {"operator": "output", "inputs": ()})
             files = (one[name], other[name])
-            worst = max((rows[each].needed for each in about["inputs"] if each in rows), default=0.0)
-            rows[name] = self._row(name, about, (files[1 - self.right], files[self.right]), worst)
-        return list(rows.values())
-
-    def _row(self, name: str, about: Mapping[str, Any], files: tuple[Path, Path], inputs_needed: float) -> Row:
-        import numpy as np
-
-        from harness import parity
-
-        tried, wanted = (np.load(file) for file in files)
-        about_it = {"operator": str(about["operator"]), "inputs": tuple(about["inputs"]), "inputs_needed": inputs_needed}
-        facts: dict[str, Any] = {"name": name, **about_it}
-        if tried.shape != wanted.shape:
-            note = f"{list(tried.shape)} against {list(wanted.shape)}"
-            return Row(**facts, shape=tried.shape, needed=parity.INCOMPARABLE, max_abs=parity.INCOMPARABLE, scale=0.0, note=note)
-        if not tried.size:
-            return Row(**facts, shape=tried.shape, needed=0.0, max_abs=0.0, scale=0.0)
-        if tried.dtype.kind not in "fiu" or (tried.dtype.kind in "iu" and tried.dtype.itemsize >= EXACT_BYTES):
-            wrong = int(np.count_nonzero(tried != wanted))
-            note = f"{wrong} of {tried.size} differ" if wrong else ""
-            needed = parity.INCOMPARABLE if wrong else 0.0
-            return Row(**facts, shape=tried.shape, needed=needed, max_abs=float(wrong > 0), scale=0.0, note=note, decided=True)
-        tried, wanted = (value.astype(np.float64) for value in (tried, wanted))
-        same = ~np.isfinite(tried) & ((tried == wanted) | (np.isnan(tried) & np.isnan(wanted)))  # masks of attention, such as -inf
-        tried, wanted = np.where(same, 0.0, tried), np.where(same, 0.0, wanted)
-        if not np.all(np.isfinite(wanted)):
-            return Row(**facts, shape=tried.shape, needed=parity.INCOMPARABLE, max_abs=parity.INCOMPARABLE, scale=0.0, note="not finite")
-        error = parity.measure(name, tried, wanted, None, self.tolerance, False)
-        note = "not finite" if error.nonfinite else ""
-        return Row(**facts, shape=tried.shape, needed=error.needed_elementwise, max_abs=error.max_abs, scale=error.scale, note=note)
+            worst = max((found[each].needed for each in told["inputs"] if each in found), default=0.0)
+            found[name] = rows.compare(name, told, (files[1 - self.right], files[self.right]), worst, self.tolerance)
+        return list(found.values())

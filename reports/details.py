@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.types import BOUNDARIES, COMPUTE
-from reports import agreement, binding, cells, limit, models, needs, shape, text, tuning, verdict
+from reports import agreement, binding, cells, limit, models, needs, partings, shape, text, tuning, verdict
 from reports.shape import Group, Record, Result
 
 Facts = list[tuple[str, str]]
@@ -107,6 +107,7 @@ def _parity(record: Record) -> Facts:
         *((f"output {output.get('name')}", _output(output)) for output in found.get("outputs") or []),
         ("accuracy", record.get("accuracy")),
         ("labelled data", record.get("dataset")),
+        *partings.described(record),
     ]
     return _known(facts)
 

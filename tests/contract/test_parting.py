@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks import detection
 from benchmarks.models import DIGITS_CNN
 from harness import Cell, UsageError, cli, machine, parting, tensors
 
@@ -107,14 +110,87 @@ def test_tensors_of_a_quantised_file_are_those_that_its_operators_read() -> None
 
 
 @pytest.mark.slow
-def test_a_narrow_module_is_compared_module_by_module_and_never_with_a_file() -> None:
+def test_a_narrow_module_is_compared_module_by_module() -> None:
     pytest.importorskip("torch")
     found = tensors.find(digits("torch-eager", "bf16"), digits("reference"))
     assert [row.operator for row in found.rows][:3] == ["Conv2d", "BatchNorm2d", "ReLU"]
     assert found.rows[1].inputs == ("0",)
     assert 0.01 < max(row.needed for row in found.rows) < 1
-    with pytest.raises(UsageError, match="one name does not stand for one tensor in both"):
-        tensors.find(digits("torch-eager"), digits("ort"))
+
+
+MODULES = ["1", "2", "4", "5", "6", "7", "8", "9", "10"]
+"""Those of `DIGITS_CNN` whose tensors a file has, too: its batch norms are folded into the convolutions before them, 0 and 3."""
+
+OLDER = (("exporter", "torchscript"), ("opset", 17))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("backend", "options"), [("ort", ()), ("ort", OLDER), ("openvino", (("frontend", "pytorch"),))], ids=["newer", "older", "converted"]
+)
+def test_a_module_is_compared_with_what_was_exported_from_it(backend: str, options: tuple[tuple[str, Any], ...]) -> None:
+    for package in ("torch", "onnxruntime" if backend == "ort" else backend):
+        pytest.importorskip(package)
+    found = tensors.find(digits("torch-eager"), replace(digits(backend), options=options))
+    assert (found.first, found.by, found.folded) == (None, "places", ("0", "3"))
+    assert [row.name for row in found.rows] == [*MODULES, "logits"]
+    assert found.unmatched == ((), ())
+    assert found.rows[3].inputs == ("4",)
+
+
+@pytest.mark.slow
+def test_a_wrong_weight_is_found_from_the_module_as_well() -> None:
+    pytest.importorskip("torch")
+    found = tensors.find(digits("torch-eager"), digits("negative-weight"))
+    assert found.first is not None
+    assert (found.first.name, found.first.operator, found.seen) == ("1", "BatchNorm2d", "alone")
+
+
+@pytest.mark.slow
+def test_files_by_two_exporters_are_compared_by_the_modules_that_both_name() -> None:
+    pytest.importorskip("torch")
+    found = tensors.find(digits("ort"), replace(digits("ort"), options=OLDER))
+    assert (found.first, found.by) == (None, "places")
+    assert len(found.rows) >= 7
+
+
+def masks(backend: str, options: Mapping[str, Any]) -> Cell:
+    return Cell(detection.MASK_RCNN, backend, threads=machine.cores(), options=tuple(sorted(options.items())))
+
+
+@pytest.mark.slow
+def test_the_first_tensor_at_which_two_runtimes_part_on_masks_is_named() -> None:
+    """By OpenVINO's own road, so that the two have no name in common; behind the suppression sizes and orders may differ."""
+    for package in ("torchvision", "onnxruntime", "openvino"):
+        pytest.importorskip(package)
+    found = tensors.find(masks("ort", detection.TRACED), masks("openvino", detection.CONVERTED))
+    _is_told(found)
+    assert found.folded == ()
+
+
+@pytest.mark.slow
+def test_the_first_tensor_at_which_a_detector_parts_from_its_file_is_named() -> None:
+    pytest.importorskip("torchvision")
+    pytest.importorskip("onnxruntime")
+    found = tensors.find(masks("torch-eager", {}), masks("ort", detection.TRACED))
+    _is_told(found)
+    assert len(found.folded) == 53, "the batch norms of a ResNet-50"
+    assert set(found.folded).isdisjoint(row.name for row in found.rows)
+
+
+def _is_told(found: tensors.Parting) -> None:
+    """Whether tensors all along the network were matched, agree as far as nothing is decided, and what then parts has a name."""
+    assert found.by == "places"
+    places = " ".join(f"{row.name} {row.other}" for row in found.rows).lower().replace("_", "")
+    parts = ("transform", "layer1.0", "fpn", "rpn.head.clslogits", "rpn.anchorgenerator", "topk", "roialign", "maskfcnlogits")
+    assert [part for part in parts if part not in places] == []
+    ahead = next(index for index, row in enumerate(found.rows) if "topk" in row.name.lower())
+    assert not any(row.parts for row in found.rows[:ahead])
+    words = " ".join(parting.in_words(found))
+    assert ("nothing parts" in words) == (found.first is None)
+    if found.first:
+        assert f"the first tensor that parts is {found.first.name}" in words
+        assert found.first == next((row for row in found.rows if row.parts), found.first)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "pure": (
         *("cases", "encoded", "preprocess", "warmup", "parity", "agreement", "detections", "geometry", "scores", "statistics", "gate"),
         *("planner", "series", "scenarios", "steps", "expectations", "disturbance", "suspects", "health", "advice", "stages", "drawing"),
-        "orders",
+        *("orders", "rows", "places"),
     ),
     "values": ("types", "late", "open_sizes", "sizes", "plain"),
 }

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import Cell, Session, UsageError, parting, tensors
+from harness import Cell, Session, UsageError, parting, results, rows, tensors
 from harness.backend import Exposed, Within
 from tests.unit import builders
 from tests.unit.builders import Product, attestation, cell, product, register, work_here
@@ -106,7 +106,55 @@ class Stranger(Chain):
     meaning = "other names"
 
 
-KINDS = (Chain, Wrong, Fused, Watched, Late, Stranger)
+class File(Chain):
+    """Names of its own for what the module `block` makes; one of its tensors has no place there."""
+
+    name = "file"
+    meaning = "names in a file"
+
+    def expose(self, folder: Path, cell: Cell, into: Path, only: Any, inputs: Any) -> Exposed:
+        made = super().expose(folder, cell, into, only, inputs).tensors
+        placed = [replace(each, places=(f"block.{each.name[1]}",)) if each.name != "t6" else each for each in made]
+        return Exposed(self.meaning, tuple(placed))
+
+
+class WrongFile(File):
+    """Wrong from t3 on."""
+
+    name, at = "wrongfile", 3
+
+    def goes_wrong(self, looked_at: int) -> bool:
+        return True
+
+
+class LateFile(WrongFile):
+    """Every tensor within is right, and the answer is wrong."""
+
+    name, at = "latefile", len(NAMES)
+
+
+class ModuleSession(ChainSession):
+    def fetch(self) -> Mapping[str, Any]:
+        return {name.replace("t", "block."): value for name, value in self.made.items()}
+
+
+class Module(Chain):
+    """The same tensors, as `block.0` and so on, and a second call of the last one that no file has."""
+
+    name = "module"
+    meaning = "names of modules"
+
+    def expose(self, folder: Path, cell: Cell, into: Path, only: Any, inputs: Any) -> Exposed:
+        chosen = None if only is None else [name.replace("block.", "t") for name in only]
+        made = super().expose(folder, cell, into, chosen, inputs).tensors
+        names = [each.name.replace("t", "block.") for each in made]
+        return Exposed(self.meaning, tuple(Within(name, "Block", places=(f"/{name}", name)) for name in names))
+
+    def watch(self, folder: Path, cell: Cell, names: Any) -> Session:
+        return ModuleSession(self, np.load(folder / "weights.npy"), tuple(name.replace("block.", "t") for name in names))
+
+
+KINDS = (Chain, Wrong, Fused, Watched, Late, Stranger, File, WrongFile, LateFile, Module)
 ROWS = ",".join([builders.ROWS, *(f"{kind.name}={HERE}:{kind.__name__}" for kind in KINDS)])
 
 
@@ -133,6 +181,43 @@ def test_the_first_tensor_that_parts_is_found(backend: str, first: str, seen: st
     assert found.rule["against"] == cell("chain").id
 
 
+def test_a_module_and_a_file_of_it_are_compared_where_both_know_the_place() -> None:
+    found = tensors.find(cell("module"), cell("wrongfile"))
+    assert found.first is not None
+    assert (found.first.name, found.first.other, found.first.inputs, found.seen) == ("block.3", "t3", ("block.2",), "alone")
+    assert (found.by, len(found.rows), found.unmatched) == ("places", 8, (("block.6",), ()))
+    told = " ".join(parting.in_words(found))
+    assert "7 tensors were matched by their places in the module" in told
+    assert f"1 of {cell('module').id} have a place too and could not be matched: block.6" in told
+    assert f"the first tensor that parts is block.3 (t3 in {cell('wrongfile').id}), made by Block of block.2" in told
+    assert json.loads(json.dumps(parting.as_json(found)))["unmatched"] == {found.cells[0]: ["block.6"], found.cells[1]: []}
+
+
+def test_what_parts_behind_all_matched_tensors_is_said_to() -> None:
+    found = tensors.find(cell("module"), cell("latefile"))
+    assert found.first is not None
+    assert (found.first.name, found.first.operator, found.seen) == ("y", "output", "behind")
+    assert tensors.find(cell("file"), cell("module")).first is None
+
+
+def test_sizes_that_differ_are_told_and_no_reason_to_stop() -> None:
+    boxes = rows.Row("boxes", "Nms", ("scores",), (9, 4), 1e9, 1e9, 0.0, 0.1, "[9, 4] against [7, 4]", resized=True)
+    found = tensors.find(cell("wrong"), cell("chain"))
+    told = parting.in_words(replace(found, first=boxes, rows=(*found.rows, boxes, replace(boxes, name="labels"))))
+    assert "made by Nms of scores: [9, 4] against [7, 4]" in " ".join(told)
+    assert "sizes differ from boxes on ([9, 4] against [7, 4]), in 2 tensors: how many rows are kept depends on the data" in told
+
+
+def test_what_is_found_is_kept_where_a_report_reads_it(tmp_path: Path) -> None:
+    first, second = cell("wrong"), cell("chain")
+    kept = tmp_path / parting.FOLDER / "one.jsonl"
+    results.append(results.folder(kept.parent).joinpath(kept.name), parting.line(first, second, tensors.find(first, second)))
+    (line,) = results.read([tmp_path], results.DIFF).lines
+    assert (line["cell"]["key"], line["second"]["id"], line["outcome"]) == (first.key, second.id, "parts")
+    assert line["found"]["first"]["name"] == "t3"
+    assert any(sentence.startswith("the first tensor that parts is t3") for sentence in line["words"])
+
+
 def test_what_agrees_agrees() -> None:
     found = tensors.find(cell("chain"), cell("chain", options=(("flag", "on"),)))
     assert (found.first, found.seen, [row.parts for row in found.rows]) == (None, "", [False] * 9)
@@ -149,8 +234,8 @@ def test_a_row_knows_its_operator_its_inputs_and_how_wrong_they_are() -> None:
 
 
 def test_an_index_that_parts_after_equal_inputs_is_told_for_what_it_is() -> None:
-    index = tensors.Row("indices", "TopK", ("scores",), (4,), 1e9, 1.0, 0.0, 0.1, "2 of 4 differ", decided=True)
-    answer = tensors.Row("y", "output", (), (1, 3), 0.2, 0.0, 1.0, 0.0)
+    index = rows.Row("indices", "TopK", ("scores",), (4,), 1e9, 1.0, 0.0, 0.1, "2 of 4 differ", decided=True)
+    answer = rows.Row("y", "output", (), (1, 3), 0.2, 0.0, 1.0, 0.0)
     found = replace(tensors.find(cell("wrong"), cell("chain")), first=index, outputs=(answer,))
     assert parting.in_words(found)[-2:] == [
         "its inputs agree: values that are nearly equal were ordered, cut or rounded in another way",
@@ -172,31 +257,3 @@ def test_an_index_that_parts_after_equal_inputs_is_told_for_what_it_is() -> None
 def test_cells_that_cannot_be_compared_are_refused_in_words(first: Cell, second: Cell, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         tensors.find(first, second)
-
-
-def arrays(folder: Path, *values: Any) -> tuple[Path, Path]:
-    for number, value in enumerate(values):
-        np.save(folder / f"{number}.npy", np.asarray(value))
-    return folder / "0.npy", folder / "1.npy"
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "parts", "note"),
-    [
-        (np.float32([1, 2]), np.float32([1, 2]), False, ""),
-        (np.float32([1, 2]), np.float32([1, 2.1]), True, ""),
-        (np.float32([1, -np.inf]), np.float32([1, -np.inf]), False, ""),
-        (np.float32([1, np.nan]), np.float32([1, 2]), True, "not finite"),
-        (np.float32([1, 2]), np.float32([1, np.nan]), True, "not finite"),
-        (np.float32([1, 2]), np.float32([1, 2, 3]), True, "[2] against [3]"),
-        (np.int64([1, 2]), np.int64([1, 3]), True, "1 of 2 differ"),
-        (np.array([True]), np.array([True]), False, ""),
-        (np.float32([]), np.float32([]), False, ""),
-    ],
-)
-def test_tensors_are_compared_by_what_they_are(one: Any, other: Any, parts: bool, note: str, tmp_path: Path) -> None:
-    from harness.preparation import Preparer
-
-    search = tensors.Search(tensors.Pair(cell("chain"), cell("wrong"), Preparer(60.0), tmp_path), lambda text: None)
-    row = search._row("t", {"operator": "Times", "inputs": []}, arrays(tmp_path, one, other), 0.0)
-    assert (row.parts, row.note) == (parts, note)
