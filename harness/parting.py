@@ -119,10 +119,10 @@ def as_json(found: Parting) -> dict[str, Any]:
         return {**vars(each), "inputs": list(each.inputs), "shape": list(each.shape), "parts": each.parts}
 
     listed = {"outputs": [row(each) for each in found.outputs], "tensors": [row(each) for each in found.rows]}
-    first = row(found.first) if found.first else None
+    first, beyond = (row(each) if each else None for each in (found.first, found.beyond_order))
     told = {name: getattr(found, name) for name in ("names", "batch", "seen", "rule", "only_in_one", "by")}
     told |= {"unmatched": dict(zip(found.cells, map(list, found.unmatched), strict=True)), "folded": list(found.folded)}
-    return {"cells": list(found.cells), **told, "first": first, **listed}
+    return {"cells": list(found.cells), **told, "first": first, "beyond_order": beyond, **listed}
 
 
 def show(found: Parting, console: Console, everything: bool = False) -> None:
@@ -160,14 +160,13 @@ def in_words(found: Parting) -> list[str]:
     if found.first is None:
         return [*lines, f"nothing parts: {len(found.rows)} tensors and {len(found.outputs)} outputs agree"]
     first = found.first
-    made_of = f" of {_few(first.inputs)}" if first.inputs else ""
-    other = f" ({first.other} in {found.cells[1]})" if first.other else ""
-    much = "" if first.resized or first.decided else f"{first.needed:.3g} times what is allowed"
-    how = f"{much} ({first.note})" if much and first.note else much or first.note
-    lines.append(f"the first tensor that parts is {first.name}{other}, made by {first.operator}{made_of}: {how}")
+    lines.append(f"the first tensor that parts is {_told(first, found.cells[1])}")
     lines.append(SEEN[found.seen])
     if (first.decided or first.reordered or first.resized) and first.inputs_needed <= 1 and first.inputs:
         lines.append("its inputs agree: values that are nearly equal were ordered, cut or rounded in another way")
+    beyond = found.beyond_order
+    if first.reordered and beyond:
+        lines.append(f"the first that parts in more than its order is {_told(beyond, found.cells[1])}")
     resized = [row for row in found.rows if row.resized]
     if resized:
         many = f"in {len(resized)} tensors" if len(resized) > 1 else "in this tensor"
@@ -175,6 +174,15 @@ def in_words(found: Parting) -> list[str]:
     if not any(row.parts for row in found.outputs):
         lines.append("the answers agree all the same")
     return lines
+
+
+def _told(row: Row, second: str) -> str:
+    """A tensor that parts: its names, what made it of what, and by how much."""
+    made_of = f" of {_few(row.inputs)}" if row.inputs else ""
+    other = f" ({row.other} in {second})" if row.other else ""
+    much = "" if row.resized or row.decided else f"{row.needed:.3g} times what is allowed"
+    how = f"{much} ({row.note})" if much and row.note else much or row.note
+    return f"{row.name}{other}, made by {row.operator}{made_of}: {how}"
 
 
 def _not_compared(found: Parting) -> list[str]:

@@ -40,6 +40,11 @@ class Parting:
     unmatched: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     folded: tuple[str, ...] = ()
 
+    @property
+    def beyond_order(self) -> Row | None:
+        """The first tensor that parts in more than the order of its rows, which may be all that the first one differs in."""
+        return next((row for row in self.rows if row.parts and not row.reordered), None)
+
 
 def find(first: Cell, second: Cell, timeout_seconds: float = 600.0, tell: Callable[[str], None] = lambda text: None) -> Parting:
     """Where two cells part on the same inputs. Raises UsageError, in words, where they cannot be compared or run."""

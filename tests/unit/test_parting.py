@@ -208,6 +208,17 @@ def test_sizes_that_differ_are_told_and_no_reason_to_stop() -> None:
     assert "sizes differ from boxes on ([9, 4] against [7, 4]), in 2 tensors: how many rows are kept depends on the data" in told
 
 
+def test_behind_rows_in_another_order_the_first_that_differs_in_value_is_named_as_well() -> None:
+    found = tensors.find(cell("wrong"), cell("chain"))
+    assert found.first is not None
+    assert found.beyond_order == found.first
+    order = replace(found.first, name="indices", operator="TopK", reordered=True, decided=True, note="2 of 4 differ")
+    told = " ".join(parting.in_words(replace(found, first=order, rows=(order, *found.rows))))
+    assert "the first tensor that parts is indices, made by TopK of t2: 2 of 4 differ" in told
+    assert "the first that parts in more than its order is t3, made by Times of t2:" in told
+    assert "in more than its order" not in " ".join(parting.in_words(found))
+
+
 def test_what_is_found_is_kept_where_a_report_reads_it(tmp_path: Path) -> None:
     first, second = cell("wrong"), cell("chain")
     kept = tmp_path / parting.FOLDER / "one.jsonl"
