@@ -53,6 +53,11 @@ def line(good: str, bad: str) -> tuple[Commit, list[Commit]]:
     return _commit(ends[0]), [_commit(sha) for sha in shas]
 
 
+def places() -> dict[str, int]:
+    """Where each commit up to HEAD stands in the project's history, parents before children; empty outside a repository."""
+    return {sha: place for place, sha in enumerate((sides.git("rev-list", "--topo-order", "--reverse", "HEAD") or "").split())}
+
+
 def _commit(sha: str) -> Commit:
     date, parents, subject = (sides.git("show", "-s", "--format=%cI%n%P%n%s", sha) or "\n\n").split("\n", 2)
     return Commit(sha, date, subject, len(parents.split()))

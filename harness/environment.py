@@ -168,9 +168,16 @@ def _memory_bytes() -> int:
 
 
 def _commit() -> str:
-    """The commit of the folder in which the run was started, or an empty string."""
+    """The commit that is measured, or an empty string: that of the folder in which the run was started.
+
+    asv starts what it runs in a scratch folder, and says which commit it has installed and where its project is.
+    """
+    told = os.environ if os.environ.get("ASV") == "true" else {}
+    if told.get("ASV_COMMIT"):
+        return told["ASV_COMMIT"]
+    folder = ["-C", told["ASV_CONF_DIR"]] if told.get("ASV_CONF_DIR") else []
     try:
-        asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+        asked = subprocess.run(["git", *folder, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.SubprocessError):
         return ""
     return asked.stdout.strip() if asked.returncode == 0 else ""

@@ -67,6 +67,7 @@ def run(options: argparse.Namespace) -> int:
     if options.accept:
         return accept(options, value, file, text)
     if options.confirm:
+    notes += [] if options.expression else strangers(accepted, value["cells"])
         confirm(value, options, terminal.console(stderr=True))
     page = _page(value, options.output)
     if options.json:
@@ -83,6 +84,13 @@ def run(options: argparse.Namespace) -> int:
 def _page(value: Mapping[str, Any], folder: str) -> Path:
     from reports import history as pages
 
+def strangers(accepted: Sequence[Expectation], cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """In words, the entries of the expectations file that are of no recorded cell, as after a typing error."""
+    known = {name for cell in cells for name in (cell["cell"], cell["key"])}
+    lost = [each for each in accepted if each.cell not in known]
+    return [f"accepted {each.metric} of {each.cell}: no recorded cell has this id or key; mend the entry, or remove it" for each in lost]
+
+
     try:
         return pages.write(value, Path(folder))
     except OSError as error:
@@ -94,13 +102,22 @@ def gathered(paths: Sequence[Path], expression: str, notes: list[str]) -> list[S
     matches = matrix.matcher(expression)
     gathering = series.Gathering()
     for record in results.stream(paths, notes.append):
+    from harness import commits
+
         if matches(record["cell"]["id"]):
             try:
+    now = results.timestamp()
+    misdated: set[str] = set()
                 gathering.add(record)
             except (TypeError, ValueError, AttributeError, KeyError) as error:
                 # A line that was edited by hand breaks in a thousand ways; the others are worth showing.
                 notes.append(f"{record['cell']['id']} of {record['time']}: no record as docs/results.md has it ({error}), left out")
-    return gathering.series()
+                if not str((record.get("run") or {}).get("started") or "") <= record["time"] <= now:
+                    misdated.add(str((record.get("run") or {}).get("id") or record["time"]))
+    if misdated:
+        few = ", ".join(sorted(misdated)[:3]) + (f" and {len(misdated) - 3} more" if len(misdated) > 3 else "")
+        notes.append(f"{few}: dated before the run began or after now: a clock was wrong; cells whose commits git knows are in order")
+    return gathering.series(commits.places())
 
 
 def told(found: Sequence[Series], accepted: Sequence[Expectation], notes: list[str]) -> dict[str, Any]:
@@ -275,7 +292,8 @@ def join(value: Mapping[str, Any]) -> None:
     rows = [{**row, "moves": _moves(row["bridge"])} for row in value["pairs"] if row["bridge"]]
     for cell in value["cells"]:
         for environment in cell["environments"]:
-            over = [row for row in rows if row["cell"] == cell["cell"] and {*row["moves"]} <= {*environment["changes"]}]
+            changed = {words.lower() for words in environment["changes"]}
+            over = [row for row in rows if row["cell"] == cell["cell"] and {words.lower() for words in row["moves"]} <= changed]
             environment["bridges"] = list({row["metric"]: row for row in over}.values())
 
 

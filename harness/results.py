@@ -40,7 +40,9 @@ class Format:
     """Where its files lie under a folder of results."""
 
 
-OUTCOMES = Format("an evenbench outcome", "schema", SCHEMA)
+OUTCOMES = Format("an evenbench outcome", "schema", SCHEMA, places=("*.jsonl", "asv-*/*.jsonl"))
+"""Under asv each environment and commit has a folder of its own (`asv_bridge.RESULTS`)."""
+
 LOAD = Format("a line of `evenbench load`", "load", 1, "host_to_host", ("load/*.jsonl",))
 """`load.schema.json` describes it. The key is `load`, so that nothing takes such a line for an outcome."""
 

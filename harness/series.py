@@ -119,9 +119,13 @@ class Gathering:
         points.append(made)
         self._cells[cell["key"]] = cell
 
-    def series(self) -> list[Series]:
-        """Everything that was added, each cell's points by time, cells by their id."""
-        found = [Series(self._cells[key], tuple(sorted(points, key=lambda point: point.time))) for key, points in self._points.items()]
+    def series(self, order: Mapping[str, int] | None = None) -> list[Series]:
+        """Everything that was added, cells by their id. `order` has the places of commits in the project's own history.
+
+        A cell's points are in the order of their commits where all of these are known, so that an older commit that was measured
+        later, or by a clock that had gone backwards, stands where it belongs; otherwise in the order of their times.
+        """
+        found = [Series(self._cells[key], _ordered(points, order or {})) for key, points in self._points.items()]
         return sorted(found, key=lambda series: (series.cell["id"], series.cell["key"]))
 
     def _point(self, record: Mapping[str, Any], device: str) -> Point:
@@ -133,6 +137,11 @@ class Gathering:
 
     def _shared(self, text: Any) -> str:
         return self._texts.setdefault(str(text or ""), str(text or ""))
+
+
+def _ordered(points: Sequence[Point], order: Mapping[str, int]) -> tuple[Point, ...]:
+    known = all(point.commit in order for point in points)
+    return tuple(sorted(points, key=lambda point: (order[point.commit] if known else 0, point.time)))
 
 
 def values(record: Mapping[str, Any]) -> dict[str, Estimate]:

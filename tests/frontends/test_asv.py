@@ -247,6 +247,16 @@ class TestReading:
         index["project_url"] = "../../site/index.html"
         assert json.loads((history.folder / ".asv" / "html" / "index.json").read_text()) == index
 
+    def test_what_is_kept_is_a_history_of_its_commits(self, history: History, ran: Ran) -> None:
+        """The workflow `main` shows and `scheduled` bisects what asv left in this folder: asv goes backwards through a range."""
+        words = ["history", str(history.home / "kept"), "-o", str(history.home / "site"), "--json", "-k", "tiny-tiny and not sleep"]
+        done = subprocess.run(
+            [sys.executable, "-m", "harness.cli", *words], cwd=history.folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode in (0, 1), done.stderr
+        (cell,) = json.loads(done.stdout)["cells"]
+        assert list(dict.fromkeys(point[1] for point in cell["points"])) == history.commits[1:]
+
     def test_a_second_run_measures_anew_in_the_same_environment(self, history: History, ran: Ran) -> None:
         before = history.processes()["tiny-null-fp32-cpu-b1"], history.processes()["tiny-tiny-fp32-cpu-b1"]
         built = (history.packages() / "numpy/__init__.py").stat().st_ctime

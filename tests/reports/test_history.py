@@ -157,6 +157,34 @@ def test_torn_and_foreign_lines_are_noted(folder, capsys):
     assert "compare-x.json: no comparison" in notes
 
 
+def test_what_is_accepted_of_no_recorded_cell_is_told(folder, capsys):
+    entry = '[[accepted]]\ncell = "resnet81-ort"\nmetric = "latency"\nlevel = 9e6\ncommit = ""\nreason = "a typing error"\n'
+    Path("evenbench-expectations.toml").write_text(entry)
+    code, value = told(capsys)
+    assert code == 1
+    assert "accepted latency of resnet81-ort: no recorded cell has this id or key; mend the entry, or remove it" in value["notes"]
+    assert not any("resnet81" in note for note in told(capsys, "-k", "ort")[1]["notes"]), "of what -k leaves out nothing is said"
+
+
+def test_a_clock_that_was_wrong_is_told(folder, capsys):
+    assert told(capsys)[1]["notes"] == []
+    lines = past.records(30, CELLS[:1], slower, random.Random(1))
+    early = [line | {"time": "2020-01-01T00:00:00Z"} for line in lines]
+    ahead = [line | {"time": "2999-01-01T00:00:00Z", "run": line["run"] | {"id": "ahead"}} for line in lines]
+    (folder / "odd.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (*early, *ahead)))
+    (note,) = told(capsys)[1]["notes"]
+    assert note.startswith("ahead, run-0030: dated before the run began or after now: a clock was wrong")
+
+
+def test_points_stand_in_the_order_of_their_commits_whenever_they_were_measured(folder, capsys, monkeypatch):
+    """As asv does, which goes from the newest commit to the oldest."""
+    order = {past.commit(number): 30 - number for number in range(30)}
+    monkeypatch.setattr("harness.commits.places", lambda: order)
+    _, value = told(capsys)
+    (alarm,) = value["alarms"]
+    assert (alarm["kind"], alarm["commit_before"], alarm["commit"]) == ("better", past.commit(20), past.commit(19))
+
+
 def test_comparisons_beside_the_results_are_shown(folder, capsys):
     screen = {"ratio": 1.08, "low": 1.06, "high": 1.1}
     metric = {"verdict": "slower", "screen": screen, "confirmation": None}

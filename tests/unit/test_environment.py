@@ -75,6 +75,21 @@ def test_the_commit_is_that_of_the_working_folder(tmp_path: Path, monkeypatch: p
     assert len(wanted) == 40
 
 
+def test_under_asv_the_commit_is_the_one_that_asv_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """asv runs benchmarks in a scratch folder, where git knows nothing."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.setenv("ASV_COMMIT", "c" * 40)
+    monkeypatch.delenv("ASV", raising=False)
+    assert environment._commit() == "", "somebody else's variable"
+    monkeypatch.setenv("ASV", "true")
+    assert environment._commit() == "c" * 40
+    monkeypatch.delenv("ASV_COMMIT")
+    monkeypatch.setenv("ASV_CONF_DIR", str(Path(__file__).parent))
+    told = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    assert environment._commit() == told.stdout.strip(), "an environment that was there already, of the project's folder"
+
+
 def test_peak_memory_is_a_peak_in_bytes() -> None:
     code = """
 from harness import environment

@@ -147,3 +147,12 @@ def test_a_resumed_run_forgets_what_was_wrong_and_keeps_the_rest(tmp_path: Path)
         results.append(run.file, {"schema": 1, "outcome": outcome, "time": "t", "cell": cell})
     assert set(run.keep_only(("ok", "unsupported"))) == {"a", "c"}
     assert [line["outcome"] for line in results.read([run.file]).lines] == ["ok", "unsupported"]
+
+
+def test_what_asv_left_in_folders_of_its_own_is_read_with_the_rest(tmp_path: Path) -> None:
+    for number, name in enumerate(("run.jsonl", "asv-x1/run.jsonl", "asv-x2/run.jsonl", "elsewhere/run.jsonl")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cell = {"key": str(number), "id": str(number), "model": "m", "backend": "x"}
+        results.append(tmp_path / name, {"schema": 1, "outcome": "ok", "time": "t", "cell": cell})
+    assert sorted(line["cell"]["key"] for line in results.read([tmp_path]).lines) == ["0", "1", "2"]
+    assert [line["cell"]["key"] for line in results.read([tmp_path / "asv-x1"]).lines] == ["1"]

@@ -44,6 +44,19 @@ def test_points_are_in_the_order_of_their_times() -> None:
     assert [point.time for point in one(record("2"), record("1"), record("3")).points] == ["1", "2", "3"]
 
 
+def test_points_are_in_the_order_of_their_commits_where_all_are_known() -> None:
+    """asv goes through a range backwards, and a clock may be set back."""
+    gathering = series.Gathering()
+    for each in (record("1"), record("3"), record("2")):
+        gathering.add(each)
+    order = {"c3": 0, "c2": 1, "c1": 2}
+    assert [point.commit for point in gathering.series(order)[0].points] == ["c3", "c2", "c1"]
+    gathering.add({**record("9"), "environment": {"commit": "c3"}})
+    assert [point.time for point in gathering.series(order)[0].points] == ["3", "9", "2", "1"]
+    del order["c2"]
+    assert [point.time for point in gathering.series(order)[0].points] == ["1", "2", "3", "9"], "one is unknown: by time"
+
+
 def test_a_change_of_the_environment_splits_and_is_told() -> None:
     spans = one(record("1"), record("2"), record("3", onnx="1.31")).spans
     assert [span.places for span in spans] == [(0, 1), (2,)]
