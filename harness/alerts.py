@@ -15,16 +15,16 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from harness import __version__, ending
-from harness.paired import LATENCY
+from harness.pairing import LATENCY
 
 MARKER = "<!-- evenbench compare -->"
-"""First line of the Markdown summary: a job finds its earlier comment by it and updates that one."""
+"""First line of the Markdown summary, by which a job of any kind may find its earlier comment."""
 
 SHOWN = 9
 """Annotations of each kind: GitHub shows ten per step, and the tenth says how many more there are."""
 
-SUMMARY_BYTES = 1_000_000
-"""Below GitHub's limit of 1 MiB for a step's summary."""
+SUMMARY_BYTES = 60_000
+"""Below GitHub's limit of 65,536 characters for a comment, whose body it is; a step's summary may be longer."""
 
 State = Literal["new", "unchanged", "absent"]
 Kind = Literal["worse", "wrong", "failed", "control", "open", "better"]
@@ -40,7 +40,7 @@ RULES: Mapping[Kind, str] = {
     "worse": "A metric is confirmed worse than on the base, by more than its margin",
     "wrong": "The answer is not what the model answers, or the runtime did something else than it was asked",
     "failed": "The cell could not be measured",
-    "control": "Base against base was found different: this session's alarms do not count",
+    "control": "Base against base was found different, or could not be measured: this session's alarms do not count",
     "open": "The pairs that were measured do not decide whether the cell changed",
     "better": "A metric is confirmed better than on the base, by more than its margin",
 }
@@ -91,6 +91,8 @@ def _placed(finding: Finding, result: Mapping[str, Any]) -> Finding:
 def _of(result: Mapping[str, Any]) -> Iterator[Finding]:
     cell = str(result["cell"])
     if result["control"]:
+        if result["failure"]:
+            yield Finding("control", cell, "", f"could not be measured: {str(result['failure']).splitlines()[0]}")
         for name, metric in ending.control_alarms(result):
             yield Finding("control", cell, name, ending.metric_words(name, metric), _size(metric), numbers=_numbers(metric))
         return
@@ -251,10 +253,16 @@ def summary(comparison: Mapping[str, Any]) -> str:
     ]
     how = "Measured in pairs of processes; what is called worse or better was confirmed by pairs of its own."
     seen = [f"> {_cell(words)}" for words in ending.health_words(comparison["cells"])]
-    foot = ["", *seen, "", f"Seed {comparison['seed']}. {how}"]
-    lines = [words for _, words in rows]
-    while len("\n".join([*head, *lines, *foot]).encode()) > SUMMARY_BYTES:
-        lines = [*lines[: len(lines) // 2], "| … | | | more in the results file |"]
+    overall = ending.overall_words(comparison["cells"])
+    foot = ["", *([overall.capitalize() + ".", ""] if overall else []), *seen, "", f"Seed {comparison['seed']}. {how}"]
+    more = "| … | | | more in the results file |"
+    room = SUMMARY_BYTES - len("\n".join([*head, more, *foot]).encode())
+    lines: list[str] = []
+    for _, words in rows:
+        room -= len(words.encode()) + 1
+        lines.append(words if room >= 0 else more)
+        if room < 0:
+            break
     return "\n".join([*head, *lines, *foot]) + "\n"
 
 
@@ -262,7 +270,8 @@ HEADLINES: Mapping[int, str] = {
     ending.PASS: "**Nothing is confirmed worse.**",
     ending.WORSE: "**Something is worse.**",
     ending.UNDECIDED: "**Not decided**: the pairs that were measured do not tell.",
-    ending.UNHEALTHY: "**The machine was too restless**: base differed from itself, or a cell waited for a core: nothing below counts.",
+    ending.UNHEALTHY: "**The machine was too restless**: base differed from itself, or could not be measured against itself, or a cell "
+    "waited for a core: nothing below counts.",
 }
 
 

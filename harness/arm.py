@@ -52,16 +52,22 @@ class Spec:
 
     @classmethod
     def read(cls, line: bytes) -> Spec:
-        """From the JSON line that `written` made."""
-        found = json.loads(line)
-        options = found["change"]["options"]
-        change = Change(found["change"]["backend"], None if options is None else tuple((name, value) for name, value in options))
-        rest = {name: tuple(found[name]) for name in ("words", "sys_path")}
-        return cls(**{**found, **rest, "change": change, "plan": Plan(**found["plan"])})
+        """From the JSON line that `written` made. What a later commit's parent says more than is known here is left alone."""
+        told = json.loads(line)
+        found = _known(cls, told)
+        options = told["change"]["options"]
+        change = Change(told["change"]["backend"], None if options is None else tuple((name, value) for name, value in options))
+        rest = {name: tuple(told[name]) for name in ("words", "sys_path")}
+        return cls(**{**found, **rest, "change": change, "plan": Plan(**_known(Plan, told["plan"]))})
 
     def written(self) -> bytes:
         """One JSON line."""
         return json.dumps(to_json(self)).encode() + b"\n"
+
+
+def _known(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {name: value for name, value in values.items() if name in names}
 
 
 def chosen(words: Sequence[str]) -> dict[str, Cell]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import compare, results, targets, terminal
+from harness import compare, results, targets, terminal, worker
 from harness.suspects import INCONCLUSIVE, NOT_WORSE, SKIPPED, WORSE, Answer, Narrowed, narrow, steps_left
 from harness.types import PLANS, Plan, UsageError, to_json
 
@@ -45,6 +45,8 @@ differ, there is nothing to find, and that is said. Of several cells that became
 exit codes:
   0  one commit was found
   1  a range of suspects is left, or GOOD and BAD do not show the step
+  2  interrupted: the steps so far lie in the results folder
+  3  a fault of evenbench itself, with its traceback
   4  what was asked for cannot be: GOOD is no ancestor of BAD, the clone is too shallow
   5  no cell that GOOD and BAD both have
 """
@@ -112,9 +114,9 @@ def trials(pair: Pair, asked: Asked) -> dict[str, Trial]:
 
     Every attempt has processes of its own: adding pairs to those that left it open would favour those that are off by chance.
     """
-    from harness import paired
+    from harness.pairing import ARTIFACT
 
-    if asked.metric == paired.ARTIFACT:
+    if asked.metric == ARTIFACT:
         return _sizes(pair, asked)
     found: dict[str, Trial] = {}
     files: dict[str, tuple[str, ...]] = {}
@@ -155,8 +157,10 @@ def _session(pair: Pair, asked: Asked, most: int, attempt: int) -> tuple[dict[st
     session.seconds = asked.seconds_left()
     found = session.measure(session.pairings)
     file = compare.write(asked.folder, pair, rule, session.seed, found, ending(found))
-    restless = {result["cell"] for result in found if result["control"] and _verdict(result, asked.metric) in ("slower", "faster")}
-    return {result["cell"]: trial_of(result, asked.metric, bool(restless)) for result in found if not result["control"]}, file
+    controls = [result for result in found if result["control"]]
+    restless = any(result["failure"] or _verdict(result, asked.metric) in ("slower", "faster") for result in controls)
+    made = {result["cell"]: trial_of(result, asked.metric, restless) for result in found if not result["control"]}
+    return {**made, **{cell: Trial(SKIPPED, f"neither side can run it here: {why}") for cell, why in session.left_out.items()}}, file
 
 
 def _verdict(result: Mapping[str, Any], metric: str) -> str:
@@ -184,7 +188,7 @@ def trial_of(result: Mapping[str, Any], metric: str, restless: bool = False) -> 
     found = result["metrics"][metric]
     words, ratio = metric_words(metric, found), (found["confirmation"] or found["screen"])["ratio"]
     if restless:
-        return Trial(INCONCLUSIVE, f"the null control, base against base, alarmed; {words}", ratio)
+        return Trial(INCONCLUSIVE, f"the null control, base against base, alarmed or failed; {words}", ratio)
     if found["verdict"] == "slower":
         return Trial(WORSE, words, ratio)
     if found["screen"]["high"] < 1 + found["margin"]:
@@ -195,7 +199,8 @@ def trial_of(result: Mapping[str, Any], metric: str, restless: bool = False) -> 
 def _sizes(pair: Pair, asked: Asked) -> dict[str, Trial]:
     """Artifacts have one size per commit, whatever is measured: preparing both sides decides it."""
     from harness.conversation import ArmFailed
-    from harness.paired import ARTIFACT, MARGINS, Progress, Session
+    from harness.paired import Progress, Session
+    from harness.pairing import ARTIFACT, MARGINS
 
     session = Session(pair.base, pair.head, asked.words, pair.cells, asked.rule, asked.plan)
     found = {}
@@ -304,9 +309,10 @@ def search(options: argparse.Namespace, notes: Console) -> dict[str, Any]:
     """Find the commit, and keep what was found in the results folder. Raises NothingToCompare where the commits share no cell."""
     from harness import gate, planner
     from harness.commits import checked_out, line
-    from harness.paired import MARGINS
+    from harness.pairing import MARGINS
 
     assert set(METRICS) == set(MARGINS)
+    worker.interrupt_when_ended()
     if options.most < options.pairs:
         raise UsageError(f"--most {options.most} is less than --pairs {options.pairs}, with which every step begins; raise it")
     deadline = time.monotonic() + compare.seconds_of(options.budget)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import compare, results, targets, terminal
+from harness.sides import NothingToCompare
 from harness.types import PLANS, UsageError
 
 if TYPE_CHECKING:
@@ -29,10 +30,11 @@ EPILOG = """\
 OLD and NEW are results of `evenbench run` (files or folders) or of asv (one file of .asv/results/MACHINE). Every runtime whose
 version differs is compared with itself, by the `evenbench compare` command that is shown; other packages that changed are named.
 
-exit codes: those of `evenbench compare`, the highest of all runtimes; 5 where no runtime's version changed
+exit codes: those of `evenbench compare`: 1 where it is that of any runtime, otherwise the highest; 5 where no runtime's version changed, or
+no cell is chosen
 """
 
-NOTHING = 5
+WORSE, NOTHING = 1, 5
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -139,7 +141,11 @@ def run(options: argparse.Namespace) -> int:
 
     console, notes = terminal.console(), terminal.console(stderr=True)
     changed = changes(packages_of(Path(options.old)), packages_of(Path(options.new)))
-    found = moves(changed, arm.chosen(compare.words_of(options)))
+    try:
+        found = moves(changed, arm.chosen(compare.words_of(options)))
+    except targets.NoCells as error:
+        notes.print(f"evenbench: error: {error}", markup=False, soft_wrap=True)
+        return NOTHING
     bridged = {move.package for move in found}
     rest = [f"{name} {old} to {new}" for name, (old, new) in changed.items() if name not in bridged]
     if not found:
@@ -153,8 +159,13 @@ def run(options: argparse.Namespace) -> int:
         words = command_of(move, options)
         console.print(f"{move.package} {move.old} to {move.new}: evenbench compare {shlex.join(words)}", markup=False, soft_wrap=True)
         if not options.dry_run:
-            codes.append(_compared(words, move))
-    return max(codes)
+            try:
+                codes.append(_compared(words, move))
+            except NothingToCompare as error:
+                notes.print(f"evenbench: error: {error}", markup=False, soft_wrap=True)
+                codes.append(NOTHING)
+    # What is confirmed of one runtime stands, however restless the machine was for another.
+    return WORSE if WORSE in codes else max(codes)
 
 
 def _compared(words: Sequence[str], move: Move) -> int:

@@ -7,9 +7,10 @@ import json
 import os
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from harness import (
     __version__,
@@ -35,7 +36,13 @@ from harness import (
 )
 from harness.types import UsageError
 
-USAGE = 4
+INTERNAL, USAGE = 3, 4
+
+GATES = ("compare", "bisect", "bridge", "history")
+"""Commands whose exit codes are pytest's where they mean the same. None of them goes on later, so an interruption is pytest's as well."""
+
+INTERRUPTED = 2
+"""What they end with then."""
 
 DESCRIPTION = "Runs one model on every runtime you could ship, from the same bytes, and refuses to time a wrong answer."
 
@@ -43,8 +50,8 @@ EPILOG = """\
 exit codes:
   0    everything went as asked; of `run`: every cell is ok, unsupported or unavailable
   1    `run`: some cell is a mismatch, a fallback or failed; `controls`: a wrong answer slipped through
-  2    a flag is unknown or malformed
-  4    what was asked for cannot be: the line `evenbench: error: ...` says what to do
+  3    a fault of evenbench itself, with its traceback: no answer of any kind
+  4    a flag is malformed, or what was asked for cannot be: the line `error: ...` says what to do
   130  interrupted; the same `run` command goes on where it stopped
 """
 
@@ -122,6 +129,11 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
 
+    def error(self, message: str) -> NoReturn:
+        """End as every other misuse does; argparse's own 2 is what pytest calls an interruption."""
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: error: {message}\n")
+
 
 def _add_json_flag(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
@@ -160,13 +172,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     except KeyboardInterrupt:
         print("evenbench: interrupted", file=sys.stderr)
-        return resuming.INTERRUPTED
+        return INTERRUPTED if options.command in GATES else resuming.INTERRUPTED
     except BrokenPipeError:  # `evenbench list | head`: whoever read has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a full disk, a folder without permission: what is recorded stays
         print(f"evenbench: error: {error}; make room or check permissions, then try again", file=sys.stderr)
         return USAGE
+    except Exception:  # Python's own 1 would be read as a verdict
+        traceback.print_exc()
+        print("evenbench: this is a fault of evenbench and no answer; please report it with the lines above", file=sys.stderr)
+        return INTERNAL
 
 
 def _check_packages() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import math
 import sys
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import environment, machine, results, targets, terminal
+from harness import environment, machine, matrix, results, targets, terminal, worker
 from harness.types import PLANS, UsageError, to_json
 
 if TYPE_CHECKING:
@@ -38,10 +39,12 @@ EPILOG = """\
 exit codes:
   0  nothing is confirmed worse
   1  a cell is confirmed slower (or larger, or less right), gives wrong answers, or failed
+  2  interrupted: nothing is written
+  3  a fault of evenbench itself, with its traceback
   4  what was asked for cannot be, or could never alarm
   5  no cell that both sides have
-  6  a cell is inconclusive, with --require-conclusive
-  7  the null control, base against base, alarmed; with --strict-health also where a slowdown was the machine's
+  6  the latency of a cell is inconclusive, with --require-conclusive
+  7  the null control, base against base, alarmed or failed; with --strict-health also where a slowdown was the machine's
 """
 
 
@@ -73,8 +76,16 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         if not (sides.is_recorded(options.base) and sides.is_recorded(options.head)):
+            for text, other in ((options.base, options.head), (options.head, options.base)):
+                if Path(text).suffix == ".jsonl":
+                    raise UsageError(f"{text} is a recorded run and {other} is not; compare two recorded runs, or two commits in pairs")
             return run_in_pairs(options)
-        found = recorded.compared(options.base, options.head, options.anyway)
+        refuse_what_needs_pairs(options)
+        matches = matrix.matcher(options.expression)
+        named = set(options.cell)
+        found = recorded.compared(
+            options.base, options.head, options.anyway, lambda name, key: matches(name) and (not named or bool(named & {name, key}))
+        )
     except sides.NothingToCompare as error:
         print(f"evenbench: error: {error}", file=sys.stderr)
         return ending.NOTHING
@@ -85,6 +96,19 @@ def run(options: argparse.Namespace) -> int:
     return ending.PASS
 
 
+def refuse_what_needs_pairs(options: argparse.Namespace) -> None:
+    """Raise UsageError for flags that mean nothing of recorded runs: a job that gives them would take their silence for a verdict."""
+    flags = ("junit", "sarif", "summary", "github", "require_conclusive", "strict_health", "budget")
+    given = [f"--{flag.replace('_', '-')}" for flag in flags if getattr(options, flag)]
+    given += [] if options.targets == ["benchmarks"] else options.targets
+    given += targets.given(options)
+    if given:
+        raise UsageError(
+            f"{options.base} and {options.head} are recorded runs, of which {given[0]} says nothing: they have no verdict. Compare the "
+            "commits in pairs, or choose among recorded cells with -k and --cell"
+        )
+
+
 def run_in_pairs(options: argparse.Namespace, more: Mapping[str, Any] | None = None) -> int:
     """A paired session over all cells, written to the results folder with `more` entries, shown, and ended with its exit code."""
     from harness import alerts, gate, planner
@@ -92,6 +116,7 @@ def run_in_pairs(options: argparse.Namespace, more: Mapping[str, Any] | None = N
     from harness.paired import Session
     from harness.sides import sides
 
+    worker.interrupt_when_ended()  # a job that is cancelled leaves no worktree behind
     console, notes = terminal.console(), terminal.console(stderr=True)
     plan = PLANS[options.plan]
     rule = gate.Rule(margin=options.margin, most=options.pairs, least=min(gate.FEWEST_PAIRS, options.pairs))
@@ -103,13 +128,16 @@ def run_in_pairs(options: argparse.Namespace, more: Mapping[str, Any] | None = N
             known = planner.pasts(earlier(Path(options.results)))
             session = Session(pair.base, pair.head, words_of(options), pair.cells, rule, plan, options.seed, seconds, known, listen)
             found = [{**result, "place": pair.place(result["cell"])} for result in session.run()]
+        if session.left_out:
+            pair = dataclasses.replace(pair, notes=(*pair.notes, session.left_out_words()))
+            notes.print(f"note: {pair.notes[-1]}", soft_wrap=True, markup=False)
     end = ending(found, options.require_conclusive, options.strict_health)
     file = write(Path(options.results), pair, rule, options.seed, found, end, more or {})
     comparison = json.loads(file.read_text())
     asked = {kind: getattr(options, kind) for kind in ("junit", "sarif", "summary")}
     alerts.write(comparison, {kind: path for kind, path in asked.items() if path})
-    if options.github:
-        print("\n".join(alerts.workflow_commands(comparison)))
+    if options.github:  # a runner reads them on either stream
+        print("\n".join(alerts.workflow_commands(comparison)), file=sys.stderr if options.json else sys.stdout)
         alerts.write_outputs(comparison)
     if options.json:
         print(json.dumps(comparison))
@@ -173,14 +201,27 @@ REMEMBERED = 20
 
 
 def earlier(folder: Path) -> list[dict[str, Any]]:
-    """The latest comparisons in a results folder, oldest first; a file that cannot be read says nothing."""
-    found = []
-    for file in sorted(folder.glob("compare-*.json"))[-REMEMBERED:]:
-        with contextlib.suppress(OSError, ValueError):
+    """The latest comparisons in a results folder that were made on a machine such as this one, oldest first.
+
+    How much another machine differs from itself says nothing of this one; nor does a file that cannot be read.
+    """
+    from harness import planner
+
+    found: list[dict[str, Any]] = []
+    for file in sorted(folder.glob("compare-*.json"), reverse=True):
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError):
             value = json.loads(file.read_text())
-            if isinstance(value, dict) and value.get("compare") == 1:
+            if value["compare"] == 1 and value["machine"] == this_machine():
+                planner.pasts([value])  # whoever cut or edited the file is noticed here
                 found.append(value)
-    return found
+        if len(found) == REMEMBERED:
+            break
+    return found[::-1]
+
+
+def this_machine() -> str:
+    """The processor and how many of its cores are used, as a comparison names its machine."""
+    return f"{environment.cpu_model()}, {machine.cores()} cores"
 
 
 def write(
@@ -200,7 +241,7 @@ def write(
         "time": stamp,
         "base": pair.base.name,
         "head": pair.head.name,
-        "machine": f"{environment.cpu_model()}, {machine.cores()} cores",
+        "machine": this_machine(),
         "rule": to_json(rule),
         "seed": seed,
         "notes": pair.notes,

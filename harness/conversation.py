@@ -20,9 +20,19 @@ from harness import environment, machine, preparation
 from harness.arm import Change, Spec
 from harness.types import Plan
 
+CANNOT = ("unsupported: ", "unavailable: ")
+"""How the answer of a process begins whose cell cannot run here, whatever is done to it (`harness.arm.answer`)."""
+
 
 class ArmFailed(Exception):
-    """A side could not be prepared, crashed or hung; the message says which and how."""
+    """A side could not be prepared, crashed or hung; the message says which and how.
+
+    `cannot` is why the cell can never run here, in words, where that is what happened; empty where something went wrong.
+    """
+
+    def __init__(self, words: str, cannot: str = "") -> None:
+        super().__init__(words)
+        self.cannot = cannot
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,8 @@ class Process:
             raise ArmFailed(f"{self.side.name}: {self.cell} {self._end()}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise ArmFailed(f"{self.side.name}: {self.cell} {answer['error']}")
+            words = str(answer["error"])
+            raise ArmFailed(f"{self.side.name}: {self.cell} {words}", words if words.startswith(CANNOT) else "")
         return answer
 
     def _write(self, line: bytes) -> None:

@@ -30,6 +30,8 @@ METRIC is latency, error, memory or artifact; CELL is an id, or a key where two 
 exit codes:
   0  no step that nobody accepted
   1  a step, for the worse or the better, that nobody accepted
+  2  interrupted
+  3  a fault of evenbench itself, with its traceback
   4  what was asked for cannot be
   5  no recorded outcome, or none that -k leaves
 """
@@ -185,7 +187,7 @@ def _judged(
     found: Series, span: Span, metric: str, own: Sequence[Expectation], used: set[Expectation]
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     """The levels of one metric in one environment, as places of the series, and the step at its end that nobody accepted."""
-    from harness.paired import MARGINS
+    from harness.pairing import MARGINS
 
     places = found.measured(span, metric)
     if not places:

@@ -32,8 +32,7 @@ each library is compared with the steps as they are written (Pillow). Without ph
 exit codes:
   0    every library that can do the recipe is within --allowed levels
   1    one is not
-  2    a flag is unknown or malformed
-  4    what was asked for cannot be: the line `evenbench: error: ...` says what to do
+  4    a flag is malformed, or what was asked for cannot be: the line `error: ...` says what to do
 """
 
 

@@ -21,50 +21,16 @@ from typing import Any
 
 from harness import disturbance, environment, gate, machine, planner
 from harness.conversation import ArmFailed, Process, Side, process
+from harness.pairing import ARTIFACT, COLD_START, ERROR, LATENCY, MARGINS, MEMORY, Pairing, is_flagged, judged, rule_for
+from harness.sides import NothingToCompare
 from harness.statistics import median
-from harness.types import PLANS, Plan, UsageError, to_json
+from harness.types import PLANS, Plan, UsageError
 
 SAMPLE_NS = 10_000_000
 """A sample lasts at least this long, so that the readings of the clock and the stopping of processes are small against it."""
 
-BLOCKS = 6
-"""ABBA or BAAB blocks per pair of processes: two paired samples each."""
-
-LATENCY, MEMORY, COLD_START, ARTIFACT, ERROR = "latency", "memory", "cold start", "artifact", "error"
-MARGINS: Mapping[str, float] = {LATENCY: 0.02, MEMORY: 0.05, COLD_START: 0.20, ARTIFACT: 0.01, ERROR: 0.50}
-"""What is compared, and the relative growth of each that does not matter; larger is worse in all of them."""
-
 CONTROLS = 3
 """At least so many cells are measured base against base, where there are as many."""
-
-
-@dataclass
-class Pairing:
-    """Two sides of one cell: what was prepared for each, and the pairs so far. `control` is base against base.
-
-    `cell` is for people, `declared` the id that both sides look up in their declarations.
-    """
-
-    cell: str
-    declared: str
-    sides: tuple[Side, Side]
-    prepared: tuple[Mapping[str, Any], Mapping[str, Any]]
-    control: bool = False
-    number: int = 0
-    """Laps per sample, calibrated once from the slower side."""
-    most: int = 0
-    """Pairs at most; 0 for the rule's own."""
-    blocks: int = BLOCKS
-    margin: float = 0.0
-    """Of latency, where the cell's own history asks for a wider one than the rule's."""
-    pairs: list[dict[str, Any]] = field(default_factory=list)
-    confirmation: list[dict[str, Any]] = field(default_factory=list)
-    failure: str = ""
-
-    def log_ratios(self, metric: str = LATENCY, pairs: Sequence[Mapping[str, Any]] | None = None) -> list[float]:
-        """ln(head / base) of each pair that has the metric."""
-        taken = self.pairs if pairs is None else pairs
-        return [pair["log_ratios"][metric] for pair in taken if metric in pair["log_ratios"]]
 
 
 def take_pair(pairing: Pairing, words: Sequence[str], plan: Plan, lot: random.Random) -> dict[str, Any]:
@@ -192,6 +158,8 @@ class Session:
     asked: Sequence[str] = tuple(MARGINS)
     """The metrics that are judged; the first of them decides when a cell has enough pairs."""
     pairings: list[Pairing] = field(default_factory=list, init=False)
+    left_out: dict[str, str] = field(default_factory=dict, init=False)
+    """Cells that neither side can run here, and why: no news of head."""
     _begin: float = field(default=0.0, init=False)
 
     def run(self) -> list[dict[str, Any]]:
@@ -201,12 +169,23 @@ class Session:
         return self.measure(self.pairings)
 
     def prepare_all(self) -> None:
-        """Make or find what every cell needs on either side, and give each its margin. Raises UsageError where there are no cells."""
+        """Make or find what every cell needs on either side, and give each its margin.
+
+        Raises UsageError where there are no cells, and NothingToCompare where none of them can run here.
+        """
         if not self.cells:
             raise UsageError("compare: no cells; name some with a target, -k or --cell")
         self.pairings = list(self._prepared())
+        if not self.pairings:
+            raise NothingToCompare(f"{self.left_out_words()}; nothing is left to compare")
         for pairing in self.pairings:
             pairing.margin = planner.margin_for(self.known.get(pairing.cell), self.rule)
+
+    def left_out_words(self) -> str:
+        """`neither side can run here: a, b (unavailable: ...)`; empty where every cell can."""
+        shown = list(self.left_out)
+        more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
+        return f"neither side can run here: {', '.join(shown[:5])}{more} ({self.left_out[shown[0]].splitlines()[0]})" if shown else ""
 
     def measure(self, pairings: Sequence[Pairing]) -> list[dict[str, Any]]:
         """Screen, confirm and judge what is prepared; one result per pairing. Adds the pairs to them."""
@@ -214,7 +193,7 @@ class Session:
             self._begin = time.monotonic()
             lot = random.Random(self.seed)
             self._sweep(pairings, lot, "pairs", self.rule.least, self.rule.most)
-            flagged = [pairing for pairing in pairings if _flagged(pairing, self.rule, self.asked)]
+            flagged = [pairing for pairing in pairings if is_flagged(pairing, self.rule, self.asked)]
             if flagged:
                 # As many as it takes, like the screening: one disturbed pair of too few leaves no verdict, however clear the others.
                 self._sweep(flagged, random.Random(f"{self.seed} again"), "confirmation", self.rule.least, self.rule.most)
@@ -222,16 +201,32 @@ class Session:
 
     def _prepared(self) -> Iterator[Pairing]:
         controls = max(CONTROLS, math.ceil(len(self.cells) / 10))
-        for index, (shown, declared) in enumerate(self.cells.items()):
+        for shown, declared in self.cells.items():
             self.listen(Progress(0, 0, f"preparing {shown}"))
+            made = self._both(declared)
+            good = [each for each in made if not isinstance(each, ArmFailed)]
+            failed = [each for each in made if isinstance(each, ArmFailed)]
+            if not failed:
+                yield Pairing(shown, declared, (self.base, self.head), (good[0], good[1]))
+            elif not good and all(each.cannot for each in failed):
+                self.left_out[shown] = failed[0].cannot
+            else:
+                yield Pairing(shown, declared, (self.base, self.head), ({}, {}), failure=self._why_not(failed[0]))
+            if not failed and controls:
+                controls -= 1
+                yield Pairing(shown, declared, (self.base, self.base), (good[0], good[0]), control=True)
+
+    def _both(self, declared: str) -> list[Mapping[str, Any] | ArmFailed]:
+        """What was prepared for base and head, or why it could not be; where something went wrong for base, nothing of head."""
+        found: list[Mapping[str, Any] | ArmFailed] = []
+        for side in (self.base, self.head):
             try:
-                made = [self.prepare(side, declared) for side in (self.base, self.head)]
+                found.append(self.prepare(side, declared))
             except ArmFailed as error:
-                yield Pairing(shown, declared, (self.base, self.head), ({}, {}), failure=self._why_not(error))
-                continue
-            yield Pairing(shown, declared, (self.base, self.head), (made[0], made[1]))
-            if index < controls:
-                yield Pairing(shown, declared, (self.base, self.base), (made[0], made[0]), control=True)
+                found.append(error)
+                if not error.cannot:
+                    break
+        return found
 
     def _why_not(self, error: ArmFailed) -> str:
         """What is wrong, and where the base is what is wrong, what to do: nothing is said of head then."""
@@ -294,87 +289,3 @@ def allotment_words(cell: str, given: planner.Allotment) -> str:
 
 def _key(pairing: Pairing) -> tuple[str, bool]:
     return pairing.cell, pairing.control
-
-
-def rule_for(pairing: Pairing, metric: str, rule: gate.Rule) -> gate.Rule:
-    """The gate's rule with the metric's own margin; for latency the rule's, or what the cell's history asks for."""
-    return replace(rule, margin=max(rule.margin, pairing.margin) if metric == LATENCY else MARGINS[metric])
-
-
-def _flagged(pairing: Pairing, rule: gate.Rule, asked: Sequence[str]) -> bool:
-    enough = not pairing.failure and not pairing.control and len(pairing.pairs) >= gate.FEWEST_PAIRS
-    return enough and any(found.verdict in ("slower", "faster") for found in _screen(pairing, pairing.pairs, rule, asked).values())
-
-
-def _screen(
-    pairing: Pairing, pairs: Sequence[Mapping[str, Any]], rule: gate.Rule, asked: Sequence[str]
-) -> dict[str, gate.Judgement]:
-    found = {metric: pairing.log_ratios(metric, pairs) for metric in asked}
-    return {metric: gate.judge(ratios, rule_for(pairing, metric, rule)) for metric, ratios in found.items() if len(ratios) == len(pairs)}
-
-
-def judged(pairings: Sequence[Pairing], rule: gate.Rule, asked: Sequence[str] = tuple(MARGINS)) -> list[dict[str, Any]]:
-    """One result per pairing: the metrics' verdicts, confirmed where they were flagged; see `docs/statistics.md`.
-
-    A metric is called slower (worse) or faster (better) where the screening pairs and the confirming pairs, each alone, say so, and
-    the latter survive Holm's correction over all that was flagged.
-    """
-    results = [_result(pairing, rule, asked) for pairing in pairings]
-    flagged = [
-        (result, metric)
-        for result in results
-        for metric, found in result["metrics"].items()
-        if not result["control"] and found["screen"]["verdict"] in ("slower", "faster")
-    ]
-    confirmed = [result["metrics"][metric]["confirmation"] for result, metric in flagged]
-    kept = gate.holm([_p_of(found) for found in confirmed], 1 - rule.confidence)
-    for (result, metric), again, survives in zip(flagged, confirmed, kept, strict=True):
-        found = result["metrics"][metric]
-        same = again is not None and again["verdict"] == found["screen"]["verdict"]
-        found["verdict"] = found["screen"]["verdict"] if same and survives else "inconclusive"
-    for result in results:
-        latency = result["metrics"].get(LATENCY)
-        if latency and latency["verdict"] == "slower" and not result["control"]:
-            result["contaminated"] = disturbance.contamination(result["confirmation"], latency["margin"])
-            latency["verdict"] = "inconclusive" if result["contaminated"] else "slower"
-    return results
-
-
-def _p_of(found: Mapping[str, Any] | None) -> float:
-    return 1.0 if found is None else float(found["p"])
-
-
-def _result(pairing: Pairing, rule: gate.Rule, asked: Sequence[str]) -> dict[str, Any]:
-    ends = pairing.pairs[-1]["ends"] if pairing.pairs else []
-    wrong = [_wrong(end) for end in ends]
-    first = _screen(pairing, pairing.pairs, rule, asked) if len(pairing.pairs) >= gate.FEWEST_PAIRS else {}
-    again = _screen(pairing, pairing.confirmation, rule, asked) if len(pairing.confirmation) >= gate.FEWEST_PAIRS else {}
-    return {
-        "cell": pairing.cell,
-        "sides": [side.name for side in pairing.sides],
-        "control": pairing.control,
-        "failure": pairing.failure,
-        "wrong": wrong,
-        "contaminated": "",
-        "health": disturbance.warnings([*pairing.pairs, *pairing.confirmation]),
-        "metrics": {
-            metric: {
-                "verdict": found.verdict,
-                "margin": rule_for(pairing, metric, rule).margin,
-                "screen": to_json(found),
-                "confirmation": to_json(again[metric]) if metric in again else None,
-            }
-            for metric, found in first.items()
-        },
-        "prepared": pairing.prepared,
-        "pairs": pairing.pairs,
-        "confirmation": pairing.confirmation,
-    }
-
-
-def _wrong(end: Mapping[str, Any]) -> str:
-    """Why a side's answer does not count, or an empty string."""
-    if end["asked_is_used"]:
-        return str(end["asked_is_used"])
-    parity = end["parity"]
-    return str(parity["reason"]) if parity and parity["verdict"] != "pass" else ""

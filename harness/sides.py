@@ -90,17 +90,25 @@ def sides(base: str, head: str, words: Sequence[str], plan: Plan) -> Iterator[Pa
 
 
 def _backends(base: str, head: str, one: Change, other: Change, words: Sequence[str]) -> Pair:
-    """One cell for each group that the words choose, with either backend put in."""
+    """Both backends put into the cells that the words choose: into one of each group; of two releases into each of the backend's own.
+
+    What is declared of one backend keeps its options and its id, so that a history finds what an upgrade did to its cells.
+    """
     if base == head:
         raise UsageError(f"{base} is compared with itself; that is what the null control of every comparison does")
-    groups: dict[str, str] = {}
     try:
         found = arm.chosen(words)
     except targets.NoCells as error:
         raise NothingToCompare(str(error)) from None
-    for name, cell in found.items():
-        groups.setdefault(cell.group, name)
-    return Pair(Side(base, one), Side(head, other), groups, places=_rooted(arm.places(words)))
+    cells: dict[str, str] = {}
+    names = {change.backend.partition("@")[0] for change in (one, other)}
+    if len(names) == 1 and not one.options and not other.options:
+        cells = {name: name for name, cell in found.items() if {cell.backend} == names}
+        one, other = (replace(change, options=None) if cells else change for change in (one, other))
+    if not cells:
+        for name, cell in found.items():
+            cells.setdefault(cell.group, name)
+    return Pair(Side(base, one), Side(head, other), cells, places=_rooted(arm.places(words)))
 
 
 def _rooted(places: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
@@ -150,7 +158,7 @@ def git(*words: str) -> str | None:
 def in_common(base: Side, head: Side, words: Sequence[str], plan: Plan) -> Pair:
     """The cells that both commits declare."""
     declares = [declared(side, words, plan) for side in (base, head)]
-    shared = [name for name in declares[1] if name in set(declares[0])]
+    shared = {name: name for name in declares[1] if name in declares[0]}
     notes = [
         f"only in {side.name}: {', '.join(lone[:5])}{f' and {len(lone) - 5} more' if len(lone) > 5 else ''}"
         for side, names in ((base, declares[0]), (head, declares[1]))
@@ -163,7 +171,7 @@ def in_common(base: Side, head: Side, words: Sequence[str], plan: Plan) -> Pair:
         raise NothingToCompare(f"neither {base.name} nor {head.name} has a cell that {chosen} chooses; `evenbench list` shows them")
     if not shared:
         raise NothingToCompare(f"{base.name} and {head.name} share no cell; {'; '.join(notes)}")
-    return Pair(base, head, {name: name for name in shared}, tuple(notes), _rooted(declares[1]))
+    return Pair(base, head, shared, tuple(notes), _rooted(declares[1]))
 
 
 def declared(side: Side, words: Sequence[str], plan: Plan) -> dict[str, dict[str, Any]]:

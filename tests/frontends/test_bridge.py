@@ -37,5 +37,6 @@ def test_an_upgrade_is_measured_in_pairs_and_recorded_as_a_bridge(tmp_path: Path
     assert (found["base"], found["head"]) == ("work@1.0", "work@2.0")
     cells = [cell for cell in found["cells"] if not cell["control"]]
     assert [(cell["failure"], len(cell["pairs"])) for cell in cells] == [("", 8)], done.stdout
+    assert cells[0]["cell"] == "work-work-fp32-cpu-b1-t1", "as recorded results name it, so that a history joins the two"
     assert cells[0]["metrics"]["artifact"]["verdict"] == "equivalent"
     assert done.returncode == found["exit"]

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import HERE, Ran, variables
 
-from harness import ending, gate, sides
+from harness import cli, ending, gate, sides
 from harness.types import PLANS, UsageError
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
@@ -142,6 +143,23 @@ def test_worktrees_are_gone_afterwards_and_the_working_folder_is_as_it_was(evenb
     assert git(repository, "status", "--porcelain") == ""
 
 
+def test_a_comparison_that_is_ended_leaves_no_worktree(repository: Path, tmp_path: Path) -> None:
+    """A job that is cancelled, or runs out of time, gets SIGTERM."""
+    import work
+
+    environment = {**variables(tmp_path), "EVENBENCH_BACKENDS": work.BACKENDS, "PYTHONPATH": str(HERE.parent.parent)}
+    command = [sys.executable, "-m", "harness.cli", "compare", "base", "slow", "--results", str(tmp_path / "results")]
+    process = subprocess.Popen(command, cwd=repository, env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while git(repository, "worktree", "list").count("\n") < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.terminate()
+    _, told = process.communicate(timeout=60)
+    assert (process.returncode, told.splitlines()[-1]) == (cli.INTERRUPTED, "evenbench: interrupted")
+    assert git(repository, "worktree", "list").count("\n") == 0
+    assert not list((tmp_path / "results").glob("*"))
+
+
 def test_a_commit_without_benchmarks_is_named(evenbench: Command, repository: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     git(tmp_path, "clone", "-q", str(repository), str(other))
@@ -251,6 +269,7 @@ def result(verdict: str = "equivalent", control: bool = False, failure: str = ""
         ([result(wrong="is off")], ending.WORSE),
         ([result("slower"), result("slower", control=True)], ending.UNHEALTHY),
         ([result(), result("faster", control=True)], ending.UNHEALTHY),
+        ([result("slower"), result(control=True, failure="gone")], ending.UNHEALTHY),
     ],
 )
 def test_exit_codes(found: list[dict[str, Any]], code: int) -> None:

@@ -19,7 +19,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "front ends": ("cli", "plugin", "asv_bridge", "testing"),
     "comparison": (
         *("compare", "history"),
-        *("bisection", "bridge", "commits", "recorded", "sides", "alerts", "ending", "paired", "conversation", "arm"),
+        *("bisection", "bridge", "commits", "recorded", "sides", "alerts", "ending", "paired", "pairing", "conversation", "arm"),
     ),
     "commands": (
         *("asv_site", "choosing", "controls", "doctor", "filming", "footprint", "inspection", "levels", "modelfile", "needs", "notices"),

@@ -19,16 +19,18 @@ import random
 import subprocess
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import environment, gate, machine
+from harness import cli, environment, gate, machine
 from harness.arm import Change
 from harness.conversation import Side
-from harness.paired import LATENCY, Pairing, Session
+from harness.paired import Session
+from harness.pairing import LATENCY, Pairing
 from harness.statistics import median
 from harness.types import PLANS, UsageError, to_json
 from tests.performance import workloads
@@ -237,4 +239,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UsageError as error:
+        print(f"make aa: error: {error}", file=sys.stderr)
+        sys.exit(cli.USAGE)
+    except Exception:  # Python's own 1 would be taken for an alarm
+        traceback.print_exc()
+        sys.exit(cli.INTERNAL)

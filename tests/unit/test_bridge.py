@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from backends.contract_model import TINY_CNN
-from harness import Case, bridge, matrix
-from harness.types import UsageError
+from harness import Case, bridge, matrix, sides, targets
+from harness.types import PLANS, UsageError
 
 CELLS = {cell.id: cell for cell in matrix.expand(Case(models=(TINY_CNN,), backends=("ort", "ort@1.24.1", "openvino"), threads=(1, 2)))}
 
@@ -67,6 +67,48 @@ def test_only_a_runtime_whose_version_changed_is_moved() -> None:
     assert move.cells == tuple(name for name, cell in CELLS.items() if cell.backend == "ort")
     assert len(move.cells) == 2
     assert move.record == {"from": {"onnxruntime": "1.24.1"}, "to": {"onnxruntime": "1.31.1"}}
+
+
+def test_two_releases_are_compared_in_each_cell_of_their_backend_as_it_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A history knows its cells by their ids: a comparison under the group's name would never be found again."""
+    case = Case(models=(TINY_CNN,), backends=("openvino", "ort"), threads=(1,), options={"ort": ({}, {"spinning": "off"})})
+    cells = {cell.id: cell for cell in matrix.expand(case)}
+    monkeypatch.setattr("harness.arm.chosen", lambda words: cells)
+    monkeypatch.setattr("harness.arm.places", lambda words: {})
+    own = [name for name, cell in cells.items() if cell.backend == "ort"]
+    with sides.sides("ort@1.24.1", "ort@1.31.1", [], PLANS["quick"]) as pair:
+        assert list(pair.cells.items()) == [(name, name) for name in own]
+        made = [pair.head.change.of(cells[name]) for name in own]
+    assert [(cell.backend, cell.option) for cell in made] == [("ort@1.31.1", {}), ("ort@1.31.1", {"spinning": "off"})]
+    with sides.sides("ort", "ort:spinning=off", [], PLANS["quick"]) as pair:
+        assert len(pair.cells) == 1, "two sets of options: one of each group"
+        assert pair.base.change.of(cells[own[1]]).option == {}
+    with sides.sides("torch-eager@2.1", "torch-eager", [], PLANS["quick"]) as pair:
+        assert list(pair.cells) == [cells[own[0]].group], "declared of others only: one of each group"
+
+
+def test_the_worst_of_several_runtimes_is_what_is_confirmed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = iter((7, 1))
+    monkeypatch.setattr("harness.bridge._compared", lambda words, move: next(codes))
+    monkeypatch.setattr("harness.arm.chosen", lambda words: CELLS)
+    old, new = (asv(tmp_path, name, onnxruntime=name, openvino=name) for name in ("1", "2"))
+    parser = argparse.ArgumentParser()
+    bridge.add_arguments(parser)
+    assert bridge.run(parser.parse_args([str(old), str(new)])) == 1
+
+
+def test_no_chosen_cell_is_no_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(words: list[str]) -> dict[str, Any]:
+        raise targets.NoCells("-k 'nowhere' leaves none of 3 cells")
+
+    old, new = (asv(tmp_path, name, onnxruntime=name) for name in ("1", "2"))
+    monkeypatch.setattr("harness.arm.chosen", none)
+    parser = argparse.ArgumentParser()
+    bridge.add_arguments(parser)
+    assert bridge.run(parser.parse_args([str(old), str(new), "-k", "nowhere"])) == bridge.NOTHING
+    assert "leaves none of 3 cells" in capsys.readouterr().err
 
 
 def run(old: Path, new: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness import PLANS, __version__, cli, progress
+from harness import PLANS, __version__, cli, compare, history, progress, running
 from harness.schedule import Event
 
 BENCH = """
@@ -72,8 +72,34 @@ def test_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     "arguments", [[], ["nonsense"], ["list", "--nonsense"], ["run", "--pla", "quick"], ["list", "--batch", "x"]]
 )
-def test_a_malformed_command_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert ran(capsys, *arguments)[0] == 2
+def test_a_malformed_command_exits_as_other_misuse_does(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """pytest's code for it is 4 too; argparse's 2 is what pytest calls an interruption."""
+    code, _, err = ran(capsys, *arguments)
+    assert code == cli.USAGE
+    assert "error: " in err
+
+
+@pytest.mark.parametrize(
+    ("command", "raised", "code"),
+    [
+        (["compare", "a", "b"], KeyError("a bug"), 3),
+        (["compare", "a", "b"], KeyboardInterrupt(), 2),
+        (["history"], KeyboardInterrupt(), 2),
+        (["run"], ZeroDivisionError("a bug"), 3),
+        (["run"], KeyboardInterrupt(), 130),
+    ],
+)
+def test_a_fault_or_an_interruption_is_never_taken_for_a_verdict(
+    command: list[str], raised: BaseException, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(options: Any) -> int:
+        raise raised
+
+    for module in (compare, history, running):
+        monkeypatch.setattr(module, "run", fails)
+    found, out, err = ran(capsys, *command)
+    assert (found, out) == (code, "")
+    assert ("Traceback" in err and "fault of evenbench" in err) == (code == 3)
 
 
 def test_list_is_one_line_per_cell_with_its_reason(bench: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness import disturbance, ending, gate, paired
+from harness import disturbance, ending, gate, paired, pairing
 from harness.conversation import ArmFailed, Side
 
 QUIET = {"marked": 0.0, "foreign_cores": 0.0, "steal": 0.0, "pressure_percent": 0.0}
@@ -28,7 +28,7 @@ def pair(slower: float, cpu: float, **health: float) -> dict[str, Any]:
 
 def judged(*pairs: dict[str, Any]) -> dict[str, Any]:
     side = Side("base"), Side("head")
-    (result,) = paired.judged([paired.Pairing("c", "c", side, ({}, {}), pairs=[*pairs], confirmation=[*pairs])], gate.Rule())
+    (result,) = pairing.judged([pairing.Pairing("c", "c", side, ({}, {}), pairs=[*pairs], confirmation=[*pairs])], gate.Rule())
     return result
 
 
@@ -107,6 +107,6 @@ def test_a_clock_that_does_not_run_forward_is_refused_in_words(monkeypatch: pyte
     monkeypatch.setattr(Arm, "laps_ns", laps_ns)
     monkeypatch.setattr(paired, "process", Arm)
     spec = {"folders": {}, "threads": 1}
-    pairing = paired.Pairing("c", "c", (Side("base"), Side("head")), (spec, dict(spec)), number=1)
+    measured = pairing.Pairing("c", "c", (Side("base"), Side("head")), (spec, dict(spec)), number=1)
     with pytest.raises(ArmFailed, match=r"base: c a lap took -?\d ns: the clock stood still or went backwards"):
-        paired.take_pair(pairing, ["benchmarks"], paired.PLANS["quick"], random.Random(0))
+        paired.take_pair(measured, ["benchmarks"], paired.PLANS["quick"], random.Random(0))

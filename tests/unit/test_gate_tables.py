@@ -35,7 +35,9 @@ def test_an_alarm_of_any_metric_counts_and_more_work_that_is_found_does_not() ->
     assert len(gate_tables.alarms(lines)) == 2
     told = gate_tables.false_alarms(lines)
     assert "| as found: w | 3 | 1 |" in told
-    assert gate_tables.power(lines).splitlines()[-1] == "| as found: w | 5% | 1 of 1 | 100% | 12 s |"
+    assert gate_tables.power(lines).splitlines()[-1] == "| as found: w | 5% | 1 of 1 | 100% | 1 of 1 | 12 s |"
+    late = [*lines, line(effect=0.05, verdict="slower") | {"seconds": 61.0}]
+    assert gate_tables.power(late).splitlines()[-1] == "| as found: w | 5% | 2 of 2 | 100% | 1 of 2 | 36 s |"
 
 
 def test_other_rules_count_both_directions_of_base_against_itself_and_one_of_more_work() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from harness import gate, planner
+from harness import compare, gate, planner
 from harness.gate import Rule
 from harness.planner import Past
 from harness.types import UsageError
@@ -58,6 +60,26 @@ def test_the_margin_grows_with_what_base_against_base_came_to() -> None:
     rule = Rule()
     assert planner.margin_for(quiet, rule) == planner.margin_for(few, rule) == planner.margin_for(None, rule) == 0.02
     assert planner.margin_for(wild, rule) == pytest.approx(math.expm1(3 * 1.4826 * 0.03))
+
+
+def test_what_other_machines_or_broken_files_say_is_not_planned_with(tmp_path: Path) -> None:
+    whole = {**comparison([0.0] * 8, control=True), "compare": 1, "machine": compare.this_machine()}
+    torn: dict[str, Any] = {"cell": "c", "control": False, "pairs": [{"log_ratios": {}}] * 8, "metrics": {}}
+    files: dict[str, Any] = {
+        "1": {**whole, "seed": 1},
+        "2": {**whole, "machine": "another, 64 cores"},
+        "3": {"compare": 1, "machine": compare.this_machine()},
+        "4": [],
+        "5": {**whole, "cells": [torn]},
+        "6": {**whole, "seed": 6},
+    }
+    for name, value in files.items():
+        (tmp_path / f"compare-{name}.json").write_text(json.dumps(value))
+    (tmp_path / "compare-7.json").write_text('{"compare": 1, "ce')
+    assert [found["seed"] for found in compare.earlier(tmp_path)] == [1, 6]
+    for number in range(30):
+        (tmp_path / f"compare-8{number:02d}.json").write_text(json.dumps({**whole, "seed": 100 + number}))
+    assert [found["seed"] for found in compare.earlier(tmp_path)] == list(range(110, 130))
 
 
 def test_a_budget_goes_to_the_cell_that_needs_it() -> None:
