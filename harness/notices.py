@@ -1,4 +1,4 @@
-"""`evenbench notify NAME`: exactly one issue on GitHub for as long as a scheduled check alarms, opened, updated and closed by `gh`."""
+"""`evenbench notify NAME`: exactly one issue on GitHub for as long as a check alarms, or one comment on a pull request, kept by `gh`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from harness.types import UsageError
 EPILOG = """\
   evenbench history results > alarms.txt || code=$?
   evenbench notify history --exit "${code:-0}" --body alarms.txt
+  evenbench notify compare --comment-on 12 --body compare.md
 
 An alarm opens an issue, or updates the one that is open; silence closes it with a comment. Any other exit code decides nothing and
-leaves it as it is. The issue is found again by a hidden line in its body. It takes GitHub's `gh`, logged in (GH_TOKEN in a workflow).
+leaves it as it is. With --comment-on, one comment on that pull request says what --body holds. Issue and comment are found again by a
+hidden first line. It takes GitHub's `gh`, logged in (GH_TOKEN in a workflow).
 
 exit codes:
-  0  the issue is as it should be
+  0  the issue, or the comment, is as it should be
   4  `gh` is not there, or refused
 """
 
@@ -33,6 +35,9 @@ BODY_CHARACTERS = 60_000
 
 LISTED = 1000
 """Open issues among which the one is looked for."""
+
+COMMENTS = "repos/{owner}/{repo}/issues"
+"""Where GitHub keeps comments, those on pull requests too; `gh api` fills in the repository of the working folder."""
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
@@ -76,7 +81,8 @@ def body(name: str, text: str, fenced: bool = False) -> str:
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The flags of the command."""
     command.add_argument("name", metavar="NAME", help="of the check, such as history: one issue for each")
-    command.add_argument("--exit", type=int, required=True, metavar="CODE", dest="code", help="with which the check ended")
+    command.add_argument("--exit", type=int, metavar="CODE", dest="code", help="with which the check ended")
+    command.add_argument("--comment-on", type=int, metavar="NUMBER", help="one comment on this pull request instead of an issue")
     command.add_argument("--alarm-on", type=int, action="append", metavar="CODE", help="exit code that is an alarm; repeatable (1)")
     command.add_argument("--title", default="", help="of the issue (evenbench: NAME alarms)")
     command.add_argument("--body", metavar="FILE", help="what the check said: Markdown if it ends in .md, or text")
@@ -91,6 +97,12 @@ def run(options: argparse.Namespace) -> int:
     if SILENT in alarm_on:
         raise UsageError(f"--alarm-on {SILENT}: {SILENT} is what a check that found nothing ends with; name another code")
     said = body(name, _read(options.body), not options.body.endswith(".md")) if options.body else body(name, "")
+    if options.comment_on is not None:
+        done = comment(name, options.comment_on, said)
+        print(json.dumps({"name": name, "comment": done}) if options.json else f"{done} the comment on {options.comment_on}")
+        return 0
+    if options.code is None:
+        raise UsageError(f"notify {name}: give --exit CODE, with which the check ended, or --comment-on NUMBER")
     steps = decide(options.code, alarm_on, _open(name))
     alarming = options.code in alarm_on
     for step in steps:
@@ -98,6 +110,22 @@ def run(options: argparse.Namespace) -> int:
     told = [{"action": step.action, "issue": step.issue or None} for step in steps]
     print(json.dumps({"name": name, "exit": options.code, "steps": told}) if options.json else "\n".join(map(words, steps)))
     return 0
+
+
+def comment(name: str, number: int, said: str) -> str:
+    """Replace this check's comment on a pull request, or write it where there is none; `updated` or `wrote`.
+
+    It is found by its first line: the last comment of the same account may be that of another job.
+    """
+    listed = _gh("api", f"{COMMENTS}/{number}/comments", "--paginate", "--jq", ".[] | {id, body}")
+    try:
+        known = [json.loads(line) for line in listed.splitlines() if line.strip()]
+        own = [int(each["id"]) for each in known if str(each["body"] or "").lstrip().startswith(marker(name))]
+    except (ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"gh api answered {listed[:80]!r}, expected a comment in JSON per line; is `gh` recent enough?") from error
+    place = f"{COMMENTS}/comments/{min(own)}" if own else f"{COMMENTS}/{number}/comments"
+    _gh("api", place, "--method", "PATCH" if own else "POST", "--field", "body=@-", said=said)
+    return "updated" if own else "wrote"
 
 
 def words(step: Step) -> str:

@@ -11,7 +11,7 @@ from harness import cli
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CALL = re.compile(r"(?:^|[\s(])(?:\.venv/bin/)?(evenbench|make|asv) +((?:\"[^\"]*\"|'[^']*'|[^|&>;\n\"'])*)", re.MULTILINE)
-VALUES = {r"\$\([^)]*\)": "BASE", r"\$\{?(?:CODE|code)[^\"\s]*": "1", r"\$\{?[A-Z_]+\}?": "VALUE"}
+VALUES = {r"\$\([^)]*\)": "BASE", r"\$\{?(?:CODE|code|NUMBER)[^\"\s]*": "1", r"\$\{?[A-Z_]+\}?": "VALUE"}
 ASV = ("machine", "run", "publish")
 
 

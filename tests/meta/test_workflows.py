@@ -84,3 +84,23 @@ def test_a_check_that_alarms_tells_its_exit_code_to_the_issue() -> None:
     told = [words[1] for program, words in calls(scripts(FOLDER / "scheduled.yml")) if program == "evenbench" and words[0] == "notify"]
     assert told == ["aa", "history"]
     assert scripts(FOLDER / "scheduled.yml").count('echo "code=$code" >> "$GITHUB_OUTPUT"') == len(told)
+
+
+def test_a_check_that_fails_is_no_alarm_and_no_green_job() -> None:
+    """Neither 0 nor 1: the issue stays as it is, and the job must not pass. make ends with 2 whatever happened, so it is not asked."""
+    text = scripts(FOLDER / "scheduled.yml")
+    assert "make aa" not in text
+    assert len(re.findall(r'case "\$CODE" in 0 \| 1(?: \| 5)?\) ;; \*\) exit "\$CODE" ;; esac', text)) == 2
+    (words,) = re.findall(r"tests\.performance\.bench_gate ([^>]*)", text)
+    known = (ROOT / "tests" / "performance" / "bench_gate.py").read_text()
+    assert all(f'"{flag}"' in known for flag in re.findall(r"--[a-z-]+", words))
+
+
+def test_the_measure_of_the_gate_tells_a_fault_from_an_alarm(tmp_path: Path) -> None:
+    torn = tmp_path / "gate.jsonl"
+    torn.write_text('{"workload": "GEMM 128')
+    command = [sys.executable, "-m", "tests.performance.bench_gate", "--record", str(torn), "--minutes", "0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    torn.write_text("")
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0

@@ -16,6 +16,25 @@ from harness.notices import Step
 GH = '''#!{python}
 """Keeps issues in a JSON file beside it, and takes those flags only that the real one has."""
 import argparse, json, pathlib, sys
+if sys.argv[1] == "api":
+    api = argparse.ArgumentParser(allow_abbrev=False)
+    api.add_argument("place")
+    api.add_argument("--paginate", action="store_true")
+    for name in ("jq", "method", "field"):
+        api.add_argument("--" + name)
+    asked, file = api.parse_args(sys.argv[2:]), pathlib.Path(__file__).with_name("comments.json")
+    kept = json.loads(file.read_text()) if file.exists() else []
+    place = asked.place.removeprefix("repos/{{owner}}/{{repo}}/issues/")
+    if asked.method is None:
+        print("\\n".join(json.dumps({{"id": each["id"], "body": each["body"]}}) for each in kept if place == each["on"] + "/comments"))
+    elif asked.method == "POST":
+        kept.append({{"id": 100 + len(kept), "on": place.removesuffix("/comments"), "body": sys.stdin.read()}})
+    else:
+        (each,) = [each for each in kept if place == "comments/" + str(each["id"])]
+        each["body"] = sys.stdin.read()
+    assert asked.method is None or asked.field == "body=@-"
+    file.write_text(json.dumps(kept))
+    sys.exit()
 state = pathlib.Path(__file__).with_name("issues.json")
 issues = json.loads(state.read_text())
 top = argparse.ArgumentParser(allow_abbrev=False)
@@ -99,6 +118,23 @@ def test_one_issue_is_opened_updated_and_closed(hub: Hub) -> None:
     assert len(hub.issues()) == 3
 
 
+def test_one_comment_on_a_pull_request_is_written_and_then_replaced(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    """`gh pr comment --edit-last` would replace what another job of the same account wrote last."""
+    file = hub.file.with_name("comments.json")
+    Path("compare.md").write_text("| a | slower |\n")
+    assert notify("compare", "--comment-on", "12", "--body", "compare.md") == 0
+    kept = json.loads(file.read_text())
+    assert kept == [{"id": 100, "on": "12", "body": "<!-- evenbench notify: compare -->\n| a | slower |\n"}]
+    file.write_text(json.dumps([*kept, {"id": 101, "on": "12", "body": "coverage, by the same account"}]))
+    Path("compare.md").write_text("nothing is worse\n")
+    assert notify("compare", "--comment-on", "12", "--body", "compare.md") == 0
+    assert [each["body"].splitlines()[-1] for each in json.loads(file.read_text())] == ["nothing is worse", "coverage, by the same account"]
+    assert notify("compare", "--comment-on", "13", "--body", "compare.md") == 0
+    assert [each["on"] for each in json.loads(file.read_text())] == ["12", "12", "13"]
+    assert capsys.readouterr().out.splitlines() == ["wrote the comment on 12", "updated the comment on 12", "wrote the comment on 13"]
+    assert hub.issues() == []
+
+
 def test_each_check_has_an_issue_of_its_own(hub: Hub) -> None:
     for name in ("aa", "history"):
         assert notify(name, "--exit", "1") == 0
@@ -155,6 +191,7 @@ def test_a_body_is_cut_where_github_would_refuse_it() -> None:
         (("His tory", "--exit", "1"), "small letters"),
         (("history", "--exit", "1", "--body", "gone.md"), "--body gone.md: No such file"),
         (("history", "--exit", "0", "--alarm-on", "0"), "--alarm-on 0"),
+        (("history",), "give --exit CODE"),
     ],
 )
 def test_what_cannot_be_told_is_refused(hub: Hub, words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]) -> None:
