@@ -66,10 +66,10 @@ def run(options: argparse.Namespace) -> int:
     value = told(found, accepted, notes)
     value["pairs"] = pairs([Path(path) for path in options.paths], {cell["cell"] for cell in value["cells"]}, notes)
     join(value)
+    notes += [] if options.expression else strangers(accepted, value["cells"])
     if options.accept:
         return accept(options, value, file, text)
     if options.confirm:
-    notes += [] if options.expression else strangers(accepted, value["cells"])
         confirm(value, options, terminal.console(stderr=True))
     page = _page(value, options.output)
     if options.json:
@@ -83,15 +83,15 @@ def run(options: argparse.Namespace) -> int:
     return WORSE if value["alarms"] else PASS
 
 
-def _page(value: Mapping[str, Any], folder: str) -> Path:
-    from reports import history as pages
-
 def strangers(accepted: Sequence[Expectation], cells: Sequence[Mapping[str, Any]]) -> list[str]:
     """In words, the entries of the expectations file that are of no recorded cell, as after a typing error."""
     known = {name for cell in cells for name in (cell["cell"], cell["key"])}
     lost = [each for each in accepted if each.cell not in known]
     return [f"accepted {each.metric} of {each.cell}: no recorded cell has this id or key; mend the entry, or remove it" for each in lost]
 
+
+def _page(value: Mapping[str, Any], folder: str) -> Path:
+    from reports import history as pages
 
     try:
         return pages.write(value, Path(folder))
@@ -101,21 +101,21 @@ def strangers(accepted: Sequence[Expectation], cells: Sequence[Mapping[str, Any]
 
 def gathered(paths: Sequence[Path], expression: str, notes: list[str]) -> list[Series]:
     """The series of all cells that match, read one line at a time; what was left out is added to `notes`."""
-    matches = matrix.matcher(expression)
-    gathering = series.Gathering()
-    for record in results.stream(paths, notes.append):
     from harness import commits
 
-        if matches(record["cell"]["id"]):
-            try:
+    matches = matrix.matcher(expression)
+    gathering = series.Gathering()
     now = results.timestamp()
     misdated: set[str] = set()
+    for record in results.stream(paths, notes.append):
+        if matches(record["cell"]["id"]):
+            try:
                 gathering.add(record)
+                if not str((record.get("run") or {}).get("started") or "") <= record["time"] <= now:
+                    misdated.add(str((record.get("run") or {}).get("id") or record["time"]))
             except (TypeError, ValueError, AttributeError, KeyError) as error:
                 # A line that was edited by hand breaks in a thousand ways; the others are worth showing.
                 notes.append(f"{record['cell']['id']} of {record['time']}: no record as docs/results.md has it ({error}), left out")
-                if not str((record.get("run") or {}).get("started") or "") <= record["time"] <= now:
-                    misdated.add(str((record.get("run") or {}).get("id") or record["time"]))
     if misdated:
         few = ", ".join(sorted(misdated)[:3]) + (f" and {len(misdated) - 3} more" if len(misdated) > 3 else "")
         notes.append(f"{few}: dated before the run began or after now: a clock was wrong; cells whose commits git knows are in order")
