@@ -14,8 +14,13 @@ import pytest
 OWN = pytest.StashKey[Path]()
 
 
+HEADERS = "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"
+"""Headers that inductor compiles ahead lie in the temporary folder of the process, and so are made for seconds in each and used once."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Under xdist: a temporary folder for each worker, since evenbench's lock against measuring side by side lies there, and own cores."""
+    os.environ.setdefault(HEADERS, "0")
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if not worker:
         return
