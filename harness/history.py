@@ -45,6 +45,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--expectations", default=expectations.FILE, metavar="FILE", help=f"what was accepted ({expectations.FILE})")
     command.add_argument("--accept", nargs=2, metavar=("CELL", "METRIC"), help="add the steps of one series to that file, and nothing else")
     command.add_argument("--reason", default="", metavar="TEXT", help="why it is accepted")
+    command.add_argument("--detector", choices=sorted(steps.DETECTORS), default="asv", help="what finds the steps (asv)")
     command.add_argument("--confirm", action="store_true", help="measure each step for the worse again in pairs, and bisect it")
     command.add_argument("--budget", default="", metavar="TIME", help="with --confirm, of each step: 90s, 5m or 1h")
     command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
@@ -63,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         left = f"-k {options.expression!r} leaves nothing" if options.expression else "no recorded outcome"
         print(f"evenbench: error: {' '.join(options.paths)}: {left}; run `evenbench run` first, or name other paths", file=sys.stderr)
         return NOTHING
-    value = told(found, accepted, notes)
+    value = told(found, accepted, notes, options.detector)
     value["pairs"] = pairs([Path(path) for path in options.paths], {cell["cell"] for cell in value["cells"]}, notes)
     join(value)
     notes += [] if options.expression else strangers(accepted, value["cells"])
@@ -122,17 +123,18 @@ def gathered(paths: Sequence[Path], expression: str, notes: list[str]) -> list[S
     return gathering.series(commits.places())
 
 
-def told(found: Sequence[Series], accepted: Sequence[Expectation], notes: list[str]) -> dict[str, Any]:
+def told(found: Sequence[Series], accepted: Sequence[Expectation], notes: list[str], detector: str = "asv") -> dict[str, Any]:
     """All that the table, the page and `--json` say, as plain JSON; docs/statistics.md has the rules."""
     ambiguous = {identity for identity, many in Counter(each.cell["id"] for each in found).items() if many > 1}
     used: set[Expectation] = set()
-    cells = [_cell(each, each.cell["id"] in ambiguous, accepted, used) for each in found]
+    cells = [_cell(each, each.cell["id"] in ambiguous, accepted, used, detector) for each in found]
     shown = {name for each in found for name in (each.cell["id"], each.cell["key"])}
     idle = [each for each in accepted if each not in used and each.cell in shown]
     notes += [f"accepted {each.metric} of {each.cell}: nothing recorded of its environment has commit {each.commit[:10]}" for each in idle]
     steps_found = [change for cell in cells for change in cell.pop("changes")]
     return {
         "history": 1,
+        "detector": detector,
         "cells": cells,
         "alarms": [change for change in steps_found if change["alarm"]],
         "waiting": [change for change in steps_found if not change["alarm"]],
@@ -141,7 +143,7 @@ def told(found: Sequence[Series], accepted: Sequence[Expectation], notes: list[s
     }
 
 
-def _cell(found: Series, ambiguous: bool, accepted: Sequence[Expectation], used: set[Expectation]) -> dict[str, Any]:
+def _cell(found: Series, ambiguous: bool, accepted: Sequence[Expectation], used: set[Expectation], detector: str) -> dict[str, Any]:
     cell, last = found.cell, found.points[-1]
     own = [each for each in accepted if each.cell in (cell["id"], cell["key"])]
     metrics: dict[str, Any] = {}
@@ -149,7 +151,8 @@ def _cell(found: Series, ambiguous: bool, accepted: Sequence[Expectation], used:
     for metric in METRICS:
         stated = {place: point.values[metric] for place, point in enumerate(found.points) if metric in point.values}
         if stated:
-            spans = [_judged(found, span, metric, [each for each in own if each.metric == metric], used) for span in found.spans]
+            expected = [each for each in own if each.metric == metric]
+            spans = [_judged(found, span, metric, expected, used, detector) for span in found.spans]
             changes += [change for levels, change in spans if change]
             metrics[metric] = {
                 "points": [[place, each.value, each.low, each.high] for place, each in stated.items()],
@@ -184,7 +187,7 @@ def _command(cell: str, change: Mapping[str, Any]) -> str:
 
 
 def _judged(
-    found: Series, span: Span, metric: str, own: Sequence[Expectation], used: set[Expectation]
+    found: Series, span: Span, metric: str, own: Sequence[Expectation], used: set[Expectation], detector: str
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     """The levels of one metric in one environment, as places of the series, and the step at its end that nobody accepted."""
     from harness.pairing import MARGINS
@@ -194,7 +197,7 @@ def _judged(
         return [], None
     values = [found.points[place].values[metric].value for place in places]
     margin = steps.margin(values, MARGINS[metric])
-    levels = steps.drifts(values, steps.levels(values), margin)
+    levels = steps.drifts(values, steps.levels(values, detector), margin)
     starts = [(start, each) for each in own if (start := _start(found, places, span, each)) is not None]
     used.update(each for _, each in starts)
     in_force = max(starts, key=lambda found: found[0], default=None)

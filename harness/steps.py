@@ -1,9 +1,9 @@
-"""Steps in a series: airspeed velocity's detection finds the levels, and the rules here say which of them is an alarm."""
+"""Steps in a series: airspeed velocity's detection, or Apache Otava's, finds the levels; the rules here say which of them is an alarm."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
 
@@ -70,21 +70,46 @@ class Change:
         return self.points >= LEAST_AFTER
 
 
-def levels(values: Sequence[float]) -> list[Level]:
-    """The piecewise constant fit of asv's `step_detect` (an L1 Potts functional, its penalty chosen by a BIC-like rule).
+def levels(values: Sequence[float], detector: str = "asv") -> list[Level]:
+    """The levels that one of `DETECTORS` finds. Points are not weighted: the widths of intervals over a handful of processes are noise.
 
-    Points are not weighted: the widths of intervals over a handful of processes are noise themselves. Raises UsageError where asv is
-    not installed.
+    Raises UsageError where the detector is not installed.
     """
     if len(values) <= LEAST_AFTER:
         return [Level(0, len(values), median(values))] if values else []
+    # Detectors take floats of any size, but asv's tolerances are absolute: nanoseconds and bytes are brought to about 1.
+    scale = median(values)
+    return [Level(each.start, each.stop, each.value * scale) for each in DETECTORS[detector]([value / scale for value in values])]
+
+
+def _asv(values: Sequence[float]) -> list[Level]:
+    """The piecewise constant fit of asv's `step_detect` (an L1 Potts functional, its penalty chosen by a BIC-like rule)."""
     try:
         from asv.step_detect import detect_steps
     except ImportError as error:
         raise UsageError("steps are found by airspeed velocity, which is not installed; pip install 'evenbench[asv]'") from error
-    # asv's numbers are floats of any size, but its tolerances are absolute: nanoseconds and bytes are brought to about 1.
-    scale = median(values)
-    return [Level(start, stop, value * scale) for start, stop, value, _, _ in detect_steps([each / scale for each in values])]
+    return [Level(start, stop, value) for start, stop, value, _, _ in detect_steps(values)]
+
+
+def _otava(values: Sequence[float]) -> list[Level]:
+    """Otava's change points (M. Fleming et al., Hunter, ICPE 2023: energy distances, then Student's t at 0.001), cut at each of them."""
+    import numpy as np
+
+    try:
+        from otava.analysis import compute_change_points
+    except ImportError as error:
+        raise UsageError(
+            "Apache Otava is not installed; it pins an older numpy, so give it an environment of its own, which needs no runtime: "
+            "pip install 'evenbench[otava]'"
+        ) from error
+    with np.errstate(divide="ignore", invalid="ignore"):  # sizes do not vary at all, and so have no t
+        found, _ = compute_change_points(values)
+    cuts = [0, *(int(each.index) for each in found), len(values)]
+    return [Level(start, stop, median(values[start:stop])) for start, stop in pairwise(cuts)]
+
+
+DETECTORS: Mapping[str, Callable[[Sequence[float]], list[Level]]] = {"asv": _asv, "otava": _otava}
+"""What finds levels in values of about 1, by the name on the command line."""
 
 
 def drifts(values: Sequence[float], found: Sequence[Level], allowed: float) -> list[Level]:
