@@ -160,7 +160,9 @@ def package(source: Source, cell: Cell, file: Path) -> dict[str, Any]:
     program = _program(source, cell)
     exported = time.perf_counter()
     # Not by inductor_configs=: whether weights are frozen is decided before those apply.
-    with torch._inductor.config.patch(freezing=torch_inductor.freezing(cell)), torch.no_grad():
+    # Headers compiled ahead would lie in this process's own temporary folder, and be used once each.
+    settings = {"freezing": torch_inductor.freezing(cell), "aot_inductor.precompile_headers": False}
+    with torch._inductor.config.patch(settings), torch.no_grad():
         torch._inductor.aoti_compile_and_package(program, package_path=str(file))
     seconds = {"export_seconds": exported - begin, "compile_seconds": time.perf_counter() - exported}
     return {"format": "AOTInductor package", **seconds, **torch_int8.key(cell)}

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
+HEADERS_VARIABLE = "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"
+"""Headers compiled ahead lie in the temporary folder, which each process has for itself: made in every process, also where the kernels come
+from a cache, and gone with it."""
+
 OPTIONS = {"freezing": "True folds weights into the graph as constants (torch._inductor.config.freezing); int8 always does"}
 
 CALL = re.compile(r"(?<![\"'])(?:extern_kernels\.|torch\.ops\.\w+\.|aoti_torch_(?:cpu|cuda)_)(\w+)(?=[(.])")
@@ -120,6 +124,7 @@ def new_cache_folder(filled_from: Path | None = None) -> str:
     if filled_from and filled_from.exists():
         shutil.copytree(filled_from, folder, dirs_exist_ok=True)
     os.environ[CACHE_VARIABLE] = folder
+    os.environ.setdefault(HEADERS_VARIABLE, "0")
     return folder
 
 
