@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import posixpath
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -128,13 +129,21 @@ def commit(text: str) -> Iterator[Side]:
         raise UsageError(f"{text} is neither a registered backend nor a commit here; {why_no_commit()}")
     with tempfile.TemporaryDirectory(prefix="evenbench-") as folder:
         root = Path(folder).resolve() / found[:12]
-        if git("worktree", "add", "--detach", "--quiet", str(root), found) is None:
-            raise UsageError(f"{text}: git could not check out {found[:12]} into a worktree; `git worktree prune` may help")
         try:
+            if git("worktree", "add", "--detach", "--quiet", str(root), found) is None:
+                raise UsageError(f"{text}: git could not check out {found[:12]} into a worktree; `git worktree prune` may help")
             here = Path(git("rev-parse", "--show-prefix") or "")
             yield Side(text if text == found else f"{text} ({found[:8]})", root=root / here)
         finally:
-            git("worktree", "remove", "--force", str(root))
+            _remove_worktree(root)
+
+
+def _remove_worktree(root: Path) -> None:
+    """Have git forget a worktree, which is locked or half there where git was interrupted while it made it."""
+    remove = ("worktree", "remove", "--force", "--force", str(root))
+    if git(*remove) is None:
+        shutil.rmtree(root, ignore_errors=True)
+        git(*remove)
 
 
 def why_no_commit() -> str:

@@ -179,13 +179,13 @@ def test_the_first_tensor_at_which_a_detector_parts_from_its_file_is_named() -> 
 
 
 def _is_told(found: tensors.Parting) -> None:
-    """Whether tensors all along the network were matched, agree as far as nothing is decided, and what then parts has a name."""
+    """Whether tensors all along the network were matched, agree up to rounding as far as nothing is decided, and what parts has a name."""
     assert found.by == "places"
     places = " ".join(f"{row.name} {row.other}" for row in found.rows).lower().replace("_", "")
     parts = ("transform", "layer1.0", "fpn", "rpn.head.clslogits", "rpn.anchorgenerator", "topk", "roialign", "maskfcnlogits")
     assert [part for part in parts if part not in places] == []
     ahead = next(index for index, row in enumerate(found.rows) if "topk" in row.name.lower())
-    assert not any(row.parts for row in found.rows[:ahead])
+    assert max(row.needed for row in found.rows[:ahead]) < 4, "fifty layers of sums in another order; a wrong tensor is off by hundreds"
     words = " ".join(parting.in_words(found))
     assert ("nothing parts" in words) == (found.first is None)
     if found.first:
