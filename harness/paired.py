@@ -192,11 +192,11 @@ class Session:
         with machine.alone():
             self._begin = time.monotonic()
             lot = random.Random(self.seed)
-            self._sweep(pairings, lot, "pairs", self.rule.least, self.rule.most)
+            self._sweep(pairings, lot, "pairs", self.seconds * (1 - planner.CONFIRMING))
             flagged = [pairing for pairing in pairings if is_flagged(pairing, self.rule, self.asked)]
             if flagged:
                 # As many as it takes, like the screening: one disturbed pair of too few leaves no verdict, however clear the others.
-                self._sweep(flagged, random.Random(f"{self.seed} again"), "confirmation", self.rule.least, self.rule.most)
+                self._sweep(flagged, random.Random(f"{self.seed} again"), "confirmation", self.seconds)
         return judged(pairings, self.rule, self.asked)
 
     def _prepared(self) -> Iterator[Pairing]:
@@ -254,13 +254,14 @@ class Session:
             value: Mapping[str, Any] = arm.ask()["value"]
             return value
 
-    def _sweep(self, pairings: Sequence[Pairing], lot: random.Random, kind: str, least: int, most: int) -> None:
-        """Sweep until each cell is precise, has the most pairs, or the time is over; cells in a new order each time."""
+    def _sweep(self, pairings: Sequence[Pairing], lot: random.Random, kind: str, seconds: float) -> None:
+        """Sweep until each cell is precise, has the most pairs, or so much of the session is over; cells in a new order each time."""
+        least, most = self.rule.least, self.rule.most
         for sweep in range(most):
             waiting = [pairing for pairing in pairings if sweep < (pairing.most or most) and self._wants_more(pairing, kind, least)]
             lot.shuffle(waiting)
             for pairing in waiting:
-                if time.monotonic() - self._begin > self.seconds and sweep >= least:
+                if time.monotonic() - self._begin > seconds and sweep >= least:
                     return
                 left = self._left()
                 self.listen(Progress(sweep, most, f"{kind} {sweep + 1} of {least} to {pairing.most or most}: {pairing.cell}{left}"))

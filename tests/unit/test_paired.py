@@ -216,8 +216,19 @@ def test_when_the_time_is_over_cells_stay_with_the_pairs_that_they_have(monkeypa
     monkeypatch.setattr(paired.Session, "_allot", lambda self: None)
     _, short = swept(monkeypatch, {"c": lambda noise: noise.gauss(0, 0.3)}, seconds=1.0)
     assert [short.count("c"), short.count("c*")] == [8, 8], "a verdict needs eight, whatever they take"
-    _, longer = swept(monkeypatch, {"c": lambda noise: noise.gauss(0, 0.3)}, seconds=500.0)
+    _, longer = swept(monkeypatch, {"c": lambda noise: noise.gauss(0, 0.3)}, seconds=640.0)
     assert 8 < longer.count("c") < 30
+
+
+def test_a_quarter_of_the_time_is_kept_for_confirming(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(step=10.0)
+    monkeypatch.setattr(paired, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(paired.Session, "_allot", lambda self: None)
+    found, _ = swept(monkeypatch, {"c": lambda noise: noise.gauss(1.0, 0.2)}, seconds=1000.0)
+    result = found["c", False]
+    assert len(result["pairs"]) <= 0.75 * 1000 / 20, "the clock moves by 10 each time it is read, and that is twice per pair"
+    assert len(result["confirmation"]) == pytest.approx(0.25 * 1000 / 20, abs=1)
+    assert result["metrics"]["latency"]["verdict"] == "slower"
 
 
 def test_a_cell_that_fails_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
