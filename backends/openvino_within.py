@@ -56,8 +56,9 @@ def expose(file: Path, into: Path, only: Collection[str] | None, declared: Seque
     import openvino as ov
 
     model = ov.Core().read_model(str(file))
-    operators = [each for each in model.get_ordered_ops() if each.get_type_name() not in SILENT]
-    variable = _variable(model.get_ordered_ops())
+    ordered = model.get_ordered_ops()
+    operators = [each for each in ordered if each.get_type_name() not in SILENT]
+    variable = _variable(ordered)
     nodes = [_node(each, wrappers) for each in operators]
     returned = {_name(result.input_value(0)): name for result, name in zip(model.get_results(), declared, strict=True)}
     places = module_places.places(nodes, returned)

@@ -34,12 +34,13 @@ class PackageSession(torch_session.TorchSession):
         self.file = file
         self.metadata = metadata
         self.cache_folder = cache_folder
+        self.shapes = {spec.name: spec.concrete(cell.batch) for spec in cell.model.inputs}
 
     def bind(self, inputs: Arrays) -> None:
-        for spec in self.cell.model.inputs:
-            wanted, found = spec.concrete(self.cell.batch), inputs[spec.name].shape
+        for name, wanted in self.shapes.items():  # known ahead: this is within what is timed from host to host
+            found = inputs[name].shape
             if found != wanted:  # compiled code reads as many numbers as it was compiled for, whatever it is handed
-                raise ValueError(f"{spec.name} is {list(found)}; the package was compiled for {list(wanted)}")
+                raise ValueError(f"{name} is {list(found)}; the package was compiled for {list(wanted)}")
         super().bind(inputs)
 
     @cached_property

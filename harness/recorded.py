@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from harness import results
 from harness.ending import change_words
+from harness.series import MACHINE
 from harness.sides import NothingToCompare
 from harness.types import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-MATTERS = ("cpu", "cpu_flags", "cores", "arch", "governor", "turbo_off", "smt", "python", "memory_bytes", "variables")
+MATTERS = (*MACHINE, "variables")
 """The facts of the environment in which two recorded runs must agree; packages are compared as well, and the GPUs of what ran on one."""
 
 
