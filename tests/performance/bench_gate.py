@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import cli, environment, gate, machine
+from harness import codes, environment, gate, machine
 from harness.arm import Change
 from harness.conversation import Side
 from harness.paired import Session
@@ -243,7 +243,7 @@ if __name__ == "__main__":
         sys.exit(main())
     except UsageError as error:
         print(f"make aa: error: {error}", file=sys.stderr)
-        sys.exit(cli.USAGE)
+        sys.exit(codes.USAGE)
     except Exception:  # Python's own 1 would be taken for an alarm
         traceback.print_exc()
-        sys.exit(cli.INTERNAL)
+        sys.exit(codes.INTERNAL)
