@@ -136,9 +136,13 @@ WAYS = {
     "overlapped": "with {} in flight",
     "sequential": "one at a time",
     "after_decoding": "after decoding, one at a time",
+    "after_decoding_overlapped": "after decoding, with {} in flight",
     "inference": "of inference and fetching alone",
 }
 """The ways of passing frames, in words."""
+
+LOST = {"paced": "dropped", "after_decoding_paced": "dropped after decoding"}
+"""The same at a target rate."""
 
 
 def _filmed(line: Line, page: str) -> Row:
@@ -146,8 +150,8 @@ def _filmed(line: Line, page: str) -> Row:
     asked = f"pipeline over {line['video']['name']}{target}"
     found = {words.format(line["in_flight"]): pipeline.rate(line, way) for way, words in WAYS.items()}
     rates = [f"{_rate(estimate)} {words}" for words, estimate in found.items() if estimate]
-    lost = pipeline.dropped(line)
-    dropped = f"; {lost[0]} of {lost[1]} dropped" if lost else ""
+    lost = {words: pipeline.dropped(line, way) for way, words in LOST.items()}
+    dropped = "".join(f"; {found[0]} of {found[1]} {words}" for words, found in lost.items() if found)
     return _row(line, str(line["cell"]["id"]), asked, f"frames per second: {', '.join(rates)}{dropped}", page)
 
 

@@ -181,6 +181,15 @@ const watcher = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) if (isIntersecting) { watcher.unobserve(target); start(target); }
 }, { rootMargin: "600px" });
 
+// What is drawn on the way to a section pushes it away again; it is brought back until somebody does something.
+let sought = null;
+for (const kind of ["pointerdown", "keydown", "wheel", "touchmove"]) addEventListener(kind, () => { sought = null; }, { passive: true });
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("nav a[href^='#']");
+  sought = link && document.querySelector(link.getAttribute("href"));
+});
+new ResizeObserver(() => sought?.scrollIntoView()).observe(document.body);
+
 const matrix = await start(grids.find((grid) => grid.dataset.table === "matrix"));
 evenbench.tablesReady();
 filters.addEventListener("input", () => { filter(matrix); toAddress(); });

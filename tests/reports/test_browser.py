@@ -63,6 +63,16 @@ def test_everything_is_drawn_without_an_error_or_a_request(visit, report):
     assert page.locator("#compare figure").count() == 5
 
 
+def test_every_link_of_the_head_leads_to_its_section_though_what_lies_between_is_drawn_on_the_way(visit, report):
+    page = visit(report)
+    for link in page.locator("header nav a").all():
+        target = page.locator(link.get_attribute("href"))
+        link.click()
+        page.wait_for_timeout(400)  # what comes into view is drawn meanwhile, and pushes
+        top, last = target.bounding_box()["y"], page.evaluate("scrollY + innerHeight >= document.documentElement.scrollHeight - 2")
+        assert 0 <= top <= 150 or last, f"{link.inner_text()}: its section begins at {top:.0f} pixels"
+
+
 def test_the_filter_works_and_stands_in_the_address(visit, report):
     page = visit(report)
     page.select_option("#filter-outcome", "mismatch")
