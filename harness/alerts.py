@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from harness import __version__, ending
+from harness import __version__, codes, ending
 from harness.pairing import LATENCY
 
 MARKER = "<!-- evenbench compare -->"
@@ -267,10 +267,10 @@ def summary(comparison: Mapping[str, Any]) -> str:
 
 
 HEADLINES: Mapping[int, str] = {
-    ending.PASS: "**Nothing is confirmed worse.**",
-    ending.WORSE: "**Something is worse.**",
-    ending.UNDECIDED: "**Not decided**: the pairs that were measured do not tell.",
-    ending.UNHEALTHY: "**The machine was too restless**: base differed from itself, or could not be measured against itself, or a cell "
+    codes.PASS: "**Nothing is confirmed worse.**",
+    codes.WORSE: "**Something is worse.**",
+    codes.UNDECIDED: "**Not decided**: the pairs that were measured do not tell.",
+    codes.UNHEALTHY: "**The machine was too restless**: base differed from itself, or could not be measured against itself, or a cell "
     "waited for a core: nothing below counts.",
 }
 
@@ -303,5 +303,3 @@ def write(comparison: Mapping[str, Any], files: Mapping[str, str]) -> list[str]:
         file.write_text(made[kind](comparison), encoding="utf-8")
         written.append(str(file))
     return written
-
-

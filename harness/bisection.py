@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import compare, results, targets, terminal, worker
+from harness import codes, compare, results, targets, terminal, worker
 from harness.suspects import INCONCLUSIVE, NOT_WORSE, SKIPPED, WORSE, Answer, Narrowed, narrow, steps_left
 from harness.types import PLANS, Plan, UsageError, to_json
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from harness.sides import Pair
 
 METRICS = ("latency", "memory", "artifact", "error", "cold start")
-FOUND, OPEN, NOTHING = 0, 1, 5
+FOUND, OPEN = 0, 1
 
 EPILOG = """\
   evenbench bisect v1.2 HEAD -k "resnet18 and ort"       the commit that made it slower
@@ -295,7 +295,7 @@ def run(options: argparse.Namespace) -> int:
         value = search(options, terminal.console(stderr=True))
     except NothingToCompare as error:
         print(f"evenbench: error: {error}", file=sys.stderr)
-        return NOTHING
+        return codes.NOTHING
     if options.json:
         print(json.dumps(value))
     else:

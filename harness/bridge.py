@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import compare, results, targets, terminal
+from harness.codes import NOTHING, WORSE
 from harness.sides import NothingToCompare
 from harness.types import PLANS, UsageError
 
 if TYPE_CHECKING:
-
     from harness.types import Cell
 
 EPILOG = """\
@@ -33,8 +33,6 @@ version differs is compared with itself, by the `evenbench compare` command that
 exit codes: those of `evenbench compare`: 1 where it is that of any runtime, otherwise the highest; 5 where no runtime's version changed, or
 no cell is chosen
 """
-
-WORSE, NOTHING = 1, 5
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

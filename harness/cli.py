@@ -17,6 +17,7 @@ from harness import (
     bisection,
     bridge,
     choosing,
+    codes,
     compare,
     history,
     inspection,
@@ -26,7 +27,6 @@ from harness import (
     pipeline,
     reporting,
     results,
-    resuming,
     running,
     shipping,
     targets,
@@ -36,13 +36,8 @@ from harness import (
 )
 from harness.types import UsageError
 
-INTERNAL, USAGE = 3, 4
-
 GATES = ("compare", "bisect", "bridge", "history")
-"""Commands whose exit codes are pytest's where they mean the same. None of them goes on later, so an interruption is pytest's as well."""
-
-INTERRUPTED = 2
-"""What they end with then."""
+"""Commands that do not go on later, so that an interruption is pytest's as well."""
 
 DESCRIPTION = "Runs one model on every runtime you could ship, from the same bytes, and refuses to time a wrong answer."
 
@@ -132,7 +127,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End as every other misuse does; argparse's own 2 is what pytest calls an interruption."""
         self.print_usage(sys.stderr)
-        self.exit(USAGE, f"{self.prog}: error: {message}\n")
+        self.exit(codes.USAGE, f"{self.prog}: error: {message}\n")
 
 
 def _add_json_flag(command: argparse.ArgumentParser) -> None:
@@ -169,20 +164,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except UsageError as error:
         print(f"evenbench: error: {error}", file=sys.stderr)
-        return USAGE
+        return codes.USAGE
     except KeyboardInterrupt:
         print("evenbench: interrupted", file=sys.stderr)
-        return INTERRUPTED if options.command in GATES else resuming.INTERRUPTED
+        return codes.INTERRUPTED if options.command in GATES else codes.RESUMABLE
     except BrokenPipeError:  # `evenbench list | head`: whoever read has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a full disk, a folder without permission: what is recorded stays
         print(f"evenbench: error: {error}; make room or check permissions, then try again", file=sys.stderr)
-        return USAGE
+        return codes.USAGE
     except Exception:  # Python's own 1 would be read as a verdict
         traceback.print_exc()
         print("evenbench: this is a fault of evenbench and no answer; please report it with the lines above", file=sys.stderr)
-        return INTERNAL
+        return codes.INTERNAL
 
 
 def _check_packages() -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import environment, machine, matrix, results, targets, terminal, worker
+from harness import codes, environment, machine, matrix, results, targets, terminal, worker
 from harness.types import PLANS, UsageError, to_json
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code. Two recorded runs are only shown."""
-    from harness import ending, recorded, sides
+    from harness import recorded, sides
 
     try:
         if not (sides.is_recorded(options.base) and sides.is_recorded(options.head)):
@@ -88,12 +88,12 @@ def run(options: argparse.Namespace) -> int:
         )
     except sides.NothingToCompare as error:
         print(f"evenbench: error: {error}", file=sys.stderr)
-        return ending.NOTHING
+        return codes.NOTHING
     if options.json:
         print(json.dumps({"cells": found}))
     else:
         recorded.show(found, terminal.console())
-    return ending.PASS
+    return codes.PASS
 
 
 def refuse_what_needs_pairs(options: argparse.Namespace) -> None:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.codes import PASS, UNDECIDED, UNHEALTHY, WORSE
 from harness.pairing import LATENCY
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-PASS, WORSE, NOTHING, UNDECIDED, UNHEALTHY = 0, 1, 5, 6, 7
-"""Exit codes, as pytest's where they mean the same: 1 confirmed worse, wrong or failed; 5 no cells; 6 inconclusive under
-`--require-conclusive`; 7 the null control alarmed, so that nothing that was found counts, or with `--strict-health` a slowdown that
-was the machine's."""
 
 WORDS = {"slower": "worse", "faster": "better"}
 """What the gate's verdicts are called where the metric is no time."""
@@ -114,8 +109,9 @@ def show(found: Sequence[Mapping[str, Any]], end: Ending, console: Console) -> N
         console.print(Text(words, "red" if end.code else ""), soft_wrap=True)
 
 
-FEWEST_CELLS, RESAMPLED = 5, 2000
-"""Below so many cells a mean over them says little more than their rows; and how often they are drawn anew."""
+FEWEST_CELLS, RESAMPLED, AT_ONCE = 5, 2000, 1_000_000
+"""Below so many cells a mean over them says little more than their rows; how often they are drawn anew; and how many drawn cells are in
+memory at a time."""
 
 
 def overall_words(found: Sequence[Mapping[str, Any]]) -> str:
@@ -128,10 +124,12 @@ def overall_words(found: Sequence[Mapping[str, Any]]) -> str:
     logs = [math.log((metric["confirmation"] or metric["screen"])["ratio"]) for metric in cells]
     if len(logs) < FEWEST_CELLS:
         return ""
-    lot = random.Random(0)
-    means = sorted(sum(lot.choices(logs, k=len(logs))) / len(logs) for _ in range(RESAMPLED))
-    edge = RESAMPLED // 200
-    centre, low, high = (math.exp(value) for value in (sum(logs) / len(logs), means[edge - 1], means[-edge]))
+    import numpy as np
+    from scipy import stats  # here: it takes a second to import
+
+    at_once = max(1, AT_ONCE // len(logs))
+    drawn = stats.bootstrap((logs,), np.mean, n_resamples=RESAMPLED, batch=at_once, confidence_level=0.99, method="percentile", rng=0)
+    centre, low, high = map(math.exp, (sum(logs) / len(logs), *drawn.confidence_interval))
     return f"latency of all {len(logs)} cells {change_words({'ratio': centre, 'low': low, 'high': high})}, no verdict"
 
 

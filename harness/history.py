@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import expectations, matrix, results, series, steps, terminal
+from harness.codes import NOTHING, PASS, WORSE
 from harness.expectations import Expectation
 from harness.series import METRICS, Series, Span
 from harness.types import UsageError
@@ -53,8 +54,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code. Standard error is where a long search says what it does."""
-    from harness.ending import NOTHING, PASS, WORSE
-
     file = Path(options.expectations)
     text = read_expectations(file)
     accepted = expectations.parse(text, METRICS, str(file))
@@ -309,8 +308,6 @@ def _moves(bridge: Mapping[str, Mapping[str, str]]) -> list[str]:
 
 def accept(options: argparse.Namespace, value: Mapping[str, Any], file: Path, text: str) -> int:
     """Add the steps of one series to the expectations file, which is replaced as a whole. Raises UsageError where there is none."""
-    from harness.ending import PASS
-
     cell, metric = options.accept
     if not options.reason.strip():
         raise UsageError('--accept needs --reason "...": say why the change is accepted')

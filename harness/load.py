@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__, choosing, loadgen, machine, outcome, registry, results, resuming, scenarios, targets, terminal, worker
+from harness.codes import RESUMABLE
 from harness.outcome import Entry
 from harness.preparation import Prepared, Preparer, Refusal
-from harness.resuming import INTERRUPTED, Ledger
+from harness.resuming import Ledger
 from harness.scenarios import CONCURRENT, GAPS, NAMES, SERVER, SHAPES, SINGLE, SWEEP, Scenario
 from harness.types import BATCH, HOST_TO_HOST, PHASES, PLANS, Cell, Plan, UsageError
 from harness.worker import Job, Reply
@@ -156,7 +157,7 @@ def run(options: argparse.Namespace) -> int:
             lines = session.measure()
         except KeyboardInterrupt:
             tell(resuming.interrupted(session.known()))
-            return INTERRUPTED
+            return RESUMABLE
     if options.page:
         from reports import load_page
 

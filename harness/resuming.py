@@ -20,9 +20,6 @@ from harness.types import Plan, digest
 PROCESSES = "processes"
 """The journal of single processes, in the folder of an unfinished run."""
 
-INTERRUPTED = 130
-"""The exit code of a command that may be gone on with."""
-
 FRESH = "start anew even where an interrupted run could be resumed"
 """The help of the flag, as `run` has it."""
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness import datasets, inspection, reporting, results, resuming, targets, terminal, worker
+from harness import codes, datasets, inspection, reporting, results, resuming, targets, terminal, worker
 from harness.labelled import LabelledData
 from harness.outcome import Entry
 from harness.schedule import Run
@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
             lines = session.measure(entries)
         except KeyboardInterrupt:
             display.close_interrupted(session)
-            return resuming.INTERRUPTED
+            return codes.RESUMABLE
         session.finish()
     site = reporting.write([options.results], options.site)[0] if options.site else None
     _show_run(options, session, lines, site)

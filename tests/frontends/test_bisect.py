@@ -14,7 +14,7 @@ import work
 from conftest import HERE, Ran, variables
 from test_compare import BENCH, git
 
-from harness import bisection, commits
+from harness import bisection, codes, commits
 from harness.types import UsageError
 
 Command = Callable[..., Ran]
@@ -61,9 +61,9 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def evenbench(history: Path, tmp_path: Path) -> Command:
-    def run(*words: str, where: Path = history) -> Ran:
+    def run(*words: str, where: Path = history, results: str = "--results") -> Ran:
         environment = {**variables(tmp_path), "EVENBENCH_BACKENDS": work.BACKENDS, "PYTHONPATH": str(HERE.parent.parent)}
-        command = [sys.executable, "-m", "harness.cli", *words, "--results", str(tmp_path / "results")]
+        command = [sys.executable, "-m", "harness.cli", *words, *filter(None, [results]), str(tmp_path / "results")]
         done = subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, timeout=400, check=False)
         return Ran(done.returncode, done.stdout + done.stderr)
 
@@ -118,6 +118,26 @@ def test_without_a_step_between_the_ends_nothing_is_searched(evenbench: Command,
     assert ran.code == bisection.OPEN, ran.text
     assert f"does not show the step: {CELL} is not worse: artifact from " in ran.text
     assert len(told(tmp_path)["steps"]) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.alone  # on one core the cell has another name
+def test_a_step_in_the_history_is_measured_again_and_bisected(evenbench: Command, history: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(history), str(clone))
+    for tag in ("v1", "words", "merge", "larger", "tidy", "slow", "last"):
+        git(clone, "checkout", "-q", tag)
+        ran = evenbench("run", "benchmarks/bench_work.py", "--plan", "quick", where=clone)
+        assert ran.code == codes.PASS, ran.text
+    git(clone, "checkout", "-q", "main")
+    ran = evenbench("history", "--confirm", "-o", str(tmp_path / "site"), where=clone, results="")
+    assert ran.code == codes.WORSE, ran.text
+    tags = {name: git(history, "rev-parse", name) for name in ("merge", "larger")}
+    assert f"evenbench bisect {tags['merge']} {tags['larger']} --cell {CELL} --metric artifact" in ran.text
+    assert [commit["subject"] for commit in told(tmp_path)["suspects"]] == ["broken", "renamed", "larger"]
+    words = "one of 3 commits made the artifact"
+    assert words in ran.text
+    assert words in (tmp_path / "site" / "history.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import synthetic
 
-from harness import asv_site, cli
+from harness import asv_site, cli, codes
 from reports import site
 
 
@@ -43,7 +43,7 @@ def test_a_folder_that_is_no_site_of_asv_is_refused_before_anything_is_written(
     text: str | None, tmp_path: Path, published: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (published / "index.json").unlink() if text is None else (published / "index.json").write_text(text)
-    assert report(tmp_path, published) == cli.USAGE
+    assert report(tmp_path, published) == codes.USAGE
     assert "run `asv publish`" in capsys.readouterr().err
     assert not (tmp_path / "site" / "index.html").exists()
 

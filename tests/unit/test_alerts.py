@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft4Validator
 from junitparser import Error, Failure, JUnitXml, Skipped
 
-from harness import alerts, ending
+from harness import alerts, codes, ending
 
 SCHEMA = json.loads((Path(__file__).parent.parent / "data" / "sarif-2.1.0.json").read_text())
 
@@ -152,7 +152,7 @@ def test_a_summary_of_ten_thousand_cells_stays_below_githubs_limit_of_a_comment(
     assert made.count("more in the results file") == 1
 
 
-@pytest.mark.parametrize("code", [ending.PASS, ending.WORSE, ending.UNDECIDED, ending.UNHEALTHY])
+@pytest.mark.parametrize("code", [codes.PASS, codes.WORSE, codes.UNDECIDED, codes.UNHEALTHY])
 def test_every_exit_code_has_its_headline(code: int) -> None:
     assert alerts.HEADLINES[code] in alerts.summary(comparison(code=code))
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from backends.contract_model import TINY_CNN
-from harness import Case, bridge, matrix, sides, targets
+from harness import Case, bridge, codes, matrix, sides, targets
 from harness.types import PLANS, UsageError
 
 CELLS = {cell.id: cell for cell in matrix.expand(Case(models=(TINY_CNN,), backends=("ort", "ort@1.24.1", "openvino"), threads=(1, 2)))}
@@ -107,7 +107,7 @@ def test_no_chosen_cell_is_no_pass(tmp_path: Path, capsys: pytest.CaptureFixture
     monkeypatch.setattr("harness.arm.chosen", none)
     parser = argparse.ArgumentParser()
     bridge.add_arguments(parser)
-    assert bridge.run(parser.parse_args([str(old), str(new), "-k", "nowhere"])) == bridge.NOTHING
+    assert bridge.run(parser.parse_args([str(old), str(new), "-k", "nowhere"])) == codes.NOTHING
     assert "leaves none of 3 cells" in capsys.readouterr().err
 
 
@@ -134,7 +134,7 @@ def test_where_no_runtime_changed_it_says_what_did(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = asv(tmp_path, "old", onnxruntime="1", numpy="2.4")
-    assert run(old, old, capsys, monkeypatch)[0] == bridge.NOTHING
+    assert run(old, old, capsys, monkeypatch)[0] == codes.NOTHING
     code, text = run(old, asv(tmp_path, "new", onnxruntime="1", numpy="2.5"), capsys, monkeypatch)
-    assert code == bridge.NOTHING
+    assert code == codes.NOTHING
     assert "no chosen cell's runtime changed; changed are numpy 2.4 to 2.5" in text

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness import PLANS, __version__, cli, compare, history, progress, running
+from harness import PLANS, __version__, cli, codes, compare, history, progress, running
 from harness.schedule import Event
 
 BENCH = """
@@ -75,7 +75,7 @@ def test_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> No
 def test_a_malformed_command_exits_as_other_misuse_does(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """pytest's code for it is 4 too; argparse's 2 is what pytest calls an interruption."""
     code, _, err = ran(capsys, *arguments)
-    assert code == cli.USAGE
+    assert code == codes.USAGE
     assert "error: " in err
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness import disturbance, ending, gate, paired, pairing
+from harness import codes, disturbance, ending, gate, paired, pairing
 from harness.conversation import ArmFailed, Side
 
 QUIET = {"marked": 0.0, "foreign_cores": 0.0, "steal": 0.0, "pressure_percent": 0.0}
@@ -45,12 +45,12 @@ def test_a_slowdown_that_cost_no_cpu_time_is_the_machines(cpu: float, marked: fl
     assert result["metrics"]["latency"]["verdict"] == verdict
     assert bool(result["contaminated"]) == (verdict == "inconclusive")
     strict = ending.ending([result], strict_health=True)
-    assert strict.code == (ending.UNHEALTHY if verdict == "inconclusive" else ending.WORSE)
-    assert ending.ending([result]).code == (ending.PASS if verdict == "inconclusive" else ending.WORSE)
+    assert strict.code == (codes.UNHEALTHY if verdict == "inconclusive" else codes.WORSE)
+    assert ending.ending([result]).code == (codes.PASS if verdict == "inconclusive" else codes.WORSE)
     if result["contaminated"]:
         assert "contaminated: its CPU time changed by +0.0 % only, and 60 % of the samples" in strict.words[0]
         assert "contaminated" in ending.verdict_words("latency", result["metrics"]["latency"], result["contaminated"])
-        assert ending.ending([result], require_conclusive=True).code == ending.UNDECIDED
+        assert ending.ending([result], require_conclusive=True).code == codes.UNDECIDED
 
 
 def test_a_process_whose_cpu_time_is_not_known_is_not_excused() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness import cli, environments, inspection, installers, preparation, progress, registry, store, testing
+from harness import cli, codes, environments, inspection, installers, preparation, progress, registry, store, testing
 from harness.environments import Request
 from harness.installers import InstallError, Pip, Uv
 from harness.outcome import Entry
@@ -540,7 +540,7 @@ def test_fresh_resolves_again_and_all_removes_all(counting: Counting, capsys: py
     ],
 )
 def test_misuse_is_one_line(counting: Counting, capsys: pytest.CaptureFixture[str], words: list[str], told: str) -> None:
-    assert cli.main(["environments", *words]) == cli.USAGE
+    assert cli.main(["environments", *words]) == codes.USAGE
     assert told in capsys.readouterr().err
 
 

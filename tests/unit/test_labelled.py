@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import Cell, Recipe, Session, UsageError, cli, datasets, progress, results, worker
+from harness import Cell, Recipe, Session, UsageError, cli, codes, datasets, progress, results, worker
 from harness.labelled import LabelledData
 from harness.outcome import Entry
 from harness.preprocess import Decode, Resize, ToArray
@@ -202,7 +202,7 @@ def test_the_command_line_refuses_in_words(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bench_it.py").write_text(f"from {HERE} import TRIED\nfrom harness import Case\nit = Case((TRIED,), ('product',))\n")
     register(monkeypatch, ROWS)
-    assert cli.main(["run", "bench_it.py", *arguments]) == cli.USAGE
+    assert cli.main(["run", "bench_it.py", *arguments]) == codes.USAGE
     assert said in capsys.readouterr().err
     assert not (tmp_path / "results").exists() or not list((tmp_path / "results").glob("*.jsonl"))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness import cli, notices
+from harness import cli, codes, notices
 from harness.notices import Step
 
 GH = '''#!{python}
@@ -195,7 +195,7 @@ def test_a_body_is_cut_where_github_would_refuse_it() -> None:
     ],
 )
 def test_what_cannot_be_told_is_refused(hub: Hub, words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert notify(*words) == cli.USAGE
+    assert notify(*words) == codes.USAGE
     assert message in capsys.readouterr().err
     assert hub.issues() == []
 
@@ -203,11 +203,11 @@ def test_what_cannot_be_told_is_refused(hub: Hub, words: tuple[str, ...], messag
 def test_gh_that_is_absent_or_refuses_is_told(hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     script = hub.file.with_name("gh")
     script.write_text("#!/bin/sh\necho 'HTTP 401: Bad credentials' >&2\nexit 1\n")
-    assert notify("history", "--exit", "1") == cli.USAGE
+    assert notify("history", "--exit", "1") == codes.USAGE
     assert "gh issue list failed (HTTP 401: Bad credentials)" in capsys.readouterr().err
     script.write_text("#!/bin/sh\necho 'no JSON'\n")
-    assert notify("history", "--exit", "1") == cli.USAGE
+    assert notify("history", "--exit", "1") == codes.USAGE
     assert "expected a JSON list of issues" in capsys.readouterr().err
     monkeypatch.setenv("PATH", "")
-    assert notify("history", "--exit", "1") == cli.USAGE
+    assert notify("history", "--exit", "1") == codes.USAGE
     assert "`gh` is not installed" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness import alerts, ending, gate, paired
+from harness import alerts, codes, ending, gate, paired
 from harness.arm import Change, Spec
 from harness.conversation import ArmFailed, Side
 from harness.pairing import BLOCKS, Pairing, judged
@@ -95,7 +95,7 @@ def test_an_answer_that_is_wrong_in_one_process_only_is_wrong() -> None:
     sides = Side("base"), Side("head")
     (result,) = judged([Pairing("c", "c", sides, ({}, {}), pairs=[bad, *[good] * 7])], gate.Rule())
     assert result["wrong"] == ["", "logits are off (in 1 of 8 processes)"]
-    assert ending.ending([result]).code == ending.WORSE
+    assert ending.ending([result]).code == codes.WORSE
     (result,) = judged([Pairing("c", "c", sides, ({}, {}), pairs=[bad] * 8)], gate.Rule())
     assert result["wrong"] == ["", "logits are off"]
 
@@ -104,7 +104,7 @@ def test_a_control_that_could_not_be_measured_is_told_and_leaves_nothing_that_co
     pairing = Pairing("c", "c", (Side("base"), Side("base")), ({}, {}), control=True, failure="base: c crashed\nlog")
     (result,) = judged([pairing], gate.Rule())
     end_ = ending.ending([result])
-    assert (end_.code, end_.words[1]) == (ending.UNHEALTHY, "c (control): base: c crashed\nlog")
+    assert (end_.code, end_.words[1]) == (codes.UNHEALTHY, "c (control): base: c crashed\nlog")
     comparison = {"base": "a", "head": "b", "seed": 0, "exit": 7, "notes": [], "cells": [result]}
     assert [finding.words for finding in alerts.findings(comparison)] == ["could not be measured: base: c crashed"]
 
@@ -207,7 +207,7 @@ def test_what_its_confirmation_does_not_show_is_no_alarm(again: float, monkeypat
     latency = found["c", False]["metrics"]["latency"]
     assert (latency["screen"]["verdict"], latency["verdict"]) == ("slower", "inconclusive")
     assert ending.verdict_words("latency", latency) == "inconclusive: slower at first, not confirmed by processes of its own"
-    assert ending.ending([*found.values()]).code == ending.PASS
+    assert ending.ending([*found.values()]).code == codes.PASS
 
 
 def test_when_the_time_is_over_cells_stay_with_the_pairs_that_they_have(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +239,7 @@ def test_a_cell_that_fails_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -
     assert order.count("c") == 1
     assert found["c", False]["failure"] == "head: c was ended by SIGSEGV"
     assert found["d", False]["metrics"]["latency"]["verdict"] == "equivalent"
-    assert ending.ending([*found.values()]).code == ending.WORSE
+    assert ending.ending([*found.values()]).code == codes.WORSE
 
 
 def test_a_side_of_an_earlier_commit_leaves_alone_what_it_does_not_know() -> None:
