@@ -157,8 +157,12 @@ class ProgramSession(Session):
     def _read(self, prefix: str) -> dict[str, Any]:
         import numpy as np
 
-        files = [f"{self.folder.name}/{prefix}{at}.npy" for at in range(len(self.cell.model.outputs))]
-        return {spec.name: np.load(file) for spec, file in zip(self.cell.model.outputs, files, strict=True)}
+        found = {}
+        for at, spec in enumerate(self.cell.model.outputs):
+            file = Path(f"{self.folder.name}/{prefix}{at}.npy")
+            found[spec.name] = np.load(file)
+            file.unlink()  # a detector's masks are large, and laps are kept by the dozen
+        return found
 
     def usage(self) -> Usage:
         return Usage(*map(int, self.program.ask("usage")), process_id=self.program.process_id)

@@ -98,7 +98,7 @@ def opened(runtime: str) -> list[Path]:
 
 def shipped(runtime: str, options: Mapping[str, object]) -> dict[str, str]:
     """The sources of a program of its own, by file name, with the options that it is told."""
-    names = ("array.hpp", "network.hpp", "library.cpp", f"{runtime}.cpp", "deploy/main.cpp", "deploy/CMakeLists.txt")
+    names = ("array.hpp", "archive.hpp", "network.hpp", "library.cpp", f"{runtime}.cpp", "deploy/main.cpp", "deploy/CMakeLists.txt")
     found = {Path(name).name: (SOURCES / name).read_text(encoding="utf-8") for name in names}
     words = {"@RUNTIME@": runtime, "@PACKAGE@": DISTRIBUTIONS[runtime], "@OPENED@": " ".join(OPENED[runtime])}
     for word, value in words.items():

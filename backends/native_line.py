@@ -1,14 +1,17 @@
-"""C++ programs that pass whole frames: decoded pixels go in, and every later stage runs and is timed there (`cpp/line.hpp`)."""
+"""C++ programs that pass whole frames: decoded pixels go in, every later stage runs and is timed there (`cpp/line.hpp`, `passage.hpp`)."""
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any
 
 from backends import native
 from backends.pixels_cpp import FILTERS, tall_first
 from harness import Unsupported
-from harness.orders import Cropped, LaidOut, Orders, Passed, PassesFrames, Resized
+from harness.orders import Cropped, LaidOut, Orders, Passed, Resized, Streamed, StreamsFrames
+from harness.stages import Passage
 
 STAGES = ("preprocess", "infer", "postprocess", "draw")
 """In the order in which the program tells their times."""
@@ -17,8 +20,8 @@ EQUAL = ("pillow", "cpp")
 """The libraries whose levels the program's steps make, to the byte; of Pillow's not the bilinear sampling without antialias."""
 
 
-class LineSession(native.ProgramSession, PassesFrames):
-    """A program that is told what to do with frames, and then gets them one by one."""
+class LineSession(native.ProgramSession, StreamsFrames):
+    """A program that is told what to do with frames, and then gets them one by one, or all at once to have several in flight."""
 
     draws_letters = False
 
@@ -38,11 +41,44 @@ class LineSession(native.ProgramSession, PassesFrames):
         file = f"{self.folder.name}/frame.npy"
         np.save(file, pixels)
         taken, _ = self.program.ask("frame", file, *([self.folder.name] if keep else []))
-        stages = dict(zip(STAGES, map(int, taken.rstrip(",").split(",")), strict=True))
-        if not keep:
-            return Passed(stages)
-        tensor, drawn = (np.load(f"{self.folder.name}/{name}.npy") for name in ("tensor", "drawn"))
-        return Passed(stages, tensor, self._read(""), drawn)
+        stages = dict(zip(STAGES, _numbers(taken), strict=True))
+        return self._kept(stages, "") if keep else Passed(stages)
+
+    def hold(self, shape: tuple[int, int, int, int], frames: Iterable[Any]) -> None:
+        import numpy as np
+
+        file = Path(self.folder.name) / "frames.npy"
+        try:
+            with file.open("wb") as out:
+                np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
+                for pixels in frames:
+                    out.write(pixels.tobytes())
+            self.program.ask("hold", file)
+        finally:
+            file.unlink(missing_ok=True)
+
+    def streamed(self, in_flight: int, period_ns: int, keep: Collection[int]) -> Streamed:
+        answer = self.program.ask("passage", in_flight, period_ns, self.folder.name, ",".join(map(str, keep)))
+        wall, *taken, dropped, delays, most = map(_numbers, answer)
+        stages = dict(zip(STAGES, taken, strict=True))
+        drawn, lost = len(stages["draw"]), tuple(dropped)
+        passage = Passage(wall[0], stages, drawn, lost, tuple(delays), most[0])
+        numbers = [number for number in range(drawn + len(lost)) if number not in lost]
+        each = {number: {stage: times[place] for stage, times in stages.items()} for place, number in enumerate(numbers) if number in keep}
+        return Streamed(passage, {number: self._kept(times, f"{number}_") for number, times in each.items()})
+
+    def _kept(self, stages: dict[str, int], prefix: str) -> Passed:
+        import numpy as np
+
+        files = [Path(f"{self.folder.name}/{prefix}{name}.npy") for name in ("tensor", "drawn")]
+        tensor, drawn = (np.load(file) for file in files)
+        for file in files:
+            file.unlink()
+        return Passed(stages, tensor, self._read(prefix), drawn)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",") if number]
 
 
 def why_not(orders: Orders) -> str:

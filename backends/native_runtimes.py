@@ -1,4 +1,4 @@
-"""The C++ backends: ONNX Runtime, OpenVINO and libtorch as programs (`cpp-*`) and behind ctypes (`ctypes-*`).
+"""The C++ backends: ONNX Runtime and OpenVINO as programs (`cpp-*`) and behind ctypes (`ctypes-*`); libtorch is in `native_libtorch`.
 
 They read the very artifacts of their Python counterparts, with the same settings, so that what differs is the binding.
 """
@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from backends import (
     native,
@@ -21,18 +19,16 @@ from backends import (
     onnx_artifact,
     onnx_nodes,
     onnx_precision,
+    openvino_conversion,
     openvino_native,
     ort_graph,
     ort_session,
-    torch_aot,
-    torch_inductor,
-    torch_int8,
-    torch_model,
-    torch_precision,
-    torch_script,
 )
-from harness import Attestation, Backend, Cell, Session, Source, Unsupported, environment
-from harness.backend import Deployment
+from harness import Attestation, Backend, Cell, Session, Unsupported
+from harness.backend import Deployment, Exposed
+
+if TYPE_CHECKING:
+    from harness.backend import Arrays
 
 SPINNING = "'default' lets idle threads spin as the runtime does; 'off' makes them sleep at once"
 
@@ -66,10 +62,27 @@ def compiled(runtime: str, cell: Cell, files: Sequence[str], options: Mapping[st
     if lacking:
         raise Unsupported(f"its program is compiled to prove it; {lacking}")
     inputs = [(spec.name, native.code(spec.dtype), list(spec.concrete(cell.batch))) for spec in cell.model.inputs]
-    told = {"files": ",".join(files), **{f"input {at}": name for at, (name, _, _) in enumerate(inputs)}, **options}
+    named = {f"input {at}": name for at, (name, _, _) in enumerate(inputs)}
+    named |= {f"open {at}": spec.name for at, spec in enumerate(cell.model.outputs) if spec.is_open}
+    told = {"files": ",".join(files), **named, **options}
     settings = {"files": list(files), "inputs": inputs, "threads": threads}
     package = native_build.DISTRIBUTIONS[runtime]
     return Deployment((package,), "backends.native_network:Network", settings, native_build.shipped(runtime, told), native_build.TOOLS)
+
+
+class OfFile(Session):
+    """What a program and a library have in common: what they are told of a file, and what is attested from the facts they tell of it."""
+
+    library_name: ClassVar[str]
+    told: ClassVar[Callable[[Path, Cell], Mapping[str, object]]]
+    attested: ClassVar[Callable[[Mapping[str, str], Cell, Path], Attestation]]
+
+    def __init__(self, file: Path, cell: Cell) -> None:
+        self.file = file
+        super().__init__(self.library_name, self.told(file, cell), cell)
+
+    def attest(self) -> Attestation:
+        return self.attested(self.facts(), self.cell, self.file)
 
 
 # -- ONNX Runtime ----------------------------------------------------------------------------------------------------
@@ -124,32 +137,26 @@ def without_kernel(error: RuntimeError, cell: Cell) -> Exception:
     return Unsupported(f"CPUExecutionProvider {kernel} at {cell.precision}") if kernel else error
 
 
-class OrtProgram(native_line.LineSession):
+class OnOrt(OfFile):
+    """ONNX Runtime in either."""
+
+    library_name = "onnxruntime"
+    told, attested = staticmethod(ort_options), staticmethod(attest_ort)
+
+
+class OrtProgram(OnOrt, native_line.LineSession):
     """ONNX Runtime in C++."""
 
-    def __init__(self, file: Path, cell: Cell) -> None:
-        self.file = file
-        super().__init__("onnxruntime", ort_options(file, cell), cell)
 
-    def attest(self) -> Attestation:
-        return attest_ort(self.facts(), self.cell, self.file)
-
-
-class OrtLibrary(native.LibrarySession):
+class OrtLibrary(OnOrt, native.LibrarySession):
     """ONNX Runtime behind ctypes."""
-
-    def __init__(self, file: Path, cell: Cell) -> None:
-        self.file = file
-        super().__init__("onnxruntime", ort_options(file, cell), cell)
-
-    def attest(self) -> Attestation:
-        return attest_ort(self.facts(), self.cell, self.file)
 
 
 class CppOrt(Native, onnx_artifact.OnnxBackend):
     """A C++ program on ONNX Runtime's C ABI, from the library in the Python wheel."""
 
     name = "cpp-ort"
+    open_outputs = True
     runtime = "onnxruntime"
     session: ClassVar[type[OrtProgram | OrtLibrary]] = OrtProgram
     distributions = ("onnxruntime", *onnx_artifact.OnnxBackend.distributions)
@@ -241,7 +248,6 @@ class CppOpenVino(Native, openvino_native.OpenVino):
     """A C++ program on OpenVINO, from the headers and libraries in the Python wheel: one request, for latency."""
 
     name = "cpp-openvino"
-    open_outputs = False
     runtime = "openvino"
     environments = {"": ("openvino", *native_build.BUILD_TOOLS)}
     options = {name: words for name, words in openvino_native.OpenVino.options.items() if name not in ("hint", "requests", "dynamic")}
@@ -250,128 +256,17 @@ class CppOpenVino(Native, openvino_native.OpenVino):
         files = super().deployment(cell).settings["files"]
         return compiled(self.runtime, cell, files, openvino_options(cell), "property INFERENCE_NUM_THREADS")
 
+    def expose(self, folder: Path, cell: Cell, into: Path, only: Collection[str] | None, inputs: Arrays) -> Exposed:
+        if openvino_conversion.converts(cell):
+            raise Unsupported(f"what OpenVINO's PyTorch frontend converted is looked into by `openvino`, whose file {cell.id} runs")
+        return super().expose(folder, cell, into, only, inputs)
+
     def load(self, folder: Path, cell: Cell) -> Session:
         own = folder / openvino_native.OWN
-        return OpenVinoProgram(own if own.exists() else folder / onnx_artifact.FILE, cell)
-
-
-# -- libtorch --------------------------------------------------------------------------------------------------------
-
-TYPES = {"Float": "float32", "Half": "float16", "BFloat16": "bfloat16", "Double": "float64"}
-"""c10's names of floating types, and torch's."""
-
-
-def artifact_of(cell: Cell) -> str:
-    """`script` or `aot`."""
-    return str(cell.option.get("artifact", "script"))
-
-
-def torch_file(folder: Path, cell: Cell) -> Path:
-    """The artifact that the C++ code loads."""
-    return folder / (torch_aot.FILE if artifact_of(cell) == "aot" else torch_script.FILE)
-
-
-def torch_options(file: Path, cell: Cell) -> dict[str, object]:
-    """What the C++ code is told."""
-    return {"model": file, "threads": cell.threads, "artifact": artifact_of(cell)}
-
-
-def attest_torch(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestation:
-    """As `torch-script` and `torch-aot` attest: from the types of the frozen constants, or from the code inside the package."""
-    precision = torch_precision.named_types(TYPES.get(name, name) for name in facts["types"].split(",") if name)
-    threads, labels, providers = int(facts["threads"]), ("deprecated",), (f"ATen {facts['cpu_capability']}",)
-    details: dict[str, Any] = {name: facts[name] for name in ("interop_threads", "float32_matmul_precision", "cpu_capability")}
-    if artifact_of(cell) == "aot":
-        code = torch_aot.code_of(file)
-        precision = code.int8 or torch_precision.named_types(code.constants) or precision
-        # The number stands in the code of every parallel region; only library calls follow libtorch's own setting.
-        threads = max(code.threads - {threads}, default=threads)
-        labels, providers = code.labels, ("AOTInductor",)
-        details |= {**code.facts(), "constants": sorted(code.constants)}
-    return Attestation(
-        runtime="torch",
-        version=facts["version"],
-        device="cpu",
-        precision=precision if facts["float32_matmul_precision"] == "highest" or precision != "fp32" else "fp32 narrowed",
-        threads=threads,
-        denormals=facts["denormals"],
-        spinning="off" if os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE" else "on",
-        providers=providers,
-        emulated=torch_precision.emulated(precision, "cpu"),
-        labels=labels,
-        details=details,
-    )
-
-
-class TorchProgram(native_line.LineSession):
-    """libtorch in C++."""
-
-    def __init__(self, file: Path, cell: Cell) -> None:
-        self.file = file
-        super().__init__("libtorch", torch_options(file, cell), cell)
-
-    def attest(self) -> Attestation:
-        return attest_torch(self.facts(), self.cell, self.file)
-
-
-class TorchLibrary(native.LibrarySession):
-    """libtorch behind ctypes."""
-
-    def __init__(self, file: Path, cell: Cell) -> None:
-        self.file = file
-        super().__init__("libtorch", torch_options(file, cell), cell)
-
-    def attest(self) -> Attestation:
-        return attest_torch(self.facts(), self.cell, self.file)
-
-
-class CppLibtorch(Native):
-    """A C++ program on libtorch: the frozen TorchScript file, or an AOTInductor package."""
-
-    name = "cpp-libtorch"
-    runtime = "libtorch"
-    session: ClassVar[type[TorchProgram | TorchLibrary]] = TorchProgram
-    precisions = ("fp32", *torch_precision.DTYPES, *torch_int8.PRECISIONS)
-    distributions = torch_model.DISTRIBUTIONS
-    environments = {"": (*torch_model.DISTRIBUTIONS, *native_build.BUILD_TOOLS)}
-    options = {
-        **torch_inductor.OPTIONS,
-        "artifact": "'script' (default) runs the frozen TorchScript file, 'aot' an AOTInductor package through its C++ loader",
-        "spinning": SPINNING,
-    }
-
-    def supports(self, cell: Cell) -> str:
-        if artifact_of(cell) not in ("script", "aot"):
-            return f"artifact is 'script' or 'aot', not {artifact_of(cell)!r}"
-        return super().supports(cell) or self._maker(cell).supports(self._plain(cell))
-
-    def lacks(self, cell: Cell) -> str:
-        return super().lacks(cell) or self._maker(cell).lacks(self._plain(cell))
-
-    def variables(self, cell: Cell) -> Mapping[str, str]:
-        return environment.PASSIVE if cell.option.get("spinning") == "off" else {}
-
-    def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
-        return self._maker(cell).artifact_key(self._plain(cell))
-
-    def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
-        return self._maker(cell).prepare(source, self._plain(cell), folder)
-
-    def load(self, folder: Path, cell: Cell) -> Session:
-        return self.session(torch_file(folder, cell), cell)
-
-    def _maker(self, cell: Cell) -> Backend:
-        return torch_aot.TorchAot() if artifact_of(cell) == "aot" else torch_script.TorchScript()
-
-    def _plain(self, cell: Cell) -> Cell:
-        """The cell of the Python counterpart, by whom the artifact is made."""
-        options = tuple((name, value) for name, value in cell.options if name not in ("artifact", "spinning"))
-        return replace(cell, backend=self._maker(cell).name, options=options)
-
-
-class CtypesLibtorch(CppLibtorch):
-    """The same code as a shared library, called from Python."""
-
-    name = "ctypes-libtorch"
-    session = TorchLibrary
-    binary = native_build.LIBRARY
+        try:
+            return OpenVinoProgram(own if own.exists() else folder / onnx_artifact.FILE, cell)
+        except RuntimeError as error:
+            refused = openvino_conversion.unconverted(error)
+            if refused is None:
+                raise
+            raise refused from error

@@ -49,10 +49,18 @@ def read(core: Any, file: Path) -> Any:
     try:
         return core.read_model(str(file))
     except RuntimeError as error:
-        if UNCONVERTED not in str(error):
+        refused = unconverted(error)
+        if refused is None:
             raise
-        said = " ".join(str(error).partition(UNCONVERTED)[2].split())
-        raise Unsupported(f"OpenVINO's ONNX frontend cannot convert it ({said[:LONGEST]}); a module has frontend='pytorch' too") from error
+        raise refused from error
+
+
+def unconverted(error: RuntimeError) -> Unsupported | None:
+    """What to raise where OpenVINO's ONNX frontend has no conversion for some operators, with their names; None for any other error."""
+    if UNCONVERTED not in str(error):
+        return None
+    said = " ".join(str(error).partition(UNCONVERTED)[2].split())
+    return Unsupported(f"OpenVINO's ONNX frontend cannot convert it ({said[:LONGEST]}); a module has frontend='pytorch' too")
 
 
 def convert(source: Source, cell: Cell, file: Path) -> Mapping[str, Any]:

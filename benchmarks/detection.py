@@ -386,7 +386,11 @@ TRACED = {"exporter": "torchscript", "opset": 17}
 CONVERTED = {"frontend": "pytorch"}
 """The other road into OpenVINO: what was traced is converted by its own frontend, without an ONNX file between."""
 
-ROADS = {"ort": (TRACED,), "openvino": (TRACED, CONVERTED)}
+ROADS = {
+    **dict.fromkeys(("ort", "cpp-ort", "ctypes-ort"), (TRACED,)),
+    **dict.fromkeys(("openvino", "cpp-openvino"), (TRACED, CONVERTED)),
+}
+"""Which of them each runtime can take; a runtime in C++ reads the files of its Python counterpart."""
 
 objects = Case(models=(FASTER_RCNN, FASTER_RCNN_TWO_SIZES, MASK_RCNN, SSDLITE), backends=ALL, options=ROADS)
 

@@ -233,6 +233,7 @@ class Session:
             "signal": reply.signal,
             "covers": last.get("covers", ""),
             "alone_because": last.get("alone_because", ""),
+            "not_held_because": last.get("not_held_because", ""),
             "clock": last.get("clock", "") if right else "",
             "passages": [each["passages"] for each in taken] if right else [],
             "warm_up": [each["warm_up"] for each in taken] if right else [],

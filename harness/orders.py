@@ -6,12 +6,13 @@ Where a step rounds, it is rounded here, so that no other language has to round 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness import drawing
 from harness.preprocess import CenterCrop, Decode, Layout, Normalise, Resize, ToArray
+from harness.stages import Passage
 from harness.types import Model, Recipe, Unsupported
 
 if TYPE_CHECKING:
@@ -88,6 +89,14 @@ class Passed:
     drawn: Any = None
 
 
+@dataclass(frozen=True)
+class Streamed:
+    """Frames that went through with several in flight: their passage, and what came of those that were kept, by number."""
+
+    passage: Passage
+    kept: Mapping[int, Passed]
+
+
 class PassesFrames(ABC):
     """What a session is as well that can pass frames by itself, from the decoded to the drawn one, each stage by a clock of its own."""
 
@@ -101,6 +110,22 @@ class PassesFrames(ABC):
     @abstractmethod
     def passed(self, pixels: Any, keep: bool) -> Passed:
         """One frame, uint8 [height, width, 3], through all stages after decoding."""
+
+
+class StreamsFrames(PassesFrames):
+    """What such a session is as well that can have several frames in flight."""
+
+    @abstractmethod
+    def hold(self, shape: tuple[int, int, int, int], frames: Iterable[Array]) -> None:
+        """Take in frames that are decoded, uint8 of that shape [frames, height, width, 3] together, for passages; after `direct`."""
+
+    @abstractmethod
+    def streamed(self, in_flight: int, period_ns: int, keep: Collection[int]) -> Streamed:
+        """All frames that are held, as `stages.Overlap` passes them: with so many slots, and where the period is not 0 at that pace.
+
+        `keep` are numbers of frames; one that was dropped is not kept. What a stage raises comes out of here, when no frame is on its way
+        any more.
+        """
 
 
 def of(model: Model, recipe: Recipe, implementation: str, width: int, height: int) -> Orders:

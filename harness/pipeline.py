@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness import (
+    codes,
     drawing,
     filming,
     implementations,
@@ -94,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
             lines, page = film(session)
         except KeyboardInterrupt:
             session.tell(resuming.interrupted(session.known()))
-            return resuming.INTERRUPTED
+            return codes.RESUMABLE
     if options.json:
         found = {"folder": str(folder), "resumed": session.ledger.resumed, "page": str(page)}
         print(json.dumps({**found, "outcomes": lines}))

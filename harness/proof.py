@@ -116,12 +116,9 @@ def _compiled(subject: Subject, python: Path, work: Path, build: Path) -> dict[s
 
 def _without_python(subject: Subject, work: Path, build: Path, scored: Mapping[str, Any] | None) -> dict[str, Any]:
     """The verdict on what the C++ program answers to the same inputs. Raises NotProved where it is wrong."""
-    import numpy as np
-
     given, answers = subject.folder / "parity", work / "answers-of-the-program"
     _run([str(build / "program"), str(given), str(answers), str(subject.folder / "model")], work)
-    outputs = [np.load(answers / f"output-{place}.npy") for place in range(len(subject.cell.model.outputs))]
-    verdict = _judged(subject, outputs, scored)
+    verdict = _judged(subject, _kept(subject.cell, answers), scored)
     if verdict["verdict"] != "pass":
         raise NotProved(f"the C++ program answers wrongly: {verdict['reason'] or verdict['verdict']}")
     return verdict
@@ -159,11 +156,19 @@ def _preprocessing(subject: Subject, program: Sequence[str], work: Path) -> str:
 
 def _outputs(subject: Subject, program: Sequence[str], inputs: Path, outputs: Path) -> list[Any]:
     """What the program answers to the arrays in a folder: for each output, its batches."""
+    _run([*program, "--inputs", str(inputs), "--outputs", str(outputs)], outputs.parent)
+    return _kept(subject.cell, outputs)
+
+
+def _kept(cell: Cell, folder: Path) -> list[Any]:
+    """What a program left in a folder: for each output, its batches. Raises NotProved where it left something out."""
     import numpy as np
 
-    listed = list(enumerate(subject.cell.model.outputs))
-    _run([*program, "--inputs", str(inputs), "--outputs", str(outputs)], outputs.parent)
-    return [_of_open_size(outputs, place) if spec.is_open else np.load(outputs / f"output-{place}.npy") for place, spec in listed]
+    try:
+        listed = list(enumerate(cell.model.outputs))
+        return [_of_open_size(folder, place) if spec.is_open else np.load(folder / f"output-{place}.npy") for place, spec in listed]
+    except FileNotFoundError as error:
+        raise NotProved(f"the program ended well and wrote no {Path(error.filename).name}") from error
 
 
 def _of_open_size(folder: Path, place: int) -> list[Any]:

@@ -8,7 +8,7 @@ import json
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -89,7 +89,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def chosen(options: argparse.Namespace) -> Cell:
-    """The one cell that the command line names. Raises UsageError where it names none, and says what there is."""
+    """The one cell that the command line names; of a model and a runtime with the options of its first declaration, where there is none
+    without. Raises UsageError where it names none, and says what there is.
+    """
     thing = options.thing
     if usermodel.is_model(thing):
         flags = [("--backends", [options.runtime or "ort"]), ("--precision", [options.precision or "fp32"])]
@@ -109,7 +111,9 @@ def chosen(options: argparse.Namespace) -> Cell:
         raise UsageError(f"{options.declared} declares no model or cell {thing!r}; models are {', '.join(sorted(models))}")
     if not options.runtime:
         raise UsageError(f"{thing} is a model; say which runtime is shipped, such as --runtime ort")
-    return matrix.expand(Case((models[thing],), (options.runtime,), (options.precision or "fp32",), batch=(options.batch,)))[0]
+    plain = matrix.expand(Case((models[thing],), (options.runtime,), (options.precision or "fp32",), batch=(options.batch,)))[0]
+    alike = [cell for cell in cells if replace(cell, options=()) == plain]
+    return plain if plain in alike else next(iter(alike), plain)
 
 
 def _selected(words: list[str]) -> list[Cell]:

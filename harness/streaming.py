@@ -6,28 +6,20 @@ Some frames, evenly spaced, are judged against the golden: the very outputs that
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import drawing, gpu, implementations, inputs, measure, orders, stages, timing, videos
-from harness.backend import Session
+from harness import drawing, gpu, inputs, measure, orders, timing, videos, ways
+from harness.line import Frame, Line, picture, prepared, tensor
 from harness.measure import Stopwatch
-from harness.types import HOST_TO_HOST, Block, Cell, Model, Plan, Recipe, Unsupported, UsageError, to_json
+from harness.types import Cell, Model, Plan, Unsupported, UsageError
 from harness.videos import Footage
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
-
-WHOLE, AFTER, INFERENCE = "pipeline", "after_decoding", "inference"
-"""What a passage covers: every stage from the encoded frame to the drawn one; all but decoding; binding, inference and fetching alone."""
-
-SEQUENTIAL, OVERLAPPED, PACED = "sequential", "overlapped", "paced"
 
 PIXELS = "seen.frames.npy"
 """The judged frames as they were decoded, beside the inputs; no input's file has a dot in its name."""
@@ -71,7 +63,7 @@ def make_frames(model: Model, footage: Footage, folder: Path) -> dict[str, Any]:
 
     (spec,), judged = model.inputs, set(footage.judged)
     pixels = [image for number, image in enumerate(videos.frames(Path(footage.file), footage.frames)) if number in judged]
-    made = np.stack([_tensor(model, prepared(drawing.recipe_of(model), image, _picture(image))) for image in pixels])
+    made = np.stack([tensor(model, prepared(drawing.recipe_of(model), image, picture(image))) for image in pixels])
     expected = spec.concrete(1)
     if made.shape[1:] != expected or str(made.dtype) != spec.dtype:
         raise UsageError(f"the recipe makes {made.dtype}{list(made.shape[1:])} of a frame, {spec.name} is {spec.dtype}{list(expected)}")
@@ -79,115 +71,6 @@ def make_frames(model: Model, footage: Footage, folder: Path) -> dict[str, Any]:
     np.save(files[spec.name], made)
     np.save(folder / PIXELS, np.stack(pixels))
     return {"names": [f"frame {number}" for number in footage.judged], "batches": len(pixels), "sha256": inputs.digest_batches(files)}
-
-
-def _picture(pixels: Array) -> Any:
-    from PIL import Image as pillow
-
-    return pillow.fromarray(pixels)
-
-
-def prepared(recipe: Recipe, pixels: Array, picture: Any) -> Array:
-    """What the recipe makes of a frame that is decoded already, by the library that it names; `picture` is of the same pixels.
-
-    Raises Unavailable where that library is not installed.
-    """
-    made: Array
-    if implementations.of(recipe) != implementations.DEFAULT:
-        library = implementations.present(implementations.of(recipe))
-        made = implementations.chain(library, recipe.steps[1:], library.opened(pixels))
-        return made
-    value = picture.convert(recipe.steps[0].mode)
-    for step in recipe.steps[1:]:
-        value = step.apply(value)
-    made = value
-    return made
-
-
-def _tensor(model: Model, array: Array) -> Array:
-    """With the axis of the batch where the model has one; read-only, as every session gets its inputs."""
-    made = array[None] if model.inputs[0].is_batched else array
-    made.setflags(write=False)
-    return made
-
-
-# -- one frame on its way --------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Frame:
-    """A frame and what every stage made of it so far."""
-
-    number: int
-    pixels: Array
-    picture: Any = None
-    tensor: Any = None
-    outputs: Mapping[str, Any] | None = None
-    answer: drawing.Answer | None = None
-    drawn: Any = None
-
-
-@dataclass
-class Line:
-    """The stages of one loaded session, and the judged frames that went through."""
-
-    session: Session
-    model: Model
-    footage: Footage
-    kept: dict[int, Frame] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.recipe, self.read = drawing.recipe_of(self.model), drawing.reader(self.model)
-        self.view: drawing.View | None = None
-
-    def frames(self) -> Iterator[Frame]:
-        """The frames of the video, decoded one by one."""
-        for number, pixels in enumerate(videos.frames(Path(self.footage.file), self.footage.frames)):
-            yield Frame(number, pixels)
-
-    def preprocess(self, frame: Frame) -> None:
-        """The recipe."""
-        frame.picture = _picture(frame.pixels)
-        frame.tensor = _tensor(self.model, prepared(self.recipe, frame.pixels, frame.picture))
-
-    def infer(self, frame: Frame) -> None:
-        """What `host_to_host` times."""
-        self.session.bind({self.model.inputs[0].name: frame.tensor})
-        self.session.step()
-        self.session.sync()
-        frame.outputs = self.session.fetch()
-
-    def postprocess(self, frame: Frame) -> None:
-        """Outputs to an answer."""
-        assert frame.outputs is not None
-        frame.answer = self.read(frame.outputs)
-
-    def draw(self, frame: Frame) -> None:
-        """The answer onto the frame."""
-        assert frame.answer is not None
-        if self.view is None:  # every frame of a video has one size
-            self.view = drawing.view(self.recipe, *frame.picture.size)
-        frame.drawn = drawing.draw(frame.picture, self.view, frame.answer)
-        if frame.number in self.footage.judged:
-            self.kept[frame.number] = frame
-
-    def work(self) -> dict[str, Callable[[Frame], None]]:
-        """Every stage after decoding, by name and in order."""
-        return {name: getattr(self, name) for name in stages.STAGES if name != stages.DECODE}
-
-    def outputs(self) -> dict[int, Any]:
-        """What was kept, by its place among the judged frames; kept anew from here on."""
-        found = {place: self.kept[number].outputs for place, number in enumerate(self.footage.judged) if number in self.kept}
-        self.kept = {}
-        return found
-
-    def check(self, batches: Sequence[Mapping[str, Array]]) -> None:
-        """Raise ValueError where a judged frame is not what the golden got."""
-        import numpy as np
-
-        for place, number in enumerate(self.footage.judged):
-            if not np.array_equal(self.kept[number].tensor, batches[place][self.model.inputs[0].name]):
-                raise ValueError(f"frame {number} was decoded and preprocessed to other values than those that are judged; run it again")
 
 
 # -- one process -----------------------------------------------------------------------------------------------------
@@ -201,31 +84,35 @@ def run(cell: Cell, plan: Plan, footage: Footage, folders: Mapping[str, Path], d
     drawing.reader(cell.model)
     watch = Stopwatch(enter)
     batches = inputs.load(folders["inputs"], cell.model)
+    height, width = _seen(folders["inputs"]).shape[1:3]
     session, _ = measure.load(cell, folders["artifact"], watch)
     try:
         if session.in_flight > 1:
             raise Unsupported(f"{cell.backend} runs {session.in_flight} inferences at once; frames go through one at a time")
-        line = Line(session, cell.model, footage)
+        line = Line(session, cell.model, footage, (height, width))
         measure.first_step(session, batches[0], watch)
         with watch.phase("warm_up"):
             warm = timing.warm_up(session, batches, plan)
-            covers, why = _covered(line, folders["inputs"])
-            _warm(line, covers, plan.window)
+            covers, why = ways.covered(line)
+            ways.warm(line, covers, plan.window)
         with watch.phase("sample"), gpu.watch(cell.device) as seen:
-            passages, kept = {WHOLE: _passed, AFTER: _directed, INFERENCE: _inferred}[covers](line, batches)
-            seen.observe(WHOLE)
+            one, several = ways.alone(line, covers, batches), ways.in_flight(line, covers, batches)
+            used = measure.peak_rss_bytes(session)  # before frames are held, which no deployment has in memory
+            held, why_not_held = ways.held(line, covers, batches)
+            seen.observe(ways.WHOLE)
             observed = seen.facts()
+        passages, kept = {**one[0], **several[0], **held[0]}, {**one[1], **several[1], **held[1]}
         attested = session.attest()
-        used = measure.peak_rss_bytes(session)
         with watch.phase("parity"):
             verdict = measure.judge(cell, kept, folders["golden"])
     finally:
         session.close()
-    _save(line, batches, kept, folders["inputs"], drawn)
+    _save(line, covers, kept, folders["inputs"], drawn)
     return {
         **measure.provenance(cell, attested, folders, watch, ("av",)),
         "covers": covers,
         "alone_because": why,
+        "not_held_because": why_not_held,
         "clock": session.clock,
         "passages": passages,
         "warm_up": warm,
@@ -236,121 +123,28 @@ def run(cell: Cell, plan: Plan, footage: Footage, folders: Mapping[str, Path], d
     }
 
 
-def _passed(line: Line, batches: Sequence[Mapping[str, Array]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Every way of passing frames, and the judged outputs of the ways that drop none."""
-    footage, work, kept = line.footage, line.work(), {}
-    split = {name: {each: work[each] for each in names} for name, names in GROUPS.items()}
-
-    def overlap(period_ns: int) -> stages.Passage:
-        made = stages.Overlap(stages.Slots(footage.in_flight), timing.CLOCK, _sleep_until, period_ns)
-        return made.run(line.frames(), split["before"], split["here"], split["after"])
-
-    passages = {SEQUENTIAL: _observed(line.session, lambda: stages.sequential(line.frames(), work, timing.CLOCK))}
-    line.check(batches)
-    kept[SEQUENTIAL] = line.outputs()
-    passages[OVERLAPPED] = _observed(line.session, lambda: overlap(0))
-    if footage.target_per_second:
-        last = dict(line.kept)
-        passages[PACED] = _observed(line.session, lambda: overlap(round(1e9 / footage.target_per_second)))
-        line.kept = last
-    line.check(batches)
-    kept[OVERLAPPED] = {place: line.kept[number].outputs for place, number in enumerate(footage.judged)}
-    return passages, kept
-
-
-GROUPS = {"before": ("preprocess",), "here": ("infer",), "after": ("postprocess", "draw")}
-"""Which stages share a thread where frames overlap; decoding is in that of `before`."""
-
-
-def _sleep_until(moment_ns: int) -> None:
-    time.sleep(max(0.0, (moment_ns - timing.CLOCK()) / 1e9))
-
-
-def _covered(line: Line, frames: Path) -> tuple[str, str]:
-    """What can be timed of this session's frames, and why where it is inference alone. One that passes frames by itself is told how."""
+def _seen(folder: Path) -> Array:
+    """The judged frames as they were decoded, uint8 [frames, height, width, 3]."""
     import numpy as np
 
-    session = line.session
-    if type(session).laps is Session.laps:
-        return WHOLE, ""
-    if not isinstance(session, orders.PassesFrames):
-        return INFERENCE, "its own loop takes inputs, and no frames"
-    height, width = np.load(frames / PIXELS, mmap_mode="r").shape[1:3]
-    try:
-        session.direct(orders.of(line.model, line.recipe, implementations.of(line.recipe), width, height))
-    except Unsupported as refused:
-        return INFERENCE, str(refused)
-    return AFTER, ""
+    found: Array = np.load(folder / PIXELS, mmap_mode="r")
+    return found
 
 
-def _warm(line: Line, covers: str, count: int) -> None:
-    """Some frames through what will be timed: the decoder, letters to draw with, memory that is kept."""
-    first = islice(line.frames(), count)
-    if covers == WHOLE:
-        stages.sequential(first, line.work(), timing.CLOCK)
-        line.kept = {}
-    elif covers == AFTER and isinstance(line.session, orders.PassesFrames):
-        for frame in first:
-            line.session.passed(frame.pixels, keep=False)
-
-
-def _directed(line: Line, batches: Sequence[Mapping[str, Array]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A session that passes frames by itself gets them decoded, one after another: all later stages, by its own clock."""
-    session, judged = line.session, set(line.footage.judged)
-    assert isinstance(session, orders.PassesFrames)
-
-    def passage() -> stages.Passage:
-        taken: dict[str, list[int]] = {name: [] for name in stages.STAGES if name != stages.DECODE}
-        for frame in line.frames():
-            found = session.passed(frame.pixels, keep=frame.number in judged)
-            for name, took in found.stages_ns.items():
-                taken[name].append(took)
-            if frame.number in judged:
-                line.kept[frame.number] = replace(frame, tensor=found.tensor, outputs=found.outputs, drawn=_picture(found.drawn))
-        return stages.Passage(sum(map(sum, taken.values())), taken, len(taken["infer"]))
-
-    passages = {AFTER: _observed(line.session, passage)}
-    line.check(batches)
-    return passages, {AFTER: {place: line.kept[number].outputs for place, number in enumerate(line.footage.judged)}}
-
-
-def _inferred(line: Line, batches: Sequence[Mapping[str, Array]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A session that loops and times by itself gets the judged frames, preprocessed, in rotation: binding, inference and fetching alone."""
-    count, rotation = max(line.footage.frames, 2 * len(batches)), len(batches)
-    keep = set(range(rotation, 2 * rotation))
-    kept: dict[int, Any] = {}
-
-    def laps() -> stages.Passage:
-        taken = timing.run_laps(line.session, batches, 0, count, HOST_TO_HOST, keep, timing.CLOCK)
-        kept.update({lap % rotation: outputs for lap, outputs in taken.kept.items()})
-        return stages.Passage(sum(taken.laps_ns), {"infer": taken.laps_ns}, count)
-
-    return {INFERENCE: _observed(line.session, laps)}, {INFERENCE: kept}
-
-
-def _observed(session: Session, run: Callable[[], stages.Passage]) -> dict[str, Any]:
-    """A passage as JSON, with what this process and the machine did meanwhile."""
-    before = timing.counters_of(session)
-    passage = run()
-    after = timing.counters_of(session)
-    block = Block(passage.frames, passage.wall_ns, **timing.counted(before, after))
-    return {**to_json(passage), "block": to_json(block)}
-
-
-def _save(line: Line, batches: Sequence[Any], kept: Mapping[str, Mapping[int, Any]], frames: Path, folder: Path) -> None:
+def _save(line: Line, covers: str, kept: Mapping[str, Mapping[int, Any]], folder: Path, drawn: Path) -> None:
     """The judged frames as PNG files; those that nothing drew yet are drawn from the outputs that were judged."""
     import numpy as np
 
-    pixels = np.load(frames / PIXELS, mmap_mode="r")
+    pixels = _seen(folder)
     for place, number in enumerate(line.footage.judged):
-        frame = line.kept.get(number)
+        frame = line.latest.get(number)
         if frame is None:
-            frame = Frame(number, pixels[place], _picture(np.array(pixels[place])), outputs=kept[INFERENCE][place])
+            frame = Frame(number, pixels[place], picture(np.array(pixels[place])), outputs=kept[ways.INFERENCE][place])
             line.postprocess(frame)
             line.draw(frame)
-        frame.drawn.save(folder / f"{number}.png", compress_level=1)
-    if isinstance(line.session, orders.PassesFrames) and AFTER in kept and not line.session.draws_letters:
-        (folder / WORDLESS).touch()
+        frame.drawn.save(drawn / f"{number}.png", compress_level=1)
+    if covers == ways.AFTER and isinstance(line.session, orders.PassesFrames) and not line.session.draws_letters:
+        (drawn / WORDLESS).touch()
 
 
 # -- side by side ----------------------------------------------------------------------------------------------------
@@ -372,7 +166,7 @@ def make_pictures(model: Model, footage: Footage, frames: Path, golden: Path, dr
     for place, number in enumerate(footage.judged):
         outputs = {name: values[place] for name, values in wanted.items()}
         answer = read(outputs)
-        right, bare = (drawing.draw(_picture(pixels[place]), seen, each) for each in (answer, drawing.wordless(answer)))
+        right, bare = (drawing.draw(picture(pixels[place]), seen, each) for each in (answer, drawing.wordless(answer)))
         found["golden"].append({"frame": number, "image": _jpeg(right, folder, f"golden-{number}.jpg")})
         for key, its in drawn.items():
             with pillow.open(its / f"{number}.png") as opened:

@@ -23,6 +23,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 STAGES = ("decode", "preprocess", "infer", "postprocess", "draw")
 INFERENCE, AFTER, SEQUENTIAL, OVERLAPPED, PACED = "inference", "after_decoding", "sequential", "overlapped", "paced"
+HELD, HELD_PACED = "after_decoding_overlapped", "after_decoding_paced"
 ORDER = {"pipeline": 0, AFTER: 1, INFERENCE: 2}
 """What a line covers, the most first: only what covers the same is ranked by its rate."""
 
@@ -60,6 +61,7 @@ def render(lines: Sequence[Line], pictures: Mapping[str, Any] | None, frames: Pa
         stages=STAGES,
         target=lines[0]["target_per_second"],
         in_flight=lines[0]["in_flight"],
+        held=has_held(lines),
         notes=notes(lines),
         shots=shots(lines, pictures, frames) if pictures else [],
         golden=pictures["kind"] if pictures else "",
@@ -102,21 +104,26 @@ def stage_ns(line: Line, stage: str) -> float | None:
     return statistics.level(values).value if values else None
 
 
-def dropped(line: Line) -> tuple[int, int] | None:
-    """How many frames were dropped at the target rate, and of how many, over all processes; None where there was no target."""
-    passages = [process[PACED] for process in line["passages"] if PACED in process]
+def dropped(line: Line, way: str = PACED) -> tuple[int, int] | None:
+    """How many frames were dropped at the target rate, and of how many, over all processes; None where it was not measured that way."""
+    passages = [process[way] for process in line["passages"] if way in process]
     lost = sum(len(passage["dropped"]) for passage in passages)
     return (lost, lost + sum(passage["frames"] for passage in passages)) if passages else None
 
 
-def delay_ns(line: Line) -> float | None:
+def delay_ns(line: Line, way: str = PACED) -> float | None:
     """From a frame's moment until it was drawn, at the target rate: the level over processes of the median."""
-    delays = [process[PACED]["delays_ns"] for process in line["passages"] if PACED in process]
+    delays = [process[way]["delays_ns"] for process in line["passages"] if way in process]
     values = [max(1.0, value) for value in statistics.process_values(delays)]
     return statistics.level(values).value if values else None
 
 
 # -- words -----------------------------------------------------------------------------------------------------------
+
+
+def has_held(lines: Sequence[Line]) -> bool:
+    """Whether anything was measured of frames that were decoded before the clock started, and had several in flight."""
+    return any(HELD in process for line in lines for process in line["passages"])
 
 
 def rows(lines: Sequence[Line]) -> list[dict[str, Any]]:
@@ -132,7 +139,6 @@ def _order(line: Line) -> tuple[int, float]:
 
 def _row(line: Line, longest: float) -> dict[str, Any]:
     taken = {stage: stage_ns(line, stage) for stage in STAGES}
-    lost, delay = dropped(line), delay_ns(line)
     parity = line["parity"] or {}
     bars = [{"stage": stage, "percent": f"{100 * value / longest:.2f}"} for stage, value in taken.items() if value and longest]
     return {
@@ -142,11 +148,12 @@ def _row(line: Line, longest: float) -> dict[str, Any]:
         "reason": line["reason"],
         "covered": COVERED.get(line["covers"], ""),
         "after": _rate(after(line)),
+        "held": _rate(rate(line, HELD)),
         "sequential": _rate(rate(line, INFERENCE if line["covers"] == INFERENCE else SEQUENTIAL)),
         "overlapped": _rate(rate(line, OVERLAPPED)),
         "gain": _gain(line),
-        "dropped": f"{lost[0]} of {lost[1]}" if lost else text.DASH,
-        "delay": f"{text.duration(delay)} late" if delay else "",
+        "dropped": _dropped(line, PACED),
+        "held_dropped": _dropped(line, HELD_PACED),
         "stages": {stage: text.duration(value) for stage, value in taken.items()},
         "total": text.duration(sum(value or 0.0 for value in taken.values()) or None),
         "bars": bars,
@@ -168,6 +175,12 @@ def _rate(estimate: Estimate | None) -> tuple[str, str]:
     return text.number(estimate.value), f"{text.number(estimate.low)} to {text.number(estimate.high)}"
 
 
+def _dropped(line: Line, way: str) -> tuple[str, str]:
+    """How many of how many, and how late the others are."""
+    lost, delay = dropped(line, way), delay_ns(line, way)
+    return f"{lost[0]} of {lost[1]}" if lost else text.DASH, f"{text.duration(delay)} late" if delay else ""
+
+
 def _gain(line: Line) -> str:
     """What overlapping brings."""
     one, many = rate(line, SEQUENTIAL), rate(line, OVERLAPPED)
@@ -177,26 +190,33 @@ def _gain(line: Line) -> str:
 def head(lines: Sequence[Line]) -> dict[str, str]:
     """The page's first words."""
     first, video = lines[0], lines[0]["video"]
-    whole = [line for line in sorted(lines, key=_order) if rate(line, OVERLAPPED)]
-    found = "No whole pipeline has a number"
-    if whole:
-        found = f"{name_of(whole[0])} draws {_rate(rate(whole[0], OVERLAPPED))[0]} frames per second"
-        alike = [name_of(line) for line in whole[1:] if not _apart(whole[0], line)]
-        found += f"; {text.listing(alike)} cannot be told from it" if alike else ""
+    programs = any(line["covers"] == AFTER and rate(line, HELD) for line in lines)
     size = f"{video['width_pixels']}×{video['height_pixels']}"
     frames = text.count(first_frames(lines), "frame")
     return {
         "model": first["cell"]["model"],
-        "sentence": found,
+        "sentence": _best(lines, OVERLAPPED) or "No whole pipeline has a number",
+        "after": f"After decoding, with {first['in_flight']} in flight, {_best(lines, HELD)}." if programs else "",
         "counts": f"{first['cell']['model']}, {first['cell']['precision']}, {first['cell']['device']}, "
         f"{text.count(first['cell']['threads'], 'thread')}",
         "video": f"{frames} of {size} pixels ({video['codec']}), {SOURCES[video['source']]}",
     }
 
 
-def _apart(best: Line, line: Line) -> bool:
+def _best(lines: Sequence[Line], way: str) -> str:
+    """Who draws most frames per second that way, and who cannot be told from it; empty where nobody does."""
+    rates = [(found.value, line) for line in lines if (found := rate(line, way))]
+    ranked = [line for _, line in sorted(rates, key=lambda pair: -pair[0])]
+    if not ranked:
+        return ""
+    alike = [name_of(line) for line in ranked[1:] if not _apart(ranked[0], line, way)]
+    said = f"{name_of(ranked[0])} draws {_rate(rate(ranked[0], way))[0]} frames per second"
+    return said + (f"; {text.listing(alike)} cannot be told from it" if alike else "")
+
+
+def _apart(best: Line, line: Line, way: str) -> bool:
     """Whether the best is faster beyond chance: the interval of the ratio of their wall times over sweeps lies above 1."""
-    slower, faster = ([process[OVERLAPPED]["wall_ns"] for process in each["passages"]] for each in (line, best))
+    slower, faster = ([process[way]["wall_ns"] for process in each["passages"]] for each in (line, best))
     ratio = statistics.speedup(slower, faster)
     return ratio.low is not None and ratio.low > 1
 
@@ -226,9 +246,14 @@ def notes(lines: Sequence[Line]) -> list[str]:
             found.append(f"{name_of(line)}: inference and fetching alone: {line['alone_because']}.")
         if line["covers"] == AFTER and line["outcome"] == "ok":
             found.append(
-                f"{name_of(line)} gets its frames decoded and passes them in a program of its own, one at a time: compare it by its frames "
-                "per second after decoding. Names and scores are left out of what it draws."
+                f"{name_of(line)} gets its frames decoded and passes them in a program of its own: compare it by its frames per second "
+                "after decoding, and by no others. Names and scores are left out of what it draws."
             )
+    unheld: dict[str, list[str]] = {}
+    for line in lines:
+        if line["outcome"] == "ok" and line.get("not_held_because"):
+            unheld.setdefault(line["not_held_because"], []).append(name_of(line))
+    found += [f"{text.listing(names)}: after decoding nothing is in flight: {why}." for why, names in unheld.items()]
     if any(len(line["passages"]) == 1 for line in lines):
         found.append("One process each: differences between runtimes may be chance. --plan default takes three.")
     return found
@@ -289,12 +314,16 @@ def show(lines: Sequence[Line], console: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     wanted = lines[0]["target_per_second"]
     flying = f"FPS, {lines[0]['in_flight']} in flight"
-    columns = ["backend", "FPS", flying, "FPS after decoding", *([f"dropped at {wanted:g}"] if wanted else []), *STAGES, ""]
+    rates = {"sequential": "FPS", "overlapped": flying, "after": "FPS after decoding"}
+    lost = {"dropped": f"dropped at {wanted:g}"} if wanted else {}
+    if has_held(lines):
+        rates["held"] = f"after decoding, {lines[0]['in_flight']} in flight"
+        lost |= {"held_dropped": "dropped after decoding"} if wanted else {}
+    columns = ["backend", *rates.values(), *lost.values(), *STAGES, ""]
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in found:
-        cells = [row["name"], *(text.with_interval(*row[way]) for way in ("sequential", "overlapped", "after"))]
-        cells += [row["dropped"]] if wanted else []
+        cells = [row["name"], *(text.with_interval(*row[way]) for way in rates), *(row[way][0] for way in lost)]
         said = row["covered"] if row["outcome"] == "ok" else row["outcome"]
         table.add_row(*map(Text, [*cells, *row["stages"].values()]), Text(said, "yellow" if said else ""))
     console.print(table)

@@ -67,16 +67,21 @@ inline Array read_npy(const std::string& path, const std::string& name) {
   return made;
 }
 
-inline void write_npy(const std::string& path, const Array& array) {
+// What stands before the numbers in a .npy file.
+inline std::string npy_header(const Array& array) {
   std::string shape;
   for (auto size : array.shape) shape += std::to_string(size) + ", ";
   const char order = array.item_bytes() == 1 ? '|' : '<';
   std::string header = std::string("{'descr': '") + order + array.type + "', 'fortran_order': False, 'shape': (" + shape + "), }";
   header.append(63 - (10 + header.size()) % 64, ' ');
   header += '\n';
-  const auto length = static_cast<std::uint16_t>(header.size());
+  const char lengths[] = {1, 0, static_cast<char>(header.size() & 0xff), static_cast<char>(header.size() >> 8)};
+  return "\x93NUMPY" + std::string(lengths, 4) + header;
+}
+
+inline void write_npy(const std::string& path, const Array& array) {
+  const auto header = npy_header(array);
   std::ofstream file(path, std::ios::binary);
-  file.write("\x93NUMPY\x01\x00", 8).write(reinterpret_cast<const char*>(&length), 2);
   file.write(header.data(), static_cast<std::streamsize>(header.size()));
   file.write(array.data.data(), static_cast<std::streamsize>(array.data.size()));
   if (!file.flush()) throw std::runtime_error(path + " could not be written");

@@ -22,6 +22,20 @@ struct Type {
 constexpr Type kTypes[] = {{at::kFloat, "f4"}, {at::kDouble, "f8"}, {at::kHalf, "f2"}, {at::kLong, "i8"},
                            {at::kInt, "i4"},   {at::kByte, "u1"},   {at::kChar, "i1"}, {at::kBool, "b1"}};
 
+// The module in a file. One that calls torchvision's operators, as detectors do, needs the library that registers them when it is opened.
+torch::jit::Module read(const Options& options) {
+  const auto& file = options.at("model");
+  try {
+    return torch::jit::load(file);
+  } catch (const std::exception& error) {
+    if (!options.given.count("operators") || std::string(error.what()).find("torchvision::") == std::string::npos) throw;
+  }
+  const auto& library = options.at("operators");
+  if (!dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL))
+    throw std::runtime_error("the module calls operators of torchvision::, and their library cannot be opened: " + std::string(dlerror()));
+  return torch::jit::load(file);
+}
+
 class Module final : public Network {
  public:
   explicit Module(const Options& options) {
@@ -32,7 +46,8 @@ class Module final : public Network {
     if (options.is("artifact", "aot")) {
       package_ = std::make_unique<torch::inductor::AOTIModelPackageLoader>(options.at("model"), "model");
     } else {
-      script_ = torch::jit::optimize_for_inference(*std::make_unique<torch::jit::Module>(torch::jit::load(options.at("model"))));
+      auto module = read(options);
+      script_ = torch::jit::optimize_for_inference(module);
       for (const auto* node : torch::jit::findAllNodes(*script_.get_method("forward").graph(), c10::prim::Constant, true))
         if (node->hasAttribute(c10::attr::value) && node->kindOf(c10::attr::value) == torch::jit::AttributeKind::t &&
             node->t(c10::attr::value).dim())  // numbers without a dimension are arguments

@@ -1,4 +1,5 @@
-// Frames through every stage after decoding, one at a time: preprocessed, inferred, read and drawn, each stage timed by steady_clock.
+// Frames through every stage after decoding: preprocessed, inferred, read and drawn. What comes of a frame lies in a flight of its own, so that
+// several can be on their way (passage.hpp); `pass` is one frame alone, each stage timed by steady_clock.
 #pragma once
 
 #include <functional>
@@ -7,45 +8,84 @@
 
 namespace evenbench {
 
+constexpr std::array<const char*, 4> kStages{"preprocess", "infer", "postprocess", "draw"};
+
+using Taken = std::array<std::int64_t, kStages.size()>;  // nanoseconds of each stage
+
+// A frame and what every stage made of it so far. Never copied: what a network is bound to lies in it.
+struct Flight {
+  Flight() = default;
+  Flight(Flight&&) = default;
+  Flight& operator=(Flight&&) = default;
+
+  const View* frame = nullptr;  // u1 [height, width, 3], somebody else's, while the flight is on its way
+  std::int64_t number = 0, due_ns = 0;  // among the frames of a passage, and its moment at a camera's pace
+  Array tensor;
+  std::vector<View> inputs;
+  std::vector<Array> outputs;
+  Answer answer;
+  Array drawn;
+  Taken taken{};
+};
+
+using Work = std::array<std::function<void(Flight&)>, kStages.size()>;  // what every stage does, in order
+
+inline View frame_of(const Array& frame) {
+  if (frame.type != "u1" || frame.shape.size() != 3 || frame.shape[2] != 3) throw std::runtime_error("a frame is u1 [height, width, 3]");
+  return view_of(frame);
+}
+
+// Each of u1 [frames, height, width, 3].
+inline std::vector<View> frames_of(const Array& frames) {
+  if (frames.type != "u1" || frames.shape.size() != 4 || frames.shape[3] != 3) throw std::runtime_error("frames are u1 [frames, height, width, 3]");
+  std::vector<View> made;
+  for (std::int64_t number = 0; number < frames.shape[0]; ++number) {
+    const auto bytes = frames.data.size() / frames.shape[0];
+    made.push_back({"frame", frames.type, {frames.shape[1], frames.shape[2], 3}, frames.data.data() + number * bytes, bytes});
+  }
+  return made;
+}
+
 class Line {
  public:
   // Told by harness/orders.py: the steps of the recipe in order, the name and shape of the input, how outputs are read and drawn.
   explicit Line(const Options& told) : reader_(told), pen_(told, read_npy(told.at("palette"), "palette")) {
     for (int at = 0; told.given.count("step " + std::to_string(at)); ++at) add(told.at("step " + std::to_string(at)));
     if (!laid_out_) throw std::runtime_error("the last step of a recipe lays its numbers out");
-    tensor_.name = told.at("input"), tensor_.type = "f4";
+    input_ = told.at("input");
     std::stringstream sizes(told.at("shape"));
-    for (std::int64_t size = 0; sizes >> size;) tensor_.shape.push_back(size);
-    tensor_.data.resize(tensor_.count() * tensor_.item_bytes());
-    inputs_ = {view_of(tensor_)};
+    for (std::int64_t size = 0; sizes >> size;) shape_.push_back(size);
   }
 
-  // Nanoseconds of each stage. `frame` is u1 [height, width, 3].
-  std::array<std::int64_t, 4> pass(Network& network, const Array& frame) {
-    if (frame.type != "u1" || frame.shape.size() != 3 || frame.shape[2] != 3) throw std::runtime_error("a frame is u1 [height, width, 3]");
-    std::array<std::int64_t, 5> moments{now_ns()};
-    preprocess(frame);
-    moments[1] = now_ns();
-    network.bind(inputs_);
-    network.step();
-    outputs_ = network.fetch();
-    moments[2] = now_ns();
-    answer_ = reader_.read(outputs_);
-    moments[3] = now_ns();
-    drawn_.data = frame.data;
-    pen_.draw(answer_, reinterpret_cast<std::uint8_t*>(drawn_.data.data()), static_cast<int>(frame.shape[1]), static_cast<int>(frame.shape[0]));
-    moments[4] = now_ns();
-    drawn_.type = frame.type, drawn_.shape = frame.shape;
-    std::array<std::int64_t, 4> taken{};
-    for (std::size_t at = 0; at < taken.size(); ++at) taken[at] = moments[at + 1] - moments[at];
-    return taken;
+  // With room for a tensor, and for a drawing of so many bytes: whoever makes it decides that no clock runs.
+  Flight flight(std::size_t frame_bytes = 0) const {
+    Flight made;
+    made.tensor.name = input_, made.tensor.type = "f4", made.tensor.shape = shape_;
+    made.tensor.data.resize(made.tensor.count() * made.tensor.item_bytes());
+    made.inputs = {view_of(made.tensor)};
+    made.drawn.data.resize(frame_bytes);
+    return made;
   }
 
-  // Of the last frame.
-  const Array& tensor() const { return tensor_; }
-  const std::vector<Array>& outputs() const { return outputs_; }
-  const Answer& answer() const { return answer_; }
-  const Array& drawn() const { return drawn_; }
+  // The stages of this line around that network. Any thread may have one of them, and no two the same: preprocessing has memory of its own.
+  Work work(Network& network) {
+    return {[this](Flight& flight) { preprocess(flight); }, [&network](Flight& flight) { infer(network, flight); },
+            [this](Flight& flight) { flight.answer = reader_.read(flight.outputs); }, [this](Flight& flight) { draw(flight); }};
+  }
+
+  // One frame alone through all stages; their times are in the flight as well.
+  Taken pass(Network& network, const View& frame, Flight& flight) {
+    const auto stages = work(network);
+    flight.frame = &frame;
+    auto last = now_ns();
+    for (std::size_t at = 0; at < stages.size(); ++at) {
+      stages[at](flight);
+      const auto end = now_ns();
+      flight.taken[at] = end - last, last = end;
+    }
+    flight.frame = nullptr;
+    return flight.taken;
+  }
 
  private:
   using Step = std::function<Image(const Image&)>;
@@ -85,13 +125,29 @@ class Line {
     if (!words) throw std::runtime_error("the step " + text + " is not whole");
   }
 
-  void preprocess(const Array& frame) {
-    Image image{reinterpret_cast<const std::uint8_t*>(frame.data.data()), static_cast<int>(frame.shape[1]), static_cast<int>(frame.shape[0]), 3,
+  void preprocess(Flight& flight) {
+    const auto& frame = *flight.frame;
+    Image image{reinterpret_cast<const std::uint8_t*>(frame.data), static_cast<int>(frame.shape[1]), static_cast<int>(frame.shape[0]), 3,
                 static_cast<std::ptrdiff_t>(frame.shape[1] * 3)};
     for (const auto& step : steps_) image = step(image);
-    if (static_cast<std::int64_t>(image.width) * image.height * 3 != tensor_.count())
-      throw std::runtime_error("the recipe makes another number of values than " + tensor_.name + " has");
-    lay_out(image, table_, numbers_.channels_first, reinterpret_cast<float*>(tensor_.data.data()));
+    if (static_cast<std::int64_t>(image.width) * image.height * 3 != flight.tensor.count())
+      throw std::runtime_error("the recipe makes another number of values than " + flight.tensor.name + " has");
+    lay_out(image, table_, numbers_.channels_first, reinterpret_cast<float*>(flight.tensor.data.data()));
+  }
+
+  static void infer(Network& network, Flight& flight) {
+    network.bind(flight.inputs);
+    network.step();
+    flight.outputs = network.fetch();
+  }
+
+  // Onto a copy of the frame.
+  void draw(Flight& flight) const {
+    const auto& frame = *flight.frame;
+    auto& drawn = flight.drawn;
+    drawn.data.assign(frame.data, frame.data + frame.bytes);
+    pen_.draw(flight.answer, reinterpret_cast<std::uint8_t*>(drawn.data.data()), static_cast<int>(frame.shape[1]), static_cast<int>(frame.shape[0]));
+    drawn.type = frame.type, drawn.shape = frame.shape;
   }
 
   const Reader reader_;
@@ -100,10 +156,8 @@ class Line {
   Numbers numbers_;
   bool laid_out_ = false;
   std::vector<float> table_;
-  Array tensor_, drawn_;
-  std::vector<View> inputs_;
-  std::vector<Array> outputs_;
-  Answer answer_;
+  std::string input_;
+  std::vector<std::int64_t> shape_;
 };
 
 }  // namespace evenbench

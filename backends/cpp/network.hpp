@@ -42,7 +42,7 @@ class Network {
   virtual ~Network() = default;
   virtual void bind(const std::vector<View>& inputs) = 0;  // the memory is the caller's, and stays as it is until the next bind
   virtual void step() = 0;
-  virtual std::vector<Array> fetch() = 0;                // copies, in the order of the model's outputs
+  virtual std::vector<Array> fetch() = 0;                // copies, in the order of the model's outputs, as large as this answer has them
   virtual Facts facts(const std::string& folder) = 0;    // read back from the runtime; larger files go into the folder
 };
 

@@ -65,8 +65,10 @@ class Request final : public Network {
       const auto tensor = request_.get_output_tensor(at);
       Array array{"", name_of(tensor.get_element_type()), {}, {}};
       for (auto size : tensor.get_shape()) array.shape.push_back(static_cast<std::int64_t>(size));
-      const auto* data = static_cast<const char*>(tensor.data());
-      array.data.assign(data, data + tensor.get_byte_size());
+      if (tensor.get_size()) {  // one without elements may have no memory to point to
+        const auto* data = static_cast<const char*>(tensor.data());
+        array.data.assign(data, data + tensor.get_byte_size());
+      }
       made.push_back(std::move(array));
     }
     return made;

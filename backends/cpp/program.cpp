@@ -9,8 +9,8 @@
 #include <set>
 #include <sstream>
 
-#include "line.hpp"
 #include "network.hpp"
+#include "passage.hpp"
 
 using namespace evenbench;
 
@@ -51,8 +51,10 @@ class Runner {
     if (verb == "step") return network_->step(), "";
     if (verb == "fetch") return keep(network_->fetch(), words.at(1) + "/"), "";
     if (verb == "laps") return laps(words);
-    if (verb == "line") return line_ = std::make_unique<Line>(options_of(words)), "";
+    if (verb == "line") return direct(words);
     if (verb == "frame") return frame(words);
+    if (verb == "hold") return hold(words);
+    if (verb == "passage") return passage(words);
     if (verb == "usage") return usage();
     if (verb == "facts") return facts(words.at(1));
     throw std::runtime_error("unknown command " + verb);
@@ -74,8 +76,7 @@ class Runner {
   std::string laps(const Words& words) {
     const auto count = std::stoll(words.at(1));
     const bool whole = words.at(2) == "host_to_host";
-    std::set<std::int64_t> kept;
-    for (const auto& word : split(words.at(4), ',')) kept.insert(std::stoll(word));
+    const auto kept = numbers(words.at(4));
     std::vector<std::size_t> rotation;
     for (const auto& word : split(words.at(5), ',')) rotation.push_back(std::stoul(word));
     std::vector<std::int64_t> taken;
@@ -91,23 +92,54 @@ class Runner {
       taken.push_back(now_ns() - begin);
       if (kept.count(lap)) keep(whole ? outputs : network_->fetch(), words.at(3) + "/" + std::to_string(lap) + "_");
     }
-    std::string text;
-    for (auto lap : taken) text += std::to_string(lap) + ",";
-    return text;
+    return listed(taken);
+  }
+
+  std::string direct(const Words& words) {
+    line_ = std::make_unique<Line>(options_of(words));
+    alone_ = line_->flight(), fleet_.clear();
+    return "";
   }
 
   // frame <file> <where its outputs, tensor and drawing are kept, or nothing>: the stages' times, and the answer without its pixels
   std::string frame(const Words& words) {
     if (!line_) throw std::runtime_error("a frame came before the line was told what to do");
-    const auto taken = line_->pass(*network_, read_npy(words.at(1), "frame"));
-    if (words.size() > 2) {
-      keep(line_->outputs(), words[2] + "/");
-      write_npy(words[2] + "/tensor.npy", line_->tensor());
-      write_npy(words[2] + "/drawn.npy", line_->drawn());
+    const auto read = read_npy(words.at(1), "frame");
+    const auto taken = line_->pass(*network_, frame_of(read), alone_);
+    if (words.size() > 2) keep(alone_, words[2] + "/");
+    return listed(taken) + "\t" + alone_.answer.words();
+  }
+
+  // hold <file>: frames, decoded, that stay in memory for passages
+  std::string hold(const Words& words) {
+    views_.clear(), held_ = {};  // not two at once
+    held_ = read_npy(words.at(1), "frames");
+    views_ = frames_of(held_);
+    return "";
+  }
+
+  // passage <slots> <period in ns, or 0> <folder> <frames to keep, or nothing>: wall time, each stage's times, dropped frames, delays, most in flight
+  std::string passage(const Words& words) {
+    if (!line_ || views_.empty()) throw std::runtime_error("a passage came before the line was told what to do, and got frames to hold");
+    const auto slots = std::stoul(words.at(1));
+    const auto kept = words.size() > 4 ? numbers(words[4]) : std::set<std::int64_t>{};
+    // Made before the clock runs. They outlive the passage, since the network stays bound to the last one's tensor.
+    while (fleet_.size() < Overlap::fleet(slots, kept.size())) fleet_.push_back(line_->flight(views_.front().bytes));
+    const auto made = Overlap(line_->work(*network_), slots, std::stoll(words.at(2))).run(views_, kept, fleet_);
+    for (const auto* flight : made.kept) keep(*flight, words.at(3) + "/" + std::to_string(flight->number) + "_");
+    std::string text = std::to_string(made.wall_ns);
+    for (std::size_t at = 0; at < kStages.size(); ++at) {
+      text += "\t";
+      for (const auto& taken : made.taken) text += std::to_string(taken[at]) + ",";
     }
-    std::string text;
-    for (auto stage : taken) text += std::to_string(stage) + ",";
-    return text + "\t" + line_->answer().words();
+    return text + "\t" + listed(made.dropped) + "\t" + listed(made.delays_ns) + "\t" + std::to_string(made.most_in_flight);
+  }
+
+  // What came of a frame.
+  static void keep(const Flight& flight, const std::string& prefix) {
+    keep(flight.outputs, prefix);
+    write_npy(prefix + "tensor.npy", flight.tensor);
+    write_npy(prefix + "drawn.npy", flight.drawn);
   }
 
   static void keep(const std::vector<Array>& outputs, const std::string& prefix) {
@@ -118,6 +150,19 @@ class Runner {
     auto found = network_->facts(folder);
     found["denormals"] = denormals();
     return joined(found);
+  }
+
+  static std::set<std::int64_t> numbers(const std::string& text) {
+    std::set<std::int64_t> found;
+    for (const auto& word : split(text, ',')) found.insert(std::stoll(word));
+    return found;
+  }
+
+  template <class Values>
+  static std::string listed(const Values& values) {
+    std::string text;
+    for (const auto value : values) text += std::to_string(value) + ",";
+    return text;
   }
 
   static std::string joined(const Facts& facts) {
@@ -133,6 +178,10 @@ class Runner {
 
   std::unique_ptr<Network> network_;
   std::unique_ptr<Line> line_;
+  Flight alone_;
+  Array held_;
+  std::vector<View> views_;  // the frames of `held_`
+  std::deque<Flight> fleet_;
   std::vector<Batch> batches_;
 };
 

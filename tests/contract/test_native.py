@@ -159,7 +159,7 @@ def test_threads_are_those_of_the_runtime(backend: str, threads: int, loaded: Ca
 
 def test_threads_of_onnx_runtime_are_counted_not_repeated(monkeypatch: pytest.MonkeyPatch, loaded: Callable[..., Attestation]) -> None:
     told = native_runtimes.ort_options
-    monkeypatch.setattr(native_runtimes, "ort_options", lambda file, cell: {**told(file, cell), "threads": 3})
+    monkeypatch.setattr(native_runtimes.OnOrt, "told", staticmethod(lambda file, cell: {**told(file, cell), "threads": 3}))
     assert loaded(replace(cell_of("cpp-ort"), threads=1)).threads == 3
 
 

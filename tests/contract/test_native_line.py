@@ -39,10 +39,12 @@ int main(int count, char** words) {
     Told network;
     for (int at = 0; at < std::atoi(words[2]); ++at) network.outputs.push_back(read_npy(folder + "/out" + std::to_string(at) + ".npy", ""));
     Line line(options_of({words + 3, words + count}));
-    for (int times = 0; times < 2; ++times) line.pass(network, read_npy(folder + "/frame.npy", ""));
-    write_npy(folder + "/tensor.npy", line.tensor());
-    write_npy(folder + "/drawn.npy", line.drawn());
-    std::puts(line.answer().words().c_str());
+    auto flight = line.flight();
+    const auto frame = read_npy(folder + "/frame.npy", "");
+    for (int times = 0; times < 2; ++times) line.pass(network, frame_of(frame), flight);
+    write_npy(folder + "/tensor.npy", flight.tensor);
+    write_npy(folder + "/drawn.npy", flight.drawn);
+    std::puts(flight.answer.words().c_str());
   } catch (const std::exception& error) {
     std::puts(error.what());
     return 1;

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import detection
 from benchmarks.models import DIGITS_CNN
-from harness import Cell, UsageError, cli, machine, parting, tensors
+from harness import Cell, UsageError, cli, codes, machine, parting, tensors
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -206,5 +206,5 @@ def test_a_command_that_cannot_be_is_refused(
 ) -> None:
     first, second, *rest = arguments
     file = network(tmp_path / "one.onnx")
-    assert cli.main(["diff", first, second, str(file), "--backends", "ort", *rest]) == cli.USAGE
+    assert cli.main(["diff", first, second, str(file), "--backends", "ort", *rest]) == codes.USAGE
     assert said in capsys.readouterr().err

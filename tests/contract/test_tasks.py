@@ -139,8 +139,9 @@ def test_no_two_models_of_the_task_files_share_a_name() -> None:
 
 
 @pytest.mark.slow
-def test_three_runtimes_find_the_same_objects(tmp_path: Path) -> None:
-    lines = measured(detection.FASTER_RCNN, tmp_path, "torch-eager", "torch-script", "ort", options={"ort": detection.TRACED})
+def test_runtimes_find_the_same_objects_in_cpp_as_well(tmp_path: Path) -> None:
+    read = dict.fromkeys(("ort", "cpp-ort", "cpp-openvino"), detection.TRACED)
+    lines = measured(detection.FASTER_RCNN, tmp_path, "torch-eager", "torch-script", "cpp-libtorch", *read, options=read)
     for line in lines.values():
         seen = line["agreement"]
         assert seen["detections"] == seen["matched"] > 100
@@ -150,9 +151,10 @@ def test_three_runtimes_find_the_same_objects(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_images_of_two_sizes_go_through_one_artifact(tmp_path: Path) -> None:
     model = detection.FASTER_RCNN_TWO_SIZES
-    (line,) = measured(model, tmp_path, "ort", options={"ort": detection.TRACED}).values()
-    assert line["agreement"]["detections"] == line["agreement"]["matched"] > 0
-    assert line["agreement"]["unmatched"] == 0
+    read = dict.fromkeys(("ort", "cpp-ort"), detection.TRACED)
+    for line in measured(model, tmp_path, *read, options=read).values():
+        assert line["agreement"]["detections"] == line["agreement"]["matched"] > 0
+        assert line["agreement"]["unmatched"] == 0
     prepared = Preparer(600).prepare(Cell(model, "torch-eager", threads=machine.cores()))
     assert prepared.golden is not None
     boxes = measure._loaded(Path(prepared.golden.path) / "outputs.npz", model)["boxes"]
@@ -163,10 +165,9 @@ def test_images_of_two_sizes_go_through_one_artifact(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_three_runtimes_paste_the_same_masks(tmp_path: Path) -> None:
-    backends = ("torch-script", "ort", "openvino")
-    options = {"ort": detection.TRACED, "openvino": detection.CONVERTED}
-    for line in measured(detection.MASK_RCNN, tmp_path, *backends, options=options).values():
+def test_runtimes_paste_the_same_masks_in_cpp_as_well(tmp_path: Path) -> None:
+    options = {**dict.fromkeys(("ort", "cpp-ort"), detection.TRACED), **dict.fromkeys(("openvino", "cpp-openvino"), detection.CONVERTED)}
+    for line in measured(detection.MASK_RCNN, tmp_path, "torch-script", *options, options=options).values():
         seen = line["agreement"]
         assert seen["detections"] == seen["matched"] > 20
         assert (seen["unmatched"], seen["worst_mask_iou"] > 0.99) == (0, True)

@@ -1,19 +1,23 @@
-"""Sessions that pass whole frames by themselves, as a program in another language does: one as it was told, one that smudges."""
+"""Sessions that pass whole frames by themselves, as a program in another language does: as told, smudged, or one at a time only."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import filmed
 import numpy as np
 from PIL import Image
 
 from harness import Unsupported, drawing
-from harness.orders import LaidOut, Passed, PassesFrames, Resized
+from harness.orders import LaidOut, Passed, PassesFrames, Resized, Streamed, StreamsFrames
+from harness.stages import Overlap, Slots
+
+STAGES = ("preprocess", "infer", "postprocess", "draw")
 
 
-class DirectedSession(filmed.LoopedSession, PassesFrames):
-    """Does what its orders say with Pillow, and has no letters."""
+class PloddingSession(filmed.LoopedSession, PassesFrames):
+    """Does what its orders say with Pillow, and has no letters. One frame at a time."""
 
     draws_letters = False
     smudge = 0.0
@@ -21,26 +25,57 @@ class DirectedSession(filmed.LoopedSession, PassesFrames):
     def direct(self, orders):
         self.orders = orders
 
-    def passed(self, pixels, keep):
-        moments = [time.monotonic_ns()]
-        picture = Image.fromarray(pixels)
+    def work(self):
+        return {name: getattr(self, f"_{name}") for name in STAGES}
+
+    def _preprocess(self, flight):
         resized, last = self.orders.steps
         assert isinstance(resized, Resized)
         assert isinstance(last, LaidOut)
-        small = picture.resize((resized.width, resized.height), Image.Resampling[resized.filter.upper()])
+        small = Image.fromarray(flight["pixels"]).resize((resized.width, resized.height), Image.Resampling[resized.filter.upper()])
         tensor = (np.asarray(small, np.float32) * np.float32(last.scale)).transpose(2, 0, 1)[None] + np.float32(self.smudge)
-        moments.append(time.monotonic_ns())
-        self.bind({"x": np.ascontiguousarray(tensor)})
+        flight["tensor"] = np.ascontiguousarray(tensor)
+
+    def _infer(self, flight):
+        self.bind({"x": flight["tensor"]})
         self.step()
-        outputs = self.fetch()
-        moments.append(time.monotonic_ns())
-        answer = drawing.reader(self.cell.model)(outputs)
-        moments.append(time.monotonic_ns())
-        drawn = np.asarray(drawing.draw(picture, self.orders.view, drawing.wordless(answer)))
-        moments.append(time.monotonic_ns())
-        names = ("preprocess", "infer", "postprocess", "draw")
-        stages = {name: late - early for name, early, late in zip(names, moments, moments[1:], strict=False)}
-        return Passed(stages, tensor, outputs, drawn) if keep else Passed(stages)
+        flight["outputs"] = self.fetch()
+
+    def _postprocess(self, flight):
+        flight["answer"] = drawing.reader(self.cell.model)(flight["outputs"])
+
+    def _draw(self, flight):
+        picture = Image.fromarray(flight["pixels"])
+        flight["drawn"] = np.asarray(drawing.draw(picture, self.orders.view, drawing.wordless(flight["answer"])))
+
+    def passed(self, pixels, keep):
+        flight, moments = {"pixels": pixels}, [time.monotonic_ns()]
+        for do in self.work().values():
+            do(flight)
+            moments.append(time.monotonic_ns())
+        taken = {name: late - early for name, early, late in zip(STAGES, moments, moments[1:], strict=False)}
+        return made_of(taken, flight) if keep else Passed(taken)
+
+
+def made_of(taken, flight):
+    return Passed(taken, flight["tensor"], flight["outputs"], flight["drawn"])
+
+
+class DirectedSession(PloddingSession, StreamsFrames):
+    """The same, and several frames in flight."""
+
+    def hold(self, shape, frames):
+        self.held = list(frames)
+        assert (len(self.held), *self.held[0].shape) == shape
+
+    def streamed(self, in_flight, period_ns, keep):
+        flights = [{"pixels": pixels} for pixels in self.held]
+        work = self.work()
+        parts = [{name: work[name] for name in names} for names in (STAGES[:1], STAGES[1:2], STAGES[2:])]
+        made = Overlap(Slots(in_flight), time.monotonic_ns, lambda until: time.sleep(max(0, until - time.monotonic_ns()) / 1e9), period_ns)
+        passage = made.run(iter(flights), *parts)
+        passage = replace(passage, stages_ns={name: passage.stages_ns[name] for name in STAGES})
+        return Streamed(passage, {number: made_of({}, flights[number]) for number in keep if number not in passage.dropped})
 
 
 class BalkingSession(DirectedSession):
@@ -54,6 +89,15 @@ class SmudgedSession(DirectedSession):
     """Its pixels are not those that are judged."""
 
     smudge = 1 / 255
+
+
+class Plodding(filmed.Painter):
+    """Passes frames by itself, one at a time."""
+
+    name = "plodding"
+
+    def load(self, folder, cell):
+        return PloddingSession(np.load(folder / "weights.npy"), cell)
 
 
 class Directed(filmed.Painter):
@@ -83,5 +127,5 @@ class Smudged(filmed.Painter):
         return SmudgedSession(np.load(folder / "weights.npy"), cell)
 
 
-BACKENDS = f"{filmed.BACKENDS},directed=directed:Directed,smudged=directed:Smudged,balking=directed:Balking"
+BACKENDS = f"{filmed.BACKENDS},plodding=directed:Plodding,directed=directed:Directed,smudged=directed:Smudged,balking=directed:Balking"
 """The value of EVENBENCH_BACKENDS that registers these as well."""

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from conftest import variables
 
-from harness import cli, filming, results, store, videos, worker
+from harness import cli, codes, filming, results, store, videos, worker
 from harness.worker import Job
 from tests.unit.builders import register, work_here
 
@@ -119,7 +119,7 @@ def test_another_command_is_refused_in_words_and_loses_nothing(
     interrupt(monkeypatch, "pipeline", 2)
     before = (tmp_path / "pipeline" / filming.LINES).read_bytes()
     jobs.clear()
-    assert cli.main([*TWO, *words]) == cli.USAGE
+    assert cli.main([*TWO, *words]) == codes.USAGE
     told = capsys.readouterr().err
     assert "holds an interrupted run that this command cannot go on with: it was `evenbench pipeline" in told
     assert "--fresh" in told
@@ -132,7 +132,7 @@ def test_other_frames_are_another_run(
 ) -> None:
     interrupt(monkeypatch, "pipeline", 2)
     colours(tmp_path / "colours.mp4", shade=30)
-    assert cli.main(list(TWO)) == cli.USAGE
+    assert cli.main(list(TWO)) == codes.USAGE
     assert "of the video and the installation as they were then" in capsys.readouterr().err
 
 
@@ -148,7 +148,7 @@ def test_fresh_measures_all_anew_and_never_touches_what_is_finished(
     assert (tmp_path / "pipeline" / "notes.txt").read_text() == "mine"
     before = (tmp_path / "pipeline" / filming.LINES).read_bytes()
     capsys.readouterr()
-    assert cli.main([*TWO, "--fresh"]) == cli.USAGE
+    assert cli.main([*TWO, "--fresh"]) == codes.USAGE
     assert "never overwritten" in capsys.readouterr().err
     assert (tmp_path / "pipeline" / filming.LINES).read_bytes() == before
 
@@ -165,7 +165,7 @@ def test_a_run_that_was_killed_while_it_tidied_up_is_finished(tmp_path: Path, ca
     assert cli.main(list(TWO)) == 0
     before = (tmp_path / "pipeline" / filming.LINES).read_bytes()
     (tmp_path / "pipeline" / results.UNFINISHED / "run" / filming.DRAWN).mkdir(parents=True)
-    assert cli.main(list(TWO)) == cli.USAGE
+    assert cli.main(list(TWO)) == codes.USAGE
     assert "never overwritten" in capsys.readouterr().err
     assert (tmp_path / "pipeline" / filming.LINES).read_bytes() == before
 

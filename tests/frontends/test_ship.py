@@ -17,6 +17,7 @@ from benchmarks import detection
 from benchmarks.models import DIGITS_CNN
 from harness import Cell, cli, photographs, registry, shipping
 from harness.backend import Deployment
+from tests.contract import bright
 
 WRONG = '''"""A runtime that is wrong on purpose: it answers to another input."""
 
@@ -90,6 +91,19 @@ def test_a_detector_is_proved_by_its_objects_and_finds_them_in_photos(tmp_path: 
     done = subprocess.run([sys.executable, str(folder / "run.py"), photo, photo], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len({line.partition(": ")[2] for line in done.stdout.splitlines()}) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["cpp-ort", "cpp-openvino"])
+def test_a_detector_in_c_plus_plus_is_proved_by_its_objects(runtime: str, tmp_path: Path) -> None:
+    """With and without Python around it; an image without an object is among the inputs."""
+    cell, folder = Cell(bright.BRIGHT, runtime, options=tuple(sorted(bright.TRACED.items()))), tmp_path / "out"
+    found = shipping.ship(cell, folder)
+    assert (found["verdict"], found["reason"]) == ("proved", "")
+    for verdict in (found["parity"], found["program"]):
+        assert verdict["agreement"]["detections"] == verdict["agreement"]["matched"] == sum(bright.COUNTS)
+    with np.load(folder / "parity" / "output-3.npz") as masks:
+        assert [len(masks[name]) for name in masks.files] == list(bright.COUNTS)
 
 
 @pytest.mark.slow

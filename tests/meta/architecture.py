@@ -28,7 +28,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "load",
     ),
     "orchestration": ("schedule", "resuming", "outcome", "limit", "preparation", "worker", "collection", "labelled", "usermodel"),
-    "one process": ("measure", "scoring", "streaming", "watching", "scene", "churn", "traffic"),
+    "one process": ("measure", "scoring", "line", "ways", "streaming", "watching", "scene", "churn", "traffic"),
     "effects": (
         *("dataset_inputs", "datasets", "matrix", "registry", "implementations", "inputs", "photographs", "videos", "download", "store"),
         *("sources", "energy", "environment", "environments", "installers", "libraries", "machine", "gpu", "loadgen", "timing", "results"),
@@ -39,7 +39,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         *("planner", "series", "scenarios", "steps", "expectations", "disturbance", "suspects", "health", "advice", "stages", "drawing"),
         *("orders", "rows", "places"),
     ),
-    "values": ("types", "late", "open_sizes", "sizes", "plain"),
+    "values": ("types", "codes", "late", "open_sizes", "sizes", "plain"),
 }
 """Top to bottom. `harness` stands for the public names of `harness/__init__.py`."""
 
@@ -63,6 +63,7 @@ BESIDE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "environment",
             "gpu",
             "orders",
+            "stages",
             "sizes",
         ),
         (),

@@ -74,7 +74,8 @@ QUICK = line("quick", [process(10), process(10), process(10)])
 SLOW = line("slow", [process(40), process(44), process(42)])
 WRONG = line("wrong", [], "mismatch")
 LATER = {"preprocess": 1.0, "infer": 3.0, "postprocess": 0.5, "draw": 0.5}
-PROGRAM = line("program", [{"after_decoding": passage(10, 50, **LATER)} for _ in range(3)], covers="after_decoding")
+DIRECTED = {"after_decoding": passage(10, 50, **LATER), "after_decoding_overlapped": passage(10, 25, **LATER)}
+PROGRAM = line("program", [DIRECTED for _ in range(3)], covers="after_decoding", not_held_because="")
 ALONE = line("alone", [{"inference": passage(20, 40, infer=2.0)}], covers="inference", alone_because="it has no recipe")
 
 

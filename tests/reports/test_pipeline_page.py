@@ -13,7 +13,7 @@ from rich.console import Console
 
 import harness
 from reports import pipeline
-from tests.reports.pipelines import ALONE, MS, PROGRAM, QUICK, SLOW, WRONG, line, passage, process, shown
+from tests.reports.pipelines import ALONE, DIRECTED, LATER, MS, PROGRAM, QUICK, SLOW, WRONG, line, passage, process, shown
 
 SCHEMA = json.loads((Path(harness.__file__).parent / "pipeline.schema.json").read_text())
 
@@ -64,10 +64,49 @@ def test_a_program_is_ranked_after_whole_pipelines_though_it_is_faster() -> None
     row = found[1]
     assert row["covered"] == "passes frames by itself, after they are decoded"
     assert (row["sequential"][0], row["overlapped"][0], row["after"][0]) == ("–", "–", "200"), "no rate that would hide the decoding"
+    assert (row["held"][0], row["gain"]) == ("400", "")
+    assert found[0]["held"][0] == "–", "it was not measured"
     (said,) = pipeline.notes([PROGRAM, SLOW])
     assert "program gets its frames decoded" in said
     assert "Names and scores are left out" in said
     assert "No whole pipeline has a number" in pipeline.head([PROGRAM])["sentence"]
+
+
+def test_frames_in_flight_are_compared_with_decoding_or_without_and_never_across(tmp_path: Path) -> None:
+    both = line("both", [{**process(10), "after_decoding_overlapped": passage(10, 30, **LATER)} for _ in range(3)])
+    page = pipeline.render([PROGRAM, both], None, tmp_path)
+    assert "both draws 200 frames per second<" in page, "the program's 400 hold no decoding"
+    assert "After decoding, with 4 in flight, program draws 400 frames per second.<" in page
+    heads = re.findall(r'<th scope="col"[^>]*>([^<]*)</th>', page)
+    place = heads.index("After decoding, 4 in flight")
+    cells = {name: page.split(f'<th scope="row">{name}', 1)[1].split("</tr>", 1)[0].split("<td")[1:] for name in ("both", "program")}
+    shown = {name: [re.sub("<[^>]*>", " ", each.partition(">")[2]).split()[0] for each in row] for name, row in cells.items()}
+    assert {name: row[place - 1] for name, row in shown.items()} == {"both": "333", "program": "400"}
+    assert shown["program"][heads.index("4 in flight") - 1] == "–"
+    assert "After decoding, 4 in flight" not in pipeline.render([QUICK, WRONG], None, tmp_path), "no column without a number"
+    assert pipeline.head([both])["after"] == "", "nobody asks where there is no program"
+
+
+def test_frames_dropped_after_decoding_have_a_column_of_their_own(tmp_path: Path) -> None:
+    late = {"after_decoding_paced": passage(9, 300, dropped=(3,), **LATER)}
+    program = line("program", [{**DIRECTED, **late}] * 2, covers="after_decoding", target_per_second=30.0)
+    paced = line("paced", [{**process(10), "paced": passage(8, 300, dropped=(3, 4))}] * 2, target_per_second=30.0)
+    first, last = pipeline.rows([program, paced])
+    assert (first["dropped"][0], first["held_dropped"]) == ("4 of 20", ("–", ""))
+    assert (last["dropped"], last["held_dropped"][0]) == (("–", ""), "2 of 20")
+    page = pipeline.render([program, paced, line("wrong", [], "mismatch", target_per_second=30.0)], None, tmp_path)
+    rows = page.split("<tbody>", 1)[1].split("</tbody>", 1)[0].split("</tr>")
+    widths = {sum(int(wide or 1) for wide in re.findall(r'<t[dh](?:[^>]*colspan="(\d+)")?', row)) for row in rows if "<td" in row}
+    assert widths == {page.count('scope="col"')}, "every row is as wide as the head"
+    console = Console(file=io.StringIO(), width=300)
+    pipeline.show([program, paced], console)
+    assert "dropped after decoding" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_why_nothing_was_held_is_told_once() -> None:
+    why = "they are too many"
+    said = pipeline.notes([{**QUICK, "not_held_because": why}, {**SLOW, "not_held_because": why}, {**WRONG, "not_held_because": why}])
+    assert said == ["quick and slow: after decoding nothing is in flight: they are too many."]
 
 
 def test_why_inference_alone_was_measured_is_told() -> None:
@@ -104,7 +143,9 @@ def test_dropped_frames_are_counted_over_processes() -> None:
     paced = [{**process(10), "paced": passage(8, 300, dropped=(3, 4), infer=1.0)} for _ in range(2)]
     found = line("late", paced, target_per_second=30.0)
     assert pipeline.dropped(found) == (4, 20)
-    assert pipeline.rows([found])[0]["dropped"] == "4 of 20"
+    count, late = pipeline.rows([found])[0]["dropped"]
+    assert count == "4 of 20"
+    assert "late" in late
     assert pipeline.delay_ns(found) == pytest.approx(50 * MS)
     assert pipeline.dropped(QUICK) is None
 

@@ -251,13 +251,16 @@ def test_a_backend_that_lays_outputs_out_ahead_refuses_in_words() -> None:
     assert refused == "null needs to know ahead how large outputs are, and detector has as many boxes as it finds"
 
 
-@pytest.mark.parametrize("name", ["torch-compile", "torch-aot", "ort-openvino", "cpp-ort", "cpp-openvino", "ctypes-ort", "tvm", "tensorrt"])
+@pytest.mark.parametrize("name", ["torch-compile", "torch-aot", "ort-openvino", "tvm", "tensorrt"])
 def test_runtimes_that_were_not_seen_to_take_a_detector_refuse_it(name: str) -> None:
     device = "cuda" if name == "tensorrt" else "cpu"
     assert "as many boxes as it finds" in registry.find(name).supports(cell(name, detectors.detector(), device=device))
 
 
-@pytest.mark.parametrize("name", ["torch-eager", "torch-script", "ort", "openvino"])
+IN_CPP = ("cpp-ort", "cpp-openvino", "cpp-libtorch", "ctypes-ort", "ctypes-libtorch")
+
+
+@pytest.mark.parametrize("name", ["torch-eager", "torch-script", "ort", "openvino", *IN_CPP])
 def test_runtimes_that_take_a_detector_do(name: str) -> None:
     assert registry.find(name).supports(cell(name, detectors.detector())) == ""
 

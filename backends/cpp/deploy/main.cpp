@@ -1,4 +1,5 @@
 // program INPUTS OUTPUTS [MODEL_DIR] [name=value ...]: input-0.npy, ... [batches, ...] in, output-0.npy, ... out. Without Python.
+// An output of which only the answer tells how large it is becomes output-0.npz: an archive of one array for each batch.
 // The model's folder is the third word, or else the environment's MODEL_DIR, or else `model` in the working folder.
 #include <cstdio>
 #include <cstdlib>
@@ -6,6 +7,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "archive.hpp"
 #include "network.hpp"
 
 using namespace evenbench;
@@ -36,20 +38,16 @@ View batch_of(const Array& all, std::size_t at) {
   return {all.name, all.type, shape, all.data.data() + at * bytes, bytes};
 }
 
-void append(std::vector<Array>& made, std::vector<Array> outputs) {
-  if (made.empty()) {
-    for (auto& output : outputs) {
-      output.shape.insert(output.shape.begin(), 1);
-      made.push_back(std::move(output));
-    }
-    return;
+// The arrays of all batches, which it takes, as one [batches, ...].
+Array stacked(std::vector<Array> batches) {
+  auto made = std::move(batches.front());
+  for (std::size_t at = 1; at < batches.size(); ++at) {
+    if (batches[at].shape != made.shape) throw std::runtime_error("outputs of two batches differ in shape");
+    made.data.insert(made.data.end(), batches[at].data.begin(), batches[at].data.end());
+    batches[at] = {};
   }
-  for (std::size_t at = 0; at < outputs.size(); ++at) {
-    const auto& shape = made.at(at).shape;
-    if (std::vector<std::int64_t>(shape.begin() + 1, shape.end()) != outputs[at].shape) throw std::runtime_error("outputs of two batches differ in shape");
-    made[at].data.insert(made[at].data.end(), outputs[at].data.begin(), outputs[at].data.end());
-    ++made[at].shape.front();
-  }
+  made.shape.insert(made.shape.begin(), static_cast<std::int64_t>(batches.size()));
+  return made;
 }
 
 void run(const fs::path& inputs, const fs::path& outputs, const fs::path& model, std::vector<std::string> words) {
@@ -64,16 +62,22 @@ void run(const fs::path& inputs, const fs::path& outputs, const fs::path& model,
       throw std::runtime_error("the arrays in " + inputs.string() + " are of different numbers of batches; expected [batches, ...], at least one");
   }
   const auto network = load(options);
-  std::vector<Array> made;
+  std::vector<std::vector<Array>> made;  // of each output its batches
   for (std::size_t at = 0; at < static_cast<std::size_t>(given.at(0).shape.front()); ++at) {
     std::vector<View> batch;
     for (const auto& array : given) batch.push_back(batch_of(array, at));
     network->bind(batch);
     network->step();
-    append(made, network->fetch());
+    auto answer = network->fetch();
+    made.resize(answer.size());
+    for (std::size_t place = 0; place < answer.size(); ++place) made[place].push_back(std::move(answer[place]));
   }
   fs::create_directories(outputs);
-  for (std::size_t at = 0; at < made.size(); ++at) write_npy((outputs / ("output-" + std::to_string(at) + ".npy")).string(), made[at]);
+  for (std::size_t place = 0; place < made.size(); ++place) {
+    const auto number = std::to_string(place), file = (outputs / ("output-" + number)).string();
+    if (options.given.count("open " + number)) write_npz(file + ".npz", made[place]);
+    else write_npy(file + ".npy", stacked(std::move(made[place])));
+  }
 }
 
 }  // namespace
