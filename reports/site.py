@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gc
 import gzip
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -165,11 +166,11 @@ def _packed(groups: Sequence[Group], tables: Iterable[cells.Table]) -> dict[str,
     drawn = charts.drawn_per_process(groups)
     compared, described, shared = [], [], _Shared()
     for first, group in comparison.first_indices(groups):
-        compared.append(_json(comparison.compare(group, first, drawn)))
+        compared.append(_line(comparison.compare(group, first, drawn)))
         members = (*group.ranked, *group.unranked)
-        described += [_json(shared.fold(details.describe(group, result))) for result in members]
+        described += [_line(shared.fold(details.describe(group, result))) for result in members]
     texts = {
-        **{f"table-{table.name}": _json(_plain(table)) for table in tables if table.name != "matrix"},
+        **{f"table-{table.name}": _line(_plain(table)) for table in tables if table.name != "matrix"},
         "group-lines": "\n".join(compared),
         "cell-lines": "\n".join(described),
         "section-lines": "\n".join(shared.lines),
@@ -191,18 +192,27 @@ class _Shared:
     """The sections of all details, each kept once: what a runtime attests is the same for most of its cells."""
 
     def __init__(self) -> None:
-        self.lines: dict[str, int] = {}
+        self._numbers: dict[Any, int] = {}
+
+    @property
+    def lines(self) -> list[str]:
+        """The sections in the order of their numbers."""
+        return [_line(section) for section in self._numbers]
 
     def fold(self, described: dict[str, Any]) -> dict[str, Any]:
         """`described` with every section replaced by the number of its line."""
-        numbers = [self.lines.setdefault(_json(section), len(self.lines)) for section in described["sections"]]
-        return {**described, "sections": numbers}
+        sections = [(title, tuple(facts)) for title, facts in described["sections"]]
+        return {**described, "sections": [self._numbers.setdefault(section, len(self._numbers)) for section in sections]}
 
 
 def _plain(table: cells.Table) -> dict[str, Any]:
     return {"columns": [asdict(column) for column in table.columns], "rows": table.rows}
 
 
+# A bare NaN is no JSON and would stop the page; what may be one is made a string or null before it comes here.
+_line = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+"""A value as one line of JSON, for what is packed and so needs no escapes of HTML."""
+
+
 def _json(value: Any) -> Markup:
-    # A bare NaN is no JSON and would stop the page; what may be one is made a string or null before it comes here.
-    return htmlsafe_json_dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return htmlsafe_json_dumps(value, dumps=_line)

@@ -119,7 +119,15 @@ def plain(value: Any) -> str:
     return DASH if value is None else str(value)
 
 
+_THREE_DIGITS = ((2, 1.0, 9.99), (1, 10.0, 99.9), (0, 100.0, 999.0))
+"""How many decimals a number between two bounds has then, however it is rounded."""
+
+
 def _decimals(value: float, digits: int) -> int:
+    if digits == 3:  # nearly every number of a page, and four times as fast
+        for decimals, low, high in _THREE_DIGITS:
+            if low <= value < high:
+                return decimals
     exponent = int(f"{value:.{digits - 1}e}".rpartition("e")[2])  # of the rounded value: 9.996 has one digit more than 9.99
     return max(0, digits - 1 - exponent) if value else 0
 

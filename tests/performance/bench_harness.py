@@ -22,6 +22,7 @@ from harness.outcome import Entry
 from harness.preparation import Preparer
 from harness.schedule import Run
 from harness.types import COMPUTE, PLANS, Cell
+from tests.performance import yardstick
 
 ROUNDS = 40
 """Of alternation between the hand-written loop and the harness's; each takes one lap per input."""
@@ -189,6 +190,8 @@ def reporting() -> Iterator[Figure]:
 
 def figures() -> Iterator[Figure]:
     """All of them, in the order in which they are printed."""
+    goals = f"goals are set where it takes {yardstick.UNIT_SECONDS * 1e3:.0f} ms"
+    yield Figure("the yardstick, a piece of plain Python", f"{yardstick.seconds() * 1e3:.1f} ms", goals)
     yield from null_floor()
     session, batches = session_of_resnet()
     timing.run_laps(session, batches, 0, 50, COMPUTE, set(), time.perf_counter_ns)

@@ -4,6 +4,7 @@ import pytest
 import synthetic
 
 from reports import site
+from tests.performance import yardstick
 from tests.reports import browser
 
 FIRST_ROW = browser.FIRST_ROW
@@ -177,8 +178,8 @@ def test_a_hostile_name_is_shown_and_not_run(visit, report):
 @pytest.mark.alone
 def test_ten_thousand_outcomes_are_usable_in_two_seconds(chromium, tmp_path):
     address = site.write(synthetic.many(10_000), tmp_path).as_uri()
-    # The best of a few, because what else runs on this machine can only add.
-    assert any(browser.seconds_until_usable(chromium, address) <= 2.0 for _ in range(4))
+    keeps, told = yardstick.kept(2.0, lambda: browser.seconds_until_usable(chromium, address), tries=4)
+    assert keeps, told
 
 
 def test_limits_leave_what_keeps_them_and_stand_in_the_address(visit, report):
