@@ -25,6 +25,7 @@ from backends import (
     torch_script,
 )
 from harness import Attestation, Backend, Cell, Session, Source, Unsupported, environment
+from harness.backend import ProgramEnded
 
 OPERATORS = "torchvision::"
 """How the names of torchvision's operators begin, which detectors call."""
@@ -141,6 +142,8 @@ class CppLibtorch(native_runtimes.Native):
     def load(self, folder: Path, cell: Cell) -> Session:
         try:
             return self.session(torch_file(folder, cell), cell)
+        except ProgramEnded:  # whatever its last words were, a crash is no refusal
+            raise
         except RuntimeError as error:
             if OPERATORS not in str(error):
                 raise

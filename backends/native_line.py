@@ -47,22 +47,18 @@ class LineSession(native.ProgramSession, StreamsFrames):
     def hold(self, shape: tuple[int, int, int, int], frames: Iterable[Any]) -> None:
         import numpy as np
 
-        file = Path(self.folder.name) / "frames.npy"
-        try:
-            with file.open("wb") as out:
-                np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
-                for pixels in frames:
-                    out.write(pixels.tobytes())
-            self.program.ask("hold", file)
-        finally:
-            file.unlink(missing_ok=True)
+        file = Path(self.folder.name) / "frame.npy"
+        self.program.ask("hold", *shape[:3])
+        for pixels in frames:  # singly: all of them would fill a temporary folder, which may lie in memory itself
+            np.save(file, pixels)
+            self.program.ask("held", file)
 
     def streamed(self, in_flight: int, period_ns: int, keep: Collection[int]) -> Streamed:
         answer = self.program.ask("passage", in_flight, period_ns, self.folder.name, ",".join(map(str, keep)))
         wall, *taken, dropped, delays, most = map(_numbers, answer)
         stages = dict(zip(STAGES, taken, strict=True))
-        drawn, lost = len(stages["draw"]), tuple(dropped)
-        passage = Passage(wall[0], stages, drawn, lost, tuple(delays), most[0])
+        drawn, lost = len(stages["draw"]), set(dropped)
+        passage = Passage(wall[0], stages, drawn, tuple(dropped), tuple(delays), most[0])
         numbers = [number for number in range(drawn + len(lost)) if number not in lost]
         each = {number: {stage: times[place] for stage, times in stages.items()} for place, number in enumerate(numbers) if number in keep}
         return Streamed(passage, {number: self._kept(times, f"{number}_") for number, times in each.items()})

@@ -25,7 +25,7 @@ from backends import (
     ort_session,
 )
 from harness import Attestation, Backend, Cell, Session, Unsupported
-from harness.backend import Deployment, Exposed
+from harness.backend import Deployment, Exposed, ProgramEnded
 
 if TYPE_CHECKING:
     from harness.backend import Arrays
@@ -265,6 +265,8 @@ class CppOpenVino(Native, openvino_native.OpenVino):
         own = folder / openvino_native.OWN
         try:
             return OpenVinoProgram(own if own.exists() else folder / onnx_artifact.FILE, cell)
+        except ProgramEnded:  # whatever its last words were, a crash is no refusal
+            raise
         except RuntimeError as error:
             refused = openvino_conversion.unconverted(error)
             if refused is None:

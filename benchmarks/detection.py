@@ -394,7 +394,4 @@ ROADS = {
 
 objects = Case(models=(FASTER_RCNN, FASTER_RCNN_TWO_SIZES, MASK_RCNN, SSDLITE), backends=ALL, options=ROADS)
 
-heads = Case(
-    models=(SSDLITE_HEADS, DETR, DETR_OBJECTS),
-    backends=("torch-eager", "torch-script", "torch-compile", "torch-aot", "ort", "openvino", "cpp-ort", "cpp-openvino", "tvm"),
-)
+heads = Case(models=(SSDLITE_HEADS, DETR, DETR_OBJECTS), backends=ALL)

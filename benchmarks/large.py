@@ -8,16 +8,13 @@ from typing import Any
 from benchmarks.detection import BOXES, ROADS, detr, detr_objects, of_one_image, sharpened, softened
 from benchmarks.segmentation import deeplabv3_resnet50, segmenter
 from benchmarks.shaping import with_objects
-from benchmarks.text import bert_base, tokens
+from benchmarks.text import LENGTHS, bert_base, tokens
 from harness import ALL, ANY, BATCH, Case, Model, Recipe, TensorSpec, Unavailable, seeded
 from harness.photographs import CALIBRATION, PHOTOGRAPHS
 from harness.preprocess import IMAGENET_224, IMAGENET_MEAN, IMAGENET_STD, CenterCrop, Decode, Layout, Normalise, Resize, ToArray
 
-AHEAD = ("torch-eager", "torch-script", "torch-compile", "torch-aot", "ort", "openvino", "cpp-ort", "cpp-openvino", "tvm")
-"""The runtimes for networks whose sizes are known ahead."""
 
-
-def _square(side: int, *more: Any) -> Recipe:
+def square(side: int, *more: Any) -> Recipe:
     """Pixels in 0..1 of the middle of a photograph, and what else is done to them."""
     name = "imagenet" if more else "pixels"
     return Recipe(f"{name}_{side}", (Decode("RGB"), Resize(side, antialias=True), CenterCrop(side), ToArray(), *more, Layout("CHW")))
@@ -51,7 +48,7 @@ def _detector(build: Any, *more: TensorSpec) -> Model:
         build=build,
         inputs=(TensorSpec("image", (3, SIDE, SIDE)),),
         outputs=(*BOXES, *more),
-        recipe=_square(SIDE),
+        recipe=square(SIDE),
         images=PHOTOGRAPHS,
         weights=seeded(0),
         task="detection",
@@ -60,20 +57,18 @@ def _detector(build: Any, *more: TensorSpec) -> Model:
 
 FASTER_RCNN = _detector(fasterrcnn_resnet50_fpn)
 MASK_RCNN = _detector(maskrcnn_resnet50_fpn, TensorSpec("masks", (ANY, 1, SIDE, SIDE)))
-DETR = detr(SIDE, _square(SIDE, NORMALISED), "detr_resnet50_800")
+DETR = detr(SIDE, square(SIDE, NORMALISED), "detr_resnet50_800")
 
 
 def detr_with_objects(module: Any, seed: int) -> None:
     """The weights of `DETR_OBJECTS`."""
-    with_objects(module, _square(SIDE, NORMALISED), PHOTOGRAPHS)
+    with_objects(module, square(SIDE, NORMALISED), PHOTOGRAPHS)
 
 
-DETR_OBJECTS = detr_objects(SIDE, _square(SIDE, NORMALISED), "detr_resnet50_objects_800", detr_with_objects)
+DETR_OBJECTS = detr_objects(SIDE, square(SIDE, NORMALISED), "detr_resnet50_objects_800", detr_with_objects)
 
 # -- detection in one stage: what follows the heads is outside the graph -------------------------------------------------
 
-EFFICIENTDET_SIDE = 512
-EFFICIENTDET_ANCHORS = 9 * sum((EFFICIENTDET_SIDE >> level) ** 2 for level in range(3, 8))
 EFFICIENTDET_CLASSES = 90
 
 
@@ -105,29 +100,32 @@ def _listed(maps: Any, size: int) -> Any:
     return torch.cat([each.permute(0, 2, 3, 1).reshape(each.shape[0], -1, size) for each in maps], 1)
 
 
-EFFICIENTDET = Model(
-    name="efficientdet_d0_heads",
-    build=efficientdet_d0,
-    inputs=(TensorSpec("image", (BATCH, 3, EFFICIENTDET_SIDE, EFFICIENTDET_SIDE)),),
-    outputs=(
-        TensorSpec("logits", (BATCH, EFFICIENTDET_ANCHORS, EFFICIENTDET_CLASSES)),
-        TensorSpec("offsets", (BATCH, EFFICIENTDET_ANCHORS, 4)),
-    ),
-    recipe=_square(EFFICIENTDET_SIDE, NORMALISED),
-    images=PHOTOGRAPHS,
-    weights=seeded(0),
-    task="detection",
-)
+def efficientdet(side: int, name: str) -> Model:
+    """EfficientDet-D0's heads on square images; nine anchors at each place of five maps."""
+    anchors = 9 * sum((side >> level) ** 2 for level in range(3, 8))
+    return Model(
+        name=name,
+        build=efficientdet_d0,
+        inputs=(TensorSpec("image", (BATCH, 3, side, side)),),
+        outputs=(TensorSpec("logits", (BATCH, anchors, EFFICIENTDET_CLASSES)), TensorSpec("offsets", (BATCH, anchors, 4))),
+        recipe=square(side, NORMALISED),
+        images=PHOTOGRAPHS,
+        weights=seeded(0),
+        task="detection",
+    )
+
+
+EFFICIENTDET = efficientdet(512, "efficientdet_d0_heads")
 
 objects = Case(models=(FASTER_RCNN, MASK_RCNN), backends=ALL, options=ROADS)
 
-heads = Case(models=(DETR, DETR_OBJECTS, EFFICIENTDET), backends=AHEAD)
+heads = Case(models=(DETR, DETR_OBJECTS, EFFICIENTDET), backends=ALL)
 
 # -- segmentation ----------------------------------------------------------------------------------------------------
 
-DEEPLABV3 = segmenter(deeplabv3_resnet50, 520, _square(520, NORMALISED), "deeplabv3_resnet50_520")
+DEEPLABV3 = segmenter(deeplabv3_resnet50, 520, square(520, NORMALISED), "deeplabv3_resnet50_520")
 
-pixels = Case(models=(DEEPLABV3,), backends=AHEAD)
+pixels = Case(models=(DEEPLABV3,), backends=ALL)
 
 # -- transformers ----------------------------------------------------------------------------------------------------
 
@@ -153,16 +151,20 @@ VIT = Model(
     weights=seeded(0),
 )
 
-LENGTH = 128
 
-BERT = Model(
-    name=f"bert_base_{LENGTH}_tokens",
-    build=bert_base,
-    inputs=(TensorSpec("input_ids", (BATCH, LENGTH), "int64"), TensorSpec("attention_mask", (BATCH, LENGTH), "int64")),
-    outputs=(TensorSpec("sentence_embedding", (BATCH, 768)),),
-    inputs_from=tokens,
-    weights=seeded(0),
-    task="text",
-)
+def bert(length: int) -> Model:
+    """BERT-base at one sequence length, which is part of its name."""
+    return Model(
+        name=f"bert_base_{length}_tokens",
+        build=bert_base,
+        inputs=(TensorSpec("input_ids", (BATCH, length), "int64"), TensorSpec("attention_mask", (BATCH, length), "int64")),
+        outputs=(TensorSpec("sentence_embedding", (BATCH, 768)),),
+        inputs_from=tokens,
+        weights=seeded(0),
+        task="text",
+    )
 
-encoders = Case(models=(VIT, BERT), backends=AHEAD)
+
+BERT = {length: bert(length) for length in LENGTHS}
+
+encoders = Case(models=(VIT, *BERT.values()), backends=ALL)

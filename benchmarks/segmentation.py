@@ -6,7 +6,7 @@ at 520, in a tenth of the time.
 
 from typing import Any
 
-from harness import BATCH, Case, Model, Recipe, TensorSpec, seeded
+from harness import ALL, BATCH, Case, Model, Recipe, TensorSpec, seeded
 from harness.photographs import CALIBRATION, PHOTOGRAPHS
 from harness.preprocess import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, Decode, Layout, Normalise, Resize, ToArray
 
@@ -57,6 +57,4 @@ LRASPP = segmenter(lraspp_mobilenet_v3_large)
 DEEPLABV3 = segmenter(deeplabv3_mobilenet_v3_large)
 DEEPLABV3_RESNET50 = segmenter(deeplabv3_resnet50)
 
-runtimes = Case(
-    models=(LRASPP, DEEPLABV3, DEEPLABV3_RESNET50), backends=("torch-eager", "torch-script", "torch-compile", "ort", "openvino")
-)
+runtimes = Case(models=(LRASPP, DEEPLABV3, DEEPLABV3_RESNET50), backends=ALL)

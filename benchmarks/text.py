@@ -7,7 +7,7 @@ package its cells are `unavailable`.
 from pathlib import Path
 from typing import Any
 
-from harness import BATCH, Case, Model, TensorSpec, Unavailable, own
+from harness import ALL, BATCH, Case, Model, TensorSpec, Unavailable, own
 
 LENGTHS = (16, 64, 128)
 """Tokens of a sequence, padding included. What a runtime does for one length it does for all of a batch."""
@@ -118,4 +118,4 @@ def minilm(length: int) -> Model:
 
 MINILM = {length: minilm(length) for length in LENGTHS}
 
-lengths = Case(models=tuple(MINILM.values()), backends=("torch-eager", "torch-compile", "ort", "openvino"))
+lengths = Case(models=tuple(MINILM.values()), backends=ALL)

@@ -44,6 +44,7 @@ class Passage:
 def sequential(source: Source, work: Work, now: Now) -> Passage:
     """Each frame through all stages before the next one is decoded. The wall time ends when the source has no more frames."""
     taken: dict[str, list[int]] = {name: [] for name in (DECODE, *work)}
+    final = [*work][-1]
     begin = now()
     while True:
         last = now()
@@ -55,6 +56,8 @@ def sequential(source: Source, work: Work, now: Now) -> Passage:
         last = read
         for name, do in work.items():
             do(item)
+            if name == final:
+                item = None  # freed within the stage that is last: otherwise the next frame's decoding would be charged with it
             end = now()
             taken[name].append(end - last)
             last = end

@@ -96,8 +96,9 @@ def run(cell: Cell, plan: Plan, footage: Footage, folders: Mapping[str, Path], d
             covers, why = ways.covered(line)
             ways.warm(line, covers, plan.window)
         with watch.phase("sample"), gpu.watch(cell.device) as seen:
-            one, several = ways.alone(line, covers, batches), ways.in_flight(line, covers, batches)
-            used = measure.peak_rss_bytes(session)  # before frames are held, which no deployment has in memory
+            one = ways.alone(line, covers, batches)
+            used = measure.peak_rss_bytes(session)  # of one frame at a time, which is what all of them do
+            several = ways.in_flight(line, covers, batches)
             held, why_not_held = ways.held(line, covers, batches)
             seen.observe(ways.WHOLE)
             observed = seen.facts()

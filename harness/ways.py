@@ -109,8 +109,8 @@ def _not_held(line: Line, covers: str) -> str:
     needed = math.prod((count, height, width, 3))
     if needed > HELD_BYTES:
         return (
-            f"{count} frames of {width}x{height} pixels are {needed / 1e9:.1f} GB when they are decoded, and at most "
-            f"{HELD_BYTES / 1e9:.1f} GB are held; give fewer --frames"
+            f"{count} frames of {width}x{height} pixels are {needed / 2**30:.2f} GiB when they are decoded, and at most "
+            f"{HELD_BYTES / 2**30:g} GiB is held; give --frames {HELD_BYTES // (height * width * 3)} or fewer"
         )
     if covers == AFTER and not isinstance(line.session, orders.StreamsFrames):
         return "it passes frames one at a time"
@@ -193,9 +193,11 @@ def _inferred(line: Line, batches: Batches) -> Found:
 
 
 def observed(session: Session, run: Callable[[], stages.Passage]) -> dict[str, Any]:
-    """A passage as JSON, with what its process and the machine did meanwhile."""
-    before = timing.counters_of(session)
+    """A passage as JSON, with what its process and the machine did meanwhile. The block's time is that of what was counted, which of a
+    program that is handed its frames is more than the passage's.
+    """
+    before, begin = timing.counters_of(session), timing.CLOCK()
     passage = run()
-    after = timing.counters_of(session)
-    block = Block(passage.frames, passage.wall_ns, **timing.counted(before, after))
+    elapsed, after = timing.CLOCK() - begin, timing.counters_of(session)
+    block = Block(passage.frames, elapsed, **timing.counted(before, after))
     return {**to_json(passage), "block": to_json(block)}

@@ -146,7 +146,7 @@ def _unsupported_p99(facts: Facts) -> str:
 
 def _unknown_drop(facts: Facts) -> str:
     if facts.accuracy is None:
-        return "accuracy was not measured: the model has no held-out data"
+        return "accuracy was not measured: the model is declared without held-out data; evenbench run --dataset DIR measures it on yours"
     if facts.reference:
         return f"the accuracy to compare with is 0, in {facts.reference.cell}: nothing can be lost of it"
     return "no accuracy to compare with was recorded"
@@ -202,21 +202,21 @@ def gather(members: Iterable[Result]) -> list[Facts]:
     return [Facts(result, references.get(_scored_on(result))) for result in listed]
 
 
-def _scored_on(result: Result) -> tuple[str, str, str]:
-    """What two accuracies must share to be compared: the model, the metric, and the labelled data."""
+def _scored_on(result: Result) -> tuple[str, ...]:
+    """What two accuracies must share to be compared: the model, the batch size, the metric, and the labelled data."""
     metric, data = (str((result.record.get(part) or {}).get(key) or "") for part, key in (("accuracy", "metric"), ("dataset", "sha256")))
-    return str(result.cell.get("model", "")), metric, data
+    return str(result.cell.get("model", "")), str(result.cell.get("batch", "")), metric, data
 
 
-def _references(members: Sequence[Result]) -> dict[tuple[str, str, str], Reference]:
+def _references(members: Sequence[Result]) -> dict[tuple[str, ...], Reference]:
     """For each model and its data, the accuracy of its correct eager cell at fp32; without it, the best of any correct fp32 cell."""
-    found: dict[tuple[str, str, str], tuple[tuple[bool, float], Reference]] = {}
+    found: dict[tuple[str, ...], tuple[tuple[bool, float], Reference]] = {}
     for result in members:
         scored = result.record.get("accuracy") or {}
         if result.ranks and scored.get("value") is not None and result.cell.get("precision") == NATIVE:
             scope, value = _scored_on(result), float(scored["value"])
             rank = result.cell.get("backend") == BASELINE, value
-            reference = Reference(value, str(result.cell.get("id", "")), int(scored.get("count") or 0), scope[1])
+            reference = Reference(value, str(result.cell.get("id", "")), int(scored.get("count") or 0), scope[2])
             if scope not in found or rank > found[scope][0]:
                 found[scope] = rank, reference
     return {scope: reference for scope, (_, reference) in found.items()}
@@ -346,12 +346,12 @@ FIELDS_HELP = (
 
 
 def page_values(members: Iterable[Result]) -> dict[int, list[Any]]:
-    """What the page filters by, for each result by its `id`: the values of `CONSTRAINTS`, whether it is on its run's front, and the
-    `id`s of the faster ones of its run that it is within noise of."""
+    """What the page filters by, for each result by its `id`: the values of `CONSTRAINTS`, whether it is on the front of its model and
+    batch, as `advise` has it, and the `id`s of the faster ones that it is within noise of."""
     everything = gather(members)
     scopes: dict[tuple[Any, ...], list[Facts]] = {}
     for facts in everything:
-        scopes.setdefault((facts.result.run, facts.result.cell.get("model"), facts.result.cell.get("batch")), []).append(facts)
+        scopes.setdefault((facts.result.cell.get("model"), facts.result.cell.get("batch")), []).append(facts)
     ahead = {id(facts) for scope in scopes.values() for facts in front(scope)}
     tied = {id(facts): _tied(facts, scope) for scope in scopes.values() for facts in scope}
     found = {}

@@ -216,14 +216,15 @@ def _best(lines: Sequence[Line], way: str) -> str:
 
 def _apart(best: Line, line: Line, way: str) -> bool:
     """Whether the best is faster beyond chance: the interval of the ratio of their wall times over sweeps lies above 1."""
-    slower, faster = ([process[way]["wall_ns"] for process in each["passages"]] for each in (line, best))
+    slower, faster = ([process[way]["wall_ns"] for process in each["passages"] if way in process] for each in (line, best))
     ratio = statistics.speedup(slower, faster)
     return ratio.low is not None and ratio.low > 1
 
 
 def first_frames(lines: Sequence[Line]) -> int:
     """How many frames went through; what the video has of them where nothing did."""
-    passages = [passage for line in lines for process in line["passages"] for passage in process.values()]
+    filmed = [line for line in lines if line["covers"] != INFERENCE]  # that goes through the judged frames again and again
+    passages = [passage for line in filmed for process in line["passages"] for passage in process.values()]
     return max((passage["frames"] for passage in passages), default=int(lines[0]["video"]["frames"]))
 
 

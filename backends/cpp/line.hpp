@@ -37,7 +37,6 @@ inline View frame_of(const Array& frame) {
 
 // Each of u1 [frames, height, width, 3].
 inline std::vector<View> frames_of(const Array& frames) {
-  if (frames.type != "u1" || frames.shape.size() != 4 || frames.shape[3] != 3) throw std::runtime_error("frames are u1 [frames, height, width, 3]");
   std::vector<View> made;
   for (std::int64_t number = 0; number < frames.shape[0]; ++number) {
     const auto bytes = frames.data.size() / frames.shape[0];

@@ -185,7 +185,7 @@ class Overlap {
         const auto where = std::string(kStages[at]) + " of frame " + std::to_string(flight.number) + ": ";
         fail(std::make_exception_ptr(std::runtime_error(where + error.what())));
       } catch (...) {
-        fail(std::current_exception());
+        fail(std::make_exception_ptr(std::runtime_error(std::string(kStages[at]) + " of frame " + std::to_string(flight.number) + " failed")));
       }
       if (stopped_) return false;
       const auto now = clock_.now();

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <fstream>
@@ -54,6 +55,7 @@ class Runner {
     if (verb == "line") return direct(words);
     if (verb == "frame") return frame(words);
     if (verb == "hold") return hold(words);
+    if (verb == "held") return held(words);
     if (verb == "passage") return passage(words);
     if (verb == "usage") return usage();
     if (verb == "facts") return facts(words.at(1));
@@ -110,18 +112,29 @@ class Runner {
     return listed(taken) + "\t" + alone_.answer.words();
   }
 
-  // hold <file>: frames, decoded, that stay in memory for passages
+  // hold <frames> <height> <width>: room for decoded frames, which stay in memory for passages; each of them comes by `held`
   std::string hold(const Words& words) {
     views_.clear(), held_ = {};  // not two at once
-    held_ = read_npy(words.at(1), "frames");
-    views_ = frames_of(held_);
+    held_ = {"frames", "u1", {std::stoll(words.at(1)), std::stoll(words.at(2)), std::stoll(words.at(3)), 3}, {}};
+    held_.data.reserve(held_.count());
+    return "";
+  }
+
+  // held <file>: the next of them
+  std::string held(const Words& words) {
+    const auto read = read_npy(words.at(1), "frame");
+    if (frame_of(read).shape != std::vector(held_.shape.begin() + (held_.shape.empty() ? 0 : 1), held_.shape.end()))
+      throw std::runtime_error("a frame came that is not of the size that there is room for");
+    if (!views_.empty()) throw std::runtime_error("more frames came than there is room for");
+    held_.data.insert(held_.data.end(), read.data.begin(), read.data.end());
+    if (static_cast<std::int64_t>(held_.data.size()) == held_.count()) views_ = frames_of(held_);
     return "";
   }
 
   // passage <slots> <period in ns, or 0> <folder> <frames to keep, or nothing>: wall time, each stage's times, dropped frames, delays, most in flight
   std::string passage(const Words& words) {
     if (!line_ || views_.empty()) throw std::runtime_error("a passage came before the line was told what to do, and got frames to hold");
-    const auto slots = std::stoul(words.at(1));
+    const auto slots = std::min<std::size_t>(std::stoul(words.at(1)), views_.size());  // more of them would never be taken
     const auto kept = words.size() > 4 ? numbers(words[4]) : std::set<std::int64_t>{};
     // Made before the clock runs. They outlive the passage, since the network stays bound to the last one's tensor.
     while (fleet_.size() < Overlap::fleet(slots, kept.size())) fleet_.push_back(line_->flight(views_.front().bytes));

@@ -22,6 +22,7 @@ from harness.labelled import LabelledData
 from harness.outcome import Entry
 from harness.preparation import Preparer
 from harness.schedule import Run
+from tests.contract import bright
 
 PLAN = replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.1)
 
@@ -109,3 +110,33 @@ def test_masks_of_the_golden_score_one_and_of_swapped_colours_less(tmp_path: Pat
     assert lines["torch-eager"]["accuracy"]["value"] > 0.97, lines["torch-eager"]["dataset"]
     assert lines["negative-channels"]["outcome"] == "mismatch"
     assert lines["negative-channels"]["accuracy"]["value"] < lines["torch-eager"]["accuracy"]["value"] - 0.1
+
+
+@pytest.mark.slow
+def test_masks_of_objects_score_one_and_of_swapped_colours_less(tmp_path: Path) -> None:
+    """Bright squares on grey, whose boxes, outlines and colours are known without any network."""
+    pytest.importorskip("pycocotools")
+    side, square, count = bright.SIDE, bright.SQUARE, 4
+    (tmp_path / "data").mkdir()
+    images, annotations = [], []
+    for number in range(count):
+        name, pixels = f"{number}.png", np.full((side, side, 3), 30, np.uint8)
+        images.append({"id": number, "file_name": name, "width": side, "height": side})
+        for place in range(number):  # the first image has none
+            left, top, label = square * place, square * ((place + number) % bright.ACROSS), 1 + place % 2
+            pixels[top : top + square, left : left + square] = 180
+            pixels[top : top + square, left : left + square, 2 * (label - 1)] = 210
+            corners = [left, top, left + square, top, left + square, top + square, left, top + square]
+            box = {"bbox": [left, top, square, square], "area": square * square, "iscrowd": 0}
+            annotations.append({"id": len(annotations) + 1, "image_id": number, "category_id": label, "segmentation": [corners], **box})
+        Image.fromarray(pixels).save(tmp_path / "data" / name)
+    categories = [{"id": 1, "name": "red"}, {"id": 2, "name": "blue"}]
+    (tmp_path / "data" / "labels.json").write_text(json.dumps({"images": images, "categories": categories, "annotations": annotations}))
+    model = bright.BRIGHT
+    cells = cell(model, "torch-eager"), cell(model, "ort", **bright.TRACED), cell(model, "negative-channels", **bright.TRACED)
+    lines = run(tmp_path / "data", tmp_path / "results", *cells)
+    for name in ("torch-eager", "ort"):
+        assert lines[name]["outcome"] == "ok", lines[name]["reason"]
+        scored = lines[name]["dataset"]["metrics"]
+        assert {metric: scored[metric] for metric in ("box mAP", "mask mAP")} == {"box mAP": 1.0, "mask mAP": 1.0}
+    assert lines["negative-channels"]["dataset"]["metrics"]["mask mAP"] == 0.0, "red for blue"

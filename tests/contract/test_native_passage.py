@@ -348,7 +348,7 @@ def frames(count: int) -> list[Any]:
 
 def held(session: PlayedSession, pixels: list[Any]) -> None:
     session.hold((len(pixels), HEIGHT, WIDTH, 3), iter(pixels))
-    assert not (Path(session.folder.name) / "frames.npy").exists(), "they lie in the program's memory alone"
+    assert (Path(session.folder.name) / "frame.npy").stat().st_size < 2 * pixels[0].nbytes, "a folder never has more than one of them"
 
 
 @pytest.mark.parametrize("in_flight", [1, 4])
@@ -417,16 +417,19 @@ def test_a_passage_comes_after_frames_that_fit(programs: dict[str, Path]) -> Non
     session = PlayedSession(programs["played"])
     with pytest.raises(RuntimeError, match="before the line was told what to do, and got frames to hold"):
         session.streamed(2, 0, ())
-    with pytest.raises(RuntimeError, match="is cut short"):
-        session.hold((4, HEIGHT, WIDTH, 3), iter(frames(3)))
+    session.hold((4, HEIGHT, WIDTH, 3), iter(frames(3)))
     with pytest.raises(RuntimeError, match="before the line was told what to do, and got frames to hold"):
         session.streamed(2, 0, ())
+    with pytest.raises(RuntimeError, match="more frames came than there is room for"):
+        session.hold((2, HEIGHT, WIDTH, 3), iter(frames(3)))
     session.hold((3, HEIGHT, WIDTH, 3), iter(frames(3)))
     with pytest.raises(RuntimeError, match="one slot or more"):
         session.streamed(0, 0, ())
     assert session.streamed(2, 0, ()).passage.frames == 3
-    for number in (2, 3):
-        np.save(f"{session.folder.name}/grey.npy", np.zeros((2,) * number, np.uint8))
-        with pytest.raises(RuntimeError, match=r"frames are u1 \[frames, height, width, 3\]"):
-            session.program.ask("hold", f"{session.folder.name}/grey.npy")
+    assert session.streamed(10**9, 0, ()).passage.most_in_flight <= 3, "slots that no frame can take are not made"
+    for shape, said in (((2, 2), r"a frame is u1 \[height, width, 3\]"), ((HEIGHT, WIDTH + 1, 3), "not of the size")):
+        np.save(f"{session.folder.name}/other.npy", np.zeros(shape, np.uint8))
+        session.program.ask("hold", 2, HEIGHT, WIDTH)
+        with pytest.raises(RuntimeError, match=said):
+            session.program.ask("held", f"{session.folder.name}/other.npy")
     session.close()

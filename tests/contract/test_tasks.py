@@ -17,6 +17,7 @@ from harness import PLANS, Case, Cell, Model, Unavailable, controls, drawing, ma
 from harness.outcome import Entry
 from harness.preparation import Preparer
 from harness.schedule import Run
+from tests.contract import small_networks
 
 RUNTIMES = ("torch-eager", "ort", "openvino")
 
@@ -133,9 +134,17 @@ def test_a_detector_without_the_package_that_builds_it_is_unavailable(
 def test_no_two_models_of_the_task_files_share_a_name() -> None:
     """Results of both would be one history."""
     found = [value for module in (detection, large, segmentation, text) for value in vars(module).values() if isinstance(value, Model)]
+    found += [*text.MINILM.values(), *large.BERT.values()]
     by_name = {model.name: model.fingerprint for model in found}
     assert len(by_name) == len(found) > 15
     assert len(set(by_name.values())) == len(found)
+
+
+@with_text
+@pytest.mark.slow
+@pytest.mark.parametrize("model", small_networks.NETWORKS, ids=lambda model: model.name)
+def test_the_large_networks_with_few_layers_or_pixels_are_right_on_three_runtimes(model: Model, tmp_path: Path) -> None:
+    measured(model, tmp_path, *RUNTIMES)
 
 
 @pytest.mark.slow
@@ -151,8 +160,8 @@ def test_runtimes_find_the_same_objects_in_cpp_as_well(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_images_of_two_sizes_go_through_one_artifact(tmp_path: Path) -> None:
     model = detection.FASTER_RCNN_TWO_SIZES
-    read = dict.fromkeys(("ort", "cpp-ort"), detection.TRACED)
-    for line in measured(model, tmp_path, *read, options=read).values():
+    read = dict.fromkeys(("ort", "openvino", "cpp-ort"), detection.TRACED)
+    for line in measured(model, tmp_path, "torch-script", *read, options=read).values():
         assert line["agreement"]["detections"] == line["agreement"]["matched"] > 0
         assert line["agreement"]["unmatched"] == 0
     prepared = Preparer(600).prepare(Cell(model, "torch-eager", threads=machine.cores()))
@@ -205,11 +214,12 @@ def test_what_an_exporter_cannot_take_is_unsupported_with_its_message(tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_photograph_without_any_object_is_among_the_inputs(tmp_path: Path) -> None:
-    prepared = Preparer(600).prepare(Cell(detection.FASTER_RCNN, "torch-eager", threads=machine.cores()))
+@pytest.mark.parametrize("model", [detection.FASTER_RCNN, detection.MASK_RCNN, detection.SSDLITE], ids=lambda model: model.name)
+def test_a_photograph_without_any_object_is_among_the_inputs(model: Model) -> None:
+    prepared = Preparer(600).prepare(Cell(model, "torch-eager", threads=machine.cores()))
     assert prepared.golden is not None
-    found = measure._loaded(Path(prepared.golden.path) / "outputs.npz", detection.FASTER_RCNN)["scores"]
-    counts = [np.count_nonzero(scores >= detection.FASTER_RCNN.score_threshold) for scores in found]
+    found = measure._loaded(Path(prepared.golden.path) / "outputs.npz", model)["scores"]
+    counts = [np.count_nonzero(scores >= model.score_threshold) for scores in found]
     assert min(counts) == 0 < max(counts)
 
 

@@ -54,6 +54,22 @@ def test_one_after_another_every_stage_has_its_own_time() -> None:
     assert (passage.frames, passage.wall_ns, passage.dropped, passage.most_in_flight) == (3, 33 + 3 * 324, (), 1)
 
 
+class Heavy:
+    """A frame that takes time to go."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def __del__(self) -> None:
+        self.clock.spend(50)
+
+
+def test_what_a_frame_left_behind_is_cleared_away_within_its_last_stage() -> None:
+    clock = Clock()
+    passage = stages.sequential((Heavy(clock) for _ in range(3)), work(clock, infer=300, draw=4), clock.now)
+    assert passage.stages_ns == {"decode": [0] * 3, "infer": [300] * 3, "draw": [54] * 3}
+
+
 def test_a_video_without_frames_takes_no_stage() -> None:
     clock = Clock()
     assert stages.sequential(iter(()), work(clock, infer=300), clock.now).frames == 0

@@ -120,7 +120,7 @@ def test_frames_that_would_fill_the_memory_are_not_held(covers: str, monkeypatch
     found, why = ways.held(line_of(session), covers, BATCHES)
     assert found == ({}, {})
     assert why.startswith("5 frames of 6x4 pixels are ")
-    assert why.endswith("give fewer --frames")
+    assert why.endswith("give --frames 4 or fewer")
     assert session.told == []
 
 
