@@ -185,10 +185,8 @@ def test_runtimes_paste_the_same_masks_in_cpp_as_well(tmp_path: Path) -> None:
 @with_transformers
 @pytest.mark.slow
 def test_two_runtimes_answer_the_queries_of_a_transformer_as_torch_does(tmp_path: Path) -> None:
-    """Its heads one by one, and what it makes of them: objects, which are matched."""
+    """What it makes of its heads: objects, which are matched."""
     exporter = {"exporter": "torchscript"}
-    for line in measured(detection.DETR, tmp_path, "ort", options={"ort": exporter}).values():
-        assert {each["name"] for each in line["parity"]["outputs"]} == {"logits", "pred_boxes"}
     model, (fewest, most) = detection.DETR_OBJECTS, shaping.HANDFUL
     for line in measured(model, tmp_path, "ort", "openvino", options={"ort": exporter, "openvino": exporter}).values():
         seen = line["agreement"]

@@ -42,7 +42,9 @@ def measured(tmp_path: Path) -> Counter[str]:
 def test_runs_killed_at_random_points_lose_nothing_and_measure_nothing_twice(seed: int, tmp_path: Path) -> None:
     chance, kills, before = random.Random(seed), 0, b""
     for _ in range(4):
-        process = start(tmp_path / "results")
+        process, until = start(tmp_path / "results"), time.monotonic() + 60
+        while not list((tmp_path / "results" / ".unfinished").glob("*")) and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)  # before that, there is nothing to lose
         time.sleep(chance.uniform(0.3, 2.5))
         if process.poll() is None:
             kills += 1
