@@ -69,11 +69,17 @@ DETR_OBJECTS = detr_objects(SIDE, square(SIDE, NORMALISED), "detr_resnet50_objec
 
 # -- detection in one stage: what follows the heads is outside the graph -------------------------------------------------
 
+EFFICIENTDET_SIDE = 512
 EFFICIENTDET_CLASSES = 90
 
 
 def efficientdet_d0() -> Any:
-    """EfficientDet-D0 up to its heads: images in; logits and offsets of all anchors, of five maps one after the other, out."""
+    """EfficientDet-D0 up to its heads."""
+    return efficientdet_heads(EFFICIENTDET_SIDE)
+
+
+def efficientdet_heads(side: int) -> Any:
+    """Square images in; logits and offsets of all anchors, of five maps one after the other, out."""
     import torch
 
     try:
@@ -84,7 +90,9 @@ def efficientdet_d0() -> Any:
     class Heads(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.network = effdet.EfficientDet(effdet.get_efficientdet_config("efficientdet_d0"), pretrained_backbone=False)
+            config = effdet.get_efficientdet_config("efficientdet_d0")
+            config.image_size = [side, side]  # between its maps it resizes to sizes that this tells
+            self.network = effdet.EfficientDet(config, pretrained_backbone=False)
 
         def forward(self, image: Any) -> Any:
             logits, offsets = self.network(image)
@@ -100,12 +108,12 @@ def _listed(maps: Any, size: int) -> Any:
     return torch.cat([each.permute(0, 2, 3, 1).reshape(each.shape[0], -1, size) for each in maps], 1)
 
 
-def efficientdet(side: int, name: str) -> Model:
-    """EfficientDet-D0's heads on square images; nine anchors at each place of five maps."""
+def efficientdet(build: Any, side: int, name: str) -> Model:
+    """The heads that `build` makes on square images; nine anchors at each place of five maps."""
     anchors = 9 * sum((side >> level) ** 2 for level in range(3, 8))
     return Model(
         name=name,
-        build=efficientdet_d0,
+        build=build,
         inputs=(TensorSpec("image", (BATCH, 3, side, side)),),
         outputs=(TensorSpec("logits", (BATCH, anchors, EFFICIENTDET_CLASSES)), TensorSpec("offsets", (BATCH, anchors, 4))),
         recipe=square(side, NORMALISED),
@@ -115,7 +123,7 @@ def efficientdet(side: int, name: str) -> Model:
     )
 
 
-EFFICIENTDET = efficientdet(512, "efficientdet_d0_heads")
+EFFICIENTDET = efficientdet(efficientdet_d0, EFFICIENTDET_SIDE, "efficientdet_d0_heads")
 
 objects = Case(models=(FASTER_RCNN, MASK_RCNN), backends=ALL, options=ROADS)
 
