@@ -18,7 +18,8 @@ class Case:
 
     `threads=(0,)` means every core that this process may use. `options` maps a backend's name to the option sets to run it
     with: `{"ort": ({}, {"spinning": "off"})}`. `marks` are pytest marks for all of the case's items. `preprocessing` names the
-    libraries that do the models' recipes; every one but Pillow makes a model of its own, with inputs of its own (`resnet18+opencv`).
+    libraries that do the models' recipes; every one but Pillow makes a model of its own, with inputs of its own: `("torchvision",)`
+    declares `resnet18+torchvision`, which no command knows otherwise.
     """
 
     models: tuple[Model, ...]
