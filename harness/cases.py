@@ -11,6 +11,16 @@ from harness.types import PRECISIONS, Model, UsageError
 ALL = ("*",)
 """Every registered runtime, controls and goldens left out."""
 
+INT8 = "int8"
+"""On a command line, a word for the int8 that a model can have at best; no precision of a cell."""
+
+
+def int8_of(model: Model) -> tuple[str, str]:
+    """The precision that `int8` stands for, and why in words: int8-static where the model has calibration data, else int8-dynamic."""
+    if model.calibration or model.calibration_from:
+        return "int8-static", f"int8 is int8-static here: {model.name} has calibration data"
+    return "int8-dynamic", f"int8 is int8-dynamic here: {model.name} has no calibration data"
+
 
 @dataclass(frozen=True)
 class Case:

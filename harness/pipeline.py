@@ -27,7 +27,7 @@ from harness import (
     videos,
     worker,
 )
-from harness.cases import Case
+from harness.cases import INT8, Case
 from harness.preparation import Preparer
 from harness.types import PLANS, PRECISIONS, Cell, Model, Unavailable, Unsupported, UsageError
 from harness.videos import Footage
@@ -61,7 +61,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--declared", default="benchmarks", metavar="TARGET", help="where a model's name is looked up (benchmarks)")
     command.add_argument("--video", default="", metavar="FILE|N", help="a file, or the number of a camera (made of packaged photographs)")
     command.add_argument("--backends", default="", metavar="A,B", help="runtimes (those that the model is declared with)")
-    command.add_argument("--precision", default="fp32", choices=PRECISIONS, metavar="P", help="such as int8-static (fp32)")
+    command.add_argument("--precision", default="fp32", choices=[*PRECISIONS, INT8], metavar="P", help="such as fp16 or int8 (fp32)")
     command.add_argument("--device", default="cpu", metavar="D", help="such as cuda (cpu)")
     command.add_argument("--threads", type=int, default=0, metavar="N", help="of the runtime; fewer leave room for the stages (all cores)")
     command.add_argument("--frames", type=int, default=FRAMES, metavar="N", help=f"of the video, from its beginning ({FRAMES})")
