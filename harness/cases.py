@@ -11,6 +11,16 @@ from harness.types import PRECISIONS, Model, UsageError
 ALL = ("*",)
 """Every registered runtime, controls and goldens left out."""
 
+INT8 = "int8"
+"""On a command line, a word for the int8 that a model can have at best; no precision of a cell."""
+
+
+def int8_of(model: Model) -> tuple[str, str]:
+    """The precision that `int8` stands for, and why in words: int8-static where the model has calibration data, else int8-dynamic."""
+    if model.calibration or model.calibration_from:
+        return "int8-static", f"int8 is int8-static here: {model.name} has calibration data"
+    return "int8-dynamic", f"int8 is int8-dynamic here: {model.name} has no calibration data"
+
 
 @dataclass(frozen=True)
 class Case:
@@ -18,7 +28,8 @@ class Case:
 
     `threads=(0,)` means every core that this process may use. `options` maps a backend's name to the option sets to run it
     with: `{"ort": ({}, {"spinning": "off"})}`. `marks` are pytest marks for all of the case's items. `preprocessing` names the
-    libraries that do the models' recipes; every one but Pillow makes a model of its own, with inputs of its own (`resnet18+opencv`).
+    libraries that do the models' recipes; every one but Pillow makes a model of its own, with inputs of its own: `("torchvision",)`
+    declares `resnet18+torchvision`, which no command knows otherwise.
     """
 
     models: tuple[Model, ...]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import environment, environments, libraries, needs, registry, statistics, terminal
+from harness.backend import Backend
 from harness.installers import distribution_of
 from harness.types import Unavailable, UsageError
 
@@ -38,8 +39,9 @@ asks for, the harness, or what only prepares artifacts. Sizes are of installed f
 timed in fresh processes. An environment of its own has to be built already: nothing is installed here. Of a C++ program, the libraries that
 it needs are listed too, which lie in these packages or in the system; the C library itself is left out.
 --model reads recorded results instead, and measures nothing: what each cell needs to be shipped, started and run. An inference is one
-sample; a cost is in the currency of the price. "first answer" is that of a fresh process with the prepared artifact, "nothing prepared" has
-the making of the artifact in it.
+sample; a cost is in the currency of the price. "first answer" is that of a fresh process with the prepared artifact. "prepare + first
+answer" is a sum: what is prepared anew, and that; no process was timed doing both. "installed" is of a C++ program what it needs without
+Python, as above.
 
 exit codes:
   0  told, also of what is not installed
@@ -104,12 +106,24 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _installed(backend: str) -> needs.Installed:
-    """What `needs` asks: the closure's size and the version of its root, by metadata alone."""
-    found = _listed(backend)[0]
+    """What `needs` asks: the version of the runtime, and the size of what has to be there. Nothing is imported or timed.
+
+    Of a C++ program these are its files and libraries, of a library for ctypes NumPy too, of anything else the closure.
+    """
+    found, python = _listed(backend)
     if not found.packages:
         return needs.Installed(reason=found.reason)
-    root = found.packages[0]
-    return needs.Installed(root.name, root.version, found.bytes)
+    root, known = found.packages[0], registry.find(backend)
+    if python != sys.executable and type(known).binaries is not Backend.binaries:
+        return needs.Installed(root.name, root.version, reason="a program of another environment is built and read there alone")
+    program = libraries.of(known) if python == sys.executable else None
+    if program is None:
+        return needs.Installed(root.name, root.version, found.bytes)
+    if program.reason:
+        return needs.Installed(root.name, root.version, reason=f"what the program needs is not known: {program.reason}")
+    called = program.files[0].name.endswith(".so")
+    beside = sum(package.bytes for package in found.packages if called and package.name == "numpy")
+    return needs.Installed(root.name, root.version, program.bytes + beside)
 
 
 def of(backend: str) -> Footprint:

@@ -146,9 +146,10 @@ def refuses(recipe: Recipe, name: str) -> str:
 
 
 def implemented(model: Model, name: str) -> Model:
-    """The model fed through that library: `resnet18+opencv`, a model of its own, since its inputs have other bytes.
+    """The model fed through that library, as a case with this `preprocessing` declares it: `resnet18+torchvision`.
 
-    The model itself for the default. Raises UsageError where it has no recipe, or one that the library cannot do.
+    A model of its own, since its inputs have other bytes; the model itself for the default.
+    Raises UsageError where it has no recipe, or one that the library cannot do.
     """
     find(name)
     if name == DEFAULT:

@@ -134,7 +134,7 @@ def notes(found: Sequence[Told], asked: float | None) -> list[str]:
             "installed size": each.installed_reason,
             "steady memory": "" if each.needs.steady_bytes is not None else "recorded by an evenbench that did not ask for it",
             "energy": needs.energy_reason(each.needs),
-            "first answer, nothing prepared": "" if each.needs.prepare_seconds is not None else "how long preparing took was not recorded",
+            "prepare + first answer": "" if each.needs.prepare_seconds is not None else "how long preparing took was not recorded",
         }
         for what, reason in reasons.items():
             if reason:
@@ -202,7 +202,7 @@ def _tables(asked: float | None) -> Mapping[str, Mapping[str, Callable[[Told], s
             "compile": lambda each: text.seconds(each.needs.compile_seconds),
             "first step": lambda each: text.seconds(each.needs.first_step_seconds),
             "first answer": lambda each: text.seconds(each.needs.first_answer_seconds),
-            "nothing prepared": lambda each: text.seconds(each.needs.first_answer_unprepared_seconds),
+            "prepare + first answer": lambda each: text.seconds(each.needs.first_answer_unprepared_seconds),
         },
         "to run, one inference": running,
     }

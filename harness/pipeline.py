@@ -27,7 +27,7 @@ from harness import (
     videos,
     worker,
 )
-from harness.cases import Case
+from harness.cases import INT8, Case
 from harness.preparation import Preparer
 from harness.types import PLANS, PRECISIONS, Cell, Model, Unavailable, Unsupported, UsageError
 from harness.videos import Footage
@@ -40,11 +40,14 @@ TIMEOUT_SECONDS = 3600.0
 EPILOG = """\
   evenbench pipeline resnet18 --backends torch-eager,ort,openvino
   evenbench pipeline lraspp_mobilenet_v3_large --declared benchmarks/segmentation.py --in-flight 4 --target-fps 30
+  evenbench pipeline maskrcnn_resnet50_fpn --declared benchmarks/detection.py --backends ort,openvino \
+    --cell maskrcnn_resnet50_fpn-openvino-fp32-cpu-b1-frontend=pytorch
   evenbench pipeline model.onnx --input cat.jpg --recipe imagenet_224 --video street.mp4 -o street
   evenbench pipeline resnet18 --video 0 --frames 120        a camera, recorded first, so that every runtime sees the same
 each frame is decoded, preprocessed, inferred, postprocessed and drawn: one frame after another, then with frames in flight, then at the
 target rate, where frames that come too fast are dropped. Six frames, evenly spaced, are judged against the golden before any number is
 told. A C++ program gets the frames decoded, and does all that follows by itself: it is compared by its frames per second after decoding.
+A runtime that is declared with several option sets is filmed with the first; --cell names another one, as `evenbench list` shows it.
 The folder gets pipeline.jsonl, frames/ and index.html.
 
 exit codes:
@@ -61,7 +64,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--declared", default="benchmarks", metavar="TARGET", help="where a model's name is looked up (benchmarks)")
     command.add_argument("--video", default="", metavar="FILE|N", help="a file, or the number of a camera (made of packaged photographs)")
     command.add_argument("--backends", default="", metavar="A,B", help="runtimes (those that the model is declared with)")
-    command.add_argument("--precision", default="fp32", choices=PRECISIONS, metavar="P", help="such as int8-static (fp32)")
+    chosen_by = "for its backend, this declared cell, by its exact id or key, in place of the first; repeatable"
+    command.add_argument("--cell", action="append", default=[], metavar="ID", help=chosen_by)
+    command.add_argument("--precision", default="fp32", choices=[*PRECISIONS, INT8], metavar="P", help="such as fp16 or int8 (fp32)")
     command.add_argument("--device", default="cpu", metavar="D", help="such as cuda (cpu)")
     command.add_argument("--threads", type=int, default=0, metavar="N", help="of the runtime; fewer leave room for the stages (all cores)")
     command.add_argument("--frames", type=int, default=FRAMES, metavar="N", help=f"of the video, from its beginning ({FRAMES})")
@@ -143,6 +148,8 @@ def chosen(options: argparse.Namespace) -> list[Cell]:
     """One cell of batch 1 for each runtime. Raises UsageError where the model is not known, or is not one."""
     thing, named = options.thing, tuple(filter(None, options.backends.split(",")))
     if usermodel.is_model(thing):
+        if options.cell:
+            raise UsageError(f"--cell chooses between declared cells, and {thing} is a model of your own; choose with --backends")
         flags = ("recipe", "shape", "backends", "precision", "device", "threads")
         words = [word for flag in flags if getattr(options, flag) for word in (f"--{flag}", str(getattr(options, flag)))]
         return _alone(_selected([thing, *words, *(["--input", *options.input] if options.input else [])]))
@@ -157,15 +164,37 @@ def chosen(options: argparse.Namespace) -> list[Cell]:
     model = next(iter(models.values())) if is_target else models.get(thing)
     if model is None:
         raise UsageError(f"{options.declared} declares no model {thing!r}; models are {', '.join(sorted(models))}")
+    precision = targets.precision_for(model, options.precision)
     declared: dict[str, Cell] = {}
     for cell in cells:
-        if (cell.model.name, cell.precision, cell.batch) == (model.name, options.precision, 1):
+        if (cell.model.name, cell.precision, cell.batch) == (model.name, precision, 1):
             declared.setdefault(cell.backend, _as_asked(cell, options))
+    declared |= _meant(thing if is_target else options.declared, model, precision, options)
     runtimes = [name for name in declared if registry.row(name).role == "runtime"]
-    found = [declared.get(name) or _as_asked(_new(model, name, options.precision), options) for name in named or runtimes]
+    found = [declared.get(name) or _as_asked(_new(model, name, precision), options) for name in named or runtimes]
     if not found:
-        raise UsageError(f"{model.name} is declared with no runtime at {options.precision} and batch 1; name some with --backends")
+        raise UsageError(f"{model.name} is declared with no runtime at {precision} and batch 1; name some with --backends")
     return _alone(found)
+
+
+def _meant(target: str, model: Model, precision: str, options: argparse.Namespace) -> dict[str, Cell]:
+    """The cells that --cell names, by backend, with the threads that they are declared with where --threads says none.
+
+    Raises UsageError for an id that is not declared, a cell that the rest of the command line excludes, and two cells of one backend.
+    """
+    found: dict[str, Cell] = {}
+    for cell in _selected([target, *_cells_of(options)]) if options.cell else ():
+        if (cell.model.name, cell.precision, cell.device, cell.batch) != (model.name, precision, options.device, 1):
+            wanted = f"{model.name} at {precision} and batch 1 on {options.device}"
+            raise UsageError(f"--cell {cell.id}: expected a cell of {wanted}; --precision and --device say what is filmed")
+        if cell.backend in found:
+            raise UsageError(f"--cell {found[cell.backend].id} and --cell {cell.id} are both of {cell.backend}; name one of them")
+        found[cell.backend] = _with_threads(cell, options.threads or cell.threads)
+    return found
+
+
+def _cells_of(options: argparse.Namespace) -> list[str]:
+    return [word for name in options.cell for word in ("--cell", name)]
 
 
 def _new(model: Model, backend: str, precision: str) -> Cell:
@@ -175,8 +204,11 @@ def _new(model: Model, backend: str, precision: str) -> Cell:
 
 def _as_asked(cell: Cell, options: argparse.Namespace) -> Cell:
     """The same on the device and with the threads of the command line."""
-    threads = options.threads or machine.cores()
-    return replace(cell, device=options.device, threads=threads, default_threads=threads == machine.cores())
+    return _with_threads(replace(cell, device=options.device), options.threads or machine.cores())
+
+
+def _with_threads(cell: Cell, threads: int) -> Cell:
+    return replace(cell, threads=threads, default_threads=threads == machine.cores())
 
 
 def _selected(words: list[str]) -> list[Cell]:
@@ -259,4 +291,5 @@ def _command(options: argparse.Namespace) -> str:
     for flag in (*of_model, "video", "frames", "in_flight", "target_fps", "plan"):
         value = getattr(options, flag)
         words += [f"--{flag.replace('_', '-')}", str(value)] if value else []
+    words += _cells_of(options)
     return shlex.join(["evenbench", "pipeline", *words, *(["--input", *options.input] if options.input else [])])

@@ -7,6 +7,8 @@ import inspect
 import json
 import platform
 import shutil
+import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,10 +16,11 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from harness import __version__, implementations, inputs, late, matrix, open_sizes, proof, registry, targets, usermodel, worker
-from harness.cases import Case
+from harness.cases import INT8, Case
 from harness.installers import distribution_of
 from harness.preparation import Preparer, Refusal
-from harness.types import PRECISIONS, Cell, Recipe, TensorSpec, Unsupported, UsageError
+from harness.types import PRECISIONS, Cell, Recipe, StoreError, TensorSpec, Unsupported, UsageError
+from harness.watching import WATCH, Watch
 
 if TYPE_CHECKING:
     from harness.backend import Deployment
@@ -34,18 +37,23 @@ build/program parity out-of-cpp
 """
 """How the sources of a program in C++ are compiled, and the program run, as its README says it."""
 
+COPIED = ("run.py", "settings.json", "parity")
+"""What both Dockerfiles copy out of the folder as it is; the model is copied too where it is inside."""
+
 NATIVE_ROW = "| `native/`, `requirements-build.txt` | C++: a program without Python, and what `run.py` calls; what compiles both |\n"
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 EPILOG = """\
-  evenbench ship digits_cnn --runtime ort --precision int8-static -o digits
+  evenbench ship digits_cnn --runtime ort --precision int8 -o digits
   evenbench ship resnet18-openvino-fp32-cpu-b1 -o resnet18
   evenbench ship model.onnx --runtime ort --input cat.jpg --recipe imagenet_224 -o mine
 the folder gets the artifact, run.py (which imports nothing of evenbench), requirements at the versions that are used here, the inputs and
 outputs of the parity check, a Dockerfile, and proof.json: the program is run in a fresh environment of those requirements, and its
 answers are judged as the cell's are. Runtimes with a program: ort, openvino, torch-script, cpp-ort, cpp-openvino, on the CPU. The last two
 are C++ with a CMakeLists.txt: a program without Python, and a library that run.py calls through ctypes. Both are compiled and judged.
+int8 is int8-static where the model has calibration data, else int8-dynamic. Of a runtime that the model is declared with, the first option
+set that is not unsupported is shipped; each is prepared, loaded and run once before anything is written.
 
 exit codes:
   0  written and proved
@@ -59,7 +67,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("thing", metavar="MODEL_OR_CELL", help="a declared model's name, a cell's id or key, or a model of your own")
     command.add_argument("-o", "--output", required=True, metavar="DIR", help="a folder that does not exist yet, or is empty")
     command.add_argument("--runtime", default="", metavar="BACKEND", help="such as ort or ort@1.24.1; a cell has one already")
-    command.add_argument("--precision", default="", choices=["", *PRECISIONS], metavar="P", help="such as int8-static (fp32)")
+    command.add_argument("--precision", default="", choices=["", *PRECISIONS, INT8], metavar="P", help="such as fp16 or int8 (fp32)")
     command.add_argument("--batch", type=int, default=1, metavar="N", help="of the artifact, whose shapes are fixed (1)")
     command.add_argument("--declared", default="benchmarks", metavar="TARGET", help="where models and cells are declared (benchmarks)")
     told = "size of the Dockerfile's base, as `docker image inspect -f '{{.Size}}'` tells it, so that the image's is told as a whole"
@@ -74,12 +82,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code. Raises UsageError where the cell cannot be shipped."""
     worker.interrupt_when_ended()
-    cell, folder = chosen(options), Path(options.output)
+    cells, folder = chosen(options), Path(options.output)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there and is never overwritten; name a folder that does not exist yet")
     if options.base_bytes < 0:
         raise UsageError(f"--base-bytes {options.base_bytes}: expected the bytes of an image; leave it out where they are not known")
-    found = ship(cell, folder, options.base_bytes)
+    found = ship(cells[0], folder, options.base_bytes, cells[1:])
     if options.json:
         print(json.dumps({"folder": str(folder), **found}))
     else:
@@ -88,9 +96,10 @@ def run(options: argparse.Namespace) -> int:
     return PROVED if found["verdict"] == "proved" else NOT_PROVED
 
 
-def chosen(options: argparse.Namespace) -> Cell:
-    """The one cell that the command line names; of a model and a runtime with the options of its first declaration, where there is none
-    without. Raises UsageError where it names none, and says what there is.
+def chosen(options: argparse.Namespace) -> list[Cell]:
+    """The cell that the command line names; of a model and a runtime one for each option set that is declared, to be tried in this order.
+
+    The one without options comes first. Raises UsageError where the command line names none, and says what there is.
     """
     thing = options.thing
     if usermodel.is_model(thing):
@@ -98,22 +107,22 @@ def chosen(options: argparse.Namespace) -> Cell:
         batch = [("--batch", [str(options.batch)])]
         given = [("--recipe", [options.recipe]), ("--shape", [options.shape]), ("--input", options.input), *batch]
         words = [word for flag, values in (*flags, *given) if any(values) for word in (flag, *values)]
-        (entry,) = _selected([thing, *words])
-        return entry
+        return _selected([thing, *words])
     cells = _selected([options.declared])
     exact = [cell for cell in cells if thing in (cell.id, cell.key)]
     if exact and (options.runtime or options.precision):
         raise UsageError(f"{thing} is a cell and has its runtime and precision; leave --runtime and --precision out, or name its model")
     if exact:
-        return exact[0]
+        return exact[:1]
     models = {cell.model.name: cell.model for cell in cells}
     if thing not in models:
         raise UsageError(f"{options.declared} declares no model or cell {thing!r}; models are {', '.join(sorted(models))}")
     if not options.runtime:
         raise UsageError(f"{thing} is a model; say which runtime is shipped, such as --runtime ort")
-    plain = matrix.expand(Case((models[thing],), (options.runtime,), (options.precision or "fp32",), batch=(options.batch,)))[0]
+    precision = targets.precision_for(models[thing], options.precision or "fp32")
+    plain = matrix.expand(Case((models[thing],), (options.runtime,), (precision,), batch=(options.batch,)))[0]
     alike = [cell for cell in cells if replace(cell, options=()) == plain]
-    return plain if plain in alike else next(iter(alike), plain)
+    return sorted(alike, key=lambda cell: cell != plain) or [plain]
 
 
 def _selected(words: list[str]) -> list[Cell]:
@@ -123,30 +132,64 @@ def _selected(words: list[str]) -> list[Cell]:
     return [entry.cell for entry in targets.select(parser.parse_args(words))]
 
 
-def ship(cell: Cell, folder: Path, base_bytes: int = 0) -> dict[str, Any]:
+def ship(cell: Cell, folder: Path, base_bytes: int = 0, others: Sequence[Cell] = ()) -> dict[str, Any]:
     """Prepare the cell, write its deployment into `folder`, and prove it; returns the proof, which is also in proof.json.
 
-    `base_bytes` is the size of the image that the Dockerfile starts from, 0 where nobody knows it.
-    Raises UsageError where the cell cannot be prepared or has no program; nothing is written then.
+    `base_bytes` is the size of the image that the Dockerfile starts from, 0 where nobody knows it. `others` are tried in their order where
+    the cell is unsupported. Raises UsageError where none can be prepared, loaded and run, or has a program; nothing is written then.
     """
-    deployment = _deployment(cell)
-    try:
-        prepared = Preparer(TIMEOUT_SECONDS).prepare(cell)
-    except Refusal as refusal:
-        reply = refusal.reply
-        raise UsageError(f"{cell.id} cannot be shipped: {reply.outcome} in {reply.phase}: {reply.reason}") from refusal
+    cell, deployment, prepared = runnable([cell, *others])
     recipe = proof.recipe_of(cell)
     pins = requirements(cell, deployment, prepared, recipe)
     written = _texts(cell, deployment, prepared, recipe, pins)
     try:
         _write(folder, cell, prepared, written)
         found = proof.prove(proof.Subject(folder, cell, prepared, pins, recipe, pinned(deployment.tools)))
-        found["image"] = image(found, prepared.artifact.bytes, base_bytes)
+        found["image"] = image(found, folder, base_bytes)
         (folder / "proof.json").write_text(json.dumps(found, indent=1))
         (folder / "README.md").write_text(_readme(cell, deployment, prepared, recipe, found), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{folder} cannot be written ({error}); make room, or name another folder with -o") from error
     return found
+
+
+def runnable(cells: Sequence[Cell]) -> tuple[Cell, Deployment, Prepared]:
+    """The first of the cells that is not unsupported: with what its program needs, prepared, and run once. Standard error tells the choice.
+
+    Raises UsageError with the reason of each where there is none, and at once where a cell ends in another way.
+    """
+    refused: list[str] = []
+    for cell in cells:
+        try:
+            found = cell, _deployment(cell), _tried(cell)
+        except StoreError:
+            raise
+        except UsageError as error:
+            refused.append(str(error))
+            continue
+        except Refusal as refusal:
+            reply = refusal.reply
+            refused.append(f"{cell.id} cannot be shipped: {reply.outcome} in {reply.phase}: {reply.reason}")
+            if reply.outcome == "unsupported":
+                continue
+            break
+        for words in refused:
+            print(words, file=sys.stderr)
+        if refused:
+            print(f"{cell.id} is shipped in its place, which is declared too", file=sys.stderr)
+        return found
+    raise UsageError("; ".join(refused))
+
+
+def _tried(cell: Cell) -> Prepared:
+    """The cell, prepared, after one process has loaded it and run one batch: a runtime may refuse a file only then. Raises Refusal."""
+    preparer = Preparer(TIMEOUT_SECONDS)
+    prepared = preparer.prepare(cell)
+    with tempfile.TemporaryDirectory(prefix="evenbench-ship-") as out:
+        reply = preparer.work(worker.Job(WATCH, cell, folder=out, folders=prepared.folders(), watch=Watch(batches=(0,))))
+    if reply.value is None:
+        raise Refusal(replace(reply, phase="load"))
+    return prepared
 
 
 def _deployment(cell: Cell) -> Deployment:
@@ -182,20 +225,29 @@ def pinned(distributions: Sequence[str]) -> list[str]:
     return [f"{name}=={version}" if version[:1].isdigit() else name for name, version in versions.items()]
 
 
-def image(found: Mapping[str, Any], model_bytes: int, base_bytes: int = 0) -> dict[str, Any]:
-    """How large the Dockerfile's images are expected to be above their base, and as a whole where the base's size was given."""
+def image(found: Mapping[str, Any], folder: Path, base_bytes: int = 0) -> dict[str, Any]:
+    """How large the Dockerfile's images are expected to be above their base, and as a whole where the base's size was given.
+
+    They hold the environment, what was compiled, and what is copied out of `folder` as it is written.
+    """
     base = f"python:{'.'.join(platform.python_version_tuple()[:2])}-slim"
     installed = (found.get("environment") or {}).get("bytes")
     told: dict[str, Any] = {"base": base, "base_bytes": base_bytes or None, "above_base_bytes": None, "mounted_above_base_bytes": None}
     told |= {"bytes": None, "mounted_bytes": None, "reason": "no environment was built to tell from"}
     if installed is None:
         return told
-    mounted = installed + (found.get("build") or {}).get("bytes", 0)
+    mounted = installed + (found.get("build") or {}).get("bytes", 0) + sum(_bytes_in(folder / name) for name in COPIED)
+    model_bytes = _bytes_in(folder / "model")
     told |= {"above_base_bytes": mounted + model_bytes, "mounted_above_base_bytes": mounted}
     if base_bytes:
         told |= {"bytes": base_bytes + mounted + model_bytes, "mounted_bytes": base_bytes + mounted}
     unknown = "" if base_bytes else "of the base itself nothing is known here, see --base-bytes; "
     return {**told, "reason": f"{unknown}pip, and the bytecode that it compiles, come on top; no image was built"}
+
+
+def _bytes_in(path: Path) -> int:
+    """The size of a file, or of all files in a folder."""
+    return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
 
 
 def program(cell: Cell, deployment: Deployment, recipe: Recipe | None) -> str:
@@ -289,8 +341,21 @@ def _readme(cell: Cell, deployment: Deployment, prepared: Prepared, recipe: Reci
     words = {"cell": cell.id, "version": __version__, "python": platform.python_version(), "usage": usage}
     golden = str((found.get("parity") or {}).get("golden") or "the golden")
     built = deployment.sources and BUILD
-    words |= {"build": built or "", "native": NATIVE_ROW if built else ""}
+    words |= {"build": built or "", "native": NATIVE_ROW if built else "", "tokens": _tokens(cell)}
     return _filled("README.md", {**words, "size": _megabytes(prepared.artifact.bytes), "golden": golden, "proof": in_words(found)})
+
+
+def _tokens(cell: Cell) -> str:
+    """What the README says of splitting text, with what the maker of the inputs says of its tokenizer; empty for any other model."""
+    if cell.model.task != "text":
+        return ""
+    taken = ", ".join(f"`{spec.name}` {spec.dtype}{list(spec.concrete(cell.batch))}" for spec in cell.model.inputs)
+    told = [f"The program takes arrays of token numbers ({taken}) and brings no tokenizer: text is split before, by the model's own.\n"]
+    said = inspect.getdoc(late.resolve(cell.model.inputs_from)) if cell.model.inputs_from else None
+    if said:
+        told.append(f"The inputs in `parity/` were made by `{late.portable(cell.model.inputs_from)}`, which says of itself:\n")
+        told.append("".join(f"> {line}".rstrip() + "\n" for line in said.splitlines()))
+    return "\n".join(told) + "\n"
 
 
 def in_words(found: Mapping[str, Any]) -> str:

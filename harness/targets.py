@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import collection, matrix, usermodel
+from harness.cases import INT8, int8_of
 from harness.outcome import Entry
-from harness.types import PLANS, UsageError
+from harness.types import PLANS, Model, UsageError
 
 
 class NoCells(UsageError):
@@ -36,10 +37,19 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     own.add_argument("--recipe", default="", help="how a photo becomes a tensor, such as imagenet_224")
     own.add_argument("--shape", default="", help="of the inputs, such as 1x3x224x224 (comma between inputs)")
     own.add_argument("--backends", type=_words, default=(), metavar="A,B", help="runtimes (all)")
-    own.add_argument("--precision", type=_words, default=(), metavar="P,...", help="precisions (fp32)")
+    own.add_argument("--precision", type=_words, default=(), metavar="P,...", help="precisions, or int8 (fp32)")
     own.add_argument("--device", type=_words, default=(), metavar="D,...", help="devices (cpu)")
     own.add_argument("--batch", type=_numbers, default=(), metavar="N,...", help="batch sizes (1)")
     own.add_argument("--threads", type=_numbers, default=(), metavar="N,...", help="threads (0: every usable core)")
+
+
+def precision_for(model: Model, asked: str) -> str:
+    """The precision that a command line asks of a declared model; what `int8` became is told on standard error."""
+    if asked != INT8:
+        return asked
+    found, why = int8_of(model)
+    print(why, file=sys.stderr)
+    return found
 
 
 def _words(text: str) -> tuple[str, ...]:

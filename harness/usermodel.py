@@ -12,7 +12,7 @@ from typing import Any
 
 from harness import environment, implementations, late, machine, preprocess, registry, store, worker
 from harness.backend import Golden
-from harness.cases import ALL, Case
+from harness.cases import ALL, INT8, Case, int8_of
 from harness.preparation import shared_path
 from harness.types import BATCH, Cell, Model, Recipe, TensorSpec, Unsupported, UsageError, Weights, own
 
@@ -70,15 +70,17 @@ def find(target: str, asked: Asked, timeout_seconds: float) -> OwnModel:
         task="classification" if _looks_like_classes(outputs) else "other",
         **_input_source(target, asked, inputs, arguments, golden),
     )
+    # Random numbers are the only calibration of a model that comes without data; ranges taken from them say nothing of it.
+    int8, why = int8_of(replace(model, calibration_from="") if model.calibration_from == RANDOM_CALIBRATION else model)
     case = Case(
         models=(model,),
         backends=asked.backends or ALL,
-        precisions=asked.precisions or ("fp32",),
+        precisions=tuple(dict.fromkeys(int8 if each == INT8 else each for each in asked.precisions)) or ("fp32",),
         devices=asked.devices or ("cpu",),
         batch=batch,
         threads=asked.threads or (0,),
     )
-    return OwnModel(case, found)
+    return OwnModel(case, f"{found}; {why}" if INT8 in asked.precisions else found)
 
 
 def _check(target: str, asked: Asked) -> None:

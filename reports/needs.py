@@ -89,7 +89,7 @@ class Needs:
 
     @cached_property
     def first_answer_unprepared_seconds(self) -> float | None:
-        """The first answer where no artifact is prepared: making it, and then the same."""
+        """A sum, and no process that was timed as a whole: making the artifact anew, plus the first answer of a fresh process with it."""
         if self.prepare_seconds is None or self.first_answer_seconds is None:
             return None
         return self.prepare_seconds + self.first_answer_seconds

@@ -38,8 +38,9 @@ class Network:
 @pytest.mark.slow
 def test_a_digits_program_is_proved_and_runs_where_its_model_is_mounted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "out"
-    assert cli.main(["ship", "digits_cnn", "--runtime", "ort", "--precision", "int8-static", "-o", str(folder), "--json"]) == 0
+    assert cli.main(["ship", "digits_cnn", "--runtime", "ort", "--precision", "int8", "-o", str(folder), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
+    assert told["cell"] == "digits_cnn-ort-int8-static-cpu-b1"
     proof = json.loads((folder / "proof.json").read_text())
     assert proof.items() <= told.items()
     assert proof["verdict"] == "proved"

