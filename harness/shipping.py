@@ -121,8 +121,9 @@ def chosen(options: argparse.Namespace) -> list[Cell]:
         raise UsageError(f"{thing} is a model; say which runtime is shipped, such as --runtime ort")
     precision = targets.precision_for(models[thing], options.precision or "fp32")
     plain = matrix.expand(Case((models[thing],), (options.runtime,), (precision,), batch=(options.batch,)))[0]
-    alike = [cell for cell in cells if replace(cell, options=()) == plain]
-    return sorted(alike, key=lambda cell: cell != plain) or [plain]
+    named = [cell for cell in cells if cell.backend in (plain.backend, plain.backend_name)]  # `ort@1.24.1` is run as `ort` is declared
+    alike = {cell.key: cell for cell in (replace(each, backend=plain.backend) for each in named) if replace(cell, options=()) == plain}
+    return sorted(alike.values(), key=lambda cell: cell != plain) or [plain]
 
 
 def _selected(words: list[str]) -> list[Cell]:

@@ -32,9 +32,11 @@ def test_a_model_is_shipped_as_it_is_declared() -> None:
     """With the options of its first declaration for that runtime, without which a detector's exporter stops; a plain one comes first."""
     given = {"runtime": "", "precision": "", "batch": 1, "declared": "benchmarks/detection.py", "input": [], "recipe": "", "shape": ""}
     model = detection.FASTER_RCNN.name
-    for runtime, options in (("ort", detection.TRACED), ("cpp-openvino", detection.TRACED), ("torch-script", {})):
+    traced = detection.TRACED
+    for runtime, options in (("ort", traced), ("ort@1.24.1", traced), ("cpp-openvino", traced), ("torch-script", {})):
         asked = SimpleNamespace(**{**given, "thing": model, "runtime": runtime})
-        assert shipping.chosen(asked)[0].option == options  # type: ignore[arg-type]
+        cell = shipping.chosen(asked)[0]  # type: ignore[arg-type]
+        assert (cell.backend, cell.option) == (runtime, options)
     undeclared = SimpleNamespace(**{**given, "thing": model, "runtime": "cpp-ort", "precision": "fp16"})
     assert [cell.option for cell in shipping.chosen(undeclared)] == [{}]  # type: ignore[arg-type]
 
