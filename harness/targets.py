@@ -18,6 +18,9 @@ class NoCells(UsageError):
     """What was asked for leaves no cell."""
 
 
+TASK_HELP = f"what its outputs mean: {', '.join(usermodel.TASKS)} (classification where they look like that)"
+
+
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The flags that choose cells, the same for every command that does."""
     command.add_argument(
@@ -40,6 +43,20 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     own.add_argument("--device", type=_words, default=(), metavar="D,...", help="devices (cpu)")
     own.add_argument("--batch", type=_numbers, default=(), metavar="N,...", help="batch sizes (1)")
     own.add_argument("--threads", type=_numbers, default=(), metavar="N,...", help="threads (0: every usable core)")
+    own.add_argument("--preprocessing", type=_words, default=(), metavar="A,B", help="libraries that do the recipe (pillow)")
+    add_meaning(own)
+
+
+def add_meaning(own: argparse._ArgumentGroup) -> None:
+    """The flags of a model of one's own that every command takes that can run one."""
+    own.add_argument("--task", default="", choices=["", *usermodel.TASKS], metavar="T", help=TASK_HELP)
+    own.add_argument("--option", action="append", default=[], metavar="BACKEND:KEY=VALUE", help="of a backend; repeatable")
+
+
+def meant(options: argparse.Namespace) -> list[str]:
+    """Those flags as words, as they were given."""
+    task = ["--task", options.task] if options.task else []
+    return [*task, *(word for each in options.option for word in ("--option", each))]
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -100,8 +117,11 @@ OWN = {
     "batch": "batch",
     "threads": "threads",
 }
-OWN |= {"precision": "precisions", "device": "devices"}
+OWN |= {"precision": "precisions", "device": "devices", "preprocessing": "preprocessing", "task": "task", "option": "options"}
 """The flags for a model of one's own, and the fields of `usermodel.Asked` that they fill."""
+
+MEANING = ("task", "option")
+"""Those of `add_meaning`."""
 
 
 def _asked(options: argparse.Namespace, has_models: bool) -> usermodel.Asked:
@@ -111,7 +131,7 @@ def _asked(options: argparse.Namespace, has_models: bool) -> usermodel.Asked:
             f"--{given[0]} is for a model of your own, such as model.onnx; choose declared cells with -k or --cell"
         )
     values = {field: getattr(options, flag) for flag, field in OWN.items()}
-    return usermodel.Asked(**{**values, "photos": tuple(options.input)})
+    return usermodel.Asked(**{**values, "photos": tuple(options.input), "options": tuple(options.option)})
 
 
 def given(options: argparse.Namespace) -> list[str]:
@@ -119,10 +139,10 @@ def given(options: argparse.Namespace) -> list[str]:
     words = []
     for flag in OWN:
         value = getattr(options, flag)
-        if value:
+        if value and flag not in MEANING:
             listed = value if flag == "input" else [value if isinstance(value, str) else ",".join(map(str, value))]
             words += [f"--{flag}", *map(shlex.quote, map(str, listed))]
-    return words
+    return [*words, *map(shlex.quote, meant(options))]
 
 
 def _declarations(targets: Sequence[str]) -> list[collection.Declaration]:

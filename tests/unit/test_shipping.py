@@ -336,10 +336,14 @@ def test_a_folder_with_something_in_it_is_never_overwritten(tmp_path: Path, caps
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
 
 
+UNSAID: dict[str, Any] = {"input": [], "recipe": "", "shape": "", "task": "", "option": []}
+"""The flags for a model of one's own, not given."""
+
+
 def test_a_cell_is_found_by_its_id_and_a_model_by_its_name() -> None:
     def asked(**changed: Any) -> SimpleNamespace:
         given = {"thing": "digits_cnn", "runtime": "ort", "precision": "int8-static", "batch": 2, "declared": "benchmarks"}
-        return SimpleNamespace(**{**given, "input": [], "recipe": "", "shape": "", **changed})
+        return SimpleNamespace(**{**given, **UNSAID, **changed})
 
     cell = shipping.chosen(asked())  # type: ignore[arg-type]
     assert (cell.backend, cell.precision, cell.batch) == ("ort", "int8-static", 2)
@@ -350,7 +354,7 @@ def test_a_cell_is_found_by_its_id_and_a_model_by_its_name() -> None:
 
 def test_a_model_is_shipped_as_it_is_declared() -> None:
     """With the options of its first declaration for that runtime, without which a detector's exporter stops; a plain one comes first."""
-    given = {"runtime": "", "precision": "", "batch": 1, "declared": "benchmarks/detection.py", "input": [], "recipe": "", "shape": ""}
+    given = {"runtime": "", "precision": "", "batch": 1, "declared": "benchmarks/detection.py", **UNSAID}
     model = detection.FASTER_RCNN.name
     for runtime, options in (("ort", detection.TRACED), ("cpp-openvino", detection.TRACED), ("torch-script", {})):
         asked = SimpleNamespace(**{**given, "thing": model, "runtime": runtime})
