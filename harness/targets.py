@@ -96,15 +96,15 @@ def _entries(options: argparse.Namespace) -> list[Entry]:
     """One entry per different cell of all targets, declarations and own models alike."""
     # package.module:build is found from the user's folder; last, so that a `reports.py` there does not hide ours
     sys.path.append(os.getcwd())
-    command = f"evenbench run {shlex.join(options.targets)}"
+    command = ["evenbench", "run", *options.targets]
     models = [target for target in options.targets if usermodel.is_model(target)]
     declared = [target for target in options.targets if target not in models]
     asked = _asked(options, bool(models))
-    found = collection.entries(_declarations(declared), command)
+    found = collection.entries(_declarations(declared), shlex.join(command))
     for target in models:
         own = usermodel.find(target, asked, getattr(options, "timeout", None) or PLANS["default"].timeout_seconds)
         print(own.found, file=sys.stderr)
-        found += [Entry(cell, target, " ".join([command, *given(options)])) for cell in matrix.expand(own.case)]
+        found += [Entry(cell, target, shlex.join([*command, *given(options)])) for cell in matrix.expand(own.case)]
     collection.check_names(found)
     return list({entry.cell.key: entry for entry in reversed(found)}.values())[::-1]
 
@@ -135,14 +135,14 @@ def _asked(options: argparse.Namespace, has_models: bool) -> usermodel.Asked:
 
 
 def given(options: argparse.Namespace) -> list[str]:
-    """The flags for a model of one's own as they were given, for the command that reproduces a cell."""
+    """The flags for a model of one's own as they were given, as words, for the command that reproduces a cell."""
     words = []
     for flag in OWN:
         value = getattr(options, flag)
         if value and flag not in MEANING:
             listed = value if flag == "input" else [value if isinstance(value, str) else ",".join(map(str, value))]
-            words += [f"--{flag}", *map(shlex.quote, map(str, listed))]
-    return [*words, *map(shlex.quote, meant(options))]
+            words += [f"--{flag}", *map(str, listed)]
+    return [*words, *meant(options)]
 
 
 def _declarations(targets: Sequence[str]) -> list[collection.Declaration]:

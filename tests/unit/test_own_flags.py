@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness import ANY, BATCH, Model, TensorSpec, agreement, drawing, inputs, matrix, pipeline, targets, usermodel
+from harness import ANY, BATCH, Model, TensorSpec, agreement, compare, drawing, inputs, matrix, pipeline, targets, usermodel
 from harness.cli import main
 from harness.types import UsageError
 from harness.usermodel import Asked
@@ -151,6 +151,14 @@ def test_the_command_of_a_cell_says_all_that_was_asked(tmp_path: Path, photo: Pa
     ]
 
 
+def test_both_sides_of_a_comparison_get_the_words_themselves() -> None:
+    """They are no line of a shell: what is quoted for one would be the name of another file."""
+    parser = argparse.ArgumentParser()
+    compare.add_arguments(parser)
+    own = ["my model.onnx", "--input", "my photo.jpg", "--recipe", "imagenet_224", "--task", "text", "--option", "ort:tag=a b"]
+    assert compare.words_of(parser.parse_args(["main", "HEAD", *own])) == own
+
+
 def test_a_pipeline_takes_the_task_and_options_too(tmp_path: Path, photo: Path) -> None:
     target = saved(tmp_path / "m.onnx", {"y": ["N", 21, 224, 224]}, {"image": ["N", 3, 224, 224]})
     parser = argparse.ArgumentParser()
@@ -208,7 +216,7 @@ def test_flags_of_a_model_of_ones_own_need_one(capsys: pytest.CaptureFixture[str
 def photo(tmp_path: Path) -> Path:
     from PIL import Image
 
-    file = tmp_path / "photo.png"
+    file = tmp_path / "my photo.png"
     Image.effect_noise((300, 260), 60).convert("RGB").save(file)
     return file
 
