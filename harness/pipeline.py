@@ -150,8 +150,8 @@ def chosen(options: argparse.Namespace) -> list[Cell]:
         words += targets.meant(options)
         return _alone(_selected([thing, *words, *(["--input", *options.input] if options.input else [])]))
     if options.input or options.recipe or options.shape or options.task or options.option:
-        flags = "--input, --recipe, --shape, --task and --option"
-        raise UsageError(f"{flags} are for a model of your own, such as model.onnx; {thing} is declared")
+        own = "--input, --recipe, --shape, --task and --option"
+        raise UsageError(f"{own} are for a model of your own, such as model.onnx; {thing} is declared")
     is_target = "::" in thing or Path(thing).exists()
     cells = _selected([thing if is_target else options.declared])
     models = {cell.model.name: cell.model for cell in cells}

@@ -323,7 +323,7 @@ def _batches(
             "leave it out, or export the model with a dynamic batch axis"
         )
     if not isinstance(fixed, int):
-        return (1,), (inputs, outputs)
+        return (1,), (tuple(map(_as_one_image, inputs)) if asked.photos else inputs, outputs)
     return (fixed,), (_with_batch(inputs), _with_batch(outputs))
 
 
