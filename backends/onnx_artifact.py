@@ -272,7 +272,13 @@ def _export(module: torch.nn.Module, examples: tuple[Any, ...], cell: Cell, file
                 **how,
             )
     except torch.onnx.OnnxExporterError as error:
-        raise Unsupported(refused(exporter_of(cell), error)) from error
+        raise Unsupported(refused(exporter_of(cell), error) + _as_a_flag(cell)) from error
+
+
+def _as_a_flag(cell: Cell) -> str:
+    """How the other exporter is chosen for a model whose weights are its own: one that nobody declared has no other way to say so."""
+    other = next(name for name in OPSETS if name != exporter_of(cell))
+    return f", of a model of your own --option BACKEND:exporter={other}" if cell.model.weights.source == "own" else ""
 
 
 def refused(exporter: str, error: BaseException) -> str:

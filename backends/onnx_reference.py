@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from harness.backend import Arrays
 
 
+OBJECTS = "; a detector's outputs are boxes [n, 4], labels [n] and scores [n] of one image, with --task detection (docs/tasks.md#detection)"
+"""What else may be done about an output of an open size."""
+
+
 class EvaluatorSession(Session):
     """Runs the graph operator by operator in the file's own precision; slow, and without any optimisation."""
 
@@ -77,6 +81,7 @@ class OnnxEvaluator(onnx_artifact.OnnxBackend):
     """The yardstick of ONNX files: the same evaluator in the file's own precision, which shows what that precision costs."""
 
     name = "onnx-evaluator"
+    open_outputs = True
     requires = ("onnx",)
     precisions = ("fp32",)
     options: ClassVar[Mapping[str, str]] = {}
@@ -95,6 +100,7 @@ class OnnxReference(onnx_artifact.OnnxBackend, Golden):
     name = "onnx-reference"
     kind = "ONNX's own reference evaluator in float64"
     yardstick = "onnx-evaluator"
+    open_outputs = True
     requires = ("onnx",)
     precisions = ("fp32",)
     options: ClassVar[Mapping[str, str]] = {}
@@ -122,7 +128,8 @@ class OnnxReference(onnx_artifact.OnnxBackend, Golden):
 
         graph = onnx.load(model.file, load_external_data=False).graph
         constants = {initializer.name for initializer in graph.initializer}
-        return [_spec(value) for value in graph.input if value.name not in constants], [_spec(value) for value in graph.output]
+        inputs = [_spec(value, "") for value in graph.input if value.name not in constants]
+        return inputs, [_spec(value, OBJECTS) for value in graph.output]
 
     def load(self, folder: Path, cell: Cell) -> Session:
         return Float64Session(folder / onnx_artifact.FILE, cell)
@@ -153,8 +160,8 @@ def digest(file: Path) -> str:
         raise UsageError(f"{file} cannot be read: {error.strerror}; check the path") from error
 
 
-def _spec(value: Any) -> TensorSpec:
-    """A graph input or output; a symbolic first dimension is the batch, any other symbolic one is an error."""
+def _spec(value: Any, otherwise: str) -> TensorSpec:
+    """A graph input or output; a symbolic first dimension is the batch, any other symbolic one is an error, which ends with `otherwise`."""
     import onnx
 
     kind = value.type.tensor_type
@@ -162,6 +169,6 @@ def _spec(value: Any) -> TensorSpec:
     if BATCH in sizes[1:]:
         raise UsageError(
             f"{value.name} has shape {sizes} with a free dimension that is not the first; "
-            "fix it first, with onnxruntime.tools.make_dynamic_shape_fixed"
+            f"fix it first, with onnxruntime.tools.make_dynamic_shape_fixed{otherwise}"
         )
     return TensorSpec(value.name, tuple(sizes), str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backends import torch_inductor, torch_int8, torch_model, torch_session
-from harness import Attestation, Cell, Session, Source
+from harness import Attestation, Cell, Session, Source, Unsupported
 
 CACHE = "inductor"
 PROGRAM = "quantised.pt2"
@@ -30,6 +30,9 @@ class CompiledSession(torch_session.TorchSession):
 
     def owner(self) -> Any:
         return self.module
+
+    def beside(self) -> Session:
+        raise Unsupported("PyTorch does not call Dynamo safe for several threads (pytorch/pytorch#118260); ask torch-eager or torch-script")
 
     def builds(self) -> int:
         from torch._dynamo.utils import counters

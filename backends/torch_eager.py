@@ -5,18 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from backends import torch_session
-from harness import Cell, Session, Unsupported
+from harness import Cell, Session
 
 UNCOMPILED = "torchao's int8 is made to be compiled; in eager each of its steps is a kernel of its own. Ask torch-compile or torch-aot"
-
-
-class EagerSession(torch_session.TorchSession):
-    """A module in eval mode only reads its weights, so that several threads may call it."""
-
-    def beside(self) -> Session:
-        if self.events:
-            raise Unsupported("threads on one CUDA stream wait for each other's work; on a device, ask for larger batches instead")
-        return EagerSession(self.call, self.cell, self.context, self.labels)
 
 
 class TorchEager(torch_session.StateDictBackend):
@@ -29,4 +20,4 @@ class TorchEager(torch_session.StateDictBackend):
         import torch
 
         torch_session.configure(cell)
-        return EagerSession(torch_session.module_of(folder, cell), cell, torch.inference_mode)
+        return torch_session.SharedSession(torch_session.module_of(folder, cell), cell, torch.inference_mode)

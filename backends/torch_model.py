@@ -218,6 +218,8 @@ def describe(model: Model) -> tuple[list[TensorSpec], list[TensorSpec]]:
     specs = [TensorSpec(name, tuple(value.shape), _dtype(value)) for name, value in zip(names, examples, strict=True)]
     with torch.no_grad():
         first = named(module(*examples), None, model.name)
+        if not first:
+            raise UsageError(f"{model.build} answers with no tensor; expected a tensor, or a sequence or a dictionary of tensors")
         batched = _accepts_batch(module, examples, first)
     outputs = [TensorSpec(name, tuple(value.shape), _dtype(value)) for name, value in first.items()]
     if batched:
@@ -259,6 +261,8 @@ def _accepts_batch(module: torch.nn.Module, examples: Sequence[torch.Tensor], fi
         twice = named(module(*(torch.cat([value, value]) for value in examples)), None, "")
     except Exception:  # whatever a module says about a batch of two, the answer is that it takes one
         return False
+    if twice.keys() != first.keys():
+        return False
     return all(value.ndim > 0 and value.shape[0] == 2 == 2 * first[name].shape[0] for name, value in twice.items())
 
 
@@ -269,10 +273,13 @@ def _dtype(value: torch.Tensor) -> str:
 def named(result: Any, specs: Iterable[TensorSpec] | None, model: str) -> dict[str, torch.Tensor]:
     """A module's answer (tensor, sequence or mapping) by declared name; made-up names where `specs` is None.
 
-    Raises UsageError where names or number differ from those declared.
+    A list of one mapping is that mapping: torchvision's detectors answer with one for each image. Raises UsageError where names or
+    number differ from those declared.
     """
     import torch
 
+    if isinstance(result, (list, tuple)) and len(result) == 1 and isinstance(result[0], Mapping):
+        result = result[0]
     if isinstance(result, Mapping):
         found = {str(name): value for name, value in result.items() if isinstance(value, torch.Tensor)}
         declared = list(found) if specs is None else [spec.name for spec in specs]

@@ -19,7 +19,7 @@ FILE = "model.torchscript.pt"
 UNQUANTISED = "TorchScript can neither trace torchao's quantised weights nor take an exported program; ask torch-compile or torch-aot"
 
 
-class ScriptSession(torch_session.TorchSession):
+class ScriptSession(torch_session.SharedSession):
     """A frozen graph: its weights are constants, no parameters."""
 
     def weights(self) -> list[torch.Tensor]:

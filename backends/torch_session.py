@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from backends import cuda_events, torch_model, torch_precision, torch_within
-from harness import Attestation, Backend, Cell, Session, Source, environment, gpu, late
+from harness import Attestation, Backend, Cell, Session, Source, Unsupported, environment, gpu, late
 from harness.backend import Exposed
 
 if TYPE_CHECKING:
@@ -199,6 +199,15 @@ class TorchSession(Session):
     def close(self) -> None:
         self.result = None
         self.tensors = []
+
+
+class SharedSession(TorchSession):
+    """A network that a step only reads, as a module in eval mode is and a frozen graph, so that several threads may call it."""
+
+    def beside(self) -> Session:
+        if self.events:
+            raise Unsupported("threads on one CUDA stream wait for each other's work; on a device, ask for larger batches instead")
+        return type(self)(self.call, self.cell, self.context, self.labels)
 
 
 def written(model: str, tensor: str) -> str:

@@ -154,12 +154,13 @@ def implemented(model: Model, name: str) -> Model:
     find(name)
     if name == DEFAULT:
         return model
-    if model.recipe is None:
+    told = model.recipe or preprocess.RECIPES.get(model.arguments.get("recipe", ""))
+    if told is None:
         raise UsageError(f"model {model.name} has no recipe= that {name} could do; leave it out of a case with preprocessing=")
-    why = refuses(model.recipe, name)
+    why = refuses(told, name)
     if why:
-        raise UsageError(f"model {model.name}: recipe {model.recipe.name} by {name}: {why}")
-    recipe = ImplementedRecipe(f"{model.recipe.name}+{name}", model.recipe.steps, name)
+        raise UsageError(f"model {model.name}: recipe {told.name} by {name}: {why}")
+    recipe = ImplementedRecipe(f"{told.name}+{name}", told.steps, name)
     return replace(model, name=f"{model.name}+{name}", recipe=recipe, sizes=tuple(implemented(each, name) for each in model.sizes))
 
 

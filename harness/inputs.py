@@ -223,13 +223,14 @@ def _random(spec: TensorSpec, generator: Any) -> Array:
 
 
 def files(model: Model) -> dict[str, Array]:
-    """Samples from the user's own image files: `model.arguments` holds `recipe` and the paths as a JSON list.
+    """Samples from the user's own image files: `model.arguments` holds `recipe` and the paths as a JSON list. Where another library
+    does that recipe's steps, the model has it as its own.
 
     One photo alone could not show that a new input gives a new answer, so its two mirror images follow it.
     """
     import numpy as np
 
-    recipe = preprocess.RECIPES[model.arguments["recipe"]]
+    recipe = model.recipe or preprocess.RECIPES[model.arguments["recipe"]]
     arrays = [implementations.apply(recipe, Path(path)) for path in json.loads(model.arguments["files"])]
     if len(arrays) == 1:
         arrays += [np.flip(arrays[0], -1), np.flip(arrays[0], -2)]

@@ -219,7 +219,7 @@ def _open(model: Model) -> frozenset[str]:
 def stack(kept: Mapping[int, Arrays], batches: int, unsized: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Kept outputs of every batch as one array [batches, ...] per name, or a list of arrays for the names in `unsized`.
 
-    Raises ValueError where a batch is missing.
+    Raises ValueError where a batch is missing, or an output that is not in `unsized` has another shape for another batch.
     """
     missing = sorted(set(range(batches)) - set(kept))
     if missing:
@@ -228,7 +228,18 @@ def stack(kept: Mapping[int, Arrays], batches: int, unsized: frozenset[str] = fr
     if any(outputs.keys() != names for outputs in kept.values()):
         raise ValueError("output names differ between batches")
     listed = {name: [np.asarray(kept[index][name]) for index in range(batches)] for name in names}
-    return {name: arrays if name in unsized else np.stack(arrays) for name, arrays in listed.items()}
+    return {name: arrays if name in unsized else _stacked(name, arrays) for name, arrays in listed.items()}
+
+
+def _stacked(name: str, arrays: Sequence[Any]) -> Any:
+    shapes = list(dict.fromkeys(array.shape for array in arrays))
+    if len(shapes) > 1:
+        seen = ", ".join(str(list(shape)) for shape in shapes)
+        raise ValueError(
+            f"output {name} has the shapes {seen}, by the input; expected one. Of a detector, declare it with ANY, or give a model of "
+            "your own --task detection (docs/tasks.md#detection)"
+        )
+    return np.stack(arrays)
 
 
 def accuracy(session: Session, cell: Cell, input_folder: Path) -> dict[str, Any] | None:

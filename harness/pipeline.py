@@ -43,6 +43,7 @@ EPILOG = """\
   evenbench pipeline maskrcnn_resnet50_fpn --declared benchmarks/detection.py --backends ort,openvino \
     --cell maskrcnn_resnet50_fpn-openvino-fp32-cpu-b1-frontend=pytorch
   evenbench pipeline model.onnx --input cat.jpg --recipe imagenet_224 --video street.mp4 -o street
+  evenbench pipeline segmenter.onnx --task segmentation --input cat.jpg --recipe imagenet_224
   evenbench pipeline resnet18 --video 0 --frames 120        a camera, recorded first, so that every runtime sees the same
 each frame is decoded, preprocessed, inferred, postprocessed and drawn: one frame after another, then with frames in flight, then at the
 target rate, where frames that come too fast are dropped. Six frames, evenly spaced, are judged against the golden before any number is
@@ -82,6 +83,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     own.add_argument("--input", nargs="+", default=[], metavar="PHOTO", help="photos that tell its shape, as `evenbench run` takes them")
     own.add_argument("--recipe", default="", help="how a frame becomes a tensor, such as imagenet_224")
     own.add_argument("--shape", default="", help="of the inputs, such as 1x3x224x224")
+    targets.add_meaning(own)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -152,9 +154,11 @@ def chosen(options: argparse.Namespace) -> list[Cell]:
             raise UsageError(f"--cell chooses between declared cells, and {thing} is a model of your own; choose with --backends")
         flags = ("recipe", "shape", "backends", "precision", "device", "threads")
         words = [word for flag in flags if getattr(options, flag) for word in (f"--{flag}", str(getattr(options, flag)))]
+        words += targets.meant(options)
         return _alone(_selected([thing, *words, *(["--input", *options.input] if options.input else [])]))
-    if options.input or options.recipe or options.shape:
-        raise UsageError(f"--input, --recipe and --shape are for a model of your own, such as model.onnx; {thing} is declared")
+    if options.input or options.recipe or options.shape or options.task or options.option:
+        own = "--input, --recipe, --shape, --task and --option"
+        raise UsageError(f"{own} are for a model of your own, such as model.onnx; {thing} is declared")
     is_target = "::" in thing or Path(thing).exists()
     cells = _selected([thing if is_target else options.declared])
     models = {cell.model.name: cell.model for cell in cells}

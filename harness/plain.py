@@ -24,6 +24,14 @@ def to_json(value: Any) -> Any:
     return value
 
 
+def read(text: str) -> Any:
+    """A number, a boolean or another JSON value where `text` reads as one, as options are declared; the text itself otherwise."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {"True": True, "False": False}.get(text, text)
+
+
 def digest(value: Any) -> str:
     """sha256 (64 hex digits) of `value` as canonical JSON."""
     return hashlib.sha256(json.dumps(to_json(value), sort_keys=True, separators=(",", ":")).encode()).hexdigest()

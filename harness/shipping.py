@@ -76,6 +76,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     own.add_argument("--input", nargs="+", default=[], metavar="PHOTO", help="photos that become the inputs of the parity check")
     own.add_argument("--recipe", default="", help="how a photo becomes a tensor, such as imagenet_224")
     own.add_argument("--shape", default="", help="of the inputs, such as 1x3x224x224 (comma between inputs)")
+    targets.add_meaning(own)
     command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
 
 
@@ -107,7 +108,9 @@ def chosen(options: argparse.Namespace) -> list[Cell]:
         batch = [("--batch", [str(options.batch)])]
         given = [("--recipe", [options.recipe]), ("--shape", [options.shape]), ("--input", options.input), *batch]
         words = [word for flag, values in (*flags, *given) if any(values) for word in (flag, *values)]
-        return _selected([thing, *words])
+        return _selected([thing, *words, *targets.meant(options)])
+    if targets.meant(options):
+        raise UsageError(f"--task and --option are for a model of your own, such as model.onnx; {thing} is declared")
     cells = _selected([options.declared])
     exact = [cell for cell in cells if thing in (cell.id, cell.key)]
     if exact and (options.runtime or options.precision):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import posixpath
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import arm, conversation, registry, targets
+from harness import arm, conversation, plain, registry, targets
 from harness.arm import Change
 from harness.conversation import Side
 from harness.types import Plan, UsageError
@@ -62,15 +61,8 @@ def backend_of(text: str) -> Change | None:
         option, equals, value = word.partition("=")
         if not equals or not option:
             raise UsageError(f"{text}: {word!r} is no option; write {name}:option=value")
-        options.append((option, _plain(value)))
+        options.append((option, plain.read(value)))
     return Change(name, tuple(sorted(options)))
-
-
-def _plain(value: str) -> Any:
-    """A number or boolean where it reads as one, as options are declared."""
-    with contextlib.suppress(ValueError):
-        return json.loads(value)
-    return {"True": True, "False": False}.get(value, value)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,9 @@ class NoCells(UsageError):
     """What was asked for leaves no cell."""
 
 
+TASK_HELP = f"what its outputs mean: {', '.join(usermodel.TASKS)} (classification where they look like that)"
+
+
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The flags that choose cells, the same for every command that does."""
     command.add_argument(
@@ -41,6 +44,20 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     own.add_argument("--device", type=_words, default=(), metavar="D,...", help="devices (cpu)")
     own.add_argument("--batch", type=_numbers, default=(), metavar="N,...", help="batch sizes (1)")
     own.add_argument("--threads", type=_numbers, default=(), metavar="N,...", help="threads (0: every usable core)")
+    own.add_argument("--preprocessing", type=_words, default=(), metavar="A,B", help="libraries that do the recipe (pillow)")
+    add_meaning(own)
+
+
+def add_meaning(own: argparse._ArgumentGroup) -> None:
+    """The flags of a model of one's own that every command takes that can run one."""
+    own.add_argument("--task", default="", choices=["", *usermodel.TASKS], metavar="T", help=TASK_HELP)
+    own.add_argument("--option", action="append", default=[], metavar="BACKEND:KEY=VALUE", help="of a backend; repeatable")
+
+
+def meant(options: argparse.Namespace) -> list[str]:
+    """Those flags as words, as they were given."""
+    task = ["--task", options.task] if options.task else []
+    return [*task, *(word for each in options.option for word in ("--option", each))]
 
 
 def precision_for(model: Model, asked: str) -> str:
@@ -89,15 +106,15 @@ def _entries(options: argparse.Namespace) -> list[Entry]:
     """One entry per different cell of all targets, declarations and own models alike."""
     # package.module:build is found from the user's folder; last, so that a `reports.py` there does not hide ours
     sys.path.append(os.getcwd())
-    command = f"evenbench run {shlex.join(options.targets)}"
+    command = ["evenbench", "run", *options.targets]
     models = [target for target in options.targets if usermodel.is_model(target)]
     declared = [target for target in options.targets if target not in models]
     asked = _asked(options, bool(models))
-    found = collection.entries(_declarations(declared), command)
+    found = collection.entries(_declarations(declared), shlex.join(command))
     for target in models:
         own = usermodel.find(target, asked, getattr(options, "timeout", None) or PLANS["default"].timeout_seconds)
         print(own.found, file=sys.stderr)
-        found += [Entry(cell, target, " ".join([command, *given(options)])) for cell in matrix.expand(own.case)]
+        found += [Entry(cell, target, shlex.join([*command, *given(options)])) for cell in matrix.expand(own.case)]
     collection.check_names(found)
     return list({entry.cell.key: entry for entry in reversed(found)}.values())[::-1]
 
@@ -110,8 +127,11 @@ OWN = {
     "batch": "batch",
     "threads": "threads",
 }
-OWN |= {"precision": "precisions", "device": "devices"}
+OWN |= {"precision": "precisions", "device": "devices", "preprocessing": "preprocessing", "task": "task", "option": "options"}
 """The flags for a model of one's own, and the fields of `usermodel.Asked` that they fill."""
+
+MEANING = ("task", "option")
+"""Those of `add_meaning`."""
 
 
 def _asked(options: argparse.Namespace, has_models: bool) -> usermodel.Asked:
@@ -121,18 +141,18 @@ def _asked(options: argparse.Namespace, has_models: bool) -> usermodel.Asked:
             f"--{given[0]} is for a model of your own, such as model.onnx; choose declared cells with -k or --cell"
         )
     values = {field: getattr(options, flag) for flag, field in OWN.items()}
-    return usermodel.Asked(**{**values, "photos": tuple(options.input)})
+    return usermodel.Asked(**{**values, "photos": tuple(options.input), "options": tuple(options.option)})
 
 
 def given(options: argparse.Namespace) -> list[str]:
-    """The flags for a model of one's own as they were given, for the command that reproduces a cell."""
+    """The flags for a model of one's own as they were given, as words, for the command that reproduces a cell."""
     words = []
     for flag in OWN:
         value = getattr(options, flag)
-        if value:
+        if value and flag not in MEANING:
             listed = value if flag == "input" else [value if isinstance(value, str) else ",".join(map(str, value))]
-            words += [f"--{flag}", *map(shlex.quote, map(str, listed))]
-    return words
+            words += [f"--{flag}", *map(str, listed)]
+    return [*words, *meant(options)]
 
 
 def _declarations(targets: Sequence[str]) -> list[collection.Declaration]:

@@ -10,16 +10,32 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness import environment, implementations, late, machine, preprocess, registry, store, worker
+from harness import environment, implementations, late, machine, open_sizes, plain, preprocess, registry, store, worker
 from harness.backend import Golden
 from harness.cases import ALL, INT8, Case, int8_of
 from harness.preparation import shared_path
-from harness.types import BATCH, Cell, Model, Recipe, TensorSpec, Unsupported, UsageError, Weights, own
+from harness.types import ANY, BATCH, Cell, Model, Recipe, TensorSpec, Unsupported, UsageError, Weights, own
 
 RANDOM_INPUTS = "harness.inputs:standard_normal"
 RANDOM_CALIBRATION = "harness.inputs:standard_normal_calibration"
 PHOTO_INPUTS = "harness.inputs:files"
 SHAPE = re.compile(r"\d+(x\d+)*(,\d+(x\d+)*)*")
+
+DETECTION = "detection"
+TASKS = ("classification", "segmentation", DETECTION, "text", "other")
+"""What `--task` can say that a model does."""
+
+FORMS: Mapping[str, tuple[int, int, str]] = {
+    "classification": (2, 2, "scores [batch, classes]"),
+    "segmentation": (4, 2, "scores of every pixel [batch, classes, height, width]"),
+    "text": (2, 1, "embeddings [batch, size]"),
+}
+"""By task, what one output has to be: its axes, the least size of the second one, and both in words."""
+
+OBJECTS: Mapping[str, tuple[int, ...]] = {"boxes": (4,), "labels": (), "scores": ()}
+"""A detector's outputs, and what each has for every object."""
+
+LISTED = "boxes [n, 4], labels [n] and scores [n] of one image, and masks where it has any"
 
 
 @dataclass(frozen=True)
@@ -34,6 +50,10 @@ class Asked:
     threads: tuple[int, ...] = ()
     precisions: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
+    task: str = ""
+    options: tuple[str, ...] = ()
+    """Each as `BACKEND:KEY=VALUE`."""
+    preprocessing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,19 +75,23 @@ def find(target: str, asked: Asked, timeout_seconds: float) -> OwnModel:
     Raises UsageError where the model, a photo or a recipe is not what it should be.
     """
     _check(target, asked)
+    options = _options(asked.options)
     shape = _photo_shape(asked) if asked.photos else ""
     arguments = {"shape": asked.shape or shape} if (asked.shape or shape) and not target.endswith(".onnx") else {}
     if target.endswith(late.ARCHIVES):
         arguments["file_sha256"] = _digest_of(target)
     provisional = _provisional(target, arguments)
     inputs, outputs, golden = _describe(target, provisional, timeout_seconds)
+    if asked.task == DETECTION:
+        outputs = _opened(target, outputs)
     found = f"{target}: {_in_words(inputs)} -> {_in_words(outputs)}, judged against {golden.kind}"
-    batch, (inputs, outputs) = _batches(target, asked.batch, inputs, outputs)
+    batch, (inputs, outputs) = _batches(target, asked, inputs, outputs)
+    _check_task(target, asked.task, outputs)
     model = replace(
         provisional,
         inputs=inputs,
         outputs=outputs,
-        task="classification" if _looks_like_classes(outputs) else "other",
+        task=asked.task or ("classification" if _looks_like_classes(outputs) else "other"),
         **_input_source(target, asked, inputs, arguments, golden),
     )
     # Random numbers are the only calibration of a model that comes without data; ranges taken from them say nothing of it.
@@ -79,6 +103,8 @@ def find(target: str, asked: Asked, timeout_seconds: float) -> OwnModel:
         devices=asked.devices or ("cpu",),
         batch=batch,
         threads=asked.threads or (0,),
+        options=options,
+        preprocessing=asked.preprocessing or (implementations.DEFAULT,),
     )
     return OwnModel(case, f"{found}; {why}" if INT8 in asked.precisions else found)
 
@@ -96,6 +122,31 @@ def _check(target: str, asked: Asked) -> None:
         raise UsageError(
             f"unknown recipe {asked.recipe!r}; expected one of {_recipes()}, or declare your own in a bench_*.py file"
         )
+    if asked.preprocessing and not asked.photos:
+        raise UsageError("--preprocessing names libraries that do a recipe; add --input photo.jpg and --recipe")
+    for library in asked.preprocessing:
+        why = implementations.refuses(preprocess.RECIPES[asked.recipe], library)
+        if why:
+            raise UsageError(f"--preprocessing {library}: recipe {asked.recipe}: {why}")
+
+
+def _options(words: Sequence[str]) -> dict[str, tuple[dict[str, Any]]]:
+    """The option set of each backend that `BACKEND:KEY=VALUE` names. Raises UsageError for another form or an unknown backend."""
+    found: dict[str, tuple[dict[str, Any]]] = {}
+    for word in words:
+        backend, _, option = word.partition(":")
+        key, equals, text = option.partition("=")
+        value = plain.read(text)
+        if not (backend and key and equals):
+            raise UsageError(f"--option {word!r} is no option; expected BACKEND:KEY=VALUE, such as ort:exporter=torchscript")
+        if not isinstance(value, (str, int, float, bool)):
+            raise UsageError(f"--option {word}: {text} is no value; expected text, a number, true or false")
+        registry.row(backend)
+        (options,) = found.setdefault(backend, ({},))
+        if key in options:
+            raise UsageError(f"--option {word}: {backend} has {key} already; declare a case to run a backend with several sets of options")
+        options[key] = value
+    return found
 
 
 def _recipes() -> str:
@@ -212,35 +263,79 @@ def _explained(target: str, reply: worker.Reply) -> str:
 def _specs(target: str, described: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
     specs = tuple(TensorSpec(spec["name"], tuple(spec["shape"]), spec["dtype"]) for spec in described)
     for spec in specs:
-        open_sizes = [size for size in spec.shape if size != BATCH and not (isinstance(size, int) and size >= 0)]
-        if open_sizes:
+        unknown = [size for size in spec.shape if size != BATCH and not (isinstance(size, int) and size >= 0)]
+        if unknown:
             raise UsageError(
-                f"{target}: {spec.name} has shape {list(spec.shape)}, in which {open_sizes[0]!r} is no number; "
-                "export the model with fixed sizes everywhere but in the batch"
+                f"{target}: {spec.name} has shape {list(spec.shape)}, in which {unknown[0]!r} is no number; export the model with fixed "
+                f"sizes everywhere but in the batch; of a detector, name the outputs {LISTED}, and give --task {DETECTION}"
             )
     return specs
 
 
+def _opened(target: str, outputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    """A detector's outputs with open sizes. A file says itself where a number is fixed, as that of queries; a module's example tells
+    how many objects it found there, and no more."""
+    lists = [spec for spec in outputs if spec.name in open_sizes.DETECTIONS and spec.shape]
+    if target.endswith(".onnx") and not any(spec.is_batched for spec in lists):
+        return outputs
+    return tuple(replace(spec, shape=(ANY, *spec.shape[1:])) if spec in lists else spec for spec in outputs)
+
+
+def _check_task(target: str, task: str, outputs: Sequence[TensorSpec]) -> None:
+    """Raise UsageError where no output is what the task is about."""
+    if task == DETECTION:
+        found = {spec.name: spec.shape for spec in outputs}
+        if open_sizes.objects(task, found) and all(name in found and found[name][1:] == rest for name, rest in OBJECTS.items()):
+            return
+        wanted = f"outputs {LISTED}, by these names (a module returns a dictionary of them)"
+    elif task in FORMS:
+        axes, least, wanted = FORMS[task]
+        if any(_has_form(spec, axes, least) for spec in outputs):
+            return
+        wanted = f"an output of floats with {wanted}, where {least} or more of the second are told apart"
+    else:
+        return
+    raise UsageError(f"{target}: --task {task} expects {wanted}; it has {_in_words(outputs)}; docs/tasks.md says what a task makes of them")
+
+
+def _has_form(spec: TensorSpec, axes: int, least: int) -> bool:
+    first, *others = spec.shape or (0,)
+    return "float" in spec.dtype and len(spec.shape) == axes and first in (BATCH, 1) and isinstance(others[0], int) and others[0] >= least
+
+
 def _batches(
-    target: str, asked: tuple[int, ...], inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+    target: str, asked: Asked, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
 ) -> tuple[tuple[int, ...], tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]]:
     """The batch sizes to run, and the tensors with `BATCH` as their first entry where all of them have one.
 
-    A model exported with a fixed batch has the same first size everywhere; it can run at that one only.
+    A model exported with a fixed batch has the same first size everywhere; it can run at that one only. A detector takes one image.
     """
+    if asked.task == DETECTION:
+        if set(asked.batch) - {1}:
+            raise UsageError(f"{target}: a detector is given one image at a time, not --batch {_numbers(asked.batch)}; leave it out")
+        return (1,), (tuple(map(_as_one_image, inputs)), outputs)
     tensors = (*inputs, *outputs)
     if any(spec.is_batched for spec in tensors):
-        return asked or (1,), (inputs, outputs)
+        return asked.batch or (1,), (inputs, outputs)
     sizes = {spec.shape[:1] for spec in tensors}
     fixed = next(iter(sizes))[0] if len(sizes) == 1 and () not in sizes else None
-    if set(asked) - {fixed or 1}:
+    if set(asked.batch) - {fixed or 1}:
         raise UsageError(
-            f"{target}: its inputs have fixed shapes ({_in_words(inputs)}), not --batch {','.join(map(str, asked))}; "
+            f"{target}: its inputs have fixed shapes ({_in_words(inputs)}), not --batch {_numbers(asked.batch)}; "
             "leave it out, or export the model with a dynamic batch axis"
         )
     if not isinstance(fixed, int):
-        return (1,), (inputs, outputs)
+        return (1,), (tuple(map(_as_one_image, inputs)) if asked.photos else inputs, outputs)
     return (fixed,), (_with_batch(inputs), _with_batch(outputs))
+
+
+def _as_one_image(spec: TensorSpec) -> TensorSpec:
+    """An input [1, 3, height, width] as a batch, into which a photo is put; one without a batch as it is."""
+    return replace(spec, shape=(BATCH, *spec.shape[1:])) if len(spec.shape) == 4 and spec.shape[0] == 1 else spec
+
+
+def _numbers(values: Sequence[int]) -> str:
+    return ",".join(map(str, values))
 
 
 def _with_batch(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:

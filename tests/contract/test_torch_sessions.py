@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends import torch_session
+from backends import torch_compile, torch_script, torch_session
 from backends.contract_model import TINY_CNN
-from harness import Cell, Model, TensorSpec
+from harness import Cell, Model, TensorSpec, Unsupported
 from harness.testing import Kit, answer, copied
 
 
@@ -96,6 +96,23 @@ def test_channels_last_is_paid_for_in_bind(monkeypatch: pytest.MonkeyPatch) -> N
     image = np.zeros((2, 3, 16, 16), np.float32)
     assert torch_session.bound(image, cell).is_contiguous(memory_format=torch.channels_last)
     assert torch_session.bound(image, replace(cell, options=())).data_ptr() == image.ctypes.data
+
+
+@pytest.mark.parametrize("backend", ["torch-eager", "torch-script"])
+def test_several_threads_may_call_what_a_step_only_reads(backend: str, tmp_path: Path) -> None:
+    """That they get the right answers is in the contract, which is content with a refusal."""
+    session = Kit(backend, TINY_CNN, "fp32", "cpu", tmp_path).load()
+    other = session.beside()
+    assert (type(other), other.call, other.labels) == (type(session), session.call, session.labels)
+    assert other.tensors is not session.tensors
+
+
+def test_what_several_threads_may_not_call_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Unsupported, match="ask torch-eager or torch-script"):
+        torch_compile.CompiledSession(abs, Cell(TINY_CNN, "torch-compile"), contextlib.nullcontext).beside()
+    monkeypatch.setattr(torch_session.cuda_events, "TorchEvents", FakeEvents)
+    with pytest.raises(Unsupported, match="one CUDA stream"):
+        torch_script.ScriptSession(abs, Cell(TINY_CNN, "torch-script", device="cuda"), contextlib.nullcontext).beside()
 
 
 class FakeEvents:

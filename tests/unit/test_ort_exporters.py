@@ -14,7 +14,7 @@ from backends import onnx_artifact
 from backends.contract_model import TINY_CNN
 from backends.openvino_native import OpenVino
 from backends.ort import OnnxRuntime
-from harness import BATCH, Cell, Model, Source, TensorSpec, Unsupported, registry
+from harness import BATCH, Cell, Model, Source, TensorSpec, Unsupported, own, registry, seeded
 
 
 def cell(precision: str = "fp32", model: Model = TINY_CNN, **options: Any) -> Cell:
@@ -163,6 +163,12 @@ def test_each_choice_is_another_file_and_the_default_is_one() -> None:
     keys = [onnx_artifact.key(cell(**asked)) for asked in choices]
     assert keys[0] == keys[1] == keys[2]
     assert (keys[3]["opset"], keys[4]["exporter"], keys[4]["optimize"]) == (18, "torch.onnx torchscript", False)
+
+
+def test_how_a_model_of_ones_own_asks_for_the_other_exporter_is_told() -> None:
+    mine = replace(TINY_CNN, weights=own())
+    assert onnx_artifact._as_a_flag(Cell(mine, "ort")) == ", of a model of your own --option BACKEND:exporter=torchscript"
+    assert onnx_artifact._as_a_flag(Cell(replace(mine, weights=seeded(0)), "ort")) == ""
 
 
 def test_what_an_exporter_refuses_is_told_by_its_first_error_and_the_other_one_is_named() -> None:

@@ -15,11 +15,14 @@ from harness import Cell, UsageError, cli, shipping
 from harness.preparation import Refusal
 from harness.worker import Job, Reply
 
+UNSAID: dict[str, Any] = {"input": [], "recipe": "", "shape": "", "task": "", "option": []}
+"""The flags for a model of one's own, not given."""
+
 
 def test_a_cell_is_found_by_its_id_and_a_model_by_its_name() -> None:
     def asked(**changed: Any) -> SimpleNamespace:
         given = {"thing": "digits_cnn", "runtime": "ort", "precision": "int8-static", "batch": 2, "declared": "benchmarks"}
-        return SimpleNamespace(**{**given, "input": [], "recipe": "", "shape": "", **changed})
+        return SimpleNamespace(**{**given, **UNSAID, **changed})
 
     (cell,) = shipping.chosen(asked())  # type: ignore[arg-type]
     assert (cell.backend, cell.precision, cell.batch) == ("ort", "int8-static", 2)
@@ -30,7 +33,7 @@ def test_a_cell_is_found_by_its_id_and_a_model_by_its_name() -> None:
 
 def test_a_model_is_shipped_as_it_is_declared() -> None:
     """With the options of its first declaration for that runtime, without which a detector's exporter stops; a plain one comes first."""
-    given = {"runtime": "", "precision": "", "batch": 1, "declared": "benchmarks/detection.py", "input": [], "recipe": "", "shape": ""}
+    given = {"runtime": "", "precision": "", "batch": 1, "declared": "benchmarks/detection.py", **UNSAID}
     model = detection.FASTER_RCNN.name
     traced = detection.TRACED
     for runtime, options in (("ort", traced), ("ort@1.24.1", traced), ("cpp-openvino", traced), ("torch-script", {})):
@@ -43,7 +46,7 @@ def test_a_model_is_shipped_as_it_is_declared() -> None:
 
 def test_every_declared_option_set_is_there_to_be_tried() -> None:
     """The plain one first, wherever it is declared."""
-    given = {"precision": "", "batch": 1, "declared": "benchmarks/detection.py", "input": [], "recipe": "", "shape": ""}
+    given = {"precision": "", "batch": 1, "declared": "benchmarks/detection.py", **UNSAID}
     asked = SimpleNamespace(**given, thing=detection.MASK_RCNN.name, runtime="openvino")
     assert [cell.option for cell in shipping.chosen(asked)] == [detection.TRACED, detection.CONVERTED]  # type: ignore[arg-type]
 
@@ -58,7 +61,7 @@ case = Case((DIGITS_CNN,), ("ort",), options={"ort": ({"spinning": "off"}, {})})
 
 def test_what_has_no_options_is_tried_first(tmp_path: Path) -> None:
     (tmp_path / "bench_two.py").write_text(SPINNING)
-    given = {"precision": "", "batch": 1, "declared": str(tmp_path / "bench_two.py"), "input": [], "recipe": "", "shape": ""}
+    given = {"precision": "", "batch": 1, "declared": str(tmp_path / "bench_two.py"), **UNSAID}
     asked = SimpleNamespace(**given, thing="digits_cnn", runtime="ort")
     assert [cell.option for cell in shipping.chosen(asked)] == [{}, {"spinning": "off"}]  # type: ignore[arg-type]
 
