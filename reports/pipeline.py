@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -229,35 +229,40 @@ def first_frames(lines: Sequence[Line]) -> int:
 
 
 def notes(lines: Sequence[Line]) -> list[str]:
-    """What a reader must know before believing a number."""
-    found = []
+    """What a reader must know before believing a number; what holds of several runtimes is said once."""
+    found: dict[str, list[str]] = {}
     for line in lines:
-        blocks = [passage["block"] for process in line["passages"] for passage in process.values()]
-        wall = sum(block["wall_ns"] for block in blocks)
-        stolen = sum(block["steal_ticks"] for block in blocks) * TICK_NS
-        if wall and stolen > STOLEN * wall:
-            found.append(f"{name_of(line)}: the hypervisor took {100 * stolen / wall:.0f} % of a core's time meanwhile")
-        one, middle = rate(line, SEQUENTIAL), sum(stage_ns(line, stage) or 0.0 for stage in STAGES)
-        if one and 1e9 / one.value > UNEVEN * middle:
-            found.append(
-                f"{name_of(line)}: a frame took {1e9 / one.value / middle:.1f} times the middle one on average: something disturbed it, or "
-                "it stalls; its rates are those of this run"
-            )
-        if line["covers"] == INFERENCE and line["outcome"] == "ok" and line.get("alone_because"):
-            found.append(f"{name_of(line)}: inference and fetching alone: {line['alone_because']}.")
-        if line["covers"] == AFTER and line["outcome"] == "ok":
-            found.append(
-                f"{name_of(line)} gets its frames decoded and passes them in a program of its own: compare it by its frames per second "
-                "after decoding, and by no others. Names and scores are left out of what it draws."
-            )
-    unheld: dict[str, list[str]] = {}
-    for line in lines:
-        if line["outcome"] == "ok" and line.get("not_held_because"):
-            unheld.setdefault(line["not_held_because"], []).append(name_of(line))
-    found += [f"{text.listing(names)}: after decoding nothing is in flight: {why}." for why, names in unheld.items()]
+        for said in _notes_of(line):
+            found.setdefault(said, []).append(name_of(line))
+    told = [f"{text.listing(names)}: {said}" for said, names in found.items()]
     if any(len(line["passages"]) == 1 for line in lines):
-        found.append("One process each: differences between runtimes may be chance. --plan default takes three.")
-    return found
+        told.append("One process each: differences between runtimes may be chance. --plan default takes three.")
+    return told
+
+
+def _notes_of(line: Line) -> Iterator[str]:
+    blocks = [passage["block"] for process in line["passages"] for passage in process.values()]
+    wall = sum(block["wall_ns"] for block in blocks)
+    stolen = sum(block["steal_ticks"] for block in blocks) * TICK_NS
+    if wall and stolen > STOLEN * wall:
+        yield f"the hypervisor took {100 * stolen / wall:.0f} % of a core's time meanwhile."
+    one, middle = rate(line, SEQUENTIAL), sum(stage_ns(line, stage) or 0.0 for stage in STAGES)
+    if one and 1e9 / one.value > UNEVEN * middle:
+        yield (
+            f"a frame took {1e9 / one.value / middle:.1f} times the middle one on average: something disturbed it, or it stalls; its rates "
+            "are those of this run."
+        )
+    if line["outcome"] != "ok":
+        return
+    if line["covers"] == INFERENCE and line.get("alone_because"):
+        yield f"inference and fetching alone: {line['alone_because']}."
+    if line["covers"] == AFTER:
+        yield (
+            "frames come decoded, and pass in a program of its own: compare by frames per second after decoding, and by no others. Names "
+            "and scores are left out of what it draws."
+        )
+    if line.get("not_held_because"):
+        yield f"after decoding nothing is in flight: {line['not_held_because']}."
 
 
 def facts(lines: Sequence[Line]) -> list[tuple[str, str]]:
