@@ -104,10 +104,9 @@ def chosen(options: argparse.Namespace) -> list[Cell]:
     """
     thing = options.thing
     if usermodel.is_model(thing):
-        flags = [("--backends", [options.runtime or "ort"]), ("--precision", [options.precision or "fp32"])]
-        batch = [("--batch", [str(options.batch)])]
-        given = [("--recipe", [options.recipe]), ("--shape", [options.shape]), ("--input", options.input), *batch]
-        words = [word for flag, values in (*flags, *given) if any(values) for word in (flag, *values)]
+        given = {"--backends": [options.runtime or "ort"], "--precision": [options.precision or "fp32"], "--batch": [str(options.batch)]}
+        given |= {"--recipe": [options.recipe], "--shape": [options.shape], "--input": options.input}
+        words = [word for flag, values in given.items() if any(values) for word in (flag, *values)]
         return _selected([thing, *words, *targets.meant(options)])
     if targets.meant(options):
         raise UsageError(f"--task and --option are for a model of your own, such as model.onnx; {thing} is declared")
@@ -177,10 +176,8 @@ def runnable(cells: Sequence[Cell]) -> tuple[Cell, Deployment, Prepared]:
             if reply.outcome == "unsupported":
                 continue
             break
-        for words in refused:
-            print(words, file=sys.stderr)
         if refused:
-            print(f"{cell.id} is shipped in its place, which is declared too", file=sys.stderr)
+            print(*refused, f"{cell.id} is shipped in its place, which is declared too", sep="\n", file=sys.stderr)
         return found
     raise UsageError("; ".join(refused))
 
