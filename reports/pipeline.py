@@ -216,7 +216,10 @@ def _best(lines: Sequence[Line], way: str) -> str:
 
 def _apart(best: Line, line: Line, way: str) -> bool:
     """Whether the best is faster beyond chance: the interval of the ratio of their wall times over sweeps lies above 1."""
-    slower, faster = ([process[way]["wall_ns"] for process in each["passages"] if way in process] for each in (line, best))
+    sweeps = [(its[way], ours[way]) for its, ours in zip(line["passages"], best["passages"], strict=False) if way in its and way in ours]
+    if not sweeps:
+        return False
+    slower, faster = ([passage["wall_ns"] for passage in each] for each in zip(*sweeps, strict=True))
     ratio = statistics.speedup(slower, faster)
     return ratio.low is not None and ratio.low > 1
 

@@ -203,3 +203,11 @@ def test_the_terminal_says_the_same() -> None:
     assert "200" in said
     assert "inference and fetching alone" in said
     assert "wrong: mismatch: out needs 9 times the allowed tolerance" in said
+
+
+def test_sweeps_are_paired_though_one_of_them_lacks_a_way() -> None:
+    """What two runtimes did in one sweep is compared, and never the first sweep of one with the second of the other."""
+    slow, fast = ([{pipeline.HELD: {"wall_ns": wall * factor}} for wall in (1e9, 3e9, 5e9)] for factor in (1.2, 1.0))
+    fast[0] = {}
+    assert pipeline._apart({"passages": fast}, {"passages": slow}, pipeline.HELD)
+    assert not pipeline._apart({"passages": [{}]}, {"passages": slow}, pipeline.HELD)
