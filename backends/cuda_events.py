@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness import gpu
+from harness.environment import gpu
 
 CLOCK = "cuda events"
 """Two events on the stream that the step runs on; their resolution is about 500 ns."""

@@ -3,22 +3,20 @@
 Third parties import from here. Nothing in this module imports numpy or a runtime.
 """
 
-from harness.backend import Backend, Golden, Laps, Session, Source
-from harness.cases import ALL, Case
-from harness.types import (
+from harness.core.backend import Backend, Golden, Laps, Session, Source
+from harness.core.cases import ALL, Case
+from harness.core.errors import Unavailable, Unsupported, UsageError
+from harness.core.measurements import Attestation
+from harness.core.types import (
     ANY,
     BATCH,
     PLANS,
-    Attestation,
     Cell,
     Model,
     Photograph,
     Plan,
     Recipe,
     TensorSpec,
-    Unavailable,
-    Unsupported,
-    UsageError,
     Weights,
     own,
     pretrained,

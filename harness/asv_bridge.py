@@ -16,13 +16,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from harness import collection, machine, results
-from harness.cases import Case
-from harness.outcome import Entry
-from harness.results import Record
-from harness.schedule import Run
-from harness.statistics import process_values
-from harness.types import BOUNDARIES, PLANS, Cell, Plan, UsageError
+from harness.collection import discovery
+from harness.core.cases import Case, Entry
+from harness.core.errors import UsageError
+from harness.core.types import BOUNDARIES, PLANS, Cell, Plan
+from harness.environment import cpu
+from harness.results import records
+from harness.results.records import Record
+from harness.runner.schedule import Run
+from harness.statistics.estimates import process_values
 
 VERSION = "1"
 """asv drops a benchmark's history when this changes; raised when a metric changes its meaning."""
@@ -55,11 +57,11 @@ def suites(folder: Path, module: str) -> dict[str, type[Suite]]:
     # installed for the commit comes before what is checked out.
     if str(folder.parent) not in sys.path:
         sys.path.append(str(folder.parent))
-    found = {_name(declaration, folder): declaration for declaration in collection.find([str(folder)])}
+    found = {_name(declaration, folder): declaration for declaration in discovery.find([str(folder)])}
     return {name: suite(name, declaration, module) for name, declaration in found.items()}
 
 
-def _name(declaration: collection.Declaration, folder: Path) -> str:
+def _name(declaration: discovery.Declaration, folder: Path) -> str:
     """`classification_latency` for `latency` in `bench_classification.py`."""
     parts = [*declaration.file.relative_to(folder).with_suffix("").parts]
     return "_".join([*parts[:-1], parts[-1].removeprefix("bench_"), declaration.name])
@@ -78,7 +80,7 @@ class Suite:
     def setup_cache(self) -> str:
         """The folder of this environment and commit. asv runs this once for all classes, in a folder that it removes."""
         kept = os.environ.get(RESULTS)
-        parent = results.folder(Path(kept)) if kept else Path.cwd()
+        parent = records.folder(Path(kept)) if kept else Path.cwd()
         return tempfile.mkdtemp(prefix="asv-", dir=parent.resolve())
 
     def setup(self, folder: str, *square: str) -> None:
@@ -95,9 +97,9 @@ class Suite:
             raise RuntimeError(f"{outcome} in {self.line['phase']}: {reason}\n{self.line['traceback']}")
 
 
-def suite(name: str, declaration: collection.Declaration, module: str) -> type[Suite]:
+def suite(name: str, declaration: discovery.Declaration, module: str) -> type[Suite]:
     """The class of one case. `name` must be the attribute under which `module` publishes it: asv looks it up by that."""
-    entries = collection.entries([declaration], f"evenbench run {declaration.id.rpartition('::')[0]}")
+    entries = discovery.entries([declaration], f"evenbench run {declaration.id.rpartition('::')[0]}")
     squares = {square(entry.cell, declaration.case): entry for entry in entries}
     names = [*AXES, "options"] if declaration.case.options else [*AXES]
     axes = [list(dict.fromkeys(values)) for values in zip(*squares, strict=True)]
@@ -107,7 +109,7 @@ def suite(name: str, declaration: collection.Declaration, module: str) -> type[S
 
 def square(cell: Cell, case: Case) -> Square:
     """A cell as asv's params. Threads are named as declared, so that a series does not split by the machine's cores."""
-    threads = {value or machine.cores(): str(value or "all") for value in reversed(case.threads)}
+    threads = {value or cpu.cores(): str(value or "all") for value in reversed(case.threads)}
     params = (cell.model.name, cell.backend, cell.precision, cell.device, str(cell.batch), threads[cell.threads])
     options = ",".join(f"{key}={value}" for key, value in cell.options) or "none"
     return (*params, options) if case.options else params
@@ -162,7 +164,7 @@ def line_of(entry: Entry, group: Sequence[Entry], folder: Path) -> Record:
     Where it is not there yet, all of `group` is measured together: processes of cells that are compared with one another take
     turns, so that a slow drift of the machine is no bias between them.
     """
-    known = {line["cell"]["key"]: line for line in results.read([folder]).lines}
+    known = {line["cell"]["key"]: line for line in records.read([folder]).lines}
     if entry.cell.key in known:
         return known[entry.cell.key]
     waiting = [other for other in group if other.cell.key not in known]

@@ -6,7 +6,8 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-from harness.types import Photograph, Unavailable
+from harness.core.errors import Unavailable
+from harness.core.types import Photograph
 
 PHOTOGRAPHS: tuple[Photograph, ...] = (
     Photograph("china", "sklearn", "datasets/images/china.jpg", "8378025ad2519d649d02e32bd98990db4ab572357d9f09841c2fbfbb4fefad29"),

@@ -17,13 +17,14 @@ from typing import Any
 
 import pytest
 
-from harness import collection, matrix, registry
-from harness.cases import Case
-from harness.outcome import Entry
-from harness.results import Record
-from harness.schedule import Event, Run
-from harness.statistics import median, process_values
-from harness.types import COMPUTE, OUTCOMES, PLANS, Cell, UsageError
+from harness.collection import discovery, matrix
+from harness.core import registry
+from harness.core.cases import Case, Entry
+from harness.core.errors import UsageError
+from harness.core.types import COMPUTE, OUTCOMES, PLANS, Cell
+from harness.results.records import Record
+from harness.runner.schedule import Event, Run
+from harness.statistics.estimates import median, process_values
 
 PARAMETERS = ("key", "model", "backend", "precision", "device", "batch", "threads", "options")
 """What an item is parametrized by, as plain values, so that `--benchmark-group-by=param:backend` works."""
@@ -279,7 +280,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 def declares(file: Path) -> bool:
     """Whether a file may hold cases by its name and text: an unrelated script named bench_*.py must not be imported."""
-    if not collection.is_declaration_file(file):
+    if not discovery.is_declaration_file(file):
         return False
     text = file.read_bytes()
     return b"harness" in text and b"Case" in text
@@ -297,8 +298,8 @@ def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str
 
 def items_of(collector: pytest.Module, name: str, case: Case) -> list[pytest.Item]:
     """One item per cell, parametrized by pytest itself, so that it has a callspec, and ids as -k expects them."""
-    case = collection.beside(collector.path.parent, case)
-    declaration = collection.Declaration(case, collector.path, name)
+    case = discovery.beside(collector.path.parent, case)
+    declaration = discovery.Declaration(case, collector.path, name)
     command = f"evenbench run {shlex.quote(declaration.id.rpartition('::')[0])}"
     cells = {cell.key: cell for cell in matrix.expand(case)}
     function = _marked(case, list(cells.values()), collector.config.pluginmanager.hasplugin("pytest-benchmark"))

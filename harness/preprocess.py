@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from harness.types import Recipe, UsageError
+from harness.core.errors import UsageError
+from harness.core.types import Recipe
 
 Image = Any
 """A Pillow image up to `ToArray`, a numpy array [height, width, channels] or as laid out after it."""

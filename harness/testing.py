@@ -24,15 +24,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pytest
 
-from harness import environments, inputs, late, machine, measure, registry, store, timing
-from harness.backend import Backend, Session, Source
-from harness.outcome import Entry
-from harness.preparation import Prepared, Preparer, Refusal
-from harness.schedule import Run
-from harness.types import BOUNDARIES, INNER_BOUNDARIES, PLANS, Cell, Model, Unsupported
+from harness.core import artifact_store, import_strings, registry
+from harness.core.backend import Backend, Session, Source
+from harness.core.cases import Entry
+from harness.core.errors import Unsupported
+from harness.core.types import BOUNDARIES, INNER_BOUNDARIES, PLANS, Cell, Model
+from harness.environment import cpu, virtualenvs
+from harness.inputs import batches as inputs
+from harness.measurement import process, timing
+from harness.runner.preparation import Prepared, Preparer, Refusal
+from harness.runner.schedule import Run
 
 if TYPE_CHECKING:
-    from harness.backend import Arrays
+    from harness.core.backend import Arrays
 
 DEFAULT_MODEL = "backends.contract_model:TINY_CNN"
 BATCHES = (1, 2, 7)
@@ -49,7 +53,7 @@ class Kit:
         self.backend = backend
         self.results = results
         self.preparer = Preparer(PLANS["quick"].timeout_seconds)
-        self.template = Cell(model, backend, precision, device, threads=machine.cores())
+        self.template = Cell(model, backend, precision, device, threads=cpu.cores())
 
     def cell(self, batch: int = 1, backend: str = "") -> Cell:
         """The contract's cell at a batch size, of this backend or another."""
@@ -66,7 +70,7 @@ class Kit:
 
     def load(self, batch: int = 1) -> Session:
         """A session in this process. Fails for a backend that lives in another: here it would be another runtime."""
-        if environments.request(self.backend):
+        if virtualenvs.request(self.backend):
             pytest.fail(f"{self.backend} lives in another environment, and the contract loads sessions here; install it here and test that")
         return registry.find(self.backend).load(Path(self.prepared(batch).artifact.path), self.cell(batch))
 
@@ -136,7 +140,7 @@ class BackendContract:
     @pytest.fixture(scope="class")
     @classmethod
     def kit(cls, tmp_path_factory: pytest.TempPathFactory) -> Kit:
-        model = cls.model or late.resolve(DEFAULT_MODEL)
+        model = cls.model or import_strings.resolve(DEFAULT_MODEL)
         return Kit(cls.name, model, cls.precision, cls.device, tmp_path_factory.mktemp("results"))
 
     @pytest.fixture
@@ -232,7 +236,7 @@ class BackendContract:
 
     def test_attestation_is_complete_and_as_asked(self, kit: Kit, session: Session) -> None:
         answer(session, kit.batches()[0])
-        assert measure.difference(kit.cell(), session.attest()) == ""
+        assert process.difference(kit.cell(), session.attest()) == ""
 
     def test_prepare_writes_only_in_its_folder(self, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         prepared = kit.prepared()
@@ -242,7 +246,7 @@ class BackendContract:
             folder.mkdir()
         monkeypatch.chdir(elsewhere[0])
         monkeypatch.setenv("HOME", str(elsewhere[1]))
-        monkeypatch.setenv(store.VARIABLE, str(_without(Path(prepared.artifact.path), tmp_path / "cache")))
+        monkeypatch.setenv(artifact_store.VARIABLE, str(_without(Path(prepared.artifact.path), tmp_path / "cache")))
         Preparer(PLANS["quick"].timeout_seconds).prepare(kit.cell())
         assert [sorted(str(path) for path in folder.rglob("*") if path.is_file()) for folder in elsewhere] == [[], []]
         assert _digests(prepared) == before, "prepare changed what it was given"
@@ -287,7 +291,7 @@ def _without(artifact: Path, cache: Path) -> Path:
 
 def _digests(prepared: Prepared) -> dict[str, str]:
     folders = [Path(prepared.inputs.path), Path(prepared.artifact.path)]
-    return {str(path): store.digest_file(path) for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {str(path): artifact_store.digest_file(path) for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 class fresh_registry:

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from harness.statistics import Estimate
-from harness.types import COMPUTE
-from reports import shape, text
-from reports.shape import Group, Result
+from harness.core.types import COMPUTE
+from harness.statistics.estimates import Estimate
+from reports import formatting, results
+from reports.results import Group, Result
 
 Figure = dict[str, Any]
 
@@ -58,8 +58,8 @@ def laps(group: Group, per_process: int) -> Figure | None:
     """Where the compute laps of every correct runtime lie, one box per process; at most so many laps of each process."""
     if not group.ranked or not group.ranked[0].compute:
         return None
-    per_ns, unit = text.duration_unit(group.ranked[0].compute.value)
-    processes = max(len(shape.laps_of(result.record, COMPUTE)) for result in group.ranked)
+    per_ns, unit = formatting.duration_unit(group.ranked[0].compute.value)
+    processes = max(len(results.laps_of(result.record, COMPUTE)) for result in group.ranked)
     traces = [_laps_trace(group, process, per_process, per_ns) for process in range(processes)]
     names = [_label(result.name) for result in group.ranked]
     layout = _layout(len(names), f"{unit} per inference, log scale", 14 * processes * len(names))
@@ -91,7 +91,7 @@ def needed(group: Group) -> Figure | None:
         return None
     compared.sort(key=lambda result: float(result.record["parity"]["needed"]))
     values = [min(max(float(result.record["parity"]["needed"]), _NEEDED_FLOOR), 1e9) for result in compared]
-    hover = [f"{_named(result)}: {text.number(float(result.record['parity']['needed']))} / 1" for result in compared]
+    hover = [f"{_named(result)}: {formatting.number(float(result.record['parity']['needed']))} / 1" for result in compared]
     trace: Figure = {"type": "scatter", "mode": "markers", "x": values, "y": [_named(result) for result in compared]}
     trace.update(hovertext=hover, hoverinfo="text", marker={"size": 11})
     layout = _layout(len(compared), "needed / allowed, log scale")
@@ -206,7 +206,7 @@ def _label(words: str) -> str:
 def _dots(estimates: Sequence[Estimate], names: Sequence[str], lead: str = "") -> dict[str, Any]:
     above = [_rounded((estimate.high or estimate.value) - estimate.value) for estimate in estimates]
     below = [_rounded(estimate.value - (estimate.low or estimate.value)) for estimate in estimates]
-    words = [text.with_interval(text.ratio(estimate), text.ratio_interval(estimate)) for estimate in estimates]
+    words = [formatting.with_interval(formatting.ratio(estimate), formatting.ratio_interval(estimate)) for estimate in estimates]
     return {
         "type": "scatter",
         "mode": "markers",
@@ -223,7 +223,7 @@ def _laps_trace(group: Group, process: int, most: int, per_ns: float) -> dict[st
     x: list[float] = []
     y: list[int] = []
     for row, result in enumerate(group.ranked):
-        taken = shape.laps_of(result.record, COMPUTE)
+        taken = results.laps_of(result.record, COMPUTE)
         if process < len(taken):
             drawn = _thinned(taken[process], most)
             x += [_rounded(lap / per_ns) for lap in drawn]

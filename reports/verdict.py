@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.statistics import Estimate
-from reports import text
-from reports.shape import BASELINE, Group, Result, ratio
+from harness.statistics.estimates import Estimate
+from reports import formatting
+from reports.results import BASELINE, Group, Result, ratio
 
 FASTER, EVEN, SLOWER, BASE, UNKNOWN = "faster", "even", "slower", "base", "unknown"
 """How a result stands against the baseline; also the name of its colour on the page."""
@@ -34,15 +34,15 @@ class Verdict:
 def judge(group: Group) -> Verdict:
     """The summary line of one group."""
     fastest = group.ranked[0] if group.ranked else None
-    speedup, interval = speedup_texts(group, fastest) if fastest else (text.DASH, "")
+    speedup, interval = speedup_texts(group, fastest) if fastest else (formatting.DASH, "")
     return Verdict(
         model=str(group.first.get("model", "")),
         setting=setting(group),
         run=group.run,
-        fastest=fastest.name if fastest else text.DASH,
-        latency=text.latency(fastest.compute if fastest else None),
-        latency_interval=text.latency_interval(fastest.compute if fastest else None),
-        host_to_host=text.latency(fastest.host_to_host if fastest else None),
+        fastest=fastest.name if fastest else formatting.DASH,
+        latency=formatting.latency(fastest.compute if fastest else None),
+        latency_interval=formatting.latency_interval(fastest.compute if fastest else None),
+        host_to_host=formatting.latency(fastest.host_to_host if fastest else None),
         speedup=speedup,
         speedup_interval=interval,
         tone=tone(group, fastest) if fastest else UNKNOWN,
@@ -54,9 +54,9 @@ def judge(group: Group) -> Verdict:
 def setting(group: Group) -> str:
     """What the members of a group share besides the model: `fp32 · cpu · batch 1 · 2 threads`."""
     cell = group.first
-    batch, threads = cell.get("batch", text.DASH), int(cell.get("threads") or 0)
+    batch, threads = cell.get("batch", formatting.DASH), int(cell.get("threads") or 0)
     apart = " · throughput" if (cell.get("options") or {}).get("hint") == "throughput" else ""
-    return f"{cell.get('precision', '')} · {cell.get('device', '')} · batch {batch} · {text.count(threads, 'thread')}{apart}"
+    return f"{cell.get('precision', '')} · {cell.get('device', '')} · batch {batch} · {formatting.count(threads, 'thread')}{apart}"
 
 
 def speedup_texts(group: Group, result: Result) -> tuple[str, str]:
@@ -64,7 +64,7 @@ def speedup_texts(group: Group, result: Result) -> tuple[str, str]:
     if result is group.baseline:
         return "1×", ""
     speedup = group.speedup(result)
-    return text.ratio(speedup), text.ratio_interval(speedup)
+    return formatting.ratio(speedup), formatting.ratio_interval(speedup)
 
 
 def tone(group: Group, result: Result) -> str:
@@ -86,7 +86,7 @@ def stand(group: Group, result: Result) -> str:
         FASTER: f"faster than {BASELINE}",
         EVEN: f"within noise of {BASELINE}",
         SLOWER: f"slower than {BASELINE}",
-        UNKNOWN: f"not judged: {text.NO_INTERVAL}" if group.baseline else f"no correct {BASELINE} here",
+        UNKNOWN: f"not judged: {formatting.NO_INTERVAL}" if group.baseline else f"no correct {BASELINE} here",
     }[tone(group, result)]
 
 
@@ -95,7 +95,7 @@ def _against_the_fastest(group: Group, result: Result) -> str:
     if result is fastest:
         return "the fastest here"
     if min(len(fastest.compute_ns), len(result.compute_ns)) < 2:
-        return f"not judged: {text.NO_INTERVAL}"
+        return f"not judged: {formatting.NO_INTERVAL}"
     return f"within noise of {fastest.name}" if result in group.within_noise else f"slower than {fastest.name}"
 
 
@@ -123,7 +123,7 @@ def _against_the_others(group: Group) -> str:
     if not others:
         return "" if group.baseline in group.ranked[1:] else "no other correct runtime"
     if tied:
-        return f"within noise of {text.listing(_shown(tied))}"
+        return f"within noise of {formatting.listing(_shown(tied))}"
     if min(len(fastest.compute_ns), len(others[0].compute_ns)) < 2:
         return f"the lead over {others[0].name} cannot be judged from 1 process"
     lead = "" if group.asks_baseline else f", {_ratio_words(ratio(others[0], fastest))}"
@@ -132,7 +132,7 @@ def _against_the_others(group: Group) -> str:
 
 def _ratio_words(found: Estimate) -> str:
     """`2.31× (2.20 to 2.42×)`."""
-    return text.with_interval(text.ratio(found), text.ratio_interval(found))
+    return formatting.with_interval(formatting.ratio(found), formatting.ratio_interval(found))
 
 
 def _shown(tied: Sequence[Result]) -> list[str]:

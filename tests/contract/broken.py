@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backends.ort import OnnxRuntime, OrtSession
+from backends.onnxruntime.backend import OnnxRuntime, OrtSession
 from harness import Attestation, Laps
 
 

@@ -17,18 +17,21 @@ import pytest
 from PIL import Image
 
 from benchmarks import detection, segmentation
-from harness import PLANS, Cell, Model, datasets, machine, measure, photographs
-from harness.labelled import LabelledData
-from harness.outcome import Entry
-from harness.preparation import Preparer
-from harness.schedule import Run
+from harness import PLANS, Cell, Model, photographs
+from harness.core.cases import Entry
+from harness.environment import cpu
+from harness.inputs import datasets
+from harness.measurement import judging
+from harness.runner.dataset_scoring import LabelledData
+from harness.runner.preparation import Preparer
+from harness.runner.schedule import Run
 from tests.contract import bright
 
 PLAN = replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.1)
 
 
 def cell(model: Model, backend: str, **options: Any) -> Cell:
-    return Cell(model, backend, threads=machine.cores(), options=tuple(options.items()))
+    return Cell(model, backend, threads=cpu.cores(), options=tuple(options.items()))
 
 
 def run(data: Path, folder: Path, *cells: Cell) -> Mapping[str, Any]:
@@ -45,7 +48,7 @@ def golden(asked: Cell) -> Mapping[str, Any]:
     """The golden's outputs, one per photograph."""
     prepared = Preparer(600.0).prepare(asked)
     assert prepared.golden is not None
-    return measure._loaded(Path(prepared.golden.path) / "outputs.npz", asked.model)
+    return judging._loaded(Path(prepared.golden.path) / "outputs.npz", asked.model)
 
 
 def seen(size: tuple[int, int], shorter: int, side: int) -> tuple[float, float, float, float]:

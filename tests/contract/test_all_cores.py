@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import measure
-from harness.backend import Session
+from harness.core.backend import Session
+from harness.measurement import judging
 from harness.testing import BackendContract, Kit, answer, copied
 
 
@@ -26,7 +26,7 @@ class OnAllCores(BackendContract):
         kept = {index: copied(answer(session, batch)) for index, batch in enumerate(kit.batches())}
         golden = kit.prepared().golden
         assert golden is not None
-        assert measure.judge(kit.cell(), {"compute": kept}, Path(golden.path))["verdict"] == "pass"
+        assert judging.judge(kit.cell(), {"compute": kept}, Path(golden.path))["verdict"] == "pass"
 
 
 class TestTorchEager(OnAllCores):

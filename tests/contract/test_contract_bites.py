@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import store
+from harness.core import artifact_store
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -57,7 +57,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, set[str]]:
     chosen = [f"test_broken.py::Test{kind}::{test}" for kind, tests in {**CAUGHT, **BACKENDS}.items() for test in tests]
     own = {
         "EVENBENCH_BACKENDS": ",".join(f"{kind.lower()}=tests.contract.broken:{kind}Backend" for kind in ALL),
-        "EVENBENCH_CACHE": str(store.root()),
+        "EVENBENCH_CACHE": str(artifact_store.root()),
         "PYTHONPATH": str(ROOT),
     }
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | own

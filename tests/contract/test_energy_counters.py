@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness import installers
+from harness.environment import installers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -38,10 +38,10 @@ def zone(rapl: Path, number: int, name: str, joules: int) -> Path:
 
 
 class Reading:
-    """A running `python -m harness.energy`."""
+    """A running `python -m harness.environment.energy`."""
 
     def __init__(self, python: Path, rapl: Path) -> None:
-        command, variables = [str(python), "-m", "harness.energy", "--rapl", str(rapl)], {**os.environ, "PYTHONPATH": str(ROOT)}
+        command, variables = [str(python), "-m", "harness.environment.energy", "--rapl", str(rapl)], {**os.environ, "PYTHONPATH": str(ROOT)}
         self.process = subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def said(self) -> Any:

@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 
 from backends.contract_model import TINY_CNN
-from harness import Case, Cell, environments, matrix, preparation, results
-from harness.outcome import Entry
-from harness.schedule import Run
+from harness import Case, Cell
+from harness.collection import matrix
+from harness.core.cases import Entry
+from harness.environment import virtualenvs
+from harness.results import records
+from harness.runner import preparation
+from harness.runner.schedule import Run
 from tests.unit.builders import plan
 
 OLDER = "ort@1.24.1"
@@ -33,7 +37,7 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     run = Run(entries, plan(processes=2, timeout_seconds=300.0), folder)
     found = {line["cell"]["backend"]: line for line in run.measure(entries)}
     run.finish()
-    assert len({line["run"]["id"] for line in results.read([folder]).lines}) == 1
+    assert len({line["run"]["id"] for line in records.read([folder]).lines}) == 1
     return found
 
 
@@ -84,26 +88,26 @@ def test_each_lock_is_recorded_and_is_what_is_installed(lines: Mapping[str, Any]
 
 @pytest.mark.slow
 def test_the_report_has_one_more_column_for_each(lines: Mapping[str, Any], tmp_path: Path) -> None:
-    from reports import site
+    from reports.pages import index
 
-    page = site.write(list(lines.values()), tmp_path).read_text(encoding="utf-8")
+    page = index.write(list(lines.values()), tmp_path).read_text(encoding="utf-8")
     assert all(name in page for name in BACKENDS)
     assert "onnxruntime==1.24.1" in page
 
 
 @pytest.mark.slow
 def test_the_environment_is_there_for_the_next_run(lines: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environments.installers, "find", lambda: pytest.fail("it was built again"))
+    monkeypatch.setattr(virtualenvs.installers, "find", lambda: pytest.fail("it was built again"))
     (cell,) = (cell for cell in cells() if cell.backend == OLDER)
-    assert Path(preparation.interpreter_for(cell)).is_relative_to(environments.root())
+    assert Path(preparation.interpreter_for(cell)).is_relative_to(virtualenvs.root())
 
 
 @pytest.mark.slow
 def test_an_older_torch_has_a_lock_without_being_installed() -> None:
     """Gigabytes are not installed for a test; that the resolver finds torchvision's release for it, and its numpy, is shown."""
-    asked = environments.request("torch-compile@2.13.0")
+    asked = virtualenvs.request("torch-compile@2.13.0")
     assert asked is not None
-    packages = dict(package.split("==") for package in environments.resolve(asked).packages)
+    packages = dict(package.split("==") for package in virtualenvs.resolve(asked).packages)
     assert packages["torch"].partition("+")[0] == "2.13.0"
     assert packages["torchvision"].partition("+")[0] == "0.28.0"
     assert "numpy" in packages

@@ -7,20 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from backends import native_build
+from backends.cpp import build
 from benchmarks.models import DIGITS_CNN
-from harness import Cell, inputs, libraries, registry
-from harness.preparation import Preparer
+from harness import Cell
+from harness.core import registry
+from harness.deployment import shared_libraries
+from harness.inputs import batches
+from harness.runner.preparation import Preparer
 
 
-@pytest.mark.skipif(bool(native_build.lacks()), reason=native_build.lacks())
+@pytest.mark.skipif(bool(build.lacks()), reason=build.lacks())
 @pytest.mark.parametrize("name", ["cpp-ort", "cpp-openvino"])
 def test_every_library_that_a_running_program_holds_is_listed(name: str) -> None:
     cell, backend = Cell(DIGITS_CNN, name), registry.find(name)
     prepared = Preparer(600).prepare(cell)
     session = backend.load(Path(prepared.artifact.path), cell)
     try:
-        session.bind(inputs.load(Path(prepared.inputs.path), cell.model)[0])
+        session.bind(batches.load(Path(prepared.inputs.path), cell.model)[0])
         session.step()
         used = session.usage()
         assert used
@@ -28,8 +31,8 @@ def test_every_library_that_a_running_program_holds_is_listed(name: str) -> None
     finally:
         session.close()
     mapped = {Path(line.split(maxsplit=5)[5]) for line in lines if ".so" in line}
-    held = {file.resolve() for file in mapped if not any(fnmatch(file.name, pattern) for pattern in libraries.C_LIBRARY)}
-    listed = libraries.of(backend)
+    held = {file.resolve() for file in mapped if not any(fnmatch(file.name, pattern) for pattern in shared_libraries.C_LIBRARY)}
+    listed = shared_libraries.of(backend)
     assert listed
     assert held, "the maps were not read"
     assert held <= {file.path for file in listed.files}

@@ -24,13 +24,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from backends import native, native_build, native_runtimes, ort_session
 from backends.contract_model import TINY_CNN
-from harness import Attestation, Unsupported, environment, inputs, machine, measure, registry, store, timing
-from harness.backend import ProgramEnded
-from harness.preparation import Preparer, Refusal
+from backends.cpp import build, runtimes
+from backends.cpp import session as native
+from backends.onnxruntime import session as ort_session
+from harness import Attestation, Unsupported
+from harness.core import artifact_store, registry
+from harness.core.backend import ProgramEnded
+from harness.core.measurements import Block, Samples
+from harness.core.types import Cell
+from harness.environment import cpu, system_info
+from harness.inputs import batches as inputs
+from harness.measurement import judging, timing
+from harness.runner.preparation import Preparer, Refusal
 from harness.testing import BackendContract
-from harness.types import Block, Cell, Samples
 
 
 class TestCppOrt(BackendContract):
@@ -54,7 +61,7 @@ class TestCtypesLibtorch(BackendContract):
 
 
 def cell_of(backend: str, **changed: Any) -> Cell:
-    return Cell(TINY_CNN, backend, threads=machine.cores(), **changed)
+    return Cell(TINY_CNN, backend, threads=cpu.cores(), **changed)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +74,7 @@ def answers() -> Callable[[str], dict[str, Any]]:
         prepared = preparer.prepare(cell)
         session = registry.find(backend).load(Path(prepared.artifact.path), cell)
         try:
-            made: dict[str, Any] = measure.once(session, inputs.load(Path(prepared.inputs.path), cell.model))
+            made: dict[str, Any] = judging.once(session, inputs.load(Path(prepared.inputs.path), cell.model))
         finally:
             session.close()
         return made
@@ -118,21 +125,21 @@ def test_they_share_the_artifact_of_their_counterpart() -> None:
         assert registry.find(python).artifact_key(cell_of(python)) == registry.find(twin).artifact_key(cell_of(twin)), twin
 
 
-@pytest.mark.parametrize("runtime", list(native_build.DISTRIBUTIONS))
+@pytest.mark.parametrize("runtime", list(build.DISTRIBUTIONS))
 def test_another_release_than_the_python_package_is_refused(runtime: str) -> None:
-    installed, file = native_build.version_of(runtime).partition("+")[0], str(native_build.library_of(runtime))
-    native_build.check_library(runtime, {"version": f"{installed}-1234-abc", "library": file})
+    installed, file = build.version_of(runtime).partition("+")[0], str(build.library_of(runtime))
+    build.check_library(runtime, {"version": f"{installed}-1234-abc", "library": file})
     for other in ("0.1", installed + "1", installed + ".1"):
         with pytest.raises(RuntimeError, match=rf"the runner loaded {runtime} {other}.*LD_LIBRARY_PATH"):
-            native_build.check_library(runtime, {"version": other, "library": file})
+            build.check_library(runtime, {"version": other, "library": file})
 
 
 @pytest.mark.parametrize("backend", ["cpp-ort", "ctypes-ort"])
 def test_the_version_is_asserted_when_a_session_is_loaded(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(Preparer(600).prepare(cell_of(backend)).artifact.path)
-    true_key = native_build.key("onnxruntime")
-    monkeypatch.setattr(native_build, "key", lambda runtime: true_key)
-    monkeypatch.setattr(native_build, "version_of", lambda runtime: "9.9.9")
+    true_key = build.key("onnxruntime")
+    monkeypatch.setattr(build, "key", lambda runtime: true_key)
+    monkeypatch.setattr(build, "version_of", lambda runtime: "9.9.9")
     with pytest.raises(RuntimeError, match=r"the Python package is 9\.9\.9"):
         registry.find(backend).load(folder, cell_of(backend))
 
@@ -140,9 +147,9 @@ def test_the_version_is_asserted_when_a_session_is_loaded(backend: str, monkeypa
 def test_a_library_path_that_leads_elsewhere_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same release from another place: a copy of the library, which the loader prefers."""
     folder = Path(Preparer(600).prepare(cell_of("cpp-openvino")).artifact.path)
-    original = native_build.library_of("openvino")
+    original = build.library_of("openvino")
     shutil.copy2(original, tmp_path / original.name)
-    native_build.built("openvino")
+    build.built("openvino")
     monkeypatch.setenv("LD_LIBRARY_PATH", f"{tmp_path}:{original.parent}")
     with pytest.raises(RuntimeError, match=rf"loaded openvino from {tmp_path}.*LD_LIBRARY_PATH"):
         registry.find("cpp-openvino").load(folder, cell_of("cpp-openvino"))
@@ -152,14 +159,14 @@ def test_a_library_path_that_leads_elsewhere_is_found_out(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("backend", ["cpp-ort", "ctypes-ort", "cpp-openvino", "cpp-libtorch", "ctypes-libtorch"])
-@pytest.mark.parametrize("threads", [1, pytest.param(machine.cores(), id="all", marks=pytest.mark.alone)])
+@pytest.mark.parametrize("threads", [1, pytest.param(cpu.cores(), id="all", marks=pytest.mark.alone)])
 def test_threads_are_those_of_the_runtime(backend: str, threads: int, loaded: Callable[..., Attestation]) -> None:
     assert loaded(replace(cell_of(backend), threads=threads)).threads == threads
 
 
 def test_threads_of_onnx_runtime_are_counted_not_repeated(monkeypatch: pytest.MonkeyPatch, loaded: Callable[..., Attestation]) -> None:
-    told = native_runtimes.ort_options
-    monkeypatch.setattr(native_runtimes.OnOrt, "told", staticmethod(lambda file, cell: {**told(file, cell), "threads": 3}))
+    told = runtimes.ort_options
+    monkeypatch.setattr(runtimes.OnOrt, "told", staticmethod(lambda file, cell: {**told(file, cell), "threads": 3}))
     assert loaded(replace(cell_of("cpp-ort"), threads=1)).threads == 3
 
 
@@ -208,7 +215,7 @@ def test_nothing_of_the_runtime_is_imported_here() -> None:
 
 
 def test_a_runtime_that_is_not_installed_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(native_build.DISTRIBUTIONS, "onnxruntime", "no_such_runtime")
+    monkeypatch.setitem(build.DISTRIBUTIONS, "onnxruntime", "no_such_runtime")
     assert registry.find("cpp-ort").missing() == ("no_such_runtime",)
 
 
@@ -216,37 +223,37 @@ def test_a_runtime_that_is_not_installed_is_missing(monkeypatch: pytest.MonkeyPa
 
 
 def test_it_is_built_once_and_what_changes_it_builds_it_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(store.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(artifact_store.VARIABLE, str(tmp_path))
     with ThreadPoolExecutor(3) as pool:  # three at once, as workers may be
-        folders = set(pool.map(native_build.built, ["onnxruntime"] * 3))
+        folders = set(pool.map(build.built, ["onnxruntime"] * 3))
     assert len(folders) == 1
-    made = (folders.pop() / native_build.PROGRAM).stat().st_mtime_ns
-    assert (native_build.built("onnxruntime") / native_build.PROGRAM).stat().st_mtime_ns == made
-    before = store.key_of(native_build.key("onnxruntime"))
-    monkeypatch.setattr(native_build, "version_of", lambda runtime: "9.9.9")
-    assert store.key_of(native_build.key("onnxruntime")) != before
+    made = (folders.pop() / build.PROGRAM).stat().st_mtime_ns
+    assert (build.built("onnxruntime") / build.PROGRAM).stat().st_mtime_ns == made
+    before = artifact_store.key_of(build.key("onnxruntime"))
+    monkeypatch.setattr(build, "version_of", lambda runtime: "9.9.9")
+    assert artifact_store.key_of(build.key("onnxruntime")) != before
 
 
 def test_a_build_that_fails_says_what_the_compiler_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(artifact_store.VARIABLE, str(tmp_path / "cache"))
     broken = tmp_path / "cpp"
-    shutil.copytree(native_build.SOURCES, broken)
+    shutil.copytree(build.SOURCES, broken)
     (broken / "onnxruntime.cpp").write_text("int broken = no_such_name;\n")
-    monkeypatch.setattr(native_build, "SOURCES", broken)
+    monkeypatch.setattr(build, "SOURCES", broken)
     with pytest.raises(RuntimeError, match=r"(?s)building the onnxruntime runner failed:.*no_such_name"):
-        native_build.built("onnxruntime")
+        build.built("onnxruntime")
     assert not list((tmp_path / "cache" / "native").glob(".stage-*")), "what was half built is removed"
 
 
 def test_a_compiler_that_cxx_names_and_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler -m64")
-    assert "the compiler that CXX names (no-such-compiler -m64)" in native_build.lacks()
+    assert "the compiler that CXX names (no-such-compiler -m64)" in build.lacks()
 
 
 @pytest.mark.parametrize("backend", ["cpp-ort", "cpp-openvino", "cpp-libtorch", "ctypes-ort", "ctypes-libtorch"])
 def test_a_missing_compiler_is_unavailable_in_words(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native_build.shutil, "which", lambda name: None)
-    monkeypatch.setattr(native_build.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(build.shutil, "which", lambda name: None)
+    monkeypatch.setattr(build.sys, "executable", "/nowhere/python")
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(Refusal) as refused:
         Preparer(60).prepare(cell_of(backend))
@@ -255,7 +262,7 @@ def test_a_missing_compiler_is_unavailable_in_words(backend: str, monkeypatch: p
 
 
 def test_a_program_that_is_killed_says_by_what() -> None:
-    program = native.Program(native_build.built("onnxruntime") / native_build.PROGRAM)
+    program = native.Program(build.built("onnxruntime") / build.PROGRAM)
     os.kill(program.process_id, signal.SIGSEGV)
     with pytest.raises(ProgramEnded, match="ended by SIGSEGV") as ended:
         program.ask("usage")
@@ -265,10 +272,10 @@ def test_a_program_that_is_killed_says_by_what() -> None:
 
 
 def test_what_the_program_cannot_do_is_said_and_it_goes_on() -> None:
-    program = native.Program(native_build.built("onnxruntime") / native_build.PROGRAM)
+    program = native.Program(build.built("onnxruntime") / build.PROGRAM)
     with pytest.raises(RuntimeError, match="step came before a network was loaded"):
         program.ask("step")
-    library = native_build.library_of("onnxruntime")
+    library = build.library_of("onnxruntime")
     with pytest.raises(RuntimeError, match=r"no_such\.onnx"):
         program.ask("load", "model=/no_such.onnx", f"library={library}", "threads=1", "spinning=off")
     assert len(program.ask("usage")) == 5
@@ -277,8 +284,8 @@ def test_what_the_program_cannot_do_is_said_and_it_goes_on() -> None:
 
 def test_a_runner_ends_with_whoever_started_it() -> None:
     """The parent is killed, and so cannot tell it."""
-    file = native_build.built("onnxruntime") / native_build.PROGRAM
-    code = f"import time\nfrom pathlib import Path\nfrom backends import native\nrunner = native.Program(Path({str(file)!r}))\n"
+    file = build.built("onnxruntime") / build.PROGRAM
+    code = f"import time\nfrom pathlib import Path\nfrom backends.cpp import session\nrunner = session.Program(Path({str(file)!r}))\n"
     code += "runner.ask('usage')\nprint(runner.process_id, flush=True)\ntime.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
@@ -376,11 +383,11 @@ def test_memory_and_cpu_time_are_the_programs_own() -> None:
     assert before is not None
     assert after is not None
     assert after.cpu_ns > before.cpu_ns
-    assert 1_000_000 < after.peak_rss_bytes < environment.peak_rss_bytes(), "a bare runtime needs less than this test process"
+    assert 1_000_000 < after.peak_rss_bytes < system_info.peak_rss_bytes(), "a bare runtime needs less than this test process"
 
 
 def test_handing_over_kept_outputs_is_no_part_of_what_a_call_costs() -> None:
-    session = native_runtimes.OrtProgram.__new__(native_runtimes.OrtProgram)  # which loops by itself; nothing is run
+    session = runtimes.OrtProgram.__new__(runtimes.OrtProgram)  # which loops by itself; nothing is run
     walls = (5_000, 1_020, 1_040, 1_030)  # of blocks of ten laps of 100 ns; outputs were kept in the first
     blocks = tuple(Block(10, wall, 0, 0, 0, 0, 0, 0) for wall in walls)
     samples = {"host_to_host": Samples("host_to_host", native.CLOCK, (100,) * 40, "stable", blocks)}
@@ -405,7 +412,7 @@ def _round_trip_program() -> str:
     folder = Path(tempfile.mkdtemp())
     source = '#include "array.hpp"\nint main(int, char** w) { evenbench::write_npy(w[2], evenbench::read_npy(w[1], "x")); }\n'
     (folder / "round.cpp").write_text(source)
-    command = [*native_build.compiler(), "-std=c++20", f"-I{native_build.SOURCES}", str(folder / "round.cpp"), "-o", str(folder / "round")]
+    command = [*build.compiler(), "-std=c++20", f"-I{build.SOURCES}", str(folder / "round.cpp"), "-o", str(folder / "round")]
     subprocess.run(command, check=True)
     return str(folder / "round")
 

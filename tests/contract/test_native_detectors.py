@@ -13,16 +13,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends import native_build, native_libtorch
+from backends.cpp import build, libtorch
 from benchmarks import detection
-from harness import PLANS, Cell, Session, Unsupported, inputs, machine, registry
-from harness.outcome import Entry
-from harness.preparation import Prepared, Preparer
-from harness.schedule import Run
-from harness.types import BOUNDARIES
+from harness import PLANS, Cell, Session, Unsupported
+from harness.core import registry
+from harness.core.cases import Entry
+from harness.core.types import BOUNDARIES
+from harness.environment import cpu
+from harness.inputs import batches as inputs
+from harness.runner.preparation import Prepared, Preparer
+from harness.runner.schedule import Run
 from tests.contract.bright import BRIGHT, COUNTS, OPTIONS
 
-pytestmark = pytest.mark.skipif(bool(native_build.lacks()), reason=native_build.lacks() or "all is here")
+pytestmark = pytest.mark.skipif(bool(build.lacks()), reason=build.lacks() or "all is here")
 
 TWINS = {
     "cpp-ort": "ort",
@@ -36,7 +39,7 @@ TWINS = {
 
 def cell_of(backend: str) -> Cell:
     (options,) = OPTIONS.get(backend, ({},))
-    return Cell(BRIGHT, backend, threads=machine.cores(), options=tuple(sorted(options.items())))
+    return Cell(BRIGHT, backend, threads=cpu.cores(), options=tuple(sorted(options.items())))
 
 
 @cache
@@ -89,7 +92,7 @@ def test_every_image_has_as_many_rows_as_objects_and_one_has_none(backend: str) 
         attested = session.attest()
     finally:
         session.close()
-    assert (attested.precision, attested.device, attested.threads) == ("fp32", "cpu", machine.cores())
+    assert (attested.precision, attested.device, attested.threads) == ("fp32", "cpu", cpu.cores())
 
 
 @pytest.mark.parametrize("backend", [name for name in TWINS if name.startswith("cpp")])
@@ -131,12 +134,12 @@ def test_they_are_measured_and_proved_right(tmp_path: Path) -> None:
 def test_operators_of_torchvision_are_opened_or_it_is_said_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a program, which has none of the libraries that this process may have opened."""
     pytest.importorskip("torchvision")
-    cell = Cell(detection.FASTER_RCNN, "cpp-libtorch", threads=machine.cores())
+    cell = Cell(detection.FASTER_RCNN, "cpp-libtorch", threads=cpu.cores())
     artifact = Path(Preparer(600).prepare(cell).artifact.path)
     text = tmp_path / "no_library.so"
     text.write_text("text")
     for file, said in ((None, "Unknown builtin op: torchvision::"), (text, r"cannot be opened: .*no_library\.so")):
-        monkeypatch.setattr(native_libtorch, "operators", lambda file=file: file)
+        monkeypatch.setattr(libtorch, "operators", lambda file=file: file)
         with pytest.raises(Unsupported, match=rf"calls torchvision's operators, which C\+\+ does not have here \(.*{said}"):
             registry.find("cpp-libtorch").load(artifact, cell)
     monkeypatch.undo()
@@ -146,7 +149,7 @@ def test_operators_of_torchvision_are_opened_or_it_is_said_why_not(tmp_path: Pat
 @pytest.mark.slow
 def test_a_file_that_openvino_does_not_convert_is_unsupported_in_cpp_too() -> None:
     pytest.importorskip("torchvision")
-    cell = Cell(detection.MASK_RCNN, "cpp-openvino", threads=machine.cores(), options=tuple(sorted(detection.TRACED.items())))
+    cell = Cell(detection.MASK_RCNN, "cpp-openvino", threads=cpu.cores(), options=tuple(sorted(detection.TRACED.items())))
     artifact = Path(Preparer(600).prepare(cell).artifact.path)
     with pytest.raises(Unsupported, match=r"OpenVINO's ONNX frontend cannot convert it .*frontend='pytorch'"):
         registry.find("cpp-openvino").load(artifact, cell)
@@ -174,9 +177,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """Writes arrays into an archive as a shipped program does. Compiled once, without a warning."""
     folder = tmp_path_factory.mktemp("archive")
     (folder / "archive.cpp").write_text(ARCHIVE)
-    flags = ["-std=c++20", "-Wall", "-Wextra", "-Werror", f"-I{native_build.SOURCES}"]
+    flags = ["-std=c++20", "-Wall", "-Wextra", "-Werror", f"-I{build.SOURCES}"]
     done = subprocess.run(
-        [*native_build.compiler(), *flags, str(folder / "archive.cpp"), "-o", str(folder / "archive")], capture_output=True, text=True
+        [*build.compiler(), *flags, str(folder / "archive.cpp"), "-o", str(folder / "archive")], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
 

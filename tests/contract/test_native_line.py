@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backends import native_build, native_line
-from harness import ANY, BATCH, Model, Recipe, TensorSpec, drawing, orders
+from backends.cpp import build, frames
+from harness import ANY, BATCH, Model, Recipe, TensorSpec
+from harness.pipeline import frame_spec, postprocess
 from harness.preprocess import IMAGENET_224, CenterCrop, Decode, Layout, Normalise, Resize, ToArray
 
-pytestmark = pytest.mark.skipif(not native_build.compiler(), reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(not build.compiler(), reason="no C++ compiler")
 
 PROGRAM = """
 #include <cstdio>
@@ -58,12 +59,12 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compiled once, without a warning."""
     folder = tmp_path_factory.mktemp("line")
     (folder / "line.cpp").write_text(PROGRAM)
-    flags = [flag for flag in native_build.FLAGS if flag != "-shared"]
+    flags = [flag for flag in build.FLAGS if flag != "-shared"]
     command = [
-        *native_build.compiler(),
+        *build.compiler(),
         *flags,
         "-Werror",
-        f"-I{native_build.SOURCES}",
+        f"-I{build.SOURCES}",
         str(folder / "line.cpp"),
         "-o",
         str(folder / "line"),
@@ -82,31 +83,31 @@ def frame(width: int, height: int) -> Any:
 
 def passed(program: Path, folder: Path, model: Model, pixels: Any, outputs: Mapping[str, Any], by: str = "pillow") -> tuple[Any, Any, str]:
     """Tensor, drawing and words of one frame."""
-    recipe = drawing.recipe_of(model)
-    told = orders.of(model, recipe, by, pixels.shape[1], pixels.shape[0])
+    recipe = postprocess.recipe_of(model)
+    told = frame_spec.of(model, recipe, by, pixels.shape[1], pixels.shape[0])
     np.save(folder / "palette.npy", told.palette)
     np.save(folder / "frame.npy", pixels)
     for place, spec in enumerate(model.outputs):
         np.save(folder / f"out{place}.npy", outputs[spec.name].astype(spec.dtype))
-    words = [f"palette={folder / 'palette.npy'}", *native_line.words_of(told)]
+    words = [f"palette={folder / 'palette.npy'}", *frames.words_of(told)]
     done = subprocess.run([program, folder, str(len(model.outputs)), *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return np.load(folder / "tensor.npy"), np.load(folder / "drawn.npy"), done.stdout.strip()
 
 
-def in_python(model: Model, pixels: Any, outputs: Mapping[str, Any]) -> tuple[Any, Any, drawing.Answer]:
+def in_python(model: Model, pixels: Any, outputs: Mapping[str, Any]) -> tuple[Any, Any, postprocess.Answer]:
     """The same by the harness."""
-    recipe, picture = drawing.recipe_of(model), Image.fromarray(pixels)
+    recipe, picture = postprocess.recipe_of(model), Image.fromarray(pixels)
     value: Any = picture
     for step in recipe.steps[1:]:
         value = step.apply(value)
     specs = {spec.name: spec.dtype for spec in model.outputs}
-    answer = drawing.reader(model)({name: values.astype(specs[name]) for name, values in outputs.items()})
-    drawn = drawing.draw(picture, drawing.view(recipe, *picture.size), drawing.wordless(answer))
+    answer = postprocess.reader(model)({name: values.astype(specs[name]) for name, values in outputs.items()})
+    drawn = postprocess.draw(picture, postprocess.view(recipe, *picture.size), postprocess.wordless(answer))
     return value[None] if len(model.inputs[0].shape) == 4 else value, np.asarray(drawn), answer
 
 
-def alike(program: Path, folder: Path, model: Model, pixels: Any, outputs: Mapping[str, Any]) -> tuple[str, drawing.Answer]:
+def alike(program: Path, folder: Path, model: Model, pixels: Any, outputs: Mapping[str, Any]) -> tuple[str, postprocess.Answer]:
     tensor, drawn, words = passed(program, folder, model, pixels, outputs)
     wanted, painted, answer = in_python(model, pixels, outputs)
     assert tensor.dtype == wanted.dtype
@@ -182,13 +183,13 @@ def test_a_frame_without_objects_stays_as_it_is_but_for_the_view(program: Path, 
 
 
 def test_sampling_without_antialias_is_as_cpp_does_it_in_python(program: Path, tmp_path: Path) -> None:
-    from harness import implementations
+    from harness.inputs import preprocessors
 
     recipe = replace(SQUARE, steps=(Decode("RGB"), Resize(96, antialias=False, exact=True), *SQUARE.steps[2:]))
     model = model_of(recipe, 96, "classification", TensorSpec("logits", (BATCH, 2)))
-    pixels, by = frame(320, 180), implementations.find("cpp")
+    pixels, by = frame(320, 180), preprocessors.find("cpp")
     tensor, _, _ = passed(program, tmp_path, model, pixels, {"logits": np.zeros((1, 2))}, by="cpp")
-    assert np.array_equal(tensor[0], implementations.chain(by, recipe.steps[1:], by.opened(pixels)))
+    assert np.array_equal(tensor[0], preprocessors.chain(by, recipe.steps[1:], by.opened(pixels)))
 
 
 @pytest.mark.parametrize(
@@ -205,11 +206,11 @@ def test_sampling_without_antialias_is_as_cpp_does_it_in_python(program: Path, t
 )
 def test_what_cannot_be_followed_is_said(program: Path, tmp_path: Path, change: tuple[str, str], said: str) -> None:
     model, pixels = model_of(SQUARE, 96, "classification", TensorSpec("logits", (BATCH, 2))), frame(320, 180)
-    told = orders.of(model, SQUARE, "pillow", 320, 180)
+    told = frame_spec.of(model, SQUARE, "pillow", 320, 180)
     np.save(tmp_path / "palette.npy", told.palette)
     np.save(tmp_path / "frame.npy", pixels)
     np.save(tmp_path / "out0.npy", np.zeros((1, 2), np.float32))
-    words = [change[1] if word == change[0] else word for word in native_line.words_of(told)]
+    words = [change[1] if word == change[0] else word for word in frames.words_of(told)]
     assert change[1] in words
     command = [program, tmp_path, "1", f"palette={tmp_path / 'palette.npy'}", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

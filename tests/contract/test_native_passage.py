@@ -1,4 +1,4 @@
-"""Frames through C++ with several in flight and at a camera's pace: dropped, in order, bounded and ended as by `harness/stages.py`.
+"""Frames through C++ with several in flight and at a camera's pace: dropped, in order, bounded and ended as by `harness/pipeline/stages.py`.
 
 And through the very program that times itself, built around a network that answers what it is bound to.
 """
@@ -19,12 +19,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends import native, native_build, native_line
-from harness import ANY, Model, Recipe, TensorSpec, drawing, orders
+from backends.cpp import build
+from backends.cpp import frames as native_line
+from backends.cpp import session as native
+from harness import ANY, Model, Recipe, TensorSpec
+from harness.pipeline import frame_spec, postprocess
+from harness.pipeline.stages import Overlap, Slots
 from harness.preprocess import CenterCrop, Decode, Layout, Resize, ToArray
-from harness.stages import Overlap, Slots
 
-pytestmark = pytest.mark.skipif(not native_build.compiler(), reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(not build.compiler(), reason="no C++ compiler")
 
 SECOND = 1_000_000_000
 
@@ -153,10 +156,10 @@ std::unique_ptr<Network> load(const Options& told) { return std::make_unique<Pla
 def compiled(folder: Path, name: str, text: str, *more: Path) -> Path:
     """Without a warning; quickly, since nothing here is measured."""
     (folder / f"{name}.cpp").write_text(text)
-    flags = [flag for flag in native_build.FLAGS if flag not in ("-shared", "-O3")]
+    flags = [flag for flag in build.FLAGS if flag not in ("-shared", "-O3")]
     sources = [str(folder / f"{name}.cpp"), *map(str, more)]
-    told = ["-O1", "-Werror", "-pthread", f"-I{native_build.SOURCES}", *sources, "-o", str(folder / name), "-ldl"]
-    done = subprocess.run([*native_build.compiler(), *flags, *told], capture_output=True, text=True, check=False)
+    told = ["-O1", "-Werror", "-pthread", f"-I{build.SOURCES}", *sources, "-o", str(folder / name), "-ldl"]
+    done = subprocess.run([*build.compiler(), *flags, *told], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder / name
 
@@ -165,7 +168,7 @@ def compiled(folder: Path, name: str, text: str, *more: Path) -> Path:
 def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The script's, and the very program that times itself around the network above; compiled once, side by side."""
     folder = tmp_path_factory.mktemp("passage")
-    wanted = {"script": (SCRIPT,), "played": (PLAYED, native_build.SOURCES / "program.cpp")}
+    wanted = {"script": (SCRIPT,), "played": (PLAYED, build.SOURCES / "program.cpp")}
     with ThreadPoolExecutor(2) as pool:
         made = {name: pool.submit(compiled, folder, name, *parts) for name, parts in wanted.items()}
         return {name: each.result() for name, each in made.items()}
@@ -334,7 +337,7 @@ class PlayedSession(native_line.LineSession):
         self.folder = tempfile.TemporaryDirectory(prefix="evenbench-native-")
         self.program = native.Program(program)
         self.program.ask("load", f"slow_ms={slow_ms}", f"fails={fails}")
-        self.direct(orders.of(MODEL, RECIPE, "pillow", WIDTH, HEIGHT))
+        self.direct(frame_spec.of(MODEL, RECIPE, "pillow", WIDTH, HEIGHT))
 
     def attest(self) -> Any:
         raise NotImplementedError
@@ -375,7 +378,7 @@ def test_what_is_in_flight_answers_what_goes_alone(programs: dict[str, Path], in
             }
         facts = dict(word.partition("=")[::2] for word in session.program.ask("facts", session.folder.name))
         assert float(facts["first"]) == pytest.approx(float(alone[-1].tensor.flat[0]), abs=1e-5), "what it is bound to is there still"
-    assert drawing.reader(MODEL)(alone[-1].outputs).kinds, "something was drawn"
+    assert postprocess.reader(MODEL)(alone[-1].outputs).kinds, "something was drawn"
     session.close()
 
 

@@ -5,29 +5,30 @@ from pathlib import Path
 import pytest
 
 from benchmarks.models import DIGITS_CNN, MOBILENET_V3_SMALL, RESNET18
-from harness import controls, environment
 from harness.cli import main
+from harness.commands import selftest
+from harness.environment import system_info
 
 
 @pytest.mark.slow
 def test_every_wrong_answer_is_caught(tmp_path: Path) -> None:
-    found = controls.run([MOBILENET_V3_SMALL, RESNET18], tmp_path)
+    found = selftest.run_controls([MOBILENET_V3_SMALL, RESNET18], tmp_path)
     missed = [each for each in found if each.verdict != "caught" and "no bf16 instructions" not in each.reason]
-    assert {each.backend for each in found} == set(controls.names())
+    assert {each.backend for each in found} == set(selftest.names())
     assert not missed, [(each.model, each.backend, each.reason) for each in missed]
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("avx512_bf16" not in environment.describe()["cpu_flags"], reason="needs a CPU whose OpenVINO default is bf16")
+@pytest.mark.skipif("avx512_bf16" not in system_info.describe()["cpu_flags"], reason="needs a CPU whose OpenVINO default is bf16")
 def test_a_silent_bf16_is_a_fallback(tmp_path: Path) -> None:
-    found = {each.backend: each for each in controls.run([RESNET18], tmp_path)}
+    found = {each.backend: each for each in selftest.run_controls([RESNET18], tmp_path)}
     assert found["negative-bf16"].record["outcome"] == "fallback"
     assert "asked for precision fp32, ran bf16" in found["negative-bf16"].reason
 
 
 @pytest.mark.slow
 def test_a_control_that_makes_no_sense_says_so(tmp_path: Path) -> None:
-    found = {each.backend: each for each in controls.run([DIGITS_CNN], tmp_path)}
+    found = {each.backend: each for each in selftest.run_controls([DIGITS_CNN], tmp_path)}
     assert found["negative-channels"].verdict == "does not apply"
     assert "three colour channels" in found["negative-channels"].reason
 
@@ -41,4 +42,4 @@ def test_the_command_tells_and_exits_with_0(capsys: pytest.CaptureFixture[str]) 
 
 def test_a_right_answer_counts_as_slipped_through() -> None:
     record = {"cell": {"model": "m", "backend": "negative-weight"}, "outcome": "ok", "reason": ""}
-    assert controls.control(record).verdict == controls.SLIPPED
+    assert selftest.control(record).verdict == selftest.SLIPPED

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from backends.contract_model import TINY_CNN
-from backends.ort import OnnxRuntime
-from harness import BATCH, Cell, Model, TensorSpec, machine, registry
-from harness.outcome import Entry
-from harness.schedule import Run
+from backends.onnxruntime.backend import OnnxRuntime
+from harness import BATCH, Cell, Model, TensorSpec
+from harness.core import registry
+from harness.core.cases import Entry
+from harness.environment import cpu
+from harness.runner.schedule import Run
 from harness.testing import BackendContract, fresh_registry
 from tests.unit.builders import plan
 
@@ -51,7 +53,7 @@ ABSENT: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
 
 
 def cell(device: str = "cpu", model: Model = TINY_CNN, **options: Any) -> Cell:
-    return Cell(model, "ort", device=device, threads=machine.cores(), options=tuple(options.items()))
+    return Cell(model, "ort", device=device, threads=cpu.cores(), options=tuple(options.items()))
 
 
 def measured(cells: Mapping[str, Cell], results: Path) -> dict[str, Mapping[str, Any]]:

@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 
 from backends import contract_model
-from harness import BATCH, Cell, Model, TensorSpec, machine
+from harness import BATCH, Cell, Model, TensorSpec
 from harness.cli import main
-from harness.outcome import Entry
-from harness.schedule import Run
-from harness.types import PLANS
+from harness.core.cases import Entry
+from harness.core.types import PLANS
+from harness.environment import cpu
+from harness.runner.schedule import Run
 
 
 def outcomes(model: Model, results: Path, backends: tuple[str, ...]) -> dict[str, str]:
-    entries = [Entry(Cell(model, backend, threads=machine.cores())) for backend in backends]
+    entries = [Entry(Cell(model, backend, threads=cpu.cores())) for backend in backends]
     lines = Run(entries, PLANS["quick"], results, fresh=True).measure(entries)
     return {line["cell"]["backend"]: f"{line['outcome']} {line['reason']}".strip() for line in lines}
 
@@ -253,19 +254,19 @@ def test_the_examples_that_build_returns_are_the_inputs(
 
 
 def test_samples_begin_with_the_example_and_stay_within_it(own_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from backends import torch_examples
+    from backends.torch import example_inputs
 
     monkeypatch.syspath_prepend(own_file.parent)
     tensors = (TensorSpec("tokens", (BATCH, 5), "int64"), TensorSpec("mask", (BATCH, 5)))
     model = Model("small", build=f"{own_file}:small", inputs=tensors)
-    made, other = torch_examples.samples(model), torch_examples.calibration(model)
+    made, other = example_inputs.samples(model), example_inputs.calibration(model)
     assert made["tokens"][0].tolist() == [0, 6, 3, 1, 5]
     assert {tuple(sorted(row)) for row in made["tokens"].tolist()} == {(0, 1, 3, 5, 6)}
     assert set(made["mask"].flatten().tolist()) == {0.0, 1.0}
     assert made["tokens"].shape == made["mask"].shape == other["mask"].shape == (8, 5)
     assert len({tuple(row) for row in made["tokens"].tolist()}) > 2
     assert other["tokens"].tolist() != made["tokens"].tolist()
-    zeros = torch_examples.samples(Model("zeros", build=f"{own_file}:zeros", inputs=tensors))
+    zeros = example_inputs.samples(Model("zeros", build=f"{own_file}:zeros", inputs=tensors))
     assert 0 < zeros["tokens"].max() < 7
     assert (zeros["mask"] == 1).all(), "a mask of ones is meant so"
 

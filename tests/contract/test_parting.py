@@ -13,7 +13,11 @@ import pytest
 
 from benchmarks import detection
 from benchmarks.models import DIGITS_CNN
-from harness import Cell, UsageError, cli, codes, machine, parting, tensors
+from harness import Cell, UsageError, cli
+from harness.commands import layerwise as parting
+from harness.comparison import layerwise as tensors
+from harness.core import exit_codes
+from harness.environment import cpu
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -74,7 +78,7 @@ def test_two_runtimes_that_agree_and_their_golden(tmp_path: Path, capsys: pytest
 
 
 def digits(backend: str, precision: str = "fp32") -> Cell:
-    return Cell(DIGITS_CNN, backend, precision, threads=machine.cores())
+    return Cell(DIGITS_CNN, backend, precision, threads=cpu.cores())
 
 
 @pytest.mark.slow
@@ -155,7 +159,7 @@ def test_files_by_two_exporters_are_compared_by_the_modules_that_both_name() -> 
 
 
 def masks(backend: str, options: Mapping[str, Any]) -> Cell:
-    return Cell(detection.MASK_RCNN, backend, threads=machine.cores(), options=tuple(sorted(options.items())))
+    return Cell(detection.MASK_RCNN, backend, threads=cpu.cores(), options=tuple(sorted(options.items())))
 
 
 @pytest.mark.slow
@@ -206,5 +210,5 @@ def test_a_command_that_cannot_be_is_refused(
 ) -> None:
     first, second, *rest = arguments
     file = network(tmp_path / "one.onnx")
-    assert cli.main(["diff", first, second, str(file), "--backends", "ort", *rest]) == codes.USAGE
+    assert cli.main(["diff", first, second, str(file), "--backends", "ort", *rest]) == exit_codes.USAGE
     assert said in capsys.readouterr().err

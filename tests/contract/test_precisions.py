@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from backends import onnx_artifact, onnx_precision
+from backends.onnx import export
+from backends.onnx import precision as onnx_precision
 from benchmarks.models import DIGITS_CNN
-from harness import Cell, environment, machine
-from harness.outcome import Entry
-from harness.schedule import Run
+from harness import Cell
+from harness.core.cases import Entry
+from harness.core.types import PLANS
+from harness.environment import cpu, system_info
+from harness.runner.schedule import Run
 from harness.testing import BackendContract
-from harness.types import PLANS
 
 LOW = onnx_precision.PRECISIONS[1:]
 NNCF = (("quantizer", "nncf"),)
@@ -25,10 +27,10 @@ SYMMETRIC = (("activations", "s8"),)
 CELLS: dict[str, Cell] = {
     cell.id: cell
     for cell in (
-        *(Cell(DIGITS_CNN, backend, precision, threads=machine.cores()) for backend in ("ort", "openvino") for precision in LOW),
-        *(Cell(DIGITS_CNN, backend, "int8-static", threads=machine.cores(), options=SYMMETRIC) for backend in ("ort", "openvino")),
-        *(Cell(DIGITS_CNN, "openvino", precision, threads=machine.cores(), options=NNCF) for precision in ("int8-static", "int8-dynamic")),
-        *(Cell(DIGITS_CNN, "openvino", precision, threads=machine.cores(), options=THROUGHPUT) for precision in ("fp32", "int8-static")),
+        *(Cell(DIGITS_CNN, backend, precision, threads=cpu.cores()) for backend in ("ort", "openvino") for precision in LOW),
+        *(Cell(DIGITS_CNN, backend, "int8-static", threads=cpu.cores(), options=SYMMETRIC) for backend in ("ort", "openvino")),
+        *(Cell(DIGITS_CNN, "openvino", precision, threads=cpu.cores(), options=NNCF) for precision in ("int8-static", "int8-dynamic")),
+        *(Cell(DIGITS_CNN, "openvino", precision, threads=cpu.cores(), options=THROUGHPUT) for precision in ("fp32", "int8-static")),
     )
 }
 
@@ -66,7 +68,7 @@ def test_every_precision_is_right_or_says_why_not(cell: str, lines: Mapping[str,
 
 @pytest.mark.slow
 def test_precisions_that_the_cpu_lacks_are_emulated_in_words(lines: Mapping[str, Any]) -> None:
-    native = {"ort": False, "openvino": not {"avx512_fp16", "amx_fp16"}.isdisjoint(environment.describe()["cpu_flags"])}
+    native = {"ort": False, "openvino": not {"avx512_fp16", "amx_fp16"}.isdisjoint(system_info.describe()["cpu_flags"])}
     for backend, has_arithmetic in native.items():
         attested = lines[f"digits_cnn-{backend}-fp16-cpu-b1"]["attested"]
         assert attested["precision"] == "fp16"
@@ -127,11 +129,11 @@ def test_the_plugins_own_defaults_are_said_aloud_and_read_back(lines: Mapping[st
 def test_a_file_says_what_it_was_made_from(lines: Mapping[str, Any], tmp_path: Path) -> None:
     import onnx
 
-    from harness.preparation import Preparer
+    from harness.runner.preparation import Preparer
 
     prepared = Preparer(PLANS["quick"].timeout_seconds).prepare(CELLS["digits_cnn-ort-int8-static-cpu-b1"])
-    model = onnx.load(str(Path(prepared.artifact.path) / onnx_artifact.FILE))
-    found = {entry.key.removeprefix(onnx_artifact.METADATA): entry.value for entry in model.metadata_props}
+    model = onnx.load(str(Path(prepared.artifact.path) / export.FILE))
+    found = {entry.key.removeprefix(export.METADATA): entry.value for entry in model.metadata_props}
     assert (found["model"], found["precision"], found["opset"]) == ("digits_cnn", "int8-static", "20")
     assert found["weights_sha256"] == prepared.weights["sha256"]
     assert found["calibration_sha256"] == lines["digits_cnn-ort-int8-static-cpu-b1"]["artifact"]["facts"]["calibration_sha256"]

@@ -13,10 +13,15 @@ import numpy as np
 import pytest
 
 from benchmarks import detection, large, segmentation, shaping, text
-from harness import PLANS, Case, Cell, Model, Unavailable, controls, drawing, machine, matrix, measure
-from harness.outcome import Entry
-from harness.preparation import Preparer
-from harness.schedule import Run
+from harness import PLANS, Case, Cell, Model, Unavailable
+from harness.collection import matrix
+from harness.commands import selftest
+from harness.core.cases import Entry
+from harness.environment import cpu
+from harness.measurement import judging
+from harness.pipeline import postprocess
+from harness.runner.preparation import Preparer
+from harness.runner.schedule import Run
 from tests.contract import small_networks
 
 RUNTIMES = ("torch-eager", "ort", "openvino")
@@ -48,7 +53,7 @@ def measured(
 
 def assert_all_caught(model: Model, folder: Path) -> None:
     """Every negative control that the model can be put through is caught, the two of `CAUGHT` among them."""
-    found = {each.backend: each for each in controls.run([model], folder)}
+    found = {each.backend: each for each in selftest.run_controls([model], folder)}
     applied = {name: each for name, each in found.items() if each.verdict != "does not apply"}
     assert set(CAUGHT) <= set(applied), {name: each.reason for name, each in found.items()}
     assert {each.verdict for each in applied.values()} == {"caught"}, {name: each.reason for name, each in applied.items()}
@@ -164,9 +169,9 @@ def test_images_of_two_sizes_go_through_one_artifact(tmp_path: Path) -> None:
     for line in measured(model, tmp_path, "torch-script", *read, options=read).values():
         assert line["agreement"]["detections"] == line["agreement"]["matched"] > 0
         assert line["agreement"]["unmatched"] == 0
-    prepared = Preparer(600).prepare(Cell(model, "torch-eager", threads=machine.cores()))
+    prepared = Preparer(600).prepare(Cell(model, "torch-eager", threads=cpu.cores()))
     assert prepared.golden is not None
-    boxes = measure._loaded(Path(prepared.golden.path) / "outputs.npz", model)["boxes"]
+    boxes = judging._loaded(Path(prepared.golden.path) / "outputs.npz", model)["boxes"]
     heights = [np.load(Path(prepared.inputs.path) / "size.npy")[image, 0] for image in range(len(boxes))]
     assert set(heights) == set(detection.HEIGHTS)
     assert all(found[:, 3].max(initial=0) <= height + 1 for found, height in zip(boxes, heights, strict=True)), "objects beside the image"
@@ -193,11 +198,11 @@ def test_two_runtimes_answer_the_queries_of_a_transformer_as_torch_does(tmp_path
         assert fewest <= seen["detections"] == seen["matched"] <= most
         assert (seen["unmatched"], seen["on_threshold"], seen["worst_box_pixels"] < 0.1) == (0, 0, True)
         assert line["parity"]["outputs"] == [], "queries without an object may be anything"
-    prepared = Preparer(600).prepare(Cell(model, "torch-eager", threads=machine.cores()))
+    prepared = Preparer(600).prepare(Cell(model, "torch-eager", threads=cpu.cores()))
     assert prepared.golden is not None
-    golden = measure.golden_outputs(Path(prepared.golden.path), model)
+    golden = judging.golden_outputs(Path(prepared.golden.path), model)
     assert np.abs(golden["scores"] - model.score_threshold).min() > 0.01, "a score lies on the threshold"
-    drawn = [drawing.reader(model)({name: values[image] for name, values in golden.items()}) for image in range(len(model.images))]
+    drawn = [postprocess.reader(model)({name: values[image] for name, values in golden.items()}) for image in range(len(model.images))]
     objects = [(kind, *np.round(box)) for answer in drawn for kind, box in zip(answer.kinds, answer.boxes, strict=True)]
     assert len(set(objects)) == len(objects) >= fewest, "two objects of one class at one place"
     assert min(len(answer.kinds) for answer in drawn) == 0, "a photograph without any object is among them"
@@ -214,9 +219,9 @@ def test_what_an_exporter_cannot_take_is_unsupported_with_its_message(tmp_path: 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", [detection.FASTER_RCNN, detection.MASK_RCNN, detection.SSDLITE], ids=lambda model: model.name)
 def test_a_photograph_without_any_object_is_among_the_inputs(model: Model) -> None:
-    prepared = Preparer(600).prepare(Cell(model, "torch-eager", threads=machine.cores()))
+    prepared = Preparer(600).prepare(Cell(model, "torch-eager", threads=cpu.cores()))
     assert prepared.golden is not None
-    found = measure._loaded(Path(prepared.golden.path) / "outputs.npz", model)["scores"]
+    found = judging._loaded(Path(prepared.golden.path) / "outputs.npz", model)["scores"]
     counts = [np.count_nonzero(scores >= model.score_threshold) for scores in found]
     assert min(counts) == 0 < max(counts)
 

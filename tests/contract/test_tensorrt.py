@@ -14,14 +14,17 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from backends import tensorrt_build
 from backends.contract_model import TINY_CNN
-from backends.tensorrt_build import Order, build_ahead
-from backends.tensorrt_engine import TensorRtRtx
-from harness import PLANS, Cell, Unavailable, Unsupported, gpu, registry, results
-from harness.outcome import Entry
-from harness.preparation import Preparer, Refusal
-from harness.schedule import Run
+from backends.tensorrt import builder
+from backends.tensorrt.backend import TensorRtRtx
+from backends.tensorrt.builder import Order, build_ahead
+from harness import PLANS, Cell, Unavailable, Unsupported
+from harness.core import registry
+from harness.core.cases import Entry
+from harness.environment import gpu
+from harness.results import records
+from harness.runner.preparation import Preparer, Refusal
+from harness.runner.schedule import Run
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="TensorRT for RTX is there for x86-64 only")
 
@@ -52,15 +55,15 @@ def order(**changed: Any) -> Order:
 def test_a_plan_is_built_for_a_gpu_that_is_not_here(target: str, tmp_path: Path) -> None:
     made = build_ahead(convolution(tmp_path), tmp_path, order(target=target, builds=2))
     for number, facts in enumerate(made["builds"]):
-        plan = (tmp_path / tensorrt_build.plan_file(number)).read_bytes()
+        plan = (tmp_path / builder.plan_file(number)).read_bytes()
         assert (facts["bytes"], facts["sha256"]) == (len(plan), hashlib.sha256(plan).hexdigest())
         assert facts["bytes"] > 10_000
         assert facts["seconds"] > 0
         assert facts["precisions"].keys() == {"fp32"}
         assert facts["layers"] >= 1
     assert made["target"] == target
-    assert json.loads((tmp_path / tensorrt_build.FACTS).read_text()) == made
-    assert not (tmp_path / tensorrt_build.TIMING_CACHE).exists(), "TensorRT for RTX times no tactics"
+    assert json.loads((tmp_path / builder.FACTS).read_text()) == made
+    assert not (tmp_path / builder.TIMING_CACHE).exists(), "TensorRT for RTX times no tactics"
 
 
 def test_tf32_and_fp32_are_different_plans_and_attested_as_such(tmp_path: Path) -> None:
@@ -70,7 +73,7 @@ def test_tf32_and_fp32_are_different_plans_and_attested_as_such(tmp_path: Path) 
         folder = tmp_path / str(tf32)
         folder.mkdir()
         made = build_ahead(convolution(folder), folder, order(tf32=tf32))["builds"][0]
-        found[tensorrt_build.precision_used(made, made["tf32"])] = made
+        found[builder.precision_used(made, made["tf32"])] = made
     assert set(found) == {"fp32", "tf32"}
     assert found["fp32"]["sha256"] != found["tf32"]["sha256"]
 
@@ -99,7 +102,7 @@ def test_what_is_no_onnx_file_is_a_failure_in_its_words(tmp_path: Path) -> None:
 @pytest.mark.skipif(gpu.absence() == "", reason="a GPU is here, and building for it works")
 def test_building_for_the_gpu_that_is_here_fails_where_there_is_none(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"cannot build this graph for CURRENT: .*CUDA"):
-        build_ahead(convolution(tmp_path), tmp_path, order(target=tensorrt_build.CURRENT))
+        build_ahead(convolution(tmp_path), tmp_path, order(target=builder.CURRENT))
 
 
 # -- through the walk --------------------------------------------------------------------------------------------------
@@ -115,10 +118,10 @@ def cell(precision: str = "fp32", **options: Any) -> Cell:
 def test_a_cell_is_built_for_real_and_says_that_it_was_not_executed(precision: str, tmp_path: Path) -> None:
     entries = [Entry(cell(precision, target="SM89"))]
     (line,) = Run(entries, PLANS["quick"], tmp_path, fresh=True).measure(entries)
-    jsonschema.validate(line, results.schema())
+    jsonschema.validate(line, records.schema())
     assert (line["outcome"], line["phase"], line["samples_ns"]) == ("unavailable", "load", {}), line["reason"] + line["traceback"]
     facts = line["artifact"]["facts"]
-    assert tensorrt_build.precision_used({**facts, "tf32_tactics": 0}, facts["tf32"]) == precision
+    assert builder.precision_used({**facts, "tf32_tactics": 0}, facts["tf32"]) == precision
     assert [len(facts[name]) for name in ("build_seconds", "plan_bytes", "plan_sha256", "layers_sha256")] == [3] * 4
     assert line["artifact"]["bytes"] >= sum(facts["plan_bytes"])
     assert line["prepare"]["seconds"] > sum(facts["build_seconds"]) > 0
@@ -232,26 +235,26 @@ INSPECTED = {
 
 
 def test_layers_as_an_inspector_lists_them() -> None:
-    layers = tensorrt_build.layers_of_inspector(json.dumps(INSPECTED))
+    layers = builder.layers_of_inspector(json.dumps(INSPECTED))
     assert [(layer.precision, layer.writes, layer.reformats) for layer in layers] == [
         ("fp32", ("fp16",), True),
         ("int8", ("fp16",), False),
         ("fp32", ("fp32",), False),
     ]
-    found = tensorrt_build.summary(layers)
+    found = builder.summary(layers)
     assert (found["layers"], found["reformats"], found["tf32_tactics"]) == (3, 1, 1)
     assert found["precisions"] == {"int8": 1, "fp32": 1}
-    assert tensorrt_build.precision_used(found, tf32=False) == "int8-static"
-    assert tensorrt_build.precision_used(tensorrt_build.summary(layers[2:]), tf32=False) == "tf32", "the tactic gives it away"
-    assert tensorrt_build.precision_used(tensorrt_build.summary([]), tf32=False) == "unknown"
+    assert builder.precision_used(found, tf32=False) == "int8-static"
+    assert builder.precision_used(builder.summary(layers[2:]), tf32=False) == "tf32", "the tactic gives it away"
+    assert builder.precision_used(builder.summary([]), tf32=False) == "unknown"
     with pytest.raises(ValueError, match="detailed profiling"):
-        tensorrt_build.layers_of_inspector('{"Layers": ["conv1", "fc"]}')
+        builder.layers_of_inspector('{"Layers": ["conv1", "fc"]}')
 
 
 def test_another_tactic_is_another_digest() -> None:
     changed = json.loads(json.dumps(INSPECTED))
     changed["Layers"][1]["TacticName"] = "another"
-    one, other = (tensorrt_build.summary(tensorrt_build.layers_of_inspector(json.dumps(each))) for each in (INSPECTED, changed))
+    one, other = (builder.summary(builder.layers_of_inspector(json.dumps(each))) for each in (INSPECTED, changed))
     assert one["layers_sha256"] != other["layers_sha256"]
 
 
@@ -263,4 +266,4 @@ def test_another_tactic_is_another_digest() -> None:
     ],
 )
 def test_how_releases_write_a_precision(words: str, precision: str) -> None:
-    assert tensorrt_build.precision_of(words) == precision
+    assert builder.precision_of(words) == precision

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends import torch_files, torch_model
-from harness import BATCH, Cell, Model, TensorSpec, UsageError, usermodel
+from backends.torch import exported_files
+from backends.torch import model as torch_model
+from harness import BATCH, Cell, Model, TensorSpec, UsageError
 from harness.cli import main
+from harness.collection import user_models
+from harness.collection.user_models import Asked
 from harness.inputs import standard_normal
-from harness.usermodel import Asked
 
 torch = pytest.importorskip("torch")
 
@@ -93,7 +95,7 @@ def test_torchscript_goes_through_what_traces_and_is_refused_by_what_exports(tmp
     exporting = ("torch-compile", "torch-aot", "tvm")
     file = save_script(tmp_path / "net.pt")
     found = lines_of(file, tmp_path / "r", capsys, "--shape", "1x3x16x16", "--backends", ",".join((*RUNTIMES, *exporting)))
-    refused = f"unsupported {torch_files.NO_TRACER.format('net')}"
+    refused = f"unsupported {exported_files.NO_TRACER.format('net')}"
     assert outcomes(found) == {**dict.fromkeys(RUNTIMES, "ok"), **dict.fromkeys(exporting, refused)}
 
 
@@ -175,15 +177,15 @@ def test_a_file_that_cannot_be_used_says_why(write: Callable[[Path], Path], said
 )
 def test_what_is_asked_is_checked_before_torch_is_imported(name: str, asked: Asked, said: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=said):
-        usermodel.find(str(tmp_path / name), asked, 60)
+        user_models.find(str(tmp_path / name), asked, 60)
 
 
 def test_a_file_that_changed_is_another_cell(tmp_path: Path) -> None:
     file = save_program(tmp_path / "net.pt2")
-    before = usermodel.find(str(file), Asked(), 60)
+    before = user_models.find(str(file), Asked(), 60)
     assert "image float32[1, 3, 16, 16]" in before.found
     torch.export.save(torch.export.export(network().double().float(), (torch.ones(1, *SIZE),)), file)
-    after = usermodel.find(str(file), Asked(), 60)
+    after = user_models.find(str(file), Asked(), 60)
     assert Cell(before.case.models[0], "ort").key != Cell(after.case.models[0], "ort").key
 
 
@@ -192,7 +194,7 @@ def test_photos_become_the_inputs_of_a_file(tmp_path: Path) -> None:
 
     Image.effect_noise((300, 260), 60).convert("L").save(tmp_path / "grey.png")
     torch.jit.save(torch.jit.script(torch.nn.Flatten()), str(tmp_path / "flat.pt"))
-    found = usermodel.find(str(tmp_path / "flat.pt"), Asked(photos=(str(tmp_path / "grey.png"),), recipe="imagenet_224"), 60)
+    found = user_models.find(str(tmp_path / "flat.pt"), Asked(photos=(str(tmp_path / "grey.png"),), recipe="imagenet_224"), 60)
     (model,) = found.case.models
     assert model.inputs[0].shape == (BATCH, 3, 224, 224)
     assert {"file_sha256", "files", "recipe"} <= set(model.arguments)

@@ -10,21 +10,24 @@ from typing import Any
 
 import pytest
 
-from backends import torch_eager, torch_inductor, torch_int8, torch_precision
 from backends.contract_model import TINY_CNN
+from backends.torch import eager, inductor, int8
+from backends.torch import precision as torch_precision
 from benchmarks.models import DIGITS_CNN
-from harness import Cell, Unsupported, machine, registry
-from harness.outcome import Entry
-from harness.schedule import Run
+from harness import Cell, Unsupported
+from harness.core import registry
+from harness.core.cases import Entry
+from harness.core.types import PLANS
+from harness.environment import cpu, system_info
+from harness.runner.schedule import Run
 from harness.testing import BackendContract, fresh_registry
-from harness.types import PLANS
 
 CHANNELS_LAST = (("memory_format", "channels_last"),)
 WARM = (("loader", "python-warm"), *CHANNELS_LAST)
 
 
 def cell(backend: str, precision: str, options: tuple[tuple[str, Any], ...] = ()) -> Cell:
-    return Cell(DIGITS_CNN, backend, precision, threads=machine.cores(), options=options)
+    return Cell(DIGITS_CNN, backend, precision, threads=cpu.cores(), options=options)
 
 
 CELLS: dict[str, Cell] = {
@@ -42,7 +45,7 @@ CELLS: dict[str, Cell] = {
     )
 }
 
-EXPECTED = {"digits_cnn-torch-eager-int8-static-cpu-b1": ("unsupported", torch_eager.UNCOMPILED)}
+EXPECTED = {"digits_cnn-torch-eager-int8-static-cpu-b1": ("unsupported", eager.UNCOMPILED)}
 """Cells that cannot be ok: the outcome, and its reason."""
 
 LOW = [name for name in CELLS if name not in EXPECTED and "fp32" not in name]
@@ -141,7 +144,7 @@ class TestTorchScriptBf16(BackendContract):
     precision = "bf16"
 
 
-class Deaf(torch_eager.TorchEager):
+class Deaf(eager.TorchEager):
     """Runs fp32 whatever it is asked, and says so."""
 
     name = "deaf"
@@ -208,20 +211,20 @@ def test_channels_last_without_images_is_refused() -> None:
 def test_int8_without_torchao_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    assert "pip install 'evenbench[torch-int8]'" in torch_int8.lacks(Cell(TINY_CNN, "torch-aot", "int8-static"))
-    assert torch_int8.lacks(Cell(TINY_CNN, "torch-aot", "bf16")) == ""
+    assert "pip install 'evenbench[torch-int8]'" in int8.lacks(Cell(TINY_CNN, "torch-aot", "int8-static"))
+    assert int8.lacks(Cell(TINY_CNN, "torch-aot", "bf16")) == ""
 
 
 def test_int8_on_another_processor_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
-    assert "x86 CPUs only, and this is aarch64" in torch_int8.lacks(Cell(TINY_CNN, "torch-aot", "int8-dynamic"))
+    assert "x86 CPUs only, and this is aarch64" in int8.lacks(Cell(TINY_CNN, "torch-aot", "int8-dynamic"))
 
 
 def test_int8_dynamic_needs_a_linear_layer() -> None:
     from torch import nn
 
     with pytest.raises(Unsupported, match="int8-dynamic quantises linear layers, and tiny_cnn has none"):
-        torch_int8.quantised(nn.Sequential(nn.Conv2d(3, 8, 3)), Cell(TINY_CNN, "torch-aot", "int8-dynamic"), {})
+        int8.quantised(nn.Sequential(nn.Conv2d(3, 8, 3)), Cell(TINY_CNN, "torch-aot", "int8-dynamic"), {})
 
 
 @pytest.mark.parametrize(
@@ -238,7 +241,7 @@ def test_int8_dynamic_needs_a_linear_layer() -> None:
 def test_what_a_cpu_computes_in_is_told_by_its_features(
     precision: str, flags: list[str], native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch_precision.environment, "describe", lambda: {"cpu_flags": flags})
+    monkeypatch.setattr(system_info, "describe", lambda: {"cpu_flags": flags})
     assert (torch_precision.emulated(precision, "cpu") == "") is native
     assert torch_precision.emulated(precision, "cuda") == ""
 
@@ -262,12 +265,12 @@ GENERATED = """
 
 
 def test_generated_code_tells_its_layers_constants_and_threads() -> None:
-    code = torch_inductor.read(GENERATED)
+    code = inductor.read(GENERATED)
     assert code.calls == {"convolution": 1, "qlinear_pointwise": 1, "addmm": 1, "mkldnn__convolution_pointwise": 1}
     assert code.constants == {"bfloat16", "int8"}
     assert code.threads == {4}
     assert code.layers == (1, 4)
     assert code.int8 == "int8-static"
     assert code.labels == ("1 of 4 layers in int8",)
-    assert torch_inductor.read(f"{GENERATED} cpp_fused_view_choose_qparams_3(buf0)").int8 == "int8-dynamic"
-    assert torch_inductor.read("extern_kernels.addmm(arg2) cpp_fused_choose_qparams_1(buf0)").int8 == ""
+    assert inductor.read(f"{GENERATED} cpp_fused_view_choose_qparams_3(buf0)").int8 == "int8-dynamic"
+    assert inductor.read("extern_kernels.addmm(arg2) cpp_fused_choose_qparams_1(buf0)").int8 == ""

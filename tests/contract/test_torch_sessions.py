@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends import torch_compile, torch_script, torch_session
 from backends.contract_model import TINY_CNN
+from backends.torch import session as torch_session
+from backends.torch import torch_compile, torchscript
 from harness import Cell, Model, TensorSpec, Unsupported
 from harness.testing import Kit, answer, copied
 
@@ -112,7 +113,7 @@ def test_what_several_threads_may_not_call_is_refused_in_words(monkeypatch: pyte
         torch_compile.CompiledSession(abs, Cell(TINY_CNN, "torch-compile"), contextlib.nullcontext).beside()
     monkeypatch.setattr(torch_session.cuda_events, "TorchEvents", FakeEvents)
     with pytest.raises(Unsupported, match="one CUDA stream"):
-        torch_script.ScriptSession(abs, Cell(TINY_CNN, "torch-script", device="cuda"), contextlib.nullcontext).beside()
+        torchscript.ScriptSession(abs, Cell(TINY_CNN, "torch-script", device="cuda"), contextlib.nullcontext).beside()
 
 
 class FakeEvents:

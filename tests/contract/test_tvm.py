@@ -17,17 +17,21 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from backends import tvm_database, tvm_program, tvm_relax
+from backends.tvm import backend, compilation, tuning_database
 from benchmarks.models import DIGITS_CNN
-from harness import PLANS, Cell, Unsupported, machine, registry, statistics, store, tuning
-from harness.outcome import Entry
-from harness.results import Record
-from harness.schedule import Run
+from harness import PLANS, Cell, Unsupported
+from harness.core import artifact_store, registry
+from harness.core.cases import Entry
+from harness.environment import cpu
+from harness.results.records import Record
+from harness.runner import tuning
+from harness.runner.schedule import Run
+from harness.statistics import estimates as statistics
 from harness.testing import BackendContract, fresh_registry
 
 pytest.importorskip("tvm")
 
-CELL = Cell(DIGITS_CNN, "tvm", threads=machine.cores())
+CELL = Cell(DIGITS_CNN, "tvm", threads=cpu.cores())
 TASKS = 6
 
 BENCH = """
@@ -61,18 +65,18 @@ def test_what_the_mixed_precision_pass_does_not_take_is_unsupported() -> None:
             output = builder.emit_output(builder.emit(relax.op.clip(product, 0, 6)))
         builder.emit_func_output(output)
     with pytest.raises(Unsupported, match="bare number"):
-        tvm_program._narrowed(builder.get())
+        compilation._narrowed(builder.get())
 
 
 @pytest.fixture(scope="module")
 def own_tuning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The cache that everybody has, but for the folder of tuning records, which is empty."""
-    here, own = store.root(), tmp_path_factory.mktemp("cache")
+    here, own = artifact_store.root(), tmp_path_factory.mktemp("cache")
     for kind in ("inputs", "weights", "goldens", "artifacts"):
         (here / kind).mkdir(parents=True, exist_ok=True)
         (own / kind).symlink_to(here / kind)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(store.VARIABLE, str(own))
+        patch.setenv(artifact_store.VARIABLE, str(own))
         yield own
 
 
@@ -121,13 +125,13 @@ def test_tuning_is_kept_counted_applied_and_faster(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_killed_tuner_leaves_what_the_next_one_goes_on_with(own_tuning: Path) -> None:
     cell = replace(CELL, batch=2)
-    folder = tvm_relax.database_of(cell)
+    folder = backend.database_of(cell)
     file = own_tuning / "bench_two.py"
     file.write_text(BENCH)
     command = subprocess.Popen([sys.executable, "-m", "harness.cli", "tune", str(file), "--trials", "50"], stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 300
-        while tvm_database.trials(folder) < TASKS:
+        while tuning_database.trials(folder) < TASKS:
             assert time.monotonic() < deadline
             assert command.poll() is None
             time.sleep(0.2)
@@ -136,9 +140,9 @@ def test_a_killed_tuner_leaves_what_the_next_one_goes_on_with(own_tuning: Path) 
     finally:
         command.kill()  # where this test fails, the command must not keep the lock for measuring from all that follow
         command.wait()
-    kept = tvm_database.trials(folder)
+    kept = tuning_database.trials(folder)
     assert TASKS <= kept < 50 * TASKS
-    with (folder / tvm_database.RECORDS).open("a") as records:
+    with (folder / tuning_database.RECORDS).open("a") as records:
         records.write(json.dumps([0, [[], [1e-6]]])[:-4])  # as a tuner leaves it that is killed while it writes
     result = tuned(kept // TASKS + 1, cell)
     assert result["outcome"] == "ok", result

@@ -15,11 +15,12 @@ import pytest
 
 from backends import contract_model
 from benchmarks.models import DIGITS_CNN, EFFICIENTNET_B0, MOBILENET_V3_SMALL
-from harness import BATCH, Cell, Model, TensorSpec, Weights, machine, own, pretrained, seeded
-from harness.outcome import Entry
-from harness.preparation import Preparer, Refusal
-from harness.schedule import Run
-from harness.types import PLANS
+from harness import BATCH, Cell, Model, TensorSpec, Weights, own, pretrained, seeded
+from harness.core.cases import Entry
+from harness.core.types import PLANS
+from harness.environment import cpu
+from harness.runner.preparation import Preparer, Refusal
+from harness.runner.schedule import Run
 
 TINY = contract_model.TINY_CNN
 
@@ -30,7 +31,7 @@ where it was not made anew, the answer would be wrong."""
 
 
 def cell(model: Model, backend: str = QUICKEST, batch: int = 1) -> Cell:
-    return Cell(model, backend, batch=batch, threads=machine.cores())
+    return Cell(model, backend, batch=batch, threads=cpu.cores())
 
 
 def outcome(model: Model, results: Path, backend: str = QUICKEST) -> dict:
@@ -186,7 +187,7 @@ def test_changed_code_with_the_same_weights_is_a_miss(weights: Weights, tmp_path
 
 def test_one_changed_flag_is_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     before = Preparer(600).prepare(cell(TINY, "ort"))
-    monkeypatch.setattr("backends.onnx_artifact.OPSET", 19)
+    monkeypatch.setattr("backends.onnx.export.OPSET", 19)
     after = Preparer(600).prepare(cell(TINY, "ort"))
     assert before.artifact.path != after.artifact.path
     assert before.weights == after.weights

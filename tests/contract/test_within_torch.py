@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from harness import Session
-from harness.backend import Within
+from harness.core.backend import Within
 
 torch = pytest.importorskip("torch")
 
-from backends.torch_within import WatchedSession  # noqa: E402
+from backends.torch.tensor_capture import WatchedSession  # noqa: E402
 
 
 class Calls(Session):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import store
+from harness.core import artifact_store
 from tests.docs.pages import Block, blocks, place, prose
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +89,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in ("EVENBENCH_BACKENDS", "PYTHONPATH")}
     kept = {name: value for name, value in kept.items() if not name.startswith("PYTEST_")}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**kept, "PATH": path, "EVENBENCH_CACHE": str(store.root())}
+    return {**kept, "PATH": path, "EVENBENCH_CACHE": str(artifact_store.root())}
 
 
 @pytest.mark.parametrize("block", RUN)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from harness import compare
+from harness.commands import compare
 from tests.docs.pages import blocks
 from tests.meta.scripts import ROOT, calls, unknown
 

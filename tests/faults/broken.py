@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backends.null import Null, NullSession
+from backends.controls.null import Null, NullSession
 from harness import Cell, Session, Source
 
 NOTES = "EVENBENCH_TEST_NOTES"

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import BATCH, PLANS, Cell, Model, Plan, TensorSpec, registry
-from harness.outcome import Entry
-from harness.results import Record
-from harness.schedule import Run
+from harness import BATCH, PLANS, Cell, Model, Plan, TensorSpec
+from harness.core import registry
+from harness.core.cases import Entry
+from harness.results.records import Record
+from harness.runner.schedule import Run
 
 QUICK = replace(PLANS["quick"], min_seconds=0.0, max_seconds=0.05, warmup_max_seconds=0.05, timeout_seconds=20.0)
 

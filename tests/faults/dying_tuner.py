@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from backends import tvm_tuning
-from backends.tvm_relax import Tvm
+from backends.tvm import tuning
+from backends.tvm.backend import Tvm
 from harness import Cell, Source
 
 BATCHES = 1
@@ -19,7 +19,7 @@ class Dying(Tvm):
     name = "dying"
 
     def tune(self, source: Source, cell: Cell, per_task: int) -> Mapping[str, Any]:
-        tvm_tuning.runner = _dying  # type: ignore[assignment]
+        tuning.runner = _dying  # type: ignore[assignment]
         return super().tune(source, cell, per_task)
 
 

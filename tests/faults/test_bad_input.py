@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import BATCH, Model, TensorSpec, cli, inputs, preprocess, usermodel
+from harness import BATCH, Model, TensorSpec, cli, inputs, preprocess
+from harness.collection import user_models
 from tests.reports.synthetic import record
-from tests.unit import test_bad_images
+from tests.unit.inputs import test_image_validation as test_bad_images
 
 
 @pytest.fixture
@@ -79,9 +80,9 @@ def test_grey_and_cmyk_photos_are_inputs_like_any_other(tmp_path: Path) -> None:
     for name, write in ALIKE.items():
         write(tmp_path / name)
     files = [str(tmp_path / name) for name in ALIKE]
-    assert usermodel._photo_shape(usermodel.Asked(photos=tuple(files), recipe="imagenet_224")) == "1x3x224x224"
+    assert user_models._photo_shape(user_models.Asked(photos=tuple(files), recipe="imagenet_224")) == "1x3x224x224"
     chosen = {"recipe": "imagenet_224", "files": json.dumps(files)}
     spec = TensorSpec("x", (BATCH, 3, 224, 224))
-    made = inputs.files(Model("m", build="a:b", inputs=(spec,), inputs_from=usermodel.PHOTO_INPUTS, arguments=chosen))["x"]
+    made = inputs.files(Model("m", build="a:b", inputs=(spec,), inputs_from=user_models.PHOTO_INPUTS, arguments=chosen))["x"]
     assert made.tobytes() == np.stack([preprocess.apply(preprocess.IMAGENET_224, Path(file)) for file in files]).tobytes()
     assert Image.open(files[1]).mode == "CMYK"

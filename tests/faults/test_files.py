@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli, results
-from harness.types import UsageError
+from harness import cli
+from harness.core.errors import UsageError
+from harness.results import records
 from tests.faults.conftest import Measure, Register, cells
 
 
@@ -40,10 +41,10 @@ def write(file: Path, *lines: object) -> Path:
 
 
 def test_truncated_foreign_and_newer_lines_are_left_out_and_named(tmp_path: Path, line: dict[str, object]) -> None:
-    newer = {**line, "schema": results.SCHEMA + 1}
+    newer = {**line, "schema": records.SCHEMA + 1}
     cut = json.dumps(line)[:300]
     file = write(tmp_path / "damaged" / "run.jsonl", line, newer, "[1, 2]\n", "null\n", "no json\n", "\n", cut)
-    reading = results.read([file])
+    reading = records.read([file])
     assert list(reading.lines) == [line]
     assert [note.split(":")[0] for note in reading.notes] == [f"run.jsonl line {number}" for number in (2, 3, 4, 5, 7)]
     assert "upgrade evenbench" in reading.notes[0]
@@ -52,23 +53,23 @@ def test_truncated_foreign_and_newer_lines_are_left_out_and_named(tmp_path: Path
 
 def test_of_a_cell_that_is_twice_in_a_run_the_later_line_counts(tmp_path: Path, line: dict[str, object]) -> None:
     later = {**line, "reason": "later"}
-    reading = results.read([write(tmp_path / "twice" / "run.jsonl", line, later)])
+    reading = records.read([write(tmp_path / "twice" / "run.jsonl", line, later)])
     assert list(reading.lines) == [later]
     assert "in this run twice" in reading.notes[0]
 
 
 def test_a_line_after_a_torn_one_is_whole(tmp_path: Path, line: dict[str, object]) -> None:
     file = write(tmp_path / "torn" / "run.jsonl", line, json.dumps(line)[:100])
-    results.append(file, {**line, "reason": "new"})
-    assert [found["reason"] for found in results.read([file]).lines] == ["new"]
-    assert "unreadable line" in " ".join(results.read([file]).notes)
+    records.append(file, {**line, "reason": "new"})
+    assert [found["reason"] for found in records.read([file]).lines] == ["new"]
+    assert "unreadable line" in " ".join(records.read([file]).notes)
 
 
 FILL = """
 import resource, sys
 from pathlib import Path
-from harness import results
-from harness.types import UsageError
+from harness.results import records as results
+from harness.core.errors import UsageError
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 for number in range(100):
     try:
@@ -107,8 +108,8 @@ def test_a_run_on_a_full_disk_stops_and_goes_on_later(
     monkeypatch.setattr(os, "fsync", synced)
     assert cli.main(arguments) == 0
     assert "2 of 6 outcomes known" in capsys.readouterr().err
-    assert len(results.read([tmp_path / "results"]).lines) == 6
-    assert results.read([tmp_path / "results"]).notes == ()
+    assert len(records.read([tmp_path / "results"]).lines) == 6
+    assert records.read([tmp_path / "results"]).notes == ()
 
 
 def test_a_cache_on_a_full_disk_is_one_line(
@@ -196,7 +197,7 @@ def test_two_backends_of_one_name_are_an_error_of_usage(register: Register, caps
     register(rows="null=tests.faults.broken:Fine")
     error = told(capsys, "list", "tests/faults/six_cells.py")
     assert "two backends are named 'null'" in error
-    assert "backends.null:Null" in error
+    assert "backends.controls.null:Null" in error
     assert "tests.faults.broken:Fine" in error
 
 
@@ -210,4 +211,4 @@ def test_an_unknown_backend_is_an_error_of_usage(register: Register, capsys: pyt
 def test_reading_what_is_not_there_is_an_error_of_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no such results" in told(capsys, "report", str(tmp_path / "nothing"), "-o", str(tmp_path / "site"))
     with pytest.raises(UsageError):
-        results.read([tmp_path / "nothing"])
+        records.read([tmp_path / "nothing"])

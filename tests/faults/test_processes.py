@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import environment, worker
-from harness.preparation import shared_path
+from harness.environment import system_info
+from harness.runner import job as runner_job
+from harness.runner import launcher
+from harness.runner.child_process import shared_path
 from tests.faults.conftest import QUICK, TINY, Measure, Register, cells, pids
 
 SHORT = replace(QUICK, timeout_seconds=2.0)
@@ -114,9 +116,9 @@ def test_the_parent_sleeps_while_a_child_is_timed(register: Register) -> None:
     register("Polite")
     (entry,) = cells("polite")
     folder = os.environ["EVENBENCH_TEST_NOTES"] + ".folder"
-    job = worker.Job("prepare", entry.cell, folder=folder, folders={"inputs": folder}, sys_path=shared_path())
+    job = runner_job.Job("prepare", entry.cell, folder=folder, folders={"inputs": folder}, sys_path=shared_path())
     before, begin = time.process_time(), time.monotonic()
-    reply = worker.run(job, environment.for_worker(1, {}), 30)
+    reply = launcher.run(job, system_info.for_worker(1, {}), 30)
     used, wall = time.process_time() - before, time.monotonic() - begin
     assert reply.outcome == "ok", reply
     assert wall > 3

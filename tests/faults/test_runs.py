@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.schedule import Event, Run
-from harness.types import PLANS
+from harness.core.types import PLANS
+from harness.runner.schedule import Event, Run
 from tests.faults.conftest import QUICK, Register, cells, pids
 
 COMMAND = [sys.executable, "-m", "harness.cli", "run", "tests/faults/six_cells.py", "--plan", "default", "--results"]

@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness import UsageError, machine, registry, tuning
+from harness import UsageError
+from harness.core import registry
+from harness.environment import measurement_lock
+from harness.runner import tuning
 from tests.faults.conftest import Register, cells, pids
 
 ALL = ("Tuner", "Aborts", "Hangs", "Raises", "Interrupts", "Refuses")
@@ -85,7 +88,7 @@ def test_no_trial_at_all_is_refused(register: Register) -> None:
 
 
 def test_nothing_is_tuned_beside_a_measurement(register: Register) -> None:
-    with machine.alone(), pytest.raises(UsageError, match="is measuring on this machine"):
+    with measurement_lock.alone(), pytest.raises(UsageError, match="is measuring on this machine"):
         tuned("tuner", register)
 
 

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backends.null import NullSession
-from harness import Cell, Session, Source, store
-from harness.backend import Tunable
+from backends.controls.null import NullSession
+from harness import Cell, Session, Source
+from harness.core import artifact_store
+from harness.core.backend import Tunable
 from tests.faults.broken import note
 
 TASKS = 3
@@ -30,7 +31,7 @@ class Tuner(Tunable):
         cls.name = cls.__name__.lower()
 
     def records(self, cell: Cell) -> Path:
-        return store.root() / "tuning" / self.name / f"{cell.key}.txt"
+        return artifact_store.root() / "tuning" / self.name / f"{cell.key}.txt"
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
         return {"backend": self.name, "trials": self.trials(cell)[0]}

@@ -9,9 +9,10 @@ import filmed
 import numpy as np
 from PIL import Image
 
-from harness import Unsupported, drawing
-from harness.orders import LaidOut, Passed, PassesFrames, Resized, Streamed, StreamsFrames
-from harness.stages import Overlap, Slots
+from harness import Unsupported
+from harness.pipeline import postprocess
+from harness.pipeline.frame_spec import LaidOut, Passed, PassesFrames, Resized, Streamed, StreamsFrames
+from harness.pipeline.stages import Overlap, Slots
 
 STAGES = ("preprocess", "infer", "postprocess", "draw")
 
@@ -42,11 +43,11 @@ class PloddingSession(filmed.LoopedSession, PassesFrames):
         flight["outputs"] = self.fetch()
 
     def _postprocess(self, flight):
-        flight["answer"] = drawing.reader(self.cell.model)(flight["outputs"])
+        flight["answer"] = postprocess.reader(self.cell.model)(flight["outputs"])
 
     def _draw(self, flight):
         picture = Image.fromarray(flight["pixels"])
-        flight["drawn"] = np.asarray(drawing.draw(picture, self.orders.view, drawing.wordless(flight["answer"])))
+        flight["drawn"] = np.asarray(postprocess.draw(picture, self.orders.view, postprocess.wordless(flight["answer"])))
 
     def passed(self, pixels, keep):
         flight, moments = {"pixels": pixels}, [time.monotonic_ns()]

@@ -85,7 +85,7 @@ class LoopedSession(PaintedSession):
     clock = "the program's own"
 
     def laps(self, batches, count, boundary, keep):
-        from harness.backend import Laps
+        from harness.core.backend import Laps
 
         taken, kept = [], {}
         for lap in range(count):

@@ -16,8 +16,13 @@ import pytest
 from asv.util import load_json
 from conftest import HERE, REPOSITORY, Ran, variables
 
-from harness import Case, asv_bridge, asv_site, collection, matrix, registry
-from harness.types import PLANS, UsageError
+from harness import Case, asv_bridge
+from harness.collection import discovery, matrix
+from harness.commands import report
+from harness.core import registry
+from harness.core.errors import UsageError
+from harness.core.types import PLANS
+from harness.environment import cpu
 
 LIGHT = ("pip+asv_runner", "numpy", "pillow", "platformdirs")
 """What the tiny backend needs of the matrix of asv.conf.json."""
@@ -243,7 +248,7 @@ class TestReading:
         assert set(history.commits[1:]) <= set(index["revision_to_hash"].values())
         assert list((history.folder / ".asv" / "html" / "graphs").rglob("asv_suite.tiny_latency.track_latency_compute.json"))
         assert index["project_url"] == "#"
-        asv_site.link_back(history.folder / ".asv" / "html", history.folder / "site")
+        report.link_back(history.folder / ".asv" / "html", history.folder / "site")
         index["project_url"] = "../../site/index.html"
         assert json.loads((history.folder / ".asv" / "html" / "index.json").read_text()) == index
 
@@ -305,7 +310,7 @@ class TestConfiguration:
 
         project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
         extras = project["optional-dependencies"]
-        cells = [cell for declared in collection.find([str(REPOSITORY / "benchmarks")]) for cell in matrix.expand(declared.case)]
+        cells = [cell for declared in discovery.find([str(REPOSITORY / "benchmarks")]) for cell in matrix.expand(declared.case)]
         assert {cell.precision for cell in cells} == {"fp32"}  # others need more than a runtime's own extra
         named = {name for cell in cells for name in re.findall(r"evenbench\[([\w,-]+)\]", registry.row(cell.backend).hint)}
         assert named >= {"torch", "ort", "openvino"}
@@ -363,7 +368,7 @@ class TestBridge:
     def test_threads_are_named_as_declared(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import tiny
 
-        monkeypatch.setattr(asv_bridge.machine, "cores", lambda: 2)
+        monkeypatch.setattr(cpu, "cores", lambda: 2)
         case = Case(models=(tiny.TINY,), backends=("null",), threads=(0, 1))
         assert [asv_bridge.square(cell, case)[5] for cell in matrix.expand(case)] == ["all", "1"]
 

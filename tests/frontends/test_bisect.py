@@ -14,8 +14,10 @@ import work
 from conftest import HERE, Ran, variables
 from test_compare import BENCH, git
 
-from harness import bisection, codes, commits
-from harness.types import UsageError
+from harness.commands import bisect
+from harness.comparison import git as commits
+from harness.core import exit_codes
+from harness.core.errors import UsageError
 
 Command = Callable[..., Ran]
 CELL = "work-work-fp32-cpu-b1-t1"
@@ -80,7 +82,7 @@ def told(folder: Path) -> dict[str, Any]:
 @pytest.mark.alone
 def test_a_slowdown_is_found_and_every_step_is_recorded(evenbench: Command, history: Path, tmp_path: Path) -> None:
     ran = evenbench("bisect", "larger", "slow", "--plan", "quick", "--margin", "0.1", "--pairs", "8", "--most", "32")
-    assert ran.code == bisection.FOUND, ran.text
+    assert ran.code == bisect.FOUND, ran.text
     found = told(tmp_path)
     assert found["first"]["sha"] == git(history, "rev-parse", "slow")
     assert f"{found['first']['sha'][:8]} slow is the first commit at which the latency of {CELL} is worse: latency +" in ran.text
@@ -96,7 +98,7 @@ def test_a_slowdown_is_found_and_every_step_is_recorded(evenbench: Command, hist
 @pytest.mark.alone
 def test_what_cannot_be_built_or_declares_no_such_cell_is_skipped_and_named(evenbench: Command, history: Path, tmp_path: Path) -> None:
     ran = evenbench("bisect", "v1", "last", "--metric", "artifact", "--plan", "quick", "--json")
-    assert ran.code == bisection.OPEN, ran.text
+    assert ran.code == bisect.OPEN, ran.text
     found = told(tmp_path)
     assert [commit["subject"] for commit in found["suspects"]] == ["broken", "renamed", "larger"]
     assert found["first"] is None
@@ -115,7 +117,7 @@ def test_what_cannot_be_built_or_declares_no_such_cell_is_skipped_and_named(even
 @pytest.mark.alone
 def test_without_a_step_between_the_ends_nothing_is_searched(evenbench: Command, tmp_path: Path) -> None:
     ran = evenbench("bisect", "v1", "merge", "--metric", "artifact", "--plan", "quick")
-    assert ran.code == bisection.OPEN, ran.text
+    assert ran.code == bisect.OPEN, ran.text
     assert f"does not show the step: {CELL} is not worse: artifact from " in ran.text
     assert len(told(tmp_path)["steps"]) == 1
 
@@ -128,10 +130,10 @@ def test_a_step_in_the_history_is_measured_again_and_bisected(evenbench: Command
     for tag in ("v1", "words", "merge", "larger", "tidy", "slow", "last"):
         git(clone, "checkout", "-q", tag)
         ran = evenbench("run", "benchmarks/bench_work.py", "--plan", "quick", where=clone)
-        assert ran.code == codes.PASS, ran.text
+        assert ran.code == exit_codes.PASS, ran.text
     git(clone, "checkout", "-q", "main")
     ran = evenbench("history", "--confirm", "-o", str(tmp_path / "site"), where=clone, results="")
-    assert ran.code == codes.WORSE, ran.text
+    assert ran.code == exit_codes.WORSE, ran.text
     tags = {name: git(history, "rev-parse", name) for name in ("merge", "larger")}
     assert f"evenbench bisect {tags['merge']} {tags['larger']} --cell {CELL} --metric artifact" in ran.text
     assert [commit["subject"] for commit in told(tmp_path)["suspects"]] == ["broken", "renamed", "larger"]

@@ -12,7 +12,7 @@ import work
 from conftest import HERE, variables
 from test_compare import BENCH
 
-from harness import environments
+from harness.environment import virtualenvs
 
 
 @pytest.mark.slow
@@ -25,7 +25,7 @@ def test_an_upgrade_is_measured_in_pairs_and_recorded_as_a_bridge(tmp_path: Path
     files = [tmp_path / f"{version}.json" for version in ("1.0", "2.0")]
     for file in files:
         file.write_text(json.dumps({"requirements": {"worker-runtime": file.stem}}))
-    given = {environments.variable_of(version): sys.executable for version in ("1.0", "2.0")}
+    given = {virtualenvs.variable_of(version): sys.executable for version in ("1.0", "2.0")}
     environment = {**variables(tmp_path), "EVENBENCH_BACKENDS": work.BACKENDS, "PYTHONPATH": str(HERE.parent.parent), **given}
     words = ["bridge", *map(str, files), "--plan", "quick", "--pairs", "8", "--results", "results"]
     command = [sys.executable, "-m", "harness.cli", *words]

@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 from conftest import HERE, Ran, variables
 
-from harness import codes, ending, gate, sides
-from harness.types import PLANS, UsageError
+from harness.comparison import exit_status, sides
+from harness.core import exit_codes
+from harness.core.errors import UsageError
+from harness.core.types import PLANS
+from harness.statistics import paired_test
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 BENCH = "from harness import Case\nfrom work import MODEL\n\nlatency = Case((MODEL,), backends=('work',), threads=(1,))\n"
@@ -81,7 +84,7 @@ def test_preprocessing_that_takes_a_tenth_longer_is_an_alarm_in_its_commit(
     evenbench: Command, repository: Path, tmp_path: Path
 ) -> None:
     ran = evenbench("compare", "base", "slow", "--plan", "quick")
-    assert ran.code == codes.WORSE, ran.text
+    assert ran.code == exit_codes.WORSE, ran.text
     found = verdicts(tmp_path)
     assert found["latency"] == "slower", ran.text
     assert found["error"] == found["artifact"] == "equivalent"
@@ -91,7 +94,7 @@ def test_preprocessing_that_takes_a_tenth_longer_is_an_alarm_in_its_commit(
 
 def test_a_change_of_words_is_no_alarm(evenbench: Command, tmp_path: Path) -> None:
     ran = evenbench("compare", "large", "words", "--plan", "quick", "--pairs", "8")
-    assert ran.code == codes.PASS, ran.text
+    assert ran.code == exit_codes.PASS, ran.text
     found = verdicts(tmp_path)
     assert found["latency"] in ("equivalent", "inconclusive")
     assert found["error"] == found["artifact"] == "equivalent"
@@ -104,7 +107,7 @@ def test_a_looser_answer_and_a_larger_artifact_are_alarms_in_their_commits(
     told = {kind: tmp_path / f"told.{kind}" for kind in ("junit", "sarif", "summary")}
     flags = [word for kind, file in told.items() for word in (f"--{kind}", str(file))]
     ran = evenbench("compare", base, head, "--plan", "quick", "--pairs", "8", "--github", *flags)
-    assert ran.code == codes.WORSE, ran.text
+    assert ran.code == exit_codes.WORSE, ran.text
     found = verdicts(tmp_path)
     assert {name: found[name] for name in ("error", "artifact")} == {"error": "equivalent", "artifact": "equivalent"} | {metric: "slower"}
     assert any(f"{metric} +" in words for words in found["words"])
@@ -155,7 +158,7 @@ def test_a_comparison_that_is_ended_leaves_no_worktree(repository: Path, tmp_pat
         time.sleep(0.05)
     process.terminate()
     _, told = process.communicate(timeout=60)
-    assert (process.returncode, told.splitlines()[-1]) == (codes.INTERRUPTED, "evenbench: interrupted")
+    assert (process.returncode, told.splitlines()[-1]) == (exit_codes.INTERRUPTED, "evenbench: interrupted")
     assert git(repository, "worktree", "list").count("\n") == 0
     assert not list((tmp_path / "results").glob("*"))
 
@@ -261,25 +264,25 @@ def result(verdict: str = "equivalent", control: bool = False, failure: str = ""
 @pytest.mark.parametrize(
     ("found", "code"),
     [
-        ([result()], codes.PASS),
-        ([result("slower")], codes.WORSE),
-        ([result("faster")], codes.PASS),
-        ([result("inconclusive")], codes.UNDECIDED),
-        ([result(failure="gone")], codes.WORSE),
-        ([result(wrong="is off")], codes.WORSE),
-        ([result("slower"), result("slower", control=True)], codes.UNHEALTHY),
-        ([result(), result("faster", control=True)], codes.UNHEALTHY),
-        ([result("slower"), result(control=True, failure="gone")], codes.UNHEALTHY),
+        ([result()], exit_codes.PASS),
+        ([result("slower")], exit_codes.WORSE),
+        ([result("faster")], exit_codes.PASS),
+        ([result("inconclusive")], exit_codes.UNDECIDED),
+        ([result(failure="gone")], exit_codes.WORSE),
+        ([result(wrong="is off")], exit_codes.WORSE),
+        ([result("slower"), result("slower", control=True)], exit_codes.UNHEALTHY),
+        ([result(), result("faster", control=True)], exit_codes.UNHEALTHY),
+        ([result("slower"), result(control=True, failure="gone")], exit_codes.UNHEALTHY),
     ],
 )
 def test_exit_codes(found: list[dict[str, Any]], code: int) -> None:
-    assert ending.ending(found, require_conclusive=True).code == code
-    if code == codes.UNDECIDED:
-        assert ending.ending(found).code == codes.PASS
+    assert exit_status.ending(found, require_conclusive=True).code == code
+    if code == exit_codes.UNDECIDED:
+        assert exit_status.ending(found).code == exit_codes.PASS
 
 
 def test_a_result_says_what_would_decide_it() -> None:
-    judged = gate.judge([0.03, 0.05, 0.0, 0.08, 0.01, 0.06, -0.02, 0.07], gate.Rule())
+    judged = paired_test.judge([0.03, 0.05, 0.0, 0.08, 0.01, 0.06, -0.02, 0.07], paired_test.Rule())
     assert judged.verdict == "inconclusive"
     metric = {"verdict": "inconclusive", "margin": 0.02, "screen": vars(judged), "confirmation": None}
-    assert f"about {judged.needed_pairs} pairs would decide it" in ending.verdict_words("latency", metric)
+    assert f"about {judged.needed_pairs} pairs would decide it" in exit_status.verdict_words("latency", metric)

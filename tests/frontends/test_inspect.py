@@ -14,9 +14,11 @@ import jsonschema
 import numpy as np
 import pytest
 
-from backends import model_files
-from harness import late, modelfile, results
-from harness.types import UsageError
+from backends import file_formats
+from harness.collection import model_files
+from harness.core import import_strings
+from harness.core.errors import UsageError
+from harness.results import records
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
@@ -82,8 +84,8 @@ def inspect(*arguments: str) -> tuple[int, str, str]:
 
 def looked(file: Path, shape: str = "", load: bool = False) -> dict[str, Any]:
     """The facts about a file, valid by the published schema."""
-    facts = modelfile.look(file, shape, load)
-    jsonschema.validate(facts, modelfile.schema())
+    facts = model_files.look(file, shape, load)
+    jsonschema.validate(facts, model_files.schema())
     return facts
 
 
@@ -207,7 +209,7 @@ def test_the_command_shows_runtimes_and_what_they_fuse(exported: Path) -> None:
     code, out, err = inspect(str(exported), "--json")
     assert code == 0, err
     facts = json.loads(out)
-    jsonschema.validate(facts, modelfile.schema())
+    jsonschema.validate(facts, model_files.schema())
     precisions = {found["precision"] for found in facts["prospects"] if found["backend"] == "ort" and not found["unsupported"]}
     assert {"fp32", "fp16", "int8-static"} <= precisions
     scripted = [found["unsupported"] for found in facts["prospects"] if (found["backend"], found["precision"]) == ("torch-script", "fp32")]
@@ -227,11 +229,11 @@ def test_the_command_shows_runtimes_and_what_they_fuse(exported: Path) -> None:
 @pytest.mark.slow
 def test_a_plan_is_read_without_a_gpu(exported: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
-    from backends import tensorrt_build
+    from backends.tensorrt import builder
 
-    order = tensorrt_build.Order("tensorrt_rtx", {"image": IMAGE}, "SM89")
-    made = tensorrt_build.build_ahead(exported, tmp_path, order)
-    plan = tmp_path / tensorrt_build.plan_file(0)
+    order = builder.Order("tensorrt_rtx", {"image": IMAGE}, "SM89")
+    made = builder.build_ahead(exported, tmp_path, order)
+    plan = tmp_path / builder.plan_file(0)
     facts = looked(plan)
     assert facts["made_by"].removeprefix("tensorrt_rtx ") == made["version"]
     assert facts["computes_in"] == "fp32"
@@ -241,7 +243,7 @@ def test_a_plan_is_read_without_a_gpu(exported: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.engine"
     cut.write_bytes(plan.read_bytes()[:-100])
     with pytest.raises(UsageError, match=r"cut\.engine is a truncated or damaged TensorRT plan"):
-        modelfile.look(cut, load=False)
+        model_files.look(cut, load=False)
 
 
 def external(folder: Path) -> Path:
@@ -267,10 +269,10 @@ def test_weights_beside_the_graph_are_counted_and_checked_but_not_read(tmp_path:
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-4])
     with pytest.raises(UsageError, match=r"large\.bin has 16380 bytes, and its weights need 16384; it is truncated"):
-        modelfile.look(file, load=False)
+        model_files.look(file, load=False)
     weights.unlink()
     with pytest.raises(UsageError, match=r"large\.bin, which is not there"):
-        modelfile.look(file, load=False)
+        model_files.look(file, load=False)
 
 
 def broken(name: str, folder: Path, exported: Path) -> Path:
@@ -320,18 +322,18 @@ def test_a_file_that_cannot_be_read_is_one_line_and_exit_code_4(name: str, said:
 def test_archives_without_a_program_are_told(tmp_path: Path) -> None:
     torch.save(network().state_dict(), tmp_path / "weights.pt")
     with pytest.raises(UsageError, match="holds tensors and no program"):
-        modelfile.look(tmp_path / "weights.pt", load=False)
+        model_files.look(tmp_path / "weights.pt", load=False)
     with zipfile.ZipFile(tmp_path / "other.pt2", "w") as made:
         made.writestr("notes.txt", "hello")
     with pytest.raises(UsageError, match="archive of another kind"):
-        modelfile.look(tmp_path / "other.pt2", load=False)
+        model_files.look(tmp_path / "other.pt2", load=False)
 
 
 def test_a_shape_is_for_files_that_tell_none(exported: Path) -> None:
     with pytest.raises(UsageError, match="leave --shape out"):
-        modelfile.look(exported, "1x3x16x16", load=False)
+        model_files.look(exported, "1x3x16x16", load=False)
     with pytest.raises(UsageError, match="is no shape"):
-        modelfile.look(exported, "1x", load=False)
+        model_files.look(exported, "1x", load=False)
 
 
 def test_a_reader_that_crashes_is_an_error_in_words(exported: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -339,16 +341,16 @@ def test_a_reader_that_crashes_is_an_error_in_words(exported: Path, monkeypatch:
     (tmp_path / "sitecustomize.py").write_text("import backends\nbackends.DESCRIBE = 'crashes:describe'\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(UsageError, match=r"net\.onnx: inspect was ended by SIGSEGV"):
-        modelfile.look(exported, load=False)
+        model_files.look(exported, load=False)
 
 
 def test_results_are_still_results(tmp_path: Path) -> None:
     for name in ("a.jsonl", "b.txt"):
         (tmp_path / name).write_text('{"schema": 1}\n')
-        assert not modelfile.is_model(tmp_path / name)
-    assert not modelfile.is_model(tmp_path)
-    assert results.read([tmp_path / "a.jsonl"]).notes
+        assert not model_files.is_model(tmp_path / name)
+    assert not model_files.is_model(tmp_path)
+    assert records.read([tmp_path / "a.jsonl"]).notes
 
 
 def test_every_reader_is_found_by_its_name() -> None:
-    assert all(callable(late.resolve(target)) for target in model_files.READERS.values())
+    assert all(callable(import_strings.resolve(target)) for target in file_formats.READERS.values())

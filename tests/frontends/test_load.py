@@ -18,18 +18,23 @@ import pytest
 from rich.console import Console
 
 import harness
-from harness import BATCH, Attestation, Cell, Model, Session, TensorSpec, UsageError, load, loadgen, results, store
-from harness.outcome import Entry
-from harness.preparation import Preparer
-from harness.scenarios import CONCURRENT, GAPS, NAMES, SERVER, SHAPES, SINGLE, SWEEP, Scenario
-from harness.worker import Job
-from reports import load as table
-from reports import load_page
+from harness import BATCH, Attestation, Cell, Model, Session, TensorSpec, UsageError
+from harness.commands import load
+from harness.core import artifact_store
+from harness.core.cases import Entry
+from harness.load import mlperf
+from harness.load import session as load_session
+from harness.load.scenarios import CONCURRENT, GAPS, NAMES, SERVER, SHAPES, SINGLE, SWEEP, Scenario
+from harness.results import records
+from harness.runner.job import Job
+from harness.runner.preparation import Preparer
+from reports import load_results
+from reports.pages import load as load_page
 from tests.unit import builders
 from tests.unit.builders import attestation, cell, plan, register, work_here
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMA = json.loads((Path(harness.__file__).parent / "load.schema.json").read_text())
+SCHEMA = json.loads((Path(harness.__file__).parent / "results" / "load.schema.json").read_text())
 
 
 class SharedSession(builders.ProductSession):
@@ -91,7 +96,7 @@ def sequences(length: int, **changed: Any) -> Model:
 
 @pytest.fixture
 def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
-    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(artifact_store.VARIABLE, str(tmp_path / "cache"))
     register(monkeypatch, ROWS)
     return work_here(monkeypatch)
 
@@ -102,7 +107,7 @@ def entries(*cells: Cell) -> list[Entry]:
 
 def measured(folder: Path, scenario: Scenario, *cells: Cell, processes: int = 2) -> dict[str, dict[str, Any]]:
     """The lines as they are on the disk, by backend; each is as the schema says."""
-    session = load.Session(entries(*cells), scenario, plan(processes=processes), folder, flags=f"--scenario {scenario.name}")
+    session = load_session.Session(entries(*cells), scenario, plan(processes=processes), folder, flags=f"--scenario {scenario.name}")
     told = session.measure()
     lines = [json.loads(line) for line in session.file.read_text().splitlines()]
     assert {line["cell"]["key"] for line in lines} == {line["cell"]["key"] for line in told}
@@ -117,7 +122,7 @@ def points(line: dict[str, Any]) -> list[dict[str, Any]]:
 
 def shown(lines: Sequence[dict[str, Any]]) -> str:
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115 - it is written to until it is read
-    table.show(lines, console)
+    load_results.show(lines, console)
     return console.export_text()
 
 
@@ -139,8 +144,8 @@ def test_the_schema_is_one() -> None:
 @pytest.mark.usefixtures("jobs")
 @pytest.mark.parametrize("name", NAMES)
 def test_every_scenario_judges_its_own_calls_and_is_written_and_shown(name: str, tmp_path: Path) -> None:
-    if name == SERVER and loadgen.lacks():
-        pytest.skip(loadgen.lacks())
+    if name == SERVER and mlperf.lacks():
+        pytest.skip(mlperf.lacks())
     line = measured(tmp_path, SHORT[name], cell("shared"), processes=1 if name == SERVER else 2)["shared"]
     assert line["outcome"] == "ok", line["parts"]
     assert all(part["parity"]["verdict"] == "pass" and part["attested"]["runtime"] == "numpy" for part in line["parts"])
@@ -257,7 +262,7 @@ def test_the_best_batch_under_a_limit_and_an_honest_empty_answer(tmp_path: Path)
 
 @pytest.mark.usefixtures("jobs")
 def test_without_the_generator_a_server_is_unavailable_with_the_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loadgen, "lacks", lambda: f"{loadgen.DISTRIBUTION} is not installed; {loadgen.HINT}")
+    monkeypatch.setattr(mlperf, "lacks", lambda: f"{mlperf.DISTRIBUTION} is not installed; {mlperf.HINT}")
     line = measured(tmp_path, SHORT[SERVER], cell("shared"))["shared"]
     assert line["outcome"] == "unavailable"
     assert "pip install 'evenbench[load]'" in line["reason"]
@@ -266,8 +271,8 @@ def test_without_the_generator_a_server_is_unavailable_with_the_hint(tmp_path: P
 @pytest.mark.usefixtures("jobs")
 def test_readers_of_outcomes_do_not_see_these_lines(tmp_path: Path) -> None:
     measured(tmp_path, SHORT[SINGLE], cell("shared"))
-    assert results.read([tmp_path]).lines == ()
-    reading = results.read([tmp_path / load.FOLDER])
+    assert records.read([tmp_path]).lines == ()
+    reading = records.read([tmp_path / load_session.FOLDER])
     assert reading.lines == ()
     assert "not an evenbench outcome" in reading.notes[0]
 
@@ -462,7 +467,7 @@ def test_what_is_left_open_below_fp32_on_real_runtimes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(loadgen.lacks()), reason=f"needs {loadgen.DISTRIBUTION}; {loadgen.HINT}")
+@pytest.mark.skipif(bool(mlperf.lacks()), reason=f"needs {mlperf.DISTRIBUTION}; {mlperf.HINT}")
 def test_arrivals_at_a_real_runtime(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     only = ("--cell", "digits_cnn-ort-fp32-cpu-b1", "--scenario", "server", "--seconds", "0.3")

@@ -16,11 +16,11 @@ import pytest
 from conftest import variables
 
 import harness
-from harness import videos
+from harness.pipeline import video
 
 for package in ("av", "skimage", "sklearn"):
     pytest.importorskip(package)
-SCHEMA = json.loads((Path(harness.__file__).parent / "pipeline.schema.json").read_text())
+SCHEMA = json.loads((Path(harness.__file__).parent / "results" / "pipeline.schema.json").read_text())
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("film")
     (made / "bench_pictures.py").write_text("from filmed import by_numpy, numbers, pictures\n")
     colours = [(13 * number % 256, 255 - 12 * number, 40 * (number % 6)) for number in range(18)]
-    videos.encode([np.full((48, 64, 3), colour, np.uint8) for colour in colours], made / "colours.mp4")
+    video.encode([np.full((48, 64, 3), colour, np.uint8) for colour in colours], made / "colours.mp4")
     return made
 
 
@@ -184,7 +184,7 @@ def damaged(folder: Path) -> None:
 
 
 def empty(folder: Path) -> None:
-    videos.encode([], folder / "bad.mp4")
+    video.encode([], folder / "bad.mp4")
 
 
 @pytest.mark.parametrize("spoil", [damaged, empty])

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, variables
 
-from backends import native_build
+from backends.cpp import build
 
 for package in ("av", "skimage", "sklearn", "torch", "onnxruntime", "openvino"):
     pytest.importorskip(package)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(native_build.lacks()), reason=native_build.lacks() or "all is here")
+@pytest.mark.skipif(bool(build.lacks()), reason=build.lacks() or "all is here")
 def test_boxes_and_masks_are_drawn_in_cpp_as_in_python(tmp_path: Path) -> None:
     names = ("ort", "cpp-ort", "cpp-openvino", "cpp-libtorch")
     own = {"EVENBENCH_BACKENDS": "", **{name: os.environ[name] for name in ("EVENBENCH_CACHE",) if name in os.environ}}

@@ -16,11 +16,11 @@ import pytest
 from conftest import variables
 
 import harness
-from harness import videos
+from harness.pipeline import video
 
 for package in ("av", "skimage", "sklearn"):
     pytest.importorskip(package)
-SCHEMA = json.loads((Path(harness.__file__).parent / "pipeline.schema.json").read_text())
+SCHEMA = json.loads((Path(harness.__file__).parent / "results" / "pipeline.schema.json").read_text())
 LATER = ("preprocess", "infer", "postprocess", "draw")
 HELD = ("after_decoding_overlapped", "after_decoding_paced")
 
@@ -43,7 +43,7 @@ def lines(folder: Path) -> dict[str, dict[str, Any]]:
 def test_a_program_that_passes_frames_is_judged_and_compared_after_decoding(tmp_path: Path) -> None:
     (tmp_path / "bench_pictures.py").write_text("from filmed import pictures\n")
     colours = [(13 * number % 256, 255 - 12 * number, 40 * (number % 6)) for number in range(18)]
-    videos.encode([np.full((48, 64, 3), colour, np.uint8) for colour in colours], tmp_path / "colours.mp4")
+    video.encode([np.full((48, 64, 3), colour, np.uint8) for colour in colours], tmp_path / "colours.mp4")
     target = ("bench_pictures.py::pictures", "--video", "colours.mp4", "--plan", "quick")
     named = "painter,directed,plodding,smudged,balking"
     code, said = run(tmp_path, *target, "--backends", named, "--in-flight", "3", "--target-fps", "500", cwd=tmp_path)
@@ -90,12 +90,12 @@ def test_a_program_that_passes_frames_is_judged_and_compared_after_decoding(tmp_
 @pytest.mark.slow
 def test_cpp_passes_the_packaged_video(tmp_path: Path) -> None:
     """LRASPP at 128 x 128 in C++ and in Python on one library: the same pixels in, the same answers, the same frames drawn."""
-    from backends import native_build
+    from backends.cpp import build
 
     for package in ("torch", "onnxruntime"):
         pytest.importorskip(package)
-    if native_build.lacks():
-        pytest.skip(native_build.lacks())
+    if build.lacks():
+        pytest.skip(build.lacks())
     root = Path(harness.__file__).parent.parent
     own = {"EVENBENCH_BACKENDS": "", **{name: os.environ[name] for name in ("EVENBENCH_CACHE",) if name in os.environ}}
     words = ("lraspp_mobilenet_v3_large", "--declared", "benchmarks/segmentation.py", "--backends", "ort,cpp-ort,cpp-openvino")

@@ -17,8 +17,13 @@ import numpy as np
 import pytest
 from conftest import variables
 
-from harness import cli, codes, filming, results, store, videos, worker
-from harness.worker import Job
+from harness import cli
+from harness.core import artifact_store, exit_codes
+from harness.pipeline import session, video
+from harness.results import records
+from harness.runner import job as runner_job
+from harness.runner import launcher
+from harness.runner.job import Job
 from tests.unit.builders import register, work_here
 
 for package in ("av", "skimage", "sklearn"):
@@ -31,7 +36,7 @@ KEPT = "interrupted: 1 of 2 outcomes known, all kept; the same command goes on f
 def colours(file: Path, shade: int = 0) -> None:
     """A video of twelve colours."""
     frames = [(20 * number % 256, 255 - 12 * number, 40 * (number % 6) + shade) for number in range(12)]
-    videos.encode([np.full((48, 64, 3), colour, np.uint8) for colour in frames], file)
+    video.encode([np.full((48, 64, 3), colour, np.uint8) for colour in frames], file)
 
 
 @pytest.fixture
@@ -40,7 +45,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     (tmp_path / "bench_pictures.py").write_text("from filmed import pictures\n")
     colours(tmp_path / "colours.mp4")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(artifact_store.VARIABLE, str(tmp_path / "cache"))
     register(monkeypatch, filmed.BACKENDS)
     return work_here(monkeypatch)
 
@@ -51,21 +56,21 @@ def measured(jobs: Sequence[Job]) -> list[str]:
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, task: str, number: int, *words: str) -> int:
     """Run the command and interrupt it when its so-many-th process of a task would begin; returns the exit code."""
-    run, seen = worker.run, []
+    run, seen = launcher.run, []
 
-    def stopping(job: Job, *rest: Any) -> worker.Reply:
+    def stopping(job: Job, *rest: Any) -> runner_job.Reply:
         seen.extend([job] if job.task == task else [])
         if len(seen) == number:
             raise KeyboardInterrupt
         return run(job, *rest)
 
     with monkeypatch.context() as patched:
-        patched.setattr(worker, "run", stopping)
+        patched.setattr(launcher, "run", stopping)
         return cli.main([*TWO, *words])
 
 
 def lines(folder: Path) -> dict[str, dict[str, Any]]:
-    found = [json.loads(line) for line in (folder / filming.LINES).read_text().splitlines()]
+    found = [json.loads(line) for line in (folder / session.LINES).read_text().splitlines()]
     assert len({line["cell"]["key"] for line in found}) == len(found), "a cell has two lines"
     return {line["cell"]["backend"]: line for line in found}
 
@@ -76,7 +81,7 @@ def test_what_was_measured_and_drawn_is_taken(
     folder = tmp_path / "pipeline"
     assert interrupt(monkeypatch, "pipeline", 2) == 130
     assert KEPT in capsys.readouterr().err
-    (done,), before = measured(jobs), (folder / filming.LINES).read_bytes()
+    (done,), before = measured(jobs), (folder / session.LINES).read_bytes()
     jobs.clear()
     assert cli.main([*TWO, "--json"]) == 0
     told = capsys.readouterr()
@@ -84,27 +89,27 @@ def test_what_was_measured_and_drawn_is_taken(
     assert "1 of 2 outcomes known" in told.err
     assert json.loads(told.out)["resumed"] is True
     assert measured(jobs) == [name for name in ("painter", "sleeper") if name != done]
-    assert (folder / filming.LINES).read_bytes().startswith(before)
+    assert (folder / session.LINES).read_bytes().startswith(before)
     assert {name: line["outcome"] for name, line in lines(folder).items()} == {"painter": "ok", "sleeper": "ok"}
     page = (folder / "index.html").read_text()
     assert page.count("data:image/jpeg") == 6 * 3, "the golden's frames and those of both, one of which drew them before"
-    assert not (folder / results.UNFINISHED).exists()
+    assert not (folder / records.UNFINISHED).exists()
 
 
 def test_an_interruption_at_the_end_costs_the_page_alone(jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert interrupt(monkeypatch, "pictures", 1) == 130
-    (tmp_path / "pipeline" / filming.FRAMES).mkdir(exist_ok=True)
-    (tmp_path / "pipeline" / filming.FRAMES / "half.jpg").touch()
+    (tmp_path / "pipeline" / session.FRAMES).mkdir(exist_ok=True)
+    (tmp_path / "pipeline" / session.FRAMES / "half.jpg").touch()
     jobs.clear()
     assert cli.main(list(TWO)) == 0
     assert measured(jobs) == []
     assert (tmp_path / "pipeline" / "index.html").is_file()
-    assert not (tmp_path / "pipeline" / filming.FRAMES / "half.jpg").exists()
+    assert not (tmp_path / "pipeline" / session.FRAMES / "half.jpg").exists()
 
 
 def test_a_torn_line_is_dropped(jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupt(monkeypatch, "pipeline", 2)
-    file = tmp_path / "pipeline" / filming.LINES
+    file = tmp_path / "pipeline" / session.LINES
     file.write_bytes(file.read_bytes()[:-30])
     jobs.clear()
     assert cli.main(list(TWO)) == 0
@@ -117,14 +122,14 @@ def test_another_command_is_refused_in_words_and_loses_nothing(
     words: tuple[str, ...], jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     interrupt(monkeypatch, "pipeline", 2)
-    before = (tmp_path / "pipeline" / filming.LINES).read_bytes()
+    before = (tmp_path / "pipeline" / session.LINES).read_bytes()
     jobs.clear()
-    assert cli.main([*TWO, *words]) == codes.USAGE
+    assert cli.main([*TWO, *words]) == exit_codes.USAGE
     told = capsys.readouterr().err
     assert "holds an interrupted run that this command cannot go on with: it was `evenbench pipeline" in told
     assert "--fresh" in told
     assert measured(jobs) == []
-    assert (tmp_path / "pipeline" / filming.LINES).read_bytes() == before
+    assert (tmp_path / "pipeline" / session.LINES).read_bytes() == before
 
 
 def test_other_frames_are_another_run(
@@ -132,7 +137,7 @@ def test_other_frames_are_another_run(
 ) -> None:
     interrupt(monkeypatch, "pipeline", 2)
     colours(tmp_path / "colours.mp4", shade=30)
-    assert cli.main(list(TWO)) == codes.USAGE
+    assert cli.main(list(TWO)) == exit_codes.USAGE
     assert "of the video and the installation as they were then" in capsys.readouterr().err
 
 
@@ -146,16 +151,16 @@ def test_fresh_measures_all_anew_and_never_touches_what_is_finished(
     assert sorted(measured(jobs)) == ["painter", "sleeper"]
     assert sorted(lines(tmp_path / "pipeline")) == ["painter", "sleeper"]
     assert (tmp_path / "pipeline" / "notes.txt").read_text() == "mine"
-    before = (tmp_path / "pipeline" / filming.LINES).read_bytes()
+    before = (tmp_path / "pipeline" / session.LINES).read_bytes()
     capsys.readouterr()
-    assert cli.main([*TWO, "--fresh"]) == codes.USAGE
+    assert cli.main([*TWO, "--fresh"]) == exit_codes.USAGE
     assert "never overwritten" in capsys.readouterr().err
-    assert (tmp_path / "pipeline" / filming.LINES).read_bytes() == before
+    assert (tmp_path / "pipeline" / session.LINES).read_bytes() == before
 
 
 @pytest.mark.usefixtures("jobs")
 def test_a_run_that_was_killed_before_it_measured_is_begun_again(tmp_path: Path) -> None:
-    (tmp_path / "pipeline" / results.UNFINISHED / "run").mkdir(parents=True)
+    (tmp_path / "pipeline" / records.UNFINISHED / "run").mkdir(parents=True)
     assert cli.main(list(TWO)) == 0
     assert sorted(lines(tmp_path / "pipeline")) == ["painter", "sleeper"]
 
@@ -163,30 +168,30 @@ def test_a_run_that_was_killed_before_it_measured_is_begun_again(tmp_path: Path)
 @pytest.mark.usefixtures("jobs")
 def test_a_run_that_was_killed_while_it_tidied_up_is_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(list(TWO)) == 0
-    before = (tmp_path / "pipeline" / filming.LINES).read_bytes()
-    (tmp_path / "pipeline" / results.UNFINISHED / "run" / filming.DRAWN).mkdir(parents=True)
-    assert cli.main(list(TWO)) == codes.USAGE
+    before = (tmp_path / "pipeline" / session.LINES).read_bytes()
+    (tmp_path / "pipeline" / records.UNFINISHED / "run" / session.DRAWN).mkdir(parents=True)
+    assert cli.main(list(TWO)) == exit_codes.USAGE
     assert "never overwritten" in capsys.readouterr().err
-    assert (tmp_path / "pipeline" / filming.LINES).read_bytes() == before
+    assert (tmp_path / "pipeline" / session.LINES).read_bytes() == before
 
 
 def test_what_a_camera_showed_is_recorded_once(jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def of_camera(preparer: Any, cell: Any, device: Path, most: int, folder: Path) -> filming.Film:
+    def of_camera(preparer: Any, cell: Any, device: Path, most: int, folder: Path) -> session.Film:
         asked.append(device)
-        shutil.copyfile(tmp_path / "colours.mp4", folder / videos.RECORDING)
-        facts = filming.of_file(preparer, cell, folder / videos.RECORDING, most).facts
-        return filming.Film(folder / videos.RECORDING, "camera", facts)
+        shutil.copyfile(tmp_path / "colours.mp4", folder / video.RECORDING)
+        facts = session.of_file(preparer, cell, folder / video.RECORDING, most).facts
+        return session.Film(folder / video.RECORDING, "camera", facts)
 
-    monkeypatch.setattr(filming, "of_camera", of_camera)
+    monkeypatch.setattr(session, "of_camera", of_camera)
     assert interrupt(monkeypatch, "pipeline", 2, "--video", "0") == 130
     jobs.clear()
     assert cli.main([*TWO, "--video", "0"]) == 0
     assert len(asked) == 1, "the camera shows something else by now"
     assert len(measured(jobs)) == 1
     assert {line["video"]["source"] for line in lines(tmp_path / "pipeline").values()} == {"camera"}
-    assert (tmp_path / "pipeline" / videos.RECORDING).read_bytes() == (tmp_path / "colours.mp4").read_bytes()
+    assert (tmp_path / "pipeline" / video.RECORDING).read_bytes() == (tmp_path / "colours.mp4").read_bytes()
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
@@ -196,7 +201,7 @@ def test_a_command_that_is_ended_by_a_signal_goes_on(how: signal.Signals, tmp_pa
     command = [sys.executable, "-m", "harness.cli", *TWO]
     environment = variables(tmp_path) | {"EVENBENCH_BACKENDS": filmed.BACKENDS}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    file, until = tmp_path / "pipeline" / filming.LINES, time.monotonic() + 60
+    file, until = tmp_path / "pipeline" / session.LINES, time.monotonic() + 60
     while process.poll() is None and not (file.exists() and file.read_bytes().endswith(b"\n")) and time.monotonic() < until:
         time.sleep(0.01)
     process.send_signal(how)

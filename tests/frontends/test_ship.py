@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backends import torchscript_network
+from backends.torch import deployed_network
 from benchmarks import detection
 from benchmarks.models import DIGITS_CNN
-from harness import Cell, cli, photographs, registry, shipping
-from harness.backend import Deployment
+from harness import Cell, cli, photographs
+from harness.core import registry
+from harness.core.backend import Deployment
+from harness.deployment import bundle
 from tests.contract import bright
 
 WRONG = '''"""A runtime that is wrong on purpose: it answers to another input."""
@@ -68,13 +70,13 @@ def test_a_wrong_program_and_one_without_its_runtime_are_not_proved(tmp_path: Pa
     cell = Cell(DIGITS_CNN, "ort")
     honest = registry.find("ort").deployment(cell)
     given: list[Deployment] = [replace(honest, network=f"{tmp_path / 'wrong.py'}:Network"), replace(honest, distributions=())]
-    monkeypatch.setattr(shipping, "_deployment", lambda cell: given.pop(0))
-    wrong = shipping.ship(cell, tmp_path / "wrong")
+    monkeypatch.setattr(bundle, "_deployment", lambda cell: given.pop(0))
+    wrong = bundle.ship(cell, tmp_path / "wrong")
     assert wrong["verdict"] == "not proved"
     assert "the answer is wrong" in wrong["reason"]
     assert not list((tmp_path / "wrong" / "parity").glob("output-*")), "outputs that are wrong are not kept as expected ones"
     assert "Do not ship it" in (tmp_path / "wrong" / "README.md").read_text()
-    bare = shipping.ship(cell, tmp_path / "bare")
+    bare = bundle.ship(cell, tmp_path / "bare")
     assert bare["verdict"] == "not proved"
     assert "No module named 'onnxruntime'" in bare["reason"]
 
@@ -84,7 +86,7 @@ def test_a_detector_is_proved_by_its_objects_and_finds_them_in_photos(tmp_path: 
     """Faster R-CNN answers one image with as many objects as it finds, so that nothing about its outputs is fixed."""
     pytest.importorskip("torchvision")
     cell, folder = Cell(detection.FASTER_RCNN, "ort", options=(("exporter", "torchscript"), ("opset", 17))), tmp_path / "out"
-    found = shipping.ship(cell, folder)
+    found = bundle.ship(cell, folder)
     assert (found["verdict"], found["reason"]) == ("proved", "")
     assert found["parity"]["agreement"]["detections"] > 0
     assert "equal to the byte" in found["preprocessing"]
@@ -99,7 +101,7 @@ def test_a_detector_is_proved_by_its_objects_and_finds_them_in_photos(tmp_path: 
 def test_a_detector_in_c_plus_plus_is_proved_by_its_objects(runtime: str, tmp_path: Path) -> None:
     """With and without Python around it; an image without an object is among the inputs."""
     cell, folder = Cell(bright.BRIGHT, runtime, options=tuple(sorted(bright.TRACED.items()))), tmp_path / "out"
-    found = shipping.ship(cell, folder)
+    found = bundle.ship(cell, folder)
     assert (found["verdict"], found["reason"]) == ("proved", "")
     for verdict in (found["parity"], found["program"]):
         assert verdict["agreement"]["detections"] == verdict["agreement"]["matched"] == sum(bright.COUNTS)
@@ -155,10 +157,10 @@ def test_c_plus_plus_that_is_wrong_or_does_not_compile_is_not_proved(tmp_path: P
         return replace(honest, sources={**honest.sources, "main.cpp": honest.sources["main.cpp"].replace(old, new)})
 
     given = [changed("batch_of(array, at)", "batch_of(array, 0)"), changed("int main(", "int main_(")]
-    monkeypatch.setattr(shipping, "_deployment", lambda cell: given.pop(0))
-    wrong = shipping.ship(cell, tmp_path / "wrong")
+    monkeypatch.setattr(bundle, "_deployment", lambda cell: given.pop(0))
+    wrong = bundle.ship(cell, tmp_path / "wrong")
     assert (wrong["verdict"], "the C++ program answers wrongly" in wrong["reason"]) == ("not proved", True)
-    broken = shipping.ship(cell, tmp_path / "broken")
+    broken = bundle.ship(cell, tmp_path / "broken")
     assert (broken["verdict"], broken["reason"].startswith("cmake ended with")) == ("not proved", True), broken["reason"]
 
 
@@ -171,5 +173,5 @@ def test_a_torchscript_program_answers_as_its_graph(tmp_path: Path) -> None:
         torch.jit.save(torch.jit.freeze(torch.jit.trace(module, torch.from_numpy(values))), tmp_path / "model.torchscript.pt")
         wanted = module(torch.from_numpy(values)).numpy()
     settings = registry.find("torch-script").deployment(Cell(DIGITS_CNN, "torch-script")).settings
-    network = torchscript_network.Network(tmp_path, dict(settings), torch.get_num_threads())
+    network = deployed_network.Network(tmp_path, dict(settings), torch.get_num_threads())
     np.testing.assert_allclose(network({"image": values})[0], wanted, rtol=1e-4, atol=1e-5)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import collection, machine
+from harness.collection import discovery
+from harness.environment import cpu
 from tests.meta.architecture import ROOT
 
 RECORDED: dict[str, dict[str, str]] = json.loads(Path(__file__).with_name("cell_keys.json").read_text())
@@ -17,9 +18,9 @@ RECORDED: dict[str, dict[str, str]] = json.loads(Path(__file__).with_name("cell_
 @pytest.mark.parametrize("file", RECORDED)
 def test_keys_are_unchanged(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new key orphans every recorded result of its cell. Update cell_keys.json only for cells that were added or redefined."""
-    monkeypatch.setattr(machine, "cores", lambda: 2)
+    monkeypatch.setattr(cpu, "cores", lambda: 2)
     monkeypatch.chdir(ROOT)
-    keys = {entry.cell.id: entry.cell.key for entry in collection.entries(collection.find([file]), "")}
+    keys = {entry.cell.id: entry.cell.key for entry in discovery.entries(discovery.find([file]), "")}
     assert keys == RECORDED[file]
 
 

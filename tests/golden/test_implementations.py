@@ -15,16 +15,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backends import pixels_numpy, pixels_opencv
+from backends.preprocessing import numpy_preprocessor, opencv_preprocessor
 from benchmarks import models
-from harness import PLANS, Case, Recipe, implementations, levels, matrix, preprocess
-from harness.implementations import Implementation, ImplementedRecipe, chain
-from harness.levels import ALLOWED, Difference
-from harness.outcome import Entry
+from harness import PLANS, Case, Recipe, preprocess
+from harness.collection import matrix
+from harness.core.cases import Entry
+from harness.core.types import Photograph
+from harness.inputs import pixel_difference, preprocessors
+from harness.inputs.pixel_difference import ALLOWED, Difference
+from harness.inputs.preprocessors import Implementation, ImplementedRecipe, chain
 from harness.photographs import PHOTOGRAPHS, locate
 from harness.preprocess import IMAGENET_224, IMAGENET_MEAN, IMAGENET_STD, CenterCrop, Decode, Layout, Normalise, Resize, ToArray
-from harness.schedule import Run
-from harness.types import Photograph
+from harness.runner.schedule import Run
 
 AFTER = IMAGENET_224.steps[2:]
 SAMPLED = Recipe("sampled", (Decode(), Resize(256, antialias=False), *AFTER))
@@ -36,14 +38,14 @@ GREY = Recipe("grey", (Decode("L"), Resize(256, antialias=True), CenterCrop(224)
 DECODED = Recipe("decoded", (Decode(), ToArray(), Layout()))
 
 RECIPES = (IMAGENET_224, SAMPLED, NEAREST, CUBIC, ENLARGED, SQUARE, GREY, DECODED)
-OTHERS = implementations.names()[1:]
+OTHERS = preprocessors.names()[1:]
 JPEGS = tuple(photograph for photograph in PHOTOGRAPHS if photograph.path.endswith(".jpg"))
 SOME = PHOTOGRAPHS[:4]
 """Two JPEGs and two PNGs: 640 x 427, square, and 451 x 300, of which the last is nearly as small as the recipe asks."""
 
 
 def library(name: str) -> Implementation:
-    found = implementations.find(name)
+    found = preprocessors.find(name)
     for package in found.missing():
         pytest.skip(f"{name} needs {package}")
     return found
@@ -53,11 +55,11 @@ def difference(recipe: Recipe, photograph: Photograph, by: str | Implementation)
     """Against the steps as they are written."""
     file = locate(photograph)
     made = (
-        implementations.apply(ImplementedRecipe(recipe.name, recipe.steps, by), file)
+        preprocessors.apply(ImplementedRecipe(recipe.name, recipe.steps, by), file)
         if isinstance(by, str)
         else chain(by, recipe.steps, file.read_bytes())
     )
-    return levels.between(recipe, made, preprocess.apply(recipe, file))
+    return pixel_difference.between(recipe, made, preprocess.apply(recipe, file))
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
@@ -65,7 +67,7 @@ def difference(recipe: Recipe, photograph: Photograph, by: str | Implementation)
 def test_every_library_makes_the_same_levels(name: str, recipe: Recipe) -> None:
     """Each on four photographs; on all ten for the recipe that the default suite uses."""
     library(name)
-    why = implementations.refuses(recipe, name)
+    why = preprocessors.refuses(recipe, name)
     if why:
         assert (name, recipe.name) in {("opencv", other) for other in ("imagenet_224", "cubic", "enlarged", "square", "grey")}
         return
@@ -78,7 +80,7 @@ def test_pillow_by_its_content_is_pillow_by_its_name() -> None:
     """The implementation that the others can be exchanged for does what the steps do, to the byte."""
     for photograph in SOME:
         file = locate(photograph)
-        made = chain(implementations.find("pillow"), IMAGENET_224.steps, file.read_bytes())
+        made = chain(preprocessors.find("pillow"), IMAGENET_224.steps, file.read_bytes())
         assert made.tobytes() == preprocess.apply(IMAGENET_224, file).tobytes()
 
 
@@ -127,7 +129,7 @@ def test_the_jpeg_decoder_is_the_knob() -> None:
         content = file.getvalue()
         with av.open(io.BytesIO(content), format="jpeg_pipe") as container:
             theirs = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(np.int16)
-        turbo = in_memory(implementations.find("pillow"), content)
+        turbo = in_memory(preprocessors.find("pillow"), content)
         assert theirs.shape == turbo.shape
         assert np.abs(theirs - turbo).max() > ALLOWED
         for name in OTHERS:
@@ -148,33 +150,33 @@ def without(step: type, *, by: Any) -> Recipe:
     return replace(IMAGENET_224, steps=tuple(by if isinstance(each, step) else each for each in IMAGENET_224.steps))
 
 
-class Corners(pixels_numpy.NumPy):
+class Corners(numpy_preprocessor.NumPy):
     """Samples at the corners of pixels, as resizes without half-pixel centres do."""
 
     centre = 0.0
 
     def resize(self, image: Any, step: Resize, width: int, height: int) -> Any:
         down, across = (
-            pixels_numpy.weights(size, target, step.filter, step.antialias, self.centre)
+            numpy_preprocessor.weights(size, target, step.filter, step.antialias, self.centre)
             for size, target in ((image.shape[0], height), (image.shape[1], width))
         )
-        return np.clip(np.rint(pixels_numpy.resized(image, down, across)), 0, 255).astype(np.uint8)
+        return np.clip(np.rint(numpy_preprocessor.resized(image, down, across)), 0, 255).astype(np.uint8)
 
 
 class Centred(Corners):
     """The same code with the knob where it belongs."""
 
-    centre = pixels_numpy.HALF
+    centre = numpy_preprocessor.HALF
 
 
-class Bgr(pixels_opencv.OpenCv):
+class Bgr(opencv_preprocessor.OpenCv):
     """OpenCV's own order of colours, forgotten to be turned."""
 
     def decode(self, encoded: bytes, step: Decode) -> Any:
         return super().decode(encoded, step)[:, :, ::-1]
 
 
-class Oriented(pixels_opencv.OpenCv):
+class Oriented(opencv_preprocessor.OpenCv):
     """OpenCV as it decodes by default."""
 
     def decode(self, encoded: bytes, step: Decode) -> Any:
@@ -185,7 +187,7 @@ class Oriented(pixels_opencv.OpenCv):
 
 def made_with(recipe: Recipe, file: Path) -> Difference:
     """The recipe against the one it should have been: levels are those of the right one."""
-    return levels.between(IMAGENET_224, preprocess.apply(recipe, file), preprocess.apply(IMAGENET_224, file))
+    return pixel_difference.between(IMAGENET_224, preprocess.apply(recipe, file), preprocess.apply(IMAGENET_224, file))
 
 
 WRONG = {
@@ -226,18 +228,18 @@ def test_antialiasing_is_the_knob() -> None:
     for photograph in SOME[:3]:
         file = locate(photograph)
         sampled = chain(right, SAMPLED.steps, file.read_bytes())
-        assert levels.between(antialiased, sampled, preprocess.apply(antialiased, file)).worst > 10 * ALLOWED
-        assert levels.between(SAMPLED, sampled, preprocess.apply(SAMPLED, file)).worst <= ALLOWED
+        assert pixel_difference.between(antialiased, sampled, preprocess.apply(antialiased, file)).worst > 10 * ALLOWED
+        assert pixel_difference.between(SAMPLED, sampled, preprocess.apply(SAMPLED, file)).worst <= ALLOWED
 
 
 def test_averaging_areas_is_another_filter() -> None:
     """`opencv-area` may be asked for, and says what it is: beyond two levels, and nearer than sampling."""
     library("opencv-area")
-    assert "INTER_AREA" in implementations.find("opencv-area").does["Resize"]
+    assert "INTER_AREA" in preprocessors.find("opencv-area").does["Resize"]
     for photograph in SOME[:3]:
         file = locate(photograph)
         area = difference(IMAGENET_224, photograph, "opencv-area")
-        sampled = levels.between(IMAGENET_224, preprocess.apply(SAMPLED, file), preprocess.apply(IMAGENET_224, file))
+        sampled = pixel_difference.between(IMAGENET_224, preprocess.apply(SAMPLED, file), preprocess.apply(IMAGENET_224, file))
         assert area.worst > ALLOWED
         assert area.share < sampled.share
 
@@ -251,15 +253,15 @@ def test_orientation_is_the_knob(tmp_path: Path) -> None:
         opened.save(file, exif=exif)
     assert chain(Oriented(), DECODED.steps, file.read_bytes()).shape == (3, 640, 427)
     for by in (right, *(library(name) for name in OTHERS)):
-        assert levels.between(DECODED, chain(by, DECODED.steps, file.read_bytes()), preprocess.apply(DECODED, file)).worst <= ALLOWED
+        assert pixel_difference.between(DECODED, chain(by, DECODED.steps, file.read_bytes()), preprocess.apply(DECODED, file)).worst <= ALLOWED
 
 
 def test_the_written_out_filter_agrees_with_its_definition() -> None:
     """Halving with antialias: each target sees four sources at distances of 1/4, 3/4 of the widened triangle."""
-    row = pixels_numpy.weights(8, 4, "bilinear", True)[1]
+    row = numpy_preprocessor.weights(8, 4, "bilinear", True)[1]
     assert row.tolist() == pytest.approx([0, 1 / 8, 3 / 8, 3 / 8, 1 / 8, 0, 0, 0])
-    assert pixels_numpy.weights(4, 8, "bilinear", True)[1].tolist() == pytest.approx([0.75, 0.25, 0, 0])
-    assert pixels_numpy.weights(4, 8, "nearest", False).argmax(1).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert numpy_preprocessor.weights(4, 8, "bilinear", True)[1].tolist() == pytest.approx([0.75, 0.25, 0, 0])
+    assert numpy_preprocessor.weights(4, 8, "nearest", False).argmax(1).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 @pytest.mark.slow

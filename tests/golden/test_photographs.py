@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import inputs, preprocess
+from harness import preprocess
+from harness.core.types import Photograph
+from harness.inputs import batches
 from harness.photographs import PHOTOGRAPHS, locate
-from harness.types import Photograph
 
 FILE = Path(__file__).with_name("photographs.json")
 GOLDEN = json.loads(FILE.read_text()) if FILE.exists() else {}
@@ -29,7 +30,7 @@ TOLERANCE = 2 / 255 / 0.225
 
 
 def versions() -> dict[str, str]:
-    return {name: inputs.version_of(name) for name in ("numpy", "pillow")}
+    return {name: batches.version_of(name) for name in ("numpy", "pillow")}
 
 
 def made(photograph: Photograph) -> Any:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from backends.contract_model import TINY_CNN
-from harness import Cell, Model, store
-from harness.outcome import Entry
-from harness.schedule import Run
+from harness import Cell, Model
+from harness.core import artifact_store
+from harness.core.cases import Entry
+from harness.runner.schedule import Run
 from tests.meta import spies
 from tests.unit.builders import ROWS, cell, plan, product, register, work_here
 
@@ -19,7 +20,7 @@ from tests.unit.builders import ROWS, cell, plan, product, register, work_here
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The numpy backends, in this process and with a cache of their own."""
-    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(artifact_store.VARIABLE, str(tmp_path / "cache"))
     register(monkeypatch, f"{ROWS},{spies.ROWS}")
     work_here(monkeypatch)
 

@@ -10,13 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends import pixels_opencv, step_golden, step_operations
+from backends.preprocessing import opencv_preprocessor
+from backends.steps import operations, reference
 from benchmarks import steps
-from harness import PLANS, Cell, Model, late, matrix, measure, parity, registry
-from harness.outcome import Entry
+from harness import PLANS, Cell, Model
+from harness.accuracy import parity
+from harness.collection import matrix
+from harness.core import import_strings, registry
+from harness.core.cases import Entry
+from harness.core.measurements import ParityVerdict
+from harness.measurement import judging, process
 from harness.preprocess import Resize
-from harness.schedule import Run
-from harness.types import ParityVerdict
+from harness.runner.schedule import Run
 
 CASES = (*steps.preprocessing.models, *steps.postprocessing.models)
 
@@ -32,7 +37,7 @@ CANNOT = {
 
 @cache
 def batches(model: Model) -> list[Mapping[str, Any]]:
-    samples = late.resolve(model.inputs_from)(model)
+    samples = import_strings.resolve(model.inputs_from)(model)
     for array in samples.values():
         array.setflags(write=False)
     return [{name: array[index] for name, array in samples.items()} for index in range(len(next(iter(samples.values()))))]
@@ -41,19 +46,19 @@ def batches(model: Model) -> list[Mapping[str, Any]]:
 @cache
 def golden(model: Model) -> dict[str, Any]:
     """As `measure.make_golden` keeps it: float64 [batches, ...]."""
-    session = step_golden.StepReference().load(Path(), Cell(model, "steps-reference"))
-    return {name: values.astype(np.float64) for name, values in measure.once(session, batches(model)).items()}
+    session = reference.StepReference().load(Path(), Cell(model, "steps-reference"))
+    return {name: values.astype(np.float64) for name, values in judging.once(session, batches(model)).items()}
 
 
 def judged(model: Model, backend: Any) -> ParityVerdict:
     """The verdict on every batch by a library, in this process."""
     session = backend.load(Path(), Cell(model, backend.name))
     try:
-        made = measure.once(session, batches(model))
+        made = judging.once(session, batches(model))
         attested = session.attest()
     finally:
         session.close()
-    assert measure.difference(Cell(model, backend.name), attested) == ""
+    assert process.difference(Cell(model, backend.name), attested) == ""
     tolerance = parity.tolerance_for("fp32", model.tolerance)
     return parity.compare(made, golden(model), model.outputs, tolerance, "float64")
 
@@ -76,17 +81,17 @@ def test_each_library_gives_the_golden_answer_or_says_why_not(name: str, model: 
         assert (verdict.verdict, verdict.reason) == ("pass", "")
 
 
-class Bgr(pixels_opencv.OpenCv):
+class Bgr(opencv_preprocessor.OpenCv):
     def decode(self, encoded: bytes, step: Any) -> Any:
         return super().decode(encoded, step)[:, :, ::-1]
 
 
-class Area(pixels_opencv.OpenCvArea):
+class Area(opencv_preprocessor.OpenCvArea):
     def refuses(self, step: Any) -> str:
         return ""
 
 
-class Shifted(pixels_opencv.OpenCv):
+class Shifted(opencv_preprocessor.OpenCv):
     """One pixel off, as a resize without half-pixel centres is at the far edge."""
 
     def resize(self, image: Any, step: Resize, width: int, height: int) -> Any:
@@ -104,12 +109,12 @@ def test_a_library_that_is_wrong_is_caught(pixels: Any, model: Model) -> None:
 
 def crooked_nms(model: Model, inputs: Any) -> Any:
     """Counts the borders as pixels, which float boxes do not have."""
-    return step_operations.numpy_nms(model, {**inputs, "boxes": inputs["boxes"] + np.float32([0, 0, 1, 1])})
+    return operations.numpy_nms(model, {**inputs, "boxes": inputs["boxes"] + np.float32([0, 0, 1, 1])})
 
 
 def crooked_paste(model: Model, inputs: Any) -> Any:
     """Forgets the padding."""
-    return step_operations.numpy_paste(model, {**inputs, "masks": np.roll(inputs["masks"], 1, axis=2)})
+    return operations.numpy_paste(model, {**inputs, "masks": np.roll(inputs["masks"], 1, axis=2)})
 
 
 def last_argmax(model: Model, inputs: Any) -> Any:

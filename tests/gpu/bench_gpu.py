@@ -2,7 +2,7 @@
 
 from backends.contract_model import TINY_CNN
 from harness import Case
-from harness.types import PRECISIONS
+from harness.core.types import PRECISIONS
 from tests.gpu.pairs import pairs
 
 PAIRS = pairs()

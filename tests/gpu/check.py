@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from harness import cli, environment, gpu, machine, registry, results
-from harness.types import INNER_BOUNDARIES
+from harness import cli
+from harness.core import registry
+from harness.core.types import INNER_BOUNDARIES
+from harness.environment import cpu, gpu, system_info
+from harness.results import records
 from tests.gpu.pairs import Pair, pairs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +46,7 @@ def main() -> int:
         subprocess.run([sys.executable, "-m", "pytest", "tests/gpu/contract.py", "-q", f"--junitxml={report}"], cwd=ROOT, check=False)
         contract = contract_results(report.read_text() if report.exists() else "<testsuites/>")
         cli.main(["run", str(ROOT / "tests/gpu/bench_gpu.py"), "--plan", "quick", "--fresh", "--results", folder])
-        lines = results.read([Path(folder)]).lines
+        lines = records.read([Path(folder)]).lines
     found = pairs()
     PAGE.write_text(written(PAGE.read_text(), record(found, contract, lines)))
     wrong = failures(found, contract, lines)
@@ -86,7 +89,7 @@ def failures(found: Sequence[Pair], contract: Mapping[str, Counter[str]], lines:
 def record(found: Sequence[Pair], contract: Mapping[str, Counter[str]], lines: Sequence[Mapping[str, Any]]) -> str:
     """The record as Markdown: date, machine, versions, and a row for every pair, with those that are not here and why."""
     head = (
-        f"{results.timestamp()[:10]}, `{COMMAND}`, on {_machine()}; Python {environment.describe()['python']}, {_versions(found)}. "
+        f"{records.timestamp()[:10]}, `{COMMAND}`, on {_machine()}; Python {system_info.describe()['python']}, {_versions(found)}. "
         "*On device* is the share of a lap's host time that the device was at work, the median over cells."
     )
     rows = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
@@ -96,13 +99,13 @@ def record(found: Sequence[Pair], contract: Mapping[str, Counter[str]], lines: S
 
 def _machine() -> str:
     devices = [f"{device['name']} (compute {device['capability']}, driver {device['driver']})" for device in gpu.devices()]
-    return f"{', '.join(devices)}, {environment.describe()['cpu']}, {machine.cores()} cores"
+    return f"{', '.join(devices)}, {system_info.describe()['cpu']}, {cpu.cores()} cores"
 
 
 def _versions(found: Sequence[Pair]) -> str:
     here = dict.fromkeys(pair.backend for pair in found if not pair.lacks)
     names = dict.fromkeys(name for backend in here for name in registry.find(backend).distributions)
-    own = environment.packages(tuple(names))
+    own = system_info.packages(tuple(names))
     return ", ".join(f"{name} {own[name]}" for name in names if name in own) or "no GPU runtime installed"
 
 

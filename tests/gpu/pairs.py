@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from backends.contract_model import TINY_CNN
-from harness import Cell, registry
-from harness.types import PRECISIONS
+from harness import Cell
+from harness.core import registry
+from harness.core.types import PRECISIONS
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
-"""The layers of the project as data, the imports as they are, and the drawing of both: `python -m tests.meta.architecture`.
+"""The rooms of the project as data, and the imports between them: `python -m tests.meta.architecture` draws both.
 
-A module may import what is in its own layer, without cycles, and what is in a layer further down. Imports inside functions
-and for type checking count like any other.
+A room may import itself and the rooms in later rows. Imports inside functions and for type checking count like any other.
 """
 
 from __future__ import annotations
@@ -15,82 +14,77 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 PACKAGES = ("harness", "backends", "reports", "benchmarks")
 
-LAYERS: Mapping[str, tuple[str, ...]] = {
-    "front ends": ("cli", "plugin", "asv_bridge", "testing"),
-    "comparison": (
-        *("compare", "history"),
-        *("bisection", "bridge", "commits", "recorded", "sides", "alerts", "ending", "paired", "pairing", "conversation", "arm"),
-    ),
-    "commands": (
-        *("asv_site", "choosing", "controls", "doctor", "filming", "footprint", "inspection", "levels", "modelfile", "needs", "notices"),
-        *("parting", "progress", "pipeline", "proof", "reporting", "running", "scaffold", "shipping", "targets", "tensors"),
-        *("terminal", "tuning", "upkeep"),
-        "load",
-    ),
-    "orchestration": ("schedule", "resuming", "outcome", "limit", "preparation", "worker", "collection", "labelled", "usermodel"),
-    "one process": ("measure", "scoring", "line", "ways", "streaming", "watching", "scene", "churn", "traffic"),
-    "effects": (
-        *("dataset_inputs", "datasets", "matrix", "registry", "implementations", "inputs", "photographs", "videos", "download", "store"),
-        *("sources", "energy", "environment", "environments", "installers", "libraries", "machine", "gpu", "loadgen", "timing", "results"),
-    ),
-    "the seam": ("harness", "backend"),
-    "pure": (
-        *("cases", "encoded", "preprocess", "warmup", "parity", "agreement", "detections", "geometry", "scores", "statistics", "gate"),
-        *("planner", "series", "scenarios", "steps", "expectations", "disturbance", "suspects", "health", "advice", "stages", "drawing"),
-        *("orders", "rows", "places"),
-    ),
-    "values": ("types", "codes", "late", "open_sizes", "sizes", "plain"),
-}
-"""Top to bottom. `harness` stands for the public names of `harness/__init__.py`."""
+ORDER: tuple[tuple[str, ...], ...] = (
+    ("cli",),
+    ("commands", "worker"),
+    ("comparison", "deployment", "load", "pipeline", "asv_bridge", "plugin", "testing"),
+    ("collection", "measurement"),
+    ("accuracy", "runner"),
+    ("inputs", "results"),
+    ("environment", "statistics", "preprocess", "photographs"),
+    ("harness",),
+    ("core",),
+)
+"""The rooms of `harness/` from top to bottom. `harness` stands for the public names in `harness/__init__.py`."""
 
-BESIDE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "reports/": (
-        ("types", "statistics", "results", "advice"),
-        ("choosing", "doctor", "history", "inspection", "load", "modelfile", "needs", "pipeline", "progress", "reporting", "running"),
-    ),
-    "backends/": (
-        (
-            "harness",
-            "backend",
-            "registry",
-            "preprocess",
-            "implementations",
-            "inputs",
-            "late",
-            "download",
-            "store",
-            "sources",
-            "environment",
-            "gpu",
-            "orders",
-            "stages",
-            "sizes",
-        ),
-        (),
-    ),
-    "benchmarks/": (("harness", "preprocess", "photographs", "asv_bridge"), ()),
+BESIDE: Mapping[str, tuple[str, ...]] = {
+    "reports": ("core", "results", "statistics"),
+    "backends": ("harness", "core", "environment", "inputs", "pipeline", "preprocess"),
+    "benchmarks": ("harness", "asv_bridge", "photographs", "preprocess"),
 }
-"""What the other packages may import of the harness, and which modules of it may import them."""
+"""The rooms of `harness/` that each of the other packages may import."""
+
+MAY_IMPORT_REPORTS = "commands"
+
+BACKENDS: tuple[tuple[str, ...], ...] = (
+    ("step_golden", "onnx_artifact", "torch_examples"),
+    ("steps", "controls"),
+    ("cpp",),
+    ("onnxruntime", "openvino", "tensorrt", "tvm", "preprocessing"),
+    ("onnx",),
+    ("torch",),
+    ("backends",),
+)
+"""The rooms of `backends/`; first the public names of modules that moved, last the shared files."""
+
+REPORTS: tuple[tuple[str, ...], ...] = (("pages", "terminal"), ("sections",), ("reports",))
 
 BY_NAME: Mapping[tuple[str, str], str] = {
-    ("harness.registry", "backends"): "the table of names, from which every backend is then found by its string",
-    ("harness.worker", "backends"): "the same table, before the path of this checkout is left out",
+    ("harness.core.registry", "backends"): "the table of names, from which every backend is then found by its string",
+    ("harness.runner.child_process", "backends"): "the same table, before the path of this checkout is left out",
 }
 """Imports by a string that is written in the source. They point up on purpose, and are the only ones."""
 
-HEAD = "{:<16}{}"
-
 
 def draw() -> str:
-    """The table as text, as it stands in docs/ARCHITECTURE.md."""
-    lines = [HEAD.format(layer, "  ".join(modules)) for layer, modules in LAYERS.items()]
-    lines.append("")
-    for package, (down, seen_by) in BESIDE.items():
-        seen = f"; imported by {'  '.join(seen_by)}" if seen_by else ""
-        lines.append(HEAD.format(package, f"imports {'  '.join(down)}{seen}"))
-    lines.append("")
-    lines += [HEAD.format("by name", f"{importer.partition('.')[2]} loads {target}: {why}") for (importer, target), why in BY_NAME.items()]
-    return "\n".join(lines) + "\n"
+    """The rows of `harness/` with the rooms that each room imports, as text."""
+    lines = []
+    for row in ORDER:
+        for room in row:
+            targets = {room_of(target) for module in modules() if in_room(module, room) for target in imports(module)}
+            names = sorted(name for name in targets - {room} if name != "reports")
+            lines.append(f"{room:<14}{' '.join(names)}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def in_room(module: str, room: str) -> bool:
+    """Whether a module of the harness lies in a room."""
+    return module.partition(".")[0] == "harness" and room_of(module) == room
+
+
+def room_of(module: str) -> str:
+    """The room of a module: `core` of `harness.core.types`, `cli` of `harness.cli`, `torch` of `backends.torch.eager`.
+
+    For the shared files of `backends` and `reports`, the package itself.
+    """
+    package, *rest = module.split(".")
+    if not rest:
+        return package
+    if package == "harness" or (ROOT / package / rest[0]).is_dir():
+        return rest[0]
+    alone = {"backends": BACKENDS[0], "reports": ("terminal",)}
+    return rest[0] if rest[0] in alone.get(package, ()) else package
 
 
 @cache
@@ -101,7 +95,7 @@ def modules() -> Mapping[str, ast.Module]:
 
 
 def name_of(file: Path) -> str:
-    """`harness.types` of `harness/types.py`, `harness` of `harness/__init__.py`."""
+    """`harness.core.types` of `harness/core/types.py`, `harness` of `harness/__init__.py`."""
     parts = file.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -150,12 +144,6 @@ def _executed_on_import(node: ast.AST) -> Iterator[ast.AST]:
             continue
         yield child
         yield from _executed_on_import(child)
-
-
-def short(module: str) -> str:
-    """How the table calls a module: `types` of `harness.types`, `reports/` of anything in reports."""
-    package, _, rest = module.partition(".")
-    return (rest or "harness") if package == "harness" else f"{package}/"
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from backends.null import Null
-from backends.openvino_native import OpenVino
-from backends.ort import OnnxRuntime
-from backends.torch_eager import TorchEager
+from backends.controls.null import Null
+from backends.onnxruntime.backend import OnnxRuntime
+from backends.openvino.backend import OpenVino
+from backends.torch.eager import TorchEager
 from harness import Attestation, Backend, Cell, Session
 from tests.unit.builders import Product, Twin
 

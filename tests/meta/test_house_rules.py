@@ -10,21 +10,22 @@ from typing import Any
 import pytest
 
 import harness
-from harness import results
+from harness.results import records
 from tests.meta.architecture import ROOT, imports, modules, name_of, outer_imports
 
 RUNTIMES = ("torch", "torchvision", "onnxruntime", "openvino", "tvm", "tensorrt")
 
 SPOKEN = {
-    "harness.cli": "the formats and the example of its help text",
-    "harness.running": "the examples of its help text",
-    "harness.compare": "the examples of its help text",
-    "harness.load": "the examples of its help text",
-    "harness.footprint": "the examples of its help text",
-    "harness.parting": "the examples of its help text",
-    "harness.pipeline": "the examples of its help text",
-    "harness.shipping": "the examples of its help text",
-    "harness.usermodel": "the sentence that says what a target may be",
+    "harness.commands.inspect": "the formats that it reads",
+    "harness.commands.tune": "the example of its help text",
+    "harness.commands.run": "the examples of its help text",
+    "harness.commands.compare": "the examples of its help text",
+    "harness.commands.load": "the examples of its help text",
+    "harness.commands.footprint": "the examples of its help text",
+    "harness.commands.layerwise": "the examples of its help text",
+    "harness.commands.pipeline": "the examples of its help text",
+    "harness.commands.package": "the examples of its help text",
+    "harness.collection.user_models": "the sentence that says what a target may be",
 }
 """Modules of the harness that may say the name of a runtime to a person, and where."""
 
@@ -111,21 +112,22 @@ LIBRARIES = ("np", "numpy", "scipy", "stats", "scipy.stats")
 
 @pytest.mark.parametrize("module", [*of("harness"), *of("reports"), *of("backends")])
 def test_there_is_one_summariser(module: str) -> None:
-    """Mean here and median there made two tables of one tool disagree; laps are aggregated in harness.statistics only."""
-    if module in ("harness.statistics", "harness.parity", "harness.gate"):  # means over elements of one output, and over pairs
+    """Mean here and median there made two tables of one tool disagree; laps are aggregated in one module only."""
+    if module in ("harness.statistics.estimates", "harness.accuracy.parity", "harness.statistics.paired_test"):
+        # means over elements of one output, and over pairs
         return
-    aggregates = [call for call in calls(module) if call[1] in AGGREGATES and call[0] not in ("", "statistics")]
+    aggregates = [call for call in calls(module) if call[1] in AGGREGATES and call[0] not in ("", "estimates")]
     quantiles = [call for call in calls(module) if call[1] in QUANTILES and call[0] in LIBRARIES]
     assert aggregates + quantiles == []
-    assert "statistics" not in outer_imports(module, only_at_the_top=False), "the standard library's, not harness.statistics"
-    if set(calls(module)) & {("", "median"), ("", "quantile"), ("statistics", "median"), ("statistics", "quantile")}:
-        assert "harness.statistics" in imports(module)
+    assert "statistics" not in outer_imports(module, only_at_the_top=False), "the standard library's"
+    if set(calls(module)) & {("", "median"), ("", "quantile"), ("estimates", "median"), ("estimates", "quantile")}:
+        assert "harness.statistics.estimates" in imports(module)
 
 
 @pytest.mark.parametrize("module", [*of("harness"), *of("backends")])
 def test_no_session_has_a_loop_of_its_own_without_a_clock_of_its_own(module: str) -> None:
     for node in ast.walk(modules()[module]):
-        if isinstance(node, ast.ClassDef) and module != "harness.backend":
+        if isinstance(node, ast.ClassDef) and module != "harness.core.backend":
             methods = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
             fields = {ast.unparse(target) for item in node.body if isinstance(item, ast.Assign) for target in item.targets}
             assert "laps" not in methods or "clock" in fields, f"{module}.{node.name}"
@@ -134,7 +136,7 @@ def test_no_session_has_a_loop_of_its_own_without_a_clock_of_its_own(module: str
 def test_one_clock_times_laps() -> None:
     """No other module of the measuring process reads a clock of nanoseconds; a wrong pair of readings could hide there."""
     readers = [module for module in modules() if "perf_counter_ns" in ast.dump(modules()[module])]
-    assert set(readers) <= {"harness.timing", "harness.testing", "harness.backend", "harness.doctor"}
+    assert set(readers) <= {"harness.measurement.timing", "harness.testing", "harness.core.backend", "harness.commands.doctor"}
 
 
 UNITS = (
@@ -142,7 +144,7 @@ UNITS = (
     *("bytes", "seconds", "joules"),
 )
 
-KEYED_BY = (*harness.types.BOUNDARIES, *harness.types.INNER_BOUNDARIES, *harness.types.PHASES)
+KEYED_BY = (*harness.core.types.BOUNDARIES, *harness.core.types.INNER_BOUNDARIES, *harness.core.types.PHASES)
 """Keys of objects whose own name has the unit."""
 
 WITHOUT_UNIT = {
@@ -175,7 +177,7 @@ def numbers(schema: Any, name: str = "") -> Iterator[str]:
 
 
 def test_every_number_in_a_result_has_its_unit_in_its_name() -> None:
-    found = set(numbers(results.schema()))
+    found = set(numbers(records.schema()))
     assert {"samples_ns", "wall_ns", "peak_rss_bytes", "import_seconds"} <= found, "the walk is blind"
     assert sorted(name for name in found if not name.endswith(UNITS) and name not in WITHOUT_UNIT) == []
 

@@ -8,52 +8,88 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.meta.architecture import BESIDE, BY_NAME, LAYERS, ROOT, draw, imports, imports_by_name, modules, outer_imports, short
-
-DEPTH = {module: depth for depth, layer in enumerate(LAYERS.values()) for module in layer}
+from tests.meta.architecture import (
+    BACKENDS,
+    BESIDE,
+    BY_NAME,
+    MAY_IMPORT_REPORTS,
+    ORDER,
+    REPORTS,
+    ROOT,
+    imports,
+    imports_by_name,
+    modules,
+    outer_imports,
+    room_of,
+)
 
 
 def of(*packages: str) -> list[str]:
     return [module for module in modules() if module.partition(".")[0] in packages]
 
 
-def test_the_documentation_shows_this_table() -> None:
-    """To bring it up to date: paste the output of `python -m tests.meta.architecture` into docs/ARCHITECTURE.md."""
-    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
-    (shown,) = re.findall(r"```layers\n(.*?)```", text, re.DOTALL)
-    assert shown == draw()
+def rows(order: tuple[tuple[str, ...], ...]) -> dict[str, int]:
+    return {room: number for number, row in enumerate(order) for room in row}
 
 
-def test_every_module_of_the_harness_has_exactly_one_place() -> None:
-    placed = [module for layer in LAYERS.values() for module in layer]
-    assert sorted(placed) == sorted(short(module) for module in of("harness"))
+ROWS = {"harness": rows(ORDER), "backends": rows(BACKENDS), "reports": rows(REPORTS)}
 
 
-@pytest.mark.parametrize("module", of("harness"))
-def test_imports_point_down(module: str) -> None:
+@pytest.mark.parametrize("package", ROWS)
+def test_every_room_has_exactly_one_row(package: str) -> None:
+    assert set(ROWS[package]) == {room_of(module) for module in of(package)}
+
+
+@pytest.mark.parametrize("module", of(*ROWS))
+def test_rooms_import_down_only(module: str) -> None:
+    own, depth = module.partition(".")[0], ROWS[module.partition(".")[0]]
     for target in imports(module):
-        if target.startswith("harness"):
-            assert DEPTH[short(target)] >= DEPTH[short(module)], f"{module} imports {target}, which lies in a higher layer"
-        else:
-            assert short(module) in BESIDE[short(target)][1], f"{module} imports {target}"
+        if target.partition(".")[0] == own and room_of(target) != room_of(module):
+            assert depth[room_of(target)] > depth[room_of(module)], f"{module} imports {target}, which is not in a lower row"
 
 
-@pytest.mark.parametrize("module", of("backends", "reports", "benchmarks"))
-def test_the_other_packages_import_what_the_table_says(module: str) -> None:
+@pytest.mark.parametrize("module", modules())
+def test_packages_import_what_the_table_says(module: str) -> None:
     own = module.partition(".")[0]
     for target in imports(module):
         package = target.partition(".")[0]
-        assert package in (own, "harness"), f"{module} imports {target}"
-        if package == "harness":
-            assert short(target) in BESIDE[f"{own}/"][0], f"{module} imports {target}"
+        if package == own:
+            continue
+        if own == "harness":
+            assert package == "reports", f"{module} imports {target}"
+            assert room_of(module) == MAY_IMPORT_REPORTS, f"{module} imports {target}"
+        else:
+            assert package == "harness", f"{module} imports {target}"
+            assert room_of(target) in BESIDE[own], f"{module} imports {target}"
 
 
 def test_the_table_allows_nothing_that_nobody_needs() -> None:
-    for package, (down, seen_by) in BESIDE.items():
-        used = {short(target) for module in of(package.rstrip("/")) for target in imports(module) if target.startswith("harness")}
-        assert set(down) - {"results", "advice"} <= used, package
-        importers = {short(module) for module in of("harness") if any(short(target) == package for target in imports(module))}
-        assert set(seen_by) == importers, package
+    for package, allowed in BESIDE.items():
+        used = {room_of(target) for module in of(package) for target in imports(module) if target.startswith("harness")}
+        assert set(allowed) == used, package
+
+
+FILES_PER_FOLDER = 30
+
+
+@pytest.mark.parametrize("package", [*ROWS, "tests"])
+def test_no_folder_is_crowded(package: str) -> None:
+    """Nobody finds a file by reading a list of more; make a room."""
+    folders = [ROOT / package, *(folder for folder in (ROOT / package).rglob("*") if folder.is_dir())]
+    counts = {folder.relative_to(ROOT): len([file for file in folder.glob("*.py") if file.name != "__init__.py"]) for folder in folders}
+    assert {folder: count for folder, count in counts.items() if count > FILES_PER_FOLDER} == {}
+
+
+ROOM = re.compile(r"^\| `([a-z_]+)(?:/|\.py)` \|", re.MULTILINE)
+
+
+def test_the_documentation_names_every_room() -> None:
+    """The table in docs/ARCHITECTURE.md has a row per room of `harness/`, in any order."""
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
+    (section,) = re.findall(r"<!-- rooms of harness -->\n(.*?)<!-- end of rooms -->", text, re.DOTALL)
+    folders = {folder.name for folder in (ROOT / "harness").iterdir() if (folder / "__init__.py").is_file()}
+    files = {file.stem for file in (ROOT / "harness").glob("*.py") if file.stem != "__init__"}
+    assert sorted(ROOM.findall(section)) == sorted(folders | files)
 
 
 def test_imports_by_name_are_those_that_are_documented() -> None:
@@ -90,10 +126,10 @@ def test_declarations_import_the_standard_library_and_the_harness_only(module: s
     assert outer_imports(module, only_at_the_top=True) <= sys.stdlib_module_names
 
 
-JUDGES = ("parity", "agreement", "detections", "scores")
-PARENT = [module for module in of("harness") if short(module) not in ("measure", *JUDGES, "gate", "testing", "plugin")]
+NUMPY_ROOMS = ("accuracy", "measurement", "testing", "plugin")
+PARENT = [module for module in of("harness") if room_of(module) not in NUMPY_ROOMS and module != "harness.statistics.paired_test"]
 """Modules that a parent process imports at once: measuring and judging belong to workers, the contract and the plugin to pytest,
-and the gate is imported by a comparison when it has something to judge."""
+and a comparison imports the paired test when it has something to judge."""
 
 
 @pytest.mark.parametrize("module", PARENT)
@@ -109,9 +145,9 @@ def test_reports_need_no_runtime_and_no_numpy(module: str) -> None:
 
 def test_the_walk_sees_imports_wherever_they_are() -> None:
     """The rules above are worth as much as this: one import of every kind that the sources hold."""
-    assert "harness.store" in imports("harness.preparation"), "from package import module"
-    assert "harness.types" in imports("harness.store"), "from module import name"
-    assert "harness" in imports("harness.outcome"), "a public name of the package"
-    assert "harness.measure" in imports("harness.worker"), "inside a function"
-    assert "harness.backend" in imports("backends.ort_session"), "for type checkers"
-    assert "torch" in outer_imports("backends.torch_model", only_at_the_top=False)
+    assert "harness.core.artifact_store" in imports("harness.runner.preparation"), "from package import module"
+    assert "harness.core.errors" in imports("harness.core.artifact_store"), "from module import name"
+    assert "harness" in imports("harness.runner.outcome"), "a public name of the package"
+    assert "harness.measurement.process" in imports("harness.measurement.tasks"), "inside a function"
+    assert "harness.core.backend" in imports("backends.onnxruntime.session"), "for type checkers"
+    assert "torch" in outer_imports("backends.torch.model", only_at_the_top=False)

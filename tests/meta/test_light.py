@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 
 from backends.contract_model import TINY_CNN
-from harness import Cell, environment, worker
-from harness.preparation import Preparer, shared_path
-from harness.worker import Job
+from harness import Cell
+from harness.environment import system_info
+from harness.runner import launcher
+from harness.runner.child_process import shared_path
+from harness.runner.job import Job, Measurement
+from harness.runner.preparation import Preparer
 from tests.meta import spies
 from tests.meta.architecture import ROOT
 from tests.unit.builders import plan, register
@@ -34,7 +37,8 @@ def run(code: str) -> Any:
 EXPAND = """
 import time
 import harness
-from harness import Case, Model, TensorSpec, matrix, photographs, preprocess
+from harness import Case, Model, TensorSpec, photographs, preprocess
+from harness.collection import matrix
 photos = {"recipe": preprocess.IMAGENET_224, "images": photographs.PHOTOGRAPHS}
 models = tuple(
     Model(f"model{i}", "nobody.builds:this", (TensorSpec("x", ("batch", 3, 224, 224)),), **photos)
@@ -62,10 +66,10 @@ def test_ten_thousand_cells_cost_half_a_second_and_import_nothing() -> None:
     "code",
     [
         "import harness",
-        "from harness import cli, collection, schedule, plugin, asv_bridge, usermodel, targets",
-        "from harness import collection\ncollection.entries(collection.find(['benchmarks']), '')",
-        "from harness import registry\nassert len([registry.find(name) for name in registry.rows()]) > 5",
-        "from harness import cli, registry\nfor name in registry.rows(): registry.find(name).missing()",
+        "from harness import cli, plugin, asv_bridge; from harness.collection import discovery, user_models, selection; from harness.runner import schedule",
+        "from harness.collection import discovery\ndiscovery.entries(discovery.find(['benchmarks']), '')",
+        "from harness.core import registry\nassert len([registry.find(name) for name in registry.rows()]) > 5",
+        "from harness import cli\nfrom harness.core import registry\nfor name in registry.rows(): registry.find(name).missing()",
     ],
     ids=["harness", "front ends", "benchmarks", "backends", "missing"],
 )
@@ -80,8 +84,8 @@ BY_NAME = {**dict.fromkeys(("detection", "large", "matrix", "segmentation", "ste
 @pytest.mark.parametrize("name", BY_NAME)
 def test_what_is_run_by_its_name_is_declared_and_listed_without_a_runtime(name: str) -> None:
     """Most take hours, at night: no other test would see that a declaration in them is broken."""
-    listing = f"found = collection.entries(collection.find(['benchmarks/{name}.py']), '')"
-    cells, heavy = run(f"from harness import collection\n{listing}\nprint(json.dumps([len({{each.cell.id for each in found}}), heavy()]))")
+    listing = f"found = discovery.entries(discovery.find(['benchmarks/{name}.py']), '')"
+    cells, heavy = run(f"from harness.collection import discovery\n{listing}\nprint(json.dumps([len({{each.cell.id for each in found}}), heavy()]))")
     assert cells >= BY_NAME[name]
     assert heavy == []
 
@@ -99,8 +103,8 @@ def attested(backend: str) -> Mapping[str, Any]:
     """What the process that timed a backend on the contract's model says of itself."""
     asked = Cell(TINY_CNN, backend)
     prepared = Preparer(300.0).prepare(asked)
-    job = Job("measure", asked, folders=prepared.folders(), plan=plan(), sys_path=shared_path())
-    reply = worker.run(job, environment.for_worker(1, {}), 60.0)
+    job = Job("measure", asked, Measurement(plan()), folders=prepared.folders(), sys_path=shared_path())
+    reply = launcher.run(job, system_info.for_worker(1, {}), 60.0)
     assert reply.value is not None, reply
     assert reply.value["parity"]["verdict"] == "pass"
     return reply.value["attested"]  # type: ignore[no-any-return]

@@ -26,20 +26,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import codes, environment, gate, machine
-from harness.arm import Change
-from harness.conversation import Side
-from harness.paired import Session
-from harness.pairing import LATENCY, Pairing
-from harness.statistics import median
-from harness.types import PLANS, UsageError, to_json
+from harness.comparison.session import Session
+from harness.comparison.side_process import Side
+from harness.comparison.side_worker import Change
+from harness.comparison.verdicts import LATENCY, Pairing
+from harness.core import exit_codes
+from harness.core.errors import UsageError
+from harness.core.types import PLANS, to_json
+from harness.environment import cpu, system_info
+from harness.statistics import paired_test
+from harness.statistics.estimates import median
 from tests.performance import workloads
 from tests.performance.rules import RULES
 
 ROOT = Path(__file__).parents[2]
 RECORD = ROOT / "docs" / "data" / "gate.jsonl"
 WORDS = ("tests/performance/workloads.py",)
-RULE = gate.Rule()
+RULE = paired_test.Rule()
 COMPARISONS, TRIALS = 300, 12
 """Of base with base in all, and of a slowdown that must be found, per workload."""
 
@@ -189,9 +192,9 @@ def line_of(kind: Kind, result: Mapping[str, Any]) -> dict[str, Any]:
 
 def facts() -> dict[str, Any]:
     """Machine and versions, as they stand beside the tables."""
-    found = environment.describe(("numpy", "onnxruntime", "torch"))
+    found = system_info.describe(("numpy", "onnxruntime", "torch"))
     versions = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
-    machine_words = f"{found['cpu']}, {machine.cores()} cores, Python {platform.python_version()}, {versions}"
+    machine_words = f"{found['cpu']}, {cpu.cores()} cores, Python {platform.python_version()}, {versions}"
     return {"date": time.strftime("%Y-%m-%d"), "machine": machine_words, "load": round(os.getloadavg()[0], 1)}
 
 
@@ -243,7 +246,7 @@ if __name__ == "__main__":
         sys.exit(main())
     except UsageError as error:
         print(f"make aa: error: {error}", file=sys.stderr)
-        sys.exit(codes.USAGE)
+        sys.exit(exit_codes.USAGE)
     except Exception:  # Python's own 1 would be taken for an alarm
         traceback.print_exc()
-        sys.exit(codes.INTERNAL)
+        sys.exit(exit_codes.INTERNAL)

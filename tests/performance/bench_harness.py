@@ -17,11 +17,14 @@ from statistics import median
 from typing import Any
 
 from benchmarks.models import DIGITS_CNN, RESNET18
-from harness import environment, inputs, machine, registry, timing
-from harness.outcome import Entry
-from harness.preparation import Preparer
-from harness.schedule import Run
-from harness.types import COMPUTE, PLANS, Cell
+from harness.core import registry
+from harness.core.cases import Entry
+from harness.core.types import COMPUTE, PLANS, Cell
+from harness.environment import cpu, system_info
+from harness.inputs import batches as inputs
+from harness.measurement import timing
+from harness.runner.preparation import Preparer
+from harness.runner.schedule import Run
 from tests.performance import yardstick
 
 ROUNDS = 40
@@ -51,9 +54,9 @@ def clock_floor() -> float:
 
 def null_floor() -> Iterator[Figure]:
     """The null cell's compute lap against two bare readings of the clock."""
-    from backends.null import NullSession
+    from backends.controls.null import NullSession
 
-    session = NullSession(Cell(DIGITS_CNN, "null", threads=machine.cores()))
+    session = NullSession(Cell(DIGITS_CNN, "null", threads=cpu.cores()))
     laps = median(timing.run_laps(session, [{}], 0, 100_000, COMPUTE, set(), time.perf_counter_ns).laps_ns)
     floor = clock_floor()
     yield Figure("two bare readings of the clock", f"{floor:.0f} ns", "")
@@ -63,7 +66,7 @@ def null_floor() -> Iterator[Figure]:
 
 def session_of_resnet() -> tuple[Any, list[dict[str, Any]]]:
     """ResNet-18 on ONNX Runtime, loaded in this process as a worker loads it, and its input batches."""
-    cell = Cell(RESNET18, "ort", threads=machine.cores())
+    cell = Cell(RESNET18, "ort", threads=cpu.cores())
     prepared = Preparer(600).prepare(cell)
     session = registry.find("ort").load(Path(prepared.artifact.path), cell)
     return session, inputs.load(Path(prepared.inputs.path), RESNET18)
@@ -141,7 +144,7 @@ def _pytest_benchmark() -> float:
 def fixed_cost() -> Iterator[Figure]:
     """Wall time of a measuring process beyond import, load, first step, warm-up, sampling and parity, for a null and a real cell."""
     for backend in ("null", "ort"):
-        entry = Entry(Cell(DIGITS_CNN, backend, threads=machine.cores()))
+        entry = Entry(Cell(DIGITS_CNN, backend, threads=cpu.cores()))
         with tempfile.TemporaryDirectory() as folder:
             run = Run([entry], replace(PLANS["quick"], processes=5), Path(folder), fresh=True)
             line = run.measure([entry])[0]
@@ -170,7 +173,7 @@ def listing() -> Iterator[Figure]:
 
 def reporting() -> Iterator[Figure]:
     """The report of 10,000 outcomes, from lines in memory to the page on disk, and until one can work with it in Chromium."""
-    from reports import site
+    from reports.pages import index as site
     from tests.reports import browser, synthetic
 
     lines = synthetic.many(10_000)
@@ -204,7 +207,7 @@ def figures() -> Iterator[Figure]:
 
 def main() -> None:
     """Print the figures as a Markdown table, with the machine and the versions that made them."""
-    found = environment.describe(("onnxruntime", "torch", "pytest-benchmark"))
+    found = system_info.describe(("onnxruntime", "torch", "pytest-benchmark"))
     print(f"{found['cpu']}, {found['cores']} cores, Python {platform.python_version()}, onnxruntime {found['packages']['onnxruntime']}\n")
     print("| what | measured | goal | met |\n|---|---|---|---|")
     for figure in figures():

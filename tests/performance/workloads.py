@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backends.null import Null, NullSession
-from backends.ort import OnnxRuntime
+from backends.controls.null import Null, NullSession
+from backends.onnxruntime.backend import OnnxRuntime
 from benchmarks.models import DIGITS_CNN, MOBILENET_V3_SMALL
 from harness import Attestation, Case, Cell, Session
 
 if TYPE_CHECKING:
-    from harness.backend import Arrays
+    from harness.core.backend import Arrays
 
 REPEATS = (100, 102, 105, 110)
 """Base, and 2, 5 and 10 % more."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import timing, warmup
-from harness.types import BOUNDARIES
+from harness.core.types import BOUNDARIES
+from harness.measurement import timing
+from harness.statistics import steady_state
 from tests.unit.builders import Clock, ScriptedSession, batches, plan
 
 
@@ -45,8 +46,8 @@ def test_a_sample_always_ends_with_a_verdict_that_is_true(rotation: int, step_ns
 
 @given(st.lists(st.floats(200.0, 1e9), min_size=3, max_size=8), st.floats(0.01, 0.5))
 def test_windows_agree_whatever_their_order_and_unit_of_time(windows: list[float], tolerance: float) -> None:
-    answer = warmup.stable(windows, tolerance)
+    answer = steady_state.stable(windows, tolerance)
     last = windows[-3:]
-    assert warmup.stable(last[::-1], tolerance) is answer
-    far_apart = max(last) - min(last) > max(tolerance * min(last), warmup.CLOCK_NS)
+    assert steady_state.stable(last[::-1], tolerance) is answer
+    far_apart = max(last) - min(last) > max(tolerance * min(last), steady_state.CLOCK_NS)
     assert answer is not far_apart

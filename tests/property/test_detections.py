@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import detections
-from harness.detections import LIMITS, Difference
+from harness.accuracy import detection_matching
+from harness.accuracy.detection_matching import LIMITS, Difference
 
 STRICT = LIMITS["fp32"]
 
@@ -40,7 +40,7 @@ def close(one: Difference, other: Difference) -> bool:
 
 
 def compare(made: Any, wanted: Any) -> Difference:
-    return detections.compare(made, wanted, 0.5, STRICT.margin)
+    return detection_matching.compare(made, wanted, 0.5, STRICT.margin)
 
 
 CHANCE = st.randoms(use_true_random=False)
@@ -49,7 +49,7 @@ CHANCE = st.randoms(use_true_random=False)
 @given(images(), CHANCE)
 def test_identical_detections_pass_in_any_order(found: dict[str, Any], chance: Any) -> None:
     seen = compare(shuffled(found, chance), found)
-    assert detections.needed(seen, STRICT)[0] == 0.0
+    assert detection_matching.needed(seen, STRICT)[0] == 0.0
     assert (seen.unmatched, seen.on_threshold, seen.box_pixels, seen.score, seen.mask_iou) == (0, 0, 0.0, 0.0, 1.0)
 
 
@@ -79,7 +79,7 @@ def test_one_box_that_moved_fails(wanted: dict[str, Any], which: int, pixels: fl
     wanted = {**wanted, "scores": np.where(np.arange(len(wanted["scores"])) == which, 0.9, wanted["scores"])}
     made = {**wanted, "boxes": wanted["boxes"].copy()}
     made["boxes"][which] += pixels
-    assert detections.needed(compare(made, wanted), STRICT)[0] > 1
+    assert detection_matching.needed(compare(made, wanted), STRICT)[0] > 1
 
 
 @given(images(least=1), st.integers(0, 11))
@@ -87,4 +87,4 @@ def test_one_that_is_missing_fails_unless_its_score_lies_on_the_threshold(wanted
     which %= len(wanted["scores"])
     made = {name: np.delete(values, which, axis=0) for name, values in wanted.items()}
     clear = wanted["scores"][which] >= 0.5 + STRICT.margin
-    assert (detections.needed(compare(made, wanted), STRICT)[0] > 1) is bool(clear)
+    assert (detection_matching.needed(compare(made, wanted), STRICT)[0] > 1) is bool(clear)

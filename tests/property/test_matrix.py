@@ -8,8 +8,10 @@ from unittest import mock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import Case, matrix
-from harness.types import PRECISIONS
+from harness import Case
+from harness.collection import matrix
+from harness.core.types import PRECISIONS
+from harness.environment import cpu
 from tests.unit.builders import product
 
 MODELS = tuple(product(name=name) for name in ("resnet18", "resnet18-v2", "a"))
@@ -36,7 +38,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 def expand(case: Case) -> list[Any]:
-    with mock.patch.object(matrix.machine, "cores", return_value=64):
+    with mock.patch.object(cpu, "cores", return_value=64):
         return matrix.expand(case)
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import TensorSpec, parity
-from harness.parity import Evidence, Tolerance
-from harness.types import ParityVerdict
+from harness import TensorSpec
+from harness.accuracy import parity
+from harness.accuracy.parity import Evidence, Tolerance
+from harness.core.measurements import ParityVerdict
 
 SPEC = TensorSpec("y", ("batch", 5), "float64")
 RULE = Tolerance(1e-4, 1e-4, 3.0)

@@ -12,8 +12,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import cli, results
-from reports import site
+from harness import cli
+from harness.results import records
+from reports.pages import index
 from tests.reports.synthetic import record
 
 GARBAGE = st.sampled_from([None, True, -1, 0, 10**40, 1e308, "", "x", "<script>", [], [1, "a", None], {}, {"a": {"b": []}}, [[]], [{}]])
@@ -55,8 +56,8 @@ def test_no_valid_json_whatever_stops_a_report(several: list[list[tuple[tuple[An
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "run.jsonl"
         file.write_text("".join(json.dumps(line) + "\n" for line in [*good, *map(mutated, several)]))
-        reading = results.read([file])
-        page = site.write(reading.lines, Path(folder) / "site", reading.notes).read_text()
+        reading = records.read([file])
+        page = index.write(reading.lines, Path(folder) / "site", reading.notes).read_text()
         assert "resnet18-openvino-fp32-cpu-b1" in page, "what is right is shown whatever stands beside it"
         assert cli.main(["inspect", str(file)]) == 0
 
@@ -65,7 +66,7 @@ def test_what_is_left_out_is_noted() -> None:
     bad = mutated([(("samples_ns", "compute"), "x")])
     bad["cell"] = {**bad["cell"], "id": "edited-by-hand", "key": "k"}
     with tempfile.TemporaryDirectory() as folder:
-        page = site.write([record(backend="torch-eager"), bad], Path(folder)).read_text()
+        page = index.write([record(backend="torch-eager"), bad], Path(folder)).read_text()
     assert "1\N{NO-BREAK SPACE}outcome left out, no record as docs/results.md has it: edited-by-hand" in page
 
 

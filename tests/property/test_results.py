@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import results
+from harness.results import records
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
 VALUES = st.recursive(
@@ -39,11 +39,11 @@ def a_file() -> Iterator[Path]:
 @contextmanager
 def _no_sync() -> Iterator[None]:
     """Hundreds of small files: nobody pulls the plug here."""
-    synced, results.os.fsync = results.os.fsync, lambda descriptor: None
+    synced, records.os.fsync = records.os.fsync, lambda descriptor: None
     try:
         yield
     finally:
-        results.os.fsync = synced
+        records.os.fsync = synced
 
 
 @given(RECORDS)
@@ -51,8 +51,8 @@ def test_what_was_appended_is_read(bodies: list[dict[str, Any]]) -> None:
     lines = outcomes(bodies)
     with a_file() as file:
         for line in lines:
-            results.append(file, line)
-        reading = results.read([file])
+            records.append(file, line)
+        reading = records.read([file])
         assert list(reading.lines) == lines
         assert reading.notes == ()
         assert len(file.read_bytes().splitlines()) == len(lines)
@@ -62,8 +62,8 @@ def test_what_was_appended_is_read(bodies: list[dict[str, Any]]) -> None:
 def test_of_lines_for_one_cell_the_last_counts_and_every_other_is_noted(bodies: list[dict[str, Any]]) -> None:
     with a_file() as file:
         for body in bodies:
-            results.append(file, {**outcomes([body])[0]})
-        reading = results.read([file])
+            records.append(file, {**outcomes([body])[0]})
+        reading = records.read([file])
         assert list(reading.lines) == outcomes([bodies[-1]])
         assert len(reading.notes) == len(bodies) - 1
 
@@ -74,16 +74,16 @@ def test_a_tail_torn_at_any_byte_costs_its_own_line_only(bodies: list[dict[str, 
     *whole, torn, later = outcomes([*bodies, {"reason": "torn ☠"}, {"reason": "later"}])
     with a_file() as file:
         for line in whole:
-            results.append(file, line)
+            records.append(file, line)
         kept = file.read_bytes()
-        results.append(file, torn)
+        records.append(file, torn)
         full = file.read_bytes()
         for size in range(len(kept), len(full) + 1):
             file.write_bytes(full[:size])
             survived = [torn] if size >= len(full) - 1 else []  # only its line end is missing, or nothing
-            assert list(results.read([file]).lines) == whole + survived
-            results.append(file, later)
-            reading = results.read([file])
+            assert list(records.read([file]).lines) == whole + survived
+            records.append(file, later)
+            reading = records.read([file])
             assert list(reading.lines) == [*whole, *survived, later]
             assert len(reading.notes) == (len(kept) < size < len(full) - 1)
             assert file.read_bytes().startswith(kept), "a whole line was touched"
@@ -95,8 +95,8 @@ def test_no_bytes_whatever_keep_a_file_from_being_read(foreign: bytes, bodies: l
     with a_file() as file:
         file.write_bytes(foreign)
         for line in lines:
-            results.append(file, line)
-        assert list(results.read([file]).lines)[-len(lines) :] == lines
+            records.append(file, line)
+        assert list(records.read([file]).lines)[-len(lines) :] == lines
 
 
 NO_OUTCOMES = [{}, {"schema": 1}, {"schema": 1, "cell": None}, {"schema": 1, "cell": {}}, {"schema": 1, "cell": {"key": 3, "id": "x"}}]
@@ -113,6 +113,6 @@ def test_lines_that_are_no_outcomes_are_left_out_and_noted(strangers: list[Any],
     mixed = [line for pair in itertools.zip_longest(strangers, lines) for line in pair if line is not None]
     with a_file() as file:
         file.write_text("".join(json.dumps(line) + "\n" for line in mixed))
-        reading = results.read([file])
+        reading = records.read([file])
         assert list(reading.lines) == lines
         assert len(reading.notes) == len(strangers)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import statistics
+from harness.statistics import estimates
 
 POSITIVE = st.floats(1e-9, 1e9)
 MANY = st.lists(POSITIVE, min_size=1, max_size=30)
@@ -24,20 +24,20 @@ def naive_quantile(values: list[float], q: float) -> float:
 
 @given(MANY)
 def test_half_of_the_values_lie_on_either_side_of_the_median(values: list[float]) -> None:
-    middle = statistics.median(values)
+    middle = estimates.median(values)
     assert sum(value < middle for value in values) <= len(values) / 2
     assert sum(value > middle for value in values) <= len(values) / 2
-    assert middle == statistics.quantile(values, 0.5) or middle == pytest.approx(statistics.quantile(values, 0.5), rel=1e-12)
+    assert middle == estimates.quantile(values, 0.5) or middle == pytest.approx(estimates.quantile(values, 0.5), rel=1e-12)
 
 
 @given(MANY, st.floats(0, 1))
 def test_quantile_is_the_naive_one(values: list[float], q: float) -> None:
-    assert statistics.quantile(values, q) == pytest.approx(naive_quantile(values, q), rel=1e-6)
+    assert estimates.quantile(values, q) == pytest.approx(naive_quantile(values, q), rel=1e-6)
 
 
 @given(MANY, st.floats(0, 1), st.floats(0, 1))
 def test_quantiles_grow_with_q_and_stay_inside(values: list[float], p: float, q: float) -> None:
-    low, high = (statistics.quantile(values, share) for share in sorted((p, q)))
+    low, high = (estimates.quantile(values, share) for share in sorted((p, q)))
     assert min(values) <= low <= high * (1 + 1e-12)
     assert high <= max(values) * (1 + 1e-12)
 
@@ -46,14 +46,14 @@ def test_quantiles_grow_with_q_and_stay_inside(values: list[float], p: float, q:
 def test_nothing_depends_on_the_order(values: list[float], chance: object) -> None:
     mixed = list(values)
     chance.shuffle(mixed)  # type: ignore[attr-defined]
-    assert statistics.median(mixed) == statistics.median(values)
-    assert statistics.quantile(mixed, 0.9) == statistics.quantile(values, 0.9)
-    assert statistics.level(mixed).value == statistics.level(values).value
+    assert estimates.median(mixed) == estimates.median(values)
+    assert estimates.quantile(mixed, 0.9) == estimates.quantile(values, 0.9)
+    assert estimates.level(mixed).value == estimates.level(values).value
 
 
 @given(SEVERAL)
 def test_the_interval_holds_its_point_and_the_point_the_values(values: list[float]) -> None:
-    found = statistics.level(values)
+    found = estimates.level(values)
     assert found.low is not None
     assert found.high is not None
     assert found.low <= found.value <= found.high
@@ -66,13 +66,13 @@ def test_level_is_the_naive_geometric_mean(values: list[float]) -> None:
     whole = 1.0
     for value in values:
         whole *= value ** (1 / len(values))
-    assert statistics.level(values).value == pytest.approx(whole, rel=1e-9)
+    assert estimates.level(values).value == pytest.approx(whole, rel=1e-9)
 
 
 @given(SEVERAL, st.floats(1e-6, 1e6))
 def test_level_scales_with_its_unit(values: list[float], factor: float) -> None:
     """Nanoseconds or seconds: the same interval."""
-    plain, scaled = statistics.level(values), statistics.level([factor * value for value in values])
+    plain, scaled = estimates.level(values), estimates.level([factor * value for value in values])
     assert (scaled.value, scaled.low, scaled.high) == pytest.approx(
         (factor * plain.value, factor * plain.low, factor * plain.high),
         rel=1e-6,  # type: ignore[operator]
@@ -81,20 +81,20 @@ def test_level_scales_with_its_unit(values: list[float], factor: float) -> None:
 
 @given(SEVERAL, SEVERAL)
 def test_a_speedup_turned_round_is_its_inverse(before: list[float], after: list[float]) -> None:
-    there, back = statistics.speedup(before, after), statistics.speedup(after, before)
+    there, back = estimates.speedup(before, after), estimates.speedup(after, before)
     assert there.value * back.value == pytest.approx(1.0, rel=1e-9)
     assert there.low * back.high == pytest.approx(1.0, rel=1e-6)  # type: ignore[operator]
 
 
 @given(SEVERAL, st.floats(1e-3, 1e3))
 def test_a_constant_factor_is_a_speedup_without_doubt(values: list[float], factor: float) -> None:
-    found = statistics.speedup([factor * value for value in values], values)
+    found = estimates.speedup([factor * value for value in values], values)
     assert (found.value, found.low, found.high) == pytest.approx((factor, factor, factor), rel=1e-6)
 
 
 @given(st.floats(0.01, 0.999), st.floats(0.5, 0.999))
 def test_enough_samples_are_the_least_that_are_enough(q: float, confidence: float) -> None:
-    needed = statistics.needed_for_quantile(q, confidence)
+    needed = estimates.needed_for_quantile(q, confidence)
     assert 1 - q**needed >= confidence * (1 - 1e-9)
     assert needed == 1 or 1 - q ** (needed - 1) < confidence * (1 + 1e-9)
 
@@ -105,6 +105,6 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(processes: int, confi
     """Process values are lognormal around a true level of 20 ms with a spread of 8 %, as measured ones are."""
     trials = 2_000
     simulated = 0.020 * np.random.default_rng(processes).lognormal(0.0, 0.08, (trials, processes))
-    covered = sum(bool(statistics.level(list(values), confidence).overlaps(0.020)) for values in simulated)
+    covered = sum(bool(estimates.level(list(values), confidence).overlaps(0.020)) for values in simulated)
     margin = 4 * math.sqrt(confidence * (1 - confidence) / trials)
     assert abs(covered / trials - confidence) < margin

@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 
-from harness import results
-from reports import agreement, cells, details, shape, site, text
+from harness.results import records
+from reports import formatting, results
+from reports.pages import index
+from reports.sections import cells, details, task_agreement
 from tests.reports.synthetic import record
 
 MATCHED = {"detections": 12, "matched": 11, "unmatched": 2, "on_threshold": 0, "worst_box_pixels": 0.25, "worst_score_difference": 0.0004}
 
 
 def rows(lines: list[dict[str, Any]]) -> list[list[Any]]:
-    table = cells.parity(shape.groups(shape.results(lines)))
+    table = cells.parity(results.groups(results.results(lines)))
     place = [column.title for column in table.columns].index("Agreement")
     return [row[place] for row in table.rows]
 
@@ -38,31 +40,31 @@ def test_a_line_from_before_agreement_was_recorded_shows_what_it_has() -> None:
     assert rows([record()]) == [["top-1 1.00000", 1.0]]
     without = record()
     del without["parity"]["outputs"][0]["top1_agreement"]
-    assert rows([without]) == [[text.DASH, None]]
+    assert rows([without]) == [[formatting.DASH, None]]
 
 
 def test_the_details_hold_every_fact_with_its_words() -> None:
-    lines = shape.results([record(agreement={**MATCHED, "worst_mask_iou": 0.97, "yet_unknown": 3})])
-    (group,) = shape.groups(lines)
+    lines = results.results([record(agreement={**MATCHED, "worst_mask_iou": 0.97, "yet_unknown": 3})])
+    (group,) = results.groups(lines)
     sections = dict(details.describe(group, lines[0])["sections"])
     facts = dict(sections["Agreement"])
     assert facts["matched objects"] == "11"
     assert facts["objects without a partner"] == "2"
-    assert facts["largest error of a box"].replace(text.SPACE, " ") == "0.250 pixels"
+    assert facts["largest error of a box"].replace(formatting.SPACE, " ") == "0.250 pixels"
     assert facts["lowest overlap of masks"] == "0.970000"
     assert facts["yet_unknown"] == "3", "of a newer evenbench: shown, not dropped"
-    bare = shape.results([record()])
-    assert "Agreement" not in dict(details.describe(shape.groups(bare)[0], bare[0])["sections"])
+    bare = results.results([record()])
+    assert "Agreement" not in dict(details.describe(results.groups(bare)[0], bare[0])["sections"])
 
 
 def test_every_fact_that_the_schema_allows_has_words() -> None:
-    assert set(results.schema()["$defs"]["agreement"]["properties"]) == set(agreement.FACTS)
+    assert set(records.schema()["$defs"]["agreement"]["properties"]) == set(task_agreement.FACTS)
 
 
 def test_the_page_shows_it_in_the_table_and_in_the_details(chromium: Any, tmp_path: Path) -> None:
     line = record(agreement={"pixel_agreement": 0.9999, "miou": 0.998765, "classes_seen": 7})
     page = chromium.new_page()
-    page.goto(site.write([line], tmp_path, []).as_uri())
+    page.goto(index.write([line], tmp_path, []).as_uri())
     page.locator("[data-table=parity]").scroll_into_view_if_needed()
     page.wait_for_selector("[data-table=parity] tbody tr")
     assert "mIoU 0.998765" in page.locator("[data-table=parity] tbody tr").first.inner_text()

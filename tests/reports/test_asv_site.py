@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import synthetic
 
-from harness import asv_site, cli, codes
-from reports import site
+from harness import cli
+from harness.commands import report as asv_site
+from harness.core import exit_codes
+from reports.pages import index
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def test_each_links_to_the_other_by_a_relative_address(tmp_path: Path, published
 
 
 def test_without_a_site_of_asv_there_is_no_link() -> None:
-    assert ">asv</a>" not in site.render([synthetic.record()])
+    assert ">asv</a>" not in index.render([synthetic.record()])
 
 
 @pytest.mark.parametrize("text", [None, "not json", "[]", "{}"])
@@ -43,7 +45,7 @@ def test_a_folder_that_is_no_site_of_asv_is_refused_before_anything_is_written(
     text: str | None, tmp_path: Path, published: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (published / "index.json").unlink() if text is None else (published / "index.json").write_text(text)
-    assert report(tmp_path, published) == codes.USAGE
+    assert report(tmp_path, published) == exit_codes.USAGE
     assert "run `asv publish`" in capsys.readouterr().err
     assert not (tmp_path / "site" / "index.html").exists()
 

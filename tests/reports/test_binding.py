@@ -3,7 +3,9 @@
 import pytest
 import synthetic
 
-from reports import binding, details, shape, site, verdict
+from reports import results, verdict
+from reports.pages import index
+from reports.sections import binding_cost, details
 
 SHA = synthetic.sha("one onnx file")
 STEADY = "std::chrono::steady_clock"
@@ -27,7 +29,7 @@ def library(backend="ctypes-ort", process_ns=(9.0e6, 9.1e6, 8.9e6), **changed):
 
 
 def rows(*lines):
-    return binding.rows(shape.results(lines))
+    return binding_cost.rows(results.results(lines))
 
 
 def number(words):
@@ -130,7 +132,7 @@ def test_a_cell_on_a_device_has_a_second_clock_and_is_not_native():
     line = cell("ort")
     line["samples_ns"] = {**line["samples_ns"], "device": line["samples_ns"]["compute"]}
     line |= {"inner_clock": "cudaEventElapsedTime", "binding_ns": [5.0, 5.0, 5.0]}
-    assert not binding.is_native(shape.results([line])[0])
+    assert not binding_cost.is_native(results.results([line])[0])
     assert rows(line, program())[0].counterpart == "ort"
 
 
@@ -153,7 +155,7 @@ def test_a_lap_of_nothing_is_no_ratio():
 
 
 def told(line):
-    group = shape.groups(shape.results([line]))[0]
+    group = results.groups(results.results([line]))[0]
     return {title: dict(facts) for title, facts in details.describe(group, group.results[0])["sections"]}
 
 
@@ -169,7 +171,7 @@ def test_details_of_a_cell_say_what_its_binding_costs():
 
 
 def test_the_page_has_the_section_where_there_is_a_pair():
-    page, plain = site.render([cell("ort"), program()]), site.render([cell("ort")])
+    page, plain = index.render([cell("ort"), program()]), index.render([cell("ort")])
     for words in ('href="#binding"', "What the binding costs", "cpp-ort"):
         assert words in page
     assert 'id="binding"' not in plain
@@ -177,11 +179,11 @@ def test_the_page_has_the_section_where_there_is_a_pair():
 
 
 def test_markdown_has_a_row_per_native_cell_and_each_doubt_once():
-    made = binding.markdown(shape.results([cell("ort"), program(), library()]))
+    made = binding_cost.markdown(results.results([cell("ort"), program(), library()]))
     assert made.count("| `resnet18-") == 2
     assert "| `ort` | 1.50×" in made
     restless = program(stability={"compute": ["unstable"] * 3, "host_to_host": ["stable"] * 3})
-    made = binding.markdown(shape.results([cell("ort"), restless]))
+    made = binding_cost.markdown(results.results([cell("ort"), restless]))
     assert "| [1.50×" in made
     assert "1. laps of cpp-ort did not settle" in made
-    assert binding.markdown(shape.results([cell("ort")])) == ""
+    assert binding_cost.markdown(results.results([cell("ort")])) == ""

@@ -3,7 +3,7 @@
 import pytest
 import synthetic
 
-from reports import site
+from reports.pages import index
 from tests.performance import yardstick
 from tests.reports import browser
 
@@ -15,7 +15,7 @@ until = browser.until
 def report(tmp_path_factory):
     """The page of the synthetic suite, with one hostile model in it."""
     hostile = [synthetic.record(model="<script>alert(1)</script>", backend=name) for name in ("torch-eager", "<img/src=x>")]
-    return site.write([*synthetic.suite(), *hostile], tmp_path_factory.mktemp("site"), ["Synthetic test data."]).as_uri()
+    return index.write([*synthetic.suite(), *hostile], tmp_path_factory.mktemp("site"), ["Synthetic test data."]).as_uri()
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_a_hostile_name_is_shown_and_not_run(visit, report):
 @pytest.mark.slow
 @pytest.mark.alone
 def test_ten_thousand_outcomes_are_usable_in_two_seconds(chromium, tmp_path):
-    address = site.write(synthetic.many(10_000), tmp_path).as_uri()
+    address = index.write(synthetic.many(10_000), tmp_path).as_uri()
     keeps, told = yardstick.kept(2.0, lambda: browser.seconds_until_usable(chromium, address), tries=4)
     assert keeps, told
 

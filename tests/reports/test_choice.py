@@ -3,7 +3,8 @@
 import pytest
 import synthetic
 
-from reports import choice, shape
+from reports import recommendation
+from reports import results as shape
 
 ENOUGH = 160
 """Laps per process with which three processes state a p99."""
@@ -21,7 +22,7 @@ def cell(backend, millis, *, memory=300e6, accuracy=None, error=1e-6, spread=0.0
 
 
 def advise(*lines, **limits):
-    return choice.advise(shape.results(lines), {name.replace("_", " "): value for name, value in limits.items()})
+    return recommendation.advise(shape.results(lines), {name.replace("_", " "): value for name, value in limits.items()})
 
 
 def names(facts):
@@ -178,7 +179,7 @@ def test_the_page_knows_the_faster_ones_that_a_cell_is_within_noise_of():
     busy = cell("openvino", 3)
     busy["cell"]["group"] += "-throughput"
     results = shape.results([cell("ort", 9, spread=0.05), cell("openvino", 9.05, spread=0.0), cell("torch-eager", 20), elsewhere, busy])
-    values = choice.page_values(results)
+    values = recommendation.page_values(results)
     tied = [values[id(result)][5] for result in results]
     assert sorted(tied[:2]) in ([[], [id(results[0])]], [[], [id(results[1])]]), "the slower of the two names the other"
     assert tied[2:] == [[], [], []], "nothing is within noise of another run, or of several requests in flight"
@@ -186,10 +187,10 @@ def test_the_page_knows_the_faster_ones_that_a_cell_is_within_noise_of():
 
 def test_the_page_filters_by_the_same_values_and_the_front_of_one_run():
     results = shape.results([cell("openvino", 7, accuracy=0.9), cell("torch-eager", 20, accuracy=0.9), cell("ort", 9, outcome="failed")])
-    values = choice.page_values(results)
-    facts = choice.gather(results)
+    values = recommendation.page_values(results)
+    facts = recommendation.gather(results)
     assert values[id(results[0])][:2] == [round(facts[0].p99_ns), facts[0].memory_bytes]
     assert [values[id(result)][4] for result in results] == [True, False, False]
     assert [values[id(result)][5] for result in results] == [[], [], []]
     assert values[id(results[2])][:4] == [None] * 4
-    assert len(choice.FIELDS) == len(choice.CONSTRAINTS)
+    assert len(recommendation.FIELDS) == len(recommendation.CONSTRAINTS)

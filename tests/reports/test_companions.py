@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 import synthetic
 
-from harness import cli, results, scenarios
-from harness.scenarios import CONCURRENT, GAPS, SERVER, SHAPES, SINGLE, SWEEP, Scenario
-from reports import companions, load_page, site
+from harness import cli
+from harness.load import scenarios
+from harness.load.scenarios import CONCURRENT, GAPS, SERVER, SHAPES, SINGLE, SWEEP, Scenario
+from harness.results import records
+from reports.pages import index, load
+from reports.sections import related_runs
 from tests.reports import pipelines
 
 MS = 1_000_000
@@ -63,8 +66,8 @@ def swept() -> dict[str, Any]:
     return made | {"answer": scenarios.best_batch(points, asked.bound_ns)}
 
 
-def only(*loads: dict[str, Any], pages: dict[str, str] | None = None) -> companions.Row:
-    (row,) = companions.gather(loads, pages or {}, []).rows
+def only(*loads: dict[str, Any], pages: dict[str, str] | None = None) -> related_runs.Row:
+    (row,) = related_runs.gather(loads, pages or {}, []).rows
     return row
 
 
@@ -113,11 +116,11 @@ def test_of_two_lines_of_one_question_the_newest_is_shown() -> None:
     for order in ([old, new], [new, old]):
         assert "250 per second" in only(*order).answer
     tight = swept() | {"scenario": {"name": SWEEP, "seed": 0, "bound_ns": MS, "batches": [1, 4]}}
-    assert len(companions.gather([swept(), tight], {}, []).rows) == 2, "another bound is another question"
+    assert len(related_runs.gather([swept(), tight], {}, []).rows) == 2, "another bound is another question"
 
 
 def test_a_pipeline_says_its_rates() -> None:
-    found = companions.gather([], {}, [(pipelines.QUICK, "./street/index.html"), (pipelines.WRONG, ""), (pipelines.ALONE, "")])
+    found = related_runs.gather([], {}, [(pipelines.QUICK, "./street/index.html"), (pipelines.WRONG, ""), (pipelines.ALONE, "")])
     rows = {row.cell: row for row in found.rows}
     assert rows["m-quick"].asked == "pipeline over video.mp4"
     assert re.match(r"frames per second: 200 \(.*\) with 4 in flight, 100 \(.*\) one at a time$", rows["m-quick"].answer)
@@ -128,7 +131,7 @@ def test_a_pipeline_says_its_rates() -> None:
 
 def test_a_line_that_is_none_any_more_is_left_out_and_counted() -> None:
     broken = line(Scenario(SINGLE), (1, [lap(2)])) | {"parts": "x"}
-    found = companions.gather([broken, swept()], {}, [({"cell": 7}, "")])
+    found = related_runs.gather([broken, swept()], {}, [({"cell": 7}, "")])
     assert len(found.rows) == 1
     assert found.notes == ("2\N{NO-BREAK SPACE}lines of load or of a pipeline left out, not as docs/load.md and docs/pipeline.md have it",)
 
@@ -144,8 +147,8 @@ def test_the_page_escapes_what_lines_say() -> None:
     hostile = "<script>alert(1)</script>\"'&"
     wrong = line(Scenario(SINGLE), outcome="failed", phase="load", reason=hostile)
     wrong["cell"] = wrong["cell"] | {"id": hostile}
-    found = companions.gather([wrong], {RUN["id"]: './a"><b>.html'}, [])
-    told = section(site.render(synthetic.suite(), beside=found))
+    found = related_runs.gather([wrong], {RUN["id"]: './a"><b>.html'}, [])
+    told = section(index.render(synthetic.suite(), beside=found))
     assert "<script>" not in told
     assert "<b>" not in told
     assert told.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2
@@ -153,18 +156,18 @@ def test_the_page_escapes_what_lines_say() -> None:
 
 
 def test_a_page_without_such_lines_says_nothing_of_them() -> None:
-    page = site.render(synthetic.suite())
+    page = index.render(synthetic.suite())
     assert "companions" not in page
-    assert 'href="#companions"' in site.render(synthetic.suite(), beside=companions.gather([swept()], {}, []))
+    assert 'href="#companions"' in index.render(synthetic.suite(), beside=related_runs.gather([swept()], {}, []))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A user's results: outcomes, a run under load, and a pipeline beside the site."""
     for each in synthetic.suite():
-        results.append(results.folder(tmp_path / "results") / "run.jsonl", each)
-    results.append(results.folder(tmp_path / "results" / "load") / f"{RUN['id']}.jsonl", swept())
-    results.append(results.folder(tmp_path / "site" / "street") / "pipeline.jsonl", pipelines.QUICK)
+        records.append(records.folder(tmp_path / "results") / "run.jsonl", each)
+    records.append(records.folder(tmp_path / "results" / "load") / f"{RUN['id']}.jsonl", swept())
+    records.append(records.folder(tmp_path / "site" / "street") / "pipeline.jsonl", pipelines.QUICK)
     return tmp_path
 
 
@@ -178,14 +181,14 @@ def test_the_command_finds_what_lies_beside_the_outcomes(folder: Path, capsys: p
     assert "net-ort-fp32-cpu" in told
     assert "m-quick" in told
     assert "href" not in told, "neither has a page in the site"
-    load_page.write([swept()], folder / "site" / "under load.html")
+    load.write([swept()], folder / "site" / "under load.html")
     (folder / "site" / "street" / "index.html").write_text("a page")
     assert re.findall(r'href="([^"]*)"', report(folder)) == ["./street/index.html", "./under%20load.html"]
     assert "left out" not in capsys.readouterr().err
 
 
 def test_a_folder_of_a_pipeline_may_be_named_and_a_torn_line_is_noted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    results.append(results.folder(folder / "desk") / "pipeline.jsonl", pipelines.SLOW)
+    records.append(records.folder(folder / "desk") / "pipeline.jsonl", pipelines.SLOW)
     with (folder / "results" / "load" / f"{RUN['id']}.jsonl").open("a") as stream:
         stream.write(json.dumps(swept())[:50])
     told = report(folder, str(folder / "desk"))

@@ -2,7 +2,9 @@
 
 import synthetic
 
-from reports import health, shape, site
+from reports import results
+from reports.pages import index
+from reports.sections import warnings
 
 
 def drifting(model):
@@ -12,14 +14,14 @@ def drifting(model):
 def test_the_signs_of_each_run_are_rows():
     cells = [drifting(model) for model in synthetic.MODELS]
     other = [drifting(model) | {"run": dict(synthetic.RUN, id="2027")} for model in synthetic.MODELS]
-    (newest, *_), *_, (oldest, seen, advice) = health.rows(shape.results([*cells, *other]))
+    (newest, *_), *_, (oldest, seen, advice) = warnings.rows(results.results([*cells, *other]))
     assert (newest, oldest) == ("2027", synthetic.RUN["id"])
     assert "drift: from the first of 3 sweeps to the last" in seen
     assert advice
 
 
 def test_the_page_has_the_section_where_there_is_something_to_mind():
-    page, plain = site.render([drifting(model) for model in synthetic.MODELS]), site.render([synthetic.record()])
+    page, plain = index.render([drifting(model) for model in synthetic.MODELS]), index.render([synthetic.record()])
     assert 'href="#health"' in page
     assert "became 13% slower" in page
     assert 'id="health"' not in plain
@@ -27,6 +29,6 @@ def test_the_page_has_the_section_where_there_is_something_to_mind():
 
 def test_what_is_told_of_a_run_is_escaped():
     busy = synthetic.record("<b>x</b>") | {"environment": {"governor": "<i>powersave</i>"}}
-    page = site.render([busy])
+    page = index.render([busy])
     assert "&lt;i&gt;powersave" in page
     assert "<i>powersave" not in page

@@ -12,7 +12,8 @@ import pytest
 import synthetic
 
 from harness import cli
-from reports import history, site
+from reports.pages import history
+from reports.pages import index as site
 from tests.performance import yardstick
 from tests.reports import browser
 
@@ -106,7 +107,7 @@ def test_a_step_is_confirmed_in_pairs_and_bisected(folder, capsys, monkeypatch):
         asked.append((options.good, options.bad, options.cell, options.metric, options.results, options.budget))
         return {"words": ["it was that commit"], "first": {"sha": past.commit(20)}}
 
-    monkeypatch.setattr("harness.bisection.search", search)
+    monkeypatch.setattr("harness.commands.bisect.search", search)
     code, value = told(capsys, "--confirm", "--budget", "10m")
     (alarm,) = value["alarms"]
     assert code == 1
@@ -180,7 +181,7 @@ def test_a_clock_that_was_wrong_is_told(folder, capsys):
 def test_points_stand_in_the_order_of_their_commits_whenever_they_were_measured(folder, capsys, monkeypatch):
     """As asv does, which goes from the newest commit to the oldest."""
     order = {past.commit(number): 30 - number for number in range(30)}
-    monkeypatch.setattr("harness.commits.places", lambda: order)
+    monkeypatch.setattr("harness.comparison.git.places", lambda: order)
     _, value = told(capsys)
     (alarm,) = value["alarms"]
     assert (alarm["kind"], alarm["commit_before"], alarm["commit"]) == ("better", past.commit(20), past.commit(19))

@@ -11,8 +11,10 @@ import pytest
 from packaging.requirements import Requirement
 from test_history import CELLS, past, slower
 
-from harness import cli, installers, steps
-from harness.types import UsageError
+from harness import cli
+from harness.core.errors import UsageError
+from harness.environment import installers
+from harness.statistics import change_points
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,4 +54,4 @@ def test_otava_finds_the_step_that_asv_finds(tmp_path, monkeypatch, capsys):
 def test_a_detector_that_is_not_installed_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "otava.analysis", None)
     with pytest.raises(UsageError, match=r"environment of its own.*evenbench\[otava\]"):
-        steps.levels([1.0] * 9, "otava")
+        change_points.levels([1.0] * 9, "otava")

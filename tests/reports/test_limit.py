@@ -3,7 +3,9 @@
 import pytest
 import synthetic
 
-from reports import details, limit, shape, site
+from reports import results
+from reports.pages import index
+from reports.sections import details, roofline
 
 PEAKS = {"peak_flops_per_second": 1e11, "peak_by": "fp32 product of 1024", "bandwidth_bytes_per_second": 1e10, "bandwidth_by": "triad"}
 
@@ -17,17 +19,17 @@ def limited(backend="ort", least_seconds=3.6e-3, bound="arithmetic", model="resn
 
 
 def rows(*lines):
-    return limit.table(shape.groups(shape.results(lines))).rows
+    return roofline.table(results.groups(results.results(lines))).rows
 
 
 def column(row, title):
-    titles = [each.title for each in limit.table([]).columns]
+    titles = [each.title for each in roofline.table([]).columns]
     return row[titles.index(title)]
 
 
 def test_a_row_says_what_share_of_the_limit_was_reached_and_what_binds():
     (row,) = rows(limited())
-    (result,) = shape.results([limited()])
+    (result,) = results.results([limited()])
     assert result.of_limit == pytest.approx(3.6e6 / result.compute.value)
     assert column(row, "Of the limit")[0].endswith("\N{NO-BREAK SPACE}%")
     assert column(row, "Of the limit")[1] == pytest.approx(result.of_limit)
@@ -40,7 +42,7 @@ def test_a_row_says_what_share_of_the_limit_was_reached_and_what_binds():
 def test_what_has_no_limit_has_no_row_and_says_why_in_its_details():
     line = limited(least_seconds=None, bound="", reason="plan quick measures no peaks; use --plan default")
     assert rows(line, synthetic.record(), limited() | {"outcome": "mismatch"}) == []
-    group = shape.groups(shape.results([line]))[0]
+    group = results.groups(results.results([line]))[0]
     told = dict(dict(details.describe(group, group.results[0])["sections"])["Limit"])
     assert told["no limit"] == "plan quick measures no peaks; use --plan default"
     assert "least possible" not in told
@@ -72,11 +74,11 @@ def test_operators_that_could_not_be_counted_are_named():
 
 @pytest.mark.parametrize(("fraction", "words"), [(0.4, "40 %"), (0.0084, "0.84 %"), (1.0, "100 %"), (1.337, "134 %")])
 def test_shares_are_percentages(fraction, words):
-    assert limit.share(fraction).replace("\N{NO-BREAK SPACE}", " ") == words
+    assert roofline.share(fraction).replace("\N{NO-BREAK SPACE}", " ") == words
 
 
 def figure(*lines):
-    return limit.figure(shape.groups(shape.results(lines)))
+    return roofline.figure(results.groups(results.results(lines)))
 
 
 def test_the_roof_has_its_ridge_where_arithmetic_and_memory_meet():
@@ -98,7 +100,7 @@ def test_each_setting_has_a_roof_and_not_more_than_can_be_told_apart():
         line["cell"] = line["cell"] | {"threads": threads, "key": f"{threads:016x}", "group": f"g{threads}"}
         lines.append(line)
     names = [trace["name"] for trace in figure(*lines)["data"] if trace["mode"] == "lines"]
-    assert len(names) == limit.ROOFS_DRAWN
+    assert len(names) == roofline.ROOFS_DRAWN
     assert names[0] == "limit of fp32, cpu, 1\N{NO-BREAK SPACE}thread"
 
 
@@ -112,7 +114,7 @@ def test_names_are_escaped_for_plotly():
 
 
 def test_the_page_has_the_section_where_there_are_limits():
-    page, plain = site.render([limited()]), site.render([synthetic.record()])
+    page, plain = index.render([limited()]), index.render([synthetic.record()])
     assert 'href="#limit"' in page
     assert 'data-table="limit"' in page
     assert '<script type="application/json" id="limit-figure">{' in page

@@ -7,7 +7,7 @@ from typing import Any
 
 import synthetic
 
-from reports import site
+from reports.pages import index
 from tests.reports import browser
 
 
@@ -21,7 +21,7 @@ def test_what_breaks_a_limit_is_told_and_what_keeps_it_within_noise(chromium: An
     lines = [choosable("ort", 9, 300e6, 0.05), choosable("openvino", 9.05, 300e6, 0.0), choosable("torch-eager", 20, 600e6, 0.001)]
     page, complaints = chromium.new_page(), []
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(site.write(lines, tmp_path).as_uri())
+    page.goto(index.write(lines, tmp_path).as_uri())
     page.wait_for_selector(browser.FIRST_ROW)
     heading = page.locator("[data-table=matrix] th:has-text('Limits')")
     assert heading.count() == 0, "nothing is asked for"

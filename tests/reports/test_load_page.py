@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from harness import scenarios
-from harness.scenarios import CONCURRENT, GAPS, SWEEP, Scenario
-from reports import load, load_page
+from harness.load import scenarios
+from harness.load.scenarios import CONCURRENT, GAPS, SWEEP, Scenario
+from reports import formatting, load_results
+from reports.pages import load
 
 MS = 1_000_000
 CELL = {"id": "net-fast-fp32-cpu-b4", "batch": 4, "backend": "fast"}
@@ -43,7 +44,7 @@ FASTER = {"points": called(lap(2, callers=1), lap(3, callers=2))}
 
 
 def test_curves_have_their_points_in_place() -> None:
-    found = load_page.chart([line(Scenario(CONCURRENT), FASTER)])
+    found = load.chart([line(Scenario(CONCURRENT), FASTER)])
     assert found is not None
     (curve,) = found["curves"]
     one, two = curve["dots"]
@@ -61,41 +62,41 @@ def test_curves_have_their_points_in_place() -> None:
 def test_requests_in_flight_have_a_row_and_no_place_among_the_curves() -> None:
     queued = {"points": called({"callers": 1, "requests": 2, "calls": 900, "laps_ns": [], "wall_ns": 900 * MS})}
     lines = [line(Scenario(CONCURRENT), FASTER), line(Scenario(CONCURRENT), queued, name="queued")]
-    found = load_page.chart(lines)
+    found = load.chart(lines)
     assert found is not None
     assert [curve["name"] for curve in found["curves"]] == ["net-fast-fp32-cpu-b4"]
-    (row,) = load.rows(lines[1])
-    assert row[:5] == ("net-queued-fp32-cpu-b4", "1, 2 requests", load.text.DASH, load.text.DASH, load.text.DASH)
-    assert "no single latency is seen of 2 requests in flight: net-queued-fp32-cpu-b4" in load.notes(lines)
+    (row,) = load_results.rows(lines[1])
+    assert row[:5] == ("net-queued-fp32-cpu-b4", "1, 2 requests", formatting.DASH, formatting.DASH, formatting.DASH)
+    assert "no single latency is seen of 2 requests in flight: net-queued-fp32-cpu-b4" in load_results.notes(lines)
 
 
 def test_curves_are_of_a_percentile_that_all_points_have() -> None:
     few = {"points": called(lap(2, callers=1), lap(3, calls=50, callers=2))}
-    found = load_page.chart([line(Scenario(CONCURRENT), few)])
+    found = load.chart([line(Scenario(CONCURRENT), few)])
     assert found is not None
     assert found["percentile"] == "p90"
 
 
 @pytest.mark.parametrize("scenario", [Scenario(GAPS), Scenario(CONCURRENT)])
 def test_there_is_no_chart_without_a_curve(scenario: Scenario) -> None:
-    assert load_page.chart([line(scenario, {"outcome": "mismatch", "phase": "parity", "reason": "wrong"})]) is None
+    assert load.chart([line(scenario, {"outcome": "mismatch", "phase": "parity", "reason": "wrong"})]) is None
 
 
 def test_axes_have_few_round_numbers() -> None:
-    assert load_page._ticks((0.9, 30.0)) == [1, 2, 5, 10, 20]
-    assert load_page._ticks((0.9, 1.1e6)) == [1, 10, 100, 1000, 10_000, 100_000, 1_000_000]
+    assert load._ticks((0.9, 30.0)) == [1, 2, 5, 10, 20]
+    assert load._ticks((0.9, 1.1e6)) == [1, 10, 100, 1000, 10_000, 100_000, 1_000_000]
 
 
 def test_a_wrong_cell_has_its_reason_and_no_row() -> None:
     wrong = line(Scenario(CONCURRENT), {"outcome": "mismatch", "phase": "parity", "reason": "is <b>wrong</b>"}, name="liar")
-    page = load_page.render([line(Scenario(CONCURRENT), FASTER), wrong])
+    page = load.render([line(Scenario(CONCURRENT), FASTER), wrong])
     assert "net-liar-fp32-cpu-b4: mismatch in parity: is &lt;b&gt;wrong&lt;/b&gt;" in page
     assert page.count('<th scope="row">') == 2, "two points of the right one"
     assert "net-fast-fp32-cpu-b4 needs 0.0300 of the tolerance" in page
 
 
 def test_the_page_asks_the_network_for_nothing() -> None:
-    page = load_page.render([line(Scenario(CONCURRENT), FASTER)])
+    page = load.render([line(Scenario(CONCURRENT), FASTER)])
     assert not re.findall(r'(?:src|href)="(?!#|data:)', page)
     assert "default-src 'none'" in page
     assert not re.search(r"\bnan\b|None|undefined", re.sub(r"<(style|script)>.*?</\1>|default-src 'none'", "", page, flags=re.S))
@@ -103,10 +104,10 @@ def test_the_page_asks_the_network_for_nothing() -> None:
 
 def test_no_lines_are_an_error() -> None:
     with pytest.raises(ValueError, match="expected one per cell"):
-        load_page.render([])
+        load.render([])
 
 
 def test_rows_of_a_sweep_name_the_cell_without_a_batch() -> None:
     swept = line(Scenario(SWEEP), {"points": scenarios.points(Scenario(SWEEP), 1, [[lap(1, batch=1)]])})
-    ((name, batch, *_),) = load.rows(swept)
+    ((name, batch, *_),) = load_results.rows(swept)
     assert (name, batch) == ("net-fast-fp32-cpu", "1")

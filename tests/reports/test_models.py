@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports import models, shape, site
+from reports import results
+from reports.pages import index
+from reports.sections import models
 from tests.reports.synthetic import record
 
 MODEL = {
@@ -25,7 +27,7 @@ def made(backend: str, digest: str, precision: str = "fp16", **facts: Any) -> di
 
 def test_an_artifact_that_two_runtimes_read_is_one_row() -> None:
     lines = [made("ort", "a", model=MODEL), made("openvino", "a", model=MODEL), made("ort", "b", "fp32")]
-    (card,) = models.cards(shape.results(lines))
+    (card,) = models.cards(results.results(lines))
     assert card.model == "resnet18"
     both, other = card.made
     assert both.read_by == "ort fp16, openvino fp16"
@@ -38,33 +40,33 @@ def test_an_artifact_that_two_runtimes_read_is_one_row() -> None:
 
 
 def test_what_could_not_be_counted_is_said() -> None:
-    (card,) = models.cards(shape.results([made("ort", "a", model={**MODEL, "flops": 999, "flops_uncounted": {"LSTM": 2}})]))
+    (card,) = models.cards(results.results([made("ort", "a", model={**MODEL, "flops": 999, "flops_uncounted": {"LSTM": 2}})]))
     assert card.made[0].flops.replace("\N{NO-BREAK SPACE}", " ") == "999 FLOP, without 2 LSTM"
 
 
 def test_a_file_of_ones_own_is_described_by_its_weights() -> None:
     line = made("ort", "a", "fp32") | {"weights": {"source": "file", "sha256": "0" * 64, "note": "the file m.onnx", "model": MODEL}}
-    (card,) = models.cards(shape.results([line]))
+    (card,) = models.cards(results.results([line]))
     assert card.made[0].flops == "3.63\N{NO-BREAK SPACE}GFLOP"
     narrow = {**line, "cell": {**line["cell"], "precision": "fp16"}}
-    assert models.cards(shape.results([narrow]))[0].made[0].flops == "–", "of the file, not of what was converted from it"
+    assert models.cards(results.results([narrow]))[0].made[0].flops == "–", "of the file, not of what was converted from it"
 
 
 def test_a_long_report_shows_some_cards_and_says_so() -> None:
     lines = [made("ort", "a", model=MODEL) for _ in range(models.CARDS_SHOWN + 2)]
     for number, line in enumerate(lines):
         line["cell"] = {**line["cell"], "model": f"m{number}", "key": f"k{number}", "group": f"g{number}"}
-    page = site.render(lines)
+    page = index.render(lines)
     assert page.count("<span>Artifacts of m") == models.CARDS_SHOWN
     assert "2 more models are left out here" in page
-    facts = dict(models.described(shape.results(lines[-1:])[0]))
+    facts = dict(models.described(results.results(lines[-1:])[0]))
     assert facts["work"] == "3.63\N{NO-BREAK SPACE}GFLOP"
     assert "1\N{NO-BREAK SPACE}Gemm" in facts["operators"]
 
 
 def test_the_page_has_a_card_and_a_way_to_it() -> None:
-    page = site.render([made("ort", "a", model=MODEL), record("resnet18", "null")])
+    page = index.render([made("ort", "a", model=MODEL), record("resnet18", "null")])
     assert 'href="#models"' in page
     assert 'id="models"' in page
     assert "3.63\N{NO-BREAK SPACE}GFLOP" in page
-    assert 'id="models"' not in site.render([record("resnet18", "null")]), "a control reads no model"
+    assert 'id="models"' not in index.render([record("resnet18", "null")]), "a control reads no model"

@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
-from reports import details, needs, shape, text
+from reports import formatting, results
+from reports.sections import details, resources
 from tests.reports.synthetic import record
 
 COUNTED = {"joules": {"package-0": 3.0, "dram": 1.0}, "seconds": 1.0, "laps": 40, "by": "a fake"}
 
 
 def facts(line: dict[str, Any]) -> dict[str, str]:
-    (result,) = shape.results([line])
-    return dict(dict(details.describe(shape.groups([result])[0], result)["sections"])["Artifact"])
+    (result,) = results.results([line])
+    return dict(dict(details.describe(results.groups([result])[0], result)["sections"])["Artifact"])
 
 
 @pytest.mark.parametrize(
@@ -26,16 +27,16 @@ def facts(line: dict[str, Any]) -> dict[str, str]:
     ],
 )
 def test_energy_is_told_with_what_is_missing_of_it(energy: dict[str, Any], shown: str) -> None:
-    assert facts(record(energy=energy))["energy of one inference"].replace(text.SPACE, " ") == shown
+    assert facts(record(energy=energy))["energy of one inference"].replace(formatting.SPACE, " ") == shown
 
 
 def test_an_inference_is_one_sample_of_a_batch() -> None:
     line = record(batch=4, energy={"reason": "", "processes": [COUNTED]})
-    assert needs.joules_per_inference(line) == pytest.approx(4.0 / 40 / 4)
+    assert resources.joules_per_inference(line) == pytest.approx(4.0 / 40 / 4)
 
 
 def test_older_lines_have_neither() -> None:
     found = facts(record())
     assert "energy of one inference" not in found
     assert "resident after the laps" not in found
-    assert facts(record(steady_rss_bytes=[2_000_000]))["resident after the laps"].replace(text.SPACE, " ") == "2.00 MB"
+    assert facts(record(steady_rss_bytes=[2_000_000]))["resident after the laps"].replace(formatting.SPACE, " ") == "2.00 MB"

@@ -6,7 +6,10 @@ from typing import Any
 
 import synthetic
 
-from reports import details, partings, shape, site, text
+from reports import formatting
+from reports import results as shape
+from reports.pages import index
+from reports.sections import details, divergences
 
 
 def search(first: dict[str, Any], second: dict[str, Any], *words: str, time: str = "2026-11-21T02:00:00Z") -> dict[str, Any]:
@@ -21,32 +24,32 @@ def test_both_cells_say_where_they_part_and_the_newest_search_counts() -> None:
     first, second = pairs()
     old = search(first, second, "old")
     new = search(first, second, "the rule", "the first tensor that parts is TopK", time="2026-11-22T02:00:00Z")
-    lines, notes = partings.attached([first, second], [new, old])
+    lines, notes = divergences.attached([first, second], [new, old])
     assert notes == []
     told = "the rule. the first tensor that parts is TopK."
-    assert partings.described(lines[0]) == [(f"where it parts from {second['cell']['id']}", told)]
-    assert partings.described(lines[1]) == [(f"where it parts from {first['cell']['id']}", told)]
+    assert divergences.described(lines[0]) == [(f"where it parts from {second['cell']['id']}", told)]
+    assert divergences.described(lines[1]) == [(f"where it parts from {first['cell']['id']}", told)]
     results = shape.results(lines)
     (group,) = [group for group in shape.groups(results) if results[0] in (*group.ranked, *group.unranked)]
     sections = dict(details.describe(group, results[0])["sections"])
     assert (f"where it parts from {second['cell']['id']}", told) in sections["Parity"]
-    page = site.render(lines)
+    page = index.render(lines)
     assert page.count("the first tensor that parts is TopK") == 1, "one row for the pair, which both cells have"
     assert 'id="partings"' in page
-    assert 'id="partings"' not in site.render([first, second])
+    assert 'id="partings"' not in index.render([first, second])
 
 
 def test_a_wrong_answer_of_which_nobody_knows_the_reason_says_how_to_find_it() -> None:
     wrong = next(line for line in synthetic.suite() if line["outcome"] == "mismatch")
-    ((label, words),) = partings.described(wrong)
+    ((label, words),) = divergences.described(wrong)
     assert label == "where it parts from its golden"
     assert f"evenbench diff {wrong['cell']['id']} golden" in words
-    assert partings.described(pairs()[0]) == []
+    assert divergences.described(pairs()[0]) == []
 
 
 def test_a_line_that_is_none_is_counted_and_costs_nothing_else() -> None:
     first, second = pairs()
     broken = [{**search(first, second), "words": "no list"}, {"time": "", "cell": first["cell"]}]
-    lines, notes = partings.attached([first], broken)
+    lines, notes = divergences.attached([first], broken)
     assert lines == [first]
-    assert notes == [f"{text.count(2, 'line')} of `evenbench diff` left out, not as docs/inspect.md has it"]
+    assert notes == [f"{formatting.count(2, 'line')} of `evenbench diff` left out, not as docs/inspect.md has it"]

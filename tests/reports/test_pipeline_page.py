@@ -12,10 +12,11 @@ import pytest
 from rich.console import Console
 
 import harness
-from reports import pipeline
+from reports import pipeline_results
+from reports.pages import pipeline
 from tests.reports.pipelines import ALONE, DIRECTED, LATER, MS, PROGRAM, QUICK, SLOW, WRONG, line, passage, process, shown
 
-SCHEMA = json.loads((Path(harness.__file__).parent / "pipeline.schema.json").read_text())
+SCHEMA = json.loads((Path(harness.__file__).parent / "results" / "pipeline.schema.json").read_text())
 
 
 def test_the_lines_here_are_as_the_schema_says() -> None:
@@ -26,36 +27,36 @@ def test_the_lines_here_are_as_the_schema_says() -> None:
 
 
 def test_rates_are_frames_over_wall_time() -> None:
-    one, many = pipeline.rate(QUICK, "sequential"), pipeline.rate(QUICK, "overlapped")
+    one, many = pipeline_results.rate(QUICK, "sequential"), pipeline_results.rate(QUICK, "overlapped")
     assert one is not None
     assert many is not None
     assert (one.value, many.value) == (pytest.approx(100), pytest.approx(200))
-    slow = pipeline.rate(SLOW, "sequential")
+    slow = pipeline_results.rate(SLOW, "sequential")
     assert slow is not None
     assert slow.low is not None
     assert slow.high is not None
     assert slow.low < slow.value < slow.high
-    assert pipeline.rate(WRONG, "sequential") is None
+    assert pipeline_results.rate(WRONG, "sequential") is None
 
 
 def test_stages_are_those_of_frames_that_go_one_by_one() -> None:
-    assert pipeline.stage_ns(QUICK, "infer") == pytest.approx(5 * MS)
-    assert pipeline.stage_ns(QUICK, "postprocess") == pytest.approx(MS / 2)
-    assert pipeline.stage_ns(ALONE, "infer") == pytest.approx(2 * MS)
-    assert pipeline.stage_ns(ALONE, "draw") is None
+    assert pipeline_results.stage_ns(QUICK, "infer") == pytest.approx(5 * MS)
+    assert pipeline_results.stage_ns(QUICK, "postprocess") == pytest.approx(MS / 2)
+    assert pipeline_results.stage_ns(ALONE, "infer") == pytest.approx(2 * MS)
+    assert pipeline_results.stage_ns(ALONE, "draw") is None
 
 
 def test_what_gets_decoded_frames_is_compared_without_decoding() -> None:
     """The same sum for all: of ten ms, of which decoding is one; and of the five of a program that never decodes."""
-    quick, program = pipeline.after(QUICK), pipeline.after(PROGRAM)
+    quick, program = pipeline_results.after(QUICK), pipeline_results.after(PROGRAM)
     assert quick is not None
     assert program is not None
     assert quick.value == pytest.approx(1000 / 9)
     assert program.value == pytest.approx(200)
-    assert pipeline.after(ALONE) is None, "it was not measured"
-    assert pipeline.after(WRONG) is None
-    assert pipeline.stage_ns(PROGRAM, "infer") == pytest.approx(3 * MS)
-    assert pipeline.stage_ns(PROGRAM, "decode") is None
+    assert pipeline_results.after(ALONE) is None, "it was not measured"
+    assert pipeline_results.after(WRONG) is None
+    assert pipeline_results.stage_ns(PROGRAM, "infer") == pytest.approx(3 * MS)
+    assert pipeline_results.stage_ns(PROGRAM, "decode") is None
 
 
 def test_a_program_is_ranked_after_whole_pipelines_though_it_is_faster() -> None:
@@ -142,12 +143,12 @@ def test_bars_are_in_one_scale() -> None:
 def test_dropped_frames_are_counted_over_processes() -> None:
     paced = [{**process(10), "paced": passage(8, 300, dropped=(3, 4), infer=1.0)} for _ in range(2)]
     found = line("late", paced, target_per_second=30.0)
-    assert pipeline.dropped(found) == (4, 20)
+    assert pipeline_results.dropped(found) == (4, 20)
     count, late = pipeline.rows([found])[0]["dropped"]
     assert count == "4 of 20"
     assert "late" in late
-    assert pipeline.delay_ns(found) == pytest.approx(50 * MS)
-    assert pipeline.dropped(QUICK) is None
+    assert pipeline_results.delay_ns(found) == pytest.approx(50 * MS)
+    assert pipeline_results.dropped(QUICK) is None
 
 
 def test_stolen_time_and_single_processes_are_told() -> None:
@@ -207,7 +208,7 @@ def test_the_terminal_says_the_same() -> None:
 
 def test_sweeps_are_paired_though_one_of_them_lacks_a_way() -> None:
     """What two runtimes did in one sweep is compared, and never the first sweep of one with the second of the other."""
-    slow, fast = ([{pipeline.HELD: {"wall_ns": wall * factor}} for wall in (1e9, 3e9, 5e9)] for factor in (1.2, 1.0))
+    slow, fast = ([{pipeline_results.HELD: {"wall_ns": wall * factor}} for wall in (1e9, 3e9, 5e9)] for factor in (1.2, 1.0))
     fast[0] = {}
-    assert pipeline._apart({"passages": fast}, {"passages": slow}, pipeline.HELD)
-    assert not pipeline._apart({"passages": [{}]}, {"passages": slow}, pipeline.HELD)
+    assert pipeline._apart({"passages": fast}, {"passages": slow}, pipeline_results.HELD)
+    assert not pipeline._apart({"passages": [{}]}, {"passages": slow}, pipeline_results.HELD)

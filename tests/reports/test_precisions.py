@@ -3,11 +3,13 @@
 import pytest
 import synthetic
 
-from reports import precisions, shape, site, verdict
+from reports import results, verdict
+from reports.pages import index
+from reports.sections import precisions
 
 
 def members(*lines):
-    return shape.results(lines)
+    return results.results(lines)
 
 
 def at(precision, backend="ort", process_ns=(10e6, 10.1e6, 9.9e6), **changed):
@@ -65,7 +67,7 @@ def test_markdown_has_each_reason_once():
 
 
 def test_the_page_shows_them_escaped():
-    page = site.render([EAGER, at("bf16", "<b>bad</b>")])
+    page = index.render([EAGER, at("bf16", "<b>bad</b>")])
     assert 'href="#precisions"' in page
     assert "<b>bad</b>" not in page
-    assert 'href="#precisions"' not in site.render([EAGER])
+    assert 'href="#precisions"' not in index.render([EAGER])

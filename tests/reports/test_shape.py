@@ -4,11 +4,12 @@ import re
 
 import synthetic
 
-from reports import cells, comparison, overview, shape, table, verdict
+from reports import results, terminal, verdict
+from reports.sections import cells, comparison, overview
 
 
 def group_of(*lines):
-    (group,) = shape.groups(shape.results(lines))
+    (group,) = results.groups(results.results(lines))
     return group
 
 
@@ -103,7 +104,7 @@ def test_one_process_of_steps_is_not_judged():
 def test_a_page_tells_groups_without_eager_from_those_whose_eager_is_wrong():
     steps = [synthetic.record("resize", "opencv"), synthetic.record("resize", "pillow")]
     wrong = [eager(outcome="mismatch"), synthetic.record(backend="ort")]
-    groups = shape.groups(shape.results([*steps, *wrong]))
+    groups = results.groups(results.results([*steps, *wrong]))
     notes = " ".join(overview.head(groups, [result for group in groups for result in group.results], []).notes)
     assert "1\N{NO-BREAK SPACE}group has no correct torch-eager result, so no speed-ups." in notes
     assert "1\N{NO-BREAK SPACE}group was not asked for torch-eager" in notes
@@ -111,8 +112,8 @@ def test_a_page_tells_groups_without_eager_from_those_whose_eager_is_wrong():
 
 def test_no_ratio_crosses_runs_groups_or_boundaries():
     other_run = eager(run=synthetic.RUN | {"id": "another"})
-    assert len(shape.groups(shape.results([other_run, synthetic.record()]))) == 2
-    assert len(shape.groups(shape.results([eager(batch=8), synthetic.record()]))) == 2
+    assert len(results.groups(results.results([other_run, synthetic.record()]))) == 2
+    assert len(results.groups(results.results([eager(batch=8), synthetic.record()]))) == 2
     slow_transfer = synthetic.record()
     slow_transfer["samples_ns"]["host_to_host"] = [[10**12] * 9] * 3
     plain, slow = group_of(eager(), synthetic.record()), group_of(eager(), slow_transfer)
@@ -148,7 +149,7 @@ def test_options_tell_results_apart_and_the_plain_eager_is_the_baseline():
 
 def test_the_newest_record_of_a_cell_wins_and_a_note_says_so():
     old = synthetic.record(run=synthetic.RUN | {"id": "old", "started": "2026-01-01T00:00:00Z"})
-    kept, notes = shape.newest([synthetic.record(), old])
+    kept, notes = results.newest([synthetic.record(), old])
     assert [line["run"]["id"] for line in kept] == [synthetic.RUN["id"]]
     assert len(notes) == 1
     assert "of 2 records the one from run" in notes[0]
@@ -156,12 +157,12 @@ def test_the_newest_record_of_a_cell_wins_and_a_note_says_so():
 
 def test_cold_start_is_import_load_and_first_step():
     line = synthetic.record(import_seconds=[1.0], phases_seconds={"load": [2.0], "first_step": [4.0], "prepare": [50.0]})
-    assert shape.results([line])[0].cold_start_seconds == 7.0
+    assert results.results([line])[0].cold_start_seconds == 7.0
 
 
 def test_the_terminal_table_has_a_row_for_every_record():
     lines = synthetic.suite()
-    rows = table.rows(lines)
+    rows = terminal.rows(lines)
     assert {row.cell for row in rows} == {line["cell"]["id"] for line in lines}
     mismatch = next(row for row in rows if row.outcome == "mismatch")
     assert mismatch.speedup == "–"
@@ -175,14 +176,14 @@ def test_warnings_are_counted_in_the_row_and_told_once_below_the_table():
 
     out = io.StringIO()
     lines = [synthetic.record(backend=name, warnings=["steal time"]) for name in ("torch-eager", "ort")]
-    table.render(lines, Console(file=out, width=200))
+    terminal.render(lines, Console(file=out, width=200))
     assert out.getvalue().count("steal time") == 1
-    assert table.rows(lines)[0].reason.endswith("1\N{NO-BREAK SPACE}warning")
+    assert terminal.rows(lines)[0].reason.endswith("1\N{NO-BREAK SPACE}warning")
 
 
 def test_a_label_stands_before_how_a_cell_stands():
     lines = [synthetic.record(backend="torch-eager"), synthetic.record(backend="tvm", labels=["untuned"])]
-    said = {row.cell.split("-")[1]: row.reason for row in table.rows(lines)}
+    said = {row.cell.split("-")[1]: row.reason for row in terminal.rows(lines)}
     assert said["tvm"].startswith("untuned; ")
     assert said["torch"] == "the baseline"
 
@@ -193,14 +194,14 @@ def test_the_terminal_reads_no_markup_in_names_and_reasons():
     from rich.console import Console
 
     out = io.StringIO()
-    table.render([synthetic.record(outcome="failed", reason="[bold]boom[/bold] [/nonsense]")], Console(file=out, width=200))
+    terminal.render([synthetic.record(outcome="failed", reason="[bold]boom[/bold] [/nonsense]")], Console(file=out, width=200))
     assert "[bold]boom[/bold] [/nonsense]" in out.getvalue()
 
 
 def test_a_suite_that_was_run_twice_is_one_note():
     first = [synthetic.record(cell={"key": f"k{at}", "group": "g"}, run={"id": "r1", "started": "1"}) for at in range(5)]
     second = [synthetic.record(cell={"key": f"k{at}", "group": "g"}, run={"id": "r2", "started": "2"}) for at in range(5)]
-    kept, notes = shape.newest([*first, *second])
+    kept, notes = results.newest([*first, *second])
     assert notes == ["5 cells were measured more than once; those of run r2 are shown"]
     assert {line["run"]["id"] for line in kept} == {"r2"}
 
@@ -208,5 +209,5 @@ def test_a_suite_that_was_run_twice_is_one_note():
 def test_a_cell_measured_again_alone_does_not_tear_its_group_apart():
     whole = [synthetic.record(cell={"key": key, "group": "g"}, run={"id": "r1", "started": "1"}) for key in "ab"]
     alone = synthetic.record(cell={"key": "a", "group": "g"}, run={"id": "r2", "started": "2"})
-    kept, _ = shape.newest([*whole, alone])
+    kept, _ = results.newest([*whole, alone])
     assert {line["run"]["id"] for line in kept} == {"r1"}

@@ -11,8 +11,10 @@ from html.parser import HTMLParser
 import pytest
 import synthetic
 
-from harness.types import OUTCOMES
-from reports import charts, comparison, shape, site
+from harness.core.types import OUTCOMES
+from reports import charts, results
+from reports.pages import index as site
+from reports.sections import comparison
 from tests.performance import yardstick
 
 HOSTILE = "<script>alert(1)</script><b>\"&'</b>"
@@ -76,7 +78,7 @@ def test_everything_from_results_is_escaped():
 
 def test_labels_of_charts_are_escaped_for_plotly():
     lines = [synthetic.record(model=HOSTILE, backend=name) for name in ("torch-eager", "<i>x</i>")]
-    figure = charts.speedups(shape.groups(shape.results(lines))[0])
+    figure = charts.speedups(results.groups(results.results(lines))[0])
     assert figure["data"][0]["y"] == ["&lt;i&gt;x&lt;/i&gt;"]
 
 
@@ -106,7 +108,7 @@ def test_no_records_is_an_error_that_says_what_to_do(tmp_path):
 
 def test_plotly_accepts_every_figure():
     graph_objects = pytest.importorskip("plotly.graph_objects")
-    groups = shape.groups(shape.results(synthetic.suite()))
+    groups = results.groups(results.results(synthetic.suite()))
     figures = [figure["figure"] for group in groups for figure in comparison.compare(group, 0, 50)["figures"]]
     for figure in [charts.overview(groups), *figures]:
         graph_objects.Figure(figure)
@@ -114,7 +116,7 @@ def test_plotly_accepts_every_figure():
 
 
 def test_the_distribution_keeps_to_its_number_of_laps():
-    (group,) = shape.groups(shape.results([synthetic.record(laps=1000)]))
+    (group,) = results.groups(results.results([synthetic.record(laps=1000)]))
     assert all(len(trace["x"]) <= 100 for trace in charts.laps(group, 100)["data"])
 
 
@@ -124,7 +126,7 @@ def test_the_same_results_make_the_same_page():
 
 def test_reporting_imports_no_runtime():
     code = (
-        "import sys; from reports import site, table\n"
+        "import sys; from reports import terminal; from reports.pages import index\n"
         "heavy = 'torch onnxruntime openvino tvm tensorrt IPython pandas itables plotly'\n"
         "bad = {*heavy.split()} & {*sys.modules}\n"
         "assert not bad, bad"

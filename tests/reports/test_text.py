@@ -2,8 +2,8 @@
 
 import pytest
 
-from harness.statistics import Estimate
-from reports import text
+from harness.statistics.estimates import Estimate
+from reports import formatting
 
 
 @pytest.mark.parametrize(
@@ -19,12 +19,12 @@ from reports import text
     ],
 )
 def test_a_duration_has_the_unit_that_suits_it(value_ns, shown):
-    assert text.duration(value_ns) == shown.replace(" ", text.SPACE)
+    assert formatting.duration(value_ns) == shown.replace(" ", formatting.SPACE)
 
 
 @pytest.mark.parametrize(("value_bytes", "shown"), [(None, "–"), (0, "0 B"), (46_800_000, "46.8 MB"), (3.1e9, "3.10 GB")])
 def test_a_size_has_the_unit_that_suits_it(value_bytes, shown):
-    assert text.size(value_bytes) == shown.replace(" ", text.SPACE)
+    assert formatting.size(value_bytes) == shown.replace(" ", formatting.SPACE)
 
 
 @pytest.mark.parametrize(
@@ -40,24 +40,24 @@ def test_a_size_has_the_unit_that_suits_it(value_bytes, shown):
     ],
 )
 def test_a_number_is_never_an_empty_or_a_strange_word(value, shown):
-    assert text.number(value) == shown
+    assert formatting.number(value) == shown
 
 
 def test_an_interval_is_in_the_unit_of_its_value():
-    assert text.latency_interval(Estimate(1.02e6, 0.98e6, 1.06e6, 3)) == f"0.98 to 1.06{text.SPACE}ms"
-    assert text.ratio_interval(Estimate(2.31, 2.2, 2.42, 3)) == "2.20 to 2.42×"
+    assert formatting.latency_interval(Estimate(1.02e6, 0.98e6, 1.06e6, 3)) == f"0.98 to 1.06{formatting.SPACE}ms"
+    assert formatting.ratio_interval(Estimate(2.31, 2.2, 2.42, 3)) == "2.20 to 2.42×"
 
 
 def test_one_process_has_no_interval_and_says_so():
-    assert text.latency_interval(Estimate(1e6, None, None, 1)) == "1 process, no interval"
-    assert text.ratio_interval(Estimate(2.0, None, None, 1)) == "1 process, no interval"
+    assert formatting.latency_interval(Estimate(1e6, None, None, 1)) == "1 process, no interval"
+    assert formatting.ratio_interval(Estimate(2.0, None, None, 1)) == "1 process, no interval"
 
 
 def test_any_recorded_value_becomes_text():
-    assert text.plain({"a": [1, True], "b": None}) == "a=1, yes, b=–"
-    assert [text.plain(value) for value in ("", None, [], {})] == ["–"] * 4
+    assert formatting.plain({"a": [1, True], "b": None}) == "a=1, yes, b=–"
+    assert [formatting.plain(value) for value in ("", None, [], {})] == ["–"] * 4
 
 
 def test_a_listing_reads_as_a_sentence():
-    assert text.listing(["a", "b", "c"]) == "a, b and c"
-    assert text.listing([]) == ""
+    assert formatting.listing(["a", "b", "c"]) == "a, b and c"
+    assert formatting.listing([]) == ""

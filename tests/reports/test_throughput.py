@@ -1,6 +1,7 @@
 """Throughput stands apart from latency: another group, another title, no speed-up over what waits for one answer."""
 
-from reports import comparison, shape, verdict
+from reports import results, verdict
+from reports.sections import comparison
 from tests.reports import synthetic
 
 
@@ -12,7 +13,7 @@ def throughput(**changed):
 
 def test_it_is_neither_ranked_nor_titled_with_latencies():
     lines = [synthetic.record("resnet18", "torch-eager"), synthetic.record("resnet18", "openvino"), throughput()]
-    latency, apart = shape.groups(shape.results(lines))
+    latency, apart = results.groups(results.results(lines))
     assert {result.name for result in latency.results} == {"torch-eager", "openvino"}
     assert apart.speedup(apart.results[0]) is None
     assert verdict.setting(apart) == verdict.setting(latency) + " · throughput"

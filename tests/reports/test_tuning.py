@@ -3,7 +3,9 @@
 import pytest
 import synthetic
 
-from reports import charts, details, shape, site, tuning
+from reports import charts, results
+from reports.pages import index
+from reports.sections import details, tuning
 
 CURVE = [[6, 5200.0], [9, 3100.0], [40, 1900.0]]
 
@@ -22,7 +24,7 @@ def untuned(model="resnet18"):
 
 
 def test_a_row_says_how_far_a_cell_is_tuned():
-    (row,) = tuning.rows(shape.results([tuned(), synthetic.record()]))
+    (row,) = tuning.rows(results.results([tuned(), synthetic.record()]))
     assert (row.label, row.trials) == ("tuned(64)", "64")
     assert row.estimated == "5.20\N{NO-BREAK SPACE}ms → 1.90\N{NO-BREAK SPACE}ms"
     assert row.tasks == "6\N{NO-BREAK SPACE}tasks"
@@ -30,7 +32,7 @@ def test_a_row_says_how_far_a_cell_is_tuned():
 
 
 def test_what_is_not_tuned_says_so_and_has_no_line():
-    members = shape.results([untuned()])
+    members = results.results([untuned()])
     (row,) = tuning.rows(members)
     assert (row.label, row.trials, row.seconds, row.estimated) == ("untuned", "0", "–", "–")
     assert row.tasks.endswith(", 6 without a record")
@@ -38,13 +40,13 @@ def test_what_is_not_tuned_says_so_and_has_no_line():
 
 
 def test_a_cell_that_did_not_run_is_told_by_its_outcome():
-    (row,) = tuning.rows(shape.results([tuned() | {"labels": [], "outcome": "failed"}]))
+    (row,) = tuning.rows(results.results([tuned() | {"labels": [], "outcome": "failed"}]))
     assert row.label == "failed"
 
 
 def test_the_curve_is_in_milliseconds_and_plotly_takes_it():
     graph_objects = pytest.importorskip("plotly.graph_objects")
-    made = tuning.figure(shape.results([tuned(), tuned("resnet50")]))
+    made = tuning.figure(results.results([tuned(), tuned("resnet50")]))
     assert [trace["x"] for trace in made["data"]] == [[6, 9, 40]] * 2
     assert made["data"][0]["y"] == [5.2, 3.1, 1.9]
     graph_objects.Figure(made)
@@ -53,7 +55,7 @@ def test_the_curve_is_in_milliseconds_and_plotly_takes_it():
 def test_cells_of_one_database_share_a_line():
     option = tuned()
     option["cell"] = option["cell"] | {"options": {"spinning": "off"}, "key": "another"}
-    assert len(tuning.figure(shape.results([tuned(), option]))["data"]) == 1
+    assert len(tuning.figure(results.results([tuned(), option]))["data"]) == 1
 
 
 def test_names_are_escaped_for_plotly():
@@ -62,14 +64,14 @@ def test_names_are_escaped_for_plotly():
 
 
 def test_details_leave_the_points_out():
-    group = shape.groups(shape.results([tuned()]))[0]
+    group = results.groups(results.results([tuned()]))[0]
     told = dict(dict(details.describe(group, group.results[0])["sections"])["Artifact"])
     assert "trials=64" in told["facts"]
     assert "5200" not in told["facts"]
 
 
 def test_the_page_has_the_section_where_something_searches():
-    page, plain = site.render([tuned()]), site.render([synthetic.record()])
+    page, plain = index.render([tuned()]), index.render([synthetic.record()])
     assert 'href="#tuning"' in page
     assert 'id="tuning-chart"' in page
     assert 'href="#tuning"' not in plain

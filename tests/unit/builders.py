@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import BATCH, PLANS, Attestation, Backend, Cell, Golden, Model, Plan, Session, Source, TensorSpec, registry, worker
+from harness import BATCH, PLANS, Attestation, Backend, Cell, Golden, Model, Plan, Session, Source, TensorSpec, worker
+from harness.core import registry
+from harness.runner import job as runner_job
+from harness.runner import launcher
 
 HERE = "tests.unit.builders"
 
@@ -264,13 +267,13 @@ def register(monkeypatch: pytest.MonkeyPatch, rows: str = ROWS) -> None:
     monkeypatch.setattr(registry, "find", functools.cache(registry.find.__wrapped__))
 
 
-def work_here(monkeypatch: pytest.MonkeyPatch) -> list[worker.Job]:
+def work_here(monkeypatch: pytest.MonkeyPatch) -> list[runner_job.Job]:
     """Let workers do their jobs in this process, which takes no time; returns the jobs as they are done."""
-    done: list[worker.Job] = []
+    done: list[runner_job.Job] = []
 
-    def run(job: worker.Job, variables: Mapping[str, str], timeout_seconds: float, interpreter: str = "") -> worker.Reply:
+    def run(job: runner_job.Job, variables: Mapping[str, str], timeout_seconds: float, interpreter: str = "") -> runner_job.Reply:
         done.append(job)
-        return worker.Reply(**json.loads(json.dumps(worker.answer(job))), wall_seconds=0.5)
+        return runner_job.Reply(**json.loads(json.dumps(worker.answer(job))), wall_seconds=0.5)
 
-    monkeypatch.setattr(worker, "run", run)
+    monkeypatch.setattr(launcher, "run", run)
     return done

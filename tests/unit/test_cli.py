@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from harness import PLANS, __version__, cli, codes, compare, history, progress, running
-from harness.schedule import Event
+from harness import PLANS, __version__, cli
+from harness.commands import compare, history, progress, run
+from harness.core import exit_codes
+from harness.runner.schedule import Event
 from tests.performance import yardstick
 
 BENCH = """
@@ -75,7 +77,7 @@ def test_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> No
 def test_a_malformed_command_exits_as_other_misuse_does(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """pytest's code for it is 4 too; argparse's 2 is what pytest calls an interruption."""
     code, _, err = ran(capsys, *arguments)
-    assert code == codes.USAGE
+    assert code == exit_codes.USAGE
     assert "error: " in err
 
 
@@ -95,7 +97,7 @@ def test_a_fault_or_an_interruption_is_never_taken_for_a_verdict(
     def fails(options: Any) -> int:
         raise raised
 
-    for module in (compare, history, running):
+    for module in (compare, history, run):
         monkeypatch.setattr(module, "run", fails)
     found, out, err = ran(capsys, *command)
     assert (found, out) == (code, "")

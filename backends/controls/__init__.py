@@ -1,0 +1,1 @@
+"""The null backend and the negative controls."""

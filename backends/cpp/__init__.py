@@ -1,0 +1,1 @@
+"""C++ programs on ONNX Runtime, OpenVINO and libtorch, and the same code through ctypes."""

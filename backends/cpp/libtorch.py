@@ -1,0 +1,160 @@
+"""libtorch in C++, as a program and behind ctypes: the frozen TorchScript file, or an AOTInductor package.
+
+It reads the very artifacts of `torch-script` and `torch-aot`, with the same settings, so that what differs is the binding.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from backends.cpp import build, frames, runtimes
+from backends.cpp import session as native
+from backends.torch import aot_inductor, inductor, int8, model, torchscript
+from backends.torch import precision as torch_precision
+from harness import Attestation, Backend, Cell, Session, Source, Unsupported
+from harness.core.backend import ProgramEnded
+from harness.environment import system_info
+
+OPERATORS = "torchvision::"
+"""How the names of torchvision's operators begin, which detectors call."""
+
+OPERATORS_PATTERN = "_C*.so"
+"""Where in torchvision's package the library is that registers them when it is opened, by its several names."""
+
+LONGEST = 400
+"""How many characters are told of why they cannot be had."""
+
+TYPES = {"Float": "float32", "Half": "float16", "BFloat16": "bfloat16", "Double": "float64"}
+"""c10's names of floating types, and torch's."""
+
+
+def artifact_of(cell: Cell) -> str:
+    """`script` or `aot`."""
+    return str(cell.option.get("artifact", "script"))
+
+
+def torch_file(folder: Path, cell: Cell) -> Path:
+    """The artifact that the C++ code loads."""
+    return folder / (aot_inductor.FILE if artifact_of(cell) == "aot" else torchscript.FILE)
+
+
+def torch_options(file: Path, cell: Cell) -> dict[str, object]:
+    """What the C++ code is told."""
+    registering = operators()
+    more = {"operators": registering} if registering else {}
+    return {"model": file, "threads": cell.threads, "artifact": artifact_of(cell), **more}
+
+
+def operators() -> Path | None:
+    """torchvision's library of operators, which is opened for a module that calls them; None where torchvision is not installed."""
+    found = importlib.util.find_spec("torchvision")
+    folders = (found.submodule_search_locations if found else None) or ()
+    return next((file for folder in folders for file in sorted(Path(folder).glob(OPERATORS_PATTERN))), None)
+
+
+def attest_torch(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestation:
+    """As `torch-script` and `torch-aot` attest: from the types of the frozen constants, or from the code inside the package."""
+    precision = torch_precision.named_types(TYPES.get(name, name) for name in facts["types"].split(",") if name)
+    threads, labels, providers = int(facts["threads"]), ("deprecated",), (f"ATen {facts['cpu_capability']}",)
+    details: dict[str, Any] = {name: facts[name] for name in ("interop_threads", "float32_matmul_precision", "cpu_capability")}
+    if artifact_of(cell) == "aot":
+        code = aot_inductor.code_of(file)
+        precision = code.int8 or torch_precision.named_types(code.constants) or precision
+        # The number stands in the code of every parallel region; only library calls follow libtorch's own setting.
+        threads = max(code.threads - {threads}, default=threads)
+        labels, providers = code.labels, ("AOTInductor",)
+        details |= {**code.facts(), "constants": sorted(code.constants)}
+    return Attestation(
+        runtime="torch",
+        version=facts["version"],
+        device="cpu",
+        precision=precision if facts["float32_matmul_precision"] == "highest" or precision != "fp32" else "fp32 narrowed",
+        threads=threads,
+        denormals=facts["denormals"],
+        spinning="off" if os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE" else "on",
+        providers=providers,
+        emulated=torch_precision.emulated(precision, "cpu"),
+        labels=labels,
+        details=details,
+    )
+
+
+class OnLibtorch(runtimes.OfFile):
+    """libtorch in either."""
+
+    library_name = "libtorch"
+    told, attested = staticmethod(torch_options), staticmethod(attest_torch)
+
+
+class TorchProgram(OnLibtorch, frames.LineSession):
+    """libtorch in C++."""
+
+
+class TorchLibrary(OnLibtorch, native.LibrarySession):
+    """libtorch behind ctypes."""
+
+
+class CppLibtorch(runtimes.Native):
+    """A C++ program on libtorch: the frozen TorchScript file, or an AOTInductor package."""
+
+    name = "cpp-libtorch"
+    open_outputs = True
+    runtime = "libtorch"
+    session: ClassVar[type[TorchProgram | TorchLibrary]] = TorchProgram
+    precisions = ("fp32", *torch_precision.DTYPES, *int8.PRECISIONS)
+    distributions = model.DISTRIBUTIONS
+    environments = {"": (*model.DISTRIBUTIONS, *build.BUILD_TOOLS)}
+    options = {
+        **inductor.OPTIONS,
+        "artifact": "'script' (default) runs the frozen TorchScript file, 'aot' an AOTInductor package through its C++ loader",
+        "spinning": runtimes.SPINNING,
+    }
+
+    def supports(self, cell: Cell) -> str:
+        if artifact_of(cell) not in ("script", "aot"):
+            return f"artifact is 'script' or 'aot', not {artifact_of(cell)!r}"
+        return super().supports(cell) or self._maker(cell).supports(self._plain(cell))
+
+    def lacks(self, cell: Cell) -> str:
+        return super().lacks(cell) or self._maker(cell).lacks(self._plain(cell))
+
+    def variables(self, cell: Cell) -> Mapping[str, str]:
+        return system_info.PASSIVE if cell.option.get("spinning") == "off" else {}
+
+    def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
+        return self._maker(cell).artifact_key(self._plain(cell))
+
+    def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
+        return self._maker(cell).prepare(source, self._plain(cell), folder)
+
+    def load(self, folder: Path, cell: Cell) -> Session:
+        try:
+            return self.session(torch_file(folder, cell), cell)
+        except ProgramEnded:  # whatever its last words were, a crash is no refusal
+            raise
+        except RuntimeError as error:
+            if OPERATORS not in str(error):
+                raise
+            said = " ".join(str(error).split())[:LONGEST]
+            raise Unsupported(f"{cell.model.name} calls torchvision's operators, which C++ does not have here ({said})") from error
+
+    def _maker(self, cell: Cell) -> Backend:
+        return aot_inductor.TorchAot() if artifact_of(cell) == "aot" else torchscript.TorchScript()
+
+    def _plain(self, cell: Cell) -> Cell:
+        """The cell of the Python counterpart, by whom the artifact is made."""
+        options = tuple((name, value) for name, value in cell.options if name not in ("artifact", "spinning"))
+        return replace(cell, backend=self._maker(cell).name, options=options)
+
+
+class CtypesLibtorch(CppLibtorch):
+    """The same code as a shared library, called from Python."""
+
+    name = "ctypes-libtorch"
+    session = TorchLibrary
+    binary = build.LIBRARY

@@ -1,0 +1,1 @@
+"""ONNX files: export, precision conversion, description and reference evaluation."""

@@ -1,0 +1,1 @@
+"""OpenVINO, from ONNX or PyTorch."""

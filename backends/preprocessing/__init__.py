@@ -1,0 +1,1 @@
+"""Recipe steps implemented with Pillow, NumPy, OpenCV and torchvision."""

@@ -1,0 +1,1 @@
+"""Single preprocessing and postprocessing steps as benchmark cells."""

@@ -1,0 +1,183 @@
+"""The goldens of steps: each operation in float64, written from its definition; and the backend that judges with them.
+
+A model of task `step` names one of the functions below as its `build`: what it returns is called with the model and its inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backends.preprocessing import numpy_preprocessor
+from backends.steps import operations
+from harness import Attestation, Cell, Golden, Model, Session, Source, TensorSpec, UsageError
+from harness.core import import_strings
+from harness.inputs import batches as inputs
+from harness.preprocess import Decode, Resize
+
+if TYPE_CHECKING:
+    from harness.core.backend import Arrays
+
+Operation = Callable[[Model, Any], Any]
+
+NAMESPACE = "backends.step_golden"
+"""What `build` of a step begins with. It is part of cell keys, so it keeps its name although the module moved."""
+
+BYTES = "bytes"
+"""The input that says how many of the encoded ones count: files differ in length, and a tensor has one shape."""
+
+
+def operation_of(model: Model) -> str:
+    """`nms` of a model whose `build` is `backends.step_golden:nms`; empty where it names none of these."""
+    where, _, name = model.build.rpartition(":")
+    return name if where == NAMESPACE and name in OPERATIONS else ""
+
+
+def content_of(inputs: Mapping[str, Any]) -> bytes:
+    """The file in `encoded`, without what fills the tensor up."""
+    return inputs["encoded"][: int(inputs[BYTES][0])].tobytes()
+
+
+class Exact(numpy_preprocessor.NumPy):
+    """As NumPy does it, in float64 and never rounded to levels again."""
+
+    def resize(self, image: Any, step: Resize, width: int, height: int) -> Any:
+        down = numpy_preprocessor.weights(image.shape[0], height, step.filter, step.antialias)
+        return numpy_preprocessor.resized(image, down, numpy_preprocessor.weights(image.shape[1], width, step.filter, step.antialias))
+
+    def to_array(self, image: Any, step: Any) -> Any:
+        return image.astype("float64") * step.scale
+
+    def normalise(self, image: Any, step: Any) -> Any:
+        import numpy as np
+
+        return (image - np.asarray(step.mean)) / np.asarray(step.std)
+
+    def lay_out(self, image: Any, step: Any) -> Any:
+        return image.transpose((2, 0, 1) if step.order == "CHW" else (0, 1, 2))
+
+
+def photo() -> Operation:
+    """The model's recipe on `encoded`, or on `pixels` where it begins after decoding. Pillow decodes: that is what the others are
+    compared with."""
+
+    def operation(model: Model, inputs: Any) -> Any:
+        assert model.recipe is not None
+        exact = Exact()
+        decodes = isinstance(model.recipe.steps[0], Decode)
+        value = content_of(inputs) if decodes else exact.opened(inputs["pixels"])
+        for step in model.recipe.steps:
+            value = exact.do(step, value)
+        return value
+
+    return operation
+
+
+def nms() -> Operation:
+    """Greedy suppression, box by box."""
+
+    def operation(model: Model, inputs: Any) -> Any:
+        import numpy as np
+
+        boxes = inputs["boxes"].astype(np.float64).tolist()
+        kept: list[int] = []
+        for candidate in np.argsort(-inputs["scores"].astype(np.float64), kind="stable").tolist():
+            if all(_overlap(boxes[candidate], boxes[better]) <= operations.OVERLAP for better in kept):
+                kept.append(candidate)
+        return np.array(kept)
+
+    return operation
+
+
+def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two boxes by their corners."""
+    shared = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
+
+def paste_masks() -> Operation:
+    """In float64; the boxes stay float32, since they are cut to whole pixels."""
+
+    def operation(model: Model, inputs: Any) -> Any:
+        return operations.numpy_paste(model, {**inputs, "masks": inputs["masks"].astype("float64")})
+
+    return operation
+
+
+def argmax() -> Operation:
+    """Of float32 as of float64: nothing is computed."""
+    return operations.numpy_argmax
+
+
+OPERATIONS = ("photo", "nms", "paste_masks", "argmax")
+
+
+def formed(value: Any, spec: TensorSpec) -> Any:
+    """A result as the model's output: a list of indices is filled up with -1, since its length is part of the answer."""
+    import numpy as np
+
+    made = np.asarray(value)
+    if made.ndim == 1 and len(made) < spec.concrete(1)[0]:
+        made = np.concatenate([made, np.full(spec.concrete(1)[0] - len(made), -1, made.dtype)])
+    return made
+
+
+class ExactSession(Session):
+    """One operation in this process."""
+
+    def __init__(self, operation: Operation, cell: Cell) -> None:
+        self.operation, self.cell = operation, cell
+        self.inputs: Mapping[str, Any] = {}
+        self.result: Any = None
+
+    def bind(self, inputs: Arrays) -> None:
+        self.inputs = inputs
+
+    def step(self) -> None:
+        self.result = self.operation(self.cell.model, self.inputs)
+
+    def fetch(self) -> Arrays:
+        (spec,) = self.cell.model.outputs
+        return {spec.name: formed(self.result, spec).astype("float64")}
+
+    def attest(self) -> Attestation:
+        import numpy as np
+
+        facts = {"device": "cpu", "precision": "fp64", "threads": self.cell.threads, "denormals": "preserved", "spinning": "off"}
+        return Attestation(runtime="numpy", version=np.__version__, labels=("golden",), **facts)  # type: ignore[arg-type]
+
+
+class StepReference(Golden):
+    """Judges steps; a step has no weights."""
+
+    name = "steps-reference"
+    kind = "float64 NumPy, decoded by Pillow"
+    steps = True
+    requires = ("numpy", "PIL")
+    distributions = ("numpy", "pillow")
+
+    def supports(self, cell: Cell) -> str:
+        known = ", ".join(f"{NAMESPACE}:{name}" for name in OPERATIONS)
+        return super().supports(cell) or ("" if operation_of(cell.model) else f"build= of a step is one of {known}, not {cell.model.build}")
+
+    def weights_key(self, model: Model) -> Mapping[str, Any]:
+        return {"step": model.build}
+
+    def materialise(self, model: Model, batches: Mapping[str, Path], folder: Path) -> Mapping[str, Any]:
+        (folder / "step.txt").write_text(f"{model.build}\n")
+        return {"sha256": "", "note": "a step has no weights"}
+
+    def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
+        versions = {name: inputs.version_of(name) for name in self.distributions}
+        return {"backend": self.name, "recipe": cell.model.recipe, "versions": versions}
+
+    def describe(self, model: Model) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
+        raise UsageError(f"model {model.name}: a step declares its inputs and outputs")
+
+    def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
+        (folder / "step.txt").write_text(f"{cell.model.build}\n")
+        return {"format": "step"}
+
+    def load(self, folder: Path, cell: Cell) -> Session:
+        return ExactSession(import_strings.resolve(cell.model.build)(), cell)

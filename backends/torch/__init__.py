@@ -1,0 +1,1 @@
+"""PyTorch: eager, TorchScript, torch.compile and AOTInductor."""

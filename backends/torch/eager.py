@@ -1,0 +1,23 @@
+"""PyTorch as it is written: the module called under `torch.inference_mode`, no compiler."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from backends.torch import session
+from harness import Cell, Session
+
+UNCOMPILED = "torchao's int8 is made to be compiled; in eager each of its steps is a kernel of its own. Ask torch-compile or torch-aot"
+
+
+class TorchEager(session.StateDictBackend):
+    """The baseline of every speed-up, and the yardstick of what a precision costs."""
+
+    name = "torch-eager"
+    without = {"int8-dynamic": UNCOMPILED, "int8-static": UNCOMPILED}
+
+    def load(self, folder: Path, cell: Cell) -> Session:
+        import torch
+
+        session.configure(cell)
+        return session.SharedSession(session.module_of(folder, cell), cell, torch.inference_mode)

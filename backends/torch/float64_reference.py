@@ -1,0 +1,54 @@
+"""The golden: the module in float64, eager, on the CPU. Slow, and as right as the weights allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backends import flops
+from backends.torch import model as torch_model
+from backends.torch import session as torch_session
+from harness import Cell, Golden, Model, Session, TensorSpec
+
+if TYPE_CHECKING:
+    from harness.core.backend import Arrays
+
+
+class Float64Session(torch_session.TorchSession):
+    """Widens floating inputs to float64 on the way in; its outputs stay float64."""
+
+    def bind(self, inputs: Arrays) -> None:
+        super().bind(inputs)
+        self.tensors = [value.double() if value.is_floating_point() else value for value in self.tensors]
+
+
+class Reference(torch_session.StateDictBackend, Golden):
+    """Judges every PyTorch model, and makes its weights."""
+
+    name = "reference"
+    kind = "float64 torch eager"
+    samples = "backends.torch_examples:samples"
+    calibration = "backends.torch_examples:calibration"
+    yardstick = "torch-eager"
+
+    def weights_key(self, model: Model) -> Mapping[str, Any] | None:
+        return torch_model.weights_key(model)
+
+    def materialise(self, model: Model, batches: Mapping[str, Path], folder: Path) -> Mapping[str, Any]:
+        return torch_model.materialise(model, batches, folder)
+
+    def describe(self, model: Model) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
+        return torch_model.describe(model)
+
+    def work(self, session: Session) -> Mapping[str, Any]:
+        assert isinstance(session, torch_session.TorchSession)
+        return flops.work(flops.of_call(session.step), torch_model.weights_read(session.call), None)
+
+    def load(self, folder: Path, cell: Cell) -> Session:
+        import torch
+
+        torch_session.configure(cell)
+        module = torch_model.load(folder, cell).double()
+        torch.set_default_dtype(torch.float64)  # for what the module makes while it runs, such as a hidden state of zeros
+        return Float64Session(module, cell, torch.inference_mode, labels=("golden",))

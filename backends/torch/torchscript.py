@@ -1,0 +1,90 @@
+"""TorchScript: traced and frozen ahead, optimised for inference at load. Deprecated by PyTorch in favour of torch.export."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backends.torch import model, session
+from harness import Cell, Session, Source, Unsupported
+from harness.core.backend import Deployment
+
+if TYPE_CHECKING:
+    import torch
+
+FILE = "model.torchscript.pt"
+
+UNQUANTISED = "TorchScript can neither trace torchao's quantised weights nor take an exported program; ask torch-compile or torch-aot"
+
+
+class ScriptSession(session.SharedSession):
+    """A frozen graph: its weights are constants, no parameters."""
+
+    def weights(self) -> list[torch.Tensor]:
+        return [*super().weights(), *_constants(self.call.graph)]  # type: ignore[attr-defined]
+
+
+def _read(file: Path, device: str) -> torch.jit.ScriptModule:
+    """The traced module. One that calls torchvision's operators, as detectors do, needs them registered, and no other does."""
+    import torch
+
+    try:
+        return torch.jit.load(file, map_location=device)
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+    import torchvision  # noqa: F401
+    return torch.jit.load(file, map_location=device)
+
+
+def _constants(graph: Any) -> Iterator[torch.Tensor]:
+    """The tensors that the graph holds itself, those of inner blocks included."""
+    import torch
+
+    for node in graph.findAllNodes("prim::Constant", True):
+        value = node.output().toIValue() if node.outputsSize() == 1 else None
+        if isinstance(value, torch.Tensor) and value.ndim:  # numbers without a dimension are arguments
+            yield value
+
+
+class TorchScript(session.TorchBackend):
+    """What many C++ deployments still run; kept, and labelled, because people must compare against it."""
+
+    name = "torch-script"
+    open_outputs = True
+    without = {"int8-dynamic": UNQUANTISED, "int8-static": UNQUANTISED}
+
+    def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
+        return {"trace": "trace+freeze", **super().artifact_key(cell)}
+
+    def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
+        import numpy as np
+        import torch
+
+        warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
+        session.configure(cell)
+        module = session.placed(model.in_declared_order(model.load(source.weights_folder, cell), cell.model), cell)
+        examples = tuple(session.bound(np.load(source.batches[spec.name])[0, ...], cell) for spec in cell.model.inputs)
+        with torch.no_grad():
+            traced = torch.jit.trace(module, examples, check_trace=False, strict=False)
+            torch.jit.save(torch.jit.freeze(traced), folder / FILE)
+        return {"format": "TorchScript", "made_by": "trace, freeze"}
+
+    def deployment(self, cell: Cell) -> Deployment:
+        if cell.precision != "fp32" or cell.options:
+            raise Unsupported("a TorchScript program is written for fp32 without options; torch's narrow types need their casts beside it")
+        if any(spec.is_open for spec in cell.model.outputs):
+            raise Unsupported("a detector in TorchScript calls torchvision's operators, and its program is written for torch alone")
+        settings = {"file": FILE, "inputs": [spec.name for spec in cell.model.inputs]}
+        return Deployment(("torch",), "backends.torch.deployed_network:Network", settings)
+
+    def load(self, folder: Path, cell: Cell) -> Session:
+        import torch
+
+        warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
+        session.configure(cell)
+        # Packed oneDNN weights cannot be saved, so the last optimisation happens here, as it would in a deployment.
+        optimised = torch.jit.optimize_for_inference(_read(folder / FILE, cell.device))
+        return ScriptSession(optimised, cell, torch.inference_mode, labels=("deprecated",))

@@ -1,0 +1,1 @@
+"""Apache TVM: compilation, tuning and its database of schedules."""

@@ -1,0 +1,1 @@
+"""Which cells are declared, and which of them the user selected."""

@@ -1,0 +1,1 @@
+"""Base against head: paired sessions, verdicts, bisection, history and upgrades."""

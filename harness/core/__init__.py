@@ -1,0 +1,1 @@
+"""Values, the Backend interface, the backend registry and the artifact store. Imports no other room."""

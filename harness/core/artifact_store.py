@@ -1,0 +1,102 @@
+"""A cache of folders addressed by what decides their content; an entry that does not match its own digest does not exist.
+
+Layout: `<root>/<kind>/<key>/` with `manifest.json` beside the files. An entry is made in a stage folder and renamed into
+place, so that a process killed half-way leaves nothing that looks finished. Stdlib only: the parent process uses it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import StoreError
+from harness.core.measurements import Artifact
+from harness.core.types import digest, to_json
+
+MANIFEST = "manifest.json"
+VARIABLE = "EVENBENCH_CACHE"
+LAYOUT = 1
+"""Part of every key: raised when what prepare leaves in a folder changes its meaning."""
+
+
+def root() -> Path:
+    """The cache folder: $EVENBENCH_CACHE, or the user's cache folder."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        return Path(named).expanduser().resolve()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("evenbench", appauthor=False))
+
+
+def key_of(parts: Mapping[str, Any]) -> str:
+    """The name of an entry: 32 hex digits over everything that decides its content."""
+    return digest({"layout": LAYOUT, **parts})[:32]
+
+
+def find(kind: str, parts: Mapping[str, Any]) -> Artifact | None:
+    """The entry, or None where there is none or where its files are not those that were stored (it is then removed)."""
+    folder = root() / kind / key_of(parts)
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        intact = manifest["sha256"] == digest(_digests(folder))
+    except (OSError, ValueError, KeyError, TypeError):
+        intact = False
+    if not intact:
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+    return Artifact(str(folder), manifest["sha256"], manifest["bytes"], manifest["seconds"], True, manifest["facts"])
+
+
+def stage(kind: str) -> Path:
+    """A new empty folder on the cache's own file system. Raises StoreError where the cache cannot be written."""
+    parent = root() / kind
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=".stage-", dir=parent))
+    except OSError as error:
+        raise StoreError(
+            f"cache {root()} cannot be written ({error.strerror}); set {VARIABLE} to a folder of yours, or free some space"
+        ) from error
+
+
+def commit(stage_folder: Path, kind: str, parts: Mapping[str, Any], seconds: float, facts: Mapping[str, Any]) -> Artifact:
+    """Move a filled stage folder into its place and return it as an artifact. An entry made meanwhile is replaced."""
+    digests = _digests(stage_folder)
+    size = sum((stage_folder / name).stat().st_size for name in digests)
+    manifest = {"sha256": digest(digests), "bytes": size, "seconds": seconds, "facts": dict(facts), "parts": to_json(parts)}
+    folder = root() / kind / key_of(parts)
+    try:
+        (stage_folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+        shutil.rmtree(folder, ignore_errors=True)
+        stage_folder.rename(folder)
+    except OSError as error:
+        raise StoreError(f"cache {root()} cannot be written ({error.strerror}); free some space, then try again") from error
+    return Artifact(str(folder), manifest["sha256"], size, seconds, False, manifest["facts"])
+
+
+def discard(stage_folder: Path) -> None:
+    """Remove a stage folder whose making failed."""
+    shutil.rmtree(stage_folder, ignore_errors=True)
+
+
+def digest_file(path: Path) -> str:
+    """sha256 of a file's bytes, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_folder(folder: Path) -> str:
+    """The digest of an entry as its files are now: an artifact's `sha256`."""
+    return digest(_digests(folder))
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
+    return {path.relative_to(folder).as_posix(): digest_file(path) for path in files}

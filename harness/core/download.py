@@ -1,0 +1,39 @@
+"""Files from the network: fetched once, kept by their sha256, never trusted without it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import tempfile
+import urllib.request
+from pathlib import Path
+
+from harness.core import artifact_store
+from harness.core.errors import Unavailable
+
+TIMEOUT_SECONDS = 30
+
+
+def fetch(url: str, sha256: str) -> Path:
+    """The local path of `url`'s content. Raises Unavailable when offline, or when the content has another sha256."""
+    kept = artifact_store.root() / "downloads" / sha256
+    if kept.is_file() and artifact_store.digest_file(kept) == sha256:
+        return kept
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=kept.parent, prefix=".part-")
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream, urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
+            shutil.copyfileobj(response, stream)
+        found = artifact_store.digest_file(part)
+        if found != sha256:
+            raise Unavailable(f"{url} has sha256 {found}, expected {sha256}; the file changed, or something answered in its place")
+        part.replace(kept)
+    except (OSError, http.client.HTTPException) as error:
+        raise Unavailable(
+            f"{url} could not be downloaded ({error}); connect once, or put the file with sha256 {sha256} at {kept}"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return kept

@@ -1,0 +1,8 @@
+"""The location of this evenbench installation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+"""The folder that holds the packages `harness`, `backends` and `reports`: a checkout, or site-packages."""

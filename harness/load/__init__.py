@@ -1,0 +1,1 @@
+"""Load scenarios: batch sweeps, concurrent callers, random arrivals, changing shapes."""

@@ -1,0 +1,1 @@
+"""What happens inside one measured process: load, warm up, sample, attest, judge."""

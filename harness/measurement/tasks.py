@@ -1,0 +1,158 @@
+"""The tasks of a worker process: each takes a `Job` and a listener for phases, and returns plain JSON values.
+
+Modules that import numpy or judge outputs are imported inside the functions, so that a process loads only what its task needs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness.core import registry
+from harness.core.backend import Source
+from harness.core.types import to_json
+from harness.inputs import batches
+from harness.runner.job import Job, Measurement, SourceDigests
+
+Enter = Callable[[str], None]
+"""Is called with the name of each phase of a measurement as it begins."""
+
+
+def describe(job: Job, enter: Enter) -> dict[str, Any]:
+    """The input and output tensors of a user's own model."""
+    described = registry.golden_for(job.cell).describe(job.cell.model)
+    return to_json(dict(zip(("inputs", "outputs"), described, strict=True)))  # type: ignore[no-any-return]
+
+
+def examine(job: Job, enter: Enter) -> dict[str, Any]:
+    """The Python and packages of this interpreter, and what the cell's backend lacks in it."""
+    from harness.environment import system_info
+
+    backend = registry.find(job.cell.backend)
+    missing = list(backend.missing())
+    lacks = "" if missing else backend.lacks(job.cell)
+    return {"missing": missing, "lacks": lacks, "python": system_info.python(), "packages": system_info.installed()}
+
+
+def inspect(job: Job, enter: Enter) -> dict[str, Any]:
+    """The contents of a model file."""
+    return registry.describe_file(job.cell.model)
+
+
+def outlook(job: Job, enter: Enter) -> dict[str, Any]:
+    """What a runtime attests of a model file after one step on zeros: where its nodes run, and what they became."""
+    import numpy as np
+
+    cell, folder = job.cell, Path(job.folder)
+    backend, (weights, artifact) = registry.find(cell.backend), (folder / "weights", folder / "artifact")
+    weights.mkdir()
+    artifact.mkdir()
+    facts = registry.golden_for(cell).materialise(cell.model, {}, weights)
+    backend.prepare(Source(cell.model, weights, facts["sha256"], {}), cell, artifact)
+    session = backend.load(artifact, cell)
+    try:
+        session.bind({spec.name: np.zeros(spec.concrete(cell.batch), spec.dtype) for spec in cell.model.inputs})
+        session.step()
+        session.sync()
+        return to_json(session.attest())  # type: ignore[no-any-return]
+    finally:
+        session.close()
+
+
+def peaks(job: Job, enter: Enter) -> dict[str, Any]:
+    """The peak arithmetic and memory throughput of this machine; the payload is the seconds per kernel."""
+    return registry.peaks(job.cell, job.payload)
+
+
+def inputs(job: Job, enter: Enter) -> dict[str, Any]:
+    """Make the cell's input batches."""
+    return batches.make(job.cell.model, job.cell.batch, Path(job.folder))
+
+
+def calibration(job: Job, enter: Enter) -> dict[str, Any]:
+    """Make the samples that int8-static is calibrated on."""
+    return batches.make_calibration(job.cell.model, job.cell.batch, Path(job.folder))
+
+
+def weights(job: Job, enter: Enter) -> dict[str, Any]:
+    """Make the model's weights."""
+    return dict(registry.golden_for(job.cell).materialise(job.cell.model, _files(job, "inputs"), Path(job.folder)))
+
+
+def prepare(job: Job, enter: Enter) -> dict[str, Any]:
+    """Export, convert or compile the cell's artifact."""
+    return dict(registry.find(job.cell.backend).prepare(_source(job), job.cell, Path(job.folder)))
+
+
+def tune(job: Job, enter: Enter) -> dict[str, Any]:
+    """Add tuning trials for the cell's artifact."""
+    return dict(registry.tunable(job.cell.backend).tune(_source(job), job.cell, job.payload.trials))
+
+
+def golden(job: Job, enter: Enter) -> dict[str, Any]:
+    """Make the golden outputs; the payload maps each precision to the folder of its yardstick artifact."""
+    from harness.measurement import golden as maker
+
+    folders, yardsticks = _paths(job), {precision: Path(path) for precision, path in job.payload.items()}
+    judge = registry.golden_for(job.cell)
+    return maker.make_golden(job.cell, judge, folders["artifact"], folders["inputs"], yardsticks, Path(job.folder))
+
+
+def measure(job: Job, enter: Enter) -> dict[str, Any]:
+    """Measure the cell once, and evaluate it on a dataset if the payload has one."""
+    from harness.accuracy import evaluation
+    from harness.measurement import process
+
+    payload: Measurement = job.payload
+    folders = _paths(job)
+    score = evaluation.scorer(job.cell, payload.dataset, folders, Path(job.folder))
+    return process.run(job.cell, payload.plan, folders["artifact"], folders["inputs"], folders.get("golden"), enter, score)
+
+
+def dataset(job: Job, enter: Enter) -> dict[str, Any]:
+    """Make a labelled dataset, the payload, into the model's input batches."""
+    from harness.inputs import dataset_batches
+
+    return dataset_batches.make(job.payload, job.cell.model, Path(job.folder))
+
+
+def score(job: Job, enter: Enter) -> dict[str, Any]:
+    """Score the detections that a measured process wrote."""
+    from harness.accuracy import evaluation
+
+    folders = _paths(job)
+    return evaluation.of_objects(folders["dataset"], folders["found"])
+
+
+def expose(job: Job, enter: Enter) -> dict[str, Any]:
+    """Make an artifact whose intermediate tensors can be fetched; the payload says which."""
+    from harness.accuracy import tensor_capture
+
+    return tensor_capture.expose(job.cell, job.payload, _paths(job), Path(job.folder))
+
+
+def watch(job: Job, enter: Enter) -> dict[str, Any]:
+    """Fetch intermediate tensors and write them to files; the payload says which."""
+    from harness.accuracy import tensor_capture
+
+    return tensor_capture.watch(job.cell, job.payload, _paths(job), Path(job.folder))
+
+
+def _paths(job: Job) -> dict[str, Path]:
+    return {name: Path(path) for name, path in job.folders.items()}
+
+
+def _files(job: Job, folder: str) -> dict[str, Path]:
+    """The file of each model input in one of the job's folders; empty if the job has no such folder."""
+    if folder not in job.folders:
+        return {}
+    return {spec.name: Path(job.folders[folder]) / batches.file_of(spec.name) for spec in job.cell.model.inputs}
+
+
+def _source(job: Job) -> Source:
+    digests: SourceDigests = job.payload or SourceDigests()
+    weights_folder = Path(job.folders.get("weights", os.devnull))
+    samples = _files(job, "calibration")
+    return Source(job.cell.model, weights_folder, digests.weights, _files(job, "inputs"), samples, digests.calibration)

@@ -1,0 +1,1 @@
+"""End-to-end video pipelines: decode, preprocess, infer, postprocess, draw."""

@@ -1,0 +1,61 @@
+"""The messages between the runner and a worker process: a job, its payload, and the reply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.core.types import Cell, Plan
+from harness.inputs.datasets import Dataset
+
+LOG_TAIL_BYTES = 3000
+
+
+@dataclass(frozen=True)
+class Job:
+    """One task for a worker: a name of `harness.worker.TASKS`, the cell, and the task's own payload.
+
+    `folders` are the store's entries that the worker may read, `folder` is the stage that it may write.
+    """
+
+    task: str
+    cell: Cell
+    payload: Any = None
+    folder: str = ""
+    folders: Mapping[str, str] = field(default_factory=dict)
+    sys_path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SourceDigests:
+    """Payload of `prepare` and `tune`: digests of the cell's weights and calibration samples, and the trials to add per task."""
+
+    weights: str = ""
+    calibration: str = ""
+    trials: int = 0
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Payload of `measure`: how much to measure, and the labelled dataset to evaluate, if any."""
+
+    plan: Plan
+    dataset: Dataset | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A worker's reply: `value` on success, otherwise the outcome, phase, reason, traceback tail and signal."""
+
+    value: Mapping[str, Any] | None
+    outcome: str = "ok"
+    phase: str = ""
+    reason: str = ""
+    traceback: str = ""
+    signal: str = ""
+    wall_seconds: float = 0.0
+
+
+PHASE_OF: Mapping[str, str] = {"golden": "parity", "measure": "load", "pipeline": "load", "load": "load"}
+"""The phase of a crash before the worker has reported one; `prepare` for all other tasks."""

@@ -1,0 +1,141 @@
+"""How numbers become words: durations, sizes and ratios with their units, and a dash where there is no number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from harness.statistics.estimates import Estimate
+
+DASH = "–"
+SPACE = "\N{NO-BREAK SPACE}"
+"""Between a number and its unit, so that the two never part at the end of a line."""
+
+_DURATIONS_NS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
+_SIZES_BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """`value` with so many significant digits and without an exponent where that stays readable."""
+    if value is None or math.isnan(value):
+        return DASH
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value and not 1e-4 <= abs(value) < 1e7:
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    return f"{value:,.{_decimals(value, digits)}f}"
+
+
+def duration(value_ns: float | None) -> str:
+    """A time in the unit that suits it: `8.12 ms`."""
+    return DASH if value_ns is None else _in_unit(value_ns, duration_unit(value_ns)) if value_ns else f"0{SPACE}s"
+
+
+def seconds(value_seconds: float | None) -> str:
+    """A time that was recorded in seconds."""
+    return DASH if value_seconds is None else duration(value_seconds * 1e9)
+
+
+def duration_unit(value_ns: float) -> tuple[float, str]:
+    """The nanoseconds in one unit, and the unit's name, for a time of this size."""
+    return _unit(value_ns, _DURATIONS_NS)
+
+
+def size(value_bytes: float | None) -> str:
+    """A size in decimal units: `46.8 MB`."""
+    return DASH if value_bytes is None else _in_unit(value_bytes, _unit(value_bytes, _SIZES_BYTES))
+
+
+def amount(value: float | None, unit: str) -> str:
+    """An amount of something countable with a decimal prefix: `3.63 GFLOP`, `81.9 GFLOP/s`; whole below a thousand."""
+    if value is None:
+        return DASH
+    for per, prefix in ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if value >= per:
+            return f"{number(value / per)}{SPACE}{prefix}{unit}"
+    return f"{value:.0f}{SPACE}{unit}"
+
+
+def latency(estimate: Estimate | None) -> str:
+    """The estimate of a time in nanoseconds, without its interval."""
+    return DASH if estimate is None else duration(estimate.value)
+
+
+def latency_interval(estimate: Estimate | None) -> str:
+    """The interval in the unit of its value: `8.05 to 8.20 ms`, or why there is none."""
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return "" if estimate is None else NO_INTERVAL
+    per, name = duration_unit(estimate.value)
+    decimals = _decimals(estimate.value / per, 3)
+    return f"{estimate.low / per:,.{decimals}f} to {estimate.high / per:,.{decimals}f}{SPACE}{name}"
+
+
+NO_INTERVAL = "1 process, no interval"
+
+
+def ratio(estimate: Estimate | None) -> str:
+    """A speed-up without its interval: `2.31×`."""
+    return DASH if estimate is None else f"{estimate.value:.{_decimals(estimate.value, 3)}f}×"
+
+
+def ratio_interval(estimate: Estimate | None) -> str:
+    """The interval of a speed-up: `2.20 to 2.42×`, or why there is none."""
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return "" if estimate is None else NO_INTERVAL
+    decimals = _decimals(estimate.value, 3)
+    return f"{estimate.low:.{decimals}f} to {estimate.high:.{decimals}f}×"
+
+
+def with_interval(value: str, interval: str) -> str:
+    """`8.12 ms (8.05 to 8.20 ms)`; the value alone where there is no interval text."""
+    return f"{value} ({interval})" if interval else value
+
+
+def count(many: int, one: str, several: str = "") -> str:
+    """`1 cell`, `35 cells`."""
+    return f"{many:,}{SPACE}{one if many == 1 else several or one + 's'}"
+
+
+def listing(items: Iterable[Any]) -> str:
+    """`a, b and c`."""
+    words = [str(item) for item in items]
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else ""
+
+
+def plain(value: Any) -> str:
+    """Any recorded JSON value as text for people: a dash for nothing, `key=value` for an object."""
+    if isinstance(value, str):
+        return value or DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return number(value, 4)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={plain(item)}" for key, item in value.items()) or DASH
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(item) for item in value) or DASH
+    return DASH if value is None else str(value)
+
+
+_THREE_DIGITS = ((2, 1.0, 9.99), (1, 10.0, 99.9), (0, 100.0, 999.0))
+"""How many decimals a number between two bounds has then, however it is rounded."""
+
+
+def _decimals(value: float, digits: int) -> int:
+    if digits == 3:  # nearly every number of a page, and four times as fast
+        for decimals, low, high in _THREE_DIGITS:
+            if low <= value < high:
+                return decimals
+    exponent = int(f"{value:.{digits - 1}e}".rpartition("e")[2])  # of the rounded value: 9.996 has one digit more than 9.99
+    return max(0, digits - 1 - exponent) if value else 0
+
+
+def _unit(value: float, units: tuple[tuple[float, str], ...]) -> tuple[float, str]:
+    rounded = abs(value) * 1.0005  # 999.7 µs is shown as 1.00 ms, not as 1,000 µs
+    return next((unit for unit in units if rounded >= unit[0]), units[-1])
+
+
+def _in_unit(value: float, unit: tuple[float, str]) -> str:
+    return f"{number(value / unit[0])}{SPACE}{unit[1]}"

@@ -1,0 +1,1 @@
+"""The HTML pages: report, history, load and pipeline."""

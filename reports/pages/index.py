@@ -1,0 +1,214 @@
+"""Recorded results in, one self-contained `index.html` out: no network, no runtime, nothing measured."""
+
+from __future__ import annotations
+
+import base64
+import gc
+import gzip
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
+from reports import assets, charts, formatting, recommendation, results
+from reports.pages import history
+from reports.results import Group, Result
+from reports.sections import (
+    binding_cost,
+    cells,
+    comparison,
+    details,
+    divergences,
+    models,
+    overview,
+    precisions,
+    provenance,
+    roofline,
+    tuning,
+    warnings,
+)
+from reports.sections.related_runs import Companions
+
+TEMPLATES = Path(__file__).parent.parent / "templates"
+
+NOTHING_ELSE = Companions()
+
+NAMED = 5
+"""How many of the outcomes that are left out a note names."""
+
+
+def write(
+    lines: Sequence[Mapping[str, Any]], folder: Path, notes: Sequence[str] = (), asv: str = "", beside: Companions = NOTHING_ELSE
+) -> Path:
+    """Write the report of `lines` (parsed records) into `folder`, which is made if missing, and return its index.html.
+
+    `notes` are shown on top of the page, for instance what the reader of the files had to leave out; `asv` is the address of asv's
+    site, which the page links to; `beside` is what else was measured, for a section of its own. Raises ValueError where there is
+    nothing to report.
+    """
+    if not lines:
+        raise ValueError("report: no recorded outcomes; expected at least one line; run `evenbench run` first")
+    with _uncollected():
+        page = _page(lines, notes, asv, beside)
+    folder.mkdir(parents=True, exist_ok=True)
+    index = folder / "index.html"
+    index.write_text(history.linked(page) if (folder / "history.html").is_file() else page, encoding="utf-8")
+    return index
+
+
+def render(lines: Sequence[Mapping[str, Any]], notes: Sequence[str] = (), asv: str = "", beside: Companions = NOTHING_ELSE) -> str:
+    """The page as text."""
+    members = results.results(lines)
+    groups = results.groups(members)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html.j2").render(**_context(groups, members, notes), asv=asv, companions=beside)
+
+
+def _page(lines: Sequence[Mapping[str, Any]], notes: Sequence[str], asv: str, beside: Companions) -> str:
+    """The page of all lines that can be shown. Lines are trusted until the page fails: reading them again costs a good day nothing."""
+    try:
+        newest, replaced = results.newest(lines)
+        return render(newest, [*notes, *replaced], asv, beside)
+    except Exception:  # a line that was edited by hand, or written by another program, breaks in a thousand ways
+        shown = _showable(lines)
+        if not shown:
+            raise ValueError("report: no recorded outcome has the form of one; docs/results.md says what a line holds") from None
+        if len(shown) == len(lines):
+            raise
+        left_out = [str((line.get("cell") or {}).get("id", "?")) for line in lines if not any(line is kept for kept in shown)]
+        more = ", ..." if len(left_out) > NAMED else ""
+        words = f"{formatting.count(len(left_out), 'outcome')} left out, no record as docs/results.md has it: {', '.join(left_out[:NAMED])}{more}"
+        return _page(shown, [*notes, words], asv, beside)
+
+
+def _showable(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The most of `lines` that can be shown together, found by halving: a malformed line costs a few tries, a good file none."""
+    if _shows(lines):
+        return list(lines)
+    if len(lines) == 1:
+        return []
+    middle = len(lines) // 2
+    halves = [_showable(lines[:middle]), _showable(lines[middle:])]
+    together = [*halves[0], *halves[1]]
+    return together if not all(halves) or _shows(together) else max(halves, key=len)
+
+
+def _shows(lines: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether everything that a page says of these lines can be said."""
+    try:
+        render(results.newest(lines)[0])
+    except Exception:  # the same in a thousand ways
+        return False
+    return True
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No cyclic garbage collection meanwhile: a page is a million small strings and no cycles, and passes cost a third."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _context(groups: Sequence[Group], members: Sequence[Result], notes: Sequence[str]) -> dict[str, Any]:
+    tables = [cells.matrix(groups), cells.phases(groups), cells.parity(groups), cells.hashes(groups), roofline.table(groups)]
+    cards = models.cards(members)
+    return {
+        "head": overview.head(groups, members, notes),
+        "summary": overview.summary(groups),
+        "glance": overview.glance(groups),
+        "precisions": precisions.families(members),
+        "tuning": tuning.rows(members),
+        "binding": binding_cost.rows(members),
+        "health": warnings.rows(members),
+        "partings": divergences.rows(members),
+        "models": cards[: models.CARDS_SHOWN],
+        "models_left_out": max(0, len(cards) - models.CARDS_SHOWN),
+        "choices": overview.choices(members),
+        "limits": {"fields": recommendation.FIELDS, "help": recommendation.FIELDS_HELP},
+        "group_titles": comparison.titles(groups),
+        "runs": provenance.runs(members),
+        "origins": provenance.origins(members),
+        "tables": {table.name: table for table in tables},
+        "data": _data(groups, members, tables),
+        "packed": _packed(groups, tables),
+        "style": Markup(assets.own("page.css")),
+        "scripts": [Markup(assets.own(name)) for name in ("theme.js", "tables.js", "charts.js")],
+    }
+
+
+def _data(groups: Sequence[Group], members: Sequence[Result], tables: Iterable[cells.Table]) -> dict[str, Markup]:
+    """What the scripts read at once, by the id of its element: JSON whose `<`, `>` and `&` are escaped."""
+    shown = {f"table-{table.name}": _json(_plain(table)) for table in tables if table.name == "matrix"}
+    figures = {"overview-figure": charts.overview(groups), "tuning-figure": tuning.figure(members), "limit-figure": roofline.figure(groups)}
+    return {**{name: _json(figure) for name, figure in figures.items()}, **shown}
+
+
+def _packed(groups: Sequence[Group], tables: Iterable[cells.Table]) -> dict[str, str]:
+    """What the scripts read only when a reader asks for it, compressed: most of a large report is never opened."""
+    drawn = charts.drawn_per_process(groups)
+    compared, described, shared = [], [], _Shared()
+    for first, group in comparison.first_indices(groups):
+        compared.append(_line(comparison.compare(group, first, drawn)))
+        members = (*group.ranked, *group.unranked)
+        described += [_line(shared.fold(details.describe(group, result))) for result in members]
+    texts = {
+        **{f"table-{table.name}": _line(_plain(table)) for table in tables if table.name != "matrix"},
+        "group-lines": "\n".join(compared),
+        "cell-lines": "\n".join(described),
+        "section-lines": "\n".join(shared.lines),
+    }
+    libraries = {"datatables-source": _library(*assets.DATATABLES), "plotly-source": _library(*assets.PLOTLY)}
+    return {**{name: _pack(text) for name, text in texts.items()}, **libraries}
+
+
+@cache
+def _library(*place: str) -> str:
+    return _pack(assets.read(*place))
+
+
+def _pack(text: str) -> str:
+    return base64.b64encode(gzip.compress(text.encode(), compresslevel=3, mtime=0)).decode()
+
+
+class _Shared:
+    """The sections of all details, each kept once: what a runtime attests is the same for most of its cells."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Any, int] = {}
+
+    @property
+    def lines(self) -> list[str]:
+        """The sections in the order of their numbers."""
+        return [_line(section) for section in self._numbers]
+
+    def fold(self, described: dict[str, Any]) -> dict[str, Any]:
+        """`described` with every section replaced by the number of its line."""
+        sections = [(title, tuple(facts)) for title, facts in described["sections"]]
+        return {**described, "sections": [self._numbers.setdefault(section, len(self._numbers)) for section in sections]}
+
+
+def _plain(table: cells.Table) -> dict[str, Any]:
+    return {"columns": [asdict(column) for column in table.columns], "rows": table.rows}
+
+
+# A bare NaN is no JSON and would stop the page; what may be one is made a string or null before it comes here.
+_line = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+"""A value as one line of JSON, for what is packed and so needs no escapes of HTML."""
+
+
+def _json(value: Any) -> Markup:
+    return htmlsafe_json_dumps(value, dumps=_line)

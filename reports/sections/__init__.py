@@ -1,0 +1,1 @@
+"""The sections of the report page, as ready strings for the templates."""

@@ -1,0 +1,82 @@
+"""One group opened up: its ranking with every number, and the figures that go with it, for the page to draw when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from harness.core.types import COMPUTE
+from reports import charts, formatting, results, verdict
+from reports.results import BASELINE, Group, Result
+from reports.sections import cells
+
+
+def titles(groups: Sequence[Group]) -> list[str]:
+    """What the page calls each group where a reader picks one; the run is named where there are several."""
+    several = len({group.run for group in groups}) > 1
+    return [_title(group) + (f" · run {group.run}" if several else "") for group in groups]
+
+
+def first_indices(groups: Sequence[Group]) -> Iterator[tuple[int, Group]]:
+    """Every group with the index of its first cell on the page, counted as `cells.in_order` counts."""
+    index = 0
+    for group in groups:
+        yield index, group
+        index += len(group.results)
+
+
+def compare(group: Group, first: int, laps_drawn: int) -> dict[str, Any]:
+    """The ranking of one group and its figures, as plain JSON of ready strings."""
+    members = (*group.ranked, *group.unranked)
+    return {
+        "title": _title(group),
+        "words": f"{verdict.judge(group).words}.",
+        "rows": [_row(group, result, place) for place, result in enumerate(members)],
+        "first": first,
+        "figures": [figure for figure in _figures(group, laps_drawn) if figure["figure"]],
+        "baseline": group.baseline is not None,
+    }
+
+
+def _title(group: Group) -> str:
+    return f"{group.first.get('model', '')} · {verdict.setting(group)}"
+
+
+def _row(group: Group, result: Result, place: int) -> dict[str, Any]:
+    return {
+        "rank": str(place + 1) if result.ranks else formatting.DASH,
+        "name": result.name,
+        "id": str(result.cell.get("id", "")),
+        "outcome": result.outcome,
+        "compute": [formatting.latency(result.compute), formatting.latency_interval(result.compute)],
+        "p90": formatting.duration(result.percentile(COMPUTE, 0.9)),
+        "p99": formatting.duration(result.percentile(COMPUTE, 0.99)),
+        "host": [formatting.latency(result.host_to_host), formatting.latency_interval(result.host_to_host)],
+        "speedup": verdict.speedup_texts(group, result),
+        "tone": verdict.tone(group, result) if result.ranks else "none",
+        "parity": cells.parity_text(result),
+        "words": cells.reason(group, result),
+    }
+
+
+def _figures(group: Group, laps_drawn: int) -> Iterator[dict[str, Any]]:
+    best = formatting.listing(result.name for result in group.ranked[:1]) or "nothing"
+    yield _figure("Distribution of compute laps", charts.laps(group, laps_drawn), _laps_words(group, laps_drawn), whole=True)
+    yield _figure(
+        f"Speed-up over {BASELINE}",
+        charts.speedups(group),
+        f"Dots with 95 % intervals over processes; an interval that contains 1× is within noise. Fastest: {best}.",
+    )
+    yield _figure("Cold start", charts.cold_starts(group), "Import, load, compile and first step of a fresh process.")
+    yield _figure("Prepare", charts.prepares(group), "Export, conversion and compilation, once, before the load.")
+    yield _figure("Parity", charts.needed(group), "Tolerance needed over allowed. At 1 and below the answer is right.")
+
+
+def _figure(title: str, figure: charts.Figure | None, words: str, *, whole: bool = False) -> dict[str, Any]:
+    return {"title": title, "figure": figure, "words": words, "whole": whole}
+
+
+def _laps_words(group: Group, laps_drawn: int) -> str:
+    counts = [len(laps) for result in group.ranked for laps in results.laps_of(result.record, COMPUTE)]
+    drawn = f"evenly spaced laps, at most {laps_drawn} per process" if max(counts, default=0) > laps_drawn else "every lap"
+    return f"One box per process, with {drawn}. Boxes that differ more than they are wide: processes matter more than laps."

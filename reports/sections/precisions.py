@@ -1,0 +1,128 @@
+"""What a lower precision buys and costs: every backend across precisions, over torch eager in fp32, on the page and as Markdown.
+
+Cells of different precisions answer the same question for whoever ships a model, so here, and only here, a ratio crosses groups:
+still within one run, one boundary, and equal model, device, batch and threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.core.types import PRECISIONS
+from harness.statistics.estimates import Estimate
+from reports import formatting, results, verdict
+from reports.results import BASELINE, Result
+
+NATIVE = "fp32"
+
+
+@dataclass(frozen=True)
+class Square:
+    """One backend at one precision as strings. `tone` is how it stands against the baseline, as in `verdict`."""
+
+    large: str
+    small: str
+    outcome: str
+    tone: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """One model under one setting: a row per backend, a square or None per precision."""
+
+    model: str
+    setting: str
+    baseline: str
+    precisions: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Square | None, ...]], ...]
+
+
+def families(members: Sequence[Result], least: int = 2) -> list[Family]:
+    """Every model and setting that was run at so many precisions at least, in the order of recording."""
+    found: dict[tuple[Any, ...], list[Result]] = {}
+    for result in members:
+        cell = result.cell
+        place = tuple(cell.get(name) for name in ("model", "device", "batch", "threads"))
+        found.setdefault((result.run, *place), []).append(result)
+    return [_family(group) for group in found.values() if len({result.cell.get("precision") for result in group}) >= least]
+
+
+def _family(members: Sequence[Result]) -> Family:
+    asked = {str(result.cell.get("precision")) for result in members}
+    precisions = tuple(precision for precision in PRECISIONS if precision in asked)
+    baseline = _baseline(members)
+    names = list(dict.fromkeys(result.name for result in members if not result.is_control))
+    by_place = {(result.name, str(result.cell.get("precision"))): result for result in members}
+    rows = [(name, tuple(_square(by_place.get((name, precision)), baseline) for precision in precisions)) for name in names]
+    cell = members[0].cell
+    threads = formatting.count(int(cell.get("threads") or 0), "thread")
+    return Family(
+        model=str(cell.get("model", "")),
+        setting=f"{cell.get('device', '')} · batch {cell.get('batch', formatting.DASH)} · {threads}",
+        baseline=formatting.latency(baseline.compute) if baseline else formatting.DASH,
+        precisions=precisions,
+        rows=tuple(rows),
+    )
+
+
+def _baseline(members: Sequence[Result]) -> Result | None:
+    eager = [result for result in members if result.ranks and result.name == BASELINE and result.cell.get("precision") == NATIVE]
+    return eager[0] if eager else None
+
+
+def _square(result: Result | None, baseline: Result | None) -> Square | None:
+    if result is None:
+        return None
+    labels = ", ".join(result.record.get("labels") or [])
+    words = " · ".join(filter(None, [str(result.record.get("reason") or ""), labels]))
+    if not result.ranks:
+        return Square(result.outcome, labels, result.outcome, verdict.UNKNOWN, words)
+    speedup = None if baseline is None else results.ratio(baseline, result)
+    needed = (result.record.get("parity") or {}).get("needed")
+    parity = "" if needed is None else f"parity {formatting.number(needed, 2)}"
+    small = " · ".join(filter(None, [formatting.ratio_interval(speedup) if result is not baseline else "", parity, labels]))
+    large = "1×" if result is baseline else formatting.ratio(speedup)
+    return Square(large, small, result.outcome, _tone(result, baseline, speedup), words or formatting.latency(result.compute))
+
+
+def _tone(result: Result, baseline: Result | None, speedup: Estimate | None) -> str:
+    if result is baseline:
+        return verdict.BASE
+    if speedup is None or speedup.low is None or speedup.high is None:
+        return verdict.UNKNOWN
+    return verdict.FASTER if speedup.low > 1 else verdict.SLOWER if speedup.high < 1 else verdict.EVEN
+
+
+def markdown(members: Sequence[Result]) -> str:
+    """One Markdown table per family, however few its precisions.
+
+    Speed-up over eager fp32 with its interval, needed / allowed, and what did not run and why.
+    """
+    return "\n".join(_table(family) for family in families(members, least=1))
+
+
+def _table(family: Family) -> str:
+    lines = [f"### {family.model} · {family.setting}", "", f"Over `{BASELINE}` in {NATIVE}, {family.baseline} per inference.", ""]
+    lines += [f"| backend | {' | '.join(family.precisions)} |", f"|---{'|---' * len(family.precisions)}|"]
+    reasons: list[str] = []
+    for name, squares in family.rows:
+        lines.append(f"| `{name}` | {' | '.join(_words(square, reasons) for square in squares)} |")
+    return "\n".join([*lines, "", *(f"{number}. {_escaped(words)}" for number, words in enumerate(reasons, 1)), ""])
+
+
+def _words(square: Square | None, reasons: list[str]) -> str:
+    if square is None:
+        return formatting.DASH
+    if square.outcome == "ok":
+        return _escaped(f"**{square.large}** {square.small}".strip())
+    words = square.words or square.outcome
+    if words not in reasons:
+        reasons.append(words)
+    return f"{square.outcome} ({reasons.index(words) + 1})"
+
+
+def _escaped(words: str) -> str:
+    return " ".join(words.split()).replace("|", "\\|")

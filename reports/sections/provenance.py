@@ -1,0 +1,121 @@
+"""Where the numbers come from: each run with its machine and versions, and each model with its weights and inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reports import formatting
+from reports.results import Record, Result
+
+Facts = list[tuple[str, str]]
+
+_MACHINE = ("os", "cpu", "cores", "governor", "turbo", "python", "commit")
+_MOVING = {"load_average": "load average", "cpu_pressure_percent": "CPU pressure, %", "steal": "steal, share since boot"}
+_LONG = ("cpu_flags", "packages", "variables", "lock")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: how it was asked for, what it ran on, and the packages it used, as ready strings."""
+
+    id: str
+    facts: Facts
+    machine: Facts
+    variables: Facts
+    packages: Facts
+    locks: Facts
+    cpu_flags: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One model's weights and inputs, as ready strings."""
+
+    model: str
+    weights: str
+    weights_sha256: str
+    inputs: str
+    input_sha256: tuple[str, ...]
+
+
+def runs(results: Iterable[Result]) -> list[Run]:
+    """Every run that a result comes from, newest first."""
+    found: dict[str, list[Record]] = {}
+    for result in results:
+        found.setdefault(result.run, []).append(result.record)
+    return [_run(identity, found[identity]) for identity in sorted(found, reverse=True)]
+
+
+def origins(results: Iterable[Result]) -> list[Origin]:
+    """Every model with each of the weights and inputs that it was measured with."""
+    found: dict[tuple[str, str], list[Record]] = {}
+    for result in results:
+        weights = result.record.get("weights") or {}
+        if weights or result.record.get("inputs"):
+            key = str(result.cell.get("model", "")), str(weights.get("sha256", ""))
+            found.setdefault(key, []).append(result.record)
+    return [_origin(model, found[model, digest]) for model, digest in sorted(found)]
+
+
+def _run(identity: str, records: Sequence[Record]) -> Run:
+    asked = records[0].get("run") or {}
+    environments = [record["environment"] for record in records if record.get("environment")]
+    keys = ("started", "plan", "processes", "seed", "evenbench")
+    facts = [(key, formatting.plain(asked.get(key))) for key in keys]
+    facts.append(("cells", formatting.plain(len(records))))
+    return Run(
+        id=identity,
+        facts=facts,
+        machine=_machine(environments),
+        variables=_by_name(environments, "variables"),
+        packages=_by_name(environments, "packages"),
+        locks=[(found["name"], f"Python {found['python']}, {', '.join(found['packages'])}") for found in _variants(environments, "lock")],
+        cpu_flags=" ".join(sorted({str(flag) for found in _variants(environments, "cpu_flags") for flag in found})),
+    )
+
+
+def _machine(environments: Sequence[Record]) -> Facts:
+    others = sorted({key for found in environments for key in found} - {*_MACHINE, *_MOVING, *_LONG})
+    steady = [(key.replace("_", " "), _distinct(found.get(key) for found in environments)) for key in (*_MACHINE, *others)]
+    moving = [(name, _range([found.get(key) for found in environments])) for key, name in _MOVING.items()]
+    return [(key, shown) for key, shown in [*steady, *moving] if shown != formatting.DASH]
+
+
+def _by_name(environments: Sequence[Record], key: str) -> Facts:
+    variants = _variants(environments, key)
+    names = sorted({name for found in variants for name in found}, key=str.casefold)
+    return [(name, _distinct(found.get(name) for found in variants)) for name in names]
+
+
+def _variants(environments: Sequence[Record], key: str) -> list[Any]:
+    # Thousands of cells share a handful of package lists: each is read once.
+    return list({repr(found[key]): found[key] for found in environments if found.get(key)}.values())
+
+
+def _distinct(values: Iterable[Any]) -> str:
+    # A backend in its own environment has its own versions: all of them are shown.
+    return " or ".join(shown for shown in dict.fromkeys(map(formatting.plain, values)) if shown != formatting.DASH) or formatting.DASH
+
+
+def _range(values: Sequence[Any]) -> str:
+    known = sorted(value for value in values if isinstance(value, int | float))
+    if not known:
+        return formatting.DASH
+    low, high = formatting.number(known[0], 2), formatting.number(known[-1], 2)
+    return low if low == high else f"{low} to {high}"
+
+
+def _origin(model: str, records: Sequence[Record]) -> Origin:
+    weights = records[0].get("weights") or {}
+    inputs = records[0].get("inputs") or {}
+    names = [str(name) for name in inputs.get("names") or []]
+    recipe = " ".join(filter(None, [str(inputs.get("recipe") or ""), f"on {formatting.listing(names)}" if names else ""]))
+    return Origin(
+        model=model,
+        weights=": ".join(str(weights[key]) for key in ("source", "note") if weights.get(key)) or formatting.DASH,
+        weights_sha256=str(weights.get("sha256") or formatting.DASH),
+        inputs=recipe or formatting.DASH,
+        input_sha256=tuple(dict.fromkeys(str(record["input_sha256"]) for record in records if record.get("input_sha256"))),
+    )

@@ -1,0 +1,137 @@
+"""How close each cell comes to what its machine can do at most, and what binds there: arithmetic or memory.
+
+After S. Williams, A. Waterman and D. Patterson, "Roofline: an insightful visual performance model for multicore architectures",
+Communications of the ACM 52 (4), 2009. The limits themselves are in the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from reports import charts, formatting
+from reports.results import Group, Record, Result
+from reports.sections import cells
+from reports.sections.cells import MEASURE, WORDS, Column, Table
+
+ROOFS_DRAWN = 6
+"""How many roofs the chart has; with more of them none could be told apart."""
+
+POINTS_DRAWN = 600
+
+CONVOLUTIONS = ("conv", "Conv")
+"""What the names of operators that an algorithm other than the direct one may compute have in them."""
+
+
+def table(groups: Sequence[Group]) -> Table:
+    """Every ranked cell that has a limit: its time, the least possible one, and what binds."""
+    columns = (
+        *cells.IDENTITY,
+        Column("Compute", MEASURE, "one inference, inputs already bound"),
+        Column("Least possible", MEASURE, "max(FLOPs / peak, bytes / bandwidth)"),
+        Column("Of the limit", MEASURE, "least possible time over compute; 100 % is as fast as the machine can be"),
+        Column("Bound by", WORDS, "which of the two takes longer"),
+        Column("Work", MEASURE, "floating-point operations of one step, by the direct algorithm"),
+        Column("Least bytes", MEASURE, "weights once at this precision, inputs, outputs"),
+        Column("Reached", MEASURE, "work over compute"),
+        Column("Remark"),
+        *cells.INDEX,
+    )
+    return Table("limit", "How close every correct runtime comes to the limit of its machine", columns, list(_rows(groups)))
+
+
+def _rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
+    for index, group, result in cells.in_order(groups):
+        fraction, limit = result.of_limit, result.limit
+        if not result.ranks or fraction is None or result.compute is None:
+            continue
+        reached = limit["flops"] / result.compute.value * 1e9
+        yield [
+            *cells.identity(group, result),
+            cells.measure(formatting.latency(result.compute), result.compute.value),
+            cells.measure(formatting.seconds(limit["least_seconds"]), limit["least_seconds"]),
+            cells.measure(share(fraction), fraction),
+            str(limit["bound"]),
+            cells.measure(formatting.amount(limit["flops"], "FLOP"), limit["flops"]),
+            cells.measure(formatting.size(limit["least_bytes"]), limit["least_bytes"]),
+            cells.measure(formatting.amount(reached, "FLOP/s"), reached),
+            remark(limit, fraction),
+            *cells.indexed(index, result),
+        ]
+
+
+def share(fraction: float) -> str:
+    """`37 %`, `0.84 %`, `130 %`."""
+    return f"{formatting.number(fraction * 100, 2 if fraction < 1 else 3)}{formatting.SPACE}%"
+
+
+def remark(limit: Record, fraction: float) -> str:
+    """What a reader must know of one limit: why it could be passed, and what its count leaves out. Often empty."""
+    uncounted = limit.get("flops_uncounted") or {}
+    left_out = f"without the work of {', '.join(f'{many} {name}' for name, many in uncounted.items())}" if uncounted else ""
+    return "; ".join(filter(None, [_passed(limit) if fraction > 1 else "", left_out]))
+
+
+def _passed(limit: Record) -> str:
+    """How a cell can be faster than its limit, which supposes the direct algorithm, weights in memory, and a quiet machine."""
+    slowed = f"or the peaks were slowed by something else when they were measured ({limit.get('measured')})"
+    if limit.get("bound") == "memory":
+        cache, needed = limit.get("cache_bytes"), limit["least_bytes"]
+        if cache and needed <= cache:
+            kept = f"{formatting.size(needed)} stay in the caches ({formatting.size(cache)}) from lap to lap"
+            return f"above the limit: its {kept}, and the bandwidth is that of the memory; {slowed}"
+        return f"above the limit: a part of its weights stays in the caches from lap to lap, or is stored in less; {slowed}"
+    if any(word in operator for operator in limit.get("flops_by_operator") or {} for word in CONVOLUTIONS):
+        why = "FLOPs are counted for the direct algorithm, and convolutions by Winograd or FFT, or over zeros left out, take fewer"
+        return f"above the limit: {why}; {slowed}"
+    return f"above the limit: its products take fewer operations than were counted, or beat the {limit.get('peak_by')}; {slowed}"
+
+
+def figure(groups: Sequence[Group]) -> charts.Figure | None:
+    """The roofs that were measured, and every cell under them, as far as they can be told apart."""
+    members = [result for group in groups for result in group.ranked if result.of_limit is not None and result.limit["flops"]]
+    roofs: dict[tuple[Any, ...], charts.Roof] = {}
+    points: list[charts.Point] = []
+    for result in members:
+        key = (*(result.cell.get(name) for name in ("device", "precision", "threads")), result.limit["measured"])
+        if key not in roofs and len(roofs) >= ROOFS_DRAWN:
+            continue
+        roofs.setdefault(key, (_roof(result), result.limit["peak_flops_per_second"], result.limit["bandwidth_bytes_per_second"]))
+        points.append(_point(result))
+    return charts.roofline(list(roofs.values()), points[:POINTS_DRAWN])
+
+
+def _roof(result: Result) -> str:
+    threads = formatting.count(int(result.cell.get("threads") or 0), "thread")
+    return f"limit of {result.cell.get('precision')}, {result.cell.get('device')}, {threads}"
+
+
+def _point(result: Result) -> charts.Point:
+    limit, compute, fraction = result.limit, result.compute, result.of_limit
+    assert compute is not None
+    assert fraction is not None
+    intensity = limit["flops"] / max(1, limit["least_bytes"])
+    words = f"{result.cell.get('id')}: {share(fraction)} of the limit, bound by {limit['bound']}"
+    return result.name, intensity, limit["flops"] / compute.value * 1e9, words
+
+
+def described(result: Result) -> list[tuple[str, str]]:
+    """The limit of one cell with everything that it follows from, as label and text; empty where none was recorded."""
+    limit, fraction = result.limit, result.of_limit
+    if not limit:
+        return []
+    peak = formatting.amount(limit.get("peak_flops_per_second"), "FLOP/s")
+    bandwidth = formatting.amount(limit.get("bandwidth_bytes_per_second"), "B/s")
+    facts = [
+        ("least possible", formatting.seconds(limit.get("least_seconds"))),
+        ("of the limit", "" if fraction is None else share(fraction)),
+        ("bound by", str(limit.get("bound") or "")),
+        ("no limit", str(limit.get("reason") or "")),
+        ("remark", "" if fraction is None else remark(limit, fraction)),
+        ("work", formatting.amount(limit.get("flops"), "FLOP")),
+        ("least bytes", formatting.size(limit.get("least_bytes"))),
+        ("peak", f"{peak} ({limit['peak_by']})" if limit.get("peak_by") else ""),
+        ("bandwidth", f"{bandwidth} ({limit['bandwidth_by']})" if limit.get("bandwidth_by") else ""),
+        ("measured", f"{limit['measured']} with {limit['library']} {limit['version']}" if limit.get("library") else ""),
+    ]
+    return [(label, words) for label, words in facts if words and words != formatting.DASH]

@@ -1,0 +1,94 @@
+"""What the terminal shows after a run: one line per cell, as ready strings, and the same lines as a rich table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reports import formatting, results, verdict
+from reports.results import BASELINE, Group, Result
+from reports.sections import cells
+
+WARNINGS_SHOWN = 8
+"""How many kinds of warning follow the table; a report has them all."""
+
+STYLES = {"ok": "green", "mismatch": "bold red", "fallback": "yellow", "failed": "red"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell as strings. `latency` and `speedup` carry their intervals; `parity` is tolerance needed / allowed."""
+
+    cell: str
+    outcome: str
+    latency: str
+    speedup: str
+    parity: str
+    reason: str
+
+
+def rows(lines: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """One row per record, grouped by what may be compared, the correct ones first and fastest first."""
+    groups = results.groups(results.results(lines))
+    return [_row(group, result) for group in groups for result in (*group.ranked, *group.unranked)]
+
+
+def render(lines: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Print the rows of `lines` to `console` as a table. The time of an answer that is not correct stands in brackets."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("cell", overflow="fold")
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("compute latency", justify="right")
+    table.add_column(f"over {BASELINE}", justify="right")
+    table.add_column("parity", justify="right", no_wrap=True)
+    table.add_column("reason", overflow="fold", ratio=1)
+    for row in rows(lines):
+        table.add_row(*_styled(row))
+    console.print(table)
+    for words in _footnotes(lines):
+        console.print(Text(words, style="dim"))
+
+
+def _footnotes(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every warning once, with the number of cells that have it, the commonest first."""
+    counted = Counter(str(warning) for line in lines for warning in line.get("warnings") or [])
+    shown = [f"warning ({formatting.count(many, 'cell')}): {words}" for words, many in counted.most_common(WARNINGS_SHOWN)]
+    more = len(counted) - len(shown)
+    return [*shown, *([f"{formatting.count(more, 'more kind')} of warning: see the report"] if more else [])]
+
+
+def _row(group: Group, result: Result) -> Row:
+    return Row(
+        cell=str(result.cell.get("id", "")),
+        outcome=result.outcome,
+        latency=_short(formatting.latency(result.compute), formatting.latency_interval(result.compute)),
+        speedup=_short(*verdict.speedup_texts(group, result)),
+        parity=cells.parity_text(result),
+        reason="; ".join(filter(None, (*map(str, result.record.get("labels") or ()), cells.reason(group, result)))),
+    )
+
+
+def _short(value: str, interval: str) -> str:
+    # A terminal is narrow: that one process has no interval is said in two words.
+    return formatting.with_interval(value, "1 process" if interval == formatting.NO_INTERVAL else interval)
+
+
+def _styled(row: Row) -> list[Text]:
+    # Text and not str: rich would read the brackets of a reason or of a name as its markup.
+    # A time that does not count is in brackets, since a pipe or a file has no struck-out letters.
+    wrong = row.outcome != "ok" and row.latency != formatting.DASH
+    return [
+        Text(row.cell),
+        Text(row.outcome, style=STYLES.get(row.outcome, "dim")),
+        Text(f"[{row.latency}]", style="strike dim") if wrong else Text(row.latency),
+        Text(row.speedup),
+        Text(row.parity),
+        Text(row.reason, style="" if row.outcome == "ok" else "dim"),
+    ]

@@ -1,0 +1,147 @@
+"""Which provider a cell gets, why it cannot, what it is told: all of it without ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backends.contract_model import TINY_CNN
+from backends.onnxruntime import execution_providers
+from backends.onnxruntime.backend import OnnxRuntime
+from backends.onnxruntime.openvino_provider import OrtOpenVino
+from harness import Cell
+
+
+def cell(precision: str = "fp32", device: str = "cpu", **options: Any) -> Cell:
+    return Cell(TINY_CNN, "ort", precision, device, threads=3, options=tuple(options.items()))
+
+
+@pytest.fixture
+def wheel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Plays an installed wheel: its name, and the libraries in its folder."""
+
+    def install(name: str, *libraries: str, platform: str = "linux") -> None:
+        (tmp_path / "capi").mkdir(exist_ok=True)
+        for library in libraries:
+            (tmp_path / "capi" / library).touch()
+
+        def version(asked: str) -> str:
+            if asked != name:
+                raise metadata.PackageNotFoundError(asked)
+            return "1.0"
+
+        monkeypatch.setattr(metadata, "version", version)
+        monkeypatch.setattr(sys, "platform", platform)
+        monkeypatch.setattr(execution_providers, "_folder", lambda: tmp_path / "capi")
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("device", "options", "provider"),
+    [
+        ("cpu", {}, "cpu"),
+        ("cuda", {}, "cuda"),
+        ("cuda:1", {"provider": "tensorrt"}, "tensorrt"),
+        ("dml", {}, "dml"),
+        ("coreml", {}, "coreml"),
+    ],
+)
+def test_a_device_has_a_provider_and_an_option_names_another(device: str, options: dict[str, Any], provider: str) -> None:
+    asked = cell(device=device, **options)
+    assert OnnxRuntime().provider_of(asked) == provider
+    assert OnnxRuntime().supports(asked) == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (cell(provider="cuda"), "provider cuda runs on device cuda, not cpu"),
+        (cell(provider="rocket"), "provider is one of cpu, openvino"),
+        (cell("tf32"), "tf32 is arithmetic of NVIDIA GPUs"),
+        (cell("fp16", provider="openvino"), "fp16 is not attested"),
+        (cell(conv_search="default"), "means nothing to cpu"),
+        (cell(device="cuda", conv_search="fast"), "conv_search is 'exhaustive', 'heuristic', 'default', not 'fast'"),
+        (cell(device="tpu"), "not tpu"),
+        (cell(optimization="most"), "optimization is 'disable' or 'basic' or 'extended' or 'layout' or 'all', not 'most'"),
+        (cell(execution="both"), "execution is"),
+        (cell(arena=True), "arena is 'on' or 'off', not True"),
+        (cell(iobinding="maybe"), "iobinding is"),
+        (cell(spinning="on"), "spinning is"),
+        (cell(inter_op=2), "means nothing without it"),
+        (cell(execution="parallel", inter_op=1), "inter_op is a whole number of 2 or more, not 1"),
+        (cell(disabled_optimizers=" , "), "disabled_optimizers names none"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(asked: Cell, reason: str) -> None:
+    assert reason in OnnxRuntime().supports(asked)
+
+
+def test_the_plain_wheel_lacks_what_another_has(wheel: Any) -> None:
+    wheel("onnxruntime", "libonnxruntime_providers_shared.so")
+    lacks = OnnxRuntime().lacks
+    assert lacks(cell()) == ""
+    openvino = lacks(cell(provider="openvino"))
+    assert "onnxruntime has no OpenVINOExecutionProvider; onnxruntime-openvino has" in openvino
+    assert "ort@openvino" in openvino
+    assert "ort@gpu" in lacks(cell(device="cuda", provider="tensorrt"))
+    assert "onnxruntime-qnn has" in lacks(cell(device="qnn"))
+    assert "exists on darwin only, and this is linux" in lacks(cell(device="coreml"))
+    assert "exists on win32 only" in lacks(cell(device="dml"))
+    assert lacks(cell(provider="xnnpack")) == "", "linked in, if at all: loading tells"
+
+
+@pytest.mark.parametrize("library", ["libonnxruntime_providers_openvino.so", "onnxruntime_providers_openvino.dll"])
+def test_a_library_in_the_folder_is_the_provider(library: str, wheel: Any) -> None:
+    wheel("onnxruntime-openvino", library)
+    assert OnnxRuntime().lacks(cell(provider="openvino")) == OrtOpenVino().lacks(cell()) == ""
+
+
+def test_a_provider_that_is_linked_in_is_known_by_its_wheel(wheel: Any) -> None:
+    wheel("onnxruntime", platform="darwin")
+    assert OnnxRuntime().lacks(cell(device="coreml")) == ""
+    wheel("onnxruntime", platform="win32")
+    assert "onnxruntime-directml has" in OnnxRuntime().lacks(cell(device="dml"))
+    wheel("onnxruntime-directml", platform="win32")
+    assert OnnxRuntime().lacks(cell(device="dml")) == ""
+
+
+def test_a_library_of_custom_operators_must_be_there(tmp_path: Path) -> None:
+    assert "is no file here" in OnnxRuntime().lacks(cell(custom_ops=str(tmp_path / "absent.so")))
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("fp32", "0"), ("tf32", "1"), ("fp16", "0")])
+def test_cuda_is_told_what_its_defaults_would_decide(precision: str, allowed: str) -> None:
+    told = execution_providers.told(cell(precision, "cuda:2", conv_search="heuristic"), "cuda")
+    assert (told["use_tf32"], told["device_id"], told["cudnn_conv_algo_search"]) == (allowed, "2", "HEURISTIC")
+    assert execution_providers.told(cell(device="cuda"), "cuda")["cudnn_conv_algo_search"] == "EXHAUSTIVE"
+
+
+def test_openvino_is_told_its_precision_threads_and_denormals() -> None:
+    told = execution_providers.told(cell(), "openvino")
+    properties = json.loads(told["load_config"])["CPU"]
+    assert (told["device_type"], properties["INFERENCE_PRECISION_HINT"], properties["INFERENCE_NUM_THREADS"]) == ("CPU", "f32", "3")
+    assert properties["CPU_DENORMALS_OPTIMIZATION"] == "NO"
+
+
+@pytest.mark.parametrize(("precision", "override"), [("fp32", "0"), ("fp16", "0"), ("tf32", None)])
+def test_tensorrt_has_no_other_switch_for_tf32(precision: str, override: str | None) -> None:
+    asked = cell(precision, "cuda", provider="tensorrt")
+    assert OnnxRuntime().variables(asked).get("NVIDIA_TF32_OVERRIDE") == override
+    told = execution_providers.told(asked, "tensorrt")
+    assert told.get("trt_fp16_enable") == ("1" if precision == "fp16" else None)
+
+
+def test_tf32_reads_the_fp32_file() -> None:
+    assert OnnxRuntime().artifact_key(cell("tf32", "cuda")) == OnnxRuntime().artifact_key(cell("fp32", "cuda"))
+
+
+@pytest.mark.parametrize(("device", "number", "used"), [("cuda", "0", "cuda"), ("cuda:1", "1", "cuda:1"), ("cuda:1", "0", "cuda:0")])
+def test_the_device_is_read_from_the_provider(device: str, number: str, used: str) -> None:
+    options = {"CUDAExecutionProvider": {"device_id": number}}
+    assert execution_providers.device_used(cell(device=device), "cuda", options) == used

@@ -1,0 +1,55 @@
+"""What a TVM cell says of itself: label, precision, what it refuses, and where its records lie. No TVM is imported."""
+
+from dataclasses import replace
+
+import pytest
+
+from backends.contract_model import TINY_CNN
+from backends.tvm import backend
+from harness import Cell, Model
+
+CELL = Cell(TINY_CNN, "tvm", threads=2)
+
+
+@pytest.mark.parametrize(
+    ("trials", "missing", "label"),
+    [(0, 19, "untuned"), (640, 0, "tuned(640)"), (64, 3, "tuned(64), 3 of 19 tasks not")],
+)
+def test_the_label_says_how_far_it_is_tuned(trials, missing, label):
+    assert backend.label({"trials": trials, "tasks": 19, "tasks_without_record": missing}) == label
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "precision"),
+    [
+        (["float32", "int64"], "fp32"),
+        (["float16", "float32"], "fp16"),
+        (["float32", "uint8"], "int8-static"),
+        (["float32", "float64"], "fp32,fp64"),
+        (["bool"], ""),
+    ],
+)
+def test_the_precision_is_that_of_the_narrowest_values(dtypes, precision):
+    assert backend.precision_of(dtypes) == precision
+
+
+def test_int8_is_only_stored():
+    assert "widened" in backend.emulated("int8-static", "cpu")
+    assert backend.emulated("fp32", "cpu") == ""
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16", "int8-dynamic"])
+def test_what_it_cannot_do_has_a_reason_of_its_own(precision):
+    assert backend.Tvm().supports(replace(CELL, precision=precision)).startswith("tvm ")
+
+
+def test_a_file_is_refused():
+    assert "PyTorch module" in backend.Tvm().supports(replace(CELL, model=Model("own", file="m.onnx")))
+
+
+def test_records_are_apart_by_all_that_decides_the_schedules(tmp_path, monkeypatch):
+    monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path))
+    changes = [{"batch": 2}, {"threads": 1}, {"precision": "fp16"}, {"device": "cuda"}, {"model": replace(TINY_CNN, name="other")}]
+    folders = {backend.database_of(replace(CELL, **change)) for change in [{}, *changes]}
+    assert len(folders) == 6
+    assert backend.database_of(replace(CELL, options={"spinning": "off"})) in folders

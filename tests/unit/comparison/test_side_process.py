@@ -1,0 +1,57 @@
+"""A side's process is kept to the cores that its pair shares."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from harness.comparison import session
+from harness.comparison.side_process import Process
+
+needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not keep processes to cores")
+
+PROGRAM = """
+import subprocess, sys, threading, time
+threading.Thread(target=time.sleep, args=(30,), daemon=True).start()
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
+print(child.pid, flush=True)
+time.sleep(30)
+"""
+
+
+@needs_affinity
+@pytest.mark.alone
+def test_all_threads_and_children_are_kept_to_the_cores() -> None:
+    core = max(os.sched_getaffinity(0))
+    with subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        child = int(started.stdout.readline())
+        arm: Any = SimpleNamespace(_process=started)
+        Process.keep_to(arm, [])
+        assert os.sched_getaffinity(started.pid) == os.sched_getaffinity(0), "none named: any"
+        Process.keep_to(arm, [core])
+        threads = [thread.id for pid in (started.pid, child) for thread in psutil.Process(pid).threads()]
+        assert len(threads) >= 3
+        assert {frozenset(os.sched_getaffinity(thread)) for thread in threads} == {frozenset({core})}
+        os.kill(child, 9)
+        started.kill()
+        started.wait()
+        Process.keep_to(arm, [core])  # it died: no error of its own
+
+
+@needs_affinity
+def test_cores_are_drawn_for_cells_that_leave_some_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {2, 5, 7})
+    lot = random.Random(0)
+    assert session._cores(3, lot) == []
+    assert session._cores(8, lot) == []
+    drawn = {tuple(session._cores(1, lot)) for _ in range(50)}
+    assert drawn == {(2,), (5,), (7,)}
+    assert {tuple(session._cores(2, lot)) for _ in range(50)} == {(2, 5), (2, 7), (5, 7)}

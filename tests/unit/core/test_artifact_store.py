@@ -1,0 +1,172 @@
+"""A cache that cannot lie: any change of what decides the content is a miss, and damage is never served."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import UsageError
+from harness.core import artifact_store
+from harness.core.measurements import Artifact
+
+PARTS = {"weights": "ab" * 32, "precision": "fp32", "by": {"exporter": "dynamo", "opset": 20, "flags": {"optimize": True}}}
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(artifact_store.VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def put(parts: dict[str, Any] = PARTS, **files: str) -> Artifact:
+    folder = artifact_store.stage("artifacts")
+    for name, content in (files or {"model": "graph"}).items():
+        (folder / name).write_text(content)
+    return artifact_store.commit(folder, "artifacts", parts, 1.5, {"format": "test"})
+
+
+def test_what_was_stored_is_found_with_its_facts() -> None:
+    stored, found = put(model="graph", data="weights"), artifact_store.find("artifacts", PARTS)
+    assert found is not None
+    assert (stored.cached, found.cached) == (False, True)
+    assert (found.path, found.sha256, found.bytes, found.seconds, found.facts) == (stored.path, stored.sha256, 12, 1.5, {"format": "test"})
+    assert (Path(found.path) / "model").read_text() == "graph"
+
+
+def test_nothing_is_found_before_it_is_stored_or_under_another_kind() -> None:
+    assert artifact_store.find("artifacts", PARTS) is None
+    put()
+    assert artifact_store.find("goldens", PARTS) is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {**PARTS, "weights": "ab" * 31 + "ac"},
+        {**PARTS, "precision": "fp16"},
+        {**PARTS, "by": {**PARTS["by"], "opset": 21}},
+        {**PARTS, "by": {**PARTS["by"], "flags": {"optimize": False}}},
+        {**PARTS, "by": {**PARTS["by"], "flags": {"optimize": True, "more": 0}}},
+        {key: PARTS[key] for key in ("weights", "precision")},
+    ],
+    ids=["one weight", "precision", "opset", "one flag", "a new flag", "no exporter"],
+)
+def test_any_change_is_a_miss(changed: dict[str, Any]) -> None:
+    put()
+    assert artifact_store.find("artifacts", PARTS) is not None
+    assert artifact_store.find("artifacts", changed) is None
+
+
+def test_a_raised_layout_is_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
+    put()
+    monkeypatch.setattr(artifact_store, "LAYOUT", artifact_store.LAYOUT + 1)
+    assert artifact_store.find("artifacts", PARTS) is None
+
+
+def test_the_digest_is_of_names_and_bytes_wherever_they_lie() -> None:
+    digests = [put({"n": 1}, a="x").sha256, put({"n": 2}, a="y").sha256, put({"n": 3}, b="x").sha256, put({"n": 4}, a="x", b="").sha256]
+    assert len(set(digests)) == 4
+    assert put({"n": 5}, a="x").sha256 == digests[0]
+
+
+def truncate(folder: Path) -> None:
+    (folder / "model").write_text("grap")
+
+
+def flip(folder: Path) -> None:
+    (folder / "model").write_text("grapi")
+
+
+def remove(folder: Path) -> None:
+    (folder / "model").unlink()
+
+
+def add(folder: Path) -> None:
+    (folder / "more").write_text("")
+
+
+def garble(folder: Path) -> None:
+    (folder / artifact_store.MANIFEST).write_text("{")
+
+
+def empty(folder: Path) -> None:
+    (folder / artifact_store.MANIFEST).write_text("{}")
+
+
+def foreign(folder: Path) -> None:
+    (folder / artifact_store.MANIFEST).write_text("[]")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, remove, add, garble, empty, foreign], ids=lambda damage: damage.__name__)
+def test_a_damaged_entry_is_no_entry_and_is_removed(damage: Any) -> None:
+    entry = put()
+    damage(Path(entry.path))
+    assert artifact_store.find("artifacts", PARTS) is None
+    assert not Path(entry.path).exists()
+    assert put().sha256 == entry.sha256, "it cannot be made again"
+
+
+def test_files_of_the_manifests_name_further_down_are_content() -> None:
+    folder = artifact_store.stage("artifacts")
+    (folder / "package").mkdir()
+    (folder / "package" / artifact_store.MANIFEST).write_text("of the runtime's own")
+    entry = artifact_store.commit(folder, "artifacts", PARTS, 0.0, {})
+    assert entry.bytes == len("of the runtime's own")
+    (Path(entry.path) / "package" / artifact_store.MANIFEST).write_text("changed")
+    assert artifact_store.find("artifacts", PARTS) is None
+
+
+def test_a_torn_stage_is_invisible(root: Path) -> None:
+    folder = artifact_store.stage("artifacts")
+    (folder / "model").write_text("half")
+    assert artifact_store.find("artifacts", PARTS) is None
+    assert put(model="whole").bytes == 5
+    assert folder.exists(), "another process may still be filling it"
+    artifact_store.discard(folder)
+    assert [path.name for path in (root / "artifacts").iterdir()] == [artifact_store.key_of(PARTS)]
+
+
+def test_two_stages_never_share_a_folder() -> None:
+    assert artifact_store.stage("artifacts") != artifact_store.stage("artifacts")
+
+
+def test_an_entry_made_meanwhile_is_replaced() -> None:
+    put(model="first")
+    put(model="second")
+    found = artifact_store.find("artifacts", PARTS)
+    assert found is not None
+    assert (Path(found.path) / "model").read_text() == "second"
+
+
+def test_the_manifest_keeps_what_decided_the_content() -> None:
+    assert json.loads((Path(put().path) / artifact_store.MANIFEST).read_text())["parts"] == PARTS
+
+
+def test_an_unwritable_cache_says_how_to_go_on(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(artifact_store.VARIABLE, str(tmp_path / "file" / "cache"))
+    with pytest.raises(UsageError, match=f"cannot be written .*; set {artifact_store.VARIABLE} to a folder of yours"):
+        artifact_store.stage("artifacts")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_cache_says_how_to_go_on(root: Path) -> None:
+    (root / "artifacts").mkdir(parents=True)
+    (root / "artifacts").chmod(0o500)
+    try:
+        with pytest.raises(UsageError, match="cannot be written"):
+            artifact_store.stage("artifacts")
+    finally:
+        (root / "artifacts").chmod(0o700)
+
+
+def test_the_cache_lies_in_the_users_own_folder_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(artifact_store.VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere/cache")
+    assert artifact_store.root().name == "evenbench"
+    monkeypatch.setenv(artifact_store.VARIABLE, "~/mine")
+    assert artifact_store.root() == Path.home() / "mine"

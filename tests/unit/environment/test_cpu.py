@@ -1,0 +1,62 @@
+"""Cores that this process may use: the affinity mask, cut by the cgroup's quota."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import UsageError
+from harness.environment import cpu, measurement_lock
+
+
+@pytest.fixture(autouse=True)
+def asked_again() -> Iterator[None]:
+    cpu.cores.cache_clear()
+    yield
+    cpu.cores.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"),
+    [("max 100000\n", 0.0), ("150000 100000", 1.5), ("400000 100000", 4.0), ("50000 100000", 0.5), ("nonsense", 0.0), ("", 0.0)],
+)
+def test_a_quota_is_read_in_cores(text: str, cores: float, tmp_path: Path) -> None:
+    (tmp_path / "cpu.max").write_text(text)
+    assert cpu._quota(tmp_path / "cpu.max") == cores
+
+
+def test_no_file_is_no_quota(tmp_path: Path) -> None:
+    assert cpu._quota(tmp_path / "absent") == 0.0
+
+
+@pytest.mark.parametrize(("quota", "cores"), [(0.0, 8), (1.5, 1), (0.5, 1), (3.0, 3), (64.0, 8)])
+def test_cores_are_the_lesser_of_mask_and_quota_and_never_none(quota: float, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setattr(cpu, "_quota", lambda file: quota)
+    assert cpu.cores() == cores
+
+
+HOLDER = """
+import sys
+from harness.environment import measurement_lock
+with measurement_lock.alone():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_measurements_at_a_time_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with subprocess.Popen([sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UsageError, match=f"process {holder.pid}.*wait until it is done"), measurement_lock.alone():
+            pass
+        holder.stdin.close()
+    with measurement_lock.alone():
+        pass

@@ -1,0 +1,259 @@
+"""Real worker processes: an answer for every task, and a reason with a log tail for every way of not answering."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import Cell, Session, Unavailable, Unsupported
+from harness.core import registry
+from harness.core.backend import ProgramEnded
+from harness.environment import system_info
+from harness.runner import job as runner_job
+from harness.runner import launcher
+from harness.runner.child_process import shared_path
+from harness.runner.job import Job, Measurement, Reply
+from tests.unit.builders import ROWS, Product, cell, plan, product, register
+
+HERE = "tests.unit.runner.test_launcher"
+NOTE = "EVENBENCH_TEST_NOTE"
+
+
+def run(task: Any, asked: Cell, timeout_seconds: float = 30.0, **more: Any) -> Reply:
+    variables = system_info.for_worker(1, {})
+    return launcher.run(Job(task, asked, sys_path=shared_path(), **more), variables, timeout_seconds)
+
+
+class Troubled(Product):
+    """Does in `prepare` what the flag of the cell says."""
+
+    name = "troubled"
+
+    def prepare(self, source: Any, cell: Cell, folder: Path) -> Any:
+        return TROUBLES[cell.option["flag"]]()
+
+
+def _talk_and_abort() -> None:
+    print("x" * 10_000)
+    print("the last words", flush=True)
+    os.abort()
+
+
+def _leave_a_child() -> dict[str, int]:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    return {"child": child.pid}
+
+
+def _hang_with_a_child() -> None:
+    Path(os.environ[NOTE]).write_text(str(_leave_a_child()["child"]))
+    print("waiting for nothing", flush=True)
+    time.sleep(60)
+
+
+def _litter_and_die() -> None:
+    kept = tempfile.mkdtemp(prefix="litter-")
+    (Path(kept) / "large").write_text("x" * 1000)
+    Path(os.environ[NOTE]).write_text(kept)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _refuse(error: Exception) -> Any:
+    def refuse() -> None:
+        raise error
+
+    return refuse
+
+
+def _import() -> None:
+    import no_such_runtime  # noqa: F401
+
+
+TROUBLES: dict[str, Any] = {
+    "abort": _talk_and_abort,
+    "hang": _hang_with_a_child,
+    "child": _leave_a_child,
+    "exit": lambda: os._exit(7),
+    "litter": _litter_and_die,
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "ended": _refuse(ProgramEnded("runner: the program was ended by SIGBUS", "SIGBUS")),
+    "raise": _refuse(RuntimeError("the exporter gave up")),
+    "unsupported": _refuse(Unsupported("no such operator")),
+    "unavailable": _refuse(Unavailable("plug a device in")),
+    "import": _import,
+    "large": lambda: {"text": "x" * 3_000_000},
+}
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, f"{ROWS},troubled={HERE}:Troubled,loads={HERE}:RaisesInLoad")
+
+
+def trouble(flag: str, **more: Any) -> Reply:
+    return run("prepare", cell("troubled", options=(("flag", flag),)), folder="unused", folders={"inputs": "unused"}, **more)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process ended within two seconds; one that only waits to be reaped has."""
+    for _ in range(100):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.parametrize(
+    ("flag", "outcome", "reason"),
+    [
+        ("raise", "failed", "RuntimeError: the exporter gave up"),
+        ("unsupported", "unsupported", "no such operator"),
+        ("unavailable", "unavailable", "plug a device in"),
+        ("import", "unavailable", "No module named 'no_such_runtime'"),
+    ],
+)
+def test_an_exception_becomes_its_outcome(flag: str, outcome: str, reason: str) -> None:
+    reply = trouble(flag)
+    assert (reply.value, reply.outcome, reply.phase, reply.reason, reply.signal) == (None, outcome, "prepare", reason, "")
+    assert ("test_launcher.py" in reply.traceback) is (outcome == "failed")
+    assert reply.wall_seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("flag", "signal_name", "reason"), [("abort", "SIGABRT", "ended by SIGABRT"), ("kill", "SIGKILL", "memory runs out")]
+)
+def test_a_crash_names_its_signal(flag: str, signal_name: str, reason: str) -> None:
+    reply = trouble(flag)
+    assert (reply.outcome, reply.phase, reply.signal) == ("failed", "prepare", signal_name)
+    assert reason in reply.reason
+
+
+def test_a_crash_of_the_sessions_own_program_names_its_signal_too() -> None:
+    reply = trouble("ended")
+    assert (reply.outcome, reply.signal, reply.reason) == ("failed", "SIGBUS", "ProgramEnded: runner: the program was ended by SIGBUS")
+
+
+def test_a_crash_keeps_the_tail_of_the_log() -> None:
+    tail = trouble("abort").traceback
+    assert "the last words" in tail
+    assert "Fatal Python error: Aborted" in tail
+    assert len(tail) <= runner_job.LOG_TAIL_BYTES
+
+
+def test_an_exit_without_an_answer_tells_its_code() -> None:
+    assert trouble("exit").reason == "prepare exited with code 7 without an answer"
+
+
+def test_a_hang_is_killed_at_the_timeout_with_everything_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NOTE, str(tmp_path / "child"))
+    begin = time.monotonic()
+    reply = trouble("hang", timeout_seconds=1.5)
+    assert 1.5 <= time.monotonic() - begin < 6
+    assert (reply.outcome, reply.signal) == ("failed", "SIGKILL")
+    assert "did not answer within 1.5 s and was killed; raise --timeout" in reply.reason
+    assert "waiting for nothing" in reply.traceback
+    assert gone(int((tmp_path / "child").read_text()))
+
+
+def test_what_a_killed_process_left_in_its_temporary_folder_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NOTE, str(tmp_path / "folder"))
+    assert trouble("litter").signal == "SIGKILL"
+    left = Path((tmp_path / "folder").read_text())
+    assert left.name.startswith("litter-")
+    assert not left.exists()
+    assert not left.parent.exists()
+
+
+def test_a_child_left_behind_does_not_outlive_the_answer() -> None:
+    begin = time.monotonic()
+    reply = trouble("child")
+    assert reply.outcome == "ok"
+    assert time.monotonic() - begin < 20, "the child's end was waited for"
+    assert reply.value is not None
+    assert gone(reply.value["child"])
+
+
+def test_an_answer_larger_than_a_pipe_arrives_whole() -> None:
+    reply = trouble("large")
+    assert reply.value is not None
+    assert len(reply.value["text"]) == 3_000_000
+
+
+class RaisesInLoad(Product):
+    name = "loads"
+
+    def load(self, folder: Path, cell: Cell) -> Session:
+        raise RuntimeError("cannot load")
+
+
+def test_the_whole_walk_of_a_cell_through_processes(tmp_path: Path) -> None:
+    """Every task answers; then the same tasks on folders that lack what they need fail in their own phase."""
+    folders = {name: tmp_path / name for name in ("inputs", "weights", "artifact", "exact", "golden")}
+    for folder in folders.values():
+        folder.mkdir()
+    asked = cell()
+
+    def do(task: Any, folder: str, *given: str, backend: str = "product", **more: Any) -> Reply:
+        reading = {"artifact" if name == "exact" else name: str(folders[name]) for name in given}
+        return run(task, cell(backend), folder=str(folders[folder]), folders=reading, **more)
+
+    made = do("inputs", "inputs")
+    assert made.value is not None
+    assert made.value["batches"] == 5
+    assert do("weights", "weights", "inputs").value["note"] == "drawn"  # type: ignore[index]
+    assert do("prepare", "artifact", "inputs", "weights").value == {"format": "npy"}
+    assert do("prepare", "exact", "inputs", "weights", backend="exact").outcome == "ok"
+    assert do("golden", "golden", "exact", "inputs", payload={}).value["kind"] == "float64 numpy"  # type: ignore[index]
+    measured = do("measure", "golden", "artifact", "inputs", "golden", payload=Measurement(plan())).value
+    assert measured is not None
+    assert measured["parity"]["verdict"] == "pass"
+    assert measured["variables"]["OMP_NUM_THREADS"] == "1"
+    described = run("describe", asked).value
+    assert described is not None
+    assert described["inputs"] == [{"name": "x", "shape": ["batch", 4], "dtype": "float32"}]
+
+    in_load = do("measure", "golden", "artifact", "inputs", "golden", backend="loads", payload=Measurement(plan()))
+    assert (in_load.outcome, in_load.phase, in_load.reason) == ("failed", "load", "RuntimeError: cannot load")
+    folders |= {"empty": tmp_path / "empty", "exact": tmp_path / "empty"}
+    assert (do("golden", "golden", "exact", "inputs", payload={}).outcome, do("golden", "golden", "exact", "inputs", payload={}).phase) == ("failed", "parity")
+    assert (do("prepare", "artifact", "inputs").outcome, do("prepare", "artifact", "inputs").phase) == ("failed", "prepare")
+
+
+def test_broken_samples_fail_their_inputs(tmp_path: Path) -> None:
+    reply = run("inputs", cell(model=product(inputs_from=f"{HERE}:no_samples")), folder=str(tmp_path))
+    assert (reply.outcome, reply.phase) == ("failed", "prepare")
+    assert "returned [], expected also ['x']" in reply.reason
+
+
+def no_samples(model: Any) -> dict[str, Any]:
+    return {}
+
+
+def test_the_user_s_code_hides_none_of_it_and_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `benchmarks` package of the user's own wins over the one in this checkout."""
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "__init__.py").write_text("")
+    (tmp_path / "benchmarks" / "mine.py").write_text(
+        "import numpy as np\ndef rows(model):\n    return {'x': np.zeros((3, 4), np.float32)}\n"
+    )
+    asked = cell("null", model=product(inputs_from="benchmarks.mine:rows"))
+    job = Job("inputs", asked, folder=str(tmp_path), sys_path=(str(tmp_path),))
+    monkeypatch.delenv(registry.VARIABLE)
+    reply = launcher.run(job, system_info.for_worker(1, {}), 30.0)
+    assert reply.outcome == "ok", reply
+
+
+def test_a_missing_interpreter_is_an_error_at_once() -> None:
+    with pytest.raises(FileNotFoundError):
+        launcher.run(Job("inputs", cell()), {}, 30.0, "/no/such/python")

@@ -1,0 +1,210 @@
+"""Every cell ends as exactly one line, measured in K processes that are spread over the session."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from harness.core import artifact_store
+from harness.core.cases import Entry
+from harness.core.types import BOUNDARIES, Cell
+from harness.results import records
+from harness.results.records import Record
+from harness.runner.job import Job
+from harness.runner.schedule import Event, Run
+from tests.unit.builders import cell, plan, register, work_here
+
+EVERY = [
+    ("product", {}, "ok"),
+    ("twin", {}, "ok"),
+    ("oneweight", {}, "mismatch"),
+    ("narrows", {"precision": "fp16"}, "fallback"),
+    ("product", {"precision": "bf16"}, "unsupported"),
+    ("absent", {}, "unavailable"),
+    ("raises", {}, "failed"),
+    ("null", {}, "ok"),
+]
+
+
+@pytest.fixture(autouse=True)
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    monkeypatch.setenv(artifact_store.VARIABLE, str(tmp_path / "cache"))
+    register(monkeypatch)
+    return work_here(monkeypatch)
+
+
+def entries(*cells: Cell) -> list[Entry]:
+    return [Entry(made, "bench.py::case", "evenbench run bench.py") for made in cells]
+
+
+def start(asked: Sequence[Entry], folder: Path, processes: int = 3, **more: Any) -> Run:
+    return Run(asked, plan(processes=processes), folder / "results", **more)
+
+
+def measured(jobs: Sequence[Job]) -> list[str]:
+    return [job.cell.backend for job in jobs if job.task == "measure"]
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> dict[str, Record]:
+    """One line for each possible outcome, as they are on the disk, by backend and precision."""
+    asked = entries(*(cell(backend, **axes) for backend, axes, _ in EVERY))
+    run = start(asked, tmp_path, processes=2)
+    run.measure(asked)
+    run.finish()
+    text = run.file.file.read_text().splitlines()
+    assert len(text) == len(EVERY), "a cell has no line, or two"
+    return {f"{line['cell']['backend']} {line['cell']['precision']}": line for line in map(json.loads, text)}
+
+
+def test_every_cell_has_exactly_the_outcome_that_it_deserves(lines: dict[str, Record]) -> None:
+    assert {name: line["outcome"] for name, line in lines.items()} == {
+        f"{backend} {axes.get('precision', 'fp32')}": outcome for backend, axes, outcome in EVERY
+    }
+
+
+def test_every_line_is_valid_by_the_published_schema(lines: dict[str, Record]) -> None:
+    validator = jsonschema.Draft202012Validator(records.schema())
+    for line in lines.values():
+        assert [error.message for error in validator.iter_errors(line)] == []
+
+
+def test_what_was_verified_is_what_was_timed(lines: dict[str, Record]) -> None:
+    judged = [line for line in lines.values() if line["parity"]]
+    assert {line["outcome"] for line in judged} == {"ok", "mismatch", "fallback"}
+    for line in judged:
+        assert line["parity"]["artifact_sha256"] == line["artifact_sha256"] != ""
+        assert line["parity"]["input_sha256"] == line["input_sha256"] != ""
+
+
+def test_only_lines_without_a_number_say_why(lines: dict[str, Record]) -> None:
+    for line in lines.values():
+        assert bool(line["reason"]) == bool(line["phase"]) == (line["outcome"] != "ok")
+    assert "asked for precision fp16, ran fp32" in lines["narrows fp16"]["reason"]
+    assert "times the allowed tolerance" in lines["oneweight fp32"]["reason"]
+
+
+def test_a_failure_keeps_the_tail_of_its_traceback(lines: dict[str, Record]) -> None:
+    line = lines["raises fp32"]
+    assert (line["phase"], line["reason"]) == ("load", "RuntimeError: the runtime gave up")
+    assert "builders.py" in line["traceback"]
+
+
+def test_raw_laps_of_every_process_are_kept(lines: dict[str, Record]) -> None:
+    line = lines["product fp32"]
+    for boundary in BOUNDARIES:
+        assert [len(laps) >= 8 for laps in line["samples_ns"][boundary]] == [True, True]
+    assert line["process_seconds"] == [0.5, 0.5]
+
+
+def test_a_control_is_measured_and_not_judged(lines: dict[str, Record]) -> None:
+    assert (lines["null fp32"]["role"], lines["null fp32"]["parity"]) == ("control", None)
+
+
+def test_processes_of_a_cell_are_spread_over_sweeps(jobs: list[Job], tmp_path: Path) -> None:
+    asked = entries(*(cell("product", batch=batch) for batch in (1, 2, 3)), *(cell("twin", batch=batch) for batch in (1, 2, 3)))
+    start(asked, tmp_path).measure(asked)
+    order = [job.cell.key for job in jobs if job.task == "measure"]
+    sweeps = [order[at : at + 6] for at in range(0, 18, 6)]
+    assert all(sorted(sweep) == sorted(entry.cell.key for entry in asked) for sweep in sweeps)
+    assert len({tuple(sweep) for sweep in sweeps}) > 1, "every sweep has the same order"
+    assert [job.task for job in jobs].index("measure") == len(jobs) - 18, "something was prepared while cells were timed"
+
+
+def test_a_wrong_answer_ends_its_cell_after_one_process(jobs: list[Job], tmp_path: Path) -> None:
+    asked = entries(cell("oneweight"), cell())
+    start(asked, tmp_path).measure(asked)
+    assert (measured(jobs).count("oneweight"), measured(jobs).count("product")) == (1, 3)
+
+
+def test_lines_come_back_in_the_order_asked(tmp_path: Path) -> None:
+    asked = entries(cell("twin"), cell("absent"), cell())
+    found = start(asked, tmp_path).measure(asked)
+    assert [line["cell"]["backend"] for line in found] == ["twin", "absent", "product"]
+
+
+def test_known_outcomes_are_not_measured_again(jobs: list[Job], tmp_path: Path) -> None:
+    asked = entries(cell(), cell("twin"))
+    run = start(asked, tmp_path)
+    first = run.measure(asked[:1])
+    jobs.clear()
+    assert run.measure(asked)[0] == first[0]
+    assert measured(jobs) == ["twin"] * 3
+
+
+class Interrupted(Exception):
+    """What stops a run here."""
+
+
+def test_an_interrupted_run_goes_on_with_the_processes_it_has(jobs: list[Job], tmp_path: Path) -> None:
+    asked = entries(cell(), cell("twin"))
+
+    def stop(event: Event) -> None:
+        if event.kind == "measure" and event.text.endswith("3/3"):
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        start(asked, tmp_path, listen=stop).measure(asked)
+    assert len(measured(jobs)) == 4
+    jobs.clear()
+    again = start(asked, tmp_path)
+    assert again.resumed
+    found = again.measure(asked)
+    assert sorted(measured(jobs)) == ["product", "twin"]
+    assert all(len(line["process_seconds"]) == 3 for line in found)
+
+
+def test_what_was_measured_on_another_artifact_does_not_count(jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = entries(cell())
+
+    def stop(event: Event) -> None:
+        if event.kind == "measure" and event.text.endswith("2/3"):
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        start(asked, tmp_path, listen=stop).measure(asked)
+    monkeypatch.setattr("tests.unit.builders.Product.artifact_key", lambda backend, cell: {"flag": "new"})
+    monkeypatch.setattr("tests.unit.builders.Product.prepare", other_format)
+    jobs.clear()
+    start(asked, tmp_path).measure(asked)
+    assert measured(jobs) == ["product"] * 3
+
+
+def other_format(backend: Any, source: Any, cell: Cell, folder: Path) -> dict[str, Any]:
+    import numpy as np
+
+    np.save(folder / "weights.npy", np.load(source.weights_folder / "weights.npy").astype(np.float32))
+    (folder / "more").write_text("of a newer exporter")
+    return {}
+
+
+def test_events_count_up_to_the_total(tmp_path: Path) -> None:
+    heard: list[Event] = []
+    asked = entries(cell(), cell("oneweight"), cell("absent"), cell("raises"))
+    start(asked, tmp_path, listen=heard.append).measure(asked)
+    steps = [event.steps for event in heard]
+    assert steps == sorted(steps)
+    assert (heard[-1].steps, heard[-1].total) == (16, 16)
+    assert sum(1 for event in heard if event.kind == "outcome") == 4
+
+
+def test_a_finished_run_leaves_its_lines_and_nothing_else(tmp_path: Path) -> None:
+    asked = entries(cell())
+    run = start(asked, tmp_path)
+    run.measure(asked)
+    run.finish()
+    assert [path.name for path in (tmp_path / "results").rglob("*") if path.is_file()] == [f"{run.file.id}.jsonl"]
+
+
+def test_an_incomplete_run_is_left_to_be_resumed(tmp_path: Path) -> None:
+    asked = entries(cell(), cell("twin"))
+    run = start(asked, tmp_path)
+    run.measure(asked[:1])
+    run.finish()
+    assert run.file.work.is_dir()
+    assert start(asked, tmp_path).resumed

@@ -1,0 +1,202 @@
+"""The gate's verdicts: known answers, what is refused, and its error rates, simulated through the very code that judges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from harness.core.errors import UsageError
+from harness.statistics import paired_test
+from harness.statistics.paired_test import Rule
+
+DRAWS = 10_000
+PAIRS = 30
+Array = np.ndarray[Any, Any]
+
+
+def normal(rng: np.random.Generator, spread: float) -> Array:
+    return rng.normal(0, spread, (DRAWS, PAIRS))
+
+
+def heavy_tailed(rng: np.random.Generator, spread: float) -> Array:
+    """Student's t with three degrees of freedom, scaled to the same standard deviation."""
+    return rng.standard_t(3, (DRAWS, PAIRS)) * spread / math.sqrt(3)
+
+
+def contaminated(rng: np.random.Generator, spread: float) -> Array:
+    """One pair in ten is disturbed fivefold."""
+    return normal(rng, spread) * np.where(rng.random((DRAWS, PAIRS)) < 0.1, 5, 1)
+
+
+def autocorrelated(rng: np.random.Generator, spread: float) -> Array:
+    """Each pair of processes is the median of 24 paired laps that follow AR(1) with rho 0.4, around its own level."""
+    noise = rng.normal(0, 2 * spread, (DRAWS, PAIRS, 24)).astype(np.float32)
+    for lap in range(1, 24):
+        noise[..., lap] = 0.4 * noise[..., lap - 1] + math.sqrt(1 - 0.4**2) * noise[..., lap]
+    return np.asarray(np.median(noise, axis=-1) + normal(rng, spread))
+
+
+def two_mode(rng: np.random.Generator, spread: float) -> Array:
+    """Each process of a pair lands in one of two modes by itself, as memory layout makes them."""
+    slow = [np.where(rng.random((DRAWS, PAIRS)) < 0.3, 2 * spread, 0) for _ in range(2)]
+    return normal(rng, spread / 2) + slow[0] - slow[1]
+
+
+SHAPES = (normal, heavy_tailed, contaminated, autocorrelated, two_mode)
+
+
+def rates(pairs: Array, rule: Rule, truth: float = 0.0) -> tuple[float, float, float]:
+    """Shares of sessions that call slower, that call faster, and whose interval covers the truth; each stops by itself."""
+    stopped = paired_test.stops_at(pairs, rule)
+    slower = faster = covered = 0
+    for count in np.unique(stopped):
+        taken = pairs[stopped == count][:, :count]
+        found = paired_test.verdicts(taken, rule)
+        interval = paired_test.yuen(taken, rule.nominal, rule.trim)
+        slower += np.sum(found == "slower")
+        faster += np.sum(found == "faster")
+        covered += np.sum((interval.low <= truth) & (truth <= interval.high))
+    return float(slower / len(pairs)), float(faster / len(pairs)), float(covered / len(pairs))
+
+
+@pytest.mark.parametrize("spread", [0.01, 0.02, 0.04])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_false_alarms_and_coverage_of_ten_thousand_sessions(shape: Callable[..., Array], spread: float) -> None:
+    pairs = shape(np.random.default_rng(1), spread)
+    slower, faster, covered = rates(pairs, Rule(margin=0.0))
+    assert slower + faster <= 0.012
+    assert covered >= 0.985
+    slower, faster, covered = rates(pairs, Rule())
+    assert slower + faster <= 0.001
+    assert covered >= 0.985
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_five_percent_is_found_where_pairs_spread_by_one(shape: Callable[..., Array]) -> None:
+    slower, faster, covered = rates(shape(np.random.default_rng(2), 0.01) + math.log(1.05), Rule(), math.log(1.05))
+    assert slower >= 0.9
+    assert faster == 0
+    assert covered >= 0.985
+
+
+def test_stopping_when_significant_would_alarm_three_times_as_often() -> None:
+    """Why the rule looks at the width: the rule that it is not."""
+    pairs, rule = normal(np.random.default_rng(3), 0.02), Rule(margin=0.0)
+    peeking = np.zeros(DRAWS, bool)
+    for count in range(rule.least, rule.most + 1):
+        found = paired_test.verdicts(pairs[:, :count], rule)
+        peeking |= (found == "slower") | (found == "faster")
+    slower, faster, _ = rates(pairs, rule)
+    assert peeking.mean() > 3 * (slower + faster)
+
+
+@pytest.mark.parametrize("count", [8, 9, 12, 20, 30])
+@pytest.mark.parametrize("trim", [0.125, 0.2, 0.25])
+def test_the_interval_is_scipys(count: int, trim: float) -> None:
+    pairs = np.random.default_rng(count).standard_t(3, count)
+    found = paired_test.yuen(pairs, 0.99, trim)
+    low, high = stats.mstats.trimmed_mean_ci(pairs, limits=(trim, trim), alpha=0.01)
+    assert (found.low, found.high) == pytest.approx((float(low), float(high)), rel=1e-9)
+    assert float(found.centre) == pytest.approx(float(stats.trim_mean(pairs, trim)))
+
+
+@pytest.mark.parametrize("count", range(8, 31))
+def test_the_sign_interval_is_exact(count: int) -> None:
+    rank = int(paired_test.sign_rank(count, 0.99))
+    assert 2 * stats.binom.cdf(rank - 1, count, 0.5) <= 0.01 < 2 * stats.binom.cdf(rank, count, 0.5)
+
+
+def test_too_few_pairs_have_no_sign_interval() -> None:
+    assert math.isinf(paired_test.sign_rank(7, 0.99))
+    assert paired_test.sign_interval(np.zeros((3, 7)), 0.99)[1].tolist() == [math.inf] * 3
+
+
+STEADY = np.linspace(-0.004, 0.004, 12)
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict"),
+    [(math.log(1.06), "slower"), (-math.log(1.06), "faster"), (0.0, "equivalent"), (math.log(1.02), "inconclusive")],
+)
+def test_four_verdicts(shift: float, verdict: str) -> None:
+    found = paired_test.judge(list(STEADY + shift), Rule())
+    assert found.verdict == verdict
+    assert found.low < found.ratio < found.high
+    assert found.ratio == pytest.approx(math.exp(shift))
+    assert (found.needed_pairs is not None) <= (verdict == "inconclusive")
+
+
+def test_one_ruined_pair_changes_no_verdict() -> None:
+    ruined = STEADY + math.log(1.06)
+    ruined[3] = 3.0
+    assert paired_test.judge(list(ruined), Rule()).verdict == "slower"
+
+
+def test_where_the_exact_interval_reaches_the_far_side_nobody_is_called_slower() -> None:
+    pairs = np.full(9, math.log(1.06)) + STEADY[:9]
+    pairs[0] = -0.5
+    assert paired_test.yuen(pairs, Rule().nominal, 0.2).low > Rule().log_margin, "the trimmed interval alone would alarm"
+    assert paired_test.judge(list(pairs), Rule()).verdict == "inconclusive"
+
+
+def test_an_inconclusive_session_says_how_many_pairs_would_decide_it() -> None:
+    rng = np.random.default_rng(5)
+    pairs = list(rng.normal(math.log(1.045), 0.04, 12))
+    found = paired_test.judge(pairs, Rule())
+    assert found.verdict == "inconclusive"
+    assert found.needed_pairs is not None
+    more = paired_test.judge([*pairs * (found.needed_pairs // 12 + 1)][: found.needed_pairs], Rule())
+    assert more.verdict == "slower"
+
+
+def test_identical_pairs_need_no_spread() -> None:
+    assert paired_test.judge([0.0] * 8, Rule()).verdict == "equivalent"
+    same = paired_test.judge([math.log(1.1)] * 8, Rule())
+    assert (same.verdict, same.p) == ("slower", 0.0)
+
+
+def test_sessions_stop_on_precision() -> None:
+    wide, narrow = np.linspace(-0.3, 0.3, 30), np.linspace(-0.004, 0.004, 30)
+    shifted = narrow + math.log(1.06)
+    assert paired_test.stops_at(np.stack([wide, narrow, shifted]), Rule()).tolist() == [30, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"most": 7, "least": 6}, "7 pairs can never alarm at 99% confidence.*allow 8 or more"),
+        ({"confidence": 0.9999, "most": 12}, "12 pairs can never alarm.*allow 15 or more"),
+        ({"least": 20, "most": 10}, "at least 20 and at most 10"),
+        ({"margin": -0.1}, "margin -0.1"),
+        ({"precision": 0.0}, "precision 0"),
+        ({"trim": 0.5}, "trim 0.5"),
+    ],
+)
+def test_a_rule_that_can_never_alarm_is_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Rule(**wrong)
+
+
+def test_seven_pairs_are_not_judged() -> None:
+    with pytest.raises(UsageError, match="7 pairs cannot be judged"):
+        paired_test.judge([0.0] * 7, Rule())
+
+
+def test_holm_against_a_naive_reading() -> None:
+    p_values = [0.004, 0.03, 0.0001, 0.02, 0.0033]
+    assert paired_test.holm(p_values, 0.01) == [False, False, True, False, False]
+    assert paired_test.holm([0.004, 0.0001, 0.0033], 0.01) == [True, True, True]
+    assert paired_test.holm([], 0.01) == []
+
+
+@pytest.mark.parametrize(("spread", "pairs"), [(0.01, 12), (0.02, 12), (0.02, 30), (0.04, 20)])
+def test_the_detectable_slowdown_is_found_as_often_as_promised(spread: float, pairs: int) -> None:
+    rule = Rule()
+    least = math.log1p(paired_test.detectable(spread, pairs, rule))
+    drawn = np.random.default_rng(6).normal(least, spread, (20_000, pairs))
+    assert np.mean(paired_test.verdicts(drawn, rule) == "slower") == pytest.approx(0.8, abs=0.02)
