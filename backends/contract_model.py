@@ -1,4 +1,6 @@
-"""The small network that the backend contract runs: convolutions, batch norm, a residual and two linear layers."""
+"""The small network that the backend contract runs: convolutions, batch norm, a residual and two
+linear layers.
+"""
 
 from __future__ import annotations
 

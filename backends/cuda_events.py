@@ -1,7 +1,9 @@
-"""CUDA events as a session's inner clock, device names, and the switches of fp32 arithmetic: what the CUDA backends share.
+"""CUDA events as a session's inner clock, device names, and the switches of fp32 arithmetic: what
+the CUDA backends share.
 
-A session on a CUDA device sets `inner = "device"` and `inner_clock = cuda_events.CLOCK`, calls `start()` before and `stop()` after
-it enqueues a step, and answers `inner_ns()` with `ns()`. The harness asks after `sync`, so the events are complete then.
+A session on a CUDA device sets `inner = "device"` and `inner_clock = cuda_events.CLOCK`, calls
+`start()` before and `stop()` after it enqueues a step, and answers `inner_ns()` with `ns()`. The
+harness asks after `sync`, so the events are complete then.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ NS_PER_MS = 1_000_000
 
 
 def named(asked: str, used: int) -> str:
-    """CUDA device `used` in the words of the cell that asked for `asked`: `cuda` and `cuda:0` are the same device."""
+    """CUDA device `used` in the words of the cell that asked for `asked`: `cuda` and `cuda:0` are
+    the same device.
+    """
     return asked if gpu.is_cuda(asked) and gpu.index(asked) == used else f"cuda:{used}"
 
 
@@ -49,12 +53,16 @@ class TorchEvents:
         torch.cuda.synchronize(self.device)
 
     def ns(self) -> int:
-        """Nanoseconds between the events, which must be complete. At least 1: a lap of no time is a mistake."""
+        """Nanoseconds between the events, which must be complete. At least 1: a lap of no time is a
+        mistake.
+        """
         return max(1, round(self.begin.elapsed_time(self.end) * NS_PER_MS))
 
 
 class DriverEvents:
-    """The same through `cuda-bindings`, for runtimes without a Python framework around them; on a stream of its own."""
+    """The same through `cuda-bindings`, for runtimes without a Python framework around them; on a
+    stream of its own.
+    """
 
     def __init__(self) -> None:
         self.stream = call("cudaStreamCreate")
@@ -73,7 +81,9 @@ class DriverEvents:
         call("cudaStreamSynchronize", self.stream)
 
     def ns(self) -> int:
-        """Nanoseconds between the events, which must be complete. At least 1: a lap of no time is a mistake."""
+        """Nanoseconds between the events, which must be complete. At least 1: a lap of no time is a
+        mistake.
+        """
         return max(1, round(call("cudaEventElapsedTime", self.begin, self.end) * NS_PER_MS))
 
     def close(self) -> None:
@@ -87,7 +97,9 @@ class DriverEvents:
 
 
 def call(name: str, *arguments: Any) -> Any:
-    """A function of the CUDA runtime: its one result, a tuple of several, or None. Raises RuntimeError with CUDA's own words."""
+    """A function of the CUDA runtime: its one result, a tuple of several, or None. Raises
+    RuntimeError with CUDA's own words.
+    """
     from cuda.bindings import runtime
 
     status, *results = getattr(runtime, name)(*arguments)
@@ -98,10 +110,12 @@ def call(name: str, *arguments: Any) -> Any:
 
 
 def allow_tf32(allowed: bool) -> None:
-    """Switch torch's three users of TF32 (matmul, cuDNN convolutions, cuDNN RNNs) on or off together.
+    """Switch torch's three users of TF32 (matmul, cuDNN convolutions, cuDNN RNNs) on or off
+    together.
 
-    By default they differ: convolutions use it and matmul does not. Matmul goes by the older of torch's two interfaces, which
-    `torch.get_float32_matmul_precision` can read back; for the other two only the newer one is complete.
+    By default they differ: convolutions use it and matmul does not. Matmul goes by the older of
+    torch's two interfaces, which `torch.get_float32_matmul_precision` can read back; for the other
+    two only the newer one is complete.
     """
     import torch
 
@@ -111,7 +125,9 @@ def allow_tf32(allowed: bool) -> None:
 
 
 def fp32_arithmetic() -> str:
-    """What fp32 tensors are computed in, as read back: `fp32`, `tf32`, or in words where the three users disagree."""
+    """What fp32 tensors are computed in, as read back: `fp32`, `tf32`, or in words where the three
+    users disagree.
+    """
     users = tf32_switches()
     if len(set(users.values())) > 1:
         return "fp32 with " + ", ".join(f"{user} {value}" for user, value in users.items())
@@ -123,5 +139,9 @@ def tf32_switches() -> dict[str, str]:
     import torch
 
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    found = {"matmul": matmul.fp32_precision, "conv": cudnn.conv.fp32_precision, "rnn": cudnn.rnn.fp32_precision}
+    found = {
+        "matmul": matmul.fp32_precision,
+        "conv": cudnn.conv.fp32_precision,
+        "rnn": cudnn.rnn.fp32_precision,
+    }
     return {user: "tf32" if value == "tf32" else "ieee" for user, value in found.items()}

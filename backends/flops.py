@@ -1,4 +1,6 @@
-"""How many floating-point operations one inference takes, by the one rule of torch's own counter, for files of every format."""
+"""How many floating-point operations one inference takes, by the one rule of torch's own counter,
+for files of every format.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RULE = "convolutions, matrix products and attention; a multiply-add counts as two; biases and elementwise steps do not count"
-"""What torch.utils.flop_counter counts. Other counters add biases and weigh elementwise functions, each in its own way."""
+"""What torch.utils.flop_counter counts. Other counters add biases and weigh elementwise functions,
+each in its own way.
+"""
 
 Shape = Sequence[int]
 
 
 def missing() -> str:
     """Why nothing can be counted here, in words, or an empty string."""
-    return "" if importlib.util.find_spec("torch") else "counting needs torch, which is not installed; pip install 'evenbench[torch]'"
+    return (
+        ""
+        if importlib.util.find_spec("torch")
+        else "counting needs torch, which is not installed; pip install 'evenbench[torch]'"
+    )
 
 
 def not_counted(why: str) -> dict[str, Any]:
@@ -28,9 +36,17 @@ def not_counted(why: str) -> dict[str, Any]:
 
 
 def counted(by_operator: Mapping[str, int], uncounted: Mapping[str, int]) -> dict[str, Any]:
-    """The facts about a count. `uncounted` are operators that count, but whose shapes or formula are not known, and how many."""
+    """The facts about a count. `uncounted` are operators that count, but whose shapes or formula
+    are not known, and how many.
+    """
     total = sum(by_operator.values())
-    return {"total": total, "rule": RULE, "by_operator": dict(by_operator), "uncounted": dict(uncounted), "why_not": ""}
+    return {
+        "total": total,
+        "rule": RULE,
+        "by_operator": dict(by_operator),
+        "uncounted": dict(uncounted),
+        "why_not": "",
+    }
 
 
 def work(count: Mapping[str, Any], weights: int, weight_bytes: int | None) -> dict[str, Any]:
@@ -40,7 +56,9 @@ def work(count: Mapping[str, Any], weights: int, weight_bytes: int | None) -> di
 
 
 def of_call(call: Callable[[], Any]) -> dict[str, Any]:
-    """Call something that runs in torch, and count meanwhile. What the counter cannot follow is not counted: no golden fails by it."""
+    """Call something that runs in torch, and count meanwhile. What the counter cannot follow is not
+    counted: no golden fails by it.
+    """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -49,15 +67,30 @@ def of_call(call: Callable[[], Any]) -> dict[str, Any]:
         with torch.no_grad(), counter:
             call()
     except Exception as error:  # an operator that no dispatch mode sees through, in a thousand ways
-        return not_counted(f"torch's counter cannot follow this model ({type(error).__name__}: {error})")
+        return not_counted(
+            f"torch's counter cannot follow this model ({type(error).__name__}: {error})"
+        )
     counts = counter.get_flop_counts().get("Global", {})
     return counted({str(operator): int(count) for operator, count in counts.items()}, {})
 
 
 CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv", "ConvTranspose")
 PRODUCTS = ("MatMul", "MatMulInteger", "QLinearMatMul", "Gemm", "QGemm", "Attention")
-UNKNOWN = ("RNN", "GRU", "LSTM", "Einsum", "DeformConv", "Loop", "Scan", "If", "QAttention", "MultiHeadAttention", "DynamicQuantizeLSTM")
-"""ONNX operators that multiply matrices; the last ones are named where they occur, and not counted."""
+UNKNOWN = (
+    "RNN",
+    "GRU",
+    "LSTM",
+    "Einsum",
+    "DeformConv",
+    "Loop",
+    "Scan",
+    "If",
+    "QAttention",
+    "MultiHeadAttention",
+    "DynamicQuantizeLSTM",
+)
+"""ONNX operators that multiply matrices; the last ones are named where they occur, and not counted.
+"""
 
 
 def of_onnx(nodes: Sequence[Any], shapes: Mapping[str, Shape]) -> dict[str, Any]:
@@ -78,7 +111,9 @@ def of_onnx(nodes: Sequence[Any], shapes: Mapping[str, Shape]) -> dict[str, Any]
 
 
 WEIGHT_AT = {"QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3}
-"""Where the second factor stands among a node's inputs, if not second: quantised operators have a scale and a zero point between."""
+"""Where the second factor stands among a node's inputs, if not second: quantised operators have a
+scale and a zero point between.
+"""
 
 
 def _of_node(node: Any, shapes: Mapping[str, Shape]) -> int | None:
@@ -87,11 +122,19 @@ def _of_node(node: Any, shapes: Mapping[str, Shape]) -> int | None:
     second = WEIGHT_AT.get(node.op_type, 1)
     if len(node.input) <= second:
         return None
-    left, right, made = shapes.get(node.input[0]), shapes.get(node.input[second]), shapes.get(node.output[0])
+    left, right, made = (
+        shapes.get(node.input[0]),
+        shapes.get(node.input[second]),
+        shapes.get(node.output[0]),
+    )
     if left is None or right is None or made is None:
         return None
     if node.op_type in CONVOLUTIONS:
-        return int(flop_counter.conv_flop_count(list(left), list(right), list(made), transposed=node.op_type == "ConvTranspose"))
+        return int(
+            flop_counter.conv_flop_count(
+                list(left), list(right), list(made), transposed=node.op_type == "ConvTranspose"
+            )
+        )
     if "Gemm" in node.op_type:
         turned = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
         return _product(prod(made), left[0] if turned else left[-1])
@@ -108,7 +151,9 @@ def _product(made: int, inner: int) -> int:
 
 
 def _of_attention(node: Any, shapes: Mapping[str, Shape]) -> int | None:
-    """Of ONNX's own operator with heads as an axis, [batch, heads, length, size]; None for the packed form."""
+    """Of ONNX's own operator with heads as an axis, [batch, heads, length, size]; None for the
+    packed form.
+    """
     from torch.utils import flop_counter
 
     query, key, value = (shapes.get(name) for name in list(node.input)[:3])

@@ -1,7 +1,9 @@
-"""What this machine can do at most: its fastest matrix product at a precision, and its memory bandwidth, for the roofline.
+"""What this machine can do at most: its fastest matrix product at a precision, and its memory
+bandwidth, for the roofline.
 
-The kernels are those of torch (oneDNN, MKL, cuBLAS), or numpy's where torch is absent; `torch.utils.benchmark` and `timeit` time them.
-A peak is the best of several repetitions: whatever else ran meanwhile can only make it smaller.
+The kernels are those of torch (oneDNN, MKL, cuBLAS), or numpy's where torch is absent;
+`torch.utils.benchmark` and `timeit` time them. A peak is the best of several repetitions: whatever
+else ran meanwhile can only make it smaller.
 """
 
 from __future__ import annotations
@@ -20,15 +22,21 @@ from harness import Cell
 from harness.environment import gpu
 
 SIZES = {"cpu": (256, 1024), "cuda": (2048, 8192)}
-"""Rows of the square matrices. The larger one is left out where one product of it would take longer than all may."""
+"""Rows of the square matrices. The larger one is left out where one product of it would take longer
+than all may.
+"""
 
 FLOATS = {"fp32": "float32", "tf32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 FALLBACK = "fp32"
-"""What a network of lower precision may always be computed in, where the machine is faster that way."""
+"""What a network of lower precision may always be computed in, where the machine is faster that
+way.
+"""
 
 CACHES = 4
-"""How many times the last-level cache an array of the bandwidth's kernels is, as the rules of STREAM have it."""
+"""How many times the last-level cache an array of the bandwidth's kernels is, as the rules of
+STREAM have it.
+"""
 
 ARRAY_BYTES = (64 * 2**20, 512 * 2**20)
 """The least and the most that such an array takes."""
@@ -36,23 +44,33 @@ ARRAY_BYTES = (64 * 2**20, 512 * 2**20)
 
 @dataclass(frozen=True)
 class Rate:
-    """How much of something a kernel did in a second, and the kernel's name; the largest of several is the peak."""
+    """How much of something a kernel did in a second, and the kernel's name; the largest of several
+    is the peak.
+    """
 
     per_second: float
     by: str
 
 
 def measure(cell: Cell, seconds: float) -> dict[str, Any]:
-    """The peaks of the cell's device, at its precision and number of threads; `seconds` is how long each kernel is repeated.
+    """The peaks of the cell's device, at its precision and number of threads; `seconds` is how long
+    each kernel is repeated.
 
-    `reason` says why there is no peak of arithmetic. The keys are those of `limit` in a result line.
+    `reason` says why there is no peak of arithmetic. The keys are those of `limit` in a result
+    line.
     """
     library = "torch" if importlib.util.find_spec("torch") else "numpy"
     kernels = _with_torch if library == "torch" else _with_numpy
     return {"library": library, **kernels(cell, seconds)}
 
 
-def _facts(version: str, cache_bytes: int | None, arithmetic: Rate | None, bandwidth: Rate, reason: str = "") -> dict[str, Any]:
+def _facts(
+    version: str,
+    cache_bytes: int | None,
+    arithmetic: Rate | None,
+    bandwidth: Rate,
+    reason: str = "",
+) -> dict[str, Any]:
     return {
         "version": version,
         "cache_bytes": cache_bytes,
@@ -77,10 +95,12 @@ def cpu_cache_bytes(folder: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -
     """The size of the first core's largest cache, as the kernel tells it; None where it does not."""
     sizes = [file.read_text().strip() for file in folder.glob("index*/size")]
     units = {"K": 2**10, "M": 2**20}
-    return max((int(size[:-1]) * units[size[-1]] for size in sizes if size[-1:] in units), default=None)
+    return max(
+        (int(size[:-1]) * units[size[-1]] for size in sizes if size[-1:] in units), default=None
+    )
 
 
-# -- torch -----------------------------------------------------------------------------------------------------------
+# -- torch -----------------------------------------------------------------------------------------
 
 
 def _with_torch(cell: Cell, seconds: float) -> dict[str, Any]:
@@ -88,11 +108,16 @@ def _with_torch(cell: Cell, seconds: float) -> dict[str, Any]:
 
     torch.set_num_threads(cell.threads)
     on_gpu = gpu.is_cuda(cell.device)
-    cache = torch.cuda.get_device_properties(cell.device).L2_cache_size if on_gpu else cpu_cache_bytes()
+    cache = (
+        torch.cuda.get_device_properties(cell.device).L2_cache_size if on_gpu else cpu_cache_bytes()
+    )
     bandwidth = _most(_copies(cell, seconds, _array_bytes(cache)))
     try:
         arithmetic = _most(_products(cell, seconds))
-    except (RuntimeError, AttributeError) as error:  # no kernel of this precision on this device, or none in this release
+    except (
+        RuntimeError,
+        AttributeError,
+    ) as error:  # no kernel of this precision on this device, or none in this release
         reason = f"torch {torch.__version__} has no matrix product at {cell.precision} on {cell.device}: {_first_line(error)}"
         return _facts(torch.__version__, cache, None, bandwidth, reason)
     return _facts(torch.__version__, cache, arithmetic, bandwidth)
@@ -127,8 +152,18 @@ def _products(cell: Cell, seconds: float) -> Iterator[Rate]:
                 rate = found.per_second
                 yield found
     if not gpu.is_cuda(cell.device) and torch.backends.mkldnn.is_available():
-        size = SIZES["cpu"][-1]  # MKL, behind torch.mm, leaves half the width of some CPUs' vectors unused, and oneDNN does not
-        yield _timed(2.0 * size**3, f"{FALLBACK} product of {size} by oneDNN", cell, seconds, _onednn_product(size))
+        size = SIZES[
+            "cpu"
+        ][
+            -1
+        ]  # MKL, behind torch.mm, leaves half the width of some CPUs' vectors unused, and oneDNN does not
+        yield _timed(
+            2.0 * size**3,
+            f"{FALLBACK} product of {size} by oneDNN",
+            cell,
+            seconds,
+            _onednn_product(size),
+        )
 
 
 def _onednn_product(size: int) -> Callable[[], Any]:
@@ -149,7 +184,10 @@ def _product(precision: str, device: str, size: int) -> Callable[[], Any]:
     import torch
 
     if precision not in FLOATS:
-        left, right = (torch.randint(-127, 127, (size, size), dtype=torch.int8, device=device) for _ in range(2))
+        left, right = (
+            torch.randint(-127, 127, (size, size), dtype=torch.int8, device=device)
+            for _ in range(2)
+        )
         return lambda: torch._int_mm(left, right.t())
     dtype = getattr(torch, FLOATS[precision])
     a, b, made = (torch.randn(size, size, device=device).to(dtype) for _ in range(3))
@@ -157,24 +195,32 @@ def _product(precision: str, device: str, size: int) -> Callable[[], Any]:
 
 
 def _copies(cell: Cell, seconds: float, array_bytes: int) -> Iterator[Rate]:
-    """STREAM's copy and triad, whose bytes are counted as STREAM counts them, and a sum, which only reads."""
+    """STREAM's copy and triad, whose bytes are counted as STREAM counts them, and a sum, which only
+    reads.
+    """
     import torch
 
     a, b, c = (torch.full((array_bytes // 4,), 1.0, device=cell.device) for _ in range(3))
     yield _timed(2.0 * array_bytes, "copy", cell, seconds, lambda: a.copy_(b))
-    yield _timed(3.0 * array_bytes, "triad", cell, seconds, lambda: torch.add(b, c, alpha=3.0, out=a))
+    yield _timed(
+        3.0 * array_bytes, "triad", cell, seconds, lambda: torch.add(b, c, alpha=3.0, out=a)
+    )
     yield _timed(1.0 * array_bytes, "sum", cell, seconds, b.sum)
 
 
-# -- numpy -----------------------------------------------------------------------------------------------------------
+# -- numpy -----------------------------------------------------------------------------------------
 
 
 def _with_numpy(cell: Cell, seconds: float) -> dict[str, Any]:
-    """fp32 on the CPU. The threads of a product are those of the variables that the process was started with."""
+    """fp32 on the CPU. The threads of a product are those of the variables that the process was
+    started with.
+    """
     import numpy as np
 
     if gpu.is_cuda(cell.device):
-        raise RuntimeError(f"the peaks of {cell.device} are measured with torch, which is not installed; pip install 'evenbench[torch]'")
+        raise RuntimeError(
+            f"the peaks of {cell.device} are measured with torch, which is not installed; pip install 'evenbench[torch]'"
+        )
     cache = cpu_cache_bytes()
     bandwidth = _numpy_copy(cell.threads, seconds, _array_bytes(cache))
     if cell.precision != FALLBACK:
@@ -182,12 +228,16 @@ def _with_numpy(cell: Cell, seconds: float) -> dict[str, Any]:
         return _facts(np.__version__, cache, None, bandwidth, reason)
     size = SIZES["cpu"][-1]
     a, b, made = (np.full((size, size), 1.0, np.float32) for _ in range(3))
-    product = Rate(2.0 * size**3 / _best(lambda: np.matmul(a, b, out=made), seconds), f"fp32 product of {size}")
+    product = Rate(
+        2.0 * size**3 / _best(lambda: np.matmul(a, b, out=made), seconds), f"fp32 product of {size}"
+    )
     return _facts(np.__version__, cache, product, bandwidth)
 
 
 def _numpy_copy(threads: int, seconds: float, array_bytes: int) -> Rate:
-    """A copy whose parts are handed to as many threads: numpy copies in one, and lets go of the interpreter meanwhile."""
+    """A copy whose parts are handed to as many threads: numpy copies in one, and lets go of the
+    interpreter meanwhile.
+    """
     import numpy as np
 
     a, b = (np.full(array_bytes // 4, 1.0, np.float32) for _ in range(2))
@@ -198,7 +248,9 @@ def _numpy_copy(threads: int, seconds: float, array_bytes: int) -> Rate:
 
 
 def _best(call: Callable[[], Any], seconds: float) -> float:
-    """The seconds that the quickest of some calls took: as many as fit into `seconds`, three at least."""
+    """The seconds that the quickest of some calls took: as many as fit into `seconds`, three at
+    least.
+    """
     timer = timeit.Timer(call)
     first = timer.timeit(1)
     return min(timer.repeat(max(3, math.ceil(seconds / max(first, 1e-6))), 1))

@@ -1,7 +1,9 @@
-"""Where in a module the tensors of a traced graph are made, told from the scopes that exporters write beside its operators.
+"""Where in a module the tensors of a traced graph are made, told from the scopes that exporters
+write beside its operators.
 
-What a module returns is what leaves its scope, whatever an exporter makes of it: one operator, several, or one into which a neighbour's
-weights were folded. Between the modules a few functions are landmarks, which exporters keep as one operator each.
+What a module returns is what leaves its scope, whatever an exporter makes of it: one operator,
+several, or one into which a neighbour's weights were folded. Between the modules a few functions
+are landmarks, which exporters keep as one operator each.
 """
 
 from __future__ import annotations
@@ -23,16 +25,22 @@ LANDMARKS: Mapping[str, str] = {
     "Exp": "exp",
     "NonZero": "nonzero",
 }
-"""Operators of ONNX and of OpenVINO that stand for one function of PyTorch, by its name: where a detector orders, cuts and samples."""
+"""Operators of ONNX and of OpenVINO that stand for one function of PyTorch, by its name: where a
+detector orders, cuts and samples.
+"""
 
 FUNCTIONS = frozenset(LANDMARKS.values()) - {"nonzero"}
-"""Those of them whose tensor is the same in PyTorch itself, which lays the indices of `nonzero` out the other way round."""
+"""Those of them whose tensor is the same in PyTorch itself, which lays the indices of `nonzero` out
+the other way round.
+"""
 
 WRAPPER = "inner"
 """The name of the module within those that we put around it before it is exported."""
 
 CALL = re.compile(r"_\d+$")
-"""What PyTorch's older exporter appends to the scope of a module that is called again; also how some modules are named."""
+"""What PyTorch's older exporter appends to the scope of a module that is called again; also how
+some modules are named.
+"""
 
 AGAIN = re.compile(r"@\d+")
 """What its newer exporter appends."""
@@ -42,8 +50,9 @@ AGAIN = re.compile(r"@\d+")
 class Scope:
     """The call of a module in which an operator was made.
 
-    `call` tells it from every other call, as far as the graph does; `module` is common to all calls of the module, `parents` are those of
-    the modules around it. `names` are the places of what it returns, the likeliest first.
+    `call` tells it from every other call, as far as the graph does; `module` is common to all calls
+    of the module, `parents` are those of the modules around it. `names` are the places of what it
+    returns, the likeliest first.
     """
 
     call: str
@@ -52,13 +61,17 @@ class Scope:
     names: tuple[str, ...]
 
     def holds(self, other: Scope) -> bool:
-        """Whether an operator of `other` is within this call: made by the module itself or by a module in it."""
+        """Whether an operator of `other` is within this call: made by the module itself or by a
+        module in it.
+        """
         return other.call == self.call or self.module in other.parents
 
 
 @dataclass(frozen=True)
 class Node:
-    """An operator of a graph: what it reads and makes, by name, and where it was made, which is not known of what a conversion put in."""
+    """An operator of a graph: what it reads and makes, by name, and where it was made, which is not
+    known of what a conversion put in.
+    """
 
     operator: str
     inputs: tuple[str, ...]
@@ -67,10 +80,11 @@ class Node:
 
 
 def of_path(node: str, wrappers: int) -> Scope | None:
-    """The scope that PyTorch's older exporter writes into a node's name, as `/detector/rpn/head/conv/conv.0/conv.0.0_1/Conv`.
+    """The scope that PyTorch's older exporter writes into a node's name, as
+    `/detector/rpn/head/conv/conv.0/conv.0.0_1/Conv`.
 
-    Each step is a module as its parent calls it, with numbers that belong to it. `wrappers` modules of ours are left out. None for a name
-    without a scope, and for an operator of a wrapper.
+    Each step is a module as its parent calls it, with numbers that belong to it. `wrappers` modules
+    of ours are left out. None for a name without a scope, and for an operator of a wrapper.
     """
     if not node.startswith("/"):
         return None
@@ -81,11 +95,15 @@ def of_path(node: str, wrappers: int) -> Scope | None:
     once = [*parts[:-1], CALL.sub("", parts[-1])] if parts else []
     spelled = list(dict.fromkeys((tuple(parts), tuple(once))))
     names = (*map(path, spelled), *map(qualified, spelled))
-    return Scope(path(parts), path(once), tuple(path(parts[:depth]) for depth in range(len(parts))), names)
+    return Scope(
+        path(parts), path(once), tuple(path(parts[:depth]) for depth in range(len(parts))), names
+    )
 
 
 def _without_wrapper(parts: list[str]) -> list[str]:
-    """`0`, `0.1` of `inner.0`, `inner.0.1`: where modules have numbers only, a step begins with the wrapper's name for them."""
+    """`0`, `0.1` of `inner.0`, `inner.0.1`: where modules have numbers only, a step begins with the
+    wrapper's name for them.
+    """
     made = []
     for index, part in enumerate(parts):
         number = part.removeprefix(f"{WRAPPER}.")
@@ -96,7 +114,9 @@ def _without_wrapper(parts: list[str]) -> list[str]:
 
 
 def of_names(names: Sequence[str], wrappers: int) -> Scope | None:
-    """The scope that PyTorch's newer exporter writes beside a node: the modules around it by their full names, outermost first."""
+    """The scope that PyTorch's newer exporter writes beside a node: the modules around it by their
+    full names, outermost first.
+    """
     known = [name for each in names if (name := unwrapped(each, wrappers)) is not None]
     if not known:
         return None
@@ -105,7 +125,9 @@ def of_names(names: Sequence[str], wrappers: int) -> Scope | None:
 
 
 def of_name(name: str) -> Scope:
-    """The scope of an operator of which only its module's full name is known, such as `detector.rpn`."""
+    """The scope of an operator of which only its module's full name is known, such as
+    `detector.rpn`.
+    """
     parts = name.split(".") if name else []
     return Scope(name, name, tuple(".".join(parts[:depth]) for depth in range(len(parts))), (name,))
 
@@ -123,7 +145,9 @@ def path(parts: Sequence[str]) -> str:
 
 
 def step(name: str) -> str:
-    """What PyTorch's older exporter calls a module of this full name: `body.0` of `backbone.body.0`."""
+    """What PyTorch's older exporter calls a module of this full name: `body.0` of
+    `backbone.body.0`.
+    """
     atoms = name.split(".")
     for index in reversed(range(len(atoms))):
         if not atoms[index].isnumeric():
@@ -132,7 +156,9 @@ def step(name: str) -> str:
 
 
 def qualified(parts: Sequence[str]) -> str:
-    """The full name of a module from the steps to it, as far as these tell: `backbone.body.0` of `backbone`, `body`, `body.0`."""
+    """The full name of a module from the steps to it, as far as these tell: `backbone.body.0` of
+    `backbone`, `body`, `body.0`.
+    """
     name = before = ""
     for part in parts:
         number = part.removeprefix(f"{before}.")
@@ -143,9 +169,11 @@ def qualified(parts: Sequence[str]) -> str:
 
 
 def places(nodes: Iterable[Node], outputs: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """For the tensors of a graph of which it is known: where in the module they are made, the likeliest place first.
+    """For the tensors of a graph of which it is known: where in the module they are made, the
+    likeliest place first.
 
-    `outputs` are the graph's own. What only operators without a scope read counts as leaving, for these belong to no module.
+    `outputs` are the graph's own. What only operators without a scope read counts as leaving, for
+    these belong to no module.
     """
     nodes = list(nodes)
     readers: dict[str, list[Scope | None]] = defaultdict(list)
@@ -158,7 +186,9 @@ def places(nodes: Iterable[Node], outputs: Collection[str]) -> dict[str, tuple[s
             continue
         for value in node.outputs:
             if value in outputs or _leaves(node.scope, readers[value]):
-                names = tuple(name for name in node.scope.names if name.strip("/"))  # what the model returns has names of its own
+                names = tuple(
+                    name for name in node.scope.names if name.strip("/")
+                )  # what the model returns has names of its own
             elif node.operator in LANDMARKS:
                 names = tuple(landmark(name, LANDMARKS[node.operator]) for name in node.scope.names)
             else:

@@ -1,4 +1,6 @@
-"""The name under which cell keys and declarations record the operations of `backends.steps.reference`."""
+"""The name under which cell keys and declarations record the operations of
+`backends.steps.reference`.
+"""
 
 from backends.steps.reference import argmax, nms, paste_masks, photo
 

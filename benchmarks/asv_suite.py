@@ -1,4 +1,6 @@
-"""Publishes every case declared beside this file to airspeed velocity, as a class with the case's axes as params."""
+"""Publishes every case declared beside this file to airspeed velocity, as a class with the case's
+axes as params.
+"""
 
 from pathlib import Path
 

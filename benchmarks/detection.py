@@ -1,14 +1,30 @@
-"""Object detection: boxes, classes, scores and masks, as many as are found. Run it by its name: `evenbench run benchmarks/detection.py`.
+"""Object detection: boxes, classes, scores and masks, as many as are found. Run it by its name:
+`evenbench run benchmarks/detection.py`.
 
-The file is not called `bench_*.py`, so that the default suite stays one of minutes; `benchmarks/large.py` has these networks at their real
-sizes. Most of them decide in their graph which boxes to keep, so that no exporter that needs all sizes ahead can take them: what such
-exporters take is a variant of its own, whose answer are the raw heads, or a network with so many queries whatever it sees.
+The file is not called `bench_*.py`, so that the default suite stays one of minutes;
+`benchmarks/large.py` has these networks at their real sizes. Most of them decide in their graph
+which boxes to keep, so that no exporter that needs all sizes ahead can take them: what such
+exporters take is a variant of its own, whose answer are the raw heads, or a network with so many
+queries whatever it sees.
 """
 
 from typing import Any
 
 from benchmarks.shaping import pictures, set_norms, with_objects
-from harness import ALL, ANY, BATCH, Case, Model, Photograph, Recipe, TensorSpec, Unavailable, preprocess, seeded, trained
+from harness import (
+    ALL,
+    ANY,
+    BATCH,
+    Case,
+    Model,
+    Photograph,
+    Recipe,
+    TensorSpec,
+    Unavailable,
+    preprocess,
+    seeded,
+    trained,
+)
 from harness.photographs import PHOTOGRAPHS, locate
 from harness.preprocess import IMAGENET_224, CenterCrop, Decode, Layout, Resize, ToArray
 
@@ -17,19 +33,29 @@ CLASSES = 8
 """The background included. Fewer than COCO's 91, so that seeded scores spread."""
 
 SHARPNESS = 6.0
-"""What the class head's seeded weights are multiplied by: as drawn, every class gets about the same score and nothing is found."""
+"""What the class head's seeded weights are multiplied by: as drawn, every class gets about the same
+score and nothing is found.
+"""
 
-PIXELS_192 = Recipe("pixels_192", (Decode("RGB"), Resize(SIDE, antialias=True), CenterCrop(SIDE), ToArray(), Layout("CHW")))
+PIXELS_192 = Recipe(
+    "pixels_192",
+    (Decode("RGB"), Resize(SIDE, antialias=True), CenterCrop(SIDE), ToArray(), Layout("CHW")),
+)
 """Pixels in 0..1: torchvision's detectors normalise them themselves."""
 
-BOXES = (TensorSpec("boxes", (ANY, 4)), TensorSpec("labels", (ANY,), "int64"), TensorSpec("scores", (ANY,)))
+BOXES = (
+    TensorSpec("boxes", (ANY, 4)),
+    TensorSpec("labels", (ANY,), "int64"),
+    TensorSpec("scores", (ANY,)),
+)
 
 
-# -- from an image to objects ----------------------------------------------------------------------------------------
+# -- from an image to objects ----------------------------------------------------------------------
 
 
 def of_one_image(detector: Any, *names: str) -> Any:
-    """One image [3, height, width] in, the `names` of what `detector` found in it out: boxes, labels and scores where none are given.
+    """One image [3, height, width] in, the `names` of what `detector` found in it out: boxes,
+    labels and scores where none are given.
 
     torchvision's detectors take a list of images, and answer with a list of dictionaries.
     """
@@ -48,7 +74,9 @@ def of_one_image(detector: Any, *names: str) -> Any:
 
 
 def sharpened(detector: Any, factor: float) -> Any:
-    """`detector` (of the Faster R-CNN family) with the weights of its class head multiplied by `factor`."""
+    """`detector` (of the Faster R-CNN family) with the weights of its class head multiplied by
+    `factor`.
+    """
     import torch
 
     with torch.no_grad():
@@ -59,7 +87,9 @@ def sharpened(detector: Any, factor: float) -> Any:
 def _faster_rcnn(**sizes: int) -> Any:
     from torchvision.models import detection
 
-    made = detection.fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None, num_classes=CLASSES, **sizes)
+    made = detection.fasterrcnn_mobilenet_v3_large_320_fpn(
+        weights=None, weights_backbone=None, num_classes=CLASSES, **sizes
+    )
     return sharpened(made, SHARPNESS)
 
 
@@ -79,17 +109,18 @@ FASTER_RCNN = Model(
     task="detection",
 )
 
-# -- images of two sizes ---------------------------------------------------------------------------------------------
+# -- images of two sizes ---------------------------------------------------------------------------
 
 HEIGHTS = (SIDE, 128)
 """Every other photograph keeps its middle rows only."""
 
 
 def of_two_sizes() -> Any:
-    """Faster R-CNN on images of any size: a canvas [3, 192, 192], and the height and width [2] of the image in its upper left corner.
+    """Faster R-CNN on images of any size: a canvas [3, 192, 192], and the height and width [2] of
+    the image in its upper left corner.
 
-    What lies beside the image is cut off inside the graph, so that all behind it has the sizes that the input tells: the network scales the
-    smaller images up.
+    What lies beside the image is cut off inside the graph, so that all behind it has the sizes that
+    the input tells: the network scales the smaller images up.
     """
     import torch
 
@@ -113,7 +144,9 @@ def canvases(model: Model) -> dict[str, Any]:
         height = HEIGHTS[index % len(HEIGHTS)]
         first = (SIDE - height) // 2
         canvas = np.zeros((3, SIDE, SIDE), np.float32)
-        canvas[:, :height] = preprocess.apply(PIXELS_192, locate(photograph))[:, first : first + height]
+        canvas[:, :height] = preprocess.apply(PIXELS_192, locate(photograph))[
+            :, first : first + height
+        ]
         made["canvas"].append(canvas)
         made["size"].append(np.array([height, SIDE], np.int64))
     return {name: np.stack(arrays) for name, arrays in made.items()}
@@ -129,10 +162,12 @@ FASTER_RCNN_TWO_SIZES = Model(
     task="detection",
 )
 
-# -- masks -----------------------------------------------------------------------------------------------------------
+# -- masks -----------------------------------------------------------------------------------------
 
 PROPOSALS = 50
-"""Regions that are looked at, where torchvision looks at 1000: nearly all work is done once for each."""
+"""Regions that are looked at, where torchvision looks at 1000: nearly all work is done once for
+each.
+"""
 
 OBJECTS = 10
 """How many of them are kept at most, where torchvision keeps 100: each gets a mask."""
@@ -141,8 +176,9 @@ MASK_SHARPNESS = 2.6
 """As `SHARPNESS`: on a ResNet-50 scores spread more."""
 
 MASK_SOFTNESS = 0.02
-"""As drawn, a mask's logits are in the tens and its probabilities 0 or 1. Pasting interpolates between them, and halfway between 0 and 1
-lies the level at which a pixel belongs to the object: the last bit decides for up to one pixel in ten."""
+"""As drawn, a mask's logits are in the tens and its probabilities 0 or 1. Pasting interpolates
+between them, and halfway between 0 and 1 lies the level at which a pixel belongs to the object: the
+last bit decides for up to one pixel in ten."""
 
 MASK_BIAS = 0.2
 """Where nothing speaks for or against a pixel its logit would be 0, which is that level again."""
@@ -175,8 +211,12 @@ def mask_rcnn() -> Any:
 
 
 def maskrcnn_resnet50_fpn() -> Any:
-    """One image [3, height, width] in; its boxes, labels, scores and masks [objects, 1, height, width], which are pasted inside, out."""
-    return of_one_image(softened(sharpened(mask_rcnn(), MASK_SHARPNESS)), "boxes", "labels", "scores", "masks")
+    """One image [3, height, width] in; its boxes, labels, scores and masks [objects, 1, height,
+    width], which are pasted inside, out.
+    """
+    return of_one_image(
+        softened(sharpened(mask_rcnn(), MASK_SHARPNESS)), "boxes", "labels", "scores", "masks"
+    )
 
 
 MASK_RCNN = Model(
@@ -190,19 +230,30 @@ MASK_RCNN = Model(
     task="detection",
 )
 
-# -- one stage: objects, and the heads alone -------------------------------------------------------------------------
+# -- one stage: objects, and the heads alone -------------------------------------------------------
 
 SSD_SIDE = 320
 ANCHORS = 3234
 """Of six maps, 20 x 20 to 1 x 1, with six anchors at each place."""
 
-PIXELS_320 = Recipe("pixels_320", (Decode("RGB"), Resize(SSD_SIDE, antialias=True), CenterCrop(SSD_SIDE), ToArray(), Layout("CHW")))
+PIXELS_320 = Recipe(
+    "pixels_320",
+    (
+        Decode("RGB"),
+        Resize(SSD_SIDE, antialias=True),
+        CenterCrop(SSD_SIDE),
+        ToArray(),
+        Layout("CHW"),
+    ),
+)
 
 
 def _ssdlite() -> Any:
     from torchvision.models import detection
 
-    return detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=CLASSES)
+    return detection.ssdlite320_mobilenet_v3_large(
+        weights=None, weights_backbone=None, num_classes=CLASSES
+    )
 
 
 def ssdlite320() -> Any:
@@ -211,7 +262,9 @@ def ssdlite320() -> Any:
 
 
 def _heads_of(detector: Any) -> Any:
-    """The same network up to its heads: what the anchors, the threshold and the suppression then work on."""
+    """The same network up to its heads: what the anchors, the threshold and the suppression then
+    work on.
+    """
     import torch
 
     class Heads(torch.nn.Module):
@@ -220,7 +273,9 @@ def _heads_of(detector: Any) -> Any:
             self.detector = detector
 
         def forward(self, images: Any) -> Any:
-            scaled = (images - 0.5) / 0.5  # what its transform does to an image that has its size already
+            scaled = (
+                images - 0.5
+            ) / 0.5  # what its transform does to an image that has its size already
             made = self.detector.head(list(self.detector.backbone(scaled).values()))
             return made["bbox_regression"], made["cls_logits"]
 
@@ -228,12 +283,16 @@ def _heads_of(detector: Any) -> Any:
 
 
 def ssdlite320_heads() -> Any:
-    """SSDLite without what follows its heads: images in, offsets to the anchors and logits out. All sizes are known ahead."""
+    """SSDLite without what follows its heads: images in, offsets to the anchors and logits out. All
+    sizes are known ahead.
+    """
     return _heads_of(_ssdlite())
 
 
 def calibrated(module: Any, seed: int) -> None:
-    """Batch norms set from all photographs at once: on its last map, of one pixel, one image alone has no variance."""
+    """Batch norms set from all photographs at once: on its last map, of one pixel, one image alone
+    has no variance.
+    """
     set_norms(module, _heads_of(module.detector), pictures(PIXELS_320, PHOTOGRAPHS))
 
 
@@ -252,14 +311,17 @@ SSDLITE_HEADS = Model(
     name="ssdlite320_mobilenet_v3_heads",
     build=ssdlite320_heads,
     inputs=(TensorSpec("image", (BATCH, 3, SSD_SIDE, SSD_SIDE)),),
-    outputs=(TensorSpec("offsets", (BATCH, ANCHORS, 4)), TensorSpec("logits", (BATCH, ANCHORS, CLASSES))),
+    outputs=(
+        TensorSpec("offsets", (BATCH, ANCHORS, 4)),
+        TensorSpec("logits", (BATCH, ANCHORS, CLASSES)),
+    ),
     recipe=PIXELS_320,
     images=PHOTOGRAPHS,
     weights=trained(calibrated, seed=0),
     task="detection",
 )
 
-# -- queries in the place of anchors: the heads alone, and objects --------------------------------------------------------
+# -- queries in the place of anchors: the heads alone, and objects ---------------------------------
 
 DETR_SIDE = 224
 QUERIES = 100
@@ -270,12 +332,15 @@ COCO = 91
 def _detr() -> Any:
     """transformers' DETR on a ResNet-50, its weights as that draws them.
 
-    Its batch norms are plain ones, not the frozen ones of training: at inference both compute the same, and seeded weights need statistics.
+    Its batch norms are plain ones, not the frozen ones of training: at inference both compute the
+    same, and seeded weights need statistics.
     """
     try:
         from transformers import DetrConfig, DetrForObjectDetection, ResNetConfig
     except ModuleNotFoundError as error:
-        raise Unavailable(f"{error.name} is not installed, which builds DETR; pip install 'evenbench[text]'") from error
+        raise Unavailable(
+            f"{error.name} is not installed, which builds DETR; pip install 'evenbench[text]'"
+        ) from error
     made = DetrForObjectDetection(
         DetrConfig(
             use_timm_backbone=False,
@@ -289,7 +354,9 @@ def _detr() -> Any:
 
 
 def detr_resnet50() -> Any:
-    """DETR up to its heads: images in; of 100 queries the logits (the last class is none) and boxes (centre and size, in 0..1) out."""
+    """DETR up to its heads: images in; of 100 queries the logits (the last class is none) and boxes
+    (centre and size, in 0..1) out.
+    """
     detr = _detr()
     import torch
 
@@ -306,9 +373,11 @@ def detr_resnet50() -> Any:
 
 
 def detr_resnet50_objects() -> Any:
-    """DETR with what follows its heads: one square image [3, side, side] in; of 100 queries the box in pixels, the class and the score out.
+    """DETR with what follows its heads: one square image [3, side, side] in; of 100 queries the box
+    in pixels, the class and the score out.
 
-    A score is the share of the best class beside all others and none. No query suppresses another, so that all sizes are known ahead.
+    A score is the share of the best class beside all others and none. No query suppresses another,
+    so that all sizes are known ahead.
     """
     detr = _detr()
     import torch
@@ -340,13 +409,18 @@ def _thaw(module: Any) -> None:
             _thaw(child)
 
 
-def detr(side: int, recipe: Recipe, name: str, images: tuple[Photograph, ...] = PHOTOGRAPHS) -> Model:
+def detr(
+    side: int, recipe: Recipe, name: str, images: tuple[Photograph, ...] = PHOTOGRAPHS
+) -> Model:
     """DETR on square images."""
     return Model(
         name=name,
         build=detr_resnet50,
         inputs=(TensorSpec("image", (BATCH, 3, side, side)),),
-        outputs=(TensorSpec("logits", (BATCH, QUERIES, COCO + 1)), TensorSpec("pred_boxes", (BATCH, QUERIES, 4))),
+        outputs=(
+            TensorSpec("logits", (BATCH, QUERIES, COCO + 1)),
+            TensorSpec("pred_boxes", (BATCH, QUERIES, 4)),
+        ),
         recipe=recipe,
         images=images,
         weights=seeded(0),
@@ -362,13 +436,21 @@ def detr_with_objects(module: Any, seed: int) -> None:
     with_objects(module, IMAGENET_224, DETR.images)
 
 
-def detr_objects(side: int, recipe: Recipe, name: str, train: Any, images: tuple[Photograph, ...] = PHOTOGRAPHS) -> Model:
-    """DETR on square images with its objects as outputs; `train` makes its weights by `with_objects`."""
+def detr_objects(
+    side: int, recipe: Recipe, name: str, train: Any, images: tuple[Photograph, ...] = PHOTOGRAPHS
+) -> Model:
+    """DETR on square images with its objects as outputs; `train` makes its weights by
+    `with_objects`.
+    """
     return Model(
         name=name,
         build=detr_resnet50_objects,
         inputs=(TensorSpec("image", (3, side, side)),),
-        outputs=(TensorSpec("boxes", (QUERIES, 4)), TensorSpec("labels", (QUERIES,), "int64"), TensorSpec("scores", (QUERIES,))),
+        outputs=(
+            TensorSpec("boxes", (QUERIES, 4)),
+            TensorSpec("labels", (QUERIES,), "int64"),
+            TensorSpec("scores", (QUERIES,)),
+        ),
         recipe=recipe,
         images=images,
         weights=trained(train, seed=0),
@@ -376,22 +458,29 @@ def detr_objects(side: int, recipe: Recipe, name: str, train: Any, images: tuple
     )
 
 
-DETR_OBJECTS = detr_objects(DETR_SIDE, IMAGENET_224, "detr_resnet50_objects", detr_with_objects, DETR.images)
+DETR_OBJECTS = detr_objects(
+    DETR_SIDE, IMAGENET_224, "detr_resnet50_objects", detr_with_objects, DETR.images
+)
 
-# -- what is run -----------------------------------------------------------------------------------------------------
+# -- what is run -----------------------------------------------------------------------------------
 
 TRACED = {"exporter": "torchscript", "opset": 17}
 """PyTorch's newer exporter stops at the boxes that are kept: their number depends on the data."""
 
 CONVERTED = {"frontend": "pytorch"}
-"""The other road into OpenVINO: what was traced is converted by its own frontend, without an ONNX file between."""
+"""The other road into OpenVINO: what was traced is converted by its own frontend, without an ONNX
+file between.
+"""
 
 ROADS = {
     **dict.fromkeys(("ort", "cpp-ort", "ctypes-ort"), (TRACED,)),
     **dict.fromkeys(("openvino", "cpp-openvino"), (TRACED, CONVERTED)),
 }
-"""Which of them each runtime can take; a runtime in C++ reads the files of its Python counterpart."""
+"""Which of them each runtime can take; a runtime in C++ reads the files of its Python counterpart.
+"""
 
-objects = Case(models=(FASTER_RCNN, FASTER_RCNN_TWO_SIZES, MASK_RCNN, SSDLITE), backends=ALL, options=ROADS)
+objects = Case(
+    models=(FASTER_RCNN, FASTER_RCNN_TWO_SIZES, MASK_RCNN, SSDLITE), backends=ALL, options=ROADS
+)
 
 heads = Case(models=(SSDLITE_HEADS, DETR, DETR_OBJECTS), backends=ALL)

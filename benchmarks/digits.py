@@ -1,4 +1,6 @@
-"""A small convolutional network trained on scikit-learn's handwritten digits: real weights, and a real accuracy."""
+"""A small convolutional network trained on scikit-learn's handwritten digits: real weights, and a
+real accuracy.
+"""
 
 from typing import Any
 
@@ -7,7 +9,9 @@ HELD_OUT_EVERY = 5
 
 
 def build() -> Any:
-    """Two convolutions with batch norm, pooling and two linear layers; [batch, 1, 8, 8] in, 10 logits out."""
+    """Two convolutions with batch norm, pooling and two linear layers; [batch, 1, 8, 8] in, 10
+    logits out.
+    """
     from torch import nn
 
     return nn.Sequential(
@@ -26,7 +30,9 @@ def build() -> Any:
 
 
 def _split(held_out: bool) -> tuple[Any, Any]:
-    """Images as float32 [count, 1, 8, 8] in 0..1, and labels; either the held-out digits or the others."""
+    """Images as float32 [count, 1, 8, 8] in 0..1, and labels; either the held-out digits or the
+    others.
+    """
     import numpy as np
     from sklearn.datasets import load_digits
 
@@ -46,7 +52,9 @@ def samples(model: Any) -> dict[str, Any]:
 
 
 def calibration(model: Any) -> dict[str, Any]:
-    """A hundred training digits, evenly spread: the ranges of int8-static, from samples that no cell is judged by."""
+    """A hundred training digits, evenly spread: the ranges of int8-static, from samples that no
+    cell is judged by.
+    """
     return {"image": _split(held_out=False)[0][::14][:100]}
 
 
@@ -54,7 +62,9 @@ def train(module: Any, seed: int) -> None:
     """Ten epochs of Adam over the training digits: some seconds, the same weights every time."""
     import torch
 
-    torch.set_num_threads(1)  # the order of additions, and so the weights, must not depend on the number of cores
+    torch.set_num_threads(
+        1
+    )  # the order of additions, and so the weights, must not depend on the number of cores
     images, labels = (torch.from_numpy(array) for array in _split(held_out=False))
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(module.parameters(), lr=2e-3)

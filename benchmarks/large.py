@@ -1,6 +1,8 @@
-"""The networks of the task files at the sizes that people deploy: a plan of hours. Run it by its name: `evenbench run benchmarks/large.py`.
+"""The networks of the task files at the sizes that people deploy: a plan of hours. Run it by its
+name: `evenbench run benchmarks/large.py`.
 
-Meant for a night on a machine that is left alone; `-k` picks one of them. Mask R-CNN alone takes seconds for one image on a few cores.
+Meant for a night on a machine that is left alone; `-k` picks one of them. Mask R-CNN alone takes
+seconds for one image on a few cores.
 """
 
 from typing import Any
@@ -11,18 +13,38 @@ from benchmarks.shaping import with_objects
 from benchmarks.text import LENGTHS, bert_base, tokens
 from harness import ALL, ANY, BATCH, Case, Model, Recipe, TensorSpec, Unavailable, seeded
 from harness.photographs import CALIBRATION, PHOTOGRAPHS
-from harness.preprocess import IMAGENET_224, IMAGENET_MEAN, IMAGENET_STD, CenterCrop, Decode, Layout, Normalise, Resize, ToArray
+from harness.preprocess import (
+    IMAGENET_224,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    CenterCrop,
+    Decode,
+    Layout,
+    Normalise,
+    Resize,
+    ToArray,
+)
 
 
 def square(side: int, *more: Any) -> Recipe:
     """Pixels in 0..1 of the middle of a photograph, and what else is done to them."""
     name = "imagenet" if more else "pixels"
-    return Recipe(f"{name}_{side}", (Decode("RGB"), Resize(side, antialias=True), CenterCrop(side), ToArray(), *more, Layout("CHW")))
+    return Recipe(
+        f"{name}_{side}",
+        (
+            Decode("RGB"),
+            Resize(side, antialias=True),
+            CenterCrop(side),
+            ToArray(),
+            *more,
+            Layout("CHW"),
+        ),
+    )
 
 
 NORMALISED = Normalise(IMAGENET_MEAN, IMAGENET_STD)
 
-# -- detection: 800 pixels, 1000 proposals, 91 classes, up to 100 objects ----------------------------------------------
+# -- detection: 800 pixels, 1000 proposals, 91 classes, up to 100 objects --------------------------
 
 SIDE = 800
 SHARPNESS = 12.0
@@ -32,13 +54,17 @@ SHARPNESS = 12.0
 def fasterrcnn_resnet50_fpn() -> Any:
     from torchvision.models import detection
 
-    return of_one_image(sharpened(detection.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None), SHARPNESS))
+    return of_one_image(
+        sharpened(detection.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None), SHARPNESS)
+    )
 
 
 def maskrcnn_resnet50_fpn() -> Any:
     from torchvision.models import detection
 
-    made = softened(sharpened(detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None), SHARPNESS))
+    made = softened(
+        sharpened(detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None), SHARPNESS)
+    )
     return of_one_image(made, "boxes", "labels", "scores", "masks")
 
 
@@ -65,9 +91,11 @@ def detr_with_objects(module: Any, seed: int) -> None:
     with_objects(module, square(SIDE, NORMALISED), PHOTOGRAPHS)
 
 
-DETR_OBJECTS = detr_objects(SIDE, square(SIDE, NORMALISED), "detr_resnet50_objects_800", detr_with_objects)
+DETR_OBJECTS = detr_objects(
+    SIDE, square(SIDE, NORMALISED), "detr_resnet50_objects_800", detr_with_objects
+)
 
-# -- detection in one stage: what follows the heads is outside the graph -------------------------------------------------
+# -- detection in one stage: what follows the heads is outside the graph ---------------------------
 
 EFFICIENTDET_SIDE = 512
 EFFICIENTDET_CLASSES = 90
@@ -85,7 +113,9 @@ def efficientdet_heads(side: int) -> Any:
     try:
         import effdet
     except ModuleNotFoundError as error:
-        raise Unavailable(f"{error.name} is not installed, which builds EfficientDet; pip install 'evenbench[efficientdet]'") from error
+        raise Unavailable(
+            f"{error.name} is not installed, which builds EfficientDet; pip install 'evenbench[efficientdet]'"
+        ) from error
 
     class Heads(torch.nn.Module):
         def __init__(self) -> None:
@@ -105,7 +135,9 @@ def _listed(maps: Any, size: int) -> Any:
     """Maps [batch, anchors x size, height, width] as one list [batch, all anchors, size]."""
     import torch
 
-    return torch.cat([each.permute(0, 2, 3, 1).reshape(each.shape[0], -1, size) for each in maps], 1)
+    return torch.cat(
+        [each.permute(0, 2, 3, 1).reshape(each.shape[0], -1, size) for each in maps], 1
+    )
 
 
 def efficientdet(build: Any, side: int, name: str) -> Model:
@@ -115,7 +147,10 @@ def efficientdet(build: Any, side: int, name: str) -> Model:
         name=name,
         build=build,
         inputs=(TensorSpec("image", (BATCH, 3, side, side)),),
-        outputs=(TensorSpec("logits", (BATCH, anchors, EFFICIENTDET_CLASSES)), TensorSpec("offsets", (BATCH, anchors, 4))),
+        outputs=(
+            TensorSpec("logits", (BATCH, anchors, EFFICIENTDET_CLASSES)),
+            TensorSpec("offsets", (BATCH, anchors, 4)),
+        ),
         recipe=square(side, NORMALISED),
         images=PHOTOGRAPHS,
         weights=seeded(0),
@@ -129,17 +164,19 @@ objects = Case(models=(FASTER_RCNN, MASK_RCNN), backends=ALL, options=ROADS)
 
 heads = Case(models=(DETR, DETR_OBJECTS, EFFICIENTDET), backends=ALL)
 
-# -- segmentation ----------------------------------------------------------------------------------------------------
+# -- segmentation ----------------------------------------------------------------------------------
 
 DEEPLABV3 = segmenter(deeplabv3_resnet50, 520, square(520, NORMALISED), "deeplabv3_resnet50_520")
 
 pixels = Case(models=(DEEPLABV3,), backends=ALL)
 
-# -- transformers ----------------------------------------------------------------------------------------------------
+# -- transformers ----------------------------------------------------------------------------------
 
 
 def vit_b_16() -> Any:
-    """ViT-B/16, the last layer drawn as the others are: torchvision leaves it zero, and with it every answer."""
+    """ViT-B/16, the last layer drawn as the others are: torchvision leaves it zero, and with it
+    every answer.
+    """
     import torch
     from torchvision import models
 
@@ -165,7 +202,10 @@ def bert(length: int) -> Model:
     return Model(
         name=f"bert_base_{length}_tokens",
         build=bert_base,
-        inputs=(TensorSpec("input_ids", (BATCH, length), "int64"), TensorSpec("attention_mask", (BATCH, length), "int64")),
+        inputs=(
+            TensorSpec("input_ids", (BATCH, length), "int64"),
+            TensorSpec("attention_mask", (BATCH, length), "int64"),
+        ),
         outputs=(TensorSpec("sentence_embedding", (BATCH, 768)),),
         inputs_from=tokens,
         weights=seeded(0),

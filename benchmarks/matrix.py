@@ -1,4 +1,5 @@
-"""Every runtime at every precision, and its axes: the long comparison behind docs/runtimes.md. Run it by its name, `make matrix`.
+"""Every runtime at every precision, and its axes: the long comparison behind docs/runtimes.md. Run
+it by its name, `make matrix`.
 
 The file is not called `bench_*.py`, so that the default suite stays one of minutes.
 """
@@ -16,18 +17,26 @@ heavy = Case(
     backends=("torch-eager", "torch-compile", "torch-aot", "ort", "openvino"),
     precisions=("fp32", "bf16", "int8-static"),
 )
-"""A network that takes int8 well, and is long enough to show whether few bits are faster on this processor."""
+"""A network that takes int8 well, and is long enough to show whether few bits are faster on this
+processor.
+"""
 
 releases = Case(SMALL, backends=("ort@1.24.1", "ort@1.31.1", "ort-openvino"))
 
-batches = Case((MOBILENET_V3_SMALL,), backends=("torch-eager", "torch-compile", "ort", "openvino"), batch=(8, 32))
+batches = Case(
+    (MOBILENET_V3_SMALL,),
+    backends=("torch-eager", "torch-compile", "ort", "openvino"),
+    batch=(8, 32),
+)
 
 one_thread = Case(SMALL, backends=ALL, threads=(1,))
 
 layouts = Case(
     (MOBILENET_V3_SMALL,),
     backends=("torch-eager", "torch-compile"),
-    options={name: ({"memory_format": "channels_last"},) for name in ("torch-eager", "torch-compile")},
+    options={
+        name: ({"memory_format": "channels_last"},) for name in ("torch-eager", "torch-compile")
+    },
 )
 
 graph_levels = Case(
@@ -36,9 +45,18 @@ graph_levels = Case(
     options={"ort": tuple({"optimization": level} for level in ("disable", "basic", "extended"))},
 )
 
-throughput = Case((MOBILENET_V3_SMALL,), backends=("openvino",), options={"openvino": ({"hint": "throughput", "requests": 2},)})
+throughput = Case(
+    (MOBILENET_V3_SMALL,),
+    backends=("openvino",),
+    options={"openvino": ({"hint": "throughput", "requests": 2},)},
+)
 
-gpu = Case(SMALL, backends=ALL, precisions=("fp32", "tf32", "fp16", "bf16", "int8-static"), devices=("cuda:0",))
+gpu = Case(
+    SMALL,
+    backends=ALL,
+    precisions=("fp32", "tf32", "fp16", "bf16", "int8-static"),
+    devices=("cuda:0",),
+)
 
 ahead = Case(
     SMALL,
@@ -47,4 +65,5 @@ ahead = Case(
     devices=("cuda:0",),
     options={"tensorrt-rtx": ({"target": "SM89"},)},
 )
-"""Plans that are built for real on a machine without a GPU, and executed where there is such a one."""
+"""Plans that are built for real on a machine without a GPU, and executed where there is such a one.
+"""

@@ -1,4 +1,6 @@
-"""The models of the default suite. Adding one takes a build function and a `Model`; nothing here imports a runtime."""
+"""The models of the default suite. Adding one takes a build function and a `Model`; nothing here
+imports a runtime.
+"""
 
 from typing import Any
 

@@ -1,14 +1,24 @@
-"""Semantic segmentation: a class for each pixel of a photograph. Run it by its name: `evenbench run benchmarks/segmentation.py`.
+"""Semantic segmentation: a class for each pixel of a photograph. Run it by its name: `evenbench run
+benchmarks/segmentation.py`.
 
-The file is not called `bench_*.py`, so that the default suite stays one of minutes. At 128 x 128 pixels these networks do all that they do
-at 520, in a tenth of the time.
+The file is not called `bench_*.py`, so that the default suite stays one of minutes. At 128 x 128
+pixels these networks do all that they do at 520, in a tenth of the time.
 """
 
 from typing import Any
 
 from harness import ALL, BATCH, Case, Model, Recipe, TensorSpec, seeded
 from harness.photographs import CALIBRATION, PHOTOGRAPHS
-from harness.preprocess import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, Decode, Layout, Normalise, Resize, ToArray
+from harness.preprocess import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    CenterCrop,
+    Decode,
+    Layout,
+    Normalise,
+    Resize,
+    ToArray,
+)
 
 SIDE = 128
 CLASSES = 21
@@ -16,12 +26,21 @@ CLASSES = 21
 
 IMAGENET_128 = Recipe(
     "imagenet_128",
-    (Decode("RGB"), Resize(146, antialias=True), CenterCrop(SIDE), ToArray(), Normalise(IMAGENET_MEAN, IMAGENET_STD), Layout("CHW")),
+    (
+        Decode("RGB"),
+        Resize(146, antialias=True),
+        CenterCrop(SIDE),
+        ToArray(),
+        Normalise(IMAGENET_MEAN, IMAGENET_STD),
+        Layout("CHW"),
+    ),
 )
 
 
 def segmenter(build: Any, side: int = SIDE, recipe: Recipe = IMAGENET_128, name: str = "") -> Model:
-    """A torchvision network with seeded weights on square images; `out` are the logits of every pixel."""
+    """A torchvision network with seeded weights on square images; `out` are the logits of every
+    pixel.
+    """
     return Model(
         name=name or build.__name__,
         build=build,

@@ -1,7 +1,9 @@
-"""Networks whose inputs change their size from call to call: `evenbench load benchmarks/shapes.py --scenario shapes --vary size`.
+"""Networks whose inputs change their size from call to call: `evenbench load benchmarks/shapes.py
+--scenario shapes --vary size`.
 
-The file is not called `bench_*.py`: every cell here exists beside the one of a fixed size, for this scenario. Sentences come at three
-lengths, images at three sizes; the same network takes them all, on runtimes that can.
+The file is not called `bench_*.py`: every cell here exists beside the one of a fixed size, for this
+scenario. Sentences come at three lengths, images at three sizes; the same network takes them all,
+on runtimes that can.
 """
 
 from dataclasses import replace
@@ -12,13 +14,27 @@ from benchmarks.segmentation import LRASPP, lraspp_mobilenet_v3_large, segmenter
 from benchmarks.text import MINILM
 from harness import Case, Model, Recipe, TensorSpec, preprocess
 from harness.photographs import PHOTOGRAPHS, locate
-from harness.preprocess import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, Decode, Layout, Normalise, Resize, ToArray
+from harness.preprocess import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    CenterCrop,
+    Decode,
+    Layout,
+    Normalise,
+    Resize,
+    ToArray,
+)
 
 
 def squares(side: int) -> Recipe:
-    """The middle of a photograph, `side` pixels wide and high, at the scale that the network's own recipe has for its size."""
+    """The middle of a photograph, `side` pixels wide and high, at the scale that the network's own
+    recipe has for its size.
+    """
     scaled = (Decode("RGB"), Resize(round(side * 146 / 128), antialias=True), CenterCrop(side))
-    return Recipe(f"imagenet_{side}", (*scaled, ToArray(), Normalise(IMAGENET_MEAN, IMAGENET_STD), Layout("CHW")))
+    return Recipe(
+        f"imagenet_{side}",
+        (*scaled, ToArray(), Normalise(IMAGENET_MEAN, IMAGENET_STD), Layout("CHW")),
+    )
 
 
 ANY_LENGTH = replace(MINILM[128], name="minilm_any_length", sizes=(MINILM[16], MINILM[64]))
@@ -27,7 +43,10 @@ ANY_LENGTH = replace(MINILM[128], name="minilm_any_length", sizes=(MINILM[16], M
 ANY_SIZE = replace(
     LRASPP,
     name="lraspp_any_size",
-    sizes=tuple(segmenter(lraspp_mobilenet_v3_large, side, squares(side), f"lraspp_{side}") for side in (96, 160)),
+    sizes=tuple(
+        segmenter(lraspp_mobilenet_v3_large, side, squares(side), f"lraspp_{side}")
+        for side in (96, 160)
+    ),
 )
 """Images of 128 x 128 pixels, which loading sees, and smaller and larger ones."""
 
@@ -38,25 +57,41 @@ def middles(model: Model) -> dict[str, Any]:
 
     height = int(model.inputs[0].shape[1])
     first = (SIDE - height) // 2
-    images = [preprocess.apply(PIXELS_192, locate(photograph))[:, first : first + height] for photograph in PHOTOGRAPHS]
+    images = [
+        preprocess.apply(PIXELS_192, locate(photograph))[:, first : first + height]
+        for photograph in PHOTOGRAPHS
+    ]
     return {model.inputs[0].name: np.ascontiguousarray(np.stack(images))}
 
 
 def wide(height: int) -> Model:
     """The detector on images of so many rows."""
     image = TensorSpec("image", (3, height, SIDE))
-    return replace(FASTER_RCNN, name=f"fasterrcnn_{height}", inputs=(image,), recipe=None, images=(), inputs_from=middles)
+    return replace(
+        FASTER_RCNN,
+        name=f"fasterrcnn_{height}",
+        inputs=(image,),
+        recipe=None,
+        images=(),
+        inputs_from=middles,
+    )
 
 
 ANY_PHOTOGRAPH = replace(FASTER_RCNN, name="fasterrcnn_any_size", sizes=(wide(128), wide(160)))
-"""Photographs of 192 x 192 pixels, and of fewer rows. As many objects as there are, one image at a time."""
+"""Photographs of 192 x 192 pixels, and of fewer rows. As many objects as there are, one image at a
+time.
+"""
 
 RUNTIMES = ("torch-eager", "torch-script", "torch-compile", "torch-aot", "ort", "openvino")
 
 OPEN = ({}, {"dynamic": "size"})
 """A file of one size, which takes no other, and a file of any."""
 
-OPTIONS = {"torch-compile": ({}, *({"shapes": when} for when in ("each", "auto", "any"))), "ort": OPEN, "openvino": OPEN}
+OPTIONS = {
+    "torch-compile": ({}, *({"shapes": when} for when in ("each", "auto", "any"))),
+    "ort": OPEN,
+    "openvino": OPEN,
+}
 
 lengths = Case(models=(ANY_LENGTH,), backends=RUNTIMES, options=OPTIONS)
 images = Case(models=(ANY_SIZE,), backends=RUNTIMES, options=OPTIONS)
@@ -66,12 +101,23 @@ objects = Case(
     backends=("torch-eager", "torch-script", "ort", "openvino"),
     options=dict.fromkeys(("ort", "openvino"), ({**TRACED, "dynamic": "size"},)),
 )
-"""Detectors whose exporter traces them ([docs/tasks.md](../docs/tasks.md)), with their sizes left open."""
+"""Detectors whose exporter traces them ([docs/tasks.md](../docs/tasks.md)), with their sizes left
+open.
+"""
 
 EITHER = ({"dynamic": "batch,size"},)
 
-narrow = Case(models=(ANY_LENGTH,), backends=("ort", "openvino"), precisions=("fp16", "bf16"), options={"ort": EITHER, "openvino": EITHER})
+narrow = Case(
+    models=(ANY_LENGTH,),
+    backends=("ort", "openvino"),
+    precisions=("fp16", "bf16"),
+    options={"ort": EITHER, "openvino": EITHER},
+)
 """The same below fp32, for `--vary batch,size`: files are converted with both left open."""
 
-integers = Case(models=(ANY_LENGTH,), backends=("ort",), precisions=("int8-dynamic",), options={"ort": EITHER})
-"""The same in integers, whose ranges are found in each call; OpenVINO runs that file in fp32 ([docs/backends.md](../docs/backends.md))."""
+integers = Case(
+    models=(ANY_LENGTH,), backends=("ort",), precisions=("int8-dynamic",), options={"ort": EITHER}
+)
+"""The same in integers, whose ranges are found in each call; OpenVINO runs that file in fp32
+([docs/backends.md](../docs/backends.md)).
+"""

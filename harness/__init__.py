@@ -1,4 +1,5 @@
-"""evenbench's harness: declare a `Case`, and every runtime runs the same model on the same bytes under one timing rule.
+"""evenbench's harness: declare a `Case`, and every runtime runs the same model on the same bytes
+under one timing rule.
 
 Third parties import from here. Nothing in this module imports numpy or a runtime.
 """

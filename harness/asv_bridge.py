@@ -1,8 +1,10 @@
-"""Gives airspeed velocity one class per `Case`: the case's axes as params, and five metrics out of one measurement.
+"""Gives airspeed velocity one class per `Case`: the case's axes as params, and five metrics out of
+one measurement.
 
-asv runs every method for every square in a process of its own. Whichever comes first measures all squares that are compared
-with this one, interleaved, into a folder that asv keeps for one environment and commit; the others read it there. What asv
-gets as samples is one median per process, so that its intervals and tests are over processes.
+asv runs every method for every square in a process of its own. Whichever comes first measures all
+squares that are compared with this one, interleaved, into a folder that asv keeps for one
+environment and commit; the others read it there. What asv gets as samples is one median per
+process, so that its intervals and tests are over processes.
 """
 
 from __future__ import annotations
@@ -30,13 +32,19 @@ VERSION = "1"
 """asv drops a benchmark's history when this changes; raised when a metric changes its meaning."""
 
 PROCESSES = 8
-"""The least number of samples with which asv's interval of the median is finite and its U test can reject."""
+"""The least number of samples with which asv's interval of the median is finite and its U test can
+reject.
+"""
 
 PLAN = "EVENBENCH_ASV_PLAN"
-"""The plan that is measured under, with at least `PROCESSES` processes; `default` where it is not set."""
+"""The plan that is measured under, with at least `PROCESSES` processes; `default` where it is not
+set.
+"""
 
 RESULTS = "EVENBENCH_ASV_RESULTS"
-"""A folder in which the full result lines, with every lap, are kept; without it asv removes them when it is done."""
+"""A folder in which the full result lines, with every lap, are kept; without it asv removes them
+when it is done.
+"""
 
 TIMEOUT_SECONDS = 7200.0
 
@@ -48,16 +56,19 @@ Metric = Callable[[Record], Any]
 
 
 def suites(folder: Path, module: str) -> dict[str, type[Suite]]:
-    """A class for every case declared under `folder`, by name, for the namespace of `module`, which must lie in `folder`.
+    """A class for every case declared under `folder`, by name, for the namespace of `module`, which
+    must lie in `folder`.
 
     Use as `globals().update(asv_bridge.suites(Path(__file__).parent, __name__))`.
     """
     folder = folder.resolve()
-    # asv imports the folder without having its parent on sys.path; workers need it to find the models. Last, so that what is
-    # installed for the commit comes before what is checked out.
+    # asv imports the folder without having its parent on sys.path; workers need it to find the
+    # models. Last, so that what is installed for the commit comes before what is checked out.
     if str(folder.parent) not in sys.path:
         sys.path.append(str(folder.parent))
-    found = {_name(declaration, folder): declaration for declaration in discovery.find([str(folder)])}
+    found = {
+        _name(declaration, folder): declaration for declaration in discovery.find([str(folder)])
+    }
     return {name: suite(name, declaration, module) for name, declaration in found.items()}
 
 
@@ -68,7 +79,9 @@ def _name(declaration: discovery.Declaration, folder: Path) -> str:
 
 
 class Suite:
-    """What all generated classes share. asv reads the attributes; `squares` maps params to what they name."""
+    """What all generated classes share. asv reads the attributes; `squares` maps params to what
+    they name.
+    """
 
     version: ClassVar[str] = VERSION
     timeout: ClassVar[float] = TIMEOUT_SECONDS
@@ -78,13 +91,17 @@ class Suite:
     line: Record
 
     def setup_cache(self) -> str:
-        """The folder of this environment and commit. asv runs this once for all classes, in a folder that it removes."""
+        """The folder of this environment and commit. asv runs this once for all classes, in a
+        folder that it removes.
+        """
         kept = os.environ.get(RESULTS)
         parent = records.folder(Path(kept)) if kept else Path.cwd()
         return tempfile.mkdtemp(prefix="asv-", dir=parent.resolve())
 
     def setup(self, folder: str, *square: str) -> None:
-        """Read the square's outcome, measuring it where that was not done yet. NotImplementedError is asv's `n/a`."""
+        """Read the square's outcome, measuring it where that was not done yet. NotImplementedError
+        is asv's `n/a`.
+        """
         if square not in self.squares:
             raise NotImplementedError(f"{'-'.join(square)} is not in the case's matrix")
         entry = self.squares[square]
@@ -94,23 +111,44 @@ class Suite:
         if outcome in ("unsupported", "unavailable"):
             raise NotImplementedError(f"{outcome}: {reason}")
         if outcome != "ok":
-            raise RuntimeError(f"{outcome} in {self.line['phase']}: {reason}\n{self.line['traceback']}")
+            raise RuntimeError(
+                f"{outcome} in {self.line['phase']}: {reason}\n{self.line['traceback']}"
+            )
 
 
 def suite(name: str, declaration: discovery.Declaration, module: str) -> type[Suite]:
-    """The class of one case. `name` must be the attribute under which `module` publishes it: asv looks it up by that."""
-    entries = discovery.entries([declaration], f"evenbench run {declaration.id.rpartition('::')[0]}")
+    """The class of one case. `name` must be the attribute under which `module` publishes it: asv
+    looks it up by that.
+    """
+    entries = discovery.entries(
+        [declaration], f"evenbench run {declaration.id.rpartition('::')[0]}"
+    )
     squares = {square(entry.cell, declaration.case): entry for entry in entries}
     names = [*AXES, "options"] if declaration.case.options else [*AXES]
     axes = [list(dict.fromkeys(values)) for values in zip(*squares, strict=True)]
-    body = {"__module__": module, "__qualname__": name, "squares": squares, "param_names": names, "params": axes}
+    body = {
+        "__module__": module,
+        "__qualname__": name,
+        "squares": squares,
+        "param_names": names,
+        "params": axes,
+    }
     return type(name, (Suite,), body | {metric: _method(name, metric) for metric in METRICS})
 
 
 def square(cell: Cell, case: Case) -> Square:
-    """A cell as asv's params. Threads are named as declared, so that a series does not split by the machine's cores."""
+    """A cell as asv's params. Threads are named as declared, so that a series does not split by the
+    machine's cores.
+    """
     threads = {value or cpu.cores(): str(value or "all") for value in reversed(case.threads)}
-    params = (cell.model.name, cell.backend, cell.precision, cell.device, str(cell.batch), threads[cell.threads])
+    params = (
+        cell.model.name,
+        cell.backend,
+        cell.precision,
+        cell.device,
+        str(cell.batch),
+        threads[cell.threads],
+    )
     options = ",".join(f"{key}={value}" for key, value in cell.options) or "none"
     return (*params, options) if case.options else params
 
@@ -123,12 +161,16 @@ def _method(name: str, metric: str) -> Callable[..., Any]:
 
     track.__name__ = metric
     track.__qualname__ = f"{name}.{metric}"
-    vars(track).update(unit=unit, pretty_name=f"{name} {metric.removeprefix('track_').replace('_', ' ')}")
+    vars(track).update(
+        unit=unit, pretty_name=f"{name} {metric.removeprefix('track_').replace('_', ' ')}"
+    )
     return track
 
 
 def _latency(boundary: str) -> Metric:
-    return lambda line: _samples([value / 1e9 for value in process_values(line["samples_ns"][boundary])])
+    return lambda line: _samples(
+        [value / 1e9 for value in process_values(line["samples_ns"][boundary])]
+    )
 
 
 def _peak_memory(line: Record) -> dict[str, Any]:
@@ -155,14 +197,17 @@ METRICS: Mapping[str, tuple[str, Metric]] = {
     "track_parity_error": ("needed/allowed", _parity_error),
     "track_artifact_size": ("bytes", _artifact_size),
 }
-"""Every metric by its method's name, with its unit; lower is better in all of them, as asv takes for granted."""
+"""Every metric by its method's name, with its unit; lower is better in all of them, as asv takes
+for granted.
+"""
 
 
 def line_of(entry: Entry, group: Sequence[Entry], folder: Path) -> Record:
     """The outcome of a cell from the lines in `folder`.
 
-    Where it is not there yet, all of `group` is measured together: processes of cells that are compared with one another take
-    turns, so that a slow drift of the machine is no bias between them.
+    Where it is not there yet, all of `group` is measured together: processes of cells that are
+    compared with one another take turns, so that a slow drift of the machine is no bias between
+    them.
     """
     known = {line["cell"]["key"]: line for line in records.read([folder]).lines}
     if entry.cell.key in known:
@@ -179,8 +224,11 @@ def plan() -> Plan:
     name = os.environ.get(PLAN, "default")
     if name not in PLANS:
         raise UsageError(f"{PLAN}={name!r} is no plan; expected one of {', '.join(PLANS)}")
-    # asv has no metric of the limit, and every comparison is a run of its own, which would measure the peaks again.
-    return dataclasses.replace(PLANS[name], processes=max(PROCESSES, PLANS[name].processes), peak_seconds=0.0)
+    # asv has no metric of the limit, and every comparison is a run of its own, which would measure
+    # the peaks again.
+    return dataclasses.replace(
+        PLANS[name], processes=max(PROCESSES, PLANS[name].processes), peak_seconds=0.0
+    )
 
 
 __all__ = ["Suite", "line_of", "plan", "suite", "suites"]

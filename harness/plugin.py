@@ -1,9 +1,11 @@
-"""Turns every `Case` in a test module into ordinary pytest items, and hands the harness's samples to pytest-benchmark.
+"""Turns every `Case` in a test module into ordinary pytest items, and hands the harness's samples
+to pytest-benchmark.
 
-pytest loads this through the entry point `evenbench` (group `pytest11`) in every session, so it imports no runtime and
-touches nothing until a `Case` is collected. All selected items of one comparison group are measured together, interleaved,
-when the first of them runs; the others only report. pytest-benchmark gets the recorded laps through a timer that reads
-them out, so nothing is timed twice.
+pytest loads this through the entry point `evenbench` (group `pytest11`) in every session, so it
+imports no runtime and touches nothing until a `Case` is collected. All selected items of one
+comparison group are measured together, interleaved, when the first of them runs; the others only
+report. pytest-benchmark gets the recorded laps through a timer that reads them out, so nothing is
+timed twice.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ from harness.runner.schedule import Event, Run
 from harness.statistics.estimates import median, process_values
 
 PARAMETERS = ("key", "model", "backend", "precision", "device", "batch", "threads", "options")
-"""What an item is parametrized by, as plain values, so that `--benchmark-group-by=param:backend` works."""
+"""What an item is parametrized by, as plain values, so that `--benchmark-group-by=param:backend`
+works.
+"""
 
 SKIPPED = ("unsupported", "unavailable")
 """The outcomes that say nothing about right or wrong here, and so skip."""
@@ -41,8 +45,8 @@ TRACEBACK_LINES = 15
 
 
 class Replay:
-    """A timer that reads out recorded laps: reading 2n is zero and reading 2n + 1 is lap n in seconds, so that the
-    difference of each pair is that lap exactly."""
+    """A timer that reads out recorded laps: reading 2n is zero and reading 2n + 1 is lap n in
+    seconds, so that the difference of each pair is that lap exactly."""
 
     def __init__(self) -> None:
         self.readings: Iterator[float] = iter(())
@@ -59,7 +63,9 @@ class Replay:
 
 
 class DeclarationFile(pytest.Module):
-    """A `bench_*.py` that declares cases. What is wrong with a declaration is said in one line, not in a traceback."""
+    """A `bench_*.py` that declares cases. What is wrong with a declaration is said in one line, not
+    in a traceback.
+    """
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
         if not isinstance(excinfo.value, UsageError):
@@ -76,11 +82,15 @@ class CellItem(pytest.Function):
     line: int
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
-        """The declaration, rather than this file, is where the item comes from; `line` counts from zero."""
+        """The declaration, rather than this file, is where the item comes from; `line` counts from
+        zero.
+        """
         return self.path, self.line, self.name
 
     def measured(self) -> None:
-        """Have the cell's group measured where that was not done yet, then pass, skip or fail by its outcome."""
+        """Have the cell's group measured where that was not done yet, then pass, skip or fail by
+        its outcome.
+        """
         benchmark = self.funcargs.get("benchmark")
         if hasattr(self.config, "workerinput"):
             _use(benchmark, lambda: pytest.fail(XDIST, pytrace=False))
@@ -105,7 +115,9 @@ class CellItem(pytest.Function):
 
 
 def _use(benchmark: Any, verdict: Callable[[], None]) -> None:
-    """Speak the verdict through the fixture without timing anything, or pytest-benchmark would warn that it was not used."""
+    """Speak the verdict through the fixture without timing anything, or pytest-benchmark would warn
+    that it was not used.
+    """
     if benchmark is None:
         verdict()
     else:
@@ -118,26 +130,42 @@ def judge(record: Record) -> None:
     reason = record["reason"]
     if record["outcome"] in SKIPPED:
         hint = record["hint"]
-        pytest.skip(f"{record['outcome']}: {reason}" + (f"; {hint}" if hint and hint not in reason else ""))
+        pytest.skip(
+            f"{record['outcome']}: {reason}" + (f"; {hint}" if hint and hint not in reason else "")
+        )
     tail = "\n".join(record["traceback"].splitlines()[-TRACEBACK_LINES:])
-    parts = [f"{record['outcome']} in {record['phase']}: {reason}", tail, f"reproduce: {record['reproduce']}"]
+    parts = [
+        f"{record['outcome']} in {record['phase']}: {reason}",
+        tail,
+        f"reproduce: {record['reproduce']}",
+    ]
     pytest.fail("\n".join(part for part in parts if part), pytrace=False)
 
 
 def process_medians_ns(record: Record) -> dict[str, list[float]]:
     """The median lap of each process in nanoseconds, by boundary."""
-    return {boundary: process_values(processes) for boundary, processes in record["samples_ns"].items()}
+    return {
+        boundary: process_values(processes) for boundary, processes in record["samples_ns"].items()
+    }
 
 
 def properties(record: Record) -> list[tuple[str, object]]:
-    """What junit shows of an outcome: latencies are medians over processes of each process's median."""
+    """What junit shows of an outcome: latencies are medians over processes of each process's
+    median.
+    """
     medians = process_medians_ns(record)
-    shown = [(f"{boundary}_median_seconds", median(values) / 1e9) for boundary, values in medians.items() if values]
+    shown = [
+        (f"{boundary}_median_seconds", median(values) / 1e9)
+        for boundary, values in medians.items()
+        if values
+    ]
     return [("outcome", record["outcome"]), ("reason", record["reason"]), *shown]
 
 
 def extra_info(record: Record) -> dict[str, Any]:
-    """What pytest-benchmark stores beside the samples: enough to say what was measured, and that it was right."""
+    """What pytest-benchmark stores beside the samples: enough to say what was measured, and that it
+    was right.
+    """
     parity, attested = record["parity"] or {}, record["attested"]
     return {
         "cell": record["cell"]["id"],
@@ -160,20 +188,28 @@ class Suite:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.folder = config.invocation_params.dir / (config.getoption("evenbench_results") or "results")
+        self.folder = config.invocation_params.dir / (
+            config.getoption("evenbench_results") or "results"
+        )
         self.run: Run | None = None
 
     def check_folder(self) -> None:
         """Raise pytest.UsageError where results could not be written, before anything is measured."""
         if self.folder.exists() and not self.folder.is_dir():
-            raise pytest.UsageError(f"results folder {self.folder} is a file; name a folder with --evenbench-results")
+            raise pytest.UsageError(
+                f"results folder {self.folder} is a file; name a folder with --evenbench-results"
+            )
 
     def record_of(self, item: CellItem) -> Record:
         """The item's outcome; measures its whole group where it is not known yet."""
         self.run = self.run or self._start(cell_items(item.session))
         key = item.entry.cell.key
         if key not in self.run.done:
-            peers = [peer for peer in cell_items(item.session) if peer.entry.cell.group == item.entry.cell.group]
+            peers = [
+                peer
+                for peer in cell_items(item.session)
+                if peer.entry.cell.group == item.entry.cell.group
+            ]
             with Progress(self.config).shown() as listen:
                 self.run.listen = listen
                 self.run.measure(unique([item, *peers]))
@@ -186,7 +222,8 @@ class Suite:
     def finish(self, exitstatus: int) -> None:
         """Close the run, unless it was interrupted: then the same command goes on with it.
 
-        A session that `-x` ended early is over as well. What failed will be mended, and must then be measured anew.
+        A session that `-x` ended early is over as well. What failed will be mended, and must then
+        be measured anew.
         """
         if self.run is not None and exitstatus != pytest.ExitCode.INTERRUPTED:
             self.run.file.finish()
@@ -196,8 +233,14 @@ class Suite:
         if self.run is None:
             return []
         outcomes = [record["outcome"] for record in self.run.done.values()]
-        counts = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in OUTCOMES if outcome in outcomes)
-        resumed = ["went on with a run that was interrupted; --evenbench-fresh starts anew"] if self.run.resumed else []
+        counts = ", ".join(
+            f"{outcomes.count(outcome)} {outcome}" for outcome in OUTCOMES if outcome in outcomes
+        )
+        resumed = (
+            ["went on with a run that was interrupted; --evenbench-fresh starts anew"]
+            if self.run.resumed
+            else []
+        )
         return [f"{counts or 'no outcome'}: {self.run.file.file}", *resumed]
 
 
@@ -206,7 +249,11 @@ SUITE = pytest.StashKey[Suite]()
 
 def cell_items(session: pytest.Session) -> list[CellItem]:
     """The selected items that are cells, and that no skip mark leaves out."""
-    return [item for item in session.items if isinstance(item, CellItem) and not item.get_closest_marker("skip")]
+    return [
+        item
+        for item in session.items
+        if isinstance(item, CellItem) and not item.get_closest_marker("skip")
+    ]
 
 
 def unique(items: Sequence[CellItem]) -> list[Entry]:
@@ -218,7 +265,9 @@ def unique(items: Sequence[CellItem]) -> list[Entry]:
 
 
 class Progress:
-    """What is being measured: a line for each step with -v, one line that is written over on a terminal, else nothing."""
+    """What is being measured: a line for each step with -v, one line that is written over on a
+    terminal, else nothing.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         self.reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
@@ -228,10 +277,14 @@ class Progress:
     @contextlib.contextmanager
     def shown(self) -> Iterator[Callable[[Event], None]]:
         """What to call with each event. pytest's own line goes on after the block."""
-        if self.reporter is None or not (self.verbose or (self.reporter.isatty and self.reporter.verbosity == 0)):
+        if self.reporter is None or not (
+            self.verbose or (self.reporter.isatty and self.reporter.verbosity == 0)
+        ):
             yield lambda event: None
             return
-        with self.capture.global_and_fixture_disabled() if self.capture else contextlib.nullcontext():
+        with (
+            self.capture.global_and_fixture_disabled() if self.capture else contextlib.nullcontext()
+        ):
             self.reporter.ensure_newline()
             yield self._tell
             if not self.verbose:
@@ -251,21 +304,35 @@ class Progress:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of this plugin."""
     group = parser.getgroup("evenbench", "evenbench: measuring the cells of a Case")
-    group.addoption("--evenbench-plan", choices=tuple(PLANS), default="default", help="how much is measured")
-    group.addoption("--evenbench-results", metavar="DIR", help="folder of the results files (default: results)")
-    group.addoption("--evenbench-fresh", action="store_true", help="start a new run even where one was interrupted")
+    group.addoption(
+        "--evenbench-plan", choices=tuple(PLANS), default="default", help="how much is measured"
+    )
+    group.addoption(
+        "--evenbench-results", metavar="DIR", help="folder of the results files (default: results)"
+    )
+    group.addoption(
+        "--evenbench-fresh",
+        action="store_true",
+        help="start a new run even where one was interrupted",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the mark that every cell carries."""
-    config.addinivalue_line("markers", "evenbench: a cell of a harness.Case, measured by evenbench.")
+    config.addinivalue_line(
+        "markers", "evenbench: a cell of a harness.Case, measured by evenbench."
+    )
     config.stash[SUITE] = Suite(config)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Module | None:
-    """Collect `bench_*.py` although `python_files` says `test_*.py`; what pytest collects itself is left to it."""
+    """Collect `bench_*.py` although `python_files` says `test_*.py`; what pytest collects itself is
+    left to it.
+    """
     patterns = parent.config.getini("python_files")
-    by_pytest = parent.session.isinitpath(file_path) or any(file_path.match(pattern) for pattern in patterns)
+    by_pytest = parent.session.isinitpath(file_path) or any(
+        file_path.match(pattern) for pattern in patterns
+    )
     if by_pytest or not declares(file_path):
         return None
     hooks = parent.session.gethookproxy(file_path)
@@ -273,22 +340,32 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Mod
     return module
 
 
-def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+def pytest_pycollect_makemodule(
+    module_path: Path, parent: pytest.Collector
+) -> pytest.Module | None:
     """A declaration file is a module that reports usage errors in one line."""
     return DeclarationFile.from_parent(parent, path=module_path) if declares(module_path) else None
 
 
 def declares(file: Path) -> bool:
-    """Whether a file may hold cases by its name and text: an unrelated script named bench_*.py must not be imported."""
+    """Whether a file may hold cases by its name and text: an unrelated script named bench_*.py must
+    not be imported.
+    """
     if not discovery.is_declaration_file(file):
         return False
     text = file.read_bytes()
     return b"harness" in text and b"Case" in text
 
 
-def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> list[pytest.Item] | None:
+def pytest_pycollect_makeitem(
+    collector: pytest.Module | pytest.Class, name: str, obj: object
+) -> list[pytest.Item] | None:
     """The items of a module-level `Case`; its usage errors are collection errors."""
-    if not isinstance(obj, Case) or not isinstance(collector, pytest.Module) or name.startswith("_"):
+    if (
+        not isinstance(obj, Case)
+        or not isinstance(collector, pytest.Module)
+        or name.startswith("_")
+    ):
         return None
     try:
         return items_of(collector, name, obj)
@@ -297,16 +374,21 @@ def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str
 
 
 def items_of(collector: pytest.Module, name: str, case: Case) -> list[pytest.Item]:
-    """One item per cell, parametrized by pytest itself, so that it has a callspec, and ids as -k expects them."""
+    """One item per cell, parametrized by pytest itself, so that it has a callspec, and ids as -k
+    expects them.
+    """
     case = discovery.beside(collector.path.parent, case)
     declaration = discovery.Declaration(case, collector.path, name)
     command = f"evenbench run {shlex.quote(declaration.id.rpartition('::')[0])}"
     cells = {cell.key: cell for cell in matrix.expand(case)}
-    function = _marked(case, list(cells.values()), collector.config.pluginmanager.hasplugin("pytest-benchmark"))
+    function = _marked(
+        case, list(cells.values()), collector.config.pluginmanager.hasplugin("pytest-benchmark")
+    )
     line = line_of(name, collector.path)
     items: list[pytest.Item] = []
-    # `_genfunctions` is how plugins that make functions of their own go through pytest's parametrization; the items are then
-    # made again as ours, since a plain Function would look its object up in the module and find the Case.
+    # `_genfunctions` is how plugins that make functions of their own go through pytest's
+    # parametrization; the items are then made again as ours, since a plain Function would look its
+    # object up in the module and find the Case.
     for plain in collector._genfunctions(name, function):
         spec = plain.callspec
         item = CellItem.from_parent(
@@ -319,41 +401,68 @@ def items_of(collector: pytest.Module, name: str, case: Case) -> list[pytest.Ite
             originalname=name,
         )
         item.line = line
-        item.entry, item.replay = Entry(cells[str(spec.params["key"])], declaration.id, command), Replay()
+        item.entry, item.replay = (
+            Entry(cells[str(spec.params["key"])], declaration.id, command),
+            Replay(),
+        )
         if "benchmark" in item.fixturenames:
-            item.add_marker(pytest.mark.benchmark(timer=item.replay, group=ranked_in(item.entry.cell)))
+            item.add_marker(
+                pytest.mark.benchmark(timer=item.replay, group=ranked_in(item.entry.cell))
+            )
         items.append(item)
     return items
 
 
 def line_of(name: str, file: Path) -> int:
-    """The line, counted from zero, on which `name` is assigned; 0 where it is made in some other way."""
+    """The line, counted from zero, on which `name` is assigned; 0 where it is made in some other
+    way.
+    """
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((number for number, text in enumerate(lines) if re.match(rf"{name}\s*[:=]", text)), 0)
+    return next(
+        (number for number, text in enumerate(lines) if re.match(rf"{name}\s*[:=]", text)), 0
+    )
 
 
 def ranked_in(cell: Cell) -> str:
-    """The table in which pytest-benchmark shows a cell: its comparison group's; a control is never ranked with others."""
+    """The table in which pytest-benchmark shows a cell: its comparison group's; a control is never
+    ranked with others.
+    """
     role = registry.row(cell.backend).role
     return cell.group if role == "runtime" else f"{cell.group} {role}"
 
 
 def _marked(case: Case, cells: Sequence[Cell], uses_benchmark: bool) -> Callable[..., None]:
-    """The function behind a case's items, with the marks that parametrize it and those that the case asks for."""
+    """The function behind a case's items, with the marks that parametrize it and those that the
+    case asks for.
+    """
 
     # The other arguments are there because pytest parametrizes only what a function takes.
     def measured(
-        request: Any, key: Any, model: Any, backend: Any, precision: Any, device: Any, batch: Any, threads: Any, options: Any
+        request: Any,
+        key: Any,
+        model: Any,
+        backend: Any,
+        precision: Any,
+        device: Any,
+        batch: Any,
+        threads: Any,
+        options: Any,
     ) -> None:
         request.node.measured()
 
     wrong = [mark for mark in case.marks if not mark.isidentifier() or mark.startswith("_")]
     if wrong:
-        raise UsageError(f"Case: marks holds {wrong[0]!r}; expected names of pytest marks, such as 'slow'")
+        raise UsageError(
+            f"Case: marks holds {wrong[0]!r}; expected names of pytest marks, such as 'slow'"
+        )
     marks = [pytest.mark.evenbench, *(getattr(pytest.mark, mark) for mark in case.marks)]
     if uses_benchmark:
         marks.append(pytest.mark.usefixtures("benchmark"))
-    marks.append(pytest.mark.parametrize(PARAMETERS, [_values(cell) for cell in cells], ids=[cell.id for cell in cells]))
+    marks.append(
+        pytest.mark.parametrize(
+            PARAMETERS, [_values(cell) for cell in cells], ids=[cell.id for cell in cells]
+        )
+    )
     marked: Callable[..., None] = measured
     for mark in marks:
         marked = mark(marked)
@@ -362,7 +471,16 @@ def _marked(case: Case, cells: Sequence[Cell], uses_benchmark: bool) -> Callable
 
 def _values(cell: Cell) -> tuple[str | int, ...]:
     options = ",".join(f"{key}={value}" for key, value in cell.options)
-    return (cell.key, cell.model.name, cell.backend, cell.precision, cell.device, cell.batch, cell.threads, options)
+    return (
+        cell.key,
+        cell.model.name,
+        cell.backend,
+        cell.precision,
+        cell.device,
+        cell.batch,
+        cell.threads,
+        options,
+    )
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -378,7 +496,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """A short section; first, because pytest-benchmark ends the summary when something became slower."""
+    """A short section; first, because pytest-benchmark ends the summary when something became
+    slower.
+    """
     lines = config.stash[SUITE].summary()
     if lines:
         terminalreporter.section("evenbench", sep="-")

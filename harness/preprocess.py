@@ -1,7 +1,8 @@
 """Decode, resize, crop, scale, normalise, lay out: the steps of a preprocessing recipe, as data.
 
-A recipe is a tuple of these frozen steps. It runs once, before any runtime is loaded, and every backend gets its bytes.
-numpy and Pillow are imported when a step runs, so that declaring a recipe stays free.
+A recipe is a tuple of these frozen steps. It runs once, before any runtime is loaded, and every
+backend gets its bytes. numpy and Pillow are imported when a step runs, so that declaring a recipe
+stays free.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from harness.core.errors import UsageError
 from harness.core.types import Recipe
 
 Image = Any
-"""A Pillow image up to `ToArray`, a numpy array [height, width, channels] or as laid out after it."""
+"""A Pillow image up to `ToArray`, a numpy array [height, width, channels] or as laid out after it.
+"""
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,12 @@ class Decode:
 
 @dataclass(frozen=True)
 class Resize:
-    """Scale so that the shorter side has `size` pixels, or to exactly `size` x `size` where `exact`.
+    """Scale so that the shorter side has `size` pixels, or to exactly `size` x `size` where
+    `exact`.
 
-    `antialias=True` widens the filter when shrinking, as Pillow and torchvision 0.17+ do; False samples the source points
-    only, as OpenCV's linear resize does. The two differ by up to 2 % of task accuracy, so there is no default.
+    `antialias=True` widens the filter when shrinking, as Pillow and torchvision 0.17+ do; False
+    samples the source points only, as OpenCV's linear resize does. The two differ by up to 2 % of
+    task accuracy, so there is no default.
     """
 
     is_step: ClassVar[bool] = True
@@ -59,7 +63,9 @@ class Resize:
         if self.exact:
             return self.size, self.size
         short = min(size)
-        return int(self.size * size[0] / short), int(self.size * size[1] / short)  # in this order, to round as torchvision does
+        return int(self.size * size[0] / short), int(
+            self.size * size[1] / short
+        )  # in this order, to round as torchvision does
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,9 @@ class CenterCrop:
     def apply(self, image: Image) -> Image:
         width, height = image.size
         if min(width, height) < self.size:
-            raise UsageError(f"CenterCrop({self.size}): the image is only {width}x{height}; resize it to {self.size} or more first")
+            raise UsageError(
+                f"CenterCrop({self.size}): the image is only {width}x{height}; resize it to {self.size} or more first"
+            )
         left, top = round((width - self.size) / 2), round((height - self.size) / 2)
         return image.crop((left, top, left + self.size, top + self.size))
 
@@ -125,7 +133,14 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 IMAGENET_224 = Recipe(
     "imagenet_224",
-    (Decode("RGB"), Resize(256, antialias=True), CenterCrop(224), ToArray(), Normalise(IMAGENET_MEAN, IMAGENET_STD), Layout("CHW")),
+    (
+        Decode("RGB"),
+        Resize(256, antialias=True),
+        CenterCrop(224),
+        ToArray(),
+        Normalise(IMAGENET_MEAN, IMAGENET_STD),
+        Layout("CHW"),
+    ),
 )
 
 RECIPES: Mapping[str, Recipe] = {IMAGENET_224.name: IMAGENET_224}
@@ -133,11 +148,15 @@ RECIPES: Mapping[str, Recipe] = {IMAGENET_224.name: IMAGENET_224}
 
 
 def apply(recipe: Recipe, file: Path) -> Any:
-    """The array that `recipe` makes of an image file. Raises UsageError naming the file and the step that failed."""
+    """The array that `recipe` makes of an image file. Raises UsageError naming the file and the
+    step that failed.
+    """
     value: Any = file
     for step in recipe.steps:
         try:
             value = step.apply(value)
         except (OSError, ValueError) as error:
-            raise UsageError(f"{file}: step {type(step).__name__} of recipe {recipe.name} failed: {error}") from error
+            raise UsageError(
+                f"{file}: step {type(step).__name__} of recipe {recipe.name} failed: {error}"
+            ) from error
     return value

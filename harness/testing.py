@@ -5,8 +5,9 @@
     class TestMine(BackendContract):
         name = "mine"
 
-The sessions run in the test process, on artifacts that fresh worker processes prepared; parity and crashes go through the
-whole walk. A test that is expected to fail is named in `expected_failures` with its reason, and must then fail.
+The sessions run in the test process, on artifacts that fresh worker processes prepared; parity and
+crashes go through the whole walk. A test that is expected to fail is named in `expected_failures`
+with its reason, and must then fail.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ TOGETHER = 20
 class Kit:
     """A backend with its prepared artifacts, by batch size."""
 
-    def __init__(self, backend: str, model: Model, precision: str, device: str, results: Path) -> None:
+    def __init__(
+        self, backend: str, model: Model, precision: str, device: str, results: Path
+    ) -> None:
         self.backend = backend
         self.results = results
         self.preparer = Preparer(PLANS["quick"].timeout_seconds)
@@ -60,19 +63,29 @@ class Kit:
         return replace(self.template, batch=batch, backend=backend or self.backend)
 
     def prepared(self, batch: int = 1) -> Prepared:
-        """What the cell's processes read. Skips where the backend is not installed, fails where it refuses."""
+        """What the cell's processes read. Skips where the backend is not installed, fails where it
+        refuses.
+        """
         try:
             return self.preparer.prepare(self.cell(batch))
         except Refusal as refusal:
             if refusal.reply.outcome == "unavailable":
                 pytest.skip(refusal.reply.reason)
-            pytest.fail(f"{refusal.reply.outcome} in {refusal.reply.phase}: {refusal.reply.reason}\n{refusal.reply.traceback}")
+            pytest.fail(
+                f"{refusal.reply.outcome} in {refusal.reply.phase}: {refusal.reply.reason}\n{refusal.reply.traceback}"
+            )
 
     def load(self, batch: int = 1) -> Session:
-        """A session in this process. Fails for a backend that lives in another: here it would be another runtime."""
+        """A session in this process. Fails for a backend that lives in another: here it would be
+        another runtime.
+        """
         if virtualenvs.request(self.backend):
-            pytest.fail(f"{self.backend} lives in another environment, and the contract loads sessions here; install it here and test that")
-        return registry.find(self.backend).load(Path(self.prepared(batch).artifact.path), self.cell(batch))
+            pytest.fail(
+                f"{self.backend} lives in another environment, and the contract loads sessions here; install it here and test that"
+            )
+        return registry.find(self.backend).load(
+            Path(self.prepared(batch).artifact.path), self.cell(batch)
+        )
 
     def batches(self, batch: int = 1) -> list[dict[str, Any]]:
         """The read-only input batches."""
@@ -81,7 +94,12 @@ class Kit:
     def measured(self, batch: int = 1, backend: str = "") -> Mapping[str, Any]:
         """The outcome of a quick run of the cell through fresh processes."""
         entry = Entry(self.cell(batch, backend))
-        run = Run([entry], replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.1), self.results, fresh=True)
+        run = Run(
+            [entry],
+            replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.1),
+            self.results,
+            fresh=True,
+        )
         line = run.measure([entry])[0]
         run.finish()
         return line
@@ -118,7 +136,9 @@ def assert_close(answers: Sequence[Arrays], wanted: Arrays, message: str) -> Non
     """Equality up to the order of additions, which several threads may change."""
     for name, array in wanted.items():
         allowed = 1e-3 * max(1e-12, float(np.abs(array).max(initial=0)))
-        assert all(np.allclose(made[name], array, rtol=1e-3, atol=allowed) for made in answers), f"output {name} {message}"
+        assert all(np.allclose(made[name], array, rtol=1e-3, atol=allowed) for made in answers), (
+            f"output {name} {message}"
+        )
 
 
 class BackendContract:
@@ -156,13 +176,19 @@ class BackendContract:
 
     def test_same_input_same_output(self, kit: Kit, session: Session) -> None:
         batch = kit.batches()[0]
-        assert_equal(answer(session, batch), copied(answer(session, batch)), "differs between two steps on one input")
+        assert_equal(
+            answer(session, batch),
+            copied(answer(session, batch)),
+            "differs between two steps on one input",
+        )
 
     def test_new_inputs_are_used(self, kit: Kit, session: Session) -> None:
         first, second, *_ = kit.batches()
         before = copied(answer(session, first))
         after = answer(session, second)
-        assert any(not np.array_equal(after[name], array) for name, array in before.items()), "the answer to a new input is the old one"
+        assert any(not np.array_equal(after[name], array) for name, array in before.items()), (
+            "the answer to a new input is the old one"
+        )
         assert_equal(answer(session, first), before, "depends on the input before")
 
     def test_inputs_are_not_modified(self, kit: Kit, session: Session) -> None:
@@ -191,7 +217,9 @@ class BackendContract:
     def test_laps_fit_the_wall(self, kit: Kit, session: Session) -> None:
         for boundary in BOUNDARIES:
             begin = time.perf_counter_ns()
-            laps = timing.run_laps(session, kit.batches(), 0, LAPS, boundary, {1}, time.perf_counter_ns)
+            laps = timing.run_laps(
+                session, kit.batches(), 0, LAPS, boundary, {1}, time.perf_counter_ns
+            )
             wall = time.perf_counter_ns() - begin
             assert len(laps.laps_ns) == LAPS
             assert all(isinstance(lap, int) and lap > 0 for lap in laps.laps_ns)
@@ -199,7 +227,9 @@ class BackendContract:
             assert list(laps.kept) == [1]
 
     def test_sessions_beside_each_other_answer_alike(self, kit: Kit, session: Session) -> None:
-        """Where several threads may call one network, each of them gets what it would get alone, and leaves the others as they are."""
+        """Where several threads may call one network, each of them gets what it would get alone,
+        and leaves the others as they are.
+        """
         others, refused = _two_beside(session)
         assert others or refused, "beside() refuses in words"
         if refused:
@@ -218,27 +248,43 @@ class BackendContract:
             other.close()
         for made, wanted in zip(answers, alone, strict=True):
             assert_close(made, wanted, "differs where another thread asks something else meanwhile")
-        assert_close([answer(session, batches[0])], alone[0], "differs once the sessions beside it are closed")
+        assert_close(
+            [answer(session, batches[0])],
+            alone[0],
+            "differs once the sessions beside it are closed",
+        )
 
     def test_only_a_named_clock_overrides_laps(self, session: Session) -> None:
         own_loop = type(session).laps is not Session.laps
         own_clock = session.clock != Session.clock
-        assert own_loop == own_clock, "a session that times itself overrides laps and names its clock; any other does neither"
+        assert own_loop == own_clock, (
+            "a session that times itself overrides laps and names its clock; any other does neither"
+        )
 
     def test_a_second_clock_sees_each_lap_from_within(self, kit: Kit, session: Session) -> None:
-        assert session.inner in ("", *INNER_BOUNDARIES), "inner names the boundary of a second clock, or is empty"
-        assert bool(session.inner) == bool(session.inner_clock), "a second clock has a boundary and a name, or neither"
+        assert session.inner in ("", *INNER_BOUNDARIES), (
+            "inner names the boundary of a second clock, or is empty"
+        )
+        assert bool(session.inner) == bool(session.inner_clock), (
+            "a second clock has a boundary and a name, or neither"
+        )
         if session.inner:
-            samples, _ = timing.sample(session, kit.batches(), replace(PLANS["quick"], min_seconds=0.0, max_seconds=0.1))
+            samples, _ = timing.sample(
+                session, kit.batches(), replace(PLANS["quick"], min_seconds=0.0, max_seconds=0.1)
+            )
             assert len(samples[session.inner].laps_ns) == len(samples["compute"].laps_ns)
             assert all(isinstance(lap, int) and lap > 0 for lap in samples[session.inner].laps_ns)
-            assert timing.binding(samples, session) is not None, "or ValueError: a lap that is shorter than what it contains"
+            assert timing.binding(samples, session) is not None, (
+                "or ValueError: a lap that is shorter than what it contains"
+            )
 
     def test_attestation_is_complete_and_as_asked(self, kit: Kit, session: Session) -> None:
         answer(session, kit.batches()[0])
         assert process.difference(kit.cell(), session.attest()) == ""
 
-    def test_prepare_writes_only_in_its_folder(self, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_prepare_writes_only_in_its_folder(
+        self, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         prepared = kit.prepared()
         before = _digests(prepared)
         elsewhere = [tmp_path / name for name in ("here", "home")]
@@ -246,9 +292,14 @@ class BackendContract:
             folder.mkdir()
         monkeypatch.chdir(elsewhere[0])
         monkeypatch.setenv("HOME", str(elsewhere[1]))
-        monkeypatch.setenv(artifact_store.VARIABLE, str(_without(Path(prepared.artifact.path), tmp_path / "cache")))
+        monkeypatch.setenv(
+            artifact_store.VARIABLE, str(_without(Path(prepared.artifact.path), tmp_path / "cache"))
+        )
         Preparer(PLANS["quick"].timeout_seconds).prepare(kit.cell())
-        assert [sorted(str(path) for path in folder.rglob("*") if path.is_file()) for folder in elsewhere] == [[], []]
+        assert [
+            sorted(str(path) for path in folder.rglob("*") if path.is_file())
+            for folder in elsewhere
+        ] == [[], []]
         assert _digests(prepared) == before, "prepare changed what it was given"
 
     def test_closes_twice(self, kit: Kit) -> None:
@@ -258,10 +309,16 @@ class BackendContract:
         session.close()
 
     @pytest.mark.parametrize("how", ["raise", "abort"])
-    def test_crash_in_step_becomes_an_outcome(self, kit: Kit, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_crash_in_step_becomes_an_outcome(
+        self, kit: Kit, how: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         kit.prepared()
         monkeypatch.setenv(INNER, f"{kit.backend}:{how}")
-        added = ",".join(filter(None, [os.environ.get(registry.VARIABLE, ""), "crashing=harness.testing:Crashing"]))
+        added = ",".join(
+            filter(
+                None, [os.environ.get(registry.VARIABLE, ""), "crashing=harness.testing:Crashing"]
+            )
+        )
         monkeypatch.setenv(registry.VARIABLE, added)
         with fresh_registry():
             line = kit.measured(backend="crashing")
@@ -280,7 +337,9 @@ def _expected_to_fail(test: Callable[..., None], reason: str) -> Callable[..., N
 
 
 def _without(artifact: Path, cache: Path) -> Path:
-    """A cache in which everything is there already but this one artifact: what others make of the model is not the backend's."""
+    """A cache in which everything is there already but this one artifact: what others make of the
+    model is not the backend's.
+    """
     for folder in filter(Path.is_dir, artifact.parents[1].iterdir()):
         (cache / folder.name).mkdir(parents=True)
         for entry in folder.iterdir():
@@ -291,11 +350,18 @@ def _without(artifact: Path, cache: Path) -> Path:
 
 def _digests(prepared: Prepared) -> dict[str, str]:
     folders = [Path(prepared.inputs.path), Path(prepared.artifact.path)]
-    return {str(path): artifact_store.digest_file(path) for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path): artifact_store.digest_file(path)
+        for folder in folders
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 class fresh_registry:
-    """Forget which backends are registered, on entry and on exit, since tests change the variable that names them."""
+    """Forget which backends are registered, on entry and on exit, since tests change the variable
+    that names them.
+    """
 
     def __enter__(self) -> None:
         registry.rows.cache_clear()
@@ -306,7 +372,9 @@ class fresh_registry:
 
 
 class Crashing(Backend):
-    """Another backend whose step fails, by raising or by aborting the process, as `EVENBENCH_CRASHING_BACKEND` says."""
+    """Another backend whose step fails, by raising or by aborting the process, as
+    `EVENBENCH_CRASHING_BACKEND` says.
+    """
 
     name = "crashing"
 

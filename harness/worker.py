@@ -1,7 +1,8 @@
 """A fresh process that does one thing for one cell and answers with one JSON line.
 
-The parent writes a pickled `Job` to standard input and reads the answer from a pipe of its own; standard output and error
-go to a log whose tail explains a crash. Whatever happens here, a segfault or an endless loop included, stays here.
+The parent writes a pickled `Job` to standard input and reads the answer from a pipe of its own;
+standard output and error go to a log whose tail explains a crash. Whatever happens here, a segfault
+or an endless loop included, stays here.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ TASKS: Mapping[str, str] = {
             *("measure", "dataset", "score", "expose", "watch"),
         )
     },
-    **dict.fromkeys(("video", "record", "look", "frames", "pipeline", "pictures"), "harness.pipeline.process:perform"),
+    **dict.fromkeys(
+        ("video", "record", "look", "frames", "pipeline", "pictures"),
+        "harness.pipeline.process:perform",
+    ),
     "load": "harness.load.drivers:perform",
 }
 """The function of each task, by import string: a worker imports only what its own task needs."""
@@ -57,19 +61,44 @@ def answer(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict[
     except SystemExit as error:
         tail = "".join(traceback.format_exception(error))[-LOG_TAIL_BYTES:]
         reason = f"sys.exit({error.code!r}) was called in {job.task}; code that evenbench calls must return or raise an error"
-        return {"value": None, "outcome": "failed", "phase": entered[-1], "reason": reason, "traceback": tail}
+        return {
+            "value": None,
+            "outcome": "failed",
+            "phase": entered[-1],
+            "reason": reason,
+            "traceback": tail,
+        }
     except Exception as error:
         cause = getattr(error, "error", error)
         phase = getattr(error, "phase", PHASE_OF.get(job.task, "prepare"))
-        refusals = {Unsupported: "unsupported", Unavailable: "unavailable", ModuleNotFoundError: "unavailable"}
+        refusals = {
+            Unsupported: "unsupported",
+            Unavailable: "unavailable",
+            ModuleNotFoundError: "unavailable",
+        }
         outcome = refusals.get(type(cause), "failed")
         hidden = import_strings.namesake(cause.name or "") if isinstance(cause, ImportError) else ""
         if hidden:
             outcome = "failed"
-        reason = str(cause) if outcome != "failed" else f"{type(cause).__name__}: {cause}{hidden and f'; {hidden}'}"
-        tail = "".join(traceback.format_exception(cause))[-LOG_TAIL_BYTES:] if outcome == "failed" else ""
+        reason = (
+            str(cause)
+            if outcome != "failed"
+            else f"{type(cause).__name__}: {cause}{hidden and f'; {hidden}'}"
+        )
+        tail = (
+            "".join(traceback.format_exception(cause))[-LOG_TAIL_BYTES:]
+            if outcome == "failed"
+            else ""
+        )
         ended = cause.signal if isinstance(cause, ProgramEnded) else ""
-        return {"value": None, "outcome": outcome, "phase": phase, "reason": reason[:1000], "traceback": tail, "signal": ended}
+        return {
+            "value": None,
+            "outcome": outcome,
+            "phase": phase,
+            "reason": reason[:1000],
+            "traceback": tail,
+            "signal": ended,
+        }
 
 
 def _line(message: Mapping[str, Any]) -> bytes:
@@ -82,9 +111,13 @@ def _tell(pipe: IO[bytes], phase: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The worker's own entry: `python -m harness.worker --reply FD`, a pickled Job on standard input."""
+    """The worker's own entry: `python -m harness.worker --reply FD`, a pickled Job on standard
+    input.
+    """
     parser = argparse.ArgumentParser(prog="python -m harness.worker", description=__doc__)
-    parser.add_argument("--reply", type=int, required=True, help="file descriptor to write the answer to")
+    parser.add_argument(
+        "--reply", type=int, required=True, help="file descriptor to write the answer to"
+    )
     reply = parser.parse_args(arguments).reply
     faulthandler.enable()
     die_with_parent()
@@ -97,7 +130,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    # Under `-m` this file is `__main__`; jobs are pickled as `harness.runner.job.Job`, so run the module of that name.
+    # Under `-m` this file is `__main__`; jobs are pickled as `harness.runner.job.Job`, so run the
+    # module of that name.
     from harness.worker import main as named_main
 
     named_main()

@@ -1,6 +1,8 @@
-"""The scripts and styles of the page, read from the packages that ship them, so that a report needs no network.
+"""The scripts and styles of the page, read from the packages that ship them, so that a report needs
+no network.
 
-The packages are found, not imported: itables would bring IPython and a data frame library, and neither is needed.
+The packages are found, not imported: itables would bring IPython and a data frame library, and
+neither is needed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""How numbers become words: durations, sizes and ratios with their units, and a dash where there is no number."""
+"""How numbers become words: durations, sizes and ratios with their units, and a dash where there is
+no number.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,13 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def duration(value_ns: float | None) -> str:
     """A time in the unit that suits it: `8.12 ms`."""
-    return DASH if value_ns is None else _in_unit(value_ns, duration_unit(value_ns)) if value_ns else f"0{SPACE}s"
+    return (
+        DASH
+        if value_ns is None
+        else _in_unit(value_ns, duration_unit(value_ns))
+        if value_ns
+        else f"0{SPACE}s"
+    )
 
 
 def seconds(value_seconds: float | None) -> str:
@@ -49,7 +57,9 @@ def size(value_bytes: float | None) -> str:
 
 
 def amount(value: float | None, unit: str) -> str:
-    """An amount of something countable with a decimal prefix: `3.63 GFLOP`, `81.9 GFLOP/s`; whole below a thousand."""
+    """An amount of something countable with a decimal prefix: `3.63 GFLOP`, `81.9 GFLOP/s`; whole
+    below a thousand.
+    """
     if value is None:
         return DASH
     for per, prefix in ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
@@ -101,7 +111,13 @@ def count(many: int, one: str, several: str = "") -> str:
 def listing(items: Iterable[Any]) -> str:
     """`a, b and c`."""
     words = [str(item) for item in items]
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else ""
+    return (
+        words[0]
+        if len(words) == 1
+        else ", ".join(words[:-1]) + " and " + words[-1]
+        if words
+        else ""
+    )
 
 
 def plain(value: Any) -> str:
@@ -128,7 +144,9 @@ def _decimals(value: float, digits: int) -> int:
         for decimals, low, high in _THREE_DIGITS:
             if low <= value < high:
                 return decimals
-    exponent = int(f"{value:.{digits - 1}e}".rpartition("e")[2])  # of the rounded value: 9.996 has one digit more than 9.99
+    exponent = int(
+        f"{value:.{digits - 1}e}".rpartition("e")[2]
+    )  # of the rounded value: 9.996 has one digit more than 9.99
     return max(0, digits - 1 - exponent) if value else 0
 
 

@@ -1,7 +1,9 @@
-"""Which cells satisfy what a deployment can afford, what excludes each of the others, and which are worth a look at all.
+"""Which cells satisfy what a deployment can afford, what excludes each of the others, and which are
+worth a look at all.
 
-Latency here is host to host, at every place: inputs in, one inference, outputs out, which is what a caller waits for. Two cells are
-told apart by the paired ratio of one run's sweeps, as everywhere, or not at all.
+Latency here is host to host, at every place: inputs in, one inference, outputs out, which is what a
+caller waits for. Two cells are told apart by the paired ratio of one run's sweeps, as everywhere,
+or not at all.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ WITHIN_NOISE = "within noise"
 
 @dataclass(frozen=True)
 class Reference:
-    """The accuracy that a drop is a share of, the id of the cell that it was measured in, over how many samples, by which metric."""
+    """The accuracy that a drop is a share of, the id of the cell that it was measured in, over how
+    many samples, by which metric.
+    """
 
     value: float
     cell: str
@@ -35,7 +39,9 @@ class Reference:
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """What of one result decides whether it can be afforded; None where that is not known, or its answer is not right."""
+    """What of one result decides whether it can be afforded; None where that is not known, or its
+    answer is not right.
+    """
 
     result: Result
     reference: Reference | None
@@ -47,12 +53,16 @@ class Facts:
 
     @cached_property
     def runs(self) -> bool:
-        """Whether it may be chosen at all: a correct answer of a real runtime, with times of both boundaries."""
+        """Whether it may be chosen at all: a correct answer of a real runtime, with times of both
+        boundaries.
+        """
         return self.result.ranks and self.result.host_to_host is not None
 
     @cached_property
     def in_flight(self) -> bool:
-        """Whether several requests were in flight: its laps are then intervals between completions, which no caller waits for."""
+        """Whether several requests were in flight: its laps are then intervals between completions,
+        which no caller waits for.
+        """
         return str(self.result.cell.get("group", "")).endswith("-throughput")
 
     @cached_property
@@ -69,7 +79,11 @@ class Facts:
     def p99_ns(self) -> float | None:
         """The 99th percentile of all laps, where there are enough of them to state it."""
         laps = list(chain.from_iterable(self.laps_ns))
-        return estimates.supported_quantile(laps, QUANTILE) if self.runs and laps and not self.in_flight else None
+        return (
+            estimates.supported_quantile(laps, QUANTILE)
+            if self.runs and laps and not self.in_flight
+            else None
+        )
 
     @cached_property
     def memory_bytes(self) -> int | None:
@@ -103,15 +117,23 @@ class Facts:
 
     @cached_property
     def error(self) -> float | None:
-        """The error of the worst output, RMSE in units of the golden's largest magnitude: the same unit at every precision."""
+        """The error of the worst output, RMSE in units of the golden's largest magnitude: the same
+        unit at every precision.
+        """
         outputs = (self.result.record.get("parity") or {}).get("outputs") or []
-        errors = [output["rmse"] / output["scale"] for output in outputs if output.get("scale") and output.get("rmse") is not None]
+        errors = [
+            output["rmse"] / output["scale"]
+            for output in outputs
+            if output.get("scale") and output.get("rmse") is not None
+        ]
         return max(errors, default=None) if self.runs else None
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """One thing that may be limited: where its value is found, how it is told, and why it is not known where it is not."""
+    """One thing that may be limited: where its value is found, how it is told, and why it is not
+    known where it is not.
+    """
 
     name: str
     value: Callable[[Facts], float | None]
@@ -134,7 +156,9 @@ def _over(value: float, limit: float) -> str:
 
 def share(value: float | None) -> str:
     """A share as a percentage: `0.83 %`."""
-    return formatting.DASH if value is None else f"{formatting.number(100 * value)}{formatting.SPACE}%"
+    return (
+        formatting.DASH if value is None else f"{formatting.number(100 * value)}{formatting.SPACE}%"
+    )
 
 
 def _unsupported_p99(facts: Facts) -> str:
@@ -154,11 +178,23 @@ def _unknown_drop(facts: Facts) -> str:
 
 CONSTRAINTS: tuple[Constraint, ...] = (
     Constraint("p99", lambda facts: facts.p99_ns, formatting.duration, _unsupported_p99),
-    Constraint("memory", lambda facts: facts.memory_bytes, formatting.size, lambda facts: "memory was not recorded"),
+    Constraint(
+        "memory",
+        lambda facts: facts.memory_bytes,
+        formatting.size,
+        lambda facts: "memory was not recorded",
+    ),
     Constraint("accuracy drop", lambda facts: facts.accuracy_drop, share, _unknown_drop),
-    Constraint("size", lambda facts: facts.size_bytes, formatting.size, lambda facts: "the artifact's size was not recorded"),
+    Constraint(
+        "size",
+        lambda facts: facts.size_bytes,
+        formatting.size,
+        lambda facts: "the artifact's size was not recorded",
+    ),
 )
-"""In the order in which they are told. Limits are given by these names: in nanoseconds, bytes, and a share of the accuracy."""
+"""In the order in which they are told. Limits are given by these names: in nanoseconds, bytes, and
+a share of the accuracy.
+"""
 
 Limits = Mapping[str, float]
 
@@ -174,7 +210,9 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Advice:
-    """The answer: what satisfies, fastest first; what does not, with every reason; the front; and what was nearest where nothing does."""
+    """The answer: what satisfies, fastest first; what does not, with every reason; the front; and
+    what was nearest where nothing does.
+    """
 
     ranked: tuple[Chosen, ...]
     excluded: tuple[tuple[Facts, tuple[str, ...]], ...]
@@ -184,13 +222,23 @@ class Advice:
 
 
 def advise(members: Sequence[Result], limits: Limits) -> Advice:
-    """What `members` (results of one model at one batch size) can be recommended under `limits`, by the names of `CONSTRAINTS`."""
+    """What `members` (results of one model at one batch size) can be recommended under `limits`, by
+    the names of `CONSTRAINTS`.
+    """
     everything = gather(members)
     judged = [(facts, excluded_by(facts, limits)) for facts in everything]
     kept = sorted((facts for facts, reasons in judged if not reasons), key=_latency)
     ranked = [Chosen(facts, _not_apart(facts, kept[:place])) for place, facts in enumerate(kept)]
     excluded = tuple((facts, tuple(reasons)) for facts, reasons in judged if reasons)
-    nearest = () if ranked else tuple(_nearest(constraint, everything, limits) for constraint in CONSTRAINTS if constraint.name in limits)
+    nearest = (
+        ()
+        if ranked
+        else tuple(
+            _nearest(constraint, everything, limits)
+            for constraint in CONSTRAINTS
+            if constraint.name in limits
+        )
+    )
     reference = next((facts.reference for facts in everything if facts.reference), None)
     return Advice(tuple(ranked), excluded, front(everything), nearest, reference)
 
@@ -203,20 +251,33 @@ def gather(members: Iterable[Result]) -> list[Facts]:
 
 
 def _scored_on(result: Result) -> tuple[str, ...]:
-    """What two accuracies must share to be compared: the model, the batch size, the metric, and the labelled data."""
-    metric, data = (str((result.record.get(part) or {}).get(key) or "") for part, key in (("accuracy", "metric"), ("dataset", "sha256")))
+    """What two accuracies must share to be compared: the model, the batch size, the metric, and the
+    labelled data.
+    """
+    metric, data = (
+        str((result.record.get(part) or {}).get(key) or "")
+        for part, key in (("accuracy", "metric"), ("dataset", "sha256"))
+    )
     return str(result.cell.get("model", "")), str(result.cell.get("batch", "")), metric, data
 
 
 def _references(members: Sequence[Result]) -> dict[tuple[str, ...], Reference]:
-    """For each model and its data, the accuracy of its correct eager cell at fp32; without it, the best of any correct fp32 cell."""
+    """For each model and its data, the accuracy of its correct eager cell at fp32; without it, the
+    best of any correct fp32 cell.
+    """
     found: dict[tuple[str, ...], tuple[tuple[bool, float], Reference]] = {}
     for result in members:
         scored = result.record.get("accuracy") or {}
-        if result.ranks and scored.get("value") is not None and result.cell.get("precision") == NATIVE:
+        if (
+            result.ranks
+            and scored.get("value") is not None
+            and result.cell.get("precision") == NATIVE
+        ):
             scope, value = _scored_on(result), float(scored["value"])
             rank = result.cell.get("backend") == BASELINE, value
-            reference = Reference(value, str(result.cell.get("id", "")), int(scored.get("count") or 0), scope[2])
+            reference = Reference(
+                value, str(result.cell.get("id", "")), int(scored.get("count") or 0), scope[2]
+            )
             if scope not in found or rank > found[scope][0]:
                 found[scope] = rank, reference
     return {scope: reference for scope, (_, reference) in found.items()}
@@ -229,10 +290,18 @@ def excluded_by(facts: Facts, limits: Limits) -> list[str]:
     if facts.result.outcome != "ok":
         record = facts.result.record
         told = [str(record.get(key)) for key in ("reason", "hint") if record.get(key)]
-        return [": ".join([facts.result.outcome, "; ".join(dict.fromkeys(told))]) if told else facts.result.outcome]
+        return [
+            ": ".join([facts.result.outcome, "; ".join(dict.fromkeys(told))])
+            if told
+            else facts.result.outcome
+        ]
     if not facts.runs:
         return ["no time was recorded"]
-    found = [constraint.excludes(facts, limits[constraint.name]) for constraint in CONSTRAINTS if constraint.name in limits]
+    found = [
+        constraint.excludes(facts, limits[constraint.name])
+        for constraint in CONSTRAINTS
+        if constraint.name in limits
+    ]
     return [reason for reason in found if reason]
 
 
@@ -241,7 +310,9 @@ def _latency(facts: Facts) -> float:
 
 
 def ratio(slower: Facts, faster: Facts) -> Estimate | None:
-    """How many times faster the second is, paired by sweep; None where they are of two runs, whose sweeps pair with nothing."""
+    """How many times faster the second is, paired by sweep; None where they are of two runs, whose
+    sweeps pair with nothing.
+    """
     if slower.result.run != faster.result.run or not slower.process_ns or not faster.process_ns:
         return None
     if faster not in slower.ratios:
@@ -267,8 +338,16 @@ def _faster(one: Facts, other: Facts) -> bool:
 
 def _tied(facts: Facts, scope: Iterable[Facts]) -> list[int]:
     """The `id`s of the results that are faster and within noise of this one."""
-    others = (other for other in scope if other.runs and not other.in_flight and _latency(other) < _latency(facts))
-    return [id(other.result) for other in others if not_apart(facts, other) == WITHIN_NOISE] if facts.runs and not facts.in_flight else []
+    others = (
+        other
+        for other in scope
+        if other.runs and not other.in_flight and _latency(other) < _latency(facts)
+    )
+    return (
+        [id(other.result) for other in others if not_apart(facts, other) == WITHIN_NOISE]
+        if facts.runs and not facts.in_flight
+        else []
+    )
 
 
 def _not_apart(facts: Facts, ahead: Sequence[Facts]) -> tuple[tuple[str, str], ...]:
@@ -277,15 +356,24 @@ def _not_apart(facts: Facts, ahead: Sequence[Facts]) -> tuple[tuple[str, str], .
 
 
 def front(everything: Iterable[Facts]) -> tuple[Facts, ...]:
-    """Those that no other one beats, which would be as fast, as accurate and as small in memory, and better in one of them.
+    """Those that no other one beats, which would be as fast, as accurate and as small in memory,
+    and better in one of them.
 
-    Latencies within noise of one another are equal; two that were not paired go by their levels. Where not all have an accuracy, the
-    parity error takes its place. Those without one of the numbers cannot be compared and are left out.
+    Latencies within noise of one another are equal; two that were not paired go by their levels.
+    Where not all have an accuracy, the parity error takes its place. Those without one of the
+    numbers cannot be compared and are left out.
     """
     running = [facts for facts in everything if facts.runs and not facts.in_flight]
     by_accuracy = all(facts.accuracy is not None for facts in running)
-    wrong = {id(facts): (-facts.accuracy if by_accuracy and facts.accuracy is not None else facts.error) for facts in running}
-    known = [facts for facts in running if wrong[id(facts)] is not None and facts.memory_bytes is not None]
+    wrong = {
+        id(facts): (-facts.accuracy if by_accuracy and facts.accuracy is not None else facts.error)
+        for facts in running
+    }
+    known = [
+        facts
+        for facts in running
+        if wrong[id(facts)] is not None and facts.memory_bytes is not None
+    ]
 
     def costs(facts: Facts) -> tuple[float, float]:
         return wrong[id(facts)] or 0.0, float(facts.memory_bytes or 0)
@@ -296,7 +384,11 @@ def front(everything: Iterable[Facts]) -> tuple[Facts, ...]:
             return False
         return ours != theirs or _faster(one, other)
 
-    kept = [facts for facts in known if not any(beats(other, facts) for other in known if other is not facts)]
+    kept = [
+        facts
+        for facts in known
+        if not any(beats(other, facts) for other in known if other is not facts)
+    ]
     return tuple(sorted(kept, key=_latency))
 
 
@@ -313,16 +405,32 @@ def _nearest(constraint: Constraint, everything: Sequence[Facts], limits: Limits
     if not stated:
         best = max(failing, key=lambda facts: sum(map(len, facts.laps_ns)), default=None)
         return f"{met}; {constraint.unknown(best)}" if best else f"{met}; other limits exclude them"
-    nearest = min(stated, key=lambda facts: (len(excluded_by(facts, limits)), constraint.value(facts)))
-    others = [other.name for other in CONSTRAINTS if other is not constraint and other.name in limits]
-    failed = [other.name for other in CONSTRAINTS if other.name in others and other.excludes(nearest, limits[other.name])]
-    rest = f"; it fails {formatting.listing(failed)} as well" if failed else "; it satisfies all else" if others else ""
+    nearest = min(
+        stated, key=lambda facts: (len(excluded_by(facts, limits)), constraint.value(facts))
+    )
+    others = [
+        other.name for other in CONSTRAINTS if other is not constraint and other.name in limits
+    ]
+    failed = [
+        other.name
+        for other in CONSTRAINTS
+        if other.name in others and other.excludes(nearest, limits[other.name])
+    ]
+    rest = (
+        f"; it fails {formatting.listing(failed)} as well"
+        if failed
+        else "; it satisfies all else"
+        if others
+        else ""
+    )
     return f"{met}; the nearest miss is {nearest.id}: {constraint.excludes(nearest, limit)}{rest}"
 
 
 @dataclass(frozen=True)
 class Field:
-    """An input of the page that limits one value: its name in the address, its label, and how much of the value one unit of it is."""
+    """An input of the page that limits one value: its name in the address, its label, and how much
+    of the value one unit of it is.
+    """
 
     name: str
     label: str
@@ -346,17 +454,24 @@ FIELDS_HELP = (
 
 
 def page_values(members: Iterable[Result]) -> dict[int, list[Any]]:
-    """What the page filters by, for each result by its `id`: the values of `CONSTRAINTS`, whether it is on the front of its model and
-    batch, as `advise` has it, and the `id`s of the faster ones that it is within noise of."""
+    """What the page filters by, for each result by its `id`: the values of `CONSTRAINTS`, whether
+    it is on the front of its model and batch, as `advise` has it, and the `id`s of the faster ones
+    that it is within noise of."""
     everything = gather(members)
     scopes: dict[tuple[Any, ...], list[Facts]] = {}
     for facts in everything:
-        scopes.setdefault((facts.result.cell.get("model"), facts.result.cell.get("batch")), []).append(facts)
+        scopes.setdefault(
+            (facts.result.cell.get("model"), facts.result.cell.get("batch")), []
+        ).append(facts)
     ahead = {id(facts) for scope in scopes.values() for facts in front(scope)}
     tied = {id(facts): _tied(facts, scope) for scope in scopes.values() for facts in scope}
     found = {}
     for facts in everything:
-        found[id(facts.result)] = [*(_short(each.value(facts)) for each in CONSTRAINTS), id(facts) in ahead, tied[id(facts)]]
+        found[id(facts.result)] = [
+            *(_short(each.value(facts)) for each in CONSTRAINTS),
+            id(facts) in ahead,
+            tied[id(facts)],
+        ]
     return found
 
 
@@ -374,7 +489,9 @@ def plain(facts: Facts) -> dict[str, Any]:
         "run": facts.result.run,
         "outcome": facts.result.outcome,
         **{name: facts.result.cell.get(name) for name in names},
-        "latency_ns": {"value": latency.value, "low": latency.low, "high": latency.high} if latency else None,
+        "latency_ns": {"value": latency.value, "low": latency.low, "high": latency.high}
+        if latency
+        else None,
         "p99_ns": facts.p99_ns,
         "memory_bytes": facts.memory_bytes,
         "size_bytes": facts.size_bytes,

@@ -1,7 +1,9 @@
-"""Records become results with estimates, and results become groups that may be compared: one run, one `cell.group`.
+"""Records become results with estimates, and results become groups that may be compared: one run,
+one `cell.group`.
 
-Everything that is computed for a report is computed here, with `harness.statistics.estimates`. The rules of comparison live here too:
-a speed-up stays within one run, one group and one boundary, and only a correct result of a real runtime is ranked.
+Everything that is computed for a report is computed here, with `harness.statistics.estimates`. The
+rules of comparison live here too: a speed-up stays within one run, one group and one boundary, and
+only a correct result of a real runtime is ranked.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One record, with the level of each boundary. `compute_ns` holds one median lap per process, in sweep order."""
+    """One record, with the level of each boundary. `compute_ns` holds one median lap per process,
+    in sweep order.
+    """
 
     record: Record
     compute: Estimate | None
@@ -40,7 +44,12 @@ class Result:
     def name(self) -> str:
         """The backend with its options, which is what tells the members of one group apart."""
         options = self.cell.get("options") or {}
-        return " ".join([str(self.cell.get("backend", "")), *(f"{key}={value}" for key, value in options.items())])
+        return " ".join(
+            [
+                str(self.cell.get("backend", "")),
+                *(f"{key}={value}" for key, value in options.items()),
+            ]
+        )
 
     @cached_property
     def outcome(self) -> str:
@@ -63,20 +72,32 @@ class Result:
         return self.outcome == "ok" and not self.is_control and self.compute is not None
 
     def seconds(self, phase: str) -> float | None:
-        """The middle over processes of one phase (or of `import`), in seconds; None where it never ran."""
+        """The middle over processes of one phase (or of `import`), in seconds; None where it never
+        ran.
+        """
         return self._seconds.get(phase)
 
     @cached_property
     def cold_start_seconds(self) -> float | None:
-        """Import, load, compile and first step together: what a fresh process pays before its first answer."""
-        parts = {phase: self.seconds(phase) for phase in ("import", "load", "compile", "first_step")}
+        """Import, load, compile and first step together: what a fresh process pays before its first
+        answer.
+        """
+        parts = {
+            phase: self.seconds(phase) for phase in ("import", "load", "compile", "first_step")
+        }
         known = [seconds for seconds in parts.values() if seconds is not None]
         return None if parts["load"] is None or parts["first_step"] is None else sum(known)
 
     @cached_property
     def _seconds(self) -> dict[str, float]:
-        taken = {"import": self.record.get("import_seconds"), **(self.record.get("phases_seconds") or {})}
-        known = {phase: [seconds for seconds in each or [] if seconds is not None] for phase, each in taken.items()}
+        taken = {
+            "import": self.record.get("import_seconds"),
+            **(self.record.get("phases_seconds") or {}),
+        }
+        known = {
+            phase: [seconds for seconds in each or [] if seconds is not None]
+            for phase, each in taken.items()
+        }
         return {phase: estimates.median(values) for phase, values in known.items() if values}
 
     @cached_property
@@ -86,15 +107,23 @@ class Result:
 
     @cached_property
     def of_limit(self) -> float | None:
-        """The least possible time over the time of `compute`: 1 is as fast as the machine can be. None without a limit or a time."""
+        """The least possible time over the time of `compute`: 1 is as fast as the machine can be.
+        None without a limit or a time.
+        """
         least = self.limit.get("least_seconds")
         return None if least is None or self.compute is None else least * 1e9 / self.compute.value
 
     def percentile(self, boundary: str, q: float) -> float | None:
-        """The q-quantile in nanoseconds over all laps, or None where the laps are too few to state it."""
+        """The q-quantile in nanoseconds over all laps, or None where the laps are too few to state
+        it.
+        """
         laps = self._sorted.get(boundary)
-        if laps is None:  # three percentiles are asked for, in several places: what is sorted already is sorted at once
-            laps = self._sorted[boundary] = sorted(lap for process in laps_of(self.record, boundary) for lap in process)
+        if (
+            laps is None
+        ):  # three percentiles are asked for, in several places: what is sorted already is sorted at once
+            laps = self._sorted[boundary] = sorted(
+                lap for process in laps_of(self.record, boundary) for lap in process
+            )
         return estimates.supported_quantile(laps, q) if laps else None
 
     @cached_property
@@ -113,7 +142,9 @@ class Group:
     @cached_property
     def ranked(self) -> tuple[Result, ...]:
         """What may be recommended, fastest first."""
-        return tuple(sorted((result for result in self.results if result.ranks), key=_compute_value))
+        return tuple(
+            sorted((result for result in self.results if result.ranks), key=_compute_value)
+        )
 
     @cached_property
     def unranked(self) -> tuple[Result, ...]:
@@ -128,16 +159,24 @@ class Group:
 
     @cached_property
     def asks_baseline(self) -> bool:
-        """Whether torch eager was to be measured, with whatever outcome; steps around a network, for one, have none."""
+        """Whether torch eager was to be measured, with whatever outcome; steps around a network,
+        for one, have none.
+        """
         return any(result.cell.get("backend") == BASELINE for result in self.results)
 
     def speedup(self, result: Result) -> Estimate | None:
-        """How many times faster than the baseline `result` is; None for the unranked, or without a baseline."""
+        """How many times faster than the baseline `result` is; None for the unranked, or without a
+        baseline.
+        """
         return self._speedups.get(id(result))
 
     @cached_property
     def _speedups(self) -> dict[int, Estimate]:
-        return {id(result): ratio(self.baseline, result) for result in self.ranked} if self.baseline else {}
+        return (
+            {id(result): ratio(self.baseline, result) for result in self.ranked}
+            if self.baseline
+            else {}
+        )
 
     @cached_property
     def within_noise(self) -> tuple[Result, ...]:
@@ -152,7 +191,9 @@ class Group:
 
 
 def ratio(slower: Result, faster: Result) -> Estimate:
-    """How many times faster the second is within `compute`, the only boundary that is ever ratioed here."""
+    """How many times faster the second is within `compute`, the only boundary that is ever ratioed
+    here.
+    """
     return estimates.speedup(slower.compute_ns, faster.compute_ns)
 
 
@@ -168,8 +209,9 @@ NOTES_SHOWN = 3
 def newest(lines: Sequence[Record]) -> tuple[list[Record], list[str]]:
     """One record of every cell key, and a note for every key that had more than one.
 
-    It is the newest, except where that would tear a comparison apart: a cell that was measured again alone has no baseline in
-    its new run, so a correct record in the group's fullest run stays.
+    It is the newest, except where that would tear a comparison apart: a cell that was measured
+    again alone has no baseline in its new run, so a correct record in the group's fullest run
+    stays.
     """
     homes = _homes(lines)
     kept: dict[Any, Record] = {}
@@ -181,7 +223,9 @@ def newest(lines: Sequence[Record]) -> tuple[list[Record], list[str]]:
             replaced[key] = replaced.get(key, 0) + 1
         if key not in kept or _rank(line, homes) >= _rank(kept[key], homes):
             kept[key] = line
-    return list(kept.values()), _replaced_notes([(kept[key], many) for key, many in replaced.items()])
+    return list(kept.values()), _replaced_notes(
+        [(kept[key], many) for key, many in replaced.items()]
+    )
 
 
 def _homes(lines: Sequence[Record]) -> dict[str, str]:
@@ -189,9 +233,15 @@ def _homes(lines: Sequence[Record]) -> dict[str, str]:
     counted: dict[tuple[str, str], tuple[int, str]] = {}
     for line in lines:
         if line.get("outcome") == "ok":
-            place = str((line.get("cell") or {}).get("group", "")), str((line.get("run") or {}).get("id", ""))
+            place = (
+                str((line.get("cell") or {}).get("group", "")),
+                str((line.get("run") or {}).get("id", "")),
+            )
             many, started = counted.get(place, (0, ""))
-            counted[place] = (many + 1, max(started, str((line.get("run") or {}).get("started", ""))))
+            counted[place] = (
+                many + 1,
+                max(started, str((line.get("run") or {}).get("started", ""))),
+            )
     found: dict[str, tuple[tuple[int, str], str]] = {}
     for (group, run), weight in counted.items():
         found[group] = max(found.get(group, ((0, ""), "")), (weight, run))
@@ -200,7 +250,9 @@ def _homes(lines: Sequence[Record]) -> dict[str, str]:
 
 def _rank(line: Record, homes: dict[str, str]) -> tuple[bool, Any]:
     cell, run = line.get("cell") or {}, line.get("run") or {}
-    at_home = line.get("outcome") == "ok" and homes.get(str(cell.get("group", ""))) == str(run.get("id", ""))
+    at_home = line.get("outcome") == "ok" and homes.get(str(cell.get("group", ""))) == str(
+        run.get("id", "")
+    )
     return at_home, _age(line)
 
 
@@ -225,7 +277,8 @@ def _result(record: Record) -> Result:
 
 
 def _level(values_ns: Sequence[float]) -> Estimate | None:
-    # A lap of 0 ns can be recorded for the null backend where the clock is coarse; it has no logarithm.
+    # A lap of 0 ns can be recorded for the null backend where the clock is coarse; it has no
+    # logarithm.
     return estimates.level(values_ns) if values_ns and min(values_ns) > 0 else None
 
 
@@ -239,11 +292,16 @@ def _age(line: Record) -> tuple[str, str]:
 
 
 def _replaced_notes(replaced: Sequence[tuple[Record, int]]) -> list[str]:
-    """A note for each of a few cells; where whole suites were run again, one for each run that is shown."""
+    """A note for each of a few cells; where whole suites were run again, one for each run that is
+    shown.
+    """
     if len(replaced) <= NOTES_SHOWN:
         return [_replaced_note(record, many) for record, many in replaced]
     runs = Counter(str((record.get("run") or {}).get("id", "")) for record, _ in replaced)
-    return [f"{many} cells were measured more than once; those of run {run} are shown" for run, many in runs.items()]
+    return [
+        f"{many} cells were measured more than once; those of run {run} are shown"
+        for run, many in runs.items()
+    ]
 
 
 def _replaced_note(line: Record, many: int) -> str:

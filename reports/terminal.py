@@ -1,4 +1,6 @@
-"""What the terminal shows after a run: one line per cell, as ready strings, and the same lines as a rich table."""
+"""What the terminal shows after a run: one line per cell, as ready strings, and the same lines as a
+rich table.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ STYLES = {"ok": "green", "mismatch": "bold red", "fallback": "yellow", "failed":
 
 @dataclass(frozen=True)
 class Row:
-    """One cell as strings. `latency` and `speedup` carry their intervals; `parity` is tolerance needed / allowed."""
+    """One cell as strings. `latency` and `speedup` carry their intervals; `parity` is tolerance
+    needed / allowed.
+    """
 
     cell: str
     outcome: str
@@ -35,13 +39,17 @@ class Row:
 
 
 def rows(lines: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """One row per record, grouped by what may be compared, the correct ones first and fastest first."""
+    """One row per record, grouped by what may be compared, the correct ones first and fastest
+    first.
+    """
     groups = results.groups(results.results(lines))
     return [_row(group, result) for group in groups for result in (*group.ranked, *group.unranked)]
 
 
 def render(lines: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Print the rows of `lines` to `console` as a table. The time of an answer that is not correct stands in brackets."""
+    """Print the rows of `lines` to `console` as a table. The time of an answer that is not correct
+    stands in brackets.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("cell", overflow="fold")
     table.add_column("outcome", no_wrap=True)
@@ -59,25 +67,39 @@ def render(lines: Sequence[Mapping[str, Any]], console: Console) -> None:
 def _footnotes(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     """Every warning once, with the number of cells that have it, the commonest first."""
     counted = Counter(str(warning) for line in lines for warning in line.get("warnings") or [])
-    shown = [f"warning ({formatting.count(many, 'cell')}): {words}" for words, many in counted.most_common(WARNINGS_SHOWN)]
+    shown = [
+        f"warning ({formatting.count(many, 'cell')}): {words}"
+        for words, many in counted.most_common(WARNINGS_SHOWN)
+    ]
     more = len(counted) - len(shown)
-    return [*shown, *([f"{formatting.count(more, 'more kind')} of warning: see the report"] if more else [])]
+    return [
+        *shown,
+        *([f"{formatting.count(more, 'more kind')} of warning: see the report"] if more else []),
+    ]
 
 
 def _row(group: Group, result: Result) -> Row:
     return Row(
         cell=str(result.cell.get("id", "")),
         outcome=result.outcome,
-        latency=_short(formatting.latency(result.compute), formatting.latency_interval(result.compute)),
+        latency=_short(
+            formatting.latency(result.compute), formatting.latency_interval(result.compute)
+        ),
         speedup=_short(*verdict.speedup_texts(group, result)),
         parity=cells.parity_text(result),
-        reason="; ".join(filter(None, (*map(str, result.record.get("labels") or ()), cells.reason(group, result)))),
+        reason="; ".join(
+            filter(
+                None, (*map(str, result.record.get("labels") or ()), cells.reason(group, result))
+            )
+        ),
     )
 
 
 def _short(value: str, interval: str) -> str:
     # A terminal is narrow: that one process has no interval is said in two words.
-    return formatting.with_interval(value, "1 process" if interval == formatting.NO_INTERVAL else interval)
+    return formatting.with_interval(
+        value, "1 process" if interval == formatting.NO_INTERVAL else interval
+    )
 
 
 def _styled(row: Row) -> list[Text]:

@@ -1,4 +1,6 @@
-"""What a group says in words: which correct runtime is fastest, by how much, and whether that is more than noise."""
+"""What a group says in words: which correct runtime is fastest, by how much, and whether that is
+more than noise.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ def setting(group: Group) -> str:
 
 
 def speedup_texts(group: Group, result: Result) -> tuple[str, str]:
-    """The speed-up of one result and its interval; the baseline is 1 by definition and has no interval."""
+    """The speed-up of one result and its interval; the baseline is 1 by definition and has no
+    interval.
+    """
     if result is group.baseline:
         return "1×", ""
     speedup = group.speedup(result)
@@ -78,7 +82,9 @@ def tone(group: Group, result: Result) -> str:
 
 
 def stand(group: Group, result: Result) -> str:
-    """How one ranked result stands against the baseline, in words; against the fastest where no baseline was asked for."""
+    """How one ranked result stands against the baseline, in words; against the fastest where no
+    baseline was asked for.
+    """
     if not group.asks_baseline:
         return _against_the_fastest(group, result)
     return {
@@ -86,7 +92,9 @@ def stand(group: Group, result: Result) -> str:
         FASTER: f"faster than {BASELINE}",
         EVEN: f"within noise of {BASELINE}",
         SLOWER: f"slower than {BASELINE}",
-        UNKNOWN: f"not judged: {formatting.NO_INTERVAL}" if group.baseline else f"no correct {BASELINE} here",
+        UNKNOWN: f"not judged: {formatting.NO_INTERVAL}"
+        if group.baseline
+        else f"no correct {BASELINE} here",
     }[tone(group, result)]
 
 
@@ -96,7 +104,11 @@ def _against_the_fastest(group: Group, result: Result) -> str:
         return "the fastest here"
     if min(len(fastest.compute_ns), len(result.compute_ns)) < 2:
         return f"not judged: {formatting.NO_INTERVAL}"
-    return f"within noise of {fastest.name}" if result in group.within_noise else f"slower than {fastest.name}"
+    return (
+        f"within noise of {fastest.name}"
+        if result in group.within_noise
+        else f"slower than {fastest.name}"
+    )
 
 
 def _words(group: Group) -> str:
@@ -113,7 +125,11 @@ def _against_baseline(group: Group) -> str:
         return f"no speed-up, because no correct {BASELINE} result is in this run and group"
     if fastest is group.baseline:
         return f"{BASELINE} itself is the fastest"
-    return "1 process, so the speed-up has no interval" if tone(group, fastest) == UNKNOWN else stand(group, fastest)
+    return (
+        "1 process, so the speed-up has no interval"
+        if tone(group, fastest) == UNKNOWN
+        else stand(group, fastest)
+    )
 
 
 def _against_the_others(group: Group) -> str:

@@ -15,11 +15,15 @@ OWN = pytest.StashKey[Path]()
 
 
 HEADERS = "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"
-"""Headers that inductor compiles ahead lie in the temporary folder of the process, and so are made for seconds in each and used once."""
+"""Headers that inductor compiles ahead lie in the temporary folder of the process, and so are made
+for seconds in each and used once.
+"""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Under xdist: a temporary folder for each worker, since evenbench's lock against measuring side by side lies there, and own cores."""
+    """Under xdist: a temporary folder for each worker, since evenbench's lock against measuring
+    side by side lies there, and own cores.
+    """
     os.environ.setdefault(HEADERS, "0")
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if not worker:
@@ -32,8 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _keep_to_own_cores(number: int, workers: int) -> None:
-    """This worker's share of the cores, for all that it starts: threads that wait for each other, spinning, on cores that another worker
-    computes on take several times as long. Where there are fewer cores than workers they share them."""
+    """This worker's share of the cores, for all that it starts: threads that wait for each other,
+    spinning, on cores that another worker computes on take several times as long. Where there are
+    fewer cores than workers they share them."""
     if hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))
         if len(allowed) >= workers:
@@ -47,8 +52,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With `-m alone`, files that do not name the mark are left out: importing all of them takes longer than some of those tests."""
-    if config.getoption("markexpr") == "alone" and collection_path.match("test_*.py") and not _names_alone(collection_path):
+    """With `-m alone`, files that do not name the mark are left out: importing all of them takes
+    longer than some of those tests.
+    """
+    if (
+        config.getoption("markexpr") == "alone"
+        and collection_path.match("test_*.py")
+        and not _names_alone(collection_path)
+    ):
         return True
     return None
 
@@ -59,22 +70,34 @@ def _names_alone(file: Path) -> bool:
 
 @pytest.hookimpl(tryfirst=True)  # before anything is deselected
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under xdist: files with slow tests come first, so that no worker ends with a long file while the other has nothing left."""
-    hidden = sorted(str(file) for file in {item.path for item in items if item.get_closest_marker("alone")} if not _names_alone(file))
+    """Under xdist: files with slow tests come first, so that no worker ends with a long file while
+    the other has nothing left.
+    """
+    hidden = sorted(
+        str(file)
+        for file in {item.path for item in items if item.get_closest_marker("alone")}
+        if not _names_alone(file)
+    )
     if hidden:
-        raise pytest.UsageError(f"`-m alone` would not find the tests of {', '.join(hidden)}; write pytest.mark.alone into the file")
+        raise pytest.UsageError(
+            f"`-m alone` would not find the tests of {', '.join(hidden)}; write pytest.mark.alone into the file"
+        )
     if OWN in config.stash:
         slow = {item.path for item in items if item.get_closest_marker("slow")}
         items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """What is there by now stays to the end: without it each full collection of garbage goes over five thousand tests again."""
+    """What is there by now stays to the end: without it each full collection of garbage goes over
+    five thousand tests again.
+    """
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _interruptible() -> None:
-    """A shell ignores SIGINT for what it puts into the background, and children inherit that: what tests start must heed it."""
+    """A shell ignores SIGINT for what it puts into the background, and children inherit that: what
+    tests start must heed it.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,7 +1,8 @@
-"""Negative controls: runtimes made wrong on purpose, in the ways people get them wrong. Each must be caught, every time.
+"""Negative controls: runtimes made wrong on purpose, in the ways people get them wrong. Each must
+be caught, every time.
 
-They wrap ONNX Runtime or OpenVINO, so that everything but the one mistake is what is really measured. `evenbench controls`
-runs them; they are never ranked, and never part of `ALL`.
+They wrap ONNX Runtime or OpenVINO, so that everything but the one mistake is what is really
+measured. `evenbench controls` runs them; they are never ranked, and never part of `ALL`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ FACTOR = 1.05
 
 
 class OneWeight(OnnxRuntime):
-    """A single weight is 5 % too large: the one of largest magnitude in the first layer that reads all its weights at every step."""
+    """A single weight is 5 % too large: the one of largest magnitude in the first layer that reads
+    all its weights at every step.
+    """
 
     name = "negative-weight"
 
@@ -40,7 +43,9 @@ class OneWeight(OnnxRuntime):
 
         state = torch.load(source.weights_folder / model.WEIGHTS, weights_only=True)
         tables = _tables(model.build(cell.model))
-        first = next(value for name, value in state.items() if value.ndim >= 2 and name not in tables).view(-1)
+        first = next(
+            value for name, value in state.items() if value.ndim >= 2 and name not in tables
+        ).view(-1)
         first[first.abs().argmax()] *= FACTOR
         with tempfile.TemporaryDirectory() as changed:
             torch.save(state, Path(changed) / model.WEIGHTS)
@@ -48,10 +53,16 @@ class OneWeight(OnnxRuntime):
 
 
 def _tables(module: Any) -> set[str]:
-    """The weights of embeddings, by name: of such a table a step reads a few rows, and the largest number may be in none of them."""
+    """The weights of embeddings, by name: of such a table a step reads a few rows, and the largest
+    number may be in none of them.
+    """
     import torch
 
-    return {f"{name}.weight" for name, child in module.named_modules() if isinstance(child, torch.nn.Embedding)}
+    return {
+        f"{name}.weight"
+        for name, child in module.named_modules()
+        if isinstance(child, torch.nn.Embedding)
+    }
 
 
 class SwappedSession(OrtSession):
@@ -68,7 +79,9 @@ class SwappedChannels(OnnxRuntime):
 
     def supports(self, cell: Cell) -> str:
         images = [spec for spec in cell.model.inputs if len(spec.shape) == 4 and spec.shape[1] == 3]
-        return super().supports(cell) or ("" if images else f"{cell.model.name} has no input of three colour channels to swap")
+        return super().supports(cell) or (
+            "" if images else f"{cell.model.name} has no input of three colour channels to swap"
+        )
 
     def load(self, folder: Path, cell: Cell) -> Session:
         return SwappedSession(folder / export.FILE, cell)
@@ -95,7 +108,11 @@ class PermutedInputs(OnnxRuntime):
 
     def supports(self, cell: Cell) -> str:
         fits = all(_square(spec) or _sequence(spec) for spec in cell.model.inputs)
-        return super().supports(cell) or ("" if fits else f"{cell.model.name} has an input that is neither square nor a sequence of tokens")
+        return super().supports(cell) or (
+            ""
+            if fits
+            else f"{cell.model.name} has an input that is neither square nor a sequence of tokens"
+        )
 
     def load(self, folder: Path, cell: Cell) -> Session:
         kind = PermutedSession if all(map(_square, cell.model.inputs)) else ReversedSession
@@ -137,7 +154,11 @@ class DefaultPrecision(OpenVino):
     name = "negative-bf16"
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        session = OpenVinoSession(folder / export.FILE, replace(cell, options=(("precision_hint", "runtime"),)))
+        session = OpenVinoSession(
+            folder / export.FILE, replace(cell, options=(("precision_hint", "runtime"),))
+        )
         if session.compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32":
-            raise Unsupported("OpenVINO's own default is f32 on this CPU, which has no bf16 instructions, so nothing goes wrong")
+            raise Unsupported(
+                "OpenVINO's own default is f32 on this CPU, which has no bf16 instructions, so nothing goes wrong"
+            )
         return session

@@ -20,7 +20,9 @@ class NullSession(Session):
         import numpy as np
 
         self.cell = cell
-        self.outputs = [(spec.name, spec.concrete(cell.batch), spec.dtype) for spec in cell.model.outputs]
+        self.outputs = [
+            (spec.name, spec.concrete(cell.batch), spec.dtype) for spec in cell.model.outputs
+        ]
         self.zeros = np.zeros
 
     def bind(self, inputs: Arrays) -> None:

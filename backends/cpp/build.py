@@ -1,4 +1,6 @@
-"""Building C++ runners: by CMake, on first use, against the libraries that the Python packages carry; and which library was loaded."""
+"""Building C++ runners: by CMake, on first use, against the libraries that the Python packages
+carry; and which library was loaded.
+"""
 
 from __future__ import annotations
 
@@ -24,26 +26,54 @@ SOURCES = Path(__file__).with_name("src")
 PROGRAM, LIBRARY = "program", "libnative.so"
 
 PIXELS = ("pixels.cpp", "pixels.hpp")
-"""The steps of a recipe: a library of their own, which needs no runtime and is one file to compile."""
+"""The steps of a recipe: a library of their own, which needs no runtime and is one file to compile.
+"""
 
-FLAGS = ("-std=c++20", "-O3", "-DNDEBUG", "-Wall", "-Wextra", "-ffp-contract=off", "-fPIC", "-shared")
-"""Of that library. Without contraction every operation rounds to float32, on processors that could fuse two as well."""
+FLAGS = (
+    "-std=c++20",
+    "-O3",
+    "-DNDEBUG",
+    "-Wall",
+    "-Wextra",
+    "-ffp-contract=off",
+    "-fPIC",
+    "-shared",
+)
+"""Of that library. Without contraction every operation rounds to float32, on processors that could
+fuse two as well.
+"""
 
 DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "openvino": "openvino", "libtorch": "torch"}
-"""The distribution that carries each runtime's libraries, and the name of its package; one of them is what the program runs on."""
+"""The distribution that carries each runtime's libraries, and the name of its package; one of them
+is what the program runs on.
+"""
 
-PATTERNS = {"onnxruntime": "capi/libonnxruntime.so*", "openvino": "libs/libopenvino.so*", "libtorch": "lib/libtorch_cpu.so"}
+PATTERNS = {
+    "onnxruntime": "capi/libonnxruntime.so*",
+    "openvino": "libs/libopenvino.so*",
+    "libtorch": "lib/libtorch_cpu.so",
+}
 """Where in the package the library is."""
 
 OPENED = {
     "onnxruntime": ("capi/libonnxruntime.so*",),
     "openvino": (
-        *("libs/libopenvino_intel_cpu_plugin.so", "libs/libopenvino_onnx_frontend.so*", "libs/libopenvino_ir_frontend.so*"),
-        *("libs/libopenvino_auto_batch_plugin.so", "libs/libtbbbind_*.so*", "libs/libtbbmalloc.so*"),
+        *(
+            "libs/libopenvino_intel_cpu_plugin.so",
+            "libs/libopenvino_onnx_frontend.so*",
+            "libs/libopenvino_ir_frontend.so*",
+        ),
+        *(
+            "libs/libopenvino_auto_batch_plugin.so",
+            "libs/libtbbbind_*.so*",
+            "libs/libtbbmalloc.so*",
+        ),
     ),
     "libtorch": (),
 }
-"""What the runner, or its runtime, opens by name when a cell is loaded on the CPU: nothing is linked against these."""
+"""What the runner, or its runtime, opens by name when a cell is loaded on the CPU: nothing is
+linked against these.
+"""
 
 TOOLS = ("cmake", "ninja")
 BUILD_TOOLS = ("cmake>=3.26", "ninja>=1.11")
@@ -51,7 +81,9 @@ BUILD_TOOLS = ("cmake>=3.26", "ninja>=1.11")
 
 
 def lacks() -> str:
-    """In words, what is needed to build a runner and is not here; an empty string where nothing is. Looks, and imports nothing."""
+    """In words, what is needed to build a runner and is not here; an empty string where nothing is.
+    Looks, and imports nothing.
+    """
     if not sys.platform.startswith("linux"):
         return f"C++ runners are built against the shared libraries of Linux wheels, and this is {sys.platform}; run them on Linux"
     wanting = []
@@ -59,12 +91,20 @@ def lacks() -> str:
         wanting.append("cmake (pip install 'evenbench[cpp]')")
     if not compiler():
         named = os.environ.get("CXX", "")
-        wanting.append(f"the compiler that CXX names ({named})" if named else "a C++20 compiler (such as g++)")
-    return f"a C++ runner is built on first use, and this is missing: {' and '.join(wanting)}; install it" if wanting else ""
+        wanting.append(
+            f"the compiler that CXX names ({named})" if named else "a C++20 compiler (such as g++)"
+        )
+    return (
+        f"a C++ runner is built on first use, and this is missing: {' and '.join(wanting)}; install it"
+        if wanting
+        else ""
+    )
 
 
 def compiler() -> list[str]:
-    """The command of the C++ compiler: `CXX` where it is set, as CMake reads it, g++ or clang++ otherwise; empty where there is none."""
+    """The command of the C++ compiler: `CXX` where it is set, as CMake reads it, g++ or clang++
+    otherwise; empty where there is none.
+    """
     named = shlex.split(os.environ.get("CXX", ""))
     if named:
         return named if shutil.which(named[0]) else []
@@ -72,23 +112,31 @@ def compiler() -> list[str]:
 
 
 def _cmake() -> str:
-    beside = Path(sys.executable).with_name("cmake")  # the one of this environment, whether or not it is activated
+    beside = Path(sys.executable).with_name(
+        "cmake"
+    )  # the one of this environment, whether or not it is activated
     return str(beside) if beside.exists() else shutil.which("cmake") or ""
 
 
 def _package(name: str) -> Path:
     found = importlib.util.find_spec(name)
     if found is None or not found.submodule_search_locations:
-        raise Unavailable(f"the package {name}, whose libraries the runner is built against, is not installed")
+        raise Unavailable(
+            f"the package {name}, whose libraries the runner is built against, is not installed"
+        )
     return Path(next(iter(found.submodule_search_locations)))
 
 
 def library_of(runtime: str) -> Path:
-    """The runtime's own shared library inside its Python package. Raises Unavailable where it is not there."""
+    """The runtime's own shared library inside its Python package. Raises Unavailable where it is
+    not there.
+    """
     package = _package(DISTRIBUTIONS[runtime])
     found = sorted(package.glob(PATTERNS[runtime]), key=lambda path: len(path.name))
     if not found:
-        raise Unavailable(f"{runtime}: no {PATTERNS[runtime]} in the package {package.name}; C++ runners need a Linux wheel")
+        raise Unavailable(
+            f"{runtime}: no {PATTERNS[runtime]} in the package {package.name}; C++ runners need a Linux wheel"
+        )
     return found[-1]
 
 
@@ -100,9 +148,21 @@ def opened(runtime: str) -> list[Path]:
 
 def shipped(runtime: str, options: Mapping[str, object]) -> dict[str, str]:
     """The sources of a program of its own, by file name, with the options that it is told."""
-    names = ("array.hpp", "archive.hpp", "network.hpp", "library.cpp", f"{runtime}.cpp", "deploy/main.cpp", "deploy/CMakeLists.txt")
+    names = (
+        "array.hpp",
+        "archive.hpp",
+        "network.hpp",
+        "library.cpp",
+        f"{runtime}.cpp",
+        "deploy/main.cpp",
+        "deploy/CMakeLists.txt",
+    )
     found = {Path(name).name: (SOURCES / name).read_text(encoding="utf-8") for name in names}
-    words = {"@RUNTIME@": runtime, "@PACKAGE@": DISTRIBUTIONS[runtime], "@OPENED@": " ".join(OPENED[runtime])}
+    words = {
+        "@RUNTIME@": runtime,
+        "@PACKAGE@": DISTRIBUTIONS[runtime],
+        "@OPENED@": " ".join(OPENED[runtime]),
+    }
     for word, value in words.items():
         found["CMakeLists.txt"] = found["CMakeLists.txt"].replace(word, value)
     return {**found, "options.txt": "".join(f"{name}={value}\n" for name, value in options.items())}
@@ -114,8 +174,14 @@ def version_of(runtime: str) -> str:
 
 
 def key(runtime: str) -> Mapping[str, Any]:
-    """What decides the built files: sources, compiler, and the library's version and place, which is linked in."""
-    sources = {path.name: artifact_store.digest_file(path) for path in sorted(SOURCES.iterdir()) if path.is_file()}
+    """What decides the built files: sources, compiler, and the library's version and place, which
+    is linked in.
+    """
+    sources = {
+        path.name: artifact_store.digest_file(path)
+        for path in sorted(SOURCES.iterdir())
+        if path.is_file()
+    }
     library = {"version": version_of(runtime), "path": str(library_of(runtime))}
     return {"runtime": runtime, "sources": sources, "compiler": _compiler_key(), "library": library}
 
@@ -123,7 +189,11 @@ def key(runtime: str) -> Mapping[str, Any]:
 def _compiler_key() -> list[str]:
     """The compiler's command and what it says of its version."""
     command = compiler()
-    said = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False).stdout if command else ""
+    said = (
+        subprocess.run([*command, "--version"], capture_output=True, text=True, check=False).stdout
+        if command
+        else ""
+    )
     return [*command, said.partition("\n")[0]]
 
 
@@ -133,9 +203,11 @@ def compiler_version() -> str:
 
 
 def built(runtime: str) -> Path:
-    """The folder with the program and the shared library, built now where it is not there. Raises Unavailable where it cannot be.
+    """The folder with the program and the shared library, built now where it is not there. Raises
+    Unavailable where it cannot be.
 
-    Release, against the very files of the Python package, so that versions agree by construction; `check_library` asserts it.
+    Release, against the very files of the Python package, so that versions agree by construction;
+    `check_library` asserts it.
     """
     reason = lacks()
     if reason:
@@ -147,12 +219,18 @@ def built(runtime: str) -> Path:
 
 
 def built_pixels() -> Path:
-    """The shared library of the steps of a recipe, compiled now where it is not there. Raises Unavailable where there is no compiler."""
+    """The shared library of the steps of a recipe, compiled now where it is not there. Raises
+    Unavailable where there is no compiler.
+    """
     command = compiler()
     if not command:
-        raise Unavailable("a recipe's steps in C++ are compiled on first use, and a C++20 compiler (such as g++) is missing; install one")
+        raise Unavailable(
+            "a recipe's steps in C++ are compiled on first use, and a C++20 compiler (such as g++) is missing; install one"
+        )
     sources = {name: artifact_store.digest_file(SOURCES / name) for name in PIXELS}
-    with _folder("pixels", {"sources": sources, "compiler": _compiler_key(), "flags": FLAGS}) as folder:
+    with _folder(
+        "pixels", {"sources": sources, "compiler": _compiler_key(), "flags": FLAGS}
+    ) as folder:
         file = folder / LIBRARY
         if not file.exists():
             folder.mkdir(exist_ok=True)
@@ -179,12 +257,21 @@ def _build(runtime: str, folder: Path) -> None:
     stage = Path(tempfile.mkdtemp(prefix=".stage-", dir=folder.parent))
     try:
         settings = {"CMAKE_BUILD_TYPE": "Release", "RUNTIME": runtime, **_where(runtime)}
-        generator = ["-G", "Ninja"] if shutil.which("ninja") or Path(sys.executable).with_name("ninja").exists() else []
+        generator = (
+            ["-G", "Ninja"]
+            if shutil.which("ninja") or Path(sys.executable).with_name("ninja").exists()
+            else []
+        )
         given = [f"-D{name}={value}" for name, value in settings.items()]
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         variables = {**os.environ, "PATH": path, "CXX": shlex.join(compiler())}
-        for command in (["-S", str(SOURCES), "-B", str(stage), *generator, *given], ["--build", str(stage)]):
-            done = subprocess.run([_cmake(), *command], capture_output=True, text=True, check=False, env=variables)
+        for command in (
+            ["-S", str(SOURCES), "-B", str(stage), *generator, *given],
+            ["--build", str(stage)],
+        ):
+            done = subprocess.run(
+                [_cmake(), *command], capture_output=True, text=True, check=False, env=variables
+            )
             if done.returncode:
                 tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-25:])
                 raise RuntimeError(f"building the {runtime} runner failed:\n{tail}")
@@ -204,14 +291,19 @@ def _where(runtime: str) -> Mapping[str, str]:
     if runtime == "libtorch":
         torch = _package("torch")
         folders = (torch / "include", torch / "include" / "torch" / "csrc" / "api" / "include")
-        return {"TORCH_INCLUDES": ";".join(map(str, folders)), "TORCH_LIBRARIES": str(torch / "lib")}
+        return {
+            "TORCH_INCLUDES": ";".join(map(str, folders)),
+            "TORCH_LIBRARIES": str(torch / "lib"),
+        }
     return {}
 
 
 def check_library(runtime: str, loaded: Mapping[str, str]) -> None:
-    """Raise RuntimeError where the loaded library is not the one in the Python package that it is compared with.
+    """Raise RuntimeError where the loaded library is not the one in the Python package that it is
+    compared with.
 
-    `loaded` holds the `version` that the library itself reports and the file (`library`) that it was loaded from.
+    `loaded` holds the `version` that the library itself reports and the file (`library`) that it
+    was loaded from.
     """
     installed, said = version_of(runtime), loaded["version"]
     if not re.match(re.escape(installed.partition("+")[0]) + r"(?![.\d])", said):

@@ -1,4 +1,6 @@
-"""A C++ runner behind ctypes as shipped programs call it: `evenbench ship` copies this class into them, so it needs nothing of ours."""
+"""A C++ runner behind ctypes as shipped programs call it: `evenbench ship` copies this class into
+them, so it needs nothing of ours.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +11,47 @@ from typing import Any
 
 
 class Network:
-    """The model in `folder`, in the shared library that native/CMakeLists.txt builds; no torch, and no runtime in Python."""
+    """The model in `folder`, in the shared library that native/CMakeLists.txt builds; no torch, and
+    no runtime in Python.
+    """
 
     def __init__(self, folder: Path, settings: dict[str, Any], threads: int) -> None:
         import ctypes
 
         build = Path(os.environ.get("BUILD_DIR") or Path(__file__).resolve().parent / "build")
         if not (build / "libnative.so").exists():
-            sys.exit(f"{build / 'libnative.so'} is not there; build it as README.md says, or name its folder with BUILD_DIR")
+            sys.exit(
+                f"{build / 'libnative.so'} is not there; build it as README.md says, or name its folder with BUILD_DIR"
+            )
         self.library = library = ctypes.CDLL(str(build / "libnative.so"))
         library.evenbench_error.restype = ctypes.c_char_p
         library.evenbench_load.restype = library.evenbench_output.restype = ctypes.c_void_p
         library.evenbench_step.restype = ctypes.c_int64
-        library.evenbench_output.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
-        file = next((folder / name for name in settings["files"] if (folder / name).exists()), folder / settings["files"][0])
-        told = (build / "options.txt").read_text(encoding="utf-8") + f"model={file}\n{settings['threads']}={threads}\n"  # later ones count
+        library.evenbench_output.argtypes = [
+            ctypes.c_void_p,
+            ctypes.c_int,
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+        ]
+        file = next(
+            (folder / name for name in settings["files"] if (folder / name).exists()),
+            folder / settings["files"][0],
+        )
+        told = (build / "options.txt").read_text(
+            encoding="utf-8"
+        ) + f"model={file}\n{settings['threads']}={threads}\n"  # later ones count
         self.handle = ctypes.c_void_p(library.evenbench_load(told.encode()))
         self._check(self.handle.value)
         self.names = [name for name, _, _ in settings["inputs"]]
         self.ctypes, self.addresses = ctypes, (ctypes.c_void_p * len(self.names))()
         for place, (name, kind, shape) in enumerate(settings["inputs"]):
             sizes = (ctypes.c_int64 * len(shape))(*shape)
-            self._check(library.evenbench_input(self.handle, place, name.encode(), kind.encode(), sizes, len(shape)))
+            self._check(
+                library.evenbench_input(
+                    self.handle, place, name.encode(), kind.encode(), sizes, len(shape)
+                )
+            )
 
     def _check(self, went_well: Any) -> None:
         if not went_well:
@@ -51,7 +72,11 @@ class Network:
 
         ctypes = self.ctypes
         kind, sizes, rank = ctypes.c_char_p(), ctypes.POINTER(ctypes.c_int64)(), ctypes.c_int()
-        data = self.library.evenbench_output(self.handle, place, ctypes.byref(kind), ctypes.byref(sizes), ctypes.byref(rank))
+        data = self.library.evenbench_output(
+            self.handle, place, ctypes.byref(kind), ctypes.byref(sizes), ctypes.byref(rank)
+        )
         shape, dtype = tuple(sizes[: rank.value]), np.dtype((kind.value or b"").decode())
-        theirs = (ctypes.c_char * (int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)).from_address(data or 0)
+        theirs = (
+            ctypes.c_char * (int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+        ).from_address(data or 0)
         return np.frombuffer(theirs, dtype).reshape(shape).copy()

@@ -1,4 +1,6 @@
-"""C++ programs that pass whole frames: decoded pixels go in, every later stage runs and is timed there (`cpp/line.hpp`, `passage.hpp`)."""
+"""C++ programs that pass whole frames: decoded pixels go in, every later stage runs and is timed
+there (`cpp/line.hpp`, `passage.hpp`).
+"""
 
 from __future__ import annotations
 
@@ -10,18 +12,30 @@ from typing import Any
 from backends.cpp import session
 from backends.cpp.preprocessor import FILTERS, tall_first
 from harness import Unsupported
-from harness.pipeline.frame_spec import Cropped, LaidOut, Orders, Passed, Resized, Streamed, StreamsFrames
+from harness.pipeline.frame_spec import (
+    Cropped,
+    LaidOut,
+    Orders,
+    Passed,
+    Resized,
+    Streamed,
+    StreamsFrames,
+)
 from harness.pipeline.stages import Passage
 
 STAGES = ("preprocess", "infer", "postprocess", "draw")
 """In the order in which the program tells their times."""
 
 EQUAL = ("pillow", "cpp")
-"""The libraries whose levels the program's steps make, to the byte; of Pillow's not the bilinear sampling without antialias."""
+"""The libraries whose levels the program's steps make, to the byte; of Pillow's not the bilinear
+sampling without antialias.
+"""
 
 
 class LineSession(session.ProgramSession, StreamsFrames):
-    """A program that is told what to do with frames, and then gets them one by one, or all at once to have several in flight."""
+    """A program that is told what to do with frames, and then gets them one by one, or all at once
+    to have several in flight.
+    """
 
     draws_letters = False
 
@@ -49,19 +63,29 @@ class LineSession(session.ProgramSession, StreamsFrames):
 
         file = Path(self.folder.name) / "frame.npy"
         self.program.ask("hold", *shape[:3])
-        for pixels in frames:  # singly: all of them would fill a temporary folder, which may lie in memory itself
+        for pixels in (
+            frames
+        ):  # singly: all of them would fill a temporary folder, which may lie in memory itself
             np.save(file, pixels)
             self.program.ask("held", file)
 
     def streamed(self, in_flight: int, period_ns: int, keep: Collection[int]) -> Streamed:
-        answer = self.program.ask("passage", in_flight, period_ns, self.folder.name, ",".join(map(str, keep)))
+        answer = self.program.ask(
+            "passage", in_flight, period_ns, self.folder.name, ",".join(map(str, keep))
+        )
         wall, *taken, dropped, delays, most = map(_numbers, answer)
         stages = dict(zip(STAGES, taken, strict=True))
         drawn, lost = len(stages["draw"]), set(dropped)
         passage = Passage(wall[0], stages, drawn, tuple(dropped), tuple(delays), most[0])
         numbers = [number for number in range(drawn + len(lost)) if number not in lost]
-        each = {number: {stage: times[place] for stage, times in stages.items()} for place, number in enumerate(numbers) if number in keep}
-        return Streamed(passage, {number: self._kept(times, f"{number}_") for number, times in each.items()})
+        each = {
+            number: {stage: times[place] for stage, times in stages.items()}
+            for place, number in enumerate(numbers)
+            if number in keep
+        }
+        return Streamed(
+            passage, {number: self._kept(times, f"{number}_") for number, times in each.items()}
+        )
 
     def _kept(self, stages: dict[str, int], prefix: str) -> Passed:
         import numpy as np
@@ -81,7 +105,10 @@ def why_not(orders: Orders) -> str:
     """An empty string, or why the program would not make the levels that are wanted, in words."""
     if orders.implementation not in EQUAL:
         return f"C++ has no steps by {orders.implementation}; it has those of {' and '.join(EQUAL)}"
-    sampled = any(isinstance(step, Resized) and not step.antialias and step.filter != "nearest" for step in orders.steps)
+    sampled = any(
+        isinstance(step, Resized) and not step.antialias and step.filter != "nearest"
+        for step in orders.steps
+    )
     if sampled and orders.implementation != "cpp":
         return f"{orders.implementation} samples without antialias to levels that C++ only comes near to; name the model with +cpp"
     return ""
@@ -107,7 +134,16 @@ def words_of(orders: Orders) -> list[str]:
 
 def _step(step: Resized | Cropped | LaidOut) -> str:
     if isinstance(step, Resized):
-        return _listed(("resize", step.width, step.height, FILTERS.index(step.filter), int(step.antialias), int(tall_first())))
+        return _listed(
+            (
+                "resize",
+                step.width,
+                step.height,
+                FILTERS.index(step.filter),
+                int(step.antialias),
+                int(tall_first()),
+            )
+        )
     if isinstance(step, Cropped):
         return _listed(("crop", step.left, step.top, step.size))
     pairs = [_float32(value) for pair in zip(step.mean, step.std, strict=True) for value in pair]

@@ -1,6 +1,8 @@
-"""libtorch in C++, as a program and behind ctypes: the frozen TorchScript file, or an AOTInductor package.
+"""libtorch in C++, as a program and behind ctypes: the frozen TorchScript file, or an AOTInductor
+package.
 
-It reads the very artifacts of `torch-script` and `torch-aot`, with the same settings, so that what differs is the binding.
+It reads the very artifacts of `torch-script` and `torch-aot`, with the same settings, so that what
+differs is the binding.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ OPERATORS = "torchvision::"
 """How the names of torchvision's operators begin, which detectors call."""
 
 OPERATORS_PATTERN = "_C*.so"
-"""Where in torchvision's package the library is that registers them when it is opened, by its several names."""
+"""Where in torchvision's package the library is that registers them when it is opened, by its
+several names.
+"""
 
 LONGEST = 400
 """How many characters are told of why they cannot be had."""
@@ -51,21 +55,37 @@ def torch_options(file: Path, cell: Cell) -> dict[str, object]:
 
 
 def operators() -> Path | None:
-    """torchvision's library of operators, which is opened for a module that calls them; None where torchvision is not installed."""
+    """torchvision's library of operators, which is opened for a module that calls them; None where
+    torchvision is not installed.
+    """
     found = importlib.util.find_spec("torchvision")
     folders = (found.submodule_search_locations if found else None) or ()
-    return next((file for folder in folders for file in sorted(Path(folder).glob(OPERATORS_PATTERN))), None)
+    return next(
+        (file for folder in folders for file in sorted(Path(folder).glob(OPERATORS_PATTERN))), None
+    )
 
 
 def attest_torch(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestation:
-    """As `torch-script` and `torch-aot` attest: from the types of the frozen constants, or from the code inside the package."""
-    precision = torch_precision.named_types(TYPES.get(name, name) for name in facts["types"].split(",") if name)
-    threads, labels, providers = int(facts["threads"]), ("deprecated",), (f"ATen {facts['cpu_capability']}",)
-    details: dict[str, Any] = {name: facts[name] for name in ("interop_threads", "float32_matmul_precision", "cpu_capability")}
+    """As `torch-script` and `torch-aot` attest: from the types of the frozen constants, or from the
+    code inside the package.
+    """
+    precision = torch_precision.named_types(
+        TYPES.get(name, name) for name in facts["types"].split(",") if name
+    )
+    threads, labels, providers = (
+        int(facts["threads"]),
+        ("deprecated",),
+        (f"ATen {facts['cpu_capability']}",),
+    )
+    details: dict[str, Any] = {
+        name: facts[name]
+        for name in ("interop_threads", "float32_matmul_precision", "cpu_capability")
+    }
     if artifact_of(cell) == "aot":
         code = aot_inductor.code_of(file)
         precision = code.int8 or torch_precision.named_types(code.constants) or precision
-        # The number stands in the code of every parallel region; only library calls follow libtorch's own setting.
+        # The number stands in the code of every parallel region; only library calls follow
+        # libtorch's own setting.
         threads = max(code.threads - {threads}, default=threads)
         labels, providers = code.labels, ("AOTInductor",)
         details |= {**code.facts(), "constants": sorted(code.constants)}
@@ -73,7 +93,9 @@ def attest_torch(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestatio
         runtime="torch",
         version=facts["version"],
         device="cpu",
-        precision=precision if facts["float32_matmul_precision"] == "highest" or precision != "fp32" else "fp32 narrowed",
+        precision=precision
+        if facts["float32_matmul_precision"] == "highest" or precision != "fp32"
+        else "fp32 narrowed",
         threads=threads,
         denormals=facts["denormals"],
         spinning="off" if os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE" else "on",
@@ -141,14 +163,18 @@ class CppLibtorch(runtimes.Native):
             if OPERATORS not in str(error):
                 raise
             said = " ".join(str(error).split())[:LONGEST]
-            raise Unsupported(f"{cell.model.name} calls torchvision's operators, which C++ does not have here ({said})") from error
+            raise Unsupported(
+                f"{cell.model.name} calls torchvision's operators, which C++ does not have here ({said})"
+            ) from error
 
     def _maker(self, cell: Cell) -> Backend:
         return aot_inductor.TorchAot() if artifact_of(cell) == "aot" else torchscript.TorchScript()
 
     def _plain(self, cell: Cell) -> Cell:
         """The cell of the Python counterpart, by whom the artifact is made."""
-        options = tuple((name, value) for name, value in cell.options if name not in ("artifact", "spinning"))
+        options = tuple(
+            (name, value) for name, value in cell.options if name not in ("artifact", "spinning")
+        )
         return replace(cell, backend=self._maker(cell).name, options=options)
 
 

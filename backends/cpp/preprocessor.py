@@ -1,4 +1,6 @@
-"""Preprocessing in C++, compiled on first use: resizing in fixed point as Pillow does, and levels to numbers by a table. Pillow decodes."""
+"""Preprocessing in C++, compiled on first use: resizing in fixed point as Pillow does, and levels
+to numbers by a table. Pillow decodes.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ FILTERS = ("bilinear", "bicubic", "nearest")
 
 @dataclass(frozen=True)
 class Levels:
-    """Pixels, uint8 [height, width] or [height, width, 3], and what becomes of their levels when they are laid out."""
+    """Pixels, uint8 [height, width] or [height, width, 3], and what becomes of their levels when
+    they are laid out.
+    """
 
     pixels: Array
     scale: float
@@ -33,7 +37,9 @@ class Levels:
 
 
 class Cpp(NumPy):
-    """An image is a uint8 array, as with NumPy, and `Levels` from `ToArray` on. C++ programs do their steps by the same code."""
+    """An image is a uint8 array, as with NumPy, and `Levels` from `ToArray` on. C++ programs do
+    their steps by the same code.
+    """
 
     name = "cpp"
     native_sources = tuple(str(build.SOURCES / name) for name in build.PIXELS)
@@ -53,7 +59,16 @@ class Cpp(NumPy):
 
         taken, place = _taken(image)
         made = np.empty((height, width, *taken.shape[2:]), np.uint8)
-        _call("resize", *place, FILTERS.index(step.filter), int(step.antialias), int(tall_first()), width, height, made.ctypes.data)
+        _call(
+            "resize",
+            *place,
+            FILTERS.index(step.filter),
+            int(step.antialias),
+            int(tall_first()),
+            width,
+            height,
+            made.ctypes.data,
+        )
         return made
 
     def to_array(self, image: Image, step: ToArray) -> Image:
@@ -70,23 +85,42 @@ class Cpp(NumPy):
         if not isinstance(image, Levels):
             raise ValueError("Layout comes after ToArray")
         if len(image.mean) != len(image.std):
-            raise ValueError(f"Normalise has {len(image.mean)} means and {len(image.std)} deviations")
+            raise ValueError(
+                f"Normalise has {len(image.mean)} means and {len(image.std)} deviations"
+            )
         taken, place = _taken(image.pixels)
         height, width, channels, first = *taken.shape[:2], place[3], step.order == "CHW"
-        made = np.empty((channels, height, width) if first else (height, width, channels), np.float32)
-        means, deviations = ((ctypes.c_float * len(values))(*values) for values in (image.mean, image.std))
-        _call("lay_out", *place, image.scale, means, deviations, len(image.mean), int(first), made.ctypes.data)
+        made = np.empty(
+            (channels, height, width) if first else (height, width, channels), np.float32
+        )
+        means, deviations = (
+            (ctypes.c_float * len(values))(*values) for values in (image.mean, image.std)
+        )
+        _call(
+            "lay_out",
+            *place,
+            image.scale,
+            means,
+            deviations,
+            len(image.mean),
+            int(first),
+            made.ctypes.data,
+        )
         return made.astype(step.dtype, copy=False)
 
 
 def tall_first() -> bool:
-    """Whether what loses more than twice as many rows as columns is made lower before it is made narrower: so from Pillow 13 on."""
+    """Whether what loses more than twice as many rows as columns is made lower before it is made
+    narrower: so from Pillow 13 on.
+    """
     major = batches.version_of("pillow").partition(".")[0]
     return not major.isdecimal() or int(major) >= 13
 
 
 def _taken(image: Array) -> tuple[Array, tuple[int, int, int, int, int]]:
-    """An image as the C++ takes it, which must outlive the call: its address, width, height, channels, and bytes from row to row."""
+    """An image as the C++ takes it, which must outlive the call: its address, width, height,
+    channels, and bytes from row to row.
+    """
     import numpy as np
 
     if image.dtype != np.uint8:
@@ -98,7 +132,9 @@ def _taken(image: Array) -> tuple[Array, tuple[int, int, int, int, int]]:
 
 
 def load() -> None:
-    """Compile and load the library now, and not within the first step. Raises Unavailable where it cannot be compiled."""
+    """Compile and load the library now, and not within the first step. Raises Unavailable where it
+    cannot be compiled.
+    """
     _library()
 
 

@@ -1,6 +1,8 @@
-"""The C++ backends: ONNX Runtime and OpenVINO as programs (`cpp-*`) and behind ctypes (`ctypes-*`); libtorch is in `native_libtorch`.
+"""The C++ backends: ONNX Runtime and OpenVINO as programs (`cpp-*`) and behind ctypes (`ctypes-*`);
+libtorch is in `native_libtorch`.
 
-They read the very artifacts of their Python counterparts, with the same settings, so that what differs is the binding.
+They read the very artifacts of their Python counterparts, with the same settings, so that what
+differs is the binding.
 """
 
 from __future__ import annotations
@@ -48,25 +50,39 @@ class Native(Backend):
         return [build.built(self.runtime) / self.binary, *build.opened(self.runtime)]
 
 
-def compiled(runtime: str, cell: Cell, files: Sequence[str], options: Mapping[str, object], threads: str) -> Deployment:
-    """A program in C++: which of `files` it loads, the options that it is told, and the one of them that is its number of threads.
+def compiled(
+    runtime: str, cell: Cell, files: Sequence[str], options: Mapping[str, object], threads: str
+) -> Deployment:
+    """A program in C++: which of `files` it loads, the options that it is told, and the one of them
+    that is its number of threads.
 
     Raises Unsupported where nothing could compile it here, so that it would not be proved.
     """
     lacking = build.lacks()
     if lacking:
         raise Unsupported(f"its program is compiled to prove it; {lacking}")
-    inputs = [(spec.name, native.code(spec.dtype), list(spec.concrete(cell.batch))) for spec in cell.model.inputs]
+    inputs = [
+        (spec.name, native.code(spec.dtype), list(spec.concrete(cell.batch)))
+        for spec in cell.model.inputs
+    ]
     named = {f"input {at}": name for at, (name, _, _) in enumerate(inputs)}
     named |= {f"open {at}": spec.name for at, spec in enumerate(cell.model.outputs) if spec.is_open}
     told = {"files": ",".join(files), **named, **options}
     settings = {"files": list(files), "inputs": inputs, "threads": threads}
     package = build.DISTRIBUTIONS[runtime]
-    return Deployment((package,), "backends.cpp.deployed_network:Network", settings, build.shipped(runtime, told), build.TOOLS)
+    return Deployment(
+        (package,),
+        "backends.cpp.deployed_network:Network",
+        settings,
+        build.shipped(runtime, told),
+        build.TOOLS,
+    )
 
 
 class OfFile(Session):
-    """What a program and a library have in common: what they are told of a file, and what is attested from the facts they tell of it."""
+    """What a program and a library have in common: what they are told of a file, and what is
+    attested from the facts they tell of it.
+    """
 
     library_name: ClassVar[str]
     told: ClassVar[Callable[[Path, Cell], Mapping[str, object]]]
@@ -80,13 +96,17 @@ class OfFile(Session):
         return self.attested(self.facts(), self.cell, self.file)
 
 
-# -- ONNX Runtime ----------------------------------------------------------------------------------------------------
+# -- ONNX Runtime ----------------------------------------------------------------------------------
 
 
 def ort_settings(cell: Cell) -> dict[str, object]:
     """What a session is made with; the settings are those of `backends.onnxruntime.backend`."""
     spinning = "0" if cell.option.get("spinning") == "off" else "1"
-    entries = {**ort_session.ENTRIES, "session.intra_op.allow_spinning": spinning, "session.inter_op.allow_spinning": spinning}
+    entries = {
+        **ort_session.ENTRIES,
+        "session.intra_op.allow_spinning": spinning,
+        "session.inter_op.allow_spinning": spinning,
+    }
     return {"threads": cell.threads, **{f"entry {name}": value for name, value in entries.items()}}
 
 
@@ -102,7 +122,9 @@ def ort_options(file: Path, cell: Cell) -> dict[str, object]:
 
 
 def attest_ort(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestation:
-    """As `backends.onnxruntime.backend` attests: from a profile of a session of its own, and from the graph that optimisation left."""
+    """As `backends.onnxruntime.backend` attests: from a profile of a session of its own, and from
+    the graph that optimisation left.
+    """
     nodes = executed_graph.executed(json.loads(Path(facts["profile"]).read_text()))
     before = protobuf_reader.read(file)
     precision, emulated = executed_graph.ran_in(cell.precision, nodes, before.precision)
@@ -122,7 +144,11 @@ def attest_ort(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestation:
         placement=dict(providers),
         emulated=emulated,
         labels=tuple(filter(None, [executed_graph.label(cell.precision, nodes)])),
-        details={"graph": graph, "stored_weights": before.precision, "threads_from": "threads that the session started, and the caller's"},
+        details={
+            "graph": graph,
+            "stored_weights": before.precision,
+            "threads_from": "threads that the session started, and the caller's",
+        },
     )
 
 
@@ -176,9 +202,14 @@ class CtypesOrt(CppOrt):
     binary = build.LIBRARY
 
 
-# -- OpenVINO --------------------------------------------------------------------------------------------------------
+# -- OpenVINO --------------------------------------------------------------------------------------
 
-READ = (*backend.READ_BACK, "INFERENCE_NUM_THREADS", "CPU_DENORMALS_OPTIMIZATION", "EXECUTION_DEVICES")
+READ = (
+    *backend.READ_BACK,
+    "INFERENCE_NUM_THREADS",
+    "CPU_DENORMALS_OPTIMIZATION",
+    "EXECUTION_DEVICES",
+)
 """The properties that are read back from the compiled model, where this release has them."""
 
 TRUE = ("YES", "TRUE", "1")
@@ -187,8 +218,16 @@ TRUE = ("YES", "TRUE", "1")
 def openvino_options(cell: Cell) -> dict[str, object]:
     """What the C++ code is told; the properties are those of `backends.openvino.backend`."""
     properties = {f"property {name}": _word(value) for name, value in backend.wanted(cell).items()}
-    shapes = {f"shape {spec.name}": ",".join(map(str, spec.concrete(cell.batch))) for spec in cell.model.inputs}
-    options: dict[str, object] = {"device": cell.device.upper(), "read": ",".join(READ), **properties, **shapes}
+    shapes = {
+        f"shape {spec.name}": ",".join(map(str, spec.concrete(cell.batch)))
+        for spec in cell.model.inputs
+    }
+    options: dict[str, object] = {
+        "device": cell.device.upper(),
+        "read": ",".join(READ),
+        **properties,
+        **shapes,
+    }
     if cell.option.get("precision_hint", "asked") == "asked":
         options["hint_needs"], options["hint"] = backend.hint_of(cell.precision)
     return options
@@ -202,7 +241,11 @@ class OpenVinoProgram(frames.LineSession):
 
     def attest(self) -> Attestation:
         facts = self.facts()
-        read = {name.removeprefix("property "): value.strip() for name, value in facts.items() if name.startswith("property ")}
+        read = {
+            name.removeprefix("property "): value.strip()
+            for name, value in facts.items()
+            if name.startswith("property ")
+        }
         executed = _executed(facts)
         counts = backend.compute_nodes(executed)
         dynamic = int(read.get("DYNAMIC_QUANTIZATION_GROUP_SIZE", "0")) > 0
@@ -214,13 +257,19 @@ class OpenVinoProgram(frames.LineSession):
             device=read["EXECUTION_DEVICES"].lower(),
             precision=precision,
             threads=int(read["INFERENCE_NUM_THREADS"]),
-            denormals="flushed" if read["CPU_DENORMALS_OPTIMIZATION"].upper() in TRUE else "preserved",
+            denormals="flushed"
+            if read["CPU_DENORMALS_OPTIMIZATION"].upper() in TRUE
+            else "preserved",
             spinning="runtime default",  # as in Python: oneTBB has no switch to set or read
             providers=(read["EXECUTION_DEVICES"],),
             placement=backend.by_precision(executed),
             emulated=emulated,
             labels=backend.labels_of(self.cell, counts),
-            details={**{name.lower(): value for name, value in read.items()}, "compute_nodes": dict(counts), "stored_weights": stored},
+            details={
+                **{name.lower(): value for name, value in read.items()},
+                "compute_nodes": dict(counts),
+                "stored_weights": stored,
+            },
         )
 
 
@@ -240,20 +289,32 @@ def _executed(facts: Mapping[str, str]) -> dict[tuple[str, str], int]:
 
 
 class CppOpenVino(Native, backend.OpenVino):
-    """A C++ program on OpenVINO, from the headers and libraries in the Python wheel: one request, for latency."""
+    """A C++ program on OpenVINO, from the headers and libraries in the Python wheel: one request,
+    for latency.
+    """
 
     name = "cpp-openvino"
     runtime = "openvino"
     environments = {"": ("openvino", *build.BUILD_TOOLS)}
-    options = {name: words for name, words in backend.OpenVino.options.items() if name not in ("hint", "requests", "dynamic")}
+    options = {
+        name: words
+        for name, words in backend.OpenVino.options.items()
+        if name not in ("hint", "requests", "dynamic")
+    }
 
     def deployment(self, cell: Cell) -> Deployment:
         files = super().deployment(cell).settings["files"]
-        return compiled(self.runtime, cell, files, openvino_options(cell), "property INFERENCE_NUM_THREADS")
+        return compiled(
+            self.runtime, cell, files, openvino_options(cell), "property INFERENCE_NUM_THREADS"
+        )
 
-    def expose(self, folder: Path, cell: Cell, into: Path, only: Collection[str] | None, inputs: Arrays) -> Exposed:
+    def expose(
+        self, folder: Path, cell: Cell, into: Path, only: Collection[str] | None, inputs: Arrays
+    ) -> Exposed:
         if conversion.converts(cell):
-            raise Unsupported(f"what OpenVINO's PyTorch frontend converted is looked into by `openvino`, whose file {cell.id} runs")
+            raise Unsupported(
+                f"what OpenVINO's PyTorch frontend converted is looked into by `openvino`, whose file {cell.id} runs"
+            )
         return super().expose(folder, cell, into, only, inputs)
 
     def load(self, folder: Path, cell: Cell) -> Session:

@@ -1,4 +1,6 @@
-"""C++ runners as sessions: a program that loops and times by itself, told what to do over two pipes, and the same code through ctypes."""
+"""C++ runners as sessions: a program that loops and times by itself, told what to do over two
+pipes, and the same code through ctypes.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +44,16 @@ class Program:
         )
         os.close(theirs_in)
         os.close(theirs_out)
-        self._commands, self._answers = os.fdopen(ours_out, "wb", buffering=0), os.fdopen(ours_in, "rb")
+        self._commands, self._answers = (
+            os.fdopen(ours_out, "wb", buffering=0),
+            os.fdopen(ours_in, "rb"),
+        )
         self._end = weakref.finalize(self, _kill, self._process)
 
     def ask(self, *words: object) -> list[str]:
-        """The words of the answer. Raises RuntimeError with the program's own message, or ProgramEnded."""
+        """The words of the answer. Raises RuntimeError with the program's own message, or
+        ProgramEnded.
+        """
         with contextlib.suppress(BrokenPipeError):
             self._commands.write(("\t".join(map(str, words)) + "\n").encode())
         answer = self._answers.readline().decode(errors="replace").rstrip("\n").split("\t")
@@ -87,7 +94,9 @@ PASSING = 0
 
 
 class ProgramSession(Session):
-    """A cell in a C++ program: this process passes on what to do, and the program loops and times by itself."""
+    """A cell in a C++ program: this process passes on what to do, and the program loops and times
+    by itself.
+    """
 
     clock = CLOCK
 
@@ -109,7 +118,9 @@ class ProgramSession(Session):
             raise
 
     def facts(self) -> dict[str, str]:
-        """What the program reads back from its runtime; the files that it names lie in `folder` until the session is closed."""
+        """What the program reads back from its runtime; the files that it names lie in `folder`
+        until the session is closed.
+        """
         return self.library | _pairs(self.program.ask("facts", self.folder.name))
 
     def bind(self, inputs: Arrays) -> None:
@@ -122,7 +133,9 @@ class ProgramSession(Session):
         self.program.ask("fetch", self.folder.name)
         return self._read("")
 
-    def laps(self, batches: Sequence[Arrays], count: int, boundary: str, keep: Sequence[int]) -> Laps:
+    def laps(
+        self, batches: Sequence[Arrays], count: int, boundary: str, keep: Sequence[int]
+    ) -> Laps:
         rotation = ",".join(str(self._number(batch)) for batch in batches)
         kept = ",".join(map(str, keep))
         (answer,) = self.program.ask("laps", count, boundary, self.folder.name, kept, rotation)
@@ -130,9 +143,12 @@ class ProgramSession(Session):
         return Laps(taken, {lap: self._read(f"{lap}_") for lap in keep})
 
     def _number(self, batch: Arrays, lasting: bool = True) -> int:
-        """The program's number of a batch, whose bytes it reads from .npy files; once for one that is `lasting`, as rotating ones are."""
+        """The program's number of a batch, whose bytes it reads from .npy files; once for one that
+        is `lasting`, as rotating ones are.
+        """
         arrays = [batch[spec.name] for spec in self.cell.model.inputs]
-        # By address: batches are read-only and rotate. The reference keeps an address from being used again.
+        # By address: batches are read-only and rotate. The reference keeps an address from being
+        # used again.
         identity = tuple(array.__array_interface__["data"][0] for array in arrays)
         may_change = any(array.flags.writeable for array in arrays)
         if identity in self.known:
@@ -172,7 +188,7 @@ class ProgramSession(Session):
         self.folder.cleanup()
 
 
-# -- the same code behind a C interface ------------------------------------------------------------------------------
+# -- the same code behind a C interface ------------------------------------------------------------
 
 
 class LibrarySession(Session):
@@ -185,7 +201,10 @@ class LibrarySession(Session):
 
         self.cell, self.runtime = cell, runtime
         # Once: what is worked out at every call would be charged to ctypes.
-        self.declared = [(spec.name, spec.concrete(cell.batch), np.dtype(spec.dtype)) for spec in cell.model.inputs]
+        self.declared = [
+            (spec.name, spec.concrete(cell.batch), np.dtype(spec.dtype))
+            for spec in cell.model.inputs
+        ]
         self.addresses = (ctypes.c_void_p * len(self.declared))()
         begin = time.perf_counter()
         file = build.built(runtime) / build.LIBRARY
@@ -204,7 +223,12 @@ class LibrarySession(Session):
             self._check(self.handle)
             for at, spec in enumerate(cell.model.inputs):
                 shape = spec.concrete(cell.batch)
-                named = (spec.name.encode(), code(spec.dtype).encode(), (ctypes.c_int64 * len(shape))(*shape), len(shape))
+                named = (
+                    spec.name.encode(),
+                    code(spec.dtype).encode(),
+                    (ctypes.c_int64 * len(shape))(*shape),
+                    len(shape),
+                )
                 self._check(self.library.evenbench_input(self.handle, at, *named))
         except BaseException:
             self.close()
@@ -215,8 +239,12 @@ class LibrarySession(Session):
             raise RuntimeError(self.library.evenbench_error().decode(errors="replace"))
 
     def facts(self) -> dict[str, str]:
-        """What is read back from the runtime; the files that it names lie in `folder` until the session is closed."""
-        return self.about | self._said(self.library.evenbench_facts(self.handle, self.folder.name.encode()))
+        """What is read back from the runtime; the files that it names lie in `folder` until the
+        session is closed.
+        """
+        return self.about | self._said(
+            self.library.evenbench_facts(self.handle, self.folder.name.encode())
+        )
 
     def _said(self, text: bytes | None) -> dict[str, str]:
         self._check(text is not None)
@@ -227,7 +255,9 @@ class LibrarySession(Session):
         for at, (name, shape, dtype) in enumerate(self.declared):
             array = inputs[name]
             if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
-                raise ValueError(f"{name} is {array.dtype}{list(array.shape)}; expected {dtype}{list(shape)} in C order")
+                raise ValueError(
+                    f"{name} is {array.dtype}{list(array.shape)}; expected {dtype}{list(shape)} in C order"
+                )
             self.addresses[at] = array.__array_interface__["data"][0]
             arrays.append(array)
         self._check(self.library.evenbench_bind(self.handle, self.addresses))
@@ -249,9 +279,13 @@ class LibrarySession(Session):
         found = {}
         for at, spec in zip(range(count), self.cell.model.outputs, strict=True):
             kind, shape, rank = ctypes.c_char_p(), ctypes.POINTER(ctypes.c_int64)(), ctypes.c_int()
-            data = self.library.evenbench_output(self.handle, at, ctypes.byref(kind), ctypes.byref(shape), ctypes.byref(rank))
+            data = self.library.evenbench_output(
+                self.handle, at, ctypes.byref(kind), ctypes.byref(shape), ctypes.byref(rank)
+            )
             sizes, dtype = shape[: rank.value], np.dtype((kind.value or b"").decode())
-            theirs = (ctypes.c_char * (math.prod(sizes) * dtype.itemsize)).from_address(data or 0)  # null without elements
+            theirs = (ctypes.c_char * (math.prod(sizes) * dtype.itemsize)).from_address(
+                data or 0
+            )  # null without elements
             found[spec.name] = np.frombuffer(theirs, dtype).reshape(sizes).copy()
         return found
 

@@ -1,4 +1,6 @@
-"""What an ONNX file says of itself: tensors, parameters, operators, work, and where its precision changes. Weights are not read."""
+"""What an ONNX file says of itself: tensors, parameters, operators, work, and where its precision
+changes. Weights are not read.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ SHAPES_AND_FLAGS = ("int64", "bool", "string")
 
 
 def describe(file: Path) -> dict[str, Any]:
-    """Everything that the file says. Raises UsageError where it is no whole ONNX model, external data included."""
+    """Everything that the file says. Raises UsageError where it is no whole ONNX model, external
+    data included.
+    """
     found = Graph(read(file))
     external = external_files(found.model, file)
     model = found.model
@@ -44,7 +48,10 @@ def describe(file: Path) -> dict[str, Any]:
         "operators": found.operators,
         "computes_in": precision.precision_of_graph(model),
         "precision_changes": found.precision_changes,
-        "details": {"ir_version": model.ir_version, "functions": [function.name for function in model.functions]},
+        "details": {
+            "ir_version": model.ir_version,
+            "functions": [function.name for function in model.functions],
+        },
         "notes": found.notes(file),
     }
 
@@ -55,7 +62,9 @@ def recorded(model: onnx.ModelProto) -> dict[str, Any]:
     changes = Counter(f"{change['from']} -> {change['to']}" for change in found.precision_changes)
     return {
         "parameters": found.parameters["count"],
-        "parameter_bytes": {dtype: entry["bytes"] for dtype, entry in found.parameters["by_dtype"].items()},
+        "parameter_bytes": {
+            dtype: entry["bytes"] for dtype, entry in found.parameters["by_dtype"].items()
+        },
         "flops": found.flops["total"],
         "flops_uncounted": found.flops["uncounted"],
         "operators": found.operators,
@@ -65,29 +74,41 @@ def recorded(model: onnx.ModelProto) -> dict[str, Any]:
 
 
 def work(model: onnx.ModelProto, batch: int) -> dict[str, Any]:
-    """What one step computes and has to read (`harness.Golden.work`), with every open size of an input taken as `batch`."""
+    """What one step computes and has to read (`harness.Golden.work`), with every open size of an
+    input taken as `batch`.
+    """
     found = Graph(model, batch)
     weights = found.weights_read
     return flops.work(found.flops, weights["count"], weights["bytes"])
 
 
 def read(file: Path) -> onnx.ModelProto:
-    """The file's model without its external weights. Raises UsageError where it is none, or only the beginning of one."""
+    """The file's model without its external weights. Raises UsageError where it is none, or only
+    the beginning of one.
+    """
     try:
         import onnx
     except ImportError as error:
-        raise UsageError(f"{file}: reading it needs the onnx package; pip install 'evenbench[onnx]'") from error
+        raise UsageError(
+            f"{file}: reading it needs the onnx package; pip install 'evenbench[onnx]'"
+        ) from error
     try:
         model = onnx.load(str(file), load_external_data=False)
     except Exception as error:  # protobuf's own error types differ between its versions
-        raise UsageError(f"{file} is no whole ONNX model ({type(error).__name__}: {error}); export or copy it again") from error
+        raise UsageError(
+            f"{file} is no whole ONNX model ({type(error).__name__}: {error}); export or copy it again"
+        ) from error
     if not model.ir_version or not model.graph.output:
-        raise UsageError(f"{file} is no ONNX model: it has no graph with an output; export or copy it again")
+        raise UsageError(
+            f"{file} is no ONNX model: it has no graph with an output; export or copy it again"
+        )
     return model
 
 
 def external_files(model: onnx.ModelProto, file: Path) -> dict[str, int]:
-    """Size in bytes by the name of each file beside `file` that holds weights. Raises UsageError where one is absent or too short."""
+    """Size in bytes by the name of each file beside `file` that holds weights. Raises UsageError
+    where one is absent or too short.
+    """
     ends: dict[str, int] = {}
     for tensor in Graph(model).initializers:
         entries = {entry.key: entry.value for entry in tensor.external_data}
@@ -101,12 +122,18 @@ def external_files(model: onnx.ModelProto, file: Path) -> dict[str, int]:
 def _external_size(file: Path, name: str, needed: int) -> int:
     beside = (file.parent / name).resolve()
     if not beside.is_relative_to(file.parent.resolve()):
-        raise UsageError(f"{file}: its weights lie in {name}, outside of its folder, where no runtime may read; export it again")
+        raise UsageError(
+            f"{file}: its weights lie in {name}, outside of its folder, where no runtime may read; export it again"
+        )
     if not beside.is_file():
-        raise UsageError(f"{file}: its weights lie in {name}, which is not there; put that file beside it")
+        raise UsageError(
+            f"{file}: its weights lie in {name}, which is not there; put that file beside it"
+        )
     size = beside.stat().st_size
     if size < needed:
-        raise UsageError(f"{file}: {name} has {size} bytes, and its weights need {needed}; it is truncated, copy it again")
+        raise UsageError(
+            f"{file}: {name} has {size} bytes, and its weights need {needed}; it is truncated, copy it again"
+        )
     return size
 
 
@@ -119,7 +146,9 @@ def _bits(dtype: str) -> int:
     if dtype == "bool":
         return 8
     digits = "".join(character for character in dtype.partition("e")[0] if character.isdigit())
-    return {"bfloat16": 16, "double": 64, "complex64": 64, "complex128": 128}.get(dtype, int(digits or 0))
+    return {"bfloat16": 16, "double": 64, "complex64": 64, "complex128": 128}.get(
+        dtype, int(digits or 0)
+    )
 
 
 def _dtype(number: int) -> str:
@@ -132,13 +161,18 @@ def _dtype(number: int) -> str:
 
 def _value(value: Any) -> dict[str, Any]:
     kind = value.type.tensor_type
-    shape = [size.dim_value if size.HasField("dim_value") else size.dim_param or "?" for size in kind.shape.dim]
+    shape = [
+        size.dim_value if size.HasField("dim_value") else size.dim_param or "?"
+        for size in kind.shape.dim
+    ]
     return {"name": value.name, "dtype": _dtype(kind.elem_type), "shape": shape}
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A model's nodes, those of branches, loop bodies and functions included, and what follows from them."""
+    """A model's nodes, those of branches, loop bodies and functions included, and what follows from
+    them.
+    """
 
     model: onnx.ModelProto = field(repr=False)
     open_size: int = 1
@@ -167,13 +201,24 @@ class Graph:
     def operators(self) -> dict[str, int]:
         """How many nodes by operator, most first; those of other domains with their domain."""
         plain = ("", "ai.onnx")
-        return dict(Counter(node.op_type if node.domain in plain else f"{node.domain}.{node.op_type}" for node in self.nodes).most_common())
+        return dict(
+            Counter(
+                node.op_type if node.domain in plain else f"{node.domain}.{node.op_type}"
+                for node in self.nodes
+            ).most_common()
+        )
 
     @cached_property
     def values(self) -> dict[str, onnx.TypeProto.Tensor]:
-        """Type and shape by tensor name, as far as inference knows them, with every open size of an input taken as `open_size`."""
+        """Type and shape by tensor name, as far as inference knows them, with every open size of an
+        input taken as `open_size`.
+        """
         model = _closed(self.model, self.open_size)
-        known = (value for graph in _graphs(model.graph) for value in (*graph.input, *graph.output, *graph.value_info))
+        known = (
+            value
+            for graph in _graphs(model.graph)
+            for value in (*graph.input, *graph.output, *graph.value_info)
+        )
         return {value.name: value.type.tensor_type for value in known}
 
     @cached_property
@@ -185,22 +230,45 @@ class Graph:
     @cached_property
     def shapes(self) -> dict[str, Sequence[int]]:
         """Shape by tensor name; those with a size that is not known are left out."""
-        found = {name: [size.dim_value for size in kind.shape.dim] for name, kind in self.values.items() if kind.HasField("shape")}
+        found = {
+            name: [size.dim_value for size in kind.shape.dim]
+            for name, kind in self.values.items()
+            if kind.HasField("shape")
+        }
         known = {name: shape for name, shape in found.items() if all(size > 0 for size in shape)}
         return {**known, **{tensor.name: list(tensor.dims) for tensor in self.initializers}}
 
     @property
     def weights(self) -> list[onnx.TensorProto]:
         """The initializers, without shapes, flags, scales and zero points."""
-        scales = {name for node in self.nodes if node.op_type in QUANTISERS for name in list(node.input)[1:]}
-        return [each for each in self.initializers if _dtype(each.data_type) not in SHAPES_AND_FLAGS and each.name not in scales]
+        scales = {
+            name
+            for node in self.nodes
+            if node.op_type in QUANTISERS
+            for name in list(node.input)[1:]
+        }
+        return [
+            each
+            for each in self.initializers
+            if _dtype(each.data_type) not in SHAPES_AND_FLAGS and each.name not in scales
+        ]
 
     @property
     def weights_read(self) -> dict[str, int]:
-        """Count and bytes of the weights that every step reads: all but tables that are only gathered from, a few rows in a step."""
-        read = {name for node in self.nodes for place, name in enumerate(node.input) if node.op_type != "Gather" or place != 0}
+        """Count and bytes of the weights that every step reads: all but tables that are only
+        gathered from, a few rows in a step.
+        """
+        read = {
+            name
+            for node in self.nodes
+            for place, name in enumerate(node.input)
+            if node.op_type != "Gather" or place != 0
+        }
         needed = [tensor for tensor in self.weights if tensor.name in read]
-        return {"count": sum(prod(tensor.dims) for tensor in needed), "bytes": sum(map(_bytes_of, needed))}
+        return {
+            "count": sum(prod(tensor.dims) for tensor in needed),
+            "bytes": sum(map(_bytes_of, needed)),
+        }
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -219,20 +287,28 @@ class Graph:
 
     @property
     def precision_changes(self) -> list[dict[str, Any]]:
-        """Every node that hands on numbers in another type than it got: its name, operator, and the two types.
+        """Every node that hands on numbers in another type than it got: its name, operator, and the
+        two types.
 
-        `of` says whether weights or activations pass there. Casts between numbers that are no weights of a network, such as
-        shapes, are left out.
+        `of` says whether weights or activations pass there. Casts between numbers that are no
+        weights of a network, such as shapes, are left out.
         """
         stored = {tensor.name for tensor in self.initializers}
         makers = {name: node.op_type for node in self.nodes for name in node.output}
-        return [change for node in self.nodes if (change := _change(node, self.types, stored, makers))]
+        return [
+            change for node in self.nodes if (change := _change(node, self.types, stored, makers))
+        ]
 
     def notes(self, file: Path) -> list[str]:
         """What is wrong with the model in onnx's own words, and which sizes were taken as 1."""
         import onnx
 
-        open_sizes = {size for value in self.inputs for size in _value(value)["shape"] if not isinstance(size, int)}
+        open_sizes = {
+            size
+            for value in self.inputs
+            for size in _value(value)["shape"]
+            if not isinstance(size, int)
+        }
         notes = [f"work is counted with {', '.join(sorted(open_sizes))} = 1"] if open_sizes else []
         try:
             onnx.checker.check_model(str(file))
@@ -241,7 +317,9 @@ class Graph:
         return notes
 
 
-def _change(node: Any, types: Mapping[str, str], stored: set[str], makers: Mapping[str, str]) -> dict[str, Any] | None:
+def _change(
+    node: Any, types: Mapping[str, str], stored: set[str], makers: Mapping[str, str]
+) -> dict[str, Any] | None:
     if node.op_type != "Cast" and node.op_type not in QUANTISERS:
         return None
     before, after = types.get(node.input[0], ""), types.get(node.output[0], "")
@@ -263,7 +341,9 @@ def _graphs(graph: Any) -> Iterator[Any]:
 
 
 def _closed(model: onnx.ModelProto, open_size: int) -> onnx.ModelProto:
-    """A copy with open sizes of inputs set to `open_size` and all shapes inferred; large weights are left out: they decide no shape."""
+    """A copy with open sizes of inputs set to `open_size` and all shapes inferred; large weights
+    are left out: they decide no shape.
+    """
     import onnx
 
     copied = onnx.ModelProto()
@@ -274,7 +354,9 @@ def _closed(model: onnx.ModelProto, open_size: int) -> onnx.ModelProto:
             for size in value.type.tensor_type.shape.dim:
                 if not size.HasField("dim_value"):
                     size.dim_value = open_size
-    open_shapes = any(size.dim_param for value in model.graph.input for size in value.type.tensor_type.shape.dim)
+    open_shapes = any(
+        size.dim_param for value in model.graph.input for size in value.type.tensor_type.shape.dim
+    )
     if open_shapes:
         del copied.graph.value_info[:]  # the exporter's have the open size as well
         for value in copied.graph.output:

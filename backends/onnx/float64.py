@@ -1,4 +1,6 @@
-"""An ONNX graph with every float widened to float64, so that its answer can judge others. For evaluation only, never deployed."""
+"""An ONNX graph with every float widened to float64, so that its answer can judge others. For
+evaluation only, never deployed.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,14 @@ NARROW = (
 
 def narrow_operators(model: onnx.ModelProto) -> list[str]:
     """The graph's operators that would be computed in float32 all the same, sorted."""
-    return sorted({node.op_type for graph in _graphs(model.graph) for node in graph.node} & set(NARROW[0]))
+    return sorted(
+        {node.op_type for graph in _graphs(model.graph) for node in graph.node} & set(NARROW[0])
+    )
 
 
 def widened(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of `model` whose float32, float16 and bfloat16 tensors are float64: inputs, outputs, constants, and what casts make.
+    """A copy of `model` whose float32, float16 and bfloat16 tensors are float64: inputs, outputs,
+    constants, and what casts make.
 
     Integers, and so the steps of a quantised graph, stay as they are.
     """
@@ -82,13 +87,19 @@ def _widen_nodes(nodes: Iterable[onnx.NodeProto]) -> None:
 
 
 def _widen_constant(node: onnx.NodeProto) -> None:
-    """A constant written as plain floats, or one of zeros that names no type, is float32 by definition: it becomes a tensor."""
+    """A constant written as plain floats, or one of zeros that names no type, is float32 by
+    definition: it becomes a tensor.
+    """
     import numpy as np
     from onnx import helper, numpy_helper
 
-    plain: Any = next((each for each in node.attribute if each.name in ("value_float", "value_floats")), None)
+    plain: Any = next(
+        (each for each in node.attribute if each.name in ("value_float", "value_floats")), None
+    )
     if plain is not None:
-        values = np.asarray(plain.f if plain.name == "value_float" else list(plain.floats), np.float64)
+        values = np.asarray(
+            plain.f if plain.name == "value_float" else list(plain.floats), np.float64
+        )
     elif node.op_type == "ConstantOfShape" and not node.attribute:
         values = np.zeros(1)
     else:

@@ -1,7 +1,9 @@
-"""ONNX files at other precisions, each converted by a maintained library, and what precision a file really has.
+"""ONNX files at other precisions, each converted by a maintained library, and what precision a file
+really has.
 
-A precision is a property of the file: one file feeds every runtime that can read it. Inputs and outputs stay as the model
-declares them, so that the bytes are equal for all; casts and quantisation stand inside the graph.
+A precision is a property of the file: one file feeds every runtime that can read it. Inputs and
+outputs stay as the model declares them, so that the bytes are equal for all; casts and quantisation
+stand inside the graph.
 """
 
 from __future__ import annotations
@@ -31,10 +33,12 @@ OPTIONS = {
 CHOICES = {"activations": ("u8", "s8"), "ranges": ("minmax", "entropy", "percentile")}
 
 LINEAR = ("MatMul", "Gemm")
-"""What int8-dynamic quantises. Convolutions are left alone: ONNX Runtime's dynamic ones were several times slower than fp32."""
+"""What int8-dynamic quantises. Convolutions are left alone: ONNX Runtime's dynamic ones were
+several times slower than fp32.
+"""
 
 
-# -- conversions -----------------------------------------------------------------------------------------------------
+# -- conversions -----------------------------------------------------------------------------------
 
 
 def refuses(cell: Cell) -> str:
@@ -51,7 +55,9 @@ def refuses(cell: Cell) -> str:
 
 def lacks(cell: Cell) -> str:
     """In words, what is not installed for the cell's conversion, or an empty string."""
-    if cell.precision in ("fp32", "bf16") or cell.interpreter_name or not absent("onnxruntime"):  # files are made in this environment
+    if (
+        cell.precision in ("fp32", "bf16") or cell.interpreter_name or not absent("onnxruntime")
+    ):  # files are made in this environment
         return ""
     return f"{cell.precision} is made by onnxruntime, which is not installed; pip install 'evenbench[ort]'"
 
@@ -62,7 +68,9 @@ def absent(package: str) -> bool:
 
 
 def key(cell: Cell) -> dict[str, Any]:
-    """What decides how the cell's file is converted: the library, its version, and every setting. Empty for fp32."""
+    """What decides how the cell's file is converted: the library, its version, and every setting.
+    Empty for fp32.
+    """
     return _KEYS[cell.precision](cell) if cell.precision in _KEYS else {}
 
 
@@ -75,8 +83,16 @@ def _bf16_key(cell: Cell) -> dict[str, Any]:
 
 
 def _dynamic_key(cell: Cell) -> dict[str, Any]:
-    settings = {"weights": "s8 symmetric, per channel", "activations": "u8, ranges found at run time", "operators": list(LINEAR)}
-    return {"by": "onnxruntime.quantization.quantize_dynamic", "version": batches.version_of("onnxruntime"), **settings}
+    settings = {
+        "weights": "s8 symmetric, per channel",
+        "activations": "u8, ranges found at run time",
+        "operators": list(LINEAR),
+    }
+    return {
+        "by": "onnxruntime.quantization.quantize_dynamic",
+        "version": batches.version_of("onnxruntime"),
+        **settings,
+    }
 
 
 def _static_key(cell: Cell) -> dict[str, Any]:
@@ -92,7 +108,12 @@ def _static_key(cell: Cell) -> dict[str, Any]:
     }
 
 
-_KEYS = {"fp16": _fp16_key, "bf16": _bf16_key, "int8-dynamic": _dynamic_key, "int8-static": _static_key}
+_KEYS = {
+    "fp16": _fp16_key,
+    "bf16": _bf16_key,
+    "int8-dynamic": _dynamic_key,
+    "int8-static": _static_key,
+}
 
 
 def _activations(cell: Cell) -> str:
@@ -100,15 +121,18 @@ def _activations(cell: Cell) -> str:
 
 
 def saturates(flags: Iterable[str], device: str = "cpu") -> bool:
-    """Whether u8 times s8 overflows 16 bits on this CPU: x86 without VNNI. Weights are then given seven bits."""
+    """Whether u8 times s8 overflows 16 bits on this CPU: x86 without VNNI. Weights are then given
+    seven bits.
+    """
     return device == "cpu" and "avx2" in flags and not any("vnni" in flag for flag in flags)
 
 
 def convert(file: Path, cell: Cell, calibration: Mapping[str, Path]) -> None:
-    """Convert the fp32 ONNX `file` in place to the cell's precision; fp32 and bf16 files are left as they are.
+    """Convert the fp32 ONNX `file` in place to the cell's precision; fp32 and bf16 files are left
+    as they are.
 
-    `calibration` maps an input's name to an .npy of [batches, batch, ...]. Raises Unsupported where nothing in the graph can
-    be quantised.
+    `calibration` maps an input's name to an .npy of [batches, batch, ...]. Raises Unsupported where
+    nothing in the graph can be quantised.
     """
     if cell.precision in _CONVERTERS:
         _CONVERTERS[cell.precision](file, cell, calibration)
@@ -135,8 +159,16 @@ def _to_int8_dynamic(file: Path, cell: Cell, calibration: Mapping[str, Path]) ->
             f"int8-dynamic quantises linear layers, and {cell.model.name} has none; its {len(found)} convolutions would run slower "
             "than in fp32 so, and int8-static is made for them"
         )
-    del model.graph.value_info[:]  # the quantiser transposes weights, and the exporter's shapes of them would be wrong
-    quantize_dynamic(model, str(file), weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=list(LINEAR))
+    del model.graph.value_info[
+        :
+    ]  # the quantiser transposes weights, and the exporter's shapes of them would be wrong
+    quantize_dynamic(
+        model,
+        str(file),
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        op_types_to_quantize=list(LINEAR),
+    )
 
 
 def _to_int8_static(file: Path, cell: Cell, calibration: Mapping[str, Path]) -> None:
@@ -144,9 +176,16 @@ def _to_int8_static(file: Path, cell: Cell, calibration: Mapping[str, Path]) -> 
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     settings, symmetric = _static_key(cell), _activations(cell) == "s8"
-    methods = {"minmax": CalibrationMethod.MinMax, "entropy": CalibrationMethod.Entropy, "percentile": CalibrationMethod.Percentile}
-    # The exporter has folded what can be folded; ONNX Runtime's optimiser would also take functions such as HardSwish apart.
-    quant_pre_process(str(file), str(file), skip_optimization=not cell.model.file, skip_symbolic_shape=True)
+    methods = {
+        "minmax": CalibrationMethod.MinMax,
+        "entropy": CalibrationMethod.Entropy,
+        "percentile": CalibrationMethod.Percentile,
+    }
+    # The exporter has folded what can be folded; ONNX Runtime's optimiser would also take functions
+    # such as HardSwish apart.
+    quant_pre_process(
+        str(file), str(file), skip_optimization=not cell.model.file, skip_symbolic_shape=True
+    )
     quantize_static(
         str(file),
         str(file),
@@ -190,10 +229,11 @@ def _reader(calibration: Mapping[str, Path]) -> Any:
 
 
 def narrowed(module: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
-    """`module` computing in `dtype`, with float32 inputs and outputs: casts at the boundary, weights cast once.
+    """`module` computing in `dtype`, with float32 inputs and outputs: casts at the boundary,
+    weights cast once.
 
-    Batch norms are folded into their convolutions first, in float32, where the module can be traced; the exporter folds
-    what is left, but in mixed types.
+    Batch norms are folded into their convolutions first, in float32, where the module can be
+    traced; the exporter folds what is left, but in mixed types.
     """
     import torch
 
@@ -207,7 +247,9 @@ def narrowed(module: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
             self.inner = inner
 
         def forward(self, *arguments: torch.Tensor) -> Any:
-            made = self.inner(*(value.to(dtype) if value.is_floating_point() else value for value in arguments))
+            made = self.inner(
+                *(value.to(dtype) if value.is_floating_point() else value for value in arguments)
+            )
             if isinstance(made, torch.Tensor):
                 return made.float() if made.is_floating_point() else made
             return tuple(value.float() if value.is_floating_point() else value for value in made)
@@ -226,22 +268,42 @@ def _folded(module: torch.nn.Module) -> torch.nn.Module:
         return copied
 
 
-# -- what a file has -------------------------------------------------------------------------------------------------
+# -- what a file has -------------------------------------------------------------------------------
 
 COMPUTE = ("Conv", "ConvTranspose", "MatMul", "Gemm", "RNN", "GRU", "LSTM", "Attention")
 """Operators in which nearly all the work of a network is done."""
 
 STATIC = ("QLinearConv", "QLinearMatMul", "QGemm", "QAttention", "QLinearAdd")
-DYNAMIC = ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "DynamicQuantizeLSTM")
-TRANSPARENT = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "MaxPool", "Relu", "Clip", "Concat", "Pad")
+DYNAMIC = (
+    "DynamicQuantizeLinear",
+    "MatMulInteger",
+    "ConvInteger",
+    "DynamicQuantizeMatMul",
+    "MatMulIntegerToFloat",
+    "DynamicQuantizeLSTM",
+)
+TRANSPARENT = (
+    "Transpose",
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Identity",
+    "MaxPool",
+    "Relu",
+    "Clip",
+    "Concat",
+    "Pad",
+)
 """Operators that quantised numbers pass through on their way to the next layer."""
 
 
 def precision_of_graph(model: onnx.ModelProto) -> str:
-    """What the file's compute nodes compute in: `fp32`, `fp16`, `bf16`, `fp64`, `int8-static` or `int8-dynamic`.
+    """What the file's compute nodes compute in: `fp32`, `fp16`, `bf16`, `fp64`, `int8-static` or
+    `int8-dynamic`.
 
-    Read from integer operators, QDQ pairs, initialisers and casts. Where float types are mixed they are joined by commas; a
-    graph without any floating tensor narrows nothing and counts as `fp32`.
+    Read from integer operators, QDQ pairs, initialisers and casts. Where float types are mixed they
+    are joined by commas; a graph without any floating tensor narrows nothing and counts as `fp32`.
     """
     nodes = list(_nodes(model.graph))
     kinds = {node.op_type for node in nodes}
@@ -251,7 +313,10 @@ def precision_of_graph(model: onnx.ModelProto) -> str:
         return "int8-static"
     types = _types(model)
     compute = [node for node in nodes if node.op_type in COMPUTE]
-    found = _float_names(types.get(node.output[0]) or types.get(node.input[min(1, len(node.input) - 1)]) for node in compute)
+    found = _float_names(
+        types.get(node.output[0]) or types.get(node.input[min(1, len(node.input) - 1)])
+        for node in compute
+    )
     if not found:  # no such layer, or none whose type is known: every tensor counts
         found = _float_names(types.values())
     return ",".join(sorted(found)) or "fp32"
@@ -306,21 +371,34 @@ def _types(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def _float_names(types: Iterable[int | None]) -> set[str]:
-    """The names of the floating types among ONNX's element types; others have no precision to speak of."""
+    """The names of the floating types among ONNX's element types; others have no precision to speak
+    of.
+    """
     from onnx import TensorProto
 
-    names = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16", TensorProto.DOUBLE: "fp64"}
+    names = {
+        TensorProto.FLOAT: "fp32",
+        TensorProto.FLOAT16: "fp16",
+        TensorProto.BFLOAT16: "bf16",
+        TensorProto.DOUBLE: "fp64",
+    }
     return {names[kind] for kind in types if kind in names}
 
 
 def without_kernel(error: BaseException) -> str:
-    """In words, where ONNX Runtime found no kernel for an operator's type, or an empty string for any other error.
+    """In words, where ONNX Runtime found no kernel for an operator's type, or an empty string for
+    any other error.
 
-    Its message reads `... NOT_IMPLEMENTED : Could not find an implementation for Conv(22) node with name 'x'`.
+    Its message reads `... NOT_IMPLEMENTED : Could not find an implementation for Conv(22) node with
+    name 'x'`.
     """
     text = str(error)
     _, found, rest = text.partition("Could not find an implementation for ")
     if not found or "NOT_IMPLEMENTED" not in text:
         return ""
     operator, _, opset = rest.split(" ")[0].rstrip(")").partition("(")
-    return f"has no kernel for {operator} (opset {opset})" if opset else f"has no kernel for {operator}"
+    return (
+        f"has no kernel for {operator} (opset {opset})"
+        if opset
+        else f"has no kernel for {operator}"
+    )

@@ -1,7 +1,8 @@
-"""The nodes of an ONNX file, read without the onnx package: a process that times a runtime imports no other.
+"""The nodes of an ONNX file, read without the onnx package: a process that times a runtime imports
+no other.
 
-An ONNX file is a protobuf message; only the few fields that are named below are read, and weights are skipped over. It works as well
-in an environment in which onnx is not installed.
+An ONNX file is a protobuf message; only the few fields that are named below are read, and weights
+are skipped over. It works as well in an environment in which onnx is not installed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from pathlib import Path
 FLOATS = {1: "fp32", 10: "fp16", 11: "fp64", 16: "bf16"}
 """ONNX's numbers for the element types that have a precision."""
 
-# Field numbers of ModelProto, GraphProto, NodeProto, AttributeProto and TensorProto in onnx.proto, which never change.
+# Field numbers of ModelProto, GraphProto, NodeProto, AttributeProto and TensorProto in onnx.proto,
+# which never change.
 MODEL_GRAPH = 7
 GRAPH_NODE, GRAPH_INITIALIZER = 1, 5
 NODE_INPUT, NODE_OUTPUT, NODE_NAME, NODE_TYPE, NODE_ATTRIBUTE, NODE_DOMAIN = 1, 2, 3, 4, 5, 7
@@ -28,7 +30,9 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 @dataclass(frozen=True)
 class Node:
-    """One operator with the tensors that it reads and makes; `activation` is what was fused into it, by its attribute."""
+    """One operator with the tensors that it reads and makes; `activation` is what was fused into
+    it, by its attribute.
+    """
 
     kind: str
     domain: str = ""
@@ -45,7 +49,9 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """The main graph of a file. `constants` maps an initialiser's name to its bytes in the file, `stored` float types to theirs."""
+    """The main graph of a file. `constants` maps an initialiser's name to its bytes in the file,
+    `stored` float types to theirs.
+    """
 
     nodes: tuple[Node, ...] = ()
     constants: Mapping[str, int] = field(default_factory=dict)
@@ -53,18 +59,25 @@ class Graph:
 
     @property
     def precision(self) -> str:
-        """The float type that most bytes of the initialisers have, or an empty string where none has one."""
+        """The float type that most bytes of the initialisers have, or an empty string where none
+        has one.
+        """
         return max(self.stored, key=lambda kind: self.stored[kind], default="")
 
 
 def read(file: Path) -> Graph:
     """The main graph of an ONNX file. Raises ValueError where it is none."""
-    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+    with (
+        file.open("rb") as opened,
+        mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+    ):
         whole = memoryview(mapped)
         try:
             return _graph(whole)
         except (IndexError, UnicodeDecodeError) as error:
-            raise ValueError(f"{file.name} is no ONNX file ({type(error).__name__}: {error}); export it again") from error
+            raise ValueError(
+                f"{file.name} is no ONNX file ({type(error).__name__}: {error}); export it again"
+            ) from error
         finally:
             whole.release()
 
@@ -95,13 +108,26 @@ def _node(data: memoryview) -> Node:
             texts.setdefault(number, []).append(_text(value))
         elif number == NODE_ATTRIBUTE:
             activation = activation or _activation(_bytes(value))
-    kind, domain, name = ("".join(texts.get(number, [])) for number in (NODE_TYPE, NODE_DOMAIN, NODE_NAME))
-    return Node(kind, domain, name, tuple(texts.get(NODE_INPUT, ())), tuple(texts.get(NODE_OUTPUT, ())), activation)
+    kind, domain, name = (
+        "".join(texts.get(number, [])) for number in (NODE_TYPE, NODE_DOMAIN, NODE_NAME)
+    )
+    return Node(
+        kind,
+        domain,
+        name,
+        tuple(texts.get(NODE_INPUT, ())),
+        tuple(texts.get(NODE_OUTPUT, ())),
+        activation,
+    )
 
 
 def _activation(data: memoryview) -> str:
     """The value of the attribute `activation`, or nothing of any other."""
-    found = {number: value for number, value in _fields(data) if number in (ATTRIBUTE_NAME, ATTRIBUTE_STRING)}
+    found = {
+        number: value
+        for number, value in _fields(data)
+        if number in (ATTRIBUTE_NAME, ATTRIBUTE_STRING)
+    }
     named = ATTRIBUTE_NAME in found and _text(found[ATTRIBUTE_NAME]) == "activation"
     return _text(found[ATTRIBUTE_STRING]) if named and ATTRIBUTE_STRING in found else ""
 
@@ -118,7 +144,9 @@ def _tensor(data: memoryview) -> tuple[str, int]:
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Field numbers and values of one message: a number, or the bytes of a string or message within it."""
+    """Field numbers and values of one message: a number, or the bytes of a string or message within
+    it.
+    """
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)

@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from backends.onnx import description, export, float64, precision
-from harness import BATCH, Attestation, Cell, Golden, Model, Session, TensorSpec, Unsupported, UsageError
+from harness import (
+    BATCH,
+    Attestation,
+    Cell,
+    Golden,
+    Model,
+    Session,
+    TensorSpec,
+    Unsupported,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from harness.core.backend import Arrays
@@ -22,7 +32,9 @@ OBJECTS = "; a detector's outputs are boxes [n, 4], labels [n] and scores [n] of
 
 
 class EvaluatorSession(Session):
-    """Runs the graph operator by operator in the file's own precision; slow, and without any optimisation."""
+    """Runs the graph operator by operator in the file's own precision; slow, and without any
+    optimisation.
+    """
 
     wide = False
     """Whether floats are widened to float64 first."""
@@ -53,8 +65,15 @@ class EvaluatorSession(Session):
     def attest(self) -> Attestation:
         import onnx
 
-        facts = {"device": "cpu", "threads": self.cell.threads, "denormals": "preserved", "spinning": "off"}
-        return Attestation(runtime="onnx.reference", version=onnx.__version__, precision=self.precision, **facts)  # type: ignore[arg-type]
+        facts = {
+            "device": "cpu",
+            "threads": self.cell.threads,
+            "denormals": "preserved",
+            "spinning": "off",
+        }
+        return Attestation(
+            runtime="onnx.reference", version=onnx.__version__, precision=self.precision, **facts
+        )  # type: ignore[arg-type]
 
 
 class Float64Session(EvaluatorSession):
@@ -65,20 +84,29 @@ class Float64Session(EvaluatorSession):
     def bind(self, inputs: Arrays) -> None:
         import numpy as np
 
-        self.feeds = {name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in inputs.items()}
+        self.feeds = {
+            name: array.astype(np.float64) if array.dtype.kind == "f" else array
+            for name, array in inputs.items()
+        }
 
 
 @contextmanager
 def _in_words() -> Iterator[None]:
-    """What the evaluator cannot do becomes Unsupported: all that it raises for an operator that it does not have is a RuntimeError."""
+    """What the evaluator cannot do becomes Unsupported: all that it raises for an operator that it
+    does not have is a RuntimeError.
+    """
     try:
         yield
     except RuntimeError as error:
-        raise Unsupported(f"ONNX's own evaluator, which judges .onnx files, cannot run this graph: {error}") from error
+        raise Unsupported(
+            f"ONNX's own evaluator, which judges .onnx files, cannot run this graph: {error}"
+        ) from error
 
 
 class OnnxEvaluator(export.OnnxBackend):
-    """The yardstick of ONNX files: the same evaluator in the file's own precision, which shows what that precision costs."""
+    """The yardstick of ONNX files: the same evaluator in the file's own precision, which shows what
+    that precision costs.
+    """
 
     name = "onnx-evaluator"
     open_outputs = True
@@ -88,7 +116,9 @@ class OnnxEvaluator(export.OnnxBackend):
     distributions = ("onnx",)
 
     def supports(self, cell: Cell) -> str:
-        return super().supports(cell) or ("" if cell.model.file.endswith(".onnx") else "needs an .onnx file")
+        return super().supports(cell) or (
+            "" if cell.model.file.endswith(".onnx") else "needs an .onnx file"
+        )
 
     def load(self, folder: Path, cell: Cell) -> Session:
         return EvaluatorSession(folder / export.FILE, cell)
@@ -107,14 +137,20 @@ class OnnxReference(export.OnnxBackend, Golden):
     distributions = ("onnx",)
 
     def supports(self, cell: Cell) -> str:
-        return super().supports(cell) or ("" if cell.model.file.endswith(".onnx") else "needs an .onnx file")
+        return super().supports(cell) or (
+            "" if cell.model.file.endswith(".onnx") else "needs an .onnx file"
+        )
 
     def weights_key(self, model: Model) -> Mapping[str, Any]:
         return {"file": digest(Path(model.file))}
 
-    def materialise(self, model: Model, batches: Mapping[str, Path], folder: Path) -> Mapping[str, Any]:
+    def materialise(
+        self, model: Model, batches: Mapping[str, Path], folder: Path
+    ) -> Mapping[str, Any]:
         source = Path(model.file)
-        if len(_files(source)) > 1:  # weights beside the graph: one file with everything inside travels better
+        if (
+            len(_files(source)) > 1
+        ):  # weights beside the graph: one file with everything inside travels better
             import onnx
 
             onnx.save(onnx.load(str(source)), str(folder / export.FILE))
@@ -144,8 +180,14 @@ class OnnxReference(export.OnnxBackend, Golden):
 
 
 def _files(file: Path) -> list[Path]:
-    """The graph, and the external data that exporters put beside it under its name (`model.onnx.data`, `model.onnx_data`)."""
-    beside = sorted(found for found in file.parent.glob(f"{glob.escape(file.name)}?*") if found.suffix in (".data", ".onnx_data"))
+    """The graph, and the external data that exporters put beside it under its name
+    (`model.onnx.data`, `model.onnx_data`).
+    """
+    beside = sorted(
+        found
+        for found in file.parent.glob(f"{glob.escape(file.name)}?*")
+        if found.suffix in (".data", ".onnx_data")
+    )
     return [file, *beside]
 
 
@@ -161,14 +203,20 @@ def digest(file: Path) -> str:
 
 
 def _spec(value: Any, otherwise: str) -> TensorSpec:
-    """A graph input or output; a symbolic first dimension is the batch, any other symbolic one is an error, which ends with `otherwise`."""
+    """A graph input or output; a symbolic first dimension is the batch, any other symbolic one is
+    an error, which ends with `otherwise`.
+    """
     import onnx
 
     kind = value.type.tensor_type
-    sizes: list[int | str] = [size.dim_value if size.HasField("dim_value") else BATCH for size in kind.shape.dim]
+    sizes: list[int | str] = [
+        size.dim_value if size.HasField("dim_value") else BATCH for size in kind.shape.dim
+    ]
     if BATCH in sizes[1:]:
         raise UsageError(
             f"{value.name} has shape {sizes} with a free dimension that is not the first; "
             f"fix it first, with onnxruntime.tools.make_dynamic_shape_fixed{otherwise}"
         )
-    return TensorSpec(value.name, tuple(sizes), str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)))
+    return TensorSpec(
+        value.name, tuple(sizes), str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    )

@@ -1,4 +1,6 @@
-"""ONNX Runtime's Python API: one session, explicit threads, one execution provider, and no silent change of it."""
+"""ONNX Runtime's Python API: one session, explicit threads, one execution provider, and no silent
+change of it.
+"""
 
 from __future__ import annotations
 
@@ -52,11 +54,19 @@ class OnnxRuntime(export.OnnxBackend):
 
     def provider_of(self, cell: Cell) -> str:
         """The name of the cell's execution provider."""
-        return str(cell.option.get("provider") or self.provider or execution_providers.default_for(cell.device))
+        return str(
+            cell.option.get("provider")
+            or self.provider
+            or execution_providers.default_for(cell.device)
+        )
 
     def supports(self, cell: Cell) -> str:
         refused = super().supports(as_exported(cell) if cell.precision in self.precisions else cell)
-        return refused or execution_providers.refuses(cell, self.provider_of(cell)) or _wrong_option(cell)
+        return (
+            refused
+            or execution_providers.refuses(cell, self.provider_of(cell))
+            or _wrong_option(cell)
+        )
 
     def lacks(self, cell: Cell) -> str:
         library = Path(str(cell.option.get("custom_ops", "")))
@@ -65,7 +75,10 @@ class OnnxRuntime(export.OnnxBackend):
         return execution_providers.lacks(self.provider_of(cell)) or super().lacks(as_exported(cell))
 
     def variables(self, cell: Cell) -> Mapping[str, str]:
-        return {**super().variables(cell), **execution_providers.variables(cell, self.provider_of(cell))}
+        return {
+            **super().variables(cell),
+            **execution_providers.variables(cell, self.provider_of(cell)),
+        }
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
         return super().artifact_key(as_exported(cell))
@@ -74,10 +87,16 @@ class OnnxRuntime(export.OnnxBackend):
         return super().prepare(source, as_exported(cell), folder)
 
     def deployment(self, cell: Cell) -> Deployment:
-        unwritten = [name for name in ("custom_ops", "disabled_optimizers", "dynamic", "iobinding") if name in cell.option]
+        unwritten = [
+            name
+            for name in ("custom_ops", "disabled_optimizers", "dynamic", "iobinding")
+            if name in cell.option
+        ]
         if self.provider_of(cell) != execution_providers.default_for("cpu") or unwritten:
             what = " and ".join(unwritten) or f"provider {self.provider_of(cell)}"
-            raise Unsupported(f"a program with {what} has not been written; ship the CPU provider without it")
+            raise Unsupported(
+                f"a program with {what} has not been written; ship the CPU provider without it"
+            )
         settings = {
             "file": export.FILE,
             "outputs": [spec.name for spec in cell.model.outputs],
@@ -87,13 +106,22 @@ class OnnxRuntime(export.OnnxBackend):
             "arena": cell.option.get("arena", "on") == "on",
             "entries": session.entries(cell),
         }
-        return Deployment(("onnxruntime",), "backends.onnxruntime.deployed_network:Network", settings)
+        return Deployment(
+            ("onnxruntime",), "backends.onnxruntime.deployed_network:Network", settings
+        )
 
     def watch(self, folder: Path, cell: Cell, names: Sequence[str]) -> Session:
-        return super().watch(folder, replace(cell, options=(*cell.options, ("iobinding", "off"))), names)  # of unknown sizes
+        return super().watch(
+            folder, replace(cell, options=(*cell.options, ("iobinding", "off"))), names
+        )  # of unknown sizes
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        usual = "off" if execution_providers.PROVIDERS[self.provider_of(cell)].memory == "cpu" or _unbound(cell) else "on"
+        usual = (
+            "off"
+            if execution_providers.PROVIDERS[self.provider_of(cell)].memory == "cpu"
+            or _unbound(cell)
+            else "on"
+        )
         bound = cell.option.get("iobinding", usual) == "on"
         kind = session.BoundSession if bound else OrtSession
         return kind(folder / export.FILE, cell, self.provider_of(cell))
@@ -109,7 +137,11 @@ def _unbound(cell: Cell) -> str:
     unsized = [spec.name for spec in cell.model.outputs if spec.is_open]
     if unsized:
         return f"{cell.model.name} has as many {unsized[0]} as it finds"
-    return f"dynamic={cell.option['dynamic']} answers inputs of any size" if export.left_open(cell) else ""
+    return (
+        f"dynamic={cell.option['dynamic']} answers inputs of any size"
+        if export.left_open(cell)
+        else ""
+    )
 
 
 def _wrong_option(cell: Cell) -> str:
@@ -121,7 +153,9 @@ def _wrong_option(cell: Cell) -> str:
         if name in asked and asked[name] not in allowed:
             return f"{name} is {' or '.join(map(repr, allowed))}, not {asked[name]!r}"
     threads = asked.get("inter_op", 2)
-    if type(threads) is not int or threads < 2:  # with one, ONNX Runtime runs in sequence without a word
+    if (
+        type(threads) is not int or threads < 2
+    ):  # with one, ONNX Runtime runs in sequence without a word
         return f"inter_op is a whole number of 2 or more, not {threads!r}"
     if "inter_op" in asked and asked.get("execution") != "parallel":
         return "inter_op counts the threads of execution=parallel, and means nothing without it"

@@ -1,4 +1,6 @@
-"""A network in ONNX Runtime as shipped programs run it: `evenbench ship` copies this class into them, so it needs nothing of ours."""
+"""A network in ONNX Runtime as shipped programs run it: `evenbench ship` copies this class into
+them, so it needs nothing of ours.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,18 @@ class Network:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
-        options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, settings["optimization"])
+        options.graph_optimization_level = getattr(
+            ort.GraphOptimizationLevel, settings["optimization"]
+        )
         options.execution_mode = getattr(ort.ExecutionMode, settings["execution"])
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = settings["inter_op"]
         options.enable_cpu_mem_arena = settings["arena"]
         for name, value in settings["entries"].items():
             options.add_session_config_entry(name, value)
-        self.session = ort.InferenceSession(str(folder / settings["file"]), options, providers=["CPUExecutionProvider"])
+        self.session = ort.InferenceSession(
+            str(folder / settings["file"]), options, providers=["CPUExecutionProvider"]
+        )
         self.outputs = settings["outputs"]
 
     def __call__(self, inputs: dict[str, Any]) -> list[Any]:

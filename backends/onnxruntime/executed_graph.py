@@ -1,4 +1,5 @@
-"""What ONNX Runtime made of a graph: the nodes it executed, where, in which types and for how long, and what was fused into what.
+"""What ONNX Runtime made of a graph: the nodes it executed, where, in which types and for how long,
+and what was fused into what.
 
 Reads a profile (its events, as JSON) and the optimised graph (`onnx_nodes`); imports no runtime.
 """
@@ -17,24 +18,30 @@ FLOATS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "double": "fp6
 INTEGERS = ("int8", "uint8", "int4", "uint4")
 
 FAMILIES = ("Conv", "Gemm", "MatMul", "Attention", "RNN", "GRU", "LSTM", "Einsum")
-"""What the names of operators have in them in which nearly all the work of a network is done: `FusedConv`, `QLinearConv`, `QGemm`."""
+"""What the names of operators have in them in which nearly all the work of a network is done:
+`FusedConv`, `QLinearConv`, `QGemm`.
+"""
 
 DYNAMIC = "DynamicQuantize"
 """How operators that quantise activations as they run are called."""
 
 LAYOUT = ("ReorderInput", "ReorderOutput", "Transpose", "Cast")
-"""What optimisers put between nodes of unlike layouts and types; such a node replaces nothing but one of its own kind."""
+"""What optimisers put between nodes of unlike layouts and types; such a node replaces nothing but
+one of its own kind.
+"""
 
 CONTROL = ("If", "Loop", "Scan")
 """Their time is that of the nodes inside, which have events of their own."""
 
 
-# -- what was executed -----------------------------------------------------------------------------------------------
+# -- what was executed -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Executed:
-    """One node of the optimised graph as one run executed it; `types` are the element types of its inputs."""
+    """One node of the optimised graph as one run executed it; `types` are the element types of its
+    inputs.
+    """
 
     name: str
     operator: str
@@ -49,20 +56,32 @@ class Executed:
 
     @property
     def precision(self) -> str:
-        """What it computes in: `int8` or the name of a float type; empty for a node that has neither."""
-        if (self.types and self.types[0] in INTEGERS) or (self.computes and self.operator.startswith(DYNAMIC)):
+        """What it computes in: `int8` or the name of a float type; empty for a node that has
+        neither.
+        """
+        if (self.types and self.types[0] in INTEGERS) or (
+            self.computes and self.operator.startswith(DYNAMIC)
+        ):
             return "int8"
         return next((FLOATS[kind] for kind in self.types if kind in FLOATS), "")
 
 
 def executed(events: Sequence[Mapping[str, Any]]) -> list[Executed]:
     """The nodes of the last run in a profile. Raises ValueError where it holds no run."""
-    runs = [event for event in events if event.get("cat") == "Session" and event["name"] == "model_run"]
+    runs = [
+        event for event in events if event.get("cat") == "Session" and event["name"] == "model_run"
+    ]
     if not runs:
-        raise ValueError("the profile holds no model_run event; run the session before profiling ends")
+        raise ValueError(
+            "the profile holds no model_run event; run the session before profiling ends"
+        )
     last = max(runs, key=lambda event: event["ts"])
     begin, end = last["ts"], last["ts"] + last["dur"]
-    nodes = [event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")]
+    nodes = [
+        event
+        for event in events
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
+    ]
     return [_executed(event) for event in nodes if begin <= event["ts"] <= end]
 
 
@@ -71,11 +90,19 @@ def _executed(event: Mapping[str, Any]) -> Executed:
     types = tuple(kind for each in told.get("input_type_shape", ()) for kind in each)
     operator = str(told.get("op_name", ""))
     microseconds = 0 if operator in CONTROL else int(event["dur"])
-    return Executed(str(event["name"]).removesuffix("_kernel_time"), operator, str(told.get("provider", "")), types, microseconds)
+    return Executed(
+        str(event["name"]).removesuffix("_kernel_time"),
+        operator,
+        str(told.get("provider", "")),
+        types,
+        microseconds,
+    )
 
 
 def shares(nodes: Sequence[Executed], by: str) -> dict[str, float]:
-    """The share of a run's time in its nodes by `provider` or `operator`, largest first, to three digits."""
+    """The share of a run's time in its nodes by `provider` or `operator`, largest first, to three
+    digits.
+    """
     spent: Counter[str] = Counter()
     for node in nodes:
         spent[getattr(node, by)] += node.microseconds
@@ -84,41 +111,58 @@ def shares(nodes: Sequence[Executed], by: str) -> dict[str, float]:
 
 
 def compute(nodes: Iterable[Executed]) -> Counter[str]:
-    """The nodes that do the work by the precision that they ran in; all nodes where there are none of that kind."""
+    """The nodes that do the work by the precision that they ran in; all nodes where there are none
+    of that kind.
+    """
     nodes = list(nodes)
     work = Counter(node.precision for node in nodes if node.computes and node.precision)
     return work or Counter(node.precision for node in nodes if node.precision)
 
 
-def ran_in(asked: str, nodes: Sequence[Executed], stored: str = "", tf32: bool = False) -> tuple[str, str]:
+def ran_in(
+    asked: str, nodes: Sequence[Executed], stored: str = "", tf32: bool = False
+) -> tuple[str, str]:
     """The precision that was executed, and in words where only the weights are stored in it.
 
-    `stored` is the float type of most of the file's weights, `tf32` whether fp32 nodes may use it. A narrow node among
-    fp32 ones is never fp32; int8 is int8 where at least one layer worked on integers, and labels tell how many did. A graph
-    without floats counts as fp32.
+    `stored` is the float type of most of the file's weights, `tf32` whether fp32 nodes may use it.
+    A narrow node among fp32 ones is never fp32; int8 is int8 where at least one layer worked on
+    integers, and labels tell how many did. A graph without floats counts as fp32.
     """
     counts = compute(nodes)
     if counts["int8"] and asked.startswith("int8"):
-        return ("int8-dynamic" if any(node.operator.startswith(DYNAMIC) for node in nodes) else "int8-static"), ""
+        return (
+            "int8-dynamic"
+            if any(node.operator.startswith(DYNAMIC) for node in nodes)
+            else "int8-static"
+        ), ""
     ran = {"tf32" if tf32 and kind == "fp32" else kind for kind in counts} or {"fp32"}
     if asked != "fp32" and asked in ran:
         return asked, ""
     if asked != "fp32" and asked == stored and ran == {"fp32"}:
-        return asked, f"weights are stored as {asked}; the arithmetic runs in fp32, between casts that ONNX Runtime put in or folded"
+        return (
+            asked,
+            f"weights are stored as {asked}; the arithmetic runs in fp32, between casts that ONNX Runtime put in or folded",
+        )
     return ",".join(sorted(ran)), ""
 
 
 def label(asked: str, nodes: Sequence[Executed]) -> str:
-    """How many layers ran in the narrow type that was asked for, where not all of them did; empty otherwise."""
+    """How many layers ran in the narrow type that was asked for, where not all of them did; empty
+    otherwise.
+    """
     kind, counts = asked.partition("-")[0], compute(nodes)
     done, whole = counts[kind], sum(counts.values())
     return f"{kind} in {done} of {whole} layers" if kind != "fp32" and 0 < done < whole else ""
 
 
 def strays(nodes: Sequence[Executed], provider: str) -> Counter[str]:
-    """Operators that do the work and yet ran on another provider than the one that was asked for; all, where it ran none."""
+    """Operators that do the work and yet ran on another provider than the one that was asked for;
+    all, where it ran none.
+    """
     idle = all(node.provider != provider for node in nodes)
-    return Counter(node.operator for node in nodes if node.provider != provider and (node.computes or idle))
+    return Counter(
+        node.operator for node in nodes if node.provider != provider and (node.computes or idle)
+    )
 
 
 def summary(nodes: Sequence[Executed]) -> dict[str, Any]:
@@ -133,7 +177,7 @@ def summary(nodes: Sequence[Executed]) -> dict[str, Any]:
     }
 
 
-# -- what was fused into what ----------------------------------------------------------------------------------------
+# -- what was fused into what ----------------------------------------------------------------------
 
 
 def operators(graph: Graph) -> Counter[str]:
@@ -142,11 +186,13 @@ def operators(graph: Graph) -> Counter[str]:
 
 
 def changes(before: Graph, after: Graph) -> dict[str, Any]:
-    """What optimisation did to the main graph: histograms, what was fused into what, and what was added or went.
+    """What optimisation did to the main graph: histograms, what was fused into what, and what was
+    added or went.
 
-    Each node of `after` is found again in `before` by the tensor that it makes, or by its name; what it replaced are the nodes
-    between there and the tensors that still exist. `fused` counts such replacements, `added` nodes that have no such place, and
-    `removed` nodes that nothing replaced (folded, or of no effect).
+    Each node of `after` is found again in `before` by the tensor that it makes, or by its name;
+    what it replaced are the nodes between there and the tensors that still exist. `fused` counts
+    such replacements, `added` nodes that have no such place, and `removed` nodes that nothing
+    replaced (folded, or of no effect).
     """
     origin = _Origin(before, after)
     fused: Counter[str] = Counter()
@@ -160,7 +206,9 @@ def changes(before: Graph, after: Graph) -> dict[str, Any]:
         gone -= replaced
         names = [before.nodes[index].operator for index in sorted(replaced)]
         if names != [node.operator]:
-            fused[f"{_joined(names)} → {node.operator}{node.activation and f'({node.activation})'}"] += 1
+            fused[
+                f"{_joined(names)} → {node.operator}{node.activation and f'({node.activation})'}"
+            ] += 1
     removed = Counter(before.nodes[index].operator for index in gone)
     return {
         "nodes_before": len(before.nodes),
@@ -177,7 +225,12 @@ class _Origin:
 
     def __init__(self, before: Graph, after: Graph) -> None:
         self.nodes = before.nodes
-        self.maker = {output: index for index, node in enumerate(self.nodes) for output in node.outputs if output}
+        self.maker = {
+            output: index
+            for index, node in enumerate(self.nodes)
+            for output in node.outputs
+            if output
+        }
         self.named = {node.name: index for index, node in enumerate(self.nodes) if node.name}
         self.users: dict[str, list[int]] = {}
         for index, node in enumerate(self.nodes):
@@ -198,9 +251,15 @@ class _Origin:
         return self._forward(node, found)
 
     def _forward(self, node: Node, index: int) -> int:
-        """Past what was fused into the node from behind: a sum, an activation, the quantisation of its output."""
+        """Past what was fused into the node from behind: a sum, an activation, the quantisation of
+        its output.
+        """
         summed = "Conv" in node.kind and len([name for name in node.inputs if name]) > 3
-        behind = ("Add" if summed else "", node.activation, "QuantizeLinear" if node.kind.startswith("Q") else "")
+        behind = (
+            "Add" if summed else "",
+            node.activation,
+            "QuantizeLinear" if node.kind.startswith("Q") else "",
+        )
         for kind in filter(None, behind):
             users = self.users.get(self.nodes[index].outputs[0], [])
             if len(users) == 1 and self.nodes[users[0]].kind == kind:
@@ -213,7 +272,12 @@ class _Origin:
         while waiting:
             for name in self.nodes[waiting.pop()].inputs:
                 index = self.maker.get(name)
-                if index is not None and index not in found and index not in self.taken and name not in self.constant:
+                if (
+                    index is not None
+                    and index not in found
+                    and index not in self.taken
+                    and name not in self.constant
+                ):
                     found.add(index)
                     waiting.append(index)
         return found
@@ -221,7 +285,11 @@ class _Origin:
 
 def _plain(name: str) -> str:
     """A tensor's or node's name without what ONNX Runtime's optimisers put around it."""
-    bare = re.sub(r"_token_\d+$", "", name).removeprefix("fused ").removeprefix("InsertedPrecisionFreeCast_")
+    bare = (
+        re.sub(r"_token_\d+$", "", name)
+        .removeprefix("fused ")
+        .removeprefix("InsertedPrecisionFreeCast_")
+    )
     return bare.removesuffix("_nchwc").removesuffix("_nhwc")
 
 

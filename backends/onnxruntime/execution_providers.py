@@ -1,6 +1,8 @@
-"""ONNX Runtime's execution providers: which device each runs on, which wheel has it, whether it is here, and what it is told.
+"""ONNX Runtime's execution providers: which device each runs on, which wheel has it, whether it is
+here, and what it is told.
 
-Nothing here imports ONNX Runtime: what is installed is seen from the package's folder and the names of the wheels.
+Nothing here imports ONNX Runtime: what is installed is seen from the package's folder and the names
+of the wheels.
 """
 
 from __future__ import annotations
@@ -27,9 +29,10 @@ CONV_SEARCHES = ("exhaustive", "heuristic", "default")
 class Provider:
     """One execution provider.
 
-    `device` is the kind in a cell's device that it runs on, `memory` where its tensors lie. `library` is the stem of the shared
-    library that a wheel with it contains; it is empty where the provider is linked into ONNX Runtime itself. `wheels` have it,
-    on `platform` where that is given, and `environment` is the one of ours that installs the first of them.
+    `device` is the kind in a cell's device that it runs on, `memory` where its tensors lie.
+    `library` is the stem of the shared library that a wheel with it contains; it is empty where the
+    provider is linked into ONNX Runtime itself. `wheels` have it, on `platform` where that is
+    given, and `environment` is the one of ours that installs the first of them.
     """
 
     name: str
@@ -40,27 +43,66 @@ class Provider:
     platform: str = ""
     environment: str = ""
     compiles: bool = False
-    """Whether it turns its part of the graph into nodes of its own, so that the optimised graph cannot be written to a file."""
+    """Whether it turns its part of the graph into nodes of its own, so that the optimised graph
+    cannot be written to a file.
+    """
 
 
 PROVIDERS: Mapping[str, Provider] = {
     "cpu": Provider(CPU),
     "openvino": Provider(
-        "OpenVINOExecutionProvider", library="openvino", wheels=("onnxruntime-openvino",), environment="openvino", compiles=True
+        "OpenVINOExecutionProvider",
+        library="openvino",
+        wheels=("onnxruntime-openvino",),
+        environment="openvino",
+        compiles=True,
     ),
     "xnnpack": Provider("XnnpackExecutionProvider"),
     "dnnl": Provider("DnnlExecutionProvider", library="dnnl", compiles=True),
     "acl": Provider("ACLExecutionProvider", platform="linux"),
-    "cuda": Provider("CUDAExecutionProvider", "cuda", "cuda", "cuda", ("onnxruntime-gpu",), environment="gpu"),
-    "tensorrt": Provider("TensorrtExecutionProvider", "cuda", "cuda", "tensorrt", ("onnxruntime-gpu",), environment="gpu", compiles=True),
-    "coreml": Provider("CoreMLExecutionProvider", "coreml", wheels=("onnxruntime",), platform="darwin", compiles=True),
-    "dml": Provider("DmlExecutionProvider", "dml", "dml", wheels=("onnxruntime-directml",), platform="win32"),
-    "qnn": Provider("QNNExecutionProvider", "qnn", library="qnn", wheels=("onnxruntime-qnn",), compiles=True),
-    "migraphx": Provider("MIGraphXExecutionProvider", "migraphx", library="migraphx", wheels=("onnxruntime-migraphx",), compiles=True),
-    "vitisai": Provider("VitisAIExecutionProvider", "vitisai", library="vitisai", wheels=("onnxruntime-vitisai",), compiles=True),
+    "cuda": Provider(
+        "CUDAExecutionProvider", "cuda", "cuda", "cuda", ("onnxruntime-gpu",), environment="gpu"
+    ),
+    "tensorrt": Provider(
+        "TensorrtExecutionProvider",
+        "cuda",
+        "cuda",
+        "tensorrt",
+        ("onnxruntime-gpu",),
+        environment="gpu",
+        compiles=True,
+    ),
+    "coreml": Provider(
+        "CoreMLExecutionProvider",
+        "coreml",
+        wheels=("onnxruntime",),
+        platform="darwin",
+        compiles=True,
+    ),
+    "dml": Provider(
+        "DmlExecutionProvider", "dml", "dml", wheels=("onnxruntime-directml",), platform="win32"
+    ),
+    "qnn": Provider(
+        "QNNExecutionProvider", "qnn", library="qnn", wheels=("onnxruntime-qnn",), compiles=True
+    ),
+    "migraphx": Provider(
+        "MIGraphXExecutionProvider",
+        "migraphx",
+        library="migraphx",
+        wheels=("onnxruntime-migraphx",),
+        compiles=True,
+    ),
+    "vitisai": Provider(
+        "VitisAIExecutionProvider",
+        "vitisai",
+        library="vitisai",
+        wheels=("onnxruntime-vitisai",),
+        compiles=True,
+    ),
     "webgpu": Provider("WebGpuExecutionProvider", "webgpu"),
 }
-"""By the name that the option `provider` takes. The first one on a device is that device's default."""
+"""By the name that the option `provider` takes. The first one on a device is that device's default.
+"""
 
 DEVICES = tuple(dict.fromkeys(provider.device for provider in PROVIDERS.values()))
 
@@ -91,7 +133,8 @@ def refuses(cell: Cell, name: str) -> str:
 
 
 def lacks(name: str) -> str:
-    """In words, why the wheel that is installed has no such provider and which one has; an empty string where it has, or may have.
+    """In words, why the wheel that is installed has no such provider and which one has; an empty
+    string where it has, or may have.
 
     A provider that is linked in leaves no trace in the folder: loading tells.
     """
@@ -100,7 +143,11 @@ def lacks(name: str) -> str:
         return ""
     if provider.platform and provider.platform != sys.platform:
         return f"{provider.name} exists on {provider.platform} only, and this is {sys.platform}"
-    there = any(folder.glob(f"*onnxruntime_providers_{provider.library}.*")) if provider.library else None
+    there = (
+        any(folder.glob(f"*onnxruntime_providers_{provider.library}.*"))
+        if provider.library
+        else None
+    )
     known = not provider.library and provider.wheels
     if there is False or (known and not any(map(_installed, provider.wheels))):
         return absent(name)
@@ -113,19 +160,31 @@ def absent(name: str) -> str:
     here = ", ".join(_wheels()) or "onnxruntime"
     if not provider.wheels:
         return f"{here} has no {provider.name}, and no published wheel is known to; build ONNX Runtime with it"
-    how = f"; name the backend ort@{provider.environment}, which has it in an environment of its own" if provider.environment else ""
+    how = (
+        f"; name the backend ort@{provider.environment}, which has it in an environment of its own"
+        if provider.environment
+        else ""
+    )
     return f"{here} has no {provider.name}; {' or '.join(provider.wheels)} has, in an environment without {here}{how}"
 
 
 def _folder() -> Path | None:
-    """Where the package keeps its libraries, or None where it is not installed. Finding a package does not import it."""
+    """Where the package keeps its libraries, or None where it is not installed. Finding a package
+    does not import it.
+    """
     spec = importlib.util.find_spec("onnxruntime")
-    return Path(next(iter(spec.submodule_search_locations))) / "capi" if spec and spec.submodule_search_locations else None
+    return (
+        Path(next(iter(spec.submodule_search_locations))) / "capi"
+        if spec and spec.submodule_search_locations
+        else None
+    )
 
 
 def _wheels() -> list[str]:
     """The installed distributions that are ONNX Runtime in one of its flavours."""
-    flavours = dict.fromkeys(["onnxruntime", *(wheel for provider in PROVIDERS.values() for wheel in provider.wheels)])
+    flavours = dict.fromkeys(
+        ["onnxruntime", *(wheel for provider in PROVIDERS.values() for wheel in provider.wheels)]
+    )
     return [wheel for wheel in flavours if _installed(wheel)]
 
 
@@ -137,12 +196,16 @@ def _installed(wheel: str) -> bool:
 
 
 def told(cell: Cell, name: str) -> dict[str, str]:
-    """The provider's options for a cell, all of those whose defaults change a number or a precision."""
+    """The provider's options for a cell, all of those whose defaults change a number or a
+    precision.
+    """
     return _TOLD[name](cell) if name in _TOLD else {}
 
 
 def _openvino(cell: Cell) -> dict[str, str]:
-    """The CPU plugin is told what the backend `openvino` tells it, since its defaults are the same traps."""
+    """The CPU plugin is told what the backend `openvino` tells it, since its defaults are the same
+    traps.
+    """
     properties = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": "1",
@@ -170,18 +233,33 @@ def _cuda(cell: Cell) -> dict[str, str]:
 
 
 def _tensorrt(cell: Cell) -> dict[str, str]:
-    """Engines are built at load, and nothing is cached behind our back. Precision is the file's; releases before 11 want it allowed."""
-    allowed = {"fp16": "trt_fp16_enable", "bf16": "trt_bf16_enable", "int8-static": "trt_int8_enable"}
+    """Engines are built at load, and nothing is cached behind our back. Precision is the file's;
+    releases before 11 want it allowed.
+    """
+    allowed = {
+        "fp16": "trt_fp16_enable",
+        "bf16": "trt_bf16_enable",
+        "int8-static": "trt_int8_enable",
+    }
     switches = {switch: "1" for precision, switch in allowed.items() if precision == cell.precision}
-    return {"device_id": str(gpu.index(cell.device)), "trt_engine_cache_enable": "0", "trt_timing_cache_enable": "0", **switches}
+    return {
+        "device_id": str(gpu.index(cell.device)),
+        "trt_engine_cache_enable": "0",
+        "trt_timing_cache_enable": "0",
+        **switches,
+    }
 
 
 _TOLD = {"openvino": _openvino, "xnnpack": _xnnpack, "cuda": _cuda, "tensorrt": _tensorrt}
 
 
 def variables(cell: Cell, name: str) -> dict[str, str]:
-    """What must be in the environment before the process starts: the TensorRT provider has no other switch for TF32."""
-    return {system_info.TF32_OVERRIDE: "0"} if name == "tensorrt" and cell.precision != "tf32" else {}
+    """What must be in the environment before the process starts: the TensorRT provider has no other
+    switch for TF32.
+    """
+    return (
+        {system_info.TF32_OVERRIDE: "0"} if name == "tensorrt" and cell.precision != "tf32" else {}
+    )
 
 
 def device_used(cell: Cell, name: str, options: Mapping[str, Mapping[str, Any]]) -> str:

@@ -1,7 +1,8 @@
-"""Sessions of ONNX Runtime: every option set explicitly and read back, no silent change of provider, and what really ran.
+"""Sessions of ONNX Runtime: every option set explicitly and read back, no silent change of
+provider, and what really ran.
 
-What was executed is read from a second session with the same options, which is profiled after the timed one was sampled: a
-profiler in the timed session would be timed as well.
+What was executed is read from a second session with the same options, which is profiled after the
+timed one was sampled: a profiler in the timed session would be timed as well.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ ENTRIES = {
     "optimization.enable_gelu_approximation": "0",
     "mlas.enable_gemm_fastmath_arm64_bfloat16": "0",
 }
-"""Session entries for every cell: denormals are kept, node placement can be read back, and nothing is computed in less than was asked."""
+"""Session entries for every cell: denormals are kept, node placement can be read back, and nothing
+is computed in less than was asked.
+"""
 
 LEVELS = {
     "disable": "ORT_DISABLE_ALL",
@@ -46,15 +49,24 @@ PROFILED_RUNS = 3
 """Runs of the profiled session. The last one counts: memory is laid out during the first."""
 
 LARGEST_BYTES = 1 << 30
-"""Above this size an optimised graph is not written out to see what was fused: a protobuf file ends at 2 GiB."""
+"""Above this size an optimised graph is not written out to see what was fused: a protobuf file ends
+at 2 GiB.
+"""
 
 
 def session_options(ort: Any, cell: Cell) -> Any:
-    """The session options of a cell. Raises Unsupported where this release lacks one, Unavailable where a library is not there."""
+    """The session options of a cell. Raises Unsupported where this release lacks one, Unavailable
+    where a library is not there.
+    """
     asked, options = cell.option, ort.SessionOptions()
-    level, mode = LEVELS[asked.get("optimization", "all")], MODES[asked.get("execution", "sequential")]
+    level, mode = (
+        LEVELS[asked.get("optimization", "all")],
+        MODES[asked.get("execution", "sequential")],
+    )
     if not hasattr(ort.GraphOptimizationLevel, level):
-        raise Unsupported(f"ONNX Runtime {ort.__version__} has no optimization={asked['optimization']}; it came with a later release")
+        raise Unsupported(
+            f"ONNX Runtime {ort.__version__} has no optimization={asked['optimization']}; it came with a later release"
+        )
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
     options.execution_mode = getattr(ort.ExecutionMode, mode)
     options.intra_op_num_threads = cell.threads
@@ -67,24 +79,42 @@ def session_options(ort: Any, cell: Cell) -> Any:
         try:
             options.register_custom_ops_library(str(Path(asked["custom_ops"]).resolve()))
         except Exception as error:  # ONNX Runtime's own types, which are not ours to import
-            raise Unavailable(f"the custom-operator library {asked['custom_ops']} cannot be registered: {error}") from error
+            raise Unavailable(
+                f"the custom-operator library {asked['custom_ops']} cannot be registered: {error}"
+            ) from error
     return options
 
 
 def entries(cell: Cell) -> dict[str, str]:
     """The session's configuration entries of a cell."""
-    spinning = "0" if cell.option.get("spinning") == "off" else "1"  # 1 is also the runtime's default, said here to be read back
-    return {**ENTRIES, "session.intra_op.allow_spinning": spinning, "session.inter_op.allow_spinning": spinning}
+    spinning = (
+        "0" if cell.option.get("spinning") == "off" else "1"
+    )  # 1 is also the runtime's default, said here to be read back
+    return {
+        **ENTRIES,
+        "session.intra_op.allow_spinning": spinning,
+        "session.inter_op.allow_spinning": spinning,
+    }
 
 
 def inter_op(cell: Cell) -> int:
-    """How many threads run branches side by side: one, unless execution is parallel, which needs two."""
-    return int(cell.option.get("inter_op", max(2, cell.threads))) if cell.option.get("execution") == "parallel" else 1
+    """How many threads run branches side by side: one, unless execution is parallel, which needs
+    two.
+    """
+    return (
+        int(cell.option.get("inter_op", max(2, cell.threads)))
+        if cell.option.get("execution") == "parallel"
+        else 1
+    )
 
 
 def disabled(cell: Cell) -> list[str]:
     """The optimisers that a cell switches off, by ONNX Runtime's names."""
-    return [name.strip() for name in str(cell.option.get("disabled_optimizers", "")).split(",") if name.strip()]
+    return [
+        name.strip()
+        for name in str(cell.option.get("disabled_optimizers", "")).split(",")
+        if name.strip()
+    ]
 
 
 class OrtSession(Session):
@@ -113,11 +143,15 @@ class OrtSession(Session):
         chosen = (self.provider.name, execution_providers.told(self.cell, self.chosen))
         more = {"disabled_optimizers": without} if without else {}
         try:
-            made = self.runtime.InferenceSession(str(self.file), options, providers=[chosen], enable_fallback=0, **more)
+            made = self.runtime.InferenceSession(
+                str(self.file), options, providers=[chosen], enable_fallback=0, **more
+            )
         except Exception as error:
             kernel = onnx_precision.without_kernel(error)
             if kernel:
-                raise Unsupported(f"{self.provider.name} {kernel} at {self.cell.precision}") from error
+                raise Unsupported(
+                    f"{self.provider.name} {kernel} at {self.cell.precision}"
+                ) from error
             raise
         made.disable_fallback()
         _check_kept(options, made.get_session_options())
@@ -143,11 +177,13 @@ class OrtSession(Session):
         return dict(zip(self.outputs, self.result, strict=True))
 
     def beside(self) -> Session:
-        made = copy.copy(self)  # the network is shared: ONNX Runtime's `run` may be called by several threads
+        made = copy.copy(
+            self
+        )  # the network is shared: ONNX Runtime's `run` may be called by several threads
         made.feeds, made.result = {}, []
         return made
 
-    # -- what really ran ---------------------------------------------------------------------------------------------
+    # -- what really ran ---------------------------------------------------------------------------
 
     def attest(self) -> Attestation:
         options = self.session.get_session_options()
@@ -166,8 +202,13 @@ class OrtSession(Session):
             precision=precision,
             threads=options.intra_op_num_threads,
             denormals="flushed" if entry("session.set_denormal_as_zero") == "1" else "preserved",
-            # The OpenVINO provider computes in oneTBB's workers, for which there is no switch to set or read.
-            spinning="runtime default" if self.chosen == "openvino" else "on" if entry("session.intra_op.allow_spinning") == "1" else "off",
+            # The OpenVINO provider computes in oneTBB's workers, for which there is no switch to
+            # set or read.
+            spinning="runtime default"
+            if self.chosen == "openvino"
+            else "on"
+            if entry("session.intra_op.allow_spinning") == "1"
+            else "off",
             providers=tuple(self.session.get_providers()),
             placement=self._placement() or graph["nodes_by_provider"],
             emulated=emulated,
@@ -196,7 +237,9 @@ class OrtSession(Session):
         idle = graph.get("disabled_optimizers", {}).get("changed_graph") is False
         return [
             executed_graph.label(self.cell.precision, nodes),
-            f"{inter_op(self.cell)} inter-op threads beside {self.cell.threads}" if parallel else "",
+            f"{inter_op(self.cell)} inter-op threads beside {self.cell.threads}"
+            if parallel
+            else "",
             "copies are part of compute" if copies else "",
             "partly on the CPU provider" if len(graph["nodes_by_provider"]) > 1 else "",
             "the disabled optimizers changed nothing" if idle else "",
@@ -204,14 +247,18 @@ class OrtSession(Session):
         ]
 
     def _custom_ops(self) -> dict[str, str] | None:
-        """The custom-operator library by its content, which may change a number where its path stays the same."""
+        """The custom-operator library by its content, which may change a number where its path
+        stays the same.
+        """
         if "custom_ops" not in self.cell.option:
             return None
         path = Path(self.cell.option["custom_ops"])
         return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
     def _placement(self) -> dict[str, int]:
-        """Nodes by the provider that took them when the graph was divided, before fusions; empty where this release does not tell."""
+        """Nodes by the provider that took them when the graph was divided, before fusions; empty
+        where this release does not tell.
+        """
         placed: Counter[str] = Counter()
         if hasattr(self.session, "get_provider_graph_assignment_info"):
             for subgraph in self.session.get_provider_graph_assignment_info():
@@ -219,23 +266,32 @@ class OrtSession(Session):
         return dict(placed)
 
     def _profiled(self, without: list[str]) -> tuple[list[executed_graph.Executed], dict[str, Any]]:
-        """The nodes of one run in a session of its own, profiled, and facts about them and about what optimisation did."""
+        """The nodes of one run in a session of its own, profiled, and facts about them and about
+        what optimisation did.
+        """
         with tempfile.TemporaryDirectory() as folder:
             nodes, written = self._profile(Path(folder), without)
             facts = executed_graph.summary(nodes) | {"profiled_runs": PROFILED_RUNS}
             if self.provider.memory != "cpu":
                 facts["times_are"] = "the host's, in which kernels are launched"
             if self.provider.compiles:
-                facts["types_are"] = f"those of the inputs of nodes that {self.provider.name} compiled"
+                facts["types_are"] = (
+                    f"those of the inputs of nodes that {self.provider.name} compiled"
+                )
             facts |= self._changes(written)
             if without:
                 other = Path(folder) / "with all"
                 other.mkdir()
                 changed = _shape(nodes) != _shape(self._profile(other, [])[0])
-                facts["disabled_optimizers"] = {"asked": without, "changed_graph": changed}  # a name that is unknown is accepted in silence
+                facts["disabled_optimizers"] = {
+                    "asked": without,
+                    "changed_graph": changed,
+                }  # a name that is unknown is accepted in silence
         return nodes, facts
 
-    def _profile(self, folder: Path, without: list[str]) -> tuple[list[executed_graph.Executed], Path | None]:
+    def _profile(
+        self, folder: Path, without: list[str]
+    ) -> tuple[list[executed_graph.Executed], Path | None]:
         options = session_options(self.runtime, self.cell)
         options.enable_profiling = True
         options.profile_file_prefix = str(folder / "profile")
@@ -252,10 +308,14 @@ class OrtSession(Session):
     def _changes(self, written: Path | None) -> dict[str, Any]:
         """What was fused into what, or in words why that is not known."""
         if self.provider.compiles:
-            return {"fused_unknown": f"{self.provider.name} compiles nodes, and such a graph cannot be written out"}
+            return {
+                "fused_unknown": f"{self.provider.name} compiles nodes, and such a graph cannot be written out"
+            }
         if written is None:
             return {"fused_unknown": f"the file is larger than {LARGEST_BYTES} bytes"}
-        return executed_graph.changes(protobuf_reader.read(self.file), protobuf_reader.read(written))
+        return executed_graph.changes(
+            protobuf_reader.read(self.file), protobuf_reader.read(written)
+        )
 
     def close(self) -> None:
         self.result = []
@@ -264,7 +324,9 @@ class OrtSession(Session):
 
 
 class BoundSession(OrtSession):
-    """Inputs and outputs are bound once, to memory of the provider's device: `step` allocates and copies nothing."""
+    """Inputs and outputs are bound once, to memory of the provider's device: `step` allocates and
+    copies nothing.
+    """
 
     iobinding = "on"
 
@@ -279,7 +341,9 @@ class BoundSession(OrtSession):
         self.made: dict[str, Any] = {}
         made = self.runtime.OrtValue.ortvalue_from_shape_and_type
         for spec in cell.model.outputs:
-            self.made[spec.name] = made(list(spec.concrete(cell.batch)), np.dtype(spec.dtype), *self.place)
+            self.made[spec.name] = made(
+                list(spec.concrete(cell.batch)), np.dtype(spec.dtype), *self.place
+            )
             self.binding.bind_ortvalue_output(spec.name, self.made[spec.name])
 
     def bind(self, inputs: Arrays) -> None:
@@ -301,10 +365,14 @@ class BoundSession(OrtSession):
     def fetch(self) -> Arrays:
         import numpy as np
 
-        return {name: np.array(value.numpy()) for name, value in self.made.items()}  # a copy: the next step writes there again
+        return {
+            name: np.array(value.numpy()) for name, value in self.made.items()
+        }  # a copy: the next step writes there again
 
     def beside(self) -> Session:
-        raise Unsupported("iobinding=on binds inputs and outputs to one place in memory, which threads would share; ask for iobinding=off")
+        raise Unsupported(
+            "iobinding=on binds inputs and outputs to one place in memory, which threads would share; ask for iobinding=off"
+        )
 
     def close(self) -> None:
         self.binding = None
@@ -313,10 +381,20 @@ class BoundSession(OrtSession):
 
 
 def _check_kept(asked: Any, used: Any) -> None:
-    """Raise Unsupported where the session changed an option by itself, as it makes parallel execution with one thread sequential."""
-    for name in ("execution_mode", "graph_optimization_level", "intra_op_num_threads", "inter_op_num_threads", "enable_cpu_mem_arena"):
+    """Raise Unsupported where the session changed an option by itself, as it makes parallel
+    execution with one thread sequential.
+    """
+    for name in (
+        "execution_mode",
+        "graph_optimization_level",
+        "intra_op_num_threads",
+        "inter_op_num_threads",
+        "enable_cpu_mem_arena",
+    ):
         if getattr(asked, name) != getattr(used, name):
-            raise Unsupported(f"asked for {name} {_named(getattr(asked, name))}, ONNX Runtime made it {_named(getattr(used, name))}")
+            raise Unsupported(
+                f"asked for {name} {_named(getattr(asked, name))}, ONNX Runtime made it {_named(getattr(used, name))}"
+            )
 
 
 def _named(value: Any) -> str:
@@ -330,7 +408,9 @@ def _counted(operators: Mapping[str, int]) -> str:
 
 
 def _shape(nodes: list[executed_graph.Executed]) -> list[tuple[str, str]]:
-    """What tells two optimised graphs apart: their nodes' operators and names, without the numbers that make names unique."""
+    """What tells two optimised graphs apart: their nodes' operators and names, without the numbers
+    that make names unique.
+    """
     return sorted((node.operator, node.name) for node in nodes)
 
 
@@ -338,4 +418,6 @@ def _zeros(cell: Cell) -> dict[str, Any]:
     """A batch of zeros, for a session that was attested before anything was bound."""
     import numpy as np
 
-    return {spec.name: np.zeros(spec.concrete(cell.batch), spec.dtype) for spec in cell.model.inputs}
+    return {
+        spec.name: np.zeros(spec.concrete(cell.batch), spec.dtype) for spec in cell.model.inputs
+    }

@@ -1,4 +1,6 @@
-"""OpenVINO's Python API: every property said aloud and read back, because its defaults are bf16, pinned threads and u8 caches."""
+"""OpenVINO's Python API: every property said aloud and read back, because its defaults are bf16,
+pinned threads and u8 caches.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +21,39 @@ from harness.inputs import batches
 if TYPE_CHECKING:
     from harness.core.backend import Arrays
 
-PRECISION_OF = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "f64": "fp64", "i8": "int8", "u8": "int8"}
+PRECISION_OF = {
+    "f32": "fp32",
+    "bf16": "bf16",
+    "f16": "fp16",
+    "f64": "fp64",
+    "i8": "int8",
+    "u8": "int8",
+}
 
-COMPUTE = ("Convolution", "Deconvolution", "FullyConnected", "MatMul", "RNNCell", "RNNSeq", "ScaledDotProductAttention")
+COMPUTE = (
+    "Convolution",
+    "Deconvolution",
+    "FullyConnected",
+    "MatMul",
+    "RNNCell",
+    "RNNSeq",
+    "ScaledDotProductAttention",
+)
 """Layer types of the executed graph in which nearly all the work of a network is done."""
 
 OWN = "model.xml"
 """An artifact in OpenVINO's own format: that of its quantiser, and of its converter."""
 
 GROUP_SIZE = 32
-"""How many activations share a scale where linear layers are quantised as they run: the plugin's own default."""
+"""How many activations share a scale where linear layers are quantised as they run: the plugin's
+own default.
+"""
 
 
 class OpenVinoSession(Session):
-    """One infer request, reused. Inputs are copied into its tensors, as `infer(inputs)` does by default; `fetch` copies out."""
+    """One infer request, reused. Inputs are copied into its tensors, as `infer(inputs)` does by
+    default; `fetch` copies out.
+    """
 
     def __init__(self, file: Path, cell: Cell) -> None:
         import openvino as ov
@@ -53,8 +74,14 @@ class OpenVinoSession(Session):
 
     def _shapes(self) -> dict[str, list[int | str | None]]:
         """The inputs' shapes as the compiled model has them; an open size is text such as `?`."""
-        ports = {spec.name: self.compiled.input(spec.name).get_partial_shape() for spec in self.cell.model.inputs}
-        return {name: [size.get_length() if size.is_static else str(size) for size in shape] for name, shape in ports.items()}
+        ports = {
+            spec.name: self.compiled.input(spec.name).get_partial_shape()
+            for spec in self.cell.model.inputs
+        }
+        return {
+            name: [size.get_length() if size.is_static else str(size) for size in shape]
+            for name, shape in ports.items()
+        }
 
     def bind(self, inputs: Arrays) -> None:
         for name, array in inputs.items():
@@ -63,7 +90,9 @@ class OpenVinoSession(Session):
                 tensor.shape = array.shape
             data = tensor.data
             if data.shape != array.shape:  # numpy would spread one sample over all of them
-                raise ValueError(f"{name} is {list(array.shape)}; the compiled model takes {list(data.shape)}")
+                raise ValueError(
+                    f"{name} is {list(array.shape)}; the compiled model takes {list(data.shape)}"
+                )
             data[...] = array
 
     def step(self) -> None:
@@ -74,11 +103,15 @@ class OpenVinoSession(Session):
 
     def beside(self) -> Session:
         made = copy.copy(self)
-        made.request = self.compiled.create_infer_request()  # a compiled model may be shared; a request belongs to one caller
+        made.request = (
+            self.compiled.create_infer_request()
+        )  # a compiled model may be shared; a request belongs to one caller
         return made
 
     def outputs_of(self, request: Any) -> dict[str, Any]:
-        """Copies of a request's outputs. By position: a graph may give one tensor two names, of which OpenVINO tells any."""
+        """Copies of a request's outputs. By position: a graph may give one tensor two names, of
+        which OpenVINO tells any.
+        """
         pairs = zip(self.cell.model.outputs, self.compiled.outputs, strict=True)
         return {spec.name: request.get_tensor(output).data.copy() for spec, output in pairs}
 
@@ -86,7 +119,9 @@ class OpenVinoSession(Session):
         read = self.compiled.get_property
         executed = _executed(self.compiled.get_runtime_model().get_ordered_ops())
         counts = compute_nodes(executed)
-        precision, emulated = ran_in(self.cell.precision, self.hint, counts, self.stored, self._quantises_dynamically())
+        precision, emulated = ran_in(
+            self.cell.precision, self.hint, counts, self.stored, self._quantises_dynamically()
+        )
         return Attestation(
             runtime="openvino",
             version=self.runtime.get_version(),
@@ -99,7 +134,12 @@ class OpenVinoSession(Session):
             placement=by_precision(executed),
             emulated=emulated,
             labels=self.labels(counts),
-            details={**self.details(), "compute_nodes": dict(counts), "stored_weights": self.stored, "input_shapes": self._shapes()},
+            details={
+                **self.details(),
+                "compute_nodes": dict(counts),
+                "stored_weights": self.stored,
+                "input_shapes": self._shapes(),
+            },
         )
 
     @property
@@ -108,17 +148,28 @@ class OpenVinoSession(Session):
         return str(self.compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
 
     def labels(self, counts: Mapping[str, int]) -> tuple[str, ...]:
-        """What a reader must know beside the precision: whose quantiser it was, how many layers were left out, which sizes are open."""
+        """What a reader must know beside the precision: whose quantiser it was, how many layers
+        were left out, which sizes are open.
+        """
         return (*labels_of(self.cell, counts), *export.labels(self.cell))
 
     def details(self) -> dict[str, Any]:
-        """Properties of the compiled model, read back; those that this release does not have are left out."""
+        """Properties of the compiled model, read back; those that this release does not have are
+        left out.
+        """
         known = set(self.compiled.get_property("SUPPORTED_PROPERTIES"))
-        return {name.lower(): _plain(self.compiled.get_property(name)) for name in READ_BACK if name in known}
+        return {
+            name.lower(): _plain(self.compiled.get_property(name))
+            for name in READ_BACK
+            if name in known
+        }
 
     def _quantises_dynamically(self) -> bool:
         known = self.compiled.get_property("SUPPORTED_PROPERTIES")
-        return "DYNAMIC_QUANTIZATION_GROUP_SIZE" in known and int(self.compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE")) > 0
+        return (
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE" in known
+            and int(self.compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE")) > 0
+        )
 
     def close(self) -> None:
         self.request = None
@@ -126,13 +177,16 @@ class OpenVinoSession(Session):
 
 
 class ThroughputSession(OpenVinoSession):
-    """Several requests in flight at once. What is bound and stepped alone, outside the timed loop, goes through one of its own."""
+    """Several requests in flight at once. What is bound and stepped alone, outside the timed loop,
+    goes through one of its own.
+    """
 
     def __init__(self, file: Path, cell: Cell) -> None:
         super().__init__(file, cell)
         wanted = cell.option.get("requests", "auto")
         best = int(self.compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        # One request alone would be a latency; a device that finds one best still gets the second that keeps it busy.
+        # One request alone would be a latency; a device that finds one best still gets the second
+        # that keeps it busy.
         self.in_flight = max(2, best) if wanted == "auto" else int(wanted)
         self.queue: Any = self.runtime.AsyncInferQueue(self.compiled, self.in_flight)
         self.queue.set_callback(self._done)
@@ -187,12 +241,15 @@ def _partial(spec: TensorSpec, cell: Cell) -> list[int]:
     return [-1 if axis in left else size for axis, size in enumerate(spec.concrete(cell.batch))]
 
 
-def ran_in(asked: str, hint: str, counts: Mapping[str, int], stored: str, dynamic: bool) -> tuple[str, str]:
+def ran_in(
+    asked: str, hint: str, counts: Mapping[str, int], stored: str, dynamic: bool
+) -> tuple[str, str]:
     """The precision that was executed, and in words where only the weights are stored in it.
 
-    `counts` are compute nodes by the precision that each ran in, `stored` is the type of most weights in the file, `dynamic`
-    whether activations are quantised as linear layers run. A narrow node among fp32 ones is never fp32; a network that was
-    asked to be narrow may keep some layers wide, which its labels say.
+    `counts` are compute nodes by the precision that each ran in, `stored` is the type of most
+    weights in the file, `dynamic` whether activations are quantised as linear layers run. A narrow
+    node among fp32 ones is never fp32; a network that was asked to be narrow may keep some layers
+    wide, which its labels say.
     """
     if hint not in ("f32", "dynamic") and asked == "fp32":
         return PRECISION_OF.get(hint, hint), ""
@@ -204,22 +261,34 @@ def ran_in(asked: str, hint: str, counts: Mapping[str, int], stored: str, dynami
     if asked in ran and asked != "fp32":
         return asked, ""
     if asked == PRECISION_OF.get(stored) and ran == {"fp32"} and asked != "fp32":
-        return asked, f"weights are stored as {asked}; the arithmetic runs in fp32, as this CPU has no instructions for {asked}"
+        return (
+            asked,
+            f"weights are stored as {asked}; the arithmetic runs in fp32, as this CPU has no instructions for {asked}",
+        )
     return ",".join(sorted(ran)) or PRECISION_OF.get(hint, hint), ""
 
 
 def labels_of(cell: Cell, counts: Mapping[str, int]) -> tuple[str, ...]:
-    """Whose quantiser it was, and how many compute nodes ran in the narrow type where not all of them did."""
+    """Whose quantiser it was, and how many compute nodes ran in the narrow type where not all of
+    them did.
+    """
     quantiser = ("nncf",) if cell.option.get("quantizer") == "nncf" else ()
     asked = cell.precision.partition("-")[0]
-    done, whole = sum(many for kind, many in counts.items() if PRECISION_OF.get(kind) == asked), sum(counts.values())
+    done, whole = (
+        sum(many for kind, many in counts.items() if PRECISION_OF.get(kind) == asked),
+        sum(counts.values()),
+    )
     return quantiser + ((f"{asked} in {done} of {whole} layers",) if 0 < done < whole else ())
 
 
 def _executed(nodes: Sequence[Any]) -> Counter[tuple[str, str]]:
     """How many nodes of the executed graph have which layer type and ran in which precision."""
     found = (node.rt_info for node in nodes)
-    return Counter((_text(info["layerType"]), _text(info["runtimePrecision"])) for info in found if "runtimePrecision" in info)
+    return Counter(
+        (_text(info["layerType"]), _text(info["runtimePrecision"]))
+        for info in found
+        if "runtimePrecision" in info
+    )
 
 
 def _text(entry: Any) -> str:
@@ -234,13 +303,18 @@ def by_precision(executed: Mapping[tuple[str, str], int]) -> dict[str, int]:
 
 
 def compute_nodes(executed: Mapping[tuple[str, str], int]) -> Counter[str]:
-    """Compute nodes by precision; in a network without any, everything that is no input, output or constant."""
+    """Compute nodes by precision; in a network without any, everything that is no input, output or
+    constant.
+    """
     whole: Counter[str] = Counter()
     work: Counter[str] = Counter()
     for (layer, precision), many in executed.items():
         if layer in COMPUTE:
             work[precision] += many
-        elif layer not in ("Const", "Input", "Output", "Reorder", "Convert") and precision in PRECISION_OF:
+        elif (
+            layer not in ("Const", "Input", "Output", "Reorder", "Convert")
+            and precision in PRECISION_OF
+        ):
             whole[precision] += many
     return work or whole
 
@@ -262,7 +336,9 @@ def _plain(value: Any) -> Any:
 
 
 def wanted(cell: Cell) -> dict[str, Any]:
-    """The properties that a cell asks for, whether or not a release knows them, but for the precision (`hint_of`)."""
+    """The properties that a cell asks for, whether or not a release knows them, but for the
+    precision (`hint_of`).
+    """
     throughput = cell.option.get("hint", "latency") == "throughput"
     streams = cell.option.get("streams", "auto" if throughput else 1)
     properties: dict[str, Any] = {
@@ -277,26 +353,38 @@ def wanted(cell: Cell) -> dict[str, Any]:
 
 
 def hint_of(precision: str) -> tuple[str, str]:
-    """The capability that a device must have for a precision, and the hint that asks for it. Without it f32 is asked for."""
+    """The capability that a device must have for a precision, and the hint that asks for it.
+    Without it f32 is asked for.
+    """
     return {"bf16": ("BF16", "bf16"), "fp16": ("FP16", "f16")}.get(precision, ("FP32", "f32"))
 
 
 def _properties(cell: Cell, core: Any, device: str) -> dict[str, Any]:
     properties = wanted(cell)
     if cell.option.get("precision_hint", "asked") == "asked":
-        properties["INFERENCE_PRECISION_HINT"] = _precision_hint(cell.precision, core.get_property(device, "OPTIMIZATION_CAPABILITIES"))
+        properties["INFERENCE_PRECISION_HINT"] = _precision_hint(
+            cell.precision, core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+        )
     known = set(core.get_property(device, "SUPPORTED_PROPERTIES"))
-    return {name: value for name, value in properties.items() if name in known or name == "CPU_DENORMALS_OPTIMIZATION"}
+    return {
+        name: value
+        for name, value in properties.items()
+        if name in known or name == "CPU_DENORMALS_OPTIMIZATION"
+    }
 
 
 def _precision_hint(precision: str, capabilities: Sequence[str]) -> str:
-    """What to ask the plugin for. A narrow type that the device lacks is asked for as f32: fp16 would silently become bf16."""
+    """What to ask the plugin for. A narrow type that the device lacks is asked for as f32: fp16
+    would silently become bf16.
+    """
     capability, hint = hint_of(precision)
     return hint if capability in capabilities else "f32"
 
 
 class OpenVino(export.OnnxBackend):
-    """Reads the same ONNX file as every other ONNX backend, or one that OpenVINO's own quantiser made."""
+    """Reads the same ONNX file as every other ONNX backend, or one that OpenVINO's own quantiser
+    made.
+    """
 
     name = "openvino"
     open_outputs = True
@@ -314,13 +402,21 @@ class OpenVino(export.OnnxBackend):
     }
 
     def supports(self, cell: Cell) -> str:
-        return super().supports(cell) or _refuses(cell.option, cell.precision) or conversion.refuses(cell)
+        return (
+            super().supports(cell)
+            or _refuses(cell.option, cell.precision)
+            or conversion.refuses(cell)
+        )
 
     def lacks(self, cell: Cell) -> str:
         if cell.option.get("quantizer") != "nncf":
             return super().lacks(cell)
         missing = not cell.interpreter_name and onnx_precision.absent("nncf")
-        return "quantizer=nncf needs nncf, which is not installed; pip install 'evenbench[nncf]'" if missing else ""
+        return (
+            "quantizer=nncf needs nncf, which is not installed; pip install 'evenbench[nncf]'"
+            if missing
+            else ""
+        )
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
         if conversion.converts(cell):
@@ -328,7 +424,12 @@ class OpenVino(export.OnnxBackend):
         if cell.option.get("quantizer") != "nncf":
             return super().artifact_key(cell)
         versions = {name: batches.version_of(name) for name in ("nncf", "openvino")}
-        return {**export.key(export.at_fp32(cell)), **versions, "quantizer": "nncf", "settings": NNCF[cell.precision]}
+        return {
+            **export.key(export.at_fp32(cell)),
+            **versions,
+            "quantizer": "nncf",
+            "settings": NNCF[cell.precision],
+        }
 
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
         if conversion.converts(cell):
@@ -338,20 +439,40 @@ class OpenVino(export.OnnxBackend):
         facts = super().prepare(source, export.at_fp32(cell), folder)
         conversion.quantise(folder / export.FILE, folder / OWN, cell.precision, source.calibration)
         made = {"format": "OpenVINO IR", "quantizer": "nncf", "settings": NNCF[cell.precision]}
-        return {**facts, **made, "precision": cell.precision, "calibration_sha256": source.calibration_sha256}
+        return {
+            **facts,
+            **made,
+            "precision": cell.precision,
+            "calibration_sha256": source.calibration_sha256,
+        }
 
     def deployment(self, cell: Cell) -> Deployment:
-        if cell.option.get("hint") == "throughput" or cell.option.get("precision_hint", "asked") != "asked" or "dynamic" in cell.option:
-            raise Unsupported("a program with several requests in flight, any batch, or the plugin's own precision has not been written")
+        if (
+            cell.option.get("hint") == "throughput"
+            or cell.option.get("precision_hint", "asked") != "asked"
+            or "dynamic" in cell.option
+        ):
+            raise Unsupported(
+                "a program with several requests in flight, any batch, or the plugin's own precision has not been written"
+            )
         shapes = {spec.name: list(spec.concrete(cell.batch)) for spec in cell.model.inputs}
-        settings = {"files": [OWN, export.FILE], "shapes": shapes, "properties": wanted(cell), "hint": hint_of(cell.precision)}
+        settings = {
+            "files": [OWN, export.FILE],
+            "shapes": shapes,
+            "properties": wanted(cell),
+            "hint": hint_of(cell.precision),
+        }
         return Deployment(("openvino",), "backends.openvino.deployed_network:Network", settings)
 
-    def expose(self, folder: Path, cell: Cell, into: Path, only: Collection[str] | None, inputs: Arrays) -> Exposed:
+    def expose(
+        self, folder: Path, cell: Cell, into: Path, only: Collection[str] | None, inputs: Arrays
+    ) -> Exposed:
         if not conversion.converts(cell):
             return super().expose(folder, cell, into, only, inputs)
         declared = [spec.name for spec in cell.model.outputs]
-        within = tensor_capture.expose(folder / OWN, into / OWN, only, declared, torch_model.wrappers(cell.model))
+        within = tensor_capture.expose(
+            folder / OWN, into / OWN, only, declared, torch_model.wrappers(cell.model)
+        )
         return Exposed("names of operators by OpenVINO's PyTorch frontend", tuple(within))
 
     def watch(self, folder: Path, cell: Cell, names: Sequence[str]) -> Session:
@@ -373,10 +494,20 @@ CHOICES = {
 }
 
 NNCF = {
-    "int8-static": {"preset": "performance", "bias_correction": "fast", "batches": "all of the calibration's"},
-    "int8-dynamic": {"weights": "s8 symmetric, per channel", "activations": f"groups of {GROUP_SIZE} as they run", "convolutions": "fp32"},
+    "int8-static": {
+        "preset": "performance",
+        "bias_correction": "fast",
+        "batches": "all of the calibration's",
+    },
+    "int8-dynamic": {
+        "weights": "s8 symmetric, per channel",
+        "activations": f"groups of {GROUP_SIZE} as they run",
+        "convolutions": "fp32",
+    },
 }
-"""What each precision means when OpenVINO's own quantiser makes it; NNCF's defaults but for the number of samples."""
+"""What each precision means when OpenVINO's own quantiser makes it; NNCF's defaults but for the
+number of samples.
+"""
 
 
 def _refuses(option: Mapping[str, Any], precision: str) -> str:

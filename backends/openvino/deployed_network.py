@@ -1,4 +1,6 @@
-"""A network in OpenVINO as shipped programs run it: `evenbench ship` copies this class into them, so it needs nothing of ours."""
+"""A network in OpenVINO as shipped programs run it: `evenbench ship` copies this class into them,
+so it needs nothing of ours.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,20 @@ class Network:
         if model.is_dynamic():
             model.reshape(settings["shapes"])
         can, hint = settings["hint"]
-        known = set(core.get_property("CPU", "SUPPORTED_PROPERTIES")) | {"CPU_DENORMALS_OPTIMIZATION"}
-        # A type that this CPU cannot compute in is asked for as f32, or the plugin would choose another narrow one.
+        known = set(core.get_property("CPU", "SUPPORTED_PROPERTIES")) | {
+            "CPU_DENORMALS_OPTIMIZATION"
+        }
+        # A type that this CPU cannot compute in is asked for as f32, or the plugin would choose
+        # another narrow one.
         narrow = hint if can in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
-        wanted = {**settings["properties"], "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": narrow}
-        self.compiled = core.compile_model(model, "CPU", {name: value for name, value in wanted.items() if name in known})
+        wanted = {
+            **settings["properties"],
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": narrow,
+        }
+        self.compiled = core.compile_model(
+            model, "CPU", {name: value for name, value in wanted.items() if name in known}
+        )
         self.request = self.compiled.create_infer_request()
 
     def __call__(self, inputs: dict[str, Any]) -> list[Any]:

@@ -1,4 +1,6 @@
-"""The tensors within a network that OpenVINO's PyTorch frontend converted: made outputs of a copy of it, and told by their modules."""
+"""The tensors within a network that OpenVINO's PyTorch frontend converted: made outputs of a copy
+of it, and told by their modules.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ SILENT = ("Constant", "Parameter", "Result")
 
 
 class WatchedSession(Session):
-    """A session on what `expose` wrote: the declared outputs, which come first in the file, and those that are added to them by `names`."""
+    """A session on what `expose` wrote: the declared outputs, which come first in the file, and
+    those that are added to them by `names`.
+    """
 
     def __init__(self, session: Any, names: Sequence[str]) -> None:
         self.session, self.names = session, names
@@ -38,7 +42,10 @@ class WatchedSession(Session):
 
     def fetch(self) -> Mapping[str, Any]:
         request, compiled = self.session.request, self.session.compiled
-        ports = {spec.name: port for spec, port in zip(self.session.cell.model.outputs, compiled.outputs, strict=False)}
+        ports = {
+            spec.name: port
+            for spec, port in zip(self.session.cell.model.outputs, compiled.outputs, strict=False)
+        }
         ports |= {name: compiled.output(name) for name in self.names}
         return {name: request.get_tensor(port).data.copy() for name, port in ports.items()}
 
@@ -46,12 +53,16 @@ class WatchedSession(Session):
         self.session.close()
 
 
-def expose(file: Path, into: Path, only: Collection[str] | None, declared: Sequence[str], wrappers: int) -> list[Within]:
-    """Write the network in `file` (.xml) as `into` with tensors within as further outputs: those in `only`, or all. Returns these.
+def expose(
+    file: Path, into: Path, only: Collection[str] | None, declared: Sequence[str], wrappers: int
+) -> list[Within]:
+    """Write the network in `file` (.xml) as `into` with tensors within as further outputs: those in
+    `only`, or all. Returns these.
 
-    They are in the order in which OpenVINO sorts its operators, and have these operators' names, with the number of the output behind
-    where there are several. Those that the network returns are fetched as what the model has `declared`, in this order. Left out are
-    constants. So many `wrappers` were around the module.
+    They are in the order in which OpenVINO sorts its operators, and have these operators' names,
+    with the number of the output behind where there are several. Those that the network returns are
+    fetched as what the model has `declared`, in this order. Left out are constants. So many
+    `wrappers` were around the module.
     """
     import openvino as ov
 
@@ -60,7 +71,10 @@ def expose(file: Path, into: Path, only: Collection[str] | None, declared: Seque
     operators = [each for each in ordered if each.get_type_name() not in SILENT]
     variable = _variable(ordered)
     nodes = [_node(each, wrappers) for each in operators]
-    returned = {_name(result.input_value(0)): name for result, name in zip(model.get_results(), declared, strict=True)}
+    returned = {
+        _name(result.input_value(0)): name
+        for result, name in zip(model.get_results(), declared, strict=True)
+    }
     places = module_scopes.places(nodes, returned)
     found = []
     for operator, node in zip(operators, nodes, strict=True):
@@ -82,11 +96,15 @@ def expose(file: Path, into: Path, only: Collection[str] | None, declared: Seque
 def _node(operator: Any, wrappers: int) -> module_scopes.Node:
     inputs = tuple(_name(operator.input_value(index)) for index in range(operator.get_input_size()))
     outputs = tuple(_name(operator.output(index)) for index in range(operator.get_output_size()))
-    return module_scopes.Node(operator.get_type_name(), inputs, outputs, _scope(operator.get_friendly_name(), wrappers))
+    return module_scopes.Node(
+        operator.get_type_name(), inputs, outputs, _scope(operator.get_friendly_name(), wrappers)
+    )
 
 
 def _scope(name: str, wrappers: int) -> module_scopes.Scope | None:
-    """The module of an operator that is called `__module.detector.rpn/aten::topk/TopK_1`; None for what no module made."""
+    """The module of an operator that is called `__module.detector.rpn/aten::topk/TopK_1`; None for
+    what no module made.
+    """
     module, slash, _ = name.partition("/")
     if not slash or module.partition(".")[0] != MODULE:
         return None

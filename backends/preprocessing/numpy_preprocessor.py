@@ -1,4 +1,6 @@
-"""Preprocessing in NumPy: a resize written out as two matrix products, from the definition of the filter. Pillow decodes for it."""
+"""Preprocessing in NumPy: a resize written out as two matrix products, from the definition of the
+filter. Pillow decodes for it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def triangle(distance: Array) -> Array:
 
 
 def cubic(distance: Array) -> Array:
-    """The bicubic filter with a = -0.5 (R. Keys, "Cubic convolution interpolation for digital image processing", IEEE TASSP 29, 1981)."""
+    """The bicubic filter with a = -0.5 (R. Keys, "Cubic convolution interpolation for digital image
+    processing", IEEE TASSP 29, 1981).
+    """
     import numpy as np
 
     x = np.abs(distance)
@@ -40,11 +44,13 @@ FILTERS: dict[str, Callable[[Array], Array]] = {"bilinear": triangle, "bicubic":
 
 @lru_cache(maxsize=64)
 def weights(size: int, target: int, filter: str, antialias: bool, centre: float = HALF) -> Array:
-    """How much each of `size` pixels counts in each of `target`: float64 [target, size], rows summing to 1.
+    """How much each of `size` pixels counts in each of `target`: float64 [target, size], rows
+    summing to 1.
 
-    With `antialias` the filter is as wide as the step between two targets when shrinking. What lies beyond an edge is left out, and
-    the rest weighted up, which for the plain bilinear filter is the same as repeating the edge. `nearest` is the one pixel in which
-    the target's centre lies, found in whole numbers, since a centre may lie on the border of two.
+    With `antialias` the filter is as wide as the step between two targets when shrinking. What lies
+    beyond an edge is left out, and the rest weighted up, which for the plain bilinear filter is the
+    same as repeating the edge. `nearest` is the one pixel in which the target's centre lies, found
+    in whole numbers, since a centre may lie on the border of two.
     """
     import numpy as np
 
@@ -60,7 +66,9 @@ def weights(size: int, target: int, filter: str, antialias: bool, centre: float 
 
 
 def resized(pixels: Array, down: Array, across: Array) -> Array:
-    """Pixels [height, width, ...] under `weights` for the height and for the width, in the weights' type."""
+    """Pixels [height, width, ...] under `weights` for the height and for the width, in the weights'
+    type.
+    """
     import numpy as np
 
     high = np.tensordot(down, pixels.astype(down.dtype), axes=(1, 0))
@@ -73,7 +81,11 @@ class NumPy(Pillow):
     name = "numpy"
     requires = ("numpy", "PIL")
     distributions = ("numpy", "pillow")
-    does = {**Pillow.does, "Decode": "Pillow: NumPy has no decoder", "Resize": "two products with the filter's weights in float32"}
+    does = {
+        **Pillow.does,
+        "Decode": "Pillow: NumPy has no decoder",
+        "Resize": "two products with the filter's weights in float32",
+    }
 
     def refuses(self, step: Any) -> str:
         if isinstance(step, Resize) and step.filter == "bicubic" and not step.antialias:
@@ -96,7 +108,9 @@ class NumPy(Pillow):
 
         down = _narrow(image.shape[0], height, step.filter, step.antialias)
         across = _narrow(image.shape[1], width, step.filter, step.antialias)
-        wide = _rounded(np.tensordot(across, image.astype(np.float32), axes=(1, 1)))  # [width, height, ...]
+        wide = _rounded(
+            np.tensordot(across, image.astype(np.float32), axes=(1, 1))
+        )  # [width, height, ...]
         return _rounded(np.tensordot(down, wide, axes=(1, 1))).astype(np.uint8)
 
     def crop(self, image: Image, left: int, top: int, size: int) -> Image:

@@ -1,4 +1,6 @@
-"""Preprocessing with OpenCV: BGR turned to RGB, EXIF orientation left alone, and resizing that samples, or averages areas."""
+"""Preprocessing with OpenCV: BGR turned to RGB, EXIF orientation left alone, and resizing that
+samples, or averages areas.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +38,13 @@ class OpenCv(Implementation):
         import cv2
         import numpy as np
 
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(
+            np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        )
         if image is None:
-            raise ValueError("OpenCV cannot decode this file: it is damaged, or of a format that OpenCV does not read")
+            raise ValueError(
+                "OpenCV cannot decode this file: it is damaged, or of a format that OpenCV does not read"
+            )
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if step.mode == "RGB" else cv2.COLOR_BGR2GRAY)
 
     def opened(self, pixels: Any) -> Image:
@@ -62,20 +68,29 @@ class OpenCv(Implementation):
     def normalise(self, image: Image, step: Normalise) -> Image:
         import cv2
 
-        if len(step.mean) > 3:  # a cv2 scalar has four places, and arrays of four rows are taken for one
+        if (
+            len(step.mean) > 3
+        ):  # a cv2 scalar has four places, and arrays of four rows are taken for one
             return step.apply(image)
         made = cv2.divide(cv2.subtract(image, _scalar(step.mean)), _scalar(step.std))
-        return made if made.ndim == 3 else made[:, :, None]  # OpenCV drops the axis of a single channel
+        return (
+            made if made.ndim == 3 else made[:, :, None]
+        )  # OpenCV drops the axis of a single channel
 
     def lay_out(self, image: Image, step: Layout) -> Any:
         return step.apply(image)
 
 
 class OpenCvArea(OpenCv):
-    """As many deploy it: INTER_AREA in place of an antialiased filter. A named difference, which no tolerance hides."""
+    """As many deploy it: INTER_AREA in place of an antialiased filter. A named difference, which no
+    tolerance hides.
+    """
 
     name = "opencv-area"
-    does = {**OpenCv.does, "Resize": "cv2.resize: INTER_AREA in place of an antialiased bilinear filter"}
+    does = {
+        **OpenCv.does,
+        "Resize": "cv2.resize: INTER_AREA in place of an antialiased bilinear filter",
+    }
 
     def refuses(self, step: Any) -> str:
         area = isinstance(step, Resize) and step.antialias and step.filter == "bilinear"
@@ -84,7 +99,9 @@ class OpenCvArea(OpenCv):
     def resize(self, image: Image, step: Resize, width: int, height: int) -> Image:
         import cv2
 
-        shrinks = image.shape[1] > width or image.shape[0] > height  # INTER_AREA enlarges by repeating pixels
+        shrinks = (
+            image.shape[1] > width or image.shape[0] > height
+        )  # INTER_AREA enlarges by repeating pixels
         if step.antialias and step.filter == "bilinear" and shrinks:
             return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         return super().resize(image, step, width, height)

@@ -1,4 +1,6 @@
-"""Preprocessing with Pillow and NumPy: the recipe's own steps, as an implementation that takes a file's content."""
+"""Preprocessing with Pillow and NumPy: the recipe's own steps, as an implementation that takes a
+file's content.
+"""
 
 from __future__ import annotations
 

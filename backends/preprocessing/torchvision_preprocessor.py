@@ -1,4 +1,6 @@
-"""Preprocessing with torchvision on tensors: its own decoders and its own kernels, no Pillow in between."""
+"""Preprocessing with torchvision on tensors: its own decoders and its own kernels, no Pillow in
+between.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Torchvision(Implementation):
         from torchvision import io
         from torchvision.transforms.v2 import functional
 
-        content = torch.frombuffer(bytearray(encoded), dtype=torch.uint8)  # of bytes, which cannot be written to, torch warns
+        content = torch.frombuffer(
+            bytearray(encoded), dtype=torch.uint8
+        )  # of bytes, which cannot be written to, torch warns
         image = io.decode_image(content, mode=io.ImageReadMode.RGB, apply_exif_orientation=False)
         return image if step.mode == "RGB" else functional.rgb_to_grayscale(image)
 
@@ -47,8 +51,14 @@ class Torchvision(Implementation):
     def resize(self, image: Image, step: Resize, width: int, height: int) -> Image:
         from torchvision.transforms.v2 import InterpolationMode, functional
 
-        how = InterpolationMode.NEAREST_EXACT if step.filter == "nearest" else InterpolationMode(step.filter)
-        return functional.resize(image, [height, width], interpolation=how, antialias=step.antialias)
+        how = (
+            InterpolationMode.NEAREST_EXACT
+            if step.filter == "nearest"
+            else InterpolationMode(step.filter)
+        )
+        return functional.resize(
+            image, [height, width], interpolation=how, antialias=step.antialias
+        )
 
     def crop(self, image: Image, left: int, top: int, size: int) -> Image:
         return image[:, top : top + size, left : left + size]

@@ -1,4 +1,6 @@
-"""Libraries that do what lies before and after a network, as backends: the same clock, the same inputs, and parity like any runtime's."""
+"""Libraries that do what lies before and after a network, as backends: the same clock, the same
+inputs, and parity like any runtime's.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from backends.cpp import build, preprocessor
-from backends.preprocessing import numpy_preprocessor, opencv_preprocessor, pillow_preprocessor, torchvision_preprocessor
+from backends.preprocessing import (
+    numpy_preprocessor,
+    opencv_preprocessor,
+    pillow_preprocessor,
+    torchvision_preprocessor,
+)
 from backends.steps import operations, reference
 from harness import Attestation, Backend, Cell, Model, Session, Source
 from harness.inputs import batches
@@ -21,7 +28,9 @@ Operation = Callable[[Model, Any], Any]
 
 
 class StepSession(Session):
-    """An operation on what is bound; `backend` says how its library takes arrays and gives them back."""
+    """An operation on what is bound; `backend` says how its library takes arrays and gives them
+    back.
+    """
 
     def __init__(self, operation: Operation, backend: StepBackend, cell: Cell) -> None:
         self.operation, self.backend, self.cell = operation, backend, cell
@@ -39,21 +48,34 @@ class StepSession(Session):
 
         (spec,) = self.cell.model.outputs
         made = reference.formed(self.backend.on_host(self.result), spec)
-        return {spec.name: np.ascontiguousarray(made, dtype=spec.dtype) if made.dtype.kind in "iu" else made}
+        return {
+            spec.name: np.ascontiguousarray(made, dtype=spec.dtype)
+            if made.dtype.kind in "iu"
+            else made
+        }
 
     def attest(self) -> Attestation:
         import numpy as np
 
-        floats = {str(array.dtype).rpartition(".")[2] for array in (*self.inputs.values(), self.result) if "float" in str(array.dtype)}
+        floats = {
+            str(array.dtype).rpartition(".")[2]
+            for array in (*self.inputs.values(), self.result)
+            if "float" in str(array.dtype)
+        }
         return Attestation(
             runtime=self.backend.runtime,
             version=self.backend.version(),
             device="cpu",
-            precision={"float32": "fp32", "float64": "fp64"}.get(",".join(sorted(floats)), ",".join(sorted(floats)) or "no floats"),
+            precision={"float32": "fp32", "float64": "fp64"}.get(
+                ",".join(sorted(floats)), ",".join(sorted(floats)) or "no floats"
+            ),
             threads=self.backend.threads(),
             denormals="preserved" if np.float32(1e-39) * np.float32(1.0) else "flushed",
             spinning=self.backend.spinning(),
-            details={"how": self.backend.how(self.cell.model), "libraries": self.backend.libraries()},
+            details={
+                "how": self.backend.how(self.cell.model),
+                "libraries": self.backend.libraries(),
+            },
         )
 
     def close(self) -> None:
@@ -61,7 +83,9 @@ class StepSession(Session):
 
 
 class StepBackend(Backend):
-    """What the libraries share. `after` maps the operations behind a network to this library's functions."""
+    """What the libraries share. `after` maps the operations behind a network to this library's
+    functions.
+    """
 
     steps = True
     runtime: ClassVar[str]
@@ -76,7 +100,16 @@ class StepBackend(Backend):
         if operation != "photo":
             return f"{self.runtime} has no {operation or cell.model.build}; it does photo{''.join(f', {name}' for name in self.after)}"
         library = self.pixels()
-        return next(filter(None, (library.refuses(step) for step in (cell.model.recipe.steps if cell.model.recipe else ()))), "")
+        return next(
+            filter(
+                None,
+                (
+                    library.refuses(step)
+                    for step in (cell.model.recipe.steps if cell.model.recipe else ())
+                ),
+            ),
+            "",
+        )
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
         versions = {name: batches.version_of(name) for name in self.distributions}
@@ -89,7 +122,9 @@ class StepBackend(Backend):
     def load(self, folder: Path, cell: Cell) -> Session:
         self.configure(cell)
         operation = reference.operation_of(cell.model)
-        return StepSession(self._photo(cell.model) if operation == "photo" else self.after[operation], self, cell)
+        return StepSession(
+            self._photo(cell.model) if operation == "photo" else self.after[operation], self, cell
+        )
 
     def _photo(self, model: Model) -> Operation:
         assert model.recipe is not None
@@ -103,8 +138,12 @@ class StepBackend(Backend):
         operation = reference.operation_of(model)
         if operation != "photo":
             return " ".join((self.after[operation].__doc__ or "").split())
-        named = dict.fromkeys(type(step).__name__ for step in (model.recipe.steps if model.recipe else ()))
-        return "; ".join(f"{name}: {self.pixels.does[name]}" for name in named if name in self.pixels.does)
+        named = dict.fromkeys(
+            type(step).__name__ for step in (model.recipe.steps if model.recipe else ())
+        )
+        return "; ".join(
+            f"{name}: {self.pixels.does[name]}" for name in named if name in self.pixels.does
+        )
 
     def configure(self, cell: Cell) -> None:
         """Set the library's threads, where it has any of its own."""
@@ -136,7 +175,11 @@ class StepBackend(Backend):
 
 def _alone(cell: Cell, name: str) -> str:
     """Why a library without threads cannot have those of the cell, in words, or an empty string."""
-    return "" if cell.threads == 1 else f"{name} computes in one thread, not {cell.threads}; give the case threads=(1,)"
+    return (
+        ""
+        if cell.threads == 1
+        else f"{name} computes in one thread, not {cell.threads}; give the case threads=(1,)"
+    )
 
 
 def _codecs() -> dict[str, str]:
@@ -145,7 +188,10 @@ def _codecs() -> dict[str, str]:
     from PIL import features
 
     turbo = "libjpeg-turbo" if features.check_feature("libjpeg_turbo") else "libjpeg"
-    return {"Pillow": PIL.__version__, turbo: str(features.version("libjpeg_turbo") or features.version("jpg"))}
+    return {
+        "Pillow": PIL.__version__,
+        turbo: str(features.version("libjpeg_turbo") or features.version("jpg")),
+    }
 
 
 class StepsPillow(StepBackend):
@@ -199,7 +245,10 @@ class StepsNumPy(StepBackend):
         return np.__version__
 
     def libraries(self) -> Mapping[str, str]:
-        return {**_codecs(), **{pool["internal_api"]: str(pool["version"]) for pool in self._pools()}}
+        return {
+            **_codecs(),
+            **{pool["internal_api"]: str(pool["version"]) for pool in self._pools()},
+        }
 
     def threads(self) -> int:
         return max((int(pool["num_threads"]) for pool in self._pools()), default=1)
@@ -207,7 +256,11 @@ class StepsNumPy(StepBackend):
     def _pools(self) -> list[dict[str, Any]]:
         import threadpoolctl
 
-        return [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas" and "numpy" in pool["filepath"]]
+        return [
+            pool
+            for pool in threadpoolctl.threadpool_info()
+            if pool["user_api"] == "blas" and "numpy" in pool["filepath"]
+        ]
 
 
 class StepsCpp(StepBackend):
@@ -224,7 +277,11 @@ class StepsCpp(StepBackend):
         return super().supports(cell) or _alone(cell, "this C++")
 
     def lacks(self, cell: Cell) -> str:
-        return "" if build.compiler() else "these steps are compiled on first use, and a C++20 compiler (such as g++) is missing"
+        return (
+            ""
+            if build.compiler()
+            else "these steps are compiled on first use, and a C++20 compiler (such as g++) is missing"
+        )
 
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
         build.built_pixels()
@@ -271,7 +328,11 @@ class StepsOpenCv(StepBackend):
         import numpy as np
 
         lines = (line.partition(":") for line in cv2.getBuildInformation().splitlines())
-        built = {name.strip(): what.strip() for name, _, what in lines if name.strip() in ("JPEG", "PNG", "Parallel framework")}
+        built = {
+            name.strip(): what.strip()
+            for name, _, what in lines
+            if name.strip() in ("JPEG", "PNG", "Parallel framework")
+        }
         return {**built, "NumPy": np.__version__, "optimised": str(cv2.useOptimized())}
 
     def threads(self) -> int:
@@ -306,7 +367,8 @@ class StepsTorchvision(StepBackend):
         import numpy as np
         import torch
 
-        # The decoder takes bytes and the pixels of a photo are opened by the step; only what a network gives is a tensor already.
+        # The decoder takes bytes and the pixels of a photo are opened by the step; only what a
+        # network gives is a tensor already.
         return torch.from_numpy(array) if array.dtype == np.float32 else array
 
     def on_host(self, result: Any) -> Any:

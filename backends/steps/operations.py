@@ -1,7 +1,9 @@
-"""What is done after a network, in several libraries: boxes that overlap are dropped, masks are pasted, the best class is taken.
+"""What is done after a network, in several libraries: boxes that overlap are dropped, masks are
+pasted, the best class is taken.
 
-Every function takes what its library calls arrays, by the names of the model's inputs, and returns such an array. Each is the library's
-own function where it has one; what is left to do around it (corners to sizes, one mask after another) is part of the step.
+Every function takes what its library calls arrays, by the names of the model's inputs, and returns
+such an array. Each is the library's own function where it has one; what is left to do around it
+(corners to sizes, one mask after another) is part of the step.
 """
 
 from __future__ import annotations
@@ -28,19 +30,24 @@ def frame_of(model: Model) -> tuple[int, int]:
 
 
 def placed(boxes: Any, side: int) -> Any:
-    """Corners of `boxes` in whole pixels, int64, widened as far as masks of `side` pixels grow by their padding.
+    """Corners of `boxes` in whole pixels, int64, widened as far as masks of `side` pixels grow by
+    their padding.
 
     Rounded towards zero, in float32, as torchvision 0.29 does in `models.detection.roi_heads`.
     """
     import numpy as np
 
     scale = np.float32(side + 2 * PADDING) / np.float32(side)
-    half, middle = (boxes[:, 2:] - boxes[:, :2]) * np.float32(0.5), (boxes[:, 2:] + boxes[:, :2]) * np.float32(0.5)
+    half, middle = (
+        (boxes[:, 2:] - boxes[:, :2]) * np.float32(0.5),
+        (boxes[:, 2:] + boxes[:, :2]) * np.float32(0.5),
+    )
     return np.concatenate([middle - half * scale, middle + half * scale], axis=1).astype(np.int64)
 
 
 def paste(masks: Any, boxes: Any, height: int, width: int, resize: Any) -> Any:
-    """Masks [count, side, side] over a picture: the same type, [count, height, width], 0 outside of the boxes.
+    """Masks [count, side, side] over a picture: the same type, [count, height, width], 0 outside of
+    the boxes.
 
     `resize(mask, width, height)` scales one mask by bilinear sampling at half-pixel centres.
     """
@@ -48,14 +55,16 @@ def paste(masks: Any, boxes: Any, height: int, width: int, resize: Any) -> Any:
 
     padded = np.pad(masks, ((0, 0), (PADDING, PADDING), (PADDING, PADDING)))
     made = np.zeros((len(masks), height, width), masks.dtype)
-    for target, mask, (left, top, right, bottom) in zip(made, padded, placed(boxes, masks.shape[-1]).tolist(), strict=True):
+    for target, mask, (left, top, right, bottom) in zip(
+        made, padded, placed(boxes, masks.shape[-1]).tolist(), strict=True
+    ):
         scaled = resize(mask, max(right - left + 1, 1), max(bottom - top + 1, 1))
         x, y, to_x, to_y = max(left, 0), max(top, 0), min(right + 1, width), min(bottom + 1, height)
         target[y:to_y, x:to_x] = scaled[y - top : to_y - top, x - left : to_x - left]
     return made
 
 
-# -- NumPy -----------------------------------------------------------------------------------------------------------
+# -- NumPy -----------------------------------------------------------------------------------------
 
 
 def numpy_nms(model: Model, inputs: Arrays) -> Any:
@@ -68,7 +77,9 @@ def numpy_nms(model: Model, inputs: Arrays) -> Any:
     while order.size:
         best, order = order[0], order[1:]
         kept.append(best)
-        shared = np.minimum(boxes[best, 2:], boxes[order, 2:]) - np.maximum(boxes[best, :2], boxes[order, :2])
+        shared = np.minimum(boxes[best, 2:], boxes[order, 2:]) - np.maximum(
+            boxes[best, :2], boxes[order, :2]
+        )
         overlap = np.maximum(shared, 0).prod(axis=1)
         order = order[overlap <= OVERLAP * (areas[best] + areas[order] - overlap)]
     return np.array(kept)
@@ -79,7 +90,10 @@ def numpy_paste(model: Model, inputs: Arrays) -> Any:
     from backends.preprocessing.numpy_preprocessor import resized, weights
 
     def resize(mask: Any, width: int, height: int) -> Any:
-        down, across = (weights(size, target, "bilinear", False) for size, target in zip(mask.shape, (height, width), strict=True))
+        down, across = (
+            weights(size, target, "bilinear", False)
+            for size, target in zip(mask.shape, (height, width), strict=True)
+        )
         return resized(mask, down.astype(mask.dtype), across.astype(mask.dtype))
 
     return paste(inputs["masks"], inputs["boxes"], *frame_of(model), resize)
@@ -90,7 +104,7 @@ def numpy_argmax(model: Model, inputs: Arrays) -> Any:
     return inputs["logits"].argmax(0)
 
 
-# -- OpenCV ----------------------------------------------------------------------------------------------------------
+# -- OpenCV ----------------------------------------------------------------------------------------
 
 
 def opencv_nms(model: Model, inputs: Arrays) -> Any:
@@ -114,14 +128,16 @@ def opencv_paste(model: Model, inputs: Arrays) -> Any:
 
 
 def opencv_argmax(model: Model, inputs: Arrays) -> Any:
-    """`cv2.reduceArgMax` over the classes, of pixels in a row: three axes are an image of channels to OpenCV."""
+    """`cv2.reduceArgMax` over the classes, of pixels in a row: three axes are an image of channels
+    to OpenCV.
+    """
     import cv2
 
     logits = inputs["logits"]
     return cv2.reduceArgMax(logits.reshape(len(logits), -1), 0).reshape(logits.shape[1:])
 
 
-# -- torchvision -----------------------------------------------------------------------------------------------------
+# -- torchvision -----------------------------------------------------------------------------------
 
 
 def torchvision_nms(model: Model, inputs: Arrays) -> Any:
@@ -135,7 +151,9 @@ def torchvision_paste(model: Model, inputs: Arrays) -> Any:
     """`paste_masks_in_image`, as torchvision's Mask R-CNN calls it."""
     from torchvision.models.detection import roi_heads
 
-    return roi_heads.paste_masks_in_image(inputs["masks"][:, None], inputs["boxes"], frame_of(model), padding=PADDING)[:, 0]
+    return roi_heads.paste_masks_in_image(
+        inputs["masks"][:, None], inputs["boxes"], frame_of(model), padding=PADDING
+    )[:, 0]
 
 
 def torchvision_argmax(model: Model, inputs: Arrays) -> Any:
@@ -143,7 +161,7 @@ def torchvision_argmax(model: Model, inputs: Arrays) -> Any:
     return inputs["logits"].argmax(0)
 
 
-# -- Pillow ----------------------------------------------------------------------------------------------------------
+# -- Pillow ----------------------------------------------------------------------------------------
 
 
 def pillow_paste(model: Model, inputs: Arrays) -> Any:
@@ -153,6 +171,10 @@ def pillow_paste(model: Model, inputs: Arrays) -> Any:
 
     def resize(mask: Any, width: int, height: int) -> Any:
         whole = (0, 0, mask.shape[1], mask.shape[0])
-        return np.asarray(pillow.fromarray(mask).transform((width, height), pillow.Transform.EXTENT, whole, pillow.Resampling.BILINEAR))
+        return np.asarray(
+            pillow.fromarray(mask).transform(
+                (width, height), pillow.Transform.EXTENT, whole, pillow.Resampling.BILINEAR
+            )
+        )
 
     return paste(inputs["masks"], inputs["boxes"], *frame_of(model), resize)

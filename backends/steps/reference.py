@@ -1,6 +1,8 @@
-"""The goldens of steps: each operation in float64, written from its definition; and the backend that judges with them.
+"""The goldens of steps: each operation in float64, written from its definition; and the backend
+that judges with them.
 
-A model of task `step` names one of the functions below as its `build`: what it returns is called with the model and its inputs.
+A model of task `step` names one of the functions below as its `build`: what it returns is called
+with the model and its inputs.
 """
 
 from __future__ import annotations
@@ -22,14 +24,20 @@ if TYPE_CHECKING:
 Operation = Callable[[Model, Any], Any]
 
 NAMESPACE = "backends.step_golden"
-"""What `build` of a step begins with. It is part of cell keys, so it keeps its name although the module moved."""
+"""What `build` of a step begins with. It is part of cell keys, so it keeps its name although the
+module moved.
+"""
 
 BYTES = "bytes"
-"""The input that says how many of the encoded ones count: files differ in length, and a tensor has one shape."""
+"""The input that says how many of the encoded ones count: files differ in length, and a tensor has
+one shape.
+"""
 
 
 def operation_of(model: Model) -> str:
-    """`nms` of a model whose `build` is `backends.step_golden:nms`; empty where it names none of these."""
+    """`nms` of a model whose `build` is `backends.step_golden:nms`; empty where it names none of
+    these.
+    """
     where, _, name = model.build.rpartition(":")
     return name if where == NAMESPACE and name in OPERATIONS else ""
 
@@ -44,7 +52,11 @@ class Exact(numpy_preprocessor.NumPy):
 
     def resize(self, image: Any, step: Resize, width: int, height: int) -> Any:
         down = numpy_preprocessor.weights(image.shape[0], height, step.filter, step.antialias)
-        return numpy_preprocessor.resized(image, down, numpy_preprocessor.weights(image.shape[1], width, step.filter, step.antialias))
+        return numpy_preprocessor.resized(
+            image,
+            down,
+            numpy_preprocessor.weights(image.shape[1], width, step.filter, step.antialias),
+        )
 
     def to_array(self, image: Any, step: Any) -> Any:
         return image.astype("float64") * step.scale
@@ -59,8 +71,8 @@ class Exact(numpy_preprocessor.NumPy):
 
 
 def photo() -> Operation:
-    """The model's recipe on `encoded`, or on `pixels` where it begins after decoding. Pillow decodes: that is what the others are
-    compared with."""
+    """The model's recipe on `encoded`, or on `pixels` where it begins after decoding. Pillow
+    decodes: that is what the others are compared with."""
 
     def operation(model: Model, inputs: Any) -> Any:
         assert model.recipe is not None
@@ -83,7 +95,9 @@ def nms() -> Operation:
         boxes = inputs["boxes"].astype(np.float64).tolist()
         kept: list[int] = []
         for candidate in np.argsort(-inputs["scores"].astype(np.float64), kind="stable").tolist():
-            if all(_overlap(boxes[candidate], boxes[better]) <= operations.OVERLAP for better in kept):
+            if all(
+                _overlap(boxes[candidate], boxes[better]) <= operations.OVERLAP for better in kept
+            ):
                 kept.append(candidate)
         return np.array(kept)
 
@@ -92,7 +106,9 @@ def nms() -> Operation:
 
 def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
     """Intersection over union of two boxes by their corners."""
-    shared = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    shared = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(
+        0.0, min(a[3], b[3]) - max(a[1], b[1])
+    )
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
 
@@ -114,7 +130,9 @@ OPERATIONS = ("photo", "nms", "paste_masks", "argmax")
 
 
 def formed(value: Any, spec: TensorSpec) -> Any:
-    """A result as the model's output: a list of indices is filled up with -1, since its length is part of the answer."""
+    """A result as the model's output: a list of indices is filled up with -1, since its length is
+    part of the answer.
+    """
     import numpy as np
 
     made = np.asarray(value)
@@ -144,7 +162,13 @@ class ExactSession(Session):
     def attest(self) -> Attestation:
         import numpy as np
 
-        facts = {"device": "cpu", "precision": "fp64", "threads": self.cell.threads, "denormals": "preserved", "spinning": "off"}
+        facts = {
+            "device": "cpu",
+            "precision": "fp64",
+            "threads": self.cell.threads,
+            "denormals": "preserved",
+            "spinning": "off",
+        }
         return Attestation(runtime="numpy", version=np.__version__, labels=("golden",), **facts)  # type: ignore[arg-type]
 
 
@@ -159,12 +183,18 @@ class StepReference(Golden):
 
     def supports(self, cell: Cell) -> str:
         known = ", ".join(f"{NAMESPACE}:{name}" for name in OPERATIONS)
-        return super().supports(cell) or ("" if operation_of(cell.model) else f"build= of a step is one of {known}, not {cell.model.build}")
+        return super().supports(cell) or (
+            ""
+            if operation_of(cell.model)
+            else f"build= of a step is one of {known}, not {cell.model.build}"
+        )
 
     def weights_key(self, model: Model) -> Mapping[str, Any]:
         return {"step": model.build}
 
-    def materialise(self, model: Model, batches: Mapping[str, Path], folder: Path) -> Mapping[str, Any]:
+    def materialise(
+        self, model: Model, batches: Mapping[str, Path], folder: Path
+    ) -> Mapping[str, Any]:
         (folder / "step.txt").write_text(f"{model.build}\n")
         return {"sha256": "", "note": "a step has no weights"}
 

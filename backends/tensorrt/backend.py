@@ -1,6 +1,8 @@
-"""TensorRT (10 and 11) and TensorRT for RTX: plans built ahead of time, run with buffers that stay on the device.
+"""TensorRT (10 and 11) and TensorRT for RTX: plans built ahead of time, run with buffers that stay
+on the device.
 
-The two are one backend over two modules. What is timed is one execution context on one stream, with CUDA events around it.
+The two are one backend over two modules. What is timed is one execution context on one stream, with
+CUDA events around it.
 """
 
 from __future__ import annotations
@@ -32,15 +34,21 @@ BUILDS = 3
 MOST_BUILDS = 9
 
 WAITING = {0: "runtime default", 1: "on", 2: "yields", 4: "off"}
-"""How the host waits for the device, by CUDA's device flags: it chooses itself, spins, yields, or sleeps."""
+"""How the host waits for the device, by CUDA's device flags: it chooses itself, spins, yields, or
+sleeps.
+"""
 
 WAITING_MASK = 0x07
 
 
 class Buffer:
-    """One input or output of the engine: its memory on the device, of the size that the one shape needs."""
+    """One input or output of the engine: its memory on the device, of the size that the one shape
+    needs.
+    """
 
-    def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], given: bool) -> None:
+    def __init__(
+        self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], given: bool
+    ) -> None:
         import numpy as np
 
         self.name, self.shape, self.dtype, self.given = name, shape, dtype, given
@@ -68,14 +76,19 @@ class EngineSession(Session):
         self.log = builder.Log()
         self.runtime = self.trt.Runtime(builder.logger(self.trt, self.log))
         self.runtime.max_threads = cell.threads
-        self.engine = self.runtime.deserialize_cuda_engine((folder / builder.plan_file(self.build)).read_bytes())
+        self.engine = self.runtime.deserialize_cuda_engine(
+            (folder / builder.plan_file(self.build)).read_bytes()
+        )
         if self.engine is None:
             raise RuntimeError(f"{module} cannot load the plan: {self.log.errors()}")
         self.context = self.engine.create_execution_context()
         if self.context is None:
             raise RuntimeError(f"{module} cannot make an execution context: {self.log.errors()}")
         self.events = cuda_events.DriverEvents()
-        self.buffers = [self._buffer(self.engine.get_tensor_name(number)) for number in range(self.engine.num_io_tensors)]
+        self.buffers = [
+            self._buffer(self.engine.get_tensor_name(number))
+            for number in range(self.engine.num_io_tensors)
+        ]
         self.graph: Any = self._capture() if cell.option.get("cuda_graph") else None
 
     def _buffer(self, name: str) -> Buffer:
@@ -85,9 +98,16 @@ class EngineSession(Session):
         specs = self.cell.model.inputs if given else self.cell.model.outputs
         shape = next(spec.concrete(self.cell.batch) for spec in specs if spec.name == name)
         if given:
-            self._check(self.context.set_input_shape(name, shape), f"refuses the shape {shape} of {name}")
-        made = Buffer(name, shape, np.dtype(self.trt.nptype(self.engine.get_tensor_dtype(name))), given)
-        self._check(self.context.set_tensor_address(name, int(made.address)), f"refuses the buffer of {name}")
+            self._check(
+                self.context.set_input_shape(name, shape), f"refuses the shape {shape} of {name}"
+            )
+        made = Buffer(
+            name, shape, np.dtype(self.trt.nptype(self.engine.get_tensor_dtype(name))), given
+        )
+        self._check(
+            self.context.set_tensor_address(name, int(made.address)),
+            f"refuses the buffer of {name}",
+        )
         return made
 
     def _check(self, done: bool, otherwise: str) -> None:
@@ -95,15 +115,21 @@ class EngineSession(Session):
             raise RuntimeError(f"{self.trt.__name__} {otherwise}: {self.log.errors()}")
 
     def _enqueue(self) -> None:
-        self._check(self.context.execute_async_v3(int(self.events.stream)), "did not enqueue the step")
+        self._check(
+            self.context.execute_async_v3(int(self.events.stream)), "did not enqueue the step"
+        )
 
     def _capture(self) -> Any:
-        """The step as a CUDA graph. It runs once before, since what is only made at the first call cannot be captured."""
+        """The step as a CUDA graph. It runs once before, since what is only made at the first call
+        cannot be captured.
+        """
         self._enqueue()
         self.events.synchronize()
         capturable = getattr(self.context, "is_stream_capturable", None)  # TensorRT for RTX has it
         if capturable is not None and not capturable(int(self.events.stream)):
-            raise Unsupported(f"{self.trt.__name__} says that this engine's step cannot be captured as a CUDA graph")
+            raise Unsupported(
+                f"{self.trt.__name__} says that this engine's step cannot be captured as a CUDA graph"
+            )
         mode = self.cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         cuda_events.call("cudaStreamBeginCapture", self.events.stream, mode)
         self._enqueue()
@@ -118,8 +144,17 @@ class EngineSession(Session):
             if buffer.given:
                 array = inputs[buffer.name]
                 if array.dtype != buffer.dtype or array.shape != buffer.shape:
-                    raise ValueError(f"{buffer.name} is {array.dtype}{array.shape}, the engine takes {buffer.dtype}{buffer.shape}")
-                cuda_events.call("cudaMemcpyAsync", buffer.address, array.ctypes.data, buffer.bytes, kind, self.events.stream)
+                    raise ValueError(
+                        f"{buffer.name} is {array.dtype}{array.shape}, the engine takes {buffer.dtype}{buffer.shape}"
+                    )
+                cuda_events.call(
+                    "cudaMemcpyAsync",
+                    buffer.address,
+                    array.ctypes.data,
+                    buffer.bytes,
+                    kind,
+                    self.events.stream,
+                )
         self.events.synchronize()  # the copy is then outside `compute`, and the caller's array is free again
 
     def step(self) -> None:
@@ -140,16 +175,29 @@ class EngineSession(Session):
         import numpy as np
 
         kind = self.cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
-        made = {buffer.name: np.empty(buffer.shape, buffer.dtype) for buffer in self.buffers if not buffer.given}
+        made = {
+            buffer.name: np.empty(buffer.shape, buffer.dtype)
+            for buffer in self.buffers
+            if not buffer.given
+        }
         for buffer in self.buffers:
             if not buffer.given:
                 target = made[buffer.name].ctypes.data
-                cuda_events.call("cudaMemcpyAsync", target, buffer.address, buffer.bytes, kind, self.events.stream)
+                cuda_events.call(
+                    "cudaMemcpyAsync",
+                    target,
+                    buffer.address,
+                    buffer.bytes,
+                    kind,
+                    self.events.stream,
+                )
         self.events.synchronize()
         return made
 
     def attest(self) -> Attestation:
-        text = self.engine.create_engine_inspector().get_engine_information(self.trt.LayerInformationFormat.JSON)
+        text = self.engine.create_engine_inspector().get_engine_information(
+            self.trt.LayerInformationFormat.JSON
+        )
         found = builder.summary(builder.layers_of_inspector(text))
         built = self.facts["builds"][self.build]
         flags = cuda_events.call("cudaGetDeviceFlags") & WAITING_MASK
@@ -165,7 +213,10 @@ class EngineSession(Session):
             placement=found["precisions"],
             labels=("cuda graph",) if self.graph is not None else (),
             details={
-                **{name: found[name] for name in ("layers", "reformats", "tf32_tactics", "layers_sha256")},
+                **{
+                    name: found[name]
+                    for name in ("layers", "reformats", "tf32_tactics", "layers_sha256")
+                },
                 "plan_sha256": built["sha256"],
                 "build": self.build,
                 "device_memory_bytes": sum(buffer.bytes for buffer in self.buffers),
@@ -181,7 +232,9 @@ class EngineSession(Session):
         for buffer in self.buffers:
             buffer.free()
         self.events.close()
-        self.context = self.engine = self.runtime = self.graph = None  # in this order: each needs the next
+        self.context = self.engine = self.runtime = self.graph = (
+            None  # in this order: each needs the next
+        )
 
 
 class TensorRt(export.OnnxBackend):
@@ -286,15 +339,28 @@ def _wrong_option(cell: Cell) -> str:
         return f"builds is a whole number from 1 to {MOST_BUILDS}, not {builds!r}"
     if type(build) is not int or not 0 <= build < builds:
         return f"build is a whole number from 0 to {builds - 1}, of the {builds} builds that are made, not {build!r}"
-    choices = {"target": builder.TARGETS, "timing_cache": (builder.FRESH, builder.SHARED), "cuda_graph": (False, True)}
-    wrong = [name for name, allowed in choices.items() if name in asked and asked[name] not in allowed]
-    return "; ".join(f"{name} is one of {', '.join(map(str, choices[name]))}, not {asked[name]!r}" for name in wrong)
+    choices = {
+        "target": builder.TARGETS,
+        "timing_cache": (builder.FRESH, builder.SHARED),
+        "cuda_graph": (False, True),
+    }
+    wrong = [
+        name for name, allowed in choices.items() if name in asked and asked[name] not in allowed
+    ]
+    return "; ".join(
+        f"{name} is one of {', '.join(map(str, choices[name]))}, not {asked[name]!r}"
+        for name in wrong
+    )
 
 
 def _other_device(target: str, device: str) -> str:
     """In words, where the plan was built for another kind of device than is here."""
     here = "SM" + (gpu.describe(device).get("capability") or "").replace(".", "")
-    return "" if target in (builder.CURRENT, here) else f"the plan is for {target}, and {device} is {here}"
+    return (
+        ""
+        if target in (builder.CURRENT, here)
+        else f"the plan is for {target}, and {device} is {here}"
+    )
 
 
 def _words(facts: Mapping[str, Any]) -> str:

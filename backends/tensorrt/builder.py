@@ -1,7 +1,9 @@
-"""Builds TensorRT plans from ONNX files, also on a machine without a GPU, and says what the layers inside compute in.
+"""Builds TensorRT plans from ONNX files, also on a machine without a GPU, and says what the layers
+inside compute in.
 
-`tensorrt` 10 and 11 and `tensorrt_rtx` have one Python API as far as it is used here; the module is named by the caller. Networks
-are strongly typed: precision is the ONNX file's, and no builder flag changes it but TF32.
+`tensorrt` 10 and 11 and `tensorrt_rtx` have one Python API as far as it is used here; the module is
+named by the caller. Networks are strongly typed: precision is the ONNX file's, and no builder flag
+changes it but TF32.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ FACTS = "engine.json"
 TIMING_CACHE = "timing.cache"
 
 FRESH, SHARED = "fresh", "shared"
-"""Where the builds after the first take their timings from: each its own, or the first one's cache."""
+"""Where the builds after the first take their timings from: each its own, or the first one's cache.
+"""
 
 
 def plan_file(build: int) -> str:
@@ -39,12 +42,14 @@ def plan_file(build: int) -> str:
     return f"plan_{build}.engine"
 
 
-# -- layers ------------------------------------------------------------------------------------------------------------
+# -- layers ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a built engine; `reads` and `writes` are precisions, such as fp32 or int8, of tensors and constants."""
+    """One layer of a built engine; `reads` and `writes` are precisions, such as fp32 or int8, of
+    tensors and constants.
+    """
 
     name: str
     kind: str
@@ -54,14 +59,24 @@ class Layer:
 
     @property
     def precision(self) -> str:
-        """The narrowest precision that the layer reads; empty where it reads none of NARROWEST_LAST."""
-        return next((precision for precision in reversed(NARROWEST_LAST) if precision in self.reads), "")
+        """The narrowest precision that the layer reads; empty where it reads none of
+        NARROWEST_LAST.
+        """
+        return next(
+            (precision for precision in reversed(NARROWEST_LAST) if precision in self.reads), ""
+        )
 
     @property
     def reformats(self) -> bool:
-        """Whether it only moves or casts: a copy that TensorRT put between layers of different layouts."""
+        """Whether it only moves or casts: a copy that TensorRT put between layers of different
+        layouts.
+        """
         verbs = re.match(r"__myl_((?:Cast|Conc|Move|Tran|Resh|Repl|Slic)+)_", self.name)
-        return self.kind == "Reformat" or self.name.startswith("Reformatting CopyNode") or verbs is not None
+        return (
+            self.kind == "Reformat"
+            or self.name.startswith("Reformatting CopyNode")
+            or verbs is not None
+        )
 
 
 NARROWEST_LAST = ("fp32", "bf16", "fp16", "fp8", "int8", "fp4", "int4")
@@ -75,18 +90,24 @@ SPELLED = (
     ("fp4", r"fp4"),
     ("int4", r"\bint4"),
 )
-"""How the inspector of one release or another writes them, alone or within the description of a format."""
+"""How the inspector of one release or another writes them, alone or within the description of a
+format.
+"""
 
 
 def precision_of(words: str) -> str:
-    """`fp16` of `Half`, of `Row major linear FP16 format` and of `Channel major FP16 format`; empty for integers and booleans."""
+    """`fp16` of `Half`, of `Row major linear FP16 format` and of `Channel major FP16 format`; empty
+    for integers and booleans.
+    """
     plain = words.strip().lower()
     found = [name for name, spelling in SPELLED if re.search(spelling, plain)]
     return "bf16" if "bf16" in found else (found[0] if found else "")
 
 
 def layers_of_log(message: str) -> list[Layer]:
-    """The layers in the builder's own listing, which a verbose log with detailed profiling holds: all that there is without a GPU."""
+    """The layers in the builder's own listing, which a verbose log with detailed profiling holds:
+    all that there is without a GPU.
+    """
     body = message.partition("\n\nI/O Tensors")[0]
     return [_layer_of_line(line) for line in body.splitlines()[1:] if line.startswith("Name: ")]
 
@@ -97,33 +118,51 @@ def _layer_of_line(line: str) -> Layer:
     found = dict(zip(parts[::2], parts[1::2], strict=True))
 
     def types(*keys: str) -> tuple[str, ...]:
-        words = [word for key in keys for word in re.findall(r"Datatype: (\w+)", found.get(key, ""))]
+        words = [
+            word for key in keys for word in re.findall(r"Datatype: (\w+)", found.get(key, ""))
+        ]
         return tuple(filter(None, map(precision_of, words)))
 
-    return Layer(name, kind, found.get("TacticName", ""), types("Inputs", "Constants"), types("Outputs"))
+    return Layer(
+        name, kind, found.get("TacticName", ""), types("Inputs", "Constants"), types("Outputs")
+    )
 
 
 def layers_of_inspector(text: str) -> list[Layer]:
-    """The layers in the engine inspector's JSON. Raises ValueError where the plan was built without detailed profiling."""
+    """The layers in the engine inspector's JSON. Raises ValueError where the plan was built without
+    detailed profiling.
+    """
     listed = json.loads(text).get("Layers", [])
     if not all(isinstance(entry, dict) for entry in listed):
-        raise ValueError("the plan tells the names of its layers only; build it with detailed profiling verbosity")
+        raise ValueError(
+            "the plan tells the names of its layers only; build it with detailed profiling verbosity"
+        )
     return [_layer_of_json(entry) for entry in listed]
 
 
 def _layer_of_json(entry: Mapping[str, Any]) -> Layer:
     def types(*keys: str) -> tuple[str, ...]:
         tensors = [tensor for key in keys for tensor in entry.get(key) or ()]
-        words = [str(tensor.get("Datatype") or tensor.get("Format/Datatype") or "") for tensor in tensors]
+        words = [
+            str(tensor.get("Datatype") or tensor.get("Format/Datatype") or "") for tensor in tensors
+        ]
         return tuple(filter(None, map(precision_of, words)))
 
     weights = precision_of(str((entry.get("Weights") or {}).get("Type", "")))
     reads = types("Inputs", "Constants") + ((weights,) if weights else ())
-    return Layer(entry.get("Name", ""), entry.get("LayerType", ""), entry.get("TacticName") or "", reads, types("Outputs"))
+    return Layer(
+        entry.get("Name", ""),
+        entry.get("LayerType", ""),
+        entry.get("TacticName") or "",
+        reads,
+        types("Outputs"),
+    )
 
 
 def summary(layers: Iterable[Layer]) -> dict[str, Any]:
-    """Facts about an engine's layers: how many, by the precision they read, how many only reformat; a digest of kinds and tactics."""
+    """Facts about an engine's layers: how many, by the precision they read, how many only reformat;
+    a digest of kinds and tactics.
+    """
     listed = list(layers)
     working = [layer for layer in listed if not layer.reformats]
     essence = [[layer.kind, layer.tactic, layer.reads, layer.writes] for layer in listed]
@@ -139,15 +178,18 @@ def summary(layers: Iterable[Layer]) -> dict[str, Any]:
 def precision_used(found: Mapping[str, Any], tf32: bool) -> str:
     """The precision of a whole engine, by its summary: the narrowest that a working layer reads.
 
-    `tf32` is whether the plan was built with TF32 allowed, which TensorRT for RTX decides at run time and lists nowhere.
+    `tf32` is whether the plan was built with TF32 allowed, which TensorRT for RTX decides at run
+    time and lists nowhere.
     """
-    narrowest = next((name for name in reversed(NARROWEST_LAST) if name in found["precisions"]), "unknown")
+    narrowest = next(
+        (name for name in reversed(NARROWEST_LAST) if name in found["precisions"]), "unknown"
+    )
     if narrowest == "fp32":
         return "tf32" if tf32 or found["tf32_tactics"] else "fp32"
     return {"int8": "int8-static"}.get(narrowest, narrowest)
 
 
-# -- building ----------------------------------------------------------------------------------------------------------
+# -- building --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -163,7 +205,9 @@ class Order:
 
     @property
     def rtx(self) -> bool:
-        """TensorRT for RTX: it builds for a GPU that is not here, and times no tactics, so that it has no timing cache."""
+        """TensorRT for RTX: it builds for a GPU that is not here, and times no tactics, so that it
+        has no timing cache.
+        """
         return self.module.endswith("_rtx")
 
 
@@ -177,14 +221,22 @@ class Log:
         self.said.append((str(severity).rpartition(".")[2], message))
 
     def errors(self) -> str:
-        """The first error, whole: those after it are its consequences. In words where there is none."""
-        wrong = [message for severity, message in self.said if severity in ("ERROR", "INTERNAL_ERROR")]
-        own = [message for message in wrong if "CUDA GPU properties" not in message]  # is said of every machine without a GPU
+        """The first error, whole: those after it are its consequences. In words where there is
+        none.
+        """
+        wrong = [
+            message for severity, message in self.said if severity in ("ERROR", "INTERNAL_ERROR")
+        ]
+        own = [
+            message for message in wrong if "CUDA GPU properties" not in message
+        ]  # is said of every machine without a GPU
         return (own or wrong or ["it gave no reason"])[0]
 
     def listing(self) -> str:
         """The builder's list of layers, or an empty string where it wrote none."""
-        return next((message for _, message in reversed(self.said) if message.startswith("Layers:")), "")
+        return next(
+            (message for _, message in reversed(self.said) if message.startswith("Layers:")), ""
+        )
 
 
 def logger(trt: Any, log: Log) -> Any:
@@ -203,10 +255,12 @@ def logger(trt: Any, log: Log) -> Any:
 
 
 def build_ahead(onnx: Path, folder: Path, order: Order) -> dict[str, Any]:
-    """Build `order.builds` plans of an ONNX file into `folder`, with the facts and the first one's timing cache; returns the facts.
+    """Build `order.builds` plans of an ONNX file into `folder`, with the facts and the first one's
+    timing cache; returns the facts.
 
-    Needs no GPU where the target is named. Raises Unsupported with operator and node where TensorRT cannot take the graph, or
-    cannot compile it for the target, and RuntimeError with TensorRT's words where building fails otherwise.
+    Needs no GPU where the target is named. Raises Unsupported with operator and node where TensorRT
+    cannot take the graph, or cannot compile it for the target, and RuntimeError with TensorRT's
+    words where building fails otherwise.
     """
     trt = importlib.import_module(order.module)
     cache: bytes | None = None
@@ -233,7 +287,9 @@ def build_ahead(onnx: Path, folder: Path, order: Order) -> dict[str, Any]:
 
 
 def condensed(made: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts of `build_ahead` for the record: figures of all builds side by side, the layers of the first one."""
+    """The facts of `build_ahead` for the record: figures of all builds side by side, the layers of
+    the first one.
+    """
     first, *_ = builds = made["builds"]
     return {
         "format": FORMAT,
@@ -247,15 +303,21 @@ def condensed(made: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _build_once(trt: Any, onnx: Path, order: Order, cache: bytes | None) -> tuple[bytes, bytes | None, dict[str, Any]]:
-    """One plan, its timing cache, and the facts about it. Everything is made anew, so that nothing is left of another build."""
+def _build_once(
+    trt: Any, onnx: Path, order: Order, cache: bytes | None
+) -> tuple[bytes, bytes | None, dict[str, Any]]:
+    """One plan, its timing cache, and the facts about it. Everything is made anew, so that nothing
+    is left of another build.
+    """
     log = Log()
     speaker = logger(trt, log)
     builder = trt.Builder(speaker)
     typed = trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
     network = builder.create_network(1 << int(typed))
     if not network.get_flag(typed):
-        raise RuntimeError(f"{order.module} {trt.__version__} made a network that is not strongly typed; install version 10 or later")
+        raise RuntimeError(
+            f"{order.module} {trt.__version__} made a network that is not strongly typed; install version 10 or later"
+        )
     _parse(trt, network, speaker, onnx, order)
     config = _configure(trt, builder, network, order)
     if not order.rtx:
@@ -269,7 +331,12 @@ def _build_once(trt: Any, onnx: Path, order: Order, cache: bytes | None) -> tupl
         raise Unsupported(words) if "not supported" in wrong else RuntimeError(words)
     plan = bytes(made)
     found = summary(inspect(trt, plan) or layers_of_log(log.listing()))
-    facts = {"seconds": seconds, "bytes": len(plan), "sha256": hashlib.sha256(plan).hexdigest(), **found}
+    facts = {
+        "seconds": seconds,
+        "bytes": len(plan),
+        "sha256": hashlib.sha256(plan).hexdigest(),
+        **found,
+    }
     facts["tf32"] = bool(config.get_flag(trt.BuilderFlag.TF32))
     facts["network_layers"] = network.num_layers
     return plan, None if order.rtx else bytes(config.get_timing_cache().serialize()), facts
@@ -282,20 +349,31 @@ def _parse(trt: Any, network: Any, speaker: Any, onnx: Path, order: Order) -> No
     errors = [parser.get_error(number) for number in range(parser.num_errors)]
     named = [error for error in errors if error.node_operator()]
     if not named:
-        raise RuntimeError(f"{order.module} cannot read {onnx.name}: {'; '.join(error.desc() for error in errors) or 'it gave no reason'}")
+        raise RuntimeError(
+            f"{order.module} cannot read {onnx.name}: {'; '.join(error.desc() for error in errors) or 'it gave no reason'}"
+        )
     raise Unsupported(f"{order.module} cannot take {'; '.join(_refusal(error) for error in named)}")
 
 
 def _refusal(error: Any) -> str:
     """Operator, node and reason of one error of the parser."""
-    reason = next((line for line in error.desc().splitlines() if line and not line.startswith("Invalid Node")), "")
+    reason = next(
+        (
+            line
+            for line in error.desc().splitlines()
+            if line and not line.startswith("Invalid Node")
+        ),
+        "",
+    )
     kind = str(error.code()).rpartition(".")[2].lower().replace("_", " ")
     told = "" if reason == "false" else f": {reason}"
     return f"operator {error.node_operator()} (node {error.node_name() or 'without a name'}): {kind}{told}"
 
 
 def _configure(trt: Any, builder: Any, network: Any, order: Order) -> Any:
-    """TF32 as asked and read back later, layers that can be listed, one profile in which every shape is the cell's, the target."""
+    """TF32 as asked and read back later, layers that can be listed, one profile in which every
+    shape is the cell's, the target.
+    """
     config = builder.create_builder_config()
     (config.set_flag if order.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -303,18 +381,24 @@ def _configure(trt: Any, builder: Any, network: Any, order: Order) -> Any:
     for tensor in (network.get_input(number) for number in range(network.num_inputs)):
         profile.set_shape(tensor.name, *[order.shapes[tensor.name]] * 3)
     config.add_optimization_profile(profile)
-    if order.rtx:  # it would build for every GPU since Ampere by default, and only here can be told which
+    if (
+        order.rtx
+    ):  # it would build for every GPU since Ampere by default, and only here can be told which
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, order.target), 0)
     return config
 
 
 def inspect(trt: Any, plan: bytes) -> list[Layer]:
-    """The layers of a plan as its engine's inspector lists them; empty where this machine cannot load it."""
+    """The layers of a plan as its engine's inspector lists them; empty where this machine cannot
+    load it.
+    """
     runtime = trt.Runtime(logger(trt, Log()))
     engine = runtime.deserialize_cuda_engine(plan)
     return list(_inspected(trt, engine)) if engine is not None else []
 
 
 def _inspected(trt: Any, engine: Any) -> Iterator[Layer]:
-    yield from layers_of_inspector(engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON))
+    yield from layers_of_inspector(
+        engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
+    )

@@ -1,4 +1,6 @@
-"""What a TensorRT plan says of itself: by its engine's inspector, or where it cannot be loaded by its header and what lies beside it."""
+"""What a TensorRT plan says of itself: by its engine's inspector, or where it cannot be loaded by
+its header and what lies beside it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,15 @@ from harness import UsageError
 MODULES = {b"vtrt": "tensorrt_rtx", b"ftrt": "tensorrt", b"ptrt": "tensorrt"}
 """What plans begin with, and the module that builds and loads them."""
 
-DTYPES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "INT8": "int8", "INT32": "int32", "INT64": "int64", "BOOL": "bool"}
+DTYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "BF16": "bfloat16",
+    "INT8": "int8",
+    "INT32": "int32",
+    "INT64": "int64",
+    "BOOL": "bool",
+}
 
 
 def describe(file: Path) -> dict[str, Any]:
@@ -26,13 +36,19 @@ def describe(file: Path) -> dict[str, Any]:
     plan = file.read_bytes()
     module = MODULES[plan[:4]]
     if len(plan) < 32:
-        raise UsageError(f"{file} is a truncated TensorRT plan of {len(plan)} bytes; copy or build it again")
+        raise UsageError(
+            f"{file} is a truncated TensorRT plan of {len(plan)} bytes; copy or build it again"
+        )
     version = ".".join(map(str, plan[24:28]))
     engine, why = _loaded(file, module, plan)
     layers = builder.inspect(importlib.import_module(module), plan) if engine else []
     built = _beside(file, plan)
     summary = builder.summary(layers) if layers else {}
-    found = summary or {name: built[name] for name in ("layers", "precisions", "reformats", "tf32_tactics") if name in built}
+    found = summary or {
+        name: built[name]
+        for name in ("layers", "precisions", "reformats", "tf32_tactics")
+        if name in built
+    }
     notes = [f"the engine is not loaded here: {why}"] if why else []
     if not layers and found:
         notes.append(f"layers are those that {builder.FACTS} beside it recorded when it was built")
@@ -46,9 +62,13 @@ def describe(file: Path) -> dict[str, Any]:
         "inputs": _tensors(engine, module, "INPUT") if engine else [],
         "outputs": _tensors(engine, module, "OUTPUT") if engine else [],
         "parameters": {"count": None, "bytes": None, "by_dtype": {}},
-        "flops": flops.not_counted("a plan holds kernels that were chosen for a device; count in the ONNX file that it was built from"),
+        "flops": flops.not_counted(
+            "a plan holds kernels that were chosen for a device; count in the ONNX file that it was built from"
+        ),
         "operators": dict(Counter(layer.kind for layer in layers).most_common()),
-        "computes_in": builder.precision_used({"tf32_tactics": 0, **found}, bool(built.get("tf32"))) if found else "",
+        "computes_in": builder.precision_used({"tf32_tactics": 0, **found}, bool(built.get("tf32")))
+        if found
+        else "",
         "precision_changes": [],
         "details": found,
         "notes": notes,
@@ -56,16 +76,23 @@ def describe(file: Path) -> dict[str, Any]:
 
 
 def _loaded(file: Path, module: str, plan: bytes) -> tuple[Any, str]:
-    """The engine, or None and why not in words. Raises UsageError where the plan is not whole, which is known without a device."""
+    """The engine, or None and why not in words. Raises UsageError where the plan is not whole,
+    which is known without a device.
+    """
     if importlib.util.find_spec(module) is None:
-        return None, f"{module} is not installed; pip install 'evenbench[{module.replace('_', '-')}]'"
+        return (
+            None,
+            f"{module} is not installed; pip install 'evenbench[{module.replace('_', '-')}]'",
+        )
     trt = importlib.import_module(module)
     log = builder.Log()
     engine = trt.Runtime(builder.logger(trt, log)).deserialize_cuda_engine(plan)
     wrong = [message for severity, message in log.said if severity in ("ERROR", "INTERNAL_ERROR")]
     if engine is None and any("Serialization" in message for message in wrong):
         reason = next(message for message in wrong if "Serialization" in message)
-        raise UsageError(f"{file} is a truncated or damaged TensorRT plan, or one of another release than {trt.__version__}: {reason}")
+        raise UsageError(
+            f"{file} is a truncated or damaged TensorRT plan, or one of another release than {trt.__version__}: {reason}"
+        )
     return engine, "" if engine else log.errors()
 
 
@@ -84,17 +111,28 @@ def _order(file: Path, built: Mapping[str, Any]) -> dict[str, Any]:
     if not built:
         return {}
     made = json.loads((file.parent / builder.FACTS).read_text())
-    return {name: made[name] for name in ("runtime", "version", "target", "tf32", "timing_cache") if name in made}
+    return {
+        name: made[name]
+        for name in ("runtime", "version", "target", "tf32", "timing_cache")
+        if name in made
+    }
 
 
 def _tensors(engine: Any, module: str, mode: str) -> list[dict[str, Any]]:
     trt = importlib.import_module(module)
-    names: Sequence[str] = [engine.get_tensor_name(number) for number in range(engine.num_io_tensors)]
-    chosen = [name for name in names if engine.get_tensor_mode(name) == getattr(trt.TensorIOMode, mode)]
+    names: Sequence[str] = [
+        engine.get_tensor_name(number) for number in range(engine.num_io_tensors)
+    ]
+    chosen = [
+        name for name in names if engine.get_tensor_mode(name) == getattr(trt.TensorIOMode, mode)
+    ]
     return [
         {
             "name": name,
-            "dtype": DTYPES.get(str(engine.get_tensor_dtype(name)).rpartition(".")[2], str(engine.get_tensor_dtype(name))),
+            "dtype": DTYPES.get(
+                str(engine.get_tensor_dtype(name)).rpartition(".")[2],
+                str(engine.get_tensor_dtype(name)),
+            ),
             "shape": list(engine.get_tensor_shape(name)),
         }
         for name in chosen

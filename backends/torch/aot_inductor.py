@@ -1,4 +1,6 @@
-"""AOTInductor: an exported program compiled ahead into one package of native code, loaded without Dynamo."""
+"""AOTInductor: an exported program compiled ahead into one package of native code, loaded without
+Dynamo.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,14 @@ LOADERS = ("native", "python", "python-warm")
 class PackageSession(session.TorchSession):
     """A loaded package. What it computes in is read from the code inside it."""
 
-    def __init__(self, run: Callable[..., Any], file: Path, metadata: Mapping[str, str], cell: Cell, cache_folder: str = "") -> None:
+    def __init__(
+        self,
+        run: Callable[..., Any],
+        file: Path,
+        metadata: Mapping[str, str],
+        cell: Cell,
+        cache_folder: str = "",
+    ) -> None:
         super().__init__(run, cell, contextlib.nullcontext)
         self.file = file
         self.metadata = metadata
@@ -40,10 +49,17 @@ class PackageSession(session.TorchSession):
         self.shapes = {spec.name: spec.concrete(cell.batch) for spec in cell.model.inputs}
 
     def bind(self, inputs: Arrays) -> None:
-        for name, wanted in self.shapes.items():  # known ahead: this is within what is timed from host to host
+        for (
+            name,
+            wanted,
+        ) in self.shapes.items():  # known ahead: this is within what is timed from host to host
             found = inputs[name].shape
-            if found != wanted:  # compiled code reads as many numbers as it was compiled for, whatever it is handed
-                raise ValueError(f"{name} is {list(found)}; the package was compiled for {list(wanted)}")
+            if (
+                found != wanted
+            ):  # compiled code reads as many numbers as it was compiled for, whatever it is handed
+                raise ValueError(
+                    f"{name} is {list(found)}; the package was compiled for {list(wanted)}"
+                )
         super().bind(inputs)
 
     @cached_property
@@ -53,7 +69,11 @@ class PackageSession(session.TorchSession):
 
     def precision(self) -> str:
         found = torch_precision.named_types(self.code.constants)
-        return self.code.int8 or (self.arithmetic() if found == "fp32" else found) or super().precision()
+        return (
+            self.code.int8
+            or (self.arithmetic() if found == "fp32" else found)
+            or super().precision()
+        )
 
     def details(self) -> dict[str, Any]:
         return {
@@ -67,9 +87,17 @@ class PackageSession(session.TorchSession):
     def attest(self) -> Attestation:
         facts = super().attest()
         compiled_for = set(self.code.threads) - {facts.threads}
-        # The number stands in the code of every parallel region; only library calls follow torch's own setting.
+        # The number stands in the code of every parallel region; only library calls follow torch's
+        # own setting.
         threads = max(compiled_for) if compiled_for else facts.threads
-        return Attestation(**{**vars(facts), "providers": ("AOTInductor",), "labels": self.code.labels, "threads": threads})
+        return Attestation(
+            **{
+                **vars(facts),
+                "providers": ("AOTInductor",),
+                "labels": self.code.labels,
+                "threads": threads,
+            }
+        )
 
     def close(self) -> None:
         super().close()
@@ -97,7 +125,9 @@ class TorchAot(session.TorchBackend):
 
     def supports(self, cell: Cell) -> str:
         loader = cell.option.get("loader", LOADERS[0])
-        refused = "" if loader in LOADERS else f"loader is one of {', '.join(LOADERS)}, not {loader!r}"
+        refused = (
+            "" if loader in LOADERS else f"loader is one of {', '.join(LOADERS)}, not {loader!r}"
+        )
         return super().supports(cell) or refused or inductor.refuses(cell)
 
     def lacks(self, cell: Cell) -> str:
@@ -110,13 +140,21 @@ class TorchAot(session.TorchBackend):
         with inductor.cache_folder() as cache:
             facts = package(source, cell, folder / FILE)
             if cell.option.get("loader") == "python-warm":
-                facts["warm_compile_seconds"] = package(source, cell, folder / FILE)["compile_seconds"]
-                shutil.copytree(cache, folder / PROBES, ignore=shutil.ignore_patterns("*.lock", "locks"))
+                facts["warm_compile_seconds"] = package(source, cell, folder / FILE)[
+                    "compile_seconds"
+                ]
+                shutil.copytree(
+                    cache, folder / PROBES, ignore=shutil.ignore_patterns("*.lock", "locks")
+                )
         return facts
 
     def load(self, folder: Path, cell: Cell) -> Session:
         session.configure(cell)
-        return _load_native(folder, cell) if cell.option.get("loader", LOADERS[0]) == "native" else _load_python(folder, cell)
+        return (
+            _load_native(folder, cell)
+            if cell.option.get("loader", LOADERS[0]) == "native"
+            else _load_python(folder, cell)
+        )
 
 
 def _index(cell: Cell) -> int:
@@ -124,11 +162,17 @@ def _index(cell: Cell) -> int:
 
 
 def _load_native(folder: Path, cell: Cell) -> PackageSession:
-    """By the class that C++ programs use, through torch's own binding of it. Unpacks into the temporary folder, until it is freed."""
+    """By the class that C++ programs use, through torch's own binding of it. Unpacks into the
+    temporary folder, until it is freed.
+    """
     import torch
 
-    loader = torch._C._aoti.AOTIModelPackageLoader(str(folder / FILE), MODEL, False, 1, _index(cell))  # type: ignore[attr-defined]
-    return PackageSession(lambda *tensors: loader.boxed_run(list(tensors)), folder / FILE, loader.get_metadata(), cell)
+    loader = torch._C._aoti.AOTIModelPackageLoader(
+        str(folder / FILE), MODEL, False, 1, _index(cell)
+    )  # type: ignore[attr-defined]
+    return PackageSession(
+        lambda *tensors: loader.boxed_run(list(tensors)), folder / FILE, loader.get_metadata(), cell
+    )
 
 
 def _load_python(folder: Path, cell: Cell) -> PackageSession:
@@ -140,35 +184,43 @@ def _load_python(folder: Path, cell: Cell) -> PackageSession:
     return PackageSession(model, folder / FILE, model.get_metadata(), cell, cache)
 
 
-# -- building, also for other runners of packages --------------------------------------------------------------------
+# -- building, also for other runners of packages --------------------------------------------------
 
 
 def package_key(cell: Cell) -> dict[str, Any]:
-    """What decides a package's bytes besides weights, shapes and precision, for every backend that runs one."""
+    """What decides a package's bytes besides weights, shapes and precision, for every backend that
+    runs one.
+    """
     base = session.TorchBackend.artifact_key(TorchAot(), cell)
     return {"format": "AOTInductor package", **base, **inductor.key(cell)}
 
 
 def package(source: Source, cell: Cell, file: Path) -> dict[str, Any]:
-    """Export the cell's module and compile it into `file`; returns facts with the seconds of each part.
+    """Export the cell's module and compile it into `file`; returns facts with the seconds of each
+    part.
 
-    Sets torch's threads, which are compiled in. Uses the cache folder that the caller has set (`torch_inductor.cache_folder`).
-    Raises UsageError where the model writes to its input.
+    Sets torch's threads, which are compiled in. Uses the cache folder that the caller has set
+    (`torch_inductor.cache_folder`). Raises UsageError where the model writes to its input.
     """
     import torch
     import torch._inductor.config
 
     session.configure(cell)
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns of a CUDA toolkit that nobody asked for
+    logging.getLogger("torch.utils.cpp_extension").setLevel(
+        logging.ERROR
+    )  # it warns of a CUDA toolkit that nobody asked for
     begin = time.perf_counter()
     program = _program(source, cell)
     exported = time.perf_counter()
-    # Not by inductor_configs=: whether weights are frozen is decided before those apply.
-    # Headers compiled ahead would lie in this process's own temporary folder, and be used once each.
+    # Not by inductor_configs=: whether weights are frozen is decided before those apply. Headers
+    # compiled ahead would lie in this process's own temporary folder, and be used once each.
     settings = {"freezing": inductor.freezing(cell), "aot_inductor.precompile_headers": False}
     with torch._inductor.config.patch(settings), torch.no_grad():
         torch._inductor.aoti_compile_and_package(program, package_path=str(file))
-    seconds = {"export_seconds": exported - begin, "compile_seconds": time.perf_counter() - exported}
+    seconds = {
+        "export_seconds": exported - begin,
+        "compile_seconds": time.perf_counter() - exported,
+    }
     return {"format": "AOTInductor package", **seconds, **int8.key(cell)}
 
 
@@ -179,7 +231,9 @@ def _program(source: Source, cell: Cell) -> Any:
     if cell.precision in int8.PRECISIONS:
         program = inductor.quantised_program(source, cell)
     else:
-        module = torch_model.in_declared_order(session.module_of(source.weights_folder, cell), cell.model)
+        module = torch_model.in_declared_order(
+            session.module_of(source.weights_folder, cell), cell.model
+        )
         with torch.no_grad():
             program = torch.export.export(module, session.zeros(cell))
     changed = list(program.graph_signature.user_inputs_to_mutate.values())

@@ -1,7 +1,8 @@
-"""A model of one's own from a file of PyTorch's: the module that an exported program (.pt2) or a TorchScript archive (.pt) holds.
+"""A model of one's own from a file of PyTorch's: the module that an exported program (.pt2) or a
+TorchScript archive (.pt) holds.
 
-What travels in such a file is a graph without Python code. A program is exported again by every exporter; TorchScript can only be traced,
-so that what exports by itself refuses it.
+What travels in such a file is a graph without Python code. A program is exported again by every
+exporter; TorchScript can only be traced, so that what exports by itself refuses it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def is_script(model: Model) -> bool:
 
 
 def refuses(model: Model) -> str:
-    """Why what exports by torch.export, or compiles by Dynamo, cannot take the model, in words; or an empty string."""
+    """Why what exports by torch.export, or compiles by Dynamo, cannot take the model, in words; or
+    an empty string.
+    """
     return NO_TRACER.format(model.name) if is_script(model) else ""
 
 
@@ -66,18 +69,24 @@ def read(build: str) -> tuple[torch.nn.Module, tuple[Any, ...]]:
 
 
 def _refused(file: Path, kind: str, error: Exception) -> UsageError:
-    """Why `file` could not be read, by what its bytes say it is. Raises UsageError where they say that it is damaged."""
+    """Why `file` could not be read, by what its bytes say it is. Raises UsageError where they say
+    that it is damaged.
+    """
     found = file_formats.kind_of(file)
-    said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    said = next(
+        (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
+    )
     unreadable = f"cannot be read by this torch ({said[:300]}); export it again"
     return UsageError(f"{file} {OTHERWISE[found] if found != kind else unreadable}")
 
 
-# -- exported programs -----------------------------------------------------------------------------------------------
+# -- exported programs -----------------------------------------------------------------------------
 
 
 def _program(file: Path) -> tuple[torch.nn.Module, tuple[Any, ...]]:
-    """The program's graph as a plain module, whose constants are buffers: they are cast like weights."""
+    """The program's graph as a plain module, whose constants are buffers: they are cast like
+    weights.
+    """
     import torch
 
     try:
@@ -85,13 +94,20 @@ def _program(file: Path) -> tuple[torch.nn.Module, tuple[Any, ...]]:
     except Exception as error:  # a reader of archives raises whatever it stumbles over
         raise _refused(file, "program", error) from error
     guarded = program.module(check_guards=False)
-    module = torch.fx.GraphModule(guarded, guarded.graph)  # without the hooks that look at sizes again in every call
+    module = torch.fx.GraphModule(
+        guarded, guarded.graph
+    )  # without the hooks that look at sizes again in every call
     _free_of_types(module)
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     described = [values.get(name) for name in program.graph_signature.user_inputs]
-    arguments, keywords = program.example_inputs or (tuple(_zeros(value) for value in described), {})
+    arguments, keywords = program.example_inputs or (
+        tuple(_zeros(value) for value in described),
+        {},
+    )
     if keywords or not all(isinstance(value, torch.Tensor) for value in (*arguments, *described)):
-        raise UsageError(f"{file} takes more than tensors, one after another; export it with positional tensors alone")
+        raise UsageError(
+            f"{file} takes more than tensors, one after another; export it with positional tensors alone"
+        )
     if all(value.ndim and not isinstance(value.shape[0], int) for value in described):
         return module, tuple(value[:1] for value in arguments)
     setattr(module, ONE_SIZE, True)
@@ -99,7 +115,9 @@ def _program(file: Path) -> tuple[torch.nn.Module, tuple[Any, ...]]:
 
 
 def _free_of_types(module: torch.fx.GraphModule) -> None:
-    """Take out what holds tensors to the type in which they were exported: the golden is in float64, and precisions are casts."""
+    """Take out what holds tensors to the type in which they were exported: the golden is in
+    float64, and precisions are casts.
+    """
     import torch
 
     aten = torch.ops.aten
@@ -115,10 +133,17 @@ def _free_of_types(module: torch.fx.GraphModule) -> None:
 
 
 def _converts_nothing(node: torch.fx.Node) -> bool:
-    """Whether a conversion is to the type and the device that its tensor has anyway, and to nothing else."""
+    """Whether a conversion is to the type and the device that its tensor has anyway, and to nothing
+    else.
+    """
     tensor: Any = node.args[0]
     before, after = tensor.meta.get("val"), node.meta.get("val")
-    if len(node.args) > 2 or set(node.kwargs) - {"dtype", "layout", "device", "pin_memory"} or before is None or after is None:
+    if (
+        len(node.args) > 2
+        or set(node.kwargs) - {"dtype", "layout", "device", "pin_memory"}
+        or before is None
+        or after is None
+    ):
         return False
     return bool((before.dtype, before.device) == (after.dtype, after.device))
 
@@ -129,10 +154,12 @@ def _zeros(value: Any) -> Any:
 
     if not isinstance(value, torch.Tensor):
         return value
-    return torch.zeros([size if isinstance(size, int) else 1 for size in value.shape], dtype=value.dtype)
+    return torch.zeros(
+        [size if isinstance(size, int) else 1 for size in value.shape], dtype=value.dtype
+    )
 
 
-# -- TorchScript -----------------------------------------------------------------------------------------------------
+# -- TorchScript -----------------------------------------------------------------------------------
 
 
 def _script(file: Path) -> torch.nn.Module:
@@ -162,7 +189,8 @@ def _script(file: Path) -> torch.nn.Module:
             except RuntimeError as error:
                 if all(value.dtype != torch.float64 for value in arguments):
                     raise
-                raise UsageError(f"{file} {NARROW.format(str(error).strip().splitlines()[-1][:200])}") from error
+                raise UsageError(
+                    f"{file} {NARROW.format(str(error).strip().splitlines()[-1][:200])}"
+                ) from error
 
     return Scripted()
-

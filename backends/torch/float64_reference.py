@@ -20,7 +20,9 @@ class Float64Session(torch_session.TorchSession):
 
     def bind(self, inputs: Arrays) -> None:
         super().bind(inputs)
-        self.tensors = [value.double() if value.is_floating_point() else value for value in self.tensors]
+        self.tensors = [
+            value.double() if value.is_floating_point() else value for value in self.tensors
+        ]
 
 
 class Reference(torch_session.StateDictBackend, Golden):
@@ -35,7 +37,9 @@ class Reference(torch_session.StateDictBackend, Golden):
     def weights_key(self, model: Model) -> Mapping[str, Any] | None:
         return torch_model.weights_key(model)
 
-    def materialise(self, model: Model, batches: Mapping[str, Path], folder: Path) -> Mapping[str, Any]:
+    def materialise(
+        self, model: Model, batches: Mapping[str, Path], folder: Path
+    ) -> Mapping[str, Any]:
         return torch_model.materialise(model, batches, folder)
 
     def describe(self, model: Model) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
@@ -50,5 +54,7 @@ class Reference(torch_session.StateDictBackend, Golden):
 
         torch_session.configure(cell)
         module = torch_model.load(folder, cell).double()
-        torch.set_default_dtype(torch.float64)  # for what the module makes while it runs, such as a hidden state of zeros
+        torch.set_default_dtype(
+            torch.float64
+        )  # for what the module makes while it runs, such as a hidden state of zeros
         return Float64Session(module, cell, torch.inference_mode, labels=("golden",))

@@ -1,4 +1,6 @@
-"""What inductor generated, read back from its code, and the settings that torch-compile and torch-aot share."""
+"""What inductor generated, read back from its code, and the settings that torch-compile and
+torch-aot share.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,16 @@ if TYPE_CHECKING:
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 HEADERS_VARIABLE = "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"
-"""Headers compiled ahead lie in the temporary folder, which each process has for itself: made in every process, also where the kernels come
-from a cache, and gone with it."""
+"""Headers compiled ahead lie in the temporary folder, which each process has for itself: made in
+every process, also where the kernels come from a cache, and gone with it."""
 
-OPTIONS = {"freezing": "True folds weights into the graph as constants (torch._inductor.config.freezing); int8 always does"}
+OPTIONS = {
+    "freezing": "True folds weights into the graph as constants (torch._inductor.config.freezing); int8 always does"
+}
 
-CALL = re.compile(r"(?<![\"'])(?:extern_kernels\.|torch\.ops\.\w+\.|aoti_torch_(?:cpu|cuda)_)(\w+)(?=[(.])")
+CALL = re.compile(
+    r"(?<![\"'])(?:extern_kernels\.|torch\.ops\.\w+\.|aoti_torch_(?:cpu|cuda)_)(\w+)(?=[(.])"
+)
 INTEGER = re.compile(r"_int_mm|qlinear|qconv")
 LAYER = re.compile(r"conv|linear|mm")
 CONSTANT = re.compile(r"constants_info_\[\d+\]\.dtype = [^;]*?cached_torch_dtype_(\w+)")
@@ -40,7 +46,9 @@ THREADS = re.compile(r"num_threads\((\d+)\)")
 
 @dataclass(frozen=True)
 class Code:
-    """What generated code says of itself: library calls by name, dtypes of constants, and threads of its parallel regions."""
+    """What generated code says of itself: library calls by name, dtypes of constants, and threads
+    of its parallel regions.
+    """
 
     calls: Counter[str]
     constants: frozenset[str]
@@ -50,13 +58,17 @@ class Code:
 
     @property
     def layers(self) -> tuple[int, int]:
-        """How many library calls multiply integers, and how many are convolutions or matrix products at all."""
+        """How many library calls multiply integers, and how many are convolutions or matrix
+        products at all.
+        """
         integer = sum(count for name, count in self.calls.items() if INTEGER.search(name))
         return integer, sum(count for name, count in self.calls.items() if LAYER.search(name))
 
     @property
     def int8(self) -> str:
-        """Which int8 its integer layers compute in, by where their ranges come from; empty where there are none."""
+        """Which int8 its integer layers compute in, by where their ranges come from; empty where
+        there are none.
+        """
         return ("int8-dynamic" if self.finds_ranges else "int8-static") if self.layers[0] else ""
 
     @property
@@ -68,14 +80,24 @@ class Code:
     def facts(self) -> dict[str, Any]:
         """For the record."""
         integer, layers = self.layers
-        return {"library_calls": dict(self.calls), "integer_layers": integer, "layers": layers, "parallel_regions": sorted(self.threads)}
+        return {
+            "library_calls": dict(self.calls),
+            "integer_layers": integer,
+            "layers": layers,
+            "parallel_regions": sorted(self.threads),
+        }
 
 
 def read(text: str) -> Code:
     """The facts in generated Python or C++."""
     found = (pattern.findall(text) for pattern in (CALL, CONSTANT, THREADS))
     calls, constants, threads = found
-    return Code(Counter(calls), frozenset(constants), frozenset(map(int, threads)), bool(RANGES.search(text)))
+    return Code(
+        Counter(calls),
+        frozenset(constants),
+        frozenset(map(int, threads)),
+        bool(RANGES.search(text)),
+    )
 
 
 def refuses(cell: Cell) -> str:
@@ -93,7 +115,9 @@ def lacks(cell: Cell) -> str:
 
 
 def key(cell: Cell) -> dict[str, Any]:
-    """What decides the code that is generated, besides the module: threads are compiled in, and so is the CPU's instruction set."""
+    """What decides the code that is generated, besides the module: threads are compiled in, and so
+    is the CPU's instruction set.
+    """
     return {
         "threads": cell.threads,
         "freezing": freezing(cell),
@@ -112,7 +136,9 @@ def freezing(cell: Cell) -> bool:
 
 @contextmanager
 def cache_folder(filled_from: Path | None = None) -> Iterator[str]:
-    """A cache folder of inductor's own for the `with` block, and gone after it; with a copy of what another one holds."""
+    """A cache folder of inductor's own for the `with` block, and gone after it; with a copy of what
+    another one holds.
+    """
     folder = new_cache_folder(filled_from)
     try:
         yield folder
@@ -121,7 +147,9 @@ def cache_folder(filled_from: Path | None = None) -> Iterator[str]:
 
 
 def new_cache_folder(filled_from: Path | None = None) -> str:
-    """As `cache_folder`, for whoever removes it themselves. Set before inductor is imported, since it asks once."""
+    """As `cache_folder`, for whoever removes it themselves. Set before inductor is imported, since
+    it asks once.
+    """
     folder = tempfile.mkdtemp(prefix="evenbench-inductor-")
     if filled_from and filled_from.exists():
         shutil.copytree(filled_from, folder, dirs_exist_ok=True)

@@ -1,7 +1,9 @@
-"""int8 for torch by torchao's PT2E: whole graphs with ranges from calibration, or linear layers with ranges found at run time.
+"""int8 for torch by torchao's PT2E: whole graphs with ranges from calibration, or linear layers
+with ranges found at run time.
 
-Both are made to be compiled by inductor, which turns them into oneDNN's integer layers on x86 CPUs. torchao's `quantize_`
-is the other way to dynamic ranges; what it makes stays a separate integer product that oneDNN's layers are not fused with.
+Both are made to be compiled by inductor, which turns them into oneDNN's integer layers on x86 CPUs.
+torchao's `quantize_` is the other way to dynamic ranges; what it makes stays a separate integer
+product that oneDNN's layers are not fused with.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ X86 = ("x86_64", "AMD64")
 
 
 def refuses(cell: Cell) -> str:
-    """An empty string, or why torchao's int8 cannot be had for this cell on any machine of its kind, in words."""
+    """An empty string, or why torchao's int8 cannot be had for this cell on any machine of its
+    kind, in words.
+    """
     if cell.precision in PRECISIONS and gpu.is_cuda(cell.device):
         return f"{cell.precision} is quantised here for inductor's x86 layers, not for {cell.device}; tensorrt runs int8 there"
     return ""
@@ -50,35 +54,59 @@ def key(cell: Cell) -> dict[str, Any]:
 
 
 def _key(how: Mapping[str, Any]) -> dict[str, Any]:
-    made = {"by": "torchao PT2E, X86InductorQuantizer", "version": batches.version_of(DISTRIBUTION), "export": "strict"}
-    return {**made, "weights": "s8 symmetric, per channel", "activations": "u8 asymmetric, per tensor", **how, "reduce_range": _saturates()}
+    made = {
+        "by": "torchao PT2E, X86InductorQuantizer",
+        "version": batches.version_of(DISTRIBUTION),
+        "export": "strict",
+    }
+    return {
+        **made,
+        "weights": "s8 symmetric, per channel",
+        "activations": "u8 asymmetric, per tensor",
+        **how,
+        "reduce_range": _saturates(),
+    }
 
 
 _HOW = {
     "int8-dynamic": {"layers": "linear", "ranges": "found at run time"},
-    "int8-static": {"layers": "all that the quantizer knows", "ranges": "histogram of the calibration samples"},
+    "int8-static": {
+        "layers": "all that the quantizer knows",
+        "ranges": "histogram of the calibration samples",
+    },
 }
 
 
 def _saturates() -> bool:
-    """Whether products of int8 overflow 16 bits on this CPU, as on x86 without VNNI. A bit of range is then left unused."""
+    """Whether products of int8 overflow 16 bits on this CPU, as on x86 without VNNI. A bit of range
+    is then left unused.
+    """
     return not any("vnni" in flag for flag in system_info.describe()["cpu_flags"])
 
 
-def quantised(module: torch.nn.Module, cell: Cell, calibration: Mapping[str, Path]) -> torch.export.ExportedProgram:
-    """`module` exported with quantise and dequantise steps, their ranges from `calibration` (.npy of [batches, batch, ...]).
+def quantised(
+    module: torch.nn.Module, cell: Cell, calibration: Mapping[str, Path]
+) -> torch.export.ExportedProgram:
+    """`module` exported with quantise and dequantise steps, their ranges from `calibration` (.npy
+    of [batches, batch, ...]).
 
-    For int8-dynamic only linear layers are quantised, and nothing is calibrated. Raises Unsupported where there is none.
+    For int8-dynamic only linear layers are quantised, and nothing is calibrated. Raises Unsupported
+    where there is none.
     """
     import torch
 
-    if cell.precision == "int8-dynamic" and not any(isinstance(child, torch.nn.Linear) for child in module.modules()):
-        raise Unsupported(f"int8-dynamic quantises linear layers, and {cell.model.name} has none; int8-static is made for convolutions")
+    if cell.precision == "int8-dynamic" and not any(
+        isinstance(child, torch.nn.Linear) for child in module.modules()
+    ):
+        raise Unsupported(
+            f"int8-dynamic quantises linear layers, and {cell.model.name} has none; int8-static is made for convolutions"
+        )
     examples = session.zeros(cell)
     with _quiet(), torch.no_grad():
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-        # strict, since the quantizer takes a module that is called twice, such as a block's one ReLU, for one node otherwise
+        # strict, since the quantizer takes a module that is called twice, such as a block's one
+        # ReLU, for one node otherwise
         program = torch.export.export(module, examples, strict=True)
         observed = prepare_pt2e(program.module(), _quantizer(cell.precision))
         for batch in _batches(calibration, cell):
@@ -92,16 +120,24 @@ def _quantizer(precision: str) -> Any:
 
     made = x86.X86InductorQuantizer()
     if precision == "int8-dynamic":
-        how = x86.get_default_x86_inductor_quantization_config(is_dynamic=True, reduce_range=_saturates())
+        how = x86.get_default_x86_inductor_quantization_config(
+            is_dynamic=True, reduce_range=_saturates()
+        )
         return made.set_module_type_qconfig(torch.nn.Linear, how)
-    return made.set_global(x86.get_default_x86_inductor_quantization_config(is_dynamic=False, reduce_range=_saturates()))
+    return made.set_global(
+        x86.get_default_x86_inductor_quantization_config(
+            is_dynamic=False, reduce_range=_saturates()
+        )
+    )
 
 
 def _batches(calibration: Mapping[str, Path], cell: Cell) -> Iterator[tuple[torch.Tensor, ...]]:
     import numpy as np
 
     if not calibration:
-        yield session.zeros(cell)  # ranges that are found at run time have nothing to observe, but shapes
+        yield session.zeros(
+            cell
+        )  # ranges that are found at run time have nothing to observe, but shapes
         return
     whole = [np.load(calibration[spec.name]) for spec in cell.model.inputs]
     for index in range(len(whole[0])):
@@ -109,9 +145,11 @@ def _batches(calibration: Mapping[str, Path], cell: Cell) -> Iterator[tuple[torc
 
 
 def register() -> None:
-    """Make the operators of quantised graphs known to torch, and their lowering to inductor, for a process that loads one.
+    """Make the operators of quantised graphs known to torch, and their lowering to inductor, for a
+    process that loads one.
 
-    The lowering comes with the quantizer's module: without that import the graph compiles as well, into fp32 arithmetic.
+    The lowering comes with the quantizer's module: without that import the graph compiles as well,
+    into fp32 arithmetic.
     """
     with _quiet():
         import torchao.quantization.pt2e.quantize_pt2e
@@ -119,7 +157,9 @@ def register() -> None:
 
 
 class _quiet(warnings.catch_warnings):
-    """torchao warns of its own inner workings on import and in use; nothing in those lines is for the person who benchmarks."""
+    """torchao warns of its own inner workings on import and in use; nothing in those lines is for
+    the person who benchmarks.
+    """
 
     def __enter__(self) -> Any:
         entered = super().__enter__()

@@ -28,7 +28,9 @@ FORMATS = ("contiguous", "channels_last")
 
 
 def configure(cell: Cell) -> None:
-    """Threads as the cell says, fp32 arithmetic as its precision says, denormals kept: the policies that all runtimes share."""
+    """Threads as the cell says, fp32 arithmetic as its precision says, denormals kept: the policies
+    that all runtimes share.
+    """
     import torch
 
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -61,27 +63,43 @@ def placed(module: torch.nn.Module, cell: Cell) -> torch.nn.Module:
 
 
 def bound(array: Any, cell: Cell) -> torch.Tensor:
-    """A host array as the network wants it: on the cell's device, in its memory format. The array itself where that is so already."""
+    """A host array as the network wants it: on the cell's device, in its memory format. The array
+    itself where that is so already.
+    """
     import torch
 
     tensor = torch.from_numpy(array)
     if gpu.is_cuda(cell.device):
         pinned = cell.option.get("pinned", False)
         tensor = (tensor.pin_memory() if pinned else tensor).to(cell.device, non_blocking=pinned)
-    return tensor.contiguous(memory_format=torch.channels_last) if channels_last(cell) and tensor.ndim == 4 else tensor
+    return (
+        tensor.contiguous(memory_format=torch.channels_last)
+        if channels_last(cell) and tensor.ndim == 4
+        else tensor
+    )
 
 
 def zeros(cell: Cell) -> tuple[torch.Tensor, ...]:
-    """One batch of zeros per declared input, bound as real ones are: what tracing and compiling specialise on."""
+    """One batch of zeros per declared input, bound as real ones are: what tracing and compiling
+    specialise on.
+    """
     import numpy as np
 
-    return tuple(bound(np.zeros(spec.concrete(cell.batch), spec.dtype), cell) for spec in cell.model.inputs)
+    return tuple(
+        bound(np.zeros(spec.concrete(cell.batch), spec.dtype), cell) for spec in cell.model.inputs
+    )
 
 
 class TorchSession(Session):
     """Any callable of tensors as a session; `context` is entered around every step."""
 
-    def __init__(self, call: Callable[..., Any], cell: Cell, context: Callable[[], Any], labels: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        call: Callable[..., Any],
+        cell: Cell,
+        context: Callable[[], Any],
+        labels: tuple[str, ...] = (),
+    ) -> None:
         self.call = call
         self.cell = cell
         self.context = context
@@ -120,14 +138,18 @@ class TorchSession(Session):
         return torch_model.named(self.result, self.cell.model.outputs, self.cell.model.name)
 
     def _refuse_written_inputs(self) -> None:
-        """Raises RuntimeError where a step changed what is bound: every later one would compute something else."""
+        """Raises RuntimeError where a step changed what is bound: every later one would compute
+        something else.
+        """
         for spec, tensor in zip(self.cell.model.inputs, self.tensors, strict=True):
             if tensor._version:
                 raise RuntimeError(written(self.cell.model.name, spec.name))
 
     @cached_property
     def _lasting(self) -> frozenset[int]:
-        """Where the memory of weights and buffers is: an output that lies there may be written to by a later step."""
+        """Where the memory of weights and buffers is: an output that lies there may be written to
+        by a later step.
+        """
         return frozenset(map(_storage, self.held()))
 
     def held(self) -> Iterable[torch.Tensor]:
@@ -154,7 +176,9 @@ class TorchSession(Session):
             threads=torch.get_num_threads(),
             denormals=_denormals(),
             spinning="off" if os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE" else "on",
-            providers=("CUDA",) if self.events else (f"ATen {torch.backends.cpu.get_cpu_capability()}",),
+            providers=("CUDA",)
+            if self.events
+            else (f"ATen {torch.backends.cpu.get_cpu_capability()}",),
             emulated=torch_precision.emulated(self.precision(), self._device()),
             labels=self.labels,
             details=self.details(),
@@ -175,30 +199,50 @@ class TorchSession(Session):
         }
 
     def _format(self) -> str:
-        """The memory format as images and weights lie: those of one channel, or of one pixel, lie the same in both."""
+        """The memory format as images and weights lie: those of one channel, or of one pixel, lie
+        the same in both.
+        """
         import torch
 
-        lying = [each for each in (*self.tensors, *self.weights()) if each.ndim == 4 and not each.is_mkldnn and not each.is_contiguous()]
+        lying = [
+            each
+            for each in (*self.tensors, *self.weights())
+            if each.ndim == 4 and not each.is_mkldnn and not each.is_contiguous()
+        ]
         return FORMATS[any(each.is_contiguous(memory_format=torch.channels_last) for each in lying)]
 
     def _device(self) -> str:
         """Where weights and outputs lie, in the words of the cell."""
         found = {value.device for value in (*self.weights(), *self._outputs().values())}
-        names = {cuda_events.named(self.cell.device, each.index or 0) if each.type == "cuda" else each.type for each in found}
+        names = {
+            cuda_events.named(self.cell.device, each.index or 0)
+            if each.type == "cuda"
+            else each.type
+            for each in found
+        }
         return ",".join(sorted(names))
 
     def precision(self) -> str:
-        """The floating types of the weights, or of the outputs where there are none, and what fp32 is computed in, as read back."""
-        found = torch_precision.named(value.dtype for value in self.weights() or self._outputs().values())
+        """The floating types of the weights, or of the outputs where there are none, and what fp32
+        is computed in, as read back.
+        """
+        found = torch_precision.named(
+            value.dtype for value in self.weights() or self._outputs().values()
+        )
         return self.arithmetic() if found == "fp32" else found
 
     def arithmetic(self) -> str:
-        """What fp32 tensors are computed in here: `fp32`, `tf32`, or `fp32 narrowed` where a switch allows less on the CPU."""
+        """What fp32 tensors are computed in here: `fp32`, `tf32`, or `fp32 narrowed` where a switch
+        allows less on the CPU.
+        """
         import torch
 
         if self.events:
             return cuda_events.fp32_arithmetic()
-        narrowed = torch.get_float32_matmul_precision() != "highest" or torch.backends.mkldnn.fp32_precision in ("bf16", "tf32")
+        narrowed = (
+            torch.get_float32_matmul_precision() != "highest"
+            or torch.backends.mkldnn.fp32_precision in ("bf16", "tf32")
+        )
         return "fp32 narrowed" if narrowed else "fp32"
 
     def close(self) -> None:
@@ -207,11 +251,15 @@ class TorchSession(Session):
 
 
 class SharedSession(TorchSession):
-    """A network that a step only reads, as a module in eval mode is and a frozen graph, so that several threads may call it."""
+    """A network that a step only reads, as a module in eval mode is and a frozen graph, so that
+    several threads may call it.
+    """
 
     def beside(self) -> Session:
         if self.events:
-            raise Unsupported("threads on one CUDA stream wait for each other's work; on a device, ask for larger batches instead")
+            raise Unsupported(
+                "threads on one CUDA stream wait for each other's work; on a device, ask for larger batches instead"
+            )
         return type(self)(self.call, self.cell, self.context, self.labels)
 
 
@@ -224,14 +272,22 @@ def written(model: str, tensor: str) -> str:
 
 
 def _storage(tensor: torch.Tensor) -> int:
-    """Where the tensor's memory begins; 0 where it has none of its own, as that of a quantised weight."""
+    """Where the tensor's memory begins; 0 where it has none of its own, as that of a quantised
+    weight.
+    """
     import torch
 
-    return tensor.untyped_storage().data_ptr() if type(tensor) in (torch.Tensor, torch.nn.Parameter) else 0
+    return (
+        tensor.untyped_storage().data_ptr()
+        if type(tensor) in (torch.Tensor, torch.nn.Parameter)
+        else 0
+    )
 
 
 def _on_host(value: torch.Tensor, lasting: frozenset[int]) -> Any:
-    """The tensor as a numpy array in C order that nothing writes to again: a copy only where it lies on a device or is not its own."""
+    """The tensor as a numpy array in C order that nothing writes to again: a copy only where it
+    lies on a device or is not its own.
+    """
     there = value.cpu().contiguous()
     return (there.clone() if _storage(there) in lasting else there).numpy()
 
@@ -260,15 +316,24 @@ class TorchBackend(Backend):
     """Why a precision cannot be had here, in words, for those that are not in `precisions`."""
 
     def supports(self, cell: Cell) -> str:
-        refused = self.without.get(cell.precision, "") if cell.precision not in self.precisions else ""
-        return refused or super().supports(cell) or torch_model.supports_module(cell.model) or _refuses(cell)
+        refused = (
+            self.without.get(cell.precision, "") if cell.precision not in self.precisions else ""
+        )
+        return (
+            refused
+            or super().supports(cell)
+            or torch_model.supports_module(cell.model)
+            or _refuses(cell)
+        )
 
     def variables(self, cell: Cell) -> Mapping[str, str]:
         # The waiting policy has to be known before OpenMP starts.
         return system_info.PASSIVE if cell.option.get("spinning") == "off" else {}
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
-        """What decides the artifact besides weights, shapes and precision, for all that depend on more than the state dict."""
+        """What decides the artifact besides weights, shapes and precision, for all that depend on
+        more than the state dict.
+        """
         return {
             "backend": self.name,
             "batch": cell.batch,
@@ -305,21 +370,31 @@ class StateDictBackend(TorchBackend):
         torch_model.copy_weights(source, folder)
         return {"format": "state dict"}
 
-    def expose(self, folder: Path, cell: Cell, into: Path, only: Collection[str] | None, inputs: Arrays) -> Exposed:
+    def expose(
+        self, folder: Path, cell: Cell, into: Path, only: Collection[str] | None, inputs: Arrays
+    ) -> Exposed:
         shutil.copyfile(folder / torch_model.WEIGHTS, into / torch_model.WEIGHTS)
         session = self._watched(folder, cell, only)
         try:
             session.bind(inputs)
             session.step()
             session.sync()
-            return Exposed(f"names of modules of {import_strings.portable(cell.model.build)}", tuple(session.within), unchanged=only is None)
+            return Exposed(
+                f"names of modules of {import_strings.portable(cell.model.build)}",
+                tuple(session.within),
+                unchanged=only is None,
+            )
         finally:
             session.close()
 
     def watch(self, folder: Path, cell: Cell, names: Sequence[str]) -> Session:
         return self._watched(folder, cell, names)
 
-    def _watched(self, folder: Path, cell: Cell, only: Collection[str] | None) -> tensor_capture.WatchedSession:
+    def _watched(
+        self, folder: Path, cell: Cell, only: Collection[str] | None
+    ) -> tensor_capture.WatchedSession:
         session = self.load(folder, cell)
         assert isinstance(session, TorchSession)
-        return tensor_capture.WatchedSession(session, session.owner(), only, [spec.name for spec in cell.model.outputs])
+        return tensor_capture.WatchedSession(
+            session, session.owner(), only, [spec.name for spec in cell.model.outputs]
+        )

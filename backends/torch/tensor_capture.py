@@ -1,4 +1,6 @@
-"""What a module's own modules return, kept by forward hooks as it runs, and what a few functions make between them: by name, in order."""
+"""What a module's own modules return, kept by forward hooks as it runs, and what a few functions
+make between them: by name, in order.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,19 @@ FOLDING = ("Conv", "Linear")
 
 
 class WatchedSession(Session):
-    """A session whose `fetch` also has what its modules and the landmarks between them made. It may be stepped once for each `fetch`.
+    """A session whose `fetch` also has what its modules and the landmarks between them made. It may
+    be stepped once for each `fetch`.
 
     `only` names what is kept (None: all); `taken` are names that are none of these tensors.
     """
 
-    def __init__(self, session: Session, module: torch.nn.Module, only: Collection[str] | None = None, taken: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        session: Session,
+        module: torch.nn.Module,
+        only: Collection[str] | None = None,
+        taken: Iterable[str] = (),
+    ) -> None:
         self.session, self.only, self.taken = session, only, tuple(taken)
         self._forget()
         self.handles: list[Any] = []
@@ -79,7 +88,9 @@ class WatchedSession(Session):
         def leave(module: torch.nn.Module, inputs: Any, output: Any) -> None:
             name, path = self.running.pop()
             if name:
-                self._keep(name, type(module).__name__, inputs, output, (path, name), _is_norm(module))
+                self._keep(
+                    name, type(module).__name__, inputs, output, (path, name), _is_norm(module)
+                )
 
         return leave
 
@@ -90,8 +101,18 @@ class WatchedSession(Session):
             places = tuple(module_scopes.landmark(place, function) for place in (path, name))
             self._keep(places[1], function, arguments, made, places)
 
-    def _keep(self, name: str, operator: str, inputs: Any, output: Any, places: tuple[str, ...], is_norm: bool = False) -> None:
-        read = tuple(self.made_by[id(value)] for _, value in _tensors(inputs) if id(value) in self.made_by)
+    def _keep(
+        self,
+        name: str,
+        operator: str,
+        inputs: Any,
+        output: Any,
+        places: tuple[str, ...],
+        is_norm: bool = False,
+    ) -> None:
+        read = tuple(
+            self.made_by[id(value)] for _, value in _tensors(inputs) if id(value) in self.made_by
+        )
         folds = is_norm and len(read) == 1 and self.operators[read[0]].startswith(FOLDING)
         for part, value in _tensors(output):
             before = self.made_by.get(id(value), "")
@@ -105,14 +126,18 @@ class WatchedSession(Session):
             if before.startswith(f"{name}:"):
                 self._drop(before)  # what the module returns is the landmark itself
             where = () if self._is_known(before, called) else places
-            self.within.append(Within(called, operator, read, places=where, folded_into=read[0] if folds else ""))
+            self.within.append(
+                Within(called, operator, read, places=where, folded_into=read[0] if folds else "")
+            )
 
     def _drop(self, name: str) -> None:
         self.kept.pop(name, None)
         self.within = [each for each in self.within if each.name != name]
 
     def _is_known(self, before: str, called: str) -> bool:
-        """Whether the tensor was returned by a module within already, as `before`, and nothing has written to it since."""
+        """Whether the tensor was returned by a module within already, as `before`, and nothing has
+        written to it since.
+        """
         import numpy as np
 
         return before in self.kept and np.array_equal(self.kept[before], self.kept[called])
@@ -124,13 +149,21 @@ class WatchedSession(Session):
 
 
 def _calls(tell: Any) -> AbstractContextManager[Any]:
-    """While it is entered, `tell(name, arguments, result)` hears of every function of PyTorch that Python code calls."""
+    """While it is entered, `tell(name, arguments, result)` hears of every function of PyTorch that
+    Python code calls.
+    """
     from torch.overrides import TorchFunctionMode
 
     class Listening(TorchFunctionMode):
         """Hands on what was called, and its answer."""
 
-        def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        def __torch_function__(
+            self,
+            func: Any,
+            types: Any,
+            args: Sequence[Any] = (),
+            kwargs: Mapping[str, Any] | None = None,
+        ) -> Any:
             made = func(*args, **(kwargs or {}))
             tell(getattr(func, "__name__", ""), args, made)
             return made
@@ -146,7 +179,9 @@ def _is_norm(module: torch.nn.Module) -> bool:
 
 
 def _tensors(value: Any, part: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """Every tensor of a module's arguments or answer, with where in it it stands. A batch of images is what it holds as `tensors`."""
+    """Every tensor of a module's arguments or answer, with where in it it stands. A batch of images
+    is what it holds as `tensors`.
+    """
     import torch
 
     if isinstance(value, torch.Tensor):

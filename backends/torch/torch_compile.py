@@ -1,4 +1,6 @@
-"""torch.compile with inductor: kernels generated ahead into a cache folder, guarded against recompilation when timed."""
+"""torch.compile with inductor: kernels generated ahead into a cache folder, guarded against
+recompilation when timed.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ SHAPES: Mapping[str, bool | None] = {"each": False, "auto": None, "any": True}
 """The option `shapes`, and what `torch.compile` is told as `dynamic`."""
 
 MOST_COMPILED = 64
-"""How often one network may be compiled. torch's own limit is 8, past which it runs eager without a word; here it is an error."""
+"""How often one network may be compiled. torch's own limit is 8, past which it runs eager without a
+word; here it is an error.
+"""
 
 
 class CompiledSession(torch_session.TorchSession):
@@ -33,7 +37,9 @@ class CompiledSession(torch_session.TorchSession):
         return self.module
 
     def beside(self) -> Session:
-        raise Unsupported("PyTorch does not call Dynamo safe for several threads (pytorch/pytorch#118260); ask torch-eager or torch-script")
+        raise Unsupported(
+            "PyTorch does not call Dynamo safe for several threads (pytorch/pytorch#118260); ask torch-eager or torch-script"
+        )
 
     def builds(self) -> int:
         from torch._dynamo.utils import counters
@@ -99,7 +105,12 @@ class TorchCompile(torch_session.TorchBackend):
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
         shapes = {"shapes": cell.option["shapes"]} if "shapes" in cell.option else {}
-        return {"format": "inductor cache folder", **super().artifact_key(cell), **inductor.key(cell), **shapes}
+        return {
+            "format": "inductor cache folder",
+            **super().artifact_key(cell),
+            **inductor.key(cell),
+            **shapes,
+        }
 
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
         if cell.precision in int8.PRECISIONS:
@@ -110,18 +121,26 @@ class TorchCompile(torch_session.TorchBackend):
         else:
             model.copy_weights(source, folder)
         session = self._compile(folder, cell)
-        # The whole folder, not save_cache_artifacts(): that leaves out the compiled probes of the CPU's instruction sets,
-        # whose rebuilding takes seconds in every process.
-        shutil.copytree(session.cache_folder, folder / CACHE, ignore=shutil.ignore_patterns("*.lock", "locks"))
+        # The whole folder, not save_cache_artifacts(): that leaves out the compiled probes of the
+        # CPU's instruction sets, whose rebuilding takes seconds in every process.
+        shutil.copytree(
+            session.cache_folder, folder / CACHE, ignore=shutil.ignore_patterns("*.lock", "locks")
+        )
         session.close()
         what = "quantised program" if cell.precision in int8.PRECISIONS else "state dict"
-        return {"format": f"{what} + inductor cache", "cold_compile_seconds": session.compile_seconds, **int8.key(cell)}
+        return {
+            "format": f"{what} + inductor cache",
+            "cold_compile_seconds": session.compile_seconds,
+            **int8.key(cell),
+        }
 
     def load(self, folder: Path, cell: Cell) -> Session:
         return self._compile(folder, cell)
 
     def _compile(self, folder: Path, cell: Cell) -> CompiledSession:
-        """Compile on zeros of the declared shapes, from the folder's cache where it has one; then forbid recompiling, but for `shapes`."""
+        """Compile on zeros of the declared shapes, from the folder's cache where it has one; then
+        forbid recompiling, but for `shapes`.
+        """
         cache_folder = inductor.new_cache_folder(folder / CACHE)
         import torch
         import torch._dynamo
@@ -165,7 +184,8 @@ _GENERATED: dict[str, str] = {}
 def _generated() -> dict[str, str]:
     """The source of every module that inductor holds, by its path.
 
-    Read once they are made: inductor keeps modules in memory longer than the session whose folder held their files.
+    Read once they are made: inductor keeps modules in memory longer than the session whose folder
+    held their files.
     """
     from torch._inductor.codecache import PyCodeCache
 
@@ -176,7 +196,9 @@ def _generated() -> dict[str, str]:
 
 
 def _module(folder: Path, cell: Cell) -> Any:
-    """What is compiled: the module at the cell's precision, or the quantised program that prepare left."""
+    """What is compiled: the module at the cell's precision, or the quantised program that prepare
+    left.
+    """
     import torch
 
     if cell.precision in int8.PRECISIONS:

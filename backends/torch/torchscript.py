@@ -1,4 +1,6 @@
-"""TorchScript: traced and frozen ahead, optimised for inference at load. Deprecated by PyTorch in favour of torch.export."""
+"""TorchScript: traced and frozen ahead, optimised for inference at load. Deprecated by PyTorch in
+favour of torch.export.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ class ScriptSession(session.SharedSession):
 
 
 def _read(file: Path, device: str) -> torch.jit.ScriptModule:
-    """The traced module. One that calls torchvision's operators, as detectors do, needs them registered, and no other does."""
+    """The traced module. One that calls torchvision's operators, as detectors do, needs them
+    registered, and no other does.
+    """
     import torch
 
     try:
@@ -36,6 +40,7 @@ def _read(file: Path, device: str) -> torch.jit.ScriptModule:
         if "torchvision::" not in str(error):
             raise
     import torchvision  # noqa: F401
+
     return torch.jit.load(file, map_location=device)
 
 
@@ -45,12 +50,16 @@ def _constants(graph: Any) -> Iterator[torch.Tensor]:
 
     for node in graph.findAllNodes("prim::Constant", True):
         value = node.output().toIValue() if node.outputsSize() == 1 else None
-        if isinstance(value, torch.Tensor) and value.ndim:  # numbers without a dimension are arguments
+        if (
+            isinstance(value, torch.Tensor) and value.ndim
+        ):  # numbers without a dimension are arguments
             yield value
 
 
 class TorchScript(session.TorchBackend):
-    """What many C++ deployments still run; kept, and labelled, because people must compare against it."""
+    """What many C++ deployments still run; kept, and labelled, because people must compare against
+    it.
+    """
 
     name = "torch-script"
     open_outputs = True
@@ -65,8 +74,13 @@ class TorchScript(session.TorchBackend):
 
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
         session.configure(cell)
-        module = session.placed(model.in_declared_order(model.load(source.weights_folder, cell), cell.model), cell)
-        examples = tuple(session.bound(np.load(source.batches[spec.name])[0, ...], cell) for spec in cell.model.inputs)
+        module = session.placed(
+            model.in_declared_order(model.load(source.weights_folder, cell), cell.model), cell
+        )
+        examples = tuple(
+            session.bound(np.load(source.batches[spec.name])[0, ...], cell)
+            for spec in cell.model.inputs
+        )
         with torch.no_grad():
             traced = torch.jit.trace(module, examples, check_trace=False, strict=False)
             torch.jit.save(torch.jit.freeze(traced), folder / FILE)
@@ -74,9 +88,13 @@ class TorchScript(session.TorchBackend):
 
     def deployment(self, cell: Cell) -> Deployment:
         if cell.precision != "fp32" or cell.options:
-            raise Unsupported("a TorchScript program is written for fp32 without options; torch's narrow types need their casts beside it")
+            raise Unsupported(
+                "a TorchScript program is written for fp32 without options; torch's narrow types need their casts beside it"
+            )
         if any(spec.is_open for spec in cell.model.outputs):
-            raise Unsupported("a detector in TorchScript calls torchvision's operators, and its program is written for torch alone")
+            raise Unsupported(
+                "a detector in TorchScript calls torchvision's operators, and its program is written for torch alone"
+            )
         settings = {"file": FILE, "inputs": [spec.name for spec in cell.model.inputs]}
         return Deployment(("torch",), "backends.torch.deployed_network:Network", settings)
 
@@ -85,6 +103,7 @@ class TorchScript(session.TorchBackend):
 
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
         session.configure(cell)
-        # Packed oneDNN weights cannot be saved, so the last optimisation happens here, as it would in a deployment.
+        # Packed oneDNN weights cannot be saved, so the last optimisation happens here, as it would
+        # in a deployment.
         optimised = torch.jit.optimize_for_inference(_read(folder / FILE, cell.device))
         return ScriptSession(optimised, cell, torch.inference_mode, labels=("deprecated",))

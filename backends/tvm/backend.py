@@ -1,4 +1,6 @@
-"""Apache TVM's Relax virtual machine, always labelled by how far its schedules are tuned: an untuned number is not "TVM"."""
+"""Apache TVM's Relax virtual machine, always labelled by how far its schedules are tuned: an
+untuned number is not "TVM".
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ REFUSED: Mapping[str, str] = {
 
 
 def database_of(cell: Cell) -> Path:
-    """The folder of the cell's tuning records, for this processor, these threads and this TVM. Imports nothing of TVM."""
+    """The folder of the cell's tuning records, for this processor, these threads and this TVM.
+    Imports nothing of TVM.
+    """
     parts = {
         "model": cell.model.fingerprint,
         "batch": cell.batch,
@@ -67,9 +71,14 @@ class RelaxSession(Session):
         self.device = tvm.cuda(gpu.index(cell.device)) if gpu.is_cuda(cell.device) else tvm.cpu()
         self.facts = json.loads((folder / FACTS).read_text())
         self.probe = folder / PROBE
-        self.machine: Any = relax.VirtualMachine(tvm.runtime.load_module(str(folder / LIBRARY)), self.device)
+        self.machine: Any = relax.VirtualMachine(
+            tvm.runtime.load_module(str(folder / LIBRARY)), self.device
+        )
         self.main = self.machine["main"]
-        self.inputs = [tvm.runtime.empty(spec.concrete(cell.batch), spec.dtype, self.device) for spec in cell.model.inputs]
+        self.inputs = [
+            tvm.runtime.empty(spec.concrete(cell.batch), spec.dtype, self.device)
+            for spec in cell.model.inputs
+        ]
         self.result: Any = None
 
     def bind(self, inputs: Arrays) -> None:
@@ -85,7 +94,10 @@ class RelaxSession(Session):
             self.device.sync()
 
     def fetch(self) -> Arrays:
-        return {spec.name: tensor.numpy() for spec, tensor in zip(self.cell.model.outputs, self._outputs(), strict=True)}
+        return {
+            spec.name: tensor.numpy()
+            for spec, tensor in zip(self.cell.model.outputs, self._outputs(), strict=True)
+        }
 
     def _outputs(self) -> list[Any]:
         single = hasattr(self.result, "numpy")
@@ -97,7 +109,9 @@ class RelaxSession(Session):
         return Attestation(
             runtime="tvm",
             version=self.tvm.__version__,
-            device=",".join(sorted({_device_of(tensor, self.cell.device) for tensor in self._outputs()})),
+            device=",".join(
+                sorted({_device_of(tensor, self.cell.device) for tensor in self._outputs()})
+            ),
             precision=precision,
             threads=int(self.tvm.get_global_func("runtime.NumThreads")()),
             denormals=self._denormals(),
@@ -115,14 +129,18 @@ class RelaxSession(Session):
         )
 
     def _denormals(self) -> str:
-        """Found out by multiplying one in every thread of TVM's pool, in code that was compiled as the model's."""
+        """Found out by multiplying one in every thread of TVM's pool, in code that was compiled as
+        the model's.
+        """
         import numpy as np
 
         if gpu.is_cuda(self.cell.device):
             return "as its kernels do"
         threads = self.cell.threads
         product = self.tvm.runtime.load_module(str(self.probe))["main"]
-        factors = [self.tvm.runtime.tensor(np.full(threads, value, np.float32)) for value in (1e-39, 1.0)]
+        factors = [
+            self.tvm.runtime.tensor(np.full(threads, value, np.float32)) for value in (1e-39, 1.0)
+        ]
         made = self.tvm.runtime.empty((threads,), "float32")
         product(*factors, made)
         return "preserved" if made.numpy().all() else "flushed"
@@ -143,12 +161,18 @@ def label(tuning: Mapping[str, Any]) -> str:
     """`untuned`, `tuned(640)`, or `tuned(64), 3 of 19 tasks not`."""
     if not tuning["trials"]:
         return "untuned"
-    missing = f", {tuning['tasks_without_record']} of {tuning['tasks']} tasks not" if tuning["tasks_without_record"] else ""
+    missing = (
+        f", {tuning['tasks_without_record']} of {tuning['tasks']} tasks not"
+        if tuning["tasks_without_record"]
+        else ""
+    )
     return f"tuned({tuning['trials']}){missing}"
 
 
 def precision_of(dtypes: Iterable[str]) -> str:
-    """In the words of a cell, what kernels compute on that touch these dtypes: the narrowest of them decides."""
+    """In the words of a cell, what kernels compute on that touch these dtypes: the narrowest of
+    them decides.
+    """
     found = set(dtypes)
     if found & {"int8", "uint8"}:
         return "int8-static"
@@ -157,21 +181,27 @@ def precision_of(dtypes: Iterable[str]) -> str:
 
 
 def emulated(precision: str, device: str) -> str:
-    """In words, where a precision is that of storage; an empty string where it is that of the arithmetic as well."""
+    """In words, where a precision is that of storage; an empty string where it is that of the
+    arithmetic as well.
+    """
     if precision == "int8-static":
         return "values are stored in 8 bits and widened to fp32 before every product"
     return torch_precision.emulated(precision, device)
 
 
 class Tvm(Tunable):
-    """PyTorch module or quantised ONNX file to Relax, ahead of time; the schedules are those that `evenbench tune` has found so far."""
+    """PyTorch module or quantised ONNX file to Relax, ahead of time; the schedules are those that
+    `evenbench tune` has found so far.
+    """
 
     name = "tvm"
     requires = ("tvm",)
     precisions = ("fp32", "fp16", "int8-static")
     devices = ("cpu", "cuda")
     distributions = ("apache-tvm", "apache-tvm-ffi", "torch")
-    options = {"spinning": "'default' lets TVM's idle threads spin for a while; 'off' makes them sleep at once"}
+    options = {
+        "spinning": "'default' lets TVM's idle threads spin for a while; 'off' makes them sleep at once"
+    }
 
     def supports(self, cell: Cell) -> str:
         refused = REFUSED.get(cell.precision, "")
@@ -182,9 +212,15 @@ class Tvm(Tunable):
         return onnx_precision.lacks(cell) if cell.precision == "int8-static" else ""
 
     def variables(self, cell: Cell) -> Mapping[str, str]:
-        # TVM takes half of the cores where it is not told, and pins the main thread unless it is forbidden to.
+        # TVM takes half of the cores where it is not told, and pins the main thread unless it is
+        # forbidden to.
         spinning = {SPINS: "0"} if cell.option.get("spinning") == "off" else {}
-        return {"TVM_NUM_THREADS": str(cell.threads), "TVM_BIND_THREADS": "0", **spinning, **export.QUIET}
+        return {
+            "TVM_NUM_THREADS": str(cell.threads),
+            "TVM_BIND_THREADS": "0",
+            **spinning,
+            **export.QUIET,
+        }
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
         records = database_of(cell) / tuning_database.RECORDS
@@ -203,16 +239,21 @@ class Tvm(Tunable):
         target = compilation.target_of(cell)
         ir = compilation.imported(source, cell, target)
         with tempfile.TemporaryDirectory() as copy:
-            database = tuning_database.copied(database_of(cell), Path(copy))  # of one moment, whatever a tuner does meanwhile
+            database = tuning_database.copied(
+                database_of(cell), Path(copy)
+            )  # of one moment, whatever a tuner does meanwhile
             tuning = tvm_tuning.facts(database, compilation.tasks_of(ir, target), target)
-            dtypes = compilation.compiled(ir, target, database if tuning["trials"] else None, folder / LIBRARY)
+            dtypes = compilation.compiled(
+                ir, target, database if tuning["trials"] else None, folder / LIBRARY
+            )
         if not gpu.is_cuda(cell.device):
             compilation.probe(cell.threads, target, folder / PROBE)
         (folder / FACTS).write_text(json.dumps({"tuning": tuning, "dtypes": dtypes}))
         return {"format": "tvm shared library", "dtypes": dtypes, "tuning": tuning}
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        # The thread pool reads them once, when it is first used; a worker has them already, a notebook has not.
+        # The thread pool reads them once, when it is first used; a worker has them already, a
+        # notebook has not.
         os.environ.update(self.variables(cell))
         return RelaxSession(folder, cell)
 

@@ -1,4 +1,6 @@
-"""From a PyTorch module to TVM's Relax, and from there, with whatever schedules are known, to a shared library."""
+"""From a PyTorch module to TVM's Relax, and from there, with whatever schedules are known, to a
+shared library.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,12 @@ from harness.environment import gpu
 
 
 def lighten() -> None:
-    """Register the CPU's tensor intrinsics without those of every other target, whose import takes a minute in each process.
+    """Register the CPU's tensor intrinsics without those of every other target, whose import takes
+    a minute in each process.
 
-    `tvm.s_tir.tensor_intrin` inspects all loaded modules when it is imported. An empty package with its path stands in for it, and
-    the one child that a CPU needs is imported from there. It is also the initializer of MetaSchedule's processes.
+    `tvm.s_tir.tensor_intrin` inspects all loaded modules when it is imported. An empty package with
+    its path stands in for it, and the one child that a CPU needs is imported from there. It is also
+    the initializer of MetaSchedule's processes.
     """
     from tvm import s_tir
 
@@ -39,11 +43,14 @@ def target_of(cell: Cell) -> Any:
 
     if gpu.is_cuda(cell.device):
         return tvm.target.Target.from_device(tvm.cuda(gpu.index(cell.device)))
-    return tvm.target.Target({"kind": "llvm", "mcpu": codegen.llvm_get_system_cpu(), "num-cores": cell.threads})
+    return tvm.target.Target(
+        {"kind": "llvm", "mcpu": codegen.llvm_get_system_cpu(), "num-cores": cell.threads}
+    )
 
 
 def imported(source: Source, cell: Cell, target: Any) -> Any:
-    """The model at the cell's precision as an IRModule that is ready to be scheduled: decomposed, legalised and fused for `target`.
+    """The model at the cell's precision as an IRModule that is ready to be scheduled: decomposed,
+    legalised and fused for `target`.
 
     Raises Unsupported where TVM cannot narrow it.
     """
@@ -52,13 +59,19 @@ def imported(source: Source, cell: Cell, target: Any) -> Any:
 
     ir = _from_onnx(source, cell) if cell.precision == "int8-static" else _from_module(source, cell)
     with target:
-        ir = tvm.transform.Sequential([relax.transform.DecomposeOpsForInference(), relax.transform.CanonicalizeBindings()])(ir)
+        ir = tvm.transform.Sequential(
+            [relax.transform.DecomposeOpsForInference(), relax.transform.CanonicalizeBindings()]
+        )(ir)
         ir = _narrowed(ir) if cell.precision == "fp16" else ir
-        return tvm.transform.Sequential([relax.get_pipeline("zero"), relax.transform.AttachAttrLayoutFreeBuffers()])(ir)
+        return tvm.transform.Sequential(
+            [relax.get_pipeline("zero"), relax.transform.AttachAttrLayoutFreeBuffers()]
+        )(ir)
 
 
 def _narrowed(ir: Any) -> Any:
-    """The program with products in half precision; sums are kept in fp32, and the declared tensors stay as they are."""
+    """The program with products in half precision; sums are kept in fp32, and the declared tensors
+    stay as they are.
+    """
     from tvm import relax
     from tvm.error import InternalError
 
@@ -73,22 +86,33 @@ def _narrowed(ir: Any) -> Any:
 
 
 def _from_module(source: Source, cell: Cell) -> Any:
-    """By torch.export, batch norms folded into convolutions before. Raises Unsupported, with the operators that it lacks."""
+    """By torch.export, batch norms folded into convolutions before. Raises Unsupported, with the
+    operators that it lacks.
+    """
     import numpy as np
     import torch
     from torch.fx.experimental.optimization import fuse
     from tvm.relax.frontend.torch import from_exported_program
 
     module = model.in_declared_order(model.load(source.weights_folder, cell), cell.model)
-    examples = tuple(torch.from_numpy(np.load(source.batches[spec.name])[0]) for spec in cell.model.inputs)
+    examples = tuple(
+        torch.from_numpy(np.load(source.batches[spec.name])[0]) for spec in cell.model.inputs
+    )
     with torch.no_grad():
-        with contextlib.suppress(Exception):  # what fx cannot trace is exported as it is, and its batch norm decomposed later
+        with contextlib.suppress(
+            Exception
+        ):  # what fx cannot trace is exported as it is, and its batch norm decomposed later
             module = fuse(module)
         program = torch.export.export(module, examples)
     try:
         return from_exported_program(program, unwrap_unit_return_tuple=True)
-    except (AssertionError, NotImplementedError) as error:  # how its frontend says which operators it has no translation for
-        raise Unsupported(f"TVM's PyTorch frontend cannot take it ({' '.join(str(error).split())[:400]})") from error
+    except (
+        AssertionError,
+        NotImplementedError,
+    ) as error:  # how its frontend says which operators it has no translation for
+        raise Unsupported(
+            f"TVM's PyTorch frontend cannot take it ({' '.join(str(error).split())[:400]})"
+        ) from error
 
 
 def _from_onnx(source: Source, cell: Cell) -> Any:
@@ -109,7 +133,9 @@ def tasks_of(ir: Any, target: Any) -> list[Any]:
 
 
 def compiled(ir: Any, target: Any, database: Path | None, file: Path) -> list[str]:
-    """Compile with the schedules of `database`, where there is one, into a shared library; returns the dtypes that its kernels touch."""
+    """Compile with the schedules of `database`, where there is one, into a shared library; returns
+    the dtypes that its kernels touch.
+    """
     import tvm
     from tvm import relax
 
@@ -136,12 +162,16 @@ def _dtypes_of(ir: Any) -> list[str]:
     found: set[str] = set()
     for function in ir.functions.values():
         if isinstance(function, tirx.PrimFunc):
-            tvm_ffi.structural_walk(function.body, (TensorLoad, lambda load: found.add(str(load.ty))))
+            tvm_ffi.structural_walk(
+                function.body, (TensorLoad, lambda load: found.add(str(load.ty)))
+            )
     return sorted(found)
 
 
 def probe(threads: int, target: Any, file: Path) -> None:
-    """Compile an element-wise product, one element for each thread: what tells whether compiled code keeps denormals."""
+    """Compile an element-wise product, one element for each thread: what tells whether compiled
+    code keeps denormals.
+    """
     import tvm
     from tvm import te
     from tvm.s_tir import Schedule

@@ -10,17 +10,20 @@ from backends.tvm import compilation, tuning_database
 from harness import Cell, Source
 
 MOST_PER_ITERATION = 16
-"""Trials of one task that are built and run together at most; fewer where every task could not have its turn twice."""
+"""Trials of one task that are built and run together at most; fewer where every task could not have
+its turn twice.
+"""
 
 SECONDS_PER_TRIAL = 20.0
 """A candidate that runs longer is a failed trial."""
 
 
 def tune(source: Source, cell: Cell, database: Path, per_task: int) -> dict[str, Any]:
-    """Add trials until there are `per_task` for every task on average; what is recorded already counts.
+    """Add trials until there are `per_task` for every task on average; what is recorded already
+    counts.
 
-    Each batch of trials is on disk when it is done, so that a killed tuner loses no other. Returns `facts`. Raises UsageError
-    where another tuner has the database.
+    Each batch of trials is on disk when it is done, so that a killed tuner loses no other. Returns
+    `facts`. Raises UsageError where another tuner has the database.
     """
     compilation.lighten()
     target = compilation.target_of(cell)
@@ -52,14 +55,18 @@ def _search(ir: Any, target: Any, database: Path, trials: int, tasks: int) -> No
         builder=builder(),
         runner=runner(meta_schedule),
         database=held,
-        strategy=meta_schedule.search_strategy.EvolutionarySearch(population_size=64, init_min_unmeasured=16, genetic_num_iters=2),
+        strategy=meta_schedule.search_strategy.EvolutionarySearch(
+            population_size=64, init_min_unmeasured=16, genetic_num_iters=2
+        ),
         cost_model=meta_schedule.cost_model.XGBModel(num_warmup_samples=32),
         seed=len(held),  # another one than before, or the same candidates would be drawn again
     )
 
 
 def facts(database: Path, tasks: Any, target: Any) -> dict[str, Any]:
-    """What a result says of its tuning: tasks, trials, seconds, and the estimated latency against trials."""
+    """What a result says of its tuning: tasks, trials, seconds, and the estimated latency against
+    trials.
+    """
     coverage = tuning_database.Coverage.of(database, tasks)
     return {
         "tasks": len(tasks),
@@ -72,7 +79,9 @@ def facts(database: Path, tasks: Any, target: Any) -> dict[str, Any]:
 
 
 def runner(meta_schedule: Any) -> Any:
-    """Runs candidates in processes of their own, so that one that crashes or hangs is a failed trial."""
+    """Runs candidates in processes of their own, so that one that crashes or hangs is a failed
+    trial.
+    """
     return meta_schedule.runner.LocalRunner(
         timeout_sec=SECONDS_PER_TRIAL,
         evaluator_config=meta_schedule.runner.EvaluatorConfig(number=3, repeat=1, min_repeat_ms=30),
@@ -81,7 +90,9 @@ def runner(meta_schedule: Any) -> Any:
 
 
 def builder() -> Any:
-    """Builds candidates in this process: MetaSchedule's own builder starts new processes for each batch, and each imports for long."""
+    """Builds candidates in this process: MetaSchedule's own builder starts new processes for each
+    batch, and each imports for long.
+    """
     from tvm.ir.utils import derived_object
     from tvm.s_tir.meta_schedule.builder import BuilderResult, PyBuilder
     from tvm.s_tir.meta_schedule.builder.local_builder import default_build, default_export
@@ -94,7 +105,11 @@ def builder() -> Any:
             results = []
             for given in build_inputs:
                 try:
-                    results.append(BuilderResult(default_export(default_build(given.mod, given.target, None)), None))
+                    results.append(
+                        BuilderResult(
+                            default_export(default_build(given.mod, given.target, None)), None
+                        )
+                    )
                 except Exception as error:
                     results.append(BuilderResult(None, f"{type(error).__name__}: {error}"[:1000]))
             return results

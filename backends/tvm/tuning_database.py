@@ -1,4 +1,5 @@
-"""MetaSchedule's database as files: what is recorded, what a killed tuner left, and how the estimate fell with the trials.
+"""MetaSchedule's database as files: what is recorded, what a killed tuner left, and how the
+estimate fell with the trials.
 
 TVM is imported by none of this but `opened` and `Coverage.of`, so that a listing can count trials.
 """
@@ -36,26 +37,34 @@ def opened(folder: Path) -> Any:
 
     folder.mkdir(parents=True, exist_ok=True)
     return meta_schedule.database.JSONDatabase(
-        path_workload=str(folder / WORKLOADS), path_tuning_record=str(folder / RECORDS), allow_missing=True
+        path_workload=str(folder / WORKLOADS),
+        path_tuning_record=str(folder / RECORDS),
+        allow_missing=True,
     )
 
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold the database for writing, mended. Raises UsageError where another tuner has it: they would write over each other's lines."""
+    """Hold the database for writing, mended. Raises UsageError where another tuner has it: they
+    would write over each other's lines.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UsageError(f"another tuner is writing to {folder}; wait until it is done, then go on") from None
+            raise UsageError(
+                f"another tuner is writing to {folder}; wait until it is done, then go on"
+            ) from None
         for name in (WORKLOADS, RECORDS, HISTORY):
             _cut(folder / name)
         yield
 
 
 def _cut(file: Path) -> None:
-    """Cut off a last line without an end, which a tuner left that was killed while it wrote; TVM refuses to read such a file."""
+    """Cut off a last line without an end, which a tuner left that was killed while it wrote; TVM
+    refuses to read such a file.
+    """
     if file.exists():
         whole = _whole_lines(file)
         if len(whole) < file.stat().st_size:
@@ -69,7 +78,11 @@ def _whole_lines(file: Path) -> bytes:
 
 def copied(folder: Path, to: Path) -> Path:
     """Copy what is whole of a database, which a tuner may be writing to meanwhile; returns `to`."""
-    for name in (HISTORY, RECORDS, WORKLOADS):  # records before workloads: each record's workload is there already
+    for name in (
+        HISTORY,
+        RECORDS,
+        WORKLOADS,
+    ):  # records before workloads: each record's workload is there already
         if (folder / name).exists():
             (to / name).write_bytes(_whole_lines(folder / name))
             shutil.copystat(folder / name, to / name)
@@ -82,7 +95,9 @@ def trials(folder: Path) -> int:
 
 
 def _records(folder: Path) -> Iterator[tuple[int, float]]:
-    """The workload's number and the mean seconds of every trial, in order; infinite for one that did not run."""
+    """The workload's number and the mean seconds of every trial, in order; infinite for one that
+    did not run.
+    """
     file = folder / RECORDS
     for line in _whole_lines(file).splitlines() if file.exists() else ():
         workload, (_, measured, *_) = json.loads(line)
@@ -92,14 +107,18 @@ def _records(folder: Path) -> Iterator[tuple[int, float]]:
 
 @dataclass(frozen=True)
 class Coverage:
-    """The tasks of a program by their workload's number in a database, with how often the program calls each."""
+    """The tasks of a program by their workload's number in a database, with how often the program
+    calls each.
+    """
 
     tasks: int
     calls: dict[int, float]
 
     @classmethod
     def of(cls, folder: Path, tasks: Sequence[Any]) -> Coverage:
-        """Which of the extracted `tasks` the database in `folder` knows, by the structural hash that it files them under."""
+        """Which of the extracted `tasks` the database in `folder` knows, by the structural hash
+        that it files them under.
+        """
         import tvm_ffi
 
         file = folder / WORKLOADS
@@ -114,12 +133,18 @@ class Coverage:
 
     def measured(self, folder: Path) -> set[int]:
         """The workloads that have at least one trial that ran."""
-        return {workload for workload, seconds in _records(folder) if workload in self.calls and seconds != float("inf")}
+        return {
+            workload
+            for workload, seconds in _records(folder)
+            if workload in self.calls and seconds != float("inf")
+        }
 
     def curve_us(self, folder: Path) -> list[tuple[int, float]]:
-        """Trials so far, and the estimated microseconds of one inference: the best of each task times its calls.
+        """Trials so far, and the estimated microseconds of one inference: the best of each task
+        times its calls.
 
-        Begins where every task has a trial that ran, and holds the points at which it fell; empty where some task has none.
+        Begins where every task has a trial that ran, and holds the points at which it fell; empty
+        where some task has none.
         """
         best = dict.fromkeys(self.calls, float("inf"))
         points: list[tuple[int, float]] = []
@@ -127,12 +152,16 @@ class Coverage:
             if seconds < best.get(workload, 0.0):
                 best[workload] = seconds
                 total = sum(best[each] * calls for each, calls in self.calls.items()) * 1e6
-                points += [(trial, total)] if len(best) == self.tasks and total < float("inf") else []
+                points += (
+                    [(trial, total)] if len(best) == self.tasks and total < float("inf") else []
+                )
         return points
 
 
 def begin(folder: Path, wanted: int) -> None:
-    """Note that a tuner begins, which wants so many trials in all. Where the one before was killed, its last record ends its seconds."""
+    """Note that a tuner begins, which wants so many trials in all. Where the one before was killed,
+    its last record ends its seconds.
+    """
     unfinished = _unfinished(folder)
     if unfinished:
         _note(folder, {"seconds": unfinished})

@@ -1,4 +1,6 @@
-"""Every way to quantise that reads the same calibration photographs, on a network that takes it well and on one that does not."""
+"""Every way to quantise that reads the same calibration photographs, on a network that takes it
+well and on one that does not.
+"""
 
 from benchmarks.models import MOBILENET_V3_SMALL, RESNET18
 from harness import Case

@@ -1,4 +1,6 @@
-"""What it costs when idle threads sleep instead of spinning: every runtime that has a switch, both ways, in one run."""
+"""What it costs when idle threads sleep instead of spinning: every runtime that has a switch, both
+ways, in one run.
+"""
 
 from benchmarks.models import DIGITS_CNN, MOBILENET_V3_SMALL, RESNET18
 from harness import Case

@@ -1,1 +1,3 @@
-"""Whether an output is right, and how right: parity, task agreement, metrics, layer-wise comparison."""
+"""Whether an output is right, and how right: parity, task agreement, metrics, layer-wise
+comparison.
+"""

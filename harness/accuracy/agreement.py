@@ -1,7 +1,8 @@
 """What a task makes of its outputs, beside the numbers themselves: do two answers mean the same?
 
-These are facts for a reader. They decide nothing: raw outputs are judged elementwise or by RMSE (`parity`), which is far
-stricter than any of them. Where an answer passes, they say what the remaining error is worth to a user.
+These are facts for a reader. They decide nothing: raw outputs are judged elementwise or by RMSE
+(`parity`), which is far stricter than any of them. Where an answer passes, they say what the
+remaining error is worth to a user.
 """
 
 from __future__ import annotations
@@ -18,14 +19,18 @@ TOP = 5
 """Among how many best classes an answer counts as found."""
 
 SAME = 1e-9
-"""Sentences whose embeddings in the golden are closer than this are one sentence: it has no order among itself."""
+"""Sentences whose embeddings in the golden are closer than this are one sentence: it has no order
+among itself.
+"""
 
 TIE = 1e-6
 """Neighbours whose cosines in the golden differ by less than this have no order."""
 
 
 def classification(made: Array, wanted: Array) -> dict[str, float]:
-    """Of scores [..., classes]: the share of samples of equal best class, and how many of the golden's five best are among the five."""
+    """Of scores [..., classes]: the share of samples of equal best class, and how many of the
+    golden's five best are among the five.
+    """
     a, b = made.reshape(-1, made.shape[-1]), wanted.reshape(-1, wanted.shape[-1])
     found = {"top1_agreement": _share(a.argmax(-1) == b.argmax(-1))}
     if a.shape[-1] > TOP:
@@ -35,22 +40,32 @@ def classification(made: Array, wanted: Array) -> dict[str, float]:
 
 
 def segmentation(made: Array, wanted: Array) -> dict[str, float]:
-    """Of scores [..., classes, height, width]: the share of pixels of equal class, and the mean over classes of their IoU.
+    """Of scores [..., classes, height, width]: the share of pixels of equal class, and the mean
+    over classes of their IoU.
 
     Classes that neither side has anywhere are left out of the mean.
     """
     a, b = made.argmax(-3), wanted.argmax(-3)
     present = np.union1d(a, b)
-    overlaps = [np.count_nonzero((a == kind) & (b == kind)) / np.count_nonzero((a == kind) | (b == kind)) for kind in present]
-    return {"pixel_agreement": _share(a == b), "miou": sum(overlaps) / len(overlaps) if overlaps else 1.0, "classes_seen": len(present)}
+    overlaps = [
+        np.count_nonzero((a == kind) & (b == kind)) / np.count_nonzero((a == kind) | (b == kind))
+        for kind in present
+    ]
+    return {
+        "pixel_agreement": _share(a == b),
+        "miou": sum(overlaps) / len(overlaps) if overlaps else 1.0,
+        "classes_seen": len(present),
+    }
 
 
 def text(made: Array, wanted: Array) -> dict[str, float]:
-    """Of embeddings [..., size]: the worst cosine to the golden's, and whether sentences have the same neighbours.
+    """Of embeddings [..., size]: the worst cosine to the golden's, and whether sentences have the
+    same neighbours.
 
-    `nearest_agreement` is the share of sentences with the golden's nearest neighbour. `order_agreement` is the share of pairs of
-    neighbours that stand in the golden's order, over all sentences (the concordant share of M. G. Kendall, "A new measure of rank
-    correlation", Biometrika 30, 1938); pairs that the golden holds equal are left out.
+    `nearest_agreement` is the share of sentences with the golden's nearest neighbour.
+    `order_agreement` is the share of pairs of neighbours that stand in the golden's order, over all
+    sentences (the concordant share of M. G. Kendall, "A new measure of rank correlation",
+    Biometrika 30, 1938); pairs that the golden holds equal are left out.
     """
     a, b = (_unit(each.reshape(-1, each.shape[-1])) for each in (made, wanted))
     chosen = _distinct(b)
@@ -82,12 +97,19 @@ RULES: Mapping[str, tuple[int, Callable[[Array, Array], dict[str, float]]]] = {
 
 
 def facts(task: str, made: Array, wanted: Array, axes: int) -> dict[str, float]:
-    """What `task` says of one output of `axes` axes after the batch; empty where it says nothing of outputs of that form.
+    """What `task` says of one output of `axes` axes after the batch; empty where it says nothing of
+    outputs of that form.
 
     Only finite floating outputs have a meaning here: what is broken is the business of `parity`.
     """
     known = RULES.get(task)
-    if known is None or known[0] != axes or made.dtype.kind != "f" or not wanted.size or not np.all(np.isfinite(made)):
+    if (
+        known is None
+        or known[0] != axes
+        or made.dtype.kind != "f"
+        or not wanted.size
+        or not np.all(np.isfinite(made))
+    ):
         return {}
     return known[1](made.astype(np.float64), wanted)
 

@@ -1,4 +1,6 @@
-"""A session's answers on labelled data: run over every image in the process that timed it, after it was timed."""
+"""A session's answers on labelled data: run over every image in the process that timed it, after it
+was timed.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +21,27 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 FOUND = "found.json"
-"""What a detector found, which another process scores: the one that was timed may lack what that takes."""
+"""What a detector found, which another process scores: the one that was timed may lack what that
+takes.
+"""
 
 
 def scorer(
     cell: Cell, dataset: Dataset | None, folders: Mapping[str, Path], into: Path
 ) -> Callable[[Session], Mapping[str, Any]] | None:
-    """What is called with a session after it was timed, where its job has labelled data; None elsewhere."""
+    """What is called with a session after it was timed, where its job has labelled data; None
+    elsewhere.
+    """
     if dataset is None:
         return None
     return lambda session: of_session(session, cell, folders["dataset"], dataset.task, into)
 
 
-def of_session(session: Session, cell: Cell, dataset: Path, task: str, into: Path) -> dict[str, Any]:
-    """The metrics of this session as `scores`, or `found` where objects were written into a file; `error` where it went wrong.
+def of_session(
+    session: Session, cell: Cell, dataset: Path, task: str, into: Path
+) -> dict[str, Any]:
+    """The metrics of this session as `scores`, or `found` where objects were written into a file;
+    `error` where it went wrong.
 
     An error is told and not raised: what was timed before must not be lost over it.
     """
@@ -43,8 +52,12 @@ def of_session(session: Session, cell: Cell, dataset: Path, task: str, into: Pat
         return {"error": f"{type(error).__name__}: {error}"[:1000], "traceback": tail}
 
 
-def _answers(session: Session, cell: Cell, dataset: Path) -> Iterator[tuple[slice, Mapping[str, Any]]]:
-    """The outputs for each batch of images, in order; the last batch is filled up with the first images, which do not count twice."""
+def _answers(
+    session: Session, cell: Cell, dataset: Path
+) -> Iterator[tuple[slice, Mapping[str, Any]]]:
+    """The outputs for each batch of images, in order; the last batch is filled up with the first
+    images, which do not count twice.
+    """
     import numpy as np
 
     spec = cell.model.inputs[0]
@@ -94,10 +107,14 @@ def _detection(session: Session, cell: Cell, dataset: Path, into: Path) -> dict[
     from harness.inputs import geometry
 
     told = json.loads((dataset / dataset_batches.TRUTH).read_text())
-    categories = {int(label): int(category) for label, category in told["categories_by_label"].items()}
+    categories = {
+        int(label): int(category) for label, category in told["categories_by_label"].items()
+    }
     made: list[dict[str, Any]] = []
     for (_, outputs), image in zip(_answers(session, cell, dataset), told["images"], strict=True):
-        made += metrics.objects(outputs, geometry.Place(**image["place"]), int(image["id"]), categories)
+        made += metrics.objects(
+            outputs, geometry.Place(**image["place"]), int(image["id"]), categories
+        )
     (into / FOUND).write_text(json.dumps(made))
     return {"found": len(made)}
 
@@ -110,4 +127,8 @@ def of_objects(dataset: Path, found: Path) -> dict[str, Any]:
     """The metrics of what a detector found, read from the file that its process wrote."""
     from harness.accuracy import metrics
 
-    return {"scores": metrics.of_objects(dataset / dataset_batches.TRUTH, json.loads((found / FOUND).read_text()))}
+    return {
+        "scores": metrics.of_objects(
+            dataset / dataset_batches.TRUTH, json.loads((found / FOUND).read_text())
+        )
+    }

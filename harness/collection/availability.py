@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def prospects(entries: Iterable[Entry]) -> Iterator[dict[str, Any]]:
-    """What can be said of each cell before it runs: its identity, why it is unsupported, what is not installed or not here."""
+    """What can be said of each cell before it runs: its identity, why it is unsupported, what is
+    not installed or not here.
+    """
     missing: dict[str, tuple[tuple[str, ...], str, str]] = {}
     lacking = functools.cache(gpu.lacks)
     for entry in entries:
@@ -28,12 +30,20 @@ def prospects(entries: Iterable[Entry]) -> Iterator[dict[str, Any]]:
         unsupported = broken or registry.find(cell.backend).supports(cell)
         hint = registry.row(cell.backend).hint if packages else ""
         lacks = "" if unsupported else lacking(cell.device)
-        found = {"unsupported": unsupported, "missing": list(packages), "homeless": homeless, "hint": hint, "lacks": lacks}
+        found = {
+            "unsupported": unsupported,
+            "missing": list(packages),
+            "homeless": homeless,
+            "hint": hint,
+            "lacks": lacks,
+        }
         yield {**cell.described(), "case": entry.case, **found}
 
 
 def _missing(cell: Cell) -> tuple[tuple[str, ...], str, str]:
-    """The packages that the cell's backend lacks, what is wrong where its module does not import, and where its environment is unknown."""
+    """The packages that the cell's backend lacks, what is wrong where its module does not import,
+    and where its environment is unknown.
+    """
     try:
         backend = registry.find(cell.backend)
         elsewhere = virtualenvs.request(cell.backend)

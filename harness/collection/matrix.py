@@ -13,18 +13,33 @@ from harness.environment import cpu
 from harness.inputs import preprocessors
 
 FOREIGN = re.compile(r"[^\w\s()+\-.:/\[\]\\]")
-"""What ids hold and pytest's grammar does not: `@` of an environment, `=` of an option, and what stands in an option's value."""
+"""What ids hold and pytest's grammar does not: `@` of an environment, `=` of an option, and what
+stands in an option's value.
+"""
 
 
 def expand(case: Case) -> list[Cell]:
-    """Every cell of a case. Raises UsageError for an unknown backend or for options of a backend that is not in the case."""
+    """Every cell of a case. Raises UsageError for an unknown backend or for options of a backend
+    that is not in the case.
+    """
     backends = _backends(case)
     strangers = sorted(set(case.options) - set(backends))
     if strangers:
-        raise UsageError(f"Case: options name {', '.join(strangers)}, which the case does not run; it runs {', '.join(backends)}")
+        raise UsageError(
+            f"Case: options name {', '.join(strangers)}, which the case does not run; it runs {', '.join(backends)}"
+        )
     available = cpu.cores()
     return [
-        Cell(model, backend, precision, device, batch, threads or available, options, threads in (0, available))
+        Cell(
+            model,
+            backend,
+            precision,
+            device,
+            batch,
+            threads or available,
+            options,
+            threads in (0, available),
+        )
         for model in _models(case)
         for precision in case.precisions
         for device in case.devices
@@ -44,7 +59,11 @@ def _backends(case: Case) -> list[str]:
 
 def _models(case: Case) -> list[Model]:
     """The case's models, each once per library that does its recipe."""
-    return [preprocessors.implemented(model, library) for model in case.models for library in case.preprocessing]
+    return [
+        preprocessors.implemented(model, library)
+        for model in case.models
+        for library in case.preprocessing
+    ]
 
 
 def _option_sets(case: Case, backend: str) -> list[tuple[tuple[str, object], ...]]:
@@ -52,7 +71,9 @@ def _option_sets(case: Case, backend: str) -> list[tuple[tuple[str, object], ...
 
 
 def unique(cells: Iterable[Cell]) -> list[Cell]:
-    """The cells without repeats, in order: two cases may declare the same square, which is measured once."""
+    """The cells without repeats, in order: two cases may declare the same square, which is measured
+    once.
+    """
     return list({cell.key: cell for cell in cells}.values())
 
 
@@ -63,7 +84,8 @@ def select(cells: Sequence[Cell], expression: str) -> list[Cell]:
 
 
 def matcher(expression: str) -> Callable[[str], bool]:
-    """Whether an id matches `expression`: words joined by `and`, `or`, `not` and brackets, as pytest's -k; an empty one matches all.
+    """Whether an id matches `expression`: words joined by `and`, `or`, `not` and brackets, as
+    pytest's -k; an empty one matches all.
 
     Raises UsageError on an expression that does not parse.
     """
@@ -72,8 +94,11 @@ def matcher(expression: str) -> Callable[[str], bool]:
     from _pytest.mark.expression import Expression
 
     try:
-        # No id has a backslash, so that each such character can stand between two of them while the expression is parsed.
-        compiled = Expression.compile(FOREIGN.sub(lambda found: f"\\{ord(found.group()):x}\\", expression))
+        # No id has a backslash, so that each such character can stand between two of them while the
+        # expression is parsed.
+        compiled = Expression.compile(
+            FOREIGN.sub(lambda found: f"\\{ord(found.group()):x}\\", expression)
+        )
     except SyntaxError as error:
         raise UsageError(
             f"-k {expression!r} does not parse: {_restored(str(error))}; write words joined by and, or, not, or give a whole id with --cell"

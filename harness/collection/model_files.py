@@ -1,4 +1,6 @@
-"""Model files without a declaration: what `evenbench inspect` reads from an ONNX, TorchScript or TensorRT file."""
+"""Model files without a declaration: what `evenbench inspect` reads from an ONNX, TorchScript or
+TensorRT file.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,19 @@ TIMEOUT_SECONDS = 300.0
 
 
 def schema() -> dict[str, Any]:
-    """The published JSON Schema (draft 2020-12) of what `evenbench inspect --json` says of a model file."""
-    loaded: dict[str, Any] = json.loads(Path(__file__).with_name("modelfile.schema.json").read_text())
+    """The published JSON Schema (draft 2020-12) of what `evenbench inspect --json` says of a model
+    file.
+    """
+    loaded: dict[str, Any] = json.loads(
+        Path(__file__).with_name("modelfile.schema.json").read_text()
+    )
     return loaded
 
 
 def is_model(path: Path) -> bool:
-    """Whether an existing file is to be read as a model: every one that does not begin as results do."""
+    """Whether an existing file is to be read as a model: every one that does not begin as results
+    do.
+    """
     if not path.is_file() or path.suffix == ".jsonl":
         return False
     with path.open("rb") as stream:
@@ -39,14 +47,21 @@ def is_model(path: Path) -> bool:
 
 
 def look(path: Path, shape: str = "", load: bool = True) -> dict[str, Any]:
-    """Every fact about a model file, as `schema` says. `shape` is that of its inputs where the file does not tell.
+    """Every fact about a model file, as `schema` says. `shape` is that of its inputs where the file
+    does not tell.
 
-    With `load`, the runtimes here that read such files load it, and tell what they made of it. Raises UsageError where it
-    is no model file, or not a whole one.
+    With `load`, the runtimes here that read such files load it, and tell what they made of it.
+    Raises UsageError where it is no model file, or not a whole one.
     """
     if shape and not user_models.SHAPE.fullmatch(shape):
-        raise UsageError(f"--shape {shape!r} is no shape; expected 1x3x224x224, or 1x3x224x224,1x10 for two inputs")
-    model = Model(user_models.worded(path.stem), file=str(path.resolve()), arguments={"shape": shape} if shape else {})
+        raise UsageError(
+            f"--shape {shape!r} is no shape; expected 1x3x224x224, or 1x3x224x224,1x10 for two inputs"
+        )
+    model = Model(
+        user_models.worded(path.stem),
+        file=str(path.resolve()),
+        arguments={"shape": shape} if shape else {},
+    )
     reply = _work(Job("inspect", Cell(model, "null", threads=cpu.cores())))
     if reply.value is None:
         raise UsageError(_explained(path, reply))
@@ -58,7 +73,9 @@ def look(path: Path, shape: str = "", load: bool = True) -> dict[str, Any]:
 
 
 def _work(job: Job, timeout_seconds: float = TIMEOUT_SECONDS) -> Reply:
-    variables = system_info.for_worker(job.cell.threads, dict(registry.find(job.cell.backend).variables(job.cell)))
+    variables = system_info.for_worker(
+        job.cell.threads, dict(registry.find(job.cell.backend).variables(job.cell))
+    )
     return launcher.run(Job(**{**vars(job), "sys_path": shared_path()}), variables, timeout_seconds)
 
 
@@ -68,7 +85,9 @@ def _explained(path: Path, reply: Reply) -> str:
 
 
 def _declared(model: Model, facts: Mapping[str, Any]) -> Model:
-    """The model with the tensors that its file says, the first open size of each being the batch, as `evenbench run` has it."""
+    """The model with the tensors that its file says, the first open size of each being the batch,
+    as `evenbench run` has it.
+    """
     if any(tensor["shape"] is None for tensor in (*facts["inputs"], *facts["outputs"])):
         return model
     return Model(
@@ -83,7 +102,9 @@ def _declared(model: Model, facts: Mapping[str, Any]) -> Model:
 
 
 def _specs(tensors: Iterable[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(tensor["name"], _batched(tensor["shape"]), tensor["dtype"]) for tensor in tensors)
+    return tuple(
+        TensorSpec(tensor["name"], _batched(tensor["shape"]), tensor["dtype"]) for tensor in tensors
+    )
 
 
 def _batched(shape: Sequence[int | str]) -> tuple[int | str, ...]:
@@ -91,9 +112,13 @@ def _batched(shape: Sequence[int | str]) -> tuple[int | str, ...]:
 
 
 def _is_closed(model: Model) -> bool:
-    """Whether the file tells every size but the batch; a runtime cannot be given a tensor otherwise."""
+    """Whether the file tells every size but the batch; a runtime cannot be given a tensor
+    otherwise.
+    """
     specs = (*model.inputs, *model.outputs)
-    return bool(model.inputs) and all(size == BATCH or isinstance(size, int) for spec in specs for size in spec.shape)
+    return bool(model.inputs) and all(
+        size == BATCH or isinstance(size, int) for spec in specs for size in spec.shape
+    )
 
 
 def _prospects(model: Model) -> list[dict[str, Any]]:
@@ -107,17 +132,29 @@ def _prospects(model: Model) -> list[dict[str, Any]]:
         for precision in PRECISIONS
     ]
     keys = ("backend", "device", "precision", "unsupported", "missing", "homeless", "hint", "lacks")
-    return [{key: found[key] for key in keys} for found in availability.prospects(Entry(cell, "", "") for cell in cells)]
+    return [
+        {key: found[key] for key in keys}
+        for found in availability.prospects(Entry(cell, "", "") for cell in cells)
+    ]
 
 
 def _runtimes(model: Model, prospects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What every runtime that reads this file as it is, and is here, attests after one step on zeros."""
+    """What every runtime that reads this file as it is, and is here, attests after one step on
+    zeros.
+    """
     found = {}
     for prospect in prospects:
         name = prospect["backend"]
-        usable = prospect["device"] == "cpu" and prospect["precision"] == "fp32" and not availability.prospect_note(prospect)
+        usable = (
+            prospect["device"] == "cpu"
+            and prospect["precision"] == "fp32"
+            and not availability.prospect_note(prospect)
+        )
         if usable and registry.find(name).portable_artifact and not registry.row(name).environment:
             with tempfile.TemporaryDirectory() as folder:
                 reply = _work(Job("outlook", Cell(model, name, threads=cpu.cores()), folder=folder))
-            found[name] = {"reason": reply.reason, "attested": dict(reply.value) if reply.value else None}
+            found[name] = {
+                "reason": reply.reason,
+                "attested": dict(reply.value) if reply.value else None,
+            }
     return found

@@ -1,4 +1,6 @@
-"""Which cells a command line names: declarations and models of one's own, narrowed by -k and --cell."""
+"""Which cells a command line names: declarations and models of one's own, narrowed by -k and
+--cell.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,6 @@ from harness.core.errors import UsageError
 from harness.core.types import PLANS, Model
 
 if TYPE_CHECKING:
-
     pass
 
 
@@ -30,33 +31,76 @@ TASK_HELP = f"what its outputs mean: {', '.join(user_models.TASKS)} (classificat
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The flags that choose cells, the same for every command that does."""
     command.add_argument(
-        "targets", nargs="*", default=["benchmarks"], metavar="TARGET", help="declarations or models (benchmarks)"
+        "targets",
+        nargs="*",
+        default=["benchmarks"],
+        metavar="TARGET",
+        help="declarations or models (benchmarks)",
     )
     command.add_argument(
-        "-k", dest="expression", default="", metavar="EXPR", help="only cells whose id matches, as pytest's -k"
+        "-k",
+        dest="expression",
+        default="",
+        metavar="EXPR",
+        help="only cells whose id matches, as pytest's -k",
     )
     command.add_argument(
-        "--cell", action="append", default=[], metavar="ID", help="only this cell, by its exact id or key; repeatable"
+        "--cell",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="only this cell, by its exact id or key; repeatable",
     )
     own = command.add_argument_group("for a model of your own")
     own.add_argument(
-        "--input", action="extend", nargs="+", default=[], metavar="PHOTO", help="photos that become the inputs"
+        "--input",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="PHOTO",
+        help="photos that become the inputs",
     )
-    own.add_argument("--recipe", default="", help="how a photo becomes a tensor, such as imagenet_224")
-    own.add_argument("--shape", default="", help="of the inputs, such as 1x3x224x224 (comma between inputs)")
+    own.add_argument(
+        "--recipe", default="", help="how a photo becomes a tensor, such as imagenet_224"
+    )
+    own.add_argument(
+        "--shape", default="", help="of the inputs, such as 1x3x224x224 (comma between inputs)"
+    )
     own.add_argument("--backends", type=_words, default=(), metavar="A,B", help="runtimes (all)")
-    own.add_argument("--precision", type=_words, default=(), metavar="P,...", help="precisions, or int8 (fp32)")
+    own.add_argument(
+        "--precision", type=_words, default=(), metavar="P,...", help="precisions, or int8 (fp32)"
+    )
     own.add_argument("--device", type=_words, default=(), metavar="D,...", help="devices (cpu)")
     own.add_argument("--batch", type=_numbers, default=(), metavar="N,...", help="batch sizes (1)")
-    own.add_argument("--threads", type=_numbers, default=(), metavar="N,...", help="threads (0: every usable core)")
-    own.add_argument("--preprocessing", type=_words, default=(), metavar="A,B", help="libraries that do the recipe (pillow)")
+    own.add_argument(
+        "--threads",
+        type=_numbers,
+        default=(),
+        metavar="N,...",
+        help="threads (0: every usable core)",
+    )
+    own.add_argument(
+        "--preprocessing",
+        type=_words,
+        default=(),
+        metavar="A,B",
+        help="libraries that do the recipe (pillow)",
+    )
     add_meaning(own)
 
 
 def add_meaning(own: argparse._ArgumentGroup) -> None:
     """The flags of a model of one's own that every command takes that can run one."""
-    own.add_argument("--task", default="", choices=["", *user_models.TASKS], metavar="T", help=TASK_HELP)
-    own.add_argument("--option", action="append", default=[], metavar="BACKEND:KEY=VALUE", help="of a backend; repeatable")
+    own.add_argument(
+        "--task", default="", choices=["", *user_models.TASKS], metavar="T", help=TASK_HELP
+    )
+    own.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="BACKEND:KEY=VALUE",
+        help="of a backend; repeatable",
+    )
 
 
 def meant(options: argparse.Namespace) -> list[str]:
@@ -66,7 +110,9 @@ def meant(options: argparse.Namespace) -> list[str]:
 
 
 def precision_for(model: Model, asked: str) -> str:
-    """The precision that a command line asks of a declared model; what `int8` became is told on standard error."""
+    """The precision that a command line asks of a declared model; what `int8` became is told on
+    standard error.
+    """
     if asked != INT8:
         return asked
     found, why = int8_of(model)
@@ -82,21 +128,33 @@ def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(word) for word in _words(text))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers such as 1,8") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no list of whole numbers such as 1,8"
+        ) from None
 
 
 def select(options: argparse.Namespace) -> list[Entry]:
     """The entries that the targets, -k and --cell name. Raises UsageError where none is left."""
     entries = _entries(options)
-    kept = {cell.key for cell in matrix.select([entry.cell for entry in entries], options.expression)}
+    kept = {
+        cell.key for cell in matrix.select([entry.cell for entry in entries], options.expression)
+    }
     if options.cell:
         known = {name for entry in entries for name in (entry.cell.id, entry.cell.key)}
         for wanted in options.cell:
             if wanted not in known:
-                raise UsageError(f"no cell {wanted!r} in {' '.join(options.targets)}; {_nearest(wanted, entries)}")
-        kept &= {entry.cell.key for entry in entries if {entry.cell.id, entry.cell.key} & set(options.cell)}
+                raise UsageError(
+                    f"no cell {wanted!r} in {' '.join(options.targets)}; {_nearest(wanted, entries)}"
+                )
+        kept &= {
+            entry.cell.key
+            for entry in entries
+            if {entry.cell.id, entry.cell.key} & set(options.cell)
+        }
     if not kept:
-        raise NoCells(f"-k {options.expression!r} leaves none of {len(entries)} cells; `evenbench list` shows their ids")
+        raise NoCells(
+            f"-k {options.expression!r} leaves none of {len(entries)} cells; `evenbench list` shows their ids"
+        )
     return [entry for entry in entries if entry.cell.key in kept]
 
 
@@ -109,7 +167,8 @@ def _nearest(wanted: str, entries: Sequence[Entry]) -> str:
 
 def _entries(options: argparse.Namespace) -> list[Entry]:
     """One entry per different cell of all targets, declarations and own models alike."""
-    # package.module:build is found from the user's folder; last, so that a `reports.py` there does not hide ours
+    # package.module:build is found from the user's folder; last, so that a `reports.py` there does
+    # not hide ours
     sys.path.append(os.getcwd())
     command = ["evenbench", "run", *options.targets]
     models = [target for target in options.targets if user_models.is_model(target)]
@@ -117,9 +176,14 @@ def _entries(options: argparse.Namespace) -> list[Entry]:
     asked = _asked(options, bool(models))
     found = discovery.entries(_declarations(declared), shlex.join(command))
     for target in models:
-        own = user_models.find(target, asked, getattr(options, "timeout", None) or PLANS["default"].timeout_seconds)
+        own = user_models.find(
+            target, asked, getattr(options, "timeout", None) or PLANS["default"].timeout_seconds
+        )
         print(own.found, file=sys.stderr)
-        found += [Entry(cell, target, shlex.join([*command, *given(options)])) for cell in matrix.expand(own.case)]
+        found += [
+            Entry(cell, target, shlex.join([*command, *given(options)]))
+            for cell in matrix.expand(own.case)
+        ]
     discovery.check_names(found)
     return list({entry.cell.key: entry for entry in reversed(found)}.values())[::-1]
 
@@ -132,7 +196,13 @@ OWN = {
     "batch": "batch",
     "threads": "threads",
 }
-OWN |= {"precision": "precisions", "device": "devices", "preprocessing": "preprocessing", "task": "task", "option": "options"}
+OWN |= {
+    "precision": "precisions",
+    "device": "devices",
+    "preprocessing": "preprocessing",
+    "task": "task",
+    "option": "options",
+}
 """The flags for a model of one's own, and the fields of `usermodel.Asked` that they fill."""
 
 MEANING = ("task", "option")
@@ -146,16 +216,24 @@ def _asked(options: argparse.Namespace, has_models: bool) -> user_models.Asked:
             f"--{given[0]} is for a model of your own, such as model.onnx; choose declared cells with -k or --cell"
         )
     values = {field: getattr(options, flag) for flag, field in OWN.items()}
-    return user_models.Asked(**{**values, "photos": tuple(options.input), "options": tuple(options.option)})
+    return user_models.Asked(
+        **{**values, "photos": tuple(options.input), "options": tuple(options.option)}
+    )
 
 
 def given(options: argparse.Namespace) -> list[str]:
-    """The flags for a model of one's own as they were given, as words, for the command that reproduces a cell."""
+    """The flags for a model of one's own as they were given, as words, for the command that
+    reproduces a cell.
+    """
     words = []
     for flag in OWN:
         value = getattr(options, flag)
         if value and flag not in MEANING:
-            listed = value if flag == "input" else [value if isinstance(value, str) else ",".join(map(str, value))]
+            listed = (
+                value
+                if flag == "input"
+                else [value if isinstance(value, str) else ",".join(map(str, value))]
+            )
             words += [f"--{flag}", *map(str, listed)]
     return [*words, *meant(options)]
 
@@ -170,15 +248,22 @@ def _declarations(targets: Sequence[str]) -> list[discovery.Declaration]:
             raise UsageError(f"{target} is no target; expected {expected}")
         cases = [case for case in discovery.find([path]) if name in ("", case.name)]
         if not cases:
-            raise UsageError(f"{path} has no case {name!r}; `evenbench list {path} --json` shows them")
+            raise UsageError(
+                f"{path} has no case {name!r}; `evenbench list {path} --json` shows them"
+            )
         found += cases
     return found
 
 
 def words_of(options: argparse.Namespace) -> list[str]:
-    """The words that choose cells, for the processes of both sides, as they would be written on their command lines."""
+    """The words that choose cells, for the processes of both sides, as they would be written on
+    their command lines.
+    """
     words = [*options.targets]
-    for flag, values in (("-k", [options.expression] if options.expression else []), ("--cell", options.cell)):
+    for flag, values in (
+        ("-k", [options.expression] if options.expression else []),
+        ("--cell", options.cell),
+    ):
         for value in values:
             words += [flag, value]
     return [*words, *selection.given(options)]

@@ -1,4 +1,6 @@
-"""A user's own model without a line of declaration: a file that holds one, or a function that builds a torch module."""
+"""A user's own model without a line of declaration: a file that holds one, or a function that
+builds a torch module.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from harness import preprocess
-from harness.core import artifact_store, data_dependent_shapes, import_strings, registry, serialization
+from harness.core import (
+    artifact_store,
+    data_dependent_shapes,
+    import_strings,
+    registry,
+    serialization,
+)
 from harness.core.backend import Golden
 from harness.core.cases import ALL, INT8, Case, int8_of
 from harness.core.errors import Unsupported, UsageError
@@ -37,7 +45,9 @@ FORMS: Mapping[str, tuple[int, int, str]] = {
     "segmentation": (4, 2, "scores of every pixel [batch, classes, height, width]"),
     "text": (2, 1, "embeddings [batch, size]"),
 }
-"""By task, what one output has to be: its axes, the least size of the second one, and both in words."""
+"""By task, what one output has to be: its axes, the least size of the second one, and both in
+words.
+"""
 
 OBJECTS: Mapping[str, tuple[int, ...]] = {"boxes": (4,), "labels": (), "scores": ()}
 """A detector's outputs, and what each has for every object."""
@@ -72,19 +82,28 @@ class OwnModel:
 
 
 def is_model(target: str) -> bool:
-    """Whether a target names a model (`model.onnx`, `model.pt2`, `package.module:build`, `file.py:build`) and not declarations."""
-    return target.endswith((".onnx", *import_strings.ARCHIVES)) or (":" in target and "::" not in target)
+    """Whether a target names a model (`model.onnx`, `model.pt2`, `package.module:build`,
+    `file.py:build`) and not declarations.
+    """
+    return target.endswith((".onnx", *import_strings.ARCHIVES)) or (
+        ":" in target and "::" not in target
+    )
 
 
 def find(target: str, asked: Asked, timeout_seconds: float) -> OwnModel:
-    """The case of a user's own model. Its tensors are read by a worker, so nothing heavy is imported here.
+    """The case of a user's own model. Its tensors are read by a worker, so nothing heavy is
+    imported here.
 
     Raises UsageError where the model, a photo or a recipe is not what it should be.
     """
     _check(target, asked)
     options = _options(asked.options)
     shape = _photo_shape(asked) if asked.photos else ""
-    arguments = {"shape": asked.shape or shape} if (asked.shape or shape) and not target.endswith(".onnx") else {}
+    arguments = (
+        {"shape": asked.shape or shape}
+        if (asked.shape or shape) and not target.endswith(".onnx")
+        else {}
+    )
     if target.endswith(import_strings.ARCHIVES):
         arguments["file_sha256"] = _digest_of(target)
     provisional = _provisional(target, arguments)
@@ -101,12 +120,18 @@ def find(target: str, asked: Asked, timeout_seconds: float) -> OwnModel:
         task=asked.task or ("classification" if _looks_like_classes(outputs) else "other"),
         **_input_source(target, asked, inputs, arguments, golden),
     )
-    # Random numbers are the only calibration of a model that comes without data; ranges taken from them say nothing of it.
-    int8, why = int8_of(replace(model, calibration_from="") if model.calibration_from == RANDOM_CALIBRATION else model)
+    # Random numbers are the only calibration of a model that comes without data; ranges taken from
+    # them say nothing of it.
+    int8, why = int8_of(
+        replace(model, calibration_from="")
+        if model.calibration_from == RANDOM_CALIBRATION
+        else model
+    )
     case = Case(
         models=(model,),
         backends=asked.backends or ALL,
-        precisions=tuple(dict.fromkeys(int8 if each == INT8 else each for each in asked.precisions)) or ("fp32",),
+        precisions=tuple(dict.fromkeys(int8 if each == INT8 else each for each in asked.precisions))
+        or ("fp32",),
         devices=asked.devices or ("cpu",),
         batch=batch,
         threads=asked.threads or (0,),
@@ -118,19 +143,27 @@ def find(target: str, asked: Asked, timeout_seconds: float) -> OwnModel:
 
 def _check(target: str, asked: Asked) -> None:
     if asked.shape and not SHAPE.fullmatch(asked.shape):
-        raise UsageError(f"--shape {asked.shape!r} is no shape; expected 1x3x224x224, or 1x3x224x224,1x10 for two inputs")
+        raise UsageError(
+            f"--shape {asked.shape!r} is no shape; expected 1x3x224x224, or 1x3x224x224,1x10 for two inputs"
+        )
     if asked.shape and target.endswith((".onnx", ".pt2")):
         raise UsageError(f"{target} declares the shapes of its inputs; leave --shape out")
     if asked.photos and not asked.recipe:
-        raise UsageError(f"--input needs --recipe, which says how a photo becomes a tensor; expected one of {_recipes()}")
+        raise UsageError(
+            f"--input needs --recipe, which says how a photo becomes a tensor; expected one of {_recipes()}"
+        )
     if asked.recipe and not asked.photos:
-        raise UsageError("--recipe turns photos into inputs, but there is none; add --input photo.jpg")
+        raise UsageError(
+            "--recipe turns photos into inputs, but there is none; add --input photo.jpg"
+        )
     if asked.recipe and asked.recipe not in preprocess.RECIPES:
         raise UsageError(
             f"unknown recipe {asked.recipe!r}; expected one of {_recipes()}, or declare your own in a bench_*.py file"
         )
     if asked.preprocessing and not asked.photos:
-        raise UsageError("--preprocessing names libraries that do a recipe; add --input photo.jpg and --recipe")
+        raise UsageError(
+            "--preprocessing names libraries that do a recipe; add --input photo.jpg and --recipe"
+        )
     for library in asked.preprocessing:
         why = preprocessors.refuses(preprocess.RECIPES[asked.recipe], library)
         if why:
@@ -138,20 +171,28 @@ def _check(target: str, asked: Asked) -> None:
 
 
 def _options(words: Sequence[str]) -> dict[str, tuple[dict[str, Any]]]:
-    """The option set of each backend that `BACKEND:KEY=VALUE` names. Raises UsageError for another form or an unknown backend."""
+    """The option set of each backend that `BACKEND:KEY=VALUE` names. Raises UsageError for another
+    form or an unknown backend.
+    """
     found: dict[str, tuple[dict[str, Any]]] = {}
     for word in words:
         backend, _, option = word.partition(":")
         key, equals, text = option.partition("=")
         value = serialization.read(text)
         if not (backend and key and equals):
-            raise UsageError(f"--option {word!r} is no option; expected BACKEND:KEY=VALUE, such as ort:exporter=torchscript")
+            raise UsageError(
+                f"--option {word!r} is no option; expected BACKEND:KEY=VALUE, such as ort:exporter=torchscript"
+            )
         if not isinstance(value, (str, int, float, bool)):
-            raise UsageError(f"--option {word}: {text} is no value; expected text, a number, true or false")
+            raise UsageError(
+                f"--option {word}: {text} is no value; expected text, a number, true or false"
+            )
         registry.row(backend)
         (options,) = found.setdefault(backend, ({},))
         if key in options:
-            raise UsageError(f"--option {word}: {backend} has {key} already; declare a case to run a backend with several sets of options")
+            raise UsageError(
+                f"--option {word}: {backend} has {key} already; declare a case to run a backend with several sets of options"
+            )
         options[key] = value
     return found
 
@@ -161,8 +202,12 @@ def _recipes() -> str:
 
 
 def _photo_shape(asked: Asked) -> str:
-    """The shape of one photo after the recipe, as `--shape` would say it. Every photo is tried, before anything is run."""
-    shapes = {tuple(_prepared(photo, preprocess.RECIPES[asked.recipe]).shape) for photo in asked.photos}
+    """The shape of one photo after the recipe, as `--shape` would say it. Every photo is tried,
+    before anything is run.
+    """
+    shapes = {
+        tuple(_prepared(photo, preprocess.RECIPES[asked.recipe]).shape) for photo in asked.photos
+    }
     if len(shapes) > 1:
         raise UsageError(
             f"recipe {asked.recipe} makes different shapes of these photos: {sorted(shapes)}; crop them to one size"
@@ -180,25 +225,42 @@ def _prepared(photo: str, recipe: Recipe) -> Any:
             f"--input {photo}: reading images needs {error.name}, which is not installed; pip install pillow numpy"
         ) from error
     except UsageError as error:
-        raise UsageError(f"--input {error}; give a JPEG, PNG or another image that Pillow decodes") from error
+        raise UsageError(
+            f"--input {error}; give a JPEG, PNG or another image that Pillow decodes"
+        ) from error
 
 
 def _provisional(target: str, arguments: Mapping[str, str]) -> Model:
     """The model before its tensors are known."""
     path = Path(target).resolve()
     if target.endswith(".onnx"):
-        # The digest makes a model that was exported again a different cell, so that two models never share a history or a run.
+        # The digest makes a model that was exported again a different cell, so that two models
+        # never share a history or a run.
         weights = Weights("file", sha256=_digest_of(target))
-        return Model(worded(path.stem), file=str(path), inputs_from=RANDOM_INPUTS, weights=weights, arguments=arguments)
+        return Model(
+            worded(path.stem),
+            file=str(path),
+            inputs_from=RANDOM_INPUTS,
+            weights=weights,
+            arguments=arguments,
+        )
     if target.endswith(import_strings.ARCHIVES):
-        return Model(worded(path.stem), build=f"{path}:model", inputs_from=RANDOM_INPUTS, weights=own(), arguments=arguments)
+        return Model(
+            worded(path.stem),
+            build=f"{path}:model",
+            inputs_from=RANDOM_INPUTS,
+            weights=own(),
+            arguments=arguments,
+        )
     return _from_function(target, arguments)
 
 
 def _digest_of(target: str) -> str:
     path = Path(target).resolve()
     if not path.is_file():
-        what = "give the path of an .onnx, .pt2 or .pt file, or package.module:build for a torch model"
+        what = (
+            "give the path of an .onnx, .pt2 or .pt file, or package.module:build for a torch model"
+        )
         raise UsageError(f"{target}: no such file; {what}")
     return artifact_store.digest_file(path)
 
@@ -206,10 +268,14 @@ def _digest_of(target: str) -> str:
 def _from_function(target: str, arguments: Mapping[str, str]) -> Model:
     where, _, attribute = target.rpartition(":")
     if not where or not attribute.isidentifier():
-        raise UsageError(f"{target!r} names no function; expected package.module:build or path/file.py:build")
+        raise UsageError(
+            f"{target!r} names no function; expected package.module:build or path/file.py:build"
+        )
     if where.endswith(".py"):
         if not Path(where).is_file():
-            raise UsageError(f"{target}: no such file {where}; give the path of the Python file that defines {attribute}")
+            raise UsageError(
+                f"{target}: no such file {where}; give the path of the Python file that defines {attribute}"
+            )
         target = f"{Path(where).resolve()}:{attribute}"
     elif import_strings.namesake(where) and not import_strings.source_of(target):
         raise UsageError(f"{target}: {import_strings.namesake(where)}")
@@ -219,7 +285,9 @@ def _from_function(target: str, arguments: Mapping[str, str]) -> Model:
         )
     stem = Path(where).stem if where.endswith(".py") else where.rpartition(".")[2]
     name = stem if attribute == "build" else f"{stem}.{attribute}"
-    return Model(worded(name), build=target, inputs_from=RANDOM_INPUTS, weights=own(), arguments=arguments)
+    return Model(
+        worded(name), build=target, inputs_from=RANDOM_INPUTS, weights=own(), arguments=arguments
+    )
 
 
 def _installed(module: str) -> bool:
@@ -260,16 +328,32 @@ def _explained(target: str, reply: runner_job.Reply) -> str:
     """Why a model could not be read, with the line of the user's own code where there is one."""
     reason = reply.reason.removeprefix("UsageError: ").removeprefix("ValueError: ")
     frames = re.findall(r'File "([^"]+)", line (\d+), in (\S+)', reply.traceback)
-    not_theirs = (sys.prefix, sys.base_prefix, str(PROJECT / "harness"), str(PROJECT / "backends"), "<frozen")
-    theirs = [f"{file}:{line} in {function}" for file, line, function in frames if not file.startswith(not_theirs)]
+    not_theirs = (
+        sys.prefix,
+        sys.base_prefix,
+        str(PROJECT / "harness"),
+        str(PROJECT / "backends"),
+        "<frozen",
+    )
+    theirs = [
+        f"{file}:{line} in {function}"
+        for file, line, function in frames
+        if not file.startswith(not_theirs)
+    ]
     where = f" ({theirs[-1]})" if theirs else ""
     return (reason if target in reason else f"{target}: {reason}") + where
 
 
 def _specs(target: str, described: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
-    specs = tuple(TensorSpec(spec["name"], tuple(spec["shape"]), spec["dtype"]) for spec in described)
+    specs = tuple(
+        TensorSpec(spec["name"], tuple(spec["shape"]), spec["dtype"]) for spec in described
+    )
     for spec in specs:
-        unknown = [size for size in spec.shape if size != BATCH and not (isinstance(size, int) and size >= 0)]
+        unknown = [
+            size
+            for size in spec.shape
+            if size != BATCH and not (isinstance(size, int) and size >= 0)
+        ]
         if unknown:
             raise UsageError(
                 f"{target}: {spec.name} has shape {list(spec.shape)}, in which {unknown[0]!r} is no number; export the model with fixed "
@@ -279,46 +363,66 @@ def _specs(target: str, described: Sequence[Mapping[str, Any]]) -> tuple[TensorS
 
 
 def _opened(target: str, outputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-    """A detector's outputs with open sizes. A file says itself where a number is fixed, as that of queries; a module's example tells
-    how many objects it found there, and no more."""
-    lists = [spec for spec in outputs if spec.name in data_dependent_shapes.DETECTIONS and spec.shape]
+    """A detector's outputs with open sizes. A file says itself where a number is fixed, as that of
+    queries; a module's example tells how many objects it found there, and no more."""
+    lists = [
+        spec for spec in outputs if spec.name in data_dependent_shapes.DETECTIONS and spec.shape
+    ]
     if target.endswith(".onnx") and not any(spec.is_batched for spec in lists):
         return outputs
-    return tuple(replace(spec, shape=(ANY, *spec.shape[1:])) if spec in lists else spec for spec in outputs)
+    return tuple(
+        replace(spec, shape=(ANY, *spec.shape[1:])) if spec in lists else spec for spec in outputs
+    )
 
 
 def _check_task(target: str, task: str, outputs: Sequence[TensorSpec]) -> None:
     """Raise UsageError where no output is what the task is about."""
     if task == DETECTION:
         found = {spec.name: spec.shape for spec in outputs}
-        if data_dependent_shapes.objects(task, found) and all(name in found and found[name][1:] == rest for name, rest in OBJECTS.items()):
+        if data_dependent_shapes.objects(task, found) and all(
+            name in found and found[name][1:] == rest for name, rest in OBJECTS.items()
+        ):
             return
         wanted = f"outputs {LISTED}, by these names (a module returns a dictionary of them)"
     elif task in FORMS:
         axes, least, wanted = FORMS[task]
         if any(_has_form(spec, axes, least) for spec in outputs):
             return
-        wanted = f"an output of floats with {wanted}, where {least} or more of the second are told apart"
+        wanted = (
+            f"an output of floats with {wanted}, where {least} or more of the second are told apart"
+        )
     else:
         return
-    raise UsageError(f"{target}: --task {task} expects {wanted}; it has {_in_words(outputs)}; docs/tasks.md says what a task makes of them")
+    raise UsageError(
+        f"{target}: --task {task} expects {wanted}; it has {_in_words(outputs)}; docs/tasks.md says what a task makes of them"
+    )
 
 
 def _has_form(spec: TensorSpec, axes: int, least: int) -> bool:
     first, *others = spec.shape or (0,)
-    return "float" in spec.dtype and len(spec.shape) == axes and first in (BATCH, 1) and isinstance(others[0], int) and others[0] >= least
+    return (
+        "float" in spec.dtype
+        and len(spec.shape) == axes
+        and first in (BATCH, 1)
+        and isinstance(others[0], int)
+        and others[0] >= least
+    )
 
 
 def _batches(
     target: str, asked: Asked, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
 ) -> tuple[tuple[int, ...], tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]]:
-    """The batch sizes to run, and the tensors with `BATCH` as their first entry where all of them have one.
+    """The batch sizes to run, and the tensors with `BATCH` as their first entry where all of them
+    have one.
 
-    A model exported with a fixed batch has the same first size everywhere; it can run at that one only. A detector takes one image.
+    A model exported with a fixed batch has the same first size everywhere; it can run at that one
+    only. A detector takes one image.
     """
     if asked.task == DETECTION:
         if set(asked.batch) - {1}:
-            raise UsageError(f"{target}: a detector is given one image at a time, not --batch {_numbers(asked.batch)}; leave it out")
+            raise UsageError(
+                f"{target}: a detector is given one image at a time, not --batch {_numbers(asked.batch)}; leave it out"
+            )
         return (1,), (tuple(map(_as_one_image, inputs)), outputs)
     tensors = (*inputs, *outputs)
     if any(spec.is_batched for spec in tensors):
@@ -336,8 +440,14 @@ def _batches(
 
 
 def _as_one_image(spec: TensorSpec) -> TensorSpec:
-    """An input [1, 3, height, width] as a batch, into which a photo is put; one without a batch as it is."""
-    return replace(spec, shape=(BATCH, *spec.shape[1:])) if len(spec.shape) == 4 and spec.shape[0] == 1 else spec
+    """An input [1, 3, height, width] as a batch, into which a photo is put; one without a batch as
+    it is.
+    """
+    return (
+        replace(spec, shape=(BATCH, *spec.shape[1:]))
+        if len(spec.shape) == 4 and spec.shape[0] == 1
+        else spec
+    )
 
 
 def _numbers(values: Sequence[int]) -> str:
@@ -350,15 +460,26 @@ def _with_batch(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
 
 def _looks_like_classes(outputs: Sequence[TensorSpec]) -> bool:
     return (
-        len(outputs) == 1 and len(outputs[0].shape) == 2 and isinstance(outputs[0].shape[1], int) and outputs[0].shape[1] > 1
+        len(outputs) == 1
+        and len(outputs[0].shape) == 2
+        and isinstance(outputs[0].shape[1], int)
+        and outputs[0].shape[1] > 1
     )
 
 
 def _input_source(
-    target: str, asked: Asked, inputs: Sequence[TensorSpec], arguments: Mapping[str, str], golden: Golden
+    target: str,
+    asked: Asked,
+    inputs: Sequence[TensorSpec],
+    arguments: Mapping[str, str],
+    golden: Golden,
 ) -> dict[str, Any]:
-    """Where the inputs come from: the user's photos through a recipe, the examples that `build` returned, or random numbers."""
-    if not asked.photos and not asked.shape and golden.samples:  # without a shape only examples can have told the inputs
+    """Where the inputs come from: the user's photos through a recipe, the examples that `build`
+    returned, or random numbers.
+    """
+    if (
+        not asked.photos and not asked.shape and golden.samples
+    ):  # without a shape only examples can have told the inputs
         return {"inputs_from": golden.samples, "calibration_from": golden.calibration}
     if not asked.photos:
         return {"inputs_from": RANDOM_INPUTS, "calibration_from": RANDOM_CALIBRATION}
@@ -369,9 +490,16 @@ def _input_source(
     paths = [str(Path(photo).resolve()) for photo in asked.photos]
     # The digests are there so that a photo that was changed under the same name makes new inputs.
     digests = [artifact_store.digest_file(Path(path)) for path in paths]
-    chosen = {**arguments, "recipe": asked.recipe, "files": json.dumps(paths), "sha256": json.dumps(digests)}
+    chosen = {
+        **arguments,
+        "recipe": asked.recipe,
+        "files": json.dumps(paths),
+        "sha256": json.dumps(digests),
+    }
     return {"inputs_from": PHOTO_INPUTS, "arguments": chosen}
 
 
 def _in_words(specs: Sequence[TensorSpec]) -> str:
-    return ", ".join(f"{spec.name} {spec.dtype}[{', '.join(map(str, spec.shape))}]" for spec in specs)
+    return ", ".join(
+        f"{spec.name} {spec.dtype}[{', '.join(map(str, spec.shape))}]" for spec in specs
+    )

@@ -1,8 +1,10 @@
-"""`evenbench bisect GOOD BAD`: the first commit at which a cell became worse, each step a paired test against GOOD.
+"""`evenbench bisect GOOD BAD`: the first commit at which a cell became worse, each step a paired
+test against GOOD.
 
-A step has four ends: worse, not worse, inconclusive, and skipped, where a commit cannot be built or does not declare the cell. An
-inconclusive one is measured again with twice as many pairs, up to a limit, and is never guessed: what stays open is answered with a
-range of suspects. The commits are those of the first-parent line, so that a merge counts as one change.
+A step has four ends: worse, not worse, inconclusive, and skipped, where a commit cannot be built or
+does not declare the cell. An inconclusive one is measured again with twice as many pairs, up to a
+limit, and is never guessed: what stays open is answered with a range of suspects. The commits are
+those of the first-parent line, so that a merge counts as one change.
 """
 
 from __future__ import annotations
@@ -52,18 +54,43 @@ exit codes:
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The flags of the command."""
-    command.add_argument("good", metavar="GOOD", help="a commit at which the cell was as it should be")
+    command.add_argument(
+        "good", metavar="GOOD", help="a commit at which the cell was as it should be"
+    )
     command.add_argument("bad", metavar="BAD", help="a later commit at which it is worse")
     selection.add_arguments(command)
-    command.add_argument("--metric", choices=METRICS, default="latency", help="what became worse (latency)")
-    command.add_argument("--margin", type=float, default=0.02, help="relative slowdown that does not matter (0.02)")
-    command.add_argument("--pairs", type=int, default=30, metavar="N", help="of processes at most, at first (30)")
-    command.add_argument("--most", type=int, default=120, metavar="N", help="of processes at most, where a step stays inconclusive (120)")
-    command.add_argument("--budget", default="", metavar="TIME", help="answer with what is known after 90s, 5m or 1h")
-    command.add_argument("--plan", choices=sorted(PLANS), default="default", help="whose warm-up and timeout (default)")
+    command.add_argument(
+        "--metric", choices=METRICS, default="latency", help="what became worse (latency)"
+    )
+    command.add_argument(
+        "--margin", type=float, default=0.02, help="relative slowdown that does not matter (0.02)"
+    )
+    command.add_argument(
+        "--pairs", type=int, default=30, metavar="N", help="of processes at most, at first (30)"
+    )
+    command.add_argument(
+        "--most",
+        type=int,
+        default=120,
+        metavar="N",
+        help="of processes at most, where a step stays inconclusive (120)",
+    )
+    command.add_argument(
+        "--budget", default="", metavar="TIME", help="answer with what is known after 90s, 5m or 1h"
+    )
+    command.add_argument(
+        "--plan",
+        choices=sorted(PLANS),
+        default="default",
+        help="whose warm-up and timeout (default)",
+    )
     command.add_argument("--seed", type=int, default=0, help="of all orders (0)")
-    command.add_argument("--results", default="results", metavar="DIR", help="where every step is written (results)")
-    command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
+    command.add_argument(
+        "--results", default="results", metavar="DIR", help="where every step is written (results)"
+    )
+    command.add_argument(
+        "--json", action="store_true", help="one JSON value on standard output instead of text"
+    )
 
 
 def parsed(words: Sequence[str]) -> argparse.Namespace:
@@ -94,7 +121,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def search(options: argparse.Namespace, notes: Console) -> dict[str, Any]:
-    """Find the commit, and keep what was found in the results folder. Raises NothingToCompare where the commits share no cell."""
+    """Find the commit, and keep what was found in the results folder. Raises NothingToCompare where
+    the commits share no cell.
+    """
     from harness.comparison import budget
     from harness.comparison.git import checked_out, line
     from harness.comparison.verdicts import MARGINS
@@ -103,18 +132,41 @@ def search(options: argparse.Namespace, notes: Console) -> dict[str, Any]:
     assert set(METRICS) == set(MARGINS)
     launcher.interrupt_when_ended()
     if options.most < options.pairs:
-        raise UsageError(f"--most {options.most} is less than --pairs {options.pairs}, with which every step begins; raise it")
+        raise UsageError(
+            f"--most {options.most} is less than --pairs {options.pairs}, with which every step begins; raise it"
+        )
     deadline = time.monotonic() + quantities.seconds_of(options.budget)
-    rule = paired_test.Rule(margin=options.margin, most=options.pairs, least=min(paired_test.FEWEST_PAIRS, options.pairs))
+    rule = paired_test.Rule(
+        margin=options.margin,
+        most=options.pairs,
+        least=min(paired_test.FEWEST_PAIRS, options.pairs),
+    )
     good, commits = line(options.good, options.bad)
     folder = records.folder(Path(options.results))
     known = budget.pasts(recording.earlier(folder))
-    notes.print(f"{len(commits)} commits after {good}, so about {1 + steps_left(len(commits))} steps", markup=False, soft_wrap=True)
+    notes.print(
+        f"{len(commits)} commits after {good}, so about {1 + steps_left(len(commits))} steps",
+        markup=False,
+        soft_wrap=True,
+    )
     with checked_out(good) as side, compare.listener(notes) as listen:
         plan = PLANS[options.plan]
         words = selection.words_of(options)
-        asked = Asked(words, options.metric, rule, options.most, plan, options.seed, folder, known, deadline, listen)
-        searched = Search(side, commits, asked, lambda words: notes.print(words, markup=False, soft_wrap=True))
+        asked = Asked(
+            words,
+            options.metric,
+            rule,
+            options.most,
+            plan,
+            options.seed,
+            folder,
+            known,
+            deadline,
+            listen,
+        )
+        searched = Search(
+            side, commits, asked, lambda words: notes.print(words, markup=False, soft_wrap=True)
+        )
         narrowed = searched.narrowed() if searched.shows() else None
     value = told(good, searched, narrowed)
     file = folder / f"bisect-{value['time'].replace(':', '-')}.json"

@@ -1,7 +1,8 @@
-"""`evenbench compare BASE HEAD`: its flags, the paired session they ask for, and what is written and shown of it.
+"""`evenbench compare BASE HEAD`: its flags, the paired session they ask for, and what is written
+and shown of it.
 
-A side is a commit (or `.`, the working folder as it is), a backend with or without an environment and options
-(`ort`, `ort@1.24.1`, `ort:spinning=off`), or a recorded results file.
+A side is a commit (or `.`, the working folder as it is), a backend with or without an environment
+and options (`ort`, `ort@1.24.1`, `ort:spinning=off`), or a recorded results file.
 """
 
 from __future__ import annotations
@@ -54,23 +55,57 @@ exit codes:
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The flags of the command."""
     command.add_argument("base", metavar="BASE", help="a commit, a backend or a results file")
-    command.add_argument("head", metavar="HEAD", help="the same kind of thing; `.` is the working folder as it is")
+    command.add_argument(
+        "head", metavar="HEAD", help="the same kind of thing; `.` is the working folder as it is"
+    )
     selection.add_arguments(command)
-    command.add_argument("--margin", type=float, default=0.02, help="relative slowdown that does not matter (0.02)")
-    command.add_argument("--pairs", type=int, default=30, metavar="N", help="of processes at most, per cell (30)")
-    command.add_argument("--budget", default="", metavar="TIME", help="stop adding pairs after 90s, 5m or 1h")
-    command.add_argument("--plan", choices=sorted(PLANS), default="default", help="whose warm-up and timeout (default)")
+    command.add_argument(
+        "--margin", type=float, default=0.02, help="relative slowdown that does not matter (0.02)"
+    )
+    command.add_argument(
+        "--pairs", type=int, default=30, metavar="N", help="of processes at most, per cell (30)"
+    )
+    command.add_argument(
+        "--budget", default="", metavar="TIME", help="stop adding pairs after 90s, 5m or 1h"
+    )
+    command.add_argument(
+        "--plan",
+        choices=sorted(PLANS),
+        default="default",
+        help="whose warm-up and timeout (default)",
+    )
     command.add_argument("--seed", type=int, default=0, help="of all orders (0)")
-    command.add_argument("--require-conclusive", action="store_true", help="exit with 6 where a cell stays inconclusive")
-    command.add_argument("--strict-health", action="store_true", help="exit with 7 where a cell was interrupted rather than slower")
-    command.add_argument("--anyway", action="store_true", help="of recorded runs: show them though their machines differ")
-    command.add_argument("--results", default="results", metavar="DIR", help="where the comparison is written (results)")
+    command.add_argument(
+        "--require-conclusive",
+        action="store_true",
+        help="exit with 6 where a cell stays inconclusive",
+    )
+    command.add_argument(
+        "--strict-health",
+        action="store_true",
+        help="exit with 7 where a cell was interrupted rather than slower",
+    )
+    command.add_argument(
+        "--anyway",
+        action="store_true",
+        help="of recorded runs: show them though their machines differ",
+    )
+    command.add_argument(
+        "--results",
+        default="results",
+        metavar="DIR",
+        help="where the comparison is written (results)",
+    )
     telling = command.add_argument_group("for CI")
     telling.add_argument("--junit", metavar="FILE", help="JUnit XML")
     telling.add_argument("--sarif", metavar="FILE", help="SARIF 2.1.0")
     telling.add_argument("--summary", metavar="FILE", help="Markdown, also the body of a comment")
-    telling.add_argument("--github", action="store_true", help="GitHub's annotations on standard output")
-    command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
+    telling.add_argument(
+        "--github", action="store_true", help="GitHub's annotations on standard output"
+    )
+    command.add_argument(
+        "--json", action="store_true", help="one JSON value on standard output instead of text"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -81,13 +116,18 @@ def run(options: argparse.Namespace) -> int:
         if not (sides.is_recorded(options.base) and sides.is_recorded(options.head)):
             for text, other in ((options.base, options.head), (options.head, options.base)):
                 if Path(text).suffix == ".jsonl":
-                    raise UsageError(f"{text} is a recorded run and {other} is not; compare two recorded runs, or two commits in pairs")
+                    raise UsageError(
+                        f"{text} is a recorded run and {other} is not; compare two recorded runs, or two commits in pairs"
+                    )
             return run_in_pairs(options)
         refuse_what_needs_pairs(options)
         matches = matrix.matcher(options.expression)
         named = set(options.cell)
         found = recorded_runs.compared(
-            options.base, options.head, options.anyway, lambda name, key: matches(name) and (not named or bool(named & {name, key}))
+            options.base,
+            options.head,
+            options.anyway,
+            lambda name, key: matches(name) and (not named or bool(named & {name, key})),
         )
     except sides.NothingToCompare as error:
         print(f"evenbench: error: {error}", file=sys.stderr)
@@ -100,7 +140,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def refuse_what_needs_pairs(options: argparse.Namespace) -> None:
-    """Raise UsageError for flags that mean nothing of recorded runs: a job that gives them would take their silence for a verdict."""
+    """Raise UsageError for flags that mean nothing of recorded runs: a job that gives them would
+    take their silence for a verdict.
+    """
     flags = ("junit", "sarif", "summary", "github", "require_conclusive", "strict_health", "budget")
     given = [f"--{flag.replace('_', '-')}" for flag in flags if getattr(options, flag)]
     given += [] if options.targets == ["benchmarks"] else options.targets
@@ -113,7 +155,9 @@ def refuse_what_needs_pairs(options: argparse.Namespace) -> None:
 
 
 def run_in_pairs(options: argparse.Namespace, more: Mapping[str, Any] | None = None) -> int:
-    """A paired session over all cells, written to the results folder with `more` entries, shown, and ended with its exit code."""
+    """A paired session over all cells, written to the results folder with `more` entries, shown,
+    and ended with its exit code.
+    """
     from harness.comparison import budget, ci_reports
     from harness.comparison.exit_status import ending, show
     from harness.comparison.session import Session
@@ -123,14 +167,29 @@ def run_in_pairs(options: argparse.Namespace, more: Mapping[str, Any] | None = N
     launcher.interrupt_when_ended()  # a job that is cancelled leaves no worktree behind
     console, notes = terminal.console(), terminal.console(stderr=True)
     plan = PLANS[options.plan]
-    rule = paired_test.Rule(margin=options.margin, most=options.pairs, least=min(paired_test.FEWEST_PAIRS, options.pairs))
+    rule = paired_test.Rule(
+        margin=options.margin,
+        most=options.pairs,
+        least=min(paired_test.FEWEST_PAIRS, options.pairs),
+    )
     seconds = seconds_of(options.budget)
     with sides(options.base, options.head, words_of(options), plan) as pair:
         for note in pair.notes:
             notes.print(f"note: {note}", soft_wrap=True)
         with listener(notes) as listen:
             known = budget.pasts(earlier(Path(options.results)))
-            session = Session(pair.base, pair.head, words_of(options), pair.cells, rule, plan, options.seed, seconds, known, listen)
+            session = Session(
+                pair.base,
+                pair.head,
+                words_of(options),
+                pair.cells,
+                rule,
+                plan,
+                options.seed,
+                seconds,
+                known,
+                listen,
+            )
             found = [{**result, "place": pair.place(result["cell"])} for result in session.run()]
         if session.left_out:
             pair = dataclasses.replace(pair, notes=(*pair.notes, session.left_out_words()))
@@ -141,13 +200,19 @@ def run_in_pairs(options: argparse.Namespace, more: Mapping[str, Any] | None = N
     asked = {kind: getattr(options, kind) for kind in ("junit", "sarif", "summary")}
     ci_reports.write(comparison, {kind: path for kind, path in asked.items() if path})
     if options.github:  # a runner reads them on either stream
-        print("\n".join(ci_reports.workflow_commands(comparison)), file=sys.stderr if options.json else sys.stdout)
+        print(
+            "\n".join(ci_reports.workflow_commands(comparison)),
+            file=sys.stderr if options.json else sys.stdout,
+        )
         ci_reports.write_outputs(comparison)
     if options.json:
         print(json.dumps(comparison))
     else:
         show(found, end, console)
-        console.print(f"{pair.base.name} against {pair.head.name}, seed {options.seed}: {file}", soft_wrap=True)
+        console.print(
+            f"{pair.base.name} against {pair.head.name}, seed {options.seed}: {file}",
+            soft_wrap=True,
+        )
     return end.code
 
 
@@ -169,9 +234,19 @@ def listener(console: Console) -> Iterator[Callable[[Progress], None]]:
     from rich.progress import Progress as Bar
 
     # Nothing wakes up by itself: the line changes between pairs, never while one is timed.
-    bar = Bar(BarColumn(bar_width=24), TextColumn("{task.description}"), console=console, auto_refresh=False, transient=True)
+    bar = Bar(
+        BarColumn(bar_width=24),
+        TextColumn("{task.description}"),
+        console=console,
+        auto_refresh=False,
+        transient=True,
+    )
     with bar:
         task = bar.add_task("")
         yield lambda progress: bar.update(
-            task, description=progress.text, completed=progress.done, total=progress.most or None, refresh=True
+            task,
+            description=progress.text,
+            completed=progress.done,
+            total=progress.most or None,
+            refresh=True,
         )

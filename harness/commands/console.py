@@ -9,7 +9,9 @@ if TYPE_CHECKING:
 
 
 def console(stderr: bool = False) -> Console:
-    """A console of the terminal's width; a file or pipe gets lines long enough that nothing is folded."""
+    """A console of the terminal's width; a file or pipe gets lines long enough that nothing is
+    folded.
+    """
     from rich.console import Console
 
     made = Console(stderr=stderr, highlight=False)

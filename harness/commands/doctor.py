@@ -1,4 +1,6 @@
-"""Looks at the machine and the installation and says what is here, what is missing, and what would make it quieter."""
+"""Looks at the machine and the installation and says what is here, what is missing, and what would
+make it quieter.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ CLOCK_READS = 20_000
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing about the machine: what was looked at, what was seen, and what to do where it disturbs a measurement."""
+    """One thing about the machine: what was looked at, what was seen, and what to do where it
+    disturbs a measurement.
+    """
 
     what: str
     seen: str
@@ -42,7 +46,9 @@ class Finding:
     severity: Literal["fine", "note", "warning"] = "fine"
 
 
-def judged(what: str, seen: str, wrong: bool, advice: str, severity: Literal["note", "warning"] = "warning") -> Finding:
+def judged(
+    what: str, seen: str, wrong: bool, advice: str, severity: Literal["note", "warning"] = "warning"
+) -> Finding:
     """A finding that carries its advice only where something is wrong."""
     return Finding(what, seen, advice, severity) if wrong else Finding(what, seen)
 
@@ -59,7 +65,9 @@ def examine() -> dict[str, Any]:
 
 
 def backends() -> list[dict[str, Any]]:
-    """Every registered backend: installed versions, what is missing and how to install it. No runtime is imported."""
+    """Every registered backend: installed versions, what is missing and how to install it. No
+    runtime is imported.
+    """
     return [_backend(row) for row in registry.rows().values()]
 
 
@@ -71,7 +79,13 @@ def _backend(row: registry.Row) -> dict[str, Any]:
         return {**known, "status": "broken", "versions": {}, "missing": [], "hint": str(error)}
     missing = list(backend.missing())
     status, hint = ("missing", row.hint) if missing else ("here", "")
-    return {**known, "status": status, "versions": _versions(backend.distributions), "missing": missing, "hint": hint}
+    return {
+        **known,
+        "status": status,
+        "versions": _versions(backend.distributions),
+        "missing": missing,
+        "hint": hint,
+    }
 
 
 def _versions(distributions: tuple[str, ...]) -> dict[str, str]:
@@ -101,7 +115,9 @@ def machine_findings() -> Iterator[Finding]:
 
 def gpu_findings() -> Iterator[Finding]:
     """Each NVIDIA device: what it is, how it fares, and what slows it; or why there is none."""
-    found = [{**device, **reading} for device, reading in zip(gpu.devices(), gpu.readings(), strict=True)]
+    found = [
+        {**device, **reading} for device, reading in zip(gpu.devices(), gpu.readings(), strict=True)
+    ]
     if not found:
         yield Finding("GPU", f"none: {gpu.absence()}")
     for number, device in enumerate(found):
@@ -111,14 +127,20 @@ def gpu_findings() -> Iterator[Finding]:
             yield Finding(f"GPU {gpu.KIND}:{number}", seen, advice, "warning")
         else:
             advice = "the driver unloads between processes, which lengthens the first step; sudo nvidia-smi -pm 1"
-            yield judged(f"GPU {gpu.KIND}:{number}", seen, device["persistence"] == "off", advice, "note")
+            yield judged(
+                f"GPU {gpu.KIND}:{number}", seen, device["persistence"] == "off", advice, "note"
+            )
 
 
 def _gpu_words(device: Mapping[str, Any]) -> Iterator[str]:
     """What the driver tells of the device, in words; empty where it does not tell."""
 
     def told(words: str, *names: str) -> str:
-        return words.format(*(device[name] for name in names)) if all(device[name] is not None for name in names) else ""
+        return (
+            words.format(*(device[name] for name in names))
+            if all(device[name] is not None for name in names)
+            else ""
+        )
 
     yield told("{}", "name")
     yield told("compute {}", "capability")
@@ -132,13 +154,24 @@ def _gpu_words(device: Mapping[str, Any]) -> Iterator[str]:
 def _cores(facts: Mapping[str, Any]) -> Finding:
     usable, online = facts["cores"], facts["cores_online"]
     advice = "this process may use only some cores; that is good for isolation as long as nothing else uses them"
-    return judged("cores", f"{usable} usable of {online} online, {facts['cpu']}", usable < online, advice, "note")
+    return judged(
+        "cores",
+        f"{usable} usable of {online} online, {facts['cpu']}",
+        usable < online,
+        advice,
+        "note",
+    )
 
 
 def _governor(governor: str) -> Finding:
     if not governor:
         return Finding("CPU governor", "not visible (usual in a virtual machine or container)")
-    return judged("CPU governor", governor, governor != "performance", "sudo cpupower frequency-set -g performance")
+    return judged(
+        "CPU governor",
+        governor,
+        governor != "performance",
+        "sudo cpupower frequency-set -g performance",
+    )
 
 
 def _turbo(no_turbo: str, boost: str) -> Finding:
@@ -167,7 +200,10 @@ def _pressure(load: Mapping[str, Any], cores: int) -> Iterator[Finding]:
     )
     if waited is not None:
         yield judged(
-            "CPU pressure", f"{waited:.1f} % of the last 10 s", waited > 5, "tasks wait for a core; run fewer of them"
+            "CPU pressure",
+            f"{waited:.1f} % of the last 10 s",
+            waited > 5,
+            "tasks wait for a core; run fewer of them",
         )
 
 
@@ -182,10 +218,10 @@ def _quota(cpu_max: str) -> Finding:
     granted, _, period = cpu_max.partition(" ")
     if not cpu_max or granted == "max":
         return Finding("cgroup CPU quota", "none")
-    advice = (
-        "the kernel stops this process once the quota of a period is used; give the container whole cores (cpuset) instead"
+    advice = "the kernel stops this process once the quota of a period is used; give the container whole cores (cpuset) instead"
+    return Finding(
+        "cgroup CPU quota", f"{int(granted) / int(period or 100000):g} cores", advice, "warning"
     )
-    return Finding("cgroup CPU quota", f"{int(granted) / int(period or 100000):g} cores", advice, "warning")
 
 
 def _memory(meminfo: Mapping[str, int]) -> Iterator[Finding]:
@@ -193,15 +229,30 @@ def _memory(meminfo: Mapping[str, int]) -> Iterator[Finding]:
         return
     total, free = meminfo.get("MemTotal", 0), meminfo.get("MemAvailable", 0)
     seen = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB available"
-    yield judged("memory", seen, free < 0.2 * total, "close programs, so that models and runtimes are not paged out")
+    yield judged(
+        "memory",
+        seen,
+        free < 0.2 * total,
+        "close programs, so that models and runtimes are not paged out",
+    )
     used = meminfo.get("SwapTotal", 0) - meminfo.get("SwapFree", 0)
-    yield judged("swap", f"{used / 2**30:.2f} GiB in use", used > 64 * 2**20, "free memory, then sudo swapoff -a", "note")
+    yield judged(
+        "swap",
+        f"{used / 2**30:.2f} GiB in use",
+        used > 64 * 2**20,
+        "free memory, then sudo swapoff -a",
+        "note",
+    )
 
 
 def _meminfo() -> dict[str, int]:
     """/proc/meminfo in bytes, empty where there is none."""
     lines = [line.split() for line in _read("/proc/meminfo").splitlines()]
-    return {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines if len(words) > 1 and words[1].isdigit()}
+    return {
+        words[0].rstrip(":"): int(words[1]) * 1024
+        for words in lines
+        if len(words) > 1 and words[1].isdigit()
+    }
 
 
 def _busy() -> Finding:
@@ -220,7 +271,10 @@ def _busy() -> Finding:
             shares.append((share, f"{process.info['name']} (pid {process.pid}) {share:.0f} %"))
     named = ", ".join(text for _, text in sorted(shares, reverse=True)[:5])
     return judged(
-        "other processes", named or f"none above {BUSY_PERCENT:.0f} % of a core", bool(named), "stop them while you measure"
+        "other processes",
+        named or f"none above {BUSY_PERCENT:.0f} % of a core",
+        bool(named),
+        "stop them while you measure",
     )
 
 
@@ -232,7 +286,9 @@ def _share(psutil: Any, process: Any) -> float:
 
 
 def clock_floor() -> dict[str, Any]:
-    """The cost of reading the clock twice with nothing in between, in ns: no lap can be shorter than this."""
+    """The cost of reading the clock twice with nothing in between, in ns: no lap can be shorter
+    than this.
+    """
     now = time.perf_counter_ns
     floors = []
     for _ in range(CLOCK_READS):
@@ -254,7 +310,12 @@ def cache() -> dict[str, Any]:
     nearest = next((path for path in (root, *root.parents) if path.exists()), Path("/"))
     writable = nearest.is_dir() and os.access(nearest, os.W_OK)
     advice = "" if writable else f"set {artifact_store.VARIABLE} to a folder of yours"
-    return {"path": str(root), "bytes": sum(_bytes(path) for path in files), "writable": writable, "advice": advice}
+    return {
+        "path": str(root),
+        "bytes": sum(_bytes(path) for path in files),
+        "writable": writable,
+        "advice": advice,
+    }
 
 
 def _bytes(path: Path) -> int:
@@ -272,7 +333,11 @@ def _read(path: str) -> str:
 
 
 MARKS = {"fine": ("ok", "green"), "note": ("note", "yellow"), "warning": ("warn", "bold red")}
-STATUSES = {"here": ("ok", "green"), "missing": ("miss", "yellow"), "broken": ("broken", "bold red")}
+STATUSES = {
+    "here": ("ok", "green"),
+    "missing": ("miss", "yellow"),
+    "broken": ("broken", "bold red"),
+}
 
 
 def show(found: Mapping[str, Any], console: Console) -> None:
@@ -280,35 +345,57 @@ def show(found: Mapping[str, Any], console: Console) -> None:
     from reports import formatting
 
     console.print(
-        f"evenbench on Python {sys.version.split()[0]}, {cpu.cores()} usable cores\n", style="dim", highlight=False
+        f"evenbench on Python {sys.version.split()[0]}, {cpu.cores()} usable cores\n",
+        style="dim",
+        highlight=False,
     )
-    rows = [(*STATUSES[entry["status"]], entry["name"], _backend_words(entry), entry["hint"]) for entry in found["backends"]]
+    rows = [
+        (*STATUSES[entry["status"]], entry["name"], _backend_words(entry), entry["hint"])
+        for entry in found["backends"]
+    ]
     _table("backends", rows, console)
-    _table("other environments", [_environment_row(item) for item in found["environments"]], console)
+    _table(
+        "other environments", [_environment_row(item) for item in found["environments"]], console
+    )
     _table(
         "machine",
-        [(*MARKS[item["severity"]], item["what"], item["seen"], item["advice"]) for item in found["machine"]],
+        [
+            (*MARKS[item["severity"]], item["what"], item["seen"], item["advice"])
+            for item in found["machine"]
+        ],
         console,
     )
     clock, kept = found["clock"], found["cache"]
     floor = f"two reads of {clock['clock']} cost {clock['median_ns']:g} ns (median), {clock['minimum_ns']} ns (minimum)"
     size = f"{kept['path']}, {formatting.size(kept['bytes'])}"
     writable = MARKS["fine" if kept["writable"] else "warning"]
-    _table("harness", [(*MARKS["fine"], "clock floor", floor, ""), (*writable, "cache", size, kept["advice"])], console)
+    _table(
+        "harness",
+        [(*MARKS["fine"], "clock floor", floor, ""), (*writable, "cache", size, kept["advice"])],
+        console,
+    )
 
 
 def _backend_words(entry: Mapping[str, Any]) -> str:
     if entry["status"] == "missing":
         return f"{', '.join(entry['missing'])} not installed"
     versions = ", ".join(f"{name} {version}" for name, version in entry["versions"].items())
-    return versions or ("needs nothing" if entry["status"] == "here" else "its module does not import")
+    return versions or (
+        "needs nothing" if entry["status"] == "here" else "its module does not import"
+    )
 
 
 def _environment_row(item: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
     fine = item["state"] in ("built", "given", "not built")
     words = ", ".join(item["packages"] or item["requirements"] or [item["python"]])
     mark, style = MARKS["fine" if fine else "warning"]
-    advice = "" if fine else "it is built again when it is next used" if item["packages"] else f"correct {item['from']}"
+    advice = (
+        ""
+        if fine
+        else "it is built again when it is next used"
+        if item["packages"]
+        else f"correct {item['from']}"
+    )
     return mark, style, item["name"], f"{item['state']} ({item['from']}): {words}", advice
 
 

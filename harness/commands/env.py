@@ -1,4 +1,6 @@
-"""Lists, locks, builds and removes the environments that backends live in: `evenbench environments`."""
+"""Lists, locks, builds and removes the environments that backends live in: `evenbench
+environments`.
+"""
 
 from __future__ import annotations
 
@@ -21,18 +23,39 @@ EVERY = "all"
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The actions of the command, each with its flags."""
-    command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
+    command.add_argument(
+        "--json", action="store_true", help="one JSON value on standard output instead of text"
+    )
     command.set_defaults(action="list")
     actions = command.add_subparsers(dest="action", metavar="ACTION", help="list (without one)")
-    told = {"lock": "resolve, and show what it would hold", "build": "resolve, and install", "remove": "delete what was built"}
+    told = {
+        "lock": "resolve, and show what it would hold",
+        "build": "resolve, and install",
+        "remove": "delete what was built",
+    }
     for name, words in told.items():
         action = actions.add_parser(name, help=words)
-        action.add_argument("names", nargs="+", metavar="BACKEND", help="such as ort@1.24.1" + (", or all" if name == "remove" else ""))
-        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one JSON value on standard output")
+        action.add_argument(
+            "names",
+            nargs="+",
+            metavar="BACKEND",
+            help="such as ort@1.24.1" + (", or all" if name == "remove" else ""),
+        )
+        action.add_argument(
+            "--json",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="one JSON value on standard output",
+        )
         if name != "remove":
-            action.add_argument("--fresh", action="store_true", help="resolve anew what was resolved before")
+            action.add_argument(
+                "--fresh", action="store_true", help="resolve anew what was resolved before"
+            )
     actions.add_parser("list", help="those that have a name here, or are built").add_argument(
-        "--json", action="store_true", default=argparse.SUPPRESS, help="one JSON value on standard output"
+        "--json",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="one JSON value on standard output",
     )
 
 
@@ -43,7 +66,9 @@ def run(options: argparse.Namespace) -> int:
         print(words, file=sys.stderr)
 
     if options.action == "lock":
-        found: Any = {name: list(lock(name, tell, options.fresh).packages) for name in options.names}
+        found: Any = {
+            name: list(lock(name, tell, options.fresh).packages) for name in options.names
+        }
     elif options.action == "build":
         found = {name: build(name, tell, options.fresh).python for name in options.names}
     elif options.action == "remove":
@@ -55,29 +80,49 @@ def run(options: argparse.Namespace) -> int:
 
 
 def known() -> list[dict[str, Any]]:
-    """Every environment that has a name here, and every other that was built, as plain JSON. Starts no process.
+    """Every environment that has a name here, and every other that was built, as plain JSON. Starts
+    no process.
 
-    `state` is `built`, `not built`, `given` (somebody else's Python), or what is wrong with it, in words.
+    `state` is `built`, `not built`, `given` (somebody else's Python), or what is wrong with it, in
+    words.
     """
     found = [_described(asked, source, backend) for asked, source, backend in _named()]
     listed = {entry["sha256"] for entry in found}
     others = (lock for lock in virtualenvs.built() if lock.sha256 not in listed)
-    return [*found, *({"name": lock.requirements[0], "from": "a version", "backend": "", **_locked(lock)} for lock in others)]
+    return [
+        *found,
+        *(
+            {"name": lock.requirements[0], "from": "a version", "backend": "", **_locked(lock)}
+            for lock in others
+        ),
+    ]
 
 
 def _named() -> Iterator[tuple[Request, str, str]]:
     """What a name asks for, where it has its meaning from, and a backend that has it."""
     given = sorted(name for name in os.environ if name.startswith(virtualenvs.VARIABLE))
     for variable in given:
-        yield Request(variable.removeprefix(virtualenvs.VARIABLE).lower(), python=os.environ[variable]), variable, ""
+        yield (
+            Request(
+                variable.removeprefix(virtualenvs.VARIABLE).lower(), python=os.environ[variable]
+            ),
+            variable,
+            "",
+        )
     for name, requirements in virtualenvs.declared().items():
         yield Request(name, virtualenvs.with_numpy(requirements)), "pyproject.toml", ""
     told = set()
     for row in registry.rows().values():
         for name, requirements in _of(row).items():
-            if name and (name, requirements) not in told:  # backends that share a class, or wrap one, share its environments
+            if (
+                name and (name, requirements) not in told
+            ):  # backends that share a class, or wrap one, share its environments
                 told.add((name, requirements))
-                yield Request(name, virtualenvs.with_numpy(requirements)), f"backend {row.name}", _spelled(row, name)
+                yield (
+                    Request(name, virtualenvs.with_numpy(requirements)),
+                    f"backend {row.name}",
+                    _spelled(row, name),
+                )
 
 
 def _of(row: registry.Row) -> dict[str, tuple[str, ...]]:
@@ -95,10 +140,24 @@ def _described(asked: Request, source: str, backend: str) -> dict[str, Any]:
     known = {"name": asked.name, "from": source, "backend": backend}
     if asked.python:
         state = "given" if os.access(asked.python, os.X_OK) else "has no such Python"
-        return {**known, "state": state, "python": asked.python, "requirements": [], "packages": [], "sha256": ""}
+        return {
+            **known,
+            "state": state,
+            "python": asked.python,
+            "requirements": [],
+            "packages": [],
+            "sha256": "",
+        }
     lock = virtualenvs.locked(asked)
     if lock is None:
-        return {**known, "state": "not built", "python": "", "requirements": list(asked.requirements), "packages": [], "sha256": ""}
+        return {
+            **known,
+            "state": "not built",
+            "python": "",
+            "requirements": list(asked.requirements),
+            "packages": [],
+            "sha256": "",
+        }
     return {**known, **_locked(lock)}
 
 
@@ -106,12 +165,17 @@ def _locked(lock: Lock) -> dict[str, Any]:
     wrong = virtualenvs.damage(lock)
     state = "built" if not wrong else "not built" if wrong == virtualenvs.NOT_BUILT else wrong
     python = "" if wrong else str(python_of(lock.folder))
-    kept = {"requirements": list(lock.requirements), "packages": list(lock.packages), "sha256": lock.sha256}
+    kept = {
+        "requirements": list(lock.requirements),
+        "packages": list(lock.packages),
+        "sha256": lock.sha256,
+    }
     return {"state": state, "python": python, **kept}
 
 
 def build(backend: str, tell: Callable[[str], None], fresh: bool = False) -> Environment:
-    """The environment of a backend's name such as `ort@1.24.1`; with `fresh` it is resolved and built anew.
+    """The environment of a backend's name such as `ort@1.24.1`; with `fresh` it is resolved and
+    built anew.
 
     Raises UsageError where there is no such environment, or where it cannot be had.
     """
@@ -125,10 +189,14 @@ def build(backend: str, tell: Callable[[str], None], fresh: bool = False) -> Env
 
 
 def lock(backend: str, tell: Callable[[str], None], fresh: bool = False) -> Lock:
-    """What the environment of a backend's name would hold, resolved where it was not yet; nothing is installed."""
+    """What the environment of a backend's name would hold, resolved where it was not yet; nothing
+    is installed.
+    """
     asked = _asked(backend)
     if asked.python:
-        raise UsageError(f"{backend} lives in {asked.python}, which somebody else made; a lock is for environments that are built here")
+        raise UsageError(
+            f"{backend} lives in {asked.python}, which somebody else made; a lock is for environments that are built here"
+        )
     try:
         return (None if fresh else virtualenvs.locked(asked)) or virtualenvs.resolve(asked, tell)
     except Unavailable as error:
@@ -137,7 +205,9 @@ def lock(backend: str, tell: Callable[[str], None], fresh: bool = False) -> Lock
 
 def remove(backends: Sequence[str]) -> list[Lock]:
     """Delete what was built for these names, or all of it; returns the locks that are gone."""
-    wanted = virtualenvs.built() if EVERY in backends else [_locked_of(backend) for backend in backends]
+    wanted = (
+        virtualenvs.built() if EVERY in backends else [_locked_of(backend) for backend in backends]
+    )
     for each in wanted:
         virtualenvs.remove(each)
     return wanted
@@ -146,12 +216,16 @@ def remove(backends: Sequence[str]) -> list[Lock]:
 def _locked_of(backend: str) -> Lock:
     found = virtualenvs.locked(_asked(backend))
     if found is None:
-        raise UsageError(f"{backend}: nothing was built for it; `evenbench environments` lists what was")
+        raise UsageError(
+            f"{backend}: nothing was built for it; `evenbench environments` lists what was"
+        )
     return found
 
 
 def in_words(found: Any) -> Iterator[str]:
-    """What the command found, one thing per line: environments, packages or Pythons by backend, or what was removed."""
+    """What the command found, one thing per line: environments, packages or Pythons by backend, or
+    what was removed.
+    """
     if isinstance(found, dict):
         for backend, value in found.items():
             yield f"{backend}  {value if isinstance(value, str) else ' '.join(value)}"
@@ -169,5 +243,7 @@ def _asked(backend: str) -> Request:
     except Unavailable as error:
         raise UsageError(str(error)) from error
     if asked is None:
-        raise UsageError(f"{backend} lives in this environment; name another one, such as {backend}@1.2.3")
+        raise UsageError(
+            f"{backend} lives in this environment; name another one, such as {backend}@1.2.3"
+        )
     return asked

@@ -1,4 +1,6 @@
-"""`evenbench footprint`: what must be installed to run a backend, how large that is, what importing it takes; of a model, see `needs`."""
+"""`evenbench footprint`: what must be installed to run a backend, how large that is, what importing
+it takes; of a model, see `needs`.
+"""
 
 from __future__ import annotations
 
@@ -47,21 +49,49 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """The flags of the command."""
     what = "such as ort or ort@1.24.1 (every runtime); with --model, results files or folders (results)"
     command.add_argument("paths", nargs="*", metavar="BACKEND", help=what)
-    command.add_argument("--model", default="", metavar="M", help="what the recorded cells of this model need, and cost")
-    command.add_argument("--price-per-hour", default="", metavar="0.20", help="of the machine, in any currency; with --model")
-    command.add_argument("--device", default="", metavar="D", help="only cells of this device (all); with --model")
-    command.add_argument("--batch", type=int, default=0, metavar="N", help="of this batch size (the smallest recorded); with --model")
-    command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
+    command.add_argument(
+        "--model",
+        default="",
+        metavar="M",
+        help="what the recorded cells of this model need, and cost",
+    )
+    command.add_argument(
+        "--price-per-hour",
+        default="",
+        metavar="0.20",
+        help="of the machine, in any currency; with --model",
+    )
+    command.add_argument(
+        "--device", default="", metavar="D", help="only cells of this device (all); with --model"
+    )
+    command.add_argument(
+        "--batch",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of this batch size (the smallest recorded); with --model",
+    )
+    command.add_argument(
+        "--json", action="store_true", help="one JSON value on standard output instead of text"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """The command. Raises UsageError for a backend that is not known, a model that was not recorded, and flags that do not go together."""
+    """The command. Raises UsageError for a backend that is not known, a model that was not
+    recorded, and flags that do not go together.
+    """
     if options.model:
         options.paths = options.paths or ["results"]
         return cost.run(options, _installed)
-    alone = [name for name in ("--price-per-hour", "--device", "--batch") if getattr(options, name.lstrip("-").replace("-", "_"))]
+    alone = [
+        name
+        for name in ("--price-per-hour", "--device", "--batch")
+        if getattr(options, name.lstrip("-").replace("-", "_"))
+    ]
     if alone:
-        raise UsageError(f"{alone[0]} is about recorded cells; name their model as well, such as --model resnet18")
+        raise UsageError(
+            f"{alone[0]} is about recorded cells; name their model as well, such as --model resnet18"
+        )
     found = [of(name) for name in options.paths or registry.runtimes()]
     if options.json:
         print(json.dumps([{**asdict(each), "bytes": each.bytes} for each in found], default=str))
@@ -71,21 +101,29 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _installed(backend: str) -> cost.Installed:
-    """What `needs` asks: the version of the runtime, and the size of what has to be there. Nothing is imported or timed.
+    """What `needs` asks: the version of the runtime, and the size of what has to be there. Nothing
+    is imported or timed.
 
-    Of a C++ program these are its files and libraries, of a library for ctypes NumPy too, of anything else the closure.
+    Of a C++ program these are its files and libraries, of a library for ctypes NumPy too, of
+    anything else the closure.
     """
     found, python = deployment_footprint.listed(backend)
     if not found.packages:
         return cost.Installed(reason=found.reason)
     root, known = found.packages[0], registry.find(backend)
     if python != sys.executable and type(known).binaries is not Backend.binaries:
-        return cost.Installed(root.name, root.version, reason="a program of another environment is built and read there alone")
+        return cost.Installed(
+            root.name,
+            root.version,
+            reason="a program of another environment is built and read there alone",
+        )
     program = shared_libraries.of(known) if python == sys.executable else None
     if program is None:
         return cost.Installed(root.name, root.version, found.bytes)
     if program.reason:
-        return cost.Installed(root.name, root.version, reason=f"what the program needs is not known: {program.reason}")
+        return cost.Installed(
+            root.name, root.version, reason=f"what the program needs is not known: {program.reason}"
+        )
     called = program.files[0].name.endswith(".so")
     beside = sum(package.bytes for package in found.packages if called and package.name == "numpy")
     return cost.Installed(root.name, root.version, program.bytes + beside)
@@ -100,8 +138,16 @@ def _show(found: Sequence[Footprint], console: Console) -> None:
         table.add_column(heading, overflow="fold")
     for each in found:
         largest = sorted(each.packages, key=lambda package: -package.bytes)[:3]
-        words = [each.reason] if each.reason else [f"{package.name} {_size(package.bytes)}" for package in largest]
-        words += [f"not installed: {', '.join(each.missing)}"] if each.missing and not each.reason else []
+        words = (
+            [each.reason]
+            if each.reason
+            else [f"{package.name} {_size(package.bytes)}" for package in largest]
+        )
+        words += (
+            [f"not installed: {', '.join(each.missing)}"]
+            if each.missing and not each.reason
+            else []
+        )
         taken = "–" if each.import_seconds is None else f"{each.import_seconds:.2g} s"
         known = (_size(each.bytes), str(len(each.packages))) if each.packages else ("–", "–")
         table.add_row(*(Text(value) for value in (each.backend, *known, taken, ", ".join(words))))

@@ -20,10 +20,22 @@ MODEL_FILES = ".onnx, TorchScript .pt, .pt2, or a TensorRT plan"
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The flags of `evenbench inspect`."""
-    command.add_argument("thing", metavar="THING", help="a cell's id or key, a results file or folder, or a model: " + MODEL_FILES)
-    command.add_argument("--shape", default="", help="of the inputs of a model file that does not say them, such as 1x3x224x224")
-    command.add_argument("--unloaded", action="store_true", help="read a model file only; load it into no runtime")
-    command.add_argument("--results", default="results", metavar="DIR", help="where cells are looked up (results)")
+    command.add_argument(
+        "thing",
+        metavar="THING",
+        help="a cell's id or key, a results file or folder, or a model: " + MODEL_FILES,
+    )
+    command.add_argument(
+        "--shape",
+        default="",
+        help="of the inputs of a model file that does not say them, such as 1x3x224x224",
+    )
+    command.add_argument(
+        "--unloaded", action="store_true", help="read a model file only; load it into no runtime"
+    )
+    command.add_argument(
+        "--results", default="results", metavar="DIR", help="where cells are looked up (results)"
+    )
     add_json_flag(command)
 
 
@@ -38,12 +50,18 @@ def run(options: argparse.Namespace) -> int:
     if path.exists():
         reading = records.read([path])
         runs = inspect_results.summary(reading)
-        return _show(options, {"runs": runs, "notes": reading.notes}, inspect_results.summary_sections(runs, reading.notes))
+        return _show(
+            options,
+            {"runs": runs, "notes": reading.notes},
+            inspect_results.summary_sections(runs, reading.notes),
+        )
     line = inspect_results.find_outcome(options.thing, Path(options.results))
     return _show(options, line, inspect_results.outcome_sections(line))
 
 
-def _show(options: argparse.Namespace, value: Any, sections: Sequence[inspect_results.Section]) -> int:
+def _show(
+    options: argparse.Namespace, value: Any, sections: Sequence[inspect_results.Section]
+) -> int:
     if options.json:
         print(json.dumps(value))
     else:

@@ -1,7 +1,8 @@
-"""What is known of a model file: what it says itself, which cells of it could run, and what runtimes here make of its graph.
+"""What is known of a model file: what it says itself, which cells of it could run, and what
+runtimes here make of its graph.
 
-Nothing heavy is imported here: a worker reads the file, and another one loads it into each runtime that takes it. A file that
-crashes its reader is an error in words.
+Nothing heavy is imported here: a worker reads the file, and another one loads it into each runtime
+that takes it. A file that crashes its reader is an error in words.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ CHANGES_SHOWN = 12
 OPERATORS_SHOWN = 40
 
 
-# -- for people ------------------------------------------------------------------------------------------------------
+# -- for people ------------------------------------------------------------------------------------
 
 
 def sections(facts: Mapping[str, Any]) -> list[Section]:
@@ -26,7 +27,10 @@ def sections(facts: Mapping[str, Any]) -> list[Section]:
         ("model", _head(facts)),
         ("inputs", [_tensor(tensor) for tensor in facts["inputs"]]),
         ("outputs", [_tensor(tensor) for tensor in facts["outputs"]]),
-        ("metadata", [(name.replace("_", " "), value) for name, value in facts["metadata"].items()]),
+        (
+            "metadata",
+            [(name.replace("_", " "), value) for name, value in facts["metadata"].items()],
+        ),
         ("work", _work_rows(facts["flops"])),
         ("operators", _operator_rows(facts["operators"])),
         ("precision", _precision_rows(facts)),
@@ -41,7 +45,10 @@ def _head(facts: Mapping[str, Any]) -> list[tuple[str, Any]]:
     from reports import formatting
 
     parameters = facts["parameters"]
-    types = ", ".join(f"{dtype} {entry['count']:,} in {formatting.size(entry['bytes'])}" for dtype, entry in parameters["by_dtype"].items())
+    types = ", ".join(
+        f"{dtype} {entry['count']:,} in {formatting.size(entry['bytes'])}"
+        for dtype, entry in parameters["by_dtype"].items()
+    )
     return [
         ("file", facts["file"]),
         ("format", facts["format"]),
@@ -49,7 +56,12 @@ def _head(facts: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("sha256", facts["sha256"]),
         ("made by", facts["made_by"]),
         ("opset", ", ".join(f"{domain} {version}" for domain, version in facts["opset"].items())),
-        ("parameters", f"{parameters['count']:,} ({types})" if parameters["count"] is not None else "not told by this format"),
+        (
+            "parameters",
+            f"{parameters['count']:,} ({types})"
+            if parameters["count"] is not None
+            else "not told by this format",
+        ),
         ("weights in", ", ".join(facts["external_data"])),
     ]
 
@@ -65,7 +77,10 @@ def _work_rows(flops: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [
         ("FLOPs", f"{flops['total']:,}"),
         *((f"  {operator}", f"{count:,}") for operator, count in flops["by_operator"].items()),
-        ("not counted", ", ".join(f"{count} {operator}" for operator, count in flops["uncounted"].items())),
+        (
+            "not counted",
+            ", ".join(f"{count} {operator}" for operator, count in flops["uncounted"].items()),
+        ),
         ("what counts", flops["rule"]),
     ]
 
@@ -73,7 +88,10 @@ def _work_rows(flops: Mapping[str, Any]) -> list[tuple[str, Any]]:
 def _operator_rows(operators: Mapping[str, int]) -> list[tuple[str, Any]]:
     shown = list(operators.items())[:OPERATORS_SHOWN]
     rest = sum(operators.values()) - sum(count for _, count in shown)
-    return [*((name, str(count)) for name, count in shown), *([("others", str(rest))] if rest else [])]
+    return [
+        *((name, str(count)) for name, count in shown),
+        *([("others", str(rest))] if rest else []),
+    ]
 
 
 def _precision_rows(facts: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -82,21 +100,33 @@ def _precision_rows(facts: Mapping[str, Any]) -> list[tuple[str, Any]]:
     for change in changes:
         way = f"{change['from']} -> {change['to']}, {change['of']}, {change['operator']}"
         counts[way] = counts.get(way, 0) + 1
-    named = [change["node"] for change in changes if change["node"] and change["of"] == "activations"]
+    named = [
+        change["node"] for change in changes if change["node"] and change["of"] == "activations"
+    ]
     more = f" and {len(named) - CHANGES_SHOWN} more" if len(named) > CHANGES_SHOWN else ""
     nodes = ("changes at", ", ".join(named[:CHANGES_SHOWN]) + more)
-    return [("computes in", facts["computes_in"]), *((way, f"{count} times") for way, count in counts.items()), nodes]
+    return [
+        ("computes in", facts["computes_in"]),
+        *((way, f"{count} times") for way, count in counts.items()),
+        nodes,
+    ]
 
 
 def _prospect_rows(prospects: Sequence[Mapping[str, Any]]) -> list[tuple[str, Any]]:
-    """A row for each backend and device: the precisions that could run, then by their reason those others that the backend has."""
+    """A row for each backend and device: the precisions that could run, then by their reason those
+    others that the backend has.
+    """
     told: dict[tuple[str, str], dict[str, list[str]]] = {}
     for prospect in prospects:
         if prospect["precision"] not in registry.find(prospect["backend"]).precisions:
             continue
         note = availability.prospect_note(prospect)
-        told.setdefault((prospect["backend"], prospect["device"]), {}).setdefault(note, []).append(prospect["precision"])
-    return [(f"{backend} {device}", _by_reason(reasons)) for (backend, device), reasons in told.items()]
+        told.setdefault((prospect["backend"], prospect["device"]), {}).setdefault(note, []).append(
+            prospect["precision"]
+        )
+    return [
+        (f"{backend} {device}", _by_reason(reasons)) for (backend, device), reasons in told.items()
+    ]
 
 
 def _by_reason(reasons: Mapping[str, list[str]]) -> str:
@@ -104,7 +134,11 @@ def _by_reason(reasons: Mapping[str, list[str]]) -> str:
         (note, precisions), *_ = reasons.items()
         return note or ", ".join(precisions)
     yes = ", ".join(reasons.get("", []))
-    return "; ".join(filter(None, [yes, *(f"{', '.join(found)}: {note}" for note, found in reasons.items() if note)]))
+    return "; ".join(
+        filter(
+            None, [yes, *(f"{', '.join(found)}: {note}" for note, found in reasons.items() if note)]
+        )
+    )
 
 
 def _runtime_rows(found: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -114,12 +148,31 @@ def _runtime_rows(found: Mapping[str, Any]) -> list[tuple[str, Any]]:
     graph = attested["details"].get("graph") or {}
     return [
         ("runtime", f"{attested['runtime']} {attested['version']}"),
-        ("runs in", attested["precision"] + (f" ({attested['emulated']})" if attested["emulated"] else "")),
-        ("placement", ", ".join(f"{count} on {where}" for where, count in attested["placement"].items())),
-        ("nodes", f"{graph['nodes_before']} -> {graph['nodes_after']}" if "nodes_before" in graph else ""),
+        (
+            "runs in",
+            attested["precision"] + (f" ({attested['emulated']})" if attested["emulated"] else ""),
+        ),
+        (
+            "placement",
+            ", ".join(f"{count} on {where}" for where, count in attested["placement"].items()),
+        ),
+        (
+            "nodes",
+            f"{graph['nodes_before']} -> {graph['nodes_after']}" if "nodes_before" in graph else "",
+        ),
         *((way, f"{count} times") for way, count in (graph.get("fused") or {}).items()),
-        ("folded away", ", ".join(f"{count} {operator}" for operator, count in (graph.get("removed") or {}).items())),
-        ("added", ", ".join(f"{count} {operator}" for operator, count in (graph.get("added") or {}).items())),
+        (
+            "folded away",
+            ", ".join(
+                f"{count} {operator}" for operator, count in (graph.get("removed") or {}).items()
+            ),
+        ),
+        (
+            "added",
+            ", ".join(
+                f"{count} {operator}" for operator, count in (graph.get("added") or {}).items()
+            ),
+        ),
         ("fusions", graph.get("fused_unknown", "")),
         ("labels", attested["labels"]),
     ]

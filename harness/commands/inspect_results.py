@@ -21,7 +21,9 @@ Section = tuple[str, list[tuple[str, Any]]]
 
 
 def find_outcome(wanted: str, folder: Path) -> Record:
-    """The newest outcome of a cell, by id or key. Raises UsageError where the results do not hold it."""
+    """The newest outcome of a cell, by id or key. Raises UsageError where the results do not hold
+    it.
+    """
     lines = records.read([folder]).lines
     found = [line for line in lines if wanted in (line["cell"]["id"], line["cell"]["key"])]
     if not found:
@@ -29,18 +31,27 @@ def find_outcome(wanted: str, folder: Path) -> Record:
 
         near = difflib.get_close_matches(wanted, {line["cell"]["id"] for line in lines}, n=3)
         meant = (
-            f"did you mean {' or '.join(near)}?" if near else "`evenbench inspect " + str(folder) + "` shows what it holds"
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else "`evenbench inspect " + str(folder) + "` shows what it holds"
         )
-        raise UsageError(f"{wanted}: no such file, and no cell of that id or key in {folder}; {meant}")
+        raise UsageError(
+            f"{wanted}: no such file, and no cell of that id or key in {folder}; {meant}"
+        )
     return max(found, key=lambda line: line["time"])
 
 
 def summary(reading: Reading) -> list[dict[str, Any]]:
-    """One object per run, oldest first: its plan, when it started, its outcomes by kind and its cells by id."""
+    """One object per run, oldest first: its plan, when it started, its outcomes by kind and its
+    cells by id.
+    """
     runs: dict[str, list[Record]] = {}
     for line in reading.lines:
         runs.setdefault(str(_run_of(line).get("id", "")), []).append(line)
-    return sorted((_run_summary(lines) for lines in runs.values()), key=lambda run: (str(run.get("started")), str(run.get("id"))))
+    return sorted(
+        (_run_summary(lines) for lines in runs.values()),
+        key=lambda run: (str(run.get("started")), str(run.get("id"))),
+    )
 
 
 def _run_of(line: Record) -> Mapping[str, Any]:
@@ -61,14 +72,20 @@ def _run_summary(lines: Sequence[Record]) -> dict[str, Any]:
 def summary_sections(runs: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> list[Section]:
     """The same for people, and what the reader of the files left out."""
     sections: list[Section] = [
-        (f"run {run.get('id', 'without a name')}", _rows({name: value for name, value in run.items() if name != "id"})) for run in runs
+        (
+            f"run {run.get('id', 'without a name')}",
+            _rows({name: value for name, value in run.items() if name != "id"}),
+        )
+        for run in runs
     ]
     return [*sections, ("notes", [("", note) for note in notes])]
 
 
 def outcome_sections(line: Record) -> list[Section]:
     """Everything an outcome line holds, in the order in which a reader asks for it."""
-    outcome = {name: line[name] for name in ("outcome", "phase", "reason", "signal", "hint") if line[name]}
+    outcome = {
+        name: line[name] for name in ("outcome", "phase", "reason", "signal", "hint") if line[name]
+    }
     run, made = line["run"], line["artifact"] or {}
     facts = dict(made.get("facts") or {})
     weights = dict(line["weights"] or {})
@@ -76,14 +93,38 @@ def outcome_sections(line: Record) -> list[Section]:
     made = {**made, "facts": facts} if made else {}
     return [
         ("cell", [*_rows(line["cell"]), ("case", line["case"]), ("role", line["role"])]),
-        ("outcome", [*_rows(outcome), ("warnings", "\n".join(line["warnings"])), ("labels", line["labels"])]),
-        ("latency", [(boundary, _latency(line, boundary)) for boundary in BOUNDARIES if line["samples_ns"].get(boundary)]),
+        (
+            "outcome",
+            [
+                *_rows(outcome),
+                ("warnings", "\n".join(line["warnings"])),
+                ("labels", line["labels"]),
+            ],
+        ),
+        (
+            "latency",
+            [
+                (boundary, _latency(line, boundary))
+                for boundary in BOUNDARIES
+                if line["samples_ns"].get(boundary)
+            ],
+        ),
         ("parity", _parity_rows(line["parity"])),
         ("accuracy", [*_rows(line["accuracy"]), *_rows(line.get("dataset"))]),
         ("seconds", _second_rows(line)),
-        ("memory", [("peak resident", [_size(value) for value in line["memory"]["peak_rss_bytes"]])]),
+        (
+            "memory",
+            [("peak resident", [_size(value) for value in line["memory"]["peak_rss_bytes"]])],
+        ),
         ("attested", _rows(line["attested"])),
-        ("artifact", _sized({**made, "sha256": line["artifact_sha256"], **(line["prepare"] or {})} if made else {})),
+        (
+            "artifact",
+            _sized(
+                {**made, "sha256": line["artifact_sha256"], **(line["prepare"] or {})}
+                if made
+                else {}
+            ),
+        ),
         ("weights", _rows(weights)),
         ("model", _rows(model)),
         ("inputs", [*_rows(line["inputs"]), ("sha256", line["input_sha256"])]),
@@ -99,7 +140,10 @@ def _rows(found: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
 
 def _sized(found: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Rows in which what was recorded in bytes or seconds has its unit."""
-    return [(name.removesuffix("_bytes").replace("_", " "), _with_unit(name, value)) for name, value in found.items()]
+    return [
+        (name.removesuffix("_bytes").replace("_", " "), _with_unit(name, value))
+        for name, value in found.items()
+    ]
 
 
 def _with_unit(name: str, value: Any) -> Any:
@@ -118,17 +162,28 @@ def _latency(line: Record, boundary: str) -> str:
     if not values or min(values) <= 0:
         return "under the clock's resolution"
     estimate = estimates.level(values)
-    count = formatting.count(sum(map(len, laps)), "lap") + " in " + formatting.count(len(laps), "process", "processes")
-    latency = formatting.with_interval(formatting.latency(estimate), formatting.latency_interval(estimate))
+    count = (
+        formatting.count(sum(map(len, laps)), "lap")
+        + " in "
+        + formatting.count(len(laps), "process", "processes")
+    )
+    latency = formatting.with_interval(
+        formatting.latency(estimate), formatting.latency_interval(estimate)
+    )
     return f"{latency}, {count}, {', '.join(line['stability'][boundary])}"
 
 
 def _parity_rows(parity: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
     if not parity:
         return []
-    plain = [(name, value) for name, value in _rows(parity) if name not in ("outputs", "artifact sha256", "input sha256")]
+    plain = [
+        (name, value)
+        for name, value in _rows(parity)
+        if name not in ("outputs", "artifact sha256", "input sha256")
+    ]
     return plain + [
-        (f"output {output['name']}", {k: v for k, v in output.items() if k != "name"}) for output in parity["outputs"]
+        (f"output {output['name']}", {k: v for k, v in output.items() if k != "name"})
+        for output in parity["outputs"]
     ]
 
 
@@ -139,7 +194,10 @@ def _in_seconds(taken: Sequence[float] | None) -> str:
 
 
 def _second_rows(line: Record) -> list[tuple[str, Any]]:
-    phases = [("import", line["import_seconds"]), *((phase, line["phases_seconds"].get(phase)) for phase in PHASES)]
+    phases = [
+        ("import", line["import_seconds"]),
+        *((phase, line["phases_seconds"].get(phase)) for phase in PHASES),
+    ]
     return [
         *((name.replace("_", " "), _in_seconds(taken)) for name, taken in phases),
         ("whole process", _in_seconds(line["process_seconds"])),

@@ -1,4 +1,6 @@
-"""`evenbench diff`: the first tensor at which two cells part, of all that lie between the same input bytes and their answers."""
+"""`evenbench diff`: the first tensor at which two cells part, of all that lie between the same
+input bytes and their answers.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ GOLDEN = "golden"
 """In the place of the second cell: what judges the first one."""
 
 FILE = "file"
-"""In the place of the second cell: the very file that the first one runs, by the golden that reads such files."""
+"""In the place of the second cell: the very file that the first one runs, by the golden that reads
+such files.
+"""
 
 FEW = 3
 """Tensors that are named in a sentence; the JSON has all."""
@@ -63,13 +67,29 @@ exit codes:
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The flags of the command."""
-    command.add_argument("first", metavar="CELL", help="a cell's id or key, as `evenbench list` shows it")
-    command.add_argument("second", metavar="CELL", help=f"another one, or {GOLDEN!r} or {FILE!r}, as explained below")
+    command.add_argument(
+        "first", metavar="CELL", help="a cell's id or key, as `evenbench list` shows it"
+    )
+    command.add_argument(
+        "second", metavar="CELL", help=f"another one, or {GOLDEN!r} or {FILE!r}, as explained below"
+    )
     selection.add_arguments(command)
-    command.add_argument("--all", action="store_true", help="show every tensor, not only those around the first that parts (or the worst)")
-    command.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="of one process (600)")
-    command.add_argument("--results", metavar="DIR", help=f"keep what is found in its folder {FOLDER}, where `evenbench report` reads it")
-    command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
+    command.add_argument(
+        "--all",
+        action="store_true",
+        help="show every tensor, not only those around the first that parts (or the worst)",
+    )
+    command.add_argument(
+        "--timeout", type=float, default=600.0, metavar="SECONDS", help="of one process (600)"
+    )
+    command.add_argument(
+        "--results",
+        metavar="DIR",
+        help=f"keep what is found in its folder {FOLDER}, where `evenbench report` reads it",
+    )
+    command.add_argument(
+        "--json", action="store_true", help="one JSON value on standard output instead of text"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -77,12 +97,22 @@ def run(options: argparse.Namespace) -> int:
     launcher.interrupt_when_ended()
     first, second = _cells(options)
     # Made before the search, which takes minutes.
-    folder = records.folder(records.folder(Path(options.results)) / FOLDER) if options.results else None
+    folder = (
+        records.folder(records.folder(Path(options.results)) / FOLDER) if options.results else None
+    )
     console = terminal.console(stderr=True)
     with measurement_lock.alone():
-        found = layerwise.find(first, second, options.timeout, lambda text: console.print(text, soft_wrap=True, markup=False))
+        found = layerwise.find(
+            first,
+            second,
+            options.timeout,
+            lambda text: console.print(text, soft_wrap=True, markup=False),
+        )
     if folder:
-        records.append(folder / f"{records.timestamp().replace(':', '-')}-{secrets.token_hex(2)}.jsonl", line(first, second, found))
+        records.append(
+            folder / f"{records.timestamp().replace(':', '-')}-{secrets.token_hex(2)}.jsonl",
+            line(first, second, found),
+        )
     if options.json:
         print(json.dumps(as_json(found)))
     else:
@@ -96,7 +126,9 @@ def parts(found: Parting) -> bool:
 
 
 def line(first: Cell, second: Cell, found: Parting) -> dict[str, Any]:
-    """What is kept of a search: the two cells, what came of it in words, and everything that `--json` prints."""
+    """What is kept of a search: the two cells, what came of it in words, and everything that
+    `--json` prints.
+    """
     made = {"diff": records.DIFF.newest, "evenbench": __version__, "time": records.timestamp()}
     outcome = "parts" if parts(found) else "agrees"
     cells = {"cell": first.described(), "second": second.described()}
@@ -124,12 +156,26 @@ def as_json(found: Parting) -> dict[str, Any]:
     """Everything that was found, as plain JSON."""
 
     def row(each: Row) -> dict[str, Any]:
-        return {**vars(each), "inputs": list(each.inputs), "shape": list(each.shape), "parts": each.parts}
+        return {
+            **vars(each),
+            "inputs": list(each.inputs),
+            "shape": list(each.shape),
+            "parts": each.parts,
+        }
 
-    listed = {"outputs": [row(each) for each in found.outputs], "tensors": [row(each) for each in found.rows]}
+    listed = {
+        "outputs": [row(each) for each in found.outputs],
+        "tensors": [row(each) for each in found.rows],
+    }
     first, beyond = (row(each) if each else None for each in (found.first, found.beyond_order))
-    told = {name: getattr(found, name) for name in ("names", "batch", "seen", "rule", "only_in_one", "by")}
-    told |= {"unmatched": dict(zip(found.cells, map(list, found.unmatched), strict=True)), "folded": list(found.folded)}
+    told = {
+        name: getattr(found, name)
+        for name in ("names", "batch", "seen", "rule", "only_in_one", "by")
+    }
+    told |= {
+        "unmatched": dict(zip(found.cells, map(list, found.unmatched), strict=True)),
+        "folded": list(found.folded),
+    }
     return {"cells": list(found.cells), **told, "first": first, "beyond_order": beyond, **listed}
 
 
@@ -138,7 +184,14 @@ def show(found: Parting, console: Console, everything: bool = False) -> None:
     from rich.table import Table
 
     worst = max(range(len(found.rows)), key=lambda index: found.rows[index].needed)
-    at = next((index for index, row in enumerate(found.rows) if found.first and row.name == found.first.name), worst)
+    at = next(
+        (
+            index
+            for index, row in enumerate(found.rows)
+            if found.first and row.name == found.first.name
+        ),
+        worst,
+    )
     start = 0 if everything else max(0, at - SHOWN // 2)
     end = len(found.rows) if everything else start + SHOWN
     table = Table(box=None, header_style="bold")
@@ -166,19 +219,32 @@ def in_words(found: Parting) -> list[str]:
     ]
     lines += _not_compared(found)
     if found.first is None:
-        return [*lines, f"nothing parts: {len(found.rows)} tensors and {len(found.outputs)} outputs agree"]
+        return [
+            *lines,
+            f"nothing parts: {len(found.rows)} tensors and {len(found.outputs)} outputs agree",
+        ]
     first = found.first
     lines.append(f"the first tensor that parts is {_told(first, found.cells[1])}")
     lines.append(SEEN[found.seen])
-    if (first.decided or first.reordered or first.resized) and first.inputs_needed <= 1 and first.inputs:
-        lines.append("its inputs agree: values that are nearly equal were ordered, cut or rounded in another way")
+    if (
+        (first.decided or first.reordered or first.resized)
+        and first.inputs_needed <= 1
+        and first.inputs
+    ):
+        lines.append(
+            "its inputs agree: values that are nearly equal were ordered, cut or rounded in another way"
+        )
     beyond = found.beyond_order
     if first.reordered and beyond:
-        lines.append(f"the first that parts in more than its order is {_told(beyond, found.cells[1])}")
+        lines.append(
+            f"the first that parts in more than its order is {_told(beyond, found.cells[1])}"
+        )
     resized = [row for row in found.rows if row.resized]
     if resized:
         many = f"in {len(resized)} tensors" if len(resized) > 1 else "in this tensor"
-        lines.append(f"sizes differ from {resized[0].name} on ({resized[0].note}), {many}: how many rows are kept depends on the data")
+        lines.append(
+            f"sizes differ from {resized[0].name} on ({resized[0].note}), {many}: how many rows are kept depends on the data"
+        )
     if not any(row.parts for row in found.outputs):
         lines.append("the answers agree all the same")
     return lines
@@ -196,16 +262,24 @@ def _told(row: Row, second: str) -> str:
 def _not_compared(found: Parting) -> list[str]:
     """How the tensors of both were matched, and what was left out, in sentences."""
     if found.by == "names":
-        return [f"{found.only_in_one} tensors are in one of the two only, and were not compared"] if found.only_in_one else []
+        return (
+            [f"{found.only_in_one} tensors are in one of the two only, and were not compared"]
+            if found.only_in_one
+            else []
+        )
     matched = sum(row.operator != "output" for row in found.rows)
-    lines = [f"{matched} tensors were matched by their places in the module, their order and their shapes"]
+    lines = [
+        f"{matched} tensors were matched by their places in the module, their order and their shapes"
+    ]
     if found.folded:
         lines.append(
             f"{len(found.folded)} of the module are in no file, because the batch norm behind is folded into them: {_few(found.folded)}"
         )
     for cell, names in zip(found.cells, found.unmatched, strict=True):
         if names:
-            lines.append(f"{len(names)} of {cell} have a place too and could not be matched: {_few(names)}")
+            lines.append(
+                f"{len(names)} of {cell} have a place too and could not be matched: {_few(names)}"
+            )
     return lines
 
 

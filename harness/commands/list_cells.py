@@ -22,6 +22,9 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(prospects))
         return 0
     width = max(len(prospect["id"]) for prospect in prospects)
-    lines = (f"{prospect['id']:<{width}}  {availability.prospect_note(prospect)}".rstrip() for prospect in prospects)
+    lines = (
+        f"{prospect['id']:<{width}}  {availability.prospect_note(prospect)}".rstrip()
+        for prospect in prospects
+    )
     print("\n".join(lines))
     return 0

@@ -1,4 +1,6 @@
-"""`evenbench load`: cells under a scenario of load, each in fresh processes, judged before a number is told, and kept as lines."""
+"""`evenbench load`: cells under a scenario of load, each in fresh processes, judged before a number
+is told, and kept as lines.
+"""
 
 from __future__ import annotations
 
@@ -51,49 +53,105 @@ exit codes:
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The flags of the command."""
     selection.add_arguments(command)
-    command.add_argument("--scenario", required=True, choices=NAMES, metavar="S", help=f"one of {', '.join(NAMES)}")
+    command.add_argument(
+        "--scenario", required=True, choices=NAMES, metavar="S", help=f"one of {', '.join(NAMES)}"
+    )
     shape = command.add_argument_group("of a scenario")
-    shape.add_argument("--p99", metavar="20MS", help="the latency that 99 %% of the calls must keep (batch-sweep, server)")
+    shape.add_argument(
+        "--p99",
+        metavar="20MS",
+        help="the latency that 99 %% of the calls must keep (batch-sweep, server)",
+    )
     what = "of shapes: batch, size (those that a model declares), or both (batch)"
-    shape.add_argument("--vary", type=lambda text: tuple(text.split(",")), metavar="WHAT,...", help=what)
-    shape.add_argument("--batches", type=_numbers, metavar="N,...", help="batch sizes (1,2,4,8,16,32; of shapes 1,2,4,8)")
-    shape.add_argument("--callers", type=_numbers, metavar="N,...", help="threads (1,2,4; of server one number, 1)")
-    shape.add_argument("--gaps", type=_times, metavar="MS,...", help="between calls (0,10,100,1000)")
-    shape.add_argument("--rounds", type=int, metavar="N", help="calls after each gap, per process (15)")
-    shape.add_argument("--rate", type=float, metavar="N", help="judge this many arrivals per second, and search for no other")
-    shape.add_argument("--seconds", type=float, metavar="S", help="of calls at each point, per process (3)")
-    command.add_argument("--plan", choices=sorted(PLANS), default="default", help="how many processes, and their warm-up (default)")
+    shape.add_argument(
+        "--vary", type=lambda text: tuple(text.split(",")), metavar="WHAT,...", help=what
+    )
+    shape.add_argument(
+        "--batches",
+        type=_numbers,
+        metavar="N,...",
+        help="batch sizes (1,2,4,8,16,32; of shapes 1,2,4,8)",
+    )
+    shape.add_argument(
+        "--callers", type=_numbers, metavar="N,...", help="threads (1,2,4; of server one number, 1)"
+    )
+    shape.add_argument(
+        "--gaps", type=_times, metavar="MS,...", help="between calls (0,10,100,1000)"
+    )
+    shape.add_argument(
+        "--rounds", type=int, metavar="N", help="calls after each gap, per process (15)"
+    )
+    shape.add_argument(
+        "--rate",
+        type=float,
+        metavar="N",
+        help="judge this many arrivals per second, and search for no other",
+    )
+    shape.add_argument(
+        "--seconds", type=float, metavar="S", help="of calls at each point, per process (3)"
+    )
+    command.add_argument(
+        "--plan",
+        choices=sorted(PLANS),
+        default="default",
+        help="how many processes, and their warm-up (default)",
+    )
     command.add_argument("--seed", type=int, default=0, help="of all orders and of arrivals (0)")
-    command.add_argument("--timeout", type=float, default=TIMEOUT_SECONDS, metavar="SECONDS", help="of one process (3600)")
-    command.add_argument("--results", default="results", metavar="DIR", help=f"lines go into its folder {FOLDER} (results)")
+    command.add_argument(
+        "--timeout",
+        type=float,
+        default=TIMEOUT_SECONDS,
+        metavar="SECONDS",
+        help="of one process (3600)",
+    )
+    command.add_argument(
+        "--results",
+        default="results",
+        metavar="DIR",
+        help=f"lines go into its folder {FOLDER} (results)",
+    )
     command.add_argument("--fresh", action="store_true", help=resume.FRESH)
     command.add_argument("--page", metavar="FILE", help="also write a page, one HTML file")
-    command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
+    command.add_argument(
+        "--json", action="store_true", help="one JSON value on standard output instead of text"
+    )
 
 
 def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(word) for word in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers such as 1,2,4") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no list of whole numbers such as 1,2,4"
+        ) from None
 
 
 def _times(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(word) for word in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of times in ms such as 0,10,100") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no list of times in ms such as 0,10,100"
+        ) from None
 
 
 def scenario_of(options: argparse.Namespace) -> Scenario:
-    """The scenario that the flags describe. Raises UsageError for a flag that it does not have, or a value that cannot be."""
+    """The scenario that the flags describe. Raises UsageError for a flag that it does not have, or
+    a value that cannot be.
+    """
     name = options.scenario
     for flag, owners in FLAGS.items():
         if getattr(options, flag) is not None and name not in owners:
             raise UsageError(f"--{flag} is for {' and '.join(owners)}, not {name}; leave it out")
     if options.rate is not None and not options.rate > 0:
-        raise UsageError(f"--rate {options.rate:g}: expected a number of arrivals per second above 0; without it the highest is searched")
-    bound = round(quantities.quantity(options.p99, "time", "--p99", "20ms")) if options.p99 is not None else 0
+        raise UsageError(
+            f"--rate {options.rate:g}: expected a number of arrivals per second above 0; without it the highest is searched"
+        )
+    bound = (
+        round(quantities.quantity(options.p99, "time", "--p99", "20ms"))
+        if options.p99 is not None
+        else 0
+    )
     if options.p99 is not None and bound <= 0:
         raise UsageError(f"--p99 {options.p99}: expected a latency above 0, such as 20ms")
     asked = {
@@ -105,13 +163,24 @@ def scenario_of(options: argparse.Namespace) -> Scenario:
         "rounds": options.rounds,
         "rate_per_second": options.rate,
     }
-    made = Scenario(name, bound_ns=bound, seed=options.seed, **{key: value for key, value in asked.items() if value is not None})
+    made = Scenario(
+        name,
+        bound_ns=bound,
+        seed=options.seed,
+        **{key: value for key, value in asked.items() if value is not None},
+    )
     if name == SERVER and len(made.callers) != 1:
-        raise UsageError(f"--callers {','.join(map(str, made.callers))}: the server has one number of threads that answer; name one")
+        raise UsageError(
+            f"--callers {','.join(map(str, made.callers))}: the server has one number of threads that answer; name one"
+        )
     if name == SHAPES and made.has_batches and len(made.batches) < 2:
-        raise UsageError("--scenario shapes needs two sizes or more to change between; name them with --batches, such as 1,2,4,8")
+        raise UsageError(
+            "--scenario shapes needs two sizes or more to change between; name them with --batches, such as 1,2,4,8"
+        )
     if options.batches and not made.has_batches:
-        raise UsageError(f"--batches names batches to change between, and --vary {','.join(made.vary)} keeps each cell's own; leave it out")
+        raise UsageError(
+            f"--batches names batches to change between, and --vary {','.join(made.vary)} keeps each cell's own; leave it out"
+        )
     return made
 
 
@@ -131,7 +200,16 @@ def run(options: argparse.Namespace) -> int:
         notes.print(text, soft_wrap=True, markup=False)
 
     with measurement_lock.alone():
-        session = Session(entries, scenario, plan, Path(options.results), options.seed, flags(options), tell, options.fresh)
+        session = Session(
+            entries,
+            scenario,
+            plan,
+            Path(options.results),
+            options.seed,
+            flags(options),
+            tell,
+            options.fresh,
+        )
         if session.ledger.resumed:
             tell(resume.opening(session.ledger.run, session.known()))
         try:
@@ -144,14 +222,22 @@ def run(options: argparse.Namespace) -> int:
 
         load.write(lines, Path(options.page))
     if options.json:
-        found = {"results": str(session.file), "resumed": session.ledger.resumed, "page": options.page}
+        found = {
+            "results": str(session.file),
+            "resumed": session.ledger.resumed,
+            "page": options.page,
+        }
         print(json.dumps({**found, "lines": lines}))
     else:
         from reports import load_results
 
         load_results.show(lines, console.console())
         print(f"results  {session.file}" + (f"\npage     {options.page}" if options.page else ""))
-    return 1 if any(line["outcome"] in UNWANTED for line in lines) or nothing_keeps(scenario, lines) else 0
+    return (
+        1
+        if any(line["outcome"] in UNWANTED for line in lines) or nothing_keeps(scenario, lines)
+        else 0
+    )
 
 
 def nothing_keeps(scenario: Scenario, lines: Sequence[Mapping[str, Any]]) -> bool:
@@ -168,5 +254,8 @@ def flags(options: argparse.Namespace) -> str:
         value = getattr(options, flag)
         if value is not None:
             listed = value if isinstance(value, tuple) else (str(value),)
-            words += [f"--{flag}", ",".join(each if isinstance(each, str) else f"{each:g}" for each in listed)]
+            words += [
+                f"--{flag}",
+                ",".join(each if isinstance(each, str) else f"{each:g}" for each in listed),
+            ]
     return shlex.join([*words, "--plan", options.plan, "--seed", str(options.seed)])

@@ -14,13 +14,16 @@ from harness.core import registry
 from harness.core.errors import UsageError
 
 FORBIDDEN = r"[\"'`\\@=,:;|&$<>(){}\[\]/]"
-"""What a name cannot hold: it would end a string of the file that is written, or mean something in a cell's id or in a shell."""
+"""What a name cannot hold: it would end a string of the file that is written, or mean something in
+a cell's id or in a shell.
+"""
 
 TEMPLATES = Path(__file__).with_name("templates")
 
 
 def write(kind: str, name: str, folder: Path) -> list[str]:
-    """Write the files of one kind into `folder`; returns what was written and what to do next, line by line.
+    """Write the files of one kind into `folder`; returns what was written and what to do next, line
+    by line.
 
     Nothing that exists is overwritten: UsageError says so before anything is written.
     """
@@ -36,13 +39,23 @@ def _words(name: str, folder: Path) -> dict[str, str]:
             f"{name!r} makes no module name; begin with a letter and use letters, digits, - or _, such as my-runtime"
         )
     if not _package(folder) and _hides(module, folder):
-        raise UsageError(f"{module}.py would hide the package {module}; choose another name, such as {module}-native")
+        raise UsageError(
+            f"{module}.py would hide the package {module}; choose another name, such as {module}-native"
+        )
     title = "".join(part.capitalize() for part in module.split("_"))
-    return {"name": name.strip(), "module": module, "title": title, "constant": module.upper(), "package": _package(folder)}
+    return {
+        "name": name.strip(),
+        "module": module,
+        "title": title,
+        "constant": module.upper(),
+        "package": _package(folder),
+    }
 
 
 def _package(folder: Path) -> str:
-    """The dotted prefix under which files of `folder` are imported: `benchmarks.` inside that package, else nothing."""
+    """The dotted prefix under which files of `folder` are imported: `benchmarks.` inside that
+    package, else nothing.
+    """
     here, parts = folder.resolve(), []
     while (here / "__init__.py").is_file():
         parts.append(here.name)
@@ -54,8 +67,13 @@ def _backend(words: Mapping[str, str], folder: Path) -> list[str]:
     module, row = words["module"], "{name}={package}{module}:{title}".format(**words)
     known = registry.rows().get(words["name"])
     if known:
-        raise UsageError(f"there is a backend {words['name']!r} already ({known.target}); choose another name, such as my-{words['name']}")
-    files = {f"{module}.py": _filled("backend", words), f"test_{module}.py": _filled("backend_test", words)}
+        raise UsageError(
+            f"there is a backend {words['name']!r} already ({known.target}); choose another name, such as my-{words['name']}"
+        )
+    files = {
+        f"{module}.py": _filled("backend", words),
+        f"test_{module}.py": _filled("backend_test", words),
+    }
     return [
         *_written(files, folder),
         f"prove it:  pytest {folder / f'test_{module}.py'}",
@@ -66,7 +84,9 @@ def _backend(words: Mapping[str, str], folder: Path) -> list[str]:
 
 def _hides(module: str, folder: Path) -> bool:
     spec = importlib.util.find_spec(module)
-    return spec is not None and (spec.origin is None or Path(spec.origin).resolve().parent != folder.resolve())
+    return spec is not None and (
+        spec.origin is None or Path(spec.origin).resolve().parent != folder.resolve()
+    )
 
 
 def _model(words: Mapping[str, str], folder: Path) -> list[str]:
@@ -87,7 +107,9 @@ def _case(words: Mapping[str, str], folder: Path) -> list[str]:
 
 
 def _filled(template: str, words: Mapping[str, str]) -> str:
-    return Template((TEMPLATES / f"{template}.py.tmpl").read_text(encoding="utf-8")).substitute(words)
+    return Template((TEMPLATES / f"{template}.py.tmpl").read_text(encoding="utf-8")).substitute(
+        words
+    )
 
 
 def _written(files: Mapping[str, str], folder: Path) -> list[str]:
@@ -101,7 +123,9 @@ def _written(files: Mapping[str, str], folder: Path) -> list[str]:
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{folder} cannot be written ({error.strerror}); name another folder with --into") from error
+        raise UsageError(
+            f"{folder} cannot be written ({error.strerror}); name another folder with --into"
+        ) from error
     return [f"wrote {folder / name}" for name in files]
 
 
@@ -109,7 +133,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """The flags of `evenbench new`."""
     command.add_argument("kind", choices=("backend", "model", "case"))
     command.add_argument("name", metavar="NAME", help="such as my-runtime or resnet34")
-    command.add_argument("--into", default=".", metavar="DIR", help="where the files are written (the working folder)")
+    command.add_argument(
+        "--into",
+        default=".",
+        metavar="DIR",
+        help="where the files are written (the working folder)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,4 +1,6 @@
-"""`evenbench ship`: a prepared artifact with a program that runs it, what to install, and the proof that both are enough."""
+"""`evenbench ship`: a prepared artifact with a program that runs it, what to install, and the proof
+that both are enough.
+"""
 
 from __future__ import annotations
 
@@ -40,20 +42,64 @@ exit codes:
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The flags of the command."""
-    command.add_argument("thing", metavar="MODEL_OR_CELL", help="a declared model's name, a cell's id or key, or a model of your own")
-    command.add_argument("-o", "--output", required=True, metavar="DIR", help="a folder that does not exist yet, or is empty")
-    command.add_argument("--runtime", default="", metavar="BACKEND", help="such as ort or ort@1.24.1; a cell has one already")
-    command.add_argument("--precision", default="", choices=["", *PRECISIONS, INT8], metavar="P", help="such as fp16 or int8 (fp32)")
-    command.add_argument("--batch", type=int, default=1, metavar="N", help="of the artifact, whose shapes are fixed (1)")
-    command.add_argument("--declared", default="benchmarks", metavar="TARGET", help="where models and cells are declared (benchmarks)")
+    command.add_argument(
+        "thing",
+        metavar="MODEL_OR_CELL",
+        help="a declared model's name, a cell's id or key, or a model of your own",
+    )
+    command.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="DIR",
+        help="a folder that does not exist yet, or is empty",
+    )
+    command.add_argument(
+        "--runtime",
+        default="",
+        metavar="BACKEND",
+        help="such as ort or ort@1.24.1; a cell has one already",
+    )
+    command.add_argument(
+        "--precision",
+        default="",
+        choices=["", *PRECISIONS, INT8],
+        metavar="P",
+        help="such as fp16 or int8 (fp32)",
+    )
+    command.add_argument(
+        "--batch",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of the artifact, whose shapes are fixed (1)",
+    )
+    command.add_argument(
+        "--declared",
+        default="benchmarks",
+        metavar="TARGET",
+        help="where models and cells are declared (benchmarks)",
+    )
     told = "size of the Dockerfile's base, as `docker image inspect -f '{{.Size}}'` tells it, so that the image's is told as a whole"
     command.add_argument("--base-bytes", type=int, default=0, metavar="N", help=told)
     own = command.add_argument_group("for a model of your own")
-    own.add_argument("--input", nargs="+", default=[], metavar="PHOTO", help="photos that become the inputs of the parity check")
-    own.add_argument("--recipe", default="", help="how a photo becomes a tensor, such as imagenet_224")
-    own.add_argument("--shape", default="", help="of the inputs, such as 1x3x224x224 (comma between inputs)")
+    own.add_argument(
+        "--input",
+        nargs="+",
+        default=[],
+        metavar="PHOTO",
+        help="photos that become the inputs of the parity check",
+    )
+    own.add_argument(
+        "--recipe", default="", help="how a photo becomes a tensor, such as imagenet_224"
+    )
+    own.add_argument(
+        "--shape", default="", help="of the inputs, such as 1x3x224x224 (comma between inputs)"
+    )
     selection.add_meaning(own)
-    command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
+    command.add_argument(
+        "--json", action="store_true", help="one JSON value on standard output instead of text"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -61,9 +107,13 @@ def run(options: argparse.Namespace) -> int:
     launcher.interrupt_when_ended()
     cells, folder = chosen(options), Path(options.output)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is there and is never overwritten; name a folder that does not exist yet")
+        raise UsageError(
+            f"{folder} is there and is never overwritten; name a folder that does not exist yet"
+        )
     if options.base_bytes < 0:
-        raise UsageError(f"--base-bytes {options.base_bytes}: expected the bytes of an image; leave it out where they are not known")
+        raise UsageError(
+            f"--base-bytes {options.base_bytes}: expected the bytes of an image; leave it out where they are not known"
+        )
     found = ship(cells[0], folder, options.base_bytes, cells[1:])
     if options.json:
         print(json.dumps({"folder": str(folder), **found}))
@@ -74,33 +124,57 @@ def run(options: argparse.Namespace) -> int:
 
 
 def chosen(options: argparse.Namespace) -> list[Cell]:
-    """The cell that the command line names; of a model and a runtime one for each option set that is declared, to be tried in this order.
+    """The cell that the command line names; of a model and a runtime one for each option set that
+    is declared, to be tried in this order.
 
-    The one without options comes first. Raises UsageError where the command line names none, and says what there is.
+    The one without options comes first. Raises UsageError where the command line names none, and
+    says what there is.
     """
     thing = options.thing
     if user_models.is_model(thing):
-        given = {"--backends": [options.runtime or "ort"], "--precision": [options.precision or "fp32"], "--batch": [str(options.batch)]}
-        given |= {"--recipe": [options.recipe], "--shape": [options.shape], "--input": options.input}
+        given = {
+            "--backends": [options.runtime or "ort"],
+            "--precision": [options.precision or "fp32"],
+            "--batch": [str(options.batch)],
+        }
+        given |= {
+            "--recipe": [options.recipe],
+            "--shape": [options.shape],
+            "--input": options.input,
+        }
         words = [word for flag, values in given.items() if any(values) for word in (flag, *values)]
         return _selected([thing, *words, *selection.meant(options)])
     if selection.meant(options):
-        raise UsageError(f"--task and --option are for a model of your own, such as model.onnx; {thing} is declared")
+        raise UsageError(
+            f"--task and --option are for a model of your own, such as model.onnx; {thing} is declared"
+        )
     cells = _selected([options.declared])
     exact = [cell for cell in cells if thing in (cell.id, cell.key)]
     if exact and (options.runtime or options.precision):
-        raise UsageError(f"{thing} is a cell and has its runtime and precision; leave --runtime and --precision out, or name its model")
+        raise UsageError(
+            f"{thing} is a cell and has its runtime and precision; leave --runtime and --precision out, or name its model"
+        )
     if exact:
         return exact[:1]
     models = {cell.model.name: cell.model for cell in cells}
     if thing not in models:
-        raise UsageError(f"{options.declared} declares no model or cell {thing!r}; models are {', '.join(sorted(models))}")
+        raise UsageError(
+            f"{options.declared} declares no model or cell {thing!r}; models are {', '.join(sorted(models))}"
+        )
     if not options.runtime:
         raise UsageError(f"{thing} is a model; say which runtime is shipped, such as --runtime ort")
     precision = selection.precision_for(models[thing], options.precision or "fp32")
-    plain = matrix.expand(Case((models[thing],), (options.runtime,), (precision,), batch=(options.batch,)))[0]
-    named = [cell for cell in cells if cell.backend in (plain.backend, plain.backend_name)]  # `ort@1.24.1` is run as `ort` is declared
-    alike = {cell.key: cell for cell in (replace(each, backend=plain.backend) for each in named) if replace(cell, options=()) == plain}
+    plain = matrix.expand(
+        Case((models[thing],), (options.runtime,), (precision,), batch=(options.batch,))
+    )[0]
+    named = [
+        cell for cell in cells if cell.backend in (plain.backend, plain.backend_name)
+    ]  # `ort@1.24.1` is run as `ort` is declared
+    alike = {
+        cell.key: cell
+        for cell in (replace(each, backend=plain.backend) for each in named)
+        if replace(cell, options=()) == plain
+    }
     return sorted(alike.values(), key=lambda cell: cell != plain) or [plain]
 
 

@@ -1,4 +1,6 @@
-"""`evenbench pipeline`: frames per second from the encoded frame to the drawn answer, of one model on several runtimes."""
+"""`evenbench pipeline`: frames per second from the encoded frame to the drawn answer, of one model
+on several runtimes.
+"""
 
 from __future__ import annotations
 
@@ -55,40 +57,129 @@ exit codes:
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The flags of the command."""
-    command.add_argument("thing", metavar="MODEL_OR_TARGET", help="a declared model's name, a target with one, or a model of your own")
-    command.add_argument("--declared", default="benchmarks", metavar="TARGET", help="where a model's name is looked up (benchmarks)")
-    command.add_argument("--video", default="", metavar="FILE|N", help="a file, or the number of a camera (made of packaged photographs)")
-    command.add_argument("--backends", default="", metavar="A,B", help="runtimes (those that the model is declared with)")
+    command.add_argument(
+        "thing",
+        metavar="MODEL_OR_TARGET",
+        help="a declared model's name, a target with one, or a model of your own",
+    )
+    command.add_argument(
+        "--declared",
+        default="benchmarks",
+        metavar="TARGET",
+        help="where a model's name is looked up (benchmarks)",
+    )
+    command.add_argument(
+        "--video",
+        default="",
+        metavar="FILE|N",
+        help="a file, or the number of a camera (made of packaged photographs)",
+    )
+    command.add_argument(
+        "--backends",
+        default="",
+        metavar="A,B",
+        help="runtimes (those that the model is declared with)",
+    )
     chosen_by = "for its backend, this declared cell, by its exact id or key, in place of the first; repeatable"
     command.add_argument("--cell", action="append", default=[], metavar="ID", help=chosen_by)
-    command.add_argument("--precision", default="fp32", choices=[*PRECISIONS, INT8], metavar="P", help="such as fp16 or int8 (fp32)")
+    command.add_argument(
+        "--precision",
+        default="fp32",
+        choices=[*PRECISIONS, INT8],
+        metavar="P",
+        help="such as fp16 or int8 (fp32)",
+    )
     command.add_argument("--device", default="cpu", metavar="D", help="such as cuda (cpu)")
-    command.add_argument("--threads", type=int, default=0, metavar="N", help="of the runtime; fewer leave room for the stages (all cores)")
-    command.add_argument("--frames", type=int, default=FRAMES, metavar="N", help=f"of the video, from its beginning ({FRAMES})")
-    command.add_argument("--in-flight", type=int, default=4, metavar="N", help="frames begun and not drawn yet, at most (4)")
-    command.add_argument("--target-fps", type=float, default=0.0, metavar="N", help="also feed frames at this rate, and count dropped ones")
-    command.add_argument("--plan", choices=sorted(PLANS), default="default", help="how many processes, and their warm-up (default)")
-    command.add_argument("--seed", type=int, default=0, help="of the order in which runtimes are measured (0)")
-    command.add_argument("--timeout", type=float, default=TIMEOUT_SECONDS, metavar="SECONDS", help="of one process (1 hour)")
-    command.add_argument("-o", "--output", default="pipeline", metavar="DIR", help="new, empty, or of the same command, interrupted")
+    command.add_argument(
+        "--threads",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the runtime; fewer leave room for the stages (all cores)",
+    )
+    command.add_argument(
+        "--frames",
+        type=int,
+        default=FRAMES,
+        metavar="N",
+        help=f"of the video, from its beginning ({FRAMES})",
+    )
+    command.add_argument(
+        "--in-flight",
+        type=int,
+        default=4,
+        metavar="N",
+        help="frames begun and not drawn yet, at most (4)",
+    )
+    command.add_argument(
+        "--target-fps",
+        type=float,
+        default=0.0,
+        metavar="N",
+        help="also feed frames at this rate, and count dropped ones",
+    )
+    command.add_argument(
+        "--plan",
+        choices=sorted(PLANS),
+        default="default",
+        help="how many processes, and their warm-up (default)",
+    )
+    command.add_argument(
+        "--seed", type=int, default=0, help="of the order in which runtimes are measured (0)"
+    )
+    command.add_argument(
+        "--timeout",
+        type=float,
+        default=TIMEOUT_SECONDS,
+        metavar="SECONDS",
+        help="of one process (1 hour)",
+    )
+    command.add_argument(
+        "-o",
+        "--output",
+        default="pipeline",
+        metavar="DIR",
+        help="new, empty, or of the same command, interrupted",
+    )
     command.add_argument("--fresh", action="store_true", help=resume.FRESH)
-    command.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
+    command.add_argument(
+        "--json", action="store_true", help="one JSON value on standard output instead of text"
+    )
     own = command.add_argument_group("for a model of your own")
-    own.add_argument("--input", nargs="+", default=[], metavar="PHOTO", help="photos that tell its shape, as `evenbench run` takes them")
-    own.add_argument("--recipe", default="", help="how a frame becomes a tensor, such as imagenet_224")
+    own.add_argument(
+        "--input",
+        nargs="+",
+        default=[],
+        metavar="PHOTO",
+        help="photos that tell its shape, as `evenbench run` takes them",
+    )
+    own.add_argument(
+        "--recipe", default="", help="how a frame becomes a tensor, such as imagenet_224"
+    )
     own.add_argument("--shape", default="", help="of the inputs, such as 1x3x224x224")
     selection.add_meaning(own)
 
 
 def run(options: argparse.Namespace) -> int:
-    """The command; returns its exit code. Raises UsageError where the model, the video or the camera is not what it should be."""
+    """The command; returns its exit code. Raises UsageError where the model, the video or the
+    camera is not what it should be.
+    """
     launcher.interrupt_when_ended()
     _check(options)
     cells, folder = chosen(options), Path(options.output)
     _check_model(cells[0])
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and filming.unfinished(folder) is None:
-        raise UsageError(f"{folder} is there and is never overwritten; name a folder that does not exist yet with -o")
-    with measurement_lock.alone(), tempfile.TemporaryDirectory(prefix="evenbench-pipeline-") as work:
+    if (
+        folder.exists()
+        and (not folder.is_dir() or any(folder.iterdir()))
+        and filming.unfinished(folder) is None
+    ):
+        raise UsageError(
+            f"{folder} is there and is never overwritten; name a folder that does not exist yet with -o"
+        )
+    with (
+        measurement_lock.alone(),
+        tempfile.TemporaryDirectory(prefix="evenbench-pipeline-") as work,
+    ):
         session = opened(options, cells, folder, Path(work))
         if session.ledger.resumed:
             session.tell(resume.opening(session.ledger.run, session.known()))
@@ -113,15 +204,27 @@ def _check(options: argparse.Namespace) -> None:
         if value < 1:
             raise UsageError(f"{flag} {value}: expected one or more")
     if not 0 <= options.target_fps <= 1000:
-        raise UsageError(f"--target-fps {options.target_fps:g}: expected a rate up to 1000 frames per second")
+        raise UsageError(
+            f"--target-fps {options.target_fps:g}: expected a rate up to 1000 frames per second"
+        )
     if not 0 <= options.threads <= cpu.cores():
-        raise UsageError(f"--threads {options.threads}: expected 1 to {cpu.cores()}, the cores that this process may use")
+        raise UsageError(
+            f"--threads {options.threads}: expected 1 to {cpu.cores()}, the cores that this process may use"
+        )
     if options.timeout <= 0:
         raise UsageError(f"--timeout {options.timeout:g}: expected a number of seconds above 0")
     if importlib.util.find_spec("av") is None:
-        raise UsageError("videos need the package av, which is not installed; pip install 'evenbench[video]'")
-    if options.video and videos.camera_of(options.video) is None and not Path(options.video).is_file():
-        raise UsageError(f"--video {options.video}: no such file; give a video file, or the number of a camera such as 0")
+        raise UsageError(
+            "videos need the package av, which is not installed; pip install 'evenbench[video]'"
+        )
+    if (
+        options.video
+        and videos.camera_of(options.video) is None
+        and not Path(options.video).is_file()
+    ):
+        raise UsageError(
+            f"--video {options.video}: no such file; give a video file, or the number of a camera such as 0"
+        )
 
 
 def _check_model(cell: Cell) -> None:
@@ -134,25 +237,40 @@ def _check_model(cell: Cell) -> None:
     except (Unsupported, Unavailable) as error:
         raise UsageError(str(error)) from error
     if library != preprocessors.DEFAULT and recipe.steps[0].mode != "RGB":
-        raise UsageError(f"recipe {recipe.name} is in grey, which {library} makes of a file and not of a frame; name the model without it")
+        raise UsageError(
+            f"recipe {recipe.name} is in grey, which {library} makes of a file and not of a frame; name the model without it"
+        )
 
 
-# -- which cells -----------------------------------------------------------------------------------------------------
+# -- which cells -----------------------------------------------------------------------------------
 
 
 def chosen(options: argparse.Namespace) -> list[Cell]:
-    """One cell of batch 1 for each runtime. Raises UsageError where the model is not known, or is not one."""
+    """One cell of batch 1 for each runtime. Raises UsageError where the model is not known, or is
+    not one.
+    """
     thing, named = options.thing, tuple(filter(None, options.backends.split(",")))
     if user_models.is_model(thing):
         if options.cell:
-            raise UsageError(f"--cell chooses between declared cells, and {thing} is a model of your own; choose with --backends")
+            raise UsageError(
+                f"--cell chooses between declared cells, and {thing} is a model of your own; choose with --backends"
+            )
         flags = ("recipe", "shape", "backends", "precision", "device", "threads")
-        words = [word for flag in flags if getattr(options, flag) for word in (f"--{flag}", str(getattr(options, flag)))]
+        words = [
+            word
+            for flag in flags
+            if getattr(options, flag)
+            for word in (f"--{flag}", str(getattr(options, flag)))
+        ]
         words += selection.meant(options)
-        return _alone(_selected([thing, *words, *(["--input", *options.input] if options.input else [])]))
+        return _alone(
+            _selected([thing, *words, *(["--input", *options.input] if options.input else [])])
+        )
     if options.input or options.recipe or options.shape or options.task or options.option:
         own = "--input, --recipe, --shape, --task and --option"
-        raise UsageError(f"{own} are for a model of your own, such as model.onnx; {thing} is declared")
+        raise UsageError(
+            f"{own} are for a model of your own, such as model.onnx; {thing} is declared"
+        )
     is_target = "::" in thing or Path(thing).exists()
     cells = _selected([thing if is_target else options.declared])
     models = {cell.model.name: cell.model for cell in cells}
@@ -161,7 +279,9 @@ def chosen(options: argparse.Namespace) -> list[Cell]:
         raise UsageError(f"{thing} declares {names}; name one of them, with --declared {thing}")
     model = next(iter(models.values())) if is_target else models.get(thing)
     if model is None:
-        raise UsageError(f"{options.declared} declares no model {thing!r}; models are {', '.join(sorted(models))}")
+        raise UsageError(
+            f"{options.declared} declares no model {thing!r}; models are {', '.join(sorted(models))}"
+        )
     precision = selection.precision_for(model, options.precision)
     declared: dict[str, Cell] = {}
     for cell in cells:
@@ -169,24 +289,42 @@ def chosen(options: argparse.Namespace) -> list[Cell]:
             declared.setdefault(cell.backend, _as_asked(cell, options))
     declared |= _meant(thing if is_target else options.declared, model, precision, options)
     runtimes = [name for name in declared if registry.row(name).role == "runtime"]
-    found = [declared.get(name) or _as_asked(_new(model, name, precision), options) for name in named or runtimes]
+    found = [
+        declared.get(name) or _as_asked(_new(model, name, precision), options)
+        for name in named or runtimes
+    ]
     if not found:
-        raise UsageError(f"{model.name} is declared with no runtime at {precision} and batch 1; name some with --backends")
+        raise UsageError(
+            f"{model.name} is declared with no runtime at {precision} and batch 1; name some with --backends"
+        )
     return _alone(found)
 
 
-def _meant(target: str, model: Model, precision: str, options: argparse.Namespace) -> dict[str, Cell]:
-    """The cells that --cell names, by backend, with the threads that they are declared with where --threads says none.
+def _meant(
+    target: str, model: Model, precision: str, options: argparse.Namespace
+) -> dict[str, Cell]:
+    """The cells that --cell names, by backend, with the threads that they are declared with where
+    --threads says none.
 
-    Raises UsageError for an id that is not declared, a cell that the rest of the command line excludes, and two cells of one backend.
+    Raises UsageError for an id that is not declared, a cell that the rest of the command line
+    excludes, and two cells of one backend.
     """
     found: dict[str, Cell] = {}
     for cell in _selected([target, *_cells_of(options)]) if options.cell else ():
-        if (cell.model.name, cell.precision, cell.device, cell.batch) != (model.name, precision, options.device, 1):
+        if (cell.model.name, cell.precision, cell.device, cell.batch) != (
+            model.name,
+            precision,
+            options.device,
+            1,
+        ):
             wanted = f"{model.name} at {precision} and batch 1 on {options.device}"
-            raise UsageError(f"--cell {cell.id}: expected a cell of {wanted}; --precision and --device say what is filmed")
+            raise UsageError(
+                f"--cell {cell.id}: expected a cell of {wanted}; --precision and --device say what is filmed"
+            )
         if cell.backend in found:
-            raise UsageError(f"--cell {found[cell.backend].id} and --cell {cell.id} are both of {cell.backend}; name one of them")
+            raise UsageError(
+                f"--cell {found[cell.backend].id} and --cell {cell.id} are both of {cell.backend}; name one of them"
+            )
         found[cell.backend] = _with_threads(cell, options.threads or cell.threads)
     return found
 
@@ -220,36 +358,66 @@ def _alone(cells: Sequence[Cell]) -> list[Cell]:
     """The cells, once each. Raises UsageError for what cannot show a frame."""
     for cell in cells:
         if registry.row(cell.backend).role == "control":
-            raise UsageError(f"{cell.backend} is a control, which answers nothing that could be drawn; name runtimes")
+            raise UsageError(
+                f"{cell.backend} is a control, which answers nothing that could be drawn; name runtimes"
+            )
         if cell.interpreter_name:
-            raise UsageError(f"{cell.backend} lives in an environment that cannot read and draw frames; name {cell.backend_name}")
+            raise UsageError(
+                f"{cell.backend} lives in an environment that cannot read and draw frames; name {cell.backend_name}"
+            )
         if cell.batch != 1:
-            raise UsageError(f"{cell.model.name} takes {cell.batch} pictures at once; frames come one by one: export it for a batch of 1")
+            raise UsageError(
+                f"{cell.model.name} takes {cell.batch} pictures at once; frames come one by one: export it for a batch of 1"
+            )
     return matrix.unique(cells)
 
 
-# -- the run ---------------------------------------------------------------------------------------------------------
+# -- the run ---------------------------------------------------------------------------------------
 
 
-def opened(options: argparse.Namespace, cells: Sequence[Cell], folder: Path, work: Path) -> filming.Session:
-    """The video, and the run that passes it through all cells: begun in `folder`, or gone on with there."""
+def opened(
+    options: argparse.Namespace, cells: Sequence[Cell], folder: Path, work: Path
+) -> filming.Session:
+    """The video, and the run that passes it through all cells: begun in `folder`, or gone on with
+    there.
+    """
     console = terminal.console(stderr=True)
     plan = replace(PLANS[options.plan], timeout_seconds=options.timeout)
-    preparer = Preparer(options.timeout, lambda kind, text: console.print(f"making {kind} for {text}", soft_wrap=True, markup=False))
+    preparer = Preparer(
+        options.timeout,
+        lambda kind, text: console.print(f"making {kind} for {text}", soft_wrap=True, markup=False),
+    )
     left = "" if options.fresh else filming.unfinished(folder)
-    found = (_recorded(options, preparer, cells[0], folder) if left else None) or _film(options, preparer, cells[0], work)
+    found = (_recorded(options, preparer, cells[0], folder) if left else None) or _film(
+        options, preparer, cells[0], work
+    )
     frames = min(options.frames, int(found.facts["frames"]))
     judged = tuple(videos.spread(frames, filming.JUDGED))
-    footage = Footage(str(found.file.resolve()), frames, judged, options.in_flight, options.target_fps)
+    footage = Footage(
+        str(found.file.resolve()), frames, judged, options.in_flight, options.target_fps
+    )
     words = _command(options)
-    video = {"sha256": found.facts["sha256"], "source": found.source, "footage": replace(footage, file="")}
-    wanted = resume.manifest((cell.key for cell in cells), plan, options.seed, records.PIPELINE, video=video, command=words)
+    video = {
+        "sha256": found.facts["sha256"],
+        "source": found.source,
+        "footage": replace(footage, file=""),
+    }
+    wanted = resume.manifest(
+        (cell.key for cell in cells),
+        plan,
+        options.seed,
+        records.PIPELINE,
+        video=video,
+        command=words,
+    )
     ledger = filming.begin(folder, wanted, found, options.fresh)
 
     def tell(text: str) -> None:
         console.print(text, soft_wrap=True, markup=False)
 
-    return filming.Session(cells, plan, preparer, found, footage, folder, ledger, options.seed, words, tell)
+    return filming.Session(
+        cells, plan, preparer, found, footage, folder, ledger, options.seed, words, tell
+    )
 
 
 def film(session: filming.Session) -> tuple[list[records.Record], Path]:
@@ -268,9 +436,15 @@ def film(session: filming.Session) -> tuple[list[records.Record], Path]:
     return lines, page
 
 
-def _recorded(options: argparse.Namespace, preparer: Preparer, cell: Cell, folder: Path) -> filming.Film | None:
+def _recorded(
+    options: argparse.Namespace, preparer: Preparer, cell: Cell, folder: Path
+) -> filming.Film | None:
     """What the interrupted run in this folder recorded, where a camera is asked for."""
-    return filming.recorded(preparer, cell, folder, options.frames) if videos.camera_of(options.video) else None
+    return (
+        filming.recorded(preparer, cell, folder, options.frames)
+        if videos.camera_of(options.video)
+        else None
+    )
 
 
 def _film(options: argparse.Namespace, preparer: Preparer, cell: Cell, work: Path) -> filming.Film:
@@ -290,4 +464,6 @@ def _command(options: argparse.Namespace) -> str:
         value = getattr(options, flag)
         words += [f"--{flag.replace('_', '-')}", str(value)] if value else []
     words += _cells_of(options)
-    return shlex.join(["evenbench", "pipeline", *words, *(["--input", *options.input] if options.input else [])])
+    return shlex.join(
+        ["evenbench", "pipeline", *words, *(["--input", *options.input] if options.input else [])]
+    )

@@ -1,4 +1,6 @@
-"""`evenbench levels`: by how many levels, of 255, two libraries differ that do one recipe. A number a person knows from pictures."""
+"""`evenbench levels`: by how many levels, of 255, two libraries differ that do one recipe. A number
+a person knows from pictures.
+"""
 
 from __future__ import annotations
 
@@ -32,20 +34,43 @@ exit codes:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `evenbench levels`."""
-    parser.add_argument("photos", nargs="*", metavar="PHOTO", help="image files (the ten photographs that come along)")
-    parser.add_argument("--recipe", default=preprocess.IMAGENET_224.name, help="what is done to each (imagenet_224)")
-    parser.add_argument("--by", nargs="+", default=[], metavar="LIBRARY", help="libraries to compare with Pillow (all)")
-    parser.add_argument("--allowed", type=float, default=ALLOWED, metavar="LEVELS", help="more than this is 1 (2)")
-    parser.add_argument("--json", action="store_true", help="one JSON value on standard output instead of text")
+    parser.add_argument(
+        "photos",
+        nargs="*",
+        metavar="PHOTO",
+        help="image files (the ten photographs that come along)",
+    )
+    parser.add_argument(
+        "--recipe", default=preprocess.IMAGENET_224.name, help="what is done to each (imagenet_224)"
+    )
+    parser.add_argument(
+        "--by",
+        nargs="+",
+        default=[],
+        metavar="LIBRARY",
+        help="libraries to compare with Pillow (all)",
+    )
+    parser.add_argument(
+        "--allowed", type=float, default=ALLOWED, metavar="LEVELS", help="more than this is 1 (2)"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON value on standard output instead of text"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Compare and print; 1 where a library is further away than allowed."""
     recipe = preprocess.RECIPES.get(options.recipe)
     if recipe is None:
-        raise UsageError(f"unknown recipe {options.recipe!r}; expected one of {', '.join(preprocess.RECIPES)}")
-    files = [Path(photo) for photo in options.photos] or [photographs.locate(each) for each in photographs.PHOTOGRAPHS]
-    found = [compared(recipe, library, files) for library in options.by or preprocessors.names()[1:]]
+        raise UsageError(
+            f"unknown recipe {options.recipe!r}; expected one of {', '.join(preprocess.RECIPES)}"
+        )
+    files = [Path(photo) for photo in options.photos] or [
+        photographs.locate(each) for each in photographs.PHOTOGRAPHS
+    ]
+    found = [
+        compared(recipe, library, files) for library in options.by or preprocessors.names()[1:]
+    ]
     if options.json:
         print(json.dumps(found, indent=1))
     else:

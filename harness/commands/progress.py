@@ -1,7 +1,8 @@
-"""What a person sees while a run goes on: outcomes as they are known, what runs now, and about how long the rest takes.
+"""What a person sees while a run goes on: outcomes as they are known, what runs now, and about how
+long the rest takes.
 
-Nothing here wakes up by itself: the display changes only when the schedule tells of an event, so that this process sleeps
-while another one is being timed.
+Nothing here wakes up by itself: the display changes only when the schedule tells of an event, so
+that this process sleeps while another one is being timed.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ STYLES = {"ok": "green", "mismatch": "bold red", "fallback": "yellow", "failed":
 
 
 class Estimate:
-    """The seconds that a run still needs, from those its steps took: preparing a cell and measuring one, apart."""
+    """The seconds that a run still needs, from those its steps took: preparing a cell and measuring
+    one, apart.
+    """
 
     def __init__(self, plan: Plan, now: Callable[[], float] = time.monotonic) -> None:
         self.processes = plan.processes
@@ -51,7 +54,9 @@ class Estimate:
             self.spent[self._doing] += at - self._since
         if event.kind in self.begun:
             self.begun[event.kind] += 1
-        self._doing = "" if event.kind == "outcome" else "measure" if event.kind == "measure" else "prepare"
+        self._doing = (
+            "" if event.kind == "outcome" else "measure" if event.kind == "measure" else "prepare"
+        )
         self._since = at
 
     def remaining(self, event: Event) -> float | None:
@@ -73,7 +78,11 @@ def in_words(seconds: float | None) -> str:
     if seconds < 55:
         return f"about {max(5, round(seconds / 5) * 5)} s left"
     minutes = round(seconds / 60) or 1
-    return f"about {minutes} min left" if minutes < 60 else f"about {minutes // 60} h {minutes % 60:02d} min left"
+    return (
+        f"about {minutes} min left"
+        if minutes < 60
+        else f"about {minutes // 60} h {minutes % 60:02d} min left"
+    )
 
 
 def outcome_words(line: Record) -> str:
@@ -101,7 +110,12 @@ class Display:
     def __enter__(self) -> Display:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
         if self.bar:
             self.bar.stop()
 
@@ -113,7 +127,9 @@ class Display:
             self._say(resume.opening(run.file, _known_words(run)))
         else:
             cells = "1 cell" if every == 1 else f"{every} cells"
-            self._say(f"run {run.file.id}: {cells}, plan {self.plan.name}, results in {run.results_folder}/")
+            self._say(
+                f"run {run.file.id}: {cells}, plan {self.plan.name}, results in {run.results_folder}/"
+            )
         if self.bar:
             self.task = self.bar.add_task("", total=None, left="")
             self.bar.start()
@@ -123,12 +139,26 @@ class Display:
         self.estimate.hear(event)
         if event.record is not None:
             self._tell_outcome(event)
-        doing = {"measure": "measuring", "peaks": "measuring", "outcome": "", "environment": "making ready:"}.get(event.kind, "preparing")
+        doing = {
+            "measure": "measuring",
+            "peaks": "measuring",
+            "outcome": "",
+            "environment": "making ready:",
+        }.get(event.kind, "preparing")
         left = in_words(self.estimate.remaining(event))
         if self.bar:
             words = f"{doing} {event.text}" if doing else ""
-            self.bar.update(self.task, completed=event.steps, total=event.total, description=words, left=left, refresh=True)
-        elif event.kind == "environment" or (doing and time.monotonic() - self._told > QUIET_SECONDS):
+            self.bar.update(
+                self.task,
+                completed=event.steps,
+                total=event.total,
+                description=words,
+                left=left,
+                refresh=True,
+            )
+        elif event.kind == "environment" or (
+            doing and time.monotonic() - self._told > QUIET_SECONDS
+        ):
             self._told = time.monotonic()
             self._say(f"{_count(event)} {doing} {event.text}" + (f", {left}" if left else ""))
 
@@ -143,7 +173,10 @@ class Display:
         outcome = event.record["outcome"]
         self._told = time.monotonic()
         count = "" if self.bar else f"{_count(event)} "
-        self._say(f"{count}{outcome:<11}  {event.text:<{self.width}}  {outcome_words(event.record)}", outcome)
+        self._say(
+            f"{count}{outcome:<11}  {event.text:<{self.width}}  {outcome_words(event.record)}",
+            outcome,
+        )
 
     def _say(self, words: str, outcome: str = "") -> None:
         from rich.text import Text
@@ -170,6 +203,13 @@ def _bar(console: Console) -> Progress:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.table import Column
 
-    now = TextColumn("[dim]{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
-    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[left]}", style="cyan"), now)
+    now = TextColumn(
+        "[dim]{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
+    )
+    columns = (
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[left]}", style="cyan"),
+        now,
+    )
     return Progress(*columns, console=console, auto_refresh=False, transient=True, expand=True)

@@ -39,28 +39,58 @@ parity of your own model is judged against its float64 run, or against ONNX's re
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The flags of `run`."""
     list_cells.add_arguments(command)
-    command.add_argument("--plan", choices=sorted(PLANS), default="default", help="how much is measured (default)")
-    command.add_argument("--results", default="results", metavar="DIR", help="where outcomes are appended (results)")
+    command.add_argument(
+        "--plan", choices=sorted(PLANS), default="default", help="how much is measured (default)"
+    )
+    command.add_argument(
+        "--results", default="results", metavar="DIR", help="where outcomes are appended (results)"
+    )
     command.add_argument("--site", metavar="DIR", help="also write the HTML report here")
     command.add_argument("--fresh", action="store_true", help=resume.FRESH)
     command.add_argument("--timeout", type=float, metavar="SECONDS", help="of one process (600)")
-    command.add_argument("--dataset", metavar="DIR", help="labelled images on which every cell's accuracy is measured (docs/accuracy.md)")
-    command.add_argument("--samples", type=int, default=0, metavar="N", help="of the dataset's images, evenly spread (0: all)")
-    command.add_argument("--seed", type=int, default=0, help="of the order in which cells are measured (0)")
+    command.add_argument(
+        "--dataset",
+        metavar="DIR",
+        help="labelled images on which every cell's accuracy is measured (docs/accuracy.md)",
+    )
+    command.add_argument(
+        "--samples",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the dataset's images, evenly spread (0: all)",
+    )
+    command.add_argument(
+        "--seed", type=int, default=0, help="of the order in which cells are measured (0)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure the selected cells, or what an interrupted run left of them; show the table; say where the results are."""
+    """Measure the selected cells, or what an interrupted run left of them; show the table; say
+    where the results are.
+    """
     from harness.commands import progress
 
     launcher.interrupt_when_ended()
     entries = selection.select(options)
     if options.dataset:
         entries = _with_dataset(options, entries)
-    plan = PLANS[options.plan] if options.timeout is None else replace(PLANS[options.plan], timeout_seconds=options.timeout)
+    plan = (
+        PLANS[options.plan]
+        if options.timeout is None
+        else replace(PLANS[options.plan], timeout_seconds=options.timeout)
+    )
     labelled = _labelled(options, entries, plan.timeout_seconds)
     with progress.Display(console.console(stderr=True), plan) as display:
-        session = Run(entries, plan, Path(options.results), options.seed, options.fresh, display.hear, labelled)
+        session = Run(
+            entries,
+            plan,
+            Path(options.results),
+            options.seed,
+            options.fresh,
+            display.hear,
+            labelled,
+        )
         display.open(session)
         try:
             lines = session.measure(entries)
@@ -76,32 +106,53 @@ def run(options: argparse.Namespace) -> int:
     return 1 if unscored or any(line["outcome"] in UNWANTED for line in lines) else 0
 
 
-def _labelled(options: argparse.Namespace, entries: Sequence[Entry], timeout_seconds: float) -> LabelledData | None:
-    """The dataset that the command line names, prepared for every model. Raises UsageError, before anything is timed."""
+def _labelled(
+    options: argparse.Namespace, entries: Sequence[Entry], timeout_seconds: float
+) -> LabelledData | None:
+    """The dataset that the command line names, prepared for every model. Raises UsageError, before
+    anything is timed.
+    """
     if not options.dataset:
         if options.samples:
             raise UsageError("--samples is a number of images of --dataset, and there is none")
         return None
     found = LabelledData(
-        datasets.find(Path(options.dataset), options.samples), timeout_seconds, lambda text: print(f"dataset: {text}", file=sys.stderr)
+        datasets.find(Path(options.dataset), options.samples),
+        timeout_seconds,
+        lambda text: print(f"dataset: {text}", file=sys.stderr),
     )
     found.prepare(entry.cell for entry in entries)
     return found
 
 
 def _unscored(labelled: LabelledData, lines: Sequence[records.Record]) -> dict[str, str]:
-    """By cell id, why the accuracy of a cell that has times is not known. Of what an interrupted run left so, the reason is not kept."""
-    left = [line["cell"]["id"] for line in lines if line["outcome"] == "ok" and line["role"] != "control" and not line["dataset"]]
-    return {**dict.fromkeys(left, "it could not be told before the run was interrupted; --fresh measures it again"), **labelled.unscored}
+    """By cell id, why the accuracy of a cell that has times is not known. Of what an interrupted
+    run left so, the reason is not kept.
+    """
+    left = [
+        line["cell"]["id"]
+        for line in lines
+        if line["outcome"] == "ok" and line["role"] != "control" and not line["dataset"]
+    ]
+    return {
+        **dict.fromkeys(
+            left, "it could not be told before the run was interrupted; --fresh measures it again"
+        ),
+        **labelled.unscored,
+    }
 
 
 def _with_dataset(options: argparse.Namespace, entries: Sequence[Entry]) -> list[Entry]:
     """The entries, whose command to reproduce them names the dataset as well."""
-    named = f" --dataset {shlex.quote(options.dataset)}" + (f" --samples {options.samples}" if options.samples else "")
+    named = f" --dataset {shlex.quote(options.dataset)}" + (
+        f" --samples {options.samples}" if options.samples else ""
+    )
     return [replace(entry, command=entry.command + named) for entry in entries]
 
 
-def _show_run(options: argparse.Namespace, session: Run, lines: list[records.Record], site: Path | None) -> None:
+def _show_run(
+    options: argparse.Namespace, session: Run, lines: list[records.Record], site: Path | None
+) -> None:
     if options.json:
         found = {
             "run": session.file.id,
@@ -115,4 +166,6 @@ def _show_run(options: argparse.Namespace, session: Run, lines: list[records.Rec
 
     terminal.render(lines, console.console())
     print(f"results  {session.file.file}")
-    print(f"report   {site}" if site else f"report   evenbench report {shlex.quote(options.results)}")
+    print(
+        f"report   {site}" if site else f"report   evenbench report {shlex.quote(options.results)}"
+    )

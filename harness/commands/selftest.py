@@ -1,4 +1,6 @@
-"""Does the gate bite? Every model through every negative control, each of which must come out as mismatch or fallback."""
+"""Does the gate bite? Every model through every negative control, each of which must come out as
+mismatch or fallback.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ NOT_APPLICABLE = ("unsupported", "unavailable")
 
 @dataclass(frozen=True)
 class Control:
-    """One negative control's result: `caught`, `slipped through`, `did not run`, or `does not apply`, and why."""
+    """One negative control's result: `caught`, `slipped through`, `did not run`, or `does not
+    apply`, and why.
+    """
 
     model: str
     backend: str
@@ -44,7 +48,12 @@ def names() -> tuple[str, ...]:
     return tuple(row.name for row in registry.rows().values() if row.role == "negative")
 
 
-def run_controls(models: Sequence[Model], results: Path, batch: int = 1, listen: Callable[[Event], None] = lambda event: None) -> list[Control]:
+def run_controls(
+    models: Sequence[Model],
+    results: Path,
+    batch: int = 1,
+    listen: Callable[[Event], None] = lambda event: None,
+) -> list[Control]:
     """Run every control on every model, quickly: the verdict needs no precise times."""
     cells = matrix.expand(Case(models=tuple(models), backends=names(), batch=(batch,)))
     entries = [Entry(cell, "negative controls", "evenbench controls") for cell in cells]
@@ -58,8 +67,22 @@ def run_controls(models: Sequence[Model], results: Path, batch: int = 1, listen:
 def control(record: Record) -> Control:
     """What an outcome says about the control."""
     outcome = record["outcome"]
-    verdict = "caught" if outcome in CAUGHT else "does not apply" if outcome in NOT_APPLICABLE else SLIPPED if outcome == "ok" else FAILED
-    return Control(record["cell"]["model"], record["cell"]["backend"], verdict, f"{outcome}: {record['reason']}", record)
+    verdict = (
+        "caught"
+        if outcome in CAUGHT
+        else "does not apply"
+        if outcome in NOT_APPLICABLE
+        else SLIPPED
+        if outcome == "ok"
+        else FAILED
+    )
+    return Control(
+        record["cell"]["model"],
+        record["cell"]["backend"],
+        verdict,
+        f"{outcome}: {record['reason']}",
+        record,
+    )
 
 
 def show(found: Sequence[Control], console: Console) -> None:
@@ -70,7 +93,12 @@ def show(found: Sequence[Control], console: Console) -> None:
     table = Table("model", "control", "verdict", "what the gate said", box=None, pad_edge=False)
     styles = {"caught": "green", SLIPPED: "bold red", FAILED: "red"}
     for each in found:
-        table.add_row(Text(each.model), Text(each.backend), Text(each.verdict, styles.get(each.verdict, "dim")), Text(each.reason))
+        table.add_row(
+            Text(each.model),
+            Text(each.backend),
+            Text(each.verdict, styles.get(each.verdict, "dim")),
+            Text(each.reason),
+        )
     console.print(table)
     applied = [each for each in found if each.verdict != "does not apply"]
     caught = sum(each.verdict == "caught" for each in applied)
@@ -85,7 +113,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Every negative control on every model that the targets name."""
-    models = list({entry.cell.model.name: entry.cell.model for entry in selection.select(options)}.values())
+    models = list(
+        {entry.cell.model.name: entry.cell.model for entry in selection.select(options)}.values()
+    )
     with tempfile.TemporaryDirectory() as folder:
         found = run_controls(models, Path(folder))
     if options.json:

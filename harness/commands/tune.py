@@ -1,4 +1,6 @@
-"""`evenbench tune`: trials for the cells whose backend can use them, kept between runs and applied when the cell is prepared."""
+"""`evenbench tune`: trials for the cells whose backend can use them, kept between runs and applied
+when the cell is prepared.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,20 @@ crashed, hung or failed; what it recorded stays, and the same command goes on.
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The flags of `evenbench tune`."""
     selection.add_arguments(command)
-    command.add_argument("--trials", type=int, default=16, metavar="N", help="of each task on average, recorded ones included (16)")
-    command.add_argument("--timeout", type=float, default=14400.0, metavar="SECONDS", help="of one cell's tuner (4 hours)")
+    command.add_argument(
+        "--trials",
+        type=int,
+        default=16,
+        metavar="N",
+        help="of each task on average, recorded ones included (16)",
+    )
+    command.add_argument(
+        "--timeout",
+        type=float,
+        default=14400.0,
+        metavar="SECONDS",
+        help="of one cell's tuner (4 hours)",
+    )
     add_json_flag(command)
 
 

@@ -1,8 +1,10 @@
-"""`evenbench bridge OLD NEW`: what a runtime's upgrade between two recorded states did, measured in pairs: its step, not its drift.
+"""`evenbench bridge OLD NEW`: what a runtime's upgrade between two recorded states did, measured in
+pairs: its step, not its drift.
 
-A history breaks where a runtime's version changes, since the machine changed meanwhile too. A bridge joins it again: both releases
-in environments of their own, at the same time, on the same declarations and bytes. It is an ordinary comparison, recorded with a
-`bridge` entry that says from which version to which.
+A history breaks where a runtime's version changes, since the machine changed meanwhile too. A
+bridge joins it again: both releases in environments of their own, at the same time, on the same
+declarations and bytes. It is an ordinary comparison, recorded with a `bridge` entry that says from
+which version to which.
 """
 
 from __future__ import annotations
@@ -41,12 +43,31 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("old", metavar="OLD", help="recorded with the old versions")
     command.add_argument("new", metavar="NEW", help="recorded with the new ones")
     selection.add_arguments(command)
-    command.add_argument("--pairs", type=int, default=30, metavar="N", help="of processes at most, per cell (30)")
-    command.add_argument("--budget", default="", metavar="TIME", help="of each runtime: stop adding pairs after 90s, 5m or 1h")
-    command.add_argument("--plan", choices=sorted(PLANS), default="default", help="whose warm-up and timeout (default)")
+    command.add_argument(
+        "--pairs", type=int, default=30, metavar="N", help="of processes at most, per cell (30)"
+    )
+    command.add_argument(
+        "--budget",
+        default="",
+        metavar="TIME",
+        help="of each runtime: stop adding pairs after 90s, 5m or 1h",
+    )
+    command.add_argument(
+        "--plan",
+        choices=sorted(PLANS),
+        default="default",
+        help="whose warm-up and timeout (default)",
+    )
     command.add_argument("--seed", type=int, default=0, help="of all orders (0)")
-    command.add_argument("--results", default="results", metavar="DIR", help="where the comparisons are written (results)")
-    command.add_argument("--dry-run", action="store_true", help="only say what changed, and the commands")
+    command.add_argument(
+        "--results",
+        default="results",
+        metavar="DIR",
+        help="where the comparisons are written (results)",
+    )
+    command.add_argument(
+        "--dry-run", action="store_true", help="only say what changed, and the commands"
+    )
 
 
 def command_of(move: Move, options: argparse.Namespace) -> list[str]:
@@ -75,14 +96,26 @@ def run(options: argparse.Namespace) -> int:
     rest = [f"{name} {old} to {new}" for name, (old, new) in changed.items() if name not in bridged]
     if not found:
         told = f"changed are {', '.join(rest)}" if rest else "no package changed its version"
-        notes.print(f"{options.old} and {options.new}: no chosen cell's runtime changed; {told}", markup=False, soft_wrap=True)
+        notes.print(
+            f"{options.old} and {options.new}: no chosen cell's runtime changed; {told}",
+            markup=False,
+            soft_wrap=True,
+        )
         return NOTHING
     if rest:
-        notes.print(f"also changed, and equal on both sides of the bridge: {', '.join(rest)}", markup=False, soft_wrap=True)
+        notes.print(
+            f"also changed, and equal on both sides of the bridge: {', '.join(rest)}",
+            markup=False,
+            soft_wrap=True,
+        )
     codes = [0]
     for move in found:
         words = command_of(move, options)
-        console.print(f"{move.package} {move.old} to {move.new}: evenbench compare {shlex.join(words)}", markup=False, soft_wrap=True)
+        console.print(
+            f"{move.package} {move.old} to {move.new}: evenbench compare {shlex.join(words)}",
+            markup=False,
+            soft_wrap=True,
+        )
         if not options.dry_run:
             try:
                 codes.append(_compared(words, move))

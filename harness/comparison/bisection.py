@@ -1,6 +1,8 @@
-"""Which of a line of commits brought a change, asked of a judge that may also not know: binary search with three answers, and skips.
+"""Which of a line of commits brought a change, asked of a judge that may also not know: binary
+search with three answers, and skips.
 
-Knows nothing of git or of measuring. It never guesses: what the judge cannot say leaves a range of suspects.
+Knows nothing of git or of measuring. It never guesses: what the judge cannot say leaves a range of
+suspects.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ from harness.core.types import Plan, to_json
 from harness.results import records
 
 if TYPE_CHECKING:
-
     from harness.comparison.budget import Past
     from harness.comparison.git import Commit
     from harness.comparison.session import Progress
@@ -39,7 +40,9 @@ Judge = Callable[[str], Answer | None]
 
 @dataclass(frozen=True)
 class Narrowed:
-    """What is left. `suspects` are in order: the last is worse, what came before the first is not, and between them nobody knows."""
+    """What is left. `suspects` are in order: the last is worse, what came before the first is not,
+    and between them nobody knows.
+    """
 
     suspects: tuple[str, ...]
     stopped: bool = False
@@ -52,17 +55,21 @@ class Narrowed:
 
 
 def narrow(commits: Sequence[str], judge: Judge) -> Narrowed:
-    """The first worse one of `commits`: all that follow the good one, oldest first, the last of them known to be worse.
+    """The first worse one of `commits`: all that follow the good one, oldest first, the last of
+    them known to be worse.
 
-    Where it got worse, better and worse again, one of the steps is found: a commit that is worse whose parent is not. Each question
-    is about the middle of the longest run that was not asked about, so that a stretch of commits that cannot be judged costs
-    one question after another only when there is nothing else left. Raises ValueError where there are no commits.
+    Where it got worse, better and worse again, one of the steps is found: a commit that is worse
+    whose parent is not. Each question is about the middle of the longest run that was not asked
+    about, so that a stretch of commits that cannot be judged costs one question after another only
+    when there is nothing else left. Raises ValueError where there are no commits.
     """
     if not commits:
         raise ValueError("no commits to choose from")
     good, bad = -1, len(commits) - 1
     asked: set[int] = set()
-    while (middle := _middle(index for index in range(good + 1, bad) if index not in asked)) is not None:
+    while (
+        middle := _middle(index for index in range(good + 1, bad) if index not in asked)
+    ) is not None:
         answer = judge(commits[middle])
         if answer is None:
             break
@@ -75,7 +82,9 @@ def narrow(commits: Sequence[str], judge: Judge) -> Narrowed:
 
 
 def _middle(indices: Iterable[int]) -> int | None:
-    """The middle of the longest run of neighbours; of equal ones the first. None where there are none."""
+    """The middle of the longest run of neighbours; of equal ones the first. None where there are
+    none.
+    """
     runs: list[list[int]] = []
     for index in indices:
         if runs and runs[-1][-1] == index - 1:
@@ -92,12 +101,15 @@ def steps_left(count: int) -> int:
     """How many questions narrow `count` suspects down to one, if each is answered."""
     return (count - 1).bit_length()
 
+
 METRICS = ("latency", "memory", "artifact", "error", "cold start")
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one commit is against GOOD, and why, in words. `ratio` is of the metric, over GOOD; `files` hold every sample."""
+    """What one commit is against GOOD, and why, in words. `ratio` is of the metric, over GOOD;
+    `files` hold every sample.
+    """
 
     commit: Commit
     answer: Answer
@@ -118,7 +130,9 @@ class Trial:
 
 @dataclass
 class Asked:
-    """What is asked of every step, and until when (`time.monotonic`). `most` limits the pairs where a step stays inconclusive."""
+    """What is asked of every step, and until when (`time.monotonic`). `most` limits the pairs where
+    a step stays inconclusive.
+    """
 
     words: Sequence[str]
     metric: str
@@ -137,9 +151,11 @@ class Asked:
 
 
 def trials(pair: Pair, asked: Asked) -> dict[str, Trial]:
-    """Each cell of a pair, tested; those that stay inconclusive with twice the pairs again, while none is worse and there is time.
+    """Each cell of a pair, tested; those that stay inconclusive with twice the pairs again, while
+    none is worse and there is time.
 
-    Every attempt has processes of its own: adding pairs to those that left it open would favour those that are off by chance.
+    Every attempt has processes of its own: adding pairs to those that left it open would favour
+    those that are off by chance.
     """
     from harness.comparison.verdicts import ARTIFACT
 
@@ -154,7 +170,11 @@ def trials(pair: Pair, asked: Asked) -> dict[str, Trial]:
             files[cell] = (*files.get(cell, ()), str(file))
             found[cell] = replace(trial, files=files[cell])
         cells = {cell: name for cell, name in cells.items() if found[cell].answer == INCONCLUSIVE}
-        if not cells or asked.seconds_left() == 0 or any(trial.answer == WORSE for trial in found.values()):
+        if (
+            not cells
+            or asked.seconds_left() == 0
+            or any(trial.answer == WORSE for trial in found.values())
+        ):
             break
     return found
 
@@ -171,8 +191,11 @@ def _session(pair: Pair, asked: Asked, most: int, attempt: int) -> tuple[dict[st
     from harness.comparison.exit_status import ending
     from harness.comparison.session import Session
 
-    # With more pairs the interval may be narrower before it is narrow enough: it shrinks with the root of their number.
-    rule = replace(asked.rule, most=most, precision=asked.rule.precision * math.sqrt(asked.rule.most / most))
+    # With more pairs the interval may be narrower before it is narrow enough: it shrinks with the
+    # root of their number.
+    rule = replace(
+        asked.rule, most=most, precision=asked.rule.precision * math.sqrt(asked.rule.most / most)
+    )
     session = Session(
         *(pair.base, pair.head, asked.words, pair.cells, rule, asked.plan, asked.seed + attempt),
         seconds=asked.seconds_left(),
@@ -185,17 +208,33 @@ def _session(pair: Pair, asked: Asked, most: int, attempt: int) -> tuple[dict[st
     found = session.measure(session.pairings)
     file = recording.write(asked.folder, pair, rule, session.seed, found, ending(found))
     controls = [result for result in found if result["control"]]
-    restless = any(result["failure"] or _verdict(result, asked.metric) in ("slower", "faster") for result in controls)
-    made = {result["cell"]: trial_of(result, asked.metric, restless) for result in found if not result["control"]}
-    return {**made, **{cell: Trial(SKIPPED, f"neither side can run it here: {why}") for cell, why in session.left_out.items()}}, file
+    restless = any(
+        result["failure"] or _verdict(result, asked.metric) in ("slower", "faster")
+        for result in controls
+    )
+    made = {
+        result["cell"]: trial_of(result, asked.metric, restless)
+        for result in found
+        if not result["control"]
+    }
+    return {
+        **made,
+        **{
+            cell: Trial(SKIPPED, f"neither side can run it here: {why}")
+            for cell, why in session.left_out.items()
+        },
+    }, file
 
 
 def _verdict(result: Mapping[str, Any], metric: str) -> str:
-    return str(result["metrics"][metric]["screen"]["verdict"]) if metric in result["metrics"] else ""
+    return (
+        str(result["metrics"][metric]["screen"]["verdict"]) if metric in result["metrics"] else ""
+    )
 
 
 def trial_of(result: Mapping[str, Any], metric: str, restless: bool = False) -> Trial:
-    """What a judged cell says of the metric. `restless`: the control of the same session alarmed, so that nothing in it counts.
+    """What a judged cell says of the metric. `restless`: the control of the same session alarmed,
+    so that nothing in it counts.
 
     Not worse is what lies below the margin with its whole interval, whether equal or better.
     """
@@ -209,13 +248,20 @@ def trial_of(result: Mapping[str, Any], metric: str, restless: bool = False) -> 
     if head and metric == "error":
         return Trial(WORSE, f"gives wrong answers: {head}")
     if head:
-        return Trial(SKIPPED, f"gives wrong answers: {head}; --metric error finds the commit that did that")
+        return Trial(
+            SKIPPED, f"gives wrong answers: {head}; --metric error finds the commit that did that"
+        )
     if metric not in result["metrics"]:
-        return Trial(INCONCLUSIVE, f"{len(result['pairs'])} pairs with a {metric}, which are too few to be judged")
+        return Trial(
+            INCONCLUSIVE,
+            f"{len(result['pairs'])} pairs with a {metric}, which are too few to be judged",
+        )
     found = result["metrics"][metric]
     words, ratio = metric_words(metric, found), (found["confirmation"] or found["screen"])["ratio"]
     if restless:
-        return Trial(INCONCLUSIVE, f"the null control, base against base, alarmed or failed; {words}", ratio)
+        return Trial(
+            INCONCLUSIVE, f"the null control, base against base, alarmed or failed; {words}", ratio
+        )
     if found["verdict"] == "slower":
         return Trial(WORSE, words, ratio)
     if found["screen"]["high"] < 1 + found["margin"]:
@@ -234,7 +280,9 @@ def _sizes(pair: Pair, asked: Asked) -> dict[str, Trial]:
     for cell, declared in pair.cells.items():
         asked.listen(Progress(0, 0, f"preparing {cell}"))
         try:
-            base, head = (session.prepare(side, declared)["artifact_bytes"] for side in (pair.base, pair.head))
+            base, head = (
+                session.prepare(side, declared)["artifact_bytes"] for side in (pair.base, pair.head)
+            )
         except ArmFailed as error:
             found[cell] = Trial(SKIPPED, str(error))
             continue
@@ -244,7 +292,7 @@ def _sizes(pair: Pair, asked: Asked) -> dict[str, Trial]:
     return found
 
 
-# -- the search ------------------------------------------------------------------------------------------------------
+# -- the search ------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -261,7 +309,9 @@ class Search:
     steps: list[Step] = field(default_factory=list)
 
     def shows(self) -> bool:
-        """Whether GOOD and BAD differ as is claimed; chooses the cell that became worse most. Raises NothingToCompare."""
+        """Whether GOOD and BAD differ as is claimed; chooses the cell that became worse most.
+        Raises NothingToCompare.
+        """
         from harness.comparison import sides
         from harness.comparison.git import checked_out
 
@@ -269,7 +319,10 @@ class Search:
         with checked_out(bad) as side:
             pair = sides.in_common(self.good, side, self.asked.words, self.asked.plan)
             found = trials(pair, self.asked)
-        worse = sorted((cell for cell in found if found[cell].answer == WORSE), key=lambda cell: -(found[cell].ratio or math.inf))
+        worse = sorted(
+            (cell for cell in found if found[cell].answer == WORSE),
+            key=lambda cell: -(found[cell].ratio or math.inf),
+        )
         for cell, trial in found.items():
             self.tell(f"{bad}: {cell} {trial.answer}: {trial.words}")
         self.cell, self.others = (worse or list(found))[0], tuple(worse[1:])
@@ -306,7 +359,9 @@ class Search:
 
 
 def told(good: Commit, search: Search, narrowed: Narrowed | None) -> dict[str, Any]:
-    """The search as one JSON value, with its end in words. `narrowed` is None where GOOD and BAD do not show the step."""
+    """The search as one JSON value, with its end in words. `narrowed` is None where GOOD and BAD do
+    not show the step.
+    """
     by_sha = {commit.sha: commit for commit in search.commits}
     suspects = [by_sha[sha] for sha in narrowed.suspects] if narrowed else []
     return {
@@ -330,13 +385,23 @@ def words_of(good: Commit, search: Search, suspects: Sequence[Commit], stopped: 
     """The end of a search, and what to do next."""
     metric, last = search.asked.metric, search.steps[0]
     if not suspects:
-        helps = "more --most pairs may decide it" if last.answer == INCONCLUSIVE else "nothing was searched"
-        return [f"{good.short} to {last.commit.short} does not show the step: {search.cell} is {last.answer}: {last.words}; {helps}"]
+        helps = (
+            "more --most pairs may decide it"
+            if last.answer == INCONCLUSIVE
+            else "nothing was searched"
+        )
+        return [
+            f"{good.short} to {last.commit.short} does not show the step: {search.cell} is {last.answer}: {last.words}; {helps}"
+        ]
     answers = {step.commit.sha: step for step in search.steps}
     if len(suspects) == 1:
-        lines = [f"{suspects[0]} is the first commit at which the {metric} of {search.cell} is worse: {answers[suspects[0].sha].words}"]
+        lines = [
+            f"{suspects[0]} is the first commit at which the {metric} of {search.cell} is worse: {answers[suspects[0].sha].words}"
+        ]
         if suspects[0].parents > 1:
-            lines.append(f"it is a merge: `git log {suspects[0].short}^1..{suspects[0].short}` lists what it brought")
+            lines.append(
+                f"it is a merge: `git log {suspects[0].short}^1..{suspects[0].short}` lists what it brought"
+            )
     else:
         lines = [f"one of {len(suspects)} commits made the {metric} of {search.cell} worse:"]
         for commit in suspects:
@@ -350,5 +415,7 @@ def words_of(good: Commit, search: Search, suspects: Sequence[Commit], stopped: 
     if skipped:
         lines.append(f"skipped: {', '.join(skipped)}")
     if search.others:
-        lines.append(f"worse too, and not followed: {', '.join(search.others)}; follow one with --cell")
+        lines.append(
+            f"worse too, and not followed: {', '.join(search.others)}; follow one with --cell"
+        )
     return lines

@@ -1,6 +1,8 @@
-"""Spends a time budget where it buys most: how many pairs each cell of a comparison gets, and what it can then see.
+"""Spends a time budget where it buys most: how many pairs each cell of a comparison gets, and what
+it can then see.
 
-What earlier comparisons recorded says how much a cell's pairs spread and what a pair costs. Pure: dicts in, numbers out.
+What earlier comparisons recorded says how much a cell's pairs spread and what a pair costs. Pure:
+dicts in, numbers out.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ FEWEST_SAMPLES, MOST_SAMPLES = 8, 48
 """Paired samples within one pair of processes."""
 
 UNKNOWN_SPREAD, UNKNOWN_SECONDS = 0.03, 4.0
-"""What a cell without a history is taken to have: the standard deviation of a pair's log ratio, and the cost of a pair."""
+"""What a cell without a history is taken to have: the standard deviation of a pair's log ratio, and
+the cost of a pair.
+"""
 
 CONFIRMING = 0.25
 """The share of a budget that is kept for confirming what is flagged."""
@@ -32,7 +36,9 @@ NULLS_REMEMBERED = 20
 
 @dataclass(frozen=True)
 class Past:
-    """What is known of a cell. Spreads are standard deviations of log ratios: between pairs, and of samples within a pair."""
+    """What is known of a cell. Spreads are standard deviations of log ratios: between pairs, and of
+    samples within a pair.
+    """
 
     between: float
     within: float
@@ -54,7 +60,9 @@ class Allotment:
 
 
 def pasts(comparisons: Iterable[Mapping[str, Any]]) -> dict[str, Past]:
-    """What recorded comparisons (the JSON of `evenbench compare`, oldest first) say of each cell that they measured."""
+    """What recorded comparisons (the JSON of `evenbench compare`, oldest first) say of each cell
+    that they measured.
+    """
     sets: dict[str, list[Sequence[Mapping[str, Any]]]] = {}
     nulls: dict[str, list[float]] = {}
     for comparison in comparisons:
@@ -62,19 +70,36 @@ def pasts(comparisons: Iterable[Mapping[str, Any]]) -> dict[str, Past]:
             if result["pairs"]:
                 sets.setdefault(result["cell"], []).append(result["pairs"])
             if result["control"] and "latency" in result["metrics"]:
-                nulls.setdefault(result["cell"], []).append(math.log(result["metrics"]["latency"]["screen"]["ratio"]))
-    enough = {cell: taken for cell, taken in sets.items() if sum(map(len, taken)) >= paired_test.FEWEST_PAIRS}
-    return {cell: _past(taken, nulls.get(cell, [])[-NULLS_REMEMBERED:]) for cell, taken in enough.items()}
+                nulls.setdefault(result["cell"], []).append(
+                    math.log(result["metrics"]["latency"]["screen"]["ratio"])
+                )
+    enough = {
+        cell: taken
+        for cell, taken in sets.items()
+        if sum(map(len, taken)) >= paired_test.FEWEST_PAIRS
+    }
+    return {
+        cell: _past(taken, nulls.get(cell, [])[-NULLS_REMEMBERED:])
+        for cell, taken in enough.items()
+    }
 
 
 def _past(sets: Sequence[Sequence[Mapping[str, Any]]], nulls: Sequence[float]) -> Past:
     """Each set of pairs spreads around a centre of its own: another session, or other sides."""
     taken = [pair for pairs in sets for pair in pairs]
     deviations = [
-        pair["log_ratios"]["latency"] - median([each["log_ratios"]["latency"] for each in pairs]) for pairs in sets for pair in pairs
+        pair["log_ratios"]["latency"] - median([each["log_ratios"]["latency"] for each in pairs])
+        for pairs in sets
+        for pair in pairs
     ]
-    within = [robust_spread([math.log(head / base) for base, head in zip(*pair["times_ns"], strict=True)]) for pair in taken]
-    sampled = [sum(map(sum, pair["times_ns"])) * pair["number"] / 1e9 / len(pair["times_ns"][0]) for pair in taken]
+    within = [
+        robust_spread([math.log(head / base) for base, head in zip(*pair["times_ns"], strict=True)])
+        for pair in taken
+    ]
+    sampled = [
+        sum(map(sum, pair["times_ns"])) * pair["number"] / 1e9 / len(pair["times_ns"][0])
+        for pair in taken
+    ]
     return Past(
         between=max(robust_spread(deviations), 1e-4),
         within=max(median(within), 1e-4),
@@ -85,23 +110,28 @@ def _past(sets: Sequence[Sequence[Mapping[str, Any]]], nulls: Sequence[float]) -
 
 
 def robust_spread(values: Sequence[float]) -> float:
-    """The standard deviation that a normal sample with this median absolute deviation has: 1.4826 MAD."""
+    """The standard deviation that a normal sample with this median absolute deviation has: 1.4826
+    MAD.
+    """
     centre = median(values)
     return 1.4826 * median([abs(value - centre) for value in values])
 
 
 def margin_for(past: Past | None, rule: Rule) -> float:
-    """The rule's margin, or three times what base against base was seen to differ from itself, whichever is larger."""
+    """The rule's margin, or three times what base against base was seen to differ from itself,
+    whichever is larger.
+    """
     if past is None or len(past.nulls) < paired_test.FEWEST_PAIRS:
         return rule.margin
     return max(rule.margin, math.expm1(3 * robust_spread(past.nulls)))
 
 
 def samples_for(past: Past) -> int:
-    """Paired samples per pair of processes: sqrt(c_process / c_sample * var_within / var_between), from 8 to 48, even.
+    """Paired samples per pair of processes: sqrt(c_process / c_sample * var_within / var_between),
+    from 8 to 48, even.
 
-    T. Kalibera and R. Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013, for two levels. A pair's spread holds a share
-    of the samples' own, which is taken off.
+    T. Kalibera and R. Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013, for two levels.
+    A pair's spread holds a share of the samples' own, which is taken off.
     """
     fixed = max(past.pair_seconds - 12 * past.sample_seconds, past.sample_seconds)
     between = max(past.between**2 - past.within**2 / 12, 1e-8)
@@ -109,10 +139,14 @@ def samples_for(past: Past) -> int:
     return 2 * round(min(max(best, FEWEST_SAMPLES), MOST_SAMPLES) / 2)
 
 
-def allot(cells: Sequence[Name], known: Mapping[Name, Past], seconds: float, rule: Rule) -> dict[Name, Allotment]:
-    """Pairs for every cell within a budget of seconds: one at a time, to the cell whose detectable slowdown shrinks most per second.
+def allot(
+    cells: Sequence[Name], known: Mapping[Name, Past], seconds: float, rule: Rule
+) -> dict[Name, Allotment]:
+    """Pairs for every cell within a budget of seconds: one at a time, to the cell whose detectable
+    slowdown shrinks most per second.
 
-    Every cell has the fewest pairs that can be judged. Raises UsageError where even those are too expensive.
+    Every cell has the fewest pairs that can be judged. Raises UsageError where even those are too
+    expensive.
     """
     unknown = Past(UNKNOWN_SPREAD, UNKNOWN_SPREAD, UNKNOWN_SECONDS, 0.05)
     facts = {cell: known.get(cell, unknown) for cell in cells}
@@ -126,7 +160,11 @@ def allot(cells: Sequence[Name], known: Mapping[Name, Past], seconds: float, rul
             f"take about {needed:.0f} s; raise it, or choose fewer cells with -k"
         )
     while True:
-        open_ = [cell for cell in cells if given[cell] < rule.most and spent + facts[cell].pair_seconds <= budget]
+        open_ = [
+            cell
+            for cell in cells
+            if given[cell] < rule.most and spent + facts[cell].pair_seconds <= budget
+        ]
         if not open_:
             break
         cell = max(open_, key=lambda name: _gain(facts[name], given[name], rule))
@@ -148,6 +186,8 @@ def _gain(past: Past, pairs: int, rule: Rule) -> float:
 
 @cache
 def _factor(pairs: int) -> float:
-    """How many standard deviations beyond the margin a slowdown must lie to be found; it does not depend on their size."""
+    """How many standard deviations beyond the margin a slowdown must lie to be found; it does not
+    depend on their size.
+    """
     rule, spread = Rule(most=max(pairs, 30)), 0.02
     return (math.log1p(paired_test.detectable(spread, pairs, rule)) - rule.log_margin) / spread

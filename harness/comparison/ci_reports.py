@@ -1,6 +1,8 @@
-"""A comparison for machines and reviewers: JUnit, SARIF 2.1.0, GitHub annotations, and a Markdown summary.
+"""A comparison for machines and reviewers: JUnit, SARIF 2.1.0, GitHub annotations, and a Markdown
+summary.
 
-Everything here is made from the JSON value that `evenbench compare` writes, so that a job can make it anew from the file.
+Everything here is made from the JSON value that `evenbench compare` writes, so that a job can make
+it anew from the file.
 """
 
 from __future__ import annotations
@@ -23,10 +25,13 @@ MARKER = "<!-- evenbench compare -->"
 """First line of the Markdown summary, by which a job of any kind may find its earlier comment."""
 
 SHOWN = 9
-"""Annotations of each kind: GitHub shows ten per step, and the tenth says how many more there are."""
+"""Annotations of each kind: GitHub shows ten per step, and the tenth says how many more there are.
+"""
 
 SUMMARY_BYTES = 60_000
-"""Below GitHub's limit of 65,536 characters for a comment, whose body it is; a step's summary may be longer."""
+"""Below GitHub's limit of 65,536 characters for a comment, whose body it is; a step's summary may
+be longer.
+"""
 
 State = Literal["new", "unchanged", "absent"]
 Kind = Literal["worse", "wrong", "failed", "control", "open", "better"]
@@ -58,8 +63,9 @@ HELP = (
 class Finding:
     """One thing to tell of one cell. `size` orders findings of a kind, the largest first.
 
-    `file`, relative to the repository's root, and `line` say where the cell is declared: empty and 0 where that is not known. `state`
-    says how it stands to the base, in SARIF's words, and `numbers` holds the ratio with its interval where there is one.
+    `file`, relative to the repository's root, and `line` say where the cell is declared: empty and
+    0 where that is not known. `state` says how it stands to the base, in SARIF's words, and
+    `numbers` holds the ratio with its interval where there is one.
     """
 
     kind: Kind
@@ -74,7 +80,9 @@ class Finding:
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same cell and metric in every commit, so that an alert is tracked and closed."""
+        """The same for the same cell and metric in every commit, so that an alert is tracked and
+        closed.
+        """
         return hashlib.sha256(f"{self.cell} {self.metric} {self.kind}".encode()).hexdigest()
 
 
@@ -94,9 +102,21 @@ def _of(result: Mapping[str, Any]) -> Iterator[Finding]:
     cell = str(result["cell"])
     if result["control"]:
         if result["failure"]:
-            yield Finding("control", cell, "", f"could not be measured: {str(result['failure']).splitlines()[0]}")
+            yield Finding(
+                "control",
+                cell,
+                "",
+                f"could not be measured: {str(result['failure']).splitlines()[0]}",
+            )
         for name, metric in exit_status.control_alarms(result):
-            yield Finding("control", cell, name, exit_status.metric_words(name, metric), _size(metric), numbers=_numbers(metric))
+            yield Finding(
+                "control",
+                cell,
+                name,
+                exit_status.metric_words(name, metric),
+                _size(metric),
+                numbers=_numbers(metric),
+            )
         return
     if result["failure"]:
         yield Finding("failed", cell, "", str(result["failure"]).splitlines()[0])
@@ -105,7 +125,9 @@ def _of(result: Mapping[str, Any]) -> Iterator[Finding]:
     both = all(why for _, why, _ in answers)
     for side, why, state in answers:
         if why:
-            yield Finding("wrong", cell, "parity", f"{side}: {why}", state="unchanged" if both else state)
+            yield Finding(
+                "wrong", cell, "parity", f"{side}: {why}", state="unchanged" if both else state
+            )
     for name, metric in result["metrics"].items():
         kinds: Mapping[str, Kind] = {"slower": "worse", "faster": "better", "inconclusive": "open"}
         kind = kinds.get(metric["verdict"])
@@ -127,7 +149,9 @@ def _numbers(metric: Mapping[str, Any]) -> dict[str, float]:
 
 
 def junit(comparison: Mapping[str, Any]) -> str:
-    """JUnit XML: a suite per comparison, a case per cell; worse is a failure, undecided is skipped, not measured an error."""
+    """JUnit XML: a suite per comparison, a case per cell; worse is a failure, undecided is skipped,
+    not measured an error.
+    """
     from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
     suite = TestSuite(f"evenbench {comparison['base']} against {comparison['head']}")
@@ -135,10 +159,16 @@ def junit(comparison: Mapping[str, Any]) -> str:
         suite.add_property(name, str(comparison[name]))
     for result in comparison["cells"]:
         shown = f"{result['cell']} (control)" if result["control"] else result["cell"]
-        case = TestCase(shown, "evenbench.compare", sum(pair["seconds"] for pair in result["pairs"]))
+        case = TestCase(
+            shown, "evenbench.compare", sum(pair["seconds"] for pair in result["pairs"])
+        )
         told: list[Any] = []
         for finding in _of(result):
-            text = f"{finding.metric}: {finding.words}" if finding.metric and finding.metric not in finding.words else finding.words
+            text = (
+                f"{finding.metric}: {finding.words}"
+                if finding.metric and finding.metric not in finding.words
+                else finding.words
+            )
             if finding.kind == "failed":
                 told.append(Error(text, "failed"))
             elif finding.kind in ("worse", "wrong"):
@@ -156,10 +186,11 @@ def junit(comparison: Mapping[str, Any]) -> str:
 
 
 def sarif(comparison: Mapping[str, Any], file: str = "benchmarks") -> dict[str, Any]:
-    """SARIF 2.1.0: one result per finding, at the declaration of its cell, or in `file` where that is not known.
+    """SARIF 2.1.0: one result per finding, at the declaration of its cell, or in `file` where that
+    is not known.
 
-    A fingerprint does not change from commit to commit, so that an alert is tracked and closed; a run's category is the machine,
-    because another machine's numbers are no news of this one's.
+    A fingerprint does not change from commit to commit, so that an alert is tracked and closed; a
+    run's category is the machine, because another machine's numbers are no news of this one's.
     """
     kinds = list(RULES)
     results = [
@@ -193,10 +224,25 @@ def sarif(comparison: Mapping[str, Any], file: str = "benchmarks") -> dict[str, 
         }
         for kind, words in RULES.items()
     ]
-    driver = {"name": "evenbench", "version": __version__, "informationUri": "https://pypi.org/project/evenbench/", "rules": rules}
-    machine = re.sub(r"[^a-z0-9]+", "-", str(comparison.get("machine", "unknown machine")).lower()).strip("-")
-    run = {"tool": {"driver": driver}, "automationDetails": {"id": f"evenbench/compare/{machine}/"}, "results": results}
-    return {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
+    driver = {
+        "name": "evenbench",
+        "version": __version__,
+        "informationUri": "https://pypi.org/project/evenbench/",
+        "rules": rules,
+    }
+    machine = re.sub(
+        r"[^a-z0-9]+", "-", str(comparison.get("machine", "unknown machine")).lower()
+    ).strip("-")
+    run = {
+        "tool": {"driver": driver},
+        "automationDetails": {"id": f"evenbench/compare/{machine}/"},
+        "results": results,
+    }
+    return {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [run],
+    }
 
 
 def workflow_commands(comparison: Mapping[str, Any]) -> list[str]:
@@ -208,9 +254,14 @@ def workflow_commands(comparison: Mapping[str, Any]) -> list[str]:
     lines = []
     for level, found in by_level.items():
         command = commands[level]
-        lines += [f"::{command} {_where(each)}title={_property(f'evenbench: {each.cell}')}::{_data(each.words)}" for each in found[:SHOWN]]
+        lines += [
+            f"::{command} {_where(each)}title={_property(f'evenbench: {each.cell}')}::{_data(each.words)}"
+            for each in found[:SHOWN]
+        ]
         if len(found) > SHOWN:
-            lines.append(f"::{command} title=evenbench::and {len(found) - SHOWN} more, see the summary")
+            lines.append(
+                f"::{command} title=evenbench::and {len(found) - SHOWN} more, see the summary"
+            )
     return lines
 
 
@@ -220,11 +271,17 @@ def _where(finding: Finding) -> str:
 
 
 def write_outputs(comparison: Mapping[str, Any]) -> None:
-    """The outputs of a GitHub step, where this runs in one: `exit`, and `worst-ratio`, the largest latency of a cell over its base's."""
+    """The outputs of a GitHub step, where this runs in one: `exit`, and `worst-ratio`, the largest
+    latency of a cell over its base's.
+    """
     file = os.environ.get("GITHUB_OUTPUT")
     if not file:
         return
-    cells = [result for result in comparison["cells"] if not result["control"] and LATENCY in result["metrics"]]
+    cells = [
+        result
+        for result in comparison["cells"]
+        if not result["control"] and LATENCY in result["metrics"]
+    ]
     ratios = [_numbers(result["metrics"][LATENCY])["ratio"] for result in cells]
     with Path(file).open("a", encoding="utf-8") as stream:
         stream.write(f"exit={comparison['exit']}\nworst-ratio={max(ratios, default=1.0):.4f}\n")
@@ -239,7 +296,9 @@ def _property(text: str) -> str:
 
 
 def summary(comparison: Mapping[str, Any]) -> str:
-    """Markdown: what the exit code says, a table sorted by the size of the effect, and how to read it."""
+    """Markdown: what the exit code says, a table sorted by the size of the effect, and how to read
+    it.
+    """
     rows = [row for result in comparison["cells"] for row in _rows(result)]
     rows.sort(key=lambda row: -row[0])
     head = [
@@ -256,7 +315,13 @@ def summary(comparison: Mapping[str, Any]) -> str:
     how = "Measured in pairs of processes; what is called worse or better was confirmed by pairs of its own."
     seen = [f"> {_cell(words)}" for words in exit_status.health_words(comparison["cells"])]
     overall = exit_status.overall_words(comparison["cells"])
-    foot = ["", *([overall.capitalize() + ".", ""] if overall else []), *seen, "", f"Seed {comparison['seed']}. {how}"]
+    foot = [
+        "",
+        *([overall.capitalize() + ".", ""] if overall else []),
+        *seen,
+        "",
+        f"Seed {comparison['seed']}. {how}",
+    ]
     more = "| … | | | more in the results file |"
     room = SUMMARY_BYTES - len("\n".join([*head, more, *foot]).encode())
     lines: list[str] = []
@@ -294,10 +359,16 @@ def _cell(text: str) -> str:
 
 
 def write(comparison: Mapping[str, Any], files: Mapping[str, str]) -> list[str]:
-    """Write the formats that are asked for, `{"junit": path, ...}`, and return the paths. The folder is made."""
+    """Write the formats that are asked for, `{"junit": path, ...}`, and return the paths. The
+    folder is made.
+    """
     import json
 
-    made = {"junit": junit, "sarif": lambda value: json.dumps(sarif(value), indent=1), "summary": summary}
+    made = {
+        "junit": junit,
+        "sarif": lambda value: json.dumps(sarif(value), indent=1),
+        "summary": summary,
+    }
     written: list[str] = []
     for kind, path in files.items():
         file = Path(path)

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 WORDS = {"slower": "worse", "faster": "better"}
 """What the gate's verdicts are called where the metric is no time."""
 
-STYLES = {"slower": "bold red", "worse": "bold red", "faster": "green", "better": "green", "inconclusive": "yellow"}
+STYLES = {
+    "slower": "bold red",
+    "worse": "bold red",
+    "faster": "green",
+    "better": "green",
+    "inconclusive": "yellow",
+}
 
 
 @dataclass(frozen=True)
@@ -27,17 +33,35 @@ class Ending:
     words: tuple[str, ...]
 
 
-def ending(found: Sequence[Mapping[str, Any]], require_conclusive: bool = False, strict_health: bool = False) -> Ending:
-    """The exit code over all cells. A control that alarms, or fails, turns every alarm into a warning, and the code into 7.
+def ending(
+    found: Sequence[Mapping[str, Any]],
+    require_conclusive: bool = False,
+    strict_health: bool = False,
+) -> Ending:
+    """The exit code over all cells. A control that alarms, or fails, turns every alarm into a
+    warning, and the code into 7.
 
-    With `strict_health` so does a cell that waited for a core rather than computed, where nothing else is worse.
+    With `strict_health` so does a cell that waited for a core rather than computed, where nothing
+    else is worse.
     """
     cells = [result for result in found if not result["control"]]
     broken = [f"{result['cell']}: {result['failure']}" for result in cells if result["failure"]]
     wrong = [f"{result['cell']}: {why}" for result in cells for why in result["wrong"] if why]
-    worse = [f"{result['cell']}: {metric_words(name, metric)}" for result in cells for name, metric in alarms(result)]
-    restless = [f"{result['cell']}: {metric_words(name, metric)}" for result in found for name, metric in control_alarms(result)]
-    restless += [f"{result['cell']} (control): {result['failure']}" for result in found if result["control"] and result["failure"]]
+    worse = [
+        f"{result['cell']}: {metric_words(name, metric)}"
+        for result in cells
+        for name, metric in alarms(result)
+    ]
+    restless = [
+        f"{result['cell']}: {metric_words(name, metric)}"
+        for result in found
+        for name, metric in control_alarms(result)
+    ]
+    restless += [
+        f"{result['cell']} (control): {result['failure']}"
+        for result in found
+        if result["control"] and result["failure"]
+    ]
     if broken or wrong:
         return Ending(WORSE, (*broken, *wrong, *worse))
     if restless:
@@ -45,7 +69,11 @@ def ending(found: Sequence[Mapping[str, Any]], require_conclusive: bool = False,
         return Ending(UNHEALTHY, (head, *restless, *worse))
     if worse:
         return Ending(WORSE, tuple(worse))
-    contaminated = [f"{result['cell']}: {result['contaminated']}" for result in cells if result.get("contaminated")]
+    contaminated = [
+        f"{result['cell']}: {result['contaminated']}"
+        for result in cells
+        if result.get("contaminated")
+    ]
     if contaminated and strict_health:
         return Ending(UNHEALTHY, tuple(contaminated))
     open_ = [result["cell"] for result in cells if _latency_of(result) in ("", "inconclusive")]
@@ -60,20 +88,30 @@ def _latency_of(result: Mapping[str, Any]) -> str:
 
 def alarms(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """The metrics that are confirmed worse."""
-    return [(name, metric) for name, metric in result["metrics"].items() if metric["verdict"] == "slower"]
+    return [
+        (name, metric)
+        for name, metric in result["metrics"].items()
+        if metric["verdict"] == "slower"
+    ]
 
 
 def control_alarms(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """The metrics that a control finds different, which they cannot be."""
     if not result["control"]:
         return []
-    return [(name, metric) for name, metric in result["metrics"].items() if metric["screen"]["verdict"] in ("slower", "faster")]
+    return [
+        (name, metric)
+        for name, metric in result["metrics"].items()
+        if metric["screen"]["verdict"] in ("slower", "faster")
+    ]
 
 
 def metric_words(name: str, metric: Mapping[str, Any]) -> str:
     """`latency +6.1 % [4.0, 8.3] at 99 %, margin 2 %`: of the confirming pairs where there are any."""
     found = metric["confirmation"] or metric["screen"]
-    return f"{name} {change_words(found)} at 99 %, margin {metric['margin']:.0%}".replace("%", " %").replace("  %", " %")
+    return f"{name} {change_words(found)} at 99 %, margin {metric['margin']:.0%}".replace(
+        "%", " %"
+    ).replace("  %", " %")
 
 
 def change_words(found: Mapping[str, Any]) -> str:
@@ -98,7 +136,13 @@ def show(found: Sequence[Mapping[str, Any]], end: Ending, console: Console) -> N
             words = verdict_words(name, metric, result.get("contaminated", ""))
             pairs = len(result["confirmation"]) or len(result["pairs"])
             style = STYLES.get(words.partition(":")[0], "")
-            table.add_row(shown, name, change_words(metric["confirmation"] or metric["screen"]), str(pairs), Text(words, style))
+            table.add_row(
+                shown,
+                name,
+                change_words(metric["confirmation"] or metric["screen"]),
+                str(pairs),
+                Text(words, style),
+            )
             shown = ""
     console.print(table)
     if overall := overall_words(found):
@@ -110,17 +154,22 @@ def show(found: Sequence[Mapping[str, Any]], end: Ending, console: Console) -> N
 
 
 FEWEST_CELLS, RESAMPLED, AT_ONCE = 5, 2000, 1_000_000
-"""Below so many cells a mean over them says little more than their rows; how often they are drawn anew; and how many drawn cells are in
-memory at a time."""
+"""Below so many cells a mean over them says little more than their rows; how often they are drawn
+anew; and how many drawn cells are in memory at a time."""
 
 
 def overall_words(found: Sequence[Mapping[str, Any]]) -> str:
-    """`latency of all 12 cells +0.3 % [-0.4, +1.0], no verdict`: the geometric mean of their ratios; empty below `FEWEST_CELLS` cells.
+    """`latency of all 12 cells +0.3 % [-0.4, +1.0], no verdict`: the geometric mean of their
+    ratios; empty below `FEWEST_CELLS` cells.
 
-    Its 99 % interval is by bootstrap over cells (percentiles; B. Efron, Annals of Statistics 7, 1979). It tells how far the mean rests on
-    a few of them, and is for the reader only.
+    Its 99 % interval is by bootstrap over cells (percentiles; B. Efron, Annals of Statistics 7,
+    1979). It tells how far the mean rests on a few of them, and is for the reader only.
     """
-    cells = [result["metrics"][LATENCY] for result in found if not result["control"] and LATENCY in result["metrics"]]
+    cells = [
+        result["metrics"][LATENCY]
+        for result in found
+        if not result["control"] and LATENCY in result["metrics"]
+    ]
     logs = [math.log((metric["confirmation"] or metric["screen"])["ratio"]) for metric in cells]
     if len(logs) < FEWEST_CELLS:
         return ""
@@ -128,23 +177,39 @@ def overall_words(found: Sequence[Mapping[str, Any]]) -> str:
     from scipy import stats  # here: it takes a second to import
 
     at_once = max(1, AT_ONCE // len(logs))
-    drawn = stats.bootstrap((logs,), np.mean, n_resamples=RESAMPLED, batch=at_once, confidence_level=0.99, method="percentile", rng=0)
+    drawn = stats.bootstrap(
+        (logs,),
+        np.mean,
+        n_resamples=RESAMPLED,
+        batch=at_once,
+        confidence_level=0.99,
+        method="percentile",
+        rng=0,
+    )
     centre, low, high = map(math.exp, (sum(logs) / len(logs), *drawn.confidence_interval))
     return f"latency of all {len(logs)} cells {change_words({'ratio': centre, 'low': low, 'high': high})}, no verdict"
 
 
 def health_words(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What was seen of the machine while cells were measured, each thing once: how bad at worst, and in how many cells."""
+    """What was seen of the machine while cells were measured, each thing once: how bad at worst,
+    and in how many cells.
+    """
     cells = [result for result in found if result.get("health")]
     if not cells:
         return []
     worst = max(cells, key=lambda result: len(result["health"]))
-    return [f"disturbed: {len(cells)} of {len(found)}, {worst['cell']} for one: {', '.join(worst['health'])}"]
+    return [
+        f"disturbed: {len(cells)} of {len(found)}, {worst['cell']} for one: {', '.join(worst['health'])}"
+    ]
 
 
 def verdict_words(name: str, metric: Mapping[str, Any], contaminated: str = "") -> str:
-    """The verdict, and for an open one what would decide it; `contaminated` says why a slowdown in latency does not count."""
-    verdict = metric["verdict"] if name == LATENCY else WORDS.get(metric["verdict"], metric["verdict"])
+    """The verdict, and for an open one what would decide it; `contaminated` says why a slowdown in
+    latency does not count.
+    """
+    verdict = (
+        metric["verdict"] if name == LATENCY else WORDS.get(metric["verdict"], metric["verdict"])
+    )
     screened = metric["screen"]["verdict"]
     if verdict != "inconclusive":
         return str(verdict)
@@ -153,4 +218,8 @@ def verdict_words(name: str, metric: Mapping[str, Any], contaminated: str = "") 
     if screened in ("slower", "faster"):
         return f"inconclusive: {screened} at first, not confirmed by processes of its own"
     needed = metric["screen"]["needed_pairs"]
-    return f"inconclusive: about {needed} pairs would decide it" if needed else "inconclusive: too close to the margin to decide here"
+    return (
+        f"inconclusive: about {needed} pairs would decide it"
+        if needed
+        else "inconclusive: too close to the margin to decide here"
+    )

@@ -17,7 +17,9 @@ from harness.core.errors import UsageError
 
 @dataclass(frozen=True)
 class Commit:
-    """One commit: its full hash, when and what (the first line of its message), and how many parents it has."""
+    """One commit: its full hash, when and what (the first line of its message), and how many
+    parents it has.
+    """
 
     sha: str
     date: str
@@ -36,7 +38,8 @@ class Commit:
 def line(good: str, bad: str) -> tuple[Commit, list[Commit]]:
     """GOOD, and the commits after it up to BAD, oldest first, merges as one commit each.
 
-    Raises UsageError for what is no commit, for a GOOD that is no ancestor of BAD, and where a clone is too shallow to tell.
+    Raises UsageError for what is no commit, for a GOOD that is no ancestor of BAD, and where a
+    clone is too shallow to tell.
     """
     ends = []
     for text in (good, bad):
@@ -48,48 +51,79 @@ def line(good: str, bad: str) -> tuple[Commit, list[Commit]]:
         raise UsageError(f"{good} and {bad} are the same commit; name an earlier one that was good")
     if comparison_git.git("merge-base", "--is-ancestor", *ends) is None:
         shallow = comparison_git.git("rev-parse", "--is-shallow-repository") == "true"
-        helps = "the clone is shallow and may lack what joins them: `git fetch --unshallow`" if shallow else "are they the other way round?"
-        raise UsageError(f"{good} is no ancestor of {bad}, so no commit between them can have changed anything; {helps}")
+        helps = (
+            "the clone is shallow and may lack what joins them: `git fetch --unshallow`"
+            if shallow
+            else "are they the other way round?"
+        )
+        raise UsageError(
+            f"{good} is no ancestor of {bad}, so no commit between them can have changed anything; {helps}"
+        )
     span = f"{ends[0]}..{ends[1]}"
-    # Two questions: with both flags in one, git leaves out the merge that brought GOOD in from a side branch.
+    # Two questions: with both flags in one, git leaves out the merge that brought GOOD in from a
+    # side branch.
     descend = set((comparison_git.git("rev-list", "--ancestry-path", span) or "").split())
-    shas = [sha for sha in (comparison_git.git("rev-list", "--first-parent", "--reverse", span) or "").split() if sha in descend]
+    shas = [
+        sha
+        for sha in (
+            comparison_git.git("rev-list", "--first-parent", "--reverse", span) or ""
+        ).split()
+        if sha in descend
+    ]
     return _commit(ends[0]), [_commit(sha) for sha in shas]
 
 
 def places() -> dict[str, int]:
-    """Where each commit up to HEAD stands in the project's history, parents before children; empty outside a repository."""
-    return {sha: place for place, sha in enumerate((comparison_git.git("rev-list", "--topo-order", "--reverse", "HEAD") or "").split())}
+    """Where each commit up to HEAD stands in the project's history, parents before children; empty
+    outside a repository.
+    """
+    return {
+        sha: place
+        for place, sha in enumerate(
+            (comparison_git.git("rev-list", "--topo-order", "--reverse", "HEAD") or "").split()
+        )
+    }
 
 
 def _commit(sha: str) -> Commit:
-    date, parents, subject = (comparison_git.git("show", "-s", "--format=%cI%n%P%n%s", sha) or "\n\n").split("\n", 2)
+    date, parents, subject = (
+        comparison_git.git("show", "-s", "--format=%cI%n%P%n%s", sha) or "\n\n"
+    ).split("\n", 2)
     return Commit(sha, date, subject, len(parents.split()))
 
 
 @contextlib.contextmanager
 def checked_out(commit: Commit) -> Iterator[Side]:
-    """A side that is the commit, named by its short hash. Raises UsageError where git cannot check it out."""
+    """A side that is the commit, named by its short hash. Raises UsageError where git cannot check
+    it out.
+    """
     with comparison_git.commit(commit.sha) as side:
         yield replace(side, name=commit.short)
+
 
 HERE = "."
 
 
 @contextlib.contextmanager
 def commit(text: str) -> Iterator[Side]:
-    """A commit checked out into a folder that is removed afterwards, or the working folder for `.`. Raises UsageError for neither."""
+    """A commit checked out into a folder that is removed afterwards, or the working folder for `.`.
+    Raises UsageError for neither.
+    """
     if text == HERE:
         yield Side("working folder")
         return
     found = git("rev-parse", "--verify", "--quiet", f"{text}^{{commit}}")
     if found is None:
-        raise UsageError(f"{text} is neither a registered backend nor a commit here; {why_no_commit()}")
+        raise UsageError(
+            f"{text} is neither a registered backend nor a commit here; {why_no_commit()}"
+        )
     with tempfile.TemporaryDirectory(prefix="evenbench-") as folder:
         root = Path(folder).resolve() / found[:12]
         try:
             if git("worktree", "add", "--detach", "--quiet", str(root), found) is None:
-                raise UsageError(f"{text}: git could not check out {found[:12]} into a worktree; `git worktree prune` may help")
+                raise UsageError(
+                    f"{text}: git could not check out {found[:12]} into a worktree; `git worktree prune` may help"
+                )
             here = Path(git("rev-parse", "--show-prefix") or "")
             yield Side(text if text == found else f"{text} ({found[:8]})", root=root / here)
         finally:
@@ -97,7 +131,9 @@ def commit(text: str) -> Iterator[Side]:
 
 
 def _remove_worktree(root: Path) -> None:
-    """Have git forget a worktree, which is locked or half there where git was interrupted while it made it."""
+    """Have git forget a worktree, which is locked or half there where git was interrupted while it
+    made it.
+    """
     remove = ("worktree", "remove", "--force", "--force", str(root))
     if git(*remove) is None:
         shutil.rmtree(root, ignore_errors=True)

@@ -22,14 +22,21 @@ if TYPE_CHECKING:
 
 
 def strangers(accepted: Sequence[Expectation], cells: Sequence[Mapping[str, Any]]) -> list[str]:
-    """In words, the entries of the expectations file that are of no recorded cell, as after a typing error."""
+    """In words, the entries of the expectations file that are of no recorded cell, as after a
+    typing error.
+    """
     known = {name for cell in cells for name in (cell["cell"], cell["key"])}
     lost = [each for each in accepted if each.cell not in known]
-    return [f"accepted {each.metric} of {each.cell}: no recorded cell has this id or key; mend the entry, or remove it" for each in lost]
+    return [
+        f"accepted {each.metric} of {each.cell}: no recorded cell has this id or key; mend the entry, or remove it"
+        for each in lost
+    ]
 
 
 def gathered(paths: Sequence[Path], expression: str, notes: list[str]) -> list[Series]:
-    """The series of all cells that match, read one line at a time; what was left out is added to `notes`."""
+    """The series of all cells that match, read one line at a time; what was left out is added to
+    `notes`.
+    """
     from harness.comparison import git
 
     matches = matrix.matcher(expression)
@@ -43,22 +50,43 @@ def gathered(paths: Sequence[Path], expression: str, notes: list[str]) -> list[S
                 if not str((record.get("run") or {}).get("started") or "") <= record["time"] <= now:
                     misdated.add(str((record.get("run") or {}).get("id") or record["time"]))
             except (TypeError, ValueError, AttributeError, KeyError) as error:
-                # A line that was edited by hand breaks in a thousand ways; the others are worth showing.
-                notes.append(f"{record['cell']['id']} of {record['time']}: no record as docs/results.md has it ({error}), left out")
+                # A line that was edited by hand breaks in a thousand ways; the others are worth
+                # showing.
+                notes.append(
+                    f"{record['cell']['id']} of {record['time']}: no record as docs/results.md has it ({error}), left out"
+                )
     if misdated:
-        few = ", ".join(sorted(misdated)[:3]) + (f" and {len(misdated) - 3} more" if len(misdated) > 3 else "")
-        notes.append(f"{few}: dated before the run began or after now: a clock was wrong; cells whose commits git knows are in order")
+        few = ", ".join(sorted(misdated)[:3]) + (
+            f" and {len(misdated) - 3} more" if len(misdated) > 3 else ""
+        )
+        notes.append(
+            f"{few}: dated before the run began or after now: a clock was wrong; cells whose commits git knows are in order"
+        )
     return gathering.series(git.places())
 
 
-def told(found: Sequence[Series], accepted: Sequence[Expectation], notes: list[str], detector: str = "asv") -> dict[str, Any]:
-    """All that the table, the page and `--json` say, as plain JSON; docs/statistics.md has the rules."""
-    ambiguous = {identity for identity, many in Counter(each.cell["id"] for each in found).items() if many > 1}
+def told(
+    found: Sequence[Series],
+    accepted: Sequence[Expectation],
+    notes: list[str],
+    detector: str = "asv",
+) -> dict[str, Any]:
+    """All that the table, the page and `--json` say, as plain JSON; docs/statistics.md has the
+    rules.
+    """
+    ambiguous = {
+        identity
+        for identity, many in Counter(each.cell["id"] for each in found).items()
+        if many > 1
+    }
     used: set[Expectation] = set()
     cells = [_cell(each, each.cell["id"] in ambiguous, accepted, used, detector) for each in found]
     shown = {name for each in found for name in (each.cell["id"], each.cell["key"])}
     idle = [each for each in accepted if each not in used and each.cell in shown]
-    notes += [f"accepted {each.metric} of {each.cell}: nothing recorded of its environment has commit {each.commit[:10]}" for each in idle]
+    notes += [
+        f"accepted {each.metric} of {each.cell}: nothing recorded of its environment has commit {each.commit[:10]}"
+        for each in idle
+    ]
     steps_found = [change for cell in cells for change in cell.pop("changes")]
     return {
         "history": 1,
@@ -71,19 +99,31 @@ def told(found: Sequence[Series], accepted: Sequence[Expectation], notes: list[s
     }
 
 
-def _cell(found: Series, ambiguous: bool, accepted: Sequence[Expectation], used: set[Expectation], detector: str) -> dict[str, Any]:
+def _cell(
+    found: Series,
+    ambiguous: bool,
+    accepted: Sequence[Expectation],
+    used: set[Expectation],
+    detector: str,
+) -> dict[str, Any]:
     cell, last = found.cell, found.points[-1]
     own = [each for each in accepted if each.cell in (cell["id"], cell["key"])]
     metrics: dict[str, Any] = {}
     changes: list[dict[str, Any]] = []
     for metric in METRICS:
-        stated = {place: point.values[metric] for place, point in enumerate(found.points) if metric in point.values}
+        stated = {
+            place: point.values[metric]
+            for place, point in enumerate(found.points)
+            if metric in point.values
+        }
         if stated:
             expected = [each for each in own if each.metric == metric]
             spans = [_judged(found, span, metric, expected, used, detector) for span in found.spans]
             changes += [change for levels, change in spans if change]
             metrics[metric] = {
-                "points": [[place, each.value, each.low, each.high] for place, each in stated.items()],
+                "points": [
+                    [place, each.value, each.low, each.high] for place, each in stated.items()
+                ],
                 "levels": [level for levels, _ in spans for level in levels],
             }
     return {
@@ -93,13 +133,24 @@ def _cell(found: Series, ambiguous: bool, accepted: Sequence[Expectation], used:
         "outcomes": dict(Counter(point.outcome for point in found.points)),
         "points": [[point.time, point.commit, point.run, point.outcome] for point in found.points],
         "environments": [
-            {"environment": span.environment, "first": span.places[0], "changes": list(span.changes), "bridges": []} for span in found.spans
+            {
+                "environment": span.environment,
+                "first": span.places[0],
+                "changes": list(span.changes),
+                "bridges": [],
+            }
+            for span in found.spans
         ],
         "spans": _span_of_each(found),
         "last": {"time": last.time, "commit": last.commit, "outcome": last.outcome},
         "metrics": metrics,
         "changes": [
-            {"cell": cell["id"], "key": cell["key"], **change, "accept": _command(cell["key" if ambiguous else "id"], change)}
+            {
+                "cell": cell["id"],
+                "key": cell["key"],
+                **change,
+                "accept": _command(cell["key" if ambiguous else "id"], change),
+            }
             for change in changes
         ],
     }
@@ -115,9 +166,16 @@ def _command(cell: str, change: Mapping[str, Any]) -> str:
 
 
 def _judged(
-    found: Series, span: Span, metric: str, own: Sequence[Expectation], used: set[Expectation], detector: str
+    found: Series,
+    span: Span,
+    metric: str,
+    own: Sequence[Expectation],
+    used: set[Expectation],
+    detector: str,
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-    """The levels of one metric in one environment, as places of the series, and the step at its end that nobody accepted."""
+    """The levels of one metric in one environment, as places of the series, and the step at its end
+    that nobody accepted.
+    """
     from harness.comparison.verdicts import MARGINS
 
     places = found.measured(span, metric)
@@ -126,25 +184,50 @@ def _judged(
     values = [found.points[place].values[metric].value for place in places]
     margin = change_points.margin(values, MARGINS[metric])
     levels = change_points.drifts(values, change_points.levels(values, detector), margin)
-    starts = [(start, each) for each in own if (start := _start(found, places, span, each)) is not None]
+    starts = [
+        (start, each) for each in own if (start := _start(found, places, span, each)) is not None
+    ]
     used.update(each for _, each in starts)
     in_force = max(starts, key=lambda found: found[0], default=None)
-    change = change_points.judge(levels, margin, change_points.Accepted(in_force[0], in_force[1].level) if in_force else None)
-    shown = [{"start": places[each.start], "stop": places[each.stop - 1], "value": each.value} for each in levels]
+    change = change_points.judge(
+        levels, margin, change_points.Accepted(in_force[0], in_force[1].level) if in_force else None
+    )
+    shown = [
+        {"start": places[each.start], "stop": places[each.stop - 1], "value": each.value}
+        for each in levels
+    ]
     return shown, _told(found, span, metric, places, margin, change) if change else None
 
 
 def _start(found: Series, places: Sequence[int], span: Span, expected: Expectation) -> int | None:
-    """The first point from which an expectation holds: the first of its commit, or of its time where it names no commit."""
+    """The first point from which an expectation holds: the first of its commit, or of its time
+    where it names no commit.
+    """
     if expected.environment not in ("", span.environment):
         return None
     points = [found.points[place] for place in places]
     if expected.commit:
-        return next((start for start, point in enumerate(points) if point.commit == expected.commit), None)
-    return next((start for start, point in enumerate(points) if expected.since and point.time >= expected.since), None)
+        return next(
+            (start for start, point in enumerate(points) if point.commit == expected.commit), None
+        )
+    return next(
+        (
+            start
+            for start, point in enumerate(points)
+            if expected.since and point.time >= expected.since
+        ),
+        None,
+    )
 
 
-def _told(found: Series, span: Span, metric: str, places: Sequence[int], margin: float, change: change_points.Change) -> dict[str, Any]:
+def _told(
+    found: Series,
+    span: Span,
+    metric: str,
+    places: Sequence[int],
+    margin: float,
+    change: change_points.Change,
+) -> dict[str, Any]:
     first, settled = (found.points[places[start]] for start in (change.start, change.settled))
     before = found.points[places[change.start - 1]] if change.start else None
     return {
@@ -166,9 +249,13 @@ def _told(found: Series, span: Span, metric: str, places: Sequence[int], margin:
 
 
 def pairs(paths: Sequence[Path], cells: set[str], notes: list[str]) -> list[dict[str, Any]]:
-    """What paired comparisons in the same folders said of these cells, oldest first, without their samples."""
+    """What paired comparisons in the same folders said of these cells, oldest first, without their
+    samples.
+    """
     found: list[dict[str, Any]] = []
-    for file in sorted(file for path in paths if path.is_dir() for file in path.glob("compare-*.json")):
+    for file in sorted(
+        file for path in paths if path.is_dir() for file in path.glob("compare-*.json")
+    ):
         try:
             comparison = json.loads(file.read_text())
             found += [row for row in _pairs_of(comparison) if row["cell"] in cells]
@@ -180,10 +267,18 @@ def pairs(paths: Sequence[Path], cells: set[str], notes: list[str]) -> list[dict
 def _pairs_of(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
     if comparison.get("compare") != 1:
         raise ValueError("not written by this version of `evenbench compare`")
-    head = {"time": comparison["time"], "base": comparison["base"], "head": comparison["head"], "bridge": comparison.get("bridge")}
+    head = {
+        "time": comparison["time"],
+        "base": comparison["base"],
+        "head": comparison["head"],
+        "bridge": comparison.get("bridge"),
+    }
     return [
         {**head, "cell": cell["cell"], "metric": metric, "verdict": judged["verdict"]}
-        | {key: (judged["confirmation"] or judged["screen"])[key] for key in ("ratio", "low", "high")}
+        | {
+            key: (judged["confirmation"] or judged["screen"])[key]
+            for key in ("ratio", "low", "high")
+        }
         for cell in comparison["cells"]
         if not cell["control"]
         for metric, judged in cell["metrics"].items()
@@ -191,23 +286,41 @@ def _pairs_of(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def join(value: Mapping[str, Any]) -> None:
-    """Give each new environment the bridges over to it: what its upgrade did, by `evenbench bridge`, the newest of each metric."""
+    """Give each new environment the bridges over to it: what its upgrade did, by `evenbench
+    bridge`, the newest of each metric.
+    """
     rows = [{**row, "moves": _moves(row["bridge"])} for row in value["pairs"] if row["bridge"]]
     for cell in value["cells"]:
         for environment in cell["environments"]:
             changed = {words.lower() for words in environment["changes"]}
-            over = [row for row in rows if row["cell"] == cell["cell"] and {words.lower() for words in row["moves"]} <= changed]
+            over = [
+                row
+                for row in rows
+                if row["cell"] == cell["cell"]
+                and {words.lower() for words in row["moves"]} <= changed
+            ]
             environment["bridges"] = list({row["metric"]: row for row in over}.values())
 
 
 def _moves(bridge: Mapping[str, Mapping[str, str]]) -> list[str]:
     """The words that a span's changes have for it."""
-    return [f"{package} {old} → {bridge['to'].get(package, 'absent')}" for package, old in bridge["from"].items()]
+    return [
+        f"{package} {old} → {bridge['to'].get(package, 'absent')}"
+        for package, old in bridge["from"].items()
+    ]
 
 
 def _expectation(cell: str, change: Mapping[str, Any], reason: str) -> Expectation:
     settled, level = change["settled"], float(f"{change['after']:.6g}")
-    return Expectation(cell, change["metric"], level, settled["commit"], reason, settled["time"], change["environment"])
+    return Expectation(
+        cell,
+        change["metric"],
+        level,
+        settled["commit"],
+        reason,
+        settled["time"],
+        change["environment"],
+    )
 
 
 def read_expectations(file: Path) -> str:
@@ -217,15 +330,21 @@ def read_expectations(file: Path) -> str:
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file}: cannot be read ({error}); it should be TOML, see docs/statistics.md") from error
+        raise UsageError(
+            f"{file}: cannot be read ({error}); it should be TOML, see docs/statistics.md"
+        ) from error
 
 
 def write_expectations(file: Path, text: str) -> None:
-    """Replace the file as a whole, so that a full disk leaves the old one. Raises UsageError where it cannot be written."""
+    """Replace the file as a whole, so that a full disk leaves the old one. Raises UsageError where
+    it cannot be written.
+    """
     copy = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         copy.write_text(text, encoding="utf-8")
         copy.replace(file)
     except OSError as error:
         copy.unlink(missing_ok=True)
-        raise UsageError(f"{file}: could not be written ({error.strerror}); what it held is unchanged") from error
+        raise UsageError(
+            f"{file}: could not be written ({error.strerror}); what it held is unchanged"
+        ) from error

@@ -17,13 +17,19 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MATTERS = (*MACHINE, "variables")
-"""The facts of the environment in which two recorded runs must agree; packages are compared as well, and the GPUs of what ran on one."""
+"""The facts of the environment in which two recorded runs must agree; packages are compared as
+well, and the GPUs of what ran on one.
+"""
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], device: str = "cpu") -> list[str]:
     """In words, what of the machine and its packages differs between two results' environments."""
     facts = MATTERS if device == "cpu" else (*MATTERS, "gpus")
-    found = [f"{name}: {one.get(name)} against {other.get(name)}" for name in facts if one.get(name) != other.get(name)]
+    found = [
+        f"{name}: {one.get(name)} against {other.get(name)}"
+        for name in facts
+        if one.get(name) != other.get(name)
+    ]
     packages = [found.get("packages") or {} for found in (one, other)]
     return found + [
         f"{name} {packages[0].get(name, 'absent')} against {packages[1].get(name, 'absent')}"
@@ -32,39 +38,63 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], device: str = 
     ]
 
 
-def compared(base: str, head: str, anyway: bool = False, chosen: Callable[[str, str], bool] | None = None) -> list[dict[str, Any]]:
-    """Cell by cell, the ratio of two recorded runs' levels, without a verdict that pairs alone could give.
+def compared(
+    base: str, head: str, anyway: bool = False, chosen: Callable[[str, str], bool] | None = None
+) -> list[dict[str, Any]]:
+    """Cell by cell, the ratio of two recorded runs' levels, without a verdict that pairs alone
+    could give.
 
-    Welch's interval of the difference of mean log medians over processes, at 99 %; `half` is half its width, relative. `chosen` says
-    of a cell's id and key whether it is asked for. Raises NothingToCompare where nothing matches, and UsageError where the
-    environments differ and `anyway` does not say to go on.
+    Welch's interval of the difference of mean log medians over processes, at 99 %; `half` is half
+    its width, relative. `chosen` says of a cell's id and key whether it is asked for. Raises
+    NothingToCompare where nothing matches, and UsageError where the environments differ and
+    `anyway` does not say to go on.
     """
     lines = [_lines(text) for text in (base, head)]
     both = [key for key in lines[1] if key in lines[0]]
     if not both:
-        raise NothingToCompare(f"{base} and {head} share no cell; were they measured from other models or options?")
+        raise NothingToCompare(
+            f"{base} and {head} share no cell; were they measured from other models or options?"
+        )
     shared = [key for key in both if chosen is None or chosen(lines[1][key]["cell"]["id"], key)]
     if not shared:
-        raise NothingToCompare(f"-k and --cell leave none of {len(both)} cells that {base} and {head} share; `evenbench inspect` shows all")
+        raise NothingToCompare(
+            f"-k and --cell leave none of {len(both)} cells that {base} and {head} share; `evenbench inspect` shows all"
+        )
     found = []
     for key in shared:
         one, other = lines[0][key], lines[1][key]
-        differ = [*_schemas(one, other), *differences(one["environment"], other["environment"], other["cell"].get("device", "cpu"))]
+        differ = [
+            *_schemas(one, other),
+            *differences(
+                one["environment"], other["environment"], other["cell"].get("device", "cpu")
+            ),
+        ]
         if differ and not anyway:
             raise UsageError(
                 f"{base} and {head} were not measured alike ({'; '.join(differ[:4])}); compare the commits in pairs, "
                 "or see both side by side with --anyway"
             )
-        found.append({"cell": one["cell"]["id"], "outcomes": [one["outcome"], other["outcome"]], "differ": differ, **_unpaired(one, other)})
+        found.append(
+            {
+                "cell": one["cell"]["id"],
+                "outcomes": [one["outcome"], other["outcome"]],
+                "differ": differ,
+                **_unpaired(one, other),
+            }
+        )
     return found
 
 
 def _lines(text: str) -> dict[str, records.Record]:
-    """The latest outcome of each cell. Raises UsageError where there is none that this version reads."""
+    """The latest outcome of each cell. Raises UsageError where there is none that this version
+    reads.
+    """
     reading = records.read([Path(text)])
     if not reading.lines:
         why = f": {'; '.join(reading.notes[:3])}" if reading.notes else ""
-        raise UsageError(f"{text} holds no outcome that can be compared{why or '; record one with `evenbench run`'}")
+        raise UsageError(
+            f"{text} holds no outcome that can be compared{why or '; record one with `evenbench run`'}"
+        )
     return records.latest(reading.lines)
 
 
@@ -80,7 +110,13 @@ def _unpaired(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any
 
     values = [process_values(line["samples_ns"].get(COMPUTE, [])) for line in (one, other)]
     if any(line["outcome"] != "ok" for line in (one, other)) or min(map(len, values)) < 2:
-        return {"ratio": None, "low": None, "high": None, "half": None, "processes": [len(each) for each in values]}
+        return {
+            "ratio": None,
+            "low": None,
+            "high": None,
+            "half": None,
+            "processes": [len(each) for each in values],
+        }
     from scipy import stats
 
     logs = [[math.log(value) for value in each] for each in values]
@@ -89,7 +125,13 @@ def _unpaired(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any
     centre = sum(logs[1]) / len(logs[1]) - sum(logs[0]) / len(logs[0])
     low, high = (math.exp(max(-50.0, min(bound, 50.0))) for bound in interval)
     half = math.sqrt(high / low) - 1
-    return {"ratio": math.exp(centre), "low": low, "high": high, "half": half, "processes": [len(each) for each in values]}
+    return {
+        "ratio": math.exp(centre),
+        "low": low,
+        "high": high,
+        "half": half,
+        "processes": [len(each) for each in values],
+    }
 
 
 def show(found: Sequence[Mapping[str, Any]], console: Console) -> None:
@@ -103,7 +145,12 @@ def show(found: Sequence[Mapping[str, Any]], console: Console) -> None:
         table.add_column(column, overflow="fold")
     for cell in found:
         change = "-" if cell["ratio"] is None else change_words(cell)
-        table.add_row(cell["cell"], change, " and ".join(map(str, cell["processes"])), "; ".join(cell["differ"]) or "yes")
+        table.add_row(
+            cell["cell"],
+            change,
+            " and ".join(map(str, cell["processes"])),
+            "; ".join(cell["differ"]) or "yes",
+        )
     console.print(table)
     console.print(
         "Two recorded runs were not measured side by side: whatever drifted between them is in the ratio, and the interval cannot "
@@ -112,7 +159,9 @@ def show(found: Sequence[Mapping[str, Any]], console: Console) -> None:
     )
     halves = sorted(cell["half"] for cell in found if cell["half"] is not None)
     if halves:
-        from_to = " to ".join(f"{100 * half:.1f}" for half in dict.fromkeys((halves[0], halves[-1])))
+        from_to = " to ".join(
+            f"{100 * half:.1f}" for half in dict.fromkeys((halves[0], halves[-1]))
+        )
         precision = Rule().precision
         console.print(
             f"The intervals are ±{from_to} % wide by these processes alone, {halves[-1] / precision:.1f} times the "

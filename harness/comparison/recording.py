@@ -13,7 +13,6 @@ from harness.environment import cpu, system_info
 from harness.results import records
 
 if TYPE_CHECKING:
-
     from harness.comparison.exit_status import Ending
     from harness.comparison.sides import Pair
     from harness.statistics.paired_test import Rule
@@ -24,15 +23,19 @@ REMEMBERED = 20
 
 
 def earlier(folder: Path) -> list[dict[str, Any]]:
-    """The latest comparisons in a results folder that were made on a machine such as this one, oldest first.
+    """The latest comparisons in a results folder that were made on a machine such as this one,
+    oldest first.
 
-    How much another machine differs from itself says nothing of this one; nor does a file that cannot be read.
+    How much another machine differs from itself says nothing of this one; nor does a file that
+    cannot be read.
     """
     from harness.comparison import budget
 
     found: list[dict[str, Any]] = []
     for file in sorted(folder.glob("compare-*.json"), reverse=True):
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError):
+        with contextlib.suppress(
+            OSError, ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError
+        ):
             value = json.loads(file.read_text())
             if value["compare"] == 1 and value["machine"] == this_machine():
                 budget.pasts([value])  # whoever cut or edited the file is noticed here

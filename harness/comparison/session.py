@@ -1,11 +1,13 @@
-"""Paired comparison: two sides of a cell, each in a fresh process, measured alternately and never at the same time.
+"""Paired comparison: two sides of a cell, each in a fresh process, measured alternately and never
+at the same time.
 
-A *pair* is one process of each side. Both are built and warmed, the one to be built first drawn by lot; then they are measured in
-blocks of ABBA or BAAB, and whichever is not being timed is stopped, since its idle threads would spin on the other's cores. Both are
-kept to the same cores, so that a core whose physical one is busy with something else is no difference between them. All cells are
-swept once, then again, so that the pairs of a cell spread over the session. Each cell stops by the gate's rule. What is flagged is
-confirmed with pairs of its own, and base against base is measured in the same session: a gate that alarms there knows nothing of the
-rest.
+A *pair* is one process of each side. Both are built and warmed, the one to be built first drawn by
+lot; then they are measured in blocks of ABBA or BAAB, and whichever is not being timed is stopped,
+since its idle threads would spin on the other's cores. Both are kept to the same cores, so that a
+core whose physical one is busy with something else is no difference between them. All cells are
+swept once, then again, so that the pairs of a cell spread over the session. Each cell stops by the
+gate's rule. What is flagged is confirmed with pairs of its own, and base against base is measured
+in the same session: a gate that alarms there knows nothing of the rest.
 """
 
 from __future__ import annotations
@@ -22,7 +24,18 @@ from typing import Any
 from harness.comparison import budget, interference
 from harness.comparison.side_process import ArmFailed, Process, Side, process
 from harness.comparison.sides import NothingToCompare
-from harness.comparison.verdicts import ARTIFACT, COLD_START, ERROR, LATENCY, MARGINS, MEMORY, Pairing, is_flagged, judged, rule_for
+from harness.comparison.verdicts import (
+    ARTIFACT,
+    COLD_START,
+    ERROR,
+    LATENCY,
+    MARGINS,
+    MEMORY,
+    Pairing,
+    is_flagged,
+    judged,
+    rule_for,
+)
 from harness.core.errors import UsageError
 from harness.core.types import PLANS, Plan
 from harness.environment import measurement_lock, system_info
@@ -30,14 +43,19 @@ from harness.statistics import paired_test
 from harness.statistics.estimates import median
 
 SAMPLE_NS = 10_000_000
-"""A sample lasts at least this long, so that the readings of the clock and the stopping of processes are small against it."""
+"""A sample lasts at least this long, so that the readings of the clock and the stopping of
+processes are small against it.
+"""
 
 CONTROLS = 3
 """At least so many cells are measured base against base, where there are as many."""
 
 
-def take_pair(pairing: Pairing, words: Sequence[str], plan: Plan, lot: random.Random) -> dict[str, Any]:
-    """One process of each side, measured in blocks; the log ratios head over base of every metric, and what was seen.
+def take_pair(
+    pairing: Pairing, words: Sequence[str], plan: Plan, lot: random.Random
+) -> dict[str, Any]:
+    """One process of each side, measured in blocks; the log ratios head over base of every metric,
+    and what was seen.
 
     Raises ArmFailed where a side fails.
     """
@@ -46,7 +64,11 @@ def take_pair(pairing: Pairing, words: Sequence[str], plan: Plan, lot: random.Ra
         arms: dict[int, Process] = {}
         for index in lot.sample((0, 1), 2):
             side, prepared = pairing.sides[index], pairing.prepared[index]
-            spec = replace(side.spec(words, pairing.declared, plan), task="measure", folders=prepared["folders"])
+            spec = replace(
+                side.spec(words, pairing.declared, plan),
+                task="measure",
+                folders=prepared["folders"],
+            )
             arms[index] = stack.enter_context(process(side, spec, prepared))
             arms[index].ask()  # loaded and warm
             arms[index].stop()
@@ -82,7 +104,9 @@ def take_pair(pairing: Pairing, words: Sequence[str], plan: Plan, lot: random.Ra
 
 
 def _cores(threads: int, lot: random.Random) -> list[int]:
-    """As many of the cores that this process may use as a cell has threads, drawn anew for each pair; empty where that is all of them."""
+    """As many of the cores that this process may use as a cell has threads, drawn anew for each
+    pair; empty where that is all of them.
+    """
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return sorted(lot.sample(allowed, threads)) if threads < len(allowed) else []
 
@@ -98,8 +122,12 @@ def _times(pairing: Pairing, index: int, samples: Sequence[Mapping[str, Any]]) -
     return times
 
 
-def _other_ratios(ends: Sequence[Mapping[str, Any]], prepared: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """ln(head / base) of what a process has one number of. Errors below a hundredth of the tolerance count as that."""
+def _other_ratios(
+    ends: Sequence[Mapping[str, Any]], prepared: Sequence[Mapping[str, Any]]
+) -> dict[str, float]:
+    """ln(head / base) of what a process has one number of. Errors below a hundredth of the
+    tolerance count as that.
+    """
     found = {
         MEMORY: [end["peak_rss_bytes"] for end in ends],
         COLD_START: [end["cold_start_seconds"] for end in ends],
@@ -107,7 +135,9 @@ def _other_ratios(ends: Sequence[Mapping[str, Any]], prepared: Sequence[Mapping[
     }
     if all(end["parity"] for end in ends):
         found[ERROR] = [max(end["parity"]["needed"], 0.01) for end in ends]
-    return {metric: math.log(head / base) for metric, (base, head) in found.items() if base and head}
+    return {
+        metric: math.log(head / base) for metric, (base, head) in found.items() if base and head
+    }
 
 
 def _ask(arm: Process, message: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -143,7 +173,9 @@ class Progress:
 
 @dataclass
 class Session:
-    """A paired comparison of some cells. `words` choose them, as on the command line of `evenbench run`."""
+    """A paired comparison of some cells. `words` choose them, as on the command line of `evenbench
+    run`.
+    """
 
     base: Side
     head: Side
@@ -166,7 +198,9 @@ class Session:
     _begin: float = field(default=0.0, init=False)
 
     def run(self) -> list[dict[str, Any]]:
-        """Prepare, share out the budget, screen, confirm and judge: one result per cell, the controls among them."""
+        """Prepare, share out the budget, screen, confirm and judge: one result per cell, the
+        controls among them.
+        """
         self.prepare_all()
         self._allot()
         return self.measure(self.pairings)
@@ -174,7 +208,8 @@ class Session:
     def prepare_all(self) -> None:
         """Make or find what every cell needs on either side, and give each its margin.
 
-        Raises UsageError where there are no cells, and NothingToCompare where none of them can run here.
+        Raises UsageError where there are no cells, and NothingToCompare where none of them can run
+        here.
         """
         if not self.cells:
             raise UsageError("compare: no cells; name some with a target, -k or --cell")
@@ -188,18 +223,29 @@ class Session:
         """`neither side can run here: a, b (unavailable: ...)`; empty where every cell can."""
         shown = list(self.left_out)
         more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
-        return f"neither side can run here: {', '.join(shown[:5])}{more} ({self.left_out[shown[0]].splitlines()[0]})" if shown else ""
+        return (
+            f"neither side can run here: {', '.join(shown[:5])}{more} ({self.left_out[shown[0]].splitlines()[0]})"
+            if shown
+            else ""
+        )
 
     def measure(self, pairings: Sequence[Pairing]) -> list[dict[str, Any]]:
-        """Screen, confirm and judge what is prepared; one result per pairing. Adds the pairs to them."""
+        """Screen, confirm and judge what is prepared; one result per pairing. Adds the pairs to
+        them.
+        """
         with measurement_lock.alone():
             self._begin = time.monotonic()
             lot = random.Random(self.seed)
             self._sweep(pairings, lot, "pairs", self.seconds * (1 - budget.CONFIRMING))
-            flagged = [pairing for pairing in pairings if is_flagged(pairing, self.rule, self.asked)]
+            flagged = [
+                pairing for pairing in pairings if is_flagged(pairing, self.rule, self.asked)
+            ]
             if flagged:
-                # As many as it takes, like the screening: one disturbed pair of too few leaves no verdict, however clear the others.
-                self._sweep(flagged, random.Random(f"{self.seed} again"), "confirmation", self.seconds)
+                # As many as it takes, like the screening: one disturbed pair of too few leaves no
+                # verdict, however clear the others.
+                self._sweep(
+                    flagged, random.Random(f"{self.seed} again"), "confirmation", self.seconds
+                )
         return judged(pairings, self.rule, self.asked)
 
     def _prepared(self) -> Iterator[Pairing]:
@@ -214,13 +260,23 @@ class Session:
             elif not good and all(each.cannot for each in failed):
                 self.left_out[shown] = failed[0].cannot
             else:
-                yield Pairing(shown, declared, (self.base, self.head), ({}, {}), failure=self._why_not(failed[0]))
+                yield Pairing(
+                    shown,
+                    declared,
+                    (self.base, self.head),
+                    ({}, {}),
+                    failure=self._why_not(failed[0]),
+                )
             if not failed and controls:
                 controls -= 1
-                yield Pairing(shown, declared, (self.base, self.base), (good[0], good[0]), control=True)
+                yield Pairing(
+                    shown, declared, (self.base, self.base), (good[0], good[0]), control=True
+                )
 
     def _both(self, declared: str) -> list[Mapping[str, Any] | ArmFailed]:
-        """What was prepared for base and head, or why it could not be; where something went wrong for base, nothing of head."""
+        """What was prepared for base and head, or why it could not be; where something went wrong
+        for base, nothing of head.
+        """
         found: list[Mapping[str, Any] | ArmFailed] = []
         for side in (self.base, self.head):
             try:
@@ -232,7 +288,9 @@ class Session:
         return found
 
     def _why_not(self, error: ArmFailed) -> str:
-        """What is wrong, and where the base is what is wrong, what to do: nothing is said of head then."""
+        """What is wrong, and where the base is what is wrong, what to do: nothing is said of head
+        then.
+        """
         words, first, rest = str(error), *str(error).partition("\n")[::2]
         if not words.startswith(f"{self.base.name}: ") or self.base.name == self.head.name:
             return words
@@ -257,17 +315,31 @@ class Session:
             value: Mapping[str, Any] = arm.ask()["value"]
             return value
 
-    def _sweep(self, pairings: Sequence[Pairing], lot: random.Random, kind: str, seconds: float) -> None:
-        """Sweep until each cell is precise, has the most pairs, or so much of the session is over; cells in a new order each time."""
+    def _sweep(
+        self, pairings: Sequence[Pairing], lot: random.Random, kind: str, seconds: float
+    ) -> None:
+        """Sweep until each cell is precise, has the most pairs, or so much of the session is over;
+        cells in a new order each time.
+        """
         least, most = self.rule.least, self.rule.most
         for sweep in range(most):
-            waiting = [pairing for pairing in pairings if sweep < (pairing.most or most) and self._wants_more(pairing, kind, least)]
+            waiting = [
+                pairing
+                for pairing in pairings
+                if sweep < (pairing.most or most) and self._wants_more(pairing, kind, least)
+            ]
             lot.shuffle(waiting)
             for pairing in waiting:
                 if time.monotonic() - self._begin > seconds and sweep >= least:
                     return
                 left = self._left()
-                self.listen(Progress(sweep, most, f"{kind} {sweep + 1} of {least} to {pairing.most or most}: {pairing.cell}{left}"))
+                self.listen(
+                    Progress(
+                        sweep,
+                        most,
+                        f"{kind} {sweep + 1} of {least} to {pairing.most or most}: {pairing.cell}{left}",
+                    )
+                )
                 try:
                     getattr(pairing, kind).append(take_pair(pairing, self.words, self.plan, lot))
                 except ArmFailed as error:
@@ -278,11 +350,18 @@ class Session:
         if math.isinf(self.seconds):
             return ""
         left = max(0.0, self.seconds - (time.monotonic() - self._begin))
-        return f", {left / 60:.0f} min of the budget left" if left >= 90 else f", {left:.0f} s of the budget left"
+        return (
+            f", {left / 60:.0f} min of the budget left"
+            if left >= 90
+            else f", {left:.0f} s of the budget left"
+        )
 
     def _wants_more(self, pairing: Pairing, kind: str, least: int) -> bool:
         taken = pairing.log_ratios(self.asked[0], getattr(pairing, kind))
-        return not pairing.failure and (len(taken) < least or not paired_test.is_precise(taken, rule_for(pairing, self.asked[0], self.rule)))
+        return not pairing.failure and (
+            len(taken) < least
+            or not paired_test.is_precise(taken, rule_for(pairing, self.asked[0], self.rule))
+        )
 
 
 def allotment_words(cell: str, given: budget.Allotment) -> str:

@@ -23,28 +23,36 @@ from harness.environment import cpu, system_info
 from harness.runner import child_process
 
 CANNOT = ("unsupported: ", "unavailable: ")
-"""How the answer of a process begins whose cell cannot run here, whatever is done to it (`harness.comparison.side_worker.answer`)."""
+"""How the answer of a process begins whose cell cannot run here, whatever is done to it
+(`harness.comparison.side_worker.answer`).
+"""
 
 
 class ArmFailed(Exception):
     """A side could not be prepared, crashed or hung; the message says which and how.
 
-    `cannot` is why the cell can never run here, in words, where that is what happened; empty where something went wrong.
+    `cannot` is why the cell can never run here, in words, where that is what happened; empty where
+    something went wrong.
     """
 
     def __init__(self, words: str, cannot: str = "") -> None:
         super().__init__(words)
         self.cannot = cannot
 
+
 WORKER_MODULES = ("harness.comparison.side_worker", "harness.arm")
-"""What a measured process runs, newest name first: an older commit of evenbench has its own name for it."""
+"""What a measured process runs, newest name first: an older commit of evenbench has its own name
+for it.
+"""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: its name for people, what it changes in a cell, and the folder of its sources.
+    """One of the two: its name for people, what it changes in a cell, and the folder of its
+    sources.
 
-    `root` is a checked-out commit, or None for the working folder. A commit that holds a harness of its own runs under it.
+    `root` is a checked-out commit, or None for the working folder. A commit that holds a harness of
+    its own runs under it.
     """
 
     name: str
@@ -70,7 +78,14 @@ class Side:
     def _own_worker(self) -> str:
         """The worker module of a commit of evenbench itself, or nothing where the commit has none."""
         files = {module: Path(*module.split(".")).with_suffix(".py") for module in WORKER_MODULES}
-        return next((module for module, file in files.items() if self.root and (self.root / file).is_file()), "")
+        return next(
+            (
+                module
+                for module, file in files.items()
+                if self.root and (self.root / file).is_file()
+            ),
+            "",
+        )
 
     def _path(self) -> tuple[str, ...]:
         if self.root is None:
@@ -78,14 +93,18 @@ class Side:
         # What lay under the working folder lies under the commit now; the rest is shared.
         here = Path.cwd()
         moved = [
-            str(self.root / Path(entry).relative_to(here)) if Path(entry).is_relative_to(here) else entry
+            str(self.root / Path(entry).relative_to(here))
+            if Path(entry).is_relative_to(here)
+            else entry
             for entry in child_process.shared_path()
         ]
         return tuple(dict.fromkeys([*moved, str(self.root)]))
 
 
 class Process:
-    """A conversation with one process of `harness.comparison.side_worker`, in a session of its own so that it can be stopped as a whole."""
+    """A conversation with one process of `harness.comparison.side_worker`, in a session of its own
+    so that it can be stopped as a whole.
+    """
 
     def __init__(self, side: Side, spec: Spec, prepared: Mapping[str, Any] | None = None) -> None:
         self.side, self.cell, self.timeout = side, spec.cell, spec.plan.timeout_seconds
@@ -101,7 +120,11 @@ class Process:
             stdin=subprocess.PIPE,
             stdout=self._log,
             stderr=self._log,
-            env={**variables, "PYTHONPATH": os.pathsep.join([side.python_path(), *more]), "TMPDIR": self._scratch.name},
+            env={
+                **variables,
+                "PYTHONPATH": os.pathsep.join([side.python_path(), *more]),
+                "TMPDIR": self._scratch.name,
+            },
             cwd=side.folder(),
             pass_fds=(writing,),
             start_new_session=True,
@@ -111,7 +134,9 @@ class Process:
         self._write(spec.written())
 
     def ask(self, message: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-        """Send a command, if any, and wait for the answer. Raises ArmFailed where the process ends, hangs or refuses."""
+        """Send a command, if any, and wait for the answer. Raises ArmFailed where the process ends,
+        hangs or refuses.
+        """
         if message is not None:
             self._write(json.dumps(message).encode() + b"\n")
         line = self._line(time.monotonic() + self.timeout)
@@ -120,12 +145,16 @@ class Process:
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             words = str(answer["error"])
-            raise ArmFailed(f"{self.side.name}: {self.cell} {words}", words if words.startswith(CANNOT) else "")
+            raise ArmFailed(
+                f"{self.side.name}: {self.cell} {words}", words if words.startswith(CANNOT) else ""
+            )
         return answer
 
     def _write(self, line: bytes) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it died; its end is told by the next answer that does not come
+        with contextlib.suppress(
+            BrokenPipeError
+        ):  # it died; its end is told by the next answer that does not come
             self._process.stdin.write(line)
             self._process.stdin.flush()
 
@@ -149,7 +178,9 @@ class Process:
             return f"did not answer within {self.timeout:g} s; raise --timeout if it needs longer"
         self._log.seek(0)
         tail = self._log.read()[-1000:].decode(errors="replace").strip()
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+        how = (
+            f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+        )
         return f"{how}\n{tail}" if tail else how
 
     def stop(self) -> None:
@@ -161,14 +192,20 @@ class Process:
         self._signal(signal.SIGCONT)
 
     def keep_to(self, cores: Sequence[int]) -> None:
-        """Have all its threads, its children's, and those that they start later run on these cores only; on any where none are named."""
+        """Have all its threads, its children's, and those that they start later run on these cores
+        only; on any where none are named.
+        """
         if not cores:
             return
         import psutil
 
         with contextlib.suppress(psutil.NoSuchProcess):  # it died: the next question tells
             process = psutil.Process(self._process.pid)
-            for thread in [thread.id for each in (process, *process.children(recursive=True)) for thread in each.threads()]:
+            for thread in [
+                thread.id
+                for each in (process, *process.children(recursive=True))
+                for thread in each.threads()
+            ]:
                 with contextlib.suppress(ProcessLookupError):
                     os.sched_setaffinity(thread, cores)
 

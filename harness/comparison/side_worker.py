@@ -1,9 +1,11 @@
-"""One side of a paired comparison: a process that loads one cell, and then takes laps whenever it is told to.
+"""One side of a paired comparison: a process that loads one cell, and then takes laps whenever it
+is told to.
 
-`python -m harness.comparison.side_worker --reply FD` reads JSON lines from standard input and answers each with one JSON line. The first says which
-cell (`Spec`), chosen by the same words as on a command line, so that a side of another commit finds the cell in that commit's own
-declarations. Then it either prepares the cell or measures it: `{"do": "sample", "number": n}` takes one untimed lap and n timed
-ones, `{"do": "finish"}` judges the outputs and ends.
+`python -m harness.comparison.side_worker --reply FD` reads JSON lines from standard input and
+answers each with one JSON line. The first says which cell (`Spec`), chosen by the same words as on
+a command line, so that a side of another commit finds the cell in that commit's own declarations.
+Then it either prepares the cell or measures it: `{"do": "sample", "number": n}` takes one untimed
+lap and n timed ones, `{"do": "finish"}` judges the outputs and ends.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ from harness.runner import preparation
 
 @dataclass(frozen=True)
 class Change:
-    """What this side has instead of the declaration: another backend, or other options of it. None leaves it alone."""
+    """What this side has instead of the declaration: another backend, or other options of it. None
+    leaves it alone.
+    """
 
     backend: str = ""
     options: tuple[tuple[str, Any], ...] | None = None
@@ -43,7 +47,9 @@ class Change:
 
 @dataclass(frozen=True)
 class Spec:
-    """Which cell a process is for, in words that another commit understands. `cell` is the declared id, before the change."""
+    """Which cell a process is for, in words that another commit understands. `cell` is the declared
+    id, before the change.
+    """
 
     words: tuple[str, ...]
     cell: str
@@ -55,13 +61,20 @@ class Spec:
 
     @classmethod
     def read(cls, line: bytes) -> Spec:
-        """From the JSON line that `written` made. What a later commit's parent says more than is known here is left alone."""
+        """From the JSON line that `written` made. What a later commit's parent says more than is
+        known here is left alone.
+        """
         told = json.loads(line)
         found = _known(cls, told)
         options = told["change"]["options"]
-        change = Change(told["change"]["backend"], None if options is None else tuple((name, value) for name, value in options))
+        change = Change(
+            told["change"]["backend"],
+            None if options is None else tuple((name, value) for name, value in options),
+        )
         rest = {name: tuple(told[name]) for name in ("words", "sys_path")}
-        return cls(**{**found, **rest, "change": change, "plan": Plan(**_known(Plan, told["plan"]))})
+        return cls(
+            **{**found, **rest, "change": change, "plan": Plan(**_known(Plan, told["plan"]))}
+        )
 
     def written(self) -> bytes:
         """One JSON line."""
@@ -85,9 +98,11 @@ def _entries(words: Sequence[str]) -> dict[str, Entry]:
 
 
 def places(words: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Where each of those cells is declared: `{"file": ..., "line": ...}`, the file relative to the working folder.
+    """Where each of those cells is declared: `{"file": ..., "line": ...}`, the file relative to the
+    working folder.
 
-    The line is None where it cannot be told; a model that was named on the command line is its own place.
+    The line is None where it cannot be told; a model that was named on the command line is its own
+    place.
     """
     cases = {name: entry.case for name, entry in _entries(words).items()}
     found = {case: _place(case) for case in set(cases.values())}
@@ -100,10 +115,14 @@ def _place(case: str) -> dict[str, Any]:
 
 
 def cell_of(spec: Spec) -> Cell:
-    """The cell in this process's own declarations. Raises UsageError where they have none of that id."""
+    """The cell in this process's own declarations. Raises UsageError where they have none of that
+    id.
+    """
     cells = chosen(spec.words)
     if spec.cell not in cells:
-        raise UsageError(f"{spec.cell} is not declared here; the two sides must declare the same cell")
+        raise UsageError(
+            f"{spec.cell} is not declared here; the two sides must declare the same cell"
+        )
     return spec.change.of(cells[spec.cell])
 
 
@@ -124,8 +143,12 @@ def prepare(spec: Spec) -> dict[str, Any]:
     }
 
 
-def serve(spec: Spec, commands: IO[bytes], tell: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
-    """Load, warm up, say so, take laps as told, and answer `finish` with what ran and whether it is right."""
+def serve(
+    spec: Spec, commands: IO[bytes], tell: Callable[[Mapping[str, Any]], None]
+) -> dict[str, Any]:
+    """Load, warm up, say so, take laps as told, and answer `finish` with what ran and whether it is
+    right.
+    """
     from harness.inputs import batches as inputs
     from harness.measurement import judging, process, timing
 
@@ -147,13 +170,17 @@ def serve(spec: Spec, commands: IO[bytes], tell: Callable[[Mapping[str, Any]], N
         session.step()  # untimed: the process was stopped, and its caches belong to the other side
         session.sync()
         before = timing.counters_of(session)
-        laps = timing.run_laps(session, batches, taken, command["number"], COMPUTE, set(), timing.CLOCK)
+        laps = timing.run_laps(
+            session, batches, taken, command["number"], COMPUTE, set(), timing.CLOCK
+        )
         after = timing.counters_of(session)
         taken += command["number"]
         tell({"laps_ns": laps.laps_ns, **_counted(before, after)})
     peak = process.peak_rss_bytes(session)
     kept = {
-        boundary: timing.run_laps(session, batches, 0, len(batches), boundary, set(range(len(batches))), timing.CLOCK).kept
+        boundary: timing.run_laps(
+            session, batches, 0, len(batches), boundary, set(range(len(batches))), timing.CLOCK
+        ).kept
         for boundary in (COMPUTE, HOST_TO_HOST)
     }
     attested = session.attest()
@@ -180,7 +207,9 @@ def _counted(before: Sequence[int], after: Sequence[int]) -> dict[str, int]:
     return {**kept, "steal_ns": grown["steal_ticks"] * timing.TICK_NS}
 
 
-def answer(spec: Spec, commands: IO[bytes], tell: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+def answer(
+    spec: Spec, commands: IO[bytes], tell: Callable[[Mapping[str, Any]], None]
+) -> dict[str, Any]:
     """The task's last answer, with every exception in words."""
     try:
         if spec.task == "cells":
@@ -189,7 +218,10 @@ def answer(spec: Spec, commands: IO[bytes], tell: Callable[[Mapping[str, Any]], 
     except selection.NoCells as error:
         return {"value": {}} if spec.task == "cells" else {"error": str(error)}
     except preparation.Refusal as refusal:
-        return {"error": f"{refusal.reply.outcome}: {refusal.reply.reason}", "traceback": refusal.reply.traceback}
+        return {
+            "error": f"{refusal.reply.outcome}: {refusal.reply.reason}",
+            "traceback": refusal.reply.traceback,
+        }
     except Exception as error:
         cause = getattr(error, "error", error)
         words = str(cause) if isinstance(cause, UsageError) else f"{type(cause).__name__}: {cause}"
@@ -198,7 +230,9 @@ def answer(spec: Spec, commands: IO[bytes], tell: Callable[[Mapping[str, Any]], 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The process's own entry; standard output and error are a log."""
-    parser = argparse.ArgumentParser(prog="python -m harness.comparison.side_worker", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.comparison.side_worker", description=__doc__
+    )
     parser.add_argument("--reply", type=int, required=True, help="file descriptor to answer on")
     reply = parser.parse_args(arguments).reply
     from harness.runner import child_process

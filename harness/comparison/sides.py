@@ -1,4 +1,6 @@
-"""What the two sides of a comparison are: commits checked out for it, or backends put into declared cells."""
+"""What the two sides of a comparison are: commits checked out for it, or backends put into declared
+cells.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,11 @@ class NothingToCompare(UsageError):
 
 @dataclass(frozen=True)
 class Pair:
-    """Both sides, and the cells they share: the id shown to the declared id. `notes` say what could not be compared.
+    """Both sides, and the cells they share: the id shown to the declared id. `notes` say what could
+    not be compared.
 
-    `places` says where head declares them, relative to the repository's root: `{"file": ..., "line": ...}` by the declared id.
+    `places` says where head declares them, relative to the repository's root: `{"file": ...,
+    "line": ...}` by the declared id.
     """
 
     base: Side
@@ -48,7 +52,8 @@ def is_recorded(text: str) -> bool:
 
 
 def backend_of(text: str) -> Change | None:
-    """The change that `backend[@environment][:option=value,...]` stands for, or None where no backend has that name.
+    """The change that `backend[@environment][:option=value,...]` stands for, or None where no
+    backend has that name.
 
     Raises UsageError for options that are no `name=value`.
     """
@@ -68,26 +73,33 @@ def backend_of(text: str) -> Change | None:
 def sides(base: str, head: str, words: Sequence[str], plan: Plan) -> Iterator[Pair]:
     """Both sides ready to be run: commits checked out into folders that are removed afterwards.
 
-    Raises UsageError where a side is neither a backend nor a commit, the two are of different kinds, or they share no cell.
+    Raises UsageError where a side is neither a backend nor a commit, the two are of different
+    kinds, or they share no cell.
     """
     changes = backend_of(base), backend_of(head)
     if all(changes):
         yield _backends(base, head, changes[0] or Change(), changes[1] or Change(), words)
         return
     if any(changes):
-        raise UsageError(f"{base} and {head}: one is a backend and the other is not; compare two backends or two commits")
+        raise UsageError(
+            f"{base} and {head}: one is a backend and the other is not; compare two backends or two commits"
+        )
     with contextlib.ExitStack() as stack:
         made = [stack.enter_context(commit(text)) for text in (base, head)]
         yield in_common(made[0], made[1], words, plan)
 
 
 def _backends(base: str, head: str, one: Change, other: Change, words: Sequence[str]) -> Pair:
-    """Both backends put into the cells that the words choose: into one of each group; of two releases into each of the backend's own.
+    """Both backends put into the cells that the words choose: into one of each group; of two
+    releases into each of the backend's own.
 
-    What is declared of one backend keeps its options and its id, so that a history finds what an upgrade did to its cells.
+    What is declared of one backend keeps its options and its id, so that a history finds what an
+    upgrade did to its cells.
     """
     if base == head:
-        raise UsageError(f"{base} is compared with itself; that is what the null control of every comparison does")
+        raise UsageError(
+            f"{base} is compared with itself; that is what the null control of every comparison does"
+        )
     try:
         found = side_worker.chosen(words)
     except selection.NoCells as error:
@@ -100,13 +112,20 @@ def _backends(base: str, head: str, one: Change, other: Change, words: Sequence[
     if not cells:
         for name, cell in found.items():
             cells.setdefault(cell.group, name)
-    return Pair(Side(base, one), Side(head, other), cells, places=_rooted(side_worker.places(words)))
+    return Pair(
+        Side(base, one), Side(head, other), cells, places=_rooted(side_worker.places(words))
+    )
 
 
 def _rooted(places: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """The places with their files relative to the repository's root, as those who show them want them."""
+    """The places with their files relative to the repository's root, as those who show them want
+    them.
+    """
     prefix = git("rev-parse", "--show-prefix") or ""
-    return {name: {**place, "file": posixpath.normpath(posixpath.join(prefix, place["file"]))} for name, place in places.items()}
+    return {
+        name: {**place, "file": posixpath.normpath(posixpath.join(prefix, place["file"]))}
+        for name, place in places.items()
+    }
 
 
 def in_common(base: Side, head: Side, words: Sequence[str], plan: Plan) -> Pair:
@@ -119,17 +138,22 @@ def in_common(base: Side, head: Side, words: Sequence[str], plan: Plan) -> Pair:
         if (lone := [name for name in names if name not in shared])
     ]
     if head.root is not None and git("status", "--porcelain", "--untracked-files=no"):
-        notes.append(f"the working folder has changes that are not in {head.name}; compare with `.` to measure them")
+        notes.append(
+            f"the working folder has changes that are not in {head.name}; compare with `.` to measure them"
+        )
     if not any(declares):
         chosen = " ".join(words)
-        raise NothingToCompare(f"neither {base.name} nor {head.name} has a cell that {chosen} chooses; `evenbench list` shows them")
+        raise NothingToCompare(
+            f"neither {base.name} nor {head.name} has a cell that {chosen} chooses; `evenbench list` shows them"
+        )
     if not shared:
         raise NothingToCompare(f"{base.name} and {head.name} share no cell; {'; '.join(notes)}")
     return Pair(base, head, shared, tuple(notes), _rooted(declares[1]))
 
 
 def declared(side: Side, words: Sequence[str], plan: Plan) -> dict[str, dict[str, Any]]:
-    """The ids of the cells that a side declares and the words choose, and where. Raises UsageError where they cannot be listed.
+    """The ids of the cells that a side declares and the words choose, and where. Raises UsageError
+    where they cannot be listed.
 
     A commit whose own harness is an older one tells ids only.
     """
@@ -139,4 +163,8 @@ def declared(side: Side, words: Sequence[str], plan: Plan) -> dict[str, dict[str
             found = asked.ask()["value"]
     except side_process.ArmFailed as error:
         raise UsageError(f"{error}; a side must declare benchmarks that can be listed") from None
-    return dict(found) if isinstance(found, dict) else {name: {"file": "benchmarks", "line": None} for name in found}
+    return (
+        dict(found)
+        if isinstance(found, dict)
+        else {name: {"file": "benchmarks", "line": None} for name in found}
+    )

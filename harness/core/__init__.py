@@ -1,1 +1,3 @@
-"""Values, the Backend interface, the backend registry and the artifact store. Imports no other room."""
+"""Values, the Backend interface, the backend registry and the artifact store. Imports no other
+room.
+"""

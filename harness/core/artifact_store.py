@@ -1,7 +1,9 @@
-"""A cache of folders addressed by what decides their content; an entry that does not match its own digest does not exist.
+"""A cache of folders addressed by what decides their content; an entry that does not match its own
+digest does not exist.
 
-Layout: `<root>/<kind>/<key>/` with `manifest.json` beside the files. An entry is made in a stage folder and renamed into
-place, so that a process killed half-way leaves nothing that looks finished. Stdlib only: the parent process uses it.
+Layout: `<root>/<kind>/<key>/` with `manifest.json` beside the files. An entry is made in a stage
+folder and renamed into place, so that a process killed half-way leaves nothing that looks finished.
+Stdlib only: the parent process uses it.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ def key_of(parts: Mapping[str, Any]) -> str:
 
 
 def find(kind: str, parts: Mapping[str, Any]) -> Artifact | None:
-    """The entry, or None where there is none or where its files are not those that were stored (it is then removed)."""
+    """The entry, or None where there is none or where its files are not those that were stored (it
+    is then removed).
+    """
     folder = root() / kind / key_of(parts)
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
@@ -51,11 +55,20 @@ def find(kind: str, parts: Mapping[str, Any]) -> Artifact | None:
     if not intact:
         shutil.rmtree(folder, ignore_errors=True)
         return None
-    return Artifact(str(folder), manifest["sha256"], manifest["bytes"], manifest["seconds"], True, manifest["facts"])
+    return Artifact(
+        str(folder),
+        manifest["sha256"],
+        manifest["bytes"],
+        manifest["seconds"],
+        True,
+        manifest["facts"],
+    )
 
 
 def stage(kind: str) -> Path:
-    """A new empty folder on the cache's own file system. Raises StoreError where the cache cannot be written."""
+    """A new empty folder on the cache's own file system. Raises StoreError where the cache cannot
+    be written.
+    """
     parent = root() / kind
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -66,18 +79,34 @@ def stage(kind: str) -> Path:
         ) from error
 
 
-def commit(stage_folder: Path, kind: str, parts: Mapping[str, Any], seconds: float, facts: Mapping[str, Any]) -> Artifact:
-    """Move a filled stage folder into its place and return it as an artifact. An entry made meanwhile is replaced."""
+def commit(
+    stage_folder: Path,
+    kind: str,
+    parts: Mapping[str, Any],
+    seconds: float,
+    facts: Mapping[str, Any],
+) -> Artifact:
+    """Move a filled stage folder into its place and return it as an artifact. An entry made
+    meanwhile is replaced.
+    """
     digests = _digests(stage_folder)
     size = sum((stage_folder / name).stat().st_size for name in digests)
-    manifest = {"sha256": digest(digests), "bytes": size, "seconds": seconds, "facts": dict(facts), "parts": to_json(parts)}
+    manifest = {
+        "sha256": digest(digests),
+        "bytes": size,
+        "seconds": seconds,
+        "facts": dict(facts),
+        "parts": to_json(parts),
+    }
     folder = root() / kind / key_of(parts)
     try:
         (stage_folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
         shutil.rmtree(folder, ignore_errors=True)
         stage_folder.rename(folder)
     except OSError as error:
-        raise StoreError(f"cache {root()} cannot be written ({error.strerror}); free some space, then try again") from error
+        raise StoreError(
+            f"cache {root()} cannot be written ({error.strerror}); free some space, then try again"
+        ) from error
     return Artifact(str(folder), manifest["sha256"], size, seconds, False, manifest["facts"])
 
 
@@ -98,5 +127,7 @@ def digest_folder(folder: Path) -> str:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
+    files = sorted(
+        path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST
+    )
     return {path.relative_to(folder).as_posix(): digest_file(path) for path in files}

@@ -1,4 +1,6 @@
-"""A `Case` is one line of intent: models × backends × precisions × devices × batch × threads × options."""
+"""A `Case` is one line of intent: models × backends × precisions × devices × batch × threads ×
+options.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ INT8 = "int8"
 
 
 def int8_of(model: Model) -> tuple[str, str]:
-    """The precision that `int8` stands for, and why in words: int8-static where the model has calibration data, else int8-dynamic."""
+    """The precision that `int8` stands for, and why in words: int8-static where the model has
+    calibration data, else int8-dynamic.
+    """
     if model.calibration or model.calibration_from:
         return "int8-static", f"int8 is int8-static here: {model.name} has calibration data"
     return "int8-dynamic", f"int8 is int8-dynamic here: {model.name} has no calibration data"
@@ -25,11 +29,13 @@ def int8_of(model: Model) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Case:
-    """A declaration, expanded by `harness.collection.matrix` into cells. Assign it to a module-level name in a `bench_*.py`.
+    """A declaration, expanded by `harness.collection.matrix` into cells. Assign it to a
+    module-level name in a `bench_*.py`.
 
-    `threads=(0,)` means every core that this process may use. `options` maps a backend's name to the option sets to run it
-    with: `{"ort": ({}, {"spinning": "off"})}`. `marks` are pytest marks for all of the case's items. `preprocessing` names the
-    libraries that do the models' recipes; every one but Pillow makes a model of its own, with inputs of its own: `("torchvision",)`
+    `threads=(0,)` means every core that this process may use. `options` maps a backend's name to
+    the option sets to run it with: `{"ort": ({}, {"spinning": "off"})}`. `marks` are pytest marks
+    for all of the case's items. `preprocessing` names the libraries that do the models' recipes;
+    every one but Pillow makes a model of its own, with inputs of its own: `("torchvision",)`
     declares `resnet18+torchvision`, which no command knows otherwise.
     """
 
@@ -44,33 +50,70 @@ class Case:
     preprocessing: tuple[str, ...] = ("pillow",)
 
     def __post_init__(self) -> None:
-        for axis in ("models", "backends", "precisions", "devices", "batch", "threads", "preprocessing"):
+        for axis in (
+            "models",
+            "backends",
+            "precisions",
+            "devices",
+            "batch",
+            "threads",
+            "preprocessing",
+        ):
             values = getattr(self, axis)
             if isinstance(values, (str, Model)) or not isinstance(values, Sequence):
-                raise UsageError(f"Case: {axis}={values!r} is one value; write a tuple, such as {axis}=({values!r},)")
+                raise UsageError(
+                    f"Case: {axis}={values!r} is one value; write a tuple, such as {axis}=({values!r},)"
+                )
             if not values:
-                raise UsageError(f"Case: {axis} is empty, so the case has no cells; give at least one value or remove the case")
+                raise UsageError(
+                    f"Case: {axis} is empty, so the case has no cells; give at least one value or remove the case"
+                )
             if len({_name(value) for value in values}) != len(values):
-                raise UsageError(f"Case: {axis}={[_name(value) for value in values]} names a value twice; drop one")
+                raise UsageError(
+                    f"Case: {axis}={[_name(value) for value in values]} names a value twice; drop one"
+                )
         for model in self.models:
             if not isinstance(model, Model):
                 raise UsageError(f"Case: models holds {model!r}; expected harness.Model values")
         unknown = sorted(set(self.precisions) - set(PRECISIONS))
         if unknown:
-            raise UsageError(f"Case: unknown precision {', '.join(map(repr, unknown))}; expected one of {', '.join(PRECISIONS)}")
+            raise UsageError(
+                f"Case: unknown precision {', '.join(map(repr, unknown))}; expected one of {', '.join(PRECISIONS)}"
+            )
         for axis, least in (("batch", 1), ("threads", 0)):
-            wrong = [value for value in getattr(self, axis) if not isinstance(value, int) or isinstance(value, bool) or value < least]
+            wrong = [
+                value
+                for value in getattr(self, axis)
+                if not isinstance(value, int) or isinstance(value, bool) or value < least
+            ]
             if wrong:
-                raise UsageError(f"Case: {axis}={wrong[0]!r}; expected whole numbers of {least} or more")
+                raise UsageError(
+                    f"Case: {axis}={wrong[0]!r}; expected whole numbers of {least} or more"
+                )
         for backend, sets in self.options.items():
-            if not isinstance(sets, Sequence) or not sets or not all(isinstance(options, Mapping) for options in sets):
-                raise UsageError(f"Case: options[{backend!r}]={sets!r}; expected a tuple of dicts, such as ({{}}, {{'spinning': 'off'}})")
+            if (
+                not isinstance(sets, Sequence)
+                or not sets
+                or not all(isinstance(options, Mapping) for options in sets)
+            ):
+                raise UsageError(
+                    f"Case: options[{backend!r}]={sets!r}; expected a tuple of dicts, such as ({{}}, {{'spinning': 'off'}})"
+                )
             plain = (str, int, float, bool)
-            wrong = [value for options in sets for value in options.values() if not isinstance(value, plain)]
+            wrong = [
+                value
+                for options in sets
+                for value in options.values()
+                if not isinstance(value, plain)
+            ]
             if wrong:
-                raise UsageError(f"Case: options[{backend!r}] holds {wrong[0]!r}; expected strings, numbers or booleans")
+                raise UsageError(
+                    f"Case: options[{backend!r}] holds {wrong[0]!r}; expected strings, numbers or booleans"
+                )
         if isinstance(self.marks, str):
-            raise UsageError(f"Case: marks={self.marks!r} is one mark; write a tuple, such as marks=({self.marks!r},)")
+            raise UsageError(
+                f"Case: marks={self.marks!r} is one mark; write a tuple, such as marks=({self.marks!r},)"
+            )
 
 
 def _name(value: Any) -> Any:

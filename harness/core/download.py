@@ -16,7 +16,9 @@ TIMEOUT_SECONDS = 30
 
 
 def fetch(url: str, sha256: str) -> Path:
-    """The local path of `url`'s content. Raises Unavailable when offline, or when the content has another sha256."""
+    """The local path of `url`'s content. Raises Unavailable when offline, or when the content has
+    another sha256.
+    """
     kept = artifact_store.root() / "downloads" / sha256
     if kept.is_file() and artifact_store.digest_file(kept) == sha256:
         return kept
@@ -24,11 +26,16 @@ def fetch(url: str, sha256: str) -> Path:
     handle, name = tempfile.mkstemp(dir=kept.parent, prefix=".part-")
     part = Path(name)
     try:
-        with os.fdopen(handle, "wb") as stream, urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
+        with (
+            os.fdopen(handle, "wb") as stream,
+            urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response,
+        ):
             shutil.copyfileobj(response, stream)
         found = artifact_store.digest_file(part)
         if found != sha256:
-            raise Unavailable(f"{url} has sha256 {found}, expected {sha256}; the file changed, or something answered in its place")
+            raise Unavailable(
+                f"{url} has sha256 {found}, expected {sha256}; the file changed, or something answered in its place"
+            )
         part.replace(kept)
     except (OSError, http.client.HTTPException) as error:
         raise Unavailable(

@@ -1,7 +1,8 @@
-"""One network at several sizes: what a model may declare so, and which axes of its tensors change between them.
+"""One network at several sizes: what a model may declare so, and which axes of its tensors change
+between them.
 
-A size is a declaration of its own, such as the same text encoder for 64 tokens beside the one for 128: with the inputs of that size, so
-that its answers can be judged. Build and weights are one.
+A size is a declaration of its own, such as the same text encoder for 64 tokens beside the one for
+128: with the inputs of that size, so that its answers can be judged. Build and weights are one.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 SIZE = "size"
-"""What changes between the sizes of a model, beside the batch: in the words of a scenario and of a backend's option."""
+"""What changes between the sizes of a model, beside the batch: in the words of a scenario and of a
+backend's option.
+"""
 
 
 class Spec(Protocol):
@@ -52,7 +55,9 @@ def problem(model: Declared) -> str:
         if (other.build, other.file, other.weights) != (model.build, model.file, model.weights):
             return f"sizes= names {other.name}, whose build=, file= or weights= are others; the sizes of a model are one network"
         outputs = _frame(model.outputs)
-        if _frame(other.inputs) != _frame(model.inputs) or not all(each in outputs for each in _frame(other.outputs)):
+        if _frame(other.inputs) != _frame(model.inputs) or not all(
+            each in outputs for each in _frame(other.outputs)
+        ):
             return (
                 f"sizes= names {other.name}, whose tensors differ in more than their sizes; names, types, the number of axes and the "
                 "batch must be those of the model"
@@ -68,32 +73,50 @@ def _shapes(model: Declared) -> list[tuple[int | str, ...]]:
 
 
 def _frame(specs: Sequence[Spec]) -> list[tuple[Any, ...]]:
-    """Of every tensor what sizes may not change: numbers are sizes, and a name such as `batch` is none."""
-    return [(spec.name, spec.dtype, [size if isinstance(size, str) else 0 for size in spec.shape]) for spec in specs]
+    """Of every tensor what sizes may not change: numbers are sizes, and a name such as `batch` is
+    none.
+    """
+    return [
+        (spec.name, spec.dtype, [size if isinstance(size, str) else 0 for size in spec.shape])
+        for spec in specs
+    ]
 
 
 def changing(model: Declared) -> dict[str, tuple[int, ...]]:
-    """The axes whose size is not the same in all sizes of a model, by the name of the input or output; those without are left out."""
+    """The axes whose size is not the same in all sizes of a model, by the name of the input or
+    output; those without are left out.
+    """
     inputs, outputs = [each.inputs for each in model.sizes], [each.outputs for each in model.sizes]
     return {**_changing(model.inputs, inputs), **_changing(model.outputs, outputs)}
 
 
-def _changing(specs: Sequence[Spec], others: Sequence[Sequence[Spec]]) -> dict[str, tuple[int, ...]]:
+def _changing(
+    specs: Sequence[Spec], others: Sequence[Sequence[Spec]]
+) -> dict[str, tuple[int, ...]]:
     known = [{spec.name: spec.shape for spec in each} for each in others]
     found: dict[str, tuple[int, ...]] = {}
     for spec in specs:
         shapes = [each[spec.name] for each in known if spec.name in each]
-        axes = tuple(axis for axis, size in enumerate(spec.shape) if any(shape[axis : axis + 1] != (size,) for shape in shapes))
+        axes = tuple(
+            axis
+            for axis, size in enumerate(spec.shape)
+            if any(shape[axis : axis + 1] != (size,) for shape in shapes)
+        )
         found |= {spec.name: axes} if axes else {}
     return found
 
 
 def label(model: Declared, of: Declared) -> str:
-    """One of the sizes `of` a model (or itself) for people: the shape of a sample of each input that changes, `128` or `3x160x224`.
+    """One of the sizes `of` a model (or itself) for people: the shape of a sample of each input
+    that changes, `128` or `3x160x224`.
 
     Shapes that are equal stand there once.
     """
     changed = changing(of)
-    samples = [[size for size in spec.shape if not isinstance(size, str)] for spec in model.inputs if spec.name in changed]
+    samples = [
+        [size for size in spec.shape if not isinstance(size, str)]
+        for spec in model.inputs
+        if spec.name in changed
+    ]
     shapes = ["x".join(map(str, sample)) for sample in samples]
     return shapes[0] if len(set(shapes)) == 1 else "+".join(shapes)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 class UsageError(ValueError):
-    """What the user asked for cannot be; the message says what happened, what was expected and what to do next."""
+    """What the user asked for cannot be; the message says what happened, what was expected and what
+    to do next.
+    """
 
 
 class StoreError(UsageError):
@@ -16,4 +18,6 @@ class Unsupported(Exception):
 
 
 class Unavailable(Exception):
-    """This cell could run if something were present (a package, a device, a download). The message says what."""
+    """This cell could run if something were present (a package, a device, a download). The message
+    says what.
+    """

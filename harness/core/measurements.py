@@ -23,8 +23,9 @@ class Artifact:
 class Block:
     """What this process and the machine did around some consecutive laps of one boundary.
 
-    `machine_cpu_ns` is the CPU time of all processes together, in steps of the kernel's clock tick (10 ms), 0 where it
-    cannot be read. `preemptions` counts involuntary context switches, of which passive thread pools cause many themselves.
+    `machine_cpu_ns` is the CPU time of all processes together, in steps of the kernel's clock tick
+    (10 ms), 0 where it cannot be read. `preemptions` counts involuntary context switches, of which
+    passive thread pools cause many themselves.
     """
 
     laps: int
@@ -39,7 +40,9 @@ class Block:
 
 @dataclass(frozen=True)
 class Samples:
-    """Laps of one boundary in one process: integer nanoseconds, raw, in the order in which they were taken."""
+    """Laps of one boundary in one process: integer nanoseconds, raw, in the order in which they
+    were taken.
+    """
 
     boundary: str
     clock: str
@@ -50,7 +53,9 @@ class Samples:
 
 @dataclass(frozen=True)
 class OutputError:
-    """How far one output tensor is from its golden. `needed` is in units of what is allowed: 1.0 is exactly the limit."""
+    """How far one output tensor is from its golden. `needed` is in units of what is allowed: 1.0 is
+    exactly the limit.
+    """
 
     name: str
     scale: float
@@ -66,7 +71,9 @@ class OutputError:
 
 @dataclass(frozen=True)
 class ParityVerdict:
-    """Whether the timed outputs are right. Passes when `needed` ≤ `allowed`, where `allowed` is 1.0 by construction."""
+    """Whether the timed outputs are right. Passes when `needed` ≤ `allowed`, where `allowed` is 1.0
+    by construction.
+    """
 
     verdict: Literal["pass", "fail", "degenerate", "too exact"]
     reason: str
@@ -78,14 +85,18 @@ class ParityVerdict:
     rmse_factor: float
     outputs: tuple[OutputError, ...] = ()
     agreement: Mapping[str, float] = field(default_factory=dict)
-    """What the task makes of the outputs (`harness.accuracy.agreement`, `harness.accuracy.detection_matching`), by name; empty where it says nothing."""
+    """What the task makes of the outputs (`harness.accuracy.agreement`,
+    `harness.accuracy.detection_matching`), by name; empty where it says nothing.
+    """
     artifact_sha256: str = ""
     input_sha256: str = ""
 
 
 @dataclass(frozen=True)
 class Attestation:
-    """What the runtime says it really did, read back after the timed loop. Empty strings and zeros mean: not complete."""
+    """What the runtime says it really did, read back after the timed loop. Empty strings and zeros
+    mean: not complete.
+    """
 
     runtime: str
     version: str
@@ -97,6 +108,8 @@ class Attestation:
     providers: tuple[str, ...] = ()
     placement: Mapping[str, int] = field(default_factory=dict)
     emulated: str = ""
-    """In words, where the precision is that of storage and the arithmetic runs in another; empty where it is native."""
+    """In words, where the precision is that of storage and the arithmetic runs in another; empty
+    where it is native.
+    """
     labels: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)

@@ -5,4 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
-"""The folder that holds the packages `harness`, `backends` and `reports`: a checkout, or site-packages."""
+"""The folder that holds the packages `harness`, `backends` and `reports`: a checkout, or
+site-packages.
+"""

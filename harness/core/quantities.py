@@ -10,18 +10,33 @@ from harness.core.errors import UsageError
 
 UNITS: Mapping[str, Mapping[str, float]] = {
     "time": {"ns": 1.0, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9},
-    "size": {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
+    "size": {
+        "B": 1.0,
+        "kB": 1e3,
+        "KB": 1e3,
+        "MB": 1e6,
+        "GB": 1e9,
+        "KiB": 2.0**10,
+        "MiB": 2.0**20,
+        "GiB": 2.0**30,
+    },
     "share": {"%": 0.01},
 }
-"""What each kind of quantity may be given in, as multiples of what it is kept in: nanoseconds, bytes, a share."""
+"""What each kind of quantity may be given in, as multiples of what it is kept in: nanoseconds,
+bytes, a share.
+"""
 
 
 def quantity(text: str, kind: str, flag: str = "", example: str = "") -> float:
-    """A number with its unit, such as `20ms`, in nanoseconds, bytes or as a share, by `kind`. Raises UsageError for anything else."""
+    """A number with its unit, such as `20ms`, in nanoseconds, bytes or as a share, by `kind`.
+    Raises UsageError for anything else.
+    """
     units = UNITS[kind]
     match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(\S+)", text.strip())
     if not match or match[2] not in units:
-        form = f"a number of 0 or more and its unit ({', '.join(units)})" + (f", such as {example}" if example else "")
+        form = f"a number of 0 or more and its unit ({', '.join(units)})" + (
+            f", such as {example}" if example else ""
+        )
         raise UsageError(f"{flag} {text!r} is no {kind}; expected {form}".strip())
     return float(match[1]) * units[match[2]]
 

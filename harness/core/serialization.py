@@ -11,10 +11,16 @@ from typing import Any
 
 
 def to_json(value: Any) -> Any:
-    """`value` as plain JSON types; dataclasses become objects with their class named where it matters (recipe steps)."""
+    """`value` as plain JSON types; dataclasses become objects with their class named where it
+    matters (recipe steps).
+    """
     if hasattr(value, "__dataclass_fields__"):
         plain = {item.name: to_json(getattr(value, item.name)) for item in fields(value)}
-        return {"step": type(value).__name__, **plain} if getattr(type(value), "is_step", False) else plain
+        return (
+            {"step": type(value).__name__, **plain}
+            if getattr(type(value), "is_step", False)
+            else plain
+        )
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -25,7 +31,9 @@ def to_json(value: Any) -> Any:
 
 
 def read(text: str) -> Any:
-    """A number, a boolean or another JSON value where `text` reads as one, as options are declared; the text itself otherwise."""
+    """A number, a boolean or another JSON value where `text` reads as one, as options are declared;
+    the text itself otherwise.
+    """
     try:
         return json.loads(text)
     except ValueError:
@@ -34,4 +42,6 @@ def read(text: str) -> Any:
 
 def digest(value: Any) -> str:
     """sha256 (64 hex digits) of `value` as canonical JSON."""
-    return hashlib.sha256(json.dumps(to_json(value), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(to_json(value), sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()

@@ -1,7 +1,8 @@
 """The values that walk through evenbench: frozen, comparable, and free of effects.
 
-Everything here is stdlib only, so that declaring and listing benchmarks never imports numpy or a runtime. Values do not
-print, save or plot themselves; `results` writes them and `reports` shows them.
+Everything here is stdlib only, so that declaring and listing benchmarks never imports numpy or a
+runtime. Values do not print, save or plot themselves; `results` writes them and `reports` shows
+them.
 """
 
 from __future__ import annotations
@@ -30,10 +31,14 @@ PHASES = ("prepare", "load", "compile", "first_step", "warm_up", "sample", "pari
 COMPUTE = "compute"
 HOST_TO_HOST = "host_to_host"
 BOUNDARIES = (COMPUTE, HOST_TO_HOST)
-"""What a lap contains. `compute`: step + sync, inputs already bound. `host_to_host`: bind + step + sync + fetch."""
+"""What a lap contains. `compute`: step + sync, inputs already bound. `host_to_host`: bind + step +
+sync + fetch.
+"""
 
 INNER_BOUNDARIES = ("device", "native")
-"""The same laps as `compute`, as a second clock saw them from within: the device's events, or native code under Python."""
+"""The same laps as `compute`, as a second clock saw them from within: the device's events, or
+native code under Python.
+"""
 
 Late = Any
 """A callable at the top level of a module, or its late name; a `Model` keeps the name."""
@@ -44,7 +49,8 @@ Outcome = Literal["ok", "mismatch", "fallback", "unsupported", "unavailable", "f
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Name, shape and dtype of one tensor. `shape` holds ints and at most one `BATCH`, as its first entry.
+    """Name, shape and dtype of one tensor. `shape` holds ints and at most one `BATCH`, as its first
+    entry.
 
     Of a detector's output that entry may be `ANY` instead.
     """
@@ -54,7 +60,10 @@ class TensorSpec:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        for size, why in ((BATCH, ", or stands twice; batches are made"), (ANY, "; objects are listed")):
+        for size, why in (
+            (BATCH, ", or stands twice; batches are made"),
+            (ANY, "; objects are listed"),
+        ):
             if size in self.shape[1:]:
                 raise UsageError(
                     f"tensor {self.name} has shape {list(self.shape)}, in which {size!r} is not the first size{why} "
@@ -72,13 +81,19 @@ class TensorSpec:
         return self.shape[:1] == (BATCH,)
 
     def concrete(self, batch: int) -> tuple[int, ...]:
-        """The shape in elements with the batch filled in. What only the answer tells counts as 0, the least that it can be."""
-        return tuple(batch if size == BATCH else 0 if size == ANY else int(size) for size in self.shape)
+        """The shape in elements with the batch filled in. What only the answer tells counts as 0,
+        the least that it can be.
+        """
+        return tuple(
+            batch if size == BATCH else 0 if size == ANY else int(size) for size in self.shape
+        )
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """An image file inside an installed package, found without importing the package, checked by sha256."""
+    """An image file inside an installed package, found without importing the package, checked by
+    sha256.
+    """
 
     name: str
     package: str
@@ -88,7 +103,9 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named preprocessing: an ordered tuple of steps from `harness.preprocess`, applied once for all backends."""
+    """A named preprocessing: an ordered tuple of steps from `harness.preprocess`, applied once for
+    all backends.
+    """
 
     name: str
     steps: tuple[Any, ...]
@@ -106,12 +123,16 @@ class Weights:
 
 
 def pretrained(url: str, sha256: str) -> Weights:
-    """A state dict downloaded once into the cache and checked; `unavailable` when offline and not cached."""
+    """A state dict downloaded once into the cache and checked; `unavailable` when offline and not
+    cached.
+    """
     return Weights("pretrained", url=url, sha256=sha256)
 
 
 def seeded(seed: int = 0) -> Weights:
-    """Random initialisation from `seed`, then batch-norm statistics recalibrated on the model's own input images."""
+    """Random initialisation from `seed`, then batch-norm statistics recalibrated on the model's own
+    input images.
+    """
     return Weights("seeded", seed=seed)
 
 
@@ -129,18 +150,20 @@ def own() -> Weights:
 class Model:
     """What is measured: a late `build` (or a file), its tensors, its preprocessing, its weights.
 
-    `build` is a callable without arguments, or its name as `package.module:function` or `file.py:function`; it is imported
-    only in the process that needs it. `images` are the photographs that the recipe turns into inputs; where `inputs_from`
-    is given it is called instead and returns one array of shape [count, ...] per declared input, by name. `evaluation`
-    returns `(inputs, labels)` of a held-out split. `labels` are the names of the classes, which travel with the artifact.
-    `calibration` are the photographs from which int8-static takes its ranges, through the same recipe and none of them among
-    `images`; `calibration_from` is called instead, as `inputs_from` is.
-    `tolerance` overrides the elementwise tolerance of a precision: `{"fp32": (rtol, atol)}` with atol in units of the
-    reference's largest magnitude.
-    `task` says what the outputs mean, and so what is said of them beside the numbers: `classification`, `segmentation`, `text`,
-    or `detection`, whose outputs may have open sizes; objects that score below `score_threshold` are not judged.
-    `sizes` are declarations of the same network at other sizes, such as the longer and shorter sequences that one loaded network is to
-    take in turn: each with the inputs of its size (`harness.core.dynamic_axes`).
+    `build` is a callable without arguments, or its name as `package.module:function` or
+    `file.py:function`; it is imported only in the process that needs it. `images` are the
+    photographs that the recipe turns into inputs; where `inputs_from` is given it is called instead
+    and returns one array of shape [count, ...] per declared input, by name. `evaluation` returns
+    `(inputs, labels)` of a held-out split. `labels` are the names of the classes, which travel with
+    the artifact. `calibration` are the photographs from which int8-static takes its ranges, through
+    the same recipe and none of them among `images`; `calibration_from` is called instead, as
+    `inputs_from` is. `tolerance` overrides the elementwise tolerance of a precision: `{"fp32":
+    (rtol, atol)}` with atol in units of the reference's largest magnitude. `task` says what the
+    outputs mean, and so what is said of them beside the numbers: `classification`, `segmentation`,
+    `text`, or `detection`, whose outputs may have open sizes; objects that score below
+    `score_threshold` are not judged. `sizes` are declarations of the same network at other sizes,
+    such as the longer and shorter sequences that one loaded network is to take in turn: each with
+    the inputs of its size (`harness.core.dynamic_axes`).
     """
 
     name: str
@@ -164,13 +187,21 @@ class Model:
 
     def __post_init__(self) -> None:
         if not self.name or any(character.isspace() for character in self.name):
-            raise UsageError(f"model name {self.name!r} is empty or has white space; give a name such as 'resnet18'")
+            raise UsageError(
+                f"model name {self.name!r} is empty or has white space; give a name such as 'resnet18'"
+            )
         if bool(self.build) == bool(self.file):
-            raise UsageError(f"model {self.name}: give exactly one of build= and file=, not {self.build!r} and {self.file!r}")
+            raise UsageError(
+                f"model {self.name}: give exactly one of build= and file=, not {self.build!r} and {self.file!r}"
+            )
         for key in ("build", "inputs_from", "evaluation", "calibration_from"):
             object.__setattr__(self, key, import_strings.name_of(getattr(self, key)))
-        unsized = ([spec.name for spec in specs if spec.is_open] for specs in (self.inputs, self.outputs))
-        problem = data_dependent_shapes.problem(self.task, self.score_threshold, *unsized) or dynamic_axes.problem(self)
+        unsized = (
+            [spec.name for spec in specs if spec.is_open] for specs in (self.inputs, self.outputs)
+        )
+        problem = data_dependent_shapes.problem(
+            self.task, self.score_threshold, *unsized
+        ) or dynamic_axes.problem(self)
         if problem:
             raise UsageError(f"model {self.name}: {problem}")
 
@@ -179,7 +210,9 @@ class Model:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 of everything declared that may change a number; folders are left out, so it is the same everywhere."""
+        """sha256 of everything declared that may change a number; folders are left out, so it is
+        the same everywhere.
+        """
         declared = to_json(self)
         del declared["labels"]  # the names of classes change no number
         del declared["sizes"]
@@ -209,7 +242,9 @@ class Cell:
 
     @cached_property
     def id(self) -> str:
-        """For people: `resnet18-ort-fp32-cpu-b1`, with `-t2` and `-option=value` where they are not the default."""
+        """For people: `resnet18-ort-fp32-cpu-b1`, with `-t2` and `-option=value` where they are not
+        the default.
+        """
         parts = [self.model.name, self.backend, self.precision, self.device, f"b{self.batch}"]
         if not self.default_threads:
             parts.append(f"t{self.threads}")
@@ -220,15 +255,26 @@ class Cell:
     def group(self) -> str:
         """What cells share when they may be compared: all but the backend and its options.
 
-        Throughput, with several requests in flight, is no latency: such cells are a group of their own.
+        Throughput, with several requests in flight, is no latency: such cells are a group of their
+        own.
         """
         apart = "-throughput" if self.option.get("hint") == "throughput" else ""
-        return f"{self.model.name}-{self.precision}-{self.device}-b{self.batch}-t{self.threads}{apart}"
+        return (
+            f"{self.model.name}-{self.precision}-{self.device}-b{self.batch}-t{self.threads}{apart}"
+        )
 
     @cached_property
     def key(self) -> str:
         """For files: 16 hex digits over the whole identity, the model's declaration included."""
-        identity = [self.model.fingerprint, self.backend, self.precision, self.device, self.batch, self.threads, self.options]
+        identity = [
+            self.model.fingerprint,
+            self.backend,
+            self.precision,
+            self.device,
+            self.batch,
+            self.threads,
+            self.options,
+        ]
         return digest(identity)[:16]
 
     @property
@@ -248,15 +294,31 @@ class Cell:
 
     def described(self) -> dict[str, Any]:
         """The identity as a JSON object, as it stands in every result."""
-        names = ("id", "key", "group", "model", "backend", "precision", "device", "batch", "threads")
-        return {**{name: getattr(self, name) for name in names}, "model": self.model.name, "options": self.option}
+        names = (
+            "id",
+            "key",
+            "group",
+            "model",
+            "backend",
+            "precision",
+            "device",
+            "batch",
+            "threads",
+        )
+        return {
+            **{name: getattr(self, name) for name in names},
+            "model": self.model.name,
+            "options": self.option,
+        }
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured. Per process and boundary: at least `min_samples` laps and `min_seconds`, at most `max_seconds`.
+    """How much is measured. Per process and boundary: at least `min_samples` laps and
+    `min_seconds`, at most `max_seconds`.
 
-    Each kernel that tells what the machine can do at most is repeated for `peak_seconds`; 0 leaves that out.
+    Each kernel that tells what the machine can do at most is repeated for `peak_seconds`; 0 leaves
+    that out.
     """
 
     name: str
@@ -271,7 +333,12 @@ class Plan:
     peak_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.processes < 1 or self.min_samples < 1 or self.max_seconds < self.min_seconds or not 0 < self.timeout_seconds < math.inf:
+        if (
+            self.processes < 1
+            or self.min_samples < 1
+            or self.max_seconds < self.min_seconds
+            or not 0 < self.timeout_seconds < math.inf
+        ):
             raise UsageError(
                 f"plan {self.name}: processes and min_samples must be 1 or more, max_seconds at least min_seconds and "
                 f"timeout_seconds a number above 0, not {self}"
@@ -279,9 +346,32 @@ class Plan:
 
 
 PLANS: Mapping[str, Plan] = {
-    "quick": Plan("quick", processes=1, min_samples=8, min_seconds=0.1, max_seconds=0.5, warmup_max_seconds=1.0),
-    "default": Plan("default", processes=3, min_samples=12, min_seconds=0.2, max_seconds=0.6, warmup_max_seconds=1.5, peak_seconds=0.2),
-    "thorough": Plan("thorough", processes=10, min_samples=50, min_seconds=2.0, max_seconds=8.0, warmup_max_seconds=10.0, peak_seconds=0.4),
+    "quick": Plan(
+        "quick",
+        processes=1,
+        min_samples=8,
+        min_seconds=0.1,
+        max_seconds=0.5,
+        warmup_max_seconds=1.0,
+    ),
+    "default": Plan(
+        "default",
+        processes=3,
+        min_samples=12,
+        min_seconds=0.2,
+        max_seconds=0.6,
+        warmup_max_seconds=1.5,
+        peak_seconds=0.2,
+    ),
+    "thorough": Plan(
+        "thorough",
+        processes=10,
+        min_samples=50,
+        min_seconds=2.0,
+        max_seconds=8.0,
+        warmup_max_seconds=10.0,
+        peak_seconds=0.4,
+    ),
 }
 
 UNWANTED = ("mismatch", "fallback", "failed")

@@ -1,4 +1,6 @@
-"""The shared libraries that a program needs, found by reading its ELF files, as the loader would look for them. Nothing is run."""
+"""The shared libraries that a program needs, found by reading its ELF files, as the loader would
+look for them. Nothing is run.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,17 @@ from harness.core.backend import Backend
 from harness.core.errors import Unavailable
 
 C_LIBRARY = (
-    *("linux-vdso.*", "ld-linux*", "ld-musl*", "libc.so*", "libc.musl*", "libm.so*", "libmvec.so*", "libpthread.so*", "libdl.so*"),
+    *(
+        "linux-vdso.*",
+        "ld-linux*",
+        "ld-musl*",
+        "libc.so*",
+        "libc.musl*",
+        "libm.so*",
+        "libmvec.so*",
+        "libpthread.so*",
+        "libdl.so*",
+    ),
     *("librt.so*", "libutil.so*", "libresolv.so*", "libanl.so*"),
 )
 """Sonames of the C library and its loader: every Linux image has its own, and nobody ships them."""
@@ -44,7 +56,9 @@ class Program:
 
 
 def of(backend: Backend) -> Program | None:
-    """What the backend's program needs; None for a backend that is none, and a reason in words where it cannot be told."""
+    """What the backend's program needs; None for a backend that is none, and a reason in words
+    where it cannot be told.
+    """
     try:
         roots = backend.binaries()
     except Unavailable as error:
@@ -61,14 +75,18 @@ def told(roots: Iterable[Path]) -> Program:
 
 
 def closure(roots: Iterable[Path]) -> Program:
-    """`roots` and what they are linked against, each file once. Raises Unavailable where nothing reads ELF files here.
+    """`roots` and what they are linked against, each file once. Raises Unavailable where nothing
+    reads ELF files here.
 
-    The reader is auditwheel's, which follows the loader's rules: RPATH, RUNPATH, LD_LIBRARY_PATH, ld.so.conf.
+    The reader is auditwheel's, which follows the loader's rules: RPATH, RUNPATH, LD_LIBRARY_PATH,
+    ld.so.conf.
     """
     try:
         from auditwheel.lddtree import ldd
     except ModuleNotFoundError:
-        raise Unavailable("auditwheel, which reads ELF files, is not installed; pip install 'evenbench[cpp]'") from None
+        raise Unavailable(
+            "auditwheel, which reads ELF files, is not installed; pip install 'evenbench[cpp]'"
+        ) from None
     found: dict[Path, str] = {}
     missing: dict[str, None] = {}
     for root in roots:
@@ -76,7 +94,9 @@ def closure(roots: Iterable[Path]) -> Program:
         for library in ldd(root.resolve(), exclude=frozenset(C_LIBRARY)).libraries.values():
             if library.realpath is None:
                 missing[library.soname] = None
-            elif not _of_the_c_library(library.soname):  # the interpreter of a program is listed whatever is excluded
+            elif not _of_the_c_library(
+                library.soname
+            ):  # the interpreter of a program is listed whatever is excluded
                 found.setdefault(library.realpath.resolve(), library.soname)
     files = tuple(File(name, path, path.stat().st_size) for path, name in found.items())
     return Program(files, tuple(missing))

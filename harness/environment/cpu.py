@@ -1,4 +1,6 @@
-"""How many cores this process may use: the one fact about the machine that a cell's identity needs, and cheap to ask."""
+"""How many cores this process may use: the one fact about the machine that a cell's identity needs,
+and cheap to ask.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,20 @@ from pathlib import Path
 
 @cache
 def cores() -> int:
-    """Cores by affinity mask and cgroup quota, at least 1. A quota of 1.5 cores counts as 1, so that nothing is throttled."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores by affinity mask and cgroup quota, at least 1. A quota of 1.5 cores counts as 1, so
+    that nothing is throttled.
+    """
+    allowed = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     quota = _quota(Path("/sys/fs/cgroup/cpu.max"))
     return max(1, min(allowed, int(quota)) if quota else allowed)
 
 
 def _quota(file: Path) -> float:
-    """Cores granted by a cgroup v2 `cpu.max` file ("max 100000" or "150000 100000"); 0 where there is no limit."""
+    """Cores granted by a cgroup v2 `cpu.max` file ("max 100000" or "150000 100000"); 0 where there
+    is no limit.
+    """
     try:
         granted, period = file.read_text().split()
         return 0.0 if granted == "max" else int(granted) / int(period)

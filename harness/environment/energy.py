@@ -1,8 +1,10 @@
-"""What a machine's own counters say of the energy that the timed laps took: RAPL's of the processor, NVML's of an NVIDIA device.
+"""What a machine's own counters say of the energy that the timed laps took: RAPL's of the
+processor, NVML's of an NVIDIA device.
 
-RAPL is read by codecarbon, which knows the zones and their wrap-around, in a process of its own: what it imports is neither in the memory
-nor in the start of the process that is measured, and it sleeps until it is asked. Counters are of whole packages and devices: idle power,
-and whatever else runs there, is in them.
+RAPL is read by codecarbon, which knows the zones and their wrap-around, in a process of its own:
+what it imports is neither in the memory nor in the start of the process that is measured, and it
+sleeps until it is asked. Counters are of whole packages and devices: idle power, and whatever else
+runs there, is in them.
 """
 
 from __future__ import annotations
@@ -32,9 +34,11 @@ PATIENCE_SECONDS = 30.0
 
 
 class Meter:
-    """A context around the timed laps, which counts from its beginning to its end; `facts` says what, or why nothing was counted.
+    """A context around the timed laps, which counts from its beginning to its end; `facts` says
+    what, or why nothing was counted.
 
-    Made before anything is timed, because its process needs a moment to start. Nothing here raises: energy is no reason to lose a lap.
+    Made before anything is timed, because its process needs a moment to start. Nothing here raises:
+    energy is no reason to lose a lap.
     """
 
     def __init__(self, device: str = "cpu", rapl: Path = RAPL) -> None:
@@ -75,18 +79,37 @@ class Meter:
             self._process.kill()
             self._process.wait()
             for stream in (self._process.stdin, self._process.stdout):
-                with contextlib.suppress(OSError):  # what it could not be told any more is flushed here
+                with contextlib.suppress(
+                    OSError
+                ):  # what it could not be told any more is flushed here
                     if stream:
                         stream.close()
             self._process = None
 
     def facts(self, laps: int) -> dict[str, Any]:
-        """For the record: `joules` by zone over `seconds` and so many laps of both boundaries, `by` which reader; why any is missing."""
-        return {"reason": self.reason, "joules": self.joules, "seconds": self.seconds, "laps": laps, "by": ", ".join(self.by)}
+        """For the record: `joules` by zone over `seconds` and so many laps of both boundaries, `by`
+        which reader; why any is missing.
+        """
+        return {
+            "reason": self.reason,
+            "joules": self.joules,
+            "seconds": self.seconds,
+            "laps": laps,
+            "by": ", ".join(self.by),
+        }
 
     def _start(self, command: Sequence[str]) -> None:
-        variables = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))}
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        variables = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")])
+            ),
+        }
+        pipes: dict[str, Any] = {
+            "stdin": subprocess.PIPE,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.DEVNULL,
+        }
         try:
             self._process = subprocess.Popen(command, env=variables, **pipes)
         except OSError as error:
@@ -97,13 +120,17 @@ class Meter:
     def _ask(self, verb: str) -> Mapping[str, Any]:
         assert self._process
         assert self._process.stdin
-        with contextlib.suppress(OSError):  # it has ended; what it says, or that it says nothing, is the reason
+        with contextlib.suppress(
+            OSError
+        ):  # it has ended; what it says, or that it says nothing, is the reason
             self._process.stdin.write(f"{verb}\n".encode())
             self._process.stdin.flush()
         return self._heard()
 
     def _heard(self) -> Mapping[str, Any]:
-        """The next answer; where there is none, or it is a refusal, the reason is kept and the process ended."""
+        """The next answer; where there is none, or it is a refusal, the reason is kept and the
+        process ended.
+        """
         assert self._process
         assert self._process.stdout
         ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE_SECONDS)
@@ -133,7 +160,11 @@ def combined(processes: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     if not asked:
         return None
     reasons = dict.fromkeys(str(each["reason"]) for each in asked if each["reason"])
-    counted = [{name: value for name, value in each.items() if name != "reason"} for each in asked if each["joules"]]
+    counted = [
+        {name: value for name, value in each.items() if name != "reason"}
+        for each in asked
+        if each["joules"]
+    ]
     return {"reason": "; ".join(reasons), "processes": counted}
 
 
@@ -151,7 +182,9 @@ def serve(rapl: str, commands: IO[str], answers: IO[str]) -> None:
     counters = IntelRAPL(rapl_dir=rapl, rapl_include_dram=True)
     counters.start()
     if not _joules(counters.get_cpu_details(Time.from_seconds(1.0)), Energy.JOULES_TO_KWH):
-        say(reason=f"RAPL's counters in {rapl} cannot be read; root can allow it: chmod a+r {rapl}/*/energy_uj")
+        say(
+            reason=f"RAPL's counters in {rapl} cannot be read; root can allow it: chmod a+r {rapl}/*/energy_uj"
+        )
         return
     say()
     begun = time.perf_counter()
@@ -161,19 +194,32 @@ def serve(rapl: str, commands: IO[str], answers: IO[str]) -> None:
             begun = time.perf_counter()
             say()
         else:
-            used = counters.get_cpu_details(Time.from_seconds(max(time.perf_counter() - begun, 1e-9)))
-            say(joules=_joules(used, Energy.JOULES_TO_KWH), by=f"codecarbon {version('codecarbon')}")
+            used = counters.get_cpu_details(
+                Time.from_seconds(max(time.perf_counter() - begun, 1e-9))
+            )
+            say(
+                joules=_joules(used, Energy.JOULES_TO_KWH), by=f"codecarbon {version('codecarbon')}"
+            )
 
 
 def _joules(details: Mapping[str, float], joule_in_kwh: float) -> dict[str, float]:
-    """codecarbon's energies by zone in joules, without the powers that it has beside them; its names of packages in short."""
+    """codecarbon's energies by zone in joules, without the powers that it has beside them; its
+    names of packages in short.
+    """
     energies = {name: value for name, value in details.items() if "Power" not in name}
-    return {re.sub(r"^Processor Energy Delta_(\d+)\(kWh\)$", r"package-\1", name): value / joule_in_kwh for name, value in energies.items()}
+    return {
+        re.sub(r"^Processor Energy Delta_(\d+)\(kWh\)$", r"package-\1", name): value / joule_in_kwh
+        for name, value in energies.items()
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """`python -m harness.environment.energy --rapl DIR`: a Meter starts it, and its end is that of its standard input."""
-    parser = argparse.ArgumentParser(prog="python -m harness.environment.energy", description=__doc__)
+    """`python -m harness.environment.energy --rapl DIR`: a Meter starts it, and its end is that of
+    its standard input.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.environment.energy", description=__doc__
+    )
     parser.add_argument("--rapl", required=True)
     serve(parser.parse_args(arguments).rapl, sys.stdin, sys.stdout)
 

@@ -1,7 +1,9 @@
-"""NVIDIA devices as their driver tells of them: what they are, and how they fare while laps are timed.
+"""NVIDIA devices as their driver tells of them: what they are, and how they fare while laps are
+timed.
 
-All of it is asked of NVML through `nvidia-ml-py`, which imports no runtime and takes nothing from the device. A device is called
-as a cell calls it: `cuda` or `cuda:1`, counted in the order of the PCI bus among those that `CUDA_VISIBLE_DEVICES` leaves.
+All of it is asked of NVML through `nvidia-ml-py`, which imports no runtime and takes nothing from
+the device. A device is called as a cell calls it: `cuda` or `cuda:1`, counted in the order of the
+PCI bus among those that `CUDA_VISIBLE_DEVICES` leaves.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ SLOWED: Mapping[str, str] = {
     "HwSlowdown": "slowed by hardware",
     "SyncBoost": "another device of its group",
 }
-"""NVML's reasons for a lower clock that disturb a measurement, and their words. An idle device, or a clock that somebody set, does not."""
+"""NVML's reasons for a lower clock that disturb a measurement, and their words. An idle device, or
+a clock that somebody set, does not.
+"""
 
 
 def is_cuda(device: str) -> bool:
@@ -40,7 +44,9 @@ def index(device: str) -> int:
 
 
 def variables(device: str) -> Mapping[str, str]:
-    """The environment that a process on `device` needs, so that its numbers mean the same to CUDA and to NVML."""
+    """The environment that a process on `device` needs, so that its numbers mean the same to CUDA
+    and to NVML.
+    """
     return ORDER if is_cuda(device) else {}
 
 
@@ -78,7 +84,9 @@ def absence() -> str:
 
 
 def describe(device: str) -> dict[str, Any]:
-    """What `device` is; None stands for what it does not tell, and an empty dict for a device that is not here."""
+    """What `device` is; None stands for what it does not tell, and an empty dict for a device that
+    is not here.
+    """
     with _driver() as nvml:
         handles = _handles(nvml) if nvml else []
         return _facts(nvml, handles[index(device)]) if index(device) < len(handles) else {}
@@ -97,7 +105,9 @@ def readings() -> list[dict[str, Any]]:
 
 
 def total_joules(device: str) -> float | None:
-    """The energy that `device` has used since its driver was loaded; None for the CPU, and for a device that does not tell."""
+    """The energy that `device` has used since its driver was loaded; None for the CPU, and for a
+    device that does not tell.
+    """
     if not is_cuda(device):
         return None
     with _driver() as nvml:
@@ -106,12 +116,17 @@ def total_joules(device: str) -> float | None:
             return None
         try:
             return float(nvml.nvmlDeviceGetTotalEnergyConsumption(handles[index(device)])) / 1e3
-        except (nvml.NVMLError, AttributeError):  # the device does not tell, or the bindings cannot ask
+        except (
+            nvml.NVMLError,
+            AttributeError,
+        ):  # the device does not tell, or the bindings cannot ask
             return None
 
 
 class Watch:
-    """Readings of a device after each block of laps. A block counts as slowed where its beginning or its end was."""
+    """Readings of a device after each block of laps. A block counts as slowed where its beginning
+    or its end was.
+    """
 
     def __init__(self, nvml: Any = None, handle: Any = None) -> None:
         self.nvml, self.handle = nvml, handle
@@ -119,22 +134,30 @@ class Watch:
         self.before: list[str] = _slowed(nvml, handle) if nvml else []
 
     def observe(self, boundary: str) -> None:
-        """One reading, booked under the boundary whose block has just ended. Does nothing where there is no device."""
+        """One reading, booked under the boundary whose block has just ended. Does nothing where
+        there is no device.
+        """
         if self.nvml is None:
             return
         seen = _reading(self.nvml, self.handle)
         now = seen["slowed"]
-        self.blocks.setdefault(boundary, []).append({**seen, "slowed": list(dict.fromkeys([*self.before, *now]))})
+        self.blocks.setdefault(boundary, []).append(
+            {**seen, "slowed": list(dict.fromkeys([*self.before, *now]))}
+        )
         self.before = now
 
     def facts(self) -> dict[str, Any] | None:
         """The device, and its readings by boundary, one per block; None where none was watched."""
-        return {"device": _facts(self.nvml, self.handle), "blocks": self.blocks} if self.nvml else None
+        return (
+            {"device": _facts(self.nvml, self.handle), "blocks": self.blocks} if self.nvml else None
+        )
 
 
 @contextmanager
 def watch(device: str) -> Iterator[Watch]:
-    """A `Watch` over `device`; one that does nothing for the CPU, and where the driver does not answer."""
+    """A `Watch` over `device`; one that does nothing for the CPU, and where the driver does not
+    answer.
+    """
     if not is_cuda(device):
         yield Watch()
         return
@@ -164,19 +187,32 @@ def _driver() -> Iterator[Any]:
 
 def _handles(nvml: Any) -> list[Any]:
     """The visible devices."""
-    found = (_asked(nvml, nvml.nvmlDeviceGetHandleByIndex, number) for number in range(nvml.nvmlDeviceGetCount()))
-    everything = [handle for handle in found if handle is not None]  # a container may know of devices that it must not use
+    found = (
+        _asked(nvml, nvml.nvmlDeviceGetHandleByIndex, number)
+        for number in range(nvml.nvmlDeviceGetCount())
+    )
+    everything = [
+        handle for handle in found if handle is not None
+    ]  # a container may know of devices that it must not use
     listed = os.environ.get(VISIBLE)
     return everything if listed is None else _listed(nvml, everything, listed)
 
 
 def _listed(nvml: Any, everything: list[Any], listed: str) -> list[Any]:
-    """Those of `everything`, and of its partitions, that the list names by number, by `GPU-` and the beginning of a UUID, or by `MIG-`."""
+    """Those of `everything`, and of its partitions, that the list names by number, by `GPU-` and
+    the beginning of a UUID, or by `MIG-`.
+    """
     named = {str(number): handle for number, handle in enumerate(everything)}
-    identities = {_asked(nvml, nvml.nvmlDeviceGetUUID, handle) or "": handle for handle in everything}
+    identities = {
+        _asked(nvml, nvml.nvmlDeviceGetUUID, handle) or "": handle for handle in everything
+    }
     visible = []
     for entry in (entry.strip() for entry in listed.split(",")):
-        beginning = [handle for identity, handle in identities.items() if entry.startswith("GPU-") and identity.startswith(entry)]
+        beginning = [
+            handle
+            for identity, handle in identities.items()
+            if entry.startswith("GPU-") and identity.startswith(entry)
+        ]
         handle = named.get(entry, beginning[0] if len(beginning) == 1 else None)
         if entry.startswith("MIG-"):
             handle = _asked(nvml, nvml.nvmlDeviceGetHandleByUUID, entry)
@@ -207,9 +243,15 @@ def _facts(nvml: Any, handle: Any) -> dict[str, Any]:
         "cuda": f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None,
         "memory_bytes": memory.total if memory else None,
         "power_limit_watts": limit / 1000 if limit is not None else None,
-        "max_sm_clock_mhz": _asked(nvml, nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_SM),
-        "max_memory_clock_mhz": _asked(nvml, nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_MEM),
-        "persistence": {0: "off", 1: "on"}.get(_asked(nvml, nvml.nvmlDeviceGetPersistenceMode, handle)),
+        "max_sm_clock_mhz": _asked(
+            nvml, nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_SM
+        ),
+        "max_memory_clock_mhz": _asked(
+            nvml, nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_MEM
+        ),
+        "persistence": {0: "off", 1: "on"}.get(
+            _asked(nvml, nvml.nvmlDeviceGetPersistenceMode, handle)
+        ),
     }
 
 
@@ -218,15 +260,23 @@ def _reading(nvml: Any, handle: Any) -> dict[str, Any]:
     return {
         "sm_clock_mhz": _asked(nvml, nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM),
         "memory_clock_mhz": _asked(nvml, nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_MEM),
-        "temperature_celsius": _asked(nvml, nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
+        "temperature_celsius": _asked(
+            nvml, nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU
+        ),
         "power_watts": power / 1000 if power is not None else None,
         "slowed": _slowed(nvml, handle),
     }
 
 
 def _slowed(nvml: Any, handle: Any) -> list[str]:
-    """Why the device's clock is lower than it could be, in words; empty where nothing slows it, or it does not tell."""
+    """Why the device's clock is lower than it could be, in words; empty where nothing slows it, or
+    it does not tell.
+    """
     bits = _asked(nvml, nvml.nvmlDeviceGetCurrentClocksEventReasons, handle)
     if bits is None:  # drivers before 535 have it under its older name only
         bits = _asked(nvml, nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0
-    return [words for name, words in SLOWED.items() if bits & getattr(nvml, f"nvmlClocksThrottleReason{name}")]
+    return [
+        words
+        for name, words in SLOWED.items()
+        if bits & getattr(nvml, f"nvmlClocksThrottleReason{name}")
+    ]

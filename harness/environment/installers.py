@@ -1,4 +1,6 @@
-"""uv and pip behind two verbs: pin what some requirements need, and install what was pinned into a new folder."""
+"""uv and pip behind two verbs: pin what some requirements need, and install what was pinned into a
+new folder.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ TAIL = 1500
 
 def distribution_of(requirement: str) -> str:
     """The normalised name of the distribution that a requirement or a pinned package is about."""
-    return re.sub(r"[-_.]+", "-", re.split(r"[\s\[;=<>~!@(]", requirement.strip(), maxsplit=1)[0]).lower()
+    return re.sub(
+        r"[-_.]+", "-", re.split(r"[\s\[;=<>~!@(]", requirement.strip(), maxsplit=1)[0]
+    ).lower()
 
 
 def python_of(folder: Path) -> Path:
@@ -41,10 +45,22 @@ class InstallError(Exception):
 
 def _run(command: Sequence[str], stdin: str = "") -> str:
     """The command's standard output. Raises InstallError with the end of its standard error."""
-    variables = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")}
+    variables = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
+    }
     begin = time.monotonic()
     try:
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, env=variables, timeout=COMMAND_SECONDS, check=False)
+        done = subprocess.run(
+            command,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=variables,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         raise InstallError(f"no end after {time.monotonic() - begin:.0f} s") from None
     except OSError as error:
@@ -64,17 +80,42 @@ class Uv:
     """Its name and version, for the record."""
 
     def resolve(self, requirements: Sequence[str]) -> list[str]:
-        """Every distribution that is needed, pinned, for this Python. Raises InstallError with the resolver's words."""
-        options = ["--python", sys.executable, "--no-header", "--no-annotate", "--quiet", "--color", "never"]
+        """Every distribution that is needed, pinned, for this Python. Raises InstallError with the
+        resolver's words.
+        """
+        options = [
+            "--python",
+            sys.executable,
+            "--no-header",
+            "--no-annotate",
+            "--quiet",
+            "--color",
+            "never",
+        ]
         listed = _run([self.program, "pip", "compile", *options, "-"], "\n".join(requirements))
-        return [line.strip() for line in listed.splitlines() if line.strip() and not line.lstrip().startswith(("#", "-"))]
+        return [
+            line.strip()
+            for line in listed.splitlines()
+            if line.strip() and not line.lstrip().startswith(("#", "-"))
+        ]
 
     def install(self, folder: Path, pinned: Path) -> None:
-        """Make `folder` an environment that holds what the file `pinned` lists, and nothing else. Raises InstallError."""
+        """Make `folder` an environment that holds what the file `pinned` lists, and nothing else.
+        Raises InstallError.
+        """
         quiet = ("--quiet", "--color", "never")
-        _run([self.program, "venv", *quiet, "--no-project", "--python", sys.executable, str(folder)])
+        _run(
+            [self.program, "venv", *quiet, "--no-project", "--python", sys.executable, str(folder)]
+        )
         # Compiled now: a first import that compiles would be booked as the runtime's cold start.
-        what = ("--no-deps", "--compile-bytecode", "--python", str(python_of(folder)), "-r", str(pinned))
+        what = (
+            "--no-deps",
+            "--compile-bytecode",
+            "--python",
+            str(python_of(folder)),
+            "-r",
+            str(pinned),
+        )
         _run([self.program, "pip", "install", *quiet, *what])
 
 
@@ -86,7 +127,15 @@ class Pip:
 
     def resolve(self, requirements: Sequence[str]) -> list[str]:
         """As `Uv.resolve`."""
-        options = ["--dry-run", "--ignore-installed", "--quiet", "--no-input", "--disable-pip-version-check", "--report", "-"]
+        options = [
+            "--dry-run",
+            "--ignore-installed",
+            "--quiet",
+            "--no-input",
+            "--disable-pip-version-check",
+            "--report",
+            "-",
+        ]
         report = json.loads(_run([sys.executable, "-m", "pip", "install", *options, *requirements]))
         return [self._pinned(item) for item in report["install"]]
 
@@ -94,17 +143,30 @@ class Pip:
     def _pinned(item: Mapping[str, Any]) -> str:
         about = item["metadata"]
         name = distribution_of(about["name"])
-        return f"{name} @ {item['download_info']['url']}" if item.get("is_direct") else f"{name}=={about['version']}"
+        return (
+            f"{name} @ {item['download_info']['url']}"
+            if item.get("is_direct")
+            else f"{name}=={about['version']}"
+        )
 
     def install(self, folder: Path, pinned: Path) -> None:
         """As `Uv.install`; pip compiles what it installs by itself."""
         _run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
-        what = ("--no-deps", "--quiet", "--no-input", "--disable-pip-version-check", "-r", str(pinned))
+        what = (
+            "--no-deps",
+            "--quiet",
+            "--no-input",
+            "--disable-pip-version-check",
+            "-r",
+            str(pinned),
+        )
         _run([sys.executable, "-m", "pip", "--python", str(python_of(folder)), "install", *what])
 
 
 def find() -> Uv | Pip:
-    """uv beside this Python, else on the PATH, else pip. Raises Unavailable where there is none of them."""
+    """uv beside this Python, else on the PATH, else pip. Raises Unavailable where there is none of
+    them.
+    """
     beside = Path(sysconfig.get_path("scripts")) / "uv"
     program = str(beside) if os.access(beside, os.X_OK) else shutil.which("uv")
     if program:

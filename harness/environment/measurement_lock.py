@@ -13,7 +13,9 @@ from harness.core.errors import UsageError
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Hold this user's one lock for measuring. Raises UsageError where another process has it: two would disturb each other."""
+    """Hold this user's one lock for measuring. Raises UsageError where another process has it: two
+    would disturb each other.
+    """
     import fcntl
 
     name = Path(tempfile.gettempdir()) / f"evenbench-{os.getuid()}.lock"

@@ -18,7 +18,17 @@ DISTRIBUTIONS = ("evenbench", "numpy", "pillow", "scikit-image", "scikit-learn",
 """Recorded for every run; backends add their own by `requires`."""
 
 FLAGS = (
-    *("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16", "amx_int8"),
+    *(
+        "avx2",
+        "avx512f",
+        "avx512_vnni",
+        "avx_vnni",
+        "avx512_bf16",
+        "avx512_fp16",
+        "amx_bf16",
+        "amx_fp16",
+        "amx_int8",
+    ),
     *("asimd", "asimdhp", "bf16", "sve"),
 )
 """The CPU features on which runtimes choose their kernels."""
@@ -26,8 +36,9 @@ FLAGS = (
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
-"""Makes idle OpenMP threads sleep instead of spinning. Not the default: a deployment has none of these variables, and a small
-network on torch takes several times longer with them (docs/fairness.md). A backend's option sets them."""
+"""Makes idle OpenMP threads sleep instead of spinning. Not the default: a deployment has none of
+these variables, and a small network on torch takes several times longer with them
+(docs/fairness.md). A backend's option sets them."""
 
 
 TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
@@ -35,23 +46,40 @@ TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
 
 
 def for_worker(threads: int, extra: dict[str, str]) -> dict[str, str]:
-    """The environment variables of a measuring process: the caller's, with the number of threads made explicit.
+    """The environment variables of a measuring process: the caller's, with the number of threads
+    made explicit.
 
-    The waiting policy is each runtime's own default unless `extra` sets it, and TF32 is the cell's; what the caller's shell has of
-    them is left out.
+    The waiting policy is each runtime's own default unless `extra` sets it, and TF32 is the cell's;
+    what the caller's shell has of them is left out.
     """
-    inherited = {name: value for name, value in os.environ.items() if name not in (*PASSIVE, TF32_OVERRIDE)}
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in (*PASSIVE, TF32_OVERRIDE)
+    }
     return {**inherited, **{name: str(threads) for name in THREAD_VARIABLES}, **extra}
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:
-    """A folder for a process's temporary files, as its TMPDIR: one that is killed leaves them, and its parent removes them with this."""
+    """A folder for a process's temporary files, as its TMPDIR: one that is killed leaves them, and
+    its parent removes them with this.
+    """
     return tempfile.TemporaryDirectory(prefix="evenbench-process-", ignore_cleanup_errors=True)
 
 
 def relevant_variables() -> dict[str, str]:
     """The variables of this process that are known to change a number."""
-    prefixes = ("OMP_", "MKL_", "KMP_", "GOMP_", "ONEDNN_", "DNNL_", "ATEN_", "NVIDIA_", "CUDA_", "OPENBLAS_", "TVM_")
+    prefixes = (
+        "OMP_",
+        "MKL_",
+        "KMP_",
+        "GOMP_",
+        "ONEDNN_",
+        "DNNL_",
+        "ATEN_",
+        "NVIDIA_",
+        "CUDA_",
+        "OPENBLAS_",
+        "TVM_",
+    )
     return {name: value for name, value in sorted(os.environ.items()) if name.startswith(prefixes)}
 
 
@@ -71,7 +99,10 @@ def describe(distributions: tuple[str, ...] = ()) -> dict[str, Any]:
         "turbo_off": _read("/sys/devices/system/cpu/intel_pstate/no_turbo"),
         "smt": _read("/sys/devices/system/cpu/smt/active"),
         "memory_bytes": _memory_bytes(),
-        "gpus": [{name: found[name] for name in ("name", "capability", "driver", "memory_bytes")} for found in gpu.devices()],
+        "gpus": [
+            {name: found[name] for name in ("name", "capability", "driver", "memory_bytes")}
+            for found in gpu.devices()
+        ],
         "packages": packages(distributions),
         "commit": _commit(),
     }
@@ -94,21 +125,33 @@ def packages(distributions: tuple[str, ...]) -> dict[str, str]:
 
 
 def installed() -> list[str]:
-    """Every distribution of this interpreter as `name==version`; what lies in the user's own folders is left out."""
+    """Every distribution of this interpreter as `name==version`; what lies in the user's own
+    folders is left out.
+    """
     own = [entry for entry in sys.path if entry.startswith((sys.prefix, sys.base_prefix))]
-    found = {(each.metadata["Name"] or "").lower(): each.version for each in metadata.distributions(path=own)}
+    found = {
+        (each.metadata["Name"] or "").lower(): each.version
+        for each in metadata.distributions(path=own)
+    }
     return [f"{name}=={version}" for name, version in sorted(found.items()) if name]
 
 
 def load() -> dict[str, Any]:
-    """How busy the machine is now: load average and pressure (share of time, in %, that some task waited for a CPU)."""
+    """How busy the machine is now: load average and pressure (share of time, in %, that some task
+    waited for a CPU).
+    """
     pressure = _read("/proc/pressure/cpu")
     waited = [part.partition("=")[2] for part in pressure.split() if part.startswith("avg10=")]
-    return {"load_average": os.getloadavg()[0], "cpu_pressure_percent": float(waited[0]) if waited else None}
+    return {
+        "load_average": os.getloadavg()[0],
+        "cpu_pressure_percent": float(waited[0]) if waited else None,
+    }
 
 
 def steal_share() -> float | None:
-    """The share of CPU time since boot that a hypervisor took away, or None where it cannot be read."""
+    """The share of CPU time since boot that a hypervisor took away, or None where it cannot be
+    read.
+    """
     try:
         ticks = [int(value) for value in _read("/proc/stat").splitlines()[0].split()[1:9]]
     except (IndexError, ValueError):
@@ -117,7 +160,9 @@ def steal_share() -> float | None:
 
 
 def peak_rss_bytes() -> int:
-    """The largest resident size of this process so far (VmHWM), or what getrusage knows where there is no /proc."""
+    """The largest resident size of this process so far (VmHWM), or what getrusage knows where there
+    is no /proc.
+    """
     for line in _read("/proc/self/status").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -168,16 +213,24 @@ def _memory_bytes() -> int:
 
 
 def _commit() -> str:
-    """The commit that is measured, or an empty string: that of the folder in which the run was started.
+    """The commit that is measured, or an empty string: that of the folder in which the run was
+    started.
 
-    asv starts what it runs in a scratch folder, and says which commit it has installed and where its project is.
+    asv starts what it runs in a scratch folder, and says which commit it has installed and where
+    its project is.
     """
     told = os.environ if os.environ.get("ASV") == "true" else {}
     if told.get("ASV_COMMIT"):
         return told["ASV_COMMIT"]
     folder = ["-C", told["ASV_CONF_DIR"]] if told.get("ASV_CONF_DIR") else []
     try:
-        asked = subprocess.run(["git", *folder, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+        asked = subprocess.run(
+            ["git", *folder, "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     return asked.stdout.strip() if asked.returncode == 0 else ""

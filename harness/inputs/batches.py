@@ -1,4 +1,6 @@
-"""The bytes that every backend of a comparison gets: made once, stored as .npy, named by one sha256."""
+"""The bytes that every backend of a comparison gets: made once, stored as .npy, named by one
+sha256.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ ROTATION = 2
 
 
 def key_parts(cell: Cell) -> dict[str, Any]:
-    """What decides a cell's input bytes: recipe, images, shapes, batch and the packages that decode and resize."""
+    """What decides a cell's input bytes: recipe, images, shapes, batch and the packages that decode
+    and resize.
+    """
     model = cell.model
     evaluation = import_strings.source_of(model.evaluation) if model.evaluation else ""
     return {
@@ -35,14 +39,18 @@ def key_parts(cell: Cell) -> dict[str, Any]:
 
 
 def calibration_key(cell: Cell) -> dict[str, Any]:
-    """What decides the bytes that int8-static is calibrated on, as `key_parts` does for those that are judged."""
+    """What decides the bytes that int8-static is calibrated on, as `key_parts` does for those that
+    are judged.
+    """
     return _sampling_key(cell, cell.model.calibration, cell.model.calibration_from)
 
 
 def _sampling_key(cell: Cell, images: Sequence[Photograph], function: str) -> dict[str, Any]:
     model = cell.model
     source = import_strings.source_of(function) if function else ""
-    made_by = source_digests.of_types(preprocessors.defined_by(model.recipe)) if model.recipe else []
+    made_by = (
+        source_digests.of_types(preprocessors.defined_by(model.recipe)) if model.recipe else []
+    )
     return {
         "inputs": model.inputs,
         "recipe": model.recipe,
@@ -57,15 +65,22 @@ def _sampling_key(cell: Cell, images: Sequence[Photograph], function: str) -> di
 
 
 def _examples_key(model: Model) -> list[str]:
-    """What decides the example inputs that a user's own `build` returns; empty for models whose inputs are not made from them."""
+    """What decides the example inputs that a user's own `build` returns; empty for models whose
+    inputs are not made from them.
+    """
     if model.weights.source != "own" or not model.build:
         return []
     return [import_strings.portable(model.build), _sha_of(import_strings.source_of(model.build))]
 
 
 def file_of(name: str) -> str:
-    """The file of an input; a name that would be no plain file name (`/`, `..`), or is taken, is replaced by its digest."""
-    plain = name.replace("_", "").replace("-", "").isalnum() and name not in ("evaluation", "labels")
+    """The file of an input; a name that would be no plain file name (`/`, `..`), or is taken, is
+    replaced by its digest.
+    """
+    plain = name.replace("_", "").replace("-", "").isalnum() and name not in (
+        "evaluation",
+        "labels",
+    )
     return f"{name if plain else 'input-' + hashlib.sha256(name.encode()).hexdigest()[:16]}.npy"
 
 
@@ -82,39 +97,58 @@ def _sha_of(file: str) -> str:
 
 
 def make(model: Model, batch: int, folder: Path) -> dict[str, Any]:
-    """Write one .npy per declared input, [batches, batch, ...], and the held-out split; returns the facts for the record.
+    """Write one .npy per declared input, [batches, batch, ...], and the held-out split; returns the
+    facts for the record.
 
     Raises UsageError where an array does not have the shape and dtype that the model declares.
     """
     import numpy as np
 
     names, sha256 = _save(model, *_samples(model, model.images, model.inputs_from), batch, folder)
-    facts: dict[str, Any] = {"recipe": model.recipe.name if model.recipe else import_strings.portable(model.inputs_from), "names": names}
+    facts: dict[str, Any] = {
+        "recipe": model.recipe.name if model.recipe else import_strings.portable(model.inputs_from),
+        "names": names,
+    }
     if model.evaluation:
         held_out, labels = import_strings.resolve(model.evaluation)()
         np.save(folder / "evaluation.npy", held_out)
         np.save(folder / "labels.npy", labels)
-    facts["code"] = source_digests.read(source_digests.loaded() if model.inputs_from or model.evaluation else [])
+    facts["code"] = source_digests.read(
+        source_digests.loaded() if model.inputs_from or model.evaluation else []
+    )
     facts["batches"] = batches_for(len(names), batch)
     facts["sha256"] = sha256
     return facts
 
 
 def make_calibration(model: Model, batch: int, folder: Path) -> dict[str, Any]:
-    """Write one .npy per declared input of the samples that int8-static is calibrated on; returns the facts for the record.
+    """Write one .npy per declared input of the samples that int8-static is calibrated on; returns
+    the facts for the record.
 
-    Raises UsageError where a photograph is judged as well: ranges that were fitted to the judged inputs flatter int8.
+    Raises UsageError where a photograph is judged as well: ranges that were fitted to the judged
+    inputs flatter int8.
     """
     judged = {image.sha256 for image in model.images}
     shared = [image.name for image in model.calibration if image.sha256 in judged]
     if shared:
-        raise UsageError(f"model {model.name}: {', '.join(shared)} is in calibration= and in images=; calibrate on other photographs")
-    names, sha256 = _save(model, *_samples(model, model.calibration, model.calibration_from), batch, folder)
+        raise UsageError(
+            f"model {model.name}: {', '.join(shared)} is in calibration= and in images=; calibrate on other photographs"
+        )
+    names, sha256 = _save(
+        model, *_samples(model, model.calibration, model.calibration_from), batch, folder
+    )
     made_from = source_digests.read(source_digests.loaded() if model.calibration_from else [])
-    return {"names": names, "from": import_strings.portable(model.calibration_from), "sha256": sha256, "code": made_from}
+    return {
+        "names": names,
+        "from": import_strings.portable(model.calibration_from),
+        "sha256": sha256,
+        "code": made_from,
+    }
 
 
-def _save(model: Model, samples: Mapping[str, Array], names: list[str], batch: int, folder: Path) -> tuple[list[str], str]:
+def _save(
+    model: Model, samples: Mapping[str, Array], names: list[str], batch: int, folder: Path
+) -> tuple[list[str], str]:
     """Batch `samples` into the folder's files; returns their names and the files' digest."""
     import numpy as np
 
@@ -137,27 +171,38 @@ def digest_batches(files: Mapping[str, Path]) -> str:
     return whole.hexdigest()
 
 
-def _samples(model: Model, images: Sequence[Photograph], function: str) -> tuple[Mapping[str, Array], list[str]]:
-    """[count, ...] per declared input, from `function` where there is one or else from `images`, and the samples' names."""
+def _samples(
+    model: Model, images: Sequence[Photograph], function: str
+) -> tuple[Mapping[str, Array], list[str]]:
+    """[count, ...] per declared input, from `function` where there is one or else from `images`,
+    and the samples' names.
+    """
     import numpy as np
 
     if function:
         made = import_strings.resolve(function)(model)
         missing = [spec.name for spec in model.inputs if spec.name not in made]
         if missing:
-            raise UsageError(f"model {model.name}: {function} returned {sorted(made)}, expected also {missing}")
+            raise UsageError(
+                f"model {model.name}: {function} returned {sorted(made)}, expected also {missing}"
+            )
         count = len(next(iter(made.values())))
         return made, [f"sample {index}" for index in range(count)]
     if model.recipe is None or not images:
-        raise UsageError(f"model {model.name}: inputs come from images with recipe=, or from inputs_from=; it has neither")
+        raise UsageError(
+            f"model {model.name}: inputs come from images with recipe=, or from inputs_from=; it has neither"
+        )
     if len(model.inputs) != 1:
-        raise UsageError(f"model {model.name}: a recipe makes one input, but {len(model.inputs)} are declared; use inputs_from=")
+        raise UsageError(
+            f"model {model.name}: a recipe makes one input, but {len(model.inputs)} are declared; use inputs_from="
+        )
     arrays = [preprocessors.apply(model.recipe, photographs.locate(image)) for image in images]
     return {model.inputs[0].name: np.stack(arrays)}, [image.name for image in images]
 
 
 def _batched(spec: TensorSpec, samples: Mapping[str, Array], batch: int) -> Array:
-    """Batch i holds samples i*batch, i*batch+1, ... modulo their number; a shape without BATCH takes one sample whole.
+    """Batch i holds samples i*batch, i*batch+1, ... modulo their number; a shape without BATCH
+    takes one sample whole.
 
     Where fewer than three batches would differ by that, each one starts one sample later.
     """
@@ -167,7 +212,10 @@ def _batched(spec: TensorSpec, samples: Mapping[str, Array], batch: int) -> Arra
     count = len(values)
     if spec.shape and spec.shape[0] == BATCH:
         stride = batch + (batch % count == 0 or (count > 2 and 2 * batch % count == 0))
-        order = [[(index * stride + position) % count for position in range(batch)] for index in range(batches_for(count, batch))]
+        order = [
+            [(index * stride + position) % count for position in range(batch)]
+            for index in range(batches_for(count, batch))
+        ]
         batched = values[np.asarray(order)]
     else:
         batched = values[np.arange(batches_for(count, batch)) % count]
@@ -187,4 +235,7 @@ def load(folder: Path, model: Model) -> list[dict[str, Array]]:
     whole = {spec.name: np.load(folder / file_of(spec.name)) for spec in model.inputs}
     for array in whole.values():
         array.setflags(write=False)
-    return [{name: array[index, ...] for name, array in whole.items()} for index in range(len(next(iter(whole.values()))))]
+    return [
+        {name: array[index, ...] for name, array in whole.items()}
+        for index in range(len(next(iter(whole.values()))))
+    ]

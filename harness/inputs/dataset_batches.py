@@ -1,7 +1,9 @@
-"""What a dataset becomes for one model: its classes as the model's outputs, its images as the model's inputs, by the model's own recipe.
+"""What a dataset becomes for one model: its classes as the model's outputs, its images as the
+model's inputs, by the model's own recipe.
 
-Classes that the model does not have, outputs that are not what the metric is taken of, files that are no images, and masks or boxes that
-do not lie on their images are errors in words; everything is looked at before anything is timed.
+Classes that the model does not have, outputs that are not what the metric is taken of, files that
+are no images, and masks or boxes that do not lie on their images are errors in words; everything is
+looked at before anything is timed.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ from harness.inputs.datasets import Dataset
 from harness.inputs.geometry import IGNORED
 
 SAMPLES, LABELS, TRUTH = "samples.npy", "labels.npy", "truth.json"
-"""The files of a prepared dataset: inputs [count, ...], and what is right: classes [count] or [count, height, width], or objects."""
+"""The files of a prepared dataset: inputs [count, ...], and what is right: classes [count] or
+[count, height, width], or objects.
+"""
 
 
 def recipe_of(model: Model) -> Recipe:
@@ -41,13 +45,19 @@ def recipe_of(model: Model) -> Recipe:
 
 
 def fit(dataset: Dataset, model: Model) -> Dataset:
-    """The dataset with its classes as outputs of the model. Raises UsageError in words where they do not belong together."""
+    """The dataset with its classes as outputs of the model. Raises UsageError in words where they
+    do not belong together.
+    """
     recipe = recipe_of(model)
     where = f"--dataset {dataset.folder} ({dataset.layout}) and model {model.name}"
     if model.task not in (dataset.task, "other"):
-        raise UsageError(f"{where}, whose task is {model.task}: {dataset.layout} are for {dataset.task}; choose other cells with -k")
+        raise UsageError(
+            f"{where}, whose task is {model.task}: {dataset.layout} are for {dataset.task}; choose other cells with -k"
+        )
     if len(model.inputs) != 1:
-        raise UsageError(f"{where}: an image makes one input, and the model has {len(model.inputs)}")
+        raise UsageError(
+            f"{where}: an image makes one input, and the model has {len(model.inputs)}"
+        )
     problem = FORMS[dataset.task](model)
     if problem:
         raise UsageError(f"{where}: {problem}; or choose other cells with -k")
@@ -56,16 +66,24 @@ def fit(dataset: Dataset, model: Model) -> Dataset:
     if dataset.layout == "coco":
         problem = geometry.refuses(recipe)
         if problem:
-            raise UsageError(f"{where}: {problem}, so that boxes cannot be taken back to the file's pixels")
+            raise UsageError(
+                f"{where}: {problem}, so that boxes cannot be taken back to the file's pixels"
+            )
         if importlib.util.find_spec("pycocotools") is None:
-            raise UsageError(f"{where}: mAP needs pycocotools, which is not installed; pip install 'evenbench[accuracy]'")
+            raise UsageError(
+                f"{where}: mAP needs pycocotools, which is not installed; pip install 'evenbench[accuracy]'"
+            )
         return _with_categories(dataset, model)
     return replace(dataset, classes_from="numbers in the masks")
 
 
 def _classes_form(model: Model) -> str:
     shape = model.outputs[0].shape
-    return "" if len(shape) == 2 and isinstance(shape[1], int) else f"scores of classes are [batch, classes], its output is {list(shape)}"
+    return (
+        ""
+        if len(shape) == 2 and isinstance(shape[1], int)
+        else f"scores of classes are [batch, classes], its output is {list(shape)}"
+    )
 
 
 def _pixels_form(model: Model) -> str:
@@ -73,7 +91,11 @@ def _pixels_form(model: Model) -> str:
     if len(shape) != 4 or len(image) != 4:
         return f"scores of pixels are [batch, classes, height, width], its output is {list(shape)} of an input {list(image)}"
     same = shape[2:] == image[2:]
-    return "" if same else f"its output has {list(shape[2:])} pixels and its input {list(image[2:])}; enlarge the scores in the model"
+    return (
+        ""
+        if same
+        else f"its output has {list(shape[2:])} pixels and its input {list(image[2:])}; enlarge the scores in the model"
+    )
 
 
 def _objects_form(model: Model) -> str:
@@ -91,25 +113,43 @@ FORMS = {"classification": _classes_form, "segmentation": _pixels_form, "detecti
 
 def _with_classes(dataset: Dataset, model: Model, names: Sequence[str]) -> Dataset:
     outputs = int(model.outputs[0].shape[1])
-    listed, source = _declared(dataset, model, names) or ({name: index for index, name in enumerate(names)}, "sorted folder names")
+    listed, source = _declared(dataset, model, names) or (
+        {name: index for index, name in enumerate(names)},
+        "sorted folder names",
+    )
     _check_known(dataset, names, listed, source)
     if source == "sorted folder names" and len(names) != outputs:
         raise UsageError(
             f"{dataset.folder} has {len(names)} class folders and model {model.name} {outputs} classes, so that their order does not tell "
             "which is which; add classes.txt with a class on each line in the model's order, or classes.json with each folder's number"
         )
-    return _checked(replace(dataset, classes={name: listed[name] for name in names}, classes_from=source), model, outputs)
+    return _checked(
+        replace(dataset, classes={name: listed[name] for name in names}, classes_from=source),
+        model,
+        outputs,
+    )
 
 
 def _with_categories(dataset: Dataset, model: Model) -> Dataset:
-    categories = {str(entry["name"]): int(entry["id"]) for entry in datasets.annotations_of(dataset.annotations)["categories"]}
+    categories = {
+        str(entry["name"]): int(entry["id"])
+        for entry in datasets.annotations_of(dataset.annotations)["categories"]
+    }
     listed, source = _declared(dataset, model, list(categories)) or (categories, "category ids")
     _check_known(dataset, list(categories), listed, source)
-    return _checked(replace(dataset, classes={name: listed[name] for name in categories}, classes_from=source), model, 0)
+    return _checked(
+        replace(dataset, classes={name: listed[name] for name in categories}, classes_from=source),
+        model,
+        0,
+    )
 
 
-def _declared(dataset: Dataset, model: Model, names: Sequence[str]) -> tuple[Mapping[str, int], str] | None:
-    """Numbers by class name as the folder's class file or the model's labels have them; None where neither says."""
+def _declared(
+    dataset: Dataset, model: Model, names: Sequence[str]
+) -> tuple[Mapping[str, int], str] | None:
+    """Numbers by class name as the folder's class file or the model's labels have them; None where
+    neither says.
+    """
     for name in datasets.CLASS_FILES:
         file = Path(dataset.folder) / name
         if file.is_file():
@@ -130,43 +170,63 @@ def _class_file(file: Path) -> dict[str, int]:
         found = {name: index for index, name in enumerate(names) if name}
         if len(found) < sum(map(bool, names)):
             raise UsageError(f"{file} names a class twice")
-    if not isinstance(found, dict) or not found or not all(type(index) is int and index >= 0 for index in found.values()):
-        raise UsageError(f"{file}: expected a list of names in the model's order, or an object of names and whole numbers")
+    if (
+        not isinstance(found, dict)
+        or not found
+        or not all(type(index) is int and index >= 0 for index in found.values())
+    ):
+        raise UsageError(
+            f"{file}: expected a list of names in the model's order, or an object of names and whole numbers"
+        )
     return found
 
 
-def _check_known(dataset: Dataset, names: Sequence[str], listed: Mapping[str, int], source: str) -> None:
+def _check_known(
+    dataset: Dataset, names: Sequence[str], listed: Mapping[str, int], source: str
+) -> None:
     unknown = [name for name in names if name not in listed]
     if unknown:
-        raise UsageError(f"{dataset.folder}: class {unknown[0]!r} is not in {source}, which has {', '.join(list(listed)[:8])}")
+        raise UsageError(
+            f"{dataset.folder}: class {unknown[0]!r} is not in {source}, which has {', '.join(list(listed)[:8])}"
+        )
 
 
 def _checked(dataset: Dataset, model: Model, outputs: int) -> Dataset:
     taken: dict[int, str] = {}
     for name, index in dataset.classes.items():
         if outputs and index >= outputs:
-            raise UsageError(f"{dataset.folder}: class {name!r} is number {index}, and model {model.name} has {outputs} classes, from 0")
+            raise UsageError(
+                f"{dataset.folder}: class {name!r} is number {index}, and model {model.name} has {outputs} classes, from 0"
+            )
         if index in taken:
-            raise UsageError(f"{dataset.folder}: {taken[index]!r} and {name!r} are both class {index} of model {model.name}")
+            raise UsageError(
+                f"{dataset.folder}: {taken[index]!r} and {name!r} are both class {index} of model {model.name}"
+            )
         taken[index] = name
     return dataset
 
 
-# -- prepared ------------------------------------------------------------------------------------------------------------
+# -- prepared --------------------------------------------------------------------------------------
 
 
 def key_parts(dataset: Dataset, model: Model) -> dict[str, Any]:
-    """What decides the prepared bytes: the files by their content, the classes, and the recipe with the packages that decode and resize."""
+    """What decides the prepared bytes: the files by their content, the classes, and the recipe with
+    the packages that decode and resize.
+    """
     recipe = recipe_of(model)
     return {
         "dataset": content(dataset),
         "classes": dict(dataset.classes),
         "task": dataset.task,
         "recipe": recipe,
-        "steps": source_digests.digest_of(source_digests.read(source_digests.of_types(preprocessors.defined_by(recipe)))),
+        "steps": source_digests.digest_of(
+            source_digests.read(source_digests.of_types(preprocessors.defined_by(recipe)))
+        ),
         "input": [model.inputs[0].shape, model.inputs[0].dtype],
         "outputs": model.outputs[0].shape if dataset.task == "segmentation" else [],
-        "versions": {name: batches.version_of(name) for name in preprocessors.distributions(recipe)},
+        "versions": {
+            name: batches.version_of(name) for name in preprocessors.distributions(recipe)
+        },
     }
 
 
@@ -175,7 +235,13 @@ def content(dataset: Dataset) -> str:
     whole = hashlib.sha256()
     for file in _files(dataset):
         whole.update(f"{file}\0{_sha256(Path(dataset.folder) / file)}\0".encode())
-    return digest([whole.hexdigest(), dataset.layout, [(item.image, item.kind, item.id) for item in dataset.images]])
+    return digest(
+        [
+            whole.hexdigest(),
+            dataset.layout,
+            [(item.image, item.kind, item.id) for item in dataset.images],
+        ]
+    )
 
 
 def _files(dataset: Dataset) -> Iterator[str]:
@@ -198,7 +264,13 @@ def _sha256(file: Path) -> str:
 def check_room(dataset: Dataset, model: Model) -> None:
     """Raise UsageError where the cache has no room for the prepared inputs."""
     size = math.prod(model.inputs[0].concrete(1)) * 4 * len(dataset.images)
-    there = shutil.disk_usage(next(folder for folder in (artifact_store.root(), *artifact_store.root().parents) if folder.exists())).free
+    there = shutil.disk_usage(
+        next(
+            folder
+            for folder in (artifact_store.root(), *artifact_store.root().parents)
+            if folder.exists()
+        )
+    ).free
     if size > there:
         raise UsageError(
             f"{len(dataset.images)} images as inputs of {model.name} take {size / 1e9:.1f} GB, and the cache {artifact_store.root()} has "
@@ -207,18 +279,26 @@ def check_room(dataset: Dataset, model: Model) -> None:
 
 
 def make(dataset: Dataset, model: Model, folder: Path) -> dict[str, Any]:
-    """Write inputs and labels into `folder`; returns facts. Raises UsageError naming the file that is no image, or has other labels."""
+    """Write inputs and labels into `folder`; returns facts. Raises UsageError naming the file that
+    is no image, or has other labels.
+    """
     import numpy as np
 
     recipe, spec = recipe_of(model), model.inputs[0]
     shape = tuple(int(size) for size in (spec.shape[1:] if spec.is_batched else spec.shape))
-    samples = np.lib.format.open_memmap(folder / SAMPLES, "w+", np.dtype(spec.dtype), (len(dataset.images), *shape))
+    samples = np.lib.format.open_memmap(
+        folder / SAMPLES, "w+", np.dtype(spec.dtype), (len(dataset.images), *shape)
+    )
     for index, item in enumerate(dataset.images):
         made = preprocessors.apply(recipe, Path(dataset.folder) / item.image)
         if made.shape != shape:
-            raise UsageError(f"{item.image}: recipe {recipe.name} made {list(made.shape)}, model {model.name} takes {list(shape)}")
+            raise UsageError(
+                f"{item.image}: recipe {recipe.name} made {list(made.shape)}, model {model.name} takes {list(shape)}"
+            )
         if made.dtype != samples.dtype:
-            raise UsageError(f"{item.image}: recipe {recipe.name} made {made.dtype}, model {model.name} takes {samples.dtype}")
+            raise UsageError(
+                f"{item.image}: recipe {recipe.name} made {made.dtype}, model {model.name} takes {samples.dtype}"
+            )
         samples[index] = made
     samples.flush()
     notes = MAKERS[dataset.layout](dataset, model, recipe, folder)
@@ -228,7 +308,9 @@ def make(dataset: Dataset, model: Model, folder: Path) -> dict[str, Any]:
 def _make_classes(dataset: Dataset, model: Model, recipe: Recipe, folder: Path) -> list[str]:
     import numpy as np
 
-    np.save(folder / LABELS, np.array([dataset.classes[item.kind] for item in dataset.images], np.int64))
+    np.save(
+        folder / LABELS, np.array([dataset.classes[item.kind] for item in dataset.images], np.int64)
+    )
     return []
 
 
@@ -237,7 +319,9 @@ def _make_masks(dataset: Dataset, model: Model, recipe: Recipe, folder: Path) ->
     from PIL import Image
 
     classes, height, width = (int(size) for size in model.outputs[0].shape[1:])
-    labels = np.lib.format.open_memmap(folder / LABELS, "w+", np.dtype(np.int16), (len(dataset.images), height, width))
+    labels = np.lib.format.open_memmap(
+        folder / LABELS, "w+", np.dtype(np.int16), (len(dataset.images), height, width)
+    )
     for index, item in enumerate(dataset.images):
         file = Path(dataset.folder) / item.mask
         try:
@@ -248,16 +332,24 @@ def _make_masks(dataset: Dataset, model: Model, recipe: Recipe, folder: Path) ->
             raise UsageError(f"{file} cannot be read as an image: {error}") from error
         with Image.open(Path(dataset.folder) / item.image) as photo:
             if photo.size != mask.size:
-                raise UsageError(f"{item.mask} is {_sized(mask.size)}, its image {item.image} {_sized(photo.size)}")
+                raise UsageError(
+                    f"{item.mask} is {_sized(mask.size)}, its image {item.image} {_sized(photo.size)}"
+                )
         if mask.mode not in ("1", "L", "P", "I", "I;16"):
-            raise UsageError(f"{item.mask} is an image of mode {mask.mode}; expected one class number for each pixel (mode P, L or I)")
+            raise UsageError(
+                f"{item.mask} is an image of mode {mask.mode}; expected one class number for each pixel (mode P, L or I)"
+            )
         numbers = np.asarray(geometry.follow(recipe, mask)).astype(np.int32)
         wrong = np.unique(numbers[(numbers >= classes) & (numbers != IGNORED)])
         if wrong.size:
-            raise UsageError(f"{item.mask} has class {wrong[0]}, and model {model.name} has {classes}, from 0 ({IGNORED} means no class)")
+            raise UsageError(
+                f"{item.mask} has class {wrong[0]}, and model {model.name} has {classes}, from 0 ({IGNORED} means no class)"
+            )
         if numbers.shape != (height, width):
             seen = _sized(numbers.shape[::-1])
-            raise UsageError(f"{item.mask} is {seen} after recipe {recipe.name}, the scores of model {model.name} are {width}x{height}")
+            raise UsageError(
+                f"{item.mask} is {seen} after recipe {recipe.name}, the scores of model {model.name} are {width}x{height}"
+            )
         labels[index] = numbers
     labels.flush()
     return ["compared at the network's pixels, to which masks were moved by nearest neighbours"]
@@ -275,14 +367,19 @@ def _make_objects(dataset: Dataset, model: Model, recipe: Recipe, folder: Path) 
             width, height = opened.size
         told = named[item.id]
         if (width, height) != (told["width"], told["height"]):
-            raise UsageError(f"{item.image} is {_sized((width, height))}, and {dataset.annotations} says {told['width']}x{told['height']}")
+            raise UsageError(
+                f"{item.image} is {_sized((width, height))}, and {dataset.annotations} says {told['width']}x{told['height']}"
+            )
         images.append({"id": item.id, "width": width, "height": height, "file_name": item.image})
     places = {item["id"]: geometry.place(recipe, item["width"], item["height"]) for item in images}
     kept = [_complete(entry) for entry in whole["annotations"] if int(entry["image_id"]) in places]
     if not kept:
-        raise UsageError(f"{dataset.annotations} has no annotation of any of the {len(images)} images that were taken")
+        raise UsageError(
+            f"{dataset.annotations} has no annotation of any of the {len(images)} images that were taken"
+        )
     numbers = {str(entry["name"]): int(entry["id"]) for entry in whole["categories"]}
-    # Where each image lies and which label is which goes with it: the process that is timed needs numpy for them and nothing else.
+    # Where each image lies and which label is which goes with it: the process that is timed needs
+    # numpy for them and nothing else.
     truth = {
         "images": [{**image, "place": vars(places[image["id"]])} for image in images],
         "categories": whole["categories"],

@@ -1,8 +1,10 @@
-"""A folder of labelled data: found by its layout, and every label checked to have its image before anything is timed.
+"""A folder of labelled data: found by its layout, and every label checked to have its image before
+anything is timed.
 
-Three layouts are known. `class folders`: a folder of images for each class. `masks`: `images/` and `masks/`, PNG files of class numbers
-under the same names. `coco`: a JSON file of object instances, and the images that it names. Whatever is wrong with one is an error that
-names the file. Which model it fits, and what it becomes for one, is in `dataset_inputs`.
+Three layouts are known. `class folders`: a folder of images for each class. `masks`: `images/` and
+`masks/`, PNG files of class numbers under the same names. `coco`: a JSON file of object instances,
+and the images that it names. Whatever is wrong with one is an error that names the file. Which
+model it fits, and what it becomes for one, is in `dataset_inputs`.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ TASKS = {"class folders": "classification", "masks": "segmentation", "coco": "de
 
 @dataclass(frozen=True)
 class Labelled:
-    """One image, relative to the folder, and what is known of it: its class folder, its mask, or its number in a COCO file."""
+    """One image, relative to the folder, and what is known of it: its class folder, its mask, or
+    its number in a COCO file.
+    """
 
     image: str
     kind: str = ""
@@ -38,7 +42,9 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled images in a folder, in a fixed order. `classes` maps a class's name to a model's output, which `dataset_inputs.fit` says."""
+    """Labelled images in a folder, in a fixed order. `classes` maps a class's name to a model's
+    output, which `dataset_inputs.fit` says.
+    """
 
     folder: str
     layout: str
@@ -55,9 +61,11 @@ class Dataset:
 
 
 def find(folder: Path, samples: int = 0) -> Dataset:
-    """The dataset in a folder; where `samples` is above 0, as many of its images, evenly spread. Reads no image.
+    """The dataset in a folder; where `samples` is above 0, as many of its images, evenly spread.
+    Reads no image.
 
-    Raises UsageError in words where there is none, or where images and labels do not belong together.
+    Raises UsageError in words where there is none, or where images and labels do not belong
+    together.
     """
     if samples < 0:
         raise UsageError(f"--samples {samples}: expected a number of images, or 0 for all")
@@ -68,7 +76,9 @@ def find(folder: Path, samples: int = 0) -> Dataset:
         return found
     whole = len(found.images)
     chosen = tuple(found.images[index * whole // samples] for index in range(samples))
-    return replace(found, images=chosen, notes=(*found.notes, f"{samples} of {whole} images, evenly spread"))
+    return replace(
+        found, images=chosen, notes=(*found.notes, f"{samples} of {whole} images, evenly spread")
+    )
 
 
 def _layouts() -> str:
@@ -78,7 +88,11 @@ def _layouts() -> str:
 def _read(folder: Path) -> Dataset:
     if (folder / "masks").is_dir():
         return _with_masks(folder)
-    annotations = [file for file in (*folder.glob("*.json"), *folder.glob("annotations/*.json")) if file.name not in CLASS_FILES]
+    annotations = [
+        file
+        for file in (*folder.glob("*.json"), *folder.glob("annotations/*.json"))
+        if file.name not in CLASS_FILES
+    ]
     if annotations:
         return _coco(folder, _the_one(folder, annotations))
     return _class_folders(folder)
@@ -93,8 +107,14 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _class_folders(folder: Path) -> Dataset:
-    inside = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-    found = [Labelled(file.relative_to(folder).as_posix(), kind=each.name) for each in inside for file in _images(each)]
+    inside = sorted(
+        each for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")
+    )
+    found = [
+        Labelled(file.relative_to(folder).as_posix(), kind=each.name)
+        for each in inside
+        for file in _images(each)
+    ]
     loose = [file for file in folder.iterdir() if _is_image(file)]
     if loose:
         raise UsageError(
@@ -104,7 +124,9 @@ def _class_folders(folder: Path) -> Dataset:
         raise UsageError(f"{folder} has no images; expected {_layouts()}")
     empty = [each.name for each in inside if each.name not in {item.kind for item in found}]
     if empty:
-        raise UsageError(f"{folder}: class folder {empty[0]} has no images; remove it, or add some ({', '.join(SUFFIXES)})")
+        raise UsageError(
+            f"{folder}: class folder {empty[0]} has no images; remove it, or add some ({', '.join(SUFFIXES)})"
+        )
     return Dataset(str(folder), "class folders", tuple(found))
 
 
@@ -112,7 +134,9 @@ def _with_masks(folder: Path) -> Dataset:
     images = {file.stem: file for file in _images(folder / "images")}
     masks = {file.stem: file for file in _images(folder / "masks") if file.suffix.lower() == ".png"}
     if not images:
-        raise UsageError(f"{folder}/images has no images; expected images/ and masks/ with files of the same names")
+        raise UsageError(
+            f"{folder}/images has no images; expected images/ and masks/ with files of the same names"
+        )
     unlabelled, absent = sorted(set(images) - set(masks)), sorted(set(masks) - set(images))
     if unlabelled:
         raise UsageError(
@@ -120,8 +144,13 @@ def _with_masks(folder: Path) -> Dataset:
             f"expected masks/{unlabelled[0]}.png"
         )
     if absent:
-        raise UsageError(f"{folder}: masks/{masks[absent[0]].name} labels an image that is not there; expected images/{absent[0]}.jpg")
-    pairs = [(images[stem].relative_to(folder).as_posix(), masks[stem].relative_to(folder).as_posix()) for stem in sorted(images)]
+        raise UsageError(
+            f"{folder}: masks/{masks[absent[0]].name} labels an image that is not there; expected images/{absent[0]}.jpg"
+        )
+    pairs = [
+        (images[stem].relative_to(folder).as_posix(), masks[stem].relative_to(folder).as_posix())
+        for stem in sorted(images)
+    ]
     return Dataset(str(folder), "masks", tuple(Labelled(image, mask=mask) for image, mask in pairs))
 
 
@@ -132,7 +161,9 @@ def _the_one(folder: Path, files: Sequence[Path]) -> Path:
         if len(chosen) == 1:
             return chosen[0]
     names = ", ".join(sorted(file.name for file in files))
-    raise UsageError(f"{folder} has several JSON files ({names}); leave one, or name one of them instances*.json")
+    raise UsageError(
+        f"{folder} has several JSON files ({names}); leave one, or name one of them instances*.json"
+    )
 
 
 COCO_PARTS = {
@@ -154,17 +185,38 @@ def annotations_of(file: str) -> dict[str, Any]:
         entries = found.get(part) if isinstance(found, dict) else None
         if not isinstance(entries, list):
             raise UsageError(f"{file} is no COCO file of instances: it has no list {part!r}")
-        lacking = [(entry, key) for entry in entries for key in keys if not isinstance(entry, dict) or key not in entry]
+        lacking = [
+            (entry, key)
+            for entry in entries
+            for key in keys
+            if not isinstance(entry, dict) or key not in entry
+        ]
         if lacking:
-            raise UsageError(f"{file}: an entry of {part!r} lacks {lacking[0][1]!r}: {json.dumps(lacking[0][0])[:120]}")
-        wrong = [(entry, key) for entry in entries for key in keys if not KINDS.get(key, _whole)(entry[key])]
+            raise UsageError(
+                f"{file}: an entry of {part!r} lacks {lacking[0][1]!r}: {json.dumps(lacking[0][0])[:120]}"
+            )
+        wrong = [
+            (entry, key)
+            for entry in entries
+            for key in keys
+            if not KINDS.get(key, _whole)(entry[key])
+        ]
         if wrong:
             entry, key = wrong[0]
-            raise UsageError(f"{file}: an entry of {part!r} has {key} {json.dumps(entry[key])[:80]}; expected what COCO says of it")
-    for part, key in (("images", "id"), ("categories", "id"), ("categories", "name"), ("annotations", "id")):
+            raise UsageError(
+                f"{file}: an entry of {part!r} has {key} {json.dumps(entry[key])[:80]}; expected what COCO says of it"
+            )
+    for part, key in (
+        ("images", "id"),
+        ("categories", "id"),
+        ("categories", "name"),
+        ("annotations", "id"),
+    ):
         most = Counter(entry[key] for entry in found[part]).most_common(1)
         if most and most[0][1] > 1:
-            raise UsageError(f"{file}: {part!r} has {key} {most[0][0]!r} twice; each has one of its own")
+            raise UsageError(
+                f"{file}: {part!r} has {key} {most[0][0]!r} twice; each has one of its own"
+            )
     return found  # type: ignore[no-any-return]
 
 
@@ -178,7 +230,12 @@ def _text(value: Any) -> bool:
 
 def _box(value: Any) -> bool:
     """Left, top, width and height in pixels."""
-    return isinstance(value, list) and len(value) == 4 and all(isinstance(each, (int, float)) for each in value) and min(value[2:]) >= 0
+    return (
+        isinstance(value, list)
+        and len(value) == 4
+        and all(isinstance(each, (int, float)) for each in value)
+        and min(value[2:]) >= 0
+    )
 
 
 KINDS = {"file_name": _text, "name": _text, "bbox": _box}
@@ -190,22 +247,37 @@ def _coco(folder: Path, file: Path) -> Dataset:
     if not found["images"]:
         raise UsageError(f"{file} names no images")
     if not found["annotations"]:
-        raise UsageError(f"{file} has no annotations: without labels there is nothing to compare with")
+        raise UsageError(
+            f"{file} has no annotations: without labels there is nothing to compare with"
+        )
     known = {entry["id"] for entry in found["images"]}
     categories = {entry["id"] for entry in found["categories"]}
     for entry in found["annotations"]:
         if entry["image_id"] not in known:
-            raise UsageError(f"{file}: annotation {entry['id']} is of image {entry['image_id']}, which the file does not name")
+            raise UsageError(
+                f"{file}: annotation {entry['id']} is of image {entry['image_id']}, which the file does not name"
+            )
         if entry["category_id"] not in categories:
-            raise UsageError(f"{file}: annotation {entry['id']} is of category {entry['category_id']}, which the file does not name")
-    images = [Labelled(_located(folder, file, entry["file_name"]), id=int(entry["id"])) for entry in found["images"]]
-    return Dataset(str(folder), "coco", tuple(sorted(images, key=lambda item: item.id)), annotations=str(file))
+            raise UsageError(
+                f"{file}: annotation {entry['id']} is of category {entry['category_id']}, which the file does not name"
+            )
+    images = [
+        Labelled(_located(folder, file, entry["file_name"]), id=int(entry["id"]))
+        for entry in found["images"]
+    ]
+    return Dataset(
+        str(folder), "coco", tuple(sorted(images, key=lambda item: item.id)), annotations=str(file)
+    )
 
 
 def _located(folder: Path, file: Path, name: str) -> str:
-    """Where an image that a COCO file names lies: beside the file's folder, in `images/`, or in the one folder called like the split."""
+    """Where an image that a COCO file names lies: beside the file's folder, in `images/`, or in the
+    one folder called like the split.
+    """
     split = file.stem.removeprefix("instances_")
     for candidate in (folder / name, folder / "images" / name, folder / split / name):
         if candidate.is_file():
             return candidate.relative_to(folder).as_posix()
-    raise UsageError(f"{file.name} labels {name}, which is not there; expected it in {folder}, images/ or {split}/")
+    raise UsageError(
+        f"{file.name} labels {name}, which is not there; expected it in {folder}, images/ or {split}/"
+    )

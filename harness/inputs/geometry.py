@@ -1,7 +1,9 @@
-"""Where a recipe puts an image's pixels: boxes and masks in the network's pixels go back to those of the image file.
+"""Where a recipe puts an image's pixels: boxes and masks in the network's pixels go back to those
+of the image file.
 
-Only steps that are known here have a place; a recipe with another one is refused in words rather than taken for a step that moves nothing.
-The numbers come from the steps themselves, which are applied to an empty image and to one whose pixels are their own positions.
+Only steps that are known here have a place; a recipe with another one is refused in words rather
+than taken for a step that moves nothing. The numbers come from the steps themselves, which are
+applied to an empty image and to one whose pixels are their own positions.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ STAYING = (Decode, ToArray, Normalise, Layout)
 
 @dataclass(frozen=True)
 class Place:
-    """How the network sees an image of `width` x `height` pixels: x in the file is x * `scale_x` - `left` of `seen_width` pixels.
+    """How the network sees an image of `width` x `height` pixels: x in the file is x * `scale_x` -
+    `left` of `seen_width` pixels.
 
     Positions are those of edges, so that the first pixel reaches from 0 to 1.
     """
@@ -43,7 +46,9 @@ class Place:
     seen_height: int = 0
 
     def boxes_in_file(self, boxes: Array) -> Array:
-        """Corners [n, 4] (x1, y1, x2, y2) in the network's pixels as corners in the file's, within the image."""
+        """Corners [n, 4] (x1, y1, x2, y2) in the network's pixels as corners in the file's, within
+        the image.
+        """
         import numpy as np
 
         moved = boxes.astype(np.float64) + np.array([self.left, self.top] * 2)
@@ -52,14 +57,18 @@ class Place:
         return made
 
     def mask_in_file(self, mask: Array) -> Array:
-        """A mask [seen_height, seen_width] of numbers in 0..1 at the file's pixels, bilinear; 0 where the network saw nothing."""
+        """A mask [seen_height, seen_width] of numbers in 0..1 at the file's pixels, bilinear; 0
+        where the network saw nothing.
+        """
         rows = _weights(self.height, self.scale_y, self.top, self.seen_height)
         columns = _weights(self.width, self.scale_x, self.left, self.seen_width)
         made: Array = rows @ mask.astype(rows.dtype) @ columns.T
         return made
 
     def hidden(self, x: float, y: float, width: float, height: float) -> bool:
-        """Whether a box in the file's pixels (x, y, width, height) lies wholly outside of what the network sees."""
+        """Whether a box in the file's pixels (x, y, width, height) lies wholly outside of what the
+        network sees.
+        """
         left, top = x * self.scale_x - self.left, y * self.scale_y - self.top
         right, bottom = left + width * self.scale_x, top + height * self.scale_y
         return right <= 0 or bottom <= 0 or left >= self.seen_width or top >= self.seen_height
@@ -67,7 +76,9 @@ class Place:
 
 @lru_cache(maxsize=64)
 def _weights(size: int, scale: float, offset: float, seen: int) -> Array:
-    """What each of `size` pixels of the file takes of each of `seen` pixels of the network, [size, seen]: linear between centres."""
+    """What each of `size` pixels of the file takes of each of `seen` pixels of the network, [size,
+    seen]: linear between centres.
+    """
     import numpy as np
 
     made = np.zeros((size, seen), np.float32)
@@ -84,7 +95,9 @@ def _weights(size: int, scale: float, offset: float, seen: int) -> Array:
 
 def refuses(recipe: Recipe) -> str:
     """Why boxes and masks cannot be followed through a recipe, or an empty string."""
-    strange = [type(step).__name__ for step in recipe.steps if type(step) not in (*MOVING, *STAYING)]
+    strange = [
+        type(step).__name__ for step in recipe.steps if type(step) not in (*MOVING, *STAYING)
+    ]
     if strange:
         known = ", ".join(kind.__name__ for kind in (*MOVING, *STAYING))
         return f"recipe {recipe.name} has the step {strange[0]}, of which it is not known where it puts a pixel; known are {known}"
@@ -104,12 +117,24 @@ def place(recipe: Recipe, width: int, height: int) -> Place:
         if type(step) is Resize:
             size = step.apply(Image.new("L", (found.seen_width, found.seen_height))).size
             x, y = size[0] / found.seen_width, size[1] / found.seen_height
-            scaled = replace(found, scale_x=found.scale_x * x, scale_y=found.scale_y * y, left=found.left * x, top=found.top * y)
+            scaled = replace(
+                found,
+                scale_x=found.scale_x * x,
+                scale_y=found.scale_y * y,
+                left=found.left * x,
+                top=found.top * y,
+            )
             found = replace(scaled, seen_width=size[0], seen_height=size[1])
         elif type(step) is CenterCrop:
             cut = step.apply(_positions(found.seen_width, found.seen_height))
             top, left = divmod(cut.getpixel((0, 0)), found.seen_width)
-            found = replace(found, left=found.left + left, top=found.top + top, seen_width=cut.size[0], seen_height=cut.size[1])
+            found = replace(
+                found,
+                left=found.left + left,
+                top=found.top + top,
+                seen_width=cut.size[0],
+                seen_height=cut.size[1],
+            )
     return found
 
 
@@ -122,10 +147,14 @@ def _positions(width: int, height: int) -> Any:
 
 
 def follow(recipe: Recipe, labels: Any) -> Any:
-    """A Pillow image of class numbers as it lies under the network's pixels: moved like the photograph, by nearest neighbours."""
+    """A Pillow image of class numbers as it lies under the network's pixels: moved like the
+    photograph, by nearest neighbours.
+    """
     for step in recipe.steps:
         if type(step) is Resize:
-            labels = replace(step, filter="nearest", antialias=True).apply(labels)  # Pillow's resize takes the pixel under each centre
+            labels = replace(step, filter="nearest", antialias=True).apply(
+                labels
+            )  # Pillow's resize takes the pixel under each centre
         elif type(step) is CenterCrop:
             labels = step.apply(labels)
     return labels

@@ -22,7 +22,9 @@ Kept = dict[str, Mapping[int, "Arrays"]]
 
 @dataclass
 class Size:
-    """Another size that the cell's model declares: its own declaration, what is fed at it, and what was answered."""
+    """Another size that the cell's model declares: its own declaration, what is fed at it, and what
+    was answered.
+    """
 
     model: Model
     label: str
@@ -32,7 +34,9 @@ class Size:
 
 @dataclass
 class Scene:
-    """A loaded and warm session, what it is fed, and the two things that tests replace: the clock and sleeping."""
+    """A loaded and warm session, what it is fed, and the two things that tests replace: the clock
+    and sleeping.
+    """
 
     session: Session
     batches: Sequence[Arrays]

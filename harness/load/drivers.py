@@ -1,6 +1,8 @@
-"""Calls that arrive as a scenario says, at one loaded session in this process; the outputs of those very calls are judged.
+"""Calls that arrive as a scenario says, at one loaded session in this process; the outputs of those
+very calls are judged.
 
-A lap is a call as its caller sees it: inputs handed over, inference, outputs fetched (`host_to_host`). Runs inside a worker.
+A lap is a call as its caller sees it: inputs handed over, inference, outputs fetched
+(`host_to_host`). Runs inside a worker.
 """
 
 from __future__ import annotations
@@ -19,7 +21,16 @@ from harness.environment import gpu
 from harness.inputs import batches as inputs
 from harness.load import dynamic_shapes, mlperf
 from harness.load.context import Points, Scene
-from harness.load.scenarios import CONCURRENT, GAPS, SERVER, SHAPES, SINGLE, SWEEP, LoadRequest, Scenario
+from harness.load.scenarios import (
+    CONCURRENT,
+    GAPS,
+    SERVER,
+    SHAPES,
+    SINGLE,
+    SWEEP,
+    LoadRequest,
+    Scenario,
+)
 from harness.measurement import judging, process, timing
 from harness.measurement.process import Stopwatch
 from harness.runner.job import Job
@@ -28,15 +39,21 @@ if TYPE_CHECKING:
     from harness.core.backend import Arrays
 
 MAX_LAPS = 5000
-"""Kept of one caller at one point: enough for a p99.9 at 99 % confidence, and little enough for a results file."""
+"""Kept of one caller at one point: enough for a p99.9 at 99 % confidence, and little enough for a
+results file.
+"""
 
 SETTLING = 3
-"""Calls back to back before each measured one, so that what the gap before the last one left behind is gone."""
+"""Calls back to back before each measured one, so that what the gap before the last one left behind
+is gone.
+"""
 
 
 @dataclass
 class Thinned:
-    """Laps in order: all of them up to twice `MAX_LAPS`, and then an even share, drawn at random so that no rhythm is met."""
+    """Laps in order: all of them up to twice `MAX_LAPS`, and then an even share, drawn at random so
+    that no rhythm is met.
+    """
 
     seed: int
     laps_ns: list[int] = field(default_factory=list)
@@ -58,20 +75,34 @@ class Thinned:
             self.share /= 2
 
 
-# -- one process -----------------------------------------------------------------------------------------------------
+# -- one process -----------------------------------------------------------------------------------
 
 
 def perform(job: Job, enter: Callable[[str], None]) -> dict[str, Any]:
     """The task `load` of a worker."""
     request: LoadRequest = job.payload
-    return run(job.cell, request.plan, request.scenario, {name: Path(path) for name, path in job.folders.items()}, enter)
+    return run(
+        job.cell,
+        request.plan,
+        request.scenario,
+        {name: Path(path) for name, path in job.folders.items()},
+        enter,
+    )
 
 
-def run(cell: Cell, plan: Plan, scenario: Scenario, folders: Mapping[str, Path], enter: Callable[[str], None]) -> dict[str, Any]:
-    """Put one scenario's load on the cell's runtime; returns what its line is made of. `folders` are artifact, inputs and golden, and
-    inputs and goldens of other sizes where the scenario feeds them (`Prepared.folders`).
+def run(
+    cell: Cell,
+    plan: Plan,
+    scenario: Scenario,
+    folders: Mapping[str, Path],
+    enter: Callable[[str], None],
+) -> dict[str, Any]:
+    """Put one scenario's load on the cell's runtime; returns what its line is made of. `folders`
+    are artifact, inputs and golden, and inputs and goldens of other sizes where the scenario feeds
+    them (`Prepared.folders`).
 
-    Raises Unsupported, in words, where the session cannot be called so, and Unavailable where the load generator is not installed.
+    Raises Unsupported, in words, where the session cannot be called so, and Unavailable where the
+    load generator is not installed.
     """
     watch = Stopwatch(enter)
     if scenario.name == SERVER:
@@ -112,39 +143,56 @@ def run(cell: Cell, plan: Plan, scenario: Scenario, folders: Mapping[str, Path],
 
 
 def refuse(session: Session, cell: Cell, scenario: Scenario) -> None:
-    """Raise Unsupported, in words, where calls of this scenario cannot be told apart in the session."""
+    """Raise Unsupported, in words, where calls of this scenario cannot be told apart in the
+    session.
+    """
     if session.in_flight > 1 and scenario.name != CONCURRENT:
         raise Unsupported(
             f"{cell.backend} keeps {session.in_flight} requests in flight, whose single latencies nobody sees; take the cell without "
             "that option here, or `--scenario concurrent` for its throughput"
         )
     if type(session).laps is not Session.laps and scenario.name in (CONCURRENT, SERVER, SHAPES):
-        raise Unsupported(f"{cell.backend} loops and times by itself ({session.clock}); no call can be made from here when it arrives")
+        raise Unsupported(
+            f"{cell.backend} loops and times by itself ({session.clock}); no call can be made from here when it arrives"
+        )
 
 
-# -- one after another -----------------------------------------------------------------------------------------------
+# -- one after another -----------------------------------------------------------------------------
 
 
 def in_turn(scene: Scene) -> Points:
-    """Call after call by one caller, each as soon as the one before is answered. A stall is one long lap: nobody else was waiting."""
+    """Call after call by one caller, each as soon as the one before is answered. A stall is one
+    long lap: nobody else was waiting.
+    """
     laps, kept = Thinned(scene.scenario.seed), {}
     begin = scene.now()
     count = max(scene.rotation, 10)
     while not laps.calls or scene.now() - begin < scene.limit_ns:
         first = laps.calls
         keep = set(range(first, first + scene.rotation))
-        taken = timing.run_laps(scene.session, scene.batches, first, count, HOST_TO_HOST, keep, scene.now)
+        taken = timing.run_laps(
+            scene.session, scene.batches, first, count, HOST_TO_HOST, keep, scene.now
+        )
         for lap in taken.laps_ns:
             laps.add(lap)
         kept.update({lap % scene.rotation: outputs for lap, outputs in taken.kept.items()})
     scene.kept["one after another"] = kept
-    return [{"batch": scene.cell.batch, "calls": laps.calls, "laps_ns": laps.laps_ns, "wall_ns": laps.total_ns}]
+    return [
+        {
+            "batch": scene.cell.batch,
+            "calls": laps.calls,
+            "laps_ns": laps.laps_ns,
+            "wall_ns": laps.total_ns,
+        }
+    ]
 
 
 def idle_gaps(scene: Scene) -> Points:
-    """One call after each gap, the gaps in a new order every round; before each come calls back to back, then the gap, and then the lap.
+    """One call after each gap, the gaps in a new order every round; before each come calls back to
+    back, then the gap, and then the lap.
 
-    So that every lap has the same past but for the gap, and drift of the machine meets all gaps alike.
+    So that every lap has the same past but for the gap, and drift of the machine meets all gaps
+    alike.
     """
     gaps = scene.scenario.gaps_ms
     laps: dict[float, list[int]] = {gap: [] for gap in gaps}
@@ -155,12 +203,16 @@ def idle_gaps(scene: Scene) -> Points:
         order = list(gaps)
         shuffle.shuffle(order)
         for gap in order:
-            timing.run_laps(scene.session, scene.batches, calls, SETTLING, HOST_TO_HOST, set(), scene.now)
+            timing.run_laps(
+                scene.session, scene.batches, calls, SETTLING, HOST_TO_HOST, set(), scene.now
+            )
             begin = scene.now()
             if gap:
                 scene.sleep(gap / 1e3)
             waited[gap].append(scene.now() - begin)
-            taken = timing.run_laps(scene.session, scene.batches, calls, 1, HOST_TO_HOST, {calls}, scene.now)
+            taken = timing.run_laps(
+                scene.session, scene.batches, calls, 1, HOST_TO_HOST, {calls}, scene.now
+            )
             laps[gap] += taken.laps_ns
             kept[calls % scene.rotation] = taken.kept[calls]
             calls += 1
@@ -168,7 +220,7 @@ def idle_gaps(scene: Scene) -> Points:
     return [{"gap_ms": gap, "laps_ns": laps[gap], "waited_ns": waited[gap]} for gap in gaps]
 
 
-# -- several callers -------------------------------------------------------------------------------------------------
+# -- several callers -------------------------------------------------------------------------------
 
 
 @dataclass
@@ -194,10 +246,14 @@ class Caller:
         return self.session.fetch()
 
     def go_on(self, everybody: threading.Barrier) -> None:
-        """Calls one after another until the time of a point is over. What goes wrong is kept for the thread that waits."""
+        """Calls one after another until the time of a point is over. What goes wrong is kept for
+        the thread that waits.
+        """
         now, rotation, laps = self.scene.now, self.scene.rotation, self.laps
         try:
-            self.call(0)  # a runtime makes a thread's buffers and team when it is first called by it
+            self.call(
+                0
+            )  # a runtime makes a thread's buffers and team when it is first called by it
             everybody.wait()
             self.begin = self.end = now()
             until = self.begin + self.scene.limit_ns
@@ -216,7 +272,8 @@ class Caller:
 
 
 def concurrent(scene: Scene) -> Points:
-    """For every number of callers: as many threads on one network, each calling as fast as it is answered.
+    """For every number of callers: as many threads on one network, each calling as fast as it is
+    answered.
 
     A session that keeps requests in flight by itself has one caller, and one point.
     """
@@ -227,7 +284,9 @@ def concurrent(scene: Scene) -> Points:
         callers = [Caller(scene.session.beside(), scene, number) for number in range(1, many + 1)]
         try:
             everybody = threading.Barrier(many)
-            threads = [threading.Thread(target=caller.go_on, args=(everybody,)) for caller in callers]
+            threads = [
+                threading.Thread(target=caller.go_on, args=(everybody,)) for caller in callers
+            ]
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -241,15 +300,20 @@ def concurrent(scene: Scene) -> Points:
         for caller in callers:
             scene.kept[f"caller {caller.number} of {many}"] = caller.kept
         wall = max(caller.end for caller in callers) - min(caller.begin for caller in callers)
-        calls, laps = sum(each.laps.calls for each in callers), [lap for each in callers for lap in each.laps.laps_ns]
+        calls, laps = (
+            sum(each.laps.calls for each in callers),
+            [lap for each in callers for lap in each.laps.laps_ns],
+        )
         points.append({"callers": many, "calls": calls, "laps_ns": laps, "wall_ns": wall})
     return points
 
 
 def requests(scene: Scene) -> Points:
-    """One caller who hands over a request as soon as one of those in flight is answered: throughput, without single latencies.
+    """One caller who hands over a request as soon as one of those in flight is answered:
+    throughput, without single latencies.
 
-    Laps are taken in stretches that last a tenth of the time or more, since each begins with all requests in flight and ends there.
+    Laps are taken in stretches that last a tenth of the time or more, since each begins with all
+    requests in flight and ends there.
     """
     session, kept = scene.session, {}
     calls, wall, count = 0, 0, max(scene.rotation, session.in_flight)
@@ -262,11 +326,21 @@ def requests(scene: Scene) -> Points:
         if spent < scene.limit_ns / 10:
             count *= 2
     scene.kept[f"{session.in_flight} requests in flight"] = kept
-    return [{"callers": 1, "requests": session.in_flight, "calls": calls, "laps_ns": [], "wall_ns": wall}]
+    return [
+        {
+            "callers": 1,
+            "requests": session.in_flight,
+            "calls": calls,
+            "laps_ns": [],
+            "wall_ns": wall,
+        }
+    ]
 
 
 def server(scene: Scene) -> Points:
-    """Poisson arrivals by MLCommons' load generator, answered by threads on one network; see `loadgen`."""
+    """Poisson arrivals by MLCommons' load generator, answered by threads on one network; see
+    `loadgen`.
+    """
     many = scene.scenario.callers[0]
     sessions = [scene.session] if many == 1 else [scene.session.beside() for _ in range(many)]
     callers = [Caller(session, scene) for session in sessions]
@@ -277,7 +351,13 @@ def server(scene: Scene) -> Points:
         for index in range(scene.rotation):
             callers[0].call(index)
         usual_ns = (scene.now() - begin) / scene.rotation
-        point = mlperf.judge(scene.scenario, [caller.call for caller in callers], scene.rotation, usual_ns, scene.kept)
+        point = mlperf.judge(
+            scene.scenario,
+            [caller.call for caller in callers],
+            scene.rotation,
+            usual_ns,
+            scene.kept,
+        )
     finally:
         if many > 1:
             for session in sessions:

@@ -1,7 +1,8 @@
-"""Shapes that change from call to call: batches, sizes of the inputs or both, at one loaded session whose every answer is judged.
+"""Shapes that change from call to call: batches, sizes of the inputs or both, at one loaded session
+whose every answer is judged.
 
-What a new shape costs (code that is generated anew, buffers that are allocated anew) is paid in its first call, and told apart from what
-its later calls take.
+What a new shape costs (code that is generated anew, buffers that are allocated anew) is paid in its
+first call, and told apart from what its later calls take.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ Verdict = dict[str, Any]
 
 @dataclass
 class Shape:
-    """One shape that is fed: a batch size at one of the model's sizes, what it is cut from, and what its calls took and answered."""
+    """One shape that is fed: a batch size at one of the model's sizes, what it is cut from, and
+    what its calls took and answered.
+    """
 
     model: Model
     batches: Sequence[Arrays]
@@ -66,8 +69,13 @@ class Shape:
         return f"batches of {self.batch}" + (f" at size {self.label}" if self.label else "")
 
     def cut(self, turn: int) -> tuple[int, int, dict[str, Any]]:
-        """Which batch is fed in a turn, from which sample on, and those samples as arrays of their own."""
-        index, start = turn % len(self.batches), self.starts[turn // len(self.batches) % len(self.starts)]
+        """Which batch is fed in a turn, from which sample on, and those samples as arrays of their
+        own.
+        """
+        index, start = (
+            turn % len(self.batches),
+            self.starts[turn // len(self.batches) % len(self.starts)],
+        )
         fed = {}
         for spec in self.model.inputs:
             array = self.batches[index][spec.name]
@@ -93,14 +101,21 @@ class Shape:
         """What its calls took, in the form of a scenario's points."""
         named = {"size": self.label} if self.label else {}
         taken = {"calls": len(self.laps_ns), "laps_ns": self.laps_ns, "wall_ns": sum(self.laps_ns)}
-        return {"batch": self.batch, **named, "first_ns": self.first_ns, "builds": self.builds, **taken}
+        return {
+            "batch": self.batch,
+            **named,
+            "first_ns": self.first_ns,
+            "builds": self.builds,
+            **taken,
+        }
 
 
 def shapes(scene: Scene) -> Points:
     """All shapes in a new order every round; the first call of each is told apart.
 
-    The cell's own shape is the one that loading and warming up have seen; its batch is the largest. The samples of a call move on through
-    their batch, so that every shape answers every sample, and is judged on all of them.
+    The cell's own shape is the one that loading and warming up have seen; its batch is the largest.
+    The samples of a call move on through their batch, so that every shape answers every sample, and
+    is judged on all of them.
     """
     fed = shapes_of(scene)
     rounds = max(2, *(shape.rounds for shape in fed))  # the first of which is told apart
@@ -120,9 +135,22 @@ def shapes_of(scene: Scene) -> list[Shape]:
     """The shapes that a scene feeds, the cell's own size first, small batches before large ones."""
     cell, scenario = scene.cell, scene.scenario
     batches = sorted(scenario.batches) if scenario.has_batches else [cell.batch]
-    own = Size(cell.model, dynamic_axes.label(cell.model, cell.model) if scene.sizes else "", scene.batches, scene.kept)
+    own = Size(
+        cell.model,
+        dynamic_axes.label(cell.model, cell.model) if scene.sizes else "",
+        scene.batches,
+        scene.kept,
+    )
     return [
-        Shape(size.model, size.batches, batch, cell.batch, size.kept, size.label, is_known=size is own and batch == cell.batch)
+        Shape(
+            size.model,
+            size.batches,
+            batch,
+            cell.batch,
+            size.kept,
+            size.label,
+            is_known=size is own and batch == cell.batch,
+        )
         for size in (own, *scene.sizes)
         for batch in batches
     ]
@@ -144,7 +172,9 @@ def _call(scene: Scene, shape: Shape, turn: int) -> None:
 
 
 def _lap_of(scene: Scene, shape: Shape, fed: Arrays) -> tuple[int, Arrays]:
-    """One call's time and outputs. Raises Unsupported where the session answers the cell's own shape only."""
+    """One call's time and outputs. Raises Unsupported where the session answers the cell's own
+    shape only.
+    """
     session = scene.session
     begin = scene.now()
     try:
@@ -156,7 +186,9 @@ def _lap_of(scene: Scene, shape: Shape, fed: Arrays) -> tuple[int, Arrays]:
         if shape.is_known:
             raise
         words = " ".join(str(error).split())[:300]
-        raise Unsupported(f"{_only(scene)}: {shape.words} ended with {type(error).__name__}: {words}") from error
+        raise Unsupported(
+            f"{_only(scene)}: {shape.words} ended with {type(error).__name__}: {words}"
+        ) from error
     lap = scene.now() - begin
     known = {spec.name: spec for spec in scene.cell.model.outputs}
     for spec in shape.model.outputs:
@@ -170,48 +202,81 @@ def _only(scene: Scene) -> str:
     return f"{scene.cell.backend}'s prepared artifact takes {known.words} only"
 
 
-def _refuse_other(scene: Scene, shape: Shape, own: TensorSpec, spec: TensorSpec, answered: Any) -> None:
-    """Raise Unsupported where a session that takes the cell's shape only answered as if it had been fed that."""
+def _refuse_other(
+    scene: Scene, shape: Shape, own: TensorSpec, spec: TensorSpec, answered: Any
+) -> None:
+    """Raise Unsupported where a session that takes the cell's shape only answered as if it had been
+    fed that.
+    """
     found, wanted = list(answered.shape), list(spec.concrete(shape.batch))
     if spec.is_batched and found[:1] != wanted[:1]:
-        raise Unsupported(f"{_only(scene)}: it answered {found[0] if found else 1} rows to {shape.words}")
+        raise Unsupported(
+            f"{_only(scene)}: it answered {found[0] if found else 1} rows to {shape.words}"
+        )
     if not spec.is_open and found != wanted and found == list(own.concrete(shape.batch)):
-        raise Unsupported(f"{_only(scene)}: it answered {spec.name} of {found} to {shape.words}, whose {spec.name} is {wanted}")
+        raise Unsupported(
+            f"{_only(scene)}: it answered {spec.name} of {found} to {shape.words}, whose {spec.name} is {wanted}"
+        )
 
 
-# -- a model's other sizes -------------------------------------------------------------------------------------------
+# -- a model's other sizes -------------------------------------------------------------------------
 
 
 def load(cell: Cell, folders: Mapping[str, Path]) -> list[Size]:
-    """The other sizes that `folders` hold inputs of (`inputs 1` and on, as `Prepared.folders` names them)."""
+    """The other sizes that `folders` hold inputs of (`inputs 1` and on, as `Prepared.folders` names
+    them).
+    """
     numbered = [(f"inputs {number}", model) for number, model in enumerate(cell.model.sizes, 1)]
-    return [Size(model, dynamic_axes.label(model, cell.model), inputs.load(folders[name], model)) for name, model in numbered if name in folders]
+    return [
+        Size(model, dynamic_axes.label(model, cell.model), inputs.load(folders[name], model))
+        for name, model in numbered
+        if name in folders
+    ]
 
 
-def judge(scene: Scene, folders: Mapping[str, Path], accuracy: Mapping[str, Any] | None) -> tuple[Verdict | None, list[dict[str, Any]]]:
-    """The worst verdict of all outputs, as JSON, or None where there is no golden; and what is known of every other size, its own verdict
-    among it.
+def judge(
+    scene: Scene, folders: Mapping[str, Path], accuracy: Mapping[str, Any] | None
+) -> tuple[Verdict | None, list[dict[str, Any]]]:
+    """The worst verdict of all outputs, as JSON, or None where there is no golden; and what is
+    known of every other size, its own verdict among it.
 
-    `folders` are those of `load`, with a golden for each size. Where there are several sizes, the reason says at which one it is.
+    `folders` are those of `load`, with a golden for each size. Where there are several sizes, the
+    reason says at which one it is.
     """
     cell = scene.cell
-    own = judging.judge(cell, scene.kept, folders["golden"], accuracy) if "golden" in folders else None
+    own = (
+        judging.judge(cell, scene.kept, folders["golden"], accuracy)
+        if "golden" in folders
+        else None
+    )
     verdicts = [_at(dynamic_axes.label(cell.model, cell.model), own) if scene.sizes else own]
     found = []
     for number, size in enumerate(scene.sizes, 1):
         there, golden = folders[f"inputs {number}"], folders.get(f"golden {number}")
-        judged = judging.judge(replace(cell, model=size.model), size.kept, golden) if golden else None
-        digest = inputs.digest_batches({spec.name: there / inputs.file_of(spec.name) for spec in size.model.inputs})
-        found.append({"size": size.label, "model": size.model.name, "input_sha256": digest, "parity": judged})
+        judged = (
+            judging.judge(replace(cell, model=size.model), size.kept, golden) if golden else None
+        )
+        digest = inputs.digest_batches(
+            {spec.name: there / inputs.file_of(spec.name) for spec in size.model.inputs}
+        )
+        found.append(
+            {"size": size.label, "model": size.model.name, "input_sha256": digest, "parity": judged}
+        )
         verdicts.append(_at(size.label, judged))
     known = [verdict for verdict in verdicts if verdict]
     return max(known, key=_badness, default=None), found
 
 
 def _badness(verdict: Verdict) -> tuple[bool, float]:
-    return verdict["verdict"] != "pass", math.inf if verdict["needed"] is None else verdict["needed"]
+    return verdict["verdict"] != "pass", math.inf if verdict["needed"] is None else verdict[
+        "needed"
+    ]
 
 
 def _at(label: str, verdict: Verdict | None) -> Verdict | None:
     """The verdict with the size in its reason, where it has one."""
-    return {**verdict, "reason": f"at size {label}: {verdict['reason']}"} if verdict and verdict["reason"] else verdict
+    return (
+        {**verdict, "reason": f"at size {label}: {verdict['reason']}"}
+        if verdict and verdict["reason"]
+        else verdict
+    )

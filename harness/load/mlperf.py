@@ -1,7 +1,9 @@
-"""MLCommons' load generator on a session of ours: it decides when queries arrive, times them, and says whether the run is valid.
+"""MLCommons' load generator on a session of ours: it decides when queries arrive, times them, and
+says whether the run is valid.
 
-A query's latency counts from the moment at which it was scheduled, so that one that waits behind a stalled session is late as well.
-Its rules are MLPerf's; the runs are shorter than a submission's ten minutes, and their results are no MLPerf results.
+A query's latency counts from the moment at which it was scheduled, so that one that waits behind a
+stalled session is late as well. Its rules are MLPerf's; the runs are shorter than a submission's
+ten minutes, and their results are no MLPerf results.
 """
 
 from __future__ import annotations
@@ -37,7 +39,11 @@ Answer = Callable[[int], "Arrays"]
 def lacks() -> str:
     """In words, that the load generator is not installed here, or an empty string. Imports nothing."""
     found = importlib.util.find_spec(MODULE) is not None
-    return "" if found else f"the server scenario needs MLCommons' load generator, {DISTRIBUTION}, which is not installed; {HINT}"
+    return (
+        ""
+        if found
+        else f"the server scenario needs MLCommons' load generator, {DISTRIBUTION}, which is not installed; {HINT}"
+    )
 
 
 def find() -> Any:
@@ -48,30 +54,65 @@ def find() -> Any:
 
 
 def judge(
-    scenario: Scenario, answers: Sequence[Answer], batches: int, usual_ns: float, kept: dict[str, Mapping[int, Arrays]]
+    scenario: Scenario,
+    answers: Sequence[Answer],
+    batches: int,
+    usual_ns: float,
+    kept: dict[str, Mapping[int, Arrays]],
 ) -> dict[str, Any]:
-    """One caller's latency (SingleStream), the most that all of them answer (Offline), and then arrivals: at one rate, or a search.
+    """One caller's latency (SingleStream), the most that all of them answer (Offline), and then
+    arrivals: at one rate, or a search.
 
-    `answers` has one function per thread; `usual_ns` is what one call took, for the generator to plan with. Outputs of the last query of
-    each batch go into `kept` by the run's name. Returns the runs, and the highest valid rate or None with the reason.
+    `answers` has one function per thread; `usual_ns` is what one call took, for the generator to
+    plan with. Outputs of the last query of each batch go into `kept` by the run's name. Returns the
+    runs, and the highest valid rate or None with the reason.
     """
     runs: list[dict[str, Any]] = []
 
     def told(name: str, **settings: Any) -> dict[str, Any]:
-        found = scenarios.verdict(_run(name, answers if name != "SingleStream" else answers[:1], batches, settings, scenario, kept))
-        runs.append({**found, **{key: settings[key] for key in ("server_target_qps", "schedule_rng_seed") if key in settings}})
+        found = scenarios.verdict(
+            _run(
+                name,
+                answers if name != "SingleStream" else answers[:1],
+                batches,
+                settings,
+                scenario,
+                kept,
+            )
+        )
+        runs.append(
+            {
+                **found,
+                **{
+                    key: settings[key]
+                    for key in ("server_target_qps", "schedule_rng_seed")
+                    if key in settings
+                },
+            }
+        )
         return found
 
     alone = told("SingleStream", single_stream_expected_latency_ns=max(1, int(usual_ns)))
-    most = told("Offline", offline_expected_qps=1.5 * len(answers) * 1e9 / usual_ns, min_query_count=FEWEST)
+    most = told(
+        "Offline", offline_expected_qps=1.5 * len(answers) * 1e9 / usual_ns, min_query_count=FEWEST
+    )
 
     def arrive(rate: float, number: int) -> bool:
         seed = 1000 * scenario.seed + number + 1
-        return bool(told("Server", server_target_qps=rate, schedule_rng_seed=seed, sample_index_rng_seed=seed)["verdict"] == "VALID")
+        return bool(
+            told(
+                "Server", server_target_qps=rate, schedule_rng_seed=seed, sample_index_rng_seed=seed
+            )["verdict"]
+            == "VALID"
+        )
 
     if scenario.rate_per_second:
         valid = arrive(scenario.rate_per_second, 0)
-        return {"runs": runs, "rate_per_second": scenario.rate_per_second if valid else None, "reason": runs[-1]["reason"]}
+        return {
+            "runs": runs,
+            "rate_per_second": scenario.rate_per_second if valid else None,
+            "reason": runs[-1]["reason"],
+        }
     fastest = alone["p50_ns"]
     if fastest is not None and fastest > scenario.bound_ns:
         reason = f"no rate can be valid: half of a single caller's calls take more than {fastest / scenario.bound_ns:.3g} times the bound"
@@ -94,7 +135,10 @@ def _run(
     asked.scenario, asked.mode = getattr(mlperf.TestScenario, name), mlperf.TestMode.PerformanceOnly
     asked.min_duration_ms = max(1, round(scenario.seconds * 1e3))
     asked.min_query_count = QUERIES
-    asked.server_target_latency_ns, asked.server_target_latency_percentile = int(scenario.bound_ns), PERCENTILE
+    asked.server_target_latency_ns, asked.server_target_latency_percentile = (
+        int(scenario.bound_ns),
+        PERCENTILE,
+    )
     for key, value in settings.items():
         setattr(asked, key, value)
     crew = Crew(mlperf, answers)
@@ -105,7 +149,9 @@ def _run(
         library = mlperf.ConstructQSL(batches, batches, lambda indices: None, lambda indices: None)
         crew.start()
         try:
-            mlperf.StartTestWithLogSettings(system, library, asked, logs, "")  # no audit: that is a submission's
+            mlperf.StartTestWithLogSettings(
+                system, library, asked, logs, ""
+            )  # no audit: that is a submission's
         finally:
             crew.stop()
             mlperf.DestroyQSL(library)
@@ -113,11 +159,15 @@ def _run(
         if crew.error:
             raise crew.error
         kept[name] = {**kept.get(name, {}), **crew.kept}
-        return scenarios.read_log((Path(folder) / "mlperf_log_detail.txt").read_text(encoding="utf-8", errors="replace"))
+        return scenarios.read_log(
+            (Path(folder) / "mlperf_log_detail.txt").read_text(encoding="utf-8", errors="replace")
+        )
 
 
 class Crew:
-    """Threads that answer queries in the order of their arrival. After an error the rest is waved through, so that the run ends."""
+    """Threads that answer queries in the order of their arrival. After an error the rest is waved
+    through, so that the run ends.
+    """
 
     def __init__(self, mlperf: Any, answers: Sequence[Answer]) -> None:
         self.mlperf = mlperf
@@ -133,7 +183,9 @@ class Crew:
             self.waiting.put((sample.id, sample.index))
 
     def start(self) -> None:
-        """Start the threads, and wait until each of them has answered once: a runtime makes a thread's buffers and team then."""
+        """Start the threads, and wait until each of them has answered once: a runtime makes a
+        thread's buffers and team then.
+        """
         for thread in self.threads:
             thread.start()
         for _ in self.threads:

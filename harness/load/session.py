@@ -14,7 +14,16 @@ from harness.core import registry
 from harness.core.cases import Entry
 from harness.core.types import BATCH, HOST_TO_HOST, PHASES, UNWANTED, Cell, Plan
 from harness.load import mlperf, scenarios
-from harness.load.scenarios import CONCURRENT, GAPS, SERVER, SHAPES, SINGLE, SWEEP, LoadRequest, Scenario
+from harness.load.scenarios import (
+    CONCURRENT,
+    GAPS,
+    SERVER,
+    SHAPES,
+    SINGLE,
+    SWEEP,
+    LoadRequest,
+    Scenario,
+)
 from harness.results import records
 from harness.runner import outcome, resume
 from harness.runner.job import Job, Reply
@@ -37,17 +46,26 @@ FLAGS = {
 """The flags that mean something in some scenarios only."""
 
 
-FIELDS = {"p99": "bound_ns", "vary": "vary", "batches": "batches", "callers": "callers", "gaps": "gaps_ms", "rounds": "rounds"}
+FIELDS = {
+    "p99": "bound_ns",
+    "vary": "vary",
+    "batches": "batches",
+    "callers": "callers",
+    "gaps": "gaps_ms",
+    "rounds": "rounds",
+}
 FIELDS |= {"rate": "rate_per_second", "seconds": "seconds"}
 """What each of them sets."""
 
 
-# -- the session -----------------------------------------------------------------------------------------------------
+# -- the session -----------------------------------------------------------------------------------
 
 
 @dataclass
 class Part:
-    """One prepared cell of a line: the line's own, or that of one batch size. What its processes found, and how it ended."""
+    """One prepared cell of a line: the line's own, or that of one batch size. What its processes
+    found, and how it ended.
+    """
 
     cell: Cell
     prepared: Prepared | None = None
@@ -74,15 +92,24 @@ class Session:
 
     def __post_init__(self) -> None:
         folder = records.folder(self.results_folder / FOLDER)
-        wanted = resume.manifest(self._bases(), self.plan, self.seed, records.LOAD, scenario=told_of(self.scenario))
+        wanted = resume.manifest(
+            self._bases(), self.plan, self.seed, records.LOAD, scenario=told_of(self.scenario)
+        )
         self.ledger = Ledger.open(folder, wanted, records.LOAD, self.fresh)
-        self.file, known = self.ledger.run.file, {"id": self.ledger.run.id, "started": self.ledger.run.manifest["started"]}
+        self.file, known = (
+            self.ledger.run.file,
+            {"id": self.ledger.run.id, "started": self.ledger.run.manifest["started"]},
+        )
         plan = {"plan": self.plan.name, "processes": self.plan.processes}
         self.run = {**known, "seed": self.seed, **plan, "evenbench": __version__}
-        self._preparer = Preparer(self.plan.timeout_seconds, lambda kind, text: self.tell(f"making {kind} for {text}"))
+        self._preparer = Preparer(
+            self.plan.timeout_seconds, lambda kind, text: self.tell(f"making {kind} for {text}")
+        )
 
     def measure(self) -> list[records.Record]:
-        """Every cell's line, in order; each is on the disk when it is known. What an interrupted run found is not measured again."""
+        """Every cell's line, in order; each is on the disk when it is known. What an interrupted
+        run found is not measured again.
+        """
         waiting = {key: (entry, self._parts(entry.cell)) for key, entry in self._bases().items()}
         for key, (entry, parts) in waiting.items():
             if self.ledger.was_refused(key):
@@ -94,7 +121,12 @@ class Session:
         shuffle = random.Random(self.seed)
         for sweep in range(self.plan.processes):
             left = [each for key, each in waiting.items() if key not in self.ledger.lines]
-            order = [(entry, parts, part) for entry, parts in left for part in parts if not part.ended and len(part.processes) <= sweep]
+            order = [
+                (entry, parts, part)
+                for entry, parts in left
+                for part in parts
+                if not part.ended and len(part.processes) <= sweep
+            ]
             shuffle.shuffle(order)
             for entry, parts, part in order:
                 self.tell(f"{self.scenario.name}: {part.cell.id} {sweep + 1}/{self.plan.processes}")
@@ -106,13 +138,21 @@ class Session:
     def known(self) -> str:
         """How much is known, in words."""
         bases = self._bases()
-        return self.ledger.words(list(bases), lambda key: [part.cell.key for part in self._parts(bases[key].cell)])
+        return self.ledger.words(
+            list(bases), lambda key: [part.cell.key for part in self._parts(bases[key].cell)]
+        )
 
     def _bases(self) -> dict[str, Entry]:
-        """The cells by key. Where batch sizes are the scenario's, cells that differ in theirs alone are one."""
+        """The cells by key. Where batch sizes are the scenario's, cells that differ in theirs alone
+        are one.
+        """
         found: dict[str, Entry] = {}
         for entry in self.entries:
-            cell = replace(entry.cell, batch=max(self.scenario.batches)) if self.scenario.has_batches else entry.cell
+            cell = (
+                replace(entry.cell, batch=max(self.scenario.batches))
+                if self.scenario.has_batches
+                else entry.cell
+            )
             found.setdefault(cell.key, replace(entry, cell=cell))
         return found
 
@@ -121,7 +161,11 @@ class Session:
         return [Part(replace(cell, batch=size)) for size in sizes]
 
     def _prepare(self, part: Part) -> None:
-        lacking = mlperf.lacks() if self.scenario.name == SERVER and not part.cell.interpreter_name else ""
+        lacking = (
+            mlperf.lacks()
+            if self.scenario.name == SERVER and not part.cell.interpreter_name
+            else ""
+        )
         fixed = self._fixed(part.cell)
         if lacking:
             part.ended = Reply(None, "unavailable", "prepare", lacking)
@@ -129,7 +173,9 @@ class Session:
             part.ended = Reply(None, "unsupported", "prepare", f"{part.cell.model.name} {fixed}")
         else:
             self.tell(f"preparing {part.cell.id}")
-            prepare = self._preparer.prepare_sizes if self.scenario.has_sizes else self._preparer.prepare
+            prepare = (
+                self._preparer.prepare_sizes if self.scenario.has_sizes else self._preparer.prepare
+            )
             try:
                 part.prepared = prepare(part.cell)
             except Refusal as refusal:
@@ -150,7 +196,12 @@ class Session:
     def _once(self, part: Part) -> None:
         """One process of one part."""
         assert part.prepared is not None
-        job = Job("load", part.cell, LoadRequest(self.plan, self.scenario), folders=part.prepared.folders())
+        job = Job(
+            "load",
+            part.cell,
+            LoadRequest(self.plan, self.scenario),
+            folders=part.prepared.folders(),
+        )
         reply = self._preparer.work(job)
         if reply.value is None:
             part.ended = reply
@@ -173,7 +224,9 @@ class Session:
         wrong = [each for each in told if each["outcome"] in UNWANTED]
         right = [each for each in told if each["outcome"] == "ok"]
         deciding = (wrong or right or told)[0]
-        which = f"batch {deciding['cell']['batch']}: " if len(told) > 1 and deciding["reason"] else ""
+        which = (
+            f"batch {deciding['cell']['batch']}: " if len(told) > 1 and deciding["reason"] else ""
+        )
         measured = [part for part in parts if part.processes]
         last = measured[-1] if measured else parts[0]
         command = entry.command.replace("evenbench run", "evenbench load", 1)
@@ -197,7 +250,11 @@ class Session:
 
     def _named(self, entry: Entry) -> str:
         """The id of the cell as it was declared, whose batch the scenario may have replaced."""
-        same = [each.cell.id for each in self.entries if replace(each.cell, batch=entry.cell.batch).key == entry.cell.key]
+        same = [
+            each.cell.id
+            for each in self.entries
+            if replace(each.cell, batch=entry.cell.batch).key == entry.cell.key
+        ]
         return same[0]
 
     def _told(self, part: Part) -> dict[str, Any]:
@@ -205,8 +262,17 @@ class Session:
         assert part.ended is not None
         right, taken, prepared = part.ended.outcome == "ok", part.processes, part.prepared
         last = taken[-1] if taken else {}
-        phases = {phase: [each["phases_seconds"][phase] for each in taken if phase in each["phases_seconds"]] for phase in PHASES}
-        worst = max((each["parity"] for each in taken if each["parity"]), key=lambda found: float(found["needed"]), default=None)
+        phases = {
+            phase: [
+                each["phases_seconds"][phase] for each in taken if phase in each["phases_seconds"]
+            ]
+            for phase in PHASES
+        }
+        worst = max(
+            (each["parity"] for each in taken if each["parity"]),
+            key=lambda found: float(found["needed"]),
+            default=None,
+        )
         return {
             "cell": part.cell.described(),
             "outcome": part.ended.outcome,
@@ -214,12 +280,18 @@ class Session:
             "reason": part.ended.reason,
             "traceback": part.ended.traceback,
             "signal": part.ended.signal,
-            "points": scenarios.points(self.scenario, part.cell.batch, [each["points"] for each in taken]) if right else [],
+            "points": scenarios.points(
+                self.scenario, part.cell.batch, [each["points"] for each in taken]
+            )
+            if right
+            else [],
             "blocks": [each["block"] for each in taken] if right else [],
             "clock": last.get("clock", "") if right else "",
             "warm_up": [each["warm_up"] for each in taken] if right else [],
             "phases_seconds": phases if right else {},
-            "memory": {"peak_rss_bytes": [each["peak_rss_bytes"] for each in taken] if right else []},
+            "memory": {
+                "peak_rss_bytes": [each["peak_rss_bytes"] for each in taken] if right else []
+            },
             "gpu": [each["gpu"] for each in taken if each["gpu"]],
             "parity": worst,
             "sizes": last.get("sizes", []),
@@ -233,13 +305,19 @@ class Session:
 
 def told_of(scenario: Scenario) -> dict[str, Any]:
     """The scenario as JSON: its name, its seed, and what else it knows."""
-    names = [field for flag, field in FIELDS.items() if scenario.name in FLAGS[flag] and (flag != "batches" or scenario.has_batches)]
+    names = [
+        field
+        for flag, field in FIELDS.items()
+        if scenario.name in FLAGS[flag] and (flag != "batches" or scenario.has_batches)
+    ]
     known = {field: getattr(scenario, field) for field in names}
     return {"name": scenario.name, "seed": scenario.seed, **known}
 
 
 def answer(scenario: Scenario, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """What a reader came for, where the scenario has one: the best batch, or the highest valid rate."""
+    """What a reader came for, where the scenario has one: the best batch, or the highest valid
+    rate.
+    """
     points = [point for part in parts for point in part["points"]]
     if scenario.name == SWEEP and points:
         return scenarios.best_batch(points, scenario.bound_ns)

@@ -23,18 +23,26 @@ from harness.measurement.judging import _open, accuracy, once
 
 
 def make_golden(
-    cell: Cell, golden: Golden, artifact: Path, input_folder: Path, yardsticks: Mapping[str, Path], folder: Path
+    cell: Cell,
+    golden: Golden,
+    artifact: Path,
+    input_folder: Path,
+    yardsticks: Mapping[str, Path],
+    folder: Path,
 ) -> dict[str, Any]:
-    """Write the golden outputs of the cell's model and batch; `yardsticks` maps a precision to its prepared artifact.
+    """Write the golden outputs of the cell's model and batch; `yardsticks` maps a precision to its
+    prepared artifact.
 
-    The golden runs twice and must agree with itself to 1e-9 of its scale, or ValueError says so: a model that draws random
-    numbers, or was left in training mode, has no one right answer.
+    The golden runs twice and must agree with itself to 1e-9 of its scale, or ValueError says so: a
+    model that draws random numbers, or was left in training mode, has no one right answer.
     """
     batches = inputs.load(input_folder, cell.model)
     session = golden.load(artifact, registry.golden_cell(cell, golden.name))
     try:
         unsized = _open(cell.model)
-        wanted = {name: _widened(values) for name, values in once(session, batches, unsized).items()}
+        wanted = {
+            name: _widened(values) for name, values in once(session, batches, unsized).items()
+        }
         again = once(session, batches, unsized)
         scored = accuracy(session, cell, input_folder)
         kind = golden.kind_of(session)
@@ -49,7 +57,10 @@ def make_golden(
                 f"the golden of {cell.model.name} does not agree with itself: {name} differs by {drift:.1e} of its scale between two runs; "
                 "put the model in eval mode and remove randomness"
             )
-    own = {precision: _own_rmse(cell, golden, precision, path, batches, wanted) for precision, path in yardsticks.items()}
+    own = {
+        precision: _own_rmse(cell, golden, precision, path, batches, wanted)
+        for precision, path in yardsticks.items()
+    }
     _save(folder / "outputs.npz", wanted)
     facts = {"kind": kind, "own_rmse": own, "accuracy": scored, "work": work}
     (folder / "facts.json").write_text(json.dumps(facts))
@@ -57,11 +68,17 @@ def make_golden(
 
 
 def _widened(values: Any) -> Any:
-    return [array.astype(np.float64) for array in values] if isinstance(values, list) else values.astype(np.float64)
+    return (
+        [array.astype(np.float64) for array in values]
+        if isinstance(values, list)
+        else values.astype(np.float64)
+    )
 
 
 def _apart(values: Any, again: Any) -> float:
-    """The largest difference of two runs in units of the first one's scale; infinite where they found different numbers of objects."""
+    """The largest difference of two runs in units of the first one's scale; infinite where they
+    found different numbers of objects.
+    """
     if isinstance(values, list):
         alike = all(one.shape == other.shape for one, other in zip(values, again, strict=True))
         return max(map(_apart, values, again)) if alike else math.inf
@@ -70,13 +87,18 @@ def _apart(values: Any, again: Any) -> float:
 
 
 def _save(file: Path, outputs: Mapping[str, Any]) -> None:
-    """Write arrays under any names: those of `np.savez` are arguments of a function, so that none can be called `file`.
+    """Write arrays under any names: those of `np.savez` are arguments of a function, so that none
+    can be called `file`.
 
     Of a list each array has a file of its own, `boxes[0]`, `boxes[1]`, and so on.
     """
     named: dict[str, Any] = {}
     for name, values in outputs.items():
-        named |= {f"{name}[{index}]": array for index, array in enumerate(values)} if isinstance(values, list) else {name: values}
+        named |= (
+            {f"{name}[{index}]": array for index, array in enumerate(values)}
+            if isinstance(values, list)
+            else {name: values}
+        )
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in named.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as stream:
@@ -84,9 +106,15 @@ def _save(file: Path, outputs: Mapping[str, Any]) -> None:
 
 
 def _own_rmse(
-    cell: Cell, golden: Golden, precision: str, artifact: Path, batches: Sequence[Arrays], wanted: Mapping[str, Any]
+    cell: Cell,
+    golden: Golden,
+    precision: str,
+    artifact: Path,
+    batches: Sequence[Arrays],
+    wanted: Mapping[str, Any],
 ) -> dict[str, float]:
-    """RMSE of the yardstick at this precision, by output name: what the precision itself costs on this model.
+    """RMSE of the yardstick at this precision, by output name: what the precision itself costs on
+    this model.
 
     Outputs of open size have none: their rows are matched, not subtracted.
     """
@@ -96,4 +124,8 @@ def _own_rmse(
         made = once(session, batches, _open(cell.model))
     finally:
         session.close()
-    return {name: parity.rmse(made[name], values) for name, values in wanted.items() if name in made and not isinstance(values, list)}
+    return {
+        name: parity.rmse(made[name], values)
+        for name, values in wanted.items()
+        if name in made and not isinstance(values, list)
+    }

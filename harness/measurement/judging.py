@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 
 def judge(
-    cell: Cell, kept: Mapping[str, Mapping[int, Arrays]], golden: Path, scored: Mapping[str, Any] | None = None
+    cell: Cell,
+    kept: Mapping[str, Mapping[int, Arrays]],
+    golden: Path,
+    scored: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The worst verdict of the outputs kept, as JSON. `kept` has them by boundary, or by another way in which they were timed; `scored` is
-    this session's own accuracy, where known."""
+    """The worst verdict of the outputs kept, as JSON. `kept` has them by boundary, or by another
+    way in which they were timed; `scored` is this session's own accuracy, where known."""
     facts = json.loads((golden / "facts.json").read_text())
     wanted = golden_outputs(golden, cell.model)
     tolerance = parity.tolerance_for(cell.precision, cell.model.tolerance)
@@ -30,7 +33,9 @@ def judge(
         own_rmse=facts["own_rmse"].get(cell.precision, {}),
         fp32_rmse=facts["own_rmse"].get("fp32", {}),
         task=cell.model.task,
-        metric=(scored["value"], facts["accuracy"]["value"]) if scored and facts.get("accuracy") else None,
+        metric=(scored["value"], facts["accuracy"]["value"])
+        if scored and facts.get("accuracy")
+        else None,
         threshold=cell.model.score_threshold,
     )
     verdicts: list[ParityVerdict] = []
@@ -39,8 +44,12 @@ def judge(
             outputs = stack(taken, len(next(iter(wanted.values()))), _open(cell.model))
         except ValueError as error:
             raise ValueError(f"{boundary}: {error}") from error
-        verdicts.append(parity.compare(outputs, wanted, cell.model.outputs, tolerance, facts["kind"], evidence))
-    made: dict[str, Any] = to_json(max(verdicts, key=lambda verdict: (verdict.verdict != "pass", verdict.needed)))
+        verdicts.append(
+            parity.compare(outputs, wanted, cell.model.outputs, tolerance, facts["kind"], evidence)
+        )
+    made: dict[str, Any] = to_json(
+        max(verdicts, key=lambda verdict: (verdict.verdict != "pass", verdict.needed))
+    )
     return made
 
 
@@ -49,10 +58,14 @@ def _open(model: Model) -> frozenset[str]:
     return frozenset(spec.name for spec in model.outputs if spec.is_open)
 
 
-def stack(kept: Mapping[int, Arrays], batches: int, unsized: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Kept outputs of every batch as one array [batches, ...] per name, or a list of arrays for the names in `unsized`.
+def stack(
+    kept: Mapping[int, Arrays], batches: int, unsized: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    """Kept outputs of every batch as one array [batches, ...] per name, or a list of arrays for the
+    names in `unsized`.
 
-    Raises ValueError where a batch is missing, or an output that is not in `unsized` has another shape for another batch.
+    Raises ValueError where a batch is missing, or an output that is not in `unsized` has another
+    shape for another batch.
     """
     missing = sorted(set(range(batches)) - set(kept))
     if missing:
@@ -61,7 +74,10 @@ def stack(kept: Mapping[int, Arrays], batches: int, unsized: frozenset[str] = fr
     if any(outputs.keys() != names for outputs in kept.values()):
         raise ValueError("output names differ between batches")
     listed = {name: [np.asarray(kept[index][name]) for index in range(batches)] for name in names}
-    return {name: arrays if name in unsized else _stacked(name, arrays) for name, arrays in listed.items()}
+    return {
+        name: arrays if name in unsized else _stacked(name, arrays)
+        for name, arrays in listed.items()
+    }
 
 
 def _stacked(name: str, arrays: Sequence[Any]) -> Any:
@@ -94,7 +110,9 @@ def accuracy(session: Session, cell: Cell, input_folder: Path) -> dict[str, Any]
     return {"metric": "top-1", "value": hits / len(samples), "count": len(samples)}
 
 
-def once(session: Session, batches: Sequence[Arrays], unsized: frozenset[str] = frozenset()) -> dict[str, Any]:
+def once(
+    session: Session, batches: Sequence[Arrays], unsized: frozenset[str] = frozenset()
+) -> dict[str, Any]:
     """The outputs of every batch, untimed, as `stack` has them."""
     kept = {}
     for index, batch in enumerate(batches):
@@ -106,7 +124,9 @@ def once(session: Session, batches: Sequence[Arrays], unsized: frozenset[str] = 
 
 
 def golden_outputs(golden: Path, model: Model) -> dict[str, Any]:
-    """The model's outputs in a golden's folder: an array [batches, ...] per name, or a list of arrays for one of open size."""
+    """The model's outputs in a golden's folder: an array [batches, ...] per name, or a list of
+    arrays for one of open size.
+    """
     return _loaded(golden / "outputs.npz", model)
 
 

@@ -34,7 +34,9 @@ class PhaseError(Exception):
 
 
 class Stopwatch:
-    """Seconds by phase; an exception inside a phase leaves it as a PhaseError. `enter` is told each phase as it begins."""
+    """Seconds by phase; an exception inside a phase leaves it as a PhaseError. `enter` is told each
+    phase as it begins.
+    """
 
     def __init__(self, enter: Callable[[str], None] = lambda phase: None) -> None:
         self.seconds: dict[str, float] = {}
@@ -61,10 +63,12 @@ def run(
     enter: Callable[[str], None] = lambda phase: None,
     score: Callable[[Session], Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Measure one cell once, in this process; returns what `schedule` merges with the other processes of the cell.
+    """Measure one cell once, in this process; returns what `schedule` merges with the other
+    processes of the cell.
 
-    `golden` is the folder of golden outputs, or None for a control, which has no answer to check. `enter` is told each
-    phase as it begins. `score` is called with the session after it was timed; what it says is `scored`.
+    `golden` is the folder of golden outputs, or None for a control, which has no answer to check.
+    `enter` is told each phase as it begins. `score` is called with the session after it was timed;
+    what it says is `scored`.
     """
     watch = Stopwatch(enter)
     batches = inputs.load(input_folder, cell.model)
@@ -92,7 +96,9 @@ def run(
 
 
 def load(cell: Cell, artifact: Path, watch: Stopwatch) -> tuple[Session, float]:
-    """A session of the cell's artifact, and the seconds that importing its runtime took; `watch` has both as the phase `load`."""
+    """A session of the cell's artifact, and the seconds that importing its runtime took; `watch`
+    has both as the phase `load`.
+    """
     backend = registry.find(cell.backend)
     begin = time.perf_counter()
     with watch.phase("load"):
@@ -111,22 +117,32 @@ def first_step(session: Session, batch: Arrays, watch: Stopwatch) -> None:
 
 
 def provenance(
-    cell: Cell, attested: Attestation, folders: Mapping[str, Path], watch: Stopwatch, distributions: Sequence[str] = ()
+    cell: Cell,
+    attested: Attestation,
+    folders: Mapping[str, Path],
+    watch: Stopwatch,
+    distributions: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What a record says of the process that made it: what ran, from which files, how long each phase took, on what installation.
+    """What a record says of the process that made it: what ran, from which files, how long each
+    phase took, on what installation.
 
-    `folders` are those of the artifact and the inputs; `distributions` are recorded besides the backend's own.
+    `folders` are those of the artifact and the inputs; `distributions` are recorded besides the
+    backend's own.
     """
     files = {spec.name: folders["inputs"] / inputs.file_of(spec.name) for spec in cell.model.inputs}
     recorded = (*_distributions(registry.find(cell.backend)), *distributions)
     return {
-        # Read back from the folders that were loaded, so that what was judged is proved to be what was timed.
+        # Read back from the folders that were loaded, so that what was judged is proved to be what
+        # was timed.
         "artifact_sha256": artifact_store.digest_folder(folders["artifact"]),
         "input_sha256": inputs.digest_batches(files),
         "attested": to_json(attested),
         "asked_is_used": difference(cell, attested),
         "phases_seconds": watch.seconds,
-        "installation": {"python": system_info.python(), "packages": system_info.packages(recorded)},
+        "installation": {
+            "python": system_info.python(),
+            "packages": system_info.packages(recorded),
+        },
         "variables": system_info.relevant_variables(),
         "machine": system_info.load(),
     }
@@ -145,8 +161,14 @@ def steady_rss_bytes(session: Session) -> int:
 
 
 def _distributions(backend: Backend) -> tuple[str, ...]:
-    """Those whose versions a record has: the backend's own, and in another environment what takes their place."""
-    elsewhere = {distribution_of(requirement) for requirements in backend.environments.values() for requirement in requirements}
+    """Those whose versions a record has: the backend's own, and in another environment what takes
+    their place.
+    """
+    elsewhere = {
+        distribution_of(requirement)
+        for requirements in backend.environments.values()
+        for requirement in requirements
+    }
     return (*backend.distributions, *sorted(elsewhere))
 
 
@@ -163,7 +185,9 @@ def _timed(
         binding = timing.binding(samples, session, kept=2 * len(batches))
     return {
         "gpu": observed,
-        "energy": meter.facts(sum(len(taken.laps_ns) for boundary, taken in samples.items() if boundary in BOUNDARIES)),
+        "energy": meter.facts(
+            sum(len(taken.laps_ns) for boundary, taken in samples.items() if boundary in BOUNDARIES)
+        ),
         "clock": session.clock,
         "inner_clock": session.inner_clock,
         "binding_ns": binding,
@@ -175,13 +199,26 @@ def _timed(
 
 
 def difference(cell: Cell, attested: Attestation) -> str:
-    """In words, where what ran is not what was asked; an empty string where they agree. Incomplete facts raise ValueError."""
-    empty = [name for name in ("runtime", "version", "device", "precision", "denormals", "spinning") if not getattr(attested, name)]
+    """In words, where what ran is not what was asked; an empty string where they agree. Incomplete
+    facts raise ValueError.
+    """
+    empty = [
+        name
+        for name in ("runtime", "version", "device", "precision", "denormals", "spinning")
+        if not getattr(attested, name)
+    ]
     if empty or attested.threads < 1:
         missing = ", ".join(empty) or "threads"
-        raise PhaseError("sample", ValueError(f"{cell.backend}: attest() left {missing} empty; read it from the runtime"))
+        raise PhaseError(
+            "sample",
+            ValueError(f"{cell.backend}: attest() left {missing} empty; read it from the runtime"),
+        )
     asked = {"precision": cell.precision, "device": cell.device, "threads": cell.threads}
-    wrong = [f"{name} {value}, ran {getattr(attested, name)}" for name, value in asked.items() if getattr(attested, name) != value]
+    wrong = [
+        f"{name} {value}, ran {getattr(attested, name)}"
+        for name, value in asked.items()
+        if getattr(attested, name) != value
+    ]
     return f"{cell.backend}: asked for {'; '.join(wrong)}" if wrong else ""
 
 

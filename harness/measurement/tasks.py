@@ -1,6 +1,8 @@
-"""The tasks of a worker process: each takes a `Job` and a listener for phases, and returns plain JSON values.
+"""The tasks of a worker process: each takes a `Job` and a listener for phases, and returns plain
+JSON values.
 
-Modules that import numpy or judge outputs are imported inside the functions, so that a process loads only what its task needs.
+Modules that import numpy or judge outputs are imported inside the functions, so that a process
+loads only what its task needs.
 """
 
 from __future__ import annotations
@@ -33,7 +35,12 @@ def examine(job: Job, enter: Enter) -> dict[str, Any]:
     backend = registry.find(job.cell.backend)
     missing = list(backend.missing())
     lacks = "" if missing else backend.lacks(job.cell)
-    return {"missing": missing, "lacks": lacks, "python": system_info.python(), "packages": system_info.installed()}
+    return {
+        "missing": missing,
+        "lacks": lacks,
+        "python": system_info.python(),
+        "packages": system_info.installed(),
+    }
 
 
 def inspect(job: Job, enter: Enter) -> dict[str, Any]:
@@ -42,18 +49,28 @@ def inspect(job: Job, enter: Enter) -> dict[str, Any]:
 
 
 def outlook(job: Job, enter: Enter) -> dict[str, Any]:
-    """What a runtime attests of a model file after one step on zeros: where its nodes run, and what they became."""
+    """What a runtime attests of a model file after one step on zeros: where its nodes run, and what
+    they became.
+    """
     import numpy as np
 
     cell, folder = job.cell, Path(job.folder)
-    backend, (weights, artifact) = registry.find(cell.backend), (folder / "weights", folder / "artifact")
+    backend, (weights, artifact) = (
+        registry.find(cell.backend),
+        (folder / "weights", folder / "artifact"),
+    )
     weights.mkdir()
     artifact.mkdir()
     facts = registry.golden_for(cell).materialise(cell.model, {}, weights)
     backend.prepare(Source(cell.model, weights, facts["sha256"], {}), cell, artifact)
     session = backend.load(artifact, cell)
     try:
-        session.bind({spec.name: np.zeros(spec.concrete(cell.batch), spec.dtype) for spec in cell.model.inputs})
+        session.bind(
+            {
+                spec.name: np.zeros(spec.concrete(cell.batch), spec.dtype)
+                for spec in cell.model.inputs
+            }
+        )
         session.step()
         session.sync()
         return to_json(session.attest())  # type: ignore[no-any-return]
@@ -62,7 +79,9 @@ def outlook(job: Job, enter: Enter) -> dict[str, Any]:
 
 
 def peaks(job: Job, enter: Enter) -> dict[str, Any]:
-    """The peak arithmetic and memory throughput of this machine; the payload is the seconds per kernel."""
+    """The peak arithmetic and memory throughput of this machine; the payload is the seconds per
+    kernel.
+    """
     return registry.peaks(job.cell, job.payload)
 
 
@@ -78,7 +97,11 @@ def calibration(job: Job, enter: Enter) -> dict[str, Any]:
 
 def weights(job: Job, enter: Enter) -> dict[str, Any]:
     """Make the model's weights."""
-    return dict(registry.golden_for(job.cell).materialise(job.cell.model, _files(job, "inputs"), Path(job.folder)))
+    return dict(
+        registry.golden_for(job.cell).materialise(
+            job.cell.model, _files(job, "inputs"), Path(job.folder)
+        )
+    )
 
 
 def prepare(job: Job, enter: Enter) -> dict[str, Any]:
@@ -92,12 +115,19 @@ def tune(job: Job, enter: Enter) -> dict[str, Any]:
 
 
 def golden(job: Job, enter: Enter) -> dict[str, Any]:
-    """Make the golden outputs; the payload maps each precision to the folder of its yardstick artifact."""
+    """Make the golden outputs; the payload maps each precision to the folder of its yardstick
+    artifact.
+    """
     from harness.measurement import golden as maker
 
-    folders, yardsticks = _paths(job), {precision: Path(path) for precision, path in job.payload.items()}
+    folders, yardsticks = (
+        _paths(job),
+        {precision: Path(path) for precision, path in job.payload.items()},
+    )
     judge = registry.golden_for(job.cell)
-    return maker.make_golden(job.cell, judge, folders["artifact"], folders["inputs"], yardsticks, Path(job.folder))
+    return maker.make_golden(
+        job.cell, judge, folders["artifact"], folders["inputs"], yardsticks, Path(job.folder)
+    )
 
 
 def measure(job: Job, enter: Enter) -> dict[str, Any]:
@@ -108,7 +138,15 @@ def measure(job: Job, enter: Enter) -> dict[str, Any]:
     payload: Measurement = job.payload
     folders = _paths(job)
     score = evaluation.scorer(job.cell, payload.dataset, folders, Path(job.folder))
-    return process.run(job.cell, payload.plan, folders["artifact"], folders["inputs"], folders.get("golden"), enter, score)
+    return process.run(
+        job.cell,
+        payload.plan,
+        folders["artifact"],
+        folders["inputs"],
+        folders.get("golden"),
+        enter,
+        score,
+    )
 
 
 def dataset(job: Job, enter: Enter) -> dict[str, Any]:
@@ -145,14 +183,26 @@ def _paths(job: Job) -> dict[str, Path]:
 
 
 def _files(job: Job, folder: str) -> dict[str, Path]:
-    """The file of each model input in one of the job's folders; empty if the job has no such folder."""
+    """The file of each model input in one of the job's folders; empty if the job has no such
+    folder.
+    """
     if folder not in job.folders:
         return {}
-    return {spec.name: Path(job.folders[folder]) / batches.file_of(spec.name) for spec in job.cell.model.inputs}
+    return {
+        spec.name: Path(job.folders[folder]) / batches.file_of(spec.name)
+        for spec in job.cell.model.inputs
+    }
 
 
 def _source(job: Job) -> Source:
     digests: SourceDigests = job.payload or SourceDigests()
     weights_folder = Path(job.folders.get("weights", os.devnull))
     samples = _files(job, "calibration")
-    return Source(job.cell.model, weights_folder, digests.weights, _files(job, "inputs"), samples, digests.calibration)
+    return Source(
+        job.cell.model,
+        weights_folder,
+        digests.weights,
+        _files(job, "inputs"),
+        samples,
+        digests.calibration,
+    )

@@ -1,7 +1,7 @@
 """Where nanoseconds are born: one loop for every backend, around the verbs of a `Session`.
 
-No backend can change this loop. A session that must loop on its own (a C++ runner) names its clock, and its laps are
-checked against the wall time that passed here.
+No backend can change this loop. A session that must loop on its own (a C++ runner) names its clock,
+and its laps are checked against the wall time that passed here.
 """
 
 from __future__ import annotations
@@ -35,13 +35,17 @@ MAX_LAPS = 2000
 
 
 INNER_SLACK_NS, INNER_SLACK = 1_000, 0.01
-"""By how much two clocks may disagree on one lap: the resolution of device events, and a share of the lap."""
+"""By how much two clocks may disagree on one lap: the resolution of device events, and a share of
+the lap.
+"""
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def counters() -> tuple[int, int, int, int, int, int]:
-    """This process's CPU ns, involuntary context switches, minor and major page faults; the machine's steal ticks and CPU ns."""
+    """This process's CPU ns, involuntary context switches, minor and major page faults; the
+    machine's steal ticks and CPU ns.
+    """
     usage = resource.getrusage(resource.RUSAGE_SELF)
     cpu_ns = int((usage.ru_utime + usage.ru_stime) * 1e9)
     return cpu_ns, usage.ru_nivcsw, usage.ru_minflt, usage.ru_majflt, *_machine()
@@ -65,7 +69,9 @@ def counted(before: Sequence[int], after: Sequence[int]) -> dict[str, int]:
 
 
 def _machine() -> tuple[int, int]:
-    """Steal ticks and busy ns of all cores since boot, from the first line of /proc/stat (user nice system idle iowait ...)."""
+    """Steal ticks and busy ns of all cores since boot, from the first line of /proc/stat (user nice
+    system idle iowait ...).
+    """
     try:
         with open("/proc/stat", encoding="ascii") as stream:
             user, nice, system, _, _, irq, softirq, steal = map(int, stream.readline().split()[1:9])
@@ -74,10 +80,20 @@ def _machine() -> tuple[int, int]:
     return steal, (user + nice + system + irq + softirq) * TICK_NS
 
 
-def run_laps(session: Session, batches: Sequence[Arrays], first: int, count: int, boundary: str, keep: set[int], now: Now) -> Laps:
-    """`count` laps starting at lap number `first`; lap n takes batch n modulo their number, and `keep` names laps to fetch.
+def run_laps(
+    session: Session,
+    batches: Sequence[Arrays],
+    first: int,
+    count: int,
+    boundary: str,
+    keep: set[int],
+    now: Now,
+) -> Laps:
+    """`count` laps starting at lap number `first`; lap n takes batch n modulo their number, and
+    `keep` names laps to fetch.
 
-    In `compute` the next input is bound, and kept outputs are fetched, outside the two readings of the clock.
+    In `compute` the next input is bound, and kept outputs are fetched, outside the two readings of
+    the clock.
     """
     if type(session).laps is not Session.laps:
         return _own_laps(session, batches, first, count, boundary, keep, now)
@@ -87,7 +103,9 @@ def run_laps(session: Session, batches: Sequence[Arrays], first: int, count: int
     return loop(session, batches, first, count, keep, now)
 
 
-def _compute_laps(session: Session, batches: Sequence[Arrays], first: int, count: int, keep: set[int], now: Now) -> Laps:
+def _compute_laps(
+    session: Session, batches: Sequence[Arrays], first: int, count: int, keep: set[int], now: Now
+) -> Laps:
     bind, step, sync, fetch = session.bind, session.step, session.sync, session.fetch
     rotation = len(batches)
     laps: list[int] = []
@@ -107,7 +125,9 @@ def _compute_laps(session: Session, batches: Sequence[Arrays], first: int, count
     return Laps(laps, kept, inner)
 
 
-def _host_to_host_laps(session: Session, batches: Sequence[Arrays], first: int, count: int, keep: set[int], now: Now) -> Laps:
+def _host_to_host_laps(
+    session: Session, batches: Sequence[Arrays], first: int, count: int, keep: set[int], now: Now
+) -> Laps:
     bind, step, sync, fetch = session.bind, session.step, session.sync, session.fetch
     rotation = len(batches)
     laps: list[int] = []
@@ -127,9 +147,17 @@ def _host_to_host_laps(session: Session, batches: Sequence[Arrays], first: int, 
 
 
 def _overlapping_laps(
-    session: Session, batches: Sequence[Arrays], first: int, count: int, boundary: str, keep: set[int], now: Now
+    session: Session,
+    batches: Sequence[Arrays],
+    first: int,
+    count: int,
+    boundary: str,
+    keep: set[int],
+    now: Now,
 ) -> Laps:
-    """The mean interval between completions, `count` times over, with as many in flight at the first reading as at the last."""
+    """The mean interval between completions, `count` times over, with as many in flight at the
+    first reading as at the last.
+    """
     rotation, copy = len(batches), boundary == HOST_TO_HOST
     for lap in range(first, first + session.in_flight):
         session.submit(batches[lap % rotation], lap, False, copy)
@@ -142,33 +170,55 @@ def _overlapping_laps(
 
 
 def _own_laps(
-    session: Session, batches: Sequence[Arrays], first: int, count: int, boundary: str, keep: set[int], now: Now
+    session: Session,
+    batches: Sequence[Arrays],
+    first: int,
+    count: int,
+    boundary: str,
+    keep: set[int],
+    now: Now,
 ) -> Laps:
     rotated = [batches[(first + index) % len(batches)] for index in range(len(batches))]
     begin = now()
-    laps = session.laps(rotated, count, boundary, sorted(lap - first for lap in keep if first <= lap < first + count))
+    laps = session.laps(
+        rotated,
+        count,
+        boundary,
+        sorted(lap - first for lap in keep if first <= lap < first + count),
+    )
     wall = now() - begin
     if len(laps.laps_ns) != count:
         raise ValueError(f"session returned {len(laps.laps_ns)} laps, expected {count}")
     if sum(laps.laps_ns) > wall:
-        raise ValueError(f"session's laps add up to {sum(laps.laps_ns)} ns, but only {wall} ns passed; its clock {session.clock} is wrong")
+        raise ValueError(
+            f"session's laps add up to {sum(laps.laps_ns)} ns, but only {wall} ns passed; its clock {session.clock} is wrong"
+        )
     return Laps(laps.laps_ns, {first + lap: outputs for lap, outputs in laps.kept.items()})
 
 
-def warm_up(session: Session, batches: Sequence[Arrays], plan: Plan, now: Now = time.perf_counter_ns) -> dict[str, Any]:
-    """Run both boundaries until windows of laps agree, or until the plan's time is over; returns what it took.
+def warm_up(
+    session: Session, batches: Sequence[Arrays], plan: Plan, now: Now = time.perf_counter_ns
+) -> dict[str, Any]:
+    """Run both boundaries until windows of laps agree, or until the plan's time is over; returns
+    what it took.
 
     The last window of `compute` decides; `host_to_host` gets one window per window of `compute`.
     """
     begin = now()
     windows: list[float] = []
     laps = 0
-    while not steady_state.stable(windows, plan.tolerance) and (now() - begin < plan.warmup_max_seconds * 1e9 or not windows):
+    while not steady_state.stable(windows, plan.tolerance) and (
+        now() - begin < plan.warmup_max_seconds * 1e9 or not windows
+    ):
         taken = run_laps(session, batches, laps, plan.window, COMPUTE, set(), now)
         run_laps(session, batches, laps, 1, HOST_TO_HOST, set(), now)
         laps += plan.window
         windows.append(median(taken.laps_ns))
-    return {"windows_ns": windows, "laps": laps, "stable": steady_state.stable(windows, plan.tolerance)}
+    return {
+        "windows_ns": windows,
+        "laps": laps,
+        "stable": steady_state.stable(windows, plan.tolerance),
+    }
 
 
 @dataclass
@@ -188,11 +238,15 @@ class Sampler:
     wall_ns: int = 0
 
     def take_block(self) -> None:
-        """One more block: enough laps to last about `BLOCK_NS`, at least a window, and the counters around it."""
+        """One more block: enough laps to last about `BLOCK_NS`, at least a window, and the counters
+        around it.
+        """
         count = self._next_count()
         keep = set(range(len(self.laps_ns), len(self.laps_ns) + count)) & self._to_keep()
         before, begin = self.read_counters(), self.now()
-        laps = run_laps(self.session, self.batches, len(self.laps_ns), count, self.boundary, keep, self.now)
+        laps = run_laps(
+            self.session, self.batches, len(self.laps_ns), count, self.boundary, keep, self.now
+        )
         wall, after = self.now() - begin, self.read_counters()
         self.blocks.append(Block(count, wall, **counted(before, after)))
         self.laps_ns.extend(laps.laps_ns)
@@ -208,7 +262,9 @@ class Sampler:
         return max(1, min(count, MAX_LAPS - len(self.laps_ns)))
 
     def _to_keep(self) -> set[int]:
-        """The second rotation's laps (the first where there is none yet): one output for every batch, from the timed loop."""
+        """The second rotation's laps (the first where there is none yet): one output for every
+        batch, from the timed loop.
+        """
         rotation = len(self.batches)
         return set(range(rotation)) | set(range(rotation, 2 * rotation))
 
@@ -246,22 +302,32 @@ class Sampler:
         return "stable" if self.stable else "unstable"
 
     def samples(self) -> dict[str, Samples]:
-        """What was taken, by boundary: this one, and the session's inner one where it has a second clock."""
+        """What was taken, by boundary: this one, and the session's inner one where it has a second
+        clock.
+        """
         blocks = tuple(self.blocks)
-        made = {self.boundary: Samples(self.boundary, self.session.clock, tuple(self.laps_ns), self.verdict, blocks)}
+        made = {
+            self.boundary: Samples(
+                self.boundary, self.session.clock, tuple(self.laps_ns), self.verdict, blocks
+            )
+        }
         if self.inner_ns:
             inner = self.session.inner
-            made[inner] = Samples(inner, self.session.inner_clock, tuple(self.inner_ns), self.verdict, blocks)
+            made[inner] = Samples(
+                inner, self.session.inner_clock, tuple(self.inner_ns), self.verdict, blocks
+            )
         return made
 
 
 def binding(samples: Mapping[str, Samples], session: Session, kept: int = 0) -> float | None:
-    """What calling the runtime costs from here, in ns per lap: time outside less time inside. None where one clock saw it all.
+    """What calling the runtime costs from here, in ns per lap: time outside less time inside. None
+    where one clock saw it all.
 
-    With an inner clock: the median over `compute` laps of lap - inner lap. Raises ValueError where the inner laps are the longer
-    ones: the session's sync did not wait. Where the session times itself: the median over
-    blocks of `host_to_host`, in which nothing else happens, of (wall - sum of laps) / laps. Blocks that begin within the first
-    `kept` laps are left out where there are later ones: outputs were kept in them, and handing those over is no part of a call.
+    With an inner clock: the median over `compute` laps of lap - inner lap. Raises ValueError where
+    the inner laps are the longer ones: the session's sync did not wait. Where the session times
+    itself: the median over blocks of `host_to_host`, in which nothing else happens, of (wall - sum
+    of laps) / laps. Blocks that begin within the first `kept` laps are left out where there are
+    later ones: outputs were kept in them, and handing those over is no part of a call.
     """
     if session.inner and session.inner in samples:
         pairs = zip(samples[COMPUTE].laps_ns, samples[session.inner].laps_ns, strict=True)
@@ -292,7 +358,8 @@ def sample(
     read_counters: Counters | None = None,
     observe: Callable[[str], None] = lambda boundary: None,
 ) -> tuple[dict[str, Samples], Mapping[str, Mapping[int, Arrays]]]:
-    """Both boundaries, block by block in turn, so that a disturbance meets both; and the outputs kept, by batch number.
+    """Both boundaries, block by block in turn, so that a disturbance meets both; and the outputs
+    kept, by batch number.
 
     `observe` is told the boundary after each block, outside every clock.
     """

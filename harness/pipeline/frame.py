@@ -1,4 +1,6 @@
-"""One frame on its way through the stages of a loaded session, from its pixels to what is drawn, and those frames that are judged."""
+"""One frame on its way through the stages of a loaded session, from its pixels to what is drawn,
+and those frames that are judged.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ def picture(pixels: Array) -> Any:
 
 
 def prepared(recipe: Recipe, pixels: Array, seen: Any) -> Array:
-    """What the recipe makes of a frame that is decoded already, by the library that it names; `seen` is the picture of the same pixels.
+    """What the recipe makes of a frame that is decoded already, by the library that it names;
+    `seen` is the picture of the same pixels.
 
     Raises Unavailable where that library is not installed.
     """
@@ -45,7 +48,9 @@ def prepared(recipe: Recipe, pixels: Array, seen: Any) -> Array:
 
 
 def tensor(model: Model, array: Array) -> Array:
-    """With the axis of the batch where the model has one; read-only, as every session gets its inputs."""
+    """With the axis of the batch where the model has one; read-only, as every session gets its
+    inputs.
+    """
     made = array[None] if model.inputs[0].is_batched else array
     made.setflags(write=False)
     return made
@@ -68,7 +73,8 @@ class Frame:
 class Line:
     """The stages of one loaded session. `size` is every frame's height and width in pixels.
 
-    `kept` are the judged frames that went through in this passage, by number; `latest` are those of the last one that was judged.
+    `kept` are the judged frames that went through in this passage, by number; `latest` are those of
+    the last one that was judged.
     """
 
     session: Session
@@ -126,8 +132,12 @@ class Line:
         name, found = self.model.inputs[0].name, self.kept
         for place, number in enumerate(self.footage.judged):
             if number not in found:
-                raise ValueError(f"frame {number}, which is judged, did not come through all stages; run it again")
+                raise ValueError(
+                    f"frame {number}, which is judged, did not come through all stages; run it again"
+                )
             if not np.array_equal(found[number].tensor, batches[place][name]):
-                raise ValueError(f"frame {number} was decoded and preprocessed to other values than those that are judged; run it again")
+                raise ValueError(
+                    f"frame {number} was decoded and preprocessed to other values than those that are judged; run it again"
+                )
         self.latest, self.kept = found, {}
         return {place: found[number].outputs for place, number in enumerate(self.footage.judged)}

@@ -1,4 +1,5 @@
-"""What a session that passes whole frames by itself is told: recipe, reading and drawing, as plain values for frames of one size.
+"""What a session that passes whole frames by itself is told: recipe, reading and drawing, as plain
+values for frames of one size.
 
 Where a step rounds, it is rounded here, so that no other language has to round as Python does.
 """
@@ -46,7 +47,9 @@ class Cropped:
 
 @dataclass(frozen=True)
 class LaidOut:
-    """Levels as float32: times `scale`, less the mean and over the deviation of each channel, where there are any. Always last."""
+    """Levels as float32: times `scale`, less the mean and over the deviation of each channel, where
+    there are any. Always last.
+    """
 
     order: str
     scale: float
@@ -56,11 +59,12 @@ class LaidOut:
 
 @dataclass(frozen=True)
 class Orders:
-    """All stages of a frame after decoding. `implementation` names the library whose levels are wanted.
+    """All stages of a frame after decoding. `implementation` names the library whose levels are
+    wanted.
 
-    `reads` are the places among the model's outputs of those that the answer is read from, by what they are: `scores` of a classifier or a
-    segmenter; `boxes`, `labels`, `scores` and maybe `masks` of a detector, whose objects count from `threshold` on. `palette` is uint8
-    [256, 3].
+    `reads` are the places among the model's outputs of those that the answer is read from, by what
+    they are: `scores` of a classifier or a segmenter; `boxes`, `labels`, `scores` and maybe `masks`
+    of a detector, whose objects count from `threshold` on. `palette` is uint8 [256, 3].
     """
 
     implementation: str
@@ -82,7 +86,9 @@ class Orders:
 
 @dataclass(frozen=True)
 class Passed:
-    """A frame that went through: nanoseconds by stage, and where it was to be kept what came of it; `drawn` is uint8 [height, width, 3]."""
+    """A frame that went through: nanoseconds by stage, and where it was to be kept what came of it;
+    `drawn` is uint8 [height, width, 3].
+    """
 
     stages_ns: Mapping[str, int]
     tensor: Any = None
@@ -92,21 +98,27 @@ class Passed:
 
 @dataclass(frozen=True)
 class Streamed:
-    """Frames that went through with several in flight: their passage, and what came of those that were kept, by number."""
+    """Frames that went through with several in flight: their passage, and what came of those that
+    were kept, by number.
+    """
 
     passage: Passage
     kept: Mapping[int, Passed]
 
 
 class PassesFrames(ABC):
-    """What a session is as well that can pass frames by itself, from the decoded to the drawn one, each stage by a clock of its own."""
+    """What a session is as well that can pass frames by itself, from the decoded to the drawn one,
+    each stage by a clock of its own.
+    """
 
     draws_letters: ClassVar[bool] = True
     """False where names and scores are left out of what is drawn."""
 
     @abstractmethod
     def direct(self, orders: Orders) -> None:
-        """Be told, once, before any frame. Raises Unsupported, in words, where something of it cannot be done to the very level."""
+        """Be told, once, before any frame. Raises Unsupported, in words, where something of it
+        cannot be done to the very level.
+        """
 
     @abstractmethod
     def passed(self, pixels: Any, keep: bool) -> Passed:
@@ -118,19 +130,24 @@ class StreamsFrames(PassesFrames):
 
     @abstractmethod
     def hold(self, shape: tuple[int, int, int, int], frames: Iterable[Array]) -> None:
-        """Take in frames that are decoded, uint8 of that shape [frames, height, width, 3] together, for passages; after `direct`."""
+        """Take in frames that are decoded, uint8 of that shape [frames, height, width, 3] together,
+        for passages; after `direct`.
+        """
 
     @abstractmethod
     def streamed(self, in_flight: int, period_ns: int, keep: Collection[int]) -> Streamed:
-        """All frames that are held, as `stages.Overlap` passes them: with so many slots, and where the period is not 0 at that pace.
+        """All frames that are held, as `stages.Overlap` passes them: with so many slots, and where
+        the period is not 0 at that pace.
 
-        `keep` are numbers of frames; one that was dropped is not kept. What a stage raises comes out of here, when no frame is on its way
-        any more.
+        `keep` are numbers of frames; one that was dropped is not kept. What a stage raises comes
+        out of here, when no frame is on its way any more.
         """
 
 
 def of(model: Model, recipe: Recipe, implementation: str, width: int, height: int) -> Orders:
-    """The orders for frames of that size. Raises Unsupported, in words, for a recipe or outputs that are not plain enough."""
+    """The orders for frames of that size. Raises Unsupported, in words, for a recipe or outputs
+    that are not plain enough.
+    """
     (spec,), names = model.inputs, [each.name for each in model.outputs]
     read = postprocess.outputs_read(model)
     if spec.dtype != "float32":
@@ -153,7 +170,9 @@ def of(model: Model, recipe: Recipe, implementation: str, width: int, height: in
 
 
 def steps_of(recipe: Recipe, width: int, height: int) -> tuple[Resized | Cropped | LaidOut, ...]:
-    """The recipe after its `Decode` for frames of that size. Raises Unsupported for steps in another order than from pixels to numbers."""
+    """The recipe after its `Decode` for frames of that size. Raises Unsupported for steps in
+    another order than from pixels to numbers.
+    """
     steps = list(recipe.steps[1:])
     made: list[Resized | Cropped | LaidOut] = []
     while steps and isinstance(steps[0], (Resize, CenterCrop)):
@@ -163,13 +182,23 @@ def steps_of(recipe: Recipe, width: int, height: int) -> tuple[Resized | Cropped
             made.append(Resized(width, height, step.filter, step.antialias))
         else:
             if min(width, height) < step.size:
-                raise Unsupported(f"CenterCrop({step.size}): the frame is only {width}x{height} by then")
-            made.append(Cropped(round((width - step.size) / 2), round((height - step.size) / 2), step.size))
+                raise Unsupported(
+                    f"CenterCrop({step.size}): the frame is only {width}x{height} by then"
+                )
+            made.append(
+                Cropped(round((width - step.size) / 2), round((height - step.size) / 2), step.size)
+            )
             width = height = step.size
     scaled = steps.pop(0) if steps and isinstance(steps[0], ToArray) else None
     normalised = steps.pop(0) if steps and isinstance(steps[0], Normalise) else Normalise((), ())
     last = steps.pop(0) if steps and isinstance(steps[0], Layout) else None
-    if scaled is None or last is None or steps or last.dtype != "float32" or recipe.steps[0] != Decode("RGB"):
+    if (
+        scaled is None
+        or last is None
+        or steps
+        or last.dtype != "float32"
+        or recipe.steps[0] != Decode("RGB")
+    ):
         found = ", ".join(type(step).__name__ for step in recipe.steps)
         raise Unsupported(
             f"recipe {recipe.name} is {found}; expected RGB, Resize or CenterCrop, ToArray, maybe Normalise, and Layout to float32"

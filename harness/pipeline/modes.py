@@ -1,5 +1,6 @@
-"""The ways of passing a video's frames through one session: one at a time, with several in flight, at a camera's pace; decoded on their
-way, or before. What came of the judged frames comes out of the very passages that are timed.
+"""The ways of passing a video's frames through one session: one at a time, with several in flight,
+at a camera's pace; decoded on their way, or before. What came of the judged frames comes out of the
+very passages that are timed.
 """
 
 from __future__ import annotations
@@ -27,14 +28,16 @@ if TYPE_CHECKING:
     Batches = Sequence[Mapping[str, Array]]
 
 WHOLE, AFTER, INFERENCE = "pipeline", "after_decoding", "inference"
-"""What a session's passages cover: every stage from the encoded frame to the drawn one; all but decoding; binding, inference and fetching
-alone. The last two are ways as well."""
+"""What a session's passages cover: every stage from the encoded frame to the drawn one; all but
+decoding; binding, inference and fetching alone. The last two are ways as well."""
 
 SEQUENTIAL, OVERLAPPED, PACED = "sequential", "overlapped", "paced"
 """Of whole pipelines: one frame at a time, with several in flight, and at the target rate."""
 
 HELD, HELD_PACED = "after_decoding_overlapped", "after_decoding_paced"
-"""The last two of frames that are decoded before the clock starts, and lie in memory: by them programs that never decode are compared."""
+"""The last two of frames that are decoded before the clock starts, and lie in memory: by them
+programs that never decode are compared.
+"""
 
 HELD_BYTES = 1 << 30
 """Of decoded frames that lie in memory, at most: a long video would fill it."""
@@ -47,21 +50,27 @@ Found = tuple[dict[str, Any], dict[str, dict[int, Any]]]
 
 
 def covered(line: Line) -> tuple[str, str]:
-    """What can be timed of this session's frames, and why where it is inference alone. One that passes frames by itself is told how."""
+    """What can be timed of this session's frames, and why where it is inference alone. One that
+    passes frames by itself is told how.
+    """
     session, (height, width) = line.session, line.size
     if type(session).laps is Session.laps:
         return WHOLE, ""
     if not isinstance(session, frame_spec.PassesFrames):
         return INFERENCE, "its own loop takes inputs, and no frames"
     try:
-        session.direct(frame_spec.of(line.model, line.recipe, preprocessors.of(line.recipe), width, height))
+        session.direct(
+            frame_spec.of(line.model, line.recipe, preprocessors.of(line.recipe), width, height)
+        )
     except Unsupported as refused:
         return INFERENCE, str(refused)
     return AFTER, ""
 
 
 def warm(line: Line, covers: str, count: int) -> None:
-    """Some frames through what will be timed: the decoder, letters to draw with, memory that is kept."""
+    """Some frames through what will be timed: the decoder, letters to draw with, memory that is
+    kept.
+    """
     first = islice(line.frames(), count)
     if covers == WHOLE:
         stages.sequential(first, line.work(), timing.CLOCK)
@@ -72,7 +81,9 @@ def warm(line: Line, covers: str, count: int) -> None:
 
 
 def alone(line: Line, covers: str, batches: Batches) -> Found:
-    """One frame after another, or one judged input after another where nothing but inference can be timed."""
+    """One frame after another, or one judged input after another where nothing but inference can be
+    timed.
+    """
     way = {WHOLE: SEQUENTIAL}.get(covers, covers)
     if covers == INFERENCE:
         return _inferred(line, batches)
@@ -81,14 +92,20 @@ def alone(line: Line, covers: str, batches: Batches) -> Found:
 
 
 def in_flight(line: Line, covers: str, batches: Batches) -> Found:
-    """With several in flight, each decoded on its way; at the target rate as well, where there is one."""
+    """With several in flight, each decoded on its way; at the target rate as well, where there is
+    one.
+    """
     if covers != WHOLE:
         return {}, {}
-    return _overlapped(line, batches, (OVERLAPPED, PACED), lambda period: _overlap(line, line.frames(), period))
+    return _overlapped(
+        line, batches, (OVERLAPPED, PACED), lambda period: _overlap(line, line.frames(), period)
+    )
 
 
 def held(line: Line, covers: str, batches: Batches) -> tuple[Found, str]:
-    """The same of frames that are decoded before; and why nothing of it is measured, in words, where it is not."""
+    """The same of frames that are decoded before; and why nothing of it is measured, in words,
+    where it is not.
+    """
     if covers == INFERENCE:
         return ({}, {}), ""
     why = _not_held(line, covers)
@@ -97,13 +114,24 @@ def held(line: Line, covers: str, batches: Batches) -> tuple[Found, str]:
     if covers == AFTER:
         passing = _passing(line)
         assert isinstance(passing, frame_spec.StreamsFrames)
-        passing.hold((line.footage.frames, *line.size, 3), (frame.pixels for frame in line.frames()))
-        return _overlapped(line, batches, (HELD, HELD_PACED), lambda period: _streamed(line, period)), ""
+        passing.hold(
+            (line.footage.frames, *line.size, 3), (frame.pixels for frame in line.frames())
+        )
+        return _overlapped(
+            line, batches, (HELD, HELD_PACED), lambda period: _streamed(line, period)
+        ), ""
     decoded = [frame.pixels for frame in line.frames()]
 
     def passage(period_ns: int) -> stages.Passage:
-        made = _overlap(line, (Frame(number, pixels) for number, pixels in enumerate(decoded)), period_ns)
-        return replace(made, stages_ns={name: taken for name, taken in made.stages_ns.items() if name != stages.DECODE})
+        made = _overlap(
+            line, (Frame(number, pixels) for number, pixels in enumerate(decoded)), period_ns
+        )
+        return replace(
+            made,
+            stages_ns={
+                name: taken for name, taken in made.stages_ns.items() if name != stages.DECODE
+            },
+        )
 
     return _overlapped(line, batches, (HELD, HELD_PACED), passage), ""
 
@@ -121,7 +149,7 @@ def _not_held(line: Line, covers: str) -> str:
     return ""
 
 
-# -- passages --------------------------------------------------------------------------------------------------------
+# -- passages --------------------------------------------------------------------------------------
 
 
 def _passing(line: Line) -> frame_spec.PassesFrames:
@@ -134,7 +162,9 @@ def _sequential(line: Line) -> stages.Passage:
 
 
 def _directed(line: Line) -> stages.Passage:
-    """A session that passes frames by itself gets them decoded, one after another: all later stages, by its own clock."""
+    """A session that passes frames by itself gets them decoded, one after another: all later
+    stages, by its own clock.
+    """
     session, judged = _passing(line), set(line.footage.judged)
     taken: dict[str, list[int]] = {name: [] for name in stages.STAGES if name != stages.DECODE}
     for frame in line.frames():
@@ -151,7 +181,9 @@ def _streamed(line: Line, period_ns: int) -> stages.Passage:
     session = line.session
     assert isinstance(session, frame_spec.StreamsFrames)
     found = session.streamed(line.footage.in_flight, period_ns, line.footage.judged)
-    line.kept = {number: _kept(line.latest[number], passed) for number, passed in found.kept.items()}
+    line.kept = {
+        number: _kept(line.latest[number], passed) for number, passed in found.kept.items()
+    }
     return found.passage
 
 
@@ -162,7 +194,9 @@ def _kept(frame: Frame, found: frame_spec.Passed) -> Frame:
 def _overlap(line: Line, source: Iterator[Frame], period_ns: int) -> stages.Passage:
     work = line.work()
     before, here, after = ({each: work[each] for each in names} for names in GROUPS.values())
-    made = stages.Overlap(stages.Slots(line.footage.in_flight), timing.CLOCK, _sleep_until, period_ns)
+    made = stages.Overlap(
+        stages.Slots(line.footage.in_flight), timing.CLOCK, _sleep_until, period_ns
+    )
     return made.run(source, before, here, after)
 
 
@@ -170,8 +204,12 @@ def _sleep_until(moment_ns: int) -> None:
     time.sleep(max(0.0, (moment_ns - timing.CLOCK()) / 1e9))
 
 
-def _overlapped(line: Line, batches: Batches, names: tuple[str, str], passage: Callable[[int], stages.Passage]) -> Found:
-    """As fast as they go, and at the target rate where there is one; frames may be dropped there, and what comes of it is not judged."""
+def _overlapped(
+    line: Line, batches: Batches, names: tuple[str, str], passage: Callable[[int], stages.Passage]
+) -> Found:
+    """As fast as they go, and at the target rate where there is one; frames may be dropped there,
+    and what comes of it is not judged.
+    """
     way, paced = names
     passages = {way: observed(line.session, lambda: passage(0))}
     kept = {way: line.judged(batches)}
@@ -183,7 +221,9 @@ def _overlapped(line: Line, batches: Batches, names: tuple[str, str], passage: C
 
 
 def _inferred(line: Line, batches: Batches) -> Found:
-    """A session that loops and times by itself gets the judged frames, preprocessed, in rotation: binding, inference and fetching alone."""
+    """A session that loops and times by itself gets the judged frames, preprocessed, in rotation:
+    binding, inference and fetching alone.
+    """
     count, rotation = max(line.footage.frames, 2 * len(batches)), len(batches)
     keep = set(range(rotation, 2 * rotation))
     kept: dict[int, Any] = {}
@@ -197,8 +237,9 @@ def _inferred(line: Line, batches: Batches) -> Found:
 
 
 def observed(session: Session, run: Callable[[], stages.Passage]) -> dict[str, Any]:
-    """A passage as JSON, with what its process and the machine did meanwhile. The block's time is that of what was counted, which of a
-    program that is handed its frames is more than the passage's.
+    """A passage as JSON, with what its process and the machine did meanwhile. The block's time is
+    that of what was counted, which of a program that is handed its frames is more than the
+    passage's.
     """
     before, begin = timing.counters_of(session), timing.CLOCK()
     passage = run()

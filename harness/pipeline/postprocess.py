@@ -1,6 +1,8 @@
-"""What a network's outputs say of a frame, and that drawn onto it: a label, a class for every pixel, or boxes with masks.
+"""What a network's outputs say of a frame, and that drawn onto it: a label, a class for every
+pixel, or boxes with masks.
 
-Postprocessing turns outputs into an `Answer` (argmax, threshold), and drawing puts it onto the frame where the network looked.
+Postprocessing turns outputs into an `Answer` (argmax, threshold), and drawing puts it onto the
+frame where the network looked.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ LETTERS_PIXELS = 15
 
 @dataclass(frozen=True)
 class View:
-    """The part of a frame that the network saw, in the frame's pixels, and how many pixels it saw of it."""
+    """The part of a frame that the network saw, in the frame's pixels, and how many pixels it saw
+    of it.
+    """
 
     left: float
     top: float
@@ -58,9 +62,11 @@ class View:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is drawn: words, a class per pixel [height, width] with 0 for what stays as it is, or objects.
+    """What is drawn: words, a class per pixel [height, width] with 0 for what stays as it is, or
+    objects.
 
-    `boxes` are corners in the network's pixels, [count, 4]; `masks` are booleans [count, height, width] over the network's whole picture.
+    `boxes` are corners in the network's pixels, [count, 4]; `masks` are booleans [count, height,
+    width] over the network's whole picture.
     """
 
     words: tuple[str, ...] = ()
@@ -78,25 +84,31 @@ def recipe_of(model: Model) -> Recipe:
             f"model {model.name} has no recipe that makes its input of a picture; declare recipe=, or give --input PHOTO --recipe NAME"
         )
     if not recipe.steps or not isinstance(recipe.steps[0], preprocess.Decode):
-        raise UsageError(f"recipe {recipe.name} does not begin with Decode, which the frames of a video take the place of")
+        raise UsageError(
+            f"recipe {recipe.name} does not begin with Decode, which the frames of a video take the place of"
+        )
     if geometry.refuses(recipe):
         raise UsageError(geometry.refuses(recipe))
     return recipe
 
 
 def view(recipe: Recipe, width: int, height: int) -> View:
-    """Where on a frame of this size the recipe looks. Raises UsageError where a step of it is not known."""
+    """Where on a frame of this size the recipe looks. Raises UsageError where a step of it is not
+    known.
+    """
     seen = geometry.place(recipe, width, height)
     left, top = seen.left / seen.scale_x, seen.top / seen.scale_y
     right, bottom = left + seen.seen_width / seen.scale_x, top + seen.seen_height / seen.scale_y
     return View(left, top, right, bottom, seen.seen_width, seen.seen_height)
 
 
-# -- postprocessing --------------------------------------------------------------------------------------------------
+# -- postprocessing --------------------------------------------------------------------------------
 
 
 def reader(model: Model) -> Callable[[Mapping[str, Any]], Answer]:
-    """What makes an `Answer` of the model's outputs. Raises Unsupported, in words, where they cannot be drawn."""
+    """What makes an `Answer` of the model's outputs. Raises Unsupported, in words, where they
+    cannot be drawn.
+    """
     scores = outputs_read(model)[0]
     if model.task == "detection":
         return lambda outputs: _objects(model, outputs)
@@ -105,7 +117,8 @@ def reader(model: Model) -> Callable[[Mapping[str, Any]], Answer]:
 
 
 def outputs_read(model: Model) -> tuple[str, ...]:
-    """The names of the outputs that an answer is read from: the scores, or a detector's boxes, labels, scores and maybe masks.
+    """The names of the outputs that an answer is read from: the scores, or a detector's boxes,
+    labels, scores and maybe masks.
 
     Raises Unsupported, in words, where nothing can be drawn of them.
     """
@@ -113,7 +126,9 @@ def outputs_read(model: Model) -> tuple[str, ...]:
     if model.task == "detection" and {"boxes", "labels", "scores"} <= set(shapes):
         return ("boxes", "labels", "scores", *(["masks"] if "masks" in shapes else []))
     wanted = {"classification": 2, "segmentation": 4}.get(model.task, 0)
-    found = [name for name, shape in shapes.items() if len(shape) == wanted and shape[0] in (BATCH, 1)]
+    found = [
+        name for name, shape in shapes.items() if len(shape) == wanted and shape[0] in (BATCH, 1)
+    ]
     if not found:
         told = ", ".join(f"{name}{list(shape)}" for name, shape in shapes.items())
         raise Unsupported(
@@ -142,7 +157,9 @@ def _objects(model: Model, outputs: Mapping[str, Any]) -> Answer:
     kept = outputs["scores"] >= model.score_threshold
     kinds = tuple(int(kind) for kind in outputs["labels"][kept])
     scores = [float(score) for score in outputs["scores"][kept]]
-    words = tuple(f"{_name(model, kind)} {score:.2f}" for kind, score in zip(kinds, scores, strict=True))
+    words = tuple(
+        f"{_name(model, kind)} {score:.2f}" for kind, score in zip(kinds, scores, strict=True)
+    )
     masks = outputs["masks"][kept] > MASK_LEVEL if "masks" in outputs else None
     if masks is not None and masks.ndim == 4:
         masks = masks[:, 0]
@@ -158,7 +175,7 @@ def _name(model: Model, kind: int) -> str:
     return model.labels[kind] if kind < len(model.labels) else f"class {kind}"
 
 
-# -- drawing ---------------------------------------------------------------------------------------------------------
+# -- drawing ---------------------------------------------------------------------------------------
 
 
 def draw(picture: Picture, seen: View, answer: Answer) -> Picture:
@@ -176,10 +193,18 @@ def draw(picture: Picture, seen: View, answer: Answer) -> Picture:
         pen.rectangle((left, top, right - 1, bottom - 1), outline=(255, 255, 255))
     if answer.boxes is None:
         for line, words in enumerate(answer.words):
-            _write(pen, (seen.box[0] + 6, seen.box[1] + 6 + line * (LETTERS_PIXELS + 6)), words, (0, 0, 0))
+            _write(
+                pen,
+                (seen.box[0] + 6, seen.box[1] + 6 + line * (LETTERS_PIXELS + 6)),
+                words,
+                (0, 0, 0),
+            )
         return made
     for box, kind, words in zip(answer.boxes, answer.kinds, answer.words, strict=True):
-        corners = [*seen.place(float(box[0]), float(box[1])), *seen.place(float(box[2]), float(box[3]))]
+        corners = [
+            *seen.place(float(box[0]), float(box[1])),
+            *seen.place(float(box[2]), float(box[3])),
+        ]
         colour = tuple(int(level) for level in palette()[_colour_of(kind)])
         pen.rectangle(_ordered(corners), outline=colour, width=2)
         _write(pen, (corners[0] + 2, corners[1] + 1), words, colour)
@@ -188,7 +213,12 @@ def draw(picture: Picture, seen: View, answer: Answer) -> Picture:
 
 def _ordered(corners: list[float]) -> list[float]:
     """A box that a network turned inside out is drawn all the same."""
-    return [min(corners[0], corners[2]), min(corners[1], corners[3]), max(corners[0], corners[2]), max(corners[1], corners[3])]
+    return [
+        min(corners[0], corners[2]),
+        min(corners[1], corners[3]),
+        max(corners[0], corners[2]),
+        max(corners[1], corners[3]),
+    ]
 
 
 def _overlay(picture: Picture, seen: View, classes: Array) -> None:
@@ -199,7 +229,9 @@ def _overlay(picture: Picture, seen: View, classes: Array) -> None:
     left, top, right, bottom = seen.box
     size = right - left, bottom - top
     colours = pillow.fromarray(palette()[classes]).resize(size, pillow.Resampling.NEAREST)
-    opacity = pillow.fromarray(np.where(classes > 0, OPACITY, 0).astype(np.uint8)).resize(size, pillow.Resampling.NEAREST)
+    opacity = pillow.fromarray(np.where(classes > 0, OPACITY, 0).astype(np.uint8)).resize(
+        size, pillow.Resampling.NEAREST
+    )
     picture.paste(colours, (left, top), opacity)
 
 
@@ -208,7 +240,9 @@ def _write(pen: Any, place: tuple[float, float], words: str, ground: tuple[int, 
         return
     box = pen.textbbox(place, words, font=_letters())
     pen.rectangle((box[0] - 3, box[1] - 2, box[2] + 3, box[3] + 2), fill=ground)
-    pen.text(place, words, fill=(0, 0, 0) if sum(ground) > 380 else (255, 255, 255), font=_letters())
+    pen.text(
+        place, words, fill=(0, 0, 0) if sum(ground) > 380 else (255, 255, 255), font=_letters()
+    )
 
 
 @cache
@@ -225,7 +259,9 @@ def _colour_of(kind: int) -> int:
 
 @cache
 def palette() -> Array:
-    """A colour per class, uint8 [256, 3]. Neighbours are far apart: each hue is the golden ratio further around the circle."""
+    """A colour per class, uint8 [256, 3]. Neighbours are far apart: each hue is the golden ratio
+    further around the circle.
+    """
     import numpy as np
 
     hues = [colorsys.hsv_to_rgb(0.618034 * place % 1.0, 0.75, 0.95) for place in range(COLOURS)]
@@ -233,8 +269,8 @@ def palette() -> Array:
 
 
 def difference(one: Picture, other: Picture, gain: int) -> tuple[Picture, float, int]:
-    """The absolute difference of two frames times `gain`, the share of pixels that differ at all, and the largest difference in levels
-    of 255. Raises ValueError where their sizes differ."""
+    """The absolute difference of two frames times `gain`, the share of pixels that differ at all,
+    and the largest difference in levels of 255. Raises ValueError where their sizes differ."""
     import numpy as np
     from PIL import Image as pillow
 

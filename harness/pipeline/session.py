@@ -1,6 +1,8 @@
-"""A video through several runtimes, each in fresh processes, sweep by sweep: what becomes of every cell, as one line each.
+"""A video through several runtimes, each in fresh processes, sweep by sweep: what becomes of every
+cell, as one line each.
 
-An answer that is wrong gets no times: its line says why, and its frames are drawn all the same, so that a person can see it.
+An answer that is wrong gets no times: its line says why, and its frames are drawn all the same, so
+that a person can see it.
 """
 
 from __future__ import annotations
@@ -47,56 +49,89 @@ class Film:
 
 
 def packaged(preparer: Preparer, cell: Cell) -> Film:
-    """The video of packaged photographs, from the cache or made now. Raises UsageError where it cannot be made."""
+    """The video of packaged photographs, from the cache or made now. Raises UsageError where it
+    cannot be made.
+    """
     parts = video.key()
     found = artifact_store.find("videos", parts)
     if found is None:
         folder = artifact_store.stage("videos")
         try:
-            reply = preparer.work(Job("video", cell, PipelineRequest(Footage("", 0, ())), folder=str(folder)))
-            found = artifact_store.commit(folder, "videos", parts, reply.wall_seconds, _value(reply))
+            reply = preparer.work(
+                Job("video", cell, PipelineRequest(Footage("", 0, ())), folder=str(folder))
+            )
+            found = artifact_store.commit(
+                folder, "videos", parts, reply.wall_seconds, _value(reply)
+            )
         finally:
             artifact_store.discard(folder)
     return Film(Path(found.path) / video.FILE, "photographs", found.facts)
 
 
 def of_file(preparer: Preparer, cell: Cell, file: Path, most: int) -> Film:
-    """A video file. Raises UsageError where it has no frames, or one of the first `most` cannot be decoded."""
+    """A video file. Raises UsageError where it has no frames, or one of the first `most` cannot be
+    decoded.
+    """
     if not file.is_file():
-        raise UsageError(f"--video {file}: no such file; give a video file, or the number of a camera")
-    return Film(file, "file", _value(preparer.work(Job("look", cell, PipelineRequest(Footage(str(file), most, ()))))))
+        raise UsageError(
+            f"--video {file}: no such file; give a video file, or the number of a camera"
+        )
+    return Film(
+        file,
+        "file",
+        _value(preparer.work(Job("look", cell, PipelineRequest(Footage(str(file), most, ()))))),
+    )
 
 
 def of_camera(preparer: Preparer, cell: Cell, device: Path, most: int, folder: Path) -> Film:
-    """What a camera shows, recorded into `folder` first, so that every runtime sees the same. Raises UsageError where there is none."""
+    """What a camera shows, recorded into `folder` first, so that every runtime sees the same.
+    Raises UsageError where there is none.
+    """
     if not device.exists():
         cameras = ", ".join(str(found) for found in sorted(device.parent.glob("video*"))) or "none"
-        raise UsageError(f"--video: there is no camera {device}; this machine has {cameras}; give the path of a file instead")
+        raise UsageError(
+            f"--video: there is no camera {device}; this machine has {cameras}; give the path of a file instead"
+        )
     job = Job("record", cell, PipelineRequest(Footage(str(device), most, ())), folder=str(folder))
     return Film(folder / video.RECORDING, "camera", _value(preparer.work(job)))
 
 
 def recorded(preparer: Preparer, cell: Cell, folder: Path, most: int) -> Film | None:
-    """What an interrupted run recorded from a camera into its folder, or None: what it measured, it measured on that."""
+    """What an interrupted run recorded from a camera into its folder, or None: what it measured, it
+    measured on that.
+    """
     recording = folder / video.RECORDING
-    return replace(of_file(preparer, cell, recording, most), source="camera") if recording.is_file() else None
+    return (
+        replace(of_file(preparer, cell, recording, most), source="camera")
+        if recording.is_file()
+        else None
+    )
 
 
 def unfinished(folder: Path) -> str | None:
-    """The command of the run that was interrupted in this folder, empty where it had not begun to measure; None where there is none."""
+    """The command of the run that was interrupted in this folder, empty where it had not begun to
+    measure; None where there is none.
+    """
     told = [work / "manifest.json" for work in sorted((folder / records.UNFINISHED).glob("*/"))]
     if not told:
         return None
     try:
         return str(json.loads(told[-1].read_text())["command"])
-    except (OSError, ValueError, KeyError, TypeError):  # killed before it was written, or at the very end, while all of it was removed
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ):  # killed before it was written, or at the very end, while all of it was removed
         return None if (folder / LINES).exists() else ""
 
 
 def begin(folder: Path, wanted: Mapping[str, Any], film: Film, fresh: bool) -> Ledger:
-    """Go on with the run that was interrupted in `folder`, or begin one there; `fresh` forgets what an interrupted one left.
+    """Go on with the run that was interrupted in `folder`, or begin one there; `fresh` forgets what
+    an interrupted one left.
 
-    Raises UsageError where the folder cannot be made, or holds an interrupted run that a command with this manifest cannot go on with.
+    Raises UsageError where the folder cannot be made, or holds an interrupted run that a command
+    with this manifest cannot go on with.
     """
     left = unfinished(folder)
     if left and not fresh and RunFile.resumable(folder, wanted, records.PIPELINE) is None:
@@ -109,7 +144,9 @@ def begin(folder: Path, wanted: Mapping[str, Any], film: Film, fresh: bool) -> L
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{folder} cannot be made ({error.strerror}); name another folder with -o") from error
+        raise UsageError(
+            f"{folder} cannot be made ({error.strerror}); name another folder with -o"
+        ) from error
     if film.source == "camera" and film.file.parent != folder:
         shutil.copyfile(film.file, folder / video.RECORDING)
     return Ledger.open(folder, wanted, records.PIPELINE, fresh, folder / LINES)
@@ -131,7 +168,9 @@ def _value(reply: Reply) -> Mapping[str, Any]:
 
 @dataclass
 class Session:
-    """One video through some cells of one model under one plan. `tell` gets a sentence before anything slow starts."""
+    """One video through some cells of one model under one plan. `tell` gets a sentence before
+    anything slow starts.
+    """
 
     cells: Sequence[Cell]
     plan: Plan
@@ -147,7 +186,9 @@ class Session:
     _processes: dict[str, list[records.Record]] = field(default_factory=dict, init=False)
 
     def measure(self) -> list[records.Record]:
-        """Every cell's line, in order; each is on the disk when it is known. What an interrupted run found is not measured again."""
+        """Every cell's line, in order; each is on the disk when it is known. What an interrupted
+        run found is not measured again.
+        """
         for cell in self.cells:
             if not self.ledger.was_refused(cell.key):
                 self._prepare(cell)
@@ -188,7 +229,13 @@ class Session:
         prepared, taken = self._prepared[cell.key], self._processes[cell.key]
         drawn = self._drawn(cell.key)
         drawn.mkdir(parents=True, exist_ok=True)
-        job = Job("pipeline", cell, PipelineRequest(self.footage, self.plan), folder=str(drawn), folders=prepared.folders())
+        job = Job(
+            "pipeline",
+            cell,
+            PipelineRequest(self.footage, self.plan),
+            folder=str(drawn),
+            folders=prepared.folders(),
+        )
         reply = self.preparer.work(job)
         if reply.value is None:
             self._settle(cell, reply)
@@ -209,8 +256,13 @@ class Session:
             "frames": self.footage.judged,
             "inputs": model.inputs,
             "recipe": recipe,
-            "steps": source_digests.digest_of(source_digests.read(source_digests.of_types(preprocessors.defined_by(recipe)))),
-            "versions": {name: batches.version_of(name) for name in ("av", *preprocessors.distributions(recipe))},
+            "steps": source_digests.digest_of(
+                source_digests.read(source_digests.of_types(preprocessors.defined_by(recipe)))
+            ),
+            "versions": {
+                name: batches.version_of(name)
+                for name in ("av", *preprocessors.distributions(recipe))
+            },
         }
 
     def _settle(self, cell: Cell, reply: Reply) -> None:
@@ -218,17 +270,32 @@ class Session:
         prepared, taken = self._prepared.get(cell.key), self._processes.get(cell.key, [])
         last = taken[-1] if taken else {}
         right = reply.outcome == "ok"
-        phases = {phase: [each["phases_seconds"][phase] for each in taken if phase in each["phases_seconds"]] for phase in PHASES}
+        phases = {
+            phase: [
+                each["phases_seconds"][phase] for each in taken if phase in each["phases_seconds"]
+            ]
+            for phase in PHASES
+        }
         started = self.ledger.run.manifest["started"]
         line = {
             "schema": records.PIPELINE.newest,
             "boundary": records.PIPELINE.boundary,
-            "run": {"started": started, "plan": self.plan.name, "processes": self.plan.processes, "evenbench": __version__},
+            "run": {
+                "started": started,
+                "plan": self.plan.name,
+                "processes": self.plan.processes,
+                "evenbench": __version__,
+            },
             "time": records.timestamp(),
             "cell": cell.described(),
             "role": registry.row(cell.backend).role,
             "task": cell.model.task,
-            "video": {**self.film.facts, "source": self.film.source, "name": self.film.file.name, "judged": self.footage.judged},
+            "video": {
+                **self.film.facts,
+                "source": self.film.source,
+                "name": self.film.file.name,
+                "judged": self.footage.judged,
+            },
             "recipe": postprocess.recipe_of(cell.model).name,
             "in_flight": self.footage.in_flight,
             "target_per_second": self.footage.target_per_second or None,
@@ -244,9 +311,15 @@ class Session:
             "passages": [each["passages"] for each in taken] if right else [],
             "warm_up": [each["warm_up"] for each in taken] if right else [],
             "phases_seconds": phases if right else {},
-            "memory": {"peak_rss_bytes": [each["peak_rss_bytes"] for each in taken] if right else []},
+            "memory": {
+                "peak_rss_bytes": [each["peak_rss_bytes"] for each in taken] if right else []
+            },
             "gpu": [each["gpu"] for each in taken if each["gpu"]],
-            "parity": max((each["parity"] for each in taken), key=lambda found: float(found["needed"]), default=None),
+            "parity": max(
+                (each["parity"] for each in taken),
+                key=lambda found: float(found["needed"]),
+                default=None,
+            ),
             "attested": last.get("attested"),
             "artifact_sha256": prepared.artifact.sha256 if prepared else "",
             "input_sha256": prepared.inputs.facts["sha256"] if prepared else "",
@@ -257,8 +330,14 @@ class Session:
         self.ledger.settle(line)
 
     def pictures(self) -> dict[str, Any] | None:
-        """The judged frames by the golden and by each runtime, written into the folder; None where nothing was drawn."""
-        drawn = {key: str(self._drawn(key)) for key in self._prepared if any(self._drawn(key).glob("*.png"))}
+        """The judged frames by the golden and by each runtime, written into the folder; None where
+        nothing was drawn.
+        """
+        drawn = {
+            key: str(self._drawn(key))
+            for key in self._prepared
+            if any(self._drawn(key).glob("*.png"))
+        }
         if not drawn:
             return None
         cell = next(cell for cell in self.cells if cell.key in drawn)
@@ -267,5 +346,7 @@ class Session:
         shutil.rmtree(place, ignore_errors=True)  # of a run that was interrupted at this point
         place.mkdir()
         folders = {"inputs": prepared.inputs.path, "golden": prepared.golden.path, **drawn}
-        reply = self.preparer.work(Job("pictures", cell, PipelineRequest(self.footage), folder=str(place), folders=folders))
+        reply = self.preparer.work(
+            Job("pictures", cell, PipelineRequest(self.footage), folder=str(place), folders=folders)
+        )
         return dict(_value(reply))

@@ -1,6 +1,8 @@
-"""Frames through the stages of a pipeline: one after another, overlapped with a bound on frames in flight, or at a camera's pace.
+"""Frames through the stages of a pipeline: one after another, overlapped with a bound on frames in
+flight, or at a camera's pace.
 
-Nothing here knows what a stage does, or reads a clock of its own: both are handed in, so that a test decides what time it is.
+Nothing here knows what a stage does, or reads a clock of its own: both are handed in, so that a
+test decides what time it is.
 """
 
 from __future__ import annotations
@@ -15,11 +17,15 @@ from typing import Any
 
 DECODE = "decode"
 STAGES = (DECODE, "preprocess", "infer", "postprocess", "draw")
-"""The stages of a frame, in order. Decoding is what the source does when it is asked for the next frame."""
+"""The stages of a frame, in order. Decoding is what the source does when it is asked for the next
+frame.
+"""
 
 Now = Callable[[], int]
 Source = Iterator[Any]
-"""Frames in order. Asking for one decodes it; what comes out is handed from stage to stage, each of which changes it."""
+"""Frames in order. Asking for one decodes it; what comes out is handed from stage to stage, each of
+which changes it.
+"""
 
 Work = Mapping[str, Callable[[Any], None]]
 """What every stage after decoding does with a frame, in order."""
@@ -27,10 +33,12 @@ Work = Mapping[str, Callable[[Any], None]]
 
 @dataclass(frozen=True)
 class Passage:
-    """What came of some frames. Times are integer nanoseconds; each list has one entry per frame that was drawn, in order.
+    """What came of some frames. Times are integer nanoseconds; each list has one entry per frame
+    that was drawn, in order.
 
-    `dropped` are the numbers of the frames that were left out because they came too fast. `delays_ns`, at a camera's pace only, is the
-    time from a frame's moment until it was drawn. `most_in_flight` counts frames that were begun and not drawn yet.
+    `dropped` are the numbers of the frames that were left out because they came too fast.
+    `delays_ns`, at a camera's pace only, is the time from a frame's moment until it was drawn.
+    `most_in_flight` counts frames that were begun and not drawn yet.
     """
 
     wall_ns: int
@@ -42,7 +50,9 @@ class Passage:
 
 
 def sequential(source: Source, work: Work, now: Now) -> Passage:
-    """Each frame through all stages before the next one is decoded. The wall time ends when the source has no more frames."""
+    """Each frame through all stages before the next one is decoded. The wall time ends when the
+    source has no more frames.
+    """
     taken: dict[str, list[int]] = {name: [] for name in (DECODE, *work)}
     final = [*work][-1]
     begin = now()
@@ -98,11 +108,14 @@ class _Flight:
 
 @dataclass
 class Overlap:
-    """Three threads: one decodes and does `before`, the calling one does `here`, and one does `after`. Frames stay in order.
+    """Three threads: one decodes and does `before`, the calling one does `here`, and one does
+    `after`. Frames stay in order.
 
-    The calling thread has the inference, since some sessions belong to the thread that made them. With `period_ns` frame number n arrives
-    at n times the period, as from a camera, and `wait` sleeps until the clock reaches a time: a frame is dropped where no slot is free at
-    its moment, or where the next one is there already when anybody looks. A dropped frame is decoded, since later ones depend on it.
+    The calling thread has the inference, since some sessions belong to the thread that made them.
+    With `period_ns` frame number n arrives at n times the period, as from a camera, and `wait`
+    sleeps until the clock reaches a time: a frame is dropped where no slot is free at its moment,
+    or where the next one is there already when anybody looks. A dropped frame is decoded, since
+    later ones depend on it.
     """
 
     slots: Slots
@@ -115,7 +128,9 @@ class Overlap:
     _most: int = field(default=0, init=False)
 
     def run(self, source: Source, before: Work, here: Work, after: Work) -> Passage:
-        """All frames of `source`, once per object. Raises the first thing that a stage raised, when all threads have ended."""
+        """All frames of `source`, once per object. Raises the first thing that a stage raised, when
+        all threads have ended.
+        """
         decoded: SimpleQueue[_Flight | None] = SimpleQueue()
         inferred: SimpleQueue[_Flight | None] = SimpleQueue()
         done: list[_Flight] = []
@@ -179,7 +194,9 @@ class Overlap:
         return self.now() <= due + self.period_ns and self.slots.take(block=False)
 
     def _do(self, flight: _Flight, work: Work) -> bool:
-        """Do it, unless something failed before; then frames are passed on undone, so that every thread comes to its end."""
+        """Do it, unless something failed before; then frames are passed on undone, so that every
+        thread comes to its end.
+        """
         if self._stopped.is_set():
             return False
         try:

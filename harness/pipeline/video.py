@@ -1,6 +1,8 @@
-"""Videos: one made of packaged photographs by panning and zooming, what a camera showed, and the frames of any file.
+"""Videos: one made of packaged photographs by panning and zooming, what a camera showed, and the
+frames of any file.
 
-PyAV (the wheel brings FFmpeg) encodes and decodes. One thread decodes, so that the time of a stage is the time of that stage.
+PyAV (the wheel brings FFmpeg) encodes and decodes. One thread decodes, so that the time of a stage
+is the time of that stage.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ VERSION = 2
 """Part of the key: raised when the frames or the encoder's settings change."""
 
 ENCODER = {"preset": "medium", "crf": "20", "threads": "1", "x264-params": "no-asm=1"}
-"""x264 writes the same bytes every time with one thread and without its assembly: with it, up to half of 150 videos of the same frames
-differed, and without it none did."""
+"""x264 writes the same bytes every time with one thread and without its assembly: with it, up to
+half of 150 videos of the same frames differed, and without it none did."""
 
 CAMERA = "v4l2"
 """How FFmpeg calls Linux's cameras."""
@@ -47,8 +49,9 @@ CAMERA = "v4l2"
 
 @dataclass(frozen=True)
 class Footage:
-    """The first `frames` frames of a video file, the numbers of those whose answers are judged, and how they are to be passed through:
-    at most `in_flight` at once, and where `target_per_second` is not 0 once more at that pace."""
+    """The first `frames` frames of a video file, the numbers of those whose answers are judged, and
+    how they are to be passed through: at most `in_flight` at once, and where `target_per_second` is
+    not 0 once more at that pace."""
 
     file: str
     frames: int
@@ -74,18 +77,31 @@ def key() -> dict[str, Any]:
     """What decides the bytes of the packaged video."""
     versions = {name: batches.version_of(name) for name in ("av", "numpy", "pillow")}
     shape = [WIDTH, HEIGHT, RATE, SHOT, ZOOM, ENCODER]
-    return {"video": VERSION, "photographs": photographs.PHOTOGRAPHS, "shape": shape, "versions": versions}
+    return {
+        "video": VERSION,
+        "photographs": photographs.PHOTOGRAPHS,
+        "shape": shape,
+        "versions": versions,
+    }
 
 
 def make(folder: Path) -> dict[str, Any]:
-    """Write the packaged video into `folder`; returns its facts. Raises Unavailable where a photograph is absent."""
-    shots = (frame for number, photograph in enumerate(photographs.PHOTOGRAPHS) for frame in _shot(photograph, number))
+    """Write the packaged video into `folder`; returns its facts. Raises Unavailable where a
+    photograph is absent.
+    """
+    shots = (
+        frame
+        for number, photograph in enumerate(photographs.PHOTOGRAPHS)
+        for frame in _shot(photograph, number)
+    )
     encode(shots, folder / FILE)
     return describe(folder / FILE, SHOT * len(photographs.PHOTOGRAPHS))
 
 
 def _shot(photograph: Photograph, number: int) -> Iterator[Image]:
-    """A window of the video's shape that closes in on the photograph while it wanders; every other shot runs backwards."""
+    """A window of the video's shape that closes in on the photograph while it wanders; every other
+    shot runs backwards.
+    """
     import numpy as np
     from PIL import Image as pillow
 
@@ -98,7 +114,9 @@ def _shot(photograph: Photograph, number: int) -> Iterator[Image]:
         wide = width * (1 - (1 - ZOOM) * step)
         high = wide * HEIGHT / WIDTH
         left, top = (picture.width - wide) * step, (picture.height - high) * (1 - step)
-        made = picture.resize((WIDTH, HEIGHT), pillow.Resampling.BILINEAR, (left, top, left + wide, top + high))
+        made = picture.resize(
+            (WIDTH, HEIGHT), pillow.Resampling.BILINEAR, (left, top, left + wide, top + high)
+        )
         yield np.asarray(made)
 
 
@@ -121,17 +139,24 @@ def encode(frames: Iterable[Image], file: Path, rate: int = RATE) -> None:
 
 
 def record(camera: str, file: Path, count: int, format: str = CAMERA) -> None:
-    """Record so many frames of a camera into `file`. Raises UsageError where it cannot be opened or stops."""
+    """Record so many frames of a camera into `file`. Raises UsageError where it cannot be opened or
+    stops.
+    """
     import av
 
     try:
         with av.open(camera, format=format) as container:
             stream = container.streams.video[0]
             rate = round(stream.average_rate or RATE)
-            pictures = (_even(frame.to_ndarray(format="rgb24")) for frame in islice(container.decode(stream), count))
+            pictures = (
+                _even(frame.to_ndarray(format="rgb24"))
+                for frame in islice(container.decode(stream), count)
+            )
             encode(pictures, file, rate)
     except (av.FFmpegError, IndexError) as error:
-        raise UsageError(f"camera {camera} cannot be recorded ({error}); close what else uses it, or give --video a file") from error
+        raise UsageError(
+            f"camera {camera} cannot be recorded ({error}); close what else uses it, or give --video a file"
+        ) from error
 
 
 def _even(frame: Image) -> Image:
@@ -140,7 +165,8 @@ def _even(frame: Image) -> Image:
 
 
 def frames(file: Path, most: int) -> Iterator[Image]:
-    """The first `most` frames as RGB, uint8 [height, width, 3]. Each is decoded when it is asked for.
+    """The first `most` frames as RGB, uint8 [height, width, 3]. Each is decoded when it is asked
+    for.
 
     Raises UsageError where the file is no video, or a frame cannot be decoded.
     """
@@ -155,12 +181,20 @@ def frames(file: Path, most: int) -> Iterator[Image]:
                 size = size or (frame.width, frame.height)
                 if (frame.width, frame.height) != size:
                     sizes = f"{size[0]}x{size[1]} and frame {number} {frame.width}x{frame.height}"
-                    raise UsageError(f"{file}: its first frame is {sizes}; give a video of one size, or fewer --frames")
+                    raise UsageError(
+                        f"{file}: its first frame is {sizes}; give a video of one size, or fewer --frames"
+                    )
                 yield frame.to_ndarray(format="rgb24")
                 number += 1
     except av.FFmpegError as error:
-        what = f"what comes after {number} frames cannot be decoded" if opened else "no video that FFmpeg can open"
-        raise UsageError(f"{file}: {what} ({error.strerror}); give another file, or fewer --frames") from error
+        what = (
+            f"what comes after {number} frames cannot be decoded"
+            if opened
+            else "no video that FFmpeg can open"
+        )
+        raise UsageError(
+            f"{file}: {what} ({error.strerror}); give another file, or fewer --frames"
+        ) from error
 
 
 def _stream(container: Any, file: Path) -> Any:
@@ -172,8 +206,8 @@ def _stream(container: Any, file: Path) -> Any:
 
 
 def describe(file: Path, most: int) -> dict[str, Any]:
-    """What is known of a video and its first `most` frames, all of which are decoded once. Raises UsageError as `frames`, and where
-    there are none."""
+    """What is known of a video and its first `most` frames, all of which are decoded once. Raises
+    UsageError as `frames`, and where there are none."""
     import av
 
     count = sum(1 for _ in frames(file, most))
@@ -193,7 +227,7 @@ def describe(file: Path, most: int) -> dict[str, Any]:
 
 
 def spread(count: int, most: int) -> list[int]:
-    """The numbers of at most `most` frames of `count`, evenly spaced, the first one among them: neighbours are too alike to tell a
-    cached answer from a right one."""
+    """The numbers of at most `most` frames of `count`, evenly spaced, the first one among them:
+    neighbours are too alike to tell a cached answer from a right one."""
     chosen = min(count, most)
     return [place * count // chosen for place in range(chosen)]

@@ -1,6 +1,7 @@
 """Warnings about a measurement, as values: what was seen, and what would make the number better.
 
-What was tried already is not advised again: not the plan that was used, and not the governor that is set.
+What was tried already is not advised again: not the plan that was used, and not the governor that
+is set.
 """
 
 from __future__ import annotations
@@ -13,10 +14,14 @@ from harness.core.types import COMPUTE
 from harness.statistics import estimates, stationarity
 
 FOREIGN_CORES = 0.25
-"""A cell counts as contended where other processes used more cores than this while its laps were timed."""
+"""A cell counts as contended where other processes used more cores than this while its laps were
+timed.
+"""
 
 STOLEN = 0.02
-"""Beyond this share of the time of one core, what the hypervisor took while laps were timed is worth a warning."""
+"""Beyond this share of the time of one core, what the hypervisor took while laps were timed is
+worth a warning.
+"""
 
 TICK_NS = 10_000_000
 """Of the kernel's clock, in which steal is counted."""
@@ -41,20 +46,35 @@ class Warning:
 
 def about(line: Mapping[str, Any]) -> list[Warning]:
     """Every warning that an outcome line deserves, in a fixed order."""
-    seen = [*_stability(line), *_threads(line), *_contention(line), *_steal(line), *_pressure(line), *_slowed(line)]
+    seen = [
+        *_stability(line),
+        *_threads(line),
+        *_contention(line),
+        *_steal(line),
+        *_pressure(line),
+        *_slowed(line),
+    ]
     return [*seen, *_memory_pressure(line), *_processes(line), *_warm_up(line)]
 
 
 def about_run(lines: Sequence[Mapping[str, Any]]) -> list[Warning]:
     """Every warning that the outcome lines of one run deserve together, in a fixed order."""
-    timed = [line for line in lines if line.get("outcome") == "ok" and line.get("role", "runtime") == "runtime"]
+    timed = [
+        line
+        for line in lines
+        if line.get("outcome") == "ok" and line.get("role", "runtime") == "runtime"
+    ]
     seen = [*_clocks(timed), *_drift(timed), *_modes(timed)]
-    for told, what in ((_contention, "contended"), (_steal, "robbed by the hypervisor"), (_pressure, "measured under CPU pressure")):
+    for told, what in (
+        (_contention, "contended"),
+        (_steal, "robbed by the hypervisor"),
+        (_pressure, "measured under CPU pressure"),
+    ):
         seen += _counted(timed, told, what)
     return seen
 
 
-# -- of a cell -------------------------------------------------------------------------------------------------------
+# -- of a cell -------------------------------------------------------------------------------------
 
 
 def _stability(line: Mapping[str, Any]) -> Iterator[Warning]:
@@ -90,23 +110,36 @@ def _steadier(line: Mapping[str, Any]) -> str:
 
 
 def _threads(line: Mapping[str, Any]) -> Iterator[Warning]:
-    asked, cores = (line.get("cell") or {}).get("threads", 0), (line.get("environment") or {}).get("cores", 0)
+    asked, cores = (
+        (line.get("cell") or {}).get("threads", 0),
+        (line.get("environment") or {}).get("cores", 0),
+    )
     if cores and asked > cores:
-        yield Warning(f"{asked} threads share {cores} usable cores", f"ask for {cores} or fewer, unless that is what you measure")
+        yield Warning(
+            f"{asked} threads share {cores} usable cores",
+            f"ask for {cores} or fewer, unless that is what you measure",
+        )
 
 
 def _contention(line: Mapping[str, Any]) -> Iterator[Warning]:
     blocks = _blocks(line)
     if not blocks:
         return
-    wall, own, everyone = (sum(block[name] for block in blocks) for name in ("wall_ns", "cpu_ns", "machine_cpu_ns"))
+    wall, own, everyone = (
+        sum(block[name] for block in blocks) for name in ("wall_ns", "cpu_ns", "machine_cpu_ns")
+    )
     if everyone - own > FOREIGN_CORES * wall:
         cores = (everyone - own) / wall
-        yield Warning(f"contended: other processes used {cores:.1f} cores while laps were timed", "stop what else runs on this machine")
+        yield Warning(
+            f"contended: other processes used {cores:.1f} cores while laps were timed",
+            "stop what else runs on this machine",
+        )
 
 
 def _blocks(line: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [block for processes in line["blocks"].values() for process in processes for block in process]
+    return [
+        block for processes in line["blocks"].values() for process in processes for block in process
+    ]
 
 
 def _steal(line: Mapping[str, Any]) -> Iterator[Warning]:
@@ -121,22 +154,39 @@ def _pressure(line: Mapping[str, Any]) -> Iterator[Warning]:
     waited = (line.get("environment") or {}).get("cpu_pressure_percent")
     explained = [*_threads(line), *_contention(line)]
     if waited is not None and waited > PRESSURE_PERCENT and line["blocks"] and not explained:
-        yield Warning(f"tasks waited for a core in {waited:.0f} % of the last 10 s", "ask for fewer threads, or stop what else runs")
+        yield Warning(
+            f"tasks waited for a core in {waited:.0f} % of the last 10 s",
+            "ask for fewer threads, or stop what else runs",
+        )
 
 
 def _slowed(line: Mapping[str, Any]) -> Iterator[Warning]:
-    watched = [block for process in line.get("gpu", ()) for blocks in process["blocks"].values() for block in blocks]
+    watched = [
+        block
+        for process in line.get("gpu", ())
+        for blocks in process["blocks"].values()
+        for block in blocks
+    ]
     slowed = [block["slowed"] for block in watched if block["slowed"]]
     if slowed:
         reasons = ", ".join(dict.fromkeys(reason for found in slowed for reason in found))
         seen = f"throttled: the GPU lowered its clocks in {len(slowed)} of {len(watched)} blocks of laps ({reasons})"
-        yield Warning(seen, "cool it, or lock its clocks to a speed that it can hold (nvidia-smi -lgc)")
+        yield Warning(
+            seen, "cool it, or lock its clocks to a speed that it can hold (nvidia-smi -lgc)"
+        )
 
 
 def _memory_pressure(line: Mapping[str, Any]) -> Iterator[Warning]:
-    faults = sum(block["major_faults"] for processes in line["blocks"].values() for process in processes for block in process)
+    faults = sum(
+        block["major_faults"]
+        for processes in line["blocks"].values()
+        for process in processes
+        for block in process
+    )
     if faults:
-        yield Warning(f"{faults} page faults went to the disk while laps were timed", "free some memory")
+        yield Warning(
+            f"{faults} page faults went to the disk while laps were timed", "free some memory"
+        )
 
 
 def _processes(line: Mapping[str, Any]) -> Iterator[Warning]:
@@ -147,29 +197,44 @@ def _processes(line: Mapping[str, Any]) -> Iterator[Warning]:
 def _warm_up(line: Mapping[str, Any]) -> Iterator[Warning]:
     cold = sum(1 for process in line["warm_up"] if not process["stable"])
     if cold:
-        yield Warning(f"warm-up did not settle in {cold} of {len(line['warm_up'])} processes", _more(line, _steadier(line)))
+        yield Warning(
+            f"warm-up did not settle in {cold} of {len(line['warm_up'])} processes",
+            _more(line, _steadier(line)),
+        )
 
 
-# -- of a run --------------------------------------------------------------------------------------------------------
+# -- of a run --------------------------------------------------------------------------------------
 
 
 def _clocks(timed: Sequence[Mapping[str, Any]]) -> Iterator[Warning]:
-    governors = {(line.get("environment") or {}).get("governor") for line in timed} - {None, "", "performance"}
+    governors = {(line.get("environment") or {}).get("governor") for line in timed} - {
+        None,
+        "",
+        "performance",
+    }
     if governors:
         seen = f"clocks: the governor is {', '.join(sorted(map(str, governors)))}, which changes them while laps are timed"
         yield Warning(seen, "sudo cpupower frequency-set -g performance")
 
 
 def _drift(timed: Sequence[Mapping[str, Any]]) -> Iterator[Warning]:
-    found = stationarity.drift([estimates.process_values(line["samples_ns"].get(COMPUTE, ())) for line in timed])
+    found = stationarity.drift(
+        [estimates.process_values(line["samples_ns"].get(COMPUTE, ())) for line in timed]
+    )
     if found is not None:
         slower = "slower" if found.change > 0 else "faster"
         seen = f"drift: from the first of {found.sweeps} sweeps to the last the cells became {abs(found.change):.0%} {slower}"
-        yield Warning(seen, f"speed-ups are paired by sweep and hold, levels do not; {_steadier(timed[0])}")
+        yield Warning(
+            seen, f"speed-ups are paired by sweep and hold, levels do not; {_steadier(timed[0])}"
+        )
 
 
 def _modes(timed: Sequence[Mapping[str, Any]]) -> Iterator[Warning]:
-    found = [(line, modes) for line in timed if (modes := stationarity.modes(line["samples_ns"].get(COMPUTE, ())))]
+    found = [
+        (line, modes)
+        for line in timed
+        if (modes := stationarity.modes(line["samples_ns"].get(COMPUTE, ())))
+    ]
     apart = [line for line, modes in found if modes.between]
     within = [line for line, modes in found if not modes.between]
     if within:
@@ -177,14 +242,22 @@ def _modes(timed: Sequence[Mapping[str, Any]]) -> Iterator[Warning]:
         yield Warning(seen, f"something switches while it runs; {_steadier(within[0])}")
     if apart:
         seen = f"two modes: processes lie at two levels in {_named(apart)}"
-        yield Warning(seen, _more(apart[0], "memory lies differently in each process, and the interval is as wide as that makes it"))
+        yield Warning(
+            seen,
+            _more(
+                apart[0],
+                "memory lies differently in each process, and the interval is as wide as that makes it",
+            ),
+        )
 
 
 def _counted(timed: Sequence[Mapping[str, Any]], told: Any, what: str) -> Iterator[Warning]:
     """What `told` warns of in single cells, once for the run."""
     found = [(line, warnings) for line in timed if (warnings := list(told(line)))]
     if found:
-        yield Warning(f"{what}: {_named([line for line, _ in found])} of {len(timed)}", found[0][1][0].do)
+        yield Warning(
+            f"{what}: {_named([line for line, _ in found])} of {len(timed)}", found[0][1][0].do
+        )
 
 
 def _named(lines: Sequence[Mapping[str, Any]]) -> str:

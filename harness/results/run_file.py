@@ -1,4 +1,6 @@
-"""The results file of an unfinished run: outcomes are appended, single processes are journalled beside it."""
+"""The results file of an unfinished run: outcomes are appended, single processes are journalled
+beside it.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.types import to_json
-from harness.results.records import OUTCOMES, UNFINISHED, Format, Record, append, folder, read, timestamp
+from harness.results.records import (
+    OUTCOMES,
+    UNFINISHED,
+    Format,
+    Record,
+    append,
+    folder,
+    read,
+    timestamp,
+)
 
 
 @dataclass(frozen=True)
 class RunFile:
-    """One run on disk: its outcomes, and while it is unfinished its manifest and the processes measured so far."""
+    """One run on disk: its outcomes, and while it is unfinished its manifest and the processes
+    measured so far.
+    """
 
     id: str
     file: Path
@@ -37,7 +50,9 @@ class RunFile:
         return cls(name, results / f"{name}.jsonl", work, full, form)
 
     @classmethod
-    def resumable(cls, results: Path, manifest: Mapping[str, Any], form: Format = OUTCOMES) -> RunFile | None:
+    def resumable(
+        cls, results: Path, manifest: Mapping[str, Any], form: Format = OUTCOMES
+    ) -> RunFile | None:
         """The newest unfinished run with this manifest, or None."""
         wanted = to_json(manifest)
         for work in sorted((results / UNFINISHED).glob("*/"), reverse=True):
@@ -56,8 +71,12 @@ class RunFile:
         return {record["cell"]["key"]: record for record in read([self.file], self.form).lines}
 
     def keep_only(self, outcomes: Sequence[str]) -> dict[str, Record]:
-        """Drop the lines of other outcomes from the file, which is replaced as a whole, and return those that stay."""
-        kept = {key: record for key, record in self.outcomes().items() if record["outcome"] in outcomes}
+        """Drop the lines of other outcomes from the file, which is replaced as a whole, and return
+        those that stay.
+        """
+        kept = {
+            key: record for key, record in self.outcomes().items() if record["outcome"] in outcomes
+        }
         self._replace(kept.values())
         return kept
 

@@ -1,4 +1,6 @@
-"""Recorded outcomes over time: a series per cell, split where the environment changed. Pure: records in, values out."""
+"""Recorded outcomes over time: a series per cell, split where the environment changed. Pure:
+records in, values out.
+"""
 
 from __future__ import annotations
 
@@ -14,36 +16,71 @@ from harness.statistics.estimates import Estimate, level, process_values
 
 LATENCY, ERROR, MEMORY, ARTIFACT = "latency", "error", "memory", "artifact"
 METRICS = (LATENCY, ERROR, MEMORY, ARTIFACT)
-"""Nanoseconds of `compute`; the tolerance that the answer needs over the one it is allowed; bytes at the peak; bytes. Larger is worse."""
+"""Nanoseconds of `compute`; the tolerance that the answer needs over the one it is allowed; bytes
+at the peak; bytes. Larger is worse.
+"""
 
 ERROR_FLOOR = 0.01
-"""An error below this share of what is allowed counts as this much: of 1e-9 and 2e-9, neither is worse."""
+"""An error below this share of what is allowed counts as this much: of 1e-9 and 2e-9, neither is
+worse.
+"""
 
-MACHINE = ("cpu", "cpu_flags", "cores", "arch", "governor", "turbo_off", "smt", "memory_bytes", "python")
-"""The facts of an environment in which the points of one span agree; GPUs and the packages of the cell's backend are added."""
+MACHINE = (
+    "cpu",
+    "cpu_flags",
+    "cores",
+    "arch",
+    "governor",
+    "turbo_off",
+    "smt",
+    "memory_bytes",
+    "python",
+)
+"""The facts of an environment in which the points of one span agree; GPUs and the packages of the
+cell's backend are added.
+"""
 
 Facts = tuple[tuple[str, str], ...]
 """What a span's points share: names and values, sorted."""
 
 
 def facts(environment: Mapping[str, Any], device: str = "cpu") -> Facts:
-    """What of a recorded environment may change a number: the machine, the interpreter, and every package but evenbench itself."""
+    """What of a recorded environment may change a number: the machine, the interpreter, and every
+    package but evenbench itself.
+    """
     found = {name: _words(environment.get(name)) for name in MACHINE}
     if device != "cpu":
-        found["gpus"] = ", ".join(f"{gpu.get('name')} driver {gpu.get('driver')}" for gpu in environment.get("gpus") or [])
+        found["gpus"] = ", ".join(
+            f"{gpu.get('name')} driver {gpu.get('driver')}" for gpu in environment.get("gpus") or []
+        )
     packages = environment.get("packages") or {}
-    return tuple(sorted({**found, **{name: str(version) for name, version in packages.items() if name != "evenbench"}}.items()))
+    return tuple(
+        sorted(
+            {
+                **found,
+                **{name: str(version) for name, version in packages.items() if name != "evenbench"},
+            }.items()
+        )
+    )
 
 
 def changes(one: Facts, other: Facts) -> list[str]:
     """In words, what differs: `onnxruntime 1.24.1 → 1.31.1`."""
     before, after = dict(one), dict(other)
     names = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
-    return [f"{name} {before.get(name) or 'absent'} → {after.get(name) or 'absent'}" for name in names]
+    return [
+        f"{name} {before.get(name) or 'absent'} → {after.get(name) or 'absent'}" for name in names
+    ]
 
 
 def _words(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+    return (
+        " ".join(map(str, value))
+        if isinstance(value, list)
+        else ""
+        if value is None
+        else str(value)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +97,9 @@ class Point:
 
 @dataclass(frozen=True)
 class Span:
-    """The points of a series that share an environment, as places in `Series.points`; `changes` tells it from the span before."""
+    """The points of a series that share an environment, as places in `Series.points`; `changes`
+    tells it from the span before.
+    """
 
     facts: Facts
     changes: tuple[str, ...]
@@ -91,7 +130,11 @@ class Series:
         known = list(places)
         before = [None, *known]
         return tuple(
-            Span(each, tuple(changes(earlier, each)) if earlier is not None else (), tuple(places[each]))
+            Span(
+                each,
+                tuple(changes(earlier, each)) if earlier is not None else (),
+                tuple(places[each]),
+            )
             for earlier, each in zip(before, known, strict=False)
         )
 
@@ -102,7 +145,9 @@ class Series:
 
 @dataclass
 class Gathering:
-    """Takes records one at a time and keeps of each what a history needs, so that a thousand runs fit into memory."""
+    """Takes records one at a time and keeps of each what a history needs, so that a thousand runs
+    fit into memory.
+    """
 
     _cells: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _points: dict[str, list[Point]] = field(default_factory=dict)
@@ -120,20 +165,39 @@ class Gathering:
         self._cells[cell["key"]] = cell
 
     def series(self, order: Mapping[str, int] | None = None) -> list[Series]:
-        """Everything that was added, cells by their id. `order` has the places of commits in the project's own history.
+        """Everything that was added, cells by their id. `order` has the places of commits in the
+        project's own history.
 
-        A cell's points are in the order of their commits where all of these are known, so that an older commit that was measured
-        later, or by a clock that had gone backwards, stands where it belongs; otherwise in the order of their times.
+        A cell's points are in the order of their commits where all of these are known, so that an
+        older commit that was measured later, or by a clock that had gone backwards, stands where it
+        belongs; otherwise in the order of their times.
         """
-        found = [Series(self._cells[key], _ordered(points, order or {})) for key, points in self._points.items()]
+        found = [
+            Series(self._cells[key], _ordered(points, order or {}))
+            for key, points in self._points.items()
+        ]
         return sorted(found, key=lambda series: (series.cell["id"], series.cell["key"]))
 
     def _point(self, record: Mapping[str, Any], device: str) -> Point:
         environment = record.get("environment") or {}
         found = facts(environment, device)
-        texts = [self._shared(text) for text in (record["time"], environment.get("commit"), (record.get("run") or {}).get("id"))]
+        texts = [
+            self._shared(text)
+            for text in (
+                record["time"],
+                environment.get("commit"),
+                (record.get("run") or {}).get("id"),
+            )
+        ]
         time, commit, run = texts
-        return Point(time, commit, run, self._shared(record["outcome"]), self._facts.setdefault(found, found), values(record))
+        return Point(
+            time,
+            commit,
+            run,
+            self._shared(record["outcome"]),
+            self._facts.setdefault(found, found),
+            values(record),
+        )
 
     def _shared(self, text: Any) -> str:
         return self._texts.setdefault(str(text or ""), str(text or ""))
@@ -141,11 +205,15 @@ class Gathering:
 
 def _ordered(points: Sequence[Point], order: Mapping[str, int]) -> tuple[Point, ...]:
     known = all(point.commit in order for point in points)
-    return tuple(sorted(points, key=lambda point: (order[point.commit] if known else 0, point.time)))
+    return tuple(
+        sorted(points, key=lambda point: (order[point.commit] if known else 0, point.time))
+    )
 
 
 def values(record: Mapping[str, Any]) -> dict[str, Estimate]:
-    """Each metric that a record can state. A wrong answer has an error and no speed, and what did not run has nothing."""
+    """Each metric that a record can state. A wrong answer has an error and no speed, and what did
+    not run has nothing.
+    """
     outcome = record["outcome"]
     found: dict[str, Estimate | None] = {}
     if outcome == "ok":
@@ -159,8 +227,11 @@ def values(record: Mapping[str, Any]) -> dict[str, Estimate]:
 
 
 def _level(measured: Sequence[float]) -> Estimate | None:
-    # Zero bytes or nanoseconds is what could not be read, not a level; an endless error has no place on an axis.
+    # Zero bytes or nanoseconds is what could not be read, not a level; an endless error has no
+    # place on an axis.
     usable = measured and min(measured) > 0 and all(map(math.isfinite, measured))
     if usable and len(measured) == 1:
-        return Estimate(float(measured[0]), None, None, 1)  # a size stays the size it is, to the byte
+        return Estimate(
+            float(measured[0]), None, None, 1
+        )  # a size stays the size it is, to the byte
     return level(measured) if usable else None

@@ -1,4 +1,6 @@
-"""The labelled data of a run, in its parent process: prepared for every model before anything is timed, scored for every cell."""
+"""The labelled data of a run, in its parent process: prepared for every model before anything is
+timed, scored for every cell.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class LabelledData:
     _ready: dict[str, tuple[Dataset, Artifact]] = field(default_factory=dict, init=False)
 
     def prepare(self, cells: Iterable[Cell]) -> None:
-        """The dataset as inputs of every model, from the cache or made now. Raises UsageError for whatever is wrong with it."""
+        """The dataset as inputs of every model, from the cache or made now. Raises UsageError for
+        whatever is wrong with it.
+        """
         for cell in {cell.model.fingerprint: cell for cell in cells}.values():
             fitted = dataset_batches.fit(self.dataset, cell.model)
             self._ready[cell.model.fingerprint] = fitted, self._make(fitted, cell)
@@ -59,7 +63,11 @@ class LabelledData:
 
     def _work(self, job: Job) -> Reply:
         """Do `job` under this Python, whatever environment the cell lives in."""
-        return launcher.run(replace(job, sys_path=shared_path()), system_info.for_worker(job.cell.threads, {}), self.timeout_seconds)
+        return launcher.run(
+            replace(job, sys_path=shared_path()),
+            system_info.for_worker(job.cell.threads, {}),
+            self.timeout_seconds,
+        )
 
     @property
     def key(self) -> list[str]:
@@ -67,14 +75,17 @@ class LabelledData:
         return sorted(made.sha256 for _, made in self._ready.values())
 
     def measure(self, job: Job, run: Callable[[Job], Reply]) -> Reply:
-        """Run a measuring job that scores its session as well; `scored` of its record is then what the results file has.
+        """Run a measuring job that scores its session as well; `scored` of its record is then what
+        the results file has.
 
         What cannot be scored keeps its times, and is told in `unscored`.
         """
         fitted, made = self._ready[job.cell.model.fingerprint]
         with tempfile.TemporaryDirectory() as into:
             payload = replace(job.payload, dataset=replace(fitted, images=()))
-            asked = replace(job, payload=payload, folder=into, folders={**job.folders, "dataset": made.path})
+            asked = replace(
+                job, payload=payload, folder=into, folders={**job.folders, "dataset": made.path}
+            )
             reply = run(asked)
             if reply.value is None or not reply.value.get(SCORED):
                 return reply
@@ -89,7 +100,11 @@ class LabelledData:
 
     def _score(self, asked: Job, found: str) -> dict[str, Any]:
         """The metrics of what a detector found, by a process of this environment."""
-        judged = self._work(replace(asked, task="score", folders={"dataset": asked.folders["dataset"], "found": found}))
+        judged = self._work(
+            replace(
+                asked, task="score", folders={"dataset": asked.folders["dataset"], "found": found}
+            )
+        )
         return {"error": judged.reason} if judged.value is None else dict(judged.value)
 
     @staticmethod

@@ -14,9 +14,11 @@ LOG_TAIL_BYTES = 3000
 
 @dataclass(frozen=True)
 class Job:
-    """One task for a worker: a name of `harness.worker.TASKS`, the cell, and the task's own payload.
+    """One task for a worker: a name of `harness.worker.TASKS`, the cell, and the task's own
+    payload.
 
-    `folders` are the store's entries that the worker may read, `folder` is the stage that it may write.
+    `folders` are the store's entries that the worker may read, `folder` is the stage that it may
+    write.
     """
 
     task: str
@@ -29,7 +31,9 @@ class Job:
 
 @dataclass(frozen=True)
 class SourceDigests:
-    """Payload of `prepare` and `tune`: digests of the cell's weights and calibration samples, and the trials to add per task."""
+    """Payload of `prepare` and `tune`: digests of the cell's weights and calibration samples, and
+    the trials to add per task.
+    """
 
     weights: str = ""
     calibration: str = ""
@@ -46,7 +50,9 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Reply:
-    """A worker's reply: `value` on success, otherwise the outcome, phase, reason, traceback tail and signal."""
+    """A worker's reply: `value` on success, otherwise the outcome, phase, reason, traceback tail
+    and signal.
+    """
 
     value: Mapping[str, Any] | None
     outcome: str = "ok"
@@ -57,5 +63,10 @@ class Reply:
     wall_seconds: float = 0.0
 
 
-PHASE_OF: Mapping[str, str] = {"golden": "parity", "measure": "load", "pipeline": "load", "load": "load"}
+PHASE_OF: Mapping[str, str] = {
+    "golden": "parity",
+    "measure": "load",
+    "pipeline": "load",
+    "load": "load",
+}
 """The phase of a crash before the worker has reported one; `prepare` for all other tasks."""

@@ -21,11 +21,16 @@ from harness.environment import system_info
 from harness.runner.job import LOG_TAIL_BYTES, PHASE_OF, Job, Reply
 
 
-def run(job: Job, variables: Mapping[str, str], timeout_seconds: float, interpreter: str = sys.executable) -> Reply:
+def run(
+    job: Job,
+    variables: Mapping[str, str],
+    timeout_seconds: float,
+    interpreter: str = sys.executable,
+) -> Reply:
     """Do `job` in a fresh process of `interpreter` and wait for it without using the CPU.
 
-    The process leads a group of its own, which is killed at the timeout or when this process is interrupted, so that
-    nothing it started survives it.
+    The process leads a group of its own, which is killed at the timeout or when this process is
+    interrupted, so that nothing it started survives it.
     """
     begin = time.monotonic()
     reading, writing = os.pipe()
@@ -91,9 +96,11 @@ class Heard:
 
 
 def _listen(reading: int, process: subprocess.Popen[bytes], deadline: float) -> Heard:
-    """Block until the answer came, the pipe closed, the process ended, or the deadline passed; never polls.
+    """Block until the answer came, the pipe closed, the process ended, or the deadline passed;
+    never polls.
 
-    The end of the process is watched too, because a child that it forked may hold the pipe open after its death.
+    The end of the process is watched too, because a child that it forked may hold the pipe open
+    after its death.
     """
     heard = Heard()
     ended = os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else -1
@@ -115,11 +122,15 @@ def _listen(reading: int, process: subprocess.Popen[bytes], deadline: float) -> 
 
 
 def _let_end(process: subprocess.Popen[bytes], heard: Heard, deadline: float) -> None:
-    """Give the process time to end by itself: a little after its answer, until the deadline when it only closed the pipe."""
+    """Give the process time to end by itself: a little after its answer, until the deadline when it
+    only closed the pipe.
+    """
     if heard.timed_out:
         return
     try:
-        process.wait(timeout=5 if heard.answer is not None else max(0.1, deadline - time.monotonic()))
+        process.wait(
+            timeout=5 if heard.answer is not None else max(0.1, deadline - time.monotonic())
+        )
     except subprocess.TimeoutExpired:
         heard.timed_out = heard.answer is None
 
@@ -135,7 +146,9 @@ def _tail(log: Any) -> str:
     return bytes(log.read()).decode(errors="replace").strip()
 
 
-def _crash(job: Job, code: int, heard: Heard, timeout_seconds: float, log: str, wall: float) -> Reply:
+def _crash(
+    job: Job, code: int, heard: Heard, timeout_seconds: float, log: str, wall: float
+) -> Reply:
     phase = heard.phase or PHASE_OF.get(job.task, "prepare")
     if heard.timed_out:
         reason = f"{job.task} did not answer within {timeout_seconds:g} s and was killed; raise --timeout if it needs longer"
@@ -144,11 +157,21 @@ def _crash(job: Job, code: int, heard: Heard, timeout_seconds: float, log: str, 
         name = signal.Signals(-code).name
         why = ", as the kernel does when memory runs out" if name == "SIGKILL" else ""
         return Reply(None, "failed", phase, f"{job.task} was ended by {name}{why}", log, name, wall)
-    return Reply(None, "failed", phase, f"{job.task} exited with code {code} without an answer", log, "", wall)
+    return Reply(
+        None,
+        "failed",
+        phase,
+        f"{job.task} exited with code {code} without an answer",
+        log,
+        "",
+        wall,
+    )
 
 
 def interrupt_when_ended() -> None:
-    """For the parent: take a polite end by a signal as an interruption, so that the worker that runs is ended too."""
+    """For the parent: take a polite end by a signal as an interruption, so that the worker that
+    runs is ended too.
+    """
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, signal.SIGTERM)
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores hang-ups on purpose

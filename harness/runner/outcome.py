@@ -42,14 +42,18 @@ def line(
     processes: Sequence[Record],
     peaks: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """One line of the results file, every key present; see `docs/results.md`. `run` holds the run's id, start and seed.
+    """One line of the results file, every key present; see `docs/results.md`. `run` holds the run's
+    id, start and seed.
 
-    `peaks` is what the machine can do at most at this cell's precision and threads (`limit.Peaks`), where that was asked.
+    `peaks` is what the machine can do at most at this cell's precision and threads (`limit.Peaks`),
+    where that was asked.
     """
     cell = entry.cell
     last = processes[-1] if processes else {}
     judged = _worst_parity(processes, prepared)
-    agreement = judged.pop("agreement", None) if judged else None  # beside the verdict: it decides nothing, unless objects were matched
+    agreement = (
+        judged.pop("agreement", None) if judged else None
+    )  # beside the verdict: it decides nothing, unless objects were matched
     backend_row = registry.row(cell.backend)
     made = {
         "schema": records.SCHEMA,
@@ -71,7 +75,9 @@ def line(
         "attested": last.get("attested"),
         "labels": _labels(last.get("attested") or {}),
         **_provenance(prepared),
-        "limit": roofline.of(cell, prepared.work, peaks) if prepared and prepared.work and peaks else None,
+        "limit": roofline.of(cell, prepared.work, peaks)
+        if prepared and prepared.work and peaks
+        else None,
         "environment": environment_of(prepared, processes),
         "reproduce": f"{entry.command} --cell {shlex.quote(cell.id)} --plan {plan.name}",
     }
@@ -80,7 +86,9 @@ def line(
 
 
 def _accuracy(processes: Sequence[Record]) -> dict[str, Any]:
-    """The accuracy on the data that the user named, and which data that was; without any, that of the model's own held-out split."""
+    """The accuracy on the data that the user named, and which data that was; without any, that of
+    the model's own held-out split.
+    """
     scored = next((process["scored"] for process in processes if process.get("scored")), None)
     if scored:
         return {"accuracy": scored["accuracy"], "dataset": scored["dataset"]}
@@ -88,7 +96,9 @@ def _accuracy(processes: Sequence[Record]) -> dict[str, Any]:
 
 
 def _hint(cell: Cell) -> str:
-    """How to get the packages that an unavailable cell lacks; whatever else is missing, its reason says what to do about."""
+    """How to get the packages that an unavailable cell lacks; whatever else is missing, its reason
+    says what to do about.
+    """
     try:
         elsewhere = virtualenvs.request(cell.backend)
     except Unavailable:
@@ -104,14 +114,34 @@ def _labels(attested: Mapping[str, Any]) -> list[str]:
 
 
 def _measured(prepared: Prepared | None, processes: Sequence[Record]) -> dict[str, Any]:
-    """What the processes recorded, gathered by name into one list entry per process; prepare ran once for all of them."""
+    """What the processes recorded, gathered by name into one list entry per process; prepare ran
+    once for all of them.
+    """
 
     def gather(name: str, boundaries: Sequence[str] = BOUNDARIES) -> dict[str, list[Any]]:
-        return {boundary: [process[name][boundary] for process in processes] for boundary in boundaries if processes}
+        return {
+            boundary: [process[name][boundary] for process in processes]
+            for boundary in boundaries
+            if processes
+        }
 
-    timed = [*BOUNDARIES, *(inner for inner in INNER_BOUNDARIES if processes and inner in processes[-1]["samples_ns"])]
+    timed = [
+        *BOUNDARIES,
+        *(
+            inner
+            for inner in INNER_BOUNDARIES
+            if processes and inner in processes[-1]["samples_ns"]
+        ),
+    ]
 
-    phases = {phase: [process["phases_seconds"][phase] for process in processes if phase in process["phases_seconds"]] for phase in PHASES}
+    phases = {
+        phase: [
+            process["phases_seconds"][phase]
+            for process in processes
+            if phase in process["phases_seconds"]
+        ]
+        for phase in PHASES
+    }
     phases["prepare"] = [prepared.artifact.seconds] if prepared else []
     return {
         "samples_ns": gather("samples_ns", timed),
@@ -119,14 +149,18 @@ def _measured(prepared: Prepared | None, processes: Sequence[Record]) -> dict[st
         "blocks": gather("blocks"),
         "clock": processes[-1]["clock"] if processes else "",
         "inner_clock": processes[-1]["inner_clock"] if processes else "",
-        "binding_ns": [process["binding_ns"] for process in processes if process["binding_ns"] is not None],
+        "binding_ns": [
+            process["binding_ns"] for process in processes if process["binding_ns"] is not None
+        ],
         "gpu": [process["gpu"] for process in processes if process.get("gpu")],
         "warm_up": [process["warm_up"] for process in processes],
         "phases_seconds": phases,
         "import_seconds": [process["import_seconds"] for process in processes],
         "process_seconds": [process["wall_seconds"] for process in processes],
         "memory": {"peak_rss_bytes": [process["peak_rss_bytes"] for process in processes]},
-        "steady_rss_bytes": [process["steady_rss_bytes"] for process in processes if process.get("steady_rss_bytes")],
+        "steady_rss_bytes": [
+            process["steady_rss_bytes"] for process in processes if process.get("steady_rss_bytes")
+        ],
         "energy": energy.combined(processes),
     }
 
@@ -137,16 +171,31 @@ def _worst_parity(processes: Sequence[Record], prepared: Prepared | None) -> dic
     if not verdicts or prepared is None:
         return None
     worst = max(verdicts, key=lambda found: found["needed"])
-    return {**worst, "artifact_sha256": processes[-1]["artifact_sha256"], "input_sha256": processes[-1]["input_sha256"]}
+    return {
+        **worst,
+        "artifact_sha256": processes[-1]["artifact_sha256"],
+        "input_sha256": processes[-1]["input_sha256"],
+    }
 
 
 def _provenance(prepared: Prepared | None) -> dict[str, Any]:
     if prepared is None:
-        return {"input_sha256": "", "inputs": None, "artifact_sha256": "", "artifact": None, "weights": None, "prepare": None}
+        return {
+            "input_sha256": "",
+            "inputs": None,
+            "artifact_sha256": "",
+            "artifact": None,
+            "weights": None,
+            "prepare": None,
+        }
     made = prepared.artifact
     return {
         "input_sha256": prepared.inputs.facts["sha256"],
-        "inputs": {name: value for name, value in prepared.inputs.facts.items() if name not in ("sha256", "code")},
+        "inputs": {
+            name: value
+            for name, value in prepared.inputs.facts.items()
+            if name not in ("sha256", "code")
+        },
         "artifact_sha256": made.sha256,
         "artifact": {"bytes": made.bytes, "facts": made.facts},
         "weights": prepared.weights,
@@ -162,4 +211,10 @@ def environment_of(prepared: Prepared | None, processes: Sequence[Record]) -> di
     if lock:  # what is installed here says nothing of an environment of its own
         found |= {"python": lock["python"], "packages": {}}
     found |= last.get("installation", {})
-    return {**found, "lock": lock, "steal": system_info.steal_share(), "variables": last.get("variables", {}), **last.get("machine", {})}
+    return {
+        **found,
+        "lock": lock,
+        "steal": system_info.steal_share(),
+        "variables": last.get("variables", {}),
+        **last.get("machine", {}),
+    }

@@ -1,7 +1,9 @@
-"""Going on with a run under load, or of a pipeline, where it was interrupted: by the rules of `evenbench run`, in its words.
+"""Going on with a run under load, or of a pipeline, where it was interrupted: by the rules of
+`evenbench run`, in its words.
 
-What was right or unsupported is taken as it is, and so are single processes of the other cells. What was wrong, failed or absent, and what
-was measured on another artifact or other inputs than are prepared now, is measured again.
+What was right or unsupported is taken as it is, and so are single processes of the other cells.
+What was wrong, failed or absent, and what was measured on another artifact or other inputs than are
+prepared now, is measured again.
 """
 
 from __future__ import annotations
@@ -26,15 +28,28 @@ FRESH = "start anew even where an interrupted run could be resumed"
 """The help of the flag, as `run` has it."""
 
 
-def manifest(cells: Iterable[str], plan: Plan, seed: int, form: Format, **more: Any) -> dict[str, Any]:
-    """What must be equal for a later command to go on: the cells by key, how they are measured, the machine, and whatever else is named."""
+def manifest(
+    cells: Iterable[str], plan: Plan, seed: int, form: Format, **more: Any
+) -> dict[str, Any]:
+    """What must be equal for a later command to go on: the cells by key, how they are measured, the
+    machine, and whatever else is named.
+    """
     here = {name: value for name, value in system_info.describe().items() if name != "commit"}
-    return {"cells": sorted(cells), "plan": plan, "seed": seed, "environment": digest(here), form.key: form.newest, **more}
+    return {
+        "cells": sorted(cells),
+        "plan": plan,
+        "seed": seed,
+        "environment": digest(here),
+        form.key: form.newest,
+        **more,
+    }
 
 
 @dataclass
 class Ledger:
-    """What is known of a run's cells: each line and each process is on the disk as soon as it is known."""
+    """What is known of a run's cells: each line and each process is on the disk as soon as it is
+    known.
+    """
 
     run: RunFile
     resumed: bool = False
@@ -47,8 +62,16 @@ class Ledger:
         self._measured = self.run.processes(PROCESSES)
 
     @classmethod
-    def open(cls, folder: Path, wanted: Mapping[str, Any], form: Format, fresh: bool = False, file: Path | None = None) -> Ledger:
-        """The newest unfinished run in `folder` with this manifest, or a new one; its lines go into `file`, or into one named by the run.
+    def open(
+        cls,
+        folder: Path,
+        wanted: Mapping[str, Any],
+        form: Format,
+        fresh: bool = False,
+        file: Path | None = None,
+    ) -> Ledger:
+        """The newest unfinished run in `folder` with this manifest, or a new one; its lines go into
+        `file`, or into one named by the run.
 
         Raises UsageError where the folder cannot be written.
         """
@@ -58,11 +81,15 @@ class Ledger:
         return cls(run, found is not None, dict(run.keep_only(KEPT)) if found else {})
 
     def was_refused(self, key: str) -> bool:
-        """Whether a cell's line is from before anything was prepared for it, so that it stands whatever is prepared now."""
+        """Whether a cell's line is from before anything was prepared for it, so that it stands
+        whatever is prepared now.
+        """
         return key in self.lines and not any(any(made) for made in _recorded(self.lines[key]))
 
     def stands(self, key: str, prepared: Sequence[Prepared | None]) -> bool:
-        """Whether a cell has a line that was measured on what is `prepared`, one entry per part; one of other bytes is dropped."""
+        """Whether a cell has a line that was measured on what is `prepared`, one entry per part;
+        one of other bytes is dropped.
+        """
         if key not in self.lines:
             return False
         if _recorded(self.lines[key]) == [_made(each) for each in prepared]:
@@ -78,7 +105,9 @@ class Ledger:
 
     def processes(self, key: str, prepared: Prepared) -> list[Record]:
         """What single processes of a cell have measured so far on what is `prepared`, in order."""
-        self._measured[key] = [each for each in self._measured.get(key, []) if each.get("prepared") == prepared.key()]
+        self._measured[key] = [
+            each for each in self._measured.get(key, []) if each.get("prepared") == prepared.key()
+        ]
         return list(self._measured[key])
 
     def keep(self, key: str, prepared: Prepared, measured: Record) -> None:
@@ -88,9 +117,13 @@ class Ledger:
         self._measured.setdefault(key, []).append(entry)
 
     def words(self, cells: Sequence[str], processes_of: Callable[[str], Sequence[str]]) -> str:
-        """How much of these cells, by key, is known; `processes_of` a cell has the keys under which its processes were kept."""
+        """How much of these cells, by key, is known; `processes_of` a cell has the keys under which
+        its processes were kept.
+        """
         left = [key for key in cells if key not in self.lines]
-        measured = sum(len(self._measured.get(each, ())) for key in left for each in processes_of(key))
+        measured = sum(
+            len(self._measured.get(each, ())) for key in left for each in processes_of(key)
+        )
         return known(len(cells) - len(left), len(cells), measured)
 
 
@@ -117,4 +150,7 @@ def _made(prepared: Prepared | None) -> tuple[str, str]:
 
 def _recorded(line: Record) -> list[tuple[str, str]]:
     """The same of a line: of its parts where it has some, otherwise of itself."""
-    return [(part.get("artifact_sha256", ""), part.get("input_sha256", "")) for part in line.get("parts") or [line]]
+    return [
+        (part.get("artifact_sha256", ""), part.get("input_sha256", ""))
+        for part in line.get("parts") or [line]
+    ]

@@ -1,8 +1,10 @@
-"""Which process runs when: everything is prepared first, then all cells are swept K times, each in a fresh process.
+"""Which process runs when: everything is prepared first, then all cells are swept K times, each in
+a fresh process.
 
-Sweeping all cells once, then again, spreads the K processes of a cell over the session, so that slow drift shows as spread
-between processes, which the interval sees, instead of as a bias between cells, which nothing would. Nothing ever runs beside
-a process that is being timed, and this process sleeps meanwhile. It imports neither numpy nor a runtime.
+Sweeping all cells once, then again, spreads the K processes of a cell over the session, so that
+slow drift shows as spread between processes, which the interval sees, instead of as a bias between
+cells, which nothing would. Nothing ever runs beside a process that is being timed, and this process
+sleeps meanwhile. It imports neither numpy nor a runtime.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from harness.runner.job import Job, Measurement, Reply
 from harness.runner.preparation import Prepared, Preparer, Refusal
 
 KEPT = ("ok", "unsupported")
-"""Outcomes that an interrupted run keeps; what was wrong or absent may have been mended since, and is measured again."""
+"""Outcomes that an interrupted run keeps; what was wrong or absent may have been mended since, and
+is measured again.
+"""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,9 @@ class Run:
             "cells": sorted(entry.cell.key for entry in self.entries),
             "plan": to_json(self.plan),
             "seed": self.seed,
-            "environment": digest({name: value for name, value in system_info.describe().items() if name != "commit"}),
+            "environment": digest(
+                {name: value for name, value in system_info.describe().items() if name != "commit"}
+            ),
         }
         if self.labelled:
             manifest["dataset"] = self.labelled.key
@@ -84,7 +90,9 @@ class Run:
             return self._measure(entries)
 
     def _measure(self, entries: Sequence[Entry]) -> list[Record]:
-        waiting = list({entry.cell.key: entry for entry in entries if entry.cell.key not in self.done}.values())
+        waiting = list(
+            {entry.cell.key: entry for entry in entries if entry.cell.key not in self.done}.values()
+        )
         self.total += len(waiting) * (1 + self.plan.processes)
         ready = self._prepare_all(waiting)
         self._measure_peaks(ready)
@@ -101,7 +109,7 @@ class Run:
         if all(entry.cell.key in self.done for entry in self.entries):
             self.file.finish()
 
-    # -- preparing ---------------------------------------------------------------------------------------------------
+    # -- preparing ---------------------------------------------------------------------------------
 
     def _prepare_all(self, entries: Sequence[Entry]) -> list[tuple[Entry, Prepared]]:
         ready = []
@@ -117,18 +125,25 @@ class Run:
 
     def _measure_peaks(self, ready: Sequence[tuple[Entry, Prepared]]) -> None:
         """What the machine can do at most, for the cells whose work was counted."""
-        for cell in self._peaks.unknown(entry.cell for entry, prepared in ready if prepared.work.get("flops") is not None):
-            self._tell("peaks", f"the peaks of {cell.device} at {cell.precision} with {cell.threads} threads")
+        for cell in self._peaks.unknown(
+            entry.cell for entry, prepared in ready if prepared.work.get("flops") is not None
+        ):
+            self._tell(
+                "peaks",
+                f"the peaks of {cell.device} at {cell.precision} with {cell.threads} threads",
+            )
             self._peaks.measure(cell)
 
-    # -- measuring ---------------------------------------------------------------------------------------------------
+    # -- measuring ---------------------------------------------------------------------------------
 
     def _measure_once(self, entry: Entry, prepared: Prepared, sweep: int) -> None:
         cell = entry.cell
         kept = self._processes_of(cell, prepared)
         if len(kept) <= sweep:
             self._tell("measure", f"{cell.id} {sweep + 1}/{self.plan.processes}")
-            reply = self._timed(Job("measure", cell, Measurement(self.plan), folders=prepared.folders()), kept)
+            reply = self._timed(
+                Job("measure", cell, Measurement(self.plan), folders=prepared.folders()), kept
+            )
             if reply.value is None:
                 self._advance(self.plan.processes - sweep)
                 self._settle(entry, reply, prepared, kept)
@@ -138,7 +153,9 @@ class Run:
                 self._advance(self.plan.processes - sweep)
                 self._settle(entry, Reply(None, "failed", "load", wrong_bytes), prepared, kept)
                 return
-            kept.append({**reply.value, "wall_seconds": reply.wall_seconds, "prepared": prepared.key()})
+            kept.append(
+                {**reply.value, "wall_seconds": reply.wall_seconds, "prepared": prepared.key()}
+            )
             self.file.keep_process("measure", cell.key, kept[-1])
         self._advance(1)
         wrong = outcome.verdict(kept[-1])
@@ -147,24 +164,36 @@ class Run:
             self._settle(entry, wrong or Reply(None), prepared, kept)
 
     def _timed(self, job: Job, kept: Sequence[Record]) -> Reply:
-        """One measuring process; the first of a cell is scored on the labelled data where there is some."""
+        """One measuring process; the first of a cell is scored on the labelled data where there is
+        some.
+        """
         control = registry.row(job.cell.backend).role == "control"
         if self.labelled is None or control or any(process.get(SCORED) for process in kept):
             return self._preparer.work(job)
         return self.labelled.measure(job, self._preparer.work)
 
     def _processes_of(self, cell: Cell, prepared: Prepared) -> list[Record]:
-        """What was measured of this cell so far; what an interrupted run measured on another artifact, or found wrong, does not count."""
+        """What was measured of this cell so far; what an interrupted run measured on another
+        artifact, or found wrong, does not count.
+        """
         made_from = prepared.key()
         replies = self.replies.get(cell.key, [])
-        known = [reply for reply in replies if reply.get("prepared") == made_from and outcome.verdict(reply) is None]
+        known = [
+            reply
+            for reply in replies
+            if reply.get("prepared") == made_from and outcome.verdict(reply) is None
+        ]
         self.replies[cell.key] = known
         return known
 
-    def _settle(self, entry: Entry, reply: Reply, prepared: Prepared | None, processes: Sequence[Record]) -> None:
+    def _settle(
+        self, entry: Entry, reply: Reply, prepared: Prepared | None, processes: Sequence[Record]
+    ) -> None:
         """The cell's one outcome: written to disk, then told."""
         run = {"id": self.file.id, "started": self.file.manifest["started"], "seed": self.seed}
-        record = outcome.line(entry, run, self.plan, reply, prepared, processes, self._peaks.of(entry.cell))
+        record = outcome.line(
+            entry, run, self.plan, reply, prepared, processes, self._peaks.of(entry.cell)
+        )
         records.append(self.file.file, record)
         self.done[entry.cell.key] = record
         self._tell("outcome", entry.cell.id, record)

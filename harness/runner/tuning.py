@@ -27,15 +27,22 @@ QUIET_LOOKS = 30
 
 def cells_of(entries: Sequence[Entry]) -> list[Cell]:
     """The cells among `entries` whose backend can be tuned. Raises UsageError where there is none."""
-    found = [entry.cell for entry in entries if isinstance(registry.find(entry.cell.backend), Tunable)]
+    found = [
+        entry.cell for entry in entries if isinstance(registry.find(entry.cell.backend), Tunable)
+    ]
     if not found:
         names = ", ".join(sorted({entry.cell.backend for entry in entries}))
-        raise UsageError(f"nothing to tune among cells of {names}; name cells of {' or '.join(registry.tunables()) or 'another backend'}")
+        raise UsageError(
+            f"nothing to tune among cells of {names}; name cells of {' or '.join(registry.tunables()) or 'another backend'}"
+        )
     return found
 
 
-def run(cells: Sequence[Cell], per_task: int, timeout_seconds: float, console: Console) -> list[dict[str, Any]]:
-    """Tune one cell after another; one result each, in words where it failed. Trials recorded so far are never lost.
+def run(
+    cells: Sequence[Cell], per_task: int, timeout_seconds: float, console: Console
+) -> list[dict[str, Any]]:
+    """Tune one cell after another; one result each, in words where it failed. Trials recorded so
+    far are never lost.
 
     Raises UsageError for less than one trial per task, and while something is being measured.
     """
@@ -55,27 +62,53 @@ def _tune(preparer: Preparer, cell: Cell, per_task: int, console: Console) -> di
     except Refusal as refusal:
         reply = refusal.reply
     after, _ = backend.trials(cell)
-    made = {"id": cell.id, "key": cell.key, "before": before, "trials": after, "seconds": reply.wall_seconds}
-    ended = {"outcome": reply.outcome, "phase": reply.phase, "signal": reply.signal, "reason": reply.reason, "traceback": reply.traceback}
+    made = {
+        "id": cell.id,
+        "key": cell.key,
+        "before": before,
+        "trials": after,
+        "seconds": reply.wall_seconds,
+    }
+    ended = {
+        "outcome": reply.outcome,
+        "phase": reply.phase,
+        "signal": reply.signal,
+        "reason": reply.reason,
+        "traceback": reply.traceback,
+    }
     result = {**made, **ended, "facts": dict(reply.value or {})}
     console.print(in_words(result), soft_wrap=True, markup=False)
     return result
 
 
 def in_progress(cell: Cell, trials: int, wanted: int) -> str:
-    """What a person sees meanwhile; the number that is wanted is known when the tuner has found the tasks."""
-    return f"{cell.id}: {trials} of {wanted} trials" if wanted > trials else f"{cell.id}: {trials} trials"
+    """What a person sees meanwhile; the number that is wanted is known when the tuner has found the
+    tasks.
+    """
+    return (
+        f"{cell.id}: {trials} of {wanted} trials"
+        if wanted > trials
+        else f"{cell.id}: {trials} trials"
+    )
 
 
 def in_words(result: dict[str, Any]) -> str:
     """One line on what came of a cell."""
     told = f"{result['id']}: {result['trials']} trials, {result['trials'] - result['before']} of them new"
     if result["outcome"] != "ok":
-        goes_on = "; what is recorded stays, and the same command goes on" if result["outcome"] == "failed" else ""
+        goes_on = (
+            "; what is recorded stays, and the same command goes on"
+            if result["outcome"] == "failed"
+            else ""
+        )
         return f"{told}; {result['outcome']} in {result['phase']}: {result['reason']}{goes_on}"
     facts = result["facts"]
     curve = facts.get("curve_us") or []
-    estimate = f", estimated {curve[0][1]:.0f} µs at {curve[0][0]} trials and {curve[-1][1]:.0f} µs now" if curve else ""
+    estimate = (
+        f", estimated {curve[0][1]:.0f} µs at {curve[0][0]} trials and {curve[-1][1]:.0f} µs now"
+        if curve
+        else ""
+    )
     missing = facts.get("tasks_without_record", 0)
     without = f", {missing} of {facts['tasks']} tasks without a record" if missing else ""
     return f"{told}, {facts.get('seconds', 0.0):.0f} s of tuning in all{estimate}{without}"
@@ -83,7 +116,9 @@ def in_words(result: dict[str, Any]) -> str:
 
 @contextmanager
 def _told(words: Callable[[], str], console: Console) -> Iterator[None]:
-    """Show `words` while something goes on: a line that changes on a terminal, one a minute elsewhere."""
+    """Show `words` while something goes on: a line that changes on a terminal, one a minute
+    elsewhere.
+    """
     done = threading.Event()
     with console.status(words()) as status:
 

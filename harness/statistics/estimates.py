@@ -1,7 +1,8 @@
 """From laps to numbers with intervals. Knows nothing of benchmarks: sequences in, estimates out.
 
-The unit of replication is the process: laps of one process share its memory layout, its clocks and its neighbours, so an
-interval over pooled laps is far too narrow. Every interval here is over one value per process.
+The unit of replication is the process: laps of one process share its memory layout, its clocks and
+its neighbours, so an interval over pooled laps is far too narrow. Every interval here is over one
+value per process.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its interval. `low` and `high` are None where one process alone says nothing about spread."""
+    """A value and its interval. `low` and `high` are None where one process alone says nothing
+    about spread.
+    """
 
     value: float
     low: float | None
@@ -29,7 +32,9 @@ class Estimate:
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle value, or the mean of the two middle values. Raises ValueError on an empty sequence."""
+    """The middle value, or the mean of the two middle values. Raises ValueError on an empty
+    sequence.
+    """
     ordered = sorted(values)
     if not ordered:
         raise ValueError("median of no values; expected one or more")
@@ -43,9 +48,11 @@ def process_values(laps: Sequence[Sequence[float]]) -> list[float]:
 
 
 def level(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
-    """The geometric mean of one positive value per process, with Student's t interval of the logarithms.
+    """The geometric mean of one positive value per process, with Student's t interval of the
+    logarithms.
 
-    Logarithms, because times are positive and their errors multiply. Raises ValueError on an empty or non-positive input.
+    Logarithms, because times are positive and their errors multiply. Raises ValueError on an empty
+    or non-positive input.
     """
     if not values or min(values) <= 0:
         raise ValueError(f"level of {list(values)!r}; expected one or more positive values")
@@ -58,11 +65,14 @@ def level(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
     return Estimate(math.exp(centre), math.exp(centre - half), math.exp(centre + half), len(logs))
 
 
-def speedup(baseline: Sequence[float], candidate: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
+def speedup(
+    baseline: Sequence[float], candidate: Sequence[float], confidence: float = CONFIDENCE
+) -> Estimate:
     """How many times faster `candidate` is: the level of baseline/candidate, one ratio per sweep.
 
-    Both sequences hold one value per process in sweep order; values of one sweep were taken close in time, so pairing
-    them removes what drifts slowly. Where the lengths differ, the common sweeps are used.
+    Both sequences hold one value per process in sweep order; values of one sweep were taken close
+    in time, so pairing them removes what drifts slowly. Where the lengths differ, the common sweeps
+    are used.
     """
     pairs = list(zip(baseline, candidate, strict=False))
     return level([before / after for before, after in pairs], confidence)
@@ -72,7 +82,9 @@ def quantile(values: Sequence[float], q: float) -> float:
     """The q-quantile by linear interpolation between order statistics (Hyndman and Fan's type 7)."""
     ordered = sorted(values)
     if not ordered or not 0 <= q <= 1:
-        raise ValueError(f"quantile {q} of {len(ordered)} values; expected one or more values and 0 <= q <= 1")
+        raise ValueError(
+            f"quantile {q} of {len(ordered)} values; expected one or more values and 0 <= q <= 1"
+        )
     position = (len(ordered) - 1) * q
     below = math.floor(position)
     above = min(below + 1, len(ordered) - 1)
@@ -80,10 +92,11 @@ def quantile(values: Sequence[float], q: float) -> float:
 
 
 def needed_for_quantile(q: float, confidence: float = 0.99) -> int:
-    """The least number of samples whose maximum is above the q-quantile with `confidence`: ceil(ln(1-c)/ln(q)).
+    """The least number of samples whose maximum is above the q-quantile with `confidence`:
+    ceil(ln(1-c)/ln(q)).
 
-    44 for p90 and 459 for p99 at 99 %: the zero-failure case of MLPerf's early-stopping rule. Below it a percentile is
-    not stated.
+    44 for p90 and 459 for p99 at 99 %: the zero-failure case of MLPerf's early-stopping rule. Below
+    it a percentile is not stated.
     """
     return math.ceil(math.log(1 - confidence) / math.log(q))
 

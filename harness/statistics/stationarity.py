@@ -1,6 +1,8 @@
-"""Signs that a run was not measured on one steady machine: drift over its sweeps, and laps that lie at two levels.
+"""Signs that a run was not measured on one steady machine: drift over its sweeps, and laps that lie
+at two levels.
 
-scipy is imported where there is something to judge, which is when a report is made and never while anything is timed.
+scipy is imported where there is something to judge, which is when a report is made and never while
+anything is timed.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ DRIFT = 0.05
 """The change of the level from the first sweep to the last that is worth a warning."""
 
 LEAST_SWEEPS, LEAST_POINTS, MOST_CELLS = 3, 8, 100
-"""Below so many sweeps, and levels in all, a slope is chance; of more cells so many are taken, evenly."""
+"""Below so many sweeps, and levels in all, a slope is chance; of more cells so many are taken,
+evenly.
+"""
 
 APART = 0.10
 """How far two modes are apart to be worth a warning."""
@@ -30,14 +34,18 @@ DEEP = 0.5
 """The density between two modes over that of the lower one, at most."""
 
 TRIMMED = 0.02
-"""The share of the slowest laps that is left out: a single one that is ten times as long would flatten the density of all."""
+"""The share of the slowest laps that is left out: a single one that is ten times as long would
+flatten the density of all.
+"""
 
 POINTS = 256
 
 
 @dataclass(frozen=True)
 class Drift:
-    """The change of the level from the first of some sweeps to the last, as a share: 0.07 is 7 % slower."""
+    """The change of the level from the first of some sweeps to the last, as a share: 0.07 is 7 %
+    slower.
+    """
 
     change: float
     sweeps: int
@@ -53,10 +61,12 @@ class Modes:
 
 
 def drift(levels: Sequence[Sequence[float]]) -> Drift | None:
-    """The drift over the sweeps of a run, or None where it is below `DRIFT` or may be chance. `levels` holds, for each cell, one
-    positive value per sweep, in order; cells with fewer sweeps than most are left out.
+    """The drift over the sweeps of a run, or None where it is below `DRIFT` or may be chance.
+    `levels` holds, for each cell, one positive value per sweep, in order; cells with fewer sweeps
+    than most are left out.
 
-    Theil and Sen's slope of the logarithms, each cell's own level taken off, with scipy's 95 % interval of it (P. K. Sen, 1968).
+    Theil and Sen's slope of the logarithms, each cell's own level taken off, with scipy's 95 %
+    interval of it (P. K. Sen, 1968).
     """
     sweeps = Counter(map(len, levels)).most_common(1)[0][0] if levels else 0
     whole = [values for values in levels if len(values) == sweeps and min(values, default=0.0) > 0]
@@ -74,16 +84,20 @@ def drift(levels: Sequence[Sequence[float]]) -> Drift | None:
 
 
 def modes(laps: Sequence[Sequence[float]]) -> Modes | None:
-    """The two levels that the laps of one cell lie at, or None where they lie at one. `laps` holds one sequence per process.
+    """The two levels that the laps of one cell lie at, or None where they lie at one. `laps` holds
+    one sequence per process.
 
-    The two highest peaks of a Gaussian kernel density of the logarithms (Silverman's bandwidth) that are `APART`, have a valley
-    between them that is `DEEP`, and `LEAST_SHARE` of the laps on either side of it.
+    The two highest peaks of a Gaussian kernel density of the logarithms (Silverman's bandwidth)
+    that are `APART`, have a valley between them that is `DEEP`, and `LEAST_SHARE` of the laps on
+    either side of it.
     """
     pooled = sorted(lap for process in laps for lap in process if lap > 0)
     pooled = pooled[: math.ceil(len(pooled) * (1 - TRIMMED))]
     if len(pooled) < LEAST_LAPS or pooled[-1] < pooled[0] * (1 + APART):
         return None
-    if estimates.quantile(pooled, 1 - LEAST_SHARE / 2) < estimates.quantile(pooled, LEAST_SHARE / 2) * (1 + APART):
+    if estimates.quantile(pooled, 1 - LEAST_SHARE / 2) < estimates.quantile(
+        pooled, LEAST_SHARE / 2
+    ) * (1 + APART):
         return None  # cheap, and true of nearly every cell
     peaks = _peaks([math.log(lap) for lap in pooled])
     if not peaks:
@@ -98,7 +112,9 @@ def modes(laps: Sequence[Sequence[float]]) -> Modes | None:
 
 
 def _peaks(logs: Sequence[float]) -> tuple[float, float, float] | None:
-    """Where the two highest peaks of the density lie, and the valley between them; None where there is one peak, or no valley."""
+    """Where the two highest peaks of the density lie, and the valley between them; None where there
+    is one peak, or no valley.
+    """
     import numpy as np
     from scipy.signal import find_peaks
     from scipy.stats import gaussian_kde

@@ -14,11 +14,17 @@ CLOCK_NS = 100.0
 
 
 def stable(windows: Sequence[float], tolerance: float, count: int = WINDOWS) -> bool:
-    """Whether the last `count` window medians (ns) agree: max - min <= tolerance * min, or less than the clock can tell."""
+    """Whether the last `count` window medians (ns) agree: max - min <= tolerance * min, or less
+    than the clock can tell.
+    """
     recent = list(windows[-count:])
-    return len(recent) == count and max(recent) - min(recent) <= max(tolerance * min(recent), CLOCK_NS)
+    return len(recent) == count and max(recent) - min(recent) <= max(
+        tolerance * min(recent), CLOCK_NS
+    )
 
 
 def window_medians(laps: Sequence[int], window: int) -> list[float]:
     """The medians of consecutive windows of `window` laps; a last, shorter one is left out."""
-    return [median(laps[start : start + window]) for start in range(0, len(laps) - window + 1, window)]
+    return [
+        median(laps[start : start + window]) for start in range(0, len(laps) - window + 1, window)
+    ]

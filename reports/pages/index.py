@@ -1,4 +1,6 @@
-"""Recorded results in, one self-contained `index.html` out: no network, no runtime, nothing measured."""
+"""Recorded results in, one self-contained `index.html` out: no network, no runtime, nothing
+measured.
+"""
 
 from __future__ import annotations
 
@@ -45,53 +47,87 @@ NAMED = 5
 
 
 def write(
-    lines: Sequence[Mapping[str, Any]], folder: Path, notes: Sequence[str] = (), asv: str = "", beside: Companions = NOTHING_ELSE
+    lines: Sequence[Mapping[str, Any]],
+    folder: Path,
+    notes: Sequence[str] = (),
+    asv: str = "",
+    beside: Companions = NOTHING_ELSE,
 ) -> Path:
-    """Write the report of `lines` (parsed records) into `folder`, which is made if missing, and return its index.html.
+    """Write the report of `lines` (parsed records) into `folder`, which is made if missing, and
+    return its index.html.
 
-    `notes` are shown on top of the page, for instance what the reader of the files had to leave out; `asv` is the address of asv's
-    site, which the page links to; `beside` is what else was measured, for a section of its own. Raises ValueError where there is
-    nothing to report.
+    `notes` are shown on top of the page, for instance what the reader of the files had to leave
+    out; `asv` is the address of asv's site, which the page links to; `beside` is what else was
+    measured, for a section of its own. Raises ValueError where there is nothing to report.
     """
     if not lines:
-        raise ValueError("report: no recorded outcomes; expected at least one line; run `evenbench run` first")
+        raise ValueError(
+            "report: no recorded outcomes; expected at least one line; run `evenbench run` first"
+        )
     with _uncollected():
         page = _page(lines, notes, asv, beside)
     folder.mkdir(parents=True, exist_ok=True)
     index = folder / "index.html"
-    index.write_text(history.linked(page) if (folder / "history.html").is_file() else page, encoding="utf-8")
+    index.write_text(
+        history.linked(page) if (folder / "history.html").is_file() else page, encoding="utf-8"
+    )
     return index
 
 
-def render(lines: Sequence[Mapping[str, Any]], notes: Sequence[str] = (), asv: str = "", beside: Companions = NOTHING_ELSE) -> str:
+def render(
+    lines: Sequence[Mapping[str, Any]],
+    notes: Sequence[str] = (),
+    asv: str = "",
+    beside: Companions = NOTHING_ELSE,
+) -> str:
     """The page as text."""
     members = results.results(lines)
     groups = results.groups(members)
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return environment.get_template("page.html.j2").render(**_context(groups, members, notes), asv=asv, companions=beside)
+    return environment.get_template("page.html.j2").render(
+        **_context(groups, members, notes), asv=asv, companions=beside
+    )
 
 
-def _page(lines: Sequence[Mapping[str, Any]], notes: Sequence[str], asv: str, beside: Companions) -> str:
-    """The page of all lines that can be shown. Lines are trusted until the page fails: reading them again costs a good day nothing."""
+def _page(
+    lines: Sequence[Mapping[str, Any]], notes: Sequence[str], asv: str, beside: Companions
+) -> str:
+    """The page of all lines that can be shown. Lines are trusted until the page fails: reading them
+    again costs a good day nothing.
+    """
     try:
         newest, replaced = results.newest(lines)
         return render(newest, [*notes, *replaced], asv, beside)
-    except Exception:  # a line that was edited by hand, or written by another program, breaks in a thousand ways
+    except (
+        Exception
+    ):  # a line that was edited by hand, or written by another program, breaks in a thousand ways
         shown = _showable(lines)
         if not shown:
-            raise ValueError("report: no recorded outcome has the form of one; docs/results.md says what a line holds") from None
+            raise ValueError(
+                "report: no recorded outcome has the form of one; docs/results.md says what a line holds"
+            ) from None
         if len(shown) == len(lines):
             raise
-        left_out = [str((line.get("cell") or {}).get("id", "?")) for line in lines if not any(line is kept for kept in shown)]
+        left_out = [
+            str((line.get("cell") or {}).get("id", "?"))
+            for line in lines
+            if not any(line is kept for kept in shown)
+        ]
         more = ", ..." if len(left_out) > NAMED else ""
         words = f"{formatting.count(len(left_out), 'outcome')} left out, no record as docs/results.md has it: {', '.join(left_out[:NAMED])}{more}"
         return _page(shown, [*notes, words], asv, beside)
 
 
 def _showable(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The most of `lines` that can be shown together, found by halving: a malformed line costs a few tries, a good file none."""
+    """The most of `lines` that can be shown together, found by halving: a malformed line costs a
+    few tries, a good file none.
+    """
     if _shows(lines):
         return list(lines)
     if len(lines) == 1:
@@ -113,7 +149,9 @@ def _shows(lines: Sequence[Mapping[str, Any]]) -> bool:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """No cyclic garbage collection meanwhile: a page is a million small strings and no cycles, and passes cost a third."""
+    """No cyclic garbage collection meanwhile: a page is a million small strings and no cycles, and
+    passes cost a third.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -123,8 +161,16 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _context(groups: Sequence[Group], members: Sequence[Result], notes: Sequence[str]) -> dict[str, Any]:
-    tables = [cells.matrix(groups), cells.phases(groups), cells.parity(groups), cells.hashes(groups), roofline.table(groups)]
+def _context(
+    groups: Sequence[Group], members: Sequence[Result], notes: Sequence[str]
+) -> dict[str, Any]:
+    tables = [
+        cells.matrix(groups),
+        cells.phases(groups),
+        cells.parity(groups),
+        cells.hashes(groups),
+        roofline.table(groups),
+    ]
     cards = models.cards(members)
     return {
         "head": overview.head(groups, members, notes),
@@ -150,15 +196,27 @@ def _context(groups: Sequence[Group], members: Sequence[Result], notes: Sequence
     }
 
 
-def _data(groups: Sequence[Group], members: Sequence[Result], tables: Iterable[cells.Table]) -> dict[str, Markup]:
-    """What the scripts read at once, by the id of its element: JSON whose `<`, `>` and `&` are escaped."""
-    shown = {f"table-{table.name}": _json(_plain(table)) for table in tables if table.name == "matrix"}
-    figures = {"overview-figure": charts.overview(groups), "tuning-figure": tuning.figure(members), "limit-figure": roofline.figure(groups)}
+def _data(
+    groups: Sequence[Group], members: Sequence[Result], tables: Iterable[cells.Table]
+) -> dict[str, Markup]:
+    """What the scripts read at once, by the id of its element: JSON whose `<`, `>` and `&` are
+    escaped.
+    """
+    shown = {
+        f"table-{table.name}": _json(_plain(table)) for table in tables if table.name == "matrix"
+    }
+    figures = {
+        "overview-figure": charts.overview(groups),
+        "tuning-figure": tuning.figure(members),
+        "limit-figure": roofline.figure(groups),
+    }
     return {**{name: _json(figure) for name, figure in figures.items()}, **shown}
 
 
 def _packed(groups: Sequence[Group], tables: Iterable[cells.Table]) -> dict[str, str]:
-    """What the scripts read only when a reader asks for it, compressed: most of a large report is never opened."""
+    """What the scripts read only when a reader asks for it, compressed: most of a large report is
+    never opened.
+    """
     drawn = charts.drawn_per_process(groups)
     compared, described, shared = [], [], _Shared()
     for first, group in comparison.first_indices(groups):
@@ -166,12 +224,19 @@ def _packed(groups: Sequence[Group], tables: Iterable[cells.Table]) -> dict[str,
         members = (*group.ranked, *group.unranked)
         described += [_line(shared.fold(details.describe(group, result))) for result in members]
     texts = {
-        **{f"table-{table.name}": _line(_plain(table)) for table in tables if table.name != "matrix"},
+        **{
+            f"table-{table.name}": _line(_plain(table))
+            for table in tables
+            if table.name != "matrix"
+        },
         "group-lines": "\n".join(compared),
         "cell-lines": "\n".join(described),
         "section-lines": "\n".join(shared.lines),
     }
-    libraries = {"datatables-source": _library(*assets.DATATABLES), "plotly-source": _library(*assets.PLOTLY)}
+    libraries = {
+        "datatables-source": _library(*assets.DATATABLES),
+        "plotly-source": _library(*assets.PLOTLY),
+    }
     return {**{name: _pack(text) for name, text in texts.items()}, **libraries}
 
 
@@ -185,7 +250,9 @@ def _pack(text: str) -> str:
 
 
 class _Shared:
-    """The sections of all details, each kept once: what a runtime attests is the same for most of its cells."""
+    """The sections of all details, each kept once: what a runtime attests is the same for most of
+    its cells.
+    """
 
     def __init__(self) -> None:
         self._numbers: dict[Any, int] = {}
@@ -198,14 +265,20 @@ class _Shared:
     def fold(self, described: dict[str, Any]) -> dict[str, Any]:
         """`described` with every section replaced by the number of its line."""
         sections = [(title, tuple(facts)) for title, facts in described["sections"]]
-        return {**described, "sections": [self._numbers.setdefault(section, len(self._numbers)) for section in sections]}
+        return {
+            **described,
+            "sections": [
+                self._numbers.setdefault(section, len(self._numbers)) for section in sections
+            ],
+        }
 
 
 def _plain(table: cells.Table) -> dict[str, Any]:
     return {"columns": [asdict(column) for column in table.columns], "rows": table.rows}
 
 
-# A bare NaN is no JSON and would stop the page; what may be one is made a string or null before it comes here.
+# A bare NaN is no JSON and would stop the page; what may be one is made a string or null before it
+# comes here.
 _line = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 """A value as one line of JSON, for what is packed and so needs no escapes of HTML."""
 

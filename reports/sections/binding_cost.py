@@ -1,7 +1,9 @@
-"""What calling one runtime from Python, from C++ and through ctypes costs: each native cell beside its Python counterpart.
+"""What calling one runtime from Python, from C++ and through ctypes costs: each native cell beside
+its Python counterpart.
 
-The counterpart is found in the records, not by name: the same run and group, the same runtime and release, the same artifact byte for
-byte, and threads that wait alike. So what differs is the binding.
+The counterpart is found in the records, not by name: the same run and group, the same runtime and
+release, the same artifact byte for byte, and threads that wait alike. So what differs is the
+binding.
 """
 
 from __future__ import annotations
@@ -17,12 +19,16 @@ from reports import formatting, results, verdict
 from reports.results import Result
 
 DEVICE, NATIVE = INNER_BOUNDARIES
-"""The boundaries of a second clock: that of a device, and one inside compiled code that Python calls."""
+"""The boundaries of a second clock: that of a device, and one inside compiled code that Python
+calls.
+"""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One native cell against its Python counterpart, as strings. Ratios above 1 mean that the native cell is the faster one."""
+    """One native cell against its Python counterpart, as strings. Ratios above 1 mean that the
+    native cell is the faster one.
+    """
 
     cell: str
     way: str
@@ -38,40 +44,60 @@ class Row:
     copies: str
     python_copies: str
     doubt: str
-    """Why the ratio says more about the machine than about the binding; empty where nothing was seen. Such a row has no verdict."""
+    """Why the ratio says more about the machine than about the binding; empty where nothing was
+    seen. Such a row has no verdict.
+    """
 
 
 def rows(members: Sequence[Result]) -> list[Row]:
-    """A row for every correct native cell whose Python counterpart is correct as well, in the order of recording."""
+    """A row for every correct native cell whose Python counterpart is correct as well, in the order
+    of recording.
+    """
     found: dict[tuple[str, str], list[Result]] = {}
     for result in members:
         if result.ranks:
             found.setdefault((result.run, str(result.cell.get("group", ""))), []).append(result)
-    pairs = ((result, _counterpart(result, group)) for group in found.values() for result in group if is_native(result))
+    pairs = (
+        (result, _counterpart(result, group))
+        for group in found.values()
+        for result in group
+        if is_native(result)
+    )
     return [_row(result, other) for result, other in pairs if other]
 
 
 def markdown(members: Sequence[Result]) -> str:
-    """A Markdown table of the rows, by the cell's id; empty where there is none. A doubtful ratio stands in brackets, with its reason."""
+    """A Markdown table of the rows, by the cell's id; empty where there is none. A doubtful ratio
+    stands in brackets, with its reason.
+    """
     found = sorted(rows(members), key=lambda row: row.cell)
     if not found:
         return ""
     reasons: list[str] = []
     said = "Times as fast as Python on the same library, artifact and bytes; above 1 the native cell is faster."
     lines = ["### Called from C++ and through ctypes", "", said, ""]
-    lines += ["| cell | over | compute | host to host | binding per call |", "|---|---|---|---|---|"]
+    lines += [
+        "| cell | over | compute | host to host | binding per call |",
+        "|---|---|---|---|---|",
+    ]
     for row in found:
         compute = f"{row.compute} ({row.compute_interval})"
         if row.doubt:
             reasons += [row.doubt] if row.doubt not in reasons else []
             compute = f"[{compute}] ({reasons.index(row.doubt) + 1})"
         whole = f"{row.host_to_host} ({row.host_to_host_interval})"
-        lines.append(f"| `{row.cell}` | `{row.counterpart}` | {compute} | {whole} | {row.binding} |")
-    return "\n".join([*lines, "", *(f"{number}. {words}" for number, words in enumerate(reasons, 1)), ""])
+        lines.append(
+            f"| `{row.cell}` | `{row.counterpart}` | {compute} | {whole} | {row.binding} |"
+        )
+    return "\n".join(
+        [*lines, "", *(f"{number}. {words}" for number, words in enumerate(reasons, 1)), ""]
+    )
 
 
 def is_native(result: Result) -> bool:
-    """Whether compiled code of ours called the runtime: time inside is known, and it is not that of a device."""
+    """Whether compiled code of ours called the runtime: time inside is known, and it is not that of
+    a device.
+    """
     return bool(_costs(result)) and not results.laps_of(result.record, DEVICE)
 
 
@@ -83,7 +109,11 @@ def cost(result: Result) -> str:
 
 def inside(result: Result) -> str:
     """The median lap as the inner clock saw it; empty without one."""
-    values = [value for name in INNER_BOUNDARIES for value in estimates.process_values(results.laps_of(result.record, name))]
+    values = [
+        value
+        for name in INNER_BOUNDARIES
+        for value in estimates.process_values(results.laps_of(result.record, name))
+    ]
     return formatting.duration(estimates.median(values)) if values else ""
 
 
@@ -92,14 +122,18 @@ def _costs(result: Result) -> list[float]:
 
 
 def _counterpart(native: Result, group: Sequence[Result]) -> Result | None:
-    """The Python cell that shares most options; one with an option that the native cell lacks is set up in another way."""
+    """The Python cell that shares most options; one with an option that the native cell lacks is
+    set up in another way.
+    """
     options = native.cell.get("options") or {}
     same = [
         other
         for other in group
         if not is_native(other)
         and _identity(other) == _identity(native)
-        and all(options.get(name) == value for name, value in (other.cell.get("options") or {}).items())
+        and all(
+            options.get(name) == value for name, value in (other.cell.get("options") or {}).items()
+        )
     ]
     return max(same, key=lambda other: len(other.cell.get("options") or {}), default=None)
 
@@ -108,7 +142,12 @@ def _identity(result: Result) -> tuple[str, ...]:
     attested = result.record.get("attested") or {}
     # PyTorch and OpenVINO add the build after the release, and a C++ program may not be told it.
     release = str(attested.get("version", "")).partition("+")[0].partition("-")[0]
-    return str(attested.get("runtime", "")), release, str(attested.get("spinning", "")), str(result.record.get("artifact_sha256", ""))
+    return (
+        str(attested.get("runtime", "")),
+        release,
+        str(attested.get("spinning", "")),
+        str(result.record.get("artifact_sha256", "")),
+    )
 
 
 def _row(native: Result, python: Result) -> Row:
@@ -133,23 +172,48 @@ def _row(native: Result, python: Result) -> Row:
 
 
 def _doubt(pair: Sequence[Result]) -> str:
-    """A thread that waits for one which another process pushed off its core makes one cell of a pair many times slower."""
-    unsettled = [result.name for result in pair if set((result.record.get("stability") or {}).get(COMPUTE) or []) - {"stable"}]
-    contended = [result.name for result in pair if _foreign_cores(result) > quality_warnings.FOREIGN_CORES]
+    """A thread that waits for one which another process pushed off its core makes one cell of a
+    pair many times slower.
+    """
+    unsettled = [
+        result.name
+        for result in pair
+        if set((result.record.get("stability") or {}).get(COMPUTE) or []) - {"stable"}
+    ]
+    contended = [
+        result.name for result in pair if _foreign_cores(result) > quality_warnings.FOREIGN_CORES
+    ]
     words = {"laps of {} did not settle": unsettled, "other processes ran beside {}": contended}
-    return "; ".join(words_of.format(formatting.listing(names)) for words_of, names in words.items() if names)
+    return "; ".join(
+        words_of.format(formatting.listing(names)) for words_of, names in words.items() if names
+    )
 
 
 def _foreign_cores(result: Result) -> float:
     """How many cores other processes used while this cell's laps were timed."""
-    blocks = [block for taken in (result.record.get("blocks") or {}).values() for process in taken for block in process]
-    wall, own, everyone = (sum(int(block.get(name) or 0) for block in blocks) for name in ("wall_ns", "cpu_ns", "machine_cpu_ns"))
+    blocks = [
+        block
+        for taken in (result.record.get("blocks") or {}).values()
+        for process in taken
+        for block in process
+    ]
+    wall, own, everyone = (
+        sum(int(block.get(name) or 0) for block in blocks)
+        for name in ("wall_ns", "cpu_ns", "machine_cpu_ns")
+    )
     return (everyone - own) / wall if wall else 0.0
 
 
 def _ratio(python: Result, native: Result, boundary: str) -> Estimate | None:
-    slower, faster = (estimates.process_values(results.laps_of(result.record, boundary)) for result in (python, native))
-    return estimates.speedup(slower, faster) if slower and faster and min(*slower, *faster) > 0 else None
+    slower, faster = (
+        estimates.process_values(results.laps_of(result.record, boundary))
+        for result in (python, native)
+    )
+    return (
+        estimates.speedup(slower, faster)
+        if slower and faster and min(*slower, *faster) > 0
+        else None
+    )
 
 
 def _tone(ratio: Estimate | None) -> str:
@@ -159,7 +223,9 @@ def _tone(ratio: Estimate | None) -> str:
 
 
 def _copies(result: Result) -> str:
-    """What handing arrays in and out adds: host to host less compute. Noise can make it negative, and is shown as it is."""
+    """What handing arrays in and out adds: host to host less compute. Noise can make it negative,
+    and is shown as it is.
+    """
     if result.compute is None or result.host_to_host is None:
         return formatting.DASH
     return formatting.duration(result.host_to_host.value - result.compute.value)

@@ -1,4 +1,6 @@
-"""The rows of the page's tables: one list of ready values per cell, a measured one as the pair of its text and its rank."""
+"""The rows of the page's tables: one list of ready values per cell, a measured one as the pair of
+its text and its rank.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,14 @@ from reports import formatting, recommendation, results, verdict
 from reports.results import Group, Result
 from reports.sections import task_agreement
 
-MEASURE, WORDS, OUTCOME, CODE, HIDDEN, LIMITS = "measure", "words", "outcome", "code", "hidden", "limits"
+MEASURE, WORDS, OUTCOME, CODE, HIDDEN, LIMITS = (
+    "measure",
+    "words",
+    "outcome",
+    "code",
+    "hidden",
+    "limits",
+)
 """What a column holds, which decides how it sorts and how the page draws it."""
 
 
@@ -26,7 +35,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that the page draws lazily. The last value of a row is the index of its cell, for the details."""
+    """A table that the page draws lazily. The last value of a row is the index of its cell, for the
+    details.
+    """
 
     name: str
     caption: str
@@ -43,25 +54,59 @@ def matrix(groups: Sequence[Group]) -> Table:
     columns = (
         *IDENTITY,
         Column("Outcome", OUTCOME),
-        Column("Compute", MEASURE, "one inference, inputs already bound; typical lap, level over processes"),
+        Column(
+            "Compute",
+            MEASURE,
+            "one inference, inputs already bound; typical lap, level over processes",
+        ),
         Column("Host to host", MEASURE, "inputs in, one inference, outputs out"),
-        Column("Speed-up", MEASURE, f"over {results.BASELINE}, same run and group, compute with compute"),
+        Column(
+            "Speed-up",
+            MEASURE,
+            f"over {results.BASELINE}, same run and group, compute with compute",
+        ),
         Column("Parity", MEASURE, "tolerance needed / allowed; above 1 the answer is wrong"),
         Column("Reason"),
         Column("Precision", HIDDEN),
-        Column("Limits", LIMITS, "which limits a cell breaks; of those that keep them, which faster ones it is within noise of"),
+        Column(
+            "Limits",
+            LIMITS,
+            "which limits a cell breaks; of those that keep them, which faster ones it is within noise of",
+        ),
         *INDEX,
     )
-    return Table("matrix", "Every cell, its outcome and the reason", columns, list(_matrix_rows(groups)))
+    return Table(
+        "matrix", "Every cell, its outcome and the reason", columns, list(_matrix_rows(groups))
+    )
 
 
 def phases(groups: Sequence[Group]) -> Table:
     """What each phase took, and what it left in memory."""
-    names = ("Cold start", "Import", "Load", "Compile", "First step", "Prepare", "Warm-up", "Sample", "Parity")
-    helps = {"Cold start": "import + load + compile + first step", "Prepare": "export, convert, compile; cached results took no time"}
+    names = (
+        "Cold start",
+        "Import",
+        "Load",
+        "Compile",
+        "First step",
+        "Prepare",
+        "Warm-up",
+        "Sample",
+        "Parity",
+    )
+    helps = {
+        "Cold start": "import + load + compile + first step",
+        "Prepare": "export, convert, compile; cached results took no time",
+    }
     measures = tuple(Column(name, MEASURE, helps.get(name, "")) for name in names)
-    columns = (*IDENTITY, *measures, Column("Peak memory", MEASURE, "resident set, largest process"), *INDEX)
-    return Table("phases", "Phases of every cell that was loaded", columns, list(_phase_rows(groups)))
+    columns = (
+        *IDENTITY,
+        *measures,
+        Column("Peak memory", MEASURE, "resident set, largest process"),
+        *INDEX,
+    )
+    return Table(
+        "phases", "Phases of every cell that was loaded", columns, list(_phase_rows(groups))
+    )
 
 
 def parity(groups: Sequence[Group]) -> Table:
@@ -73,12 +118,21 @@ def parity(groups: Sequence[Group]) -> Table:
         Column("Largest error", MEASURE, "largest absolute difference of any output"),
         Column("RMSE", MEASURE, "root mean square error of the worst output"),
         Column("Cosine", MEASURE, "smallest cosine similarity of any output"),
-        Column("Agreement", MEASURE, "what the task makes of it: best classes, mean IoU, lowest cosine, matched objects; decides nothing"),
+        Column(
+            "Agreement",
+            MEASURE,
+            "what the task makes of it: best classes, mean IoU, lowest cosine, matched objects; decides nothing",
+        ),
         Column("Accuracy", MEASURE, "on held-out data, where the model has some"),
         Column("Reason"),
         *INDEX,
     )
-    return Table("parity", "Parity of every compared cell with its golden", columns, list(_parity_rows(groups)))
+    return Table(
+        "parity",
+        "Parity of every compared cell with its golden",
+        columns,
+        list(_parity_rows(groups)),
+    )
 
 
 def hashes(groups: Sequence[Group]) -> Table:
@@ -92,11 +146,18 @@ def hashes(groups: Sequence[Group]) -> Table:
         Column("Reproduce", CODE),
         *INDEX,
     )
-    return Table("hashes", "Hashes, versions and the command for every cell", columns, list(_hash_rows(groups)))
+    return Table(
+        "hashes",
+        "Hashes, versions and the command for every cell",
+        columns,
+        list(_hash_rows(groups)),
+    )
 
 
 def parity_text(result: Result) -> str:
-    """`0.03 / 1`: tolerance needed and allowed; `degenerate` where the comparison proves nothing; a dash where none was."""
+    """`0.03 / 1`: tolerance needed and allowed; `degenerate` where the comparison proves nothing; a
+    dash where none was.
+    """
     found = result.record.get("parity")
     if not found:
         return formatting.DASH
@@ -106,7 +167,9 @@ def parity_text(result: Result) -> str:
 
 
 def reason(group: Group, result: Result) -> str:
-    """Why a cell has the outcome that it has; for a ranked one how it stands. Warnings are only counted."""
+    """Why a cell has the outcome that it has; for a ranked one how it stands. Warnings are only
+    counted.
+    """
     given = str(result.record.get("reason") or "")
     if result.outcome != "ok":
         hint = str(result.record.get("hint") or "")
@@ -114,7 +177,9 @@ def reason(group: Group, result: Result) -> str:
     judged = verdict.stand(group, result) if result.ranks else "no time recorded"
     words = "control, never ranked" if result.is_control else judged
     warnings = len(result.record.get("warnings") or [])
-    return f"{given or words}; {formatting.count(warnings, 'warning')}" if warnings else given or words
+    return (
+        f"{given or words}; {formatting.count(warnings, 'warning')}" if warnings else given or words
+    )
 
 
 def measure(shown: str, rank: float | None) -> list[Any]:
@@ -140,7 +205,10 @@ def identity(group: Group, result: Result) -> list[Any]:
 
 def indexed(place: int, result: Result) -> list[Any]:
     """The values of the columns `INDEX`, which the page finds a cell's labels and details by."""
-    labels = [*map(str, result.record.get("labels") or []), *(["control"] if result.is_control else [])]
+    labels = [
+        *map(str, result.record.get("labels") or []),
+        *(["control"] if result.is_control else []),
+    ]
     return [labels, f"{result.cell.get('id', '')} {result.run}", place]
 
 
@@ -149,14 +217,19 @@ def _matrix_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
     index_of = {id(result): index for index, _, result in in_order(groups)}
     for index, group, result in in_order(groups):
         speedup = group.speedup(result)
-        compute = formatting.with_interval(formatting.latency(result.compute), formatting.latency_interval(result.compute))
+        compute = formatting.with_interval(
+            formatting.latency(result.compute), formatting.latency_interval(result.compute)
+        )
         faster = formatting.with_interval(*verdict.speedup_texts(group, result))
         *known, tied = limits[id(result)]
         yield [
             *identity(group, result),
             result.outcome,
             measure(compute, result.compute.value if result.compute else None),
-            measure(formatting.latency(result.host_to_host), result.host_to_host.value if result.host_to_host else None),
+            measure(
+                formatting.latency(result.host_to_host),
+                result.host_to_host.value if result.host_to_host else None,
+            ),
             measure(faster, speedup.value if speedup else None),
             measure(parity_text(result), (result.record.get("parity") or {}).get("needed")),
             reason(group, result),
@@ -172,13 +245,27 @@ def _phase_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
         cold = result.cold_start_seconds
         if cold is None:
             continue
-        names = ("import", "load", "compile", "first_step", "prepare", "warm_up", "sample", "parity")
+        names = (
+            "import",
+            "load",
+            "compile",
+            "first_step",
+            "prepare",
+            "warm_up",
+            "sample",
+            "parity",
+        )
         taken = [cold, *(result.seconds(name) for name in names)]
         cells = [measure(formatting.seconds(seconds), seconds) for seconds in taken]
         if (record.get("prepare") or {}).get("cached"):
             cells[5] = ["cached", (record.get("prepare") or {}).get("seconds")]
         peak = max((record.get("memory") or {}).get("peak_rss_bytes") or [], default=None)
-        yield [*identity(group, result), *cells, measure(formatting.size(peak), peak), *indexed(index, result)]
+        yield [
+            *identity(group, result),
+            *cells,
+            measure(formatting.size(peak), peak),
+            *indexed(index, result),
+        ]
 
 
 def _parity_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
@@ -210,7 +297,9 @@ def _accuracy(result: Result) -> list[Any]:
     value = found.get("value")
     if value is None:
         return measure(formatting.DASH, None)
-    return measure(f"{formatting.number(value)} ({found.get('metric', '')} of {found.get('count', '')})", value)
+    return measure(
+        f"{formatting.number(value)} ({found.get('metric', '')} of {found.get('count', '')})", value
+    )
 
 
 def _hash_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
@@ -223,7 +312,8 @@ def _hash_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
             measure(formatting.size(made), made),
             str(record.get("artifact_sha256") or formatting.DASH),
             str(record.get("input_sha256") or formatting.DASH),
-            f"{attested.get('runtime', '')} {attested.get('version', '')}".strip() or formatting.DASH,
+            f"{attested.get('runtime', '')} {attested.get('version', '')}".strip()
+            or formatting.DASH,
             str(record.get("reproduce") or formatting.DASH),
             *indexed(index, result),
         ]

@@ -1,4 +1,6 @@
-"""One group opened up: its ranking with every number, and the figures that go with it, for the page to draw when asked."""
+"""One group opened up: its ranking with every number, and the figures that go with it, for the page
+to draw when asked.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from reports.sections import cells
 
 
 def titles(groups: Sequence[Group]) -> list[str]:
-    """What the page calls each group where a reader picks one; the run is named where there are several."""
+    """What the page calls each group where a reader picks one; the run is named where there are
+    several.
+    """
     several = len({group.run for group in groups}) > 1
     return [_title(group) + (f" · run {group.run}" if several else "") for group in groups]
 
@@ -48,10 +52,16 @@ def _row(group: Group, result: Result, place: int) -> dict[str, Any]:
         "name": result.name,
         "id": str(result.cell.get("id", "")),
         "outcome": result.outcome,
-        "compute": [formatting.latency(result.compute), formatting.latency_interval(result.compute)],
+        "compute": [
+            formatting.latency(result.compute),
+            formatting.latency_interval(result.compute),
+        ],
         "p90": formatting.duration(result.percentile(COMPUTE, 0.9)),
         "p99": formatting.duration(result.percentile(COMPUTE, 0.99)),
-        "host": [formatting.latency(result.host_to_host), formatting.latency_interval(result.host_to_host)],
+        "host": [
+            formatting.latency(result.host_to_host),
+            formatting.latency_interval(result.host_to_host),
+        ],
         "speedup": verdict.speedup_texts(group, result),
         "tone": verdict.tone(group, result) if result.ranks else "none",
         "parity": cells.parity_text(result),
@@ -61,22 +71,47 @@ def _row(group: Group, result: Result, place: int) -> dict[str, Any]:
 
 def _figures(group: Group, laps_drawn: int) -> Iterator[dict[str, Any]]:
     best = formatting.listing(result.name for result in group.ranked[:1]) or "nothing"
-    yield _figure("Distribution of compute laps", charts.laps(group, laps_drawn), _laps_words(group, laps_drawn), whole=True)
+    yield _figure(
+        "Distribution of compute laps",
+        charts.laps(group, laps_drawn),
+        _laps_words(group, laps_drawn),
+        whole=True,
+    )
     yield _figure(
         f"Speed-up over {BASELINE}",
         charts.speedups(group),
         f"Dots with 95 % intervals over processes; an interval that contains 1× is within noise. Fastest: {best}.",
     )
-    yield _figure("Cold start", charts.cold_starts(group), "Import, load, compile and first step of a fresh process.")
-    yield _figure("Prepare", charts.prepares(group), "Export, conversion and compilation, once, before the load.")
-    yield _figure("Parity", charts.needed(group), "Tolerance needed over allowed. At 1 and below the answer is right.")
+    yield _figure(
+        "Cold start",
+        charts.cold_starts(group),
+        "Import, load, compile and first step of a fresh process.",
+    )
+    yield _figure(
+        "Prepare",
+        charts.prepares(group),
+        "Export, conversion and compilation, once, before the load.",
+    )
+    yield _figure(
+        "Parity",
+        charts.needed(group),
+        "Tolerance needed over allowed. At 1 and below the answer is right.",
+    )
 
 
-def _figure(title: str, figure: charts.Figure | None, words: str, *, whole: bool = False) -> dict[str, Any]:
+def _figure(
+    title: str, figure: charts.Figure | None, words: str, *, whole: bool = False
+) -> dict[str, Any]:
     return {"title": title, "figure": figure, "words": words, "whole": whole}
 
 
 def _laps_words(group: Group, laps_drawn: int) -> str:
-    counts = [len(laps) for result in group.ranked for laps in results.laps_of(result.record, COMPUTE)]
-    drawn = f"evenly spaced laps, at most {laps_drawn} per process" if max(counts, default=0) > laps_drawn else "every lap"
+    counts = [
+        len(laps) for result in group.ranked for laps in results.laps_of(result.record, COMPUTE)
+    ]
+    drawn = (
+        f"evenly spaced laps, at most {laps_drawn} per process"
+        if max(counts, default=0) > laps_drawn
+        else "every lap"
+    )
     return f"One box per process, with {drawn}. Boxes that differ more than they are wide: processes matter more than laps."

@@ -1,4 +1,6 @@
-"""Everything known of one cell, as headed lists of label and text: what opens when a reader asks about a row."""
+"""Everything known of one cell, as headed lists of label and text: what opens when a reader asks
+about a row.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,16 @@ from typing import Any
 from harness.core.types import BOUNDARIES, COMPUTE
 from reports import formatting, results, verdict
 from reports.results import Group, Record, Result
-from reports.sections import binding_cost, cells, divergences, models, resources, roofline, task_agreement, tuning
+from reports.sections import (
+    binding_cost,
+    cells,
+    divergences,
+    models,
+    resources,
+    roofline,
+    task_agreement,
+    tuning,
+)
 
 Facts = list[tuple[str, str]]
 
@@ -16,7 +27,9 @@ BOUNDARY_NAMES = {"compute": "Compute", "host_to_host": "Host to host"}
 
 
 def describe(group: Group, result: Result) -> dict[str, Any]:
-    """The details of one cell as plain JSON: a title, sections of facts, warnings, the command and the traceback."""
+    """The details of one cell as plain JSON: a title, sections of facts, warnings, the command and
+    the traceback.
+    """
     record = result.record
     sections = (
         ("Outcome", _outcome(group, result)),
@@ -62,7 +75,12 @@ def _timing(result: Result, boundary: str) -> Facts:
         return []
     estimate = result.compute if boundary == COMPUTE else result.host_to_host
     facts: list[tuple[str, Any]] = [
-        ("level", formatting.with_interval(formatting.latency(estimate), formatting.latency_interval(estimate))),
+        (
+            "level",
+            formatting.with_interval(
+                formatting.latency(estimate), formatting.latency_interval(estimate)
+            ),
+        ),
         *((f"p{round(q * 100)}", _percentile(result, boundary, q)) for q in (0.5, 0.9, 0.99)),
         ("laps per process", [len(process) for process in laps]),
         ("settled", (result.record.get("stability") or {}).get(boundary)),
@@ -84,14 +102,28 @@ def _from_within(result: Result) -> list[tuple[str, Any]]:
 
 def _percentile(result: Result, boundary: str, q: float) -> str:
     value = result.percentile(boundary, q)
-    return formatting.duration(value) if value is not None else f"{formatting.DASH} (too few laps to state it)"
+    return (
+        formatting.duration(value)
+        if value is not None
+        else f"{formatting.DASH} (too few laps to state it)"
+    )
 
 
 def _disturbance(record: Record, boundary: str) -> str:
-    blocks = [block for process in (record.get("blocks") or {}).get(boundary) or [] for block in process]
-    words = {"preemptions": "preemption", "major_faults": "major fault", "steal_ticks": "steal tick"}
+    blocks = [
+        block for process in (record.get("blocks") or {}).get(boundary) or [] for block in process
+    ]
+    words = {
+        "preemptions": "preemption",
+        "major_faults": "major fault",
+        "steal_ticks": "steal tick",
+    }
     sums = {key: sum(int(block.get(key) or 0) for block in blocks) for key in words}
-    return ", ".join(formatting.count(sums[key], word) for key, word in words.items()) if blocks else ""
+    return (
+        ", ".join(formatting.count(sums[key], word) for key, word in words.items())
+        if blocks
+        else ""
+    )
 
 
 def _parity(record: Record) -> Facts:
@@ -103,9 +135,18 @@ def _parity(record: Record) -> Facts:
         ("verdict", found.get("verdict")),
         ("reason", found.get("reason")),
         ("golden", found.get("golden")),
-        ("needed / allowed", f"{formatting.number(found.get('needed'))} / {formatting.number(found.get('allowed'))}"),
-        ("rule", f"{rule}; RMSE at most {formatting.plain(found.get('rmse_factor'))} times its own precision's"),
-        *((f"output {output.get('name')}", _output(output)) for output in found.get("outputs") or []),
+        (
+            "needed / allowed",
+            f"{formatting.number(found.get('needed'))} / {formatting.number(found.get('allowed'))}",
+        ),
+        (
+            "rule",
+            f"{rule}; RMSE at most {formatting.plain(found.get('rmse_factor'))} times its own precision's",
+        ),
+        *(
+            (f"output {output.get('name')}", _output(output))
+            for output in found.get("outputs") or []
+        ),
         ("accuracy", record.get("accuracy")),
         ("labelled data", record.get("dataset")),
         *divergences.described(record),
@@ -114,18 +155,45 @@ def _parity(record: Record) -> Facts:
 
 
 def _output(output: Record) -> str:
-    names = {"scale": "scale", "max_abs": "largest error", "rmse": "RMSE", "rmse_own": "own RMSE", "cosine": "cosine"}
-    parts = [f"{name} {formatting.number(output.get(key), 6 if key == 'cosine' else 2)}" for key, name in names.items()]
+    names = {
+        "scale": "scale",
+        "max_abs": "largest error",
+        "rmse": "RMSE",
+        "rmse_own": "own RMSE",
+        "cosine": "cosine",
+    }
+    parts = [
+        f"{name} {formatting.number(output.get(key), 6 if key == 'cosine' else 2)}"
+        for key, name in names.items()
+    ]
     return ", ".join([*parts, f"{output.get('nonfinite', 0)} not finite"])
 
 
 def _attested(record: Record) -> Facts:
     found = record.get("attested") or {}
     placed = found.get("placement") or {}
-    keys = ("device", "precision", "threads", "denormals", "spinning", "providers", "labels", "details")
-    facts: list[tuple[str, Any]] = [("runtime", f"{found.get('runtime', '')} {found.get('version', '')}".strip())]
+    keys = (
+        "device",
+        "precision",
+        "threads",
+        "denormals",
+        "spinning",
+        "providers",
+        "labels",
+        "details",
+    )
+    facts: list[tuple[str, Any]] = [
+        ("runtime", f"{found.get('runtime', '')} {found.get('version', '')}".strip())
+    ]
     facts += [(key, found.get(key)) for key in keys]
-    facts.append(("placement", ", ".join(f"{formatting.count(nodes, 'node')} on {where}" for where, nodes in placed.items())))
+    facts.append(
+        (
+            "placement",
+            ", ".join(
+                f"{formatting.count(nodes, 'node')} on {where}" for where, nodes in placed.items()
+            ),
+        )
+    )
     return _known(facts)
 
 
@@ -135,16 +203,30 @@ def _artifact(record: Record) -> Facts:
     facts: list[tuple[str, Any]] = [
         ("size", formatting.size(artifact["bytes"]) if artifact.get("bytes") else ""),
         ("sha256", record.get("artifact_sha256")),
-        ("facts", tuning.readable({name: value for name, value in (artifact.get("facts") or {}).items() if name != "model"})),
+        (
+            "facts",
+            tuning.readable(
+                {
+                    name: value
+                    for name, value in (artifact.get("facts") or {}).items()
+                    if name != "model"
+                }
+            ),
+        ),
         ("peak memory per process", [formatting.size(peak) for peak in peaks]),
-        ("resident after the laps", [formatting.size(kept) for kept in record.get("steady_rss_bytes") or []]),
+        (
+            "resident after the laps",
+            [formatting.size(kept) for kept in record.get("steady_rss_bytes") or []],
+        ),
         ("energy of one inference", _energy(record)),
     ]
     return _known(facts)
 
 
 def _energy(record: Record) -> str:
-    """Of one inference with all that the counters saw beside it, and what is missing of it; empty where it was never asked for."""
+    """Of one inference with all that the counters saw beside it, and what is missing of it; empty
+    where it was never asked for.
+    """
     used = record.get("energy")
     joules = resources.joules_per_inference(record)
     known = [f"{formatting.number(joules)}{formatting.SPACE}J"] if joules is not None else []

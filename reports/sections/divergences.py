@@ -1,4 +1,6 @@
-"""Where a cell parts from another one: what `evenbench diff` found and kept, beside the cells that it is about."""
+"""Where a cell parts from another one: what `evenbench diff` found and kept, beside the cells that
+it is about.
+"""
 
 from __future__ import annotations
 
@@ -25,20 +27,34 @@ class Row:
 def attached(lines: Sequence[Record], searches: Iterable[Record]) -> tuple[list[Record], list[str]]:
     """Outcomes with what was found of their cells, and in words what was left out.
 
-    Of two searches of one pair of cells the newest counts. A line that is none any more is left out and counted.
+    Of two searches of one pair of cells the newest counts. A line that is none any more is left out
+    and counted.
     """
     found: dict[str, dict[str, Mapping[str, str]]] = {}
     broken = 0
     for line in sorted(searches, key=lambda line: str(line["time"])):
         try:
-            first, second = ((str(line[name]["key"]), str(line[name]["id"])) for name in ("cell", "second"))
+            first, second = (
+                (str(line[name]["key"]), str(line[name]["id"])) for name in ("cell", "second")
+            )
             words = " ".join(f"{sentence}." for sentence in _words(line))
         except (KeyError, TypeError, ValueError):  # edited by hand, or written by another program
             broken += 1
             continue
         for key, other in ((first[0], second[1]), (second[0], first[1])):
-            found.setdefault(key, {})[other] = {"cell": first[1], "second": second[1], "other": other, "words": words}
-    notes = [f"{formatting.count(broken, 'line')} of `evenbench diff` left out, not as docs/inspect.md has it"] if broken else []
+            found.setdefault(key, {})[other] = {
+                "cell": first[1],
+                "second": second[1],
+                "other": other,
+                "words": words,
+            }
+    notes = (
+        [
+            f"{formatting.count(broken, 'line')} of `evenbench diff` left out, not as docs/inspect.md has it"
+        ]
+        if broken
+        else []
+    )
     return [_with(line, found.get(str(line["cell"]["key"]), {})) for line in lines], notes
 
 
@@ -58,14 +74,26 @@ def rows(results: Iterable[Result]) -> list[Row]:
     found: dict[frozenset[str], Row] = {}
     for result in results:
         for each in result.record.get(FIELD) or ():
-            found[frozenset((each["cell"], each["second"]))] = Row(each["cell"], each["second"], each["words"])
+            found[frozenset((each["cell"], each["second"]))] = Row(
+                each["cell"], each["second"], each["words"]
+            )
     return list(found.values())
 
 
 def described(record: Record) -> list[tuple[str, str]]:
-    """What was found, by the other cell; for a wrong answer of which nobody has looked for the reason, the command that does."""
-    found = [(f"where it parts from {each['other']}", str(each["words"])) for each in record.get(FIELD) or ()]
+    """What was found, by the other cell; for a wrong answer of which nobody has looked for the
+    reason, the command that does.
+    """
+    found = [
+        (f"where it parts from {each['other']}", str(each["words"]))
+        for each in record.get(FIELD) or ()
+    ]
     if found or record.get("outcome") != "mismatch":
         return found
     command = f"evenbench diff {record['cell'].get('id', 'CELL')} golden {record.get('case') or ''} --results results"
-    return [("where it parts from its golden", f"not looked for; {' '.join(command.split())} names the first tensor")]
+    return [
+        (
+            "where it parts from its golden",
+            f"not looked for; {' '.join(command.split())} names the first tensor",
+        )
+    ]

@@ -1,4 +1,6 @@
-"""What each model is and what was made of it: a card per model, a row per artifact, from the facts that prepare recorded."""
+"""What each model is and what was made of it: a card per model, a row per artifact, from the facts
+that prepare recorded.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,16 @@ from reports.results import Result
 OPERATORS_SHOWN = 5
 
 CARDS_SHOWN = 40
-"""Beyond it models are counted, or the page would open slowly; what was recorded of the others is in the details of their cells."""
+"""Beyond it models are counted, or the page would open slowly; what was recorded of the others is
+in the details of their cells.
+"""
 
 
 @dataclass(frozen=True)
 class Made:
-    """One artifact as ready strings. `operators` are the most frequent ones, `all_operators` every one."""
+    """One artifact as ready strings. `operators` are the most frequent ones, `all_operators` every
+    one.
+    """
 
     artifact: str
     format: str
@@ -41,17 +47,24 @@ class Card:
 
 
 def cards(members: Iterable[Result]) -> list[Card]:
-    """Every model with an artifact, by name; an artifact that several cells read is one row, told apart by its sha256."""
+    """Every model with an artifact, by name; an artifact that several cells read is one row, told
+    apart by its sha256.
+    """
     found: dict[str, dict[str, list[Result]]] = {}
     for result in members:
         if result.record.get("artifact") and not result.is_control:
-            model, digest = str(result.cell.get("model", "")), str(result.record.get("artifact_sha256") or "")
+            model, digest = (
+                str(result.cell.get("model", "")),
+                str(result.record.get("artifact_sha256") or ""),
+            )
             found.setdefault(model, {}).setdefault(digest, []).append(result)
     return [_card(model, found[model]) for model in sorted(found, key=str.casefold)]
 
 
 def described(result: Result) -> list[tuple[str, str]]:
-    """What was recorded of the model inside one result's artifact, as label and text; empty where nothing was."""
+    """What was recorded of the model inside one result's artifact, as label and text; empty where
+    nothing was.
+    """
     if not _model(result):
         return []
     made = _made("", [result])
@@ -66,7 +79,10 @@ def _card(model: str, artifacts: Mapping[str, Sequence[Result]]) -> Card:
     counted = next((each["flops"] for each in described if each.get("flops")), None)
     weights = first.get("weights") or {}
     facts = [
-        ("parameters", formatting.plain(weights.get("parameters")) if "parameters" in weights else ""),
+        (
+            "parameters",
+            formatting.plain(weights.get("parameters")) if "parameters" in weights else "",
+        ),
         ("work per step", _flops(counted) if counted else ""),
         ("weights", str(weights.get("note") or weights.get("source") or "")),
         ("inputs", str((first.get("inputs") or {}).get("recipe") or "")),
@@ -76,9 +92,18 @@ def _card(model: str, artifacts: Mapping[str, Sequence[Result]]) -> Card:
 
 
 def _model(result: Result) -> Mapping[str, Any]:
-    """What was recorded of the model inside the artifact; empty where nothing was. A user's own file is its own artifact at fp32."""
-    facts, weights = (result.record.get("artifact") or {}).get("facts") or {}, result.record.get("weights") or {}
-    as_it_is = weights.get("model") if result.cell.get("precision") == "fp32" and facts.get("format") == "ONNX" else None
+    """What was recorded of the model inside the artifact; empty where nothing was. A user's own
+    file is its own artifact at fp32.
+    """
+    facts, weights = (
+        (result.record.get("artifact") or {}).get("facts") or {},
+        result.record.get("weights") or {},
+    )
+    as_it_is = (
+        weights.get("model")
+        if result.cell.get("precision") == "fp32" and facts.get("format") == "ONNX"
+        else None
+    )
     found = facts.get("model") or as_it_is
     return found if isinstance(found, Mapping) else {}
 
@@ -90,28 +115,41 @@ def _made(digest: str, results: Sequence[Result]) -> Made:
     return Made(
         artifact=digest[:12] or formatting.DASH,
         format=str((artifact.get("facts") or {}).get("format") or formatting.DASH),
-        read_by=", ".join(dict.fromkeys(f"{result.name} {result.cell.get('precision', '')}".strip() for result in results)),
+        read_by=", ".join(
+            dict.fromkeys(
+                f"{result.name} {result.cell.get('precision', '')}".strip() for result in results
+            )
+        ),
         size=formatting.size(artifact.get("bytes")),
         parameters=_parameters(model),
         flops=_flops(model.get("flops"), model.get("flops_uncounted")),
         computes_in=str(model.get("computes_in") or formatting.DASH),
         operators=_counts(operators, OPERATORS_SHOWN),
         all_operators=_counts(operators, len(operators)),
-        changes=formatting.DASH if changes is None else _counts(changes, len(changes)) if changes else "nowhere",
+        changes=formatting.DASH
+        if changes is None
+        else _counts(changes, len(changes))
+        if changes
+        else "nowhere",
     )
 
 
 def _parameters(model: Mapping[str, Any]) -> str:
     if model.get("parameters") is None:
         return formatting.DASH
-    sizes = ", ".join(f"{formatting.size(count)} {dtype}" for dtype, count in (model.get("parameter_bytes") or {}).items())
+    sizes = ", ".join(
+        f"{formatting.size(count)} {dtype}"
+        for dtype, count in (model.get("parameter_bytes") or {}).items()
+    )
     return f"{model['parameters']:,}" + (f" ({sizes})" if sizes else "")
 
 
 def _flops(total: int | None, uncounted: Mapping[str, int] | None = None) -> str:
     if total is None:
         return formatting.DASH
-    return formatting.amount(total, "FLOP") + (f", without {_counts(uncounted, len(uncounted))}" if uncounted else "")
+    return formatting.amount(total, "FLOP") + (
+        f", without {_counts(uncounted, len(uncounted))}" if uncounted else ""
+    )
 
 
 def _counts(found: Mapping[str, int], shown: int) -> str:

@@ -1,4 +1,6 @@
-"""What a reader sees first: the headline, the verdict of each group, and the map of all groups and backends."""
+"""What a reader sees first: the headline, the verdict of each group, and the map of all groups and
+backends.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Head:
 
 @dataclass(frozen=True)
 class Square:
-    """One square of the map: the large and the small text, the outcome, its standing, and the cell's index."""
+    """One square of the map: the large and the small text, the outcome, its standing, and the
+    cell's index.
+    """
 
     large: str
     small: str
@@ -48,7 +52,9 @@ Row = tuple[str, str, list[list[Square]]]
 
 @dataclass(frozen=True)
 class Glance:
-    """The map: a heading per column, and for each group its title, setting and one list of squares per column."""
+    """The map: a heading per column, and for each group its title, setting and one list of squares
+    per column.
+    """
 
     columns: list[str]
     rows: list[Row]
@@ -62,14 +68,23 @@ def head(groups: Sequence[Group], members: Sequence[Result], notes: Sequence[str
         title=_title(members),
         sentence=_sentence(groups, members, counted["ok"]),
         measured=_measured(members),
-        outcomes=[(outcome, counted[outcome]) for outcome in (*OUTCOMES, *sorted(set(counted) - {*OUTCOMES}))],
+        outcomes=[
+            (outcome, counted[outcome])
+            for outcome in (*OUTCOMES, *sorted(set(counted) - {*OUTCOMES}))
+        ],
         notes=[*notes, *_own_notes(groups, members)],
     )
 
 
 def summary(groups: Sequence[Group]) -> dict[str, Any]:
-    """The verdict of every group that has a runtime and not only controls: those that stand open, and those that unfold."""
-    asked = [(group, place) for place, group in enumerate(groups) if not all(result.is_control for result in group.results)]
+    """The verdict of every group that has a runtime and not only controls: those that stand open,
+    and those that unfold.
+    """
+    asked = [
+        (group, place)
+        for place, group in enumerate(groups)
+        if not all(result.is_control for result in group.results)
+    ]
     verdicts = [(verdict.judge(group), place) for group, place in asked]
     folded = verdicts[SUMMARY_ROWS:]
     return {
@@ -82,28 +97,50 @@ def summary(groups: Sequence[Group]) -> dict[str, Any]:
 
 def glance(groups: Sequence[Group]) -> Glance:
     """The map of groups and backends, torch eager first and the other backends by name."""
-    names = sorted({result.name for group in groups for result in group.results}, key=lambda name: (name != BASELINE, name))
+    names = sorted(
+        {result.name for group in groups for result in group.results},
+        key=lambda name: (name != BASELINE, name),
+    )
     controls = {result.name for group in groups for result in group.results if result.is_control}
     columns = sorted(names, key=lambda name: name in controls)
     found: dict[int, dict[str, list[Square]]] = {}
     for index, group, result in cells.in_order(groups[:GLANCE_ROWS]):
-        found.setdefault(id(group), {}).setdefault(result.name, []).append(_square(group, result, index))
+        found.setdefault(id(group), {}).setdefault(result.name, []).append(
+            _square(group, result, index)
+        )
     several = len({group.run for group in groups}) > 1
-    rows = [_glance_row(group, columns, found[id(group)], several) for group in groups[:GLANCE_ROWS]]
+    rows = [
+        _glance_row(group, columns, found[id(group)], several) for group in groups[:GLANCE_ROWS]
+    ]
     more = len(groups) - len(rows)
-    return Glance(columns, rows, f"{formatting.count(more, 'more group')}: see the table of every cell." if more > 0 else "")
+    return Glance(
+        columns,
+        rows,
+        f"{formatting.count(more, 'more group')}: see the table of every cell." if more > 0 else "",
+    )
 
 
 def choices(members: Sequence[Result]) -> dict[str, list[str]]:
     """What the filters of the matrix offer."""
-    found = {key: sorted({str(result.cell.get(key, "")) for result in members}) for key in ("model", "precision")}
+    found = {
+        key: sorted({str(result.cell.get(key, "")) for result in members})
+        for key in ("model", "precision")
+    }
     names = sorted({result.name for result in members})
     seen = {result.outcome for result in members}
-    return {"outcome": [outcome for outcome in OUTCOMES if outcome in seen], "backend": names, **found}
+    return {
+        "outcome": [outcome for outcome in OUTCOMES if outcome in seen],
+        "backend": names,
+        **found,
+    }
 
 
-def _glance_row(group: Group, columns: Sequence[str], squares: dict[str, list[Square]], several_runs: bool) -> Row:
-    setting = f"{verdict.setting(group)} · run {group.run}" if several_runs else verdict.setting(group)
+def _glance_row(
+    group: Group, columns: Sequence[str], squares: dict[str, list[Square]], several_runs: bool
+) -> Row:
+    setting = (
+        f"{verdict.setting(group)} · run {group.run}" if several_runs else verdict.setting(group)
+    )
     return str(group.first.get("model", "")), setting, [squares.get(name, []) for name in columns]
 
 
@@ -111,23 +148,38 @@ def _square(group: Group, result: Result, index: int) -> Square:
     speedup = group.speedup(result)
     timed = formatting.latency(result.compute)
     if result.ranks:
-        large = "baseline" if result is group.baseline else formatting.ratio(speedup) if speedup else timed
+        large = (
+            "baseline"
+            if result is group.baseline
+            else formatting.ratio(speedup)
+            if speedup
+            else timed
+        )
         small = timed if large != timed else ""
     else:
-        large, small = ("control" if result.is_control and result.outcome == "ok" else result.outcome), timed
+        large, small = (
+            ("control" if result.is_control and result.outcome == "ok" else result.outcome),
+            timed,
+        )
     tone = verdict.tone(group, result) if result.ranks else "none"
     words = f"{result.cell.get('id', '')}: {cells.reason(group, result)}"
-    return Square(large, "" if small == formatting.DASH else small, result.outcome, tone, words, index)
+    return Square(
+        large, "" if small == formatting.DASH else small, result.outcome, tone, words, index
+    )
 
 
 def _title(members: Sequence[Result]) -> str:
     models = sorted({str(result.cell.get("model", "")) for result in members})
-    return formatting.listing(models) if len(models) <= 2 else formatting.count(len(models), "model")
+    return (
+        formatting.listing(models) if len(models) <= 2 else formatting.count(len(models), "model")
+    )
 
 
 def _sentence(groups: Sequence[Group], members: Sequence[Result], correct: int) -> str:
     backends = {result.cell.get("backend") for result in members if not result.is_control}
-    asked = f"{formatting.count(len(members), 'cell')} on {formatting.count(len(backends), 'backend')}"
+    asked = (
+        f"{formatting.count(len(members), 'cell')} on {formatting.count(len(backends), 'backend')}"
+    )
     measured = f"{asked}, {correct:,} with an accepted answer."
     against = [group for group in groups if group.baseline and len(group.ranked) > 1]
     won = sum(verdict.tone(group, group.ranked[0]) == verdict.FASTER for group in against)
@@ -138,13 +190,18 @@ def _sentence(groups: Sequence[Group], members: Sequence[Result], correct: int) 
     if all(len(group.ranked[0].compute_ns) < 2 for group in against):
         return f"{measured} With 1 process per cell, no speed-up can be told from noise."
     many = formatting.count(len(against), "group")
-    return f"{measured} In {won:,} of {many} a correct runtime is faster than {BASELINE} beyond noise."
+    return (
+        f"{measured} In {won:,} of {many} a correct runtime is faster than {BASELINE} beyond noise."
+    )
 
 
 def _measured(members: Sequence[Result]) -> str:
     runs = {result.run: result.record.get("run") or {} for result in members}
     days = sorted({str(run.get("started") or "")[:10] for run in runs.values()} - {""})
-    cpus = sorted({str((result.record.get("environment") or {}).get("cpu") or "") for result in members} - {""})
+    cpus = sorted(
+        {str((result.record.get("environment") or {}).get("cpu") or "") for result in members}
+        - {""}
+    )
     span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}" if days else "an unknown day"
     others = ["other machines"] if cpus[2:] else []
     return " · ".join([formatting.count(len(runs), "run"), f"measured {span}", *cpus[:2], *others])
@@ -154,8 +211,12 @@ def _own_notes(groups: Sequence[Group], members: Sequence[Result]) -> list[str]:
     notes = []
     runs = {result.run for result in members}
     if len(runs) > 1:
-        notes.append(f"These are {len(runs)} runs. Speed-ups and rankings stay within one run: machines and days differ.")
-    alone = sorted({result.run for result in members if result.ranks and len(result.compute_ns) < 2})
+        notes.append(
+            f"These are {len(runs)} runs. Speed-ups and rankings stay within one run: machines and days differ."
+        )
+    alone = sorted(
+        {result.run for result in members if result.ranks and len(result.compute_ns) < 2}
+    )
     if alone:
         notes.append(
             f"Cells with 1 process have no interval: nothing is said of their noise (run {formatting.listing(alone[:3])})."
@@ -163,8 +224,12 @@ def _own_notes(groups: Sequence[Group], members: Sequence[Result]) -> list[str]:
     without = [group for group in groups if group.baseline is None and group.ranked]
     bare = sum(group.asks_baseline for group in without)
     if bare:
-        notes.append(f"{formatting.count(bare, 'group has', 'groups have')} no correct {BASELINE} result, so no speed-ups.")
+        notes.append(
+            f"{formatting.count(bare, 'group has', 'groups have')} no correct {BASELINE} result, so no speed-ups."
+        )
     if len(without) > bare:
         many = formatting.count(len(without) - bare, "group was", "groups were")
-        notes.append(f"{many} not asked for {BASELINE}: cells there are told against the fastest of them.")
+        notes.append(
+            f"{many} not asked for {BASELINE}: cells there are told against the fastest of them."
+        )
     return notes

@@ -1,7 +1,9 @@
-"""What a lower precision buys and costs: every backend across precisions, over torch eager in fp32, on the page and as Markdown.
+"""What a lower precision buys and costs: every backend across precisions, over torch eager in fp32,
+on the page and as Markdown.
 
-Cells of different precisions answer the same question for whoever ships a model, so here, and only here, a ratio crosses groups:
-still within one run, one boundary, and equal model, device, batch and threads.
+Cells of different precisions answer the same question for whoever ships a model, so here, and only
+here, a ratio crosses groups: still within one run, one boundary, and equal model, device, batch and
+threads.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ NATIVE = "fp32"
 
 @dataclass(frozen=True)
 class Square:
-    """One backend at one precision as strings. `tone` is how it stands against the baseline, as in `verdict`."""
+    """One backend at one precision as strings. `tone` is how it stands against the baseline, as in
+    `verdict`.
+    """
 
     large: str
     small: str
@@ -41,13 +45,19 @@ class Family:
 
 
 def families(members: Sequence[Result], least: int = 2) -> list[Family]:
-    """Every model and setting that was run at so many precisions at least, in the order of recording."""
+    """Every model and setting that was run at so many precisions at least, in the order of
+    recording.
+    """
     found: dict[tuple[Any, ...], list[Result]] = {}
     for result in members:
         cell = result.cell
         place = tuple(cell.get(name) for name in ("model", "device", "batch", "threads"))
         found.setdefault((result.run, *place), []).append(result)
-    return [_family(group) for group in found.values() if len({result.cell.get("precision") for result in group}) >= least]
+    return [
+        _family(group)
+        for group in found.values()
+        if len({result.cell.get("precision") for result in group}) >= least
+    ]
 
 
 def _family(members: Sequence[Result]) -> Family:
@@ -56,7 +66,13 @@ def _family(members: Sequence[Result]) -> Family:
     baseline = _baseline(members)
     names = list(dict.fromkeys(result.name for result in members if not result.is_control))
     by_place = {(result.name, str(result.cell.get("precision"))): result for result in members}
-    rows = [(name, tuple(_square(by_place.get((name, precision)), baseline) for precision in precisions)) for name in names]
+    rows = [
+        (
+            name,
+            tuple(_square(by_place.get((name, precision)), baseline) for precision in precisions),
+        )
+        for name in names
+    ]
     cell = members[0].cell
     threads = formatting.count(int(cell.get("threads") or 0), "thread")
     return Family(
@@ -69,7 +85,11 @@ def _family(members: Sequence[Result]) -> Family:
 
 
 def _baseline(members: Sequence[Result]) -> Result | None:
-    eager = [result for result in members if result.ranks and result.name == BASELINE and result.cell.get("precision") == NATIVE]
+    eager = [
+        result
+        for result in members
+        if result.ranks and result.name == BASELINE and result.cell.get("precision") == NATIVE
+    ]
     return eager[0] if eager else None
 
 
@@ -83,9 +103,20 @@ def _square(result: Result | None, baseline: Result | None) -> Square | None:
     speedup = None if baseline is None else results.ratio(baseline, result)
     needed = (result.record.get("parity") or {}).get("needed")
     parity = "" if needed is None else f"parity {formatting.number(needed, 2)}"
-    small = " · ".join(filter(None, [formatting.ratio_interval(speedup) if result is not baseline else "", parity, labels]))
+    small = " · ".join(
+        filter(
+            None,
+            [formatting.ratio_interval(speedup) if result is not baseline else "", parity, labels],
+        )
+    )
     large = "1×" if result is baseline else formatting.ratio(speedup)
-    return Square(large, small, result.outcome, _tone(result, baseline, speedup), words or formatting.latency(result.compute))
+    return Square(
+        large,
+        small,
+        result.outcome,
+        _tone(result, baseline, speedup),
+        words or formatting.latency(result.compute),
+    )
 
 
 def _tone(result: Result, baseline: Result | None, speedup: Estimate | None) -> str:
@@ -93,7 +124,9 @@ def _tone(result: Result, baseline: Result | None, speedup: Estimate | None) -> 
         return verdict.BASE
     if speedup is None or speedup.low is None or speedup.high is None:
         return verdict.UNKNOWN
-    return verdict.FASTER if speedup.low > 1 else verdict.SLOWER if speedup.high < 1 else verdict.EVEN
+    return (
+        verdict.FASTER if speedup.low > 1 else verdict.SLOWER if speedup.high < 1 else verdict.EVEN
+    )
 
 
 def markdown(members: Sequence[Result]) -> str:
@@ -105,12 +138,27 @@ def markdown(members: Sequence[Result]) -> str:
 
 
 def _table(family: Family) -> str:
-    lines = [f"### {family.model} · {family.setting}", "", f"Over `{BASELINE}` in {NATIVE}, {family.baseline} per inference.", ""]
-    lines += [f"| backend | {' | '.join(family.precisions)} |", f"|---{'|---' * len(family.precisions)}|"]
+    lines = [
+        f"### {family.model} · {family.setting}",
+        "",
+        f"Over `{BASELINE}` in {NATIVE}, {family.baseline} per inference.",
+        "",
+    ]
+    lines += [
+        f"| backend | {' | '.join(family.precisions)} |",
+        f"|---{'|---' * len(family.precisions)}|",
+    ]
     reasons: list[str] = []
     for name, squares in family.rows:
         lines.append(f"| `{name}` | {' | '.join(_words(square, reasons) for square in squares)} |")
-    return "\n".join([*lines, "", *(f"{number}. {_escaped(words)}" for number, words in enumerate(reasons, 1)), ""])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            *(f"{number}. {_escaped(words)}" for number, words in enumerate(reasons, 1)),
+            "",
+        ]
+    )
 
 
 def _words(square: Square | None, reasons: list[str]) -> str:

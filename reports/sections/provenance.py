@@ -1,4 +1,6 @@
-"""Where the numbers come from: each run with its machine and versions, and each model with its weights and inputs."""
+"""Where the numbers come from: each run with its machine and versions, and each model with its
+weights and inputs.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,11 @@ from reports.results import Record, Result
 Facts = list[tuple[str, str]]
 
 _MACHINE = ("os", "cpu", "cores", "governor", "turbo", "python", "commit")
-_MOVING = {"load_average": "load average", "cpu_pressure_percent": "CPU pressure, %", "steal": "steal, share since boot"}
+_MOVING = {
+    "load_average": "load average",
+    "cpu_pressure_percent": "CPU pressure, %",
+    "steal": "steal, share since boot",
+}
 _LONG = ("cpu_flags", "packages", "variables", "lock")
 
 
@@ -71,15 +77,27 @@ def _run(identity: str, records: Sequence[Record]) -> Run:
         machine=_machine(environments),
         variables=_by_name(environments, "variables"),
         packages=_by_name(environments, "packages"),
-        locks=[(found["name"], f"Python {found['python']}, {', '.join(found['packages'])}") for found in _variants(environments, "lock")],
-        cpu_flags=" ".join(sorted({str(flag) for found in _variants(environments, "cpu_flags") for flag in found})),
+        locks=[
+            (found["name"], f"Python {found['python']}, {', '.join(found['packages'])}")
+            for found in _variants(environments, "lock")
+        ],
+        cpu_flags=" ".join(
+            sorted({str(flag) for found in _variants(environments, "cpu_flags") for flag in found})
+        ),
     )
 
 
 def _machine(environments: Sequence[Record]) -> Facts:
-    others = sorted({key for found in environments for key in found} - {*_MACHINE, *_MOVING, *_LONG})
-    steady = [(key.replace("_", " "), _distinct(found.get(key) for found in environments)) for key in (*_MACHINE, *others)]
-    moving = [(name, _range([found.get(key) for found in environments])) for key, name in _MOVING.items()]
+    others = sorted(
+        {key for found in environments for key in found} - {*_MACHINE, *_MOVING, *_LONG}
+    )
+    steady = [
+        (key.replace("_", " "), _distinct(found.get(key) for found in environments))
+        for key in (*_MACHINE, *others)
+    ]
+    moving = [
+        (name, _range([found.get(key) for found in environments])) for key, name in _MOVING.items()
+    ]
     return [(key, shown) for key, shown in [*steady, *moving] if shown != formatting.DASH]
 
 
@@ -96,7 +114,14 @@ def _variants(environments: Sequence[Record], key: str) -> list[Any]:
 
 def _distinct(values: Iterable[Any]) -> str:
     # A backend in its own environment has its own versions: all of them are shown.
-    return " or ".join(shown for shown in dict.fromkeys(map(formatting.plain, values)) if shown != formatting.DASH) or formatting.DASH
+    return (
+        " or ".join(
+            shown
+            for shown in dict.fromkeys(map(formatting.plain, values))
+            if shown != formatting.DASH
+        )
+        or formatting.DASH
+    )
 
 
 def _range(values: Sequence[Any]) -> str:
@@ -111,11 +136,21 @@ def _origin(model: str, records: Sequence[Record]) -> Origin:
     weights = records[0].get("weights") or {}
     inputs = records[0].get("inputs") or {}
     names = [str(name) for name in inputs.get("names") or []]
-    recipe = " ".join(filter(None, [str(inputs.get("recipe") or ""), f"on {formatting.listing(names)}" if names else ""]))
+    recipe = " ".join(
+        filter(
+            None,
+            [str(inputs.get("recipe") or ""), f"on {formatting.listing(names)}" if names else ""],
+        )
+    )
     return Origin(
         model=model,
-        weights=": ".join(str(weights[key]) for key in ("source", "note") if weights.get(key)) or formatting.DASH,
+        weights=": ".join(str(weights[key]) for key in ("source", "note") if weights.get(key))
+        or formatting.DASH,
         weights_sha256=str(weights.get("sha256") or formatting.DASH),
         inputs=recipe or formatting.DASH,
-        input_sha256=tuple(dict.fromkeys(str(record["input_sha256"]) for record in records if record.get("input_sha256"))),
+        input_sha256=tuple(
+            dict.fromkeys(
+                str(record["input_sha256"]) for record in records if record.get("input_sha256")
+            )
+        ),
     )

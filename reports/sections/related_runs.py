@@ -1,4 +1,6 @@
-"""What else was measured of the cells on the page: under load and in whole pipelines, a row each, with a link to its own page."""
+"""What else was measured of the cells on the page: under load and in whole pipelines, a row each,
+with a link to its own page.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ Line = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """One cell and what was asked of it, as strings. `answer` says why where there is none; `page` is an address, or empty."""
+    """One cell and what was asked of it, as strings. `answer` says why where there is none; `page`
+    is an address, or empty.
+    """
 
     cell: str
     asked: str
@@ -32,19 +36,32 @@ class Companions:
     notes: tuple[str, ...] = ()
 
 
-def gather(loads: Iterable[Line], pages: Mapping[str, str], pipelines: Iterable[tuple[Line, str]]) -> Companions:
-    """A row for the newest line of each cell and of what was asked of it. A line that is none any more is left out and counted.
+def gather(
+    loads: Iterable[Line], pages: Mapping[str, str], pipelines: Iterable[tuple[Line, str]]
+) -> Companions:
+    """A row for the newest line of each cell and of what was asked of it. A line that is none any
+    more is left out and counted.
 
-    `pages` has the addresses of pages of load by run; every line of a pipeline comes with the address of its page, or an empty string.
+    `pages` has the addresses of pages of load by run; every line of a pipeline comes with the
+    address of its page, or an empty string.
     """
     found: dict[str, tuple[str, Row]] = {}
     broken = 0
-    for kind, line, page in [*(("load", line, "") for line in loads), *(("pipeline", line, page) for line, page in pipelines)]:
+    for kind, line, page in [
+        *(("load", line, "") for line in loads),
+        *(("pipeline", line, page) for line, page in pipelines),
+    ]:
         try:
             key_of, row_of = KINDS[kind]
             there = page or pages.get(line["run"].get("id", ""), "")
-            key, time, row = json.dumps([kind, *key_of(line)], sort_keys=True), str(line["time"]), row_of(line, there)
-        except Exception:  # edited by hand, or written by another program: it breaks in a thousand ways
+            key, time, row = (
+                json.dumps([kind, *key_of(line)], sort_keys=True),
+                str(line["time"]),
+                row_of(line, there),
+            )
+        except (
+            Exception
+        ):  # edited by hand, or written by another program: it breaks in a thousand ways
             broken += 1
             continue
         if key not in found or found[key][0] <= time:
@@ -59,21 +76,42 @@ def _load_key(line: Line) -> list[Any]:
 
 
 def _pipeline_key(line: Line) -> list[Any]:
-    return [line["cell"]["key"], line["video"]["sha256"], line["in_flight"], line["target_per_second"]]
+    return [
+        line["cell"]["key"],
+        line["video"]["sha256"],
+        line["in_flight"],
+        line["target_per_second"],
+    ]
 
 
 def _row(line: Line, cell: str, asked: str, answer: str, page: str) -> Row:
     where = f"in {line['phase']}: " if line["phase"] else ""
-    return Row(cell, asked, str(line["outcome"]), answer if line["outcome"] == "ok" else f"{where}{line['reason']}", page)
+    return Row(
+        cell,
+        asked,
+        str(line["outcome"]),
+        answer if line["outcome"] == "ok" else f"{where}{line['reason']}",
+        page,
+    )
 
 
-# -- under load ------------------------------------------------------------------------------------------------------
+# -- under load ------------------------------------------------------------------------------------
 
 
 def _loaded(line: Line, page: str) -> Row:
     scenario = line["scenario"]
-    bound = f", p99 within {formatting.duration(scenario['bound_ns'])}" if scenario.get("bound_ns") else ""
-    return _row(line, load_results.name_of(line), f"{scenario['name']}{bound}", _answered(line) if line["outcome"] == "ok" else "", page)
+    bound = (
+        f", p99 within {formatting.duration(scenario['bound_ns'])}"
+        if scenario.get("bound_ns")
+        else ""
+    )
+    return _row(
+        line,
+        load_results.name_of(line),
+        f"{scenario['name']}{bound}",
+        _answered(line) if line["outcome"] == "ok" else "",
+        page,
+    )
 
 
 def _answered(line: Line) -> str:
@@ -81,8 +119,15 @@ def _answered(line: Line) -> str:
     name = line["scenario"]["name"]
     if name == "server":
         return load_results.answer(line["answer"])
-    points = [{"batch": part["cell"]["batch"], **point} for part in line["parts"] for point in part["points"]]
-    told = [dict(zip(load_results.HEADINGS[name], row[1:], strict=True)) for row in load_results.rows(line)]
+    points = [
+        {"batch": part["cell"]["batch"], **point}
+        for part in line["parts"]
+        for point in part["points"]
+    ]
+    told = [
+        dict(zip(load_results.HEADINGS[name], row[1:], strict=True))
+        for row in load_results.rows(line)
+    ]
     return ANSWERS[name](line, list(zip(points, told, strict=True)))
 
 
@@ -92,18 +137,28 @@ Pairs = list[tuple[Mapping[str, Any], dict[str, str]]]
 
 def _single(line: Line, pairs: Pairs) -> str:
     told = pairs[0][1]
-    stated = [f"{name} {told[name]}" for name in ("p50", "p90", "p99") if told[name] != formatting.DASH]
+    stated = [
+        f"{name} {told[name]}" for name in ("p50", "p90", "p99") if told[name] != formatting.DASH
+    ]
     return ", ".join([*stated, f"{told['per second']} per second"])
 
 
 def _sweep(line: Line, pairs: Pairs) -> str:
-    speeds = [told["per second"] for point, told in pairs if point["batch"] == line["answer"]["batch"]]
-    return "; ".join([load_results.answer(line["answer"]), *(f"{speed} per second" for speed in speeds)])
+    speeds = [
+        told["per second"] for point, told in pairs if point["batch"] == line["answer"]["batch"]
+    ]
+    return "; ".join(
+        [load_results.answer(line["answer"]), *(f"{speed} per second" for speed in speeds)]
+    )
 
 
 def _concurrent(line: Line, pairs: Pairs) -> str:
     told = max(pairs, key=lambda pair: float(pair[0]["per_second"]["value"]))[1]
-    over = "" if told["over the first"] == formatting.DASH else f", {told['over the first']} of the first"
+    over = (
+        ""
+        if told["over the first"] == formatting.DASH
+        else f", {told['over the first']} of the first"
+    )
     return f"at most {told['per second']} per second, callers: {told['callers']}{over}"
 
 
@@ -130,7 +185,7 @@ ANSWERS: Mapping[str, Callable[[Line, Pairs], str]] = {
 }
 
 
-# -- in a pipeline ---------------------------------------------------------------------------------------------------
+# -- in a pipeline ---------------------------------------------------------------------------------
 
 WAYS = {
     "overlapped": "with {} in flight",
@@ -146,17 +201,34 @@ LOST = {"paced": "dropped", "after_decoding_paced": "dropped after decoding"}
 
 
 def _filmed(line: Line, page: str) -> Row:
-    target = f", {line['target_per_second']:g} per second wanted" if line["target_per_second"] else ""
+    target = (
+        f", {line['target_per_second']:g} per second wanted" if line["target_per_second"] else ""
+    )
     asked = f"pipeline over {line['video']['name']}{target}"
-    found = {words.format(line["in_flight"]): pipeline_results.rate(line, way) for way, words in WAYS.items()}
+    found = {
+        words.format(line["in_flight"]): pipeline_results.rate(line, way)
+        for way, words in WAYS.items()
+    }
     rates = [f"{_rate(estimate)} {words}" for words, estimate in found.items() if estimate]
     lost = {words: pipeline_results.dropped(line, way) for way, words in LOST.items()}
-    dropped = "".join(f"; {found[0]} of {found[1]} {words}" for words, found in lost.items() if found)
-    return _row(line, str(line["cell"]["id"]), asked, f"frames per second: {', '.join(rates)}{dropped}", page)
+    dropped = "".join(
+        f"; {found[0]} of {found[1]} {words}" for words, found in lost.items() if found
+    )
+    return _row(
+        line,
+        str(line["cell"]["id"]),
+        asked,
+        f"frames per second: {', '.join(rates)}{dropped}",
+        page,
+    )
 
 
 def _rate(found: Estimate) -> str:
-    interval = "" if found.low is None or found.high is None else f"{formatting.number(found.low)} to {formatting.number(found.high)}"
+    interval = (
+        ""
+        if found.low is None or found.high is None
+        else f"{formatting.number(found.low)} to {formatting.number(found.high)}"
+    )
     return formatting.with_interval(formatting.number(found.value), interval)
 
 
@@ -164,4 +236,6 @@ KINDS: Mapping[str, tuple[Callable[[Line], list[Any]], Callable[[Line, str], Row
     "load": (_load_key, _loaded),
     "pipeline": (_pipeline_key, _filmed),
 }
-"""What two lines of a kind must share for the newer one to replace the older, and how one becomes a row."""
+"""What two lines of a kind must share for the newer one to replace the older, and how one becomes a
+row.
+"""

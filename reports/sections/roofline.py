@@ -1,7 +1,9 @@
-"""How close each cell comes to what its machine can do at most, and what binds there: arithmetic or memory.
+"""How close each cell comes to what its machine can do at most, and what binds there: arithmetic or
+memory.
 
-After S. Williams, A. Waterman and D. Patterson, "Roofline: an insightful visual performance model for multicore architectures",
-Communications of the ACM 52 (4), 2009. The limits themselves are in the records.
+After S. Williams, A. Waterman and D. Patterson, "Roofline: an insightful visual performance model
+for multicore architectures", Communications of the ACM 52 (4), 2009. The limits themselves are in
+the records.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ ROOFS_DRAWN = 6
 POINTS_DRAWN = 600
 
 CONVOLUTIONS = ("conv", "Conv")
-"""What the names of operators that an algorithm other than the direct one may compute have in them."""
+"""What the names of operators that an algorithm other than the direct one may compute have in them.
+"""
 
 
 def table(groups: Sequence[Group]) -> Table:
@@ -29,7 +32,11 @@ def table(groups: Sequence[Group]) -> Table:
         *cells.IDENTITY,
         Column("Compute", MEASURE, "one inference, inputs already bound"),
         Column("Least possible", MEASURE, "max(FLOPs / peak, bytes / bandwidth)"),
-        Column("Of the limit", MEASURE, "least possible time over compute; 100 % is as fast as the machine can be"),
+        Column(
+            "Of the limit",
+            MEASURE,
+            "least possible time over compute; 100 % is as fast as the machine can be",
+        ),
         Column("Bound by", WORDS, "which of the two takes longer"),
         Column("Work", MEASURE, "floating-point operations of one step, by the direct algorithm"),
         Column("Least bytes", MEASURE, "weights once at this precision, inputs, outputs"),
@@ -37,7 +44,12 @@ def table(groups: Sequence[Group]) -> Table:
         Column("Remark"),
         *cells.INDEX,
     )
-    return Table("limit", "How close every correct runtime comes to the limit of its machine", columns, list(_rows(groups)))
+    return Table(
+        "limit",
+        "How close every correct runtime comes to the limit of its machine",
+        columns,
+        list(_rows(groups)),
+    )
 
 
 def _rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
@@ -66,14 +78,22 @@ def share(fraction: float) -> str:
 
 
 def remark(limit: Record, fraction: float) -> str:
-    """What a reader must know of one limit: why it could be passed, and what its count leaves out. Often empty."""
+    """What a reader must know of one limit: why it could be passed, and what its count leaves out.
+    Often empty.
+    """
     uncounted = limit.get("flops_uncounted") or {}
-    left_out = f"without the work of {', '.join(f'{many} {name}' for name, many in uncounted.items())}" if uncounted else ""
+    left_out = (
+        f"without the work of {', '.join(f'{many} {name}' for name, many in uncounted.items())}"
+        if uncounted
+        else ""
+    )
     return "; ".join(filter(None, [_passed(limit) if fraction > 1 else "", left_out]))
 
 
 def _passed(limit: Record) -> str:
-    """How a cell can be faster than its limit, which supposes the direct algorithm, weights in memory, and a quiet machine."""
+    """How a cell can be faster than its limit, which supposes the direct algorithm, weights in
+    memory, and a quiet machine.
+    """
     slowed = f"or the peaks were slowed by something else when they were measured ({limit.get('measured')})"
     if limit.get("bound") == "memory":
         cache, needed = limit.get("cache_bytes"), limit["least_bytes"]
@@ -81,7 +101,11 @@ def _passed(limit: Record) -> str:
             kept = f"{formatting.size(needed)} stay in the caches ({formatting.size(cache)}) from lap to lap"
             return f"above the limit: its {kept}, and the bandwidth is that of the memory; {slowed}"
         return f"above the limit: a part of its weights stays in the caches from lap to lap, or is stored in less; {slowed}"
-    if any(word in operator for operator in limit.get("flops_by_operator") or {} for word in CONVOLUTIONS):
+    if any(
+        word in operator
+        for operator in limit.get("flops_by_operator") or {}
+        for word in CONVOLUTIONS
+    ):
         why = "FLOPs are counted for the direct algorithm, and convolutions by Winograd or FFT, or over zeros left out, take fewer"
         return f"above the limit: {why}; {slowed}"
     return f"above the limit: its products take fewer operations than were counted, or beat the {limit.get('peak_by')}; {slowed}"
@@ -89,14 +113,29 @@ def _passed(limit: Record) -> str:
 
 def figure(groups: Sequence[Group]) -> charts.Figure | None:
     """The roofs that were measured, and every cell under them, as far as they can be told apart."""
-    members = [result for group in groups for result in group.ranked if result.of_limit is not None and result.limit["flops"]]
+    members = [
+        result
+        for group in groups
+        for result in group.ranked
+        if result.of_limit is not None and result.limit["flops"]
+    ]
     roofs: dict[tuple[Any, ...], charts.Roof] = {}
     points: list[charts.Point] = []
     for result in members:
-        key = (*(result.cell.get(name) for name in ("device", "precision", "threads")), result.limit["measured"])
+        key = (
+            *(result.cell.get(name) for name in ("device", "precision", "threads")),
+            result.limit["measured"],
+        )
         if key not in roofs and len(roofs) >= ROOFS_DRAWN:
             continue
-        roofs.setdefault(key, (_roof(result), result.limit["peak_flops_per_second"], result.limit["bandwidth_bytes_per_second"]))
+        roofs.setdefault(
+            key,
+            (
+                _roof(result),
+                result.limit["peak_flops_per_second"],
+                result.limit["bandwidth_bytes_per_second"],
+            ),
+        )
         points.append(_point(result))
     return charts.roofline(list(roofs.values()), points[:POINTS_DRAWN])
 
@@ -116,7 +155,9 @@ def _point(result: Result) -> charts.Point:
 
 
 def described(result: Result) -> list[tuple[str, str]]:
-    """The limit of one cell with everything that it follows from, as label and text; empty where none was recorded."""
+    """The limit of one cell with everything that it follows from, as label and text; empty where
+    none was recorded.
+    """
     limit, fraction = result.limit, result.of_limit
     if not limit:
         return []
@@ -131,7 +172,15 @@ def described(result: Result) -> list[tuple[str, str]]:
         ("work", formatting.amount(limit.get("flops"), "FLOP")),
         ("least bytes", formatting.size(limit.get("least_bytes"))),
         ("peak", f"{peak} ({limit['peak_by']})" if limit.get("peak_by") else ""),
-        ("bandwidth", f"{bandwidth} ({limit['bandwidth_by']})" if limit.get("bandwidth_by") else ""),
-        ("measured", f"{limit['measured']} with {limit['library']} {limit['version']}" if limit.get("library") else ""),
+        (
+            "bandwidth",
+            f"{bandwidth} ({limit['bandwidth_by']})" if limit.get("bandwidth_by") else "",
+        ),
+        (
+            "measured",
+            f"{limit['measured']} with {limit['library']} {limit['version']}"
+            if limit.get("library")
+            else "",
+        ),
     ]
     return [(label, words) for label, words in facts if words and words != formatting.DASH]

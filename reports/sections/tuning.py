@@ -1,4 +1,6 @@
-"""How far runtimes that search for their schedules were tuned, and what the search was worth: a table, and latency against trials."""
+"""How far runtimes that search for their schedules were tuned, and what the search was worth: a
+table, and latency against trials.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from reports.charts import Figure
 from reports.results import Record, Result
 
 CURVE = "curve_us"
-"""The key within the facts of the points (trials, estimated µs), which are drawn and too many to be read."""
+"""The key within the facts of the points (trials, estimated µs), which are drawn and too many to be
+read.
+"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,9 @@ def readable(facts: Record) -> dict[str, Any]:
 
 
 def rows(members: Sequence[Result]) -> list[Row]:
-    """One row for every cell of such a runtime, in the order of recording; what was not tuned says so."""
+    """One row for every cell of such a runtime, in the order of recording; what was not tuned says
+    so.
+    """
     return [_row(result) for result in members if facts_of(result.record)]
 
 
@@ -51,7 +57,8 @@ def _row(result: Result) -> Row:
     return Row(
         cell=str(result.cell.get("id", "")),
         label=", ".join(result.record.get("labels") or []) or result.outcome,
-        tasks=formatting.count(int(facts.get("tasks") or 0), "task") + (f", {without:,} without a record" if without else ""),
+        tasks=formatting.count(int(facts.get("tasks") or 0), "task")
+        + (f", {without:,} without a record" if without else ""),
         trials=f"{int(facts.get('trials') or 0):,}",
         seconds=formatting.seconds(facts.get("seconds") or None),
         estimated=_estimated(facts),
@@ -62,17 +69,27 @@ def _row(result: Result) -> Row:
 def _estimated(facts: Record) -> str:
     """The tuner's own estimate where the curve begins and where it ends."""
     points = facts.get(CURVE) or []
-    return f"{formatting.duration(points[0][1] * 1e3)} → {formatting.duration(points[-1][1] * 1e3)}" if points else formatting.DASH
+    return (
+        f"{formatting.duration(points[0][1] * 1e3)} → {formatting.duration(points[-1][1] * 1e3)}"
+        if points
+        else formatting.DASH
+    )
 
 
 def figure(members: Sequence[Result]) -> Figure | None:
-    """The tuner's best estimate so far against its trials, one line per database; None where nothing was tuned."""
+    """The tuner's best estimate so far against its trials, one line per database; None where
+    nothing was tuned.
+    """
     found: dict[tuple[Any, ...], tuple[str, Sequence[Sequence[float]]]] = {}
     for result in members:
         points = facts_of(result.record).get(CURVE) or []
         if len(points) > 1:  # cells that differ in an option alone share one database, and one line
-            found.setdefault((_setting(result), tuple(map(tuple, points))), (_setting(result), points))
-    return charts.curves(list(found.values()), "trials, log scale", "estimated ms per inference, log scale", 1e-3)
+            found.setdefault(
+                (_setting(result), tuple(map(tuple, points))), (_setting(result), points)
+            )
+    return charts.curves(
+        list(found.values()), "trials, log scale", "estimated ms per inference, log scale", 1e-3
+    )
 
 
 def _setting(result: Result) -> str:

@@ -1,4 +1,6 @@
-"""Whether each run was measured on one steady machine: drift, two levels of laps, clocks, neighbours; and what to do about it."""
+"""Whether each run was measured on one steady machine: drift, two levels of laps, clocks,
+neighbours; and what to do about it.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,14 @@ Row = tuple[str, str, str]
 
 
 def rows(members: Sequence[Result]) -> list[Row]:
-    """Everything that a reader must mind about a run as a whole, newest run first; empty where all of them were quiet."""
+    """Everything that a reader must mind about a run as a whole, newest run first; empty where all
+    of them were quiet.
+    """
     found: dict[str, list[Record]] = {}
     for result in members:
         found.setdefault(result.run, []).append(result.record)
-    return [(run, warning.what, warning.do) for run in sorted(found, reverse=True) for warning in quality_warnings.about_run(found[run])]
+    return [
+        (run, warning.what, warning.do)
+        for run in sorted(found, reverse=True)
+        for warning in quality_warnings.about_run(found[run])
+    ]

@@ -1,4 +1,6 @@
-"""A detector of a page: every bright square of an image is an object with a mask. It calls no operator of torchvision's."""
+"""A detector of a page: every bright square of an image is an object with a mask. It calls no
+operator of torchvision's.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,17 @@ ACROSS = SIDE // SQUARE
 COUNTS = (3, 1, 0, 5, 2)
 """How many squares of each image are bright."""
 
-RECIPE = Recipe("pixels_32", (Decode("RGB"), Resize(SIDE, antialias=True), CenterCrop(SIDE), ToArray(), Layout("CHW")))
+RECIPE = Recipe(
+    "pixels_32",
+    (Decode("RGB"), Resize(SIDE, antialias=True), CenterCrop(SIDE), ToArray(), Layout("CHW")),
+)
 TRACED = {"exporter": "torchscript", "opset": 17}
 
 
 def build() -> torch.nn.Module:
-    """[3, 32, 32] in; boxes, labels (1 for red squares, 2 for blue ones), scores and masks [objects, 1, 32, 32] out."""
+    """[3, 32, 32] in; boxes, labels (1 for red squares, 2 for blue ones), scores and masks
+    [objects, 1, 32, 32] out.
+    """
     import torch
 
     class Bright(torch.nn.Module):
@@ -33,16 +40,25 @@ def build() -> torch.nn.Module:
                 weights = torch.tensor([[16 / 3] * 3, [1.0, 0, 0], [0, 0, 1.0]]) / SQUARE**2
                 self.look.weight.copy_(weights[:, :, None, None].expand(3, 3, SQUARE, SQUARE))
                 self.look.bias.copy_(torch.tensor([-8.0, 0, 0]))
-            corners = torch.tensor([[SQUARE * (at % ACROSS), SQUARE * (at // ACROSS)] for at in range(ACROSS**2)])
+            corners = torch.tensor(
+                [[SQUARE * (at % ACROSS), SQUARE * (at // ACROSS)] for at in range(ACROSS**2)]
+            )
             self.register_buffer("boxes", torch.cat([corners, corners + SQUARE], 1).float())
             inside = torch.eye(ACROSS**2).reshape(-1, 1, ACROSS, ACROSS)
-            self.register_buffer("inside", inside.repeat_interleave(SQUARE, 2).repeat_interleave(SQUARE, 3))
+            self.register_buffer(
+                "inside", inside.repeat_interleave(SQUARE, 2).repeat_interleave(SQUARE, 3)
+            )
 
         def forward(self, image: torch.Tensor) -> Any:
             seen = self.look(image[None])[0].flatten(1)
             scores = seen[0].sigmoid()
             found = torch.nonzero(scores > 0.05)[:, 0]
-            return self.boxes[found], seen[1:].argmax(0)[found] + 1, scores[found], self.inside[found] * image.mean(0)
+            return (
+                self.boxes[found],
+                seen[1:].argmax(0)[found] + 1,
+                scores[found],
+                self.inside[found] * image.mean(0),
+            )
 
     return Bright()
 
@@ -64,7 +80,11 @@ BRIGHT = Model(
     build=build,
     inputs=(TensorSpec("image", (3, SIDE, SIDE)),),
     outputs=(
-        *(TensorSpec("boxes", (ANY, 4)), TensorSpec("labels", (ANY,), "int64"), TensorSpec("scores", (ANY,))),
+        *(
+            TensorSpec("boxes", (ANY, 4)),
+            TensorSpec("labels", (ANY,), "int64"),
+            TensorSpec("scores", (ANY,)),
+        ),
         TensorSpec("masks", (ANY, 1, SIDE, SIDE)),
     ),
     recipe=RECIPE,
@@ -75,4 +95,6 @@ BRIGHT = Model(
 
 OPTIONS = dict.fromkeys(("ort", "openvino", "cpp-ort", "ctypes-ort", "cpp-openvino"), (TRACED,))
 
-objects = Case((BRIGHT,), (*OPTIONS, "torch-script", "cpp-libtorch", "ctypes-libtorch"), options=OPTIONS)
+objects = Case(
+    (BRIGHT,), (*OPTIONS, "torch-script", "cpp-libtorch", "ctypes-libtorch"), options=OPTIONS
+)

@@ -1,7 +1,8 @@
-"""Deliberately broken sessions around a right one: proof that the contract and the parity gate bite.
+"""Deliberately broken sessions around a right one: proof that the contract and the parity gate
+bite.
 
-Each class breaks one promise of `harness.Session`. They wrap ONNX Runtime on the contract's small network, so that all else
-about them is real.
+Each class breaks one promise of `harness.Session`. They wrap ONNX Runtime on the contract's small
+network, so that all else about them is real.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ class Noisy(OrtSession):
     def step(self):
         super().step()
         self.calls += 1
-        self.result = [value + np.float32(1e-9 * self.calls * np.abs(value).max() * 100) for value in self.result]
+        self.result = [
+            value + np.float32(1e-9 * self.calls * np.abs(value).max() * 100)
+            for value in self.result
+        ]
 
 
 class Caching(OrtSession):
@@ -97,7 +101,10 @@ class IgnoresBatch(OrtSession):
     """Answers the whole batch with its first element's result; right at batch 1."""
 
     def fetch(self):
-        return {name: np.repeat(value[:1], len(value), axis=0) for name, value in super().fetch().items()}
+        return {
+            name: np.repeat(value[:1], len(value), axis=0)
+            for name, value in super().fetch().items()
+        }
 
 
 class Nameless(OrtSession):
@@ -110,7 +117,9 @@ class Nameless(OrtSession):
 
 
 class Overlong(OrtSession):
-    """Its second clock sees a second in every lap, as that of a device does whose sync does not wait."""
+    """Its second clock sees a second in every lap, as that of a device does whose sync does not
+    wait.
+    """
 
     inner, inner_clock = "device", "wishful"
 

@@ -1,4 +1,6 @@
-"""Networks of `benchmarks/large.py` with few layers or few pixels: what those are made of, in seconds."""
+"""Networks of `benchmarks/large.py` with few layers or few pixels: what those are made of, in
+seconds.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,20 @@ EFFICIENTDET_SIDE = 128
 
 
 def vision_transformer() -> Any:
-    """ViT with 2 layers of 64 numbers on 16 patches, the last layer drawn as the others are, as in `large.vit_b_16`."""
+    """ViT with 2 layers of 64 numbers on 16 patches, the last layer drawn as the others are, as in
+    `large.vit_b_16`.
+    """
     import torch
     from torchvision.models import VisionTransformer
 
-    made = VisionTransformer(image_size=SIDE, patch_size=16, num_layers=2, num_heads=4, hidden_dim=WIDTH, mlp_dim=2 * WIDTH)
+    made = VisionTransformer(
+        image_size=SIDE,
+        patch_size=16,
+        num_layers=2,
+        num_heads=4,
+        hidden_dim=WIDTH,
+        mlp_dim=2 * WIDTH,
+    )
     torch.nn.init.normal_(made.heads.head.weight, std=0.02)
     return made
 
@@ -26,8 +37,15 @@ def bert() -> Any:
     """BERT with 2 layers of 64 numbers, pooled as `text.bert_base` is."""
     import transformers
 
-    shape = {"num_hidden_layers": 2, "hidden_size": WIDTH, "num_attention_heads": 4, "intermediate_size": 2 * WIDTH}
-    return text.pooled(transformers.BertModel(transformers.BertConfig(**shape), add_pooling_layer=False))
+    shape = {
+        "num_hidden_layers": 2,
+        "hidden_size": WIDTH,
+        "num_attention_heads": 4,
+        "intermediate_size": 2 * WIDTH,
+    }
+    return text.pooled(
+        transformers.BertModel(transformers.BertConfig(**shape), add_pooling_layer=False)
+    )
 
 
 def efficientdet() -> Any:
@@ -46,11 +64,18 @@ VIT = Model(
 )
 
 BERT = replace(
-    text.MINILM[16], name="bert_of_two_layers", build=bert, outputs=(TensorSpec("sentence_embedding", (BATCH, WIDTH)),), weights=seeded(0)
+    text.MINILM[16],
+    name="bert_of_two_layers",
+    build=bert,
+    outputs=(TensorSpec("sentence_embedding", (BATCH, WIDTH)),),
+    weights=seeded(0),
 )
 
 DEEPLABV3_RESNET50 = segmentation.segmenter(
-    segmentation.deeplabv3_resnet50, SIDE, large.square(SIDE, large.NORMALISED), "deeplabv3_resnet50_64"
+    segmentation.deeplabv3_resnet50,
+    SIDE,
+    large.square(SIDE, large.NORMALISED),
+    "deeplabv3_resnet50_64",
 )
 
 EFFICIENTDET = large.efficientdet(efficientdet, EFFICIENTDET_SIDE, "efficientdet_d0_heads_128")

@@ -1,4 +1,5 @@
-"""Sessions that compute on all cores. `make test` gives each of its two workers cores of its own, so that elsewhere a cell may have one.
+"""Sessions that compute on all cores. `make test` gives each of its two workers cores of its own,
+so that elsewhere a cell may have one.
 
 `test_torch_precisions` does the same for what inductor compiles, through the whole walk.
 """
@@ -16,7 +17,9 @@ from harness.testing import BackendContract, Kit, answer, copied
 
 @pytest.mark.alone
 class OnAllCores(BackendContract):
-    """The contract of a session, its cell asking for all cores. How it prepares and crashes has nothing to do with their number."""
+    """The contract of a session, its cell asking for all cores. How it prepares and crashes has
+    nothing to do with their number.
+    """
 
     test_prepare_writes_only_in_its_folder = None
     test_crash_in_step_becomes_an_outcome = None

@@ -37,10 +37,16 @@ CAUGHT = {
     "Silent": ["test_attestation_is_complete_and_as_asked", "test_parity[1]"],
     "Boastful": ["test_attestation_is_complete_and_as_asked", "test_parity[1]"],
     "ClosesOnce": ["test_closes_twice"],
-    "Hungry": ["test_crash_in_step_becomes_an_outcome[raise]", "test_crash_in_step_becomes_an_outcome[abort]"],
+    "Hungry": [
+        "test_crash_in_step_becomes_an_outcome[raise]",
+        "test_crash_in_step_becomes_an_outcome[abort]",
+    ],
 }
 
-BACKENDS = {"Litters": ["test_prepare_writes_only_in_its_folder"], "Forgetful": ["test_parity[1]", "test_closes_twice"]}
+BACKENDS = {
+    "Litters": ["test_prepare_writes_only_in_its_folder"],
+    "Forgetful": ["test_parity[1]", "test_closes_twice"],
+}
 
 RIGHT = "OrtSession"
 """The session that the broken ones derive from."""
@@ -50,19 +56,48 @@ ALL = (RIGHT, *CAUGHT, *BACKENDS)
 
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, set[str]]:
-    """Which contract tests fail, by kind, in one pytest: of what is right all are run, of the others those that are named for them."""
+    """Which contract tests fail, by kind, in one pytest: of what is right all are run, of the
+    others those that are named for them.
+    """
     folder = tmp_path_factory.mktemp("contract")
     classes = [SUITE.format(kind=kind, name=kind.lower()) for kind in ALL]
-    (folder / "test_broken.py").write_text("\n".join(["from harness.testing import BackendContract", *classes]))
-    chosen = [f"test_broken.py::Test{kind}::{test}" for kind, tests in {**CAUGHT, **BACKENDS}.items() for test in tests]
+    (folder / "test_broken.py").write_text(
+        "\n".join(["from harness.testing import BackendContract", *classes])
+    )
+    chosen = [
+        f"test_broken.py::Test{kind}::{test}"
+        for kind, tests in {**CAUGHT, **BACKENDS}.items()
+        for test in tests
+    ]
     own = {
-        "EVENBENCH_BACKENDS": ",".join(f"{kind.lower()}=tests.contract.broken:{kind}Backend" for kind in ALL),
+        "EVENBENCH_BACKENDS": ",".join(
+            f"{kind.lower()}=tests.contract.broken:{kind}Backend" for kind in ALL
+        ),
         "EVENBENCH_CACHE": str(artifact_store.root()),
         "PYTHONPATH": str(ROOT),
     }
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | own
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"test_broken.py::Test{RIGHT}", *chosen]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")
+    } | own
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"test_broken.py::Test{RIGHT}",
+        *chosen,
+    ]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     found: dict[str, set[str]] = {kind: set() for kind in ALL}
     for line in done.stdout.splitlines():
@@ -75,13 +110,17 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, set[str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("session", CAUGHT)
 def test_broken_session_is_caught(session: str, failed: Mapping[str, set[str]]) -> None:
-    assert failed[session] == set(CAUGHT[session]), f"{session} slipped through {sorted(set(CAUGHT[session]) - failed[session])}"
+    assert failed[session] == set(CAUGHT[session]), (
+        f"{session} slipped through {sorted(set(CAUGHT[session]) - failed[session])}"
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_broken_backend_is_caught(backend: str, failed: Mapping[str, set[str]]) -> None:
-    assert failed[backend] == set(BACKENDS[backend]), f"{backend} slipped through: only {sorted(failed[backend])} failed"
+    assert failed[backend] == set(BACKENDS[backend]), (
+        f"{backend} slipped through: only {sorted(failed[backend])} failed"
+    )
 
 
 @pytest.mark.slow

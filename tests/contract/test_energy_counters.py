@@ -1,6 +1,8 @@
-"""The library that reads RAPL, for real, on counters that are files: zones, a wrap-around, and counters that only root may read.
+"""The library that reads RAPL, for real, on counters that are files: zones, a wrap-around, and
+counters that only root may read.
 
-It is installed into an environment of its own: nothing else here needs it, and it brings a `cpuinfo` beside the one of pytest-benchmark.
+It is installed into an environment of its own: nothing else here needs it, and it brings a
+`cpuinfo` beside the one of pytest-benchmark.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def zone(rapl: Path, number: int, name: str, joules: int) -> Path:
-    """A zone as the kernel shows one; returns the file of its counter, which is in microjoules and wraps at 1,000 J."""
+    """A zone as the kernel shows one; returns the file of its counter, which is in microjoules and
+    wraps at 1,000 J.
+    """
     folder = rapl / f"intel-rapl:{number}"
     folder.mkdir(parents=True)
     (folder / "name").write_text(f"{name}\n")
@@ -41,8 +45,13 @@ class Reading:
     """A running `python -m harness.environment.energy`."""
 
     def __init__(self, python: Path, rapl: Path) -> None:
-        command, variables = [str(python), "-m", "harness.environment.energy", "--rapl", str(rapl)], {**os.environ, "PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command, variables = (
+            [str(python), "-m", "harness.environment.energy", "--rapl", str(rapl)],
+            {**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        self.process = subprocess.Popen(
+            command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def said(self) -> Any:
         assert self.process.stdout
@@ -70,7 +79,9 @@ def reading(python: Path, tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.mark.slow
-def test_two_packages_are_told_apart_and_a_counter_that_wraps_counts_on(reading: Any, tmp_path: Path) -> None:
+def test_two_packages_are_told_apart_and_a_counter_that_wraps_counts_on(
+    reading: Any, tmp_path: Path
+) -> None:
     rapl = tmp_path / "intel-rapl"
     first, second = zone(rapl, 0, "package-0", 900), zone(rapl, 1, "package-1", 100)
     counters = reading()
@@ -79,11 +90,16 @@ def test_two_packages_are_told_apart_and_a_counter_that_wraps_counts_on(reading:
     first.write_text("150000000\n")  # over the top: 100 J to it and 150 J after it
     second.write_text("400000000\n")
     told = counters.ask("end")
-    assert told["joules"] == {"package-0": pytest.approx(250, rel=1e-4), "package-1": pytest.approx(300, rel=1e-4)}
+    assert told["joules"] == {
+        "package-0": pytest.approx(250, rel=1e-4),
+        "package-1": pytest.approx(300, rel=1e-4),
+    }
     assert told["by"].startswith("codecarbon 3.")
     counters.ask("begin")
     second.write_text("500000000\n")
-    assert counters.ask("end")["joules"]["package-1"] == pytest.approx(100, rel=1e-4), "of each measurement alone"
+    assert counters.ask("end")["joules"]["package-1"] == pytest.approx(100, rel=1e-4), (
+        "of each measurement alone"
+    )
 
 
 @pytest.mark.slow

@@ -1,4 +1,6 @@
-"""Two releases of one runtime in one run, for real: small wheels are downloaded, installed, and timed beside what is here."""
+"""Two releases of one runtime in one run, for real: small wheels are downloaded, installed, and
+timed beside what is here.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def cells() -> list[Cell]:
 
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
-    """Each backend's result, of one run. The environments are built in the cache, from nothing where it is new."""
+    """Each backend's result, of one run. The environments are built in the cache, from nothing
+    where it is new.
+    """
     pytest.importorskip("onnxruntime")
     folder = tmp_path_factory.mktemp("results")
     entries = [Entry(cell) for cell in cells()]
@@ -43,7 +47,9 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
 
 @pytest.mark.slow
 def test_each_is_measured_and_right(lines: Mapping[str, Any]) -> None:
-    assert {name: (line["outcome"], line["reason"]) for name, line in lines.items()} == dict.fromkeys(BACKENDS, ("ok", ""))
+    assert {
+        name: (line["outcome"], line["reason"]) for name, line in lines.items()
+    } == dict.fromkeys(BACKENDS, ("ok", ""))
     assert {line["parity"]["verdict"] for line in lines.values()} == {"pass"}
 
 
@@ -51,7 +57,13 @@ def test_each_is_measured_and_right(lines: Mapping[str, Any]) -> None:
 @pytest.mark.parametrize("name", ["input_sha256", "artifact_sha256"])
 def test_all_read_the_same_bytes(lines: Mapping[str, Any], name: str) -> None:
     """As recorded, and as each process digested what it had loaded."""
-    assert len({line[name] for line in lines.values()} | {line["parity"][name] for line in lines.values()}) == 1
+    assert (
+        len(
+            {line[name] for line in lines.values()}
+            | {line["parity"][name] for line in lines.values()}
+        )
+        == 1
+    )
 
 
 @pytest.mark.slow
@@ -82,7 +94,9 @@ def test_each_lock_is_recorded_and_is_what_is_installed(lines: Mapping[str, Any]
         assert all("==" in package for package in lock["packages"]), "every distribution is pinned"
         packages = lines[name]["environment"]["packages"]
         pinned = dict(package.split("==") for package in lock["packages"])
-        assert {each: packages[each] for each in packages if each in pinned} == {each: pinned[each] for each in packages if each in pinned}
+        assert {each: packages[each] for each in packages if each in pinned} == {
+            each: pinned[each] for each in packages if each in pinned
+        }
         assert lock["python"] == lines[name]["environment"]["python"]
 
 
@@ -96,7 +110,9 @@ def test_the_report_has_one_more_column_for_each(lines: Mapping[str, Any], tmp_p
 
 
 @pytest.mark.slow
-def test_the_environment_is_there_for_the_next_run(lines: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_there_for_the_next_run(
+    lines: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(virtualenvs.installers, "find", lambda: pytest.fail("it was built again"))
     (cell,) = (cell for cell in cells() if cell.backend == OLDER)
     assert Path(preparation.interpreter_for(cell)).is_relative_to(virtualenvs.root())
@@ -104,7 +120,9 @@ def test_the_environment_is_there_for_the_next_run(lines: Mapping[str, Any], mon
 
 @pytest.mark.slow
 def test_an_older_torch_has_a_lock_without_being_installed() -> None:
-    """Gigabytes are not installed for a test; that the resolver finds torchvision's release for it, and its numpy, is shown."""
+    """Gigabytes are not installed for a test; that the resolver finds torchvision's release for it,
+    and its numpy, is shown.
+    """
     asked = virtualenvs.request("torch-compile@2.13.0")
     assert asked is not None
     packages = dict(package.split("==") for package in virtualenvs.resolve(asked).packages)

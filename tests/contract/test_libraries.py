@@ -1,4 +1,6 @@
-"""What `evenbench footprint` says a C++ program needs is what its process really holds: nothing that it loads is left out."""
+"""What `evenbench footprint` says a C++ program needs is what its process really holds: nothing
+that it loads is left out.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,11 @@ def test_every_library_that_a_running_program_holds_is_listed(name: str) -> None
     finally:
         session.close()
     mapped = {Path(line.split(maxsplit=5)[5]) for line in lines if ".so" in line}
-    held = {file.resolve() for file in mapped if not any(fnmatch(file.name, pattern) for pattern in shared_libraries.C_LIBRARY)}
+    held = {
+        file.resolve()
+        for file in mapped
+        if not any(fnmatch(file.name, pattern) for pattern in shared_libraries.C_LIBRARY)
+    }
     listed = shared_libraries.of(backend)
     assert listed
     assert held, "the maps were not read"

@@ -66,7 +66,9 @@ def cell_of(backend: str, **changed: Any) -> Cell:
 
 @pytest.fixture(scope="module")
 def answers() -> Callable[[str], dict[str, Any]]:
-    """The answers of a backend to every input batch, from the artifact that it shares with its counterparts."""
+    """The answers of a backend to every input batch, from the artifact that it shares with its
+    counterparts.
+    """
     preparer = Preparer(600)
 
     def of(backend: str, **changed: Any) -> dict[str, Any]:
@@ -74,7 +76,9 @@ def answers() -> Callable[[str], dict[str, Any]]:
         prepared = preparer.prepare(cell)
         session = registry.find(backend).load(Path(prepared.artifact.path), cell)
         try:
-            made: dict[str, Any] = judging.once(session, inputs.load(Path(prepared.inputs.path), cell.model))
+            made: dict[str, Any] = judging.once(
+                session, inputs.load(Path(prepared.inputs.path), cell.model)
+            )
         finally:
             session.close()
         return made
@@ -102,7 +106,11 @@ def loaded() -> Callable[[Cell], Attestation]:
 
 @pytest.mark.parametrize(
     ("python", "native_twins"),
-    [("ort", ("cpp-ort", "ctypes-ort")), ("openvino", ("cpp-openvino",)), ("torch-script", ("cpp-libtorch", "ctypes-libtorch"))],
+    [
+        ("ort", ("cpp-ort", "ctypes-ort")),
+        ("openvino", ("cpp-openvino",)),
+        ("torch-script", ("cpp-libtorch", "ctypes-libtorch")),
+    ],
 )
 def test_the_same_library_answers_alike_from_both_languages(
     python: str, native_twins: tuple[str, ...], answers: Callable[[str], dict[str, Any]]
@@ -111,8 +119,15 @@ def test_the_same_library_answers_alike_from_both_languages(
     for twin in native_twins:
         found = answers(twin)["logits"]
         assert found.dtype == wanted.dtype
-        # The same kernels on the same bytes: bit for bit, but for a sum that threads may add up in another order.
-        np.testing.assert_allclose(found, wanted, rtol=0, atol=4 * np.finfo(np.float32).eps * np.abs(wanted).max(), err_msg=twin)
+        # The same kernels on the same bytes: bit for bit, but for a sum that threads may add up in
+        # another order.
+        np.testing.assert_allclose(
+            found,
+            wanted,
+            rtol=0,
+            atol=4 * np.finfo(np.float32).eps * np.abs(wanted).max(),
+            err_msg=twin,
+        )
 
 
 def test_the_aot_package_is_loaded_in_cpp(answers: Callable[..., dict[str, Any]]) -> None:
@@ -121,8 +136,15 @@ def test_the_aot_package_is_loaded_in_cpp(answers: Callable[..., dict[str, Any]]
 
 
 def test_they_share_the_artifact_of_their_counterpart() -> None:
-    for python, twin in (("ort", "cpp-ort"), ("ort", "ctypes-ort"), ("openvino", "cpp-openvino"), ("torch-script", "cpp-libtorch")):
-        assert registry.find(python).artifact_key(cell_of(python)) == registry.find(twin).artifact_key(cell_of(twin)), twin
+    for python, twin in (
+        ("ort", "cpp-ort"),
+        ("ort", "ctypes-ort"),
+        ("openvino", "cpp-openvino"),
+        ("torch-script", "cpp-libtorch"),
+    ):
+        assert registry.find(python).artifact_key(cell_of(python)) == registry.find(
+            twin
+        ).artifact_key(cell_of(twin)), twin
 
 
 @pytest.mark.parametrize("runtime", list(build.DISTRIBUTIONS))
@@ -130,12 +152,16 @@ def test_another_release_than_the_python_package_is_refused(runtime: str) -> Non
     installed, file = build.version_of(runtime).partition("+")[0], str(build.library_of(runtime))
     build.check_library(runtime, {"version": f"{installed}-1234-abc", "library": file})
     for other in ("0.1", installed + "1", installed + ".1"):
-        with pytest.raises(RuntimeError, match=rf"the runner loaded {runtime} {other}.*LD_LIBRARY_PATH"):
+        with pytest.raises(
+            RuntimeError, match=rf"the runner loaded {runtime} {other}.*LD_LIBRARY_PATH"
+        ):
             build.check_library(runtime, {"version": other, "library": file})
 
 
 @pytest.mark.parametrize("backend", ["cpp-ort", "ctypes-ort"])
-def test_the_version_is_asserted_when_a_session_is_loaded(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_version_is_asserted_when_a_session_is_loaded(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = Path(Preparer(600).prepare(cell_of(backend)).artifact.path)
     true_key = build.key("onnxruntime")
     monkeypatch.setattr(build, "key", lambda runtime: true_key)
@@ -144,7 +170,9 @@ def test_the_version_is_asserted_when_a_session_is_loaded(backend: str, monkeypa
         registry.find(backend).load(folder, cell_of(backend))
 
 
-def test_a_library_path_that_leads_elsewhere_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_path_that_leads_elsewhere_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same release from another place: a copy of the library, which the loader prefers."""
     folder = Path(Preparer(600).prepare(cell_of("cpp-openvino")).artifact.path)
     original = build.library_of("openvino")
@@ -155,18 +183,28 @@ def test_a_library_path_that_leads_elsewhere_is_found_out(tmp_path: Path, monkey
         registry.find("cpp-openvino").load(folder, cell_of("cpp-openvino"))
 
 
-# -- what runs, read back ----------------------------------------------------------------------------------------------
+# -- what runs, read back --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("backend", ["cpp-ort", "ctypes-ort", "cpp-openvino", "cpp-libtorch", "ctypes-libtorch"])
-@pytest.mark.parametrize("threads", [1, pytest.param(cpu.cores(), id="all", marks=pytest.mark.alone)])
-def test_threads_are_those_of_the_runtime(backend: str, threads: int, loaded: Callable[..., Attestation]) -> None:
+@pytest.mark.parametrize(
+    "backend", ["cpp-ort", "ctypes-ort", "cpp-openvino", "cpp-libtorch", "ctypes-libtorch"]
+)
+@pytest.mark.parametrize(
+    "threads", [1, pytest.param(cpu.cores(), id="all", marks=pytest.mark.alone)]
+)
+def test_threads_are_those_of_the_runtime(
+    backend: str, threads: int, loaded: Callable[..., Attestation]
+) -> None:
     assert loaded(replace(cell_of(backend), threads=threads)).threads == threads
 
 
-def test_threads_of_onnx_runtime_are_counted_not_repeated(monkeypatch: pytest.MonkeyPatch, loaded: Callable[..., Attestation]) -> None:
+def test_threads_of_onnx_runtime_are_counted_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, loaded: Callable[..., Attestation]
+) -> None:
     told = runtimes.ort_options
-    monkeypatch.setattr(runtimes.OnOrt, "told", staticmethod(lambda file, cell: {**told(file, cell), "threads": 3}))
+    monkeypatch.setattr(
+        runtimes.OnOrt, "told", staticmethod(lambda file, cell: {**told(file, cell), "threads": 3})
+    )
     assert loaded(replace(cell_of("cpp-ort"), threads=1)).threads == 3
 
 
@@ -176,7 +214,9 @@ def test_spinning_and_denormals_of_onnx_runtime_are_read_back(
 ) -> None:
     assert loaded(cell_of(backend)).spinning == "on"
     assert loaded(cell_of(backend, options=(("spinning", "off"),))).spinning == "off"
-    monkeypatch.setattr(ort_session, "ENTRIES", {**ort_session.ENTRIES, "session.set_denormal_as_zero": "1"})
+    monkeypatch.setattr(
+        ort_session, "ENTRIES", {**ort_session.ENTRIES, "session.set_denormal_as_zero": "1"}
+    )
     assert loaded(cell_of(backend)).denormals == "flushed"
 
 
@@ -196,20 +236,38 @@ def test_what_ran_is_attested_as_the_counterpart_attests_it(
 ) -> None:
     wanted = loaded(cell_of(python, precision=precision))
     found = loaded(cell_of(twin, precision=precision, options=options))
-    for name in ("runtime", "device", "precision", "threads", "denormals", "spinning", "providers", "emulated", "labels"):
+    for name in (
+        "runtime",
+        "device",
+        "precision",
+        "threads",
+        "denormals",
+        "spinning",
+        "providers",
+        "emulated",
+        "labels",
+    ):
         assert getattr(found, name) == getattr(wanted, name), name
     for name in ("nodes_after", "operators_after", "nodes_before", "fused", "added", "removed"):
-        assert found.details.get("graph", {}).get(name) == wanted.details.get("graph", {}).get(name), name
+        assert found.details.get("graph", {}).get(name) == wanted.details.get("graph", {}).get(
+            name
+        ), name
     assert found.details.get("compute_nodes") == wanted.details.get("compute_nodes")
 
 
-def test_a_precision_without_kernels_is_unsupported_in_words(loaded: Callable[..., Attestation]) -> None:
-    with pytest.raises(Unsupported, match=r"CPUExecutionProvider has no kernel for Conv .* at bf16"):
+def test_a_precision_without_kernels_is_unsupported_in_words(
+    loaded: Callable[..., Attestation],
+) -> None:
+    with pytest.raises(
+        Unsupported, match=r"CPUExecutionProvider has no kernel for Conv .* at bf16"
+    ):
         loaded(cell_of("cpp-ort", precision="bf16"))
 
 
 def test_nothing_of_the_runtime_is_imported_here() -> None:
-    """What calls a runner needs the runtime's library only, so its import is no part of the cell's times."""
+    """What calls a runner needs the runtime's library only, so its import is no part of the cell's
+    times.
+    """
     for backend in ("cpp-ort", "cpp-openvino", "cpp-libtorch", "ctypes-ort", "ctypes-libtorch"):
         assert registry.find(backend).requires == ()
 
@@ -219,10 +277,12 @@ def test_a_runtime_that_is_not_installed_is_missing(monkeypatch: pytest.MonkeyPa
     assert registry.find("cpp-ort").missing() == ("no_such_runtime",)
 
 
-# -- building ----------------------------------------------------------------------------------------------------------
+# -- building --------------------------------------------------------------------------------------
 
 
-def test_it_is_built_once_and_what_changes_it_builds_it_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_built_once_and_what_changes_it_builds_it_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(artifact_store.VARIABLE, str(tmp_path))
     with ThreadPoolExecutor(3) as pool:  # three at once, as workers may be
         folders = set(pool.map(build.built, ["onnxruntime"] * 3))
@@ -234,24 +294,36 @@ def test_it_is_built_once_and_what_changes_it_builds_it_anew(tmp_path: Path, mon
     assert artifact_store.key_of(build.key("onnxruntime")) != before
 
 
-def test_a_build_that_fails_says_what_the_compiler_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_that_fails_says_what_the_compiler_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(artifact_store.VARIABLE, str(tmp_path / "cache"))
     broken = tmp_path / "cpp"
     shutil.copytree(build.SOURCES, broken)
     (broken / "onnxruntime.cpp").write_text("int broken = no_such_name;\n")
     monkeypatch.setattr(build, "SOURCES", broken)
-    with pytest.raises(RuntimeError, match=r"(?s)building the onnxruntime runner failed:.*no_such_name"):
+    with pytest.raises(
+        RuntimeError, match=r"(?s)building the onnxruntime runner failed:.*no_such_name"
+    ):
         build.built("onnxruntime")
-    assert not list((tmp_path / "cache" / "native").glob(".stage-*")), "what was half built is removed"
+    assert not list((tmp_path / "cache" / "native").glob(".stage-*")), (
+        "what was half built is removed"
+    )
 
 
-def test_a_compiler_that_cxx_names_and_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiler_that_cxx_names_and_that_is_not_there_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler -m64")
     assert "the compiler that CXX names (no-such-compiler -m64)" in build.lacks()
 
 
-@pytest.mark.parametrize("backend", ["cpp-ort", "cpp-openvino", "cpp-libtorch", "ctypes-ort", "ctypes-libtorch"])
-def test_a_missing_compiler_is_unavailable_in_words(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "backend", ["cpp-ort", "cpp-openvino", "cpp-libtorch", "ctypes-ort", "ctypes-libtorch"]
+)
+def test_a_missing_compiler_is_unavailable_in_words(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(build.shutil, "which", lambda name: None)
     monkeypatch.setattr(build.sys, "executable", "/nowhere/python")
     monkeypatch.delenv("CXX", raising=False)
@@ -277,7 +349,9 @@ def test_what_the_program_cannot_do_is_said_and_it_goes_on() -> None:
         program.ask("step")
     library = build.library_of("onnxruntime")
     with pytest.raises(RuntimeError, match=r"no_such\.onnx"):
-        program.ask("load", "model=/no_such.onnx", f"library={library}", "threads=1", "spinning=off")
+        program.ask(
+            "load", "model=/no_such.onnx", f"library={library}", "threads=1", "spinning=off"
+        )
     assert len(program.ask("usage")) == 5
     program.close()
 
@@ -287,7 +361,9 @@ def test_a_runner_ends_with_whoever_started_it() -> None:
     file = build.built("onnxruntime") / build.PROGRAM
     code = f"import time\nfrom pathlib import Path\nfrom backends.cpp import session\nrunner = session.Program(Path({str(file)!r}))\n"
     code += "runner.ask('usage')\nprint(runner.process_id, flush=True)\ntime.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    ) as parent:
         assert parent.stdout is not None
         runner = int(parent.stdout.readline())
         parent.kill()
@@ -302,7 +378,9 @@ def test_a_runner_ends_with_whoever_started_it() -> None:
     pytest.fail("the runner outlived its parent by 5 s")
 
 
-def test_batches_that_change_in_place_are_read_again(answers: Callable[[str], dict[str, Any]]) -> None:
+def test_batches_that_change_in_place_are_read_again(
+    answers: Callable[[str], dict[str, Any]],
+) -> None:
     cell = cell_of("cpp-ort")
     prepared = Preparer(600).prepare(cell)
     session = registry.find("cpp-ort").load(Path(prepared.artifact.path), cell)
@@ -356,7 +434,9 @@ def test_arrays_that_ctypes_would_misread_are_refused_and_what_is_bound_stays(
     np.testing.assert_array_equal(library.fetch()["logits"], before)
 
 
-def test_an_output_without_elements_is_fetched(library: native.LibrarySession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_without_elements_is_fetched(
+    library: native.LibrarySession, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A detector that finds nothing: its output has no memory, and so no address."""
     sizes = (ctypes.c_int64 * 2)(0, 4)
 
@@ -364,7 +444,11 @@ def test_an_output_without_elements_is_fetched(library: native.LibrarySession, m
         kind._obj.value, rank._obj.value = b"f4", 2
         shape._obj.contents = ctypes.c_int64.from_buffer(sizes)
 
-    monkeypatch.setattr(library, "library", SimpleNamespace(evenbench_fetch=lambda handle: 1, evenbench_output=nothing))
+    monkeypatch.setattr(
+        library,
+        "library",
+        SimpleNamespace(evenbench_fetch=lambda handle: 1, evenbench_output=nothing),
+    )
     found = library.fetch()["logits"]
     monkeypatch.undo()
     assert (found.shape, str(found.dtype)) == ((0, 4), "float32")
@@ -383,20 +467,38 @@ def test_memory_and_cpu_time_are_the_programs_own() -> None:
     assert before is not None
     assert after is not None
     assert after.cpu_ns > before.cpu_ns
-    assert 1_000_000 < after.peak_rss_bytes < system_info.peak_rss_bytes(), "a bare runtime needs less than this test process"
+    assert 1_000_000 < after.peak_rss_bytes < system_info.peak_rss_bytes(), (
+        "a bare runtime needs less than this test process"
+    )
 
 
 def test_handing_over_kept_outputs_is_no_part_of_what_a_call_costs() -> None:
-    session = runtimes.OrtProgram.__new__(runtimes.OrtProgram)  # which loops by itself; nothing is run
-    walls = (5_000, 1_020, 1_040, 1_030)  # of blocks of ten laps of 100 ns; outputs were kept in the first
+    session = runtimes.OrtProgram.__new__(
+        runtimes.OrtProgram
+    )  # which loops by itself; nothing is run
+    walls = (
+        5_000,
+        1_020,
+        1_040,
+        1_030,
+    )  # of blocks of ten laps of 100 ns; outputs were kept in the first
     blocks = tuple(Block(10, wall, 0, 0, 0, 0, 0, 0) for wall in walls)
     samples = {"host_to_host": Samples("host_to_host", native.CLOCK, (100,) * 40, "stable", blocks)}
     assert timing.binding(samples, session, kept=10) == 3.0
-    assert timing.binding(samples, session, kept=40) == 3.5, "all blocks, where there is none without"
+    assert timing.binding(samples, session, kept=40) == 3.5, (
+        "all blocks, where there is none without"
+    )
 
 
-@given(hnp.arrays(st.sampled_from(["f4", "f8", "i8", "i4", "u1", "f2"]), hnp.array_shapes(max_dims=4, max_side=4)))
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    hnp.arrays(
+        st.sampled_from(["f4", "f8", "i8", "i4", "u1", "f2"]),
+        hnp.array_shapes(max_dims=4, max_side=4),
+    )
+)
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_npy_files_survive_the_round_trip(tmp_path: Path, array: np.ndarray[Any, Any]) -> None:
     """Read and written by the runners' own header, compiled into a program of a few lines."""
     program = _round_trip_program()
@@ -412,7 +514,14 @@ def _round_trip_program() -> str:
     folder = Path(tempfile.mkdtemp())
     source = '#include "array.hpp"\nint main(int, char** w) { evenbench::write_npy(w[2], evenbench::read_npy(w[1], "x")); }\n'
     (folder / "round.cpp").write_text(source)
-    command = [*build.compiler(), "-std=c++20", f"-I{build.SOURCES}", str(folder / "round.cpp"), "-o", str(folder / "round")]
+    command = [
+        *build.compiler(),
+        "-std=c++20",
+        f"-I{build.SOURCES}",
+        str(folder / "round.cpp"),
+        "-o",
+        str(folder / "round"),
+    ]
     subprocess.run(command, check=True)
     return str(folder / "round")
 
@@ -421,8 +530,15 @@ def _round_trip_program() -> str:
     ("array", "message"),
     [(np.asfortranarray(np.ones((2, 3))), "Fortran order"), (np.ones(2, ">f4"), "big endian")],
 )
-def test_npy_files_that_would_be_misread_are_refused(array: np.ndarray[Any, Any], message: str, tmp_path: Path) -> None:
+def test_npy_files_that_would_be_misread_are_refused(
+    array: np.ndarray[Any, Any], message: str, tmp_path: Path
+) -> None:
     np.save(tmp_path / "in.npy", array)
-    done = subprocess.run([_round_trip_program(), tmp_path / "in.npy", tmp_path / "out.npy"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [_round_trip_program(), tmp_path / "in.npy", tmp_path / "out.npy"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode
     assert message in done.stderr

@@ -1,4 +1,6 @@
-"""Detectors in C++: as many rows as there are objects, none among them, lap by lap, and alike to what Python answers."""
+"""Detectors in C++: as many rows as there are objects, none among them, lap by lap, and alike to
+what Python answers.
+"""
 
 from __future__ import annotations
 
@@ -111,14 +113,24 @@ def test_kept_laps_have_their_own_numbers_of_rows(backend: str, boundary: str) -
 
 
 def test_ahead_of_time_libtorch_is_refused_in_words() -> None:
-    refused = registry.find("cpp-libtorch").supports(replace(cell_of("cpp-libtorch"), options=(("artifact", "aot"),)))
-    assert refused == "torch-aot needs to know ahead how large outputs are, and bright has as many boxes as it finds"
+    refused = registry.find("cpp-libtorch").supports(
+        replace(cell_of("cpp-libtorch"), options=(("artifact", "aot"),))
+    )
+    assert (
+        refused
+        == "torch-aot needs to know ahead how large outputs are, and bright has as many boxes as it finds"
+    )
 
 
 @pytest.mark.slow
 def test_they_are_measured_and_proved_right(tmp_path: Path) -> None:
     entries = [Entry(cell_of(name), "tests") for name in TWINS]
-    run = Run(entries, replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.1), tmp_path, fresh=True)
+    run = Run(
+        entries,
+        replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.1),
+        tmp_path,
+        fresh=True,
+    )
     lines = {line["cell"]["backend"]: line for line in run.measure(entries)}
     run.finish()
     assert {name: line["outcome"] for name, line in lines.items()} == dict.fromkeys(TWINS, "ok"), [
@@ -126,21 +138,33 @@ def test_they_are_measured_and_proved_right(tmp_path: Path) -> None:
     ]
     for line in lines.values():
         seen = line["agreement"]
-        assert (seen["detections"], seen["matched"], seen["unmatched"]) == (sum(COUNTS), sum(COUNTS), 0)
+        assert (seen["detections"], seen["matched"], seen["unmatched"]) == (
+            sum(COUNTS),
+            sum(COUNTS),
+            0,
+        )
         assert seen["worst_mask_iou"] > 0.99
 
 
 @pytest.mark.slow
-def test_operators_of_torchvision_are_opened_or_it_is_said_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operators_of_torchvision_are_opened_or_it_is_said_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a program, which has none of the libraries that this process may have opened."""
     pytest.importorskip("torchvision")
     cell = Cell(detection.FASTER_RCNN, "cpp-libtorch", threads=cpu.cores())
     artifact = Path(Preparer(600).prepare(cell).artifact.path)
     text = tmp_path / "no_library.so"
     text.write_text("text")
-    for file, said in ((None, "Unknown builtin op: torchvision::"), (text, r"cannot be opened: .*no_library\.so")):
+    for file, said in (
+        (None, "Unknown builtin op: torchvision::"),
+        (text, r"cannot be opened: .*no_library\.so"),
+    ):
         monkeypatch.setattr(libtorch, "operators", lambda file=file: file)
-        with pytest.raises(Unsupported, match=rf"calls torchvision's operators, which C\+\+ does not have here \(.*{said}"):
+        with pytest.raises(
+            Unsupported,
+            match=rf"calls torchvision's operators, which C\+\+ does not have here \(.*{said}",
+        ):
             registry.find("cpp-libtorch").load(artifact, cell)
     monkeypatch.undo()
     registry.find("cpp-libtorch").load(artifact, cell).close()
@@ -149,13 +173,20 @@ def test_operators_of_torchvision_are_opened_or_it_is_said_why_not(tmp_path: Pat
 @pytest.mark.slow
 def test_a_file_that_openvino_does_not_convert_is_unsupported_in_cpp_too() -> None:
     pytest.importorskip("torchvision")
-    cell = Cell(detection.MASK_RCNN, "cpp-openvino", threads=cpu.cores(), options=tuple(sorted(detection.TRACED.items())))
+    cell = Cell(
+        detection.MASK_RCNN,
+        "cpp-openvino",
+        threads=cpu.cores(),
+        options=tuple(sorted(detection.TRACED.items())),
+    )
     artifact = Path(Preparer(600).prepare(cell).artifact.path)
-    with pytest.raises(Unsupported, match=r"OpenVINO's ONNX frontend cannot convert it .*frontend='pytorch'"):
+    with pytest.raises(
+        Unsupported, match=r"OpenVINO's ONNX frontend cannot convert it .*frontend='pytorch'"
+    ):
         registry.find("cpp-openvino").load(artifact, cell)
 
 
-# -- what a shipped program leaves ---------------------------------------------------------------------------------------
+# -- what a shipped program leaves -----------------------------------------------------------------
 
 ARCHIVE = """
 #include <cstdio>
@@ -179,7 +210,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     (folder / "archive.cpp").write_text(ARCHIVE)
     flags = ["-std=c++20", "-Wall", "-Wextra", "-Werror", f"-I{build.SOURCES}"]
     done = subprocess.run(
-        [*build.compiler(), *flags, str(folder / "archive.cpp"), "-o", str(folder / "archive")], capture_output=True, text=True
+        [*build.compiler(), *flags, str(folder / "archive.cpp"), "-o", str(folder / "archive")],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
 
@@ -193,7 +226,12 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
 
 def test_an_archive_is_what_numpy_reads(archive: Callable[..., str], tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
-    arrays = [generator.random((3, 4), np.float32), np.zeros((0, 4), np.float32), np.arange(7), generator.random((2, 1, 9, 9)) > 0.5]
+    arrays = [
+        generator.random((3, 4), np.float32),
+        np.zeros((0, 4), np.float32),
+        np.arange(7),
+        generator.random((2, 1, 9, 9)) > 0.5,
+    ]
     for at, array in enumerate(arrays):
         np.save(tmp_path / f"{at}.npy", array)
     archive(tmp_path / "out.npz", *(tmp_path / f"{at}.npy" for at in range(len(arrays))))
@@ -206,7 +244,9 @@ def test_an_archive_is_what_numpy_reads(archive: Callable[..., str], tmp_path: P
             np.testing.assert_array_equal(found[name], array)
 
 
-def test_an_archive_of_nothing_is_one_and_where_none_can_be_written_is_said(archive: Callable[..., str], tmp_path: Path) -> None:
+def test_an_archive_of_nothing_is_one_and_where_none_can_be_written_is_said(
+    archive: Callable[..., str], tmp_path: Path
+) -> None:
     archive(tmp_path / "none.npz")
     with np.load(tmp_path / "none.npz") as found:
         assert found.files == []

@@ -1,4 +1,6 @@
-"""Frames through the C++ of a whole line, around a network that answers what it is told: the pixels and the drawing are Python's."""
+"""Frames through the C++ of a whole line, around a network that answers what it is told: the pixels
+and the drawing are Python's.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,14 @@ def frame(width: int, height: int) -> Any:
     return (noise + np.linspace(0, 160, width)[None, :, None]).astype(np.uint8)
 
 
-def passed(program: Path, folder: Path, model: Model, pixels: Any, outputs: Mapping[str, Any], by: str = "pillow") -> tuple[Any, Any, str]:
+def passed(
+    program: Path,
+    folder: Path,
+    model: Model,
+    pixels: Any,
+    outputs: Mapping[str, Any],
+    by: str = "pillow",
+) -> tuple[Any, Any, str]:
     """Tensor, drawing and words of one frame."""
     recipe = postprocess.recipe_of(model)
     told = frame_spec.of(model, recipe, by, pixels.shape[1], pixels.shape[0])
@@ -90,71 +99,143 @@ def passed(program: Path, folder: Path, model: Model, pixels: Any, outputs: Mapp
     for place, spec in enumerate(model.outputs):
         np.save(folder / f"out{place}.npy", outputs[spec.name].astype(spec.dtype))
     words = [f"palette={folder / 'palette.npy'}", *frames.words_of(told)]
-    done = subprocess.run([program, folder, str(len(model.outputs)), *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [program, folder, str(len(model.outputs)), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return np.load(folder / "tensor.npy"), np.load(folder / "drawn.npy"), done.stdout.strip()
 
 
-def in_python(model: Model, pixels: Any, outputs: Mapping[str, Any]) -> tuple[Any, Any, postprocess.Answer]:
+def in_python(
+    model: Model, pixels: Any, outputs: Mapping[str, Any]
+) -> tuple[Any, Any, postprocess.Answer]:
     """The same by the harness."""
     recipe, picture = postprocess.recipe_of(model), Image.fromarray(pixels)
     value: Any = picture
     for step in recipe.steps[1:]:
         value = step.apply(value)
     specs = {spec.name: spec.dtype for spec in model.outputs}
-    answer = postprocess.reader(model)({name: values.astype(specs[name]) for name, values in outputs.items()})
-    drawn = postprocess.draw(picture, postprocess.view(recipe, *picture.size), postprocess.wordless(answer))
+    answer = postprocess.reader(model)(
+        {name: values.astype(specs[name]) for name, values in outputs.items()}
+    )
+    drawn = postprocess.draw(
+        picture, postprocess.view(recipe, *picture.size), postprocess.wordless(answer)
+    )
     return value[None] if len(model.inputs[0].shape) == 4 else value, np.asarray(drawn), answer
 
 
-def alike(program: Path, folder: Path, model: Model, pixels: Any, outputs: Mapping[str, Any]) -> tuple[str, postprocess.Answer]:
+def alike(
+    program: Path, folder: Path, model: Model, pixels: Any, outputs: Mapping[str, Any]
+) -> tuple[str, postprocess.Answer]:
     tensor, drawn, words = passed(program, folder, model, pixels, outputs)
     wanted, painted, answer = in_python(model, pixels, outputs)
     assert tensor.dtype == wanted.dtype
     assert np.array_equal(tensor, wanted)
-    assert np.array_equal(drawn, painted), f"{np.count_nonzero((drawn != painted).any(-1))} pixels differ"
+    assert np.array_equal(drawn, painted), (
+        f"{np.count_nonzero((drawn != painted).any(-1))} pixels differ"
+    )
     return words, answer
 
 
-SQUARE = Recipe("square", (Decode("RGB"), Resize(96, antialias=True, exact=True), ToArray(), Layout("CHW")))
+SQUARE = Recipe(
+    "square", (Decode("RGB"), Resize(96, antialias=True, exact=True), ToArray(), Layout("CHW"))
+)
 NORMAL = Normalise((0.4, 0.5, 0.6), (0.2, 0.3, 0.1))
-CUT = Recipe("cut", (Decode("RGB"), Resize(70, antialias=True), CenterCrop(64), ToArray(), NORMAL, Layout("CHW")))
-CUBIC = Recipe("cubic", (Decode("RGB"), CenterCrop(64), Resize(96, antialias=True, filter="bicubic"), ToArray(), Layout("CHW")))
-NEAR = Recipe("near", (Decode("RGB"), Resize(43, antialias=False, filter="nearest", exact=True), ToArray(2.0), Layout("CHW")))
+CUT = Recipe(
+    "cut",
+    (Decode("RGB"), Resize(70, antialias=True), CenterCrop(64), ToArray(), NORMAL, Layout("CHW")),
+)
+CUBIC = Recipe(
+    "cubic",
+    (
+        Decode("RGB"),
+        CenterCrop(64),
+        Resize(96, antialias=True, filter="bicubic"),
+        ToArray(),
+        Layout("CHW"),
+    ),
+)
+NEAR = Recipe(
+    "near",
+    (
+        Decode("RGB"),
+        Resize(43, antialias=False, filter="nearest", exact=True),
+        ToArray(2.0),
+        Layout("CHW"),
+    ),
+)
 
 
-def model_of(recipe: Recipe, side: int, task: str, *outputs: TensorSpec, batched: bool = True) -> Model:
+def model_of(
+    recipe: Recipe, side: int, task: str, *outputs: TensorSpec, batched: bool = True
+) -> Model:
     shape = (BATCH, 3, side, side) if batched else (3, side, side)
     return Model("m", "nobody:build", (TensorSpec("x", shape),), outputs, recipe=recipe, task=task)
 
 
-@pytest.mark.parametrize(("recipe", "side"), [(IMAGENET_224, 224), (SQUARE, 96), (CUT, 64), (CUBIC, 96), (NEAR, 43)])
+@pytest.mark.parametrize(
+    ("recipe", "side"), [(IMAGENET_224, 224), (SQUARE, 96), (CUT, 64), (CUBIC, 96), (NEAR, 43)]
+)
 @pytest.mark.parametrize("size", [(320, 180), (101, 120)])
-def test_every_pixel_has_its_class(program: Path, tmp_path: Path, recipe: Recipe, side: int, size: tuple[int, int]) -> None:
-    model = model_of(recipe, side, "segmentation", TensorSpec("aux", (BATCH, 2)), TensorSpec("out", (BATCH, 5, side, side)))
-    scores = np.random.default_rng(side).standard_normal((1, 5, side // 8 + 1, side // 8 + 1)).repeat(8, 2).repeat(8, 3)[..., :side, :side]
+def test_every_pixel_has_its_class(
+    program: Path, tmp_path: Path, recipe: Recipe, side: int, size: tuple[int, int]
+) -> None:
+    model = model_of(
+        recipe,
+        side,
+        "segmentation",
+        TensorSpec("aux", (BATCH, 2)),
+        TensorSpec("out", (BATCH, 5, side, side)),
+    )
+    scores = (
+        np.random.default_rng(side)
+        .standard_normal((1, 5, side // 8 + 1, side // 8 + 1))
+        .repeat(8, 2)
+        .repeat(8, 3)[..., :side, :side]
+    )
     scores[:, :, :3] = 1.0  # where all are alike, the first one is it
     alike(program, tmp_path, model, frame(*size), {"aux": np.zeros((1, 2)), "out": scores})
 
 
 def test_the_best_class_and_its_share(program: Path, tmp_path: Path) -> None:
     model = model_of(IMAGENET_224, 224, "classification", TensorSpec("logits", (BATCH, 7)))
-    words, answer = alike(program, tmp_path, model, frame(320, 180), {"logits": np.array([[0.1, 3.0, -2.0, 3.0, 0.0, 1.0, 2.5]])})
+    words, answer = alike(
+        program,
+        tmp_path,
+        model,
+        frame(320, 180),
+        {"logits": np.array([[0.1, 3.0, -2.0, 3.0, 0.0, 1.0, 2.5]])},
+    )
     best, share = words.split()
     assert answer.words == (f"class {best}  {float(share):.2f}",)
 
 
-BOXES = (TensorSpec("boxes", (ANY, 4)), TensorSpec("labels", (ANY,), "int64"), TensorSpec("scores", (ANY,)))
+BOXES = (
+    TensorSpec("boxes", (ANY, 4)),
+    TensorSpec("labels", (ANY,), "int64"),
+    TensorSpec("scores", (ANY,)),
+)
 
 
 @pytest.mark.parametrize("masks", [(), (64, 64), (1, 64, 64)])
-def test_objects_are_outlined_and_covered(program: Path, tmp_path: Path, masks: tuple[int, ...]) -> None:
-    """Large, thin, inside out, outside, touching the edge, below the threshold; more kinds than colours."""
+def test_objects_are_outlined_and_covered(
+    program: Path, tmp_path: Path, masks: tuple[int, ...]
+) -> None:
+    """Large, thin, inside out, outside, touching the edge, below the threshold; more kinds than
+    colours.
+    """
     generator = np.random.default_rng(len(masks))
     boxes = generator.uniform(-20, 84, (40, 4))
     boxes[5:10, 2] = boxes[5:10, 0] + generator.uniform(0, 3, 5)
     boxes[10:15, 3] = boxes[10:15, 1] + generator.uniform(0, 3, 5)
-    outputs = {"boxes": boxes, "labels": generator.integers(0, 600, 40), "scores": generator.uniform(0, 1, 40)}
+    outputs = {
+        "boxes": boxes,
+        "labels": generator.integers(0, 600, 40),
+        "scores": generator.uniform(0, 1, 40),
+    }
     specs = BOXES
     if masks:
         specs = (*BOXES, TensorSpec("masks", (ANY, *masks)))
@@ -167,25 +248,49 @@ def test_objects_are_outlined_and_covered(program: Path, tmp_path: Path, masks: 
 
 @pytest.mark.parametrize(
     ("name", "shape", "said"),
-    [("boxes", (3, 4), "4 labels, and not as many boxes and scores"), ("masks", (3, 64, 64), "fewer masks than labels")],
+    [
+        ("boxes", (3, 4), "4 labels, and not as many boxes and scores"),
+        ("masks", (3, 64, 64), "fewer masks than labels"),
+    ],
 )
-def test_outputs_that_do_not_belong_together_are_said(program: Path, tmp_path: Path, name: str, shape: tuple[int, ...], said: str) -> None:
-    right = {"boxes": np.zeros((4, 4)), "labels": np.ones(4), "scores": np.ones(4), "masks": np.ones((4, 64, 64))}
-    model = model_of(CUT, 64, "detection", *BOXES, TensorSpec("masks", (ANY, 64, 64)), batched=False)
+def test_outputs_that_do_not_belong_together_are_said(
+    program: Path, tmp_path: Path, name: str, shape: tuple[int, ...], said: str
+) -> None:
+    right = {
+        "boxes": np.zeros((4, 4)),
+        "labels": np.ones(4),
+        "scores": np.ones(4),
+        "masks": np.ones((4, 64, 64)),
+    }
+    model = model_of(
+        CUT, 64, "detection", *BOXES, TensorSpec("masks", (ANY, 64, 64)), batched=False
+    )
     with pytest.raises(AssertionError, match=said):
         passed(program, tmp_path, model, frame(200, 120), {**right, name: np.ones(shape)})
 
 
-def test_a_frame_without_objects_stays_as_it_is_but_for_the_view(program: Path, tmp_path: Path) -> None:
+def test_a_frame_without_objects_stays_as_it_is_but_for_the_view(
+    program: Path, tmp_path: Path
+) -> None:
     model = model_of(CUT, 64, "detection", *BOXES, batched=False)
-    words, _ = alike(program, tmp_path, model, frame(200, 120), {"boxes": np.zeros((0, 4)), "labels": np.zeros(0), "scores": np.zeros(0)})
+    words, _ = alike(
+        program,
+        tmp_path,
+        model,
+        frame(200, 120),
+        {"boxes": np.zeros((0, 4)), "labels": np.zeros(0), "scores": np.zeros(0)},
+    )
     assert words == ""
 
 
-def test_sampling_without_antialias_is_as_cpp_does_it_in_python(program: Path, tmp_path: Path) -> None:
+def test_sampling_without_antialias_is_as_cpp_does_it_in_python(
+    program: Path, tmp_path: Path
+) -> None:
     from harness.inputs import preprocessors
 
-    recipe = replace(SQUARE, steps=(Decode("RGB"), Resize(96, antialias=False, exact=True), *SQUARE.steps[2:]))
+    recipe = replace(
+        SQUARE, steps=(Decode("RGB"), Resize(96, antialias=False, exact=True), *SQUARE.steps[2:])
+    )
     model = model_of(recipe, 96, "classification", TensorSpec("logits", (BATCH, 2)))
     pixels, by = frame(320, 180), preprocessors.find("cpp")
     tensor, _, _ = passed(program, tmp_path, model, pixels, {"logits": np.zeros((1, 2))}, by="cpp")
@@ -199,13 +304,21 @@ def test_sampling_without_antialias_is_as_cpp_does_it_in_python(program: Path, t
         (("step 0=resize 96 96 0 1 1", "step 0=resize 96"), "the step resize 96 is not whole"),
         (("step 0=resize 96 96 0 1 1", "step 0=resize 96 96 7 1 1"), "there is no filter number 7"),
         (("step 0=resize 96 96 0 1 1", "step 0=crop 300 0 96"), "a crop reaches beyond its image"),
-        (("step 0=resize 96 96 0 1 1", "step 0=resize 95 96 0 1 1"), "the recipe makes another number of values than x has"),
+        (
+            ("step 0=resize 96 96 0 1 1", "step 0=resize 95 96 0 1 1"),
+            "the recipe makes another number of values than x has",
+        ),
         (("task=classification", "task=poetry"), "frames of the task poetry cannot be drawn"),
         (("scores=0", "score=0"), "the option scores is missing"),
     ],
 )
-def test_what_cannot_be_followed_is_said(program: Path, tmp_path: Path, change: tuple[str, str], said: str) -> None:
-    model, pixels = model_of(SQUARE, 96, "classification", TensorSpec("logits", (BATCH, 2))), frame(320, 180)
+def test_what_cannot_be_followed_is_said(
+    program: Path, tmp_path: Path, change: tuple[str, str], said: str
+) -> None:
+    model, pixels = (
+        model_of(SQUARE, 96, "classification", TensorSpec("logits", (BATCH, 2))),
+        frame(320, 180),
+    )
     told = frame_spec.of(model, SQUARE, "pillow", 320, 180)
     np.save(tmp_path / "palette.npy", told.palette)
     np.save(tmp_path / "frame.npy", pixels)

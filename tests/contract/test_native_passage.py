@@ -1,6 +1,8 @@
-"""Frames through C++ with several in flight and at a camera's pace: dropped, in order, bounded and ended as by `harness/pipeline/stages.py`.
+"""Frames through C++ with several in flight and at a camera's pace: dropped, in order, bounded and
+ended as by `harness/pipeline/stages.py`.
 
-And through the very program that times itself, built around a network that answers what it is bound to.
+And through the very program that times itself, built around a network that answers what it is bound
+to.
 """
 
 from __future__ import annotations
@@ -158,15 +160,28 @@ def compiled(folder: Path, name: str, text: str, *more: Path) -> Path:
     (folder / f"{name}.cpp").write_text(text)
     flags = [flag for flag in build.FLAGS if flag not in ("-shared", "-O3")]
     sources = [str(folder / f"{name}.cpp"), *map(str, more)]
-    told = ["-O1", "-Werror", "-pthread", f"-I{build.SOURCES}", *sources, "-o", str(folder / name), "-ldl"]
-    done = subprocess.run([*build.compiler(), *flags, *told], capture_output=True, text=True, check=False)
+    told = [
+        "-O1",
+        "-Werror",
+        "-pthread",
+        f"-I{build.SOURCES}",
+        *sources,
+        "-o",
+        str(folder / name),
+        "-ldl",
+    ]
+    done = subprocess.run(
+        [*build.compiler(), *flags, *told], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return folder / name
 
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The script's, and the very program that times itself around the network above; compiled once, side by side."""
+    """The script's, and the very program that times itself around the network above; compiled once,
+    side by side.
+    """
     folder = tmp_path_factory.mktemp("passage")
     wanted = {"script": (SCRIPT,), "played": (PLAYED, build.SOURCES / "program.cpp")}
     with ThreadPoolExecutor(2) as pool:
@@ -174,12 +189,14 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         return {name: each.result() for name, each in made.items()}
 
 
-# -- by a clock of the test's own ------------------------------------------------------------------------------------
+# -- by a clock of the test's own ------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Script:
-    """What the stages do. `gate` holds back all drawing until that frame's moment; `ahead` until so many were preprocessed."""
+    """What the stages do. `gate` holds back all drawing until that frame's moment; `ahead` until so
+    many were preprocessed.
+    """
 
     frames: int
     slots: int
@@ -208,10 +225,18 @@ class Came:
 
 
 def in_cpp(program: Path, script: Script) -> tuple[Came, list[int]]:
-    """And the frames that were kept, of the first and the last. Raises RuntimeError with what a stage threw."""
+    """And the frames that were kept, of the first and the last. Raises RuntimeError with what a
+    stage threw.
+    """
     told = {name: value for name, value in vars(script).items() if name != "spent"} | script.spent
     words = [f"{name}={value}" for name, value in told.items()]
-    done = subprocess.run([str(program), str(len(words)), *words], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [str(program), str(len(words)), *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     if done.returncode == 1:
         raise RuntimeError(done.stdout.strip())
     assert done.returncode == 0, done.stdout + done.stderr
@@ -242,7 +267,9 @@ def in_python(script: Script) -> Came:
         def do(frame: int) -> None:
             with lock:
                 threads.add(threading.get_ident())
-                state.now += script.spent.get(native_line.STAGES[place], 0) + (script.by if place == 0 and frame == script.late else 0)
+                state.now += script.spent.get(native_line.STAGES[place], 0) + (
+                    script.by if place == 0 and frame == script.late else 0
+                )
                 state.begun += place == 0
                 lock.notify_all()
                 if (place, frame) == (script.fails, script.at):
@@ -253,18 +280,39 @@ def in_python(script: Script) -> Came:
 
         return do
 
-    works = [{native_line.STAGES[place]: stage(place) for place in places} for places in ((0,), (1,), (2, 3))]
-    passage = Overlap(Slots(script.slots), now, wait, script.period).run(iter(range(script.frames)), *works)
-    taken = [each for frame in zip(*(passage.stages_ns[name] for name in native_line.STAGES), strict=True) for each in frame]
+    works = [
+        {native_line.STAGES[place]: stage(place) for place in places}
+        for places in ((0,), (1,), (2, 3))
+    ]
+    passage = Overlap(Slots(script.slots), now, wait, script.period).run(
+        iter(range(script.frames)), *works
+    )
+    taken = [
+        each
+        for frame in zip(*(passage.stages_ns[name] for name in native_line.STAGES), strict=True)
+        for each in frame
+    ]
     dropped = list(passage.dropped)
-    return Came(passage.wall_ns, order, dropped, taken, len(passage.delays_ns), passage.most_in_flight, len(threads))
+    return Came(
+        passage.wall_ns,
+        order,
+        dropped,
+        taken,
+        len(passage.delays_ns),
+        passage.most_in_flight,
+        len(threads),
+    )
 
 
 def test_one_slot_is_one_frame_after_another(programs: dict[str, Path]) -> None:
     """To the nanosecond what the harness finds, since nothing moves the clock at once."""
     script = Script(5, 1, spent={"preprocess": 20, "infer": 300, "postprocess": 1, "draw": 4})
     came, kept = in_cpp(programs["script"], script)
-    assert came == in_python(script) == Came(5 * 325, [0, 1, 2, 3, 4], [], [20, 300, 1, 4] * 5, 0, 1, 3)
+    assert (
+        came
+        == in_python(script)
+        == Came(5 * 325, [0, 1, 2, 3, 4], [], [20, 300, 1, 4] * 5, 0, 1, 3)
+    )
     assert kept == [0, 4]
 
 
@@ -279,7 +327,9 @@ def test_no_more_than_so_many_frames_are_in_flight(programs: dict[str, Path], ma
 
 
 def test_frames_are_dropped_while_all_slots_are_taken(programs: dict[str, Path]) -> None:
-    """Nothing is drawn before the last frame is due: 0 and 1 are in flight, 2 to 6 find no slot. What becomes of the last is chance."""
+    """Nothing is drawn before the last frame is due: 0 and 1 are in flight, 2 to 6 find no slot.
+    What becomes of the last is chance.
+    """
     script = Script(8, 2, period=SECOND, gate=7)
     came, _ = in_cpp(programs["script"], script)
     other = in_python(script)
@@ -289,9 +339,21 @@ def test_frames_are_dropped_while_all_slots_are_taken(programs: dict[str, Path])
         assert each.delays == len(each.order)
 
 
-@pytest.mark.parametrize(("by", "lost"), [(2 * SECOND, []), (2 * SECOND + 1, [2]), (7 * SECOND // 2, [2, 3]), (99 * SECOND, [2, 3, 4, 5])])
-def test_frames_are_dropped_where_the_next_one_is_there_already(programs: dict[str, Path], by: int, lost: list[int]) -> None:
-    """Preprocessing frame 1 takes so long. Frame 2 may wait for a period, until the moment of frame 3, and no longer."""
+@pytest.mark.parametrize(
+    ("by", "lost"),
+    [
+        (2 * SECOND, []),
+        (2 * SECOND + 1, [2]),
+        (7 * SECOND // 2, [2, 3]),
+        (99 * SECOND, [2, 3, 4, 5]),
+    ],
+)
+def test_frames_are_dropped_where_the_next_one_is_there_already(
+    programs: dict[str, Path], by: int, lost: list[int]
+) -> None:
+    """Preprocessing frame 1 takes so long. Frame 2 may wait for a period, until the moment of frame
+    3, and no longer.
+    """
     script = Script(6, 9, period=SECOND, late=1, by=by)
     came, _ = in_cpp(programs["script"], script)
     assert came.dropped == in_python(script).dropped == lost
@@ -312,7 +374,9 @@ def test_nothing_comes_of_no_frames(programs: dict[str, Path]) -> None:
 
 @pytest.mark.parametrize("stage", range(4))
 @pytest.mark.parametrize("period", [0, SECOND])
-def test_an_error_in_any_stage_ends_all_threads(programs: dict[str, Path], stage: int, period: int) -> None:
+def test_an_error_in_any_stage_ends_all_threads(
+    programs: dict[str, Path], stage: int, period: int
+) -> None:
     script = Script(100, 2, period=period, fails=stage, at=0 if period else 3)
     said = f"^{native_line.STAGES[stage]} of frame {script.at}: it broke$"
     with pytest.raises(RuntimeError, match=said):
@@ -321,11 +385,19 @@ def test_an_error_in_any_stage_ends_all_threads(programs: dict[str, Path], stage
         in_python(script)
 
 
-# -- the program -----------------------------------------------------------------------------------------------------
+# -- the program -----------------------------------------------------------------------------------
 
-RECIPE = Recipe("cut", (Decode("RGB"), Resize(70, antialias=True), CenterCrop(64), ToArray(), Layout("CHW")))
-OUTPUTS = (TensorSpec("boxes", (ANY, 4)), TensorSpec("labels", (ANY,), "int64"), TensorSpec("scores", (ANY,)))
-MODEL = Model("m", "nobody:build", (TensorSpec("x", (3, 64, 64)),), OUTPUTS, recipe=RECIPE, task="detection")
+RECIPE = Recipe(
+    "cut", (Decode("RGB"), Resize(70, antialias=True), CenterCrop(64), ToArray(), Layout("CHW"))
+)
+OUTPUTS = (
+    TensorSpec("boxes", (ANY, 4)),
+    TensorSpec("labels", (ANY,), "int64"),
+    TensorSpec("scores", (ANY,)),
+)
+MODEL = Model(
+    "m", "nobody:build", (TensorSpec("x", (3, 64, 64)),), OUTPUTS, recipe=RECIPE, task="detection"
+)
 WIDTH, HEIGHT = 120, 90
 
 
@@ -351,24 +423,36 @@ def frames(count: int) -> list[Any]:
 
 def held(session: PlayedSession, pixels: list[Any]) -> None:
     session.hold((len(pixels), HEIGHT, WIDTH, 3), iter(pixels))
-    assert (Path(session.folder.name) / "frame.npy").stat().st_size < 2 * pixels[0].nbytes, "a folder never has more than one of them"
+    assert (Path(session.folder.name) / "frame.npy").stat().st_size < 2 * pixels[0].nbytes, (
+        "a folder never has more than one of them"
+    )
 
 
 @pytest.mark.parametrize("in_flight", [1, 4])
-def test_what_is_in_flight_answers_what_goes_alone(programs: dict[str, Path], in_flight: int) -> None:
-    """All frames are kept, more of them than slots; answers of several sizes; twice, and the network stays bound to what is there."""
+def test_what_is_in_flight_answers_what_goes_alone(
+    programs: dict[str, Path], in_flight: int
+) -> None:
+    """All frames are kept, more of them than slots; answers of several sizes; twice, and the
+    network stays bound to what is there.
+    """
     session, pixels = PlayedSession(programs["played"]), frames(12)
     alone = [session.passed(each, keep=True) for each in pixels]
-    assert len({len(each.outputs["labels"]) for each in alone}) > 3, "the test would not see one size that is taken for another"
+    assert len({len(each.outputs["labels"]) for each in alone}) > 3, (
+        "the test would not see one size that is taken for another"
+    )
     held(session, pixels)
     for _ in range(2):
         found = session.streamed(in_flight, 0, range(12))
         passage = found.passage
-        assert {name: len(taken) for name, taken in passage.stages_ns.items()} == dict.fromkeys(native_line.STAGES, 12)
+        assert {name: len(taken) for name, taken in passage.stages_ns.items()} == dict.fromkeys(
+            native_line.STAGES, 12
+        )
         assert min(min(taken) for taken in passage.stages_ns.values()) > 0
         assert (passage.frames, passage.dropped, passage.delays_ns) == (12, (), ())
         assert 1 <= passage.most_in_flight <= in_flight
-        assert max(map(sum, passage.stages_ns.values())) <= passage.wall_ns, "no thread does two things at once"
+        assert max(map(sum, passage.stages_ns.values())) <= passage.wall_ns, (
+            "no thread does two things at once"
+        )
         for number, wanted in enumerate(alone):
             kept = found.kept[number]
             assert np.array_equal(kept.tensor, wanted.tensor)
@@ -376,8 +460,12 @@ def test_what_is_in_flight_answers_what_goes_alone(programs: dict[str, Path], in
             assert {name: value.tolist() for name, value in kept.outputs.items()} == {
                 name: value.tolist() for name, value in wanted.outputs.items()
             }
-        facts = dict(word.partition("=")[::2] for word in session.program.ask("facts", session.folder.name))
-        assert float(facts["first"]) == pytest.approx(float(alone[-1].tensor.flat[0]), abs=1e-5), "what it is bound to is there still"
+        facts = dict(
+            word.partition("=")[::2] for word in session.program.ask("facts", session.folder.name)
+        )
+        assert float(facts["first"]) == pytest.approx(float(alone[-1].tensor.flat[0]), abs=1e-5), (
+            "what it is bound to is there still"
+        )
     assert postprocess.reader(MODEL)(alone[-1].outputs).kinds, "something was drawn"
     session.close()
 
@@ -394,10 +482,18 @@ def test_a_slow_network_drops_the_frames_that_it_drops_in_python(programs: dict[
         time.sleep(max(0.0, (until - time.monotonic_ns()) / 1e9))
 
     source: Any = iter(pixels)
-    work: Any = ({"preprocess": np.copy}, {"infer": lambda frame: time.sleep(slow)}, {"postprocess": np.copy, "draw": np.copy})
+    work: Any = (
+        {"preprocess": np.copy},
+        {"infer": lambda frame: time.sleep(slow)},
+        {"postprocess": np.copy, "draw": np.copy},
+    )
     wanted = Overlap(Slots(2), time.monotonic_ns, sleep, period).run(source, *work)
     passage = found.passage
-    assert (passage.dropped, passage.frames, passage.most_in_flight) == (wanted.dropped, wanted.frames, wanted.most_in_flight)
+    assert (passage.dropped, passage.frames, passage.most_in_flight) == (
+        wanted.dropped,
+        wanted.frames,
+        wanted.most_in_flight,
+    )
     assert passage.dropped == (2, 3, 4, 5)
     assert set(found.kept) == {1}, "what was dropped left nothing"
     assert len(passage.delays_ns) == 2
@@ -418,10 +514,14 @@ def test_an_error_is_told_and_the_program_goes_on(programs: dict[str, Path]) -> 
 
 def test_a_passage_comes_after_frames_that_fit(programs: dict[str, Path]) -> None:
     session = PlayedSession(programs["played"])
-    with pytest.raises(RuntimeError, match="before the line was told what to do, and got frames to hold"):
+    with pytest.raises(
+        RuntimeError, match="before the line was told what to do, and got frames to hold"
+    ):
         session.streamed(2, 0, ())
     session.hold((4, HEIGHT, WIDTH, 3), iter(frames(3)))
-    with pytest.raises(RuntimeError, match="before the line was told what to do, and got frames to hold"):
+    with pytest.raises(
+        RuntimeError, match="before the line was told what to do, and got frames to hold"
+    ):
         session.streamed(2, 0, ())
     with pytest.raises(RuntimeError, match="more frames came than there is room for"):
         session.hold((2, HEIGHT, WIDTH, 3), iter(frames(3)))
@@ -429,8 +529,13 @@ def test_a_passage_comes_after_frames_that_fit(programs: dict[str, Path]) -> Non
     with pytest.raises(RuntimeError, match="one slot or more"):
         session.streamed(0, 0, ())
     assert session.streamed(2, 0, ()).passage.frames == 3
-    assert session.streamed(10**9, 0, ()).passage.most_in_flight <= 3, "slots that no frame can take are not made"
-    for shape, said in (((2, 2), r"a frame is u1 \[height, width, 3\]"), ((HEIGHT, WIDTH + 1, 3), "not of the size")):
+    assert session.streamed(10**9, 0, ()).passage.most_in_flight <= 3, (
+        "slots that no frame can take are not made"
+    )
+    for shape, said in (
+        ((2, 2), r"a frame is u1 \[height, width, 3\]"),
+        ((HEIGHT, WIDTH + 1, 3), "not of the size"),
+    ):
         np.save(f"{session.folder.name}/other.npy", np.zeros(shape, np.uint8))
         session.program.ask("hold", 2, HEIGHT, WIDTH)
         with pytest.raises(RuntimeError, match=said):

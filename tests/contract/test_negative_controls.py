@@ -13,13 +13,20 @@ from harness.environment import system_info
 @pytest.mark.slow
 def test_every_wrong_answer_is_caught(tmp_path: Path) -> None:
     found = selftest.run_controls([MOBILENET_V3_SMALL, RESNET18], tmp_path)
-    missed = [each for each in found if each.verdict != "caught" and "no bf16 instructions" not in each.reason]
+    missed = [
+        each
+        for each in found
+        if each.verdict != "caught" and "no bf16 instructions" not in each.reason
+    ]
     assert {each.backend for each in found} == set(selftest.names())
     assert not missed, [(each.model, each.backend, each.reason) for each in missed]
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("avx512_bf16" not in system_info.describe()["cpu_flags"], reason="needs a CPU whose OpenVINO default is bf16")
+@pytest.mark.skipif(
+    "avx512_bf16" not in system_info.describe()["cpu_flags"],
+    reason="needs a CPU whose OpenVINO default is bf16",
+)
 def test_a_silent_bf16_is_a_fallback(tmp_path: Path) -> None:
     found = {each.backend: each for each in selftest.run_controls([RESNET18], tmp_path)}
     assert found["negative-bf16"].record["outcome"] == "fallback"

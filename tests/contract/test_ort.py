@@ -1,4 +1,6 @@
-"""ONNX Runtime's options and providers, for real: each is right, read back, and leaves its mark on what was executed."""
+"""ONNX Runtime's options and providers, for real: each is right, read back, and leaves its mark on
+what was executed.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ ABSENT: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
     "qnn": ("qnn", {}, "onnxruntime-qnn"),
     "custom_ops": ("cpu", {"custom_ops": "no/such/library.so"}, "is no file here"),
 }
-"""Device, options, and what the reason must contain, of cells that the plain wheel on Linux cannot run."""
+"""Device, options, and what the reason must contain, of cells that the plain wheel on Linux cannot
+run.
+"""
 
 
 def cell(device: str = "cpu", model: Model = TINY_CNN, **options: Any) -> Cell:
@@ -85,7 +89,9 @@ def test_every_option_gives_the_right_answer(name: str, lines: Mapping[str, Any]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ABSENT)
-def test_what_the_wheel_lacks_is_unavailable_with_where_to_get_it(name: str, lines: Mapping[str, Any]) -> None:
+def test_what_the_wheel_lacks_is_unavailable_with_where_to_get_it(
+    name: str, lines: Mapping[str, Any]
+) -> None:
     assert lines[name]["outcome"] == "unavailable", lines[name]["reason"]
     assert ABSENT[name][2] in lines[name]["reason"]
 
@@ -106,7 +112,9 @@ def test_what_the_wheel_lacks_is_unavailable_with_where_to_get_it(name: str, lin
         ("bound", "iobinding", "on"),
     ],
 )
-def test_options_are_read_back(name: str, detail: str, value: Any, lines: Mapping[str, Any]) -> None:
+def test_options_are_read_back(
+    name: str, detail: str, value: Any, lines: Mapping[str, Any]
+) -> None:
     assert lines[name]["attested"]["details"][detail] == value
 
 
@@ -116,7 +124,9 @@ def graph_of(line: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @pytest.mark.slow
 def test_optimisation_leaves_its_mark_on_the_graph(lines: Mapping[str, Any]) -> None:
-    """What was fused names operators that are gone, and what was added makes up for the number of nodes."""
+    """What was fused names operators that are gone, and what was added makes up for the number of
+    nodes.
+    """
     none, whole, unfused = (graph_of(lines[name]) for name in ("disable", "default", "unfused"))
     assert none["fused"] == none["added"] == none["removed"] == {}
     assert none["operators_written"] == none["operators_before"] == whole["operators_before"]
@@ -125,7 +135,9 @@ def test_optimisation_leaves_its_mark_on_the_graph(lines: Mapping[str, Any]) -> 
     assert not any("Conv + Relu" in fusion for fusion in unfused["fused"]), unfused["fused"]
     assert not any("Relu" in operator for operator in whole["operators_written"])
     assert unfused["operators_after"]["Relu"] == 1
-    assert sum(whole["operators_written"].values()) == whole["nodes_after"], "what was written is what ran"
+    assert sum(whole["operators_written"].values()) == whole["nodes_after"], (
+        "what was written is what ran"
+    )
 
 
 @pytest.mark.slow
@@ -147,7 +159,10 @@ def test_an_optimizer_that_does_not_exist_is_no_silent_cell(lines: Mapping[str, 
 
 @pytest.mark.slow
 def test_the_file_is_the_chosen_exporters(lines: Mapping[str, Any]) -> None:
-    shas = {name: lines[name]["artifact_sha256"] for name in ("default", "disable", "older exporter", "older opset")}
+    shas = {
+        name: lines[name]["artifact_sha256"]
+        for name in ("default", "disable", "older exporter", "older opset")
+    }
     assert shas["default"] == shas["disable"]
     assert len(set(shas.values())) == 3
     assert lines["older exporter"]["artifact"]["facts"]["exporter"] == "torch.onnx torchscript"
@@ -158,8 +173,12 @@ def test_the_file_is_the_chosen_exporters(lines: Mapping[str, Any]) -> None:
 def test_other_releases_and_wheels_tell_the_same_things(tmp_path: Path) -> None:
     """They have no onnx to read a graph with, and their own ideas of what to fuse."""
     openvino = replace(cell(provider="openvino"), backend="ort@openvino")
-    found = measured({"older": replace(cell(), backend="ort@1.24.1"), "openvino": openvino}, tmp_path)
-    assert {name: (line["outcome"], line["reason"]) for name, line in found.items()} == dict.fromkeys(found, ("ok", ""))
+    found = measured(
+        {"older": replace(cell(), backend="ort@1.24.1"), "openvino": openvino}, tmp_path
+    )
+    assert {
+        name: (line["outcome"], line["reason"]) for name, line in found.items()
+    } == dict.fromkeys(found, ("ok", ""))
     assert "Conv + Relu → com.microsoft.nchwc.Conv(Relu)" in graph_of(found["older"])["fused"]
     compiled = graph_of(found["openvino"])
     assert compiled["nodes_by_provider"] == {"OpenVINOExecutionProvider": 1}
@@ -176,7 +195,9 @@ extern "C" void *RegisterCustomOps(void *options, const void *api) {
     return nullptr;
 }
 """
-"""A library of custom operators without an operator: ONNX Runtime calls it and takes no pointer for no error."""
+"""A library of custom operators without an operator: ONNX Runtime calls it and takes no pointer for
+no error.
+"""
 
 
 @pytest.mark.slow
@@ -205,16 +226,29 @@ def test_an_own_file_with_an_open_batch_runs_bound_and_unbound(tmp_path: Path) -
     nodes = [helper.make_node("Tanh", ["x"], ["t"]), helper.make_node("Softmax", ["t"], ["y"])]
     graph = helper.make_graph(nodes, "g", values[:1], values[1:])
     file = tmp_path / "open.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(file))
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9),
+        str(file),
+    )
     tensors = {"inputs": (TensorSpec("x", (BATCH, 4)),), "outputs": (TensorSpec("y", (BATCH, 4)),)}
-    model = Model("open", file=str(file), inputs_from="harness.inputs:standard_normal", task="regression", **tensors)
+    model = Model(
+        "open",
+        file=str(file),
+        inputs_from="harness.inputs:standard_normal",
+        task="regression",
+        **tensors,
+    )
     asked = {name: cell(model=model, iobinding=name) for name in ("on", "off")}
     found = measured(asked, tmp_path / "results")
-    assert {name: (line["outcome"], line["reason"]) for name, line in found.items()} == dict.fromkeys(asked, ("ok", ""))
+    assert {
+        name: (line["outcome"], line["reason"]) for name, line in found.items()
+    } == dict.fromkeys(asked, ("ok", ""))
 
 
 class Bound(OnnxRuntime):
-    """`ort` with bound memory as a backend of its own, since the contract runs cells without options."""
+    """`ort` with bound memory as a backend of its own, since the contract runs cells without
+    options.
+    """
 
     name = "ort-bound"
 
@@ -230,5 +264,8 @@ class TestBound(BackendContract):
     def registered(cls) -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch, fresh_registry():
             others = os.environ.get(registry.VARIABLE, "")
-            patch.setenv(registry.VARIABLE, ",".join(filter(None, [others, "ort-bound=tests.contract.test_ort:Bound"])))
+            patch.setenv(
+                registry.VARIABLE,
+                ",".join(filter(None, [others, "ort-bound=tests.contract.test_ort:Bound"])),
+            )
             yield

@@ -1,4 +1,6 @@
-"""Detectors as users bring them, without a declaration: a function that builds one, and a file of one."""
+"""Detectors as users bring them, without a declaration: a function that builds one, and a file of
+one.
+"""
 
 from __future__ import annotations
 
@@ -46,14 +48,32 @@ def own(tmp_path: Path) -> str:
     return f"{tmp_path / 'own_detector.py'}:build"
 
 
-def outcomes(target: str, folder: Path, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, dict[str, Any]]:
+def outcomes(
+    target: str, folder: Path, capsys: pytest.CaptureFixture[str], *words: str
+) -> dict[str, dict[str, Any]]:
     capsys.readouterr()  # an exporter prints, too
-    main(["run", target, *PHOTOS, *words, "--plan", "quick", "--results", str(folder / "r"), "--json"])
-    return {line["cell"]["backend"]: line for line in json.loads(capsys.readouterr().out)["outcomes"]}
+    main(
+        [
+            "run",
+            target,
+            *PHOTOS,
+            *words,
+            "--plan",
+            "quick",
+            "--results",
+            str(folder / "r"),
+            "--json",
+        ]
+    )
+    return {
+        line["cell"]["backend"]: line for line in json.loads(capsys.readouterr().out)["outcomes"]
+    }
 
 
 def all_matched(lines: dict[str, dict[str, Any]], *names: str) -> None:
-    assert {name: f"{line['outcome']} {line['reason']}".strip() for name, line in lines.items()} == dict.fromkeys(names, "ok")
+    assert {
+        name: f"{line['outcome']} {line['reason']}".strip() for name, line in lines.items()
+    } == dict.fromkeys(names, "ok")
     for line in lines.values():
         seen = line["agreement"]
         assert seen["detections"] == seen["matched"] > 4
@@ -61,9 +81,18 @@ def all_matched(lines: dict[str, dict[str, Any]], *names: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_detector_that_build_returns_is_matched_by_its_objects(own: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_detector_that_build_returns_is_matched_by_its_objects(
+    own: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = ("torch-eager", "torch-script", "ort")
-    asked = ("--task", "detection", "--option", "ort:exporter=torchscript", "--backends", ",".join(names))
+    asked = (
+        "--task",
+        "detection",
+        "--option",
+        "ort:exporter=torchscript",
+        "--backends",
+        ",".join(names),
+    )
     lines = outcomes(own, tmp_path, capsys, *asked)
     all_matched(lines, *names)
     assert lines["ort"]["cell"]["options"] == {"exporter": "torchscript"}
@@ -71,7 +100,9 @@ def test_a_detector_that_build_returns_is_matched_by_its_objects(own: str, tmp_p
 
 
 @pytest.mark.slow
-def test_without_its_task_the_output_is_named_with_its_shapes(own: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_its_task_the_output_is_named_with_its_shapes(
+    own: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     line = outcomes(own, tmp_path, capsys, "--backends", "torch-eager")["torch-eager"]
     assert line["outcome"] == "failed", line["reason"]
     assert "output boxes has the shapes [" in line["reason"], line["reason"]
@@ -79,7 +110,9 @@ def test_without_its_task_the_output_is_named_with_its_shapes(own: str, tmp_path
 
 
 @pytest.mark.slow
-def test_a_detector_in_a_file_is_judged_by_the_evaluator(own: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_detector_in_a_file_is_judged_by_the_evaluator(
+    own: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     torch = pytest.importorskip("torch")
     space: dict[str, Any] = {}
     exec(OWN, space)
@@ -104,6 +137,8 @@ def test_a_detector_in_a_file_is_judged_by_the_evaluator(own: str, tmp_path: Pat
             output_names=names,
             dynamic_axes={name: {0: "objects"} for name in names},
         )
-    lines = outcomes(str(file), tmp_path, capsys, "--task", "detection", "--backends", "ort,openvino")
+    lines = outcomes(
+        str(file), tmp_path, capsys, "--task", "detection", "--backends", "ort,openvino"
+    )
     all_matched(lines, "ort", "openvino")
     assert lines["ort"]["parity"]["golden"].startswith("ONNX's own reference evaluator in float64")

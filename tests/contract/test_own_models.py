@@ -1,4 +1,6 @@
-"""Models as users bring them: weights beside the graph, awkward names, dict outputs in another order, steps of their own."""
+"""Models as users bring them: weights beside the graph, awkward names, dict outputs in another
+order, steps of their own.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from harness.runner.schedule import Run
 def outcomes(model: Model, results: Path, backends: tuple[str, ...]) -> dict[str, str]:
     entries = [Entry(Cell(model, backend, threads=cpu.cores())) for backend in backends]
     lines = Run(entries, PLANS["quick"], results, fresh=True).measure(entries)
-    return {line["cell"]["backend"]: f"{line['outcome']} {line['reason']}".strip() for line in lines}
+    return {
+        line["cell"]["backend"]: f"{line['outcome']} {line['reason']}".strip() for line in lines
+    }
 
 
 def other_order():
@@ -58,16 +62,39 @@ def test_dict_outputs_are_matched_by_name_in_every_runtime(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_an_onnx_file_with_its_weights_beside_it_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_onnx_file_with_its_weights_beside_it_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     import onnx
     import torch
 
     torch.manual_seed(0)
     module = contract_model.build().eval()
-    torch.onnx.export(module, (torch.randn(1, 3, 16, 16),), tmp_path / "plain.onnx", dynamo=True, external_data=False)
+    torch.onnx.export(
+        module,
+        (torch.randn(1, 3, 16, 16),),
+        tmp_path / "plain.onnx",
+        dynamo=True,
+        external_data=False,
+    )
     graph = onnx.load(str(tmp_path / "plain.onnx"))
-    onnx.save(graph, str(tmp_path / "model.onnx"), save_as_external_data=True, location="model.onnx.data", size_threshold=0)
-    target = [str(tmp_path / "model.onnx"), "--backends", "ort,openvino", "--plan", "quick", "--results", str(tmp_path / "r"), "--json"]
+    onnx.save(
+        graph,
+        str(tmp_path / "model.onnx"),
+        save_as_external_data=True,
+        location="model.onnx.data",
+        size_threshold=0,
+    )
+    target = [
+        str(tmp_path / "model.onnx"),
+        "--backends",
+        "ort,openvino",
+        "--plan",
+        "quick",
+        "--results",
+        str(tmp_path / "r"),
+        "--json",
+    ]
     capsys.readouterr()  # the exporter prints, too
     assert main(["run", *target]) == 0
     lines = json.loads(capsys.readouterr().out)["outcomes"]
@@ -80,10 +107,26 @@ def test_an_input_name_is_never_a_path(tmp_path: Path) -> None:
     from onnx import TensorProto, helper
 
     name = "../../evil:0"
-    values = [helper.make_tensor_value_info(each, TensorProto.FLOAT, [1, 4]) for each in (name, "y")]
-    graph = helper.make_graph([helper.make_node("Tanh", [name], ["y"])], "g", values[:1], values[1:])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(tmp_path / "evil.onnx"))
-    command = ["run", str(tmp_path / "evil.onnx"), "--backends", "ort", "--plan", "quick", "--results", str(tmp_path / "r")]
+    values = [
+        helper.make_tensor_value_info(each, TensorProto.FLOAT, [1, 4]) for each in (name, "y")
+    ]
+    graph = helper.make_graph(
+        [helper.make_node("Tanh", [name], ["y"])], "g", values[:1], values[1:]
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9),
+        str(tmp_path / "evil.onnx"),
+    )
+    command = [
+        "run",
+        str(tmp_path / "evil.onnx"),
+        "--backends",
+        "ort",
+        "--plan",
+        "quick",
+        "--results",
+        str(tmp_path / "r"),
+    ]
     assert main(command) == 0
     assert not list(tmp_path.rglob("evil:0*"))
 
@@ -113,7 +156,16 @@ case = Case(models=(MINE,), backends=("null",))
 
 def test_a_preprocessing_step_of_ones_own_is_found_by_the_worker(tmp_path: Path) -> None:
     (tmp_path / "bench_step.py").write_text(OWN_STEP)
-    command = [sys.executable, "-m", "harness.cli", "run", "bench_step.py", "--plan", "quick", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "harness.cli",
+        "run",
+        "bench_step.py",
+        "--plan",
+        "quick",
+        "--json",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     (line,) = json.loads(done.stdout)["outcomes"]
@@ -133,7 +185,16 @@ good = Case(models=(FINE,), backends=("null",))
 
 def test_a_cell_that_cannot_be_prepared_leaves_the_others_alone(tmp_path: Path) -> None:
     (tmp_path / "bench_two.py").write_text(TWO_CELLS)
-    command = [sys.executable, "-m", "harness.cli", "run", "bench_two.py", "--plan", "quick", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "harness.cli",
+        "run",
+        "bench_two.py",
+        "--plan",
+        "quick",
+        "--json",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1, done.stdout + done.stderr
     found = {line["cell"]["model"]: line for line in json.loads(done.stdout)["outcomes"]}
@@ -143,28 +204,49 @@ def test_a_cell_that_cannot_be_prepared_leaves_the_others_alone(tmp_path: Path) 
 
 
 def onnx_file(folder: Path, name: str, nodes: list[Any], makes: int, shape: list[int]) -> str:
-    """A file of one's own with input x [1, 8] and output y, made of standard operators and one of somebody else's domain."""
+    """A file of one's own with input x [1, 8] and output y, made of standard operators and one of
+    somebody else's domain.
+    """
     import numpy as np
     import onnx
     from onnx import TensorProto, helper
 
-    weights = helper.make_tensor("w", TensorProto.FLOAT, [8, 16], np.random.default_rng(0).standard_normal(128))
-    ends = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8])], [helper.make_tensor_value_info("y", makes, shape)]
+    weights = helper.make_tensor(
+        "w", TensorProto.FLOAT, [8, 16], np.random.default_rng(0).standard_normal(128)
+    )
+    ends = (
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8])],
+        [helper.make_tensor_value_info("y", makes, shape)],
+    )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
-    onnx.save(helper.make_model(helper.make_graph(nodes, "g", *ends, [weights]), opset_imports=opsets, ir_version=9), str(folder / name))
+    onnx.save(
+        helper.make_model(
+            helper.make_graph(nodes, "g", *ends, [weights]), opset_imports=opsets, ir_version=9
+        ),
+        str(folder / name),
+    )
     return str(folder / name)
 
 
-def own_outcomes(file: str, folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, dict[str, Any]]:
+def own_outcomes(
+    file: str, folder: Path, capsys: pytest.CaptureFixture[str], *more: str
+) -> dict[str, dict[str, Any]]:
     main(["run", file, "--plan", "quick", "--results", str(folder / "r"), "--json", *more])
-    return {line["cell"]["precision"]: line for line in json.loads(capsys.readouterr().out)["outcomes"]}
+    return {
+        line["cell"]["precision"]: line for line in json.loads(capsys.readouterr().out)["outcomes"]
+    }
 
 
 @pytest.mark.slow
-def test_a_file_that_answers_with_integers_is_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_answers_with_integers_is_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from onnx import TensorProto, helper
 
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("ArgMax", ["a"], ["y"], axis=1, keepdims=0)]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("ArgMax", ["a"], ["y"], axis=1, keepdims=0),
+    ]
     file = onnx_file(tmp_path, "classes.onnx", nodes, TensorProto.INT64, [1])
     line = own_outcomes(file, tmp_path, capsys, "--backends", "openvino")["fp32"]
     assert (line["outcome"], line["parity"]["needed"]) == ("ok", 0.0), line["reason"]
@@ -172,22 +254,34 @@ def test_a_file_that_answers_with_integers_is_judged(tmp_path: Path, capsys: pyt
 
 
 @pytest.mark.slow
-def test_an_operator_that_nothing_can_judge_is_unsupported_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_operator_that_nothing_can_judge_is_unsupported_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from onnx import TensorProto, helper
 
     nodes = [helper.make_node("FusedMatMul", ["x", "w"], ["y"], domain="com.microsoft")]
-    line = own_outcomes(onnx_file(tmp_path, "fused.onnx", nodes, TensorProto.FLOAT, [1, 16]), tmp_path, capsys, "--backends", "ort")["fp32"]
+    line = own_outcomes(
+        onnx_file(tmp_path, "fused.onnx", nodes, TensorProto.FLOAT, [1, 16]),
+        tmp_path,
+        capsys,
+        "--backends",
+        "ort",
+    )["fp32"]
     assert (line["outcome"], line["phase"]) == ("unsupported", "parity")
     assert "'FusedMatMul' from domain 'com.microsoft'" in line["reason"]
 
 
 @pytest.mark.slow
-def test_a_file_of_ones_own_runs_at_lower_precisions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_of_ones_own_runs_at_lower_precisions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from onnx import TensorProto, helper
 
     nodes = [helper.make_node("MatMul", ["x", "w"], ["a"]), helper.make_node("Tanh", ["a"], ["y"])]
     file = onnx_file(tmp_path, "low.onnx", nodes, TensorProto.FLOAT, [1, 16])
-    found = own_outcomes(file, tmp_path, capsys, "--backends", "openvino", "--precision", "fp16,bf16,int8-static")
+    found = own_outcomes(
+        file, tmp_path, capsys, "--backends", "openvino", "--precision", "fp16,bf16,int8-static"
+    )
     assert {precision: line["outcome"] for precision, line in found.items()} == {
         "fp16": "ok",
         "bf16": "unsupported",
@@ -246,14 +340,28 @@ def test_the_examples_that_build_returns_are_the_inputs(
     build: str, own_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An embedding of seven entries takes no token that its author did not think of."""
-    command = ["run", f"{own_file}:{build}", "--backends", "torch-eager,ort", "--plan", "quick", "--results", str(tmp_path / "r"), "--json"]
+    command = [
+        "run",
+        f"{own_file}:{build}",
+        "--backends",
+        "torch-eager,ort",
+        "--plan",
+        "quick",
+        "--results",
+        str(tmp_path / "r"),
+        "--json",
+    ]
     code = main(command)
     lines = json.loads(capsys.readouterr().out)["outcomes"]
-    assert {line["cell"]["backend"]: f"{line['outcome']} {line['reason']}".strip() for line in lines} == {"torch-eager": "ok", "ort": "ok"}
+    assert {
+        line["cell"]["backend"]: f"{line['outcome']} {line['reason']}".strip() for line in lines
+    } == {"torch-eager": "ok", "ort": "ok"}
     assert code == 0
 
 
-def test_samples_begin_with_the_example_and_stay_within_it(own_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_begin_with_the_example_and_stay_within_it(
+    own_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from backends.torch import example_inputs
 
     monkeypatch.syspath_prepend(own_file.parent)
@@ -276,10 +384,22 @@ def test_a_tensor_may_be_called_file_and_a_number_may_be_an_input(
     own_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     backends = {"torch-eager", "torch-script", "ort", "openvino"}
-    command = ["run", f"{own_file}:scaled", "--backends", ",".join(backends), "--plan", "quick", "--results", str(tmp_path / "r"), "--json"]
+    command = [
+        "run",
+        f"{own_file}:scaled",
+        "--backends",
+        ",".join(backends),
+        "--plan",
+        "quick",
+        "--results",
+        str(tmp_path / "r"),
+        "--json",
+    ]
     main(command)
     lines = json.loads(capsys.readouterr().out)["outcomes"]
-    found = {line["cell"]["backend"]: f"{line['outcome']} {line['reason']}".strip() for line in lines}
+    found = {
+        line["cell"]["backend"]: f"{line['outcome']} {line['reason']}".strip() for line in lines
+    }
     assert found == dict.fromkeys(backends, "ok")
 
 

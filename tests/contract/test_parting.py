@@ -1,4 +1,6 @@
-"""`evenbench diff` on real runtimes: a file with one changed operator, one changed weight, a quantised graph, and a narrow module."""
+"""`evenbench diff` on real runtimes: a file with one changed operator, one changed weight, a
+quantised graph, and a narrow module.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +26,27 @@ pytest.importorskip("onnxruntime")
 
 
 def network(file: Path, mode: str = "nearest", factor: float = 1.0) -> Path:
-    """Convolution, enlargement, convolution, ReLU, mean; `mode` is that of the enlargement, `factor` is on one weight of the second."""
+    """Convolution, enlargement, convolution, ReLU, mean; `mode` is that of the enlargement,
+    `factor` is on one weight of the second.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     random = np.random.default_rng(0)
-    weights = {name: random.standard_normal(shape).astype(np.float32) for name, shape in (("w1", (4, 3, 3, 3)), ("w2", (5, 4, 3, 3)))}
+    weights = {
+        name: random.standard_normal(shape).astype(np.float32)
+        for name, shape in (("w1", (4, 3, 3, 3)), ("w2", (5, 4, 3, 3)))
+    }
     weights["w2"][0, 0, 1, 1] *= factor
     weights["scales"] = np.array([1, 1, 2, 2], np.float32)
     nodes = [
         helper.make_node("Conv", ["image", "w1"], ["first"], pads=[1, 1, 1, 1]),
-        helper.make_node("Resize", ["first", "", "scales"], ["enlarged"], mode=mode, coordinate_transformation_mode="half_pixel"),
+        helper.make_node(
+            "Resize",
+            ["first", "", "scales"],
+            ["enlarged"],
+            mode=mode,
+            coordinate_transformation_mode="half_pixel",
+        ),
         helper.make_node("Conv", ["enlarged", "w2"], ["second"], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["second"], ["bent"]),
         helper.make_node("GlobalAveragePool", ["bent"], ["answer"]),
@@ -42,7 +55,10 @@ def network(file: Path, mode: str = "nearest", factor: float = 1.0) -> Path:
     answer = helper.make_tensor_value_info("answer", TensorProto.FLOAT, [1, 5, 1, 1])
     stored = [numpy_helper.from_array(value, name) for name, value in weights.items()]
     graph = helper.make_graph(nodes, "small", [image], [answer], stored)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), str(file))
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9),
+        str(file),
+    )
     return file
 
 
@@ -51,28 +67,54 @@ def diff(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, dict
     return code, json.loads(capsys.readouterr().out)
 
 
-def test_one_changed_operator_in_a_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_changed_operator_in_a_file_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     files = network(tmp_path / "one.onnx"), network(tmp_path / "other.onnx", mode="linear")
-    code, found = diff(capsys, "one-ort-fp32-cpu-b1", "other-ort-fp32-cpu-b1", *files, "--backends", "ort")
+    code, found = diff(
+        capsys, "one-ort-fp32-cpu-b1", "other-ort-fp32-cpu-b1", *files, "--backends", "ort"
+    )
     assert code == parting.PART
-    assert (found["first"]["name"], found["first"]["operator"], found["first"]["inputs"]) == ("enlarged", "Resize", ["first"])
+    assert (found["first"]["name"], found["first"]["operator"], found["first"]["inputs"]) == (
+        "enlarged",
+        "Resize",
+        ["first"],
+    )
     assert found["seen"] == "alone"
-    assert [row["name"] for row in found["tensors"]] == ["first", "enlarged", "second", "bent", "answer"]
+    assert [row["name"] for row in found["tensors"]] == [
+        "first",
+        "enlarged",
+        "second",
+        "bent",
+        "answer",
+    ]
     assert [row["parts"] for row in found["tensors"]][:2] == [False, True]
 
 
-def test_one_changed_weight_in_a_file_is_named_by_its_operator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_changed_weight_in_a_file_is_named_by_its_operator(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     files = network(tmp_path / "one.onnx"), network(tmp_path / "other.onnx", factor=1.5)
-    code, found = diff(capsys, "one-ort-fp32-cpu-b1", "other-ort-fp32-cpu-b1", *files, "--backends", "ort")
-    assert (code, found["first"]["name"], found["first"]["operator"]) == (parting.PART, "second", "Conv")
+    code, found = diff(
+        capsys, "one-ort-fp32-cpu-b1", "other-ort-fp32-cpu-b1", *files, "--backends", "ort"
+    )
+    assert (code, found["first"]["name"], found["first"]["operator"]) == (
+        parting.PART,
+        "second",
+        "Conv",
+    )
 
 
 @pytest.mark.slow
-def test_two_runtimes_that_agree_and_their_golden(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_runtimes_that_agree_and_their_golden(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("openvino")
     file = network(tmp_path / "one.onnx", mode="linear")
     for second in ("one-openvino-fp32-cpu-b1", "golden"):
-        code, found = diff(capsys, "one-ort-fp32-cpu-b1", second, file, "--backends", "ort,openvino")
+        code, found = diff(
+            capsys, "one-ort-fp32-cpu-b1", second, file, "--backends", "ort,openvino"
+        )
         assert (code, found["first"]) == (parting.AGREE, None), found["first"]
         assert len(found["tensors"]) == 5
 
@@ -86,7 +128,11 @@ def test_a_weight_that_is_too_large_is_found_where_it_is_used() -> None:
     pytest.importorskip("torch")
     found = tensors.find(digits("ort"), digits("negative-weight"))
     assert found.first is not None
-    assert (found.first.name, found.first.operator, found.seen) == (found.rows[0].name, "Conv", "alone")
+    assert (found.first.name, found.first.operator, found.seen) == (
+        found.rows[0].name,
+        "Conv",
+        "alone",
+    )
 
 
 @pytest.mark.slow
@@ -105,7 +151,9 @@ def test_a_file_is_run_as_its_standard_says_to_tell_which_of_two_runtimes_is_wro
 
 @pytest.mark.slow
 def test_tensors_of_a_quantised_file_are_those_that_its_operators_read() -> None:
-    """The Relu before an unsigned type is dropped and its output's name goes to what it read: by names alone every one would part."""
+    """The Relu before an unsigned type is dropped and its output's name goes to what it read: by
+    names alone every one would part.
+    """
     pytest.importorskip("torch")
     found = tensors.find(digits("ort", "int8-static"), digits("ort"))
     assert found.first is None, found.first
@@ -123,16 +171,22 @@ def test_a_narrow_module_is_compared_module_by_module() -> None:
 
 
 MODULES = ["1", "2", "4", "5", "6", "7", "8", "9", "10"]
-"""Those of `DIGITS_CNN` whose tensors a file has, too: its batch norms are folded into the convolutions before them, 0 and 3."""
+"""Those of `DIGITS_CNN` whose tensors a file has, too: its batch norms are folded into the
+convolutions before them, 0 and 3.
+"""
 
 OLDER = (("exporter", "torchscript"), ("opset", 17))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("backend", "options"), [("ort", ()), ("ort", OLDER), ("openvino", (("frontend", "pytorch"),))], ids=["newer", "older", "converted"]
+    ("backend", "options"),
+    [("ort", ()), ("ort", OLDER), ("openvino", (("frontend", "pytorch"),))],
+    ids=["newer", "older", "converted"],
 )
-def test_a_module_is_compared_with_what_was_exported_from_it(backend: str, options: tuple[tuple[str, Any], ...]) -> None:
+def test_a_module_is_compared_with_what_was_exported_from_it(
+    backend: str, options: tuple[tuple[str, Any], ...]
+) -> None:
     for package in ("torch", "onnxruntime" if backend == "ort" else backend):
         pytest.importorskip(package)
     found = tensors.find(digits("torch-eager"), replace(digits(backend), options=options))
@@ -159,12 +213,16 @@ def test_files_by_two_exporters_are_compared_by_the_modules_that_both_name() -> 
 
 
 def masks(backend: str, options: Mapping[str, Any]) -> Cell:
-    return Cell(detection.MASK_RCNN, backend, threads=cpu.cores(), options=tuple(sorted(options.items())))
+    return Cell(
+        detection.MASK_RCNN, backend, threads=cpu.cores(), options=tuple(sorted(options.items()))
+    )
 
 
 @pytest.mark.slow
 def test_the_first_tensor_at_which_two_runtimes_part_on_masks_is_named() -> None:
-    """By OpenVINO's own road, so that the two have no name in common; behind the suppression sizes and orders may differ."""
+    """By OpenVINO's own road, so that the two have no name in common; behind the suppression sizes
+    and orders may differ.
+    """
     for package in ("torchvision", "onnxruntime", "openvino"):
         pytest.importorskip(package)
     found = tensors.find(masks("ort", detection.TRACED), masks("openvino", detection.CONVERTED))
@@ -183,13 +241,26 @@ def test_the_first_tensor_at_which_a_detector_parts_from_its_file_is_named() -> 
 
 
 def _is_told(found: tensors.Parting) -> None:
-    """Whether tensors all along the network were matched, agree up to rounding as far as nothing is decided, and what parts has a name."""
+    """Whether tensors all along the network were matched, agree up to rounding as far as nothing is
+    decided, and what parts has a name.
+    """
     assert found.by == "places"
     places = " ".join(f"{row.name} {row.other}" for row in found.rows).lower().replace("_", "")
-    parts = ("transform", "layer1.0", "fpn", "rpn.head.clslogits", "rpn.anchorgenerator", "topk", "roialign", "maskfcnlogits")
+    parts = (
+        "transform",
+        "layer1.0",
+        "fpn",
+        "rpn.head.clslogits",
+        "rpn.anchorgenerator",
+        "topk",
+        "roialign",
+        "maskfcnlogits",
+    )
     assert [part for part in parts if part not in places] == []
     ahead = next(index for index, row in enumerate(found.rows) if "topk" in row.name.lower())
-    assert max(row.needed for row in found.rows[:ahead]) < 4, "fifty layers of sums in another order; a wrong tensor is off by hundreds"
+    assert max(row.needed for row in found.rows[:ahead]) < 4, (
+        "fifty layers of sums in another order; a wrong tensor is off by hundreds"
+    )
     words = " ".join(parting.in_words(found))
     assert ("nothing parts" in words) == (found.first is None)
     if found.first:
@@ -210,5 +281,7 @@ def test_a_command_that_cannot_be_is_refused(
 ) -> None:
     first, second, *rest = arguments
     file = network(tmp_path / "one.onnx")
-    assert cli.main(["diff", first, second, str(file), "--backends", "ort", *rest]) == exit_codes.USAGE
+    assert (
+        cli.main(["diff", first, second, str(file), "--backends", "ort", *rest]) == exit_codes.USAGE
+    )
     assert said in capsys.readouterr().err

@@ -1,4 +1,6 @@
-"""ONNX runtimes at every precision: one file for all of them, what is attested, and the outcomes that are no success, with reasons."""
+"""ONNX runtimes at every precision: one file for all of them, what is attested, and the outcomes
+that are no success, with reasons.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,23 @@ SYMMETRIC = (("activations", "s8"),)
 CELLS: dict[str, Cell] = {
     cell.id: cell
     for cell in (
-        *(Cell(DIGITS_CNN, backend, precision, threads=cpu.cores()) for backend in ("ort", "openvino") for precision in LOW),
-        *(Cell(DIGITS_CNN, backend, "int8-static", threads=cpu.cores(), options=SYMMETRIC) for backend in ("ort", "openvino")),
-        *(Cell(DIGITS_CNN, "openvino", precision, threads=cpu.cores(), options=NNCF) for precision in ("int8-static", "int8-dynamic")),
-        *(Cell(DIGITS_CNN, "openvino", precision, threads=cpu.cores(), options=THROUGHPUT) for precision in ("fp32", "int8-static")),
+        *(
+            Cell(DIGITS_CNN, backend, precision, threads=cpu.cores())
+            for backend in ("ort", "openvino")
+            for precision in LOW
+        ),
+        *(
+            Cell(DIGITS_CNN, backend, "int8-static", threads=cpu.cores(), options=SYMMETRIC)
+            for backend in ("ort", "openvino")
+        ),
+        *(
+            Cell(DIGITS_CNN, "openvino", precision, threads=cpu.cores(), options=NNCF)
+            for precision in ("int8-static", "int8-dynamic")
+        ),
+        *(
+            Cell(DIGITS_CNN, "openvino", precision, threads=cpu.cores(), options=THROUGHPUT)
+            for precision in ("fp32", "int8-static")
+        ),
     )
 }
 
@@ -39,7 +54,11 @@ NO_INTEGER_PRODUCT = "OpenVINO's CPU plugin runs ONNX's MatMulInteger in fp32; i
 
 EXPECTED: dict[str, tuple[str, str, str]] = {
     "digits_cnn-ort-bf16-cpu-b1": ("unsupported", "no kernel for Conv", NO_KERNEL),
-    "digits_cnn-openvino-int8-dynamic-cpu-b1": ("fallback", "asked for precision int8-dynamic, ran fp32", NO_INTEGER_PRODUCT),
+    "digits_cnn-openvino-int8-dynamic-cpu-b1": (
+        "fallback",
+        "asked for precision int8-dynamic, ran fp32",
+        NO_INTEGER_PRODUCT,
+    ),
 }
 """Cells that cannot be ok: the outcome, what its reason must contain, and why that is right."""
 
@@ -59,7 +78,9 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
 def test_every_precision_is_right_or_says_why_not(cell: str, lines: Mapping[str, Any]) -> None:
     line = lines[cell]
     outcome, reason, why = EXPECTED.get(cell, ("ok", "", ""))
-    assert line["outcome"] == outcome, f"{line['phase']}: {line['reason']}\n{line['traceback']}\nexpected: {why}"
+    assert line["outcome"] == outcome, (
+        f"{line['phase']}: {line['reason']}\n{line['traceback']}\nexpected: {why}"
+    )
     assert reason in line["reason"], why
     if outcome == "ok":
         assert line["attested"]["precision"] == CELLS[cell].precision
@@ -68,7 +89,10 @@ def test_every_precision_is_right_or_says_why_not(cell: str, lines: Mapping[str,
 
 @pytest.mark.slow
 def test_precisions_that_the_cpu_lacks_are_emulated_in_words(lines: Mapping[str, Any]) -> None:
-    native = {"ort": False, "openvino": not {"avx512_fp16", "amx_fp16"}.isdisjoint(system_info.describe()["cpu_flags"])}
+    native = {
+        "ort": False,
+        "openvino": not {"avx512_fp16", "amx_fp16"}.isdisjoint(system_info.describe()["cpu_flags"]),
+    }
     for backend, has_arithmetic in native.items():
         attested = lines[f"digits_cnn-{backend}-fp16-cpu-b1"]["attested"]
         assert attested["precision"] == "fp16"
@@ -79,33 +103,45 @@ def test_precisions_that_the_cpu_lacks_are_emulated_in_words(lines: Mapping[str,
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp16", "int8-static", "int8-dynamic"])
 def test_two_runtimes_read_the_very_same_file(precision: str, lines: Mapping[str, Any]) -> None:
-    one, other = (lines[f"digits_cnn-{backend}-{precision}-cpu-b1"] for backend in ("ort", "openvino"))
+    one, other = (
+        lines[f"digits_cnn-{backend}-{precision}-cpu-b1"] for backend in ("ort", "openvino")
+    )
     assert one["artifact_sha256"] == other["artifact_sha256"] != ""
     assert one["input_sha256"] == other["input_sha256"]
 
 
 @pytest.mark.slow
-def test_each_way_to_quantise_is_an_artifact_of_its_own_and_labelled(lines: Mapping[str, Any]) -> None:
+def test_each_way_to_quantise_is_an_artifact_of_its_own_and_labelled(
+    lines: Mapping[str, Any],
+) -> None:
     plain, own, symmetric = (
-        lines[f"digits_cnn-openvino-int8-static-cpu-b1{suffix}"] for suffix in ("", "-quantizer=nncf", "-activations=s8")
+        lines[f"digits_cnn-openvino-int8-static-cpu-b1{suffix}"]
+        for suffix in ("", "-quantizer=nncf", "-activations=s8")
     )
     assert len({line["artifact_sha256"] for line in (plain, own, symmetric)}) == 3
     assert "nncf" in own["attested"]["labels"]
     assert "nncf" not in plain["attested"]["labels"]
-    calibrated = {line["artifact"]["facts"]["calibration_sha256"] for line in (plain, own, symmetric)}
+    calibrated = {
+        line["artifact"]["facts"]["calibration_sha256"] for line in (plain, own, symmetric)
+    }
     assert len(calibrated) == 1
     assert calibrated != {""}
 
 
 @pytest.mark.slow
 def test_int8_keeps_the_task_and_is_off_by_more_than_fp32(lines: Mapping[str, Any]) -> None:
-    int8, fp32 = (lines[f"digits_cnn-openvino-{rest}"] for rest in ("int8-static-cpu-b1", "fp32-cpu-b1-hint=throughput-requests=2"))
+    int8, fp32 = (
+        lines[f"digits_cnn-openvino-{rest}"]
+        for rest in ("int8-static-cpu-b1", "fp32-cpu-b1-hint=throughput-requests=2")
+    )
     assert int8["accuracy"]["value"] >= 0.99 * fp32["accuracy"]["value"]
     assert int8["parity"]["outputs"][0]["rmse"] > 100 * fp32["parity"]["outputs"][0]["rmse"]
 
 
 @pytest.mark.slow
-def test_throughput_stands_apart_and_says_what_it_was_measured_with(lines: Mapping[str, Any]) -> None:
+def test_throughput_stands_apart_and_says_what_it_was_measured_with(
+    lines: Mapping[str, Any],
+) -> None:
     suffix = "-hint=throughput-requests=2"
     for precision in ("fp32", "int8-static"):
         line = lines[f"digits_cnn-openvino-{precision}-cpu-b1{suffix}"]
@@ -119,7 +155,11 @@ def test_throughput_stands_apart_and_says_what_it_was_measured_with(lines: Mappi
 @pytest.mark.slow
 def test_the_plugins_own_defaults_are_said_aloud_and_read_back(lines: Mapping[str, Any]) -> None:
     details = lines["digits_cnn-openvino-fp16-cpu-b1"]["attested"]["details"]
-    assert (details["dynamic_quantization_group_size"], details["enable_cpu_pinning"], details["num_streams"]) == (0, False, 1)
+    assert (
+        details["dynamic_quantization_group_size"],
+        details["enable_cpu_pinning"],
+        details["num_streams"],
+    ) == (0, False, 1)
     own = lines["digits_cnn-openvino-int8-dynamic-cpu-b1-quantizer=nncf"]["attested"]
     assert own["details"]["dynamic_quantization_group_size"] == 32
     assert "int8 in 2 of 4 layers" in own["labels"]
@@ -131,12 +171,21 @@ def test_a_file_says_what_it_was_made_from(lines: Mapping[str, Any], tmp_path: P
 
     from harness.runner.preparation import Preparer
 
-    prepared = Preparer(PLANS["quick"].timeout_seconds).prepare(CELLS["digits_cnn-ort-int8-static-cpu-b1"])
+    prepared = Preparer(PLANS["quick"].timeout_seconds).prepare(
+        CELLS["digits_cnn-ort-int8-static-cpu-b1"]
+    )
     model = onnx.load(str(Path(prepared.artifact.path) / export.FILE))
     found = {entry.key.removeprefix(export.METADATA): entry.value for entry in model.metadata_props}
-    assert (found["model"], found["precision"], found["opset"]) == ("digits_cnn", "int8-static", "20")
+    assert (found["model"], found["precision"], found["opset"]) == (
+        "digits_cnn",
+        "int8-static",
+        "20",
+    )
     assert found["weights_sha256"] == prepared.weights["sha256"]
-    assert found["calibration_sha256"] == lines["digits_cnn-ort-int8-static-cpu-b1"]["artifact"]["facts"]["calibration_sha256"]
+    assert (
+        found["calibration_sha256"]
+        == lines["digits_cnn-ort-int8-static-cpu-b1"]["artifact"]["facts"]["calibration_sha256"]
+    )
     assert json.loads(found["labels"]) == list("0123456789")
     assert json.loads(found["conversion"])["format"] == "QDQ"
     assert found["exporter"].startswith("torch.onnx dynamo ")

@@ -1,4 +1,6 @@
-"""The contract on steps around a network: what holds of a session that runs one holds of those that decode, resize and drop boxes."""
+"""The contract on steps around a network: what holds of a session that runs one holds of those that
+decode, resize and drop boxes.
+"""
 
 from __future__ import annotations
 

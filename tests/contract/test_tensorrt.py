@@ -1,4 +1,6 @@
-"""TensorRT for RTX really builds here, without a GPU: plans of every precision, their layers, and what it refuses in words."""
+"""TensorRT for RTX really builds here, without a GPU: plans of every precision, their layers, and
+what it refuses in words.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ from harness.results import records
 from harness.runner.preparation import Preparer, Refusal
 from harness.runner.schedule import Run
 
-pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="TensorRT for RTX is there for x86-64 only")
+pytestmark = pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="TensorRT for RTX is there for x86-64 only"
+)
 
 RTX = "tensorrt_rtx"
 SHAPE = (1, 3, 16, 16)
@@ -37,14 +41,20 @@ def saved(folder: Path, *nodes: Any, constants: tuple[Any, ...] = ()) -> Path:
     tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, SHAPE) for name in "xy"]
     graph = helper.make_graph(nodes, "g", tensors[:1], tensors[1:], constants)
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid("my.domain", 1)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), str(folder / "model.onnx"))
+    onnx.save(
+        helper.make_model(graph, opset_imports=opsets, ir_version=10), str(folder / "model.onnx")
+    )
     return folder / "model.onnx"
 
 
 def convolution(folder: Path) -> Path:
-    weights = helper.make_tensor("w", TensorProto.FLOAT, (3, 3, 3, 3), [((7 * n) % 11 - 5) / 10 for n in range(81)])
+    weights = helper.make_tensor(
+        "w", TensorProto.FLOAT, (3, 3, 3, 3), [((7 * n) % 11 - 5) / 10 for n in range(81)]
+    )
     conv = helper.make_node("Conv", ["x", "w"], ["a"], name="conv", pads=[1, 1, 1, 1])
-    return saved(folder, conv, helper.make_node("Relu", ["a"], ["y"], name="relu"), constants=(weights,))
+    return saved(
+        folder, conv, helper.make_node("Relu", ["a"], ["y"], name="relu"), constants=(weights,)
+    )
 
 
 def order(**changed: Any) -> Order:
@@ -86,16 +96,23 @@ NOT_MADE = (
 
 
 @pytest.mark.parametrize(
-    ("nodes", "operator", "node"), [((UNKNOWN,), "FancyOp", "my_fancy_node"), (NOT_MADE, "Unique", "the_unique_one")]
+    ("nodes", "operator", "node"),
+    [((UNKNOWN,), "FancyOp", "my_fancy_node"), (NOT_MADE, "Unique", "the_unique_one")],
 )
-def test_an_operator_that_it_cannot_take_is_named_with_its_node(nodes: Any, operator: str, node: str, tmp_path: Path) -> None:
-    with pytest.raises(Unsupported, match=rf"tensorrt_rtx cannot take operator {operator} \(node {node}\)"):
+def test_an_operator_that_it_cannot_take_is_named_with_its_node(
+    nodes: Any, operator: str, node: str, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        Unsupported, match=rf"tensorrt_rtx cannot take operator {operator} \(node {node}\)"
+    ):
         build_ahead(saved(tmp_path, *nodes), tmp_path, order())
 
 
 def test_what_is_no_onnx_file_is_a_failure_in_its_words(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no such thing")
-    with pytest.raises(RuntimeError, match=r"cannot read model.onnx: .*Failed to parse the ONNX model"):
+    with pytest.raises(
+        RuntimeError, match=r"cannot read model.onnx: .*Failed to parse the ONNX model"
+    ):
         build_ahead(tmp_path / "model.onnx", tmp_path, order())
 
 
@@ -105,7 +122,7 @@ def test_building_for_the_gpu_that_is_here_fails_where_there_is_none(tmp_path: P
         build_ahead(convolution(tmp_path), tmp_path, order(target=builder.CURRENT))
 
 
-# -- through the walk --------------------------------------------------------------------------------------------------
+# -- through the walk ------------------------------------------------------------------------------
 
 
 def cell(precision: str = "fp32", **options: Any) -> Cell:
@@ -113,16 +130,24 @@ def cell(precision: str = "fp32", **options: Any) -> Cell:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(gpu.absence() == "", reason="a GPU is here, which runs these cells: make gpu-check")
+@pytest.mark.skipif(
+    gpu.absence() == "", reason="a GPU is here, which runs these cells: make gpu-check"
+)
 @pytest.mark.parametrize("precision", TensorRtRtx.precisions)
-def test_a_cell_is_built_for_real_and_says_that_it_was_not_executed(precision: str, tmp_path: Path) -> None:
+def test_a_cell_is_built_for_real_and_says_that_it_was_not_executed(
+    precision: str, tmp_path: Path
+) -> None:
     entries = [Entry(cell(precision, target="SM89"))]
     (line,) = Run(entries, PLANS["quick"], tmp_path, fresh=True).measure(entries)
     jsonschema.validate(line, records.schema())
-    assert (line["outcome"], line["phase"], line["samples_ns"]) == ("unavailable", "load", {}), line["reason"] + line["traceback"]
+    assert (line["outcome"], line["phase"], line["samples_ns"]) == ("unavailable", "load", {}), (
+        line["reason"] + line["traceback"]
+    )
     facts = line["artifact"]["facts"]
     assert builder.precision_used({**facts, "tf32_tactics": 0}, facts["tf32"]) == precision
-    assert [len(facts[name]) for name in ("build_seconds", "plan_bytes", "plan_sha256", "layers_sha256")] == [3] * 4
+    assert [
+        len(facts[name]) for name in ("build_seconds", "plan_bytes", "plan_sha256", "layers_sha256")
+    ] == [3] * 4
     assert line["artifact"]["bytes"] >= sum(facts["plan_bytes"])
     assert line["prepare"]["seconds"] > sum(facts["build_seconds"]) > 0
     assert f"built ahead for SM89: 3 builds of {facts['plan_bytes'][0]} bytes" in line["reason"]
@@ -147,7 +172,9 @@ def test_a_target_that_lacks_an_operation_is_unsupported_in_its_words() -> None:
     assert "FP32 GEMM is not supported" in caught.value.reply.reason
 
 
-def test_a_plan_for_another_gpu_than_is_here_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_for_another_gpu_than_is_here_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     build_ahead(convolution(tmp_path), tmp_path, order(target="SM120"))
     monkeypatch.setattr(gpu, "lacks", lambda device: "")
     monkeypatch.setattr(gpu, "describe", lambda device: {"capability": "8.9"})
@@ -180,7 +207,9 @@ def test_what_it_runs_and_where() -> None:
         assert "not cpu" in backend.supports(replace(cell(), backend=name, device="cpu"))
     stale = replace(cell(timing_cache="old"), backend="tensorrt")
     assert "timing_cache is one of fresh, shared" in registry.find("tensorrt").supports(stale)
-    assert "has no option target" in registry.find("tensorrt").supports(replace(cell(target="SM89"), backend="tensorrt"))
+    assert "has no option target" in registry.find("tensorrt").supports(
+        replace(cell(target="SM89"), backend="tensorrt")
+    )
 
 
 def test_the_key_of_a_plan_has_what_decides_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,10 +229,12 @@ def test_the_key_of_a_plan_has_what_decides_it(monkeypatch: pytest.MonkeyPatch) 
     assert backend.artifact_key(cell(build=1)) == plain, "the builds of one cell are one artifact"
     assert backend.artifact_key(cell(cuda_graph=True)) == plain
     ahead = backend.artifact_key(cell(target="SM89"))
-    assert ahead["on"] == {"name": None, "capability": None, "driver": None}, "what is built ahead does not depend on this machine"
+    assert ahead["on"] == {"name": None, "capability": None, "driver": None}, (
+        "what is built ahead does not depend on this machine"
+    )
 
 
-# -- layers ------------------------------------------------------------------------------------------------------------
+# -- layers ----------------------------------------------------------------------------------------
 
 INSPECTED = {
     "Layers": [
@@ -211,12 +242,19 @@ INSPECTED = {
             "Name": "Reformatting CopyNode for Input Tensor 0 to conv1",
             "LayerType": "Reformat",
             "Inputs": [{"Name": "x", "Format/Datatype": "Row major linear FP32"}],
-            "Outputs": [{"Name": "a", "Format/Datatype": "Channel major FP16 format where channel % 8 == 0"}],
+            "Outputs": [
+                {"Name": "a", "Format/Datatype": "Channel major FP16 format where channel % 8 == 0"}
+            ],
         },
         {
             "Name": "conv1 + relu1",
             "LayerType": "CaskConvolution",
-            "Inputs": [{"Name": "a", "Format/Datatype": "Thirty-two wide channel vectorized row major Int8 format"}],
+            "Inputs": [
+                {
+                    "Name": "a",
+                    "Format/Datatype": "Thirty-two wide channel vectorized row major Int8 format",
+                }
+            ],
             "Outputs": [{"Name": "b", "Datatype": "Half", "Format": "(NHWC)"}],
             "Weights": {"Type": "Int8", "Count": 9408},
             "TacticName": "sm80_xmma_fprop_implicit_gemm_interleaved_i8i8_i8i32_f32",
@@ -245,7 +283,9 @@ def test_layers_as_an_inspector_lists_them() -> None:
     assert (found["layers"], found["reformats"], found["tf32_tactics"]) == (3, 1, 1)
     assert found["precisions"] == {"int8": 1, "fp32": 1}
     assert builder.precision_used(found, tf32=False) == "int8-static"
-    assert builder.precision_used(builder.summary(layers[2:]), tf32=False) == "tf32", "the tactic gives it away"
+    assert builder.precision_used(builder.summary(layers[2:]), tf32=False) == "tf32", (
+        "the tactic gives it away"
+    )
     assert builder.precision_used(builder.summary([]), tf32=False) == "unknown"
     with pytest.raises(ValueError, match="detailed profiling"):
         builder.layers_of_inspector('{"Layers": ["conv1", "fc"]}')
@@ -254,15 +294,31 @@ def test_layers_as_an_inspector_lists_them() -> None:
 def test_another_tactic_is_another_digest() -> None:
     changed = json.loads(json.dumps(INSPECTED))
     changed["Layers"][1]["TacticName"] = "another"
-    one, other = (builder.summary(builder.layers_of_inspector(json.dumps(each))) for each in (INSPECTED, changed))
+    one, other = (
+        builder.summary(builder.layers_of_inspector(json.dumps(each)))
+        for each in (INSPECTED, changed)
+    )
     assert one["layers_sha256"] != other["layers_sha256"]
 
 
 @pytest.mark.parametrize(
     ("words", "precision"),
     [
-        *[("Float", "fp32"), ("Half", "fp16"), ("BFloat16", "bf16"), ("BF16", "bf16"), ("Int8", "int8"), ("FP8", "fp8")],
-        *[("Int32", ""), ("Int64", ""), ("Bool", ""), ("Row major linear BF16 format", "bf16"), ("N/A due to dynamic shapes", "")],
+        *[
+            ("Float", "fp32"),
+            ("Half", "fp16"),
+            ("BFloat16", "bf16"),
+            ("BF16", "bf16"),
+            ("Int8", "int8"),
+            ("FP8", "fp8"),
+        ],
+        *[
+            ("Int32", ""),
+            ("Int64", ""),
+            ("Bool", ""),
+            ("Row major linear BF16 format", "bf16"),
+            ("N/A due to dynamic shapes", ""),
+        ],
     ],
 )
 def test_how_releases_write_a_precision(words: str, precision: str) -> None:

@@ -1,4 +1,6 @@
-"""Torch backends at every precision and memory format: parity through the whole walk, what is attested, and reasons for the rest."""
+"""Torch backends at every precision and memory format: parity through the whole walk, what is
+attested, and reasons for the rest.
+"""
 
 from __future__ import annotations
 
@@ -54,14 +56,21 @@ COMPILED = ("torch-compile", "torch-aot")
 
 
 def each(names: Iterable[str]) -> list[Any]:
-    """These cells as parameters. One that each of inductor's backends compiles gets all cores: the number of threads is compiled in."""
+    """These cells as parameters. One that each of inductor's backends compiles gets all cores: the
+    number of threads is compiled in.
+    """
     wide = [cell(backend, "int8-static").id for backend in COMPILED]
     return [pytest.param(name, marks=pytest.mark.alone) if name in wide else name for name in names]
 
 
 def measured(cells: list[Cell], results: Path) -> list[Mapping[str, Any]]:
     entries = [Entry(each) for each in cells]
-    run = Run(entries, replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.1), results, fresh=True)
+    run = Run(
+        entries,
+        replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.1),
+        results,
+        fresh=True,
+    )
     found = run.measure(entries)
     run.finish()
     return found
@@ -88,7 +97,9 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> Lines:
 def test_every_precision_is_right_or_says_why_not(name: str, lines: Mapping[str, Any]) -> None:
     line = lines[name]
     outcome, reason = EXPECTED.get(name, ("ok", ""))
-    assert (line["outcome"], line["reason"]) == (outcome, reason), f"{line['phase']}: {line['traceback']}"
+    assert (line["outcome"], line["reason"]) == (outcome, reason), (
+        f"{line['phase']}: {line['traceback']}"
+    )
 
 
 @pytest.mark.slow
@@ -100,14 +111,19 @@ def test_the_precision_is_read_back(name: str, lines: Mapping[str, Any]) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", each(name for name in CELLS if "fp16" in name))
-def test_fp16_is_emulated_where_the_cpu_has_no_instructions_for_it(name: str, lines: Mapping[str, Any]) -> None:
+def test_fp16_is_emulated_where_the_cpu_has_no_instructions_for_it(
+    name: str, lines: Mapping[str, Any]
+) -> None:
     wanted = torch_precision.emulated("fp16", "cpu")
     assert lines[name]["attested"]["emulated"] == wanted
     assert ("emulated" in json.dumps(lines[name]["labels"])) == bool(wanted)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", each(name for name in CELLS if name.endswith("channels_last") and "torch-aot" not in name))
+@pytest.mark.parametrize(
+    "name",
+    each(name for name in CELLS if name.endswith("channels_last") and "torch-aot" not in name),
+)
 def test_the_memory_format_is_read_back(name: str, lines: Mapping[str, Any]) -> None:
     assert lines[name]["attested"]["details"]["memory_format"] == "channels_last"
 
@@ -128,10 +144,16 @@ def test_a_package_loads_without_dynamo(lines: Mapping[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_its_python_loader_imports_dynamo_and_compiles_less_when_warm(lines: Mapping[str, Any]) -> None:
+def test_its_python_loader_imports_dynamo_and_compiles_less_when_warm(
+    lines: Mapping[str, Any],
+) -> None:
     python = lines[cell("torch-aot", "bf16", WARM).id]
     assert python["attested"]["details"]["dynamo_imported"] is True
-    assert 0 < python["artifact"]["facts"]["warm_compile_seconds"] < python["artifact"]["facts"]["compile_seconds"]
+    assert (
+        0
+        < python["artifact"]["facts"]["warm_compile_seconds"]
+        < python["artifact"]["facts"]["compile_seconds"]
+    )
 
 
 class TestTorchEagerBf16(BackendContract):
@@ -166,9 +188,14 @@ class Lying(Deaf):
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("deaf", "asked for precision bf16, ran fp32"), ("lying", "this was not computed at the precision that was asked for")],
+    [
+        ("deaf", "asked for precision bf16, ran fp32"),
+        ("lying", "this was not computed at the precision that was asked for"),
+    ],
 )
-def test_a_backend_that_ignores_bf16_is_a_fallback(name: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_ignores_bf16_is_a_fallback(
+    name: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(registry.VARIABLE, f"{name}={__name__}:{name.title()}")
     with fresh_registry():
         line = measured([Cell(TINY_CNN, name, "bf16", threads=1)], tmp_path)[0]
@@ -176,7 +203,7 @@ def test_a_backend_that_ignores_bf16_is_a_fallback(name: str, reason: str, tmp_p
     assert reason in line["reason"]
 
 
-# -- reasons ---------------------------------------------------------------------------------------------------------
+# -- reasons ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -186,12 +213,26 @@ def test_a_backend_that_ignores_bf16_is_a_fallback(name: str, reason: str, tmp_p
         ("torch-script", "int8-dynamic", "cpu", (), "ask torch-compile or torch-aot"),
         ("torch-aot", "int8-static", "cuda", (), "for inductor's x86 layers, not for cuda"),
         ("torch-compile", "int8-static", "cpu", (("freezing", False),), "leave freezing away"),
-        ("torch-aot", "fp32", "cpu", (("loader", "rust"),), "loader is one of native, python, python-warm, not 'rust'"),
-        ("torch-eager", "fp32", "cpu", (("memory_format", "nhwc"),), "memory_format is contiguous or channels_last, not 'nhwc'"),
+        (
+            "torch-aot",
+            "fp32",
+            "cpu",
+            (("loader", "rust"),),
+            "loader is one of native, python, python-warm, not 'rust'",
+        ),
+        (
+            "torch-eager",
+            "fp32",
+            "cpu",
+            (("memory_format", "nhwc"),),
+            "memory_format is contiguous or channels_last, not 'nhwc'",
+        ),
         ("torch-eager", "fp32", "cpu", (("pinned", True),), "means nothing on the CPU"),
     ],
 )
-def test_what_cannot_be_had_is_refused_in_words(backend: str, precision: str, device: str, options: tuple[Any, ...], reason: str) -> None:
+def test_what_cannot_be_had_is_refused_in_words(
+    backend: str, precision: str, device: str, options: tuple[Any, ...], reason: str
+) -> None:
     asked = Cell(TINY_CNN, backend, precision, device, options=options)
     assert reason in registry.find(backend).supports(asked)
 
@@ -199,32 +240,47 @@ def test_what_cannot_be_had_is_refused_in_words(backend: str, precision: str, de
 @pytest.mark.parametrize("precision", ["tf32", "fp16", "bf16"])
 @pytest.mark.parametrize("backend", ["torch-eager", "torch-script", "torch-compile", "torch-aot"])
 def test_a_gpu_is_supported_at_every_float_precision(backend: str, precision: str) -> None:
-    assert registry.find(backend).supports(Cell(TINY_CNN, backend, precision, "cuda:1", options=CHANNELS_LAST)) == ""
+    assert (
+        registry.find(backend).supports(
+            Cell(TINY_CNN, backend, precision, "cuda:1", options=CHANNELS_LAST)
+        )
+        == ""
+    )
 
 
 def test_channels_last_without_images_is_refused() -> None:
     flat = replace(TINY_CNN, inputs=(replace(TINY_CNN.inputs[0], shape=("batch", 4)),))
     reason = registry.find("torch-eager").supports(Cell(flat, "torch-eager", options=CHANNELS_LAST))
-    assert reason == "channels_last is for images, and tiny_cnn declares no input of four dimensions"
+    assert (
+        reason == "channels_last is for images, and tiny_cnn declares no input of four dimensions"
+    )
 
 
 def test_int8_without_torchao_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    assert "pip install 'evenbench[torch-int8]'" in int8.lacks(Cell(TINY_CNN, "torch-aot", "int8-static"))
+    assert "pip install 'evenbench[torch-int8]'" in int8.lacks(
+        Cell(TINY_CNN, "torch-aot", "int8-static")
+    )
     assert int8.lacks(Cell(TINY_CNN, "torch-aot", "bf16")) == ""
 
 
 def test_int8_on_another_processor_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
-    assert "x86 CPUs only, and this is aarch64" in int8.lacks(Cell(TINY_CNN, "torch-aot", "int8-dynamic"))
+    assert "x86 CPUs only, and this is aarch64" in int8.lacks(
+        Cell(TINY_CNN, "torch-aot", "int8-dynamic")
+    )
 
 
 def test_int8_dynamic_needs_a_linear_layer() -> None:
     from torch import nn
 
-    with pytest.raises(Unsupported, match="int8-dynamic quantises linear layers, and tiny_cnn has none"):
-        int8.quantised(nn.Sequential(nn.Conv2d(3, 8, 3)), Cell(TINY_CNN, "torch-aot", "int8-dynamic"), {})
+    with pytest.raises(
+        Unsupported, match="int8-dynamic quantises linear layers, and tiny_cnn has none"
+    ):
+        int8.quantised(
+            nn.Sequential(nn.Conv2d(3, 8, 3)), Cell(TINY_CNN, "torch-aot", "int8-dynamic"), {}
+        )
 
 
 @pytest.mark.parametrize(
@@ -266,11 +322,18 @@ GENERATED = """
 
 def test_generated_code_tells_its_layers_constants_and_threads() -> None:
     code = inductor.read(GENERATED)
-    assert code.calls == {"convolution": 1, "qlinear_pointwise": 1, "addmm": 1, "mkldnn__convolution_pointwise": 1}
+    assert code.calls == {
+        "convolution": 1,
+        "qlinear_pointwise": 1,
+        "addmm": 1,
+        "mkldnn__convolution_pointwise": 1,
+    }
     assert code.constants == {"bfloat16", "int8"}
     assert code.threads == {4}
     assert code.layers == (1, 4)
     assert code.int8 == "int8-static"
     assert code.labels == ("1 of 4 layers in int8",)
-    assert inductor.read(f"{GENERATED} cpp_fused_view_choose_qparams_3(buf0)").int8 == "int8-dynamic"
+    assert (
+        inductor.read(f"{GENERATED} cpp_fused_view_choose_qparams_3(buf0)").int8 == "int8-dynamic"
+    )
     assert inductor.read("extern_kernels.addmm(arg2) cpp_fused_choose_qparams_1(buf0)").int8 == ""

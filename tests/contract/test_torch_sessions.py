@@ -1,4 +1,6 @@
-"""What a torch session promises about memory, inputs and devices, on modules that are awkward on purpose."""
+"""What a torch session promises about memory, inputs and devices, on modules that are awkward on
+purpose.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ def model(build: Any, shape: tuple[int, ...] = (1, 4)) -> Model:
 def test_fetched_arrays_never_change(build: Any, backend: str, tmp_path: Path) -> None:
     kit = Kit(backend, model(build), "fp32", "cpu", tmp_path)
     session = kit.load()
-    first, second, *_ = ({name: np.array(array) for name, array in batch.items()} for batch in kit.batches())
+    first, second, *_ = (
+        {name: np.array(array) for name, array in batch.items()} for batch in kit.batches()
+    )
     fetched = answer(session, first)
     before = copied(fetched)
     answer(session, second)
@@ -84,7 +88,9 @@ def test_an_answer_without_a_dimension(backend: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("backend", ["torch-eager", "torch-script"])
-def test_a_model_that_writes_to_its_input_is_named_as_the_cause(backend: str, tmp_path: Path) -> None:
+def test_a_model_that_writes_to_its_input_is_named_as_the_cause(
+    backend: str, tmp_path: Path
+) -> None:
     line = Kit(backend, model(writes_to_its_input), "fp32", "cpu", tmp_path).measured()
     assert line["outcome"] == "failed"
     assert "the model writes to its input: writes_to_its_input changes x in place" in line["reason"]
@@ -108,12 +114,18 @@ def test_several_threads_may_call_what_a_step_only_reads(backend: str, tmp_path:
     assert other.tensors is not session.tensors
 
 
-def test_what_several_threads_may_not_call_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_several_threads_may_not_call_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with pytest.raises(Unsupported, match="ask torch-eager or torch-script"):
-        torch_compile.CompiledSession(abs, Cell(TINY_CNN, "torch-compile"), contextlib.nullcontext).beside()
+        torch_compile.CompiledSession(
+            abs, Cell(TINY_CNN, "torch-compile"), contextlib.nullcontext
+        ).beside()
     monkeypatch.setattr(torch_session.cuda_events, "TorchEvents", FakeEvents)
     with pytest.raises(Unsupported, match="one CUDA stream"):
-        torchscript.ScriptSession(abs, Cell(TINY_CNN, "torch-script", device="cuda"), contextlib.nullcontext).beside()
+        torchscript.ScriptSession(
+            abs, Cell(TINY_CNN, "torch-script", device="cuda"), contextlib.nullcontext
+        ).beside()
 
 
 class FakeEvents:
@@ -141,7 +153,9 @@ def test_a_step_on_a_device_lies_between_two_events(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(torch_session.cuda_events, "TorchEvents", FakeEvents)
     cell = Cell(TINY_CNN, "torch-eager", device="cuda:1")
-    session = torch_session.TorchSession(lambda x: session.events.calls.append("run") or x, cell, contextlib.nullcontext)
+    session = torch_session.TorchSession(
+        lambda x: session.events.calls.append("run") or x, cell, contextlib.nullcontext
+    )
     session.tensors = [torch.zeros(1)]
     session.step()
     session.sync()
@@ -151,7 +165,9 @@ def test_a_step_on_a_device_lies_between_two_events(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_session_on_the_cpu_has_no_inner_clock() -> None:
-    session = torch_session.TorchSession(lambda x: x, Cell(TINY_CNN, "torch-eager"), contextlib.nullcontext)
+    session = torch_session.TorchSession(
+        lambda x: x, Cell(TINY_CNN, "torch-eager"), contextlib.nullcontext
+    )
     assert (session.inner, session.inner_clock) == ("", "")
     with pytest.raises(NotImplementedError):
         session.inner_ns()

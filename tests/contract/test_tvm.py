@@ -1,4 +1,6 @@
-"""TVM under the contract, untuned; and tuned for real: trials are kept, counted, applied, and survive a killed tuner."""
+"""TVM under the contract, untuned; and tuned for real: trials are kept, counted, applied, and
+survive a killed tuner.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ class TestTvm(BackendContract):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp16", "int8-static"])
-def test_a_lower_precision_is_right_and_says_that_it_is_stored_only(precision: str, tmp_path: Path) -> None:
+def test_a_lower_precision_is_right_and_says_that_it_is_stored_only(
+    precision: str, tmp_path: Path
+) -> None:
     (line,) = measured(tmp_path, replace(CELL, precision=precision))
     assert line["outcome"] == "ok", line["reason"]
     assert line["attested"]["precision"] == precision
@@ -119,7 +123,9 @@ def test_tuning_is_kept_counted_applied_and_faster(tmp_path: Path) -> None:
     assert after["artifact"]["facts"]["tuning"] == again["facts"]
     estimates = [microseconds for _, microseconds in again["facts"]["curve_us"]]
     assert estimates == sorted(estimates, reverse=True)
-    assert level_ns(after) < level_ns(before) / 3, "some twenty times faster on idle cores; three leaves room for a busy machine"
+    assert level_ns(after) < level_ns(before) / 3, (
+        "some twenty times faster on idle cores; three leaves room for a busy machine"
+    )
 
 
 @pytest.mark.slow
@@ -128,7 +134,10 @@ def test_a_killed_tuner_leaves_what_the_next_one_goes_on_with(own_tuning: Path) 
     folder = backend.database_of(cell)
     file = own_tuning / "bench_two.py"
     file.write_text(BENCH)
-    command = subprocess.Popen([sys.executable, "-m", "harness.cli", "tune", str(file), "--trials", "50"], stderr=subprocess.DEVNULL)
+    command = subprocess.Popen(
+        [sys.executable, "-m", "harness.cli", "tune", str(file), "--trials", "50"],
+        stderr=subprocess.DEVNULL,
+    )
     try:
         deadline = time.monotonic() + 300
         while tuning_database.trials(folder) < TASKS:
@@ -143,7 +152,9 @@ def test_a_killed_tuner_leaves_what_the_next_one_goes_on_with(own_tuning: Path) 
     kept = tuning_database.trials(folder)
     assert TASKS <= kept < 50 * TASKS
     with (folder / tuning_database.RECORDS).open("a") as records:
-        records.write(json.dumps([0, [[], [1e-6]]])[:-4])  # as a tuner leaves it that is killed while it writes
+        records.write(
+            json.dumps([0, [[], [1e-6]]])[:-4]
+        )  # as a tuner leaves it that is killed while it writes
     result = tuned(kept // TASKS + 1, cell)
     assert result["outcome"] == "ok", result
     assert result["before"] == kept
@@ -162,7 +173,11 @@ def dying(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_tuner_that_dies_is_an_outcome_and_another_goes_on() -> None:
     cell = replace(CELL, batch=3)
     died = tuned(1, replace(cell, backend="dying"))
-    assert (died["outcome"], died["signal"], died["reason"]) == ("failed", "SIGABRT", "tune was ended by SIGABRT")
+    assert (died["outcome"], died["signal"], died["reason"]) == (
+        "failed",
+        "SIGABRT",
+        "tune was ended by SIGABRT",
+    )
     result = tuned(1, cell)
     assert (result["outcome"], result["before"]) == ("ok", died["trials"])
     assert result["facts"]["tasks_without_record"] == 0

@@ -1,4 +1,6 @@
-"""Where a model's numbers come from, through the whole walk: seeded, trained, pretrained, own, and one weight changed."""
+"""Where a model's numbers come from, through the whole walk: seeded, trained, pretrained, own, and
+one weight changed.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,8 @@ TINY = contract_model.TINY_CNN
 
 
 QUICKEST = "torch-script"
-"""Keys are made alike for every backend. A trace takes less time than an export, and holds the module's code as an exported graph does:
-where it was not made anew, the answer would be wrong."""
+"""Keys are made alike for every backend. A trace takes less time than an export, and holds the
+module's code as an exported graph does: where it was not made anew, the answer would be wrong."""
 
 
 def cell(model: Model, backend: str = QUICKEST, batch: int = 1) -> Cell:
@@ -49,7 +51,9 @@ def plain_mobilenet():
 
 
 def one_weight_changed():
-    """The contract's network with a seed of its own, and one weight 0.1 % larger where the folder says so."""
+    """The contract's network with a seed of its own, and one weight 0.1 % larger where the folder
+    says so.
+    """
     import torch
 
     torch.manual_seed(7)
@@ -73,7 +77,9 @@ def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", [MOBILENET_V3_SMALL, EFFICIENTNET_B0], ids=lambda model: model.name)
+@pytest.mark.parametrize(
+    "model", [MOBILENET_V3_SMALL, EFFICIENTNET_B0], ids=lambda model: model.name
+)
 def test_seeded_weights_have_natural_scale(model: Model) -> None:
     prepared = Preparer(600).prepare(cell(model, "torch-eager"))  # whose artifact are the weights
     golden = np.load(Path(prepared.golden.path) / "outputs.npz")["logits"]
@@ -84,7 +90,12 @@ def test_seeded_weights_have_natural_scale(model: Model) -> None:
 
 @pytest.mark.slow
 def test_plain_random_initialisation_is_refused_as_degenerate(tmp_path: Path) -> None:
-    plain = replace(MOBILENET_V3_SMALL, name="plain", build="tests.contract.test_weights:plain_mobilenet", weights=own())
+    plain = replace(
+        MOBILENET_V3_SMALL,
+        name="plain",
+        build="tests.contract.test_weights:plain_mobilenet",
+        weights=own(),
+    )
     line = outcome(plain, tmp_path, "torch-eager")
     assert (line["outcome"], line["phase"]) == ("failed", "parity")
     assert "degenerate reference" in line["reason"]
@@ -100,7 +111,10 @@ def test_trained_digits_are_accurate_on_the_held_out_split(tmp_path: Path) -> No
 
 def test_weights_do_not_depend_on_the_batch() -> None:
     preparer = Preparer(600)
-    assert preparer.prepare(cell(TINY, batch=1)).weights["sha256"] == preparer.prepare(cell(TINY, batch=7)).weights["sha256"]
+    assert (
+        preparer.prepare(cell(TINY, batch=1)).weights["sha256"]
+        == preparer.prepare(cell(TINY, batch=7)).weights["sha256"]
+    )
 
 
 def test_another_seed_gives_other_weights_and_another_artifact() -> None:
@@ -112,7 +126,9 @@ def test_another_seed_gives_other_weights_and_another_artifact() -> None:
 
 def test_one_changed_weight_is_a_miss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    mine = replace(TINY, name="mine", build="tests.contract.test_weights:one_weight_changed", weights=own())
+    mine = replace(
+        TINY, name="mine", build="tests.contract.test_weights:one_weight_changed", weights=own()
+    )
     before, again = (Preparer(600).prepare(cell(mine)) for _ in range(2))
     Path("changed").touch()
     after = Preparer(600).prepare(cell(mine))
@@ -140,11 +156,16 @@ def with_tanh():
 
 
 def test_two_models_of_equal_weights_share_no_artifact(tmp_path: Path) -> None:
-    """They come from one file and have equal state dicts: only what builds them, and their structure, tells them apart."""
+    """They come from one file and have equal state dicts: only what builds them, and their
+    structure, tells them apart.
+    """
     (tmp_path / "twins.py").write_text(TWINS)
     specs = {"inputs": (TensorSpec("x", (BATCH, 4)),), "outputs": (TensorSpec("y", (BATCH, 3)),)}
     made = "harness.inputs:standard_normal"
-    twins = [Model(name, build=f"{tmp_path}/twins.py:{name}", inputs_from=made, **specs) for name in ("with_relu", "with_tanh")]
+    twins = [
+        Model(name, build=f"{tmp_path}/twins.py:{name}", inputs_from=made, **specs)
+        for name in ("with_relu", "with_tanh")
+    ]
     relu, tanh = (Preparer(600).prepare(cell(twin)) for twin in twins)
     assert relu.weights["sha256"] == tanh.weights["sha256"]
     assert relu.artifact.path != tanh.artifact.path
@@ -163,7 +184,9 @@ def build():
 
 @pytest.mark.parametrize("weights", [own(), seeded(5)], ids=["own", "seeded"])
 def test_changed_code_with_the_same_weights_is_a_miss(weights: Weights, tmp_path: Path) -> None:
-    """ReLU becomes Tanh in a file that the model's file imports: no weight changes, the answer does."""
+    """ReLU becomes Tanh in a file that the model's file imports: no weight changes, the answer
+    does.
+    """
     (tmp_path / "mymodel.py").write_text(MODEL_FILE)
     (tmp_path / "activations.py").write_text("from torch.nn import ReLU as chosen")
     mine = Model(
@@ -195,30 +218,46 @@ def test_one_changed_flag_is_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_artifact_feeds_both_onnx_runtimes() -> None:
     preparer = Preparer(600)
-    assert preparer.prepare(cell(TINY, "ort")).artifact.sha256 == preparer.prepare(cell(TINY, "openvino")).artifact.sha256
+    assert (
+        preparer.prepare(cell(TINY, "ort")).artifact.sha256
+        == preparer.prepare(cell(TINY, "openvino")).artifact.sha256
+    )
 
 
-def test_pretrained_weights_are_downloaded_once_and_checked(served: tuple[str, Path], tmp_path: Path) -> None:
+def test_pretrained_weights_are_downloaded_once_and_checked(
+    served: tuple[str, Path], tmp_path: Path
+) -> None:
     import torch
 
     url, folder = served
     torch.manual_seed(3)
     torch.save(contract_model.build().state_dict(), folder / "tiny.pt")
     sha256 = hashlib.sha256((folder / "tiny.pt").read_bytes()).hexdigest()
-    line = outcome(replace(TINY, name="served", weights=pretrained(f"{url}/tiny.pt", sha256)), tmp_path / "results")
+    line = outcome(
+        replace(TINY, name="served", weights=pretrained(f"{url}/tiny.pt", sha256)),
+        tmp_path / "results",
+    )
     assert line["outcome"] == "ok", line["reason"]
     assert line["weights"]["source"] == "pretrained"
     assert "tiny.pt" in line["weights"]["note"]
 
 
 def test_pretrained_weights_offline_are_unavailable(tmp_path: Path) -> None:
-    line = outcome(replace(TINY, name="offline", weights=pretrained("http://127.0.0.1:9/tiny.pt", "0" * 64)), tmp_path)
+    line = outcome(
+        replace(TINY, name="offline", weights=pretrained("http://127.0.0.1:9/tiny.pt", "0" * 64)),
+        tmp_path,
+    )
     assert line["outcome"] == "unavailable"
     assert "could not be downloaded" in line["reason"]
 
 
 def test_outputs_named_otherwise_are_an_error_in_words() -> None:
-    two = replace(TINY, name="two", outputs=(TINY.outputs[0], replace(TINY.outputs[0], name="boxes")))
+    two = replace(
+        TINY, name="two", outputs=(TINY.outputs[0], replace(TINY.outputs[0], name="boxes"))
+    )
     with pytest.raises(Refusal) as refused:
         Preparer(600).prepare(cell(two, "ort"))
-    assert "returns 1 outputs, but declares ['logits', 'boxes']; make them agree" in refused.value.reply.reason
+    assert (
+        "returns 1 outputs, but declares ['logits', 'boxes']; make them agree"
+        in refused.value.reply.reason
+    )

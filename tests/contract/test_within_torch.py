@@ -1,4 +1,6 @@
-"""What hooks see of a module: what its modules return, at which places, what folds into what, and the landmarks between."""
+"""What hooks see of a module: what its modules return, at which places, what folds into what, and
+the landmarks between.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ class Calls(Session):
 
 
 def network() -> Any:
-    """Two convolutions with batch norms and one ReLU for both, in place; a head that keeps the three best; and what is not touched."""
+    """Two convolutions with batch norms and one ReLU for both, in place; a head that keeps the
+    three best; and what is not touched.
+    """
 
     class Head(torch.nn.Module):
         def forward(self, x: Any) -> Any:
@@ -48,7 +52,10 @@ def network() -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.body = torch.nn.ModuleList(
-                torch.nn.Sequential(torch.nn.Conv2d(2, 2, 1), torch.nn.BatchNorm2d(2), torch.nn.Dropout()) for _ in range(2)
+                torch.nn.Sequential(
+                    torch.nn.Conv2d(2, 2, 1), torch.nn.BatchNorm2d(2), torch.nn.Dropout()
+                )
+                for _ in range(2)
             )
             self.relu = torch.nn.ReLU(inplace=True)
             self.doubled = Doubled()
@@ -62,7 +69,9 @@ def network() -> Any:
     made = Network().eval()
     with torch.no_grad():
         for block in made.body:
-            block[0].weight.copy_(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).reshape(2, 2, 1, 1))  # so that some numbers are negative
+            block[0].weight.copy_(
+                torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).reshape(2, 2, 1, 1)
+            )  # so that some numbers are negative
             block[0].bias.zero_()
     return made
 
@@ -89,12 +98,19 @@ def test_modules_are_told_with_their_places_and_what_folds_into_them() -> None:
     assert told["body.0.0"].places == ("/body.0/body.0.0", "body.0.0")
     assert (told["relu"].places, told["relu#2"].places) == (("/relu", "relu"), ("/relu", "relu"))
     passed = ["body.0.2", "body.0", "body.1.2", "body.1", "doubled[0]"]
-    assert [name for name, each in told.items() if not each.places] == passed, "handed on as it came"
-    assert {name: each.folded_into for name, each in told.items() if each.folded_into} == {"body.0.1": "body.0.0", "body.1.1": "body.1.0"}
+    assert [name for name, each in told.items() if not each.places] == passed, (
+        "handed on as it came"
+    )
+    assert {name: each.folded_into for name, each in told.items() if each.folded_into} == {
+        "body.0.1": "body.0.0",
+        "body.1.1": "body.1.0",
+    }
     assert (told["body.0.1"].inputs, told["relu"].inputs) == (("body.0.0",), ("body.0",))
     assert told["head:sigmoid"].places == ("/head:sigmoid", "head:sigmoid")
     assert told["head[1]"].places == ("/head", "head"), "the module returns the landmark itself"
-    assert made["body.0.1"].min() < 0 == made["relu"].min(), "kept as it was before the ReLU wrote into it"
+    assert made["body.0.1"].min() < 0 == made["relu"].min(), (
+        "kept as it was before the ReLU wrote into it"
+    )
     assert set(made) == {*told, "y"}
 
 

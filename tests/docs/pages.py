@@ -1,10 +1,11 @@
-"""Reads the marked code blocks of a Markdown page: what a comment before a fence says is to be done with it.
+"""Reads the marked code blocks of a Markdown page: what a comment before a fence says is to be done
+with it.
 
-    <!-- run -->            a shell block that is executed and must exit with 0
-    <!-- run: slow -->      the same, in a test marked slow
-    <!-- not run: why -->   a shell block that is left alone, with the reason
-    <!-- file: NAME -->     the block is the content of a file of the project in which shell blocks run
-    <!-- insert: NAME; after: LINE -->   the block goes into a file that is there, behind (or `before:`) the line that has LINE
+<!-- run --> a shell block that is executed and must exit with 0 <!-- run: slow --> the same, in a
+test marked slow <!-- not run: why --> a shell block that is left alone, with the reason <!-- file:
+NAME --> the block is the content of a file of the project in which shell blocks run <!-- insert:
+NAME; after: LINE --> the block goes into a file that is there, behind (or `before:`) the line that
+has LINE
 """
 
 from __future__ import annotations
@@ -15,13 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SHELLS = ("sh", "bash", "shell", "console")
-FENCE = re.compile(r"(?:^<!-- (?P<mark>[^\n]*?) -->\n)?^```(?P<language>[\w.]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"(?:^<!-- (?P<mark>[^\n]*?) -->\n)?^```(?P<language>[\w.]*)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block: its language, its text, the comment right before it, and the line on which it begins."""
+    """One fenced block: its language, its text, the comment right before it, and the line on which
+    it begins.
+    """
 
     page: str
     line: int
@@ -80,7 +86,9 @@ def place(block: Block, project: Path) -> None:
 def _insert(file: Path, block: Block, where: str, wanted: str) -> None:
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     found = [number for number, line in enumerate(lines) if wanted in line]
-    assert len(found) == 1, f"{block.id}: {file.name} has {len(found)} lines with {wanted!r}, expected one"
+    assert len(found) == 1, (
+        f"{block.id}: {file.name} has {len(found)} lines with {wanted!r}, expected one"
+    )
     assert where in ("after", "before"), f"{block.id}: {where!r} is neither after nor before"
     lines.insert(found[0] + (where == "after"), block.text)
     file.write_text("".join(lines), encoding="utf-8")

@@ -1,4 +1,6 @@
-"""README and CONTRIBUTING are run: what they tell a reader to type works, in a project folder made for each page."""
+"""README and CONTRIBUTING are run: what they tell a reader to type works, in a project folder made
+for each page.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,17 @@ TIMEOUT_SECONDS = 900
 ALL = [block for page in PAGES for block in blocks(ROOT / page)]
 SHELL = [block for block in ALL if block.is_shell]
 RUN = [
-    pytest.param(block, id=block.id, marks=[pytest.mark.slow] if block.argument == "slow" else []) for block in SHELL if block.verb == "run"
+    pytest.param(block, id=block.id, marks=[pytest.mark.slow] if block.argument == "slow" else [])
+    for block in SHELL
+    if block.verb == "run"
 ]
 
 
 @pytest.fixture(scope="module")
 def project_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A page's project: what its reader has, with every `file` and `insert` block of the page carried out."""
+    """A page's project: what its reader has, with every `file` and `insert` block of the page
+    carried out.
+    """
     made: dict[str, Path] = {}
 
     def find_or_make(page: str) -> Path:
@@ -42,8 +48,14 @@ def project_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 
 
 def _fill(page: str, project: Path) -> None:
-    """A reader of CONTRIBUTING has this tree; one of README its benchmarks, an ONNX model and a photograph."""
-    parts = ("benchmarks", "harness", "backends", "reports", "tests") if page == "CONTRIBUTING.md" else ("benchmarks",)
+    """A reader of CONTRIBUTING has this tree; one of README its benchmarks, an ONNX model and a
+    photograph.
+    """
+    parts = (
+        ("benchmarks", "harness", "backends", "reports", "tests")
+        if page == "CONTRIBUTING.md"
+        else ("benchmarks",)
+    )
     for part in parts:
         shutil.copytree(ROOT / part, project / part, ignore=LEFT_BEHIND)
     if page == "CONTRIBUTING.md":
@@ -61,7 +73,10 @@ def _write_onnx(file: Path) -> None:
 
     generator = np.random.default_rng(0)
     tensor, helper = onnx.TensorProto.FLOAT, onnx.helper
-    weights = {"w": generator.standard_normal((12, 4)).astype(np.float32), "b": generator.standard_normal(4).astype(np.float32)}
+    weights = {
+        "w": generator.standard_normal((12, 4)).astype(np.float32),
+        "b": generator.standard_normal(4).astype(np.float32),
+    }
     graph = helper.make_graph(
         [helper.make_node("Gemm", ["features", "w", "b"], ["scores"])],
         "linear",
@@ -85,46 +100,77 @@ def _write_photograph(file: Path) -> None:
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The caller's, with this environment's commands on the path, its cache, and no backends that other tests registered."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("EVENBENCH_BACKENDS", "PYTHONPATH")}
+    """The caller's, with this environment's commands on the path, its cache, and no backends that
+    other tests registered.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("EVENBENCH_BACKENDS", "PYTHONPATH")
+    }
     kept = {name: value for name, value in kept.items() if not name.startswith("PYTEST_")}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return {**kept, "PATH": path, "EVENBENCH_CACHE": str(artifact_store.root())}
 
 
 @pytest.mark.parametrize("block", RUN)
-def test_a_block_does_what_the_page_says(block: Block, project_of: Callable[[str], Path], environment: dict[str, str]) -> None:
+def test_a_block_does_what_the_page_says(
+    block: Block, project_of: Callable[[str], Path], environment: dict[str, str]
+) -> None:
     project = project_of(block.page)
     # In a clone, `evenbench` is the clone's; elsewhere it is what is installed.
     own = {"PYTHONPATH": str(project)} if block.page == "CONTRIBUTING.md" else {}
     command = ["bash", "-euo", "pipefail", "-c", block.text]
     try:
         done = subprocess.run(
-            command, cwd=project, env={**environment, **own}, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+            command,
+            cwd=project,
+            env={**environment, **own},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         pytest.fail(f"{block.id} did not end within {error.timeout:g} s")
-    assert done.returncode == 0, f"{block.id} exited with {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    assert done.returncode == 0, (
+        f"{block.id} exited with {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    )
 
 
 def test_there_are_blocks_to_run() -> None:
-    assert {page: sum(block.page == page and block.verb == "run" for block in SHELL) > 2 for page in PAGES} == dict.fromkeys(PAGES, True)
+    assert {
+        page: sum(block.page == page and block.verb == "run" for block in SHELL) > 2
+        for page in PAGES
+    } == dict.fromkeys(PAGES, True)
 
 
 @pytest.mark.parametrize("block", [pytest.param(block, id=block.id) for block in SHELL])
 def test_a_shell_block_runs_or_says_why_not(block: Block) -> None:
-    assert block.verb in ("run", "not run"), f"{block.id} has no <!-- run --> or <!-- not run: reason --> before it"
+    assert block.verb in ("run", "not run"), (
+        f"{block.id} has no <!-- run --> or <!-- not run: reason --> before it"
+    )
     assert block.verb == "run" or len(block.argument) > 10, f"{block.id}: give the reason in words"
-    assert block.verb == "not run" or block.argument in ("", "slow"), f"{block.id}: run takes only `slow`"
+    assert block.verb == "not run" or block.argument in ("", "slow"), (
+        f"{block.id}: run takes only `slow`"
+    )
 
 
-@pytest.mark.parametrize("block", [pytest.param(block, id=block.id) for block in ALL if not block.is_shell])
+@pytest.mark.parametrize(
+    "block", [pytest.param(block, id=block.id) for block in ALL if not block.is_shell]
+)
 def test_a_python_block_is_written_or_inserted(block: Block) -> None:
     assert block.verb in VERBS, f"{block.id}: unknown mark {block.mark!r}"
-    assert block.language != "python" or block.verb in ("file", "insert"), f"{block.id} is Python that nothing runs"
+    assert block.language != "python" or block.verb in ("file", "insert"), (
+        f"{block.id} is Python that nothing runs"
+    )
 
 
-@pytest.mark.parametrize("block", [pytest.param(block, id=block.id) for block in ALL if block.verb in ("file", "insert")])
+@pytest.mark.parametrize(
+    "block", [pytest.param(block, id=block.id) for block in ALL if block.verb in ("file", "insert")]
+)
 def test_a_reader_sees_which_file_a_block_belongs_to(block: Block) -> None:
     name = block.argument.partition(";")[0].strip()
-    assert f"`{name}`" in prose(ROOT / block.page), f"{block.id}: the comment is invisible, so say `{name}` in the text"
+    assert f"`{name}`" in prose(ROOT / block.page), (
+        f"{block.id}: the comment is invisible, so say `{name}` in the text"
+    )

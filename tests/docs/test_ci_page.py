@@ -1,4 +1,6 @@
-"""The page about CI: its GitLab file is one, and calls nothing that is not there; its workflows and exit codes are those that are."""
+"""The page about CI: its GitLab file is one, and calls nothing that is not there; its workflows and
+exit codes are those that are.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,14 @@ PAGE = ROOT / "docs" / "ci.md"
 def test_the_gitlab_example_is_valid_by_its_schema(tmp_path: Path) -> None:
     file = tmp_path / ".gitlab-ci.yml"
     file.write_text(EXAMPLE)
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.gitlab-ci", str(file)]
+    command = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        "vendor.gitlab-ci",
+        str(file),
+    ]
     command += ["--data-transform", "gitlab-ci"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

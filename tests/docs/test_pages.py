@@ -1,4 +1,6 @@
-"""The pages agree with the tree: links, make targets, commands, backends, and the files that they name."""
+"""The pages agree with the tree: links, make targets, commands, backends, and the files that they
+name.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,12 @@ from harness.core import registry
 from tests.docs.pages import COMMENT, blocks, prose
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 IDS = [page.relative_to(ROOT).as_posix() for page in PAGES]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 COMMANDS = re.compile(r"(?:^|[`\s])evenbench ([a-z]+)\b(?! *:)")
@@ -25,7 +32,12 @@ FILE = re.compile(r"`((?:harness|backends|reports|benchmarks|tests|docs)/[\w/.-]
 def subcommands() -> set[str]:
     """The commands that the command line has."""
     actions = cli.parser()._actions
-    return {name for action in actions if isinstance(action, argparse._SubParsersAction) for name in action.choices}
+    return {
+        name
+        for action in actions
+        if isinstance(action, argparse._SubParsersAction)
+        for name in action.choices
+    }
 
 
 def shell(page: Path) -> str:
@@ -40,7 +52,11 @@ def anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_links_to_files_lead_somewhere(page: Path) -> None:
-    targets = [target for target in LINK.findall(prose(page)) if not target.startswith(("http://", "https://", "mailto:"))]
+    targets = [
+        target
+        for target in LINK.findall(prose(page))
+        if not target.startswith(("http://", "https://", "mailto:"))
+    ]
     dead = [target for target in targets if not leads_somewhere(page, target)]
     assert not dead, f"{page.name} links to what is not there: {', '.join(dead)}"
 
@@ -61,9 +77,13 @@ def test_files_that_are_named_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_make_targets_exist(page: Path) -> None:
-    named = set(re.findall(r"^make ([a-z-]+)", shell(page), re.MULTILINE)) | set(re.findall(r"`make ([a-z-]+)`", prose(page)))
+    named = set(re.findall(r"^make ([a-z-]+)", shell(page), re.MULTILINE)) | set(
+        re.findall(r"`make ([a-z-]+)`", prose(page))
+    )
     for target in named:
-        done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, f"{page.name} names `make {target}`: {done.stderr}"
 
 
@@ -75,7 +95,9 @@ def test_commands_that_are_named_exist(page: Path) -> None:
 
 
 def test_every_command_is_documented() -> None:
-    everything = "\n".join(page.read_text(encoding="utf-8") for page in PAGES if page.name != "CHANGELOG.md")
+    everything = "\n".join(
+        page.read_text(encoding="utf-8") for page in PAGES if page.name != "CHANGELOG.md"
+    )
     missing = {name for name in subcommands() if f"evenbench {name}" not in everything}
     assert not missing, f"no page says what `evenbench {', '.join(missing)}` does"
 
@@ -85,7 +107,9 @@ def test_every_backend_has_a_section() -> None:
 
     headings = re.findall(r"^#+ (.+)$", prose(ROOT / "docs" / "backends.md"), re.MULTILINE)
     named = {name for heading in headings for name in re.findall(r"`([\w-]+)`", heading)}
-    assert {row.name for row in backends.TABLE} == named, "a section of docs/backends.md for each row of backends.TABLE, and no other"
+    assert {row.name for row in backends.TABLE} == named, (
+        "a section of docs/backends.md for each row of backends.TABLE, and no other"
+    )
 
 
 def test_the_installed_options_of_backends_are_described() -> None:
@@ -94,7 +118,9 @@ def test_the_installed_options_of_backends_are_described() -> None:
 
     for row in backends.TABLE:
         for option in registry.find(row.name).options:
-            assert f"`{option}`" in page, f"docs/backends.md says nothing of {row.name}'s option {option}"
+            assert f"`{option}`" in page, (
+                f"docs/backends.md says nothing of {row.name}'s option {option}"
+            )
 
 
 FIGURES = re.compile(r"<!-- figures: (.*?) -->\n(.*?)<!-- end of figures -->", re.DOTALL)
@@ -114,7 +140,11 @@ def test_figures_come_with_their_command_machine_and_versions(page: Path) -> Non
 
 def test_every_variable_is_described() -> None:
     page = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    sources = [file.read_text(encoding="utf-8") for folder in ("harness", "reports") for file in (ROOT / folder).glob("*.py")]
+    sources = [
+        file.read_text(encoding="utf-8")
+        for folder in ("harness", "reports")
+        for file in (ROOT / folder).glob("*.py")
+    ]
     named = {name for source in sources for name in re.findall(r'= "(EVENBENCH_[A-Z_]+)"', source)}
     assert named
     assert {name for name in named if f"`{name}" not in page} == set()
@@ -126,14 +156,18 @@ def test_every_page_is_found_from_the_readme() -> None:
     assert pages <= linked, "README links every page"
 
 
-@pytest.mark.parametrize("picture", sorted((ROOT / "docs" / "images").glob("*.svg")), ids=lambda picture: picture.name)
+@pytest.mark.parametrize(
+    "picture", sorted((ROOT / "docs" / "images").glob("*.svg")), ids=lambda picture: picture.name
+)
 def test_a_picture_has_words_for_those_who_do_not_see_it(picture: Path) -> None:
     root = ElementTree.parse(picture).getroot()
     words = {child.tag.rpartition("}")[2]: (child.text or "").strip() for child in root}
     assert words.get("title")
     assert words.get("desc")
     assert root.get("viewBox")
-    assert "prefers-color-scheme: dark" in picture.read_text(encoding="utf-8"), "legible in light and dark"
+    assert "prefers-color-scheme: dark" in picture.read_text(encoding="utf-8"), (
+        "legible in light and dark"
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)

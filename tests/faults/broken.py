@@ -29,7 +29,9 @@ def note(text: str) -> None:
 
 
 def called_from(*functions: str) -> bool:
-    """Whether one of these harness functions is on the stack: how a session knows its phase without being told."""
+    """Whether one of these harness functions is on the stack: how a session knows its phase without
+    being told.
+    """
     frame = sys._getframe()
     while frame is not None:
         if frame.f_code.co_name in functions and "harness" in frame.f_code.co_filename:
@@ -160,7 +162,9 @@ class UnprintableError(InStep):
 
 
 class Flood(InStep):
-    """Fills standard output and standard error with far more than any pipe holds, then answers properly."""
+    """Fills standard output and standard error with far more than any pipe holds, then answers
+    properly.
+    """
 
     done = False
 
@@ -187,7 +191,9 @@ class ChildLeftBehind(Named):
 
 
 class ForkThenSegfault(InStep):
-    """Dies while a forked child still holds every descriptor that it had, the pipe of the answer included."""
+    """Dies while a forked child still holds every descriptor that it had, the pipe of the answer
+    included.
+    """
 
     def trouble(self) -> None:
         child = os.fork()

@@ -1,4 +1,6 @@
-"""A cache and results of each test's own, and backends registered through the environment, as a user would."""
+"""A cache and results of each test's own, and backends registered through the environment, as a
+user would.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from harness.core.cases import Entry
 from harness.results.records import Record
 from harness.runner.schedule import Run
 
-QUICK = replace(PLANS["quick"], min_seconds=0.0, max_seconds=0.05, warmup_max_seconds=0.05, timeout_seconds=20.0)
+QUICK = replace(
+    PLANS["quick"], min_seconds=0.0, max_seconds=0.05, warmup_max_seconds=0.05, timeout_seconds=20.0
+)
 
 TINY = Model(
     name="tiny",
@@ -36,7 +40,9 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def register(monkeypatch: pytest.MonkeyPatch) -> Iterator[Register]:
-    """Registers backends by the name of their class in `tests.faults.broken`, in this process and its workers."""
+    """Registers backends by the name of their class in `tests.faults.broken`, in this process and
+    its workers.
+    """
 
     def add(*classes: str, rows: str = "") -> None:
         listed = [f"{name.lower()}=tests.faults.broken:{name}" for name in classes]
@@ -52,7 +58,10 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Iterator[Register]:
 
 def cells(*backends: str, model: Model = TINY) -> list[Entry]:
     """One cell for each backend; a name that comes again gets the next batch size."""
-    return [Entry(Cell(model, name, batch=1 + backends[:index].count(name))) for index, name in enumerate(backends)]
+    return [
+        Entry(Cell(model, name, batch=1 + backends[:index].count(name)))
+        for index, name in enumerate(backends)
+    ]
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-"""TVM with a runner that ends the tuner's own process at its second batch, as a bug in the compiler would."""
+"""TVM with a runner that ends the tuner's own process at its second batch, as a bug in the compiler
+would.
+"""
 
 from __future__ import annotations
 

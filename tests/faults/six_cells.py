@@ -1,4 +1,6 @@
-"""Six cells of a backend that notes each process it is measured in. Named so that pytest does not collect it by itself."""
+"""Six cells of a backend that notes each process it is measured in. Named so that pytest does not
+collect it by itself.
+"""
 
 from harness import BATCH, Case, Model, TensorSpec
 

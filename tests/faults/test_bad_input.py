@@ -1,4 +1,6 @@
-"""Input that is not what it should be, by command: one line that says what to do, an exit code, and everything as it was before."""
+"""Input that is not what it should be, by command: one line that says what to do, an exit code, and
+everything as it was before.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from tests.unit.inputs import test_image_validation as test_bad_images
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's folder: results of an earlier run, a model, an empty folder, and a folder of images that nobody labelled."""
+    """A user's folder: results of an earlier run, a model, an empty folder, and a folder of images
+    that nobody labelled.
+    """
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "run.jsonl").write_text(json.dumps(record("mine", "ort")) + "\n")
@@ -35,7 +39,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def everything(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    files = (
+        path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    )
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
@@ -73,16 +79,30 @@ def test_it_is_told_in_words_and_nothing_is_lost(
     assert everything(desk) == before
 
 
-ALIKE: dict[str, Callable[[Path], Any]] = {name: test_bad_images.ALIKE[name] for name in ("grey.jpg", "ink.jpg")}
+ALIKE: dict[str, Callable[[Path], Any]] = {
+    name: test_bad_images.ALIKE[name] for name in ("grey.jpg", "ink.jpg")
+}
 
 
 def test_grey_and_cmyk_photos_are_inputs_like_any_other(tmp_path: Path) -> None:
     for name, write in ALIKE.items():
         write(tmp_path / name)
     files = [str(tmp_path / name) for name in ALIKE]
-    assert user_models._photo_shape(user_models.Asked(photos=tuple(files), recipe="imagenet_224")) == "1x3x224x224"
+    assert (
+        user_models._photo_shape(user_models.Asked(photos=tuple(files), recipe="imagenet_224"))
+        == "1x3x224x224"
+    )
     chosen = {"recipe": "imagenet_224", "files": json.dumps(files)}
     spec = TensorSpec("x", (BATCH, 3, 224, 224))
-    made = inputs.files(Model("m", build="a:b", inputs=(spec,), inputs_from=user_models.PHOTO_INPUTS, arguments=chosen))["x"]
-    assert made.tobytes() == np.stack([preprocess.apply(preprocess.IMAGENET_224, Path(file)) for file in files]).tobytes()
+    made = inputs.files(
+        Model(
+            "m", build="a:b", inputs=(spec,), inputs_from=user_models.PHOTO_INPUTS, arguments=chosen
+        )
+    )["x"]
+    assert (
+        made.tobytes()
+        == np.stack(
+            [preprocess.apply(preprocess.IMAGENET_224, Path(file)) for file in files]
+        ).tobytes()
+    )
     assert Image.open(files[1]).mode == "CMYK"

@@ -1,4 +1,6 @@
-"""Damaged, foreign and unwritable files: what can be read is read, the rest is named, and nothing is overwritten."""
+"""Damaged, foreign and unwritable files: what can be read is read, the rest is named, and nothing
+is overwritten.
+"""
 
 from __future__ import annotations
 
@@ -36,22 +38,39 @@ def line(register: Register, measure: Measure) -> dict[str, object]:
 
 def write(file: Path, *lines: object) -> Path:
     file.parent.mkdir(exist_ok=True)
-    file.write_text("".join(item if isinstance(item, str) else json.dumps(item) + "\n" for item in lines))
+    file.write_text(
+        "".join(item if isinstance(item, str) else json.dumps(item) + "\n" for item in lines)
+    )
     return file
 
 
-def test_truncated_foreign_and_newer_lines_are_left_out_and_named(tmp_path: Path, line: dict[str, object]) -> None:
+def test_truncated_foreign_and_newer_lines_are_left_out_and_named(
+    tmp_path: Path, line: dict[str, object]
+) -> None:
     newer = {**line, "schema": records.SCHEMA + 1}
     cut = json.dumps(line)[:300]
-    file = write(tmp_path / "damaged" / "run.jsonl", line, newer, "[1, 2]\n", "null\n", "no json\n", "\n", cut)
+    file = write(
+        tmp_path / "damaged" / "run.jsonl",
+        line,
+        newer,
+        "[1, 2]\n",
+        "null\n",
+        "no json\n",
+        "\n",
+        cut,
+    )
     reading = records.read([file])
     assert list(reading.lines) == [line]
-    assert [note.split(":")[0] for note in reading.notes] == [f"run.jsonl line {number}" for number in (2, 3, 4, 5, 7)]
+    assert [note.split(":")[0] for note in reading.notes] == [
+        f"run.jsonl line {number}" for number in (2, 3, 4, 5, 7)
+    ]
     assert "upgrade evenbench" in reading.notes[0]
     assert "truncated" in reading.notes[-1]
 
 
-def test_of_a_cell_that_is_twice_in_a_run_the_later_line_counts(tmp_path: Path, line: dict[str, object]) -> None:
+def test_of_a_cell_that_is_twice_in_a_run_the_later_line_counts(
+    tmp_path: Path, line: dict[str, object]
+) -> None:
     later = {**line, "reason": "later"}
     reading = records.read([write(tmp_path / "twice" / "run.jsonl", line, later)])
     assert list(reading.lines) == [later]
@@ -81,19 +100,33 @@ for number in range(100):
 
 def test_a_disk_that_is_full_cuts_off_the_half_line_and_says_what_to_do(tmp_path: Path) -> None:
     file = tmp_path / "run.jsonl"
-    done = subprocess.run([sys.executable, "-c", FILL, str(file)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", FILL, str(file)], capture_output=True, text=True, check=False
+    )
     number, _, error = done.stderr.partition(" ")
     assert "could not append an outcome" in error
     assert "the same command again" in error
-    assert [json.loads(line)["number"] for line in file.read_bytes().splitlines()] == list(range(int(number)))
+    assert [json.loads(line)["number"] for line in file.read_bytes().splitlines()] == list(
+        range(int(number))
+    )
     assert file.read_bytes().endswith(b"\n")
 
 
 def test_a_run_on_a_full_disk_stops_and_goes_on_later(
-    tmp_path: Path, register: Register, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    register: Register,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     register("Fine")
-    arguments = ["run", "tests/faults/six_cells.py", "--plan", "quick", "--results", str(tmp_path / "results")]
+    arguments = [
+        "run",
+        "tests/faults/six_cells.py",
+        "--plan",
+        "quick",
+        "--results",
+        str(tmp_path / "results"),
+    ]
     synced, full = os.fsync, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     calls = []
 
@@ -113,7 +146,10 @@ def test_a_run_on_a_full_disk_stops_and_goes_on_later(
 
 
 def test_a_cache_on_a_full_disk_is_one_line(
-    tmp_path: Path, register: Register, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    register: Register,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     register("Fine")
     write_text = Path.write_text
@@ -129,7 +165,9 @@ def test_a_cache_on_a_full_disk_is_one_line(
     assert list((tmp_path / "cache" / "inputs").iterdir()) == []
 
 
-def test_a_corrupt_cache_entry_is_made_again(tmp_path: Path, register: Register, measure: Measure) -> None:
+def test_a_corrupt_cache_entry_is_made_again(
+    tmp_path: Path, register: Register, measure: Measure
+) -> None:
     register("Fine")
     (before,) = measure(cells("fine"))
     (file,) = (tmp_path / "cache" / "inputs").glob("*/x.npy")
@@ -142,7 +180,9 @@ def test_a_corrupt_cache_entry_is_made_again(tmp_path: Path, register: Register,
 
 
 @pytest.mark.parametrize("damage", ["{", '{"sha256": 1}', ""])
-def test_a_corrupt_cache_manifest_is_made_again(damage: str, tmp_path: Path, register: Register, measure: Measure) -> None:
+def test_a_corrupt_cache_manifest_is_made_again(
+    damage: str, tmp_path: Path, register: Register, measure: Measure
+) -> None:
     register("Fine")
     measure(cells("fine"))
     (manifest,) = (tmp_path / "cache" / "artifacts").glob("*/manifest.json")
@@ -152,7 +192,10 @@ def test_a_corrupt_cache_manifest_is_made_again(damage: str, tmp_path: Path, reg
 
 
 def test_an_unwritable_cache_is_an_error_of_usage(
-    tmp_path: Path, register: Register, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    register: Register,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     register("Fine")
     (tmp_path / "file").write_text("")
@@ -174,9 +217,15 @@ def test_a_results_folder_that_is_a_file_is_an_error_of_usage(
 def test_a_backend_that_cannot_be_imported_is_a_failed_cell_and_the_others_go_on(
     register: Register, measure: Measure
 ) -> None:
-    register("Fine", rows="broken=tests.faults.raises_on_import:Backend,absent=no.such.module:Backend")
+    register(
+        "Fine", rows="broken=tests.faults.raises_on_import:Backend,absent=no.such.module:Backend"
+    )
     lines = {line["cell"]["backend"]: line for line in measure(cells("broken", "fine", "absent"))}
-    assert {name: line["outcome"] for name, line in lines.items()} == {"broken": "failed", "fine": "ok", "absent": "failed"}
+    assert {name: line["outcome"] for name, line in lines.items()} == {
+        "broken": "failed",
+        "fine": "ok",
+        "absent": "failed",
+    }
     assert "libmissing.so.1" in lines["broken"]["reason"]
     assert "no.such.module:Backend" in lines["absent"]["reason"]
 
@@ -188,12 +237,16 @@ def test_listing_and_the_doctor_survive_a_backend_that_cannot_be_imported(
     assert cli.main(["list", "tests/faults/six_cells.py"]) == 0
     assert "libmissing.so.1" in capsys.readouterr().out
     assert cli.main(["doctor", "--json"]) == 0
-    found = {backend["name"]: backend for backend in json.loads(capsys.readouterr().out)["backends"]}
+    found = {
+        backend["name"]: backend for backend in json.loads(capsys.readouterr().out)["backends"]
+    }
     assert found["fine"]["status"] == "broken"
     assert found["null"]["status"] == "here"
 
 
-def test_two_backends_of_one_name_are_an_error_of_usage(register: Register, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_backends_of_one_name_are_an_error_of_usage(
+    register: Register, capsys: pytest.CaptureFixture[str]
+) -> None:
     register(rows="null=tests.faults.broken:Fine")
     error = told(capsys, "list", "tests/faults/six_cells.py")
     assert "two backends are named 'null'" in error
@@ -201,14 +254,20 @@ def test_two_backends_of_one_name_are_an_error_of_usage(register: Register, caps
     assert "tests.faults.broken:Fine" in error
 
 
-def test_an_unknown_backend_is_an_error_of_usage(register: Register, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_backend_is_an_error_of_usage(
+    register: Register, capsys: pytest.CaptureFixture[str]
+) -> None:
     register("Hang")
     error = told(capsys, "list", "tests/faults/six_cells.py")
     assert "unknown backend 'fine'" in error
     assert "hang" in error
 
 
-def test_reading_what_is_not_there_is_an_error_of_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no such results" in told(capsys, "report", str(tmp_path / "nothing"), "-o", str(tmp_path / "site"))
+def test_reading_what_is_not_there_is_an_error_of_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "no such results" in told(
+        capsys, "report", str(tmp_path / "nothing"), "-o", str(tmp_path / "site")
+    )
     with pytest.raises(UsageError):
         records.read([tmp_path / "nothing"])

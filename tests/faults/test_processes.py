@@ -36,15 +36,27 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "phase", "signal", "reason", "traceback"), FAULTS, ids=[fault[0] for fault in FAULTS])
+@pytest.mark.parametrize(
+    ("name", "phase", "signal", "reason", "traceback"), FAULTS, ids=[fault[0] for fault in FAULTS]
+)
 def test_a_fault_is_one_failed_outcome_and_the_others_go_on(
-    name: str, phase: str, signal: str, reason: str, traceback: str, register: Register, measure: Measure
+    name: str,
+    phase: str,
+    signal: str,
+    reason: str,
+    traceback: str,
+    register: Register,
+    measure: Measure,
 ) -> None:
     register("Fine", name)
     begin = time.monotonic()
     lines = measure(cells("fine", name.lower(), "fine"))
-    assert time.monotonic() - begin < QUICK.timeout_seconds, "a dead process was waited for until the timeout"
-    assert sorted(line["cell"]["backend"] for line in lines) == sorted(["fine", "fine", name.lower()])
+    assert time.monotonic() - begin < QUICK.timeout_seconds, (
+        "a dead process was waited for until the timeout"
+    )
+    assert sorted(line["cell"]["backend"] for line in lines) == sorted(
+        ["fine", "fine", name.lower()]
+    )
     assert [line["outcome"] for line in lines if line["cell"]["backend"] == "fine"] == ["ok", "ok"]
     (failed,) = [line for line in lines if line["cell"]["backend"] == name.lower()]
     assert (failed["outcome"], failed["phase"], failed["signal"]) == ("failed", phase, signal)
@@ -68,10 +80,14 @@ def held_out():
 
 
 @pytest.mark.parametrize(("name", "phase"), [("Hang", "first_step"), ("HangInPrepare", "prepare")])
-def test_a_hang_ends_at_the_timeout(name: str, phase: str, register: Register, measure: Measure) -> None:
+def test_a_hang_ends_at_the_timeout(
+    name: str, phase: str, register: Register, measure: Measure
+) -> None:
     register(name, "Fine")
     begin = time.monotonic()
-    hung, fine = sorted(measure(cells(name.lower(), "fine"), plan=SHORT), key=lambda line: line["outcome"])
+    hung, fine = sorted(
+        measure(cells(name.lower(), "fine"), plan=SHORT), key=lambda line: line["outcome"]
+    )
     assert time.monotonic() - begin < 12
     assert (hung["outcome"], hung["phase"], hung["signal"]) == ("failed", phase, "SIGKILL")
     assert "within 2 s" in hung["reason"]
@@ -79,14 +95,18 @@ def test_a_hang_ends_at_the_timeout(name: str, phase: str, register: Register, m
     assert fine["outcome"] == "ok"
 
 
-def test_a_flood_of_output_neither_blocks_nor_counts_as_a_failure(register: Register, measure: Measure) -> None:
+def test_a_flood_of_output_neither_blocks_nor_counts_as_a_failure(
+    register: Register, measure: Measure
+) -> None:
     register("Flood")
     (line,) = measure(cells("flood"))
     assert line["outcome"] == "ok"
 
 
 @pytest.mark.parametrize("name", ["ChildLeftBehind", "ForkThenSegfault"])
-def test_no_child_outlives_its_cell(name: str, tmp_path: Path, register: Register, measure: Measure) -> None:
+def test_no_child_outlives_its_cell(
+    name: str, tmp_path: Path, register: Register, measure: Measure
+) -> None:
     register(name)
     measure(cells(name.lower()))
     (child,) = pids(tmp_path)
@@ -106,7 +126,9 @@ def _gone(pid: int) -> bool:
     return False
 
 
-def test_a_failed_prepare_leaves_no_cache_entry(tmp_path: Path, register: Register, measure: Measure) -> None:
+def test_a_failed_prepare_leaves_no_cache_entry(
+    tmp_path: Path, register: Register, measure: Measure
+) -> None:
     register("SegfaultInPrepare")
     measure(cells("segfaultinprepare"))
     assert list((tmp_path / "cache" / "artifacts").iterdir()) == []
@@ -116,7 +138,9 @@ def test_the_parent_sleeps_while_a_child_is_timed(register: Register) -> None:
     register("Polite")
     (entry,) = cells("polite")
     folder = os.environ["EVENBENCH_TEST_NOTES"] + ".folder"
-    job = runner_job.Job("prepare", entry.cell, folder=folder, folders={"inputs": folder}, sys_path=shared_path())
+    job = runner_job.Job(
+        "prepare", entry.cell, folder=folder, folders={"inputs": folder}, sys_path=shared_path()
+    )
     before, begin = time.process_time(), time.monotonic()
     reply = launcher.run(job, system_info.for_worker(1, {}), 30)
     used, wall = time.process_time() - before, time.monotonic() - begin

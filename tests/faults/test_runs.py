@@ -19,14 +19,27 @@ from harness.core.types import PLANS
 from harness.runner.schedule import Event, Run
 from tests.faults.conftest import QUICK, Register, cells, pids
 
-COMMAND = [sys.executable, "-m", "harness.cli", "run", "tests/faults/six_cells.py", "--plan", "default", "--results"]
+COMMAND = [
+    sys.executable,
+    "-m",
+    "harness.cli",
+    "run",
+    "tests/faults/six_cells.py",
+    "--plan",
+    "default",
+    "--results",
+]
 PROCESSES, CELLS = PLANS["default"].processes, 6
 TWICE = replace(QUICK, processes=2)
 
 
 def start(results: Path, **more: str) -> subprocess.Popen[str]:
     """The command line as a user starts it, in a process that can be killed."""
-    variables = {**os.environ, "EVENBENCH_BACKENDS": "fine=tests.faults.broken:Fine,hang=tests.faults.broken:Hang", **more}
+    variables = {
+        **os.environ,
+        "EVENBENCH_BACKENDS": "fine=tests.faults.broken:Fine,hang=tests.faults.broken:Hang",
+        **more,
+    }
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([*COMMAND, str(results)], env=variables, **pipes)  # type: ignore[call-overload]
 
@@ -39,11 +52,17 @@ def measured(tmp_path: Path) -> Counter[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
-def test_runs_killed_at_random_points_lose_nothing_and_measure_nothing_twice(seed: int, tmp_path: Path) -> None:
+def test_runs_killed_at_random_points_lose_nothing_and_measure_nothing_twice(
+    seed: int, tmp_path: Path
+) -> None:
     chance, kills, before = random.Random(seed), 0, b""
     for _ in range(4):
         process, until = start(tmp_path / "results"), time.monotonic() + 60
-        while not list((tmp_path / "results" / ".unfinished").glob("*")) and process.poll() is None and time.monotonic() < until:
+        while (
+            not list((tmp_path / "results" / ".unfinished").glob("*"))
+            and process.poll() is None
+            and time.monotonic() < until
+        ):
             time.sleep(0.05)  # before that, there is nothing to lose
         time.sleep(chance.uniform(0.3, 2.5))
         if process.poll() is None:
@@ -70,10 +89,14 @@ def test_runs_killed_at_random_points_lose_nothing_and_measure_nothing_twice(see
     )
 
 
-def test_a_killed_run_leaves_no_process_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_run_leaves_no_process_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = tmp_path / "bench_hang.py"
     text = Path("tests/faults/six_cells.py").read_text()
-    bench.write_text(text.replace('backends=("fine",), batch=(1, 2, 3, 4, 5, 6)', 'backends=("hang",)'))
+    bench.write_text(
+        text.replace('backends=("fine",), batch=(1, 2, 3, 4, 5, 6)', 'backends=("hang",)')
+    )
     monkeypatch.setitem(globals(), "COMMAND", [*COMMAND[:4], str(bench), *COMMAND[5:]])
     process = start(tmp_path / "results")
     until = time.monotonic() + 20
@@ -122,7 +145,9 @@ def stop_after(outcomes: int):
     return listen
 
 
-def test_a_torn_last_line_costs_no_other_line_and_no_measurement(tmp_path: Path, register: Register) -> None:
+def test_a_torn_last_line_costs_no_other_line_and_no_measurement(
+    tmp_path: Path, register: Register
+) -> None:
     register("Fine")
     entries = cells("fine", "fine", "fine", "fine")
     first = Run(entries, TWICE, tmp_path / "results", listen=stop_after(2))
@@ -141,10 +166,14 @@ def test_a_torn_last_line_costs_no_other_line_and_no_measurement(tmp_path: Path,
     assert again.file.file.read_bytes().startswith(kept + b"\n")
     assert len(again.file.outcomes()) == 4
     assert sum(measured(tmp_path).values()) == 4 * 2
-    assert all(measured(tmp_path)[name] == count or before[name] < 2 for name, count in before.items())
+    assert all(
+        measured(tmp_path)[name] == count or before[name] < 2 for name, count in before.items()
+    )
 
 
-def test_an_unfinished_run_is_left_alone_by_another_command(tmp_path: Path, register: Register) -> None:
+def test_an_unfinished_run_is_left_alone_by_another_command(
+    tmp_path: Path, register: Register
+) -> None:
     register("Fine")
     entries = cells("fine", "fine", "fine")
     first = Run(entries, QUICK, tmp_path / "results", listen=stop_after(1))

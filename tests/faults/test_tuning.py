@@ -1,4 +1,6 @@
-"""However a tuner ends, its cell has an outcome in words, its trials stay, and the same command goes on."""
+"""However a tuner ends, its cell has an outcome in words, its trials stay, and the same command
+goes on.
+"""
 
 from __future__ import annotations
 
@@ -23,27 +25,43 @@ ALL = ("Tuner", "Aborts", "Hangs", "Raises", "Interrupts", "Refuses")
 ROWS = ",".join(f"{name.lower()}=tests.faults.tuners:{name}" for name in ALL)
 
 
-def tuned(name: str, register: Register, per_task: int = 2, timeout: float = 20.0) -> dict[str, Any]:
+def tuned(
+    name: str, register: Register, per_task: int = 2, timeout: float = 20.0
+) -> dict[str, Any]:
     register(rows=ROWS)
-    (result,) = tuning.run(tuning.cells_of(cells(name)), per_task, timeout, Console(file=io.StringIO()))
+    (result,) = tuning.run(
+        tuning.cells_of(cells(name)), per_task, timeout, Console(file=io.StringIO())
+    )
     return result
 
 
 def test_trials_are_counted_and_recorded_ones_count(register: Register) -> None:
     first = tuned("tuner", register)
     assert (first["outcome"], first["before"], first["trials"]) == ("ok", 0, 6)
-    assert tuning.in_words(first).endswith("6 trials, 6 of them new, 1 s of tuning in all, estimated 9 µs at 3 trials and 5 µs now")
+    assert tuning.in_words(first).endswith(
+        "6 trials, 6 of them new, 1 s of tuning in all, estimated 9 µs at 3 trials and 5 µs now"
+    )
     again, more = tuned("tuner", register), tuned("tuner", register, per_task=3)
     assert [(each["before"], each["trials"]) for each in (again, more)] == [(6, 6), (6, 9)]
 
 
 @pytest.mark.parametrize(
     ("name", "signal", "reason"),
-    [("aborts", "SIGABRT", "tune was ended by SIGABRT"), ("raises", "", "RuntimeError: no schedule was found")],
+    [
+        ("aborts", "SIGABRT", "tune was ended by SIGABRT"),
+        ("raises", "", "RuntimeError: no schedule was found"),
+    ],
 )
-def test_a_crash_is_an_outcome_and_what_is_recorded_stays(name: str, signal: str, reason: str, register: Register) -> None:
+def test_a_crash_is_an_outcome_and_what_is_recorded_stays(
+    name: str, signal: str, reason: str, register: Register
+) -> None:
     result = tuned(name, register)
-    assert (result["outcome"], result["phase"], result["signal"], result["trials"]) == ("failed", "prepare", signal, 4)
+    assert (result["outcome"], result["phase"], result["signal"], result["trials"]) == (
+        "failed",
+        "prepare",
+        signal,
+        4,
+    )
     assert result["reason"] == reason
     assert f"failed in prepare: {reason}; what is recorded stays" in tuning.in_words(result)
     assert tuned(name, register)["before"] == 4
@@ -57,7 +75,10 @@ def test_a_hang_is_killed_with_all_that_it_started(register: Register, tmp_path:
     assert "did not answer within 3 s and was killed" in result["reason"]
     (child,) = pids(tmp_path)
     deadline = time.monotonic() + 10  # killed is not gone yet on a busy machine
-    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
+    while (
+        Path(f"/proc/{child}").exists()
+        and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]
+    ):
         assert time.monotonic() < deadline, f"{child} outlived its tuner"
         time.sleep(0.05)
 
@@ -78,7 +99,9 @@ def test_more_trials_are_another_artifact(register: Register) -> None:
 
 def test_what_has_nothing_to_tune_is_told_with_what_has(register: Register) -> None:
     register("Fine", rows=ROWS)
-    with pytest.raises(UsageError, match=r"nothing to tune among cells of fine; name cells of .*tuner"):
+    with pytest.raises(
+        UsageError, match=r"nothing to tune among cells of fine; name cells of .*tuner"
+    ):
         tuning.cells_of(cells("fine"))
 
 
@@ -110,12 +133,20 @@ def command(tmp_path: Path, register: Register, *backends: str) -> subprocess.Co
 
 def test_the_command_tells_failures_by_its_exit_code(tmp_path: Path, register: Register) -> None:
     good = command(tmp_path, register, "tuner", "refuses")
-    assert (good.returncode, [each["outcome"] for each in json.loads(good.stdout)]) == (0, ["ok", "unsupported"]), good.stderr
+    assert (good.returncode, [each["outcome"] for each in json.loads(good.stdout)]) == (
+        0,
+        ["ok", "unsupported"],
+    ), good.stderr
     bad = command(tmp_path, register, "aborts", "tuner")
-    assert (bad.returncode, [each["outcome"] for each in json.loads(bad.stdout)]) == (1, ["failed", "ok"]), bad.stderr
+    assert (bad.returncode, [each["outcome"] for each in json.loads(bad.stdout)]) == (
+        1,
+        ["failed", "ok"],
+    ), bad.stderr
 
 
-def test_an_interrupted_command_says_so_and_keeps_the_trials(tmp_path: Path, register: Register) -> None:
+def test_an_interrupted_command_says_so_and_keeps_the_trials(
+    tmp_path: Path, register: Register
+) -> None:
     stopped = command(tmp_path, register, "interrupts")
     assert stopped.returncode == 130
     assert "interrupted" in stopped.stderr

@@ -1,4 +1,6 @@
-"""Tuners that end in every way that one can, around a backend that needs no runtime. Trials are lines of a file in the cache."""
+"""Tuners that end in every way that one can, around a backend that needs no runtime. Trials are
+lines of a file in the cache.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,13 @@ class Tuner(Tunable):
                 self.trouble()
             with file.open("a") as stream:
                 stream.write("trial\n")
-        return {"tasks": TASKS, "tasks_without_record": 0, "trials": self.trials(cell)[0], "seconds": 1.0, "curve_us": [[3, 9.0], [6, 5.0]]}
+        return {
+            "tasks": TASKS,
+            "tasks_without_record": 0,
+            "trials": self.trials(cell)[0],
+            "seconds": 1.0,
+            "curve_us": [[3, 9.0], [6, 5.0]],
+        }
 
     def trouble(self) -> None:
         raise NotImplementedError

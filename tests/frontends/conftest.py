@@ -1,4 +1,6 @@
-"""A user's own repository: a folder with one declaration, and the tiny numpy backends registered from outside."""
+"""A user's own repository: a folder with one declaration, and the tiny numpy backends registered
+from outside.
+"""
 
 from __future__ import annotations
 
@@ -52,16 +54,33 @@ class Repository:
 
     def pytest(self, *arguments: str, plan: str = "quick", **more: str) -> Ran:
         """Run pytest in a process of its own."""
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--evenbench-plan", plan, *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "--evenbench-plan",
+            plan,
+            *arguments,
+        ]
         environment = variables(self.folder) | more
         done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+            command,
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
         return Ran(done.returncode, done.stdout + done.stderr)
 
     def lines(self, results: str = "results") -> list[dict]:
         """The outcome lines of all runs so far, oldest run first."""
-        files = sorted((self.folder / results).glob("*.jsonl"), key=lambda file: file.stat().st_mtime_ns)
+        files = sorted(
+            (self.folder / results).glob("*.jsonl"), key=lambda file: file.stat().st_mtime_ns
+        )
         return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
     def processes(self) -> list[str]:

@@ -1,4 +1,6 @@
-"""Sessions that pass whole frames by themselves, as a program in another language does: as told, smudged, or one at a time only."""
+"""Sessions that pass whole frames by themselves, as a program in another language does: as told,
+smudged, or one at a time only.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,14 @@ from PIL import Image
 
 from harness import Unsupported
 from harness.pipeline import postprocess
-from harness.pipeline.frame_spec import LaidOut, Passed, PassesFrames, Resized, Streamed, StreamsFrames
+from harness.pipeline.frame_spec import (
+    LaidOut,
+    Passed,
+    PassesFrames,
+    Resized,
+    Streamed,
+    StreamsFrames,
+)
 from harness.pipeline.stages import Overlap, Slots
 
 STAGES = ("preprocess", "infer", "postprocess", "draw")
@@ -33,8 +42,12 @@ class PloddingSession(filmed.LoopedSession, PassesFrames):
         resized, last = self.orders.steps
         assert isinstance(resized, Resized)
         assert isinstance(last, LaidOut)
-        small = Image.fromarray(flight["pixels"]).resize((resized.width, resized.height), Image.Resampling[resized.filter.upper()])
-        tensor = (np.asarray(small, np.float32) * np.float32(last.scale)).transpose(2, 0, 1)[None] + np.float32(self.smudge)
+        small = Image.fromarray(flight["pixels"]).resize(
+            (resized.width, resized.height), Image.Resampling[resized.filter.upper()]
+        )
+        tensor = (np.asarray(small, np.float32) * np.float32(last.scale)).transpose(2, 0, 1)[
+            None
+        ] + np.float32(self.smudge)
         flight["tensor"] = np.ascontiguousarray(tensor)
 
     def _infer(self, flight):
@@ -47,14 +60,19 @@ class PloddingSession(filmed.LoopedSession, PassesFrames):
 
     def _draw(self, flight):
         picture = Image.fromarray(flight["pixels"])
-        flight["drawn"] = np.asarray(postprocess.draw(picture, self.orders.view, postprocess.wordless(flight["answer"])))
+        flight["drawn"] = np.asarray(
+            postprocess.draw(picture, self.orders.view, postprocess.wordless(flight["answer"]))
+        )
 
     def passed(self, pixels, keep):
         flight, moments = {"pixels": pixels}, [time.monotonic_ns()]
         for do in self.work().values():
             do(flight)
             moments.append(time.monotonic_ns())
-        taken = {name: late - early for name, early, late in zip(STAGES, moments, moments[1:], strict=False)}
+        taken = {
+            name: late - early
+            for name, early, late in zip(STAGES, moments, moments[1:], strict=False)
+        }
         return made_of(taken, flight) if keep else Passed(taken)
 
 
@@ -72,11 +90,25 @@ class DirectedSession(PloddingSession, StreamsFrames):
     def streamed(self, in_flight, period_ns, keep):
         flights = [{"pixels": pixels} for pixels in self.held]
         work = self.work()
-        parts = [{name: work[name] for name in names} for names in (STAGES[:1], STAGES[1:2], STAGES[2:])]
-        made = Overlap(Slots(in_flight), time.monotonic_ns, lambda until: time.sleep(max(0, until - time.monotonic_ns()) / 1e9), period_ns)
+        parts = [
+            {name: work[name] for name in names} for names in (STAGES[:1], STAGES[1:2], STAGES[2:])
+        ]
+        made = Overlap(
+            Slots(in_flight),
+            time.monotonic_ns,
+            lambda until: time.sleep(max(0, until - time.monotonic_ns()) / 1e9),
+            period_ns,
+        )
         passage = made.run(iter(flights), *parts)
         passage = replace(passage, stages_ns={name: passage.stages_ns[name] for name in STAGES})
-        return Streamed(passage, {number: made_of({}, flights[number]) for number in keep if number not in passage.dropped})
+        return Streamed(
+            passage,
+            {
+                number: made_of({}, flights[number])
+                for number in keep
+                if number not in passage.dropped
+            },
+        )
 
 
 class BalkingSession(DirectedSession):

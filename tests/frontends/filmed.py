@@ -15,10 +15,18 @@ from harness.preprocess import Decode, Layout, Resize, ToArray
 SIDE = 8
 INPUTS = (TensorSpec("x", (BATCH, 3, SIDE, SIDE)),)
 OUTPUTS = (TensorSpec("y", (BATCH, 4)),)
-RECIPE = Recipe("pixels_8", (Decode("RGB"), Resize(SIDE, antialias=True, exact=True), ToArray(), Layout("CHW")))
+RECIPE = Recipe(
+    "pixels_8", (Decode("RGB"), Resize(SIDE, antialias=True, exact=True), ToArray(), Layout("CHW"))
+)
 
 PICTURES = Model(
-    "pictures", "filmed:build", INPUTS, OUTPUTS, recipe=RECIPE, images=PHOTOGRAPHS[:3], labels=("red", "green", "blue", "none")
+    "pictures",
+    "filmed:build",
+    INPUTS,
+    OUTPUTS,
+    recipe=RECIPE,
+    images=PHOTOGRAPHS[:3],
+    labels=("red", "green", "blue", "none"),
 )
 NUMBERS = Model("numbers", "filmed:build", INPUTS, OUTPUTS, inputs_from="filmed:samples")
 

@@ -1,4 +1,6 @@
-"""`evenbench compare` on a real repository: each kind of worsening is found in its commit, and a change of words is not."""
+"""`evenbench compare` on a real repository: each kind of worsening is found in its commit, and a
+change of words is not.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +29,16 @@ Command = Callable[..., Ran]
 
 def git(folder: Path, *words: str) -> str:
     name = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-    return subprocess.run(["git", *name, *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        ["git", *name, *words], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real repository, each commit on top of the one before: base, slow (its preprocessing), loose, large, and words."""
+    """A real repository, each commit on top of the one before: base, slow (its preprocessing),
+    loose, large, and words.
+    """
     folder = tmp_path_factory.mktemp("repository")
     (folder / "benchmarks").mkdir()
     (folder / "benchmarks" / "bench_work.py").write_text(BENCH)
@@ -64,9 +70,24 @@ def evenbench(repository: Path, tmp_path: Path) -> Command:
         import work
 
         environment = {**variables(tmp_path), "EVENBENCH_BACKENDS": work.BACKENDS, "PYTHONPATH": ""}
-        command = [sys.executable, "-m", "harness.cli", *words, "--results", str(tmp_path / "results")]
+        command = [
+            sys.executable,
+            "-m",
+            "harness.cli",
+            *words,
+            "--results",
+            str(tmp_path / "results"),
+        ]
         environment["PYTHONPATH"] = str(HERE.parent.parent)
-        done = subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, timeout=400, check=False)
+        done = subprocess.run(
+            command,
+            cwd=where,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
         return Ran(done.returncode, done.stdout + done.stderr)
 
     return run
@@ -77,7 +98,11 @@ def verdicts(tmp_path: Path) -> dict[str, Any]:
     found = json.loads(file.read_text())
     (cell,) = [each for each in found["cells"] if not each["control"]]
     assert cell["cell"] == "work-work-fp32-cpu-b1-t1"
-    return {"exit": found["exit"], "words": found["words"], **{name: metric["verdict"] for name, metric in cell["metrics"].items()}}
+    return {
+        "exit": found["exit"],
+        "words": found["words"],
+        **{name: metric["verdict"] for name, metric in cell["metrics"].items()},
+    }
 
 
 def test_preprocessing_that_takes_a_tenth_longer_is_an_alarm_in_its_commit(
@@ -100,7 +125,9 @@ def test_a_change_of_words_is_no_alarm(evenbench: Command, tmp_path: Path) -> No
     assert found["error"] == found["artifact"] == "equivalent"
 
 
-@pytest.mark.parametrize(("base", "head", "metric"), [("slow", "loose", "error"), ("loose", "large", "artifact")])
+@pytest.mark.parametrize(
+    ("base", "head", "metric"), [("slow", "loose", "error"), ("loose", "large", "artifact")]
+)
 def test_a_looser_answer_and_a_larger_artifact_are_alarms_in_their_commits(
     evenbench: Command, tmp_path: Path, base: str, head: str, metric: str
 ) -> None:
@@ -109,13 +136,23 @@ def test_a_looser_answer_and_a_larger_artifact_are_alarms_in_their_commits(
     ran = evenbench("compare", base, head, "--plan", "quick", "--pairs", "8", "--github", *flags)
     assert ran.code == exit_codes.WORSE, ran.text
     found = verdicts(tmp_path)
-    assert {name: found[name] for name in ("error", "artifact")} == {"error": "equivalent", "artifact": "equivalent"} | {metric: "slower"}
+    assert {name: found[name] for name in ("error", "artifact")} == {
+        "error": "equivalent",
+        "artifact": "equivalent",
+    } | {metric: "slower"}
     assert any(f"{metric} +" in words for words in found["words"])
     assert found["latency"] != "slower"
-    assert "::error file=benchmarks/bench_work.py,line=4,title=evenbench%3A work-work-fp32-cpu-b1-t1::" in ran.text
+    assert (
+        "::error file=benchmarks/bench_work.py,line=4,title=evenbench%3A work-work-fp32-cpu-b1-t1::"
+        in ran.text
+    )
     assert "<failure" in told["junit"].read_text()
     assert "Something is worse" in told["summary"].read_text()
-    (alarm,) = [one for one in json.loads(told["sarif"].read_text())["runs"][0]["results"] if one["level"] == "error"]
+    (alarm,) = [
+        one
+        for one in json.loads(told["sarif"].read_text())["runs"][0]["results"]
+        if one["level"] == "error"
+    ]
     assert alarm["locations"][0]["physicalLocation"]["region"] == {"startLine": 4}
     assert alarm["properties"]["metric"] == metric
 
@@ -123,7 +160,11 @@ def test_a_looser_answer_and_a_larger_artifact_are_alarms_in_their_commits(
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("compare", "nothing", "HEAD"), 4, "nothing is neither a registered backend nor a commit here"),
+        (
+            ("compare", "nothing", "HEAD"),
+            4,
+            "nothing is neither a registered backend nor a commit here",
+        ),
         (("compare", "work", "HEAD"), 4, "one is a backend and the other is not"),
         (("compare", "work", "work"), 4, "compared with itself"),
         (("compare", "base", "slow", "--pairs", "7"), 4, "7 pairs can never alarm"),
@@ -133,14 +174,18 @@ def test_a_looser_answer_and_a_larger_artifact_are_alarms_in_their_commits(
         (("compare", "base", "slow", "elsewhere"), 4, "elsewhere: no such file or folder"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_in_words(evenbench: Command, words: tuple[str, ...], code: int, message: str) -> None:
+def test_what_cannot_be_compared_is_refused_in_words(
+    evenbench: Command, words: tuple[str, ...], code: int, message: str
+) -> None:
     ran = evenbench(*words)
     assert ran.code == code
     assert message in ran.text
     assert "Traceback" not in ran.text
 
 
-def test_worktrees_are_gone_afterwards_and_the_working_folder_is_as_it_was(evenbench: Command, repository: Path) -> None:
+def test_worktrees_are_gone_afterwards_and_the_working_folder_is_as_it_was(
+    evenbench: Command, repository: Path
+) -> None:
     evenbench("compare", "base", "slow", "-k", "nowhere")
     assert git(repository, "worktree", "list").count("\n") == 0
     assert git(repository, "status", "--porcelain") == ""
@@ -150,20 +195,40 @@ def test_a_comparison_that_is_ended_leaves_no_worktree(repository: Path, tmp_pat
     """A job that is cancelled, or runs out of time, gets SIGTERM."""
     import work
 
-    environment = {**variables(tmp_path), "EVENBENCH_BACKENDS": work.BACKENDS, "PYTHONPATH": str(HERE.parent.parent)}
-    command = [sys.executable, "-m", "harness.cli", "compare", "base", "slow", "--results", str(tmp_path / "results")]
-    process = subprocess.Popen(command, cwd=repository, env=environment, stderr=subprocess.PIPE, text=True)
+    environment = {
+        **variables(tmp_path),
+        "EVENBENCH_BACKENDS": work.BACKENDS,
+        "PYTHONPATH": str(HERE.parent.parent),
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "harness.cli",
+        "compare",
+        "base",
+        "slow",
+        "--results",
+        str(tmp_path / "results"),
+    ]
+    process = subprocess.Popen(
+        command, cwd=repository, env=environment, stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 60
     while git(repository, "worktree", "list").count("\n") < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     process.terminate()
     _, told = process.communicate(timeout=60)
-    assert (process.returncode, told.splitlines()[-1]) == (exit_codes.INTERRUPTED, "evenbench: interrupted")
+    assert (process.returncode, told.splitlines()[-1]) == (
+        exit_codes.INTERRUPTED,
+        "evenbench: interrupted",
+    )
     assert git(repository, "worktree", "list").count("\n") == 0
     assert not list((tmp_path / "results").glob("*"))
 
 
-def test_a_commit_without_benchmarks_is_named(evenbench: Command, repository: Path, tmp_path: Path) -> None:
+def test_a_commit_without_benchmarks_is_named(
+    evenbench: Command, repository: Path, tmp_path: Path
+) -> None:
     other = tmp_path / "other"
     git(tmp_path, "clone", "-q", str(repository), str(other))
     git(other, "rm", "-rq", "benchmarks")
@@ -173,7 +238,9 @@ def test_a_commit_without_benchmarks_is_named(evenbench: Command, repository: Pa
     assert "benchmarks: no such file or folder" in ran.text
 
 
-def test_a_shallow_clone_is_told_how_to_get_its_history(evenbench: Command, repository: Path, tmp_path: Path) -> None:
+def test_a_shallow_clone_is_told_how_to_get_its_history(
+    evenbench: Command, repository: Path, tmp_path: Path
+) -> None:
     git(tmp_path, "clone", "-q", "--depth", "1", repository.as_uri(), "shallow")
     ran = evenbench("compare", "HEAD~1", "HEAD", where=tmp_path / "shallow")
     assert ran.code == 4
@@ -192,25 +259,44 @@ def test_what_is_not_committed_is_told_to_be_left_out(
         assert clean.notes == ()
     Path("work.py").write_text(Path("work.py").read_text() + "# not committed\n")
     with sides.sides("HEAD~1", "HEAD", ["benchmarks"], PLANS["quick"]) as pair:
-        assert any("changes that are not in HEAD" in note and "compare with `.`" in note for note in pair.notes)
-        assert pair.place("work-work-fp32-cpu-b1-t1") == {"file": "benchmarks/bench_work.py", "line": 4}
+        assert any(
+            "changes that are not in HEAD" in note and "compare with `.`" in note
+            for note in pair.notes
+        )
+        assert pair.place("work-work-fp32-cpu-b1-t1") == {
+            "file": "benchmarks/bench_work.py",
+            "line": 4,
+        }
 
 
 @pytest.mark.parametrize(
     ("file", "text", "code", "message"),
     [
-        ("benchmarks/bench_work.py", "raise RuntimeError('half done')", 4, "cannot be imported: RuntimeError: half done"),
+        (
+            "benchmarks/bench_work.py",
+            "raise RuntimeError('half done')",
+            4,
+            "cannot be imported: RuntimeError: half done",
+        ),
         ("work.py", "import a_runtime_that_is_gone", 1, "name a base that can be measured"),
     ],
 )
 def test_a_base_that_does_not_build_is_no_verdict_on_head(
-    evenbench: Command, repository: Path, tmp_path: Path, file: str, text: str, code: int, message: str
+    evenbench: Command,
+    repository: Path,
+    tmp_path: Path,
+    file: str,
+    text: str,
+    code: int,
+    message: str,
 ) -> None:
     other = tmp_path / "other"
     git(tmp_path, "clone", "-q", str(repository), str(other))
     whole = (other / file).read_text()
     inside = "def artifact_key(self, cell):\n"
-    (other / file).write_text(f"{text}\n" if file != "work.py" else whole.replace(inside, f"{inside}        {text}\n"))
+    (other / file).write_text(
+        f"{text}\n" if file != "work.py" else whole.replace(inside, f"{inside}        {text}\n")
+    )
     git(other, "commit", "-qam", "broken")
     (other / file).write_text(whole)
     git(other, "commit", "-qam", "whole again")
@@ -220,7 +306,9 @@ def test_a_base_that_does_not_build_is_no_verdict_on_head(
     assert message in ran.text
 
 
-def test_two_recorded_runs_are_shown_without_a_verdict(evenbench: Command, repository: Path, tmp_path: Path) -> None:
+def test_two_recorded_runs_are_shown_without_a_verdict(
+    evenbench: Command, repository: Path, tmp_path: Path
+) -> None:
     files = []
     for _ in range(2):
         assert evenbench("run", "benchmarks", "--fresh", "--plan", "quick").code == 0
@@ -237,7 +325,12 @@ def test_two_recorded_runs_are_shown_without_a_verdict(evenbench: Command, repos
     assert ran.code == 4
     assert "cpu: " in ran.text
     assert evenbench("compare", str(files[0]), str(files[1]), "--anyway").code == 0
-    files[1].write_text(json.dumps({**line, "environment": json.loads(files[0].read_text())["environment"], "schema": 1}) + "\n")
+    files[1].write_text(
+        json.dumps(
+            {**line, "environment": json.loads(files[0].read_text())["environment"], "schema": 1}
+        )
+        + "\n"
+    )
     ran = evenbench("compare", str(files[0]), str(files[1]))
     assert (ran.code, "schema: 2 against 1" in ran.text) == (4, True), ran.text
     files[1].write_text(json.dumps({**line, "schema": 99}) + "\n")
@@ -246,19 +339,30 @@ def test_two_recorded_runs_are_shown_without_a_verdict(evenbench: Command, repos
 
 
 def test_sides_read_options() -> None:
-    assert sides.backend_of("ort:spinning=off,level=2") == sides.Change("ort", (("level", 2), ("spinning", "off")))
+    assert sides.backend_of("ort:spinning=off,level=2") == sides.Change(
+        "ort", (("level", 2), ("spinning", "off"))
+    )
     assert sides.backend_of("ort@1.24.1") == sides.Change("ort@1.24.1", ())
     assert sides.backend_of("main") is None
     with pytest.raises(UsageError, match="is no option"):
         sides.backend_of("ort:off")
 
 
-def result(verdict: str = "equivalent", control: bool = False, failure: str = "", wrong: str = "") -> dict[str, Any]:
+def result(
+    verdict: str = "equivalent", control: bool = False, failure: str = "", wrong: str = ""
+) -> dict[str, Any]:
     """A judged cell of one metric."""
     found = {"verdict": verdict, "ratio": 1.1, "low": 1.05, "high": 1.15, "needed_pairs": None}
     metric = {"verdict": verdict, "margin": 0.02, "screen": found, "confirmation": None}
     metrics = {} if failure else {"latency": metric}
-    return {"cell": "c", "control": control, "failure": failure, "wrong": [wrong, ""], "metrics": metrics, "pairs": []}
+    return {
+        "cell": "c",
+        "control": control,
+        "failure": failure,
+        "wrong": [wrong, ""],
+        "metrics": metrics,
+        "pairs": [],
+    }
 
 
 @pytest.mark.parametrize(
@@ -284,5 +388,12 @@ def test_exit_codes(found: list[dict[str, Any]], code: int) -> None:
 def test_a_result_says_what_would_decide_it() -> None:
     judged = paired_test.judge([0.03, 0.05, 0.0, 0.08, 0.01, 0.06, -0.02, 0.07], paired_test.Rule())
     assert judged.verdict == "inconclusive"
-    metric = {"verdict": "inconclusive", "margin": 0.02, "screen": vars(judged), "confirmation": None}
-    assert f"about {judged.needed_pairs} pairs would decide it" in exit_status.verdict_words("latency", metric)
+    metric = {
+        "verdict": "inconclusive",
+        "margin": 0.02,
+        "screen": vars(judged),
+        "confirmation": None,
+    }
+    assert f"about {judged.needed_pairs} pairs would decide it" in exit_status.verdict_words(
+        "latency", metric
+    )

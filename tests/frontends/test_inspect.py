@@ -1,4 +1,6 @@
-"""`evenbench inspect` on model files of every format, each made here by the library whose format it is."""
+"""`evenbench inspect` on model files of every format, each made here by the library whose format it
+is.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,14 @@ def network() -> Any:
     from torch import nn
 
     torch.manual_seed(0)
-    body = [nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    body = [
+        nn.Conv2d(3, 8, 3),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, groups=8),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    ]
     return nn.Sequential(*body, nn.Linear(8, 4)).eval()
 
 
@@ -51,7 +60,9 @@ def counted_by_torch() -> int:
 def save_onnx(file: Path) -> Path:
     names = {"input_names": ["image"], "output_names": ["y"]}
     with torch.no_grad():
-        torch.onnx.export(network(), (torch.zeros(IMAGE),), file, dynamo=True, verbose=False, **names)
+        torch.onnx.export(
+            network(), (torch.zeros(IMAGE),), file, dynamo=True, verbose=False, **names
+        )
     return file
 
 
@@ -71,14 +82,21 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The network as an ONNX file with metadata; exported once."""
     file = save_onnx(tmp_path_factory.mktemp("exported") / "net.onnx")
     model = onnx.load(str(file))
-    onnx.helper.set_model_props(model, {"evenbench.recipe": '{"name": "mine"}', "evenbench.precision": "fp32"})
+    onnx.helper.set_model_props(
+        model, {"evenbench.recipe": '{"name": "mine"}', "evenbench.precision": "fp32"}
+    )
     onnx.save(model, str(file))
     return file
 
 
 def inspect(*arguments: str) -> tuple[int, str, str]:
     """Exit code and output of the command in a process of its own, as a person calls it."""
-    done = subprocess.run([sys.executable, "-m", "harness.cli", "inspect", *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.cli", "inspect", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -97,14 +115,18 @@ def test_an_onnx_file_tells_what_travels_with_it(exported: Path) -> None:
     assert facts["outputs"] == [{"name": "y", "dtype": "float32", "shape": [1, 4]}]
     assert facts["opset"]["ai.onnx"] >= 18
     assert facts["operators"]["Conv"] == 2
-    weights = 8 * 27 + 8 + 8 * 9 + 8 + 8 * 4 + 4  # the exporter folds the batch norm into the convolution
+    weights = (
+        8 * 27 + 8 + 8 * 9 + 8 + 8 * 4 + 4
+    )  # the exporter folds the batch norm into the convolution
     total = {"count": weights, "bytes": 4 * weights}
     assert facts["parameters"] == {**total, "by_dtype": {"float32": total}}
     assert facts["precision_changes"] == []
 
 
 @pytest.mark.parametrize("save", [save_onnx, save_program, save_script])
-def test_every_format_counts_work_as_torch_does(save: Callable[[Path], Path], tmp_path: Path) -> None:
+def test_every_format_counts_work_as_torch_does(
+    save: Callable[[Path], Path], tmp_path: Path
+) -> None:
     suffix = {"save_onnx": ".onnx", "save_program": ".pt2", "save_script": ".pt"}[save.__name__]
     facts = looked(save(tmp_path / f"net{suffix}"), "1x3x16x16" if suffix == ".pt" else "")
     assert facts["flops"]["total"] == counted_by_torch() == FLOPS
@@ -160,7 +182,10 @@ def test_a_package_is_read_without_running_it(tmp_path: Path) -> None:
 
 
 def test_casts_and_quantised_edges_are_named_with_both_types(tmp_path: Path) -> None:
-    scale, zero = numpy_helper.from_array(np.float32(0.1), "s"), numpy_helper.from_array(np.uint8(3), "z")
+    scale, zero = (
+        numpy_helper.from_array(np.float32(0.1), "s"),
+        numpy_helper.from_array(np.uint8(3), "z"),
+    )
     weight = numpy_helper.from_array(np.ones((4, 5), np.int8), "w")
     zero_of_weight = numpy_helper.from_array(np.int8(0), "wz")
     nodes = [
@@ -178,16 +203,24 @@ def test_casts_and_quantised_edges_are_named_with_both_types(tmp_path: Path) -> 
     outputs = [helper.make_tensor_value_info(name, *kind) for name, kind in made.items()]
     graph = helper.make_graph(nodes, "g", [x], outputs, [scale, zero, weight, zero_of_weight])
     file = tmp_path / "q.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), str(file))
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10),
+        str(file),
+    )
     facts = looked(file)
-    assert [(change["node"], change["from"], change["to"], change["of"]) for change in facts["precision_changes"]] == [
+    assert [
+        (change["node"], change["from"], change["to"], change["of"])
+        for change in facts["precision_changes"]
+    ] == [
         ("quantise", "float32", "uint8", "activations"),
         ("restore", "uint8", "float32", "activations"),
         ("weights", "int8", "float32", "weights"),
         ("narrow", "float32", "float16", "activations"),
         ("widen", "float16", "float32", "activations"),
     ]
-    assert facts["parameters"]["by_dtype"] == {"int8": {"count": 20, "bytes": 20}}, "a scale is no weight"
+    assert facts["parameters"]["by_dtype"] == {"int8": {"count": 20, "bytes": 20}}, (
+        "a scale is no weight"
+    )
     assert facts["flops"]["total"] == 2 * 4 * 5
     assert facts["computes_in"] == "int8-static"
     assert facts["notes"] == ["work is counted with batch = 1"]
@@ -196,10 +229,17 @@ def test_casts_and_quantised_edges_are_named_with_both_types(tmp_path: Path) -> 
 def test_what_counts_and_is_not_known_is_named(tmp_path: Path) -> None:
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [3, 1, 4])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
-    weights = [numpy_helper.from_array(np.zeros((1, 8, size), np.float32), name) for name, size in (("w", 4), ("r", 2))]
+    weights = [
+        numpy_helper.from_array(np.zeros((1, 8, size), np.float32), name)
+        for name, size in (("w", 4), ("r", 2))
+    ]
     nodes = [helper.make_node("LSTM", ["x", "w", "r"], ["y"], "lstm", hidden_size=2)]
     file = tmp_path / "lstm.onnx"
-    model = helper.make_model(helper.make_graph(nodes, "g", [x], [y], weights), opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [x], [y], weights),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=9,
+    )
     onnx.save(model, str(file))
     assert looked(file)["flops"]["uncounted"] == {"LSTM": 1}
 
@@ -210,9 +250,17 @@ def test_the_command_shows_runtimes_and_what_they_fuse(exported: Path) -> None:
     assert code == 0, err
     facts = json.loads(out)
     jsonschema.validate(facts, model_files.schema())
-    precisions = {found["precision"] for found in facts["prospects"] if found["backend"] == "ort" and not found["unsupported"]}
+    precisions = {
+        found["precision"]
+        for found in facts["prospects"]
+        if found["backend"] == "ort" and not found["unsupported"]
+    }
     assert {"fp32", "fp16", "int8-static"} <= precisions
-    scripted = [found["unsupported"] for found in facts["prospects"] if (found["backend"], found["precision"]) == ("torch-script", "fp32")]
+    scripted = [
+        found["unsupported"]
+        for found in facts["prospects"]
+        if (found["backend"], found["precision"]) == ("torch-script", "fp32")
+    ]
     assert all("needs a PyTorch module" in reason for reason in scripted)
     assert scripted
     ort = facts["runtimes"]["ort"]["attested"]
@@ -222,7 +270,15 @@ def test_the_command_shows_runtimes_and_what_they_fuse(exported: Path) -> None:
     assert facts["runtimes"]["openvino"]["attested"]["precision"] == "fp32"
     code, out, err = inspect(str(exported))
     assert (code, err) == (0, "")
-    for said in ("image", "float32 [1, 3, 16, 16]", "evenbench.recipe", f"{FLOPS:,}", "in ort", "CPUExecutionProvider", "Conv + Relu"):
+    for said in (
+        "image",
+        "float32 [1, 3, 16, 16]",
+        "evenbench.recipe",
+        f"{FLOPS:,}",
+        "in ort",
+        "CPUExecutionProvider",
+        "Conv + Relu",
+    ):
         assert said in out
 
 
@@ -250,8 +306,12 @@ def external(folder: Path) -> Path:
     """A model whose weights lie in a file beside it."""
     folder.mkdir()
     weight = numpy_helper.from_array(np.ones((64, 64), np.float32), "w")
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 64]) for name in ("x", "y")]
-    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", values[:1], values[1:], [weight])
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 64]) for name in ("x", "y")
+    ]
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], "g", values[:1], values[1:], [weight]
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     file = folder / "large.onnx"
     onnx.save(model, str(file), save_as_external_data=True, location="large.bin", size_threshold=0)
@@ -268,7 +328,9 @@ def test_weights_beside_the_graph_are_counted_and_checked_but_not_read(tmp_path:
     assert facts["flops"]["total"] == 2 * 64 * 64
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-4])
-    with pytest.raises(UsageError, match=r"large\.bin has 16380 bytes, and its weights need 16384; it is truncated"):
+    with pytest.raises(
+        UsageError, match=r"large\.bin has 16380 bytes, and its weights need 16384; it is truncated"
+    ):
         model_files.look(file, load=False)
     weights.unlink()
     with pytest.raises(UsageError, match=r"large\.bin, which is not there"):
@@ -310,7 +372,9 @@ def broken(name: str, folder: Path, exported: Path) -> Path:
         ("short.engine", "truncated TensorRT plan of 8 bytes"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_one_line_and_exit_code_4(name: str, said: str, tmp_path: Path, exported: Path) -> None:
+def test_a_file_that_cannot_be_read_is_one_line_and_exit_code_4(
+    name: str, said: str, tmp_path: Path, exported: Path
+) -> None:
     file = broken(name, tmp_path, exported)
     code, out, err = inspect(str(file))
     assert (code, out) == (4, "")
@@ -336,9 +400,15 @@ def test_a_shape_is_for_files_that_tell_none(exported: Path) -> None:
         model_files.look(exported, "1x", load=False)
 
 
-def test_a_reader_that_crashes_is_an_error_in_words(exported: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "crashes.py").write_text("import os, signal\n\ndef describe(file, shapes=()):\n    os.kill(os.getpid(), signal.SIGSEGV)\n")
-    (tmp_path / "sitecustomize.py").write_text("import backends\nbackends.DESCRIBE = 'crashes:describe'\n")
+def test_a_reader_that_crashes_is_an_error_in_words(
+    exported: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "crashes.py").write_text(
+        "import os, signal\n\ndef describe(file, shapes=()):\n    os.kill(os.getpid(), signal.SIGSEGV)\n"
+    )
+    (tmp_path / "sitecustomize.py").write_text(
+        "import backends\nbackends.DESCRIBE = 'crashes:describe'\n"
+    )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(UsageError, match=r"net\.onnx: inspect was ended by SIGSEGV"):
         model_files.look(exported, load=False)

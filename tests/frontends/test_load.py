@@ -1,4 +1,6 @@
-"""`evenbench load`, end to end: every scenario on backends of a page of numpy in this process, and on three runtimes in theirs."""
+"""`evenbench load`, end to end: every scenario on backends of a page of numpy in this process, and
+on three runtimes in theirs.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ class Crossed(builders.Product):
 
     def session(self, weights: Any, cell: Cell) -> Session:
         made = SharedSession(weights, attestation(threads=cell.threads))
-        made.beside = lambda: SharedSession(weights * np.float32(1.5), Attestation(**vars(made.used)))  # type: ignore[method-assign]
+        made.beside = lambda: SharedSession(
+            weights * np.float32(1.5), Attestation(**vars(made.used))
+        )  # type: ignore[method-assign]
         return made
 
 
@@ -78,20 +82,34 @@ class Crooked(builders.Product):
         return CrookedSession(weights, attestation(threads=cell.threads))
 
 
-ROWS = ",".join([builders.ROWS, *(f"{kind.name}={__name__}:{kind.__name__}" for kind in (Shared, Crossed, Crooked))])
+ROWS = ",".join(
+    [
+        builders.ROWS,
+        *(f"{kind.name}={__name__}:{kind.__name__}" for kind in (Shared, Crossed, Crooked)),
+    ]
+)
 
 LENGTH = 6
 
 
 def rows(model: Model) -> dict[str, Any]:
     """Five sequences as long as the model says."""
-    return {"x": np.random.default_rng(1).standard_normal((5, *model.inputs[0].shape[1:])).astype(np.float32)}
+    return {
+        "x": np.random.default_rng(1)
+        .standard_normal((5, *model.inputs[0].shape[1:]))
+        .astype(np.float32)
+    }
 
 
 def sequences(length: int, **changed: Any) -> Model:
     """The product of every row of a sequence."""
-    specs = {"inputs": (TensorSpec("x", (BATCH, length, 4)),), "outputs": (TensorSpec("y", (BATCH, length, 3)),)}
-    return builders.product(name=f"rows_{length}", inputs_from=f"{__name__}:rows", **specs, **changed)
+    specs = {
+        "inputs": (TensorSpec("x", (BATCH, length, 4)),),
+        "outputs": (TensorSpec("y", (BATCH, length, 3)),),
+    }
+    return builders.product(
+        name=f"rows_{length}", inputs_from=f"{__name__}:rows", **specs, **changed
+    )
 
 
 @pytest.fixture
@@ -105,9 +123,17 @@ def entries(*cells: Cell) -> list[Entry]:
     return [Entry(made, "bench.py::case", "evenbench run bench.py") for made in cells]
 
 
-def measured(folder: Path, scenario: Scenario, *cells: Cell, processes: int = 2) -> dict[str, dict[str, Any]]:
+def measured(
+    folder: Path, scenario: Scenario, *cells: Cell, processes: int = 2
+) -> dict[str, dict[str, Any]]:
     """The lines as they are on the disk, by backend; each is as the schema says."""
-    session = load_session.Session(entries(*cells), scenario, plan(processes=processes), folder, flags=f"--scenario {scenario.name}")
+    session = load_session.Session(
+        entries(*cells),
+        scenario,
+        plan(processes=processes),
+        folder,
+        flags=f"--scenario {scenario.name}",
+    )
     told = session.measure()
     lines = [json.loads(line) for line in session.file.read_text().splitlines()]
     assert {line["cell"]["key"] for line in lines} == {line["cell"]["key"] for line in told}
@@ -143,12 +169,19 @@ def test_the_schema_is_one() -> None:
 
 @pytest.mark.usefixtures("jobs")
 @pytest.mark.parametrize("name", NAMES)
-def test_every_scenario_judges_its_own_calls_and_is_written_and_shown(name: str, tmp_path: Path) -> None:
+def test_every_scenario_judges_its_own_calls_and_is_written_and_shown(
+    name: str, tmp_path: Path
+) -> None:
     if name == SERVER and mlperf.lacks():
         pytest.skip(mlperf.lacks())
-    line = measured(tmp_path, SHORT[name], cell("shared"), processes=1 if name == SERVER else 2)["shared"]
+    line = measured(tmp_path, SHORT[name], cell("shared"), processes=1 if name == SERVER else 2)[
+        "shared"
+    ]
     assert line["outcome"] == "ok", line["parts"]
-    assert all(part["parity"]["verdict"] == "pass" and part["attested"]["runtime"] == "numpy" for part in line["parts"])
+    assert all(
+        part["parity"]["verdict"] == "pass" and part["attested"]["runtime"] == "numpy"
+        for part in line["parts"]
+    )
     assert points(line)
     words = shown([line])
     assert "product-shared-fp32-cpu" in words
@@ -168,12 +201,20 @@ def test_a_wrong_answer_has_no_number(name: str, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("jobs")
 def test_an_answer_that_is_wrong_for_several_callers_only_is_caught(tmp_path: Path) -> None:
     assert measured(tmp_path, SHORT[SINGLE], cell("crossed"))["crossed"]["outcome"] == "ok"
-    assert measured(tmp_path, SHORT[CONCURRENT], cell("crossed"))["crossed"]["outcome"] == "mismatch"
+    assert (
+        measured(tmp_path, SHORT[CONCURRENT], cell("crossed"))["crossed"]["outcome"] == "mismatch"
+    )
 
 
 @pytest.mark.usefixtures("jobs")
 def test_every_cell_has_its_one_outcome(tmp_path: Path) -> None:
-    asked = {"shared": "ok", "product": "unsupported", "raises": "failed", "absent": "unavailable", "null": "ok"}
+    asked = {
+        "shared": "ok",
+        "product": "unsupported",
+        "raises": "failed",
+        "absent": "unavailable",
+        "null": "ok",
+    }
     found = measured(tmp_path, SHORT[CONCURRENT], *map(cell, asked))
     assert {name: line["outcome"] for name, line in found.items()} == asked
     assert "several threads" in found["product"]["reason"]
@@ -182,12 +223,24 @@ def test_every_cell_has_its_one_outcome(tmp_path: Path) -> None:
     assert "product-absent-fp32-cpu-b1: unavailable in prepare" in words
 
 
-def test_every_batch_size_is_a_cell_of_its_own_in_processes_of_its_own(jobs: list[Job], tmp_path: Path) -> None:
-    line = measured(tmp_path, SHORT[SWEEP], cell("shared", batch=1), cell("shared", batch=2), processes=3)["shared"]
+def test_every_batch_size_is_a_cell_of_its_own_in_processes_of_its_own(
+    jobs: list[Job], tmp_path: Path
+) -> None:
+    line = measured(
+        tmp_path, SHORT[SWEEP], cell("shared", batch=1), cell("shared", batch=2), processes=3
+    )["shared"]
     loaded = [job for job in jobs if job.task == "load"]
-    assert sorted(job.cell.batch for job in loaded) == [1, 1, 1, 4, 4, 4], "two cells that differ in their batch alone are one"
+    assert sorted(job.cell.batch for job in loaded) == [1, 1, 1, 4, 4, 4], (
+        "two cells that differ in their batch alone are one"
+    )
     assert [point["batch"] for point in points(line)] == [1, 4]
-    assert len({part["artifact_sha256"] for part in line["parts"]} | {part["input_sha256"] for part in line["parts"]}) > 1
+    assert (
+        len(
+            {part["artifact_sha256"] for part in line["parts"]}
+            | {part["input_sha256"] for part in line["parts"]}
+        )
+        > 1
+    )
 
 
 ANY_LENGTH = sequences(LENGTH, sizes=(sequences(2), sequences(9)))
@@ -196,14 +249,20 @@ ANY_LENGTH = sequences(LENGTH, sizes=(sequences(2), sequences(9)))
 @pytest.mark.usefixtures("jobs")
 def test_every_size_is_fed_to_one_network_and_judged_by_a_golden_of_its_own(tmp_path: Path) -> None:
     scenario = Scenario(SHAPES, seconds=0.02, vary=("size",))
-    found = measured(tmp_path, scenario, *(cell(name, ANY_LENGTH) for name in ("shared", "crooked", "oneweight")))
+    found = measured(
+        tmp_path, scenario, *(cell(name, ANY_LENGTH) for name in ("shared", "crooked", "oneweight"))
+    )
     line = found["shared"]
     assert line["outcome"] == "ok", line["reason"]
     (part,) = line["parts"]
     told = [(each["size"], each["model"], each["parity"]["verdict"]) for each in part["sizes"]]
     assert told == [("2x4", "rows_2", "pass"), ("9x4", "rows_9", "pass")]
     assert len({part["input_sha256"], *(each["input_sha256"] for each in part["sizes"])}) == 3
-    assert {point["size"]: point["first"] is None for point in points(line)} == {"6x4": True, "2x4": False, "9x4": False}
+    assert {point["size"]: point["first"] is None for point in points(line)} == {
+        "6x4": True,
+        "2x4": False,
+        "9x4": False,
+    }
     assert line["scenario"] == {"name": "shapes", "seed": 0, "vary": ["size"], "seconds": 0.02}
     words = shown([line])
     assert "rows_6-shared-fp32-cpu-b1" in words, "the batch is the cell's own"
@@ -218,21 +277,32 @@ def test_batches_and_sizes_change_together(tmp_path: Path) -> None:
     scenario = Scenario(SHAPES, seconds=0.02, vary=("batch", "size"), batches=(1, 4))
     line = measured(tmp_path, scenario, cell("shared", ANY_LENGTH))["shared"]
     assert line["outcome"] == "ok", line["reason"]
-    assert [(point["size"], point["batch"]) for point in points(line)] == list(itertools.product(("6x4", "2x4", "9x4"), (1, 4)))
+    assert [(point["size"], point["batch"]) for point in points(line)] == list(
+        itertools.product(("6x4", "2x4", "9x4"), (1, 4))
+    )
 
 
 @pytest.mark.usefixtures("jobs")
 def test_a_model_of_one_size_says_so(tmp_path: Path) -> None:
     line = measured(tmp_path, Scenario(SHAPES, vary=("size",)), cell("shared"))["shared"]
-    assert (line["outcome"], line["reason"]) == ("unsupported", "product declares one size; give it others with sizes= (docs/load.md)")
+    assert (line["outcome"], line["reason"]) == (
+        "unsupported",
+        "product declares one size; give it others with sizes= (docs/load.md)",
+    )
 
 
 @pytest.mark.usefixtures("jobs")
 def test_other_bytes_than_were_prepared_for_a_size_are_a_failure(tmp_path: Path) -> None:
     prepared = Preparer(30.0).prepare_sizes(cell("shared", ANY_LENGTH))
     one, other = ({"size": each.inputs.facts["sha256"]} for each in prepared.sizes)
-    read = {"artifact_sha256": prepared.artifact.sha256, "input_sha256": prepared.inputs.facts["sha256"]}
-    told = [{"model": "rows_2", "input_sha256": one["size"]}, {"model": "rows_9", "input_sha256": other["size"]}]
+    read = {
+        "artifact_sha256": prepared.artifact.sha256,
+        "input_sha256": prepared.inputs.facts["sha256"],
+    }
+    told = [
+        {"model": "rows_2", "input_sha256": one["size"]},
+        {"model": "rows_9", "input_sha256": other["size"]},
+    ]
     assert prepared.difference({**read, "sizes": told}) == ""
     told[1]["input_sha256"] = one["size"]
     assert "input_sha256 of rows_9 is" in prepared.difference({**read, "sizes": told})
@@ -249,7 +319,9 @@ def test_a_percentile_that_is_not_stated_is_refused_in_words(tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("jobs")
 def test_the_best_batch_under_a_limit_and_an_honest_empty_answer(tmp_path: Path) -> None:
-    found = measured(tmp_path, Scenario(SWEEP, seconds=0.3, batches=(1, 4), bound_ns=10**9), cell("shared"))
+    found = measured(
+        tmp_path, Scenario(SWEEP, seconds=0.3, batches=(1, 4), bound_ns=10**9), cell("shared")
+    )
     assert found["shared"]["answer"]["batch"] in (1, 4)
     assert not load.nothing_keeps(SHORT[SWEEP], list(found.values()))
     tight = Scenario(SWEEP, seconds=0.3, batches=(1, 4), bound_ns=1)
@@ -261,8 +333,12 @@ def test_the_best_batch_under_a_limit_and_an_honest_empty_answer(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("jobs")
-def test_without_the_generator_a_server_is_unavailable_with_the_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mlperf, "lacks", lambda: f"{mlperf.DISTRIBUTION} is not installed; {mlperf.HINT}")
+def test_without_the_generator_a_server_is_unavailable_with_the_hint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        mlperf, "lacks", lambda: f"{mlperf.DISTRIBUTION} is not installed; {mlperf.HINT}"
+    )
     line = measured(tmp_path, SHORT[SERVER], cell("shared"))["shared"]
     assert line["outcome"] == "unavailable"
     assert "pip install 'evenbench[load]'" in line["reason"]
@@ -277,7 +353,7 @@ def test_readers_of_outcomes_do_not_see_these_lines(tmp_path: Path) -> None:
     assert "not an evenbench outcome" in reading.notes[0]
 
 
-# -- the command line ----------------------------------------------------------------------------------------------------
+# -- the command line ------------------------------------------------------------------------------
 
 
 def options(*words: str) -> argparse.Namespace:
@@ -305,22 +381,56 @@ def options(*words: str) -> argparse.Namespace:
         (("idle-gaps", "--gaps", "10,100"), "--gaps 10,100: expected 0"),
     ],
 )
-def test_what_cannot_be_is_told_before_anything_is_measured(words: tuple[str, ...], told: str) -> None:
+def test_what_cannot_be_is_told_before_anything_is_measured(
+    words: tuple[str, ...], told: str
+) -> None:
     with pytest.raises(UsageError, match=told):
         load.scenario_of(options("--scenario", *words))
 
 
 def test_flags_become_the_scenario_and_the_command_that_repeats_it() -> None:
-    asked = options("--scenario", "batch-sweep", "--p99", "20ms", "--batches", "1,8", "--seconds", "2", "--seed", "3")
-    assert load.scenario_of(asked) == Scenario(SWEEP, seconds=2.0, bound_ns=20_000_000, batches=(1, 8), seed=3)
-    assert load.flags(asked) == "--scenario batch-sweep --p99 20ms --batches 1,8 --seconds 2.0 --plan default --seed 3"
+    asked = options(
+        "--scenario",
+        "batch-sweep",
+        "--p99",
+        "20ms",
+        "--batches",
+        "1,8",
+        "--seconds",
+        "2",
+        "--seed",
+        "3",
+    )
+    assert load.scenario_of(asked) == Scenario(
+        SWEEP, seconds=2.0, bound_ns=20_000_000, batches=(1, 8), seed=3
+    )
+    assert (
+        load.flags(asked)
+        == "--scenario batch-sweep --p99 20ms --batches 1,8 --seconds 2.0 --plan default --seed 3"
+    )
     asked = options("--scenario", "shapes", "--vary", "batch,size", "--batches", "1,8")
     assert load.scenario_of(asked) == Scenario(SHAPES, batches=(1, 8), vary=("batch", "size"))
-    assert load.flags(asked) == "--scenario shapes --vary batch,size --batches 1,8 --plan default --seed 0"
+    assert (
+        load.flags(asked)
+        == "--scenario shapes --vary batch,size --batches 1,8 --plan default --seed 0"
+    )
 
 
-def command(folder: Path, *words: str, target: str = "benchmarks") -> subprocess.CompletedProcess[str]:
-    asked = [sys.executable, "-m", "harness.cli", "load", target, *words, "--plan", "quick", "--results", str(folder)]
+def command(
+    folder: Path, *words: str, target: str = "benchmarks"
+) -> subprocess.CompletedProcess[str]:
+    asked = [
+        sys.executable,
+        "-m",
+        "harness.cli",
+        "load",
+        target,
+        *words,
+        "--plan",
+        "quick",
+        "--results",
+        str(folder),
+    ]
     return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=170, check=False)
 
 
@@ -345,18 +455,36 @@ def test_three_runtimes_under_load(tmp_path: Path) -> None:
     """The command itself, on real networks in real processes: PyTorch, ONNX Runtime and OpenVINO."""
     for package in ("torch", "onnxruntime", "openvino"):
         pytest.importorskip(package)
-    cells = [word for name in ("torch-eager", "ort", "openvino") for word in ("--cell", f"digits_cnn-{name}-fp32-cpu-b1")]
-    done = command(tmp_path, *cells, "--scenario", "concurrent", "--callers", "1,2", "--seconds", "0.5", "--json")
+    cells = [
+        word
+        for name in ("torch-eager", "ort", "openvino")
+        for word in ("--cell", f"digits_cnn-{name}-fp32-cpu-b1")
+    ]
+    done = command(
+        tmp_path,
+        *cells,
+        "--scenario",
+        "concurrent",
+        "--callers",
+        "1,2",
+        "--seconds",
+        "0.5",
+        "--json",
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     lines = json.loads(done.stdout)["lines"]
-    assert {line["cell"]["backend"]: line["outcome"] for line in lines} == dict.fromkeys(("torch-eager", "ort", "openvino"), "ok")
+    assert {line["cell"]["backend"]: line["outcome"] for line in lines} == dict.fromkeys(
+        ("torch-eager", "ort", "openvino"), "ok"
+    )
     for line in lines:
         jsonschema.validate(line, SCHEMA)
         assert [point["callers"] for point in points(line)] == [1, 2]
         assert line["parts"][0]["parity"]["verdict"] == "pass"
     declared = tmp_path / "requests.py"
     declared.write_text(REQUESTS)
-    done = command(tmp_path, "--scenario", "concurrent", "--seconds", "0.5", "--json", target=str(declared))
+    done = command(
+        tmp_path, "--scenario", "concurrent", "--seconds", "0.5", "--json", target=str(declared)
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     (line,) = json.loads(done.stdout)["lines"]
     jsonschema.validate(line, SCHEMA)
@@ -365,9 +493,22 @@ def test_three_runtimes_under_load(tmp_path: Path) -> None:
     assert point["per_second"]["value"] > 0
     declared = tmp_path / "sizes.py"
     declared.write_text(SIZES)
-    done = command(tmp_path, "--scenario", "shapes", "--batches", "1,3,4", "--seconds", "0.2", "--json", target=str(declared))
+    done = command(
+        tmp_path,
+        "--scenario",
+        "shapes",
+        "--batches",
+        "1,3,4",
+        "--seconds",
+        "0.2",
+        "--json",
+        target=str(declared),
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = {(line["cell"]["backend"], "dynamic" in line["cell"]["options"]): line for line in json.loads(done.stdout)["lines"]}
+    found = {
+        (line["cell"]["backend"], "dynamic" in line["cell"]["options"]): line
+        for line in json.loads(done.stdout)["lines"]
+    }
     left_open = [("ort", True), ("openvino", True)]
     fixed = dict.fromkeys([("ort", False), ("openvino", False)], "unsupported")
     assert {name: line["outcome"] for name, line in found.items()} == {
@@ -379,8 +520,14 @@ def test_three_runtimes_under_load(tmp_path: Path) -> None:
     for line in map(found.__getitem__, left_open):
         (part,) = line["parts"]
         assert (part["parity"]["verdict"], part["attested"]["labels"]) == ("pass", ["any batch"])
-        assert not isinstance(part["attested"]["details"]["input_shapes"]["image"][0], int), "read back from the session: open"
-        assert {point["batch"]: point["first"] is None for point in points(line)} == {1: False, 3: False, 4: True}
+        assert not isinstance(part["attested"]["details"]["input_shapes"]["image"][0], int), (
+            "read back from the session: open"
+        )
+        assert {point["batch"]: point["first"] is None for point in points(line)} == {
+            1: False,
+            3: False,
+            4: True,
+        }
         assert all(point["first_seen"]["value"] > 0 for point in points(line)[:2])
 
 
@@ -422,26 +569,48 @@ narrow = Case(
 
 @pytest.mark.slow
 def test_sizes_that_change_on_real_runtimes(tmp_path: Path) -> None:
-    """Each runtime that takes them answers right at all of them, and what is compiled anew for one is counted."""
+    """Each runtime that takes them answers right at all of them, and what is compiled anew for one
+    is counted.
+    """
     for package in ("torch", "onnxruntime"):
         pytest.importorskip(package)
     declared = tmp_path / "images.py"
     declared.write_text(RUNTIMES_OF_SIZES)
-    done = command(tmp_path, "--scenario", "shapes", "--vary", "size", "--seconds", "0.1", "--json", target=f"{declared}::wide")
+    done = command(
+        tmp_path,
+        "--scenario",
+        "shapes",
+        "--vary",
+        "size",
+        "--seconds",
+        "0.1",
+        "--json",
+        target=f"{declared}::wide",
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = {(line["cell"]["backend"], *line["cell"]["options"].values()): line for line in json.loads(done.stdout)["lines"]}
+    found = {
+        (line["cell"]["backend"], *line["cell"]["options"].values()): line
+        for line in json.loads(done.stdout)["lines"]
+    }
     outcomes = {name: line["outcome"] for name, line in found.items()}
     right = (("torch-eager",), ("torch-script",), ("torch-compile", "each"), ("ort", "size"))
     assert outcomes == dict.fromkeys(right, "ok"), [line["reason"] for line in found.values()]
     for line in found.values():
         jsonschema.validate(line, SCHEMA)
         (part,) = line["parts"]
-        assert [(each["size"], each["parity"]["verdict"]) for each in part["sizes"]] == [("3x32x24", "pass")]
-        assert [(point["size"], point["first"] is None) for point in points(line)] == [("3x16x24", True), ("3x32x24", False)]
+        assert [(each["size"], each["parity"]["verdict"]) for each in part["sizes"]] == [
+            ("3x32x24", "pass")
+        ]
+        assert [(point["size"], point["first"] is None) for point in points(line)] == [
+            ("3x16x24", True),
+            ("3x32x24", False),
+        ]
     compiled = found["torch-compile", "each"]
     assert [point["builds"] for point in points(compiled)] == [[0], [1]]
     assert compiled["parts"][0]["attested"]["labels"] == ["compiled anew for other shapes: 1"]
-    assert points(compiled)[1]["first_seen"]["value"] > 10, "what compiling costs is seen in the first call"
+    assert points(compiled)[1]["first_seen"]["value"] > 10, (
+        "what compiling costs is seen in the first call"
+    )
 
 
 @pytest.mark.slow
@@ -450,10 +619,23 @@ def test_what_is_left_open_below_fp32_on_real_runtimes(tmp_path: Path) -> None:
         pytest.importorskip(package)
     declared = tmp_path / "images.py"
     declared.write_text(RUNTIMES_OF_SIZES)
-    words = ("--scenario", "shapes", "--vary", "batch,size", "--batches", "1,3", "--seconds", "0.1", "--json")
+    words = (
+        "--scenario",
+        "shapes",
+        "--vary",
+        "batch,size",
+        "--batches",
+        "1,3",
+        "--seconds",
+        "0.1",
+        "--json",
+    )
     done = command(tmp_path, *words, target=f"{declared}::narrow")
     assert done.returncode == 0, done.stdout + done.stderr
-    found = {(line["cell"]["backend"], line["cell"]["precision"]): line for line in json.loads(done.stdout)["lines"]}
+    found = {
+        (line["cell"]["backend"], line["cell"]["precision"]): line
+        for line in json.loads(done.stdout)["lines"]
+    }
     narrow = itertools.product(("ort", "openvino"), ("fp16", "int8-static"))
     outcomes = {name: line["outcome"] for name, line in found.items()}
     assert outcomes == dict.fromkeys(narrow, "ok"), [line["reason"] for line in found.values()]
@@ -475,7 +657,11 @@ def test_arrivals_at_a_real_runtime(tmp_path: Path) -> None:
     done = command(tmp_path, *only, "--p99", "2s", "--rate", "100", "--json", "--page", str(page))
     (line,) = json.loads(done.stdout)["lines"]
     assert done.returncode == 0, line
-    assert [run["scenario"] for run in points(line)[0]["runs"][0]] == ["SingleStream", "Offline", "Server"]
+    assert [run["scenario"] for run in points(line)[0]["runs"][0]] == [
+        "SingleStream",
+        "Offline",
+        "Server",
+    ]
     assert line["answer"]["rate_per_second"] == pytest.approx(100)
     assert "arrivals per second" in page.read_text()
     done = command(tmp_path, *only, "--p99", "1us")

@@ -1,4 +1,6 @@
-"""`evenbench pipeline`, end to end: a video through backends that are right, wrong, slow or absent, and what is no video."""
+"""`evenbench pipeline`, end to end: a video through backends that are right, wrong, slow or absent,
+and what is no video.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from harness.pipeline import video
 
 for package in ("av", "skimage", "sklearn"):
     pytest.importorskip(package)
-SCHEMA = json.loads((Path(harness.__file__).parent / "results" / "pipeline.schema.json").read_text())
+SCHEMA = json.loads(
+    (Path(harness.__file__).parent / "results" / "pipeline.schema.json").read_text()
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,15 @@ def run(folder: Path, *words: str, cwd: Path | None = None, **more: str) -> Ran:
     """The command in a process of its own, with the numpy backends."""
     command = [sys.executable, "-m", "harness.cli", "pipeline", *words]
     environment = variables(folder) | {"EVENBENCH_BACKENDS": filmed.BACKENDS} | more
-    done = subprocess.run(command, cwd=cwd or folder, env=environment, capture_output=True, text=True, timeout=170, check=False)
+    done = subprocess.run(
+        command,
+        cwd=cwd or folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
@@ -44,7 +56,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("film")
     (made / "bench_pictures.py").write_text("from filmed import by_numpy, numbers, pictures\n")
     colours = [(13 * number % 256, 255 - 12 * number, 40 * (number % 6)) for number in range(18)]
-    video.encode([np.full((48, 64, 3), colour, np.uint8) for colour in colours], made / "colours.mp4")
+    video.encode(
+        [np.full((48, 64, 3), colour, np.uint8) for colour in colours], made / "colours.mp4"
+    )
     return made
 
 
@@ -53,19 +67,43 @@ TARGET = ("bench_pictures.py::pictures", "--video", "colours.mp4", "--plan", "qu
 
 @pytest.fixture(scope="module")
 def ran(folder: Path) -> Ran:
-    return run(folder, *TARGET, "--backends", "painter,liar,absent,sleeper,looped", "--target-fps", "200", "-o", "out", "--json")
+    return run(
+        folder,
+        *TARGET,
+        "--backends",
+        "painter,liar,absent,sleeper,looped",
+        "--target-fps",
+        "200",
+        "-o",
+        "out",
+        "--json",
+    )
 
 
 def lines(folder: Path, name: str = "out") -> dict[str, dict[str, Any]]:
-    found = [json.loads(line) for line in (folder / name / "pipeline.jsonl").read_text().splitlines()]
+    found = [
+        json.loads(line) for line in (folder / name / "pipeline.jsonl").read_text().splitlines()
+    ]
     return {line["cell"]["backend"]: line for line in found}
 
 
 def test_every_backend_gets_its_one_outcome(ran: Ran, folder: Path) -> None:
     found = {name: line["outcome"] for name, line in lines(folder).items()}
-    assert found == {"painter": "ok", "liar": "mismatch", "absent": "unavailable", "sleeper": "ok", "looped": "ok"}, ran.err
+    assert found == {
+        "painter": "ok",
+        "liar": "mismatch",
+        "absent": "unavailable",
+        "sleeper": "ok",
+        "looped": "ok",
+    }, ran.err
     assert ran.code == 1, "one of them is wrong"
-    assert [line["cell"]["backend"] for line in json.loads(ran.out)["outcomes"]] == ["painter", "liar", "absent", "sleeper", "looped"]
+    assert [line["cell"]["backend"] for line in json.loads(ran.out)["outcomes"]] == [
+        "painter",
+        "liar",
+        "absent",
+        "sleeper",
+        "looped",
+    ]
 
 
 @pytest.mark.usefixtures("ran")
@@ -86,14 +124,20 @@ def test_every_stage_of_every_frame_is_timed(folder: Path) -> None:
         )
         assert min(min(taken) for taken in passage["stages_ns"].values()) >= 0
     whole = sum(sum(taken) for taken in process["sequential"]["stages_ns"].values())
-    assert 0.5 < whole / process["sequential"]["wall_ns"] <= 1, "one after another, the stages are the time"
+    assert 0.5 < whole / process["sequential"]["wall_ns"] <= 1, (
+        "one after another, the stages are the time"
+    )
     assert process["overlapped"]["most_in_flight"] <= 4
 
 
 @pytest.mark.usefixtures("ran")
 def test_a_wrong_answer_has_no_times(folder: Path) -> None:
     line = lines(folder)["liar"]
-    assert (line["passages"], line["phases_seconds"], line["memory"]["peak_rss_bytes"]) == ([], {}, [])
+    assert (line["passages"], line["phases_seconds"], line["memory"]["peak_rss_bytes"]) == (
+        [],
+        {},
+        [],
+    )
     assert line["parity"]["verdict"] == "fail"
     assert line["parity"]["needed"] > 1
 
@@ -124,8 +168,17 @@ def test_the_frames_of_all_are_drawn_and_compared(folder: Path) -> None:
     found = lines(folder)
     pictures = json.loads((folder / "out" / "pictures.json").read_text())
     keys = {name: line["cell"]["key"] for name, line in found.items()}
-    assert set(pictures) == {"golden", "kind", "gain", *(keys[name] for name in ("painter", "liar", "sleeper", "looped"))}
-    assert [each["frame"] for each in pictures["golden"]] == found["painter"]["video"]["judged"] == [0, 3, 6, 9, 12, 15]
+    assert set(pictures) == {
+        "golden",
+        "kind",
+        "gain",
+        *(keys[name] for name in ("painter", "liar", "sleeper", "looped")),
+    }
+    assert (
+        [each["frame"] for each in pictures["golden"]]
+        == found["painter"]["video"]["judged"]
+        == [0, 3, 6, 9, 12, 15]
+    )
     for name in ("painter", "sleeper", "looped"):
         assert max(each["changed_share"] for each in pictures[keys[name]]) == 0
     assert max(each["changed_share"] for each in pictures[keys["liar"]]) > 0.01
@@ -138,19 +191,37 @@ def test_the_frames_of_all_are_drawn_and_compared(folder: Path) -> None:
 def test_the_page_shows_numbers_of_the_right_ones_alone(folder: Path) -> None:
     page = (folder / "out" / "index.html").read_text()
     assert "http://" not in page.replace("http://www.w3.org", "")
-    row = {name: page.split(f'<th scope="row">{name}', 1)[1].split("</tr>", 1)[0] for name in ("painter", "liar", "looped")}
+    row = {
+        name: page.split(f'<th scope="row">{name}', 1)[1].split("</tr>", 1)[0]
+        for name in ("painter", "liar", "looped")
+    }
     assert 'class="infer"' in row["painter"]
     assert 'class="infer"' not in row["liar"]
     assert "mismatch" in row["liar"]
     assert "inference and fetching alone" in row["looped"]
     pictures = json.loads((folder / "out" / "pictures.json").read_text())
-    changed = sum(each["changed_share"] > 0 for each in pictures[lines(folder)["liar"]["cell"]["key"]])
-    assert page.count("data:image/jpeg") == 6 * (1 + 4) + changed, "and a difference where there is one"
+    changed = sum(
+        each["changed_share"] > 0 for each in pictures[lines(folder)["liar"]["cell"]["key"]]
+    )
+    assert page.count("data:image/jpeg") == 6 * (1 + 4) + changed, (
+        "and a difference where there is one"
+    )
 
 
 def test_threads_and_device_are_those_that_were_asked(folder: Path) -> None:
     """No such device is an outcome, as of any cell, and its line is kept."""
-    ended = run(folder, *TARGET, "--backends", "painter", "--threads", "1", "--device", "cuda:7", "-o", "elsewhere")
+    ended = run(
+        folder,
+        *TARGET,
+        "--backends",
+        "painter",
+        "--threads",
+        "1",
+        "--device",
+        "cuda:7",
+        "-o",
+        "elsewhere",
+    )
     line = lines(folder, "elsewhere")["painter"]
     assert ended.code == 0, ended.err
     assert (line["cell"]["device"], line["cell"]["threads"]) == ("cuda:7", 1)
@@ -161,8 +232,18 @@ def test_threads_and_device_are_those_that_were_asked(folder: Path) -> None:
 
 @pytest.mark.usefixtures("ran")
 def test_another_library_may_do_the_recipe(folder: Path) -> None:
-    """Within a level or two of Pillow: other inputs, and about the same times of all stages but one."""
-    words = ("pictures+numpy", "--declared", "bench_pictures.py", "--video", "colours.mp4", "--plan", "quick")
+    """Within a level or two of Pillow: other inputs, and about the same times of all stages but
+    one.
+    """
+    words = (
+        "pictures+numpy",
+        "--declared",
+        "bench_pictures.py",
+        "--video",
+        "colours.mp4",
+        "--plan",
+        "quick",
+    )
     ended = run(folder, *words, "-o", "numpy")
     assert ended.code == 0, ended.err
     line, other = lines(folder, "numpy")["painter"], lines(folder)["painter"]
@@ -215,7 +296,9 @@ def test_what_is_no_video_ends_with_4(spoil: Any, folder: Path) -> None:
         (["--precision", "bf16"], "declared with no runtime at bf16"),
     ],
 )
-def test_what_cannot_be_ends_with_4_and_says_what_to_do(words: list[str], said: str, folder: Path) -> None:
+def test_what_cannot_be_ends_with_4_and_says_what_to_do(
+    words: list[str], said: str, folder: Path
+) -> None:
     ended = run(folder, "bench_pictures.py::pictures", *words, "-o", "never")
     assert ended.code == 4, ended.err
     assert said in ended.err
@@ -226,8 +309,14 @@ def test_what_cannot_be_ends_with_4_and_says_what_to_do(words: list[str], said: 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nobody", "--declared", "bench_pictures.py"], "declares no model 'nobody'; models are numbers, pictures, pictures+numpy"),
-        (["bench_pictures.py"], "declares numbers, pictures, pictures+numpy; name one of them, with --declared bench_pictures.py"),
+        (
+            ["nobody", "--declared", "bench_pictures.py"],
+            "declares no model 'nobody'; models are numbers, pictures, pictures+numpy",
+        ),
+        (
+            ["bench_pictures.py"],
+            "declares numbers, pictures, pictures+numpy; name one of them, with --declared bench_pictures.py",
+        ),
         (["numbers", "--declared", "bench_pictures.py"], "model numbers has no recipe"),
     ],
 )
@@ -239,19 +328,43 @@ def test_a_model_that_is_not_one_ends_with_4(words: list[str], said: str, folder
 
 @pytest.mark.slow
 def test_three_runtimes_segment_the_packaged_video(tmp_path: Path) -> None:
-    """LRASPP at 128 x 128 on photographs that pan and zoom: PyTorch, ONNX Runtime and OpenVINO, drawn and right."""
+    """LRASPP at 128 x 128 on photographs that pan and zoom: PyTorch, ONNX Runtime and OpenVINO,
+    drawn and right.
+    """
     for package in ("torch", "onnxruntime", "openvino", "skimage", "sklearn"):
         pytest.importorskip(package)
     import os
 
     root = Path(harness.__file__).parent.parent
-    own = {"EVENBENCH_BACKENDS": "", **{name: os.environ[name] for name in ("EVENBENCH_CACHE",) if name in os.environ}}
-    words = ("lraspp_mobilenet_v3_large", "--declared", "benchmarks/segmentation.py", "--backends", "torch-eager,ort,openvino")
+    own = {
+        "EVENBENCH_BACKENDS": "",
+        **{name: os.environ[name] for name in ("EVENBENCH_CACHE",) if name in os.environ},
+    }
+    words = (
+        "lraspp_mobilenet_v3_large",
+        "--declared",
+        "benchmarks/segmentation.py",
+        "--backends",
+        "torch-eager,ort,openvino",
+    )
     ended = run(
-        tmp_path, *words, "--plan", "quick", "--frames", "12", "--target-fps", "60", "-o", str(tmp_path / "out"), cwd=root, **own
+        tmp_path,
+        *words,
+        "--plan",
+        "quick",
+        "--frames",
+        "12",
+        "--target-fps",
+        "60",
+        "-o",
+        str(tmp_path / "out"),
+        cwd=root,
+        **own,
     )
     found = lines(tmp_path)
-    assert {name: line["outcome"] for name, line in found.items()} == dict.fromkeys(("torch-eager", "ort", "openvino"), "ok"), ended.err
+    assert {name: line["outcome"] for name, line in found.items()} == dict.fromkeys(
+        ("torch-eager", "ort", "openvino"), "ok"
+    ), ended.err
     assert ended.code == 0
     assert len({line["input_sha256"] for line in found.values()}) == 1
     for line in found.values():
@@ -259,4 +372,11 @@ def test_three_runtimes_segment_the_packaged_video(tmp_path: Path) -> None:
         assert line["parity"]["agreement"]["pixel_agreement"] > 0.99
         assert line["passages"][0]["overlapped"]["frames"] == 12
     pictures = json.loads((tmp_path / "out" / "pictures.json").read_text())
-    assert max(each["changed_share"] for line in found.values() for each in pictures[line["cell"]["key"]]) < 0.02
+    assert (
+        max(
+            each["changed_share"]
+            for line in found.values()
+            for each in pictures[line["cell"]["key"]]
+        )
+        < 0.02
+    )

@@ -1,4 +1,6 @@
-"""`evenbench pipeline` of a detector: objects of any number found, read and drawn in C++, and matched with the golden's."""
+"""`evenbench pipeline` of a detector: objects of any number found, read and drawn in C++, and
+matched with the golden's.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,39 @@ for package in ("av", "skimage", "sklearn", "torch", "onnxruntime", "openvino"):
 @pytest.mark.skipif(bool(build.lacks()), reason=build.lacks() or "all is here")
 def test_boxes_and_masks_are_drawn_in_cpp_as_in_python(tmp_path: Path) -> None:
     names = ("ort", "cpp-ort", "cpp-openvino", "cpp-libtorch")
-    own = {"EVENBENCH_BACKENDS": "", **{name: os.environ[name] for name in ("EVENBENCH_CACHE",) if name in os.environ}}
-    words = ("tests/contract/bright.py", "--backends", ",".join(names), "--plan", "quick", "--frames", "12", "-o", str(tmp_path / "out"))
+    own = {
+        "EVENBENCH_BACKENDS": "",
+        **{name: os.environ[name] for name in ("EVENBENCH_CACHE",) if name in os.environ},
+    }
+    words = (
+        "tests/contract/bright.py",
+        "--backends",
+        ",".join(names),
+        "--plan",
+        "quick",
+        "--frames",
+        "12",
+        "-o",
+        str(tmp_path / "out"),
+    )
     command = [sys.executable, "-m", "harness.cli", "pipeline", *words]
-    done = subprocess.run(command, cwd=REPOSITORY, env=variables(tmp_path) | own, capture_output=True, text=True, timeout=170, check=False)
+    done = subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        env=variables(tmp_path) | own,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in (tmp_path / "out" / "pipeline.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "out" / "pipeline.jsonl").read_text().splitlines()
+    ]
     found = {line["cell"]["backend"]: line for line in lines}
-    assert {name: line["outcome"] for name, line in found.items()} == dict.fromkeys(names, "ok"), done.stderr
+    assert {name: line["outcome"] for name, line in found.items()} == dict.fromkeys(names, "ok"), (
+        done.stderr
+    )
     assert {name: line["covers"] for name, line in found.items()} == {
         name: "pipeline" if name == "ort" else "after_decoding" for name in names
     }
@@ -39,5 +66,7 @@ def test_boxes_and_masks_are_drawn_in_cpp_as_in_python(tmp_path: Path) -> None:
     pictures = json.loads((tmp_path / "out" / "pictures.json").read_text())
     for name, line in found.items():
         drawn = pictures[line["cell"]["key"]]
-        assert [each["letters"] for each in drawn] == [name == "ort"] * 6, "what has no letters is compared with the golden's without"
+        assert [each["letters"] for each in drawn] == [name == "ort"] * 6, (
+            "what has no letters is compared with the golden's without"
+        )
         assert max(each["changed_share"] for each in drawn) < 0.005

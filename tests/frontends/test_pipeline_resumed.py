@@ -1,4 +1,6 @@
-"""A pipeline that was interrupted goes on in its folder: on the same frames, and with what it had measured and drawn."""
+"""A pipeline that was interrupted goes on in its folder: on the same frames, and with what it had
+measured and drawn.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +31,24 @@ from tests.unit.builders import register, work_here
 for package in ("av", "skimage", "sklearn"):
     pytest.importorskip(package)
 
-TWO = ("pipeline", "bench_pictures.py::pictures", "--backends", "painter,sleeper", "--video", "colours.mp4", "--plan", "quick")
+TWO = (
+    "pipeline",
+    "bench_pictures.py::pictures",
+    "--backends",
+    "painter,sleeper",
+    "--video",
+    "colours.mp4",
+    "--plan",
+    "quick",
+)
 KEPT = "interrupted: 1 of 2 outcomes known, all kept; the same command goes on from here"
 
 
 def colours(file: Path, shade: int = 0) -> None:
     """A video of twelve colours."""
-    frames = [(20 * number % 256, 255 - 12 * number, 40 * (number % 6) + shade) for number in range(12)]
+    frames = [
+        (20 * number % 256, 255 - 12 * number, 40 * (number % 6) + shade) for number in range(12)
+    ]
     video.encode([np.full((48, 64, 3), colour, np.uint8) for colour in frames], file)
 
 
@@ -55,7 +68,9 @@ def measured(jobs: Sequence[Job]) -> list[str]:
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, task: str, number: int, *words: str) -> int:
-    """Run the command and interrupt it when its so-many-th process of a task would begin; returns the exit code."""
+    """Run the command and interrupt it when its so-many-th process of a task would begin; returns
+    the exit code.
+    """
     run, seen = launcher.run, []
 
     def stopping(job: Job, *rest: Any) -> runner_job.Reply:
@@ -76,7 +91,10 @@ def lines(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def test_what_was_measured_and_drawn_is_taken(
-    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    jobs: list[Job],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = tmp_path / "pipeline"
     assert interrupt(monkeypatch, "pipeline", 2) == 130
@@ -90,13 +108,20 @@ def test_what_was_measured_and_drawn_is_taken(
     assert json.loads(told.out)["resumed"] is True
     assert measured(jobs) == [name for name in ("painter", "sleeper") if name != done]
     assert (folder / session.LINES).read_bytes().startswith(before)
-    assert {name: line["outcome"] for name, line in lines(folder).items()} == {"painter": "ok", "sleeper": "ok"}
+    assert {name: line["outcome"] for name, line in lines(folder).items()} == {
+        "painter": "ok",
+        "sleeper": "ok",
+    }
     page = (folder / "index.html").read_text()
-    assert page.count("data:image/jpeg") == 6 * 3, "the golden's frames and those of both, one of which drew them before"
+    assert page.count("data:image/jpeg") == 6 * 3, (
+        "the golden's frames and those of both, one of which drew them before"
+    )
     assert not (folder / records.UNFINISHED).exists()
 
 
-def test_an_interruption_at_the_end_costs_the_page_alone(jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_at_the_end_costs_the_page_alone(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert interrupt(monkeypatch, "pictures", 1) == 130
     (tmp_path / "pipeline" / session.FRAMES).mkdir(exist_ok=True)
     (tmp_path / "pipeline" / session.FRAMES / "half.jpg").touch()
@@ -107,7 +132,9 @@ def test_an_interruption_at_the_end_costs_the_page_alone(jobs: list[Job], tmp_pa
     assert not (tmp_path / "pipeline" / session.FRAMES / "half.jpg").exists()
 
 
-def test_a_torn_line_is_dropped(jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torn_line_is_dropped(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     interrupt(monkeypatch, "pipeline", 2)
     file = tmp_path / "pipeline" / session.LINES
     file.write_bytes(file.read_bytes()[:-30])
@@ -117,23 +144,36 @@ def test_a_torn_line_is_dropped(jobs: list[Job], tmp_path: Path, monkeypatch: py
     assert sorted(lines(tmp_path / "pipeline")) == ["painter", "sleeper"]
 
 
-@pytest.mark.parametrize("words", [("--in-flight", "2"), ("--frames", "11"), ("--backends", "painter"), ("--plan", "default")])
+@pytest.mark.parametrize(
+    "words",
+    [("--in-flight", "2"), ("--frames", "11"), ("--backends", "painter"), ("--plan", "default")],
+)
 def test_another_command_is_refused_in_words_and_loses_nothing(
-    words: tuple[str, ...], jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...],
+    jobs: list[Job],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     interrupt(monkeypatch, "pipeline", 2)
     before = (tmp_path / "pipeline" / session.LINES).read_bytes()
     jobs.clear()
     assert cli.main([*TWO, *words]) == exit_codes.USAGE
     told = capsys.readouterr().err
-    assert "holds an interrupted run that this command cannot go on with: it was `evenbench pipeline" in told
+    assert (
+        "holds an interrupted run that this command cannot go on with: it was `evenbench pipeline"
+        in told
+    )
     assert "--fresh" in told
     assert measured(jobs) == []
     assert (tmp_path / "pipeline" / session.LINES).read_bytes() == before
 
 
 def test_other_frames_are_another_run(
-    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    jobs: list[Job],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     interrupt(monkeypatch, "pipeline", 2)
     colours(tmp_path / "colours.mp4", shade=30)
@@ -142,7 +182,10 @@ def test_other_frames_are_another_run(
 
 
 def test_fresh_measures_all_anew_and_never_touches_what_is_finished(
-    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    jobs: list[Job],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     interrupt(monkeypatch, "pipeline", 2)
     (tmp_path / "pipeline" / "notes.txt").write_text("mine")
@@ -166,7 +209,9 @@ def test_a_run_that_was_killed_before_it_measured_is_begun_again(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("jobs")
-def test_a_run_that_was_killed_while_it_tidied_up_is_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_was_killed_while_it_tidied_up_is_finished(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(list(TWO)) == 0
     before = (tmp_path / "pipeline" / session.LINES).read_bytes()
     (tmp_path / "pipeline" / records.UNFINISHED / "run" / session.DRAWN).mkdir(parents=True)
@@ -175,7 +220,9 @@ def test_a_run_that_was_killed_while_it_tidied_up_is_finished(tmp_path: Path, ca
     assert (tmp_path / "pipeline" / session.LINES).read_bytes() == before
 
 
-def test_what_a_camera_showed_is_recorded_once(jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_camera_showed_is_recorded_once(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
 
     def of_camera(preparer: Any, cell: Any, device: Path, most: int, folder: Path) -> session.Film:
@@ -191,7 +238,9 @@ def test_what_a_camera_showed_is_recorded_once(jobs: list[Job], tmp_path: Path, 
     assert len(asked) == 1, "the camera shows something else by now"
     assert len(measured(jobs)) == 1
     assert {line["video"]["source"] for line in lines(tmp_path / "pipeline").values()} == {"camera"}
-    assert (tmp_path / "pipeline" / video.RECORDING).read_bytes() == (tmp_path / "colours.mp4").read_bytes()
+    assert (tmp_path / "pipeline" / video.RECORDING).read_bytes() == (
+        tmp_path / "colours.mp4"
+    ).read_bytes()
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
@@ -200,9 +249,20 @@ def test_a_command_that_is_ended_by_a_signal_goes_on(how: signal.Signals, tmp_pa
     colours(tmp_path / "colours.mp4")
     command = [sys.executable, "-m", "harness.cli", *TWO]
     environment = variables(tmp_path) | {"EVENBENCH_BACKENDS": filmed.BACKENDS}
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     file, until = tmp_path / "pipeline" / session.LINES, time.monotonic() + 60
-    while process.poll() is None and not (file.exists() and file.read_bytes().endswith(b"\n")) and time.monotonic() < until:
+    while (
+        process.poll() is None
+        and not (file.exists() and file.read_bytes().endswith(b"\n"))
+        and time.monotonic() < until
+    ):
         time.sleep(0.01)
     process.send_signal(how)
     _, told = process.communicate(timeout=30)
@@ -212,7 +272,15 @@ def test_a_command_that_is_ended_by_a_signal_goes_on(how: signal.Signals, tmp_pa
         assert process.returncode == 130
         assert KEPT in told
         assert "Traceback" not in told
-    again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    again = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert again.returncode == 0, again.stderr
     assert "resuming run" in again.stderr
     assert file.read_bytes().startswith(before)

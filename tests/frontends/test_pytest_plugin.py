@@ -45,7 +45,9 @@ class Everything:
         ]
         self.ran = repository.pytest("benchmarks", "-v", "-rs", *flags, plan="default")
         self.lines = {line["cell"]["id"]: line for line in repository.lines()}
-        self.stored = {entry["param"]: entry for entry in json.loads(self.read("out.json"))["benchmarks"]}
+        self.stored = {
+            entry["param"]: entry for entry in json.loads(self.read("out.json"))["benchmarks"]
+        }
         root = ElementTree.fromstring(self.read("junit.xml"))
         self.junit = {case.get("name"): case for case in root.iter("testcase")}
 
@@ -64,7 +66,12 @@ class TestOutcomes:
         assert "3 failed, 3 passed, 3 skipped" in everything.ran.text, everything.ran.text
 
     @pytest.mark.parametrize(
-        "item", ["latency[tiny-tiny-fp32-cpu-b1]", "latency[tiny-double-fp32-cpu-b1]", "floor[tiny-null-fp32-cpu-b1]"]
+        "item",
+        [
+            "latency[tiny-tiny-fp32-cpu-b1]",
+            "latency[tiny-double-fp32-cpu-b1]",
+            "floor[tiny-null-fp32-cpu-b1]",
+        ],
     )
     def test_right_passes(self, everything: Everything, item: str) -> None:
         assert f"bench_tiny.py::{item} PASSED" in everything.ran.text
@@ -73,17 +80,28 @@ class TestOutcomes:
         ("item", "reason"),
         [
             ("latency[tiny-wrong-fp32-cpu-b1]", "mismatch in parity: y needs "),
-            ("latency[tiny-crash-fp32-cpu-b1]", "failed in load: RuntimeError: the runtime gave up"),
-            ("latency[tiny-fallback-fp32-cpu-b1]", "fallback in sample: fallback: asked for precision fp32, ran bf16"),
+            (
+                "latency[tiny-crash-fp32-cpu-b1]",
+                "failed in load: RuntimeError: the runtime gave up",
+            ),
+            (
+                "latency[tiny-fallback-fp32-cpu-b1]",
+                "fallback in sample: fallback: asked for precision fp32, ran bf16",
+            ),
         ],
     )
-    def test_wrong_fails_with_phase_reason_and_command(self, everything: Everything, item: str, reason: str) -> None:
+    def test_wrong_fails_with_phase_reason_and_command(
+        self, everything: Everything, item: str, reason: str
+    ) -> None:
         assert f"bench_tiny.py::{item} FAILED" in everything.ran.text
         failure = everything.junit[item].find("failure")
         assert failure is not None
         assert str(failure.text).startswith(reason)
         cell = item.partition("[")[2].rstrip("]")
-        assert f"reproduce: evenbench run benchmarks/bench_tiny.py --cell {cell} --plan default" in str(failure.text)
+        assert (
+            f"reproduce: evenbench run benchmarks/bench_tiny.py --cell {cell} --plan default"
+            in str(failure.text)
+        )
 
     @pytest.mark.parametrize(
         ("item", "reason"),
@@ -96,15 +114,22 @@ class TestOutcomes:
             ("half[tiny-tiny-fp16-cpu-b1]", "unsupported: tiny runs fp32, not fp16"),
         ],
     )
-    def test_what_cannot_run_here_skips_with_the_reason(self, everything: Everything, item: str, reason: str) -> None:
+    def test_what_cannot_run_here_skips_with_the_reason(
+        self, everything: Everything, item: str, reason: str
+    ) -> None:
         skipped = everything.junit[item].find("skipped")
         assert skipped is not None
         assert reason in str(skipped.get("message"))
         assert reason in everything.ran.text
 
-    def test_a_failure_shows_the_end_of_the_traceback_and_none_of_pytest(self, everything: Everything) -> None:
+    def test_a_failure_shows_the_end_of_the_traceback_and_none_of_pytest(
+        self, everything: Everything
+    ) -> None:
         assert 'raise RuntimeError("the runtime gave up")' in everything.ran.text
-        assert "plugin.py" not in everything.ran.text.split("FAILURES")[1].split("short test summary")[0]
+        assert (
+            "plugin.py"
+            not in everything.ran.text.split("FAILURES")[1].split("short test summary")[0]
+        )
 
     def test_the_summary_names_the_file_and_counts(self, everything: Everything) -> None:
         counts = "3 ok, 1 mismatch, 1 fallback, 1 unsupported, 2 unavailable, 1 failed: "
@@ -122,7 +147,11 @@ class TestOutcomes:
 class TestBenchmarkJson:
     def test_data_are_the_recorded_laps_to_the_nanosecond(self, everything: Everything) -> None:
         for cell in ("tiny-tiny-fp32-cpu-b1", "tiny-double-fp32-cpu-b1", "tiny-null-fp32-cpu-b1"):
-            laps = [lap for process in everything.lines[cell]["samples_ns"]["compute"] for lap in process]
+            laps = [
+                lap
+                for process in everything.lines[cell]["samples_ns"]["compute"]
+                for lap in process
+            ]
             stats = everything.stored[cell]["stats"]
             assert stats["rounds"] == len(laps) >= 3 * 16
             assert stats["iterations"] == 1
@@ -130,7 +159,9 @@ class TestBenchmarkJson:
             assert [round(seconds * 1e9) for seconds in stats["data"]] == laps
 
     def test_only_right_answers_have_numbers(self, everything: Everything) -> None:
-        assert set(everything.stored) == {cell for cell, line in everything.lines.items() if line["outcome"] == "ok"}
+        assert set(everything.stored) == {
+            cell for cell, line in everything.lines.items() if line["outcome"] == "ok"
+        }
 
     def test_group_holds_what_may_be_compared(self, everything: Everything) -> None:
         groups = {cell: entry["group"] for cell, entry in everything.stored.items()}
@@ -141,9 +172,18 @@ class TestBenchmarkJson:
         )
         assert groups["tiny-null-fp32-cpu-b1"].endswith(" control")
 
-    def test_extra_info_says_what_was_measured_and_that_it_was_right(self, everything: Everything) -> None:
-        line, found = everything.lines["tiny-tiny-fp32-cpu-b1"], everything.stored["tiny-tiny-fp32-cpu-b1"]["extra_info"]
-        assert (found["cell"], found["key"], found["outcome"]) == ("tiny-tiny-fp32-cpu-b1", line["cell"]["key"], "ok")
+    def test_extra_info_says_what_was_measured_and_that_it_was_right(
+        self, everything: Everything
+    ) -> None:
+        line, found = (
+            everything.lines["tiny-tiny-fp32-cpu-b1"],
+            everything.stored["tiny-tiny-fp32-cpu-b1"]["extra_info"],
+        )
+        assert (found["cell"], found["key"], found["outcome"]) == (
+            "tiny-tiny-fp32-cpu-b1",
+            line["cell"]["key"],
+            "ok",
+        )
         assert found["boundary"] == "compute"
         assert len(found["process_medians_ns"]["compute"]) == 3
         assert found["parity_needed"] == line["parity"]["needed"] <= found["parity_allowed"] == 1.0
@@ -153,7 +193,9 @@ class TestBenchmarkJson:
 
     def test_params_are_plain(self, everything: Everything) -> None:
         params = everything.stored["tiny-tiny-fp32-cpu-b1"]["params"]
-        assert {name: params[name] for name in ("model", "backend", "precision", "device", "batch")} == {
+        assert {
+            name: params[name] for name in ("model", "backend", "precision", "device", "batch")
+        } == {
             "model": "tiny",
             "backend": "tiny",
             "precision": "fp32",
@@ -162,7 +204,10 @@ class TestBenchmarkJson:
         }
 
     def test_options_do_not_change_from_run_to_run(self, everything: Everything) -> None:
-        assert everything.stored["tiny-tiny-fp32-cpu-b1"]["options"]["timer"] == "harness.plugin.Replay"
+        assert (
+            everything.stored["tiny-tiny-fp32-cpu-b1"]["options"]["timer"]
+            == "harness.plugin.Replay"
+        )
 
     def test_autosave_stores_the_same_statistics(self, everything: Everything) -> None:
         (file,) = (everything.repository.folder / ".benchmarks").rglob("*.json")
@@ -195,7 +240,11 @@ class TestJunit:
             for entry in everything.junit["latency[tiny-tiny-fp32-cpu-b1]"].iter("property")
         }
         assert found["outcome"] == "ok"
-        assert 0 < float(str(found["compute_median_seconds"])) <= float(str(found["host_to_host_median_seconds"])) * 1.5
+        assert (
+            0
+            < float(str(found["compute_median_seconds"]))
+            <= float(str(found["host_to_host_median_seconds"])) * 1.5
+        )
         wrong = {
             entry.get("name"): entry.get("value")
             for entry in everything.junit["latency[tiny-wrong-fp32-cpu-b1]"].iter("property")
@@ -210,15 +259,23 @@ class TestSelection:
         ran = repository.pytest("-k", "double", "-q")
         assert ran.code == 0, ran.text
         assert "1 passed, 1 deselected" in ran.text
-        assert set(repository.processes()) == {"tiny-double-fp32-cpu-b1", "tiny-tiny-golden-fp32-cpu-b1"}
+        assert set(repository.processes()) == {
+            "tiny-double-fp32-cpu-b1",
+            "tiny-tiny-golden-fp32-cpu-b1",
+        }
 
-    def test_m_selects_by_the_marks_of_a_case_without_a_warning(self, repository: Repository) -> None:
+    def test_m_selects_by_the_marks_of_a_case_without_a_warning(
+        self, repository: Repository
+    ) -> None:
         repository.write(
-            "bench_tiny.py", TWO + '\nheavy = Case(models=(TINY,), batch=(2,), backends=("tiny",), marks=("slow",))'
+            "bench_tiny.py",
+            TWO + '\nheavy = Case(models=(TINY,), batch=(2,), backends=("tiny",), marks=("slow",))',
         )
         (repository.folder / "pytest.ini").write_text("[pytest]\nmarkers = slow: takes long\n")
         strict = ("--collect-only", "-q", "--strict-markers", "-W", "error")
-        assert "heavy[tiny-tiny-fp32-cpu-b2]" in (text := repository.pytest("-m", "slow", *strict).text)
+        assert "heavy[tiny-tiny-fp32-cpu-b2]" in (
+            text := repository.pytest("-m", "slow", *strict).text
+        )
         assert "latency" not in text
         assert "3 tests collected" in repository.pytest("-m", "evenbench", *strict).text
 
@@ -235,26 +292,34 @@ class TestSelection:
         assert repository.processes() == []
 
     def test_x_stops_and_measures_no_further_group(self, repository: Repository) -> None:
-        repository.write("bench_tiny.py", 'latency = Case(models=(TINY, OTHER), backends=("wrong", "tiny"))')
+        repository.write(
+            "bench_tiny.py", 'latency = Case(models=(TINY, OTHER), backends=("wrong", "tiny"))'
+        )
         ran = repository.pytest("-x", "-q")
         assert ran.code == 1
         assert "stopping after 1 failures" in ran.text
         assert {line["cell"]["model"] for line in repository.lines()} == {"tiny"}
 
     def test_after_x_a_failure_is_measured_anew(self, repository: Repository) -> None:
-        repository.write("bench_tiny.py", 'latency = Case(models=(TINY, OTHER), backends=("wrong",))')
+        repository.write(
+            "bench_tiny.py", 'latency = Case(models=(TINY, OTHER), backends=("wrong",))'
+        )
         for _ in range(2):
             repository.pytest("-x", "-q")
         assert repository.processes().count("tiny-wrong-fp32-cpu-b1") == 2
 
     def test_an_interrupted_session_is_gone_on_with(self, repository: Repository) -> None:
-        repository.write("bench_tiny.py", 'latency = Case(models=(TINY, OTHER), backends=("tiny",))')
+        repository.write(
+            "bench_tiny.py", 'latency = Case(models=(TINY, OTHER), backends=("tiny",))'
+        )
         (repository.folder / "conftest.py").write_text(INTERRUPT)
         assert repository.pytest("-q", STOP="call").code == 2
         ran = repository.pytest("-q")
         assert "2 passed" in ran.text
         assert "went on with a run that was interrupted" in ran.text
-        assert [repository.processes().count(f"{model}-tiny-fp32-cpu-b1") for model in ("tiny", "other")] == [1, 1]
+        assert [
+            repository.processes().count(f"{model}-tiny-fp32-cpu-b1") for model in ("tiny", "other")
+        ] == [1, 1]
 
     def test_fresh_starts_anew(self, repository: Repository) -> None:
         repository.write("bench_tiny.py", ONE)
@@ -270,7 +335,10 @@ class TestSelection:
         assert repository.processes().count("tiny-tiny-fp32-cpu-b1") == 1
 
     def test_a_skip_mark_keeps_a_cell_from_being_measured(self, repository: Repository) -> None:
-        repository.write("bench_tiny.py", f'{ONE}\nleft_out = Case(models=(TINY,), backends=("double",), marks=("skip",))')
+        repository.write(
+            "bench_tiny.py",
+            f'{ONE}\nleft_out = Case(models=(TINY,), backends=("double",), marks=("skip",))',
+        )
         assert "1 passed, 1 skipped" in repository.pytest("-q").text
         assert [line["cell"]["backend"] for line in repository.lines()] == ["tiny"]
 
@@ -282,8 +350,12 @@ class TestPytestBenchmark:
         (saved,) = (repository.folder / ".benchmarks").rglob("*.json")
         for factor, code in ((1e3, 0), (1e-6, 1)):
             self._scale(saved, factor)
-            ran = repository.pytest("-q", "--benchmark-compare", "--benchmark-compare-fail=median:20%")
-            assert (ran.code, "Performance has regressed" in ran.text) == (code, bool(code)), ran.text
+            ran = repository.pytest(
+                "-q", "--benchmark-compare", "--benchmark-compare-fail=median:20%"
+            )
+            assert (ran.code, "Performance has regressed" in ran.text) == (code, bool(code)), (
+                ran.text
+            )
             assert "(NOW)" in ran.text
             assert "1 ok: " in ran.text
 
@@ -301,10 +373,18 @@ class TestPytestBenchmark:
         assert "benchmark 'backend=tiny'" in ran.text
 
     @pytest.mark.parametrize(
-        "flag", ["--benchmark-disable", "--benchmark-only", "--benchmark-cprofile=tottime", "--benchmark-enable"]
+        "flag",
+        [
+            "--benchmark-disable",
+            "--benchmark-only",
+            "--benchmark-cprofile=tottime",
+            "--benchmark-enable",
+        ],
     )
     def test_flags_that_leave_the_outcome_alone(self, repository: Repository, flag: str) -> None:
-        repository.write("bench_tiny.py", 'latency = Case(models=(TINY,), backends=("tiny", "wrong", "absent"))')
+        repository.write(
+            "bench_tiny.py", 'latency = Case(models=(TINY,), backends=("tiny", "wrong", "absent"))'
+        )
         ran = repository.pytest("-q", "-W", "error", flag)
         assert "1 failed, 1 passed, 1 skipped" in ran.text, ran.text
         assert ("Rounds" in ran.text) == (flag != "--benchmark-disable")
@@ -314,8 +394,12 @@ class TestPytestBenchmark:
         assert "1 skipped" in repository.pytest("-q", "--benchmark-skip").text
         assert repository.processes() == []
 
-    def test_without_pytest_benchmark_items_still_have_outcomes(self, repository: Repository) -> None:
-        repository.write("bench_tiny.py", 'latency = Case(models=(TINY,), backends=("tiny", "wrong", "absent"))')
+    def test_without_pytest_benchmark_items_still_have_outcomes(
+        self, repository: Repository
+    ) -> None:
+        repository.write(
+            "bench_tiny.py", 'latency = Case(models=(TINY,), backends=("tiny", "wrong", "absent"))'
+        )
         ran = repository.pytest("-q", "-W", "error", "-p", "no:benchmark")
         assert "1 failed, 1 passed, 1 skipped" in ran.text, ran.text
 
@@ -353,7 +437,10 @@ class TestUsageErrors:
             ('models=TINY, backends=("tiny",)', "is one value; write a tuple"),
             ('models=(TINY,), precisions=("fp33",)', "unknown precision 'fp33'"),
             ('models=(TINY,), backends=("tiny",), marks=("a b",)', "marks holds 'a b'"),
-            ('models=(TINY,), backends=("tiny",), options={"ort": ({},)}', "options name ort, which the case does not run"),
+            (
+                'models=(TINY,), backends=("tiny",), options={"ort": ({},)}',
+                "options name ort, which the case does not run",
+            ),
         ],
     )
     def test_a_wrong_declaration_is_a_collection_error_in_one_line(
@@ -379,7 +466,9 @@ class TestUsageErrors:
         assert f"results folder {repository.folder / 'taken'} is a file" in ran.text
         assert "Traceback" not in ran.text
 
-    def test_a_file_named_results_does_not_disturb_other_tests(self, repository: Repository) -> None:
+    def test_a_file_named_results_does_not_disturb_other_tests(
+        self, repository: Repository
+    ) -> None:
         repository.write("test_other.py", "def test_other(): pass")
         (repository.folder / "results").write_text("")
         assert "1 passed" in repository.pytest("-q").text
@@ -429,10 +518,15 @@ class TestCollection:
             ran = repository.pytest("-q", f"--import-mode={mode}", target)
             assert "1 passed" in ran.text, ran.text
 
-    def test_functions_declared_in_the_file_itself_reach_the_worker_in_both_modes(self, repository: Repository) -> None:
+    def test_functions_declared_in_the_file_itself_reach_the_worker_in_both_modes(
+        self, repository: Repository
+    ) -> None:
         text = "import tiny\nfrom harness import Model\ndef samples(model):\n    return tiny.samples(model)\n"
         model = 'Model("mine", "tiny:build", tiny.INPUTS, tiny.OUTPUTS, inputs_from=samples, task="regression")'
-        repository.write("benchmarks/bench_tiny.py", f'{text}\nlatency = Case(models=({model},), backends=("tiny",))')
+        repository.write(
+            "benchmarks/bench_tiny.py",
+            f'{text}\nlatency = Case(models=({model},), backends=("tiny",))',
+        )
         for mode in ("prepend", "importlib"):
             ran = repository.pytest("-q", f"--import-mode={mode}")
             assert "1 passed" in ran.text, ran.text
@@ -445,20 +539,30 @@ class TestCollection:
     def test_loading_the_plugin_imports_no_runtime(self) -> None:
         heavy = ("numpy", "torch", "onnxruntime", "openvino")
         code = f"import sys; import harness.plugin; print([name for name in {heavy} if name in sys.modules])"
-        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        ran = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
         assert ran.stdout.strip() == "[]"
 
 
 def test_a_backend_in_another_environment_is_an_item_like_any_other(repository: Repository) -> None:
-    repository.write("benchmarks/bench_tiny.py", 'latency = Case(models=(TINY,), backends=("tiny", "tiny@1.24.1", "tiny@nowhere"))')
-    ran = repository.pytest("benchmarks", "-v", "--benchmark-json=out.json", EVENBENCH_PYTHON_1_24_1=sys.executable)
+    repository.write(
+        "benchmarks/bench_tiny.py",
+        'latency = Case(models=(TINY,), backends=("tiny", "tiny@1.24.1", "tiny@nowhere"))',
+    )
+    ran = repository.pytest(
+        "benchmarks", "-v", "--benchmark-json=out.json", EVENBENCH_PYTHON_1_24_1=sys.executable
+    )
     assert ran.code == 0, ran.text
     outcomes = {line["cell"]["backend"]: line["outcome"] for line in repository.lines()}
     assert outcomes == {"tiny": "ok", "tiny@1.24.1": "ok", "tiny@nowhere": "unavailable"}
     assert "latency[tiny-tiny@1.24.1-fp32-cpu-b1] PASSED" in ran.text
     stored = json.loads((repository.folder / "out.json").read_text())["benchmarks"]
     assert {entry["params"]["backend"] for entry in stored} == {"tiny", "tiny@1.24.1"}
-    one = repository.pytest("benchmarks/bench_tiny.py::latency[tiny-tiny@1.24.1-fp32-cpu-b1]", EVENBENCH_PYTHON_1_24_1=sys.executable)
+    one = repository.pytest(
+        "benchmarks/bench_tiny.py::latency[tiny-tiny@1.24.1-fp32-cpu-b1]",
+        EVENBENCH_PYTHON_1_24_1=sys.executable,
+    )
     assert "1 passed" in one.text, one.text
     selected = repository.pytest("benchmarks", "--collect-only", "-q", "-k", "1.24.1")
     assert "tiny@1.24.1" in selected.text
@@ -479,13 +583,22 @@ class TestThisRepository:
             "-q",
             *arguments,
         ]
-        kept = {name: value for name, value in variables(REPOSITORY).items() if not name.startswith("EVENBENCH_")}
-        ran = subprocess.run(command, cwd=REPOSITORY, env=kept, capture_output=True, text=True, check=False)
+        kept = {
+            name: value
+            for name, value in variables(REPOSITORY).items()
+            if not name.startswith("EVENBENCH_")
+        }
+        ran = subprocess.run(
+            command, cwd=REPOSITORY, env=kept, capture_output=True, text=True, check=False
+        )
         assert ran.returncode == 0, ran.stdout + ran.stderr
         return [line for line in ran.stdout.splitlines() if "::" in line]
 
     def test_collect_only(self) -> None:
-        assert "benchmarks/bench_classification.py::latency[resnet18-ort-fp32-cpu-b1]" in self._collect()
+        assert (
+            "benchmarks/bench_classification.py::latency[resnet18-ort-fp32-cpu-b1]"
+            in self._collect()
+        )
 
     def test_k_ort(self) -> None:
         found = self._collect("-k", "ort")

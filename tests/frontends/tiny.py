@@ -1,4 +1,6 @@
-"""A runtime in a page of numpy, its golden, and the ways in which a backend can go wrong: front-end tests take seconds."""
+"""A runtime in a page of numpy, its golden, and the ways in which a backend can go wrong: front-end
+tests take seconds.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,15 @@ class TinySession(Session):
         return {"y": self.y.copy()}
 
     def attest(self):
-        return Attestation("tiny", "1.0", self.cell.device, self.cell.precision, self.cell.threads, "preserved", "off")
+        return Attestation(
+            "tiny",
+            "1.0",
+            self.cell.device,
+            self.cell.precision,
+            self.cell.threads,
+            "preserved",
+            "off",
+        )
 
 
 class Tiny(Backend):
@@ -57,7 +67,10 @@ class Tiny(Backend):
     dtype = "float32"
 
     def prepare(self, source, cell, folder):
-        np.save(folder / "weights.npy", np.load(source.weights_folder / "weights.npy").astype(self.dtype))
+        np.save(
+            folder / "weights.npy",
+            np.load(source.weights_folder / "weights.npy").astype(self.dtype),
+        )
         return {}
 
     def load(self, folder, cell):
@@ -111,7 +124,9 @@ class Fallback(Tiny):
 
     def load(self, folder, cell):
         session = TinySession(np.load(folder / "weights.npy"), cell)
-        session.attest = lambda: Attestation("tiny", "1.0", "cpu", "bf16", cell.threads, "preserved", "off")
+        session.attest = lambda: Attestation(
+            "tiny", "1.0", "cpu", "bf16", cell.threads, "preserved", "off"
+        )
         return session
 
 
@@ -122,7 +137,9 @@ class TinyGolden(Golden):
     kind = "float64 numpy"
 
     def supports(self, cell):
-        return super().supports(cell) or ("" if cell.model.build == "tiny:build" else "only for tiny models")
+        return super().supports(cell) or (
+            "" if cell.model.build == "tiny:build" else "only for tiny models"
+        )
 
     def weights_key(self, model):
         return {"model": "tiny"}
@@ -149,7 +166,10 @@ class TinyGolden(Golden):
 BACKENDS = ",".join(
     [
         "tiny-golden=tiny:TinyGolden:golden",
-        *(f"{kind.name}=tiny:{kind.__name__}" for kind in (Tiny, Double, Wrong, Absent, Late, Crash, Fallback)),
+        *(
+            f"{kind.name}=tiny:{kind.__name__}"
+            for kind in (Tiny, Double, Wrong, Absent, Late, Crash, Fallback)
+        ),
     ]
 )
 """The value of EVENBENCH_BACKENDS that registers all of these."""

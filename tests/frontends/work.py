@@ -1,4 +1,6 @@
-"""A runtime whose lap is a pipeline, from pixels to numbers: three constants say how much work, how right and how large."""
+"""A runtime whose lap is a pipeline, from pixels to numbers: three constants say how much work, how
+right and how large.
+"""
 
 import numpy as np
 
@@ -11,7 +13,13 @@ NOISE = 1e-7
 PADDING = 0
 
 PIXELS, SIDE, ANSWERS = 96, 8, 16
-STEPS = (Resize(12, antialias=True), CenterCrop(SIDE), ToArray(), Normalise((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)), Layout("CHW"))
+STEPS = (
+    Resize(12, antialias=True),
+    CenterCrop(SIDE),
+    ToArray(),
+    Normalise((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
+    Layout("CHW"),
+)
 MODEL = Model(
     "work",
     "work:build",
@@ -39,7 +47,9 @@ def samples(model):
 
 
 def preprocess(pixels):
-    """One photograph as the network wants it: resized, cropped, normalised and laid out by the project's own steps."""
+    """One photograph as the network wants it: resized, cropped, normalised and laid out by the
+    project's own steps.
+    """
     from PIL import Image
 
     made = Image.fromarray(pixels)
@@ -49,7 +59,9 @@ def preprocess(pixels):
 
 
 class WorkSession(Session):
-    """The lap of a pipeline: preprocessing, once for every five of `repeats`, so that a tenth more takes a tenth longer; a product."""
+    """The lap of a pipeline: preprocessing, once for every five of `repeats`, so that a tenth more
+    takes a tenth longer; a product.
+    """
 
     def __init__(self, weights, cell, noise, repeats):
         self.weights, self.cell, self.noise, self.repeats = weights, cell, noise, repeats
@@ -67,7 +79,15 @@ class WorkSession(Session):
         return {"y": self.y.copy()}
 
     def attest(self):
-        return Attestation("work", "1.0", self.cell.device, self.cell.precision, self.cell.threads, "preserved", "off")
+        return Attestation(
+            "work",
+            "1.0",
+            self.cell.device,
+            self.cell.precision,
+            self.cell.threads,
+            "preserved",
+            "off",
+        )
 
 
 class Work(Backend):
@@ -75,7 +95,10 @@ class Work(Backend):
     dtype = "float32"
 
     def prepare(self, source, cell, folder):
-        np.save(folder / "weights.npy", np.load(source.weights_folder / "weights.npy").astype(self.dtype))
+        np.save(
+            folder / "weights.npy",
+            np.load(source.weights_folder / "weights.npy").astype(self.dtype),
+        )
         (folder / "padding").write_bytes(bytes(PADDING))
         return {}
 

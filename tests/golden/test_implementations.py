@@ -1,7 +1,8 @@
-"""One recipe by several libraries on real photographs: equal within two levels, or a difference that has a name and a knob.
+"""One recipe by several libraries on real photographs: equal within two levels, or a difference
+that has a name and a knob.
 
-What is wrong (colour order, mean, scale, filter, pixel centres) must be beyond those two levels on every photograph, or the comparison
-would not see it.
+What is wrong (colour order, mean, scale, filter, pixel centres) must be beyond those two levels on
+every photograph, or the comparison would not see it.
 """
 
 from __future__ import annotations
@@ -25,23 +26,47 @@ from harness.inputs import pixel_difference, preprocessors
 from harness.inputs.pixel_difference import ALLOWED, Difference
 from harness.inputs.preprocessors import Implementation, ImplementedRecipe, chain
 from harness.photographs import PHOTOGRAPHS, locate
-from harness.preprocess import IMAGENET_224, IMAGENET_MEAN, IMAGENET_STD, CenterCrop, Decode, Layout, Normalise, Resize, ToArray
+from harness.preprocess import (
+    IMAGENET_224,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    CenterCrop,
+    Decode,
+    Layout,
+    Normalise,
+    Resize,
+    ToArray,
+)
 from harness.runner.schedule import Run
 
 AFTER = IMAGENET_224.steps[2:]
 SAMPLED = Recipe("sampled", (Decode(), Resize(256, antialias=False), *AFTER))
 NEAREST = Recipe("nearest", (Decode(), Resize(256, antialias=False, filter="nearest"), *AFTER))
 CUBIC = Recipe("cubic", (Decode(), Resize(256, antialias=True, filter="bicubic"), *AFTER))
-ENLARGED = Recipe("enlarged", (Decode(), Resize(900, antialias=True), CenterCrop(600), ToArray(), Layout("HWC")))
+ENLARGED = Recipe(
+    "enlarged", (Decode(), Resize(900, antialias=True), CenterCrop(600), ToArray(), Layout("HWC"))
+)
 SQUARE = Recipe("square", (Decode(), Resize(300, antialias=True, exact=True), ToArray(), Layout()))
-GREY = Recipe("grey", (Decode("L"), Resize(256, antialias=True), CenterCrop(224), ToArray(), Normalise((0.5,), (0.25,)), Layout()))
+GREY = Recipe(
+    "grey",
+    (
+        Decode("L"),
+        Resize(256, antialias=True),
+        CenterCrop(224),
+        ToArray(),
+        Normalise((0.5,), (0.25,)),
+        Layout(),
+    ),
+)
 DECODED = Recipe("decoded", (Decode(), ToArray(), Layout()))
 
 RECIPES = (IMAGENET_224, SAMPLED, NEAREST, CUBIC, ENLARGED, SQUARE, GREY, DECODED)
 OTHERS = preprocessors.names()[1:]
 JPEGS = tuple(photograph for photograph in PHOTOGRAPHS if photograph.path.endswith(".jpg"))
 SOME = PHOTOGRAPHS[:4]
-"""Two JPEGs and two PNGs: 640 x 427, square, and 451 x 300, of which the last is nearly as small as the recipe asks."""
+"""Two JPEGs and two PNGs: 640 x 427, square, and 451 x 300, of which the last is nearly as small as
+the recipe asks.
+"""
 
 
 def library(name: str) -> Implementation:
@@ -69,7 +94,9 @@ def test_every_library_makes_the_same_levels(name: str, recipe: Recipe) -> None:
     library(name)
     why = preprocessors.refuses(recipe, name)
     if why:
-        assert (name, recipe.name) in {("opencv", other) for other in ("imagenet_224", "cubic", "enlarged", "square", "grey")}
+        assert (name, recipe.name) in {
+            ("opencv", other) for other in ("imagenet_224", "cubic", "enlarged", "square", "grey")
+        }
         return
     for photograph in PHOTOGRAPHS if recipe is IMAGENET_224 else SOME:
         found = difference(recipe, photograph, name)
@@ -84,29 +111,46 @@ def test_pillow_by_its_content_is_pillow_by_its_name() -> None:
         assert made.tobytes() == preprocess.apply(IMAGENET_224, file).tobytes()
 
 
-@pytest.mark.parametrize("recipe", [recipe for recipe in RECIPES if recipe is not SAMPLED], ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize(
+    "recipe",
+    [recipe for recipe in RECIPES if recipe is not SAMPLED],
+    ids=lambda recipe: recipe.name,
+)
 def test_cpp_makes_the_bytes_of_pillow(recipe: Recipe) -> None:
-    """Fixed point between the passes and float32 after them, as Pillow and NumPy have them: not a level apart, so that what a C++
-    program makes of a frame can be judged by the golden of the plain model."""
+    """Fixed point between the passes and float32 after them, as Pillow and NumPy have them: not a
+    level apart, so that what a C++ program makes of a frame can be judged by the golden of the
+    plain model."""
     by = library("cpp")
     for photograph in SOME:
         file = locate(photograph)
-        assert chain(by, recipe.steps, file.read_bytes()).tobytes() == preprocess.apply(recipe, file).tobytes(), photograph.name
+        assert (
+            chain(by, recipe.steps, file.read_bytes()).tobytes()
+            == preprocess.apply(recipe, file).tobytes()
+        ), photograph.name
 
 
-@pytest.mark.parametrize("size", [(101, 120), (120, 101), (100, 110), (100, 112), (40, 300), (90, 90), (50, 200)])
+@pytest.mark.parametrize(
+    "size", [(101, 120), (120, 101), (100, 110), (100, 112), (40, 300), (90, 90), (50, 200)]
+)
 @pytest.mark.parametrize("filter", ["bilinear", "bicubic"])
 def test_cpp_takes_the_passes_in_the_order_of_pillow(size: tuple[int, int], filter: Any) -> None:
-    """Levels are whole between the two, so that the other order is a level off; Pillow 13 begins with the rows of what is tall."""
+    """Levels are whole between the two, so that the other order is a level off; Pillow 13 begins
+    with the rows of what is tall.
+    """
     by = library("cpp")
     pixels = np.random.default_rng(size[0]).integers(0, 256, (*size[::-1], 3)).astype(np.uint8)
     step = Resize(90, antialias=True, filter=filter, exact=True)
-    assert by.resize(by.opened(pixels), step, 90, 90).tobytes() == np.asarray(step.apply(Image.fromarray(pixels))).tobytes()
+    assert (
+        by.resize(by.opened(pixels), step, 90, 90).tobytes()
+        == np.asarray(step.apply(Image.fromarray(pixels))).tobytes()
+    )
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_decoders_differ_on_jpeg_only(name: str) -> None:
-    """The same photograph as PNG and as JPEG: PNG is lossless and leaves a decoder nothing to decide."""
+    """The same photograph as PNG and as JPEG: PNG is lossless and leaves a decoder nothing to
+    decide.
+    """
     by = library(name)
     for photograph in JPEGS[:2]:
         with Image.open(locate(photograph)) as opened:
@@ -120,7 +164,9 @@ def test_decoders_differ_on_jpeg_only(name: str) -> None:
 
 
 def test_the_jpeg_decoder_is_the_knob() -> None:
-    """These libraries all carry libjpeg-turbo. FFmpeg decodes and upsamples colour in its own way: the same file, other levels."""
+    """These libraries all carry libjpeg-turbo. FFmpeg decodes and upsamples colour in its own way:
+    the same file, other levels.
+    """
     av = pytest.importorskip("av")
     for photograph in JPEGS[:2]:
         file = io.BytesIO()
@@ -142,12 +188,15 @@ def in_memory(by: Implementation, encoded: bytes) -> Any:
     return made.astype(np.int16)
 
 
-# -- differences that have a name --------------------------------------------------------------------------------------
+# -- differences that have a name ------------------------------------------------------------------
 
 
 def without(step: type, *, by: Any) -> Recipe:
     """The recipe with the one step of that kind exchanged."""
-    return replace(IMAGENET_224, steps=tuple(by if isinstance(each, step) else each for each in IMAGENET_224.steps))
+    return replace(
+        IMAGENET_224,
+        steps=tuple(by if isinstance(each, step) else each for each in IMAGENET_224.steps),
+    )
 
 
 class Corners(numpy_preprocessor.NumPy):
@@ -160,7 +209,9 @@ class Corners(numpy_preprocessor.NumPy):
             numpy_preprocessor.weights(size, target, step.filter, step.antialias, self.centre)
             for size, target in ((image.shape[0], height), (image.shape[1], width))
         )
-        return np.clip(np.rint(numpy_preprocessor.resized(image, down, across)), 0, 255).astype(np.uint8)
+        return np.clip(np.rint(numpy_preprocessor.resized(image, down, across)), 0, 255).astype(
+            np.uint8
+        )
 
 
 class Centred(Corners):
@@ -182,18 +233,24 @@ class Oriented(opencv_preprocessor.OpenCv):
     def decode(self, encoded: bytes, step: Decode) -> Any:
         import cv2
 
-        return cv2.cvtColor(cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        return cv2.cvtColor(
+            cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB
+        )
 
 
 def made_with(recipe: Recipe, file: Path) -> Difference:
     """The recipe against the one it should have been: levels are those of the right one."""
-    return pixel_difference.between(IMAGENET_224, preprocess.apply(recipe, file), preprocess.apply(IMAGENET_224, file))
+    return pixel_difference.between(
+        IMAGENET_224, preprocess.apply(recipe, file), preprocess.apply(IMAGENET_224, file)
+    )
 
 
 WRONG = {
     "another mean": without(Normalise, by=Normalise((0.5, 0.5, 0.5), IMAGENET_STD)),
     "another deviation": without(Normalise, by=Normalise(IMAGENET_MEAN, (0.5, 0.5, 0.5))),
-    "mean of the other order": without(Normalise, by=Normalise(IMAGENET_MEAN[::-1], IMAGENET_STD[::-1])),
+    "mean of the other order": without(
+        Normalise, by=Normalise(IMAGENET_MEAN[::-1], IMAGENET_STD[::-1])
+    ),
     "levels of 0 to 255": without(ToArray, by=ToArray(scale=1.0)),
     "no antialias": without(Resize, by=Resize(256, antialias=False)),
     "another filter": without(Resize, by=Resize(256, antialias=True, filter="bicubic")),
@@ -222,30 +279,46 @@ def test_colour_order_is_the_knob() -> None:
 
 
 def test_antialiasing_is_the_knob() -> None:
-    """What OpenCV's linear resize makes is the recipe without antialias, and is not the one with it."""
+    """What OpenCV's linear resize makes is the recipe without antialias, and is not the one with
+    it.
+    """
     right = library("opencv")
     antialiased = Recipe("antialiased", IMAGENET_224.steps)
     for photograph in SOME[:3]:
         file = locate(photograph)
         sampled = chain(right, SAMPLED.steps, file.read_bytes())
-        assert pixel_difference.between(antialiased, sampled, preprocess.apply(antialiased, file)).worst > 10 * ALLOWED
-        assert pixel_difference.between(SAMPLED, sampled, preprocess.apply(SAMPLED, file)).worst <= ALLOWED
+        assert (
+            pixel_difference.between(
+                antialiased, sampled, preprocess.apply(antialiased, file)
+            ).worst
+            > 10 * ALLOWED
+        )
+        assert (
+            pixel_difference.between(SAMPLED, sampled, preprocess.apply(SAMPLED, file)).worst
+            <= ALLOWED
+        )
 
 
 def test_averaging_areas_is_another_filter() -> None:
-    """`opencv-area` may be asked for, and says what it is: beyond two levels, and nearer than sampling."""
+    """`opencv-area` may be asked for, and says what it is: beyond two levels, and nearer than
+    sampling.
+    """
     library("opencv-area")
     assert "INTER_AREA" in preprocessors.find("opencv-area").does["Resize"]
     for photograph in SOME[:3]:
         file = locate(photograph)
         area = difference(IMAGENET_224, photograph, "opencv-area")
-        sampled = pixel_difference.between(IMAGENET_224, preprocess.apply(SAMPLED, file), preprocess.apply(IMAGENET_224, file))
+        sampled = pixel_difference.between(
+            IMAGENET_224, preprocess.apply(SAMPLED, file), preprocess.apply(IMAGENET_224, file)
+        )
         assert area.worst > ALLOWED
         assert area.share < sampled.share
 
 
 def test_orientation_is_the_knob(tmp_path: Path) -> None:
-    """A JPEG that says it lies on its side: every library here leaves it so; OpenCV would turn it unasked."""
+    """A JPEG that says it lies on its side: every library here leaves it so; OpenCV would turn it
+    unasked.
+    """
     right, file = library("opencv"), tmp_path / "side.jpg"
     with Image.open(locate(PHOTOGRAPHS[0])) as opened:
         exif = opened.getexif()
@@ -253,23 +326,49 @@ def test_orientation_is_the_knob(tmp_path: Path) -> None:
         opened.save(file, exif=exif)
     assert chain(Oriented(), DECODED.steps, file.read_bytes()).shape == (3, 640, 427)
     for by in (right, *(library(name) for name in OTHERS)):
-        assert pixel_difference.between(DECODED, chain(by, DECODED.steps, file.read_bytes()), preprocess.apply(DECODED, file)).worst <= ALLOWED
+        assert (
+            pixel_difference.between(
+                DECODED,
+                chain(by, DECODED.steps, file.read_bytes()),
+                preprocess.apply(DECODED, file),
+            ).worst
+            <= ALLOWED
+        )
 
 
 def test_the_written_out_filter_agrees_with_its_definition() -> None:
-    """Halving with antialias: each target sees four sources at distances of 1/4, 3/4 of the widened triangle."""
+    """Halving with antialias: each target sees four sources at distances of 1/4, 3/4 of the widened
+    triangle.
+    """
     row = numpy_preprocessor.weights(8, 4, "bilinear", True)[1]
     assert row.tolist() == pytest.approx([0, 1 / 8, 3 / 8, 3 / 8, 1 / 8, 0, 0, 0])
-    assert numpy_preprocessor.weights(4, 8, "bilinear", True)[1].tolist() == pytest.approx([0.75, 0.25, 0, 0])
-    assert numpy_preprocessor.weights(4, 8, "nearest", False).argmax(1).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert numpy_preprocessor.weights(4, 8, "bilinear", True)[1].tolist() == pytest.approx(
+        [0.75, 0.25, 0, 0]
+    )
+    assert numpy_preprocessor.weights(4, 8, "nearest", False).argmax(1).tolist() == [
+        0,
+        0,
+        1,
+        1,
+        2,
+        2,
+        3,
+        3,
+    ]
 
 
 @pytest.mark.slow
 def test_an_axis_of_libraries_is_measured_and_never_compared(tmp_path: Path) -> None:
-    """Through processes of their own: both are right about their own inputs, which are not the same bytes."""
+    """Through processes of their own: both are right about their own inputs, which are not the same
+    bytes.
+    """
     for package in ("torch", "torchvision"):
         pytest.importorskip(package)
-    cells = matrix.expand(Case((models.MOBILENET_V3_SMALL,), ("torch-eager",), preprocessing=("pillow", "torchvision")))
+    cells = matrix.expand(
+        Case(
+            (models.MOBILENET_V3_SMALL,), ("torch-eager",), preprocessing=("pillow", "torchvision")
+        )
+    )
     entries = [Entry(cell, "tests") for cell in cells]
     lines = Run(entries, PLANS["quick"], tmp_path, fresh=True).measure(entries)
     assert [(line["outcome"], line["reason"]) for line in lines] == [("ok", "")] * 2

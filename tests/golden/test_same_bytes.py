@@ -1,4 +1,6 @@
-"""All backends of a comparison are recorded with one input digest, and are really bound to the bytes that it names."""
+"""All backends of a comparison are recorded with one input digest, and are really bound to the
+bytes that it names.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def lines(cells: Sequence[Cell], folder: Path) -> list[Mapping[str, Any]]:
     asked = [Entry(made) for made in cells]
     found = Run(asked, plan(timeout_seconds=300.0), folder / "results").measure(asked)
-    assert [line["outcome"] for line in found] == ["ok"] * len(asked), [line["reason"] for line in found]
+    assert [line["outcome"] for line in found] == ["ok"] * len(asked), [
+        line["reason"] for line in found
+    ]
     return found
 
 
@@ -39,11 +43,15 @@ def bound(found: Sequence[Mapping[str, Any]]) -> set[tuple[str, ...]]:
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("batch", [1, 2, 7])
 def test_one_digest_and_the_same_bytes_for_every_backend(batch: int, tmp_path: Path) -> None:
-    found = lines([cell(name, batch=batch) for name in ("spy-product", "spy-twin", "spy-null")], tmp_path)
+    found = lines(
+        [cell(name, batch=batch) for name in ("spy-product", "spy-twin", "spy-null")], tmp_path
+    )
     assert len({line["input_sha256"] for line in found}) == 1
     (digests,) = bound(found)
     assert len(digests) == found[0]["inputs"]["batches"] >= 3
-    assert {line["parity"]["input_sha256"] for line in found if line["parity"]} == {found[0]["input_sha256"]}
+    assert {line["parity"]["input_sha256"] for line in found if line["parity"]} == {
+        found[0]["input_sha256"]
+    }
 
 
 @pytest.mark.usefixtures("small")
@@ -55,11 +63,16 @@ def test_other_inputs_are_another_digest_and_other_bytes(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_real_runtimes_get_the_same_bytes_and_onnx_ones_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_runtimes_get_the_same_bytes_and_onnx_ones_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for package in ("torch", "onnxruntime", "openvino"):
         pytest.importorskip(package)
     register(monkeypatch, spies.ROWS)
-    found = lines([Cell(TINY_CNN, name, batch=2) for name in ("spy-ort", "spy-openvino", "spy-torch")], tmp_path)
+    found = lines(
+        [Cell(TINY_CNN, name, batch=2) for name in ("spy-ort", "spy-openvino", "spy-torch")],
+        tmp_path,
+    )
     assert len({line["input_sha256"] for line in found}) == 1
     assert len(bound(found)) == 1
     ort, openvino, torch = (line["artifact_sha256"] for line in found)

@@ -1,4 +1,6 @@
-"""The steps of benchmarks/steps.py: every library's answer is right by the rule that judges networks, and a broken one is not."""
+"""The steps of benchmarks/steps.py: every library's answer is right by the rule that judges
+networks, and a broken one is not.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ CANNOT = {
     ("steps-opencv", "photo"): "never widens its filter",
     ("steps-pillow", "nms"): "Pillow has no nms",
     ("steps-pillow", "argmax"): "Pillow has no argmax",
-    **{("steps-cpp", name): f"C++ has no {name}; it does photo" for name in ("nms", "paste_masks", "argmax")},
+    **{
+        ("steps-cpp", name): f"C++ has no {name}; it does photo"
+        for name in ("nms", "paste_masks", "argmax")
+    },
 }
 """What a library cannot do, and the words."""
 
@@ -40,14 +45,20 @@ def batches(model: Model) -> list[Mapping[str, Any]]:
     samples = import_strings.resolve(model.inputs_from)(model)
     for array in samples.values():
         array.setflags(write=False)
-    return [{name: array[index] for name, array in samples.items()} for index in range(len(next(iter(samples.values()))))]
+    return [
+        {name: array[index] for name, array in samples.items()}
+        for index in range(len(next(iter(samples.values()))))
+    ]
 
 
 @cache
 def golden(model: Model) -> dict[str, Any]:
     """As `measure.make_golden` keeps it: float64 [batches, ...]."""
     session = reference.StepReference().load(Path(), Cell(model, "steps-reference"))
-    return {name: values.astype(np.float64) for name, values in judging.once(session, batches(model)).items()}
+    return {
+        name: values.astype(np.float64)
+        for name, values in judging.once(session, batches(model)).items()
+    }
 
 
 def judged(model: Model, backend: Any) -> ParityVerdict:
@@ -99,7 +110,13 @@ class Shifted(opencv_preprocessor.OpenCv):
 
 
 @pytest.mark.parametrize(
-    ("pixels", "model"), [(Bgr, steps.PHOTO_SAMPLED), (Bgr, steps.DECODE), (Area, steps.RESIZE), (Shifted, steps.RESIZE_SAMPLED)]
+    ("pixels", "model"),
+    [
+        (Bgr, steps.PHOTO_SAMPLED),
+        (Bgr, steps.DECODE),
+        (Area, steps.RESIZE),
+        (Shifted, steps.RESIZE_SAMPLED),
+    ],
 )
 def test_a_library_that_is_wrong_is_caught(pixels: Any, model: Model) -> None:
     right = installed("steps-opencv")
@@ -109,7 +126,9 @@ def test_a_library_that_is_wrong_is_caught(pixels: Any, model: Model) -> None:
 
 def crooked_nms(model: Model, inputs: Any) -> Any:
     """Counts the borders as pixels, which float boxes do not have."""
-    return operations.numpy_nms(model, {**inputs, "boxes": inputs["boxes"] + np.float32([0, 0, 1, 1])})
+    return operations.numpy_nms(
+        model, {**inputs, "boxes": inputs["boxes"] + np.float32([0, 0, 1, 1])}
+    )
 
 
 def crooked_paste(model: Model, inputs: Any) -> Any:
@@ -122,7 +141,10 @@ def last_argmax(model: Model, inputs: Any) -> Any:
     return inputs["logits"][1:].argmax(0) + 1
 
 
-@pytest.mark.parametrize(("model", "wrong"), [(steps.NMS, crooked_nms), (steps.PASTE_MASKS, crooked_paste), (steps.ARGMAX, last_argmax)])
+@pytest.mark.parametrize(
+    ("model", "wrong"),
+    [(steps.NMS, crooked_nms), (steps.PASTE_MASKS, crooked_paste), (steps.ARGMAX, last_argmax)],
+)
 def test_wrong_postprocessing_is_caught(model: Model, wrong: Any) -> None:
     right = installed("steps-numpy")
     made = type("Wrong", (type(right),), {"after": {model.build.rpartition(":")[2]: wrong}})()
@@ -133,18 +155,35 @@ def test_networks_and_steps_are_kept_apart_in_words() -> None:
     from backends.contract_model import TINY_CNN
 
     for name in steps.LIBRARIES:
-        assert registry.find(name).supports(Cell(TINY_CNN, name)) == f"{name} runs steps around networks, and tiny_cnn is a network"
+        assert (
+            registry.find(name).supports(Cell(TINY_CNN, name))
+            == f"{name} runs steps around networks, and tiny_cnn is a network"
+        )
     for name in (*registry.runtimes(), "reference", "null"):
-        assert registry.find(name).supports(Cell(steps.NMS, name)) == f"{name} runs networks, and nms is a step around one"
+        assert (
+            registry.find(name).supports(Cell(steps.NMS, name))
+            == f"{name} runs networks, and nms is a step around one"
+        )
     assert registry.golden_for(Cell(steps.NMS, "steps-numpy")).name == "steps-reference"
     assert registry.golden_for(Cell(TINY_CNN, "ort")).name == "reference"
     assert not set(steps.LIBRARIES) & set(registry.runtimes()), "ALL are those that run networks"
 
 
 def test_a_step_that_nobody_knows_is_refused_in_words() -> None:
-    unknown = Model("blur", "mine:blur", steps.NMS.inputs, steps.NMS.outputs, inputs_from=steps.objects, task="step")
-    assert "Pillow has no mine:blur" in registry.find("steps-pillow").supports(Cell(unknown, "steps-pillow"))
-    assert "build= of a step is one of" in registry.find("steps-reference").supports(Cell(unknown, "steps-reference"))
+    unknown = Model(
+        "blur",
+        "mine:blur",
+        steps.NMS.inputs,
+        steps.NMS.outputs,
+        inputs_from=steps.objects,
+        task="step",
+    )
+    assert "Pillow has no mine:blur" in registry.find("steps-pillow").supports(
+        Cell(unknown, "steps-pillow")
+    )
+    assert "build= of a step is one of" in registry.find("steps-reference").supports(
+        Cell(unknown, "steps-reference")
+    )
 
 
 @pytest.mark.parametrize("name", ["steps-pillow", "steps-cpp"])
@@ -152,7 +191,9 @@ def test_what_has_one_thread_says_so(name: str) -> None:
     assert "one thread, not 2" in registry.find(name).supports(Cell(steps.RESIZE, name, threads=2))
 
 
-def test_without_a_compiler_steps_in_c_plus_plus_are_unavailable_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_steps_in_c_plus_plus_are_unavailable_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     cell = Cell(steps.RESIZE, "steps-cpp")
     assert registry.find("steps-cpp").lacks(cell) == ""
     monkeypatch.setenv("CXX", "no-such-compiler")
@@ -161,14 +202,24 @@ def test_without_a_compiler_steps_in_c_plus_plus_are_unavailable_in_words(monkey
 
 @pytest.mark.slow
 def test_steps_are_measured_like_networks(tmp_path: Path) -> None:
-    """From the declaration to the recorded line, in processes of their own: same bytes, parity, and a library that says its version."""
+    """From the declaration to the recorded line, in processes of their own: same bytes, parity, and
+    a library that says its version.
+    """
     for name in steps.LIBRARIES:
         installed(name)
     chosen = {"photo_sampled", "nms"}
-    cells = [cell for case in (steps.preprocessing, steps.postprocessing) for cell in matrix.expand(case) if cell.model.name in chosen]
+    cells = [
+        cell
+        for case in (steps.preprocessing, steps.postprocessing)
+        for cell in matrix.expand(case)
+        if cell.model.name in chosen
+    ]
     entries = [Entry(cell, "tests") for cell in cells]
     lines = Run(entries, PLANS["quick"], tmp_path, fresh=True).measure(entries)
-    outcomes = {(line["cell"]["model"], line["cell"]["backend"]): (line["outcome"], line["reason"]) for line in lines}
+    outcomes = {
+        (line["cell"]["model"], line["cell"]["backend"]): (line["outcome"], line["reason"])
+        for line in lines
+    }
     refused = outcomes.pop(("nms", "steps-pillow"))
     assert refused == ("unsupported", "Pillow has no nms; it does photo, paste_masks")
     assert outcomes.pop(("nms", "steps-cpp")) == ("unsupported", "C++ has no nms; it does photo")

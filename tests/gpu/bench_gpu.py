@@ -1,4 +1,6 @@
-"""The quick matrix of `make gpu-check`: every runtime that has a GPU device, at every precision, two batch sizes, both ways to launch."""
+"""The quick matrix of `make gpu-check`: every runtime that has a GPU device, at every precision,
+two batch sizes, both ways to launch.
+"""
 
 from backends.contract_model import TINY_CNN
 from harness import Case
@@ -10,7 +12,9 @@ PAIRS = pairs()
 BACKENDS = tuple(dict.fromkeys(pair.backend for pair in PAIRS))
 
 PLANS_OF = ({}, {"build": 1}, {"build": 2}, {"cuda_graph": True})
-"""TensorRT's three builds of one cell, whose differences are the spread from build to build, and its graph."""
+"""TensorRT's three builds of one cell, whose differences are the spread from build to build, and
+its graph.
+"""
 
 gpu = Case(
     models=(TINY_CNN,),

@@ -1,4 +1,6 @@
-"""What there is to run on a GPU: every runtime, device and precision that is not the CPU's, of the network of the contract."""
+"""What there is to run on a GPU: every runtime, device and precision that is not the CPU's, of the
+network of the contract.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from harness.core.types import PRECISIONS
 
 @dataclass(frozen=True)
 class Pair:
-    """A backend on a device at a precision, which it supports; `lacks` says what this machine has not got for it."""
+    """A backend on a device at a precision, which it supports; `lacks` says what this machine has
+    not got for it.
+    """
 
     backend: str
     device: str
@@ -23,7 +27,10 @@ class Pair:
     @property
     def test(self) -> str:
         """The name of its class among the contract's tests."""
-        return "Test_" + "__".join(part.replace("-", "_").replace(":", "_") for part in (self.backend, self.device, self.precision))
+        return "Test_" + "__".join(
+            part.replace("-", "_").replace(":", "_")
+            for part in (self.backend, self.device, self.precision)
+        )
 
 
 def pairs() -> list[Pair]:
@@ -41,4 +48,9 @@ def _pairs() -> Iterator[Pair]:
                 cell = Cell(TINY_CNN, row.name, precision, device)
                 if not backend.supports(cell):
                     missing = ", ".join(backend.missing())
-                    yield Pair(row.name, device, precision, f"{missing} is not installed" if missing else backend.lacks(cell))
+                    yield Pair(
+                        row.name,
+                        device,
+                        precision,
+                        f"{missing} is not installed" if missing else backend.lacks(cell),
+                    )

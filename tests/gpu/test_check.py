@@ -1,4 +1,6 @@
-"""`make gpu-check`: refuses without a GPU, lists what there is to run, and records what it saw between its markers."""
+"""`make gpu-check`: refuses without a GPU, lists what there is to run, and records what it saw
+between its markers.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ from tests.gpu import check
 from tests.gpu.pairs import Pair, pairs
 
 ROOT = Path(__file__).resolve().parents[2]
-HERE, ABSENT = Pair("torch-eager", "cuda", "fp16"), Pair("tensorrt", "cuda", "fp32", "tensorrt is not installed")
+HERE, ABSENT = (
+    Pair("torch-eager", "cuda", "fp16"),
+    Pair("tensorrt", "cuda", "fp32", "tensorrt is not installed"),
+)
 
 XML = """<testsuites><testsuite>
 <testcase classname="tests.gpu.contract.Test_torch_eager__cuda__fp16" name="a"/>
@@ -26,8 +31,15 @@ XML = """<testsuites><testsuite>
 </testsuite></testsuites>"""
 
 
-def line(outcome: str = "ok", reason: str = "", pair: Pair = HERE, **changed: Any) -> dict[str, Any]:
-    cell = {"id": "m-b1", "backend": pair.backend, "device": pair.device, "precision": pair.precision}
+def line(
+    outcome: str = "ok", reason: str = "", pair: Pair = HERE, **changed: Any
+) -> dict[str, Any]:
+    cell = {
+        "id": "m-b1",
+        "backend": pair.backend,
+        "device": pair.device,
+        "precision": pair.precision,
+    }
     reading = [{"slowed": ["power cap"]}, {"slowed": []}]
     made = {
         "cell": cell,
@@ -44,7 +56,13 @@ def line(outcome: str = "ok", reason: str = "", pair: Pair = HERE, **changed: An
 @pytest.mark.skipif(gpu.absence() == "", reason="a GPU is here: make gpu-check runs for minutes")
 def test_without_a_gpu_it_says_so_and_leaves_the_page_alone() -> None:
     before = check.PAGE.read_text()
-    done = subprocess.run([sys.executable, "-m", "tests.gpu.check"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.gpu.check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == check.NO_GPU
     assert "run it on a machine that has one" in done.stderr
     assert done.stdout == ""
@@ -53,13 +71,22 @@ def test_without_a_gpu_it_says_so_and_leaves_the_page_alone() -> None:
 
 def test_there_is_a_pair_for_every_gpu_precision_of_every_runtime() -> None:
     found = pairs()
-    assert {pair.precision for pair in found if pair.backend == "tensorrt-rtx"} == {"fp32", "tf32", "fp16", "bf16", "int8-static"}
+    assert {pair.precision for pair in found if pair.backend == "tensorrt-rtx"} == {
+        "fp32",
+        "tf32",
+        "fp16",
+        "bf16",
+        "int8-static",
+    }
     assert not any(pair.device == "cpu" for pair in found)
     assert len({pair.test for pair in found}) == len(found), "two pairs would be one class of tests"
 
 
 def test_the_contracts_report_is_counted_by_pair() -> None:
-    assert check.contract_results(XML) == {HERE.test: Counter(passed=1, skipped=1), "Test_other__cuda__fp32": Counter(failed=2)}
+    assert check.contract_results(XML) == {
+        HERE.test: Counter(passed=1, skipped=1),
+        "Test_other__cuda__fp32": Counter(failed=2),
+    }
     assert check.contract_results("<testsuites/>") == {}
 
 
@@ -79,7 +106,9 @@ GOOD = {HERE.test: Counter(passed=15)}
         (GOOD, [], "no cell of it is ok"),
     ],
 )
-def test_what_was_not_run_did_not_pass(contract: dict[str, Counter[str]], lines: list[dict[str, Any]], words: str | None) -> None:
+def test_what_was_not_run_did_not_pass(
+    contract: dict[str, Counter[str]], lines: list[dict[str, Any]], words: str | None
+) -> None:
     found = check.failures([HERE, ABSENT], contract, lines)
     if words is None:
         assert found == []
@@ -89,8 +118,12 @@ def test_what_was_not_run_did_not_pass(contract: dict[str, Counter[str]], lines:
         assert wrong.startswith("torch-eager on cuda at fp16: ")
 
 
-def test_the_record_has_a_row_for_every_pair_with_what_it_was_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu, "devices", lambda: [{"name": "First", "capability": "8.9", "driver": "580.1"}])
+def test_the_record_has_a_row_for_every_pair_with_what_it_was_run_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        gpu, "devices", lambda: [{"name": "First", "capability": "8.9", "driver": "580.1"}]
+    )
     monkeypatch.setattr(system_info, "describe", lambda: {"python": "3.13.1", "cpu": "A CPU"})
     lines = [line(), line("unsupported", "no | such\nlayer")]
     head, _, columns, _, first, second = check.record([HERE, ABSENT], GOOD, lines).splitlines()
@@ -98,7 +131,10 @@ def test_the_record_has_a_row_for_every_pair_with_what_it_was_run_on(monkeypatch
     assert " cores; Python 3.13.1, " in head
     assert f"torch {metadata.version('torch')}" in head
     assert columns.count("|") == first.count("|") == second.count("|")
-    assert first == "| torch-eager | cuda | fp16 | 15 passed | 1 ok, 1 unsupported (no / such layer) | fp16 | 0.25 | 75% | 1 of 2 |"
+    assert (
+        first
+        == "| torch-eager | cuda | fp16 | 15 passed | 1 ok, 1 unsupported (no / such layer) | fp16 | 0.25 | 75% | 1 of 2 |"
+    )
     assert second.startswith("| tensorrt | cuda | fp32 | not run: tensorrt is not installed |")
 
 

@@ -1,6 +1,8 @@
-"""The rooms of the project as data, and the imports between them: `python -m tests.meta.architecture` draws both.
+"""The rooms of the project as data, and the imports between them: `python -m
+tests.meta.architecture` draws both.
 
-A room may import itself and the rooms in later rows. Imports inside functions and for type checking count like any other.
+A room may import itself and the rooms in later rows. Imports inside functions and for type checking
+count like any other.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("harness",),
     ("core",),
 )
-"""The rooms of `harness/` from top to bottom. `harness` stands for the public names in `harness/__init__.py`."""
+"""The rooms of `harness/` from top to bottom. `harness` stands for the public names in
+`harness/__init__.py`.
+"""
 
 BESIDE: Mapping[str, tuple[str, ...]] = {
     "reports": ("core", "results", "statistics"),
@@ -50,10 +54,18 @@ BACKENDS: tuple[tuple[str, ...], ...] = (
 REPORTS: tuple[tuple[str, ...], ...] = (("pages", "terminal"), ("sections",), ("reports",))
 
 BY_NAME: Mapping[tuple[str, str], str] = {
-    ("harness.core.registry", "backends"): "the table of names, from which every backend is then found by its string",
-    ("harness.runner.child_process", "backends"): "the same table, before the path of this checkout is left out",
+    (
+        "harness.core.registry",
+        "backends",
+    ): "the table of names, from which every backend is then found by its string",
+    (
+        "harness.runner.child_process",
+        "backends",
+    ): "the same table, before the path of this checkout is left out",
 }
-"""Imports by a string that is written in the source. They point up on purpose, and are the only ones."""
+"""Imports by a string that is written in the source. They point up on purpose, and are the only
+ones.
+"""
 
 
 def draw() -> str:
@@ -61,7 +73,12 @@ def draw() -> str:
     lines = []
     for row in ORDER:
         for room in row:
-            targets = {room_of(target) for module in modules() if in_room(module, room) for target in imports(module)}
+            targets = {
+                room_of(target)
+                for module in modules()
+                if in_room(module, room)
+                for target in imports(module)
+            }
             names = sorted(name for name in targets - {room} if name != "reports")
             lines.append(f"{room:<14}{' '.join(names)}")
         lines.append("")
@@ -74,7 +91,8 @@ def in_room(module: str, room: str) -> bool:
 
 
 def room_of(module: str) -> str:
-    """The room of a module: `core` of `harness.core.types`, `cli` of `harness.cli`, `torch` of `backends.torch.eager`.
+    """The room of a module: `core` of `harness.core.types`, `cli` of `harness.cli`, `torch` of
+    `backends.torch.eager`.
 
     For the shared files of `backends` and `reports`, the package itself.
     """
@@ -102,7 +120,12 @@ def name_of(file: Path) -> str:
 
 def imports(module: str) -> set[str]:
     """The project's modules that a module imports, anywhere in its source."""
-    found = {target for node in ast.walk(modules()[module]) for name in _named(node) for target in _resolve(name)}
+    found = {
+        target
+        for node in ast.walk(modules()[module])
+        for name in _named(node)
+        for target in _resolve(name)
+    }
     return found - {module}
 
 
@@ -115,7 +138,9 @@ def _named(node: ast.AST) -> Iterator[str]:
 
 
 def _resolve(name: str) -> Iterator[str]:
-    """The module that a dotted name is, or the one that defines it; nothing where it is not the project's."""
+    """The module that a dotted name is, or the one that defines it; nothing where it is not the
+    project's.
+    """
     if name.partition(".")[0] not in PACKAGES:
         return
     yield name if name in modules() else name.rpartition(".")[0]
@@ -123,7 +148,9 @@ def _resolve(name: str) -> Iterator[str]:
 
 def imports_by_name(module: str) -> set[str]:
     """What a module imports by a string that is written in its source."""
-    calls = [node for node in ast.walk(modules()[module]) if isinstance(node, ast.Call) and node.args]
+    calls = [
+        node for node in ast.walk(modules()[module]) if isinstance(node, ast.Call) and node.args
+    ]
     named = [call.args[0] for call in calls if "import_module" in ast.dump(call.func)]
     return {str(argument.value) for argument in named if isinstance(argument, ast.Constant)}
 
@@ -136,7 +163,9 @@ def outer_imports(module: str, *, only_at_the_top: bool) -> set[str]:
 
 
 def _executed_on_import(node: ast.AST) -> Iterator[ast.AST]:
-    """Statements that run when the module is imported: not those of functions, nor those for type checkers."""
+    """Statements that run when the module is imported: not those of functions, nor those for type
+    checkers.
+    """
     for child in ast.iter_child_nodes(node):
         if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             continue

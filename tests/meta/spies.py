@@ -1,4 +1,6 @@
-"""Backends that look over their own shoulder: what their process imported, and which bytes were really bound."""
+"""Backends that look over their own shoulder: what their process imported, and which bytes were
+really bound.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ WATCHED = ("torch", "onnxruntime", "openvino", "onnx", "tensorrt", "tvm")
 
 
 def watch(session: Session) -> Session:
-    """Notes the digest of everything that is bound, and adds it and the imported runtimes to what the session attests."""
+    """Notes the digest of everything that is bound, and adds it and the imported runtimes to what
+    the session attests.
+    """
     bound: dict[str, None] = {}
     bind, attest = session.bind, session.attest
 
@@ -33,7 +37,10 @@ def watch(session: Session) -> Session:
 
     def noting_attest() -> Attestation:
         found = attest()
-        seen = {"imported": [name for name in WATCHED if name in sys.modules], "bound": sorted(bound)}
+        seen = {
+            "imported": [name for name in WATCHED if name in sys.modules],
+            "bound": sorted(bound),
+        }
         return replace(found, details={**found.details, **seen})
 
     session.bind, session.attest = noting_bind, noting_attest  # type: ignore[method-assign]
@@ -71,4 +78,7 @@ class SpyNull(Spy, Null):
     name = "spy-null"
 
 
-ROWS = ",".join(f"{kind.name}=tests.meta.spies:{kind.__name__}" for kind in (SpyOrt, SpyOpenVino, SpyTorch, SpyProduct, SpyTwin, SpyNull))
+ROWS = ",".join(
+    f"{kind.name}=tests.meta.spies:{kind.__name__}"
+    for kind in (SpyOrt, SpyOpenVino, SpyTorch, SpyProduct, SpyTwin, SpyNull)
+)

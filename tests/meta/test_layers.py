@@ -1,4 +1,6 @@
-"""Imports point down: the walk over the sources agrees with the table, and the table with the documentation."""
+"""Imports point down: the walk over the sources agrees with the table, and the table with the
+documentation.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def test_rooms_import_down_only(module: str) -> None:
     own, depth = module.partition(".")[0], ROWS[module.partition(".")[0]]
     for target in imports(module):
         if target.partition(".")[0] == own and room_of(target) != room_of(module):
-            assert depth[room_of(target)] > depth[room_of(module)], f"{module} imports {target}, which is not in a lower row"
+            assert depth[room_of(target)] > depth[room_of(module)], (
+                f"{module} imports {target}, which is not in a lower row"
+            )
 
 
 @pytest.mark.parametrize("module", modules())
@@ -65,7 +69,12 @@ def test_packages_import_what_the_table_says(module: str) -> None:
 
 def test_the_table_allows_nothing_that_nobody_needs() -> None:
     for package, allowed in BESIDE.items():
-        used = {room_of(target) for module in of(package) for target in imports(module) if target.startswith("harness")}
+        used = {
+            room_of(target)
+            for module in of(package)
+            for target in imports(module)
+            if target.startswith("harness")
+        }
         assert set(allowed) == used, package
 
 
@@ -75,8 +84,16 @@ FILES_PER_FOLDER = 30
 @pytest.mark.parametrize("package", [*ROWS, "tests"])
 def test_no_folder_is_crowded(package: str) -> None:
     """Nobody finds a file by reading a list of more; make a room."""
-    folders = [ROOT / package, *(folder for folder in (ROOT / package).rglob("*") if folder.is_dir())]
-    counts = {folder.relative_to(ROOT): len([file for file in folder.glob("*.py") if file.name != "__init__.py"]) for folder in folders}
+    folders = [
+        ROOT / package,
+        *(folder for folder in (ROOT / package).rglob("*") if folder.is_dir()),
+    ]
+    counts = {
+        folder.relative_to(ROOT): len(
+            [file for file in folder.glob("*.py") if file.name != "__init__.py"]
+        )
+        for folder in folders
+    }
     assert {folder: count for folder, count in counts.items() if count > FILES_PER_FOLDER} == {}
 
 
@@ -86,8 +103,12 @@ ROOM = re.compile(r"^\| `([a-z_]+)(?:/|\.py)` \|", re.MULTILINE)
 def test_the_documentation_names_every_room() -> None:
     """The table in docs/ARCHITECTURE.md has a row per room of `harness/`, in any order."""
     text = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
-    (section,) = re.findall(r"<!-- rooms of harness -->\n(.*?)<!-- end of rooms -->", text, re.DOTALL)
-    folders = {folder.name for folder in (ROOT / "harness").iterdir() if (folder / "__init__.py").is_file()}
+    (section,) = re.findall(
+        r"<!-- rooms of harness -->\n(.*?)<!-- end of rooms -->", text, re.DOTALL
+    )
+    folders = {
+        folder.name for folder in (ROOT / "harness").iterdir() if (folder / "__init__.py").is_file()
+    }
     files = {file.stem for file in (ROOT / "harness").glob("*.py") if file.stem != "__init__"}
     assert sorted(ROOM.findall(section)) == sorted(folders | files)
 
@@ -127,9 +148,14 @@ def test_declarations_import_the_standard_library_and_the_harness_only(module: s
 
 
 NUMPY_ROOMS = ("accuracy", "measurement", "testing", "plugin")
-PARENT = [module for module in of("harness") if room_of(module) not in NUMPY_ROOMS and module != "harness.statistics.paired_test"]
-"""Modules that a parent process imports at once: measuring and judging belong to workers, the contract and the plugin to pytest,
-and a comparison imports the paired test when it has something to judge."""
+PARENT = [
+    module
+    for module in of("harness")
+    if room_of(module) not in NUMPY_ROOMS and module != "harness.statistics.paired_test"
+]
+"""Modules that a parent process imports at once: measuring and judging belong to workers, the
+contract and the plugin to pytest, and a comparison imports the paired test when it has something to
+judge."""
 
 
 @pytest.mark.parametrize("module", PARENT)
@@ -145,9 +171,15 @@ def test_reports_need_no_runtime_and_no_numpy(module: str) -> None:
 
 def test_the_walk_sees_imports_wherever_they_are() -> None:
     """The rules above are worth as much as this: one import of every kind that the sources hold."""
-    assert "harness.core.artifact_store" in imports("harness.runner.preparation"), "from package import module"
-    assert "harness.core.errors" in imports("harness.core.artifact_store"), "from module import name"
+    assert "harness.core.artifact_store" in imports("harness.runner.preparation"), (
+        "from package import module"
+    )
+    assert "harness.core.errors" in imports("harness.core.artifact_store"), (
+        "from module import name"
+    )
     assert "harness" in imports("harness.runner.outcome"), "a public name of the package"
-    assert "harness.measurement.process" in imports("harness.measurement.tasks"), "inside a function"
+    assert "harness.measurement.process" in imports("harness.measurement.tasks"), (
+        "inside a function"
+    )
     assert "harness.core.backend" in imports("backends.onnxruntime.session"), "for type checkers"
     assert "torch" in outer_imports("backends.torch.model", only_at_the_top=False)

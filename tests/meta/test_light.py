@@ -1,4 +1,6 @@
-"""Declaring, listing and scheduling stay light, and a process that times one runtime has never heard of another."""
+"""Declaring, listing and scheduling stay light, and a process that times one runtime has never
+heard of another.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,19 @@ HEAVY = ("numpy", "scipy", "PIL", *spies.WATCHED)
 
 
 def run(code: str) -> Any:
-    """What a fresh interpreter prints as JSON; `heavy()` tells which heavy packages it has imported."""
+    """What a fresh interpreter prints as JSON; `heavy()` tells which heavy packages it has
+    imported.
+    """
     head = f"import json, sys\ndef heavy(): return [name for name in {HEAVY!r} if name in sys.modules]\n"
     variables = {name: value for name, value in os.environ.items() if name != "EVENBENCH_BACKENDS"}
-    done = subprocess.run([sys.executable, "-c", head + code], cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", head + code],
+        cwd=ROOT,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -77,7 +88,10 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
     assert run(f"{code}\nprint(json.dumps(heavy()))") == []
 
 
-BY_NAME = {**dict.fromkeys(("detection", "large", "matrix", "segmentation", "steps", "text"), 10), "preparing": 6}
+BY_NAME = {
+    **dict.fromkeys(("detection", "large", "matrix", "segmentation", "steps", "text"), 10),
+    "preparing": 6,
+}
 """The files that are run by their name, and how many cells each declares at least."""
 
 
@@ -85,7 +99,9 @@ BY_NAME = {**dict.fromkeys(("detection", "large", "matrix", "segmentation", "ste
 def test_what_is_run_by_its_name_is_declared_and_listed_without_a_runtime(name: str) -> None:
     """Most take hours, at night: no other test would see that a declaration in them is broken."""
     listing = f"found = discovery.entries(discovery.find(['benchmarks/{name}.py']), '')"
-    cells, heavy = run(f"from harness.collection import discovery\n{listing}\nprint(json.dumps([len({{each.cell.id for each in found}}), heavy()]))")
+    cells, heavy = run(
+        f"from harness.collection import discovery\n{listing}\nprint(json.dumps([len({{each.cell.id for each in found}}), heavy()]))"
+    )
     assert cells >= BY_NAME[name]
     assert heavy == []
 
@@ -103,7 +119,9 @@ def attested(backend: str) -> Mapping[str, Any]:
     """What the process that timed a backend on the contract's model says of itself."""
     asked = Cell(TINY_CNN, backend)
     prepared = Preparer(300.0).prepare(asked)
-    job = Job("measure", asked, Measurement(plan()), folders=prepared.folders(), sys_path=shared_path())
+    job = Job(
+        "measure", asked, Measurement(plan()), folders=prepared.folders(), sys_path=shared_path()
+    )
     reply = launcher.run(job, system_info.for_worker(1, {}), 60.0)
     assert reply.value is not None, reply
     assert reply.value["parity"]["verdict"] == "pass"
@@ -120,7 +138,9 @@ def attested(backend: str) -> Mapping[str, Any]:
         ("spy-torch", "torch", ["torch"]),
     ],
 )
-def test_a_process_that_times_one_runtime_imports_no_other(backend: str, needs: str, imported: list[str]) -> None:
+def test_a_process_that_times_one_runtime_imports_no_other(
+    backend: str, needs: str, imported: list[str]
+) -> None:
     for package in (needs, "torch"):
         pytest.importorskip(package)
     assert attested(backend)["details"]["imported"] == imported
@@ -132,7 +152,10 @@ def test_every_node_runs_where_and_as_it_was_asked() -> None:
     """A share of nodes on another provider, or in another precision, is how a fallback looks."""
     for package in ("onnxruntime", "openvino", "torch"):
         pytest.importorskip(package)
-    by_provider, by_precision = attested("spy-ort")["placement"], attested("spy-openvino")["placement"]
+    by_provider, by_precision = (
+        attested("spy-ort")["placement"],
+        attested("spy-openvino")["placement"],
+    )
     assert set(by_provider) == {"CPUExecutionProvider"}
     assert by_provider["CPUExecutionProvider"] > 3
     assert by_precision["f32"] > 3

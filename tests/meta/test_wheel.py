@@ -15,7 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 @pytest.mark.slow
 def test_the_wheel_ships_three_packages_and_their_data(tmp_path: Path) -> None:
     copied = tmp_path / "tree"
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
+    listed = (
+        subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+        .stdout.decode()
+        .split("\0")
+    )
     for name in filter(None, listed):
         source, target = ROOT / name, copied / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -27,6 +31,14 @@ def test_the_wheel_ships_three_packages_and_their_data(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"harness", "backends", "reports"}
-    data = [name for name in listed if name.startswith(("harness/", "backends/", "reports/")) and not name.endswith(".py")]
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {
+        "harness",
+        "backends",
+        "reports",
+    }
+    data = [
+        name
+        for name in listed
+        if name.startswith(("harness/", "backends/", "reports/")) and not name.endswith(".py")
+    ]
     assert sorted(set(data) - set(names)) == []

@@ -1,10 +1,12 @@
-"""How often the gate calls two identical things different on a real machine, and what slowdown it finds; `make aa`.
+"""How often the gate calls two identical things different on a real machine, and what slowdown it
+finds; `make aa`.
 
-Every comparison is what `evenbench compare` does with one cell: prepared sides, pairs of fresh processes, the stop on precision, new
-processes for what is flagged, the same verdicts. Base is compared with itself for the false alarms, and with a backend that repeats its
-work a few more times for the power. Comparisons take turns over workloads and conditions, so that a change of the machine meets all.
-Each is appended to a file when it is done; the command goes on where it was stopped, and writes the tables of docs/statistics.md and of
-the README from that file.
+Every comparison is what `evenbench compare` does with one cell: prepared sides, pairs of fresh
+processes, the stop on precision, new processes for what is flagged, the same verdicts. Base is
+compared with itself for the false alarms, and with a backend that repeats its work a few more times
+for the power. Comparisons take turns over workloads and conditions, so that a change of the machine
+meets all. Each is appended to a file when it is done; the command goes on where it was stopped, and
+writes the tables of docs/statistics.md and of the README from that file.
 """
 
 from __future__ import annotations
@@ -55,7 +57,9 @@ CONDITIONS = (QUIET, NEIGHBOUR)
 
 @dataclass(frozen=True)
 class Workload:
-    """A cell, the backend that is the base, the backends that do more work by how much more, and its share of the A/A comparisons."""
+    """A cell, the backend that is the base, the backends that do more work by how much more, and
+    its share of the A/A comparisons.
+    """
 
     name: str
     cell: str
@@ -69,11 +73,41 @@ def _more(name: str) -> dict[float, str]:
 
 
 WORKLOADS = (
-    Workload("GEMM 128, numpy, 1 thread", "digits_cnn-gemm-x100-fp32-cpu-b1-t1", "gemm-x100", _more("gemm"), 0.34),
-    Workload("copy of 100 MiB, numpy, 1 thread", "digits_cnn-memory-x100-fp32-cpu-b1-t1", "memory-x100", _more("memory"), 0.15),
-    Workload("digits CNN x 100, ONNX Runtime, 1 thread", "digits_cnn-ort-x100-fp32-cpu-b1-t1", "ort-x100", _more("ort"), 0.30),
-    Workload("MobileNetV3-Small, ONNX Runtime, all threads", "mobilenet_v3_small-ort-fp32-cpu-b1", "ort", {}, 0.16),
-    Workload("MobileNetV3-Small, torch eager, all threads", "mobilenet_v3_small-torch-eager-fp32-cpu-b1", "torch-eager", {}, 0.05),
+    Workload(
+        "GEMM 128, numpy, 1 thread",
+        "digits_cnn-gemm-x100-fp32-cpu-b1-t1",
+        "gemm-x100",
+        _more("gemm"),
+        0.34,
+    ),
+    Workload(
+        "copy of 100 MiB, numpy, 1 thread",
+        "digits_cnn-memory-x100-fp32-cpu-b1-t1",
+        "memory-x100",
+        _more("memory"),
+        0.15,
+    ),
+    Workload(
+        "digits CNN x 100, ONNX Runtime, 1 thread",
+        "digits_cnn-ort-x100-fp32-cpu-b1-t1",
+        "ort-x100",
+        _more("ort"),
+        0.30,
+    ),
+    Workload(
+        "MobileNetV3-Small, ONNX Runtime, all threads",
+        "mobilenet_v3_small-ort-fp32-cpu-b1",
+        "ort",
+        {},
+        0.16,
+    ),
+    Workload(
+        "MobileNetV3-Small, torch eager, all threads",
+        "mobilenet_v3_small-torch-eager-fp32-cpu-b1",
+        "torch-eager",
+        {},
+        0.05,
+    ),
 )
 
 NOISE = """
@@ -91,7 +125,9 @@ while os.getppid() == int(os.environ["PARENT"]):
             block[:] = block[::-1]
     time.sleep(lot.uniform(0.2, 2))
 """
-"""The neighbour: by turns it spins, moves 128 MiB through the memory, and rests, each for up to two seconds."""
+"""The neighbour: by turns it spins, moves 128 MiB through the memory, and rests, each for up to two
+seconds.
+"""
 
 
 @contextlib.contextmanager
@@ -100,7 +136,10 @@ def condition(name: str) -> Iterator[None]:
     if name == QUIET:
         yield
         return
-    process = subprocess.Popen([sys.executable, "-c", NOISE], env={**os.environ, "PARENT": str(os.getpid()), "OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen(
+        [sys.executable, "-c", NOISE],
+        env={**os.environ, "PARENT": str(os.getpid()), "OMP_NUM_THREADS": "1"},
+    )
     try:
         yield
     finally:
@@ -123,18 +162,33 @@ class Kind:
 
 
 POWERS = ((QUIET, 0.02, 0.5), (QUIET, 0.05, 1.0), (QUIET, 0.1, 0.5), (NEIGHBOUR, 0.1, 1.0))
-"""What slowdowns are tried in which condition, and what share of the trials each gets: all where something is promised."""
+"""What slowdowns are tried in which condition, and what share of the trials each gets: all where
+something is promised.
+"""
 
 
 def kinds(comparisons: int, trials: int) -> list[Kind]:
-    """A/A of every workload, `comparisons` in all, half in each condition; and up to `trials` of each power and workload."""
+    """A/A of every workload, `comparisons` in all, half in each condition; and up to `trials` of
+    each power and workload.
+    """
     half = comparisons / len(CONDITIONS)
-    found = [Kind(workload, name, 0.0, math.ceil(half * workload.share)) for name in CONDITIONS for workload in WORKLOADS]
+    found = [
+        Kind(workload, name, 0.0, math.ceil(half * workload.share))
+        for name in CONDITIONS
+        for workload in WORKLOADS
+    ]
     powers = [(name, effect, math.ceil(trials * share)) for name, effect, share in POWERS]
-    return found + [Kind(workload, name, effect, count) for name, effect, count in powers for workload in WORKLOADS if workload.more]
+    return found + [
+        Kind(workload, name, effect, count)
+        for name, effect, count in powers
+        for workload in WORKLOADS
+        if workload.more
+    ]
 
 
-def left(lines: Sequence[Mapping[str, Any]], wanted: Sequence[Kind]) -> dict[tuple[str, str, float], int]:
+def left(
+    lines: Sequence[Mapping[str, Any]], wanted: Sequence[Kind]
+) -> dict[tuple[str, str, float], int]:
     """How many comparisons of each kind the record still lacks."""
     taken = Counter((line["workload"], line["condition"], line["effect"]) for line in lines)
     return {kind.key: max(0, kind.wanted - taken[kind.key]) for kind in wanted}
@@ -157,13 +211,24 @@ class Bench:
         session = Session(sides[0], sides[1], WORDS, {}, RULE, PLANS["quick"], seed, SECONDS)
         made = [self._prepared(session, side, kind.workload.cell) for side in sides]
         workload = kind.workload
-        pairing = Pairing(workload.name, workload.cell, (sides[0], sides[1]), (made[0], made[1]), margin=RULE.margin)
+        pairing = Pairing(
+            workload.name,
+            workload.cell,
+            (sides[0], sides[1]),
+            (made[0], made[1]),
+            margin=RULE.margin,
+        )
         begin = time.monotonic()
         with condition(kind.condition):
             (result,) = session.measure([pairing])
         if pairing.failure:
             raise UsageError(f"{workload.name}: {pairing.failure}")
-        return {**line_of(kind, result), "seed": seed, "seconds": round(time.monotonic() - begin, 1), **facts()}
+        return {
+            **line_of(kind, result),
+            "seed": seed,
+            "seconds": round(time.monotonic() - begin, 1),
+            **facts(),
+        }
 
     def _prepared(self, session: Session, side: Side, cell: str) -> Mapping[str, Any]:
         key = (cell, side.change.backend)
@@ -173,7 +238,9 @@ class Bench:
 
 
 def line_of(kind: Kind, result: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of a comparison: verdicts, pairs, and what other tools say of the same laps in either direction."""
+    """What is kept of a comparison: verdicts, pairs, and what other tools say of the same laps in
+    either direction.
+    """
     samples = [[pair["times_ns"][side] for pair in result["pairs"]] for side in (0, 1)]
     latency = result["metrics"][LATENCY]
     return {
@@ -186,7 +253,10 @@ def line_of(kind: Kind, result: Mapping[str, Any]) -> dict[str, Any]:
         "log_ratios": [round(pair["log_ratios"][LATENCY], 6) for pair in result["pairs"]],
         "confirmation": [round(pair["log_ratios"][LATENCY], 6) for pair in result["confirmation"]],
         "level_ns": round(median([median(times) for times in samples[0]])),
-        "others": {name: [rule(samples[0], samples[1]), rule(samples[1], samples[0])] for name, rule in RULES.items()},
+        "others": {
+            name: [rule(samples[0], samples[1]), rule(samples[1], samples[0])]
+            for name, rule in RULES.items()
+        },
     }
 
 
@@ -194,8 +264,14 @@ def facts() -> dict[str, Any]:
     """Machine and versions, as they stand beside the tables."""
     found = system_info.describe(("numpy", "onnxruntime", "torch"))
     versions = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
-    machine_words = f"{found['cpu']}, {cpu.cores()} cores, Python {platform.python_version()}, {versions}"
-    return {"date": time.strftime("%Y-%m-%d"), "machine": machine_words, "load": round(os.getloadavg()[0], 1)}
+    machine_words = (
+        f"{found['cpu']}, {cpu.cores()} cores, Python {platform.python_version()}, {versions}"
+    )
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": machine_words,
+        "load": round(os.getloadavg()[0], 1),
+    }
 
 
 def read(file: Path) -> list[dict[str, Any]]:
@@ -204,7 +280,9 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 
 def fill(record: Path, wanted: Sequence[Kind], minutes: float) -> None:
-    """Take comparisons until there are as many of each kind as wanted, or the time is over: the kind that lags most is next."""
+    """Take comparisons until there are as many of each kind as wanted, or the time is over: the
+    kind that lags most is next.
+    """
     bench, begin, lot = Bench(), time.monotonic(), random.Random()
     lacking = left(read(record), wanted)
     record.parent.mkdir(parents=True, exist_ok=True)
@@ -218,18 +296,43 @@ def fill(record: Path, wanted: Sequence[Kind], minutes: float) -> None:
             out.write(json.dumps(to_json(line)) + "\n")
         lacking[kind.key] -= 1
         told = f"{kind.workload.name}, {kind.condition}, {kind.effect:+.0%}: {line['verdicts'][LATENCY]} ({line['ratio']:.3f}"
-        print(f"{told}, {len(line['log_ratios'])} pairs, {line['seconds']:.0f} s); {sum(lacking.values())} to go", flush=True)
+        print(
+            f"{told}, {len(line['log_ratios'])} pairs, {line['seconds']:.0f} s); {sum(lacking.values())} to go",
+            flush=True,
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     from tests.performance import gate_tables
 
-    parser = argparse.ArgumentParser(prog="python -m tests.performance.bench_gate", description=__doc__)
-    parser.add_argument("--comparisons", type=int, default=COMPARISONS, help="of base with base, half in each condition (%(default)s)")
-    parser.add_argument("--trials", type=int, default=TRIALS, help="of a slowdown that must be found (%(default)s); of others half")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many; the same command goes on")
-    parser.add_argument("--record", type=Path, default=RECORD, help="where comparisons are appended (docs/data/gate.jsonl)")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.performance.bench_gate", description=__doc__
+    )
+    parser.add_argument(
+        "--comparisons",
+        type=int,
+        default=COMPARISONS,
+        help="of base with base, half in each condition (%(default)s)",
+    )
+    parser.add_argument(
+        "--trials",
+        type=int,
+        default=TRIALS,
+        help="of a slowdown that must be found (%(default)s); of others half",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=math.inf,
+        help="stop after so many; the same command goes on",
+    )
+    parser.add_argument(
+        "--record",
+        type=Path,
+        default=RECORD,
+        help="where comparisons are appended (docs/data/gate.jsonl)",
+    )
     options = parser.parse_args(arguments)
     os.environ["EVENBENCH_BACKENDS"] = workloads.BACKENDS
     os.chdir(ROOT)

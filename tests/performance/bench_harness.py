@@ -1,4 +1,6 @@
-"""What the harness itself costs, measured side by side in one run; `make bench-harness` prints it for docs/performance.md."""
+"""What the harness itself costs, measured side by side in one run; `make bench-harness` prints it
+for docs/performance.md.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ def null_floor() -> Iterator[Figure]:
     from backends.controls.null import NullSession
 
     session = NullSession(Cell(DIGITS_CNN, "null", threads=cpu.cores()))
-    laps = median(timing.run_laps(session, [{}], 0, 100_000, COMPUTE, set(), time.perf_counter_ns).laps_ns)
+    laps = median(
+        timing.run_laps(session, [{}], 0, 100_000, COMPUTE, set(), time.perf_counter_ns).laps_ns
+    )
     floor = clock_floor()
     yield Figure("two bare readings of the clock", f"{floor:.0f} ns", "")
     what = "compute lap of the null backend (two readings, step, sync)"
@@ -65,7 +69,9 @@ def null_floor() -> Iterator[Figure]:
 
 
 def session_of_resnet() -> tuple[Any, list[dict[str, Any]]]:
-    """ResNet-18 on ONNX Runtime, loaded in this process as a worker loads it, and its input batches."""
+    """ResNet-18 on ONNX Runtime, loaded in this process as a worker loads it, and its input
+    batches.
+    """
     cell = Cell(RESNET18, "ort", threads=cpu.cores())
     prepared = Preparer(600).prepare(cell)
     session = registry.find("ort").load(Path(prepared.artifact.path), cell)
@@ -73,7 +79,9 @@ def session_of_resnet() -> tuple[Any, list[dict[str, Any]]]:
 
 
 def hand_written(session: Any, batches: list[dict[str, Any]]) -> list[int]:
-    """What one writes oneself: `run` of the bare InferenceSession between two readings of the clock."""
+    """What one writes oneself: `run` of the bare InferenceSession between two readings of the
+    clock.
+    """
     bare, names = session.session, session.outputs
     laps = []
     for batch in batches:
@@ -84,12 +92,18 @@ def hand_written(session: Any, batches: list[dict[str, Any]]) -> list[int]:
 
 
 def against_hand_written(session: Any, batches: list[dict[str, Any]]) -> Iterator[Figure]:
-    """Alternated, so that both meet the same machine: the median over rounds of the ratio of median laps."""
+    """Alternated, so that both meet the same machine: the median over rounds of the ratio of median
+    laps.
+    """
     ratios, levels = [], []
     for index in range(ROUNDS):
         arms: list[Callable[[], list[int]]] = [
             lambda: hand_written(session, batches),
-            lambda: timing.run_laps(session, batches, 0, len(batches), COMPUTE, set(), time.perf_counter_ns).laps_ns,
+            lambda: (
+                timing.run_laps(
+                    session, batches, 0, len(batches), COMPUTE, set(), time.perf_counter_ns
+                ).laps_ns
+            ),
         ]
         order = [0, 1] if index % 2 else [1, 0]
         found = {arm: median(arms[arm]()) for arm in order}
@@ -97,14 +111,23 @@ def against_hand_written(session: Any, batches: list[dict[str, Any]]) -> Iterato
         levels.append(found[0])
     ratio = median(ratios)
     yield Figure("hand-written loop, ONNX Runtime ResNet-18", f"{median(levels) / 1e6:.2f} ms", "")
-    yield Figure("harness `compute` / hand-written", f"{ratio:.4f}", "1.00 ± 0.01", abs(ratio - 1) <= 0.01)
+    yield Figure(
+        "harness `compute` / hand-written", f"{ratio:.4f}", "1.00 ± 0.01", abs(ratio - 1) <= 0.01
+    )
 
 
 def against_other_tools(session: Any, batches: list[dict[str, Any]]) -> Iterator[Figure]:
-    """torch's Timer, pytest-benchmark's fixture and timeit on the same callable, as ratios to the harness, in one run."""
+    """torch's Timer, pytest-benchmark's fixture and timeit on the same callable, as ratios to the
+    harness, in one run.
+    """
     batch = batches[0]
     session.bind(batch)
-    ours = median(timing.run_laps(session, [batch], 0, 200, COMPUTE, set(), time.perf_counter_ns).laps_ns) / 1e9
+    ours = (
+        median(
+            timing.run_laps(session, [batch], 0, 200, COMPUTE, set(), time.perf_counter_ns).laps_ns
+        )
+        / 1e9
+    )
     others = {
         "timeit loop": min(timeit.repeat(session.step, number=20, repeat=10)) / 20,
         "torch.utils.benchmark (blocked_autorange, median)": _torch_timer(session.step),
@@ -117,7 +140,11 @@ def against_other_tools(session: Any, batches: list[dict[str, Any]]) -> Iterator
 def _torch_timer(step: Callable[[], None]) -> float:
     from torch.utils.benchmark import Timer
 
-    return float(Timer("step()", globals={"step": step}, num_threads=1).blocked_autorange(min_run_time=1).median)
+    return float(
+        Timer("step()", globals={"step": step}, num_threads=1)
+        .blocked_autorange(min_run_time=1)
+        .median
+    )
 
 
 FIXTURE_TEST = """
@@ -134,23 +161,50 @@ def _pytest_benchmark() -> float:
     with tempfile.TemporaryDirectory() as folder:
         file, report = Path(folder) / "test_step.py", Path(folder) / "report.json"
         file.write_text(FIXTURE_TEST)
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file), f"--benchmark-json={report}"]
-        done = subprocess.run(command, cwd=Path.cwd(), env={**os.environ, "PYTHONPATH": str(Path.cwd())}, capture_output=True, text=True)
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            str(file),
+            f"--benchmark-json={report}",
+        ]
+        done = subprocess.run(
+            command,
+            cwd=Path.cwd(),
+            env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+            capture_output=True,
+            text=True,
+        )
         if done.returncode:
             raise RuntimeError(f"pytest-benchmark run failed: {done.stdout[-2000:]}")
         return float(json.loads(report.read_text())["benchmarks"][0]["stats"]["median"])
 
 
 def fixed_cost() -> Iterator[Figure]:
-    """Wall time of a measuring process beyond import, load, first step, warm-up, sampling and parity, for a null and a real cell."""
+    """Wall time of a measuring process beyond import, load, first step, warm-up, sampling and
+    parity, for a null and a real cell.
+    """
     for backend in ("null", "ort"):
         entry = Entry(Cell(DIGITS_CNN, backend, threads=cpu.cores()))
         with tempfile.TemporaryDirectory() as folder:
             run = Run([entry], replace(PLANS["quick"], processes=5), Path(folder), fresh=True)
             line = run.measure([entry])[0]
-        inside = [line["import_seconds"], *(seconds for phase, seconds in line["phases_seconds"].items() if phase != "prepare")]
-        costs = [wall - sum(parts) for wall, *parts in zip(line["process_seconds"], *inside, strict=True)]
-        yield Figure(f"fixed cost per process, {backend}", f"{median(costs):.3f} s", "0.3 s or less", median(costs) <= 0.3)
+        inside = [
+            line["import_seconds"],
+            *(seconds for phase, seconds in line["phases_seconds"].items() if phase != "prepare"),
+        ]
+        costs = [
+            wall - sum(parts) for wall, *parts in zip(line["process_seconds"], *inside, strict=True)
+        ]
+        yield Figure(
+            f"fixed cost per process, {backend}",
+            f"{median(costs):.3f} s",
+            "0.3 s or less",
+            median(costs) <= 0.3,
+        )
 
 
 MANY_CELLS = """
@@ -165,14 +219,23 @@ def listing() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "bench_many.py").write_text(MANY_CELLS)
         begin = time.perf_counter()
-        done = subprocess.run([sys.executable, "-m", "harness.cli", "list", folder], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "harness.cli", "list", folder],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         seconds = time.perf_counter() - begin
         count = sum("model_" in line for line in done.stdout.splitlines())
-    yield Figure(f"evenbench list, {count:,} cells", f"{seconds:.2f} s", "0.5 s or less", seconds <= 0.5)
+    yield Figure(
+        f"evenbench list, {count:,} cells", f"{seconds:.2f} s", "0.5 s or less", seconds <= 0.5
+    )
 
 
 def reporting() -> Iterator[Figure]:
-    """The report of 10,000 outcomes, from lines in memory to the page on disk, and until one can work with it in Chromium."""
+    """The report of 10,000 outcomes, from lines in memory to the page on disk, and until one can
+    work with it in Chromium.
+    """
     from reports.pages import index as site
     from tests.reports import browser, synthetic
 
@@ -185,16 +248,30 @@ def reporting() -> Iterator[Figure]:
         usable = None
         if browser.installed():
             with browser.launched() as chromium:
-                usable = min(browser.seconds_until_usable(chromium, page.as_uri()) for _ in range(3))
-    yield Figure(f"report of {len(lines):,} outcomes ({size / 1e6:.1f} MB page)", f"{seconds:.2f} s", "5 s or less", seconds <= 5)
+                usable = min(
+                    browser.seconds_until_usable(chromium, page.as_uri()) for _ in range(3)
+                )
+    yield Figure(
+        f"report of {len(lines):,} outcomes ({size / 1e6:.1f} MB page)",
+        f"{seconds:.2f} s",
+        "5 s or less",
+        seconds <= 5,
+    )
     found = "not measured: no Chromium" if usable is None else f"{usable:.2f} s"
-    yield Figure("that page usable in Chromium, best of 3", found, "2 s or less", usable is not None and usable <= 2)
+    yield Figure(
+        "that page usable in Chromium, best of 3",
+        found,
+        "2 s or less",
+        usable is not None and usable <= 2,
+    )
 
 
 def figures() -> Iterator[Figure]:
     """All of them, in the order in which they are printed."""
     goals = f"goals are set where it takes {yardstick.UNIT_SECONDS * 1e3:.0f} ms"
-    yield Figure("the yardstick, a piece of plain Python", f"{yardstick.seconds() * 1e3:.1f} ms", goals)
+    yield Figure(
+        "the yardstick, a piece of plain Python", f"{yardstick.seconds() * 1e3:.1f} ms", goals
+    )
     yield from null_floor()
     session, batches = session_of_resnet()
     timing.run_laps(session, batches, 0, 50, COMPUTE, set(), time.perf_counter_ns)
@@ -208,7 +285,9 @@ def figures() -> Iterator[Figure]:
 def main() -> None:
     """Print the figures as a Markdown table, with the machine and the versions that made them."""
     found = system_info.describe(("onnxruntime", "torch", "pytest-benchmark"))
-    print(f"{found['cpu']}, {found['cores']} cores, Python {platform.python_version()}, onnxruntime {found['packages']['onnxruntime']}\n")
+    print(
+        f"{found['cpu']}, {found['cores']} cores, Python {platform.python_version()}, onnxruntime {found['packages']['onnxruntime']}\n"
+    )
     print("| what | measured | goal | met |\n|---|---|---|---|")
     for figure in figures():
         met = "" if figure.met is None else "yes" if figure.met else "no"

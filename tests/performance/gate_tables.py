@@ -1,4 +1,6 @@
-"""The record of `make aa` as the tables of docs/statistics.md and of the README. A test holds the pages to the record."""
+"""The record of `make aa` as the tables of docs/statistics.md and of the README. A test holds the
+pages to the record.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,11 @@ def null(lines: Lines) -> list[Mapping[str, Any]]:
 
 def alarms(lines: Lines) -> list[Mapping[str, Any]]:
     """Those of them that were called slower or faster in any metric."""
-    return [line for line in null(lines) if any(verdict in CHANGED for verdict in line["verdicts"].values())]
+    return [
+        line
+        for line in null(lines)
+        if any(verdict in CHANGED for verdict in line["verdicts"].values())
+    ]
 
 
 def everything(lines: Lines) -> str:
@@ -47,14 +53,20 @@ def summary(lines: Lines) -> str:
 
 
 def heading(lines: Lines) -> str:
-    """When, where, with which versions, and how many comparisons; of a record that is not whole, how many it lacks."""
+    """When, where, with which versions, and how many comparisons; of a record that is not whole,
+    how many it lacks.
+    """
     from tests.performance import bench_gate
 
     dates = sorted({line["date"] for line in lines})
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     machines = dict.fromkeys(line["machine"] for line in lines)
-    lacking = sum(bench_gate.left(lines, bench_gate.kinds(bench_gate.COMPARISONS, bench_gate.TRIALS)).values())
-    count = f"{len(lines)} comparisons" + (f"; {lacking} more are to come, so that rates are still rough" if lacking else "")
+    lacking = sum(
+        bench_gate.left(lines, bench_gate.kinds(bench_gate.COMPARISONS, bench_gate.TRIALS)).values()
+    )
+    count = f"{len(lines)} comparisons" + (
+        f"; {lacking} more are to come, so that rates are still rough" if lacking else ""
+    )
     return f"`make aa` on {when}, a shared virtual machine: {'; '.join(machines)}. {count}.\n"
 
 
@@ -69,10 +81,16 @@ def _by(lines: Lines, name: str) -> Iterator[tuple[str, list[Mapping[str, Any]]]
 
 
 def false_alarms(lines: Lines) -> str:
-    """Per condition and workload: comparisons of base with base, alarms, the rate's upper limit, and what the rest came to."""
+    """Per condition and workload: comparisons of base with base, alarms, the rate's upper limit,
+    and what the rest came to.
+    """
     rows = []
     conditions = list(_by(null(lines), "condition"))
-    parts = [(f"{condition}: {name}", each) for condition, some in conditions for name, each in [*_by(some, "workload"), ("all", some)]]
+    parts = [
+        (f"{condition}: {name}", each)
+        for condition, some in conditions
+        for name, each in [*_by(some, "workload"), ("all", some)]
+    ]
     if len(conditions) > 1:
         parts.append(("all of them", null(lines)))
     for title, each in parts:
@@ -80,25 +98,44 @@ def false_alarms(lines: Lines) -> str:
         wrong = sum(verdict in CHANGED for verdict in called)
         undecided = sum(verdict == "inconclusive" for verdict in called)
         limit = f"{upper_limit(wrong, len(each)):.1%}"
-        rows.append([title, str(len(each)), str(wrong), limit, str(len(alarms(each))), str(undecided)])
-    header = ["base against itself", "comparisons", "latency alarms", "upper 95 % limit", "alarms of any metric", "latency inconclusive"]
+        rows.append(
+            [title, str(len(each)), str(wrong), limit, str(len(alarms(each))), str(undecided)]
+        )
+    header = [
+        "base against itself",
+        "comparisons",
+        "latency alarms",
+        "upper 95 % limit",
+        "alarms of any metric",
+        "latency inconclusive",
+    ]
     return _table(header, rows)
 
 
 def order_bias(lines: Lines) -> str:
-    """Whether the side that is named head is measured longer: the mean log ratio over all pairs, with its 99 % interval."""
+    """Whether the side that is named head is measured longer: the mean log ratio over all pairs,
+    with its 99 % interval.
+    """
     from scipy import stats
 
     words = []
     for condition, some in _by(null(lines), "condition"):
         ratios = [value for line in some for value in line["log_ratios"]]
         low, high = stats.mstats.trimmed_mean_ci(ratios, limits=(0.2, 0.2), alpha=0.01)
-        words.append(f"{condition} {stats.trim_mean(ratios, 0.2):+.2%} ({low:+.2%} to {high:+.2%}, {len(ratios)} pairs)")
-    return f"Bias between the two sides, trimmed mean with its 99 % interval: {'; '.join(words)}.\n" if words else ""
+        words.append(
+            f"{condition} {stats.trim_mean(ratios, 0.2):+.2%} ({low:+.2%} to {high:+.2%}, {len(ratios)} pairs)"
+        )
+    return (
+        f"Bias between the two sides, trimmed mean with its 99 % interval: {'; '.join(words)}.\n"
+        if words
+        else ""
+    )
 
 
 def power(lines: Lines) -> str:
-    """Per condition, workload and slowdown: how many were found, and how many of them within the time that is promised."""
+    """Per condition, workload and slowdown: how many were found, and how many of them within the
+    time that is promised.
+    """
     from tests.performance.bench_gate import SECONDS
 
     rows = []
@@ -110,21 +147,50 @@ def power(lines: Lines) -> str:
                 found = [line for line in each if line["verdicts"][LATENCY] == "slower"]
                 quick = sum(line["seconds"] <= SECONDS for line in found)
                 seconds = median([line["seconds"] for line in each])
-                counts = [f"{len(found)} of {len(each)}", f"{len(found) / len(each):.0%}", f"{quick} of {len(each)}"]
-                rows.append([f"{condition}: {workload}", f"{effect:.0%}", *counts, f"{seconds:.0f} s"])
-    header = ["work repeated", "more by", "called slower", "share", f"within {SECONDS:.0f} s", "median time"]
+                counts = [
+                    f"{len(found)} of {len(each)}",
+                    f"{len(found) / len(each):.0%}",
+                    f"{quick} of {len(each)}",
+                ]
+                rows.append(
+                    [f"{condition}: {workload}", f"{effect:.0%}", *counts, f"{seconds:.0f} s"]
+                )
+    header = [
+        "work repeated",
+        "more by",
+        "called slower",
+        "share",
+        f"within {SECONDS:.0f} s",
+        "median time",
+    ]
     return _table(header, rows) if rows else ""
 
 
 def others(lines: Lines) -> str:
-    """The gate beside what other tools say of the same laps: alarms over base against itself, and 5 % and 10 % found."""
+    """The gate beside what other tools say of the same laps: alarms over base against itself, and 5
+    % and 10 % found.
+    """
     columns: list[tuple[str, Lines]] = []
     for condition in dict.fromkeys(line["condition"] for line in lines):
-        columns.append((f"false alarms, {condition}", [line for line in null(lines) if line["condition"] == condition]))
+        columns.append(
+            (
+                f"false alarms, {condition}",
+                [line for line in null(lines) if line["condition"] == condition],
+            )
+        )
     for effect in (0.05, 0.1):
         columns += [
-            (f"{effect:.0%} found, {condition}", [line for line in lines if line["effect"] == effect and line["condition"] == condition])
-            for condition in dict.fromkeys(line["condition"] for line in lines if line["effect"] == effect)
+            (
+                f"{effect:.0%} found, {condition}",
+                [
+                    line
+                    for line in lines
+                    if line["effect"] == effect and line["condition"] == condition
+                ],
+            )
+            for condition in dict.fromkeys(
+                line["condition"] for line in lines if line["effect"] == effect
+            )
         ]
 
     rows = []

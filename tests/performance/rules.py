@@ -1,7 +1,9 @@
-"""What other tools would have said about the very laps that the gate judged, each by its own rule with its own code where it has some.
+"""What other tools would have said about the very laps that the gate judged, each by its own rule
+with its own code where it has some.
 
-A comparison's samples are two lists of processes, base and head, of seconds per sample. They were measured alternately, which none of
-these tools does itself: slow drift of the machine cancels for them here, and what they are shown to get wrong is the least they would.
+A comparison's samples are two lists of processes, base and head, of seconds per sample. They were
+measured alternately, which none of these tools does itself: slow drift of the machine cancels for
+them here, and what they are shown to get wrong is the least they would.
 """
 
 from __future__ import annotations
@@ -17,20 +19,30 @@ ASV_PROCESSES = 2
 
 
 def asv(base: Samples, head: Samples) -> bool:
-    """`asv continuous` with its defaults: two processes each, its own test of difference, and a factor of 1.1."""
+    """`asv continuous` with its defaults: two processes each, its own test of difference, and a
+    factor of 1.1.
+    """
     from asv.commands.compare import _is_result_better
     from asv_runner.statistics import compute_stats
 
     pooled = [list(chain.from_iterable(side[:ASV_PROCESSES])) for side in (base, head)]
-    (base_level, base_stats), (head_level, head_stats) = (compute_stats(values, 1) for values in pooled)
-    return bool(_is_result_better(base_level, head_level, (base_stats, pooled[0]), (head_stats, pooled[1]), 1.1))
+    (base_level, base_stats), (head_level, head_stats) = (
+        compute_stats(values, 1) for values in pooled
+    )
+    return bool(
+        _is_result_better(
+            base_level, head_level, (base_stats, pooled[0]), (head_stats, pooled[1]), 1.1
+        )
+    )
 
 
 def pytest_benchmark(base: Samples, head: Samples) -> bool:
     """`--benchmark-compare-fail=mean:5%`: one process each."""
     from pytest_benchmark.utils import parse_compare_fail
 
-    return bool(parse_compare_fail("mean:5%").fails({"mean": _mean(head[0])}, {"mean": _mean(base[0])}))
+    return bool(
+        parse_compare_fail("mean:5%").fails({"mean": _mean(head[0])}, {"mean": _mean(base[0])})
+    )
 
 
 def t_test(base: Samples, head: Samples) -> bool:

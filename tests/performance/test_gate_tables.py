@@ -31,18 +31,31 @@ def test_the_upper_limit_of_no_alarm_in_300_is_one_percent() -> None:
 
 
 def test_an_alarm_of_any_metric_counts_and_more_work_that_is_found_does_not() -> None:
-    lines = [line(), line(memory="slower"), line(verdict="faster"), line(effect=0.05, verdict="slower")]
+    lines = [
+        line(),
+        line(memory="slower"),
+        line(verdict="faster"),
+        line(effect=0.05, verdict="slower"),
+    ]
     assert len(gate_tables.alarms(lines)) == 2
     told = gate_tables.false_alarms(lines)
     assert "| as found: w | 3 | 1 |" in told
-    assert gate_tables.power(lines).splitlines()[-1] == "| as found: w | 5% | 1 of 1 | 100% | 1 of 1 | 12 s |"
+    assert (
+        gate_tables.power(lines).splitlines()[-1]
+        == "| as found: w | 5% | 1 of 1 | 100% | 1 of 1 | 12 s |"
+    )
     late = [*lines, line(effect=0.05, verdict="slower") | {"seconds": 61.0}]
-    assert gate_tables.power(late).splitlines()[-1] == "| as found: w | 5% | 2 of 2 | 100% | 1 of 2 | 36 s |"
+    assert (
+        gate_tables.power(late).splitlines()[-1]
+        == "| as found: w | 5% | 2 of 2 | 100% | 1 of 2 | 36 s |"
+    )
 
 
 def test_other_rules_count_both_directions_of_base_against_itself_and_one_of_more_work() -> None:
     told = gate_tables.others([line(), line(effect=0.1, verdict="slower")])
-    first, second, third, *_ = told.splitlines()[3:]  # after the header, its rule, and the gate's own row
+    first, second, third, *_ = told.splitlines()[
+        3:
+    ]  # after the header, its rule, and the gate's own row
     assert first.endswith("| 100.0% | 100.0% |")
     assert second.endswith("| 100.0% | 0.0% |")
     assert third.endswith("| 0.0% | 0.0% |")
@@ -59,11 +72,19 @@ def test_the_rules_call_twice_the_time_slower_and_the_same_time_not() -> None:
 
 def test_the_kinds_have_every_comparison_that_is_promised() -> None:
     wanted = bench_gate.kinds(300, 20)
-    null = {name: sum(kind.wanted for kind in wanted if kind.condition == name and not kind.effect) for name in bench_gate.CONDITIONS}
+    null = {
+        name: sum(kind.wanted for kind in wanted if kind.condition == name and not kind.effect)
+        for name in bench_gate.CONDITIONS
+    }
     assert min(null.values()) >= 150
     assert sum(null.values()) >= 300
     powers = {(kind.condition, kind.effect): kind.wanted for kind in wanted if kind.effect}
-    assert powers == {("as found", 0.02): 10, ("as found", 0.05): 20, ("as found", 0.1): 10, ("noisy neighbour", 0.1): 20}
+    assert powers == {
+        ("as found", 0.02): 10,
+        ("as found", 0.05): 20,
+        ("as found", 0.1): 10,
+        ("noisy neighbour", 0.1): 20,
+    }
     for kind in wanted:
         assert bench_gate.head_of(kind) != kind.workload.base or not kind.effect
 
@@ -71,13 +92,23 @@ def test_the_kinds_have_every_comparison_that_is_promised() -> None:
 def test_a_record_that_is_not_whole_says_how_much_is_to_come() -> None:
     wanted = bench_gate.kinds(bench_gate.COMPARISONS, bench_gate.TRIALS)
     every = sum(kind.wanted for kind in wanted)
-    assert "1 comparisons; " + str(every) + " more are to come" in gate_tables.heading([line()]), "its workload is none of those wanted"
-    some = [{**line(kind.effect), "workload": kind.workload.name, "condition": kind.condition} for kind in wanted]
-    assert f"{len(wanted)} comparisons; {every - len(wanted)} more are to come" in gate_tables.heading(some)
+    assert "1 comparisons; " + str(every) + " more are to come" in gate_tables.heading([line()]), (
+        "its workload is none of those wanted"
+    )
+    some = [
+        {**line(kind.effect), "workload": kind.workload.name, "condition": kind.condition}
+        for kind in wanted
+    ]
+    assert (
+        f"{len(wanted)} comparisons; {every - len(wanted)} more are to come"
+        in gate_tables.heading(some)
+    )
     whole = [each for kind, each in zip(wanted, some, strict=True) for _ in range(kind.wanted)]
     assert gate_tables.heading(whole).rstrip().endswith(f"{every} comparisons.")
 
 
 def test_the_pages_show_the_record() -> None:
     for file, text in gate_tables.pages(bench_gate.read(bench_gate.RECORD)).items():
-        assert file.read_text(encoding="utf-8") == text, f"{file.name} does not show the record: run `make aa`"
+        assert file.read_text(encoding="utf-8") == text, (
+            f"{file.name} does not show the record: run `make aa`"
+        )

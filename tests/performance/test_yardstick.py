@@ -21,13 +21,27 @@ def test_all_of_its_work_is_done() -> None:
         ([1, 1, 1], [0.6, 0.6], False, 2),
         ([3, 3], [1.4], True, 1),
         ([3, 3, 3], [1.6, 1.6], False, 2),
-        ([1, 3], [0.9], True, 1),  # the machine became slower during the try: the middle of both counts
-        ([0.5, 0.5, 0.5], [0.6, 0.6], False, 2),  # and a faster one needs no more time, but the goal is not made shorter either
+        (
+            [1, 3],
+            [0.9],
+            True,
+            1,
+        ),  # the machine became slower during the try: the middle of both counts
+        (
+            [0.5, 0.5, 0.5],
+            [0.6, 0.6],
+            False,
+            2,
+        ),  # and a faster one needs no more time, but the goal is not made shorter either
         ([0.5, 0.5], [0.4], True, 1),
     ],
 )
 def test_a_goal_is_stretched_by_how_slow_the_machine_is(
-    slower: list[float], spent: list[float], keeps: bool, tries: int, monkeypatch: pytest.MonkeyPatch
+    slower: list[float],
+    spent: list[float],
+    keeps: bool,
+    tries: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     laid: Iterator[float] = iter([each * yardstick.UNIT_SECONDS for each in slower])
     monkeypatch.setattr(yardstick, "seconds", lambda: next(laid))

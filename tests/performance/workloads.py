@@ -1,6 +1,8 @@
-"""What the gate is measured on: a GEMM, a memory-bound loop, and real runtimes, each with a count of repeats of real work.
+"""What the gate is measured on: a GEMM, a memory-bound loop, and real runtimes, each with a count
+of repeats of real work.
 
-`gemm-x105` does 5 % more work per lap than `gemm-x100`. The gate must find that, and must see nothing between a backend and itself.
+`gemm-x105` does 5 % more work per lap than `gemm-x100`. The gate must find that, and must see
+nothing between a backend and itself.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ class Gemm(Repeated, NullSession):
 
 
 class Memory(Repeated, NullSession):
-    """Copies of 1 MiB out of 256 MiB, one after the other: more than the caches hold, so memory binds."""
+    """Copies of 1 MiB out of 256 MiB, one after the other: more than the caches hold, so memory
+    binds.
+    """
 
     def __init__(self, cell: Cell, repeats: int) -> None:
         NullSession.__init__(self, cell)
@@ -74,7 +78,15 @@ class Memory(Repeated, NullSession):
 
 
 def _attested(runtime: str, version: str, cell: Cell) -> Attestation:
-    return Attestation(runtime, version, "cpu", cell.precision, cell.threads, "preserved", f"python {platform.python_version()}")
+    return Attestation(
+        runtime,
+        version,
+        "cpu",
+        cell.precision,
+        cell.threads,
+        "preserved",
+        f"python {platform.python_version()}",
+    )
 
 
 class RepeatedRuntime(Repeated):
@@ -124,17 +136,29 @@ class _Ort(OnnxRuntime):
 for _count in REPEATS:
     for _kind in (Gemm, Memory):
         _name = f"{_kind.__name__}{_count}"
-        globals()[_name] = type(_name, (_Loop,), {"name": f"{_kind.__name__.lower()}-x{_count}", "kind": _kind, "repeats": _count})
-    globals()[f"Ort{_count}"] = type(f"Ort{_count}", (_Ort,), {"name": f"ort-x{_count}", "repeats": _count})
+        globals()[_name] = type(
+            _name,
+            (_Loop,),
+            {"name": f"{_kind.__name__.lower()}-x{_count}", "kind": _kind, "repeats": _count},
+        )
+    globals()[f"Ort{_count}"] = type(
+        f"Ort{_count}", (_Ort,), {"name": f"ort-x{_count}", "repeats": _count}
+    )
 
 BACKENDS = ",".join(
-    [f"{kind.lower()}-x{count}=tests.performance.workloads:{kind}{count}:control" for kind in ("Gemm", "Memory") for count in REPEATS]
+    [
+        f"{kind.lower()}-x{count}=tests.performance.workloads:{kind}{count}:control"
+        for kind in ("Gemm", "Memory")
+        for count in REPEATS
+    ]
     + [f"ort-x{count}=tests.performance.workloads:Ort{count}" for count in REPEATS]
 )
 """For `EVENBENCH_BACKENDS`."""
 
 DIGITS = replace(DIGITS_CNN, evaluation="")
-"""Without the held-out photos, whose 360 answers would take longer than the pair of processes itself."""
+"""Without the held-out photos, whose 360 answers would take longer than the pair of processes
+itself.
+"""
 
 loops = Case((DIGITS,), backends=("gemm-x100", "memory-x100"), threads=(1,))
 repeated = Case((DIGITS,), backends=("ort-x100",), threads=(1,))

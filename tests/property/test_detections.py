@@ -1,4 +1,6 @@
-"""Matching on arbitrary detections: order is no matter, what is the same passes, and what moved by enough does not."""
+"""Matching on arbitrary detections: order is no matter, what is the same passes, and what moved by
+enough does not.
+"""
 
 from __future__ import annotations
 
@@ -50,22 +52,36 @@ CHANCE = st.randoms(use_true_random=False)
 def test_identical_detections_pass_in_any_order(found: dict[str, Any], chance: Any) -> None:
     seen = compare(shuffled(found, chance), found)
     assert detection_matching.needed(seen, STRICT)[0] == 0.0
-    assert (seen.unmatched, seen.on_threshold, seen.box_pixels, seen.score, seen.mask_iou) == (0, 0, 0.0, 0.0, 1.0)
+    assert (seen.unmatched, seen.on_threshold, seen.box_pixels, seen.score, seen.mask_iou) == (
+        0,
+        0,
+        0.0,
+        0.0,
+        1.0,
+    )
 
 
 @given(images(), images(), CHANCE, CHANCE)
-def test_the_order_of_neither_side_matters(made: dict[str, Any], wanted: dict[str, Any], one: Any, other: Any) -> None:
+def test_the_order_of_neither_side_matters(
+    made: dict[str, Any], wanted: dict[str, Any], one: Any, other: Any
+) -> None:
     assert close(compare(shuffled(made, one), shuffled(wanted, other)), compare(made, wanted))
 
 
 @given(images(), images())
 def test_both_sides_are_alike(made: dict[str, Any], wanted: dict[str, Any]) -> None:
     there, back = compare(made, wanted), compare(wanted, made)
-    assert (there.matched, there.unmatched, there.on_threshold) == (back.matched, back.unmatched, back.on_threshold)
+    assert (there.matched, there.unmatched, there.on_threshold) == (
+        back.matched,
+        back.unmatched,
+        back.on_threshold,
+    )
 
 
 @given(images(), images())
-def test_everything_above_the_threshold_is_accounted_for(made: dict[str, Any], wanted: dict[str, Any]) -> None:
+def test_everything_above_the_threshold_is_accounted_for(
+    made: dict[str, Any], wanted: dict[str, Any]
+) -> None:
     seen = compare(made, wanted)
     above = [int(np.count_nonzero(found["scores"] >= 0.5)) for found in (made, wanted)]
     assert seen.wanted == above[1]
@@ -76,14 +92,19 @@ def test_everything_above_the_threshold_is_accounted_for(made: dict[str, Any], w
 def test_one_box_that_moved_fails(wanted: dict[str, Any], which: int, pixels: float) -> None:
     """The smallest shift moves the largest box, of 90 pixels, by more than 1 % of its area."""
     which %= len(wanted["scores"])
-    wanted = {**wanted, "scores": np.where(np.arange(len(wanted["scores"])) == which, 0.9, wanted["scores"])}
+    wanted = {
+        **wanted,
+        "scores": np.where(np.arange(len(wanted["scores"])) == which, 0.9, wanted["scores"]),
+    }
     made = {**wanted, "boxes": wanted["boxes"].copy()}
     made["boxes"][which] += pixels
     assert detection_matching.needed(compare(made, wanted), STRICT)[0] > 1
 
 
 @given(images(least=1), st.integers(0, 11))
-def test_one_that_is_missing_fails_unless_its_score_lies_on_the_threshold(wanted: dict[str, Any], which: int) -> None:
+def test_one_that_is_missing_fails_unless_its_score_lies_on_the_threshold(
+    wanted: dict[str, Any], which: int
+) -> None:
     which %= len(wanted["scores"])
     made = {name: np.delete(values, which, axis=0) for name, values in wanted.items()}
     clear = wanted["scores"][which] >= 0.5 + STRICT.margin

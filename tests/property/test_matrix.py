@@ -1,4 +1,6 @@
-"""The matrix is the product of its axes: as many cells as that, all different, and the same every time."""
+"""The matrix is the product of its axes: as many cells as that, all different, and the same every
+time.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +28,25 @@ def some(values: Any) -> st.SearchStrategy[tuple[Any, ...]]:
 def cases(draw: st.DrawFn) -> Case:
     backends = draw(some(BACKENDS))
     sets = st.lists(
-        st.dictionaries(st.sampled_from(["level", "spin", "streams"]), st.integers(0, 3)), min_size=1, max_size=3, unique_by=str
+        st.dictionaries(st.sampled_from(["level", "spin", "streams"]), st.integers(0, 3)),
+        min_size=1,
+        max_size=3,
+        unique_by=str,
     )
-    distinct = sets.filter(lambda chosen: len({tuple(sorted(each.items())) for each in chosen}) == len(chosen))
+    distinct = sets.filter(
+        lambda chosen: len({tuple(sorted(each.items())) for each in chosen}) == len(chosen)
+    )
     options = {backend: draw(distinct) for backend in backends if draw(st.booleans())}
     numbers = st.lists(st.integers(1, 32), min_size=1, max_size=3, unique=True).map(tuple)
     threads = st.lists(st.integers(0, 32), min_size=1, max_size=3, unique=True).map(tuple)
     return Case(
-        draw(some(MODELS)), backends, draw(some(PRECISIONS)), draw(some(("cpu", "cuda", "cuda:1"))), draw(numbers), draw(threads), options
+        draw(some(MODELS)),
+        backends,
+        draw(some(PRECISIONS)),
+        draw(some(("cpu", "cuda", "cuda:1"))),
+        draw(numbers),
+        draw(threads),
+        options,
     )
 
 
@@ -70,7 +83,15 @@ def test_cells_that_may_be_compared_differ_in_backend_and_options_only(case: Cas
     for cell in expand(case):
         groups.setdefault(cell.group, []).append(cell)
     for cells in groups.values():
-        assert len({(cell.model.name, cell.precision, cell.device, cell.batch, cell.threads) for cell in cells}) == 1
+        assert (
+            len(
+                {
+                    (cell.model.name, cell.precision, cell.device, cell.batch, cell.threads)
+                    for cell in cells
+                }
+            )
+            == 1
+        )
         assert len({(cell.backend, cell.options) for cell in cells}) == len(cells)
 
 

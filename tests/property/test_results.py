@@ -1,4 +1,6 @@
-"""What was appended is read back, whatever it holds and wherever a crash cut the line that came last."""
+"""What was appended is read back, whatever it holds and wherever a crash cut the line that came
+last.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,19 @@ from hypothesis import strategies as st
 
 from harness.results import records
 
-SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8)
+)
 VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=8
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
 )
 RECORDS = st.lists(st.dictionaries(st.text(max_size=6), VALUES, max_size=4), min_size=1, max_size=4)
 
@@ -25,7 +37,13 @@ RECORDS = st.lists(st.dictionaries(st.text(max_size=6), VALUES, max_size=4), min
 def outcomes(bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One line for each body, each of another cell."""
     return [
-        {**body, "schema": 1, "outcome": "ok", "time": "t", "cell": {"key": f"k{at}", "id": f"cell {at}", "model": "m", "backend": "b"}}
+        {
+            **body,
+            "schema": 1,
+            "outcome": "ok",
+            "time": "t",
+            "cell": {"key": f"k{at}", "id": f"cell {at}", "model": "m", "backend": "b"},
+        }
         for at, body in enumerate(bodies)
     ]
 
@@ -59,7 +77,9 @@ def test_what_was_appended_is_read(bodies: list[dict[str, Any]]) -> None:
 
 
 @given(RECORDS)
-def test_of_lines_for_one_cell_the_last_counts_and_every_other_is_noted(bodies: list[dict[str, Any]]) -> None:
+def test_of_lines_for_one_cell_the_last_counts_and_every_other_is_noted(
+    bodies: list[dict[str, Any]],
+) -> None:
     with a_file() as file:
         for body in bodies:
             records.append(file, {**outcomes([body])[0]})
@@ -80,7 +100,9 @@ def test_a_tail_torn_at_any_byte_costs_its_own_line_only(bodies: list[dict[str, 
         full = file.read_bytes()
         for size in range(len(kept), len(full) + 1):
             file.write_bytes(full[:size])
-            survived = [torn] if size >= len(full) - 1 else []  # only its line end is missing, or nothing
+            survived = (
+                [torn] if size >= len(full) - 1 else []
+            )  # only its line end is missing, or nothing
             assert list(records.read([file]).lines) == whole + survived
             records.append(file, later)
             reading = records.read([file])
@@ -90,7 +112,9 @@ def test_a_tail_torn_at_any_byte_costs_its_own_line_only(bodies: list[dict[str, 
 
 
 @given(st.binary(max_size=60), RECORDS)
-def test_no_bytes_whatever_keep_a_file_from_being_read(foreign: bytes, bodies: list[dict[str, Any]]) -> None:
+def test_no_bytes_whatever_keep_a_file_from_being_read(
+    foreign: bytes, bodies: list[dict[str, Any]]
+) -> None:
     lines = outcomes(bodies)
     with a_file() as file:
         file.write_bytes(foreign)
@@ -99,7 +123,13 @@ def test_no_bytes_whatever_keep_a_file_from_being_read(foreign: bytes, bodies: l
         assert list(records.read([file]).lines)[-len(lines) :] == lines
 
 
-NO_OUTCOMES = [{}, {"schema": 1}, {"schema": 1, "cell": None}, {"schema": 1, "cell": {}}, {"schema": 1, "cell": {"key": 3, "id": "x"}}]
+NO_OUTCOMES = [
+    {},
+    {"schema": 1},
+    {"schema": 1, "cell": None},
+    {"schema": 1, "cell": {}},
+    {"schema": 1, "cell": {"key": 3, "id": "x"}},
+]
 NO_OUTCOMES += [
     {"schema": "1", "cell": {"key": "k", "id": "x"}},
     {"schema": 3, "cell": {"key": "k", "id": "x"}},
@@ -108,9 +138,16 @@ NO_OUTCOMES += [
 
 
 @given(st.lists(st.sampled_from(NO_OUTCOMES), max_size=4), RECORDS)
-def test_lines_that_are_no_outcomes_are_left_out_and_noted(strangers: list[Any], bodies: list[dict[str, Any]]) -> None:
+def test_lines_that_are_no_outcomes_are_left_out_and_noted(
+    strangers: list[Any], bodies: list[dict[str, Any]]
+) -> None:
     lines = outcomes(bodies)
-    mixed = [line for pair in itertools.zip_longest(strangers, lines) for line in pair if line is not None]
+    mixed = [
+        line
+        for pair in itertools.zip_longest(strangers, lines)
+        for line in pair
+        if line is not None
+    ]
     with a_file() as file:
         file.write_text("".join(json.dumps(line) + "\n" for line in mixed))
         reading = records.read([file])

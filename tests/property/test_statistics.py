@@ -1,4 +1,6 @@
-"""Statistics against naive versions written from the definitions, and the coverage of the interval on simulated processes."""
+"""Statistics against naive versions written from the definitions, and the coverage of the interval
+on simulated processes.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,15 @@ SEVERAL = st.lists(POSITIVE, min_size=2, max_size=12)
 
 
 def naive_quantile(values: list[float], q: float) -> float:
-    """Hyndman and Fan's type 7 from its definition: the piecewise linear function through (i / (n - 1), x_i)."""
+    """Hyndman and Fan's type 7 from its definition: the piecewise linear function through (i / (n -
+    1), x_i).
+    """
     ordered = sorted(values)
-    return float(np.interp(q, np.linspace(0, 1, len(ordered)), ordered)) if len(ordered) > 1 else ordered[0]
+    return (
+        float(np.interp(q, np.linspace(0, 1, len(ordered)), ordered))
+        if len(ordered) > 1
+        else ordered[0]
+    )
 
 
 @given(MANY)
@@ -27,7 +35,9 @@ def test_half_of_the_values_lie_on_either_side_of_the_median(values: list[float]
     middle = estimates.median(values)
     assert sum(value < middle for value in values) <= len(values) / 2
     assert sum(value > middle for value in values) <= len(values) / 2
-    assert middle == estimates.quantile(values, 0.5) or middle == pytest.approx(estimates.quantile(values, 0.5), rel=1e-12)
+    assert middle == estimates.quantile(values, 0.5) or middle == pytest.approx(
+        estimates.quantile(values, 0.5), rel=1e-12
+    )
 
 
 @given(MANY, st.floats(0, 1))
@@ -101,10 +111,16 @@ def test_enough_samples_are_the_least_that_are_enough(q: float, confidence: floa
 
 @pytest.mark.parametrize("processes", [3, 5, 10])
 @pytest.mark.parametrize("confidence", [0.95, 0.80])
-def test_the_interval_covers_the_truth_as_often_as_it_says(processes: int, confidence: float) -> None:
-    """Process values are lognormal around a true level of 20 ms with a spread of 8 %, as measured ones are."""
+def test_the_interval_covers_the_truth_as_often_as_it_says(
+    processes: int, confidence: float
+) -> None:
+    """Process values are lognormal around a true level of 20 ms with a spread of 8 %, as measured
+    ones are.
+    """
     trials = 2_000
     simulated = 0.020 * np.random.default_rng(processes).lognormal(0.0, 0.08, (trials, processes))
-    covered = sum(bool(estimates.level(list(values), confidence).overlaps(0.020)) for values in simulated)
+    covered = sum(
+        bool(estimates.level(list(values), confidence).overlaps(0.020)) for values in simulated
+    )
     margin = 4 * math.sqrt(confidence * (1 - confidence) / trials)
     assert abs(covered / trials - confidence) < margin

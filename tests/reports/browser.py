@@ -1,4 +1,6 @@
-"""The system's Chromium, headless, and how long a big page takes in it; for the tests and for the figures of performance.md."""
+"""The system's Chromium, headless, and how long a big page takes in it; for the tests and for the
+figures of performance.md.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ FIRST_ROW = "[data-table=matrix] tbody tr"
 
 def installed() -> str:
     """The path of the system's Chromium, or an empty string."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
+    return next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+    )
 
 
 @contextmanager
@@ -37,7 +41,9 @@ def launched() -> Iterator[Any]:
 
 
 def until(page, expression, arg=None, seconds=10.0):
-    """Wait until a JavaScript expression is true. Playwright's own waiting evaluates a string in the page, which its policy forbids."""
+    """Wait until a JavaScript expression is true. Playwright's own waiting evaluates a string in
+    the page, which its policy forbids.
+    """
     end = time.monotonic() + seconds
     while not page.evaluate(expression, arg):
         assert time.monotonic() < end, f"never true: {expression}"
@@ -45,7 +51,9 @@ def until(page, expression, arg=None, seconds=10.0):
 
 
 def seconds_until_usable(chromium: Any, address: str) -> float:
-    """From asking for the page of `synthetic.many` until its matrix is there and a filter has narrowed it down to one model."""
+    """From asking for the page of `synthetic.many` until its matrix is there and a filter has
+    narrowed it down to one model.
+    """
     page = chromium.new_page()
     started = time.perf_counter()
     page.goto(address, wait_until="commit")

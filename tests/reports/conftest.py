@@ -1,4 +1,6 @@
-"""Gives the tests of the report their synthetic records, wherever pytest is started and however it imports, and one browser."""
+"""Gives the tests of the report their synthetic records, wherever pytest is started and however it
+imports, and one browser.
+"""
 
 import importlib.util
 import os
@@ -9,7 +11,9 @@ import pytest
 
 from tests.reports import browser
 
-_spec = importlib.util.spec_from_file_location("synthetic", Path(__file__).with_name("synthetic.py"))
+_spec = importlib.util.spec_from_file_location(
+    "synthetic", Path(__file__).with_name("synthetic.py")
+)
 assert _spec
 assert _spec.loader
 _module = importlib.util.module_from_spec(_spec)

@@ -8,8 +8,22 @@ from typing import Any
 MS = 1_000_000
 
 
-def passage(frames: int, wall_ms: float, dropped: Sequence[int] = (), steal: int = 0, **stages_ms: float) -> dict[str, Any]:
-    block = dict.fromkeys(("laps", "wall_ns", "cpu_ns", "preemptions", "minor_faults", "major_faults", "steal_ticks", "machine_cpu_ns"), 0)
+def passage(
+    frames: int, wall_ms: float, dropped: Sequence[int] = (), steal: int = 0, **stages_ms: float
+) -> dict[str, Any]:
+    block = dict.fromkeys(
+        (
+            "laps",
+            "wall_ns",
+            "cpu_ns",
+            "preemptions",
+            "minor_faults",
+            "major_faults",
+            "steal_ticks",
+            "machine_cpu_ns",
+        ),
+        0,
+    )
     wall = round(wall_ms * MS)
     return {
         "wall_ns": wall,
@@ -23,7 +37,13 @@ def passage(frames: int, wall_ms: float, dropped: Sequence[int] = (), steal: int
 
 
 def process(each_ms: float, **more: Any) -> dict[str, Any]:
-    stages = {"decode": 1.0, "preprocess": 2.0, "infer": each_ms - 5, "postprocess": 0.5, "draw": 1.5}
+    stages = {
+        "decode": 1.0,
+        "preprocess": 2.0,
+        "infer": each_ms - 5,
+        "postprocess": 0.5,
+        "draw": 1.5,
+    }
     return {
         "sequential": passage(10, 10 * each_ms, **stages, **more),
         "overlapped": passage(10, 5 * each_ms, **stages),
@@ -31,14 +51,39 @@ def process(each_ms: float, **more: Any) -> dict[str, Any]:
 
 
 def line(backend: str, passages: Sequence[Any], outcome: str = "ok", **more: Any) -> dict[str, Any]:
-    cell = {"id": f"m-{backend}", "key": f"key-{backend}", "group": "g", "model": "m", "backend": backend, "precision": "fp32"}
-    video = {"source": "photographs", "name": "video.mp4", "sha256": "a" * 64, "codec": "h264", "width_pixels": 640, "height_pixels": 360}
+    cell = {
+        "id": f"m-{backend}",
+        "key": f"key-{backend}",
+        "group": "g",
+        "model": "m",
+        "backend": backend,
+        "precision": "fp32",
+    }
+    video = {
+        "source": "photographs",
+        "name": "video.mp4",
+        "sha256": "a" * 64,
+        "codec": "h264",
+        "width_pixels": 640,
+        "height_pixels": 360,
+    }
     right = outcome == "ok"
-    verdict = {"verdict": "pass" if right else "fail", "reason": "", "golden": "float64", "needed": 0.02 if right else 9.0, "allowed": 1.0}
+    verdict = {
+        "verdict": "pass" if right else "fail",
+        "reason": "",
+        "golden": "float64",
+        "needed": 0.02 if right else 9.0,
+        "allowed": 1.0,
+    }
     made = {
         "schema": 1,
         "boundary": "pipeline",
-        "run": {"started": "2026-01-01T00:00:00Z", "plan": "default", "processes": 3, "evenbench": "0.1.0"},
+        "run": {
+            "started": "2026-01-01T00:00:00Z",
+            "plan": "default",
+            "processes": 3,
+            "evenbench": "0.1.0",
+        },
         "time": "2026-01-01T00:01:00Z",
         "cell": {**cell, "device": "cpu", "batch": 1, "threads": 2, "options": {}},
         "role": "runtime",
@@ -64,7 +109,13 @@ def line(backend: str, passages: Sequence[Any], outcome: str = "ok", **more: Any
         "artifact_sha256": "",
         "input_sha256": "",
         "weights": {},
-        "environment": {"cpu": "a CPU", "cores": 2, "os": "Linux", "python": "3.11", "packages": {"numpy": "2"}},
+        "environment": {
+            "cpu": "a CPU",
+            "cores": 2,
+            "os": "Linux",
+            "python": "3.11",
+            "packages": {"numpy": "2"},
+        },
         "reproduce": "evenbench pipeline m",
     }
     return {**made, **more}
@@ -74,9 +125,19 @@ QUICK = line("quick", [process(10), process(10), process(10)])
 SLOW = line("slow", [process(40), process(44), process(42)])
 WRONG = line("wrong", [], "mismatch")
 LATER = {"preprocess": 1.0, "infer": 3.0, "postprocess": 0.5, "draw": 0.5}
-DIRECTED = {"after_decoding": passage(10, 50, **LATER), "after_decoding_overlapped": passage(10, 25, **LATER)}
-PROGRAM = line("program", [DIRECTED for _ in range(3)], covers="after_decoding", not_held_because="")
-ALONE = line("alone", [{"inference": passage(20, 40, infer=2.0)}], covers="inference", alone_because="it has no recipe")
+DIRECTED = {
+    "after_decoding": passage(10, 50, **LATER),
+    "after_decoding_overlapped": passage(10, 25, **LATER),
+}
+PROGRAM = line(
+    "program", [DIRECTED for _ in range(3)], covers="after_decoding", not_held_because=""
+)
+ALONE = line(
+    "alone",
+    [{"inference": passage(20, 40, infer=2.0)}],
+    covers="inference",
+    alone_because="it has no recipe",
+)
 
 
 def shown(key: str, share: float) -> list[dict[str, Any]]:

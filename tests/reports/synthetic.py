@@ -1,4 +1,6 @@
-"""SYNTHETIC TEST DATA: records that look like real ones and were never measured. Seeded, so every test sees the same."""
+"""SYNTHETIC TEST DATA: records that look like real ones and were never measured. Seeded, so every
+test sees the same.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,13 @@ from typing import Any
 
 Record = dict[str, Any]
 
-MODELS = {"mobilenet-v3": 6.1e6, "resnet18": 18.4e6, "resnet50": 47.0e6, "vit-tiny": 31.0e6, "digits-cnn": 0.21e6}
+MODELS = {
+    "mobilenet-v3": 6.1e6,
+    "resnet18": 18.4e6,
+    "resnet50": 47.0e6,
+    "vit-tiny": 31.0e6,
+    "digits-cnn": 0.21e6,
+}
 """Typical compute time of torch eager in nanoseconds."""
 
 BACKENDS = {
@@ -49,7 +57,9 @@ def record(
     laps: int = 24,
     **changed: Any,
 ) -> Record:
-    """One record whose compute laps lie around `process_ns`, one value per process; `changed` replaces whole keys."""
+    """One record whose compute laps lie around `process_ns`, one value per process; `changed`
+    replaces whole keys.
+    """
     rng = random.Random(f"{model}{backend}{precision}{batch}{process_ns}")
     identity = f"{model}-{backend}-{precision}-cpu-b{batch}"
     ran = outcome in ("ok", "mismatch", "fallback") and bool(process_ns)
@@ -73,16 +83,32 @@ def record(
         "inner_clock": "",
         "binding_ns": [],
         "gpu": [],
-        "stability": {"compute": ["stable"] * len(process_ns), "host_to_host": ["stable"] * len(process_ns)} if ran else {},
+        "stability": {
+            "compute": ["stable"] * len(process_ns),
+            "host_to_host": ["stable"] * len(process_ns),
+        }
+        if ran
+        else {},
         "blocks": _blocks(rng, len(process_ns), laps) if ran else {},
-        "phases_seconds": _phases(rng, backend, len(process_ns), process_ns[0] / 1e9 * 6) if ran else {},
-        "import_seconds": [round(BACKENDS.get(backend, (1, 0.5, 1))[1] * rng.uniform(0.95, 1.1), 4) for _ in process_ns]
+        "phases_seconds": _phases(rng, backend, len(process_ns), process_ns[0] / 1e9 * 6)
+        if ran
+        else {},
+        "import_seconds": [
+            round(BACKENDS.get(backend, (1, 0.5, 1))[1] * rng.uniform(0.95, 1.1), 4)
+            for _ in process_ns
+        ]
         if ran
         else [],
-        "prepare": {"seconds": BACKENDS.get(backend, (1, 1, 1.0))[2], "cached": False} if ran else None,
-        "memory": {"peak_rss_bytes": [int(3.1e8 * rng.uniform(0.98, 1.05)) for _ in process_ns]} if ran else {},
+        "prepare": {"seconds": BACKENDS.get(backend, (1, 1, 1.0))[2], "cached": False}
+        if ran
+        else None,
+        "memory": {"peak_rss_bytes": [int(3.1e8 * rng.uniform(0.98, 1.05)) for _ in process_ns]}
+        if ran
+        else {},
         "parity": _parity(rng, outcome) if ran else None,
-        "accuracy": {"metric": "top-1", "value": 0.975, "count": 360} if model == "digits-cnn" and ran else None,
+        "accuracy": {"metric": "top-1", "value": 0.975, "count": 360}
+        if model == "digits-cnn" and ran
+        else None,
         "attested": _attested(backend) if ran else None,
         "input_sha256": sha("input", model),
         "inputs": {"recipe": "imagenet_224", "names": ["china", "flower"], "batches": 8},
@@ -100,9 +126,15 @@ def record(
 
 
 def suite(seed: int = 0) -> list[Record]:
-    """Five models on seven backends, with one of every outcome: what a report of a good day looks like."""
+    """Five models on seven backends, with one of every outcome: what a report of a good day looks
+    like.
+    """
     rng = random.Random(seed)
-    found = [record(model, backend, process_ns=_times(rng, model, backend)) for model in MODELS for backend in BACKENDS]
+    found = [
+        record(model, backend, process_ns=_times(rng, model, backend))
+        for model in MODELS
+        for backend in BACKENDS
+    ]
     _wound(found)
     return found
 
@@ -110,7 +142,11 @@ def suite(seed: int = 0) -> list[Record]:
 def many(cells: int) -> list[Record]:
     """As many cells as asked, for the tests of speed; most of them with samples."""
     rng = random.Random(1)
-    wanted = [(f"model-{number:04d}", backend) for number in range(cells // len(BACKENDS) + 1) for backend in BACKENDS]
+    wanted = [
+        (f"model-{number:04d}", backend)
+        for number in range(cells // len(BACKENDS) + 1)
+        for backend in BACKENDS
+    ]
     outcomes = ("ok", "ok", "ok", "ok", "ok", "mismatch", "unsupported", "failed")
     return [_quick(rng, model, backend, rng.choice(outcomes)) for model, backend in wanted[:cells]]
 
@@ -122,11 +158,17 @@ def _quick(rng: random.Random, model: str, backend: str, outcome: str) -> Record
 
 
 def _times(rng: random.Random, model: str, backend: str) -> tuple[float, ...]:
-    factor = BACKENDS[backend][0] * (1.04 if (model, backend) == ("vit-tiny", "torchscript") else 1.0)
+    factor = BACKENDS[backend][0] * (
+        1.04 if (model, backend) == ("vit-tiny", "torchscript") else 1.0
+    )
     if model == "digits-cnn":
-        factor = {"torch-compile": 1.3, "ort": 0.20, "openvino": 0.205, "tvm": 0.5}.get(backend, factor)
+        factor = {"torch-compile": 1.3, "ort": 0.20, "openvino": 0.205, "tvm": 0.5}.get(
+            backend, factor
+        )
     if model == "resnet50":
-        factor = {"torch-compile": 0.97, "ort": 0.985, "openvino": 0.975, "tvm": 1.24}.get(backend, factor)
+        factor = {"torch-compile": 0.97, "ort": 0.985, "openvino": 0.975, "tvm": 1.24}.get(
+            backend, factor
+        )
     return tuple(MODELS[model] * factor * rng.lognormvariate(0, 0.018) for _ in range(3))
 
 
@@ -155,10 +197,24 @@ def _wound(found: list[Record]) -> None:
         "logits: RMSE is 6.2 times the allowed one",
         parity=_parity(rng, "mismatch"),
     )
-    spoil("resnet18-ort-fp32-cpu-b1", "fallback", "asked for 2 threads, the session attests 1", phase="sample")
-    spoil("mobilenet-v3-tvm-fp32-cpu-b1", "unsupported", "tvm has no lowering for hardswish with a dynamic batch")
+    spoil(
+        "resnet18-ort-fp32-cpu-b1",
+        "fallback",
+        "asked for 2 threads, the session attests 1",
+        phase="sample",
+    )
+    spoil(
+        "mobilenet-v3-tvm-fp32-cpu-b1",
+        "unsupported",
+        "tvm has no lowering for hardswish with a dynamic batch",
+    )
     for model in ("resnet50", "vit-tiny"):
-        spoil(f"{model}-tvm-fp32-cpu-b1", "unavailable", "tvm is not installed", hint="pip install apache-tvm")
+        spoil(
+            f"{model}-tvm-fp32-cpu-b1",
+            "unavailable",
+            "tvm is not installed",
+            hint="pip install apache-tvm",
+        )
     spoil(
         "vit-tiny-torch-compile-fp32-cpu-b1",
         "failed",
@@ -172,13 +228,28 @@ def _wound(found: list[Record]) -> None:
 
 def _cell(model: str, backend: str, precision: str, batch: int, identity: str) -> Record:
     group = f"{model}-{precision}-cpu-b{batch}-t2"
-    names = {"id": identity, "key": sha(identity)[:16], "group": group, "model": model, "backend": backend}
-    return names | {"precision": precision, "device": "cpu", "batch": batch, "threads": 2, "options": {}}
+    names = {
+        "id": identity,
+        "key": sha(identity)[:16],
+        "group": group,
+        "model": model,
+        "backend": backend,
+    }
+    return names | {
+        "precision": precision,
+        "device": "cpu",
+        "batch": batch,
+        "threads": 2,
+        "options": {},
+    }
 
 
 def _samples(rng: random.Random, process_ns: tuple[float, ...], laps: int) -> Record:
     compute = [[max(1, int(typical * _jitter(rng))) for _ in range(laps)] for typical in process_ns]
-    host = [[max(1, int(typical * 1.06 * _jitter(rng) + 9000)) for _ in range(laps)] for typical in process_ns]
+    host = [
+        [max(1, int(typical * 1.06 * _jitter(rng) + 9000)) for _ in range(laps)]
+        for typical in process_ns
+    ]
     return {"compute": compute, "host_to_host": host}
 
 
@@ -197,15 +268,26 @@ def _blocks(rng: random.Random, processes: int, laps: int) -> Record:
         "steal_ticks": 0,
         "machine_cpu_ns": 0,
     }
-    return {boundary: [[block] for _ in range(processes)] for boundary in ("compute", "host_to_host")}
+    return {
+        boundary: [[block] for _ in range(processes)] for boundary in ("compute", "host_to_host")
+    }
 
 
 def _phases(rng: random.Random, backend: str, processes: int, first_seconds: float) -> Record:
     prepare = BACKENDS.get(backend, (1, 1, 1.0))[2]
-    spread = {"load": 0.12, "first_step": first_seconds + 0.01, "warm_up": 0.4, "sample": 0.9, "parity": 0.05}
+    spread = {
+        "load": 0.12,
+        "first_step": first_seconds + 0.01,
+        "warm_up": 0.4,
+        "sample": 0.9,
+        "parity": 0.05,
+    }
     return {
         "prepare": [prepare],
-        **{name: [round(value * rng.uniform(0.9, 1.1), 5) for _ in range(processes)] for name, value in spread.items()},
+        **{
+            name: [round(value * rng.uniform(0.9, 1.1), 5) for _ in range(processes)]
+            for name, value in spread.items()
+        },
     }
 
 
@@ -270,5 +352,14 @@ def _environment(rng: random.Random) -> Record:
         "cores": 2,
         "cpu_flags": ["avx2", "avx512f", "fma"],
     }
-    moving = {"governor": "", "turbo": "", "load_average": round(rng.uniform(0.2, 0.9), 2), "steal": 0.0}
-    return machine | moving | {"packages": packages, "commit": "abc123", "variables": {"OMP_NUM_THREADS": "2"}}
+    moving = {
+        "governor": "",
+        "turbo": "",
+        "load_average": round(rng.uniform(0.2, 0.9), 2),
+        "steal": 0.0,
+    }
+    return (
+        machine
+        | moving
+        | {"packages": packages, "commit": "abc123", "variables": {"OMP_NUM_THREADS": "2"}}
+    )

@@ -13,7 +13,14 @@ from reports.pages import index
 from reports.sections import cells, details, task_agreement
 from tests.reports.synthetic import record
 
-MATCHED = {"detections": 12, "matched": 11, "unmatched": 2, "on_threshold": 0, "worst_box_pixels": 0.25, "worst_score_difference": 0.0004}
+MATCHED = {
+    "detections": 12,
+    "matched": 11,
+    "unmatched": 2,
+    "on_threshold": 0,
+    "worst_box_pixels": 0.25,
+    "worst_score_difference": 0.0004,
+}
 
 
 def rows(lines: list[dict[str, Any]]) -> list[list[Any]]:
@@ -26,13 +33,23 @@ def rows(lines: list[dict[str, Any]]) -> list[list[Any]]:
     ("found", "shown", "rank"),
     [
         ({"top1_agreement": 0.875, "top5_overlap": 1.0}, "top-1 0.875000", 0.875),
-        ({"pixel_agreement": 0.9999, "miou": 0.998765, "classes_seen": 7}, "mIoU 0.998765", 0.998765),
-        ({"worst_cosine": 0.99999, "sentences": 8, "nearest_agreement": 1.0}, "cosine 0.999990", 0.99999),
+        (
+            {"pixel_agreement": 0.9999, "miou": 0.998765, "classes_seen": 7},
+            "mIoU 0.998765",
+            0.998765,
+        ),
+        (
+            {"worst_cosine": 0.99999, "sentences": 8, "nearest_agreement": 1.0},
+            "cosine 0.999990",
+            0.99999,
+        ),
         (MATCHED, "11 of 12 matched, 2 without a partner", 11 / 13),
         ({"detections": 0, "matched": 0, "unmatched": 0}, "0 of 0 matched", 1.0),
     ],
 )
-def test_the_table_has_the_fact_that_says_most_of_each_task(found: dict[str, float], shown: str, rank: float) -> None:
+def test_the_table_has_the_fact_that_says_most_of_each_task(
+    found: dict[str, float], shown: str, rank: float
+) -> None:
     assert rows([record(agreement=found)]) == [[shown, pytest.approx(rank)]]
 
 
@@ -44,7 +61,9 @@ def test_a_line_from_before_agreement_was_recorded_shows_what_it_has() -> None:
 
 
 def test_the_details_hold_every_fact_with_its_words() -> None:
-    lines = results.results([record(agreement={**MATCHED, "worst_mask_iou": 0.97, "yet_unknown": 3})])
+    lines = results.results(
+        [record(agreement={**MATCHED, "worst_mask_iou": 0.97, "yet_unknown": 3})]
+    )
     (group,) = results.groups(lines)
     sections = dict(details.describe(group, lines[0])["sections"])
     facts = dict(sections["Agreement"])

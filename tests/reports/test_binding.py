@@ -1,4 +1,6 @@
-"""What a binding costs: a native cell is compared with the Python cell that runs the same bytes in the same library, and no other."""
+"""What a binding costs: a native cell is compared with the Python cell that runs the same bytes in
+the same library, and no other.
+"""
 
 import pytest
 import synthetic
@@ -11,20 +13,41 @@ SHA = synthetic.sha("one onnx file")
 STEADY = "std::chrono::steady_clock"
 
 
-def cell(backend, process_ns=(9.0e6, 9.1e6, 8.9e6), runtime="onnxruntime", version="1.31.1", spinning="on", options=None, **changed):
-    line = synthetic.record(backend=backend, process_ns=process_ns, **{"artifact_sha256": SHA, **changed})
-    line["attested"] = line["attested"] | {"runtime": runtime, "version": version, "spinning": spinning}
+def cell(
+    backend,
+    process_ns=(9.0e6, 9.1e6, 8.9e6),
+    runtime="onnxruntime",
+    version="1.31.1",
+    spinning="on",
+    options=None,
+    **changed,
+):
+    line = synthetic.record(
+        backend=backend, process_ns=process_ns, **{"artifact_sha256": SHA, **changed}
+    )
+    line["attested"] = line["attested"] | {
+        "runtime": runtime,
+        "version": version,
+        "spinning": spinning,
+    }
     line["cell"] = line["cell"] | {"options": options or {}}
     return line
 
 
 def program(backend="cpp-ort", process_ns=(6.0e6, 6.1e6, 5.9e6), **changed):
-    return cell(backend, process_ns, **{"clock": STEADY, "binding_ns": [900.0, 1100.0, 1000.0], **changed})
+    return cell(
+        backend, process_ns, **{"clock": STEADY, "binding_ns": [900.0, 1100.0, 1000.0], **changed}
+    )
 
 
 def library(backend="ctypes-ort", process_ns=(9.0e6, 9.1e6, 8.9e6), **changed):
-    line = cell(backend, process_ns, inner_clock=STEADY, binding_ns=[2900.0, 3100.0, 3000.0], **changed)
-    line["samples_ns"] = {**line["samples_ns"], "native": [[lap - 3000 for lap in laps] for laps in line["samples_ns"]["compute"]]}
+    line = cell(
+        backend, process_ns, inner_clock=STEADY, binding_ns=[2900.0, 3100.0, 3000.0], **changed
+    )
+    line["samples_ns"] = {
+        **line["samples_ns"],
+        "native": [[lap - 3000 for lap in laps] for laps in line["samples_ns"]["compute"]],
+    }
     return line
 
 
@@ -38,7 +61,12 @@ def number(words):
 
 def test_a_program_and_a_library_are_told_apart_and_compared_with_python():
     fast, even = rows(cell("ort"), program(), library())
-    assert (fast.way, fast.counterpart, even.way, even.counterpart) == ("program", "ort", "ctypes", "ort")
+    assert (fast.way, fast.counterpart, even.way, even.counterpart) == (
+        "program",
+        "ort",
+        "ctypes",
+        "ort",
+    )
     assert number(fast.compute) == pytest.approx(1.5, abs=0.05)
     assert number(fast.host_to_host) == pytest.approx(1.5, abs=0.05)
     assert (fast.tone, even.tone) == (verdict.FASTER, verdict.EVEN)
@@ -116,7 +144,10 @@ def test_the_counterpart_shares_most_options():
     quiet = {"spinning": "off", "options": {"spinning": "off"}}
     (row,) = rows(cell("ort"), cell("ort", **quiet), program(**quiet))
     assert row.counterpart == "ort spinning=off"
-    (row,) = rows(cell("torch-aot", runtime="torch"), program("cpp-libtorch", runtime="torch", options={"artifact": "aot"}))
+    (row,) = rows(
+        cell("torch-aot", runtime="torch"),
+        program("cpp-libtorch", runtime="torch", options={"artifact": "aot"}),
+    )
     assert row.counterpart == "torch-aot"
 
 
@@ -142,7 +173,10 @@ def test_copies_are_host_to_host_less_compute():
     native = program(process_ns=(2.0e6,))
     native["samples_ns"] = {"compute": [[1_000_000] * 9], "host_to_host": [[1_004_000] * 9]}
     (row,) = rows(line, native)
-    assert (row.python_copies, row.copies) == ("50.0\N{NO-BREAK SPACE}µs", "4.00\N{NO-BREAK SPACE}µs")
+    assert (row.python_copies, row.copies) == (
+        "50.0\N{NO-BREAK SPACE}µs",
+        "4.00\N{NO-BREAK SPACE}µs",
+    )
     assert number(row.compute) == 2.0
     assert number(row.host_to_host) == pytest.approx(2.04, abs=0.005)
 
@@ -156,7 +190,9 @@ def test_a_lap_of_nothing_is_no_ratio():
 
 def told(line):
     group = results.groups(results.results([line]))[0]
-    return {title: dict(facts) for title, facts in details.describe(group, group.results[0])["sections"]}
+    return {
+        title: dict(facts) for title, facts in details.describe(group, group.results[0])["sections"]
+    }
 
 
 def test_details_of_a_cell_say_what_its_binding_costs():

@@ -1,4 +1,6 @@
-"""The page in a real Chromium: it works by mouse and keyboard, in both themes, on a phone, and asks for nothing."""
+"""The page in a real Chromium: it works by mouse and keyboard, in both themes, on a phone, and asks
+for nothing.
+"""
 
 import pytest
 import synthetic
@@ -14,23 +16,39 @@ until = browser.until
 @pytest.fixture(scope="session")
 def report(tmp_path_factory):
     """The page of the synthetic suite, with one hostile model in it."""
-    hostile = [synthetic.record(model="<script>alert(1)</script>", backend=name) for name in ("torch-eager", "<img/src=x>")]
-    return index.write([*synthetic.suite(), *hostile], tmp_path_factory.mktemp("site"), ["Synthetic test data."]).as_uri()
+    hostile = [
+        synthetic.record(model="<script>alert(1)</script>", backend=name)
+        for name in ("torch-eager", "<img/src=x>")
+    ]
+    return index.write(
+        [*synthetic.suite(), *hostile], tmp_path_factory.mktemp("site"), ["Synthetic test data."]
+    ).as_uri()
 
 
 @pytest.fixture
 def visit(chromium):
-    """Opens a page and fails the test for any error on its console and for anything it asks the network for."""
+    """Opens a page and fails the test for any error on its console and for anything it asks the
+    network for.
+    """
     complaints, contexts = [], []
 
     def go(address, **settings):
         contexts.append(chromium.new_context(**settings))
         page = contexts[-1].new_page()
-        page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+        page.on(
+            "console",
+            lambda message: (
+                complaints.append(message.text) if message.type in ("error", "warning") else None
+            ),
+        )
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: complaints.append(f"dialog {dialog.message}"))
         page.on(
-            "request", lambda request: request.url.startswith(("file:", "blob:", "data:")) or complaints.append(request.url)
+            "request",
+            lambda request: (
+                request.url.startswith(("file:", "blob:", "data:"))
+                or complaints.append(request.url)
+            ),
         )
         page.goto(address)
         page.wait_for_selector(FIRST_ROW)
@@ -40,7 +58,6 @@ def visit(chromium):
     for context in contexts:
         context.close()
     assert complaints == []
-
 
 
 def scroll_through(page):
@@ -64,14 +81,21 @@ def test_everything_is_drawn_without_an_error_or_a_request(visit, report):
     assert page.locator("#compare figure").count() == 5
 
 
-def test_every_link_of_the_head_leads_to_its_section_though_what_lies_between_is_drawn_on_the_way(visit, report):
+def test_every_link_of_the_head_leads_to_its_section_though_what_lies_between_is_drawn_on_the_way(
+    visit, report
+):
     page = visit(report)
     for link in page.locator("header nav a").all():
         target = page.locator(link.get_attribute("href"))
         link.click()
         page.wait_for_timeout(400)  # what comes into view is drawn meanwhile, and pushes
-        top, last = target.bounding_box()["y"], page.evaluate("scrollY + innerHeight >= document.documentElement.scrollHeight - 2")
-        assert 0 <= top <= 150 or last, f"{link.inner_text()}: its section begins at {top:.0f} pixels"
+        top, last = (
+            target.bounding_box()["y"],
+            page.evaluate("scrollY + innerHeight >= document.documentElement.scrollHeight - 2"),
+        )
+        assert 0 <= top <= 150 or last, (
+            f"{link.inner_text()}: its section begins at {top:.0f} pixels"
+        )
 
 
 def test_the_filter_works_and_stands_in_the_address(visit, report):
@@ -132,7 +156,11 @@ def test_the_theme_follows_the_system_and_the_button_and_so_do_charts(visit, rep
     dark = page.evaluate(colours)
     assert page.get_attribute("#theme", "aria-pressed") == "true"
     page.click("#theme")
-    until(page, "before => document.querySelector('.plot .xtick text')?.style.fill !== before", arg=dark[1])
+    until(
+        page,
+        "before => document.querySelector('.plot .xtick text')?.style.fill !== before",
+        arg=dark[1],
+    )
     light = page.evaluate(colours)
     assert page.get_attribute("#theme", "aria-pressed") == "false"
     assert light[0] != dark[0]
@@ -147,7 +175,9 @@ def test_a_phone_shows_it_without_sideways_overflow(visit, report):
 
 def test_choosing_a_group_shows_its_ranking_with_the_wrong_ones_struck_and_unranked(visit, report):
     page = visit(report)
-    page.select_option("#group", label="vit-tiny · fp32 · cpu · batch 1 · 2\N{NO-BREAK SPACE}threads")
+    page.select_option(
+        "#group", label="vit-tiny · fp32 · cpu · batch 1 · 2\N{NO-BREAK SPACE}threads"
+    )
     page.wait_for_selector("#ranking tr:has-text('openvino')")
     wrong = page.locator("#ranking tr.unranked", has_text="openvino")
     assert wrong.locator(".struck").count() == 4
@@ -158,7 +188,9 @@ def test_landmarks_captions_and_names_are_there(visit, report):
     page = visit(report)
     scroll_through(page)
     assert page.locator("header, nav, main, footer").count() >= 4
-    assert page.evaluate("[...document.querySelectorAll('table')].every((table) => table.caption?.textContent.trim())")
+    assert page.evaluate(
+        "[...document.querySelectorAll('table')].every((table) => table.caption?.textContent.trim())"
+    )
     assert page.evaluate(
         "[...document.querySelectorAll('.plot')].every((plot) => plot.getAttribute('aria-label')?.length > 20)"
     )
@@ -178,7 +210,9 @@ def test_a_hostile_name_is_shown_and_not_run(visit, report):
 @pytest.mark.alone
 def test_ten_thousand_outcomes_are_usable_in_two_seconds(chromium, tmp_path):
     address = index.write(synthetic.many(10_000), tmp_path).as_uri()
-    keeps, told = yardstick.kept(2.0, lambda: browser.seconds_until_usable(chromium, address), tries=4)
+    keeps, told = yardstick.kept(
+        2.0, lambda: browser.seconds_until_usable(chromium, address), tries=4
+    )
     assert keeps, told
 
 
@@ -188,10 +222,14 @@ def test_limits_leave_what_keeps_them_and_stand_in_the_address(visit, report):
     page.fill("#limit-memory", "1")
     assert "No cell matches" in page.locator("[data-table=matrix] tbody").inner_text()
     page.fill("#limit-memory", "1000")
-    until(page, "document.querySelectorAll('[data-table=matrix] tbody tr').length === 6")  # without the control, which nobody ships
+    until(
+        page, "document.querySelectorAll('[data-table=matrix] tbody tr').length === 6"
+    )  # without the control, which nobody ships
     assert "memory=1000" in page.evaluate("location.hash")
     page.fill("#limit-p99", "1000")
-    assert "No cell matches" in page.locator("[data-table=matrix] tbody").inner_text(), "72 laps state no p99"
+    assert "No cell matches" in page.locator("[data-table=matrix] tbody").inner_text(), (
+        "72 laps state no p99"
+    )
     page.fill("#limit-p99", "")
     page.select_option("#limit-front", "on")
     until(page, "document.querySelectorAll('[data-table=matrix] tbody tr').length < 6")

@@ -1,4 +1,6 @@
-"""What satisfies limits, what excludes the others, and the front: each answer is one that somebody would ship by."""
+"""What satisfies limits, what excludes the others, and the front: each answer is one that somebody
+would ship by.
+"""
 
 import pytest
 import synthetic
@@ -11,18 +13,24 @@ ENOUGH = 160
 
 
 def cell(backend, millis, *, memory=300e6, accuracy=None, error=1e-6, spread=0.001, **changed):
-    """A correct cell of three processes at about `millis`, with its peak memory, accuracy and parity error."""
+    """A correct cell of three processes at about `millis`, with its peak memory, accuracy and
+    parity error.
+    """
     times = tuple(millis * 1e6 * factor for factor in (1 - spread, 1.0, 1 + spread))
     made = synthetic.record(backend=backend, process_ns=times, **{"laps": ENOUGH, **changed})
     if made["outcome"] == "ok":
         made["memory"] = {"peak_rss_bytes": [int(memory)] * 3}
-        made["accuracy"] = None if accuracy is None else {"metric": "top-1", "value": accuracy, "count": 360}
+        made["accuracy"] = (
+            None if accuracy is None else {"metric": "top-1", "value": accuracy, "count": 360}
+        )
         made["parity"]["outputs"][0] |= {"rmse": error, "scale": 1.0}
     return made
 
 
 def advise(*lines, **limits):
-    return recommendation.advise(shape.results(lines), {name.replace("_", " "): value for name, value in limits.items()})
+    return recommendation.advise(
+        shape.results(lines), {name.replace("_", " "): value for name, value in limits.items()}
+    )
 
 
 def names(facts):
@@ -35,15 +43,25 @@ def reasons(advice, backend):
 
 
 def test_what_satisfies_comes_fastest_first_and_the_rest_is_told_every_reason():
-    lines = (cell("torch-eager", 20), cell("ort", 9, memory=600e6), cell("openvino", 7), cell("tvm", 40, memory=600e6))
+    lines = (
+        cell("torch-eager", 20),
+        cell("ort", 9, memory=600e6),
+        cell("openvino", 7),
+        cell("tvm", 40, memory=600e6),
+    )
     advice = advise(*lines, p99=30e6, memory=500e6)
     assert names(each.facts for each in advice.ranked) == ["openvino", "torch-eager"]
-    assert reasons(advice, "ort") == "memory 600\N{NO-BREAK SPACE}MB is over 500\N{NO-BREAK SPACE}MB by 20 %"
+    assert (
+        reasons(advice, "ort")
+        == "memory 600\N{NO-BREAK SPACE}MB is over 500\N{NO-BREAK SPACE}MB by 20 %"
+    )
     assert "p99 " in reasons(advice, "tvm")
     assert "memory " in reasons(advice, "tvm")
 
 
-@pytest.mark.parametrize("outcome", ["mismatch", "fallback", "unsupported", "unavailable", "failed"])
+@pytest.mark.parametrize(
+    "outcome", ["mismatch", "fallback", "unsupported", "unavailable", "failed"]
+)
 def test_what_is_not_ok_is_excluded_in_its_own_words_however_fast(outcome):
     wrong = cell("ort", 0.001, outcome=outcome, reason="because of this", hint="pip install it")
     advice = advise(cell("torch-eager", 20), wrong)
@@ -59,7 +77,9 @@ def test_a_control_is_never_recommended():
 def test_a_p99_that_its_laps_do_not_support_excludes_and_says_how_many_are_needed():
     advice = advise(cell("ort", 9, laps=24), p99=1e12)
     assert not advice.ranked
-    assert reasons(advice, "ort").startswith("p99 not supported by 72\N{NO-BREAK SPACE}laps: 459 are needed")
+    assert reasons(advice, "ort").startswith(
+        "p99 not supported by 72\N{NO-BREAK SPACE}laps: 459 are needed"
+    )
     assert "459" in advice.nearest[0]
     assert advise(cell("ort", 9, laps=153), p99=1e12).ranked, "459 laps are enough"
 
@@ -81,13 +101,19 @@ def test_several_requests_in_flight_have_no_latency():
 
 
 def test_an_accuracy_drop_is_a_share_of_eager_at_fp32():
-    lines = (cell("torch-eager", 20, accuracy=0.90), cell("ort", 9, accuracy=0.892), cell("tvm", 9, accuracy=0.889))
+    lines = (
+        cell("torch-eager", 20, accuracy=0.90),
+        cell("ort", 9, accuracy=0.892),
+        cell("tvm", 9, accuracy=0.889),
+    )
     advice = advise(*lines, accuracy_drop=0.01)
     assert names(each.facts for each in advice.ranked) == ["ort", "torch-eager"]
     assert reasons(advice, "tvm").startswith("accuracy drop 1.22\N{NO-BREAK SPACE}% is over 1.00")
     assert advice.reference.value == 0.9
     better = advise(lines[0], cell("ort", 9, accuracy=0.95), accuracy_drop=0.0)
-    assert names(each.facts for each in better.ranked) == ["ort", "torch-eager"], "a gain is no drop"
+    assert names(each.facts for each in better.ranked) == ["ort", "torch-eager"], (
+        "a gain is no drop"
+    )
 
 
 def test_without_held_out_data_an_accuracy_limit_is_never_taken_as_kept():
@@ -98,25 +124,37 @@ def test_without_held_out_data_an_accuracy_limit_is_never_taken_as_kept():
 
 def test_accuracies_of_different_data_are_not_compared():
     mine = {"dataset": {"sha256": "a"}}
-    lines = (cell("torch-eager", 20, accuracy=0.90), cell("ort", 9, accuracy=0.5, **mine), cell("tvm", 9, accuracy=0.6, **mine))
+    lines = (
+        cell("torch-eager", 20, accuracy=0.90),
+        cell("ort", 9, accuracy=0.5, **mine),
+        cell("tvm", 9, accuracy=0.6, **mine),
+    )
     advice = advise(*lines, accuracy_drop=0.01)
     assert names(each.facts for each in advice.ranked) == ["tvm", "torch-eager"]
     assert "16.7" in reasons(advice, "ort"), "of the best one on the same data"
 
 
 def test_of_an_accuracy_of_zero_nothing_can_be_lost():
-    advice = advise(cell("torch-eager", 20, accuracy=0.0), cell("ort", 9, accuracy=0.0), accuracy_drop=0.5)
+    advice = advise(
+        cell("torch-eager", 20, accuracy=0.0), cell("ort", 9, accuracy=0.0), accuracy_drop=0.5
+    )
     assert not advice.ranked
     assert "the accuracy to compare with is 0" in reasons(advice, "ort")
 
 
 def test_without_eager_the_best_correct_fp32_cell_is_the_reference():
-    advice = advise(cell("ort", 9, accuracy=0.8), cell("tvm", 9, accuracy=0.9), cell("openvino", 5, accuracy=1.0, outcome="mismatch"))
+    advice = advise(
+        cell("ort", 9, accuracy=0.8),
+        cell("tvm", 9, accuracy=0.9),
+        cell("openvino", 5, accuracy=1.0, outcome="mismatch"),
+    )
     assert advice.reference.value == 0.9
 
 
 def test_two_within_noise_are_told_and_two_apart_are_not():
-    advice = advise(cell("ort", 9, spread=0.05), cell("openvino", 9.05, spread=0.0), cell("torch-eager", 20))
+    advice = advise(
+        cell("ort", 9, spread=0.05), cell("openvino", 9.05, spread=0.0), cell("torch-eager", 20)
+    )
     first, second, third = advice.ranked
     assert first.not_apart == ()
     assert [why for _, why in second.not_apart] == ["within noise"]
@@ -144,12 +182,19 @@ def test_the_front_keeps_what_is_best_in_something():
 
 
 def test_on_the_front_a_latency_within_noise_is_no_advantage():
-    lines = (cell("openvino", 9, spread=0.05, memory=300e6), cell("ort", 9.05, spread=0.0, memory=100e6))
+    lines = (
+        cell("openvino", 9, spread=0.05, memory=300e6),
+        cell("ort", 9.05, spread=0.0, memory=100e6),
+    )
     assert names(advise(*lines).front) == ["ort"]
 
 
 def test_without_an_accuracy_the_front_goes_by_the_parity_error():
-    lines = (cell("openvino", 7, error=1e-3), cell("ort", 9, error=1e-6), cell("tvm", 9.5, error=1e-3))
+    lines = (
+        cell("openvino", 7, error=1e-3),
+        cell("ort", 9, error=1e-6),
+        cell("tvm", 9.5, error=1e-3),
+    )
     assert names(advise(*lines).front) == ["openvino", "ort"]
 
 
@@ -159,7 +204,9 @@ def test_the_front_of_anything_that_runs_is_never_empty():
 
 
 def test_when_nothing_satisfies_the_nearest_miss_of_each_limit_is_named():
-    advice = advise(cell("ort", 9, memory=600e6), cell("openvino", 12, memory=200e6), p99=13e6, memory=300e6)
+    advice = advise(
+        cell("ort", 9, memory=600e6), cell("openvino", 12, memory=200e6), p99=13e6, memory=300e6
+    )
     assert not advice.ranked
     p99, memory = advice.nearest
     assert "is kept by 1 of 2" in p99
@@ -178,15 +225,33 @@ def test_the_page_knows_the_faster_ones_that_a_cell_is_within_noise_of():
     elsewhere = cell("tvm", 9.02, run=synthetic.RUN | {"id": "another"})
     busy = cell("openvino", 3)
     busy["cell"]["group"] += "-throughput"
-    results = shape.results([cell("ort", 9, spread=0.05), cell("openvino", 9.05, spread=0.0), cell("torch-eager", 20), elsewhere, busy])
+    results = shape.results(
+        [
+            cell("ort", 9, spread=0.05),
+            cell("openvino", 9.05, spread=0.0),
+            cell("torch-eager", 20),
+            elsewhere,
+            busy,
+        ]
+    )
     values = recommendation.page_values(results)
     tied = [values[id(result)][5] for result in results]
-    assert sorted(tied[:2]) in ([[], [id(results[0])]], [[], [id(results[1])]]), "the slower of the two names the other"
-    assert tied[2:] == [[], [], []], "nothing is within noise of another run, or of several requests in flight"
+    assert sorted(tied[:2]) in ([[], [id(results[0])]], [[], [id(results[1])]]), (
+        "the slower of the two names the other"
+    )
+    assert tied[2:] == [[], [], []], (
+        "nothing is within noise of another run, or of several requests in flight"
+    )
 
 
 def test_the_page_filters_by_the_same_values_and_the_front_of_one_run():
-    results = shape.results([cell("openvino", 7, accuracy=0.9), cell("torch-eager", 20, accuracy=0.9), cell("ort", 9, outcome="failed")])
+    results = shape.results(
+        [
+            cell("openvino", 7, accuracy=0.9),
+            cell("torch-eager", 20, accuracy=0.9),
+            cell("ort", 9, outcome="failed"),
+        ]
+    )
     values = recommendation.page_values(results)
     facts = recommendation.gather(results)
     assert values[id(results[0])][:2] == [round(facts[0].p99_ns), facts[0].memory_bytes]

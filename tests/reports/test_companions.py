@@ -1,4 +1,6 @@
-"""What a report says of load and of pipelines: one row per cell and question, the newest, in words, and linked where a page lies beside."""
+"""What a report says of load and of pipelines: one row per cell and question, the newest, in words,
+and linked where a page lies beside.
+"""
 
 from __future__ import annotations
 
@@ -19,29 +21,48 @@ from reports.sections import related_runs
 from tests.reports import pipelines
 
 MS = 1_000_000
-RUN = {"id": "2026-11-21T02-00-00Z-abcd", "started": "2026-11-21T02:00:00Z", "plan": "default", "processes": 2}
+RUN = {
+    "id": "2026-11-21T02-00-00Z-abcd",
+    "started": "2026-11-21T02:00:00Z",
+    "plan": "default",
+    "processes": 2,
+}
 
 
 def lap(ms: float, calls: int = 500, **more: Any) -> dict[str, Any]:
     return {"calls": calls, "laps_ns": [round(ms * MS)] * calls, "wall_ns": ms * MS * calls, **more}
 
 
-def line(scenario: Scenario, *sizes: tuple[int, list[dict[str, Any]]], backend: str = "ort", **more: Any) -> dict[str, Any]:
-    """A line of load of two like processes; for each batch size what each of them found at its points."""
+def line(
+    scenario: Scenario, *sizes: tuple[int, list[dict[str, Any]]], backend: str = "ort", **more: Any
+) -> dict[str, Any]:
+    """A line of load of two like processes; for each batch size what each of them found at its
+    points.
+    """
     parts = [_part(scenario, backend, batch, found) for batch, found in sizes]
     made = {
         "load": 1,
         "run": RUN,
         "time": "2026-11-21T02:01:00Z",
         "cell": parts[-1]["cell"] if parts else _cell(backend, 1),
-        "scenario": {"name": scenario.name, "seed": 0, **({"bound_ns": scenario.bound_ns} if scenario.bound_ns else {})},
+        "scenario": {
+            "name": scenario.name,
+            "seed": 0,
+            **({"bound_ns": scenario.bound_ns} if scenario.bound_ns else {}),
+        },
         "boundary": "host_to_host",
         "outcome": "ok",
         "phase": "",
         "reason": "",
         "parts": parts,
         "answer": None,
-        "environment": {"cpu": "a CPU", "cores": 2, "os": "Linux", "python": "3.11", "packages": {}},
+        "environment": {
+            "cpu": "a CPU",
+            "cores": 2,
+            "os": "Linux",
+            "python": "3.11",
+            "packages": {},
+        },
         "reproduce": "evenbench load x",
     }
     if scenario.name == SWEEP:
@@ -50,13 +71,35 @@ def line(scenario: Scenario, *sizes: tuple[int, list[dict[str, Any]]], backend: 
 
 
 def _cell(backend: str, batch: int) -> dict[str, Any]:
-    names = {"id": f"net-{backend}-fp32-cpu-b{batch}", "key": f"{backend}-{batch}", "group": "g", "model": "net", "backend": backend}
-    return {**names, "precision": "fp32", "device": "cpu", "batch": batch, "threads": 2, "options": {}}
+    names = {
+        "id": f"net-{backend}-fp32-cpu-b{batch}",
+        "key": f"{backend}-{batch}",
+        "group": "g",
+        "model": "net",
+        "backend": backend,
+    }
+    return {
+        **names,
+        "precision": "fp32",
+        "device": "cpu",
+        "batch": batch,
+        "threads": 2,
+        "options": {},
+    }
 
 
-def _part(scenario: Scenario, backend: str, batch: int, found: list[dict[str, Any]]) -> dict[str, Any]:
+def _part(
+    scenario: Scenario, backend: str, batch: int, found: list[dict[str, Any]]
+) -> dict[str, Any]:
     points = scenarios.points(scenario, batch, [found, found])
-    return {"cell": _cell(backend, batch), "outcome": "ok", "phase": "", "reason": "", "points": points, "parity": {"needed": 0.1}}
+    return {
+        "cell": _cell(backend, batch),
+        "outcome": "ok",
+        "phase": "",
+        "reason": "",
+        "points": points,
+        "parity": {"needed": 0.1},
+    }
 
 
 def swept() -> dict[str, Any]:
@@ -81,8 +124,13 @@ def test_a_sweep_says_its_best_batch_and_what_that_brings() -> None:
 def test_a_server_says_its_highest_valid_rate_or_why_there_is_none() -> None:
     asked = Scenario(SERVER, bound_ns=5 * MS)
     valid = line(asked, answer={"bound_ns": 5 * MS, "rate_per_second": 120.0, "reason": ""})
-    assert only(valid).answer == "valid for a p99 of 5.00\N{NO-BREAK SPACE}ms: 120 arrivals per second"
-    nothing = line(asked, answer={"bound_ns": 5 * MS, "rate_per_second": None, "reason": "the bound cannot be kept"})
+    assert (
+        only(valid).answer == "valid for a p99 of 5.00\N{NO-BREAK SPACE}ms: 120 arrivals per second"
+    )
+    nothing = line(
+        asked,
+        answer={"bound_ns": 5 * MS, "rate_per_second": None, "reason": "the bound cannot be kept"},
+    )
     assert only(nothing).answer.endswith("the bound cannot be kept")
 
 
@@ -91,39 +139,79 @@ def test_a_pause_says_what_waking_up_costs() -> None:
         return {"gap_ms": gap_ms, "laps_ns": [round(ms * MS)] * 50, "waited_ns": [0] * 50}
 
     row = only(line(Scenario(GAPS), (1, [paused(0, 2), paused(10, 3), paused(1000, 6)])))
-    assert re.fullmatch(r"after a pause of 1000 ms a call takes ×3\.00 .*of one without", row.answer), row.answer
+    assert re.fullmatch(
+        r"after a pause of 1000 ms a call takes ×3\.00 .*of one without", row.answer
+    ), row.answer
 
 
 def test_callers_streams_and_shapes_have_their_sentence() -> None:
-    assert only(line(Scenario(SINGLE), (1, [lap(2)]))).answer.endswith("p99 2.00\N{NO-BREAK SPACE}ms, 500 per second")
+    assert only(line(Scenario(SINGLE), (1, [lap(2)]))).answer.endswith(
+        "p99 2.00\N{NO-BREAK SPACE}ms, 500 per second"
+    )
     few = only(line(Scenario(SINGLE), (1, [lap(2, calls=20)])))
-    assert few.answer == "p50 2.00\N{NO-BREAK SPACE}ms, 500 per second", "what the laps do not support is not stated"
-    callers = only(line(Scenario(CONCURRENT), (1, [lap(2, callers=1), lap(1, callers=2), lap(1.5, callers=4)])))
+    assert few.answer == "p50 2.00\N{NO-BREAK SPACE}ms, 500 per second", (
+        "what the laps do not support is not stated"
+    )
+    callers = only(
+        line(Scenario(CONCURRENT), (1, [lap(2, callers=1), lap(1, callers=2), lap(1.5, callers=4)]))
+    )
     assert callers.answer.startswith("at most 1,000 per second, callers: 2, ×2.00")
-    new = [lap(2, batch=1, first_ns=None), lap(2, batch=2, first_ns=8 * MS), lap(2, batch=4, first_ns=20 * MS)]
-    assert only(line(Scenario(SHAPES), (4, new))).answer.startswith("the first call of batch 4 takes ×10.0")
-    old = only(line(Scenario(SHAPES), (4, [lap(2, batch=1, first_ns=None), lap(2, batch=2, first_ns=None)])))
+    new = [
+        lap(2, batch=1, first_ns=None),
+        lap(2, batch=2, first_ns=8 * MS),
+        lap(2, batch=4, first_ns=20 * MS),
+    ]
+    assert only(line(Scenario(SHAPES), (4, new))).answer.startswith(
+        "the first call of batch 4 takes ×10.0"
+    )
+    old = only(
+        line(
+            Scenario(SHAPES), (4, [lap(2, batch=1, first_ns=None), lap(2, batch=2, first_ns=None)])
+        )
+    )
     assert old.answer == "every size was loaded before its first call"
 
 
 def test_what_is_not_right_says_why_and_has_no_number() -> None:
-    row = only(line(Scenario(SINGLE), outcome="mismatch", phase="parity", reason="y needs 9 times the allowed tolerance"))
-    assert (row.outcome, row.answer) == ("mismatch", "in parity: y needs 9 times the allowed tolerance")
+    row = only(
+        line(
+            Scenario(SINGLE),
+            outcome="mismatch",
+            phase="parity",
+            reason="y needs 9 times the allowed tolerance",
+        )
+    )
+    assert (row.outcome, row.answer) == (
+        "mismatch",
+        "in parity: y needs 9 times the allowed tolerance",
+    )
 
 
 def test_of_two_lines_of_one_question_the_newest_is_shown() -> None:
-    old, new = line(Scenario(SINGLE), (1, [lap(2)])), line(Scenario(SINGLE), (1, [lap(4)]), time="2026-11-22T02:01:00Z")
+    old, new = (
+        line(Scenario(SINGLE), (1, [lap(2)])),
+        line(Scenario(SINGLE), (1, [lap(4)]), time="2026-11-22T02:01:00Z"),
+    )
     for order in ([old, new], [new, old]):
         assert "250 per second" in only(*order).answer
     tight = swept() | {"scenario": {"name": SWEEP, "seed": 0, "bound_ns": MS, "batches": [1, 4]}}
-    assert len(related_runs.gather([swept(), tight], {}, []).rows) == 2, "another bound is another question"
+    assert len(related_runs.gather([swept(), tight], {}, []).rows) == 2, (
+        "another bound is another question"
+    )
 
 
 def test_a_pipeline_says_its_rates() -> None:
-    found = related_runs.gather([], {}, [(pipelines.QUICK, "./street/index.html"), (pipelines.WRONG, ""), (pipelines.ALONE, "")])
+    found = related_runs.gather(
+        [],
+        {},
+        [(pipelines.QUICK, "./street/index.html"), (pipelines.WRONG, ""), (pipelines.ALONE, "")],
+    )
     rows = {row.cell: row for row in found.rows}
     assert rows["m-quick"].asked == "pipeline over video.mp4"
-    assert re.match(r"frames per second: 200 \(.*\) with 4 in flight, 100 \(.*\) one at a time$", rows["m-quick"].answer)
+    assert re.match(
+        r"frames per second: 200 \(.*\) with 4 in flight, 100 \(.*\) one at a time$",
+        rows["m-quick"].answer,
+    )
     assert rows["m-quick"].page == "./street/index.html"
     assert rows["m-wrong"].answer == "out needs 9 times the allowed tolerance"
     assert rows["m-alone"].answer == "frames per second: 500 of inference and fetching alone"
@@ -133,10 +221,12 @@ def test_a_line_that_is_none_any_more_is_left_out_and_counted() -> None:
     broken = line(Scenario(SINGLE), (1, [lap(2)])) | {"parts": "x"}
     found = related_runs.gather([broken, swept()], {}, [({"cell": 7}, "")])
     assert len(found.rows) == 1
-    assert found.notes == ("2\N{NO-BREAK SPACE}lines of load or of a pipeline left out, not as docs/load.md and docs/pipeline.md have it",)
+    assert found.notes == (
+        "2\N{NO-BREAK SPACE}lines of load or of a pipeline left out, not as docs/load.md and docs/pipeline.md have it",
+    )
 
 
-# -- on the page -----------------------------------------------------------------------------------------------------
+# -- on the page -----------------------------------------------------------------------------------
 
 
 def section(page: str) -> str:
@@ -158,7 +248,9 @@ def test_the_page_escapes_what_lines_say() -> None:
 def test_a_page_without_such_lines_says_nothing_of_them() -> None:
     page = index.render(synthetic.suite())
     assert "companions" not in page
-    assert 'href="#companions"' in index.render(synthetic.suite(), beside=related_runs.gather([swept()], {}, []))
+    assert 'href="#companions"' in index.render(
+        synthetic.suite(), beside=related_runs.gather([swept()], {}, [])
+    )
 
 
 @pytest.fixture
@@ -176,18 +268,25 @@ def report(folder: Path, *more: str) -> str:
     return section((folder / "site" / "index.html").read_text())
 
 
-def test_the_command_finds_what_lies_beside_the_outcomes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_finds_what_lies_beside_the_outcomes(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     told = report(folder)
     assert "net-ort-fp32-cpu" in told
     assert "m-quick" in told
     assert "href" not in told, "neither has a page in the site"
     load.write([swept()], folder / "site" / "under load.html")
     (folder / "site" / "street" / "index.html").write_text("a page")
-    assert re.findall(r'href="([^"]*)"', report(folder)) == ["./street/index.html", "./under%20load.html"]
+    assert re.findall(r'href="([^"]*)"', report(folder)) == [
+        "./street/index.html",
+        "./under%20load.html",
+    ]
     assert "left out" not in capsys.readouterr().err
 
 
-def test_a_folder_of_a_pipeline_may_be_named_and_a_torn_line_is_noted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_of_a_pipeline_may_be_named_and_a_torn_line_is_noted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     records.append(records.folder(folder / "desk") / "pipeline.jsonl", pipelines.SLOW)
     with (folder / "results" / "load" / f"{RUN['id']}.jsonl").open("a") as stream:
         stream.write(json.dumps(swept())[:50])

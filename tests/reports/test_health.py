@@ -1,4 +1,6 @@
-"""What to mind about a run: there where the machine was not steady, escaped, and absent where it was."""
+"""What to mind about a run: there where the machine was not steady, escaped, and absent where it
+was.
+"""
 
 import synthetic
 
@@ -13,7 +15,9 @@ def drifting(model):
 
 def test_the_signs_of_each_run_are_rows():
     cells = [drifting(model) for model in synthetic.MODELS]
-    other = [drifting(model) | {"run": dict(synthetic.RUN, id="2027")} for model in synthetic.MODELS]
+    other = [
+        drifting(model) | {"run": dict(synthetic.RUN, id="2027")} for model in synthetic.MODELS
+    ]
     (newest, *_), *_, (oldest, seen, advice) = warnings.rows(results.results([*cells, *other]))
     assert (newest, oldest) == ("2027", synthetic.RUN["id"])
     assert "drift: from the first of 3 sweeps to the last" in seen
@@ -21,7 +25,10 @@ def test_the_signs_of_each_run_are_rows():
 
 
 def test_the_page_has_the_section_where_there_is_something_to_mind():
-    page, plain = index.render([drifting(model) for model in synthetic.MODELS]), index.render([synthetic.record()])
+    page, plain = (
+        index.render([drifting(model) for model in synthetic.MODELS]),
+        index.render([synthetic.record()]),
+    )
     assert 'href="#health"' in page
     assert "became 13% slower" in page
     assert 'id="health"' not in plain

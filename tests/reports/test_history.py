@@ -1,4 +1,6 @@
-"""`evenbench history` on made-up years: the table, the file of accepted changes, the page in a browser, and ten thousand results."""
+"""`evenbench history` on made-up years: the table, the file of accepted changes, the page in a
+browser, and ten thousand results.
+"""
 
 import importlib.util
 import json
@@ -48,13 +50,24 @@ def test_the_step_is_told_with_its_commit_and_the_command_that_accepts_it(folder
     code, value = told(capsys)
     (alarm,) = value["alarms"]
     assert code == 1
-    assert (alarm["cell"], alarm["metric"], alarm["kind"]) == ("resnet18-ort-fp32-cpu-b1", "latency", "worse")
-    assert (alarm["commit_before"], alarm["commit"], alarm["points"]) == (past.commit(19), past.commit(20), 10)
+    assert (alarm["cell"], alarm["metric"], alarm["kind"]) == (
+        "resnet18-ort-fp32-cpu-b1",
+        "latency",
+        "worse",
+    )
+    assert (alarm["commit_before"], alarm["commit"], alarm["points"]) == (
+        past.commit(19),
+        past.commit(20),
+        10,
+    )
     assert alarm["ratio"] == pytest.approx(1.08, abs=0.01)
     assert cli.main(["history"]) == 1
     shown = capsys.readouterr().out
     assert f"accept it: {alarm['accept']}" in shown
-    assert f"confirm it: evenbench compare {past.commit(19)[:12]} {past.commit(20)[:12]} --cell {alarm['cell']}" in shown
+    assert (
+        f"confirm it: evenbench compare {past.commit(19)[:12]} {past.commit(20)[:12]} --cell {alarm['cell']}"
+        in shown
+    )
 
 
 def test_accepting_needs_a_reason_ends_the_alarm_and_is_the_new_measure(folder, capsys):
@@ -76,11 +89,19 @@ def test_accepting_needs_a_reason_ends_the_alarm_and_is_the_new_measure(folder, 
 def test_an_upgrade_splits_the_series_and_is_no_alarm(folder, capsys):
     rng = random.Random(1)
     for number in range(30, 40):
-        lines = [past.upgraded(line, "onnxruntime", "1.32.0") for line in past.records(number, CELLS[:1], lambda *_: 1.5, rng)]
-        (folder / f"run-{number:04d}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        lines = [
+            past.upgraded(line, "onnxruntime", "1.32.0")
+            for line in past.records(number, CELLS[:1], lambda *_: 1.5, rng)
+        ]
+        (folder / f"run-{number:04d}.jsonl").write_text(
+            "".join(json.dumps(line) + "\n" for line in lines)
+        )
     _, value = told(capsys, "-k", "ort")
     (cell,) = value["cells"]
-    assert [each["changes"] for each in cell["environments"]] == [[], ["onnxruntime 1.31.1 → 1.32.0"]]
+    assert [each["changes"] for each in cell["environments"]] == [
+        [],
+        ["onnxruntime 1.31.1 → 1.32.0"],
+    ]
     assert all(alarm["ratio"] < 1.2 for alarm in value["alarms"])
     assert [each["bridges"] for each in cell["environments"]] == [[], []]
 
@@ -88,31 +109,67 @@ def test_an_upgrade_splits_the_series_and_is_no_alarm(folder, capsys):
     latency = {"verdict": "slower", "screen": screen, "confirmation": None}
     measured = {"cell": cell["cell"], "control": False, "metrics": {"latency": latency}}
     bridge = {"from": {"onnxruntime": "1.31.1"}, "to": {"onnxruntime": "1.32.0"}}
-    comparison = {"compare": 1, "time": "2024-02-01T00:00:00Z", "base": "ort@1.31.1", "head": "ort@1.32.0", "cells": [measured]}
+    comparison = {
+        "compare": 1,
+        "time": "2024-02-01T00:00:00Z",
+        "base": "ort@1.31.1",
+        "head": "ort@1.32.0",
+        "cells": [measured],
+    }
     (folder / "compare-2024.json").write_text(json.dumps({**comparison, "bridge": bridge}))
-    (folder / "compare-2023.json").write_text(json.dumps({**comparison, "bridge": {**bridge, "to": {"onnxruntime": "1.33.0"}}}))
+    (folder / "compare-2023.json").write_text(
+        json.dumps({**comparison, "bridge": {**bridge, "to": {"onnxruntime": "1.33.0"}}})
+    )
     _, value = told(capsys, "-k", "ort")
     (cell,) = value["cells"]
-    assert [[row["ratio"] for row in each["bridges"]] for each in cell["environments"]] == [[], [1.48]]
+    assert [[row["ratio"] for row in each["bridges"]] for each in cell["environments"]] == [
+        [],
+        [1.48],
+    ]
     drawn = history.drawing(cell)
-    assert drawn["environments"][1]["changes"][1].startswith("in pairs, onnxruntime 1.31.1 → 1.32.0: latency +48.0")
+    assert drawn["environments"][1]["changes"][1].startswith(
+        "in pairs, onnxruntime 1.31.1 → 1.32.0: latency +48.0"
+    )
     (latency,) = [each["figure"] for each in drawn["figures"] if each["title"] == "Latency"]
-    assert [each["text"] for each in latency["layout"]["annotations"]] == [f"onnxruntime 1.31.1 → 1.32.0: {history.percent(1.48)}"]
+    assert [each["text"] for each in latency["layout"]["annotations"]] == [
+        f"onnxruntime 1.31.1 → 1.32.0: {history.percent(1.48)}"
+    ]
 
 
 def test_a_step_is_confirmed_in_pairs_and_bisected(folder, capsys, monkeypatch):
     asked = []
 
     def search(options, notes):
-        asked.append((options.good, options.bad, options.cell, options.metric, options.results, options.budget))
+        asked.append(
+            (
+                options.good,
+                options.bad,
+                options.cell,
+                options.metric,
+                options.results,
+                options.budget,
+            )
+        )
         return {"words": ["it was that commit"], "first": {"sha": past.commit(20)}}
 
     monkeypatch.setattr("harness.commands.bisect.search", search)
     code, value = told(capsys, "--confirm", "--budget", "10m")
     (alarm,) = value["alarms"]
     assert code == 1
-    assert asked == [(past.commit(19), past.commit(20), ["resnet18-ort-fp32-cpu-b1"], "latency", "results", "10m")]
-    assert alarm["confirmed"] == {"words": ["it was that commit"], "first": {"sha": past.commit(20)}}
+    assert asked == [
+        (
+            past.commit(19),
+            past.commit(20),
+            ["resnet18-ort-fp32-cpu-b1"],
+            "latency",
+            "results",
+            "10m",
+        )
+    ]
+    assert alarm["confirmed"] == {
+        "words": ["it was that commit"],
+        "first": {"sha": past.commit(20)},
+    }
     assert "<small>it was that commit</small>" in Path("site/history.html").read_text()
 
 
@@ -142,7 +199,10 @@ def test_what_cannot_be_is_told(folder, capsys, arguments, code, words):
 def test_a_broken_file_of_expectations_is_told_and_kept(folder, capsys):
     file = Path("evenbench-expectations.toml")
     file.write_text("[[accepted]]\ncell = 3")
-    assert cli.main(["history", "--accept", "resnet18-ort-fp32-cpu-b1", "latency", "--reason", "r"]) == 4
+    assert (
+        cli.main(["history", "--accept", "resnet18-ort-fp32-cpu-b1", "latency", "--reason", "r"])
+        == 4
+    )
     assert "entry 1 lacks" in capsys.readouterr().err
     assert file.read_text() == "[[accepted]]\ncell = 3"
 
@@ -164,34 +224,56 @@ def test_what_is_accepted_of_no_recorded_cell_is_told(folder, capsys):
     Path("evenbench-expectations.toml").write_text(entry)
     code, value = told(capsys)
     assert code == 1
-    assert "accepted latency of resnet81-ort: no recorded cell has this id or key; mend the entry, or remove it" in value["notes"]
-    assert not any("resnet81" in note for note in told(capsys, "-k", "ort")[1]["notes"]), "of what -k leaves out nothing is said"
+    assert (
+        "accepted latency of resnet81-ort: no recorded cell has this id or key; mend the entry, or remove it"
+        in value["notes"]
+    )
+    assert not any("resnet81" in note for note in told(capsys, "-k", "ort")[1]["notes"]), (
+        "of what -k leaves out nothing is said"
+    )
 
 
 def test_a_clock_that_was_wrong_is_told(folder, capsys):
     assert told(capsys)[1]["notes"] == []
     lines = past.records(30, CELLS[:1], slower, random.Random(1))
     early = [line | {"time": "2020-01-01T00:00:00Z"} for line in lines]
-    ahead = [line | {"time": "2999-01-01T00:00:00Z", "run": line["run"] | {"id": "ahead"}} for line in lines]
+    ahead = [
+        line | {"time": "2999-01-01T00:00:00Z", "run": line["run"] | {"id": "ahead"}}
+        for line in lines
+    ]
     (folder / "odd.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (*early, *ahead)))
     (note,) = told(capsys)[1]["notes"]
-    assert note.startswith("ahead, run-0030: dated before the run began or after now: a clock was wrong")
+    assert note.startswith(
+        "ahead, run-0030: dated before the run began or after now: a clock was wrong"
+    )
 
 
-def test_points_stand_in_the_order_of_their_commits_whenever_they_were_measured(folder, capsys, monkeypatch):
+def test_points_stand_in_the_order_of_their_commits_whenever_they_were_measured(
+    folder, capsys, monkeypatch
+):
     """As asv does, which goes from the newest commit to the oldest."""
     order = {past.commit(number): 30 - number for number in range(30)}
     monkeypatch.setattr("harness.comparison.git.places", lambda: order)
     _, value = told(capsys)
     (alarm,) = value["alarms"]
-    assert (alarm["kind"], alarm["commit_before"], alarm["commit"]) == ("better", past.commit(20), past.commit(19))
+    assert (alarm["kind"], alarm["commit_before"], alarm["commit"]) == (
+        "better",
+        past.commit(20),
+        past.commit(19),
+    )
 
 
 def test_comparisons_beside_the_results_are_shown(folder, capsys):
     screen = {"ratio": 1.08, "low": 1.06, "high": 1.1}
     metric = {"verdict": "slower", "screen": screen, "confirmation": None}
     cell = {"cell": "resnet18-ort-fp32-cpu-b1", "control": False, "metrics": {"latency": metric}}
-    comparison = {"compare": 1, "time": "2024-02-01T00:00:00Z", "base": "a", "head": "<i>b</i>", "cells": [cell]}
+    comparison = {
+        "compare": 1,
+        "time": "2024-02-01T00:00:00Z",
+        "base": "a",
+        "head": "<i>b</i>",
+        "cells": [cell],
+    }
     (folder / "compare-2024.json").write_text(json.dumps(comparison))
     _, value = told(capsys)
     assert value["pairs"][0]["ratio"] == 1.08
@@ -206,7 +288,9 @@ def test_the_page_and_the_report_link_to_each_other(folder, capsys):
     cli.main(["history"])
     assert history.LINK in index.read_text()
     assert 'href="index.html"' in Path("site/history.html").read_text()
-    assert history.LINK in site.write(lines, Path("site")).read_text(), "a report that is written later has it at once"
+    assert history.LINK in site.write(lines, Path("site")).read_text(), (
+        "a report that is written later has it at once"
+    )
 
 
 def test_plotly_takes_the_figures(folder, capsys):
@@ -221,9 +305,19 @@ def test_plotly_takes_the_figures(folder, capsys):
 def test_the_page_works_in_a_browser(folder, chromium, capsys):
     cli.main(["history"])
     page, complaints = chromium.new_page(), []
-    page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    page.on(
+        "console",
+        lambda message: (
+            complaints.append(message.text) if message.type in ("error", "warning") else None
+        ),
+    )
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: request.url.startswith(("file:", "blob:", "data:")) or complaints.append(request.url))
+    page.on(
+        "request",
+        lambda request: (
+            request.url.startswith(("file:", "blob:", "data:")) or complaints.append(request.url)
+        ),
+    )
     page.goto(Path("site/history.html").resolve().as_uri())
     page.fill("#q", "ort")
     assert page.locator("#history-table tbody tr:visible").count() == 1
@@ -234,7 +328,10 @@ def test_the_page_works_in_a_browser(folder, chromium, capsys):
     page.select_option("#cell", label="<b>x</b>-null-fp32-cpu-b1")
     browser.until(page, "document.getElementById('outcomes').textContent.startsWith('<b>x</b>')")
     page.click("#theme")
-    browser.until(page, "document.getElementById('figures').dataset.drawn === document.getElementById('cell').value")
+    browser.until(
+        page,
+        "document.getElementById('figures').dataset.drawn === document.getElementById('cell').value",
+    )
     page.close()
     assert complaints == []
 
@@ -242,7 +339,11 @@ def test_the_page_works_in_a_browser(folder, chromium, capsys):
 @pytest.mark.slow
 def test_ten_thousand_results_over_a_thousand_commits(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    cells = [(model, backend) for model in ("a", "b") for backend in ("ort", "openvino", "tvm", "null", "torchscript")]
+    cells = [
+        (model, backend)
+        for model in ("a", "b")
+        for backend in ("ort", "openvino", "tvm", "null", "torchscript")
+    ]
 
     def late(model, backend, number):
         return 1.08 if (model, backend) == ("a", "ort") and number > 600 else 1.0
@@ -252,7 +353,9 @@ def test_ten_thousand_results_over_a_thousand_commits(tmp_path, monkeypatch, cap
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     code, value = told(capsys)
     taken = time.process_time() - started
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (1 if sys.platform == "darwin" else 1024)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (
+        1 if sys.platform == "darwin" else 1024
+    )
     assert (code, [alarm["cell"] for alarm in value["alarms"]]) == (1, ["a-ort-fp32-cpu-b1"])
     assert sum(len(cell["points"]) for cell in value["cells"]) == 10_000
     assert taken < 10 * yardstick.slowness(yard, yardstick.seconds())

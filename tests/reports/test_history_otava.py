@@ -1,4 +1,6 @@
-"""Apache Otava as the detector of `evenbench history`, for real: in an environment of its own, as its extra asks for it."""
+"""Apache Otava as the detector of `evenbench history`, for real: in an environment of its own, as
+its extra asks for it.
+"""
 
 import json
 import os
@@ -20,9 +22,14 @@ ROOT = Path(__file__).parents[2]
 
 
 def asked_for(extra):
-    """What `evenbench[extra]` asks for, by pyproject.toml as it is, and not as it was when something was installed."""
+    """What `evenbench[extra]` asks for, by pyproject.toml as it is, and not as it was when
+    something was installed.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [str(Requirement(each)) for each in project["dependencies"] + project["optional-dependencies"][extra]]
+    return [
+        str(Requirement(each))
+        for each in project["dependencies"] + project["optional-dependencies"][extra]
+    ]
 
 
 @pytest.mark.slow
@@ -34,8 +41,17 @@ def test_otava_finds_the_step_that_asv_finds(tmp_path, monkeypatch, capsys):
     installer.install(tmp_path / "environment", tmp_path / "pinned.txt")
 
     def told(*arguments):
-        program = [str(tmp_path / "environment" / "bin" / "python"), "-m", "harness.cli", "history", "--json", *arguments]
-        ran = subprocess.run(program, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+        program = [
+            str(tmp_path / "environment" / "bin" / "python"),
+            "-m",
+            "harness.cli",
+            "history",
+            "--json",
+            *arguments,
+        ]
+        ran = subprocess.run(
+            program, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+        )
         return ran.returncode, json.loads(ran.stdout) if ran.stdout else ran.stderr
 
     code, by_otava = told("--detector", "otava")
@@ -48,7 +64,9 @@ def test_otava_finds_the_step_that_asv_finds(tmp_path, monkeypatch, capsys):
         assert alarm[name] == same[name]
     assert alarm["ratio"] == pytest.approx(same["ratio"], rel=0.005)
     code, words = told()
-    assert (code, "pip install 'evenbench[asv]'" in words) == (4, True), "asv is not in that environment"
+    assert (code, "pip install 'evenbench[asv]'" in words) == (4, True), (
+        "asv is not in that environment"
+    )
 
 
 def test_a_detector_that_is_not_installed_says_how_to_get_it(monkeypatch):

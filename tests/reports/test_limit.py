@@ -7,15 +7,32 @@ from reports import results
 from reports.pages import index
 from reports.sections import details, roofline
 
-PEAKS = {"peak_flops_per_second": 1e11, "peak_by": "fp32 product of 1024", "bandwidth_bytes_per_second": 1e10, "bandwidth_by": "triad"}
+PEAKS = {
+    "peak_flops_per_second": 1e11,
+    "peak_by": "fp32 product of 1024",
+    "bandwidth_bytes_per_second": 1e10,
+    "bandwidth_by": "triad",
+}
 
 
 def limited(backend="ort", least_seconds=3.6e-3, bound="arithmetic", model="resnet18", **changed):
     """A record of 9 ms; by default with 40 % of the limit."""
-    work = {"flops": 360_000_000, "flops_by_operator": {"aten.convolution": 360_000_000}, "flops_uncounted": {}, "least_bytes": 2_000_000}
-    by = {"library": "torch", "version": "2.15.0", "measured": "2026-11-21T01:36:10Z", "cache_bytes": 32 * 2**20}
+    work = {
+        "flops": 360_000_000,
+        "flops_by_operator": {"aten.convolution": 360_000_000},
+        "flops_uncounted": {},
+        "least_bytes": 2_000_000,
+    }
+    by = {
+        "library": "torch",
+        "version": "2.15.0",
+        "measured": "2026-11-21T01:36:10Z",
+        "cache_bytes": 32 * 2**20,
+    }
     told = {**work, **PEAKS, **by, "least_seconds": least_seconds, "bound": bound, "reason": ""}
-    return synthetic.record(model, backend, process_ns=(9.0e6, 9.0e6, 9.0e6), laps=1, limit=told | changed)
+    return synthetic.record(
+        model, backend, process_ns=(9.0e6, 9.0e6, 9.0e6), laps=1, limit=told | changed
+    )
 
 
 def rows(*lines):
@@ -40,7 +57,9 @@ def test_a_row_says_what_share_of_the_limit_was_reached_and_what_binds():
 
 
 def test_what_has_no_limit_has_no_row_and_says_why_in_its_details():
-    line = limited(least_seconds=None, bound="", reason="plan quick measures no peaks; use --plan default")
+    line = limited(
+        least_seconds=None, bound="", reason="plan quick measures no peaks; use --plan default"
+    )
     assert rows(line, synthetic.record(), limited() | {"outcome": "mismatch"}) == []
     group = results.groups(results.results([line]))[0]
     told = dict(dict(details.describe(group, group.results[0])["sections"])["Limit"])
@@ -72,7 +91,9 @@ def test_operators_that_could_not_be_counted_are_named():
     assert column(row, "Remark") == "without the work of 2 LSTM"
 
 
-@pytest.mark.parametrize(("fraction", "words"), [(0.4, "40 %"), (0.0084, "0.84 %"), (1.0, "100 %"), (1.337, "134 %")])
+@pytest.mark.parametrize(
+    ("fraction", "words"), [(0.4, "40 %"), (0.0084, "0.84 %"), (1.0, "100 %"), (1.337, "134 %")]
+)
 def test_shares_are_percentages(fraction, words):
     assert roofline.share(fraction).replace("\N{NO-BREAK SPACE}", " ") == words
 
@@ -87,7 +108,9 @@ def test_the_roof_has_its_ridge_where_arithmetic_and_memory_meet():
     roof, *points = made["data"]
     assert (roof["x"][1], roof["y"][1:]) == (10.0, [100.0, 100.0])
     assert roof["y"][0] == pytest.approx(roof["x"][0] * 10)
-    assert [trace["name"] for trace in points] == ["ort", "openvino"] or [trace["name"] for trace in points] == ["openvino", "ort"]
+    assert [trace["name"] for trace in points] == ["ort", "openvino"] or [
+        trace["name"] for trace in points
+    ] == ["openvino", "ort"]
     assert sum(len(trace["x"]) for trace in points) == 3
     assert all(trace["x"][0] == pytest.approx(180) for trace in points)
     graph_objects.Figure(made)
@@ -97,7 +120,11 @@ def test_each_setting_has_a_roof_and_not_more_than_can_be_told_apart():
     lines = []
     for threads in range(1, 10):
         line = limited()
-        line["cell"] = line["cell"] | {"threads": threads, "key": f"{threads:016x}", "group": f"g{threads}"}
+        line["cell"] = line["cell"] | {
+            "threads": threads,
+            "key": f"{threads:016x}",
+            "group": f"g{threads}",
+        }
         lines.append(line)
     names = [trace["name"] for trace in figure(*lines)["data"] if trace["mode"] == "lines"]
     assert len(names) == roofline.ROOFS_DRAWN

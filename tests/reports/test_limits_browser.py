@@ -1,4 +1,6 @@
-"""The limits of a deployment in a real Chromium: the page says of each cell which of them it breaks, as `evenbench advise` does."""
+"""The limits of a deployment in a real Chromium: the page says of each cell which of them it
+breaks, as `evenbench advise` does.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,21 @@ from tests.reports import browser
 
 def choosable(backend: str, millis: float, memory: float, spread: float) -> dict[str, Any]:
     """Three processes around `millis`, with a peak of `memory`."""
-    made = synthetic.record(backend=backend, process_ns=tuple(millis * 1e6 * (1 + part) for part in (-spread, 0.0, spread)))
+    made = synthetic.record(
+        backend=backend,
+        process_ns=tuple(millis * 1e6 * (1 + part) for part in (-spread, 0.0, spread)),
+    )
     return made | {"memory": {"peak_rss_bytes": [int(memory)] * 3}}
 
 
-def test_what_breaks_a_limit_is_told_and_what_keeps_it_within_noise(chromium: Any, tmp_path: Path) -> None:
-    lines = [choosable("ort", 9, 300e6, 0.05), choosable("openvino", 9.05, 300e6, 0.0), choosable("torch-eager", 20, 600e6, 0.001)]
+def test_what_breaks_a_limit_is_told_and_what_keeps_it_within_noise(
+    chromium: Any, tmp_path: Path
+) -> None:
+    lines = [
+        choosable("ort", 9, 300e6, 0.05),
+        choosable("openvino", 9.05, 300e6, 0.0),
+        choosable("torch-eager", 20, 600e6, 0.001),
+    ]
     page, complaints = chromium.new_page(), []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(index.write(lines, tmp_path).as_uri())
@@ -28,17 +39,29 @@ def test_what_breaks_a_limit_is_told_and_what_keeps_it_within_noise(chromium: An
     page.fill("#limit-memory", "500")
     browser.until(page, "document.querySelectorAll('[data-table=matrix] tbody tr').length === 2")
     last = f"{browser.FIRST_ROW} > :last-child"
-    assert sorted(page.locator(last).all_inner_texts()) in (["", "within noise of ort"], ["", "within noise of openvino"])
+    assert sorted(page.locator(last).all_inner_texts()) in (
+        ["", "within noise of ort"],
+        ["", "within noise of openvino"],
+    )
     page.select_option("#limit-others", "on")
     browser.until(page, "document.querySelectorAll('[data-table=matrix] tbody tr').length === 3")
     assert "Memory over the limit by 20 %" in page.locator(last).all_inner_texts()
     page.fill("#limit-p99", "1")
     page.fill("#limit-memory", "400")
-    browser.until(page, "document.querySelector('[data-table=matrix] tbody').innerText.includes('by 50 %')")
+    browser.until(
+        page, "document.querySelector('[data-table=matrix] tbody').innerText.includes('by 50 %')"
+    )
     texts = page.locator(last).all_inner_texts()
-    assert sorted(texts) == ["p99 not known", "p99 not known", "p99 not known; Memory over the limit by 50 %"], "72 laps state no p99"
+    assert sorted(texts) == [
+        "p99 not known",
+        "p99 not known",
+        "p99 not known; Memory over the limit by 50 %",
+    ], "72 laps state no p99"
     assert "others=on" in page.evaluate("location.hash")
     page.click("form.filters button[type=reset]")
-    browser.until(page, "![...document.querySelectorAll('[data-table=matrix] th')].some((each) => each.innerText.includes('Limits'))")
+    browser.until(
+        page,
+        "![...document.querySelectorAll('[data-table=matrix] th')].some((each) => each.innerText.includes('Limits'))",
+    )
     assert complaints == []
     page.close()

@@ -1,4 +1,6 @@
-"""The page of a scenario of load: curves where there are any, words where there are no numbers, and nothing that a browser would run."""
+"""The page of a scenario of load: curves where there are any, words where there are no numbers, and
+nothing that a browser would run.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,27 @@ def lap(ms: float, calls: int = 500, **more: Any) -> dict[str, Any]:
 def line(scenario: Scenario, *parts: dict[str, Any], name: str = "fast") -> dict[str, Any]:
     """A line of one right cell, or of the parts that are given."""
     cell = {**CELL, "id": f"net-{name}-fp32-cpu-b4", "backend": name}
-    usual = {"cell": cell, "outcome": "ok", "phase": "", "reason": "", "points": [], "parity": {"needed": 0.03}}
-    environment = {"cpu": "a processor", "cores": 2, "os": "an OS", "python": "3.12", "packages": {"numpy": "2"}}
+    usual = {
+        "cell": cell,
+        "outcome": "ok",
+        "phase": "",
+        "reason": "",
+        "points": [],
+        "parity": {"needed": 0.03},
+    }
+    environment = {
+        "cpu": "a processor",
+        "cores": 2,
+        "os": "an OS",
+        "python": "3.12",
+        "packages": {"numpy": "2"},
+    }
     return {
-        "scenario": {"name": scenario.name, "seed": 0, **({"batches": [1, 4]} if scenario.name == SWEEP else {})},
+        "scenario": {
+            "name": scenario.name,
+            "seed": 0,
+            **({"batches": [1, 4]} if scenario.name == SWEEP else {}),
+        },
         "cell": cell,
         "parts": [{**usual, **part} for part in parts],
         "answer": None,
@@ -50,7 +69,9 @@ def test_curves_have_their_points_in_place() -> None:
     one, two = curve["dots"]
     assert (found["percentile"], found["of"]) == ("p99", "numbers of callers")
     assert one["label"] == "1"
-    assert one["x"] > two["x"], "2 ms a call is more a second than 3 ms, and lies further to the right"
+    assert one["x"] > two["x"], (
+        "2 ms a call is more a second than 3 ms, and lies further to the right"
+    )
     assert one["y"] > two["y"], "and is the shorter latency, which lies lower"
     inside = found["size"]
     for dot in (one, two):
@@ -60,14 +81,27 @@ def test_curves_have_their_points_in_place() -> None:
 
 
 def test_requests_in_flight_have_a_row_and_no_place_among_the_curves() -> None:
-    queued = {"points": called({"callers": 1, "requests": 2, "calls": 900, "laps_ns": [], "wall_ns": 900 * MS})}
+    queued = {
+        "points": called(
+            {"callers": 1, "requests": 2, "calls": 900, "laps_ns": [], "wall_ns": 900 * MS}
+        )
+    }
     lines = [line(Scenario(CONCURRENT), FASTER), line(Scenario(CONCURRENT), queued, name="queued")]
     found = load.chart(lines)
     assert found is not None
     assert [curve["name"] for curve in found["curves"]] == ["net-fast-fp32-cpu-b4"]
     (row,) = load_results.rows(lines[1])
-    assert row[:5] == ("net-queued-fp32-cpu-b4", "1, 2 requests", formatting.DASH, formatting.DASH, formatting.DASH)
-    assert "no single latency is seen of 2 requests in flight: net-queued-fp32-cpu-b4" in load_results.notes(lines)
+    assert row[:5] == (
+        "net-queued-fp32-cpu-b4",
+        "1, 2 requests",
+        formatting.DASH,
+        formatting.DASH,
+        formatting.DASH,
+    )
+    assert (
+        "no single latency is seen of 2 requests in flight: net-queued-fp32-cpu-b4"
+        in load_results.notes(lines)
+    )
 
 
 def test_curves_are_of_a_percentile_that_all_points_have() -> None:
@@ -79,7 +113,10 @@ def test_curves_are_of_a_percentile_that_all_points_have() -> None:
 
 @pytest.mark.parametrize("scenario", [Scenario(GAPS), Scenario(CONCURRENT)])
 def test_there_is_no_chart_without_a_curve(scenario: Scenario) -> None:
-    assert load.chart([line(scenario, {"outcome": "mismatch", "phase": "parity", "reason": "wrong"})]) is None
+    assert (
+        load.chart([line(scenario, {"outcome": "mismatch", "phase": "parity", "reason": "wrong"})])
+        is None
+    )
 
 
 def test_axes_have_few_round_numbers() -> None:
@@ -88,7 +125,11 @@ def test_axes_have_few_round_numbers() -> None:
 
 
 def test_a_wrong_cell_has_its_reason_and_no_row() -> None:
-    wrong = line(Scenario(CONCURRENT), {"outcome": "mismatch", "phase": "parity", "reason": "is <b>wrong</b>"}, name="liar")
+    wrong = line(
+        Scenario(CONCURRENT),
+        {"outcome": "mismatch", "phase": "parity", "reason": "is <b>wrong</b>"},
+        name="liar",
+    )
     page = load.render([line(Scenario(CONCURRENT), FASTER), wrong])
     assert "net-liar-fp32-cpu-b4: mismatch in parity: is &lt;b&gt;wrong&lt;/b&gt;" in page
     assert page.count('<th scope="row">') == 2, "two points of the right one"
@@ -99,7 +140,10 @@ def test_the_page_asks_the_network_for_nothing() -> None:
     page = load.render([line(Scenario(CONCURRENT), FASTER)])
     assert not re.findall(r'(?:src|href)="(?!#|data:)', page)
     assert "default-src 'none'" in page
-    assert not re.search(r"\bnan\b|None|undefined", re.sub(r"<(style|script)>.*?</\1>|default-src 'none'", "", page, flags=re.S))
+    assert not re.search(
+        r"\bnan\b|None|undefined",
+        re.sub(r"<(style|script)>.*?</\1>|default-src 'none'", "", page, flags=re.S),
+    )
 
 
 def test_no_lines_are_an_error() -> None:
@@ -108,6 +152,8 @@ def test_no_lines_are_an_error() -> None:
 
 
 def test_rows_of_a_sweep_name_the_cell_without_a_batch() -> None:
-    swept = line(Scenario(SWEEP), {"points": scenarios.points(Scenario(SWEEP), 1, [[lap(1, batch=1)]])})
+    swept = line(
+        Scenario(SWEEP), {"points": scenarios.points(Scenario(SWEEP), 1, [[lap(1, batch=1)]])}
+    )
     ((name, batch, *_),) = load_results.rows(swept)
     assert (name, batch) == ("net-fast-fp32-cpu", "1")

@@ -26,7 +26,11 @@ def made(backend: str, digest: str, precision: str = "fp16", **facts: Any) -> di
 
 
 def test_an_artifact_that_two_runtimes_read_is_one_row() -> None:
-    lines = [made("ort", "a", model=MODEL), made("openvino", "a", model=MODEL), made("ort", "b", "fp32")]
+    lines = [
+        made("ort", "a", model=MODEL),
+        made("openvino", "a", model=MODEL),
+        made("ort", "b", "fp32"),
+    ]
     (card,) = models.cards(results.results(lines))
     assert card.model == "resnet18"
     both, other = card.made
@@ -34,28 +38,49 @@ def test_an_artifact_that_two_runtimes_read_is_one_row() -> None:
     assert both.parameters == "11,684,712 (23.4\N{NO-BREAK SPACE}MB float16)"
     assert both.flops == "3.63\N{NO-BREAK SPACE}GFLOP"
     assert both.computes_in == "fp16"
-    assert both.operators.replace("\N{NO-BREAK SPACE}", " ") == "20 Conv, 17 Relu, 8 Add, 2 Cast, 1 MaxPool, 1 others"
+    assert (
+        both.operators.replace("\N{NO-BREAK SPACE}", " ")
+        == "20 Conv, 17 Relu, 8 Add, 2 Cast, 1 MaxPool, 1 others"
+    )
     assert "float32 -> float16" in both.changes
-    assert (other.read_by, other.parameters, other.flops, other.changes) == ("ort fp32", "–", "–", "–"), "nothing recorded, nothing claimed"
+    assert (other.read_by, other.parameters, other.flops, other.changes) == (
+        "ort fp32",
+        "–",
+        "–",
+        "–",
+    ), "nothing recorded, nothing claimed"
 
 
 def test_what_could_not_be_counted_is_said() -> None:
-    (card,) = models.cards(results.results([made("ort", "a", model={**MODEL, "flops": 999, "flops_uncounted": {"LSTM": 2}})]))
+    (card,) = models.cards(
+        results.results(
+            [made("ort", "a", model={**MODEL, "flops": 999, "flops_uncounted": {"LSTM": 2}})]
+        )
+    )
     assert card.made[0].flops.replace("\N{NO-BREAK SPACE}", " ") == "999 FLOP, without 2 LSTM"
 
 
 def test_a_file_of_ones_own_is_described_by_its_weights() -> None:
-    line = made("ort", "a", "fp32") | {"weights": {"source": "file", "sha256": "0" * 64, "note": "the file m.onnx", "model": MODEL}}
+    line = made("ort", "a", "fp32") | {
+        "weights": {"source": "file", "sha256": "0" * 64, "note": "the file m.onnx", "model": MODEL}
+    }
     (card,) = models.cards(results.results([line]))
     assert card.made[0].flops == "3.63\N{NO-BREAK SPACE}GFLOP"
     narrow = {**line, "cell": {**line["cell"], "precision": "fp16"}}
-    assert models.cards(results.results([narrow]))[0].made[0].flops == "–", "of the file, not of what was converted from it"
+    assert models.cards(results.results([narrow]))[0].made[0].flops == "–", (
+        "of the file, not of what was converted from it"
+    )
 
 
 def test_a_long_report_shows_some_cards_and_says_so() -> None:
     lines = [made("ort", "a", model=MODEL) for _ in range(models.CARDS_SHOWN + 2)]
     for number, line in enumerate(lines):
-        line["cell"] = {**line["cell"], "model": f"m{number}", "key": f"k{number}", "group": f"g{number}"}
+        line["cell"] = {
+            **line["cell"],
+            "model": f"m{number}",
+            "key": f"k{number}",
+            "group": f"g{number}",
+        }
     page = index.render(lines)
     assert page.count("<span>Artifacts of m") == models.CARDS_SHOWN
     assert "2 more models are left out here" in page
@@ -69,4 +94,6 @@ def test_the_page_has_a_card_and_a_way_to_it() -> None:
     assert 'href="#models"' in page
     assert 'id="models"' in page
     assert "3.63\N{NO-BREAK SPACE}GFLOP" in page
-    assert 'id="models"' not in index.render([record("resnet18", "null")]), "a control reads no model"
+    assert 'id="models"' not in index.render([record("resnet18", "null")]), (
+        "a control reads no model"
+    )

@@ -27,7 +27,10 @@ def facts(line: dict[str, Any]) -> dict[str, str]:
     ],
 )
 def test_energy_is_told_with_what_is_missing_of_it(energy: dict[str, Any], shown: str) -> None:
-    assert facts(record(energy=energy))["energy of one inference"].replace(formatting.SPACE, " ") == shown
+    assert (
+        facts(record(energy=energy))["energy of one inference"].replace(formatting.SPACE, " ")
+        == shown
+    )
 
 
 def test_an_inference_is_one_sample_of_a_batch() -> None:
@@ -39,4 +42,9 @@ def test_older_lines_have_neither() -> None:
     found = facts(record())
     assert "energy of one inference" not in found
     assert "resident after the laps" not in found
-    assert facts(record(steady_rss_bytes=[2_000_000]))["resident after the laps"].replace(formatting.SPACE, " ") == "2.00 MB"
+    assert (
+        facts(record(steady_rss_bytes=[2_000_000]))["resident after the laps"].replace(
+            formatting.SPACE, " "
+        )
+        == "2.00 MB"
+    )

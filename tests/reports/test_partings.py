@@ -1,4 +1,6 @@
-"""What a report says of where two cells part: beside both, the newest, and how to look where nobody has."""
+"""What a report says of where two cells part: beside both, the newest, and how to look where nobody
+has.
+"""
 
 from __future__ import annotations
 
@@ -12,29 +14,52 @@ from reports.pages import index
 from reports.sections import details, divergences
 
 
-def search(first: dict[str, Any], second: dict[str, Any], *words: str, time: str = "2026-11-21T02:00:00Z") -> dict[str, Any]:
-    return {"diff": 1, "time": time, "cell": first["cell"], "second": second["cell"], "outcome": "parts", "words": list(words)}
+def search(
+    first: dict[str, Any], second: dict[str, Any], *words: str, time: str = "2026-11-21T02:00:00Z"
+) -> dict[str, Any]:
+    return {
+        "diff": 1,
+        "time": time,
+        "cell": first["cell"],
+        "second": second["cell"],
+        "outcome": "parts",
+        "words": list(words),
+    }
 
 
 def pairs() -> list[dict[str, Any]]:
-    return [dict(line) for line in synthetic.suite() if line["outcome"] == "ok" and line.get("parity")][:2]
+    return [
+        dict(line) for line in synthetic.suite() if line["outcome"] == "ok" and line.get("parity")
+    ][:2]
 
 
 def test_both_cells_say_where_they_part_and_the_newest_search_counts() -> None:
     first, second = pairs()
     old = search(first, second, "old")
-    new = search(first, second, "the rule", "the first tensor that parts is TopK", time="2026-11-22T02:00:00Z")
+    new = search(
+        first,
+        second,
+        "the rule",
+        "the first tensor that parts is TopK",
+        time="2026-11-22T02:00:00Z",
+    )
     lines, notes = divergences.attached([first, second], [new, old])
     assert notes == []
     told = "the rule. the first tensor that parts is TopK."
-    assert divergences.described(lines[0]) == [(f"where it parts from {second['cell']['id']}", told)]
+    assert divergences.described(lines[0]) == [
+        (f"where it parts from {second['cell']['id']}", told)
+    ]
     assert divergences.described(lines[1]) == [(f"where it parts from {first['cell']['id']}", told)]
     results = shape.results(lines)
-    (group,) = [group for group in shape.groups(results) if results[0] in (*group.ranked, *group.unranked)]
+    (group,) = [
+        group for group in shape.groups(results) if results[0] in (*group.ranked, *group.unranked)
+    ]
     sections = dict(details.describe(group, results[0])["sections"])
     assert (f"where it parts from {second['cell']['id']}", told) in sections["Parity"]
     page = index.render(lines)
-    assert page.count("the first tensor that parts is TopK") == 1, "one row for the pair, which both cells have"
+    assert page.count("the first tensor that parts is TopK") == 1, (
+        "one row for the pair, which both cells have"
+    )
     assert 'id="partings"' in page
     assert 'id="partings"' not in index.render([first, second])
 
@@ -52,4 +77,6 @@ def test_a_line_that_is_none_is_counted_and_costs_nothing_else() -> None:
     broken = [{**search(first, second), "words": "no list"}, {"time": "", "cell": first["cell"]}]
     lines, notes = divergences.attached([first], broken)
     assert lines == [first]
-    assert notes == [f"{formatting.count(2, 'line')} of `evenbench diff` left out, not as docs/inspect.md has it"]
+    assert notes == [
+        f"{formatting.count(2, 'line')} of `evenbench diff` left out, not as docs/inspect.md has it"
+    ]

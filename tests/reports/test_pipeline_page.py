@@ -1,4 +1,6 @@
-"""The page of a pipeline: rates and stages out of raw times, and nothing of an answer that is wrong."""
+"""The page of a pipeline: rates and stages out of raw times, and nothing of an answer that is
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,24 @@ from rich.console import Console
 import harness
 from reports import pipeline_results
 from reports.pages import pipeline
-from tests.reports.pipelines import ALONE, DIRECTED, LATER, MS, PROGRAM, QUICK, SLOW, WRONG, line, passage, process, shown
+from tests.reports.pipelines import (
+    ALONE,
+    DIRECTED,
+    LATER,
+    MS,
+    PROGRAM,
+    QUICK,
+    SLOW,
+    WRONG,
+    line,
+    passage,
+    process,
+    shown,
+)
 
-SCHEMA = json.loads((Path(harness.__file__).parent / "results" / "pipeline.schema.json").read_text())
+SCHEMA = json.loads(
+    (Path(harness.__file__).parent / "results" / "pipeline.schema.json").read_text()
+)
 
 
 def test_the_lines_here_are_as_the_schema_says() -> None:
@@ -27,7 +44,10 @@ def test_the_lines_here_are_as_the_schema_says() -> None:
 
 
 def test_rates_are_frames_over_wall_time() -> None:
-    one, many = pipeline_results.rate(QUICK, "sequential"), pipeline_results.rate(QUICK, "overlapped")
+    one, many = (
+        pipeline_results.rate(QUICK, "sequential"),
+        pipeline_results.rate(QUICK, "overlapped"),
+    )
     assert one is not None
     assert many is not None
     assert (one.value, many.value) == (pytest.approx(100), pytest.approx(200))
@@ -47,7 +67,9 @@ def test_stages_are_those_of_frames_that_go_one_by_one() -> None:
 
 
 def test_what_gets_decoded_frames_is_compared_without_decoding() -> None:
-    """The same sum for all: of ten ms, of which decoding is one; and of the five of a program that never decodes."""
+    """The same sum for all: of ten ms, of which decoding is one; and of the five of a program that
+    never decodes.
+    """
     quick, program = pipeline_results.after(QUICK), pipeline_results.after(PROGRAM)
     assert quick is not None
     assert program is not None
@@ -64,7 +86,9 @@ def test_a_program_is_ranked_after_whole_pipelines_though_it_is_faster() -> None
     assert [row["name"] for row in found] == ["slow", "program", "alone"]
     row = found[1]
     assert row["covered"] == "passes frames by itself, after they are decoded"
-    assert (row["sequential"][0], row["overlapped"][0], row["after"][0]) == ("–", "–", "200"), "no rate that would hide the decoding"
+    assert (row["sequential"][0], row["overlapped"][0], row["after"][0]) == ("–", "–", "200"), (
+        "no rate that would hide the decoding"
+    )
     assert (row["held"][0], row["gain"]) == ("400", "")
     assert found[0]["held"][0] == "–", "it was not measured"
     (said,) = pipeline.notes([PROGRAM, SLOW])
@@ -73,31 +97,59 @@ def test_a_program_is_ranked_after_whole_pipelines_though_it_is_faster() -> None
     assert "No whole pipeline has a number" in pipeline.head([PROGRAM])["sentence"]
 
 
-def test_frames_in_flight_are_compared_with_decoding_or_without_and_never_across(tmp_path: Path) -> None:
-    both = line("both", [{**process(10), "after_decoding_overlapped": passage(10, 30, **LATER)} for _ in range(3)])
+def test_frames_in_flight_are_compared_with_decoding_or_without_and_never_across(
+    tmp_path: Path,
+) -> None:
+    both = line(
+        "both",
+        [{**process(10), "after_decoding_overlapped": passage(10, 30, **LATER)} for _ in range(3)],
+    )
     page = pipeline.render([PROGRAM, both], None, tmp_path)
     assert "both draws 200 frames per second<" in page, "the program's 400 hold no decoding"
     assert "After decoding, with 4 in flight, program draws 400 frames per second.<" in page
     heads = re.findall(r'<th scope="col"[^>]*>([^<]*)</th>', page)
     place = heads.index("After decoding, 4 in flight")
-    cells = {name: page.split(f'<th scope="row">{name}', 1)[1].split("</tr>", 1)[0].split("<td")[1:] for name in ("both", "program")}
-    shown = {name: [re.sub("<[^>]*>", " ", each.partition(">")[2]).split()[0] for each in row] for name, row in cells.items()}
-    assert {name: row[place - 1] for name, row in shown.items()} == {"both": "333", "program": "400"}
+    cells = {
+        name: page.split(f'<th scope="row">{name}', 1)[1].split("</tr>", 1)[0].split("<td")[1:]
+        for name in ("both", "program")
+    }
+    shown = {
+        name: [re.sub("<[^>]*>", " ", each.partition(">")[2]).split()[0] for each in row]
+        for name, row in cells.items()
+    }
+    assert {name: row[place - 1] for name, row in shown.items()} == {
+        "both": "333",
+        "program": "400",
+    }
     assert shown["program"][heads.index("4 in flight") - 1] == "–"
-    assert "After decoding, 4 in flight" not in pipeline.render([QUICK, WRONG], None, tmp_path), "no column without a number"
+    assert "After decoding, 4 in flight" not in pipeline.render([QUICK, WRONG], None, tmp_path), (
+        "no column without a number"
+    )
     assert pipeline.head([both])["after"] == "", "nobody asks where there is no program"
 
 
 def test_frames_dropped_after_decoding_have_a_column_of_their_own(tmp_path: Path) -> None:
     late = {"after_decoding_paced": passage(9, 300, dropped=(3,), **LATER)}
-    program = line("program", [{**DIRECTED, **late}] * 2, covers="after_decoding", target_per_second=30.0)
-    paced = line("paced", [{**process(10), "paced": passage(8, 300, dropped=(3, 4))}] * 2, target_per_second=30.0)
+    program = line(
+        "program", [{**DIRECTED, **late}] * 2, covers="after_decoding", target_per_second=30.0
+    )
+    paced = line(
+        "paced",
+        [{**process(10), "paced": passage(8, 300, dropped=(3, 4))}] * 2,
+        target_per_second=30.0,
+    )
     first, last = pipeline.rows([program, paced])
     assert (first["dropped"][0], first["held_dropped"]) == ("4 of 20", ("–", ""))
     assert (last["dropped"], last["held_dropped"][0]) == (("–", ""), "2 of 20")
-    page = pipeline.render([program, paced, line("wrong", [], "mismatch", target_per_second=30.0)], None, tmp_path)
+    page = pipeline.render(
+        [program, paced, line("wrong", [], "mismatch", target_per_second=30.0)], None, tmp_path
+    )
     rows = page.split("<tbody>", 1)[1].split("</tbody>", 1)[0].split("</tr>")
-    widths = {sum(int(wide or 1) for wide in re.findall(r'<t[dh](?:[^>]*colspan="(\d+)")?', row)) for row in rows if "<td" in row}
+    widths = {
+        sum(int(wide or 1) for wide in re.findall(r'<t[dh](?:[^>]*colspan="(\d+)")?', row))
+        for row in rows
+        if "<td" in row
+    }
     assert widths == {page.count('scope="col"')}, "every row is as wide as the head"
     console = Console(file=io.StringIO(), width=300)
     pipeline.show([program, paced], console)
@@ -106,7 +158,13 @@ def test_frames_dropped_after_decoding_have_a_column_of_their_own(tmp_path: Path
 
 def test_why_nothing_was_held_is_told_once() -> None:
     why = "they are too many"
-    said = pipeline.notes([{**QUICK, "not_held_because": why}, {**SLOW, "not_held_because": why}, {**WRONG, "not_held_because": why}])
+    said = pipeline.notes(
+        [
+            {**QUICK, "not_held_because": why},
+            {**SLOW, "not_held_because": why},
+            {**WRONG, "not_held_because": why},
+        ]
+    )
     assert said == ["quick and slow: after decoding nothing is in flight: they are too many."]
 
 
@@ -129,13 +187,22 @@ def test_whole_pipelines_come_first_and_what_is_wrong_last() -> None:
 def test_the_headline_names_what_cannot_be_told_from_the_best() -> None:
     near = line("near", [process(9), process(11), process(10.5)])
     assert pipeline.head([QUICK, SLOW])["sentence"] == "quick draws 200 frames per second"
-    assert pipeline.head([QUICK, near, SLOW])["sentence"] == "quick draws 200 frames per second; near cannot be told from it"
+    assert (
+        pipeline.head([QUICK, near, SLOW])["sentence"]
+        == "quick draws 200 frames per second; near cannot be told from it"
+    )
     once = [line(name, [process(each)]) for name, each in (("one", 10), ("other", 40))]
-    assert pipeline.head(once)["sentence"] == "one draws 200 frames per second; other cannot be told from it", "one process tells nothing"
+    assert (
+        pipeline.head(once)["sentence"]
+        == "one draws 200 frames per second; other cannot be told from it"
+    ), "one process tells nothing"
 
 
 def test_bars_are_in_one_scale() -> None:
-    slow, quick = ({bar["stage"]: float(bar["percent"]) for bar in row["bars"]} for row in pipeline.rows([SLOW, QUICK])[::-1])
+    slow, quick = (
+        {bar["stage"]: float(bar["percent"]) for bar in row["bars"]}
+        for row in pipeline.rows([SLOW, QUICK])[::-1]
+    )
     assert sum(slow.values()) == pytest.approx(100, abs=0.1)
     assert sum(quick.values()) == pytest.approx(100 * 10 / 42, abs=1)
 
@@ -170,13 +237,23 @@ def test_frames_that_stall_are_told() -> None:
 def frames(tmp_path: Path) -> Path:
     from PIL import Image
 
-    for name in ("golden-0", "key-quick-0", "key-quick-0-difference", "key-wrong-0", "key-wrong-0-difference"):
+    for name in (
+        "golden-0",
+        "key-quick-0",
+        "key-quick-0-difference",
+        "key-wrong-0",
+        "key-wrong-0-difference",
+    ):
         Image.new("RGB", (8, 8), (len(name), 0, 0)).save(tmp_path / f"{name}.jpg")
     return tmp_path
 
 
 def test_the_page_shows_frames_side_by_side(frames: Path) -> None:
-    pictures = {"golden": [{"frame": 0, "image": "golden-0.jpg"}], "kind": "float64 <torch>", "gain": 8}
+    pictures = {
+        "golden": [{"frame": 0, "image": "golden-0.jpg"}],
+        "kind": "float64 <torch>",
+        "gain": 8,
+    }
     pictures |= {"key-quick": shown("key-quick", 0.0), "key-wrong": shown("key-wrong", 0.25)}
     page = pipeline.render([QUICK, WRONG], pictures, frames)
     assert page.count("data:image/jpeg;base64,") == 4
@@ -207,8 +284,13 @@ def test_the_terminal_says_the_same() -> None:
 
 
 def test_sweeps_are_paired_though_one_of_them_lacks_a_way() -> None:
-    """What two runtimes did in one sweep is compared, and never the first sweep of one with the second of the other."""
-    slow, fast = ([{pipeline_results.HELD: {"wall_ns": wall * factor}} for wall in (1e9, 3e9, 5e9)] for factor in (1.2, 1.0))
+    """What two runtimes did in one sweep is compared, and never the first sweep of one with the
+    second of the other.
+    """
+    slow, fast = (
+        [{pipeline_results.HELD: {"wall_ns": wall * factor}} for wall in (1e9, 3e9, 5e9)]
+        for factor in (1.2, 1.0)
+    )
     fast[0] = {}
     assert pipeline._apart({"passages": fast}, {"passages": slow}, pipeline_results.HELD)
     assert not pipeline._apart({"passages": [{}]}, {"passages": slow}, pipeline_results.HELD)

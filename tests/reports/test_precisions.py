@@ -1,4 +1,6 @@
-"""Ratios across precisions: over eager fp32, within one run and one setting, and only of what is right."""
+"""Ratios across precisions: over eager fp32, within one run and one setting, and only of what is
+right.
+"""
 
 import pytest
 import synthetic
@@ -13,7 +15,9 @@ def members(*lines):
 
 
 def at(precision, backend="ort", process_ns=(10e6, 10.1e6, 9.9e6), **changed):
-    return synthetic.record(backend=backend, precision=precision, process_ns=process_ns, laps=9, **changed)
+    return synthetic.record(
+        backend=backend, precision=precision, process_ns=process_ns, laps=9, **changed
+    )
 
 
 def ratio(square):
@@ -42,9 +46,14 @@ def test_every_precision_is_over_eager_fp32():
 
 def test_what_is_wrong_has_an_outcome_and_no_ratio():
     wrong = at("bf16", outcome="mismatch", reason="is off")
-    (family,) = precisions.families(members(EAGER, wrong, at("fp16", outcome="unsupported", reason="no")))
+    (family,) = precisions.families(
+        members(EAGER, wrong, at("fp16", outcome="unsupported", reason="no"))
+    )
     squares = [square for square in dict(family.rows)["ort"] if square]
-    assert [(square.large, square.words) for square in squares] == [("unsupported", "no"), ("mismatch", "is off")]
+    assert [(square.large, square.words) for square in squares] == [
+        ("unsupported", "no"),
+        ("mismatch", "is off"),
+    ]
 
 
 def test_another_run_is_another_family():
@@ -59,7 +68,10 @@ def test_without_a_baseline_nothing_is_a_ratio():
 
 
 def test_markdown_has_each_reason_once():
-    refused = [at("fp16", backend, outcome="unsupported", reason="no | kernel") for backend in ("ort", "openvino")]
+    refused = [
+        at("fp16", backend, outcome="unsupported", reason="no | kernel")
+        for backend in ("ort", "openvino")
+    ]
     made = precisions.markdown(members(EAGER, *refused))
     assert made.count("no \\| kernel") == 1
     assert "| `ort` | – | unsupported (1) |" in made

@@ -1,4 +1,6 @@
-"""The rules of comparison: one run, one group, one boundary, and only correct results of real runtimes."""
+"""The rules of comparison: one run, one group, one boundary, and only correct results of real
+runtimes.
+"""
 
 import re
 
@@ -14,7 +16,9 @@ def group_of(*lines):
 
 
 def eager(*process_ns, **changed):
-    return synthetic.record(backend="torch-eager", process_ns=process_ns or (20e6, 20.1e6, 19.9e6), laps=9, **changed)
+    return synthetic.record(
+        backend="torch-eager", process_ns=process_ns or (20e6, 20.1e6, 19.9e6), laps=9, **changed
+    )
 
 
 def test_the_speedup_is_over_torch_eager_with_its_interval():
@@ -27,8 +31,13 @@ def test_the_speedup_is_over_torch_eager_with_its_interval():
 
 
 def test_overlapping_intervals_are_within_noise_of_the_runner_up_and_of_eager():
-    lines = [eager(20e6, 21e6, 19e6), synthetic.record(backend="ort", process_ns=(19.5e6, 21e6, 19.4e6))]
-    group = group_of(*lines, synthetic.record(backend="openvino", process_ns=(19.6e6, 20.2e6, 19.8e6)))
+    lines = [
+        eager(20e6, 21e6, 19e6),
+        synthetic.record(backend="ort", process_ns=(19.5e6, 21e6, 19.4e6)),
+    ]
+    group = group_of(
+        *lines, synthetic.record(backend="openvino", process_ns=(19.6e6, 20.2e6, 19.8e6))
+    )
     words = verdict.judge(group).words
     assert "within noise of torch-eager" in words
     assert "within noise of o" in words  # ort or openvino, whichever came second
@@ -45,7 +54,9 @@ def test_a_clear_lead_is_called_clear():
 
 def test_what_is_not_ok_is_never_ranked_however_fast_it_is():
     for outcome in ("mismatch", "fallback", "failed", "unsupported", "unavailable"):
-        group = group_of(eager(), synthetic.record(backend="ort", outcome=outcome, process_ns=(1e3, 1e3, 1e3)))
+        group = group_of(
+            eager(), synthetic.record(backend="ort", outcome=outcome, process_ns=(1e3, 1e3, 1e3))
+        )
         wrong = next(result for result in group.results if result.name == "ort")
         assert [result.name for result in group.ranked] == ["torch-eager"]
         assert group.speedup(wrong) is None
@@ -73,14 +84,26 @@ def test_a_wrong_eager_is_no_baseline():
 def test_where_eager_was_never_asked_cells_are_told_against_the_fastest():
     """Steps around a network have no torch eager, and nothing is wrong with them."""
     near = synthetic.record(backend="torchvision", process_ns=(9.02e6, 9.05e6, 8.97e6))
-    lines = [synthetic.record(backend="opencv"), near, synthetic.record(backend="pillow", process_ns=(18e6, 18.1e6, 17.9e6))]
+    lines = [
+        synthetic.record(backend="opencv"),
+        near,
+        synthetic.record(backend="pillow", process_ns=(18e6, 18.1e6, 17.9e6)),
+    ]
     group = group_of(*lines)
     assert not group.asks_baseline
     told = {result.name: verdict.stand(group, result) for result in group.ranked}
     fastest = group.ranked[0].name
     other = "torchvision" if fastest == "opencv" else "opencv"
-    assert told == {fastest: "the fastest here", other: f"within noise of {fastest}", "pillow": f"slower than {fastest}"}
-    words = [verdict.judge(group).words, *told.values(), *overview.head([group], group.results, []).notes]
+    assert told == {
+        fastest: "the fastest here",
+        other: f"within noise of {fastest}",
+        "pillow": f"slower than {fastest}",
+    }
+    words = [
+        verdict.judge(group).words,
+        *told.values(),
+        *overview.head([group], group.results, []).notes,
+    ]
     words.append(overview.head([group], group.results, []).sentence)
     assert "no correct torch-eager" not in " ".join(words).lower()
     assert words[0] == f"torch-eager is not among these cells; within noise of {other}"
@@ -89,14 +112,20 @@ def test_where_eager_was_never_asked_cells_are_told_against_the_fastest():
 
 
 def test_a_lead_has_its_ratio_where_no_speedup_says_it():
-    group = group_of(synthetic.record(backend="opencv"), synthetic.record(backend="pillow", process_ns=(18e6, 18.1e6, 17.9e6)))
+    group = group_of(
+        synthetic.record(backend="opencv"),
+        synthetic.record(backend="pillow", process_ns=(18e6, 18.1e6, 17.9e6)),
+    )
     words = verdict.judge(group).words
     assert words.startswith("torch-eager is not among these cells; clearly ahead of pillow, ")
     assert re.search(r", [12]\.\d\d× \([12]\.\d\d to 2\.\d\d×\)$", words), words
 
 
 def test_one_process_of_steps_is_not_judged():
-    group = group_of(synthetic.record(backend="opencv", process_ns=(9e6,)), synthetic.record(backend="pillow", process_ns=(18e6,)))
+    group = group_of(
+        synthetic.record(backend="opencv", process_ns=(9e6,)),
+        synthetic.record(backend="pillow", process_ns=(18e6,)),
+    )
     assert verdict.stand(group, group.ranked[1]) == "not judged: 1 process, no interval"
     assert "the lead over pillow cannot be judged from 1 process" in verdict.judge(group).words
 
@@ -105,7 +134,9 @@ def test_a_page_tells_groups_without_eager_from_those_whose_eager_is_wrong():
     steps = [synthetic.record("resize", "opencv"), synthetic.record("resize", "pillow")]
     wrong = [eager(outcome="mismatch"), synthetic.record(backend="ort")]
     groups = results.groups(results.results([*steps, *wrong]))
-    notes = " ".join(overview.head(groups, [result for group in groups for result in group.results], []).notes)
+    notes = " ".join(
+        overview.head(groups, [result for group in groups for result in group.results], []).notes
+    )
     assert "1\N{NO-BREAK SPACE}group has no correct torch-eager result, so no speed-ups." in notes
     assert "1\N{NO-BREAK SPACE}group was not asked for torch-eager" in notes
 
@@ -122,7 +153,9 @@ def test_no_ratio_crosses_runs_groups_or_boundaries():
 
 def test_one_process_gives_no_interval_and_no_judgement():
     group = group_of(
-        eager(20e6), synthetic.record(process_ns=(9e6,)), synthetic.record(backend="openvino", process_ns=(8e6,))
+        eager(20e6),
+        synthetic.record(process_ns=(9e6,)),
+        synthetic.record(backend="openvino", process_ns=(8e6,)),
     )
     line = verdict.judge(group)
     assert line.latency_interval == line.speedup_interval == "1 process, no interval"
@@ -156,7 +189,9 @@ def test_the_newest_record_of_a_cell_wins_and_a_note_says_so():
 
 
 def test_cold_start_is_import_load_and_first_step():
-    line = synthetic.record(import_seconds=[1.0], phases_seconds={"load": [2.0], "first_step": [4.0], "prepare": [50.0]})
+    line = synthetic.record(
+        import_seconds=[1.0], phases_seconds={"load": [2.0], "first_step": [4.0], "prepare": [50.0]}
+    )
     assert results.results([line])[0].cold_start_seconds == 7.0
 
 
@@ -175,14 +210,19 @@ def test_warnings_are_counted_in_the_row_and_told_once_below_the_table():
     from rich.console import Console
 
     out = io.StringIO()
-    lines = [synthetic.record(backend=name, warnings=["steal time"]) for name in ("torch-eager", "ort")]
+    lines = [
+        synthetic.record(backend=name, warnings=["steal time"]) for name in ("torch-eager", "ort")
+    ]
     terminal.render(lines, Console(file=out, width=200))
     assert out.getvalue().count("steal time") == 1
     assert terminal.rows(lines)[0].reason.endswith("1\N{NO-BREAK SPACE}warning")
 
 
 def test_a_label_stands_before_how_a_cell_stands():
-    lines = [synthetic.record(backend="torch-eager"), synthetic.record(backend="tvm", labels=["untuned"])]
+    lines = [
+        synthetic.record(backend="torch-eager"),
+        synthetic.record(backend="tvm", labels=["untuned"]),
+    ]
     said = {row.cell.split("-")[1]: row.reason for row in terminal.rows(lines)}
     assert said["tvm"].startswith("untuned; ")
     assert said["torch"] == "the baseline"
@@ -194,20 +234,32 @@ def test_the_terminal_reads_no_markup_in_names_and_reasons():
     from rich.console import Console
 
     out = io.StringIO()
-    terminal.render([synthetic.record(outcome="failed", reason="[bold]boom[/bold] [/nonsense]")], Console(file=out, width=200))
+    terminal.render(
+        [synthetic.record(outcome="failed", reason="[bold]boom[/bold] [/nonsense]")],
+        Console(file=out, width=200),
+    )
     assert "[bold]boom[/bold] [/nonsense]" in out.getvalue()
 
 
 def test_a_suite_that_was_run_twice_is_one_note():
-    first = [synthetic.record(cell={"key": f"k{at}", "group": "g"}, run={"id": "r1", "started": "1"}) for at in range(5)]
-    second = [synthetic.record(cell={"key": f"k{at}", "group": "g"}, run={"id": "r2", "started": "2"}) for at in range(5)]
+    first = [
+        synthetic.record(cell={"key": f"k{at}", "group": "g"}, run={"id": "r1", "started": "1"})
+        for at in range(5)
+    ]
+    second = [
+        synthetic.record(cell={"key": f"k{at}", "group": "g"}, run={"id": "r2", "started": "2"})
+        for at in range(5)
+    ]
     kept, notes = results.newest([*first, *second])
     assert notes == ["5 cells were measured more than once; those of run r2 are shown"]
     assert {line["run"]["id"] for line in kept} == {"r2"}
 
 
 def test_a_cell_measured_again_alone_does_not_tear_its_group_apart():
-    whole = [synthetic.record(cell={"key": key, "group": "g"}, run={"id": "r1", "started": "1"}) for key in "ab"]
+    whole = [
+        synthetic.record(cell={"key": key, "group": "g"}, run={"id": "r1", "started": "1"})
+        for key in "ab"
+    ]
     alone = synthetic.record(cell={"key": "a", "group": "g"}, run={"id": "r2", "started": "2"})
     kept, _ = results.newest([*whole, alone])
     assert {line["run"]["id"] for line in kept} == {"r1"}

@@ -22,7 +22,9 @@ HOSTILE = "<script>alert(1)</script><b>\"&'</b>"
 
 def embedded(page, name):
     """The text of one embedded element, unpacked where it is packed."""
-    kind, found = re.search(rf'<script type="([^"]+)" id="{name}">(.*?)</script>', page, re.DOTALL).groups()
+    kind, found = re.search(
+        rf'<script type="([^"]+)" id="{name}">(.*?)</script>', page, re.DOTALL
+    ).groups()
     return gzip.decompress(base64.b64decode(found)).decode() if kind == "text/plain" else found
 
 
@@ -36,7 +38,9 @@ class Tags(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.count[tag] = self.count.get(tag, 0) + 1
         self.loaded += [
-            value for key, value in attrs if key in ("src", "href") and value and not value.startswith(("#", "data:"))
+            value
+            for key, value in attrs
+            if key in ("src", "href") and value and not value.startswith(("#", "data:"))
         ]
 
 
@@ -64,12 +68,25 @@ def test_every_cell_outcome_and_reason_is_on_the_page():
 
 def test_everything_from_results_is_escaped():
     line = synthetic.record(
-        model=HOSTILE, reason=HOSTILE, outcome="failed", traceback=HOSTILE, warnings=[HOSTILE], labels=[HOSTILE]
+        model=HOSTILE,
+        reason=HOSTILE,
+        outcome="failed",
+        traceback=HOSTILE,
+        warnings=[HOSTILE],
+        labels=[HOSTILE],
     )
-    line["environment"] = {"cpu": HOSTILE, "packages": {HOSTILE: HOSTILE}, "variables": {HOSTILE: HOSTILE}, HOSTILE: HOSTILE}
+    line["environment"] = {
+        "cpu": HOSTILE,
+        "packages": {HOSTILE: HOSTILE},
+        "variables": {HOSTILE: HOSTILE},
+        HOSTILE: HOSTILE,
+    }
     line["weights"] = {"source": HOSTILE, "note": HOSTILE, "sha256": HOSTILE}
     line["run"] = line["run"] | {"id": HOSTILE}
-    page, plain = site.render([line], [HOSTILE]), site.render([synthetic.record(outcome="failed")], ["a note"])
+    page, plain = (
+        site.render([line], [HOSTILE]),
+        site.render([synthetic.record(outcome="failed")], ["a note"]),
+    )
     assert "<script>alert" not in page
     assert "<b>&" not in page
     assert tags(page).count["script"] == tags(plain).count["script"]
@@ -85,7 +102,11 @@ def test_labels_of_charts_are_escaped_for_plotly():
 def test_a_number_that_is_not_finite_does_not_break_the_page():
     line = synthetic.record(outcome="mismatch")
     line["parity"]["needed"] = float("inf")
-    line["parity"]["outputs"][0] |= {"max_abs": float("nan"), "rmse": float("inf"), "cosine": float("nan")}
+    line["parity"]["outputs"][0] |= {
+        "max_abs": float("nan"),
+        "rmse": float("inf"),
+        "cosine": float("nan"),
+    }
     page = site.render([line])
     for name in ("table-parity", "group-lines", "cell-lines"):
         assert "NaN" not in embedded(page, name)
@@ -109,7 +130,11 @@ def test_no_records_is_an_error_that_says_what_to_do(tmp_path):
 def test_plotly_accepts_every_figure():
     graph_objects = pytest.importorskip("plotly.graph_objects")
     groups = results.groups(results.results(synthetic.suite()))
-    figures = [figure["figure"] for group in groups for figure in comparison.compare(group, 0, 50)["figures"]]
+    figures = [
+        figure["figure"]
+        for group in groups
+        for figure in comparison.compare(group, 0, 50)["figures"]
+    ]
     for figure in [charts.overview(groups), *figures]:
         graph_objects.Figure(figure)
     assert len(figures) >= 5 * 4
@@ -138,5 +163,7 @@ def test_reporting_imports_no_runtime():
 @pytest.mark.alone
 def test_ten_thousand_outcomes_are_reported_in_five_seconds(tmp_path):
     lines = synthetic.many(10_000)
-    keeps, told = yardstick.kept(5.0, lambda: yardstick.timed(lambda: site.write(lines, tmp_path)), tries=3)
+    keeps, told = yardstick.kept(
+        5.0, lambda: yardstick.timed(lambda: site.write(lines, tmp_path)), tries=3
+    )
     assert keeps, told

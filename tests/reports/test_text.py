@@ -22,7 +22,9 @@ def test_a_duration_has_the_unit_that_suits_it(value_ns, shown):
     assert formatting.duration(value_ns) == shown.replace(" ", formatting.SPACE)
 
 
-@pytest.mark.parametrize(("value_bytes", "shown"), [(None, "–"), (0, "0 B"), (46_800_000, "46.8 MB"), (3.1e9, "3.10 GB")])
+@pytest.mark.parametrize(
+    ("value_bytes", "shown"), [(None, "–"), (0, "0 B"), (46_800_000, "46.8 MB"), (3.1e9, "3.10 GB")]
+)
 def test_a_size_has_the_unit_that_suits_it(value_bytes, shown):
     assert formatting.size(value_bytes) == shown.replace(" ", formatting.SPACE)
 
@@ -44,7 +46,10 @@ def test_a_number_is_never_an_empty_or_a_strange_word(value, shown):
 
 
 def test_an_interval_is_in_the_unit_of_its_value():
-    assert formatting.latency_interval(Estimate(1.02e6, 0.98e6, 1.06e6, 3)) == f"0.98 to 1.06{formatting.SPACE}ms"
+    assert (
+        formatting.latency_interval(Estimate(1.02e6, 0.98e6, 1.06e6, 3))
+        == f"0.98 to 1.06{formatting.SPACE}ms"
+    )
     assert formatting.ratio_interval(Estimate(2.31, 2.2, 2.42, 3)) == "2.20 to 2.42×"
 
 

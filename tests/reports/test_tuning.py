@@ -11,12 +11,21 @@ CURVE = [[6, 5200.0], [9, 3100.0], [40, 1900.0]]
 
 
 def facts(**changed):
-    known = {"tasks": 6, "tasks_without_record": 0, "trials": 64, "seconds": 41.5, "target": "llvm", "curve_us": CURVE}
+    known = {
+        "tasks": 6,
+        "tasks_without_record": 0,
+        "trials": 64,
+        "seconds": 41.5,
+        "target": "llvm",
+        "curve_us": CURVE,
+    }
     return {"format": "tvm shared library", "tuning": known | changed}
 
 
 def tuned(model="resnet18", label="tuned(64)", **changed):
-    return synthetic.record(model, "tvm", labels=[label], artifact={"bytes": 1000, "facts": facts(**changed)})
+    return synthetic.record(
+        model, "tvm", labels=[label], artifact={"bytes": 1000, "facts": facts(**changed)}
+    )
 
 
 def untuned(model="resnet18"):

@@ -1,4 +1,6 @@
-"""Shared pieces of the unit tests: a clock that tests move, a session that spends its time, a numpy runtime and its golden."""
+"""Shared pieces of the unit tests: a clock that tests move, a session that spends its time, a numpy
+runtime and its golden.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import BATCH, PLANS, Attestation, Backend, Cell, Golden, Model, Plan, Session, Source, TensorSpec, worker
+from harness import (
+    BATCH,
+    PLANS,
+    Attestation,
+    Backend,
+    Cell,
+    Golden,
+    Model,
+    Plan,
+    Session,
+    Source,
+    TensorSpec,
+    worker,
+)
 from harness.core import registry
 from harness.runner import job as runner_job
 from harness.runner import launcher
@@ -35,10 +50,17 @@ class Clock:
 
 
 class ScriptedSession(Session):
-    """Spends the clock's time in every verb, writes the verbs down, and answers with the input and the number of steps."""
+    """Spends the clock's time in every verb, writes the verbs down, and answers with the input and
+    the number of steps.
+    """
 
     def __init__(
-        self, clock: Clock, bind_ns: int = 0, step_ns: int | Callable[[int], int] = 1_000, sync_ns: int = 0, fetch_ns: int = 0
+        self,
+        clock: Clock,
+        bind_ns: int = 0,
+        step_ns: int | Callable[[int], int] = 1_000,
+        sync_ns: int = 0,
+        fetch_ns: int = 0,
     ) -> None:
         self.clock_of_test = clock
         self.bind_ns, self.sync_ns, self.fetch_ns = bind_ns, sync_ns, fetch_ns
@@ -71,7 +93,9 @@ class ScriptedSession(Session):
 
 
 class Overlapping(ScriptedSession):
-    """Three at once on a device that finishes one every 100 ns; `submit` blocks while all three are busy."""
+    """Three at once on a device that finishes one every 100 ns; `submit` blocks while all three are
+    busy.
+    """
 
     in_flight = 3
 
@@ -107,17 +131,28 @@ def batches(count: int) -> list[dict[str, Any]]:
 
 def plan(**changed: Any) -> Plan:
     """A plan that stops as soon as eight laps are stable."""
-    instant: dict[str, Any] = {"min_seconds": 0.0, "max_seconds": 0.05, "warmup_max_seconds": 0.05, "timeout_seconds": 30.0}
+    instant: dict[str, Any] = {
+        "min_seconds": 0.0,
+        "max_seconds": 0.05,
+        "warmup_max_seconds": 0.05,
+        "timeout_seconds": 30.0,
+    }
     return replace(PLANS["quick"], **{**instant, **changed})
 
 
 def attestation(**changed: Any) -> Attestation:
     """A complete one, of a single-threaded fp32 run on the CPU."""
-    facts: dict[str, Any] = {"device": "cpu", "precision": "fp32", "threads": 1, "denormals": "preserved", "spinning": "off"}
+    facts: dict[str, Any] = {
+        "device": "cpu",
+        "precision": "fp32",
+        "threads": 1,
+        "denormals": "preserved",
+        "spinning": "off",
+    }
     return Attestation(**{"runtime": "numpy", "version": np.__version__, **facts, **changed})
 
 
-# -- a runtime in numpy ------------------------------------------------------------------------------------------------
+# -- a runtime in numpy ----------------------------------------------------------------------------
 
 
 def matrix() -> Any:
@@ -177,7 +212,10 @@ class Product(Backend):
     options = {"flag": "changes nothing but the artifact's key"}
 
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
-        np.save(folder / "weights.npy", np.load(source.weights_folder / "weights.npy").astype(np.float32))
+        np.save(
+            folder / "weights.npy",
+            np.load(source.weights_folder / "weights.npy").astype(np.float32),
+        )
         return {"format": "npy"}
 
     def load(self, folder: Path, cell: Cell) -> Session:
@@ -235,13 +273,19 @@ class Exact(Golden):
     kind = "float64 numpy"
 
     def supports(self, cell: Cell) -> str:
-        return super().supports(cell) or ("" if cell.model.build.startswith(HERE) else "only for the product")
+        return super().supports(cell) or (
+            "" if cell.model.build.startswith(HERE) else "only for the product"
+        )
 
     def weights_key(self, model: Model) -> Mapping[str, Any]:
         return {"seed": model.arguments.get("seed", "0")}
 
-    def materialise(self, model: Model, batches: Mapping[str, Path], folder: Path) -> Mapping[str, Any]:
-        weights = np.random.default_rng(int(model.arguments.get("seed", "0"))).standard_normal((4, 3))
+    def materialise(
+        self, model: Model, batches: Mapping[str, Path], folder: Path
+    ) -> Mapping[str, Any]:
+        weights = np.random.default_rng(int(model.arguments.get("seed", "0"))).standard_normal(
+            (4, 3)
+        )
         np.save(folder / "weights.npy", weights)
         return {"sha256": hashlib.sha256(weights.tobytes()).hexdigest(), "note": "drawn"}
 
@@ -249,7 +293,9 @@ class Exact(Golden):
         return PRODUCT.inputs, PRODUCT.outputs
 
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
-        weights = np.load(source.weights_folder / "weights.npy").astype(np.float32)  # the values that everybody gets
+        weights = np.load(source.weights_folder / "weights.npy").astype(
+            np.float32
+        )  # the values that everybody gets
         np.save(folder / "weights.npy", weights.astype(np.float64))
         return {}
 
@@ -257,21 +303,33 @@ class Exact(Golden):
         return ProductSession(np.load(folder / "weights.npy"), attestation())
 
 
-ROWS = ",".join(f"{kind.name}={HERE}:{kind.__name__}" for kind in (Product, Twin, OneWeight, Narrows, Raises, Absent))
+ROWS = ",".join(
+    f"{kind.name}={HERE}:{kind.__name__}"
+    for kind in (Product, Twin, OneWeight, Narrows, Raises, Absent)
+)
 
 
 def register(monkeypatch: pytest.MonkeyPatch, rows: str = ROWS) -> None:
-    """Register the numpy runtimes and their golden, in this process and in its workers, until the test ends."""
+    """Register the numpy runtimes and their golden, in this process and in its workers, until the
+    test ends.
+    """
     monkeypatch.setenv(registry.VARIABLE, f"exact={HERE}:Exact:golden,{rows}")
     monkeypatch.setattr(registry, "rows", functools.cache(registry.rows.__wrapped__))
     monkeypatch.setattr(registry, "find", functools.cache(registry.find.__wrapped__))
 
 
 def work_here(monkeypatch: pytest.MonkeyPatch) -> list[runner_job.Job]:
-    """Let workers do their jobs in this process, which takes no time; returns the jobs as they are done."""
+    """Let workers do their jobs in this process, which takes no time; returns the jobs as they are
+    done.
+    """
     done: list[runner_job.Job] = []
 
-    def run(job: runner_job.Job, variables: Mapping[str, str], timeout_seconds: float, interpreter: str = "") -> runner_job.Reply:
+    def run(
+        job: runner_job.Job,
+        variables: Mapping[str, str],
+        timeout_seconds: float,
+        interpreter: str = "",
+    ) -> runner_job.Reply:
         done.append(job)
         return runner_job.Reply(**json.loads(json.dumps(worker.answer(job))), wall_seconds=0.5)
 

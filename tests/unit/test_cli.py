@@ -32,13 +32,17 @@ def model(number):
 
 """
 NULL_CASE = 'floor = Case(models=(model(0), model(1)), backends=("null",))\n'
-MIXED_CASE = 'mixed = Case(models=(model(2),), backends=("null",), precisions=("fp32", "int8-static"))\n'
+MIXED_CASE = (
+    'mixed = Case(models=(model(2),), backends=("null",), precisions=("fp32", "int8-static"))\n'
+)
 MANY_CASE = 'many = Case(models=tuple(map(model, range(100))), backends=("null", "ort"), batch=tuple(range(1, 51)))\n'
 
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A declaration file with three null cells and one that is unsupported, and a working folder of its own."""
+    """A declaration file with three null cells and one that is unsupported, and a working folder of
+    its own.
+    """
     monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "bench"
     folder.mkdir()
@@ -72,9 +76,12 @@ def test_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["nonsense"], ["list", "--nonsense"], ["run", "--pla", "quick"], ["list", "--batch", "x"]]
+    "arguments",
+    [[], ["nonsense"], ["list", "--nonsense"], ["run", "--pla", "quick"], ["list", "--batch", "x"]],
 )
-def test_a_malformed_command_exits_as_other_misuse_does(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_malformed_command_exits_as_other_misuse_does(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     """pytest's code for it is 4 too; argparse's 2 is what pytest calls an interruption."""
     code, _, err = ran(capsys, *arguments)
     assert code == exit_codes.USAGE
@@ -92,7 +99,11 @@ def test_a_malformed_command_exits_as_other_misuse_does(arguments: list[str], ca
     ],
 )
 def test_a_fault_or_an_interruption_is_never_taken_for_a_verdict(
-    command: list[str], raised: BaseException, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    command: list[str],
+    raised: BaseException,
+    code: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fails(options: Any) -> int:
         raise raised
@@ -104,7 +115,9 @@ def test_a_fault_or_an_interruption_is_never_taken_for_a_verdict(
     assert ("Traceback" in err and "fault of evenbench" in err) == (code == 3)
 
 
-def test_list_is_one_line_per_cell_with_its_reason(bench: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_is_one_line_per_cell_with_its_reason(
+    bench: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, out, err = ran(capsys, "list", bench)
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -118,7 +131,9 @@ def test_list_is_one_line_per_cell_with_its_reason(bench: str, capsys: pytest.Ca
     assert lines[0] == "m0-null-fp32-cpu-b1"
 
 
-def test_list_json_holds_the_identity_of_each_cell(bench: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_json_holds_the_identity_of_each_cell(
+    bench: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, out, _ = ran(capsys, "list", bench, "--json", "-k", "m2")
     cells = json.loads(out)
     assert code == 0
@@ -127,12 +142,16 @@ def test_list_json_holds_the_identity_of_each_cell(bench: str, capsys: pytest.Ca
     assert all(cell["case"].endswith("::mixed") and len(cell["key"]) == 16 for cell in cells)
 
 
-def test_cells_are_chosen_by_case_expression_id_and_key(bench: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cells_are_chosen_by_case_expression_id_and_key(
+    bench: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert len(ran(capsys, "list", f"{bench}::floor")[1].splitlines()) == 2
     assert len(ran(capsys, "list", bench, "-k", "m1 or int8")[1].splitlines()) == 2
     assert ran(capsys, "list", bench, "--cell", "m1-null-fp32-cpu-b1")[1] == "m1-null-fp32-cpu-b1\n"
     (cell,) = json.loads(ran(capsys, "list", bench, "--cell", "m1-null-fp32-cpu-b1", "--json")[1])
-    assert ran(capsys, "list", bench, "--cell", cell["key"], "--cell", "m0-null-fp32-cpu-b1")[1].splitlines() == [
+    assert ran(capsys, "list", bench, "--cell", cell["key"], "--cell", "m0-null-fp32-cpu-b1")[
+        1
+    ].splitlines() == [
         "m0-null-fp32-cpu-b1",
         "m1-null-fp32-cpu-b1",
     ]
@@ -163,7 +182,9 @@ def test_what_cannot_be_is_one_line_and_exit_code_4(
     assert err.count("\n") == 1
 
 
-def test_run_prints_each_outcome_the_table_and_the_file(bench: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_prints_each_outcome_the_table_and_the_file(
+    bench: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, out, err = ran(capsys, "run", bench, "--plan", "quick")
     assert code == 0
     assert "4 cells, plan quick" in err
@@ -178,13 +199,27 @@ def test_run_prints_each_outcome_the_table_and_the_file(bench: str, capsys: pyte
 def test_run_json_is_one_value_and_reports_and_inspect_read_what_it_wrote(
     bench: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, out, _ = ran(capsys, "run", f"{bench}::floor", "--plan", "quick", "--json", "--results", "r", "--site", "s")
+    code, out, _ = ran(
+        capsys,
+        "run",
+        f"{bench}::floor",
+        "--plan",
+        "quick",
+        "--json",
+        "--results",
+        "r",
+        "--site",
+        "s",
+    )
     found = json.loads(out)
     assert code == 0
     assert [line["outcome"] for line in found["outcomes"]] == ["ok", "ok"]
     assert Path(found["site"]).is_file()
     line = found["outcomes"][0]
-    assert json.loads(ran(capsys, "inspect", line["cell"]["key"], "--results", "r", "--json")[1]) == line
+    assert (
+        json.loads(ran(capsys, "inspect", line["cell"]["key"], "--results", "r", "--json")[1])
+        == line
+    )
     assert json.loads(ran(capsys, "inspect", "r", "--json")[1])["runs"][0]["outcomes"] == {"ok": 2}
     assert json.loads(ran(capsys, "report", "r", "-o", "t", "--json")[1])["outcomes"] == 2
     shown = ran(capsys, "inspect", line["cell"]["id"], "--results", "r")[1]
@@ -192,10 +227,14 @@ def test_run_json_is_one_value_and_reports_and_inspect_read_what_it_wrote(
         assert expected in shown.replace("\n                  ", "")
 
 
-def test_the_command_that_a_line_reproduces_with_runs_that_cell(bench: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_that_a_line_reproduces_with_runs_that_cell(
+    bench: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     import shlex
 
-    line = json.loads(ran(capsys, "run", bench, "--plan=quick", "--json", "--cell=m1-null-fp32-cpu-b1")[1])["outcomes"][0]
+    line = json.loads(
+        ran(capsys, "run", bench, "--plan=quick", "--json", "--cell=m1-null-fp32-cpu-b1")[1]
+    )["outcomes"][0]
     program, *arguments = shlex.split(line["reproduce"])
     assert program == "evenbench"
     again = json.loads(ran(capsys, *arguments, "--json")[1])
@@ -206,13 +245,28 @@ def test_a_failed_cell_makes_run_exit_with_1(
     bench: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = Path(bench).read_text()
-    Path(bench).write_text(text.replace('inputs_from="harness.inputs:standard_normal"', 'inputs_from="no.such.module:f"'))
+    Path(bench).write_text(
+        text.replace(
+            'inputs_from="harness.inputs:standard_normal"', 'inputs_from="no.such.module:f"'
+        )
+    )
     code, _, err = ran(capsys, "run", f"{bench}::floor", "--plan", "quick")
     assert code == 1
     assert "in prepare: " in err
 
 
-HEAVY = ("numpy", "rich", "torch", "onnx", "onnxruntime", "openvino", "jinja2", "plotly", "PIL", "scipy")
+HEAVY = (
+    "numpy",
+    "rich",
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "jinja2",
+    "plotly",
+    "PIL",
+    "scipy",
+)
 
 LISTING = f"""
 import sys, time
@@ -253,11 +307,17 @@ def test_a_reader_that_goes_away_is_no_error(bench: str) -> None:
     Path(bench).write_text(BENCH + MANY_CASE)
     root = Path(cli.__file__).parent.parent
     command = f"{sys.executable} -m harness.cli list {bench} | head -1"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False, cwd=root)
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=root,
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
-# -- the time that is left ---------------------------------------------------------------------------------------------
+# -- the time that is left -------------------------------------------------------------------------
 
 
 class Clock:
@@ -314,14 +374,23 @@ def test_a_folder_that_hides_a_package_of_ours_is_named(name: str, tmp_path: Pat
     (tmp_path / name / "__init__.py").write_text("")
     code = "import sys; from harness import cli; sys.exit(cli.main(['doctor']))"
     variables = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).resolve().parent.parent)}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 4, done.stderr
     assert f"{tmp_path / name}" in done.stderr
     assert f"hides evenbench's own package '{name}'" in done.stderr
 
 
 @pytest.mark.parametrize("given", ["nan", "inf"])
-def test_a_timeout_that_is_no_time_is_refused(given: str, bench: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_timeout_that_is_no_time_is_refused(
+    given: str, bench: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, _, err = ran(capsys, "run", bench, "--timeout", given)
     assert code == 4
     assert "timeout_seconds a number above 0" in err

@@ -18,13 +18,20 @@ def test_every_photograph_is_there_with_its_bytes(photograph: Photograph) -> Non
 
 
 def test_all_are_different() -> None:
-    assert len({photograph.sha256 for photograph in PHOTOGRAPHS}) == len({photograph.name for photograph in PHOTOGRAPHS}) == 10
+    assert (
+        len({photograph.sha256 for photograph in PHOTOGRAPHS})
+        == len({photograph.name for photograph in PHOTOGRAPHS})
+        == 10
+    )
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"package": "no_such_package"}, "no_such_package is not installed; pip install 'evenbench"),
+        (
+            {"package": "no_such_package"},
+            "no_such_package is not installed; pip install 'evenbench",
+        ),
         ({"path": "data/nothing.png"}, "has no data/nothing.png; install the pinned version"),
         ({"sha256": "0" * 64}, "expected 000000000000; install the pinned version"),
     ],

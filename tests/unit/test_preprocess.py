@@ -11,11 +11,23 @@ from PIL import Image
 
 from harness import Recipe, UsageError, preprocess
 from harness.photographs import PHOTOGRAPHS, locate
-from harness.preprocess import IMAGENET_224, IMAGENET_MEAN, IMAGENET_STD, CenterCrop, Decode, Layout, Normalise, Resize, ToArray
+from harness.preprocess import (
+    IMAGENET_224,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    CenterCrop,
+    Decode,
+    Layout,
+    Normalise,
+    Resize,
+    ToArray,
+)
 
 
 def noise(width: int, height: int) -> Any:
-    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+    return Image.fromarray(
+        np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    )
 
 
 @pytest.mark.parametrize("name", ["china", "astronaut", "chelsea", "motorcycle", "ihc"])
@@ -38,7 +50,9 @@ def test_photographs_come_out_as_from_torchvision(name: str) -> None:
     assert np.max(np.abs(made - wanted)) <= 1e-6
 
 
-@pytest.mark.parametrize("size", [(800, 534), (534, 800), (237, 474), (711, 237), (257, 256), (300, 300)])
+@pytest.mark.parametrize(
+    "size", [(800, 534), (534, 800), (237, 474), (711, 237), (257, 256), (300, 300)]
+)
 def test_sizes_are_rounded_as_torchvision_rounds_them(size: tuple[int, int]) -> None:
     """237 x 474 is one where 474 * (256 / 237) is 511.99…"""
     transforms = pytest.importorskip("torchvision.transforms")
@@ -47,7 +61,10 @@ def test_sizes_are_rounded_as_torchvision_rounds_them(size: tuple[int, int]) -> 
     assert np.array_equal(np.asarray(made), np.asarray(wanted))
 
 
-@pytest.mark.parametrize(("width", "height", "target"), [(800, 534, (383, 256)), (534, 800, (256, 383)), (512, 512, (256, 256))])
+@pytest.mark.parametrize(
+    ("width", "height", "target"),
+    [(800, 534, (383, 256)), (534, 800, (256, 383)), (512, 512, (256, 256))],
+)
 def test_the_shorter_side_gets_the_size(width: int, height: int, target: tuple[int, int]) -> None:
     for antialias in (True, False):
         assert Resize(256, antialias).apply(noise(width, height)).size == target
@@ -58,13 +75,18 @@ def test_exact_ignores_the_proportions() -> None:
 
 
 def test_antialias_changes_pixels_when_shrinking() -> None:
-    soft, sharp = (np.asarray(Resize(256, antialias).apply(noise(1024, 768)), float) for antialias in (True, False))
+    soft, sharp = (
+        np.asarray(Resize(256, antialias).apply(noise(1024, 768)), float)
+        for antialias in (True, False)
+    )
     assert np.abs(soft - sharp).max() > 30
     assert soft.std() < 0.7 * sharp.std(), "noise was not averaged away"
 
 
 def test_without_antialias_the_four_neighbours_are_sampled() -> None:
-    """Halving by bilinear interpolation at the source's points is the mean of 2 x 2, whatever the filter's support."""
+    """Halving by bilinear interpolation at the source's points is the mean of 2 x 2, whatever the
+    filter's support.
+    """
     image = noise(8, 8)
     made = np.asarray(Resize(4, antialias=False).apply(image), float)
     wanted = np.asarray(image, float).reshape(4, 2, 4, 2, 3).mean((1, 3))
@@ -72,7 +94,10 @@ def test_without_antialias_the_four_neighbours_are_sampled() -> None:
 
 
 def test_filters_differ() -> None:
-    made = {filter: Resize(128, True, filter).apply(noise(300, 300)).tobytes() for filter in ("bilinear", "bicubic", "nearest")}  # type: ignore[arg-type]
+    made = {
+        filter: Resize(128, True, filter).apply(noise(300, 300)).tobytes()
+        for filter in ("bilinear", "bicubic", "nearest")
+    }  # type: ignore[arg-type]
     assert len(set(made.values())) == 3
 
 

@@ -19,7 +19,13 @@ def wheel(folder: Path, name: str, version: str, needs: Sequence[str] = ()) -> P
     files = {
         f"{plain}.py": f"VERSION = {version!r}\n",
         f"{about}/METADATA": "\n".join(
-            ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {need}" for need in needs), ""]
+            [
+                "Metadata-Version: 2.1",
+                f"Name: {name}",
+                f"Version: {version}",
+                *(f"Requires-Dist: {need}" for need in needs),
+                "",
+            ]
         ),
         f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
@@ -32,7 +38,9 @@ def wheel(folder: Path, name: str, version: str, needs: Sequence[str] = ()) -> P
 
 
 def shelf(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of wheels that is all that uv and pip know: two releases of a runtime, and one that wants an old numpy."""
+    """A folder of wheels that is all that uv and pip know: two releases of a runtime, and one that
+    wants an old numpy.
+    """
     folder.mkdir()
     for version in ("1.0", "2.0"):
         wheel(folder, "shelved-runtime", version)

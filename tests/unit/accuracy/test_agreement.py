@@ -23,8 +23,15 @@ def test_of_five_classes_or_fewer_all_are_the_five_best() -> None:
 
 def test_pixels_and_classes_are_counted() -> None:
     """Four pixels: classes 0 0 1 1 in the golden, 0 1 1 1 made; class 2 is nowhere."""
-    wanted, made = (np.eye(3)[np.array([kinds])].transpose(0, 2, 1)[..., None] for kinds in ([0, 0, 1, 1], [0, 1, 1, 1]))
-    assert agreement.segmentation(made, wanted) == {"pixel_agreement": 0.75, "miou": pytest.approx((1 / 2 + 2 / 3) / 2), "classes_seen": 2}
+    wanted, made = (
+        np.eye(3)[np.array([kinds])].transpose(0, 2, 1)[..., None]
+        for kinds in ([0, 0, 1, 1], [0, 1, 1, 1])
+    )
+    assert agreement.segmentation(made, wanted) == {
+        "pixel_agreement": 0.75,
+        "miou": pytest.approx((1 / 2 + 2 / 3) / 2),
+        "classes_seen": 2,
+    }
     assert agreement.segmentation(wanted, wanted)["miou"] == 1.0
 
 
@@ -49,9 +56,16 @@ def test_a_sentence_that_comes_again_in_another_batch_is_one_sentence() -> None:
 
 @pytest.mark.parametrize(
     ("task", "shape", "axes"),
-    [("regression", (2, 3), 1), ("classification", (2, 3, 4, 4), 3), ("segmentation", (2, 3), 1), ("text", (2,), 0)],
+    [
+        ("regression", (2, 3), 1),
+        ("classification", (2, 3, 4, 4), 3),
+        ("segmentation", (2, 3), 1),
+        ("text", (2,), 0),
+    ],
 )
-def test_a_task_says_nothing_of_outputs_of_another_form(task: str, shape: tuple[int, ...], axes: int) -> None:
+def test_a_task_says_nothing_of_outputs_of_another_form(
+    task: str, shape: tuple[int, ...], axes: int
+) -> None:
     values = np.ones(shape, np.float32)
     assert agreement.facts(task, values, values, axes) == {}
 
@@ -63,7 +77,9 @@ def test_of_broken_numbers_nothing_is_said() -> None:
 
 
 def test_facts_are_of_the_first_output_that_has_the_form_and_decide_nothing() -> None:
-    """Two pixels of four change their class within the tolerance: the verdict stays what the numbers say."""
+    """Two pixels of four change their class within the tolerance: the verdict stays what the
+    numbers say.
+    """
     specs = (TensorSpec("pooled", ("batch", 4)), TensorSpec("out", ("batch", 2, 1, 4)))
     pooled = np.array([[[8.0, -2.0, 1.0, 0.0]], [[1.0, 4.0, -8.0, 2.0]], [[0.5, 0.0, 2.0, 8.0]]])
     out = np.zeros((3, 1, 2, 1, 4))
@@ -72,9 +88,14 @@ def test_facts_are_of_the_first_output_that_has_the_form_and_decide_nothing() ->
     near[2, ..., 1, :, :2] -= 2e-7
     golden = {"pooled": pooled, "out": out}
     made = {"pooled": pooled.astype(np.float64), "out": near}
-    wide = (TensorSpec("pooled", ("batch", 4), "float64"), TensorSpec("out", ("batch", 2, 1, 4), "float64"))
+    wide = (
+        TensorSpec("pooled", ("batch", 4), "float64"),
+        TensorSpec("out", ("batch", 2, 1, 4), "float64"),
+    )
     assert [spec.name for spec in wide] == [spec.name for spec in specs]
-    found = parity.compare(made, golden, wide, parity.TOLERANCES["fp32"], "a golden", Evidence(task="segmentation"))
+    found = parity.compare(
+        made, golden, wide, parity.TOLERANCES["fp32"], "a golden", Evidence(task="segmentation")
+    )
     assert found.verdict == "pass"
     assert found.agreement["pixel_agreement"] == pytest.approx(10 / 12)
     assert parity.compare(made, golden, wide, parity.TOLERANCES["fp32"], "a golden").agreement == {}

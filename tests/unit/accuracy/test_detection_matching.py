@@ -1,4 +1,6 @@
-"""Detections are matched before they are compared: exactly at the limits, at the threshold, without any, and through a whole run."""
+"""Detections are matched before they are compared: exactly at the limits, at the threshold, without
+any, and through a whole run.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,11 @@ def found(*objects: tuple[list[float], int, float], masks: Any = None) -> dict[s
     return made if masks is None else {**made, "masks": np.asarray(masks)}
 
 
-CAT, DOG, TREE = ([10.0, 10.0, 30.0, 30.0], 1, 0.9), ([50.0, 10.0, 90.0, 30.0], 2, 0.8), ([10.0, 50.0, 20.0, 90.0], 3, 0.7)
+CAT, DOG, TREE = (
+    ([10.0, 10.0, 30.0, 30.0], 1, 0.9),
+    ([50.0, 10.0, 90.0, 30.0], 2, 0.8),
+    ([10.0, 50.0, 20.0, 90.0], 3, 0.7),
+)
 
 
 def compare(made: Any, wanted: Any, threshold: float = 0.5) -> Difference:
@@ -53,7 +59,10 @@ def test_nothing_found_on_both_sides_is_agreement() -> None:
     assert detection_matching.needed(compare(found(), found()), LIMIT)[0] == 0.0
 
 
-@pytest.mark.parametrize(("made", "wanted"), [(found(), found(CAT)), (found(CAT), found()), (found(CAT, DOG), found(CAT))])
+@pytest.mark.parametrize(
+    ("made", "wanted"),
+    [(found(), found(CAT)), (found(CAT), found()), (found(CAT, DOG), found(CAT))],
+)
 def test_one_more_or_less_is_never_allowed_where_none_is(made: Any, wanted: Any) -> None:
     most, why = detection_matching.needed(compare(made, wanted), LIMIT)
     assert most == np.inf
@@ -62,13 +71,25 @@ def test_one_more_or_less_is_never_allowed_where_none_is(made: Any, wanted: Any)
 
 def test_iou_is_what_geometry_says() -> None:
     square = np.array([[0.0, 0.0, 2.0, 2.0]])
-    others = np.array([[1.0, 0.0, 3.0, 2.0], [0.0, 0.0, 2.0, 2.0], [5.0, 5.0, 6.0, 6.0], [2.0, 0.0, 4.0, 2.0], [0.5, 0.5, 1.5, 1.5]])
-    assert detection_matching.box_iou(square, others) == pytest.approx(np.array([[1 / 3, 1, 0, 0, 1 / 4]]))
+    others = np.array(
+        [
+            [1.0, 0.0, 3.0, 2.0],
+            [0.0, 0.0, 2.0, 2.0],
+            [5.0, 5.0, 6.0, 6.0],
+            [2.0, 0.0, 4.0, 2.0],
+            [0.5, 0.5, 1.5, 1.5],
+        ]
+    )
+    assert detection_matching.box_iou(square, others) == pytest.approx(
+        np.array([[1 / 3, 1, 0, 0, 1 / 4]])
+    )
 
 
 def test_a_box_without_an_area_is_the_same_as_itself_only() -> None:
     line = np.array([[1.0, 1.0, 1.0, 5.0]])
-    assert detection_matching.box_iou(line, np.array([[1.0, 1.0, 1.0, 5.0], [1.0, 1.0, 1.0, 4.0]])).tolist() == [[1.0, 0.0]]
+    assert detection_matching.box_iou(
+        line, np.array([[1.0, 1.0, 1.0, 5.0], [1.0, 1.0, 1.0, 4.0]])
+    ).tolist() == [[1.0, 0.0]]
 
 
 def test_the_error_of_a_box_is_told_in_pixels_and_judged_by_overlap() -> None:
@@ -90,10 +111,16 @@ def test_a_score_that_is_off_is_judged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("score", "unmatched", "on_threshold"), [(0.5, 0, 1), (0.519, 0, 1), (0.52, 1, 0), (0.9, 1, 0), (0.499, 0, 0), (0.1, 0, 0)]
+    ("score", "unmatched", "on_threshold"),
+    [(0.5, 0, 1), (0.519, 0, 1), (0.52, 1, 0), (0.9, 1, 0), (0.499, 0, 0), (0.1, 0, 0)],
 )
-def test_one_that_lies_on_the_threshold_may_be_missing(score: float, unmatched: int, on_threshold: int) -> None:
-    for made, wanted in ((found(CAT), found(CAT, (DOG[0], 2, score))), (found(CAT, (DOG[0], 2, score)), found(CAT))):
+def test_one_that_lies_on_the_threshold_may_be_missing(
+    score: float, unmatched: int, on_threshold: int
+) -> None:
+    for made, wanted in (
+        (found(CAT), found(CAT, (DOG[0], 2, score))),
+        (found(CAT, (DOG[0], 2, score)), found(CAT)),
+    ):
         seen = compare(made, wanted)
         assert (seen.matched, seen.unmatched, seen.on_threshold) == (1, unmatched, on_threshold)
 
@@ -105,7 +132,12 @@ def test_the_partner_of_one_above_the_threshold_may_lie_just_below() -> None:
 
 
 def test_what_both_sides_score_below_the_threshold_is_left_out() -> None:
-    assert compare(found(CAT, (DOG[0], 2, 0.49)), found(CAT, ([500.0, 0.0, 600.0, 90.0], 7, 0.495))).matched == 1
+    assert (
+        compare(
+            found(CAT, (DOG[0], 2, 0.49)), found(CAT, ([500.0, 0.0, 600.0, 90.0], 7, 0.495))
+        ).matched
+        == 1
+    )
 
 
 def test_the_greedy_choice_is_not_taken() -> None:
@@ -130,7 +162,12 @@ def test_masks_are_compared_in_pairs() -> None:
     less[0, 0, 0, 0] = 0.4
     assert compare(found(CAT, DOG, masks=less), wanted).mask_iou == pytest.approx(7 / 8)
     assert compare(found(CAT, DOG, masks=np.zeros((2, 1, 4, 5))), wanted).mask_iou == 0.0
-    assert compare(found(CAT, masks=np.zeros((1, 4, 4))), found(CAT, masks=np.zeros((1, 4, 4)))).mask_iou == 1.0
+    assert (
+        compare(
+            found(CAT, masks=np.zeros((1, 4, 4))), found(CAT, masks=np.zeros((1, 4, 4)))
+        ).mask_iou
+        == 1.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,17 +179,27 @@ def test_masks_are_compared_in_pairs() -> None:
         ({"scores": np.array([np.inf])}, "scores have non-finite values"),
     ],
 )
-def test_what_is_no_list_of_detections_fails_and_says_why(change: dict[str, Any], said: str) -> None:
-    most, why, _ = detection_matching.judge([found(DOG), {**found(CAT), **change}], [found(DOG), found(CAT)], 0.5, LIMIT)
+def test_what_is_no_list_of_detections_fails_and_says_why(
+    change: dict[str, Any], said: str
+) -> None:
+    most, why, _ = detection_matching.judge(
+        [found(DOG), {**found(CAT), **change}], [found(DOG), found(CAT)], 0.5, LIMIT
+    )
     assert most == np.inf
     with pytest.raises(AssertionError, match=f"input 1: .*{said}"):
         raise AssertionError(why)
 
 
 def test_goldens_that_find_nothing_or_always_the_same_cannot_judge() -> None:
-    assert "an empty answer would pass" in detection_matching.degenerate([found(), found((CAT[0], 1, 0.3))], 0.5, LIMIT)
-    assert "a cached answer would pass" in detection_matching.degenerate([found(CAT), found(CAT)], 0.5, LIMIT)
-    assert "non-finite" in detection_matching.degenerate([found(CAT), found(([np.nan] * 4, 1, 0.9))], 0.5, LIMIT)
+    assert "an empty answer would pass" in detection_matching.degenerate(
+        [found(), found((CAT[0], 1, 0.3))], 0.5, LIMIT
+    )
+    assert "a cached answer would pass" in detection_matching.degenerate(
+        [found(CAT), found(CAT)], 0.5, LIMIT
+    )
+    assert "non-finite" in detection_matching.degenerate(
+        [found(CAT), found(([np.nan] * 4, 1, 0.9))], 0.5, LIMIT
+    )
     assert detection_matching.degenerate([found(CAT), found(), found(DOG)], 0.5, LIMIT) == ""
 
 
@@ -163,7 +210,15 @@ def test_several_images_are_as_bad_as_the_worst() -> None:
     assert (seen.wanted, seen.matched, seen.score) == (3, 3, pytest.approx(0.005))
     assert most == pytest.approx(0.5)
     assert set(seen.facts()) == {
-        *("detections", "matched", "unmatched", "on_threshold", "worst_box_pixels", "worst_box_iou", "worst_score_difference")
+        *(
+            "detections",
+            "matched",
+            "unmatched",
+            "on_threshold",
+            "worst_box_pixels",
+            "worst_box_iou",
+            "worst_score_difference",
+        )
     }
 
 
@@ -173,44 +228,75 @@ def test_every_precision_has_limits_and_a_narrower_one_allows_no_less() -> None:
     for limits in LIMITS.values():
         assert limits.iou <= strict.iou
         assert limits.score >= strict.score
-        assert limits.margin >= limits.score, "a score that may be off by more than the margin would lose its partner"
+        assert limits.margin >= limits.score, (
+            "a score that may be off by more than the margin would lose its partner"
+        )
 
 
-# -- a fixed number of rows --------------------------------------------------------------------------------------------
+# -- a fixed number of rows ------------------------------------------------------------------------
 
 FAINT = ([0.0, 0.0, 5.0, 5.0], 4, 0.1)
 
-ROWS = (TensorSpec("boxes", (3, 4)), TensorSpec("labels", (3,), "int64"), TensorSpec("scores", (3,)))
+ROWS = (
+    TensorSpec("boxes", (3, 4)),
+    TensorSpec("labels", (3,), "int64"),
+    TensorSpec("scores", (3,)),
+)
 
 
 def stacked(*images: dict[str, Any], kind: type = np.float64) -> dict[str, Any]:
     """Images of as many rows each, as outputs of a known size are kept."""
     arrays = {name: np.stack([image[name] for image in images]) for name in images[0]}
-    return {name: array.astype(np.int64 if name == "labels" else kind) for name, array in arrays.items()}
+    return {
+        name: array.astype(np.int64 if name == "labels" else kind) for name, array in arrays.items()
+    }
 
 
 def verdict_of(made: dict[str, Any], task: str = "detection") -> Any:
     golden = stacked(found(CAT, DOG, FAINT), found(TREE, FAINT, FAINT))
-    return parity.compare(made, golden, ROWS, parity.TOLERANCES["fp32"], "a golden", parity.Evidence(task=task))
+    return parity.compare(
+        made, golden, ROWS, parity.TOLERANCES["fp32"], "a golden", parity.Evidence(task=task)
+    )
 
 
 def test_so_many_rows_for_every_image_are_matched_as_well() -> None:
-    """A network with queries answers with all of them: what it scores low is no object, and may be anything."""
+    """A network with queries answers with all of them: what it scores low is no object, and may be
+    anything.
+    """
     nothing = ([40.0, 40.0, 41.0, 41.0], 7, 0.3)
     made = stacked(found(nothing, DOG, CAT), found(nothing, FAINT, TREE), kind=np.float32)
     verdict = verdict_of(made)
     assert (verdict.verdict, verdict.agreement["matched"], verdict.outputs) == ("pass", 3, ())
-    assert verdict_of(made, task="other").verdict == "fail", "rows are a detector's, and of no other task"
-    assert verdict_of(stacked(found(CAT, FAINT, FAINT), found(TREE, FAINT, FAINT), kind=np.float32)).verdict == "fail"
-    assert "has shape [2, 4]" in verdict_of(stacked(found(CAT, DOG), found(TREE, FAINT), kind=np.float32)).reason
+    assert verdict_of(made, task="other").verdict == "fail", (
+        "rows are a detector's, and of no other task"
+    )
+    assert (
+        verdict_of(
+            stacked(found(CAT, FAINT, FAINT), found(TREE, FAINT, FAINT), kind=np.float32)
+        ).verdict
+        == "fail"
+    )
+    assert (
+        "has shape [2, 4]"
+        in verdict_of(stacked(found(CAT, DOG), found(TREE, FAINT), kind=np.float32)).reason
+    )
 
 
 @pytest.mark.parametrize(
     ("shapes", "objects"),
     [
-        ({"boxes": (9, 4), "labels": (9,), "scores": (9,), "logits": (9, 3)}, ("boxes", "labels", "scores")),
-        ({"boxes": (9, 4), "labels": (9,), "scores": (9,), "masks": (9, 1, 8, 8)}, ("boxes", "labels", "scores", "masks")),
-        ({"boxes": (ANY, 4), "labels": (ANY,), "scores": (ANY,), "logits": (9, 3)}, ("boxes", "labels", "scores")),
+        (
+            {"boxes": (9, 4), "labels": (9,), "scores": (9,), "logits": (9, 3)},
+            ("boxes", "labels", "scores"),
+        ),
+        (
+            {"boxes": (9, 4), "labels": (9,), "scores": (9,), "masks": (9, 1, 8, 8)},
+            ("boxes", "labels", "scores", "masks"),
+        ),
+        (
+            {"boxes": (ANY, 4), "labels": (ANY,), "scores": (ANY,), "logits": (9, 3)},
+            ("boxes", "labels", "scores"),
+        ),
         ({"boxes": (BATCH, 9, 4), "labels": (BATCH, 9), "scores": (BATCH, 9)}, ()),
         ({"boxes": (9, 4), "labels": (8,), "scores": (9,)}, ()),
         ({"boxes": (9, 4), "scores": (9,)}, ()),
@@ -221,7 +307,7 @@ def test_which_outputs_list_objects(shapes: dict[str, Any], objects: tuple[str, 
     assert data_dependent_shapes.objects("detection", shapes) == objects
 
 
-# -- declared ----------------------------------------------------------------------------------------------------------
+# -- declared --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -229,7 +315,10 @@ def test_which_outputs_list_objects(shapes: dict[str, Any], objects: tuple[str, 
     [
         ({"task": "classification"}, "that is for task 'detection'"),
         ({"outputs": detectors.OUTPUTS[:2]}, "that is for task 'detection'"),
-        ({"outputs": (*detectors.OUTPUTS, TensorSpec("keypoints", (ANY, 3)))}, "that is for task 'detection'"),
+        (
+            {"outputs": (*detectors.OUTPUTS, TensorSpec("keypoints", (ANY, 3)))},
+            "that is for task 'detection'",
+        ),
         ({"inputs": (TensorSpec("x", (ANY, 4)),)}, "input x has an open size"),
         ({"score_threshold": 0.0}, "between 0 and 1"),
     ],
@@ -242,23 +331,35 @@ def test_open_sizes_are_for_the_outputs_of_detectors(change: dict[str, Any], sai
 def test_an_open_size_stands_first_and_counts_as_nothing() -> None:
     with pytest.raises(UsageError, match="is not the first size"):
         TensorSpec("boxes", (BATCH, ANY, 4))
-    assert (TensorSpec("boxes", (ANY, 4)).concrete(1), TensorSpec("boxes", (ANY, 4)).is_open) == ((0, 4), True)
+    assert (TensorSpec("boxes", (ANY, 4)).concrete(1), TensorSpec("boxes", (ANY, 4)).is_open) == (
+        (0, 4),
+        True,
+    )
     assert not TensorSpec("y", (BATCH, 4)).is_open
 
 
 def test_the_threshold_is_part_of_a_model_that_sets_it() -> None:
-    assert product().fingerprint == product(score_threshold=0.5).fingerprint != product(score_threshold=0.6).fingerprint
+    assert (
+        product().fingerprint
+        == product(score_threshold=0.5).fingerprint
+        != product(score_threshold=0.6).fingerprint
+    )
 
 
 def test_a_backend_that_lays_outputs_out_ahead_refuses_in_words() -> None:
     refused = registry.find("null").supports(cell("null", detectors.detector()))
-    assert refused == "null needs to know ahead how large outputs are, and detector has as many boxes as it finds"
+    assert (
+        refused
+        == "null needs to know ahead how large outputs are, and detector has as many boxes as it finds"
+    )
 
 
 @pytest.mark.parametrize("name", ["torch-compile", "torch-aot", "ort-openvino", "tvm", "tensorrt"])
 def test_runtimes_that_were_not_seen_to_take_a_detector_refuse_it(name: str) -> None:
     device = "cuda" if name == "tensorrt" else "cpu"
-    assert "as many boxes as it finds" in registry.find(name).supports(cell(name, detectors.detector(), device=device))
+    assert "as many boxes as it finds" in registry.find(name).supports(
+        cell(name, detectors.detector(), device=device)
+    )
 
 
 IN_CPP = ("cpp-ort", "cpp-openvino", "cpp-libtorch", "ctypes-ort", "ctypes-libtorch")
@@ -274,14 +375,18 @@ def test_memory_cannot_be_bound_for_outputs_of_open_size() -> None:
     assert "iobinding=on lays outputs out ahead" in registry.find("ort").supports(asked)
 
 
-# -- through a whole run -----------------------------------------------------------------------------------------------
+# -- through a whole run ---------------------------------------------------------------------------
 
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs cells of the numpy detector in this process, with a cache of their own; returns the lines by backend."""
+    """Runs cells of the numpy detector in this process, with a cache of their own; returns the
+    lines by backend.
+    """
     monkeypatch.setenv(artifact_store.VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setenv(registry.VARIABLE, f"exact-finder={detectors.HERE}:ExactFinder:golden,{detectors.ROWS}")
+    monkeypatch.setenv(
+        registry.VARIABLE, f"exact-finder={detectors.HERE}:ExactFinder:golden,{detectors.ROWS}"
+    )
     monkeypatch.setattr(registry, "rows", functools.cache(registry.rows.__wrapped__))
     monkeypatch.setattr(registry, "find", functools.cache(registry.find.__wrapped__))
     work_here(monkeypatch)
@@ -289,7 +394,9 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def measured(model: Model, *backends: str) -> dict[str, Any]:
         entries = [Entry(cell(name, model)) for name in backends]
         lines = Run(entries, plan(timeout_seconds=300.0), tmp_path / "results").measure(entries)
-        return {line["cell"]["backend"]: json.loads(json.dumps(line, allow_nan=False)) for line in lines}
+        return {
+            line["cell"]["backend"]: json.loads(json.dumps(line, allow_nan=False)) for line in lines
+        }
 
     return measured
 
@@ -318,12 +425,17 @@ def test_a_golden_that_finds_nothing_judges_nothing(runs: Any) -> None:
 
 
 def vars_of(model: Model) -> dict[str, Any]:
-    return {name: getattr(model, name) for name in ("name", "inputs", "outputs", "inputs_from", "task")}
+    return {
+        name: getattr(model, name) for name in ("name", "inputs", "outputs", "inputs_from", "task")
+    }
 
 
 def test_lists_of_different_lengths_are_stored_and_read_back(tmp_path: Path) -> None:
     model = detectors.detector()
-    lists = {"boxes": [np.zeros((2, 4)), np.zeros((0, 4)), np.ones((5, 4))], "labels": [np.arange(2), np.arange(0), np.arange(5)]}
+    lists = {
+        "boxes": [np.zeros((2, 4)), np.zeros((0, 4)), np.ones((5, 4))],
+        "labels": [np.arange(2), np.arange(0), np.arange(5)],
+    }
     lists["scores"] = [np.ones(len(each)) for each in lists["labels"]]
     measurement_golden._save(tmp_path / "outputs.npz", lists)
     again = judging._loaded(tmp_path / "outputs.npz", model)
@@ -334,4 +446,9 @@ def test_lists_of_different_lengths_are_stored_and_read_back(tmp_path: Path) -> 
 
 def test_a_golden_that_finds_another_number_the_second_time_is_refused() -> None:
     assert measurement_golden._apart([np.zeros((2, 4))], [np.zeros((3, 4))]) == np.inf
-    assert measurement_golden._apart([np.ones((2, 4)), np.zeros((0, 4))], [np.ones((2, 4)), np.zeros((0, 4))]) == 0.0
+    assert (
+        measurement_golden._apart(
+            [np.ones((2, 4)), np.zeros((0, 4))], [np.ones((2, 4)), np.zeros((0, 4))]
+        )
+        == 0.0
+    )

@@ -18,7 +18,13 @@ BOXES = np.float32([[0, 0, 9, 9], [0, 0, 9.000001, 8], [4, 4, 6, 6]])
 def compared(folder: Path, *values: Any) -> tensor_comparison.Row:
     for number, value in enumerate(values):
         np.save(folder / f"{number}.npy", np.asarray(value))
-    return tensor_comparison.compare("t", {"operator": "Times", "inputs": []}, (folder / "0.npy", folder / "1.npy"), 0.0, TOLERANCE)
+    return tensor_comparison.compare(
+        "t",
+        {"operator": "Times", "inputs": []},
+        (folder / "0.npy", folder / "1.npy"),
+        0.0,
+        TOLERANCE,
+    )
 
 
 @pytest.mark.parametrize(
@@ -36,7 +42,9 @@ def compared(folder: Path, *values: Any) -> tensor_comparison.Row:
         (np.float32([]), np.float32([]), False, ""),
     ],
 )
-def test_tensors_are_compared_by_what_they_are(one: Any, other: Any, parts: bool, note: str, tmp_path: Path) -> None:
+def test_tensors_are_compared_by_what_they_are(
+    one: Any, other: Any, parts: bool, note: str, tmp_path: Path
+) -> None:
     row = compared(tmp_path, one, other)
     assert (row.parts, row.note) == (parts, note)
     assert row.resized == ("against" in note)

@@ -23,13 +23,17 @@ from harness.accuracy.tensor_matching import Placed, about, common, left_out, ne
         ("/TopK", 0, ""),
     ],
 )
-def test_the_older_exporter_writes_modules_into_names(node: str, wrappers: int, module: str) -> None:
+def test_the_older_exporter_writes_modules_into_names(
+    node: str, wrappers: int, module: str
+) -> None:
     scope = of_path(node, wrappers)
     assert scope is not None
     assert module in scope.names
 
 
-@pytest.mark.parametrize(("node", "wrappers"), [("If_2160", 0), ("", 0), ("/Cast", 1), ("/other/Conv", 1)])
+@pytest.mark.parametrize(
+    ("node", "wrappers"), [("If_2160", 0), ("", 0), ("/Cast", 1), ("/other/Conv", 1)]
+)
 def test_what_no_module_of_the_model_made_has_no_scope(node: str, wrappers: int) -> None:
     assert of_path(node, wrappers) is None
 
@@ -92,18 +96,41 @@ def told(**tensors: Any) -> dict[str, dict[str, Any]]:
     }
 
 
-MODULE = told(conv=(["/conv", "conv"], []), norm=(["/norm", "norm"], ["conv"], "conv"), relu=(["/relu", "relu"], ["norm"]))
+MODULE = told(
+    conv=(["/conv", "conv"], []),
+    norm=(["/norm", "norm"], ["conv"], "conv"),
+    relu=(["/relu", "relu"], ["norm"]),
+)
 
 
 def test_a_batch_norm_takes_the_place_of_the_convolution_that_it_is_folded_into() -> None:
-    file = told(c=(["/conv", "conv"], ["x"]), shape=([], ["c"]), r=(["/relu_1", "/relu", "relu_1", "relu"], ["c"]))
-    assert common(MODULE, file) == ({"norm": "/conv", "relu": "/relu"}, {"c": "/conv", "r": "/relu"})
-    assert left_out((MODULE, file), [("norm", "c"), ("relu", "r")]) == {"folded": ("conv",), "unmatched": ((), ())}
-    assert left_out((MODULE, file), [("norm", "c")]) == {"folded": ("conv",), "unmatched": (("relu",), ("r",))}
+    file = told(
+        c=(["/conv", "conv"], ["x"]),
+        shape=([], ["c"]),
+        r=(["/relu_1", "/relu", "relu_1", "relu"], ["c"]),
+    )
+    assert common(MODULE, file) == (
+        {"norm": "/conv", "relu": "/relu"},
+        {"c": "/conv", "r": "/relu"},
+    )
+    assert left_out((MODULE, file), [("norm", "c"), ("relu", "r")]) == {
+        "folded": ("conv",),
+        "unmatched": ((), ()),
+    }
+    assert left_out((MODULE, file), [("norm", "c")]) == {
+        "folded": ("conv",),
+        "unmatched": (("relu",), ("r",)),
+    }
     assert left_out((MODULE, file), [("norm", "c")], ["r"])["unmatched"] == (("relu",), ())
     unfolded = told(c=(["conv"], []), n=(["norm"], ["c"]))
-    assert common(MODULE, unfolded) == ({"conv": "conv", "norm": "norm"}, {"c": "conv", "n": "norm"})
-    assert left_out((MODULE, unfolded), [("conv", "c"), ("norm", "n")]) == {"folded": (), "unmatched": (("relu",), ())}
+    assert common(MODULE, unfolded) == (
+        {"conv": "conv", "norm": "norm"},
+        {"c": "conv", "n": "norm"},
+    )
+    assert left_out((MODULE, unfolded), [("conv", "c"), ("norm", "n")]) == {
+        "folded": (),
+        "unmatched": (("relu",), ()),
+    }
     newer = told(n=(["norm"], ["x"]))  # an exporter that leaves the folded tensor to the batch norm
     assert common(MODULE, newer) == ({"norm": "norm"}, {"n": "norm"})
     assert left_out((MODULE, newer), [("norm", "n")])["folded"] == ("conv",)
@@ -125,7 +152,9 @@ def tensors(*shapes: tuple[int, ...], side: str = "a", kind: str = "f") -> list[
         ([(5, 4)], [(5,)], []),
     ],
 )
-def test_tensors_at_one_place_are_told_by_order_and_shape_or_not_at_all(mine: Any, theirs: Any, links: Any) -> None:
+def test_tensors_at_one_place_are_told_by_order_and_shape_or_not_at_all(
+    mine: Any, theirs: Any, links: Any
+) -> None:
     found = paired(tensors(*mine), tensors(*theirs, side="b"))
     assert found == [(f"a{one}", f"b{other}") for one, other in links]
 

@@ -1,4 +1,6 @@
-"""The switches of TF32 go together and are read back, devices are named as they were asked for, and events give nanoseconds."""
+"""The switches of TF32 go together and are read back, devices are named as they were asked for, and
+events give nanoseconds.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ from backends import cuda_events  # noqa: E402
 def switches() -> Iterator[Any]:
     """Torch's switches, put back afterwards as a test found them."""
     cudnn = torch.backends.cudnn
-    matmul, found = torch.get_float32_matmul_precision(), (cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision)
+    matmul, found = (
+        torch.get_float32_matmul_precision(),
+        (cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision),
+    )
     yield cudnn
     torch.set_float32_matmul_precision(matmul)
     cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = found
@@ -31,11 +36,15 @@ def test_torchs_own_defaults_are_neither_fp32_nor_tf32(switches: Any) -> None:
 
 
 @pytest.mark.parametrize(("allowed", "arithmetic"), [(True, "tf32"), (False, "fp32")])
-def test_all_users_of_tf32_are_switched_together(allowed: bool, arithmetic: str, switches: Any) -> None:
+def test_all_users_of_tf32_are_switched_together(
+    allowed: bool, arithmetic: str, switches: Any
+) -> None:
     cuda_events.allow_tf32(allowed)
     assert cuda_events.fp32_arithmetic() == arithmetic
     assert set(cuda_events.tf32_switches().values()) == {"tf32" if allowed else "ieee"}
-    assert torch.get_float32_matmul_precision() == ("high" if allowed else "highest"), "reading it back must stay possible"
+    assert torch.get_float32_matmul_precision() == ("high" if allowed else "highest"), (
+        "reading it back must stay possible"
+    )
 
 
 @pytest.mark.parametrize("user", ["conv", "rnn"])
@@ -47,13 +56,23 @@ def test_one_switch_that_differs_is_seen(user: str, switches: Any) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "used", "named"),
-    [("cuda", 0, "cuda"), ("cuda:0", 0, "cuda:0"), ("cuda:1", 1, "cuda:1"), ("cuda", 1, "cuda:1"), ("cuda:1", 0, "cuda:0")],
+    [
+        ("cuda", 0, "cuda"),
+        ("cuda:0", 0, "cuda:0"),
+        ("cuda:1", 1, "cuda:1"),
+        ("cuda", 1, "cuda:1"),
+        ("cuda:1", 0, "cuda:0"),
+    ],
 )
-def test_a_device_is_named_as_it_was_asked_for_where_it_is_that_one(asked: str, used: int, named: str) -> None:
+def test_a_device_is_named_as_it_was_asked_for_where_it_is_that_one(
+    asked: str, used: int, named: str
+) -> None:
     assert cuda_events.named(asked, used) == named
 
 
-def test_torchs_events_are_on_the_devices_stream_and_in_nanoseconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchs_events_are_on_the_devices_stream_and_in_nanoseconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     told: list[Any] = []
 
     class Event:
@@ -66,7 +85,9 @@ def test_torchs_events_are_on_the_devices_stream_and_in_nanoseconds(monkeypatch:
         def elapsed_time(self, end: Any) -> float:
             return 1.5
 
-    played = SimpleNamespace(Event=Event, current_stream=lambda device: f"stream of {device}", synchronize=told.append)
+    played = SimpleNamespace(
+        Event=Event, current_stream=lambda device: f"stream of {device}", synchronize=told.append
+    )
     monkeypatch.setattr(torch, "cuda", played)
     events = cuda_events.TorchEvents("cuda:1")
     events.start()

@@ -1,4 +1,6 @@
-"""What a golden says that one step computes and has to read: counted by hand here, for torch modules and ONNX files."""
+"""What a golden says that one step computes and has to read: counted by hand here, for torch
+modules and ONNX files.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,15 @@ def test_a_table_is_read_by_row_unless_a_product_reads_all_of_it() -> None:
 
 
 def test_the_golden_counts_its_own_step() -> None:
-    model = Model("words", build="a:b", inputs=(TensorSpec("t", (BATCH, 3), "int64"),), outputs=(TensorSpec("y", (BATCH, 3, 4)),))
-    session = torch_session.TorchSession(Words().double(), Cell(model, "reference", batch=2), torch.inference_mode)
+    model = Model(
+        "words",
+        build="a:b",
+        inputs=(TensorSpec("t", (BATCH, 3), "int64"),),
+        outputs=(TensorSpec("y", (BATCH, 3, 4)),),
+    )
+    session = torch_session.TorchSession(
+        Words().double(), Cell(model, "reference", batch=2), torch.inference_mode
+    )
     session.bind({"t": np.zeros((2, 3), np.int64)})
     found = float64_reference.Reference().work(session)
     assert found["flops"] == 2 * (2 * 3) * 8 * 4
@@ -61,7 +70,10 @@ def graph(tmp_path: Path) -> Any:
 
     table = numpy_helper.from_array(np.zeros((100, 8), np.float16), "table")
     head = numpy_helper.from_array(np.zeros((8, 4), np.float16), "head")
-    nodes = [helper.make_node("Gather", ["table", "t"], ["e"]), helper.make_node("MatMul", ["e", "head"], ["y"])]
+    nodes = [
+        helper.make_node("Gather", ["table", "t"], ["e"]),
+        helper.make_node("MatMul", ["e", "head"], ["y"]),
+    ]
     tokens = helper.make_tensor_value_info("t", TensorProto.INT64, ["n", 3])
     answer = helper.make_tensor_value_info("y", TensorProto.FLOAT16, ["n", 3, 4])
     return helper.make_model(helper.make_graph(nodes, "words", [tokens], [answer], [table, head]))

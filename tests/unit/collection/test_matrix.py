@@ -17,13 +17,19 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ids(**case: object) -> list[str]:
-    return [cell.id for cell in matrix.expand(Case(**{"models": (PRODUCT,), "backends": ("null",), **case}))]  # type: ignore[arg-type]
+    return [
+        cell.id
+        for cell in matrix.expand(Case(**{"models": (PRODUCT,), "backends": ("null",), **case}))
+    ]  # type: ignore[arg-type]
 
 
 def test_cells_come_by_group_with_the_backends_side_by_side() -> None:
     made = ids(backends=("ort", "null"), batch=(1, 8), precisions=("fp32", "fp16"))
     assert made == [
-        f"product-{backend}-{precision}-cpu-b{batch}" for precision in ("fp32", "fp16") for batch in (1, 8) for backend in ("ort", "null")
+        f"product-{backend}-{precision}-cpu-b{batch}"
+        for precision in ("fp32", "fp16")
+        for batch in (1, 8)
+        for backend in ("ort", "null")
     ]
 
 
@@ -40,7 +46,9 @@ def test_all_includes_what_was_registered_from_outside(monkeypatch: pytest.Monke
 
 
 def test_threads_of_zero_are_every_core_and_stay_out_of_the_id() -> None:
-    everything, one, two = matrix.expand(Case(models=(PRODUCT,), backends=("null",), threads=(0, 1, 2)))
+    everything, one, two = matrix.expand(
+        Case(models=(PRODUCT,), backends=("null",), threads=(0, 1, 2))
+    )
     assert [cell.threads for cell in (everything, one, two)] == [2, 1, 2]
     assert [cell.id.endswith("-t1") for cell in (everything, one, two)] == [False, True, False]
     assert everything == two
@@ -48,11 +56,17 @@ def test_threads_of_zero_are_every_core_and_stay_out_of_the_id() -> None:
 
 def test_option_sets_multiply_only_their_own_backend() -> None:
     made = ids(backends=("null", "ort"), options={"ort": ({}, {"z": 1, "a": 2})})
-    assert made == ["product-null-fp32-cpu-b1", "product-ort-fp32-cpu-b1", "product-ort-fp32-cpu-b1-a=2-z=1"]
+    assert made == [
+        "product-null-fp32-cpu-b1",
+        "product-ort-fp32-cpu-b1",
+        "product-ort-fp32-cpu-b1-a=2-z=1",
+    ]
 
 
 def test_options_of_a_backend_that_does_not_run_are_refused() -> None:
-    with pytest.raises(UsageError, match="options name openvino, which the case does not run; it runs null"):
+    with pytest.raises(
+        UsageError, match="options name openvino, which the case does not run; it runs null"
+    ):
         ids(options={"openvino": ({},)})
 
 
@@ -95,7 +109,10 @@ def test_select_reads_expressions_as_pytest_does(expression: str, chosen: set[st
 
 def test_an_environment_can_be_selected() -> None:
     cells = matrix.expand(Case(models=(PRODUCT,), backends=("ort", "ort@1.24.1", "ort@1.23.2")))
-    assert [cell.backend for cell in matrix.select(cells, "ort@1.24.1 or 1.23")] == ["ort@1.24.1", "ort@1.23.2"]
+    assert [cell.backend for cell in matrix.select(cells, "ort@1.24.1 or 1.23")] == [
+        "ort@1.24.1",
+        "ort@1.23.2",
+    ]
 
 
 @pytest.mark.parametrize("expression", ["ort and", "(ort", "or"])
@@ -108,7 +125,10 @@ def test_an_option_can_be_selected() -> None:
     options = {"ort": ({}, {"spinning": "off"}, {"disabled_optimizers": "A,B", "spinning": "off"})}
     cells = matrix.expand(Case(models=(PRODUCT,), backends=("ort",), options=options))
     assert [len(cell.options) for cell in matrix.select(cells, "spinning=off")] == [1, 2]
-    assert [len(cell.options) for cell in matrix.select(cells, "ort and not (spinning=off and optimizers=A,B)")] == [0, 1]
+    assert [
+        len(cell.options)
+        for cell in matrix.select(cells, "ort and not (spinning=off and optimizers=A,B)")
+    ] == [0, 1]
     assert matrix.select(cells, "spinning=on") == []
 
 

@@ -1,4 +1,6 @@
-"""What flags say of a model of one's own: its task, the options of backends, and who does its recipe."""
+"""What flags say of a model of one's own: its task, the options of backends, and who does its
+recipe.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +28,22 @@ OBJECTS = {"boxes": ["M", 4], "labels": ["M"], "scores": ["M"]}
 
 
 def saved(file: Path, outputs: dict[str, list[Any]], given: dict[str, list[Any]] = IMAGES) -> str:
-    """An .onnx file with these inputs and outputs, which is described and never run: there is nothing between them."""
+    """An .onnx file with these inputs and outputs, which is described and never run: there is
+    nothing between them.
+    """
     from onnx import TensorProto, helper
 
     kinds = {"labels": TensorProto.INT64}
     ends = [
-        [helper.make_tensor_value_info(name, kinds.get(name, TensorProto.FLOAT), shape) for name, shape in each.items()]
+        [
+            helper.make_tensor_value_info(name, kinds.get(name, TensorProto.FLOAT), shape)
+            for name, shape in each.items()
+        ]
         for each in (given, outputs)
     ]
-    made = helper.make_model(helper.make_graph([], "g", *ends), opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    made = helper.make_model(
+        helper.make_graph([], "g", *ends), opset_imports=[helper.make_opsetid("", 17)], ir_version=9
+    )
     onnx.save(made, str(file))
     return str(file)
 
@@ -55,10 +64,14 @@ def found(target: str, **asked: Any) -> Model:
         ("detection", OBJECTS),
     ],
 )
-def test_a_model_does_what_is_said_of_it(task: str, outputs: dict[str, list[Any]], tmp_path: Path) -> None:
+def test_a_model_does_what_is_said_of_it(
+    task: str, outputs: dict[str, list[Any]], tmp_path: Path
+) -> None:
     target = saved(tmp_path / "m.onnx", outputs)
     assert found(target, task=task).task == task
-    assert found(target).task == ("classification" if outputs == {"y": ["N", 10]} else "other"), "without a word it is guessed as before"
+    assert found(target).task == ("classification" if outputs == {"y": ["N", 10]} else "other"), (
+        "without a word it is guessed as before"
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,23 +96,37 @@ def test_a_task_that_the_outputs_do_not_fit_is_refused_with_what_it_expects(
 
 
 def test_the_forms_are_those_that_the_facts_are_taken_of() -> None:
-    assert {task: axes - 1 for task, (axes, _, _) in user_models.FORMS.items()} == {task: axes for task, (axes, _) in agreement.RULES.items()}
+    assert {task: axes - 1 for task, (axes, _, _) in user_models.FORMS.items()} == {
+        task: axes for task, (axes, _) in agreement.RULES.items()
+    }
     assert set(user_models.TASKS) == {*agreement.RULES, "detection", "other"}
 
 
 @pytest.mark.parametrize("image", [[3, 8, 8], [1, 3, 8, 8], ["N", 3, 8, 8]])
-def test_a_detector_takes_one_image_and_answers_with_any_number_of_objects(image: list[Any], tmp_path: Path) -> None:
+def test_a_detector_takes_one_image_and_answers_with_any_number_of_objects(
+    image: list[Any], tmp_path: Path
+) -> None:
     target = saved(tmp_path / "m.onnx", OBJECTS, {"image": image})
     model = found(target, task="detection")
     assert [spec.shape for spec in model.outputs] == [(ANY, 4), (ANY,), (ANY,)]
-    assert model.inputs == (TensorSpec("image", (3, 8, 8) if len(image) == 3 else (BATCH, 3, 8, 8)),)
+    assert model.inputs == (
+        TensorSpec("image", (3, 8, 8) if len(image) == 3 else (BATCH, 3, 8, 8)),
+    )
     with pytest.raises(UsageError, match="one image at a time, not --batch 1,8"):
         found(target, task="detection", batch=(1, 8))
 
 
 def test_a_number_of_queries_that_a_file_fixes_stays(tmp_path: Path) -> None:
-    target = saved(tmp_path / "m.onnx", {"boxes": [100, 4], "labels": [100], "scores": [100]}, {"image": [3, 8, 8]})
-    assert [spec.shape for spec in found(target, task="detection").outputs] == [(100, 4), (100,), (100,)]
+    target = saved(
+        tmp_path / "m.onnx",
+        {"boxes": [100, 4], "labels": [100], "scores": [100]},
+        {"image": [3, 8, 8]},
+    )
+    assert [spec.shape for spec in found(target, task="detection").outputs] == [
+        (100, 4),
+        (100,),
+        (100,),
+    ]
 
 
 def test_a_module_s_example_tells_no_number_of_objects(tmp_path: Path) -> None:
@@ -107,7 +134,11 @@ def test_a_module_s_example_tells_no_number_of_objects(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     (tmp_path / "finds.py").write_text(FINDS)
     model = found(f"{tmp_path / 'finds.py'}:build", task="detection", shape="1x3x8x8")
-    assert [(spec.name, spec.shape) for spec in model.outputs] == [("boxes", (ANY, 4)), ("labels", (ANY,)), ("scores", (ANY,))]
+    assert [(spec.name, spec.shape) for spec in model.outputs] == [
+        ("boxes", (ANY, 4)),
+        ("labels", (ANY,)),
+        ("scores", (ANY,)),
+    ]
     assert model.inputs[0].shape == (BATCH, 3, 8, 8)
     with pytest.raises(UsageError, match="answers with no tensor; expected a tensor"):
         found(f"{tmp_path / 'finds.py'}:silent", shape="1x3x8x8")
@@ -128,9 +159,15 @@ build, silent = Finds, Silent
 """
 
 
-@pytest.mark.parametrize("outputs", [{"boxes": ["N", "M", 4], "labels": ["N", "M"]}, {"y": [-1, -2]}])
-def test_an_open_size_says_what_to_do_about_a_detector(outputs: dict[str, list[Any]], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"boxes \[n, 4\], labels \[n\] and scores \[n\].* --task detection"):
+@pytest.mark.parametrize(
+    "outputs", [{"boxes": ["N", "M", 4], "labels": ["N", "M"]}, {"y": [-1, -2]}]
+)
+def test_an_open_size_says_what_to_do_about_a_detector(
+    outputs: dict[str, list[Any]], tmp_path: Path
+) -> None:
+    with pytest.raises(
+        UsageError, match=r"boxes \[n, 4\], labels \[n\] and scores \[n\].* --task detection"
+    ):
         found(saved(tmp_path / "m.onnx", outputs))
 
 
@@ -141,18 +178,46 @@ def parsed(*words: str) -> argparse.Namespace:
 
 
 def test_the_command_of_a_cell_says_all_that_was_asked(tmp_path: Path, photo: Path) -> None:
-    target = saved(tmp_path / "my model.onnx", {"y": ["N", 21, 224, 224]}, {"image": ["N", 3, 224, 224]})
-    words = (target, "--input", str(photo), "--recipe", "imagenet_224", "--preprocessing", "pillow,numpy", "--task", "segmentation")
-    words += ("--backends", "ort,openvino", "--option", "ort:spinning=off", "--option", "ort:tag=a b", "--option", "openvino:streams=2")
+    target = saved(
+        tmp_path / "my model.onnx", {"y": ["N", 21, 224, 224]}, {"image": ["N", 3, 224, 224]}
+    )
+    words = (
+        target,
+        "--input",
+        str(photo),
+        "--recipe",
+        "imagenet_224",
+        "--preprocessing",
+        "pillow,numpy",
+        "--task",
+        "segmentation",
+    )
+    words += (
+        "--backends",
+        "ort,openvino",
+        "--option",
+        "ort:spinning=off",
+        "--option",
+        "ort:tag=a b",
+        "--option",
+        "openvino:streams=2",
+    )
     entries = selection.select(parsed(*words))
     assert {entry.cell.model.task for entry in entries} == {"segmentation"}
     program, command, *again = shlex.split(entries[0].command)
     assert (program, command) == ("evenbench", "run")
-    assert [entry.cell.key for entry in selection.select(parsed(*again))] == [entry.cell.key for entry in entries]
-    assert [(entry.cell.model.name, entry.cell.backend, entry.cell.option) for entry in entries] == [
+    assert [entry.cell.key for entry in selection.select(parsed(*again))] == [
+        entry.cell.key for entry in entries
+    ]
+    assert [
+        (entry.cell.model.name, entry.cell.backend, entry.cell.option) for entry in entries
+    ] == [
         (name, backend, option)
         for name in ("my-model", "my-model+numpy")
-        for backend, option in (("ort", {"spinning": "off", "tag": "a b"}), ("openvino", {"streams": 2}))
+        for backend, option in (
+            ("ort", {"spinning": "off", "tag": "a b"}),
+            ("openvino", {"streams": 2}),
+        )
     ]
 
 
@@ -160,7 +225,17 @@ def test_both_sides_of_a_comparison_get_the_words_themselves() -> None:
     """They are no line of a shell: what is quoted for one would be the name of another file."""
     parser = argparse.ArgumentParser()
     compare.add_arguments(parser)
-    own = ["my model.onnx", "--input", "my photo.jpg", "--recipe", "imagenet_224", "--task", "text", "--option", "ort:tag=a b"]
+    own = [
+        "my model.onnx",
+        "--input",
+        "my photo.jpg",
+        "--recipe",
+        "imagenet_224",
+        "--task",
+        "text",
+        "--option",
+        "ort:tag=a b",
+    ]
     assert selection.words_of(parser.parse_args(["main", "HEAD", *own])) == own
 
 
@@ -169,8 +244,14 @@ def test_a_pipeline_takes_the_task_and_options_too(tmp_path: Path, photo: Path) 
     parser = argparse.ArgumentParser()
     pipeline.add_arguments(parser)
     own = (target, "--input", str(photo), "--recipe", "imagenet_224", "--backends", "ort")
-    (cell,) = pipeline.chosen(parser.parse_args([*own, "--task", "segmentation", "--option", "ort:spinning=off"]))
-    assert (cell.model.task, cell.option, postprocess.outputs_read(cell.model)) == ("segmentation", {"spinning": "off"}, ("y",))
+    (cell,) = pipeline.chosen(
+        parser.parse_args([*own, "--task", "segmentation", "--option", "ort:spinning=off"])
+    )
+    assert (cell.model.task, cell.option, postprocess.outputs_read(cell.model)) == (
+        "segmentation",
+        {"spinning": "off"},
+        ("y",),
+    )
     with pytest.raises(UsageError, match="--task and --option are for a model of your own"):
         pipeline.chosen(parser.parse_args(["resnet18", "--task", "segmentation"]))
 
@@ -188,21 +269,34 @@ def test_a_pipeline_takes_the_task_and_options_too(tmp_path: Path, photo: Path) 
         (["ort:a=1", "ort:a=2"], "ort has a already; declare a case"),
     ],
 )
-def test_an_option_that_is_none_is_told_before_anything_is_read(words: list[str], said: str) -> None:
+def test_an_option_that_is_none_is_told_before_anything_is_read(
+    words: list[str], said: str
+) -> None:
     with pytest.raises(UsageError, match=said):
         user_models.find("absent.onnx", Asked(options=tuple(words)), 60)
 
 
 def test_values_are_read_as_a_case_would_write_them() -> None:
-    words = ("ort:a=1", "ort:b=0.5", "ort:c=true", "ort:d=torchscript", "ort@1.24.1:e=x=y", 'ort:f="1"')
+    words = (
+        "ort:a=1",
+        "ort:b=0.5",
+        "ort:c=true",
+        "ort:d=torchscript",
+        "ort@1.24.1:e=x=y",
+        'ort:f="1"',
+    )
     assert user_models._options(words) == {
         "ort": ({"a": 1, "b": 0.5, "c": True, "d": "torchscript", "f": "1"},),
         "ort@1.24.1": ({"e": "x=y"},),
     }
 
 
-@pytest.mark.parametrize("words", [["--option", "nonsense"], ["--task", "nonsense"], ["--task", "text"]])
-def test_misuse_ends_with_4(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "words", [["--option", "nonsense"], ["--task", "nonsense"], ["--task", "text"]]
+)
+def test_misuse_ends_with_4(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     target = saved(tmp_path / "m.onnx", {"y": ["N", 2, 8, 8]})
     try:
         code = main(["list", target, *words])
@@ -230,13 +324,24 @@ def test_each_library_makes_the_inputs_of_a_model_of_its_own(tmp_path: Path, pho
     import numpy as np
 
     target = saved(tmp_path / "m.onnx", {"y": ["N", 10]}, {"image": ["N", 3, 224, 224]})
-    asked = Asked(photos=(str(photo),), recipe="imagenet_224", backends=("ort",), preprocessing=("pillow", "numpy"))
+    asked = Asked(
+        photos=(str(photo),),
+        recipe="imagenet_224",
+        backends=("ort",),
+        preprocessing=("pillow", "numpy"),
+    )
     made = {}
     for cell in matrix.expand(user_models.find(target, asked, 60).case):
         folder = tmp_path / cell.model.name
         folder.mkdir()
-        made[cell.model.name] = batches.make(cell.model, 1, folder)["recipe"], np.load(folder / "image.npy")
-    assert {name: recipe for name, (recipe, _) in made.items()} == {"m": "harness.inputs:files", "m+numpy": "imagenet_224+numpy"}
+        made[cell.model.name] = (
+            batches.make(cell.model, 1, folder)["recipe"],
+            np.load(folder / "image.npy"),
+        )
+    assert {name: recipe for name, (recipe, _) in made.items()} == {
+        "m": "harness.inputs:files",
+        "m+numpy": "imagenet_224+numpy",
+    }
     assert 0 < np.abs(made["m"][1] - made["m+numpy"][1]).max() < 0.1
 
 
@@ -248,7 +353,10 @@ PHOTO = {"photos": ("photo.png",), "recipe": "imagenet_224"}
     [
         ({"preprocessing": ("numpy",)}, "add --input photo.jpg and --recipe"),
         ({"preprocessing": ("imagemagick",), **PHOTO}, "unknown preprocessing 'imagemagick'"),
-        ({"preprocessing": ("opencv",), **PHOTO}, "--preprocessing opencv: recipe imagenet_224: .*samples"),
+        (
+            {"preprocessing": ("opencv",), **PHOTO},
+            "--preprocessing opencv: recipe imagenet_224: .*samples",
+        ),
     ],
 )
 def test_a_library_that_cannot_do_the_recipe_is_refused(asked: dict[str, Any], said: str) -> None:

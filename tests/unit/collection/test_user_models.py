@@ -42,15 +42,22 @@ def builders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def save_onnx(file: Path, first: int | str = "N", inner: int | str = 4, names: tuple[str, ...] = ("x",)) -> Path:
+def save_onnx(
+    file: Path, first: int | str = "N", inner: int | str = 4, names: tuple[str, ...] = ("x",)
+) -> Path:
     """An .onnx file that adds its inputs up, of shape [first, inner]."""
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper
 
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [first, inner]) for name in names]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [first, inner]) for name in names
+    ]
     out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [first, inner])
     graph = helper.make_graph([helper.make_node("Sum", list(names), ["y"])], "sum", values, [out])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(file))
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9),
+        str(file),
+    )
     return file
 
 
@@ -94,7 +101,11 @@ def test_a_file_with_a_free_batch_runs_at_any(tmp_path: Path) -> None:
     assert model.name == "my-model"
     assert model.inputs == (TensorSpec("x", (BATCH, 4)),)
     assert model.outputs == (TensorSpec("y", (BATCH, 4)),)
-    assert (model.file, model.weights.source, model.inputs_from) == (str(file), "file", "harness.inputs:standard_normal")
+    assert (model.file, model.weights.source, model.inputs_from) == (
+        str(file),
+        "file",
+        "harness.inputs:standard_normal",
+    )
     assert found.case.batch == (1, 8)
     assert "reference evaluator" in found.found
 
@@ -117,7 +128,9 @@ def test_a_file_with_another_free_size_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_changed_is_another_cell(tmp_path: Path) -> None:
     before = only_model(user_models.find(str(save_onnx(tmp_path / "m.onnx")), Asked(), 60))
-    after = only_model(user_models.find(str(save_onnx(tmp_path / "m.onnx", names=("x", "z"))), Asked(), 60))
+    after = only_model(
+        user_models.find(str(save_onnx(tmp_path / "m.onnx", names=("x", "z"))), Asked(), 60)
+    )
     assert Cell(before, "ort").key != Cell(after, "ort").key
 
 
@@ -130,10 +143,15 @@ def test_no_onnx_model_at_all(tmp_path: Path) -> None:
 
 
 def test_a_function_with_example_inputs(builders: Path) -> None:
-    found = user_models.find(f"{builders}:with_example", Asked(backends=("torch-eager",), precisions=("fp32",)), 60)
+    found = user_models.find(
+        f"{builders}:with_example", Asked(backends=("torch-eager",), precisions=("fp32",)), 60
+    )
     model = only_model(found)
     assert model.name == "builders.with_example"
-    assert [spec.shape for spec in (*model.inputs, *model.outputs)] == [(BATCH, 3, 2, 2), (BATCH, 4)]
+    assert [spec.shape for spec in (*model.inputs, *model.outputs)] == [
+        (BATCH, 3, 2, 2),
+        (BATCH, 4),
+    ]
     assert model.weights.source == "own"
     assert model.task == "classification"
     assert "float64 torch eager" in found.found
@@ -159,7 +177,9 @@ def test_a_function_by_the_name_of_its_module_with_a_shape(builders: Path) -> No
         ("{file}:not a name", Asked(), "names no function"),
     ],
 )
-def test_a_function_that_cannot_be_used_says_why(target: str, asked: Asked, said: str, builders: Path) -> None:
+def test_a_function_that_cannot_be_used_says_why(
+    target: str, asked: Asked, said: str, builders: Path
+) -> None:
     with pytest.raises(UsageError, match=said):
         user_models.find(target.format(file=builders), asked, 60)
 
@@ -175,7 +195,9 @@ def test_a_function_that_cannot_be_used_says_why(target: str, asked: Asked, said
         (Asked(shape="1x4"), "declares the shapes"),
     ],
 )
-def test_what_is_asked_is_checked_before_anything_runs(asked: Asked, said: str, tmp_path: Path, photo: Path) -> None:
+def test_what_is_asked_is_checked_before_anything_runs(
+    asked: Asked, said: str, tmp_path: Path, photo: Path
+) -> None:
     (tmp_path / "text.jpg").write_text("no picture")
     photos = tuple(name.format(photo=photo, text=tmp_path / "text.jpg") for name in asked.photos)
     asked = Asked(photos=photos, recipe=asked.recipe, shape=asked.shape)
@@ -183,7 +205,9 @@ def test_what_is_asked_is_checked_before_anything_runs(asked: Asked, said: str, 
         user_models.find(str(save_onnx(tmp_path / "m.onnx")), asked, 60)
 
 
-def test_photos_become_inputs_and_a_changed_photo_other_ones(builders: Path, photo: Path, tmp_path: Path) -> None:
+def test_photos_become_inputs_and_a_changed_photo_other_ones(
+    builders: Path, photo: Path, tmp_path: Path
+) -> None:
     builders.write_text(BUILDERS.replace("nn.Linear(12, 4)", "nn.Linear(3 * 224 * 224, 4)"))
     asked = Asked(photos=(str(photo),), recipe="imagenet_224")
     model = only_model(user_models.find(f"{builders}:build", asked, 60))
@@ -194,7 +218,9 @@ def test_photos_become_inputs_and_a_changed_photo_other_ones(builders: Path, pho
     assert facts["batches"] == 3  # the photo and its two mirror images
     before = inputs.key_parts(Cell(model, "torch-eager"))
     photo.write_bytes(photo.read_bytes() + b"\0")
-    after = inputs.key_parts(Cell(only_model(user_models.find(f"{builders}:build", asked, 60)), "torch-eager"))
+    after = inputs.key_parts(
+        Cell(only_model(user_models.find(f"{builders}:build", asked, 60)), "torch-eager")
+    )
     assert before != after
 
 
@@ -214,22 +240,32 @@ def test_every_runtime_is_the_default(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 8, 11, 16])
-def test_random_inputs_differ_between_batches_at_every_batch_size(batch: int, tmp_path: Path) -> None:
+def test_random_inputs_differ_between_batches_at_every_batch_size(
+    batch: int, tmp_path: Path
+) -> None:
     import numpy as np
 
     spec = (TensorSpec("x", (BATCH, 4)),)
-    model = Model("m", build="a:b", inputs=spec, outputs=spec, inputs_from=user_models.RANDOM_INPUTS)
+    model = Model(
+        "m", build="a:b", inputs=spec, outputs=spec, inputs_from=user_models.RANDOM_INPUTS
+    )
     inputs.make(model, batch, tmp_path)
     batches = np.load(tmp_path / "x.npy")
     assert len(batches) >= 3
     assert not np.array_equal(batches[0], batches[1])
 
 
-def test_int8_is_dynamic_where_random_numbers_are_all_there_is_to_calibrate_by(tmp_path: Path, builders: Path) -> None:
-    found = user_models.find(str(save_onnx(tmp_path / "m.onnx")), Asked(precisions=("fp32", "int8", "int8-dynamic")), 60)
+def test_int8_is_dynamic_where_random_numbers_are_all_there_is_to_calibrate_by(
+    tmp_path: Path, builders: Path
+) -> None:
+    found = user_models.find(
+        str(save_onnx(tmp_path / "m.onnx")), Asked(precisions=("fp32", "int8", "int8-dynamic")), 60
+    )
     assert found.case.precisions == ("fp32", "int8-dynamic")
     assert found.found.endswith("; int8 is int8-dynamic here: m has no calibration data")
-    assert only_model(found).calibration_from == user_models.RANDOM_CALIBRATION, "which int8-static is made from where that is asked"
+    assert only_model(found).calibration_from == user_models.RANDOM_CALIBRATION, (
+        "which int8-static is made from where that is asked"
+    )
     shown = user_models.find(f"{builders}:with_example", Asked(precisions=("int8",)), 60)
     assert shown.case.precisions == ("int8-static",)
     assert "has calibration data" in shown.found

@@ -20,7 +20,9 @@ def test_every_registered_backend_is_listed_without_importing_a_runtime() -> Non
         "print(*sorted({'torch', 'onnx', 'onnxruntime', 'openvino', 'numpy'} & set(sys.modules)), file=sys.stderr); "
         "print(*[backend['name'] for backend in found])"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stderr.split() == []
     assert done.stdout.split() == list(registry.rows())
 
@@ -28,7 +30,11 @@ def test_every_registered_backend_is_listed_without_importing_a_runtime() -> Non
 def test_what_is_missing_comes_with_its_install_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(registry.find("ort")), "missing", lambda self: ("onnxruntime",))
     (found,) = [backend for backend in doctor.backends() if backend["name"] == "ort"]
-    assert (found["status"], found["missing"], found["hint"]) == ("missing", ["onnxruntime"], "pip install 'evenbench[ort]'")
+    assert (found["status"], found["missing"], found["hint"]) == (
+        "missing",
+        ["onnxruntime"],
+        "pip install 'evenbench[ort]'",
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,7 +57,9 @@ def test_what_is_missing_comes_with_its_install_hint(monkeypatch: pytest.MonkeyP
         (doctor._quota(""), "fine"),
     ],
 )
-def test_a_finding_has_advice_exactly_where_something_disturbs(finding: doctor.Finding, severity: str) -> None:
+def test_a_finding_has_advice_exactly_where_something_disturbs(
+    finding: doctor.Finding, severity: str
+) -> None:
     assert finding.severity == severity
     assert bool(finding.advice) == (severity != "fine")
 
@@ -65,7 +73,9 @@ def test_load_and_pressure() -> None:
 
 def test_memory_and_swap() -> None:
     gib = 2**30
-    short = doctor._memory({"MemTotal": 8 * gib, "MemAvailable": gib, "SwapTotal": 2 * gib, "SwapFree": gib})
+    short = doctor._memory(
+        {"MemTotal": 8 * gib, "MemAvailable": gib, "SwapTotal": 2 * gib, "SwapFree": gib}
+    )
     assert [finding.severity for finding in short] == ["warning", "note"]
     assert list(doctor._memory({})) == []
 
@@ -95,7 +105,9 @@ def test_the_cache_is_measured_and_tried(tmp_path: Path, monkeypatch: pytest.Mon
     assert "EVENBENCH_CACHE" in doctor.cache()["advice"]
 
 
-def test_other_environments_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_environments_are_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("EVENBENCH_PYTHON_OLD", sys.executable)
     monkeypatch.setenv("EVENBENCH_PYTHON_GONE", "/no/such/python")
     states = {item["from"]: item["state"] for item in doctor.examine()["environments"]}
@@ -113,4 +125,10 @@ def test_the_command_shows_all_of_it_and_exits_with_0(capsys: pytest.CaptureFixt
     for word in ("backends", "torch-eager", "machine", "load average", "clock floor", "cache"):
         assert word in shown
     assert cli.main(["doctor", "--json"]) == 0
-    assert set(json.loads(capsys.readouterr().out)) == {"backends", "environments", "machine", "clock", "cache"}
+    assert set(json.loads(capsys.readouterr().out)) == {
+        "backends",
+        "environments",
+        "machine",
+        "clock",
+        "cache",
+    }

@@ -1,6 +1,7 @@
 """The starting files work as they are written, and never overwrite one of yours.
 
-That a new backend passes the contract as generated is what a block of CONTRIBUTING.md says, which `tests/docs` runs.
+That a new backend passes the contract as generated is what a block of CONTRIBUTING.md says, which
+`tests/docs` runs.
 """
 
 from __future__ import annotations
@@ -21,23 +22,42 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def python(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Another process, in `folder`, in which this evenbench is importable."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "EVENBENCH_CACHE": str(folder / ".cache"), **variables}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "EVENBENCH_CACHE": str(folder / ".cache"),
+        **variables,
+    }
     return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
-def test_what_was_written_and_what_to_do_next_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_written_and_what_to_do_next_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["new", "backend", "my-runtime", "--into", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert f"wrote {tmp_path}/my_runtime.py" in said
     assert 'my-runtime = "my_runtime:MyRuntime"' in said
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["my_runtime.py", "test_my_runtime.py"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "my_runtime.py",
+        "test_my_runtime.py",
+    ]
 
 
 def test_a_new_backend_imports_no_runtime(tmp_path: Path) -> None:
     new.write("backend", "my-runtime", tmp_path)
-    done = python(tmp_path, "-c", "import sys, my_runtime; print(sorted({'onnx', 'torch', 'numpy'} & set(sys.modules)))")
+    done = python(
+        tmp_path,
+        "-c",
+        "import sys, my_runtime; print(sorted({'onnx', 'torch', 'numpy'} & set(sys.modules)))",
+    )
     assert done.stdout.strip() == "[]", done.stderr
 
 
@@ -102,7 +122,9 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_usage(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ['my"runtime', "it's", "a@b", "a=b", "back\\slash", "a/b", "$(x)"])
-def test_a_name_with_signs_that_mean_something_elsewhere_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_name_with_signs_that_mean_something_elsewhere_is_refused(
+    name: str, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match="makes no module name"):
         new.write("backend", name, tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,6 @@
-"""One issue for as long as a check alarms: opened once, updated, closed when the check is silent. `gh` is a script that keeps issues."""
+"""One issue for as long as a check alarms: opened once, updated, closed when the check is silent.
+`gh` is a script that keeps issues.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,12 @@ def notify(*words: str) -> int:
 
 
 def test_one_issue_is_opened_updated_and_closed(hub: Hub) -> None:
-    hub.write([issue(1, "something that a person wrote"), issue(2, "quotes <!-- evenbench notify: history --> in the middle")])
+    hub.write(
+        [
+            issue(1, "something that a person wrote"),
+            issue(2, "quotes <!-- evenbench notify: history --> in the middle"),
+        ]
+    )
     Path("alarms.md").write_text("resnet18 is slower\n")
     assert notify("history", "--exit", "1", "--body", "alarms.md", "--title", "Slower") == 0
     made = hub.open()[2]
@@ -120,20 +127,33 @@ def test_one_issue_is_opened_updated_and_closed(hub: Hub) -> None:
     assert len(hub.issues()) == 3
 
 
-def test_one_comment_on_a_pull_request_is_written_and_then_replaced(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_comment_on_a_pull_request_is_written_and_then_replaced(
+    hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`gh pr comment --edit-last` would replace what another job of the same account wrote last."""
     file = hub.file.with_name("comments.json")
     Path("compare.md").write_text("| a | slower |\n")
     assert notify("compare", "--comment-on", "12", "--body", "compare.md") == 0
     kept = json.loads(file.read_text())
-    assert kept == [{"id": 100, "on": "12", "body": "<!-- evenbench notify: compare -->\n| a | slower |\n"}]
-    file.write_text(json.dumps([*kept, {"id": 101, "on": "12", "body": "coverage, by the same account"}]))
+    assert kept == [
+        {"id": 100, "on": "12", "body": "<!-- evenbench notify: compare -->\n| a | slower |\n"}
+    ]
+    file.write_text(
+        json.dumps([*kept, {"id": 101, "on": "12", "body": "coverage, by the same account"}])
+    )
     Path("compare.md").write_text("nothing is worse\n")
     assert notify("compare", "--comment-on", "12", "--body", "compare.md") == 0
-    assert [each["body"].splitlines()[-1] for each in json.loads(file.read_text())] == ["nothing is worse", "coverage, by the same account"]
+    assert [each["body"].splitlines()[-1] for each in json.loads(file.read_text())] == [
+        "nothing is worse",
+        "coverage, by the same account",
+    ]
     assert notify("compare", "--comment-on", "13", "--body", "compare.md") == 0
     assert [each["on"] for each in json.loads(file.read_text())] == ["12", "12", "13"]
-    assert capsys.readouterr().out.splitlines() == ["wrote the comment on 12", "updated the comment on 12", "wrote the comment on 13"]
+    assert capsys.readouterr().out.splitlines() == [
+        "wrote the comment on 12",
+        "updated the comment on 12",
+        "wrote the comment on 13",
+    ]
     assert hub.issues() == []
 
 
@@ -146,7 +166,9 @@ def test_each_check_has_an_issue_of_its_own(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize("code", ["5", "6", "7"])
-def test_a_check_that_knows_nothing_changes_nothing(hub: Hub, code: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_check_that_knows_nothing_changes_nothing(
+    hub: Hub, code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert notify("history", "--exit", "1") == 0
     before = hub.issues()
     capsys.readouterr()
@@ -167,7 +189,9 @@ def test_a_check_that_knows_nothing_changes_nothing(hub: Hub, code: str, capsys:
         (7, [], [Step("nothing")]),
     ],
 )
-def test_what_is_done_follows_from_the_code_and_what_is_open(code: int, open_: list[int], steps: list[Step]) -> None:
+def test_what_is_done_follows_from_the_code_and_what_is_open(
+    code: int, open_: list[int], steps: list[Step]
+) -> None:
     assert notices.decide(code, [1, 2], open_) == steps
 
 
@@ -183,7 +207,10 @@ def test_a_body_is_cut_where_github_would_refuse_it() -> None:
     assert len(made) < 65_536
     assert made.startswith(notices.marker("aa"))
     assert "and more" in made[-60:]
-    assert notices.body("aa", "a | b", fenced=True) == f"{notices.marker('aa')}\n````text\na | b\n````\n"
+    assert (
+        notices.body("aa", "a | b", fenced=True)
+        == f"{notices.marker('aa')}\n````text\na | b\n````\n"
+    )
     assert "````" not in notices.body("aa", "", fenced=True)
 
 
@@ -196,13 +223,17 @@ def test_a_body_is_cut_where_github_would_refuse_it() -> None:
         (("history",), "give --exit CODE"),
     ],
 )
-def test_what_cannot_be_told_is_refused(hub: Hub, words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_told_is_refused(
+    hub: Hub, words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert notify(*words) == exit_codes.USAGE
     assert message in capsys.readouterr().err
     assert hub.issues() == []
 
 
-def test_gh_that_is_absent_or_refuses_is_told(hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_gh_that_is_absent_or_refuses_is_told(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     script = hub.file.with_name("gh")
     script.write_text("#!/bin/sh\necho 'HTTP 401: Bad credentials' >&2\nexit 1\n")
     assert notify("history", "--exit", "1") == exit_codes.USAGE

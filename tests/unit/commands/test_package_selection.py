@@ -1,4 +1,6 @@
-"""Which cell `evenbench ship` takes: by its name, by a model and a runtime, at which int8, and what follows where one is unsupported."""
+"""Which cell `evenbench ship` takes: by its name, by a model and a runtime, at which int8, and what
+follows where one is unsupported.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,13 @@ UNSAID: dict[str, Any] = {"input": [], "recipe": "", "shape": "", "task": "", "o
 
 def test_a_cell_is_found_by_its_id_and_a_model_by_its_name() -> None:
     def asked(**changed: Any) -> SimpleNamespace:
-        given = {"thing": "digits_cnn", "runtime": "ort", "precision": "int8-static", "batch": 2, "declared": "benchmarks"}
+        given = {
+            "thing": "digits_cnn",
+            "runtime": "ort",
+            "precision": "int8-static",
+            "batch": 2,
+            "declared": "benchmarks",
+        }
         return SimpleNamespace(**{**given, **UNSAID, **changed})
 
     (cell,) = package.chosen(asked())  # type: ignore[arg-type]
@@ -34,15 +42,30 @@ def test_a_cell_is_found_by_its_id_and_a_model_by_its_name() -> None:
 
 
 def test_a_model_is_shipped_as_it_is_declared() -> None:
-    """With the options of its first declaration for that runtime, without which a detector's exporter stops; a plain one comes first."""
-    given = {"runtime": "", "precision": "", "batch": 1, "declared": "benchmarks/detection.py", **UNSAID}
+    """With the options of its first declaration for that runtime, without which a detector's
+    exporter stops; a plain one comes first.
+    """
+    given = {
+        "runtime": "",
+        "precision": "",
+        "batch": 1,
+        "declared": "benchmarks/detection.py",
+        **UNSAID,
+    }
     model = detection.FASTER_RCNN.name
     traced = detection.TRACED
-    for runtime, options in (("ort", traced), ("ort@1.24.1", traced), ("cpp-openvino", traced), ("torch-script", {})):
+    for runtime, options in (
+        ("ort", traced),
+        ("ort@1.24.1", traced),
+        ("cpp-openvino", traced),
+        ("torch-script", {}),
+    ):
         asked = SimpleNamespace(**{**given, "thing": model, "runtime": runtime})
         cell = package.chosen(asked)[0]  # type: ignore[arg-type]
         assert (cell.backend, cell.option) == (runtime, options)
-    undeclared = SimpleNamespace(**{**given, "thing": model, "runtime": "cpp-ort", "precision": "fp16"})
+    undeclared = SimpleNamespace(
+        **{**given, "thing": model, "runtime": "cpp-ort", "precision": "fp16"}
+    )
     assert [cell.option for cell in package.chosen(undeclared)] == [{}]  # type: ignore[arg-type]
 
 
@@ -50,7 +73,10 @@ def test_every_declared_option_set_is_there_to_be_tried() -> None:
     """The plain one first, wherever it is declared."""
     given = {"precision": "", "batch": 1, "declared": "benchmarks/detection.py", **UNSAID}
     asked = SimpleNamespace(**given, thing=detection.MASK_RCNN.name, runtime="openvino")
-    assert [cell.option for cell in package.chosen(asked)] == [detection.TRACED, detection.CONVERTED]  # type: ignore[arg-type]
+    assert [cell.option for cell in package.chosen(asked)] == [
+        detection.TRACED,
+        detection.CONVERTED,
+    ]  # type: ignore[arg-type]
 
 
 SPINNING = """
@@ -71,12 +97,25 @@ def test_what_has_no_options_is_tried_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "precision", "said"),
     [
-        (["digits_cnn"], "int8-static", "int8 is int8-static here: digits_cnn has calibration data"),
-        ([detection.SSDLITE_HEADS.name, "--declared", "benchmarks/detection.py"], "int8-dynamic", "has no calibration data"),
+        (
+            ["digits_cnn"],
+            "int8-static",
+            "int8 is int8-static here: digits_cnn has calibration data",
+        ),
+        (
+            [detection.SSDLITE_HEADS.name, "--declared", "benchmarks/detection.py"],
+            "int8-dynamic",
+            "has no calibration data",
+        ),
     ],
 )
 def test_int8_is_the_one_that_the_model_can_have(
-    words: list[str], precision: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    precision: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """`evenbench ship MODEL --runtime ort --precision int8 -o DIR`, to the letter."""
     shipped: list[Cell] = []
@@ -86,12 +125,17 @@ def test_int8_is_the_one_that_the_model_can_have(
         return {"verdict": "not proved", "reason": "nobody tried"}
 
     monkeypatch.setattr(package, "ship", ship)
-    assert cli.main(["ship", *words, "--runtime", "ort", "--precision", "int8", "-o", str(tmp_path / "out")]) == 1
+    assert (
+        cli.main(
+            ["ship", *words, "--runtime", "ort", "--precision", "int8", "-o", str(tmp_path / "out")]
+        )
+        == 1
+    )
     assert [(cell.backend, cell.precision) for cell in shipped] == [("ort", precision)]
     assert said in capsys.readouterr().err
 
 
-# -- what is unsupported, before anything is written -----------------------------------------------------------------
+# -- what is unsupported, before anything is written -----------------------------------------------
 
 ENDS = {
     "prepare": Reply(None, "unsupported", "prepare", "the exporter stops"),
@@ -102,7 +146,9 @@ ENDS = {
 
 @dataclass
 class Bench:
-    """In the place of a Preparer: cells with an option `ends` end so, in preparing or when they are tried."""
+    """In the place of a Preparer: cells with an option `ends` end so, in preparing or when they are
+    tried.
+    """
 
     tried: list[str] = field(default_factory=list)
 
@@ -138,7 +184,9 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("first", ["prepare", "load"])
-def test_the_next_option_set_is_taken_where_one_is_unsupported(first: str, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_next_option_set_is_taken_where_one_is_unsupported(
+    first: str, bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
     cells = ending(first, "well", "unasked")
     cell, _, _ = bundle.runnable(cells)
     assert (cell, bench.tried) == (cells[1], [first, "well"])
@@ -147,14 +195,20 @@ def test_the_next_option_set_is_taken_where_one_is_unsupported(first: str, bench
     assert f"{cells[1].id} is shipped in its place" in told
 
 
-def test_the_first_one_is_taken_without_a_word(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_first_one_is_taken_without_a_word(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert bundle.runnable(ending("well", "unasked"))[0].option == {"ends": "well"}
     assert (bench.tried, capsys.readouterr().err) == (["well"], "")
 
 
-def test_where_all_are_unsupported_every_reason_is_told_and_nothing_is_written(bench: Bench, tmp_path: Path) -> None:
+def test_where_all_are_unsupported_every_reason_is_told_and_nothing_is_written(
+    bench: Bench, tmp_path: Path
+) -> None:
     first, *others = ending("prepare", "load")
-    with pytest.raises(UsageError, match=r"the exporter stops; .*unsupported in load: the runtime cannot read it"):
+    with pytest.raises(
+        UsageError, match=r"the exporter stops; .*unsupported in load: the runtime cannot read it"
+    ):
         bundle.ship(first, tmp_path / "out", 0, others)
     assert not (tmp_path / "out").exists()
 
@@ -167,7 +221,9 @@ def test_what_fails_is_no_reason_to_ship_something_else(bench: Bench, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_set_without_a_program_gives_way_too(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_without_a_program_gives_way_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def deployment(cell: Cell) -> SimpleNamespace:
         if cell.option["ends"] == "unwritten":
             raise UsageError(f"{cell.id} cannot be shipped: no program with it has been written")

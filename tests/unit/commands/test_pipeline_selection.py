@@ -1,4 +1,6 @@
-"""Which cells `evenbench pipeline` films: one of each runtime, the first that is declared unless --cell names another."""
+"""Which cells `evenbench pipeline` films: one of each runtime, the first that is declared unless
+--cell names another.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ from harness.commands import pipeline
 
 MASKS = detection.MASK_RCNN.name
 DECLARED = ("--declared", "benchmarks/detection.py")
-TRACED, CONVERTED = (f"{MASKS}-openvino-fp32-cpu-b1-{words}" for words in ("exporter=torchscript-opset=17", "frontend=pytorch"))
+TRACED, CONVERTED = (
+    f"{MASKS}-openvino-fp32-cpu-b1-{words}"
+    for words in ("exporter=torchscript-opset=17", "frontend=pytorch")
+)
 
 
 def asked(*words: str) -> argparse.Namespace:
@@ -34,7 +39,9 @@ def test_the_first_declared_option_set_is_filmed_and_cell_names_another() -> Non
     assert options_of(MASKS, *DECLARED)["openvino"] == detection.TRACED
     with_cell = options_of(MASKS, *DECLARED, "--cell", CONVERTED)
     assert with_cell["openvino"] == detection.CONVERTED
-    assert with_cell == options_of(MASKS, *DECLARED) | {"openvino": detection.CONVERTED}, "of no other runtime"
+    assert with_cell == options_of(MASKS, *DECLARED) | {"openvino": detection.CONVERTED}, (
+        "of no other runtime"
+    )
 
 
 def test_it_can_be_repeated_and_backends_still_filter() -> None:
@@ -51,7 +58,9 @@ def test_a_target_may_stand_in_the_place_of_the_models_name(tmp_path: Path) -> N
         "from benchmarks.detection import MASK_RCNN, ROADS\nfrom harness import Case\n\n"
         "case = Case((MASK_RCNN,), ('openvino',), options={'openvino': ROADS['openvino']})\n"
     )
-    assert options_of(str(tmp_path / "bench_masks.py"), "--cell", CONVERTED) == {"openvino": detection.CONVERTED}
+    assert options_of(str(tmp_path / "bench_masks.py"), "--cell", CONVERTED) == {
+        "openvino": detection.CONVERTED
+    }
 
 
 @pytest.mark.parametrize(
@@ -59,7 +68,10 @@ def test_a_target_may_stand_in_the_place_of_the_models_name(tmp_path: Path) -> N
     [
         (["--cell", CONVERTED.replace("pytorch", "torch")], f"did you mean .*{CONVERTED}"),
         (["--cell", CONVERTED, "--cell", TRACED], "are both of openvino; name one of them"),
-        (["--cell", CONVERTED.replace(MASKS, detection.SSDLITE.name)], f"expected a cell of {MASKS} at fp32 and batch 1 on cpu"),
+        (
+            ["--cell", CONVERTED.replace(MASKS, detection.SSDLITE.name)],
+            f"expected a cell of {MASKS} at fp32 and batch 1 on cpu",
+        ),
         (["--cell", CONVERTED, "--precision", "fp16"], f"expected a cell of {MASKS} at fp16"),
         (["--cell", CONVERTED, "--device", "cuda"], "batch 1 on cuda"),
     ],
@@ -94,8 +106,13 @@ def test_a_named_cell_keeps_its_threads_unless_others_are_asked(tmp_path: Path) 
     assert again == one
 
 
-@pytest.mark.parametrize(("model", "precision"), [("resnet18", "int8-static"), ("ssdlite320_mobilenet_v3_heads", "int8-dynamic")])
-def test_int8_is_the_one_that_the_model_can_have(model: str, precision: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("model", "precision"),
+    [("resnet18", "int8-static"), ("ssdlite320_mobilenet_v3_heads", "int8-dynamic")],
+)
+def test_int8_is_the_one_that_the_model_can_have(
+    model: str, precision: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     declared = () if model == "resnet18" else DECLARED
     (cell,) = pipeline.chosen(asked(model, *declared, "--backends", "ort", "--precision", "int8"))
     assert cell.precision == precision

@@ -1,4 +1,6 @@
-"""`evenbench advise` as a user meets it: limits with their units, exit codes, and an honest empty answer."""
+"""`evenbench advise` as a user meets it: limits with their units, exit codes, and an honest empty
+answer.
+"""
 
 import importlib.util
 import json
@@ -11,7 +13,9 @@ from harness import cli
 from harness.core import quantities
 from harness.core.errors import UsageError
 
-_spec = importlib.util.spec_from_file_location("synthetic", Path(__file__).parents[2] / "reports" / "synthetic.py")
+_spec = importlib.util.spec_from_file_location(
+    "synthetic", Path(__file__).parents[2] / "reports" / "synthetic.py"
+)
 synthetic = sys.modules.get("synthetic") or importlib.util.module_from_spec(_spec)
 if "synthetic" not in sys.modules:
     sys.modules["synthetic"] = synthetic
@@ -20,7 +24,9 @@ if "synthetic" not in sys.modules:
 
 @pytest.fixture
 def recorded(tmp_path):
-    """A results folder with the synthetic suite, one batch of eight, and laps enough for a p99 of one cell."""
+    """A results folder with the synthetic suite, one batch of eight, and laps enough for a p99 of
+    one cell.
+    """
     lines = [*synthetic.suite(), synthetic.record("resnet18", "openvino", batch=8)]
     lines.append(synthetic.record("tiny", "ort", process_ns=(1e6, 1.01e6, 0.99e6), laps=160))
     (tmp_path / "run.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
@@ -47,7 +53,8 @@ def test_a_quantity_is_a_number_and_its_unit(text, kind, value):
 
 @pytest.mark.parametrize(
     ("text", "kind"),
-    [(text, "time") for text in ("", "20", "ms", "-1ms", "20MB", "nanms", "1e3ms", "1 000 ms")] + [("5Mb", "size"), ("1", "share")],
+    [(text, "time") for text in ("", "20", "ms", "-1ms", "20MB", "nanms", "1e3ms", "1 000 ms")]
+    + [("5Mb", "size"), ("1", "share")],
 )
 def test_anything_else_is_told_the_form_that_is_expected(text, kind):
     with pytest.raises(UsageError, match="expected a number of 0 or more and its unit"):
@@ -62,10 +69,28 @@ def test_a_malformed_limit_is_a_usage_error(recorded, capsys):
 
 
 def test_a_limit_that_is_kept_ranks_and_exits_with_0(recorded, capsys):
-    assert cli.main(["advise", recorded, "--model", "digits-cnn", "--memory", "500MB", "--accuracy-drop", "1%", "--json"]) == 0
+    assert (
+        cli.main(
+            [
+                "advise",
+                recorded,
+                "--model",
+                "digits-cnn",
+                "--memory",
+                "500MB",
+                "--accuracy-drop",
+                "1%",
+                "--json",
+            ]
+        )
+        == 0
+    )
     found = json.loads(capsys.readouterr().out)
     assert found["limits"] == {"memory_bytes": 500e6, "accuracy_drop": 0.01}
-    assert [each["backend"] for each in found["ranked"]][:2] in (["ort", "openvino"], ["openvino", "ort"])
+    assert [each["backend"] for each in found["ranked"]][:2] in (
+        ["ort", "openvino"],
+        ["openvino", "ort"],
+    )
     assert {each["backend"] for each in found["excluded"]} == {"null"}
     assert set(found["front"]) <= {each["id"] for each in found["ranked"]}
     assert any("of which one is" not in note and "360 samples" in note for note in found["notes"])

@@ -1,4 +1,6 @@
-"""What a judged cell says to a bisection, how often it asks again, and how its end is told; sessions are made up."""
+"""What a judged cell says to a bisection, how often it asks again, and how its end is told;
+sessions are made up.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,15 @@ from typing import Any
 import pytest
 
 from harness.comparison import bisection
-from harness.comparison.bisection import INCONCLUSIVE, NOT_WORSE, SKIPPED, WORSE, Asked, Search, Trial
+from harness.comparison.bisection import (
+    INCONCLUSIVE,
+    NOT_WORSE,
+    SKIPPED,
+    WORSE,
+    Asked,
+    Search,
+    Trial,
+)
 from harness.comparison.git import Commit
 from harness.comparison.side_process import Side
 from harness.comparison.sides import Pair
@@ -22,9 +32,22 @@ CONFIRMED = {"verdict": "slower", "ratio": 1.1, "low": 1.08, "high": 1.12, "need
 
 def result(verdict: str, low: float, high: float, **more: Any) -> dict[str, Any]:
     """A judged cell whose latency lies between `low` and `high`."""
-    screen = {"verdict": verdict, "ratio": math.sqrt(low * high), "low": low, "high": high, "needed_pairs": None}
+    screen = {
+        "verdict": verdict,
+        "ratio": math.sqrt(low * high),
+        "low": low,
+        "high": high,
+        "needed_pairs": None,
+    }
     metric = {"verdict": verdict, "margin": 0.02, "screen": screen, "confirmation": None}
-    found = {"cell": "c", "sides": ["good", "head"], "control": False, "failure": "", "wrong": ["", ""], "pairs": [1, 2]}
+    found = {
+        "cell": "c",
+        "sides": ["good", "head"],
+        "control": False,
+        "failure": "",
+        "wrong": ["", ""],
+        "pairs": [1, 2],
+    }
     return {**found, "metrics": {"latency": metric}, **more}
 
 
@@ -53,17 +76,33 @@ def test_a_restless_control_makes_a_step_inconclusive() -> None:
 
 
 def test_a_wrong_answer_is_what_a_search_for_errors_finds() -> None:
-    assert bisection.trial_of(result("equivalent", 1, 1, wrong=["", "is off"]), "error") == Trial(WORSE, "gives wrong answers: is off")
+    assert bisection.trial_of(result("equivalent", 1, 1, wrong=["", "is off"]), "error") == Trial(
+        WORSE, "gives wrong answers: is off"
+    )
 
 
-@pytest.mark.parametrize(("pairs", "most", "wanted"), [(30, 120, [30, 60, 120]), (8, 8, [8]), (30, 100, [30, 60])])
-def test_inconclusive_doubles_the_pairs_up_to_the_limit(pairs: int, most: int, wanted: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("pairs", "most", "wanted"), [(30, 120, [30, 60, 120]), (8, 8, [8]), (30, 100, [30, 60])]
+)
+def test_inconclusive_doubles_the_pairs_up_to_the_limit(
+    pairs: int, most: int, wanted: list[int]
+) -> None:
     assert list(bisection.attempts(pairs, most)) == wanted
 
 
 def asked(**more: Any) -> Asked:
-    found = {"deadline": math.inf, "words": [], "metric": "latency", "rule": paired_test.Rule(), "most": 120, "plan": PLANS["quick"], "seed": 0}
-    return Asked(**{**found, "folder": Path("results"), "known": {}, "listen": lambda progress: None, **more})
+    found = {
+        "deadline": math.inf,
+        "words": [],
+        "metric": "latency",
+        "rule": paired_test.Rule(),
+        "most": 120,
+        "plan": PLANS["quick"],
+        "seed": 0,
+    }
+    return Asked(
+        **{**found, "folder": Path("results"), "known": {}, "listen": lambda progress: None, **more}
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,7 +119,9 @@ def test_only_what_is_inconclusive_is_asked_again(
 ) -> None:
     taken: list[int] = []
 
-    def session(pair: Pair, question: Asked, most: int, attempt: int) -> tuple[dict[str, Trial], Path]:
+    def session(
+        pair: Pair, question: Asked, most: int, attempt: int
+    ) -> tuple[dict[str, Trial], Path]:
         taken.append(most)
         return {"c": Trial(answers[attempt], "")}, Path(f"{attempt}.json")
 
@@ -97,22 +138,37 @@ def commit(index: int, parents: int = 1) -> Commit:
 
 def search(judge: dict[int, Trial], count: int = 8, **more: Any) -> Search:
     """A search over `count` commits whose last is worse, by the given trials."""
-    made = Search(Side("good"), [commit(index) for index in range(count)], asked(**more), lambda words: None, "c")
+    made = Search(
+        Side("good"),
+        [commit(index) for index in range(count)],
+        asked(**more),
+        lambda words: None,
+        "c",
+    )
     made.steps.append(bisection.Step(made.commits[-1], WORSE, "latency +10 %"))
     made._trial = lambda found: judge[int(found.sha)]  # type: ignore[method-assign]
     return made
 
 
 def test_one_commit_is_told_with_what_it_did() -> None:
-    made = search({index: Trial(WORSE if index >= 3 else NOT_WORSE, f"latency of {index}") for index in range(8)})
+    made = search(
+        {
+            index: Trial(WORSE if index >= 3 else NOT_WORSE, f"latency of {index}")
+            for index in range(8)
+        }
+    )
     found = bisection.told(commit(99), made, made.narrowed())
     assert found["first"]["subject"] == "change 3"
-    assert found["words"] == ["00000000 change 3 is the first commit at which the latency of c is worse: latency of 3"]
+    assert found["words"] == [
+        "00000000 change 3 is the first commit at which the latency of c is worse: latency of 3"
+    ]
 
 
 def test_a_range_is_told_with_why_each_is_a_suspect() -> None:
     judge = {index: Trial(WORSE if index >= 3 else NOT_WORSE, "") for index in range(8)}
-    made = search({**judge, 3: Trial(SKIPPED, "cannot be built"), 2: Trial(INCONCLUSIVE, "latency +2 %")})
+    made = search(
+        {**judge, 3: Trial(SKIPPED, "cannot be built"), 2: Trial(INCONCLUSIVE, "latency +2 %")}
+    )
     found = bisection.told(commit(99), made, made.narrowed())
     assert found["first"] is None
     assert [each["subject"] for each in found["suspects"]] == ["change 2", "change 3", "change 4"]
@@ -132,7 +188,10 @@ def test_ends_that_do_not_differ_are_told() -> None:
     made = search({})
     made.steps = [bisection.Step(commit(7), NOT_WORSE, "latency +0.1 %")]
     (words,) = bisection.told(commit(99), made, None)["words"]
-    assert words == "00000000 to 00000000 does not show the step: c is not worse: latency +0.1 %; nothing was searched"
+    assert (
+        words
+        == "00000000 to 00000000 does not show the step: c is not worse: latency +0.1 %; nothing was searched"
+    )
 
 
 def test_a_merge_is_told_as_one() -> None:

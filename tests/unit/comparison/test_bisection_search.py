@@ -11,9 +11,13 @@ from harness.comparison.bisection import INCONCLUSIVE, NOT_WORSE, SKIPPED, WORSE
 
 
 class Fake:
-    """Commits `0`, `1`, ...: worse from `step` on; some cannot be judged, and after `patience` questions there is no answer."""
+    """Commits `0`, `1`, ...: worse from `step` on; some cannot be judged, and after `patience`
+    questions there is no answer.
+    """
 
-    def __init__(self, step: int, unknown: dict[int, Answer] | None = None, patience: int = 10**6) -> None:
+    def __init__(
+        self, step: int, unknown: dict[int, Answer] | None = None, patience: int = 10**6
+    ) -> None:
         self.step, self.unknown, self.patience = step, unknown or {}, patience
         self.asked: list[int] = []
 
@@ -28,8 +32,12 @@ def commits(count: int) -> list[str]:
     return [str(index) for index in range(count)]
 
 
-@given(st.integers(1, 200).flatmap(lambda count: st.tuples(st.just(count), st.integers(0, count - 1))))
-def test_the_first_worse_commit_is_found_in_as_many_steps_as_a_binary_search_needs(case: tuple[int, int]) -> None:
+@given(
+    st.integers(1, 200).flatmap(lambda count: st.tuples(st.just(count), st.integers(0, count - 1)))
+)
+def test_the_first_worse_commit_is_found_in_as_many_steps_as_a_binary_search_needs(
+    case: tuple[int, int],
+) -> None:
     count, step = case
     judge = Fake(step)
     assert bisection.narrow(commits(count), judge).first == str(step)
@@ -37,10 +45,18 @@ def test_the_first_worse_commit_is_found_in_as_many_steps_as_a_binary_search_nee
 
 
 @given(st.data())
-def test_what_cannot_be_judged_leaves_the_smallest_range_that_is_certain(data: st.DataObject) -> None:
+def test_what_cannot_be_judged_leaves_the_smallest_range_that_is_certain(
+    data: st.DataObject,
+) -> None:
     count = data.draw(st.integers(1, 60))
     step = data.draw(st.integers(0, count - 1))
-    unknown = data.draw(st.dictionaries(st.integers(0, count - 2), st.sampled_from([SKIPPED, INCONCLUSIVE]))) if count > 1 else {}
+    unknown = (
+        data.draw(
+            st.dictionaries(st.integers(0, count - 2), st.sampled_from([SKIPPED, INCONCLUSIVE]))
+        )
+        if count > 1
+        else {}
+    )
     judge = Fake(step, unknown)
     found = bisection.narrow(commits(count), judge)
     worse = min(index for index in range(step, count) if index not in unknown)
@@ -64,7 +80,9 @@ def test_a_judge_without_time_leaves_the_range_so_far() -> None:
 
 def test_worse_and_better_and_worse_again_finds_one_of_the_steps() -> None:
     worse = {2, 3, 4, 8, 9, 10, 11}
-    found = bisection.narrow(commits(12), lambda commit: WORSE if int(commit) in worse else NOT_WORSE).first
+    found = bisection.narrow(
+        commits(12), lambda commit: WORSE if int(commit) in worse else NOT_WORSE
+    ).first
     assert found in ("2", "8")
 
 

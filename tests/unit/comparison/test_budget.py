@@ -24,12 +24,26 @@ def pair(ratio: float, within: float = 0.01, rng: Any = None) -> dict[str, Any]:
     rng = rng or np.random.default_rng(0)
     base = np.full(12, 5e6)
     head = base * np.exp(ratio + rng.normal(0, within, 12))
-    return {"log_ratios": {"latency": ratio}, "times_ns": [base.tolist(), head.tolist()], "number": 2, "seconds": 3.0}
+    return {
+        "log_ratios": {"latency": ratio},
+        "times_ns": [base.tolist(), head.tolist()],
+        "number": 2,
+        "seconds": 3.0,
+    }
 
 
 def comparison(ratios: list[float], control: bool = False, centre: float = 0.0) -> dict[str, Any]:
     metrics = {"latency": {"screen": {"ratio": math.exp(centre)}}}
-    return {"cells": [{"cell": "c", "control": control, "pairs": [pair(ratio) for ratio in ratios], "metrics": metrics}]}
+    return {
+        "cells": [
+            {
+                "cell": "c",
+                "control": control,
+                "pairs": [pair(ratio) for ratio in ratios],
+                "metrics": metrics,
+            }
+        ]
+    }
 
 
 def test_spreads_and_costs_are_read_from_what_was_recorded() -> None:
@@ -59,13 +73,27 @@ def test_the_margin_grows_with_what_base_against_base_came_to() -> None:
     wild = Past(0.01, 0.01, 1.0, 0.01, nulls=tuple([0.03, -0.03] * 5))
     few = Past(0.01, 0.01, 1.0, 0.01, nulls=(0.2, -0.2))
     rule = Rule()
-    assert budget.margin_for(quiet, rule) == budget.margin_for(few, rule) == budget.margin_for(None, rule) == 0.02
+    assert (
+        budget.margin_for(quiet, rule)
+        == budget.margin_for(few, rule)
+        == budget.margin_for(None, rule)
+        == 0.02
+    )
     assert budget.margin_for(wild, rule) == pytest.approx(math.expm1(3 * 1.4826 * 0.03))
 
 
 def test_what_other_machines_or_broken_files_say_is_not_planned_with(tmp_path: Path) -> None:
-    whole = {**comparison([0.0] * 8, control=True), "compare": 1, "machine": recording.this_machine()}
-    torn: dict[str, Any] = {"cell": "c", "control": False, "pairs": [{"log_ratios": {}}] * 8, "metrics": {}}
+    whole = {
+        **comparison([0.0] * 8, control=True),
+        "compare": 1,
+        "machine": recording.this_machine(),
+    }
+    torn: dict[str, Any] = {
+        "cell": "c",
+        "control": False,
+        "pairs": [{"log_ratios": {}}] * 8,
+        "metrics": {},
+    }
     files: dict[str, Any] = {
         "1": {**whole, "seed": 1},
         "2": {**whole, "machine": "another, 64 cores"},
@@ -79,26 +107,39 @@ def test_what_other_machines_or_broken_files_say_is_not_planned_with(tmp_path: P
     (tmp_path / "compare-7.json").write_text('{"compare": 1, "ce')
     assert [found["seed"] for found in recording.earlier(tmp_path)] == [1, 6]
     for number in range(30):
-        (tmp_path / f"compare-8{number:02d}.json").write_text(json.dumps({**whole, "seed": 100 + number}))
+        (tmp_path / f"compare-8{number:02d}.json").write_text(
+            json.dumps({**whole, "seed": 100 + number})
+        )
     assert [found["seed"] for found in recording.earlier(tmp_path)] == list(range(110, 130))
 
 
 def test_a_budget_goes_to_the_cell_that_needs_it() -> None:
-    given = budget.allot(["steady", "restless"], {"steady": STEADY, "restless": RESTLESS}, 100.0, Rule())
+    given = budget.allot(
+        ["steady", "restless"], {"steady": STEADY, "restless": RESTLESS}, 100.0, Rule()
+    )
     assert given["restless"].pairs > given["steady"].pairs >= paired_test.FEWEST_PAIRS
-    assert sum(each.seconds for each in given.values()) <= 75.0 < sum(each.seconds for each in given.values()) + 2.0
+    assert (
+        sum(each.seconds for each in given.values())
+        <= 75.0
+        < sum(each.seconds for each in given.values()) + 2.0
+    )
 
 
 def test_more_budget_never_sees_less() -> None:
     rule = Rule()
-    seen = [budget.allot(["c"], {"c": RESTLESS}, seconds, rule)["c"].detectable for seconds in (25.0, 40.0, 60.0, 200.0)]
+    seen = [
+        budget.allot(["c"], {"c": RESTLESS}, seconds, rule)["c"].detectable
+        for seconds in (25.0, 40.0, 60.0, 200.0)
+    ]
     assert seen == sorted(seen, reverse=True)
     assert budget.allot(["c"], {"c": RESTLESS}, 1e6, rule)["c"].pairs == rule.most
 
 
 def test_what_it_promises_is_what_the_gate_finds() -> None:
     found = budget.allotment(STEADY, 12, Rule(), known=True)
-    drawn = np.random.default_rng(3).normal(math.log1p(found.detectable), STEADY.between, (20_000, 12))
+    drawn = np.random.default_rng(3).normal(
+        math.log1p(found.detectable), STEADY.between, (20_000, 12)
+    )
     assert np.mean(paired_test.verdicts(drawn, Rule()) == "slower") == pytest.approx(0.8, abs=0.02)
 
 

@@ -1,4 +1,6 @@
-"""What else ran is told of pairs, a slowdown that cost no CPU time is the machine's, and a clock that stands still is refused."""
+"""What else ran is told of pairs, a slowdown that cost no CPU time is the machine's, and a clock
+that stands still is refused.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ def pair(slower: float, cpu: float, **health: float) -> dict[str, Any]:
 
 def judged(*pairs: dict[str, Any]) -> dict[str, Any]:
     side = Side("base"), Side("head")
-    (result,) = verdicts.judged([verdicts.Pairing("c", "c", side, ({}, {}), pairs=[*pairs], confirmation=[*pairs])], paired_test.Rule())
+    (result,) = verdicts.judged(
+        [verdicts.Pairing("c", "c", side, ({}, {}), pairs=[*pairs], confirmation=[*pairs])],
+        paired_test.Rule(),
+    )
     return result
 
 
@@ -42,16 +47,25 @@ def judged(*pairs: dict[str, Any]) -> dict[str, Any]:
         (1.0, 0.2, "slower"),
     ],
 )
-def test_a_slowdown_that_cost_no_cpu_time_is_the_machines(cpu: float, marked: float, verdict: str) -> None:
+def test_a_slowdown_that_cost_no_cpu_time_is_the_machines(
+    cpu: float, marked: float, verdict: str
+) -> None:
     result = judged(*[pair(1.1, cpu, marked=marked)] * 8)
     assert result["metrics"]["latency"]["verdict"] == verdict
     assert bool(result["contaminated"]) == (verdict == "inconclusive")
     strict = exit_status.ending([result], strict_health=True)
     assert strict.code == (exit_codes.UNHEALTHY if verdict == "inconclusive" else exit_codes.WORSE)
-    assert exit_status.ending([result]).code == (exit_codes.PASS if verdict == "inconclusive" else exit_codes.WORSE)
+    assert exit_status.ending([result]).code == (
+        exit_codes.PASS if verdict == "inconclusive" else exit_codes.WORSE
+    )
     if result["contaminated"]:
-        assert "contaminated: its CPU time changed by +0.0 % only, and 60 % of the samples" in strict.words[0]
-        assert "contaminated" in exit_status.verdict_words("latency", result["metrics"]["latency"], result["contaminated"])
+        assert (
+            "contaminated: its CPU time changed by +0.0 % only, and 60 % of the samples"
+            in strict.words[0]
+        )
+        assert "contaminated" in exit_status.verdict_words(
+            "latency", result["metrics"]["latency"], result["contaminated"]
+        )
         assert exit_status.ending([result], require_conclusive=True).code == exit_codes.UNDECIDED
 
 
@@ -72,11 +86,22 @@ def test_what_ran_beside_the_pairs_is_told_once() -> None:
 
 
 def test_a_pair_knows_what_was_seen_around_its_samples() -> None:
-    sample = {"laps_ns": [50, 50], "cpu_ns": 100, "preemptions": 0, "steal_ns": 10, "machine_cpu_ns": 250}
+    sample = {
+        "laps_ns": [50, 50],
+        "cpu_ns": 100,
+        "preemptions": 0,
+        "steal_ns": 10,
+        "machine_cpu_ns": 250,
+    }
     found = interference.facts([sample, {**sample, "preemptions": 2}], 7.5)
     assert found == {"marked": 0.5, "foreign_cores": 1.5, "steal": 0.1, "pressure_percent": 7.5}
     old = {name: sample[name] for name in ("laps_ns", "cpu_ns", "preemptions")}
-    assert interference.facts([sample, old], None) == {"marked": 0.0, "foreign_cores": None, "steal": None, "pressure_percent": None}
+    assert interference.facts([sample, old], None) == {
+        "marked": 0.0,
+        "foreign_cores": None,
+        "steal": None,
+        "pressure_percent": None,
+    }
 
 
 class Arm:
@@ -105,10 +130,16 @@ class Arm:
 
 
 @pytest.mark.parametrize("laps_ns", [[-5], [0]])
-def test_a_clock_that_does_not_run_forward_is_refused_in_words(monkeypatch: pytest.MonkeyPatch, laps_ns: list[int]) -> None:
+def test_a_clock_that_does_not_run_forward_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch, laps_ns: list[int]
+) -> None:
     monkeypatch.setattr(Arm, "laps_ns", laps_ns)
     monkeypatch.setattr(session, "process", Arm)
     spec = {"folders": {}, "threads": 1}
-    measured = verdicts.Pairing("c", "c", (Side("base"), Side("head")), (spec, dict(spec)), number=1)
-    with pytest.raises(ArmFailed, match=r"base: c a lap took -?\d ns: the clock stood still or went backwards"):
+    measured = verdicts.Pairing(
+        "c", "c", (Side("base"), Side("head")), (spec, dict(spec)), number=1
+    )
+    with pytest.raises(
+        ArmFailed, match=r"base: c a lap took -?\d ns: the clock stood still or went backwards"
+    ):
         session.take_pair(measured, ["benchmarks"], session.PLANS["quick"], random.Random(0))

@@ -1,4 +1,6 @@
-"""The protocol of a session: how a pair is measured, when pairs are taken and confirmed, and what becomes of cells that go wrong."""
+"""The protocol of a session: how a pair is measured, when pairs are taken and confirmed, and what
+becomes of cells that go wrong.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ MADE = {"threads": 1}
 
 def session(answers: Mapping[tuple[str, str], str], cells: int = 5) -> paired.Session:
     """Cells `c0` to `c4`, some of which one side (`base` or `head`) refuses with the given words."""
-    made = paired.Session(Side("base"), Side("head"), [], {f"c{number}": f"c{number}" for number in range(cells)})
+    made = paired.Session(
+        Side("base"), Side("head"), [], {f"c{number}": f"c{number}" for number in range(cells)}
+    )
 
     def prepare(side: Side, cell: str) -> Mapping[str, Any]:
         words = answers.get((side.name, cell))
@@ -44,11 +48,16 @@ def both(cell: str, words: str) -> dict[tuple[str, str], str]:
 
 
 def test_what_neither_side_can_run_here_is_left_out_and_told() -> None:
-    made = session({**both("c0", "unavailable: tvm is not installed"), **both("c3", "unsupported: no int8")})
+    made = session(
+        {**both("c0", "unavailable: tvm is not installed"), **both("c3", "unsupported: no int8")}
+    )
     made.prepare_all()
     assert {pairing.cell for pairing in made.pairings} == {"c1", "c2", "c4"}
     assert not any(pairing.failure for pairing in made.pairings)
-    assert made.left_out_words() == "neither side can run here: c0, c3 (unavailable: tvm is not installed)"
+    assert (
+        made.left_out_words()
+        == "neither side can run here: c0, c3 (unavailable: tvm is not installed)"
+    )
     assert session({}).left_out_words() == ""
 
 
@@ -58,10 +67,15 @@ def test_what_neither_side_can_run_here_is_left_out_and_told() -> None:
         ({("head", "c0"): "unsupported: no int8"}, "head: c0 unsupported: no int8"),
         ({("base", "c0"): "unsupported: no int8"}, "so head has nothing to be compared with"),
         (both("c0", "failed: crashed"), "so head has nothing to be compared with"),
-        ({("base", "c0"): "unsupported: no int8", ("head", "c0"): "failed: crashed"}, "so head has nothing to be compared with"),
+        (
+            {("base", "c0"): "unsupported: no int8", ("head", "c0"): "failed: crashed"},
+            "so head has nothing to be compared with",
+        ),
     ],
 )
-def test_what_one_side_can_run_or_should_is_a_failure(answers: dict[tuple[str, str], str], words: str) -> None:
+def test_what_one_side_can_run_or_should_is_a_failure(
+    answers: dict[tuple[str, str], str], words: str
+) -> None:
     made = session(answers)
     made.prepare_all()
     (failed,) = [pairing for pairing in made.pairings if pairing.failure]
@@ -71,12 +85,24 @@ def test_what_one_side_can_run_or_should_is_a_failure(answers: dict[tuple[str, s
 
 
 def test_where_nothing_can_run_here_nothing_is_compared() -> None:
-    with pytest.raises(NothingToCompare, match=r"c0, c1, c2, c3, c4 and 2 more \(unavailable: no GPU\); nothing is left"):
-        session({key: words for number in range(7) for key, words in both(f"c{number}", "unavailable: no GPU").items()}, 7).prepare_all()
+    with pytest.raises(
+        NothingToCompare,
+        match=r"c0, c1, c2, c3, c4 and 2 more \(unavailable: no GPU\); nothing is left",
+    ):
+        session(
+            {
+                key: words
+                for number in range(7)
+                for key, words in both(f"c{number}", "unavailable: no GPU").items()
+            },
+            7,
+        ).prepare_all()
 
 
 @pytest.mark.parametrize(("cells", "wanted"), [(2, 2), (5, 3), (40, 4)])
-def test_three_cells_or_a_tenth_are_controlled_whatever_fails_before(cells: int, wanted: int) -> None:
+def test_three_cells_or_a_tenth_are_controlled_whatever_fails_before(
+    cells: int, wanted: int
+) -> None:
     made = session({("head", "c0"): "failed: crashed"} if cells > 2 else {}, cells)
     made.prepare_all()
     controls = [pairing for pairing in made.pairings if pairing.control]
@@ -85,19 +111,30 @@ def test_three_cells_or_a_tenth_are_controlled_whatever_fails_before(cells: int,
 
 
 def end(reason: str = "") -> dict[str, Any]:
-    return {"asked_is_used": "", "parity": {"verdict": "fail" if reason else "pass", "reason": reason}}
+    return {
+        "asked_is_used": "",
+        "parity": {"verdict": "fail" if reason else "pass", "reason": reason},
+    }
 
 
 def pair(*ends: dict[str, Any]) -> dict[str, Any]:
     health = {"marked": 0.0, "foreign_cores": 0.0, "steal": 0.0, "pressure_percent": 0.0}
-    return {"ends": ends, "log_ratios": {"latency": 0.0}, "seconds": 1.0, "health": health, "cpu_ns": [[1.0], [1.0]]}
+    return {
+        "ends": ends,
+        "log_ratios": {"latency": 0.0},
+        "seconds": 1.0,
+        "health": health,
+        "cpu_ns": [[1.0], [1.0]],
+    }
 
 
 def test_an_answer_that_is_wrong_in_one_process_only_is_wrong() -> None:
     """A race gives a wrong answer now and then: the last process alone would seldom tell."""
     good, bad = pair(end(), end()), pair(end(), end("logits are off"))
     sides = Side("base"), Side("head")
-    (result,) = judged([Pairing("c", "c", sides, ({}, {}), pairs=[bad, *[good] * 7])], paired_test.Rule())
+    (result,) = judged(
+        [Pairing("c", "c", sides, ({}, {}), pairs=[bad, *[good] * 7])], paired_test.Rule()
+    )
     assert result["wrong"] == ["", "logits are off (in 1 of 8 processes)"]
     assert exit_status.ending([result]).code == exit_codes.WORSE
     (result,) = judged([Pairing("c", "c", sides, ({}, {}), pairs=[bad] * 8)], paired_test.Rule())
@@ -105,12 +142,21 @@ def test_an_answer_that_is_wrong_in_one_process_only_is_wrong() -> None:
 
 
 def test_a_control_that_could_not_be_measured_is_told_and_leaves_nothing_that_counts() -> None:
-    pairing = Pairing("c", "c", (Side("base"), Side("base")), ({}, {}), control=True, failure="base: c crashed\nlog")
+    pairing = Pairing(
+        "c",
+        "c",
+        (Side("base"), Side("base")),
+        ({}, {}),
+        control=True,
+        failure="base: c crashed\nlog",
+    )
     (result,) = judged([pairing], paired_test.Rule())
     end_ = exit_status.ending([result])
     assert (end_.code, end_.words[1]) == (exit_codes.UNHEALTHY, "c (control): base: c crashed\nlog")
     comparison = {"base": "a", "head": "b", "seed": 0, "exit": 7, "notes": [], "cells": [result]}
-    assert [finding.words for finding in ci_reports.findings(comparison)] == ["could not be measured: base: c crashed"]
+    assert [finding.words for finding in ci_reports.findings(comparison)] == [
+        "could not be measured: base: c crashed"
+    ]
 
 
 class Arm:
@@ -138,20 +184,30 @@ class Arm:
 
     def ask(self, message: dict[str, Any] | None = None) -> dict[str, Any]:
         assert self.running
-        assert not any(other.running for other in self.others if other is not self), "never two at a time"
+        assert not any(other.running for other in self.others if other is not self), (
+            "never two at a time"
+        )
         if message and message["do"] == "sample":
             self.log.append(("sample", self.name))
-            return {"laps_ns": [paired.SAMPLE_NS] * message["number"], "cpu_ns": 1, "preemptions": 0}
+            return {
+                "laps_ns": [paired.SAMPLE_NS] * message["number"],
+                "cpu_ns": 1,
+                "preemptions": 0,
+            }
         return {"value": {"peak_rss_bytes": 1, "cold_start_seconds": 1.0, "parity": None}}
 
 
-def test_a_pair_is_built_in_turn_and_measured_in_complemented_blocks_while_the_other_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pair_is_built_in_turn_and_measured_in_complemented_blocks_while_the_other_is_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     spec = {"folders": {}, "threads": 1, "artifact_bytes": 5}
     built, blocks = set(), set()
     for seed in range(20):
         log: list[tuple[str, str]] = []
         others: list[Arm] = []
-        monkeypatch.setattr(paired, "process", lambda side, *_, log=log, others=others: Arm(log, side.name, others))
+        monkeypatch.setattr(
+            paired, "process", lambda side, *_, log=log, others=others: Arm(log, side.name, others)
+        )
         pairing = Pairing("c", "c", (Side("base"), Side("head")), (spec, spec), number=1)
         made = paired.take_pair(pairing, [], paired.PLANS["quick"], random.Random(seed))
         samples = "".join(name[0] for what, name in log if what == "sample")
@@ -165,8 +221,14 @@ def test_a_pair_is_built_in_turn_and_measured_in_complemented_blocks_while_the_o
     assert built == {"base", "head"}
 
 
-def swept(monkeypatch: pytest.MonkeyPatch, ratios: Mapping[str, Callable[[random.Random], float]], **more: Any) -> tuple[Any, list[str]]:
-    """A session of cells whose log ratios are drawn as given, with the order in which their pairs were taken; controls end in `*`."""
+def swept(
+    monkeypatch: pytest.MonkeyPatch,
+    ratios: Mapping[str, Callable[[random.Random], float]],
+    **more: Any,
+) -> tuple[Any, list[str]]:
+    """A session of cells whose log ratios are drawn as given, with the order in which their pairs
+    were taken; controls end in `*`.
+    """
     order: list[str] = []
     noise = random.Random(1)
 
@@ -188,38 +250,60 @@ def steady(by: float) -> Callable[[random.Random], float]:
     return lambda noise: by + noise.gauss(0, 0.002)
 
 
-def test_pairs_are_spread_over_the_session_and_what_is_flagged_is_measured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_are_spread_over_the_session_and_what_is_flagged_is_measured_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     cells = {"same": steady(0.0), "slow": steady(0.1), "wild": lambda noise: noise.gauss(0, 0.3)}
     found, order = swept(monkeypatch, cells)
     sweeps = [order[start : start + 6] for start in range(0, 48, 6)]
-    assert all(sorted(sweep) == ["same", "same*", "slow", "slow*", "wild", "wild*"] for sweep in sweeps), "all cells once, then again"
+    assert all(
+        sorted(sweep) == ["same", "same*", "slow", "slow*", "wild", "wild*"] for sweep in sweeps
+    ), "all cells once, then again"
     assert len({tuple(sweep) for sweep in sweeps}) > 1, "in a new order each time"
-    assert {cell: len(result["pairs"]) for (cell, control), result in found.items() if not control} == {"same": 8, "slow": 8, "wild": 30}
-    assert {key: len(result["confirmation"]) for key, result in found.items() if result["confirmation"]} == {("slow", False): 8}
+    assert {
+        cell: len(result["pairs"]) for (cell, control), result in found.items() if not control
+    } == {"same": 8, "slow": 8, "wild": 30}
+    assert {
+        key: len(result["confirmation"]) for key, result in found.items() if result["confirmation"]
+    } == {("slow", False): 8}
     assert order[-8:] == ["slow"] * 8, "confirmed after everything else"
     slow = found["slow", False]
     assert slow["metrics"]["latency"]["verdict"] == "slower"
-    assert not {id(each) for each in slow["pairs"]} & {id(each) for each in slow["confirmation"]}, "by pairs of its own alone"
+    assert not {id(each) for each in slow["pairs"]} & {id(each) for each in slow["confirmation"]}, (
+        "by pairs of its own alone"
+    )
     assert found["same", False]["metrics"]["latency"]["verdict"] == "equivalent"
     assert found["wild", False]["metrics"]["latency"]["verdict"] == "inconclusive"
 
 
 @pytest.mark.parametrize("again", [0.0, -0.1])
-def test_what_its_confirmation_does_not_show_is_no_alarm(again: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_its_confirmation_does_not_show_is_no_alarm(
+    again: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taken = itertools.count()
-    found, _ = swept(monkeypatch, {"c": lambda noise: (0.1 if next(taken) < 8 else again) + noise.gauss(0, 0.002)})
+    found, _ = swept(
+        monkeypatch,
+        {"c": lambda noise: (0.1 if next(taken) < 8 else again) + noise.gauss(0, 0.002)},
+    )
     latency = found["c", False]["metrics"]["latency"]
     assert (latency["screen"]["verdict"], latency["verdict"]) == ("slower", "inconclusive")
-    assert exit_status.verdict_words("latency", latency) == "inconclusive: slower at first, not confirmed by processes of its own"
+    assert (
+        exit_status.verdict_words("latency", latency)
+        == "inconclusive: slower at first, not confirmed by processes of its own"
+    )
     assert exit_status.ending([*found.values()]).code == exit_codes.PASS
 
 
-def test_when_the_time_is_over_cells_stay_with_the_pairs_that_they_have(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_the_time_is_over_cells_stay_with_the_pairs_that_they_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = itertools.count(step=10.0)
     monkeypatch.setattr(paired, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     monkeypatch.setattr(paired.Session, "_allot", lambda self: None)
     _, short = swept(monkeypatch, {"c": lambda noise: noise.gauss(0, 0.3)}, seconds=1.0)
-    assert [short.count("c"), short.count("c*")] == [8, 8], "a verdict needs eight, whatever they take"
+    assert [short.count("c"), short.count("c*")] == [8, 8], (
+        "a verdict needs eight, whatever they take"
+    )
     _, longer = swept(monkeypatch, {"c": lambda noise: noise.gauss(0, 0.3)}, seconds=640.0)
     assert 8 < longer.count("c") < 30
 
@@ -230,7 +314,9 @@ def test_a_quarter_of_the_time_is_kept_for_confirming(monkeypatch: pytest.Monkey
     monkeypatch.setattr(paired.Session, "_allot", lambda self: None)
     found, _ = swept(monkeypatch, {"c": lambda noise: noise.gauss(1.0, 0.2)}, seconds=1000.0)
     result = found["c", False]
-    assert len(result["pairs"]) <= 0.75 * 1000 / 20, "the clock moves by 10 each time it is read, and that is twice per pair"
+    assert len(result["pairs"]) <= 0.75 * 1000 / 20, (
+        "the clock moves by 10 each time it is read, and that is twice per pair"
+    )
     assert len(result["confirmation"]) == pytest.approx(0.25 * 1000 / 20, abs=1)
     assert result["metrics"]["latency"]["verdict"] == "slower"
 
@@ -248,7 +334,9 @@ def test_a_cell_that_fails_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_side_of_an_earlier_commit_leaves_alone_what_it_does_not_know() -> None:
     """The process that asks may be of a later commit, with another setting in its plan."""
-    spec = Side("base", Change("ort", (("spinning", "off"),))).spec(["benchmarks"], "c", paired.PLANS["quick"])
+    spec = Side("base", Change("ort", (("spinning", "off"),))).spec(
+        ["benchmarks"], "c", paired.PLANS["quick"]
+    )
     later = json.loads(spec.written())
     later["plan"]["patience"] = 3
     assert Spec.read(json.dumps({**later, "mood": "good"}).encode()) == spec

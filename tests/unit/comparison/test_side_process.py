@@ -15,7 +15,9 @@ import pytest
 from harness.comparison import session
 from harness.comparison.side_process import Process
 
-needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not keep processes to cores")
+needs_affinity = pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="this system does not keep processes to cores"
+)
 
 PROGRAM = """
 import subprocess, sys, threading, time
@@ -30,16 +32,22 @@ time.sleep(30)
 @pytest.mark.alone
 def test_all_threads_and_children_are_kept_to_the_cores() -> None:
     core = max(os.sched_getaffinity(0))
-    with subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True) as started:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True
+    ) as started:
         assert started.stdout is not None
         child = int(started.stdout.readline())
         arm: Any = SimpleNamespace(_process=started)
         Process.keep_to(arm, [])
         assert os.sched_getaffinity(started.pid) == os.sched_getaffinity(0), "none named: any"
         Process.keep_to(arm, [core])
-        threads = [thread.id for pid in (started.pid, child) for thread in psutil.Process(pid).threads()]
+        threads = [
+            thread.id for pid in (started.pid, child) for thread in psutil.Process(pid).threads()
+        ]
         assert len(threads) >= 3
-        assert {frozenset(os.sched_getaffinity(thread)) for thread in threads} == {frozenset({core})}
+        assert {frozenset(os.sched_getaffinity(thread)) for thread in threads} == {
+            frozenset({core})
+        }
         os.kill(child, 9)
         started.kill()
         started.wait()

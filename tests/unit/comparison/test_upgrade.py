@@ -19,7 +19,12 @@ from harness.core import exit_codes
 from harness.core.errors import UsageError
 from harness.core.types import PLANS
 
-CELLS = {cell.id: cell for cell in matrix.expand(Case(models=(TINY_CNN,), backends=("ort", "ort@1.24.1", "openvino"), threads=(1, 2)))}
+CELLS = {
+    cell.id: cell
+    for cell in matrix.expand(
+        Case(models=(TINY_CNN,), backends=("ort", "ort@1.24.1", "openvino"), threads=(1, 2))
+    )
+}
 
 
 def asv(folder: Path, name: str, **requirements: str) -> Path:
@@ -35,22 +40,35 @@ def lines(folder: Path, name: str, *states: dict[str, str], backend: str = "ort"
     with file.open("w") as out:
         for index, packages in enumerate(states):
             cell = {"key": str(index), "id": "c", "model": "m", "backend": backend}
-            line: dict[str, Any] = {"schema": 1, "time": "t", "cell": cell, "outcome": "ok", "environment": {"packages": packages}}
+            line: dict[str, Any] = {
+                "schema": 1,
+                "time": "t",
+                "cell": cell,
+                "outcome": "ok",
+                "environment": {"packages": packages},
+            }
             out.write(json.dumps(line) + "\n")
     return file
 
 
 def test_packages_are_read_of_either_kind_of_record(tmp_path: Path) -> None:
-    found = comparison_upgrade.packages_of(asv(tmp_path, "a", **{"onnxruntime": "1.31.1", "pip+Torch": "2.15.0"}))
+    found = comparison_upgrade.packages_of(
+        asv(tmp_path, "a", **{"onnxruntime": "1.31.1", "pip+Torch": "2.15.0"})
+    )
     assert found == {"onnxruntime": "1.31.1", "torch": "2.15.0"}
     recorded = lines(tmp_path, "b", {"onnxruntime": "1.31.1"}, {"Pillow": "13"})
     assert comparison_upgrade.packages_of(recorded) == {"onnxruntime": "1.31.1", "pillow": "13"}
-    assert comparison_upgrade.packages_of(lines(tmp_path, "d", {"onnxruntime": "1"}, backend="ort@1")) == {}
+    assert (
+        comparison_upgrade.packages_of(lines(tmp_path, "d", {"onnxruntime": "1"}, backend="ort@1"))
+        == {}
+    )
 
 
 def test_a_record_of_two_states_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds onnxruntime 1 and 2; name the file of one run"):
-        comparison_upgrade.packages_of(lines(tmp_path, "c", {"onnxruntime": "1"}, {"onnxruntime": "2"}))
+        comparison_upgrade.packages_of(
+            lines(tmp_path, "c", {"onnxruntime": "1"}, {"onnxruntime": "2"})
+        )
 
 
 @pytest.mark.parametrize("text", ["not json", "[]", "{}", '{"requirements": {}}'])
@@ -75,9 +93,18 @@ def test_only_a_runtime_whose_version_changed_is_moved() -> None:
     assert move.record == {"from": {"onnxruntime": "1.24.1"}, "to": {"onnxruntime": "1.31.1"}}
 
 
-def test_two_releases_are_compared_in_each_cell_of_their_backend_as_it_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A history knows its cells by their ids: a comparison under the group's name would never be found again."""
-    case = Case(models=(TINY_CNN,), backends=("openvino", "ort"), threads=(1,), options={"ort": ({}, {"spinning": "off"})})
+def test_two_releases_are_compared_in_each_cell_of_their_backend_as_it_is_declared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A history knows its cells by their ids: a comparison under the group's name would never be
+    found again.
+    """
+    case = Case(
+        models=(TINY_CNN,),
+        backends=("openvino", "ort"),
+        threads=(1,),
+        options={"ort": ({}, {"spinning": "off"})},
+    )
     cells = {cell.id: cell for cell in matrix.expand(case)}
     monkeypatch.setattr("harness.comparison.side_worker.chosen", lambda words: cells)
     monkeypatch.setattr("harness.comparison.side_worker.places", lambda words: {})
@@ -85,12 +112,17 @@ def test_two_releases_are_compared_in_each_cell_of_their_backend_as_it_is_declar
     with sides.sides("ort@1.24.1", "ort@1.31.1", [], PLANS["quick"]) as pair:
         assert list(pair.cells.items()) == [(name, name) for name in own]
         made = [pair.head.change.of(cells[name]) for name in own]
-    assert [(cell.backend, cell.option) for cell in made] == [("ort@1.31.1", {}), ("ort@1.31.1", {"spinning": "off"})]
+    assert [(cell.backend, cell.option) for cell in made] == [
+        ("ort@1.31.1", {}),
+        ("ort@1.31.1", {"spinning": "off"}),
+    ]
     with sides.sides("ort", "ort:spinning=off", [], PLANS["quick"]) as pair:
         assert len(pair.cells) == 1, "two sets of options: one of each group"
         assert pair.base.change.of(cells[own[1]]).option == {}
     with sides.sides("torch-eager@2.1", "torch-eager", [], PLANS["quick"]) as pair:
-        assert list(pair.cells) == [cells[own[0]].group], "declared of others only: one of each group"
+        assert list(pair.cells) == [cells[own[0]].group], (
+            "declared of others only: one of each group"
+        )
 
 
 def test_the_worst_of_several_runtimes_is_what_is_confirmed(
@@ -105,7 +137,9 @@ def test_the_worst_of_several_runtimes_is_what_is_confirmed(
     assert bridge.run(parser.parse_args([str(old), str(new)])) == 1
 
 
-def test_no_chosen_cell_is_no_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_chosen_cell_is_no_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def none(words: list[str]) -> dict[str, Any]:
         raise selection.NoCells("-k 'nowhere' leaves none of 3 cells")
 
@@ -113,11 +147,15 @@ def test_no_chosen_cell_is_no_pass(tmp_path: Path, capsys: pytest.CaptureFixture
     monkeypatch.setattr("harness.comparison.side_worker.chosen", none)
     parser = argparse.ArgumentParser()
     bridge.add_arguments(parser)
-    assert bridge.run(parser.parse_args([str(old), str(new), "-k", "nowhere"])) == exit_codes.NOTHING
+    assert (
+        bridge.run(parser.parse_args([str(old), str(new), "-k", "nowhere"])) == exit_codes.NOTHING
+    )
     assert "leaves none of 3 cells" in capsys.readouterr().err
 
 
-def run(old: Path, new: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
+def run(
+    old: Path, new: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> tuple[int, str]:
     monkeypatch.setattr("harness.comparison.side_worker.chosen", lambda words: CELLS)
     parser = argparse.ArgumentParser()
     bridge.add_arguments(parser)
@@ -130,10 +168,15 @@ def test_the_command_is_one_that_compare_takes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = asv(tmp_path, "old", onnxruntime="1.24.1", numpy="2.4")
-    code, text = run(old, asv(tmp_path, "new", onnxruntime="1.31.1", numpy="2.5"), capsys, monkeypatch)
+    code, text = run(
+        old, asv(tmp_path, "new", onnxruntime="1.31.1", numpy="2.5"), capsys, monkeypatch
+    )
     assert code == 0
     assert "also changed, and equal on both sides of the bridge: numpy 2.4 to 2.5" in text
-    assert "onnxruntime 1.24.1 to 1.31.1: evenbench compare ort@1.24.1 ort@1.31.1 benchmarks --cell " in text
+    assert (
+        "onnxruntime 1.24.1 to 1.31.1: evenbench compare ort@1.24.1 ort@1.31.1 benchmarks --cell "
+        in text
+    )
 
 
 def test_where_no_runtime_changed_it_says_what_did(

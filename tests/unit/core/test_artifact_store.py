@@ -1,4 +1,6 @@
-"""A cache that cannot lie: any change of what decides the content is a miss, and damage is never served."""
+"""A cache that cannot lie: any change of what decides the content is a miss, and damage is never
+served.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,11 @@ from harness import UsageError
 from harness.core import artifact_store
 from harness.core.measurements import Artifact
 
-PARTS = {"weights": "ab" * 32, "precision": "fp32", "by": {"exporter": "dynamo", "opset": 20, "flags": {"optimize": True}}}
+PARTS = {
+    "weights": "ab" * 32,
+    "precision": "fp32",
+    "by": {"exporter": "dynamo", "opset": 20, "flags": {"optimize": True}},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +39,13 @@ def test_what_was_stored_is_found_with_its_facts() -> None:
     stored, found = put(model="graph", data="weights"), artifact_store.find("artifacts", PARTS)
     assert found is not None
     assert (stored.cached, found.cached) == (False, True)
-    assert (found.path, found.sha256, found.bytes, found.seconds, found.facts) == (stored.path, stored.sha256, 12, 1.5, {"format": "test"})
+    assert (found.path, found.sha256, found.bytes, found.seconds, found.facts) == (
+        stored.path,
+        stored.sha256,
+        12,
+        1.5,
+        {"format": "test"},
+    )
     assert (Path(found.path) / "model").read_text() == "graph"
 
 
@@ -68,7 +80,12 @@ def test_a_raised_layout_is_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_digest_is_of_names_and_bytes_wherever_they_lie() -> None:
-    digests = [put({"n": 1}, a="x").sha256, put({"n": 2}, a="y").sha256, put({"n": 3}, b="x").sha256, put({"n": 4}, a="x", b="").sha256]
+    digests = [
+        put({"n": 1}, a="x").sha256,
+        put({"n": 2}, a="y").sha256,
+        put({"n": 3}, b="x").sha256,
+        put({"n": 4}, a="x", b="").sha256,
+    ]
     assert len(set(digests)) == 4
     assert put({"n": 5}, a="x").sha256 == digests[0]
 
@@ -101,7 +118,11 @@ def foreign(folder: Path) -> None:
     (folder / artifact_store.MANIFEST).write_text("[]")
 
 
-@pytest.mark.parametrize("damage", [truncate, flip, remove, add, garble, empty, foreign], ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize(
+    "damage",
+    [truncate, flip, remove, add, garble, empty, foreign],
+    ids=lambda damage: damage.__name__,
+)
 def test_a_damaged_entry_is_no_entry_and_is_removed(damage: Any) -> None:
     entry = put()
     damage(Path(entry.path))
@@ -146,10 +167,15 @@ def test_the_manifest_keeps_what_decided_the_content() -> None:
     assert json.loads((Path(put().path) / artifact_store.MANIFEST).read_text())["parts"] == PARTS
 
 
-def test_an_unwritable_cache_says_how_to_go_on(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_cache_says_how_to_go_on(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(artifact_store.VARIABLE, str(tmp_path / "file" / "cache"))
-    with pytest.raises(UsageError, match=f"cannot be written .*; set {artifact_store.VARIABLE} to a folder of yours"):
+    with pytest.raises(
+        UsageError,
+        match=f"cannot be written .*; set {artifact_store.VARIABLE} to a folder of yours",
+    ):
         artifact_store.stage("artifacts")
 
 

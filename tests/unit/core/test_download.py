@@ -1,4 +1,6 @@
-"""Downloads from a server in this process: kept by sha256, refused with any other, and not needed twice."""
+"""Downloads from a server in this process: kept by sha256, refused with any other, and not needed
+twice.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +101,10 @@ def test_a_damaged_copy_is_fetched_again(server: Server, downloads: Path) -> Non
 
 
 def test_offline_says_where_to_put_the_file(downloads: Path) -> None:
-    with pytest.raises(Unavailable, match=f"could not be downloaded .*; connect once, or put the file with sha256 {SHA256} at") as caught:
+    with pytest.raises(
+        Unavailable,
+        match=f"could not be downloaded .*; connect once, or put the file with sha256 {SHA256} at",
+    ) as caught:
         download.fetch(closed_url(), SHA256)
     assert str(downloads / SHA256) in str(caught.value)
     assert list(downloads.iterdir()) == []

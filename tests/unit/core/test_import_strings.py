@@ -51,7 +51,9 @@ def test_a_function_of_an_unimportable_module_is_called_by_its_file(code: Path) 
     assert import_strings.resolve(name)() == "built"
 
 
-def test_a_module_that_another_file_shadows_is_called_by_its_file(code: Path, tmp_path: Path) -> None:
+def test_a_module_that_another_file_shadows_is_called_by_its_file(
+    code: Path, tmp_path: Path
+) -> None:
     (tmp_path / "first").mkdir()
     (tmp_path / "first" / "late_code.py").write_text("")
     sys.path[:0] = [str(tmp_path / "first"), str(tmp_path)]
@@ -70,7 +72,9 @@ def nested() -> Any:
     return inner
 
 
-@pytest.mark.parametrize("target", [lambda: None, nested(), Holder.method, Holder().method, functools.partial(matrix)])
+@pytest.mark.parametrize(
+    "target", [lambda: None, nested(), Holder.method, Holder().method, functools.partial(matrix)]
+)
 def test_what_has_no_name_at_the_top_of_a_module_is_refused(target: Any) -> None:
     with pytest.raises(ValueError, match="only a function at the top level"):
         import_strings.name_of(target)
@@ -94,7 +98,9 @@ def test_a_name_that_does_not_resolve_says_what_was_expected(name: str, message:
 
 def test_a_file_sees_its_neighbours_and_is_loaded_once(code: Path) -> None:
     (code.parent / "late_neighbour.py").write_text("VALUE = 3\n")
-    code.write_text("import late_neighbour\nCALLS = []\ndef build():\n    CALLS.append(1)\n    return late_neighbour.VALUE, len(CALLS)\n")
+    code.write_text(
+        "import late_neighbour\nCALLS = []\ndef build():\n    CALLS.append(1)\n    return late_neighbour.VALUE, len(CALLS)\n"
+    )
     assert import_strings.resolve(f"{code}:build")() == (3, 1)
     assert import_strings.resolve(f"{code}:build")() == (3, 2)
 

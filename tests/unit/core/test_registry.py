@@ -54,7 +54,9 @@ def test_the_floor_and_a_golden_are_no_runtimes() -> None:
     assert not {"null", "reference"} & set(registry.runtimes())
 
 
-def test_an_installed_package_adds_a_backend_with_its_install_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installed_package_adds_a_backend_with_its_install_hint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     install(monkeypatch, Point("mine", f"{HERE}:Product", Distribution("evenbench-mine")))
     assert isinstance(registry.find("mine"), Product)
     assert registry.row("mine").hint == "pip install evenbench-mine"
@@ -62,7 +64,9 @@ def test_an_installed_package_adds_a_backend_with_its_install_hint(monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    "points", [[Point("ort", "mine:Ort")], [Point("mine", "one:A"), Point("mine", "two:B")]], ids=["table", "packages"]
+    "points",
+    [[Point("ort", "mine:Ort")], [Point("mine", "one:A"), Point("mine", "two:B")]],
+    ids=["table", "packages"],
 )
 def test_a_collision_names_both(points: list[Point], monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, *points)
@@ -73,7 +77,9 @@ def test_a_collision_names_both(points: list[Point], monkeypatch: pytest.MonkeyP
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"unknown backend 'tensor-rt'; expected one of .*null.*openvino"):
+    with pytest.raises(
+        UsageError, match=r"unknown backend 'tensor-rt'; expected one of .*null.*openvino"
+    ):
         registry.row("tensor-rt")
 
 
@@ -95,7 +101,9 @@ def test_a_backend_is_made_once() -> None:
         (f"{HERE}:Clock", "is a Clock; expected a harness.Backend"),
     ],
 )
-def test_a_backend_that_cannot_be_made_is_named_with_its_target(target: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_cannot_be_made_is_named_with_its_target(
+    target: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(registry.VARIABLE, f"broken={target}")
     with pytest.raises(UsageError, match=f"backend broken: .*{target}") as caught:
         registry.find("broken")
@@ -121,17 +129,30 @@ def test_the_first_golden_that_can_judge_the_model_does(monkeypatch: pytest.Monk
     register(monkeypatch, ROWS)
     assert isinstance(registry.golden_for(cell()), Exact)
     assert registry.golden_for(cell(model=product(build="elsewhere:build"))).name == "reference"
-    assert registry.golden_for(cell(model=product(build="", file="model.onnx"))).name == "onnx-reference"
+    assert (
+        registry.golden_for(cell(model=product(build="", file="model.onnx"))).name
+        == "onnx-reference"
+    )
 
 
 def test_a_model_that_no_golden_can_judge_is_unsupported_with_every_reason() -> None:
-    with pytest.raises(Unsupported, match=r"no golden can judge product: reference: .*; onnx-reference: model\.tflite is no \.onnx file"):
+    with pytest.raises(
+        Unsupported,
+        match=r"no golden can judge product: reference: .*; onnx-reference: model\.tflite is no \.onnx file",
+    ):
         registry.golden_for(cell(model=product(build="", file="model.tflite")))
 
 
 def test_a_golden_runs_the_same_cell_on_the_cpu_without_options() -> None:
-    asked = cell("ort", precision="fp16", device="cuda", batch=8, threads=3, options=(("flag", "x"),))
+    asked = cell(
+        "ort", precision="fp16", device="cuda", batch=8, threads=3, options=(("flag", "x"),)
+    )
     twin = registry.golden_cell(asked, "reference")
-    assert (twin.model, twin.backend, twin.precision, twin.device) == (asked.model, "reference", "fp32", "cpu")
+    assert (twin.model, twin.backend, twin.precision, twin.device) == (
+        asked.model,
+        "reference",
+        "fp32",
+        "cpu",
+    )
     assert (twin.batch, twin.threads, twin.options) == (8, 3, ())
     assert registry.golden_cell(asked, "torch-eager", "fp16").precision == "fp16"

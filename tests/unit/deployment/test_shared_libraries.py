@@ -1,4 +1,6 @@
-"""What a program needs of shared libraries: read from real ELF files, each once, without the C library."""
+"""What a program needs of shared libraries: read from real ELF files, each once, without the C
+library.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +23,35 @@ def program(tmp_path: Path) -> Path:
 
     def made(name: str, source: str, *words: str) -> Path:
         (tmp_path / f"{name}.c").write_text(source)
-        command = ["gcc", "-o", str(tmp_path / name), str(tmp_path / f"{name}.c"), "-L", str(tmp_path), "-Wl,-rpath,$ORIGIN", *words]
+        command = [
+            "gcc",
+            "-o",
+            str(tmp_path / name),
+            str(tmp_path / f"{name}.c"),
+            "-L",
+            str(tmp_path),
+            "-Wl,-rpath,$ORIGIN",
+            *words,
+        ]
         subprocess.run(command, check=True, cwd=tmp_path)
         return tmp_path / name
 
     made("libinner.so", "int inner(void) { return 1; }", "-shared", "-fPIC")
-    made("libouter.so", "int inner(void); int outer(void) { return inner(); }", "-shared", "-fPIC", "-linner")
+    made(
+        "libouter.so",
+        "int inner(void); int outer(void) { return inner(); }",
+        "-shared",
+        "-fPIC",
+        "-linner",
+    )
     return made("program", "int outer(void); int main(void) { return outer(); }", "-louter")
 
 
 def test_the_closure_has_each_file_once_and_no_c_library(program: Path) -> None:
     found = shared_libraries.closure([program, program.with_name("libinner.so")])
     assert {file.name: file.bytes for file in found.files} == {
-        name: program.with_name(name).stat().st_size for name in ("program", "libouter.so", "libinner.so")
+        name: program.with_name(name).stat().st_size
+        for name in ("program", "libouter.so", "libinner.so")
     }
     assert found.missing == ()
     assert found.bytes == sum(file.bytes for file in found.files)
@@ -58,7 +76,9 @@ def test_a_backend_without_a_program_has_none_and_one_that_cannot_be_built_says_
     assert Backend.binaries(None) == ()  # type: ignore[arg-type]
 
 
-def test_without_a_reader_of_elf_files_the_reason_says_how_to_get_one(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_reader_of_elf_files_the_reason_says_how_to_get_one(
+    program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "auditwheel.lddtree", None)
     with pytest.raises(Unavailable, match=r"evenbench\[cpp\]"):
         shared_libraries.closure([program])

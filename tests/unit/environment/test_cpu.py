@@ -23,7 +23,14 @@ def asked_again() -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("text", "cores"),
-    [("max 100000\n", 0.0), ("150000 100000", 1.5), ("400000 100000", 4.0), ("50000 100000", 0.5), ("nonsense", 0.0), ("", 0.0)],
+    [
+        ("max 100000\n", 0.0),
+        ("150000 100000", 1.5),
+        ("400000 100000", 4.0),
+        ("50000 100000", 0.5),
+        ("nonsense", 0.0),
+        ("", 0.0),
+    ],
 )
 def test_a_quota_is_read_in_cores(text: str, cores: float, tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text(text)
@@ -35,7 +42,9 @@ def test_no_file_is_no_quota(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("quota", "cores"), [(0.0, 8), (1.5, 1), (0.5, 1), (3.0, 3), (64.0, 8)])
-def test_cores_are_the_lesser_of_mask_and_quota_and_never_none(quota: float, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cores_are_the_lesser_of_mask_and_quota_and_never_none(
+    quota: float, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     monkeypatch.setattr(cpu, "_quota", lambda file: quota)
     assert cpu.cores() == cores
@@ -50,12 +59,19 @@ with measurement_lock.alone():
 """
 
 
-def test_two_measurements_at_a_time_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_measurements_at_a_time_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    with subprocess.Popen([sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(UsageError, match=f"process {holder.pid}.*wait until it is done"), measurement_lock.alone():
+        with (
+            pytest.raises(UsageError, match=f"process {holder.pid}.*wait until it is done"),
+            measurement_lock.alone(),
+        ):
             pass
         holder.stdin.close()
     with measurement_lock.alone():

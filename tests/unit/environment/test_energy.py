@@ -1,4 +1,6 @@
-"""Energy: asked of a process of its own, booked per cell, and no reason to lose a lap where it cannot be told."""
+"""Energy: asked of a process of its own, booked per cell, and no reason to lose a lap where it
+cannot be told.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,18 @@ for line in sys.stdin:
 
 @pytest.fixture
 def reader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Puts a process of the test's own in the place of the one that reads counters: `reader(source)`."""
+    """Puts a process of the test's own in the place of the one that reads counters:
+    `reader(source)`.
+    """
 
     def placed(source: str) -> None:
         (tmp_path / "reader.py").write_text(textwrap.dedent(source))
         start = energy.Meter._start
-        monkeypatch.setattr(energy.Meter, "_start", lambda meter, command: start(meter, [sys.executable, str(tmp_path / "reader.py")]))
+        monkeypatch.setattr(
+            energy.Meter,
+            "_start",
+            lambda meter, command: start(meter, [sys.executable, str(tmp_path / "reader.py")]),
+        )
         monkeypatch.setattr(energy, "lacks", lambda rapl: "")
 
     return placed
@@ -42,12 +50,20 @@ def schema(name: str) -> Any:
 
 
 def test_what_was_counted_around_the_laps_is_told_with_their_number(reader: Any) -> None:
-    reader(READER.replace("{ANSWER}", '{"joules": {"package-0": 2.5, "dram": 0.5}, "by": "a fake"}'))
+    reader(
+        READER.replace("{ANSWER}", '{"joules": {"package-0": 2.5, "dram": 0.5}, "by": "a fake"}')
+    )
     meter = energy.Meter()
     with meter:
         pass
     facts = meter.facts(40)
-    assert facts | {"seconds": 0.0} == {"reason": "", "joules": {"package-0": 2.5, "dram": 0.5}, "laps": 40, "by": "a fake", "seconds": 0.0}
+    assert facts | {"seconds": 0.0} == {
+        "reason": "",
+        "joules": {"package-0": 2.5, "dram": 0.5},
+        "laps": 40,
+        "by": "a fake",
+        "seconds": 0.0,
+    }
     assert facts["seconds"] > 0
     line = energy.combined([{"energy": facts}, {"energy": facts}])
     assert line is not None
@@ -60,12 +76,17 @@ def test_what_was_counted_around_the_laps_is_told_with_their_number(reader: Any)
     [
         ("raise SystemExit(1)", "gave no answer"),
         ("print('not json', flush=True)", "gave no answer"),
-        ("print('{\"reason\": \"only root may read them\"}', flush=True)", "only root may read them"),
+        ('print(\'{"reason": "only root may read them"}\', flush=True)', "only root may read them"),
         ("import time; print('{}', flush=True)", "gave no answer"),
-        (READER.replace("{ANSWER}", '{"joules": {"package-0": 0.0}, "by": "a fake"}'), "did not move"),
+        (
+            READER.replace("{ANSWER}", '{"joules": {"package-0": 0.0}, "by": "a fake"}'),
+            "did not move",
+        ),
     ],
 )
-def test_a_reader_that_fails_costs_nothing_but_the_energy(reader: Any, source: str, words: str) -> None:
+def test_a_reader_that_fails_costs_nothing_but_the_energy(
+    reader: Any, source: str, words: str
+) -> None:
     reader(source)
     meter = energy.Meter()
     with meter:
@@ -97,7 +118,9 @@ def test_an_error_in_the_laps_goes_through_and_ends_the_reader(reader: Any) -> N
     assert process.returncode is not None
 
 
-def test_a_machine_without_counters_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_counters_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "no RAPL counters" in energy.lacks(tmp_path / "nowhere")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "evenbench[energy]" in energy.lacks(tmp_path)
@@ -108,7 +131,9 @@ def test_a_machine_without_counters_says_so(tmp_path: Path, monkeypatch: pytest.
     assert energy.combined([{"peak_rss_bytes": 1}]) is None, "recorded before anybody asked"
 
 
-def test_a_device_is_counted_by_its_driver_and_the_processor_stays_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_is_counted_by_its_driver_and_the_processor_stays_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     millijoules = [1_000, 4_500]
     driver = ModuleType("pynvml")
     driver.NVMLError = pynvml.NVMLError  # type: ignore[attr-defined]

@@ -1,4 +1,6 @@
-"""What NVML tells, against a driver that is played: which device is meant, what it is, and when its laps are throttled."""
+"""What NVML tells, against a driver that is played: which device is meant, what it is, and when its
+laps are throttled.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +22,32 @@ from harness.core.cases import Entry
 from harness.environment import gpu, system_info
 from harness.results import quality_warnings, records
 from harness.runner.schedule import Run
-from tests.unit.builders import Product, ProductSession, attestation, cell, plan, register, work_here
+from tests.unit.builders import (
+    Product,
+    ProductSession,
+    attestation,
+    cell,
+    plan,
+    register,
+    work_here,
+)
 
 
 class Driver(ModuleType):
-    """A played `pynvml` with two devices, of which the second tells little. `readings` are its clock-event reasons, in turn."""
+    """A played `pynvml` with two devices, of which the second tells little. `readings` are its
+    clock-event reasons, in turn.
+    """
 
     def __init__(self, readings: tuple[int, ...] = (0,)) -> None:
         super().__init__("pynvml")
         self.NVMLError = pynvml.NVMLError
         self.NVML_CLOCK_SM, self.NVML_CLOCK_MEM, self.NVML_TEMPERATURE_GPU = 1, 2, 0
         for name in gpu.SLOWED:
-            setattr(self, f"nvmlClocksThrottleReason{name}", getattr(pynvml, f"nvmlClocksThrottleReason{name}"))
+            setattr(
+                self,
+                f"nvmlClocksThrottleReason{name}",
+                getattr(pynvml, f"nvmlClocksThrottleReason{name}"),
+            )
         self.readings, self.asked, self.open, self.old = readings, 0, 0, False
 
     def nvmlInit(self) -> None:
@@ -100,7 +116,10 @@ class Driver(ModuleType):
         return self.readings[min(self.asked, len(self.readings)) - 1]
 
 
-POWER, HEAT, IDLE = (getattr(pynvml, f"nvmlClocksThrottleReason{name}") for name in ("SwPowerCap", "SwThermalSlowdown", "GpuIdle"))
+POWER, HEAT, IDLE = (
+    getattr(pynvml, f"nvmlClocksThrottleReason{name}")
+    for name in ("SwPowerCap", "SwThermalSlowdown", "GpuIdle")
+)
 
 
 @pytest.fixture
@@ -116,8 +135,15 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
 
 
 def test_a_device_is_there_or_it_is_said_how_many_are(driver: Driver) -> None:
-    assert (gpu.count(), gpu.lacks("cpu"), gpu.lacks("cuda"), gpu.lacks("cuda:1")) == (2, "", "", "")
-    assert gpu.lacks("cuda:2").startswith("cuda:2: the NVIDIA driver shows 2 devices here; run this cell on a machine")
+    assert (gpu.count(), gpu.lacks("cpu"), gpu.lacks("cuda"), gpu.lacks("cuda:1")) == (
+        2,
+        "",
+        "",
+        "",
+    )
+    assert gpu.lacks("cuda:2").startswith(
+        "cuda:2: the NVIDIA driver shows 2 devices here; run this cell on a machine"
+    )
 
 
 def test_without_bindings_or_driver_it_is_said_which(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,14 +172,20 @@ def test_without_bindings_or_driver_it_is_said_which(monkeypatch: pytest.MonkeyP
         ("MIG-none,0", []),
     ],
 )
-def test_devices_are_counted_among_those_that_cuda_sees(visible: str, names: list[str], driver: Driver, monkeypatch: Any) -> None:
+def test_devices_are_counted_among_those_that_cuda_sees(
+    visible: str, names: list[str], driver: Driver, monkeypatch: Any
+) -> None:
     monkeypatch.setenv(gpu.VISIBLE, visible)
     assert [found["name"] for found in gpu.devices()] == names
     assert gpu.count() == len(names)
 
 
-def test_a_device_that_may_not_be_used_is_not_counted(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "nvmlDeviceGetHandleByIndex", lambda number: driver._only_the_first(number, number))
+def test_a_device_that_may_not_be_used_is_not_counted(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        driver, "nvmlDeviceGetHandleByIndex", lambda number: driver._only_the_first(number, number)
+    )
     assert [found["name"] for found in gpu.devices()] == ["First"]
 
 
@@ -164,10 +196,24 @@ def test_cuda_is_made_to_count_as_nvml_does() -> None:
 
 def test_what_a_device_is(driver: Driver) -> None:
     assert gpu.describe("cuda") == {
-        **{"name": "First", "uuid": "GPU-aa11", "capability": "8.9", "driver": "580.1", "cuda": "13.2", "persistence": "off"},
-        **{"memory_bytes": 24 * 2**30, "power_limit_watts": 72.0, "max_sm_clock_mhz": 2040, "max_memory_clock_mhz": 6251},
+        **{
+            "name": "First",
+            "uuid": "GPU-aa11",
+            "capability": "8.9",
+            "driver": "580.1",
+            "cuda": "13.2",
+            "persistence": "off",
+        },
+        **{
+            "memory_bytes": 24 * 2**30,
+            "power_limit_watts": 72.0,
+            "max_sm_clock_mhz": 2040,
+            "max_memory_clock_mhz": 6251,
+        },
     }
-    assert gpu.describe("cuda:1")["power_limit_watts"] is None, "what it does not tell is not made up"
+    assert gpu.describe("cuda:1")["power_limit_watts"] is None, (
+        "what it does not tell is not made up"
+    )
     assert gpu.describe("cuda:7") == {}
 
 
@@ -179,11 +225,19 @@ def test_a_block_is_throttled_where_its_beginning_or_its_end_was(old: bool, driv
             seen.observe(boundary)
         found = seen.facts()
     assert found is not None
-    slowed = {boundary: [reading["slowed"] for reading in readings] for boundary, readings in found["blocks"].items()}
+    slowed = {
+        boundary: [reading["slowed"] for reading in readings]
+        for boundary, readings in found["blocks"].items()
+    }
     both = ["power cap", "temperature"]
     assert slowed == {"compute": [[], both, []], "host_to_host": [["power cap"], both]}
     assert found["blocks"]["compute"][0] == {
-        **{"sm_clock_mhz": 1500, "memory_clock_mhz": 6251, "temperature_celsius": 61, "power_watts": 70.5},
+        **{
+            "sm_clock_mhz": 1500,
+            "memory_clock_mhz": 6251,
+            "temperature_celsius": 61,
+            "power_watts": 70.5,
+        },
         "slowed": [],
     }
 
@@ -217,7 +271,9 @@ def measured(device: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict
     return dict(line)
 
 
-def test_the_record_of_a_gpu_cell_has_a_reading_for_every_block(driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_record_of_a_gpu_cell_has_a_reading_for_every_block(
+    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     driver.readings = (0, 0, POWER, 0)
     line = measured("cuda:1", tmp_path, monkeypatch)
     assert line["outcome"] == "ok", line["reason"]
@@ -240,17 +296,27 @@ def test_a_device_that_is_not_here_is_unavailable_and_one_that_nobody_has_unsupp
     assert measured("cuda:x", tmp_path, monkeypatch)["outcome"] == "unsupported"
 
 
-def test_the_listing_says_that_a_device_is_not_here(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_listing_says_that_a_device_is_not_here(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     register(monkeypatch, "claimant=tests.unit.environment.test_gpu:OnTheDevice")
     entries = [Entry(cell("claimant", device=device)) for device in ("cpu", "cuda:5", "cuda:1")]
-    elsewhere, absent, here = (availability.prospect_note(prospect) for prospect in availability.prospects(entries))
+    elsewhere, absent, here = (
+        availability.prospect_note(prospect) for prospect in availability.prospects(entries)
+    )
     assert elsewhere.startswith("unsupported: ")
     assert absent.startswith("unavailable: cuda:5: the NVIDIA driver shows 2 devices here")
     assert here == ""
 
 
 def test_a_quiet_device_deserves_no_warning() -> None:
-    line = {"outcome": "failed", "stability": {}, "blocks": {}, "process_seconds": [], "warm_up": []}
+    line = {
+        "outcome": "failed",
+        "stability": {},
+        "blocks": {},
+        "process_seconds": [],
+        "warm_up": [],
+    }
     reading = {"slowed": []}
     assert quality_warnings.about({**line, "gpu": [{"blocks": {"compute": [reading]}}]}) == []
 
@@ -259,7 +325,10 @@ def test_the_doctor_shows_each_device(driver: Driver) -> None:
     driver.readings = (HEAT, 0)
     first, second = doctor.gpu_findings()
     assert (first.what, first.severity) == ("GPU cuda:0", "warning")
-    assert first.seen == "First, compute 8.9, driver 580.1, 24.0 GiB, SM 1500 of 2040 MHz, 61 °C, 70.5 of 72 W"
+    assert (
+        first.seen
+        == "First, compute 8.9, driver 580.1, 24.0 GiB, SM 1500 of 2040 MHz, 61 °C, 70.5 of 72 W"
+    )
     assert "temperature" in first.advice
     assert (second.seen.partition(",")[0], second.severity) == ("Second", "note")
     assert "nvidia-smi -pm 1" in second.advice
@@ -268,4 +337,8 @@ def test_the_doctor_shows_each_device(driver: Driver) -> None:
 def test_the_doctor_says_why_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     (finding,) = doctor.gpu_findings()
-    assert (finding.what, finding.seen, finding.severity) == ("GPU", "none: nvidia-ml-py is not installed", "fine")
+    assert (finding.what, finding.seen, finding.severity) == (
+        "GPU",
+        "none: nvidia-ml-py is not installed",
+        "fine",
+    )

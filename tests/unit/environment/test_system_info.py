@@ -14,13 +14,19 @@ import pytest
 from harness.environment import cpu, system_info
 
 
-def test_a_workers_threads_and_waiting_are_explicit_and_the_rest_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workers_threads_and_waiting_are_explicit_and_the_rest_is_the_callers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "64")
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     monkeypatch.setenv("MY_OWN", "kept")
     made = system_info.for_worker(3, {})
-    assert {name: made[name] for name in system_info.THREAD_VARIABLES} == dict.fromkeys(system_info.THREAD_VARIABLES, "3")
-    assert not system_info.PASSIVE.keys() & made.keys(), "the waiting policy is the runtime's own, whatever the caller's shell has"
+    assert {name: made[name] for name in system_info.THREAD_VARIABLES} == dict.fromkeys(
+        system_info.THREAD_VARIABLES, "3"
+    )
+    assert not system_info.PASSIVE.keys() & made.keys(), (
+        "the waiting policy is the runtime's own, whatever the caller's shell has"
+    )
     assert made["MY_OWN"] == "kept"
     assert os.environ["OMP_NUM_THREADS"] == "64", "the parent's own environment was changed"
 
@@ -28,12 +34,19 @@ def test_a_workers_threads_and_waiting_are_explicit_and_the_rest_is_the_callers(
 def test_a_shell_cannot_overrule_the_cells_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(system_info.TF32_OVERRIDE, "1")
     assert system_info.TF32_OVERRIDE not in system_info.for_worker(1, {})
-    assert system_info.for_worker(1, {system_info.TF32_OVERRIDE: "0"})[system_info.TF32_OVERRIDE] == "0", "a backend may set it"
+    assert (
+        system_info.for_worker(1, {system_info.TF32_OVERRIDE: "0"})[system_info.TF32_OVERRIDE]
+        == "0"
+    ), "a backend may set it"
 
 
 def test_a_backends_variables_come_last() -> None:
     made = system_info.for_worker(3, {"OMP_NUM_THREADS": "1", "RUNTIME_FLAG": "x"})
-    assert (made["OMP_NUM_THREADS"], made["MKL_NUM_THREADS"], made["RUNTIME_FLAG"]) == ("1", "3", "x")
+    assert (made["OMP_NUM_THREADS"], made["MKL_NUM_THREADS"], made["RUNTIME_FLAG"]) == (
+        "1",
+        "3",
+        "x",
+    )
 
 
 def test_relevant_variables_are_those_that_change_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +75,9 @@ def test_packages_are_versions_and_absent_ones_are_left_out() -> None:
     assert list(found) == sorted(found)
 
 
-def test_the_commit_is_that_of_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commit_is_that_of_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert system_info._commit() == ""
@@ -75,7 +90,9 @@ def test_the_commit_is_that_of_the_working_folder(tmp_path: Path, monkeypatch: p
     assert len(wanted) == 40
 
 
-def test_under_asv_the_commit_is_the_one_that_asv_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_under_asv_the_commit_is_the_one_that_asv_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """asv runs benchmarks in a scratch folder, where git knows nothing."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
@@ -86,8 +103,16 @@ def test_under_asv_the_commit_is_the_one_that_asv_installed(tmp_path: Path, monk
     assert system_info._commit() == "c" * 40
     monkeypatch.delenv("ASV_COMMIT")
     monkeypatch.setenv("ASV_CONF_DIR", str(Path(__file__).parent))
-    told = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    assert system_info._commit() == told.stdout.strip(), "an environment that was there already, of the project's folder"
+    told = subprocess.run(
+        ["git", "rev-parse", "HEAD"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert system_info._commit() == told.stdout.strip(), (
+        "an environment that was there already, of the project's folder"
+    )
 
 
 def test_peak_memory_is_a_peak_in_bytes() -> None:
@@ -109,8 +134,13 @@ def test_peak_memory_without_proc_is_getrusages(monkeypatch: pytest.MonkeyPatch)
     assert system_info.peak_rss_bytes() == pytest.approx(wanted, rel=0.2)
 
 
-@pytest.mark.parametrize(("stat", "share"), [("cpu  10 0 10 70 0 0 0 10 0 0", 0.1), ("cpu  10 0 10 80 0 0 0 0 0 0", 0.0), ("", None)])
-def test_steal_is_a_share_of_all_ticks(stat: str, share: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("stat", "share"),
+    [("cpu  10 0 10 70 0 0 0 10 0 0", 0.1), ("cpu  10 0 10 80 0 0 0 0 0 0", 0.0), ("", None)],
+)
+def test_steal_is_a_share_of_all_ticks(
+    stat: str, share: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(system_info, "_read", lambda path: stat)
     assert system_info.steal_share() == share
 

@@ -1,4 +1,6 @@
-"""What stands after a backend's `@`, and the environment that it becomes: resolved once, built once, checked before use."""
+"""What stands after a backend's `@`, and the environment that it becomes: resolved once, built
+once, checked before use.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ class Housed(Product):
 
 
 class Pair(Product):
-    """A runtime that comes in two distributions, of which the first has the version that people mean."""
+    """A runtime that comes in two distributions, of which the first has the version that people
+    mean.
+    """
 
     name = "pair"
     distributions = ("something-else",)
@@ -87,7 +91,7 @@ def requirements(backend: str) -> tuple[str, ...]:
     return asked.requirements
 
 
-# -- what a name asks for ----------------------------------------------------------------------------------------------
+# -- what a name asks for --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -120,24 +124,39 @@ def test_an_unknown_name_says_what_to_write(backend: str) -> None:
     name = backend.partition("@")[2]
     variable = virtualenvs.variable_of(name)
     assert f"no environment '{name}'" in str(caught.value)
-    assert f'[tool.evenbench.environments] "{name}" = ["distribution==version"]; or set {variable} to its Python' in str(caught.value)
-    assert ("expected picky, a version of shelved-runtime such as housed@1.2.3" in str(caught.value)) == backend.startswith("housed")
+    assert (
+        f'[tool.evenbench.environments] "{name}" = ["distribution==version"]; or set {variable} to its Python'
+        in str(caught.value)
+    )
+    assert (
+        "expected picky, a version of shelved-runtime such as housed@1.2.3" in str(caught.value)
+    ) == backend.startswith("housed")
 
 
 def declare(folder: Path, text: str) -> None:
     (folder / "pyproject.toml").write_text(text)
 
 
-def test_a_project_declares_its_own_and_they_come_before_those_of_the_backend(project: Path) -> None:
-    lines = ('old = ["shelved-runtime<2"]', 'picky = ["shelved-runtime", "numpy<3"]', '"1.0" = ["other"]')
+def test_a_project_declares_its_own_and_they_come_before_those_of_the_backend(
+    project: Path,
+) -> None:
+    lines = (
+        'old = ["shelved-runtime<2"]',
+        'picky = ["shelved-runtime", "numpy<3"]',
+        '"1.0" = ["other"]',
+    )
     declare(project, "\n".join(["[tool.evenbench.environments]", *lines]))
     assert requirements("housed@old") == ("shelved-runtime<2", "numpy")
-    assert requirements("bare@old") == ("shelved-runtime<2", "numpy"), "a name belongs to the project, not to a backend"
+    assert requirements("bare@old") == ("shelved-runtime<2", "numpy"), (
+        "a name belongs to the project, not to a backend"
+    )
     assert requirements("housed@picky") == ("shelved-runtime", "numpy<3")
     assert requirements("housed@1.0") == ("other", "numpy")
 
 
-def test_the_nearest_project_with_the_table_counts(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_nearest_project_with_the_table_counts(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     declare(project, '[tool.evenbench.environments]\nold = ["outer"]\n')
     inner = project / "a" / "b"
     inner.mkdir(parents=True)
@@ -151,9 +170,15 @@ def test_the_nearest_project_with_the_table_counts(project: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[tool.evenbench.environments]\nold = 'onnx'\n", "old is 'onnx'; expected a list of requirements"),
+        (
+            "[tool.evenbench.environments]\nold = 'onnx'\n",
+            "old is 'onnx'; expected a list of requirements",
+        ),
         ("[tool.evenbench.environments]\nold = []\n", "old is []; expected a list of requirements"),
-        ("[tool.evenbench.environments]\nold = [1]\n", "old is [1]; expected a list of requirements"),
+        (
+            "[tool.evenbench.environments]\nold = [1]\n",
+            "old is [1]; expected a list of requirements",
+        ),
         ("[tool.evenbench]\nenvironments = 3\n", "is a int; expected a table"),
         ("[tool.evenbench\n", "cannot be read"),
     ],
@@ -166,20 +191,29 @@ def test_a_malformed_declaration_is_told_with_its_file(project: Path, text: str,
     assert str(project / "pyproject.toml") in str(caught.value)
 
 
-def test_a_python_that_somebody_made_comes_before_all_else(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_that_somebody_made_comes_before_all_else(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     declare(project, '[tool.evenbench.environments]\npicky = ["outer"]\n')
     monkeypatch.setenv("EVENBENCH_PYTHON_PICKY", sys.executable)
     assert virtualenvs.request("housed@picky") == Request("picky", python=sys.executable)
     monkeypatch.setenv("EVENBENCH_PYTHON_PICKY", str(project))
-    with pytest.raises(Unavailable, match=r"EVENBENCH_PYTHON_PICKY=.* is no Python; give the path of one"):
+    with pytest.raises(
+        Unavailable, match=r"EVENBENCH_PYTHON_PICKY=.* is no Python; give the path of one"
+    ):
         virtualenvs.request("housed@picky")
 
 
 def test_a_row_may_live_in_an_environment_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    everything = {**registry.rows(), "away": Row("away", f"{HERE}:Housed", "nothing", environment="picky")}
+    everything = {
+        **registry.rows(),
+        "away": Row("away", f"{HERE}:Housed", "nothing", environment="picky"),
+    }
     monkeypatch.setattr(registry, "rows", lambda: everything)
     assert requirements("away") == ("picky-runtime", "numpy")
-    assert requirements("away@1.0") == ("picky-runtime==1.0", "numpy"), "a version is one of the distribution that the row lives with"
+    assert requirements("away@1.0") == ("picky-runtime==1.0", "numpy"), (
+        "a version is one of the distribution that the row lives with"
+    )
     assert requirements("housed@1.0") == ("shelved-runtime==1.0", "numpy")
     assert "away" not in registry.runtimes(), "ALL downloads nothing"
 
@@ -200,7 +234,7 @@ def test_the_distribution_of_a_requirement(requirement: str, name: str) -> None:
     assert installers.distribution_of(requirement) == name
 
 
-# -- resolving and building, with wheels made here -----------------------------------------------------------------------
+# -- resolving and building, with wheels made here -------------------------------------------------
 
 
 @pytest.fixture(params=["uv", "pip"])
@@ -222,7 +256,12 @@ def asked(backend: str) -> Request:
 
 
 def version_in(python: str, module: str = "shelved_runtime") -> str:
-    done = subprocess.run([python, "-c", f"import {module}; print({module}.VERSION)"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [python, "-c", f"import {module}; print({module}.VERSION)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return done.stdout.strip()
 
 
@@ -231,15 +270,25 @@ def test_an_environment_holds_what_its_lock_says(tool: str) -> None:
     found = virtualenvs.ensure(asked("housed@1.0"), told.append)
     assert version_in(found.python) == "1.0"
     facts = found.facts()
-    assert facts["packages"] == [f"numpy=={NUMPY}", "shelved-runtime==1.0"], "numpy is the one that is used here, not the newest"
+    assert facts["packages"] == [f"numpy=={NUMPY}", "shelved-runtime==1.0"], (
+        "numpy is the one that is used here, not the newest"
+    )
     assert (facts["name"], facts["requirements"]) == ("1.0", ["shelved-runtime==1.0", "numpy"])
     assert facts["by"].startswith(tool)
-    assert [words.split(":")[0] for words in told] == ["resolving environment 1.0", "building environment 1.0"]
-    assert list(Path(found.python).parents[1].glob("lib/*/site-packages/**/*.pyc")), "a first import would be slower than the second"
+    assert [words.split(":")[0] for words in told] == [
+        "resolving environment 1.0",
+        "building environment 1.0",
+    ]
+    assert list(Path(found.python).parents[1].glob("lib/*/site-packages/**/*.pyc")), (
+        "a first import would be slower than the second"
+    )
 
 
 def test_another_numpy_where_the_runtime_wants_it(tool: str) -> None:
-    assert virtualenvs.resolve(asked("housed@picky")).packages == ("numpy==1.0", "picky-runtime==1.0")
+    assert virtualenvs.resolve(asked("housed@picky")).packages == (
+        "numpy==1.0",
+        "picky-runtime==1.0",
+    )
     assert not list(virtualenvs.root().glob("*/bin")), "a lock installs nothing"
 
 
@@ -252,8 +301,12 @@ def test_two_releases_live_side_by_side(tool: str) -> None:
 def test_what_cannot_be_had_is_unavailable_in_the_resolvers_own_words(tool: str) -> None:
     with pytest.raises(Unavailable) as caught:
         virtualenvs.ensure(asked("housed@7.0"))
-    assert "environment 7.0 (shelved-runtime==7.0, numpy) could not be resolved" in str(caught.value)
-    assert "shelved-runtime==7.0" in str(caught.value).partition("could not be resolved")[2], "the resolver's message"
+    assert "environment 7.0 (shelved-runtime==7.0, numpy) could not be resolved" in str(
+        caught.value
+    )
+    assert "shelved-runtime==7.0" in str(caught.value).partition("could not be resolved")[2], (
+        "the resolver's message"
+    )
     assert "that the package index can be reached" in str(caught.value)
     assert virtualenvs.find(asked("housed@7.0")) is None
 
@@ -276,7 +329,7 @@ def test_a_local_file_is_a_requirement_too(tool: str, project: Path, tmp_path: P
     assert f"own-runtime @ {file.as_uri()}" in found.facts()["packages"]
 
 
-# -- built once, and checked ---------------------------------------------------------------------------------------------
+# -- built once, and checked -----------------------------------------------------------------------
 
 
 class Counting:
@@ -321,7 +374,11 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Counting:
 def test_it_is_made_once(counting: Counting) -> None:
     first = virtualenvs.ensure(asked("housed@1.0"))
     told: list[str] = []
-    assert virtualenvs.ensure(asked("housed@1.0"), told.append) == first == virtualenvs.find(asked("housed@1.0"))
+    assert (
+        virtualenvs.ensure(asked("housed@1.0"), told.append)
+        == first
+        == virtualenvs.find(asked("housed@1.0"))
+    )
     assert (len(counting.resolved), len(counting.installed), told) == (1, 1, [])
 
 
@@ -370,7 +427,9 @@ def marker_torn(folder: Path) -> None:
         (shutil.rmtree, "is not built"),
     ],
 )
-def test_one_that_is_broken_or_half_built_is_built_again_from_its_lock(counting: Counting, harm: Callable[[Path], None], told: str) -> None:
+def test_one_that_is_broken_or_half_built_is_built_again_from_its_lock(
+    counting: Counting, harm: Callable[[Path], None], told: str
+) -> None:
     lock = virtualenvs.ensure(asked("housed@1.0")).lock
     assert lock is not None
     assert virtualenvs.damage(lock) == ""
@@ -379,7 +438,9 @@ def test_one_that_is_broken_or_half_built_is_built_again_from_its_lock(counting:
     assert virtualenvs.find(asked("housed@1.0")) is None
     assert virtualenvs.ensure(asked("housed@1.0")).lock == lock
     assert virtualenvs.damage(lock) == ""
-    assert (len(counting.resolved), len(counting.installed)) == (1, 2), "the lock stays: the same packages, not newer ones"
+    assert (len(counting.resolved), len(counting.installed)) == (1, 2), (
+        "the lock stays: the same packages, not newer ones"
+    )
 
 
 def test_an_installer_that_dies_half_way_leaves_no_environment(counting: Counting) -> None:
@@ -429,7 +490,9 @@ def test_two_that_want_it_at_once_build_it_once(counting: Counting) -> None:
     assert told == ["waiting for another process that builds an environment"]
 
 
-def test_another_python_has_another_lock(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_python_has_another_lock(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = virtualenvs.ensure(asked("housed@1.0"))
     monkeypatch.setattr(virtualenvs, "target", lambda: {"python": "3.99.0"})
     after = virtualenvs.ensure(asked("housed@1.0"))
@@ -456,7 +519,7 @@ def _absent(name: str) -> str:
     raise installers.metadata.PackageNotFoundError(name)
 
 
-# -- in a run ------------------------------------------------------------------------------------------------------------
+# -- in a run --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -475,15 +538,23 @@ def test_a_cell_has_the_lock_and_a_portable_artifact_is_shared(here: Counting) -
     assert other.environment is not None
     assert other.environment["packages"] == ["numpy==1.0", "shelved-runtime==1.0"]
     assert own.key() != other.key(), "measurements of two environments are never pooled"
-    assert ("environment", "building environment 1.0: shelved-runtime==1.0, numpy (2 packages)") in told
+    assert (
+        "environment",
+        "building environment 1.0: shelved-runtime==1.0, numpy (2 packages)",
+    ) in told
 
 
 def test_an_artifact_that_belongs_to_a_release_is_made_for_each_lock(here: Counting) -> None:
     preparer = Preparer(30.0)
-    assert preparer.prepare(cell("housed")).artifact.path != preparer.prepare(cell("housed@1.0")).artifact.path
+    assert (
+        preparer.prepare(cell("housed")).artifact.path
+        != preparer.prepare(cell("housed@1.0")).artifact.path
+    )
 
 
-def test_a_failure_is_found_out_once_per_run(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_is_found_out_once_per_run(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(requirements: Any) -> list[str]:
         counting.resolved.append(tuple(requirements))
         raise InstallError("no route to the index")
@@ -494,11 +565,18 @@ def test_a_failure_is_found_out_once_per_run(counting: Counting, monkeypatch: py
         with pytest.raises(preparation.Refusal) as caught:
             preparer.prepare(cell("housed@1.0", threads=threads))
         assert (caught.value.reply.outcome, caught.value.reply.phase) == ("unavailable", "prepare")
-        assert "could not be resolved by counting 1: no route to the index" in caught.value.reply.reason
-    assert len(counting.resolved) == 2, "once with this numpy, once without; not again for the second cell"
+        assert (
+            "could not be resolved by counting 1: no route to the index"
+            in caught.value.reply.reason
+        )
+    assert len(counting.resolved) == 2, (
+        "once with this numpy, once without; not again for the second cell"
+    )
 
 
-def test_what_an_environment_lacks_is_unavailable(here: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_an_environment_lacks_is_unavailable(
+    here: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Housed, "requires", ("no_such_module",))
     with pytest.raises(preparation.Refusal) as caught:
         Preparer(30.0).prepare(cell("housed@1.0"))
@@ -506,7 +584,7 @@ def test_what_an_environment_lacks_is_unavailable(here: Counting, monkeypatch: p
     assert "no_such_module is not installed in environment 1.0" in caught.value.reply.reason
 
 
-# -- the command ---------------------------------------------------------------------------------------------------------
+# -- the command -----------------------------------------------------------------------------------
 
 
 def shown(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
@@ -514,13 +592,21 @@ def shown(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-def test_the_command_lists_locks_builds_and_removes(counting: Counting, capsys: pytest.CaptureFixture[str]) -> None:
-    assert shown(capsys, "lock", "housed@1.0") == {"housed@1.0": ["numpy==1.0", "shelved-runtime==1.0"]}
+def test_the_command_lists_locks_builds_and_removes(
+    counting: Counting, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shown(capsys, "lock", "housed@1.0") == {
+        "housed@1.0": ["numpy==1.0", "shelved-runtime==1.0"]
+    }
     assert counting.installed == []
     python = shown(capsys, "build", "housed@1.0")["housed@1.0"]
     assert Path(python).exists()
     (listed,) = [entry for entry in shown(capsys) if entry["from"] == "a version"]
-    assert (listed["state"], listed["python"], listed["name"]) == ("built", python, "shelved-runtime==1.0")
+    assert (listed["state"], listed["python"], listed["name"]) == (
+        "built",
+        python,
+        "shelved-runtime==1.0",
+    )
     named = {(entry["name"], entry["from"]): entry["state"] for entry in shown(capsys)}
     assert named["picky", "backend housed"] == "not built"
     assert shown(capsys, "remove", "housed@1.0") == ["shelved-runtime==1.0, numpy"]
@@ -528,7 +614,9 @@ def test_the_command_lists_locks_builds_and_removes(counting: Counting, capsys: 
     assert not [entry for entry in shown(capsys) if entry["from"] == "a version"]
 
 
-def test_fresh_resolves_again_and_all_removes_all(counting: Counting, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fresh_resolves_again_and_all_removes_all(
+    counting: Counting, capsys: pytest.CaptureFixture[str]
+) -> None:
     shown(capsys, "build", "housed@1.0")
     shown(capsys, "build", "--fresh", "housed@1.0")
     assert (len(counting.resolved), len(counting.installed)) == (2, 2)
@@ -539,18 +627,25 @@ def test_fresh_resolves_again_and_all_removes_all(counting: Counting, capsys: py
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["build", "housed"], "housed lives in this environment; name another one, such as housed@1.2.3"),
+        (
+            ["build", "housed"],
+            "housed lives in this environment; name another one, such as housed@1.2.3",
+        ),
         (["build", "housed@nowhere"], "no environment 'nowhere'"),
         (["remove", "housed@1.0"], "nothing was built for it"),
         (["build", "unheard-of@1"], "unknown backend 'unheard-of'"),
     ],
 )
-def test_misuse_is_one_line(counting: Counting, capsys: pytest.CaptureFixture[str], words: list[str], told: str) -> None:
+def test_misuse_is_one_line(
+    counting: Counting, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
     assert cli.main(["environments", *words]) == exit_codes.USAGE
     assert told in capsys.readouterr().err
 
 
-def test_the_list_for_people_has_one_line_each(counting: Counting, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_for_people_has_one_line_each(
+    counting: Counting, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["environments", "build", "housed@1.0"]) == 0
     assert "building environment 1.0" in capsys.readouterr().err
     assert cli.main(["environments"]) == 0
@@ -560,13 +655,19 @@ def test_the_list_for_people_has_one_line_each(counting: Counting, capsys: pytes
 
 
 def test_the_list_of_cells_says_which_environments_nobody_knows(counting: Counting) -> None:
-    known, unknown = availability.prospects([Entry(cell("housed@1.0")), Entry(cell("housed@nowhere"))])
+    known, unknown = availability.prospects(
+        [Entry(cell("housed@1.0")), Entry(cell("housed@nowhere"))]
+    )
     assert availability.prospect_note(known) == ""
-    assert availability.prospect_note(unknown).startswith("unavailable: housed@nowhere: no environment 'nowhere'")
+    assert availability.prospect_note(unknown).startswith(
+        "unavailable: housed@nowhere: no environment 'nowhere'"
+    )
     assert counting.resolved == [], "listing resolves nothing"
 
 
-def test_a_person_is_told_before_the_minutes_that_building_takes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_person_is_told_before_the_minutes_that_building_takes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     from rich.console import Console
 
     with progress.Display(Console(width=200), PLANS["quick"]) as display:

@@ -1,4 +1,6 @@
-"""The same declaration makes the same bytes; anything that may change them changes their key; batches rotate and differ."""
+"""The same declaration makes the same bytes; anything that may change them changes their key;
+batches rotate and differ.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,11 @@ from tests.unit.builders import HERE, cell, product
 
 SMALL = Recipe("small", (Decode(), Resize(32, antialias=True), CenterCrop(24), ToArray(), Layout()))
 PHOTO_MODEL = product(
-    inputs=(TensorSpec("image", (BATCH, 3, 24, 24)),), recipe=SMALL, images=PHOTOGRAPHS[2:5], inputs_from="", arguments={}
+    inputs=(TensorSpec("image", (BATCH, 3, 24, 24)),),
+    recipe=SMALL,
+    images=PHOTOGRAPHS[2:5],
+    inputs_from="",
+    arguments={},
 )
 
 
@@ -36,12 +42,22 @@ def key(model: Model = PHOTO_MODEL, batch: int = 1) -> str:
 def test_the_same_declaration_makes_the_same_bytes(tmp_path: Path) -> None:
     first, again = made(PHOTO_MODEL, 2, tmp_path / "a"), made(PHOTO_MODEL, 2, tmp_path / "b")
     assert first == again
-    assert (tmp_path / "a" / "image.npy").read_bytes() == (tmp_path / "b" / "image.npy").read_bytes()
-    assert (first["recipe"], first["names"], first["batches"]) == ("small", ["astronaut", "chelsea", "coffee"], 3)
+    assert (tmp_path / "a" / "image.npy").read_bytes() == (
+        tmp_path / "b" / "image.npy"
+    ).read_bytes()
+    assert (first["recipe"], first["names"], first["batches"]) == (
+        "small",
+        ["astronaut", "chelsea", "coffee"],
+        3,
+    )
 
 
 OTHERS = {
-    "recipe": {"recipe": dataclasses.replace(SMALL, steps=(Decode(), Resize(32, antialias=False), *SMALL.steps[2:]))},
+    "recipe": {
+        "recipe": dataclasses.replace(
+            SMALL, steps=(Decode(), Resize(32, antialias=False), *SMALL.steps[2:])
+        )
+    },
     "image": {"images": (*PHOTOGRAPHS[2:4], PHOTOGRAPHS[5])},
     "order": {"images": PHOTOGRAPHS[2:5][::-1]},
     "name": {"inputs": (TensorSpec("picture", (BATCH, 3, 24, 24)),)},
@@ -49,14 +65,21 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_another_recipe_image_order_or_name_is_another_hash_and_another_key(other: str, tmp_path: Path) -> None:
+def test_another_recipe_image_order_or_name_is_another_hash_and_another_key(
+    other: str, tmp_path: Path
+) -> None:
     changed = dataclasses.replace(PHOTO_MODEL, **OTHERS[other])
-    assert made(changed, 1, tmp_path / "a")["sha256"] != made(PHOTO_MODEL, 1, tmp_path / "b")["sha256"]
+    assert (
+        made(changed, 1, tmp_path / "a")["sha256"] != made(PHOTO_MODEL, 1, tmp_path / "b")["sha256"]
+    )
     assert key(changed) != key()
 
 
 def test_another_batch_is_another_hash_and_another_key(tmp_path: Path) -> None:
-    assert made(PHOTO_MODEL, 2, tmp_path / "a")["sha256"] != made(PHOTO_MODEL, 1, tmp_path / "b")["sha256"]
+    assert (
+        made(PHOTO_MODEL, 2, tmp_path / "a")["sha256"]
+        != made(PHOTO_MODEL, 1, tmp_path / "b")["sha256"]
+    )
     assert key(batch=2) != key()
 
 
@@ -65,10 +88,14 @@ def test_what_does_not_touch_the_bytes_does_not_touch_the_key() -> None:
 
 
 @pytest.mark.parametrize("package", ["numpy", "pillow"])
-def test_another_version_of_what_decodes_is_another_key(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_of_what_decodes_is_another_key(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = key()
     version_of = batches.version_of
-    monkeypatch.setattr(batches, "version_of", lambda name: "0.0" if name == package else version_of(name))
+    monkeypatch.setattr(
+        batches, "version_of", lambda name: "0.0" if name == package else version_of(name)
+    )
     assert key() != before
 
 
@@ -91,10 +118,15 @@ def test_digests_tell_names_apart_from_bytes(tmp_path: Path) -> None:
         batches.digest_batches({"a": tmp_path / "three", "b": tmp_path / "four"}),
     ]
     assert len(set(digests)) == 3
-    assert batches.digest_batches({"b": tmp_path / "two", "a": tmp_path / "one"}) == digests[0], "the order of names must not count"
+    assert batches.digest_batches({"b": tmp_path / "two", "a": tmp_path / "one"}) == digests[0], (
+        "the order of names must not count"
+    )
 
 
-@pytest.mark.parametrize(("samples", "batch", "count"), [(10, 1, 10), (10, 3, 4), (10, 5, 3), (10, 64, 3), (2, 1, 2), (1, 8, 1), (3, 2, 3)])
+@pytest.mark.parametrize(
+    ("samples", "batch", "count"),
+    [(10, 1, 10), (10, 3, 4), (10, 5, 3), (10, 64, 3), (2, 1, 2), (1, 8, 1), (3, 2, 3)],
+)
 def test_how_many_batches_rotate(samples: int, batch: int, count: int) -> None:
     assert batches.batches_for(samples, batch) == count
 
@@ -114,7 +146,9 @@ def test_a_shape_without_a_batch_takes_each_sample_whole() -> None:
     assert batches._batched(TensorSpec("x", (1, 3)), {"x": samples}, 1).tolist() == samples.tolist()
 
 
-def test_loaded_batches_are_read_only_contiguous_and_those_that_were_written(tmp_path: Path) -> None:
+def test_loaded_batches_are_read_only_contiguous_and_those_that_were_written(
+    tmp_path: Path,
+) -> None:
     facts = made(product(), 2, tmp_path / "a")
     loaded = batches.load(tmp_path / "a", product())
     assert len(loaded) == facts["batches"] == 3
@@ -140,16 +174,26 @@ def nameless(model: Model) -> dict[str, Any]:
     ("wrong", "message"),
     [
         ({"inputs_from": doubles}, r"made float64\[1, 4\], declared float32\[1, 4\]"),
-        ({"inputs_from": short}, r"made float32\[1, 2\], declared float32\[1, 4\]; change the recipe or the TensorSpec"),
+        (
+            {"inputs_from": short},
+            r"made float32\[1, 2\], declared float32\[1, 4\]; change the recipe or the TensorSpec",
+        ),
         ({"inputs_from": nameless}, r"returned \['y'\], expected also \['x'\]"),
         ({"inputs_from": ""}, "it has neither"),
         (
-            {"inputs_from": "", "recipe": SMALL, "images": PHOTOGRAPHS[:1], "inputs": PHOTO_MODEL.inputs * 2},
+            {
+                "inputs_from": "",
+                "recipe": SMALL,
+                "images": PHOTOGRAPHS[:1],
+                "inputs": PHOTO_MODEL.inputs * 2,
+            },
             "a recipe makes one input, but 2",
         ),
     ],
 )
-def test_inputs_that_are_not_as_declared_are_refused(wrong: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_inputs_that_are_not_as_declared_are_refused(
+    wrong: dict[str, Any], message: str, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match=message):
         batches.make(product(**wrong), 1, tmp_path)
 
@@ -159,15 +203,23 @@ def held_out() -> tuple[Any, Any]:
 
 
 def test_the_held_out_split_is_stored_beside_and_does_not_count_as_input(tmp_path: Path) -> None:
-    plain, judged = made(product(), 1, tmp_path / "a"), made(product(evaluation=held_out), 1, tmp_path / "b")
+    plain, judged = (
+        made(product(), 1, tmp_path / "a"),
+        made(product(evaluation=held_out), 1, tmp_path / "b"),
+    )
     assert np.load(tmp_path / "b" / "labels.npy").tolist() == list(range(6))
     assert np.load(tmp_path / "b" / "evaluation.npy").shape == (6, 4)
     assert judged["sha256"] == plain["sha256"]
     assert key(product(evaluation=held_out)) != key(product())
 
 
-@pytest.mark.parametrize(("dtype", "shape"), [("float32", (BATCH, 3)), ("float16", (2, 3)), ("int64", (BATCH, 5)), ("bool", (BATCH, 9))])
-def test_random_samples_are_the_same_every_time_and_of_the_declared_type(dtype: str, shape: tuple[int | str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "shape"),
+    [("float32", (BATCH, 3)), ("float16", (2, 3)), ("int64", (BATCH, 5)), ("bool", (BATCH, 9))],
+)
+def test_random_samples_are_the_same_every_time_and_of_the_declared_type(
+    dtype: str, shape: tuple[int | str, ...]
+) -> None:
     model = product(inputs=(TensorSpec("x", shape, dtype),))
     first, again = inputs.standard_normal(model)["x"], inputs.standard_normal(model)["x"]
     assert np.array_equal(first, again)
@@ -179,7 +231,10 @@ def test_random_samples_are_the_same_every_time_and_of_the_declared_type(dtype: 
 def test_a_single_photo_of_the_users_gets_two_mirror_images(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (300, 260, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "cat.png")
-    model = product(inputs=PHOTO_MODEL.inputs, arguments={"recipe": "imagenet_224", "files": json.dumps([str(tmp_path / "cat.png")])})
+    model = product(
+        inputs=PHOTO_MODEL.inputs,
+        arguments={"recipe": "imagenet_224", "files": json.dumps([str(tmp_path / "cat.png")])},
+    )
     found = inputs.files(model)["image"]
     assert found.shape == (3, 3, 224, 224)
     assert np.array_equal(found[1], found[0][:, :, ::-1])
@@ -188,10 +243,13 @@ def test_a_single_photo_of_the_users_gets_two_mirror_images(tmp_path: Path) -> N
 
 def test_samples_come_from_a_late_name(tmp_path: Path) -> None:
     facts = made(product(inputs_from=f"{HERE}:samples"), 1, tmp_path / "a")
-    assert (facts["recipe"], facts["names"]) == (f"{HERE}:samples", [f"sample {index}" for index in range(5)])
+    assert (facts["recipe"], facts["names"]) == (
+        f"{HERE}:samples",
+        [f"sample {index}" for index in range(5)],
+    )
 
 
-# -- what int8-static is calibrated on ---------------------------------------------------------------------------------
+# -- what int8-static is calibrated on -------------------------------------------------------------
 
 CALIBRATED = dataclasses.replace(PHOTO_MODEL, calibration=PHOTOGRAPHS[5:8])
 
@@ -210,7 +268,10 @@ def test_calibration_goes_through_the_models_own_recipe_at_the_cells_batch(tmp_p
 
 
 def test_what_is_judged_is_not_calibrated_on(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"coffee is in calibration= and in images=; calibrate on other photographs"):
+    with pytest.raises(
+        UsageError,
+        match=r"coffee is in calibration= and in images=; calibrate on other photographs",
+    ):
         calibrated(dataclasses.replace(PHOTO_MODEL, calibration=PHOTOGRAPHS[4:6]), tmp_path / "c")
 
 
@@ -219,12 +280,17 @@ def test_calibration_and_inputs_have_keys_of_their_own() -> None:
         return artifact_store.key_of(batches.calibration_key(cell(model=model)))
 
     assert key(CALIBRATED) == key(), "inputs depend on what int8 is calibrated on"
-    assert own_key(CALIBRATED) != own_key(dataclasses.replace(CALIBRATED, calibration=PHOTOGRAPHS[5:7]))
+    assert own_key(CALIBRATED) != own_key(
+        dataclasses.replace(CALIBRATED, calibration=PHOTOGRAPHS[5:7])
+    )
     assert own_key(CALIBRATED) == own_key(dataclasses.replace(CALIBRATED, images=PHOTOGRAPHS[:2]))
 
 
 def test_random_inputs_are_calibrated_on_other_numbers(tmp_path: Path) -> None:
-    model = product(inputs_from="harness.inputs:standard_normal", calibration_from="harness.inputs:standard_normal_calibration")
+    model = product(
+        inputs_from="harness.inputs:standard_normal",
+        calibration_from="harness.inputs:standard_normal_calibration",
+    )
     assert made(model, 1, tmp_path / "j")["sha256"] != calibrated(model, tmp_path / "c")["sha256"]
 
 
@@ -232,7 +298,9 @@ def test_the_suites_models_declare_calibration_that_no_cell_is_judged_by(tmp_pat
     from benchmarks import digits
     from benchmarks.models import DIGITS_CNN, RESNET18
 
-    assert not {image.sha256 for image in RESNET18.images} & {image.sha256 for image in RESNET18.calibration}
+    assert not {image.sha256 for image in RESNET18.images} & {
+        image.sha256 for image in RESNET18.calibration
+    }
     seen, held_out = digits.calibration(DIGITS_CNN)["image"], digits.held_out()[0]
     assert len(seen) == 100
     assert not {image.tobytes() for image in seen} & {image.tobytes() for image in held_out}

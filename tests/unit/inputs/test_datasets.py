@@ -1,4 +1,6 @@
-"""Labelled folders: what is found, what each image is fed as, and every way in which a folder and a model do not belong together."""
+"""Labelled folders: what is found, what each image is fed as, and every way in which a folder and a
+model do not belong together.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +18,38 @@ from harness import ANY, BATCH, Model, Recipe, TensorSpec, UsageError
 from harness.inputs import dataset_batches, datasets
 from harness.preprocess import CenterCrop, Decode, Layout, Resize, ToArray
 
-SMALL = Recipe("small", (Decode("RGB"), Resize(16, antialias=True), CenterCrop(16), ToArray(), Layout("CHW")))
+SMALL = Recipe(
+    "small", (Decode("RGB"), Resize(16, antialias=True), CenterCrop(16), ToArray(), Layout("CHW"))
+)
 IMAGE = TensorSpec("image", (BATCH, 3, 16, 16))
 
 
-def model(task: str = "classification", outputs: tuple[TensorSpec, ...] = (TensorSpec("logits", (BATCH, 3)),), **changed: Any) -> Model:
-    return replace(Model("tried", "tests.unit.builders:matrix", (IMAGE,), outputs, recipe=SMALL, task=task), **changed)
+def model(
+    task: str = "classification",
+    outputs: tuple[TensorSpec, ...] = (TensorSpec("logits", (BATCH, 3)),),
+    **changed: Any,
+) -> Model:
+    return replace(
+        Model("tried", "tests.unit.builders:matrix", (IMAGE,), outputs, recipe=SMALL, task=task),
+        **changed,
+    )
 
 
 PIXELS = model("segmentation", (TensorSpec("out", (BATCH, 4, 16, 16)),))
 OBJECTS = model(
     "detection",
-    (TensorSpec("boxes", (ANY, 4)), TensorSpec("labels", (ANY,), "int64"), TensorSpec("scores", (ANY,))),
+    (
+        TensorSpec("boxes", (ANY, 4)),
+        TensorSpec("labels", (ANY,), "int64"),
+        TensorSpec("scores", (ANY,)),
+    ),
     inputs=(TensorSpec("image", (3, 16, 16)),),
 )
 
 
-def picture(file: Path, value: int = 100, size: tuple[int, int] = (32, 24), mode: str = "RGB") -> Path:
+def picture(
+    file: Path, value: int = 100, size: tuple[int, int] = (32, 24), mode: str = "RGB"
+) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, size, value if mode in ("L", "P") else (value, 0, 255 - value)).save(file)
     return file
@@ -53,7 +70,14 @@ def masks(root: Path, value: int = 1, **changed: Any) -> Path:
 
 def coco(root: Path, **changed: Any) -> Path:
     picture(root / "images" / "a.jpg")
-    entry = {"id": 1, "image_id": 5, "category_id": 2, "bbox": [8, 4, 10, 12], "area": 120, "iscrowd": 0}
+    entry = {
+        "id": 1,
+        "image_id": 5,
+        "category_id": 2,
+        "bbox": [8, 4, 10, 12],
+        "area": 120,
+        "iscrowd": 0,
+    }
     whole = {
         "images": [{"id": 5, "file_name": "a.jpg", "width": 32, "height": 24}],
         "categories": [{"id": 2, "name": "cup"}],
@@ -73,8 +97,15 @@ def test_class_folders_are_numbered_in_sorted_order(tmp_path: Path) -> None:
     facts = made(found, model(), tmp_path / "made")
     assert (found.layout, facts["count"]) == ("class folders", 6)
     assert dataset_batches.fit(found, model()).classes == {"ant": 0, "bee": 1, "cat": 2}
-    samples, labels = np.load(tmp_path / "made" / "samples.npy"), np.load(tmp_path / "made" / "labels.npy")
-    assert (samples.shape, samples.dtype, labels.tolist()) == ((6, 3, 16, 16), np.float32, [0, 0, 1, 1, 2, 2])
+    samples, labels = (
+        np.load(tmp_path / "made" / "samples.npy"),
+        np.load(tmp_path / "made" / "labels.npy"),
+    )
+    assert (samples.shape, samples.dtype, labels.tolist()) == (
+        (6, 3, 16, 16),
+        np.float32,
+        [0, 0, 1, 1, 2, 2],
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,7 +123,9 @@ def test_a_class_file_says_another_order(name: str, text: str, tmp_path: Path) -
 
 
 def test_the_models_labels_say_it_where_there_is_no_file(tmp_path: Path) -> None:
-    found = dataset_batches.fit(datasets.find(folders(tmp_path, "ant", "bee")), model(labels=("bee", "cat", "ant")))
+    found = dataset_batches.fit(
+        datasets.find(folders(tmp_path, "ant", "bee")), model(labels=("bee", "cat", "ant"))
+    )
     assert (found.classes, found.classes_from) == ({"ant": 2, "bee": 0}, "the model's labels")
 
 
@@ -128,7 +161,9 @@ def test_objects_keep_the_pixels_of_their_files(tmp_path: Path) -> None:
 def test_objects_that_the_crop_cuts_off_are_counted(tmp_path: Path) -> None:
     pytest.importorskip("pycocotools")
     entry = {"id": 1, "image_id": 5, "category_id": 2, "bbox": [0, 0, 2, 24]}
-    facts = made(datasets.find(coco(tmp_path / "data", annotations=[entry])), OBJECTS, tmp_path / "made")
+    facts = made(
+        datasets.find(coco(tmp_path / "data", annotations=[entry])), OBJECTS, tmp_path / "made"
+    )
     assert "1 of 1 objects lie wholly outside" in facts["notes"][-1]
 
 
@@ -206,7 +241,10 @@ def two_files(root: Path) -> None:
         (lambda root: None, "no such folder"),
         (empty, "has no images"),
         (unlabelled, "lies in no class folder, so that nobody knows its label"),
-        (lambda root: (folders(root, "ant"), empty(root / "bee")), "class folder bee has no images"),
+        (
+            lambda root: (folders(root, "ant"), empty(root / "bee")),
+            "class folder bee has no images",
+        ),
         (image_without_mask, "b.jpg and 0 more of 2 images have no mask"),
         (mask_without_image, "labels an image that is not there"),
         (label_of_an_absent_image, "labels a.jpg, which is not there"),
@@ -221,7 +259,9 @@ def two_files(root: Path) -> None:
         (category_twice, "'categories' has name 'cup' twice"),
     ],
 )
-def test_a_folder_that_is_no_dataset_says_what_is_wrong(broken: Callable[[Path], Any], said: str, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_dataset_says_what_is_wrong(
+    broken: Callable[[Path], Any], said: str, tmp_path: Path
+) -> None:
     datasets.annotations_of.cache_clear()
     broken(tmp_path / "data")
     with pytest.raises(UsageError, match=said):
@@ -234,31 +274,57 @@ def test_a_folder_that_is_no_dataset_says_what_is_wrong(broken: Callable[[Path],
         (("ant", "bee"), model(), "2 class folders and model tried 3 classes"),
         (("ant", "bee", "cat"), model(recipe=None), "no recipe"),
         (("ant", "bee", "cat"), PIXELS, "whose task is segmentation"),
-        (("ant", "bee", "cat"), model(outputs=(TensorSpec("y", (BATCH, 3, 2)),)), "scores of classes are"),
-        (("ant", "bee", "cat"), model(inputs=(IMAGE, replace(IMAGE, name="other"))), "the model has 2"),
+        (
+            ("ant", "bee", "cat"),
+            model(outputs=(TensorSpec("y", (BATCH, 3, 2)),)),
+            "scores of classes are",
+        ),
+        (
+            ("ant", "bee", "cat"),
+            model(inputs=(IMAGE, replace(IMAGE, name="other"))),
+            "the model has 2",
+        ),
     ],
 )
-def test_a_model_that_does_not_fit_is_refused(names: tuple[str, ...], which: Model, said: str, tmp_path: Path) -> None:
+def test_a_model_that_does_not_fit_is_refused(
+    names: tuple[str, ...], which: Model, said: str, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match=said):
         dataset_batches.fit(datasets.find(folders(tmp_path, *names)), which)
 
 
 HEADS = (TensorSpec("logits", (BATCH, 100, 4)), TensorSpec("boxes", (BATCH, 100, 4)))
-BATCHED = (TensorSpec("boxes", (BATCH, 9, 4)), TensorSpec("labels", (BATCH, 9), "int64"), TensorSpec("scores", (BATCH, 9)))
+BATCHED = (
+    TensorSpec("boxes", (BATCH, 9, 4)),
+    TensorSpec("labels", (BATCH, 9), "int64"),
+    TensorSpec("scores", (BATCH, 9)),
+)
 
 
 @pytest.mark.parametrize(
-    ("outputs", "said"), [(HEADS, "it has logits, boxes; put what makes objects of them into the model"), (BATCHED, "those of one image")]
+    ("outputs", "said"),
+    [
+        (HEADS, "it has logits, boxes; put what makes objects of them into the model"),
+        (BATCHED, "those of one image"),
+    ],
 )
-def test_raw_heads_are_no_objects(outputs: tuple[TensorSpec, ...], said: str, tmp_path: Path) -> None:
+def test_raw_heads_are_no_objects(
+    outputs: tuple[TensorSpec, ...], said: str, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match=said):
         dataset_batches.fit(datasets.find(coco(tmp_path)), replace(OBJECTS, outputs=outputs))
 
 
 def test_a_fixed_number_of_objects_is_scored_as_well(tmp_path: Path) -> None:
     pytest.importorskip("pycocotools")
-    fixed = (TensorSpec("boxes", (100, 4)), TensorSpec("labels", (100,), "int64"), TensorSpec("scores", (100,)))
-    assert dataset_batches.fit(datasets.find(coco(tmp_path)), replace(OBJECTS, outputs=fixed)).classes == {"cup": 2}
+    fixed = (
+        TensorSpec("boxes", (100, 4)),
+        TensorSpec("labels", (100,), "int64"),
+        TensorSpec("scores", (100,)),
+    )
+    assert dataset_batches.fit(
+        datasets.find(coco(tmp_path)), replace(OBJECTS, outputs=fixed)
+    ).classes == {"cup": 2}
 
 
 @pytest.mark.parametrize(
@@ -327,7 +393,9 @@ def another_size(root: Path) -> Model:
         (another_size, "is 30x24, and .* says 32x24"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named(broken: Callable[[Path], Model], said: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_used_is_named(
+    broken: Callable[[Path], Model], said: str, tmp_path: Path
+) -> None:
     which = broken(tmp_path / "data")
     if which is OBJECTS:
         pytest.importorskip("pycocotools")

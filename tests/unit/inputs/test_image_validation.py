@@ -1,4 +1,6 @@
-"""Image files that are not what one expects, by every library: refused in the same words, or decoded as the documentation says."""
+"""Image files that are not what one expects, by every library: refused in the same words, or
+decoded as the documentation says.
+"""
 
 from __future__ import annotations
 
@@ -68,18 +70,29 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "text.png": (lambda path: path.write_text("no image"), "step Decode of recipe plain failed"),
     "cut.jpg": (cut("JPEG"), "ends in the middle of the image"),
     "cut.png": (cut("PNG"), "ends in the middle of the image"),
-    "header.jpg": (lambda path: path.write_bytes(b"\xff\xd8\xff\xe0\x00\x10JFIF"), "step Decode of recipe plain failed"),
+    "header.jpg": (
+        lambda path: path.write_bytes(b"\xff\xd8\xff\xe0\x00\x10JFIF"),
+        "step Decode of recipe plain failed",
+    ),
     "scrambled.png": (scrambled, "step Decode of recipe plain failed"),
     "deep-grey.png": (lambda path: deep_png(path, 1), "more than 8 bits"),
     "deep-colour.png": (lambda path: deep_png(path, 3), "more than 8 bits"),
-    "deep.tif": (lambda path: Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(path), "more than 8 bits"),
-    "floats.tif": (lambda path: Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(path), "more than 8 bits"),
+    "deep.tif": (
+        lambda path: Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(path),
+        "more than 8 bits",
+    ),
+    "floats.tif": (
+        lambda path: Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(path),
+        "more than 8 bits",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", preprocessors.names())
 @pytest.mark.parametrize("file", REFUSED)
-def test_what_is_no_whole_image_of_8_bits_is_refused_in_words(file: str, name: str, tmp_path: Path) -> None:
+def test_what_is_no_whole_image_of_8_bits_is_refused_in_words(
+    file: str, name: str, tmp_path: Path
+) -> None:
     write, words = REFUSED[file]
     write(tmp_path / file)
     with pytest.raises(UsageError, match=words) as raised:
@@ -96,12 +109,17 @@ ALIKE: dict[str, Callable[[Path], Any]] = {
     "progressive.jpg": lambda path: photo().save(path, progressive=True),
     "full-colour.jpg": lambda path: photo().save(path, subsampling=0, quality=95),
     "garbled.jpg": lambda path: garbled(path),
-    "trailing.jpg": lambda path: (photo().save(path), path.write_bytes(path.read_bytes() + bytes(500))),
+    "trailing.jpg": lambda path: (
+        photo().save(path),
+        path.write_bytes(path.read_bytes() + bytes(500)),
+    ),
 }
 
 
 def garbled(path: Path) -> None:
-    """Whole by its markers, with other bytes in the middle of its data: nothing in a JPEG tells them apart from the right ones."""
+    """Whole by its markers, with other bytes in the middle of its data: nothing in a JPEG tells
+    them apart from the right ones.
+    """
     photo().save(path)
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 60] = bytes(range(60))
@@ -117,7 +135,9 @@ def half_transparent() -> Any:
 @pytest.mark.parametrize("name", preprocessors.names())
 @pytest.mark.parametrize("file", ALIKE)
 def test_what_every_library_decodes_alike(file: str, name: str, tmp_path: Path) -> None:
-    """Grey becomes three equal channels, transparency is dropped and not composed, a palette is looked up."""
+    """Grey becomes three equal channels, transparency is dropped and not composed, a palette is
+    looked up.
+    """
     ALIKE[file](tmp_path / file)
     made, wanted = by(name, tmp_path / file), preprocess.apply(PLAIN, tmp_path / file)
     assert pixel_difference.between(PLAIN, made, wanted).worst <= pixel_difference.ALLOWED
@@ -127,7 +147,10 @@ def test_what_every_library_decodes_alike(file: str, name: str, tmp_path: Path) 
 
 def test_transparency_is_dropped_and_not_composed(tmp_path: Path) -> None:
     half_transparent().save(tmp_path / "image.png")
-    assert np.array_equal(by("pillow", tmp_path / "image.png"), np.asarray(photo(), np.float32).transpose(2, 0, 1) * np.float32(1 / 255))
+    assert np.array_equal(
+        by("pillow", tmp_path / "image.png"),
+        np.asarray(photo(), np.float32).transpose(2, 0, 1) * np.float32(1 / 255),
+    )
 
 
 def test_a_folder_and_a_missing_file_are_told_by_name(tmp_path: Path) -> None:
@@ -137,11 +160,15 @@ def test_a_folder_and_a_missing_file_are_told_by_name(tmp_path: Path) -> None:
                 by(name, file)
 
 
-def test_an_image_of_too_many_pixels_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_of_too_many_pixels_is_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Pillow's DecompressionBombError is neither an OSError nor a ValueError."""
     photo().save(tmp_path / "large.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(UsageError, match=r"large\.png: recipe plain failed: DecompressionBombError"):
+    with pytest.raises(
+        UsageError, match=r"large\.png: recipe plain failed: DecompressionBombError"
+    ):
         by("pillow", tmp_path / "large.png")
 
 

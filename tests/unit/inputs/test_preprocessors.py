@@ -1,4 +1,6 @@
-"""Who prepares a photograph is an axis: another library is another model, with inputs, weights and a group of its own."""
+"""Who prepares a photograph is an axis: another library is another model, with inputs, weights and
+a group of its own.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ from tests.unit.builders import PRODUCT
 
 def by_three() -> list[Cell]:
     """No case at the top of this module: pytest would measure it."""
-    return matrix.expand(Case((models.RESNET18,), ("ort",), preprocessing=("pillow", "torchvision", "opencv-area")))
+    return matrix.expand(
+        Case((models.RESNET18,), ("ort",), preprocessing=("pillow", "torchvision", "opencv-area"))
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +45,22 @@ class Invert:
 
 def test_each_library_is_a_model_of_its_own() -> None:
     cells = by_three()
-    assert [made.model.name for made in cells] == ["resnet18", "resnet18+torchvision", "resnet18+opencv-area"]
-    assert len({made.group for made in cells}) == len({made.key for made in cells}) == 3, "other bytes are never compared"
-    assert [preprocessors.of(made.model.recipe) for made in cells] == ["pillow", "torchvision", "opencv-area"]
-    assert [made.model.name for made in matrix.select(cells, "resnet18 and opencv")] == ["resnet18+opencv-area"]
+    assert [made.model.name for made in cells] == [
+        "resnet18",
+        "resnet18+torchvision",
+        "resnet18+opencv-area",
+    ]
+    assert len({made.group for made in cells}) == len({made.key for made in cells}) == 3, (
+        "other bytes are never compared"
+    )
+    assert [preprocessors.of(made.model.recipe) for made in cells] == [
+        "pillow",
+        "torchvision",
+        "opencv-area",
+    ]
+    assert [made.model.name for made in matrix.select(cells, "resnet18 and opencv")] == [
+        "resnet18+opencv-area"
+    ]
 
 
 def test_the_default_leaves_no_trace() -> None:
@@ -55,7 +71,9 @@ def test_the_default_leaves_no_trace() -> None:
     parts = batches.key_parts(plainly)
     assert set(parts["versions"]) == {"numpy", "pillow"}
     steps = {type(step) for step in IMAGENET_224.steps}
-    assert parts["steps"] == source_digests.digest_of(source_digests.read(source_digests.of_types(steps)))
+    assert parts["steps"] == source_digests.digest_of(
+        source_digests.read(source_digests.of_types(steps))
+    )
 
 
 def test_another_library_is_another_key_with_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,8 +81,14 @@ def test_another_library_is_another_key_with_its_version(monkeypatch: pytest.Mon
     keys = {name: artifact_store.key_of(batches.key_parts(made)) for name, made in by.items()}
     assert len(set(keys.values())) == 3
     version_of = batches.version_of
-    monkeypatch.setattr(batches, "version_of", lambda name: "0.0" if name == "torchvision" else version_of(name))
-    changed = {name for name, made in by.items() if artifact_store.key_of(batches.key_parts(made)) != keys[name]}
+    monkeypatch.setattr(
+        batches, "version_of", lambda name: "0.0" if name == "torchvision" else version_of(name)
+    )
+    changed = {
+        name
+        for name, made in by.items()
+        if artifact_store.key_of(batches.key_parts(made)) != keys[name]
+    }
     assert changed == {"resnet18+torchvision"}
 
 
@@ -85,16 +109,27 @@ def test_labelled_images_are_prepared_by_the_library_that_was_asked(tmp_path: Pa
     """A score is of the very inputs that the model is named after."""
     for kind, photograph in zip(("a", "b"), PHOTOGRAPHS, strict=False):
         (tmp_path / "images" / kind).mkdir(parents=True)
-        (tmp_path / "images" / kind / locate(photograph).name).write_bytes(locate(photograph).read_bytes())
+        (tmp_path / "images" / kind / locate(photograph).name).write_bytes(
+            locate(photograph).read_bytes()
+        )
     found, made = datasets.find(tmp_path / "images"), {}
     for name in ("pillow", "numpy"):
-        model = preprocessors.implemented(dataclasses.replace(models.RESNET18, labels=("a", "b")), name)
+        model = preprocessors.implemented(
+            dataclasses.replace(models.RESNET18, labels=("a", "b")), name
+        )
         dataset = dataset_batches.fit(found, model)
         (tmp_path / name).mkdir()
         dataset_batches.make(dataset, model, tmp_path / name)
-        made[name] = artifact_store.key_of(dataset_batches.key_parts(dataset, model)), np.load(tmp_path / name / dataset_batches.SAMPLES)
+        made[name] = (
+            artifact_store.key_of(dataset_batches.key_parts(dataset, model)),
+            np.load(tmp_path / name / dataset_batches.SAMPLES),
+        )
     assert made["pillow"][0] != made["numpy"][0]
-    assert 0 < np.abs(made["pillow"][1] - made["numpy"][1]).max() <= pixel_difference.ALLOWED / 255 / 0.224
+    assert (
+        0
+        < np.abs(made["pillow"][1] - made["numpy"][1]).max()
+        <= pixel_difference.ALLOWED / 255 / 0.224
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,31 +152,46 @@ def test_a_step_of_ones_own_is_done_by_itself_only() -> None:
     for name in preprocessors.names()[1:]:
         assert "Invert is another" in preprocessors.refuses(mine, name)
     assert preprocessors.refuses(mine, "pillow") == ""
-    assert "last step is not Layout" in preprocessors.refuses(Recipe("open", (Decode(), ToArray())), "numpy")
+    assert "last step is not Layout" in preprocessors.refuses(
+        Recipe("open", (Decode(), ToArray())), "numpy"
+    )
 
 
 def test_a_filter_that_libraries_mean_differently_is_refused() -> None:
-    cubic = Recipe("cubic", (Decode(), Resize(64, antialias=False, filter="bicubic"), ToArray(), Layout()))
+    cubic = Recipe(
+        "cubic", (Decode(), Resize(64, antialias=False, filter="bicubic"), ToArray(), Layout())
+    )
     for name in preprocessors.names()[1:]:
         assert "a = -0.7" in preprocessors.refuses(cubic, name)
 
 
-def test_a_library_that_is_not_installed_is_unavailable_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_is_not_installed_is_unavailable_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(type(preprocessors.find("opencv")), "requires", ("no_such_library",))
-    by = preprocessors.ImplementedRecipe("by", preprocess.Recipe("x", (Decode(), ToArray(), Layout())).steps, "opencv")
-    with pytest.raises(Unavailable, match=r"no_such_library is not installed; pip install 'evenbench\[opencv\]'"):
+    by = preprocessors.ImplementedRecipe(
+        "by", preprocess.Recipe("x", (Decode(), ToArray(), Layout())).steps, "opencv"
+    )
+    with pytest.raises(
+        Unavailable, match=r"no_such_library is not installed; pip install 'evenbench\[opencv\]'"
+    ):
         preprocessors.apply(by, locate(PHOTOGRAPHS[0]))
 
 
 def test_cpp_without_a_compiler_is_unavailable_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "compiler", list)
-    with pytest.raises(Unavailable, match=r"preprocessing cpp: a C\+\+20 compiler is not installed; install a C\+\+ compiler such as g"):
+    with pytest.raises(
+        Unavailable,
+        match=r"preprocessing cpp: a C\+\+20 compiler is not installed; install a C\+\+ compiler such as g",
+    ):
         preprocessors.present("cpp")
     with pytest.raises(Unavailable, match="compiled on first use"):
         build.built_pixels()
 
 
-def test_cpp_that_cannot_be_compiled_says_what_the_compiler_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_cpp_that_cannot_be_compiled_says_what_the_compiler_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "pixels.hpp").write_text("")
     (tmp_path / "pixels.cpp").write_text("no such language\n")
     monkeypatch.setattr(build, "SOURCES", tmp_path)
@@ -152,7 +202,9 @@ def test_cpp_that_cannot_be_compiled_says_what_the_compiler_said(monkeypatch: py
         build.built_pixels()
 
 
-def test_the_sources_of_another_language_are_part_of_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_sources_of_another_language_are_part_of_the_key(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     recipe = preprocessors.implemented(models.RESNET18, "cpp").recipe
     assert recipe is not None
     files = {Path(file).name for file in source_digests.of_types(preprocessors.defined_by(recipe))}
@@ -169,8 +221,14 @@ def test_the_sources_of_another_language_are_part_of_the_key(monkeypatch: pytest
     ("steps", "words"),
     [
         ((Layout(),), "Layout comes after ToArray"),
-        ((ToArray(), Normalise((0.5,), (0.2,)), Normalise((0.5,), (0.2,)), Layout()), "Normalise comes once, after ToArray"),
-        ((ToArray(), Normalise((0.5, 0.5), (0.2, 0.2)), Layout()), "2 means and 2 deviations for 3 channels"),
+        (
+            (ToArray(), Normalise((0.5,), (0.2,)), Normalise((0.5,), (0.2,)), Layout()),
+            "Normalise comes once, after ToArray",
+        ),
+        (
+            (ToArray(), Normalise((0.5, 0.5), (0.2, 0.2)), Layout()),
+            "2 means and 2 deviations for 3 channels",
+        ),
         ((ToArray(), Normalise((0.5, 0.5), (0.2,)), Layout()), "2 means and 1 deviations"),
     ],
 )
@@ -185,7 +243,11 @@ def test_cpp_says_what_it_cannot_do(steps: Any, words: str) -> None:
 
 
 def test_what_is_no_implementation_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "implementations", lambda: {"odd": Row("odd", "harness.core.types:Recipe", "nothing")})
+    monkeypatch.setattr(
+        registry,
+        "implementations",
+        lambda: {"odd": Row("odd", "harness.core.types:Recipe", "nothing")},
+    )
     monkeypatch.setattr(registry, "implementation", lambda name: 3)
     with pytest.raises(UsageError, match="is a int; expected a harness Implementation"):
         preprocessors.find("odd")
@@ -193,7 +255,9 @@ def test_what_is_no_implementation_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_program_is_shipped_with_the_steps_as_they_are_written() -> None:
     _, other, _ = by_three()
-    with pytest.raises(UsageError, match="prepared by torchvision, and a program is given the recipe's own steps"):
+    with pytest.raises(
+        UsageError, match="prepared by torchvision, and a program is given the recipe's own steps"
+    ):
         bundle._deployment(other)
 
 
@@ -203,13 +267,17 @@ def test_levels_undo_the_recipe() -> None:
     value: Any = pixels
     for step in recipe.steps:
         value = step.apply(value)
-    assert pixel_difference.in_levels(recipe, value) == pytest.approx(pixels.astype(float), abs=1e-3)
+    assert pixel_difference.in_levels(recipe, value) == pytest.approx(
+        pixels.astype(float), abs=1e-3
+    )
     moved = value.copy()
     moved[1, 2, 3] += 3 / 255 / 0.3
     found = pixel_difference.between(recipe, value, moved)
     assert found.worst == pytest.approx(3, abs=1e-3)
     assert found.share == pytest.approx(1 / 60)
-    assert pixel_difference.between(recipe, value, np.full_like(value, np.nan)).worst == float("inf")
+    assert pixel_difference.between(recipe, value, np.full_like(value, np.nan)).worst == float(
+        "inf"
+    )
     with pytest.raises(UsageError, match="cannot be compared"):
         pixel_difference.between(recipe, value, value[:, 1:])
     with pytest.raises(UsageError, match="Invert cannot be undone"):
@@ -218,7 +286,9 @@ def test_levels_undo_the_recipe() -> None:
         pixel_difference.in_levels(Recipe("z", (Layout(),)), value)
 
 
-def test_the_command_says_levels_and_what_cannot_be_done(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_levels_and_what_cannot_be_done(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     photo = str(locate(PHOTOGRAPHS[3]))
     assert main(["levels", photo, "--by", "numpy", "opencv"]) == 0
     said = capsys.readouterr().out

@@ -1,4 +1,6 @@
-"""Shapes that change from call to call, on a session whose time passes only when it spends it: batches, sizes, and both."""
+"""Shapes that change from call to call, on a session whose time passes only when it spends it:
+batches, sizes, and both.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,20 @@ MS = 1_000_000
 
 
 class Churned(Session):
-    """Twice its input. A shape that it has not seen costs 10 ms and is compiled, any other takes as many ms as it has rows.
+    """Twice its input. A shape that it has not seen costs 10 ms and is compiled, any other takes as
+    many ms as it has rows.
 
-    `only` takes that many rows and columns and no other; with `spreads` it answers as if it had been fed them.
+    `only` takes that many rows and columns and no other; with `spreads` it answers as if it had
+    been fed them.
     """
 
-    def __init__(self, clock: Clock, only: tuple[int, int] | None = None, spreads: bool = False, counts: bool = True) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        only: tuple[int, int] | None = None,
+        spreads: bool = False,
+        counts: bool = True,
+    ) -> None:
         self.clock_of_test, self.only, self.spreads, self.counts = clock, only, spreads, counts
         self.seen = {(4, 4)}
 
@@ -53,34 +63,60 @@ class Churned(Session):
 def wide(columns: int, **changed: Any) -> Model:
     """A model of so many columns, which are declared as its size."""
     shape = (BATCH, columns)
-    return product(name=f"wide_{columns}", inputs=(TensorSpec("x", shape),), outputs=(TensorSpec("y", shape),), **changed)
+    return product(
+        name=f"wide_{columns}",
+        inputs=(TensorSpec("x", shape),),
+        outputs=(TensorSpec("y", shape),),
+        **changed,
+    )
 
 
 def fed(columns: int, batch: int = 4, count: int = 3) -> list[dict[str, Any]]:
     """Batches in which no two numbers are equal."""
-    return [{"x": np.arange(float(batch * columns)).reshape(batch, columns) + 100 * index} for index in range(count)]
+    return [
+        {"x": np.arange(float(batch * columns)).reshape(batch, columns) + 100 * index}
+        for index in range(count)
+    ]
 
 
-def scene(session: Churned, *vary: str, batch: int = 4, batches: tuple[int, ...] = (1, 2, 4)) -> Scene:
-    """Four columns are the cell's; two and eight are the other sizes, of which one has more batches."""
+def scene(
+    session: Churned, *vary: str, batch: int = 4, batches: tuple[int, ...] = (1, 2, 4)
+) -> Scene:
+    """Four columns are the cell's; two and eight are the other sizes, of which one has more
+    batches.
+    """
     others = (wide(2), wide(8))
     cells = cell(model=wide(4, sizes=others), batch=batch)
     scenario = Scenario(SHAPES, seconds=0.001, batches=batches, vary=vary or (BATCH,))
-    sizes = [Size(others[0], "2", fed(2, batch)), Size(others[1], "8", fed(8, batch, 5))] if scenario.has_sizes else []
+    sizes = (
+        [Size(others[0], "2", fed(2, batch)), Size(others[1], "8", fed(8, batch, 5))]
+        if scenario.has_sizes
+        else []
+    )
     return Scene(session, fed(4, batch), cells, scenario, session.clock_of_test, sizes=sizes)
 
 
 def points(played: Scene) -> dict[tuple[int, str], dict[str, Any]]:
-    return {(point["batch"], point.get("size", "")): point for point in dynamic_shapes.shapes(played)}
+    return {
+        (point["batch"], point.get("size", "")): point for point in dynamic_shapes.shapes(played)
+    }
 
 
-# -- batches -----------------------------------------------------------------------------------------------------------
+# -- batches ---------------------------------------------------------------------------------------
 
 
 def test_the_first_call_of_a_batch_is_told_from_the_later_ones() -> None:
     made = points(scene(Churned(Clock())))
-    assert {size: made[size, ""]["first_ns"] for size, _ in made} == {1: 10 * MS, 2: 10 * MS, 4: None}
-    assert {size: set(made[size, ""]["laps_ns"]) for size, _ in made} == {1: {MS}, 2: {2 * MS}, 4: {4 * MS}}
+    assert {size: made[size, ""]["first_ns"] for size, _ in made} == {
+        1: 10 * MS,
+        2: 10 * MS,
+        4: None,
+    }
+    assert {size: set(made[size, ""]["laps_ns"]) for size, _ in made} == {
+        1: {MS},
+        2: {2 * MS},
+        4: {4 * MS},
+    }
 
 
 def test_every_batch_answers_every_sample_to_be_judged() -> None:
@@ -92,7 +128,10 @@ def test_every_batch_answers_every_sample_to_be_judged() -> None:
             assert np.array_equal(kept[index]["y"], 2 * played.batches[index]["x"])
 
 
-@pytest.mark.parametrize(("spreads", "why"), [(False, "expected .4, 4. values, got"), (True, "it answered 4 rows to batches of")])
+@pytest.mark.parametrize(
+    ("spreads", "why"),
+    [(False, "expected .4, 4. values, got"), (True, "it answered 4 rows to batches of")],
+)
 def test_a_session_of_one_batch_is_refused_in_words(spreads: bool, why: str) -> None:
     with pytest.raises(Unsupported, match=f"takes batches of 4 only.*{why}"):
         dynamic_shapes.shapes(scene(Churned(Clock(), only=(4, 4), spreads=spreads)))
@@ -103,7 +142,7 @@ def test_an_error_at_the_shape_it_was_made_for_is_an_error() -> None:
         dynamic_shapes.shapes(scene(Churned(Clock(), only=(5, 4)), batches=(4,)))
 
 
-# -- sizes -------------------------------------------------------------------------------------------------------------
+# -- sizes -----------------------------------------------------------------------------------------
 
 
 def test_every_size_is_fed_and_its_first_call_is_told_apart() -> None:
@@ -116,7 +155,9 @@ def test_every_size_is_fed_and_its_first_call_is_told_apart() -> None:
 def test_both_change_at_once() -> None:
     made = points(scene(Churned(Clock()), "batch", "size"))
     assert len(made) == 9
-    assert [shape for shape, point in made.items() if point["first_ns"] is None] == [(4, "4")], "the one that loading has seen"
+    assert [shape for shape, point in made.items() if point["first_ns"] is None] == [(4, "4")], (
+        "the one that loading has seen"
+    )
 
 
 def test_what_was_compiled_for_a_shape_is_counted() -> None:
@@ -133,14 +174,25 @@ def test_every_size_answers_all_of_its_own_batches() -> None:
         assert set(size.kept) == {f"batches of {batch} at size {size.label}" for batch in (1, 2, 4)}
         for kept in size.kept.values():
             assert len(kept) == batches
-            assert all(np.array_equal(kept[index]["y"], 2 * size.batches[index]["x"]) for index in range(batches))
-    assert set(played.kept) == {f"batches of {batch} at size 4" for batch in (1, 2, 4)}, "each size has a golden of its own"
+            assert all(
+                np.array_equal(kept[index]["y"], 2 * size.batches[index]["x"])
+                for index in range(batches)
+            )
+    assert set(played.kept) == {f"batches of {batch} at size 4" for batch in (1, 2, 4)}, (
+        "each size has a golden of its own"
+    )
 
 
 def test_a_session_of_one_size_is_refused_in_words() -> None:
-    with pytest.raises(Unsupported, match=r"takes batches of 4 at size 4 only: batches of 4 at size [28] ended with ValueError: expected"):
+    with pytest.raises(
+        Unsupported,
+        match=r"takes batches of 4 at size 4 only: batches of 4 at size [28] ended with ValueError: expected",
+    ):
         dynamic_shapes.shapes(scene(Churned(Clock(), only=(4, 4)), "size"))
-    with pytest.raises(Unsupported, match=r"it answered y of \[4, 4\] to batches of 4 at size [28], whose y is \[4, [28]\]"):
+    with pytest.raises(
+        Unsupported,
+        match=r"it answered y of \[4, 4\] to batches of 4 at size [28], whose y is \[4, [28]\]",
+    ):
         dynamic_shapes.shapes(scene(Churned(Clock(), only=(4, 4), spreads=True), "size"))
 
 
@@ -149,5 +201,9 @@ def test_a_size_is_named_in_the_points_of_a_line() -> None:
     made = [dynamic_shapes.shapes(scene(Churned(Clock()), "size")) for _ in range(2)]
     own, two, _ = scenarios.points(scenario, 4, made)
     assert (own["size"], own["builds"], own["first"]) == ("4", [0, 0], None)
-    assert (two["size"], two["builds"], two["first_seen"]["value"]) == ("2", [1, 1], pytest.approx(2.5))
+    assert (two["size"], two["builds"], two["first_seen"]["value"]) == (
+        "2",
+        [1, 1],
+        pytest.approx(2.5),
+    )
     assert two["per_second"]["value"] == pytest.approx(1000), "four samples in 4 ms"

@@ -1,4 +1,6 @@
-"""MLCommons' load generator, the real one, on answers that sleep: its arrivals, its verdict, and what a stalled session looks like."""
+"""MLCommons' load generator, the real one, on answers that sleep: its arrivals, its verdict, and
+what a stalled session looks like.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from harness.load import mlperf
 from harness.load.scenarios import SERVER, Scenario
 
 MS = 1_000_000
-needed = pytest.mark.skipif(bool(mlperf.lacks()), reason=f"needs {mlperf.DISTRIBUTION}; {mlperf.HINT}")
+needed = pytest.mark.skipif(
+    bool(mlperf.lacks()), reason=f"needs {mlperf.DISTRIBUTION}; {mlperf.HINT}"
+)
 
 
 def scenario(bound_ms: float, **more: Any) -> Scenario:
@@ -39,7 +43,9 @@ class Answers:
 
 
 class Stalls(Answers):
-    """Sleeps for 0.4 s in its fiftieth call after the run before the arrivals, which has left its outputs in `kept`."""
+    """Sleeps for 0.4 s in its fiftieth call after the run before the arrivals, which has left its
+    outputs in `kept`.
+    """
 
     def __init__(self, kept: Mapping[str, Any]) -> None:
         super().__init__(0.0001)
@@ -55,12 +61,16 @@ class Stalls(Answers):
 
 @needed
 def test_a_stalled_call_makes_all_that_wait_behind_it_late() -> None:
-    """Coordinated omission: a caller that waits for its answer before it asks again would record one late call of 663."""
+    """Coordinated omission: a caller that waits for its answer before it asks again would record
+    one late call of 663.
+    """
     kept: dict[str, Any] = {}
     found = mlperf.judge(scenario(50, rate_per_second=1500.0), [Stalls(kept)], 3, 0.2 * MS, kept)
     run = found["runs"][-1]
     assert (run["scenario"], run["verdict"]) == ("Server", "INVALID")
-    assert run["too_late"] > 100, "at 1500 arrivals per second some 500 come while the session stalls"
+    assert run["too_late"] > 100, (
+        "at 1500 arrivals per second some 500 come while the session stalls"
+    )
     assert run["max_ns"] > 390 * MS
     assert run["p50_ns"] is not None
     assert found["rate_per_second"] is None
@@ -75,7 +85,10 @@ def test_a_rate_that_is_kept_is_valid() -> None:
     assert found["runs"][-1]["verdict"] == "VALID", found["runs"][-1]
     assert (found["rate_per_second"], found["reason"]) == (600.0, "")
     assert found["runs"][-1]["offered_per_second"] == pytest.approx(600, rel=0.25)
-    assert all({index: int(outputs["y"][0]) for index, outputs in each.items()} == {0: 0, 1: 1, 2: 2} for each in kept.values())
+    assert all(
+        {index: int(outputs["y"][0]) for index, outputs in each.items()} == {0: 0, 1: 1, 2: 2}
+        for each in kept.values()
+    )
 
 
 @needed
@@ -93,10 +106,18 @@ def test_what_an_answer_raises_ends_the_run_and_is_raised(call: int) -> None:
         mlperf.judge(scenario(50), [Answers(0.0001, raises=call)], 3, 0.2 * MS, {})
 
 
-def test_without_it_the_scenario_is_unavailable_and_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_it_the_scenario_is_unavailable_and_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == mlperf.MODULE else real(name, *rest))
-    with pytest.raises(Unavailable, match=r"mlcommons-loadgen.*not installed; pip install 'evenbench\[load\]'"):
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == mlperf.MODULE else real(name, *rest),
+    )
+    with pytest.raises(
+        Unavailable, match=r"mlcommons-loadgen.*not installed; pip install 'evenbench\[load\]'"
+    ):
         mlperf.find()
 
 

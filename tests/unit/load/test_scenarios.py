@@ -1,4 +1,6 @@
-"""Scenarios without a runtime: which percentiles laps support, the best batch under a limit, the highest valid rate, a generator's log."""
+"""Scenarios without a runtime: which percentiles laps support, the best batch under a limit, the
+highest valid rate, a generator's log.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,15 @@ from harness import UsageError
 from harness.load import scenarios
 from harness.load.scenarios import CONCURRENT, GAPS, SERVER, SHAPES, SWEEP, Scenario
 
-# -- what laps support -------------------------------------------------------------------------------------------------
+# -- what laps support -----------------------------------------------------------------------------
 
 
 def test_each_percentile_is_stated_from_the_laps_that_it_needs() -> None:
     told = scenarios.latencies([list(range(1, 460))])
-    assert (told["p50_ns"]["value"], told["p90_ns"]["value"]) == (pytest.approx(230), pytest.approx(413.2))
+    assert (told["p50_ns"]["value"], told["p90_ns"]["value"]) == (
+        pytest.approx(230),
+        pytest.approx(413.2),
+    )
     assert told["p99_ns"]["value"] == pytest.approx(454.42)
     assert told["refused"] == []
 
@@ -44,7 +49,7 @@ def test_one_stalled_call_of_many_shows_in_the_p99_of_a_short_run_only() -> None
     assert scenarios.latencies([[10] * 454 + [5000] * 6])["p99_ns"]["value"] == pytest.approx(5000)
 
 
-# -- points --------------------------------------------------------------------------------------------------------------
+# -- points ----------------------------------------------------------------------------------------
 
 
 def lap(ns: int, many: int = 8, **more: Any) -> dict[str, Any]:
@@ -52,21 +57,31 @@ def lap(ns: int, many: int = 8, **more: Any) -> dict[str, Any]:
 
 
 def test_throughput_counts_samples() -> None:
-    (point,) = scenarios.points(Scenario(SWEEP), 4, [[lap(1_000_000, batch=4)], [lap(1_000_000, batch=4)]])
+    (point,) = scenarios.points(
+        Scenario(SWEEP), 4, [[lap(1_000_000, batch=4)], [lap(1_000_000, batch=4)]]
+    )
     assert point["per_second"]["value"] == pytest.approx(4000)
 
 
 def test_callers_are_told_beside_the_first_number_of_them() -> None:
-    one, two = lap(1_000_000, callers=1), {"callers": 2, "calls": 16, "laps_ns": [1_000_000] * 16, "wall_ns": 8_000_000}
+    one, two = (
+        lap(1_000_000, callers=1),
+        {"callers": 2, "calls": 16, "laps_ns": [1_000_000] * 16, "wall_ns": 8_000_000},
+    )
     alone, both = scenarios.points(Scenario(CONCURRENT), 1, [[one, two]])
-    assert (alone["scaling"]["value"], both["scaling"]["value"]) == (pytest.approx(1), pytest.approx(2))
+    assert (alone["scaling"]["value"], both["scaling"]["value"]) == (
+        pytest.approx(1),
+        pytest.approx(2),
+    )
 
 
 def test_a_gap_is_a_ratio_of_laps_of_the_same_round() -> None:
     """The machine got twice as slow in the middle; every pair has the same ratio."""
     gone = {"gap_ms": 10.0, "laps_ns": [300] * 5 + [600] * 4, "waited_ns": [10_000_000] * 9}
     none = {"gap_ms": 0.0, "laps_ns": [100] * 5 + [200] * 4, "waited_ns": [0] * 9}
-    found = {point["gap_ms"]: point for point in scenarios.points(Scenario(GAPS), 1, [[none, gone]])}
+    found = {
+        point["gap_ms"]: point for point in scenarios.points(Scenario(GAPS), 1, [[none, gone]])
+    }
     assert found[10.0]["wake_up"]["value"] == pytest.approx(3)
     assert found[0.0]["wake_up"]["value"] == pytest.approx(1)
     assert "per_second" not in found[0.0], "most of the time nobody called"
@@ -80,22 +95,34 @@ def test_a_first_call_is_a_ratio_to_the_later_ones() -> None:
     assert one["per_second"]["value"] == pytest.approx(1e9 / 100)
 
 
-# -- the best batch ------------------------------------------------------------------------------------------------------
+# -- the best batch --------------------------------------------------------------------------------
 
 
 def measured(batch: int, per_second: float, p99_ns: float | None) -> dict[str, Any]:
     told = None if p99_ns is None else {"value": p99_ns}
     refused = [] if told else ["p99 needs 459 laps of each process, there are 12"]
-    return {"batch": batch, "per_second": {"value": per_second}, "latency": {"p99_ns": told, "refused": refused}}
+    return {
+        "batch": batch,
+        "per_second": {"value": per_second},
+        "latency": {"p99_ns": told, "refused": refused},
+    }
 
 
-SWEPT = [measured(1, 100, 10e6), measured(2, 180, 15e6), measured(4, 300, 25e6), measured(8, 320, None)]
+SWEPT = [
+    measured(1, 100, 10e6),
+    measured(2, 180, 15e6),
+    measured(4, 300, 25e6),
+    measured(8, 320, None),
+]
 
 
 def test_the_best_batch_is_the_fastest_that_keeps_the_limit() -> None:
     found = scenarios.best_batch(SWEPT, 20_000_000)
     assert found["batch"] == 2
-    assert found["excluded"] == {"4": "p99 is 1.25 times the bound", "8": "p99 needs 459 laps of each process, there are 12"}
+    assert found["excluded"] == {
+        "4": "p99 is 1.25 times the bound",
+        "8": "p99 needs 459 laps of each process, there are 12",
+    }
 
 
 def test_without_a_limit_it_is_the_fastest() -> None:
@@ -108,7 +135,7 @@ def test_a_limit_that_nothing_keeps_has_an_empty_answer() -> None:
     assert set(found["excluded"]) == {"1", "2", "4", "8"}
 
 
-# -- the highest valid rate ----------------------------------------------------------------------------------------------
+# -- the highest valid rate ------------------------------------------------------------------------
 
 
 class Server:
@@ -160,7 +187,7 @@ def test_a_rate_that_is_never_valid_twice_is_no_answer() -> None:
     assert "twice" in reason
 
 
-# -- what is refused -----------------------------------------------------------------------------------------------------
+# -- what is refused -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -179,7 +206,9 @@ def test_a_rate_that_is_never_valid_twice_is_no_answer() -> None:
         ({"rate_per_second": float("inf")}, "--rate"),
     ],
 )
-def test_what_cannot_be_is_refused_by_the_name_of_its_flag(wrong: dict[str, Any], flag: str) -> None:
+def test_what_cannot_be_is_refused_by_the_name_of_its_flag(
+    wrong: dict[str, Any], flag: str
+) -> None:
     with pytest.raises(UsageError, match=f"^{flag} .*expected"):
         Scenario(GAPS, **wrong)
 
@@ -189,11 +218,14 @@ def test_a_server_needs_a_bound() -> None:
         Scenario(SERVER)
 
 
-# -- the generator's log ---------------------------------------------------------------------------------------------------
+# -- the generator's log ---------------------------------------------------------------------------
 
 
 def log(**entries: Any) -> str:
-    lines = [":::MLLOG " + json.dumps({"key": key, "value": value, "metadata": {"is_error": False}}) for key, value in entries.items()]
+    lines = [
+        ":::MLLOG " + json.dumps({"key": key, "value": value, "metadata": {"is_error": False}})
+        for key, value in entries.items()
+    ]
     return "\n".join(["something else", *lines])
 
 
@@ -217,7 +249,10 @@ SERVED: dict[str, Any] = {
 def test_a_verdict_has_the_generators_own_reason() -> None:
     found = scenarios.verdict(scenarios.read_log(log(**SERVED)))
     assert (found["verdict"], found["too_late"]) == ("INVALID", 17)
-    assert found["reason"] == "Reduce target QPS to improve latency. Run unsuccessful. Processed 300 queries."
+    assert (
+        found["reason"]
+        == "Reduce target QPS to improve latency. Run unsuccessful. Processed 300 queries."
+    )
     assert (found["offered_per_second"], found["queries_per_second"]) == (789.483, 471.711)
 
 

@@ -1,4 +1,6 @@
-"""A device that returns early: what is reported is when it was done, by the host's clock and by its own."""
+"""A device that returns early: what is reported is when it was done, by the host's clock and by its
+own.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ WORK_NS = 50_000_000
 
 
 class EarlySession(ProductSession):
-    """Its step hands the work to another thread and returns; the thread takes its own time, as events on a device do."""
+    """Its step hands the work to another thread and returns; the thread takes its own time, as
+    events on a device do.
+    """
 
     inner, inner_clock = "device", "played events"
     took_ns = 0
@@ -80,13 +84,23 @@ class Forgets(Early):
 def measured(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The cell's line, after the whole walk in fresh processes."""
     monkeypatch.setenv(artifact_store.VARIABLE, str(folder / "cache"))
-    register(monkeypatch, ",".join(f"{kind.name}=tests.unit.measurement.test_device_time:{kind.__name__}" for kind in (Early, Forgets)))
+    register(
+        monkeypatch,
+        ",".join(
+            f"{kind.name}=tests.unit.measurement.test_device_time:{kind.__name__}"
+            for kind in (Early, Forgets)
+        ),
+    )
     entries = [Entry(cell(name))]
-    (line,) = Run(entries, replace(plan(), max_seconds=0.3), folder / "results", fresh=True).measure(entries)
+    (line,) = Run(
+        entries, replace(plan(), max_seconds=0.3), folder / "results", fresh=True
+    ).measure(entries)
     return dict(line)
 
 
-def test_work_that_step_only_enqueues_is_inside_every_lap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_that_step_only_enqueues_is_inside_every_lap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     line = measured("early", tmp_path, monkeypatch)
     assert line["outcome"] == "ok", line["reason"] + line["traceback"]
     for boundary in (*BOUNDARIES, "device"):
@@ -95,12 +109,16 @@ def test_work_that_step_only_enqueues_is_inside_every_lap(tmp_path: Path, monkey
         assert min(laps) >= WORK_NS, boundary
     (compute,), (device,) = line["samples_ns"]["compute"], line["samples_ns"]["device"]
     assert len(compute) == len(device)
-    assert all(outside >= inside for outside, inside in zip(compute, device, strict=True)), "host wall holds the device's time"
+    assert all(outside >= inside for outside, inside in zip(compute, device, strict=True)), (
+        "host wall holds the device's time"
+    )
     assert line["inner_clock"] == "played events"
     assert line["binding_ns"][0] >= 0
 
 
-def test_a_sync_that_does_not_wait_is_no_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sync_that_does_not_wait_is_no_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Why both clocks are kept: a lap cannot be shorter than what the device did in it."""
     line = measured("forgets", tmp_path, monkeypatch)
     assert (line["outcome"], line["phase"], line["samples_ns"]) == ("failed", "sample", {})

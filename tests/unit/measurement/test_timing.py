@@ -1,4 +1,6 @@
-"""The one loop: every lap counted, the right verbs between the two readings of the clock, and a verdict when it stops."""
+"""The one loop: every lap counted, the right verbs between the two readings of the clock, and a
+verdict when it stops.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def no_counters() -> tuple[int, int, int, int, int, int]:
     return 0, 0, 0, 0, 0, 0
 
 
-def sample(session: ScriptedSession, clock: Clock, rotation: int = 3, **changed: Any) -> tuple[Any, Any]:
+def sample(
+    session: ScriptedSession, clock: Clock, rotation: int = 3, **changed: Any
+) -> tuple[Any, Any]:
     return timing.sample(session, batches(rotation), plan(**changed), clock, no_counters)
 
 
@@ -71,7 +75,9 @@ def test_inputs_rotate_by_lap_number(boundary: str) -> None:
 def test_compute_leaves_bind_and_fetch_outside_the_clock() -> None:
     clock = Clock()
     session = ScriptedSession(clock, bind_ns=MS, step_ns=1_000, sync_ns=500, fetch_ns=MS)
-    assert timing.run_laps(session, batches(2), 0, 3, COMPUTE, {0, 1, 2}, clock).laps_ns == [1_500] * 3
+    assert (
+        timing.run_laps(session, batches(2), 0, 3, COMPUTE, {0, 1, 2}, clock).laps_ns == [1_500] * 3
+    )
 
 
 def test_host_to_host_has_bind_and_fetch_inside_the_clock() -> None:
@@ -86,7 +92,10 @@ def test_host_to_host_has_bind_and_fetch_inside_the_clock() -> None:
 def test_kept_outputs_are_those_of_their_lap(boundary: str) -> None:
     clock = Clock()
     laps = timing.run_laps(ScriptedSession(clock), batches(3), 0, 8, boundary, {1, 5}, clock)
-    assert {lap: outputs["y"].tolist() for lap, outputs in laps.kept.items()} == {1: [1, 2], 5: [2, 6]}
+    assert {lap: outputs["y"].tolist() for lap, outputs in laps.kept.items()} == {
+        1: [1, 2],
+        5: [2, 6],
+    }
 
 
 def test_kept_outputs_cover_every_batch_and_come_out_of_the_timed_loop() -> None:
@@ -94,9 +103,15 @@ def test_kept_outputs_cover_every_batch_and_come_out_of_the_timed_loop() -> None
     session = ScriptedSession(clock, step_ns=100_000)
     samples, kept = sample(session, clock, rotation=11)
     for boundary in BOUNDARIES:
-        assert {batch: outputs["y"][0] for batch, outputs in kept[boundary].items()} == {batch: batch for batch in range(11)}
-    assert session.steps == sum(len(samples[boundary].laps_ns) for boundary in BOUNDARIES), "a step ran that no lap counts"
-    laps_of_kept = {int(outputs["y"][1]) for boundary in BOUNDARIES for outputs in kept[boundary].values()}
+        assert {batch: outputs["y"][0] for batch, outputs in kept[boundary].items()} == {
+            batch: batch for batch in range(11)
+        }
+    assert session.steps == sum(len(samples[boundary].laps_ns) for boundary in BOUNDARIES), (
+        "a step ran that no lap counts"
+    )
+    laps_of_kept = {
+        int(outputs["y"][1]) for boundary in BOUNDARIES for outputs in kept[boundary].values()
+    }
     assert len(laps_of_kept) == 22, "an output was kept that another lap made"
 
 
@@ -114,7 +129,9 @@ class Asynchronous(ScriptedSession):
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_an_asynchronous_device_is_waited_for(boundary: str) -> None:
-    laps = timing.run_laps(Asynchronous(Clock()), batches(2), 0, 2, boundary, set(), time.perf_counter_ns)
+    laps = timing.run_laps(
+        Asynchronous(Clock()), batches(2), 0, 2, boundary, set(), time.perf_counter_ns
+    )
     assert min(laps.laps_ns) >= 50 * MS
 
 
@@ -123,13 +140,17 @@ def test_stops_when_enough_and_stable() -> None:
     samples, _ = sample(ScriptedSession(clock, step_ns=4 * MS), clock, max_seconds=10.0)
     for boundary in BOUNDARIES:
         assert samples[boundary].verdict == "stable"
-        assert len(samples[boundary].laps_ns) == 15  # three blocks of one window, the fewest that can agree
+        assert (
+            len(samples[boundary].laps_ns) == 15
+        )  # three blocks of one window, the fewest that can agree
         assert samples[boundary].clock == "time.perf_counter_ns"
 
 
 def test_laps_that_never_agree_are_unstable_after_the_longest_time() -> None:
     clock = Clock()
-    samples, _ = sample(ScriptedSession(clock, step_ns=lambda step: MS * (1 + step)), clock, max_seconds=2.0)
+    samples, _ = sample(
+        ScriptedSession(clock, step_ns=lambda step: MS * (1 + step)), clock, max_seconds=2.0
+    )
     for boundary in BOUNDARIES:
         laps = samples[boundary].laps_ns
         assert samples[boundary].verdict == "unstable"
@@ -138,7 +159,13 @@ def test_laps_that_never_agree_are_unstable_after_the_longest_time() -> None:
 
 def test_a_step_too_slow_for_the_minimum_is_capped_once_every_batch_was_seen() -> None:
     clock = Clock()
-    samples, kept = sample(ScriptedSession(clock, step_ns=1_000 * MS), clock, rotation=7, max_seconds=0.5, min_samples=50)
+    samples, kept = sample(
+        ScriptedSession(clock, step_ns=1_000 * MS),
+        clock,
+        rotation=7,
+        max_seconds=0.5,
+        min_samples=50,
+    )
     for boundary in BOUNDARIES:
         assert samples[boundary].verdict == "capped"
         assert 7 <= len(samples[boundary].laps_ns) < 50
@@ -162,9 +189,12 @@ def test_boundaries_take_turns_block_by_block() -> None:
     clock = Clock()
     session = ScriptedSession(clock, step_ns=4 * MS)
     sample(session, clock, rotation=5, min_samples=20, max_seconds=10.0)
-    # Both boundaries keep two rotations of five outputs: 20 laps of four verbs. After these only host_to_host fetches.
+    # Both boundaries keep two rotations of five outputs: 20 laps of four verbs. After these only
+    # host_to_host fetches.
     laps = [at for at in range(4 * 20, len(session.verbs)) if session.verbs[at] == "bind"]
-    assert "".join("H" if session.verbs[at + 3] == "fetch" else "c" for at in laps) == "cccccHHHHH" * 2
+    assert (
+        "".join("H" if session.verbs[at + 3] == "fetch" else "c" for at in laps) == "cccccHHHHH" * 2
+    )
 
 
 def test_blocks_account_for_every_lap_and_for_what_the_counters_saw() -> None:
@@ -175,12 +205,25 @@ def test_blocks_account_for_every_lap_and_for_what_the_counters_saw() -> None:
         number = next(readings)
         return 100 * number, number, 2 * number, 3 * number, 4 * number, 150 * number
 
-    samples, _ = timing.sample(ScriptedSession(clock, bind_ns=7, step_ns=MS), batches(3), plan(max_seconds=1.0), clock, read)
+    samples, _ = timing.sample(
+        ScriptedSession(clock, bind_ns=7, step_ns=MS),
+        batches(3),
+        plan(max_seconds=1.0),
+        clock,
+        read,
+    )
     blocks = samples[COMPUTE].blocks
     assert sum(block.laps for block in blocks) == len(samples[COMPUTE].laps_ns)
     for block in blocks:
         assert block.wall_ns == block.laps * (MS + 7)
-        counted = (block.cpu_ns, block.preemptions, block.minor_faults, block.major_faults, block.steal_ticks, block.machine_cpu_ns)
+        counted = (
+            block.cpu_ns,
+            block.preemptions,
+            block.minor_faults,
+            block.major_faults,
+            block.steal_ticks,
+            block.machine_cpu_ns,
+        )
         assert counted == (100, 1, 2, 3, 4, 150)
 
 
@@ -226,15 +269,22 @@ def test_a_session_with_its_own_clock_rotates_and_keeps_by_the_same_rule() -> No
 
 @pytest.mark.parametrize(
     ("tell", "message"),
-    [(lambda laps: laps[1:], "4 laps, expected 5"), (lambda laps: [laps[0] + 1, *laps[1:]], "5001 ns, but only 5000 ns passed")],
+    [
+        (lambda laps: laps[1:], "4 laps, expected 5"),
+        (lambda laps: [laps[0] + 1, *laps[1:]], "5001 ns, but only 5000 ns passed"),
+    ],
 )
-def test_laps_of_an_own_clock_are_checked(tell: Callable[[list[int]], list[int]], message: str) -> None:
+def test_laps_of_an_own_clock_are_checked(
+    tell: Callable[[list[int]], list[int]], message: str
+) -> None:
     session, clock = own(tell)
     with pytest.raises(ValueError, match=message):
         timing.run_laps(session, batches(3), 0, 5, COMPUTE, set(), clock)
 
 
-def warm(step_ns: Callable[[int], int], **changed: Any) -> tuple[dict[str, Any], ScriptedSession, Plan]:
+def warm(
+    step_ns: Callable[[int], int], **changed: Any
+) -> tuple[dict[str, Any], ScriptedSession, Plan]:
     clock, chosen = Clock(), plan(**changed)
     session = ScriptedSession(clock, step_ns=step_ns)
     return timing.warm_up(session, batches(3), chosen, clock), session, chosen
@@ -265,8 +315,12 @@ def test_warm_up_takes_at_least_one_window() -> None:
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
-def test_overlapping_inferences_are_timed_by_the_interval_between_completions(boundary: str) -> None:
-    """The pipe is as full at the first reading as at the last, so that neither filling nor draining it is in the number."""
+def test_overlapping_inferences_are_timed_by_the_interval_between_completions(
+    boundary: str,
+) -> None:
+    """The pipe is as full at the first reading as at the last, so that neither filling nor draining
+    it is in the number.
+    """
     clock = Clock()
     session = Overlapping(clock)
     laps = timing.run_laps(session, batches(3), 1, 10, boundary, {2, 4}, clock)

@@ -1,4 +1,6 @@
-"""A recipe and a drawing become plain values that another program follows: the same pixels as by the steps themselves, or a refusal."""
+"""A recipe and a drawing become plain values that another program follows: the same pixels as by
+the steps themselves, or a refusal.
+"""
 
 from __future__ import annotations
 
@@ -55,8 +57,14 @@ def test_sizes_and_corners_are_those_of_the_steps(size: tuple[int, int]) -> None
 
 
 def test_a_second_resize_begins_where_the_crop_ended() -> None:
-    steps = frame_spec.steps_of(recipe(CenterCrop(100), Resize(50, antialias=True), ToArray(), Layout("HWC")), 300, 200)
-    assert steps == (Cropped(100, 50, 100), Resized(50, 50, "bilinear", True), LaidOut("HWC", 1 / 255, (), ()))
+    steps = frame_spec.steps_of(
+        recipe(CenterCrop(100), Resize(50, antialias=True), ToArray(), Layout("HWC")), 300, 200
+    )
+    assert steps == (
+        Cropped(100, 50, 100),
+        Resized(50, 50, "bilinear", True),
+        LaidOut("HWC", 1 / 255, (), ()),
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,7 +78,9 @@ def test_a_second_resize_begins_where_the_crop_ended() -> None:
     ],
 )
 def test_another_order_of_steps_is_refused_in_words(steps: Any) -> None:
-    with pytest.raises(Unsupported, match=r"recipe r is Decode, .*; expected RGB, Resize or CenterCrop, ToArray"):
+    with pytest.raises(
+        Unsupported, match=r"recipe r is Decode, .*; expected RGB, Resize or CenterCrop, ToArray"
+    ):
         frame_spec.steps_of(recipe(*steps), 64, 64)
 
 
@@ -83,7 +93,12 @@ def test_a_grey_recipe_and_a_crop_that_is_too_large_are_refused() -> None:
 
 def test_what_is_read_is_told_by_its_place() -> None:
     of = frame_spec.of(SEGMENTER, IMAGENET_224, "pillow", 640, 360)
-    assert (of.reads, of.input, of.shape, of.task) == ({"scores": 1}, "x", (1, 3, 224, 224), "segmentation")
+    assert (of.reads, of.input, of.shape, of.task) == (
+        {"scores": 1},
+        "x",
+        (1, 3, 224, 224),
+        "segmentation",
+    )
     found = frame_spec.of(DETECTOR, IMAGENET_224, "pillow", 640, 360)
     assert found.reads == {"boxes": 3, "labels": 2, "scores": 1, "masks": 0}
     assert found.threshold == 0.25
@@ -97,26 +112,43 @@ def test_tensors_of_another_type_are_refused() -> None:
     wide = replace(SEGMENTER, outputs=(TensorSpec("out", (BATCH, 3, 4, 4), "float64"),))
     with pytest.raises(Unsupported, match="out is float64, and frames are read from float32"):
         frame_spec.of(wide, IMAGENET_224, "pillow", 640, 360)
-    narrow = replace(DETECTOR, outputs=(*DETECTOR.outputs[:2], TensorSpec("labels", (ANY,), "int32"), DETECTOR.outputs[3]))
+    narrow = replace(
+        DETECTOR,
+        outputs=(*DETECTOR.outputs[:2], TensorSpec("labels", (ANY,), "int32"), DETECTOR.outputs[3]),
+    )
     with pytest.raises(Unsupported, match="labels is int32, and frames are read from int64"):
         frame_spec.of(narrow, IMAGENET_224, "pillow", 640, 360)
 
 
 def test_cpp_takes_over_only_what_it_does_to_the_very_level() -> None:
     antialiased = frame_spec.of(SEGMENTER, IMAGENET_224, "pillow", 640, 360)
-    sampled = replace(antialiased, steps=(Resized(32, 32, "bilinear", False), *antialiased.steps[1:]))
+    sampled = replace(
+        antialiased, steps=(Resized(32, 32, "bilinear", False), *antialiased.steps[1:])
+    )
     assert frames.why_not(antialiased) == ""
     assert "name the model with +cpp" in frames.why_not(sampled)
     assert frames.why_not(replace(sampled, implementation="cpp")) == ""
-    assert "no steps by opencv; it has those of pillow and cpp" in frames.why_not(replace(antialiased, implementation="opencv"))
+    assert "no steps by opencv; it has those of pillow and cpp" in frames.why_not(
+        replace(antialiased, implementation="opencv")
+    )
 
 
 def test_the_words_name_every_number_exactly() -> None:
-    told = dict(word.partition("=")[::2] for word in frames.words_of(frame_spec.of(DETECTOR, IMAGENET_224, "pillow", 640, 360)))
+    told = dict(
+        word.partition("=")[::2]
+        for word in frames.words_of(frame_spec.of(DETECTOR, IMAGENET_224, "pillow", 640, 360))
+    )
     assert told["step 0"] == f"resize 455 256 0 1 {int(preprocessor.tall_first())}"
     assert told["step 1"] == "crop 116 16 224"
     numbers = list(map(float, told["step 2"].removeprefix("lay_out 1 ").split()))
-    wanted = [1 / 255, *(value for pair in zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True) for value in pair)]
+    wanted = [
+        1 / 255,
+        *(
+            value
+            for pair in zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)
+            for value in pair
+        ),
+    ]
     assert numbers == [float(np.float32(value)) for value in wanted]
     assert (told["masks"], told["threshold"], told["shape"]) == ("0", "0.25", "1 3 224 224")
     assert len(told["view"].split()) == 6

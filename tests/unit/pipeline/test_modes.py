@@ -1,4 +1,6 @@
-"""Ways of passing frames: what is held in memory and what is too much, at which pace it goes, and which outputs are judged."""
+"""Ways of passing frames: what is held in memory and what is too much, at which pace it goes, and
+which outputs are judged.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,16 @@ from harness.preprocess import Decode, Layout, Resize, ToArray
 
 pytest.importorskip("PIL")
 
-RECIPE = Recipe("small", (Decode("RGB"), Resize(2, antialias=True, exact=True), ToArray(), Layout("CHW")))
-MODEL = Model("m", "nobody:build", (TensorSpec("x", (BATCH, 3, 2, 2)),), (TensorSpec("y", (BATCH, 4)),), recipe=RECIPE)
+RECIPE = Recipe(
+    "small", (Decode("RGB"), Resize(2, antialias=True, exact=True), ToArray(), Layout("CHW"))
+)
+MODEL = Model(
+    "m",
+    "nobody:build",
+    (TensorSpec("x", (BATCH, 3, 2, 2)),),
+    (TensorSpec("y", (BATCH, 4)),),
+    recipe=RECIPE,
+)
 HEIGHT, WIDTH = 4, 6
 PIXELS = [np.full((HEIGHT, WIDTH, 3), 10 * number, np.uint8) for number in range(5)]
 JUDGED = (0, 3)
@@ -41,7 +51,9 @@ class Plain(PassesFrames):
         return None
 
     def made(self, number: int) -> Passed:
-        return Passed(dict.fromkeys(LATER, 7), tensor(number), {"y": np.full((1, 4), number)}, PIXELS[number])
+        return Passed(
+            dict.fromkeys(LATER, 7), tensor(number), {"y": np.full((1, 4), number)}, PIXELS[number]
+        )
 
     def passed(self, pixels: Any, keep: bool) -> Passed:
         return self.made(int(pixels[0, 0, 0]) // 10)
@@ -63,7 +75,12 @@ class Streaming(Plain, StreamsFrames):
         kept = {number: self.made(number) for number in keep if number not in dropped}
         for each in kept.values():
             each.tensor[...] += self.smudge
-        return Streamed(Passage(99, {name: [7] * (5 - len(dropped)) for name in LATER}, 5 - len(dropped), dropped), kept)
+        return Streamed(
+            Passage(
+                99, {name: [7] * (5 - len(dropped)) for name in LATER}, 5 - len(dropped), dropped
+            ),
+            kept,
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -86,12 +103,17 @@ def test_a_session_gets_all_frames_to_hold_and_passes_them_as_they_are_asked() -
     assert modes.in_flight(line, modes.AFTER, BATCHES) == ({}, {}), "it never decodes"
     (held, judged), why = modes.held(line, modes.AFTER, BATCHES)
     assert why == ""
-    assert session.told == [((5, HEIGHT, WIDTH, 3), [0, 10, 20, 30, 40]), (3, 0, JUDGED), (3, 20_000_000, JUDGED)]
+    assert session.told == [
+        ((5, HEIGHT, WIDTH, 3), [0, 10, 20, 30, 40]),
+        (3, 0, JUDGED),
+        (3, 20_000_000, JUDGED),
+    ]
     assert list(held) == [modes.HELD, modes.HELD_PACED]
     assert held[modes.HELD_PACED]["dropped"] == [3]
-    assert {way: {place: float(each["y"].flat[0]) for place, each in found.items()} for way, found in judged.items()} == {
-        modes.HELD: {0: 0.0, 1: 3.0}
-    }, "frames may be dropped at a pace, and are not judged there"
+    assert {
+        way: {place: float(each["y"].flat[0]) for place, each in found.items()}
+        for way, found in judged.items()
+    } == {modes.HELD: {0: 0.0, 1: 3.0}}, "frames may be dropped at a pace, and are not judged there"
     assert sorted(line.latest) == list(JUDGED)
 
 
@@ -106,9 +128,14 @@ def test_without_a_target_there_is_no_pace() -> None:
 
 @pytest.mark.parametrize(
     ("session", "said"),
-    [(Streaming(smudge=0.5), "frame 0 was decoded and preprocessed"), (Streaming(loses=True), "frame 3, which is judged")],
+    [
+        (Streaming(smudge=0.5), "frame 0 was decoded and preprocessed"),
+        (Streaming(loses=True), "frame 3, which is judged"),
+    ],
 )
-def test_judged_frames_in_flight_are_those_that_the_golden_got(session: Streaming, said: str) -> None:
+def test_judged_frames_in_flight_are_those_that_the_golden_got(
+    session: Streaming, said: str
+) -> None:
     line = line_of(session)
     modes.alone(line, modes.AFTER, BATCHES)
     with pytest.raises(ValueError, match=said):
@@ -116,7 +143,9 @@ def test_judged_frames_in_flight_are_those_that_the_golden_got(session: Streamin
 
 
 @pytest.mark.parametrize("covers", [modes.WHOLE, modes.AFTER])
-def test_frames_that_would_fill_the_memory_are_not_held(covers: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_that_would_fill_the_memory_are_not_held(
+    covers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = Streaming()
     monkeypatch.setattr(modes, "HELD_BYTES", 5 * HEIGHT * WIDTH * 3 - 1)
     found, why = modes.held(line_of(session), covers, BATCHES)
@@ -134,7 +163,10 @@ def test_as_many_as_fit_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_passes_one_frame_at_a_time_says_so() -> None:
-    assert modes.held(line_of(Plain()), modes.AFTER, BATCHES) == (({}, {}), "it passes frames one at a time")
+    assert modes.held(line_of(Plain()), modes.AFTER, BATCHES) == (
+        ({}, {}),
+        "it passes frames one at a time",
+    )
 
 
 def test_inference_alone_holds_no_frames() -> None:

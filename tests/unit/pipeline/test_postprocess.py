@@ -17,13 +17,21 @@ GREY = (90, 90, 90)
 
 
 def model(task: str, *outputs: TensorSpec, **more: Any) -> Model:
-    return Model("m", "nobody:build", (TensorSpec("x", (BATCH, 3, 8, 8)),), outputs, task=task, **more)
+    return Model(
+        "m", "nobody:build", (TensorSpec("x", (BATCH, 3, 8, 8)),), outputs, task=task, **more
+    )
 
 
 CLASSIFIER = model("classification", TensorSpec("logits", (BATCH, 3)), labels=("cat", "dog"))
-SEGMENTER = model("segmentation", TensorSpec("aux", (BATCH, 7)), TensorSpec("out", (BATCH, 3, 4, 4)))
+SEGMENTER = model(
+    "segmentation", TensorSpec("aux", (BATCH, 7)), TensorSpec("out", (BATCH, 3, 4, 4))
+)
 DETECTOR = model(
-    "detection", TensorSpec("boxes", (ANY, 4)), TensorSpec("labels", (ANY,), "int64"), TensorSpec("scores", (ANY,)), labels=("cat", "dog")
+    "detection",
+    TensorSpec("boxes", (ANY, 4)),
+    TensorSpec("labels", (ANY,), "int64"),
+    TensorSpec("scores", (ANY,)),
+    labels=("cat", "dog"),
 )
 
 
@@ -40,16 +48,25 @@ def test_a_crop_narrows_the_view_and_a_resize_does_not() -> None:
     seen = postprocess.view(IMAGENET_224, 640, 360)
     assert (seen.width, seen.height) == (224, 224)
     side = 224 / 256 * 360
-    assert seen.box == pytest.approx((320 - side / 2, 180 - side / 2, 320 + side / 2, 180 + side / 2), abs=1.5)
+    assert seen.box == pytest.approx(
+        (320 - side / 2, 180 - side / 2, 320 + side / 2, 180 + side / 2), abs=1.5
+    )
     assert seen.place(0, 0) == (seen.left, seen.top)
     assert seen.place(224, 224) == pytest.approx((seen.right, seen.bottom))
-    squeezed = Recipe("squeezed", (Decode("RGB"), Resize(32, antialias=True, exact=True), ToArray(), Layout("CHW")))
+    squeezed = Recipe(
+        "squeezed",
+        (Decode("RGB"), Resize(32, antialias=True, exact=True), ToArray(), Layout("CHW")),
+    )
     assert postprocess.view(squeezed, 640, 360) == postprocess.View(0, 0, 640, 360, 32, 32)
 
 
 def test_the_view_is_where_the_pixels_come_from() -> None:
-    """A white square painted where the view says that the network's middle is, is in the middle of what it gets."""
-    recipe = Recipe("r", (Decode("RGB"), Resize(40, antialias=False), CenterCrop(20), ToArray(), Layout("CHW")))
+    """A white square painted where the view says that the network's middle is, is in the middle of
+    what it gets.
+    """
+    recipe = Recipe(
+        "r", (Decode("RGB"), Resize(40, antialias=False), CenterCrop(20), ToArray(), Layout("CHW"))
+    )
     seen, picture = postprocess.view(recipe, 160, 80), Image.new("RGB", (160, 80))
     (left, top), (right, bottom) = seen.place(5, 5), seen.place(15, 15)
     picture.paste((255, 255, 255), (round(left), round(top), round(right), round(bottom)))
@@ -64,7 +81,9 @@ def test_the_view_is_where_the_pixels_come_from() -> None:
 def test_a_label_has_its_share() -> None:
     answer = postprocess.reader(CLASSIFIER)({"logits": np.array([[0.0, 2.0, 0.0]], np.float32)})
     assert answer.words == ("dog  0.79",)
-    assert postprocess.reader(CLASSIFIER)({"logits": np.array([[0.0, 0.0, 900.0]])}).words == ("class 2  1.00",)
+    assert postprocess.reader(CLASSIFIER)({"logits": np.array([[0.0, 0.0, 900.0]])}).words == (
+        "class 2  1.00",
+    )
 
 
 def test_every_pixel_has_its_class() -> None:
@@ -81,7 +100,11 @@ def test_every_pixel_has_its_class() -> None:
 
 
 def found(scores: list[float], boxes: list[list[float]]) -> dict[str, np.ndarray]:
-    return {"boxes": np.array(boxes, np.float32).reshape(-1, 4), "labels": np.array([1] * len(scores)), "scores": np.array(scores)}
+    return {
+        "boxes": np.array(boxes, np.float32).reshape(-1, 4),
+        "labels": np.array([1] * len(scores)),
+        "scores": np.array(scores),
+    }
 
 
 def test_objects_below_the_threshold_are_left_out() -> None:
@@ -93,7 +116,9 @@ def test_objects_below_the_threshold_are_left_out() -> None:
 
 def test_a_box_is_drawn_where_its_corners_are_in_the_frame() -> None:
     answer = postprocess.reader(DETECTOR)(found([0.9], [[2, 2, 6, 6]]))
-    picture = postprocess.draw(frame(160, 80), postprocess.View(40, 0, 120, 80, 8, 8), replace(answer, words=("",)))
+    picture = postprocess.draw(
+        frame(160, 80), postprocess.View(40, 0, 120, 80, 8, 8), replace(answer, words=("",))
+    )
     laid = changed(picture)
     assert laid[60, 60:100].all(), "its lower edge"
     assert laid[30:60, 99].all(), "its right edge"
@@ -112,7 +137,9 @@ def test_a_mask_covers_its_object() -> None:
 
 def test_a_frame_without_objects_stays_as_it_is() -> None:
     answer = postprocess.reader(DETECTOR)(found([], []))
-    assert not changed(postprocess.draw(frame(), postprocess.View(0, 0, 80, 40, 8, 8), answer)).any()
+    assert not changed(
+        postprocess.draw(frame(), postprocess.View(0, 0, 80, 40, 8, 8), answer)
+    ).any()
 
 
 def test_a_box_that_is_inside_out_or_outside_is_no_error() -> None:

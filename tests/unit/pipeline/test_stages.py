@@ -1,4 +1,6 @@
-"""Frames through stages: what is timed, how many are in flight, which ones are dropped. Time is the test's own."""
+"""Frames through stages: what is timed, how many are in flight, which ones are dropped. Time is the
+test's own.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +35,19 @@ class Clock:
         self.now_ns = max(self.now_ns, until)
 
 
-def frames(clock: Clock, count: int, decode: Callable[[int], int] = lambda number: 0) -> Iterator[int]:
+def frames(
+    clock: Clock, count: int, decode: Callable[[int], int] = lambda number: 0
+) -> Iterator[int]:
     for number in range(count):
         clock.spend(decode(number))
         yield number
 
 
 def work(clock: Clock, **durations: int) -> dict[str, Callable[[Any], None]]:
-    return {name: lambda item, duration=duration: clock.spend(duration) for name, duration in durations.items()}  # type: ignore[misc]
+    return {
+        name: lambda item, duration=duration: clock.spend(duration)
+        for name, duration in durations.items()
+    }  # type: ignore[misc]
 
 
 def nothing(item: Any) -> None:
@@ -49,9 +56,23 @@ def nothing(item: Any) -> None:
 
 def test_one_after_another_every_stage_has_its_own_time() -> None:
     clock = Clock()
-    passage = stages.sequential(frames(clock, 3, lambda number: 10 + number), work(clock, preprocess=20, infer=300, draw=4), clock.now)
-    assert passage.stages_ns == {"decode": [10, 11, 12], "preprocess": [20] * 3, "infer": [300] * 3, "draw": [4] * 3}
-    assert (passage.frames, passage.wall_ns, passage.dropped, passage.most_in_flight) == (3, 33 + 3 * 324, (), 1)
+    passage = stages.sequential(
+        frames(clock, 3, lambda number: 10 + number),
+        work(clock, preprocess=20, infer=300, draw=4),
+        clock.now,
+    )
+    assert passage.stages_ns == {
+        "decode": [10, 11, 12],
+        "preprocess": [20] * 3,
+        "infer": [300] * 3,
+        "draw": [4] * 3,
+    }
+    assert (passage.frames, passage.wall_ns, passage.dropped, passage.most_in_flight) == (
+        3,
+        33 + 3 * 324,
+        (),
+        1,
+    )
 
 
 class Heavy:
@@ -66,7 +87,9 @@ class Heavy:
 
 def test_what_a_frame_left_behind_is_cleared_away_within_its_last_stage() -> None:
     clock = Clock()
-    passage = stages.sequential((Heavy(clock) for _ in range(3)), work(clock, infer=300, draw=4), clock.now)
+    passage = stages.sequential(
+        (Heavy(clock) for _ in range(3)), work(clock, infer=300, draw=4), clock.now
+    )
     assert passage.stages_ns == {"decode": [0] * 3, "infer": [300] * 3, "draw": [54] * 3}
 
 
@@ -74,7 +97,11 @@ def test_a_video_without_frames_takes_no_stage() -> None:
     clock = Clock()
     assert stages.sequential(iter(()), work(clock, infer=300), clock.now).frames == 0
     passage = Overlap(Slots(2), clock.now).run(iter(()), {}, work(clock, infer=300), {})
-    assert (passage.frames, passage.stages_ns, passage.most_in_flight) == (0, {"decode": [], "infer": []}, 0)
+    assert (passage.frames, passage.stages_ns, passage.most_in_flight) == (
+        0,
+        {"decode": [], "infer": []},
+        0,
+    )
 
 
 @pytest.mark.parametrize("many", [1, 2, 4])
@@ -96,14 +123,18 @@ def test_no_more_than_so_many_frames_are_in_flight(many: int) -> None:
         assert ahead.wait(10)
         drawn.append((item, len(begun)))
 
-    passage = Overlap(slots, Clock().now).run(decoded(), {"preprocess": nothing}, {"infer": nothing}, {"draw": draw})
+    passage = Overlap(slots, Clock().now).run(
+        decoded(), {"preprocess": nothing}, {"infer": nothing}, {"draw": draw}
+    )
     assert [item for item, _ in drawn] == list(range(12)), "frames stay in order"
     assert max(seen - item for item, seen in drawn) <= many, "begun and not drawn"
     assert (passage.frames, passage.most_in_flight, slots.taken) == (12, many, 0)
 
 
 def test_stages_overlap() -> None:
-    """The next frame is decoded while this one is inferred: each waits for the other, so that neither could run alone."""
+    """The next frame is decoded while this one is inferred: each waits for the other, so that
+    neither could run alone.
+    """
     next_is_decoded, first_is_inferred = threading.Event(), threading.Event()
 
     def decoded() -> Iterator[int]:
@@ -122,7 +153,10 @@ def test_stages_overlap() -> None:
 
 def test_inference_stays_in_the_calling_thread() -> None:
     seen: dict[str, int] = {}
-    noting = {name: (lambda item, name=name: seen.update({name: threading.get_ident()})) for name in ("preprocess", "infer", "draw")}
+    noting = {
+        name: (lambda item, name=name: seen.update({name: threading.get_ident()}))
+        for name in ("preprocess", "infer", "draw")
+    }
     Overlap(Slots(1), Clock().now).run(iter([0]), *({name: noting[name]} for name in noting))
     assert seen["infer"] == threading.get_ident()
     assert len(set(seen.values())) == 3
@@ -140,25 +174,35 @@ def test_frames_are_dropped_while_all_slots_are_taken() -> None:
                 pass
 
     overlap = Overlap(slots, clock.now, wait, SECOND)
-    passage = overlap.run(frames(clock, 6), {}, {"infer": nothing}, {"draw": lambda item: hold.wait(10)})
+    passage = overlap.run(
+        frames(clock, 6), {}, {"infer": nothing}, {"draw": lambda item: hold.wait(10)}
+    )
     assert passage.dropped == (2, 3, 4)
     assert (passage.frames, passage.most_in_flight) == (3, 2)
     assert len(passage.delays_ns) == 3
 
 
 def test_frames_are_dropped_where_the_next_one_is_there_already() -> None:
-    """Decoding frame 1 takes three and a half periods: 2 and 3 are old by then, and 4 is the one that a camera would show."""
+    """Decoding frame 1 takes three and a half periods: 2 and 3 are old by then, and 4 is the one
+    that a camera would show.
+    """
     clock = Clock()
     source = frames(clock, 6, lambda number: 7 * SECOND // 2 if number == 1 else 0)
-    passage = Overlap(Slots(9), clock.now, clock.wait, SECOND).run(source, {}, {"infer": nothing}, {})
+    passage = Overlap(Slots(9), clock.now, clock.wait, SECOND).run(
+        source, {}, {"infer": nothing}, {}
+    )
     assert passage.dropped == (2, 3)
     assert passage.frames == 4
-    assert clock.waits == [1_000 + number * SECOND for number in range(7)], "every frame, and once more for the end"
+    assert clock.waits == [1_000 + number * SECOND for number in range(7)], (
+        "every frame, and once more for the end"
+    )
 
 
 def test_what_keeps_up_drops_nothing() -> None:
     clock = Clock()
-    passage = Overlap(Slots(5), clock.now, clock.wait, SECOND).run(frames(clock, 5), {}, {"infer": nothing}, {})
+    passage = Overlap(Slots(5), clock.now, clock.wait, SECOND).run(
+        frames(clock, 5), {}, {"infer": nothing}, {}
+    )
     assert (passage.dropped, passage.frames) == ((), 5)
     assert all(delay >= 0 for delay in passage.delays_ns)
 
@@ -178,7 +222,12 @@ def test_an_error_in_any_stage_ends_all_threads(where: str) -> None:
     do = {name: fail if name == where else nothing for name in ("preprocess", "infer", "draw")}
     before = threading.active_count()
     with pytest.raises(RuntimeError, match=f"{where} broke"):
-        Overlap(Slots(2), Clock().now).run(decoded(), {"preprocess": do["preprocess"]}, {"infer": do["infer"]}, {"draw": do["draw"]})
+        Overlap(Slots(2), Clock().now).run(
+            decoded(),
+            {"preprocess": do["preprocess"]},
+            {"infer": do["infer"]},
+            {"draw": do["draw"]},
+        )
     assert threading.active_count() == before
 
 
@@ -201,7 +250,9 @@ def test_what_is_drawn_is_not_kept() -> None:
     most: list[int] = []
 
     def draw(item: Picture) -> None:
-        gc.collect(1)  # the pictures are young; a full collection takes a second after thousands of tests
+        gc.collect(
+            1
+        )  # the pictures are young; a full collection takes a second after thousands of tests
         most.append(sum(1 for each in alive if each() is not None))
 
     Overlap(Slots(2), Clock().now).run(decoded(), {}, {"infer": nothing}, {"draw": draw})

@@ -15,7 +15,12 @@ pytest.importorskip("av")
 
 def pictures(count: int, width: int = 64, height: int = 48) -> list[np.ndarray]:
     across, down = np.meshgrid(np.arange(width), np.arange(height))
-    return [np.stack([(across * 3 + 9 * number) % 256, (down * 5) % 256, across * 0 + 40], -1).astype(np.uint8) for number in range(count)]
+    return [
+        np.stack([(across * 3 + 9 * number) % 256, (down * 5) % 256, across * 0 + 40], -1).astype(
+            np.uint8
+        )
+        for number in range(count)
+    ]
 
 
 @pytest.fixture
@@ -29,7 +34,10 @@ def test_what_was_encoded_is_decoded(video: Path) -> None:
     found = list(videos.frames(video, 99))
     assert len(found) == 12
     assert found[0].shape == (48, 64, 3)
-    errors = [float(np.abs(made.astype(int) - right).mean()) for made, right in zip(found, pictures(12), strict=True)]
+    errors = [
+        float(np.abs(made.astype(int) - right).mean())
+        for made, right in zip(found, pictures(12), strict=True)
+    ]
     assert max(errors) < 12, "lossy, and the same pictures in the same order"
 
 
@@ -46,10 +54,18 @@ def test_no_more_frames_than_asked_are_decoded(video: Path) -> None:
 
 def test_a_video_is_described(video: Path) -> None:
     found = videos.describe(video, 99)
-    assert {"codec": "h264", "width_pixels": 64, "height_pixels": 48, "frames": 12, "frames_per_second": 30.0}.items() <= found.items()
+    assert {
+        "codec": "h264",
+        "width_pixels": 64,
+        "height_pixels": 48,
+        "frames": 12,
+        "frames_per_second": 30.0,
+    }.items() <= found.items()
 
 
-def test_the_packaged_video_shows_every_photograph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_packaged_video_shows_every_photograph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("skimage")
     pytest.importorskip("sklearn")
     monkeypatch.setattr(videos, "SHOT", 2)
@@ -57,14 +73,21 @@ def test_the_packaged_video_shows_every_photograph(tmp_path: Path, monkeypatch: 
     found = list(videos.frames(tmp_path / videos.FILE, 99))
     assert facts["frames"] == len(found) == 20
     assert found[0].shape == (videos.HEIGHT, videos.WIDTH, 3)
-    apart = [float(np.abs(one.astype(int) - other).mean()) for one, other in zip(found[::2], found[2::2], strict=False)]
+    apart = [
+        float(np.abs(one.astype(int) - other).mean())
+        for one, other in zip(found[::2], found[2::2], strict=False)
+    ]
     assert min(apart) > 10, "one photograph is no other"
-    moved = [float(np.abs(one.astype(int) - other).mean()) for one, other in zip(found[::2], found[1::2], strict=True)]
+    moved = [
+        float(np.abs(one.astype(int) - other).mean())
+        for one, other in zip(found[::2], found[1::2], strict=True)
+    ]
     assert min(moved) > 1, "and within a shot the window moves"
 
 
 @pytest.mark.parametrize(
-    ("count", "most", "expected"), [(90, 6, [0, 15, 30, 45, 60, 75]), (3, 6, [0, 1, 2]), (1, 6, [0]), (7, 3, [0, 2, 4])]
+    ("count", "most", "expected"),
+    [(90, 6, [0, 15, 30, 45, 60, 75]), (3, 6, [0, 1, 2]), (1, 6, [0]), (7, 3, [0, 2, 4])],
 )
 def test_judged_frames_are_spread(count: int, most: int, expected: list[int]) -> None:
     assert videos.spread(count, most) == expected
@@ -96,7 +119,9 @@ def sound(file: Path, good: bytes) -> None:
 
     with av.open(str(file), "w") as container:
         stream = container.add_stream("aac", rate=44100)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 2048), np.float32), format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 2048), np.float32), format="fltp", layout="mono"
+        )
         frame.sample_rate = 44100
         for packet in (*stream.encode(frame), *stream.encode(None)):
             container.mux(packet)
@@ -125,10 +150,17 @@ def test_what_is_no_video_says_so(spoil: object, said: str, tmp_path: Path) -> N
 
 
 def test_a_camera_is_recorded(tmp_path: Path) -> None:
-    """FFmpeg's test picture stands in for a camera, which nobody has here: another input, the same code."""
+    """FFmpeg's test picture stands in for a camera, which nobody has here: another input, the same
+    code.
+    """
     videos.record("testsrc=size=65x49:rate=25", tmp_path / "recording.mp4", 5, format="lavfi")
     found = videos.describe(tmp_path / "recording.mp4", 99)
-    assert (found["frames"], found["width_pixels"], found["height_pixels"], found["frames_per_second"]) == (5, 64, 48, 25.0)
+    assert (
+        found["frames"],
+        found["width_pixels"],
+        found["height_pixels"],
+        found["frames_per_second"],
+    ) == (5, 64, 48, 25.0)
 
 
 def test_a_camera_that_is_not_there_says_so(tmp_path: Path) -> None:
@@ -136,6 +168,9 @@ def test_a_camera_that_is_not_there_says_so(tmp_path: Path) -> None:
         videos.record("/dev/video97", tmp_path / "recording.mp4", 5)
 
 
-@pytest.mark.parametrize(("said", "device"), [("0", Path("/dev/video0")), ("12", Path("/dev/video12")), ("street.mp4", None), ("", None)])
+@pytest.mark.parametrize(
+    ("said", "device"),
+    [("0", Path("/dev/video0")), ("12", Path("/dev/video12")), ("street.mp4", None), ("", None)],
+)
 def test_a_number_is_a_camera(said: str, device: Path | None) -> None:
     assert videos.camera_of(said) == device

@@ -1,4 +1,6 @@
-"""The file of accepted changes: what it says comes back, what it held stays, and what is wrong with it is told."""
+"""The file of accepted changes: what it says comes back, what it held stays, and what is wrong with
+it is told.
+"""
 
 import pytest
 
@@ -7,7 +9,15 @@ from harness.results import accepted_changes
 from harness.results.accepted_changes import Expectation
 from harness.results.series import METRICS
 
-WHOLE = Expectation("m-b", "latency", 9.45e6, "c" * 40, 'it "must" be\nso – \x7f', "2026-01-01T00:00:00Z", "01234567")
+WHOLE = Expectation(
+    "m-b",
+    "latency",
+    9.45e6,
+    "c" * 40,
+    'it "must" be\nso – \x7f',
+    "2026-01-01T00:00:00Z",
+    "01234567",
+)
 
 
 def test_an_entry_comes_back() -> None:
@@ -35,12 +45,27 @@ def test_nothing_accepted() -> None:
         ("[other]", "holds other"),
         ("accepted = [1]", "entry 1 is no table"),
         ("[[accepted]]\ncell = 'a'", "lacks metric, level, commit, reason"),
-        ("[[accepted]]\ncell='a'\nmetric='latency'\nlevel=1\ncommit='c'\nreason='r'\nwho='me'", "has who"),
-        ("[[accepted]]\ncell='a'\nmetric='speed'\nlevel=1\ncommit='c'\nreason='r'", "metric 'speed'"),
+        (
+            "[[accepted]]\ncell='a'\nmetric='latency'\nlevel=1\ncommit='c'\nreason='r'\nwho='me'",
+            "has who",
+        ),
+        (
+            "[[accepted]]\ncell='a'\nmetric='speed'\nlevel=1\ncommit='c'\nreason='r'",
+            "metric 'speed'",
+        ),
         ("[[accepted]]\ncell='a'\nmetric='latency'\nlevel=-1\ncommit='c'\nreason='r'", "level -1"),
-        ("[[accepted]]\ncell='a'\nmetric='latency'\nlevel=nan\ncommit='c'\nreason='r'", "level nan"),
-        ("[[accepted]]\ncell='a'\nmetric='latency'\nlevel=1\ncommit='c'\nreason=' '", "the reason is empty"),
-        ("[[accepted]]\ncell='a'\nmetric='latency'\nlevel=1\ncommit=3\nreason='r'", "text in quotes"),
+        (
+            "[[accepted]]\ncell='a'\nmetric='latency'\nlevel=nan\ncommit='c'\nreason='r'",
+            "level nan",
+        ),
+        (
+            "[[accepted]]\ncell='a'\nmetric='latency'\nlevel=1\ncommit='c'\nreason=' '",
+            "the reason is empty",
+        ),
+        (
+            "[[accepted]]\ncell='a'\nmetric='latency'\nlevel=1\ncommit=3\nreason='r'",
+            "text in quotes",
+        ),
     ],
 )
 def test_what_is_wrong_is_told(text: str, words: str) -> None:

@@ -24,7 +24,9 @@ SCHEMA = records.schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
 
 ADDED = {"limit", "agreement", "dataset", "steady_rss_bytes", "energy"}
-"""Keys that came after lines of this schema number were written: every new line has them, and a line without them is valid."""
+"""Keys that came after lines of this schema number were written: every new line has them, and a
+line without them is valid.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +34,16 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     """One line of each outcome that needs no runtime, as the file holds it, by outcome."""
     folder = tmp_path_factory.mktemp("results")
     specs = (TensorSpec("x", (BATCH, 4)),)
-    model = Model("m", build="a:b", inputs=specs, outputs=specs, inputs_from="harness.inputs:standard_normal")
+    model = Model(
+        "m", build="a:b", inputs=specs, outputs=specs, inputs_from="harness.inputs:standard_normal"
+    )
     broken = replace(model, name="broken", inputs_from="no.such.module:f")
-    cells = [Cell(model, "null"), Cell(model, "null", "bf16"), Cell(broken, "null"), Cell(model, "ort@absent")]
+    cells = [
+        Cell(model, "null"),
+        Cell(model, "null", "bf16"),
+        Cell(broken, "null"),
+        Cell(model, "ort@absent"),
+    ]
     entries = [Entry(cell, "bench_x.py::case") for cell in cells]
     plan = replace(PLANS["quick"], processes=2, min_seconds=0.0, warmup_max_seconds=0.1)
     with pytest.MonkeyPatch.context() as patch:
@@ -42,7 +51,10 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
         run = Run(entries, plan, folder / "results", seed=7)
         run.measure(entries)
         run.finish()
-    return {line["outcome"]: json.loads(json.dumps(line)) for line in records.read([folder / "results"]).lines}
+    return {
+        line["outcome"]: json.loads(json.dumps(line))
+        for line in records.read([folder / "results"]).lines
+    }
 
 
 def test_the_schema_is_a_schema() -> None:
@@ -61,7 +73,9 @@ def test_every_key_is_always_there(lines: dict[str, dict[str, Any]]) -> None:
         assert set(line) == {*SCHEMA["required"], *ADDED} == set(SCHEMA["properties"])
 
 
-def test_a_key_of_a_later_version_is_allowed_at_the_top_only(lines: dict[str, dict[str, Any]]) -> None:
+def test_a_key_of_a_later_version_is_allowed_at_the_top_only(
+    lines: dict[str, dict[str, Any]],
+) -> None:
     line = copy.deepcopy(lines["ok"])
     line["new"] = 1
     assert VALIDATOR.is_valid(line)
@@ -93,19 +107,25 @@ def test_a_key_of_a_later_version_is_allowed_at_the_top_only(lines: dict[str, di
     ],
     ids=str,
 )
-def test_a_damaged_line_is_not_valid(damage: Mapping[str, Any], lines: dict[str, dict[str, Any]]) -> None:
+def test_a_damaged_line_is_not_valid(
+    damage: Mapping[str, Any], lines: dict[str, dict[str, Any]]
+) -> None:
     assert not VALIDATOR.is_valid({**lines["ok"], **damage})
 
 
 @pytest.mark.parametrize("outcome", ["failed", "unsupported", "unavailable"])
-def test_what_has_no_number_says_where_and_why(outcome: str, lines: dict[str, dict[str, Any]]) -> None:
+def test_what_has_no_number_says_where_and_why(
+    outcome: str, lines: dict[str, dict[str, Any]]
+) -> None:
     for key in ("phase", "reason"):
         assert not VALIDATOR.is_valid({**lines[outcome], key: ""})
 
 
 def test_every_key_is_required_somewhere(lines: dict[str, dict[str, Any]]) -> None:
     for key in lines["ok"]:
-        assert VALIDATOR.is_valid({name: value for name, value in lines["ok"].items() if name != key}) == (key in ADDED)
+        assert VALIDATOR.is_valid(
+            {name: value for name, value in lines["ok"].items() if name != key}
+        ) == (key in ADDED)
 
 
 def documented() -> str:
@@ -116,10 +136,22 @@ def test_the_page_names_every_key() -> None:
     page = documented()
     for key in SCHEMA["properties"]:
         assert re.search(rf"`{key}[`.\[]", page), f"docs/results.md says nothing of {key}"
-    described = ("cell", "block", "warm_up", "parity", "output_error", "attestation", "gpu_device", "gpu_reading", "environment")
+    described = (
+        "cell",
+        "block",
+        "warm_up",
+        "parity",
+        "output_error",
+        "attestation",
+        "gpu_device",
+        "gpu_reading",
+        "environment",
+    )
     for name in (*described, "limit", "agreement"):
         for key in SCHEMA["$defs"][name]["properties"]:
-            assert re.search(rf"`([\w.\[\]]+\.)?{key}`", page), f"docs/results.md says nothing of {name}.{key}"
+            assert re.search(rf"`([\w.\[\]]+\.)?{key}`", page), (
+                f"docs/results.md says nothing of {name}.{key}"
+            )
 
 
 def test_the_page_has_the_history_of_the_schema_number() -> None:
@@ -130,7 +162,9 @@ def test_the_python_on_the_page_runs(
     lines: dict[str, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "run.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines.values()))
+    (tmp_path / "results" / "run.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in lines.values())
+    )
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", documented(), re.DOTALL)
     assert blocks
@@ -151,7 +185,9 @@ def test_a_resumed_run_forgets_what_was_wrong_and_keeps_the_rest(tmp_path: Path)
 
 
 def test_what_asv_left_in_folders_of_its_own_is_read_with_the_rest(tmp_path: Path) -> None:
-    for number, name in enumerate(("run.jsonl", "asv-x1/run.jsonl", "asv-x2/run.jsonl", "elsewhere/run.jsonl")):
+    for number, name in enumerate(
+        ("run.jsonl", "asv-x1/run.jsonl", "asv-x2/run.jsonl", "elsewhere/run.jsonl")
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         cell = {"key": str(number), "id": str(number), "model": "m", "backend": "x"}
         records.append(tmp_path / name, {"schema": 1, "outcome": "ok", "time": "t", "cell": cell})

@@ -14,7 +14,12 @@ def record(time: str, cpu: str = "A", onnx: str = "1.24", **changed: Any) -> dic
         "time": time,
         "outcome": "ok",
         "run": {"id": time},
-        "environment": {"cpu": cpu, "commit": "c" + time, "packages": {"onnx": onnx, "evenbench": time}, "load_average": 3.0},
+        "environment": {
+            "cpu": cpu,
+            "commit": "c" + time,
+            "packages": {"onnx": onnx, "evenbench": time},
+            "load_average": 3.0,
+        },
         "samples_ns": {"compute": [[100, 110, 120], [121, 121, 121]]},
         "memory": {"peak_rss_bytes": [1000, 1000]},
         "artifact": {"bytes": 5},
@@ -41,7 +46,11 @@ def test_a_point_has_levels_over_processes() -> None:
 
 
 def test_points_are_in_the_order_of_their_times() -> None:
-    assert [point.time for point in one(record("2"), record("1"), record("3")).points] == ["1", "2", "3"]
+    assert [point.time for point in one(record("2"), record("1"), record("3")).points] == [
+        "1",
+        "2",
+        "3",
+    ]
 
 
 def test_points_are_in_the_order_of_their_commits_where_all_are_known() -> None:
@@ -54,7 +63,9 @@ def test_points_are_in_the_order_of_their_commits_where_all_are_known() -> None:
     gathering.add({**record("9"), "environment": {"commit": "c3"}})
     assert [point.time for point in gathering.series(order)[0].points] == ["3", "9", "2", "1"]
     del order["c2"]
-    assert [point.time for point in gathering.series(order)[0].points] == ["1", "2", "3", "9"], "one is unknown: by time"
+    assert [point.time for point in gathering.series(order)[0].points] == ["1", "2", "3", "9"], (
+        "one is unknown: by time"
+    )
 
 
 def test_a_change_of_the_environment_splits_and_is_told() -> None:
@@ -74,12 +85,20 @@ def test_two_machines_that_take_turns_are_two_spans() -> None:
 
 
 def test_a_wrong_answer_has_an_error_and_no_speed() -> None:
-    assert set(one(record("1", outcome="mismatch", parity={"needed": 6.0})).points[0].values) == {ERROR}
+    assert set(one(record("1", outcome="mismatch", parity={"needed": 6.0})).points[0].values) == {
+        ERROR
+    }
     assert one(record("1", outcome="failed")).points[0].values == {}
 
 
 def test_what_has_no_level_is_left_out() -> None:
-    broken = record("1", samples_ns={"compute": [[0, 0, 0]]}, artifact=None, parity={"needed": float("inf")}, memory={})
+    broken = record(
+        "1",
+        samples_ns={"compute": [[0, 0, 0]]},
+        artifact=None,
+        parity={"needed": float("inf")},
+        memory={},
+    )
     assert one(broken).points[0].values == {}
 
 

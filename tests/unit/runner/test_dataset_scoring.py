@@ -1,4 +1,6 @@
-"""A run on labelled data: the session that was timed is scored, what cannot be scored keeps its times, bad data stops a run ahead."""
+"""A run on labelled data: the session that was timed is scored, what cannot be scored keeps its
+times, bad data stops a run ahead.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,15 @@ from harness.runner import launcher
 from harness.runner.dataset_scoring import LabelledData
 from harness.runner.schedule import Event, Run
 from tests.unit import builders
-from tests.unit.builders import Product, ProductSession, attestation, plan, product, register, work_here
+from tests.unit.builders import (
+    Product,
+    ProductSession,
+    attestation,
+    plan,
+    product,
+    register,
+    work_here,
+)
 
 HERE = "tests.unit.runner.test_dataset_scoring"
 
@@ -66,7 +76,9 @@ class Tired(Product):
         return TiredSession(weights, attestation(precision=cell.precision, threads=cell.threads))
 
 
-ROWS = ",".join([builders.ROWS, *(f"{kind.name}={HERE}:{kind.__name__}" for kind in (Contrary, Tired))])
+ROWS = ",".join(
+    [builders.ROWS, *(f"{kind.name}={HERE}:{kind.__name__}" for kind in (Contrary, Tired))]
+)
 
 
 @pytest.fixture
@@ -75,7 +87,9 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     register(monkeypatch, ROWS)
     work_here(monkeypatch)
     monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path / "cache"))
-    weights = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)  # as the golden draws them
+    weights = (
+        np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+    )  # as the golden draws them
     pixels = np.random.default_rng(3).integers(0, 256, (9, 2, 2)).astype(np.uint8)
     classes = ((pixels.reshape(9, 4).astype(np.float32) / 255 - 0.5) @ weights).argmax(1)
     assert len(set(classes)) > 1
@@ -86,10 +100,14 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
-def run(folder: Path, backends: tuple[str, ...], labelled: LabelledData, batch: int = 1) -> dict[str, Any]:
+def run(
+    folder: Path, backends: tuple[str, ...], labelled: LabelledData, batch: int = 1
+) -> dict[str, Any]:
     cells = [Cell(TRIED, name, batch=batch) for name in backends]
     labelled.prepare(cells)
-    session = Run([Entry(cell) for cell in cells], replace(plan(), processes=2), folder, labelled=labelled)
+    session = Run(
+        [Entry(cell) for cell in cells], replace(plan(), processes=2), folder, labelled=labelled
+    )
     lines = {line["cell"]["backend"]: line for line in session.measure(session.entries)}
     session.finish()
     for line in lines.values():
@@ -98,13 +116,18 @@ def run(folder: Path, backends: tuple[str, ...], labelled: LabelledData, batch: 
 
 
 @pytest.mark.parametrize("batch", [1, 4])
-def test_what_is_right_scores_all_and_what_is_wrong_is_scored_as_well(batch: int, data: Path, tmp_path: Path) -> None:
+def test_what_is_right_scores_all_and_what_is_wrong_is_scored_as_well(
+    batch: int, data: Path, tmp_path: Path
+) -> None:
     labelled = LabelledData(datasets.find(data), 60.0)
     lines = run(tmp_path / "results", ("product", "contrary", "null"), labelled, batch)
     assert lines["product"]["accuracy"] == {"metric": "top-1", "value": 1.0, "count": 9}
     assert lines["product"]["dataset"]["classes"] == "the model's labels"
     assert lines["product"]["dataset"]["metrics"] == {"top-1": 1.0}
-    assert (lines["contrary"]["outcome"], lines["contrary"]["accuracy"]["value"]) == ("mismatch", 0.0)
+    assert (lines["contrary"]["outcome"], lines["contrary"]["accuracy"]["value"]) == (
+        "mismatch",
+        0.0,
+    )
     assert lines["null"]["accuracy"] is None, "a control has no answer"
     assert labelled.unscored == {}
 
@@ -131,14 +154,20 @@ def test_an_interrupted_run_on_labelled_data_goes_on_and_scores_nothing_twice(
     def session(samples: int = 0, **more: Any) -> Run:
         labelled = LabelledData(datasets.find(data, samples), 60.0)
         labelled.prepare(entry.cell for entry in entries)
-        return Run(entries, replace(plan(), processes=2), tmp_path / "results", labelled=labelled, **more)
+        return Run(
+            entries, replace(plan(), processes=2), tmp_path / "results", labelled=labelled, **more
+        )
 
     def stop(event: Event) -> None:
         if event.kind == "measure" and event.text.endswith("2/2"):
             raise Stopped
 
     def scored() -> list[str]:
-        return sorted(job.cell.backend for job in jobs if job.task == "measure" and job.payload.dataset is not None)
+        return sorted(
+            job.cell.backend
+            for job in jobs
+            if job.task == "measure" and job.payload.dataset is not None
+        )
 
     with pytest.raises(Stopped):
         session(listen=stop).measure(entries)
@@ -177,7 +206,10 @@ def test_what_could_not_be_scored_is_still_told_by_the_command_that_goes_on(
     told = capsys.readouterr().err
     assert "resuming run" in told
     assert told.count("is not known") == 1
-    assert f"the accuracy of {Cell(TRIED, 'tired').id} is not known: it could not be told before the run was interrupted" in told
+    assert (
+        f"the accuracy of {Cell(TRIED, 'tired').id} is not known: it could not be told before the run was interrupted"
+        in told
+    )
 
 
 def test_prepared_images_come_from_the_cache(data: Path) -> None:
@@ -202,10 +234,16 @@ def test_a_corrupt_image_stops_the_run_before_anything_is_timed(data: Path, tmp_
     ],
 )
 def test_the_command_line_refuses_in_words(
-    arguments: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "bench_it.py").write_text(f"from {HERE} import TRIED\nfrom harness import Case\nit = Case((TRIED,), ('product',))\n")
+    (tmp_path / "bench_it.py").write_text(
+        f"from {HERE} import TRIED\nfrom harness import Case\nit = Case((TRIED,), ('product',))\n"
+    )
     register(monkeypatch, ROWS)
     assert cli.main(["run", "bench_it.py", *arguments]) == exit_codes.USAGE
     assert said in capsys.readouterr().err
@@ -218,13 +256,27 @@ def test_the_command_says_which_data_it_was_and_how_to_do_it_again(
     monkeypatch.chdir(tmp_path)
     declared = "from harness import Case\nit = Case((TRIED,), ('product', 'tired'))\n"
     (tmp_path / "bench_it.py").write_text(f"from {HERE} import TRIED\n{declared}")
-    code = cli.main(["run", "bench_it.py", "--plan", "quick", "--dataset", str(data), "--samples", "6", "--json"])
+    code = cli.main(
+        [
+            "run",
+            "bench_it.py",
+            "--plan",
+            "quick",
+            "--dataset",
+            str(data),
+            "--samples",
+            "6",
+            "--json",
+        ]
+    )
     told = capsys.readouterr()
     right, tired = json.loads(told.out)["outcomes"]
     assert right["accuracy"] == {"metric": "top-1", "value": 1.0, "count": 6}
     assert right["dataset"]["notes"] == ["6 of 9 images, evenly spread"]
     assert f"--dataset {data} --samples 6 --cell" in right["reproduce"]
     assert (tired["outcome"], code) == ("ok", 1), "an accuracy that is not known is no success"
-    assert f"the accuracy of {tired['cell']['id']} is not known: RuntimeError: too tired" in told.err
+    assert (
+        f"the accuracy of {tired['cell']['id']} is not known: RuntimeError: too tired" in told.err
+    )
     assert cli.main(["inspect", right["cell"]["id"]]) == 0
     assert "6 of 9 images" in capsys.readouterr().out

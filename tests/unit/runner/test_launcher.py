@@ -1,4 +1,6 @@
-"""Real worker processes: an answer for every task, and a reason with a log tail for every way of not answering."""
+"""Real worker processes: an answer for every task, and a reason with a log tail for every way of
+not answering.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ NOTE = "EVENBENCH_TEST_NOTE"
 
 def run(task: Any, asked: Cell, timeout_seconds: float = 30.0, **more: Any) -> Reply:
     variables = system_info.for_worker(1, {})
-    return launcher.run(Job(task, asked, sys_path=shared_path(), **more), variables, timeout_seconds)
+    return launcher.run(
+        Job(task, asked, sys_path=shared_path(), **more), variables, timeout_seconds
+    )
 
 
 class Troubled(Product):
@@ -98,7 +102,13 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trouble(flag: str, **more: Any) -> Reply:
-    return run("prepare", cell("troubled", options=(("flag", flag),)), folder="unused", folders={"inputs": "unused"}, **more)
+    return run(
+        "prepare",
+        cell("troubled", options=(("flag", flag),)),
+        folder="unused",
+        folders={"inputs": "unused"},
+        **more,
+    )
 
 
 def gone(pid: int) -> bool:
@@ -125,13 +135,20 @@ def gone(pid: int) -> bool:
 )
 def test_an_exception_becomes_its_outcome(flag: str, outcome: str, reason: str) -> None:
     reply = trouble(flag)
-    assert (reply.value, reply.outcome, reply.phase, reply.reason, reply.signal) == (None, outcome, "prepare", reason, "")
+    assert (reply.value, reply.outcome, reply.phase, reply.reason, reply.signal) == (
+        None,
+        outcome,
+        "prepare",
+        reason,
+        "",
+    )
     assert ("test_launcher.py" in reply.traceback) is (outcome == "failed")
     assert reply.wall_seconds > 0
 
 
 @pytest.mark.parametrize(
-    ("flag", "signal_name", "reason"), [("abort", "SIGABRT", "ended by SIGABRT"), ("kill", "SIGKILL", "memory runs out")]
+    ("flag", "signal_name", "reason"),
+    [("abort", "SIGABRT", "ended by SIGABRT"), ("kill", "SIGKILL", "memory runs out")],
 )
 def test_a_crash_names_its_signal(flag: str, signal_name: str, reason: str) -> None:
     reply = trouble(flag)
@@ -141,7 +158,11 @@ def test_a_crash_names_its_signal(flag: str, signal_name: str, reason: str) -> N
 
 def test_a_crash_of_the_sessions_own_program_names_its_signal_too() -> None:
     reply = trouble("ended")
-    assert (reply.outcome, reply.signal, reply.reason) == ("failed", "SIGBUS", "ProgramEnded: runner: the program was ended by SIGBUS")
+    assert (reply.outcome, reply.signal, reply.reason) == (
+        "failed",
+        "SIGBUS",
+        "ProgramEnded: runner: the program was ended by SIGBUS",
+    )
 
 
 def test_a_crash_keeps_the_tail_of_the_log() -> None:
@@ -155,7 +176,9 @@ def test_an_exit_without_an_answer_tells_its_code() -> None:
     assert trouble("exit").reason == "prepare exited with code 7 without an answer"
 
 
-def test_a_hang_is_killed_at_the_timeout_with_everything_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hang_is_killed_at_the_timeout_with_everything_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(NOTE, str(tmp_path / "child"))
     begin = time.monotonic()
     reply = trouble("hang", timeout_seconds=1.5)
@@ -166,7 +189,9 @@ def test_a_hang_is_killed_at_the_timeout_with_everything_it_started(tmp_path: Pa
     assert gone(int((tmp_path / "child").read_text()))
 
 
-def test_what_a_killed_process_left_in_its_temporary_folder_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_killed_process_left_in_its_temporary_folder_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(NOTE, str(tmp_path / "folder"))
     assert trouble("litter").signal == "SIGKILL"
     left = Path((tmp_path / "folder").read_text())
@@ -198,8 +223,12 @@ class RaisesInLoad(Product):
 
 
 def test_the_whole_walk_of_a_cell_through_processes(tmp_path: Path) -> None:
-    """Every task answers; then the same tasks on folders that lack what they need fail in their own phase."""
-    folders = {name: tmp_path / name for name in ("inputs", "weights", "artifact", "exact", "golden")}
+    """Every task answers; then the same tasks on folders that lack what they need fail in their own
+    phase.
+    """
+    folders = {
+        name: tmp_path / name for name in ("inputs", "weights", "artifact", "exact", "golden")
+    }
     for folder in folders.values():
         folder.mkdir()
     asked = cell()
@@ -215,7 +244,9 @@ def test_the_whole_walk_of_a_cell_through_processes(tmp_path: Path) -> None:
     assert do("prepare", "artifact", "inputs", "weights").value == {"format": "npy"}
     assert do("prepare", "exact", "inputs", "weights", backend="exact").outcome == "ok"
     assert do("golden", "golden", "exact", "inputs", payload={}).value["kind"] == "float64 numpy"  # type: ignore[index]
-    measured = do("measure", "golden", "artifact", "inputs", "golden", payload=Measurement(plan())).value
+    measured = do(
+        "measure", "golden", "artifact", "inputs", "golden", payload=Measurement(plan())
+    ).value
     assert measured is not None
     assert measured["parity"]["verdict"] == "pass"
     assert measured["variables"]["OMP_NUM_THREADS"] == "1"
@@ -223,15 +254,35 @@ def test_the_whole_walk_of_a_cell_through_processes(tmp_path: Path) -> None:
     assert described is not None
     assert described["inputs"] == [{"name": "x", "shape": ["batch", 4], "dtype": "float32"}]
 
-    in_load = do("measure", "golden", "artifact", "inputs", "golden", backend="loads", payload=Measurement(plan()))
-    assert (in_load.outcome, in_load.phase, in_load.reason) == ("failed", "load", "RuntimeError: cannot load")
+    in_load = do(
+        "measure",
+        "golden",
+        "artifact",
+        "inputs",
+        "golden",
+        backend="loads",
+        payload=Measurement(plan()),
+    )
+    assert (in_load.outcome, in_load.phase, in_load.reason) == (
+        "failed",
+        "load",
+        "RuntimeError: cannot load",
+    )
     folders |= {"empty": tmp_path / "empty", "exact": tmp_path / "empty"}
-    assert (do("golden", "golden", "exact", "inputs", payload={}).outcome, do("golden", "golden", "exact", "inputs", payload={}).phase) == ("failed", "parity")
-    assert (do("prepare", "artifact", "inputs").outcome, do("prepare", "artifact", "inputs").phase) == ("failed", "prepare")
+    assert (
+        do("golden", "golden", "exact", "inputs", payload={}).outcome,
+        do("golden", "golden", "exact", "inputs", payload={}).phase,
+    ) == ("failed", "parity")
+    assert (
+        do("prepare", "artifact", "inputs").outcome,
+        do("prepare", "artifact", "inputs").phase,
+    ) == ("failed", "prepare")
 
 
 def test_broken_samples_fail_their_inputs(tmp_path: Path) -> None:
-    reply = run("inputs", cell(model=product(inputs_from=f"{HERE}:no_samples")), folder=str(tmp_path))
+    reply = run(
+        "inputs", cell(model=product(inputs_from=f"{HERE}:no_samples")), folder=str(tmp_path)
+    )
     assert (reply.outcome, reply.phase) == ("failed", "prepare")
     assert "returned [], expected also ['x']" in reply.reason
 
@@ -240,7 +291,9 @@ def no_samples(model: Any) -> dict[str, Any]:
     return {}
 
 
-def test_the_user_s_code_hides_none_of_it_and_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_user_s_code_hides_none_of_it_and_is_not_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A `benchmarks` package of the user's own wins over the one in this checkout."""
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "__init__.py").write_text("")

@@ -26,20 +26,54 @@ INNER = {"clock": "c", "inner_clock": "", "binding_ns": None}
 
 
 def parity(verdict: str = "pass", needed: float = 0.1, reason: str = "") -> dict[str, Any]:
-    return {"verdict": verdict, "needed": needed, "reason": reason, "artifact_sha256": "", "input_sha256": ""}
+    return {
+        "verdict": verdict,
+        "needed": needed,
+        "reason": reason,
+        "artifact_sha256": "",
+        "input_sha256": "",
+    }
 
 
 def process(**changed: Any) -> dict[str, Any]:
     """What one process measured."""
     both = {"compute": [5, 6], "host_to_host": [7, 8]}
-    quiet = {"asked_is_used": "", "parity": parity(), "samples_ns": both, "stability": {"compute": "stable", "host_to_host": "stable"}}
-    blocks = {"blocks": {"compute": [], "host_to_host": []}, "warm_up": {"stable": True}, "phases_seconds": {"load": 1.0}}
-    rest = {"import_seconds": 0.1, "wall_seconds": 3.0, "peak_rss_bytes": 100, "attested": {"labels": ["tuned"]}, "accuracy": None}
-    rest |= {"artifact_sha256": PREPARED.artifact.sha256, "input_sha256": PREPARED.inputs.facts["sha256"]}
-    return {**quiet, **blocks, **rest, **INNER, "variables": {"OMP_NUM_THREADS": "1"}, "machine": {"load_average": 0.5}, **changed}
+    quiet = {
+        "asked_is_used": "",
+        "parity": parity(),
+        "samples_ns": both,
+        "stability": {"compute": "stable", "host_to_host": "stable"},
+    }
+    blocks = {
+        "blocks": {"compute": [], "host_to_host": []},
+        "warm_up": {"stable": True},
+        "phases_seconds": {"load": 1.0},
+    }
+    rest = {
+        "import_seconds": 0.1,
+        "wall_seconds": 3.0,
+        "peak_rss_bytes": 100,
+        "attested": {"labels": ["tuned"]},
+        "accuracy": None,
+    }
+    rest |= {
+        "artifact_sha256": PREPARED.artifact.sha256,
+        "input_sha256": PREPARED.inputs.facts["sha256"],
+    }
+    return {
+        **quiet,
+        **blocks,
+        **rest,
+        **INNER,
+        "variables": {"OMP_NUM_THREADS": "1"},
+        "machine": {"load_average": 0.5},
+        **changed,
+    }
 
 
-def line(reply: Reply | None = None, *processes: dict[str, Any], prepared: Prepared | None = PREPARED) -> dict[str, Any]:
+def line(
+    reply: Reply | None = None, *processes: dict[str, Any], prepared: Prepared | None = PREPARED
+) -> dict[str, Any]:
     entry = Entry(cell("null"), "bench.py::case", "evenbench run bench.py")
     return outcome.line(entry, RUN, plan(), reply or Reply(None), prepared, processes)
 
@@ -51,18 +85,33 @@ def line(reply: Reply | None = None, *processes: dict[str, Any], prepared: Prepa
         ({"parity": None}, None),
         ({"asked_is_used": "ran bf16"}, ("fallback", "sample", "ran bf16")),
         ({"parity": parity("fail", 7.0, "off")}, ("mismatch", "parity", "off")),
-        ({"parity": parity("too exact", 0.0, "as exact as fp32")}, ("fallback", "parity", "as exact as fp32")),
+        (
+            {"parity": parity("too exact", 0.0, "as exact as fp32")},
+            ("fallback", "parity", "as exact as fp32"),
+        ),
         ({"parity": parity("degenerate", 7.0, "flat")}, ("failed", "parity", "flat")),
-        ({"asked_is_used": "ran bf16", "parity": parity("fail", 7.0, "off")}, ("fallback", "sample", "ran bf16")),
+        (
+            {"asked_is_used": "ran bf16", "parity": parity("fail", 7.0, "off")},
+            ("fallback", "sample", "ran bf16"),
+        ),
     ],
 )
-def test_one_process_alone_can_decide(changed: dict[str, Any], wanted: tuple[str, str, str] | None) -> None:
+def test_one_process_alone_can_decide(
+    changed: dict[str, Any], wanted: tuple[str, str, str] | None
+) -> None:
     found = outcome.verdict(process(**changed))
     assert (found and (found.outcome, found.phase, found.reason)) == wanted
 
 
 def test_processes_are_gathered_in_order() -> None:
-    made = line(None, process(), process(samples_ns={"compute": [1], "host_to_host": [2]}, phases_seconds={"load": 2.0, "sample": 4.0}))
+    made = line(
+        None,
+        process(),
+        process(
+            samples_ns={"compute": [1], "host_to_host": [2]},
+            phases_seconds={"load": 2.0, "sample": 4.0},
+        ),
+    )
     assert made["samples_ns"] == {"compute": [[5, 6], [1]], "host_to_host": [[7, 8], [2]]}
     assert (made["phases_seconds"]["load"], made["phases_seconds"]["sample"]) == ([1.0, 2.0], [4.0])
     assert made["memory"] == {"peak_rss_bytes": [100, 100]}
@@ -84,7 +133,12 @@ def test_an_emulated_precision_is_a_label() -> None:
 
 
 def test_the_process_that_needed_most_is_the_parity_of_the_cell() -> None:
-    made = line(None, process(parity=parity(needed=0.2)), process(parity=parity(needed=0.9)), process(parity=parity(needed=0.1)))
+    made = line(
+        None,
+        process(parity=parity(needed=0.2)),
+        process(parity=parity(needed=0.9)),
+        process(parity=parity(needed=0.1)),
+    )
     assert made["parity"] == {**parity(needed=0.9), "artifact_sha256": "a1", "input_sha256": "i1"}
 
 
@@ -92,15 +146,32 @@ def test_a_cell_that_never_ran_has_every_key_and_no_number() -> None:
     refused = Reply(None, "unavailable", "prepare", "not installed")
     made, full = line(refused, prepared=None), line(None, process())
     assert set(made) == set(full) == set(records.schema()["properties"])
-    assert (made["outcome"], made["phase"], made["reason"], made["hint"]) == ("unavailable", "prepare", "not installed", "")
-    assert (made["samples_ns"], made["parity"], made["attested"], made["artifact_sha256"]) == ({}, None, None, "")
+    assert (made["outcome"], made["phase"], made["reason"], made["hint"]) == (
+        "unavailable",
+        "prepare",
+        "not installed",
+        "",
+    )
+    assert (made["samples_ns"], made["parity"], made["attested"], made["artifact_sha256"]) == (
+        {},
+        None,
+        None,
+        "",
+    )
     assert made["warnings"] == []
 
 
 def test_the_hint_is_for_what_can_be_installed_only() -> None:
     entry = Entry(cell("ort"), "bench.py::case", "evenbench run bench.py")
-    lacking = Reply(None, "unavailable", "prepare", "onnxruntime has no CUDAExecutionProvider; name the backend ort@gpu")
-    assert outcome.line(entry, RUN, plan(), lacking, None, [])["hint"] == "", "onnxruntime is installed: the extra would change nothing"
+    lacking = Reply(
+        None,
+        "unavailable",
+        "prepare",
+        "onnxruntime has no CUDAExecutionProvider; name the backend ort@gpu",
+    )
+    assert outcome.line(entry, RUN, plan(), lacking, None, [])["hint"] == "", (
+        "onnxruntime is installed: the extra would change nothing"
+    )
     assert line(Reply(None, "failed", "load", "boom"))["hint"] == ""
 
 
@@ -110,28 +181,52 @@ def test_provenance_names_what_was_timed() -> None:
     assert made["artifact"] == {"bytes": 10, "facts": {"format": "npy"}}
     assert made["prepare"] == {"seconds": 2.0, "cached": True}
     assert made["inputs"] == {"names": ["cat"]}
-    assert made["run"] == {**RUN, "plan": "quick", "processes": 1, "evenbench": made["run"]["evenbench"]}
+    assert made["run"] == {
+        **RUN,
+        "plan": "quick",
+        "processes": 1,
+        "evenbench": made["run"]["evenbench"],
+    }
 
 
 def test_the_command_that_reproduces_a_cell_can_be_pasted() -> None:
-    assert line(None, process())["reproduce"] == "evenbench run bench.py --cell product-null-fp32-cpu-b1 --plan quick"
+    assert (
+        line(None, process())["reproduce"]
+        == "evenbench run bench.py --cell product-null-fp32-cpu-b1 --plan quick"
+    )
     odd = Entry(cell("null", options=(("flag", "a b"),)), "", "evenbench run bench.py")
-    assert "--cell 'product-null-fp32-cpu-b1-flag=a b'" in outcome.line(odd, RUN, plan(), Reply(None), None, [])["reproduce"]
+    assert (
+        "--cell 'product-null-fp32-cpu-b1-flag=a b'"
+        in outcome.line(odd, RUN, plan(), Reply(None), None, [])["reproduce"]
+    )
 
 
 def test_warnings_are_sentences_in_the_line() -> None:
     assert any("one process only" in warning for warning in line(None, process())["warnings"])
 
 
-LOCK = {"name": "1.0", "python": "3.99.0", "requirements": ["r==1.0"], "packages": ["r==1.0"], "by": "uv", "sha256": "0" * 64}
+LOCK = {
+    "name": "1.0",
+    "python": "3.99.0",
+    "requirements": ["r==1.0"],
+    "packages": ["r==1.0"],
+    "by": "uv",
+    "sha256": "0" * 64,
+}
 
 
 def test_versions_are_those_that_the_worker_found_and_not_those_of_this_process() -> None:
     elsewhere = replace(PREPARED, environment=LOCK)
-    found = line(None, process(installation={"python": "3.99.0", "packages": {"r": "1.0"}}), prepared=elsewhere)["environment"]
+    found = line(
+        None,
+        process(installation={"python": "3.99.0", "packages": {"r": "1.0"}}),
+        prepared=elsewhere,
+    )["environment"]
     assert (found["python"], found["packages"], found["lock"]) == ("3.99.0", {"r": "1.0"}, LOCK)
     crashed = line(Reply(None, "failed", "load", "gone"), prepared=elsewhere)["environment"]
-    assert (crashed["python"], crashed["packages"]) == ("3.99.0", {}), "what is installed here says nothing of it"
+    assert (crashed["python"], crashed["packages"]) == ("3.99.0", {}), (
+        "what is installed here says nothing of it"
+    )
     assert line(None, process())["environment"]["lock"] is None
 
 
@@ -143,7 +238,9 @@ def test_versions_are_those_that_the_worker_found_and_not_those_of_this_process(
         ("ort", "pip install 'evenbench[ort]'"),
     ],
 )
-def test_the_hint_of_an_unavailable_cell_is_for_where_it_lives(backend: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hint_of_an_unavailable_cell_is_for_where_it_lives(
+    backend: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(registry.find("ort").__class__, "missing", lambda backend: ("onnxruntime",))
     entry = Entry(cell(backend), "bench.py::case", "evenbench run bench.py")
     made = outcome.line(entry, RUN, plan(), Reply(None, "unavailable", "prepare", "why"), None, [])

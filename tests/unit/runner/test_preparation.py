@@ -1,4 +1,6 @@
-"""What must exist before a cell is timed is made once, shared where it may be, and made again when anything changes."""
+"""What must exist before a cell is timed is made once, shared where it may be, and made again when
+anything changes.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ from tests.unit.builders import ROWS, Product, cell, product, register, work_her
 def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """The jobs that workers did, in order; they do them in this process."""
     monkeypatch.setenv(artifact_store.VARIABLE, str(tmp_path))
-    register(monkeypatch, f"{ROWS},drawn=tests.unit.runner.test_preparation:Drawn,quantises=tests.unit.runner.test_preparation:Quantises")
+    register(
+        monkeypatch,
+        f"{ROWS},drawn=tests.unit.runner.test_preparation:Drawn,quantises=tests.unit.runner.test_preparation:Quantises",
+    )
     return work_here(monkeypatch)
 
 
@@ -32,10 +37,20 @@ def tasks(jobs: Sequence[Job]) -> list[str]:
 
 def test_everything_is_made_once_in_order(jobs: list[Job]) -> None:
     made = Preparer(30.0).prepare(cell())
-    assert tasks(jobs) == ["inputs product", "weights product", "prepare product", "prepare exact", "golden exact"]
+    assert tasks(jobs) == [
+        "inputs product",
+        "weights product",
+        "prepare product",
+        "prepare exact",
+        "golden exact",
+    ]
     assert not any(found.cached for found in (made.inputs, made.artifact, made.golden))  # type: ignore[union-attr]
     assert made.weights["source"] == "own"
-    assert made.folders() == {"inputs": made.inputs.path, "artifact": made.artifact.path, "golden": made.golden.path}  # type: ignore[union-attr]
+    assert made.folders() == {
+        "inputs": made.inputs.path,
+        "artifact": made.artifact.path,
+        "golden": made.golden.path,
+    }  # type: ignore[union-attr]
 
 
 def test_a_second_run_starts_no_process(jobs: list[Job]) -> None:
@@ -52,7 +67,13 @@ def test_a_second_run_starts_no_process(jobs: list[Job]) -> None:
     [
         (
             {"model": product(arguments={"seed": "1"})},
-            ["inputs product", "weights product", "prepare product", "prepare exact", "golden exact"],
+            [
+                "inputs product",
+                "weights product",
+                "prepare product",
+                "prepare exact",
+                "golden exact",
+            ],
         ),
         ({"options": (("flag", "other"),)}, ["prepare product"]),
         ({"precision": "fp16"}, ["prepare product"]),
@@ -63,7 +84,9 @@ def test_a_second_run_starts_no_process(jobs: list[Job]) -> None:
     ],
     ids=["weights", "flag", "precision", "backend", "batch", "name", "threads"],
 )
-def test_what_changes_is_made_again_and_nothing_else(change: dict[str, Any], made: list[str], jobs: list[Job]) -> None:
+def test_what_changes_is_made_again_and_nothing_else(
+    change: dict[str, Any], made: list[str], jobs: list[Job]
+) -> None:
     Preparer(30.0).prepare(cell())
     jobs.clear()
     Preparer(30.0).prepare(cell(**change))
@@ -71,7 +94,9 @@ def test_what_changes_is_made_again_and_nothing_else(change: dict[str, Any], mad
 
 
 def test_one_changed_weight_is_another_artifact_and_another_golden(jobs: list[Job]) -> None:
-    first, other = (Preparer(30.0).prepare(cell(model=product(arguments={"seed": seed}))) for seed in "01")
+    first, other = (
+        Preparer(30.0).prepare(cell(model=product(arguments={"seed": seed}))) for seed in "01"
+    )
     assert first.weights["sha256"] != other.weights["sha256"]
     assert first.artifact.sha256 != other.artifact.sha256
     assert first.golden.sha256 != other.golden.sha256  # type: ignore[union-attr]
@@ -80,7 +105,11 @@ def test_one_changed_weight_is_another_artifact_and_another_golden(jobs: list[Jo
 def test_backends_share_inputs_weights_and_golden(jobs: list[Job]) -> None:
     preparer = Preparer(30.0)
     first, second = preparer.prepare(cell()), preparer.prepare(cell("twin"))
-    assert (first.inputs, first.weights, first.golden) == (second.inputs, second.weights, second.golden)
+    assert (first.inputs, first.weights, first.golden) == (
+        second.inputs,
+        second.weights,
+        second.golden,
+    )
     assert tasks(jobs).count("golden exact") == 1
 
 
@@ -102,9 +131,15 @@ def refusal(asked: Cell, preparer: Preparer | None = None) -> Any:
     return caught.value.reply
 
 
-def test_what_a_backend_does_not_support_is_unsupported_before_anything_starts(jobs: list[Job]) -> None:
+def test_what_a_backend_does_not_support_is_unsupported_before_anything_starts(
+    jobs: list[Job],
+) -> None:
     reply = refusal(cell(precision="bf16"))
-    assert (reply.outcome, reply.phase, reply.reason) == ("unsupported", "prepare", "product runs fp32, fp16, not bf16")
+    assert (reply.outcome, reply.phase, reply.reason) == (
+        "unsupported",
+        "prepare",
+        "product runs fp32, fp16, not bf16",
+    )
     assert "runs on cpu, not cuda:1" in refusal(cell(device="cuda:1")).reason
     assert "has no option speed; it has flag" in refusal(cell(options=(("speed", 9),))).reason
     assert jobs == []
@@ -116,20 +151,26 @@ def test_a_missing_package_is_unavailable_with_the_install_hint(jobs: list[Job])
     assert "no_such_runtime is not installed; see EVENBENCH_BACKENDS" in reply.reason
 
 
-def test_a_model_without_a_golden_is_unsupported(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_without_a_golden_is_unsupported(
+    jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
     reply = refusal(cell("drawn", model=product(build="", file="model.tflite")))
     assert (reply.outcome, reply.phase) == ("unsupported", "parity")
     assert "no golden can judge product" in reply.reason
 
 
-def test_a_missing_environment_says_which_variable_names_it(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_environment_says_which_variable_names_it(
+    jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
     reply = refusal(cell("product@1.24.1"))
     assert (reply.outcome, jobs) == ("unavailable", [])
     assert "set EVENBENCH_PYTHON_1_24_1 to its Python" in reply.reason
     assert '[tool.evenbench.environments] "1.24.1" = ' in reply.reason
     monkeypatch.setenv("EVENBENCH_PYTHON_1_24_1", sys.executable)
     assert preparation.interpreter_for(cell("product@1.24.1")) == sys.executable
-    monkeypatch.setattr(Product, "artifact_key", lambda backend, cell: {"format": "the same for every version"})
+    monkeypatch.setattr(
+        Product, "artifact_key", lambda backend, cell: {"format": "the same for every version"}
+    )
     own, other = Preparer(30.0).prepare(cell()), Preparer(30.0).prepare(cell("product@1.24.1"))
     assert own.artifact.path != other.artifact.path, "an artifact of one version served another"
 
@@ -147,10 +188,16 @@ class Drawn(Product):
         raise AssertionError("never loaded")
 
 
-def test_a_failure_is_told_once_per_run_and_leaves_nothing_behind(jobs: list[Job], tmp_path: Path) -> None:
+def test_a_failure_is_told_once_per_run_and_leaves_nothing_behind(
+    jobs: list[Job], tmp_path: Path
+) -> None:
     preparer = Preparer(30.0)
     first = refusal(cell("drawn"), preparer)
-    assert (first.outcome, first.phase, first.reason) == ("failed", "prepare", "RuntimeError: cannot export")
+    assert (first.outcome, first.phase, first.reason) == (
+        "failed",
+        "prepare",
+        "RuntimeError: cannot export",
+    )
     assert "test_preparation.py" in first.traceback
     assert refusal(cell("drawn", threads=2), preparer) == first
     assert tasks(jobs).count("prepare drawn") == 1
@@ -160,13 +207,25 @@ def test_a_failure_is_told_once_per_run_and_leaves_nothing_behind(jobs: list[Job
 def test_what_is_slow_is_told_before_it_starts(jobs: list[Job]) -> None:
     told: list[tuple[str, int]] = []
     Preparer(30.0, lambda kind, text: told.append((kind, len(jobs)))).prepare(cell())
-    assert told == [("inputs", 0), ("weights", 1), ("artifacts", 2), ("artifacts", 3), ("goldens", 4)]
+    assert told == [
+        ("inputs", 0),
+        ("weights", 1),
+        ("artifacts", 2),
+        ("artifacts", 3),
+        ("goldens", 4),
+    ]
 
 
-def test_workers_find_the_users_code_and_get_the_cells_threads(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_find_the_users_code_and_get_the_cells_threads(
+    jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[dict[str, str]] = []
     here = launcher.run
-    monkeypatch.setattr(launcher, "run", lambda job, variables, *rest: (seen.append(variables), here(job, variables, *rest))[1])
+    monkeypatch.setattr(
+        launcher,
+        "run",
+        lambda job, variables, *rest: (seen.append(variables), here(job, variables, *rest))[1],
+    )
     monkeypatch.syspath_prepend("/users/own/code")
     Preparer(30.0).prepare(cell(threads=3))
     assert {variables["OMP_NUM_THREADS"] for variables in seen} == {"3"}
@@ -174,7 +233,7 @@ def test_workers_find_the_users_code_and_get_the_cells_threads(jobs: list[Job], 
     assert not any(entry.startswith(sys.prefix) for job in jobs for entry in job.sys_path)
 
 
-# -- calibration -------------------------------------------------------------------------------------------------------
+# -- calibration -----------------------------------------------------------------------------------
 
 
 class Quantises(Product):
@@ -199,12 +258,16 @@ def test_only_a_precision_that_needs_calibration_gets_it(jobs: list[Job]) -> Non
     Preparer(30.0).prepare(cell(model=product(calibration_from=CALIBRATION)))
     assert [task for task in tasks(jobs) if task.startswith("calibration")] == []
     Preparer(30.0).prepare(static(calibration_from=CALIBRATION))
-    asked = next(job for job in jobs if job.task == "prepare" and job.cell.precision == "int8-static")
+    asked = next(
+        job for job in jobs if job.task == "prepare" and job.cell.precision == "int8-static"
+    )
     assert asked.payload.calibration
     assert "calibration" in asked.folders
 
 
-def test_other_calibration_is_another_artifact_of_int8_static_alone(jobs: list[Job], tmp_path: Path) -> None:
+def test_other_calibration_is_another_artifact_of_int8_static_alone(
+    jobs: list[Job], tmp_path: Path
+) -> None:
     own, theirs = Preparer(30.0), Preparer(30.0)
     first = own.prepare(static(calibration_from=CALIBRATION))
     jobs.clear()
@@ -215,8 +278,13 @@ def test_other_calibration_is_another_artifact_of_int8_static_alone(jobs: list[J
     assert first.inputs.path == again.inputs.path
 
 
-def test_a_model_without_calibration_is_unsupported_and_told_what_to_declare(jobs: list[Job]) -> None:
+def test_a_model_without_calibration_is_unsupported_and_told_what_to_declare(
+    jobs: list[Job],
+) -> None:
     with pytest.raises(Refusal) as refused:
         Preparer(30.0).prepare(static())
     assert refused.value.reply.outcome == "unsupported"
-    assert "takes its ranges from calibration data, and model product declares none" in refused.value.reply.reason
+    assert (
+        "takes its ranges from calibration data, and model product declares none"
+        in refused.value.reply.reason
+    )

@@ -1,4 +1,6 @@
-"""A run under load that was interrupted goes on: nothing is measured twice, and nothing is taken that was measured on other bytes."""
+"""A run under load that was interrupted goes on: nothing is measured twice, and nothing is taken
+that was measured on other bytes.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,13 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     return work_here(monkeypatch)
 
 
-def session(folder: Path, *cells: Cell, scenario: Scenario = SHORT, processes: int = 1, **more: Any) -> load_session.Session:
+def session(
+    folder: Path, *cells: Cell, scenario: Scenario = SHORT, processes: int = 1, **more: Any
+) -> load_session.Session:
     entries = [Entry(made, "bench.py::case", "evenbench run bench.py") for made in cells]
-    return load_session.Session(entries, scenario, plan(processes=processes), folder / "results", **more)
+    return load_session.Session(
+        entries, scenario, plan(processes=processes), folder / "results", **more
+    )
 
 
 def stop_at(words: str, number: int = 1) -> Callable[[str], None]:
@@ -51,7 +57,9 @@ def stop_at(words: str, number: int = 1) -> Callable[[str], None]:
     return tell
 
 
-def interrupted(folder: Path, *cells: Cell, words: str, number: int = 1, **more: Any) -> load_session.Session:
+def interrupted(
+    folder: Path, *cells: Cell, words: str, number: int = 1, **more: Any
+) -> load_session.Session:
     """A session that was stopped when it said `words` for the so-many-th time."""
     made = session(folder, *cells, tell=stop_at(words, number), **more)
     with pytest.raises(KeyboardInterrupt):
@@ -110,10 +118,15 @@ def test_the_parts_of_a_sweep_are_remembered_one_by_one(jobs: list[Job], tmp_pat
     assert again.known() == "0 of 1 outcomes known and 3 of the other cells' processes measured"
     (line,) = again.measure()
     assert len(measured(jobs)) == 1
-    assert [[len(point["laps_ns"]) for point in part["points"]] for part in line["parts"]] == [[2], [2]]
+    assert [[len(point["laps_ns"]) for point in part["points"]] for part in line["parts"]] == [
+        [2],
+        [2],
+    ]
 
 
-def test_a_torn_last_line_is_dropped_and_costs_no_measurement(jobs: list[Job], tmp_path: Path) -> None:
+def test_a_torn_last_line_is_dropped_and_costs_no_measurement(
+    jobs: list[Job], tmp_path: Path
+) -> None:
     first = interrupted(tmp_path, *TWO, words="1/1", number=2)
     first.file.write_bytes(first.file.read_bytes()[:-40])
     jobs.clear()
@@ -125,15 +138,21 @@ def test_a_torn_last_line_is_dropped_and_costs_no_measurement(jobs: list[Job], t
 
 
 def other_format(backend: Any, source: Any, cell: Cell, folder: Path) -> dict[str, Any]:
-    np.save(folder / "weights.npy", np.load(source.weights_folder / "weights.npy").astype(np.float32))
+    np.save(
+        folder / "weights.npy", np.load(source.weights_folder / "weights.npy").astype(np.float32)
+    )
     (folder / "more").write_text("of a newer exporter")
     return {}
 
 
-def test_what_was_measured_on_another_artifact_is_measured_again(jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_measured_on_another_artifact_is_measured_again(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     interrupted(tmp_path, *TWO, words="2/2", number=2, processes=2)
     (old,) = written(tmp_path)
-    monkeypatch.setattr("tests.unit.builders.Product.artifact_key", lambda backend, cell: {"flag": "new"})
+    monkeypatch.setattr(
+        "tests.unit.builders.Product.artifact_key", lambda backend, cell: {"flag": "new"}
+    )
     monkeypatch.setattr("tests.unit.builders.Product.prepare", other_format)
     jobs.clear()
     again = session(tmp_path, *TWO, processes=2)
@@ -141,11 +160,17 @@ def test_what_was_measured_on_another_artifact_is_measured_again(jobs: list[Job]
     again.measure()
     assert sorted(measured(jobs)) == ["product", "product", "twin", "twin"]
     lines = written(tmp_path)
-    assert sorted(line["cell"]["backend"] for line in lines) == ["product", "twin"], "the stale line is gone"
-    assert old["parts"][0]["artifact_sha256"] not in [part["artifact_sha256"] for line in lines for part in line["parts"]]
+    assert sorted(line["cell"]["backend"] for line in lines) == ["product", "twin"], (
+        "the stale line is gone"
+    )
+    assert old["parts"][0]["artifact_sha256"] not in [
+        part["artifact_sha256"] for line in lines for part in line["parts"]
+    ]
 
 
-def test_what_was_wrong_is_measured_again_and_what_is_unsupported_is_not_prepared_again(jobs: list[Job], tmp_path: Path) -> None:
+def test_what_was_wrong_is_measured_again_and_what_is_unsupported_is_not_prepared_again(
+    jobs: list[Job], tmp_path: Path
+) -> None:
     asked = (cell("oneweight"), cell("absent"), cell("product", precision="bf16"), cell("twin"))
     interrupted(tmp_path, *asked, words="1/1", number=2)
     assert len(measured(jobs)) == 1
@@ -155,7 +180,12 @@ def test_what_was_wrong_is_measured_again_and_what_is_unsupported_is_not_prepare
     assert "oneweight" in measured(jobs)
     assert [text for text in heard if "bf16" in text] == []
     found = {line["cell"]["backend"]: line["outcome"] for line in written(tmp_path)}
-    assert found == {"oneweight": "mismatch", "absent": "unavailable", "product": "unsupported", "twin": "ok"}
+    assert found == {
+        "oneweight": "mismatch",
+        "absent": "unavailable",
+        "product": "unsupported",
+        "twin": "ok",
+    }
     assert len(written(tmp_path)) == 4, "a cell has two lines"
 
 
@@ -169,7 +199,9 @@ def test_what_was_wrong_is_measured_again_and_what_is_unsupported_is_not_prepare
         {"fresh": True},
     ],
 )
-def test_another_command_begins_anew_and_leaves_the_file_alone(changed: dict[str, Any], tmp_path: Path) -> None:
+def test_another_command_begins_anew_and_leaves_the_file_alone(
+    changed: dict[str, Any], tmp_path: Path
+) -> None:
     first = interrupted(tmp_path, *TWO, words="1/1", number=2)
     before = first.file.read_bytes()
     other = session(tmp_path, *TWO, **changed)
@@ -196,13 +228,25 @@ def test_a_finished_run_is_not_gone_on_with(jobs: list[Job], tmp_path: Path) -> 
     assert sorted(measured(jobs)) == ["product", "twin"]
 
 
-# -- the command -----------------------------------------------------------------------------------------------------
+# -- the command -----------------------------------------------------------------------------------
 
-WORDS = ("load", "bench_it.py", "--scenario", "single-stream", "--seconds", "0.01", "--plan", "quick")
+WORDS = (
+    "load",
+    "bench_it.py",
+    "--scenario",
+    "single-stream",
+    "--seconds",
+    "0.01",
+    "--plan",
+    "quick",
+)
 
 
 def test_the_command_says_what_it_kept_and_what_it_took(
-    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    jobs: list[Job],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     declared = "from harness import Case\nfrom tests.unit.builders import PRODUCT\nit = Case((PRODUCT,), ('product', 'twin'))\n"
@@ -216,7 +260,10 @@ def test_the_command_says_what_it_kept_and_what_it_took(
 
     monkeypatch.setattr(launcher, "run", stopping)
     assert cli.main(list(WORDS)) == 130
-    assert "interrupted: 1 of 2 outcomes known, all kept; the same command goes on from here" in capsys.readouterr().err
+    assert (
+        "interrupted: 1 of 2 outcomes known, all kept; the same command goes on from here"
+        in capsys.readouterr().err
+    )
     monkeypatch.setattr(launcher, "run", run)
     assert cli.main([*WORDS, "--json"]) == 0
     told = capsys.readouterr()
@@ -228,11 +275,15 @@ def test_the_command_says_what_it_kept_and_what_it_took(
     assert len(measured(jobs)) == 2
 
 
-# -- kinds of lines --------------------------------------------------------------------------------------------------
+# -- kinds of lines --------------------------------------------------------------------------------
 
 
 def test_each_reader_takes_its_own_lines(tmp_path: Path) -> None:
-    named = {"time": "t", "outcome": "ok", "cell": {"key": "k", "id": "i", "model": "m", "backend": "b"}}
+    named = {
+        "time": "t",
+        "outcome": "ok",
+        "cell": {"key": "k", "id": "i", "model": "m", "backend": "b"},
+    }
     kinds = {
         records.OUTCOMES: {"schema": records.SCHEMA, **named},
         records.LOAD: {"load": 1, "boundary": "host_to_host", **named},
@@ -249,7 +300,11 @@ def test_each_reader_takes_its_own_lines(tmp_path: Path) -> None:
 
 
 def test_a_line_of_a_newer_format_is_left_out_in_words(tmp_path: Path) -> None:
-    named = {"time": "t", "outcome": "ok", "cell": {"key": "k", "id": "i", "model": "m", "backend": "b"}}
+    named = {
+        "time": "t",
+        "outcome": "ok",
+        "cell": {"key": "k", "id": "i", "model": "m", "backend": "b"},
+    }
     records.append(tmp_path / "new.jsonl", {"load": 2, "boundary": "host_to_host", **named})
     reading = records.read([tmp_path / "new.jsonl"], records.LOAD)
     assert reading.lines == ()

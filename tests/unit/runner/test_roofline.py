@@ -1,4 +1,6 @@
-"""The least possible time: its formula, what counts as bytes, and peaks that are measured once, before anything is timed."""
+"""The least possible time: its formula, what counts as bytes, and peaks that are measured once,
+before anything is timed.
+"""
 
 from __future__ import annotations
 
@@ -22,25 +24,47 @@ from harness.runner.schedule import Run
 from tests.unit.builders import HERE, ROWS, Exact, cell, plan, register, work_here
 
 WORK: Mapping[str, Any] = {
-    **{"flops": 2_000_000, "rule": "", "by_operator": {"aten.mm": 2_000_000}, "uncounted": {}, "why_not": ""},
+    **{
+        "flops": 2_000_000,
+        "rule": "",
+        "by_operator": {"aten.mm": 2_000_000},
+        "uncounted": {},
+        "why_not": "",
+    },
     **{"weights": 1000, "weight_bytes": None},
 }
 
 FOUND: Mapping[str, Any] = {
     **{"library": "torch", "version": "2.0", "cache_bytes": 2**20, "reason": ""},
-    **{"peak_flops_per_second": 1e9, "peak_by": "fp32 product of 8", "bandwidth_bytes_per_second": 1e6, "bandwidth_by": "sum"},
+    **{
+        "peak_flops_per_second": 1e9,
+        "peak_by": "fp32 product of 8",
+        "bandwidth_bytes_per_second": 1e6,
+        "bandwidth_by": "sum",
+    },
 }
 
 PEAKS: Mapping[str, Any] = {"measured": "2026-01-01T00:00:00Z", **FOUND}
 
-IMAGES = Model("m", build="a:b", inputs=(TensorSpec("x", (BATCH, 5)),), outputs=(TensorSpec("y", (BATCH, 2), "int64"),))
+IMAGES = Model(
+    "m",
+    build="a:b",
+    inputs=(TensorSpec("x", (BATCH, 5)),),
+    outputs=(TensorSpec("y", (BATCH, 2), "int64"),),
+)
 
 
 def test_the_slower_of_arithmetic_and_memory_binds() -> None:
     slow_memory = roofline.of(cell(), WORK, PEAKS)
-    assert (slow_memory["bound"], slow_memory["least_seconds"]) == ("memory", pytest.approx(slow_memory["least_bytes"] / 1e6))
+    assert (slow_memory["bound"], slow_memory["least_seconds"]) == (
+        "memory",
+        pytest.approx(slow_memory["least_bytes"] / 1e6),
+    )
     fast_memory = roofline.of(cell(), WORK, {**PEAKS, "bandwidth_bytes_per_second": 1e9})
-    assert (fast_memory["bound"], fast_memory["least_seconds"]) == ("arithmetic", pytest.approx(2e-3))
+    assert (fast_memory["bound"], fast_memory["least_seconds"]) == (
+        "arithmetic",
+        pytest.approx(2e-3),
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,7 +74,9 @@ def test_the_slower_of_arithmetic_and_memory_binds() -> None:
         ({}, {"peak_flops_per_second": None, "reason": "no product at bf16"}, "no product at bf16"),
     ],
 )
-def test_without_a_count_or_a_peak_there_is_no_limit_but_a_reason(work: Mapping[str, Any], peaks: Mapping[str, Any], reason: str) -> None:
+def test_without_a_count_or_a_peak_there_is_no_limit_but_a_reason(
+    work: Mapping[str, Any], peaks: Mapping[str, Any], reason: str
+) -> None:
     found = roofline.of(cell(), {**WORK, **work}, {**PEAKS, **peaks})
     assert (found["least_seconds"], found["bound"], found["reason"]) == (None, "", reason)
     assert found["least_bytes"] > 0
@@ -58,12 +84,24 @@ def test_without_a_count_or_a_peak_there_is_no_limit_but_a_reason(work: Mapping[
 
 @pytest.mark.parametrize(
     ("precision", "each", "number"),
-    [("fp32", 4, 4), ("tf32", 4, 4), ("fp16", 2, 2), ("bf16", 2, 2), ("int8-static", 1, 4), ("int8-dynamic", 1, 4)],
+    [
+        ("fp32", 4, 4),
+        ("tf32", 4, 4),
+        ("fp16", 2, 2),
+        ("bf16", 2, 2),
+        ("int8-static", 1, 4),
+        ("int8-dynamic", 1, 4),
+    ],
 )
-def test_weights_count_once_at_their_precision_and_tensors_as_a_step_gets_them(precision: str, each: int, number: int) -> None:
+def test_weights_count_once_at_their_precision_and_tensors_as_a_step_gets_them(
+    precision: str, each: int, number: int
+) -> None:
     asked = Cell(IMAGES, "product", precision, batch=3)
     assert roofline.least_bytes(asked, WORK) == 1000 * each + 3 * 5 * number + 3 * 2 * 8
-    assert roofline.least_bytes(asked, {**WORK, "weight_bytes": 700}) == 700 + 3 * 5 * number + 3 * 2 * 8, "a file that stores them in less"
+    assert (
+        roofline.least_bytes(asked, {**WORK, "weight_bytes": 700})
+        == 700 + 3 * 5 * number + 3 * 2 * 8
+    ), "a file that stores them in less"
 
 
 def test_every_precision_has_a_width() -> None:
@@ -82,7 +120,9 @@ def test_peaks_are_measured_once_for_each_device_precision_and_number_of_threads
     for _ in range(2):
         for each in peaks.unknown(cells):
             peaks.measure(each)
-    assert [(job.task, job.cell.backend, job.cell.precision, job.cell.threads) for job in asked] == [
+    assert [
+        (job.task, job.cell.backend, job.cell.precision, job.cell.threads) for job in asked
+    ] == [
         ("peaks", "null", "fp32", 1),
         ("peaks", "null", "fp16", 1),
         ("peaks", "null", "fp32", 2),
@@ -99,9 +139,14 @@ def test_quick_plans_measure_none_and_say_so() -> None:
 
 
 def test_peaks_that_cannot_be_had_are_a_reason_and_no_error() -> None:
-    peaks = roofline.Peaks(lambda job: Reply(None, "failed", "prepare", "it was killed"), PLANS["default"])
+    peaks = roofline.Peaks(
+        lambda job: Reply(None, "failed", "prepare", "it was killed"), PLANS["default"]
+    )
     peaks.measure(cell())
-    assert roofline.of(cell(), WORK, peaks.of(cell()))["reason"] == "the peaks could not be measured: it was killed"
+    assert (
+        roofline.of(cell(), WORK, peaks.of(cell()))["reason"]
+        == "the peaks could not be measured: it was killed"
+    )
     assert list(peaks.unknown([cell()])) == [], "it would be tried again for every cell"
 
 
@@ -110,14 +155,25 @@ class Counting(Exact):
 
     def work(self, session: Session) -> Mapping[str, Any]:
         count = 2 * int(np.prod(session.weights.shape)) * len(session.x)  # type: ignore[attr-defined]
-        return {**WORK, "flops": count, "by_operator": {"matmul": count}, "weights": session.weights.size}  # type: ignore[attr-defined]
+        return {
+            **WORK,
+            "flops": count,
+            "by_operator": {"matmul": count},
+            "weights": session.weights.size,
+        }  # type: ignore[attr-defined]
 
 
-def test_a_run_measures_the_peaks_after_preparing_and_before_timing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_measures_the_peaks_after_preparing_and_before_timing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(artifact_store.VARIABLE, str(tmp_path / "cache"))
     register(monkeypatch, ROWS)
-    monkeypatch.setenv(registry.VARIABLE, f"exact=tests.unit.runner.test_roofline:Counting:golden,{ROWS}")
-    monkeypatch.setattr(registry, "peaks", lambda cell, seconds: {**FOUND, "peak_by": f"{seconds:g} s"})
+    monkeypatch.setenv(
+        registry.VARIABLE, f"exact=tests.unit.runner.test_roofline:Counting:golden,{ROWS}"
+    )
+    monkeypatch.setattr(
+        registry, "peaks", lambda cell, seconds: {**FOUND, "peak_by": f"{seconds:g} s"}
+    )
     jobs = work_here(monkeypatch)
     cells = [cell(batch=2), cell("twin", batch=2), cell("null")]
     run = Run([Entry(each) for each in cells], plan(peak_seconds=0.5), tmp_path / "results")
@@ -131,4 +187,8 @@ def test_a_run_measures_the_peaks_after_preparing_and_before_timing(tmp_path: Pa
     assert second["limit"] == first["limit"]
     assert control["limit"] is None, f"nobody counts what {HERE} does not do"
     for line in lines:
-        assert not list(jsonschema.Draft202012Validator(records.schema()).iter_errors(json.loads(json.dumps(line))))
+        assert not list(
+            jsonschema.Draft202012Validator(records.schema()).iter_errors(
+                json.loads(json.dumps(line))
+            )
+        )

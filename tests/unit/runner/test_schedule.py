@@ -59,7 +59,10 @@ def lines(tmp_path: Path) -> dict[str, Record]:
     run.finish()
     text = run.file.file.read_text().splitlines()
     assert len(text) == len(EVERY), "a cell has no line, or two"
-    return {f"{line['cell']['backend']} {line['cell']['precision']}": line for line in map(json.loads, text)}
+    return {
+        f"{line['cell']['backend']} {line['cell']['precision']}": line
+        for line in map(json.loads, text)
+    }
 
 
 def test_every_cell_has_exactly_the_outcome_that_it_deserves(lines: dict[str, Record]) -> None:
@@ -107,13 +110,18 @@ def test_a_control_is_measured_and_not_judged(lines: dict[str, Record]) -> None:
 
 
 def test_processes_of_a_cell_are_spread_over_sweeps(jobs: list[Job], tmp_path: Path) -> None:
-    asked = entries(*(cell("product", batch=batch) for batch in (1, 2, 3)), *(cell("twin", batch=batch) for batch in (1, 2, 3)))
+    asked = entries(
+        *(cell("product", batch=batch) for batch in (1, 2, 3)),
+        *(cell("twin", batch=batch) for batch in (1, 2, 3)),
+    )
     start(asked, tmp_path).measure(asked)
     order = [job.cell.key for job in jobs if job.task == "measure"]
     sweeps = [order[at : at + 6] for at in range(0, 18, 6)]
     assert all(sorted(sweep) == sorted(entry.cell.key for entry in asked) for sweep in sweeps)
     assert len({tuple(sweep) for sweep in sweeps}) > 1, "every sweep has the same order"
-    assert [job.task for job in jobs].index("measure") == len(jobs) - 18, "something was prepared while cells were timed"
+    assert [job.task for job in jobs].index("measure") == len(jobs) - 18, (
+        "something was prepared while cells were timed"
+    )
 
 
 def test_a_wrong_answer_ends_its_cell_after_one_process(jobs: list[Job], tmp_path: Path) -> None:
@@ -141,7 +149,9 @@ class Interrupted(Exception):
     """What stops a run here."""
 
 
-def test_an_interrupted_run_goes_on_with_the_processes_it_has(jobs: list[Job], tmp_path: Path) -> None:
+def test_an_interrupted_run_goes_on_with_the_processes_it_has(
+    jobs: list[Job], tmp_path: Path
+) -> None:
     asked = entries(cell(), cell("twin"))
 
     def stop(event: Event) -> None:
@@ -159,7 +169,9 @@ def test_an_interrupted_run_goes_on_with_the_processes_it_has(jobs: list[Job], t
     assert all(len(line["process_seconds"]) == 3 for line in found)
 
 
-def test_what_was_measured_on_another_artifact_does_not_count(jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_measured_on_another_artifact_does_not_count(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = entries(cell())
 
     def stop(event: Event) -> None:
@@ -168,7 +180,9 @@ def test_what_was_measured_on_another_artifact_does_not_count(jobs: list[Job], t
 
     with pytest.raises(Interrupted):
         start(asked, tmp_path, listen=stop).measure(asked)
-    monkeypatch.setattr("tests.unit.builders.Product.artifact_key", lambda backend, cell: {"flag": "new"})
+    monkeypatch.setattr(
+        "tests.unit.builders.Product.artifact_key", lambda backend, cell: {"flag": "new"}
+    )
     monkeypatch.setattr("tests.unit.builders.Product.prepare", other_format)
     jobs.clear()
     start(asked, tmp_path).measure(asked)
@@ -178,7 +192,9 @@ def test_what_was_measured_on_another_artifact_does_not_count(jobs: list[Job], t
 def other_format(backend: Any, source: Any, cell: Cell, folder: Path) -> dict[str, Any]:
     import numpy as np
 
-    np.save(folder / "weights.npy", np.load(source.weights_folder / "weights.npy").astype(np.float32))
+    np.save(
+        folder / "weights.npy", np.load(source.weights_folder / "weights.npy").astype(np.float32)
+    )
     (folder / "more").write_text("of a newer exporter")
     return {}
 
@@ -198,7 +214,9 @@ def test_a_finished_run_leaves_its_lines_and_nothing_else(tmp_path: Path) -> Non
     run = start(asked, tmp_path)
     run.measure(asked)
     run.finish()
-    assert [path.name for path in (tmp_path / "results").rglob("*") if path.is_file()] == [f"{run.file.id}.jsonl"]
+    assert [path.name for path in (tmp_path / "results").rglob("*") if path.is_file()] == [
+        f"{run.file.id}.jsonl"
+    ]
 
 
 def test_an_incomplete_run_is_left_to_be_resumed(tmp_path: Path) -> None:

@@ -15,12 +15,20 @@ pytest.importorskip("asv.step_detect")
 def noisy(*stretches: tuple[int, float], spread: float = 0.005, seed: int = 0) -> list[float]:
     """So many points about each value, in nanoseconds."""
     rng = random.Random(seed)
-    return [9e6 * value * rng.lognormvariate(0, spread) for many, value in stretches for _ in range(many)]
+    return [
+        9e6 * value * rng.lognormvariate(0, spread)
+        for many, value in stretches
+        for _ in range(many)
+    ]
 
 
-def found(values: list[float], accepted: Accepted | None = None, least: float = 0.02) -> Change | None:
+def found(
+    values: list[float], accepted: Accepted | None = None, least: float = 0.02
+) -> Change | None:
     allowed = change_points.margin(values, least)
-    return change_points.judge(change_points.drifts(values, change_points.levels(values), allowed), allowed, accepted)
+    return change_points.judge(
+        change_points.drifts(values, change_points.levels(values), allowed), allowed, accepted
+    )
 
 
 def test_a_step_is_found_where_it_is() -> None:
@@ -106,7 +114,12 @@ def test_a_decline_that_was_accepted_is_silent() -> None:
 
 
 def test_noise_alone_is_seldom_an_alarm() -> None:
-    alarms = [found(noisy((many, 1.0), spread=spread, seed=seed)) for many in (12, 50) for spread in (0.01, 0.04) for seed in range(100)]
+    alarms = [
+        found(noisy((many, 1.0), spread=spread, seed=seed))
+        for many in (12, 50)
+        for spread in (0.01, 0.04)
+        for seed in range(100)
+    ]
     assert sum(alarm is not None for alarm in alarms) <= 8  # 2 %
 
 

@@ -29,7 +29,12 @@ def test_a_higher_confidence_is_a_wider_interval() -> None:
 
 def test_one_process_has_no_interval() -> None:
     found = estimates.level([0.012])
-    assert (found.value, found.low, found.high, found.processes) == (pytest.approx(0.012), None, None, 1)
+    assert (found.value, found.low, found.high, found.processes) == (
+        pytest.approx(0.012),
+        None,
+        None,
+        1,
+    )
     assert found.overlaps(0.012) is None
 
 
@@ -41,7 +46,13 @@ def test_a_level_of_nothing_or_of_no_time_is_refused(values: list[float]) -> Non
 
 def test_overlap_includes_the_ends() -> None:
     found = estimates.Estimate(2.0, 1.0, 3.0, 4)
-    assert [found.overlaps(value) for value in (0.99, 1.0, 2.5, 3.0, 3.01)] == [False, True, True, True, False]
+    assert [found.overlaps(value) for value in (0.99, 1.0, 2.5, 3.0, 3.01)] == [
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_a_speedup_is_baseline_over_candidate_sweep_by_sweep() -> None:
@@ -59,7 +70,9 @@ def test_a_speedup_agrees_with_the_paired_t_test() -> None:
 
 
 def test_a_speedup_of_runs_of_two_lengths_uses_the_common_sweeps() -> None:
-    assert estimates.speedup([4.0, 4.0, 400.0], [2.0, 2.0]) == estimates.speedup([4.0, 4.0], [2.0, 2.0])
+    assert estimates.speedup([4.0, 4.0, 400.0], [2.0, 2.0]) == estimates.speedup(
+        [4.0, 4.0], [2.0, 2.0]
+    )
 
 
 @pytest.mark.parametrize("q", [0.0, 0.1, 0.25, 0.5, 0.9, 0.99, 1.0])
@@ -88,7 +101,9 @@ def test_one_sample_less_would_not_reach_the_confidence(q: float) -> None:
 
 @pytest.mark.parametrize(("count", "stated"), [(43, False), (44, True)])
 @pytest.mark.parametrize("q", [0.9, 0.1])
-def test_a_percentile_is_stated_only_where_the_samples_support_it(count: int, stated: bool, q: float) -> None:
+def test_a_percentile_is_stated_only_where_the_samples_support_it(
+    count: int, stated: bool, q: float
+) -> None:
     assert (estimates.supported_quantile(list(map(float, range(count))), q) is not None) is stated
 
 

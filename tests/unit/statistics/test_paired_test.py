@@ -1,4 +1,6 @@
-"""The gate's verdicts: known answers, what is refused, and its error rates, simulated through the very code that judges."""
+"""The gate's verdicts: known answers, what is refused, and its error rates, simulated through the
+very code that judges.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def contaminated(rng: np.random.Generator, spread: float) -> Array:
 
 
 def autocorrelated(rng: np.random.Generator, spread: float) -> Array:
-    """Each pair of processes is the median of 24 paired laps that follow AR(1) with rho 0.4, around its own level."""
+    """Each pair of processes is the median of 24 paired laps that follow AR(1) with rho 0.4, around
+    its own level.
+    """
     noise = rng.normal(0, 2 * spread, (DRAWS, PAIRS, 24)).astype(np.float32)
     for lap in range(1, 24):
         noise[..., lap] = 0.4 * noise[..., lap - 1] + math.sqrt(1 - 0.4**2) * noise[..., lap]
@@ -51,7 +55,9 @@ SHAPES = (normal, heavy_tailed, contaminated, autocorrelated, two_mode)
 
 
 def rates(pairs: Array, rule: Rule, truth: float = 0.0) -> tuple[float, float, float]:
-    """Shares of sessions that call slower, that call faster, and whose interval covers the truth; each stops by itself."""
+    """Shares of sessions that call slower, that call faster, and whose interval covers the truth;
+    each stops by itself.
+    """
     stopped = paired_test.stops_at(pairs, rule)
     slower = faster = covered = 0
     for count in np.unique(stopped):
@@ -66,7 +72,9 @@ def rates(pairs: Array, rule: Rule, truth: float = 0.0) -> tuple[float, float, f
 
 @pytest.mark.parametrize("spread", [0.01, 0.02, 0.04])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_false_alarms_and_coverage_of_ten_thousand_sessions(shape: Callable[..., Array], spread: float) -> None:
+def test_false_alarms_and_coverage_of_ten_thousand_sessions(
+    shape: Callable[..., Array], spread: float
+) -> None:
     pairs = shape(np.random.default_rng(1), spread)
     slower, faster, covered = rates(pairs, Rule(margin=0.0))
     assert slower + faster <= 0.012
@@ -78,7 +86,9 @@ def test_false_alarms_and_coverage_of_ten_thousand_sessions(shape: Callable[...,
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_five_percent_is_found_where_pairs_spread_by_one(shape: Callable[..., Array]) -> None:
-    slower, faster, covered = rates(shape(np.random.default_rng(2), 0.01) + math.log(1.05), Rule(), math.log(1.05))
+    slower, faster, covered = rates(
+        shape(np.random.default_rng(2), 0.01) + math.log(1.05), Rule(), math.log(1.05)
+    )
     assert slower >= 0.9
     assert faster == 0
     assert covered >= 0.985
@@ -121,7 +131,12 @@ STEADY = np.linspace(-0.004, 0.004, 12)
 
 @pytest.mark.parametrize(
     ("shift", "verdict"),
-    [(math.log(1.06), "slower"), (-math.log(1.06), "faster"), (0.0, "equivalent"), (math.log(1.02), "inconclusive")],
+    [
+        (math.log(1.06), "slower"),
+        (-math.log(1.06), "faster"),
+        (0.0, "equivalent"),
+        (math.log(1.02), "inconclusive"),
+    ],
 )
 def test_four_verdicts(shift: float, verdict: str) -> None:
     found = paired_test.judge(list(STEADY + shift), Rule())
@@ -140,7 +155,9 @@ def test_one_ruined_pair_changes_no_verdict() -> None:
 def test_where_the_exact_interval_reaches_the_far_side_nobody_is_called_slower() -> None:
     pairs = np.full(9, math.log(1.06)) + STEADY[:9]
     pairs[0] = -0.5
-    assert paired_test.yuen(pairs, Rule().nominal, 0.2).low > Rule().log_margin, "the trimmed interval alone would alarm"
+    assert paired_test.yuen(pairs, Rule().nominal, 0.2).low > Rule().log_margin, (
+        "the trimmed interval alone would alarm"
+    )
     assert paired_test.judge(list(pairs), Rule()).verdict == "inconclusive"
 
 
@@ -150,7 +167,9 @@ def test_an_inconclusive_session_says_how_many_pairs_would_decide_it() -> None:
     found = paired_test.judge(pairs, Rule())
     assert found.verdict == "inconclusive"
     assert found.needed_pairs is not None
-    more = paired_test.judge([*pairs * (found.needed_pairs // 12 + 1)][: found.needed_pairs], Rule())
+    more = paired_test.judge(
+        [*pairs * (found.needed_pairs // 12 + 1)][: found.needed_pairs], Rule()
+    )
     assert more.verdict == "slower"
 
 

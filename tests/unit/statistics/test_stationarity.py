@@ -1,4 +1,6 @@
-"""Drift and two modes: found where they are, and seldom where there is only noise. Everything is drawn from a fixed seed."""
+"""Drift and two modes: found where they are, and seldom where there is only noise. Everything is
+drawn from a fixed seed.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,10 @@ def laps(noise: Callable[[np.random.Generator, int], np.ndarray], count: int = 4
         lambda generator, count: np.exp(generator.normal(0, 0.15, count)),
         lambda generator, count: np.exp(0.06 * generator.standard_t(3, count)),
         lambda generator, count: 1 + generator.exponential(0.1, count),
-        lambda generator, count: np.exp(generator.normal(0, 0.02, count)) * np.where(generator.random(count) < 0.04, 3, 1),
+        lambda generator, count: (
+            np.exp(generator.normal(0, 0.02, count))
+            * np.where(generator.random(count) < 0.04, 3, 1)
+        ),
     ],
     ids=["normal", "heavy tails", "one-sided", "a few disturbed"],
 )
@@ -38,7 +43,12 @@ def test_noise_has_one_mode(noise: Callable[[np.random.Generator, int], np.ndarr
 
 @pytest.mark.parametrize(("share", "apart"), [(0.5, 1.15), (0.2, 1.3)])
 def test_two_levels_are_two_modes(share: float, apart: float) -> None:
-    two = laps(lambda generator, count: np.exp(generator.normal(0, 0.02, count)) * np.where(generator.random(count) < share, apart, 1))
+    two = laps(
+        lambda generator, count: (
+            np.exp(generator.normal(0, 0.02, count))
+            * np.where(generator.random(count) < share, apart, 1)
+        )
+    )
     assert found(two, 20) == 1.0
     seen = stationarity.modes(two(np.random.default_rng(1)))
     assert seen is not None
@@ -55,16 +65,26 @@ def test_levels_that_are_close_or_seen_too_seldom_are_no_modes() -> None:
     assert stationarity.modes([[1e6] * 50]) is None, "laps that are all equal have no density"
 
 
-def levels(generator: np.random.Generator, cells: int, sweeps: int, spread: float, change: float = 0.0) -> list[list[float]]:
+def levels(
+    generator: np.random.Generator, cells: int, sweeps: int, spread: float, change: float = 0.0
+) -> list[list[float]]:
     slope = np.linspace(0, np.log1p(change), sweeps)
-    made: list[list[float]] = (1e6 * np.exp(generator.normal(0, spread, (cells, sweeps)) + slope)).tolist()
+    made: list[list[float]] = (
+        1e6 * np.exp(generator.normal(0, spread, (cells, sweeps)) + slope)
+    ).tolist()
     return made
 
 
 @pytest.mark.parametrize(("cells", "sweeps"), [(25, 3), (3, 3), (1, 10)])
 def test_noise_without_drift_is_seldom_called_one(cells: int, sweeps: int) -> None:
     generator = np.random.default_rng(3)
-    assert sum(stationarity.drift(levels(generator, cells, sweeps, 0.1)) is not None for _ in range(100)) <= 8
+    assert (
+        sum(
+            stationarity.drift(levels(generator, cells, sweeps, 0.1)) is not None
+            for _ in range(100)
+        )
+        <= 8
+    )
 
 
 def test_drift_is_found_and_its_size_is_right() -> None:

@@ -31,25 +31,49 @@ def told(cell: Cell, calibration: str = "") -> dict[str, str]:
 def test_the_preprocessing_travels_with_the_model_step_by_step() -> None:
     recipe = json.loads(told(Cell(RESNET18, "ort"))["recipe"])
     assert recipe["name"] == "imagenet_224"
-    assert [step["step"] for step in recipe["steps"]] == ["Decode", "Resize", "CenterCrop", "ToArray", "Normalise", "Layout"]
-    assert recipe["steps"][1] == {"step": "Resize", "size": 256, "antialias": True, "exact": False, "filter": "bilinear"}
+    assert [step["step"] for step in recipe["steps"]] == [
+        "Decode",
+        "Resize",
+        "CenterCrop",
+        "ToArray",
+        "Normalise",
+        "Layout",
+    ]
+    assert recipe["steps"][1] == {
+        "step": "Resize",
+        "size": 256,
+        "antialias": True,
+        "exact": False,
+        "filter": "bilinear",
+    }
 
 
 def test_what_does_not_apply_is_left_out() -> None:
     found = told(Cell(DIGITS_CNN, "ort"))
     assert sorted(found) == ["exporter", "labels", "model", "opset", "precision", "weights_sha256"]
-    assert (found["model"], found["precision"], found["weights_sha256"]) == ("digits_cnn", "fp32", SHA)
+    assert (found["model"], found["precision"], found["weights_sha256"]) == (
+        "digits_cnn",
+        "fp32",
+        SHA,
+    )
 
 
 def test_an_int8_file_names_its_calibration_and_its_conversion() -> None:
     found = told(Cell(DIGITS_CNN, "ort", "int8-static"), CALIBRATION)
     assert found["calibration_sha256"] == CALIBRATION
-    assert json.loads(found["conversion"]) == export.key(Cell(DIGITS_CNN, "openvino", "int8-static"))["conversion"]
+    assert (
+        json.loads(found["conversion"])
+        == export.key(Cell(DIGITS_CNN, "openvino", "int8-static"))["conversion"]
+    )
 
 
-@pytest.mark.parametrize("change", [{"name": "other"}, {"labels": ("zero", "one")}, {"recipe": RESNET18.recipe}])
+@pytest.mark.parametrize(
+    "change", [{"name": "other"}, {"labels": ("zero", "one")}, {"recipe": RESNET18.recipe}]
+)
 def test_what_the_file_says_decides_its_key(change: dict[str, Any]) -> None:
-    assert export.key(Cell(replace(DIGITS_CNN, **change), "ort")) != export.key(Cell(DIGITS_CNN, "ort"))
+    assert export.key(Cell(replace(DIGITS_CNN, **change), "ort")) != export.key(
+        Cell(DIGITS_CNN, "ort")
+    )
 
 
 def test_bf16_is_exported_with_the_first_opset_that_has_it() -> None:
@@ -60,8 +84,13 @@ def test_bf16_is_exported_with_the_first_opset_that_has_it() -> None:
 def own_file(folder: Path) -> Cell:
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xy"]
     weights = helper.make_tensor("w", TensorProto.FLOAT, [4, 4], range(16))
-    made = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], [weights])
-    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(folder / export.FILE))
+    made = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], [weights]
+    )
+    onnx.save(
+        helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9),
+        str(folder / export.FILE),
+    )
     return Cell(Model("own", file=str(folder / export.FILE)), "ort")
 
 

@@ -1,4 +1,6 @@
-"""What precision an ONNX file has is read from its graph, and what makes it another is decided by the cell."""
+"""What precision an ONNX file has is read from its graph, and what makes it another is decided by
+the cell.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,26 @@ from backends.onnx import precision as onnx_precision
 from harness import Cell
 from tests.unit.builders import cell, product
 
-FLOAT, HALF, BF16, DOUBLE = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE
+FLOAT, HALF, BF16, DOUBLE = (
+    TensorProto.FLOAT,
+    TensorProto.FLOAT16,
+    TensorProto.BFLOAT16,
+    TensorProto.DOUBLE,
+)
 
 
-def graph(nodes: Sequence[Any], constants: dict[str, tuple[Any, int]], kind: int = FLOAT, opset: int = 22) -> onnx.ModelProto:
+def graph(
+    nodes: Sequence[Any], constants: dict[str, tuple[Any, int]], kind: int = FLOAT, opset: int = 22
+) -> onnx.ModelProto:
     """x [1, 4] in, y out, both of `kind`; constants by name as (array, element type)."""
-    tensors = [helper.make_tensor(name, of, np.shape(array), np.ravel(array)) for name, (array, of) in constants.items()]
-    ends = [helper.make_tensor_value_info("x", kind, [1, 4]), helper.make_tensor_value_info("y", kind, [1, None])]
+    tensors = [
+        helper.make_tensor(name, of, np.shape(array), np.ravel(array))
+        for name, (array, of) in constants.items()
+    ]
+    ends = [
+        helper.make_tensor_value_info("x", kind, [1, 4]),
+        helper.make_tensor_value_info("y", kind, [1, None]),
+    ]
     made = helper.make_graph(list(nodes), "g", ends[:1], ends[1:], tensors)
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
 
@@ -46,12 +61,21 @@ DYNAMIC = [
 
 
 def test_a_plain_graph_is_fp32() -> None:
-    assert onnx_precision.precision_of_graph(graph([node("MatMul", "x w", "y")], {"w": (SQUARE, FLOAT)})) == "fp32"
+    assert (
+        onnx_precision.precision_of_graph(
+            graph([node("MatMul", "x w", "y")], {"w": (SQUARE, FLOAT)})
+        )
+        == "fp32"
+    )
 
 
 @pytest.mark.parametrize(("kind", "name"), [(HALF, "fp16"), (BF16, "bf16"), (DOUBLE, "fp64")])
 def test_casts_at_the_boundary_do_not_hide_what_is_computed_inside(kind: int, name: str) -> None:
-    nodes = [node("Cast", "x", "a", to=kind), node("MatMul", "a w", "b"), node("Cast", "b", "y", to=FLOAT)]
+    nodes = [
+        node("Cast", "x", "a", to=kind),
+        node("MatMul", "a w", "b"),
+        node("Cast", "b", "y", to=FLOAT),
+    ]
     assert onnx_precision.precision_of_graph(graph(nodes, {"w": (SQUARE, kind)})) == name
 
 
@@ -67,7 +91,10 @@ def test_mixed_types_are_all_named() -> None:
         node("Cast", "b", "c", to=FLOAT),
         node("MatMul", "c v", "y"),
     ]
-    assert onnx_precision.precision_of_graph(graph(nodes, {"w": (SQUARE, HALF), "v": (SQUARE, FLOAT)})) == "fp16,fp32"
+    assert (
+        onnx_precision.precision_of_graph(graph(nodes, {"w": (SQUARE, HALF), "v": (SQUARE, FLOAT)}))
+        == "fp16,fp32"
+    )
 
 
 def test_quantise_and_dequantise_pairs_are_int8_static() -> None:
@@ -104,8 +131,12 @@ def test_the_share_counts_layers_that_stayed_in_floats() -> None:
 
 
 def test_layers_inside_a_branch_count() -> None:
-    inner = helper.make_graph([node("MatMul", "a w", "b")], "then", [], [helper.make_tensor_value_info("b", HALF, [1, 4])])
-    other = helper.make_graph([node("Identity", "a", "c")], "else", [], [helper.make_tensor_value_info("c", HALF, [1, 4])])
+    inner = helper.make_graph(
+        [node("MatMul", "a w", "b")], "then", [], [helper.make_tensor_value_info("b", HALF, [1, 4])]
+    )
+    other = helper.make_graph(
+        [node("Identity", "a", "c")], "else", [], [helper.make_tensor_value_info("c", HALF, [1, 4])]
+    )
     nodes = [
         node("Cast", "x", "a", to=HALF),
         node("If", "yes", "h", then_branch=inner, else_branch=other),
@@ -116,20 +147,32 @@ def test_layers_inside_a_branch_count() -> None:
 
 
 def test_without_a_layer_every_tensor_counts_and_integers_narrow_nothing() -> None:
-    assert onnx_precision.precision_of_graph(graph([node("Tanh", "x", "y")], {}, kind=HALF)) == "fp16"
-    assert onnx_precision.precision_of_graph(graph([node("Abs", "x", "y")], {}, kind=TensorProto.INT64)) == "fp32"
+    assert (
+        onnx_precision.precision_of_graph(graph([node("Tanh", "x", "y")], {}, kind=HALF)) == "fp16"
+    )
+    assert (
+        onnx_precision.precision_of_graph(
+            graph([node("Abs", "x", "y")], {}, kind=TensorProto.INT64)
+        )
+        == "fp32"
+    )
 
 
 @pytest.mark.parametrize(
     ("message", "said"),
     [
-        ("[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : Could not find an implementation for Conv(22) node with name 'n'", "Conv (opset 22)"),
+        (
+            "[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : Could not find an implementation for Conv(22) node with name 'n'",
+            "Conv (opset 22)",
+        ),
         ("[ONNXRuntimeError] : 1 : FAIL : Load model failed", ""),
         ("Could not find an implementation for what you did", ""),
     ],
 )
 def test_a_missing_kernel_is_told_from_other_errors(message: str, said: str) -> None:
-    assert onnx_precision.without_kernel(RuntimeError(message)) == (f"has no kernel for {said}" if said else "")
+    assert onnx_precision.without_kernel(RuntimeError(message)) == (
+        f"has no kernel for {said}" if said else ""
+    )
 
 
 def low(precision: str, device: str = "cpu", **options: Any) -> Cell:
@@ -147,17 +190,28 @@ def test_every_setting_of_a_conversion_is_in_its_key() -> None:
     assert onnx_precision.key(low("fp32")) == {}
     keys = [onnx_precision.key(low(precision)) for precision in onnx_precision.PRECISIONS[1:]]
     assert all(key["by"] and key["version"] for key in keys)
-    assert onnx_precision.key(low("int8-static")) != onnx_precision.key(low("int8-static", ranges="entropy"))
+    assert onnx_precision.key(low("int8-static")) != onnx_precision.key(
+        low("int8-static", ranges="entropy")
+    )
 
 
 @pytest.mark.parametrize(
     ("made", "reason"),
     [
-        (low("int8-static", ranges="guess"), "ranges is 'minmax' or 'entropy' or 'percentile', not 'guess'"),
-        (low("fp16", activations="u8"), "activations is an option of int8-static, and means nothing at fp16"),
+        (
+            low("int8-static", ranges="guess"),
+            "ranges is 'minmax' or 'entropy' or 'percentile', not 'guess'",
+        ),
+        (
+            low("fp16", activations="u8"),
+            "activations is an option of int8-static, and means nothing at fp16",
+        ),
         (low("int8-static", activations="s8"), ""),
         (low("fp16"), ""),
-        (cell("ort", model=product(build="", file="own.onnx"), precision="bf16"), "bf16 is made by PyTorch's exporter from a module"),
+        (
+            cell("ort", model=product(build="", file="own.onnx"), precision="bf16"),
+            "bf16 is made by PyTorch's exporter from a module",
+        ),
         (cell("ort", model=product(build="", file="own.onnx"), precision="fp16"), ""),
     ],
 )
@@ -168,14 +222,23 @@ def test_what_cannot_be_converted_says_why(made: Cell, reason: str) -> None:
 
 @pytest.mark.parametrize(
     ("flags", "device", "wanted"),
-    [(["avx2"], "cpu", True), (["avx2", "avx512_vnni"], "cpu", False), (["avx2", "avx_vnni"], "cpu", False), (["asimd"], "cpu", False)],
+    [
+        (["avx2"], "cpu", True),
+        (["avx2", "avx512_vnni"], "cpu", False),
+        (["avx2", "avx_vnni"], "cpu", False),
+        (["asimd"], "cpu", False),
+    ],
 )
-def test_weights_lose_a_bit_only_where_their_products_would_overflow(flags: list[str], device: str, wanted: bool) -> None:
+def test_weights_lose_a_bit_only_where_their_products_would_overflow(
+    flags: list[str], device: str, wanted: bool
+) -> None:
     assert onnx_precision.saturates(flags, device) is wanted
     assert not onnx_precision.saturates(flags, "cuda")
 
 
-def test_a_missing_converter_is_named_except_in_another_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_converter_is_named_except_in_another_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(onnx_precision, "absent", lambda package: True)
     assert "pip install 'evenbench[ort]'" in onnx_precision.lacks(low("int8-static"))
     assert onnx_precision.lacks(low("fp32")) == onnx_precision.lacks(low("bf16")) == ""
@@ -190,7 +253,10 @@ def test_conversions_leave_names_and_types_of_the_boundary_alone(tmp_path: Any) 
         np.save(samples, np.random.default_rng(1).standard_normal((5, 1, 4)).astype(np.float32))
         onnx_precision.convert(file, low(precision), {"x": samples})
         made = onnx.load(str(file))
-        assert [(value.name, value.type.tensor_type.elem_type) for value in (*made.graph.input, *made.graph.output)] == [
+        assert [
+            (value.name, value.type.tensor_type.elem_type)
+            for value in (*made.graph.input, *made.graph.output)
+        ] == [
             ("x", FLOAT),
             ("y", FLOAT),
         ]
@@ -202,7 +268,9 @@ def test_a_graph_without_linear_layers_is_not_quantised_dynamically(tmp_path: An
 
     file = tmp_path / "relu.onnx"
     onnx.save(graph([node("Relu", "x", "y")], {}, opset=20), str(file))
-    with pytest.raises(Unsupported, match="int8-dynamic quantises linear layers, and product has none"):
+    with pytest.raises(
+        Unsupported, match="int8-dynamic quantises linear layers, and product has none"
+    ):
         onnx_precision.convert(file, low("int8-dynamic"), {})
 
 
@@ -217,5 +285,3 @@ def test_bf16_folds_batch_norms_before_the_weights_are_cast() -> None:
     assert torch.allclose(made(images), module(images), atol=0.05)
     assert not torch.equal(made(images), module(images))
     assert next(module.parameters()).dtype == torch.float32, "the module itself was changed"
-
-

@@ -18,7 +18,9 @@ def written(folder: Path, nodes: list[Any], weights: dict[str, int]) -> Path:
     """A file with these nodes, and an initialiser of 4 numbers of each type."""
     tensors = [helper.make_tensor(name, kind, [4], [1, 2, 3, 4]) for name, kind in weights.items()]
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 300])
-    graph = helper.make_graph(nodes, "g", [value], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], tensors)
+    graph = helper.make_graph(
+        nodes, "g", [value], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], tensors
+    )
     file = folder / "model.onnx"
     onnx.save(helper.make_model(graph), str(file))
     return file
@@ -26,15 +28,28 @@ def written(folder: Path, nodes: list[Any], weights: dict[str, int]) -> Path:
 
 def test_nodes_and_initialisers_are_those_of_the_onnx_package(tmp_path: Path) -> None:
     nodes = [
-        helper.make_node("Conv", ["x", "w", ""], ["z"], name="n" * 200, strides=[1, 1], auto_pad="NOTSET"),
-        helper.make_node("FusedConv", ["z", "w"], ["a", "b"], domain="com.microsoft", activation="Relu", alpha=0.5),
+        helper.make_node(
+            "Conv", ["x", "w", ""], ["z"], name="n" * 200, strides=[1, 1], auto_pad="NOTSET"
+        ),
+        helper.make_node(
+            "FusedConv",
+            ["z", "w"],
+            ["a", "b"],
+            domain="com.microsoft",
+            activation="Relu",
+            alpha=0.5,
+        ),
         helper.make_node("Relu", ["a"], ["y"], domain="ai.onnx"),
     ]
     file = written(tmp_path, nodes, {"w": TensorProto.FLOAT16, "i": TensorProto.INT64})
     found = protobuf_reader.read(file)
     wanted = onnx.load(str(file)).graph
-    assert [(node.kind, node.domain, node.name, list(node.inputs), list(node.outputs)) for node in found.nodes] == [
-        (node.op_type, node.domain, node.name, list(node.input), list(node.output)) for node in wanted.node
+    assert [
+        (node.kind, node.domain, node.name, list(node.inputs), list(node.outputs))
+        for node in found.nodes
+    ] == [
+        (node.op_type, node.domain, node.name, list(node.input), list(node.output))
+        for node in wanted.node
     ]
     assert set(found.constants) == {tensor.name for tensor in wanted.initializer}
     assert [node.activation for node in found.nodes] == ["", "Relu", ""]
@@ -51,11 +66,20 @@ def test_nodes_and_initialisers_are_those_of_the_onnx_package(tmp_path: Path) ->
         ({}, ""),
     ],
 )
-def test_the_precision_is_that_of_most_floating_weights(weights: dict[str, int], precision: str, tmp_path: Path) -> None:
-    assert protobuf_reader.read(written(tmp_path, [helper.make_node("Relu", ["x"], ["y"])], weights)).precision == precision
+def test_the_precision_is_that_of_most_floating_weights(
+    weights: dict[str, int], precision: str, tmp_path: Path
+) -> None:
+    assert (
+        protobuf_reader.read(
+            written(tmp_path, [helper.make_node("Relu", ["x"], ["y"])], weights)
+        ).precision
+        == precision
+    )
 
 
-@pytest.mark.parametrize("content", [b"not a model", b"\x3a\xff\xff\xff\x7f", b"\x3a\x02\x0a", b"\xff" * 20, b"\x38\x01"])
+@pytest.mark.parametrize(
+    "content", [b"not a model", b"\x3a\xff\xff\xff\x7f", b"\x3a\x02\x0a", b"\xff" * 20, b"\x38\x01"]
+)
 def test_what_is_no_onnx_file_is_an_error_in_words(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "odd.onnx").write_bytes(content)
     with pytest.raises(ValueError, match=r"odd\.onnx is no ONNX file"):

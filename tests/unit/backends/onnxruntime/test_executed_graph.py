@@ -1,4 +1,6 @@
-"""What ONNX Runtime executed follows from its profile alone, and what was fused from two graphs alone."""
+"""What ONNX Runtime executed follows from its profile alone, and what was fused from two graphs
+alone.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +29,29 @@ def ran(operator: str, *types: str, provider: str = CPU, microseconds: int = 10)
         ("fp16", "fp16", [ran("Conv"), ran("Cast", "float16")], "fp16", EMULATED),
         ("fp16", "fp32", [ran("Conv")], "fp32", ""),
         ("bf16", "bf16", [ran("MatMul", "bfloat16")], "bf16", ""),
-        ("int8-static", "fp32", [ran("QLinearConv", "uint8", "float", "uint8", "int8"), ran("QGemm", "int8")], "int8-static", ""),
+        (
+            "int8-static",
+            "fp32",
+            [ran("QLinearConv", "uint8", "float", "uint8", "int8"), ran("QGemm", "int8")],
+            "int8-static",
+            "",
+        ),
         ("int8-static", "fp32", [ran("Conv"), ran("QGemm", "uint8")], "int8-static", ""),
         ("int8-static", "fp32", [ran("Conv"), ran("DequantizeLinear", "int8")], "fp32", ""),
-        ("int8-dynamic", "fp32", [ran("Conv"), ran("DynamicQuantizeMatMul", "float", "int8")], "int8-dynamic", ""),
-        ("int8-dynamic", "fp32", [ran("DynamicQuantizeLinear"), ran("MatMulIntegerToFloat", "uint8", "int8")], "int8-dynamic", ""),
+        (
+            "int8-dynamic",
+            "fp32",
+            [ran("Conv"), ran("DynamicQuantizeMatMul", "float", "int8")],
+            "int8-dynamic",
+            "",
+        ),
+        (
+            "int8-dynamic",
+            "fp32",
+            [ran("DynamicQuantizeLinear"), ran("MatMulIntegerToFloat", "uint8", "int8")],
+            "int8-dynamic",
+            "",
+        ),
         ("int8-dynamic", "fp32", [ran("MatMulIntegerToFloat", "uint8", "int8")], "int8-static", ""),
         ("int8-dynamic", "fp32", [ran("MatMul")], "fp32", ""),
         ("fp32", "", [ran("ArgMax", "int64")], "fp32", ""),
@@ -56,14 +76,18 @@ def test_tf32_is_fp32_that_may_be_narrower() -> None:
 def test_a_label_counts_the_layers_that_stayed_wide() -> None:
     nodes = [ran("Conv"), ran("QGemm", "uint8"), ran("QGemm", "uint8"), ran("Relu")]
     assert executed_graph.label("int8-static", nodes) == "int8 in 2 of 3 layers"
-    assert executed_graph.label("int8-static", nodes[1:]) == executed_graph.label("fp32", nodes) == ""
+    assert (
+        executed_graph.label("int8-static", nodes[1:]) == executed_graph.label("fp32", nodes) == ""
+    )
 
 
 def test_work_on_another_provider_is_a_stray_and_a_shape_is_not() -> None:
     nodes = [ran("Conv", provider=CUDA), ran("Reshape"), ran("Gemm"), ran("FusedGemm")]
     assert executed_graph.strays(nodes, CUDA) == {"Gemm": 1, "FusedGemm": 1}
     assert executed_graph.strays(nodes[:2], CUDA) == {}
-    assert executed_graph.strays([ran("Relu")], CUDA) == {"Relu": 1}, "a provider that ran nothing did not run"
+    assert executed_graph.strays([ran("Relu")], CUDA) == {"Relu": 1}, (
+        "a provider that ran nothing did not run"
+    )
     assert executed_graph.strays([], CUDA) == {}
 
 
@@ -85,7 +109,11 @@ def test_a_profile_is_read_for_its_last_run() -> None:
     ]
     nodes = executed_graph.executed(events)
     assert nodes[0] == Executed("a", "Conv", CPU, ("float", "int64"), 15)
-    assert [(node.operator, node.microseconds) for node in nodes] == [("Conv", 15), ("If", 0), ("Relu", 5)]
+    assert [(node.operator, node.microseconds) for node in nodes] == [
+        ("Conv", 15),
+        ("If", 0),
+        ("Relu", 5),
+    ]
     facts = executed_graph.summary(nodes)
     assert facts["time_share_by_provider"] == {CPU: 0.75, CUDA: 0.25}
     assert facts["time_share_by_operator"] == {"Conv": 0.75, "Relu": 0.25, "If": 0.0}
@@ -94,11 +122,15 @@ def test_a_profile_is_read_for_its_last_run() -> None:
         executed_graph.executed(events[:1])
 
 
-# -- fusions -----------------------------------------------------------------------------------------------------------
+# -- fusions ---------------------------------------------------------------------------------------
 
 
-def node(kind: str, inputs: str, output: str, name: str = "", domain: str = "", activation: str = "") -> Node:
-    return Node(kind, domain, name or f"node_{output}", tuple(inputs.split()), (output,), activation)
+def node(
+    kind: str, inputs: str, output: str, name: str = "", domain: str = "", activation: str = ""
+) -> Node:
+    return Node(
+        kind, domain, name or f"node_{output}", tuple(inputs.split()), (output,), activation
+    )
 
 
 MS, NCHWC = "com.microsoft", "com.microsoft.nchwc"
@@ -110,7 +142,9 @@ def graph(*nodes: Node, constants: tuple[str, ...] = ()) -> Graph:
 
 def test_an_activation_that_was_fused_is_found_by_the_tensor() -> None:
     before = graph(node("Conv", "x w", "c"), node("Relu", "c", "r"), node("Gemm", "r v", "y"))
-    after = graph(node("FusedConv", "x w", "r", domain=MS, activation="Relu"), node("Gemm", "r v", "y"))
+    after = graph(
+        node("FusedConv", "x w", "r", domain=MS, activation="Relu"), node("Gemm", "r v", "y")
+    )
     made = executed_graph.changes(before, after)
     assert made["fused"] == {"Conv + Relu → com.microsoft.FusedConv(Relu)": 1}
     assert (made["added"], made["removed"], made["nodes_before"]) == ({}, {}, 3)
@@ -118,7 +152,11 @@ def test_an_activation_that_was_fused_is_found_by_the_tensor() -> None:
 
 def test_blocked_layouts_are_found_by_the_name_and_reorders_are_added() -> None:
     before = graph(
-        node("Conv", "x w", "a"), node("Relu", "a", "b"), node("Conv", "b u", "c"), node("Add", "c a", "d"), node("Relu", "d", "y")
+        node("Conv", "x w", "a"),
+        node("Relu", "a", "b"),
+        node("Conv", "b u", "c"),
+        node("Add", "c a", "d"),
+        node("Relu", "d", "y"),
     )
     after = graph(
         node("Conv", "x w", "token_0", "a_nchwc", NCHWC),
@@ -150,7 +188,9 @@ def test_a_quantised_layer_takes_its_neighbours_with_it() -> None:
         node("DequantizeLinear", "cq_token_3 s", "y"),
     )
     made = executed_graph.changes(before, after)
-    assert made["fused"] == {"DequantizeLinear ×2 + Conv + QuantizeLinear → com.microsoft.QLinearConv": 1}
+    assert made["fused"] == {
+        "DequantizeLinear ×2 + Conv + QuantizeLinear → com.microsoft.QLinearConv": 1
+    }
     assert made["removed"] == {}
 
 

@@ -52,7 +52,9 @@ def wheel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         ("coreml", {}, "coreml"),
     ],
 )
-def test_a_device_has_a_provider_and_an_option_names_another(device: str, options: dict[str, Any], provider: str) -> None:
+def test_a_device_has_a_provider_and_an_option_names_another(
+    device: str, options: dict[str, Any], provider: str
+) -> None:
     asked = cell(device=device, **options)
     assert OnnxRuntime().provider_of(asked) == provider
     assert OnnxRuntime().supports(asked) == ""
@@ -66,9 +68,15 @@ def test_a_device_has_a_provider_and_an_option_names_another(device: str, option
         (cell("tf32"), "tf32 is arithmetic of NVIDIA GPUs"),
         (cell("fp16", provider="openvino"), "fp16 is not attested"),
         (cell(conv_search="default"), "means nothing to cpu"),
-        (cell(device="cuda", conv_search="fast"), "conv_search is 'exhaustive', 'heuristic', 'default', not 'fast'"),
+        (
+            cell(device="cuda", conv_search="fast"),
+            "conv_search is 'exhaustive', 'heuristic', 'default', not 'fast'",
+        ),
         (cell(device="tpu"), "not tpu"),
-        (cell(optimization="most"), "optimization is 'disable' or 'basic' or 'extended' or 'layout' or 'all', not 'most'"),
+        (
+            cell(optimization="most"),
+            "optimization is 'disable' or 'basic' or 'extended' or 'layout' or 'all', not 'most'",
+        ),
         (cell(execution="both"), "execution is"),
         (cell(arena=True), "arena is 'on' or 'off', not True"),
         (cell(iobinding="maybe"), "iobinding is"),
@@ -96,7 +104,9 @@ def test_the_plain_wheel_lacks_what_another_has(wheel: Any) -> None:
     assert lacks(cell(provider="xnnpack")) == "", "linked in, if at all: loading tells"
 
 
-@pytest.mark.parametrize("library", ["libonnxruntime_providers_openvino.so", "onnxruntime_providers_openvino.dll"])
+@pytest.mark.parametrize(
+    "library", ["libonnxruntime_providers_openvino.so", "onnxruntime_providers_openvino.dll"]
+)
 def test_a_library_in_the_folder_is_the_provider(library: str, wheel: Any) -> None:
     wheel("onnxruntime-openvino", library)
     assert OnnxRuntime().lacks(cell(provider="openvino")) == OrtOpenVino().lacks(cell()) == ""
@@ -118,14 +128,25 @@ def test_a_library_of_custom_operators_must_be_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("precision", "allowed"), [("fp32", "0"), ("tf32", "1"), ("fp16", "0")])
 def test_cuda_is_told_what_its_defaults_would_decide(precision: str, allowed: str) -> None:
     told = execution_providers.told(cell(precision, "cuda:2", conv_search="heuristic"), "cuda")
-    assert (told["use_tf32"], told["device_id"], told["cudnn_conv_algo_search"]) == (allowed, "2", "HEURISTIC")
-    assert execution_providers.told(cell(device="cuda"), "cuda")["cudnn_conv_algo_search"] == "EXHAUSTIVE"
+    assert (told["use_tf32"], told["device_id"], told["cudnn_conv_algo_search"]) == (
+        allowed,
+        "2",
+        "HEURISTIC",
+    )
+    assert (
+        execution_providers.told(cell(device="cuda"), "cuda")["cudnn_conv_algo_search"]
+        == "EXHAUSTIVE"
+    )
 
 
 def test_openvino_is_told_its_precision_threads_and_denormals() -> None:
     told = execution_providers.told(cell(), "openvino")
     properties = json.loads(told["load_config"])["CPU"]
-    assert (told["device_type"], properties["INFERENCE_PRECISION_HINT"], properties["INFERENCE_NUM_THREADS"]) == ("CPU", "f32", "3")
+    assert (
+        told["device_type"],
+        properties["INFERENCE_PRECISION_HINT"],
+        properties["INFERENCE_NUM_THREADS"],
+    ) == ("CPU", "f32", "3")
     assert properties["CPU_DENORMALS_OPTIMIZATION"] == "NO"
 
 
@@ -138,10 +159,15 @@ def test_tensorrt_has_no_other_switch_for_tf32(precision: str, override: str | N
 
 
 def test_tf32_reads_the_fp32_file() -> None:
-    assert OnnxRuntime().artifact_key(cell("tf32", "cuda")) == OnnxRuntime().artifact_key(cell("fp32", "cuda"))
+    assert OnnxRuntime().artifact_key(cell("tf32", "cuda")) == OnnxRuntime().artifact_key(
+        cell("fp32", "cuda")
+    )
 
 
-@pytest.mark.parametrize(("device", "number", "used"), [("cuda", "0", "cuda"), ("cuda:1", "1", "cuda:1"), ("cuda:1", "0", "cuda:0")])
+@pytest.mark.parametrize(
+    ("device", "number", "used"),
+    [("cuda", "0", "cuda"), ("cuda:1", "1", "cuda:1"), ("cuda:1", "0", "cuda:0")],
+)
 def test_the_device_is_read_from_the_provider(device: str, number: str, used: str) -> None:
     options = {"CUDAExecutionProvider": {"device_id": number}}
     assert execution_providers.device_used(cell(device=device), "cuda", options) == used

@@ -1,4 +1,6 @@
-"""ONNX Runtime's sessions against a played runtime: a device that is not here, a provider that does not load, a node that strays."""
+"""ONNX Runtime's sessions against a played runtime: a device that is not here, a provider that does
+not load, a node that strays.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,12 @@ onnx = pytest.importorskip("onnx")
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
-MODEL = Model("twice", file="twice.onnx", inputs=(TensorSpec("x", (BATCH, 2)),), outputs=(TensorSpec("y", (BATCH, 2)),))
+MODEL = Model(
+    "twice",
+    file="twice.onnx",
+    inputs=(TensorSpec("x", (BATCH, 2)),),
+    outputs=(TensorSpec("y", (BATCH, 2)),),
+)
 
 
 class Options:
@@ -50,7 +57,9 @@ class Value:
         self.array, self.place, self.updates = array, place, 0
 
     ortvalue_from_numpy = classmethod(lambda kind, array, *place: kind(np.array(array), *place))
-    ortvalue_from_shape_and_type = classmethod(lambda kind, shape, dtype, *place: kind(np.zeros(shape, dtype), *place))
+    ortvalue_from_shape_and_type = classmethod(
+        lambda kind, shape, dtype, *place: kind(np.zeros(shape, dtype), *place)
+    )
 
     def update_inplace(self, array: Any) -> None:
         self.array, self.updates = np.array(array), self.updates + 1
@@ -80,13 +89,29 @@ class Binding:
         self.waits += 1
 
 
-def played(nodes: list[tuple[str, str, str]], loads: bool = True, has: tuple[str, ...] = (CUDA, CPU), rows: int | str | None = 1) -> Any:
-    """A module `onnxruntime` that doubles, and whose profile tells of `nodes`: operator, element type, provider. It takes `rows` rows."""
+def played(
+    nodes: list[tuple[str, str, str]],
+    loads: bool = True,
+    has: tuple[str, ...] = (CUDA, CPU),
+    rows: int | str | None = 1,
+) -> Any:
+    """A module `onnxruntime` that doubles, and whose profile tells of `nodes`: operator, element
+    type, provider. It takes `rows` rows.
+    """
 
     class InferenceSession:
-        def __init__(self, file: str, options: Options, providers: list[Any], enable_fallback: int, disabled_optimizers: Any = ()) -> None:
+        def __init__(
+            self,
+            file: str,
+            options: Options,
+            providers: list[Any],
+            enable_fallback: int,
+            disabled_optimizers: Any = (),
+        ) -> None:
             if "kernel" in Path(file).name:
-                raise RuntimeError("9 : NOT_IMPLEMENTED : Could not find an implementation for Conv(22) node with name 'c'")
+                raise RuntimeError(
+                    "9 : NOT_IMPLEMENTED : Could not find an implementation for Conv(22) node with name 'c'"
+                )
             self.options, self.told = options, dict(providers)
             self.given = [*self.told, CPU] if loads else [CPU]
             self.without = list(disabled_optimizers)
@@ -123,8 +148,20 @@ def played(nodes: list[tuple[str, str, str]], loads: bool = True, has: tuple[str
             events: list[Any] = [{"cat": "Session", "name": "model_run", "ts": 0, "dur": 100}]
             for operator, kind, provider in nodes:
                 if operator not in self.without:
-                    told = {"op_name": operator, "provider": provider, "input_type_shape": [{kind: [1]}]}
-                    events.append({"cat": "Node", "name": f"{operator}_kernel_time", "ts": 1, "dur": 1, "args": told})
+                    told = {
+                        "op_name": operator,
+                        "provider": provider,
+                        "input_type_shape": [{kind: [1]}],
+                    }
+                    events.append(
+                        {
+                            "cat": "Node",
+                            "name": f"{operator}_kernel_time",
+                            "ts": 1,
+                            "dur": 1,
+                            "args": told,
+                        }
+                    )
             file = Path(self.options.profile_file_prefix + ".json")
             file.write_text(json.dumps(events))
             return str(file)
@@ -146,7 +183,9 @@ def folder(tmp_path: Path) -> Path:
 
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in "xy"]
     weight = helper.make_tensor("w", TensorProto.FLOAT, [2], [2, 2])
-    graph = helper.make_graph([helper.make_node("Mul", ["x", "w"], ["y"])], "g", [value[0]], [value[1]], [weight])
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "w"], ["y"])], "g", [value[0]], [value[1]], [weight]
+    )
     onnx.save(helper.make_model(graph), str(tmp_path / "model.onnx"))
     return tmp_path
 
@@ -186,7 +225,9 @@ def test_buffers_stay_on_the_cells_device(folder: Path, monkeypatch: pytest.Monk
     session.close()
 
 
-def test_arrays_handed_to_a_device_are_copied_within_the_lap_and_labelled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_handed_to_a_device_are_copied_within_the_lap_and_labelled(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = opened(cell(iobinding="off"), folder, monkeypatch)
     session.bind(batch(1.0))
     session.step()
@@ -195,7 +236,9 @@ def test_arrays_handed_to_a_device_are_copied_within_the_lap_and_labelled(folder
 
 
 @pytest.mark.parametrize("rows", ["batch", None])
-def test_an_open_batch_is_read_back_from_the_session(rows: str | None, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_open_batch_is_read_back_from_the_session(
+    rows: str | None, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = opened(cell(dynamic="batch"), folder, monkeypatch, played(GOOD, rows=rows))
     for many in (1, 3):
         session.bind({"x": np.ones((many, 2), np.float32)})
@@ -207,17 +250,24 @@ def test_an_open_batch_is_read_back_from_the_session(rows: str | None, folder: P
 
 
 def test_a_file_of_one_size_is_no_open_batch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Unsupported, match=r"asked for dynamic=batch, and the loaded network takes x of \[1, 2\] only"):
+    with pytest.raises(
+        Unsupported,
+        match=r"asked for dynamic=batch, and the loaded network takes x of \[1, 2\] only",
+    ):
         opened(cell(dynamic="batch"), folder, monkeypatch)
 
 
-def attested(asked: Cell, folder: Path, monkeypatch: pytest.MonkeyPatch, nodes: list[tuple[str, str, str]]) -> Any:
+def attested(
+    asked: Cell, folder: Path, monkeypatch: pytest.MonkeyPatch, nodes: list[tuple[str, str, str]]
+) -> Any:
     session: Session = opened(asked, folder, monkeypatch, played(nodes))
     return session.attest()
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
-def test_what_was_asked_of_cuda_is_read_back(precision: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_asked_of_cuda_is_read_back(
+    precision: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = attested(cell(precision), folder, monkeypatch, GOOD)
     assert process.difference(cell(precision), found) == ""
     assert (found.precision, found.device) == (precision, "cuda:1")
@@ -226,45 +276,64 @@ def test_what_was_asked_of_cuda_is_read_back(precision: str, folder: Path, monke
     assert found.details["provider_options"][CUDA]["cudnn_conv_algo_search"] == "EXHAUSTIVE"
 
 
-def test_work_that_fell_back_to_the_cpu_is_a_fallback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_that_fell_back_to_the_cpu_is_a_fallback(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = attested(cell(), folder, monkeypatch, [*GOOD, ("Gemm", "float", CPU)])
     assert "ran cuda:1, with 1 node (Gemm) on another provider" in process.difference(cell(), found)
 
 
-def test_fp16_without_a_narrow_node_is_a_fallback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fp16_without_a_narrow_node_is_a_fallback(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = attested(cell("fp16"), folder, monkeypatch, GOOD)
     assert "precision fp16, ran fp32" in process.difference(cell("fp16"), found)
     narrow = attested(cell("fp16"), folder, monkeypatch, [("Conv", "float16", CUDA)])
     assert process.difference(cell("fp16"), narrow) == ""
 
 
-def test_a_provider_that_is_not_built_in_is_unavailable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_that_is_not_built_in_is_unavailable(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(Unavailable, match="has no CUDAExecutionProvider; onnxruntime-gpu has"):
         opened(cell(), folder, monkeypatch, played([], has=(CPU,)))
 
 
-def test_a_provider_whose_library_does_not_load_is_unavailable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_whose_library_does_not_load_is_unavailable(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(Unavailable, match="its library did not load"):
         opened(cell(), folder, monkeypatch, played([], loads=False))
 
 
-def test_a_level_that_the_release_lacks_is_unsupported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_level_that_the_release_lacks_is_unsupported(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(Unsupported, match=r"ONNX Runtime 9\.9 has no optimization=layout"):
         opened(cell(optimization="layout"), folder, monkeypatch)
 
 
-def test_a_kernel_that_is_missing_is_unsupported_with_its_operator(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_is_missing_is_unsupported_with_its_operator(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", played(GOOD))
-    with pytest.raises(Unsupported, match=r"CUDAExecutionProvider has no kernel for Conv \(opset 22\) at bf16"):
+    with pytest.raises(
+        Unsupported, match=r"CUDAExecutionProvider has no kernel for Conv \(opset 22\) at bf16"
+    ):
         ort_session.OrtSession(folder / "kernel.onnx", cell("bf16"))
 
 
-def test_a_library_that_registers_nothing_is_unavailable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_registers_nothing_is_unavailable(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(Unavailable, match="has no RegisterCustomOps"):
         opened(cell(custom_ops=str(folder / "library.so")), folder, monkeypatch)
 
 
-@pytest.mark.parametrize(("names", "changed"), [("Reshape", True), ("Reshape, NoSuchOptimizer", True), ("NoSuchOptimizer", False)])
+@pytest.mark.parametrize(
+    ("names", "changed"),
+    [("Reshape", True), ("Reshape, NoSuchOptimizer", True), ("NoSuchOptimizer", False)],
+)
 def test_a_disabled_optimizer_that_changes_nothing_says_so(
     names: str, changed: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,21 +342,35 @@ def test_a_disabled_optimizer_that_changes_nothing_says_so(
     assert ("the disabled optimizers changed nothing" in found.labels) is not changed
 
 
-def test_an_option_that_the_session_changed_is_no_cell(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_option_that_the_session_changed_is_no_cell(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runtime = played(GOOD)
     changed = Options()
     changed.execution_mode, changed.graph_optimization_level = "ORT_SEQUENTIAL", "ORT_ENABLE_ALL"
     monkeypatch.setattr(runtime.InferenceSession, "get_session_options", lambda self: changed)
-    with pytest.raises(Unsupported, match="asked for execution_mode ORT_PARALLEL, ONNX Runtime made it ORT_SEQUENTIAL"):
+    with pytest.raises(
+        Unsupported,
+        match="asked for execution_mode ORT_PARALLEL, ONNX Runtime made it ORT_SEQUENTIAL",
+    ):
         opened(cell(execution="parallel"), folder, monkeypatch, runtime)
 
 
 def test_every_option_reaches_the_session(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = cell(optimization="basic", execution="parallel", inter_op=2, arena="off", spinning="off")
+    asked = cell(
+        optimization="basic", execution="parallel", inter_op=2, arena="off", spinning="off"
+    )
     session = opened(asked, folder, monkeypatch)
     found = session.attest()
     details = found.details
-    assert (details["graph_optimization_level"], details["execution_mode"]) == ("ORT_ENABLE_BASIC", "ORT_PARALLEL")
-    assert (details["inter_op_num_threads"], found.threads, details["cpu_mem_arena"]) == (2, 3, False)
+    assert (details["graph_optimization_level"], details["execution_mode"]) == (
+        "ORT_ENABLE_BASIC",
+        "ORT_PARALLEL",
+    )
+    assert (details["inter_op_num_threads"], found.threads, details["cpu_mem_arena"]) == (
+        2,
+        3,
+        False,
+    )
     assert (found.spinning, found.denormals) == ("off", "preserved")
     assert "2 inter-op threads beside 3" in found.labels

@@ -1,4 +1,6 @@
-"""What OpenVINO attests follows from the executed graph alone; what was asked for decides only which question is put to it."""
+"""What OpenVINO attests follows from the executed graph alone; what was asked for decides only
+which question is put to it.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +37,18 @@ EMULATED = "weights are stored as fp16; the arithmetic runs in fp32, as this CPU
         ("int8-dynamic", "f32", {"f32": 54}, "f32", "fp32", ""),
     ],
 )
-def test_what_ran_is_read_from_the_nodes(asked: str, hint: str, counts: dict[str, int], stored: str, precision: str, emulated: str) -> None:
+def test_what_ran_is_read_from_the_nodes(
+    asked: str, hint: str, counts: dict[str, int], stored: str, precision: str, emulated: str
+) -> None:
     assert ran_in(asked, hint, counts, stored, dynamic=False) == (precision, emulated)
 
 
 def test_compressed_weights_are_dynamic_int8_only_where_activations_are_quantised() -> None:
     assert ran_in("int8-dynamic", "f32", {"i8": 2}, "i8", dynamic=True) == ("int8-dynamic", "")
-    assert ran_in("int8-dynamic", "f32", {"i8": 2}, "i8", dynamic=False)[1] == "weights are stored as int8; the arithmetic runs in fp32"
+    assert (
+        ran_in("int8-dynamic", "f32", {"i8": 2}, "i8", dynamic=False)[1]
+        == "weights are stored as int8; the arithmetic runs in fp32"
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,7 +61,9 @@ def test_compressed_weights_are_dynamic_int8_only_where_activations_are_quantise
         ("fp16", ["FP16"], "f16"),
     ],
 )
-def test_a_precision_that_the_device_lacks_is_never_swapped_for_another(precision: str, capabilities: list[str], hint: str) -> None:
+def test_a_precision_that_the_device_lacks_is_never_swapped_for_another(
+    precision: str, capabilities: list[str], hint: str
+) -> None:
     assert openvino_native._precision_hint(precision, capabilities) == hint
 
 
@@ -71,17 +80,35 @@ def asked(precision: str = "fp32", **options: Any) -> Cell:
         (asked(streams=2), ""),
         (asked("int8-static", quantizer="nncf"), ""),
         (asked(hint="fast"), "hint is 'latency' or 'throughput', not 'fast'"),
-        (asked(requests=4), "requests are asynchronous, and mean something with hint='throughput' only"),
-        (asked(hint="throughput", requests=1), "requests is 'auto' or a number of 2 or more, not 1"),
+        (
+            asked(requests=4),
+            "requests are asynchronous, and mean something with hint='throughput' only",
+        ),
+        (
+            asked(hint="throughput", requests=1),
+            "requests is 'auto' or a number of 2 or more, not 1",
+        ),
         (asked(streams=0), "streams is 'auto' or a number of 1 or more, not 0"),
-        (asked("bf16", quantizer="nncf"), "quantizer=nncf makes int8-static and int8-dynamic, not bf16"),
+        (
+            asked("bf16", quantizer="nncf"),
+            "quantizer=nncf makes int8-static and int8-dynamic, not bf16",
+        ),
         (asked(precision_hint="f16"), "precision_hint is 'asked' or 'runtime', not 'f16'"),
         (asked(frontend="pytorch"), ""),
         (asked(frontend="tensorflow"), "frontend is 'onnx' or 'pytorch', not 'tensorflow'"),
-        (asked("bf16", frontend="pytorch"), "frontend=pytorch converts the module at fp32, not at bf16"),
+        (
+            asked("bf16", frontend="pytorch"),
+            "frontend=pytorch converts the module at fp32, not at bf16",
+        ),
         (asked(dynamic="batch", hint="throughput"), ""),
-        (asked(frontend="pytorch", dynamic="batch"), "dynamic chooses how the ONNX file is made, and frontend=pytorch needs none"),
-        (asked(frontend="pytorch", opset=18), "opset chooses how the ONNX file is made, and frontend=pytorch needs none"),
+        (
+            asked(frontend="pytorch", dynamic="batch"),
+            "dynamic chooses how the ONNX file is made, and frontend=pytorch needs none",
+        ),
+        (
+            asked(frontend="pytorch", opset=18),
+            "opset chooses how the ONNX file is made, and frontend=pytorch needs none",
+        ),
     ],
 )
 def test_options_are_checked_before_anything_is_made(made: Cell, reason: str) -> None:

@@ -1,4 +1,6 @@
-"""TensorRT's session and builder against a played runtime and a played CUDA: every copy, every free, both clocks, the graph."""
+"""TensorRT's session and builder against a played runtime and a played CUDA: every copy, every
+free, both clocks, the graph.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +26,26 @@ from harness import Cell
 from harness.measurement import timing
 from tests.unit.builders import PRODUCT
 
-LAYER = {"Name": "twice", "LayerType": "gemm", "Inputs": [{"Datatype": "Float"}], "Outputs": [{"Datatype": "Float"}], "TacticName": "t"}
+LAYER = {
+    "Name": "twice",
+    "LayerType": "gemm",
+    "Inputs": [{"Datatype": "Float"}],
+    "Outputs": [{"Datatype": "Float"}],
+    "TacticName": "t",
+}
 MODULE = "played_tensorrt"
 
 
 class Cuda:
-    """Device memory is host memory; work on a stream happens when the stream is synchronised, as late as it may."""
+    """Device memory is host memory; work on a stream happens when the stream is synchronised, as
+    late as it may.
+    """
 
-    cudaError_t, cudaMemcpyKind, cudaStreamCaptureMode = real.cudaError_t, real.cudaMemcpyKind, real.cudaStreamCaptureMode
+    cudaError_t, cudaMemcpyKind, cudaStreamCaptureMode = (
+        real.cudaError_t,
+        real.cudaMemcpyKind,
+        real.cudaStreamCaptureMode,
+    )
 
     def __init__(self) -> None:
         self.memory: dict[int, Any] = {}
@@ -48,7 +62,10 @@ class Cuda:
         def answer(*arguments: Any) -> tuple[Any, ...]:
             self.calls.append(name)
             if name == self.fails:
-                return (self.cudaError_t.cudaErrorMemoryAllocation, *([None] * (name == "cudaMalloc")))
+                return (
+                    self.cudaError_t.cudaErrorMemoryAllocation,
+                    *([None] * (name == "cudaMalloc")),
+                )
             made = getattr(self, f"on_{name[4:]}", lambda *_: ())(*arguments)
             return (self.cudaError_t.cudaSuccess, *made)
 
@@ -77,7 +94,9 @@ class Cuda:
     on_StreamCreate = on_EventCreate = on_GraphInstantiate = _make
     on_StreamDestroy = on_EventDestroy = on_GraphExecDestroy = on_GraphDestroy = _destroy
 
-    def on_MemcpyAsync(self, target: int, source: int, count: int, kind: Any, stream: int) -> tuple[()]:
+    def on_MemcpyAsync(
+        self, target: int, source: int, count: int, kind: Any, stream: int
+    ) -> tuple[()]:
         self.enqueue(lambda: ctypes.memmove(target, source, count))
         return ()
 
@@ -130,7 +149,10 @@ class Context:
 
     def _compute(self) -> None:
         self.runs += 1
-        x, y = (np.ctypeslib.as_array((ctypes.c_float * size).from_address(self.addresses[name])) for name, size in (("x", 8), ("y", 6)))
+        x, y = (
+            np.ctypeslib.as_array((ctypes.c_float * size).from_address(self.addresses[name]))
+            for name, size in (("x", 8), ("y", 6))
+        )
         y[:] = 2 * x.reshape(2, 4)[:, :3].ravel()
 
 
@@ -154,7 +176,9 @@ def played(cuda: Cuda) -> ModuleType:
     trt.TensorIOMode = SimpleNamespace(INPUT="in")  # type: ignore[attr-defined]
     trt.LayerInformationFormat = SimpleNamespace(JSON="json")  # type: ignore[attr-defined]
     trt.nptype = lambda kind: kind  # type: ignore[attr-defined]
-    trt.Runtime = lambda logger: SimpleNamespace(deserialize_cuda_engine=lambda plan: engine if plan else None)  # type: ignore[attr-defined]
+    trt.Runtime = lambda logger: SimpleNamespace(
+        deserialize_cuda_engine=lambda plan: engine if plan else None
+    )  # type: ignore[attr-defined]
     return trt
 
 
@@ -166,12 +190,23 @@ def cuda_played(monkeypatch: pytest.MonkeyPatch) -> Cuda:
     return made
 
 
-def session(folder: Path, plan: bytes = b"plan", tf32: bool = False, **options: Any) -> EngineSession:
-    facts = {"target": "CURRENT", "builds": [{"sha256": "s0", "tf32": tf32}, {"sha256": "s1", "tf32": tf32}]}
+def session(
+    folder: Path, plan: bytes = b"plan", tf32: bool = False, **options: Any
+) -> EngineSession:
+    facts = {
+        "target": "CURRENT",
+        "builds": [{"sha256": "s0", "tf32": tf32}, {"sha256": "s1", "tf32": tf32}],
+    }
     (folder / tensorrt_build.FACTS).write_text(json.dumps(facts))
     for number in (0, 1):
         (folder / tensorrt_build.plan_file(number)).write_bytes(plan)
-    return EngineSession(MODULE, folder, Cell(PRODUCT, "tensorrt", device="cuda", batch=2, threads=3, options=tuple(options.items())))
+    return EngineSession(
+        MODULE,
+        folder,
+        Cell(
+            PRODUCT, "tensorrt", device="cuda", batch=2, threads=3, options=tuple(options.items())
+        ),
+    )
 
 
 def given(seed: int) -> Mapping[str, Any]:
@@ -181,7 +216,9 @@ def given(seed: int) -> Mapping[str, Any]:
 
 
 @pytest.mark.parametrize("graph", [False, True])
-def test_answers_are_those_of_what_is_bound_and_never_change(graph: bool, cuda_played: Cuda, tmp_path: Path) -> None:
+def test_answers_are_those_of_what_is_bound_and_never_change(
+    graph: bool, cuda_played: Cuda, tmp_path: Path
+) -> None:
     made = session(tmp_path, **({"cuda_graph": True} if graph else {}))
     answers = []
     for seed in (1, 2):
@@ -194,20 +231,31 @@ def test_answers_are_those_of_what_is_bound_and_never_change(graph: bool, cuda_p
         assert np.array_equal(answer, 2 * given(seed)["x"][:, :3])
     made.close()
     made.close()
-    assert (cuda_played.memory, cuda_played.alive) == ({}, 0), "memory, events, stream and graph are given back, once"
+    assert (cuda_played.memory, cuda_played.alive) == ({}, 0), (
+        "memory, events, stream and graph are given back, once"
+    )
 
 
-def test_a_graph_is_captured_after_a_first_run_and_then_launched(cuda_played: Cuda, tmp_path: Path) -> None:
+def test_a_graph_is_captured_after_a_first_run_and_then_launched(
+    cuda_played: Cuda, tmp_path: Path
+) -> None:
     made = session(tmp_path, cuda_graph=True)
     assert sys.modules[MODULE].context.runs == 1
     cuda_played.calls.clear()
     made.step()
     made.sync()
-    assert cuda_played.calls == ["cudaEventRecord", "cudaGraphLaunch", "cudaEventRecord", "cudaStreamSynchronize"]
+    assert cuda_played.calls == [
+        "cudaEventRecord",
+        "cudaGraphLaunch",
+        "cudaEventRecord",
+        "cudaStreamSynchronize",
+    ]
     assert made.attest().labels == ("cuda graph",)
 
 
-def test_copies_are_outside_the_step_and_the_device_has_a_boundary_of_its_own(cuda_played: Cuda, tmp_path: Path) -> None:
+def test_copies_are_outside_the_step_and_the_device_has_a_boundary_of_its_own(
+    cuda_played: Cuda, tmp_path: Path
+) -> None:
     made = session(tmp_path)
     made.bind(given(1))
     assert cuda_played.queue == [], "bind returns when the copy is done"
@@ -218,7 +266,11 @@ def test_copies_are_outside_the_step_and_the_device_has_a_boundary_of_its_own(cu
     assert cuda_played.calls == ["cudaEventRecord", "cudaEventRecord", "cudaStreamSynchronize"]
     assert made.inner_ns() == 125_000
     laps = timing.run_laps(made, [given(1), given(2)], 0, 4, "compute", set(), lambda: 0)
-    assert (made.inner, made.inner_clock, laps.inner_ns) == ("device", cuda_events.CLOCK, [125_000] * 4)
+    assert (made.inner, made.inner_clock, laps.inner_ns) == (
+        "device",
+        cuda_events.CLOCK,
+        [125_000] * 4,
+    )
 
 
 def test_what_is_attested_is_read_back(cuda_played: Cuda, tmp_path: Path) -> None:
@@ -272,15 +324,24 @@ class Config:
 
 
 def add_builder(trt: Any, said: list[Any]) -> None:
-    """The builder's side of the API, whose plans differ, as those of a builder that times tactics do."""
+    """The builder's side of the API, whose plans differ, as those of a builder that times tactics
+    do.
+    """
     profile = SimpleNamespace(shapes={})
     profile.set_shape = lambda name, *shapes: profile.shapes.update({name: shapes})
-    network = SimpleNamespace(get_flag=lambda flag: True, num_inputs=1, num_layers=1, get_input=lambda number: SimpleNamespace(name="x"))
+    network = SimpleNamespace(
+        get_flag=lambda flag: True,
+        num_inputs=1,
+        num_layers=1,
+        get_input=lambda number: SimpleNamespace(name="x"),
+    )
     builder = SimpleNamespace(
         create_network=lambda flags: network,
         create_builder_config=lambda: Config(said),
         create_optimization_profile=lambda: profile,
-        build_serialized_network=lambda network, config: f"plan {len(said)} {sorted(config.flags)}".encode(),
+        build_serialized_network=lambda network, config: (
+            f"plan {len(said)} {sorted(config.flags)}".encode()
+        ),
     )
     trt.Builder = lambda logger: builder
     trt.OnnxParser = lambda network, logger: SimpleNamespace(parse_from_file=lambda file: True)
@@ -297,8 +358,13 @@ def test_builds_of_tensorrt_time_anew_or_share_the_first_ones_cache(
     add_builder(sys.modules[MODULE], said)
     order = tensorrt_build.Order(MODULE, {"x": (2, 4)}, builds=2, timing_cache=handed)
     made = tensorrt_build.build_ahead(tmp_path / "model.onnx", tmp_path, order)
-    assert [entry for entry in said if entry[0] == "cache"] == [("cache", b"", False), ("cache", second, False)]
+    assert [entry for entry in said if entry[0] == "cache"] == [
+        ("cache", b"", False),
+        ("cache", second, False),
+    ]
     assert [entry[1] for entry in said if entry[0] == "profile"] == [{"x": ((2, 4),) * 3}] * 2
     assert (tmp_path / tensorrt_build.TIMING_CACHE).read_bytes() == b"timings"
-    assert (made["distinct_plans"], made["distinct_layers"]) == (2, 1), "what a build decides is seen"
+    assert (made["distinct_plans"], made["distinct_layers"]) == (2, 1), (
+        "what a build decides is seen"
+    )
     assert not any(build["tf32"] for build in made["builds"])

@@ -1,4 +1,6 @@
-"""What a TVM cell says of itself: label, precision, what it refuses, and where its records lie. No TVM is imported."""
+"""What a TVM cell says of itself: label, precision, what it refuses, and where its records lie. No
+TVM is imported.
+"""
 
 from dataclasses import replace
 
@@ -44,12 +46,20 @@ def test_what_it_cannot_do_has_a_reason_of_its_own(precision):
 
 
 def test_a_file_is_refused():
-    assert "PyTorch module" in backend.Tvm().supports(replace(CELL, model=Model("own", file="m.onnx")))
+    assert "PyTorch module" in backend.Tvm().supports(
+        replace(CELL, model=Model("own", file="m.onnx"))
+    )
 
 
 def test_records_are_apart_by_all_that_decides_the_schedules(tmp_path, monkeypatch):
     monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path))
-    changes = [{"batch": 2}, {"threads": 1}, {"precision": "fp16"}, {"device": "cuda"}, {"model": replace(TINY_CNN, name="other")}]
+    changes = [
+        {"batch": 2},
+        {"threads": 1},
+        {"precision": "fp16"},
+        {"device": "cuda"},
+        {"model": replace(TINY_CNN, name="other")},
+    ]
     folders = {backend.database_of(replace(CELL, **change)) for change in [{}, *changes]}
     assert len(folders) == 6
     assert backend.database_of(replace(CELL, options={"spinning": "off"})) in folders

@@ -1,4 +1,6 @@
-"""Records of a tuner as files: what a kill left half-written, two tuners at once, and the estimate against trials."""
+"""Records of a tuner as files: what a kill left half-written, two tuners at once, and the estimate
+against trials.
+"""
 
 import json
 import os
@@ -34,14 +36,26 @@ def test_a_half_written_line_is_no_trial_and_is_cut_off_before_writing(tmp_path)
 
 
 def test_a_database_has_one_writer(tmp_path):
-    with tuning_database.alone(tmp_path), pytest.raises(UsageError, match="another tuner is writing"), tuning_database.alone(tmp_path):
+    with (
+        tuning_database.alone(tmp_path),
+        pytest.raises(UsageError, match="another tuner is writing"),
+        tuning_database.alone(tmp_path),
+    ):
         pass
     with tuning_database.alone(tmp_path):
         pass
 
 
 def test_the_curve_begins_where_every_task_ran_and_only_falls(tmp_path):
-    lines = [record(0, 5e-6), record(0, 4e-6), record(1, 1e10), record(1, 3e-6), record(0, 9e-6), record(0, 1e-6, 3e-6), record(7, 1e-9)]
+    lines = [
+        record(0, 5e-6),
+        record(0, 4e-6),
+        record(1, 1e10),
+        record(1, 3e-6),
+        record(0, 9e-6),
+        record(0, 1e-6, 3e-6),
+        record(7, 1e-9),
+    ]
     folder = written(tmp_path, *lines)
     coverage = Coverage(tasks=2, calls={0: 1.0, 1: 2.0})
     assert coverage.curve_us(folder) == [(4, pytest.approx(10.0)), (6, pytest.approx(8.0))]
