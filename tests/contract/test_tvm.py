@@ -163,7 +163,7 @@ def test_a_killed_tuner_leaves_what_the_next_one_goes_on_with(own_tuning: Path) 
 
 @pytest.fixture
 def dying(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv(registry.VARIABLE, "dying=tests.faults.dying_tuner:Dying")
+    monkeypatch.setenv(registry.VARIABLE, "dying=tests.fault_injection.dying_tuner:Dying")
     with fresh_registry():
         yield
 

@@ -19,10 +19,10 @@ from harness import UsageError
 from harness.core import registry
 from harness.environment import measurement_lock
 from harness.runner import tuning
-from tests.faults.conftest import Register, cells, pids
+from tests.fault_injection.conftest import Register, cells, pids
 
 ALL = ("Tuner", "Aborts", "Hangs", "Raises", "Interrupts", "Refuses")
-ROWS = ",".join(f"{name.lower()}=tests.faults.tuners:{name}" for name in ALL)
+ROWS = ",".join(f"{name.lower()}=tests.fault_injection.tuners:{name}" for name in ALL)
 
 
 def tuned(
@@ -117,7 +117,7 @@ def test_nothing_is_tuned_beside_a_measurement(register: Register) -> None:
 
 BENCH = """
 from harness import Case
-from tests.faults.conftest import TINY
+from tests.fault_injection.conftest import TINY
 tuned = Case((TINY,), backends=({backends}))
 """
 

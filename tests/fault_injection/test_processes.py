@@ -13,7 +13,7 @@ from harness.environment import system_info
 from harness.runner import job as runner_job
 from harness.runner import launcher
 from harness.runner.child_process import shared_path
-from tests.faults.conftest import QUICK, TINY, Measure, Register, cells, pids
+from tests.fault_injection.conftest import QUICK, TINY, Measure, Register, cells, pids
 
 SHORT = replace(QUICK, timeout_seconds=2.0)
 
@@ -67,7 +67,7 @@ def test_a_fault_is_one_failed_outcome_and_the_others_go_on(
 
 def test_parity_phase_failure_is_booked_there(register: Register, measure: Measure) -> None:
     register("RaiseInParity")
-    model = replace(TINY, evaluation="tests.faults.test_processes:held_out")
+    model = replace(TINY, evaluation="tests.fault_injection.test_processes:held_out")
     (line,) = measure(cells("raiseinparity", model=model))
     assert (line["outcome"], line["phase"]) == ("failed", "parity")
     assert "parity went wrong" in line["reason"]

@@ -17,14 +17,14 @@ import pytest
 
 from harness.core.types import PLANS
 from harness.runner.schedule import Event, Run
-from tests.faults.conftest import QUICK, Register, cells, pids
+from tests.fault_injection.conftest import QUICK, Register, cells, pids
 
 COMMAND = [
     sys.executable,
     "-m",
     "harness.cli",
     "run",
-    "tests/faults/six_cells.py",
+    "tests/fault_injection/six_cells.py",
     "--plan",
     "default",
     "--results",
@@ -37,7 +37,7 @@ def start(results: Path, **more: str) -> subprocess.Popen[str]:
     """The command line as a user starts it, in a process that can be killed."""
     variables = {
         **os.environ,
-        "EVENBENCH_BACKENDS": "fine=tests.faults.broken:Fine,hang=tests.faults.broken:Hang",
+        "EVENBENCH_BACKENDS": "fine=tests.fault_injection.broken:Fine,hang=tests.fault_injection.broken:Hang",
         **more,
     }
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -93,7 +93,7 @@ def test_a_killed_run_leaves_no_process_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = tmp_path / "bench_hang.py"
-    text = Path("tests/faults/six_cells.py").read_text()
+    text = Path("tests/fault_injection/six_cells.py").read_text()
     bench.write_text(
         text.replace('backends=("fine",), batch=(1, 2, 3, 4, 5, 6)', 'backends=("hang",)')
     )

@@ -21,7 +21,7 @@ COMMAND = [
     "-m",
     "harness.cli",
     "load",
-    "tests/faults/six_cells.py",
+    "tests/fault_injection/six_cells.py",
     "--scenario",
     "single-stream",
     "--seconds",
@@ -31,7 +31,7 @@ COMMAND = [
 
 def start(results: Path) -> subprocess.Popen[str]:
     """The command line as a user starts it, in a process that can be ended."""
-    variables = {**os.environ, "EVENBENCH_BACKENDS": "fine=tests.faults.broken:Fine"}
+    variables = {**os.environ, "EVENBENCH_BACKENDS": "fine=tests.fault_injection.broken:Fine"}
     command = [*COMMAND, "--plan", "quick", "--results", str(results)]
     return subprocess.Popen(
         command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -17,7 +17,7 @@ from backends.controls.null import NullSession
 from harness import Cell, Session, Source
 from harness.core import artifact_store
 from harness.core.backend import Tunable
-from tests.faults.broken import note
+from tests.fault_injection.broken import note
 
 TASKS = 3
 

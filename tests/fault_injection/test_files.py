@@ -16,7 +16,7 @@ import pytest
 from harness import cli
 from harness.core.errors import UsageError
 from harness.results import records
-from tests.faults.conftest import Measure, Register, cells
+from tests.fault_injection.conftest import Measure, Register, cells
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -121,7 +121,7 @@ def test_a_run_on_a_full_disk_stops_and_goes_on_later(
     register("Fine")
     arguments = [
         "run",
-        "tests/faults/six_cells.py",
+        "tests/fault_injection/six_cells.py",
         "--plan",
         "quick",
         "--results",
@@ -160,7 +160,7 @@ def test_a_cache_on_a_full_disk_is_one_line(
         return write_text(path, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Path, "write_text", full)
-    error = told(capsys, "run", "tests/faults/six_cells.py", "--results", str(tmp_path / "results"))
+    error = told(capsys, "run", "tests/fault_injection/six_cells.py", "--results", str(tmp_path / "results"))
     assert "No space left on device" in error
     assert list((tmp_path / "cache" / "inputs").iterdir()) == []
 
@@ -200,7 +200,7 @@ def test_an_unwritable_cache_is_an_error_of_usage(
     register("Fine")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path / "file" / "below"))
-    error = told(capsys, "run", "tests/faults/six_cells.py", "--results", str(tmp_path / "results"))
+    error = told(capsys, "run", "tests/fault_injection/six_cells.py", "--results", str(tmp_path / "results"))
     assert "EVENBENCH_CACHE" in error
 
 
@@ -209,7 +209,7 @@ def test_a_results_folder_that_is_a_file_is_an_error_of_usage(
 ) -> None:
     register("Fine")
     (tmp_path / "results").write_text("precious")
-    error = told(capsys, "run", "tests/faults/six_cells.py", "--results", str(tmp_path / "results"))
+    error = told(capsys, "run", "tests/fault_injection/six_cells.py", "--results", str(tmp_path / "results"))
     assert "is a file" in error
     assert (tmp_path / "results").read_text() == "precious"
 
@@ -218,7 +218,7 @@ def test_a_backend_that_cannot_be_imported_is_a_failed_cell_and_the_others_go_on
     register: Register, measure: Measure
 ) -> None:
     register(
-        "Fine", rows="broken=tests.faults.raises_on_import:Backend,absent=no.such.module:Backend"
+        "Fine", rows="broken=tests.fault_injection.raises_on_import:Backend,absent=no.such.module:Backend"
     )
     lines = {line["cell"]["backend"]: line for line in measure(cells("broken", "fine", "absent"))}
     assert {name: line["outcome"] for name, line in lines.items()} == {
@@ -233,8 +233,8 @@ def test_a_backend_that_cannot_be_imported_is_a_failed_cell_and_the_others_go_on
 def test_listing_and_the_doctor_survive_a_backend_that_cannot_be_imported(
     register: Register, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    register(rows="fine=tests.faults.raises_on_import:Backend")
-    assert cli.main(["list", "tests/faults/six_cells.py"]) == 0
+    register(rows="fine=tests.fault_injection.raises_on_import:Backend")
+    assert cli.main(["list", "tests/fault_injection/six_cells.py"]) == 0
     assert "libmissing.so.1" in capsys.readouterr().out
     assert cli.main(["doctor", "--json"]) == 0
     found = {
@@ -247,18 +247,18 @@ def test_listing_and_the_doctor_survive_a_backend_that_cannot_be_imported(
 def test_two_backends_of_one_name_are_an_error_of_usage(
     register: Register, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    register(rows="null=tests.faults.broken:Fine")
-    error = told(capsys, "list", "tests/faults/six_cells.py")
+    register(rows="null=tests.fault_injection.broken:Fine")
+    error = told(capsys, "list", "tests/fault_injection/six_cells.py")
     assert "two backends are named 'null'" in error
     assert "backends.controls.null:Null" in error
-    assert "tests.faults.broken:Fine" in error
+    assert "tests.fault_injection.broken:Fine" in error
 
 
 def test_an_unknown_backend_is_an_error_of_usage(
     register: Register, capsys: pytest.CaptureFixture[str]
 ) -> None:
     register("Hang")
-    error = told(capsys, "list", "tests/faults/six_cells.py")
+    error = told(capsys, "list", "tests/fault_injection/six_cells.py")
     assert "unknown backend 'fine'" in error
     assert "hang" in error
 

@@ -40,12 +40,12 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def register(monkeypatch: pytest.MonkeyPatch) -> Iterator[Register]:
-    """Registers backends by the name of their class in `tests.faults.broken`, in this process and
+    """Registers backends by the name of their class in `tests.fault_injection.broken`, in this process and
     its workers.
     """
 
     def add(*classes: str, rows: str = "") -> None:
-        listed = [f"{name.lower()}=tests.faults.broken:{name}" for name in classes]
+        listed = [f"{name.lower()}=tests.fault_injection.broken:{name}" for name in classes]
         monkeypatch.setenv("EVENBENCH_BACKENDS", ",".join(filter(None, [*listed, rows])))
         registry.rows.cache_clear()
         registry.find.cache_clear()
