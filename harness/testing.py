@@ -32,7 +32,7 @@ from harness.core.errors import Unsupported
 from harness.core.types import BOUNDARIES, INNER_BOUNDARIES, PLANS, Cell, Model
 from harness.environment import cpu, virtualenvs
 from harness.inputs import batches as inputs
-from harness.measurement import process, timing
+from harness.measurement import provenance, timing
 from harness.runner.preparation import Prepared, Preparer, Refusal
 from harness.runner.schedule import Run
 
@@ -280,7 +280,7 @@ class BackendContract:
 
     def test_attestation_is_complete_and_as_asked(self, kit: Kit, session: Session) -> None:
         answer(session, kit.batches()[0])
-        assert process.difference(kit.cell(), session.attest()) == ""
+        assert provenance.difference(kit.cell(), session.attest()) == ""
 
     def test_prepare_writes_only_in_its_folder(
         self, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,20 +1,19 @@
-"""A fresh process that does one thing for one cell and answers with one JSON line.
+"""The worker process: does one job for one cell and replies with JSON lines.
 
-The parent writes a pickled `Job` to standard input and reads the answer from a pipe of its own;
-standard output and error go to a log whose tail explains a crash. Whatever happens here, a segfault
-or an endless loop included, stays here.
+The parent writes a pickled `Job` and then commands to standard input, and reads replies from a
+pipe; standard output and error go to a log whose tail explains a crash. Whatever happens here, a
+segfault or an endless loop included, stays here.
 """
 
 from __future__ import annotations
 
 import argparse
 import faulthandler
-import json
 import os
 import pickle
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import IO, Any
 
 from harness.core import import_strings
@@ -22,7 +21,7 @@ from harness.core.backend import ProgramEnded
 from harness.core.errors import Unavailable, Unsupported
 from harness.core.types import to_json
 from harness.runner.child_process import die_with_parent, share_path
-from harness.runner.job import LOG_TAIL_BYTES, PHASE_OF, Job
+from harness.runner.job import LOG_TAIL_BYTES, PHASE_OF, Channel, Job
 
 TASKS: Mapping[str, str] = {
     **{
@@ -42,91 +41,84 @@ TASKS: Mapping[str, str] = {
 """The function of each task, by import string: a worker imports only what its own task needs."""
 
 
-def perform(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict[str, Any]:
-    """Do the job in this process; `enter` is called with each phase of a measurement as it begins."""
-    done: dict[str, Any] = import_strings.resolve(TASKS[job.task])(job, enter)
-    return done
+def perform(job: Job, channel: Channel) -> dict[str, Any]:
+    """Do the job in this process and return its value."""
+    value: dict[str, Any] = import_strings.resolve(TASKS[job.task])(job, channel)
+    return value
 
 
-def answer(job: Job, enter: Callable[[str], None] = lambda phase: None) -> dict[str, Any]:
-    """`perform`, with every exception turned into the fields of a `Reply`."""
-    entered = [PHASE_OF.get(job.task, "prepare")]
-
-    def remember(phase: str) -> None:
-        entered.append(phase)
-        enter(phase)
-
+def answer(job: Job, channel: Channel) -> dict[str, Any]:
+    """Do the job; returns the fields of a `Reply`, whatever is raised."""
     try:
-        return {"value": to_json(perform(job, remember))}
+        return {"value": to_json(perform(job, channel))}
     except SystemExit as error:
-        tail = "".join(traceback.format_exception(error))[-LOG_TAIL_BYTES:]
-        reason = f"sys.exit({error.code!r}) was called in {job.task}; code that evenbench calls must return or raise an error"
-        return {
-            "value": None,
-            "outcome": "failed",
-            "phase": entered[-1],
-            "reason": reason,
-            "traceback": tail,
-        }
+        phase = channel.phase or PHASE_OF.get(job.task, "prepare")
+        reason = (
+            f"sys.exit({error.code!r}) was called in {job.task}; "
+            "code that evenbench calls must return or raise an error"
+        )
+        return _failed(error, "failed", phase, reason)
     except Exception as error:
         cause = getattr(error, "error", error)
         phase = getattr(error, "phase", PHASE_OF.get(job.task, "prepare"))
-        refusals = {
-            Unsupported: "unsupported",
-            Unavailable: "unavailable",
-            ModuleNotFoundError: "unavailable",
-        }
-        outcome = refusals.get(type(cause), "failed")
-        hidden = import_strings.namesake(cause.name or "") if isinstance(cause, ImportError) else ""
-        if hidden:
-            outcome = "failed"
-        reason = (
-            str(cause)
-            if outcome != "failed"
-            else f"{type(cause).__name__}: {cause}{hidden and f'; {hidden}'}"
-        )
-        tail = (
-            "".join(traceback.format_exception(cause))[-LOG_TAIL_BYTES:]
-            if outcome == "failed"
-            else ""
-        )
-        ended = cause.signal if isinstance(cause, ProgramEnded) else ""
-        return {
-            "value": None,
-            "outcome": outcome,
-            "phase": phase,
-            "reason": reason[:1000],
-            "traceback": tail,
-            "signal": ended,
-        }
+        return _refusal(cause, phase)
 
 
-def _line(message: Mapping[str, Any]) -> bytes:
-    return json.dumps(message).encode() + b"\n"
+REFUSALS: Mapping[type[BaseException], str] = {
+    Unsupported: "unsupported",
+    Unavailable: "unavailable",
+    ModuleNotFoundError: "unavailable",
+}
+"""Exceptions that refuse a cell with a reason; any other is a failure with a traceback."""
 
 
-def _tell(pipe: IO[bytes], phase: str) -> None:
-    pipe.write(_line({"phase": phase}))
-    pipe.flush()
+def _refusal(cause: BaseException, phase: str) -> dict[str, Any]:
+    outcome = REFUSALS.get(type(cause), "failed")
+    hidden = import_strings.namesake(cause.name or "") if isinstance(cause, ImportError) else ""
+    if outcome != "failed" and not hidden:
+        return _failed(None, outcome, phase, str(cause))
+    reason = f"{type(cause).__name__}: {cause}{hidden and f'; {hidden}'}"
+    return _failed(cause, "failed", phase, reason)
+
+
+def _failed(cause: BaseException | None, outcome: str, phase: str, reason: str) -> dict[str, Any]:
+    tail = "".join(traceback.format_exception(cause))[-LOG_TAIL_BYTES:] if cause else ""
+    return {
+        "value": None,
+        "outcome": outcome,
+        "phase": phase,
+        "reason": reason[:1000],
+        "traceback": tail,
+        "signal": cause.signal if isinstance(cause, ProgramEnded) else "",
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The worker's own entry: `python -m harness.worker --reply FD`, a pickled Job on standard
-    input.
-    """
+    """Do the pickled job on standard input: `python -m harness.worker --reply FD`."""
     parser = argparse.ArgumentParser(prog="python -m harness.worker", description=__doc__)
     parser.add_argument(
-        "--reply", type=int, required=True, help="file descriptor to write the answer to"
+        "--reply", type=int, required=True, help="file descriptor to write the reply to"
     )
     reply = parser.parse_args(arguments).reply
     faulthandler.enable()
     die_with_parent()
-    share_path(pickle.load(sys.stdin.buffer))
-    job: Job = pickle.load(sys.stdin.buffer)
+    commands = _standard_input()
+    share_path(pickle.load(commands))
+    job: Job = pickle.load(commands)
     with os.fdopen(reply, "wb") as pipe:
-        pipe.write(_line(answer(job, lambda phase: _tell(pipe, phase))))
+        channel = Channel(pipe, commands)
+        channel.tell(answer(job, channel))
     sys.stdout.flush()
-    os._exit(0)  # a runtime that crashes or hangs in its exit handlers has already given its answer
+    os._exit(0)  # a runtime that crashes or hangs in its exit handlers has replied already
+
+
+def _standard_input() -> IO[bytes]:
+    """The parent's messages. Code of the user that reads standard input finds it empty."""
+    messages = os.fdopen(os.dup(0), "rb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return messages
 
 
 if __name__ == "__main__":

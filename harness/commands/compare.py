@@ -160,7 +160,7 @@ def run_in_pairs(options: argparse.Namespace, more: Mapping[str, Any] | None = N
     """
     from harness.comparison import budget, ci_reports
     from harness.comparison.exit_status import ending, show
-    from harness.comparison.session import Session
+    from harness.comparison.session import PairedSession
     from harness.comparison.sides import sides
     from harness.statistics import paired_test
 
@@ -178,7 +178,7 @@ def run_in_pairs(options: argparse.Namespace, more: Mapping[str, Any] | None = N
             notes.print(f"note: {note}", soft_wrap=True)
         with listener(notes) as listen:
             known = budget.pasts(earlier(Path(options.results)))
-            session = Session(
+            session = PairedSession(
                 pair.base,
                 pair.head,
                 words_of(options),

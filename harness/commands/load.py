@@ -21,8 +21,8 @@ from harness.core.types import PLANS, UNWANTED
 from harness.environment import measurement_lock
 from harness.load import mlperf
 from harness.load.scenarios import NAMES, SERVER, SHAPES, Scenario
-from harness.load.session import FLAGS, FOLDER, Session
-from harness.runner import launcher, resume
+from harness.load.session import FLAGS, FOLDER, LoadSession
+from harness.runner import journal, launcher
 
 TIMEOUT_SECONDS = 3600.0
 
@@ -110,7 +110,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help=f"lines go into its folder {FOLDER} (results)",
     )
-    command.add_argument("--fresh", action="store_true", help=resume.FRESH)
+    command.add_argument("--fresh", action="store_true", help=journal.FRESH)
     command.add_argument("--page", metavar="FILE", help="also write a page, one HTML file")
     command.add_argument(
         "--json", action="store_true", help="one JSON value on standard output instead of text"
@@ -200,7 +200,7 @@ def run(options: argparse.Namespace) -> int:
         notes.print(text, soft_wrap=True, markup=False)
 
     with measurement_lock.alone():
-        session = Session(
+        session = LoadSession(
             entries,
             scenario,
             plan,
@@ -210,12 +210,12 @@ def run(options: argparse.Namespace) -> int:
             tell,
             options.fresh,
         )
-        if session.ledger.resumed:
-            tell(resume.opening(session.ledger.run, session.known()))
+        if session.journal.resumed:
+            tell(journal.opening(session.journal.run, session.known()))
         try:
             lines = session.measure()
         except KeyboardInterrupt:
-            tell(resume.interrupted(session.known()))
+            tell(journal.interrupted(session.known()))
             return RESUMABLE
     if options.page:
         from reports.pages import load
@@ -224,7 +224,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         found = {
             "results": str(session.file),
-            "resumed": session.ledger.resumed,
+            "resumed": session.journal.resumed,
             "page": options.page,
         }
         print(json.dumps({**found, "lines": lines}))

@@ -26,7 +26,7 @@ from harness.pipeline import session as filming
 from harness.pipeline import video as videos
 from harness.pipeline.video import Footage
 from harness.results import records
-from harness.runner import launcher, resume
+from harness.runner import journal, launcher
 from harness.runner.preparation import Preparer
 
 FRAMES = videos.SHOT * 10
@@ -141,7 +141,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="new, empty, or of the same command, interrupted",
     )
-    command.add_argument("--fresh", action="store_true", help=resume.FRESH)
+    command.add_argument("--fresh", action="store_true", help=journal.FRESH)
     command.add_argument(
         "--json", action="store_true", help="one JSON value on standard output instead of text"
     )
@@ -181,15 +181,15 @@ def run(options: argparse.Namespace) -> int:
         tempfile.TemporaryDirectory(prefix="evenbench-pipeline-") as work,
     ):
         session = opened(options, cells, folder, Path(work))
-        if session.ledger.resumed:
-            session.tell(resume.opening(session.ledger.run, session.known()))
+        if session.journal.resumed:
+            session.tell(journal.opening(session.journal.run, session.known()))
         try:
             lines, page = film(session)
         except KeyboardInterrupt:
-            session.tell(resume.interrupted(session.known()))
+            session.tell(journal.interrupted(session.known()))
             return exit_codes.RESUMABLE
     if options.json:
-        found = {"folder": str(folder), "resumed": session.ledger.resumed, "page": str(page)}
+        found = {"folder": str(folder), "resumed": session.journal.resumed, "page": str(page)}
         print(json.dumps({**found, "outcomes": lines}))
     else:
         from reports.pages import pipeline
@@ -377,7 +377,7 @@ def _alone(cells: Sequence[Cell]) -> list[Cell]:
 
 def opened(
     options: argparse.Namespace, cells: Sequence[Cell], folder: Path, work: Path
-) -> filming.Session:
+) -> filming.PipelineSession:
     """The video, and the run that passes it through all cells: begun in `folder`, or gone on with
     there.
     """
@@ -402,7 +402,7 @@ def opened(
         "source": found.source,
         "footage": replace(footage, file=""),
     }
-    wanted = resume.manifest(
+    wanted = journal.manifest(
         (cell.key for cell in cells),
         plan,
         options.seed,
@@ -410,17 +410,17 @@ def opened(
         video=video,
         command=words,
     )
-    ledger = filming.begin(folder, wanted, found, options.fresh)
+    kept = filming.begin(folder, wanted, found, options.fresh)
 
     def tell(text: str) -> None:
         console.print(text, soft_wrap=True, markup=False)
 
-    return filming.Session(
-        cells, plan, preparer, found, footage, folder, ledger, options.seed, words, tell
+    return filming.PipelineSession(
+        cells, plan, preparer, found, footage, folder, kept, options.seed, words, tell
     )
 
 
-def film(session: filming.Session) -> tuple[list[records.Record], Path]:
+def film(session: filming.PipelineSession) -> tuple[list[records.Record], Path]:
     """Pass the video through all cells; returns their lines and the page."""
     from reports.pages import pipeline
 
@@ -432,7 +432,7 @@ def film(session: filming.Session) -> tuple[list[records.Record], Path]:
         session.tell(f"no frames on the page: {error}")
     (session.folder / filming.PICTURES).write_text(json.dumps(pictures))
     page = pipeline.write(lines, pictures, session.folder / filming.FRAMES, session.folder)
-    session.ledger.run.finish()
+    session.journal.run.finish()
     return lines, page
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.types import COMPUTE, Plan
 from harness.results.records import Record
-from harness.runner import resume
+from harness.runner import journal
 from harness.runner.schedule import Event, Run
 from harness.statistics import estimates
 
@@ -124,7 +124,7 @@ class Display:
         every = len(run.entries)
         self.width = max(len(entry.cell.id) for entry in run.entries)
         if run.resumed:
-            self._say(resume.opening(run.file, _known_words(run)))
+            self._say(journal.opening(run.file, run.known()))
         else:
             cells = "1 cell" if every == 1 else f"{every} cells"
             self._say(
@@ -166,7 +166,7 @@ class Display:
         """Say what is kept and how to go on."""
         if self.bar:
             self.bar.stop()
-        self._say(resume.interrupted(_known_words(run)))
+        self._say(journal.interrupted(run.known()))
 
     def _tell_outcome(self, event: Event) -> None:
         assert event.record is not None
@@ -186,13 +186,6 @@ class Display:
             start = words.index(outcome)
             line.stylize(STYLES.get(outcome, "dim"), start, start + len(outcome))
         self.console.print(line, soft_wrap=True)
-
-
-def _known_words(run: Run) -> str:
-    """`12 of 25 outcomes known`, and how many processes of the other cells are measured already."""
-    known = sum(entry.cell.key in run.done for entry in run.entries)
-    measured = sum(len(kept) for key, kept in run.replies.items() if key not in run.done)
-    return resume.known(known, len(run.entries), measured)
 
 
 def _count(event: Event) -> str:

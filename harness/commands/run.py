@@ -18,7 +18,7 @@ from harness.core.errors import UsageError
 from harness.core.types import PLANS, UNWANTED
 from harness.inputs import datasets
 from harness.results import records
-from harness.runner import launcher, resume
+from harness.runner import journal, launcher
 from harness.runner.dataset_scoring import LabelledData
 from harness.runner.schedule import Run
 
@@ -46,7 +46,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--results", default="results", metavar="DIR", help="where outcomes are appended (results)"
     )
     command.add_argument("--site", metavar="DIR", help="also write the HTML report here")
-    command.add_argument("--fresh", action="store_true", help=resume.FRESH)
+    command.add_argument("--fresh", action="store_true", help=journal.FRESH)
     command.add_argument("--timeout", type=float, metavar="SECONDS", help="of one process (600)")
     command.add_argument(
         "--dataset",

@@ -189,14 +189,14 @@ def attempts(pairs: int, most: int) -> Iterator[int]:
 def _session(pair: Pair, asked: Asked, most: int, attempt: int) -> tuple[dict[str, Trial], Path]:
     """One paired session, recorded as `evenbench compare` records it."""
     from harness.comparison.exit_status import ending
-    from harness.comparison.session import Session
+    from harness.comparison.session import PairedSession
 
     # With more pairs the interval may be narrower before it is narrow enough: it shrinks with the
     # root of their number.
     rule = replace(
         asked.rule, most=most, precision=asked.rule.precision * math.sqrt(asked.rule.most / most)
     )
-    session = Session(
+    session = PairedSession(
         *(pair.base, pair.head, asked.words, pair.cells, rule, asked.plan, asked.seed + attempt),
         seconds=asked.seconds_left(),
         known=asked.known,
@@ -271,11 +271,11 @@ def trial_of(result: Mapping[str, Any], metric: str, restless: bool = False) -> 
 
 def _sizes(pair: Pair, asked: Asked) -> dict[str, Trial]:
     """Artifacts have one size per commit, whatever is measured: preparing both sides decides it."""
-    from harness.comparison.session import Progress, Session
-    from harness.comparison.side_process import ArmFailed
+    from harness.comparison.session import PairedSession, Progress
+    from harness.comparison.side_process import SideFailed
     from harness.comparison.verdicts import ARTIFACT, MARGINS
 
-    session = Session(pair.base, pair.head, asked.words, pair.cells, asked.rule, asked.plan)
+    session = PairedSession(pair.base, pair.head, asked.words, pair.cells, asked.rule, asked.plan)
     found = {}
     for cell, declared in pair.cells.items():
         asked.listen(Progress(0, 0, f"preparing {cell}"))
@@ -283,7 +283,7 @@ def _sizes(pair: Pair, asked: Asked) -> dict[str, Trial]:
             base, head = (
                 session.prepare(side, declared)["artifact_bytes"] for side in (pair.base, pair.head)
             )
-        except ArmFailed as error:
+        except SideFailed as error:
             found[cell] = Trial(SKIPPED, str(error))
             continue
         answer = WORSE if head > base * (1 + MARGINS[ARTIFACT]) else NOT_WORSE

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.comparison import budget, interference
-from harness.comparison.side_process import ArmFailed, Process, Side, process
+from harness.comparison.side_process import Process, Side, SideFailed
 from harness.comparison.sides import NothingToCompare
 from harness.comparison.verdicts import (
     ARTIFACT,
@@ -57,7 +57,7 @@ def take_pair(
     """One process of each side, measured in blocks; the log ratios head over base of every metric,
     and what was seen.
 
-    Raises ArmFailed where a side fails.
+    Raises SideFailed where a side fails.
     """
     begun = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -69,7 +69,7 @@ def take_pair(
                 task="measure",
                 folders=prepared["folders"],
             )
-            arms[index] = stack.enter_context(process(side, spec, prepared))
+            arms[index] = stack.enter_context(Process(side, spec, prepared))
             arms[index].ask()  # loaded and warm
             arms[index].stop()
         first = next(iter(arms))
@@ -112,10 +112,10 @@ def _cores(threads: int, lot: random.Random) -> list[int]:
 
 
 def _times(pairing: Pairing, index: int, samples: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Nanoseconds per lap of each sample. Raises ArmFailed where a sample took no time or less."""
+    """Nanoseconds per lap of each sample. Raises SideFailed where a sample took no time or less."""
     times = [sum(sample["laps_ns"]) / pairing.number for sample in samples]
     if min(times) <= 0:
-        raise ArmFailed(
+        raise SideFailed(
             f"{pairing.sides[index].name}: {pairing.cell} a lap took {min(times):g} ns: the clock stood still or went backwards, "
             "so nothing that was timed here counts; see `evenbench doctor`, and measure on another machine"
         )
@@ -172,7 +172,7 @@ class Progress:
 
 
 @dataclass
-class Session:
+class PairedSession:
     """A paired comparison of some cells. `words` choose them, as on the command line of `evenbench
     run`.
     """
@@ -253,8 +253,8 @@ class Session:
         for shown, declared in self.cells.items():
             self.listen(Progress(0, 0, f"preparing {shown}"))
             made = self._both(declared)
-            good = [each for each in made if not isinstance(each, ArmFailed)]
-            failed = [each for each in made if isinstance(each, ArmFailed)]
+            good = [each for each in made if not isinstance(each, SideFailed)]
+            failed = [each for each in made if isinstance(each, SideFailed)]
             if not failed:
                 yield Pairing(shown, declared, (self.base, self.head), (good[0], good[1]))
             elif not good and all(each.cannot for each in failed):
@@ -273,21 +273,21 @@ class Session:
                     shown, declared, (self.base, self.base), (good[0], good[0]), control=True
                 )
 
-    def _both(self, declared: str) -> list[Mapping[str, Any] | ArmFailed]:
+    def _both(self, declared: str) -> list[Mapping[str, Any] | SideFailed]:
         """What was prepared for base and head, or why it could not be; where something went wrong
         for base, nothing of head.
         """
-        found: list[Mapping[str, Any] | ArmFailed] = []
+        found: list[Mapping[str, Any] | SideFailed] = []
         for side in (self.base, self.head):
             try:
                 found.append(self.prepare(side, declared))
-            except ArmFailed as error:
+            except SideFailed as error:
                 found.append(error)
                 if not error.cannot:
                     break
         return found
 
-    def _why_not(self, error: ArmFailed) -> str:
+    def _why_not(self, error: SideFailed) -> str:
         """What is wrong, and where the base is what is wrong, what to do: nothing is said of head
         then.
         """
@@ -311,7 +311,7 @@ class Session:
                     self.listen(Progress(0, 0, allotment_words(pairing.cell, allotted)))
 
     def prepare(self, side: Side, cell: str) -> Mapping[str, Any]:
-        with process(side, side.spec(self.words, cell, self.plan)) as arm:
+        with Process(side, side.spec(self.words, cell, self.plan)) as arm:
             value: Mapping[str, Any] = arm.ask()["value"]
             return value
 
@@ -342,7 +342,7 @@ class Session:
                 )
                 try:
                     getattr(pairing, kind).append(take_pair(pairing, self.words, self.plan, lot))
-                except ArmFailed as error:
+                except SideFailed as error:
                     pairing.failure = str(error)
 
     def _left(self) -> str:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import selectors
-import signal
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +15,7 @@ from harness.core.paths import PROJECT
 from harness.core.types import Plan
 from harness.environment import cpu, system_info
 from harness.runner import child_process
+from harness.runner.child_process import ChildProcess, ending
 
 CANNOT = ("unsupported: ", "unavailable: ")
 """How the answer of a process begins whose cell cannot run here, whatever is done to it
@@ -28,7 +23,7 @@ CANNOT = ("unsupported: ", "unavailable: ")
 """
 
 
-class ArmFailed(Exception):
+class SideFailed(Exception):
     """A side could not be prepared, crashed or hung; the message says which and how.
 
     `cannot` is why the cell can never run here, in words, where that is what happened; empty where
@@ -101,134 +96,46 @@ class Side:
         return tuple(dict.fromkeys([*moved, str(self.root)]))
 
 
-class Process:
-    """A conversation with one process of `harness.comparison.side_worker`, in a session of its own
-    so that it can be stopped as a whole.
-    """
+class Process(ChildProcess):
+    """The process of one side: asked with JSON lines, stopped while the other side is timed."""
 
     def __init__(self, side: Side, spec: Spec, prepared: Mapping[str, Any] | None = None) -> None:
         self.side, self.cell, self.timeout = side, spec.cell, spec.plan.timeout_seconds
-        self._received = b""
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
-        self._scratch = system_info.scratch()
-        reading, writing = os.pipe()
-        found = prepared or {"threads": cpu.cores(), "variables": {}, "interpreter": sys.executable}
-        variables = system_info.for_worker(found["threads"], dict(found["variables"]))
-        more = [variables["PYTHONPATH"]] if variables.get("PYTHONPATH") and not side.root else []
-        self._process = subprocess.Popen(
-            [found["interpreter"], "-m", side.worker_module(), "--reply", str(writing)],
-            stdin=subprocess.PIPE,
-            stdout=self._log,
-            stderr=self._log,
-            env={
-                **variables,
-                "PYTHONPATH": os.pathsep.join([side.python_path(), *more]),
-                "TMPDIR": self._scratch.name,
-            },
-            cwd=side.folder(),
-            pass_fds=(writing,),
-            start_new_session=True,
+        start = prepared or {"threads": cpu.cores(), "variables": {}, "interpreter": sys.executable}
+        variables = system_info.for_worker(start["threads"], dict(start["variables"]))
+        if side.root:  # the commit's own folders only
+            variables.pop("PYTHONPATH", None)
+        super().__init__(
+            side.worker_module(),
+            variables,
+            interpreter=start["interpreter"],
+            python_path=(side.python_path(),),
+            folder=side.folder(),
         )
-        os.close(writing)
-        self._pipe = reading
-        self._write(spec.written())
+        self.send(spec.written())
 
     def ask(self, message: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-        """Send a command, if any, and wait for the answer. Raises ArmFailed where the process ends,
-        hangs or refuses.
+        """Send a command, if any, and wait for the reply.
+
+        Raises SideFailed if the process ends, hangs or refuses the cell.
         """
         if message is not None:
-            self._write(json.dumps(message).encode() + b"\n")
-        line = self._line(time.monotonic() + self.timeout)
+            self.send(json.dumps(message).encode() + b"\n")
+        line = self.line(time.monotonic() + self.timeout)
         if line is None:
-            raise ArmFailed(f"{self.side.name}: {self.cell} {self._end()}")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            words = str(answer["error"])
-            raise ArmFailed(
-                f"{self.side.name}: {self.cell} {words}", words if words.startswith(CANNOT) else ""
+            raise SideFailed(f"{self.side.name}: {self.cell} {self._end()}")
+        reply: dict[str, Any] = json.loads(line)
+        if "error" in reply:
+            error = str(reply["error"])
+            raise SideFailed(
+                f"{self.side.name}: {self.cell} {error}", error if error.startswith(CANNOT) else ""
             )
-        return answer
-
-    def _write(self, line: bytes) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(
-            BrokenPipeError
-        ):  # it died; its end is told by the next answer that does not come
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
-
-    def _line(self, deadline: float) -> bytes | None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._pipe, selectors.EVENT_READ)
-            while b"\n" not in self._received:
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    return None
-                piece = os.read(self._pipe, 1 << 16)
-                if not piece:
-                    return None
-                self._received += piece
-        line, _, self._received = self._received.partition(b"\n")
-        return line
+        return reply
 
     def _end(self) -> str:
-        try:
-            code = self._process.wait(timeout=1)
-        except subprocess.TimeoutExpired:
+        code = self.wait(1.0)
+        if code is None:
             return f"did not answer within {self.timeout:g} s; raise --timeout if it needs longer"
-        self._log.seek(0)
-        tail = self._log.read()[-1000:].decode(errors="replace").strip()
-        how = (
-            f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
-        )
+        how, _ = ending(code)
+        tail = self.log_tail(1000)
         return f"{how}\n{tail}" if tail else how
-
-    def stop(self) -> None:
-        """Let nothing of it run, spinning threads included, until `go`."""
-        self._signal(signal.SIGSTOP)
-
-    def go(self) -> None:
-        """Let it run again."""
-        self._signal(signal.SIGCONT)
-
-    def keep_to(self, cores: Sequence[int]) -> None:
-        """Have all its threads, its children's, and those that they start later run on these cores
-        only; on any where none are named.
-        """
-        if not cores:
-            return
-        import psutil
-
-        with contextlib.suppress(psutil.NoSuchProcess):  # it died: the next question tells
-            process = psutil.Process(self._process.pid)
-            for thread in [
-                thread.id
-                for each in (process, *process.children(recursive=True))
-                for thread in each.threads()
-            ]:
-                with contextlib.suppress(ProcessLookupError):
-                    os.sched_setaffinity(thread, cores)
-
-    def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
-
-    def close(self) -> None:
-        """End it, stopped or not."""
-        self._signal(signal.SIGKILL)
-        self._process.wait()
-        for stream in (self._process.stdin, self._log):
-            if stream:
-                stream.close()
-        os.close(self._pipe)
-        self._scratch.cleanup()
-
-
-@contextlib.contextmanager
-def process(side: Side, spec: Spec, prepared: Mapping[str, Any] | None = None) -> Iterator[Process]:
-    """A process that is gone afterwards, whatever happens."""
-    made = Process(side, spec, prepared)
-    try:
-        yield made
-    finally:
-        made.close()

@@ -15,19 +15,19 @@ import dataclasses
 import json
 import os
 import sys
-import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from harness.collection import discovery, selection
 from harness.core import registry
 from harness.core.cases import Entry
 from harness.core.errors import UsageError
-from harness.core.types import COMPUTE, HOST_TO_HOST, Cell, Plan, to_json
+from harness.core.types import Cell, Plan, to_json
 from harness.runner import preparation
+from harness.runner.job import Channel
 
 
 @dataclass(frozen=True)
@@ -143,78 +143,37 @@ def prepare(spec: Spec) -> dict[str, Any]:
     }
 
 
-def serve(
-    spec: Spec, commands: IO[bytes], tell: Callable[[Mapping[str, Any]], None]
-) -> dict[str, Any]:
-    """Load, warm up, say so, take laps as told, and answer `finish` with what ran and whether it is
-    right.
-    """
-    from harness.inputs import batches as inputs
-    from harness.measurement import judging, process, timing
+def serve(spec: Spec, channel: Channel) -> dict[str, Any]:
+    """Keep the cell resident, take laps as the parent asks, and judge its outputs at the end."""
+    from harness.measurement import provenance
+    from harness.measurement.resident import resident
 
     cell = cell_of(spec)
-    watch = process.Stopwatch()
-    batches = inputs.load(Path(spec.folders["inputs"]), cell.model)
-    begin = time.perf_counter()
-    session, _ = process.load(cell, Path(spec.folders["artifact"]), watch)
-    process.first_step(session, batches[0], watch)
-    cold_start = time.perf_counter() - begin
-    timing.warm_up(session, batches, spec.plan)
-    tell({"ready": True})
-    taken = 0
-    for line in commands:
-        command = json.loads(line)
-        if command["do"] == "finish":
-            break
-        session.bind(batches[taken % len(batches)])
-        session.step()  # untimed: the process was stopped, and its caches belong to the other side
-        session.sync()
-        before = timing.counters_of(session)
-        laps = timing.run_laps(
-            session, batches, taken, command["number"], COMPUTE, set(), timing.CLOCK
-        )
-        after = timing.counters_of(session)
-        taken += command["number"]
-        tell({"laps_ns": laps.laps_ns, **_counted(before, after)})
-    peak = process.peak_rss_bytes(session)
-    kept = {
-        boundary: timing.run_laps(
-            session, batches, 0, len(batches), boundary, set(range(len(batches))), timing.CLOCK
-        ).kept
-        for boundary in (COMPUTE, HOST_TO_HOST)
-    }
-    attested = session.attest()
-    scored = judging.accuracy(session, cell, Path(spec.folders["inputs"]))
-    golden = spec.folders.get("golden")
-    parity = judging.judge(cell, kept, Path(golden), scored) if golden else None
-    session.close()
+    folders = {name: Path(path) for name, path in spec.folders.items()}
+    with resident(cell, spec.plan, folders) as loaded:
+        loaded.warm_up()
+        channel.tell({"ready": True})
+        for command in channel.commands():
+            channel.tell(loaded.laps(command["number"]))
+        peak = provenance.peak_rss_bytes(loaded.session)
+        loaded.keep_outputs()
+        attested = loaded.session.attest()
+        judged = loaded.judged()
     return {
-        "cold_start_seconds": cold_start,
+        **judged,
+        "cold_start_seconds": loaded.cold_start_seconds,
         "peak_rss_bytes": peak,
-        "parity": parity,
-        "accuracy": scored,
         "attested": to_json(attested),
-        "asked_is_used": process.difference(cell, attested),
+        "asked_is_used": provenance.difference(cell, attested),
     }
 
 
-def _counted(before: Sequence[int], after: Sequence[int]) -> dict[str, int]:
-    """What `timing.counters_of` counted between two readings, by name."""
-    from harness.measurement import timing
-
-    grown = timing.counted(before, after)
-    kept = {name: grown[name] for name in ("cpu_ns", "preemptions", "machine_cpu_ns")}
-    return {**kept, "steal_ns": grown["steal_ticks"] * timing.TICK_NS}
-
-
-def answer(
-    spec: Spec, commands: IO[bytes], tell: Callable[[Mapping[str, Any]], None]
-) -> dict[str, Any]:
-    """The task's last answer, with every exception in words."""
+def answer(spec: Spec, channel: Channel) -> dict[str, Any]:
+    """The task's last reply: its value, or the error as text."""
     try:
         if spec.task == "cells":
             return {"value": places(spec.words)}
-        return {"value": prepare(spec) if spec.task == "prepare" else serve(spec, commands, tell)}
+        return {"value": prepare(spec) if spec.task == "prepare" else serve(spec, channel)}
     except selection.NoCells as error:
         return {"value": {}} if spec.task == "cells" else {"error": str(error)}
     except preparation.Refusal as refusal:
@@ -241,12 +200,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     spec = Spec.read(sys.stdin.buffer.readline())
     child_process.share_path(spec.sys_path)
     with os.fdopen(reply, "wb") as pipe:
-
-        def tell(message: Mapping[str, Any]) -> None:
-            pipe.write(json.dumps(to_json(message)).encode() + b"\n")
-            pipe.flush()
-
-        tell(answer(spec, sys.stdin.buffer, tell))
+        channel = Channel(pipe, sys.stdin.buffer)
+        channel.tell(to_json(answer(spec, channel)))
     sys.stdout.flush()
     os._exit(0)  # a runtime that crashes or hangs in its exit handlers has already given its answer
 

@@ -159,9 +159,9 @@ def declared(side: Side, words: Sequence[str], plan: Plan) -> dict[str, dict[str
     """
     spec = replace(side.spec(words, "", plan), task="cells")
     try:
-        with side_process.process(side, spec) as asked:
+        with side_process.Process(side, spec) as asked:
             found = asked.ask()["value"]
-    except side_process.ArmFailed as error:
+    except side_process.SideFailed as error:
         raise UsageError(f"{error}; a side must declare benchmarks that can be listed") from None
     return (
         dict(found)

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any
 from harness.core.backend import Session
 from harness.core.errors import Unsupported
 from harness.core.types import HOST_TO_HOST, Cell, Plan
-from harness.environment import gpu
-from harness.inputs import batches as inputs
 from harness.load import dynamic_shapes, mlperf
 from harness.load.context import Points, Scene
 from harness.load.scenarios import (
@@ -31,9 +29,9 @@ from harness.load.scenarios import (
     LoadRequest,
     Scenario,
 )
-from harness.measurement import judging, process, timing
-from harness.measurement.process import Stopwatch
-from harness.runner.job import Job
+from harness.measurement import judging, provenance, timing
+from harness.measurement.resident import resident
+from harness.runner.job import Channel, Job
 
 if TYPE_CHECKING:
     from harness.core.backend import Arrays
@@ -78,7 +76,7 @@ class Thinned:
 # -- one process -----------------------------------------------------------------------------------
 
 
-def perform(job: Job, enter: Callable[[str], None]) -> dict[str, Any]:
+def perform(job: Job, channel: Channel) -> dict[str, Any]:
     """The task `load` of a worker."""
     request: LoadRequest = job.payload
     return run(
@@ -86,7 +84,7 @@ def perform(job: Job, enter: Callable[[str], None]) -> dict[str, Any]:
         request.plan,
         request.scenario,
         {name: Path(path) for name, path in job.folders.items()},
-        enter,
+        channel.enter,
     )
 
 
@@ -104,40 +102,34 @@ def run(
     Raises Unsupported, in words, where the session cannot be called so, and Unavailable where the
     load generator is not installed.
     """
-    watch = Stopwatch(enter)
     if scenario.name == SERVER:
         mlperf.find()
-    batches = inputs.load(folders["inputs"], cell.model)
-    session, _ = process.load(cell, folders["artifact"], watch)
-    try:
+    with resident(cell, plan, folders, enter) as loaded:
+        session, watch = loaded.session, loaded.watch
         refuse(session, cell, scenario)
-        scene = Scene(session, batches, cell, scenario, sizes=dynamic_shapes.load(cell, folders))
-        process.first_step(session, batches[0], watch)
-        with watch.phase("warm_up"):
-            warm = timing.warm_up(session, batches, plan)
-        with watch.phase("sample"), gpu.watch(cell.device) as seen:
+        sizes = dynamic_shapes.load(cell, folders)
+        scene = Scene(session, loaded.batches, cell, scenario, sizes=sizes)
+        loaded.warm_up()
+        with loaded.sampling() as seen:
             before, begin = timing.counters_of(session), scene.now()
             points = DRIVERS[scenario.name](scene)
             wall, after = scene.now() - begin, timing.counters_of(session)
             seen.observe(HOST_TO_HOST)
-            observed = seen.facts()
-        used = process.peak_rss_bytes(session)
+        peak = provenance.peak_rss_bytes(session)
         attested = session.attest()
         with watch.phase("parity"):
             accuracy = judging.accuracy(session, cell, folders["inputs"])
-            verdict, sizes = dynamic_shapes.judge(scene, folders, accuracy)
-    finally:
-        session.close()
+            verdict, judged_sizes = dynamic_shapes.judge(scene, folders, accuracy)
     return {
-        **process.provenance(cell, attested, folders, watch, (mlperf.DISTRIBUTION,)),
+        **provenance.provenance(cell, attested, folders, watch, (mlperf.DISTRIBUTION,)),
         "points": points,
         "block": {"wall_ns": wall, **timing.counted(before, after)},
         "clock": session.clock,
-        "warm_up": warm,
-        "gpu": observed,
-        "peak_rss_bytes": used,
+        "warm_up": loaded.warm,
+        "gpu": loaded.observed,
+        "peak_rss_bytes": peak,
         "parity": verdict,
-        "sizes": sizes,
+        "sizes": judged_sizes,
         "accuracy": accuracy,
     }
 

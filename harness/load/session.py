@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import random
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import __version__
-from harness.core import registry
 from harness.core.cases import Entry
-from harness.core.types import BATCH, HOST_TO_HOST, PHASES, UNWANTED, Cell, Plan
+from harness.core.types import BATCH, HOST_TO_HOST, UNWANTED, Cell, Plan
 from harness.load import mlperf, scenarios
 from harness.load.scenarios import (
     CONCURRENT,
@@ -25,10 +22,12 @@ from harness.load.scenarios import (
     Scenario,
 )
 from harness.results import records
-from harness.runner import outcome, resume
+from harness.results.records import Record
+from harness.runner import record_parts
 from harness.runner.job import Job, Reply
-from harness.runner.preparation import Prepared, Preparer, Refusal
-from harness.runner.resume import Ledger
+from harness.runner.journal import Journal, manifest
+from harness.runner.preparation import Preparer
+from harness.runner.sweep import Part, Sweep
 
 FOLDER = "load"
 """Within the results folder, where readers of outcomes do not look."""
@@ -58,24 +57,9 @@ FIELDS |= {"rate": "rate_per_second", "seconds": "seconds"}
 """What each of them sets."""
 
 
-# -- the session -----------------------------------------------------------------------------------
-
-
 @dataclass
-class Part:
-    """One prepared cell of a line: the line's own, or that of one batch size. What its processes
-    found, and how it ended.
-    """
-
-    cell: Cell
-    prepared: Prepared | None = None
-    processes: list[records.Record] = field(default_factory=list)
-    ended: Reply | None = None
-
-
-@dataclass
-class Session:
-    """Some cells under one scenario and plan. `tell` gets a sentence before anything slow starts."""
+class LoadSession:
+    """A run of cells under one scenario and plan. `tell` gets a sentence before each slow step."""
 
     entries: Sequence[Entry]
     scenario: Scenario
@@ -85,225 +69,161 @@ class Session:
     flags: str = ""
     tell: Callable[[str], None] = lambda text: None
     fresh: bool = False
-    """Whether to leave an interrupted run of the same as it is."""
-    file: Path = field(init=False)
-    run: dict[str, Any] = field(init=False)
-    ledger: Ledger = field(init=False)
+    """Whether to leave an interrupted run of the same cells alone."""
+    journal: Journal = field(init=False)
+    _bases: dict[str, Entry] = field(init=False)
+    _parts: dict[str, list[Part]] = field(init=False)
 
     def __post_init__(self) -> None:
+        self._bases = self._cells()
+        self._parts = {key: self._split(entry.cell) for key, entry in self._bases.items()}
         folder = records.folder(self.results_folder / FOLDER)
-        wanted = resume.manifest(
-            self._bases(), self.plan, self.seed, records.LOAD, scenario=told_of(self.scenario)
-        )
-        self.ledger = Ledger.open(folder, wanted, records.LOAD, self.fresh)
-        self.file, known = (
-            self.ledger.run.file,
-            {"id": self.ledger.run.id, "started": self.ledger.run.manifest["started"]},
-        )
-        plan = {"plan": self.plan.name, "processes": self.plan.processes}
-        self.run = {**known, "seed": self.seed, **plan, "evenbench": __version__}
+        scenario = described(self.scenario)
+        wanted = manifest(self._bases, self.plan, self.seed, records.LOAD, scenario=scenario)
+        self.journal = Journal.open(folder, wanted, records.LOAD, self.fresh)
         self._preparer = Preparer(
             self.plan.timeout_seconds, lambda kind, text: self.tell(f"making {kind} for {text}")
         )
 
-    def measure(self) -> list[records.Record]:
-        """Every cell's line, in order; each is on the disk when it is known. What an interrupted
-        run found is not measured again.
-        """
-        waiting = {key: (entry, self._parts(entry.cell)) for key, entry in self._bases().items()}
-        for key, (entry, parts) in waiting.items():
-            if self.ledger.was_refused(key):
+    @property
+    def file(self) -> Path:
+        """The results file of this run."""
+        return self.journal.run.file
+
+    def measure(self) -> list[Record]:
+        """Every cell's line, in order; each is on disk as soon as it is known."""
+        sweep = Sweep(self.plan, self.journal, self.seed)
+        waiting: dict[int, str] = {}
+        for key, parts in self._parts.items():
+            if self.journal.was_refused(key):
                 continue
             for part in parts:
-                self._prepare(part)
-            if not self.ledger.stands(key, [part.prepared for part in parts]):
-                self._settle(entry, parts)
-        shuffle = random.Random(self.seed)
-        for sweep in range(self.plan.processes):
-            left = [each for key, each in waiting.items() if key not in self.ledger.lines]
-            order = [
-                (entry, parts, part)
-                for entry, parts in left
-                for part in parts
-                if not part.ended and len(part.processes) <= sweep
-            ]
-            shuffle.shuffle(order)
-            for entry, parts, part in order:
-                self.tell(f"{self.scenario.name}: {part.cell.id} {sweep + 1}/{self.plan.processes}")
-                self._once(part)
-                self._settle(entry, parts)
-        self.ledger.run.finish()
-        return [self.ledger.lines[key] for key in waiting]
+                self._prepare(part, sweep)
+            if not self.journal.stands(key, [part.prepared for part in parts]):
+                self._settle(key)
+                waiting |= {id(part): key for part in parts}
+        parts = [part for parts in self._parts.values() for part in parts if id(part) in waiting]
+        sweep.measure(parts, self._work, self._begin, lambda part: self._settle(waiting[id(part)]))
+        self.journal.run.finish()
+        return [self.journal.lines[key] for key in self._bases]
 
     def known(self) -> str:
-        """How much is known, in words."""
-        bases = self._bases()
-        return self.ledger.words(
-            list(bases), lambda key: [part.cell.key for part in self._parts(bases[key].cell)]
+        """How many outcomes and processes are known, as text."""
+        return self.journal.known(
+            list(self._bases), lambda key: [part.cell.key for part in self._parts[key]]
         )
 
-    def _bases(self) -> dict[str, Entry]:
-        """The cells by key. Where batch sizes are the scenario's, cells that differ in theirs alone
+    def _cells(self) -> dict[str, Entry]:
+        """The cells by key. Where the scenario sets the batch size, cells that differ only in it
         are one.
         """
-        found: dict[str, Entry] = {}
+        cells: dict[str, Entry] = {}
         for entry in self.entries:
-            cell = (
-                replace(entry.cell, batch=max(self.scenario.batches))
-                if self.scenario.has_batches
-                else entry.cell
-            )
-            found.setdefault(cell.key, replace(entry, cell=cell))
-        return found
+            cell = entry.cell
+            if self.scenario.has_batches:
+                cell = replace(cell, batch=max(self.scenario.batches))
+            cells.setdefault(cell.key, replace(entry, cell=cell))
+        return cells
 
-    def _parts(self, cell: Cell) -> list[Part]:
+    def _split(self, cell: Cell) -> list[Part]:
+        """The parts of a cell's line: one per batch size of a sweep over batches, otherwise one."""
         sizes = sorted(self.scenario.batches) if self.scenario.name == SWEEP else [cell.batch]
         return [Part(replace(cell, batch=size)) for size in sizes]
 
-    def _prepare(self, part: Part) -> None:
-        lacking = (
-            mlperf.lacks()
-            if self.scenario.name == SERVER and not part.cell.interpreter_name
-            else ""
-        )
-        fixed = self._fixed(part.cell)
-        if lacking:
-            part.ended = Reply(None, "unavailable", "prepare", lacking)
-        elif fixed:
-            part.ended = Reply(None, "unsupported", "prepare", f"{part.cell.model.name} {fixed}")
-        else:
-            self.tell(f"preparing {part.cell.id}")
-            prepare = (
-                self._preparer.prepare_sizes if self.scenario.has_sizes else self._preparer.prepare
-            )
-            try:
-                part.prepared = prepare(part.cell)
-            except Refusal as refusal:
-                part.ended = refusal.reply
-                return
-            part.processes = self.ledger.processes(part.cell.key, part.prepared)
-            if len(part.processes) >= self.plan.processes:
-                part.ended = Reply(None)
-
-    def _fixed(self, cell: Cell) -> str:
-        """What the scenario changes and the cell's model has one of, in words, or an empty string."""
-        if cell.batch != 1 and not any(BATCH in spec.shape for spec in cell.model.inputs):
-            return "declares no batch dimension: every call is one sample"
-        if self.scenario.has_sizes and not cell.model.sizes:
-            return "declares one size; give it others with sizes= (docs/load.md)"
-        return ""
-
-    def _once(self, part: Part) -> None:
-        """One process of one part."""
-        assert part.prepared is not None
-        job = Job(
-            "load",
-            part.cell,
-            LoadRequest(self.plan, self.scenario),
-            folders=part.prepared.folders(),
-        )
-        reply = self._preparer.work(job)
-        if reply.value is None:
-            part.ended = reply
+    def _prepare(self, part: Part, sweep: Sweep) -> None:
+        part.ended = self._refusal(part.cell)
+        if part.ended:
             return
-        other = part.prepared.difference(reply.value)
-        part.processes.append({**reply.value, "wall_seconds": reply.wall_seconds})
-        wrong = Reply(None, "failed", "load", other) if other else outcome.verdict(reply.value)
-        if not wrong:
-            self.ledger.keep(part.cell.key, part.prepared, part.processes[-1])
-        if wrong or len(part.processes) == self.plan.processes:
-            part.ended = wrong or Reply(None)
+        self.tell(f"preparing {part.cell.id}")
+        preparer = self._preparer
+        sizes = self.scenario.has_sizes
+        sweep.prepare(part, preparer.prepare_sizes if sizes else preparer.prepare)
 
-    def _settle(self, entry: Entry, parts: Sequence[Part]) -> None:
-        """The cell's one line, once all of its parts have ended: written to the disk."""
-        if all(part.ended for part in parts) and entry.cell.key not in self.ledger.lines:
-            self.ledger.settle(self._line(entry, parts))
+    def _refusal(self, cell: Cell) -> Reply | None:
+        """Why the scenario cannot be run on a cell, or None."""
+        if self.scenario.name == SERVER and not cell.interpreter_name and mlperf.lacks():
+            return Reply(None, "unavailable", "prepare", mlperf.lacks())
+        model = cell.model
+        if cell.batch != 1 and not any(BATCH in spec.shape for spec in model.inputs):
+            reason = "declares no batch dimension: every call is one sample"
+        elif self.scenario.has_sizes and not model.sizes:
+            reason = "declares one size; give it others with sizes= (docs/load.md)"
+        else:
+            return None
+        return Reply(None, "unsupported", "prepare", f"{model.name} {reason}")
+
+    def _begin(self, part: Part, sweep: int) -> None:
+        self.tell(f"{self.scenario.name}: {part.cell.id} {sweep + 1}/{self.plan.processes}")
+
+    def _work(self, part: Part) -> Reply:
+        assert part.prepared is not None
+        request = LoadRequest(self.plan, self.scenario)
+        return self._preparer.work(Job("load", part.cell, request, folders=part.prepared.folders()))
+
+    def _settle(self, key: str) -> None:
+        """Write a cell's line once all of its parts have ended."""
+        if key not in self.journal.lines and all(part.ended for part in self._parts[key]):
+            self.journal.settle(self._line(self._bases[key], self._parts[key]))
 
     def _line(self, entry: Entry, parts: Sequence[Part]) -> dict[str, Any]:
-        told = [self._told(part) for part in parts]
-        wrong = [each for each in told if each["outcome"] in UNWANTED]
-        right = [each for each in told if each["outcome"] == "ok"]
-        deciding = (wrong or right or told)[0]
-        which = (
-            f"batch {deciding['cell']['batch']}: " if len(told) > 1 and deciding["reason"] else ""
-        )
-        measured = [part for part in parts if part.processes]
-        last = measured[-1] if measured else parts[0]
+        described_parts = [self._described(part) for part in parts]
+        wrong = [part for part in described_parts if part["outcome"] in UNWANTED]
+        right = [part for part in described_parts if part["outcome"] == "ok"]
+        deciding = (wrong or right or described_parts)[0]
+        several = len(parts) > 1 and deciding["reason"]
+        which = f"batch {deciding['cell']['batch']}: " if several else ""
+        measured = next((part for part in reversed(parts) if part.processes), parts[0])
         command = entry.command.replace("evenbench run", "evenbench load", 1)
+        work = self.journal.run
+        run = {"id": work.id, "started": work.manifest["started"], "seed": self.seed}
         return {
             "load": records.LOAD.newest,
-            "run": self.run,
-            "time": records.timestamp(),
+            **record_parts.head(entry.cell, run, self.plan),
             "case": entry.case,
-            "cell": entry.cell.described(),
-            "role": registry.row(entry.cell.backend).role,
-            "scenario": told_of(self.scenario),
+            "scenario": described(self.scenario),
             "boundary": HOST_TO_HOST,
             "outcome": deciding["outcome"],
             "phase": deciding["phase"],
             "reason": which + deciding["reason"],
-            "parts": told,
+            "parts": described_parts,
             "answer": answer(self.scenario, right),
-            "environment": outcome.environment_of(last.prepared, last.processes),
-            "reproduce": f"{command} --cell {shlex.quote(self._named(entry))} {self.flags}",
+            "environment": record_parts.environment(measured.prepared, measured.processes),
+            "reproduce": f"{command} --cell {shlex.quote(self._declared_id(entry))} {self.flags}",
         }
 
-    def _named(self, entry: Entry) -> str:
-        """The id of the cell as it was declared, whose batch the scenario may have replaced."""
-        same = [
-            each.cell.id
-            for each in self.entries
-            if replace(each.cell, batch=entry.cell.batch).key == entry.cell.key
-        ]
-        return same[0]
-
-    def _told(self, part: Part) -> dict[str, Any]:
-        """One part as JSON. A wrong answer keeps its verdict and loses its times."""
-        assert part.ended is not None
-        right, taken, prepared = part.ended.outcome == "ok", part.processes, part.prepared
-        last = taken[-1] if taken else {}
-        phases = {
-            phase: [
-                each["phases_seconds"][phase] for each in taken if phase in each["phases_seconds"]
-            ]
-            for phase in PHASES
-        }
-        worst = max(
-            (each["parity"] for each in taken if each["parity"]),
-            key=lambda found: float(found["needed"]),
-            default=None,
+    def _declared_id(self, entry: Entry) -> str:
+        """The id of the cell as declared; the scenario may have replaced its batch size."""
+        return next(
+            declared.cell.id
+            for declared in self.entries
+            if replace(declared.cell, batch=entry.cell.batch).key == entry.cell.key
         )
+
+    def _described(self, part: Part) -> dict[str, Any]:
+        """One part as JSON. A wrong part keeps its verdict and loses its times."""
+        assert part.ended is not None
+        processes, last = part.processes, record_parts.last(part.processes)
+        timed = processes if part.ended.outcome == "ok" else []
+        points = [process["points"] for process in timed]
         return {
             "cell": part.cell.described(),
-            "outcome": part.ended.outcome,
-            "phase": part.ended.phase,
-            "reason": part.ended.reason,
-            "traceback": part.ended.traceback,
-            "signal": part.ended.signal,
-            "points": scenarios.points(
-                self.scenario, part.cell.batch, [each["points"] for each in taken]
-            )
-            if right
-            else [],
-            "blocks": [each["block"] for each in taken] if right else [],
-            "clock": last.get("clock", "") if right else "",
-            "warm_up": [each["warm_up"] for each in taken] if right else [],
-            "phases_seconds": phases if right else {},
-            "memory": {
-                "peak_rss_bytes": [each["peak_rss_bytes"] for each in taken] if right else []
-            },
-            "gpu": [each["gpu"] for each in taken if each["gpu"]],
-            "parity": worst,
+            **record_parts.ending(part.ended),
+            "points": scenarios.points(self.scenario, part.cell.batch, points) if timed else [],
+            "blocks": [process["block"] for process in timed],
+            "clock": last.get("clock", "") if timed else "",
+            "warm_up": [process["warm_up"] for process in timed],
+            "phases_seconds": record_parts.phases(timed) if timed else {},
+            "memory": record_parts.peak_memory(timed),
+            "gpu": record_parts.gpus(processes),
+            "parity": record_parts.worst_parity(processes),
             "sizes": last.get("sizes", []),
             "accuracy": last.get("accuracy"),
             "attested": last.get("attested"),
-            "artifact_sha256": prepared.artifact.sha256 if prepared else "",
-            "input_sha256": prepared.inputs.facts["sha256"] if prepared else "",
-            "weights": prepared.weights if prepared else None,
+            **record_parts.sources(part.prepared),
         }
 
 
-def told_of(scenario: Scenario) -> dict[str, Any]:
+def described(scenario: Scenario) -> dict[str, Any]:
     """The scenario as JSON: its name, its seed, and what else it knows."""
     names = [
         field

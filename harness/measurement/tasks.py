@@ -8,7 +8,6 @@ loads only what its task needs.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,16 @@ from harness.core import registry
 from harness.core.backend import Source
 from harness.core.types import to_json
 from harness.inputs import batches
-from harness.runner.job import Job, Measurement, SourceDigests
-
-Enter = Callable[[str], None]
-"""Is called with the name of each phase of a measurement as it begins."""
+from harness.runner.job import Channel, Job, Measurement, SourceDigests
 
 
-def describe(job: Job, enter: Enter) -> dict[str, Any]:
+def describe(job: Job, channel: Channel) -> dict[str, Any]:
     """The input and output tensors of a user's own model."""
     described = registry.golden_for(job.cell).describe(job.cell.model)
     return to_json(dict(zip(("inputs", "outputs"), described, strict=True)))  # type: ignore[no-any-return]
 
 
-def examine(job: Job, enter: Enter) -> dict[str, Any]:
+def examine(job: Job, channel: Channel) -> dict[str, Any]:
     """The Python and packages of this interpreter, and what the cell's backend lacks in it."""
     from harness.environment import system_info
 
@@ -43,12 +39,12 @@ def examine(job: Job, enter: Enter) -> dict[str, Any]:
     }
 
 
-def inspect(job: Job, enter: Enter) -> dict[str, Any]:
+def inspect(job: Job, channel: Channel) -> dict[str, Any]:
     """The contents of a model file."""
     return registry.describe_file(job.cell.model)
 
 
-def outlook(job: Job, enter: Enter) -> dict[str, Any]:
+def outlook(job: Job, channel: Channel) -> dict[str, Any]:
     """What a runtime attests of a model file after one step on zeros: where its nodes run, and what
     they became.
     """
@@ -78,24 +74,24 @@ def outlook(job: Job, enter: Enter) -> dict[str, Any]:
         session.close()
 
 
-def peaks(job: Job, enter: Enter) -> dict[str, Any]:
+def peaks(job: Job, channel: Channel) -> dict[str, Any]:
     """The peak arithmetic and memory throughput of this machine; the payload is the seconds per
     kernel.
     """
     return registry.peaks(job.cell, job.payload)
 
 
-def inputs(job: Job, enter: Enter) -> dict[str, Any]:
+def inputs(job: Job, channel: Channel) -> dict[str, Any]:
     """Make the cell's input batches."""
     return batches.make(job.cell.model, job.cell.batch, Path(job.folder))
 
 
-def calibration(job: Job, enter: Enter) -> dict[str, Any]:
+def calibration(job: Job, channel: Channel) -> dict[str, Any]:
     """Make the samples that int8-static is calibrated on."""
     return batches.make_calibration(job.cell.model, job.cell.batch, Path(job.folder))
 
 
-def weights(job: Job, enter: Enter) -> dict[str, Any]:
+def weights(job: Job, channel: Channel) -> dict[str, Any]:
     """Make the model's weights."""
     return dict(
         registry.golden_for(job.cell).materialise(
@@ -104,17 +100,17 @@ def weights(job: Job, enter: Enter) -> dict[str, Any]:
     )
 
 
-def prepare(job: Job, enter: Enter) -> dict[str, Any]:
+def prepare(job: Job, channel: Channel) -> dict[str, Any]:
     """Export, convert or compile the cell's artifact."""
     return dict(registry.find(job.cell.backend).prepare(_source(job), job.cell, Path(job.folder)))
 
 
-def tune(job: Job, enter: Enter) -> dict[str, Any]:
+def tune(job: Job, channel: Channel) -> dict[str, Any]:
     """Add tuning trials for the cell's artifact."""
     return dict(registry.tunable(job.cell.backend).tune(_source(job), job.cell, job.payload.trials))
 
 
-def golden(job: Job, enter: Enter) -> dict[str, Any]:
+def golden(job: Job, channel: Channel) -> dict[str, Any]:
     """Make the golden outputs; the payload maps each precision to the folder of its yardstick
     artifact.
     """
@@ -130,33 +126,26 @@ def golden(job: Job, enter: Enter) -> dict[str, Any]:
     )
 
 
-def measure(job: Job, enter: Enter) -> dict[str, Any]:
-    """Measure the cell once, and evaluate it on a dataset if the payload has one."""
+def measure(job: Job, channel: Channel) -> dict[str, Any]:
+    """Keep the cell resident, take laps as the parent asks, and judge at the end."""
     from harness.accuracy import evaluation
-    from harness.measurement import process
+    from harness.measurement import resident
 
     payload: Measurement = job.payload
     folders = _paths(job)
     score = evaluation.scorer(job.cell, payload.dataset, folders, Path(job.folder))
-    return process.run(
-        job.cell,
-        payload.plan,
-        folders["artifact"],
-        folders["inputs"],
-        folders.get("golden"),
-        enter,
-        score,
-    )
+    commands, tell = channel.commands(), channel.tell
+    return resident.run(job.cell, payload.plan, folders, channel.enter, score, commands, tell)
 
 
-def dataset(job: Job, enter: Enter) -> dict[str, Any]:
+def dataset(job: Job, channel: Channel) -> dict[str, Any]:
     """Make a labelled dataset, the payload, into the model's input batches."""
     from harness.inputs import dataset_batches
 
     return dataset_batches.make(job.payload, job.cell.model, Path(job.folder))
 
 
-def score(job: Job, enter: Enter) -> dict[str, Any]:
+def score(job: Job, channel: Channel) -> dict[str, Any]:
     """Score the detections that a measured process wrote."""
     from harness.accuracy import evaluation
 
@@ -164,14 +153,14 @@ def score(job: Job, enter: Enter) -> dict[str, Any]:
     return evaluation.of_objects(folders["dataset"], folders["found"])
 
 
-def expose(job: Job, enter: Enter) -> dict[str, Any]:
+def expose(job: Job, channel: Channel) -> dict[str, Any]:
     """Make an artifact whose intermediate tensors can be fetched; the payload says which."""
     from harness.accuracy import tensor_capture
 
     return tensor_capture.expose(job.cell, job.payload, _paths(job), Path(job.folder))
 
 
-def watch(job: Job, enter: Enter) -> dict[str, Any]:
+def watch(job: Job, channel: Channel) -> dict[str, Any]:
     """Fetch intermediate tensors and write them to files; the payload says which."""
     from harness.accuracy import tensor_capture
 

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import Unsupported, UsageError
 from harness.core.types import Cell, Model, Plan
-from harness.environment import gpu
 from harness.inputs import batches as inputs
-from harness.measurement import judging, process, timing
-from harness.measurement.process import Stopwatch
+from harness.measurement import judging, provenance
+from harness.measurement.resident import resident
 from harness.pipeline import frame_spec, modes, postprocess, video
 from harness.pipeline.frame import Frame, Line, picture, prepared, tensor
 from harness.pipeline.video import Footage, PipelineRequest
-from harness.runner.job import Job
+from harness.runner.job import Channel, Job
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +41,7 @@ QUALITY = 88
 """Of the JPEG files that people look at. Differences are taken before."""
 
 
-def perform(job: Job, enter: Callable[[str], None]) -> dict[str, Any]:
+def perform(job: Job, channel: Channel) -> dict[str, Any]:
     """One task of a pipeline run in a worker, chosen by its name."""
     request: PipelineRequest = job.payload
     footage, folder, folders = (
@@ -65,7 +64,7 @@ def perform(job: Job, enter: Callable[[str], None]) -> dict[str, Any]:
             job.cell.model, footage, folders["inputs"], folders["golden"], drawn, folder
         )
     assert request.plan is not None
-    return run(job.cell, request.plan, footage, folders, folder, enter)
+    return run(job.cell, request.plan, footage, folders, folder, channel.enter)
 
 
 # -- the judged frames -----------------------------------------------------------------------------
@@ -122,47 +121,41 @@ def run(
     model's outputs cannot be drawn.
     """
     postprocess.reader(cell.model)
-    watch = Stopwatch(enter)
-    batches = inputs.load(folders["inputs"], cell.model)
     height, width = _seen(folders["inputs"]).shape[1:3]
-    session, _ = process.load(cell, folders["artifact"], watch)
-    try:
+    with resident(cell, plan, folders, enter) as loaded:
+        session, batches, watch = loaded.session, loaded.batches, loaded.watch
         if session.in_flight > 1:
             raise Unsupported(
-                f"{cell.backend} runs {session.in_flight} inferences at once; frames go through one at a time"
+                f"{cell.backend} runs {session.in_flight} inferences at once; "
+                "frames go through one at a time"
             )
         line = Line(session, cell.model, footage, (height, width))
-        process.first_step(session, batches[0], watch)
+        loaded.warm_up()
         with watch.phase("warm_up"):
-            warm = timing.warm_up(session, batches, plan)
             covers, why = modes.covered(line)
             modes.warm(line, covers, plan.window)
-        with watch.phase("sample"), gpu.watch(cell.device) as seen:
+        with loaded.sampling() as seen:
             one = modes.alone(line, covers, batches)
-            used = process.peak_rss_bytes(
-                session
-            )  # of one frame at a time, which is what all of them do
+            # The peak of one frame at a time, which every runtime does.
+            peak = provenance.peak_rss_bytes(session)
             several = modes.in_flight(line, covers, batches)
             held, why_not_held = modes.held(line, covers, batches)
             seen.observe(modes.WHOLE)
-            observed = seen.facts()
         passages, kept = {**one[0], **several[0], **held[0]}, {**one[1], **several[1], **held[1]}
         attested = session.attest()
         with watch.phase("parity"):
             verdict = judging.judge(cell, kept, folders["golden"])
-    finally:
-        session.close()
     _save(line, covers, kept, folders["inputs"], drawn)
     return {
-        **process.provenance(cell, attested, folders, watch, ("av",)),
+        **provenance.provenance(cell, attested, folders, watch, ("av",)),
         "covers": covers,
         "alone_because": why,
         "not_held_because": why_not_held,
         "clock": session.clock,
         "passages": passages,
-        "warm_up": warm,
-        "gpu": observed,
-        "peak_rss_bytes": used,
+        "warm_up": loaded.warm,
+        "gpu": loaded.observed,
+        "peak_rss_bytes": peak,
         "parity": verdict,
         "accuracy": None,
     }

@@ -8,26 +8,26 @@ that a person can see it.
 from __future__ import annotations
 
 import json
-import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import __version__
-from harness.core import artifact_store, registry, source_digests
+from harness.core import artifact_store, source_digests
 from harness.core.errors import UsageError
-from harness.core.types import PHASES, Cell, Model, Plan
+from harness.core.types import Cell, Model, Plan
 from harness.inputs import batches, preprocessors
 from harness.pipeline import postprocess, video
 from harness.pipeline.video import Footage, PipelineRequest
 from harness.results import records
+from harness.results.records import Record
 from harness.results.run_file import RunFile
-from harness.runner import outcome
+from harness.runner import record_parts
 from harness.runner.job import Job, Reply
-from harness.runner.preparation import Prepared, Preparer, Refusal
-from harness.runner.resume import Ledger
+from harness.runner.journal import Journal
+from harness.runner.preparation import Prepared, Preparer
+from harness.runner.sweep import Part, Sweep
 
 LINES, PICTURES, FRAMES, PAGE = "pipeline.jsonl", "pictures.json", "frames", "index.html"
 """What a run leaves in its folder."""
@@ -126,7 +126,7 @@ def unfinished(folder: Path) -> str | None:
         return None if (folder / LINES).exists() else ""
 
 
-def begin(folder: Path, wanted: Mapping[str, Any], film: Film, fresh: bool) -> Ledger:
+def begin(folder: Path, wanted: Mapping[str, Any], film: Film, fresh: bool) -> Journal:
     """Go on with the run that was interrupted in `folder`, or begin one there; `fresh` forgets what
     an interrupted one left.
 
@@ -149,7 +149,7 @@ def begin(folder: Path, wanted: Mapping[str, Any], film: Film, fresh: bool) -> L
         ) from error
     if film.source == "camera" and film.file.parent != folder:
         shutil.copyfile(film.file, folder / video.RECORDING)
-    return Ledger.open(folder, wanted, records.PIPELINE, fresh, folder / LINES)
+    return Journal.open(folder, wanted, records.PIPELINE, fresh, folder / LINES)
 
 
 def _forget(folder: Path) -> None:
@@ -167,10 +167,8 @@ def _value(reply: Reply) -> Mapping[str, Any]:
 
 
 @dataclass
-class Session:
-    """One video through some cells of one model under one plan. `tell` gets a sentence before
-    anything slow starts.
-    """
+class PipelineSession:
+    """One video through the cells of one model. `tell` gets a sentence before each slow step."""
 
     cells: Sequence[Cell]
     plan: Plan
@@ -178,117 +176,78 @@ class Session:
     film: Film
     footage: Footage
     folder: Path
-    ledger: Ledger
+    journal: Journal
     seed: int = 0
     command: str = ""
     tell: Callable[[str], None] = lambda text: None
-    _prepared: dict[str, Prepared] = field(default_factory=dict, init=False)
-    _processes: dict[str, list[records.Record]] = field(default_factory=dict, init=False)
+    _parts: dict[str, Part] = field(init=False)
 
-    def measure(self) -> list[records.Record]:
-        """Every cell's line, in order; each is on the disk when it is known. What an interrupted
-        run found is not measured again.
-        """
-        for cell in self.cells:
-            if not self.ledger.was_refused(cell.key):
-                self._prepare(cell)
-        shuffle = random.Random(self.seed)
-        for sweep in range(self.plan.processes):
-            left = [cell for cell in self.cells if cell.key not in self.ledger.lines]
-            order = [cell for cell in left if len(self._processes[cell.key]) <= sweep]
-            shuffle.shuffle(order)
-            for cell in order:
-                self.tell(f"{cell.id} {sweep + 1}/{self.plan.processes}")
-                self._once(cell)
-        return [self.ledger.lines[cell.key] for cell in self.cells]
+    def __post_init__(self) -> None:
+        self._parts = {cell.key: Part(cell) for cell in self.cells}
+
+    def measure(self) -> list[Record]:
+        """Every cell's line, in order; each is on disk as soon as it is known."""
+        sweep = Sweep(self.plan, self.journal, self.seed)
+        for key, part in self._parts.items():
+            if not self.journal.was_refused(key):
+                self.tell(f"preparing {part.cell.id}")
+                sweep.prepare(part, self._prepare)
+                if not self.journal.stands(key, [part.prepared]):
+                    self._settle(part)
+        waiting = [part for key, part in self._parts.items() if key not in self.journal.lines]
+        sweep.measure(waiting, self._work, self._begin, self._settle)
+        return [self.journal.lines[cell.key] for cell in self.cells]
 
     def known(self) -> str:
-        """How much is known, in words."""
-        return self.ledger.words([cell.key for cell in self.cells], lambda key: [key])
+        """How many outcomes and processes are known, as text."""
+        return self.journal.known(list(self._parts))
 
-    def _prepare(self, cell: Cell) -> None:
-        self.tell(f"preparing {cell.id}")
-        try:
-            job = Job("frames", cell, PipelineRequest(self.footage))
-            prepared = self.preparer.judged_on(cell, "frames", self._key(cell.model), job)
-        except Refusal as refusal:
-            if not self.ledger.stands(cell.key, [None]):
-                self._settle(cell, refusal.reply)
-            return
-        self._prepared[cell.key] = prepared
-        if not self.ledger.stands(cell.key, [prepared]):
-            self._processes[cell.key] = self.ledger.processes(cell.key, prepared)
-            if len(self._processes[cell.key]) >= self.plan.processes:
-                self._settle(cell, Reply(None))
+    def _prepare(self, cell: Cell) -> Prepared:
+        job = Job("frames", cell, PipelineRequest(self.footage))
+        return self.preparer.judged_on(cell, "frames", self._key(cell.model), job)
 
     def _drawn(self, key: str) -> Path:
-        """Where the last process of a cell leaves what it drew."""
-        return self.ledger.run.work / DRAWN / key
+        """The folder in which the last process of a cell leaves its drawn frames."""
+        return self.journal.run.work / DRAWN / key
 
-    def _once(self, cell: Cell) -> None:
-        prepared, taken = self._prepared[cell.key], self._processes[cell.key]
-        drawn = self._drawn(cell.key)
+    def _begin(self, part: Part, sweep: int) -> None:
+        self.tell(f"{part.cell.id} {sweep + 1}/{self.plan.processes}")
+
+    def _work(self, part: Part) -> Reply:
+        assert part.prepared is not None
+        drawn = self._drawn(part.cell.key)
         drawn.mkdir(parents=True, exist_ok=True)
-        job = Job(
-            "pipeline",
-            cell,
-            PipelineRequest(self.footage, self.plan),
-            folder=str(drawn),
-            folders=prepared.folders(),
+        request = PipelineRequest(self.footage, self.plan)
+        folders = part.prepared.folders()
+        return self.preparer.work(
+            Job("pipeline", part.cell, request, folder=str(drawn), folders=folders)
         )
-        reply = self.preparer.work(job)
-        if reply.value is None:
-            self._settle(cell, reply)
-            return
-        other = prepared.difference(reply.value)
-        wrong = Reply(None, "failed", "load", other) if other else outcome.verdict(reply.value)
-        taken.append({**reply.value, "wall_seconds": reply.wall_seconds})
-        if not wrong:
-            self.ledger.keep(cell.key, prepared, taken[-1])
-        if wrong or len(taken) == self.plan.processes:
-            self._settle(cell, wrong or Reply(None))
 
     def _key(self, model: Model) -> dict[str, Any]:
-        """What decides the judged frames as inputs."""
+        """What decides the bytes of the judged frames as inputs."""
         recipe = postprocess.recipe_of(model)
+        steps = source_digests.read(source_digests.of_types(preprocessors.defined_by(recipe)))
+        distributions = ("av", *preprocessors.distributions(recipe))
         return {
             "video": self.film.facts["sha256"],
             "frames": self.footage.judged,
             "inputs": model.inputs,
             "recipe": recipe,
-            "steps": source_digests.digest_of(
-                source_digests.read(source_digests.of_types(preprocessors.defined_by(recipe)))
-            ),
-            "versions": {
-                name: batches.version_of(name)
-                for name in ("av", *preprocessors.distributions(recipe))
-            },
+            "steps": source_digests.digest_of(steps),
+            "versions": {name: batches.version_of(name) for name in distributions},
         }
 
-    def _settle(self, cell: Cell, reply: Reply) -> None:
-        """The cell's one line. A wrong answer keeps its verdict and loses its times."""
-        prepared, taken = self._prepared.get(cell.key), self._processes.get(cell.key, [])
-        last = taken[-1] if taken else {}
-        right = reply.outcome == "ok"
-        phases = {
-            phase: [
-                each["phases_seconds"][phase] for each in taken if phase in each["phases_seconds"]
-            ]
-            for phase in PHASES
-        }
-        started = self.ledger.run.manifest["started"]
+    def _settle(self, part: Part) -> None:
+        """Write a cell's line if it has ended. A wrong cell keeps its verdict and loses its times."""
+        if part.ended is None:
+            return
+        cell, processes, last = part.cell, part.processes, record_parts.last(part.processes)
+        timed = processes if part.ended.outcome == "ok" else []
+        run = {"started": self.journal.run.manifest["started"]}
         line = {
             "schema": records.PIPELINE.newest,
             "boundary": records.PIPELINE.boundary,
-            "run": {
-                "started": started,
-                "plan": self.plan.name,
-                "processes": self.plan.processes,
-                "evenbench": __version__,
-            },
-            "time": records.timestamp(),
-            "cell": cell.described(),
-            "role": registry.row(cell.backend).role,
+            **record_parts.head(cell, run, self.plan),
             "task": cell.model.task,
             "video": {
                 **self.film.facts,
@@ -299,54 +258,45 @@ class Session:
             "recipe": postprocess.recipe_of(cell.model).name,
             "in_flight": self.footage.in_flight,
             "target_per_second": self.footage.target_per_second or None,
-            "outcome": reply.outcome,
-            "phase": reply.phase,
-            "reason": reply.reason,
-            "traceback": reply.traceback,
-            "signal": reply.signal,
+            **record_parts.ending(part.ended),
             "covers": last.get("covers", ""),
             "alone_because": last.get("alone_because", ""),
             "not_held_because": last.get("not_held_because", ""),
-            "clock": last.get("clock", "") if right else "",
-            "passages": [each["passages"] for each in taken] if right else [],
-            "warm_up": [each["warm_up"] for each in taken] if right else [],
-            "phases_seconds": phases if right else {},
-            "memory": {
-                "peak_rss_bytes": [each["peak_rss_bytes"] for each in taken] if right else []
-            },
-            "gpu": [each["gpu"] for each in taken if each["gpu"]],
-            "parity": max(
-                (each["parity"] for each in taken),
-                key=lambda found: float(found["needed"]),
-                default=None,
-            ),
+            "clock": last.get("clock", "") if timed else "",
+            "passages": [process["passages"] for process in timed],
+            "warm_up": [process["warm_up"] for process in timed],
+            "phases_seconds": record_parts.phases(timed) if timed else {},
+            "memory": record_parts.peak_memory(timed),
+            "gpu": record_parts.gpus(processes),
+            "parity": record_parts.worst_parity(processes),
             "attested": last.get("attested"),
-            "artifact_sha256": prepared.artifact.sha256 if prepared else "",
-            "input_sha256": prepared.inputs.facts["sha256"] if prepared else "",
-            "weights": prepared.weights if prepared else None,
-            "environment": outcome.environment_of(prepared, taken),
+            **record_parts.sources(part.prepared),
+            "environment": record_parts.environment(part.prepared, processes),
             "reproduce": self.command,
         }
-        self.ledger.settle(line)
+        self.journal.settle(line)
 
     def pictures(self) -> dict[str, Any] | None:
-        """The judged frames by the golden and by each runtime, written into the folder; None where
-        nothing was drawn.
+        """Write the judged frames as drawn by the golden and by each runtime into the folder.
+
+        Returns their descriptions, or None if nothing was drawn.
         """
         drawn = {
             key: str(self._drawn(key))
-            for key in self._prepared
-            if any(self._drawn(key).glob("*.png"))
+            for key, part in self._parts.items()
+            if part.prepared and any(self._drawn(key).glob("*.png"))
         }
         if not drawn:
             return None
-        cell = next(cell for cell in self.cells if cell.key in drawn)
-        prepared, place = self._prepared[cell.key], self.folder / FRAMES
-        assert prepared.golden is not None
+        part, place = self._parts[next(iter(drawn))], self.folder / FRAMES
+        assert part.prepared is not None
+        assert part.prepared.golden is not None
         shutil.rmtree(place, ignore_errors=True)  # of a run that was interrupted at this point
         place.mkdir()
-        folders = {"inputs": prepared.inputs.path, "golden": prepared.golden.path, **drawn}
+        prepared = part.prepared
+        folders = {"inputs": prepared.inputs.path, "golden": part.prepared.golden.path, **drawn}
+        request = PipelineRequest(self.footage)
         reply = self.preparer.work(
-            Job("pictures", cell, PipelineRequest(self.footage), folder=str(place), folders=folders)
+            Job("pictures", part.cell, request, folder=str(place), folders=folders)
         )
         return dict(_value(reply))

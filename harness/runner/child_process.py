@@ -1,33 +1,203 @@
-"""What every child process needs: the parent's import path, and an end when the parent ends."""
+"""A child process with a reply pipe: start, ask, stop, continue, and end with all its children.
+
+The child leads a session of its own, so a signal reaches everything that it started. Replies are
+lines on a pipe; standard output and error go to a log file, whose tail explains a crash. The parent
+sleeps on descriptors and never polls.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import selectors
 import signal
+import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from harness.core.paths import PROJECT
+from harness.environment import system_info
+
+END_SECONDS = 5.0
+"""How long a process may take to end after its last reply, before it is killed."""
+
+
+class ChildProcess:
+    """One run of `python -m module --reply FD`. Use as a context manager; leaving it kills the group.
+
+    `variables` is the whole environment, `python_path` is prepended to its PYTHONPATH.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        variables: Mapping[str, str],
+        *,
+        interpreter: str = sys.executable,
+        python_path: Sequence[str] = (str(PROJECT),),
+        folder: Path | None = None,
+    ) -> None:
+        self._received = b""
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
+        self._scratch = system_info.scratch()
+        self._killed = False
+        self.timed_out = False
+        search_path = [*python_path, *filter(None, [variables.get("PYTHONPATH", "")])]
+        self._replies, writing = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [interpreter, "-m", module, "--reply", str(writing)],
+                stdin=subprocess.PIPE,
+                stdout=self._log,
+                stderr=self._log,
+                env={
+                    **variables,
+                    "PYTHONPATH": os.pathsep.join(search_path),
+                    "TMPDIR": self._scratch.name,
+                },
+                cwd=folder,
+                pass_fds=(writing,),
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(self._replies)
+            self._log.close()
+            self._scratch.cleanup()
+            raise
+        finally:
+            os.close(writing)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def send(self, data: bytes, *, last: bool = False) -> None:
+        """Write to the child's standard input, and close it after the `last` bytes.
+
+        A child that died before reading is reported by the reply that does not come.
+        """
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(data)
+            self._process.stdin.flush()
+            if last:
+                self._process.stdin.close()
+
+    def line(self, deadline: float) -> bytes | None:
+        """The next line of the reply pipe, or None at the deadline or when the child has ended.
+
+        `deadline` is a reading of `time.monotonic`. The end of the process is watched beside the
+        pipe, because a grandchild may hold the pipe open.
+        """
+        ended = os.pidfd_open(self._process.pid) if hasattr(os, "pidfd_open") else -1
+        try:
+            with selectors.DefaultSelector() as selector:
+                for descriptor in (self._replies, ended):
+                    if descriptor >= 0:
+                        selector.register(descriptor, selectors.EVENT_READ)
+                while b"\n" not in self._received:
+                    wait = max(0.0, deadline - time.monotonic())
+                    ready = {key.fd for key, _ in selector.select(wait)}
+                    piece = os.read(self._replies, 1 << 20) if self._replies in ready else b""
+                    self._received += piece
+                    self.timed_out = not ready
+                    if not piece:
+                        return None
+        finally:
+            if ended >= 0:
+                os.close(ended)
+        line, _, self._received = self._received.partition(b"\n")
+        return line
+
+    def wait(self, seconds: float) -> int | None:
+        """The exit code of a process that ends by itself within `seconds`, otherwise None."""
+        try:
+            return self._process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def kill(self) -> int:
+        """Kill the process with everything that it started; returns the exit code."""
+        if not self._killed:
+            self._signal(signal.SIGKILL)
+            self._killed = True  # the group's number may belong to others from now on
+        return self._process.wait()
+
+    def stop(self) -> None:
+        """Stop all its threads, spinning ones included, until `go`."""
+        self._signal(signal.SIGSTOP)
+
+    def go(self) -> None:
+        """Continue after `stop`."""
+        self._signal(signal.SIGCONT)
+
+    def keep_to(self, cores: Sequence[int]) -> None:
+        """Pin all threads of the process and its children, present and future, to `cores`.
+
+        An empty sequence changes nothing.
+        """
+        if not cores:
+            return
+        import psutil
+
+        with contextlib.suppress(psutil.NoSuchProcess):  # it died: the next question reports that
+            process = psutil.Process(self._process.pid)
+            family = (process, *process.children(recursive=True))
+            for thread in [thread.id for member in family for thread in member.threads()]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setaffinity(thread, cores)
+
+    def log_tail(self, size: int) -> str:
+        """The last `size` bytes of standard output and error, as text."""
+        length = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, length - size))
+        return self._log.read().decode(errors="replace").strip()
+
+    def close(self) -> None:
+        """Kill the group, stopped or not, and remove the scratch folder."""
+        self.kill()
+        if self._process.stdin:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+        self._log.close()
+        os.close(self._replies)
+        self._scratch.cleanup()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+
+def ending(code: int) -> tuple[str, str]:
+    """How a process ended, as `("ended by SIGKILL", "SIGKILL")` or `("exited with code 3", "")`."""
+    if code >= 0:
+        return f"exited with code {code}", ""
+    name = signal.Signals(-code).name
+    return f"was ended by {name}", name
 
 
 def shared_path() -> tuple[str, ...]:
-    """The entries of sys.path that hold the user's own code; an interpreter's own folders are left
-    to it.
-    """
+    """The entries of sys.path with the user's own code, without the interpreter's own folders."""
     own = (sys.prefix, sys.base_prefix)
-    named = [os.path.abspath(entry or ".") for entry in sys.path]
+    entries = [os.path.abspath(entry or ".") for entry in sys.path]
     return tuple(
-        entry for entry in named if not any(Path(entry).is_relative_to(prefix) for prefix in own)
+        entry for entry in entries if not any(Path(entry).is_relative_to(prefix) for prefix in own)
     )
 
 
 def share_path(shared: tuple[str, ...]) -> None:
-    """Find the user's own code where the parent finds it.
+    """In the child: find the user's own code where the parent finds it.
 
     The folder of `harness` was needed to start. In a checkout it also holds a `benchmarks` package,
-    which would hide the user's; of another interpreter it is the site-packages. What is needed of
-    it is imported now, and it is left out.
+    which would hide the user's; for another interpreter it is the site-packages. `backends` is
+    imported now, and the folder is left out.
     """
     importlib.import_module("backends")
     here = str(PROJECT)
@@ -37,9 +207,7 @@ def share_path(shared: tuple[str, ...]) -> None:
 
 
 def die_with_parent() -> None:
-    """On Linux, end when the process that started this one is killed, so that nothing of it runs
-    beside what comes next.
-    """
+    """In the child, on Linux: end when the parent is killed, so that no orphan disturbs later runs."""
     if sys.platform == "linux":
         import ctypes
 

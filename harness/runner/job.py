@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from harness.core.types import Cell, Plan
 from harness.inputs.datasets import Dataset
@@ -70,3 +71,35 @@ PHASE_OF: Mapping[str, str] = {
     "load": "load",
 }
 """The phase of a crash before the worker has reported one; `prepare` for all other tasks."""
+
+COMMANDS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+    "measure": ({"do": "measure"}, {"do": "finish"}),
+}
+"""What a resident worker is told where nothing else is measured between: sample, then judge."""
+
+
+class Channel:
+    """The worker's end of the conversation: phases and messages out, commands in."""
+
+    def __init__(self, replies: IO[bytes], commands: IO[bytes]) -> None:
+        self._replies, self._commands = replies, commands
+        self.phase = ""
+        """The last phase that began."""
+
+    def enter(self, phase: str) -> None:
+        """Report a phase of a measurement as it begins; a crash is booked under the last one."""
+        self.phase = phase
+        self.tell({"phase": phase})
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """Send one JSON line to the parent."""
+        self._replies.write(json.dumps(message).encode() + b"\n")
+        self._replies.flush()
+
+    def commands(self) -> Iterator[Mapping[str, Any]]:
+        """The parent's commands in order, until `finish` or the end of the input."""
+        for line in self._commands:
+            command: dict[str, Any] = json.loads(line)
+            if command["do"] == "finish":
+                return
+            yield command

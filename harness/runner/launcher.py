@@ -1,24 +1,100 @@
-"""Starts a worker process for one job and waits for its reply, without using the CPU."""
+"""Runs one job in a fresh worker process and waits for its reply, without using the CPU."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import pickle
-import selectors
 import signal
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
-from harness.core.paths import PROJECT
-from harness.environment import system_info
-from harness.runner.job import LOG_TAIL_BYTES, PHASE_OF, Job, Reply
+from harness.runner.child_process import END_SECONDS, ChildProcess, ending
+from harness.runner.job import COMMANDS, LOG_TAIL_BYTES, PHASE_OF, Job, Reply
+
+
+class Worker:
+    """A worker process that does one job. Use as a context manager.
+
+    Most jobs are done when `finish` is called at once. A job that measures stays resident: the cell
+    is loaded and warm after the first `ask`, and takes laps as often as it is asked. Several
+    workers can be resident at a time, the idle ones stopped.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        variables: Mapping[str, str],
+        timeout_seconds: float,
+        interpreter: str = sys.executable,
+    ) -> None:
+        self.job, self.timeout_seconds = job, timeout_seconds
+        self.phase = ""
+        self._begin = time.monotonic()
+        self._deadline = self._begin + timeout_seconds
+        self.process = ChildProcess("harness.worker", variables, interpreter=interpreter)
+        # The path comes first: the job may hold values of classes that are found only with it.
+        self.process.send(pickle.dumps(job.sys_path) + pickle.dumps(job))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.close()
+
+    def ask(self, command: Mapping[str, Any] | None = None) -> Mapping[str, Any] | Reply:
+        """Send a command, if any, and wait for the next message of a resident worker.
+
+        Returns the final `Reply` where the job failed or the process ended. The timeout starts anew.
+        """
+        self._deadline = time.monotonic() + self.timeout_seconds
+        if command:
+            self.process.send(_line(command))
+        return self._next()
+
+    def finish(self, commands: Sequence[Mapping[str, Any]] = ()) -> Reply:
+        """Send the last commands and wait for the reply. The process has ended afterwards."""
+        self.process.send(b"".join(map(_line, commands)), last=True)
+        while not isinstance(message := self._next(), Reply):
+            pass
+        return message
+
+    def _next(self) -> Mapping[str, Any] | Reply:
+        while (line := self.process.line(self._deadline)) is not None:
+            message: dict[str, Any] = json.loads(line)
+            if "value" in message:
+                self.process.wait(END_SECONDS)
+                self.process.kill()
+                return Reply(**message, wall_seconds=self._wall())
+            if "phase" not in message:
+                return message
+            self.phase = message["phase"]
+        return self._crash()
+
+    def _crash(self) -> Reply:
+        """The reply for a process that hung or ended without one."""
+        left = 0.0 if self.process.timed_out else max(0.1, self._deadline - time.monotonic())
+        hung = self.process.timed_out or self.process.wait(left) is None
+        code, task = self.process.kill(), self.job.task
+        how, signal_name = ending(code)
+        reason = f"{task} {how}"
+        if hung:
+            signal_name = "SIGKILL"
+            reason = (
+                f"{task} did not answer within {self.timeout_seconds:g} s and was killed; "
+                "raise --timeout if it needs longer"
+            )
+        elif signal_name == "SIGKILL":
+            reason += ", as the kernel does when memory runs out"
+        elif not signal_name:
+            reason += " without an answer"
+        phase = self.phase or PHASE_OF.get(task, "prepare")
+        tail = self.process.log_tail(LOG_TAIL_BYTES)
+        return Reply(None, "failed", phase, reason, tail, signal_name, self._wall())
+
+    def _wall(self) -> float:
+        return time.monotonic() - self._begin
 
 
 def run(
@@ -27,151 +103,17 @@ def run(
     timeout_seconds: float,
     interpreter: str = sys.executable,
 ) -> Reply:
-    """Do `job` in a fresh process of `interpreter` and wait for it without using the CPU.
-
-    The process leads a group of its own, which is killed at the timeout or when this process is
-    interrupted, so that nothing it started survives it.
-    """
-    begin = time.monotonic()
-    reading, writing = os.pipe()
-    with tempfile.TemporaryFile() as log, system_info.scratch() as scratch:
-        process = subprocess.Popen(
-            [interpreter, "-m", "harness.worker", "--reply", str(writing)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            env={**variables, "PYTHONPATH": _python_path(variables), "TMPDIR": scratch},
-            pass_fds=(writing,),
-            start_new_session=True,
-        )
-        os.close(writing)
-        try:
-            # The path comes first: the job may hold values of classes that are found only with it.
-            _send(process, pickle.dumps(job.sys_path) + pickle.dumps(job))
-            heard = _listen(reading, process, begin + timeout_seconds)
-        finally:
-            os.close(reading)
-            _kill_group(process)
-        code = process.wait()
-        wall = time.monotonic() - begin
-        if heard.answer is not None:
-            return Reply(**heard.answer, wall_seconds=wall)
-        return _crash(job, code, heard, timeout_seconds, _tail(log), wall)
+    """Do `job` in a fresh process of `interpreter`, killed with its children at the timeout."""
+    with Worker(job, variables, timeout_seconds, interpreter) as worker:
+        return worker.finish(COMMANDS.get(job.task, ()))
 
 
-def _python_path(variables: Mapping[str, str]) -> str:
-    """The folder that holds `harness`, so that any interpreter runs the harness that started it."""
-    return os.pathsep.join([str(PROJECT), *filter(None, [variables.get("PYTHONPATH", "")])])
-
-
-def _send(process: subprocess.Popen[bytes], payload: bytes) -> None:
-    assert process.stdin is not None
-    try:
-        process.stdin.write(payload)
-        process.stdin.close()
-    except BrokenPipeError:
-        pass  # it died before reading; its exit code and log say why
-
-
-@dataclass
-class Heard:
-    """What came through the pipe so far: a line for every phase entered, and last the answer."""
-
-    received: bytes = b""
-    timed_out: bool = False
-
-    def _lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.received.split(b"\n")[:-1]]
-
-    @property
-    def answer(self) -> dict[str, Any] | None:
-        """The fields of a `Reply`, or None where the process did not get so far."""
-        lines = self._lines()
-        return lines[-1] if lines and "value" in lines[-1] else None
-
-    @property
-    def phase(self) -> str:
-        """The last phase that was entered, or an empty string."""
-        return next((line["phase"] for line in reversed(self._lines()) if "value" not in line), "")
-
-
-def _listen(reading: int, process: subprocess.Popen[bytes], deadline: float) -> Heard:
-    """Block until the answer came, the pipe closed, the process ended, or the deadline passed;
-    never polls.
-
-    The end of the process is watched too, because a child that it forked may hold the pipe open
-    after its death.
-    """
-    heard = Heard()
-    ended = os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else -1
-    with selectors.DefaultSelector() as selector:
-        for descriptor in (reading, ended):
-            if descriptor >= 0:
-                selector.register(descriptor, selectors.EVENT_READ)
-        while heard.answer is None:
-            ready = {key.fd for key, _ in selector.select(max(0.0, deadline - time.monotonic()))}
-            piece = os.read(reading, 1 << 20) if reading in ready else b""
-            heard.received += piece
-            heard.timed_out = not ready
-            if not piece:
-                break
-    if ended >= 0:
-        os.close(ended)
-    _let_end(process, heard, deadline)
-    return heard
-
-
-def _let_end(process: subprocess.Popen[bytes], heard: Heard, deadline: float) -> None:
-    """Give the process time to end by itself: a little after its answer, until the deadline when it
-    only closed the pipe.
-    """
-    if heard.timed_out:
-        return
-    try:
-        process.wait(
-            timeout=5 if heard.answer is not None else max(0.1, deadline - time.monotonic())
-        )
-    except subprocess.TimeoutExpired:
-        heard.timed_out = heard.answer is None
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def _tail(log: Any) -> str:
-    size = log.seek(0, os.SEEK_END)
-    log.seek(max(0, size - LOG_TAIL_BYTES))
-    return bytes(log.read()).decode(errors="replace").strip()
-
-
-def _crash(
-    job: Job, code: int, heard: Heard, timeout_seconds: float, log: str, wall: float
-) -> Reply:
-    phase = heard.phase or PHASE_OF.get(job.task, "prepare")
-    if heard.timed_out:
-        reason = f"{job.task} did not answer within {timeout_seconds:g} s and was killed; raise --timeout if it needs longer"
-        return Reply(None, "failed", phase, reason, log, "SIGKILL", wall)
-    if code < 0:
-        name = signal.Signals(-code).name
-        why = ", as the kernel does when memory runs out" if name == "SIGKILL" else ""
-        return Reply(None, "failed", phase, f"{job.task} was ended by {name}{why}", log, name, wall)
-    return Reply(
-        None,
-        "failed",
-        phase,
-        f"{job.task} exited with code {code} without an answer",
-        log,
-        "",
-        wall,
-    )
+def _line(message: Mapping[str, Any]) -> bytes:
+    return json.dumps(message).encode() + b"\n"
 
 
 def interrupt_when_ended() -> None:
-    """For the parent: take a polite end by a signal as an interruption, so that the worker that
-    runs is ended too.
-    """
+    """In a command: treat SIGTERM and SIGHUP as an interruption, so that a running worker ends too."""
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, signal.SIGTERM)
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores hang-ups on purpose

@@ -127,7 +127,7 @@ def measured(
     folder: Path, scenario: Scenario, *cells: Cell, processes: int = 2
 ) -> dict[str, dict[str, Any]]:
     """The lines as they are on the disk, by backend; each is as the schema says."""
-    session = load_session.Session(
+    session = load_session.LoadSession(
         entries(*cells),
         scenario,
         plan(processes=processes),

@@ -160,7 +160,9 @@ def test_a_cache_on_a_full_disk_is_one_line(
         return write_text(path, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Path, "write_text", full)
-    error = told(capsys, "run", "tests/fault_injection/six_cells.py", "--results", str(tmp_path / "results"))
+    error = told(
+        capsys, "run", "tests/fault_injection/six_cells.py", "--results", str(tmp_path / "results")
+    )
     assert "No space left on device" in error
     assert list((tmp_path / "cache" / "inputs").iterdir()) == []
 
@@ -200,7 +202,9 @@ def test_an_unwritable_cache_is_an_error_of_usage(
     register("Fine")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path / "file" / "below"))
-    error = told(capsys, "run", "tests/fault_injection/six_cells.py", "--results", str(tmp_path / "results"))
+    error = told(
+        capsys, "run", "tests/fault_injection/six_cells.py", "--results", str(tmp_path / "results")
+    )
     assert "EVENBENCH_CACHE" in error
 
 
@@ -209,7 +213,9 @@ def test_a_results_folder_that_is_a_file_is_an_error_of_usage(
 ) -> None:
     register("Fine")
     (tmp_path / "results").write_text("precious")
-    error = told(capsys, "run", "tests/fault_injection/six_cells.py", "--results", str(tmp_path / "results"))
+    error = told(
+        capsys, "run", "tests/fault_injection/six_cells.py", "--results", str(tmp_path / "results")
+    )
     assert "is a file" in error
     assert (tmp_path / "results").read_text() == "precious"
 
@@ -218,7 +224,8 @@ def test_a_backend_that_cannot_be_imported_is_a_failed_cell_and_the_others_go_on
     register: Register, measure: Measure
 ) -> None:
     register(
-        "Fine", rows="broken=tests.fault_injection.raises_on_import:Backend,absent=no.such.module:Backend"
+        "Fine",
+        rows="broken=tests.fault_injection.raises_on_import:Backend,absent=no.such.module:Backend",
     )
     lines = {line["cell"]["backend"]: line for line in measure(cells("broken", "fine", "absent"))}
     assert {name: line["outcome"] for name, line in lines.items()} == {

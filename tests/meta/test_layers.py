@@ -178,7 +178,7 @@ def test_the_walk_sees_imports_wherever_they_are() -> None:
         "from module import name"
     )
     assert "harness" in imports("harness.runner.outcome"), "a public name of the package"
-    assert "harness.measurement.process" in imports("harness.measurement.tasks"), (
+    assert "harness.measurement.resident" in imports("harness.measurement.tasks"), (
         "inside a function"
     )
     assert "harness.core.backend" in imports("backends.onnxruntime.session"), "for type checkers"

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.comparison.session import Session
+from harness.comparison.session import PairedSession
 from harness.comparison.side_process import Side
 from harness.comparison.side_worker import Change
 from harness.comparison.verdicts import LATENCY, Pairing
@@ -208,7 +208,7 @@ class Bench:
     def take(self, kind: Kind, seed: int) -> dict[str, Any]:
         """One comparison, as a line of the record. Raises UsageError where a side fails."""
         sides = [Side("base", Change(kind.workload.base)), Side("head", Change(head_of(kind)))]
-        session = Session(sides[0], sides[1], WORDS, {}, RULE, PLANS["quick"], seed, SECONDS)
+        session = PairedSession(sides[0], sides[1], WORDS, {}, RULE, PLANS["quick"], seed, SECONDS)
         made = [self._prepared(session, side, kind.workload.cell) for side in sides]
         workload = kind.workload
         pairing = Pairing(
@@ -230,7 +230,7 @@ class Bench:
             **facts(),
         }
 
-    def _prepared(self, session: Session, side: Side, cell: str) -> Mapping[str, Any]:
+    def _prepared(self, session: PairedSession, side: Side, cell: str) -> Mapping[str, Any]:
         key = (cell, side.change.backend)
         if key not in self.prepared:
             self.prepared[key] = session.prepare(side, cell)

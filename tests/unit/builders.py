@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -331,7 +332,13 @@ def work_here(monkeypatch: pytest.MonkeyPatch) -> list[runner_job.Job]:
         interpreter: str = "",
     ) -> runner_job.Reply:
         done.append(job)
-        return runner_job.Reply(**json.loads(json.dumps(worker.answer(job))), wall_seconds=0.5)
+        commands = b"".join(
+            json.dumps(command).encode() + b"\n"
+            for command in runner_job.COMMANDS.get(job.task, ())
+        )
+        channel = runner_job.Channel(io.BytesIO(), io.BytesIO(commands))
+        reply = json.loads(json.dumps(worker.answer(job, channel)))
+        return runner_job.Reply(**reply, wall_seconds=0.5)
 
     monkeypatch.setattr(launcher, "run", run)
     return done

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.comparison import exit_status, interference, session, verdicts
-from harness.comparison.side_process import ArmFailed, Side
+from harness.comparison.side_process import Side, SideFailed
 from harness.core import exit_codes
 from harness.statistics import paired_test
 
@@ -134,12 +134,12 @@ def test_a_clock_that_does_not_run_forward_is_refused_in_words(
     monkeypatch: pytest.MonkeyPatch, laps_ns: list[int]
 ) -> None:
     monkeypatch.setattr(Arm, "laps_ns", laps_ns)
-    monkeypatch.setattr(session, "process", Arm)
+    monkeypatch.setattr(session, "Process", Arm)
     spec = {"folders": {}, "threads": 1}
     measured = verdicts.Pairing(
         "c", "c", (Side("base"), Side("head")), (spec, dict(spec)), number=1
     )
     with pytest.raises(
-        ArmFailed, match=r"base: c a lap took -?\d ns: the clock stood still or went backwards"
+        SideFailed, match=r"base: c a lap took -?\d ns: the clock stood still or went backwards"
     ):
         session.take_pair(measured, ["benchmarks"], session.PLANS["quick"], random.Random(0))

@@ -16,7 +16,7 @@ import pytest
 
 from harness.comparison import ci_reports, exit_status
 from harness.comparison import session as paired
-from harness.comparison.side_process import ArmFailed, Side
+from harness.comparison.side_process import Side, SideFailed
 from harness.comparison.side_worker import Change, Spec
 from harness.comparison.sides import NothingToCompare
 from harness.comparison.verdicts import BLOCKS, Pairing, judged
@@ -27,9 +27,9 @@ from harness.statistics import paired_test
 MADE = {"threads": 1}
 
 
-def session(answers: Mapping[tuple[str, str], str], cells: int = 5) -> paired.Session:
+def session(answers: Mapping[tuple[str, str], str], cells: int = 5) -> paired.PairedSession:
     """Cells `c0` to `c4`, some of which one side (`base` or `head`) refuses with the given words."""
-    made = paired.Session(
+    made = paired.PairedSession(
         Side("base"), Side("head"), [], {f"c{number}": f"c{number}" for number in range(cells)}
     )
 
@@ -37,7 +37,7 @@ def session(answers: Mapping[tuple[str, str], str], cells: int = 5) -> paired.Se
         words = answers.get((side.name, cell))
         if words is None:
             return MADE
-        raise ArmFailed(f"{side.name}: {cell} {words}", words if words.startswith("un") else "")
+        raise SideFailed(f"{side.name}: {cell} {words}", words if words.startswith("un") else "")
 
     made.prepare = prepare  # type: ignore[method-assign]
     return made
@@ -206,7 +206,7 @@ def test_a_pair_is_built_in_turn_and_measured_in_complemented_blocks_while_the_o
         log: list[tuple[str, str]] = []
         others: list[Arm] = []
         monkeypatch.setattr(
-            paired, "process", lambda side, *_, log=log, others=others: Arm(log, side.name, others)
+            paired, "Process", lambda side, *_, log=log, others=others: Arm(log, side.name, others)
         )
         pairing = Pairing("c", "c", (Side("base"), Side("head")), (spec, spec), number=1)
         made = paired.take_pair(pairing, [], paired.PLANS["quick"], random.Random(seed))
@@ -299,7 +299,7 @@ def test_when_the_time_is_over_cells_stay_with_the_pairs_that_they_have(
 ) -> None:
     clock = itertools.count(step=10.0)
     monkeypatch.setattr(paired, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    monkeypatch.setattr(paired.Session, "_allot", lambda self: None)
+    monkeypatch.setattr(paired.PairedSession, "_allot", lambda self: None)
     _, short = swept(monkeypatch, {"c": lambda noise: noise.gauss(0, 0.3)}, seconds=1.0)
     assert [short.count("c"), short.count("c*")] == [8, 8], (
         "a verdict needs eight, whatever they take"
@@ -311,7 +311,7 @@ def test_when_the_time_is_over_cells_stay_with_the_pairs_that_they_have(
 def test_a_quarter_of_the_time_is_kept_for_confirming(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(step=10.0)
     monkeypatch.setattr(paired, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    monkeypatch.setattr(paired.Session, "_allot", lambda self: None)
+    monkeypatch.setattr(paired.PairedSession, "_allot", lambda self: None)
     found, _ = swept(monkeypatch, {"c": lambda noise: noise.gauss(1.0, 0.2)}, seconds=1000.0)
     result = found["c", False]
     assert len(result["pairs"]) <= 0.75 * 1000 / 20, (
@@ -323,7 +323,7 @@ def test_a_quarter_of_the_time_is_kept_for_confirming(monkeypatch: pytest.Monkey
 
 def test_a_cell_that_fails_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(noise: random.Random) -> float:
-        raise ArmFailed("head: c was ended by SIGSEGV")
+        raise SideFailed("head: c was ended by SIGSEGV")
 
     found, order = swept(monkeypatch, {"c": fails, "d": steady(0.0)})
     assert order.count("c") == 1

@@ -95,7 +95,10 @@ def test_a_backend_is_made_once() -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("tests.fault_injection.raises_on_import:Backend", "its module must import without its runtime"),
+        (
+            "tests.fault_injection.raises_on_import:Backend",
+            "its module must import without its runtime",
+        ),
         ("no.such.module:Backend", "ModuleNotFoundError"),
         (f"{HERE}:Nobody", "AttributeError"),
         (f"{HERE}:Clock", "is a Clock; expected a harness.Backend"),

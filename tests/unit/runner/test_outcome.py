@@ -233,8 +233,8 @@ def test_versions_are_those_that_the_worker_found_and_not_those_of_this_process(
 @pytest.mark.parametrize(
     ("backend", "hint"),
     [
-        ("ort@1.24.1", "evenbench environments build ort@1.24.1"),
-        ("ort@nowhere", "`evenbench environments` lists those that have a name"),
+        ("ort@1.24.1", "evenbench env build ort@1.24.1"),
+        ("ort@nowhere", "`evenbench env` lists the named environments"),
         ("ort", "pip install 'evenbench[ort]'"),
     ],
 )

@@ -16,7 +16,7 @@ import pytest
 from backends.onnxruntime import session as ort_session
 from backends.onnxruntime.backend import OnnxRuntime
 from harness import BATCH, Cell, Model, Session, TensorSpec, Unavailable, Unsupported
-from harness.measurement import process
+from harness.measurement import provenance
 
 onnx = pytest.importorskip("onnx")
 
@@ -269,7 +269,7 @@ def test_what_was_asked_of_cuda_is_read_back(
     precision: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = attested(cell(precision), folder, monkeypatch, GOOD)
-    assert process.difference(cell(precision), found) == ""
+    assert provenance.difference(cell(precision), found) == ""
     assert (found.precision, found.device) == (precision, "cuda:1")
     assert "partly on the CPU provider" in found.labels, "a shape on the CPU is recorded"
     assert found.details["graph"]["nodes_by_provider"] == {CUDA: 1, CPU: 1}
@@ -280,16 +280,18 @@ def test_work_that_fell_back_to_the_cpu_is_a_fallback(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = attested(cell(), folder, monkeypatch, [*GOOD, ("Gemm", "float", CPU)])
-    assert "ran cuda:1, with 1 node (Gemm) on another provider" in process.difference(cell(), found)
+    assert "ran cuda:1, with 1 node (Gemm) on another provider" in provenance.difference(
+        cell(), found
+    )
 
 
 def test_fp16_without_a_narrow_node_is_a_fallback(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = attested(cell("fp16"), folder, monkeypatch, GOOD)
-    assert "precision fp16, ran fp32" in process.difference(cell("fp16"), found)
+    assert "precision fp16, ran fp32" in provenance.difference(cell("fp16"), found)
     narrow = attested(cell("fp16"), folder, monkeypatch, [("Conv", "float16", CUDA)])
-    assert process.difference(cell("fp16"), narrow) == ""
+    assert provenance.difference(cell("fp16"), narrow) == ""
 
 
 def test_a_provider_that_is_not_built_in_is_unavailable(

@@ -38,9 +38,9 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
 
 def session(
     folder: Path, *cells: Cell, scenario: Scenario = SHORT, processes: int = 1, **more: Any
-) -> load_session.Session:
+) -> load_session.LoadSession:
     entries = [Entry(made, "bench.py::case", "evenbench run bench.py") for made in cells]
-    return load_session.Session(
+    return load_session.LoadSession(
         entries, scenario, plan(processes=processes), folder / "results", **more
     )
 
@@ -59,7 +59,7 @@ def stop_at(words: str, number: int = 1) -> Callable[[str], None]:
 
 def interrupted(
     folder: Path, *cells: Cell, words: str, number: int = 1, **more: Any
-) -> load_session.Session:
+) -> load_session.LoadSession:
     """A session that was stopped when it said `words` for the so-many-th time."""
     made = session(folder, *cells, tell=stop_at(words, number), **more)
     with pytest.raises(KeyboardInterrupt):
@@ -86,7 +86,7 @@ def test_what_is_finished_is_taken_as_it_is(jobs: list[Job], tmp_path: Path) -> 
     (done,), before = measured(jobs), first.file.read_bytes()
     jobs.clear()
     again = session(tmp_path, *TWO)
-    assert again.ledger.resumed
+    assert again.journal.resumed
     assert again.known() == "1 of 2 outcomes known"
     lines = again.measure()
     assert measured(jobs) == [name for name in ("product", "twin") if name != done]
@@ -156,7 +156,7 @@ def test_what_was_measured_on_another_artifact_is_measured_again(
     monkeypatch.setattr("tests.unit.builders.Product.prepare", other_format)
     jobs.clear()
     again = session(tmp_path, *TWO, processes=2)
-    assert again.ledger.resumed
+    assert again.journal.resumed
     again.measure()
     assert sorted(measured(jobs)) == ["product", "product", "twin", "twin"]
     lines = written(tmp_path)
@@ -205,25 +205,25 @@ def test_another_command_begins_anew_and_leaves_the_file_alone(
     first = interrupted(tmp_path, *TWO, words="1/1", number=2)
     before = first.file.read_bytes()
     other = session(tmp_path, *TWO, **changed)
-    assert not other.ledger.resumed
+    assert not other.journal.resumed
     other.measure()
     assert other.file != first.file
     assert first.file.read_bytes() == before
-    assert not session(tmp_path, TWO[0]).ledger.resumed, "fewer cells are another command"
-    assert session(tmp_path, *TWO).ledger.resumed, "the interrupted one is still there"
+    assert not session(tmp_path, TWO[0]).journal.resumed, "fewer cells are another command"
+    assert session(tmp_path, *TWO).journal.resumed, "the interrupted one is still there"
 
 
 def test_a_format_that_changed_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted(tmp_path, *TWO, words="1/1", number=2)
     monkeypatch.setattr(records, "LOAD", replace(records.LOAD, newest=records.LOAD.newest + 1))
-    assert not session(tmp_path, *TWO).ledger.resumed
+    assert not session(tmp_path, *TWO).journal.resumed
 
 
 def test_a_finished_run_is_not_gone_on_with(jobs: list[Job], tmp_path: Path) -> None:
     session(tmp_path, *TWO).measure()
     jobs.clear()
     again = session(tmp_path, *TWO)
-    assert not again.ledger.resumed
+    assert not again.journal.resumed
     again.measure()
     assert sorted(measured(jobs)) == ["product", "twin"]
 

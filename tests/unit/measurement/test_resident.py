@@ -16,7 +16,7 @@ from harness import Attestation
 from harness.core import registry
 from harness.core.types import BOUNDARIES, COMPUTE
 from harness.measurement import golden as measurement_golden
-from harness.measurement import judging, process
+from harness.measurement import judging, phases, provenance, resident
 from tests.unit.builders import (
     Product,
     ProductSession,
@@ -53,12 +53,10 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
 def run(
     folders: Mapping[str, Path], backend: str = "product", golden: bool = True, **changed: Any
 ) -> dict[str, Any]:
-    return process.run(
+    return resident.run(
         cell(backend, **changed),
         plan(),
-        folders["artifact"],
-        folders["inputs"],
-        folders["golden"] if golden else None,
+        {name: folder for name, folder in folders.items() if golden or name != "golden"},
     )
 
 
@@ -124,9 +122,9 @@ def test_what_is_judged_comes_out_of_the_timed_loop(
     """Without a warm-up, step 1 is the first step, 2-6 and 7-11 the first laps of both boundaries,
     and 14 a kept lap.
     """
-    register(monkeypatch, "shy=tests.unit.measurement.test_process:ShyBackend")
+    register(monkeypatch, "shy=tests.unit.measurement.test_resident:ShyBackend")
     monkeypatch.setattr(
-        process.timing,
+        resident.timing,
         "warm_up",
         lambda session, batches, plan: {"windows_ns": [], "laps": 0, "stable": True},
     )
@@ -148,7 +146,7 @@ def test_what_is_judged_comes_out_of_the_timed_loop(
     ],
 )
 def test_asked_that_is_not_used_is_said(change: dict[str, Any], said: str) -> None:
-    assert process.difference(cell("ort"), attestation(**change)) == said
+    assert provenance.difference(cell("ort"), attestation(**change)) == said
 
 
 @pytest.mark.parametrize(
@@ -156,9 +154,11 @@ def test_asked_that_is_not_used_is_said(change: dict[str, Any], said: str) -> No
 )
 def test_an_incomplete_attestation_is_an_error_that_names_what_is_missing(missing: str) -> None:
     with pytest.raises(
-        process.PhaseError, match=rf"ort: attest\(\) left {missing} empty; read it from the runtime"
+        phases.PhaseError, match=rf"ort: attest\(\) left {missing} empty; read it from the runtime"
     ) as caught:
-        process.difference(cell("ort"), attestation(**{missing: 0 if missing == "threads" else ""}))
+        provenance.difference(
+            cell("ort"), attestation(**{missing: 0 if missing == "threads" else ""})
+        )
     assert caught.value.phase == "sample"
 
 
@@ -193,8 +193,8 @@ def test_a_model_without_held_out_samples_has_no_accuracy(folders: dict[str, Pat
 
 
 def test_an_exception_carries_its_phase_and_its_time_is_kept() -> None:
-    watch = process.Stopwatch()
-    with pytest.raises(process.PhaseError, match="no memory") as caught, watch.phase("load"):
+    watch = phases.Stopwatch()
+    with pytest.raises(phases.PhaseError, match="no memory") as caught, watch.phase("load"):
         raise MemoryError("no memory")
     assert (caught.value.phase, type(caught.value.error), list(watch.seconds)) == (
         "load",
@@ -209,7 +209,7 @@ def test_a_failing_step_closes_the_session(
     closed: list[int] = []
     monkeypatch.setattr(ProductSession, "step", lambda session: 1 / 0)
     monkeypatch.setattr(ProductSession, "close", lambda session: closed.append(1))
-    with pytest.raises(process.PhaseError) as caught:
+    with pytest.raises(phases.PhaseError) as caught:
         run(folders)
     assert (caught.value.phase, closed) == ("first_step", [1])
 
@@ -292,7 +292,7 @@ def test_an_attestation_of_the_null_backend_is_complete() -> None:
     asked = cell("null")
     session = registry.find("null").load(Path("unused"), asked)
     used: Attestation = session.attest()
-    assert process.difference(asked, used) == ""
+    assert provenance.difference(asked, used) == ""
 
 
 def test_outputs_may_have_any_name(tmp_path: Path) -> None:

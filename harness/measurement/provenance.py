@@ -1,0 +1,92 @@
+"""Facts about a measured process for its record: what ran, from which files, on what installation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.core import artifact_store, registry
+from harness.core.backend import Backend, Session
+from harness.core.measurements import Attestation
+from harness.core.types import Cell, to_json
+from harness.environment import system_info
+from harness.environment.installers import distribution_of
+from harness.inputs import batches
+from harness.measurement.phases import PhaseError, Stopwatch
+
+ATTESTED = ("runtime", "version", "device", "precision", "denormals", "spinning")
+"""The texts that every attestation must fill in."""
+
+
+def provenance(
+    cell: Cell,
+    attested: Attestation,
+    folders: Mapping[str, Path],
+    watch: Stopwatch,
+    distributions: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The record's facts about the process, as plain JSON values.
+
+    `folders` holds the artifact and the inputs; `distributions` are recorded beside the backend's.
+    """
+    files = {
+        spec.name: folders["inputs"] / batches.file_of(spec.name) for spec in cell.model.inputs
+    }
+    recorded = (*_distributions(registry.find(cell.backend)), *distributions)
+    return {
+        # Digests of the folders that were loaded prove that the judged bytes are the timed ones.
+        "artifact_sha256": artifact_store.digest_folder(folders["artifact"]),
+        "input_sha256": batches.digest_batches(files),
+        "attested": to_json(attested),
+        "asked_is_used": difference(cell, attested),
+        "phases_seconds": watch.seconds,
+        "installation": {
+            "python": system_info.python(),
+            "packages": system_info.packages(recorded),
+        },
+        "variables": system_info.relevant_variables(),
+        "machine": system_info.load(),
+    }
+
+
+def difference(cell: Cell, attested: Attestation) -> str:
+    """The difference between what the cell requests and what ran, or an empty string.
+
+    Raises PhaseError of ValueError if the attestation is incomplete.
+    """
+    empty = [name for name in ATTESTED if not getattr(attested, name)]
+    if empty or attested.threads < 1:
+        missing = ", ".join(empty) or "threads"
+        error = f"{cell.backend}: attest() left {missing} empty; read it from the runtime"
+        raise PhaseError("sample", ValueError(error))
+    requested = {"precision": cell.precision, "device": cell.device, "threads": cell.threads}
+    differences = [
+        f"{name} {value}, ran {getattr(attested, name)}"
+        for name, value in requested.items()
+        if getattr(attested, name) != value
+    ]
+    return f"{cell.backend}: asked for {'; '.join(differences)}" if differences else ""
+
+
+def peak_rss_bytes(session: Session) -> int:
+    """Peak resident bytes of the process that computes: this one, or the session's own program."""
+    usage = session.usage()
+    return system_info.peak_rss_bytes() if usage is None else usage.peak_rss_bytes
+
+
+def steady_rss_bytes(session: Session) -> int:
+    """Resident bytes after the laps of the process that computes."""
+    usage = session.usage()
+    return system_info.rss_bytes((usage.process_id if usage else 0) or os.getpid())
+
+
+def _distributions(backend: Backend) -> tuple[str, ...]:
+    """The backend's distributions, and those that replace them in its virtual environments."""
+    elsewhere = {
+        distribution_of(requirement)
+        for requirements in backend.environments.values()
+        for requirement in requirements
+    }
+    return (*backend.distributions, *sorted(elsewhere))

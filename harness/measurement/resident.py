@@ -1,0 +1,198 @@
+"""A resident cell: loaded and warmed up once, timed as often as asked, judged at the end.
+
+`evenbench run`, `compare`, `load` and `pipeline` all measure with it, so a cell is loaded, warmed
+up, attested and judged by the same code whichever command times it. Runs inside a child process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.core import registry
+from harness.core.backend import Session
+from harness.core.types import BOUNDARIES, COMPUTE, Cell, Plan, to_json
+from harness.environment import energy, gpu
+from harness.inputs import batches as inputs
+from harness.measurement import judging, provenance, timing
+from harness.measurement.phases import Stopwatch
+
+if TYPE_CHECKING:
+    from harness.core.backend import Arrays
+
+Kept = Mapping[str, Mapping[int, "Arrays"]]
+"""Outputs to judge: boundary → number of the batch → outputs by name."""
+
+
+@dataclass
+class ResidentCell:
+    """One loaded cell of this process. Made with `resident`, which closes the session.
+
+    `folders` has the artifact, the inputs and, for a cell that is judged, the golden.
+    """
+
+    cell: Cell
+    plan: Plan
+    folders: Mapping[str, Path]
+    watch: Stopwatch
+    session: Session
+    batches: Sequence[Arrays]
+    import_seconds: float
+    cold_start_seconds: float = field(default=0.0, init=False)
+    """From the beginning of loading to the end of the first step."""
+    warm: dict[str, Any] = field(default_factory=dict, init=False)
+    observed: dict[str, Any] | None = field(default=None, init=False)
+    """The GPU's clocks and temperature while laps were taken; None on a CPU."""
+    kept: Kept = field(default_factory=dict, init=False)
+    taken: int = field(default=0, init=False)
+    """Laps taken by `laps` so far, so that inputs go on rotating."""
+
+    def warm_up(self) -> None:
+        """The first step, then windows of laps until they agree."""
+        with self.watch.phase("first_step"):
+            self.session.bind(self.batches[0])
+            self.session.step()
+            self.session.sync()
+        self.cold_start_seconds += self.watch.seconds["first_step"]
+        with self.watch.phase("warm_up"):
+            self.warm = timing.warm_up(self.session, self.batches, self.plan)
+
+    @contextmanager
+    def sampling(self) -> Iterator[gpu.Watch]:
+        """The phase in which laps are taken, with the device observed."""
+        with self.watch.phase("sample"), gpu.watch(self.cell.device) as seen:
+            yield seen
+            self.observed = seen.facts()
+
+    def laps(self, number: int) -> dict[str, Any]:
+        """One untimed lap, then `number` laps of `compute`, with the counters around them.
+
+        The untimed lap warms the caches again after another process has run on these cores.
+        """
+        self.session.bind(self.batches[self.taken % len(self.batches)])
+        self.session.step()
+        self.session.sync()
+        before = timing.counters_of(self.session)
+        laps = timing.run_laps(
+            self.session, self.batches, self.taken, number, COMPUTE, set(), timing.CLOCK
+        )
+        after = timing.counters_of(self.session)
+        self.taken += number
+        grown = timing.counted(before, after)
+        counts = {name: grown[name] for name in ("cpu_ns", "preemptions", "machine_cpu_ns")}
+        steal_ns = grown["steal_ticks"] * timing.TICK_NS
+        return {"laps_ns": laps.laps_ns, **counts, "steal_ns": steal_ns}
+
+    def measure(self, meter: energy.Meter) -> dict[str, Any]:
+        """Both boundaries, block by block in turn, until the plan's stop rule is met."""
+        with self.sampling() as seen, meter:
+            samples, self.kept = timing.sample(
+                self.session, self.batches, self.plan, observe=seen.observe
+            )
+            binding = timing.binding(samples, self.session, kept=2 * len(self.batches))
+        counts = [len(samples[boundary].laps_ns) for boundary in BOUNDARIES]
+        return {
+            "gpu": self.observed,
+            "energy": meter.facts(sum(counts)),
+            "clock": self.session.clock,
+            "inner_clock": self.session.inner_clock,
+            "binding_ns": binding,
+            "warm_up": self.warm,
+            "samples_ns": {boundary: list(taken.laps_ns) for boundary, taken in samples.items()},
+            "stability": {boundary: samples[boundary].verdict for boundary in BOUNDARIES},
+            "blocks": {boundary: to_json(samples[boundary].blocks) for boundary in BOUNDARIES},
+        }
+
+    def keep_outputs(self) -> None:
+        """One more lap per batch and boundary, whose outputs are judged; for cells timed by `laps`."""
+        wanted = set(range(len(self.batches)))
+        self.kept = {
+            boundary: timing.run_laps(
+                self.session, self.batches, 0, len(wanted), boundary, wanted, timing.CLOCK
+            ).kept
+            for boundary in BOUNDARIES
+        }
+
+    def judged(self) -> dict[str, Any]:
+        """The accuracy on held-out data and the parity verdict over the kept outputs."""
+        with self.watch.phase("parity"):
+            accuracy = judging.accuracy(self.session, self.cell, self.folders["inputs"])
+            golden = self.folders.get("golden")
+            parity = judging.judge(self.cell, self.kept, golden, accuracy) if golden else None
+        return {"accuracy": accuracy, "parity": parity}
+
+
+@contextmanager
+def resident(
+    cell: Cell,
+    plan: Plan,
+    folders: Mapping[str, Path],
+    enter: Callable[[str], None] = lambda phase: None,
+) -> Iterator[ResidentCell]:
+    """Load a cell in this process; its session is closed at the end. `enter` gets each phase."""
+    watch = Stopwatch(enter)
+    batches = inputs.load(folders["inputs"], cell.model)
+    backend = registry.find(cell.backend)
+    begin = time.perf_counter()
+    with watch.phase("load"):
+        for name in backend.requires:
+            importlib.import_module(name)
+        import_seconds = time.perf_counter() - begin
+        session = backend.load(folders["artifact"], cell)
+    loaded = ResidentCell(cell, plan, folders, watch, session, batches, import_seconds)
+    loaded.cold_start_seconds = time.perf_counter() - begin
+    try:
+        yield loaded
+    finally:
+        session.close()
+
+
+def run(
+    cell: Cell,
+    plan: Plan,
+    folders: Mapping[str, Path],
+    enter: Callable[[str], None] = lambda phase: None,
+    score: Callable[[Session], Mapping[str, Any]] | None = None,
+    commands: Iterable[Mapping[str, Any]] = ({"do": "measure"},),
+    tell: Callable[[Mapping[str, Any]], None] = lambda message: None,
+) -> dict[str, Any]:
+    """Measure a cell in this process; returns the process's part of an outcome's record.
+
+    The cell stays resident between `commands`: `measure` samples both boundaries by the plan,
+    `sample` takes a number of laps. `tell` gets `{"ready": true}` once the cell is warm, and an
+    acknowledgement per command. `score` evaluates the session on labelled data after the last one.
+    """
+    measured: dict[str, Any] = {}
+    with resident(cell, plan, folders, enter) as loaded:
+        session, watch, meter = loaded.session, loaded.watch, energy.Meter(cell.device)
+        loaded.warm_up()
+        tell({"ready": True})
+        for command in commands:
+            if command["do"] == "measure":
+                measured = loaded.measure(meter)
+                tell({"measured": True})
+            else:
+                tell(loaded.laps(command["number"]))
+        if not loaded.kept:
+            loaded.keep_outputs()
+        measured["peak_rss_bytes"] = provenance.peak_rss_bytes(session)
+        measured["steady_rss_bytes"] = provenance.steady_rss_bytes(session)
+        attested = session.attest()
+        measured |= loaded.judged()
+        measured["scored"] = score(session) if score else None
+    watch.seconds["compile"] = session.compile_seconds
+    loading = watch.seconds["load"] - loaded.import_seconds - session.compile_seconds
+    watch.seconds["load"] = max(0.0, loading)  # two clock readings apart if nothing is imported
+    return {
+        **measured,
+        **provenance.provenance(cell, attested, folders, watch),
+        "import_seconds": loaded.import_seconds,
+        "cold_start_seconds": loaded.cold_start_seconds,
+        "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
+    }

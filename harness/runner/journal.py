@@ -1,0 +1,157 @@
+"""The journal of a run: every outcome and every measured process is on disk as soon as it is known.
+
+An interrupted run resumes from its journal. Outcomes `ok` and `unsupported` are kept, and so are
+single processes of the other cells. Everything else is measured again: wrong, failed or absent
+outcomes, and whatever was measured on another artifact or other inputs than are prepared now.
+`evenbench run`, `load` and `pipeline` share these rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness.core.types import Plan, digest
+from harness.environment import system_info
+from harness.results import records
+from harness.results.records import Format, Record
+from harness.results.run_file import RunFile
+from harness.runner.preparation import Prepared
+
+KEPT = ("ok", "unsupported")
+"""Outcomes that a resumed run keeps. The cause of any other may have been mended since."""
+
+PROCESSES = "processes"
+"""The name of the journal of single processes, in the folder of an unfinished run."""
+
+FRESH = "start anew even where an interrupted run could be resumed"
+"""Help of the flag `--fresh`."""
+
+
+def manifest(
+    cells: Iterable[str], plan: Plan, seed: int, form: Format, **more: Any
+) -> dict[str, Any]:
+    """The facts that must be equal for a later command to resume a run.
+
+    They are the cells by key, the plan, the seed, the machine without its commit, and `more`.
+    """
+    here = {name: value for name, value in system_info.describe().items() if name != "commit"}
+    return {
+        "cells": sorted(cells),
+        "plan": plan,
+        "seed": seed,
+        "environment": digest(here),
+        form.key: form.newest,
+        **more,
+    }
+
+
+@dataclass
+class Journal:
+    """The outcomes and measured processes of one run, in memory and on disk."""
+
+    run: RunFile
+    resumed: bool = False
+    """Whether an interrupted run is being resumed."""
+    lines: dict[str, Record] = field(default_factory=dict)
+    """Result line of each finished cell, by cell key."""
+    _processes: dict[str, list[Record]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._processes = self.run.processes(PROCESSES)
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        wanted: Mapping[str, Any],
+        form: Format,
+        fresh: bool = False,
+        file: Path | None = None,
+    ) -> Journal:
+        """Resume the newest unfinished run in `folder` with the manifest `wanted`, or begin one.
+
+        Lines are appended to `file`, by default a file named after the run. Raises UsageError if
+        the folder cannot be written.
+        """
+        unfinished = None if fresh else RunFile.resumable(folder, wanted, form)
+        run = unfinished or RunFile.create(folder, wanted, form)
+        run = replace(run, file=file) if file else run
+        return cls(run, unfinished is not None, run.keep_only(KEPT) if unfinished else {})
+
+    def was_refused(self, key: str) -> bool:
+        """Whether a cell was refused before anything was prepared, so that its line still holds."""
+        return key in self.lines and not any(any(digests) for digests in _recorded(self.lines[key]))
+
+    def stands(self, key: str, prepared: Sequence[Prepared | None]) -> bool:
+        """Whether a cell's line was measured on what is `prepared` now, one entry per part.
+
+        A line of other artifacts or inputs is dropped.
+        """
+        if key not in self.lines:
+            return False
+        if _recorded(self.lines[key]) == [_digests(part) for part in prepared]:
+            return True
+        self.run.drop(key)
+        del self.lines[key]
+        return False
+
+    def settle(self, line: Record) -> None:
+        """Write a cell's result line."""
+        records.append(self.run.file, line)
+        self.lines[line["cell"]["key"]] = line
+
+    def processes(self, key: str, prepared: Prepared) -> list[Record]:
+        """The processes of a cell that measured what is `prepared` now, in order."""
+        current = [
+            process
+            for process in self._processes.get(key, [])
+            if process.get("prepared") == prepared.key()
+        ]
+        self._processes[key] = current
+        return list(current)
+
+    def keep(self, key: str, prepared: Prepared, process: Record) -> None:
+        """Write one process's measurement, which was right."""
+        entry = {**process, "prepared": prepared.key()}
+        self.run.keep_process(PROCESSES, key, entry)
+        self._processes.setdefault(key, []).append(entry)
+
+    def known(
+        self,
+        cells: Sequence[str],
+        parts_of: Callable[[str], Sequence[str]] = lambda key: [key],
+    ) -> str:
+        """How much of these cells is known: `12 of 25 outcomes known`, and processes of the rest.
+
+        `parts_of` maps a cell's key to the keys of its parts, under which processes are kept.
+        """
+        left = [key for key in cells if key not in self.lines]
+        count = sum(len(self._processes.get(part, ())) for key in left for part in parts_of(key))
+        more = f" and {count} of the other cells' processes measured" if count else ""
+        return f"{len(cells) - len(left)} of {len(cells)} outcomes known{more}"
+
+
+def opening(run: RunFile, known: str) -> str:
+    """The message when a run is resumed; `known` is what the journal says of it."""
+    return f"resuming run {run.id}: {known}"
+
+
+def interrupted(known: str) -> str:
+    """The message when a run is interrupted: what is kept, and how to resume it."""
+    return f"interrupted: {known}, all kept; the same command goes on from here"
+
+
+def _digests(prepared: Prepared | None) -> tuple[str, str]:
+    """The digests of a cell's artifact and inputs, as its result line has them."""
+    return (prepared.artifact.sha256, prepared.inputs.facts["sha256"]) if prepared else ("", "")
+
+
+def _recorded(line: Record) -> list[tuple[str, str]]:
+    """The digests in a result line: of each of its parts, or of the line itself."""
+    return [
+        (part.get("artifact_sha256", ""), part.get("input_sha256", ""))
+        for part in line.get("parts") or [line]
+    ]

@@ -1,0 +1,96 @@
+"""The parts of a result line that `run`, `load` and `pipeline` share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness import __version__
+from harness.core import registry
+from harness.core.types import PHASES, Cell, Plan
+from harness.environment import system_info
+from harness.results import records
+from harness.results.records import Record
+from harness.runner.job import Reply
+from harness.runner.preparation import Prepared
+
+
+def head(cell: Cell, run: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    """When and by which run the cell was measured; `run` has what identifies the run."""
+    planned = {"plan": plan.name, "processes": plan.processes, "evenbench": __version__}
+    return {
+        "run": {**run, **planned},
+        "time": records.timestamp(),
+        "cell": cell.described(),
+        "role": registry.row(cell.backend).role,
+    }
+
+
+def ending(reply: Reply) -> dict[str, Any]:
+    """How the cell ended: its outcome, and why."""
+    return {
+        "outcome": reply.outcome,
+        "phase": reply.phase,
+        "reason": reply.reason,
+        "traceback": reply.traceback,
+        "signal": reply.signal,
+    }
+
+
+def phases(processes: Sequence[Record]) -> dict[str, list[float]]:
+    """Seconds of each phase, one per process that had it."""
+    return {
+        phase: [
+            process["phases_seconds"][phase]
+            for process in processes
+            if phase in process["phases_seconds"]
+        ]
+        for phase in PHASES
+    }
+
+
+def peak_memory(processes: Sequence[Record]) -> dict[str, list[int]]:
+    """Peak resident bytes per process."""
+    return {"peak_rss_bytes": [process["peak_rss_bytes"] for process in processes]}
+
+
+def gpus(processes: Sequence[Record]) -> list[Any]:
+    """The observed GPU of each process that ran on one."""
+    return [process["gpu"] for process in processes if process.get("gpu")]
+
+
+def worst_parity(processes: Sequence[Record]) -> dict[str, Any] | None:
+    """The parity verdict of the process that needed most of the tolerance; None for controls."""
+    verdicts = [process["parity"] for process in processes if process["parity"]]
+    return max(verdicts, key=lambda verdict: float(verdict["needed"]), default=None)
+
+
+def last(processes: Sequence[Record]) -> Record:
+    """The last process, or an empty record."""
+    return processes[-1] if processes else {}
+
+
+def sources(prepared: Prepared | None) -> dict[str, Any]:
+    """Digests of the prepared artifact and inputs, and the weights."""
+    return {
+        "artifact_sha256": prepared.artifact.sha256 if prepared else "",
+        "input_sha256": prepared.inputs.facts["sha256"] if prepared else "",
+        "weights": prepared.weights if prepared else None,
+    }
+
+
+def environment(prepared: Prepared | None, processes: Sequence[Record]) -> dict[str, Any]:
+    """Facts of the machine, and what the measured processes saw of it."""
+    facts = dict(system_info.describe(prepared.distributions if prepared else ()))
+    process = last(processes)
+    lock = prepared.environment if prepared else None
+    if lock:  # the packages installed here say nothing of a virtual environment
+        facts |= {"python": lock["python"], "packages": {}}
+    facts |= process.get("installation", {})
+    return {
+        **facts,
+        "lock": lock,
+        "steal": system_info.steal_share(),
+        "variables": process.get("variables", {}),
+        **process.get("machine", {}),
+    }

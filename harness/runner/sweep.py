@@ -1,0 +1,105 @@
+"""Sweeps: every cell is measured once per sweep, in a fresh process and a new random order.
+
+Sweeping all cells and then again spreads the processes of a cell over the session. Slow drift of
+the machine shows as spread between processes, which the interval sees, and not as a bias between
+cells. Nothing runs beside a process that is being timed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from harness.core.types import Cell, Plan
+from harness.results.records import Record
+from harness.runner import outcome
+from harness.runner.job import Reply
+from harness.runner.journal import Journal
+from harness.runner.preparation import Prepared, Refusal
+
+T = TypeVar("T")
+
+
+def rounds(
+    items: Sequence[T], most: int, wants: Callable[[T, int], bool], shuffle: random.Random
+) -> Iterator[tuple[int, T]]:
+    """Each sweep's number with an item of it, in a new order per sweep.
+
+    `wants(item, sweep)` is asked at the beginning of each of `most` sweeps.
+    """
+    for sweep in range(most):
+        waiting = [item for item in items if wants(item, sweep)]
+        shuffle.shuffle(waiting)
+        for item in waiting:
+            yield sweep, item
+
+
+@dataclass
+class Part:
+    """One cell to measure: what was prepared for it, its processes so far, and how it ended."""
+
+    cell: Cell
+    prepared: Prepared | None = None
+    processes: list[Record] = field(default_factory=list)
+    ended: Reply | None = None
+    """The refusal or failure, or `Reply(None)` once enough processes have measured it."""
+
+
+@dataclass
+class Sweep:
+    """Measures parts in one fresh process each per sweep, and keeps every process in a journal."""
+
+    plan: Plan
+    journal: Journal
+    seed: int
+
+    def prepare(self, part: Part, prepare: Callable[[Cell], Prepared]) -> None:
+        """Prepare one part, and take over the processes that an interrupted run measured of it."""
+        try:
+            part.prepared = prepare(part.cell)
+        except Refusal as refusal:
+            part.ended = refusal.reply
+            return
+        part.processes = self.journal.processes(part.cell.key, part.prepared)
+        if len(part.processes) >= self.plan.processes:
+            part.ended = Reply(None)
+
+    def measure(
+        self,
+        parts: Sequence[Part],
+        work: Callable[[Part], Reply],
+        begin: Callable[[Part, int], None],
+        end: Callable[[Part], None],
+    ) -> None:
+        """Measure all parts that have not ended.
+
+        `work` does one part's job in a fresh process. `begin` is called before it with the number
+        of the sweep, `end` after it.
+        """
+        shuffle = random.Random(f"{self.seed}:{self.journal.run.id}")
+        for sweep, part in rounds(parts, self.plan.processes, _wants, shuffle):
+            begin(part, sweep)
+            self._once(part, work(part))
+            end(part)
+
+    def _once(self, part: Part, reply: Reply) -> None:
+        assert part.prepared is not None
+        if reply.value is None:
+            part.ended = reply
+            return
+        different = part.prepared.difference(reply.value)
+        if different:
+            part.ended = Reply(None, "failed", "load", different)
+            return
+        part.processes.append({**reply.value, "wall_seconds": reply.wall_seconds})
+        part.ended = outcome.verdict(part.processes[-1])
+        if part.ended is None:
+            self.journal.keep(part.cell.key, part.prepared, part.processes[-1])
+            if len(part.processes) >= self.plan.processes:
+                part.ended = Reply(None)
+
+
+def _wants(part: Part, sweep: int) -> bool:
+    return part.ended is None and len(part.processes) <= sweep
