@@ -154,7 +154,7 @@ def serve(spec: Spec, channel: Channel) -> dict[str, Any]:
         loaded.warm_up()
         channel.tell({"ready": True})
         for command in channel.commands():
-            channel.tell(loaded.laps(command["number"]))
+            channel.tell(loaded.take_laps(command["number"]))
         peak = provenance.peak_rss_bytes(loaded.session)
         loaded.keep_outputs()
         attested = loaded.session.attest()

@@ -51,7 +51,7 @@ class ResidentCell:
     """The GPU's clocks and temperature while laps were taken; None on a CPU."""
     kept: Kept = field(default_factory=dict, init=False)
     taken: int = field(default=0, init=False)
-    """Laps taken by `laps` so far, so that inputs go on rotating."""
+    """Laps taken by `take_laps` so far, so that inputs go on rotating."""
 
     def warm_up(self) -> None:
         """The first step, then windows of laps until they agree."""
@@ -70,7 +70,7 @@ class ResidentCell:
             yield seen
             self.observed = seen.facts()
 
-    def laps(self, number: int) -> dict[str, Any]:
+    def take_laps(self, number: int) -> dict[str, Any]:
         """One untimed lap, then `number` laps of `compute`, with the counters around them.
 
         The untimed lap warms the caches again after another process has run on these cores.
@@ -110,7 +110,7 @@ class ResidentCell:
         }
 
     def keep_outputs(self) -> None:
-        """One more lap per batch and boundary, whose outputs are judged; for cells timed by `laps`."""
+        """One more lap per batch and boundary, whose outputs are judged; for cells timed by `take_laps`."""
         wanted = set(range(len(self.batches)))
         self.kept = {
             boundary: timing.run_laps(
@@ -178,7 +178,7 @@ def run(
                 measured = loaded.measure(meter)
                 tell({"measured": True})
             else:
-                tell(loaded.laps(command["number"]))
+                tell(loaded.take_laps(command["number"]))
         if not loaded.kept:
             loaded.keep_outputs()
         measured["peak_rss_bytes"] = provenance.peak_rss_bytes(session)

@@ -177,7 +177,7 @@ def test_the_walk_sees_imports_wherever_they_are() -> None:
     assert "harness.core.errors" in imports("harness.core.artifact_store"), (
         "from module import name"
     )
-    assert "harness" in imports("harness.runner.outcome"), "a public name of the package"
+    assert "harness" in imports("harness.runner.record_parts"), "a public name of the package"
     assert "harness.measurement.resident" in imports("harness.measurement.tasks"), (
         "inside a function"
     )
