@@ -21,6 +21,7 @@ from harness.core.errors import Unavailable, Unsupported, UsageError
 from harness.core.types import PLANS, PRECISIONS, UNWANTED, Cell, Model
 from harness.environment import cpu, measurement_lock
 from harness.inputs import preprocessors
+from harness.pipeline import film as films
 from harness.pipeline import postprocess
 from harness.pipeline import session as filming
 from harness.pipeline import video as videos
@@ -438,22 +439,22 @@ def film(session: filming.PipelineSession) -> tuple[list[records.Record], Path]:
 
 def _recorded(
     options: argparse.Namespace, preparer: Preparer, cell: Cell, folder: Path
-) -> filming.Film | None:
+) -> films.Film | None:
     """What the interrupted run in this folder recorded, where a camera is asked for."""
     return (
-        filming.recorded(preparer, cell, folder, options.frames)
+        films.recorded(preparer, cell, folder, options.frames)
         if videos.camera_of(options.video)
         else None
     )
 
 
-def _film(options: argparse.Namespace, preparer: Preparer, cell: Cell, work: Path) -> filming.Film:
+def _film(options: argparse.Namespace, preparer: Preparer, cell: Cell, work: Path) -> films.Film:
     device = videos.camera_of(options.video)
     if device:
-        return filming.of_camera(preparer, cell, device, options.frames, work)
+        return films.of_camera(preparer, cell, device, options.frames, work)
     if options.video:
-        return filming.of_file(preparer, cell, Path(options.video), options.frames)
-    return filming.packaged(preparer, cell)
+        return films.of_file(preparer, cell, Path(options.video), options.frames)
+    return films.packaged(preparer, cell)
 
 
 def _command(options: argparse.Namespace) -> str:

@@ -1,170 +1,37 @@
-"""Paired comparison: two sides of a cell, each in a fresh process, measured alternately and never
-at the same time.
+"""A paired comparison of cells: prepared, screened in pairs, confirmed and judged.
 
-A *pair* is one process of each side. Both are built and warmed, the one to be built first drawn by
-lot; then they are measured in blocks of ABBA or BAAB, and whichever is not being timed is stopped,
-since its idle threads would spin on the other's cores. Both are kept to the same cores, so that a
-core whose physical one is busy with something else is no difference between them. All cells are
-swept once, then again, so that the pairs of a cell spread over the session. Each cell stops by the
-gate's rule. What is flagged is confirmed with pairs of its own, and base against base is measured
-in the same session: a gate that alarms there knows nothing of the rest.
+All cells are swept once, then again, so that the pairs of a cell spread over the session. Each cell
+stops by the rule of the paired test. A flagged cell is confirmed with pairs of its own. Base is
+also measured against base in the same session: a test that alarms there says nothing of the rest.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from harness.comparison import budget, interference
+from harness.comparison import budget
+from harness.comparison.pair import take_pair
 from harness.comparison.side_process import Process, Side, SideFailed
 from harness.comparison.sides import NothingToCompare
-from harness.comparison.verdicts import (
-    ARTIFACT,
-    COLD_START,
-    ERROR,
-    LATENCY,
-    MARGINS,
-    MEMORY,
-    Pairing,
-    is_flagged,
-    judged,
-    rule_for,
-)
+from harness.comparison.verdicts import MARGINS, Pairing, is_flagged, judged, rule_for
 from harness.core.errors import UsageError
 from harness.core.types import PLANS, Plan
-from harness.environment import measurement_lock, system_info
+from harness.environment import measurement_lock
+from harness.runner.sweep import rounds
 from harness.statistics import paired_test
-from harness.statistics.estimates import median
-
-SAMPLE_NS = 10_000_000
-"""A sample lasts at least this long, so that the readings of the clock and the stopping of
-processes are small against it.
-"""
 
 CONTROLS = 3
-"""At least so many cells are measured base against base, where there are as many."""
-
-
-def take_pair(
-    pairing: Pairing, words: Sequence[str], plan: Plan, lot: random.Random
-) -> dict[str, Any]:
-    """One process of each side, measured in blocks; the log ratios head over base of every metric,
-    and what was seen.
-
-    Raises SideFailed where a side fails.
-    """
-    begun = time.monotonic()
-    with contextlib.ExitStack() as stack:
-        arms: dict[int, Process] = {}
-        for index in lot.sample((0, 1), 2):
-            side, prepared = pairing.sides[index], pairing.prepared[index]
-            spec = replace(
-                side.spec(words, pairing.declared, plan),
-                task="measure",
-                folders=prepared["folders"],
-            )
-            arms[index] = stack.enter_context(Process(side, spec, prepared))
-            arms[index].ask()  # loaded and warm
-            arms[index].stop()
-        first = next(iter(arms))
-        cores = _cores(max(int(prepared["threads"]) for prepared in pairing.prepared), lot)
-        for arm in arms.values():
-            arm.keep_to(cores)
-        if not pairing.number:
-            pairing.number = max(_calibrate(arm) for arm in arms.values())
-        samples: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
-        for _ in range(pairing.blocks):
-            ahead = lot.randrange(2)
-            for index in (ahead, 1 - ahead, 1 - ahead, ahead):
-                samples[index].append(_sample(arms[index], pairing.number))
-        ends = [_ask(arms[index], {"do": "finish"})["value"] for index in (0, 1)]
-    pressure = system_info.load()["cpu_pressure_percent"]
-    times = [_times(pairing, index, samples[index]) for index in (0, 1)]
-    return {
-        "first": pairing.sides[first].name,
-        "number": pairing.number,
-        "cores": cores,
-        "seconds": time.monotonic() - begun,
-        "times_ns": times,
-        "cpu_ns": [[sample["cpu_ns"] for sample in side] for side in samples],
-        "preemptions": [[sample["preemptions"] for sample in side] for side in samples],
-        "health": interference.facts([*samples[0], *samples[1]], pressure),
-        "ends": ends,
-        "log_ratios": {
-            LATENCY: median([math.log(head / base) for base, head in zip(*times, strict=True)]),
-            **_other_ratios(ends, pairing.prepared),
-        },
-    }
-
-
-def _cores(threads: int, lot: random.Random) -> list[int]:
-    """As many of the cores that this process may use as a cell has threads, drawn anew for each
-    pair; empty where that is all of them.
-    """
-    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    return sorted(lot.sample(allowed, threads)) if threads < len(allowed) else []
-
-
-def _times(pairing: Pairing, index: int, samples: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Nanoseconds per lap of each sample. Raises SideFailed where a sample took no time or less."""
-    times = [sum(sample["laps_ns"]) / pairing.number for sample in samples]
-    if min(times) <= 0:
-        raise SideFailed(
-            f"{pairing.sides[index].name}: {pairing.cell} a lap took {min(times):g} ns: the clock stood still or went backwards, "
-            "so nothing that was timed here counts; see `evenbench doctor`, and measure on another machine"
-        )
-    return times
-
-
-def _other_ratios(
-    ends: Sequence[Mapping[str, Any]], prepared: Sequence[Mapping[str, Any]]
-) -> dict[str, float]:
-    """ln(head / base) of what a process has one number of. Errors below a hundredth of the
-    tolerance count as that.
-    """
-    found = {
-        MEMORY: [end["peak_rss_bytes"] for end in ends],
-        COLD_START: [end["cold_start_seconds"] for end in ends],
-        ARTIFACT: [made["artifact_bytes"] for made in prepared],
-    }
-    if all(end["parity"] for end in ends):
-        found[ERROR] = [max(end["parity"]["needed"], 0.01) for end in ends]
-    return {
-        metric: math.log(head / base) for metric, (base, head) in found.items() if base and head
-    }
-
-
-def _ask(arm: Process, message: Mapping[str, Any]) -> Mapping[str, Any]:
-    arm.go()
-    try:
-        return arm.ask(message)
-    finally:
-        arm.stop()
-
-
-def _sample(arm: Process, number: int) -> dict[str, Any]:
-    return dict(_ask(arm, {"do": "sample", "number": number}))
-
-
-def _calibrate(arm: Process) -> int:
-    """How many laps last `SAMPLE_NS`: doubled until they do."""
-    number = 1
-    while number < 1 << 20:
-        if sum(_sample(arm, number)["laps_ns"]) >= SAMPLE_NS:
-            return number
-        number *= 2
-    return number
+"""The least number of cells that are measured base against base, if there are as many."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What just happened, for a display: pairs taken of those at most wanted, and words."""
+    """Progress of a comparison, for a display: `done` of at most `most` pairs, and a message."""
 
     done: int
     most: int
@@ -173,43 +40,38 @@ class Progress:
 
 @dataclass
 class PairedSession:
-    """A paired comparison of some cells. `words` choose them, as on the command line of `evenbench
-    run`.
-    """
+    """A paired comparison. `words` select the cells, as on the command line of `evenbench run`."""
 
     base: Side
     head: Side
     words: Sequence[str]
     cells: Mapping[str, str]
-    """The cell's id for people, to the declared id that both sides look up."""
+    """Displayed cell id → declared id, which both sides look up."""
     rule: paired_test.Rule = field(default_factory=paired_test.Rule)
     plan: Plan = PLANS["default"]
     seed: int = 0
     seconds: float = math.inf
-    """Of measuring; when they are over, cells stay with the pairs they have."""
+    """The time for measuring; afterwards cells keep the pairs that they have."""
     known: Mapping[str, budget.Past] = field(default_factory=dict)
-    """What earlier comparisons say of the cells, by the id for people."""
+    """Spread and margin from earlier comparisons, by displayed cell id."""
     listen: Callable[[Progress], None] = lambda progress: None
     asked: Sequence[str] = tuple(MARGINS)
-    """The metrics that are judged; the first of them decides when a cell has enough pairs."""
+    """The judged metrics. The first decides when a cell has enough pairs."""
     pairings: list[Pairing] = field(default_factory=list, init=False)
     left_out: dict[str, str] = field(default_factory=dict, init=False)
-    """Cells that neither side can run here, and why: no news of head."""
+    """Cells that neither side can run here, with the reason."""
     _begin: float = field(default=0.0, init=False)
 
     def run(self) -> list[dict[str, Any]]:
-        """Prepare, share out the budget, screen, confirm and judge: one result per cell, the
-        controls among them.
-        """
+        """Prepare, allot the budget, screen, confirm and judge; one result per cell and control."""
         self.prepare_all()
         self._allot()
         return self.measure(self.pairings)
 
     def prepare_all(self) -> None:
-        """Make or find what every cell needs on either side, and give each its margin.
+        """Prepare both sides of every cell, and set its margin.
 
-        Raises UsageError where there are no cells, and NothingToCompare where none of them can run
-        here.
+        Raises UsageError if there are no cells, and NothingToCompare if no cell can run here.
         """
         if not self.cells:
             raise UsageError("compare: no cells; name some with a target, -k or --cell")
@@ -220,7 +82,7 @@ class PairedSession:
             pairing.margin = budget.margin_for(self.known.get(pairing.cell), self.rule)
 
     def left_out_words(self) -> str:
-        """`neither side can run here: a, b (unavailable: ...)`; empty where every cell can."""
+        """The excluded cells: `neither side can run here: a, b (unavailable: ...)`, or nothing."""
         shown = list(self.left_out)
         more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
         return (
@@ -230,19 +92,17 @@ class PairedSession:
         )
 
     def measure(self, pairings: Sequence[Pairing]) -> list[dict[str, Any]]:
-        """Screen, confirm and judge what is prepared; one result per pairing. Adds the pairs to
-        them.
-        """
+        """Screen, confirm and judge prepared pairings; one result each. Adds pairs to them."""
         with measurement_lock.alone():
             self._begin = time.monotonic()
-            lot = random.Random(self.seed)
-            self._sweep(pairings, lot, "pairs", self.seconds * (1 - budget.CONFIRMING))
+            shuffle = random.Random(self.seed)
+            self._sweep(pairings, shuffle, "pairs", self.seconds * (1 - budget.CONFIRMING))
             flagged = [
                 pairing for pairing in pairings if is_flagged(pairing, self.rule, self.asked)
             ]
             if flagged:
-                # As many as it takes, like the screening: one disturbed pair of too few leaves no
-                # verdict, however clear the others.
+                # As many pairs as screening may take: of too few, one disturbed pair leaves no
+                # verdict, however clear the others are.
                 self._sweep(
                     flagged, random.Random(f"{self.seed} again"), "confirmation", self.seconds
                 )
@@ -252,12 +112,12 @@ class PairedSession:
         controls = max(CONTROLS, math.ceil(len(self.cells) / 10))
         for shown, declared in self.cells.items():
             self.listen(Progress(0, 0, f"preparing {shown}"))
-            made = self._both(declared)
-            good = [each for each in made if not isinstance(each, SideFailed)]
-            failed = [each for each in made if isinstance(each, SideFailed)]
+            sides = self._both(declared)
+            good = [side for side in sides if not isinstance(side, SideFailed)]
+            failed = [side for side in sides if isinstance(side, SideFailed)]
             if not failed:
                 yield Pairing(shown, declared, (self.base, self.head), (good[0], good[1]))
-            elif not good and all(each.cannot for each in failed):
+            elif not good and all(failure.cannot for failure in failed):
                 self.left_out[shown] = failed[0].cannot
             else:
                 yield Pairing(
@@ -274,30 +134,26 @@ class PairedSession:
                 )
 
     def _both(self, declared: str) -> list[Mapping[str, Any] | SideFailed]:
-        """What was prepared for base and head, or why it could not be; where something went wrong
-        for base, nothing of head.
-        """
-        found: list[Mapping[str, Any] | SideFailed] = []
+        """The preparation of base and head, or the failure of either; none of head if base failed."""
+        sides: list[Mapping[str, Any] | SideFailed] = []
         for side in (self.base, self.head):
             try:
-                found.append(self.prepare(side, declared))
+                sides.append(self.prepare(side, declared))
             except SideFailed as error:
-                found.append(error)
+                sides.append(error)
                 if not error.cannot:
                     break
-        return found
+        return sides
 
     def _why_not(self, error: SideFailed) -> str:
-        """What is wrong, and where the base is what is wrong, what to do: nothing is said of head
-        then.
-        """
+        """The failure as text. A failure of base says what to do, because head is not judged then."""
         words, first, rest = str(error), *str(error).partition("\n")[::2]
         if not words.startswith(f"{self.base.name}: ") or self.base.name == self.head.name:
             return words
         return f"{first}; so head has nothing to be compared with: name a base that can be measured\n{rest}".strip()
 
     def _allot(self) -> None:
-        """Where there is a budget, give each pairing its pairs and samples; say what each will see."""
+        """Divide the budget, if any, into pairs and samples, and report the detectable slowdowns."""
         if math.isinf(self.seconds):
             return
         names = [_key(pairing) for pairing in self.pairings if not pairing.failure]
@@ -316,37 +172,26 @@ class PairedSession:
             return value
 
     def _sweep(
-        self, pairings: Sequence[Pairing], lot: random.Random, kind: str, seconds: float
+        self, pairings: Sequence[Pairing], shuffle: random.Random, kind: str, seconds: float
     ) -> None:
-        """Sweep until each cell is precise, has the most pairs, or so much of the session is over;
-        cells in a new order each time.
-        """
+        """Take pairs until each cell is precise, has the most pairs, or `seconds` are over."""
         least, most = self.rule.least, self.rule.most
-        for sweep in range(most):
-            waiting = [
-                pairing
-                for pairing in pairings
-                if sweep < (pairing.most or most) and self._wants_more(pairing, kind, least)
-            ]
-            lot.shuffle(waiting)
-            for pairing in waiting:
-                if time.monotonic() - self._begin > seconds and sweep >= least:
-                    return
-                left = self._left()
-                self.listen(
-                    Progress(
-                        sweep,
-                        most,
-                        f"{kind} {sweep + 1} of {least} to {pairing.most or most}: {pairing.cell}{left}",
-                    )
-                )
-                try:
-                    getattr(pairing, kind).append(take_pair(pairing, self.words, self.plan, lot))
-                except SideFailed as error:
-                    pairing.failure = str(error)
+
+        def wants(pairing: Pairing, sweep: int) -> bool:
+            return sweep < (pairing.most or most) and self._wants_more(pairing, kind, least)
+
+        for sweep, pairing in rounds(pairings, most, wants, shuffle):
+            if time.monotonic() - self._begin > seconds and sweep >= least:
+                return
+            pairs = f"{kind} {sweep + 1} of {least} to {pairing.most or most}"
+            self.listen(Progress(sweep, most, f"{pairs}: {pairing.cell}{self._left()}"))
+            try:
+                getattr(pairing, kind).append(take_pair(pairing, self.words, self.plan, shuffle))
+            except SideFailed as error:
+                pairing.failure = str(error)
 
     def _left(self) -> str:
-        """`, 3 min of the budget left`, or nothing where there is none."""
+        """The remaining budget as `, 3 min of the budget left`, or nothing without a budget."""
         if math.isinf(self.seconds):
             return ""
         left = max(0.0, self.seconds - (time.monotonic() - self._begin))

@@ -10,15 +10,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.core import artifact_store, source_digests
+from harness.core import source_digests
 from harness.core.errors import UsageError
 from harness.core.types import Cell, Model, Plan
 from harness.inputs import batches, preprocessors
 from harness.pipeline import postprocess, video
+from harness.pipeline.film import Film, value_of
 from harness.pipeline.video import Footage, PipelineRequest
 from harness.results import records
 from harness.results.records import Record
@@ -26,7 +27,8 @@ from harness.results.run_file import RunFile
 from harness.runner import record_parts
 from harness.runner.job import Job, Reply
 from harness.runner.journal import Journal
-from harness.runner.preparation import Prepared, Preparer
+from harness.runner.preparation import Preparer
+from harness.runner.prepared import Prepared
 from harness.runner.sweep import Part, Sweep
 
 LINES, PICTURES, FRAMES, PAGE = "pipeline.jsonl", "pictures.json", "frames", "index.html"
@@ -37,75 +39,6 @@ DRAWN = "drawn"
 
 JUDGED = 6
 """How many frames are judged and shown."""
-
-
-@dataclass(frozen=True)
-class Film:
-    """A video file and what is known of it: `source` is `photographs`, `file` or `camera`."""
-
-    file: Path
-    source: str
-    facts: Mapping[str, Any]
-
-
-def packaged(preparer: Preparer, cell: Cell) -> Film:
-    """The video of packaged photographs, from the cache or made now. Raises UsageError where it
-    cannot be made.
-    """
-    parts = video.key()
-    found = artifact_store.find("videos", parts)
-    if found is None:
-        folder = artifact_store.stage("videos")
-        try:
-            reply = preparer.work(
-                Job("video", cell, PipelineRequest(Footage("", 0, ())), folder=str(folder))
-            )
-            found = artifact_store.commit(
-                folder, "videos", parts, reply.wall_seconds, _value(reply)
-            )
-        finally:
-            artifact_store.discard(folder)
-    return Film(Path(found.path) / video.FILE, "photographs", found.facts)
-
-
-def of_file(preparer: Preparer, cell: Cell, file: Path, most: int) -> Film:
-    """A video file. Raises UsageError where it has no frames, or one of the first `most` cannot be
-    decoded.
-    """
-    if not file.is_file():
-        raise UsageError(
-            f"--video {file}: no such file; give a video file, or the number of a camera"
-        )
-    return Film(
-        file,
-        "file",
-        _value(preparer.work(Job("look", cell, PipelineRequest(Footage(str(file), most, ()))))),
-    )
-
-
-def of_camera(preparer: Preparer, cell: Cell, device: Path, most: int, folder: Path) -> Film:
-    """What a camera shows, recorded into `folder` first, so that every runtime sees the same.
-    Raises UsageError where there is none.
-    """
-    if not device.exists():
-        cameras = ", ".join(str(found) for found in sorted(device.parent.glob("video*"))) or "none"
-        raise UsageError(
-            f"--video: there is no camera {device}; this machine has {cameras}; give the path of a file instead"
-        )
-    job = Job("record", cell, PipelineRequest(Footage(str(device), most, ())), folder=str(folder))
-    return Film(folder / video.RECORDING, "camera", _value(preparer.work(job)))
-
-
-def recorded(preparer: Preparer, cell: Cell, folder: Path, most: int) -> Film | None:
-    """What an interrupted run recorded from a camera into its folder, or None: what it measured, it
-    measured on that.
-    """
-    recording = folder / video.RECORDING
-    return (
-        replace(of_file(preparer, cell, recording, most), source="camera")
-        if recording.is_file()
-        else None
-    )
 
 
 def unfinished(folder: Path) -> str | None:
@@ -158,12 +91,6 @@ def _forget(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in (LINES, PICTURES, PAGE, video.RECORDING):
         (folder / name).unlink(missing_ok=True)
-
-
-def _value(reply: Reply) -> Mapping[str, Any]:
-    if reply.value is None:
-        raise UsageError(reply.reason.removeprefix("UsageError: "))
-    return reply.value
 
 
 @dataclass
@@ -299,4 +226,4 @@ class PipelineSession:
         reply = self.preparer.work(
             Job("pictures", part.cell, request, folder=str(place), folders=folders)
         )
-        return dict(_value(reply))
+        return dict(value_of(reply))

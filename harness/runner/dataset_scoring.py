@@ -20,6 +20,7 @@ from harness.inputs.datasets import Dataset
 from harness.runner import launcher
 from harness.runner.child_process import shared_path
 from harness.runner.job import Job, Reply
+from harness.runner.prepared import Refusal, make_entry
 
 SCORED = "scored"
 """The key of a process's record under which its scores lie."""
@@ -51,15 +52,18 @@ class LabelledData:
             return found
         dataset_batches.check_room(fitted, cell.model)
         self.tell(f"{len(fitted.images)} images as inputs of {cell.model.name}")
-        folder = artifact_store.stage("datasets")
+        job = Job("dataset", cell, fitted)
         try:
-            reply = self._work(Job("dataset", cell, fitted, folder=str(folder)))
-            if reply.value is None:
-                reason = reply.reason.removeprefix("UsageError: ")
-                raise UsageError(f"--dataset {fitted.folder}: {reason}; nothing was measured")
-            return artifact_store.commit(folder, "datasets", parts, reply.wall_seconds, reply.value)
-        finally:
-            artifact_store.discard(folder)
+            return make_entry(
+                "datasets",
+                lambda _: parts,
+                lambda folder: self._work(replace(job, folder=str(folder))),
+            )
+        except Refusal as refusal:
+            reason = refusal.reply.reason.removeprefix("UsageError: ")
+            raise UsageError(
+                f"--dataset {fitted.folder}: {reason}; nothing was measured"
+            ) from refusal
 
     def _work(self, job: Job) -> Reply:
         """Do `job` under this Python, whatever environment the cell lives in."""

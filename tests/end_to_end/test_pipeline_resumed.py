@@ -21,7 +21,7 @@ from conftest import variables
 
 from harness import cli
 from harness.core import artifact_store, exit_codes
-from harness.pipeline import session, video
+from harness.pipeline import film, session, video
 from harness.results import records
 from harness.runner import job as runner_job
 from harness.runner import launcher
@@ -225,13 +225,13 @@ def test_what_a_camera_showed_is_recorded_once(
 ) -> None:
     asked = []
 
-    def of_camera(preparer: Any, cell: Any, device: Path, most: int, folder: Path) -> session.Film:
+    def of_camera(preparer: Any, cell: Any, device: Path, most: int, folder: Path) -> film.Film:
         asked.append(device)
         shutil.copyfile(tmp_path / "colours.mp4", folder / video.RECORDING)
-        facts = session.of_file(preparer, cell, folder / video.RECORDING, most).facts
-        return session.Film(folder / video.RECORDING, "camera", facts)
+        facts = film.of_file(preparer, cell, folder / video.RECORDING, most).facts
+        return film.Film(folder / video.RECORDING, "camera", facts)
 
-    monkeypatch.setattr(session, "of_camera", of_camera)
+    monkeypatch.setattr(film, "of_camera", of_camera)
     assert interrupt(monkeypatch, "pipeline", 2, "--video", "0") == 130
     jobs.clear()
     assert cli.main([*TWO, "--video", "0"]) == 0

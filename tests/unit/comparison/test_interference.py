@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from harness.comparison import exit_status, interference, session, verdicts
+from harness.comparison import exit_status, interference, verdicts
+from harness.comparison import pair as pairs
 from harness.comparison.side_process import Side, SideFailed
 from harness.core import exit_codes
+from harness.core.types import PLANS
 from harness.statistics import paired_test
 
 QUIET = {"marked": 0.0, "foreign_cores": 0.0, "steal": 0.0, "pressure_percent": 0.0}
@@ -134,7 +136,7 @@ def test_a_clock_that_does_not_run_forward_is_refused_in_words(
     monkeypatch: pytest.MonkeyPatch, laps_ns: list[int]
 ) -> None:
     monkeypatch.setattr(Arm, "laps_ns", laps_ns)
-    monkeypatch.setattr(session, "Process", Arm)
+    monkeypatch.setattr(pairs, "Process", Arm)
     spec = {"folders": {}, "threads": 1}
     measured = verdicts.Pairing(
         "c", "c", (Side("base"), Side("head")), (spec, dict(spec)), number=1
@@ -142,4 +144,4 @@ def test_a_clock_that_does_not_run_forward_is_refused_in_words(
     with pytest.raises(
         SideFailed, match=r"base: c a lap took -?\d ns: the clock stood still or went backwards"
     ):
-        session.take_pair(measured, ["benchmarks"], session.PLANS["quick"], random.Random(0))
+        pairs.take_pair(measured, ["benchmarks"], PLANS["quick"], random.Random(0))

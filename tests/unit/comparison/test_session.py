@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from harness.comparison import ci_reports, exit_status
+from harness.comparison import pair as pairs
 from harness.comparison import session as paired
 from harness.comparison.side_process import Side, SideFailed
 from harness.comparison.side_worker import Change, Spec
@@ -190,7 +191,7 @@ class Arm:
         if message and message["do"] == "sample":
             self.log.append(("sample", self.name))
             return {
-                "laps_ns": [paired.SAMPLE_NS] * message["number"],
+                "laps_ns": [pairs.SAMPLE_NS] * message["number"],
                 "cpu_ns": 1,
                 "preemptions": 0,
             }
@@ -206,10 +207,10 @@ def test_a_pair_is_built_in_turn_and_measured_in_complemented_blocks_while_the_o
         log: list[tuple[str, str]] = []
         others: list[Arm] = []
         monkeypatch.setattr(
-            paired, "Process", lambda side, *_, log=log, others=others: Arm(log, side.name, others)
+            pairs, "Process", lambda side, *_, log=log, others=others: Arm(log, side.name, others)
         )
         pairing = Pairing("c", "c", (Side("base"), Side("head")), (spec, spec), number=1)
-        made = paired.take_pair(pairing, [], paired.PLANS["quick"], random.Random(seed))
+        made = pairs.take_pair(pairing, [], paired.PLANS["quick"], random.Random(seed))
         samples = "".join(name[0] for what, name in log if what == "sample")
         assert len(samples) == 4 * BLOCKS
         blocks |= {samples[start : start + 4] for start in range(0, len(samples), 4)}

@@ -1,0 +1,95 @@
+"""The Python interpreters of a run: this one, and those of the virtual environments of its cells."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.core.errors import Unavailable
+from harness.core.types import Cell
+from harness.environment import virtualenvs
+from harness.runner.job import Job, Reply
+from harness.runner.prepared import Refusal
+
+
+@dataclass(frozen=True)
+class InterpreterEnvironment:
+    """A virtual environment: the path of its Python, and its lock as facts for the record."""
+
+    python: str
+    facts: Mapping[str, Any]
+
+
+@dataclass
+class Interpreters:
+    """Finds or builds the environments of cells, once per run.
+
+    `run(job, python)` does a job under an interpreter; `tell` gets a sentence before a slow step.
+    """
+
+    run: Callable[[Job, str], Reply]
+    tell: Callable[[str], None]
+    _known: dict[str, InterpreterEnvironment | Reply] = field(default_factory=dict, init=False)
+
+    def of(self, cell: Cell) -> InterpreterEnvironment | None:
+        """The environment of a cell, built now if missing; None for this interpreter.
+
+        Raises Refusal if it is not available, which is remembered for this run.
+        """
+        request = virtualenvs.request(cell.backend)
+        if request is None:
+            return None
+        if cell.backend not in self._known:
+            try:
+                self._known[cell.backend] = self._find_or_build(request, cell)
+            except Unavailable as error:
+                self._known[cell.backend] = Reply(None, "unavailable", "prepare", str(error))
+            except Refusal as refusal:
+                self._known[cell.backend] = refusal.reply
+        known = self._known[cell.backend]
+        if isinstance(known, Reply):
+            raise Refusal(known)
+        return known
+
+    def lock(self, cell: Cell) -> Mapping[str, Any] | None:
+        """The lock of the cell's environment, as facts; None for this interpreter."""
+        environment = self.of(cell)
+        return environment.facts if environment else None
+
+    def lacking(self, cell: Cell) -> str:
+        """What the cell's environment lacks to run it, as text; empty if nothing is missing."""
+        environment = self.of(cell)
+        assert environment is not None
+        facts = self._examine(cell, environment.python)
+        if not facts["missing"]:
+            return str(facts["lacks"])
+        missing, name = ", ".join(facts["missing"]), environment.facts["name"]
+        return (
+            f"{cell.backend}: {missing} is not installed in environment {name}, "
+            f"which {environment.python} runs; add it there"
+        )
+
+    def _find_or_build(self, request: virtualenvs.Request, cell: Cell) -> InterpreterEnvironment:
+        environment = virtualenvs.ensure(request, self.tell)
+        if environment.lock is None:  # made by the user: its packages are its lock
+            facts = self._examine(cell, environment.python)
+            environment = virtualenvs.as_found(environment, facts["python"], facts["packages"])
+        return InterpreterEnvironment(environment.python, environment.facts())
+
+    def _examine(self, cell: Cell, python: str) -> Mapping[str, Any]:
+        """Facts from a process of that interpreter: packages, and what the backend lacks there."""
+        reply = self.run(Job("examine", cell), python)
+        if reply.value is None:
+            raise Refusal(reply)
+        return reply.value
+
+
+def interpreter_for(cell: Cell) -> str:
+    """The Python that runs the cell's workers, its environment built now if missing.
+
+    Raises Unavailable if the environment is not available.
+    """
+    request = virtualenvs.request(cell.backend)
+    return virtualenvs.ensure(request).python if request else sys.executable

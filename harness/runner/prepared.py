@@ -1,0 +1,95 @@
+"""Everything a measuring process reads: the prepared entries of a cell, and refusals to make them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.core import artifact_store
+from harness.core.measurements import Artifact
+from harness.runner.job import Reply
+
+Parts = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""What decides an entry's content, given the facts that its worker returned."""
+
+
+class Refusal(Exception):
+    """A cell ends without a number; carries the reply that says why."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.reason)
+        self.reply = reply
+
+
+def make_entry(kind: str, parts: Parts, work: Callable[[Path], Reply]) -> Artifact:
+    """A new entry of the artifact store, filled by a worker process. Raises Refusal if that fails.
+
+    `work` is called with the stage folder to fill. Raises StoreError if the store is not writable.
+    """
+    folder = artifact_store.stage(kind)
+    try:
+        reply = work(folder)
+        if reply.value is None:
+            raise Refusal(reply)
+        return artifact_store.commit(
+            folder, kind, parts(reply.value), reply.wall_seconds, reply.value
+        )
+    finally:
+        artifact_store.discard(folder)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A cell's prepared entries, with the weights and environment that they were made from."""
+
+    inputs: Artifact
+    artifact: Artifact
+    weights: Mapping[str, Any]
+    golden: Artifact | None
+    distributions: tuple[str, ...] = ()
+    environment: Mapping[str, Any] | None = None
+    """The lock of the cell's virtual environment, as facts for the record; None for this one."""
+    sizes: tuple[Prepared, ...] = ()
+    """For each other size of the model, if requested: the same artifact, its inputs and golden."""
+
+    @property
+    def work(self) -> Mapping[str, Any]:
+        """Operations counted in one step (`Golden.work`); empty for controls and uncounted models."""
+        return (self.golden.facts.get("work") or {}) if self.golden else {}
+
+    def key(self) -> list[str]:
+        """The digests that two measurements must share to be pooled."""
+        entries = [entry for entry in (self.inputs, self.artifact, self.golden) if entry]
+        digests = [Path(entry.path).name + entry.sha256 for entry in entries]
+        lock = [self.environment["sha256"]] if self.environment else []
+        return digests + lock + [digest for size in self.sizes for digest in size.key()]
+
+    def difference(self, measured: Mapping[str, Any]) -> str:
+        """The difference between the bytes that a process read and the prepared ones, or nothing."""
+        inputs_sha256 = self.inputs.facts["sha256"]
+        pairs = [
+            ("artifact_sha256", measured["artifact_sha256"], self.artifact.sha256),
+            ("input_sha256", measured["input_sha256"], inputs_sha256),
+        ]
+        for size, prepared in zip(measured.get("sizes", ()), self.sizes, strict=True):
+            expected = prepared.inputs.facts["sha256"]
+            pairs.append((f"input_sha256 of {size['model']}", size["input_sha256"], expected))
+        wrong = [
+            f"{name} is {read[:12]}, prepared was {expected[:12]}"
+            for name, read, expected in pairs
+            if read != expected
+        ]
+        if not wrong:
+            return ""
+        return f"the cache changed under this run: {'; '.join(wrong)}; run it again"
+
+    def folders(self) -> dict[str, str]:
+        """Paths by content: `inputs`, `artifact`, `golden`; for other sizes `inputs 1`, `golden 1`."""
+        folders = {"inputs": self.inputs.path, "artifact": self.artifact.path}
+        folders |= {"golden": self.golden.path} if self.golden else {}
+        for number, size in enumerate(self.sizes, 1):
+            own = {name: path for name, path in size.folders().items() if name != "artifact"}
+            folders |= {f"{name} {number}": path for name, path in own.items()}
+        return folders
