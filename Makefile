@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench test matrix aa bench-harness gpu-check clean
+.PHONY: help install bench test test-all matrix aa bench-harness gpu-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,11 +19,17 @@ install: $(READY) ## create .venv with everything that the tests need
 bench: $(READY) ## compare the runtimes: results/, site/index.html, and a table
 	$(BIN)/evenbench run benchmarks --site site
 
-test: $(READY) ## lint, types, and all tests
+TESTS := not nightly
+
+test: $(READY) ## lint, types, and the tests of a pull request, in minutes
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder; failed=$$?; \
-	$(BIN)/python -m pytest -m alone && exit $$failed  # both, whatever the first found
+	$(BIN)/python -m pytest -m "($(TESTS)) and not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder; failed=$$?; \
+	$(BIN)/python -m pytest -m "($(TESTS)) and alone" && exit $$failed  # both, whatever the first found
+
+test-all: TESTS := nightly or not nightly
+test-all: test ## the same with the nightly tests: real networks, every exporter, long tunings
 
 matrix: $(READY) ## every runtime at every precision (about 20 minutes, 30 at first); docs/runtimes.md is made from it
 	$(BIN)/evenbench run benchmarks/matrix.py --results results/matrix --site site/matrix || [ $$? = 1 ]  # a mismatch is a result here
