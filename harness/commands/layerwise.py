@@ -16,7 +16,7 @@ from harness.accuracy.tensor_comparison import Row
 from harness.collection import selection
 from harness.commands import console as terminal
 from harness.comparison import layerwise
-from harness.comparison.layerwise import Parting
+from harness.comparison.layerwise import LayerwiseComparison
 from harness.core import registry
 from harness.core.errors import UsageError
 from harness.core.types import Cell
@@ -120,12 +120,12 @@ def run(options: argparse.Namespace) -> int:
     return PART if parts(found) else AGREE
 
 
-def parts(found: Parting) -> bool:
+def parts(found: LayerwiseComparison) -> bool:
     """Whether any tensor or any answer differs by more than is allowed."""
     return found.first is not None or any(row.parts for row in found.outputs)
 
 
-def line(first: Cell, second: Cell, found: Parting) -> dict[str, Any]:
+def line(first: Cell, second: Cell, found: LayerwiseComparison) -> dict[str, Any]:
     """What is kept of a search: the two cells, what came of it in words, and everything that
     `--json` prints.
     """
@@ -146,13 +146,13 @@ def _cells(options: argparse.Namespace) -> tuple[Cell, Cell]:
     if options.second == GOLDEN:
         found.append(registry.golden_cell(found[0], registry.golden_for(found[0]).name))
     if options.second == FILE:
-        found.append(layerwise.of_file(found[0]))
+        found.append(layerwise.golden_of_file(found[0]))
     if found[0].key == found[1].key:
         raise UsageError(f"{found[0].id} is compared with itself; name two cells")
     return found[0], found[1]
 
 
-def as_json(found: Parting) -> dict[str, Any]:
+def as_json(found: LayerwiseComparison) -> dict[str, Any]:
     """Everything that was found, as plain JSON."""
 
     def row(each: Row) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def as_json(found: Parting) -> dict[str, Any]:
     return {"cells": list(found.cells), **told, "first": first, "beyond_order": beyond, **listed}
 
 
-def show(found: Parting, console: Console, everything: bool = False) -> None:
+def show(found: LayerwiseComparison, console: Console, everything: bool = False) -> None:
     """The tensors as a table, the first that parts marked, and what that means in words."""
     from rich.table import Table
 
@@ -210,7 +210,7 @@ def show(found: Parting, console: Console, everything: bool = False) -> None:
         console.print(line, soft_wrap=True, markup=False)
 
 
-def in_words(found: Parting) -> list[str]:
+def in_words(found: LayerwiseComparison) -> list[str]:
     """What was found, in sentences."""
     rule = found.rule
     lines = [
@@ -259,7 +259,7 @@ def _told(row: Row, second: str) -> str:
     return f"{row.name}{other}, made by {row.operator}{made_of}: {how}"
 
 
-def _not_compared(found: Parting) -> list[str]:
+def _not_compared(found: LayerwiseComparison) -> list[str]:
     """How the tensors of both were matched, and what was left out, in sentences."""
     if found.by == "names":
         return (

@@ -139,14 +139,16 @@ def test_a_weight_that_is_too_large_is_found_where_it_is_used() -> None:
 def test_a_file_is_run_as_its_standard_says_to_tell_which_of_two_runtimes_is_wrong() -> None:
     pytest.importorskip("torch")
     for cell in (digits("ort"), digits("ort", "int8-static")):
-        found = tensors.find(cell, tensors.of_file(cell))
+        found = tensors.find(cell, tensors.golden_of_file(cell))
         assert (found.first, found.only_in_one) == (None, 0), found.first
         assert len(found.rows) >= 9
-    wrong = tensors.find(digits("negative-permuted"), tensors.of_file(digits("negative-permuted")))
+    wrong = tensors.find(
+        digits("negative-permuted"), tensors.golden_of_file(digits("negative-permuted"))
+    )
     assert wrong.first is not None
     assert wrong.first.name == wrong.rows[0].name, "what is read wrongly parts at once"
     with pytest.raises(UsageError, match="runs no file that a golden can read"):
-        tensors.of_file(digits("torch-eager"))
+        tensors.golden_of_file(digits("torch-eager"))
 
 
 @pytest.mark.slow
@@ -240,7 +242,7 @@ def test_the_first_tensor_at_which_a_detector_parts_from_its_file_is_named() -> 
     assert set(found.folded).isdisjoint(row.name for row in found.rows)
 
 
-def _is_told(found: tensors.Parting) -> None:
+def _is_told(found: tensors.LayerwiseComparison) -> None:
     """Whether tensors all along the network were matched, agree up to rounding as far as nothing is
     decided, and what parts has a name.
     """

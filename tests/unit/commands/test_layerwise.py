@@ -345,7 +345,7 @@ def test_an_index_that_parts_after_equal_inputs_is_told_for_what_it_is() -> None
         (
             cell("chain"),
             cell("stranger"),
-            "names of links, .* other names: one name does not stand for one tensor in both",
+            r"\(names of links\) .* \(other names\): their names have different meanings",
         ),
         (cell("product"), cell("chain"), "product does not tell what it computes on the way"),
         (
