@@ -20,7 +20,9 @@ from harness.collection import selection
 from harness.commands import compare
 from harness.commands import console as terminal
 from harness.comparison import recording
-from harness.comparison.bisection import steps_left
+from harness.comparison.binary_search import steps_left
+from harness.comparison.bisection import BisectionSearch, record
+from harness.comparison.bisection_step import METRICS, BisectionSettings
 from harness.core import exit_codes, quantities
 from harness.core.errors import UsageError
 from harness.core.types import PLANS
@@ -30,7 +32,6 @@ from harness.runner import launcher
 if TYPE_CHECKING:
     from rich.console import Console
 
-from harness.comparison.bisection import METRICS, Asked, Search, told
 
 FOUND, OPEN = 0, 1
 
@@ -125,7 +126,7 @@ def search(options: argparse.Namespace, notes: Console) -> dict[str, Any]:
     the commits share no cell.
     """
     from harness.comparison import budget
-    from harness.comparison.git import checked_out, line
+    from harness.comparison.git import checked_out, first_parent_line
     from harness.comparison.verdicts import MARGINS
     from harness.statistics import paired_test
 
@@ -141,7 +142,7 @@ def search(options: argparse.Namespace, notes: Console) -> dict[str, Any]:
         most=options.pairs,
         least=min(paired_test.FEWEST_PAIRS, options.pairs),
     )
-    good, commits = line(options.good, options.bad)
+    good, commits = first_parent_line(options.good, options.bad)
     folder = records.folder(Path(options.results))
     known = budget.pasts(recording.earlier(folder))
     notes.print(
@@ -152,7 +153,7 @@ def search(options: argparse.Namespace, notes: Console) -> dict[str, Any]:
     with checked_out(good) as side, compare.listener(notes) as listen:
         plan = PLANS[options.plan]
         words = selection.words_of(options)
-        asked = Asked(
+        settings = BisectionSettings(
             words,
             options.metric,
             rule,
@@ -164,11 +165,11 @@ def search(options: argparse.Namespace, notes: Console) -> dict[str, Any]:
             deadline,
             listen,
         )
-        searched = Search(
-            side, commits, asked, lambda words: notes.print(words, markup=False, soft_wrap=True)
+        searched = BisectionSearch(
+            side, commits, settings, lambda words: notes.print(words, markup=False, soft_wrap=True)
         )
-        narrowed = searched.narrowed() if searched.shows() else None
-    value = told(good, searched, narrowed)
+        narrowed = searched.narrow() if searched.reproduces() else None
+    value = record(good, searched, narrowed)
     file = folder / f"bisect-{value['time'].replace(':', '-')}.json"
     file.write_text(json.dumps(value))
     return {**value, "file": str(file)}

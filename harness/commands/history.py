@@ -21,16 +21,8 @@ from harness.statistics import change_points
 
 if TYPE_CHECKING:
     from rich.console import Console
-from harness.comparison.history import (
-    _expectation,
-    gathered,
-    join,
-    pairs,
-    read_expectations,
-    strangers,
-    told,
-    write_expectations,
-)
+from harness.comparison import expectations_file, history_comparisons
+from harness.comparison.history import analyse, gather
 
 EPILOG = """\
   evenbench history                                  the table, and site/history.html
@@ -103,10 +95,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code. Standard error is where a long search says what it does."""
     file = Path(options.expectations)
-    text = read_expectations(file)
+    text = expectations_file.read(file)
     accepted = accepted_changes.parse(text, METRICS, str(file))
     notes: list[str] = []
-    found = gathered([Path(path) for path in options.paths], options.expression, notes)
+    found = gather([Path(path) for path in options.paths], options.expression, notes)
     if not found:
         left = (
             f"-k {options.expression!r} leaves nothing"
@@ -118,12 +110,12 @@ def run(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return NOTHING
-    value = told(found, accepted, notes, options.detector)
-    value["pairs"] = pairs(
+    value = analyse(found, accepted, notes, options.detector)
+    value["pairs"] = history_comparisons.verdicts(
         [Path(path) for path in options.paths], {cell["cell"] for cell in value["cells"]}, notes
     )
-    join(value)
-    notes += [] if options.expression else strangers(accepted, value["cells"])
+    history_comparisons.join_upgrades(value)
+    notes += [] if options.expression else expectations_file.without_cell(accepted, value["cells"])
     if options.accept:
         return accept(options, value, file, text)
     if options.confirm:
@@ -232,9 +224,11 @@ def accept(options: argparse.Namespace, value: Mapping[str, Any], file: Path, te
             f"--accept {cell} {metric}: there is no step that waits to be accepted; `evenbench history` shows those"
         )
     for change in changes:
-        text = accepted_changes.added(text, _expectation(cell, change, options.reason.strip()))
+        text = accepted_changes.added(
+            text, expectations_file.expectation(cell, change, options.reason.strip())
+        )
     accepted_changes.parse(text, METRICS, str(file))
-    write_expectations(file, text)
+    expectations_file.write(file, text)
     if options.json:
         print(json.dumps({"accepted": changes, "file": str(file)}))
     else:

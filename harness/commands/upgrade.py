@@ -24,7 +24,7 @@ from harness.core.types import PLANS
 
 if TYPE_CHECKING:
     pass
-from harness.comparison.upgrade import Move, changes, moves, packages_of
+from harness.comparison.upgrade import BackendUpgrade, changes, packages_of, upgrades
 
 EPILOG = """\
   evenbench bridge results/before.jsonl results/after.jsonl
@@ -70,7 +70,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
 
 
-def command_of(move: Move, options: argparse.Namespace) -> list[str]:
+def command_of(move: BackendUpgrade, options: argparse.Namespace) -> list[str]:
     """The words after `evenbench compare` that measure a move."""
     words = [*move.sides, *options.targets]
     for cell in move.cells:
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     console, notes = terminal.console(), terminal.console(stderr=True)
     changed = changes(packages_of(Path(options.old)), packages_of(Path(options.new)))
     try:
-        found = moves(changed, side_worker.chosen(selection.words_of(options)))
+        found = upgrades(changed, side_worker.chosen(selection.words_of(options)))
     except selection.NoCells as error:
         notes.print(f"evenbench: error: {error}", markup=False, soft_wrap=True)
         return NOTHING
@@ -126,7 +126,7 @@ def run(options: argparse.Namespace) -> int:
     return WORSE if WORSE in codes else max(codes)
 
 
-def _compared(words: Sequence[str], move: Move) -> int:
+def _compared(words: Sequence[str], move: BackendUpgrade) -> int:
     parser = argparse.ArgumentParser(prog="evenbench compare", allow_abbrev=False)
     compare.add_arguments(parser)
     return compare.run_in_pairs(parser.parse_args(list(words)), {"bridge": move.record})

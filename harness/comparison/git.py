@@ -1,4 +1,4 @@
-"""The commits between two, as one line: the first parents, so that a merge counts as one change."""
+"""Git: the commits between two commits, and commits checked out as sides of a comparison."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.comparison import git as comparison_git
 from harness.comparison.side_process import Side
 from harness.core.errors import UsageError
+
+HERE = "."
+"""The name of the working folder in place of a commit."""
 
 
 @dataclass(frozen=True)
 class Commit:
-    """One commit: its full hash, when and what (the first line of its message), and how many
-    parents it has.
-    """
+    """A commit: full hash, date, first line of the message, and number of parents."""
 
     sha: str
     date: str
@@ -28,112 +28,97 @@ class Commit:
 
     @property
     def short(self) -> str:
-        """Eight digits, as people write it."""
+        """The first eight hexadecimal digits of the hash."""
         return self.sha[:8]
 
     def __str__(self) -> str:
         return f"{self.short} {self.subject}"
 
 
-def line(good: str, bad: str) -> tuple[Commit, list[Commit]]:
-    """GOOD, and the commits after it up to BAD, oldest first, merges as one commit each.
+def first_parent_line(good: str, bad: str) -> tuple[Commit, list[Commit]]:
+    """GOOD, and the commits after GOOD up to BAD, oldest first.
 
-    Raises UsageError for what is no commit, for a GOOD that is no ancestor of BAD, and where a
-    clone is too shallow to tell.
+    Follows first parents, so a merge counts as one change. Raises UsageError for unknown commits,
+    for a GOOD that is no ancestor of BAD, and for a clone too shallow to decide.
     """
-    ends = []
-    for text in (good, bad):
-        found = comparison_git.git("rev-parse", "--verify", "--quiet", f"{text}^{{commit}}")
-        if found is None:
-            raise UsageError(f"{text} is no commit here; {comparison_git.why_no_commit()}")
-        ends.append(found)
-    if ends[0] == ends[1]:
-        raise UsageError(f"{good} and {bad} are the same commit; name an earlier one that was good")
-    if comparison_git.git("merge-base", "--is-ancestor", *ends) is None:
-        shallow = comparison_git.git("rev-parse", "--is-shallow-repository") == "true"
-        helps = (
-            "the clone is shallow and may lack what joins them: `git fetch --unshallow`"
-            if shallow
-            else "are they the other way round?"
-        )
+    shas = [_sha(text) for text in (good, bad)]
+    if shas[0] == shas[1]:
+        raise UsageError(f"{good} and {bad} are the same commit; name an earlier good commit")
+    if git("merge-base", "--is-ancestor", *shas) is None:
         raise UsageError(
-            f"{good} is no ancestor of {bad}, so no commit between them can have changed anything; {helps}"
+            f"{good} is no ancestor of {bad}, so there are no commits to search; "
+            f"{_why_no_ancestor()}"
         )
-    span = f"{ends[0]}..{ends[1]}"
-    # Two questions: with both flags in one, git leaves out the merge that brought GOOD in from a
-    # side branch.
-    descend = set((comparison_git.git("rev-list", "--ancestry-path", span) or "").split())
-    shas = [
-        sha
-        for sha in (
-            comparison_git.git("rev-list", "--first-parent", "--reverse", span) or ""
-        ).split()
-        if sha in descend
-    ]
-    return _commit(ends[0]), [_commit(sha) for sha in shas]
+    span = f"{shas[0]}..{shas[1]}"
+    # Two commands: with both flags in one, git omits the merge that brought GOOD in from a side
+    # branch.
+    descendants = set((git("rev-list", "--ancestry-path", span) or "").split())
+    first_parents = (git("rev-list", "--first-parent", "--reverse", span) or "").split()
+    return _commit(shas[0]), [_commit(sha) for sha in first_parents if sha in descendants]
 
 
-def places() -> dict[str, int]:
-    """Where each commit up to HEAD stands in the project's history, parents before children; empty
-    outside a repository.
-    """
-    return {
-        sha: place
-        for place, sha in enumerate(
-            (comparison_git.git("rev-list", "--topo-order", "--reverse", "HEAD") or "").split()
-        )
-    }
+def _sha(text: str) -> str:
+    sha = git("rev-parse", "--verify", "--quiet", f"{text}^{{commit}}")
+    if sha is None:
+        raise UsageError(f"{text} is no commit here; {why_no_commit()}")
+    return sha
+
+
+def _why_no_ancestor() -> str:
+    if git("rev-parse", "--is-shallow-repository") == "true":
+        return "the clone is shallow and may lack commits: `git fetch --unshallow`"
+    return "are they the other way round?"
+
+
+def positions() -> dict[str, int]:
+    """The position of each commit up to HEAD, parents before children; empty outside git."""
+    shas = (git("rev-list", "--topo-order", "--reverse", "HEAD") or "").split()
+    return {sha: position for position, sha in enumerate(shas)}
 
 
 def _commit(sha: str) -> Commit:
-    date, parents, subject = (
-        comparison_git.git("show", "-s", "--format=%cI%n%P%n%s", sha) or "\n\n"
-    ).split("\n", 2)
+    shown = git("show", "-s", "--format=%cI%n%P%n%s", sha) or "\n\n"
+    date, parents, subject = shown.split("\n", 2)
     return Commit(sha, date, subject, len(parents.split()))
 
 
 @contextlib.contextmanager
 def checked_out(commit: Commit) -> Iterator[Side]:
-    """A side that is the commit, named by its short hash. Raises UsageError where git cannot check
-    it out.
-    """
-    with comparison_git.commit(commit.sha) as side:
+    """The commit as a side, named by the short hash. Raises UsageError if the checkout fails."""
+    with side_of(commit.sha) as side:
         yield replace(side, name=commit.short)
 
 
-HERE = "."
-
-
 @contextlib.contextmanager
-def commit(text: str) -> Iterator[Side]:
-    """A commit checked out into a folder that is removed afterwards, or the working folder for `.`.
-    Raises UsageError for neither.
+def side_of(text: str) -> Iterator[Side]:
+    """A commit checked out into a temporary folder, or the working folder for `.`.
+
+    The folder is removed afterwards. Raises UsageError for an unknown commit.
     """
     if text == HERE:
         yield Side("working folder")
         return
-    found = git("rev-parse", "--verify", "--quiet", f"{text}^{{commit}}")
-    if found is None:
+    sha = git("rev-parse", "--verify", "--quiet", f"{text}^{{commit}}")
+    if sha is None:
         raise UsageError(
             f"{text} is neither a registered backend nor a commit here; {why_no_commit()}"
         )
     with tempfile.TemporaryDirectory(prefix="evenbench-") as folder:
-        root = Path(folder).resolve() / found[:12]
+        root = Path(folder).resolve() / sha[:12]
         try:
-            if git("worktree", "add", "--detach", "--quiet", str(root), found) is None:
+            if git("worktree", "add", "--detach", "--quiet", str(root), sha) is None:
                 raise UsageError(
-                    f"{text}: git could not check out {found[:12]} into a worktree; `git worktree prune` may help"
+                    f"{text}: git could not check out {sha[:12]} into a worktree; "
+                    "`git worktree prune` may help"
                 )
             here = Path(git("rev-parse", "--show-prefix") or "")
-            yield Side(text if text == found else f"{text} ({found[:8]})", root=root / here)
+            yield Side(text if text == sha else f"{text} ({sha[:8]})", root=root / here)
         finally:
             _remove_worktree(root)
 
 
 def _remove_worktree(root: Path) -> None:
-    """Have git forget a worktree, which is locked or half there where git was interrupted while it
-    made it.
-    """
+    """Remove a worktree, even if an interrupted git left the worktree locked or incomplete."""
     remove = ("worktree", "remove", "--force", "--force", str(root))
     if git(*remove) is None:
         shutil.rmtree(root, ignore_errors=True)
@@ -141,16 +126,19 @@ def _remove_worktree(root: Path) -> None:
 
 
 def why_no_commit() -> str:
-    """What may be the reason that git does not know a commit here, and what to do."""
+    """A likely reason for an unknown commit, and a remedy."""
     if git("rev-parse", "--git-dir") is None:
         return "this folder is in no git repository"
     if git("rev-parse", "--is-shallow-repository") == "true":
-        return "the clone is shallow and may lack it: `git fetch --unshallow`, or a checkout with its full history"
+        return (
+            "the clone is shallow and may lack the commit: `git fetch --unshallow`, "
+            "or a checkout with full history"
+        )
     return "`git fetch` may bring it; `evenbench doctor` lists the backends"
 
 
 def git(*words: str) -> str | None:
-    """What git answered, or None where it failed or is not there."""
+    """The output of a git command; None if the command fails or git is not installed."""
     try:
         done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
     except OSError:

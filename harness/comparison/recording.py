@@ -1,4 +1,4 @@
-"""Writes a comparison to its results file, and reads the spread of earlier ones."""
+"""The results file of a paired comparison: writes new files, and reads earlier ones."""
 
 from __future__ import annotations
 
@@ -14,52 +14,50 @@ from harness.results import records
 
 if TYPE_CHECKING:
     from harness.comparison.exit_status import Ending
-    from harness.comparison.sides import Pair
+    from harness.comparison.sides import SidePair
     from harness.statistics.paired_test import Rule
 
 
 REMEMBERED = 20
-"""Earlier comparisons that are read for what they say of the cells."""
+"""The largest number of earlier comparisons to read."""
 
 
 def earlier(folder: Path) -> list[dict[str, Any]]:
-    """The latest comparisons in a results folder that were made on a machine such as this one,
-    oldest first.
+    """The latest comparisons recorded on this kind of machine, oldest first.
 
-    How much another machine differs from itself says nothing of this one; nor does a file that
-    cannot be read.
+    The noise of another machine is no evidence for this machine. Unreadable files are skipped.
     """
     from harness.comparison import budget
 
-    found: list[dict[str, Any]] = []
+    comparisons: list[dict[str, Any]] = []
     for file in sorted(folder.glob("compare-*.json"), reverse=True):
         with contextlib.suppress(
             OSError, ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError
         ):
             value = json.loads(file.read_text())
             if value["compare"] == 1 and value["machine"] == this_machine():
-                budget.pasts([value])  # whoever cut or edited the file is noticed here
-                found.append(value)
-        if len(found) == REMEMBERED:
+                budget.pasts([value])  # raises for a truncated or edited file
+                comparisons.append(value)
+        if len(comparisons) == REMEMBERED:
             break
-    return found[::-1]
+    return comparisons[::-1]
 
 
 def this_machine() -> str:
-    """The processor and how many of its cores are used, as a comparison names its machine."""
+    """The machine in a comparison: processor model and number of usable cores."""
     return f"{system_info.cpu_model()}, {cpu.cores()} cores"
 
 
 def write(
     folder: Path,
-    pair: Pair,
+    pair: SidePair,
     rule: Rule,
     seed: int,
-    found: Sequence[Mapping[str, Any]],
+    results: Sequence[Mapping[str, Any]],
     end: Ending,
     more: Mapping[str, Any] | None = None,
 ) -> Path:
-    """The comparison with every sample, as one JSON file in the results folder."""
+    """Write a comparison, with every sample, as one JSON file into the results folder."""
     stamp = records.timestamp()
     file = records.folder(folder) / f"compare-{stamp.replace(':', '-')}.json"
     value = {
@@ -73,7 +71,7 @@ def write(
         "notes": pair.notes,
         "exit": end.code,
         "words": end.words,
-        "cells": found,
+        "cells": results,
         **(more or {}),
     }
     file.write_text(json.dumps(to_json(value)))

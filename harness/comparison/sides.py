@@ -1,6 +1,4 @@
-"""What the two sides of a comparison are: commits checked out for it, or backends put into declared
-cells.
-"""
+"""The two sides of a comparison: commits checked out, or backends applied to declared cells."""
 
 from __future__ import annotations
 
@@ -13,25 +11,27 @@ from typing import Any
 
 from harness.collection import selection
 from harness.comparison import side_process, side_worker
-from harness.comparison.git import commit, git
+from harness.comparison.git import git, side_of
 from harness.comparison.side_process import Side
 from harness.comparison.side_worker import Change
 from harness.core import registry, serialization
 from harness.core.errors import UsageError
 from harness.core.types import Plan
 
+FEW = 5
+"""Cells named in a note."""
+
 
 class NothingToCompare(UsageError):
-    """No cell that both sides have."""
+    """The sides share no cell."""
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Both sides, and the cells they share: the id shown to the declared id. `notes` say what could
-    not be compared.
+class SidePair:
+    """Both sides and their shared cells, the shown id mapped to the declared id.
 
-    `places` says where head declares them, relative to the repository's root: `{"file": ...,
-    "line": ...}` by the declared id.
+    `notes` name everything left out. `places` has the declarations of head by declared id,
+    `{"file": ..., "line": ...}`, relative to the repository's root.
     """
 
     base: Side
@@ -41,21 +41,20 @@ class Pair:
     places: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def place(self, cell: str) -> Mapping[str, Any]:
-        """Where the cell that is shown as this is declared; empty where that is not known."""
+        """The declaration of a cell by shown id; empty if unknown."""
         return self.places.get(self.cells.get(cell, ""), {})
 
 
 def is_recorded(text: str) -> bool:
-    """Whether a side names a results file, or a folder of them."""
+    """Whether a side names a results file, or a folder of results files."""
     path = Path(text)
     return path.suffix == ".jsonl" or (path.is_dir() and any(path.glob("*.jsonl")))
 
 
 def backend_of(text: str) -> Change | None:
-    """The change that `backend[@environment][:option=value,...]` stands for, or None where no
-    backend has that name.
+    """The change of `backend[@environment][:option=value,...]`; None for an unknown backend.
 
-    Raises UsageError for options that are no `name=value`.
+    Raises UsageError for options not of the form `name=value`.
     """
     name, _, listed = text.partition(":")
     if name.partition("@")[0] not in registry.rows():
@@ -70,11 +69,11 @@ def backend_of(text: str) -> Change | None:
 
 
 @contextlib.contextmanager
-def sides(base: str, head: str, words: Sequence[str], plan: Plan) -> Iterator[Pair]:
-    """Both sides ready to be run: commits checked out into folders that are removed afterwards.
+def sides(base: str, head: str, words: Sequence[str], plan: Plan) -> Iterator[SidePair]:
+    """Both sides, ready to run; commits are checked out into temporary folders.
 
-    Raises UsageError where a side is neither a backend nor a commit, the two are of different
-    kinds, or they share no cell.
+    Raises UsageError for a side that is neither a backend nor a commit, for a backend against a
+    commit, and for sides without a shared cell.
     """
     changes = backend_of(base), backend_of(head)
     if all(changes):
@@ -82,45 +81,45 @@ def sides(base: str, head: str, words: Sequence[str], plan: Plan) -> Iterator[Pa
         return
     if any(changes):
         raise UsageError(
-            f"{base} and {head}: one is a backend and the other is not; compare two backends or two commits"
+            f"{base} and {head}: one is a backend and the other is not; "
+            "compare two backends or two commits"
         )
     with contextlib.ExitStack() as stack:
-        made = [stack.enter_context(commit(text)) for text in (base, head)]
-        yield in_common(made[0], made[1], words, plan)
+        one, other = (stack.enter_context(side_of(text)) for text in (base, head))
+        yield in_common(one, other, words, plan)
 
 
-def _backends(base: str, head: str, one: Change, other: Change, words: Sequence[str]) -> Pair:
-    """Both backends put into the cells that the words choose: into one of each group; of two
-    releases into each of the backend's own.
+def _backends(base: str, head: str, one: Change, other: Change, words: Sequence[str]) -> SidePair:
+    """Both backends applied to the selected cells.
 
-    What is declared of one backend keeps its options and its id, so that a history finds what an
-    upgrade did to its cells.
+    Two releases of one backend run every declared cell of the backend, with the declared options
+    and id, so a history finds the effect of an upgrade on its cells. Otherwise the first cell of
+    each group runs.
     """
     if base == head:
         raise UsageError(
-            f"{base} is compared with itself; that is what the null control of every comparison does"
+            f"{base} is compared with itself, like the null control of every comparison; "
+            "name another backend, release or option"
         )
     try:
-        found = side_worker.chosen(words)
+        selected = side_worker.chosen(words)
     except selection.NoCells as error:
         raise NothingToCompare(str(error)) from None
     cells: dict[str, str] = {}
     names = {change.backend.partition("@")[0] for change in (one, other)}
     if len(names) == 1 and not one.options and not other.options:
-        cells = {name: name for name, cell in found.items() if {cell.backend} == names}
+        cells = {name: name for name, cell in selected.items() if {cell.backend} == names}
         one, other = (replace(change, options=None) if cells else change for change in (one, other))
     if not cells:
-        for name, cell in found.items():
+        for name, cell in selected.items():
             cells.setdefault(cell.group, name)
-    return Pair(
+    return SidePair(
         Side(base, one), Side(head, other), cells, places=_rooted(side_worker.places(words))
     )
 
 
 def _rooted(places: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """The places with their files relative to the repository's root, as those who show them want
-    them.
-    """
+    """The places with files relative to the repository's root, as CI expects."""
     prefix = git("rev-parse", "--show-prefix") or ""
     return {
         name: {**place, "file": posixpath.normpath(posixpath.join(prefix, place["file"]))}
@@ -128,43 +127,49 @@ def _rooted(places: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, A
     }
 
 
-def in_common(base: Side, head: Side, words: Sequence[str], plan: Plan) -> Pair:
-    """The cells that both commits declare."""
+def in_common(base: Side, head: Side, words: Sequence[str], plan: Plan) -> SidePair:
+    """Two commits with the cells declared by both. Raises NothingToCompare without a shared cell."""
     declares = [declared(side, words, plan) for side in (base, head)]
     shared = {name: name for name in declares[1] if name in declares[0]}
     notes = [
-        f"only in {side.name}: {', '.join(lone[:5])}{f' and {len(lone) - 5} more' if len(lone) > 5 else ''}"
+        _only_in(side, lone)
         for side, names in ((base, declares[0]), (head, declares[1]))
         if (lone := [name for name in names if name not in shared])
     ]
     if head.root is not None and git("status", "--porcelain", "--untracked-files=no"):
         notes.append(
-            f"the working folder has changes that are not in {head.name}; compare with `.` to measure them"
+            f"the working folder has changes that are not in {head.name}; "
+            "compare with `.` to measure them"
         )
     if not any(declares):
         chosen = " ".join(words)
         raise NothingToCompare(
-            f"neither {base.name} nor {head.name} has a cell that {chosen} chooses; `evenbench list` shows them"
+            f"neither {base.name} nor {head.name} has a cell selected by {chosen}; "
+            "`evenbench list` shows all cells"
         )
     if not shared:
         raise NothingToCompare(f"{base.name} and {head.name} share no cell; {'; '.join(notes)}")
-    return Pair(base, head, shared, tuple(notes), _rooted(declares[1]))
+    return SidePair(base, head, shared, tuple(notes), _rooted(declares[1]))
+
+
+def _only_in(side: Side, names: Sequence[str]) -> str:
+    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    return f"only in {side.name}: {', '.join(names[:FEW])}{more}"
 
 
 def declared(side: Side, words: Sequence[str], plan: Plan) -> dict[str, dict[str, Any]]:
-    """The ids of the cells that a side declares and the words choose, and where. Raises UsageError
-    where they cannot be listed.
+    """The selected cells of a side, by id, with the places of their declarations.
 
-    A commit whose own harness is an older one tells ids only.
+    An older commit of evenbench reports ids only. Raises UsageError if the side cannot list cells.
     """
     spec = replace(side.spec(words, "", plan), task="cells")
     try:
-        with side_process.Process(side, spec) as asked:
-            found = asked.ask()["value"]
+        with side_process.Process(side, spec) as process:
+            cells = process.ask()["value"]
     except side_process.SideFailed as error:
         raise UsageError(f"{error}; a side must declare benchmarks that can be listed") from None
     return (
-        dict(found)
-        if isinstance(found, dict)
-        else {name: {"file": "benchmarks", "line": None} for name in found}
+        dict(cells)
+        if isinstance(cells, dict)
+        else {name: {"file": "benchmarks", "line": None} for name in cells}
     )

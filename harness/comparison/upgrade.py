@@ -1,4 +1,4 @@
-"""Which packages changed between two records, as pairs of environments to compare."""
+"""Upgrades between two recorded states: changed packages, and the environments to compare."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Move:
-    """One backend's upgrade: the distribution that it is named after, both versions, and its cells
-    in the declarations.
-    """
+class BackendUpgrade:
+    """The upgrade of a backend: main distribution, both versions, and declared cells."""
 
     backend: str
     package: str
@@ -29,20 +27,20 @@ class Move:
 
     @property
     def sides(self) -> tuple[str, str]:
-        """`ort@1.24.1` and `ort@1.31.1`."""
+        """The sides to compare: `ort@1.24.1` and `ort@1.31.1`."""
         return f"{self.backend}@{self.old}", f"{self.backend}@{self.new}"
 
     @property
     def record(self) -> dict[str, dict[str, str]]:
-        """What the comparison says of itself."""
+        """The entry in the recorded comparison."""
         return {"from": {self.package: self.old}, "to": {self.package: self.new}}
 
 
 def packages_of(path: Path) -> dict[str, str]:
-    """The version of every package that a recorded state names, by distribution in lower case.
+    """The package versions of a recorded state, by distribution in lower case.
 
-    Raises UsageError for what is neither results nor one of asv's result files, or names a package
-    in two versions.
+    Reads results of `evenbench run` or a result file of asv. Raises UsageError for any other
+    file, and for two versions of one package.
     """
     if path.suffix == ".json":
         return {
@@ -52,18 +50,20 @@ def packages_of(path: Path) -> dict[str, str]:
     lines = records.read([path]).lines
     if not lines:
         raise UsageError(
-            f"{path}: no outcomes; give results of `evenbench run`, or a file of .asv/results/MACHINE"
+            f"{path}: no outcomes; name results of `evenbench run`, "
+            "or a file of .asv/results/MACHINE"
         )
-    found: dict[str, str] = {}
+    packages: dict[str, str] = {}
     for line in lines:
         if "@" in line["cell"]["backend"]:
-            continue  # its packages are those of an environment that its name already tells
+            continue  # packages of a named environment, pinned by the name
         for name, version in (line.get("environment") or {}).get("packages", {}).items():
-            if found.setdefault(name.lower(), version) != version:
+            if packages.setdefault(name.lower(), version) != version:
                 raise UsageError(
-                    f"{path} holds {name} {found[name.lower()]} and {version}; name the file of one run"
+                    f"{path} holds {name} {packages[name.lower()]} and {version}; "
+                    "name the file of one run"
                 )
-    return found
+    return packages
 
 
 def _asv_requirements(path: Path) -> Mapping[str, str]:
@@ -71,27 +71,28 @@ def _asv_requirements(path: Path) -> Mapping[str, str]:
         value = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"{path}: {error}; give results of `evenbench run`, or a file of .asv/results/MACHINE"
+            f"{path}: {error}; name results of `evenbench run`, or a file of .asv/results/MACHINE"
         ) from error
     requirements = value.get("requirements") if isinstance(value, dict) else None
     if not isinstance(requirements, dict) or not requirements:
         raise UsageError(
-            f"{path}: no result of asv that says its requirements; give a file of .asv/results/MACHINE"
+            f"{path}: no asv result with requirements; name a file of .asv/results/MACHINE"
         )
     return requirements
 
 
 def changes(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """The packages that both states have, in different versions; this project's own version is no
-    matter of environments.
-    """
+    """The packages of both states with different versions, without evenbench."""
     shared = sorted({*old} & {*new} - {"evenbench"})
     return {name: (old[name], new[name]) for name in shared if old[name] != new[name]}
 
 
-def moves(changed: Mapping[str, tuple[str, str]], cells: Mapping[str, Cell]) -> list[Move]:
-    """One per backend of the cells (by declared id) whose runtime changed: its first distribution
-    is what `backend@version` means.
+def upgrades(
+    changed: Mapping[str, tuple[str, str]], cells: Mapping[str, Cell]
+) -> list[BackendUpgrade]:
+    """The upgrade of every backend with a changed runtime, from cells by declared id.
+
+    The runtime is the backend's first distribution, the version in `backend@version`.
     """
     from harness.core import registry
 
@@ -99,9 +100,9 @@ def moves(changed: Mapping[str, tuple[str, str]], cells: Mapping[str, Cell]) -> 
     for name, cell in cells.items():
         if "@" not in cell.backend and not registry.row(cell.backend).environment:
             by_backend.setdefault(cell.backend, []).append(name)
-    found = []
+    upgraded = []
     for backend, names in by_backend.items():
         package = next(iter(registry.find(backend).distributions), "").lower()
         if package in changed:
-            found.append(Move(backend, package, *changed[package], tuple(names)))
-    return found
+            upgraded.append(BackendUpgrade(backend, package, *changed[package], tuple(names)))
+    return upgraded

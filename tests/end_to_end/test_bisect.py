@@ -230,18 +230,21 @@ def test_a_shallow_clone_is_named(
     git(tmp_path, "clone", "-q", "--depth", "2", history.as_uri(), "shallow")
     monkeypatch.chdir(tmp_path / "shallow")
     with pytest.raises(UsageError, match="the clone is shallow"):
-        commits.line(git(history, "rev-parse", "v1"), "HEAD")
+        commits.first_parent_line(git(history, "rev-parse", "v1"), "HEAD")
 
 
 def test_merges_are_one_commit_and_a_good_one_from_a_side_branch_is_followed(
     history: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(history)
-    good, found = commits.line("v1", "broken")
+    good, found = commits.first_parent_line("v1", "broken")
     assert good.subject == "v1"
     assert [(commit.subject, commit.parents) for commit in found] == [
         ("words", 1),
         ("a merge", 2),
         ("broken", 1),
     ]
-    assert [commit.subject for commit in commits.line("side", "broken")[1]] == ["a merge", "broken"]
+    assert [commit.subject for commit in commits.first_parent_line("side", "broken")[1]] == [
+        "a merge",
+        "broken",
+    ]

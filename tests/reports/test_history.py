@@ -216,7 +216,7 @@ def test_torn_and_foreign_lines_are_noted(folder, capsys):
     notes = " ".join(value["notes"])
     assert "truncated" in notes
     assert "left out" in notes
-    assert "compare-x.json: no comparison" in notes
+    assert "compare-x.json: not a readable comparison" in notes
 
 
 def test_what_is_accepted_of_no_recorded_cell_is_told(folder, capsys):
@@ -225,7 +225,7 @@ def test_what_is_accepted_of_no_recorded_cell_is_told(folder, capsys):
     code, value = told(capsys)
     assert code == 1
     assert (
-        "accepted latency of resnet81-ort: no recorded cell has this id or key; mend the entry, or remove it"
+        "accepted latency of resnet81-ort: no recorded cell has this id or key; correct the entry, or remove it"
         in value["notes"]
     )
     assert not any("resnet81" in note for note in told(capsys, "-k", "ort")[1]["notes"]), (
@@ -253,7 +253,7 @@ def test_points_stand_in_the_order_of_their_commits_whenever_they_were_measured(
 ):
     """As asv does, which goes from the newest commit to the oldest."""
     order = {past.commit(number): 30 - number for number in range(30)}
-    monkeypatch.setattr("harness.comparison.git.places", lambda: order)
+    monkeypatch.setattr("harness.comparison.git.positions", lambda: order)
     _, value = told(capsys)
     (alarm,) = value["alarms"]
     assert (alarm["kind"], alarm["commit_before"], alarm["commit"]) == (

@@ -86,11 +86,11 @@ def test_only_a_runtime_whose_version_changed_is_moved() -> None:
         {"onnxruntime": "1.31.1", "openvino": "1", "numpy": "2.5", "new": "1", "evenbench": "2"},
     )
     assert changed == {"numpy": ("2.4", "2.5"), "onnxruntime": ("1.24.1", "1.31.1")}
-    (move,) = comparison_upgrade.moves(changed, CELLS)
-    assert move.sides == ("ort@1.24.1", "ort@1.31.1")
-    assert move.cells == tuple(name for name, cell in CELLS.items() if cell.backend == "ort")
-    assert len(move.cells) == 2
-    assert move.record == {"from": {"onnxruntime": "1.24.1"}, "to": {"onnxruntime": "1.31.1"}}
+    (upgrade,) = comparison_upgrade.upgrades(changed, CELLS)
+    assert upgrade.sides == ("ort@1.24.1", "ort@1.31.1")
+    assert upgrade.cells == tuple(name for name, cell in CELLS.items() if cell.backend == "ort")
+    assert len(upgrade.cells) == 2
+    assert upgrade.record == {"from": {"onnxruntime": "1.24.1"}, "to": {"onnxruntime": "1.31.1"}}
 
 
 def test_two_releases_are_compared_in_each_cell_of_their_backend_as_it_is_declared(

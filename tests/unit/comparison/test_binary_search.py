@@ -1,4 +1,4 @@
-"""The search for the commit that brought a change, with judges made up for the purpose."""
+"""Binary search over commits, with invented judges."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.comparison import bisection
-from harness.comparison.bisection import INCONCLUSIVE, NOT_WORSE, SKIPPED, WORSE, Answer, Narrowed
+from harness.comparison import binary_search
+from harness.comparison.binary_search import (
+    INCONCLUSIVE,
+    NOT_WORSE,
+    SKIPPED,
+    WORSE,
+    Answer,
+    Narrowed,
+)
 
 
 class Fake:
@@ -40,8 +47,8 @@ def test_the_first_worse_commit_is_found_in_as_many_steps_as_a_binary_search_nee
 ) -> None:
     count, step = case
     judge = Fake(step)
-    assert bisection.narrow(commits(count), judge).first == str(step)
-    assert len(judge.asked) <= bisection.steps_left(count)
+    assert binary_search.narrow(commits(count), judge).first == str(step)
+    assert len(judge.asked) <= binary_search.steps_left(count)
 
 
 @given(st.data())
@@ -58,7 +65,7 @@ def test_what_cannot_be_judged_leaves_the_smallest_range_that_is_certain(
         else {}
     )
     judge = Fake(step, unknown)
-    found = bisection.narrow(commits(count), judge)
+    found = binary_search.narrow(commits(count), judge)
     worse = min(index for index in range(step, count) if index not in unknown)
     better = max((index for index in range(step) if index not in unknown), default=-1)
     assert found == Narrowed(tuple(commits(count)[better + 1 : worse + 1]))
@@ -68,19 +75,19 @@ def test_what_cannot_be_judged_leaves_the_smallest_range_that_is_certain(
 
 def test_a_stretch_that_cannot_be_built_is_not_walked_through() -> None:
     judge = Fake(3, dict.fromkeys(range(400, 600), SKIPPED))
-    assert bisection.narrow(commits(1000), judge).first == "3"
+    assert binary_search.narrow(commits(1000), judge).first == "3"
     assert len(judge.asked) < 20
 
 
 def test_a_judge_without_time_leaves_the_range_so_far() -> None:
-    found = bisection.narrow(commits(16), Fake(5, patience=1))
+    found = binary_search.narrow(commits(16), Fake(5, patience=1))
     assert found == Narrowed(tuple(commits(8)), stopped=True)
-    assert bisection.narrow(commits(16), Fake(5)).stopped is False
+    assert binary_search.narrow(commits(16), Fake(5)).stopped is False
 
 
 def test_worse_and_better_and_worse_again_finds_one_of_the_steps() -> None:
     worse = {2, 3, 4, 8, 9, 10, 11}
-    found = bisection.narrow(
+    found = binary_search.narrow(
         commits(12), lambda commit: WORSE if int(commit) in worse else NOT_WORSE
     ).first
     assert found in ("2", "8")
@@ -88,4 +95,4 @@ def test_worse_and_better_and_worse_again_finds_one_of_the_steps() -> None:
 
 def test_no_commits_are_refused() -> None:
     with pytest.raises(ValueError, match="no commits"):
-        bisection.narrow([], Fake(0))
+        binary_search.narrow([], Fake(0))
