@@ -1,8 +1,7 @@
-"""Spends a time budget where it buys most: how many pairs each cell of a comparison gets, and what
-it can then see.
+"""The time budget of a comparison: the number of pairs for each cell, and the detectable slowdown.
 
-What earlier comparisons recorded says how much a cell's pairs spread and what a pair costs. Pure:
-dicts in, numbers out.
+Spread and cost of a cell's pairs come from earlier recorded comparisons. Pure functions from dicts
+to numbers.
 """
 
 from __future__ import annotations
@@ -24,20 +23,21 @@ FEWEST_SAMPLES, MOST_SAMPLES = 8, 48
 """Paired samples within one pair of processes."""
 
 UNKNOWN_SPREAD, UNKNOWN_SECONDS = 0.03, 4.0
-"""What a cell without a history is taken to have: the standard deviation of a pair's log ratio, and
-the cost of a pair.
-"""
+"""For a cell without history: standard deviation of a pair's log ratio, and seconds per pair."""
 
 CONFIRMING = 0.25
-"""The share of a budget that is kept for confirming what is flagged."""
+"""The share of a budget reserved for confirming flagged cells."""
 
 NULLS_REMEMBERED = 20
+"""Latest base-against-base ratios of a cell that widen its margin."""
 
 
 @dataclass(frozen=True)
 class Past:
-    """What is known of a cell. Spreads are standard deviations of log ratios: between pairs, and of
-    samples within a pair.
+    """A cell in earlier comparisons.
+
+    `between` is the standard deviation of log ratios between pairs, `within` of samples within a
+    pair.
     """
 
     between: float
@@ -45,12 +45,16 @@ class Past:
     pair_seconds: float
     sample_seconds: float
     nulls: tuple[float, ...] = ()
-    """Log ratios that base against base came to, oldest first."""
+    """Log ratios of base against base, oldest first."""
 
 
 @dataclass(frozen=True)
 class Allotment:
-    """What a cell gets. `detectable` is the smallest slowdown found with 80 % power: 0.04 is 4 %."""
+    """The pairs of one cell, the paired samples per pair, and the cost in seconds.
+
+    `detectable` is the smallest slowdown found with 80 % power: 0.04 is 4 %. `known` cells have a
+    history.
+    """
 
     pairs: int
     samples: int
@@ -60,8 +64,9 @@ class Allotment:
 
 
 def pasts(comparisons: Iterable[Mapping[str, Any]]) -> dict[str, Past]:
-    """What recorded comparisons (the JSON of `evenbench compare`, oldest first) say of each cell
-    that they measured.
+    """The history of each cell with at least `paired_test.FEWEST_PAIRS` recorded pairs.
+
+    `comparisons` are JSON values of `evenbench compare`, oldest first.
     """
     sets: dict[str, list[Sequence[Mapping[str, Any]]]] = {}
     nulls: dict[str, list[float]] = {}
@@ -73,53 +78,55 @@ def pasts(comparisons: Iterable[Mapping[str, Any]]) -> dict[str, Past]:
                 nulls.setdefault(result["cell"], []).append(
                     math.log(result["metrics"]["latency"]["screen"]["ratio"])
                 )
-    enough = {
-        cell: taken
-        for cell, taken in sets.items()
-        if sum(map(len, taken)) >= paired_test.FEWEST_PAIRS
-    }
     return {
-        cell: _past(taken, nulls.get(cell, [])[-NULLS_REMEMBERED:])
-        for cell, taken in enough.items()
+        cell: _past(sessions, nulls.get(cell, [])[-NULLS_REMEMBERED:])
+        for cell, sessions in sets.items()
+        if sum(map(len, sessions)) >= paired_test.FEWEST_PAIRS
     }
 
 
 def _past(sets: Sequence[Sequence[Mapping[str, Any]]], nulls: Sequence[float]) -> Past:
-    """Each set of pairs spreads around a centre of its own: another session, or other sides."""
-    taken = [pair for pairs in sets for pair in pairs]
+    """The spreads and costs over several sets of pairs.
+
+    Deviations are from the median of each set, because sets differ in session and sides.
+    """
+    all_pairs = [pair for pairs in sets for pair in pairs]
     deviations = [
-        pair["log_ratios"]["latency"] - median([each["log_ratios"]["latency"] for each in pairs])
+        pair["log_ratios"]["latency"] - median([other["log_ratios"]["latency"] for other in pairs])
         for pairs in sets
         for pair in pairs
     ]
     within = [
         robust_spread([math.log(head / base) for base, head in zip(*pair["times_ns"], strict=True)])
-        for pair in taken
+        for pair in all_pairs
     ]
-    sampled = [
+    sample_seconds = [
         sum(map(sum, pair["times_ns"])) * pair["number"] / 1e9 / len(pair["times_ns"][0])
-        for pair in taken
+        for pair in all_pairs
     ]
     return Past(
         between=max(robust_spread(deviations), 1e-4),
         within=max(median(within), 1e-4),
-        pair_seconds=median([pair["seconds"] for pair in taken]),
-        sample_seconds=median(sampled),
+        pair_seconds=median([pair["seconds"] for pair in all_pairs]),
+        sample_seconds=median(sample_seconds),
         nulls=tuple(nulls),
     )
 
 
 def robust_spread(values: Sequence[float]) -> float:
-    """The standard deviation that a normal sample with this median absolute deviation has: 1.4826
-    MAD.
+    """The standard deviation estimated from the median absolute deviation: 1.4826 MAD.
+
+    1 / 1.4826 = Phi^-1(3/4), the MAD of a standard normal distribution.
     """
     centre = median(values)
     return 1.4826 * median([abs(value - centre) for value in values])
 
 
 def margin_for(past: Past | None, rule: Rule) -> float:
-    """The rule's margin, or three times what base against base was seen to differ from itself,
-    whichever is larger.
+    """The margin for latency: the wider of the rule's margin and exp(3 s) - 1.
+
+    s is the robust spread of the cell's log ratios of base against base, if at least
+    `paired_test.FEWEST_PAIRS` are recorded. So a cell with noisy controls needs a larger slowdown.
     """
     if past is None or len(past.nulls) < paired_test.FEWEST_PAIRS:
         return rule.margin
@@ -127,11 +134,12 @@ def margin_for(past: Past | None, rule: Rule) -> float:
 
 
 def samples_for(past: Past) -> int:
-    """Paired samples per pair of processes: sqrt(c_process / c_sample * var_within / var_between),
-    from 8 to 48, even.
+    """The best number of paired samples per pair of processes, even and from 8 to 48.
 
-    T. Kalibera and R. Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013, for two levels.
-    A pair's spread holds a share of the samples' own, which is taken off.
+    sqrt(c_process / c_sample * var_within / var_between), with costs c in seconds (T. Kalibera and
+    R. Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013, for two levels). The recorded
+    spread between pairs includes var_within / 12, from 12 samples per pair, so var_between is the
+    difference.
     """
     fixed = max(past.pair_seconds - 12 * past.sample_seconds, past.sample_seconds)
     between = max(past.between**2 - past.within**2 / 12, 1e-8)
@@ -142,52 +150,60 @@ def samples_for(past: Past) -> int:
 def allot(
     cells: Sequence[Name], known: Mapping[Name, Past], seconds: float, rule: Rule
 ) -> dict[Name, Allotment]:
-    """Pairs for every cell within a budget of seconds: one at a time, to the cell whose detectable
-    slowdown shrinks most per second.
+    """Share a budget of seconds between cells.
 
-    Every cell has the fewest pairs that can be judged. Raises UsageError where even those are too
-    expensive.
+    Every cell gets the rule's fewest pairs. More pairs go, one at a time, to the cell with the
+    largest decrease of the detectable slowdown per second (greedy). `CONFIRMING` of the budget is
+    reserved. Raises UsageError if the fewest pairs exceed the budget.
     """
     unknown = Past(UNKNOWN_SPREAD, UNKNOWN_SPREAD, UNKNOWN_SECONDS, 0.05)
     facts = {cell: known.get(cell, unknown) for cell in cells}
-    given = dict.fromkeys(cells, rule.least)
+    pairs = dict.fromkeys(cells, rule.least)
     budget = seconds * (1 - CONFIRMING)
     spent = sum(facts[cell].pair_seconds * rule.least for cell in cells)
     if spent > budget:
         needed = spent / (1 - CONFIRMING)
         raise UsageError(
-            f"--budget of {seconds:.0f} s is too short for {len(cells)} cells: {rule.least} pairs each, and a quarter for confirming, "
-            f"take about {needed:.0f} s; raise it, or choose fewer cells with -k"
+            f"--budget of {seconds:.0f} s is too short for {len(cells)} cells: {rule.least} pairs "
+            f"each, and a quarter for confirming, take about {needed:.0f} s; "
+            "raise the budget, or choose fewer cells with -k"
         )
     while True:
-        open_ = [
+        affordable = [
             cell
             for cell in cells
-            if given[cell] < rule.most and spent + facts[cell].pair_seconds <= budget
+            if pairs[cell] < rule.most and spent + facts[cell].pair_seconds <= budget
         ]
-        if not open_:
+        if not affordable:
             break
-        cell = max(open_, key=lambda name: _gain(facts[name], given[name], rule))
-        given[cell] += 1
+        cell = max(affordable, key=lambda name: _gain(facts[name], pairs[name]))
+        pairs[cell] += 1
         spent += facts[cell].pair_seconds
-    return {cell: allotment(facts[cell], given[cell], rule, cell in known) for cell in cells}
+    return {cell: allotment(facts[cell], pairs[cell], rule, cell in known) for cell in cells}
 
 
 def allotment(past: Past, pairs: int, rule: Rule, known: bool) -> Allotment:
-    """What so many pairs cost and see."""
+    """The cost and the detectable slowdown of a number of pairs.
+
+    Detectable: exp(log margin + factor * spread between pairs) - 1, with `_factor` standard
+    deviations.
+    """
     own = replace(rule, margin=margin_for(past, rule))
-    seen = math.expm1(own.log_margin + _factor(pairs) * past.between)
-    return Allotment(pairs, samples_for(past), pairs * past.pair_seconds, seen, known)
+    detectable = math.expm1(own.log_margin + _factor(pairs) * past.between)
+    return Allotment(pairs, samples_for(past), pairs * past.pair_seconds, detectable, known)
 
 
-def _gain(past: Past, pairs: int, rule: Rule) -> float:
+def _gain(past: Past, pairs: int) -> float:
+    """The decrease of the detectable log ratio per second by one more pair."""
     return (_factor(pairs) - _factor(pairs + 1)) * past.between / past.pair_seconds
 
 
 @cache
 def _factor(pairs: int) -> float:
-    """How many standard deviations beyond the margin a slowdown must lie to be found; it does not
-    depend on their size.
+    """The detectable slowdown in standard deviations beyond the margin, at 80 % power.
+
+    Simulated by `paired_test.detectable` at one spread, because the factor is independent of the
+    spread.
     """
     rule, spread = Rule(most=max(pairs, 30)), 0.02
     return (math.log1p(paired_test.detectable(spread, pairs, rule)) - rule.log_margin) / spread

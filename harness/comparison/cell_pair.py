@@ -1,4 +1,4 @@
-"""Two prepared cells and the tensors that worker processes fetch from each."""
+"""Two prepared cells, and tensors fetched by worker processes."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class CellPair:
     ) -> tuple[Path, Mapping[str, Any]]:
         """Make an artifact of one side with fetchable tensors, and describe the tensors.
 
-        `only` limits the tensors; None exposes all. The backend's description is `unchanged` when
-        fetching one tensor changes no other, so one artifact then serves all later calls.
+        `only` limits the tensors; None exposes all. The backend's description is `unchanged` if
+        fetching a tensor changes no other tensor; the same artifact then serves all later calls.
         """
         if side in self.unchanged:
             return self.unchanged[side]

@@ -1,4 +1,4 @@
-"""How a paired comparison ends: its exit code, why in words, and the table that a person sees."""
+"""The end of a paired comparison: exit code, reasons, and the table for the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WORDS = {"slower": "worse", "faster": "better"}
-"""What the gate's verdicts are called where the metric is no time."""
+"""The names of verdicts on metrics other than latency."""
 
 STYLES = {
     "slower": "bold red",
@@ -27,46 +27,42 @@ STYLES = {
 
 @dataclass(frozen=True)
 class Ending:
-    """How a comparison ends: its exit code, and why, in words."""
+    """The exit code of a comparison, and the reasons as sentences."""
 
     code: int
     words: tuple[str, ...]
 
 
 def ending(
-    found: Sequence[Mapping[str, Any]],
+    results: Sequence[Mapping[str, Any]],
     require_conclusive: bool = False,
     strict_health: bool = False,
 ) -> Ending:
-    """The exit code over all cells. A control that alarms, or fails, turns every alarm into a
-    warning, and the code into 7.
+    """The exit code over all cells. The first matching rule decides:
 
-    With `strict_health` so does a cell that waited for a core rather than computed, where nothing
-    else is worse.
+    1. 1 (worse): a cell failed or has wrong outputs;
+    2. 7 (unhealthy): a null control, base against base, alarmed or failed;
+    3. 1 (worse): a metric is confirmed worse;
+    4. 7, with `strict_health`: interference explains a latency slowdown;
+    5. 6 (undecided), with `require_conclusive`: the latency of a cell is inconclusive;
+    6. 0 (pass).
+
+    `harness.core.exit_codes` has the codes.
     """
-    cells = [result for result in found if not result["control"]]
-    broken = [f"{result['cell']}: {result['failure']}" for result in cells if result["failure"]]
-    wrong = [f"{result['cell']}: {why}" for result in cells for why in result["wrong"] if why]
+    cells = [result for result in results if not result["control"]]
+    failed = [f"{result['cell']}: {result['failure']}" for result in cells if result["failure"]]
+    wrong = [
+        f"{result['cell']}: {reason}" for result in cells for reason in result["wrong"] if reason
+    ]
     worse = [
         f"{result['cell']}: {metric_words(name, metric)}"
         for result in cells
         for name, metric in alarms(result)
     ]
-    restless = [
-        f"{result['cell']}: {metric_words(name, metric)}"
-        for result in found
-        for name, metric in control_alarms(result)
-    ]
-    restless += [
-        f"{result['cell']} (control): {result['failure']}"
-        for result in found
-        if result["control"] and result["failure"]
-    ]
-    if broken or wrong:
-        return Ending(WORSE, (*broken, *wrong, *worse))
-    if restless:
-        head = "the null control, base against base, alarmed or failed: what was found here says more about the machine than about head"
-        return Ending(UNHEALTHY, (head, *restless, *worse))
+    if failed or wrong:
+        return Ending(WORSE, (*failed, *wrong, *worse))
+    if controls := _bad_controls(results):
+        return Ending(UNHEALTHY, (BAD_CONTROL, *controls, *worse))
     if worse:
         return Ending(WORSE, tuple(worse))
     contaminated = [
@@ -76,18 +72,41 @@ def ending(
     ]
     if contaminated and strict_health:
         return Ending(UNHEALTHY, tuple(contaminated))
-    open_ = [result["cell"] for result in cells if _latency_of(result) in ("", "inconclusive")]
-    if open_ and require_conclusive:
-        return Ending(UNDECIDED, tuple(f"{cell}: inconclusive" for cell in open_))
+    undecided = [
+        result["cell"] for result in cells if _latency_verdict(result) in ("", "inconclusive")
+    ]
+    if undecided and require_conclusive:
+        return Ending(UNDECIDED, tuple(f"{cell}: inconclusive" for cell in undecided))
     return Ending(PASS, ())
 
 
-def _latency_of(result: Mapping[str, Any]) -> str:
+BAD_CONTROL = (
+    "the null control, base against base, alarmed or failed: "
+    "the differences below say more about the machine than about head"
+)
+
+
+def _bad_controls(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each alarm, then for each failure, of a null control."""
+    alarmed = [
+        f"{result['cell']}: {metric_words(name, metric)}"
+        for result in results
+        for name, metric in control_alarms(result)
+    ]
+    failed = [
+        f"{result['cell']} (control): {result['failure']}"
+        for result in results
+        if result["control"] and result["failure"]
+    ]
+    return alarmed + failed
+
+
+def _latency_verdict(result: Mapping[str, Any]) -> str:
     return str(result["metrics"].get(LATENCY, {}).get("verdict", ""))
 
 
 def alarms(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The metrics that are confirmed worse."""
+    """The metrics confirmed worse."""
     return [
         (name, metric)
         for name, metric in result["metrics"].items()
@@ -96,7 +115,7 @@ def alarms(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def control_alarms(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The metrics that a control finds different, which they cannot be."""
+    """The metrics of a control with a difference, all false alarms; empty for other cells."""
     if not result["control"]:
         return []
     return [
@@ -107,28 +126,28 @@ def control_alarms(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, An
 
 
 def metric_words(name: str, metric: Mapping[str, Any]) -> str:
-    """`latency +6.1 % [4.0, 8.3] at 99 %, margin 2 %`: of the confirming pairs where there are any."""
-    found = metric["confirmation"] or metric["screen"]
-    return f"{name} {change_words(found)} at 99 %, margin {metric['margin']:.0%}".replace(
+    """`latency +6.1 % [+4.0, +8.3] at 99 %, margin 2 %`, from the confirming pairs if any."""
+    judged = metric["confirmation"] or metric["screen"]
+    return f"{name} {change_words(judged)} at 99 %, margin {metric['margin']:.0%}".replace(
         "%", " %"
     ).replace("  %", " %")
 
 
-def change_words(found: Mapping[str, Any]) -> str:
-    """`+6.1 % [+4.0, +8.3]`."""
-    change, low, high = (100 * (found[key] - 1) for key in ("ratio", "low", "high"))
+def change_words(judged: Mapping[str, Any]) -> str:
+    """`+6.1 % [+4.0, +8.3]`: the change of head over base with its 99 % interval."""
+    change, low, high = (100 * (judged[key] - 1) for key in ("ratio", "low", "high"))
     return f"{change:+.1f} % [{low:+.1f}, {high:+.1f}]"
 
 
-def show(found: Sequence[Mapping[str, Any]], end: Ending, console: Console) -> None:
-    """One row per cell and metric, then why the exit code is what it is."""
+def show(results: Sequence[Mapping[str, Any]], end: Ending, console: Console) -> None:
+    """Print one row per cell and metric, then the health of the machine and the reasons."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("cell", "metric", "head over base, 99 %", "pairs", "verdict"):
         table.add_column(column, overflow="fold")
-    for result in found:
+    for result in results:
         shown = f"{result['cell']} (control)" if result["control"] else result["cell"]
         if result["failure"]:
             table.add_row(shown, "", "", str(len(result["pairs"])), Text("failed", "bold red"))
@@ -145,29 +164,30 @@ def show(found: Sequence[Mapping[str, Any]], end: Ending, console: Console) -> N
             )
             shown = ""
     console.print(table)
-    if overall := overall_words(found):
+    if overall := overall_words(results):
         console.print(overall, markup=False, soft_wrap=True)
-    for words in health_words(found):
+    for words in health_words(results):
         console.print(Text(words, "yellow"), soft_wrap=True)
     for words in end.words:
         console.print(Text(words, "red" if end.code else ""), soft_wrap=True)
 
 
 FEWEST_CELLS, RESAMPLED, AT_ONCE = 5, 2000, 1_000_000
-"""Below so many cells a mean over them says little more than their rows; how often they are drawn
-anew; and how many drawn cells are in memory at a time."""
+"""The fewest cells for a mean, the number of bootstrap samples, and the resampled values held in
+memory at a time.
+"""
 
 
-def overall_words(found: Sequence[Mapping[str, Any]]) -> str:
-    """`latency of all 12 cells +0.3 % [-0.4, +1.0], no verdict`: the geometric mean of their
-    ratios; empty below `FEWEST_CELLS` cells.
+def overall_words(results: Sequence[Mapping[str, Any]]) -> str:
+    """`latency of all 12 cells +0.3 % [-0.4, +1.0], no verdict`; empty below `FEWEST_CELLS` cells.
 
-    Its 99 % interval is by bootstrap over cells (percentiles; B. Efron, Annals of Statistics 7,
-    1979). It tells how far the mean rests on a few of them, and is for the reader only.
+    The geometric mean of the cells' ratios with a 99 % percentile bootstrap interval over cells
+    (B. Efron, Annals of Statistics 7, 1979). The interval shows how far the mean depends on a few
+    cells; the exit code ignores both.
     """
     cells = [
         result["metrics"][LATENCY]
-        for result in found
+        for result in results
         if not result["control"] and LATENCY in result["metrics"]
     ]
     logs = [math.log((metric["confirmation"] or metric["screen"])["ratio"]) for metric in cells]
@@ -187,25 +207,26 @@ def overall_words(found: Sequence[Mapping[str, Any]]) -> str:
         rng=0,
     )
     centre, low, high = map(math.exp, (sum(logs) / len(logs), *drawn.confidence_interval))
-    return f"latency of all {len(logs)} cells {change_words({'ratio': centre, 'low': low, 'high': high})}, no verdict"
+    change = change_words({"ratio": centre, "low": low, "high": high})
+    return f"latency of all {len(logs)} cells {change}, no verdict"
 
 
-def health_words(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What was seen of the machine while cells were measured, each thing once: how bad at worst,
-    and in how many cells.
-    """
-    cells = [result for result in found if result.get("health")]
+def health_words(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence about interference: the number of disturbed cells, and the worst cell."""
+    cells = [result for result in results if result.get("health")]
     if not cells:
         return []
     worst = max(cells, key=lambda result: len(result["health"]))
     return [
-        f"disturbed: {len(cells)} of {len(found)}, {worst['cell']} for one: {', '.join(worst['health'])}"
+        f"disturbed: {len(cells)} of {len(results)}, "
+        f"{worst['cell']} for one: {', '.join(worst['health'])}"
     ]
 
 
 def verdict_words(name: str, metric: Mapping[str, Any], contaminated: str = "") -> str:
-    """The verdict, and for an open one what would decide it; `contaminated` says why a slowdown in
-    latency does not count.
+    """The verdict on a metric; for an inconclusive metric also the reason or the pairs needed.
+
+    `contaminated` is the reason not to trust a slowdown in latency.
     """
     verdict = (
         metric["verdict"] if name == LATENCY else WORDS.get(metric["verdict"], metric["verdict"])

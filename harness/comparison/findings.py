@@ -37,11 +37,11 @@ RULES: Mapping[Kind, str] = {
 
 @dataclass(frozen=True)
 class ComparisonFinding:
-    """One finding about one cell. `size` orders findings of a kind, the largest first.
+    """A finding about a cell. `size` orders findings of a kind, the largest first.
 
     `file`, relative to the repository's root, and `line` locate the declaration of the cell; empty
     and 0 if unknown. `state` is SARIF's baseline state: head's finding compared with the base.
-    `numbers` holds the ratio and its interval, if measured.
+    `numbers` holds the ratio and the ends of the interval, if measured.
     """
 
     kind: Kind
@@ -75,7 +75,7 @@ def _located(finding: ComparisonFinding, result: Mapping[str, Any]) -> Compariso
 
 
 def of_cell(result: Mapping[str, Any]) -> Iterator[ComparisonFinding]:
-    """The findings of one cell, without the place of its declaration."""
+    """The findings of a cell, without the place of its declaration."""
     if result["control"]:
         yield from _of_control(result)
         return
@@ -133,6 +133,6 @@ def size_of(metric: Mapping[str, Any]) -> float:
 
 
 def numbers_of(metric: Mapping[str, Any]) -> dict[str, float]:
-    """The ratio head over base and its 99 % interval, from the confirming pairs if any."""
+    """The ratio head over base and the 99 % interval, from the confirming pairs if any."""
     judged = metric["confirmation"] or metric["screen"]
     return {key: float(judged[key]) for key in ("ratio", "low", "high")}

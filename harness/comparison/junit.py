@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def text(comparison: Mapping[str, Any]) -> str:
-    """The XML: one suite per comparison, one case per cell.
+    """The XML: a suite per comparison, a case per cell.
 
     A worse or wrong cell is a failure, an unmeasured cell an error, and an inconclusive cell
     skipped.

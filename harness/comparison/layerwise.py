@@ -63,7 +63,7 @@ def find(
     timeout_seconds: float = 600.0,
     report: Callable[[str], None] = lambda text: None,
 ) -> LayerwiseComparison:
-    """Find where two cells diverge on the same inputs.
+    """Find the first tensor at which two cells diverge on the same inputs.
 
     `report` receives progress messages. Raises UsageError if the cells cannot be compared or run.
     """

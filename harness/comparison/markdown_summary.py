@@ -76,7 +76,7 @@ def _foot(comparison: Mapping[str, Any]) -> list[str]:
 
 
 def _rows(result: Mapping[str, Any]) -> Iterator[tuple[float, str]]:
-    """The table rows of one cell with the size of the change, by which rows are sorted."""
+    """The table rows of one cell with the size of the change for sorting."""
     name = f"`{_escaped(result['cell'])}`" + (" (control)" if result["control"] else "")
     for reason in [result["failure"], *result["wrong"]]:
         if reason:

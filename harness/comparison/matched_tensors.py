@@ -44,7 +44,7 @@ class MatchedTensors:
         return "outputs" if self.by == "names" else "behind"
 
     def alone(self, name: str, artifacts: tuple[Path, Path]) -> MatchedTensors:
-        """The same match reduced to one tensor, in artifacts with that tensor fetchable."""
+        """The match of a single tensor, in artifacts with the tensor fetchable."""
         fetched = ({name: self.fetched[0][name]}, {name: self.fetched[1][name]})
         return replace(self, names=(name,), fetched=fetched, artifacts=artifacts)
 
@@ -69,7 +69,7 @@ def by_place(
     """Match tensors by their place in the module and by their shapes on a batch.
 
     Yields the files of both sides too, valid until the block ends. Raises UsageError if neither
-    side records the places of its tensors.
+    side records places of tensors.
     """
     placed_names = tensor_matching.common(sides[0], sides[1])
     if not placed_names[0]:

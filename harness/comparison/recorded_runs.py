@@ -1,4 +1,4 @@
-"""Two recorded runs side by side: a ratio without a verdict, since nothing measured them together."""
+"""Two recorded runs side by side: ratios without verdicts, because the runs were not paired."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from harness.results.series import MACHINE
 if TYPE_CHECKING:
     from rich.console import Console
 
-MATTERS = (*MACHINE, "variables")
-"""The facts of the environment in which two recorded runs must agree; packages are compared as
-well, and the GPUs of what ran on one.
+COMPARED_FACTS = (*MACHINE, "variables")
+"""Facts of the environment with equal values in two comparable runs, besides packages, and GPUs for
+GPU cells.
 """
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], device: str = "cpu") -> list[str]:
-    """In words, what of the machine and its packages differs between two results' environments."""
-    facts = MATTERS if device == "cpu" else (*MATTERS, "gpus")
-    found = [
+    """A sentence for each difference between two results' machines and packages."""
+    facts = COMPARED_FACTS if device == "cpu" else (*COMPARED_FACTS, "gpus")
+    differing = [
         f"{name}: {one.get(name)} against {other.get(name)}"
         for name in facts
         if one.get(name) != other.get(name)
     ]
-    packages = [found.get("packages") or {} for found in (one, other)]
-    return found + [
+    packages = [environment.get("packages") or {} for environment in (one, other)]
+    return differing + [
         f"{name} {packages[0].get(name, 'absent')} against {packages[1].get(name, 'absent')}"
         for name in sorted({*packages[0], *packages[1]})
         if name != "evenbench" and packages[0].get(name) != packages[1].get(name)
@@ -41,13 +41,12 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], device: str = 
 def compared(
     base: str, head: str, anyway: bool = False, chosen: Callable[[str, str], bool] | None = None
 ) -> list[dict[str, Any]]:
-    """Cell by cell, the ratio of two recorded runs' levels, without a verdict that pairs alone
-    could give.
+    """The ratio of levels of two recorded runs, cell by cell, without a verdict.
 
-    Welch's interval of the difference of mean log medians over processes, at 99 %; `half` is half
-    its width, relative. `chosen` says of a cell's id and key whether it is asked for. Raises
-    NothingToCompare where nothing matches, and UsageError where the environments differ and
-    `anyway` does not say to go on.
+    The 99 % interval is Welch's, for the difference of mean log medians over processes (B. L.
+    Welch, Biometrika 34, 1947); `half` is half the relative width. `chosen(id, key)` filters cells.
+    Raises NothingToCompare without a shared cell, and UsageError for different environments unless
+    `anyway`.
     """
     lines = [_lines(text) for text in (base, head)]
     both = [key for key in lines[1] if key in lines[0]]
@@ -58,9 +57,10 @@ def compared(
     shared = [key for key in both if chosen is None or chosen(lines[1][key]["cell"]["id"], key)]
     if not shared:
         raise NothingToCompare(
-            f"-k and --cell leave none of {len(both)} cells that {base} and {head} share; `evenbench inspect` shows all"
+            f"-k and --cell leave none of {len(both)} cells that {base} and {head} share; "
+            "`evenbench inspect` shows all"
         )
-    found = []
+    rows = []
     for key in shared:
         one, other = lines[0][key], lines[1][key]
         differ = [
@@ -71,10 +71,10 @@ def compared(
         ]
         if differ and not anyway:
             raise UsageError(
-                f"{base} and {head} were not measured alike ({'; '.join(differ[:4])}); compare the commits in pairs, "
-                "or see both side by side with --anyway"
+                f"{base} and {head} were not measured alike ({'; '.join(differ[:4])}); "
+                "compare the commits in pairs, or see both side by side with --anyway"
             )
-        found.append(
+        rows.append(
             {
                 "cell": one["cell"]["id"],
                 "outcomes": [one["outcome"], other["outcome"]],
@@ -82,26 +82,23 @@ def compared(
                 **_unpaired(one, other),
             }
         )
-    return found
+    return rows
 
 
 def _lines(text: str) -> dict[str, records.Record]:
-    """The latest outcome of each cell. Raises UsageError where there is none that this version
-    reads.
-    """
+    """The latest outcome of each cell. Raises UsageError without a readable outcome."""
     reading = records.read([Path(text)])
     if not reading.lines:
-        why = f": {'; '.join(reading.notes[:3])}" if reading.notes else ""
-        raise UsageError(
-            f"{text} holds no outcome that can be compared{why or '; record one with `evenbench run`'}"
-        )
+        notes = "; ".join(reading.notes[:3])
+        reason = f": {notes}" if notes else "; record one with `evenbench run`"
+        raise UsageError(f"{text} holds no outcome that can be compared{reason}")
     return records.latest(reading.lines)
 
 
 def _schemas(one: records.Record, other: records.Record) -> list[str]:
-    """A key may mean something else under another schema."""
-    found = [line["schema"] for line in (one, other)]
-    return [f"schema: {found[0]} against {found[1]}"] if found[0] != found[1] else []
+    """The difference of schemas, if any; keys may differ in meaning between schemas."""
+    schemas = [line["schema"] for line in (one, other)]
+    return [f"schema: {schemas[0]} against {schemas[1]}"] if schemas[0] != schemas[1] else []
 
 
 def _unpaired(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,11 +112,11 @@ def _unpaired(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any
             "low": None,
             "high": None,
             "half": None,
-            "processes": [len(each) for each in values],
+            "processes": [len(medians) for medians in values],
         }
     from scipy import stats
 
-    logs = [[math.log(value) for value in each] for each in values]
+    logs = [[math.log(value) for value in medians] for medians in values]
     test = stats.ttest_ind(logs[1], logs[0], equal_var=False)
     interval = test.confidence_interval(0.99)
     centre = sum(logs[1]) / len(logs[1]) - sum(logs[0]) / len(logs[0])
@@ -130,12 +127,12 @@ def _unpaired(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any
         "low": low,
         "high": high,
         "half": half,
-        "processes": [len(each) for each in values],
+        "processes": [len(medians) for medians in values],
     }
 
 
-def show(found: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """The levels' ratios, and how much less they are worth than pairs."""
+def show(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Print the ratios, and the precision of their intervals compared with pairs."""
     from rich.table import Table
 
     from harness.statistics.paired_test import Rule
@@ -143,7 +140,7 @@ def show(found: Sequence[Mapping[str, Any]], console: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("cell", "head over base, 99 %, unpaired", "processes", "measured alike"):
         table.add_column(column, overflow="fold")
-    for cell in found:
+    for cell in rows:
         change = "-" if cell["ratio"] is None else change_words(cell)
         table.add_row(
             cell["cell"],
@@ -153,18 +150,20 @@ def show(found: Sequence[Mapping[str, Any]], console: Console) -> None:
         )
     console.print(table)
     console.print(
-        "Two recorded runs were not measured side by side: whatever drifted between them is in the ratio, and the interval cannot "
-        "see it. No verdict is given; `evenbench compare` of the commits, in pairs, gives one.",
+        "Two recorded runs were not measured side by side: the ratio includes any drift of the "
+        "machine between the runs, and the interval does not show drift. So no verdict is given; "
+        "`evenbench compare` of the commits, in pairs, gives one.",
         soft_wrap=True,
     )
-    halves = sorted(cell["half"] for cell in found if cell["half"] is not None)
+    halves = sorted(cell["half"] for cell in rows if cell["half"] is not None)
     if halves:
         from_to = " to ".join(
             f"{100 * half:.1f}" for half in dict.fromkeys((halves[0], halves[-1]))
         )
         precision = Rule().precision
         console.print(
-            f"The intervals are ±{from_to} % wide by these processes alone, {halves[-1] / precision:.1f} times the "
-            f"±{100 * precision:.0f} % to which pairs are measured: smaller changes do not show here at all.",
+            f"The intervals are ±{from_to} % wide by these processes alone, "
+            f"{halves[-1] / precision:.1f} times the ±{100 * precision:.0f} % to which pairs are "
+            "measured: smaller changes do not show here at all.",
             soft_wrap=True,
         )

@@ -19,7 +19,7 @@ HELP = (
 
 
 def log(comparison: Mapping[str, Any], file: str = "benchmarks") -> dict[str, Any]:
-    """The SARIF log: one result per finding, located at the declaration of the cell.
+    """The SARIF log: a result per finding, located at the declaration of the cell.
 
     `file` is the location of cells with an unknown declaration. The category of the run is the
     machine, so alerts of one machine do not close alerts of another.

@@ -1,7 +1,6 @@
-"""Two sides of one cell with the pairs that were taken of them, and what the gate makes of these:
-one result per cell.
+"""The verdicts of a paired comparison: from the pairs of each cell to one result per cell.
 
-Knows nothing of processes: `paired` takes the pairs.
+Knows nothing of processes; `session` measures the pairs.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from harness.core.types import to_json
 from harness.statistics import paired_test
 
 BLOCKS = 6
-"""ABBA or BAAB blocks per pair of processes: two paired samples each."""
+"""ABBA or BAAB blocks per pair of processes; each block is two paired samples."""
 
 LATENCY, MEMORY, COLD_START, ARTIFACT, ERROR = (
     "latency",
@@ -32,17 +31,17 @@ MARGINS: Mapping[str, float] = {
     ARTIFACT: 0.01,
     ERROR: 0.50,
 }
-"""What is compared, and the relative growth of each that does not matter; larger is worse in all of
-them.
+"""The margin of each metric: relative growth up to the margin is no change. Larger values are worse
+in all metrics.
 """
 
 
 @dataclass
 class Pairing:
-    """Two sides of one cell: what was prepared for each, and the pairs so far. `control` is base
-    against base.
+    """Two sides of one cell, prepared, with the pairs measured so far.
 
-    `cell` is for people, `declared` the id that both sides look up in their declarations.
+    `cell` is the name shown to people, `declared` the id in the declarations of both sides. A
+    `control` compares base with base.
     """
 
     cell: str
@@ -51,12 +50,12 @@ class Pairing:
     prepared: tuple[Mapping[str, Any], Mapping[str, Any]]
     control: bool = False
     number: int = 0
-    """Laps per sample, calibrated once from the slower side."""
+    """Laps per sample, calibrated once on the slower side."""
     most: int = 0
-    """Pairs at most; 0 for the rule's own."""
+    """Largest number of pairs; 0 for the rule's limit."""
     blocks: int = BLOCKS
     margin: float = 0.0
-    """Of latency, where the cell's own history asks for a wider one than the rule's."""
+    """Margin of latency from the cell's history; counts if wider than the rule's."""
     pairs: list[dict[str, Any]] = field(default_factory=list)
     confirmation: list[dict[str, Any]] = field(default_factory=list)
     failure: str = ""
@@ -64,14 +63,15 @@ class Pairing:
     def log_ratios(
         self, metric: str = LATENCY, pairs: Sequence[Mapping[str, Any]] | None = None
     ) -> list[float]:
-        """ln(head / base) of each pair that has the metric."""
+        """ln(head / base) of each pair with the metric."""
         taken = self.pairs if pairs is None else pairs
         return [pair["log_ratios"][metric] for pair in taken if metric in pair["log_ratios"]]
 
 
 def rule_for(pairing: Pairing, metric: str, rule: paired_test.Rule) -> paired_test.Rule:
-    """The gate's rule with the metric's own margin; for latency the rule's, or what the cell's
-    history asks for.
+    """The rule with the margin of a metric.
+
+    Latency has the wider of the rule's margin and the cell's own; the others are in `MARGINS`.
     """
     return replace(
         rule, margin=max(rule.margin, pairing.margin) if metric == LATENCY else MARGINS[metric]
@@ -79,30 +79,30 @@ def rule_for(pairing: Pairing, metric: str, rule: paired_test.Rule) -> paired_te
 
 
 def is_flagged(pairing: Pairing, rule: paired_test.Rule, asked: Sequence[str]) -> bool:
-    """Whether the screening pairs call any metric slower or faster, so that it has to be confirmed;
-    controls never are.
+    """Whether the screening pairs call any metric slower or faster, so pairs must confirm the call.
+
+    Controls are never confirmed.
     """
-    enough = (
-        not pairing.failure
-        and not pairing.control
-        and len(pairing.pairs) >= paired_test.FEWEST_PAIRS
-    )
-    return enough and any(
-        found.verdict in ("slower", "faster")
-        for found in _screen(pairing, pairing.pairs, rule, asked).values()
+    may_be_flagged = not pairing.failure and not pairing.control
+    return may_be_flagged and any(
+        judgement.verdict in ("slower", "faster")
+        for judgement in _judgements(pairing, pairing.pairs, rule, asked).values()
     )
 
 
-def _screen(
+def _judgements(
     pairing: Pairing,
     pairs: Sequence[Mapping[str, Any]],
     rule: paired_test.Rule,
     asked: Sequence[str],
 ) -> dict[str, paired_test.Judgement]:
-    found = {metric: pairing.log_ratios(metric, pairs) for metric in asked}
+    """The judgement of every metric present in all pairs; none with too few pairs."""
+    if len(pairs) < paired_test.FEWEST_PAIRS:
+        return {}
+    log_ratios = {metric: pairing.log_ratios(metric, pairs) for metric in asked}
     return {
         metric: paired_test.judge(ratios, rule_for(pairing, metric, rule))
-        for metric, ratios in found.items()
+        for metric, ratios in log_ratios.items()
         if len(ratios) == len(pairs)
     }
 
@@ -110,26 +110,20 @@ def _screen(
 def judged(
     pairings: Sequence[Pairing], rule: paired_test.Rule, asked: Sequence[str] = tuple(MARGINS)
 ) -> list[dict[str, Any]]:
-    """One result per pairing: the metrics' verdicts, confirmed where they were flagged; see
-    `docs/statistics.md`.
+    """One result per pairing, with a verdict for each metric in `asked`.
 
-    A metric is called slower (worse) or faster (better) where the screening pairs and the
-    confirming pairs, each alone, say so, and the latter survive Holm's correction over all that was
-    flagged.
+    Rule (docs/statistics.md): a metric is slower (worse) or faster (better) if
+
+    1. the screening pairs alone say so (`paired_test.judge`: Yuen's trimmed mean, 99 %),
+    2. the confirming pairs alone say the same, and
+    3. the confirming p-value survives Holm's correction over all flagged metrics of the session
+       (S. Holm, Scandinavian Journal of Statistics 6, 1979).
+
+    Otherwise a flagged metric is inconclusive. A confirmed latency slowdown is inconclusive too if
+    interference explains the slowdown (`interference.contamination`).
     """
     results = [_result(pairing, rule, asked) for pairing in pairings]
-    flagged = [
-        (result, metric)
-        for result in results
-        for metric, found in result["metrics"].items()
-        if not result["control"] and found["screen"]["verdict"] in ("slower", "faster")
-    ]
-    confirmed = [result["metrics"][metric]["confirmation"] for result, metric in flagged]
-    kept = paired_test.holm([_p_of(found) for found in confirmed], 1 - rule.confidence)
-    for (result, metric), again, survives in zip(flagged, confirmed, kept, strict=True):
-        found = result["metrics"][metric]
-        same = again is not None and again["verdict"] == found["screen"]["verdict"]
-        found["verdict"] = found["screen"]["verdict"] if same and survives else "inconclusive"
+    _confirm(results, 1 - rule.confidence)
     for result in results:
         latency = result["metrics"].get(LATENCY)
         if latency and latency["verdict"] == "slower" and not result["control"]:
@@ -140,23 +134,30 @@ def judged(
     return results
 
 
-def _p_of(found: Mapping[str, Any] | None) -> float:
-    return 1.0 if found is None else float(found["p"])
+def _confirm(results: Sequence[Mapping[str, Any]], alpha: float) -> None:
+    """Keep each flagged verdict if the confirming pairs agree and survive Holm's correction."""
+    flagged = [
+        metric
+        for result in results
+        for metric in result["metrics"].values()
+        if not result["control"] and metric["screen"]["verdict"] in ("slower", "faster")
+    ]
+    rejected = paired_test.holm([_p_of(metric["confirmation"]) for metric in flagged], alpha)
+    for metric, survives in zip(flagged, rejected, strict=True):
+        screened, confirmation = metric["screen"]["verdict"], metric["confirmation"]
+        agrees = confirmation is not None and confirmation["verdict"] == screened
+        metric["verdict"] = screened if agrees and survives else "inconclusive"
+
+
+def _p_of(confirmation: Mapping[str, Any] | None) -> float:
+    return 1.0 if confirmation is None else float(confirmation["p"])
 
 
 def _result(pairing: Pairing, rule: paired_test.Rule, asked: Sequence[str]) -> dict[str, Any]:
-    taken = [*pairing.pairs, *pairing.confirmation]
-    wrong = [_wrong([pair["ends"][side] for pair in taken]) for side in (0, 1)] if taken else []
-    first = (
-        _screen(pairing, pairing.pairs, rule, asked)
-        if len(pairing.pairs) >= paired_test.FEWEST_PAIRS
-        else {}
-    )
-    again = (
-        _screen(pairing, pairing.confirmation, rule, asked)
-        if len(pairing.confirmation) >= paired_test.FEWEST_PAIRS
-        else {}
-    )
+    pairs = [*pairing.pairs, *pairing.confirmation]
+    wrong = [_wrong([pair["ends"][side] for pair in pairs]) for side in (0, 1)] if pairs else []
+    screened = _judgements(pairing, pairing.pairs, rule, asked)
+    confirmed = _judgements(pairing, pairing.confirmation, rule, asked)
     return {
         "cell": pairing.cell,
         "sides": [side.name for side in pairing.sides],
@@ -164,15 +165,15 @@ def _result(pairing: Pairing, rule: paired_test.Rule, asked: Sequence[str]) -> d
         "failure": pairing.failure,
         "wrong": wrong,
         "contaminated": "",
-        "health": interference.warnings(taken),
+        "health": interference.warnings(pairs),
         "metrics": {
             metric: {
-                "verdict": found.verdict,
+                "verdict": judgement.verdict,
                 "margin": rule_for(pairing, metric, rule).margin,
-                "screen": to_json(found),
-                "confirmation": to_json(again[metric]) if metric in again else None,
+                "screen": to_json(judgement),
+                "confirmation": to_json(confirmed[metric]) if metric in confirmed else None,
             }
-            for metric, found in first.items()
+            for metric, judgement in screened.items()
         },
         "prepared": pairing.prepared,
         "pairs": pairing.pairs,
@@ -181,20 +182,16 @@ def _result(pairing: Pairing, rule: paired_test.Rule, asked: Sequence[str]) -> d
 
 
 def _wrong(ends: Sequence[Mapping[str, Any]]) -> str:
-    """Why a side's answers do not count, by the first of its processes of which that is so, and in
-    how many; or an empty string.
-    """
-    found = [why for end in ends if (why := _why_wrong(end))]
-    if not found:
+    """The first reason for wrong outputs of a side and the number of wrong processes; or empty."""
+    reasons = [reason for end in ends if (reason := _reason_of(end))]
+    if not reasons:
         return ""
-    return (
-        found[0]
-        if len(found) == len(ends)
-        else f"{found[0]} (in {len(found)} of {len(ends)} processes)"
-    )
+    if len(reasons) == len(ends):
+        return reasons[0]
+    return f"{reasons[0]} (in {len(reasons)} of {len(ends)} processes)"
 
 
-def _why_wrong(end: Mapping[str, Any]) -> str:
+def _reason_of(end: Mapping[str, Any]) -> str:
     if end["asked_is_used"]:
         return str(end["asked_is_used"])
     parity = end["parity"]
