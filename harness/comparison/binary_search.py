@@ -43,7 +43,7 @@ def narrow(commits: Sequence[str], judge: Judge) -> Narrowed:
 
     `commits` follow the good commit, oldest first; the last is known to be worse. If a metric got
     worse, better and worse again, the search finds any of the steps: a worse commit with a parent
-    not worse than GOOD. Every question is about the middle of the longest unasked run of commits, so
+    that is not worse. Every question is about the middle of the longest unasked run of commits, so
     a stretch of commits without answers costs few questions. Raises ValueError without commits.
     """
     if not commits:

@@ -1,4 +1,4 @@
-"""Bisection: searches for the first commit with a worse result for a cell, and reports."""
+"""Bisection: searches for the first commit that made a cell worse, and reports the result."""
 
 from __future__ import annotations
 

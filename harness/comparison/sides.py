@@ -128,7 +128,7 @@ def _rooted(places: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, A
 
 
 def in_common(base: Side, head: Side, words: Sequence[str], plan: Plan) -> SidePair:
-    """Two commits with the cells declared by both. Raises NothingToCompare without a shared cell."""
+    """Two commits with their shared cells. Raises NothingToCompare if no cell is shared."""
     declares = [declared(side, words, plan) for side in (base, head)]
     shared = {name: name for name in declares[1] if name in declares[0]}
     notes = [
