@@ -78,7 +78,7 @@ def rule_for(pairing: Pairing, metric: str, rule: paired_test.Rule) -> paired_te
     )
 
 
-def is_flagged(pairing: Pairing, rule: paired_test.Rule, asked: Sequence[str]) -> bool:
+def is_flagged(pairing: Pairing, rule: paired_test.Rule, metrics: Sequence[str]) -> bool:
     """Whether the screening pairs call any metric slower or faster, so pairs must confirm the call.
 
     Controls are never confirmed.
@@ -86,7 +86,7 @@ def is_flagged(pairing: Pairing, rule: paired_test.Rule, asked: Sequence[str]) -
     may_be_flagged = not pairing.failure and not pairing.control
     return may_be_flagged and any(
         judgement.verdict in ("slower", "faster")
-        for judgement in _judgements(pairing, pairing.pairs, rule, asked).values()
+        for judgement in _judgements(pairing, pairing.pairs, rule, metrics).values()
     )
 
 
@@ -94,12 +94,12 @@ def _judgements(
     pairing: Pairing,
     pairs: Sequence[Mapping[str, Any]],
     rule: paired_test.Rule,
-    asked: Sequence[str],
+    metrics: Sequence[str],
 ) -> dict[str, paired_test.Judgement]:
     """The judgement of every metric present in all pairs; none with too few pairs."""
     if len(pairs) < paired_test.FEWEST_PAIRS:
         return {}
-    log_ratios = {metric: pairing.log_ratios(metric, pairs) for metric in asked}
+    log_ratios = {metric: pairing.log_ratios(metric, pairs) for metric in metrics}
     return {
         metric: paired_test.judge(ratios, rule_for(pairing, metric, rule))
         for metric, ratios in log_ratios.items()
@@ -108,9 +108,9 @@ def _judgements(
 
 
 def judged(
-    pairings: Sequence[Pairing], rule: paired_test.Rule, asked: Sequence[str] = tuple(MARGINS)
+    pairings: Sequence[Pairing], rule: paired_test.Rule, metrics: Sequence[str] = tuple(MARGINS)
 ) -> list[dict[str, Any]]:
-    """One result per pairing, with a verdict for each metric in `asked`.
+    """One result per pairing, with a verdict for each metric in `metrics`.
 
     Rule (docs/statistics.md): a metric is slower (worse) or faster (better) if
 
@@ -122,7 +122,7 @@ def judged(
     Otherwise a flagged metric is inconclusive. A confirmed latency slowdown is inconclusive too if
     interference explains the slowdown (`interference.contamination`).
     """
-    results = [_result(pairing, rule, asked) for pairing in pairings]
+    results = [_result(pairing, rule, metrics) for pairing in pairings]
     _confirm(results, 1 - rule.confidence)
     for result in results:
         latency = result["metrics"].get(LATENCY)
@@ -153,11 +153,11 @@ def _p_of(confirmation: Mapping[str, Any] | None) -> float:
     return 1.0 if confirmation is None else float(confirmation["p"])
 
 
-def _result(pairing: Pairing, rule: paired_test.Rule, asked: Sequence[str]) -> dict[str, Any]:
+def _result(pairing: Pairing, rule: paired_test.Rule, metrics: Sequence[str]) -> dict[str, Any]:
     pairs = [*pairing.pairs, *pairing.confirmation]
     wrong = [_wrong([pair["ends"][side] for pair in pairs]) for side in (0, 1)] if pairs else []
-    screened = _judgements(pairing, pairing.pairs, rule, asked)
-    confirmed = _judgements(pairing, pairing.confirmation, rule, asked)
+    screened = _judgements(pairing, pairing.pairs, rule, metrics)
+    confirmed = _judgements(pairing, pairing.confirmation, rule, metrics)
     return {
         "cell": pairing.cell,
         "sides": [side.name for side in pairing.sides],
