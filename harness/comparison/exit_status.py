@@ -50,17 +50,13 @@ def ending(
     `harness.core.exit_codes` has the codes.
     """
     cells = [result for result in results if not result["control"]]
-    failed = [f"{result['cell']}: {result['failure']}" for result in cells if result["failure"]]
-    wrong = [
-        f"{result['cell']}: {reason}" for result in cells for reason in result["wrong"] if reason
-    ]
     worse = [
         f"{result['cell']}: {metric_words(name, metric)}"
         for result in cells
         for name, metric in alarms(result)
     ]
-    if failed or wrong:
-        return Ending(WORSE, (*failed, *wrong, *worse))
+    if broken := _broken(cells):
+        return Ending(WORSE, (*broken, *worse))
     if controls := _bad_controls(results):
         return Ending(UNHEALTHY, (BAD_CONTROL, *controls, *worse))
     if worse:
@@ -78,6 +74,15 @@ def ending(
     if undecided and require_conclusive:
         return Ending(UNDECIDED, tuple(f"{cell}: inconclusive" for cell in undecided))
     return Ending(PASS, ())
+
+
+def _broken(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each failure, then for each side with wrong outputs."""
+    failed = [f"{result['cell']}: {result['failure']}" for result in cells if result["failure"]]
+    wrong = [
+        f"{result['cell']}: {reason}" for result in cells for reason in result["wrong"] if reason
+    ]
+    return failed + wrong
 
 
 BAD_CONTROL = (

@@ -48,41 +48,43 @@ def compared(
     Raises NothingToCompare without a shared cell, and UsageError for different environments unless
     `anyway`.
     """
-    lines = [_lines(text) for text in (base, head)]
-    both = [key for key in lines[1] if key in lines[0]]
-    if not both:
+    old, new = _lines(base), _lines(head)
+    keys = [key for key in new if key in old]
+    if not keys:
         raise NothingToCompare(
             f"{base} and {head} share no cell; were they measured from other models or options?"
         )
-    shared = [key for key in both if chosen is None or chosen(lines[1][key]["cell"]["id"], key)]
-    if not shared:
+    selected = [key for key in keys if chosen is None or chosen(new[key]["cell"]["id"], key)]
+    if not selected:
         raise NothingToCompare(
-            f"-k and --cell leave none of {len(both)} cells that {base} and {head} share; "
+            f"-k and --cell leave none of {len(keys)} cells that {base} and {head} share; "
             "`evenbench inspect` shows all"
         )
-    rows = []
-    for key in shared:
-        one, other = lines[0][key], lines[1][key]
-        differ = [
-            *_schemas(one, other),
-            *differences(
-                one["environment"], other["environment"], other["cell"].get("device", "cpu")
-            ),
-        ]
-        if differ and not anyway:
-            raise UsageError(
-                f"{base} and {head} were not measured alike ({'; '.join(differ[:4])}); "
-                "compare the commits in pairs, or see both side by side with --anyway"
-            )
-        rows.append(
-            {
-                "cell": one["cell"]["id"],
-                "outcomes": [one["outcome"], other["outcome"]],
-                "differ": differ,
-                **_unpaired(one, other),
-            }
+    differ = {key: _differ(old[key], new[key]) for key in selected}
+    unlike = next(filter(None, differ.values()), None)
+    if unlike and not anyway:
+        raise UsageError(
+            f"{base} and {head} were not measured alike ({'; '.join(unlike[:4])}); "
+            "compare the commits in pairs, or see both side by side with --anyway"
         )
-    return rows
+    return [
+        {
+            "cell": old[key]["cell"]["id"],
+            "outcomes": [old[key]["outcome"], new[key]["outcome"]],
+            "differ": differ[key],
+            **_unpaired(old[key], new[key]),
+        }
+        for key in selected
+    ]
+
+
+def _differ(one: records.Record, other: records.Record) -> list[str]:
+    """A sentence for each difference of schema, machine and packages."""
+    device = other["cell"].get("device", "cpu")
+    return [
+        *_schemas(one, other),
+        *differences(one["environment"], other["environment"], device),
+    ]
 
 
 def _lines(text: str) -> dict[str, records.Record]:
