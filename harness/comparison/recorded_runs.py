@@ -153,7 +153,7 @@ def show(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     console.print(table)
     console.print(
         "Two recorded runs were not measured side by side: the ratio includes any drift of the "
-        "machine between the runs, and the interval does not show drift. So no verdict is given; "
+        "machine between the runs, and the interval does not show drift. No verdict is given; "
         "`evenbench compare` of the commits, in pairs, gives one.",
         soft_wrap=True,
     )
