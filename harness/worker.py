@@ -36,7 +36,7 @@ TASKS: Mapping[str, str] = {
         ("video", "record", "look", "frames", "pipeline", "pictures"),
         "harness.pipeline.process:perform",
     ),
-    "load": "harness.load.drivers:perform",
+    "load": "harness.load.process:perform",
 }
 """The function of each task, by import string: a worker imports only what its own task needs."""
 

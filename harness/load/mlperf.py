@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import Unavailable
-from harness.load import scenarios
-from harness.load.scenarios import QUERIES, Scenario
+from harness.load import capacity, mlperf_log
+from harness.load.scenarios import Scenario
 
 if TYPE_CHECKING:
     from harness.core.backend import Arrays
@@ -28,6 +28,10 @@ DISTRIBUTION, MODULE = "mlcommons-loadgen", "mlperf_loadgen"
 HINT = "pip install 'evenbench[load]'"
 
 PERCENTILE = 0.99
+
+QUERIES = 662
+"""Of one run of the server scenario at least: the fewest from which a p99 may be judged where one
+answer was too late, by the rule of MLPerf's early stopping at 99 % confidence."""
 
 FEWEST = 100
 """Queries of a run that only has to find out how many are answered in a second."""
@@ -70,7 +74,7 @@ def judge(
     runs: list[dict[str, Any]] = []
 
     def told(name: str, **settings: Any) -> dict[str, Any]:
-        found = scenarios.verdict(
+        found = mlperf_log.verdict(
             _run(
                 name,
                 answers if name != "SingleStream" else answers[:1],
@@ -117,7 +121,7 @@ def judge(
     if fastest is not None and fastest > scenario.bound_ns:
         reason = f"no rate can be valid: half of a single caller's calls take more than {fastest / scenario.bound_ns:.3g} times the bound"
         return {"runs": runs, "rate_per_second": None, "reason": reason}
-    rate, reason = scenarios.highest(arrive, most["queries_per_second"])
+    rate, reason = capacity.highest_rate(arrive, most["queries_per_second"])
     return {"runs": runs, "rate_per_second": rate, "reason": reason}
 
 
@@ -159,7 +163,7 @@ def _run(
         if crew.error:
             raise crew.error
         kept[name] = {**kept.get(name, {}), **crew.kept}
-        return scenarios.read_log(
+        return mlperf_log.read_log(
             (Path(folder) / "mlperf_log_detail.txt").read_text(encoding="utf-8", errors="replace")
         )
 

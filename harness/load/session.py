@@ -10,7 +10,9 @@ from typing import Any
 
 from harness.core.cases import Entry
 from harness.core.types import BATCH, HOST_TO_HOST, UNWANTED, Cell, Plan
-from harness.load import mlperf, scenarios
+from harness.load import mlperf
+from harness.load.capacity import best_batch
+from harness.load.points import merge_points, value_of
 from harness.load.scenarios import (
     CONCURRENT,
     GAPS,
@@ -208,7 +210,7 @@ class LoadSession:
         return {
             "cell": part.cell.described(),
             **record_parts.ending(part.ended),
-            "points": scenarios.points(self.scenario, part.cell.batch, points) if timed else [],
+            "points": merge_points(self.scenario, part.cell.batch, points) if timed else [],
             "blocks": [process["block"] for process in timed],
             "clock": last.get("clock", "") if timed else "",
             "warm_up": [process["warm_up"] for process in timed],
@@ -240,10 +242,10 @@ def answer(scenario: Scenario, parts: Sequence[Mapping[str, Any]]) -> dict[str, 
     """
     points = [point for part in parts for point in part["points"]]
     if scenario.name == SWEEP and points:
-        return scenarios.best_batch(points, scenario.bound_ns)
+        return best_batch(points, scenario.bound_ns)
     if scenario.name == SERVER and points:
         (point,) = points
-        rate = scenarios.value_of(point["rate"])
+        rate = value_of(point["rate"])
         reason = next((reason for reason in point["reasons"] if reason), "")
         return {"bound_ns": scenario.bound_ns, "rate_per_second": rate, "reason": reason}
     return None

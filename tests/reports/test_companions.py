@@ -13,7 +13,8 @@ import pytest
 import synthetic
 
 from harness import cli
-from harness.load import scenarios
+from harness.load.capacity import best_batch
+from harness.load.points import merge_points
 from harness.load.scenarios import CONCURRENT, GAPS, SERVER, SHAPES, SINGLE, SWEEP, Scenario
 from harness.results import records
 from reports.pages import index, load
@@ -91,7 +92,7 @@ def _cell(backend: str, batch: int) -> dict[str, Any]:
 def _part(
     scenario: Scenario, backend: str, batch: int, found: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    points = scenarios.points(scenario, batch, [found, found])
+    points = merge_points(scenario, batch, [found, found])
     return {
         "cell": _cell(backend, batch),
         "outcome": "ok",
@@ -106,7 +107,7 @@ def swept() -> dict[str, Any]:
     asked = Scenario(SWEEP, batches=(1, 4), bound_ns=20 * MS)
     made = line(asked, (1, [lap(2, batch=1)]), (4, [lap(4, batch=4)]))
     points = [point for part in made["parts"] for point in part["points"]]
-    return made | {"answer": scenarios.best_batch(points, asked.bound_ns)}
+    return made | {"answer": best_batch(points, asked.bound_ns)}
 
 
 def only(*loads: dict[str, Any], pages: dict[str, str] | None = None) -> related_runs.Row:

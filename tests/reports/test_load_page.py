@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.load import scenarios
+from harness.load.points import merge_points
 from harness.load.scenarios import CONCURRENT, GAPS, SWEEP, Scenario
 from reports import formatting, load_results
 from reports.pages import load
@@ -56,7 +56,7 @@ def line(scenario: Scenario, *parts: dict[str, Any], name: str = "fast") -> dict
 
 
 def called(*each: dict[str, Any]) -> list[dict[str, Any]]:
-    return scenarios.points(Scenario(CONCURRENT), 4, [list(each)])
+    return merge_points(Scenario(CONCURRENT), 4, [list(each)])
 
 
 FASTER = {"points": called(lap(2, callers=1), lap(3, callers=2))}
@@ -153,7 +153,7 @@ def test_no_lines_are_an_error() -> None:
 
 def test_rows_of_a_sweep_name_the_cell_without_a_batch() -> None:
     swept = line(
-        Scenario(SWEEP), {"points": scenarios.points(Scenario(SWEEP), 1, [[lap(1, batch=1)]])}
+        Scenario(SWEEP), {"points": merge_points(Scenario(SWEEP), 1, [[lap(1, batch=1)]])}
     )
     ((name, batch, *_),) = load_results.rows(swept)
     assert (name, batch) == ("net-fast-fp32-cpu", "1")

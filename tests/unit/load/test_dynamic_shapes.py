@@ -12,7 +12,8 @@ import pytest
 
 from harness import Model, Session, TensorSpec, Unsupported
 from harness.core.types import BATCH
-from harness.load import dynamic_shapes, scenarios
+from harness.load import dynamic_shapes
+from harness.load import points as load_points
 from harness.load.context import Scene, Size
 from harness.load.scenarios import SHAPES, Scenario
 from tests.unit.builders import Clock, attestation, cell, product
@@ -199,7 +200,7 @@ def test_a_session_of_one_size_is_refused_in_words() -> None:
 def test_a_size_is_named_in_the_points_of_a_line() -> None:
     scenario = Scenario(SHAPES, vary=("size",))
     made = [dynamic_shapes.shapes(scene(Churned(Clock()), "size")) for _ in range(2)]
-    own, two, _ = scenarios.points(scenario, 4, made)
+    own, two, _ = load_points.merge_points(scenario, 4, made)
     assert (own["size"], own["builds"], own["first"]) == ("4", [0, 0], None)
     assert (two["size"], two["builds"], two["first_seen"]["value"]) == (
         "2",

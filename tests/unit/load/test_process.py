@@ -1,0 +1,38 @@
+"""Sessions on which a scenario makes no sense are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness import Unsupported
+from harness.core.backend import Laps
+from harness.load import process
+from harness.load.scenarios import CONCURRENT, SHAPES, SINGLE, Scenario
+from tests.unit.builders import Clock, Overlapping, ScriptedSession, cell
+
+MS = 1_000_000
+
+
+class Looping(ScriptedSession):
+    clock = "a clock of its own"
+
+    def laps(self, batches: Any, count: int, boundary: str, keep: Any) -> Laps:
+        raise AssertionError("not called")
+
+
+@pytest.mark.parametrize("name", [CONCURRENT, SHAPES])
+def test_a_program_that_loops_by_itself_is_refused_where_calls_are_made_from_here(
+    name: str,
+) -> None:
+    with pytest.raises(Unsupported, match="loops and times by itself"):
+        process.refuse(Looping(Clock()), cell(), Scenario(name))
+    process.refuse(Looping(Clock()), cell(), Scenario(SINGLE))
+
+
+def test_requests_in_flight_are_refused_where_single_latencies_count() -> None:
+    session = Overlapping(Clock())
+    with pytest.raises(Unsupported, match=r"3 requests in flight.*--scenario concurrent"):
+        process.refuse(session, cell(), Scenario(SINGLE))
+    process.refuse(session, cell(), Scenario(CONCURRENT))
