@@ -20,8 +20,8 @@ from harness.core.exit_codes import RESUMABLE
 from harness.core.types import PLANS, UNWANTED
 from harness.environment import measurement_lock
 from harness.load import mlperf
-from harness.load.scenarios import NAMES, SERVER, SHAPES, Scenario
-from harness.load.session import FLAGS, FOLDER, LoadSession
+from harness.load.scenarios import NAMES, SERVER, SHAPES, InvalidScenario, Scenario
+from harness.load.session import FIELDS, FLAGS, FOLDER, LoadSession
 from harness.runner import journal, launcher
 
 TIMEOUT_SECONDS = 3600.0
@@ -163,12 +163,11 @@ def scenario_of(options: argparse.Namespace) -> Scenario:
         "rounds": options.rounds,
         "rate_per_second": options.rate,
     }
-    made = Scenario(
-        name,
-        bound_ns=bound,
-        seed=options.seed,
-        **{key: value for key, value in asked.items() if value is not None},
-    )
+    given = {key: value for key, value in asked.items() if value is not None}
+    try:
+        made = Scenario(name, bound_ns=bound, seed=options.seed, **given)
+    except InvalidScenario as error:
+        raise UsageError(error.with_name(f"--{flag_of(error.field)}")) from error
     if name == SERVER and len(made.callers) != 1:
         raise UsageError(
             f"--callers {','.join(map(str, made.callers))}: the server has one number of threads that answer; name one"
@@ -182,6 +181,12 @@ def scenario_of(options: argparse.Namespace) -> Scenario:
             f"--batches names batches to change between, and --vary {','.join(made.vary)} keeps each cell's own; leave it out"
         )
     return made
+
+
+def flag_of(field: str) -> str:
+    """The name of the flag that sets a field of `Scenario`."""
+    flags = {field: flag for flag, field in FIELDS.items()}
+    return flags.get(field, "scenario")
 
 
 def run(options: argparse.Namespace) -> int:

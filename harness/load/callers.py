@@ -1,16 +1,17 @@
-"""Calls of several callers on one loaded network: as fast as they go, or as they arrive."""
+"""Call patterns of several callers on one loaded network: concurrent calls and random arrivals."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.core.backend import Session
 from harness.core.types import HOST_TO_HOST
 from harness.load import mlperf
-from harness.load.context import Points, Scene
-from harness.load.laps import Thinned
+from harness.load.context import LoadContext, Points
+from harness.load.laps import ThinnedLaps
 from harness.measurement import timing
 
 if TYPE_CHECKING:
@@ -19,107 +20,112 @@ if TYPE_CHECKING:
 
 @dataclass
 class Caller:
-    """One thread's own view of the network, and what its calls took and answered."""
+    """One calling thread: a session on the shared network, with laps and outputs of the calls."""
 
     session: Session
-    scene: Scene
+    context: LoadContext
     number: int = 1
-    kept: dict[int, Arrays] = field(default_factory=dict)
+    judged: dict[int, Arrays] = field(default_factory=dict)
     begin: int = 0
     end: int = 0
     error: BaseException | None = None
 
     def __post_init__(self) -> None:
-        self.laps = Thinned(self.scene.scenario.seed + self.number)
+        self.laps = ThinnedLaps(self.context.scenario.seed + self.number)
 
     def call(self, index: int) -> Arrays:
-        """One call on a batch; its outputs."""
-        self.session.bind(self.scene.batches[index])
+        """Call the network on a batch; returns the outputs."""
+        self.session.bind(self.context.batches[index])
         self.session.step()
         self.session.sync()
         return self.session.fetch()
 
-    def go_on(self, everybody: threading.Barrier) -> None:
-        """Calls one after another until the time of a point is over. What goes wrong is kept for
-        the thread that waits.
+    def run(self, start: threading.Barrier) -> None:
+        """Make calls back to back for the duration of a point.
+
+        An exception is stored in `error` for the waiting thread.
         """
-        now, rotation, laps = self.scene.now, self.scene.rotation, self.laps
+        now, rotation, laps = self.context.now, self.context.rotation, self.laps
         try:
-            self.call(
-                0
-            )  # a runtime makes a thread's buffers and team when it is first called by it
-            everybody.wait()
+            self.call(0)  # a runtime allocates a thread's buffers and team in the first call
+            start.wait()
             self.begin = self.end = now()
-            until = self.begin + self.scene.limit_ns
+            until = self.begin + self.context.limit_ns
             while laps.calls < rotation or self.end < until:
                 index = laps.calls % rotation
                 begin = now()
                 outputs = self.call(index)
                 self.end = now()
                 laps.add(self.end - begin)
-                self.kept[index] = outputs
+                self.judged[index] = outputs
         except threading.BrokenBarrierError:
-            pass  # another caller gave up, and has the error
+            pass  # another caller failed and stores the error
         except BaseException as error:
             self.error = error
-            everybody.abort()
+            start.abort()
 
 
-def concurrent(scene: Scene) -> Points:
-    """For every number of callers: as many threads on one network, each calling as fast as it is
-    answered.
+def concurrent(context: LoadContext) -> Points:
+    """Call from several threads at once, for each number of callers.
 
-    A session that keeps requests in flight by itself has one caller, and one point.
+    A session with requests in flight gets a single caller and a single point.
     """
-    if scene.session.in_flight > 1:
-        return requests(scene)
-    points = []
-    for many in scene.scenario.callers:
-        callers = [Caller(scene.session.beside(), scene, number) for number in range(1, many + 1)]
-        try:
-            everybody = threading.Barrier(many)
-            threads = [
-                threading.Thread(target=caller.go_on, args=(everybody,)) for caller in callers
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        finally:
-            for caller in callers:
-                caller.session.close()
-        failed = next((caller.error for caller in callers if caller.error), None)
-        if failed:
-            raise failed
+    if context.session.in_flight > 1:
+        return asynchronous_requests(context)
+    return [_concurrent_point(context, count) for count in context.scenario.callers]
+
+
+def _concurrent_point(context: LoadContext, count: int) -> dict[str, Any]:
+    numbers = range(1, count + 1)
+    callers = [Caller(context.session.beside(), context, number) for number in numbers]
+    try:
+        _run_threads(callers)
+    finally:
         for caller in callers:
-            scene.kept[f"caller {caller.number} of {many}"] = caller.kept
-        wall = max(caller.end for caller in callers) - min(caller.begin for caller in callers)
-        calls, laps = (
-            sum(each.laps.calls for each in callers),
-            [lap for each in callers for lap in each.laps.laps_ns],
-        )
-        points.append({"callers": many, "calls": calls, "laps_ns": laps, "wall_ns": wall})
-    return points
+            caller.session.close()
+    failed = next((caller.error for caller in callers if caller.error), None)
+    if failed:
+        raise failed
+    for caller in callers:
+        context.judged[f"caller {caller.number} of {count}"] = caller.judged
+    wall = max(caller.end for caller in callers) - min(caller.begin for caller in callers)
+    return {
+        "callers": count,
+        "calls": sum(caller.laps.calls for caller in callers),
+        "laps_ns": [lap for caller in callers for lap in caller.laps.laps_ns],
+        "wall_ns": wall,
+    }
 
 
-def requests(scene: Scene) -> Points:
-    """One caller who hands over a request as soon as one of those in flight is answered:
-    throughput, without single latencies.
+def _run_threads(callers: Sequence[Caller]) -> None:
+    """Start all callers together, and wait for the end of all."""
+    start = threading.Barrier(len(callers))
+    threads = [threading.Thread(target=caller.run, args=(start,)) for caller in callers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
-    Laps are taken in stretches that last a tenth of the time or more, since each begins with all
-    requests in flight and ends there.
+
+def asynchronous_requests(context: LoadContext) -> Points:
+    """Measure throughput with several requests in flight; single latencies are unknown.
+
+    Filling and draining the queue costs time in each stretch of laps, so a stretch lasts at least a
+    tenth of the duration.
     """
-    session, kept = scene.session, {}
-    calls, wall, count = 0, 0, max(scene.rotation, session.in_flight)
-    while wall < scene.limit_ns:
-        keep = set(range(calls, calls + scene.rotation))
-        taken = timing.run_laps(session, scene.batches, calls, count, HOST_TO_HOST, keep, scene.now)
+    session, kept = context.session, {}
+    calls, wall, count = 0, 0, max(context.rotation, session.in_flight)
+    while wall < context.limit_ns:
+        keep = set(range(calls, calls + context.rotation))
+        taken = timing.run_laps(
+            session, context.batches, calls, count, HOST_TO_HOST, keep, context.now
+        )
         spent = sum(taken.laps_ns)
-        kept.update({lap % scene.rotation: outputs for lap, outputs in taken.kept.items()})
+        kept.update({lap % context.rotation: outputs for lap, outputs in taken.kept.items()})
         calls, wall = calls + count, wall + spent
-        if spent < scene.limit_ns / 10:
+        if spent < context.limit_ns / 10:
             count *= 2
-    scene.kept[f"{session.in_flight} requests in flight"] = kept
+    context.judged[f"{session.in_flight} requests in flight"] = kept
     return [
         {
             "callers": 1,
@@ -131,29 +137,32 @@ def requests(scene: Scene) -> Points:
     ]
 
 
-def server(scene: Scene) -> Points:
-    """Poisson arrivals by MLCommons' load generator, answered by threads on one network; see
-    `loadgen`.
-    """
-    many = scene.scenario.callers[0]
-    sessions = [scene.session] if many == 1 else [scene.session.beside() for _ in range(many)]
-    callers = [Caller(session, scene) for session in sessions]
+def server(context: LoadContext) -> Points:
+    """Handle Poisson arrivals from MLCommons' load generator; see `harness.load.mlperf`."""
+    count = context.scenario.callers[0]
+    is_alone = count == 1
+    sessions = [context.session] if is_alone else [context.session.beside() for _ in range(count)]
+    callers = [Caller(session, context) for session in sessions]
     try:
         for caller in callers:
             caller.call(0)
-        begin = scene.now()
-        for index in range(scene.rotation):
-            callers[0].call(index)
-        usual_ns = (scene.now() - begin) / scene.rotation
         point = mlperf.judge(
-            scene.scenario,
+            context.scenario,
             [caller.call for caller in callers],
-            scene.rotation,
-            usual_ns,
-            scene.kept,
+            context.rotation,
+            _usual_ns(context, callers[0]),
+            context.judged,
         )
     finally:
-        if many > 1:
+        if not is_alone:
             for session in sessions:
                 session.close()
     return [point]
+
+
+def _usual_ns(context: LoadContext, caller: Caller) -> float:
+    """The mean duration of a call in nanoseconds, over all batches."""
+    begin = context.now()
+    for index in range(context.rotation):
+        caller.call(index)
+    return (context.now() - begin) / context.rotation

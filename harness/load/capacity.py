@@ -1,4 +1,4 @@
-"""The most that a cell can take under a latency bound: the best batch, the highest valid rate."""
+"""Capacity of a cell under a latency bound: the best batch size and the highest valid rate."""
 
 from __future__ import annotations
 
@@ -10,70 +10,77 @@ from typing import Any
 from harness.load.points import value_of
 
 
-def best_batch(measured: Sequence[Mapping[str, Any]], bound_ns: int) -> dict[str, Any]:
-    """The batch of the highest throughput whose p99 keeps the bound (0: none), or None; `excluded`
-    says in words why not the others.
+def best_batch(points: Sequence[Mapping[str, Any]], bound_ns: int) -> dict[str, Any]:
+    """The batch size of the highest throughput with a p99 within the bound, as JSON.
 
-    A batch whose p99 the laps do not support cannot be said to keep a bound.
+    A `bound_ns` of 0 is no bound. `batch` is None without a valid batch size; `excluded` has the
+    reasons against the others. A batch size without enough laps for a p99 is excluded.
     """
-    kept, excluded = [], {}
-    for point in measured:
-        p99 = value_of(point["latency"]["p99_ns"])
-        if bound_ns and p99 is None:
-            excluded[str(point["batch"])] = next(
-                word for word in point["latency"]["refused"] if word.startswith("p99")
-            )
-        elif bound_ns and p99 is not None and p99 > bound_ns:
-            excluded[str(point["batch"])] = f"p99 is {p99 / bound_ns:.3g} times the bound"
-        else:
-            kept.append(point)
-    best = max(kept, key=lambda point: float(point["per_second"]["value"]), default=None)
-    return {"bound_ns": bound_ns or None, "batch": best and best["batch"], "excluded": excluded}
+    excluded = {str(point["batch"]): _excess(point, bound_ns) for point in points}
+    valid = [point for point in points if not excluded[str(point["batch"])]]
+    best = max(valid, key=lambda point: float(point["per_second"]["value"]), default=None)
+    return {
+        "bound_ns": bound_ns or None,
+        "batch": best and best["batch"],
+        "excluded": {batch: reason for batch, reason in excluded.items() if reason},
+    }
+
+
+def _excess(point: Mapping[str, Any], bound_ns: int) -> str:
+    """The reason why a point exceeds the bound, or an empty string."""
+    if not bound_ns:
+        return ""
+    p99 = value_of(point["latency"]["p99_ns"])
+    if p99 is None:
+        reasons = point["latency"]["refused"]
+        return str(next(reason for reason in reasons if reason.startswith("p99")))
+    return f"p99 is {p99 / bound_ns:.3g} times the bound" if p99 > bound_ns else ""
 
 
 @dataclass(frozen=True)
 class RateSearch:
-    """How the highest valid rate is looked for, from a guess of what the session can do at most."""
+    """Settings of the search for the highest valid rate, relative to a guess of the capacity."""
 
     first: float = 0.7
-    """The first rate, as a share of the guess."""
+    """First rate, as a share of the guess."""
     wider: float = 1.4
     floor: float = 1 / 128
-    """Where everything is invalid down to this share of the guess, nothing is found."""
+    """Lowest rate to try, as a share of the guess."""
     resolution: float = 1.05
-    """The highest valid and the lowest invalid rate at the end, as a ratio."""
+    """Ratio of the lowest invalid to the highest valid rate at the end."""
     most: int = 12
     confirmations: int = 3
     step_down: float = 0.9
 
 
 def highest_rate(
-    judge: Callable[[float, int], bool], guess: float, how: RateSearch = RateSearch()
+    judge: Callable[[float, int], bool], guess: float, search: RateSearch = RateSearch()
 ) -> tuple[float | None, str]:
-    """The highest rate per second that was valid, and valid again with other arrivals; or None, and
-    why in words.
+    """Search for the highest valid rate per second; None with a reason without a valid rate.
 
-    `judge(rate, number)` runs one trial with the `number`-th schedule of arrivals. Verdicts of one
-    run are noisy: the rate at which the search ended is confirmed by a run of its own, and lowered
-    where that one says no.
+    `judge(rate, number)` runs one trial with the `number`-th schedule of arrivals. Verdicts of a
+    single run are noisy, so a further run with other arrivals confirms the rate; an invalid
+    confirmation lowers the rate.
     """
-    low, high, trials, rate = None, None, 0, guess * how.first
-    while trials < how.most and rate >= guess * how.floor:
-        valid = judge(rate, trials)
+    low, high, trials, rate = None, None, 0, guess * search.first
+    while trials < search.most and rate >= guess * search.floor:
+        is_valid = judge(rate, trials)
         trials += 1
-        low, high = (rate, high) if valid else (low, rate)
-        if low and high and high / low <= how.resolution:
+        low, high = (rate, high) if is_valid else (low, rate)
+        if low and high and high / low <= search.resolution:
             break
-        rate = math.sqrt(low * high) if low and high else rate * how.wider if low else rate / 2
+        rate = math.sqrt(low * high) if low and high else rate * search.wider if low else rate / 2
     if low is None:
-        tried = f"no rate was valid, down to {high or rate:.3g} per second"
-        return None, f"{tried}; the bound cannot be kept, or the machine is too busy for it"
-    for _ in range(how.confirmations):
+        return None, (
+            f"no rate was valid, down to {high or rate:.3g} per second; "
+            "raise the bound, or measure on a machine with less other work"
+        )
+    for _ in range(search.confirmations):
         if judge(low, trials):
             return low, ""
         trials += 1
-        low *= how.step_down
-    return (
-        None,
-        f"no rate was valid twice, down to {low / how.step_down:.3g} per second; the machine is too unsteady for an answer",
+        low *= search.step_down
+    return None, (
+        f"no rate was valid twice, down to {low / search.step_down:.3g} per second; "
+        "the machine is too unsteady for a result"
     )

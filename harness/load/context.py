@@ -1,4 +1,4 @@
-"""What the calls of a scenario are made on: a loaded session, what it is fed, and what it answered."""
+"""The context of a scenario's calls: a loaded session, input batches and the outputs to judge."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ if TYPE_CHECKING:
     from harness.core.backend import Arrays
 
 Points = list[dict[str, Any]]
-Kept = dict[str, Mapping[int, "Arrays"]]
-"""Outputs to judge: for every way in which calls were made, those of each batch."""
+"""Raw measurements of one process, an entry per batch size, number of callers, gap or shape."""
+
+JudgedOutputs = dict[str, Mapping[int, "Arrays"]]
+"""Outputs for parity: by the name of the call pattern, then by batch number."""
 
 
 @dataclass
-class Size:
-    """Another size that the cell's model declares: its own declaration, what is fed at it, and what
-    was answered.
-    """
+class DeclaredSize:
+    """Another input size that the cell's model declares, with input batches and outputs."""
 
     model: Model
     label: str
     batches: Sequence[Arrays]
-    kept: Kept = field(default_factory=dict)
+    judged: JudgedOutputs = field(default_factory=dict)
 
 
 @dataclass
-class Scene:
-    """A loaded and warm session, what it is fed, and the two things that tests replace: the clock
-    and sleeping.
+class LoadContext:
+    """A loaded, warm session and everything a scenario needs to call it.
+
+    Tests replace the clock `now` and the function `sleep`.
     """
 
     session: Session
@@ -44,16 +45,16 @@ class Scene:
     scenario: Scenario
     now: Now = timing.CLOCK
     sleep: Callable[[float], None] = time.sleep
-    kept: Kept = field(default_factory=dict)
-    sizes: Sequence[Size] = ()
-    """The model's other sizes, where the scenario feeds them."""
+    judged: JudgedOutputs = field(default_factory=dict)
+    sizes: Sequence[DeclaredSize] = ()
+    """The model's other sizes, for scenarios that change sizes."""
 
     @property
     def rotation(self) -> int:
-        """How many batches differ."""
+        """The number of different batches."""
         return len(self.batches)
 
     @property
     def limit_ns(self) -> float:
-        """How long the calls of a point go on."""
+        """The duration of a point's calls, in nanoseconds."""
         return self.scenario.seconds * 1e9

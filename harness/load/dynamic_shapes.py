@@ -1,8 +1,7 @@
-"""Shapes that change from call to call: batches, sizes of the inputs or both, at one loaded session
-whose every answer is judged.
+"""Call pattern with changing shapes: batch sizes, input sizes or both, on a loaded session.
 
-What a new shape costs (code that is generated anew, buffers that are allocated anew) is paid in its
-first call, and told apart from what its later calls take.
+The first call of a new shape pays for generated code and allocated buffers, so first calls are
+recorded apart from later calls. Parity judges the outputs of every shape.
 """
 
 from __future__ import annotations
@@ -15,60 +14,54 @@ from typing import TYPE_CHECKING, Any
 from harness.core import dynamic_axes
 from harness.core.errors import Unsupported
 from harness.core.types import Model, TensorSpec
-from harness.load.context import Kept, Points, Scene, Size
+from harness.load.context import DeclaredSize, JudgedOutputs, LoadContext, Points
 
 if TYPE_CHECKING:
     from harness.core.backend import Arrays
 
-MOST_ROUNDS = 1000
-"""Where calls take next to no time."""
+MAX_ROUNDS = 1000
+"""Upper limit for very short calls."""
 
 
 @dataclass
 class Shape:
-    """One shape that is fed: a batch size at one of the model's sizes, what it is cut from, and
-    what its calls took and answered.
-    """
+    """A batch size at one of the model's sizes, with inputs, laps and outputs of the calls."""
 
     model: Model
     batches: Sequence[Arrays]
     batch: int
     whole: int
-    """How many samples the batches have from which it is cut."""
-    kept: Kept
-    """Where its answers are put to be judged, with those of other batches of the same size."""
+    """Samples per stored batch; calls take slices of `batch` samples."""
+    judged: JudgedOutputs
+    """Destination of the outputs, shared by all batch sizes of the same size."""
     label: str = ""
-    """Of the model's size, where sizes change."""
+    """Label of the model's size, for changing sizes."""
     is_known: bool = False
-    """Whether loading and warming up have seen it: that of the cell itself."""
+    """Whether loading and warm-up used this shape, the cell's own."""
     first_ns: int | None = None
     laps_ns: list[int] = field(default_factory=list)
     builds: int | None = None
-    answers: dict[int, dict[str, Any]] = field(default_factory=dict)
+    outputs: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def starts(self) -> list[int]:
-        """Where cuts begin, so that every sample of a batch is in one."""
+        """First samples of the slices; together the slices cover a stored batch."""
         return [min(start, self.whole - self.batch) for start in range(0, self.whole, self.batch)]
 
     @property
     def rounds(self) -> int:
-        """After how many calls every sample of every batch was answered."""
+        """The number of calls that covers every sample of every batch."""
         return len(self.starts) * len(self.batches)
 
     @property
     def words(self) -> str:
-        """The shape for people."""
+        """The shape as text for messages."""
         return f"batches of {self.batch}" + (f" at size {self.label}" if self.label else "")
 
-    def cut(self, turn: int) -> tuple[int, int, dict[str, Any]]:
-        """Which batch is fed in a turn, from which sample on, and those samples as arrays of their
-        own.
-        """
-        index, start = (
-            turn % len(self.batches),
-            self.starts[turn // len(self.batches) % len(self.starts)],
-        )
+    def slice_inputs(self, turn: int) -> tuple[int, int, dict[str, Any]]:
+        """The inputs of a turn: batch number, first sample, and copied read-only arrays."""
+        index = turn % len(self.batches)
+        start = self.starts[turn // len(self.batches) % len(self.starts)]
         fed = {}
         for spec in self.model.inputs:
             array = self.batches[index][spec.name]
@@ -77,84 +70,82 @@ class Shape:
         return index, start, fed
 
     def keep(self, index: int, start: int, outputs: Arrays) -> None:
-        """Put the answer to some samples of a batch where they stand in the answer to all of it."""
+        """Copy the outputs of a slice to the slice's place in the outputs of the whole batch."""
         import numpy as np
 
-        answer = self.answers.setdefault(index, {})
+        whole = self.outputs.setdefault(index, {})
         for spec in self.model.outputs:
             array = outputs[spec.name]
             if not spec.is_batched:
-                answer[spec.name] = array
+                whole[spec.name] = array
                 continue
-            if spec.name not in answer:
-                answer[spec.name] = np.full((self.whole, *array.shape[1:]), 0, array.dtype)
-            answer[spec.name][start : start + self.batch] = array
+            if spec.name not in whole:
+                whole[spec.name] = np.full((self.whole, *array.shape[1:]), 0, array.dtype)
+            whole[spec.name][start : start + self.batch] = array
 
     def point(self) -> dict[str, Any]:
-        """What its calls took, in the form of a scenario's points."""
-        named = {"size": self.label} if self.label else {}
-        taken = {"calls": len(self.laps_ns), "laps_ns": self.laps_ns, "wall_ns": sum(self.laps_ns)}
+        """The shape's calls as a point of the scenario."""
+        size = {"size": self.label} if self.label else {}
         return {
             "batch": self.batch,
-            **named,
+            **size,
             "first_ns": self.first_ns,
             "builds": self.builds,
-            **taken,
+            "calls": len(self.laps_ns),
+            "laps_ns": self.laps_ns,
+            "wall_ns": sum(self.laps_ns),
         }
 
 
-def shapes(scene: Scene) -> Points:
-    """All shapes in a new order every round; the first call of each is told apart.
+def changing_shapes(context: LoadContext) -> Points:
+    """Call every shape once per round, in a new order; first calls are recorded apart.
 
-    The cell's own shape is the one that loading and warming up have seen; its batch is the largest.
-    The samples of a call move on through their batch, so that every shape answers every sample, and
-    is judged on all of them.
+    Loading and warm-up used the cell's own shape, with the largest batch. The slices of a call
+    advance through the stored batch, so every shape processes every sample, and parity judges all
+    samples.
     """
-    fed = shapes_of(scene)
-    rounds = max(2, *(shape.rounds for shape in fed))  # the first of which is told apart
-    shuffle, turn, begin = random.Random(scene.scenario.seed), 0, scene.now()
-    while turn < rounds or (turn < MOST_ROUNDS and scene.now() - begin < scene.limit_ns * len(fed)):
-        order = list(fed)
+    shapes = shapes_of(context)
+    rounds = max(2, *(shape.rounds for shape in shapes))  # the first round is recorded apart
+    shuffle, turn, begin = random.Random(context.scenario.seed), 0, context.now()
+    duration = context.limit_ns * len(shapes)
+    while turn < rounds or (turn < MAX_ROUNDS and context.now() - begin < duration):
+        order = list(shapes)
         shuffle.shuffle(order)
         for shape in order:
-            _call(scene, shape, turn)
+            _call(context, shape, turn)
         turn += 1
-    for shape in fed:
-        shape.kept[shape.words] = shape.answers
-    return [shape.point() for shape in fed]
+    for shape in shapes:
+        shape.judged[shape.words] = shape.outputs
+    return [shape.point() for shape in shapes]
 
 
-def shapes_of(scene: Scene) -> list[Shape]:
-    """The shapes that a scene feeds, the cell's own size first, small batches before large ones."""
-    cell, scenario = scene.cell, scene.scenario
+def shapes_of(context: LoadContext) -> list[Shape]:
+    """All shapes of a scenario: the cell's own size first, small batches before large batches."""
+    cell, scenario = context.cell, context.scenario
     batches = sorted(scenario.batches) if scenario.has_batches else [cell.batch]
-    own = Size(
-        cell.model,
-        dynamic_axes.label(cell.model, cell.model) if scene.sizes else "",
-        scene.batches,
-        scene.kept,
-    )
+    label = dynamic_axes.label(cell.model, cell.model) if context.sizes else ""
+    own = DeclaredSize(cell.model, label, context.batches, context.judged)
     return [
         Shape(
             size.model,
             size.batches,
             batch,
             cell.batch,
-            size.kept,
+            size.judged,
             size.label,
             is_known=size is own and batch == cell.batch,
         )
-        for size in (own, *scene.sizes)
+        for size in (own, *context.sizes)
         for batch in batches
     ]
 
 
-def _call(scene: Scene, shape: Shape, turn: int) -> None:
-    """One call of a shape: timed, counted, and kept."""
-    index, start, fed = shape.cut(turn)
-    before = scene.session.builds()
-    lap, outputs = _lap_of(scene, shape, fed)
-    after = scene.session.builds()
+def _call(context: LoadContext, shape: Shape, turn: int) -> None:
+    """Make one call of a shape, and record lap, builds and outputs."""
+    index, start, fed = shape.slice_inputs(turn)
+    before = context.session.builds()
+    lap, outputs = _timed_call(context, shape, fed)
+    after = context.session.builds()
     if before is not None and after is not None:
         shape.builds = (shape.builds or 0) + after - before
     shape.keep(index, start, outputs)
@@ -164,12 +155,13 @@ def _call(scene: Scene, shape: Shape, turn: int) -> None:
         shape.laps_ns.append(lap)
 
 
-def _lap_of(scene: Scene, shape: Shape, fed: Arrays) -> tuple[int, Arrays]:
-    """One call's time and outputs. Raises Unsupported where the session answers the cell's own
-    shape only.
+def _timed_call(context: LoadContext, shape: Shape, fed: Arrays) -> tuple[int, Arrays]:
+    """The lap in nanoseconds and the outputs of one call.
+
+    Raises Unsupported for a session that accepts only the cell's own shape.
     """
-    session = scene.session
-    begin = scene.now()
+    session = context.session
+    begin = context.now()
     try:
         session.bind(fed)
         session.step()
@@ -178,35 +170,33 @@ def _lap_of(scene: Scene, shape: Shape, fed: Arrays) -> tuple[int, Arrays]:
     except Exception as error:
         if shape.is_known:
             raise
-        words = " ".join(str(error).split())[:300]
-        raise Unsupported(
-            f"{_only(scene)}: {shape.words} ended with {type(error).__name__}: {words}"
-        ) from error
-    lap = scene.now() - begin
-    known = {spec.name: spec for spec in scene.cell.model.outputs}
+        text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise Unsupported(f"{_own_only(context)}: {shape.words} ended with {text}") from error
+    lap = context.now() - begin
+    own = {spec.name: spec for spec in context.cell.model.outputs}
     for spec in shape.model.outputs:
-        _refuse_other(scene, shape, known[spec.name], spec, outputs[spec.name])
+        _check_output(context, shape, own[spec.name], spec, outputs[spec.name])
     return lap, outputs
 
 
-def _only(scene: Scene) -> str:
-    """What the session takes, in words, where that is less than it was fed."""
-    known = next(each for each in shapes_of(scene) if each.is_known)
-    return f"{scene.cell.backend}'s prepared artifact takes {known.words} only"
+def _own_only(context: LoadContext) -> str:
+    """The beginning of a refusal: the session accepts only the cell's own shape."""
+    own = next(shape for shape in shapes_of(context) if shape.is_known)
+    return f"{context.cell.backend}'s prepared artifact takes {own.words} only"
 
 
-def _refuse_other(
-    scene: Scene, shape: Shape, own: TensorSpec, spec: TensorSpec, answered: Any
+def _check_output(
+    context: LoadContext, shape: Shape, own: TensorSpec, spec: TensorSpec, output: Any
 ) -> None:
-    """Raise Unsupported where a session that takes the cell's shape only answered as if it had been
-    fed that.
-    """
-    found, wanted = list(answered.shape), list(spec.concrete(shape.batch))
-    if spec.is_batched and found[:1] != wanted[:1]:
+    """Raise Unsupported for an output with the cell's own shape in reply to another shape."""
+    actual, expected = list(output.shape), list(spec.concrete(shape.batch))
+    if spec.is_batched and actual[:1] != expected[:1]:
+        rows = actual[0] if actual else 1
         raise Unsupported(
-            f"{_only(scene)}: it answered {found[0] if found else 1} rows to {shape.words}"
+            f"{_own_only(context)}: the session returned {rows} rows for {shape.words}"
         )
-    if not spec.is_open and found != wanted and found == list(own.concrete(shape.batch)):
+    if not spec.is_open and actual != expected and actual == list(own.concrete(shape.batch)):
         raise Unsupported(
-            f"{_only(scene)}: it answered {spec.name} of {found} to {shape.words}, whose {spec.name} is {wanted}"
+            f"{_own_only(context)}: the session returned {spec.name} of {actual} for "
+            f"{shape.words}, expected {expected}"
         )

@@ -1,4 +1,4 @@
-"""Laps of one caller, thinned evenly where there are too many for a results file."""
+"""Laps of one caller, thinned evenly beyond the capacity of a results file."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import random
 from dataclasses import dataclass, field
 
 MAX_LAPS = 5000
-"""Kept of one caller at one point: enough for a p99.9 at 99 % confidence, and little enough for a
+"""Recorded laps per caller and point: enough for a p99.9 at 99 % confidence, and few enough for a
 results file.
 """
 
 
 @dataclass
-class Thinned:
-    """Laps in order: all of them up to twice `MAX_LAPS`, and then an even share, drawn at random so
-    that no rhythm is met.
+class ThinnedLaps:
+    """Laps in order: all laps up to twice `MAX_LAPS`, then an even random share.
+
+    The draw is random because a fixed stride could follow the rotation of the batches.
     """
 
     seed: int
@@ -26,12 +27,12 @@ class Thinned:
     def __post_init__(self) -> None:
         self.draw = random.Random(self.seed).random
 
-    def add(self, lap: int) -> None:
-        """One more lap, which counts whether or not it is kept."""
+    def add(self, lap_ns: int) -> None:
+        """Count a lap, and record the time if the draw selects this lap."""
         self.calls += 1
-        self.total_ns += lap
+        self.total_ns += lap_ns
         if self.share == 1.0 or self.draw() < self.share:
-            self.laps_ns.append(lap)
+            self.laps_ns.append(lap_ns)
         if len(self.laps_ns) >= 2 * MAX_LAPS:
-            self.laps_ns = [each for each in self.laps_ns if self.draw() < 0.5]
+            self.laps_ns = [lap for lap in self.laps_ns if self.draw() < 0.5]
             self.share /= 2

@@ -1,4 +1,7 @@
-"""From the laps of processes to the points of a scenario, each with percentiles and rates."""
+"""Points of a load scenario: laps of several processes become percentiles, rates and ratios.
+
+A percentile needs enough laps of every process; otherwise the value is None, with a reason.
+"""
 
 from __future__ import annotations
 
@@ -11,131 +14,153 @@ from harness.statistics.estimates import Estimate
 
 PERCENTILES = {"p50_ns": 0.50, "p90_ns": 0.90, "p99_ns": 0.99}
 
+NAMED = ("batch", "size", "callers", "requests", "gap_ms")
+"""Keys that identify a point."""
+
+Measured = Mapping[str, Any]
+"""One process's raw measurements of a point."""
+
 
 def latencies(laps_ns: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """The percentiles of one point that its processes support, each the level over processes; None
-    and a word in `refused` for others.
+    """The percentiles of a point, each the level over processes, as JSON.
 
-    `laps_ns` has one sequence of laps, in nanoseconds, per process. Percentiles of pooled laps
-    would hide that processes differ.
+    `laps_ns` has a sequence of laps, in nanoseconds, per process; pooled laps would hide
+    differences between processes. A percentile without enough laps is None, with a reason in
+    `refused`.
     """
     fewest = min((len(laps) for laps in laps_ns), default=0)
-    told: dict[str, Any] = {"laps": [len(laps) for laps in laps_ns]}
+    summary: dict[str, Any] = {"laps": [len(laps) for laps in laps_ns]}
     refused = []
     for name, q in PERCENTILES.items():
-        each = [estimates.supported_quantile(laps, q) for laps in laps_ns]
-        known = [value for value in each if value is not None]
-        whole = bool(each) and len(known) == len(each)
-        told[name] = estimate(known) if whole else None
-        if not whole:
-            refused.append(
-                f"{name.removesuffix('_ns')} needs {estimates.needed_for_quantile(q)} laps of each process, there are {fewest}"
-            )
-    return {**told, "refused": refused}
+        values = [estimates.supported_quantile(laps, q) for laps in laps_ns]
+        supported = [value for value in values if value is not None]
+        is_complete = bool(values) and len(supported) == len(values)
+        summary[name] = estimate(supported) if is_complete else None
+        if not is_complete:
+            needed = estimates.needed_for_quantile(q)
+            percentile = name.removesuffix("_ns")
+            refused.append(f"{percentile} needs {needed} laps of each process, there are {fewest}")
+    return {**summary, "refused": refused}
 
 
 def estimate(values: Sequence[float]) -> dict[str, Any]:
     """The level of one value per process, as JSON."""
-    found: Estimate = estimates.level(values)
+    level: Estimate = estimates.level(values)
     return {
-        "value": found.value,
-        "low": found.low,
-        "high": found.high,
-        "processes": found.processes,
+        "value": level.value,
+        "low": level.low,
+        "high": level.high,
+        "processes": level.processes,
     }
 
 
-def value_of(told: Mapping[str, Any] | None) -> float | None:
-    """The value of an estimate as JSON, or None where there is none."""
-    return None if told is None else float(told["value"])
+def value_of(estimated: Mapping[str, Any] | None) -> float | None:
+    """The value of an estimate given as JSON, or None without an estimate."""
+    return None if estimated is None else float(estimated["value"])
 
 
 def per_second(samples_per_call: int, calls: int, wall_ns: float) -> float:
-    """Samples answered in a second."""
+    """Samples per second."""
     return samples_per_call * calls / wall_ns * 1e9
 
 
 def merge_points(
-    scenario: Scenario, batch: int, processes: Sequence[Sequence[Mapping[str, Any]]]
+    scenario: Scenario, batch: int, processes: Sequence[Sequence[Measured]]
 ) -> list[dict[str, Any]]:
-    """What the processes found at each point: their raw laps, and what those support. Every process
-    has the same points in order.
+    """Merge the points of all processes: raw laps, with percentiles, rates and ratios.
+
+    Every process has the same points in the same order. `batch` is the cell's own.
     """
-    gathered = [list(at) for at in zip(*processes, strict=True)]
     if scenario.name == SERVER:
-        return [_served([process[0] for process in processes])] if processes else []
-    made = [_point(scenario, batch, at) for at in gathered]
+        return [_server_point([process[0] for process in processes])] if processes else []
+    columns = [list(column) for column in zip(*processes, strict=True)]
+    points = [_point(scenario, batch, column) for column in columns]
     if scenario.name == GAPS:
-        base = next(at for at in gathered if at[0]["gap_ms"] == 0)
-        for point, at in zip(made, gathered, strict=True):
-            pairs = [
-                _paired(after["laps_ns"], before["laps_ns"])
-                for after, before in zip(at, base, strict=True)
-            ]
-            point["wake_up"] = estimate(pairs)
+        _add_wake_up(points, columns)
     if scenario.name == CONCURRENT:
-        for point in made:
-            point["scaling"] = estimate(
-                [
-                    mine / alone
-                    for mine, alone in zip(
-                        point["per_second_each"], made[0]["per_second_each"], strict=True
-                    )
-                ]
-            )
-    return made
+        _add_scaling(points)
+    return points
 
 
-def _point(scenario: Scenario, batch: int, at: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One point over its processes."""
-    named = {
-        name: at[0][name]
-        for name in ("batch", "size", "callers", "requests", "gap_ms")
-        if name in at[0]
-    }
-    laps = [process["laps_ns"] for process in at]
-    told = latencies(laps)
+def _point(scenario: Scenario, batch: int, column: Sequence[Measured]) -> dict[str, Any]:
+    """A point over all processes."""
+    named = {name: column[0][name] for name in NAMED if name in column[0]}
+    laps = [process["laps_ns"] for process in column]
+    latency = latencies(laps)
     if "requests" in named:
-        told["refused"] = [f"no single latency is seen of {named['requests']} requests in flight"]
-    made: dict[str, Any] = {**named, "laps_ns": laps, "latency": told}
-    if scenario.name != GAPS:
-        size = int(named.get("batch", batch))
-        each = [per_second(size, process["calls"], process["wall_ns"]) for process in at]
-        made |= {
-            "calls": [process["calls"] for process in at],
-            "per_second_each": each,
-            "per_second": estimate(each),
-        }
+        in_flight = named["requests"]
+        latency["refused"] = [f"no single latency is seen of {in_flight} requests in flight"]
+    point: dict[str, Any] = {**named, "laps_ns": laps, "latency": latency}
+    if scenario.name == GAPS:
+        point["waited_ns"] = [process["waited_ns"] for process in column]
     else:
-        made["waited_ns"] = [process["waited_ns"] for process in at]
+        point |= _throughput(int(named.get("batch", batch)), column)
     if scenario.name == SHAPES:
-        firsts = [process["first_ns"] for process in at]
-        made |= {"first_ns": firsts, "builds": [process.get("builds") for process in at]}
-        new = all(value is not None for value in firsts)
-        made["first"] = estimate(firsts) if new else None
-        pairs = (
-            [first / estimates.median(its) for first, its in zip(firsts, laps, strict=True)]
-            if new
-            else []
-        )
-        made["first_seen"] = estimate(pairs) if pairs else None
-    return made
+        point |= _first_calls(laps, column)
+    return point
 
 
-def _paired(after: Sequence[int], before: Sequence[int]) -> float:
-    """The median ratio of laps of the same round."""
-    return estimates.median([one / other for one, other in zip(after, before, strict=True)])
-
-
-def _served(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The server scenario over its processes: what every run of the load generator said, and the
-    highest rate that each found valid.
-    """
-    rates = [process["rate_per_second"] for process in found]
-    known = [rate for rate in rates if rate]
+def _throughput(batch: int, column: Sequence[Measured]) -> dict[str, Any]:
+    rates = [per_second(batch, process["calls"], process["wall_ns"]) for process in column]
     return {
-        "runs": [process["runs"] for process in found],
+        "calls": [process["calls"] for process in column],
+        "per_second_each": rates,
+        "per_second": estimate(rates),
+    }
+
+
+def _first_calls(laps: Sequence[Sequence[int]], column: Sequence[Measured]) -> dict[str, Any]:
+    """First calls of a shape, and the ratio to later calls.
+
+    Both estimates are None for the cell's own shape, because loading has called the shape before.
+    """
+    firsts = [process["first_ns"] for process in column]
+    is_new = all(first is not None for first in firsts)
+    ratios = (
+        [first / estimates.median(later) for first, later in zip(firsts, laps, strict=True)]
+        if is_new
+        else []
+    )
+    return {
+        "first_ns": firsts,
+        "builds": [process.get("builds") for process in column],
+        "first": estimate(firsts) if is_new else None,
+        "first_seen": estimate(ratios) if ratios else None,
+    }
+
+
+def _add_wake_up(points: Sequence[dict[str, Any]], columns: Sequence[Sequence[Measured]]) -> None:
+    """Add the ratio of calls after a gap to calls without a gap, paired by round."""
+    base = next(column for column in columns if column[0]["gap_ms"] == 0)
+    for point, column in zip(points, columns, strict=True):
+        ratios = [
+            _median_ratio(process["laps_ns"], without["laps_ns"])
+            for process, without in zip(column, base, strict=True)
+        ]
+        point["wake_up"] = estimate(ratios)
+
+
+def _median_ratio(numerators: Sequence[int], denominators: Sequence[int]) -> float:
+    """The median ratio of laps of the same round."""
+    pairs = zip(numerators, denominators, strict=True)
+    return estimates.median([numerator / denominator for numerator, denominator in pairs])
+
+
+def _add_scaling(points: Sequence[dict[str, Any]]) -> None:
+    """Add the throughput relative to the first number of callers, paired by process."""
+    base = points[0]["per_second_each"] if points else []
+    for point in points:
+        pairs = zip(point["per_second_each"], base, strict=True)
+        point["scaling"] = estimate([rate / first for rate, first in pairs])
+
+
+def _server_point(processes: Sequence[Measured]) -> dict[str, Any]:
+    """The server scenario over processes: all runs of the load generator and the valid rates."""
+    rates = [process["rate_per_second"] for process in processes]
+    valid = [rate for rate in rates if rate]
+    return {
+        "runs": [process["runs"] for process in processes],
         "rate_each": rates,
-        "rate": estimate(known) if rates and len(known) == len(rates) else None,
-        "reasons": [process["reason"] for process in found],
+        "rate": estimate(valid) if rates and len(valid) == len(rates) else None,
+        "reasons": [process["reason"] for process in processes],
     }

@@ -1,8 +1,7 @@
-"""Calls that arrive as a scenario says, at one loaded session in this process; the outputs of those
-very calls are judged.
+"""A measuring process of a load run: load the network, run the scenario's calls, judge the outputs.
 
-A lap is a call as its caller sees it: inputs handed over, inference, outputs fetched
-(`host_to_host`). Runs inside a worker.
+A lap is a call as the caller experiences the call: bind inputs, infer, fetch outputs
+(`host_to_host`). Parity judges the outputs of the timed calls. Runs inside a worker.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from harness.core.backend import Session
 from harness.core.errors import Unsupported
 from harness.core.types import HOST_TO_HOST, Cell, Plan
 from harness.load import callers, declared_sizes, dynamic_shapes, mlperf, single_caller
-from harness.load.context import Points, Scene
+from harness.load.context import LoadContext, Points
 from harness.load.scenarios import (
     CONCURRENT,
     GAPS,
@@ -27,20 +26,25 @@ from harness.load.scenarios import (
     Scenario,
 )
 from harness.measurement import judging, provenance, timing
-from harness.measurement.resident import resident
+from harness.measurement.resident import ResidentCell, resident
 from harness.runner.job import Channel, Job
+
+CALL_PATTERNS: Mapping[str, Callable[[LoadContext], Points]] = {
+    SINGLE: single_caller.back_to_back,
+    SWEEP: single_caller.back_to_back,
+    CONCURRENT: callers.concurrent,
+    SERVER: callers.server,
+    GAPS: single_caller.idle_gaps,
+    SHAPES: dynamic_shapes.changing_shapes,
+}
+"""The function of each scenario, which makes the calls and returns the points."""
 
 
 def perform(job: Job, channel: Channel) -> dict[str, Any]:
     """The task `load` of a worker."""
     request: LoadRequest = job.payload
-    return run(
-        job.cell,
-        request.plan,
-        request.scenario,
-        {name: Path(path) for name, path in job.folders.items()},
-        channel.enter,
-    )
+    folders = {name: Path(path) for name, path in job.folders.items()}
+    return run(job.cell, request.plan, request.scenario, folders, channel.enter)
 
 
 def run(
@@ -50,35 +54,30 @@ def run(
     folders: Mapping[str, Path],
     enter: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Put one scenario's load on the cell's runtime; returns what its line is made of. `folders`
-    are artifact, inputs and golden, and inputs and goldens of other sizes where the scenario feeds
-    them (`Prepared.folders`).
+    """Run a scenario on the cell's runtime; returns this process's part of the result line.
 
-    Raises Unsupported, in words, where the session cannot be called so, and Unavailable where the
-    load generator is not installed.
+    `folders` has the artifact, inputs and golden, and for changing sizes the inputs and goldens of
+    other sizes (`Prepared.folders`). Raises Unsupported for a session without support for the
+    scenario, and Unavailable without the load generator.
     """
     if scenario.name == SERVER:
-        mlperf.find()
+        mlperf.load_generator()
     with resident(cell, plan, folders, enter) as loaded:
-        session, watch = loaded.session, loaded.watch
-        refuse(session, cell, scenario)
+        session = loaded.session
+        check_supported(session, cell, scenario)
         sizes = declared_sizes.load(cell, folders)
-        scene = Scene(session, loaded.batches, cell, scenario, sizes=sizes)
+        context = LoadContext(session, loaded.batches, cell, scenario, sizes=sizes)
         loaded.warm_up()
-        with loaded.sampling() as seen:
-            before, begin = timing.counters_of(session), scene.now()
-            points = DRIVERS[scenario.name](scene)
-            wall, after = scene.now() - begin, timing.counters_of(session)
-            seen.observe(HOST_TO_HOST)
+        points, block = _sampled(loaded, context)
         peak = provenance.peak_rss_bytes(session)
         attested = session.attest()
-        with watch.phase("parity"):
+        with loaded.watch.phase("parity"):
             accuracy = judging.accuracy(session, cell, folders["inputs"])
-            verdict, judged_sizes = declared_sizes.judge(scene, folders, accuracy)
+            verdict, judged_sizes = declared_sizes.judge(context, folders, accuracy)
     return {
-        **provenance.provenance(cell, attested, folders, watch, (mlperf.DISTRIBUTION,)),
+        **provenance.provenance(cell, attested, folders, loaded.watch, (mlperf.DISTRIBUTION,)),
         "points": points,
-        "block": {"wall_ns": wall, **timing.counted(before, after)},
+        "block": block,
         "clock": session.clock,
         "warm_up": loaded.warm,
         "gpu": loaded.observed,
@@ -89,26 +88,27 @@ def run(
     }
 
 
-def refuse(session: Session, cell: Cell, scenario: Scenario) -> None:
-    """Raise Unsupported, in words, where calls of this scenario cannot be told apart in the
-    session.
-    """
+def _sampled(loaded: ResidentCell, context: LoadContext) -> tuple[Points, dict[str, int]]:
+    """The points of the scenario's calls, and the counters of process and machine around them."""
+    session, call = loaded.session, CALL_PATTERNS[context.scenario.name]
+    with loaded.sampling() as observer:
+        before, begin = timing.counters_of(session), context.now()
+        points = call(context)
+        wall, after = context.now() - begin, timing.counters_of(session)
+        observer.observe(HOST_TO_HOST)
+    return points, {"wall_ns": wall, **timing.counted(before, after)}
+
+
+def check_supported(session: Session, cell: Cell, scenario: Scenario) -> None:
+    """Raise Unsupported for a session that hides the single calls of the scenario."""
     if session.in_flight > 1 and scenario.name != CONCURRENT:
         raise Unsupported(
-            f"{cell.backend} keeps {session.in_flight} requests in flight, whose single latencies nobody sees; take the cell without "
-            "that option here, or `--scenario concurrent` for its throughput"
+            f"{cell.backend} keeps {session.in_flight} requests in flight, so single latencies "
+            f"are unknown; choose a cell without that option, or scenario {CONCURRENT} for "
+            "throughput"
         )
     if type(session).laps is not Session.laps and scenario.name in (CONCURRENT, SERVER, SHAPES):
         raise Unsupported(
-            f"{cell.backend} loops and times by itself ({session.clock}); no call can be made from here when it arrives"
+            f"{cell.backend} loops and times by itself ({session.clock}), so the harness cannot "
+            f"start single calls; scenario {SINGLE} works"
         )
-
-
-DRIVERS: Mapping[str, Callable[[Scene], Points]] = {
-    SINGLE: single_caller.in_turn,
-    SWEEP: single_caller.in_turn,
-    CONCURRENT: callers.concurrent,
-    SERVER: callers.server,
-    GAPS: single_caller.idle_gaps,
-    SHAPES: dynamic_shapes.shapes,
-}

@@ -1,9 +1,4 @@
-"""Scenarios of load as values, and what is made of their laps: percentiles, the best batch under a
-limit, the highest valid rate.
-
-A percentile is stated where the laps of every process support it, and refused in words where they
-do not.
-"""
+"""Load scenarios as values: the pattern of calls, with limits and durations."""
 
 from __future__ import annotations
 
@@ -26,83 +21,85 @@ SINGLE, SWEEP, CONCURRENT, SERVER, GAPS, SHAPES = (
 NAMES = (SINGLE, SWEEP, CONCURRENT, SERVER, GAPS, SHAPES)
 
 VARIED = ((BATCH,), (SIZE,), (BATCH, SIZE), (SIZE, BATCH))
-"""What may change from call to call."""
+"""Valid values of `Scenario.vary`."""
+
+
+class InvalidScenario(UsageError):
+    """A scenario with an impossible value. `field` is the name of the scenario's field.
+
+    `value` is the text of the wrong value, empty for a missing value.
+    """
+
+    def __init__(self, field: str, value: str, expected: str) -> None:
+        self.field, self.value, self.expected = field, value, expected
+        super().__init__(self.with_name(field))
+
+    def with_name(self, name: str) -> str:
+        """The message with another name for the field, such as the name of a flag."""
+        return f"{name} {self.value}: {self.expected}" if self.value else f"{name}: {self.expected}"
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What one process is to do with a loaded session. A field that the scenario does not know is
-    left as it is.
+    """Calls of a process on a loaded session.
+
+    Each scenario reads only some fields. Raises InvalidScenario for an impossible value.
     """
 
     name: str
     seconds: float = 3.0
-    """Of calls for every point: a batch size, a number of callers, a shape, a run of the load
-    generator.
+    """Duration of the calls at each point: a batch size, a number of callers, a shape, or a run of
+    the load generator.
     """
     bound_ns: int = 0
-    """The latency that 99 % of the calls must keep; 0 for none."""
+    """Latency bound for 99 % of the calls, in nanoseconds; 0 for no bound."""
     batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     callers: tuple[int, ...] = (1, 2, 4)
     gaps_ms: tuple[float, ...] = (0.0, 10.0, 100.0, 1000.0)
     vary: tuple[str, ...] = (BATCH,)
-    """What changes from call to call where shapes do: the batch, the size of the inputs, or both.
-    """
+    """Changing parts of the shapes: batch, input size, or both."""
     rounds: int = 15
     rate_per_second: float = 0.0
-    """Of arrivals, to be judged alone; 0 searches for the highest valid one."""
+    """Fixed arrival rate to judge; 0 searches for the highest valid rate."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for what, wrong, expected in (
-            ("--scenario", "" if self.name in NAMES else self.name, f"one of {', '.join(NAMES)}"),
-            (
-                "--seconds",
-                "" if 0 < self.seconds < math.inf else self.seconds,
-                "a number of seconds above 0",
-            ),
-            (
-                "--batches",
-                _not_counts(self.batches),
-                "different whole numbers of 1 or more, such as 1,2,4,8",
-            ),
-            (
-                "--callers",
-                _not_counts(self.callers),
-                "different whole numbers of 1 or more, such as 1,2,4",
-            ),
-            (
-                "--gaps",
-                "" if _are_gaps(self.gaps_ms) else _listed(self.gaps_ms),
-                "0 and other times in ms, such as 0,10,100",
-            ),
-            (
-                "--vary",
-                "" if self.vary in VARIED else ",".join(self.vary) or "(nothing)",
-                "batch, size, or batch,size",
-            ),
-            ("--rounds", "" if self.rounds >= 1 else self.rounds, "a whole number of 1 or more"),
-            (
-                "--rate",
-                "" if 0 <= self.rate_per_second < math.inf else self.rate_per_second,
-                "a number of arrivals per second above 0",
-            ),
-        ):
-            if wrong != "":
-                raise UsageError(f"{what} {wrong}: expected {expected}")
+        _require(self.name in NAMES, "name", self.name, f"one of {', '.join(NAMES)}")
+        _require(
+            0 < self.seconds < math.inf,
+            "seconds",
+            f"{self.seconds:g}",
+            "a number of seconds above 0",
+        )
+        counts = "different whole numbers of 1 or more, such as 1,2,4"
+        _require(_are_counts(self.batches), "batches", _listed(self.batches), counts)
+        _require(_are_counts(self.callers), "callers", _listed(self.callers), counts)
+        gaps = "0 and other times in ms, such as 0,10,100"
+        _require(_are_gaps(self.gaps_ms), "gaps_ms", _listed(self.gaps_ms), gaps)
+        varied = ",".join(self.vary) or EMPTY
+        _require(self.vary in VARIED, "vary", varied, "batch, size, or batch,size")
+        _require(self.rounds >= 1, "rounds", f"{self.rounds}", "a whole number of 1 or more")
+        _require(
+            0 <= self.rate_per_second < math.inf,
+            "rate_per_second",
+            f"{self.rate_per_second:g}",
+            "a number of arrivals per second above 0",
+        )
         if self.name == SERVER and not self.bound_ns:
-            raise UsageError(
-                "--scenario server judges arrivals by a latency bound; give it with --p99, such as --p99 20ms"
+            raise InvalidScenario(
+                "bound_ns",
+                "",
+                f"scenario {SERVER} judges arrivals by a latency bound; give a bound",
             )
 
     @property
     def has_batches(self) -> bool:
-        """Whether the batch sizes are the scenario's, and not each cell's own."""
+        """Whether the scenario sets the batch sizes instead of each cell."""
         return self.name == SWEEP or (self.name == SHAPES and BATCH in self.vary)
 
     @property
     def has_sizes(self) -> bool:
-        """Whether models are fed at all sizes that they declare."""
+        """Whether the scenario feeds models at all declared sizes."""
         return self.name == SHAPES and SIZE in self.vary
 
 
@@ -114,19 +111,22 @@ class LoadRequest:
     scenario: Scenario
 
 
-def _not_counts(values: Sequence[int]) -> str:
-    """The values as they were given where they are no list of different counts, or an empty string."""
-    right = bool(values) and min(values) >= 1 and len(set(values)) == len(values)
-    return "" if right else _listed(values) or "(nothing)"
+EMPTY = "(nothing)"
+
+
+def _require(is_valid: bool, field: str, value: str, expected: str) -> None:
+    if not is_valid:
+        raise InvalidScenario(field, value, f"expected {expected}")
+
+
+def _are_counts(values: Sequence[int]) -> bool:
+    return bool(values) and min(values) >= 1 and len(set(values)) == len(values)
 
 
 def _are_gaps(values: Sequence[float]) -> bool:
-    return (
-        0 in values
-        and all(0 <= value < math.inf for value in values)
-        and len(set(values)) == len(values) > 1
-    )
+    is_finite = all(0 <= value < math.inf for value in values)
+    return 0 in values and is_finite and len(set(values)) == len(values) > 1
 
 
 def _listed(values: Sequence[float]) -> str:
-    return ",".join(f"{value:g}" for value in values) or "(nothing)"
+    return ",".join(f"{value:g}" for value in values) or EMPTY

@@ -1,40 +1,40 @@
-"""Calls of one caller: one after another, or after gaps."""
+"""Call patterns of a single caller: back to back, or after idle gaps."""
 
 from __future__ import annotations
 
 import random
 
+from harness.core.backend import Laps
 from harness.core.types import HOST_TO_HOST
-from harness.load.context import Points, Scene
-from harness.load.laps import Thinned
+from harness.load.context import LoadContext, Points
+from harness.load.laps import ThinnedLaps
 from harness.measurement import timing
 
 SETTLING = 3
-"""Calls back to back before each measured one, so that what the gap before the last one left behind
-is gone.
-"""
+"""Calls back to back before each measured call, to remove the effect of the previous gap."""
 
 
-def in_turn(scene: Scene) -> Points:
-    """Call after call by one caller, each as soon as the one before is answered. A stall is one
-    long lap: nobody else was waiting.
+def back_to_back(context: LoadContext) -> Points:
+    """Make call after call, without pauses.
+
+    A stall is a single long lap, because no other caller waits.
     """
-    laps, kept = Thinned(scene.scenario.seed), {}
-    begin = scene.now()
-    count = max(scene.rotation, 10)
-    while not laps.calls or scene.now() - begin < scene.limit_ns:
+    laps, kept = ThinnedLaps(context.scenario.seed), {}
+    begin = context.now()
+    count = max(context.rotation, 10)
+    while not laps.calls or context.now() - begin < context.limit_ns:
         first = laps.calls
-        keep = set(range(first, first + scene.rotation))
+        keep = set(range(first, first + context.rotation))
         taken = timing.run_laps(
-            scene.session, scene.batches, first, count, HOST_TO_HOST, keep, scene.now
+            context.session, context.batches, first, count, HOST_TO_HOST, keep, context.now
         )
         for lap in taken.laps_ns:
             laps.add(lap)
-        kept.update({lap % scene.rotation: outputs for lap, outputs in taken.kept.items()})
-    scene.kept["one after another"] = kept
+        kept.update({lap % context.rotation: outputs for lap, outputs in taken.kept.items()})
+    context.judged["one after another"] = kept
     return [
         {
-            "batch": scene.cell.batch,
+            "batch": context.cell.batch,
             "calls": laps.calls,
             "laps_ns": laps.laps_ns,
             "wall_ns": laps.total_ns,
@@ -42,34 +42,35 @@ def in_turn(scene: Scene) -> Points:
     ]
 
 
-def idle_gaps(scene: Scene) -> Points:
-    """One call after each gap, the gaps in a new order every round; before each come calls back to
-    back, then the gap, and then the lap.
+def idle_gaps(context: LoadContext) -> Points:
+    """Make one call after each gap, with a new order of gaps in every round.
 
-    So that every lap has the same past but for the gap, and drift of the machine meets all gaps
-    alike.
+    Before each gap come `SETTLING` calls back to back. So every lap has the same past except for
+    the gap, and drift of the machine affects all gaps alike.
     """
-    gaps = scene.scenario.gaps_ms
+    gaps = context.scenario.gaps_ms
     laps: dict[float, list[int]] = {gap: [] for gap in gaps}
     waited: dict[float, list[int]] = {gap: [] for gap in gaps}
-    shuffle, calls, kept = random.Random(scene.scenario.seed), 0, {}
-    whole = max(scene.scenario.rounds, -(-scene.rotation // len(gaps)))
-    for _ in range(whole):
+    shuffle, calls, kept = random.Random(context.scenario.seed), 0, {}
+    for _ in range(max(context.scenario.rounds, -(-context.rotation // len(gaps)))):
         order = list(gaps)
         shuffle.shuffle(order)
         for gap in order:
-            timing.run_laps(
-                scene.session, scene.batches, calls, SETTLING, HOST_TO_HOST, set(), scene.now
-            )
-            begin = scene.now()
+            _calls(context, calls, SETTLING, keep=False)
+            begin = context.now()
             if gap:
-                scene.sleep(gap / 1e3)
-            waited[gap].append(scene.now() - begin)
-            taken = timing.run_laps(
-                scene.session, scene.batches, calls, 1, HOST_TO_HOST, {calls}, scene.now
-            )
+                context.sleep(gap / 1e3)
+            waited[gap].append(context.now() - begin)
+            taken = _calls(context, calls, 1, keep=True)
             laps[gap] += taken.laps_ns
-            kept[calls % scene.rotation] = taken.kept[calls]
+            kept[calls % context.rotation] = taken.kept[calls]
             calls += 1
-    scene.kept["after gaps"] = kept
+    context.judged["after gaps"] = kept
     return [{"gap_ms": gap, "laps_ns": laps[gap], "waited_ns": waited[gap]} for gap in gaps]
+
+
+def _calls(context: LoadContext, first: int, count: int, *, keep: bool) -> Laps:
+    kept = {first} if keep else set()
+    return timing.run_laps(
+        context.session, context.batches, first, count, HOST_TO_HOST, kept, context.now
+    )

@@ -5,6 +5,7 @@ on three runtimes in theirs.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import subprocess
@@ -367,7 +368,8 @@ def options(*words: str) -> argparse.Namespace:
     [
         (("server", "--rate", "0", "--p99", "5ms"), "--rate 0: expected"),
         (("server", "--rate", "nan", "--p99", "5ms"), "--rate nan: expected"),
-        (("server",), "latency bound"),
+        (("server",), "^--p99: .*latency bound"),
+        (("single-stream", "--seconds", "0"), "^--seconds 0: expected"),
         (("server", "--p99", "5ms", "--callers", "1,2"), "name one"),
         (("single-stream", "--rate", "5"), "--rate is for server"),
         (("idle-gaps", "--seconds", "2"), "--seconds is for"),
@@ -386,6 +388,14 @@ def test_what_cannot_be_is_told_before_anything_is_measured(
 ) -> None:
     with pytest.raises(UsageError, match=told):
         load.scenario_of(options("--scenario", *words))
+
+
+def test_every_flag_sets_a_field_of_the_scenario() -> None:
+    fields = {field.name for field in dataclasses.fields(Scenario)}
+    assert set(load_session.FIELDS.values()) <= fields
+    assert {load.flag_of(field) for field in load_session.FIELDS.values()} == set(
+        load_session.FLAGS
+    )
 
 
 def test_flags_become_the_scenario_and_the_command_that_repeats_it() -> None:

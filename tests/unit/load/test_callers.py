@@ -11,15 +11,15 @@ import pytest
 
 from harness import Session, Unsupported
 from harness.load import callers, points
-from harness.load.context import Scene
+from harness.load.context import LoadContext
 from harness.load.scenarios import CONCURRENT, Scenario
 from tests.unit.builders import Clock, Overlapping, ScriptedSession, attestation, batches, cell
 
 MS = 1_000_000
 
 
-def scene(session: Session, clock: Clock, scenario: Scenario, count: int = 3) -> Scene:
-    return Scene(
+def context_of(session: Session, clock: Clock, scenario: Scenario, count: int = 3) -> LoadContext:
+    return LoadContext(
         session,
         batches(count),
         cell(),
@@ -67,16 +67,16 @@ class Threaded(Session):
 
 def called(session: Session) -> dict[int, dict[str, Any]]:
     scenario = Scenario(CONCURRENT, seconds=0.15, callers=(1, 4))
-    played = Scene(session, batches(3), cell(), scenario)
+    context = LoadContext(session, batches(3), cell(), scenario)
     made = {
         point["callers"]: point
-        for point in points.merge_points(scenario, 1, [callers.concurrent(played)])
+        for point in points.merge_points(scenario, 1, [callers.concurrent(context)])
     }
-    assert set(played.kept) == {
+    assert set(context.judged) == {
         "caller 1 of 1",
         *(f"caller {number} of 4" for number in range(1, 5)),
     }
-    assert all(set(outputs) == {0, 1, 2} for outputs in played.kept.values()), (
+    assert all(set(outputs) == {0, 1, 2} for outputs in context.judged.values()), (
         "every caller's answer to every batch is judged"
     )
     return made
@@ -98,27 +98,29 @@ def test_what_one_thread_raises_ends_all_and_is_raised_where_they_are_waited_for
     session = Threaded(wrong=3)
     with pytest.raises(RuntimeError, match="gave up"):
         callers.concurrent(
-            Scene(session, batches(3), cell(), Scenario(CONCURRENT, seconds=0.01, callers=(4,)))
+            LoadContext(
+                session, batches(3), cell(), Scenario(CONCURRENT, seconds=0.01, callers=(4,))
+            )
         )
     assert not session.closed, "the session belongs to who loaded it"
 
 
 def test_a_session_that_nobody_may_share_is_refused_in_words() -> None:
     with pytest.raises(Unsupported, match="several threads"):
-        callers.concurrent(scene(ScriptedSession(Clock()), Clock(), Scenario(CONCURRENT)))
+        callers.concurrent(context_of(ScriptedSession(Clock()), Clock(), Scenario(CONCURRENT)))
 
 
 def test_requests_in_flight_are_counted_and_judged_and_have_no_latency() -> None:
     clock = Clock()
-    played, scenario = (
-        scene(Overlapping(clock), clock, Scenario(CONCURRENT, seconds=1e-3)),
+    context, scenario = (
+        context_of(Overlapping(clock), clock, Scenario(CONCURRENT, seconds=1e-3)),
         Scenario(CONCURRENT),
     )
-    (point,) = points.merge_points(scenario, 1, [callers.concurrent(played)])
+    (point,) = points.merge_points(scenario, 1, [callers.concurrent(context)])
     assert (point["callers"], point["requests"]) == (1, 3)
     assert point["per_second"]["value"] == pytest.approx(1e7), "one is done every 100 ns"
     assert point["calls"][0] >= 10_000, "as many as the time takes"
     assert point["latency"]["p50_ns"] is None
     assert point["latency"]["refused"] == ["no single latency is seen of 3 requests in flight"]
-    (kept,) = played.kept.values()
+    (kept,) = context.judged.values()
     assert {index: int(outputs["x"][0]) for index, outputs in kept.items()} == {0: 0, 1: 1, 2: 2}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.load.laps import MAX_LAPS, Thinned
+from harness.load.laps import MAX_LAPS, ThinnedLaps
 
 
 def test_laps_that_are_too_many_are_thinned_evenly() -> None:
-    thinned = Thinned(seed=1)
+    thinned = ThinnedLaps(seed=1)
     for lap in range(100_000):
         thinned.add(lap)
     assert (thinned.calls, thinned.total_ns) == (100_000, sum(range(100_000)))

@@ -49,10 +49,10 @@ class Stalls(Answers):
 
     def __init__(self, kept: Mapping[str, Any]) -> None:
         super().__init__(0.0001)
-        self.kept, self.left = kept, 50
+        self.judged, self.left = kept, 50
 
     def __call__(self, index: int) -> Mapping[str, Any]:
-        if "Offline" in self.kept:
+        if "Offline" in self.judged:
             self.left -= 1
         if self.left == 0:
             time.sleep(0.4)
@@ -118,7 +118,7 @@ def test_without_it_the_scenario_is_unavailable_and_says_how_to_get_it(
     with pytest.raises(
         Unavailable, match=r"mlcommons-loadgen.*not installed; pip install 'evenbench\[load\]'"
     ):
-        mlperf.find()
+        mlperf.load_generator()
 
 
 def test_looking_for_it_imports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ SERVED: dict[str, Any] = {
 
 
 def test_a_verdict_has_the_generators_own_reason() -> None:
-    found = mlperf_log.verdict(mlperf_log.read_log(log(**SERVED)))
+    found = mlperf_log.verdict(mlperf_log.read(log(**SERVED)))
     assert (found["verdict"], found["too_late"]) == ("INVALID", 17)
     assert (
         found["reason"]
@@ -46,18 +46,16 @@ def test_a_verdict_has_the_generators_own_reason() -> None:
 
 
 def test_its_percentiles_are_refused_where_queries_are_too_few() -> None:
-    found = mlperf_log.verdict(mlperf_log.read_log(log(**SERVED)))
+    found = mlperf_log.verdict(mlperf_log.read(log(**SERVED)))
     assert (found["p50_ns"], found["p90_ns"], found["p99_ns"]) == (1, 2, None)
 
 
 def test_an_error_of_its_own_is_part_of_the_reason() -> None:
     entry = {"key": "error_runtime", "value": "Ending early", "metadata": {"is_error": True}}
-    found = mlperf_log.verdict(
-        mlperf_log.read_log(log(**SERVED) + "\n:::MLLOG " + json.dumps(entry))
-    )
+    found = mlperf_log.verdict(mlperf_log.read(log(**SERVED) + "\n:::MLLOG " + json.dumps(entry)))
     assert found["reason"].endswith("error_runtime: Ending early")
 
 
 def test_a_log_without_a_verdict_is_an_error() -> None:
     with pytest.raises(ValueError, match="no verdict"):
-        mlperf_log.verdict(mlperf_log.read_log(log(effective_scenario="Server")))
+        mlperf_log.verdict(mlperf_log.read(log(effective_scenario="Server")))

@@ -27,12 +27,12 @@ def test_a_program_that_loops_by_itself_is_refused_where_calls_are_made_from_her
     name: str,
 ) -> None:
     with pytest.raises(Unsupported, match="loops and times by itself"):
-        process.refuse(Looping(Clock()), cell(), Scenario(name))
-    process.refuse(Looping(Clock()), cell(), Scenario(SINGLE))
+        process.check_supported(Looping(Clock()), cell(), Scenario(name))
+    process.check_supported(Looping(Clock()), cell(), Scenario(SINGLE))
 
 
 def test_requests_in_flight_are_refused_where_single_latencies_count() -> None:
     session = Overlapping(Clock())
-    with pytest.raises(Unsupported, match=r"3 requests in flight.*--scenario concurrent"):
-        process.refuse(session, cell(), Scenario(SINGLE))
-    process.refuse(session, cell(), Scenario(CONCURRENT))
+    with pytest.raises(Unsupported, match=r"3 requests in flight.*scenario concurrent"):
+        process.check_supported(session, cell(), Scenario(SINGLE))
+    process.check_supported(session, cell(), Scenario(CONCURRENT))
