@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.core.backend import Session
 from harness.core.types import Model, Recipe
 from harness.inputs import preprocessors
-from harness.pipeline import postprocess as drawing
-from harness.pipeline import stages, video
+from harness.pipeline import drawing, postprocess, stages, video
 from harness.pipeline.video import Footage
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ class Frame:
     picture: Any = None
     tensor: Any = None
     outputs: Mapping[str, Any] | None = None
-    answer: drawing.Answer | None = None
+    answer: postprocess.Answer | None = None
     drawn: Any = None
 
 
@@ -85,7 +84,7 @@ class Line:
     latest: dict[int, Frame] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self.recipe, self.read = drawing.recipe_of(self.model), drawing.reader(self.model)
+        self.recipe, self.read = postprocess.recipe_of(self.model), postprocess.reader(self.model)
         height, width = self.size
         self.view = drawing.view(self.recipe, width, height)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.core.errors import Unsupported
 from harness.core.types import Model, Recipe
-from harness.pipeline import postprocess
+from harness.pipeline import drawing, postprocess
 from harness.pipeline.stages import Passage
 from harness.preprocess import CenterCrop, Decode, Layout, Normalise, Resize, ToArray
 
@@ -74,14 +74,14 @@ class Orders:
     task: str
     reads: Mapping[str, int]
     threshold: float
-    view: postprocess.View
+    view: drawing.View
     mask_level: float = postprocess.MASK_LEVEL
-    opacity: int = postprocess.OPACITY
+    opacity: int = drawing.OPACITY
 
     @property
     def palette(self) -> Array:
         """A colour per class."""
-        return postprocess.palette()
+        return drawing.palette()
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def of(model: Model, recipe: Recipe, implementation: str, width: int, height: in
         model.task,
         {kind: names.index(name) for kind, name in zip(kinds, read, strict=True)},
         model.score_threshold,
-        postprocess.view(recipe, width, height),
+        drawing.view(recipe, width, height),
     )
 
 

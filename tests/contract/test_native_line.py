@@ -16,7 +16,7 @@ from PIL import Image
 
 from backends.cpp import build, frames
 from harness import ANY, BATCH, Model, Recipe, TensorSpec
-from harness.pipeline import frame_spec, postprocess
+from harness.pipeline import drawing, frame_spec, postprocess
 from harness.preprocess import IMAGENET_224, CenterCrop, Decode, Layout, Normalise, Resize, ToArray
 
 pytestmark = pytest.mark.skipif(not build.compiler(), reason="no C++ compiler")
@@ -121,8 +121,8 @@ def in_python(
     answer = postprocess.reader(model)(
         {name: values.astype(specs[name]) for name, values in outputs.items()}
     )
-    drawn = postprocess.draw(
-        picture, postprocess.view(recipe, *picture.size), postprocess.wordless(answer)
+    drawn = drawing.draw(
+        picture, drawing.view(recipe, *picture.size), postprocess.wordless(answer)
     )
     return value[None] if len(model.inputs[0].shape) == 4 else value, np.asarray(drawn), answer
 

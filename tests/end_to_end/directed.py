@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from harness import Unsupported
-from harness.pipeline import postprocess
+from harness.pipeline import drawing, postprocess
 from harness.pipeline.frame_spec import (
     LaidOut,
     Passed,
@@ -61,7 +61,7 @@ class PloddingSession(filmed.LoopedSession, PassesFrames):
     def _draw(self, flight):
         picture = Image.fromarray(flight["pixels"])
         flight["drawn"] = np.asarray(
-            postprocess.draw(picture, self.orders.view, postprocess.wordless(flight["answer"]))
+            drawing.draw(picture, self.orders.view, postprocess.wordless(flight["answer"]))
         )
 
     def passed(self, pixels, keep):
