@@ -13,15 +13,15 @@ from backends.cpp import session
 from backends.cpp.preprocessor import FILTERS, tall_first
 from harness import Unsupported
 from harness.pipeline.frame_spec import (
-    Cropped,
-    LaidOut,
-    Orders,
-    Passed,
-    Resized,
-    Streamed,
-    StreamsFrames,
+    CropSpec,
+    FrameResult,
+    FrameSpec,
+    LayoutSpec,
+    ResizeSpec,
+    StreamProcessor,
+    StreamResult,
 )
-from harness.pipeline.stages import Passage
+from harness.pipeline.stages import PipelineRun
 
 STAGES = ("preprocess", "infer", "postprocess", "draw")
 """In the order in which the program tells their times."""
@@ -32,33 +32,33 @@ sampling without antialias.
 """
 
 
-class LineSession(session.ProgramSession, StreamsFrames):
+class LineSession(session.ProgramSession, StreamProcessor):
     """A program that is told what to do with frames, and then gets them one by one, or all at once
     to have several in flight.
     """
 
     draws_letters = False
 
-    def direct(self, orders: Orders) -> None:
+    def configure_frames(self, spec: FrameSpec) -> None:
         import numpy as np
 
-        refused = why_not(orders)
+        refused = why_not(spec)
         if refused:
             raise Unsupported(refused)
         palette = f"{self.folder.name}/palette.npy"
-        np.save(palette, orders.palette)
-        self.program.ask("line", f"palette={palette}", *words_of(orders))
+        np.save(palette, spec.palette)
+        self.program.ask("line", f"palette={palette}", *words_of(spec))
 
-    def passed(self, pixels: Any, keep: bool) -> Passed:
+    def process_frame(self, pixels: Any, keep: bool) -> FrameResult:
         import numpy as np
 
         file = f"{self.folder.name}/frame.npy"
         np.save(file, pixels)
         taken, _ = self.program.ask("frame", file, *([self.folder.name] if keep else []))
         stages = dict(zip(STAGES, _numbers(taken), strict=True))
-        return self._kept(stages, "") if keep else Passed(stages)
+        return self._kept(stages, "") if keep else FrameResult(stages)
 
-    def hold(self, shape: tuple[int, int, int, int], frames: Iterable[Any]) -> None:
+    def preload_frames(self, shape: tuple[int, int, int, int], frames: Iterable[Any]) -> None:
         import numpy as np
 
         file = Path(self.folder.name) / "frame.npy"
@@ -69,44 +69,44 @@ class LineSession(session.ProgramSession, StreamsFrames):
             np.save(file, pixels)
             self.program.ask("held", file)
 
-    def streamed(self, in_flight: int, period_ns: int, keep: Collection[int]) -> Streamed:
+    def stream_frames(self, in_flight: int, period_ns: int, keep: Collection[int]) -> StreamResult:
         answer = self.program.ask(
             "passage", in_flight, period_ns, self.folder.name, ",".join(map(str, keep))
         )
         wall, *taken, dropped, delays, most = map(_numbers, answer)
         stages = dict(zip(STAGES, taken, strict=True))
         drawn, lost = len(stages["draw"]), set(dropped)
-        passage = Passage(wall[0], stages, drawn, tuple(dropped), tuple(delays), most[0])
+        passage = PipelineRun(wall[0], stages, drawn, tuple(dropped), tuple(delays), most[0])
         numbers = [number for number in range(drawn + len(lost)) if number not in lost]
         each = {
             number: {stage: times[place] for stage, times in stages.items()}
             for place, number in enumerate(numbers)
             if number in keep
         }
-        return Streamed(
+        return StreamResult(
             passage, {number: self._kept(times, f"{number}_") for number, times in each.items()}
         )
 
-    def _kept(self, stages: dict[str, int], prefix: str) -> Passed:
+    def _kept(self, stages: dict[str, int], prefix: str) -> FrameResult:
         import numpy as np
 
         files = [Path(f"{self.folder.name}/{prefix}{name}.npy") for name in ("tensor", "drawn")]
         tensor, drawn = (np.load(file) for file in files)
         for file in files:
             file.unlink()
-        return Passed(stages, tensor, self._read(prefix), drawn)
+        return FrameResult(stages, tensor, self._read(prefix), drawn)
 
 
 def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",") if number]
 
 
-def why_not(orders: Orders) -> str:
+def why_not(orders: FrameSpec) -> str:
     """An empty string, or why the program would not make the levels that are wanted, in words."""
     if orders.implementation not in EQUAL:
         return f"C++ has no steps by {orders.implementation}; it has those of {' and '.join(EQUAL)}"
     sampled = any(
-        isinstance(step, Resized) and not step.antialias and step.filter != "nearest"
+        isinstance(step, ResizeSpec) and not step.antialias and step.filter != "nearest"
         for step in orders.steps
     )
     if sampled and orders.implementation != "cpp":
@@ -114,7 +114,7 @@ def why_not(orders: Orders) -> str:
     return ""
 
 
-def words_of(orders: Orders) -> list[str]:
+def words_of(orders: FrameSpec) -> list[str]:
     """What the program is told, as words of name=value."""
     view = orders.view
     told: dict[str, object] = {
@@ -132,8 +132,8 @@ def words_of(orders: Orders) -> list[str]:
     return [f"{name}={value}" for name, value in told.items()]
 
 
-def _step(step: Resized | Cropped | LaidOut) -> str:
-    if isinstance(step, Resized):
+def _step(step: ResizeSpec | CropSpec | LayoutSpec) -> str:
+    if isinstance(step, ResizeSpec):
         return _listed(
             (
                 "resize",
@@ -144,7 +144,7 @@ def _step(step: Resized | Cropped | LaidOut) -> str:
                 int(tall_first()),
             )
         )
-    if isinstance(step, Cropped):
+    if isinstance(step, CropSpec):
         return _listed(("crop", step.left, step.top, step.size))
     pairs = [_float32(value) for pair in zip(step.mean, step.std, strict=True) for value in pair]
     return _listed(("lay_out", int(step.order == "CHW"), _float32(step.scale), *pairs))

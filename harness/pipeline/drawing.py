@@ -1,4 +1,4 @@
-"""Drawing onto frames: labels, masks and boxes where the network looked, and differences of frames."""
+"""Drawing predictions onto frames: labels, masks and boxes in the network's view of the frame."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.types import Recipe
 from harness.inputs import geometry
-from harness.pipeline.postprocess import Answer
+from harness.pipeline.postprocess import Prediction
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,16 +22,16 @@ Picture = Any
 COLOURS = 256
 
 OPACITY = 140
-"""Of 255, of what is laid over the frame."""
+"""Opacity of class colours over the frame, of 255."""
 
 LETTERS_PIXELS = 15
+MARGIN_PIXELS = 6
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
 @dataclass(frozen=True)
 class View:
-    """The part of a frame that the network saw, in the frame's pixels, and how many pixels it saw
-    of it.
-    """
+    """The visible part of a frame: corners in the frame's pixels, size in the network's pixels."""
 
     left: float
     top: float
@@ -42,90 +42,77 @@ class View:
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """In whole pixels of the frame."""
+        """The corners in whole pixels of the frame."""
         return round(self.left), round(self.top), round(self.right), round(self.bottom)
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        """A point of the network's picture as a point of the frame."""
+        """Convert a point from the network's pixels to the frame's pixels."""
         across, down = (self.right - self.left) / self.width, (self.bottom - self.top) / self.height
         return self.left + x * across, self.top + y * down
 
 
 def view(recipe: Recipe, width: int, height: int) -> View:
-    """Where on a frame of this size the recipe looks. Raises UsageError where a step of it is not
-    known.
-    """
+    """The recipe's view of a frame of a size in pixels. Raises UsageError for an unknown step."""
     seen = geometry.place(recipe, width, height)
     left, top = seen.left / seen.scale_x, seen.top / seen.scale_y
     right, bottom = left + seen.seen_width / seen.scale_x, top + seen.seen_height / seen.scale_y
     return View(left, top, right, bottom, seen.seen_width, seen.seen_height)
 
 
-def draw(picture: Picture, seen: View, answer: Answer) -> Picture:
-    """A copy of the frame with the answer on it, and a thin line around what the network saw."""
+def draw(picture: Picture, seen: View, prediction: Prediction) -> Picture:
+    """A copy of the frame with the prediction, and a thin outline of the view."""
     from PIL import ImageDraw
 
-    made = picture.copy()
-    if answer.classes is not None:
-        _overlay(made, seen, answer.classes)
-    for number, mask in enumerate(answer.masks if answer.masks is not None else ()):
-        _overlay(made, seen, mask * _colour_of(answer.kinds[number]))
-    pen = ImageDraw.Draw(made)
-    if seen.box != (0, 0, *made.size):
-        left, top, right, bottom = seen.box
-        pen.rectangle((left, top, right - 1, bottom - 1), outline=(255, 255, 255))
-    if answer.boxes is None:
-        for line, words in enumerate(answer.words):
-            _write(
-                pen,
-                (seen.box[0] + 6, seen.box[1] + 6 + line * (LETTERS_PIXELS + 6)),
-                words,
-                (0, 0, 0),
-            )
-        return made
-    for box, kind, words in zip(answer.boxes, answer.kinds, answer.words, strict=True):
-        corners = [
-            *seen.place(float(box[0]), float(box[1])),
-            *seen.place(float(box[2]), float(box[3])),
-        ]
+    drawn = picture.copy()
+    if prediction.classes is not None:
+        _overlay(drawn, seen, prediction.classes)
+    for number, mask in enumerate(prediction.masks if prediction.masks is not None else ()):
+        _overlay(drawn, seen, mask * _colour_of(prediction.kinds[number]))
+    pen = ImageDraw.Draw(drawn)
+    left, top, right, bottom = seen.box
+    if seen.box != (0, 0, *drawn.size):
+        pen.rectangle((left, top, right - 1, bottom - 1), outline=WHITE)
+    if prediction.boxes is not None:
+        _draw_boxes(pen, seen, prediction)
+        return drawn
+    for number, text in enumerate(prediction.words):
+        down = number * (LETTERS_PIXELS + MARGIN_PIXELS)
+        _write(pen, (left + MARGIN_PIXELS, top + MARGIN_PIXELS + down), text, BLACK)
+    return drawn
+
+
+def _draw_boxes(pen: Any, seen: View, prediction: Prediction) -> None:
+    assert prediction.boxes is not None
+    rows = zip(prediction.boxes, prediction.kinds, prediction.words, strict=True)
+    for box, kind, text in rows:
+        x0, y0 = seen.place(float(box[0]), float(box[1]))
+        x1, y1 = seen.place(float(box[2]), float(box[3]))
         colour = tuple(int(level) for level in palette()[_colour_of(kind)])
-        pen.rectangle(_ordered(corners), outline=colour, width=2)
-        _write(pen, (corners[0] + 2, corners[1] + 1), words, colour)
-    return made
-
-
-def _ordered(corners: list[float]) -> list[float]:
-    """A box that a network turned inside out is drawn all the same."""
-    return [
-        min(corners[0], corners[2]),
-        min(corners[1], corners[3]),
-        max(corners[0], corners[2]),
-        max(corners[1], corners[3]),
-    ]
+        # A network may swap the corners of a box.
+        ordered = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+        pen.rectangle(ordered, outline=colour, width=2)
+        _write(pen, (x0 + 2, y0 + 1), text, colour)
 
 
 def _overlay(picture: Picture, seen: View, classes: Array) -> None:
-    """Lay the colours of classes over the view; where the class is 0 the picture stays as it is."""
+    """Blend the colours of classes over the view; class 0 leaves the picture unchanged."""
     import numpy as np
     from PIL import Image as pillow
 
     left, top, right, bottom = seen.box
-    size = right - left, bottom - top
-    colours = pillow.fromarray(palette()[classes]).resize(size, pillow.Resampling.NEAREST)
-    opacity = pillow.fromarray(np.where(classes > 0, OPACITY, 0).astype(np.uint8)).resize(
-        size, pillow.Resampling.NEAREST
-    )
+    size, nearest = (right - left, bottom - top), pillow.Resampling.NEAREST
+    colours = pillow.fromarray(palette()[classes]).resize(size, nearest)
+    levels = np.where(classes > 0, OPACITY, 0).astype(np.uint8)
+    opacity = pillow.fromarray(levels).resize(size, nearest)
     picture.paste(colours, (left, top), opacity)
 
 
-def _write(pen: Any, place: tuple[float, float], words: str, ground: tuple[int, ...]) -> None:
-    if not words:
+def _write(pen: Any, place: tuple[float, float], text: str, ground: tuple[int, ...]) -> None:
+    if not text:
         return
-    box = pen.textbbox(place, words, font=_letters())
-    pen.rectangle((box[0] - 3, box[1] - 2, box[2] + 3, box[3] + 2), fill=ground)
-    pen.text(
-        place, words, fill=(0, 0, 0) if sum(ground) > 380 else (255, 255, 255), font=_letters()
-    )
+    left, top, right, bottom = pen.textbbox(place, text, font=_letters())
+    pen.rectangle((left - 3, top - 2, right + 3, bottom + 2), fill=ground)
+    pen.text(place, text, fill=BLACK if sum(ground) > 380 else WHITE, font=_letters())
 
 
 @cache
@@ -136,14 +123,15 @@ def _letters() -> Any:
 
 
 def _colour_of(kind: int) -> int:
-    """The colour of a class; 0 is that of nothing."""
+    """The palette index of a class; index 0 is the background."""
     return 1 + (kind - 1) % (COLOURS - 1)
 
 
 @cache
 def palette() -> Array:
-    """A colour per class, uint8 [256, 3]. Neighbours are far apart: each hue is the golden ratio
-    further around the circle.
+    """A colour per class, uint8 [256, 3].
+
+    Each hue is the golden ratio further around the circle, so neighbours differ clearly.
     """
     import numpy as np
 
@@ -151,16 +139,19 @@ def palette() -> Array:
     return np.asarray(np.array(hues) * 255, np.uint8)
 
 
-def difference(one: Picture, other: Picture, gain: int) -> tuple[Picture, float, int]:
-    """The absolute difference of two frames times `gain`, the share of pixels that differ at all,
-    and the largest difference in levels of 255. Raises ValueError where their sizes differ."""
+def difference(first: Picture, second: Picture, gain: int) -> tuple[Picture, float, int]:
+    """Compare two frames pixel by pixel.
+
+    Returns the absolute difference times `gain`, the share of different pixels, and the largest
+    difference in levels of 255. Raises ValueError for frames of different sizes.
+    """
     import numpy as np
     from PIL import Image as pillow
 
-    a, b = (np.asarray(each, dtype=np.int16) for each in (one, other))
+    a, b = (np.asarray(picture, dtype=np.int16) for picture in (first, second))
     if a.shape != b.shape:
         raise ValueError(f"frames of {list(a.shape)} and {list(b.shape)} cannot be compared")
-    apart = np.abs(a - b)
-    shown = pillow.fromarray(np.minimum(apart * gain, 255).astype(np.uint8))
-    changed = np.count_nonzero(apart.max(-1)) / apart[..., 0].size
-    return shown, changed, int(apart.max(initial=0))
+    levels = np.abs(a - b)
+    shown = pillow.fromarray(np.minimum(levels * gain, 255).astype(np.uint8))
+    changed = np.count_nonzero(levels.max(-1)) / levels[..., 0].size
+    return shown, changed, int(levels.max(initial=0))

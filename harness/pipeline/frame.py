@@ -1,6 +1,4 @@
-"""One frame on its way through the stages of a loaded session, from its pixels to what is drawn,
-and those frames that are judged.
-"""
+"""The stages of a pipeline for frames of a video, around a loaded session."""
 
 from __future__ import annotations
 
@@ -22,58 +20,54 @@ if TYPE_CHECKING:
 
 
 def picture(pixels: Array) -> Any:
-    """Pixels, uint8 [height, width, 3], as Pillow's image."""
+    """Pixels, uint8 [height, width, 3], as a Pillow image."""
     from PIL import Image as pillow
 
     return pillow.fromarray(pixels)
 
 
-def prepared(recipe: Recipe, pixels: Array, seen: Any) -> Array:
-    """What the recipe makes of a frame that is decoded already, by the library that it names;
-    `seen` is the picture of the same pixels.
+def preprocessed(recipe: Recipe, pixels: Array, image: Any) -> Array:
+    """Apply a recipe to a decoded frame, with the recipe's library.
 
-    Raises Unavailable where that library is not installed.
+    `image` has the same pixels as a Pillow image. Raises Unavailable without the library.
     """
-    made: Array
-    if preprocessors.of(recipe) != preprocessors.DEFAULT:
-        library = preprocessors.present(preprocessors.of(recipe))
-        made = preprocessors.chain(library, recipe.steps[1:], library.opened(pixels))
-        return made
-    value = seen.convert(recipe.steps[0].mode)
-    for step in recipe.steps[1:]:
-        value = step.apply(value)
-    made = value
-    return made
+    name = preprocessors.of(recipe)
+    if name != preprocessors.DEFAULT:
+        library = preprocessors.present(name)
+        array: Array = preprocessors.chain(library, recipe.steps[1:], library.opened(pixels))
+    else:
+        array = image.convert(recipe.steps[0].mode)
+        for step in recipe.steps[1:]:
+            array = step.apply(array)
+    return array
 
 
 def tensor(model: Model, array: Array) -> Array:
-    """With the axis of the batch where the model has one; read-only, as every session gets its
-    inputs.
-    """
-    made = array[None] if model.inputs[0].is_batched else array
-    made.setflags(write=False)
-    return made
+    """A preprocessed frame as a read-only input, with a batch axis for batched models."""
+    value = array[None] if model.inputs[0].is_batched else array
+    value.setflags(write=False)
+    return value
 
 
 @dataclass
 class Frame:
-    """A frame and what every stage made of it so far."""
+    """A frame with the results of each stage so far."""
 
     number: int
     pixels: Array
     picture: Any = None
     tensor: Any = None
     outputs: Mapping[str, Any] | None = None
-    answer: postprocess.Answer | None = None
+    prediction: postprocess.Prediction | None = None
     drawn: Any = None
 
 
 @dataclass
-class Line:
-    """The stages of one loaded session. `size` is every frame's height and width in pixels.
+class FramePipeline:
+    """The stages around a loaded session, for frames of a fixed `size`: height, width in pixels.
 
-    `kept` are the judged frames that went through in this passage, by number; `latest` are those of
-    the last one that was judged.
+    `kept` has the judged frames of the current run by number; `latest` has the judged frames of the
+    last complete run.
     """
 
     session: Session
@@ -89,54 +83,55 @@ class Line:
         self.view = drawing.view(self.recipe, width, height)
 
     def frames(self) -> Iterator[Frame]:
-        """The frames of the video, decoded one by one."""
+        """Decode the frames of the video, on demand."""
         for number, pixels in enumerate(video.frames(Path(self.footage.file), self.footage.frames)):
             yield Frame(number, pixels)
 
     def preprocess(self, frame: Frame) -> None:
-        """The recipe."""
+        """Apply the recipe."""
         frame.picture = picture(frame.pixels)
-        frame.tensor = tensor(self.model, prepared(self.recipe, frame.pixels, frame.picture))
+        frame.tensor = tensor(self.model, preprocessed(self.recipe, frame.pixels, frame.picture))
 
     def infer(self, frame: Frame) -> None:
-        """What `host_to_host` times."""
+        """Bind, step, sync and fetch: the calls inside `host_to_host`."""
         self.session.bind({self.model.inputs[0].name: frame.tensor})
         self.session.step()
         self.session.sync()
         frame.outputs = self.session.fetch()
 
     def postprocess(self, frame: Frame) -> None:
-        """Outputs to an answer."""
+        """Turn outputs into a prediction."""
         assert frame.outputs is not None
-        frame.answer = self.read(frame.outputs)
+        frame.prediction = self.read(frame.outputs)
 
     def draw(self, frame: Frame) -> None:
-        """The answer onto the frame."""
-        assert frame.answer is not None
-        frame.drawn = drawing.draw(frame.picture, self.view, frame.answer)
+        """Draw the prediction onto the frame."""
+        assert frame.prediction is not None
+        frame.drawn = drawing.draw(frame.picture, self.view, frame.prediction)
         if frame.number in self.footage.judged:
             self.kept[frame.number] = frame
 
     def work(self) -> dict[str, Callable[[Frame], None]]:
-        """Every stage after decoding, by name and in order."""
+        """The functions of all stages after decoding, by name and in order."""
         return {name: getattr(self, name) for name in stages.STAGES if name != stages.DECODE}
 
     def judged(self, batches: Sequence[Mapping[str, Array]]) -> dict[int, Any]:
-        """The outputs of the judged frames of this passage, by their place among them.
+        """The outputs of this run's judged frames, by position among the judged frames.
 
-        Raises ValueError where one of them is missing, or is not what the golden got.
+        Raises ValueError for a missing frame, or a tensor unequal to the golden's input.
         """
         import numpy as np
 
-        name, found = self.model.inputs[0].name, self.kept
+        name, kept = self.model.inputs[0].name, self.kept
         for place, number in enumerate(self.footage.judged):
-            if number not in found:
+            if number not in kept:
                 raise ValueError(
-                    f"frame {number}, which is judged, did not come through all stages; run it again"
+                    f"judged frame {number} did not pass through all stages; run the command again"
                 )
-            if not np.array_equal(found[number].tensor, batches[place][name]):
+            if not np.array_equal(kept[number].tensor, batches[place][name]):
                 raise ValueError(
-                    f"frame {number} was decoded and preprocessed to other values than those that are judged; run it again"
+                    f"the tensor of judged frame {number} differs from the golden's input; decoder "
+                    "or recipe is not repeatable; run the command again"
                 )
-        self.latest, self.kept = found, {}
-        return {place: found[number].outputs for place, number in enumerate(self.footage.judged)}
+        self.latest, self.kept = kept, {}
+        return {place: kept[number].outputs for place, number in enumerate(self.footage.judged)}

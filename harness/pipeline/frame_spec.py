@@ -1,7 +1,6 @@
-"""What a session that passes whole frames by itself is told: recipe, reading and drawing, as plain
-values for frames of one size.
+"""A frame's stages as plain values, for sessions with their own code for whole frames.
 
-Where a step rounds, it is rounded here, so that no other language has to round as Python does.
+All rounding of sizes happens here, so other languages need not round as Python does.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from harness.core.errors import Unsupported
 from harness.core.types import Model, Recipe
 from harness.pipeline import drawing, postprocess
-from harness.pipeline.stages import Passage
+from harness.pipeline.stages import PipelineRun
 from harness.preprocess import CenterCrop, Decode, Layout, Normalise, Resize, ToArray
 
 if TYPE_CHECKING:
@@ -23,12 +22,12 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 DTYPES = {"labels": "int64"}
-"""Of the outputs that are read; float32 where nothing is said."""
+"""Types of the outputs for postprocessing; float32 by default."""
 
 
 @dataclass(frozen=True)
-class Resized:
-    """Scaled to so many pixels; the rest as `Resize` says it."""
+class ResizeSpec:
+    """A resize to a size in pixels; `filter` and `antialias` as in `Resize`."""
 
     width: int
     height: int
@@ -37,8 +36,8 @@ class Resized:
 
 
 @dataclass(frozen=True)
-class Cropped:
-    """`size` x `size` pixels from there."""
+class CropSpec:
+    """A square crop of `size` pixels from the corner at `left` and `top`."""
 
     left: int
     top: int
@@ -46,9 +45,11 @@ class Cropped:
 
 
 @dataclass(frozen=True)
-class LaidOut:
-    """Levels as float32: times `scale`, less the mean and over the deviation of each channel, where
-    there are any. Always last.
+class LayoutSpec:
+    """The last step: pixel levels to float32 in the order `CHW` or `HWC`.
+
+    Levels times `scale`, minus `mean`, divided by `std` of each channel. Empty `mean` and `std`
+    leave out the normalisation.
     """
 
     order: str
@@ -57,18 +58,20 @@ class LaidOut:
     std: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Orders:
-    """All stages of a frame after decoding. `implementation` names the library whose levels are
-    wanted.
+Step = ResizeSpec | CropSpec | LayoutSpec
 
-    `reads` are the places among the model's outputs of those that the answer is read from, by what
-    they are: `scores` of a classifier or a segmenter; `boxes`, `labels`, `scores` and maybe `masks`
-    of a detector, whose objects count from `threshold` on. `palette` is uint8 [256, 3].
+
+@dataclass(frozen=True)
+class FrameSpec:
+    """All stages of a frame after decoding, for frames of a fixed size.
+
+    `implementation` names the library with the expected pixel levels. `reads` maps roles to
+    positions among the model's outputs: `scores` of a classifier or segmenter; `boxes`, `labels`,
+    `scores` and optional `masks` of a detector, for objects with a score of at least `threshold`.
     """
 
     implementation: str
-    steps: tuple[Resized | Cropped | LaidOut, ...]
+    steps: tuple[Step, ...]
     input: str
     shape: tuple[int, ...]
     task: str
@@ -80,13 +83,14 @@ class Orders:
 
     @property
     def palette(self) -> Array:
-        """A colour per class."""
+        """A colour per class, uint8 [256, 3]."""
         return drawing.palette()
 
 
 @dataclass(frozen=True)
-class Passed:
-    """A frame that went through: nanoseconds by stage, and where it was to be kept what came of it;
+class FrameResult:
+    """Times of a processed frame, in nanoseconds by stage; results of a kept frame.
+
     `drawn` is uint8 [height, width, 3].
     """
 
@@ -97,110 +101,115 @@ class Passed:
 
 
 @dataclass(frozen=True)
-class Streamed:
-    """Frames that went through with several in flight: their passage, and what came of those that
-    were kept, by number.
-    """
+class StreamResult:
+    """The run of a stream of frames, and the results of kept frames by number."""
 
-    passage: Passage
-    kept: Mapping[int, Passed]
+    run: PipelineRun
+    kept: Mapping[int, FrameResult]
 
 
-class PassesFrames(ABC):
-    """What a session is as well that can pass frames by itself, from the decoded to the drawn one,
-    each stage by a clock of its own.
-    """
+class FrameProcessor(ABC):
+    """Interface of a session with own code and an own clock for all stages after decoding."""
 
     draws_letters: ClassVar[bool] = True
-    """False where names and scores are left out of what is drawn."""
+    """Whether drawn frames have labels and scores as text."""
 
     @abstractmethod
-    def direct(self, orders: Orders) -> None:
-        """Be told, once, before any frame. Raises Unsupported, in words, where something of it
-        cannot be done to the very level.
+    def configure_frames(self, spec: FrameSpec) -> None:
+        """Set the stages, once before the first frame.
+
+        Raises Unsupported for a specification without exactly equal pixel levels.
         """
 
     @abstractmethod
-    def passed(self, pixels: Any, keep: bool) -> Passed:
-        """One frame, uint8 [height, width, 3], through all stages after decoding."""
+    def process_frame(self, pixels: Any, keep: bool) -> FrameResult:
+        """Pass one frame, uint8 [height, width, 3], through all stages after decoding."""
 
 
-class StreamsFrames(PassesFrames):
-    """What such a session is as well that can have several frames in flight."""
+class StreamProcessor(FrameProcessor):
+    """Interface of a frame processor with several frames in flight."""
 
     @abstractmethod
-    def hold(self, shape: tuple[int, int, int, int], frames: Iterable[Array]) -> None:
-        """Take in frames that are decoded, uint8 of that shape [frames, height, width, 3] together,
-        for passages; after `direct`.
+    def preload_frames(self, shape: tuple[int, int, int, int], frames: Iterable[Array]) -> None:
+        """Load decoded frames into memory for later streams, after `configure_frames`.
+
+        `shape` is [frames, height, width, 3]; each frame is uint8 [height, width, 3].
         """
 
     @abstractmethod
-    def streamed(self, in_flight: int, period_ns: int, keep: Collection[int]) -> Streamed:
-        """All frames that are held, as `stages.Overlap` passes them: with so many slots, and where
-        the period is not 0 at that pace.
+    def stream_frames(self, in_flight: int, period_ns: int, keep: Collection[int]) -> StreamResult:
+        """Pass all preloaded frames through the stages, as `stages.Overlap` does.
 
-        `keep` are numbers of frames; one that was dropped is not kept. What a stage raises comes
-        out of here, when no frame is on its way any more.
+        `in_flight` is the number of slots; a `period_ns` above 0 is the camera's period. `keep` has
+        frame numbers; results of dropped frames are missing. Raises a stage's exception after the
+        last frame has left the stages.
         """
 
 
-def of(model: Model, recipe: Recipe, implementation: str, width: int, height: int) -> Orders:
-    """The orders for frames of that size. Raises Unsupported, in words, for a recipe or outputs
-    that are not plain enough.
+def of(model: Model, recipe: Recipe, implementation: str, width: int, height: int) -> FrameSpec:
+    """The specification for frames of a size in pixels.
+
+    Raises Unsupported for a recipe or outputs without a plain description.
     """
-    (spec,), names = model.inputs, [each.name for each in model.outputs]
-    read = postprocess.outputs_read(model)
-    if spec.dtype != "float32":
-        raise Unsupported(f"{model.name}: {spec.name} is {spec.dtype}, and a frame becomes float32")
-    kinds = read if model.task == "detection" else ("scores",)
-    for kind, name in zip(kinds, read, strict=True):
-        dtype, wanted = model.outputs[names.index(name)].dtype, DTYPES.get(kind, "float32")
-        if dtype != wanted:
-            raise Unsupported(f"{model.name}: {name} is {dtype}, and frames are read from {wanted}")
-    return Orders(
+    (model_input,), names = model.inputs, [output.name for output in model.outputs]
+    if model_input.dtype != "float32":
+        raise Unsupported(
+            f"{model.name}: {model_input.name} is {model_input.dtype}, and a frame becomes float32"
+        )
+    reads = postprocess.outputs_read(model)
+    roles = reads if model.task == "detection" else ("scores",)
+    for role, name in zip(roles, reads, strict=True):
+        dtype, expected = model.outputs[names.index(name)].dtype, DTYPES.get(role, "float32")
+        if dtype != expected:
+            raise Unsupported(
+                f"{model.name}: {name} is {dtype}, and frames are read from {expected}"
+            )
+    return FrameSpec(
         implementation,
         steps_of(recipe, width, height),
-        spec.name,
-        spec.concrete(1),
+        model_input.name,
+        model_input.concrete(1),
         model.task,
-        {kind: names.index(name) for kind, name in zip(kinds, read, strict=True)},
+        {role: names.index(name) for role, name in zip(roles, reads, strict=True)},
         model.score_threshold,
         drawing.view(recipe, width, height),
     )
 
 
-def steps_of(recipe: Recipe, width: int, height: int) -> tuple[Resized | Cropped | LaidOut, ...]:
-    """The recipe after its `Decode` for frames of that size. Raises Unsupported for steps in
-    another order than from pixels to numbers.
+def steps_of(recipe: Recipe, width: int, height: int) -> tuple[Step, ...]:
+    """The steps of a recipe after `Decode`, for frames of a size in pixels.
+
+    Raises Unsupported for another order of steps than resizes and crops, then array, then layout.
     """
     steps = list(recipe.steps[1:])
-    made: list[Resized | Cropped | LaidOut] = []
+    geometry: list[ResizeSpec | CropSpec] = []
     while steps and isinstance(steps[0], (Resize, CenterCrop)):
         step = steps.pop(0)
         if isinstance(step, Resize):
             width, height = step._target((width, height))
-            made.append(Resized(width, height, step.filter, step.antialias))
+            geometry.append(ResizeSpec(width, height, step.filter, step.antialias))
         else:
-            if min(width, height) < step.size:
-                raise Unsupported(
-                    f"CenterCrop({step.size}): the frame is only {width}x{height} by then"
-                )
-            made.append(
-                Cropped(round((width - step.size) / 2), round((height - step.size) / 2), step.size)
-            )
+            geometry.append(_crop(step, width, height))
             width = height = step.size
-    scaled = steps.pop(0) if steps and isinstance(steps[0], ToArray) else None
+    return (*geometry, _layout(recipe, steps))
+
+
+def _crop(step: CenterCrop, width: int, height: int) -> CropSpec:
+    if min(width, height) < step.size:
+        raise Unsupported(f"CenterCrop({step.size}): the frame is only {width}x{height} by then")
+    return CropSpec(round((width - step.size) / 2), round((height - step.size) / 2), step.size)
+
+
+def _layout(recipe: Recipe, steps: list[Any]) -> LayoutSpec:
+    """The last steps of a recipe, after resizes and crops: ToArray, maybe Normalise, Layout."""
+    scaled: Any = steps.pop(0) if steps and isinstance(steps[0], ToArray) else None
     normalised = steps.pop(0) if steps and isinstance(steps[0], Normalise) else Normalise((), ())
-    last = steps.pop(0) if steps and isinstance(steps[0], Layout) else None
-    if (
-        scaled is None
-        or last is None
-        or steps
-        or last.dtype != "float32"
-        or recipe.steps[0] != Decode("RGB")
-    ):
-        found = ", ".join(type(step).__name__ for step in recipe.steps)
+    last: Any = steps.pop(0) if steps and isinstance(steps[0], Layout) else None
+    is_complete = scaled and last and not steps and recipe.steps[0] == Decode("RGB")
+    if not is_complete or last.dtype != "float32":
+        names = ", ".join(type(step).__name__ for step in recipe.steps)
         raise Unsupported(
-            f"recipe {recipe.name} is {found}; expected RGB, Resize or CenterCrop, ToArray, maybe Normalise, and Layout to float32"
+            f"recipe {recipe.name} is {names}; expected RGB, Resize or CenterCrop, ToArray, maybe "
+            "Normalise, and Layout to float32"
         )
-    return (*made, LaidOut(last.order, scaled.scale, normalised.mean, normalised.std))
+    return LayoutSpec(last.order, scaled.scale, normalised.mean, normalised.std)

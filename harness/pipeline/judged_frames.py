@@ -1,4 +1,4 @@
-"""The judged frames of a video: as inputs, as drawn, and side by side with the golden's."""
+"""Judged frames of a video: as model inputs, as drawn pictures, and compared with the golden's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.core.types import Model
 from harness.inputs import batches as inputs
 from harness.measurement import judging
 from harness.pipeline import drawing, frame_spec, modes, postprocess, video
-from harness.pipeline.frame import Frame, Line, picture, prepared, tensor
+from harness.pipeline.frame import Frame, FramePipeline, picture, preprocessed, tensor
 from harness.pipeline.video import Footage
 
 if TYPE_CHECKING:
@@ -21,44 +21,40 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 PIXELS = "seen.frames.npy"
-"""The judged frames as they were decoded, beside the inputs; no input's file has a dot in its name.
-"""
+"""File of the decoded judged frames, beside the inputs; no input's file name has a further dot."""
 
 WORDLESS = "without-letters"
-"""An empty file beside frames that were drawn by a session that has no letters."""
+"""Empty file beside frames drawn by a session without text."""
 
 GAIN = 8
-"""How much brighter a difference image is than the difference."""
+"""Brightness factor of difference images."""
 
 QUALITY = 88
-"""Of the JPEG files that people look at. Differences are taken before."""
+"""JPEG quality of pictures for people. Differences are computed before compression."""
 
 
-def make_frames(model: Model, footage: Footage, folder: Path) -> dict[str, Any]:
-    """Write the judged frames as the model's inputs, [frames, 1, ...], as `inputs.make` does;
-    returns the facts for the record.
+def make_inputs(model: Model, footage: Footage, folder: Path) -> dict[str, Any]:
+    """Write the judged frames as the model's inputs, [frames, 1, ...], as `inputs.make` does.
+
+    Returns the facts for the record. Raises UsageError for a recipe with another shape or type than
+    the model's input.
     """
     import numpy as np
 
     (spec,), judged = model.inputs, set(footage.judged)
-    pixels = [
-        image
-        for number, image in enumerate(video.frames(Path(footage.file), footage.frames))
-        if number in judged
-    ]
-    made = np.stack(
-        [
-            tensor(model, prepared(postprocess.recipe_of(model), image, picture(image)))
-            for image in pixels
-        ]
-    )
-    expected = spec.concrete(1)
-    if made.shape[1:] != expected or str(made.dtype) != spec.dtype:
+    frames = enumerate(video.frames(Path(footage.file), footage.frames))
+    pixels = [image for number, image in frames if number in judged]
+    recipe = postprocess.recipe_of(model)
+    arrays = [preprocessed(recipe, image, picture(image)) for image in pixels]
+    stacked = np.stack([tensor(model, array) for array in arrays])
+    shape, expected = stacked.shape[1:], spec.concrete(1)
+    if shape != expected or str(stacked.dtype) != spec.dtype:
         raise UsageError(
-            f"the recipe makes {made.dtype}{list(made.shape[1:])} of a frame, {spec.name} is {spec.dtype}{list(expected)}"
+            f"recipe {recipe.name} makes {stacked.dtype}{list(shape)} of a frame, but input "
+            f"{spec.name} is {spec.dtype}{list(expected)}; choose another recipe"
         )
     files = {spec.name: folder / inputs.file_of(spec.name)}
-    np.save(files[spec.name], made)
+    np.save(files[spec.name], stacked)
     np.save(folder / PIXELS, np.stack(pixels))
     return {
         "names": [f"frame {number}" for number in footage.judged],
@@ -68,40 +64,39 @@ def make_frames(model: Model, footage: Footage, folder: Path) -> dict[str, Any]:
 
 
 def decoded(folder: Path) -> Array:
-    """The judged frames as they were decoded, uint8 [frames, height, width, 3]."""
+    """The decoded judged frames, uint8 [frames, height, width, 3]."""
     import numpy as np
 
-    found: Array = np.load(folder / PIXELS, mmap_mode="r")
-    return found
+    pixels: Array = np.load(folder / PIXELS, mmap_mode="r")
+    return pixels
 
 
-def save(
-    line: Line, covers: str, kept: Mapping[str, Mapping[int, Any]], folder: Path, drawn: Path
+def save_drawn(
+    pipeline: FramePipeline,
+    covers: str,
+    kept: Mapping[str, Mapping[int, Any]],
+    folder: Path,
+    drawn: Path,
 ) -> None:
-    """The judged frames as PNG files; those that nothing drew yet are drawn from the outputs that
-    were judged.
+    """Write the judged frames as PNG files into `drawn`.
+
+    Frames without a drawing are drawn from the judged outputs.
     """
     import numpy as np
 
     pixels = decoded(folder)
-    for place, number in enumerate(line.footage.judged):
-        frame = line.latest.get(number)
+    for place, number in enumerate(pipeline.footage.judged):
+        frame = pipeline.latest.get(number)
         if frame is None:
-            frame = Frame(
-                number,
-                pixels[place],
-                picture(np.array(pixels[place])),
-                outputs=kept[modes.INFERENCE][place],
-            )
-            line.postprocess(frame)
-            line.draw(frame)
+            image, outputs = picture(np.array(pixels[place])), kept[modes.INFERENCE][place]
+            frame = Frame(number, pixels[place], image, outputs=outputs)
+            pipeline.postprocess(frame)
+            pipeline.draw(frame)
         frame.drawn.save(drawn / f"{number}.png", compress_level=1)
-    if (
-        covers == modes.AFTER
-        and isinstance(line.session, frame_spec.PassesFrames)
-        and not line.session.draws_letters
-    ):
-        (drawn / WORDLESS).touch()
+    if covers == modes.AFTER_DECODING:
+        session = pipeline.session
+        if isinstance(session, frame_spec.FrameProcessor) and not session.draws_letters:
+            (drawn / WORDLESS).touch()
 
 
 def make_pictures(
@@ -112,55 +107,52 @@ def make_pictures(
     drawn: Mapping[str, Path],
     folder: Path,
 ) -> dict[str, Any]:
-    """The judged frames as drawn from the golden's outputs, those that each runtime drew, and their
-    differences, as JPEG files in `folder`.
+    """Write the judged frames of golden and runtimes, with differences, as JPEG files.
 
-    `drawn` maps a cell's key to the PNG files of its process; those without letters are compared
-    with the golden's without letters. Returns, for `golden` and every key, one entry per judged
-    frame.
+    `drawn` maps a cell's key to the folder with the PNG files. Frames without text are compared
+    with the golden's frames without text. Returns an entry per judged frame, for `golden` and each
+    key.
     """
     import numpy as np
+
+    outputs, pixels = judging.golden_outputs(golden, model), decoded(frames)
+    read = postprocess.reader(model)
+    view = drawing.view(postprocess.recipe_of(model), pixels.shape[2], pixels.shape[1])
+    entries: dict[str, list[dict[str, Any]]] = {"golden": [], **{key: [] for key in drawn}}
+    for place, number in enumerate(footage.judged):
+        prediction = read({name: values[place] for name, values in outputs.items()})
+        image = picture(np.array(pixels[place]))
+        with_text = drawing.draw(image, view, prediction)
+        textless = drawing.draw(image, view, postprocess.without_text(prediction))
+        name = _jpeg(with_text, folder, f"golden-{number}.jpg")
+        entries["golden"].append({"frame": number, "image": name})
+        for key, files in drawn.items():
+            has_text = not (files / WORDLESS).exists() or not any(prediction.words)
+            expected = with_text if has_text else textless
+            entry = _compared(files / f"{number}.png", expected, folder, f"{key}-{number}")
+            entries[key].append({"frame": number, **entry, "letters": has_text})
+    return {
+        **entries,
+        "kind": json.loads((golden / "facts.json").read_text())["kind"],
+        "gain": GAIN,
+    }
+
+
+def _compared(file: Path, expected: Any, folder: Path, name: str) -> dict[str, Any]:
+    """A drawn frame beside the golden's, as JPEG files and numbers."""
     from PIL import Image as pillow
 
-    wanted = judging.golden_outputs(golden, model)
-    pixels, recipe, read = (
-        np.load(frames / PIXELS),
-        postprocess.recipe_of(model),
-        postprocess.reader(model),
-    )
-    seen = drawing.view(recipe, pixels.shape[2], pixels.shape[1])
-    found: dict[str, list[dict[str, Any]]] = {"golden": [], **{key: [] for key in drawn}}
-    for place, number in enumerate(footage.judged):
-        outputs = {name: values[place] for name, values in wanted.items()}
-        answer = read(outputs)
-        right, bare = (
-            drawing.draw(picture(pixels[place]), seen, each)
-            for each in (answer, postprocess.wordless(answer))
-        )
-        found["golden"].append(
-            {"frame": number, "image": _jpeg(right, folder, f"golden-{number}.jpg")}
-        )
-        for key, its in drawn.items():
-            with pillow.open(its / f"{number}.png") as opened:
-                made = opened.convert("RGB")
-            letters = not (its / WORDLESS).exists() or not any(answer.words)
-            apart, share, levels = drawing.difference(made, right if letters else bare, GAIN)
-            entry = {
-                "frame": number,
-                "image": _jpeg(made, folder, f"{key}-{number}.jpg"),
-                "changed_share": share,
-                "largest_levels": levels,
-            }
-            found[key].append(
-                {
-                    **entry,
-                    "letters": letters,
-                    "difference": _jpeg(apart, folder, f"{key}-{number}-difference.jpg"),
-                }
-            )
-    return {**found, "kind": json.loads((golden / "facts.json").read_text())["kind"], "gain": GAIN}
+    with pillow.open(file) as opened:
+        actual = opened.convert("RGB")
+    image, share, levels = drawing.difference(actual, expected, GAIN)
+    return {
+        "image": _jpeg(actual, folder, f"{name}.jpg"),
+        "changed_share": share,
+        "largest_levels": levels,
+        "difference": _jpeg(image, folder, f"{name}-difference.jpg"),
+    }
 
 
-def _jpeg(picture: Any, folder: Path, name: str) -> str:
-    picture.save(folder / name, quality=QUALITY)
+def _jpeg(image: Any, folder: Path, name: str) -> str:
+    image.save(folder / name, quality=QUALITY)
     return name

@@ -1,11 +1,10 @@
-"""The ways of passing a video's frames through one session: one at a time, with several in flight,
-at a camera's pace; decoded on their way, or before. What came of the judged frames comes out of the
-very passages that are timed.
+"""Modes of passing a video's frames through a session: sequential, overlapped, or paced.
+
+Each mode decodes frames within the run or before the run. Parity judges outputs of the timed runs.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from harness.core.types import HOST_TO_HOST, to_json
 from harness.inputs import preprocessors
 from harness.measurement import timing
 from harness.pipeline import frame_spec, stages
-from harness.pipeline.frame import Frame, Line, picture
+from harness.pipeline.frame import Frame, FramePipeline, picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,222 +26,230 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
     Batches = Sequence[Mapping[str, Array]]
 
-WHOLE, AFTER, INFERENCE = "pipeline", "after_decoding", "inference"
-"""What a session's passages cover: every stage from the encoded frame to the drawn one; all but
-decoding; binding, inference and fetching alone. The last two are ways as well."""
-
-SEQUENTIAL, OVERLAPPED, PACED = "sequential", "overlapped", "paced"
-"""Of whole pipelines: one frame at a time, with several in flight, and at the target rate."""
-
-HELD, HELD_PACED = "after_decoding_overlapped", "after_decoding_paced"
-"""The last two of frames that are decoded before the clock starts, and lie in memory: by them
-programs that never decode are compared.
+WHOLE, AFTER_DECODING, INFERENCE = "pipeline", "after_decoding", "inference"
+"""Stages within a session's runs: all stages; all stages except decoding; only bind, infer and
+fetch. The last two are names of modes as well.
 """
 
-HELD_BYTES = 1 << 30
-"""Of decoded frames that lie in memory, at most: a long video would fill it."""
+SEQUENTIAL, OVERLAPPED, PACED = "sequential", "overlapped", "paced"
+"""Modes of whole pipelines: one frame at a time, several in flight, or at the target rate."""
 
-GROUPS = {"before": ("preprocess",), "here": ("infer",), "after": ("postprocess", "draw")}
-"""Which stages share a thread where frames overlap; decoding is in that of `before`."""
+PREDECODED, PREDECODED_PACED = "after_decoding_overlapped", "after_decoding_paced"
+"""The last two modes with frames decoded before the clock starts, for comparison with programs
+without a decoder.
+"""
 
-Found = tuple[dict[str, Any], dict[str, dict[int, Any]]]
-"""Passages as JSON, and the outputs of the judged frames by their place, both by way."""
+MAX_PREDECODED_BYTES = 1 << 30
+"""Limit for decoded frames in memory."""
+
+THREADS = {"before": ("preprocess",), "here": ("infer",), "after": ("postprocess", "draw")}
+"""The stages of each thread in overlapped modes; decoding is in the first thread."""
+
+LATER_STAGES = tuple(name for name in stages.STAGES if name != stages.DECODE)
+
+ModeResults = tuple[dict[str, Any], dict[str, dict[int, Any]]]
+"""Runs as JSON, and outputs of the judged frames by position; both by mode."""
 
 
-def covered(line: Line) -> tuple[str, str]:
-    """What can be timed of this session's frames, and why where it is inference alone. One that
-    passes frames by itself is told how.
+def coverage(pipeline: FramePipeline) -> tuple[str, str]:
+    """The stages within this session's runs, and the reason for inference alone.
+
+    Configures a session with own code for frames.
     """
-    session, (height, width) = line.session, line.size
+    session, (height, width) = pipeline.session, pipeline.size
     if type(session).laps is Session.laps:
         return WHOLE, ""
-    if not isinstance(session, frame_spec.PassesFrames):
+    if not isinstance(session, frame_spec.FrameProcessor):
         return INFERENCE, "its own loop takes inputs, and no frames"
+    library = preprocessors.of(pipeline.recipe)
     try:
-        session.direct(
-            frame_spec.of(line.model, line.recipe, preprocessors.of(line.recipe), width, height)
-        )
+        spec = frame_spec.of(pipeline.model, pipeline.recipe, library, width, height)
+        session.configure_frames(spec)
     except Unsupported as refused:
         return INFERENCE, str(refused)
-    return AFTER, ""
+    return AFTER_DECODING, ""
 
 
-def warm(line: Line, covers: str, count: int) -> None:
-    """Some frames through what will be timed: the decoder, letters to draw with, memory that is
-    kept.
-    """
-    first = islice(line.frames(), count)
+def warm_up(pipeline: FramePipeline, covers: str, count: int) -> None:
+    """Pass some frames through the stages, to warm up decoder, fonts and buffers."""
+    first = islice(pipeline.frames(), count)
     if covers == WHOLE:
-        stages.sequential(first, line.work(), timing.CLOCK)
-        line.kept = {}
-    elif covers == AFTER:
+        stages.sequential(first, pipeline.work(), timing.CLOCK)
+        pipeline.kept = {}
+    elif covers == AFTER_DECODING:
         for frame in first:
-            _passing(line).passed(frame.pixels, keep=False)
+            _processor(pipeline).process_frame(frame.pixels, keep=False)
 
 
-def alone(line: Line, covers: str, batches: Batches) -> Found:
-    """One frame after another, or one judged input after another where nothing but inference can be
-    timed.
-    """
-    way = {WHOLE: SEQUENTIAL}.get(covers, covers)
+def sequential(pipeline: FramePipeline, covers: str, batches: Batches) -> ModeResults:
+    """Run one frame after another, or for inference alone one judged input after another."""
     if covers == INFERENCE:
-        return _inferred(line, batches)
-    passage = {WHOLE: _sequential, AFTER: _directed}[covers]
-    return {way: observed(line.session, lambda: passage(line))}, {way: line.judged(batches)}
+        return _inference_only(pipeline, batches)
+    mode, run = {
+        WHOLE: (SEQUENTIAL, _sequential),
+        AFTER_DECODING: (AFTER_DECODING, _by_processor),
+    }[covers]
+    runs = {mode: observed(pipeline.session, lambda: run(pipeline))}
+    return runs, {mode: pipeline.judged(batches)}
 
 
-def in_flight(line: Line, covers: str, batches: Batches) -> Found:
-    """With several in flight, each decoded on its way; at the target rate as well, where there is
-    one.
-    """
+def overlapped(pipeline: FramePipeline, covers: str, batches: Batches) -> ModeResults:
+    """Run whole pipelines with several frames in flight, and at the target rate if given."""
     if covers != WHOLE:
         return {}, {}
-    return _overlapped(
-        line, batches, (OVERLAPPED, PACED), lambda period: _overlap(line, line.frames(), period)
-    )
+
+    def run(period_ns: int) -> stages.PipelineRun:
+        return _overlap(pipeline, pipeline.frames(), period_ns)
+
+    return _fast_and_paced(pipeline, batches, (OVERLAPPED, PACED), run)
 
 
-def held(line: Line, covers: str, batches: Batches) -> tuple[Found, str]:
-    """The same of frames that are decoded before; and why nothing of it is measured, in words,
-    where it is not.
-    """
+def predecoded(pipeline: FramePipeline, covers: str, batches: Batches) -> tuple[ModeResults, str]:
+    """Run the overlapped modes on decoded frames in memory; with the reason for no run."""
+    reason = _not_predecoded(pipeline, covers)
+    if covers == INFERENCE or reason:
+        return ({}, {}), reason
+    run = _stream(pipeline) if covers == AFTER_DECODING else _overlap_decoded(pipeline)
+    return _fast_and_paced(pipeline, batches, (PREDECODED, PREDECODED_PACED), run), ""
+
+
+def _not_predecoded(pipeline: FramePipeline, covers: str) -> str:
+    """The reason against decoded frames in memory, or an empty string."""
     if covers == INFERENCE:
-        return ({}, {}), ""
-    why = _not_held(line, covers)
-    if why:
-        return ({}, {}), why
-    if covers == AFTER:
-        passing = _passing(line)
-        assert isinstance(passing, frame_spec.StreamsFrames)
-        passing.hold(
-            (line.footage.frames, *line.size, 3), (frame.pixels for frame in line.frames())
-        )
-        return _overlapped(
-            line, batches, (HELD, HELD_PACED), lambda period: _streamed(line, period)
-        ), ""
-    decoded = [frame.pixels for frame in line.frames()]
-
-    def passage(period_ns: int) -> stages.Passage:
-        made = _overlap(
-            line, (Frame(number, pixels) for number, pixels in enumerate(decoded)), period_ns
-        )
-        return replace(
-            made,
-            stages_ns={
-                name: taken for name, taken in made.stages_ns.items() if name != stages.DECODE
-            },
-        )
-
-    return _overlapped(line, batches, (HELD, HELD_PACED), passage), ""
-
-
-def _not_held(line: Line, covers: str) -> str:
-    count, (height, width) = line.footage.frames, line.size
-    needed = math.prod((count, height, width, 3))
-    if needed > HELD_BYTES:
+        return ""
+    count, (height, width) = pipeline.footage.frames, pipeline.size
+    frame_bytes = height * width * 3
+    if count * frame_bytes > MAX_PREDECODED_BYTES:
+        size, limit = count * frame_bytes / 2**30, MAX_PREDECODED_BYTES / 2**30
         return (
-            f"{count} frames of {width}x{height} pixels are {needed / 2**30:.2f} GiB when they are decoded, and at most "
-            f"{HELD_BYTES / 2**30:g} GiB is held; give --frames {HELD_BYTES // (height * width * 3)} or fewer"
+            f"{count} frames of {width}x{height} pixels are {size:.2f} GiB when decoded, and the "
+            f"limit is {limit:g} GiB; measure {MAX_PREDECODED_BYTES // frame_bytes} frames or fewer"
         )
-    if covers == AFTER and not isinstance(line.session, frame_spec.StreamsFrames):
+    if covers == AFTER_DECODING and not isinstance(pipeline.session, frame_spec.StreamProcessor):
         return "it passes frames one at a time"
     return ""
 
 
-# -- passages --------------------------------------------------------------------------------------
+# -- runs ------------------------------------------------------------------------------------------
 
 
-def _passing(line: Line) -> frame_spec.PassesFrames:
-    assert isinstance(line.session, frame_spec.PassesFrames)
-    return line.session
+def _processor(pipeline: FramePipeline) -> frame_spec.FrameProcessor:
+    assert isinstance(pipeline.session, frame_spec.FrameProcessor)
+    return pipeline.session
 
 
-def _sequential(line: Line) -> stages.Passage:
-    return stages.sequential(line.frames(), line.work(), timing.CLOCK)
+def _sequential(pipeline: FramePipeline) -> stages.PipelineRun:
+    return stages.sequential(pipeline.frames(), pipeline.work(), timing.CLOCK)
 
 
-def _directed(line: Line) -> stages.Passage:
-    """A session that passes frames by itself gets them decoded, one after another: all later
-    stages, by its own clock.
-    """
-    session, judged = _passing(line), set(line.footage.judged)
-    taken: dict[str, list[int]] = {name: [] for name in stages.STAGES if name != stages.DECODE}
-    for frame in line.frames():
-        found = session.passed(frame.pixels, keep=frame.number in judged)
-        for name, took in found.stages_ns.items():
-            taken[name].append(took)
+def _by_processor(pipeline: FramePipeline) -> stages.PipelineRun:
+    """Frames through a frame processor, one after another: stages after decoding, by own clock."""
+    session, judged = _processor(pipeline), set(pipeline.footage.judged)
+    taken: dict[str, list[int]] = {name: [] for name in LATER_STAGES}
+    for frame in pipeline.frames():
+        result = session.process_frame(frame.pixels, keep=frame.number in judged)
+        for name, duration in result.stages_ns.items():
+            taken[name].append(duration)
         if frame.number in judged:
-            line.kept[frame.number] = _kept(frame, found)
-    return stages.Passage(sum(map(sum, taken.values())), taken, len(taken["infer"]))
+            pipeline.kept[frame.number] = _with_result(frame, result)
+    return stages.PipelineRun(sum(map(sum, taken.values())), taken, len(taken["infer"]))
 
 
-def _streamed(line: Line, period_ns: int) -> stages.Passage:
-    """The same with several in flight, of the frames that the session holds."""
-    session = line.session
-    assert isinstance(session, frame_spec.StreamsFrames)
-    found = session.streamed(line.footage.in_flight, period_ns, line.footage.judged)
-    line.kept = {
-        number: _kept(line.latest[number], passed) for number, passed in found.kept.items()
-    }
-    return found.passage
+def _stream(pipeline: FramePipeline) -> Callable[[int], stages.PipelineRun]:
+    """Preload all frames into a stream processor; returns the function for a run."""
+    session, footage = pipeline.session, pipeline.footage
+    assert isinstance(session, frame_spec.StreamProcessor)
+    shape = (footage.frames, *pipeline.size, 3)
+    session.preload_frames(shape, (frame.pixels for frame in pipeline.frames()))
+
+    def run(period_ns: int) -> stages.PipelineRun:
+        result = session.stream_frames(footage.in_flight, period_ns, footage.judged)
+        pipeline.kept = {
+            number: _with_result(pipeline.latest[number], kept)
+            for number, kept in result.kept.items()
+        }
+        return result.run
+
+    return run
 
 
-def _kept(frame: Frame, found: frame_spec.Passed) -> Frame:
-    return replace(frame, tensor=found.tensor, outputs=found.outputs, drawn=picture(found.drawn))
+def _overlap_decoded(pipeline: FramePipeline) -> Callable[[int], stages.PipelineRun]:
+    """Decode all frames; returns the function for a run without the decoding stage."""
+    decoded = [frame.pixels for frame in pipeline.frames()]
+
+    def run(period_ns: int) -> stages.PipelineRun:
+        frames = (Frame(number, pixels) for number, pixels in enumerate(decoded))
+        result = _overlap(pipeline, frames, period_ns)
+        return replace(result, stages_ns={name: result.stages_ns[name] for name in LATER_STAGES})
+
+    return run
 
 
-def _overlap(line: Line, source: Iterator[Frame], period_ns: int) -> stages.Passage:
-    work = line.work()
-    before, here, after = ({each: work[each] for each in names} for names in GROUPS.values())
-    made = stages.Overlap(
-        stages.Slots(line.footage.in_flight), timing.CLOCK, _sleep_until, period_ns
-    )
-    return made.run(source, before, here, after)
+def _with_result(frame: Frame, result: frame_spec.FrameResult) -> Frame:
+    drawn = picture(result.drawn)
+    return replace(frame, tensor=result.tensor, outputs=result.outputs, drawn=drawn)
+
+
+def _overlap(
+    pipeline: FramePipeline, source: Iterator[Frame], period_ns: int
+) -> stages.PipelineRun:
+    work = pipeline.work()
+    before, here, after = ({name: work[name] for name in names} for names in THREADS.values())
+    slots = stages.Slots(pipeline.footage.in_flight)
+    overlap = stages.Overlap(slots, timing.CLOCK, _sleep_until, period_ns)
+    return overlap.run(source, before, here, after)
 
 
 def _sleep_until(moment_ns: int) -> None:
     time.sleep(max(0.0, (moment_ns - timing.CLOCK()) / 1e9))
 
 
-def _overlapped(
-    line: Line, batches: Batches, names: tuple[str, str], passage: Callable[[int], stages.Passage]
-) -> Found:
-    """As fast as they go, and at the target rate where there is one; frames may be dropped there,
-    and what comes of it is not judged.
+def _fast_and_paced(
+    pipeline: FramePipeline,
+    batches: Batches,
+    names: tuple[str, str],
+    run: Callable[[int], stages.PipelineRun],
+) -> ModeResults:
+    """Run as fast as possible, and at the target rate if given.
+
+    A paced run may drop frames, so parity does not judge paced runs.
     """
-    way, paced = names
-    passages = {way: observed(line.session, lambda: passage(0))}
-    kept = {way: line.judged(batches)}
-    rate = line.footage.target_per_second
+    fast, paced = names
+    runs = {fast: observed(pipeline.session, lambda: run(0))}
+    kept = {fast: pipeline.judged(batches)}
+    rate = pipeline.footage.target_per_second
     if rate:
-        passages[paced] = observed(line.session, lambda: passage(round(1e9 / rate)))
-        line.kept = {}
-    return passages, kept
+        runs[paced] = observed(pipeline.session, lambda: run(round(1e9 / rate)))
+        pipeline.kept = {}
+    return runs, kept
 
 
-def _inferred(line: Line, batches: Batches) -> Found:
-    """A session that loops and times by itself gets the judged frames, preprocessed, in rotation:
-    binding, inference and fetching alone.
+def _inference_only(pipeline: FramePipeline, batches: Batches) -> ModeResults:
+    """Run a session with an own loop on the preprocessed judged frames, in rotation.
+
+    Only bind, infer and fetch are timed.
     """
-    count, rotation = max(line.footage.frames, 2 * len(batches)), len(batches)
+    count, rotation = max(pipeline.footage.frames, 2 * len(batches)), len(batches)
     keep = set(range(rotation, 2 * rotation))
     kept: dict[int, Any] = {}
 
-    def laps() -> stages.Passage:
-        taken = timing.run_laps(line.session, batches, 0, count, HOST_TO_HOST, keep, timing.CLOCK)
+    def run() -> stages.PipelineRun:
+        taken = timing.run_laps(
+            pipeline.session, batches, 0, count, HOST_TO_HOST, keep, timing.CLOCK
+        )
         kept.update({lap % rotation: outputs for lap, outputs in taken.kept.items()})
-        return stages.Passage(sum(taken.laps_ns), {"infer": taken.laps_ns}, count)
+        return stages.PipelineRun(sum(taken.laps_ns), {"infer": taken.laps_ns}, count)
 
-    return {INFERENCE: observed(line.session, laps)}, {INFERENCE: kept}
+    return {INFERENCE: observed(pipeline.session, run)}, {INFERENCE: kept}
 
 
-def observed(session: Session, run: Callable[[], stages.Passage]) -> dict[str, Any]:
-    """A passage as JSON, with what its process and the machine did meanwhile. The block's time is
-    that of what was counted, which of a program that is handed its frames is more than the
-    passage's.
+def observed(session: Session, run: Callable[[], stages.PipelineRun]) -> dict[str, Any]:
+    """A run as JSON, with counters of the process and the machine as a block.
+
+    The block's wall time includes the transfer of frames to a program, unlike the run's.
     """
     before, begin = timing.counters_of(session), timing.CLOCK()
-    passage = run()
+    result = run()
     elapsed, after = timing.CLOCK() - begin, timing.counters_of(session)
-    block = Block(passage.frames, elapsed, **timing.counted(before, after))
-    return {**to_json(passage), "block": to_json(block)}
+    block = Block(result.frames, elapsed, **timing.counted(before, after))
+    return {**to_json(result), "block": to_json(block)}

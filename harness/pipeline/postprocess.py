@@ -1,8 +1,6 @@
-"""What a network's outputs say of a frame, and that drawn onto it: a label, a class for every
-pixel, or boxes with masks.
+"""Postprocessing: a network's outputs become predictions for a frame.
 
-Postprocessing turns outputs into an `Answer` (argmax, threshold), and drawing puts it onto the
-frame where the network looked.
+A prediction is a label, a class for every pixel, or objects with boxes and masks.
 """
 
 from __future__ import annotations
@@ -22,16 +20,21 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 MASK_LEVEL = 0.5
-"""A pixel whose mask is above this belongs to the object, as in `detections`."""
+"""Threshold for a mask's pixels, equal to `accuracy.detection_matching.MASK_LEVEL`.
+
+Not imported from there, because a parent process imports this module and must not import numpy.
+"""
+
+DIMENSIONS = {"classification": 2, "segmentation": 4}
+"""Dimensions of the output with the scores, by task."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What is drawn: words, a class per pixel [height, width] with 0 for what stays as it is, or
-    objects.
+class Prediction:
+    """Drawable results: text, a class per pixel [height, width] with 0 for background, or objects.
 
     `boxes` are corners in the network's pixels, [count, 4]; `masks` are booleans [count, height,
-    width] over the network's whole picture.
+    width] over the network's whole input.
     """
 
     words: tuple[str, ...] = ()
@@ -42,24 +45,27 @@ class Answer:
 
 
 def recipe_of(model: Model) -> Recipe:
-    """How a frame becomes the model's one input. Raises UsageError where nobody said."""
+    """The recipe from a frame to the model's input. Raises UsageError without a suitable recipe."""
     recipe = model.recipe or preprocess.RECIPES.get(model.arguments.get("recipe", ""))
     if recipe is None or len(model.inputs) != 1:
         raise UsageError(
-            f"model {model.name} has no recipe that makes its input of a picture; declare recipe=, or give --input PHOTO --recipe NAME"
+            f"model {model.name} has no recipe from a picture to a single input; declare recipe= "
+            "in the model, or name a recipe and a photo on the command line"
         )
     if not recipe.steps or not isinstance(recipe.steps[0], preprocess.Decode):
         raise UsageError(
-            f"recipe {recipe.name} does not begin with Decode, which the frames of a video take the place of"
+            f"recipe {recipe.name} does not begin with Decode, which the video's frames replace; "
+            "put Decode first"
         )
     if geometry.refuses(recipe):
         raise UsageError(geometry.refuses(recipe))
     return recipe
 
 
-def reader(model: Model) -> Callable[[Mapping[str, Any]], Answer]:
-    """What makes an `Answer` of the model's outputs. Raises Unsupported, in words, where they
-    cannot be drawn.
+def reader(model: Model) -> Callable[[Mapping[str, Any]], Prediction]:
+    """The function from the model's outputs to a `Prediction`.
+
+    Raises Unsupported for outputs without a drawing.
     """
     scores = outputs_read(model)[0]
     if model.task == "detection":
@@ -69,43 +75,42 @@ def reader(model: Model) -> Callable[[Mapping[str, Any]], Answer]:
 
 
 def outputs_read(model: Model) -> tuple[str, ...]:
-    """The names of the outputs that an answer is read from: the scores, or a detector's boxes,
-    labels, scores and maybe masks.
+    """The names of the outputs for a prediction.
 
-    Raises Unsupported, in words, where nothing can be drawn of them.
+    These are the scores, or a detector's boxes, labels, scores and optional masks. Raises
+    Unsupported for outputs without a drawing.
     """
     shapes = {spec.name: spec.shape for spec in model.outputs}
     if model.task == "detection" and {"boxes", "labels", "scores"} <= set(shapes):
         return ("boxes", "labels", "scores", *(["masks"] if "masks" in shapes else []))
-    wanted = {"classification": 2, "segmentation": 4}.get(model.task, 0)
-    found = [
-        name for name, shape in shapes.items() if len(shape) == wanted and shape[0] in (BATCH, 1)
-    ]
-    if not found:
-        told = ", ".join(f"{name}{list(shape)}" for name, shape in shapes.items())
-        raise Unsupported(
-            f"nothing of {model.name} can be drawn: its task is {model.task} and its outputs are {told}; expected classification with "
-            "[batch, classes], segmentation with [batch, classes, height, width], or detection with boxes, labels and scores"
-        )
-    return (found[0],)
+    dimensions = DIMENSIONS.get(model.task, 0)
+    for name, shape in shapes.items():
+        if len(shape) == dimensions and shape[0] in (BATCH, 1):
+            return (name,)
+    outputs = ", ".join(f"{name}{list(shape)}" for name, shape in shapes.items())
+    raise Unsupported(
+        f"nothing of {model.name} can be drawn: its task is {model.task} and its outputs are "
+        f"{outputs}; expected classification with [batch, classes], segmentation with [batch, "
+        "classes, height, width], or detection with boxes, labels and scores"
+    )
 
 
-def _label(model: Model, scores: Array) -> Answer:
-    """The best class and its share after a softmax."""
+def _label(model: Model, scores: Array) -> Prediction:
+    """The best class with the softmax probability."""
     import numpy as np
 
     best = int(scores.argmax())
-    share = 1 / float(np.sum(np.exp(scores.astype(np.float64) - float(scores[best]))))
-    return Answer((f"{_name(model, best)}  {share:.2f}",))
+    probability = 1 / float(np.sum(np.exp(scores.astype(np.float64) - float(scores[best]))))
+    return Prediction((f"{_name(model, best)}  {probability:.2f}",))
 
 
-def _pixels(model: Model, scores: Array) -> Answer:
+def _pixels(model: Model, scores: Array) -> Prediction:
     """The best class of every pixel; class 0 is the background."""
-    return Answer(classes=scores.argmax(0).astype("uint8"))
+    return Prediction(classes=scores.argmax(0).astype("uint8"))
 
 
-def _objects(model: Model, outputs: Mapping[str, Any]) -> Answer:
-    """Those that score at least the model's threshold."""
+def _objects(model: Model, outputs: Mapping[str, Any]) -> Prediction:
+    """The objects with a score of at least the model's threshold."""
     kept = outputs["scores"] >= model.score_threshold
     kinds = tuple(int(kind) for kind in outputs["labels"][kept])
     scores = [float(score) for score in outputs["scores"][kept]]
@@ -115,12 +120,12 @@ def _objects(model: Model, outputs: Mapping[str, Any]) -> Answer:
     masks = outputs["masks"][kept] > MASK_LEVEL if "masks" in outputs else None
     if masks is not None and masks.ndim == 4:
         masks = masks[:, 0]
-    return Answer(words, boxes=outputs["boxes"][kept], kinds=kinds, masks=masks)
+    return Prediction(words, boxes=outputs["boxes"][kept], kinds=kinds, masks=masks)
 
 
-def wordless(answer: Answer) -> Answer:
-    """The same without letters, as a program draws it that has none."""
-    return replace(answer, words=("",) * len(answer.words))
+def without_text(prediction: Prediction) -> Prediction:
+    """The prediction without text, for comparison with a session that draws no letters."""
+    return replace(prediction, words=("",) * len(prediction.words))
 
 
 def _name(model: Model, kind: int) -> str:

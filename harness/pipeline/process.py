@@ -1,39 +1,29 @@
-"""Video frames through one runtime in this process: decoded, preprocessed, inferred, read and
-drawn, and every stage timed.
+"""A process of a pipeline run: video frames through all stages, timed and judged.
 
-Some frames, evenly spaced, are judged against the golden: the very outputs that came out of the
-timed passages. Runs inside a worker.
+Parity judges some evenly spaced frames, with the outputs of the timed runs. Runs inside a worker.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.core.errors import Unsupported
 from harness.core.types import Cell, Plan
 from harness.measurement import judging, provenance
-from harness.measurement.resident import resident
+from harness.measurement.resident import ResidentCell, resident
 from harness.pipeline import judged_frames, modes, postprocess, video
-from harness.pipeline.frame import Line
+from harness.pipeline.frame import FramePipeline
 from harness.pipeline.video import Footage, PipelineRequest
 from harness.runner.job import Channel, Job
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
-
 
 def perform(job: Job, channel: Channel) -> dict[str, Any]:
-    """One task of a pipeline run in a worker, chosen by its name."""
+    """A task of a pipeline run in a worker, by the task's name."""
     request: PipelineRequest = job.payload
-    footage, folder, folders = (
-        request.footage,
-        Path(job.folder),
-        {name: Path(path) for name, path in job.folders.items()},
-    )
+    footage, folder = request.footage, Path(job.folder)
+    folders = {name: Path(path) for name, path in job.folders.items()}
     if job.task == "video":
         return video.make(folder)
     if job.task == "record":
@@ -42,12 +32,11 @@ def perform(job: Job, channel: Channel) -> dict[str, Any]:
     if job.task == "look":
         return video.describe(Path(footage.file), footage.frames)
     if job.task == "frames":
-        return judged_frames.make_frames(job.cell.model, footage, folder)
+        return judged_frames.make_inputs(job.cell.model, footage, folder)
     if job.task == "pictures":
-        drawn = {name: path for name, path in folders.items() if name not in ("inputs", "golden")}
-        return judged_frames.make_pictures(
-            job.cell.model, footage, folders["inputs"], folders["golden"], drawn, folder
-        )
+        frames, golden = folders.pop("inputs"), folders.pop("golden")
+        model = job.cell.model
+        return judged_frames.make_pictures(model, footage, frames, golden, folders, folder)
     assert request.plan is not None
     return run(job.cell, request.plan, footage, folders, folder, channel.enter)
 
@@ -60,48 +49,58 @@ def run(
     drawn: Path,
     enter: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Pass the video through the cell's runtime once for each way; `folders` are the artifact, the
-    judged frames as inputs, and the golden.
+    """Pass the video through the cell's runtime once per mode.
 
-    The judged frames as they were drawn go into `drawn` as PNG files. Raises Unsupported where the
-    model's outputs cannot be drawn.
+    `folders` has the artifact, the judged frames as inputs, and the golden. The drawn judged frames
+    go into `drawn` as PNG files. Raises Unsupported for outputs without a drawing.
     """
     postprocess.reader(cell.model)
     height, width = judged_frames.decoded(folders["inputs"]).shape[1:3]
     with resident(cell, plan, folders, enter) as loaded:
-        session, batches, watch = loaded.session, loaded.batches, loaded.watch
+        session, watch = loaded.session, loaded.watch
         if session.in_flight > 1:
             raise Unsupported(
-                f"{cell.backend} runs {session.in_flight} inferences at once; "
-                "frames go through one at a time"
+                f"{cell.backend} runs {session.in_flight} inferences at once, but pipelines need "
+                "one at a time; choose a cell without that option"
             )
-        line = Line(session, cell.model, footage, (height, width))
+        pipeline = FramePipeline(session, cell.model, footage, (height, width))
         loaded.warm_up()
         with watch.phase("warm_up"):
-            covers, why = modes.covered(line)
-            modes.warm(line, covers, plan.window)
-        with loaded.sampling() as seen:
-            one = modes.alone(line, covers, batches)
-            # The peak of one frame at a time, which every runtime does.
-            peak = provenance.peak_rss_bytes(session)
-            several = modes.in_flight(line, covers, batches)
-            held, why_not_held = modes.held(line, covers, batches)
-            seen.observe(modes.WHOLE)
-        passages, kept = {**one[0], **several[0], **held[0]}, {**one[1], **several[1], **held[1]}
+            covers, reason = modes.coverage(pipeline)
+            modes.warm_up(pipeline, covers, plan.window)
+        measured, kept = _sampled(loaded, pipeline, covers)
         attested = session.attest()
         with watch.phase("parity"):
             verdict = judging.judge(cell, kept, folders["golden"])
-    judged_frames.save(line, covers, kept, folders["inputs"], drawn)
+    judged_frames.save_drawn(pipeline, covers, kept, folders["inputs"], drawn)
     return {
         **provenance.provenance(cell, attested, folders, watch, ("av",)),
+        **measured,
         "covers": covers,
-        "alone_because": why,
-        "not_held_because": why_not_held,
+        "alone_because": reason,
         "clock": session.clock,
-        "passages": passages,
         "warm_up": loaded.warm,
         "gpu": loaded.observed,
-        "peak_rss_bytes": peak,
         "parity": verdict,
         "accuracy": None,
     }
+
+
+def _sampled(
+    loaded: ResidentCell, pipeline: FramePipeline, covers: str
+) -> tuple[dict[str, Any], dict[str, dict[int, Any]]]:
+    """The runs of all modes as JSON, and the outputs of the judged frames by mode."""
+    batches = loaded.batches
+    with loaded.sampling() as observer:
+        sequential = modes.sequential(pipeline, covers, batches)
+        # Peak memory is for one frame at a time, the only mode of every session.
+        peak = provenance.peak_rss_bytes(pipeline.session)
+        overlapped = modes.overlapped(pipeline, covers, batches)
+        predecoded, not_predecoded = modes.predecoded(pipeline, covers, batches)
+        observer.observe(modes.WHOLE)
+    measured = {
+        "passages": {**sequential[0], **overlapped[0], **predecoded[0]},
+        "not_held_because": not_predecoded,
+        "peak_rss_bytes": peak,
+    }
+    return measured, {**sequential[1], **overlapped[1], **predecoded[1]}

@@ -1,8 +1,7 @@
-"""Frames through the stages of a pipeline: one after another, overlapped with a bound on frames in
-flight, or at a camera's pace.
+"""Frames through the stages of a pipeline: sequential, overlapped, or at a camera's pace.
 
-Nothing here knows what a stage does, or reads a clock of its own: both are handed in, so that a
-test decides what time it is.
+This module knows neither the work of a stage nor a clock: callers pass in both, so tests control
+the time.
 """
 
 from __future__ import annotations
@@ -17,28 +16,23 @@ from typing import Any
 
 DECODE = "decode"
 STAGES = (DECODE, "preprocess", "infer", "postprocess", "draw")
-"""The stages of a frame, in order. Decoding is what the source does when it is asked for the next
-frame.
-"""
+"""The stages of a frame, in order. The source decodes a frame on request for the next frame."""
 
 Now = Callable[[], int]
 Source = Iterator[Any]
-"""Frames in order. Asking for one decodes it; what comes out is handed from stage to stage, each of
-which changes it.
-"""
+"""Frames in order. Requesting the next frame decodes the frame; each stage then changes it."""
 
 Work = Mapping[str, Callable[[Any], None]]
-"""What every stage after decoding does with a frame, in order."""
+"""The functions of the stages after decoding, in order."""
 
 
 @dataclass(frozen=True)
-class Passage:
-    """What came of some frames. Times are integer nanoseconds; each list has one entry per frame
-    that was drawn, in order.
+class PipelineRun:
+    """Times of a run of frames through the stages, in integer nanoseconds.
 
-    `dropped` are the numbers of the frames that were left out because they came too fast.
-    `delays_ns`, at a camera's pace only, is the time from a frame's moment until it was drawn.
-    `most_in_flight` counts frames that were begun and not drawn yet.
+    Each list in `stages_ns` has an entry per drawn frame, in order. `dropped` has the numbers of
+    frames without a slot. `delays_ns`, at a camera's pace only, is the time from a frame's arrival
+    to the end of drawing. `most_in_flight` counts started but undrawn frames.
     """
 
     wall_ns: int
@@ -49,9 +43,10 @@ class Passage:
     most_in_flight: int = 1
 
 
-def sequential(source: Source, work: Work, now: Now) -> Passage:
-    """Each frame through all stages before the next one is decoded. The wall time ends when the
-    source has no more frames.
+def sequential(source: Source, work: Work, now: Now) -> PipelineRun:
+    """Pass each frame through all stages before decoding the next frame.
+
+    The wall time ends after the source's last frame.
     """
     taken: dict[str, list[int]] = {name: [] for name in (DECODE, *work)}
     final = [*work][-1]
@@ -59,29 +54,30 @@ def sequential(source: Source, work: Work, now: Now) -> Passage:
     while True:
         last = now()
         item = next(source, None)
-        read = now()
+        decoded = now()
         if item is None:
-            return Passage(read - begin, taken, len(taken[DECODE]))
-        taken[DECODE].append(read - last)
-        last = read
+            return PipelineRun(decoded - begin, taken, len(taken[DECODE]))
+        taken[DECODE].append(decoded - last)
+        last = decoded
         for name, do in work.items():
             do(item)
             if name == final:
-                item = None  # freed within the stage that is last: otherwise the next frame's decoding would be charged with it
+                # Freed within the last stage; otherwise the next frame's decoding pays for it.
+                item = None
             end = now()
             taken[name].append(end - last)
             last = end
 
 
 class Slots:
-    """Room for so many frames in flight, of which `taken` are now."""
+    """Room for `many` frames in flight; `taken` counts the occupied slots."""
 
     def __init__(self, many: int) -> None:
         self.many, self.taken = many, 0
         self._changed = threading.Condition()
 
     def take(self, block: bool) -> bool:
-        """Take one, waiting until there is one where `block`; whether it was had."""
+        """Take a free slot, with `block` waiting for a slot; returns whether a slot was free."""
         with self._changed:
             if not block and self.taken >= self.many:
                 return False
@@ -90,7 +86,7 @@ class Slots:
             return True
 
     def give(self) -> None:
-        """Give one back."""
+        """Return a slot."""
         with self._changed:
             self.taken -= 1
             self._changed.notify_all()
@@ -98,7 +94,7 @@ class Slots:
 
 @dataclass
 class _Flight:
-    """One frame on its way: what it is, its moment, and how long each stage took."""
+    """A frame in flight: the item, the time of arrival, and nanoseconds by stage."""
 
     item: Any
     due_ns: int
@@ -108,14 +104,14 @@ class _Flight:
 
 @dataclass
 class Overlap:
-    """Three threads: one decodes and does `before`, the calling one does `here`, and one does
-    `after`. Frames stay in order.
+    """Overlapped stages in three threads, with frames in order.
 
-    The calling thread has the inference, since some sessions belong to the thread that made them.
-    With `period_ns` frame number n arrives at n times the period, as from a camera, and `wait`
-    sleeps until the clock reaches a time: a frame is dropped where no slot is free at its moment,
-    or where the next one is there already when anybody looks. A dropped frame is decoded, since
-    later ones depend on it.
+    A thread decodes and runs `before`, the calling thread runs `here`, and a third thread runs
+    `after`. Inference belongs to the calling thread, because some sessions are bound to a thread.
+
+    With `period_ns`, frame n arrives at n times the period, as from a camera; `wait` sleeps until a
+    time. A frame is dropped if no slot is free at arrival, or if the next frame has arrived before
+    decoding starts. Dropped frames are still decoded, because later frames depend on them.
     """
 
     slots: Slots
@@ -127,50 +123,58 @@ class Overlap:
     _dropped: list[int] = field(default_factory=list, init=False)
     _most: int = field(default=0, init=False)
 
-    def run(self, source: Source, before: Work, here: Work, after: Work) -> Passage:
-        """All frames of `source`, once per object. Raises the first thing that a stage raised, when
-        all threads have ended.
+    def run(self, source: Source, before: Work, here: Work, after: Work) -> PipelineRun:
+        """Run all frames of `source`, once per object.
+
+        Raises the first exception of any stage, after the end of all threads.
         """
         decoded: SimpleQueue[_Flight | None] = SimpleQueue()
         inferred: SimpleQueue[_Flight | None] = SimpleQueue()
         done: list[_Flight] = []
         begin = self.now()
-
-        def feed() -> None:
-            try:
-                for flight in self._arriving(source, begin):
-                    self._do(flight, before)
-                    decoded.put(flight)
-            except BaseException as error:
-                self._fail(error)
-            finally:
-                decoded.put(None)
-
-        def finish() -> None:
-            while (flight := inferred.get()) is not None:
-                if self._do(flight, after):
-                    flight.drawn_ns = self.now()
-                    flight.item = None  # what is done is not kept: it would fill the memory
-                    done.append(flight)
-                self.slots.give()
-
         with ThreadPoolExecutor(2, "evenbench-stage") as pool:
-            pool.submit(feed)
-            pool.submit(finish)
+            pool.submit(self._feed, source, begin, before, decoded)
+            pool.submit(self._finish, after, inferred, done)
             while (flight := decoded.get()) is not None:
                 self._do(flight, here)
                 inferred.put(flight)
             inferred.put(None)
         if self._failures:
             raise self._failures[0]
-        names = (DECODE, *before, *here, *after)
+        return self._result(begin, done, (DECODE, *before, *here, *after))
+
+    def _feed(
+        self, source: Source, begin: int, before: Work, decoded: SimpleQueue[_Flight | None]
+    ) -> None:
+        """The first thread: decode frames and run the stages before inference."""
+        try:
+            for flight in self._arriving(source, begin):
+                self._do(flight, before)
+                decoded.put(flight)
+        except BaseException as error:
+            self._fail(error)
+        finally:
+            decoded.put(None)
+
+    def _finish(
+        self, after: Work, inferred: SimpleQueue[_Flight | None], done: list[_Flight]
+    ) -> None:
+        """The last thread: run the stages after inference."""
+        while (flight := inferred.get()) is not None:
+            if self._do(flight, after):
+                flight.drawn_ns = self.now()
+                flight.item = None  # drawn frames would fill the memory
+                done.append(flight)
+            self.slots.give()
+
+    def _result(self, begin: int, done: list[_Flight], names: Sequence[str]) -> PipelineRun:
         taken = {name: [flight.stages_ns[name] for flight in done] for name in names}
         delays = tuple(flight.drawn_ns - flight.due_ns for flight in done) if self.period_ns else ()
         end = done[-1].drawn_ns if done else self.now()
-        return Passage(end - begin, taken, len(done), tuple(self._dropped), delays, self._most)
+        return PipelineRun(end - begin, taken, len(done), tuple(self._dropped), delays, self._most)
 
     def _arriving(self, source: Source, begin: int) -> Iterator[_Flight]:
-        """The frames that get a slot, decoded, each in a slot of its own."""
+        """The decoded frames with a slot each; other frames are dropped."""
         for number in itertools.count():
             due = begin + number * self.period_ns
             taken = self._admitted(due)
@@ -187,15 +191,16 @@ class Overlap:
             yield _Flight(item, due, {DECODE: self.now() - first})
 
     def _admitted(self, due: int) -> bool:
-        """Whether the frame of this moment gets a slot."""
+        """Whether the frame due at a time gets a slot."""
         if not self.period_ns:
             return self.slots.take(block=True)
         self.wait(due)
         return self.now() <= due + self.period_ns and self.slots.take(block=False)
 
     def _do(self, flight: _Flight, work: Work) -> bool:
-        """Do it, unless something failed before; then frames are passed on undone, so that every
-        thread comes to its end.
+        """Run stages on a frame; returns whether no stage has failed so far.
+
+        After a failure, frames pass without work, so every thread ends.
         """
         if self._stopped.is_set():
             return False

@@ -1,8 +1,7 @@
-"""Videos: one made of packaged photographs by panning and zooming, what a camera showed, and the
-frames of any file.
+"""Videos: a video of packaged photographs, recordings of a camera, and the frames of any file.
 
-PyAV (the wheel brings FFmpeg) encodes and decodes. One thread decodes, so that the time of a stage
-is the time of that stage.
+PyAV (the wheel brings FFmpeg) encodes and decodes. A single thread decodes, so the decoding stage's
+time has no hidden parallel work.
 """
 
 from __future__ import annotations
@@ -34,24 +33,28 @@ SHOT = 9
 """Frames of each photograph, so that all ten take three seconds."""
 
 ZOOM = 0.7
-"""The window at the end of a shot, as a share of the one at its beginning."""
+"""Size of the window at the end of a shot, as a share of the size at the beginning."""
 
 VERSION = 2
 """Part of the key: raised when the frames or the encoder's settings change."""
 
 ENCODER = {"preset": "medium", "crf": "20", "threads": "1", "x264-params": "no-asm=1"}
-"""x264 writes the same bytes every time with one thread and without its assembly: with it, up to
-half of 150 videos of the same frames differed, and without it none did."""
+"""x264 writes equal bytes every time with one thread and without assembly code.
+
+With assembly, up to half of 150 videos of equal frames differed; without, none differed.
+"""
 
 CAMERA = "v4l2"
-"""How FFmpeg calls Linux's cameras."""
+"""FFmpeg's name for Linux's cameras."""
 
 
 @dataclass(frozen=True)
 class Footage:
-    """The first `frames` frames of a video file, the numbers of those whose answers are judged, and
-    how they are to be passed through: at most `in_flight` at once, and where `target_per_second` is
-    not 0 once more at that pace."""
+    """The first `frames` frames of a video file, with settings for the pipeline.
+
+    `judged` has the numbers of the frames for parity. At most `in_flight` frames are in flight. A
+    `target_per_second` above 0 adds a run at a fixed rate.
+    """
 
     file: str
     frames: int
@@ -62,19 +65,19 @@ class Footage:
 
 @dataclass(frozen=True)
 class PipelineRequest:
-    """Payload of a pipeline's worker tasks: the footage, and the plan where something is measured."""
+    """Payload of a pipeline's worker tasks: the footage, and the plan for measuring tasks."""
 
     footage: Footage
     plan: Plan | None = None
 
 
 def camera_of(text: str) -> Path | None:
-    """The device of a camera's number (`0` is /dev/video0), or None where the text is no number."""
+    """The device of a camera's number (`0` is /dev/video0), or None for other text."""
     return Path(f"/dev/video{int(text)}") if text.isdecimal() else None
 
 
 def key() -> dict[str, Any]:
-    """What decides the bytes of the packaged video."""
+    """The cache key of the packaged video: everything with an effect on the bytes."""
     versions = {name: batches.version_of(name) for name in ("av", "numpy", "pillow")}
     shape = [WIDTH, HEIGHT, RATE, SHOT, ZOOM, ENCODER]
     return {
@@ -86,8 +89,9 @@ def key() -> dict[str, Any]:
 
 
 def make(folder: Path) -> dict[str, Any]:
-    """Write the packaged video into `folder`; returns its facts. Raises Unavailable where a
-    photograph is absent.
+    """Write the packaged video into `folder`, and return facts of the video.
+
+    Raises Unavailable for a missing photograph.
     """
     shots = (
         frame
@@ -99,9 +103,7 @@ def make(folder: Path) -> dict[str, Any]:
 
 
 def _shot(photograph: Photograph, number: int) -> Iterator[Image]:
-    """A window of the video's shape that closes in on the photograph while it wanders; every other
-    shot runs backwards.
-    """
+    """Frames of a photograph: a moving window zooms in, or out in every other shot."""
     import numpy as np
     from PIL import Image as pillow
 
@@ -114,10 +116,8 @@ def _shot(photograph: Photograph, number: int) -> Iterator[Image]:
         wide = width * (1 - (1 - ZOOM) * step)
         high = wide * HEIGHT / WIDTH
         left, top = (picture.width - wide) * step, (picture.height - high) * (1 - step)
-        made = picture.resize(
-            (WIDTH, HEIGHT), pillow.Resampling.BILINEAR, (left, top, left + wide, top + high)
-        )
-        yield np.asarray(made)
+        window = (left, top, left + wide, top + high)
+        yield np.asarray(picture.resize((WIDTH, HEIGHT), pillow.Resampling.BILINEAR, window))
 
 
 def encode(frames: Iterable[Image], file: Path, rate: int = RATE) -> None:
@@ -139,8 +139,9 @@ def encode(frames: Iterable[Image], file: Path, rate: int = RATE) -> None:
 
 
 def record(camera: str, file: Path, count: int, format: str = CAMERA) -> None:
-    """Record so many frames of a camera into `file`. Raises UsageError where it cannot be opened or
-    stops.
+    """Record `count` frames of a camera into `file`.
+
+    Raises UsageError for a camera without FFmpeg support, or with too few frames.
     """
     import av
 
@@ -155,20 +156,20 @@ def record(camera: str, file: Path, count: int, format: str = CAMERA) -> None:
             encode(pictures, file, rate)
     except (av.FFmpegError, IndexError) as error:
         raise UsageError(
-            f"camera {camera} cannot be recorded ({error}); close what else uses it, or give --video a file"
+            f"camera {camera} cannot be recorded ({error}); close other programs with the camera, "
+            "or give a video file"
         ) from error
 
 
 def _even(frame: Image) -> Image:
-    """Without a last odd row or column, which the encoder's colour format cannot have."""
+    """The frame without an odd last row or column, because the encoder needs even sizes."""
     return frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]
 
 
 def frames(file: Path, most: int) -> Iterator[Image]:
-    """The first `most` frames as RGB, uint8 [height, width, 3]. Each is decoded when it is asked
-    for.
+    """Decode the first `most` frames on demand, as RGB uint8 [height, width, 3].
 
-    Raises UsageError where the file is no video, or a frame cannot be decoded.
+    Raises UsageError for a file without video, a damaged frame, or frames of several sizes.
     """
     import av
 
@@ -182,37 +183,40 @@ def frames(file: Path, most: int) -> Iterator[Image]:
                 if (frame.width, frame.height) != size:
                     sizes = f"{size[0]}x{size[1]} and frame {number} {frame.width}x{frame.height}"
                     raise UsageError(
-                        f"{file}: its first frame is {sizes}; give a video of one size, or fewer --frames"
+                        f"{file}: its first frame is {sizes}; give a video of one size, or fewer "
+                        "frames"
                     )
                 yield frame.to_ndarray(format="rgb24")
                 number += 1
     except av.FFmpegError as error:
-        what = (
-            f"what comes after {number} frames cannot be decoded"
+        problem = (
+            f"the data after {number} frames cannot be decoded"
             if opened
             else "no video that FFmpeg can open"
         )
         raise UsageError(
-            f"{file}: {what} ({error.strerror}); give another file, or fewer --frames"
+            f"{file}: {problem} ({error.strerror}); give another file, or fewer frames"
         ) from error
 
 
 def _stream(container: Any, file: Path) -> Any:
     if not container.streams.video:
-        raise UsageError(f"{file} has no video stream; give a file that has pictures")
+        raise UsageError(f"{file} has no video stream; give a file with pictures")
     stream = container.streams.video[0]
     stream.thread_type, stream.codec_context.thread_count = "NONE", 1
     return stream
 
 
 def describe(file: Path, most: int) -> dict[str, Any]:
-    """What is known of a video and its first `most` frames, all of which are decoded once. Raises
-    UsageError as `frames`, and where there are none."""
+    """Codec, size, rate, number of frames and sha256 of a video; decodes the first `most` frames.
+
+    Raises UsageError for a video without frames, and as `frames`.
+    """
     import av
 
     count = sum(1 for _ in frames(file, most))
     if not count:
-        raise UsageError(f"{file} is a video without frames; give one that has some")
+        raise UsageError(f"{file} is a video without frames; give another video")
     with av.open(str(file)) as container:
         stream = _stream(container, file)
         rate = stream.average_rate or Fraction(0)
@@ -227,7 +231,9 @@ def describe(file: Path, most: int) -> dict[str, Any]:
 
 
 def spread(count: int, most: int) -> list[int]:
-    """The numbers of at most `most` frames of `count`, evenly spaced, the first one among them:
-    neighbours are too alike to tell a cached answer from a right one."""
+    """The numbers of at most `most` of `count` frames, evenly spaced, from the first frame.
+
+    Neighbours are too similar to distinguish a cached output from a correct output.
+    """
     chosen = min(count, most)
     return [place * count // chosen for place in range(chosen)]

@@ -111,7 +111,7 @@ def passed(
 
 def in_python(
     model: Model, pixels: Any, outputs: Mapping[str, Any]
-) -> tuple[Any, Any, postprocess.Answer]:
+) -> tuple[Any, Any, postprocess.Prediction]:
     """The same by the harness."""
     recipe, picture = postprocess.recipe_of(model), Image.fromarray(pixels)
     value: Any = picture
@@ -122,14 +122,14 @@ def in_python(
         {name: values.astype(specs[name]) for name, values in outputs.items()}
     )
     drawn = drawing.draw(
-        picture, drawing.view(recipe, *picture.size), postprocess.wordless(answer)
+        picture, drawing.view(recipe, *picture.size), postprocess.without_text(answer)
     )
     return value[None] if len(model.inputs[0].shape) == 4 else value, np.asarray(drawn), answer
 
 
 def alike(
     program: Path, folder: Path, model: Model, pixels: Any, outputs: Mapping[str, Any]
-) -> tuple[str, postprocess.Answer]:
+) -> tuple[str, postprocess.Prediction]:
     tensor, drawn, words = passed(program, folder, model, pixels, outputs)
     wanted, painted, answer = in_python(model, pixels, outputs)
     assert tensor.dtype == wanted.dtype

@@ -14,34 +14,34 @@ from PIL import Image
 from harness import Unsupported
 from harness.pipeline import drawing, postprocess
 from harness.pipeline.frame_spec import (
-    LaidOut,
-    Passed,
-    PassesFrames,
-    Resized,
-    Streamed,
-    StreamsFrames,
+    FrameProcessor,
+    FrameResult,
+    LayoutSpec,
+    ResizeSpec,
+    StreamProcessor,
+    StreamResult,
 )
 from harness.pipeline.stages import Overlap, Slots
 
 STAGES = ("preprocess", "infer", "postprocess", "draw")
 
 
-class PloddingSession(filmed.LoopedSession, PassesFrames):
-    """Does what its orders say with Pillow, and has no letters. One frame at a time."""
+class PloddingSession(filmed.LoopedSession, FrameProcessor):
+    """Does what its spec say with Pillow, and has no letters. One frame at a time."""
 
     draws_letters = False
     smudge = 0.0
 
-    def direct(self, orders):
-        self.orders = orders
+    def configure_frames(self, spec):
+        self.spec = spec
 
     def work(self):
         return {name: getattr(self, f"_{name}") for name in STAGES}
 
     def _preprocess(self, flight):
-        resized, last = self.orders.steps
-        assert isinstance(resized, Resized)
-        assert isinstance(last, LaidOut)
+        resized, last = self.spec.steps
+        assert isinstance(resized, ResizeSpec)
+        assert isinstance(last, LayoutSpec)
         small = Image.fromarray(flight["pixels"]).resize(
             (resized.width, resized.height), Image.Resampling[resized.filter.upper()]
         )
@@ -61,10 +61,10 @@ class PloddingSession(filmed.LoopedSession, PassesFrames):
     def _draw(self, flight):
         picture = Image.fromarray(flight["pixels"])
         flight["drawn"] = np.asarray(
-            drawing.draw(picture, self.orders.view, postprocess.wordless(flight["answer"]))
+            drawing.draw(picture, self.spec.view, postprocess.without_text(flight["answer"]))
         )
 
-    def passed(self, pixels, keep):
+    def process_frame(self, pixels, keep):
         flight, moments = {"pixels": pixels}, [time.monotonic_ns()]
         for do in self.work().values():
             do(flight)
@@ -73,21 +73,21 @@ class PloddingSession(filmed.LoopedSession, PassesFrames):
             name: late - early
             for name, early, late in zip(STAGES, moments, moments[1:], strict=False)
         }
-        return made_of(taken, flight) if keep else Passed(taken)
+        return made_of(taken, flight) if keep else FrameResult(taken)
 
 
 def made_of(taken, flight):
-    return Passed(taken, flight["tensor"], flight["outputs"], flight["drawn"])
+    return FrameResult(taken, flight["tensor"], flight["outputs"], flight["drawn"])
 
 
-class DirectedSession(PloddingSession, StreamsFrames):
+class DirectedSession(PloddingSession, StreamProcessor):
     """The same, and several frames in flight."""
 
-    def hold(self, shape, frames):
+    def preload_frames(self, shape, frames):
         self.held = list(frames)
         assert (len(self.held), *self.held[0].shape) == shape
 
-    def streamed(self, in_flight, period_ns, keep):
+    def stream_frames(self, in_flight, period_ns, keep):
         flights = [{"pixels": pixels} for pixels in self.held]
         work = self.work()
         parts = [
@@ -101,7 +101,7 @@ class DirectedSession(PloddingSession, StreamsFrames):
         )
         passage = made.run(iter(flights), *parts)
         passage = replace(passage, stages_ns={name: passage.stages_ns[name] for name in STAGES})
-        return Streamed(
+        return StreamResult(
             passage,
             {
                 number: made_of({}, flights[number])
@@ -114,7 +114,7 @@ class DirectedSession(PloddingSession, StreamsFrames):
 class BalkingSession(DirectedSession):
     """Says that it cannot."""
 
-    def direct(self, orders):
+    def configure_frames(self, spec):
         raise Unsupported("nobody draws on a Sunday")
 
 

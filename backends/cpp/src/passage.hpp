@@ -15,7 +15,7 @@
 
 namespace evenbench {
 
-// What came of some frames: as stages.Passage.
+// What came of some frames: as stages.PipelineRun.
 struct Passage {
   std::int64_t wall_ns = 0;
   std::vector<Taken> taken;             // of each frame that was drawn, in order

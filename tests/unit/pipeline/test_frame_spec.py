@@ -14,7 +14,7 @@ from PIL import Image
 from backends.cpp import frames, preprocessor
 from harness import ANY, BATCH, Model, Recipe, TensorSpec, Unsupported
 from harness.pipeline import frame_spec
-from harness.pipeline.frame_spec import Cropped, LaidOut, Resized
+from harness.pipeline.frame_spec import CropSpec, LayoutSpec, ResizeSpec
 from harness.preprocess import IMAGENET_224, CenterCrop, Decode, Layout, Normalise, Resize, ToArray
 
 SEGMENTER = Model(
@@ -45,9 +45,9 @@ def recipe(*steps: Any) -> Recipe:
 @pytest.mark.parametrize("size", [(640, 360), (361, 427), (225, 224), (1023, 767)])
 def test_sizes_and_corners_are_those_of_the_steps(size: tuple[int, int]) -> None:
     resized, cropped, last = frame_spec.steps_of(IMAGENET_224, *size)
-    assert isinstance(resized, Resized)
-    assert isinstance(cropped, Cropped)
-    assert isinstance(last, LaidOut)
+    assert isinstance(resized, ResizeSpec)
+    assert isinstance(cropped, CropSpec)
+    assert isinstance(last, LayoutSpec)
     picture = Image.fromarray(np.arange(size[0] * size[1], dtype=np.int32).reshape(size[::-1]))
     scaled = picture.resize((resized.width, resized.height), Image.Resampling.NEAREST)
     assert scaled.size == IMAGENET_224.steps[1].apply(picture).size
@@ -61,9 +61,9 @@ def test_a_second_resize_begins_where_the_crop_ended() -> None:
         recipe(CenterCrop(100), Resize(50, antialias=True), ToArray(), Layout("HWC")), 300, 200
     )
     assert steps == (
-        Cropped(100, 50, 100),
-        Resized(50, 50, "bilinear", True),
-        LaidOut("HWC", 1 / 255, (), ()),
+        CropSpec(100, 50, 100),
+        ResizeSpec(50, 50, "bilinear", True),
+        LayoutSpec("HWC", 1 / 255, (), ()),
     )
 
 
@@ -123,7 +123,7 @@ def test_tensors_of_another_type_are_refused() -> None:
 def test_cpp_takes_over_only_what_it_does_to_the_very_level() -> None:
     antialiased = frame_spec.of(SEGMENTER, IMAGENET_224, "pillow", 640, 360)
     sampled = replace(
-        antialiased, steps=(Resized(32, 32, "bilinear", False), *antialiased.steps[1:])
+        antialiased, steps=(ResizeSpec(32, 32, "bilinear", False), *antialiased.steps[1:])
     )
     assert frames.why_not(antialiased) == ""
     assert "name the model with +cpp" in frames.why_not(sampled)

@@ -13,9 +13,15 @@ import pytest
 from harness import BATCH, Model, Recipe, TensorSpec
 from harness.pipeline import modes
 from harness.pipeline import video as videos
-from harness.pipeline.frame import Line
-from harness.pipeline.frame_spec import Orders, Passed, PassesFrames, Streamed, StreamsFrames
-from harness.pipeline.stages import Passage
+from harness.pipeline.frame import FramePipeline
+from harness.pipeline.frame_spec import (
+    FrameProcessor,
+    FrameResult,
+    FrameSpec,
+    StreamProcessor,
+    StreamResult,
+)
+from harness.pipeline.stages import PipelineRun
 from harness.pipeline.video import Footage
 from harness.preprocess import Decode, Layout, Resize, ToArray
 
@@ -41,42 +47,42 @@ def tensor(number: int) -> Any:
     return np.full((1, 3, 2, 2), number, np.float32)
 
 
-class Plain(PassesFrames):
+class Plain(FrameProcessor):
     """One frame at a time; its tensor holds the number of the frame."""
 
-    def direct(self, orders: Orders) -> None:
+    def configure_frames(self, spec: FrameSpec) -> None:
         raise NotImplementedError
 
     def usage(self) -> None:
         return None
 
-    def made(self, number: int) -> Passed:
-        return Passed(
+    def made(self, number: int) -> FrameResult:
+        return FrameResult(
             dict.fromkeys(LATER, 7), tensor(number), {"y": np.full((1, 4), number)}, PIXELS[number]
         )
 
-    def passed(self, pixels: Any, keep: bool) -> Passed:
+    def process_frame(self, pixels: Any, keep: bool) -> FrameResult:
         return self.made(int(pixels[0, 0, 0]) // 10)
 
 
-class Streaming(Plain, StreamsFrames):
+class Streaming(Plain, StreamProcessor):
     """Several in flight, and at a pace it drops the frame that is judged last."""
 
     def __init__(self, smudge: float = 0.0, loses: bool = False) -> None:
         self.smudge, self.loses = smudge, loses
         self.told: list[Any] = []
 
-    def hold(self, shape: tuple[int, int, int, int], frames: Iterable[Any]) -> None:
+    def preload_frames(self, shape: tuple[int, int, int, int], frames: Iterable[Any]) -> None:
         self.told.append((shape, [int(each[0, 0, 0]) for each in frames]))
 
-    def streamed(self, in_flight: int, period_ns: int, keep: Collection[int]) -> Streamed:
+    def stream_frames(self, in_flight: int, period_ns: int, keep: Collection[int]) -> StreamResult:
         self.told.append((in_flight, period_ns, tuple(keep)))
         dropped = (3,) if period_ns or self.loses else ()
         kept = {number: self.made(number) for number in keep if number not in dropped}
         for each in kept.values():
             each.tensor[...] += self.smudge
-        return Streamed(
-            Passage(
+        return StreamResult(
+            PipelineRun(
                 99, {name: [7] * (5 - len(dropped)) for name in LATER}, 5 - len(dropped), dropped
             ),
             kept,
@@ -88,8 +94,8 @@ def video(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(videos, "frames", lambda file, most: iter(PIXELS[:most]))
 
 
-def line_of(session: Any, rate: float = 0.0) -> Line:
-    return Line(session, MODEL, Footage("", len(PIXELS), JUDGED, 3, rate), (HEIGHT, WIDTH))
+def pipeline_of(session: Any, rate: float = 0.0) -> FramePipeline:
+    return FramePipeline(session, MODEL, Footage("", len(PIXELS), JUDGED, 3, rate), (HEIGHT, WIDTH))
 
 
 BATCHES = [{"x": tensor(number)} for number in JUDGED]
@@ -97,77 +103,79 @@ BATCHES = [{"x": tensor(number)} for number in JUDGED]
 
 def test_a_session_gets_all_frames_to_hold_and_passes_them_as_they_are_asked() -> None:
     session = Streaming()
-    line = line_of(session, rate=50.0)
-    passages, kept = modes.alone(line, modes.AFTER, BATCHES)
-    assert (list(passages), list(kept)) == ([modes.AFTER], [modes.AFTER])
-    assert modes.in_flight(line, modes.AFTER, BATCHES) == ({}, {}), "it never decodes"
-    (held, judged), why = modes.held(line, modes.AFTER, BATCHES)
+    pipeline = pipeline_of(session, rate=50.0)
+    passages, kept = modes.sequential(pipeline, modes.AFTER_DECODING, BATCHES)
+    assert (list(passages), list(kept)) == ([modes.AFTER_DECODING], [modes.AFTER_DECODING])
+    assert modes.overlapped(pipeline, modes.AFTER_DECODING, BATCHES) == ({}, {}), "it never decodes"
+    (held, judged), why = modes.predecoded(pipeline, modes.AFTER_DECODING, BATCHES)
     assert why == ""
     assert session.told == [
         ((5, HEIGHT, WIDTH, 3), [0, 10, 20, 30, 40]),
         (3, 0, JUDGED),
         (3, 20_000_000, JUDGED),
     ]
-    assert list(held) == [modes.HELD, modes.HELD_PACED]
-    assert held[modes.HELD_PACED]["dropped"] == [3]
+    assert list(held) == [modes.PREDECODED, modes.PREDECODED_PACED]
+    assert held[modes.PREDECODED_PACED]["dropped"] == [3]
     assert {
         way: {place: float(each["y"].flat[0]) for place, each in found.items()}
         for way, found in judged.items()
-    } == {modes.HELD: {0: 0.0, 1: 3.0}}, "frames may be dropped at a pace, and are not judged there"
-    assert sorted(line.latest) == list(JUDGED)
+    } == {modes.PREDECODED: {0: 0.0, 1: 3.0}}, (
+        "frames may be dropped at a pace, and are not judged there"
+    )
+    assert sorted(pipeline.latest) == list(JUDGED)
 
 
 def test_without_a_target_there_is_no_pace() -> None:
     session = Streaming()
-    line = line_of(session)
-    modes.alone(line, modes.AFTER, BATCHES)
-    (held, _), _ = modes.held(line, modes.AFTER, BATCHES)
-    assert list(held) == [modes.HELD]
+    pipeline = pipeline_of(session)
+    modes.sequential(pipeline, modes.AFTER_DECODING, BATCHES)
+    (held, _), _ = modes.predecoded(pipeline, modes.AFTER_DECODING, BATCHES)
+    assert list(held) == [modes.PREDECODED]
     assert len(session.told) == 2
 
 
 @pytest.mark.parametrize(
     ("session", "said"),
     [
-        (Streaming(smudge=0.5), "frame 0 was decoded and preprocessed"),
-        (Streaming(loses=True), "frame 3, which is judged"),
+        (Streaming(smudge=0.5), "tensor of judged frame 0 differs from the golden"),
+        (Streaming(loses=True), "judged frame 3 did not pass"),
     ],
 )
 def test_judged_frames_in_flight_are_those_that_the_golden_got(
     session: Streaming, said: str
 ) -> None:
-    line = line_of(session)
-    modes.alone(line, modes.AFTER, BATCHES)
+    pipeline = pipeline_of(session)
+    modes.sequential(pipeline, modes.AFTER_DECODING, BATCHES)
     with pytest.raises(ValueError, match=said):
-        modes.held(line, modes.AFTER, BATCHES)
+        modes.predecoded(pipeline, modes.AFTER_DECODING, BATCHES)
 
 
-@pytest.mark.parametrize("covers", [modes.WHOLE, modes.AFTER])
+@pytest.mark.parametrize("covers", [modes.WHOLE, modes.AFTER_DECODING])
 def test_frames_that_would_fill_the_memory_are_not_held(
     covers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = Streaming()
-    monkeypatch.setattr(modes, "HELD_BYTES", 5 * HEIGHT * WIDTH * 3 - 1)
-    found, why = modes.held(line_of(session), covers, BATCHES)
+    monkeypatch.setattr(modes, "MAX_PREDECODED_BYTES", 5 * HEIGHT * WIDTH * 3 - 1)
+    found, why = modes.predecoded(pipeline_of(session), covers, BATCHES)
     assert found == ({}, {})
     assert why.startswith("5 frames of 6x4 pixels are ")
-    assert why.endswith("give --frames 4 or fewer")
+    assert why.endswith("measure 4 frames or fewer")
     assert session.told == []
 
 
 def test_as_many_as_fit_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(modes, "HELD_BYTES", 5 * HEIGHT * WIDTH * 3)
-    line = line_of(Streaming())
-    modes.alone(line, modes.AFTER, BATCHES)
-    assert modes.held(line, modes.AFTER, BATCHES)[1] == ""
+    monkeypatch.setattr(modes, "MAX_PREDECODED_BYTES", 5 * HEIGHT * WIDTH * 3)
+    pipeline = pipeline_of(Streaming())
+    modes.sequential(pipeline, modes.AFTER_DECODING, BATCHES)
+    assert modes.predecoded(pipeline, modes.AFTER_DECODING, BATCHES)[1] == ""
 
 
 def test_what_passes_one_frame_at_a_time_says_so() -> None:
-    assert modes.held(line_of(Plain()), modes.AFTER, BATCHES) == (
+    assert modes.predecoded(pipeline_of(Plain()), modes.AFTER_DECODING, BATCHES) == (
         ({}, {}),
         "it passes frames one at a time",
     )
 
 
 def test_inference_alone_holds_no_frames() -> None:
-    assert modes.held(line_of(Streaming()), modes.INFERENCE, BATCHES) == (({}, {}), "")
+    assert modes.predecoded(pipeline_of(Streaming()), modes.INFERENCE, BATCHES) == (({}, {}), "")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from harness import BATCH, Recipe, TensorSpec, Unsupported, UsageError
+from harness.accuracy import detection_matching
 from harness.pipeline import postprocess
 from harness.preprocess import Layout, ToArray
 from tests.unit.pipeline.drawable_models import CLASSIFIER, DETECTOR, detections, model
@@ -45,3 +46,7 @@ def test_a_model_without_a_recipe_is_refused() -> None:
     raw = Recipe("raw", (ToArray(), Layout("CHW")))
     with pytest.raises(UsageError, match="does not begin with Decode"):
         postprocess.recipe_of(replace(CLASSIFIER, recipe=raw))
+
+
+def test_masks_are_drawn_at_the_threshold_of_the_judge() -> None:
+    assert postprocess.MASK_LEVEL == detection_matching.MASK_LEVEL

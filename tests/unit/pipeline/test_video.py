@@ -135,7 +135,7 @@ def sound(file: Path, good: bytes) -> None:
         (nothing, "no video that FFmpeg can open"),
         (empty, "no video|without frames"),
         (sound, "no video stream"),
-        (scribbled, r"what comes after \d+ frames cannot be decoded"),
+        (scribbled, r"the data after \d+ frames cannot be decoded"),
     ],
 )
 def test_what_is_no_video_says_so(spoil: object, said: str, tmp_path: Path) -> None:
