@@ -141,7 +141,7 @@ def encode(frames: Iterable[Image], file: Path, rate: int = RATE) -> None:
 def record(camera: str, file: Path, count: int, format: str = CAMERA) -> None:
     """Record `count` frames of a camera into `file`.
 
-    Raises UsageError for a camera without FFmpeg support, or with too few frames.
+    Raises UsageError if FFmpeg cannot open the camera, or if the recording fails.
     """
     import av
 

@@ -27,7 +27,7 @@ STAGES = ("preprocess", "infer", "postprocess", "draw")
 
 
 class PloddingSession(filmed.LoopedSession, FrameProcessor):
-    """Does what its spec say with Pillow, and has no letters. One frame at a time."""
+    """Follows its specification with Pillow, and draws no letters. One frame at a time."""
 
     draws_letters = False
     smudge = 0.0

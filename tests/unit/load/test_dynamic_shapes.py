@@ -197,12 +197,14 @@ def test_every_size_answers_all_of_its_own_batches() -> None:
 def test_a_session_of_one_size_is_refused_in_words() -> None:
     with pytest.raises(
         Unsupported,
-        match=r"takes batches of 4 at size 4 only: batches of 4 at size [28] ended with ValueError: expected",
+        match=r"takes batches of 4 at size 4 only: batches of 4 at size [28] ended with "
+        r"ValueError: expected",
     ):
         dynamic_shapes.changing_shapes(context_of(RecompilingSession(Clock(), only=(4, 4)), "size"))
     with pytest.raises(
         Unsupported,
-        match=r"the session returned y of \[4, 4\] for batches of 4 at size [28], expected \[4, [28]\]",
+        match=r"the session returned y of \[4, 4\] for batches of 4 at size [28], "
+        r"expected \[4, [28]\]",
     ):
         dynamic_shapes.changing_shapes(
             context_of(RecompilingSession(Clock(), only=(4, 4), spreads=True), "size")

@@ -1,4 +1,4 @@
-"""Points of a scenario: the percentiles that laps support, throughput, and ratios within a process."""
+"""Points of a scenario: percentiles from enough laps, throughput, and ratios within a process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_processes_that_differ_show_in_the_interval() -> None:
 
 
 def test_one_stalled_call_of_many_shows_in_the_p99_of_a_short_run_only() -> None:
-    """The level over processes is of percentiles; a stall is not averaged away within its process."""
+    """The level is over percentiles; a stall is not averaged away within a process."""
     assert points.latencies([[10] * 454 + [5000] * 6])["p99_ns"]["value"] == pytest.approx(5000)
 
 

@@ -1,6 +1,4 @@
-"""Ways of passing frames: what is held in memory and what is too much, at which pace it goes, and
-which outputs are judged.
-"""
+"""Modes of passing frames: decoded frames in memory, limit, pace, and judged outputs."""
 
 from __future__ import annotations
 
@@ -104,21 +102,21 @@ BATCHES = [{"x": tensor(number)} for number in JUDGED]
 def test_a_session_gets_all_frames_to_hold_and_passes_them_as_they_are_asked() -> None:
     session = Streaming()
     pipeline = pipeline_of(session, rate=50.0)
-    passages, kept = modes.sequential(pipeline, modes.AFTER_DECODING, BATCHES)
-    assert (list(passages), list(kept)) == ([modes.AFTER_DECODING], [modes.AFTER_DECODING])
+    runs, kept = modes.sequential(pipeline, modes.AFTER_DECODING, BATCHES)
+    assert (list(runs), list(kept)) == ([modes.AFTER_DECODING], [modes.AFTER_DECODING])
     assert modes.overlapped(pipeline, modes.AFTER_DECODING, BATCHES) == ({}, {}), "it never decodes"
-    (held, judged), why = modes.predecoded(pipeline, modes.AFTER_DECODING, BATCHES)
-    assert why == ""
+    (runs, judged), reason = modes.predecoded(pipeline, modes.AFTER_DECODING, BATCHES)
+    assert reason == ""
     assert session.told == [
         ((5, HEIGHT, WIDTH, 3), [0, 10, 20, 30, 40]),
         (3, 0, JUDGED),
         (3, 20_000_000, JUDGED),
     ]
-    assert list(held) == [modes.PREDECODED, modes.PREDECODED_PACED]
-    assert held[modes.PREDECODED_PACED]["dropped"] == [3]
+    assert list(runs) == [modes.PREDECODED, modes.PREDECODED_PACED]
+    assert runs[modes.PREDECODED_PACED]["dropped"] == [3]
     assert {
-        way: {place: float(each["y"].flat[0]) for place, each in found.items()}
-        for way, found in judged.items()
+        mode: {place: float(each["y"].flat[0]) for place, each in found.items()}
+        for mode, found in judged.items()
     } == {modes.PREDECODED: {0: 0.0, 1: 3.0}}, (
         "frames may be dropped at a pace, and are not judged there"
     )
@@ -129,8 +127,8 @@ def test_without_a_target_there_is_no_pace() -> None:
     session = Streaming()
     pipeline = pipeline_of(session)
     modes.sequential(pipeline, modes.AFTER_DECODING, BATCHES)
-    (held, _), _ = modes.predecoded(pipeline, modes.AFTER_DECODING, BATCHES)
-    assert list(held) == [modes.PREDECODED]
+    (runs, _), _ = modes.predecoded(pipeline, modes.AFTER_DECODING, BATCHES)
+    assert list(runs) == [modes.PREDECODED]
     assert len(session.told) == 2
 
 

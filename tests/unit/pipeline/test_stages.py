@@ -56,18 +56,18 @@ def nothing(item: Any) -> None:
 
 def test_one_after_another_every_stage_has_its_own_time() -> None:
     clock = Clock()
-    passage = stages.sequential(
+    result = stages.sequential(
         frames(clock, 3, lambda number: 10 + number),
         work(clock, preprocess=20, infer=300, draw=4),
         clock.now,
     )
-    assert passage.stages_ns == {
+    assert result.stages_ns == {
         "decode": [10, 11, 12],
         "preprocess": [20] * 3,
         "infer": [300] * 3,
         "draw": [4] * 3,
     }
-    assert (passage.frames, passage.wall_ns, passage.dropped, passage.most_in_flight) == (
+    assert (result.frames, result.wall_ns, result.dropped, result.most_in_flight) == (
         3,
         33 + 3 * 324,
         (),
@@ -87,17 +87,17 @@ class Heavy:
 
 def test_what_a_frame_left_behind_is_cleared_away_within_its_last_stage() -> None:
     clock = Clock()
-    passage = stages.sequential(
+    result = stages.sequential(
         (Heavy(clock) for _ in range(3)), work(clock, infer=300, draw=4), clock.now
     )
-    assert passage.stages_ns == {"decode": [0] * 3, "infer": [300] * 3, "draw": [54] * 3}
+    assert result.stages_ns == {"decode": [0] * 3, "infer": [300] * 3, "draw": [54] * 3}
 
 
 def test_a_video_without_frames_takes_no_stage() -> None:
     clock = Clock()
     assert stages.sequential(iter(()), work(clock, infer=300), clock.now).frames == 0
-    passage = Overlap(Slots(2), clock.now).run(iter(()), {}, work(clock, infer=300), {})
-    assert (passage.frames, passage.stages_ns, passage.most_in_flight) == (
+    result = Overlap(Slots(2), clock.now).run(iter(()), {}, work(clock, infer=300), {})
+    assert (result.frames, result.stages_ns, result.most_in_flight) == (
         0,
         {"decode": [], "infer": []},
         0,
@@ -123,12 +123,12 @@ def test_no_more_than_so_many_frames_are_in_flight(many: int) -> None:
         assert ahead.wait(10)
         drawn.append((item, len(begun)))
 
-    passage = Overlap(slots, Clock().now).run(
+    result = Overlap(slots, Clock().now).run(
         decoded(), {"preprocess": nothing}, {"infer": nothing}, {"draw": draw}
     )
     assert [item for item, _ in drawn] == list(range(12)), "frames stay in order"
     assert max(seen - item for item, seen in drawn) <= many, "begun and not drawn"
-    assert (passage.frames, passage.most_in_flight, slots.taken) == (12, many, 0)
+    assert (result.frames, result.most_in_flight, slots.taken) == (12, many, 0)
 
 
 def test_stages_overlap() -> None:
@@ -174,12 +174,12 @@ def test_frames_are_dropped_while_all_slots_are_taken() -> None:
                 pass
 
     overlap = Overlap(slots, clock.now, wait, SECOND)
-    passage = overlap.run(
+    result = overlap.run(
         frames(clock, 6), {}, {"infer": nothing}, {"draw": lambda item: hold.wait(10)}
     )
-    assert passage.dropped == (2, 3, 4)
-    assert (passage.frames, passage.most_in_flight) == (3, 2)
-    assert len(passage.delays_ns) == 3
+    assert result.dropped == (2, 3, 4)
+    assert (result.frames, result.most_in_flight) == (3, 2)
+    assert len(result.delays_ns) == 3
 
 
 def test_frames_are_dropped_where_the_next_one_is_there_already() -> None:
@@ -188,11 +188,11 @@ def test_frames_are_dropped_where_the_next_one_is_there_already() -> None:
     """
     clock = Clock()
     source = frames(clock, 6, lambda number: 7 * SECOND // 2 if number == 1 else 0)
-    passage = Overlap(Slots(9), clock.now, clock.wait, SECOND).run(
+    result = Overlap(Slots(9), clock.now, clock.wait, SECOND).run(
         source, {}, {"infer": nothing}, {}
     )
-    assert passage.dropped == (2, 3)
-    assert passage.frames == 4
+    assert result.dropped == (2, 3)
+    assert result.frames == 4
     assert clock.waits == [1_000 + number * SECOND for number in range(7)], (
         "every frame, and once more for the end"
     )
@@ -200,11 +200,11 @@ def test_frames_are_dropped_where_the_next_one_is_there_already() -> None:
 
 def test_what_keeps_up_drops_nothing() -> None:
     clock = Clock()
-    passage = Overlap(Slots(5), clock.now, clock.wait, SECOND).run(
+    result = Overlap(Slots(5), clock.now, clock.wait, SECOND).run(
         frames(clock, 5), {}, {"infer": nothing}, {}
     )
-    assert (passage.dropped, passage.frames) == ((), 5)
-    assert all(delay >= 0 for delay in passage.delays_ns)
+    assert (result.dropped, result.frames) == ((), 5)
+    assert all(delay >= 0 for delay in result.delays_ns)
 
 
 @pytest.mark.parametrize("where", ["decode", "preprocess", "infer", "draw"])
