@@ -171,7 +171,7 @@ def test_reports_need_no_runtime_and_no_numpy(module: str) -> None:
 
 def test_the_walk_sees_imports_wherever_they_are() -> None:
     """The rules above are worth as much as this: one import of every kind that the sources hold."""
-    assert "harness.core.artifact_store" in imports("harness.runner.preparation"), (
+    assert "harness.core.artifact_store" in imports("harness.runner.prepared"), (
         "from package import module"
     )
     assert "harness.core.errors" in imports("harness.core.artifact_store"), (
