@@ -18,17 +18,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.commands import console as terminal
 from harness.commands import env
 from harness.commands.arguments import add_json_flag
-from harness.core import artifact_store, registry
+from harness.core import artifact_store, registry, thresholds
 from harness.core.errors import UsageError
-from harness.environment import cpu, gpu, system_info
+from harness.environment import cpu, cpu_time, gpu, system_info
 from harness.statistics.estimates import median
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-
-BUSY_PERCENT = 5.0
-"""Another process that uses more than this share of a core is named."""
 
 BUSY_SECONDS = 0.5
 CLOCK_READS = 20_000
@@ -106,9 +103,9 @@ def machine_findings() -> Iterator[Finding]:
     yield _turbo(str(facts["turbo_off"]), _read("/sys/devices/system/cpu/cpufreq/boost"))
     yield _smt(str(facts["smt"]))
     yield from _pressure(system_info.load(), int(facts["cores"]))
-    yield _steal(system_info.steal_share())
-    yield _quota(_read("/sys/fs/cgroup/cpu.max"))
-    yield from _memory(_meminfo())
+    yield _steal(cpu_time.steal_share(), int(facts["cores_online"]))
+    yield _quota(cpu.quota())
+    yield from _memory()
     yield from gpu_findings()
     yield _busy()
 
@@ -195,90 +192,77 @@ def _pressure(load: Mapping[str, Any], cores: int) -> Iterator[Finding]:
     yield judged(
         "load average",
         f"{average:.2f} in the last minute",
-        average > 0.2 * cores,
+        average > thresholds.LOAD_PER_CORE * cores,
         "stop what else runs, or wait until it is done",
     )
     if waited is not None:
         yield judged(
             "CPU pressure",
             f"{waited:.1f} % of the last 10 s",
-            waited > 5,
+            waited > thresholds.PRESSURE_PERCENT,
             "tasks wait for a core; run fewer of them",
         )
 
 
-def _steal(share: float | None) -> Finding:
+def _steal(share: float | None, cores: int) -> Finding:
     if share is None:
         return Finding("steal", "not visible")
     advice = "a neighbour takes CPU time from this virtual machine; compare only within one run, or use a host of your own"
-    return judged("steal", f"{share:.2%} of CPU time since boot", share > 0.005, advice)
+    stolen = share * cores > thresholds.STEAL_CORES
+    return judged("steal", f"{share:.2%} of CPU time since boot", stolen, advice)
 
 
-def _quota(cpu_max: str) -> Finding:
-    granted, _, period = cpu_max.partition(" ")
-    if not cpu_max or granted == "max":
+def _quota(granted: float) -> Finding:
+    if not granted:
         return Finding("cgroup CPU quota", "none")
     advice = "the kernel stops this process once the quota of a period is used; give the container whole cores (cpuset) instead"
-    return Finding(
-        "cgroup CPU quota", f"{int(granted) / int(period or 100000):g} cores", advice, "warning"
-    )
+    return Finding("cgroup CPU quota", f"{granted:g} cores", advice, "warning")
 
 
-def _memory(meminfo: Mapping[str, int]) -> Iterator[Finding]:
-    if not meminfo:
-        return
-    total, free = meminfo.get("MemTotal", 0), meminfo.get("MemAvailable", 0)
-    seen = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB available"
+def _memory() -> Iterator[Finding]:
+    import psutil
+
+    memory, swapped = psutil.virtual_memory(), psutil.swap_memory().used
+    seen = f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB available"
     yield judged(
         "memory",
         seen,
-        free < 0.2 * total,
+        memory.available < thresholds.AVAILABLE_MEMORY_SHARE * memory.total,
         "close programs, so that models and runtimes are not paged out",
     )
-    used = meminfo.get("SwapTotal", 0) - meminfo.get("SwapFree", 0)
     yield judged(
         "swap",
-        f"{used / 2**30:.2f} GiB in use",
-        used > 64 * 2**20,
+        f"{swapped / 2**30:.2f} GiB in use",
+        swapped > thresholds.SWAP_BYTES,
         "free memory, then sudo swapoff -a",
         "note",
     )
 
 
-def _meminfo() -> dict[str, int]:
-    """/proc/meminfo in bytes, empty where there is none."""
-    lines = [line.split() for line in _read("/proc/meminfo").splitlines()]
-    return {
-        words[0].rstrip(":"): int(words[1]) * 1024
-        for words in lines
-        if len(words) > 1 and words[1].isdigit()
-    }
-
-
 def _busy() -> Finding:
-    try:
-        import psutil
-    except ImportError:
-        return Finding("other processes", "not looked at", "pip install psutil", "note")
+    import psutil
+
     others = [process for process in psutil.process_iter(["name"]) if process.pid != os.getpid()]
     shares: list[tuple[float, str]] = []
     for process in others:
-        _share(psutil, process)  # the first reading starts the interval
+        _share(process)  # the first reading starts the interval
     time.sleep(BUSY_SECONDS)
     for process in others:
-        share = _share(psutil, process)
-        if share > BUSY_PERCENT:
+        share = _share(process)
+        if share > thresholds.BUSY_PERCENT:
             shares.append((share, f"{process.info['name']} (pid {process.pid}) {share:.0f} %"))
     named = ", ".join(text for _, text in sorted(shares, reverse=True)[:5])
     return judged(
         "other processes",
-        named or f"none above {BUSY_PERCENT:.0f} % of a core",
+        named or f"none above {thresholds.BUSY_PERCENT:.0f} % of a core",
         bool(named),
         "stop them while you measure",
     )
 
 
-def _share(psutil: Any, process: Any) -> float:
+def _share(process: Any) -> float:
+    import psutil
+
     try:
         return float(process.cpu_percent(None))
     except psutil.Error:

@@ -6,18 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.results.quality_warnings import FOREIGN_CORES
+from harness.core import thresholds
 from harness.statistics.estimates import median
-
-STOLEN, PRESSURE_PERCENT = 0.02, 10.0
-"""Limits for a warning: hypervisor steal as a share of one core, and CPU pressure in percent of the
-last ten seconds.
-"""
-
-MARKED = 0.25
-"""Share of samples with an involuntary context switch; a larger share may explain a
-slowdown.
-"""
 
 
 def facts(samples: Sequence[Mapping[str, Any]], pressure_percent: float | None) -> dict[str, Any]:
@@ -50,10 +40,10 @@ def warnings(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
     The limits equal the limits of a run's quality warnings.
     """
     limits = {
-        "foreign_cores": (FOREIGN_CORES, 1, "other processes used {:.1f} cores"),
-        "steal": (STOLEN, 100, "the hypervisor took {:.0f} % of a core"),
+        "foreign_cores": (thresholds.FOREIGN_CORES, 1, "other processes used {:.1f} cores"),
+        "steal": (thresholds.STEAL_CORES, 100, "the hypervisor took {:.0f} % of a core"),
         "pressure_percent": (
-            PRESSURE_PERCENT,
+            thresholds.PRESSURE_PERCENT,
             1,
             "tasks waited for a core in {:.0f} % of the time",
         ),
@@ -70,7 +60,7 @@ def contamination(pairs: Sequence[Mapping[str, Any]], margin: float) -> str:
     """The reason not to trust a slowdown; empty for a slowdown caused by the code.
 
     Rule: a slowdown is contaminated if the median ratio of CPU time, head over base, is at most
-    1 + `margin`, and more than `MARKED` of the samples were interrupted. Head then did no more
+    1 + `margin`, and more than `PREEMPTED_SHARE` of the samples were interrupted. Head then did no more
     work, but waited for a core. Without a usable CPU clock the rule does not apply.
     """
     marked = [pair["health"]["marked"] for pair in pairs]
@@ -79,7 +69,7 @@ def contamination(pairs: Sequence[Mapping[str, Any]], margin: float) -> str:
         return ""
     grown = math.exp(median([ratio for ratio in ratios if ratio is not None]))
     share = sum(marked) / len(marked)
-    if share <= MARKED or grown > 1 + margin:
+    if share <= thresholds.PREEMPTED_SHARE or grown > 1 + margin:
         return ""
     return (
         f"contaminated: its CPU time changed by {100 * (grown - 1):+.1f} % only, "

@@ -23,8 +23,8 @@ class Artifact:
 class Block:
     """What this process and the machine did around some consecutive laps of one boundary.
 
-    `machine_cpu_ns` is the CPU time of all processes together, in steps of the kernel's clock tick
-    (10 ms), 0 where it cannot be read. `preemptions` counts involuntary context switches, of which
+    `machine_cpu_ns` is the CPU time of all processes together, in steps of the kernel's clock tick,
+    0 where it cannot be read. `preemptions` counts involuntary context switches, of which
     passive thread pools cause many themselves.
     """
 

@@ -8,6 +8,8 @@ import os
 from functools import cache
 from pathlib import Path
 
+CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+
 
 @cache
 def cores() -> int:
@@ -17,13 +19,13 @@ def cores() -> int:
     allowed = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    quota = _quota(Path("/sys/fs/cgroup/cpu.max"))
-    return max(1, min(allowed, int(quota)) if quota else allowed)
+    granted = quota()
+    return max(1, min(allowed, int(granted)) if granted else allowed)
 
 
-def _quota(file: Path) -> float:
-    """Cores granted by a cgroup v2 `cpu.max` file ("max 100000" or "150000 100000"); 0 where there
-    is no limit.
+def quota(file: Path = CPU_MAX) -> float:
+    """Cores granted by a cgroup v2 `cpu.max` file (`150000 100000`); 0 for no limit (`max 100000`,
+    or no file).
     """
     try:
         granted, period = file.read_text().split()

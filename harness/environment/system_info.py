@@ -148,17 +148,6 @@ def load() -> dict[str, Any]:
     }
 
 
-def steal_share() -> float | None:
-    """The share of CPU time since boot that a hypervisor took away, or None where it cannot be
-    read.
-    """
-    try:
-        ticks = [int(value) for value in _read("/proc/stat").splitlines()[0].split()[1:9]]
-    except (IndexError, ValueError):
-        return None
-    return ticks[7] / sum(ticks)
-
-
 def peak_rss_bytes() -> int:
     """The largest resident size of this process so far (VmHWM), or what getrusage knows where there
     is no /proc.

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.core import registry
+from harness.core import clock_tick, registry
 from harness.core.backend import Session
 from harness.core.types import BOUNDARIES, COMPUTE, Cell, Plan, to_json
 from harness.environment import energy, gpu
@@ -86,7 +86,7 @@ class ResidentCell:
         self.taken += number
         grown = timing.counted(before, after)
         counts = {name: grown[name] for name in ("cpu_ns", "preemptions", "machine_cpu_ns")}
-        steal_ns = grown["steal_ticks"] * timing.TICK_NS
+        steal_ns = grown["steal_ticks"] * clock_tick.tick_ns()
         return {"laps_ns": laps.laps_ns, **counts, "steal_ns": steal_ns}
 
     def measure(self, meter: energy.Meter) -> dict[str, Any]:

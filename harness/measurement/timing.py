@@ -6,7 +6,6 @@ and its laps are checked against the wall time that passed here.
 
 from __future__ import annotations
 
-import os
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.core.backend import Laps, Now, Session
 from harness.core.measurements import Block, Samples
 from harness.core.types import BOUNDARIES, COMPUTE, HOST_TO_HOST, Plan
+from harness.environment import cpu_time
 from harness.statistics import steady_state
 from harness.statistics.estimates import median
 
@@ -38,8 +38,6 @@ INNER_SLACK_NS, INNER_SLACK = 1_000, 0.01
 """By how much two clocks may disagree on one lap: the resolution of device events, and a share of
 the lap.
 """
-
-TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def counters() -> tuple[int, int, int, int, int, int]:
@@ -69,15 +67,9 @@ def counted(before: Sequence[int], after: Sequence[int]) -> dict[str, int]:
 
 
 def _machine() -> tuple[int, int]:
-    """Steal ticks and busy ns of all cores since boot, from the first line of /proc/stat (user nice
-    system idle iowait ...).
-    """
-    try:
-        with open("/proc/stat", encoding="ascii") as stream:
-            user, nice, system, _, _, irq, softirq, steal = map(int, stream.readline().split()[1:9])
-    except (OSError, ValueError):
-        return 0, 0
-    return steal, (user + nice + system + irq + softirq) * TICK_NS
+    """Steal ticks and busy ns of all cores since boot."""
+    now = cpu_time.read()
+    return now.steal_ticks, now.busy_ns
 
 
 def run_laps(

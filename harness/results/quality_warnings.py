@@ -10,24 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.core import clock_tick, thresholds
 from harness.core.types import COMPUTE
 from harness.statistics import estimates, stationarity
-
-FOREIGN_CORES = 0.25
-"""A cell counts as contended where other processes used more cores than this while its laps were
-timed.
-"""
-
-STOLEN = 0.02
-"""Beyond this share of the time of one core, what the hypervisor took while laps were timed is
-worth a warning.
-"""
-
-TICK_NS = 10_000_000
-"""Of the kernel's clock, in which steal is counted."""
-
-PRESSURE_PERCENT = 10.0
-"""Beyond it, tasks waited for a core in too large a share of the last ten seconds."""
 
 NAMED = 3
 """How many cells a warning about a run names."""
@@ -128,7 +113,7 @@ def _contention(line: Mapping[str, Any]) -> Iterator[Warning]:
     wall, own, everyone = (
         sum(block[name] for block in blocks) for name in ("wall_ns", "cpu_ns", "machine_cpu_ns")
     )
-    if everyone - own > FOREIGN_CORES * wall:
+    if everyone - own > thresholds.FOREIGN_CORES * wall:
         cores = (everyone - own) / wall
         yield Warning(
             f"contended: other processes used {cores:.1f} cores while laps were timed",
@@ -145,7 +130,8 @@ def _blocks(line: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _steal(line: Mapping[str, Any]) -> Iterator[Warning]:
     blocks = _blocks(line)
     stolen, wall = (sum(block[name] for block in blocks) for name in ("steal_ticks", "wall_ns"))
-    if stolen * TICK_NS > STOLEN * wall:
+    tick_ns = clock_tick.recorded_tick_ns(line.get("environment"))
+    if stolen * tick_ns > thresholds.STEAL_CORES * wall:
         seen = f"the hypervisor took {stolen} clock ticks while laps were timed"
         yield Warning(seen, "measure on a host of its own, or compare only within one run")
 
@@ -153,7 +139,12 @@ def _steal(line: Mapping[str, Any]) -> Iterator[Warning]:
 def _pressure(line: Mapping[str, Any]) -> Iterator[Warning]:
     waited = (line.get("environment") or {}).get("cpu_pressure_percent")
     explained = [*_threads(line), *_contention(line)]
-    if waited is not None and waited > PRESSURE_PERCENT and line["blocks"] and not explained:
+    if (
+        waited is not None
+        and waited > thresholds.PRESSURE_PERCENT
+        and line["blocks"]
+        and not explained
+    ):
         yield Warning(
             f"tasks waited for a core in {waited:.0f} % of the last 10 s",
             "ask for fewer threads, or stop what else runs",

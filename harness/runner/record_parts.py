@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness import __version__
-from harness.core import registry
+from harness.core import clock_tick, registry
 from harness.core.types import PHASES, Cell, Plan
-from harness.environment import system_info
+from harness.environment import cpu_time, system_info
 from harness.results import records
 from harness.results.records import Record
 from harness.runner.job import Reply
@@ -90,7 +90,8 @@ def environment(prepared: Prepared | None, processes: Sequence[Record]) -> dict[
     return {
         **facts,
         "lock": lock,
-        "steal": system_info.steal_share(),
+        "steal": cpu_time.steal_share(),
+        clock_tick.RECORDED: clock_tick.ticks_per_second(),
         "variables": process.get("variables", {}),
         **process.get("machine", {}),
     }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from harness.core import clock_tick, thresholds
 from harness.statistics import estimates
 from harness.statistics.estimates import Estimate
 from reports import assets, formatting
@@ -48,16 +49,10 @@ SOURCES = {
     "camera": "recorded from a camera",
 }
 
-STOLEN = 0.01
-"""The share of a passage's time that a hypervisor took away, from which on the page says so."""
-
 UNEVEN = 1.5
 """How many times the middle frame the mean one may take, until the page says that something
 disturbed it.
 """
-
-TICK_NS = 10_000_000
-"""Of the kernel's clock, in which stolen time is counted."""
 
 
 def write(
@@ -251,8 +246,9 @@ def notes(lines: Sequence[Line]) -> list[str]:
 def _notes_of(line: Line) -> Iterator[str]:
     blocks = [passage["block"] for process in line["passages"] for passage in process.values()]
     wall = sum(block["wall_ns"] for block in blocks)
-    stolen = sum(block["steal_ticks"] for block in blocks) * TICK_NS
-    if wall and stolen > STOLEN * wall:
+    tick_ns = clock_tick.recorded_tick_ns(line["environment"])
+    stolen = sum(block["steal_ticks"] for block in blocks) * tick_ns
+    if wall and stolen > thresholds.STEAL_CORES * wall:
         yield f"the hypervisor took {100 * stolen / wall:.0f} % of a core's time meanwhile."
     one, middle = rate(line, SEQUENTIAL), sum(stage_ns(line, stage) or 0.0 for stage in STAGES)
     if one and 1e9 / one.value > UNEVEN * middle:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.core import thresholds
 from harness.core.types import COMPUTE, HOST_TO_HOST, INNER_BOUNDARIES
-from harness.results import quality_warnings
 from harness.statistics import estimates
 from harness.statistics.estimates import Estimate
 from reports import formatting, results, verdict
@@ -181,7 +181,7 @@ def _doubt(pair: Sequence[Result]) -> str:
         if set((result.record.get("stability") or {}).get(COMPUTE) or []) - {"stable"}
     ]
     contended = [
-        result.name for result in pair if _foreign_cores(result) > quality_warnings.FOREIGN_CORES
+        result.name for result in pair if _foreign_cores(result) > thresholds.FOREIGN_CORES
     ]
     words = {"laps of {} did not settle": unsettled, "other processes ran beside {}": contended}
     return "; ".join(

@@ -226,6 +226,17 @@ def test_stolen_time_and_single_processes_are_told() -> None:
     assert pipeline.notes([QUICK, SLOW, WRONG]) == []
 
 
+def test_stolen_time_is_in_the_recorded_ticks_and_beyond_the_limit_of_a_run() -> None:
+    disturbed = line("disturbed", [process(10, steal=5)] * 3)
+    (note,) = pipeline.notes([disturbed])
+    assert "the hypervisor took 33 %" in note
+    disturbed["environment"] = disturbed["environment"] | {"clock_ticks_per_second": 1000}
+    (note,) = pipeline.notes([disturbed])
+    assert "the hypervisor took 3 %" in note
+    disturbed["environment"] = disturbed["environment"] | {"clock_ticks_per_second": 2000}
+    assert pipeline.notes([disturbed]) == []
+
+
 def test_frames_that_stall_are_told() -> None:
     stalled = process(10)
     stalled["sequential"]["wall_ns"] *= 3

@@ -6,12 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from harness import cli
 from harness.commands import doctor
-from harness.core import registry
+from harness.core import registry, thresholds
 
 
 def test_every_registered_backend_is_listed_without_importing_a_runtime() -> None:
@@ -49,12 +51,11 @@ def test_what_is_missing_comes_with_its_install_hint(monkeypatch: pytest.MonkeyP
         (doctor._turbo("", "0"), "fine"),
         (doctor._smt("1"), "note"),
         (doctor._smt("0"), "fine"),
-        (doctor._steal(0.02), "warning"),
-        (doctor._steal(0.0), "fine"),
-        (doctor._steal(None), "fine"),
-        (doctor._quota("150000 100000"), "warning"),
-        (doctor._quota("max 100000"), "fine"),
-        (doctor._quota(""), "fine"),
+        (doctor._steal(0.02, cores=2), "warning"),
+        (doctor._steal(0.0, cores=2), "fine"),
+        (doctor._steal(None, cores=2), "fine"),
+        (doctor._quota(1.5), "warning"),
+        (doctor._quota(0.0), "fine"),
     ],
 )
 def test_a_finding_has_advice_exactly_where_something_disturbs(
@@ -71,13 +72,29 @@ def test_load_and_pressure() -> None:
     assert [finding.severity for finding in idle] == ["fine"]
 
 
-def test_memory_and_swap() -> None:
+@pytest.mark.parametrize("cores", [1, 4, 64])
+def test_steal_is_judged_in_cores_as_a_run_is(cores: int) -> None:
+    """The mean over all cores hides a core's loss on a large machine."""
+    limit = thresholds.STEAL_CORES / cores
+    assert doctor._steal(0.9 * limit, cores).severity == "fine"
+    assert doctor._steal(1.1 * limit, cores).severity == "warning"
+
+
+def test_pressure_has_the_limit_of_a_run() -> None:
+    def severity(percent: float) -> str:
+        load = {"load_average": 0.0, "cpu_pressure_percent": percent}
+        return list(doctor._pressure(load, cores=2))[1].severity
+
+    assert severity(thresholds.PRESSURE_PERCENT) == "fine"
+    assert severity(thresholds.PRESSURE_PERCENT + 0.1) == "warning"
+
+
+def test_memory_and_swap(monkeypatch: pytest.MonkeyPatch) -> None:
     gib = 2**30
-    short = doctor._memory(
-        {"MemTotal": 8 * gib, "MemAvailable": gib, "SwapTotal": 2 * gib, "SwapFree": gib}
-    )
-    assert [finding.severity for finding in short] == ["warning", "note"]
-    assert list(doctor._memory({})) == []
+    total = SimpleNamespace(total=8 * gib, available=gib)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: total)
+    monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(used=gib))
+    assert [finding.severity for finding in doctor._memory()] == ["warning", "note"]
 
 
 def test_a_busy_process_is_named() -> None:

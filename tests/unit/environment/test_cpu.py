@@ -34,11 +34,11 @@ def asked_again() -> Iterator[None]:
 )
 def test_a_quota_is_read_in_cores(text: str, cores: float, tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text(text)
-    assert cpu._quota(tmp_path / "cpu.max") == cores
+    assert cpu.quota(tmp_path / "cpu.max") == cores
 
 
 def test_no_file_is_no_quota(tmp_path: Path) -> None:
-    assert cpu._quota(tmp_path / "absent") == 0.0
+    assert cpu.quota(tmp_path / "absent") == 0.0
 
 
 @pytest.mark.parametrize(("quota", "cores"), [(0.0, 8), (1.5, 1), (0.5, 1), (3.0, 3), (64.0, 8)])
@@ -46,7 +46,7 @@ def test_cores_are_the_lesser_of_mask_and_quota_and_never_none(
     quota: float, cores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    monkeypatch.setattr(cpu, "_quota", lambda file: quota)
+    monkeypatch.setattr(cpu, "quota", lambda: quota)
     assert cpu.cores() == cores
 
 

@@ -134,17 +134,6 @@ def test_peak_memory_without_proc_is_getrusages(monkeypatch: pytest.MonkeyPatch)
     assert system_info.peak_rss_bytes() == pytest.approx(wanted, rel=0.2)
 
 
-@pytest.mark.parametrize(
-    ("stat", "share"),
-    [("cpu  10 0 10 70 0 0 0 10 0 0", 0.1), ("cpu  10 0 10 80 0 0 0 0 0 0", 0.0), ("", None)],
-)
-def test_steal_is_a_share_of_all_ticks(
-    stat: str, share: float | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(system_info, "_read", lambda path: stat)
-    assert system_info.steal_share() == share
-
-
 def test_load_reads_the_pressure_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "some avg10=3.25 avg60=1.00 avg300=0.00 total=1\nfull avg10=9.00 avg60=0.00 avg300=0.00 total=0"
     monkeypatch.setattr(system_info, "_read", lambda path: text)

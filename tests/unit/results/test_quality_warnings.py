@@ -169,6 +169,14 @@ def test_little_steal_is_quiet(ticks: int, warned: bool) -> None:
     )
 
 
+@pytest.mark.parametrize(("ticks_per_second", "warned"), [(250, False), (100, True)])
+def test_steal_is_counted_in_the_recorded_ticks(ticks_per_second: int, warned: bool) -> None:
+    second = {"wall_ns": 10**9, "cpu_ns": 10**9, "machine_cpu_ns": 10**9}
+    changed = blocks(block(steal_ticks=4, **second))
+    changed["environment"] = {"clock_ticks_per_second": ticks_per_second}
+    assert bool(quality_warnings.about(line(**changed))) is warned
+
+
 def test_pressure_is_told_where_nothing_else_explains_it() -> None:
     (warning,) = quality_warnings.about(line(environment={"cpu_pressure_percent": 23.4}))
     assert warning.what == "tasks waited for a core in 23 % of the last 10 s"
