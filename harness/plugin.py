@@ -11,7 +11,6 @@ timed twice.
 from __future__ import annotations
 
 import contextlib
-import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -384,7 +383,7 @@ def items_of(collector: pytest.Module, name: str, case: Case) -> list[pytest.Ite
     function = _marked(
         case, list(cells.values()), collector.config.pluginmanager.hasplugin("pytest-benchmark")
     )
-    line = line_of(name, collector.path)
+    line = (discovery.line_of(collector.path, name) or 1) - 1
     items: list[pytest.Item] = []
     # `_genfunctions` is how plugins that make functions of their own go through pytest's
     # parametrization; the items are then made again as ours, since a plain Function would look its
@@ -411,16 +410,6 @@ def items_of(collector: pytest.Module, name: str, case: Case) -> list[pytest.Ite
             )
         items.append(item)
     return items
-
-
-def line_of(name: str, file: Path) -> int:
-    """The line, counted from zero, on which `name` is assigned; 0 where it is made in some other
-    way.
-    """
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next(
-        (number for number, text in enumerate(lines) if re.match(rf"{name}\s*[:=]", text)), 0
-    )
 
 
 def ranked_in(cell: Cell) -> str:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.core.data_dependent_shapes import MASK_LEVEL
+
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
     Found = Mapping[str, Array]
@@ -24,9 +26,6 @@ LEAST_IOU = 0.5
 """Boxes that overlap less than this are two objects, as in the datasets of the field (PASCAL VOC,
 and COCO's AP50).
 """
-
-MASK_LEVEL = 0.5
-"""A pixel whose mask is above this belongs to the object."""
 
 TIE = 1e-3
 """How much of an overlap a difference of scores outweighs, so that of two equal boxes each finds

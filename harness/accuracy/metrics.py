@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.accuracy.detection_matching import MASK_LEVEL
+from harness.core.data_dependent_shapes import MASK_LEVEL
 from harness.inputs.geometry import IGNORED
 
 if TYPE_CHECKING:

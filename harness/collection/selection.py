@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.collection import discovery, matrix, selection, user_models
+from harness.core import quantities
 from harness.core.cases import INT8, Entry, int8_of
 from harness.core.errors import UsageError
 from harness.core.types import PLANS, Model
@@ -71,10 +72,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--precision", type=_words, default=(), metavar="P,...", help="precisions, or int8 (fp32)"
     )
     own.add_argument("--device", type=_words, default=(), metavar="D,...", help="devices (cpu)")
-    own.add_argument("--batch", type=_numbers, default=(), metavar="N,...", help="batch sizes (1)")
+    own.add_argument(
+        "--batch",
+        type=quantities.whole_numbers,
+        default=(),
+        metavar="N,...",
+        help="batch sizes (1)",
+    )
     own.add_argument(
         "--threads",
-        type=_numbers,
+        type=quantities.whole_numbers,
         default=(),
         metavar="N,...",
         help="threads (0: every usable core)",
@@ -122,15 +129,6 @@ def precision_for(model: Model, asked: str) -> str:
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word for word in text.split(",") if word)
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(word) for word in _words(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no list of whole numbers such as 1,8"
-        ) from None
 
 
 def select(options: argparse.Namespace) -> list[Entry]:

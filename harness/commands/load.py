@@ -68,15 +68,18 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     shape.add_argument(
         "--batches",
-        type=_numbers,
+        type=quantities.whole_numbers,
         metavar="N,...",
         help="batch sizes (1,2,4,8,16,32; of shapes 1,2,4,8)",
     )
     shape.add_argument(
-        "--callers", type=_numbers, metavar="N,...", help="threads (1,2,4; of server one number, 1)"
+        "--callers",
+        type=quantities.whole_numbers,
+        metavar="N,...",
+        help="threads (1,2,4; of server one number, 1)",
     )
     shape.add_argument(
-        "--gaps", type=_times, metavar="MS,...", help="between calls (0,10,100,1000)"
+        "--gaps", type=quantities.times_ms, metavar="MS,...", help="between calls (0,10,100,1000)"
     )
     shape.add_argument(
         "--rounds", type=int, metavar="N", help="calls after each gap, per process (15)"
@@ -115,24 +118,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--json", action="store_true", help="one JSON value on standard output instead of text"
     )
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(word) for word in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no list of whole numbers such as 1,2,4"
-        ) from None
-
-
-def _times(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(word) for word in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no list of times in ms such as 0,10,100"
-        ) from None
 
 
 def scenario_of(options: argparse.Namespace) -> Scenario:

@@ -60,8 +60,8 @@ def contamination(pairs: Sequence[Mapping[str, Any]], margin: float) -> str:
     """The reason not to trust a slowdown; empty for a slowdown caused by the code.
 
     Rule: a slowdown is contaminated if the median ratio of CPU time, head over base, is at most
-    1 + `margin`, and more than `PREEMPTED_SHARE` of the samples were interrupted. Head then did no more
-    work, but waited for a core. Without a usable CPU clock the rule does not apply.
+    1 + `margin`, and more than `PREEMPTED_SHARE` of the samples were interrupted. Head then did no
+    more work, but waited for a core. Without a usable CPU clock the rule does not apply.
     """
     marked = [pair["health"]["marked"] for pair in pairs]
     ratios = [_cpu_log_ratio(*pair["cpu_ns"]) for pair in pairs]

@@ -15,6 +15,9 @@ DETECTIONS = ("boxes", "labels", "scores", "masks")
 SCORE_THRESHOLD = 0.5
 """Objects that score less are not judged, unless a model sets another threshold."""
 
+MASK_LEVEL = 0.5
+"""Pixels with a mask value above this level belong to the object."""
+
 
 def objects(task: str, shapes: Mapping[str, Sequence[int | str]]) -> tuple[str, ...]:
     """Which outputs list one image's objects, of the declared shapes by name: they are matched

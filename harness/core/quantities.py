@@ -1,15 +1,21 @@
-"""Quantities with units, as people write them: `20ms`, `1.5GiB`, `2%`, `5m`."""
+"""Parsers of quantities in flags: `20ms`, `1.5GiB`, `2%`, `5m`, `1,2,4`.
+
+All errors have one form: the flag, its text, the kind of quantity, the expected form, an example.
+"""
 
 from __future__ import annotations
 
+import argparse
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from harness.core.errors import UsageError
 
 UNITS: Mapping[str, Mapping[str, float]] = {
     "time": {"ns": 1.0, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9},
+    "duration": {"s": 1.0, "m": 60.0, "h": 3600.0},
     "size": {
         "B": 1.0,
         "kB": 1e3,
@@ -22,34 +28,57 @@ UNITS: Mapping[str, Mapping[str, float]] = {
     },
     "share": {"%": 0.01},
 }
-"""What each kind of quantity may be given in, as multiples of what it is kept in: nanoseconds,
-bytes, a share.
-"""
+"""Units by kind of quantity, in ns, seconds, bytes or as a share."""
+
+Number = TypeVar("Number", int, float)
 
 
 def quantity(text: str, kind: str, flag: str = "", example: str = "") -> float:
-    """A number with its unit, such as `20ms`, in nanoseconds, bytes or as a share, by `kind`.
-    Raises UsageError for anything else.
+    """Parse a number with a unit of `kind`, such as `20ms`; returns ns, seconds, bytes or a share.
+
+    Raises UsageError for text in another form.
     """
     units = UNITS[kind]
     match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(\S+)", text.strip())
     if not match or match[2] not in units:
-        form = f"a number of 0 or more and its unit ({', '.join(units)})" + (
-            f", such as {example}" if example else ""
-        )
-        raise UsageError(f"{flag} {text!r} is no {kind}; expected {form}".strip())
+        form = f"a number of 0 or more and its unit ({', '.join(units)})"
+        raise UsageError(_error(text, kind, form, example, flag))
     return float(match[1]) * units[match[2]]
 
 
-def seconds_of(budget: str) -> float:
-    """Seconds in `90s`, `5m` or `1h`; infinite for none. Raises UsageError for anything else."""
+def seconds_of(budget: str, flag: str = "--budget") -> float:
+    """Parse a time budget, such as `90s`, `5m` or `1h`; infinite for an empty text.
+
+    Raises UsageError for text in another form, and for 0.
+    """
     if not budget:
         return math.inf
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    seconds = quantity(budget, "duration", flag, "5m")
+    if not seconds:
+        raise UsageError(_error(budget, "duration", "more than 0", "5m", flag))
+    return seconds
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Parse `1,2,4`. For argparse: raises ArgumentTypeError for text in another form."""
+    return _list(text, int, "list of whole numbers", "1,2,4")
+
+
+def times_ms(text: str) -> tuple[float, ...]:
+    """Parse `0,10,100`, in ms. For argparse: raises ArgumentTypeError for text in another form."""
+    return _list(text, float, "list of times in ms", "0,10,100")
+
+
+def _list(
+    text: str, number: Callable[[str], Number], kind: str, example: str
+) -> tuple[Number, ...]:
     try:
-        found = float(budget[:-1]) * units[budget[-1]]
-    except (KeyError, ValueError):
-        found = math.nan
-    if not 0 < found < math.inf:
-        raise UsageError(f"--budget {budget}: expected a time such as 90s, 5m or 1h")
-    return found
+        return tuple(number(word) for word in text.split(","))
+    except ValueError:
+        form = "numbers with commas between them"
+        raise argparse.ArgumentTypeError(_error(text, kind, form, example)) from None
+
+
+def _error(text: str, kind: str, form: str, example: str, flag: str = "") -> str:
+    such = f", such as {example}" if example else ""
+    return f"{flag} {text!r} is not a {kind}; expected {form}{such}".strip()

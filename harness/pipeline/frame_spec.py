@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from harness.core.data_dependent_shapes import MASK_LEVEL
 from harness.core.errors import Unsupported
 from harness.core.types import Model, Recipe
 from harness.pipeline import drawing, postprocess
@@ -78,7 +79,7 @@ class FrameSpec:
     reads: Mapping[str, int]
     threshold: float
     view: drawing.View
-    mask_level: float = postprocess.MASK_LEVEL
+    mask_level: float = MASK_LEVEL
     opacity: int = drawing.OPACITY
 
     @property

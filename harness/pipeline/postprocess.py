@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from harness import preprocess
+from harness.core.data_dependent_shapes import MASK_LEVEL
 from harness.core.errors import Unsupported, UsageError
 from harness.core.types import BATCH, Model, Recipe
 from harness.inputs import geometry
@@ -18,12 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
-
-MASK_LEVEL = 0.5
-"""Threshold for a mask's pixels, equal to `accuracy.detection_matching.MASK_LEVEL`.
-
-Not imported from there, because a parent process imports this module and must not import numpy.
-"""
 
 DIMENSIONS = {"classification": 2, "segmentation": 4}
 """Dimensions of the output with the scores, by task."""

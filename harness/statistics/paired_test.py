@@ -155,21 +155,6 @@ def sign_interval(pairs: Array, confidence: float) -> tuple[Array, Array]:
     return ordered[..., int(rank) - 1], ordered[..., -int(rank)]
 
 
-def stops_at(pairs: Array, rule: Rule) -> Array:
-    """How many of the pairs (last axis, in the order taken) a session would have taken before it
-    stopped.
-
-    The first count from `rule.least` on at which the interval is no wider than +-precision (and the
-    sign interval than three times that), or lies inside the margin on both sides; `rule.most`, or
-    all there are, where none is.
-    """
-    available = min(rule.most, pairs.shape[-1])
-    stopped = np.full(pairs.shape[:-1], available)
-    for count in range(available, rule.least - 1, -1):
-        stopped = np.where(precise(pairs[..., :count], rule), count, stopped)
-    return stopped
-
-
 def precise(pairs: Array, rule: Rule) -> Array:
     """Whether a session with these pairs may stop. Looks at the widths, and at equality, never at
     which arm is ahead.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.statistics.estimates import median
-
 WINDOWS = 3
 """Consecutive windows that must agree."""
 
@@ -21,10 +19,3 @@ def stable(windows: Sequence[float], tolerance: float, count: int = WINDOWS) -> 
     return len(recent) == count and max(recent) - min(recent) <= max(
         tolerance * min(recent), CLOCK_NS
     )
-
-
-def window_medians(laps: Sequence[int], window: int) -> list[float]:
-    """The medians of consecutive windows of `window` laps; a last, shorter one is left out."""
-    return [
-        median(laps[start : start + window]) for start in range(0, len(laps) - window + 1, window)
-    ]

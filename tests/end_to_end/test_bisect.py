@@ -211,7 +211,7 @@ def test_a_step_in_the_history_is_measured_again_and_bisected(
         (("v1", "nowhere"), 4, "nowhere is no commit here"),
         (("v1", "last", "--most", "8"), 4, "--most 8 is less than --pairs 30"),
         (("v1", "last", "--pairs", "7"), 4, "7 pairs can never alarm"),
-        (("v1", "last", "--budget", "soon"), 4, "expected a time such as 90s"),
+        (("v1", "last", "--budget", "soon"), 4, "--budget 'soon' is not a duration"),
         (("v1", "renamed"), 5, "share no cell; only in"),
     ],
 )

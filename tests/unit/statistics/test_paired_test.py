@@ -54,11 +54,23 @@ def two_mode(rng: np.random.Generator, spread: float) -> Array:
 SHAPES = (normal, heavy_tailed, contaminated, autocorrelated, two_mode)
 
 
+def stops_at(pairs: Array, rule: Rule) -> Array:
+    """The number of pairs (last axis, in order) each session takes before stopping.
+
+    The first count from `rule.least` on with precise pairs; else `rule.most`, or all pairs.
+    """
+    available = min(rule.most, pairs.shape[-1])
+    stopped = np.full(pairs.shape[:-1], available)
+    for count in range(available, rule.least - 1, -1):
+        stopped = np.where(paired_test.precise(pairs[..., :count], rule), count, stopped)
+    return stopped
+
+
 def rates(pairs: Array, rule: Rule, truth: float = 0.0) -> tuple[float, float, float]:
     """Shares of sessions that call slower, that call faster, and whose interval covers the truth;
     each stops by itself.
     """
-    stopped = paired_test.stops_at(pairs, rule)
+    stopped = stops_at(pairs, rule)
     slower = faster = covered = 0
     for count in np.unique(stopped):
         taken = pairs[stopped == count][:, :count]
@@ -182,7 +194,7 @@ def test_identical_pairs_need_no_spread() -> None:
 def test_sessions_stop_on_precision() -> None:
     wide, narrow = np.linspace(-0.3, 0.3, 30), np.linspace(-0.004, 0.004, 30)
     shifted = narrow + math.log(1.06)
-    assert paired_test.stops_at(np.stack([wide, narrow, shifted]), Rule()).tolist() == [30, 8, 8]
+    assert stops_at(np.stack([wide, narrow, shifted]), Rule()).tolist() == [30, 8, 8]
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,3 @@ def test_stable_when_the_last_three_windows_agree(windows: list[float], agree: b
 def test_what_the_clock_cannot_tell_apart_agrees() -> None:
     assert steady_state.stable([40.0, 80.0, 140.0], 0.10)
     assert not steady_state.stable([40.0, 80.0, 141.0], 0.10)
-
-
-def test_windows_are_consecutive_and_the_short_last_one_is_left_out() -> None:
-    assert steady_state.window_medians([5, 1, 9, 4, 4, 4, 100], 3) == [5, 4]
-    assert steady_state.window_medians([1, 2], 3) == []
