@@ -4,26 +4,15 @@ under one timing rule.
 Third parties import from here. Nothing in this module imports numpy or a runtime.
 """
 
-from harness.core.backend import Backend, Golden, Laps, Session, Source
+from harness.core.backend import Backend, Source
 from harness.core.cases import ALL, Case
 from harness.core.errors import Unavailable, Unsupported, UsageError
+from harness.core.golden import Golden
 from harness.core.measurements import Attestation
-from harness.core.types import (
-    ANY,
-    BATCH,
-    PLANS,
-    Cell,
-    Model,
-    Photograph,
-    Plan,
-    Recipe,
-    TensorSpec,
-    Weights,
-    own,
-    pretrained,
-    seeded,
-    trained,
-)
+from harness.core.plans import PLANS, Plan
+from harness.core.session import Laps, Session
+from harness.core.types import ANY, BATCH, Cell, Model, Photograph, Recipe, TensorSpec
+from harness.core.weights import Weights, own, pretrained, seeded, trained
 
 __version__ = "0.1.0"
 

@@ -21,7 +21,8 @@ from typing import Any, ClassVar
 from harness.collection import discovery
 from harness.core.cases import Case, Entry
 from harness.core.errors import UsageError
-from harness.core.types import BOUNDARIES, PLANS, Cell, Plan
+from harness.core.plans import PLANS, Plan
+from harness.core.types import BOUNDARIES, Cell
 from harness.environment import cpu
 from harness.results import records
 from harness.results.records import Record

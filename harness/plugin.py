@@ -22,7 +22,8 @@ from harness.collection import discovery, matrix
 from harness.core import registry
 from harness.core.cases import Case, Entry
 from harness.core.errors import UsageError
-from harness.core.types import COMPUTE, OUTCOMES, PLANS, Cell
+from harness.core.plans import PLANS
+from harness.core.types import COMPUTE, OUTCOMES, Cell
 from harness.results.records import Record
 from harness.runner.schedule import Event, Run
 from harness.statistics.estimates import median, process_values

@@ -26,10 +26,12 @@ import numpy as np
 import pytest
 
 from harness.core import artifact_store, import_strings, registry
-from harness.core.backend import Backend, Session, Source
+from harness.core.backend import Backend, Source
 from harness.core.cases import Entry
 from harness.core.errors import Unsupported
-from harness.core.types import BOUNDARIES, INNER_BOUNDARIES, PLANS, Cell, Model
+from harness.core.plans import PLANS
+from harness.core.session import Session
+from harness.core.types import BOUNDARIES, INNER_BOUNDARIES, Cell, Model
 from harness.environment import cpu, virtualenvs
 from harness.inputs import batches as inputs
 from harness.measurement import provenance, timing
@@ -37,7 +39,7 @@ from harness.runner.preparation import Prepared, Preparer, Refusal
 from harness.runner.schedule import Run
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 DEFAULT_MODEL = "backends.contract_model:TINY_CNN"
 BATCHES = (1, 2, 7)

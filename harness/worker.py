@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from harness.core import import_strings
-from harness.core.backend import ProgramEnded
 from harness.core.errors import Unavailable, Unsupported
+from harness.core.session import ProgramEnded
 from harness.core.types import to_json
 from harness.runner.child_process import die_with_parent, share_path
 from harness.runner.job import LOG_TAIL_BYTES, PHASE_OF, Channel, Job

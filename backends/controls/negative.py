@@ -20,7 +20,7 @@ from backends.torch import model
 from harness import Cell, Session, Source, TensorSpec, Unsupported
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 FACTOR = 1.05
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness import Attestation, Backend, Cell, Session, Source
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 
 class NullSession(Session):

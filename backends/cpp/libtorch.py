@@ -19,7 +19,7 @@ from backends.cpp import session as native
 from backends.torch import aot_inductor, inductor, int8, model, torchscript
 from backends.torch import precision as torch_precision
 from harness import Attestation, Backend, Cell, Session, Source, Unsupported
-from harness.core.backend import ProgramEnded
+from harness.core.session import ProgramEnded
 from harness.environment import system_info
 
 OPERATORS = "torchvision::"

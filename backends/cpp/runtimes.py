@@ -22,10 +22,12 @@ from backends.onnxruntime import executed_graph
 from backends.onnxruntime import session as ort_session
 from backends.openvino import backend, conversion
 from harness import Attestation, Backend, Cell, Session, Unsupported
-from harness.core.backend import Deployment, Exposed, ProgramEnded
+from harness.core.backend import Deployment
+from harness.core.intermediate_tensors import Exposed
+from harness.core.session import ProgramEnded
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 SPINNING = "'default' lets idle threads spin as the runtime does; 'off' makes them sleep at once"
 

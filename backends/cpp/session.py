@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from backends.cpp import build
 from harness import Cell, Session
-from harness.core.backend import Laps, ProgramEnded, Usage
+from harness.core.session import Laps, ProgramEnded, Usage
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 CLOCK = "std::chrono::steady_clock"
 

@@ -19,14 +19,14 @@ from backends.torch import exported_files
 from backends.torch import model as torch_model
 from harness import BATCH, Backend, Cell, Model, Session, Source, TensorSpec, Unsupported
 from harness.core import dynamic_axes
-from harness.core.backend import Exposed
 from harness.core.dynamic_axes import SIZE
+from harness.core.intermediate_tensors import Exposed
 from harness.inputs import batches as inputs
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 FILE = "model.onnx"
 OPSET = 20

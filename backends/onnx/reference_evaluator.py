@@ -24,7 +24,7 @@ from harness import (
 )
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 
 OBJECTS = "; a detector's outputs are boxes [n, 4], labels [n] and scores [n] of one image, with --task detection (docs/tasks.md#detection)"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from backends import module_scopes
 from harness import Cell, TensorSpec
-from harness.core.backend import Within
+from harness.core.intermediate_tensors import Within
 
 if TYPE_CHECKING:
     import onnx

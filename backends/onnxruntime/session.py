@@ -22,7 +22,7 @@ from backends.onnxruntime import executed_graph, execution_providers
 from harness import Attestation, Cell, Session, Unavailable, Unsupported
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 ENTRIES = {
     "session.set_denormal_as_zero": "0",

@@ -15,11 +15,12 @@ from backends.onnx import precision as onnx_precision
 from backends.openvino import conversion, tensor_capture
 from backends.torch import model as torch_model
 from harness import Attestation, Cell, Session, Source, TensorSpec, Unsupported
-from harness.core.backend import Deployment, Exposed
+from harness.core.backend import Deployment
+from harness.core.intermediate_tensors import Exposed
 from harness.inputs import batches
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 PRECISION_OF = {
     "f32": "fp32",

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from backends import module_scopes
 from harness import Attestation, Session
-from harness.core.backend import Within
+from harness.core.intermediate_tensors import Within
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 MODULE = "__module"
 """What the frontend calls the module that it converts; the modules within follow after dots."""

@@ -22,7 +22,7 @@ from harness.inputs.preprocessors import Implementation, chain
 from harness.preprocess import Decode
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 Operation = Callable[[Model, Any], Any]
 

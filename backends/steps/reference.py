@@ -19,7 +19,7 @@ from harness.inputs import batches as inputs
 from harness.preprocess import Decode, Resize
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 Operation = Callable[[Model, Any], Any]
 

@@ -26,7 +26,7 @@ from harness.inputs import batches
 if TYPE_CHECKING:
     import numpy as np
 
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 BUILDS = 3
 """Plans per cell unless the case says otherwise: the fewest of which a spread can be seen."""

@@ -22,7 +22,7 @@ from harness import Attestation, Cell, Session, Source, UsageError
 from harness.environment import gpu
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 FILE = "model.pt2"
 MODEL = "model"

@@ -12,7 +12,7 @@ from backends.torch import session as torch_session
 from harness import Cell, Golden, Model, Session, TensorSpec
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 
 class Float64Session(torch_session.TorchSession):

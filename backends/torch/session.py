@@ -16,13 +16,13 @@ from backends.torch import precision as torch_precision
 from backends.torch import tensor_capture
 from harness import Attestation, Backend, Cell, Session, Source, Unsupported
 from harness.core import import_strings
-from harness.core.backend import Exposed
+from harness.core.intermediate_tensors import Exposed
 from harness.environment import gpu, system_info
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 FORMATS = ("contiguous", "channels_last")
 

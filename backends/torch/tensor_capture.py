@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from backends import module_scopes
 from backends.torch import precision
 from harness import Attestation, Session
-from harness.core.backend import Within
+from harness.core.intermediate_tensors import Within
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 FOLDING = ("Conv", "Linear")
 """What the classes begin with into which exporters fold the batch norm behind."""

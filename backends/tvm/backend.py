@@ -25,7 +25,7 @@ from harness.environment import gpu, system_info
 from harness.inputs import batches
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 LIBRARY, PROBE, FACTS = "model.so", "probe.so", "tvm.json"
 SPINS = "TVM_THREAD_POOL_SPIN_COUNT"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.core.backend import Session
+from harness.core.session import Session
 from harness.core.types import Cell
 from harness.inputs import dataset_batches
 from harness.inputs.datasets import Dataset

@@ -14,7 +14,8 @@ from harness.collection import availability, user_models
 from harness.core import registry
 from harness.core.cases import Entry
 from harness.core.errors import UsageError
-from harness.core.types import BATCH, PRECISIONS, Cell, Model, TensorSpec, Weights
+from harness.core.types import BATCH, PRECISIONS, Cell, Model, TensorSpec
+from harness.core.weights import Weights
 from harness.environment import cpu, system_info
 from harness.runner import launcher
 from harness.runner.child_process import shared_path

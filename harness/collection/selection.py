@@ -16,7 +16,8 @@ from harness.collection import discovery, matrix, selection, user_models
 from harness.core import quantities
 from harness.core.cases import INT8, Entry, int8_of
 from harness.core.errors import UsageError
-from harness.core.types import PLANS, Model
+from harness.core.plans import PLANS
+from harness.core.types import Model
 
 if TYPE_CHECKING:
     pass

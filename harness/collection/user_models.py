@@ -20,11 +20,12 @@ from harness.core import (
     registry,
     serialization,
 )
-from harness.core.backend import Golden
 from harness.core.cases import ALL, INT8, Case, int8_of
 from harness.core.errors import Unsupported, UsageError
+from harness.core.golden import Golden
 from harness.core.paths import PROJECT
-from harness.core.types import ANY, BATCH, Cell, Model, Recipe, TensorSpec, Weights, own
+from harness.core.types import ANY, BATCH, Cell, Model, Recipe, TensorSpec
+from harness.core.weights import Weights, own
 from harness.environment import cpu, system_info
 from harness.inputs import preprocessors
 from harness.runner import job as runner_job

@@ -25,7 +25,7 @@ from harness.comparison.bisection import BisectionSearch, record
 from harness.comparison.bisection_step import METRICS, BisectionSettings
 from harness.core import exit_codes, quantities
 from harness.core.errors import UsageError
-from harness.core.types import PLANS
+from harness.core.plans import PLANS
 from harness.results import records
 from harness.runner import launcher
 

@@ -21,7 +21,7 @@ from harness.collection import matrix, selection
 from harness.commands import console as terminal
 from harness.core import exit_codes
 from harness.core.errors import UsageError
-from harness.core.types import PLANS
+from harness.core.plans import PLANS
 from harness.runner import launcher
 
 if TYPE_CHECKING:

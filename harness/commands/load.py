@@ -17,7 +17,8 @@ from harness.commands import console
 from harness.core import quantities
 from harness.core.errors import UsageError
 from harness.core.exit_codes import RESUMABLE
-from harness.core.types import PLANS, UNWANTED
+from harness.core.plans import PLANS
+from harness.core.types import UNWANTED
 from harness.environment import measurement_lock
 from harness.load import mlperf
 from harness.load.scenarios import NAMES, SERVER, SHAPES, InvalidScenario, Scenario

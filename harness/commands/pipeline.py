@@ -18,7 +18,8 @@ from harness.commands import console as terminal
 from harness.core import exit_codes, registry
 from harness.core.cases import INT8, Case
 from harness.core.errors import Unavailable, Unsupported, UsageError
-from harness.core.types import PLANS, PRECISIONS, UNWANTED, Cell, Model
+from harness.core.plans import PLANS
+from harness.core.types import PRECISIONS, UNWANTED, Cell, Model
 from harness.environment import cpu, measurement_lock
 from harness.inputs import preprocessors
 from harness.pipeline import film as films

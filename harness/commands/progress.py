@@ -12,7 +12,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from harness.core.types import COMPUTE, Plan
+from harness.core.plans import Plan
+from harness.core.types import COMPUTE
 from harness.results.records import Record
 from harness.runner import journal
 from harness.runner.schedule import Event, Run

@@ -15,7 +15,8 @@ from harness.commands import console, list_cells, report
 from harness.core import exit_codes
 from harness.core.cases import Entry
 from harness.core.errors import UsageError
-from harness.core.types import PLANS, UNWANTED
+from harness.core.plans import PLANS
+from harness.core.types import UNWANTED
 from harness.inputs import datasets
 from harness.results import records
 from harness.runner import journal, launcher

@@ -17,7 +17,8 @@ from harness.commands import console as terminal
 from harness.commands.arguments import add_json_flag
 from harness.core import registry
 from harness.core.cases import Case, Entry
-from harness.core.types import PLANS, Model
+from harness.core.plans import PLANS
+from harness.core.types import Model
 from harness.results.records import Record
 from harness.runner.schedule import Event, Run
 

@@ -20,7 +20,7 @@ from harness.commands import compare
 from harness.commands import console as terminal
 from harness.comparison.sides import NothingToCompare
 from harness.core.exit_codes import NOTHING, WORSE
-from harness.core.types import PLANS
+from harness.core.plans import PLANS
 
 if TYPE_CHECKING:
     pass

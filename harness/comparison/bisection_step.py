@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.comparison import recording
 from harness.comparison.binary_search import INCONCLUSIVE, NOT_WORSE, SKIPPED, WORSE, Answer
-from harness.core.types import Plan
+from harness.core.plans import Plan
 
 if TYPE_CHECKING:
     from harness.comparison.budget import Past

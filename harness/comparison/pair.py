@@ -20,7 +20,7 @@ from typing import Any
 from harness.comparison import interference
 from harness.comparison.side_process import Process, SideFailed
 from harness.comparison.verdicts import ARTIFACT, COLD_START, ERROR, LATENCY, MEMORY, Pairing
-from harness.core.types import Plan
+from harness.core.plans import Plan
 from harness.environment import system_info
 from harness.statistics.estimates import median
 

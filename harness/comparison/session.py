@@ -20,7 +20,7 @@ from harness.comparison.side_process import Process, Side, SideFailed
 from harness.comparison.sides import NothingToCompare
 from harness.comparison.verdicts import MARGINS, Pairing, is_flagged, judged, rule_for
 from harness.core.errors import UsageError
-from harness.core.types import PLANS, Plan
+from harness.core.plans import PLANS, Plan
 from harness.environment import measurement_lock
 from harness.runner.sweep import rounds
 from harness.statistics import paired_test

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.comparison.side_worker import Change, Spec
 from harness.core.paths import PROJECT
-from harness.core.types import Plan
+from harness.core.plans import Plan
 from harness.environment import cpu, system_info
 from harness.runner import child_process
 from harness.runner.child_process import ChildProcess, ending

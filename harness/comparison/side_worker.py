@@ -25,7 +25,8 @@ from harness.collection import discovery, selection
 from harness.core import registry
 from harness.core.cases import Entry
 from harness.core.errors import UsageError
-from harness.core.types import Cell, Plan, to_json
+from harness.core.plans import Plan
+from harness.core.types import Cell, to_json
 from harness.runner import preparation
 from harness.runner.job import Channel
 

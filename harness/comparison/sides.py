@@ -16,7 +16,7 @@ from harness.comparison.side_process import Side
 from harness.comparison.side_worker import Change
 from harness.core import registry, serialization
 from harness.core.errors import UsageError
-from harness.core.types import Plan
+from harness.core.plans import Plan
 
 FEW = 5
 """Cells named in a note."""

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.core import import_strings
-from harness.core.backend import Backend, Golden, Tunable
+from harness.core.backend import Backend, Tunable
 from harness.core.errors import Unsupported, UsageError
+from harness.core.golden import Golden
 from harness.core.types import Cell, Model
 
 GROUP = "harness.backends"

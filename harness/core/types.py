@@ -7,14 +7,14 @@ them.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 from harness.core import data_dependent_shapes, dynamic_axes, import_strings, serialization
 from harness.core.errors import UsageError
+from harness.core.weights import Weights, own
 
 to_json, digest = serialization.to_json, serialization.digest
 ANY, SCORE_THRESHOLD = data_dependent_shapes.ANY, data_dependent_shapes.SCORE_THRESHOLD
@@ -45,6 +45,9 @@ Late = Any
 
 OUTCOMES = ("ok", "mismatch", "fallback", "unsupported", "unavailable", "failed")
 Outcome = Literal["ok", "mismatch", "fallback", "unsupported", "unavailable", "failed"]
+
+UNWANTED = ("mismatch", "fallback", "failed")
+"""The outcomes that make `evenbench run` exit with 1."""
 
 
 @dataclass(frozen=True)
@@ -109,41 +112,6 @@ class Recipe:
 
     name: str
     steps: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Where a model's numbers come from. Made with `pretrained`, `seeded`, `trained` or `own`."""
-
-    source: Literal["pretrained", "seeded", "trained", "own", "file"]
-    seed: int = 0
-    url: str = ""
-    sha256: str = ""
-    train: str = ""
-
-
-def pretrained(url: str, sha256: str) -> Weights:
-    """A state dict downloaded once into the cache and checked; `unavailable` when offline and not
-    cached.
-    """
-    return Weights("pretrained", url=url, sha256=sha256)
-
-
-def seeded(seed: int = 0) -> Weights:
-    """Random initialisation from `seed`, then batch-norm statistics recalibrated on the model's own
-    input images.
-    """
-    return Weights("seeded", seed=seed)
-
-
-def trained(train: Callable[..., Any] | str, seed: int = 0) -> Weights:
-    """`train(module, seed)` is called once, deterministically, when the weights are first needed."""
-    return Weights("trained", seed=seed, train=import_strings.name_of(train))
-
-
-def own() -> Weights:
-    """The weights that `build` returns are used as they are."""
-    return Weights("own")
 
 
 @dataclass(frozen=True)
@@ -310,69 +278,3 @@ class Cell:
             "model": self.model.name,
             "options": self.option,
         }
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much is measured. Per process and boundary: at least `min_samples` laps and
-    `min_seconds`, at most `max_seconds`.
-
-    Each kernel that tells what the machine can do at most is repeated for `peak_seconds`; 0 leaves
-    that out.
-    """
-
-    name: str
-    processes: int
-    min_samples: int
-    min_seconds: float
-    max_seconds: float
-    warmup_max_seconds: float
-    timeout_seconds: float = 600.0
-    window: int = 5
-    tolerance: float = 0.10
-    peak_seconds: float = 0.0
-
-    def __post_init__(self) -> None:
-        if (
-            self.processes < 1
-            or self.min_samples < 1
-            or self.max_seconds < self.min_seconds
-            or not 0 < self.timeout_seconds < math.inf
-        ):
-            raise UsageError(
-                f"plan {self.name}: processes and min_samples must be 1 or more, max_seconds at least min_seconds and "
-                f"timeout_seconds a number above 0, not {self}"
-            )
-
-
-PLANS: Mapping[str, Plan] = {
-    "quick": Plan(
-        "quick",
-        processes=1,
-        min_samples=8,
-        min_seconds=0.1,
-        max_seconds=0.5,
-        warmup_max_seconds=1.0,
-    ),
-    "default": Plan(
-        "default",
-        processes=3,
-        min_samples=12,
-        min_seconds=0.2,
-        max_seconds=0.6,
-        warmup_max_seconds=1.5,
-        peak_seconds=0.2,
-    ),
-    "thorough": Plan(
-        "thorough",
-        processes=10,
-        min_samples=50,
-        min_seconds=2.0,
-        max_seconds=8.0,
-        warmup_max_seconds=10.0,
-        peak_seconds=0.4,
-    ),
-}
-
-UNWANTED = ("mismatch", "fallback", "failed")
-"""The outcomes that make `evenbench run` exit with 1."""

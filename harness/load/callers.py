@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.core.backend import Session
+from harness.core.session import Session
 from harness.core.types import HOST_TO_HOST
 from harness.load import mlperf
 from harness.load.context import LoadContext, Points
@@ -15,7 +15,7 @@ from harness.load.laps import ThinnedLaps
 from harness.measurement import timing
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 
 @dataclass

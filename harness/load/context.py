@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.core.backend import Now, Session
+from harness.core.session import Now, Session
 from harness.core.types import Cell, Model
 from harness.load.scenarios import Scenario
 from harness.measurement import timing
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 Points = list[dict[str, Any]]
 """Raw measurements of one process, an entry per batch size, number of callers, gap or shape."""

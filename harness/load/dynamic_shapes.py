@@ -17,7 +17,7 @@ from harness.core.types import Model, TensorSpec
 from harness.load.context import DeclaredSize, JudgedOutputs, LoadContext, Points
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 MAX_ROUNDS = 1000
 """Upper limit for very short calls."""

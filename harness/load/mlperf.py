@@ -24,7 +24,7 @@ from harness.load.scenarios import Scenario
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 DISTRIBUTION, MODULE = "mlcommons-loadgen", "mlperf_loadgen"
 

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.core.backend import Session
 from harness.core.errors import Unsupported
-from harness.core.types import HOST_TO_HOST, Cell, Plan
+from harness.core.plans import Plan
+from harness.core.session import Session
+from harness.core.types import HOST_TO_HOST, Cell
 from harness.load import callers, declared_sizes, dynamic_shapes, mlperf, single_caller
 from harness.load.context import LoadContext, Points
 from harness.load.scenarios import (

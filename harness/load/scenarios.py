@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from harness.core.dynamic_axes import SIZE
 from harness.core.errors import UsageError
-from harness.core.types import BATCH, Plan
+from harness.core.plans import Plan
+from harness.core.types import BATCH
 
 SINGLE, SWEEP, CONCURRENT, SERVER, GAPS, SHAPES = (
     "single-stream",

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.cases import Entry
-from harness.core.types import BATCH, HOST_TO_HOST, UNWANTED, Cell, Plan
+from harness.core.plans import Plan
+from harness.core.types import BATCH, HOST_TO_HOST, UNWANTED, Cell
 from harness.load import mlperf
 from harness.load.capacity import best_batch
 from harness.load.points import merge_points, value_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from harness.core.backend import Laps
+from harness.core.session import Laps
 from harness.core.types import HOST_TO_HOST
 from harness.load.context import LoadContext, Points
 from harness.load.laps import ThinnedLaps

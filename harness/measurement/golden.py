@@ -13,12 +13,12 @@ import numpy as np
 
 from harness.accuracy import parity
 from harness.core import registry
-from harness.core.backend import Golden
+from harness.core.golden import Golden
 from harness.core.types import Cell
 from harness.inputs import batches as inputs
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 from harness.measurement.judging import _open, accuracy, once
 
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.accuracy import parity
-from harness.core.backend import Session
 from harness.core.measurements import ParityVerdict
+from harness.core.session import Session
 from harness.core.types import Cell, Model, to_json
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 
 def judge(

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.core import artifact_store, registry
-from harness.core.backend import Backend, Session
+from harness.core.backend import Backend
 from harness.core.measurements import Attestation
+from harness.core.session import Session
 from harness.core.types import Cell, to_json
 from harness.environment import system_info
 from harness.environment.installers import distribution_of

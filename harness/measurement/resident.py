@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core import clock_tick, registry
-from harness.core.backend import Session
-from harness.core.types import BOUNDARIES, COMPUTE, Cell, Plan, to_json
+from harness.core.plans import Plan
+from harness.core.session import Session
+from harness.core.types import BOUNDARIES, COMPUTE, Cell, to_json
 from harness.environment import energy, gpu
 from harness.inputs import batches as inputs
 from harness.measurement import judging, provenance, timing
 from harness.measurement.phases import Stopwatch
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 Kept = Mapping[str, Mapping[int, "Arrays"]]
 """Outputs to judge: boundary → number of the batch → outputs by name."""

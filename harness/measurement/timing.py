@@ -12,15 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.core.backend import Laps, Now, Session
 from harness.core.measurements import Block, Samples
-from harness.core.types import BOUNDARIES, COMPUTE, HOST_TO_HOST, Plan
+from harness.core.plans import Plan
+from harness.core.session import Laps, Now, Session
+from harness.core.types import BOUNDARIES, COMPUTE, HOST_TO_HOST
 from harness.environment import cpu_time
 from harness.statistics import steady_state
 from harness.statistics.estimates import median
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 Counters = Callable[[], tuple[int, int, int, int, int, int]]
 

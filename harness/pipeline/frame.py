@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.core.backend import Session
+from harness.core.session import Session
 from harness.core.types import Model, Recipe
 from harness.inputs import preprocessors
 from harness.pipeline import drawing, postprocess, stages, video

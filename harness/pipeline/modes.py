@@ -11,9 +11,9 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from harness.core.backend import Session
 from harness.core.errors import Unsupported
 from harness.core.measurements import Block
+from harness.core.session import Session
 from harness.core.types import HOST_TO_HOST, to_json
 from harness.inputs import preprocessors
 from harness.measurement import timing

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import Unsupported
-from harness.core.types import Cell, Plan
+from harness.core.plans import Plan
+from harness.core.types import Cell
 from harness.measurement import judging, provenance
 from harness.measurement.resident import ResidentCell, resident
 from harness.pipeline import judged_frames, modes, postprocess, video

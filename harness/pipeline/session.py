@@ -16,7 +16,8 @@ from typing import Any
 
 from harness.core import source_digests
 from harness.core.errors import UsageError
-from harness.core.types import Cell, Model, Plan
+from harness.core.plans import Plan
+from harness.core.types import Cell, Model
 from harness.inputs import batches, preprocessors
 from harness.pipeline import postprocess, video
 from harness.pipeline.film import Film, value_of

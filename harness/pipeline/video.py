@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from harness import photographs
 from harness.core import artifact_store
 from harness.core.errors import UsageError
-from harness.core.types import Photograph, Plan
+from harness.core.plans import Plan
+from harness.core.types import Photograph
 from harness.inputs import batches
 
 if TYPE_CHECKING:

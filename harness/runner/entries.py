@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.core import artifact_store, import_strings, registry, source_digests
-from harness.core.backend import Golden
 from harness.core.errors import Unsupported
+from harness.core.golden import Golden
 from harness.core.measurements import Artifact
 from harness.core.types import Cell, Model
 from harness.inputs import batches

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from harness.core.types import Cell, Plan
+from harness.core.plans import Plan
+from harness.core.types import Cell
 from harness.inputs.datasets import Dataset
 
 LOG_TAIL_BYTES = 3000

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.core.types import Plan, digest
+from harness.core.plans import Plan
+from harness.core.types import digest
 from harness.environment import system_info
 from harness.results import records
 from harness.results.records import Format, Record

@@ -9,7 +9,8 @@ from typing import Any
 from harness.core import registry
 from harness.core.cases import Entry
 from harness.core.errors import Unavailable
-from harness.core.types import BOUNDARIES, INNER_BOUNDARIES, Cell, Plan
+from harness.core.plans import Plan
+from harness.core.types import BOUNDARIES, INNER_BOUNDARIES, Cell
 from harness.environment import energy, virtualenvs
 from harness.results import quality_warnings, records
 from harness.results.records import Record

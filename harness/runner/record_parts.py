@@ -7,7 +7,8 @@ from typing import Any
 
 from harness import __version__
 from harness.core import clock_tick, registry
-from harness.core.types import PHASES, Cell, Plan
+from harness.core.plans import Plan
+from harness.core.types import PHASES, Cell
 from harness.environment import cpu_time, system_info
 from harness.results import records
 from harness.results.records import Record

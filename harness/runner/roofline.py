@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from harness.core.types import Cell, Plan, TensorSpec
+from harness.core.plans import Plan
+from harness.core.types import Cell, TensorSpec
 from harness.results import records
 from harness.runner.job import Job, Reply
 

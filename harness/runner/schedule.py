@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.core import registry
 from harness.core.cases import Entry
-from harness.core.types import Plan
+from harness.core.plans import Plan
 from harness.environment import measurement_lock
 from harness.results import records
 from harness.results.records import Record

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from harness.core.types import Cell, Plan
+from harness.core.plans import Plan
+from harness.core.types import Cell
 from harness.results.records import Record
 from harness.runner import outcome
 from harness.runner.job import Reply

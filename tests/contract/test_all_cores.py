@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.backend import Session
+from harness.core.session import Session
 from harness.measurement import judging
 from harness.testing import BackendContract, Kit, answer, copied
 

@@ -30,8 +30,8 @@ from backends.cpp import session as native
 from backends.onnxruntime import session as ort_session
 from harness import Attestation, Unsupported
 from harness.core import artifact_store, registry
-from harness.core.backend import ProgramEnded
 from harness.core.measurements import Block, Samples
+from harness.core.session import ProgramEnded
 from harness.core.types import Cell
 from harness.environment import cpu, system_info
 from harness.inputs import batches as inputs

@@ -17,7 +17,7 @@ from backends import contract_model
 from harness import BATCH, Cell, Model, TensorSpec
 from harness.cli import main
 from harness.core.cases import Entry
-from harness.core.types import PLANS
+from harness.core.plans import PLANS
 from harness.environment import cpu
 from harness.runner.schedule import Run
 

@@ -16,7 +16,7 @@ from backends.onnx import precision as onnx_precision
 from benchmarks.models import DIGITS_CNN
 from harness import Cell
 from harness.core.cases import Entry
-from harness.core.types import PLANS
+from harness.core.plans import PLANS
 from harness.environment import cpu, system_info
 from harness.runner.schedule import Run
 from harness.testing import BackendContract

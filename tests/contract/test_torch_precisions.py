@@ -19,7 +19,7 @@ from benchmarks.models import DIGITS_CNN
 from harness import Cell, Unsupported
 from harness.core import registry
 from harness.core.cases import Entry
-from harness.core.types import PLANS
+from harness.core.plans import PLANS
 from harness.environment import cpu, system_info
 from harness.runner.schedule import Run
 from harness.testing import BackendContract, fresh_registry

@@ -19,7 +19,7 @@ from backends import contract_model
 from benchmarks.models import DIGITS_CNN, EFFICIENTNET_B0, MOBILENET_V3_SMALL
 from harness import BATCH, Cell, Model, TensorSpec, Weights, own, pretrained, seeded
 from harness.core.cases import Entry
-from harness.core.types import PLANS
+from harness.core.plans import PLANS
 from harness.environment import cpu
 from harness.runner.preparation import Preparer, Refusal
 from harness.runner.schedule import Run

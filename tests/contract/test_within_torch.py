@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness import Session
-from harness.core.backend import Within
+from harness.core.intermediate_tensors import Within
 
 torch = pytest.importorskip("torch")
 

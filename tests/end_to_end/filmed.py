@@ -93,7 +93,7 @@ class LoopedSession(PaintedSession):
     clock = "the program's own"
 
     def laps(self, batches, count, boundary, keep):
-        from harness.core.backend import Laps
+        from harness.core.session import Laps
 
         taken, kept = [], {}
         for lap in range(count):

@@ -23,7 +23,7 @@ from harness.collection import discovery, matrix
 from harness.commands import report
 from harness.core import registry
 from harness.core.errors import UsageError
-from harness.core.types import PLANS
+from harness.core.plans import PLANS
 from harness.environment import cpu
 
 LIGHT = ("pip+asv_runner", "numpy", "pillow", "platformdirs")

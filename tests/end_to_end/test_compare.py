@@ -19,7 +19,7 @@ from conftest import HERE, Ran, variables
 from harness.comparison import exit_status, sides
 from harness.core import exit_codes
 from harness.core.errors import UsageError
-from harness.core.types import PLANS
+from harness.core.plans import PLANS
 from harness.statistics import paired_test
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.types import PLANS
+from harness.core.plans import PLANS
 from harness.runner.schedule import Event, Run
 from tests.fault_injection.conftest import QUICK, Register, cells, pids
 

@@ -179,7 +179,7 @@ def test_there_is_one_summariser(module: str) -> None:
 @pytest.mark.parametrize("module", [*of("harness"), *of("backends")])
 def test_no_session_has_a_loop_of_its_own_without_a_clock_of_its_own(module: str) -> None:
     for node in ast.walk(modules()[module]):
-        if isinstance(node, ast.ClassDef) and module != "harness.core.backend":
+        if isinstance(node, ast.ClassDef) and module != "harness.core.session":
             methods = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
             fields = {
                 ast.unparse(target)
@@ -198,7 +198,7 @@ def test_one_clock_times_laps() -> None:
     assert set(readers) <= {
         "harness.measurement.timing",
         "harness.testing",
-        "harness.core.backend",
+        "harness.core.session",
         "harness.commands.doctor",
     }
 

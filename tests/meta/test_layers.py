@@ -181,5 +181,5 @@ def test_the_walk_sees_imports_wherever_they_are() -> None:
     assert "harness.measurement.resident" in imports("harness.measurement.tasks"), (
         "inside a function"
     )
-    assert "harness.core.backend" in imports("backends.onnxruntime.session"), "for type checkers"
+    assert "harness.core.session" in imports("backends.onnxruntime.session"), "for type checkers"
     assert "torch" in outer_imports("backends.torch.model", only_at_the_top=False)

@@ -34,7 +34,8 @@ from harness.comparison.side_worker import Change
 from harness.comparison.verdicts import LATENCY, Pairing
 from harness.core import exit_codes
 from harness.core.errors import UsageError
-from harness.core.types import PLANS, to_json
+from harness.core.plans import PLANS
+from harness.core.types import to_json
 from harness.environment import cpu, system_info
 from harness.statistics import paired_test
 from harness.statistics.estimates import median

@@ -21,7 +21,8 @@ from typing import Any
 from benchmarks.models import DIGITS_CNN, RESNET18
 from harness.core import registry
 from harness.core.cases import Entry
-from harness.core.types import COMPUTE, PLANS, Cell
+from harness.core.plans import PLANS
+from harness.core.types import COMPUTE, Cell
 from harness.environment import cpu, system_info
 from harness.inputs import batches as inputs
 from harness.measurement import timing

@@ -21,7 +21,7 @@ from benchmarks.models import DIGITS_CNN, MOBILENET_V3_SMALL
 from harness import Attestation, Case, Cell, Session
 
 if TYPE_CHECKING:
-    from harness.core.backend import Arrays
+    from harness.core.session import Arrays
 
 REPEATS = (100, 102, 105, 110)
 """Base, and 2, 5 and 10 % more."""

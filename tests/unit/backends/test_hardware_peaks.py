@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from backends import hardware_peaks
-from harness.core.types import PLANS, Cell
+from harness.core.plans import PLANS
+from harness.core.types import Cell
 from harness.environment import cpu, system_info
 from harness.runner import launcher
 from harness.runner.child_process import shared_path

@@ -17,7 +17,7 @@ from harness import Cell, Session, UsageError
 from harness.accuracy import tensor_comparison
 from harness.commands import layerwise as parting
 from harness.comparison import layerwise as tensors
-from harness.core.backend import Exposed, Within
+from harness.core.intermediate_tensors import Exposed, Within
 from harness.results import records
 from tests.unit import builders
 from tests.unit.builders import Product, attestation, cell, product, register, work_here

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.comparison.bisection_step import BisectionSettings
-from harness.core.types import PLANS
+from harness.core.plans import PLANS
 from harness.statistics import paired_test
 
 

@@ -14,7 +14,7 @@ from harness.comparison import exit_status, interference, verdicts
 from harness.comparison import pair as pairs
 from harness.comparison.side_process import Side, SideFailed
 from harness.core import exit_codes
-from harness.core.types import PLANS
+from harness.core.plans import PLANS
 from harness.statistics import paired_test
 
 QUIET = {"marked": 0.0, "foreign_cores": 0.0, "steal": 0.0, "pressure_percent": 0.0}

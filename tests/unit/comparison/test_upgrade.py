@@ -17,7 +17,7 @@ from harness.comparison import sides
 from harness.comparison import upgrade as comparison_upgrade
 from harness.core import exit_codes
 from harness.core.errors import UsageError
-from harness.core.types import PLANS
+from harness.core.plans import PLANS
 
 CELLS = {
     cell.id: cell

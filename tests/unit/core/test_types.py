@@ -22,7 +22,7 @@ from harness import (
     seeded,
     trained,
 )
-from harness.core import types
+from harness.core import types, weights
 from tests.unit.builders import PRODUCT, cell, matrix, product
 
 
@@ -198,11 +198,11 @@ def test_plans_grow() -> None:
 
 
 def test_weights_say_where_they_come_from() -> None:
-    assert pretrained("https://x/y.pth", "ab") == types.Weights(
+    assert pretrained("https://x/y.pth", "ab") == weights.Weights(
         "pretrained", url="https://x/y.pth", sha256="ab"
     )
     assert (seeded(3).source, seeded(3).seed, own().source) == ("seeded", 3, "own")
-    assert trained(matrix, 5) == types.Weights(
+    assert trained(matrix, 5) == weights.Weights(
         "trained", seed=5, train="tests.unit.builders:matrix"
     )
 

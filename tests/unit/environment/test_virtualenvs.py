@@ -22,8 +22,8 @@ from harness.commands import progress
 from harness.core import artifact_store, exit_codes, registry
 from harness.core.cases import Entry
 from harness.core.errors import Unavailable, UsageError
+from harness.core.plans import PLANS
 from harness.core.registry import Row
-from harness.core.types import PLANS
 from harness.environment import installers, virtualenvs
 from harness.environment.installers import InstallError, Pip, Uv
 from harness.environment.virtualenvs import Request

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness import Unsupported
-from harness.core.backend import Laps
+from harness.core.session import Laps
 from harness.load import process
 from harness.load.scenarios import CONCURRENT, SHAPES, SINGLE, Scenario
 from tests.unit.builders import Clock, Overlapping, ScriptedSession, cell

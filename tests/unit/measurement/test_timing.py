@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.core.backend import Laps
-from harness.core.types import BOUNDARIES, COMPUTE, HOST_TO_HOST, Plan
+from harness.core.plans import Plan
+from harness.core.session import Laps
+from harness.core.types import BOUNDARIES, COMPUTE, HOST_TO_HOST
 from harness.measurement import timing
 from tests.unit.builders import Clock, Overlapping, ScriptedSession, batches, plan
 

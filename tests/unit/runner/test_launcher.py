@@ -17,7 +17,7 @@ import pytest
 
 from harness import Cell, Session, Unavailable, Unsupported
 from harness.core import registry
-from harness.core.backend import ProgramEnded
+from harness.core.session import ProgramEnded
 from harness.environment import system_info
 from harness.runner import job as runner_job
 from harness.runner import launcher

@@ -16,7 +16,8 @@ import pytest
 from harness import BATCH, Model, Session, TensorSpec
 from harness.core import artifact_store, registry
 from harness.core.cases import Entry
-from harness.core.types import PLANS, PRECISIONS, Cell
+from harness.core.plans import PLANS
+from harness.core.types import PRECISIONS, Cell
 from harness.results import records
 from harness.runner import roofline
 from harness.runner.job import Job, Reply

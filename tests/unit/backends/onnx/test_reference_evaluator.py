@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from backends.onnx import float64
 from backends.onnx.reference_evaluator import OnnxEvaluator, OnnxReference
 from harness import Cell, Model, TensorSpec, Unsupported
-from harness.core.backend import Session
+from harness.core.session import Session
 
 X = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
 

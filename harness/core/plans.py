@@ -1,0 +1,72 @@
+"""Plans: how many processes measure a cell, for how many laps and seconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.core.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured. Per process and boundary: at least `min_samples` laps and
+    `min_seconds`, at most `max_seconds`.
+
+    Each kernel that tells what the machine can do at most is repeated for `peak_seconds`; 0 leaves
+    that out.
+    """
+
+    name: str
+    processes: int
+    min_samples: int
+    min_seconds: float
+    max_seconds: float
+    warmup_max_seconds: float
+    timeout_seconds: float = 600.0
+    window: int = 5
+    tolerance: float = 0.10
+    peak_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if (
+            self.processes < 1
+            or self.min_samples < 1
+            or self.max_seconds < self.min_seconds
+            or not 0 < self.timeout_seconds < math.inf
+        ):
+            raise UsageError(
+                f"plan {self.name}: processes and min_samples must be 1 or more, max_seconds at least min_seconds and "
+                f"timeout_seconds a number above 0, not {self}"
+            )
+
+
+PLANS: Mapping[str, Plan] = {
+    "quick": Plan(
+        "quick",
+        processes=1,
+        min_samples=8,
+        min_seconds=0.1,
+        max_seconds=0.5,
+        warmup_max_seconds=1.0,
+    ),
+    "default": Plan(
+        "default",
+        processes=3,
+        min_samples=12,
+        min_seconds=0.2,
+        max_seconds=0.6,
+        warmup_max_seconds=1.5,
+        peak_seconds=0.2,
+    ),
+    "thorough": Plan(
+        "thorough",
+        processes=10,
+        min_samples=50,
+        min_seconds=2.0,
+        max_seconds=8.0,
+        warmup_max_seconds=10.0,
+        peak_seconds=0.4,
+    ),
+}
