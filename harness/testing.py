@@ -32,7 +32,7 @@ from harness.core.errors import Unsupported
 from harness.core.plans import PLANS
 from harness.core.session import Session
 from harness.core.types import BOUNDARIES, INNER_BOUNDARIES, Cell, Model
-from harness.environment import cpu, virtualenvs
+from harness.environment import cpu, environment_names
 from harness.inputs import batches as inputs
 from harness.measurement import provenance, timing
 from harness.runner.preparation import Prepared, Preparer, Refusal
@@ -81,7 +81,7 @@ class Kit:
         """A session in this process. Fails for a backend that lives in another: here it would be
         another runtime.
         """
-        if virtualenvs.request(self.backend):
+        if environment_names.request(self.backend):
             pytest.fail(
                 f"{self.backend} lives in another environment, and the contract loads sessions here; install it here and test that"
             )

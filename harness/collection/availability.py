@@ -10,7 +10,7 @@ from harness.core import registry
 from harness.core.cases import Entry
 from harness.core.errors import Unavailable, UsageError
 from harness.core.types import Cell
-from harness.environment import gpu, virtualenvs
+from harness.environment import environment_names, gpu
 
 if TYPE_CHECKING:
     pass
@@ -46,7 +46,7 @@ def _missing(cell: Cell) -> tuple[tuple[str, ...], str, str]:
     """
     try:
         backend = registry.find(cell.backend)
-        elsewhere = virtualenvs.request(cell.backend)
+        elsewhere = environment_names.request(cell.backend)
     except UsageError as error:
         return (), str(error), ""
     except Unavailable as error:

@@ -13,9 +13,11 @@ from typing import Any
 
 from harness.core import registry
 from harness.core.errors import Unavailable, UsageError
-from harness.environment import virtualenvs
+from harness.environment import environment_names, lockfiles, virtualenvs
+from harness.environment.environment_names import Request
 from harness.environment.installers import python_of
-from harness.environment.virtualenvs import Environment, Lock, Request
+from harness.environment.lockfiles import Lock
+from harness.environment.virtualenvs import Environment
 
 EVERY = "all"
 """Stands for every environment that was built, in `remove`."""
@@ -88,7 +90,7 @@ def known() -> list[dict[str, Any]]:
     """
     found = [_described(asked, source, backend) for asked, source, backend in _named()]
     listed = {entry["sha256"] for entry in found}
-    others = (lock for lock in virtualenvs.built() if lock.sha256 not in listed)
+    others = (lock for lock in lockfiles.built() if lock.sha256 not in listed)
     return [
         *found,
         *(
@@ -100,17 +102,18 @@ def known() -> list[dict[str, Any]]:
 
 def _named() -> Iterator[tuple[Request, str, str]]:
     """What a name asks for, where it has its meaning from, and a backend that has it."""
-    given = sorted(name for name in os.environ if name.startswith(virtualenvs.VARIABLE))
+    given = sorted(name for name in os.environ if name.startswith(environment_names.VARIABLE))
     for variable in given:
         yield (
             Request(
-                variable.removeprefix(virtualenvs.VARIABLE).lower(), python=os.environ[variable]
+                variable.removeprefix(environment_names.VARIABLE).lower(),
+                python=os.environ[variable],
             ),
             variable,
             "",
         )
-    for name, requirements in virtualenvs.declared().items():
-        yield Request(name, virtualenvs.with_numpy(requirements)), "pyproject.toml", ""
+    for name, requirements in environment_names.declared().items():
+        yield Request(name, environment_names.with_numpy(requirements)), "pyproject.toml", ""
     told = set()
     for row in registry.rows().values():
         for name, requirements in _of(row).items():
@@ -119,7 +122,7 @@ def _named() -> Iterator[tuple[Request, str, str]]:
             ):  # backends that share a class, or wrap one, share its environments
                 told.add((name, requirements))
                 yield (
-                    Request(name, virtualenvs.with_numpy(requirements)),
+                    Request(name, environment_names.with_numpy(requirements)),
                     f"backend {row.name}",
                     _spelled(row, name),
                 )
@@ -148,7 +151,7 @@ def _described(asked: Request, source: str, backend: str) -> dict[str, Any]:
             "packages": [],
             "sha256": "",
         }
-    lock = virtualenvs.locked(asked)
+    lock = lockfiles.locked(asked)
     if lock is None:
         return {
             **known,
@@ -162,8 +165,8 @@ def _described(asked: Request, source: str, backend: str) -> dict[str, Any]:
 
 
 def _locked(lock: Lock) -> dict[str, Any]:
-    wrong = virtualenvs.damage(lock)
-    state = "built" if not wrong else "not built" if wrong == virtualenvs.NOT_BUILT else wrong
+    wrong = lockfiles.damage(lock)
+    state = "built" if not wrong else "not built" if wrong == lockfiles.NOT_BUILT else wrong
     python = "" if wrong else str(python_of(lock.folder))
     kept = {
         "requirements": list(lock.requirements),
@@ -198,7 +201,7 @@ def lock(backend: str, tell: Callable[[str], None], fresh: bool = False) -> Lock
             f"{backend} lives in {asked.python}, which somebody else made; a lock is for environments that are built here"
         )
     try:
-        return (None if fresh else virtualenvs.locked(asked)) or virtualenvs.resolve(asked, tell)
+        return (None if fresh else lockfiles.locked(asked)) or virtualenvs.resolve(asked, tell)
     except Unavailable as error:
         raise UsageError(str(error)) from error
 
@@ -206,7 +209,7 @@ def lock(backend: str, tell: Callable[[str], None], fresh: bool = False) -> Lock
 def remove(backends: Sequence[str]) -> list[Lock]:
     """Delete what was built for these names, or all of it; returns the locks that are gone."""
     wanted = (
-        virtualenvs.built() if EVERY in backends else [_locked_of(backend) for backend in backends]
+        lockfiles.built() if EVERY in backends else [_locked_of(backend) for backend in backends]
     )
     for each in wanted:
         virtualenvs.remove(each)
@@ -214,7 +217,7 @@ def remove(backends: Sequence[str]) -> list[Lock]:
 
 
 def _locked_of(backend: str) -> Lock:
-    found = virtualenvs.locked(_asked(backend))
+    found = lockfiles.locked(_asked(backend))
     if found is None:
         raise UsageError(
             f"{backend}: nothing was built for it; `evenbench environments` lists what was"
@@ -239,7 +242,7 @@ def in_words(found: Any) -> Iterator[str]:
 
 def _asked(backend: str) -> Request:
     try:
-        asked = virtualenvs.request(backend)
+        asked = environment_names.request(backend)
     except Unavailable as error:
         raise UsageError(str(error)) from error
     if asked is None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from harness.core import registry
 from harness.core.errors import Unavailable
 from harness.deployment import shared_libraries
-from harness.environment import system_info, virtualenvs
+from harness.environment import environment_names, system_info, virtualenvs
 from harness.environment.installers import distribution_of
 from harness.statistics import estimates
 
@@ -81,7 +81,7 @@ def listed(backend: str) -> tuple[Footprint, str]:
     """
     known = registry.find(backend)
     try:
-        asked = virtualenvs.request(backend)
+        asked = environment_names.request(backend)
     except Unavailable as error:
         return Footprint(backend, reason=str(error)), ""
     there = virtualenvs.find(asked) if asked else None

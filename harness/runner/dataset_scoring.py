@@ -15,7 +15,7 @@ from harness.core.errors import UsageError
 from harness.core.measurements import Artifact
 from harness.core.types import Cell
 from harness.environment import system_info
-from harness.inputs import dataset_batches
+from harness.inputs import dataset_batches, dataset_classes
 from harness.inputs.datasets import Dataset
 from harness.runner import launcher
 from harness.runner.child_process import shared_path
@@ -42,7 +42,7 @@ class LabelledData:
         whatever is wrong with it.
         """
         for cell in {cell.model.fingerprint: cell for cell in cells}.values():
-            fitted = dataset_batches.fit(self.dataset, cell.model)
+            fitted = dataset_classes.fit(self.dataset, cell.model)
             self._ready[cell.model.fingerprint] = fitted, self._make(fitted, cell)
 
     def _make(self, fitted: Dataset, cell: Cell) -> Artifact:

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.core.errors import Unavailable
 from harness.core.types import Cell
-from harness.environment import virtualenvs
+from harness.environment import environment_names, virtualenvs
 from harness.runner.job import Job, Reply
 from harness.runner.prepared import Refusal
 
@@ -38,7 +38,7 @@ class Interpreters:
 
         Raises Refusal if it is not available, which is remembered for this run.
         """
-        request = virtualenvs.request(cell.backend)
+        request = environment_names.request(cell.backend)
         if request is None:
             return None
         if cell.backend not in self._known:
@@ -71,7 +71,9 @@ class Interpreters:
             f"which {environment.python} runs; add it there"
         )
 
-    def _find_or_build(self, request: virtualenvs.Request, cell: Cell) -> InterpreterEnvironment:
+    def _find_or_build(
+        self, request: environment_names.Request, cell: Cell
+    ) -> InterpreterEnvironment:
         environment = virtualenvs.ensure(request, self.tell)
         if environment.lock is None:  # made by the user: its packages are its lock
             facts = self._examine(cell, environment.python)
@@ -91,5 +93,5 @@ def interpreter_for(cell: Cell) -> str:
 
     Raises Unavailable if the environment is not available.
     """
-    request = virtualenvs.request(cell.backend)
+    request = environment_names.request(cell.backend)
     return virtualenvs.ensure(request).python if request else sys.executable

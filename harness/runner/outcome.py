@@ -11,7 +11,7 @@ from harness.core.cases import Entry
 from harness.core.errors import Unavailable
 from harness.core.plans import Plan
 from harness.core.types import BOUNDARIES, INNER_BOUNDARIES, Cell
-from harness.environment import energy, virtualenvs
+from harness.environment import energy, environment_names
 from harness.results import quality_warnings, records
 from harness.results.records import Record
 from harness.runner import record_parts, roofline
@@ -88,7 +88,7 @@ def _accuracy(processes: Sequence[Record]) -> dict[str, Any]:
 def _hint(cell: Cell) -> str:
     """Install hint for missing packages. Other causes explain themselves in `reason`."""
     try:
-        elsewhere = virtualenvs.request(cell.backend)
+        elsewhere = environment_names.request(cell.backend)
     except Unavailable:
         return "`evenbench env` lists the named environments"
     if elsewhere:

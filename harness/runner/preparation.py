@@ -17,7 +17,7 @@ from harness.core.backend import Backend
 from harness.core.errors import StoreError, Unavailable, UsageError
 from harness.core.measurements import Artifact
 from harness.core.types import Cell
-from harness.environment import gpu, system_info, virtualenvs
+from harness.environment import environment_names, gpu, system_info
 from harness.runner import launcher
 from harness.runner.child_process import shared_path
 from harness.runner.entries import Entries, code_of, job_on
@@ -123,7 +123,7 @@ class Preparer:
         reason = backend.supports(cell)
         if reason:
             raise Refusal(Reply(None, "unsupported", "prepare", reason))
-        elsewhere = virtualenvs.request(cell.backend)
+        elsewhere = environment_names.request(cell.backend)
         missing = () if elsewhere else backend.missing()
         if missing:
             hint = registry.row(cell.backend).hint

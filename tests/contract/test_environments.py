@@ -14,7 +14,7 @@ from backends.contract_model import TINY_CNN
 from harness import Case, Cell
 from harness.collection import matrix
 from harness.core.cases import Entry
-from harness.environment import virtualenvs
+from harness.environment import environment_names, lockfiles, virtualenvs
 from harness.results import records
 from harness.runner import preparation
 from harness.runner.schedule import Run
@@ -115,7 +115,7 @@ def test_the_environment_is_there_for_the_next_run(
 ) -> None:
     monkeypatch.setattr(virtualenvs.installers, "find", lambda: pytest.fail("it was built again"))
     (cell,) = (cell for cell in cells() if cell.backend == OLDER)
-    assert Path(preparation.interpreter_for(cell)).is_relative_to(virtualenvs.root())
+    assert Path(preparation.interpreter_for(cell)).is_relative_to(lockfiles.root())
 
 
 @pytest.mark.slow
@@ -123,7 +123,7 @@ def test_an_older_torch_has_a_lock_without_being_installed() -> None:
     """Gigabytes are not installed for a test; that the resolver finds torchvision's release for it,
     and its numpy, is shown.
     """
-    asked = virtualenvs.request("torch-compile@2.13.0")
+    asked = environment_names.request("torch-compile@2.13.0")
     assert asked is not None
     packages = dict(package.split("==") for package in virtualenvs.resolve(asked).packages)
     assert packages["torch"].partition("+")[0] == "2.13.0"

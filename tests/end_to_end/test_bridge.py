@@ -14,7 +14,7 @@ import work
 from conftest import HERE, variables
 from test_compare import BENCH
 
-from harness.environment import virtualenvs
+from harness.environment import environment_names
 
 
 @pytest.mark.slow
@@ -31,7 +31,7 @@ def test_an_upgrade_is_measured_in_pairs_and_recorded_as_a_bridge(tmp_path: Path
     files = [tmp_path / f"{version}.json" for version in ("1.0", "2.0")]
     for file in files:
         file.write_text(json.dumps({"requirements": {"worker-runtime": file.stem}}))
-    given = {virtualenvs.variable_of(version): sys.executable for version in ("1.0", "2.0")}
+    given = {environment_names.variable_of(version): sys.executable for version in ("1.0", "2.0")}
     environment = {
         **variables(tmp_path),
         "EVENBENCH_BACKENDS": work.BACKENDS,

@@ -24,9 +24,9 @@ from harness.core.cases import Entry
 from harness.core.errors import Unavailable, UsageError
 from harness.core.plans import PLANS
 from harness.core.registry import Row
-from harness.environment import installers, virtualenvs
+from harness.environment import environment_names, installers, lockfiles, virtualenvs
+from harness.environment.environment_names import Request
 from harness.environment.installers import InstallError, Pip, Uv
-from harness.environment.virtualenvs import Request
 from harness.runner import preparation
 from harness.runner.preparation import Preparer
 from harness.runner.schedule import Event
@@ -86,7 +86,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def requirements(backend: str) -> tuple[str, ...]:
-    asked = virtualenvs.request(backend)
+    asked = environment_names.request(backend)
     assert asked is not None
     return asked.requirements
 
@@ -113,16 +113,16 @@ def test_a_name_is_made_of_these_requirements(backend: str, wanted: tuple[str, .
 
 
 def test_a_plain_name_lives_here() -> None:
-    assert virtualenvs.request("housed") is None
+    assert environment_names.request("housed") is None
     assert preparation.interpreter_for(cell("housed")) == sys.executable
 
 
 @pytest.mark.parametrize("backend", ["housed@nowhere", "bare@1.0", "housed@1.0.x"])
 def test_an_unknown_name_says_what_to_write(backend: str) -> None:
     with pytest.raises(Unavailable) as caught:
-        virtualenvs.request(backend)
+        environment_names.request(backend)
     name = backend.partition("@")[2]
-    variable = virtualenvs.variable_of(name)
+    variable = environment_names.variable_of(name)
     assert f"no environment '{name}'" in str(caught.value)
     assert (
         f'[tool.evenbench.environments] "{name}" = ["distribution==version"]; or set {variable} to its Python'
@@ -186,7 +186,7 @@ def test_the_nearest_project_with_the_table_counts(
 def test_a_malformed_declaration_is_told_with_its_file(project: Path, text: str, told: str) -> None:
     declare(project, text)
     with pytest.raises(UsageError) as caught:
-        virtualenvs.request("housed@old")
+        environment_names.request("housed@old")
     assert told in str(caught.value)
     assert str(project / "pyproject.toml") in str(caught.value)
 
@@ -196,12 +196,12 @@ def test_a_python_that_somebody_made_comes_before_all_else(
 ) -> None:
     declare(project, '[tool.evenbench.environments]\npicky = ["outer"]\n')
     monkeypatch.setenv("EVENBENCH_PYTHON_PICKY", sys.executable)
-    assert virtualenvs.request("housed@picky") == Request("picky", python=sys.executable)
+    assert environment_names.request("housed@picky") == Request("picky", python=sys.executable)
     monkeypatch.setenv("EVENBENCH_PYTHON_PICKY", str(project))
     with pytest.raises(
         Unavailable, match=r"EVENBENCH_PYTHON_PICKY=.* is no Python; give the path of one"
     ):
-        virtualenvs.request("housed@picky")
+        environment_names.request("housed@picky")
 
 
 def test_a_row_may_live_in_an_environment_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +250,7 @@ def tool(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def asked(backend: str) -> Request:
-    found = virtualenvs.request(backend)
+    found = environment_names.request(backend)
     assert found is not None
     return found
 
@@ -289,7 +289,7 @@ def test_another_numpy_where_the_runtime_wants_it(tool: str) -> None:
         "numpy==1.0",
         "picky-runtime==1.0",
     )
-    assert not list(virtualenvs.root().glob("*/bin")), "a lock installs nothing"
+    assert not list(lockfiles.root().glob("*/bin")), "a lock installs nothing"
 
 
 def test_two_releases_live_side_by_side(tool: str) -> None:
@@ -408,11 +408,11 @@ def package_gone(folder: Path) -> None:
 
 
 def marker_gone(folder: Path) -> None:
-    (folder / virtualenvs.MARKER).unlink()
+    (folder / lockfiles.MARKER).unlink()
 
 
 def marker_torn(folder: Path) -> None:
-    (folder / virtualenvs.MARKER).write_text('{"requirements": ["shel')
+    (folder / lockfiles.MARKER).write_text('{"requirements": ["shel')
 
 
 @pytest.mark.parametrize(
@@ -432,12 +432,12 @@ def test_one_that_is_broken_or_half_built_is_built_again_from_its_lock(
 ) -> None:
     lock = virtualenvs.ensure(asked("housed@1.0")).lock
     assert lock is not None
-    assert virtualenvs.damage(lock) == ""
+    assert lockfiles.damage(lock) == ""
     harm(lock.folder)
-    assert told in virtualenvs.damage(lock)
+    assert told in lockfiles.damage(lock)
     assert virtualenvs.find(asked("housed@1.0")) is None
     assert virtualenvs.ensure(asked("housed@1.0")).lock == lock
-    assert virtualenvs.damage(lock) == ""
+    assert lockfiles.damage(lock) == ""
     assert (len(counting.resolved), len(counting.installed)) == (1, 2), (
         "the lock stays: the same packages, not newer ones"
     )
@@ -494,7 +494,7 @@ def test_another_python_has_another_lock(
     counting: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = virtualenvs.ensure(asked("housed@1.0"))
-    monkeypatch.setattr(virtualenvs, "target", lambda: {"python": "3.99.0"})
+    monkeypatch.setattr(environment_names, "target", lambda: {"python": "3.99.0"})
     after = virtualenvs.ensure(asked("housed@1.0"))
     assert before.python != after.python
     assert after.facts()["python"] == "3.99.0"
@@ -621,7 +621,7 @@ def test_fresh_resolves_again_and_all_removes_all(
     shown(capsys, "build", "--fresh", "housed@1.0")
     assert (len(counting.resolved), len(counting.installed)) == (2, 2)
     assert len(shown(capsys, "remove", "all")) == 1
-    assert virtualenvs.built() == []
+    assert lockfiles.built() == []
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from harness import ANY, BATCH, Model, Recipe, TensorSpec, UsageError
-from harness.inputs import dataset_batches, datasets
+from harness.inputs import dataset_batches, dataset_classes, datasets
 from harness.preprocess import CenterCrop, Decode, Layout, Resize, ToArray
 
 SMALL = Recipe(
@@ -89,14 +89,14 @@ def coco(root: Path, **changed: Any) -> Path:
 
 def made(found: datasets.Dataset, which: Model, folder: Path) -> dict[str, Any]:
     folder.mkdir()
-    return dataset_batches.make(dataset_batches.fit(found, which), which, folder)
+    return dataset_batches.make(dataset_classes.fit(found, which), which, folder)
 
 
 def test_class_folders_are_numbered_in_sorted_order(tmp_path: Path) -> None:
     found = datasets.find(folders(tmp_path / "data", "cat", "ant", "bee"))
     facts = made(found, model(), tmp_path / "made")
     assert (found.layout, facts["count"]) == ("class folders", 6)
-    assert dataset_batches.fit(found, model()).classes == {"ant": 0, "bee": 1, "cat": 2}
+    assert dataset_classes.fit(found, model()).classes == {"ant": 0, "bee": 1, "cat": 2}
     samples, labels = (
         np.load(tmp_path / "made" / "samples.npy"),
         np.load(tmp_path / "made" / "labels.npy"),
@@ -118,12 +118,12 @@ def test_class_folders_are_numbered_in_sorted_order(tmp_path: Path) -> None:
 )
 def test_a_class_file_says_another_order(name: str, text: str, tmp_path: Path) -> None:
     (folders(tmp_path, "ant", "bee", "cat") / name).write_text(text)
-    found = dataset_batches.fit(datasets.find(tmp_path), model())
+    found = dataset_classes.fit(datasets.find(tmp_path), model())
     assert (found.classes, found.classes_from) == ({"ant": 2, "bee": 0, "cat": 1}, name)
 
 
 def test_the_models_labels_say_it_where_there_is_no_file(tmp_path: Path) -> None:
-    found = dataset_batches.fit(
+    found = dataset_classes.fit(
         datasets.find(folders(tmp_path, "ant", "bee")), model(labels=("bee", "cat", "ant"))
     )
     assert (found.classes, found.classes_from) == ({"ant": 2, "bee": 0}, "the model's labels")
@@ -169,7 +169,7 @@ def test_objects_that_the_crop_cuts_off_are_counted(tmp_path: Path) -> None:
 
 def test_one_changed_pixel_is_another_dataset(tmp_path: Path) -> None:
     data = folders(tmp_path, "ant", "bee", "cat")
-    fitted = dataset_batches.fit(datasets.find(data), model())
+    fitted = dataset_classes.fit(datasets.find(data), model())
     before = dataset_batches.key_parts(fitted, model())
     assert dataset_batches.key_parts(fitted, model()) == before
     picture(data / "ant" / "one.png", 41)
@@ -290,7 +290,7 @@ def test_a_model_that_does_not_fit_is_refused(
     names: tuple[str, ...], which: Model, said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        dataset_batches.fit(datasets.find(folders(tmp_path, *names)), which)
+        dataset_classes.fit(datasets.find(folders(tmp_path, *names)), which)
 
 
 HEADS = (TensorSpec("logits", (BATCH, 100, 4)), TensorSpec("boxes", (BATCH, 100, 4)))
@@ -312,7 +312,7 @@ def test_raw_heads_are_no_objects(
     outputs: tuple[TensorSpec, ...], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        dataset_batches.fit(datasets.find(coco(tmp_path)), replace(OBJECTS, outputs=outputs))
+        dataset_classes.fit(datasets.find(coco(tmp_path)), replace(OBJECTS, outputs=outputs))
 
 
 def test_a_fixed_number_of_objects_is_scored_as_well(tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_a_fixed_number_of_objects_is_scored_as_well(tmp_path: Path) -> None:
         TensorSpec("labels", (100,), "int64"),
         TensorSpec("scores", (100,)),
     )
-    assert dataset_batches.fit(
+    assert dataset_classes.fit(
         datasets.find(coco(tmp_path)), replace(OBJECTS, outputs=fixed)
     ).classes == {"cup": 2}
 
@@ -341,7 +341,7 @@ def test_a_fixed_number_of_objects_is_scored_as_well(tmp_path: Path) -> None:
 def test_a_class_file_that_cannot_be_right_is_refused(text: str, said: str, tmp_path: Path) -> None:
     (folders(tmp_path, "ant", "bee", "cat") / "classes.json").write_text(text)
     with pytest.raises(UsageError, match=said):
-        dataset_batches.fit(datasets.find(tmp_path), model())
+        dataset_classes.fit(datasets.find(tmp_path), model())
 
 
 def corrupt(root: Path) -> Model:

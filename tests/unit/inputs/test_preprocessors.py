@@ -20,7 +20,14 @@ from harness.core import artifact_store, registry, serialization, source_digests
 from harness.core.errors import Unavailable
 from harness.core.registry import Row
 from harness.deployment import bundle
-from harness.inputs import batches, dataset_batches, datasets, pixel_difference, preprocessors
+from harness.inputs import (
+    batches,
+    dataset_batches,
+    dataset_classes,
+    datasets,
+    pixel_difference,
+    preprocessors,
+)
 from harness.photographs import PHOTOGRAPHS, locate
 from harness.preprocess import IMAGENET_224, Decode, Layout, Normalise, Resize, ToArray
 from tests.unit.builders import PRODUCT
@@ -117,7 +124,7 @@ def test_labelled_images_are_prepared_by_the_library_that_was_asked(tmp_path: Pa
         model = preprocessors.implemented(
             dataclasses.replace(models.RESNET18, labels=("a", "b")), name
         )
-        dataset = dataset_batches.fit(found, model)
+        dataset = dataset_classes.fit(found, model)
         (tmp_path / name).mkdir()
         dataset_batches.make(dataset, model, tmp_path / name)
         made[name] = (
