@@ -155,7 +155,7 @@ def test_there_is_one_summariser(module: str) -> None:
     if module in (
         "harness.statistics.estimates",
         "harness.accuracy.parity",
-        "harness.statistics.paired_test",
+        "harness.statistics.robust_intervals",
     ):
         # means over elements of one output, and over pairs
         return
@@ -197,7 +197,7 @@ def test_one_clock_times_laps() -> None:
     readers = [module for module in modules() if "perf_counter_ns" in ast.dump(modules()[module])]
     assert set(readers) <= {
         "harness.measurement.timing",
-        "harness.testing",
+        "harness.testing.contract",
         "harness.core.session",
         "harness.commands.doctor",
     }

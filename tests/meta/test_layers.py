@@ -148,10 +148,11 @@ def test_declarations_import_the_standard_library_and_the_harness_only(module: s
 
 
 NUMPY_ROOMS = ("accuracy", "measurement", "testing", "plugin")
+PAIRED_TEST = ("harness.statistics.paired_test", "harness.statistics.robust_intervals")
 PARENT = [
     module
     for module in of("harness")
-    if room_of(module) not in NUMPY_ROOMS and module != "harness.statistics.paired_test"
+    if room_of(module) not in NUMPY_ROOMS and module not in PAIRED_TEST
 ]
 """Modules that a parent process imports at once: measuring and judging belong to workers, the
 contract and the plugin to pytest, and a comparison imports the paired test when it has something to

@@ -1,14 +1,4 @@
-"""The contract that every backend passes, shipped so that yours can prove it too.
-
-    from harness.testing import BackendContract
-
-    class TestMine(BackendContract):
-        name = "mine"
-
-The sessions run in the test process, on artifacts that fresh worker processes prepared; parity and
-crashes go through the whole walk. A test that is expected to fail is named in `expected_failures`
-with its reason, and must then fail.
-"""
+"""The tests of the contract for backends."""
 
 from __future__ import annotations
 
@@ -16,7 +6,7 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -26,121 +16,24 @@ import numpy as np
 import pytest
 
 from harness.core import artifact_store, import_strings, registry
-from harness.core.backend import Backend, Source
-from harness.core.cases import Entry
 from harness.core.errors import Unsupported
 from harness.core.plans import PLANS
 from harness.core.session import Session
-from harness.core.types import BOUNDARIES, INNER_BOUNDARIES, Cell, Model
-from harness.environment import cpu, environment_names
-from harness.inputs import batches as inputs
+from harness.core.types import BOUNDARIES, INNER_BOUNDARIES, Model
 from harness.measurement import provenance, timing
-from harness.runner.preparation import Prepared, Preparer, Refusal
-from harness.runner.schedule import Run
+from harness.runner.preparation import Prepared, Preparer
+from harness.testing.crashing import INNER, fresh_registry
+from harness.testing.kit import Kit
+from harness.testing.outputs import answer, assert_close, assert_equal, copied
 
 if TYPE_CHECKING:
-    from harness.core.session import Arrays
+    pass
 
 DEFAULT_MODEL = "backends.contract_model:TINY_CNN"
 BATCHES = (1, 2, 7)
-INNER = "EVENBENCH_CRASHING_BACKEND"
 LAPS = 5
 TOGETHER = 20
 """Calls of each of two threads on one network."""
-
-
-class Kit:
-    """A backend with its prepared artifacts, by batch size."""
-
-    def __init__(
-        self, backend: str, model: Model, precision: str, device: str, results: Path
-    ) -> None:
-        self.backend = backend
-        self.results = results
-        self.preparer = Preparer(PLANS["quick"].timeout_seconds)
-        self.template = Cell(model, backend, precision, device, threads=cpu.cores())
-
-    def cell(self, batch: int = 1, backend: str = "") -> Cell:
-        """The contract's cell at a batch size, of this backend or another."""
-        return replace(self.template, batch=batch, backend=backend or self.backend)
-
-    def prepared(self, batch: int = 1) -> Prepared:
-        """What the cell's processes read. Skips where the backend is not installed, fails where it
-        refuses.
-        """
-        try:
-            return self.preparer.prepare(self.cell(batch))
-        except Refusal as refusal:
-            if refusal.reply.outcome == "unavailable":
-                pytest.skip(refusal.reply.reason)
-            pytest.fail(
-                f"{refusal.reply.outcome} in {refusal.reply.phase}: {refusal.reply.reason}\n{refusal.reply.traceback}"
-            )
-
-    def load(self, batch: int = 1) -> Session:
-        """A session in this process. Fails for a backend that lives in another: here it would be
-        another runtime.
-        """
-        if environment_names.request(self.backend):
-            pytest.fail(
-                f"{self.backend} lives in another environment, and the contract loads sessions here; install it here and test that"
-            )
-        return registry.find(self.backend).load(
-            Path(self.prepared(batch).artifact.path), self.cell(batch)
-        )
-
-    def batches(self, batch: int = 1) -> list[dict[str, Any]]:
-        """The read-only input batches."""
-        return inputs.load(Path(self.prepared(batch).inputs.path), self.cell(batch).model)
-
-    def measured(self, batch: int = 1, backend: str = "") -> Mapping[str, Any]:
-        """The outcome of a quick run of the cell through fresh processes."""
-        entry = Entry(self.cell(batch, backend))
-        run = Run(
-            [entry],
-            replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.1),
-            self.results,
-            fresh=True,
-        )
-        line = run.measure([entry])[0]
-        run.finish()
-        return line
-
-
-def answer(session: Session, batch: Arrays) -> Arrays:
-    """Bind, step, sync, fetch."""
-    session.bind(batch)
-    session.step()
-    session.sync()
-    return session.fetch()
-
-
-def copied(arrays: Arrays) -> dict[str, Any]:
-    """The arrays' values, safe from whoever writes to the originals later."""
-    return {name: np.array(array, copy=True) for name, array in arrays.items()}
-
-
-def assert_equal(made: Arrays, wanted: Arrays, message: str) -> None:
-    """Bitwise equality of two answers."""
-    for name, array in wanted.items():
-        assert np.array_equal(made[name], array), f"output {name} {message}"
-
-
-def _two_beside(session: Session) -> tuple[list[Session], str]:
-    """Two sessions on the network of another, or none and why not."""
-    try:
-        return [session.beside() for _ in range(2)], ""
-    except Unsupported as refused:
-        return [], str(refused)
-
-
-def assert_close(answers: Sequence[Arrays], wanted: Arrays, message: str) -> None:
-    """Equality up to the order of additions, which several threads may change."""
-    for name, array in wanted.items():
-        allowed = 1e-3 * max(1e-12, float(np.abs(array).max(initial=0)))
-        assert all(np.allclose(made[name], array, rtol=1e-3, atol=allowed) for made in answers), (
-            f"output {name} {message}"
-        )
 
 
 class BackendContract:
@@ -318,7 +211,11 @@ class BackendContract:
         monkeypatch.setenv(INNER, f"{kit.backend}:{how}")
         added = ",".join(
             filter(
-                None, [os.environ.get(registry.VARIABLE, ""), "crashing=harness.testing:Crashing"]
+                None,
+                [
+                    os.environ.get(registry.VARIABLE, ""),
+                    "crashing=harness.testing.crashing:Crashing",
+                ],
             )
         )
         monkeypatch.setenv(registry.VARIABLE, added)
@@ -360,50 +257,9 @@ def _digests(prepared: Prepared) -> dict[str, str]:
     }
 
 
-class fresh_registry:
-    """Forget which backends are registered, on entry and on exit, since tests change the variable
-    that names them.
-    """
-
-    def __enter__(self) -> None:
-        registry.rows.cache_clear()
-        registry.find.cache_clear()
-
-    def __exit__(self, *error: object) -> None:
-        self.__enter__()
-
-
-class Crashing(Backend):
-    """Another backend whose step fails, by raising or by aborting the process, as
-    `EVENBENCH_CRASHING_BACKEND` says.
-    """
-
-    name = "crashing"
-
-    def __init__(self) -> None:
-        inner, _, self.how = os.environ[INNER].partition(":")
-        self.inner = registry.find(inner)
-        self.precisions, self.devices = self.inner.precisions, self.inner.devices  # type: ignore[misc]
-        self.uses_weights = self.inner.uses_weights  # type: ignore[misc]
-
-    def supports(self, cell: Cell) -> str:
-        return self.inner.supports(cell)
-
-    def variables(self, cell: Cell) -> Mapping[str, str]:
-        return self.inner.variables(cell)
-
-    def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
-        return self.inner.artifact_key(cell)
-
-    def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
-        return self.inner.prepare(source, cell, folder)
-
-    def load(self, folder: Path, cell: Cell) -> Session:
-        session = self.inner.load(folder, cell)
-        session.step = self._crash  # type: ignore[method-assign]
-        return session
-
-    def _crash(self) -> None:
-        if self.how == "abort":
-            os.abort()
-        raise RuntimeError("crash on purpose")
+def _two_beside(session: Session) -> tuple[list[Session], str]:
+    """Two sessions on the network of another, or none and why not."""
+    try:
+        return [session.beside() for _ in range(2)], ""
+    except Unsupported as refused:
+        return [], str(refused)

@@ -1,0 +1,81 @@
+"""The run of a pytest session: started by the first cell, measured one comparison group at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pytest
+
+from harness.core.cases import Entry
+from harness.core.plans import PLANS
+from harness.core.types import OUTCOMES
+from harness.plugin.progress import Progress
+from harness.results.records import Record
+from harness.runner.schedule import Run
+
+
+class Suite:
+    """The session's one run."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.folder = config.invocation_params.dir / (
+            config.getoption("evenbench_results") or "results"
+        )
+        self.run: Run | None = None
+
+    def check_folder(self) -> None:
+        """Raise pytest.UsageError for a results folder that is a file."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise pytest.UsageError(
+                f"results folder {self.folder} is a file; name a folder with --evenbench-results"
+            )
+
+    def record_of(self, entry: Entry, selected: Sequence[Entry]) -> Record:
+        """The outcome of a cell, measured with its whole comparison group if still unknown."""
+        self.run = self.run or self._start(selected)
+        if entry.cell.key not in self.run.done:
+            group = [peer for peer in selected if peer.cell.group == entry.cell.group]
+            with Progress(self.config).shown() as listen:
+                self.run.listen = listen
+                self.run.measure(unique([entry, *group]))
+        return self.run.done[entry.cell.key]
+
+    def _start(self, selected: Sequence[Entry]) -> Run:
+        plan = PLANS[self.config.getoption("evenbench_plan")]
+        fresh = self.config.getoption("evenbench_fresh")
+        return Run(unique(selected), plan, self.folder, fresh=fresh)
+
+    def finish(self, exitstatus: int) -> None:
+        """Close the run, except after an interruption: the same command then resumes the run.
+
+        A session ended early by `-x` is closed too, because a fixed cell must be measured again.
+        """
+        if self.run is not None and exitstatus != pytest.ExitCode.INTERRUPTED:
+            self.run.file.finish()
+
+    def summary(self) -> list[str]:
+        """Counts of outcomes and the results file; empty if no cell ran."""
+        if self.run is None:
+            return []
+        outcomes = [record["outcome"] for record in self.run.done.values()]
+        counts = ", ".join(
+            f"{outcomes.count(outcome)} {outcome}" for outcome in OUTCOMES if outcome in outcomes
+        )
+        resumed = (
+            ["resumed an interrupted run; --evenbench-fresh starts a new run"]
+            if self.run.resumed
+            else []
+        )
+        return [f"{counts or 'no outcome'}: {self.run.file.file}", *resumed]
+
+
+SUITE = pytest.StashKey[Suite]()
+
+
+def unique(entries: Iterable[Entry]) -> list[Entry]:
+    """One entry per cell. A cell declared by two cases is measured once."""
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        first.setdefault(entry.cell.key, entry)
+    return list(first.values())

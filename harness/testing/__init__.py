@@ -1,0 +1,27 @@
+"""The contract for backends, shipped with evenbench so that third parties can test their own.
+
+    from harness.testing import BackendContract
+
+    class TestMine(BackendContract):
+        name = "mine"
+
+Sessions run in the test process, on artifacts prepared by fresh worker processes; parity and crashes
+go through whole runs. A test expected to fail is named in `expected_failures` with its reason, and
+must then fail.
+"""
+
+from harness.testing.contract import BackendContract
+from harness.testing.crashing import Crashing, fresh_registry
+from harness.testing.kit import Kit
+from harness.testing.outputs import answer, assert_close, assert_equal, copied
+
+__all__ = [
+    "BackendContract",
+    "Crashing",
+    "Kit",
+    "answer",
+    "assert_close",
+    "assert_equal",
+    "copied",
+    "fresh_registry",
+]

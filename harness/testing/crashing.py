@@ -1,0 +1,69 @@
+"""A backend with a failing step, and a registry that reads its variable again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.core import registry
+from harness.core.backend import Backend, Source
+from harness.core.session import Session
+from harness.core.types import Cell
+
+if TYPE_CHECKING:
+    pass
+
+
+INNER = "EVENBENCH_CRASHING_BACKEND"
+"""The variable with the wrapped backend and the kind of crash: `ort:raise` or `ort:abort`."""
+
+
+class fresh_registry:
+    """Forget which backends are registered, on entry and on exit, since tests change the variable
+    that names them.
+    """
+
+    def __enter__(self) -> None:
+        registry.rows.cache_clear()
+        registry.find.cache_clear()
+
+    def __exit__(self, *error: object) -> None:
+        self.__enter__()
+
+
+class Crashing(Backend):
+    """Another backend whose step fails, by raising or by aborting the process, as
+    `EVENBENCH_CRASHING_BACKEND` says.
+    """
+
+    name = "crashing"
+
+    def __init__(self) -> None:
+        inner, _, self.how = os.environ[INNER].partition(":")
+        self.inner = registry.find(inner)
+        self.precisions, self.devices = self.inner.precisions, self.inner.devices  # type: ignore[misc]
+        self.uses_weights = self.inner.uses_weights  # type: ignore[misc]
+
+    def supports(self, cell: Cell) -> str:
+        return self.inner.supports(cell)
+
+    def variables(self, cell: Cell) -> Mapping[str, str]:
+        return self.inner.variables(cell)
+
+    def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
+        return self.inner.artifact_key(cell)
+
+    def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
+        return self.inner.prepare(source, cell, folder)
+
+    def load(self, folder: Path, cell: Cell) -> Session:
+        session = self.inner.load(folder, cell)
+        session.step = self._crash  # type: ignore[method-assign]
+        return session
+
+    def _crash(self) -> None:
+        if self.how == "abort":
+            os.abort()
+        raise RuntimeError("crash on purpose")

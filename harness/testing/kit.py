@@ -1,0 +1,81 @@
+"""A backend's prepared artifacts, sessions and measured outcomes, for the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.core import registry
+from harness.core.cases import Entry
+from harness.core.plans import PLANS
+from harness.core.session import Session
+from harness.core.types import Cell, Model
+from harness.environment import cpu, environment_names
+from harness.inputs import batches as inputs
+from harness.runner.preparation import Prepared, Preparer, Refusal
+from harness.runner.schedule import Run
+
+if TYPE_CHECKING:
+    pass
+
+
+class Kit:
+    """A backend with its prepared artifacts, by batch size."""
+
+    def __init__(
+        self, backend: str, model: Model, precision: str, device: str, results: Path
+    ) -> None:
+        self.backend = backend
+        self.results = results
+        self.preparer = Preparer(PLANS["quick"].timeout_seconds)
+        self.template = Cell(model, backend, precision, device, threads=cpu.cores())
+
+    def cell(self, batch: int = 1, backend: str = "") -> Cell:
+        """The contract's cell at a batch size, of this backend or another."""
+        return replace(self.template, batch=batch, backend=backend or self.backend)
+
+    def prepared(self, batch: int = 1) -> Prepared:
+        """What the cell's processes read. Skips where the backend is not installed, fails where it
+        refuses.
+        """
+        try:
+            return self.preparer.prepare(self.cell(batch))
+        except Refusal as refusal:
+            if refusal.reply.outcome == "unavailable":
+                pytest.skip(refusal.reply.reason)
+            pytest.fail(
+                f"{refusal.reply.outcome} in {refusal.reply.phase}: {refusal.reply.reason}\n{refusal.reply.traceback}"
+            )
+
+    def load(self, batch: int = 1) -> Session:
+        """A session in this process. Fails for a backend that lives in another: here it would be
+        another runtime.
+        """
+        if environment_names.request(self.backend):
+            pytest.fail(
+                f"{self.backend} lives in another environment, and the contract loads sessions here; install it here and test that"
+            )
+        return registry.find(self.backend).load(
+            Path(self.prepared(batch).artifact.path), self.cell(batch)
+        )
+
+    def batches(self, batch: int = 1) -> list[dict[str, Any]]:
+        """The read-only input batches."""
+        return inputs.load(Path(self.prepared(batch).inputs.path), self.cell(batch).model)
+
+    def measured(self, batch: int = 1, backend: str = "") -> Mapping[str, Any]:
+        """The outcome of a quick run of the cell through fresh processes."""
+        entry = Entry(self.cell(batch, backend))
+        run = Run(
+            [entry],
+            replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.1),
+            self.results,
+            fresh=True,
+        )
+        line = run.measure([entry])[0]
+        run.finish()
+        return line

@@ -1,0 +1,41 @@
+"""Outputs of a session on one batch, and assertions on outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.core.session import Session
+
+if TYPE_CHECKING:
+    from harness.core.session import Arrays
+
+
+def answer(session: Session, batch: Arrays) -> Arrays:
+    """Bind, step, sync, fetch."""
+    session.bind(batch)
+    session.step()
+    session.sync()
+    return session.fetch()
+
+
+def copied(arrays: Arrays) -> dict[str, Any]:
+    """The arrays' values, safe from whoever writes to the originals later."""
+    return {name: np.array(array, copy=True) for name, array in arrays.items()}
+
+
+def assert_equal(made: Arrays, wanted: Arrays, message: str) -> None:
+    """Bitwise equality of two answers."""
+    for name, array in wanted.items():
+        assert np.array_equal(made[name], array), f"output {name} {message}"
+
+
+def assert_close(answers: Sequence[Arrays], wanted: Arrays, message: str) -> None:
+    """Equality up to the order of additions, which several threads may change."""
+    for name, array in wanted.items():
+        allowed = 1e-3 * max(1e-12, float(np.abs(array).max(initial=0)))
+        assert all(np.allclose(made[name], array, rtol=1e-3, atol=allowed) for made in answers), (
+            f"output {name} {message}"
+        )
