@@ -1,10 +1,9 @@
-"""What a machine's own counters say of the energy that the timed laps took: RAPL's of the
-processor, NVML's of an NVIDIA device.
+"""Energy of the timed laps, from hardware counters: RAPL for processors, NVML for NVIDIA devices.
 
-RAPL is read by codecarbon, which knows the zones and their wrap-around, in a process of its own:
-what it imports is neither in the memory nor in the start of the process that is measured, and it
-sleeps until it is asked. Counters are of whole packages and devices: idle power, and whatever else
-runs there, is in them.
+codecarbon reads RAPL in a separate process, because codecarbon handles zones and wrap-around of
+counters, and its imports would add to the memory and start of the measured process. The reader
+sleeps between requests. Counters cover whole packages and devices, including idle power and all
+other processes.
 """
 
 from __future__ import annotations
@@ -27,18 +26,17 @@ from harness.core.paths import PROJECT
 from harness.environment import gpu
 
 RAPL = Path("/sys/class/powercap/intel-rapl/subsystem")
-"""Where Linux shows RAPL's zones, of AMD processors as well."""
+"""RAPL's zones on Linux, for AMD processors too."""
 
 PATIENCE_SECONDS = 30.0
-"""For an answer of the process that reads the counters."""
+"""Time limit of a reply from the reader."""
 
 
 class Meter:
-    """A context around the timed laps, which counts from its beginning to its end; `facts` says
-    what, or why nothing was counted.
+    """A context around the timed laps. `facts` returns the counted energy, or the reason for none.
 
-    Made before anything is timed, because its process needs a moment to start. Nothing here raises:
-    energy is no reason to lose a lap.
+    Create the meter before timing, because its reader takes a moment to start. No method raises:
+    missing energy must not cost a lap.
     """
 
     def __init__(self, device: str = "cpu", rapl: Path = RAPL) -> None:
@@ -59,14 +57,14 @@ class Meter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        answer = self._ask("end") if self._process else {}
+        reply = self._ask("end") if self._process else {}
         self.seconds = time.perf_counter() - self._began
-        used = {str(name): float(value) for name, value in (answer.get("joules") or {}).items()}
+        used = {str(name): float(value) for name, value in (reply.get("joules") or {}).items()}
         if used and not any(used.values()):
             self.reason = self.reason or "RAPL's counters did not move"
         elif used:
             self.joules |= used
-            self.by.append(str(answer.get("by")))
+            self.by.append(str(reply.get("by")))
         after = gpu.total_joules(self.device)
         if self._device is not None and after is not None and after > self._device:
             self.joules[self.device] = after - self._device
@@ -74,21 +72,20 @@ class Meter:
         self.close()
 
     def close(self) -> None:
-        """End the process that reads the counters; again does nothing."""
+        """End the reader. Closing again does nothing."""
         if self._process:
             self._process.kill()
             self._process.wait()
             for stream in (self._process.stdin, self._process.stdout):
-                with contextlib.suppress(
-                    OSError
-                ):  # what it could not be told any more is flushed here
+                with contextlib.suppress(OSError):  # closing flushes requests to an ended process
                     if stream:
                         stream.close()
             self._process = None
 
     def facts(self, laps: int) -> dict[str, Any]:
-        """For the record: `joules` by zone over `seconds` and so many laps of both boundaries, `by`
-        which reader; why any is missing.
+        """The record: `joules` by zone over `seconds` and `laps`, the readers, and the reason.
+
+        `laps` counts both boundaries.
         """
         return {
             "reason": self.reason,
@@ -115,38 +112,34 @@ class Meter:
         except OSError as error:
             self.reason = f"the process that reads RAPL could not start: {error}"
             return
-        self._heard()
+        self._reply()
 
     def _ask(self, verb: str) -> Mapping[str, Any]:
         assert self._process
         assert self._process.stdin
-        with contextlib.suppress(
-            OSError
-        ):  # it has ended; what it says, or that it says nothing, is the reason
+        with contextlib.suppress(OSError):  # an ended reader is reported by `_reply`
             self._process.stdin.write(f"{verb}\n".encode())
             self._process.stdin.flush()
-        return self._heard()
+        return self._reply()
 
-    def _heard(self) -> Mapping[str, Any]:
-        """The next answer; where there is none, or it is a refusal, the reason is kept and the
-        process ended.
-        """
+    def _reply(self) -> Mapping[str, Any]:
+        """The reader's next reply. A refusal or no reply sets the reason and ends the reader."""
         assert self._process
         assert self._process.stdout
         ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE_SECONDS)
         line = self._process.stdout.readline() if ready else b""
         try:
-            answer: Mapping[str, Any] = json.loads(line)
+            reply: Mapping[str, Any] = json.loads(line)
         except ValueError:
-            answer = {"reason": "the process that reads RAPL gave no answer"}
-        if answer.get("reason"):
-            self.reason = str(answer["reason"])
+            reply = {"reason": "the process that reads RAPL did not reply"}
+        if reply.get("reason"):
+            self.reason = str(reply["reason"])
             self.close()
-        return answer
+        return reply
 
 
 def lacks(rapl: Path = RAPL) -> str:
-    """In words, why the processor's energy cannot be told here; an empty string where it may be."""
+    """The reason for missing processor energy, as text; empty if RAPL may be readable."""
     if not rapl.exists():
         return "the machine shows no RAPL counters (as most virtual ones)"
     if not importlib.util.find_spec("codecarbon"):
@@ -155,35 +148,36 @@ def lacks(rapl: Path = RAPL) -> str:
 
 
 def combined(processes: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """What the processes of one cell counted, for its line; None where none was asked."""
-    asked = [each["energy"] for each in processes if each.get("energy")]
-    if not asked:
+    """The energy of all processes of a cell, for its record; None if no process has a meter."""
+    facts = [process["energy"] for process in processes if process.get("energy")]
+    if not facts:
         return None
-    reasons = dict.fromkeys(str(each["reason"]) for each in asked if each["reason"])
+    reasons = dict.fromkeys(str(fact["reason"]) for fact in facts if fact["reason"])
     counted = [
-        {name: value for name, value in each.items() if name != "reason"}
-        for each in asked
-        if each["joules"]
+        {name: value for name, value in fact.items() if name != "reason"}
+        for fact in facts
+        if fact["joules"]
     ]
     return {"reason": "; ".join(reasons), "processes": counted}
 
 
-def serve(rapl: str, commands: IO[str], answers: IO[str]) -> None:
-    """The process that reads: one JSON line when it is ready, and one for each `begin` and `end`."""
+def serve(rapl: str, commands: IO[str], replies: IO[str]) -> None:
+    """The reader's loop: one JSON line when ready, and one JSON line per `begin` and `end`."""
     from importlib.metadata import version
 
     from codecarbon.core.cpu import IntelRAPL
     from codecarbon.core.units import Energy, Time
 
-    def say(**answer: Any) -> None:
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+    def say(**reply: Any) -> None:
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
 
     counters = IntelRAPL(rapl_dir=rapl, rapl_include_dram=True)
     counters.start()
     if not _joules(counters.get_cpu_details(Time.from_seconds(1.0)), Energy.JOULES_TO_KWH):
         say(
-            reason=f"RAPL's counters in {rapl} cannot be read; root can allow it: chmod a+r {rapl}/*/energy_uj"
+            reason=f"RAPL's counters in {rapl} cannot be read; root can allow it: chmod a+r "
+            f"{rapl}/*/energy_uj"
         )
         return
     say()
@@ -203,9 +197,7 @@ def serve(rapl: str, commands: IO[str], answers: IO[str]) -> None:
 
 
 def _joules(details: Mapping[str, float], joule_in_kwh: float) -> dict[str, float]:
-    """codecarbon's energies by zone in joules, without the powers that it has beside them; its
-    names of packages in short.
-    """
+    """codecarbon's energies by zone, in joules, without powers and with short names of packages."""
     energies = {name: value for name, value in details.items() if "Power" not in name}
     return {
         re.sub(r"^Processor Energy Delta_(\d+)\(kWh\)$", r"package-\1", name): value / joule_in_kwh
@@ -214,9 +206,7 @@ def _joules(details: Mapping[str, float], joule_in_kwh: float) -> dict[str, floa
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """`python -m harness.environment.energy --rapl DIR`: a Meter starts it, and its end is that of
-    its standard input.
-    """
+    """The reader: `python -m harness.environment.energy --rapl DIR`. Ends with standard input."""
     parser = argparse.ArgumentParser(
         prog="python -m harness.environment.energy", description=__doc__
     )

@@ -1,4 +1,4 @@
-"""The environment named after the `@` of a backend, such as `ort@1.24.1`, and its requirements."""
+"""Names of environments, given after a backend's `@` as in `ort@1.24.1`, and their requirements."""
 
 from __future__ import annotations
 
@@ -22,26 +22,21 @@ from harness.core.types import digest
 from harness.environment.installers import distribution_of
 
 VARIABLE = "EVENBENCH_PYTHON_"
-"""`EVENBENCH_PYTHON_<NAME>=/path/to/python` gives the interpreter of backends called `ort@<name>`;
-it comes before all else.
+"""`EVENBENCH_PYTHON_<NAME>=/path/to/python` sets the interpreter of backends called `ort@<name>`.
+
+The variable overrides all declarations.
 """
 
 TABLE = "tool.evenbench.environments"
-"""Where a project declares environments, in the nearest `pyproject.toml` upward that has the table:
-`name = ["requirement", ...]`.
-"""
+"""A project's environments, `name = ["requirement", ...]`, in the nearest `pyproject.toml`."""
 
 VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?(\+[a-z0-9.]+)?")
-"""What stands after `@` is a version where it looks like one (PEP 440); everything else is an
-environment's name.
-"""
+"""A version (PEP 440) after the `@`. Any other text is the name of an environment."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a backend's name asks for: requirements to be resolved, or the Python of an environment
-    that somebody made.
-    """
+    """Requirements to resolve, or the Python of an environment made by the user."""
 
     name: str
     requirements: tuple[str, ...] = ()
@@ -49,22 +44,20 @@ class Request:
 
     @property
     def key(self) -> str:
-        """Of the lock that this request was resolved to: 32 hex digits over the requirements, this
-        Python and this numpy.
-        """
+        """The lock's key: 32 hex digits over the requirements, this Python and this numpy."""
         return digest({"requirements": self.requirements, "for": target(), "numpy": numpy_here()})[
             :32
         ]
 
 
 def target() -> dict[str, str]:
-    """The Python that environments are built for: this one."""
-    found = {
+    """The Python of all environments: this interpreter."""
+    python = {
         "implementation": sys.implementation.name,
         "python": platform.python_version(),
         "platform": sysconfig.get_platform(),
     }
-    return found | {"abi": str(sysconfig.get_config_var("SOABI") or "")}
+    return python | {"abi": str(sysconfig.get_config_var("SOABI") or "")}
 
 
 @cache
@@ -76,17 +69,15 @@ def numpy_here() -> str:
 
 
 def name_of(backend: str) -> str:
-    """The environment that a backend's name puts it into: after its `@`, or that of its row; empty
-    for this one.
-    """
+    """The environment of a backend: after its `@`, or from its row; empty for this environment."""
     return backend.partition("@")[2] or registry.row(backend).environment
 
 
 def request(backend: str) -> Request | None:
-    """What the environment of `ort@1.24.1` is made of; None for this one. Reads names only: nothing
-    is resolved or built.
+    """The environment of a backend such as `ort@1.24.1`; None for this environment.
 
-    Raises Unavailable for a name that nobody declared, UsageError where a declaration is malformed.
+    Reads names only; resolves and builds nothing. Raises Unavailable for an undeclared name, and
+    UsageError for a malformed declaration.
     """
     name = name_of(backend)
     if not name:
@@ -116,7 +107,8 @@ def _given(variable: str) -> str:
     python = os.environ[variable]
     if not os.access(python, os.X_OK) or Path(python).is_dir():
         raise Unavailable(
-            f"{variable}={python} is no Python; give the path of one in which numpy and the runtime are installed"
+            f"{variable}={python} is no Python; give the path of a Python with numpy and the "
+            "runtime installed"
         )
     return python
 
@@ -124,14 +116,17 @@ def _given(variable: str) -> str:
 def _unknown(backend: str, name: str, base: Sequence[str], known: Sequence[str]) -> str:
     version = f", a version of {base[0]} such as {backend.partition('@')[0]}@1.2.3," if base else ""
     return (
-        f"{backend}: no environment {name!r}; expected {', '.join(known) or 'a declared one'}{version} or declare it in pyproject.toml: "
-        f'[{TABLE}] {json.dumps(name)} = ["distribution==version"]; or set {variable_of(name)} to its Python'
+        f"{backend}: no environment {name!r}; expected "
+        f"{', '.join(known) or 'a declared one'}{version} or declare it in pyproject.toml: "
+        f'[{TABLE}] {json.dumps(name)} = ["distribution==version"]; or set {variable_of(name)} '
+        "to its Python"
     )
 
 
 def declared() -> dict[str, tuple[str, ...]]:
-    """The environments that the project around the working folder declares, by name. Raises
-    UsageError where they are malformed.
+    """The requirements of environments declared by the project around the working folder, by name.
+
+    Raises UsageError for a malformed declaration.
     """
     here = Path.cwd()
     for folder in (here, *here.parents):
@@ -145,18 +140,19 @@ def declared() -> dict[str, tuple[str, ...]]:
 
 def _table(file: Path) -> Mapping[str, Any] | None:
     try:
-        found: Any = tomllib.loads(file.read_text(encoding="utf-8"))
+        table: Any = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(
-            f"{file} cannot be read ({error}); mend it, or run from another folder"
+            f"{file} cannot be read ({error}); fix the file, or run from another folder"
         ) from error
     for part in TABLE.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    if found is not None and not isinstance(found, Mapping):
+        table = table.get(part) if isinstance(table, Mapping) else None
+    if table is not None and not isinstance(table, Mapping):
         raise UsageError(
-            f'{file}: {TABLE} is a {type(found).__name__}; expected a table of name = ["requirement", ...]'
+            f"{file}: {TABLE} is a {type(table).__name__}; expected a table of name = "
+            '["requirement", ...]'
         )
-    return found
+    return table
 
 
 def _requirements(file: Path, name: str, value: Any) -> tuple[str, ...]:
@@ -166,15 +162,14 @@ def _requirements(file: Path, name: str, value: Any) -> tuple[str, ...]:
         or not all(isinstance(entry, str) and entry.strip() for entry in value)
     ):
         raise UsageError(
-            f'{file}: [{TABLE}] {name} is {value!r}; expected a list of requirements such as ["runtime==1.2"]'
+            f"{file}: [{TABLE}] {name} is {value!r}; expected a list of requirements such as "
+            '["runtime==1.2"]'
         )
     return tuple(entry.strip() for entry in value)
 
 
 def with_numpy(requirements: Sequence[str]) -> tuple[str, ...]:
-    """The harness's own part of a worker needs numpy, and nothing else that is not in the standard
-    library.
-    """
+    """The requirements, with numpy. A worker's harness needs numpy beside the standard library."""
     return (
         tuple(requirements)
         if "numpy" in map(distribution_of, requirements)

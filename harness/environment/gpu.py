@@ -1,9 +1,8 @@
-"""NVIDIA devices as their driver tells of them: what they are, and how they fare while laps are
-timed.
+"""NVIDIA devices: facts, and readings of clocks, temperature and power between laps.
 
-All of it is asked of NVML through `nvidia-ml-py`, which imports no runtime and takes nothing from
-the device. A device is called as a cell calls it: `cuda` or `cuda:1`, counted in the order of the
-PCI bus among those that `CUDA_VISIBLE_DEVICES` leaves.
+All values come from NVML through `nvidia-ml-py`, without a runtime and without load on the device.
+Cells name devices `cuda` or `cuda:1`, numbered in PCI bus order among the devices allowed by
+`CUDA_VISIBLE_DEVICES`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ KIND = "cuda"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 ORDER: Mapping[str, str] = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-"""Makes CUDA count devices as NVML does; CUDA's own default is the fastest one first."""
+"""Makes CUDA number devices as NVML does. CUDA's default puts the fastest device first."""
 
 SLOWED: Mapping[str, str] = {
     "SwPowerCap": "power cap",
@@ -28,13 +27,14 @@ SLOWED: Mapping[str, str] = {
     "HwSlowdown": "slowed by hardware",
     "SyncBoost": "another device of its group",
 }
-"""NVML's reasons for a lower clock that disturb a measurement, and their words. An idle device, or
-a clock that somebody set, does not.
+"""NVML's reasons for lower clocks that disturb a measurement, with labels.
+
+An idle device and a clock set by the user are no disturbance.
 """
 
 
 def is_cuda(device: str) -> bool:
-    """Whether a cell's device is an NVIDIA one: `cuda` and `cuda:1` are, `cpu` is not."""
+    """Whether a cell's device is NVIDIA's: true for `cuda` and `cuda:1`, false for `cpu`."""
     return device.partition(":")[0] == KIND
 
 
@@ -44,31 +44,29 @@ def index(device: str) -> int:
 
 
 def variables(device: str) -> Mapping[str, str]:
-    """The environment that a process on `device` needs, so that its numbers mean the same to CUDA
-    and to NVML.
-    """
+    """Environment variables of a process on `device`, for equal numbering in CUDA and NVML."""
     return ORDER if is_cuda(device) else {}
 
 
 def count() -> int:
-    """How many NVIDIA devices are visible; 0 without a driver, or without the bindings."""
+    """The number of visible NVIDIA devices; 0 without a driver, or without the bindings."""
     with _driver() as nvml:
         return len(_handles(nvml)) if nvml else 0
 
 
 def lacks(device: str) -> str:
-    """In words, why `device` is not here; an empty string for the CPU and for a device that is."""
+    """The reason `device` is absent, as text; empty for the CPU and for a present device."""
     if not is_cuda(device):
         return ""
-    found = count()
-    if index(device) < found:
+    visible = count()
+    if index(device) < visible:
         return ""
-    why = absence() or f"the NVIDIA driver shows {found} devices here"
-    return f"{device}: {why}; run this cell on a machine that has the device, with nvidia-ml-py installed"
+    why = absence() or f"the NVIDIA driver shows {visible} devices here"
+    return f"{device}: {why}; run this cell on a machine with the device and nvidia-ml-py"
 
 
 def absence() -> str:
-    """In words, why there is no NVIDIA device at all; an empty string where there is one."""
+    """The reason no NVIDIA device is present, as text; empty with at least one device."""
     try:
         import pynvml
     except ModuleNotFoundError:
@@ -84,30 +82,26 @@ def absence() -> str:
 
 
 def describe(device: str) -> dict[str, Any]:
-    """What `device` is; None stands for what it does not tell, and an empty dict for a device that
-    is not here.
-    """
+    """Facts about `device`, None for values unknown to the driver; empty for an absent device."""
     with _driver() as nvml:
         handles = _handles(nvml) if nvml else []
         return _facts(nvml, handles[index(device)]) if index(device) < len(handles) else {}
 
 
 def devices() -> list[dict[str, Any]]:
-    """What every visible device is."""
+    """Facts about every visible device."""
     with _driver() as nvml:
         return [_facts(nvml, handle) for handle in (_handles(nvml) if nvml else [])]
 
 
 def readings() -> list[dict[str, Any]]:
-    """How every visible device fares now."""
+    """The current state of every visible device."""
     with _driver() as nvml:
         return [_reading(nvml, handle) for handle in (_handles(nvml) if nvml else [])]
 
 
 def total_joules(device: str) -> float | None:
-    """The energy that `device` has used since its driver was loaded; None for the CPU, and for a
-    device that does not tell.
-    """
+    """Energy used by `device` since loading the driver; None for the CPU and without counters."""
     if not is_cuda(device):
         return None
     with _driver() as nvml:
@@ -116,17 +110,12 @@ def total_joules(device: str) -> float | None:
             return None
         try:
             return float(nvml.nvmlDeviceGetTotalEnergyConsumption(handles[index(device)])) / 1e3
-        except (
-            nvml.NVMLError,
-            AttributeError,
-        ):  # the device does not tell, or the bindings cannot ask
+        except (nvml.NVMLError, AttributeError):  # unsupported by the device or by the bindings
             return None
 
 
 class Watch:
-    """Readings of a device after each block of laps. A block counts as slowed where its beginning
-    or its end was.
-    """
+    """Readings of a device after each block of laps. A block is slowed if its start or end is."""
 
     def __init__(self, nvml: Any = None, handle: Any = None) -> None:
         self.nvml, self.handle = nvml, handle
@@ -134,20 +123,18 @@ class Watch:
         self.before: list[str] = _slowed(nvml, handle) if nvml else []
 
     def observe(self, boundary: str) -> None:
-        """One reading, booked under the boundary whose block has just ended. Does nothing where
-        there is no device.
-        """
+        """Take one reading for the boundary of the last block. Does nothing without a device."""
         if self.nvml is None:
             return
-        seen = _reading(self.nvml, self.handle)
-        now = seen["slowed"]
+        reading = _reading(self.nvml, self.handle)
+        now = reading["slowed"]
         self.blocks.setdefault(boundary, []).append(
-            {**seen, "slowed": list(dict.fromkeys([*self.before, *now]))}
+            {**reading, "slowed": list(dict.fromkeys([*self.before, *now]))}
         )
         self.before = now
 
     def facts(self) -> dict[str, Any] | None:
-        """The device, and its readings by boundary, one per block; None where none was watched."""
+        """The device, and its readings by boundary, one per block; None without a device."""
         return (
             {"device": _facts(self.nvml, self.handle), "blocks": self.blocks} if self.nvml else None
         )
@@ -155,9 +142,7 @@ class Watch:
 
 @contextmanager
 def watch(device: str) -> Iterator[Watch]:
-    """A `Watch` over `device`; one that does nothing for the CPU, and where the driver does not
-    answer.
-    """
+    """A `Watch` over `device`; an inactive watch for the CPU, or without a driver."""
     if not is_cuda(device):
         yield Watch()
         return
@@ -168,7 +153,7 @@ def watch(device: str) -> Iterator[Watch]:
 
 @contextmanager
 def _driver() -> Iterator[Any]:
-    """NVML while it is open, or None where its bindings or the driver are absent."""
+    """NVML while open, or None without bindings or driver."""
     try:
         import pynvml
     except ModuleNotFoundError:
@@ -187,24 +172,21 @@ def _driver() -> Iterator[Any]:
 
 def _handles(nvml: Any) -> list[Any]:
     """The visible devices."""
-    found = (
-        _asked(nvml, nvml.nvmlDeviceGetHandleByIndex, number)
+    handles = (
+        _query(nvml, nvml.nvmlDeviceGetHandleByIndex, number)
         for number in range(nvml.nvmlDeviceGetCount())
     )
-    everything = [
-        handle for handle in found if handle is not None
-    ]  # a container may know of devices that it must not use
+    # A container may list devices without permission to use them.
+    everything = [handle for handle in handles if handle is not None]
     listed = os.environ.get(VISIBLE)
     return everything if listed is None else _listed(nvml, everything, listed)
 
 
 def _listed(nvml: Any, everything: list[Any], listed: str) -> list[Any]:
-    """Those of `everything`, and of its partitions, that the list names by number, by `GPU-` and
-    the beginning of a UUID, or by `MIG-`.
-    """
+    """Devices and partitions in the list: by number, by `GPU-` and a UUID prefix, or by `MIG-`."""
     named = {str(number): handle for number, handle in enumerate(everything)}
     identities = {
-        _asked(nvml, nvml.nvmlDeviceGetUUID, handle) or "": handle for handle in everything
+        _query(nvml, nvml.nvmlDeviceGetUUID, handle) or "": handle for handle in everything
     }
     visible = []
     for entry in (entry.strip() for entry in listed.split(",")):
@@ -215,15 +197,15 @@ def _listed(nvml: Any, everything: list[Any], listed: str) -> list[Any]:
         ]
         handle = named.get(entry, beginning[0] if len(beginning) == 1 else None)
         if entry.startswith("MIG-"):
-            handle = _asked(nvml, nvml.nvmlDeviceGetHandleByUUID, entry)
+            handle = _query(nvml, nvml.nvmlDeviceGetHandleByUUID, entry)
         if handle is None:
-            break  # as CUDA does: what follows an entry that names no device is not looked at
+            break  # like CUDA, which ignores the rest of the list after an invalid entry
         visible.append(handle)
     return visible
 
 
-def _asked(nvml: Any, question: Callable[..., Any], *arguments: Any) -> Any:
-    """NVML's answer, or None where this device or driver has none."""
+def _query(nvml: Any, question: Callable[..., Any], *arguments: Any) -> Any:
+    """NVML's reply, or None if unsupported by device or driver."""
     try:
         return question(*arguments)
     except nvml.NVMLError:
@@ -231,36 +213,36 @@ def _asked(nvml: Any, question: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _facts(nvml: Any, handle: Any) -> dict[str, Any]:
-    capability = _asked(nvml, nvml.nvmlDeviceGetCudaComputeCapability, handle)
-    memory = _asked(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
-    limit = _asked(nvml, nvml.nvmlDeviceGetEnforcedPowerLimit, handle)
-    cuda = _asked(nvml, nvml.nvmlSystemGetCudaDriverVersion)
+    capability = _query(nvml, nvml.nvmlDeviceGetCudaComputeCapability, handle)
+    memory = _query(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
+    limit = _query(nvml, nvml.nvmlDeviceGetEnforcedPowerLimit, handle)
+    cuda = _query(nvml, nvml.nvmlSystemGetCudaDriverVersion)
     return {
-        "name": _asked(nvml, nvml.nvmlDeviceGetName, handle),
-        "uuid": _asked(nvml, nvml.nvmlDeviceGetUUID, handle),
+        "name": _query(nvml, nvml.nvmlDeviceGetName, handle),
+        "uuid": _query(nvml, nvml.nvmlDeviceGetUUID, handle),
         "capability": ".".join(map(str, capability)) if capability else None,
-        "driver": _asked(nvml, nvml.nvmlSystemGetDriverVersion),
+        "driver": _query(nvml, nvml.nvmlSystemGetDriverVersion),
         "cuda": f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None,
         "memory_bytes": memory.total if memory else None,
         "power_limit_watts": limit / 1000 if limit is not None else None,
-        "max_sm_clock_mhz": _asked(
+        "max_sm_clock_mhz": _query(
             nvml, nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_SM
         ),
-        "max_memory_clock_mhz": _asked(
+        "max_memory_clock_mhz": _query(
             nvml, nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_MEM
         ),
         "persistence": {0: "off", 1: "on"}.get(
-            _asked(nvml, nvml.nvmlDeviceGetPersistenceMode, handle)
+            _query(nvml, nvml.nvmlDeviceGetPersistenceMode, handle)
         ),
     }
 
 
 def _reading(nvml: Any, handle: Any) -> dict[str, Any]:
-    power = _asked(nvml, nvml.nvmlDeviceGetPowerUsage, handle)
+    power = _query(nvml, nvml.nvmlDeviceGetPowerUsage, handle)
     return {
-        "sm_clock_mhz": _asked(nvml, nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM),
-        "memory_clock_mhz": _asked(nvml, nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_MEM),
-        "temperature_celsius": _asked(
+        "sm_clock_mhz": _query(nvml, nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM),
+        "memory_clock_mhz": _query(nvml, nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_MEM),
+        "temperature_celsius": _query(
             nvml, nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU
         ),
         "power_watts": power / 1000 if power is not None else None,
@@ -269,12 +251,10 @@ def _reading(nvml: Any, handle: Any) -> dict[str, Any]:
 
 
 def _slowed(nvml: Any, handle: Any) -> list[str]:
-    """Why the device's clock is lower than it could be, in words; empty where nothing slows it, or
-    it does not tell.
-    """
-    bits = _asked(nvml, nvml.nvmlDeviceGetCurrentClocksEventReasons, handle)
-    if bits is None:  # drivers before 535 have it under its older name only
-        bits = _asked(nvml, nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0
+    """The reasons for lowered clocks; empty if none is known."""
+    bits = _query(nvml, nvml.nvmlDeviceGetCurrentClocksEventReasons, handle)
+    if bits is None:  # drivers before 535 have the older name only
+        bits = _query(nvml, nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0
     return [
         words
         for name, words in SLOWED.items()

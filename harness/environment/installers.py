@@ -1,6 +1,4 @@
-"""uv and pip behind two verbs: pin what some requirements need, and install what was pinned into a
-new folder.
-"""
+"""uv and pip behind two verbs: resolve requirements, and install pinned packages."""
 
 from __future__ import annotations
 
@@ -21,14 +19,14 @@ from typing import Any
 from harness.core.errors import Unavailable
 
 COMMAND_SECONDS = 3600.0
-"""The limit of one command: gigabytes over a slow line, but not a resolver that hangs for ever."""
+"""Time limit of one command: enough for gigabytes over a slow line."""
 
 TAIL = 1500
-"""How many characters of a failed command's own words are kept: the last ones."""
+"""Characters kept of a failed command's output, from its end."""
 
 
 def distribution_of(requirement: str) -> str:
-    """The normalised name of the distribution that a requirement or a pinned package is about."""
+    """The normalised name of the distribution in a requirement or a pinned package."""
     return re.sub(
         r"[-_.]+", "-", re.split(r"[\s\[;=<>~!@(]", requirement.strip(), maxsplit=1)[0]
     ).lower()
@@ -40,7 +38,7 @@ def python_of(folder: Path) -> Path:
 
 
 class InstallError(Exception):
-    """A command of the builder failed; the message is the end of what it said."""
+    """A failed command of an installer, with the end of its output as message."""
 
 
 def _run(command: Sequence[str], stdin: str = "") -> str:
@@ -66,23 +64,21 @@ def _run(command: Sequence[str], stdin: str = "") -> str:
     except OSError as error:
         raise InstallError(f"{command[0]} does not start ({error.strerror})") from None
     if done.returncode:
-        told = " ".join((done.stderr.strip() or done.stdout.strip())[-TAIL:].split())
-        raise InstallError(told.rstrip(".") or f"exit code {done.returncode} without a word")
+        message = " ".join((done.stderr.strip() or done.stdout.strip())[-TAIL:].split())
+        raise InstallError(message.rstrip(".") or f"exit code {done.returncode} without a message")
     return done.stdout
 
 
 @dataclass(frozen=True)
 class Uv:
-    """The quicker one, and the one whose cache lets environments share files."""
+    """uv: faster than pip, and environments share files through its cache."""
 
     program: str
     by: str
-    """Its name and version, for the record."""
+    """Name and version, for the record."""
 
     def resolve(self, requirements: Sequence[str]) -> list[str]:
-        """Every distribution that is needed, pinned, for this Python. Raises InstallError with the
-        resolver's words.
-        """
+        """Pin every required distribution for this Python. Raises InstallError with uv's output."""
         options = [
             "--python",
             sys.executable,
@@ -100,14 +96,12 @@ class Uv:
         ]
 
     def install(self, folder: Path, pinned: Path) -> None:
-        """Make `folder` an environment that holds what the file `pinned` lists, and nothing else.
-        Raises InstallError.
-        """
+        """Make `folder` an environment with only the packages in `pinned`. Raises InstallError."""
         quiet = ("--quiet", "--color", "never")
         _run(
             [self.program, "venv", *quiet, "--no-project", "--python", sys.executable, str(folder)]
         )
-        # Compiled now: a first import that compiles would be booked as the runtime's cold start.
+        # Compiled now, or the first import would count compilation as the runtime's cold start.
         what = (
             "--no-deps",
             "--compile-bytecode",
@@ -121,12 +115,12 @@ class Uv:
 
 @dataclass(frozen=True)
 class Pip:
-    """What is there where uv is not."""
+    """pip, for machines without uv."""
 
     by: str
 
     def resolve(self, requirements: Sequence[str]) -> list[str]:
-        """As `Uv.resolve`."""
+        """Like `Uv.resolve`."""
         options = [
             "--dry-run",
             "--ignore-installed",
@@ -150,7 +144,7 @@ class Pip:
         )
 
     def install(self, folder: Path, pinned: Path) -> None:
-        """As `Uv.install`; pip compiles what it installs by itself."""
+        """Like `Uv.install`; pip compiles bytecode by default."""
         _run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
         what = (
             "--no-deps",
@@ -164,18 +158,19 @@ class Pip:
 
 
 def find() -> Uv | Pip:
-    """uv beside this Python, else on the PATH, else pip. Raises Unavailable where there is none of
-    them.
-    """
+    """Find uv beside this Python, else on the PATH, else pip. Raises Unavailable without any."""
     beside = Path(sysconfig.get_path("scripts")) / "uv"
     program = str(beside) if os.access(beside, os.X_OK) else shutil.which("uv")
     if program:
         try:
             return Uv(program, " ".join(_run([program, "--version"]).split()[:2]))
         except InstallError:
-            pass  # a broken uv is no uv
+            pass  # a broken uv counts as absent
     try:
         return Pip(f"pip {metadata.version('pip')}")
     except metadata.PackageNotFoundError:
-        reason = "building an environment needs uv or pip, and neither is installed; install uv, and see that it is on the PATH"
+        reason = (
+            "building an environment needs uv or pip, and neither is installed; install uv on "
+            "the PATH"
+        )
         raise Unavailable(reason) from None

@@ -1,4 +1,4 @@
-"""Locks of environments: every distribution pinned, kept in the cache beside the built folders."""
+"""Lock files of environments: every distribution pinned. Kept in the cache beside built folders."""
 
 from __future__ import annotations
 
@@ -22,24 +22,22 @@ NOT_BUILT = "is not built"
 
 @dataclass(frozen=True)
 class Lock:
-    """Every distribution of an environment, pinned, and the Python that they were chosen for."""
+    """Every distribution of an environment, pinned, and the target Python."""
 
     requirements: tuple[str, ...]
     target: Mapping[str, str]
     packages: tuple[str, ...]
     by: str
-    """The resolver and its version; empty where somebody else made the environment and its packages
-    were read from it.
-    """
+    """The resolver and its version; empty for a lock read from an environment made by the user."""
 
     @property
     def sha256(self) -> str:
-        """Over what decides the content: the pinned packages and the Python."""
+        """The digest of the pinned packages and the Python."""
         return digest({"target": self.target, "packages": self.packages})
 
     @property
     def folder(self) -> Path:
-        """Where it is built."""
+        """The folder of the built environment."""
         return root() / self.sha256[:32]
 
 
@@ -48,29 +46,30 @@ def root() -> Path:
     return artifact_store.root() / "environments"
 
 
-def locked(asked: Request) -> Lock | None:
-    """The lock that the request was resolved to before, or None."""
-    return read(file_of(asked))
+def locked(request: Request) -> Lock | None:
+    """The request's lock from an earlier resolution, or None."""
+    return read(file_of(request))
 
 
 def damage(lock: Lock) -> str:
-    """In words, what is wrong with what was built from the lock; an empty string where it is whole.
-    Starts no process.
-    """
+    """The defect of a built environment, as text; empty if the environment is whole."""
     marked = read(lock.folder / MARKER)
     if marked is None or marked.sha256 != lock.sha256:
         return "was not finished" if lock.folder.exists() else NOT_BUILT
     if not os.access(python_of(lock.folder), os.X_OK):
         return f"has no Python {python_of(lock.folder)} any more"
-    there = {
-        distribution_of(found.metadata["Name"] or ""): found for found in _installed(lock.folder)
+    installed = {
+        distribution_of(distribution.metadata["Name"] or ""): distribution
+        for distribution in _installed(lock.folder)
     }
-    gone = [package for package in lock.packages if not _whole(there.get(distribution_of(package)))]
-    return f"lacks files of {', '.join(gone)}" if gone else ""
+    damaged = [
+        package for package in lock.packages if not _whole(installed.get(distribution_of(package)))
+    ]
+    return f"lacks files of {', '.join(damaged)}" if damaged else ""
 
 
 def _installed(folder: Path) -> Iterator[metadata.Distribution]:
-    """What is installed in a built folder, as its `site-packages` has it."""
+    """The distributions in a built folder's `site-packages`."""
     return iter(
         metadata.distributions(
             path=[str(path) for path in folder.glob("lib*/python*/site-packages")]
@@ -78,30 +77,35 @@ def _installed(folder: Path) -> Iterator[metadata.Distribution]:
     )
 
 
-def _whole(found: metadata.Distribution | None) -> bool:
-    """Whether every file that a distribution came with is there; compiled ones come and go.
+def _whole(distribution: metadata.Distribution | None) -> bool:
+    """Whether all files of a distribution exist, except compiled files.
 
-    Read from its RECORD: `files` leaves out what is missing where the backport importlib_metadata
-    has been imported.
+    Reads RECORD, because `files` omits missing files once the backport importlib_metadata is
+    imported.
     """
-    if found is None:
+    if distribution is None:
         return False
-    files = [row[0] for row in csv.reader((found.read_text("RECORD") or "").splitlines()) if row]
+    record = (distribution.read_text("RECORD") or "").splitlines()
+    files = [row[0] for row in csv.reader(record) if row]
     return all(
-        Path(str(found.locate_file(file))).exists() for file in files if not file.endswith(".pyc")
+        Path(str(distribution.locate_file(file))).exists()
+        for file in files
+        if not file.endswith(".pyc")
     )
 
 
 def built() -> list[Lock]:
-    """The locks of all folders that were built to the end, whole or not."""
+    """The locks of all completely built folders, including damaged folders."""
     return [lock for file in sorted(root().glob(f"*/{MARKER}")) if (lock := read(file))]
 
 
-def file_of(asked: Request) -> Path:
-    return root() / "locks" / f"{asked.key}.json"
+def file_of(request: Request) -> Path:
+    """The lock file of a request."""
+    return root() / "locks" / f"{request.key}.json"
 
 
 def read(file: Path) -> Lock | None:
+    """The lock in a file; None for an absent or malformed file."""
     try:
         kept = json.loads(file.read_text())
         return Lock(
@@ -112,6 +116,7 @@ def read(file: Path) -> Lock | None:
 
 
 def write(file: Path, lock: Lock) -> None:
+    """Write a lock file in one step. Raises StoreError if the cache cannot be written."""
     part = file.with_suffix(f".{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -122,6 +127,8 @@ def write(file: Path, lock: Lock) -> None:
 
 
 def unwritable(error: OSError) -> StoreError:
+    """The error for a cache without write access or free space."""
     return StoreError(
-        f"cache {root()} cannot be written ({error.strerror}); set {artifact_store.VARIABLE} to a folder of yours, or free some space"
+        f"cache {root()} cannot be written ({error.strerror}); set {artifact_store.VARIABLE} to "
+        "a folder of yours, or free some space"
     )

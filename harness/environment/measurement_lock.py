@@ -1,4 +1,4 @@
-"""The lock that keeps two measurements from running on one machine at the same time."""
+"""The lock against two simultaneous measurements on one machine."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from harness.core.errors import UsageError
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Hold this user's one lock for measuring. Raises UsageError where another process has it: two
-    would disturb each other.
-    """
+    """Hold this user's lock for measuring. Raises UsageError if another process holds the lock."""
     import fcntl
 
     name = Path(tempfile.gettempdir()) / f"evenbench-{os.getuid()}.lock"
@@ -25,8 +23,9 @@ def alone() -> Iterator[None]:
         except OSError:
             lock.seek(0)
             raise UsageError(
-                f"another evenbench (process {lock.read().strip() or 'unknown'}) is measuring on this machine; wait until it is done, "
-                "since two at a time would time each other"
+                f"another evenbench (process {lock.read().strip() or 'unknown'}) is measuring on "
+                "this machine; wait for its end, "
+                "because two measurements would disturb each other"
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))

@@ -1,4 +1,4 @@
-"""What the machine and the interpreter are, as facts for the record: read, never changed."""
+"""Facts about the machine and the interpreter, for the record. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -31,26 +31,27 @@ FLAGS = (
     ),
     *("asimd", "asimdhp", "bf16", "sve"),
 )
-"""The CPU features on which runtimes choose their kernels."""
+"""CPU features by which runtimes choose kernels."""
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
-"""Makes idle OpenMP threads sleep instead of spinning. Not the default: a deployment has none of
-these variables, and a small network on torch takes several times longer with them
-(docs/fairness.md). A backend's option sets them."""
+"""Variables for idle OpenMP threads to sleep instead of spinning.
+
+Not the default: deployments lack these variables, and small networks on torch take several times
+longer with passive threads (docs/fairness.md). A backend's option sets the variables.
+"""
 
 
 TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
-"""With it a shell would overrule every runtime's own switch of TF32, in silence."""
+"""A variable of the shell that silently overrides every runtime's TF32 setting."""
 
 
 def for_worker(threads: int, extra: dict[str, str]) -> dict[str, str]:
-    """The environment variables of a measuring process: the caller's, with the number of threads
-    made explicit.
+    """Environment variables of a measuring process: inherited, with an explicit number of threads.
 
-    The waiting policy is each runtime's own default unless `extra` sets it, and TF32 is the cell's;
-    what the caller's shell has of them is left out.
+    Waiting policy and TF32 are left to the runtime and the cell: the shell's values are dropped,
+    and `extra` may set others.
     """
     inherited = {
         name: value for name, value in os.environ.items() if name not in (*PASSIVE, TF32_OVERRIDE)
@@ -59,14 +60,12 @@ def for_worker(threads: int, extra: dict[str, str]) -> dict[str, str]:
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:
-    """A folder for a process's temporary files, as its TMPDIR: one that is killed leaves them, and
-    its parent removes them with this.
-    """
+    """A temporary folder for a process's TMPDIR. The parent removes it, even after a kill."""
     return tempfile.TemporaryDirectory(prefix="evenbench-process-", ignore_cleanup_errors=True)
 
 
 def relevant_variables() -> dict[str, str]:
-    """The variables of this process that are known to change a number."""
+    """The variables of this process with a known effect on measurements."""
     prefixes = (
         "OMP_",
         "MKL_",
@@ -85,7 +84,7 @@ def relevant_variables() -> dict[str, str]:
 
 @cache
 def describe(distributions: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The facts that two results must share to be comparable, and some that explain a difference."""
+    """Facts that two comparable results share, and facts that explain a difference."""
     return {
         "python": python(),
         "os": platform.platform(),
@@ -100,8 +99,8 @@ def describe(distributions: tuple[str, ...] = ()) -> dict[str, Any]:
         "smt": _read("/sys/devices/system/cpu/smt/active"),
         "memory_bytes": _memory_bytes(),
         "gpus": [
-            {name: found[name] for name in ("name", "capability", "driver", "memory_bytes")}
-            for found in gpu.devices()
+            {name: device[name] for name in ("name", "capability", "driver", "memory_bytes")}
+            for device in gpu.devices()
         ],
         "packages": packages(distributions),
         "commit": _commit(),
@@ -114,32 +113,28 @@ def python() -> str:
 
 
 def packages(distributions: tuple[str, ...]) -> dict[str, str]:
-    """Installed versions by distribution; absent ones are left out."""
-    found = {}
+    """Installed versions by distribution, without absent distributions."""
+    versions = {}
     for name in sorted({*DISTRIBUTIONS, *distributions}):
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def installed() -> list[str]:
-    """Every distribution of this interpreter as `name==version`; what lies in the user's own
-    folders is left out.
-    """
+    """Every distribution of this interpreter as `name==version`, without the user's own folders."""
     own = [entry for entry in sys.path if entry.startswith((sys.prefix, sys.base_prefix))]
-    found = {
-        (each.metadata["Name"] or "").lower(): each.version
-        for each in metadata.distributions(path=own)
+    versions = {
+        (distribution.metadata["Name"] or "").lower(): distribution.version
+        for distribution in metadata.distributions(path=own)
     }
-    return [f"{name}=={version}" for name, version in sorted(found.items()) if name]
+    return [f"{name}=={version}" for name, version in sorted(versions.items()) if name]
 
 
 def load() -> dict[str, Any]:
-    """How busy the machine is now: load average and pressure (share of time, in %, that some task
-    waited for a CPU).
-    """
+    """The machine's load now: load average, and CPU pressure in % of time with a waiting task."""
     pressure = _read("/proc/pressure/cpu")
     waited = [part.partition("=")[2] for part in pressure.split() if part.startswith("avg10=")]
     return {
@@ -149,9 +144,7 @@ def load() -> dict[str, Any]:
 
 
 def peak_rss_bytes() -> int:
-    """The largest resident size of this process so far (VmHWM), or what getrusage knows where there
-    is no /proc.
-    """
+    """The largest resident size of this process so far: VmHWM, or getrusage's without /proc."""
     for line in _read("/proc/self/status").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -162,7 +155,7 @@ def peak_rss_bytes() -> int:
 
 
 def rss_bytes(process_id: int) -> int:
-    """What is resident of a process now (VmRSS)."""
+    """The current resident size of a process (VmRSS)."""
     for line in _read(f"/proc/{process_id}/status").splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
@@ -179,7 +172,7 @@ def _read(path: str) -> str:
 
 
 def cpu_model() -> str:
-    """The processor's name as the kernel tells it, or what the platform calls it."""
+    """The processor's name from the kernel, else from the platform."""
     for line in _read("/proc/cpuinfo").splitlines():
         if line.lower().startswith("model name"):
             return line.partition(":")[2].strip()
@@ -202,18 +195,17 @@ def _memory_bytes() -> int:
 
 
 def _commit() -> str:
-    """The commit that is measured, or an empty string: that of the folder in which the run was
-    started.
+    """The measured commit: of the start folder, or of asv's installation; empty if unknown.
 
-    asv starts what it runs in a scratch folder, and says which commit it has installed and where
-    its project is.
+    asv runs benchmarks in a scratch folder, and names the installed commit and its project in
+    variables.
     """
-    told = os.environ if os.environ.get("ASV") == "true" else {}
-    if told.get("ASV_COMMIT"):
-        return told["ASV_COMMIT"]
-    folder = ["-C", told["ASV_CONF_DIR"]] if told.get("ASV_CONF_DIR") else []
+    asv = os.environ if os.environ.get("ASV") == "true" else {}
+    if asv.get("ASV_COMMIT"):
+        return asv["ASV_COMMIT"]
+    folder = ["-C", asv["ASV_CONF_DIR"]] if asv.get("ASV_CONF_DIR") else []
     try:
-        asked = subprocess.run(
+        revision = subprocess.run(
             ["git", *folder, "rev-parse", "HEAD"],
             capture_output=True,
             text=True,
@@ -222,4 +214,4 @@ def _commit() -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return asked.stdout.strip() if asked.returncode == 0 else ""
+    return revision.stdout.strip() if revision.returncode == 0 else ""

@@ -1,11 +1,10 @@
-"""Environments of their own for backends: `name@version` and `name@environment`, resolved once,
-built once, checked before use.
+"""Virtual environments of backends: resolved once, built once, checked before use.
 
-An environment is a list of requirements. It is resolved to a lock (every distribution pinned, and
-the Python that it is for), and the lock is what a folder of the cache is built from and called
-after. Built with uv or pip (`installers`). The marker is written last, so that a half-built folder
-is not an environment; one whose files are gone is built again. This module runs in the parent; a
-worker under the environment's own Python says what is really installed there.
+An environment is a list of requirements, resolved to a lock: every distribution pinned, for one
+Python. A folder of the cache is built from the lock, and named after the lock's digest, with uv or
+pip (`installers`). The marker is written last, so a half-built folder is no environment; an
+environment with missing files is built again. This module runs in the parent. A worker under the
+environment's own Python reports the installed packages.
 """
 
 from __future__ import annotations
@@ -22,24 +21,22 @@ from harness.environment.environment_names import Request
 from harness.environment.installers import InstallError, python_of
 from harness.environment.lockfiles import Lock
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Environment:
-    """One that is there: its Python, and the lock that it was built from. `lock` is None where
-    somebody else made it.
-    """
+    """An existing environment: its Python and its lock, or None if made by the user."""
 
     name: str
     python: str
     lock: Lock | None
 
     def facts(self) -> dict[str, Any]:
-        """Its name and its lock, for the record."""
+        """The name and the lock, for the record."""
         lock = self.lock
         assert lock is not None, (
-            "an environment that somebody else made has a lock once it was looked into"
+            "an environment made by the user gets a lock when a process reads its packages"
         )
         kept = {
             "requirements": list(lock.requirements),
@@ -49,86 +46,81 @@ class Environment:
         return {"name": self.name, "python": lock.target["python"], **kept, "sha256": lock.sha256}
 
 
-# -- what is there already -------------------------------------------------------------------------
-
-
-def find(asked: Request) -> Environment | None:
-    """The environment, where it is there and whole; nothing is resolved or built."""
-    if asked.python:
-        return Environment(asked.name, asked.python, None)
-    lock = lockfiles.locked(asked)
+def find(request: Request) -> Environment | None:
+    """The environment, if present and whole. Resolves and builds nothing."""
+    if request.python:
+        return Environment(request.name, request.python, None)
+    lock = lockfiles.locked(request)
     return (
-        Environment(asked.name, str(python_of(lock.folder)), lock)
+        Environment(request.name, str(python_of(lock.folder)), lock)
         if lock and not lockfiles.damage(lock)
         else None
     )
 
 
-def as_found(there: Environment, python: str, packages: Sequence[str]) -> Environment:
-    """An environment that somebody else made, locked as what a process found in it."""
-    return replace(there, lock=Lock((), {"python": python}, tuple(packages), ""))
+def as_found(environment: Environment, python: str, packages: Sequence[str]) -> Environment:
+    """An environment made by the user, locked to the packages found by a process."""
+    return replace(environment, lock=Lock((), {"python": python}, tuple(packages), ""))
 
 
-# -- making it -------------------------------------------------------------------------------------
+def ensure(request: Request, report: Report = lambda text: None) -> Environment:
+    """The environment, resolved and built if necessary. `report` gets a line before each slow step.
 
-
-def ensure(asked: Request, tell: Tell = lambda text: None) -> Environment:
-    """The environment, resolved and built where it is not there yet; `tell` hears of it before
-    anything slow starts.
-
-    Raises Unavailable with the end of the builder's own message where it cannot be had. Two
-    processes that want one environment build it once: the second waits for the first.
+    Raises Unavailable with the end of the installer's message on failure. Of two processes with one
+    request, the second waits for the first.
     """
-    there = find(asked)
-    if there:
-        return there
-    with _one_builder(tell):
-        there = find(asked)
-        if there:
-            return there
-        lock = lockfiles.locked(asked) or resolve(asked, tell)
-        if lockfiles.damage(lock):  # another request may have come to the same lock
-            tell(
-                f"building environment {asked.name}: {', '.join(asked.requirements)} ({len(lock.packages)} packages)"
+    environment = find(request)
+    if environment:
+        return environment
+    with _one_builder(report):
+        environment = find(request)
+        if environment:
+            return environment
+        lock = lockfiles.locked(request) or resolve(request, report)
+        if lockfiles.damage(lock):  # another request may have built the same lock
+            report(
+                f"building environment {request.name}: {', '.join(request.requirements)} "
+                f"({len(lock.packages)} packages)"
             )
-            _build(asked, lock)
+            _build(request, lock)
         wrong = lockfiles.damage(lock)
         if wrong:
             raise Unavailable(
-                f"environment {asked.name} was built and {wrong}; look into {lock.folder}, then try again"
+                f"environment {request.name} was built and {wrong}; look into {lock.folder}, "
+                "then try again"
             )
-        return Environment(asked.name, str(python_of(lock.folder)), lock)
+        return Environment(request.name, str(python_of(lock.folder)), lock)
 
 
-def resolve(asked: Request, tell: Tell = lambda text: None) -> Lock:
-    """Pin every distribution that the request needs, and remember the lock. Installs nothing.
+def resolve(request: Request, report: Report = lambda text: None) -> Lock:
+    """Pin every distribution of the request and keep the lock. Installs nothing.
 
-    numpy is taken at the version that is used here where the other requirements allow it. Raises
-    Unavailable with the resolver's own words where there is no solution, or no network.
+    Prefers this environment's numpy version, if the other requirements allow. Raises Unavailable
+    with the resolver's message if no solution exists or the network is down.
     """
-    tell(f"resolving environment {asked.name}: {', '.join(asked.requirements)}")
+    report(f"resolving environment {request.name}: {', '.join(request.requirements)}")
     builder = installers.find()
     here = environment_names.numpy_here()
     try:
         packages = builder.resolve(
-            (*asked.requirements, f"numpy=={here}") if here else asked.requirements
+            (*request.requirements, f"numpy=={here}") if here else request.requirements
         )
     except InstallError:
         try:
-            packages = builder.resolve(asked.requirements)
+            packages = builder.resolve(request.requirements)
         except InstallError as error:
-            raise Unavailable(_failed("resolved", asked, builder.by, error)) from None
+            raise Unavailable(_failed("resolved", request, builder.by, error)) from None
     lock = Lock(
-        asked.requirements,
+        request.requirements,
         environment_names.target(),
         tuple(sorted(packages, key=str.casefold)),
         builder.by,
     )
-    lockfiles.write(lockfiles.file_of(asked), lock)
+    lockfiles.write(lockfiles.file_of(request), lock)
     return lock
 
 
-def _build(asked: Request, lock: Lock) -> None:
+def _build(request: Request, lock: Lock) -> None:
     builder = installers.find()
     shutil.rmtree(lock.folder, ignore_errors=True)
     pinned = lockfiles.root() / "locks" / f"{lock.sha256[:32]}.txt"
@@ -139,23 +131,21 @@ def _build(asked: Request, lock: Lock) -> None:
         raise lockfiles.unwritable(error) from error
     except InstallError as error:
         shutil.rmtree(lock.folder, ignore_errors=True)
-        raise Unavailable(_failed("built", asked, builder.by, error)) from None
+        raise Unavailable(_failed("built", request, builder.by, error)) from None
     finally:
         pinned.unlink(missing_ok=True)
     lockfiles.write(lock.folder / lockfiles.MARKER, lock)
 
 
-def forget(asked: Request) -> None:
-    """Delete what the request was resolved to and what was built from it."""
-    lock = lockfiles.locked(asked)
+def forget(request: Request) -> None:
+    """Delete the request's lock and its built environment."""
+    lock = lockfiles.locked(request)
     if lock:
         remove(lock)
 
 
 def remove(lock: Lock) -> None:
-    """Delete a built environment, and every lock that names it, so that the next use resolves and
-    builds it again.
-    """
+    """Delete a built environment and all its lock files, so the next use resolves again."""
     with _one_builder(lambda text: None):
         for file in (lockfiles.root() / "locks").glob("*.json"):
             kept = lockfiles.read(file)
@@ -164,16 +154,19 @@ def remove(lock: Lock) -> None:
         shutil.rmtree(lock.folder, ignore_errors=True)
 
 
-def _failed(what: str, asked: Request, by: str, error: InstallError) -> str:
+def _failed(what: str, request: Request, by: str, error: InstallError) -> str:
     return (
-        f"environment {asked.name} ({', '.join(asked.requirements)}) could not be {what} by {by}: {error}; check the names and versions, "
-        f"and that the package index can be reached, or set {environment_names.variable_of(asked.name)} to the Python of an environment that you made"
+        f"environment {request.name} ({', '.join(request.requirements)}) could not be {what} by "
+        f"{by}: {error}; check the names and versions, "
+        "and that the package index can be reached, or set "
+        f"{environment_names.variable_of(request.name)} to the Python of an environment that you "
+        "made"
     )
 
 
 @contextmanager
-def _one_builder(tell: Tell) -> Iterator[None]:
-    """Hold the cache's one lock for building; a second process waits, and says so."""
+def _one_builder(report: Report) -> Iterator[None]:
+    """Hold the cache's lock for building. A second process reports the wait and blocks."""
     import fcntl
 
     try:
@@ -185,6 +178,6 @@ def _one_builder(tell: Tell) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            tell("waiting for another process that builds an environment")
+            report("waiting for another process that builds an environment")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

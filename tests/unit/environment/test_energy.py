@@ -74,10 +74,10 @@ def test_what_was_counted_around_the_laps_is_told_with_their_number(reader: Any)
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("raise SystemExit(1)", "gave no answer"),
-        ("print('not json', flush=True)", "gave no answer"),
+        ("raise SystemExit(1)", "did not reply"),
+        ("print('not json', flush=True)", "did not reply"),
         ('print(\'{"reason": "only root may read them"}\', flush=True)', "only root may read them"),
-        ("import time; print('{}', flush=True)", "gave no answer"),
+        ("import time; print('{}', flush=True)", "did not reply"),
         (
             READER.replace("{ANSWER}", '{"joules": {"package-0": 0.0}, "by": "a fake"}'),
             "did not move",
@@ -105,7 +105,7 @@ def test_a_reader_that_dies_before_it_is_asked_is_no_error(reader: Any) -> None:
     meter._process.wait()
     with meter:
         pass
-    assert "gave no answer" in meter.facts(1)["reason"]
+    assert "did not reply" in meter.facts(1)["reason"]
 
 
 def test_an_error_in_the_laps_goes_through_and_ends_the_reader(reader: Any) -> None:
