@@ -62,6 +62,7 @@ def target() -> dict[str, str]:
 
 @cache
 def numpy_here() -> str:
+    """This environment's numpy version; empty without numpy."""
     try:
         return metadata.version("numpy")
     except metadata.PackageNotFoundError:

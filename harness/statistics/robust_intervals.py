@@ -74,6 +74,7 @@ def sign_interval(pairs: Array, confidence: float) -> tuple[Array, Array]:
 
 
 def t_quantile(probability: float, freedom: int) -> float:
+    """The quantile of Student's t; infinite without degrees of freedom."""
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, probability)) if freedom >= 1 else math.inf

@@ -155,6 +155,7 @@ def test_there_is_one_summariser(module: str) -> None:
     if module in (
         "harness.statistics.estimates",
         "harness.accuracy.parity",
+        "harness.statistics.paired_test",
         "harness.statistics.robust_intervals",
     ):
         # means over elements of one output, and over pairs

@@ -199,7 +199,7 @@ def test_a_python_that_somebody_made_comes_before_all_else(
     assert environment_names.request("housed@picky") == Request("picky", python=sys.executable)
     monkeypatch.setenv("EVENBENCH_PYTHON_PICKY", str(project))
     with pytest.raises(
-        Unavailable, match=r"EVENBENCH_PYTHON_PICKY=.* is no Python; give the path of one"
+        Unavailable, match=r"EVENBENCH_PYTHON_PICKY=.* is no Python; give the path of a Python"
     ):
         environment_names.request("housed@picky")
 
