@@ -1,9 +1,8 @@
-"""A cache of folders addressed by what decides their content; an entry that does not match its own
-digest does not exist.
+"""A content-addressed cache of folders. Entries with a wrong digest count as absent.
 
-Layout: `<root>/<kind>/<key>/` with `manifest.json` beside the files. An entry is made in a stage
-folder and renamed into place, so that a process killed half-way leaves nothing that looks finished.
-Stdlib only: the parent process uses it.
+Layout: `<root>/<kind>/<key>/` with `manifest.json` beside the files. An entry is filled in a stage
+folder and renamed into place, so a killed process leaves no partial entry. Stdlib only, because the
+parent process imports this module.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from harness.core.types import digest, to_json
 MANIFEST = "manifest.json"
 VARIABLE = "EVENBENCH_CACHE"
 LAYOUT = 1
-"""Part of every key: raised when what prepare leaves in a folder changes its meaning."""
+"""Part of every key. Raised when the files left by prepare change their meaning."""
 
 
 def root() -> Path:
@@ -38,14 +37,12 @@ def root() -> Path:
 
 
 def key_of(parts: Mapping[str, Any]) -> str:
-    """The name of an entry: 32 hex digits over everything that decides its content."""
+    """The name of an entry: 32 hex digits over all parts that determine its content."""
     return digest({"layout": LAYOUT, **parts})[:32]
 
 
 def find(kind: str, parts: Mapping[str, Any]) -> Artifact | None:
-    """The entry, or None where there is none or where its files are not those that were stored (it
-    is then removed).
-    """
+    """The entry, or None if absent. An entry with changed files is removed."""
     folder = root() / kind / key_of(parts)
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
@@ -66,16 +63,15 @@ def find(kind: str, parts: Mapping[str, Any]) -> Artifact | None:
 
 
 def stage(kind: str) -> Path:
-    """A new empty folder on the cache's own file system. Raises StoreError where the cache cannot
-    be written.
-    """
+    """Create an empty folder on the cache's file system. Raises StoreError without write access."""
     parent = root() / kind
     try:
         parent.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=".stage-", dir=parent))
     except OSError as error:
         raise StoreError(
-            f"cache {root()} cannot be written ({error.strerror}); set {VARIABLE} to a folder of yours, or free some space"
+            f"cache {root()} cannot be written ({error.strerror}); set {VARIABLE} to a folder of "
+            "yours, or free some space"
         ) from error
 
 
@@ -86,9 +82,7 @@ def commit(
     seconds: float,
     facts: Mapping[str, Any],
 ) -> Artifact:
-    """Move a filled stage folder into its place and return it as an artifact. An entry made
-    meanwhile is replaced.
-    """
+    """Move a filled stage folder into place, over any entry of the same key, as an artifact."""
     digests = _digests(stage_folder)
     size = sum((stage_folder / name).stat().st_size for name in digests)
     manifest = {
@@ -111,7 +105,7 @@ def commit(
 
 
 def discard(stage_folder: Path) -> None:
-    """Remove a stage folder whose making failed."""
+    """Remove a stage folder after a failure."""
     shutil.rmtree(stage_folder, ignore_errors=True)
 
 
@@ -122,7 +116,7 @@ def digest_file(path: Path) -> str:
 
 
 def digest_folder(folder: Path) -> str:
-    """The digest of an entry as its files are now: an artifact's `sha256`."""
+    """The digest of an entry's current files: an artifact's `sha256`."""
     return digest(_digests(folder))
 
 

@@ -1,7 +1,7 @@
-"""The seam between the harness and a runtime: two small classes that a backend fills in.
+"""The interface between the harness and a runtime. Backends implement `Backend` and `Session`.
 
-Timing, warm-up, rotation of inputs, parity and isolation are not here: the harness derives them
-from these verbs, so that every runtime is measured by the same rule.
+Timing, warm-up, rotation of inputs, parity and isolation live in the harness and build on these
+methods, so every runtime is measured by the same rules.
 """
 
 from __future__ import annotations
@@ -23,20 +23,17 @@ if TYPE_CHECKING:
 
 
 STEP = "step"
-"""The task of a model that is no network: something that is done before one or after it, and timed
-as a case of its own.
-"""
+"""The task of a non-network model: a step before or after a network, timed as a separate case."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """What prepare starts from: the declared model, the folder of its materialised weights, and its
-    input batches.
+    """The input of prepare: the declared model, its weights' folder, and input batches.
 
     `batches` holds one .npy per declared input, of shape [batches, batch, ...]; `weights_sha256` is
-    the digest of the weights' values. `calibration` holds one .npy per declared input as well,
-    [batches, batch, ...], of other samples than those that are judged; it is empty where the cell's
-    precision needs none. `calibration_sha256` is the digest of its bytes.
+    the digest of the weights' values. `calibration` has the same form, with samples never used for
+    judging; empty for precisions without calibration. `calibration_sha256` is the digest of its
+    bytes.
     """
 
     model: Model
@@ -49,65 +46,66 @@ class Source:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What a program needs to run a prepared artifact without the harness: `evenbench ship` writes
-    it down, and proves it.
+    """Requirements for an artifact without the harness, exported and verified by `evenbench ship`.
 
-    `network` is the late name of a class that is copied into the program: it takes the artifact's
-    folder, `settings` (plain JSON) and a number of threads; called with arrays by name, it returns
-    the outputs in declared order.
+    `network` is the late name of a class copied into the program. The class takes the artifact's
+    folder, `settings` (plain JSON) and a number of threads; called with arrays by name, an instance
+    returns the outputs in declared order.
     """
 
     distributions: tuple[str, ...]
-    """What must be installed beside numpy, without what those distributions ask for themselves."""
+    """Distributions to install beside numpy, without their own requirements."""
     network: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
-    """C++ with its CMakeLists.txt, by file name: compiled where the program is installed, into what
-    `network` calls, and into a program `program`, which is called with the folders of inputs, of
-    outputs and of the model."""
+    """C++ sources with a CMakeLists.txt, by file name, compiled on installation.
+
+    The build yields the library for `network`, and a program `program`, called with the folders of
+    inputs, outputs and model.
+    """
     tools: tuple[str, ...] = ()
-    """The distributions that compile them, beside a compiler: cmake, and what it drives."""
+    """Distributions for the build, beside a compiler: cmake and its generator."""
 
 
 class Backend(ABC):
-    """One runtime. Importing its module imports no runtime; `prepare` and `load` do, each in a
-    process of its own.
-    """
+    """A runtime. Importing the module imports no runtime; `prepare` and `load` do, in workers."""
 
     name: ClassVar[str]
     requires: ClassVar[tuple[str, ...]] = ()
-    """Import names of the packages without which cells are `unavailable`."""
+    """Import names of required packages. Cells are `unavailable` without these packages."""
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     options: ClassVar[Mapping[str, str]] = {}
-    """Option names that a case may set, each with a sentence that says what it does."""
+    """Options for cases, each with a description."""
     distributions: ClassVar[tuple[str, ...]] = ()
     """Distributions whose installed versions go into every record."""
     environments: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Requirements of environments of its own by name: `name@openvino` lives in the one called
-    `openvino`. The one called `""` is what `name@1.2` means, its first entry pinned to that
-    version; without it that is the first of `distributions`."""
-    uses_weights: ClassVar[bool] = True
-    """False for a control that never looks at the model."""
-    open_outputs: ClassVar[bool] = False
-    """True where outputs may have sizes that only the answer tells, such as how many objects were
-    found.
+    """Requirements of the backend's environments by name: `name@openvino` uses `openvino`.
+
+    The entry `""` is the meaning of `name@1.2`, with its first requirement pinned to the version;
+    the default is the first entry of `distributions`.
     """
+    uses_weights: ClassVar[bool] = True
+    """False for a control that ignores the model."""
+    open_outputs: ClassVar[bool] = False
+    """True for a backend that accepts outputs with data-dependent sizes, such as detections."""
     steps: ClassVar[bool] = False
-    """True where it runs steps around a network (models of task `step`), and no networks."""
+    """True for a backend of steps around a network (models of task `step`) instead of networks."""
     portable_artifact: ClassVar[bool] = False
-    """True where the artifact does not depend on this runtime's release, such as an ONNX file: it
-    is then made once, in this environment, and every environment reads the same one."""
+    """True for an artifact independent of the runtime's release, such as an ONNX file.
+
+    Such an artifact is created once, in this environment, and shared by all environments.
+    """
 
     def supports(self, cell: Cell) -> str:
-        """An empty string, or why this cell cannot run, in words. Pure: nothing is imported."""
+        """An empty string, or the reason this cell cannot run. Pure: imports nothing."""
         if (cell.model.task == STEP) != self.steps:
             runs, other = (
                 ("steps around networks", "a network")
                 if self.steps
                 else ("networks", "a step around one")
             )
-            return f"{self.name} runs {runs}, and {cell.model.name} is {other}"
+            return f"{self.name} runs {runs}, but {cell.model.name} is {other}"
         if cell.precision not in self.precisions:
             return f"{self.name} runs {', '.join(self.precisions)}, not {cell.precision}"
         kind, _, number = cell.device.partition(":")
@@ -117,109 +115,100 @@ class Backend(ABC):
             return f"{self.name} runs on {', '.join(self.devices)}, not {cell.device}"
         unsized = [spec.name for spec in cell.model.outputs if spec.is_open]
         if unsized and not self.open_outputs:
-            return f"{self.name} needs to know ahead how large outputs are, and {cell.model.name} has as many {unsized[0]} as it finds"
+            return (
+                f"{self.name} needs fixed output sizes, but the number of {unsized[0]} of "
+                f"{cell.model.name} depends on the data"
+            )
         unknown = sorted(set(cell.option) - set(self.options))
         if unknown:
-            return f"{self.name} has no option {', '.join(unknown)}; it has {', '.join(sorted(self.options)) or 'none'}"
+            return (
+                f"{self.name} has no option {', '.join(unknown)}; expected "
+                f"{', '.join(sorted(self.options)) or 'none'}"
+            )
         return ""
 
     def missing(self) -> tuple[str, ...]:
-        """The packages of `requires` that are not installed. Looks, but imports nothing."""
+        """The absent packages of `requires`. Imports nothing."""
         return tuple(name for name in self.requires if importlib.util.find_spec(name) is None)
 
     def lacks(self, cell: Cell) -> str:
-        """In words, what this machine lacks for this cell and how to get it (a compiler, a
-        provider), or an empty string.
+        """This machine's missing requirement for the cell, with its remedy, or an empty string.
 
-        Such a cell is `unavailable`. Imports no runtime. Whether the cell's device is here is asked
-        before, by the harness.
+        For example a compiler or a provider. Cells with a missing requirement are `unavailable`.
+        Imports no runtime. The harness has already checked for the cell's device.
         """
         return ""
 
     def builds_ahead(self, cell: Cell) -> bool:
-        """True where `prepare` needs no device: it then runs for real on a machine that lacks the
-        cell's device, and `load` raises Unavailable there, so that the record holds what was built.
+        """True if `prepare` needs no device.
+
+        `prepare` then runs on a machine without the cell's device, where `load` raises Unavailable,
+        and the record describes the built artifact.
         """
         return False
 
     def variables(self, cell: Cell) -> Mapping[str, str]:
-        """Environment variables that must be set before the runtime's process starts, beyond the
-        number of threads.
-        """
+        """Environment variables of the runtime's process, beyond the number of threads."""
         return {}
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
-        """What decides the artifact's bytes besides the weights, the tensor shapes and the
-        precision: flags, versions.
+        """Facts behind the artifact besides weights, tensor shapes and precision: flags, versions.
 
-        Two backends that return equal keys share one artifact. The default is the backend's name
-        and options.
+        Backends with equal keys share an artifact. The default is the backend's name and options.
         """
         return {"backend": cell.backend, "options": cell.option}
 
     def deployment(self, cell: Cell) -> Deployment:
-        """What runs the cell's artifact outside of the harness. Raises Unsupported, in words, where
-        no program has been written for it.
-        """
+        """The program for the cell's artifact outside the harness. Raises Unsupported for none."""
         raise Unsupported(
-            f"{self.name} has no program to ship yet; `evenbench ship --help` names the runtimes that have"
+            f"{self.name} has no program to ship yet; `evenbench ship --help` names the runtimes "
+            "with one"
         )
 
     def binaries(self) -> Sequence[Path]:
-        """The program that runs cells outside of Python, first, and what it opens by name; empty
-        for a backend that is none.
+        """The program of cells outside Python, then files opened by name; empty in Python.
 
-        What these are linked against is found by reading them. Raises Unavailable where the program
-        cannot be built here.
+        Linked libraries are found from the files. Raises Unavailable if the program cannot be
+        built.
         """
         return ()
 
     def expose(
         self, folder: Path, cell: Cell, into: Path, only: Collection[str] | None, inputs: Arrays
     ) -> Exposed:
-        """Write the artifact in `folder` into `into` so that `watch` can fetch tensors within it:
-        those in `only`, or all.
+        """Write the artifact in `folder` into `into`, with fetchable tensors: `only`, or all.
 
-        `inputs` are one batch, for a network that has to run to tell its tensors. Raises
-        Unsupported, in words, where nothing within can be seen.
+        `inputs` is a batch, for networks with tensors known only at run time. Raises Unsupported,
+        with the reason, for networks without visible tensors.
         """
-        raise Unsupported(f"{self.name} does not tell what it computes on the way")
+        raise Unsupported(f"{self.name} does not expose intermediate tensors")
 
     def watch(self, folder: Path, cell: Cell, names: Sequence[str]) -> Session:
-        """A session on what `expose` wrote, whose `fetch` has the tensors `names` beside the
-        model's outputs. It is not timed.
-        """
-        raise Unsupported(f"{self.name} does not tell what it computes on the way")
+        """A session on an exposed artifact, with the tensors `names` in `fetch`. Never timed."""
+        raise Unsupported(f"{self.name} does not expose intermediate tensors")
 
     @abstractmethod
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
-        """Export, convert or compile into `folder` and return facts about it for the record. Slow;
-        cached by content.
-        """
+        """Export, convert or compile into `folder`; return facts for the record. Slow; cached."""
 
     @abstractmethod
     def load(self, folder: Path, cell: Cell) -> Session:
-        """Load what prepare left in `folder`. Must read nothing else that prepare had, and write
-        nothing into it.
-        """
+        """Load the artifact in `folder`. Must read no other input of prepare, and write nothing."""
 
 
 class Tunable(Backend):
-    """A backend whose artifacts get faster by trials, which are kept between runs and applied by
-    `prepare`.
+    """A backend with faster artifacts by trials, kept between runs and applied by `prepare`.
 
-    What is recorded must be part of `artifact_key`, so that an artifact is made anew when there are
-    more trials.
+    Recorded trials must be part of `artifact_key`, so more trials lead to a new artifact.
     """
 
     @abstractmethod
     def tune(self, source: Source, cell: Cell, per_task: int) -> Mapping[str, Any]:
-        """Add trials until there are `per_task` for each task on average; each is on disk when it
-        is done. Returns facts about them.
-        """
+        """Add trials up to a mean of `per_task` per task, each saved when done. Returns facts."""
 
     @abstractmethod
     def trials(self, cell: Cell) -> tuple[int, int]:
-        """How many trials are recorded for the cell, and how many the last `tune` wanted (0: not
-        known). Reads files, imports nothing.
+        """The cell's recorded trials, and the goal of the last `tune` (0 if unknown).
+
+        Imports nothing.
         """

@@ -1,6 +1,4 @@
-"""A `Case` is one line of intent: models × backends × precisions × devices × batch × threads ×
-options.
-"""
+"""A `Case`: models × backends × precisions × devices × batch × threads × options."""
 
 from __future__ import annotations
 
@@ -12,15 +10,16 @@ from harness.core.errors import UsageError
 from harness.core.types import PRECISIONS, Cell, Model
 
 ALL = ("*",)
-"""Every registered runtime, controls and goldens left out."""
+"""Every registered runtime, without controls and goldens."""
 
 INT8 = "int8"
-"""On a command line, a word for the int8 that a model can have at best; no precision of a cell."""
+"""The best int8 precision of a model. A word of the command line only, not a cell's precision."""
 
 
 def int8_of(model: Model) -> tuple[str, str]:
-    """The precision that `int8` stands for, and why in words: int8-static where the model has
-    calibration data, else int8-dynamic.
+    """The precision for `int8`, and the reason as text.
+
+    int8-static for models with calibration data, else int8-dynamic.
     """
     if model.calibration or model.calibration_from:
         return "int8-static", f"int8 is int8-static here: {model.name} has calibration data"
@@ -29,14 +28,13 @@ def int8_of(model: Model) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Case:
-    """A declaration, expanded by `harness.collection.matrix` into cells. Assign it to a
-    module-level name in a `bench_*.py`.
+    """A declaration, expanded by `harness.collection.matrix` into cells.
 
-    `threads=(0,)` means every core that this process may use. `options` maps a backend's name to
-    the option sets to run it with: `{"ort": ({}, {"spinning": "off"})}`. `marks` are pytest marks
-    for all of the case's items. `preprocessing` names the libraries that do the models' recipes;
-    every one but Pillow makes a model of its own, with inputs of its own: `("torchvision",)`
-    declares `resnet18+torchvision`, which no command knows otherwise.
+    Assign a case to a module-level name in a `bench_*.py`. `threads=(0,)` means every core of this
+    process. `options` maps a backend's name to option sets: `{"ort": ({}, {"spinning": "off"})}`.
+    `marks` are pytest marks for all items of the case. `preprocessing` names the libraries for the
+    models' recipes; every library but Pillow adds a model with separate inputs: `("torchvision",)`
+    declares `resnet18+torchvision`, a name unknown to commands otherwise.
     """
 
     models: tuple[Model, ...]
@@ -62,15 +60,18 @@ class Case:
             values = getattr(self, axis)
             if isinstance(values, (str, Model)) or not isinstance(values, Sequence):
                 raise UsageError(
-                    f"Case: {axis}={values!r} is one value; write a tuple, such as {axis}=({values!r},)"
+                    f"Case: {axis}={values!r} is one value; write a tuple, such as "
+                    f"{axis}=({values!r},)"
                 )
             if not values:
                 raise UsageError(
-                    f"Case: {axis} is empty, so the case has no cells; give at least one value or remove the case"
+                    f"Case: {axis} is empty, so the case has no cells; give at least one value "
+                    "or remove the case"
                 )
             if len({_name(value) for value in values}) != len(values):
                 raise UsageError(
-                    f"Case: {axis}={[_name(value) for value in values]} names a value twice; drop one"
+                    f"Case: {axis}={[_name(value) for value in values]} names a value twice; "
+                    "drop one"
                 )
         for model in self.models:
             if not isinstance(model, Model):
@@ -78,7 +79,8 @@ class Case:
         unknown = sorted(set(self.precisions) - set(PRECISIONS))
         if unknown:
             raise UsageError(
-                f"Case: unknown precision {', '.join(map(repr, unknown))}; expected one of {', '.join(PRECISIONS)}"
+                f"Case: unknown precision {', '.join(map(repr, unknown))}; expected one of "
+                f"{', '.join(PRECISIONS)}"
             )
         for axis, least in (("batch", 1), ("threads", 0)):
             wrong = [
@@ -97,7 +99,8 @@ class Case:
                 or not all(isinstance(options, Mapping) for options in sets)
             ):
                 raise UsageError(
-                    f"Case: options[{backend!r}]={sets!r}; expected a tuple of dicts, such as ({{}}, {{'spinning': 'off'}})"
+                    f"Case: options[{backend!r}]={sets!r}; expected a tuple of dicts, such as "
+                    "({}, {'spinning': 'off'})"
                 )
             plain = (str, int, float, bool)
             wrong = [
@@ -108,11 +111,13 @@ class Case:
             ]
             if wrong:
                 raise UsageError(
-                    f"Case: options[{backend!r}] holds {wrong[0]!r}; expected strings, numbers or booleans"
+                    f"Case: options[{backend!r}] holds {wrong[0]!r}; expected strings, numbers "
+                    "or booleans"
                 )
         if isinstance(self.marks, str):
             raise UsageError(
-                f"Case: marks={self.marks!r} is one mark; write a tuple, such as marks=({self.marks!r},)"
+                f"Case: marks={self.marks!r} is one mark; write a tuple, such as "
+                f"marks=({self.marks!r},)"
             )
 
 
@@ -122,7 +127,7 @@ def _name(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Entry:
-    """A cell, the declaration it came from, and the command that would run that declaration again."""
+    """A cell, its declaration, and the command that runs the declaration again."""
 
     cell: Cell
     case: str = ""

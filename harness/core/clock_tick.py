@@ -1,4 +1,4 @@
-"""The kernel's clock tick, the unit of the CPU times in `/proc/stat` and of recorded steal."""
+"""The kernel's clock tick, the unit of CPU times in `/proc/stat` and of recorded steal."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def ticks_per_second() -> int:
 
 
 def tick_ns() -> int:
-    """The length of one tick on this machine, in ns."""
+    """The tick's length on this machine, in ns."""
     return 1_000_000_000 // ticks_per_second()
 
 
 def recorded_tick_ns(environment: Mapping[str, Any] | None) -> int:
-    """The length of one tick on the machine of a recorded result, in ns."""
+    """The tick's length on the machine of a recorded result, in ns."""
     return 1_000_000_000 // int((environment or {}).get(RECORDED, UNRECORDED))

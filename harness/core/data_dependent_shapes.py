@@ -1,30 +1,27 @@
-"""Outputs whose size only the answer tells: a detector has as many rows as it finds objects. Which
-they are, and what may be so.
-"""
+"""Outputs with data-dependent shapes, such as a detector's boxes, and rules for declarations."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
 ANY = "any"
-"""The first dimension of such an output."""
+"""The first dimension of an output with a data-dependent shape."""
 
 DETECTIONS = ("boxes", "labels", "scores", "masks")
-"""Their names (`harness.accuracy.detection_matching` compares them); masks may be left out."""
+"""Names of a detector's outputs (see `harness.accuracy.detection_matching`); masks are optional."""
 
 SCORE_THRESHOLD = 0.5
-"""Objects that score less are not judged, unless a model sets another threshold."""
+"""Objects with a lower score are not judged. A model may set another threshold."""
 
 MASK_LEVEL = 0.5
 """Pixels with a mask value above this level belong to the object."""
 
 
 def objects(task: str, shapes: Mapping[str, Sequence[int | str]]) -> tuple[str, ...]:
-    """Which outputs list one image's objects, of the declared shapes by name: they are matched
-    before they are compared.
+    """The outputs with an image's objects, from declared shapes by name. Matched in comparisons.
 
-    Those of open size; and of task `detection`, outputs of the same names that all have one number
-    of rows, as a network has that answers so many queries whatever it sees.
+    The outputs of open size and, for task `detection`, outputs named like a detector's with an
+    equal, fixed number of rows: some networks return a constant number of queries.
     """
     unsized = tuple(name for name, shape in shapes.items() if tuple(shape[:1]) == (ANY,))
     named = tuple(name for name in shapes if name in DETECTIONS)
@@ -39,16 +36,20 @@ def objects(task: str, shapes: Mapping[str, Sequence[int | str]]) -> tuple[str, 
 
 
 def problem(task: str, threshold: float, inputs: Collection[str], outputs: Collection[str]) -> str:
-    """Why a model cannot be declared so, or an empty string. `inputs` and `outputs` are the names
-    of those of open size.
+    """The reason a model's declaration is invalid, or an empty string.
+
+    `inputs` and `outputs` are the names of tensors with open sizes.
     """
     if not 0 < threshold < 1:
-        return f"score_threshold is a number between 0 and 1, not {threshold!r}"
+        return f"score_threshold is {threshold!r}; expected a number between 0 and 1"
     if inputs:
-        return f"input {min(inputs)} has an open size, which only outputs can have; give a number"
+        return f"input {min(inputs)} has an open size; only outputs may, so give a number"
     if outputs and not (
         task == "detection" and set(DETECTIONS[:3]) <= set(outputs) <= set(DETECTIONS)
     ):
-        wanted = f"{', '.join(DETECTIONS[:3])}, and masks where there are any"
-        return f"outputs {sorted(outputs)} of task {task!r} have an open size; that is for task 'detection', with outputs {wanted}"
+        wanted = f"{', '.join(DETECTIONS[:3])} and, optionally, masks"
+        return (
+            f"outputs {sorted(outputs)} of task {task!r} have an open size; expected task "
+            f"'detection' with outputs {wanted}"
+        )
     return ""

@@ -1,4 +1,4 @@
-"""Files from the network: fetched once, kept by their sha256, never trusted without it."""
+"""Downloads: fetched once, stored by sha256, and never used without a matching sha256."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ TIMEOUT_SECONDS = 30
 
 
 def fetch(url: str, sha256: str) -> Path:
-    """The local path of `url`'s content. Raises Unavailable when offline, or when the content has
-    another sha256.
-    """
+    """The local path of `url`'s content. Raises Unavailable offline, or on another sha256."""
     kept = artifact_store.root() / "downloads" / sha256
     if kept.is_file() and artifact_store.digest_file(kept) == sha256:
         return kept
@@ -31,15 +29,17 @@ def fetch(url: str, sha256: str) -> Path:
             urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response,
         ):
             shutil.copyfileobj(response, stream)
-        found = artifact_store.digest_file(part)
-        if found != sha256:
+        received = artifact_store.digest_file(part)
+        if received != sha256:
             raise Unavailable(
-                f"{url} has sha256 {found}, expected {sha256}; the file changed, or something answered in its place"
+                f"{url} has sha256 {received}, expected {sha256}; the file changed, or another "
+                "server replied"
             )
         part.replace(kept)
     except (OSError, http.client.HTTPException) as error:
         raise Unavailable(
-            f"{url} could not be downloaded ({error}); connect once, or put the file with sha256 {sha256} at {kept}"
+            f"{url} could not be downloaded ({error}); connect once, or put the file with sha256 "
+            f"{sha256} at {kept}"
         ) from error
     finally:
         part.unlink(missing_ok=True)

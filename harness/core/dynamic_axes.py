@@ -1,8 +1,7 @@
-"""One network at several sizes: what a model may declare so, and which axes of its tensors change
-between them.
+"""One network at several sizes: valid declarations, and axes with a different size in specs.
 
-A size is a declaration of its own, such as the same text encoder for 64 tokens beside the one for
-128: with the inputs of that size, so that its answers can be judged. Build and weights are one.
+Each size is a declaration with separate inputs, and with the same build and weights, such as a text
+encoder for 64 tokens and for 128 tokens, so that outputs at every size can be judged.
 """
 
 from __future__ import annotations
@@ -11,13 +10,11 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 SIZE = "size"
-"""What changes between the sizes of a model, beside the batch: in the words of a scenario and of a
-backend's option.
-"""
+"""The name of a change between a model's sizes, in scenarios and in backends' options."""
 
 
 class Spec(Protocol):
-    """What is asked of a `TensorSpec`."""
+    """The attributes of a `TensorSpec` needed here."""
 
     @property
     def name(self) -> str: ...
@@ -28,7 +25,7 @@ class Spec(Protocol):
 
 
 class Declared(Protocol):
-    """What is asked of a `Model`."""
+    """The attributes of a `Model` needed here."""
 
     @property
     def name(self) -> str: ...
@@ -47,24 +44,31 @@ class Declared(Protocol):
 
 
 def problem(model: Declared) -> str:
-    """Why what a model names in `sizes` cannot be sizes of it, or an empty string."""
-    seen = [_shapes(model)]
+    """The reason a model's `sizes` are invalid, or an empty string."""
+    known_shapes = [_shapes(model)]
     for other in model.sizes:
         if other.sizes:
-            return f"sizes= names {other.name}, which has sizes of its own; list them all in one"
+            return f"sizes= names {other.name}, a model with sizes; list all sizes in one model"
         if (other.build, other.file, other.weights) != (model.build, model.file, model.weights):
-            return f"sizes= names {other.name}, whose build=, file= or weights= are others; the sizes of a model are one network"
+            return (
+                f"sizes= names {other.name} with another build=, file= or weights=; all sizes "
+                "of a model share one network"
+            )
         outputs = _frame(model.outputs)
         if _frame(other.inputs) != _frame(model.inputs) or not all(
-            each in outputs for each in _frame(other.outputs)
+            frame in outputs for frame in _frame(other.outputs)
         ):
             return (
-                f"sizes= names {other.name}, whose tensors differ in more than their sizes; names, types, the number of axes and the "
+                f"sizes= names {other.name}, whose tensors differ in more than their sizes; "
+                "names, types, the number of axes and the "
                 "batch must be those of the model"
             )
-        if _shapes(other) in seen:
-            return f"sizes= names {other.name}, whose inputs are as large as others there; name each size once"
-        seen.append(_shapes(other))
+        if _shapes(other) in known_shapes:
+            return (
+                f"sizes= names {other.name}, and another size with equal inputs; name each size "
+                "once"
+            )
+        known_shapes.append(_shapes(other))
     return ""
 
 
@@ -73,9 +77,7 @@ def _shapes(model: Declared) -> list[tuple[int | str, ...]]:
 
 
 def _frame(specs: Sequence[Spec]) -> list[tuple[Any, ...]]:
-    """Of every tensor what sizes may not change: numbers are sizes, and a name such as `batch` is
-    none.
-    """
+    """Names, dtypes and symbolic dimensions (`batch`) of all tensors: equal in all sizes."""
     return [
         (spec.name, spec.dtype, [size if isinstance(size, str) else 0 for size in spec.shape])
         for spec in specs
@@ -83,34 +85,31 @@ def _frame(specs: Sequence[Spec]) -> list[tuple[Any, ...]]:
 
 
 def changing(model: Declared) -> dict[str, tuple[int, ...]]:
-    """The axes whose size is not the same in all sizes of a model, by the name of the input or
-    output; those without are left out.
-    """
-    inputs, outputs = [each.inputs for each in model.sizes], [each.outputs for each in model.sizes]
+    """Axes that change between a model's sizes, by input or output, without constant tensors."""
+    inputs, outputs = [size.inputs for size in model.sizes], [size.outputs for size in model.sizes]
     return {**_changing(model.inputs, inputs), **_changing(model.outputs, outputs)}
 
 
 def _changing(
     specs: Sequence[Spec], others: Sequence[Sequence[Spec]]
 ) -> dict[str, tuple[int, ...]]:
-    known = [{spec.name: spec.shape for spec in each} for each in others]
-    found: dict[str, tuple[int, ...]] = {}
+    known = [{spec.name: spec.shape for spec in specs} for specs in others]
+    axes_by_name: dict[str, tuple[int, ...]] = {}
     for spec in specs:
-        shapes = [each[spec.name] for each in known if spec.name in each]
+        shapes = [specs[spec.name] for specs in known if spec.name in specs]
         axes = tuple(
             axis
             for axis, size in enumerate(spec.shape)
             if any(shape[axis : axis + 1] != (size,) for shape in shapes)
         )
-        found |= {spec.name: axes} if axes else {}
-    return found
+        axes_by_name |= {spec.name: axes} if axes else {}
+    return axes_by_name
 
 
 def label(model: Declared, of: Declared) -> str:
-    """One of the sizes `of` a model (or itself) for people: the shape of a sample of each input
-    that changes, `128` or `3x160x224`.
+    """The label of a size: sample shapes of the changing inputs, such as `128` or `3x160x224`.
 
-    Shapes that are equal stand there once.
+    Equal shapes appear once. `of` is the model with all sizes.
     """
     changed = changing(of)
     samples = [

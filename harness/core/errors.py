@@ -1,23 +1,19 @@
-"""The exceptions that cross module boundaries: misuse, unsupported and unavailable."""
+"""Exceptions across module boundaries: misuse, unsupported and unavailable."""
 
 from __future__ import annotations
 
 
 class UsageError(ValueError):
-    """What the user asked for cannot be; the message says what happened, what was expected and what
-    to do next.
-    """
+    """An invalid request. The message says what happened, what was expected and what to do next."""
 
 
 class StoreError(UsageError):
-    """The cache cannot be written, whatever the cell."""
+    """The cache cannot be written. Affects all cells."""
 
 
 class Unsupported(Exception):
-    """This backend cannot run this cell, whatever is installed. The message says why, in words."""
+    """This backend cannot run this cell in any installation. The message has the reason."""
 
 
 class Unavailable(Exception):
-    """This cell could run if something were present (a package, a device, a download). The message
-    says what.
-    """
+    """This cell needs a missing package, device or download. The message names the requirement."""

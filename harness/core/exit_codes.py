@@ -1,12 +1,15 @@
-"""The exit codes of commands that judge, pytest's where they mean the same. Imports nothing: the
-start of every command reads it.
+"""Exit codes of judging commands, equal to pytest's for equal meanings.
+
+Imports nothing, because every command reads this module at startup.
 """
 
 PASS, WORSE, INTERRUPTED, INTERNAL, USAGE, NOTHING, UNDECIDED, UNHEALTHY = range(8)
-"""1 confirmed worse, wrong or failed; 2 interrupted, and not to be gone on with; 3 a defect of
-evenbench; 4 what was asked for cannot be; 5 no cells; 6 inconclusive under `--require-conclusive`;
-7 the null control alarmed, so that nothing that was found counts, or with `--strict-health` a
-slowdown that was the machine's."""
+"""The codes from 0: pass, worse, interrupted, internal, usage, nothing, undecided, unhealthy.
+
+1 confirmed worse, wrong or failed; 2 interrupted and not resumable; 3 a defect of evenbench; 4 an
+invalid request; 5 no cells; 6 inconclusive under `--require-conclusive`; 7 an alarm of the null
+control, which voids all findings, or, with `--strict-health`, a slowdown caused by the machine.
+"""
 
 RESUMABLE = 130
-"""Interrupted, where the same command goes on."""
+"""Interrupted. The same command resumes."""

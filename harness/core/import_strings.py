@@ -1,6 +1,4 @@
-"""Names for things that are imported only by the process that uses them: `package.module:function`
-or `file.py:function`.
-"""
+"""Late names, imported on use: `package.module:function` or `file.py:function`."""
 
 from __future__ import annotations
 
@@ -14,16 +12,14 @@ from typing import Any
 from harness.core.paths import PROJECT
 
 ARCHIVES = (".pt", ".pt2")
-"""The endings of files that hold a model and no source: `file.pt2:model` is a late name that the
-backends read.
-"""
+"""Suffixes of model files without Python source, read by backends, as in `file.pt2:model`."""
 
 
 def name_of(target: Callable[..., Any] | str) -> str:
-    """The late name of a module-level callable. Strings are taken as they are.
+    """The late name of a module-level callable. Strings are returned unchanged.
 
-    A callable whose module can be imported by name is called by it; any other (a file collected by
-    pytest's importlib mode, a script) by the path of its file.
+    The name has the module if the module can be imported by name, else the path of the file: for
+    files collected by pytest's importlib mode, and for scripts.
     """
     if isinstance(target, str):
         return target
@@ -33,7 +29,7 @@ def name_of(target: Callable[..., Any] | str) -> str:
     )
     if "<" in qualname or "." in qualname:
         raise ValueError(
-            f"{module}.{qualname}: only a function at the top level of a module can be run in another process"
+            f"{module}.{qualname}: only a module-level function can run in another process"
         )
     file = getattr(sys.modules.get(module), "__file__", None)
     if file and not _importable_as(module, file):
@@ -42,24 +38,23 @@ def name_of(target: Callable[..., Any] | str) -> str:
 
 
 def _importable_as(module: str, file: str) -> bool:
-    """Whether `import module` in a process with this sys.path finds this very file."""
+    """Whether `import module` finds this file, in a process with this sys.path."""
     relative = Path(*module.split("."))
     for entry in sys.path:
         for candidate in (relative.with_suffix(".py"), relative / "__init__.py"):
-            found = Path(entry or ".") / candidate
-            if found.is_file():
-                return found.resolve() == Path(file).resolve()
+            source = Path(entry or ".") / candidate
+            if source.is_file():
+                return source.resolve() == Path(file).resolve()
     return False
 
 
 def resolve(name: str) -> Any:
-    """Import and return what `name` names. Raises ValueError with what is wrong and what was
-    expected.
-    """
+    """Import and return the object named `name`. Raises ValueError with the expected form."""
     where, _, attribute = name.rpartition(":")
     if not where or not attribute:
         raise ValueError(
-            f"{name!r} is not a late name; expected package.module:function or path/file.py:function"
+            f"{name!r} is not a late name; expected package.module:function or "
+            "path/file.py:function"
         )
     try:
         module = (
@@ -76,17 +71,16 @@ def resolve(name: str) -> Any:
         return getattr(module, attribute)
     except AttributeError:
         raise ValueError(
-            f"{name!r}: module {where} has no {attribute!r}; define it at the top level of the module"
+            f"{name!r}: module {where} has no {attribute!r}; define it at the top level of the "
+            "module"
         ) from None
 
 
 def module_from_file(path: Path) -> Any:
-    """Import a Python file by its path, once per process. Raises ValueError where there is no such
-    file.
-    """
+    """Import a Python file by its path, once per process. Raises ValueError for an absent file."""
     if not path.is_file():
         raise ValueError(
-            f"{path}: no such file; give the path of a Python file that defines the function"
+            f"{path}: no such file; give the path of the Python file with the function"
         )
     name = f"evenbench_late_{path.stem}_{abs(hash(str(path.resolve()))):x}"
     if name in sys.modules:
@@ -100,35 +94,35 @@ def module_from_file(path: Path) -> Any:
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[name]  # half a module must not be found the next time
+        del sys.modules[name]  # the next import must not get a partial module
         raise
     return module
 
 
 OURS = ("backends", "harness", "reports")
-"""The top-level packages of this distribution, which a user's own cannot be called as well."""
+"""Top-level packages of this distribution. A user's package of the same name is never found."""
 
 
 def namesake(module: str) -> str:
-    """In words, where `module` lies in a user's package of the same name as one of ours, which
-    Python never finds; or nothing.
-    """
+    """A warning if `module` lies in a user's package hidden by ours; otherwise an empty string."""
     top = module.partition(".")[0]
     if top not in OURS:
         return ""
     ours = PROJECT / top
     for entry in sys.path:
-        found = Path(entry or ".").resolve() / top
-        if found != ours and (found.is_dir() or found.with_suffix(".py").is_file()):
-            return f"{found} has the name of a package of evenbench, which is found instead; rename that folder, to {top}_mine for instance"
+        theirs = Path(entry or ".").resolve() / top
+        if theirs != ours and (theirs.is_dir() or theirs.with_suffix(".py").is_file()):
+            return (
+                f"{theirs} has the name of a package of evenbench, imported instead; rename the "
+                f"folder, to {top}_mine for instance"
+            )
     return ""
 
 
 def portable(name: str) -> str:
-    """`name` with the path of its file relative to the working folder, or without its folder where
-    it lies elsewhere.
+    """`name` with its file relative to the working folder, or without folder for files elsewhere.
 
-    For identities that must be equal on two machines, and different for two files of one name.
+    Used in identities, so results are equal on two machines, and differ for two files of one name.
     """
     if "/" not in name and "\\" not in name:
         return name
@@ -137,16 +131,14 @@ def portable(name: str) -> str:
 
 
 def source_of(name: str) -> str:
-    """The path of the file that defines or holds a late name, or an empty string where it cannot be
-    told without importing it.
-    """
+    """The file behind a late name; empty if only an import could find the file."""
     where = name.rpartition(":")[0]
     if where.endswith((".py", *ARCHIVES)):
         return where
     relative = Path(*where.split("."))
     for entry in sys.path:
         for candidate in (relative.with_suffix(".py"), relative / "__init__.py"):
-            found = Path(entry or ".") / candidate
-            if found.is_file():
-                return str(found)
+            source = Path(entry or ".") / candidate
+            if source.is_file():
+                return str(source)
     return ""

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Within:
-    """A tensor within a network: its name, the operator or module that makes it, and the names of
-    the tensors that it is made of.
+    """A tensor within a network: name, operator or module, and the names of its input tensors.
 
-    `fetched` is the tensor that has its value, where that is another one: a quantised graph hands
-    on what went through int8. `places` say where in the model's module it is made, the likeliest
-    first: a module's name for what the module returns, and `name:function` for what a function of
-    `module_places.LANDMARKS` makes within it; empty where that is not known. Tensors of an exported
-    file and of the module itself are matched by them. `folded_into` is the tensor that this one's
-    operator is merged into by most exporters, as a batch norm is into the convolution before it:
-    the file then has one tensor for both.
+    `fetched` names the tensor to read instead, if any: in a quantised graph, the dequantised
+    tensor. `places` are the likely origins in the model's module, best first: a module's name for
+    its return value, or `name:function` for a result of a function in `module_places.LANDMARKS`;
+    empty if unknown. Places match tensors of an exported file with the module's tensors.
+    `folded_into` names the tensor whose operator usually absorbs this operator on export, such as a
+    convolution before a batch norm: the file then has one tensor for both.
     """
 
     name: str
@@ -29,12 +27,11 @@ class Within:
 
 @dataclass(frozen=True)
 class Exposed:
-    """What `Backend.expose` wrote: its tensors in the order in which they are computed, and in
-    words what their names mean.
+    """The result of `Backend.expose`: tensors in order of computation, and the meaning of names.
 
-    Tensors of two cells may be compared by name where `names` are equal, and by their places in one
-    module otherwise. `unchanged` says that looking at some tensors changes nothing: what was
-    written for all serves for any of them.
+    Tensors of two cells are matched by name if `names` are equal, else by places in a common
+    module. `unchanged` is true if watching does not alter the computation: the artifact for all
+    tensors then serves any subset.
     """
 
     names: str

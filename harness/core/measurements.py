@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Artifact:
-    """What prepare made: a folder in the store and the digest of its files."""
+    """The result of prepare: a folder in the store and the digest of its files."""
 
     path: str
     sha256: str
@@ -21,11 +21,11 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Block:
-    """What this process and the machine did around some consecutive laps of one boundary.
+    """Counters of this process and the machine around consecutive laps of a boundary.
 
-    `machine_cpu_ns` is the CPU time of all processes together, in steps of the kernel's clock tick,
-    0 where it cannot be read. `preemptions` counts involuntary context switches, of which
-    passive thread pools cause many themselves.
+    `machine_cpu_ns` is the CPU time of all processes together, in steps of the kernel's clock tick;
+    0 if unreadable. `preemptions` counts involuntary context switches, including many caused by
+    passive thread pools.
     """
 
     laps: int
@@ -40,9 +40,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Samples:
-    """Laps of one boundary in one process: integer nanoseconds, raw, in the order in which they
-    were taken.
-    """
+    """Laps of a boundary in a process: integer nanoseconds, raw, in order."""
 
     boundary: str
     clock: str
@@ -53,9 +51,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class OutputError:
-    """How far one output tensor is from its golden. `needed` is in units of what is allowed: 1.0 is
-    exactly the limit.
-    """
+    """The error of an output tensor against its golden. `needed` is relative: 1.0 is the limit."""
 
     name: str
     scale: float
@@ -71,9 +67,7 @@ class OutputError:
 
 @dataclass(frozen=True)
 class ParityVerdict:
-    """Whether the timed outputs are right. Passes when `needed` ≤ `allowed`, where `allowed` is 1.0
-    by construction.
-    """
+    """The verdict on timed outputs: a pass if `needed` ≤ `allowed`, 1.0 by construction."""
 
     verdict: Literal["pass", "fail", "degenerate", "too exact"]
     reason: str
@@ -85,8 +79,9 @@ class ParityVerdict:
     rmse_factor: float
     outputs: tuple[OutputError, ...] = ()
     agreement: Mapping[str, float] = field(default_factory=dict)
-    """What the task makes of the outputs (`harness.accuracy.agreement`,
-    `harness.accuracy.detection_matching`), by name; empty where it says nothing.
+    """Task metrics by name (`harness.accuracy.agreement`, `harness.accuracy.detection_matching`).
+
+    Empty for tasks without metrics.
     """
     artifact_sha256: str = ""
     input_sha256: str = ""
@@ -94,8 +89,9 @@ class ParityVerdict:
 
 @dataclass(frozen=True)
 class Attestation:
-    """What the runtime says it really did, read back after the timed loop. Empty strings and zeros
-    mean: not complete.
+    """Facts read back from the runtime after the timed loop.
+
+    Empty strings and zeros mean an incomplete attestation.
     """
 
     runtime: str
@@ -108,8 +104,6 @@ class Attestation:
     providers: tuple[str, ...] = ()
     placement: Mapping[str, int] = field(default_factory=dict)
     emulated: str = ""
-    """In words, where the precision is that of storage and the arithmetic runs in another; empty
-    where it is native.
-    """
+    """The arithmetic's precision, as text, if only storage has the cell's precision; else empty."""
     labels: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)

@@ -5,6 +5,4 @@ from __future__ import annotations
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
-"""The folder that holds the packages `harness`, `backends` and `reports`: a checkout, or
-site-packages.
-"""
+"""The folder of the packages `harness`, `backends` and `reports`: a checkout, or site-packages."""

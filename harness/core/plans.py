@@ -11,11 +11,10 @@ from harness.core.errors import UsageError
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured. Per process and boundary: at least `min_samples` laps and
-    `min_seconds`, at most `max_seconds`.
+    """Limits of a measurement.
 
-    Each kernel that tells what the machine can do at most is repeated for `peak_seconds`; 0 leaves
-    that out.
+    Per process and boundary: at least `min_samples` laps and `min_seconds`, at most `max_seconds`.
+    Each kernel for the machine's peaks is repeated for `peak_seconds`; 0 skips these kernels.
     """
 
     name: str
@@ -37,7 +36,8 @@ class Plan:
             or not 0 < self.timeout_seconds < math.inf
         ):
             raise UsageError(
-                f"plan {self.name}: processes and min_samples must be 1 or more, max_seconds at least min_seconds and "
+                f"plan {self.name}: processes and min_samples must be 1 or more, max_seconds at "
+                "least min_seconds and "
                 f"timeout_seconds a number above 0, not {self}"
             )
 

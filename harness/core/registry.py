@@ -1,6 +1,4 @@
-"""Backends by name: a table of strings, so that naming a runtime, or listing all of them, imports
-none of them.
-"""
+"""Backends by name: a table of strings. Naming or listing runtimes imports no runtime."""
 
 from __future__ import annotations
 
@@ -21,23 +19,20 @@ from harness.core.golden import Golden
 from harness.core.types import Cell, Model
 
 GROUP = "harness.backends"
-"""The entry-point group by which an installed package adds a backend."""
+"""The entry-point group for backends of installed packages."""
 
 VARIABLE = "EVENBENCH_BACKENDS"
-"""`name=module:Class[:role],...`: a backend that is tried before it is packaged. It comes before
-all others of its role.
-"""
+"""`name=module:Class[:role],...`: backends under development, first in their role."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One backend's name, where its class is, how to install what it needs, and its role in a
-    comparison.
+    """A backend's name, the import string of its class, an install hint, and its role.
 
-    A `control` has no answer to check (the harness's floor); a `golden` judges others; a `negative`
-    is wrong on purpose. `environment` names the environment that it lives in even where no `@` says
-    so, because it cannot share this one. It is left out of `ALL`: nobody downloads a runtime
-    without having named it. So is a backend that runs `steps` around networks.
+    A `control` has no output to check (the harness's floor); a `golden` judges other backends; a
+    `negative` is wrong on purpose. `environment` names a default environment for backends that
+    cannot share this one; `ALL` excludes such backends, because a download needs an explicit
+    request. `ALL` also excludes backends for `steps` around networks.
     """
 
     name: str
@@ -50,27 +45,28 @@ class Row:
 
 @cache
 def rows() -> Mapping[str, Row]:
-    """Every registered backend by name. Raises UsageError where two have one name."""
-    found: dict[str, Row] = {}
+    """Every registered backend by name. Raises UsageError for a duplicate name."""
+    table: dict[str, Row] = {}
     for row in (*_tried(), *importlib.import_module("backends").TABLE, *_installed()):
-        if row.name in found:
+        if row.name in table:
             raise UsageError(
-                f"two backends are named {row.name!r}: {found[row.name].target} and {row.target}; "
+                f"two backends are named {row.name!r}: {table[row.name].target} and {row.target}; "
                 f"rename one in its entry point (group {GROUP}) or uninstall its package"
             )
-        found[row.name] = row
-    return found
+        table[row.name] = row
+    return table
 
 
 def implementations() -> Mapping[str, Row]:
-    """The libraries that can do a recipe's steps, by name: strings, as those of the backends."""
+    """The libraries for recipe steps by name, as strings."""
     return {entry.name: entry for entry in importlib.import_module("backends").IMPLEMENTATIONS}
 
 
 @cache
 def implementation(name: str) -> Any:
-    """The `harness.inputs.preprocessors.Implementation` of that name, which is registered. Imports
-    its module, and thereby no library.
+    """The registered `harness.inputs.preprocessors.Implementation` called `name`.
+
+    Imports the implementation's module, and no library.
     """
     return import_strings.resolve(implementations()[name].target)()
 
@@ -98,21 +94,20 @@ def _tried_row(name: str, target: str) -> Row:
 
 
 def row(name: str) -> Row:
-    """The row of a backend, the environment after `@` left out. Raises UsageError for a name that
-    nobody registered.
-    """
+    """The row of a backend, ignoring the environment after `@`. Raises UsageError if unknown."""
     plain = name.partition("@")[0]
     try:
         return rows()[plain]
     except KeyError:
         known = ", ".join(sorted(rows()))
         raise UsageError(
-            f"unknown backend {plain!r}; expected one of {known}, or install a package that provides it"
+            f"unknown backend {plain!r}; expected one of {known}, or install the package with "
+            "the backend"
         ) from None
 
 
 def runtimes() -> tuple[str, ...]:
-    """The names that `ALL` stands for, in table order."""
+    """The names behind `ALL`, in table order."""
     return tuple(
         entry.name
         for entry in rows().values()
@@ -122,47 +117,48 @@ def runtimes() -> tuple[str, ...]:
 
 @cache
 def find(name: str) -> Backend:
-    """The backend of that name. Imports its module, and thereby no runtime."""
+    """The backend called `name`. Imports its module, and no runtime."""
     entry = row(name)
     module, _, attribute = entry.target.partition(":")
     try:
-        made = getattr(importlib.import_module(module), attribute)()
+        backend = getattr(importlib.import_module(module), attribute)()
     except Exception as error:
         raise UsageError(
-            f"backend {entry.name}: importing {entry.target} failed with {type(error).__name__}: {error}; "
+            f"backend {entry.name}: importing {entry.target} failed with {type(error).__name__}: "
+            f"{error}; "
             "its module must import without its runtime"
         ) from error
-    if not isinstance(made, Backend):
+    if not isinstance(backend, Backend):
         raise UsageError(
-            f"backend {entry.name}: {entry.target} is a {type(made).__name__}; expected a harness.Backend"
+            f"backend {entry.name}: {entry.target} is a {type(backend).__name__}; expected a "
+            "harness.Backend"
         )
-    return made
+    return backend
 
 
 def tunable(name: str) -> Tunable:
-    """The backend of that name, which can be tuned. Raises UsageError for one that cannot."""
-    found = find(name)
-    if not isinstance(found, Tunable):
+    """The tunable backend called `name`. Raises UsageError for a backend without tuning."""
+    backend = find(name)
+    if not isinstance(backend, Tunable):
         raise UsageError(
-            f"{name} has nothing to tune; {' or '.join(tunables()) or 'no backend'} has"
+            f"{name} has no tuning; expected {' or '.join(tunables()) or 'a backend with tuning'}"
         )
-    return found
+    return backend
 
 
 def tunables() -> list[str]:
-    """The names of the registered backends that can be tuned; one that cannot be imported is left
-    out.
-    """
-    found = []
+    """Names of the registered backends with tuning, except backends that fail to import."""
+    names = []
     for name in rows():
         with contextlib.suppress(UsageError):
-            found += [name] if isinstance(find(name), Tunable) else []
-    return found
+            names += [name] if isinstance(find(name), Tunable) else []
+    return names
 
 
 def describe_file(model: Model) -> dict[str, Any]:
-    """Every fact about a model's file, whatever its format; `arguments["shape"]` says the shapes
-    that the file does not tell.
+    """All facts about a model file of any format.
+
+    `arguments["shape"]` supplies shapes missing in the file.
     """
     described = importlib.import_module("backends").DESCRIBE
     shapes = [
@@ -170,24 +166,23 @@ def describe_file(model: Model) -> dict[str, Any]:
         for text in model.arguments.get("shape", "").split(",")
         if text
     ]
-    found: dict[str, Any] = import_strings.resolve(described)(Path(model.file), shapes)
-    return found
+    facts: dict[str, Any] = import_strings.resolve(described)(Path(model.file), shapes)
+    return facts
 
 
 def peaks(cell: Cell, seconds: float) -> dict[str, Any]:
-    """The most arithmetic and bandwidth of the cell's device, each kernel repeated for `seconds`;
-    the process needs a library for it.
+    """Peak arithmetic and bandwidth of the cell's device, from kernels repeated for `seconds`.
+
+    The process needs a library for these kernels.
     """
-    found: dict[str, Any] = import_strings.resolve(importlib.import_module("backends").PEAKS)(
+    facts: dict[str, Any] = import_strings.resolve(importlib.import_module("backends").PEAKS)(
         cell, seconds
     )
-    return found
+    return facts
 
 
 def golden_for(cell: Cell) -> Golden:
-    """The first registered golden that can run the cell's model. Raises Unsupported where there is
-    none.
-    """
+    """The first registered golden for the cell's model. Raises Unsupported if none can run it."""
     reasons = []
     for entry in rows().values():
         if entry.role == "golden":
@@ -205,9 +200,7 @@ def golden_for(cell: Cell) -> Golden:
 
 
 def golden_cell(cell: Cell, backend: str, precision: str = "fp32") -> Cell:
-    """The cell's twin that a golden or yardstick runs: same model, batch and threads, on the CPU,
-    without options.
-    """
+    """The cell of a golden or yardstick: same model, batch and threads; CPU; no options."""
     return Cell(
         cell.model, backend, precision, "cpu", cell.batch, cell.threads, (), cell.default_threads
     )

@@ -1,4 +1,4 @@
-"""Values as plain JSON, and the digest of what they say."""
+"""Values as plain JSON, and digests of values."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from typing import Any
 
 
 def to_json(value: Any) -> Any:
-    """`value` as plain JSON types; dataclasses become objects with their class named where it
-    matters (recipe steps).
-    """
+    """`value` as plain JSON types. Dataclasses become objects; recipe steps keep the class name."""
     if hasattr(value, "__dataclass_fields__"):
         plain = {item.name: to_json(getattr(value, item.name)) for item in fields(value)}
         return (
@@ -31,9 +29,7 @@ def to_json(value: Any) -> Any:
 
 
 def read(text: str) -> Any:
-    """A number, a boolean or another JSON value where `text` reads as one, as options are declared;
-    the text itself otherwise.
-    """
+    """`text` as a number, a boolean or another JSON value, as in options; else the text itself."""
     try:
         return json.loads(text)
     except ValueError:

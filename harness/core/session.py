@@ -1,4 +1,4 @@
-"""A network loaded in a process: the verbs that timing is derived from."""
+"""A network loaded in a process: the verbs behind all timing."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ Now = Callable[[], int]
 
 @dataclass(frozen=True)
 class Laps:
-    """What a session that times itself returns: laps in integer nanoseconds, and the outputs kept,
-    by lap number.
-    """
+    """Laps from a session's own loop, in integer nanoseconds, and kept outputs by lap number."""
 
     laps_ns: list[int]
     kept: Mapping[int, Arrays] = field(default_factory=dict)
     inner_ns: list[int] = field(default_factory=list)
-    """The same laps by the session's inner clock, where it has one."""
+    """The same laps by the session's inner clock, if any."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process has used since it started: CPU time in ns, involuntary context switches, page
-    faults, peak resident bytes; and its number, or 0 where that is not known."""
+    """Resources used by a process since its start, and its process id (0 if unknown).
+
+    CPU time in ns, involuntary context switches, page faults, and peak resident bytes.
+    """
 
     peak_rss_bytes: int
     cpu_ns: int
@@ -45,9 +45,7 @@ class Usage:
 
 
 class ProgramEnded(RuntimeError):
-    """A program of the session's own ended before it answered. `signal` is the name of what ended
-    it, or empty where it exited.
-    """
+    """A session's program ended without a reply. `signal` is the signal; empty after an exit."""
 
     def __init__(self, words: str, signal: str = "") -> None:
         super().__init__(words)
@@ -55,68 +53,66 @@ class ProgramEnded(RuntimeError):
 
 
 class Session(ABC):
-    """A loaded network in this process: bind once, step many times, fetch when someone looks."""
+    """A loaded network in this process: bind once, step many times, fetch on demand."""
 
     clock: str = "time.perf_counter_ns"
-    """Whose clock times the laps. A session that overrides `laps` names its own here."""
+    """The clock of the laps. A session with its own `laps` names another clock."""
     inner: str = ""
-    """The boundary of a second clock that sees each step from within: `device` (events on the
-    device) or `native` (inside compiled code that Python calls). Such a session names `inner_clock`
-    and overrides `inner_ns`."""
+    """The boundary of a second clock within each step.
+
+    Either `device` (events on the device) or `native` (compiled code under Python). Requires
+    `inner_clock` and an override of `inner_ns`.
+    """
     inner_clock: str = ""
     in_flight: int = 1
-    """How many inferences run at once. Where it is more than one, the session overrides `submit`
-    and `collected`, and a lap is the mean interval between completions: throughput, which no caller
-    waits for."""
+    """The number of concurrent inferences.
+
+    Above 1, the session overrides `submit` and `collected`, and a lap is the mean interval between
+    completions: throughput, not the latency of a caller.
+    """
     compile_seconds: float = 0.0
-    """How long compiling took within `load`, where a runtime compiles in the process that runs;
-    booked as a phase of its own.
+    """Compile time within `load`, recorded as a separate phase.
+
+    Zero for runtimes with compilation in prepare.
     """
 
     @abstractmethod
     def bind(self, inputs: Arrays) -> None:
-        """Hand host arrays (C order, read-only, one per declared input, by name) to the runtime."""
+        """Give host arrays to the runtime: C order, read-only, one per declared input, by name."""
 
     @abstractmethod
     def step(self) -> None:
-        """One inference on what is bound. May return before the device is done."""
+        """Run one inference on the bound inputs. May return before the device finishes."""
 
     def sync(self) -> None:
-        """Wait until every step so far is done. Runtimes whose step blocks leave it alone."""
+        """Wait for all steps so far. Runtimes with a blocking step need no override."""
 
     @abstractmethod
     def fetch(self) -> Arrays:
-        """The outputs of the last step, by declared name, as host arrays that nothing will write to
-        again.
-        """
+        """The outputs of the last step, by declared name, as host arrays that stay unchanged."""
 
     @abstractmethod
     def attest(self) -> Attestation:
-        """What is really in use, read back from the runtime, never repeated from what was asked."""
+        """Facts read back from the runtime, never copied from the request."""
 
     def inner_ns(self) -> int:
-        """How long the last step took by `inner_clock`, in nanoseconds. Asked after `sync`, outside
-        the harness's clock.
-        """
+        """The last step's duration by `inner_clock`, in ns. Called after `sync`, outside laps."""
         raise NotImplementedError(
             f"{type(self).__name__} sets inner={self.inner!r} and so must override inner_ns"
         )
 
     def submit(self, inputs: Arrays, lap: int, keep: bool, copy: bool) -> None:
-        """Start one inference as soon as one of the `in_flight` is free; blocks until then. `sync`
-        waits for all of them.
+        """Start one inference, blocking while `in_flight` inferences run. `sync` waits for all.
 
-        `copy` hands host arrays in and out as a caller would have them; without it inputs may be
-        read in place and outputs stay in the runtime, except those of a lap to `keep`.
+        With `copy`, host arrays are copied in and out as for a caller. Without, inputs may be read
+        in place, and outputs stay in the runtime, except for a lap to `keep`.
         """
         raise NotImplementedError(
             f"{type(self).__name__} sets in_flight={self.in_flight} and so must override submit"
         )
 
     def collected(self) -> Mapping[int, Arrays]:
-        """The outputs of the laps to keep since it was last asked, by lap number. Asked after
-        `sync`.
-        """
+        """Outputs of kept laps since the last call, by lap number. Called after `sync`."""
         raise NotImplementedError(
             f"{type(self).__name__} sets in_flight={self.in_flight} and so must override collected"
         )
@@ -124,34 +120,35 @@ class Session(ABC):
     def laps(
         self, batches: Sequence[Arrays], count: int, boundary: str, keep: Sequence[int]
     ) -> Laps:
-        """`count` laps over the rotating `batches`, timed by the session's own `clock`; `keep`
-        names laps to fetch.
+        """Time `count` laps over rotating `batches` by the session's own `clock`.
 
-        Only where the loop cannot live in Python (a C++ runner); such a session sets `clock` as
-        well. All others are timed by `harness.measurement.timing`, which never calls this.
+        `keep` lists laps to fetch. Override together with `clock`, and only for a loop outside of
+        Python (a C++ runner). All other sessions are timed by `harness.measurement.timing`, without
+        this method.
         """
         raise NotImplementedError(
             f"{type(self).__name__} sets clock={self.clock!r} and so must override laps"
         )
 
     def beside(self) -> Session:
-        """Another session on the same loaded network, which a second thread may call while a first
-        one calls this: inputs and outputs are its own, weights and pools are shared. Closing it
-        leaves this one as it is. Raises Unsupported, in words, where that cannot be.
+        """Another session on the same loaded network, for concurrent calls from a second thread.
+
+        Inputs and outputs are separate; weights and pools are shared. Closing the new session
+        leaves this session intact. Raises Unsupported, with the reason, for runtimes without shared
+        networks.
         """
         raise Unsupported(
-            f"{type(self).__name__} does not say that several threads may call one loaded network; a session that may overrides `beside`"
+            f"{type(self).__name__} does not support several threads on one loaded network; "
+            "override `beside` to add support"
         )
 
     def builds(self) -> int | None:
-        """How many times code was generated in this process so far, for a runtime that may compile
-        anew while it runs; None elsewhere.
-        """
+        """Code generations in this process so far; None for runtimes without recompilation."""
         return None
 
     def usage(self) -> Usage | None:
-        """Of the process that computes, where it is not this one; None where it is."""
+        """Resource usage of the session's program; None for a session within this process."""
         return None
 
     def close(self) -> None:
-        """Release everything. Called at least once; calling it again does nothing."""
+        """Release everything. Called at least once; further calls do nothing."""

@@ -1,6 +1,4 @@
-"""The source files that decide what a model computes, so that a change of code is a miss like a
-change of a weight.
-"""
+"""Source files behind a model's computation. A changed file is a cache miss."""
 
 from __future__ import annotations
 
@@ -13,24 +11,20 @@ from harness.core.paths import PROJECT
 from harness.core.types import digest
 
 OWN = tuple(str(PROJECT / package) for package in ("harness", "backends", "reports"))
-"""evenbench's own packages: what they leave in the store is versioned by `store.LAYOUT` and the
-backends' keys.
-"""
+"""evenbench's own packages. Their output is versioned by `store.LAYOUT` and the backends' keys."""
 
 
 def read(paths: Iterable[str | Path]) -> dict[str, str]:
-    """sha256 of each file's bytes, by absolute path; what is no readable file is left out."""
-    found = {}
+    """sha256 of each file's bytes, by absolute path, without unreadable files."""
+    digests = {}
     for path in {Path(path).resolve() for path in paths if path}:
         if path.is_file():
-            found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
+            digests[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return digests
 
 
 def loaded() -> list[str]:
-    """The files of the user's own modules in this process: neither the interpreter's, nor an
-    installed package's, nor ours.
-    """
+    """Files of the user's modules in this process, without the interpreter, packages, and ours."""
     installed = tuple(str(Path(prefix).resolve()) for prefix in {sys.prefix, sys.base_prefix}) + OWN
     files = {
         str(Path(file).resolve())
@@ -41,9 +35,7 @@ def loaded() -> list[str]:
 
 
 def of_types(types: Iterable[type]) -> list[str]:
-    """The files that define some classes, wherever they lie; and those of another language that a
-    class names in `native_sources`.
-    """
+    """The files with the definitions of some classes, and the files in their `native_sources`."""
     known = list(types)
     modules = {sys.modules.get(kind.__module__) for kind in known}
     beside = {str(file) for kind in known for file in vars(kind).get("native_sources", ())}
@@ -53,10 +45,10 @@ def of_types(types: Iterable[type]) -> list[str]:
 
 
 def unchanged(files: Mapping[str, str]) -> bool:
-    """Whether every file still has the sha256 that was read."""
+    """Whether every file still has the recorded sha256."""
     return read(files) == dict(files)
 
 
 def digest_of(files: Mapping[str, str]) -> str:
-    """One sha256 over the contents; the folders they lie in do not matter."""
+    """One sha256 over all contents, independent of folders."""
     return digest(sorted(files.values()))

@@ -1,8 +1,7 @@
-"""The values that walk through evenbench: frozen, comparable, and free of effects.
+"""The values of evenbench: frozen, comparable, and free of side effects.
 
-Everything here is stdlib only, so that declaring and listing benchmarks never imports numpy or a
-runtime. Values do not print, save or plot themselves; `results` writes them and `reports` shows
-them.
+Stdlib only, so declaring and listing benchmarks imports neither numpy nor a runtime. Values do not
+print, save or plot themselves; `results` writes values and `reports` shows values.
 """
 
 from __future__ import annotations
@@ -23,39 +22,35 @@ BATCH = "batch"
 """The symbolic first dimension of a `TensorSpec`, replaced by the cell's batch size."""
 
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8-dynamic", "int8-static")
-"""Every precision that a case may name. Which of them a backend can run is the backend's to say."""
+"""Every precision for cases. Each backend declares its supported subset."""
 
 PHASES = ("prepare", "load", "compile", "first_step", "warm_up", "sample", "parity")
-"""The one list of phases: every duration and every failure names one of these."""
+"""All phases. Every duration and every failure names a phase."""
 
 COMPUTE = "compute"
 HOST_TO_HOST = "host_to_host"
 BOUNDARIES = (COMPUTE, HOST_TO_HOST)
-"""What a lap contains. `compute`: step + sync, inputs already bound. `host_to_host`: bind + step +
-sync + fetch.
-"""
+"""The content of a lap: step + sync with bound inputs, or bind + step + sync + fetch."""
 
 INNER_BOUNDARIES = ("device", "native")
-"""The same laps as `compute`, as a second clock saw them from within: the device's events, or
-native code under Python.
-"""
+"""The laps of `compute` by a second, inner clock: device events, or native code under Python."""
 
 Late = Any
-"""A callable at the top level of a module, or its late name; a `Model` keeps the name."""
+"""A module-level callable, or its late name. A `Model` keeps the name."""
 
 OUTCOMES = ("ok", "mismatch", "fallback", "unsupported", "unavailable", "failed")
 Outcome = Literal["ok", "mismatch", "fallback", "unsupported", "unavailable", "failed"]
 
 UNWANTED = ("mismatch", "fallback", "failed")
-"""The outcomes that make `evenbench run` exit with 1."""
+"""Outcomes with exit code 1 in `evenbench run`."""
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Name, shape and dtype of one tensor. `shape` holds ints and at most one `BATCH`, as its first
-    entry.
+    """Name, shape and dtype of a tensor.
 
-    Of a detector's output that entry may be `ANY` instead.
+    `shape` holds ints, and at most one `BATCH`, as its first entry. The first entry of a detector's
+    output may be `ANY`.
     """
 
     name: str
@@ -64,29 +59,28 @@ class TensorSpec:
 
     def __post_init__(self) -> None:
         for size, why in (
-            (BATCH, ", or stands twice; batches are made"),
+            (BATCH, ", or appears twice; batches are stacked"),
             (ANY, "; objects are listed"),
         ):
             if size in self.shape[1:]:
                 raise UsageError(
-                    f"tensor {self.name} has shape {list(self.shape)}, in which {size!r} is not the first size{why} "
+                    f"tensor {self.name} has shape {list(self.shape)}; {size!r} is not the first "
+                    f"size{why} "
                     "along the first axis: move it there, or give a number"
                 )
 
     @property
     def is_open(self) -> bool:
-        """Whether only the answer tells how large it is."""
+        """Whether the size depends on the data."""
         return self.shape[:1] == (ANY,)
 
     @property
     def is_batched(self) -> bool:
-        """Whether its first dimension is the batch."""
+        """Whether the first dimension is the batch."""
         return self.shape[:1] == (BATCH,)
 
     def concrete(self, batch: int) -> tuple[int, ...]:
-        """The shape in elements with the batch filled in. What only the answer tells counts as 0,
-        the least that it can be.
-        """
+        """The shape with the batch filled in. Data-dependent sizes count as 0, their minimum."""
         return tuple(
             batch if size == BATCH else 0 if size == ANY else int(size) for size in self.shape
         )
@@ -94,9 +88,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Photograph:
-    """An image file inside an installed package, found without importing the package, checked by
-    sha256.
-    """
+    """An image file in an installed package, located without an import and checked by sha256."""
 
     name: str
     package: str
@@ -106,9 +98,7 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named preprocessing: an ordered tuple of steps from `harness.preprocess`, applied once for
-    all backends.
-    """
+    """A named preprocessing: ordered steps from `harness.preprocess`, run once for all backends."""
 
     name: str
     steps: tuple[Any, ...]
@@ -116,22 +106,20 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Model:
-    """What is measured: a late `build` (or a file), its tensors, its preprocessing, its weights.
+    """A model: a late `build` or a file, with tensors, preprocessing and weights.
 
     `build` is a callable without arguments, or its name as `package.module:function` or
-    `file.py:function`; it is imported only in the process that needs it. `images` are the
-    photographs that the recipe turns into inputs; where `inputs_from` is given it is called instead
-    and returns one array of shape [count, ...] per declared input, by name. `evaluation` returns
-    `(inputs, labels)` of a held-out split. `labels` are the names of the classes, which travel with
-    the artifact. `calibration` are the photographs from which int8-static takes its ranges, through
-    the same recipe and none of them among `images`; `calibration_from` is called instead, as
-    `inputs_from` is. `tolerance` overrides the elementwise tolerance of a precision: `{"fp32":
-    (rtol, atol)}` with atol in units of the reference's largest magnitude. `task` says what the
-    outputs mean, and so what is said of them beside the numbers: `classification`, `segmentation`,
-    `text`, or `detection`, whose outputs may have open sizes; objects that score below
-    `score_threshold` are not judged. `sizes` are declarations of the same network at other sizes,
-    such as the longer and shorter sequences that one loaded network is to take in turn: each with
-    the inputs of its size (`harness.core.dynamic_axes`).
+    `file.py:function`, imported only in the process of use. The recipe turns `images` into inputs;
+    `inputs_from` replaces both, and returns an array of shape [count, ...] per declared input, by
+    name. `evaluation` returns `(inputs, labels)` of a held-out split. `labels` are class names,
+    stored with the artifact. int8-static takes its ranges from the photographs in `calibration`, by
+    the same recipe, all different from `images`, or from `calibration_from`, called like
+    `inputs_from`. `tolerance` overrides the elementwise tolerance of a precision: `{"fp32": (rtol,
+    atol)}` with atol in units of the reference's largest magnitude. `task` is the meaning of the
+    outputs, and selects the task metrics: `classification`, `segmentation`, `text`, or `detection`,
+    with open sizes allowed in outputs; objects with scores below `score_threshold` are not judged.
+    `sizes` are declarations of the same network at other sizes, such as longer and shorter
+    sequences for a loaded network, with separate inputs (`harness.core.dynamic_axes`).
     """
 
     name: str
@@ -156,11 +144,13 @@ class Model:
     def __post_init__(self) -> None:
         if not self.name or any(character.isspace() for character in self.name):
             raise UsageError(
-                f"model name {self.name!r} is empty or has white space; give a name such as 'resnet18'"
+                f"model name {self.name!r} is empty or has white space; give a name such as "
+                "'resnet18'"
             )
         if bool(self.build) == bool(self.file):
             raise UsageError(
-                f"model {self.name}: give exactly one of build= and file=, not {self.build!r} and {self.file!r}"
+                f"model {self.name}: give exactly one of build= and file=, not {self.build!r} "
+                f"and {self.file!r}"
             )
         for key in ("build", "inputs_from", "evaluation", "calibration_from"):
             object.__setattr__(self, key, import_strings.name_of(getattr(self, key)))
@@ -178,16 +168,14 @@ class Model:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 of everything declared that may change a number; folders are left out, so it is
-        the same everywhere.
-        """
+        """sha256 of all declarations with an effect on results, without folders (portable)."""
         declared = to_json(self)
-        del declared["labels"]  # the names of classes change no number
+        del declared["labels"]  # class names do not change results
         del declared["sizes"]
         if self.sizes:
-            declared["sizes"] = [each.fingerprint for each in self.sizes]
+            declared["sizes"] = [size.fingerprint for size in self.sizes]
         if self.score_threshold == SCORE_THRESHOLD:
-            del declared["score_threshold"]  # as before there was one
+            del declared["score_threshold"]  # keeps the keys from before thresholds
         for key in ("build", "inputs_from", "evaluation", "calibration_from"):
             declared[key] = import_strings.portable(declared[key])
         declared["weights"]["train"] = import_strings.portable(self.weights.train)
@@ -197,7 +185,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Cell:
-    """One square of the matrix: everything that may change a number, and nothing else."""
+    """A combination of the matrix: everything with an effect on results, and nothing else."""
 
     model: Model
     backend: str
@@ -210,9 +198,7 @@ class Cell:
 
     @cached_property
     def id(self) -> str:
-        """For people: `resnet18-ort-fp32-cpu-b1`, with `-t2` and `-option=value` where they are not
-        the default.
-        """
+        """The readable name: `resnet18-ort-fp32-cpu-b1`, plus `-t2`, `-option=value` if set."""
         parts = [self.model.name, self.backend, self.precision, self.device, f"b{self.batch}"]
         if not self.default_threads:
             parts.append(f"t{self.threads}")
@@ -221,10 +207,10 @@ class Cell:
 
     @cached_property
     def group(self) -> str:
-        """What cells share when they may be compared: all but the backend and its options.
+        """The comparison group: all parts except the backend and its options.
 
-        Throughput, with several requests in flight, is no latency: such cells are a group of their
-        own.
+        Throughput with several requests in flight is no latency, so throughput cells form a
+        separate group.
         """
         apart = "-throughput" if self.option.get("hint") == "throughput" else ""
         return (
@@ -233,7 +219,7 @@ class Cell:
 
     @cached_property
     def key(self) -> str:
-        """For files: 16 hex digits over the whole identity, the model's declaration included."""
+        """The name for files: 16 hex digits over the identity, with the model's declaration."""
         identity = [
             self.model.fingerprint,
             self.backend,
@@ -257,11 +243,11 @@ class Cell:
 
     @property
     def interpreter_name(self) -> str:
-        """The environment the backend lives in: `1.24.1` of `ort@1.24.1`, or nothing for this one."""
+        """The backend's environment: `1.24.1` of `ort@1.24.1`, empty for this environment."""
         return self.backend.partition("@")[2]
 
     def described(self) -> dict[str, Any]:
-        """The identity as a JSON object, as it stands in every result."""
+        """The identity as a JSON object, part of every result."""
         names = (
             "id",
             "key",

@@ -11,7 +11,7 @@ from harness.core import import_strings
 
 @dataclass(frozen=True)
 class Weights:
-    """Where a model's numbers come from. Made with `pretrained`, `seeded`, `trained` or `own`."""
+    """The source of a model's weights. Created by `pretrained`, `seeded`, `trained` or `own`."""
 
     source: Literal["pretrained", "seeded", "trained", "own", "file"]
     seed: int = 0
@@ -21,24 +21,20 @@ class Weights:
 
 
 def pretrained(url: str, sha256: str) -> Weights:
-    """A state dict downloaded once into the cache and checked; `unavailable` when offline and not
-    cached.
-    """
+    """A state dict, downloaded once and checked. Cells without a copy are `unavailable` offline."""
     return Weights("pretrained", url=url, sha256=sha256)
 
 
 def seeded(seed: int = 0) -> Weights:
-    """Random initialisation from `seed`, then batch-norm statistics recalibrated on the model's own
-    input images.
-    """
+    """Random weights from `seed`, with batch-norm statistics recalibrated on the model's inputs."""
     return Weights("seeded", seed=seed)
 
 
 def trained(train: Callable[..., Any] | str, seed: int = 0) -> Weights:
-    """`train(module, seed)` is called once, deterministically, when the weights are first needed."""
+    """Weights from one deterministic call of `train(module, seed)`, made at the first use."""
     return Weights("trained", seed=seed, train=import_strings.name_of(train))
 
 
 def own() -> Weights:
-    """The weights that `build` returns are used as they are."""
+    """The weights returned by `build`, unchanged."""
     return Weights("own")

@@ -118,7 +118,7 @@ def test_ahead_of_time_libtorch_is_refused_in_words() -> None:
     )
     assert (
         refused
-        == "torch-aot needs to know ahead how large outputs are, and bright has as many boxes as it finds"
+        == "torch-aot needs fixed output sizes, but the number of boxes of bright depends on the data"
     )
 
 

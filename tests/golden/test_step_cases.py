@@ -157,12 +157,12 @@ def test_networks_and_steps_are_kept_apart_in_words() -> None:
     for name in steps.LIBRARIES:
         assert (
             registry.find(name).supports(Cell(TINY_CNN, name))
-            == f"{name} runs steps around networks, and tiny_cnn is a network"
+            == f"{name} runs steps around networks, but tiny_cnn is a network"
         )
     for name in (*registry.runtimes(), "reference", "null"):
         assert (
             registry.find(name).supports(Cell(steps.NMS, name))
-            == f"{name} runs networks, and nms is a step around one"
+            == f"{name} runs networks, but nms is a step around one"
         )
     assert registry.golden_for(Cell(steps.NMS, "steps-numpy")).name == "steps-reference"
     assert registry.golden_for(Cell(TINY_CNN, "ort")).name == "reference"

@@ -313,11 +313,11 @@ def test_which_outputs_list_objects(shapes: dict[str, Any], objects: tuple[str, 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"task": "classification"}, "that is for task 'detection'"),
-        ({"outputs": detectors.OUTPUTS[:2]}, "that is for task 'detection'"),
+        ({"task": "classification"}, "expected task 'detection'"),
+        ({"outputs": detectors.OUTPUTS[:2]}, "expected task 'detection'"),
         (
             {"outputs": (*detectors.OUTPUTS, TensorSpec("keypoints", (ANY, 3)))},
-            "that is for task 'detection'",
+            "expected task 'detection'",
         ),
         ({"inputs": (TensorSpec("x", (ANY, 4)),)}, "input x has an open size"),
         ({"score_threshold": 0.0}, "between 0 and 1"),
@@ -350,14 +350,14 @@ def test_a_backend_that_lays_outputs_out_ahead_refuses_in_words() -> None:
     refused = registry.find("null").supports(cell("null", detectors.detector()))
     assert (
         refused
-        == "null needs to know ahead how large outputs are, and detector has as many boxes as it finds"
+        == "null needs fixed output sizes, but the number of boxes of detector depends on the data"
     )
 
 
 @pytest.mark.parametrize("name", ["torch-compile", "torch-aot", "ort-openvino", "tvm", "tensorrt"])
 def test_runtimes_that_were_not_seen_to_take_a_detector_refuse_it(name: str) -> None:
     device = "cuda" if name == "tensorrt" else "cpu"
-    assert "as many boxes as it finds" in registry.find(name).supports(
+    assert "the number of boxes of detector depends on the data" in registry.find(name).supports(
         cell(name, detectors.detector(), device=device)
     )
 

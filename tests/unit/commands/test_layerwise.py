@@ -347,7 +347,7 @@ def test_an_index_that_parts_after_equal_inputs_is_told_for_what_it_is() -> None
             cell("stranger"),
             r"\(names of links\) .* \(other names\): their names have different meanings",
         ),
-        (cell("product"), cell("chain"), "product does not tell what it computes on the way"),
+        (cell("product"), cell("chain"), "product does not expose intermediate tensors"),
         (
             cell("absent"),
             cell("chain"),

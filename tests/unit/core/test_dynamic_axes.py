@@ -87,10 +87,10 @@ def test_inputs_of_different_sizes_are_both_in_the_name() -> None:
     [
         (
             encoder(16, build="tests.unit.builders:samples"),
-            "encoder_16, whose build=, file= or weights= are others",
+            "encoder_16 with another build=, file= or weights=",
         ),
         (encoder(16, weights=seeded(1)), "one network"),
-        (encoder(128), "as large as others there"),
+        (encoder(128), "another size with equal inputs"),
         (segmenter(16, 16), "differ in more than their sizes"),
         (
             replace(encoder(16), inputs=(TensorSpec("ids", (BATCH, 16), "int64"),)),
@@ -107,7 +107,7 @@ def test_inputs_of_different_sizes_are_both_in_the_name() -> None:
             replace(encoder(16), outputs=(TensorSpec("other", (BATCH, 8)),)),
             "tensors differ in more than their sizes",
         ),
-        (encoder(16, sizes=(encoder(8),)), "has sizes of its own"),
+        (encoder(16, sizes=(encoder(8),)), "a model with sizes"),
     ],
 )
 def test_what_is_no_size_of_a_model_is_refused_in_words(other: Model, why: str) -> None:

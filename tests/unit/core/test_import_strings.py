@@ -76,7 +76,7 @@ def nested() -> Any:
     "target", [lambda: None, nested(), Holder.method, Holder().method, functools.partial(matrix)]
 )
 def test_what_has_no_name_at_the_top_of_a_module_is_refused(target: Any) -> None:
-    with pytest.raises(ValueError, match="only a function at the top level"):
+    with pytest.raises(ValueError, match="only a module-level function"):
         import_strings.name_of(target)
 
 
