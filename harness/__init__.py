@@ -1,5 +1,4 @@
-"""evenbench's harness: declare a `Case`, and every runtime runs the same model on the same bytes
-under one timing rule.
+"""evenbench's harness: declare a `Case`, and measure every runtime on the same model and bytes.
 
 Third parties import from here. Nothing in this module imports numpy or a runtime.
 """

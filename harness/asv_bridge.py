@@ -1,10 +1,9 @@
-"""Gives airspeed velocity one class per `Case`: the case's axes as params, and five metrics out of
-one measurement.
+"""An airspeed velocity class per `Case`: the case's axes as params, with five metrics.
 
-asv runs every method for every square in a process of its own. Whichever comes first measures all
-squares that are compared with this one, interleaved, into a folder that asv keeps for one
-environment and commit; the others read it there. What asv gets as samples is one median per
-process, so that its intervals and tests are over processes.
+asv runs every method for every square in a separate process. The first process measures all squares
+of a comparison, interleaved, into a folder kept by asv for an environment and commit; later
+processes read the folder. asv's samples are process medians, so asv's intervals and tests are over
+processes.
 """
 
 from __future__ import annotations
@@ -30,35 +29,28 @@ from harness.runner.schedule import Run
 from harness.statistics.estimates import process_values
 
 VERSION = "1"
-"""asv drops a benchmark's history when this changes; raised when a metric changes its meaning."""
+"""Raised when a metric changes its meaning. asv then drops a benchmark's history."""
 
 PROCESSES = 8
-"""The least number of samples with which asv's interval of the median is finite and its U test can
-reject.
-"""
+"""Fewest samples for a finite interval of the median and a rejecting U test in asv."""
 
 PLAN = "EVENBENCH_ASV_PLAN"
-"""The plan that is measured under, with at least `PROCESSES` processes; `default` where it is not
-set.
-"""
+"""The plan, with at least `PROCESSES` processes (default: `default`)."""
 
 RESULTS = "EVENBENCH_ASV_RESULTS"
-"""A folder in which the full result lines, with every lap, are kept; without it asv removes them
-when it is done.
-"""
+"""A folder for full result lines with all laps. By default, asv removes these lines."""
 
 TIMEOUT_SECONDS = 7200.0
 
 AXES = ("model", "backend", "precision", "device", "batch", "threads")
-"""The names of the params, in order; `options` follows where a case sets any."""
+"""Names of the params, in order; `options` follows for cases with options."""
 
 Square = tuple[str, ...]
 Metric = Callable[[Record], Any]
 
 
 def suites(folder: Path, module: str) -> dict[str, type[Suite]]:
-    """A class for every case declared under `folder`, by name, for the namespace of `module`, which
-    must lie in `folder`.
+    """A class for every case under `folder`, by name, for the namespace of `module` in `folder`.
 
     Use as `globals().update(asv_bridge.suites(Path(__file__).parent, __name__))`.
     """
@@ -80,9 +72,7 @@ def _name(declaration: discovery.Declaration, folder: Path) -> str:
 
 
 class Suite:
-    """What all generated classes share. asv reads the attributes; `squares` maps params to what
-    they name.
-    """
+    """The base of all generated classes, with asv's attributes. `squares` maps params to cells."""
 
     version: ClassVar[str] = VERSION
     timeout: ClassVar[float] = TIMEOUT_SECONDS
@@ -92,17 +82,16 @@ class Suite:
     line: Record
 
     def setup_cache(self) -> str:
-        """The folder of this environment and commit. asv runs this once for all classes, in a
-        folder that it removes.
+        """The folder of this environment and commit.
+
+        asv runs this method once for all classes, in a temporary folder.
         """
         kept = os.environ.get(RESULTS)
         parent = records.folder(Path(kept)) if kept else Path.cwd()
         return tempfile.mkdtemp(prefix="asv-", dir=parent.resolve())
 
     def setup(self, folder: str, *square: str) -> None:
-        """Read the square's outcome, measuring it where that was not done yet. NotImplementedError
-        is asv's `n/a`.
-        """
+        """Read the square's outcome, measured on demand. NotImplementedError is asv's `n/a`."""
         if square not in self.squares:
             raise NotImplementedError(f"{'-'.join(square)} is not in the case's matrix")
         entry = self.squares[square]
@@ -118,9 +107,7 @@ class Suite:
 
 
 def suite(name: str, declaration: discovery.Declaration, module: str) -> type[Suite]:
-    """The class of one case. `name` must be the attribute under which `module` publishes it: asv
-    looks it up by that.
-    """
+    """The class of a case. asv looks the class up as `name` in `module`."""
     entries = discovery.entries(
         [declaration], f"evenbench run {declaration.id.rpartition('::')[0]}"
     )
@@ -138,9 +125,7 @@ def suite(name: str, declaration: discovery.Declaration, module: str) -> type[Su
 
 
 def square(cell: Cell, case: Case) -> Square:
-    """A cell as asv's params. Threads are named as declared, so that a series does not split by the
-    machine's cores.
-    """
+    """A cell as asv's params. Threads are named as declared, for one series on all machines."""
     threads = {value or cpu.cores(): str(value or "all") for value in reversed(case.threads)}
     params = (
         cell.model.name,
@@ -179,7 +164,7 @@ def _peak_memory(line: Record) -> dict[str, Any]:
 
 
 def _parity_error(line: Record) -> float:
-    """Share of the tolerance that was needed; a control has no answer, which asv shows as `n/a`."""
+    """The needed share of the tolerance; `n/a` in asv for controls, which have no output."""
     return float(line["parity"]["needed"]) if line["parity"] else math.nan
 
 
@@ -188,7 +173,7 @@ def _artifact_size(line: Record) -> int:
 
 
 def _samples(values: list[float]) -> dict[str, Any]:
-    """One value per process, in the form in which asv computes its statistics itself."""
+    """A value per process, in asv's form for statistics."""
     return {"samples": values, "number": 1}
 
 
@@ -198,17 +183,14 @@ METRICS: Mapping[str, tuple[str, Metric]] = {
     "track_parity_error": ("needed/allowed", _parity_error),
     "track_artifact_size": ("bytes", _artifact_size),
 }
-"""Every metric by its method's name, with its unit; lower is better in all of them, as asv takes
-for granted.
-"""
+"""Metrics by method name, with units. Lower is better for all, as asv requires."""
 
 
 def line_of(entry: Entry, group: Sequence[Entry], folder: Path) -> Record:
-    """The outcome of a cell from the lines in `folder`.
+    """The outcome of a cell from the lines in `folder`, measured on demand.
 
-    Where it is not there yet, all of `group` is measured together: processes of cells that are
-    compared with one another take turns, so that a slow drift of the machine is no bias between
-    them.
+    All of `group` is measured together: compared cells take turns, so slow drift of the machine is
+    no bias.
     """
     known = {line["cell"]["key"]: line for line in records.read([folder]).lines}
     if entry.cell.key in known:
@@ -221,7 +203,7 @@ def line_of(entry: Entry, group: Sequence[Entry], folder: Path) -> Record:
 
 
 def plan() -> Plan:
-    """The plan for asv. Raises UsageError where the variable names none."""
+    """The plan for asv. Raises UsageError for an unknown plan in the variable."""
     name = os.environ.get(PLAN, "default")
     if name not in PLANS:
         raise UsageError(f"{PLAN}={name!r} is no plan; expected one of {', '.join(PLANS)}")

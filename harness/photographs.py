@@ -1,4 +1,4 @@
-"""Real photographs that ship inside scikit-learn's and scikit-image's wheels, each with its sha256."""
+"""Real photographs from scikit-learn's and scikit-image's wheels, each with its sha256."""
 
 from __future__ import annotations
 
@@ -71,9 +71,7 @@ PHOTOGRAPHS: tuple[Photograph, ...] = (
         "f8dd1aa387ddd1f49d8ad13b50921b237df8e9b262606d258770687b0ef93cef",
     ),
 )
-"""All colour, all different: people, animals, food, buildings, a launch, a garage, a retina,
-galaxies, tissue.
-"""
+"""Different colour photographs: people, animals, food, buildings, a launch, galaxies, tissue."""
 
 
 CALIBRATION: tuple[Photograph, ...] = (
@@ -138,28 +136,33 @@ CALIBRATION: tuple[Photograph, ...] = (
         "341a6f0a61557662b02734a9b6e56ec33a915b2c41886b97509dedf2a43b47a3",
     ),
 )
-"""Ten others, from which int8-static takes its ranges: nothing that is judged was seen before.
-Nearly all are grey, as what ships inside wheels is; another choice moves the ranges by less than it
-would take to change an outcome (`docs/fairness.md`)."""
+"""Ten other photographs, for int8-static's ranges: judged inputs stay unseen.
+
+Nearly all are grey, like most images in wheels; another choice moves the ranges too little to
+change an outcome (`docs/fairness.md`).
+"""
 
 
 def locate(photograph: Photograph) -> Path:
-    """The file on disk. Raises Unavailable where the package is absent or ships other bytes."""
+    """The file on disk. Raises Unavailable for an absent package or another sha256."""
     spec = importlib.util.find_spec(photograph.package)
     folders = list(spec.submodule_search_locations or []) if spec else []
     if not folders:
         raise Unavailable(
-            f"photograph {photograph.name}: package {photograph.package} is not installed; pip install 'evenbench[photographs]'"
+            f"photograph {photograph.name}: package {photograph.package} is not installed; pip "
+            "install 'evenbench[photographs]'"
         )
     file = Path(folders[0]) / photograph.path
     if not file.is_file():
         raise Unavailable(
-            f"photograph {photograph.name}: {photograph.package} has no {photograph.path}; install the pinned version"
+            f"photograph {photograph.name}: {photograph.package} has no {photograph.path}; "
+            "install the pinned version"
         )
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     if found != photograph.sha256:
         raise Unavailable(
-            f"photograph {photograph.name}: sha256 of {photograph.path} is {found[:12]}, expected {photograph.sha256[:12]}; "
+            f"photograph {photograph.name}: sha256 of {photograph.path} is {found[:12]}, "
+            f"expected {photograph.sha256[:12]}; "
             f"install the pinned version of {photograph.package}"
         )
     return file

@@ -1,8 +1,7 @@
-"""Decode, resize, crop, scale, normalise, lay out: the steps of a preprocessing recipe, as data.
+"""Steps of a preprocessing recipe, as data: decode, resize, crop, scale, normalise, lay out.
 
-A recipe is a tuple of these frozen steps. It runs once, before any runtime is loaded, and every
-backend gets its bytes. numpy and Pillow are imported when a step runs, so that declaring a recipe
-stays free.
+A recipe is a tuple of frozen steps. The recipe runs once, before any runtime is loaded, and every
+backend gets the same bytes. Steps import numpy and Pillow on use, so declaring a recipe is cheap.
 """
 
 from __future__ import annotations
@@ -16,13 +15,12 @@ from harness.core.errors import UsageError
 from harness.core.types import Recipe
 
 Image = Any
-"""A Pillow image up to `ToArray`, a numpy array [height, width, channels] or as laid out after it.
-"""
+"""A Pillow image before `ToArray`, a numpy array [height, width, channels] or CHW afterwards."""
 
 
 @dataclass(frozen=True)
 class Decode:
-    """Read an image file with Pillow and convert it to `mode` ("RGB": 3 channels, "L": 1)."""
+    """Read an image file with Pillow and convert to `mode` ("RGB": 3 channels, "L": 1)."""
 
     is_step: ClassVar[bool] = True
     mode: Literal["RGB", "L"] = "RGB"
@@ -36,12 +34,11 @@ class Decode:
 
 @dataclass(frozen=True)
 class Resize:
-    """Scale so that the shorter side has `size` pixels, or to exactly `size` x `size` where
-    `exact`.
+    """Scale the shorter side to `size` pixels, or to exactly `size` x `size` if `exact`.
 
-    `antialias=True` widens the filter when shrinking, as Pillow and torchvision 0.17+ do; False
-    samples the source points only, as OpenCV's linear resize does. The two differ by up to 2 % of
-    task accuracy, so there is no default.
+    `antialias=True` widens the filter when shrinking, like Pillow and torchvision 0.17+; False
+    samples source points only, like OpenCV's linear resize. The two differ by up to 2 % of task
+    accuracy, so there is no default.
     """
 
     is_step: ClassVar[bool] = True
@@ -70,7 +67,7 @@ class Resize:
 
 @dataclass(frozen=True)
 class CenterCrop:
-    """Cut the middle `size` x `size` pixels; offsets are rounded as torchvision does."""
+    """Cut the middle `size` x `size` pixels; offsets are rounded like torchvision's."""
 
     is_step: ClassVar[bool] = True
     size: int
@@ -79,7 +76,8 @@ class CenterCrop:
         width, height = image.size
         if min(width, height) < self.size:
             raise UsageError(
-                f"CenterCrop({self.size}): the image is only {width}x{height}; resize it to {self.size} or more first"
+                f"CenterCrop({self.size}): the image is only {width}x{height}; resize it to "
+                f"{self.size} or more first"
             )
         left, top = round((width - self.size) / 2), round((height - self.size) / 2)
         return image.crop((left, top, left + self.size, top + self.size))
@@ -144,13 +142,11 @@ IMAGENET_224 = Recipe(
 )
 
 RECIPES: Mapping[str, Recipe] = {IMAGENET_224.name: IMAGENET_224}
-"""The recipes that a command line can name."""
+"""Recipes by name on the command line."""
 
 
 def apply(recipe: Recipe, file: Path) -> Any:
-    """The array that `recipe` makes of an image file. Raises UsageError naming the file and the
-    step that failed.
-    """
+    """The array made by `recipe` from an image file. Raises UsageError with file and step."""
     value: Any = file
     for step in recipe.steps:
         try:

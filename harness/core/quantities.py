@@ -1,6 +1,6 @@
 """Parsers of quantities in flags: `20ms`, `1.5GiB`, `2%`, `5m`, `1,2,4`.
 
-All errors have one form: the flag, its text, the kind of quantity, the expected form, an example.
+Errors share a form: the flag, its text, the kind of quantity, the expected form, an example.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Number = TypeVar("Number", int, float)
 
 
 def quantity(text: str, kind: str, flag: str = "", example: str = "") -> float:
-    """Parse a number with a unit of `kind`, such as `20ms`; returns ns, seconds, bytes or a share.
+    """Parse a number with a unit of `kind`, such as `20ms`, into ns, seconds, bytes or a share.
 
     Raises UsageError for text in another form.
     """
@@ -47,7 +47,7 @@ def quantity(text: str, kind: str, flag: str = "", example: str = "") -> float:
 
 
 def seconds_of(budget: str, flag: str = "--budget") -> float:
-    """Parse a time budget, such as `90s`, `5m` or `1h`; infinite for an empty text.
+    """Parse a time budget like `90s`, `5m` or `1h`; infinite for an empty text.
 
     Raises UsageError for text in another form, and for 0.
     """

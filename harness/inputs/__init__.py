@@ -1,6 +1,6 @@
-"""From photographs and datasets to the input bytes that every backend gets.
+"""From photographs and datasets to the input bytes of every backend.
 
-The generators that declarations name by import string are defined here, because
+Generators named in declarations by import string are defined here, because
 `harness.inputs:standard_normal` is part of cell keys and of users' files.
 """
 
@@ -23,10 +23,9 @@ RANDOM_SAMPLES = 8
 
 
 def standard_normal(model: Model) -> dict[str, Array]:
-    """Eight samples of N(0, 1), seed 0, for each declared input; integers below 100 where an input
-    is integral.
+    """Eight samples of N(0, 1), seed 0, per declared input; integers below 100 for integral inputs.
 
-    The inputs of a user's own model that names no images: good for timing and parity, not for
+    The inputs of a user's own model without images: suitable for timing and parity, not for
     accuracy.
     """
     import numpy as np
@@ -36,9 +35,7 @@ def standard_normal(model: Model) -> dict[str, Array]:
 
 
 def standard_normal_calibration(model: Model) -> dict[str, Array]:
-    """As `standard_normal`, from another seed: the ranges of int8-static for a model whose inputs
-    are random.
-    """
+    """Samples like `standard_normal`'s with another seed, for int8-static's ranges."""
     import numpy as np
 
     generator = np.random.default_rng(1)
@@ -59,11 +56,10 @@ def _random(spec: TensorSpec, generator: Any) -> Array:
 
 
 def files(model: Model) -> dict[str, Array]:
-    """Samples from the user's own image files: `model.arguments` holds `recipe` and the paths as a
-    JSON list. Where another library does that recipe's steps, the model has it as its own.
+    """Samples from the user's image files: `model.arguments` holds `recipe` and a list of paths.
 
-    One photo alone could not show that a new input gives a new answer, so its two mirror images
-    follow it.
+    The list is JSON. A recipe of another library is `model.recipe`. A single photo cannot show
+    whether a new input changes the output, so its two mirror images follow.
     """
     import numpy as np
 

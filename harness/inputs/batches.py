@@ -1,6 +1,4 @@
-"""The bytes that every backend of a comparison gets: made once, stored as .npy, named by one
-sha256.
-"""
+"""The input bytes of a comparison: created once, stored as .npy, identified by sha256."""
 
 from __future__ import annotations
 
@@ -23,13 +21,11 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 ROTATION = 2
-"""Part of every key: raised when `_batched` changes which samples a batch holds."""
+"""Part of every key. Raised when `_batched` changes the samples in a batch."""
 
 
 def key_parts(cell: Cell) -> dict[str, Any]:
-    """What decides a cell's input bytes: recipe, images, shapes, batch and the packages that decode
-    and resize.
-    """
+    """Facts behind a cell's input bytes: recipe, images, shapes, batch, and decoding packages."""
     model = cell.model
     evaluation = import_strings.source_of(model.evaluation) if model.evaluation else ""
     return {
@@ -39,9 +35,7 @@ def key_parts(cell: Cell) -> dict[str, Any]:
 
 
 def calibration_key(cell: Cell) -> dict[str, Any]:
-    """What decides the bytes that int8-static is calibrated on, as `key_parts` does for those that
-    are judged.
-    """
+    """Facts behind the bytes of int8-static's calibration, like `key_parts` for judged inputs."""
     return _sampling_key(cell, cell.model.calibration, cell.model.calibration_from)
 
 
@@ -65,18 +59,14 @@ def _sampling_key(cell: Cell, images: Sequence[Photograph], function: str) -> di
 
 
 def _examples_key(model: Model) -> list[str]:
-    """What decides the example inputs that a user's own `build` returns; empty for models whose
-    inputs are not made from them.
-    """
+    """Facts behind the example inputs of a user's `build`; empty for other models."""
     if model.weights.source != "own" or not model.build:
         return []
     return [import_strings.portable(model.build), _sha_of(import_strings.source_of(model.build))]
 
 
 def file_of(name: str) -> str:
-    """The file of an input; a name that would be no plain file name (`/`, `..`), or is taken, is
-    replaced by its digest.
-    """
+    """The file of an input. An invalid (`/`, `..`) or taken file name is replaced by its digest."""
     plain = name.replace("_", "").replace("-", "").isalnum() and name not in (
         "evaluation",
         "labels",
@@ -97,10 +87,10 @@ def _sha_of(file: str) -> str:
 
 
 def make(model: Model, batch: int, folder: Path) -> dict[str, Any]:
-    """Write one .npy per declared input, [batches, batch, ...], and the held-out split; returns the
-    facts for the record.
+    """Write a .npy per declared input, [batches, batch, ...], and the held-out split.
 
-    Raises UsageError where an array does not have the shape and dtype that the model declares.
+    Returns facts for the record. Raises UsageError for an array without the model's declared shape
+    and dtype.
     """
     import numpy as np
 
@@ -122,17 +112,17 @@ def make(model: Model, batch: int, folder: Path) -> dict[str, Any]:
 
 
 def make_calibration(model: Model, batch: int, folder: Path) -> dict[str, Any]:
-    """Write one .npy per declared input of the samples that int8-static is calibrated on; returns
-    the facts for the record.
+    """Write a .npy per declared input with int8-static's calibration samples; returns facts.
 
-    Raises UsageError where a photograph is judged as well: ranges that were fitted to the judged
-    inputs flatter int8.
+    Raises UsageError for a photograph among the judged inputs, because fitting ranges to judged
+    inputs flatters int8.
     """
     judged = {image.sha256 for image in model.images}
     shared = [image.name for image in model.calibration if image.sha256 in judged]
     if shared:
         raise UsageError(
-            f"model {model.name}: {', '.join(shared)} is in calibration= and in images=; calibrate on other photographs"
+            f"model {model.name}: {', '.join(shared)} appears in calibration= and images=; "
+            "calibrate on other photographs"
         )
     names, sha256 = _save(
         model, *_samples(model, model.calibration, model.calibration_from), batch, folder
@@ -149,7 +139,7 @@ def make_calibration(model: Model, batch: int, folder: Path) -> dict[str, Any]:
 def _save(
     model: Model, samples: Mapping[str, Array], names: list[str], batch: int, folder: Path
 ) -> tuple[list[str], str]:
-    """Batch `samples` into the folder's files; returns their names and the files' digest."""
+    """Batch `samples` into the folder's files; returns file names and the files' digest."""
     import numpy as np
 
     files = {spec.name: folder / file_of(spec.name) for spec in model.inputs}
@@ -159,7 +149,7 @@ def _save(
 
 
 def batches_for(samples: int, batch: int) -> int:
-    """How many batches rotate: every sample appears, and there are at least three different ones."""
+    """The number of rotating batches: at least three different batches, covering all samples."""
     return max(min(3, samples), math.ceil(samples / batch))
 
 
@@ -174,37 +164,37 @@ def digest_batches(files: Mapping[str, Path]) -> str:
 def _samples(
     model: Model, images: Sequence[Photograph], function: str
 ) -> tuple[Mapping[str, Array], list[str]]:
-    """[count, ...] per declared input, from `function` where there is one or else from `images`,
-    and the samples' names.
-    """
+    """Arrays [count, ...] per declared input, from `function` or the images, and sample names."""
     import numpy as np
 
     if function:
-        made = import_strings.resolve(function)(model)
-        missing = [spec.name for spec in model.inputs if spec.name not in made]
+        arrays = import_strings.resolve(function)(model)
+        missing = [spec.name for spec in model.inputs if spec.name not in arrays]
         if missing:
             raise UsageError(
-                f"model {model.name}: {function} returned {sorted(made)}, expected also {missing}"
+                f"model {model.name}: {function} returned {sorted(arrays)}, expected also {missing}"
             )
-        count = len(next(iter(made.values())))
-        return made, [f"sample {index}" for index in range(count)]
+        count = len(next(iter(arrays.values())))
+        return arrays, [f"sample {index}" for index in range(count)]
     if model.recipe is None or not images:
         raise UsageError(
-            f"model {model.name}: inputs come from images with recipe=, or from inputs_from=; it has neither"
+            f"model {model.name} has no source of inputs; give images= with recipe=, or "
+            "inputs_from="
         )
     if len(model.inputs) != 1:
         raise UsageError(
-            f"model {model.name}: a recipe makes one input, but {len(model.inputs)} are declared; use inputs_from="
+            f"model {model.name}: a recipe yields one input, but {len(model.inputs)} are "
+            "declared; use inputs_from="
         )
     arrays = [preprocessors.apply(model.recipe, photographs.locate(image)) for image in images]
     return {model.inputs[0].name: np.stack(arrays)}, [image.name for image in images]
 
 
 def _batched(spec: TensorSpec, samples: Mapping[str, Array], batch: int) -> Array:
-    """Batch i holds samples i*batch, i*batch+1, ... modulo their number; a shape without BATCH
-    takes one sample whole.
+    """Batch i holds samples i*batch, i*batch+1, ... modulo their number.
 
-    Where fewer than three batches would differ by that, each one starts one sample later.
+    A shape without BATCH takes a whole sample. If fewer than three batches would differ, each batch
+    starts a single sample later.
     """
     import numpy as np
 
@@ -222,14 +212,15 @@ def _batched(spec: TensorSpec, samples: Mapping[str, Array], batch: int) -> Arra
     expected = spec.concrete(batch)
     if batched.shape[1:] != expected or str(batched.dtype) != spec.dtype:
         raise UsageError(
-            f"input {spec.name}: made {batched.dtype}{list(batched.shape[1:])}, declared {spec.dtype}{list(expected)}; "
+            f"input {spec.name}: made {batched.dtype}{list(batched.shape[1:])}, declared "
+            f"{spec.dtype}{list(expected)}; "
             "change the recipe or the TensorSpec"
         )
     return np.ascontiguousarray(batched)
 
 
 def load(folder: Path, model: Model) -> list[dict[str, Array]]:
-    """The batches of an input folder as read-only arrays, one dict per batch."""
+    """The batches of an input folder as read-only arrays, a dict per batch."""
     import numpy as np
 
     whole = {spec.name: np.load(folder / file_of(spec.name)) for spec in model.inputs}

@@ -1,9 +1,7 @@
-"""What a dataset becomes for one model: its classes as the model's outputs, its images as the
-model's inputs, by the model's own recipe.
+"""A dataset prepared for a model: images as inputs by the model's recipe, and labels.
 
-Classes that the model does not have, outputs that are not what the metric is taken of, files that
-are no images, and masks or boxes that do not lie on their images are errors in words; everything is
-looked at before anything is timed.
+Unreadable images, and masks or boxes beyond their images, raise UsageError. All files are checked
+before timing.
 """
 
 from __future__ import annotations
@@ -25,15 +23,14 @@ from harness.inputs.datasets import Dataset
 from harness.inputs.geometry import IGNORED
 
 SAMPLES, LABELS, TRUTH = "samples.npy", "labels.npy", "truth.json"
-"""The files of a prepared dataset: inputs [count, ...], and what is right: classes [count] or
-[count, height, width], or objects.
+"""Files of a prepared dataset: inputs [count, ...], and labels.
+
+Labels are classes, [count] or [count, height, width], or objects.
 """
 
 
 def key_parts(dataset: Dataset, model: Model) -> dict[str, Any]:
-    """What decides the prepared bytes: the files by their content, the classes, and the recipe with
-    the packages that decode and resize.
-    """
+    """Facts behind the prepared bytes: files by content, classes, recipe, and decoding packages."""
     recipe = dataset_classes.recipe_of(model)
     return {
         "dataset": content(dataset),
@@ -52,7 +49,7 @@ def key_parts(dataset: Dataset, model: Model) -> dict[str, Any]:
 
 
 def content(dataset: Dataset) -> str:
-    """sha256 over the names and bytes of the images and of what labels them."""
+    """sha256 over names and bytes of the images and labels."""
     whole = hashlib.sha256()
     for file in _files(dataset):
         whole.update(f"{file}\0{_sha256(Path(dataset.folder) / file)}\0".encode())
@@ -83,7 +80,7 @@ def _sha256(file: Path) -> str:
 
 
 def check_room(dataset: Dataset, model: Model) -> None:
-    """Raise UsageError where the cache has no room for the prepared inputs."""
+    """Raise UsageError if the cache has no room for the prepared inputs."""
     size = math.prod(model.inputs[0].concrete(1)) * 4 * len(dataset.images)
     there = shutil.disk_usage(
         next(
@@ -94,15 +91,14 @@ def check_room(dataset: Dataset, model: Model) -> None:
     ).free
     if size > there:
         raise UsageError(
-            f"{len(dataset.images)} images as inputs of {model.name} take {size / 1e9:.1f} GB, and the cache {artifact_store.root()} has "
+            f"{len(dataset.images)} images as inputs of {model.name} take {size / 1e9:.1f} GB, "
+            f"and the cache {artifact_store.root()} has "
             f"{there / 1e9:.1f} GB; take fewer with --samples"
         )
 
 
 def make(dataset: Dataset, model: Model, folder: Path) -> dict[str, Any]:
-    """Write inputs and labels into `folder`; returns facts. Raises UsageError naming the file that
-    is no image, or has other labels.
-    """
+    """Write inputs and labels into `folder`; returns facts. Raises UsageError for invalid files."""
     import numpy as np
 
     recipe, spec = dataset_classes.recipe_of(model), model.inputs[0]
@@ -111,16 +107,18 @@ def make(dataset: Dataset, model: Model, folder: Path) -> dict[str, Any]:
         folder / SAMPLES, "w+", np.dtype(spec.dtype), (len(dataset.images), *shape)
     )
     for index, item in enumerate(dataset.images):
-        made = preprocessors.apply(recipe, Path(dataset.folder) / item.image)
-        if made.shape != shape:
+        array = preprocessors.apply(recipe, Path(dataset.folder) / item.image)
+        if array.shape != shape:
             raise UsageError(
-                f"{item.image}: recipe {recipe.name} made {list(made.shape)}, model {model.name} takes {list(shape)}"
+                f"{item.image}: recipe {recipe.name} made {list(array.shape)}, model "
+                f"{model.name} takes {list(shape)}"
             )
-        if made.dtype != samples.dtype:
+        if array.dtype != samples.dtype:
             raise UsageError(
-                f"{item.image}: recipe {recipe.name} made {made.dtype}, model {model.name} takes {samples.dtype}"
+                f"{item.image}: recipe {recipe.name} made {array.dtype}, model {model.name} "
+                f"takes {samples.dtype}"
             )
-        samples[index] = made
+        samples[index] = array
     samples.flush()
     notes = MAKERS[dataset.layout](dataset, model, recipe, folder)
     return {"count": len(dataset.images), "notes": [*dataset.notes, *notes]}
@@ -154,22 +152,26 @@ def _make_masks(dataset: Dataset, model: Model, recipe: Recipe, folder: Path) ->
         with Image.open(Path(dataset.folder) / item.image) as photo:
             if photo.size != mask.size:
                 raise UsageError(
-                    f"{item.mask} is {_sized(mask.size)}, its image {item.image} {_sized(photo.size)}"
+                    f"{item.mask} is {_sized(mask.size)}, its image {item.image} "
+                    f"{_sized(photo.size)}"
                 )
         if mask.mode not in ("1", "L", "P", "I", "I;16"):
             raise UsageError(
-                f"{item.mask} is an image of mode {mask.mode}; expected one class number for each pixel (mode P, L or I)"
+                f"{item.mask} is an image of mode {mask.mode}; expected one class number for "
+                "each pixel (mode P, L or I)"
             )
         numbers = np.asarray(geometry.follow(recipe, mask)).astype(np.int32)
         wrong = np.unique(numbers[(numbers >= classes) & (numbers != IGNORED)])
         if wrong.size:
             raise UsageError(
-                f"{item.mask} has class {wrong[0]}, and model {model.name} has {classes}, from 0 ({IGNORED} means no class)"
+                f"{item.mask} has class {wrong[0]}, and model {model.name} has {classes}, from 0 "
+                f"({IGNORED} means no class)"
             )
         if numbers.shape != (height, width):
-            seen = _sized(numbers.shape[::-1])
+            size = _sized(numbers.shape[::-1])
             raise UsageError(
-                f"{item.mask} is {seen} after recipe {recipe.name}, the scores of model {model.name} are {width}x{height}"
+                f"{item.mask} is {size} after recipe {recipe.name}, the scores of model "
+                f"{model.name} are {width}x{height}"
             )
         labels[index] = numbers
     labels.flush()
@@ -177,7 +179,7 @@ def _make_masks(dataset: Dataset, model: Model, recipe: Recipe, folder: Path) ->
 
 
 def _make_objects(dataset: Dataset, model: Model, recipe: Recipe, folder: Path) -> list[str]:
-    """Keep the annotations of the images that are taken, with the sizes of the files as they are."""
+    """Write the annotations of the selected images, with the sizes of the image files."""
     from PIL import Image
 
     whole = datasets.annotations_of(dataset.annotations)
@@ -186,21 +188,22 @@ def _make_objects(dataset: Dataset, model: Model, recipe: Recipe, folder: Path) 
     for item in dataset.images:
         with Image.open(Path(dataset.folder) / item.image) as opened:
             width, height = opened.size
-        told = named[item.id]
-        if (width, height) != (told["width"], told["height"]):
+        entry = named[item.id]
+        if (width, height) != (entry["width"], entry["height"]):
             raise UsageError(
-                f"{item.image} is {_sized((width, height))}, and {dataset.annotations} says {told['width']}x{told['height']}"
+                f"{item.image} is {_sized((width, height))}, and {dataset.annotations} says "
+                f"{entry['width']}x{entry['height']}"
             )
         images.append({"id": item.id, "width": width, "height": height, "file_name": item.image})
     places = {item["id"]: geometry.place(recipe, item["width"], item["height"]) for item in images}
     kept = [_complete(entry) for entry in whole["annotations"] if int(entry["image_id"]) in places]
     if not kept:
         raise UsageError(
-            f"{dataset.annotations} has no annotation of any of the {len(images)} images that were taken"
+            f"{dataset.annotations} has no annotation of any of the {len(images)} images that "
+            "were taken"
         )
     numbers = {str(entry["name"]): int(entry["id"]) for entry in whole["categories"]}
-    # Where each image lies and which label is which goes with it: the process that is timed needs
-    # numpy for them and nothing else.
+    # Places and labels are stored too, so the timed process needs only numpy.
     truth = {
         "images": [{**image, "place": vars(places[image["id"]])} for image in images],
         "categories": whole["categories"],
@@ -209,13 +212,16 @@ def _make_objects(dataset: Dataset, model: Model, recipe: Recipe, folder: Path) 
     }
     (folder / TRUTH).write_text(json.dumps(truth))
     hidden = sum(places[int(entry["image_id"])].hidden(*entry["bbox"]) for entry in kept)
-    outside = f"{hidden} of {len(kept)} objects lie wholly outside of what recipe {recipe.name} leaves, and count as not found"
+    outside = (
+        f"{hidden} of {len(kept)} objects lie wholly outside the view of recipe {recipe.name}, "
+        "and count as misses"
+    )
     lost = [outside] if hidden else []
     return ["boxes and masks were taken back to the pixels of the files", *lost]
 
 
 def _complete(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An annotation with the keys that every evaluator reads."""
+    """An annotation with the keys required by evaluators."""
     area = float(entry["bbox"][2]) * float(entry["bbox"][3])
     return {"iscrowd": 0, "area": area, **entry}
 
@@ -225,4 +231,4 @@ def _sized(size: Sequence[int]) -> str:
 
 
 MAKERS = {"class folders": _make_classes, "masks": _make_masks, "coco": _make_objects}
-"""By layout: what writes the labels, and says in words what a reader must know of them."""
+"""Writers of labels by layout. Each returns notes for the reader."""

@@ -1,10 +1,9 @@
-"""A folder of labelled data: found by its layout, and every label checked to have its image before
-anything is timed.
+"""A folder of labelled data, found by layout, with every label checked against its image.
 
 Three layouts are known. `class folders`: a folder of images for each class. `masks`: `images/` and
 `masks/`, PNG files of class numbers under the same names. `coco`: a JSON file of object instances,
-and the images that it names. Whatever is wrong with one is an error that names the file. Which
-model it fits, and what it becomes for one, is in `dataset_inputs`.
+and its images. Errors name the file. `dataset_classes` and `dataset_batches` fit a dataset to a
+model.
 """
 
 from __future__ import annotations
@@ -20,19 +19,17 @@ from typing import Any
 from harness.core.errors import UsageError
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Files that are taken for images, by their names; others are left alone and counted."""
+"""Suffixes of images. Other files are counted and ignored."""
 
 CLASS_FILES = ("classes.txt", "classes.json")
 
 TASKS = {"class folders": "classification", "masks": "segmentation", "coco": "detection"}
-"""Which task each layout is for."""
+"""The task of each layout."""
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """One image, relative to the folder, and what is known of it: its class folder, its mask, or
-    its number in a COCO file.
-    """
+    """An image, relative to the folder, with its class folder, its mask, or its COCO number."""
 
     image: str
     kind: str = ""
@@ -42,8 +39,9 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled images in a folder, in a fixed order. `classes` maps a class's name to a model's
-    output, which `dataset_inputs.fit` says.
+    """Labelled images in a folder, in a fixed order.
+
+    `classes` maps a class's name to a model's output (`dataset_classes.fit`).
     """
 
     folder: str
@@ -56,28 +54,28 @@ class Dataset:
 
     @property
     def task(self) -> str:
-        """The task that its layout is for."""
+        """The task of the layout."""
         return TASKS[self.layout]
 
 
 def find(folder: Path, samples: int = 0) -> Dataset:
-    """The dataset in a folder; where `samples` is above 0, as many of its images, evenly spread.
-    Reads no image.
+    """The dataset in a folder, or `samples` evenly spread images (0: all). Reads no image.
 
-    Raises UsageError in words where there is none, or where images and labels do not belong
-    together.
+    Raises UsageError for a folder without a dataset, and for images and labels without a match.
     """
     if samples < 0:
         raise UsageError(f"--samples {samples}: expected a number of images, or 0 for all")
     if not folder.is_dir():
         raise UsageError(f"--dataset {folder}: no such folder; give one of {_layouts()}")
-    found = _read(folder.resolve())
-    if not samples or samples >= len(found.images):
-        return found
-    whole = len(found.images)
-    chosen = tuple(found.images[index * whole // samples] for index in range(samples))
+    dataset = _read(folder.resolve())
+    if not samples or samples >= len(dataset.images):
+        return dataset
+    whole = len(dataset.images)
+    chosen = tuple(dataset.images[index * whole // samples] for index in range(samples))
     return replace(
-        found, images=chosen, notes=(*found.notes, f"{samples} of {whole} images, evenly spread")
+        dataset,
+        images=chosen,
+        notes=(*dataset.notes, f"{samples} of {whole} images, evenly spread"),
     )
 
 
@@ -108,26 +106,28 @@ def _images(folder: Path) -> list[Path]:
 
 def _class_folders(folder: Path) -> Dataset:
     inside = sorted(
-        each for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")
+        entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")
     )
-    found = [
-        Labelled(file.relative_to(folder).as_posix(), kind=each.name)
-        for each in inside
-        for file in _images(each)
+    labelled = [
+        Labelled(file.relative_to(folder).as_posix(), kind=entry.name)
+        for entry in inside
+        for file in _images(entry)
     ]
     loose = [file for file in folder.iterdir() if _is_image(file)]
     if loose:
         raise UsageError(
-            f"{folder}: {loose[0].name} lies in no class folder, so that nobody knows its label; expected {_layouts()}"
+            f"{folder}: {loose[0].name} lies in no class folder, so its label is unknown; "
+            f"expected {_layouts()}"
         )
-    if not found:
+    if not labelled:
         raise UsageError(f"{folder} has no images; expected {_layouts()}")
-    empty = [each.name for each in inside if each.name not in {item.kind for item in found}]
+    empty = [entry.name for entry in inside if entry.name not in {item.kind for item in labelled}]
     if empty:
         raise UsageError(
-            f"{folder}: class folder {empty[0]} has no images; remove it, or add some ({', '.join(SUFFIXES)})"
+            f"{folder}: class folder {empty[0]} has no images; remove it, or add some "
+            f"({', '.join(SUFFIXES)})"
         )
-    return Dataset(str(folder), "class folders", tuple(found))
+    return Dataset(str(folder), "class folders", tuple(labelled))
 
 
 def _with_masks(folder: Path) -> Dataset:
@@ -135,17 +135,20 @@ def _with_masks(folder: Path) -> Dataset:
     masks = {file.stem: file for file in _images(folder / "masks") if file.suffix.lower() == ".png"}
     if not images:
         raise UsageError(
-            f"{folder}/images has no images; expected images/ and masks/ with files of the same names"
+            f"{folder}/images has no images; expected images/ and masks/ with files of the same "
+            "names"
         )
     unlabelled, absent = sorted(set(images) - set(masks)), sorted(set(masks) - set(images))
     if unlabelled:
         raise UsageError(
-            f"{folder}: {images[unlabelled[0]].name} and {len(unlabelled) - 1} more of {len(images)} images have no mask; "
+            f"{folder}: {images[unlabelled[0]].name} and {len(unlabelled) - 1} more of "
+            f"{len(images)} images have no mask; "
             f"expected masks/{unlabelled[0]}.png"
         )
     if absent:
         raise UsageError(
-            f"{folder}: masks/{masks[absent[0]].name} labels an image that is not there; expected images/{absent[0]}.jpg"
+            f"{folder}: masks/{masks[absent[0]].name} labels an absent image; expected "
+            f"images/{absent[0]}.jpg"
         )
     pairs = [
         (images[stem].relative_to(folder).as_posix(), masks[stem].relative_to(folder).as_posix())
@@ -171,18 +174,18 @@ COCO_PARTS = {
     "categories": ("id", "name"),
     "annotations": ("id", "image_id", "category_id", "bbox"),
 }
-"""The lists of a COCO file of instances, and what each of their entries must have."""
+"""The lists in a COCO file of instances, with the required keys of entries."""
 
 
 @cache
 def annotations_of(file: str) -> dict[str, Any]:
-    """A COCO file as it was read. Raises UsageError where it has not the form of one."""
+    """The content of a COCO file. Raises UsageError for a malformed file."""
     try:
-        found = json.loads(Path(file).read_text())
+        content = json.loads(Path(file).read_text())
     except (OSError, ValueError) as error:
         raise UsageError(f"{file} cannot be read as JSON: {error}") from error
     for part, keys in COCO_PARTS.items():
-        entries = found.get(part) if isinstance(found, dict) else None
+        entries = content.get(part) if isinstance(content, dict) else None
         if not isinstance(entries, list):
             raise UsageError(f"{file} is no COCO file of instances: it has no list {part!r}")
         lacking = [
@@ -193,7 +196,8 @@ def annotations_of(file: str) -> dict[str, Any]:
         ]
         if lacking:
             raise UsageError(
-                f"{file}: an entry of {part!r} lacks {lacking[0][1]!r}: {json.dumps(lacking[0][0])[:120]}"
+                f"{file}: an entry of {part!r} lacks {lacking[0][1]!r}: "
+                f"{json.dumps(lacking[0][0])[:120]}"
             )
         wrong = [
             (entry, key)
@@ -204,7 +208,8 @@ def annotations_of(file: str) -> dict[str, Any]:
         if wrong:
             entry, key = wrong[0]
             raise UsageError(
-                f"{file}: an entry of {part!r} has {key} {json.dumps(entry[key])[:80]}; expected what COCO says of it"
+                f"{file}: an entry of {part!r} has {key} {json.dumps(entry[key])[:80]}; expected "
+                "the format of COCO"
             )
     for part, key in (
         ("images", "id"),
@@ -212,12 +217,12 @@ def annotations_of(file: str) -> dict[str, Any]:
         ("categories", "name"),
         ("annotations", "id"),
     ):
-        most = Counter(entry[key] for entry in found[part]).most_common(1)
+        most = Counter(entry[key] for entry in content[part]).most_common(1)
         if most and most[0][1] > 1:
             raise UsageError(
-                f"{file}: {part!r} has {key} {most[0][0]!r} twice; each has one of its own"
+                f"{file}: {part!r} has {key} {most[0][0]!r} twice; expected unique values"
             )
-    return found  # type: ignore[no-any-return]
+    return content  # type: ignore[no-any-return]
 
 
 def _whole(value: Any) -> bool:
@@ -233,37 +238,39 @@ def _box(value: Any) -> bool:
     return (
         isinstance(value, list)
         and len(value) == 4
-        and all(isinstance(each, (int, float)) for each in value)
+        and all(isinstance(number, (int, float)) for number in value)
         and min(value[2:]) >= 0
     )
 
 
 KINDS = {"file_name": _text, "name": _text, "bbox": _box}
-"""What an entry's key must be where that is no whole number."""
+"""The type of an entry's key, if not a whole number."""
 
 
 def _coco(folder: Path, file: Path) -> Dataset:
-    found = annotations_of(str(file))
-    if not found["images"]:
+    content = annotations_of(str(file))
+    if not content["images"]:
         raise UsageError(f"{file} names no images")
-    if not found["annotations"]:
+    if not content["annotations"]:
         raise UsageError(
             f"{file} has no annotations: without labels there is nothing to compare with"
         )
-    known = {entry["id"] for entry in found["images"]}
-    categories = {entry["id"] for entry in found["categories"]}
-    for entry in found["annotations"]:
+    known = {entry["id"] for entry in content["images"]}
+    categories = {entry["id"] for entry in content["categories"]}
+    for entry in content["annotations"]:
         if entry["image_id"] not in known:
             raise UsageError(
-                f"{file}: annotation {entry['id']} is of image {entry['image_id']}, which the file does not name"
+                f"{file}: annotation {entry['id']} is of image {entry['image_id']}, absent from "
+                "the file"
             )
         if entry["category_id"] not in categories:
             raise UsageError(
-                f"{file}: annotation {entry['id']} is of category {entry['category_id']}, which the file does not name"
+                f"{file}: annotation {entry['id']} is of category {entry['category_id']}, absent "
+                "from the file"
             )
     images = [
         Labelled(_located(folder, file, entry["file_name"]), id=int(entry["id"]))
-        for entry in found["images"]
+        for entry in content["images"]
     ]
     return Dataset(
         str(folder), "coco", tuple(sorted(images, key=lambda item: item.id)), annotations=str(file)
@@ -271,13 +278,11 @@ def _coco(folder: Path, file: Path) -> Dataset:
 
 
 def _located(folder: Path, file: Path, name: str) -> str:
-    """Where an image that a COCO file names lies: beside the file's folder, in `images/`, or in the
-    one folder called like the split.
-    """
+    """The path of a COCO image: beside the file, in `images/`, or in the split's folder."""
     split = file.stem.removeprefix("instances_")
     for candidate in (folder / name, folder / "images" / name, folder / split / name):
         if candidate.is_file():
             return candidate.relative_to(folder).as_posix()
     raise UsageError(
-        f"{file.name} labels {name}, which is not there; expected it in {folder}, images/ or {split}/"
+        f"{file.name} labels the absent image {name}; expected in {folder}, images/ or {split}/"
     )

@@ -1,9 +1,8 @@
-"""Where a recipe puts an image's pixels: boxes and masks in the network's pixels go back to those
-of the image file.
+"""The geometry of recipes: boxes and masks from the network's pixels back to the image file's.
 
-Only steps that are known here have a place; a recipe with another one is refused in words rather
-than taken for a step that moves nothing. The numbers come from the steps themselves, which are
-applied to an empty image and to one whose pixels are their own positions.
+Only known steps have a geometry; recipes with other steps are refused, instead of ignoring the
+steps. The numbers come from the steps themselves, applied to an empty image and to an image of
+pixel positions.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 IGNORED = 255
-"""Pixels of this number in a mask have no class and do not count, as in PASCAL VOC."""
+"""The class number of ignored pixels in a mask, as in PASCAL VOC."""
 
 MOVING = (Resize, CenterCrop)
 STAYING = (Decode, ToArray, Normalise, Layout)
@@ -30,10 +29,10 @@ STAYING = (Decode, ToArray, Normalise, Layout)
 
 @dataclass(frozen=True)
 class Place:
-    """How the network sees an image of `width` x `height` pixels: x in the file is x * `scale_x` -
-    `left` of `seen_width` pixels.
+    """The network's view of an image of `width` x `height` pixels.
 
-    Positions are those of edges, so that the first pixel reaches from 0 to 1.
+    x in the file is x * `scale_x` - `left`, of `seen_width` pixels. Positions are edges, so the
+    first pixel spans 0 to 1.
     """
 
     width: int
@@ -46,9 +45,7 @@ class Place:
     seen_height: int = 0
 
     def boxes_in_file(self, boxes: Array) -> Array:
-        """Corners [n, 4] (x1, y1, x2, y2) in the network's pixels as corners in the file's, within
-        the image.
-        """
+        """Corners [n, 4] (x1, y1, x2, y2), from the network's pixels to the file's, clipped."""
         import numpy as np
 
         moved = boxes.astype(np.float64) + np.array([self.left, self.top] * 2)
@@ -57,18 +54,14 @@ class Place:
         return made
 
     def mask_in_file(self, mask: Array) -> Array:
-        """A mask [seen_height, seen_width] of numbers in 0..1 at the file's pixels, bilinear; 0
-        where the network saw nothing.
-        """
+        """A mask [seen_height, seen_width] of 0..1 at the file's pixels, bilinear; 0 outside."""
         rows = _weights(self.height, self.scale_y, self.top, self.seen_height)
         columns = _weights(self.width, self.scale_x, self.left, self.seen_width)
         made: Array = rows @ mask.astype(rows.dtype) @ columns.T
         return made
 
     def hidden(self, x: float, y: float, width: float, height: float) -> bool:
-        """Whether a box in the file's pixels (x, y, width, height) lies wholly outside of what the
-        network sees.
-        """
+        """Whether a box in the file's pixels (x, y, width, height) lies wholly outside the view."""
         left, top = x * self.scale_x - self.left, y * self.scale_y - self.top
         right, bottom = left + width * self.scale_x, top + height * self.scale_y
         return right <= 0 or bottom <= 0 or left >= self.seen_width or top >= self.seen_height
@@ -76,9 +69,7 @@ class Place:
 
 @lru_cache(maxsize=64)
 def _weights(size: int, scale: float, offset: float, seen: int) -> Array:
-    """What each of `size` pixels of the file takes of each of `seen` pixels of the network, [size,
-    seen]: linear between centres.
-    """
+    """Weights [size, seen] of the network's pixels in the file's: linear between centres."""
     import numpy as np
 
     made = np.zeros((size, seen), np.float32)
@@ -94,52 +85,54 @@ def _weights(size: int, scale: float, offset: float, seen: int) -> Array:
 
 
 def refuses(recipe: Recipe) -> str:
-    """Why boxes and masks cannot be followed through a recipe, or an empty string."""
+    """The reason boxes and masks cannot be followed through a recipe, or an empty string."""
     strange = [
         type(step).__name__ for step in recipe.steps if type(step) not in (*MOVING, *STAYING)
     ]
     if strange:
         known = ", ".join(kind.__name__ for kind in (*MOVING, *STAYING))
-        return f"recipe {recipe.name} has the step {strange[0]}, of which it is not known where it puts a pixel; known are {known}"
+        return (
+            f"recipe {recipe.name} has the step {strange[0]}, of unknown geometry; expected {known}"
+        )
     return ""
 
 
 @lru_cache(maxsize=64)
 def place(recipe: Recipe, width: int, height: int) -> Place:
-    """Where the recipe puts an image of this size. Raises UsageError where a step is not known."""
+    """The view of an image of this size under a recipe. Raises UsageError for an unknown step."""
     from PIL import Image
 
     problem = refuses(recipe)
     if problem:
         raise UsageError(problem)
-    found = Place(width, height, seen_width=width, seen_height=height)
+    view = Place(width, height, seen_width=width, seen_height=height)
     for step in recipe.steps:
         if type(step) is Resize:
-            size = step.apply(Image.new("L", (found.seen_width, found.seen_height))).size
-            x, y = size[0] / found.seen_width, size[1] / found.seen_height
+            size = step.apply(Image.new("L", (view.seen_width, view.seen_height))).size
+            x, y = size[0] / view.seen_width, size[1] / view.seen_height
             scaled = replace(
-                found,
-                scale_x=found.scale_x * x,
-                scale_y=found.scale_y * y,
-                left=found.left * x,
-                top=found.top * y,
+                view,
+                scale_x=view.scale_x * x,
+                scale_y=view.scale_y * y,
+                left=view.left * x,
+                top=view.top * y,
             )
-            found = replace(scaled, seen_width=size[0], seen_height=size[1])
+            view = replace(scaled, seen_width=size[0], seen_height=size[1])
         elif type(step) is CenterCrop:
-            cut = step.apply(_positions(found.seen_width, found.seen_height))
-            top, left = divmod(cut.getpixel((0, 0)), found.seen_width)
-            found = replace(
-                found,
-                left=found.left + left,
-                top=found.top + top,
+            cut = step.apply(_positions(view.seen_width, view.seen_height))
+            top, left = divmod(cut.getpixel((0, 0)), view.seen_width)
+            view = replace(
+                view,
+                left=view.left + left,
+                top=view.top + top,
                 seen_width=cut.size[0],
                 seen_height=cut.size[1],
             )
-    return found
+    return view
 
 
 def _positions(width: int, height: int) -> Any:
-    """An image whose pixels are their own numbers, row by row."""
+    """An image with pixels equal to their index, row by row."""
     import numpy as np
     from PIL import Image
 
@@ -147,14 +140,12 @@ def _positions(width: int, height: int) -> Any:
 
 
 def follow(recipe: Recipe, labels: Any) -> Any:
-    """A Pillow image of class numbers as it lies under the network's pixels: moved like the
-    photograph, by nearest neighbours.
-    """
+    """A Pillow image of class numbers under the network's pixels, by nearest neighbours."""
     for step in recipe.steps:
         if type(step) is Resize:
             labels = replace(step, filter="nearest", antialias=True).apply(
                 labels
-            )  # Pillow's resize takes the pixel under each centre
+            )  # Pillow's nearest filter takes the pixel under each centre
         elif type(step) is CenterCrop:
             labels = step.apply(labels)
     return labels

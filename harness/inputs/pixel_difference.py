@@ -18,30 +18,27 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 ALLOWED = 2.0
-"""Levels: what two decoders and two roundings differ by. A wrong filter, order or mean is beyond it
-on any photograph.
+"""Levels of difference between two decoders and two roundings.
+
+A wrong filter, order or mean exceeds the limit on any photograph.
 """
 
 DIGITS = 3
-"""Of a level: what is less is float32's rounding in `Normalise`, of levels that were whole before.
-"""
+"""Digits of a level. Smaller differences are float32's rounding in `Normalise`."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Between two results of one recipe, in levels of 255: the worst value, and the share of values
-    further apart than one level.
-    """
+    """The worst difference, in levels of 255, and the share of values more than a level apart."""
 
     worst: float
     share: float
 
 
 def in_levels(recipe: Recipe, array: Array) -> Array:
-    """What the recipe made of an image, as levels again: float64 [height, width, channels],
-    normalising and scaling undone.
+    """The recipe's result as levels: float64 [height, width, channels], without normalisation.
 
-    Raises UsageError for a recipe with steps of one's own after `ToArray`, which nobody can undo.
+    Raises UsageError for a recipe with user-defined steps after `ToArray`.
     """
     import numpy as np
 
@@ -49,7 +46,7 @@ def in_levels(recipe: Recipe, array: Array) -> Array:
     places = [place for place, step in enumerate(recipe.steps) if isinstance(step, ToArray)]
     if not places:
         raise UsageError(
-            f"recipe {recipe.name} has no ToArray, so that nobody knows what a level is; give a recipe that has"
+            f"recipe {recipe.name} has no ToArray step, which defines pixel levels; add the step"
         )
     for step in reversed(recipe.steps[places[-1] :]):
         if isinstance(step, Layout):
@@ -60,18 +57,20 @@ def in_levels(recipe: Recipe, array: Array) -> Array:
             values = values / step.scale
         else:
             raise UsageError(
-                f"recipe {recipe.name}: {type(step).__name__} cannot be undone; only steps of harness.preprocess can"
+                f"recipe {recipe.name}: {type(step).__name__} cannot be inverted; expected steps "
+                "of harness.preprocess"
             )
     return values
 
 
 def between(recipe: Recipe, one: Array, other: Array) -> Difference:
-    """How far two results of the recipe are apart. Raises UsageError where they differ in shape."""
+    """The difference between two results of the recipe. Raises UsageError for different shapes."""
     import numpy as np
 
     if one.shape != other.shape:
         raise UsageError(
-            f"recipe {recipe.name} made {list(one.shape)} and {list(other.shape)}, which cannot be compared"
+            f"recipe {recipe.name} made {list(one.shape)} and {list(other.shape)}; expected "
+            "equal shapes"
         )
     apart = np.abs(in_levels(recipe, one) - in_levels(recipe, other))
     worst = (
@@ -85,10 +84,9 @@ def between(recipe: Recipe, one: Array, other: Array) -> Difference:
 
 
 def compared(recipe: Recipe, library: str, files: Sequence[Path]) -> dict[str, Any]:
-    """One library against Pillow on each file. Where it cannot do the recipe, `reason` says why and
-    there are no numbers.
+    """A library's difference to Pillow on each file, or the `reason` for a refusal.
 
-    Raises UsageError for a library that nobody registered, or a file that is no image.
+    Raises UsageError for an unregistered library, or a file without an image.
     """
     nothing: dict[str, Any] = {
         "library": library,
@@ -103,7 +101,7 @@ def compared(recipe: Recipe, library: str, files: Sequence[Path]) -> dict[str, A
         return {**nothing, "reason": why}
     by = preprocessors.ImplementedRecipe(recipe.name, recipe.steps, library)
     try:
-        made = {
+        differences = {
             file.name: between(
                 recipe, preprocessors.apply(by, file), preprocessors.apply(recipe, file)
             )
@@ -112,7 +110,11 @@ def compared(recipe: Recipe, library: str, files: Sequence[Path]) -> dict[str, A
     except Unavailable as error:
         return {**nothing, "reason": str(error)}
     largest = {
-        "worst": max(each.worst for each in made.values()),
-        "share": max(each.share for each in made.values()),
+        "worst": max(difference.worst for difference in differences.values()),
+        "share": max(difference.share for difference in differences.values()),
     }
-    return {**nothing, **largest, "photos": {name: asdict(each) for name, each in made.items()}}
+    return {
+        **nothing,
+        **largest,
+        "photos": {name: asdict(difference) for name, difference in differences.items()},
+    }

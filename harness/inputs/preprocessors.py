@@ -1,11 +1,9 @@
-"""One recipe, several libraries: the steps as they are written (in Pillow), or the same steps done
-by another library.
+"""Recipes by several libraries: steps in Pillow, or the same steps by another library.
 
-The steps of a recipe say what is to be done, and do it with Pillow and NumPy. An `Implementation`
-does the same steps in its own way. It is part of a model's recipe, its name and the key of its
-input bytes, so that inputs from two decoders are never taken for the same. What differs between
-them, and by how much, is in docs/preprocessing.md; what a library cannot do alike it refuses in
-words.
+The steps of a recipe run with Pillow and NumPy. An `Implementation` runs the same steps with
+another library. The implementation is part of a model's recipe, name and input key, so inputs from
+two decoders are never mixed. docs/preprocessing.md lists the differences; a library refuses steps
+without an equivalent.
 """
 
 from __future__ import annotations
@@ -25,59 +23,54 @@ from harness.inputs import image_validation
 from harness.preprocess import CenterCrop, Decode, Layout, Normalise, Resize, ToArray
 
 DEFAULT = "pillow"
-"""The steps as they are written in `harness.preprocess`."""
+"""The steps in `harness.preprocess`."""
 
 Image = Any
-"""An image as the library has it: an array, a tensor, an object of its own."""
+"""A library's image: an array, a tensor, or an object."""
 
 
 @dataclass(frozen=True)
 class ImplementedRecipe(Recipe):
-    """A recipe whose steps another library does; `implementation` is a name of
-    `registry.implementations`.
-    """
+    """A recipe run by another library; `implementation` is a name of `registry.implementations`."""
 
     implementation: str
 
 
 class Implementation(ABC):
-    """A library that does the steps of `harness.preprocess`. Importing its module imports no
-    library.
-    """
+    """A library for the steps of `harness.preprocess`. The module imports no library."""
 
     name: ClassVar[str]
     requires: ClassVar[tuple[str, ...]] = ()
-    """Import names of the packages that it needs."""
+    """Import names of required packages."""
     distributions: ClassVar[tuple[str, ...]] = ()
-    """Distributions whose versions may change a level: part of the key of the inputs."""
+    """Distributions with an effect on levels: part of the inputs' key."""
     native_sources: ClassVar[tuple[str, ...]] = ()
-    """Files of another language that it is written in: part of that key, as its Python is
-    (`sources.of_types`).
-    """
+    """Source files in other languages, part of the inputs' key (`source_digests.of_types`)."""
     does: ClassVar[Mapping[str, str]] = {}
-    """How each step is done, in words, by the step's name."""
+    """A description of each step, by the step's name."""
 
     def refuses(self, step: Any) -> str:
-        """An empty string, or why this step cannot be done as it is meant, in words. Imports
-        nothing.
-        """
+        """The reason this step has no equivalent, or an empty string. Imports nothing."""
         if type(step) not in (Decode, Resize, CenterCrop, ToArray, Normalise, Layout):
-            return f"{self.name} does the steps of harness.preprocess, and {type(step).__name__} is another"
+            return (
+                f"{self.name} supports the steps of harness.preprocess, not {type(step).__name__}"
+            )
         return ""
 
     def missing(self) -> tuple[str, ...]:
-        """The packages of `requires` that are not installed."""
+        """The packages of `requires` not installed."""
         return tuple(name for name in self.requires if importlib.util.find_spec(name) is None)
 
     @abstractmethod
     def decode(self, encoded: bytes, step: Decode) -> Image:
-        """The image in a file's content, 8 bits per level, in `step.mode`, its EXIF orientation
-        ignored. Raises as the library does.
+        """The image in a file's content, 8 bits, in `step.mode`, ignoring EXIF orientation.
+
+        Raises the library's own errors.
         """
 
     @abstractmethod
     def opened(self, pixels: Any) -> Image:
-        """An image of pixels, uint8 [height, width, 3], which are only read."""
+        """An image of pixels, uint8 [height, width, 3], read-only."""
 
     @abstractmethod
     def size(self, image: Image) -> tuple[int, int]:
@@ -85,11 +78,11 @@ class Implementation(ABC):
 
     @abstractmethod
     def resize(self, image: Image, step: Resize, width: int, height: int) -> Image:
-        """Scaled to that many pixels, 8 bits per level."""
+        """Scale to this size, 8 bits per level."""
 
     @abstractmethod
     def crop(self, image: Image, left: int, top: int, size: int) -> Image:
-        """`size` x `size` pixels from there."""
+        """Cut `size` x `size` pixels from this corner."""
 
     @abstractmethod
     def to_array(self, image: Image, step: ToArray) -> Image:
@@ -97,21 +90,21 @@ class Implementation(ABC):
 
     @abstractmethod
     def normalise(self, image: Image, step: Normalise) -> Image:
-        """What `to_array` returned, normalised per channel."""
+        """The result of `to_array`, normalised per channel."""
 
     @abstractmethod
     def lay_out(self, image: Image, step: Layout) -> Any:
         """The same as a contiguous numpy array."""
 
     def do(self, step: Any, value: Any) -> Any:
-        """One step; `Decode` takes the bytes of a file. Raises UsageError where it cannot be done."""
+        """Run a step; `Decode` takes the bytes of a file. Raises UsageError on failure."""
         why = self.refuses(step)
         if why:
             raise UsageError(why)
         if isinstance(step, Resize):
             return self.resize(
                 value, step, *step._target(self.size(value))
-            )  # the step's own rounding, for all alike
+            )  # the step's rounding, equal for all libraries
         if isinstance(step, CenterCrop):
             return self._cropped(step, value)
         verbs = {
@@ -126,7 +119,8 @@ class Implementation(ABC):
         width, height = self.size(image)
         if min(width, height) < step.size:
             raise UsageError(
-                f"CenterCrop({step.size}): the image is only {width}x{height}; resize it to {step.size} or more first"
+                f"CenterCrop({step.size}): the image is only {width}x{height}; resize it to "
+                f"{step.size} or more first"
             )
         return self.crop(
             image, round((width - step.size) / 2), round((height - step.size) / 2), step.size
@@ -134,96 +128,94 @@ class Implementation(ABC):
 
 
 def names() -> tuple[str, ...]:
-    """Every implementation that a case can name, the default first."""
+    """Every implementation for cases, the default first."""
     return (DEFAULT, *(name for name in registry.implementations() if name != DEFAULT))
 
 
 def find(name: str) -> Implementation:
-    """The implementation of that name. Raises UsageError for one that nobody registered."""
+    """The implementation called `name`. Raises UsageError for an unregistered name."""
     known = registry.implementations()
     if name not in known:
         raise UsageError(f"unknown preprocessing {name!r}; expected one of {', '.join(names())}")
-    found = registry.implementation(name)
-    if not isinstance(found, Implementation):
+    library = registry.implementation(name)
+    if not isinstance(library, Implementation):
         raise UsageError(
-            f"preprocessing {name}: {known[name].target} is a {type(found).__name__}; expected a harness Implementation"
+            f"preprocessing {name}: {known[name].target} is a {type(library).__name__}; expected "
+            "a harness Implementation"
         )
-    return found
+    return library
 
 
 def present(name: str) -> Implementation:
-    """As `find`. Raises Unavailable where its library is not installed."""
-    found = find(name)
-    if found.missing():
+    """Like `find`. Raises Unavailable for an absent library."""
+    library = find(name)
+    if library.missing():
         raise Unavailable(
-            f"preprocessing {name}: {', '.join(found.missing())} is not installed; {registry.implementations()[name].hint}"
+            f"preprocessing {name}: {', '.join(library.missing())} is not installed; "
+            f"{registry.implementations()[name].hint}"
         )
-    return found
+    return library
 
 
 def of(recipe: Recipe) -> str:
-    """The name of the library that does this recipe's steps."""
+    """The name of the library behind this recipe."""
     return recipe.implementation if isinstance(recipe, ImplementedRecipe) else DEFAULT
 
 
 def refuses(recipe: Recipe, name: str) -> str:
-    """An empty string, or why that library cannot do the recipe, in words. Imports nothing."""
+    """The reason the library cannot run the recipe, or an empty string. Imports nothing."""
     if name == DEFAULT:
         return ""
     if not recipe.steps or not isinstance(recipe.steps[-1], Layout):
         return "its last step is not Layout, which makes an array of what the library has"
-    found = find(name)
-    return next(filter(None, (found.refuses(step) for step in recipe.steps)), "")
+    library = find(name)
+    return next(filter(None, (library.refuses(step) for step in recipe.steps)), "")
 
 
 def implemented(model: Model, name: str) -> Model:
-    """The model fed through that library, as a case with this `preprocessing` declares it:
-    `resnet18+torchvision`.
+    """The model fed by the library, as declared by `preprocessing`: `resnet18+torchvision`.
 
-    A model of its own, since its inputs have other bytes; the model itself for the default.
-    Raises UsageError where it has no recipe, or one that the library cannot do.
+    A separate model, because its inputs have other bytes; the same model for the default. Raises
+    UsageError for a model without a recipe, and for a recipe the library refuses.
     """
     find(name)
     if name == DEFAULT:
         return model
-    told = model.recipe or preprocess.RECIPES.get(model.arguments.get("recipe", ""))
-    if told is None:
+    recipe_of_model = model.recipe or preprocess.RECIPES.get(model.arguments.get("recipe", ""))
+    if recipe_of_model is None:
         raise UsageError(
-            f"model {model.name} has no recipe= that {name} could do; leave it out of a case with preprocessing="
+            f"model {model.name} has no recipe= for {name}; remove the model from cases with "
+            "preprocessing="
         )
-    why = refuses(told, name)
+    why = refuses(recipe_of_model, name)
     if why:
-        raise UsageError(f"model {model.name}: recipe {told.name} by {name}: {why}")
-    recipe = ImplementedRecipe(f"{told.name}+{name}", told.steps, name)
+        raise UsageError(f"model {model.name}: recipe {recipe_of_model.name} by {name}: {why}")
+    recipe = ImplementedRecipe(f"{recipe_of_model.name}+{name}", recipe_of_model.steps, name)
     return replace(
         model,
         name=f"{model.name}+{name}",
         recipe=recipe,
-        sizes=tuple(implemented(each, name) for each in model.sizes),
+        sizes=tuple(implemented(size, name) for size in model.sizes),
     )
 
 
 def defined_by(recipe: Recipe) -> list[type]:
-    """The classes whose source decides what the recipe makes: its steps, and the library's
-    implementation of them.
-    """
+    """Classes with source code behind the recipe's result: steps and implementation."""
     steps = [type(step) for step in recipe.steps]
     return steps if of(recipe) == DEFAULT else [*steps, *type(find(of(recipe))).__mro__[:-2]]
 
 
 def distributions(recipe: Recipe | None) -> tuple[str, ...]:
-    """The distributions whose versions decide the bytes: NumPy and Pillow always, and the library's
-    own.
-    """
+    """Distributions behind the bytes: NumPy, Pillow, and the library's."""
     own = () if recipe is None or of(recipe) == DEFAULT else find(of(recipe)).distributions
     return tuple(dict.fromkeys(("numpy", "pillow", *own)))
 
 
 def apply(recipe: Recipe, file: Path) -> Any:
-    """The array that `recipe` makes of an image file, by the library that it names.
+    """The array made by `recipe` from an image file.
 
-    Raises UsageError naming the file and what is wrong with it (not whole, more than 8 bits, no
-    image), and Unavailable where the library is not installed.
+    Raises UsageError naming the file and its defect (incomplete, more than 8 bits, no image), and
+    Unavailable for an absent library.
     """
     if recipe.steps and isinstance(recipe.steps[0], Decode) and file.is_file():
         problem = image_validation.problem(_content(file))
@@ -235,21 +227,21 @@ def apply(recipe: Recipe, file: Path) -> Any:
         return preprocess.apply(recipe, file)
     except (UsageError, ImportError):
         raise
-    except Exception as error:  # such as Pillow's DecompressionBombError, which is no OSError
+    except Exception as error:  # Pillow's DecompressionBombError is not an OSError
         raise UsageError(
             f"{file}: recipe {recipe.name} failed: {type(error).__name__}: {error}"
         ) from error
 
 
 def _by(library: Implementation, recipe: Recipe, file: Path) -> Any:
-    # Only what Pillow decodes is handed on: of a damaged file torchvision 0.29's decoder ends the
-    # process, and OpenCV fills the rest.
+    # Pillow checks every file first: on damaged files torchvision 0.29 ends the process, and OpenCV
+    # fills the missing pixels.
     preprocess.apply(Recipe(recipe.name, recipe.steps[:1]), file)
     value: Any = _content(file)
     for step in recipe.steps:
         try:
             value = library.do(step, value)
-        except Exception as error:  # every library has errors of its own
+        except Exception as error:  # errors differ between libraries
             what = (
                 str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
             )
@@ -267,9 +259,7 @@ def _content(file: Path) -> bytes:
 
 
 def chain(library: Implementation, steps: Sequence[Any], value: Any) -> Any:
-    """The steps one after another, without words for what goes wrong: what a benchmark of them
-    times.
-    """
+    """The steps in order, without error handling: the timed part of a step benchmark."""
     for step in steps:
         value = library.do(step, value)
     return value

@@ -1,10 +1,9 @@
 """The pytest plugin: every `Case` in a test module becomes ordinary pytest items.
 
 pytest loads this package through the entry point `evenbench` (group `pytest11`) in every session,
-so it imports no runtime, and does nothing until a `Case` is collected. All selected items of one
-comparison group are measured together, interleaved, when the first of them runs; the other items
-report. pytest-benchmark gets the recorded laps through a timer that reads them out, so nothing is
-timed twice.
+so the package imports no runtime, and does nothing until a `Case` is collected. All selected items
+of a comparison group are measured together, interleaved, when the first item runs; the other items
+report. pytest-benchmark gets the recorded laps through a timer, so nothing is timed twice.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ def pytest_pycollect_makemodule(
 
 
 def declares(file: Path) -> bool:
-    """Whether a file may hold cases, by its name and text.
+    """Whether a file may hold cases, by name and text.
 
     Importing an unrelated script named `bench_*.py` could have side effects.
     """
@@ -83,7 +82,7 @@ def declares(file: Path) -> bool:
 def pytest_pycollect_makeitem(
     collector: pytest.Module | pytest.Class, name: str, obj: object
 ) -> list[pytest.Item] | None:
-    """Make the items of a module-level `Case`; its usage errors are collection errors."""
+    """Make the items of a module-level `Case`. Usage errors become collection errors."""
     if (
         not isinstance(obj, Case)
         or not isinstance(collector, pytest.Module)

@@ -19,7 +19,7 @@ from harness.plugin.suite import SUITE
 from harness.results.records import Record
 
 PARAMETERS = ("key", "model", "backend", "precision", "device", "batch", "threads", "options")
-"""Plain values in each item's callspec, for options such as `--benchmark-group-by=param:backend`."""
+"""Plain values in each callspec, for options such as `--benchmark-group-by=param:backend`."""
 
 XDIST = (
     "evenbench does not measure under pytest-xdist, because cells measured in parallel slow each "
@@ -28,7 +28,7 @@ XDIST = (
 
 
 class DeclarationFile(pytest.Module):
-    """A `bench_*.py` with cases. An invalid declaration is reported in one line."""
+    """A `bench_*.py` with cases. An invalid declaration is reported on a single line."""
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
         if not isinstance(excinfo.value, UsageError):
@@ -38,14 +38,14 @@ class DeclarationFile(pytest.Module):
 
 
 class CellItem(pytest.Function):
-    """A pytest item for one cell of a case."""
+    """A pytest item for a cell of a case."""
 
     entry: Entry
     replay: Replay
     line: int
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
-        """The declaration's place, instead of this file's; `line` counts from zero."""
+        """The place of the declaration, instead of this file; `line` counts from zero."""
         return self.path, self.line, self.name
 
     def measured(self) -> None:
@@ -84,7 +84,7 @@ def cell_items(session: pytest.Session) -> list[CellItem]:
 
 
 def items_of(collector: pytest.Module, name: str, case: Case) -> list[pytest.Item]:
-    """One item per cell, parametrized by pytest itself, with a callspec and ids for `-k`."""
+    """An item per cell, parametrized by pytest itself, with a callspec and ids for `-k`."""
     case = discovery.beside(collector.path.parent, case)
     declaration = discovery.Declaration(case, collector.path, name)
     command = f"evenbench run {shlex.quote(declaration.id.rpartition('::')[0])}"
@@ -118,7 +118,7 @@ def items_of(collector: pytest.Module, name: str, case: Case) -> list[pytest.Ite
 
 
 def ranked_in(cell: Cell) -> str:
-    """The cell's table in pytest-benchmark: its comparison group, with controls in another table."""
+    """The cell's table in pytest-benchmark: the comparison group, with controls in other tables."""
     role = registry.row(cell.backend).role
     return cell.group if role == "runtime" else f"{cell.group} {role}"
 

@@ -1,4 +1,4 @@
-"""Outcomes of cells as pytest and pytest-benchmark report them."""
+"""Outcomes of cells for pytest and pytest-benchmark."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ TRACEBACK_LINES = 15
 
 
 class Replay:
-    """A timer for pytest-benchmark that reads out recorded laps.
+    """A timer for pytest-benchmark with recorded laps.
 
-    Reading 2n is zero and reading 2n + 1 is lap n in seconds, so each pair differs by exactly its
+    Reading 2n is zero and reading 2n + 1 is lap n in seconds, so each pair differs by exactly a
     lap.
     """
 
@@ -51,7 +51,7 @@ def without_timing(benchmark: Any, verdict: Callable[[], None]) -> None:
 
 
 def judge(record: Record) -> None:
-    """Skip a cell that cannot run here, and fail a cell with another outcome than `ok`."""
+    """Skip an unsupported or unavailable cell, and fail a cell with another outcome than `ok`."""
     reason = record["reason"]
     if record["outcome"] in SKIPPED:
         hint = record["hint"]
@@ -86,7 +86,7 @@ def properties(record: Record) -> list[tuple[str, object]]:
 
 
 def extra_info(record: Record) -> dict[str, Any]:
-    """The cell, its provenance and its parity, for pytest-benchmark's `extra_info`."""
+    """The cell with provenance and parity, for pytest-benchmark's `extra_info`."""
     parity, attested = record["parity"] or {}, record["attested"]
     return {
         "cell": record["cell"]["id"],

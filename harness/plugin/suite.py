@@ -1,4 +1,4 @@
-"""The run of a pytest session: started by the first cell, measured one comparison group at a time."""
+"""The run of a pytest session, started by the first cell and measured by comparison group."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.runner.schedule import Run
 
 
 class Suite:
-    """The session's one run."""
+    """The session's run."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
@@ -74,7 +74,7 @@ SUITE = pytest.StashKey[Suite]()
 
 
 def unique(entries: Iterable[Entry]) -> list[Entry]:
-    """One entry per cell. A cell declared by two cases is measured once."""
+    """An entry per cell. A cell declared by two cases is measured once."""
     first: dict[str, Entry] = {}
     for entry in entries:
         first.setdefault(entry.cell.key, entry)

@@ -1,4 +1,4 @@
-"""Estimates, tests and change points over plain numbers. Knows nothing of benchmarks."""
+"""Estimates, tests and change points over plain numbers, independent of benchmarks."""
 
 from harness.statistics.estimates import Estimate, level, process_values
 

@@ -1,6 +1,4 @@
-"""Steps in a series: airspeed velocity's detection, or Apache Otava's, finds the levels; the rules
-here say which of them is an alarm.
-"""
+"""Steps in a series: levels by airspeed velocity or Apache Otava, and rules for alarms."""
 
 from __future__ import annotations
 
@@ -13,15 +11,13 @@ from harness.core.errors import UsageError
 from harness.statistics.estimates import median
 
 LEAST_AFTER = 3
-"""A step counts when so many points lie after it, and a level can be a best value when it has so
-many itself.
-"""
+"""Fewest points after a step for an alarm, and fewest points of a level for a best value."""
 
 SPREADS = 3.0
-"""The margin is at least so many robust standard deviations of the series about its levels."""
+"""The least margin, in robust standard deviations of the series about its levels."""
 
 LEAST_THIRD = 5
-"""Points of a third of a level, so that its median is no outlier."""
+"""Fewest points in a third of a level, against outliers in its median."""
 
 NORMAL = 1.4826
 """Standard deviations of a normal distribution per median absolute deviation."""
@@ -31,7 +27,7 @@ WORSE, BETTER = "worse", "better"
 
 @dataclass(frozen=True)
 class Level:
-    """Points `start` to `stop`, not included, which lie about `value`."""
+    """Points from `start` up to but excluding `stop`, at about `value`."""
 
     start: int
     stop: int
@@ -39,13 +35,13 @@ class Level:
 
     @property
     def length(self) -> int:
-        """How many points it has."""
+        """The number of points."""
         return self.stop - self.start
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A level that somebody accepted, from the point at `start` on."""
+    """A level accepted by the user, from the point at `start`."""
 
     start: int
     value: float
@@ -53,9 +49,11 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Change:
-    """A step, or several in a row, that lasts to the end of the series. `start` is its first point,
-    `points` how many lie after it, `before` the level that it left, `after` the last one, and
-    `settled` the first point of that."""
+    """A step, or several consecutive steps, lasting to the end of the series.
+
+    `start` is the first point of the change, `points` the number of points since, `before` and
+    `after` the old and the last level, and `settled` the first point of the last level.
+    """
 
     kind: str
     start: int
@@ -71,43 +69,41 @@ class Change:
 
     @property
     def is_alarm(self) -> bool:
-        """Whether enough points lie after it; a younger step may still be an outlier."""
+        """Whether enough points follow. A younger step may still be an outlier."""
         return self.points >= LEAST_AFTER
 
 
 def levels(values: Sequence[float], detector: str = "asv") -> list[Level]:
-    """The levels that one of `DETECTORS` finds. Points are not weighted: the widths of intervals
-    over a handful of processes are noise.
+    """The levels in a series, by a detector in `DETECTORS`. Raises UsageError if not installed.
 
-    Raises UsageError where the detector is not installed.
+    Points are not weighted, because widths of intervals over a few processes are noise.
     """
     if len(values) <= LEAST_AFTER:
         return [Level(0, len(values), median(values))] if values else []
-    # Detectors take floats of any size, but asv's tolerances are absolute: nanoseconds and bytes
-    # are brought to about 1.
+    # asv's tolerances are absolute, so nanoseconds and bytes are scaled to about 1.
     scale = median(values)
     return [
-        Level(each.start, each.stop, each.value * scale)
-        for each in DETECTORS[detector]([value / scale for value in values])
+        Level(piece.start, piece.stop, piece.value * scale)
+        for piece in DETECTORS[detector]([value / scale for value in values])
     ]
 
 
 def _asv(values: Sequence[float]) -> list[Level]:
-    """The piecewise constant fit of asv's `step_detect` (an L1 Potts functional, its penalty chosen
-    by a BIC-like rule).
-    """
+    """asv's `step_detect`: a piecewise constant fit (L1 Potts functional, penalty like BIC)."""
     try:
         from asv.step_detect import detect_steps
     except ImportError as error:
         raise UsageError(
-            "steps are found by airspeed velocity, which is not installed; pip install 'evenbench[asv]'"
+            "airspeed velocity, the detector of steps, is not installed; pip install "
+            "'evenbench[asv]'"
         ) from error
     return [Level(start, stop, value) for start, stop, value, _, _ in detect_steps(values)]
 
 
 def _otava(values: Sequence[float]) -> list[Level]:
-    """Otava's change points (M. Fleming et al., Hunter, ICPE 2023: energy distances, then Student's
-    t at 0.001), cut at each of them.
+    """The series, cut at Otava's change points.
+
+    M. Fleming et al., Hunter, ICPE 2023: energy distances, then Student's t at 0.001.
     """
     import numpy as np
 
@@ -115,31 +111,32 @@ def _otava(values: Sequence[float]) -> list[Level]:
         from otava.analysis import compute_change_points
     except ImportError as error:
         raise UsageError(
-            "Apache Otava is not installed; it pins an older numpy, so give it an environment of its own, which needs no runtime: "
+            "Apache Otava is not installed; it pins an older numpy, so use a separate "
+            "environment, without runtimes: "
             "pip install 'evenbench[otava]'"
         ) from error
     with np.errstate(
         divide="ignore", invalid="ignore"
-    ):  # sizes do not vary at all, and so have no t
-        found, _ = compute_change_points(values)
-    cuts = [0, *(int(each.index) for each in found), len(values)]
+    ):  # Student's t is undefined for constant sizes
+        points, _ = compute_change_points(values)
+    cuts = [0, *(int(point.index) for point in points), len(values)]
     return [Level(start, stop, median(values[start:stop])) for start, stop in pairwise(cuts)]
 
 
 DETECTORS: Mapping[str, Callable[[Sequence[float]], list[Level]]] = {"asv": _asv, "otava": _otava}
-"""What finds levels in values of about 1, by the name on the command line."""
+"""Detectors of levels by name on the command line, for values of about 1."""
 
 
-def drifts(values: Sequence[float], found: Sequence[Level], allowed: float) -> list[Level]:
-    """`found` with a level in three where its last third lies off its first by the margin or more.
+def drifts(values: Sequence[float], pieces: Sequence[Level], allowed: float) -> list[Level]:
+    """`pieces`, with drifting levels split in three: levels with outer thirds apart by the margin.
 
-    asv's fit takes correlation into account, so a steady decline is one level to it. Medians of
-    thirds see it; a level of fewer than three times `LEAST_THIRD` points stays whole.
+    asv's fit models correlation, so a steady decline is a single level. Medians of thirds reveal
+    the decline; levels with fewer than three times `LEAST_THIRD` points stay whole.
     """
-    made: list[Level] = []
-    for each in found:
-        third = each.length // 3
-        cuts = (each.start, each.start + third, each.stop - third, each.stop)
+    split: list[Level] = []
+    for piece in pieces:
+        third = piece.length // 3
+        cuts = (piece.start, piece.start + third, piece.stop - third, piece.stop)
         parts = (
             [Level(start, stop, median(values[start:stop])) for start, stop in pairwise(cuts)]
             if third >= LEAST_THIRD
@@ -148,16 +145,15 @@ def drifts(values: Sequence[float], found: Sequence[Level], allowed: float) -> l
         drifted = bool(parts) and abs(math.log(parts[-1].value / parts[0].value)) >= math.log1p(
             allowed
         )
-        made += parts if drifted else [each]
-    return made
+        split += parts if drifted else [piece]
+    return split
 
 
 def margin(values: Sequence[float], least: float) -> float:
-    """The relative change that matters: `least`, or three robust standard deviations of a single
-    point.
+    """The smallest relevant relative change: `least`, or three robust standard deviations.
 
-    From the differences of neighbours (von Neumann's estimate), in which neither steps nor a slow
-    decline are.
+    The deviation of a point is computed from differences of neighbours (von Neumann's estimate),
+    free of steps and slow declines.
     """
     differences = [abs(math.log(after / before)) for before, after in pairwise(values)]
     return (
@@ -166,19 +162,19 @@ def margin(values: Sequence[float], least: float) -> float:
 
 
 def judge(
-    found: Sequence[Level], allowed: float, accepted: Accepted | None = None
+    pieces: Sequence[Level], allowed: float, accepted: Accepted | None = None
 ) -> Change | None:
-    """The step that lasts to the last of the levels `found` and that nobody accepted, or None.
+    """The unaccepted step up to the last level in `pieces`, or None.
 
-    Worse is measured against the best level since what was accepted, that itself included, so that
-    a decline in small steps adds up and one after an improvement is seen. Better is measured
-    against what was accepted, or else against the first level. A last level of fewer than
-    `LEAST_AFTER` points may be an outlier: it neither raises an alarm nor ends one.
+    Worse is measured against the best level since the accepted level, inclusive, so small declines
+    add up, and a decline after an improvement counts. Better is measured against the accepted
+    level, or else against the first level. A last level of fewer than `LEAST_AFTER` points may be
+    an outlier, and neither raises nor ends an alarm.
     """
-    change = _last(found, allowed, accepted)
+    change = _last(pieces, allowed, accepted)
     if change is not None and change.is_alarm:
         return change
-    settled = list(found)
+    settled = list(pieces)
     while settled and settled[-1].length < LEAST_AFTER:
         settled.pop()
         earlier = _last(settled, allowed, accepted)
@@ -187,42 +183,42 @@ def judge(
     return change
 
 
-def _last(found: Sequence[Level], allowed: float, accepted: Accepted | None) -> Change | None:
-    known = [each for each in found if _since(each, accepted) >= LEAST_AFTER]
-    references = [accepted.value] if accepted else [each.value for each in known[:1]]
+def _last(pieces: Sequence[Level], allowed: float, accepted: Accepted | None) -> Change | None:
+    known = [piece for piece in pieces if _since(piece, accepted) >= LEAST_AFTER]
+    references = [accepted.value] if accepted else [piece.value for piece in known[:1]]
     if not references:
         return None
-    best = min([*references, *(each.value for each in known)])
-    return _trailing(found, WORSE, best, allowed, accepted) or _trailing(
-        found, BETTER, references[0], allowed, accepted
+    best = min([*references, *(piece.value for piece in known)])
+    return _trailing(pieces, WORSE, best, allowed, accepted) or _trailing(
+        pieces, BETTER, references[0], allowed, accepted
     )
 
 
 def _trailing(
-    found: Sequence[Level], kind: str, reference: float, allowed: float, accepted: Accepted | None
+    pieces: Sequence[Level], kind: str, reference: float, allowed: float, accepted: Accepted | None
 ) -> Change | None:
-    """The levels at the end that lie beyond the reference by the margin or more."""
+    """The change of the last levels, if beyond the reference by the margin or more."""
 
-    def beyond(each: Level) -> bool:
-        if _since(each, accepted) <= 0:
+    def beyond(piece: Level) -> bool:
+        if _since(piece, accepted) <= 0:
             return False
         return (
-            each.value >= reference * (1 + allowed)
+            piece.value >= reference * (1 + allowed)
             if kind == WORSE
-            else each.value <= reference / (1 + allowed)
+            else piece.value <= reference / (1 + allowed)
         )
 
-    trailing = list(takewhile(beyond, reversed(found)))
+    trailing = list(takewhile(beyond, reversed(pieces)))
     if not trailing:
         return None
     first = accepted.start if accepted else 0
     start = max(trailing[-1].start, first)
-    last = next((each for each in trailing if each.length >= LEAST_AFTER), trailing[0])
+    last = next((piece for piece in trailing if piece.length >= LEAST_AFTER), trailing[0])
     return Change(
-        kind, start, found[-1].stop - start, reference, last.value, max(last.start, first)
+        kind, start, pieces[-1].stop - start, reference, last.value, max(last.start, first)
     )
 
 
-def _since(each: Level, accepted: Accepted | None) -> int:
-    """How many points of a level lie after what was accepted."""
-    return each.stop - max(each.start, accepted.start if accepted else 0)
+def _since(piece: Level, accepted: Accepted | None) -> int:
+    """The number of a level's points after the accepted point."""
+    return piece.stop - max(piece.start, accepted.start if accepted else 0)

@@ -1,7 +1,7 @@
-"""From laps to numbers with intervals. Knows nothing of benchmarks: sequences in, estimates out.
+"""From laps to estimates with intervals, independent of benchmarks.
 
-The unit of replication is the process: laps of one process share its memory layout, its clocks and
-its neighbours, so an interval over pooled laps is far too narrow. Every interval here is over one
+The unit of replication is the process: laps of a process share memory layout, clocks and
+neighbours, so intervals over pooled laps are far too narrow. Every interval here uses a single
 value per process.
 """
 
@@ -12,14 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 CONFIDENCE = 0.95
-"""Of every interval that is shown. The regression gate has its own, stricter one."""
+"""Of every reported interval. The regression gate has a separate, stricter confidence."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its interval. `low` and `high` are None where one process alone says nothing
-    about spread.
-    """
+    """A value and its interval. `low` and `high` are None for a single process."""
 
     value: float
     low: float | None
@@ -27,14 +25,12 @@ class Estimate:
     processes: int
 
     def overlaps(self, other: float) -> bool | None:
-        """Whether `other` lies inside the interval; None where there is no interval."""
+        """Whether `other` lies inside the interval; None without an interval."""
         return None if self.low is None or self.high is None else self.low <= other <= self.high
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle value, or the mean of the two middle values. Raises ValueError on an empty
-    sequence.
-    """
+    """The middle value, or the mean of the two middle values. Raises ValueError if empty."""
     ordered = sorted(values)
     if not ordered:
         raise ValueError("median of no values; expected one or more")
@@ -43,16 +39,15 @@ def median(values: Sequence[float]) -> float:
 
 
 def process_values(laps: Sequence[Sequence[float]]) -> list[float]:
-    """The median lap of each process; the only aggregation of laps in this project."""
+    """The median lap of each process: the only aggregation of laps in this project."""
     return [median(process) for process in laps if process]
 
 
 def level(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
-    """The geometric mean of one positive value per process, with Student's t interval of the
-    logarithms.
+    """The geometric mean over processes, with Student's t interval of the logarithms.
 
-    Logarithms, because times are positive and their errors multiply. Raises ValueError on an empty
-    or non-positive input.
+    Logarithms, because times are positive and errors multiply. Raises ValueError on an empty or
+    non-positive input.
     """
     if not values or min(values) <= 0:
         raise ValueError(f"level of {list(values)!r}; expected one or more positive values")
@@ -68,18 +63,17 @@ def level(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
 def speedup(
     baseline: Sequence[float], candidate: Sequence[float], confidence: float = CONFIDENCE
 ) -> Estimate:
-    """How many times faster `candidate` is: the level of baseline/candidate, one ratio per sweep.
+    """The speed-up of `candidate`: the level of baseline/candidate, with a ratio per sweep.
 
-    Both sequences hold one value per process in sweep order; values of one sweep were taken close
-    in time, so pairing them removes what drifts slowly. Where the lengths differ, the common sweeps
-    are used.
+    Both sequences hold a value per process in sweep order. Values of a sweep are close in time, so
+    pairing removes slow drift. Sequences of different lengths use the common sweeps.
     """
     pairs = list(zip(baseline, candidate, strict=False))
     return level([before / after for before, after in pairs], confidence)
 
 
 def quantile(values: Sequence[float], q: float) -> float:
-    """The q-quantile by linear interpolation between order statistics (Hyndman and Fan's type 7)."""
+    """The q-quantile by linear interpolation of order statistics (Hyndman and Fan's type 7)."""
     ordered = sorted(values)
     if not ordered or not 0 <= q <= 1:
         raise ValueError(
@@ -92,17 +86,16 @@ def quantile(values: Sequence[float], q: float) -> float:
 
 
 def needed_for_quantile(q: float, confidence: float = 0.99) -> int:
-    """The least number of samples whose maximum is above the q-quantile with `confidence`:
-    ceil(ln(1-c)/ln(q)).
+    """The fewest samples for a maximum above the q-quantile with `confidence`: ceil(ln(1-c)/ln(q)).
 
-    44 for p90 and 459 for p99 at 99 %: the zero-failure case of MLPerf's early-stopping rule. Below
-    it a percentile is not stated.
+    44 for p90 and 459 for p99 at 99 %: the zero-failure case of MLPerf's early-stopping rule.
+    Percentiles of fewer samples are not reported.
     """
     return math.ceil(math.log(1 - confidence) / math.log(q))
 
 
 def supported_quantile(values: Sequence[float], q: float) -> float | None:
-    """The q-quantile, or None where there are too few values to state it."""
+    """The q-quantile, or None for too few values."""
     return quantile(values, q) if len(values) >= needed_for_quantile(max(q, 1 - q)) else None
 
 

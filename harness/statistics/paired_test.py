@@ -1,14 +1,14 @@
-"""Two arms measured in pairs: log ratios of process pairs become one of four verdicts. Knows
-nothing of benchmarks.
+"""Two arms measured in pairs: log ratios of process pairs yield a verdict out of four.
 
-The unit is a *pair of processes*, one per arm, that were measured alternately: its number is the
-median of the log ratios of its paired laps. Over K pairs the estimate is the 20 % trimmed mean with
-Yuen's interval (K. K. Yuen, "The two-sample trimmed t for unequal population variances", Biometrika
-61, 1974, in its one-sample form), which one disturbed pair cannot move. Sampling stops on precision
-and never on significance, so that looking does not raise false alarms; then there is one test.
+Independent of benchmarks. The unit is a *pair of processes*, one per arm, measured alternately: its
+number is the median of the log ratios of its paired laps. Over K pairs the estimate is the 20 %
+trimmed mean with Yuen's interval (K. K. Yuen, "The two-sample trimmed t for unequal population
+variances", Biometrika 61, 1974, in the one-sample form), robust against a single disturbed pair.
+Sampling stops on precision and never on significance, so looking does not raise false alarms; a
+single test follows.
 
-All functions take arrays whose last axis is the pairs, so that a simulation runs ten thousand
-sessions through the very code that judges one.
+All functions take arrays with pairs on the last axis, so simulations run ten thousand sessions
+through the same code.
 """
 
 from __future__ import annotations
@@ -30,19 +30,17 @@ Verdict = Literal["slower", "faster", "equivalent", "inconclusive"]
 VERDICTS: tuple[Verdict, ...] = ("slower", "faster", "equivalent", "inconclusive")
 
 FEWEST_PAIRS = 8
-"""Below this the exact 99 % sign interval is infinite, so that no alarm could ever be backed by it.
-"""
+"""With fewer pairs the exact 99 % sign interval is infinite, and no alarm is possible."""
 
 SIGN_WIDTH = 3
-"""How many times wider than the precision the sign interval may be where a session stops."""
+"""The widest sign interval at a stop, as a multiple of the precision."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """When to stop and what to call it. `margin` and `precision` are relative: 0.02 is 2 %. `least`
-    and `most` count pairs.
+    """Limits for stopping and for verdicts. Raises UsageError for a rule without possible alarms.
 
-    Raises UsageError for a rule that could never alarm.
+    `margin` and `precision` are relative: 0.02 is 2 %. `least` and `most` count pairs.
     """
 
     margin: float = 0.02
@@ -60,12 +58,14 @@ class Rule:
             or not 0 <= self.trim < 0.5
         ):
             raise UsageError(
-                f"gate: margin {self.margin:g} must lie in [0, 1), precision {self.precision:g} in (0, 1), confidence "
+                f"gate: margin {self.margin:g} must lie in [0, 1), precision {self.precision:g} "
+                "in (0, 1), confidence "
                 f"{self.confidence:g} in [0.5, 1) and trim {self.trim:g} in [0, 0.5)"
             )
         if self.least > self.most:
             raise UsageError(
-                f"gate: at least {self.least} and at most {self.most} pairs leave none; raise the second"
+                f"gate: at least {self.least} and at most {self.most} pairs leave none; raise "
+                "the second"
             )
         if not math.isfinite(sign_rank(self.most, self.confidence)):
             fewest = next(
@@ -74,34 +74,32 @@ class Rule:
                 if math.isfinite(sign_rank(pairs, self.confidence))
             )
             raise UsageError(
-                f"gate: {self.most} pairs can never alarm at {self.confidence:.0%} confidence, however large the slowdown; "
+                f"gate: {self.most} pairs can never alarm at {self.confidence:.0%} confidence, "
+                "however large the slowdown; "
                 f"allow {fewest} or more"
             )
 
     @property
     def nominal(self) -> float:
-        """The confidence at which Yuen's interval is computed so that it covers with `confidence`
-        in the end.
+        """The confidence of Yuen's interval for a final coverage of `confidence`.
 
-        Stopping at the first interval that is narrow enough favours those that are too narrow:
-        simulated, a nominal 99 % covers
-        97.5 to 99.6 % then, and half the error, 99.5 %, covers 98.7 % or better (tests/unit/statistics/test_paired_test.py).
+        Stopping at the first narrow interval favours intervals with too little width: simulated, a
+        nominal 99 % then covers 97.5 to 99.6 %, and half the error, 99.5 %, covers 98.7 % or better
+        (tests/unit/statistics/test_paired_test.py).
         """
         return 1 - (1 - self.confidence) / 2
 
     @property
     def log_margin(self) -> float:
-        """The margin on the scale of log ratios; faster by it is 1 / (1 + margin)."""
+        """The margin on the scale of log ratios; faster by the margin is 1 / (1 + margin)."""
         return math.log1p(self.margin)
 
 
 def precise(pairs: Array, rule: Rule) -> Array:
-    """Whether a session with these pairs may stop. Looks at the widths, and at equality, never at
-    which arm is ahead.
+    """Whether sessions with these pairs may stop: by widths and equality, not by the faster arm.
 
-    The exact interval has to be narrow too: eight pairs of which one was disturbed are precise by
-    the trimmed mean, and by the sign interval, which is their whole range then, they could back no
-    verdict.
+    The exact interval must be narrow too: eight pairs with a disturbed pair are precise by the
+    trimmed mean, but the sign interval, then the whole range, supports no verdict.
     """
     found = yuen(pairs, rule.nominal, rule.trim)
     sign_low, sign_high = sign_interval(pairs, rule.confidence)
@@ -113,15 +111,15 @@ def precise(pairs: Array, rule: Rule) -> Array:
 
 
 def is_precise(pairs: Sequence[float], rule: Rule) -> bool:
-    """`precise` for one session's pairs."""
+    """`precise` for the pairs of a single session."""
     return bool(precise(np.asarray(pairs, dtype=float), rule))
 
 
 def verdicts(pairs: Array, rule: Rule) -> Array:
-    """One of `VERDICTS` per session, over all its pairs.
+    """The verdict of each session, out of `VERDICTS`, over all pairs.
 
-    `slower` and `faster` need the whole interval beyond the margin, and an exact sign interval that
-    does not reach the margin's far side; where the two disagree the session is inconclusive.
+    `slower` and `faster` need the whole interval beyond the margin, and an exact sign interval
+    short of the margin's far side; otherwise the session is inconclusive.
     """
     found = yuen(pairs, rule.nominal, rule.trim)
     sign_low, sign_high = sign_interval(pairs, rule.confidence)
@@ -136,7 +134,7 @@ def verdicts(pairs: Array, rule: Rule) -> Array:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What one session's pairs say of head over base. Ratios: 1.05 is 5 % slower."""
+    """The verdict of a session on head over base. Ratios: 1.05 is 5 % slower."""
 
     verdict: Verdict
     ratio: float
@@ -148,18 +146,18 @@ class Judgement:
     p: float
     """One-sided, of "no further off than the margin", in the direction of the estimate."""
     needed_pairs: int | None
-    """For an inconclusive session: about how many pairs would decide it; None where no number below
-    1000 would.
-    """
+    """For an inconclusive session: pairs needed for a verdict (estimate); None for 1000 or more."""
 
 
 def judge(pairs: Sequence[float], rule: Rule) -> Judgement:
-    """The verdict over the log ratios of K pairs of processes, head over base. Raises UsageError
-    below `FEWEST_PAIRS`.
+    """The verdict over log ratios of process pairs, head over base.
+
+    Raises UsageError for fewer than `FEWEST_PAIRS` pairs.
     """
     if len(pairs) < FEWEST_PAIRS:
         raise UsageError(
-            f"gate: {len(pairs)} pairs cannot be judged at {rule.confidence:.0%} confidence; {FEWEST_PAIRS} are the least"
+            f"gate: {len(pairs)} pairs cannot be judged at {rule.confidence:.0%} confidence; "
+            f"{FEWEST_PAIRS} are the least"
         )
     values = np.asarray(pairs, dtype=float)
     found = yuen(values, rule.nominal, rule.trim)
@@ -179,9 +177,7 @@ def judge(pairs: Sequence[float], rule: Rule) -> Judgement:
 
 
 def p_value(found: Interval, rule: Rule) -> float:
-    """One-sided p of "no further off than the margin" in the direction of the estimate, by Yuen's
-    trimmed t.
-    """
+    """One-sided p of "no further off than the margin", in the estimate's direction (trimmed t)."""
     from scipy.special import stdtr  # scipy.special alone: scipy.stats takes a second to import
 
     beyond = abs(float(found.centre)) - rule.log_margin
@@ -191,9 +187,7 @@ def p_value(found: Interval, rule: Rule) -> float:
 
 
 def holm(p_values: Sequence[float], alpha: float) -> list[bool]:
-    """Which hypotheses are rejected at a family-wise `alpha` (S. Holm, Scandinavian Journal of
-    Statistics 6, 1979).
-    """
+    """Hypotheses rejected at a family-wise `alpha` (S. Holm, Scand. J. Statistics 6, 1979)."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     rejected = [False] * len(p_values)
     for step, index in enumerate(order):
@@ -204,9 +198,7 @@ def holm(p_values: Sequence[float], alpha: float) -> list[bool]:
 
 
 def needed_pairs(found: Interval, pairs: int, rule: Rule) -> int | None:
-    """How many pairs would bring the nearer side of the interval off the margin, if the centre
-    stays; None for 1000 or more.
-    """
+    """Pairs needed to clear the margin, for a constant centre; None for 1000 or more."""
     distance = abs(abs(float(found.centre)) - rule.log_margin)
     spread = float(found.error) * math.sqrt(
         pairs
@@ -219,12 +211,11 @@ def needed_pairs(found: Interval, pairs: int, rule: Rule) -> int | None:
 
 
 def detectable(spread: float, pairs: int, rule: Rule, power: float = 0.8) -> float:
-    """The smallest slowdown (0.05 is 5 %) that K pairs find with `power`, where a pair's log ratio
-    has this standard deviation.
+    """The smallest slowdown (0.05 is 5 %) found by K pairs with `power`.
 
-    Found by bisection over 4000 sessions of normal log ratios, judged by `verdicts` itself:
-    textbook approximations of the power of a trimmed t promise up to 15 points too much at eight
-    pairs. Raises UsageError where the pairs are too few to be judged.
+    `spread` is the standard deviation of a pair's log ratio. Bisection over 4000 sessions of normal
+    log ratios, judged by `verdicts` itself, because textbook approximations of the power of a
+    trimmed t promise up to 15 points too much at eight pairs. Raises UsageError for too few pairs.
     """
     if pairs < FEWEST_PAIRS:
         raise UsageError(f"gate: {pairs} pairs cannot find anything; {FEWEST_PAIRS} are the least")

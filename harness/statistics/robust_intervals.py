@@ -1,4 +1,4 @@
-"""Intervals that a single disturbed pair cannot move: trimmed mean and sign interval."""
+"""Intervals robust against a single disturbed pair: trimmed mean and sign interval."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Interval:
-    """Trimmed mean of log ratios with its interval, per session: arrays of the leading axes' shape."""
+    """Trimmed means of log ratios with intervals: arrays of the leading axes' shape."""
 
     centre: Array
     low: Array
@@ -24,7 +24,7 @@ class Interval:
 
     @property
     def half(self) -> Array:
-        """Half its width, in log ratio."""
+        """Half the width, in log ratio."""
         made: Array = (self.high - self.low) / 2
         return made
 
@@ -49,8 +49,7 @@ def yuen(pairs: Array, confidence: float, trim: float) -> Interval:
 
 
 def sign_rank(pairs: int, confidence: float) -> float:
-    """The rank r for which [r-th smallest, r-th largest] covers the median with `confidence`;
-    infinite where there is none.
+    """The rank r with [r-th smallest, r-th largest] covering the median; infinite if impossible.
 
     Exact for any continuous distribution: 2 P(Binomial(K, 1/2) < r) <= 1 - confidence.
     """
@@ -64,7 +63,7 @@ def sign_rank(pairs: int, confidence: float) -> float:
 
 
 def sign_interval(pairs: Array, confidence: float) -> tuple[Array, Array]:
-    """The exact interval of the median over the last axis; infinite where there are too few pairs."""
+    """The exact interval of the median over the last axis; infinite for too few pairs."""
     rank = sign_rank(pairs.shape[-1], confidence)
     if not math.isfinite(rank):
         shape = pairs.shape[:-1]

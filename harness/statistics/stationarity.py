@@ -1,8 +1,6 @@
-"""Signs that a run was not measured on one steady machine: drift over its sweeps, and laps that lie
-at two levels.
+"""Signs of an unsteady machine: drift over the sweeps of a run, and laps at two levels.
 
-scipy is imported where there is something to judge, which is when a report is made and never while
-anything is timed.
+scipy is imported on use: for reports, and never during timing.
 """
 
 from __future__ import annotations
@@ -15,37 +13,34 @@ from dataclasses import dataclass
 from harness.statistics import estimates
 
 DRIFT = 0.05
-"""The change of the level from the first sweep to the last that is worth a warning."""
+"""The smallest change from the first sweep to the last worth a warning."""
 
 LEAST_SWEEPS, LEAST_POINTS, MOST_CELLS = 3, 8, 100
-"""Below so many sweeps, and levels in all, a slope is chance; of more cells so many are taken,
-evenly.
+"""Fewest sweeps, fewest levels in all, and most cells.
+
+With fewer sweeps or levels a slope is chance; more cells are subsampled evenly.
 """
 
 APART = 0.10
-"""How far two modes are apart to be worth a warning."""
+"""The smallest distance of two modes worth a warning."""
 
 LEAST_LAPS = 40
 
 LEAST_SHARE = 0.10
-"""Of the laps in the smaller mode: fewer of them are disturbances."""
+"""Fewest laps in the smaller mode, as a share. Fewer laps are disturbances."""
 
 DEEP = 0.5
-"""The density between two modes over that of the lower one, at most."""
+"""The largest density between two modes, relative to the lower mode."""
 
 TRIMMED = 0.02
-"""The share of the slowest laps that is left out: a single one that is ten times as long would
-flatten the density of all.
-"""
+"""The share of slowest laps left out. A lap ten times as long would flatten the density."""
 
 POINTS = 256
 
 
 @dataclass(frozen=True)
 class Drift:
-    """The change of the level from the first of some sweeps to the last, as a share: 0.07 is 7 %
-    slower.
-    """
+    """The change from the first to the last of some sweeps, as a share: 0.07 is 7 % slower."""
 
     change: float
     sweeps: int
@@ -53,7 +48,7 @@ class Drift:
 
 @dataclass(frozen=True)
 class Modes:
-    """Two levels of laps in nanoseconds; `between`: each process keeps to one of them."""
+    """Two levels of laps in nanoseconds. `between`: each process stays at a single level."""
 
     lower_ns: float
     upper_ns: float
@@ -61,12 +56,11 @@ class Modes:
 
 
 def drift(levels: Sequence[Sequence[float]]) -> Drift | None:
-    """The drift over the sweeps of a run, or None where it is below `DRIFT` or may be chance.
-    `levels` holds, for each cell, one positive value per sweep, in order; cells with fewer sweeps
-    than most are left out.
+    """The drift over the sweeps of a run, or None if below `DRIFT` or possibly chance.
 
-    Theil and Sen's slope of the logarithms, each cell's own level taken off, with scipy's 95 %
-    interval of it (P. K. Sen, 1968).
+    `levels` holds, for each cell, a positive value per sweep, in order; cells with fewer sweeps
+    than most are left out. Theil and Sen's slope of the logarithms without each cell's level, with
+    scipy's 95 % interval (P. K. Sen, 1968).
     """
     sweeps = Counter(map(len, levels)).most_common(1)[0][0] if levels else 0
     whole = [values for values in levels if len(values) == sweeps and min(values, default=0.0) > 0]
@@ -84,12 +78,11 @@ def drift(levels: Sequence[Sequence[float]]) -> Drift | None:
 
 
 def modes(laps: Sequence[Sequence[float]]) -> Modes | None:
-    """The two levels that the laps of one cell lie at, or None where they lie at one. `laps` holds
-    one sequence per process.
+    """The two levels of a cell's laps, or None for a single level.
 
-    The two highest peaks of a Gaussian kernel density of the logarithms (Silverman's bandwidth)
-    that are `APART`, have a valley between them that is `DEEP`, and `LEAST_SHARE` of the laps on
-    either side of it.
+    `laps` holds a sequence per process. The two highest peaks of a Gaussian kernel density of the
+    logarithms (Silverman's bandwidth) must be `APART`, separated by a `DEEP` valley, with
+    `LEAST_SHARE` of the laps on either side.
     """
     pooled = sorted(lap for process in laps for lap in process if lap > 0)
     pooled = pooled[: math.ceil(len(pooled) * (1 - TRIMMED))]
@@ -112,8 +105,9 @@ def modes(laps: Sequence[Sequence[float]]) -> Modes | None:
 
 
 def _peaks(logs: Sequence[float]) -> tuple[float, float, float] | None:
-    """Where the two highest peaks of the density lie, and the valley between them; None where there
-    is one peak, or no valley.
+    """The two highest peaks of a density and the valley between; None for a single peak.
+
+    Also None for peaks without a valley.
     """
     import numpy as np
     from scipy.signal import find_peaks

@@ -1,19 +1,20 @@
-"""When is a process warm? When windows of laps have stopped changing, not after a fixed count."""
+"""The end of warm-up: windows of laps agree, instead of a fixed count."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 WINDOWS = 3
-"""Consecutive windows that must agree."""
+"""Consecutive windows in agreement."""
 
 CLOCK_NS = 100.0
-"""Two readings of the clock: windows that differ by less than this cannot be told apart."""
+"""The resolution of two clock readings. Smaller differences between windows count as none."""
 
 
 def stable(windows: Sequence[float], tolerance: float, count: int = WINDOWS) -> bool:
-    """Whether the last `count` window medians (ns) agree: max - min <= tolerance * min, or less
-    than the clock can tell.
+    """Whether the last `count` window medians (ns) agree within the tolerance or the clock.
+
+    Agreement: max - min <= max(tolerance * min, CLOCK_NS).
     """
     recent = list(windows[-count:])
     return len(recent) == count and max(recent) - min(recent) <= max(

@@ -1,13 +1,13 @@
-"""The contract for backends, shipped with evenbench so that third parties can test their own.
+"""The contract for backends, shipped with evenbench for third parties.
 
     from harness.testing import BackendContract
 
     class TestMine(BackendContract):
         name = "mine"
 
-Sessions run in the test process, on artifacts prepared by fresh worker processes; parity and crashes
-go through whole runs. A test expected to fail is named in `expected_failures` with its reason, and
-must then fail.
+Sessions run in the test process, on artifacts prepared by fresh worker processes; parity and
+crashes go through whole runs. A test expected to fail is named in `expected_failures` with its
+reason, and must then fail.
 """
 
 from harness.testing.contract import BackendContract

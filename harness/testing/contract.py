@@ -37,15 +37,15 @@ TOGETHER = 20
 
 
 class BackendContract:
-    """Derive from it, set `name`, and pytest collects the contract for your backend."""
+    """The contract's tests. Derive a class, set `name`, and pytest collects the tests."""
 
     name: ClassVar[str]
     precision: ClassVar[str] = "fp32"
     device: ClassVar[str] = "cpu"
     model: ClassVar[Model | None] = None
-    """The model that the contract runs; the default one is a small PyTorch network."""
+    """The contract's model (default: a small PyTorch network)."""
     expected_failures: ClassVar[Mapping[str, str]] = {}
-    """Test name to the reason why it must fail."""
+    """Reasons for failures by test name."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -122,9 +122,7 @@ class BackendContract:
             assert list(laps.kept) == [1]
 
     def test_sessions_beside_each_other_answer_alike(self, kit: Kit, session: Session) -> None:
-        """Where several threads may call one network, each of them gets what it would get alone,
-        and leaves the others as they are.
-        """
+        """Threads on a shared network get the same outputs as alone, without side effects."""
         others, refused = _two_beside(session)
         assert others or refused, "beside() refuses in words"
         if refused:
@@ -236,9 +234,7 @@ def _expected_to_fail(test: Callable[..., None], reason: str) -> Callable[..., N
 
 
 def _without(artifact: Path, cache: Path) -> Path:
-    """A cache in which everything is there already but this one artifact: what others make of the
-    model is not the backend's.
-    """
+    """A copy of the cache without this artifact, so only the backend's own files are created."""
     for folder in filter(Path.is_dir, artifact.parents[1].iterdir()):
         (cache / folder.name).mkdir(parents=True)
         for entry in folder.iterdir():
@@ -258,7 +254,7 @@ def _digests(prepared: Prepared) -> dict[str, str]:
 
 
 def _two_beside(session: Session) -> tuple[list[Session], str]:
-    """Two sessions on the network of another, or none and why not."""
+    """Two sessions on the network of `session`, or none and the reason."""
     try:
         return [session.beside() for _ in range(2)], ""
     except Unsupported as refused:

@@ -1,4 +1,4 @@
-"""A backend with a failing step, and a registry that reads its variable again."""
+"""A backend with a failing step, and a registry with fresh content."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ INNER = "EVENBENCH_CRASHING_BACKEND"
 
 
 class fresh_registry:
-    """Forget which backends are registered, on entry and on exit, since tests change the variable
-    that names them.
-    """
+    """Clears the registry's caches on entry and exit, for tests with other variables."""
 
     def __enter__(self) -> None:
         registry.rows.cache_clear()
@@ -34,9 +32,7 @@ class fresh_registry:
 
 
 class Crashing(Backend):
-    """Another backend whose step fails, by raising or by aborting the process, as
-    `EVENBENCH_CRASHING_BACKEND` says.
-    """
+    """A wrapper of a backend with a step that raises or aborts (`EVENBENCH_CRASHING_BACKEND`)."""
 
     name = "crashing"
 

@@ -1,4 +1,4 @@
-"""A backend's prepared artifacts, sessions and measured outcomes, for the contract."""
+"""Artifacts, sessions and outcomes of a backend, for the contract."""
 
 from __future__ import annotations
 
@@ -39,25 +39,23 @@ class Kit:
         return replace(self.template, batch=batch, backend=backend or self.backend)
 
     def prepared(self, batch: int = 1) -> Prepared:
-        """What the cell's processes read. Skips where the backend is not installed, fails where it
-        refuses.
-        """
+        """The inputs of the cell's processes. Skips if not installed, fails on a refusal."""
         try:
             return self.preparer.prepare(self.cell(batch))
         except Refusal as refusal:
             if refusal.reply.outcome == "unavailable":
                 pytest.skip(refusal.reply.reason)
             pytest.fail(
-                f"{refusal.reply.outcome} in {refusal.reply.phase}: {refusal.reply.reason}\n{refusal.reply.traceback}"
+                f"{refusal.reply.outcome} in {refusal.reply.phase}: "
+                f"{refusal.reply.reason}\n{refusal.reply.traceback}"
             )
 
     def load(self, batch: int = 1) -> Session:
-        """A session in this process. Fails for a backend that lives in another: here it would be
-        another runtime.
-        """
+        """A session in this process. Fails for backends of other environments."""
         if environment_names.request(self.backend):
             pytest.fail(
-                f"{self.backend} lives in another environment, and the contract loads sessions here; install it here and test that"
+                f"{self.backend} lives in another environment, and the contract loads sessions "
+                "here; install it here and test that"
             )
         return registry.find(self.backend).load(
             Path(self.prepared(batch).artifact.path), self.cell(batch)

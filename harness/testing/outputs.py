@@ -1,4 +1,4 @@
-"""Outputs of a session on one batch, and assertions on outputs."""
+"""Outputs of a session on a batch, and assertions on outputs."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def answer(session: Session, batch: Arrays) -> Arrays:
 
 
 def copied(arrays: Arrays) -> dict[str, Any]:
-    """The arrays' values, safe from whoever writes to the originals later."""
+    """A copy of the arrays, safe from later writes."""
     return {name: np.array(array, copy=True) for name, array in arrays.items()}
 
 
 def assert_equal(made: Arrays, wanted: Arrays, message: str) -> None:
-    """Bitwise equality of two answers."""
+    """Assert bitwise equality of outputs."""
     for name, array in wanted.items():
         assert np.array_equal(made[name], array), f"output {name} {message}"
 
 
 def assert_close(answers: Sequence[Arrays], wanted: Arrays, message: str) -> None:
-    """Equality up to the order of additions, which several threads may change."""
+    """Assert equality up to the order of additions, which varies with threads."""
     for name, array in wanted.items():
         allowed = 1e-3 * max(1e-12, float(np.abs(array).max(initial=0)))
         assert all(np.allclose(made[name], array, rtol=1e-3, atol=allowed) for made in answers), (

@@ -59,7 +59,7 @@ def photo(name: str) -> list[str]:
         (photo("empty"), 4, "--input empty: no such file"),
         (["run", "empty"], 4, "no Case in empty"),
         (["run", "bench_one.py", "--dataset", "empty"], 4, "empty has no images"),
-        (["run", "bench_one.py", "--dataset", "loose"], 4, "nobody knows its label"),
+        (["run", "bench_one.py", "--dataset", "loose"], 4, "its label is unknown"),
         (["report", "empty"], 4, "no outcomes to report"),
         (["advise", "empty", "--model", "mine"], 4, "no outcome is recorded there"),
         (["footprint", "empty", "--model", "mine"], 4, "no outcome is recorded there"),

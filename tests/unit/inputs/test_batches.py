@@ -179,7 +179,7 @@ def nameless(model: Model) -> dict[str, Any]:
             r"made float32\[1, 2\], declared float32\[1, 4\]; change the recipe or the TensorSpec",
         ),
         ({"inputs_from": nameless}, r"returned \['y'\], expected also \['x'\]"),
-        ({"inputs_from": ""}, "it has neither"),
+        ({"inputs_from": ""}, "has no source of inputs"),
         (
             {
                 "inputs_from": "",
@@ -187,7 +187,7 @@ def nameless(model: Model) -> dict[str, Any]:
                 "images": PHOTOGRAPHS[:1],
                 "inputs": PHOTO_MODEL.inputs * 2,
             },
-            "a recipe makes one input, but 2",
+            "a recipe yields one input, but 2",
         ),
     ],
 )
@@ -270,7 +270,7 @@ def test_calibration_goes_through_the_models_own_recipe_at_the_cells_batch(tmp_p
 def test_what_is_judged_is_not_calibrated_on(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError,
-        match=r"coffee is in calibration= and in images=; calibrate on other photographs",
+        match=r"coffee appears in calibration= and images=; calibrate on other photographs",
     ):
         calibrated(dataclasses.replace(PHOTO_MODEL, calibration=PHOTOGRAPHS[4:6]), tmp_path / "c")
 

@@ -240,17 +240,17 @@ def two_files(root: Path) -> None:
     [
         (lambda root: None, "no such folder"),
         (empty, "has no images"),
-        (unlabelled, "lies in no class folder, so that nobody knows its label"),
+        (unlabelled, "lies in no class folder, so its label is unknown"),
         (
             lambda root: (folders(root, "ant"), empty(root / "bee")),
             "class folder bee has no images",
         ),
         (image_without_mask, "b.jpg and 0 more of 2 images have no mask"),
-        (mask_without_image, "labels an image that is not there"),
-        (label_of_an_absent_image, "labels a.jpg, which is not there"),
+        (mask_without_image, "labels an absent image"),
+        (label_of_an_absent_image, "labels the absent image a.jpg"),
         (no_annotations, "has no annotations"),
-        (unknown_image, "is of image 6, which the file does not name"),
-        (unknown_category, "is of category 3, which the file does not name"),
+        (unknown_image, "is of image 6, absent from the file"),
+        (unknown_category, "is of category 3, absent from the file"),
         (no_json, "cannot be read as JSON"),
         (keypoints, "lacks 'bbox'"),
         (two_files, "several JSON files"),
@@ -273,7 +273,7 @@ def test_a_folder_that_is_no_dataset_says_what_is_wrong(
     [
         (("ant", "bee"), model(), "2 class folders and model tried 3 classes"),
         (("ant", "bee", "cat"), model(recipe=None), "no recipe"),
-        (("ant", "bee", "cat"), PIXELS, "whose task is segmentation"),
+        (("ant", "bee", "cat"), PIXELS, "of task segmentation"),
         (
             ("ant", "bee", "cat"),
             model(outputs=(TensorSpec("y", (BATCH, 3, 2)),)),
@@ -304,7 +304,7 @@ BATCHED = (
 @pytest.mark.parametrize(
     ("outputs", "said"),
     [
-        (HEADS, "it has logits, boxes; put what makes objects of them into the model"),
+        (HEADS, "the model has logits, boxes; add the conversion to objects to the model"),
         (BATCHED, "those of one image"),
     ],
 )

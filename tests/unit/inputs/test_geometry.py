@@ -99,5 +99,5 @@ class Turn:
 def test_a_step_that_is_not_known_is_refused_and_not_taken_for_one_that_moves_nothing() -> None:
     recipe = Recipe("turned", (Decode("RGB"), Turn(), ToArray()))
     assert "turned has the step Turn" in geometry.refuses(recipe)
-    with pytest.raises(UsageError, match="where it puts a pixel"):
+    with pytest.raises(UsageError, match="of unknown geometry"):
         geometry.place(recipe, 10, 10)

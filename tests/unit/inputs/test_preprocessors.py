@@ -157,7 +157,7 @@ def test_what_cannot_be_is_told_in_words(case: Any, words: str) -> None:
 def test_a_step_of_ones_own_is_done_by_itself_only() -> None:
     mine = Recipe("mine", (Decode(), ToArray(), Invert(), Layout()))
     for name in preprocessors.names()[1:]:
-        assert "Invert is another" in preprocessors.refuses(mine, name)
+        assert "not Invert" in preprocessors.refuses(mine, name)
     assert preprocessors.refuses(mine, "pillow") == ""
     assert "last step is not Layout" in preprocessors.refuses(
         Recipe("open", (Decode(), ToArray())), "numpy"
@@ -285,9 +285,9 @@ def test_levels_undo_the_recipe() -> None:
     assert pixel_difference.between(recipe, value, np.full_like(value, np.nan)).worst == float(
         "inf"
     )
-    with pytest.raises(UsageError, match="cannot be compared"):
+    with pytest.raises(UsageError, match="expected equal shapes"):
         pixel_difference.between(recipe, value, value[:, 1:])
-    with pytest.raises(UsageError, match="Invert cannot be undone"):
+    with pytest.raises(UsageError, match="Invert cannot be inverted"):
         pixel_difference.in_levels(Recipe("y", (ToArray(), Invert())), value)
     with pytest.raises(UsageError, match="has no ToArray"):
         pixel_difference.in_levels(Recipe("z", (Layout(),)), value)
