@@ -110,9 +110,7 @@ def run(
         return worker.finish(COMMANDS.get(job.task, ()))
 
 
-def run_here(
-    job: Job, timeout_seconds: float, variables: Mapping[str, str] | None = None
-) -> Reply:
+def run_here(job: Job, timeout_seconds: float, variables: Mapping[str, str] | None = None) -> Reply:
     """Do `job` under this interpreter and on its import path, whatever environment the cell needs.
 
     `variables` are added to the environment of the process.

@@ -27,7 +27,7 @@ SPOKEN = {
     "harness.commands.layerwise": "the examples of its help text",
     "harness.commands.pipeline": "the examples of its help text",
     "harness.commands.package": "the examples of its help text",
-    "harness.collection.user_models": "the sentence that says what a target may be",
+    "harness.collection.model_reader": "the sentence that says what a target may be",
 }
 """Modules of the harness that may say the name of a runtime to a person, and where."""
 
