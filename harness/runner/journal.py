@@ -31,7 +31,7 @@ FRESH = "start anew even where an interrupted run could be resumed"
 
 
 def manifest(
-    cells: Iterable[str], plan: Plan, seed: int, form: Format, **more: Any
+    cells: Iterable[str], plan: Plan, seed: int, form: Format[Any], **more: Any
 ) -> dict[str, Any]:
     """The facts that must be equal for a later command to resume a run.
 
@@ -67,7 +67,7 @@ class Journal:
         cls,
         folder: Path,
         wanted: Mapping[str, Any],
-        form: Format,
+        form: Format[Any],
         fresh: bool = False,
         file: Path | None = None,
     ) -> Journal:

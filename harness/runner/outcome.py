@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from harness.core import registry
 from harness.core.cases import Entry
 from harness.core.errors import Unavailable
+from harness.core.record_types import OutcomeRecord
 from harness.core.types import BOUNDARIES, INNER_BOUNDARIES, Cell, Plan
 from harness.environment import energy, virtualenvs
 from harness.results import quality_warnings, records
@@ -72,7 +73,9 @@ def line(
         "environment": record_parts.environment(prepared, processes),
         "reproduce": f"{entry.command} --cell {shlex.quote(cell.id)} --plan {plan.name}",
     }
-    record["warnings"] = [str(warning) for warning in quality_warnings.about(record)]
+    record["warnings"] = [
+        str(warning) for warning in quality_warnings.about(cast(OutcomeRecord, record))
+    ]
     return record
 
 
