@@ -262,9 +262,9 @@ def settings(
     The recipe stands there as data as well, for programs in other languages; run.py has its steps
     as source.
     """
-    from harness.accuracy import detection_matching, parity
+    from harness.accuracy import detection_matching, tolerances
 
-    allowed = parity.tolerance_for(cell.precision, cell.model.tolerance)
+    allowed = tolerances.tolerance_for(cell.precision, cell.model.tolerance)
     matched = data_dependent_shapes.objects(
         cell.model.task, {spec.name: spec.shape for spec in cell.model.outputs}
     )

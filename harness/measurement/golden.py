@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.accuracy import parity
+from harness.accuracy import output_errors
 from harness.core import registry
 from harness.core.backend import Golden
 from harness.core.types import Cell
@@ -125,7 +125,7 @@ def _own_rmse(
     finally:
         session.close()
     return {
-        name: parity.rmse(made[name], values)
+        name: output_errors.rmse(made[name], values)
         for name, values in wanted.items()
         if name in made and not isinstance(values, list)
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.accuracy import parity
+from harness.accuracy import parity, tolerances
 from harness.core.backend import Session
 from harness.core.measurements import ParityVerdict
 from harness.core.types import Cell, Model, to_json
@@ -28,7 +28,7 @@ def judge(
     way in which they were timed; `scored` is this session's own accuracy, where known."""
     facts = json.loads((golden / "facts.json").read_text())
     wanted = golden_outputs(golden, cell.model)
-    tolerance = parity.tolerance_for(cell.precision, cell.model.tolerance)
+    tolerance = tolerances.tolerance_for(cell.precision, cell.model.tolerance)
     evidence = parity.Evidence(
         own_rmse=facts["own_rmse"].get(cell.precision, {}),
         fp32_rmse=facts["own_rmse"].get("fp32", {}),
