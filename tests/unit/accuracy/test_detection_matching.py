@@ -438,16 +438,16 @@ def test_lists_of_different_lengths_are_stored_and_read_back(tmp_path: Path) -> 
     }
     lists["scores"] = [np.ones(len(each)) for each in lists["labels"]]
     measurement_golden._save(tmp_path / "outputs.npz", lists)
-    again = judging._loaded(tmp_path / "outputs.npz", model)
+    again = judging.golden_outputs(tmp_path, model)
     assert {name: [each.tolist() for each in arrays] for name, arrays in again.items()} == {
         name: [each.tolist() for each in arrays] for name, arrays in lists.items()
     }
 
 
 def test_a_golden_that_finds_another_number_the_second_time_is_refused() -> None:
-    assert measurement_golden._apart([np.zeros((2, 4))], [np.zeros((3, 4))]) == np.inf
+    assert measurement_golden._difference([np.zeros((2, 4))], [np.zeros((3, 4))]) == np.inf
     assert (
-        measurement_golden._apart(
+        measurement_golden._difference(
             [np.ones((2, 4)), np.zeros((0, 4))], [np.ones((2, 4)), np.zeros((0, 4))]
         )
         == 0.0
