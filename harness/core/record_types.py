@@ -208,7 +208,7 @@ class MemoryRecord(TypedDict):
 
 
 class ProcessRecord(TypedDict):
-    """The reply of one measuring process (`measurement.process.run`)."""
+    """The reply of one measuring process (`measurement.resident.run`)."""
 
     gpu: GpuRecord | None
     energy: ProcessEnergyRecord
@@ -234,6 +234,7 @@ class ProcessRecord(TypedDict):
     variables: dict[str, str]
     machine: MachineLoadRecord
     import_seconds: float
+    cold_start_seconds: float
     affinity: list[int]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from harness.core import environment_records, measurements, record_types
-from harness.measurement import process
+from harness.measurement import resident
 from harness.results import records
 from tests.unit.builders import cell, plan, product, register, samples
 
@@ -101,9 +101,7 @@ def test_a_measured_process_returns_the_keys_of_its_type(
     np.savez(folders["golden"] / "outputs.npz", y=x.astype(np.float64) @ weights.astype(np.float64))
     facts = json.dumps({"kind": "float64 numpy", "own_rmse": {}})
     (folders["golden"] / "facts.json").write_text(facts)
-    record = process.run(
-        cell("product"), plan(), folders["artifact"], folders["inputs"], folders["golden"]
-    )
+    record = resident.run(cell("product"), plan(), folders)
     for part, kind in (
         (record, record_types.ProcessRecord),
         (record["parity"], record_types.JudgementRecord),
