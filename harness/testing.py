@@ -32,7 +32,7 @@ from harness.core.errors import Unsupported
 from harness.core.types import BOUNDARIES, INNER_BOUNDARIES, PLANS, Cell, Model
 from harness.environment import cpu, virtualenvs
 from harness.inputs import batches as inputs
-from harness.measurement import provenance, timing
+from harness.measurement import provenance, sampling, timing
 from harness.runner.preparation import Prepared, Preparer, Refusal
 from harness.runner.schedule import Run
 
@@ -269,12 +269,12 @@ class BackendContract:
             "a second clock has a boundary and a name, or neither"
         )
         if session.inner:
-            samples, _ = timing.sample(
+            samples, _ = sampling.sample(
                 session, kit.batches(), replace(PLANS["quick"], min_seconds=0.0, max_seconds=0.1)
             )
             assert len(samples[session.inner].laps_ns) == len(samples["compute"].laps_ns)
             assert all(isinstance(lap, int) and lap > 0 for lap in samples[session.inner].laps_ns)
-            assert timing.binding(samples, session) is not None, (
+            assert sampling.binding(samples, session) is not None, (
                 "or ValueError: a lap that is shorter than what it contains"
             )
 

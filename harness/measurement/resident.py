@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core import registry
 from harness.core.backend import Session
+from harness.core.record_types import WarmUpRecord
 from harness.core.types import BOUNDARIES, COMPUTE, Cell, Plan, to_json
 from harness.environment import energy, gpu
 from harness.inputs import batches as inputs
-from harness.measurement import judging, provenance, timing
+from harness.measurement import judging, provenance, sampling, timing
 from harness.measurement.phases import Stopwatch
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class ResidentCell:
     import_seconds: float
     cold_start_seconds: float = field(default=0.0, init=False)
     """From the beginning of loading to the end of the first step."""
-    warm: dict[str, Any] = field(default_factory=dict, init=False)
+    warm: WarmUpRecord | None = field(default=None, init=False)
     observed: dict[str, Any] | None = field(default=None, init=False)
     """The GPU's clocks and temperature while laps were taken; None on a CPU."""
     kept: Kept = field(default_factory=dict, init=False)
@@ -61,7 +62,7 @@ class ResidentCell:
             self.session.sync()
         self.cold_start_seconds += self.watch.seconds["first_step"]
         with self.watch.phase("warm_up"):
-            self.warm = timing.warm_up(self.session, self.batches, self.plan)
+            self.warm = sampling.warm_up(self.session, self.batches, self.plan)
 
     @contextmanager
     def sampling(self) -> Iterator[gpu.Watch]:
@@ -92,10 +93,10 @@ class ResidentCell:
     def measure(self, meter: energy.Meter) -> dict[str, Any]:
         """Both boundaries, block by block in turn, until the plan's stop rule is met."""
         with self.sampling() as seen, meter:
-            samples, self.kept = timing.sample(
+            samples, self.kept = sampling.sample(
                 self.session, self.batches, self.plan, observe=seen.observe
             )
-            binding = timing.binding(samples, self.session, kept=2 * len(self.batches))
+            binding = sampling.binding(samples, self.session, kept=2 * len(self.batches))
         counts = [len(samples[boundary].laps_ns) for boundary in BOUNDARIES]
         return {
             "gpu": self.observed,
