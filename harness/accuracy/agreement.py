@@ -26,7 +26,7 @@ TIE = 1e-6
 
 
 def classification(output: Array, golden: Array) -> dict[str, float]:
-    """For scores [..., classes]: the share of samples with an equal best class, and the share of the
+    """Agreement of scores [..., classes]: samples with an equal best class, and the share of the
     golden's five best classes among the output's five best.
     """
     a, b = output.reshape(-1, output.shape[-1]), golden.reshape(-1, golden.shape[-1])

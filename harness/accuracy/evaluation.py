@@ -25,7 +25,7 @@ environment may lack pycocotools.
 
 
 class EvaluationRecord(TypedDict, total=False):
-    """The evaluation of one process: `scores`, or the number of detections in a file as `found`, or
+    """The evaluation in a process: `scores`, or the number of detections in a file as `found`, or
     an `error` with the last line of its `traceback`.
     """
 
@@ -38,7 +38,7 @@ class EvaluationRecord(TypedDict, total=False):
 def scorer(
     cell: Cell, dataset: Dataset | None, folders: Mapping[str, Path], into: Path
 ) -> Callable[[Session], EvaluationRecord] | None:
-    """The evaluation of a session after its timed laps; None for a job without labelled data."""
+    """The evaluation to run after the timed laps; None for a job without labelled data."""
     if dataset is None:
         return None
     return lambda session: of_session(session, cell, folders["dataset"], dataset.task, into)
@@ -63,7 +63,7 @@ def _outputs(
 ) -> Iterator[tuple[slice, Mapping[str, Any]]]:
     """Yield the samples and outputs of each batch, in order.
 
-    The first images fill up the last batch; the slice leaves such repeats out.
+    The first images fill up the last batch; the slice excludes repeats.
     """
     import numpy as np
 
@@ -130,7 +130,7 @@ SCORED = {"classification": _classification, "segmentation": _segmentation, "det
 
 
 def of_objects(dataset: Path, found: Path) -> EvaluationRecord:
-    """The scores of a detector, from the file written by its measured process into `found`."""
+    """The scores of a detector, from the file of the measured process in `found`."""
     from harness.accuracy import metrics
 
     results = json.loads((found / FOUND).read_text())

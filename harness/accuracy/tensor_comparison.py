@@ -1,4 +1,4 @@
-"""Comparison of one tensor of two cells: the error in units of the tolerance, and its kind."""
+"""Comparison of a tensor between two cells: the error in units of the tolerance, and notes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ REORDERED = "the same in another order"
 
 @dataclass(frozen=True)
 class Row:
-    """One tensor of both cells: its error in units of the tolerance (1 is the limit), and the worst
-    error among its inputs.
+    """A tensor in both cells: the error in units of the tolerance (1 is the limit), and the worst
+    error among the tensor's inputs.
     """
 
     name: str
@@ -69,7 +69,7 @@ def compare(
     inputs_needed: float,
     tolerance: Tolerance,
 ) -> Row:
-    """Compare the tensors in two .npy files: the examined tensor, and its reference.
+    """Compare the tensors in two .npy files: the examined tensor, and the reference.
 
     `about` has the `operator` and `inputs`, and as `other` the name in the second cell, if
     different.
@@ -163,10 +163,10 @@ def _is_moved(tensor: Array, reference: Array, tolerance: Tolerance) -> bool:
 
 
 def _in_order(values: Array) -> Array:
-    """The rows of a tensor, along its first axis of more than one, sorted by their projection on
-    one random direction.
+    """The rows of a tensor along the first axis longer than 1, sorted by projection on a random
+    direction.
 
-    Sorting by columns would separate rows that differ only in the last bits of their first number.
+    Sorting by columns would separate rows with different last bits in the first number only.
     """
     import numpy as np
 

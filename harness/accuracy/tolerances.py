@@ -50,8 +50,8 @@ METRIC_DROP = 0.01
 """The share of the golden's task metric that int8 may lose."""
 
 COSINE_LOSS = 0.02
-"""The largest 1 - cosine similarity to the golden for int8 without held-out data, an RMSE of a fifth
-of the output.
+"""The largest 1 - cosine similarity to the golden for int8 without held-out data: an RMSE of a
+fifth of the output.
 """
 
 TIMED_COSINE_LOSS = 0.2

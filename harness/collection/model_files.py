@@ -31,9 +31,7 @@ def schema() -> dict[str, Any]:
 
 
 def is_model(path: Path) -> bool:
-    """Whether a file exists and does not start like results; `inspect` reads every such file as a
-    model.
-    """
+    """Whether `evenbench inspect` reads a file as a model: any existing file but results."""
     if not path.is_file() or path.suffix == ".jsonl":
         return False
     with path.open("rb") as stream:
@@ -44,7 +42,7 @@ def describe(path: Path, shape: str = "", load: bool = True) -> dict[str, Any]:
     """Every fact about a model file, in the form of `schema`.
 
     `shape` is the shape of the inputs, for formats without declared shapes. With `load`, every
-    installed runtime that reads the format loads the file and attests. Raises UsageError for a
+    runtime for the format loads the file and attests. Raises UsageError for a
     damaged or unknown file.
     """
     model_reader.check_shape(shape)
@@ -56,13 +54,13 @@ def describe(path: Path, shape: str = "", load: bool = True) -> dict[str, Any]:
 
 
 def _is_closed(model: Model) -> bool:
-    """Whether every size but the batch is known, so that a runtime can be given inputs."""
+    """Whether all sizes except the batch are known, as needed for making inputs."""
     specs = (*model.inputs, *model.outputs)
     return bool(model.inputs) and not any(map(model_reader.unknown_size, specs))
 
 
 def _prospects(model: Model) -> list[dict[str, Any]]:
-    """The prospect of each backend, device and precision, without running any of them."""
+    """The prospects of all backends, devices and precisions, without running any."""
     cells = [
         Cell(model, name, precision, device, threads=cpu.cores())
         for name, row in registry.rows().items()
@@ -79,9 +77,7 @@ def _prospects(model: Model) -> list[dict[str, Any]]:
 
 
 def _runtimes(model: Model, prospects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """By name of each installed runtime that reads the unchanged file: its attestation after one
-    step on zeros.
-    """
+    """The attestations of installed runtimes for the unchanged file, after a step on zeros."""
     names = [prospect["backend"] for prospect in prospects if _loads_unchanged(prospect)]
     return {name: _attested(model, name) for name in names}
 

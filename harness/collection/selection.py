@@ -127,7 +127,7 @@ def meant(options: argparse.Namespace) -> list[str]:
 
 
 def precision_for(model: Model, requested: str) -> str:
-    """The precision for a declared model: `int8` becomes a kind of int8, noted on standard error."""
+    """The precision for a declared model; `int8` becomes a kind of int8, with a note on stderr."""
     if requested != INT8:
         return requested
     precision, note = int8_of(model)

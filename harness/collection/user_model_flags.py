@@ -17,7 +17,7 @@ from harness.inputs import preprocessors
 
 @dataclass(frozen=True)
 class ModelFlags:
-    """The flags on a command line for the models in its targets; empty fields were not given."""
+    """The flags for models among the targets; the fields of absent flags are empty."""
 
     photos: tuple[str, ...] = ()
     recipe: str = ""
@@ -34,7 +34,7 @@ class ModelFlags:
 
 
 def check(target: str, flags: ModelFlags) -> None:
-    """Raise UsageError for flags that contradict the target or one another."""
+    """Raise UsageError for contradictions between flags, or with the target."""
     model_reader.check_shape(flags.shape)
     if flags.shape and target.endswith((".onnx", ".pt2")):
         raise UsageError(f"{target} declares the shapes of its inputs; leave --shape out")
@@ -66,8 +66,9 @@ def _recipes() -> str:
 
 
 def option_sets(texts: Sequence[str]) -> dict[str, tuple[dict[str, Any]]]:
-    """One option set per backend, from `BACKEND:KEY=VALUE` texts. Raises UsageError for another
-    form or an unknown backend.
+    """The option set of each backend in `BACKEND:KEY=VALUE` texts.
+
+    Raises UsageError for another form or an unknown backend.
     """
     sets: dict[str, tuple[dict[str, Any]]] = {}
     for text in texts:

@@ -28,7 +28,7 @@ Tensors = tuple[TensorSpec, ...]
 
 @dataclass(frozen=True)
 class UserModel:
-    """The case of a target, and a summary of its tensors and its golden for the user."""
+    """The case of a target, and a summary of tensors and golden for the user."""
 
     case: Case
     summary: str
@@ -108,7 +108,7 @@ def _batches(
     """The batch sizes to run, and the inputs and outputs, with `BATCH` as a common first size.
 
     A model exported with a fixed batch has the same first size in all tensors and runs at that
-    batch only. A detector runs on one image at a time.
+    batch only. A detector runs on single images.
     """
     if flags.task == DETECTION:
         if set(flags.batch) - {1}:

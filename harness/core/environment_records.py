@@ -5,7 +5,7 @@ from typing import Literal, NotRequired, TypedDict
 
 
 class GpuDeviceRecord(TypedDict):
-    """One GPU as the driver describes it."""
+    """A GPU as described by the driver."""
 
     name: str | None
     uuid: str | None
@@ -30,14 +30,14 @@ class GpuReadingRecord(TypedDict):
 
 
 class GpuRecord(TypedDict):
-    """The GPU of one process, and its readings by boundary."""
+    """The GPU of a process, and readings by boundary."""
 
     device: GpuDeviceRecord
     blocks: dict[str, list[GpuReadingRecord]]
 
 
 class EnergyReadingRecord(TypedDict):
-    """Joules by zone while the laps of one process were timed."""
+    """Joules by zone during the timed laps of a process."""
 
     joules: dict[str, float]
     seconds: float
@@ -46,7 +46,7 @@ class EnergyReadingRecord(TypedDict):
 
 
 class ProcessEnergyRecord(EnergyReadingRecord):
-    """The energy of one process, with the reason for every missing zone."""
+    """The energy of a process, with the reason for every missing zone."""
 
     reason: str
 
@@ -70,7 +70,7 @@ class LockRecord(TypedDict):
 
 
 class GpuSummaryRecord(TypedDict):
-    """One GPU in the description of a machine."""
+    """A GPU in the description of a machine."""
 
     name: str | None
     capability: str | None
@@ -86,7 +86,7 @@ class MachineLoadRecord(TypedDict):
 
 
 class InstallationRecord(TypedDict):
-    """The interpreter and packages of one process."""
+    """The interpreter and packages of a process."""
 
     python: str
     packages: dict[str, str]
@@ -116,7 +116,7 @@ class EnvironmentRecord(InstallationRecord):
 
 
 class LimitRecord(TypedDict):
-    """The roofline: the least time of one batch on this machine."""
+    """The roofline: the least time of a batch on this machine."""
 
     flops: int | None
     flops_by_operator: dict[str, int]

@@ -1,4 +1,4 @@
-"""Types of the JSON records that cross a process boundary or go into a results file.
+"""Types of JSON records: messages between processes, and lines of a results file.
 
 `results.schema.json` is the published schema of `OutcomeRecord`; a test compares the keys of both.
 `NotRequired` marks keys absent from lines of earlier versions. Documentation of every key:
@@ -23,7 +23,7 @@ Stability = Literal["stable", "unstable", "capped"]
 
 
 class RunRecord(TypedDict):
-    """The run that wrote an outcome."""
+    """The run of an outcome."""
 
     id: str
     started: str
@@ -70,7 +70,7 @@ class WarmUpRecord(TypedDict):
 
 
 class OutputErrorRecord(TypedDict):
-    """`measurements.OutputError`: the error of one output against its golden."""
+    """`measurements.OutputError`: the error of an output against the golden."""
 
     name: str
     scale: float
@@ -85,7 +85,7 @@ class OutputErrorRecord(TypedDict):
 
 
 class AgreementRecord(TypedDict, total=False):
-    """Task-level agreement with the golden; a record has the keys of its own task only."""
+    """Task-level agreement with the golden; a record has the keys of a single task only."""
 
     top1_agreement: float
     top5_overlap: float
@@ -123,13 +123,13 @@ class ParityRecord(TypedDict):
 
 
 class JudgementRecord(ParityRecord):
-    """`measurements.ParityVerdict`: the verdict of one process, before `agreement` is moved out."""
+    """`measurements.ParityVerdict`: the verdict on a process, including agreement."""
 
     agreement: AgreementRecord
 
 
 class AccuracyRecord(TypedDict):
-    """One task metric over `count` labelled samples."""
+    """A task metric over `count` labelled samples."""
 
     metric: str
     value: float
@@ -137,7 +137,7 @@ class AccuracyRecord(TypedDict):
 
 
 class DatasetRecord(TypedDict):
-    """The labelled dataset of a run, and every metric over its images."""
+    """The labelled dataset of a run, with all metrics."""
 
     name: str
     layout: Literal["class folders", "masks", "coco"]
@@ -148,14 +148,14 @@ class DatasetRecord(TypedDict):
 
 
 class ScoreRecord(TypedDict):
-    """The scores of one cell on the dataset of its run."""
+    """The scores of a cell on the labelled dataset."""
 
     accuracy: AccuracyRecord
     dataset: DatasetRecord
 
 
 class AttestationRecord(TypedDict):
-    """`measurements.Attestation`: the facts that a runtime reports about itself."""
+    """`measurements.Attestation`: a runtime's report about itself."""
 
     runtime: str
     version: str
@@ -195,7 +195,7 @@ class WeightsRecord(TypedDict):
 
 
 class PrepareRecord(TypedDict):
-    """Seconds of prepare, and whether its artifact came from the cache."""
+    """Seconds of prepare, and whether the cache had the artifact."""
 
     seconds: float
     cached: bool
@@ -208,7 +208,7 @@ class MemoryRecord(TypedDict):
 
 
 class ProcessRecord(TypedDict):
-    """The reply of one measuring process (`measurement.resident.run`)."""
+    """The reply of a measuring process (`measurement.resident.run`)."""
 
     gpu: GpuRecord | None
     energy: ProcessEnergyRecord
@@ -246,7 +246,7 @@ class JournalledProcessRecord(ProcessRecord):
 
 
 class OutcomeRecord(TypedDict):
-    """One line of a results file: the outcome of one cell, its processes as lists."""
+    """A line of a results file: the outcome of a cell, with a list entry per process."""
 
     schema: int
     run: RunRecord

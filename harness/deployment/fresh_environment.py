@@ -66,7 +66,7 @@ def _run_cmake(tools: Path, source: Path, python: Path, work: Path, build: Path)
 
 
 def _with_libraries(program: Path, options: Path) -> ProgramSize:
-    """The size of a program with its linked libraries, and those it opens at run time."""
+    """The size of a program with linked libraries, and libraries opened at run time."""
     lines = options.read_text(encoding="utf-8").splitlines()
     opened = next((line.partition("=")[2] for line in lines if line.startswith("opened=")), "")
     roots = [program, *map(Path, filter(None, opened.split(";")))]

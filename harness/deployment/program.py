@@ -143,8 +143,9 @@ def _recipe_as_data(recipe: Recipe | None) -> dict[str, Any] | None:
 def requirements(
     cell: Cell, deployment: Deployment, prepared: Prepared, recipe: Recipe | None
 ) -> list[str]:
-    """The runtime, numpy, and Pillow for photos, pinned to the versions of the measured environment:
-    this one, or the cell's own.
+    """The runtime, numpy, and Pillow for photos, pinned to the versions of the measured environment.
+
+    The measured environment is the cell's own virtual environment, if any.
     """
     names = [*deployment.distributions, "numpy", *(["pillow"] if recipe else [])]
     locked = (prepared.environment or {}).get("packages", ())

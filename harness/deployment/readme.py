@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 BUILD = """\
 env/bin/pip install -r requirements-build.txt
-env/bin/cmake -S native -B build -DPython_EXECUTABLE="$PWD/env/bin/python" && env/bin/cmake --build build
+env/bin/cmake -S native -B build -DPython_EXECUTABLE="$PWD/env/bin/python"
+env/bin/cmake --build build
 build/program parity out-of-cpp
 """
 """Commands that compile the C++ sources and run the program."""

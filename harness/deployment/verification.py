@@ -1,5 +1,5 @@
-"""Verification of a deployment: the program runs in a fresh environment built from its own
-requirements, and its outputs are judged like any cell's.
+"""Verification of a deployment: the program runs in a fresh environment built from the bundled
+requirements, and the outputs are judged like any cell's.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Subject:
     """The subject of a proof: the written folder, the cell, its preparation, and the program's
     requirements.
 
-    `tools` are the build requirements of the C++ sources in `native/`; empty without such sources.
+    `tools` are the build requirements of the C++ sources in `native/`, if any.
     """
 
     folder: Path
@@ -115,8 +115,8 @@ def _native_verdict(
 
 
 def _preprocessing(subject: Subject, program: Sequence[str], work: Path) -> str:
-    """The result of comparing the program's preprocessing with ours. Raises NotProved if one byte
-    differs.
+    """The result of comparing the program's preprocessing with ours. Raises NotProved for any
+    different byte.
     """
     import numpy as np
 
@@ -163,7 +163,7 @@ def _loaded(cell: Cell, folder: Path) -> list[Any]:
 
 
 def _with_open_size(folder: Path, number: int) -> list[Any]:
-    """An output with a data-dependent shape, as one array per batch."""
+    """An output with a data-dependent shape, as an array per batch."""
     import numpy as np
 
     with np.load(folder / f"output-{number}.npz") as kept:
@@ -172,7 +172,7 @@ def _with_open_size(folder: Path, number: int) -> list[Any]:
 
 def _accuracy(subject: Subject, program: Sequence[str], work: Path) -> AccuracyRecord | None:
     """The program's top-1 accuracy on the model's held-out split, by the rule of
-    `judging.accuracy`; None for models without such a split.
+    `judging.accuracy`; None for other models.
     """
     import numpy as np
 

@@ -32,9 +32,9 @@ def make_golden(
 ) -> dict[str, Any]:
     """Write the golden outputs of the cell's model and batch; returns facts about the golden.
 
-    `yardsticks` maps a precision to the prepared artifact of its yardstick. Raises ValueError if two
-    runs of the golden differ by more than 1e-9 of its scale: a model with random numbers, or in
-    training mode, has no single right output.
+    `yardsticks` maps a precision to the prepared artifact of its yardstick. Raises ValueError for
+    two runs of the golden with a difference above 1e-9 of its scale: a model with random numbers,
+    or in training mode, has no single right output.
     """
     batches = inputs.load(input_folder, cell.model)
     session = golden.load(artifact, registry.golden_cell(cell, golden.name))

@@ -132,8 +132,9 @@ def once(
 
 
 def golden_outputs(golden: Path, model: Model) -> dict[str, Any]:
-    """The outputs in a golden's folder: an array [batches, ...] per name, or a list of arrays for an
-    output with a data-dependent shape.
+    """The outputs in a golden's folder, by name.
+
+    An output is an array [batches, ...], or a list of arrays for data-dependent shapes.
     """
     outputs: dict[str, Any] = dict(np.load(golden / "outputs.npz"))
     for name in open_outputs(model):

@@ -111,7 +111,7 @@ class ResidentCell:
         }
 
     def keep_outputs(self) -> None:
-        """One more lap per batch and boundary, whose outputs are judged; for cells timed by `take_laps`."""
+        """Take a lap per batch and boundary for the verdict, in cells timed by `take_laps`."""
         wanted = set(range(len(self.batches)))
         self.kept = {
             boundary: timing.run_laps(

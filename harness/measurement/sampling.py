@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -11,7 +10,7 @@ from harness.core.backend import Now, Session
 from harness.core.measurements import Block, Samples
 from harness.core.record_types import WarmUpRecord
 from harness.core.types import BOUNDARIES, COMPUTE, HOST_TO_HOST, Plan
-from harness.measurement.timing import Counters, counted, counters_of, run_laps
+from harness.measurement.timing import CLOCK, Counters, counted, counters_of, run_laps
 from harness.statistics import steady_state
 from harness.statistics.estimates import median
 
@@ -32,7 +31,7 @@ the lap.
 
 
 def warm_up(
-    session: Session, batches: Sequence[Arrays], plan: Plan, now: Now = time.perf_counter_ns
+    session: Session, batches: Sequence[Arrays], plan: Plan, now: Now = CLOCK
 ) -> WarmUpRecord:
     """Run both boundaries until windows of `compute` laps agree, or the plan's time is over.
 
@@ -72,8 +71,9 @@ class Sampler:
     wall_ns: int = 0
 
     def take_block(self) -> None:
-        """Take one more block of laps, of about `BLOCK_NS` and at least a window, between two readings
-        of the counters.
+        """Take a block of laps between two readings of the counters.
+
+        A block lasts about `BLOCK_NS`, and at least a window.
         """
         count = self._next_count()
         keep = set(range(len(self.laps_ns), len(self.laps_ns) + count)) & self._to_keep()
@@ -96,9 +96,7 @@ class Sampler:
         return max(1, min(count, MAX_LAPS - len(self.laps_ns)))
 
     def _to_keep(self) -> set[int]:
-        """The laps of the first two rotations: one output of the timed loop per batch, from the second
-        rotation if possible.
-        """
+        """The laps of the first two rotations; outputs of the second replace those of the first."""
         rotation = len(self.batches)
         return set(range(rotation)) | set(range(rotation, 2 * rotation))
 
@@ -136,9 +134,7 @@ class Sampler:
         return "stable" if self.stable else "unstable"
 
     def samples(self) -> dict[str, Samples]:
-        """The samples by boundary: the sampler's own, and the inner boundary of a session with a second
-        clock.
-        """
+        """The samples by boundary, with the inner boundary of a session with a second clock."""
         blocks = tuple(self.blocks)
         samples = {
             self.boundary: Samples(
@@ -193,7 +189,7 @@ def sample(
     session: Session,
     batches: Sequence[Arrays],
     plan: Plan,
-    now: Now = time.perf_counter_ns,
+    now: Now = CLOCK,
     read_counters: Counters | None = None,
     observe: Callable[[str], None] = lambda boundary: None,
 ) -> tuple[dict[str, Samples], Mapping[str, Mapping[int, Arrays]]]:

@@ -27,9 +27,7 @@ TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def counters() -> tuple[int, int, int, int, int, int]:
-    """Read this process's CPU ns, involuntary context switches, minor and major page faults, and the
-    machine's steal ticks and CPU ns.
-    """
+    """Read the counters of `COUNTED`, for this process and for the machine."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     cpu_ns = int((usage.ru_utime + usage.ru_stime) * 1e9)
     return cpu_ns, usage.ru_nivcsw, usage.ru_minflt, usage.ru_majflt, *_machine()

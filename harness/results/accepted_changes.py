@@ -1,5 +1,5 @@
-"""Accepted changes, kept as a TOML file of the repository: parsing, and adding one entry. Pure:
-text in, text out.
+"""Accepted changes in a TOML file of the repository: parsing, and adding an entry. Pure: text in,
+text out.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Expectation:
 
 
 def parse(text: str, metrics: tuple[str, ...], file: str = FILE) -> list[Expectation]:
-    """The entries of a file, oldest first. Raises UsageError with the number of an invalid entry."""
+    """The entries of a file, oldest first. Raises UsageError for an invalid entry."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -104,7 +104,7 @@ def _level(number: Any, place: str) -> float:
 
 
 def added(text: str, expectation: Expectation) -> str:
-    """`text` with one more entry; existing text, comments included, stays unchanged."""
+    """`text` with a further entry; existing text, comments included, stays unchanged."""
     fields = {name: value for name, value in asdict(expectation).items() if value != ""}
     lines = [
         f"{name} = {value!r}" if isinstance(value, float) else f"{name} = {_quoted(value)}"

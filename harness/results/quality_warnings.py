@@ -49,7 +49,7 @@ def about(line: OutcomeRecord) -> list[Warning]:
 
 
 def about_run(lines: Sequence[OutcomeRecord]) -> list[Warning]:
-    """Every warning about the outcomes of one run together, in a fixed order."""
+    """Every warning about a run as a whole, in a fixed order."""
     timed = [
         line
         for line in lines

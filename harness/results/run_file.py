@@ -1,5 +1,5 @@
-"""The results file of one run: appended outcomes, and a journal of measured processes while the run
-is unfinished.
+"""The results file of a run: appended outcomes, and for an unfinished run a journal of measured
+processes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from harness.results.records import (
 
 @dataclass(frozen=True)
 class RunFile:
-    """One run on disk: outcomes, and for an unfinished run its manifest and journals in `work`."""
+    """A run on disk: outcomes, and for an unfinished run a manifest and journals in `work`."""
 
     id: str
     file: Path
@@ -79,7 +79,7 @@ class RunFile:
         return kept
 
     def drop(self, key: str) -> None:
-        """Drop the line of one cell by replacing the file."""
+        """Drop the line of a cell by replacing the file."""
         self._replace(record for other, record in self.outcomes().items() if other != key)
 
     def _replace(self, records: Iterable[Record]) -> None:
@@ -105,7 +105,7 @@ class RunFile:
         return records
 
     def keep_process(self, kind: str, key: str, reply: Record) -> None:
-        """Journal the record of one process, so a resumed run does not measure the process again."""
+        """Journal a process's record, so a resumed run does not measure the process again."""
         append(self.work / f"{kind}.jsonl", {"key": key, "reply": reply})
 
     def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""Series of recorded outcomes over time, one per cell, split by environment. Pure: records in,
+"""Series of recorded outcomes over time, by cell, split by environment. Pure: records in,
 values out.
 """
 
@@ -97,13 +97,13 @@ class Span:
 
     @cached_property
     def environment(self) -> str:
-        """Eight hex digits over the facts; an expectation names its span by these digits."""
+        """Eight hex digits over the facts, the name of a span in expectations."""
         return digest(self.facts)[:8]
 
 
 @dataclass(frozen=True)
 class Series:
-    """The points of one cell, oldest first."""
+    """The points of a cell, oldest first."""
 
     cell: CellRecord
     points: tuple[Point, ...]
@@ -143,7 +143,7 @@ class Gathering:
     _texts: dict[str, str] = field(default_factory=dict)
 
     def add(self, record: OutcomeRecord) -> None:
-        """Add a well-formed record; a later record of a cell replaces an earlier record of its run."""
+        """Add a well-formed record; the later of two records of a cell in a run counts."""
         cell = record["cell"]
         point = self._point(record, str(cell.get("device") or "cpu"))
         points = self._points.setdefault(cell["key"], [])
@@ -178,7 +178,7 @@ class Gathering:
         )
 
     def _shared(self, text: str | None) -> str:
-        """One object per text, since most points repeat their commit, run and outcome."""
+        """A shared object per text, because points repeat commits, runs and outcomes."""
         return self._texts.setdefault(str(text or ""), str(text or ""))
 
 
