@@ -63,7 +63,7 @@ def _rmse_limit(own_rmse: float, golden: Array, tolerance: Tolerance) -> float:
 
 
 def _worst_ratio(error: Array, allowed: Array) -> float:
-    """The largest ratio of error to allowed error; `INCOMPARABLE` for an error without allowance."""
+    """The largest ratio of error to allowed error; `INCOMPARABLE` without any allowance."""
     ratios = np.divide(
         error, allowed, out=np.where(error > 0, INCOMPARABLE, 0.0), where=allowed > 0
     )

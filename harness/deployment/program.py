@@ -143,7 +143,7 @@ def _recipe_as_data(recipe: Recipe | None) -> dict[str, Any] | None:
 def requirements(
     cell: Cell, deployment: Deployment, prepared: Prepared, recipe: Recipe | None
 ) -> list[str]:
-    """The runtime, numpy, and Pillow for photos, pinned to the versions of the measured environment.
+    """The runtime, numpy, and Pillow for photos, pinned to versions of the measured environment.
 
     The measured environment is the cell's own virtual environment, if any.
     """
