@@ -133,16 +133,16 @@ def _area(boxes: Array) -> Array:
     return area
 
 
-def match(made: Detections, wanted: Detections) -> tuple[Array, Array]:
-    """Matched rows of `made` and of `wanted`: pairs of one class with an IoU of `LEAST_IOU` or
+def match(output: Detections, golden: Detections) -> tuple[Array, Array]:
+    """Matched rows of `output` and of `golden`: pairs of one class with an IoU of `LEAST_IOU` or
     more, every object in one pair at most.
     """
     # Imported late, so a measured process loads scipy only after its timed laps.
     from scipy.optimize import linear_sum_assignment
 
-    overlap = box_iou(made["boxes"], wanted["boxes"])
-    allowed = (overlap >= LEAST_IOU) & (made["labels"][:, None] == wanted["labels"][None, :])
-    apart = np.abs(made["scores"][:, None].astype(np.float64) - wanted["scores"][None, :])
+    overlap = box_iou(output["boxes"], golden["boxes"])
+    allowed = (overlap >= LEAST_IOU) & (output["labels"][:, None] == golden["labels"][None, :])
+    apart = np.abs(output["scores"][:, None].astype(np.float64) - golden["scores"][None, :])
     # A pair outweighs any gain in overlap, so cardinality comes first.
     most = 1 + min(allowed.shape)
     rows, columns = linear_sum_assignment(
@@ -152,22 +152,24 @@ def match(made: Detections, wanted: Detections) -> tuple[Array, Array]:
     return rows[kept], columns[kept]
 
 
-def compare(made: Detections, wanted: Detections, threshold: float, margin: float) -> Difference:
+def compare(output: Detections, golden: Detections, threshold: float, margin: float) -> Difference:
     """Compare one image's detections with the golden's, without pairs scored below `threshold` on
     both sides.
     """
-    made, wanted = (_from(detections, threshold - margin) for detections in (made, wanted))
-    rows, columns = match(made, wanted)
-    counted = np.maximum(made["scores"][rows], wanted["scores"][columns]) >= threshold
+    output, golden = (_from(detections, threshold - margin) for detections in (output, golden))
+    rows, columns = match(output, golden)
+    counted = np.maximum(output["scores"][rows], golden["scores"][columns]) >= threshold
     rows, columns = rows[counted], columns[counted]
-    alone = np.concatenate([np.delete(made["scores"], rows), np.delete(wanted["scores"], columns)])
+    alone = np.concatenate(
+        [np.delete(output["scores"], rows), np.delete(golden["scores"], columns)]
+    )
     pairs = {
-        name: (made[name][rows].astype(np.float64), wanted[name][columns].astype(np.float64))
-        for name in made
-        if name in wanted
+        name: (output[name][rows].astype(np.float64), golden[name][columns].astype(np.float64))
+        for name in output
+        if name in golden
     }
     return Difference(
-        wanted=int(np.count_nonzero(wanted["scores"] >= threshold)),
+        wanted=int(np.count_nonzero(golden["scores"] >= threshold)),
         matched=len(rows),
         unmatched=int(np.count_nonzero(alone >= threshold + margin)),
         on_threshold=int(np.count_nonzero((alone >= threshold) & (alone < threshold + margin))),
@@ -183,15 +185,15 @@ def _from(detections: Detections, least: float) -> dict[str, Array]:
     return {name: values[chosen] for name, values in detections.items()}
 
 
-def _furthest(made: Array, wanted: Array) -> float:
-    return float(np.max(np.abs(made - wanted), initial=0.0))
+def _furthest(output: Array, golden: Array) -> float:
+    return float(np.max(np.abs(output - golden), initial=0.0))
 
 
-def _worst_mask(made: Array, wanted: Array) -> float:
+def _worst_mask(output: Array, golden: Array) -> float:
     """The lowest IoU of paired masks: 1 for two empty masks, 0 for masks of different sizes."""
-    if made.shape != wanted.shape:
+    if output.shape != golden.shape:
         return 0.0
-    a, b = made > MASK_LEVEL, wanted > MASK_LEVEL
+    a, b = output > MASK_LEVEL, golden > MASK_LEVEL
     pixels = tuple(range(1, a.ndim))
     common, whole = np.count_nonzero(a & b, axis=pixels), np.count_nonzero(a | b, axis=pixels)
     return float(
@@ -247,33 +249,33 @@ def _ratio(error: float, allowed: float) -> float:
 
 
 def judge(
-    made: Sequence[Detections], wanted: Sequence[Detections], threshold: float, limits: Limits
+    output: Sequence[Detections], golden: Sequence[Detections], threshold: float, limits: Limits
 ) -> tuple[float, str, Difference]:
     """`needed` over all images, and the difference over all images."""
-    for number, detections in enumerate(made):
+    for number, detections in enumerate(output):
         problem = form(detections)
         if problem:
             return math.inf, f"input {number}: {problem}", worst([])
-    pairs = zip(made, wanted, strict=True)
+    pairs = zip(output, golden, strict=True)
     difference = worst([compare(*pair, threshold, limits.margin) for pair in pairs])
     return *needed(difference, limits), difference
 
 
-def degenerate(wanted: Sequence[Detections], threshold: float, limits: Limits) -> str:
+def degenerate(golden: Sequence[Detections], threshold: float, limits: Limits) -> str:
     """The reason for goldens being unable to judge, or an empty string: no detections, or equal
     detections on every input.
     """
-    for detections in wanted:
+    for detections in golden:
         problem = form(detections)
         if problem:
             return f"degenerate reference: {problem}"
     least = threshold + limits.margin
-    if not any(np.any(detections["scores"] >= least) for detections in wanted):
+    if not any(np.any(detections["scores"] >= least) for detections in golden):
         return (
             f"degenerate reference: nothing is found at a score of {threshold:g} or more; an empty "
             "output would pass"
         )
-    differences = [compare(image, wanted[0], threshold, limits.margin) for image in wanted]
+    differences = [compare(image, golden[0], threshold, limits.margin) for image in golden]
     if all(needed(difference, limits)[0] <= 1 for difference in differences):
         return "degenerate reference: every input has equal detections; a cached answer would pass"
     return ""

@@ -251,7 +251,7 @@ def given(options: argparse.Namespace) -> list[str]:
 
 def _declarations(targets: Sequence[str]) -> list[discovery.Declaration]:
     """The cases under files, folders and `file::case` targets."""
-    found = []
+    declarations = []
     for target in targets:
         path, _, name = target.partition("::")
         if Path(path).is_file() and Path(path).suffix != ".py":
@@ -264,8 +264,8 @@ def _declarations(targets: Sequence[str]) -> list[discovery.Declaration]:
             raise UsageError(
                 f"{path} has no case {name!r}; `evenbench list {path} --json` shows them"
             )
-        found += cases
-    return found
+        declarations += cases
+    return declarations
 
 
 def words_of(options: argparse.Namespace) -> list[str]:
