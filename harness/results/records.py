@@ -136,9 +136,15 @@ class Reading(Generic[Line]):
 
 
 @overload
-def read(paths: Iterable[Path]) -> Reading[OutcomeRecord]: ...
+def read(paths: Iterable[Path]) -> Reading[OutcomeRecord]:
+    """Read outcomes."""
+
+
 @overload
-def read(paths: Iterable[Path], form: Format[Line]) -> Reading[Line]: ...
+def read(paths: Iterable[Path], form: Format[Line]) -> Reading[Line]:
+    """Read lines of a format."""
+
+
 def read(paths: Iterable[Path], form: Format[Any] = OUTCOMES) -> Reading[Any]:
     """Read every line of one format under `paths` (files or folders), in file order.
 

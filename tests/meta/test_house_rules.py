@@ -154,7 +154,7 @@ def test_there_is_one_summariser(module: str) -> None:
     """
     if module in (
         "harness.statistics.estimates",
-        "harness.accuracy.parity",
+        "harness.accuracy.output_errors",
         "harness.statistics.paired_test",
     ):
         # means over elements of one output, and over pairs
