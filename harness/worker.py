@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from harness.core import import_strings
-from harness.core.errors import Unavailable, Unsupported
+from harness.core.errors import Unavailable, Unsupported, UsageError
 from harness.core.session import ProgramEnded
 from harness.core.types import to_json
 from harness.runner.child_process import die_with_parent, share_path
@@ -90,7 +90,12 @@ def _failed(cause: BaseException | None, outcome: str, phase: str, reason: str) 
         "reason": reason[:1000],
         "traceback": tail,
         "signal": cause.signal if isinstance(cause, ProgramEnded) else "",
+        "error": _class_name(cause) if cause else "",
     }
+
+
+def _class_name(error: BaseException) -> str:
+    return "UsageError" if isinstance(error, UsageError) else type(error).__name__
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends.onnx import export
-from backends.onnxruntime.backend import OnnxRuntime, OrtSession
+from backends.onnxruntime.backend import OnnxRuntime
+from backends.onnxruntime.session import OrtSession
 from backends.openvino.backend import OpenVino, OpenVinoSession
 from backends.torch import model
 from harness import Cell, Session, Source, TensorSpec, Unsupported

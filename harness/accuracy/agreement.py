@@ -1,8 +1,8 @@
-"""What a task makes of its outputs, beside the numbers themselves: do two answers mean the same?
+"""Task-level agreement with the golden: do two outputs mean the same?
 
-These are facts for a reader. They decide nothing: raw outputs are judged elementwise or by RMSE
-(`parity`), which is far stricter than any of them. Where an answer passes, they say what the
-remaining error is worth to a user.
+Agreement is information for readers and decides no verdict: `parity` judges raw outputs elementwise
+or by RMSE, far more strictly. For a passed verdict, agreement shows the effect of the remaining
+error on users.
 """
 
 from __future__ import annotations
@@ -16,36 +16,32 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 TOP = 5
-"""Among how many best classes an answer counts as found."""
+"""The number of best classes compared, as in top-5 accuracy."""
 
 SAME = 1e-9
-"""Sentences whose embeddings in the golden are closer than this are one sentence: it has no order
-among itself.
-"""
+"""Sentences with closer golden embeddings (1 - cosine) count as one sentence, without an order."""
 
 TIE = 1e-6
-"""Neighbours whose cosines in the golden differ by less than this have no order."""
+"""Neighbours with a smaller difference of golden cosines have no order."""
 
 
-def classification(made: Array, wanted: Array) -> dict[str, float]:
-    """Of scores [..., classes]: the share of samples of equal best class, and how many of the
-    golden's five best are among the five.
+def classification(output: Array, golden: Array) -> dict[str, float]:
+    """Agreement of scores [..., classes]: samples with an equal best class, and the share of the
+    golden's five best classes among the output's five best.
     """
-    a, b = made.reshape(-1, made.shape[-1]), wanted.reshape(-1, wanted.shape[-1])
-    found = {"top1_agreement": _share(a.argmax(-1) == b.argmax(-1))}
+    a, b = output.reshape(-1, output.shape[-1]), golden.reshape(-1, golden.shape[-1])
+    facts = {"top1_agreement": _share(a.argmax(-1) == b.argmax(-1))}
     if a.shape[-1] > TOP:
-        one, other = (np.argsort(-each, axis=-1, kind="stable")[:, :TOP] for each in (a, b))
-        found["top5_overlap"] = _share(np.any(one[:, :, None] == other[:, None, :], axis=-1))
-    return found
+        best_a, best_b = (np.argsort(-scores, kind="stable")[:, :TOP] for scores in (a, b))
+        facts["top5_overlap"] = _share(np.any(best_a[:, :, None] == best_b[:, None, :], axis=-1))
+    return facts
 
 
-def segmentation(made: Array, wanted: Array) -> dict[str, float]:
-    """Of scores [..., classes, height, width]: the share of pixels of equal class, and the mean
-    over classes of their IoU.
-
-    Classes that neither side has anywhere are left out of the mean.
+def segmentation(output: Array, golden: Array) -> dict[str, float]:
+    """For scores [..., classes, height, width]: the share of pixels with an equal class, and the
+    mean IoU over classes present on either side.
     """
-    a, b = made.argmax(-3), wanted.argmax(-3)
+    a, b = output.argmax(-3), golden.argmax(-3)
     present = np.union1d(a, b)
     overlaps = [
         np.count_nonzero((a == kind) & (b == kind)) / np.count_nonzero((a == kind) | (b == kind))
@@ -58,34 +54,41 @@ def segmentation(made: Array, wanted: Array) -> dict[str, float]:
     }
 
 
-def text(made: Array, wanted: Array) -> dict[str, float]:
-    """Of embeddings [..., size]: the worst cosine to the golden's, and whether sentences have the
-    same neighbours.
+def text(output: Array, golden: Array) -> dict[str, float]:
+    """For embeddings [..., size]: the worst cosine to the golden, and agreement on neighbours.
 
     `nearest_agreement` is the share of sentences with the golden's nearest neighbour.
-    `order_agreement` is the share of pairs of neighbours that stand in the golden's order, over all
-    sentences (the concordant share of M. G. Kendall, "A new measure of rank correlation",
-    Biometrika 30, 1938); pairs that the golden holds equal are left out.
+    `order_agreement` is the share of pairs of neighbours in the golden's order, over all sentences
+    (the concordant share of M. G. Kendall, "A new measure of rank correlation", Biometrika 30,
+    1938), without pairs of equal distance in the golden.
     """
-    a, b = (_unit(each.reshape(-1, each.shape[-1])) for each in (made, wanted))
-    chosen = _distinct(b)
+    a, b = (_unit(rows.reshape(-1, rows.shape[-1])) for rows in (output, golden))
+    sentences = _distinct(b)
     cosines = np.sum(a * b, axis=-1)
-    near, golden = a[chosen] @ a[chosen].T, b[chosen] @ b[chosen].T
-    found = {"worst_cosine": float(np.min(cosines, initial=1.0)), "sentences": len(chosen)}
-    if len(chosen) < 3:  # of two sentences each is the other's only neighbour
-        return found
-    for each in (near, golden):
-        np.fill_diagonal(each, -np.inf)
-    others = ~np.eye(len(chosen), dtype=bool)
+    facts = {"worst_cosine": float(np.min(cosines, initial=1.0)), "sentences": len(sentences)}
+    if len(sentences) < 3:  # two sentences are each other's only neighbours
+        return facts
+    similar, expected = (rows[sentences] @ rows[sentences].T for rows in (a, b))
+    for matrix in (similar, expected):
+        np.fill_diagonal(matrix, -np.inf)
+    facts["nearest_agreement"] = _share(similar.argmax(-1) == expected.argmax(-1))
+    facts["order_agreement"] = _concordance(similar, expected)
+    return facts
+
+
+def _concordance(similar: Array, expected: Array) -> float:
+    """The share of pairs of neighbours in the expected order; both matrices are [sentences,
+    sentences].
+    """
+    others = ~np.eye(len(expected), dtype=bool)
     concordant, ordered = 0, 0
-    for row, true, kept in zip(near, golden, others, strict=True):
-        differences, right = _differences(row[kept]), _differences(true[kept])
-        told = np.abs(right) > TIE
-        ordered += int(np.count_nonzero(told))
-        concordant += int(np.count_nonzero(np.sign(differences[told]) == np.sign(right[told])))
-    found["nearest_agreement"] = _share(near.argmax(-1) == golden.argmax(-1))
-    found["order_agreement"] = concordant / ordered if ordered else 1.0
-    return found
+    for row, expected_row, is_other in zip(similar, expected, others, strict=True):
+        order, right = _differences(row[is_other]), _differences(expected_row[is_other])
+        has_order = np.abs(right) > TIE
+        ordered += int(np.count_nonzero(has_order))
+        same = np.sign(order[has_order]) == np.sign(right[has_order])
+        concordant += int(np.count_nonzero(same))
+    return concordant / ordered if ordered else 1.0
 
 
 RULES: Mapping[str, tuple[int, Callable[[Array, Array], dict[str, float]]]] = {
@@ -93,25 +96,25 @@ RULES: Mapping[str, tuple[int, Callable[[Array, Array], dict[str, float]]]] = {
     "segmentation": (3, segmentation),
     "text": (1, text),
 }
-"""By task: over how many of an output's last axes its facts are taken, and the function."""
+"""By task: the number of an output's last axes used by the facts, and the function."""
 
 
-def facts(task: str, made: Array, wanted: Array, axes: int) -> dict[str, float]:
-    """What `task` says of one output of `axes` axes after the batch; empty where it says nothing of
-    outputs of that form.
+def facts(task: str, output: Array, golden: Array, axes: int) -> dict[str, float]:
+    """The agreement of one output with `axes` axes after the batch; empty for an output without the
+    task's form.
 
-    Only finite floating outputs have a meaning here: what is broken is the business of `parity`.
+    Only finite float outputs have a meaning; `parity` reports broken outputs.
     """
-    known = RULES.get(task)
+    rule = RULES.get(task)
     if (
-        known is None
-        or known[0] != axes
-        or made.dtype.kind != "f"
-        or not wanted.size
-        or not np.all(np.isfinite(made))
+        rule is None
+        or rule[0] != axes
+        or output.dtype.kind != "f"
+        or not golden.size
+        or not np.all(np.isfinite(output))
     ):
         return {}
-    return known[1](made.astype(np.float64), wanted)
+    return rule[1](output.astype(np.float64), golden)
 
 
 def _share(agrees: Array) -> float:
@@ -119,23 +122,23 @@ def _share(agrees: Array) -> float:
 
 
 def _unit(rows: Array) -> Array:
-    """Rows of length one; a row of zeros stays one."""
+    """Rows scaled to length one; a row of zeros stays zero."""
     lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
-    made: Array = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
-    return made
+    unit: Array = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    return unit
 
 
 def _distinct(rows: Array) -> list[int]:
-    """The first row of each sentence: batches rotate, so that one may come several times."""
-    chosen: list[int] = []
+    """The first row of each sentence; rotating batches repeat sentences."""
+    first: list[int] = []
     for index, row in enumerate(rows):
-        if all(float(row @ rows[other]) < 1 - SAME for other in chosen):
-            chosen.append(index)
-    return chosen
+        if all(float(row @ rows[other]) < 1 - SAME for other in first):
+            first.append(index)
+    return first
 
 
 def _differences(values: Array) -> Array:
-    """values[i] - values[j] of every pair i < j."""
+    """values[i] - values[j] for every pair i < j."""
     first, second = np.triu_indices(len(values), k=1)
-    made: Array = values[first] - values[second]
-    return made
+    differences: Array = values[first] - values[second]
+    return differences

@@ -1,10 +1,10 @@
-"""Detections against a golden's: matched one to one by class and overlap, then compared. Any
-number, in any order, none included.
+"""Detections against a golden's: matched one to one by class and overlap, then compared, for any
+number of objects in any order.
 
-Rows are never compared by their position, since runtimes that find the same objects may list them
-in another order. Nor does it count where one list has an object more whose score lies within a
-margin of the threshold: the last bit of a sum decides there. The matching is that of greatest
-cardinality and then of greatest overlap, found by scipy's `linear_sum_assignment`.
+Runtimes may list equal objects in different orders, so rows are never compared by position. An
+extra object with a score within a margin of the threshold does not count: rounding decides such a
+case. The matching has the greatest cardinality, then the greatest overlap (scipy's
+`linear_sum_assignment`).
 """
 
 from __future__ import annotations
@@ -20,25 +20,22 @@ from harness.core.data_dependent_shapes import MASK_LEVEL
 
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
-    Found = Mapping[str, Array]
+    Detections = Mapping[str, Array]
+    """One image's `boxes`, `labels`, `scores` and optionally `masks`, one row per object."""
 
 LEAST_IOU = 0.5
-"""Boxes that overlap less than this are two objects, as in the datasets of the field (PASCAL VOC,
-and COCO's AP50).
-"""
+"""Boxes with less overlap are different objects, as in PASCAL VOC and COCO's AP50."""
 
 TIE = 1e-3
-"""How much of an overlap a difference of scores outweighs, so that of two equal boxes each finds
-the one of its own score.
-"""
+"""The overlap outweighed by a score difference of 1, so equal boxes are matched by score."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a precision may cost: the lowest IoU of boxes and of masks, the largest difference of
-    scores, the share without a partner.
+    """The limits of a precision: the lowest IoU of boxes and of masks, the largest difference of
+    scores, the largest share of unmatched objects.
 
-    `margin` is how far from the threshold a score must be before a missing partner counts.
+    A missing partner counts for scores above the threshold plus `margin`.
     """
 
     iou: float
@@ -60,12 +57,11 @@ LIMITS: Mapping[str, Limits] = {
 
 @dataclass(frozen=True)
 class Difference:
-    """How far detections are from the golden's. `wanted` counts the golden's at or above the
-    threshold.
+    """The difference between detections and the golden's.
 
-    `unmatched` counts those of both sides that have no partner; `on_threshold` those that have none
-    either, but a score so near the threshold that it does not count. The worst of the matched
-    pairs: the largest error of a box's coordinate in pixels, the lowest IoU of boxes, the largest
+    `wanted` counts the golden's detections at or above the threshold. `unmatched` counts detections
+    of both sides without a partner, `on_threshold` further ones within the margin. Of the matched
+    pairs: the largest error of a box coordinate in pixels, the lowest IoU of boxes, the largest
     difference of scores, the lowest IoU of masks (None without masks).
     """
 
@@ -79,7 +75,7 @@ class Difference:
     mask_iou: float | None = None
 
     def facts(self) -> dict[str, float]:
-        """For the record: what a verdict says of detections."""
+        """The difference as keys of an `AgreementRecord`."""
         masks = {} if self.mask_iou is None else {"worst_mask_iou": self.mask_iou}
         return {
             "detections": self.wanted,
@@ -93,31 +89,30 @@ class Difference:
         }
 
 
-def form(found: Found) -> str:
-    """What is wrong with one image's detections, or an empty string.
+def form(detections: Detections) -> str:
+    """The problem with the form of one image's detections, or an empty string.
 
-    `boxes` are [n, 4] corners in pixels (x1, y1, x2, y2), `labels` and `scores` [n], `masks` where
-    there are any [n, ..., height, width].
+    `boxes` are [n, 4] corners in pixels (x1, y1, x2, y2), `labels` and `scores` [n], optional
+    `masks` [n, ..., height, width].
     """
-    counts = {name: len(values) for name, values in found.items()}
+    counts = {name: len(values) for name, values in detections.items()}
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{many} {name}" for name, many in counts.items())
-        return f"one image has {told}: each object needs one of each"
-    if found["boxes"].ndim != 2 or found["boxes"].shape[1] != 4:
-        return f"boxes have shape {list(found['boxes'].shape)}, expected [n, 4]"
+        listed = ", ".join(f"{count} {name}" for name, count in counts.items())
+        return f"one image has {listed}: each object needs one of each"
+    if detections["boxes"].ndim != 2 or detections["boxes"].shape[1] != 4:
+        return f"boxes have shape {list(detections['boxes'].shape)}, expected [n, 4]"
     broken = [
         name
-        for name, values in found.items()
+        for name, values in detections.items()
         if not np.all(np.isfinite(np.asarray(values, np.float64)))
     ]
     return f"{broken[0]} have non-finite values" if broken else ""
 
 
 def box_iou(first: Array, second: Array) -> Array:
-    """Intersection over union of every box of `first` [n, 4] with every one of `second` [m, 4], as
-    [n, m].
+    """Intersection over union [n, m] of all boxes `first` [n, 4] with all boxes `second` [m, 4].
 
-    Two boxes without an area overlap wholly where they are the same, and not at all elsewhere.
+    Boxes without an area have an IoU of 1 with an equal box, and 0 with any other.
     """
     a, b = first[:, None, :].astype(np.float64), second[None, :, :].astype(np.float64)
     sides = np.clip(
@@ -125,33 +120,30 @@ def box_iou(first: Array, second: Array) -> Array:
     )
     common = sides[..., 0] * sides[..., 1]
     whole = _area(a) + _area(b) - common
-    made: Array = np.divide(
+    iou: Array = np.divide(
         common, whole, out=np.all(a == b, axis=-1).astype(np.float64), where=whole > 0
     )
-    return made
+    return iou
 
 
 def _area(boxes: Array) -> Array:
-    made: Array = np.clip(boxes[..., 2] - boxes[..., 0], 0.0, None) * np.clip(
-        boxes[..., 3] - boxes[..., 1], 0.0, None
-    )
-    return made
+    width = np.clip(boxes[..., 2] - boxes[..., 0], 0.0, None)
+    area: Array = width * np.clip(boxes[..., 3] - boxes[..., 1], 0.0, None)
+    return area
 
 
-def match(made: Found, wanted: Found) -> tuple[Array, Array]:
-    """The pairs, as row numbers into `made` and into `wanted`: of one class, overlapping by
-    `LEAST_IOU`, each object once at most.
+def match(output: Detections, golden: Detections) -> tuple[Array, Array]:
+    """Matched rows of `output` and of `golden`: pairs of one class with an IoU of `LEAST_IOU` or
+    more, every object in one pair at most.
     """
-    from scipy.optimize import (
-        linear_sum_assignment,
-    )  # here, so that no process that is timed has it before it was timed
+    # Imported late, so a measured process loads scipy only after its timed laps.
+    from scipy.optimize import linear_sum_assignment
 
-    overlap = box_iou(made["boxes"], wanted["boxes"])
-    allowed = (overlap >= LEAST_IOU) & (made["labels"][:, None] == wanted["labels"][None, :])
-    apart = np.abs(made["scores"][:, None].astype(np.float64) - wanted["scores"][None, :])
-    most = 1 + min(
-        allowed.shape
-    )  # more than any pair can gain in overlap, so that more pairs come first
+    overlap = box_iou(output["boxes"], golden["boxes"])
+    allowed = (overlap >= LEAST_IOU) & (output["labels"][:, None] == golden["labels"][None, :])
+    apart = np.abs(output["scores"][:, None].astype(np.float64) - golden["scores"][None, :])
+    # A pair outweighs any gain in overlap, so cardinality comes first.
+    most = 1 + min(allowed.shape)
     rows, columns = linear_sum_assignment(
         np.where(allowed, most + overlap - TIE * np.minimum(apart, 1.0), 0.0), maximize=True
     )
@@ -159,22 +151,24 @@ def match(made: Found, wanted: Found) -> tuple[Array, Array]:
     return rows[kept], columns[kept]
 
 
-def compare(made: Found, wanted: Found, threshold: float, margin: float) -> Difference:
-    """One image's detections against the golden's. Objects that both sides score below `threshold`
-    are left out.
+def compare(output: Detections, golden: Detections, threshold: float, margin: float) -> Difference:
+    """Compare one image's detections with the golden's, without pairs scored below `threshold` on
+    both sides.
     """
-    made, wanted = (_from(found, threshold - margin) for found in (made, wanted))
-    rows, columns = match(made, wanted)
-    counted = np.maximum(made["scores"][rows], wanted["scores"][columns]) >= threshold
+    output, golden = (_from(detections, threshold - margin) for detections in (output, golden))
+    rows, columns = match(output, golden)
+    counted = np.maximum(output["scores"][rows], golden["scores"][columns]) >= threshold
     rows, columns = rows[counted], columns[counted]
-    alone = np.concatenate([np.delete(made["scores"], rows), np.delete(wanted["scores"], columns)])
+    alone = np.concatenate(
+        [np.delete(output["scores"], rows), np.delete(golden["scores"], columns)]
+    )
     pairs = {
-        name: (made[name][rows].astype(np.float64), wanted[name][columns].astype(np.float64))
-        for name in made
-        if name in wanted
+        name: (output[name][rows].astype(np.float64), golden[name][columns].astype(np.float64))
+        for name in output
+        if name in golden
     }
     return Difference(
-        wanted=int(np.count_nonzero(wanted["scores"] >= threshold)),
+        wanted=int(np.count_nonzero(golden["scores"] >= threshold)),
         matched=len(rows),
         unmatched=int(np.count_nonzero(alone >= threshold + margin)),
         on_threshold=int(np.count_nonzero((alone >= threshold) & (alone < threshold + margin))),
@@ -185,20 +179,20 @@ def compare(made: Found, wanted: Found, threshold: float, margin: float) -> Diff
     )
 
 
-def _from(found: Found, least: float) -> dict[str, Array]:
-    chosen = found["scores"] >= least
-    return {name: values[chosen] for name, values in found.items()}
+def _from(detections: Detections, least: float) -> dict[str, Array]:
+    chosen = detections["scores"] >= least
+    return {name: values[chosen] for name, values in detections.items()}
 
 
-def _furthest(made: Array, wanted: Array) -> float:
-    return float(np.max(np.abs(made - wanted), initial=0.0))
+def _furthest(output: Array, golden: Array) -> float:
+    return float(np.max(np.abs(output - golden), initial=0.0))
 
 
-def _worst_mask(made: Array, wanted: Array) -> float:
-    """The lowest IoU of paired masks; two empty ones agree. 0 where their sizes differ."""
-    if made.shape != wanted.shape:
+def _worst_mask(output: Array, golden: Array) -> float:
+    """The lowest IoU of paired masks: 1 for two empty masks, 0 for masks of different sizes."""
+    if output.shape != golden.shape:
         return 0.0
-    a, b = made > MASK_LEVEL, wanted > MASK_LEVEL
+    a, b = output > MASK_LEVEL, golden > MASK_LEVEL
     pixels = tuple(range(1, a.ndim))
     common, whole = np.count_nonzero(a & b, axis=pixels), np.count_nonzero(a | b, axis=pixels)
     return float(
@@ -207,88 +201,80 @@ def _worst_mask(made: Array, wanted: Array) -> float:
 
 
 def worst(differences: Sequence[Difference]) -> Difference:
-    """Several images as one: counts are added, of errors the worst is kept."""
-    masks = [each.mask_iou for each in differences if each.mask_iou is not None]
+    """The difference over several images: the sums of counts and the worst errors."""
+    masks = [image.mask_iou for image in differences if image.mask_iou is not None]
     return Difference(
-        wanted=sum(each.wanted for each in differences),
-        matched=sum(each.matched for each in differences),
-        unmatched=sum(each.unmatched for each in differences),
-        on_threshold=sum(each.on_threshold for each in differences),
-        box_pixels=max((each.box_pixels for each in differences), default=0.0),
-        box_iou=min((each.box_iou for each in differences), default=1.0),
-        score=max((each.score for each in differences), default=0.0),
+        wanted=sum(image.wanted for image in differences),
+        matched=sum(image.matched for image in differences),
+        unmatched=sum(image.unmatched for image in differences),
+        on_threshold=sum(image.on_threshold for image in differences),
+        box_pixels=max((image.box_pixels for image in differences), default=0.0),
+        box_iou=min((image.box_iou for image in differences), default=1.0),
+        score=max((image.score for image in differences), default=0.0),
         mask_iou=min(masks, default=None),
     )
 
 
-def needed(found: Difference, limits: Limits) -> tuple[float, str]:
-    """What was needed of what `limits` allow, 1.0 being exactly that, and in words what needed
-    most. Infinite where nothing is allowed.
+def needed(difference: Difference, limits: Limits) -> tuple[float, str]:
+    """The largest error in units of its limit (1.0 is exactly the limit, infinity an error without
+    allowance), and a text about that error.
     """
-    told = [
+    errors = [
         (
-            found.unmatched,
-            limits.unmatched * max(found.wanted, 1),
-            f"{found.unmatched} detections have no partner",
+            difference.unmatched,
+            limits.unmatched * max(difference.wanted, 1),
+            f"{difference.unmatched} detections have no partner",
         ),
         (
-            1 - found.box_iou,
+            1 - difference.box_iou,
             1 - limits.iou,
-            f"a box overlaps the golden's by {found.box_iou:.4f} only, {found.box_pixels:.3g} pixels off",
+            f"a box overlaps the golden's by {difference.box_iou:.4f} only, "
+            f"{difference.box_pixels:.3g} pixels off",
         ),
-        (found.score, limits.score, f"a score is off by {found.score:.2g}"),
+        (difference.score, limits.score, f"a score is off by {difference.score:.2g}"),
     ]
-    if found.mask_iou is not None:
-        told.append(
-            (
-                1 - found.mask_iou,
-                1 - limits.mask_iou,
-                f"a mask overlaps the golden's by {found.mask_iou:.4f} only",
-            )
-        )
-    ratios = [
-        (error / allowed if allowed else math.inf if error else 0.0, words)
-        for error, allowed, words in told
-    ]
-    most, words = max(ratios, key=lambda each: each[0])
-    return most, f"{words}, of {found.wanted} that the golden has"
+    if difference.mask_iou is not None:
+        text = f"a mask overlaps the golden's by {difference.mask_iou:.4f} only"
+        errors.append((1 - difference.mask_iou, 1 - limits.mask_iou, text))
+    ratios = [(_ratio(error, allowed), text) for error, allowed, text in errors]
+    most, text = max(ratios, key=lambda ratio: ratio[0])
+    return most, f"{text}, of {difference.wanted} in the golden"
+
+
+def _ratio(error: float, allowed: float) -> float:
+    if allowed:
+        return error / allowed
+    return math.inf if error else 0.0
 
 
 def judge(
-    made: Sequence[Found], wanted: Sequence[Found], threshold: float, limits: Limits
+    output: Sequence[Detections], golden: Sequence[Detections], threshold: float, limits: Limits
 ) -> tuple[float, str, Difference]:
-    """Every image's detections against the golden's: what was needed, what needed most in words,
-    and the differences together.
-    """
-    for image, found in enumerate(made):
-        problem = form(found)
+    """`needed` over all images, and the difference over all images."""
+    for number, detections in enumerate(output):
+        problem = form(detections)
         if problem:
-            return math.inf, f"input {image}: {problem}", worst([])
-    difference = worst(
-        [
-            compare(one, other, threshold, limits.margin)
-            for one, other in zip(made, wanted, strict=True)
-        ]
-    )
+            return math.inf, f"input {number}: {problem}", worst([])
+    pairs = zip(output, golden, strict=True)
+    difference = worst([compare(*pair, threshold, limits.margin) for pair in pairs])
     return *needed(difference, limits), difference
 
 
-def degenerate(wanted: Sequence[Found], threshold: float, limits: Limits) -> str:
-    """Why these goldens cannot judge anything, or an empty string: nothing is found, or the same on
-    every input.
+def degenerate(golden: Sequence[Detections], threshold: float, limits: Limits) -> str:
+    """The reason for goldens being unable to judge, or an empty string: no detections, or equal
+    detections on every input.
     """
-    for found in wanted:
-        problem = form(found)
+    for detections in golden:
+        problem = form(detections)
         if problem:
             return f"degenerate reference: {problem}"
-    if not any(np.any(found["scores"] >= threshold + limits.margin) for found in wanted):
-        return f"degenerate reference: nothing is found at a score of {threshold:g} or more; an empty answer would pass"
-    alike = [
-        needed(compare(found, wanted[0], threshold, limits.margin), limits)[0] <= 1
-        for found in wanted
-    ]
-    return (
-        "degenerate reference: the same is found on every input; a cached answer would pass"
-        if all(alike)
-        else ""
-    )
+    least = threshold + limits.margin
+    if not any(np.any(detections["scores"] >= least) for detections in golden):
+        return (
+            f"degenerate reference: nothing is found at a score of {threshold:g} or more; an empty "
+            "output would pass"
+        )
+    differences = [compare(image, golden[0], threshold, limits.margin) for image in golden]
+    if all(needed(difference, limits)[0] <= 1 for difference in differences):
+        return "degenerate reference: every input has equal detections; a cached answer would pass"
+    return ""

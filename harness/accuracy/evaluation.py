@@ -1,6 +1,4 @@
-"""A session's answers on labelled data: run over every image in the process that timed it, after it
-was timed.
-"""
+"""Evaluation of a session on labelled data, in the measured process after the timed laps."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ import json
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from harness.core.session import Session
 from harness.core.types import Cell
@@ -21,17 +19,26 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 FOUND = "found.json"
-"""What a detector found, which another process scores: the one that was timed may lack what that
-takes.
+"""Detections are written to this file and scored in a separate process, because the measured
+environment may lack pycocotools.
 """
+
+
+class EvaluationRecord(TypedDict, total=False):
+    """The evaluation in a process: `scores`, or the number of detections in a file as `found`, or
+    an `error` with the last line of its `traceback`.
+    """
+
+    scores: dict[str, float]
+    found: int
+    error: str
+    traceback: str
 
 
 def scorer(
     cell: Cell, dataset: Dataset | None, folders: Mapping[str, Path], into: Path
-) -> Callable[[Session], Mapping[str, Any]] | None:
-    """What is called with a session after it was timed, where its job has labelled data; None
-    elsewhere.
-    """
+) -> Callable[[Session], EvaluationRecord] | None:
+    """The evaluation to run after the timed laps; None for a job without labelled data."""
     if dataset is None:
         return None
     return lambda session: of_session(session, cell, folders["dataset"], dataset.task, into)
@@ -39,11 +46,10 @@ def scorer(
 
 def of_session(
     session: Session, cell: Cell, dataset: Path, task: str, into: Path
-) -> dict[str, Any]:
-    """The metrics of this session as `scores`, or `found` where objects were written into a file;
-    `error` where it went wrong.
+) -> EvaluationRecord:
+    """Evaluate a session on the prepared images in `dataset`; detections go into the folder `into`.
 
-    An error is told and not raised: what was timed before must not be lost over it.
+    An exception becomes an `error`, so the timed laps are kept.
     """
     try:
         return SCORED[task](session, cell, dataset, into)
@@ -52,11 +58,12 @@ def of_session(
         return {"error": f"{type(error).__name__}: {error}"[:1000], "traceback": tail}
 
 
-def _answers(
+def _outputs(
     session: Session, cell: Cell, dataset: Path
 ) -> Iterator[tuple[slice, Mapping[str, Any]]]:
-    """The outputs for each batch of images, in order; the last batch is filled up with the first
-    images, which do not count twice.
+    """Yield the samples and outputs of each batch, in order.
+
+    The first images fill up the last batch; the slice excludes repeats.
     """
     import numpy as np
 
@@ -65,29 +72,29 @@ def _answers(
     size = cell.batch if spec.is_batched else 1
     for start in range(0, len(samples), size):
         indices = np.arange(start, start + size) % len(samples)
-        bound = np.ascontiguousarray(samples[indices] if spec.is_batched else samples[start])
-        bound.setflags(write=False)
-        session.bind({spec.name: bound})
+        batch = np.ascontiguousarray(samples[indices] if spec.is_batched else samples[start])
+        batch.setflags(write=False)
+        session.bind({spec.name: batch})
         session.step()
         session.sync()
         yield slice(start, min(start + size, len(samples))), session.fetch()
 
 
-def _classification(session: Session, cell: Cell, dataset: Path, into: Path) -> dict[str, Any]:
+def _classification(session: Session, cell: Cell, dataset: Path, into: Path) -> EvaluationRecord:
     import numpy as np
 
     from harness.accuracy import metrics
 
     labels = np.load(dataset / dataset_batches.LABELS)
     name = cell.model.outputs[0].name
-    found, classes = np.zeros(len(labels), np.int64), 0
-    for taken, outputs in _answers(session, cell, dataset):
-        made = outputs[name][: taken.stop - taken.start].astype(np.float64)
-        found[taken], classes = metrics.ranks(made, labels[taken]), made.shape[1]
-    return {"scores": metrics.of_ranks(found, classes)}
+    ranks, classes = np.zeros(len(labels), np.int64), 0
+    for samples, outputs in _outputs(session, cell, dataset):
+        scores = outputs[name][: samples.stop - samples.start].astype(np.float64)
+        ranks[samples], classes = metrics.ranks(scores, labels[samples]), scores.shape[1]
+    return {"scores": metrics.of_ranks(ranks, classes)}
 
 
-def _segmentation(session: Session, cell: Cell, dataset: Path, into: Path) -> dict[str, Any]:
+def _segmentation(session: Session, cell: Cell, dataset: Path, into: Path) -> EvaluationRecord:
     import numpy as np
 
     from harness.accuracy import metrics
@@ -95,40 +102,36 @@ def _segmentation(session: Session, cell: Cell, dataset: Path, into: Path) -> di
     labels = np.load(dataset / dataset_batches.LABELS, mmap_mode="r")
     spec = cell.model.outputs[0]
     classes = int(spec.shape[1])
-    whole = np.zeros((classes, classes), np.int64)
-    for taken, outputs in _answers(session, cell, dataset):
-        answers = outputs[spec.name][: taken.stop - taken.start].argmax(1)
-        whole += metrics.confusion(answers, labels[taken], classes)
-    return {"scores": metrics.of_confusion(whole)}
+    confusion = np.zeros((classes, classes), np.int64)
+    for samples, outputs in _outputs(session, cell, dataset):
+        predicted = outputs[spec.name][: samples.stop - samples.start].argmax(1)
+        confusion += metrics.confusion(predicted, labels[samples], classes)
+    return {"scores": metrics.of_confusion(confusion)}
 
 
-def _detection(session: Session, cell: Cell, dataset: Path, into: Path) -> dict[str, Any]:
+def _detection(session: Session, cell: Cell, dataset: Path, into: Path) -> EvaluationRecord:
     from harness.accuracy import metrics
     from harness.inputs import geometry
 
-    told = json.loads((dataset / dataset_batches.TRUTH).read_text())
+    truth = json.loads((dataset / dataset_batches.TRUTH).read_text())
     categories = {
-        int(label): int(category) for label, category in told["categories_by_label"].items()
+        int(label): int(category) for label, category in truth["categories_by_label"].items()
     }
-    made: list[dict[str, Any]] = []
-    for (_, outputs), image in zip(_answers(session, cell, dataset), told["images"], strict=True):
-        made += metrics.objects(
-            outputs, geometry.Place(**image["place"]), int(image["id"]), categories
-        )
-    (into / FOUND).write_text(json.dumps(made))
-    return {"found": len(made)}
+    results: list[dict[str, Any]] = []
+    for (_, outputs), image in zip(_outputs(session, cell, dataset), truth["images"], strict=True):
+        place = geometry.Place(**image["place"])
+        results += metrics.objects(outputs, place, int(image["id"]), categories)
+    (into / FOUND).write_text(json.dumps(results))
+    return {"found": len(results)}
 
 
 SCORED = {"classification": _classification, "segmentation": _segmentation, "detection": _detection}
-"""By task: what runs a session over the prepared images."""
+"""By task: the evaluation of a session on the prepared images."""
 
 
-def of_objects(dataset: Path, found: Path) -> dict[str, Any]:
-    """The metrics of what a detector found, read from the file that its process wrote."""
+def of_objects(dataset: Path, found: Path) -> EvaluationRecord:
+    """The scores of a detector, from the file of the measured process in `found`."""
     from harness.accuracy import metrics
 
-    return {
-        "scores": metrics.of_objects(
-            dataset / dataset_batches.TRUTH, json.loads((found / FOUND).read_text())
-        )
-    }
+    results = json.loads((found / FOUND).read_text())
+    return {"scores": metrics.of_objects(dataset / dataset_batches.TRUTH, results)}

@@ -1,9 +1,9 @@
-"""Task metrics of answers on labelled data: top-1 and top-5, mean IoU over classes, and mean
-average precision of boxes and masks.
+"""Task metrics on labelled data: top-1 and top-5, mean IoU over classes, and mean average precision
+of boxes and masks.
 
-Everything is tallied over the whole dataset, never averaged over batches. The last one is COCO's
-own definition in its own code (pycocotools): precision averaged over 101 recalls and ten overlaps
-from 0.50 to 0.95, of at most a hundred objects in an image.
+Metrics are computed over the whole dataset, never averaged over batches. Mean average precision is
+COCO's definition in COCO's code (pycocotools): precision averaged over 101 recalls and ten overlaps
+from 0.50 to 0.95, for at most a hundred objects in an image.
 """
 
 from __future__ import annotations
@@ -26,54 +26,53 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 TOP = 5
+"""The number of classes in the second metric of classification."""
 
 MOST_OBJECTS = 100
-"""In one image, those that score highest: COCO's evaluation looks at no more."""
+"""The largest number of objects per image in COCO's evaluation, by score."""
 
 
 def ranks(scores: Array, labels: Array) -> Array:
-    """How many classes score higher than the right one, [samples]; of equal scores the lower class
-    comes first, as in argmax.
+    """The rank of the right class [samples], 0 being the best; the lower of classes with equal
+    scores ranks first, as in argmax.
     """
     right = np.take_along_axis(scores, labels[:, None], axis=1)
     before = np.arange(scores.shape[1])[None, :] < labels[:, None]
-    made: Array = np.count_nonzero(
+    rank: Array = np.count_nonzero(
         (scores > right) | ((scores == right) & before) | np.isnan(right), axis=1
     )
-    return made
+    return rank
 
 
-def of_ranks(found: Array, classes: int) -> dict[str, float]:
-    """Shares of samples whose class came first, and among the five first where there are more than
-    five classes.
-    """
-    shares = {"top-1": float(np.count_nonzero(found == 0) / len(found))}
-    return shares | (
-        {f"top-{TOP}": float(np.count_nonzero(found < TOP) / len(found))} if classes > TOP else {}
-    )
+def of_ranks(rank: Array, classes: int) -> dict[str, float]:
+    """Top-1 accuracy, and top-5 accuracy for more than five classes."""
+    shares = {"top-1": float(np.count_nonzero(rank == 0) / len(rank))}
+    if classes > TOP:
+        shares[f"top-{TOP}"] = float(np.count_nonzero(rank < TOP) / len(rank))
+    return shares
 
 
-def confusion(answers: Array, labels: Array, classes: int) -> Array:
-    """Pixels by right class and answered class, [classes, classes]; those without a class are left
-    out.
-    """
+def confusion(predicted: Array, labels: Array, classes: int) -> Array:
+    """Pixels by right class and predicted class, [classes, classes], without unlabelled pixels."""
     counted = labels != IGNORED
-    made: Array = np.bincount(
-        labels[counted].astype(np.int64) * classes + answers[counted], minlength=classes**2
+    pixels: Array = np.bincount(
+        labels[counted].astype(np.int64) * classes + predicted[counted], minlength=classes**2
     )
-    return made.reshape(classes, classes)
+    return pixels.reshape(classes, classes)
 
 
 def of_confusion(whole: Array) -> dict[str, float]:
-    """Mean over classes of intersection over union, without those that neither labels nor answers
-    have; and the share of right pixels.
+    """Mean IoU over the classes in labels or predictions, and the share of right pixels.
+
+    Raises ValueError if no pixel is labelled.
     """
     common = np.diagonal(whole)
     either = whole.sum(0) + whole.sum(1) - common
     present = either > 0
     if not whole.sum():
         raise ValueError(
-            f"every pixel of every mask is {IGNORED}, which means no class: there is nothing to compare with"
+            f"every pixel of every mask is {IGNORED}, the value of pixels without a class; "
+            "expected labelled pixels"
         )
     overlaps = common[present] / either[present]
     return {
@@ -83,40 +82,39 @@ def of_confusion(whole: Array) -> dict[str, float]:
 
 
 def objects(
-    found: Mapping[str, Array], place: Place, image: int, categories: Mapping[int, int]
+    detections: Mapping[str, Array], place: Place, image: int, categories: Mapping[int, int]
 ) -> list[dict[str, Any]]:
-    """One image's detections as COCO results, in the pixels of its file. `categories` maps the
-    model's labels; others are left out.
+    """One image's detections as COCO results, in the pixels of the image file.
 
-    Masks are run lengths in columns, zeros first, as COCO counts them.
+    `categories` maps the model's labels; other labels are left out. Masks are run lengths in
+    columns, zeros first, as in COCO.
     """
-    order = np.argsort(-found["scores"], kind="stable")[:MOST_OBJECTS]
-    boxes = place.boxes_in_file(found["boxes"][order])
-    made = []
+    order = np.argsort(-detections["scores"], kind="stable")[:MOST_OBJECTS]
+    boxes = place.boxes_in_file(detections["boxes"][order])
+    results = []
     for row, (x1, y1, x2, y2) in zip(order, boxes, strict=True):
-        category = categories.get(int(found["labels"][row]))
+        category = categories.get(int(detections["labels"][row]))
         if category is None:
             continue
-        box = [float(x1), float(y1), float(x2 - x1), float(y2 - y1)]
-        each = {
+        result = {
             "image_id": image,
             "category_id": category,
-            "bbox": box,
-            "score": float(found["scores"][row]),
+            "bbox": [float(x1), float(y1), float(x2 - x1), float(y2 - y1)],
+            "score": float(detections["scores"][row]),
         }
-        if "masks" in found:
-            mask = found["masks"][row].reshape(found["masks"].shape[-2:])
-            each["segmentation"] = {
+        if "masks" in detections:
+            mask = detections["masks"][row].reshape(detections["masks"].shape[-2:])
+            result["segmentation"] = {
                 "size": [place.height, place.width],
                 "counts": runs(place.mask_in_file(mask) > MASK_LEVEL),
             }
-        made.append(each)
-    return made
+        results.append(result)
+    return results
 
 
 def runs(mask: Array) -> list[int]:
-    """Lengths of the runs of equal pixels, down the columns; the first is of zeros, and 0 long
-    where the mask begins with a one.
+    """Lengths of runs of equal pixels, down the columns, starting with a run of zeros (length 0 for
+    a mask with a one in front).
     """
     flat = mask.T.reshape(-1)
     ends = np.flatnonzero(flat[1:] != flat[:-1]) + 1
@@ -125,34 +123,30 @@ def runs(mask: Array) -> list[int]:
 
 
 def of_objects(truth: Path, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Mean average precision of boxes, and of masks where labels and results have them; at an
-    overlap of 0.50 alone beside each.
-    """
+    """Mean average precision and AP50 of boxes, and of masks if labels and results have masks."""
     from pycocotools import mask as codec
     from pycocotools.coco import COCO
 
-    told = json.loads(truth.read_text())
-    outlined = all(entry.get("segmentation") for entry in told["annotations"])
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
+    labels = json.loads(truth.read_text())
+    has_outlines = all(entry.get("segmentation") for entry in labels["annotations"])
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         right = COCO()
-        right.dataset = told
+        right.dataset = labels
         right.createIndex()
-        listed = [dict(each) for each in results]
-        masks = outlined and bool(listed) and "segmentation" in listed[0]
-        for each in listed:
-            if "segmentation" in each:
-                each["segmentation"] = codec.frPyObjects(
-                    each["segmentation"], *each["segmentation"]["size"]
-                )
-        plain = [
-            {name: value for name, value in each.items() if name != "segmentation"}
-            for each in listed
-        ]
-        found = _precision(right, plain, "bbox", "box")
-        outlines = [
-            {name: value for name, value in each.items() if name != "bbox"} for each in listed
-        ]
-        return found | (_precision(right, outlines, "segm", "mask") if masks else {})
+        encoded = [dict(result) for result in results]
+        has_masks = has_outlines and bool(encoded) and "segmentation" in encoded[0]
+        for result in encoded:
+            if "segmentation" in result:
+                runs_of_mask = result["segmentation"]
+                result["segmentation"] = codec.frPyObjects(runs_of_mask, *runs_of_mask["size"])
+        scores = _precision(right, _without(encoded, "segmentation"), "bbox", "box")
+        if has_masks:
+            scores |= _precision(right, _without(encoded, "bbox"), "segm", "mask")
+        return scores
+
+
+def _without(results: Sequence[Mapping[str, Any]], key: str) -> list[dict[str, Any]]:
+    return [{name: value for name, value in result.items() if name != key} for result in results]
 
 
 def _precision(right: Any, results: list[dict[str, Any]], kind: str, name: str) -> dict[str, float]:

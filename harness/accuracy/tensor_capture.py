@@ -1,5 +1,5 @@
-"""Looking into a network: an artifact whose tensors can be fetched, and one process that fetches
-them for some inputs.
+"""Capture of a network's intermediate tensors: an exposed artifact, and a process that writes the
+tensors for some inputs to files.
 """
 
 from __future__ import annotations
@@ -19,46 +19,47 @@ WATCH: Literal["watch"] = "watch"
 
 @dataclass(frozen=True)
 class Watch:
-    """What is to be fetched: tensors within by name (None: all; none: the model's outputs alone),
-    of which batches (none: of all).
+    """The tensors to fetch, by name (None: all; empty: the model's outputs only), and the batches
+    (empty: all).
     """
 
     names: tuple[str, ...] | None = ()
     batches: tuple[int, ...] = ()
 
 
-def expose(cell: Cell, asked: Watch, folders: Mapping[str, Path], folder: Path) -> dict[str, Any]:
-    """Write an artifact whose intermediate tensors can be fetched to `folder`; `folders` has the
-    artifact and the inputs.
+def expose(cell: Cell, wanted: Watch, folders: Mapping[str, Path], folder: Path) -> dict[str, Any]:
+    """Write an artifact with fetchable intermediate tensors to `folder`; `folders` has the artifact
+    and the inputs.
     """
-    batch = inputs.load(folders["inputs"], cell.model)[asked.batches[0]]
-    made = registry.find(cell.backend).expose(folders["artifact"], cell, folder, asked.names, batch)
-    return to_json(made)  # type: ignore[no-any-return]
+    backend = registry.find(cell.backend)
+    batch = inputs.load(folders["inputs"], cell.model)[wanted.batches[0]]
+    exposed = backend.expose(folders["artifact"], cell, folder, wanted.names, batch)
+    return to_json(exposed)  # type: ignore[no-any-return]
 
 
-def watch(cell: Cell, asked: Watch, folders: Mapping[str, Path], folder: Path) -> dict[str, Any]:
-    """Write every tensor as `<batch>-<number>.npy`; returns for each batch which number is which
-    name.
+def watch(cell: Cell, wanted: Watch, folders: Mapping[str, Path], folder: Path) -> dict[str, Any]:
+    """Write every tensor as `<batch>-<number>.npy`; returns the names in order of their numbers, by
+    batch.
     """
     import numpy as np
 
     backend = registry.find(cell.backend)
     session = (
-        backend.watch(folders["artifact"], cell, asked.names)
-        if asked.names
+        backend.watch(folders["artifact"], cell, wanted.names)
+        if wanted.names
         else backend.load(folders["artifact"], cell)
     )
     batches = inputs.load(folders["inputs"], cell.model)
-    found: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     try:
-        for index in asked.batches or range(len(batches)):
+        for index in wanted.batches or range(len(batches)):
             session.bind(batches[index])
             session.step()
             session.sync()
             outputs = session.fetch()
-            found[str(index)] = list(outputs)
+            names[str(index)] = list(outputs)
             for number, value in enumerate(outputs.values()):
                 np.save(folder / f"{index}-{number}.npy", np.asarray(value))
     finally:
         session.close()
-    return {"names": found}
+    return {"names": names}

@@ -1,6 +1,4 @@
-"""One tensor of two cells: how far they are apart, in units of what is allowed, and what else can
-be told of them.
-"""
+"""Comparison of a tensor between two cells: the error in units of the tolerance, and notes."""
 
 from __future__ import annotations
 
@@ -12,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 from harness.accuracy.tensor_matching import Placed
 
 if TYPE_CHECKING:
-    from harness.accuracy.parity import Array, Tolerance
+    import numpy as np
+
+    from harness.accuracy.tolerances import Tolerance
+
+    Array = np.ndarray[Any, Any]
 
 EXACT_BYTES = 4
-"""Whole numbers of so many bytes are indices, sizes and labels, which are equal or not; narrower
-ones are quantised values.
+"""Integers of at least so many bytes are indices, sizes and labels, compared for equality. Narrower
+integers are quantised values.
 """
 
 REORDERED = "the same in another order"
@@ -24,8 +26,8 @@ REORDERED = "the same in another order"
 
 @dataclass(frozen=True)
 class Row:
-    """One tensor of both cells: how far they are apart, in units of what is allowed (1 is the
-    limit), and the worst of its inputs.
+    """A tensor in both cells: the error in units of the tolerance (1 is the limit), and the worst
+    error among the tensor's inputs.
     """
 
     name: str
@@ -38,24 +40,22 @@ class Row:
     inputs_needed: float
     note: str = ""
     decided: bool = False
-    """Whether it holds indices, sizes, labels or truths, which are equal or not."""
+    """Whether the tensor holds indices, sizes, labels or truth values, compared for equality."""
     resized: bool = False
-    """Whether the two differ in size, as where more is kept on one side."""
+    """Whether the two sizes differ, as after a filter with different results."""
     reordered: bool = False
-    """Whether the two part and have the same rows all the same, as where nearly equal scores were
-    sorted.
-    """
+    """Whether the tensors diverge but have the same rows, as after sorting nearly equal scores."""
     other: str = ""
-    """What the second cell calls it, where that is something else."""
+    """The tensor's name in the second cell, if different."""
 
     @property
     def parts(self) -> bool:
-        """Whether it is off by more than is allowed."""
+        """Whether the tensors diverge beyond the tolerance."""
         return self.needed > 1
 
 
 def placed(name: str, place: str, file: Path) -> Placed:
-    """What matching asks of a tensor that was fetched into a .npy file."""
+    """The properties used in matching, of a tensor in a .npy file."""
     import numpy as np
 
     array = np.load(file, mmap_mode="r")
@@ -69,99 +69,104 @@ def compare(
     inputs_needed: float,
     tolerance: Tolerance,
 ) -> Row:
-    """The tensors in two .npy files as a row: what is tried, and what it is measured against.
+    """Compare the tensors in two .npy files: the examined tensor, and the reference.
 
-    `about` has its `operator` and `inputs`, and as `other` what the second cell calls it, where
-    that is something else.
+    `about` has the `operator` and `inputs`, and as `other` the name in the second cell, if
+    different.
     """
     import numpy as np
 
-    from harness.accuracy import parity
+    from harness.accuracy.output_errors import INCOMPARABLE
 
-    tried, wanted = (np.load(file) for file in files)
+    tensor, reference = (np.load(file) for file in files)
     facts: dict[str, Any] = {
         "name": name,
         "operator": str(about["operator"]),
         "inputs": tuple(about["inputs"]),
-        "shape": tried.shape,
+        "shape": tensor.shape,
+        "inputs_needed": inputs_needed,
+        "other": str(about.get("other", "")),
     }
-    facts |= {"inputs_needed": inputs_needed, "other": str(about.get("other", ""))}
-    if tried.shape != wanted.shape:
-        note = f"{list(tried.shape)} against {list(wanted.shape)}"
-        return Row(
-            **facts,
-            needed=parity.INCOMPARABLE,
-            max_abs=parity.INCOMPARABLE,
-            scale=0.0,
-            note=note,
-            resized=True,
-        )
-    if not tried.size:
+    if tensor.shape != reference.shape:
+        facts |= {"needed": INCOMPARABLE, "max_abs": INCOMPARABLE, "scale": 0.0, "resized": True}
+        return Row(**facts, note=f"{list(tensor.shape)} against {list(reference.shape)}")
+    if not tensor.size:
         return Row(**facts, needed=0.0, max_abs=0.0, scale=0.0)
-    if tried.dtype.kind not in "fiu" or (
-        tried.dtype.kind in "iu" and tried.dtype.itemsize >= EXACT_BYTES
-    ):
-        wrong = int(np.count_nonzero(tried != wanted))
-        moved = (
-            bool(wrong)
-            and tried.dtype.kind != "b"
-            and np.array_equal(_in_order(tried), _in_order(wanted))
-        )
-        note = (
-            f"{wrong} of {tried.size} differ" + (f": {REORDERED}" if moved else "") if wrong else ""
-        )
-        needed = parity.INCOMPARABLE if wrong else 0.0
-        return Row(
-            **facts,
-            needed=needed,
-            max_abs=float(wrong > 0),
-            scale=0.0,
-            note=note,
-            decided=True,
-            reordered=moved,
-        )
-    tried, wanted = (value.astype(np.float64) for value in (tried, wanted))
-    same = ~np.isfinite(tried) & (
-        (tried == wanted) | (np.isnan(tried) & np.isnan(wanted))
-    )  # masks of attention, such as -inf
-    tried, wanted = np.where(same, 0.0, tried), np.where(same, 0.0, wanted)
-    if not np.all(np.isfinite(wanted)):
-        return Row(
-            **facts,
-            needed=parity.INCOMPARABLE,
-            max_abs=parity.INCOMPARABLE,
-            scale=0.0,
-            note="not finite",
-        )
-    error = parity.measure(name, tried, wanted, None, tolerance, False)
-    moved = (
-        error.needed_elementwise > 1 and not error.nonfinite and _moved(tried, wanted, tolerance)
-    )
-    note = "not finite" if error.nonfinite else REORDERED if moved else ""
-    needed = error.needed_elementwise
-    return Row(
-        **facts, needed=needed, max_abs=error.max_abs, scale=error.scale, note=note, reordered=moved
-    )
+    if _is_exact(tensor):
+        return Row(**facts, **_equality(tensor, reference))
+    return Row(**facts, **_closeness(tensor, reference, tolerance))
 
 
-def _moved(tried: Array, wanted: Array, tolerance: Tolerance) -> bool:
-    """Whether the rows of both are the same within the tolerance once they are sorted."""
-    from harness.accuracy import parity
+def _is_exact(tensor: Array) -> bool:
+    is_wide = tensor.dtype.kind in "iu" and tensor.dtype.itemsize >= EXACT_BYTES
+    return tensor.dtype.kind not in "fiu" or is_wide
 
-    return (
-        parity.measure(
-            "", _in_order(tried), _in_order(wanted), None, tolerance, False
-        ).needed_elementwise
-        <= 1
+
+def _equality(tensor: Array, reference: Array) -> dict[str, Any]:
+    """The fields of a row for indices, sizes, labels or truth values."""
+    import numpy as np
+
+    from harness.accuracy.output_errors import INCOMPARABLE
+
+    wrong = int(np.count_nonzero(tensor != reference))
+    is_moved = (
+        bool(wrong)
+        and tensor.dtype.kind != "b"
+        and np.array_equal(_in_order(tensor), _in_order(reference))
     )
+    order = f": {REORDERED}" if is_moved else ""
+    return {
+        "needed": INCOMPARABLE if wrong else 0.0,
+        "max_abs": float(wrong > 0),
+        "scale": 0.0,
+        "note": f"{wrong} of {tensor.size} differ{order}" if wrong else "",
+        "decided": True,
+        "reordered": is_moved,
+    }
+
+
+def _closeness(tensor: Array, reference: Array, tolerance: Tolerance) -> dict[str, Any]:
+    """The fields of a row for numbers with a tolerance."""
+    import numpy as np
+
+    from harness.accuracy.output_errors import INCOMPARABLE, measure
+
+    tensor, reference = (values.astype(np.float64) for values in (tensor, reference))
+    # Equal non-finite values are no error: attention masks contain -inf.
+    both_nan = np.isnan(tensor) & np.isnan(reference)
+    is_same = ~np.isfinite(tensor) & ((tensor == reference) | both_nan)
+    tensor, reference = (np.where(is_same, 0.0, values) for values in (tensor, reference))
+    if not np.all(np.isfinite(reference)):
+        infinite = {"needed": INCOMPARABLE, "max_abs": INCOMPARABLE}
+        return {**infinite, "scale": 0.0, "note": "not finite"}
+    error = measure("", tensor, reference, None, tolerance, False)
+    is_moved = (
+        error.needed_elementwise > 1
+        and not error.nonfinite
+        and _is_moved(tensor, reference, tolerance)
+    )
+    return {
+        "needed": error.needed_elementwise,
+        "max_abs": error.max_abs,
+        "scale": error.scale,
+        "note": "not finite" if error.nonfinite else REORDERED if is_moved else "",
+        "reordered": is_moved,
+    }
+
+
+def _is_moved(tensor: Array, reference: Array, tolerance: Tolerance) -> bool:
+    """Whether the sorted rows of both agree within the tolerance."""
+    from harness.accuracy.output_errors import measure
+
+    rows = _in_order(tensor), _in_order(reference)
+    return measure("", *rows, None, tolerance, False).needed_elementwise <= 1
 
 
 def _in_order(values: Array) -> Array:
-    """The rows of a tensor, along its first axis of more than one, sorted by their projection on
-    one random direction.
+    """The rows of a tensor along the first axis longer than 1, sorted by projection on a random
+    direction.
 
-    Sorting by columns would tear rows apart that are equal but for the last bits of their first
-    number.
+    Sorting by columns would separate rows with different last bits in the first number only.
     """
     import numpy as np
 

@@ -1,9 +1,8 @@
-"""Which tensor of one network is which of another, told by the places in their common module where
-both are made.
+"""Matching of intermediate tensors between two networks, by their places in a common module.
 
-By name alone that cannot be told of a module and a file of it, nor of two files by different
-exporters: operators are split, merged and named anew. What a module returns stays, and so do a few
-functions between modules.
+Names differ between a module and an exported file, and between files of different exporters:
+operators are split, merged and renamed. The return values of modules survive an export, and so do a
+few functions between modules.
 """
 
 from __future__ import annotations
@@ -14,15 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 Tensors = Mapping[str, Mapping[str, Any]]
-"""The tensors of one side by name, each with the fields of `backend.Within`, in the order in which
-they are computed.
-"""
+"""The tensors of one side in order of computation, by name, with the fields of `backend.Within`."""
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A tensor that was fetched: its place, what kind of numbers it holds (`f`loating, `i`nteger,
-    `b`oolean), and its shape.
+    """A fetched tensor: its place, its kind of numbers (`f`loat, `i`nteger, `b`oolean), and its
+    shape.
     """
 
     name: str
@@ -32,144 +29,146 @@ class Placed:
 
 
 def common(one: Tensors, other: Tensors) -> tuple[dict[str, str], dict[str, str]]:
-    """Of each side the tensors whose place the other one has too, with that place: a tensor may
-    have several names for its place.
+    """For each side, the places of tensors that have a place on the other side too, by name.
 
-    Where a file has no place for a batch norm but one for the convolution that it is folded into,
-    its one tensor there is what the batch norm returns, and what the convolution returned is in no
-    tensor of it.
+    A file may have folded a batch norm into the convolution before. The single tensor of both then
+    is the batch norm's, and the convolution's own output is in no tensor of the file.
     """
-    known = [{place for each in side.values() for place in each["places"]} for side in (one, other)]
-    return _chosen(one, known[1]), _chosen(other, known[0])
+    one_places, other_places = _places(one), _places(other)
+    return _with_place(one, other_places), _with_place(other, one_places)
 
 
-def _chosen(tensors: Tensors, known: Collection[str]) -> dict[str, str]:
-    found = {
+def _places(tensors: Tensors) -> set[str]:
+    return {place for tensor in tensors.values() for place in tensor["places"]}
+
+
+def _with_place(tensors: Tensors, known: Collection[str]) -> dict[str, str]:
+    places = {
         name: place
-        for name, each in tensors.items()
-        if (place := next((place for place in each["places"] if place in known), ""))
+        for name, tensor in tensors.items()
+        if (place := next((place for place in tensor["places"] if place in known), ""))
     }
-    for name, each in tensors.items():
-        if each["folded_into"] in found and name not in found:
-            found[name] = found.pop(each["folded_into"])
-    return {name: found[name] for name in tensors if name in found}
+    for name, tensor in tensors.items():
+        if tensor["folded_into"] in places and name not in places:
+            places[name] = places.pop(tensor["folded_into"])
+    return {name: places[name] for name in tensors if name in places}
 
 
 def paired(one: Sequence[Placed], other: Sequence[Placed]) -> list[tuple[str, str]]:
-    """The tensors of both sides that are one another's, in the order of the first one.
+    """Pairs of corresponding tensors, in the order of the first side.
 
-    At a place there are as many as the module was called, or has answers. Those of one kind and
-    shape are paired in their order where both sides have as many. Where sizes depend on the data,
-    and so differ, order decides among as many of the same number of axes. What can still be told in
-    no way is left out.
+    A place has a tensor for every call and every output of the module. Tensors of one kind and
+    shape are paired in order if both sides have equally many. Tensors with data-dependent sizes are
+    paired in order if the numbers of axes are equal. Ambiguous tensors are left out.
     """
-    groups = [_grouped(side) for side in (one, other)]
-    found: dict[str, str] = {}
-    for key, mine in groups[0].items():
-        found.update(_together(mine, groups[1].get(key, [])))
-    return [(each.name, found[each.name]) for each in one if each.name in found]
+    groups, other_groups = _grouped(one), _grouped(other)
+    links: dict[str, str] = {}
+    for key, group in groups.items():
+        links.update(_paired_group(group, other_groups.get(key, [])))
+    return [(tensor.name, links[tensor.name]) for tensor in one if tensor.name in links]
 
 
 def _grouped(tensors: Sequence[Placed]) -> dict[tuple[str, str], list[Placed]]:
-    """By place and kind."""
-    found: dict[tuple[str, str], list[Placed]] = defaultdict(list)
-    for each in tensors:
-        found[each.place, each.kind].append(each)
-    return found
+    """The tensors by place and kind."""
+    groups: dict[tuple[str, str], list[Placed]] = defaultdict(list)
+    for tensor in tensors:
+        groups[tensor.place, tensor.kind].append(tensor)
+    return groups
 
 
-def _together(mine: Sequence[Placed], theirs: Sequence[Placed]) -> dict[str, str]:
-    as_many = [len(each.shape) for each in mine] == [len(each.shape) for each in theirs]
-    if as_many and sorted(each.shape for each in mine) != sorted(each.shape for each in theirs):
-        return {one.name: other.name for one, other in zip(mine, theirs, strict=True)}
-    found: dict[str, str] = {}
-    for shape in dict.fromkeys(each.shape for each in mine):
-        alike = [[each.name for each in side if each.shape == shape] for side in (mine, theirs)]
-        if len(alike[0]) == len(alike[1]):
-            found.update(zip(*alike, strict=True))
-    rest = [
-        [each for each in side if each.name not in done]
-        for side, done in ((mine, found), (theirs, set(found.values())))
-    ]
-    for axes in {len(each.shape) for each in rest[0]}:
-        alike = [[each.name for each in side if len(each.shape) == axes] for side in rest]
-        if len(alike[0]) == len(alike[1]) == 1:
-            found.update(zip(*alike, strict=True))
-    return found
+def _paired_group(one: Sequence[Placed], other: Sequence[Placed]) -> dict[str, str]:
+    equal_axes = [len(tensor.shape) for tensor in one] == [len(tensor.shape) for tensor in other]
+    if equal_axes and sorted(tensor.shape for tensor in one) != sorted(
+        tensor.shape for tensor in other
+    ):
+        return {a.name: b.name for a, b in zip(one, other, strict=True)}
+    links: dict[str, str] = {}
+    for shape in dict.fromkeys(tensor.shape for tensor in one):
+        a, b = ([tensor.name for tensor in side if tensor.shape == shape] for side in (one, other))
+        if len(a) == len(b):
+            links.update(zip(a, b, strict=True))
+    one = [tensor for tensor in one if tensor.name not in links]
+    other = [tensor for tensor in other if tensor.name not in set(links.values())]
+    for axes in {len(tensor.shape) for tensor in one}:
+        a, b = (
+            [tensor.name for tensor in side if len(tensor.shape) == axes] for side in (one, other)
+        )
+        if len(a) == len(b) == 1:
+            links.update(zip(a, b, strict=True))
+    return links
 
 
 def nearest(tensors: Tensors, name: str, known: Collection[str]) -> tuple[str, ...]:
-    """The tensors among `known` that a tensor is made of, with none of them between."""
-    found: dict[str, None] = {}
+    """The nearest tensors among `known` on all paths from a tensor back to the inputs."""
+    sources: dict[str, None] = {}
     seen: set[str] = set()
     ahead = list(tensors[name]["inputs"]) if name in tensors else []
     while ahead:
-        each = ahead.pop()
-        if each in seen:
+        source = ahead.pop()
+        if source in seen:
             continue
-        seen.add(each)
-        if each in known:
-            found[each] = None
-        elif each in tensors:
-            ahead += tensors[each]["inputs"]
-    return tuple(sorted(found, key=list(tensors).index))
+        seen.add(source)
+        if source in known:
+            sources[source] = None
+        elif source in tensors:
+            ahead += tensors[source]["inputs"]
+    return tuple(sorted(sources, key=list(tensors).index))
 
 
 def left_out(
     sides: Sequence[Tensors], links: Sequence[tuple[str, str]], outputs: Collection[str] = ()
 ) -> dict[str, Any]:
-    """What has a place and is not paired: `folded`, what no file has because the batch norm behind
-    it is folded into what made it, and the `unmatched` of both sides; the model's `outputs` are
-    compared all the same."""
+    """The placed tensors without a partner.
+
+    `folded` are tensors absent from a file, because a batch norm was folded into their operator;
+    `unmatched` are the others, by side. The model's `outputs` are compared anyway.
+    """
     matched = [{link[side] for link in links} for side in (0, 1)]
-    gone = [_folded(side, known) for side, known in zip(sides, matched, strict=True)]
-    left = [
+    folded = [_folded(side, known) for side, known in zip(sides, matched, strict=True)]
+    unmatched = [
         tuple(
             name
-            for name in side
-            if side[name]["places"]
-            and not {name, side[name]["fetched"]} & {*known, *lost, *outputs}
+            for name, tensor in side.items()
+            if tensor["places"] and not {name, tensor["fetched"]} & {*known, *gone, *outputs}
         )
-        for side, known, lost in zip(sides, matched, gone, strict=True)
+        for side, known, gone in zip(sides, matched, folded, strict=True)
     ]
-    return {"folded": (*gone[0], *gone[1]), "unmatched": (left[0], left[1])}
+    return {"folded": (*folded[0], *folded[1]), "unmatched": (unmatched[0], unmatched[1])}
 
 
 def _folded(tensors: Tensors, matched: Collection[str]) -> list[str]:
     return [
-        each["folded_into"]
-        for name, each in tensors.items()
-        if name in matched and each["folded_into"] not in ("", *matched)
+        tensor["folded_into"]
+        for name, tensor in tensors.items()
+        if name in matched and tensor["folded_into"] not in ("", *matched)
     ]
 
 
 def about(
     sides: Sequence[Tensors], links: Sequence[tuple[str, str]], outputs: Collection[str]
 ) -> dict[str, dict[str, Any]]:
-    """What is to be told of tensors that are paired: by the first side's names, with what both
-    sides make them of.
+    """The operator and inputs of every paired tensor, by the first side's names.
 
-    A side may know no operators between its modules, so that the other one has to tell. `outputs`
-    are the model's, by their common names.
+    Inputs come from both sides, because a side may lack the operators between its modules.
+    `outputs` are the model's, by their common names.
     """
     shown = [{one: one for one, _ in links}, {other: one for one, other in links}]
 
     def sources(names: Sequence[str]) -> list[str]:
-        found = [
-            shown[side][each]
+        inputs = [
+            shown[side][source]
             for side in (0, 1)
-            for each in nearest(sides[side], names[side], shown[side])
+            for source in nearest(sides[side], names[side], shown[side])
         ]
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(inputs))
 
-    told: dict[str, dict[str, Any]] = {
+    described: dict[str, dict[str, Any]] = {
         name: {"operator": "output", "inputs": sources((name, name))} for name in outputs
     }
     for one, other in links:
-        inputs = [name for name in sources((one, other)) if name != one]
-        told[one] = {
+        described[one] = {
             "operator": sides[0][one]["operator"],
-            "inputs": inputs,
+            "inputs": [name for name in sources((one, other)) if name != one],
             "other": other if other != one else "",
         }
-    return told
+    return described

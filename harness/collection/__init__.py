@@ -1,1 +1,1 @@
-"""Which cells are declared, and which of them the user selected."""
+"""Collection of declared cases and users' own models, and selection of cells."""

@@ -1,10 +1,10 @@
-"""Whether a cell can run here, and what is missing if it cannot."""
+"""Prospects of cells: can a cell run here, and if not, what is missing?"""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from harness.core import registry
 from harness.core.cases import Entry
@@ -12,50 +12,51 @@ from harness.core.errors import Unavailable, UsageError
 from harness.core.types import Cell
 from harness.environment import environment_names, gpu
 
-if TYPE_CHECKING:
-    pass
+
+class Obstacles(NamedTuple):
+    """The obstacles of a backend: missing packages, an import error, an unknown environment."""
+
+    packages: tuple[str, ...] = ()
+    broken: str = ""
+    homeless: str = ""
 
 
 def prospects(entries: Iterable[Entry]) -> Iterator[dict[str, Any]]:
-    """What can be said of each cell before it runs: its identity, why it is unsupported, what is
-    not installed or not here.
+    """Yield the prospect of each cell before a run: its identity, the reason for being unsupported,
+    missing packages and devices.
     """
-    missing: dict[str, tuple[tuple[str, ...], str, str]] = {}
+    obstacles: dict[str, Obstacles] = {}
     lacking = functools.cache(gpu.lacks)
     for entry in entries:
         cell = entry.cell
-        if cell.backend not in missing:
-            missing[cell.backend] = _missing(cell)
-        packages, broken, homeless = missing[cell.backend]
+        if cell.backend not in obstacles:
+            obstacles[cell.backend] = _obstacles(cell)
+        packages, broken, homeless = obstacles[cell.backend]
         unsupported = broken or registry.find(cell.backend).supports(cell)
-        hint = registry.row(cell.backend).hint if packages else ""
-        lacks = "" if unsupported else lacking(cell.device)
-        found = {
+        yield {
+            **cell.described(),
+            "case": entry.case,
             "unsupported": unsupported,
             "missing": list(packages),
             "homeless": homeless,
-            "hint": hint,
-            "lacks": lacks,
+            "hint": registry.row(cell.backend).hint if packages else "",
+            "lacks": "" if unsupported else lacking(cell.device),
         }
-        yield {**cell.described(), "case": entry.case, **found}
 
 
-def _missing(cell: Cell) -> tuple[tuple[str, ...], str, str]:
-    """The packages that the cell's backend lacks, what is wrong where its module does not import,
-    and where its environment is unknown.
-    """
+def _obstacles(cell: Cell) -> Obstacles:
     try:
         backend = registry.find(cell.backend)
-        elsewhere = environment_names.request(cell.backend)
+        environment = environment_names.request(cell.backend)
     except UsageError as error:
-        return (), str(error), ""
+        return Obstacles(broken=str(error))
     except Unavailable as error:
-        return (), "", str(error)
-    return (() if elsewhere else backend.missing()), "", ""
+        return Obstacles(homeless=str(error))
+    return Obstacles(() if environment else tuple(backend.missing()))
 
 
 def prospect_note(prospect: Mapping[str, Any]) -> str:
-    """Why a cell will have no number, in words, or an empty string."""
+    """The reason for a cell having no measurement, or an empty string."""
     if prospect["unsupported"]:
         return f"unsupported: {prospect['unsupported']}"
     if prospect["homeless"]:

@@ -1,5 +1,5 @@
-"""Finds declarations: every module-level `Case` in the `bench_*.py` files under a folder, importing
-no runtime.
+"""Discovery of declarations: module-level `Case` values in `bench_*.py` files, without importing a
+runtime.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PATTERN = "bench_*.py"
 
 @dataclass(frozen=True)
 class Declaration:
-    """A case, with the file and the name it is assigned to."""
+    """A case with its file and its module-level name."""
 
     case: Case
     file: Path
@@ -33,29 +33,29 @@ class Declaration:
 
     @property
     def id(self) -> str:
-        """`benchmarks/bench_classification.py::latency`, relative to the working folder where it
-        lies below it.
-        """
+        """`benchmarks/bench_x.py::latency`, relative to the working folder if possible."""
         here = Path.cwd()
         shown = self.file.relative_to(here) if self.file.is_relative_to(here) else self.file
         return f"{shown.as_posix()}::{self.name}"
 
 
 def find(targets: Sequence[str]) -> list[Declaration]:
-    """The declarations under files and folders, in file order. Raises UsageError where there are
-    none or one is broken.
+    """The declarations under files and folders, in file order.
+
+    Raises UsageError for targets without a case, and for a broken file.
     """
     files = [file for target in targets for file in _files(Path(target))]
-    found = [
+    declarations = [
         Declaration(case, file, name)
         for file in files
         for name, case in cases_of(import_file(file)).items()
     ]
-    if not found:
+    if not declarations:
         raise UsageError(
-            f"no Case in {', '.join(targets)}; expected a module-level `name = Case(...)` in a file named {PATTERN}"
+            f"no Case in {', '.join(targets)}; expected a module-level `name = Case(...)` in a "
+            f"file named {PATTERN}"
         )
-    return found
+    return declarations
 
 
 def _files(target: Path) -> list[Path]:
@@ -67,14 +67,12 @@ def _files(target: Path) -> list[Path]:
 
 
 def line_of(file: Path, name: str) -> int | None:
-    """The line on which a file assigns a module-level name, the last one that does; None where it
-    is imported or made otherwise.
-    """
+    """The line of a file's last assignment to a module-level name; None without an assignment."""
     try:
         statements = ast.parse(file.read_bytes()).body
     except (OSError, SyntaxError):
         return None
-    found = None
+    line = None
     for statement in statements:
         targets = (
             statement.targets
@@ -82,18 +80,19 @@ def line_of(file: Path, name: str) -> int | None:
             else [getattr(statement, "target", None)]
         )
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            found = statement.lineno
-    return found
+            line = statement.lineno
+    return line
 
 
 def is_declaration_file(path: Path) -> bool:
-    """Whether a file is collected by its name."""
+    """Whether a file has the name of a declaration file."""
     return fnmatch.fnmatch(path.name, PATTERN)
 
 
 def cases_of(module: ModuleType) -> dict[str, Case]:
-    """The module-level cases that a module defines, by name, in order; a model's relative `file=`
-    is beside that module's own file.
+    """The public module-level cases of a module, by name, in order.
+
+    A relative `file=` of a model is resolved against the module's folder.
     """
     folder = Path(getattr(module, "__file__", None) or ".").resolve().parent
     return {
@@ -104,8 +103,8 @@ def cases_of(module: ModuleType) -> dict[str, Case]:
 
 
 def beside(folder: Path, case: Case) -> Case:
-    """The case with every relative `file=` of its models below `folder`, that of the declaration:
-    not where the command runs.
+    """The case with every relative `file=` of its models resolved against the declaration's
+    `folder`, not against the working folder.
     """
     if all(not model.file or Path(model.file).is_absolute() for model in case.models):
         return case
@@ -114,12 +113,13 @@ def beside(folder: Path, case: Case) -> Case:
 
 def _beside(folder: Path, model: Model) -> Model:
     file = str(folder / model.file) if model.file else ""
-    return replace(model, file=file, sizes=tuple(_beside(folder, each) for each in model.sizes))
+    return replace(model, file=file, sizes=tuple(_beside(folder, size) for size in model.sizes))
 
 
 def import_file(file: Path) -> ModuleType:
-    """Import a declaration file as pytest would: by its dotted name from the first folder above
-    that is no package.
+    """Import a declaration file as pytest does. Raises UsageError for a failed import.
+
+    The dotted name starts at the nearest folder above outside any package.
     """
     package, name = file.parent, file.stem
     while (package / "__init__.py").is_file():
@@ -129,29 +129,24 @@ def import_file(file: Path) -> ModuleType:
         sys.path.insert(0, str(package))
     try:
         module = importlib.import_module(name)
-        # Two files of one name in two folders that are no packages: the second is another module,
-        # whatever sys.modules says.
+        # Equally named files in two plain folders are different modules, but share a key of
+        # sys.modules.
         same = Path(getattr(module, "__file__", None) or "").resolve() == file.resolve()
         return module if same else import_strings.module_from_file(file)
     except UsageError as error:
         raise UsageError(f"{file}: {error}") from error
     except Exception as error:
-        what = f"{type(error).__name__}: {error}"
-        hidden = (
-            import_strings.namesake(getattr(error, "name", None) or "")
-            if isinstance(error, ImportError)
-            else ""
+        missing = error.name if isinstance(error, ImportError) else None
+        advice = (
+            import_strings.namesake(missing or "") or "a declaration file imports `harness` only"
         )
-        if hidden:
-            raise UsageError(f"{file} cannot be imported: {what}; {hidden}") from error
-        raise UsageError(
-            f"{file} cannot be imported: {what}; a declaration file imports `harness` only"
-        ) from error
+        problem = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{file} cannot be imported: {problem}; {advice}") from error
 
 
 def entries(declarations: Sequence[Declaration], command: str) -> list[Entry]:
-    """One entry per different cell; a cell that two cases declare belongs to the first."""
-    found: dict[str, Entry] = {}
+    """The entries of all cells, without repeats: a cell of two cases belongs to the first case."""
+    entries: dict[str, Entry] = {}
     for declaration in declarations:
         try:
             cells = matrix.expand(declaration.case)
@@ -159,19 +154,20 @@ def entries(declarations: Sequence[Declaration], command: str) -> list[Entry]:
             raise UsageError(f"{declaration.id}: {error}") from error
         case = declaration.id
         for cell in cells:
-            found.setdefault(cell.key, Entry(cell, case, command))
-    check_names(found.values())
-    return list(found.values())
+            entries.setdefault(cell.key, Entry(cell, case, command))
+    check_names(entries.values())
+    return list(entries.values())
 
 
-def check_names(found: Iterable[Entry]) -> None:
-    """Raise UsageError where two different models have one name: their cells would be compared with
-    each other.
+def check_names(entries: Iterable[Entry]) -> None:
+    """Raise UsageError for different models of equal name, because reports compare cells by model
+    name.
     """
     models: dict[str, Entry] = {}
-    for entry in found:
+    for entry in entries:
         other = models.setdefault(entry.cell.model.name, entry)
         if other.cell.model.fingerprint != entry.cell.model.fingerprint:
             raise UsageError(
-                f"two different models are named {entry.cell.model.name!r}, in {other.case} and {entry.case}; rename one"
+                f"two different models are named {entry.cell.model.name!r}, in {other.case} and "
+                f"{entry.case}; rename one"
             )

@@ -1,4 +1,4 @@
-"""From a `Case` to its cells, in a fixed order; nothing is imported and nothing is left out."""
+"""Expansion of a `Case` into all its cells in a fixed order, and selection by expression."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from harness.environment import cpu
 from harness.inputs import preprocessors
 
 FOREIGN = re.compile(r"[^\w\s()+\-.:/\[\]\\]")
-"""What ids hold and pytest's grammar does not: `@` of an environment, `=` of an option, and what
-stands in an option's value.
+"""Characters of ids outside pytest's grammar: `@` of an environment, `=` of an option, and more in
+an option's value.
 """
 
 
 def expand(case: Case) -> list[Cell]:
-    """Every cell of a case. Raises UsageError for an unknown backend or for options of a backend
-    that is not in the case.
+    """Every cell of a case. Raises UsageError for an unknown backend, and for options of a backend
+    outside the case.
     """
     backends = _backends(case)
     strangers = sorted(set(case.options) - set(backends))
     if strangers:
         raise UsageError(
-            f"Case: options name {', '.join(strangers)}, which the case does not run; it runs {', '.join(backends)}"
+            f"Case: options name {', '.join(strangers)}, which the case does not run; it runs "
+            f"{', '.join(backends)}"
         )
     available = cpu.cores()
     return [
@@ -58,7 +59,7 @@ def _backends(case: Case) -> list[str]:
 
 
 def _models(case: Case) -> list[Model]:
-    """The case's models, each once per library that does its recipe."""
+    """The case's models, once per preprocessing library."""
     return [
         preprocessors.implemented(model, library)
         for model in case.models
@@ -71,37 +72,32 @@ def _option_sets(case: Case, backend: str) -> list[tuple[tuple[str, object], ...
 
 
 def unique(cells: Iterable[Cell]) -> list[Cell]:
-    """The cells without repeats, in order: two cases may declare the same square, which is measured
-    once.
-    """
+    """The cells without repeats, in order, since two cases may declare equal cells."""
     return list({cell.key: cell for cell in cells}.values())
 
 
 def select(cells: Sequence[Cell], expression: str) -> list[Cell]:
-    """The cells whose id matches `expression`; see `matcher`."""
+    """The cells with an id matching `expression`; see `matcher`."""
     matches = matcher(expression)
     return [cell for cell in cells if matches(cell.id)]
 
 
 def matcher(expression: str) -> Callable[[str], bool]:
-    """Whether an id matches `expression`: words joined by `and`, `or`, `not` and brackets, as
-    pytest's -k; an empty one matches all.
-
-    Raises UsageError on an expression that does not parse.
+    """A predicate for ids, from words joined by `and`, `or`, `not` and brackets, as in pytest's -k;
+    an empty expression matches all ids. Raises UsageError for an invalid expression.
     """
     if not expression.strip():
         return lambda identity: True
     from _pytest.mark.expression import Expression
 
     try:
-        # No id has a backslash, so that each such character can stand between two of them while the
-        # expression is parsed.
-        compiled = Expression.compile(
-            FOREIGN.sub(lambda found: f"\\{ord(found.group()):x}\\", expression)
-        )
+        # Ids have no backslash, so backslashes can delimit the code of a foreign character.
+        escaped = FOREIGN.sub(lambda match: f"\\{ord(match.group()):x}\\", expression)
+        compiled = Expression.compile(escaped)
     except SyntaxError as error:
         raise UsageError(
-            f"-k {expression!r} does not parse: {_restored(str(error))}; write words joined by and, or, not, or give a whole id with --cell"
+            f"-k {expression!r} does not parse: {_restored(str(error))}; write words joined by "
+            "and, or, not, or give a whole id with --cell"
         ) from error
 
     def matches(identity: str) -> bool:
@@ -111,4 +107,4 @@ def matcher(expression: str) -> Callable[[str], bool]:
 
 
 def _restored(word: str) -> str:
-    return re.sub(r"\\([0-9a-f]+)\\", lambda found: chr(int(found.group(1), 16)), word)
+    return re.sub(r"\\([0-9a-f]+)\\", lambda match: chr(int(match.group(1), 16)), word)

@@ -1,4 +1,4 @@
-"""Which cells a command line names: declarations and models of one's own, narrowed by -k and
+"""Selects the cells of a command line: declarations and users' own models, narrowed by -k and
 --cell.
 """
 
@@ -10,48 +10,53 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from harness.collection import discovery, matrix, selection, user_models
+from harness.collection import (
+    discovery,
+    matrix,
+    task_outputs,
+    user_models,
+)
+from harness.collection.user_model_flags import ModelFlags
 from harness.core import quantities
 from harness.core.cases import INT8, Entry, int8_of
 from harness.core.errors import UsageError
 from harness.core.plans import PLANS
 from harness.core.types import Model
 
-if TYPE_CHECKING:
-    pass
-
 
 class NoCells(UsageError):
-    """What was asked for leaves no cell."""
+    """The command line selects no cell."""
 
 
-TASK_HELP = f"what its outputs mean: {', '.join(user_models.TASKS)} (classification where they look like that)"
+TASK_HELP = (
+    f"the task of the model: {', '.join(task_outputs.TASKS)} "
+    "(default: classification if the outputs look like class scores)"
+)
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """The flags that choose cells, the same for every command that does."""
+    """Add the flags that select cells, the same in every command."""
     command.add_argument(
         "targets",
         nargs="*",
         default=["benchmarks"],
         metavar="TARGET",
-        help="declarations or models (benchmarks)",
+        help="declarations or models (default: benchmarks)",
     )
     command.add_argument(
         "-k",
         dest="expression",
         default="",
         metavar="EXPR",
-        help="only cells whose id matches, as pytest's -k",
+        help="run only cells with a matching id, in the syntax of pytest -k",
     )
     command.add_argument(
         "--cell",
         action="append",
         default=[],
         metavar="ID",
-        help="only this cell, by its exact id or key; repeatable",
+        help="run only this cell, given by its exact id or key; repeatable",
     )
     own = command.add_argument_group("for a model of your own")
     own.add_argument(
@@ -60,80 +65,93 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="PHOTO",
-        help="photos that become the inputs",
+        help="photos to use as inputs",
     )
     own.add_argument(
-        "--recipe", default="", help="how a photo becomes a tensor, such as imagenet_224"
+        "--recipe", default="", help="steps from a photo to a tensor, such as imagenet_224"
     )
     own.add_argument(
-        "--shape", default="", help="of the inputs, such as 1x3x224x224 (comma between inputs)"
+        "--shape",
+        default="",
+        help="shape of the inputs, such as 1x3x224x224 (comma between inputs)",
     )
-    own.add_argument("--backends", type=_words, default=(), metavar="A,B", help="runtimes (all)")
     own.add_argument(
-        "--precision", type=_words, default=(), metavar="P,...", help="precisions, or int8 (fp32)"
+        "--backends", type=_words, default=(), metavar="A,B", help="runtimes (default: all)"
     )
-    own.add_argument("--device", type=_words, default=(), metavar="D,...", help="devices (cpu)")
     own.add_argument(
-        "--batch",
-        type=quantities.whole_numbers,
+        "--precision",
+        type=_words,
         default=(),
-        metavar="N,...",
-        help="batch sizes (1)",
+        metavar="P,...",
+        help="precisions, or int8 (default: fp32)",
+    )
+    own.add_argument(
+        "--device", type=_words, default=(), metavar="D,...", help="devices (default: cpu)"
+    )
+    own.add_argument(
+        "--batch", type=_numbers, default=(), metavar="N,...", help="batch sizes (default: 1)"
     )
     own.add_argument(
         "--threads",
         type=quantities.whole_numbers,
         default=(),
         metavar="N,...",
-        help="threads (0: every usable core)",
+        help="numbers of threads (default: 0, every usable core)",
     )
     own.add_argument(
         "--preprocessing",
         type=_words,
         default=(),
         metavar="A,B",
-        help="libraries that do the recipe (pillow)",
+        help="image libraries to run the recipe with (default: pillow)",
     )
     add_meaning(own)
 
 
 def add_meaning(own: argparse._ArgumentGroup) -> None:
-    """The flags of a model of one's own that every command takes that can run one."""
+    """Add the flags of a user's own model that all commands share."""
     own.add_argument(
-        "--task", default="", choices=["", *user_models.TASKS], metavar="T", help=TASK_HELP
+        "--task", default="", choices=["", *task_outputs.TASKS], metavar="T", help=TASK_HELP
     )
     own.add_argument(
         "--option",
         action="append",
         default=[],
         metavar="BACKEND:KEY=VALUE",
-        help="of a backend; repeatable",
+        help="option of a backend; repeatable",
     )
 
 
 def meant(options: argparse.Namespace) -> list[str]:
-    """Those flags as words, as they were given."""
+    """The flags of `add_meaning` as words of a command line, as given by the user."""
     task = ["--task", options.task] if options.task else []
-    return [*task, *(word for each in options.option for word in ("--option", each))]
+    return [*task, *(word for option in options.option for word in ("--option", option))]
 
 
-def precision_for(model: Model, asked: str) -> str:
-    """The precision that a command line asks of a declared model; what `int8` became is told on
-    standard error.
-    """
-    if asked != INT8:
-        return asked
-    found, why = int8_of(model)
-    print(why, file=sys.stderr)
-    return found
+def precision_for(model: Model, requested: str) -> str:
+    """The precision for a declared model; `int8` becomes a kind of int8, with a note on stderr."""
+    if requested != INT8:
+        return requested
+    precision, note = int8_of(model)
+    print(note, file=sys.stderr)
+    return precision
 
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word for word in text.split(",") if word)
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in _words(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of whole numbers such as 1,8"
+        ) from None
+
+
 def select(options: argparse.Namespace) -> list[Entry]:
-    """The entries that the targets, -k and --cell name. Raises UsageError where none is left."""
+    """The entries selected by the targets, -k and --cell. Raises UsageError if no entry is left."""
     entries = _entries(options)
     kept = {
         cell.key for cell in matrix.select([entry.cell for entry in entries], options.expression)
@@ -142,9 +160,8 @@ def select(options: argparse.Namespace) -> list[Entry]:
         known = {name for entry in entries for name in (entry.cell.id, entry.cell.key)}
         for wanted in options.cell:
             if wanted not in known:
-                raise UsageError(
-                    f"no cell {wanted!r} in {' '.join(options.targets)}; {_nearest(wanted, entries)}"
-                )
+                nearest = _nearest(wanted, entries)
+                raise UsageError(f"no cell {wanted!r} in {' '.join(options.targets)}; {nearest}")
         kept &= {
             entry.cell.key
             for entry in entries
@@ -152,7 +169,8 @@ def select(options: argparse.Namespace) -> list[Entry]:
         }
     if not kept:
         raise NoCells(
-            f"-k {options.expression!r} leaves none of {len(entries)} cells; `evenbench list` shows their ids"
+            f"-k {options.expression!r} matches none of {len(entries)} cells; "
+            "`evenbench list` shows their ids"
         )
     return [entry for entry in entries if entry.cell.key in kept]
 
@@ -165,26 +183,23 @@ def _nearest(wanted: str, entries: Sequence[Entry]) -> str:
 
 
 def _entries(options: argparse.Namespace) -> list[Entry]:
-    """One entry per different cell of all targets, declarations and own models alike."""
-    # package.module:build is found from the user's folder; last, so that a `reports.py` there does
-    # not hide ours
+    """One entry per different cell of all targets: declarations and users' own models."""
+    # package.module:build is imported from the user's folder. The folder goes last, so that a
+    # `reports.py` in that folder does not hide our package.
     sys.path.append(os.getcwd())
     command = ["evenbench", "run", *options.targets]
     models = [target for target in options.targets if user_models.is_model(target)]
     declared = [target for target in options.targets if target not in models]
-    asked = _asked(options, bool(models))
-    found = discovery.entries(_declarations(declared), shlex.join(command))
+    flags = _model_flags(options, bool(models))
+    timeout_seconds = getattr(options, "timeout", None) or PLANS["default"].timeout_seconds
+    entries = discovery.entries(_declarations(declared), shlex.join(command))
     for target in models:
-        own = user_models.find(
-            target, asked, getattr(options, "timeout", None) or PLANS["default"].timeout_seconds
-        )
-        print(own.found, file=sys.stderr)
-        found += [
-            Entry(cell, target, shlex.join([*command, *given(options)]))
-            for cell in matrix.expand(own.case)
-        ]
-    discovery.check_names(found)
-    return list({entry.cell.key: entry for entry in reversed(found)}.values())[::-1]
+        own = user_models.find(target, flags, timeout_seconds)
+        print(own.summary, file=sys.stderr)
+        reproduce = shlex.join([*command, *given(options)])
+        entries += [Entry(cell, target, reproduce) for cell in matrix.expand(own.case)]
+    discovery.check_names(entries)
+    return list({entry.cell.key: entry for entry in reversed(entries)}.values())[::-1]
 
 
 OWN = {
@@ -202,28 +217,27 @@ OWN |= {
     "task": "task",
     "option": "options",
 }
-"""The flags for a model of one's own, and the fields of `usermodel.Asked` that they fill."""
+"""Each flag for a user's own model, and its field of `ModelFlags`."""
 
 MEANING = ("task", "option")
-"""Those of `add_meaning`."""
+"""The flags of `add_meaning`."""
 
 
-def _asked(options: argparse.Namespace, has_models: bool) -> user_models.Asked:
+def _model_flags(options: argparse.Namespace, has_models: bool) -> ModelFlags:
     given = [flag for flag in OWN if getattr(options, flag)]
     if given and not has_models:
         raise UsageError(
-            f"--{given[0]} is for a model of your own, such as model.onnx; choose declared cells with -k or --cell"
+            f"--{given[0]} is for a model of your own, such as model.onnx; "
+            "choose declared cells with -k or --cell"
         )
     values = {field: getattr(options, flag) for flag, field in OWN.items()}
-    return user_models.Asked(
+    return ModelFlags(
         **{**values, "photos": tuple(options.input), "options": tuple(options.option)}
     )
 
 
 def given(options: argparse.Namespace) -> list[str]:
-    """The flags for a model of one's own as they were given, as words, for the command that
-    reproduces a cell.
-    """
+    """The flags for a user's own model as words of a command line, to reproduce a cell."""
     words = []
     for flag in OWN:
         value = getattr(options, flag)
@@ -239,25 +253,25 @@ def given(options: argparse.Namespace) -> list[str]:
 
 def _declarations(targets: Sequence[str]) -> list[discovery.Declaration]:
     """The cases under files, folders and `file::case` targets."""
-    found = []
+    declarations = []
     for target in targets:
         path, _, name = target.partition("::")
         if Path(path).is_file() and Path(path).suffix != ".py":
-            expected = "a folder, a bench_*.py file, model.onnx, model.pt2, model.pt or package.module:build"
-            raise UsageError(f"{target} is no target; expected {expected}")
+            raise UsageError(
+                f"{target} is not a target; expected a folder, a bench_*.py file, model.onnx, "
+                "model.pt2, model.pt or package.module:build"
+            )
         cases = [case for case in discovery.find([path]) if name in ("", case.name)]
         if not cases:
             raise UsageError(
                 f"{path} has no case {name!r}; `evenbench list {path} --json` shows them"
             )
-        found += cases
-    return found
+        declarations += cases
+    return declarations
 
 
 def words_of(options: argparse.Namespace) -> list[str]:
-    """The words that choose cells, for the processes of both sides, as they would be written on
-    their command lines.
-    """
+    """The flags that select cells as words of a command line, for the processes of both sides."""
     words = [*options.targets]
     for flag, values in (
         ("-k", [options.expression] if options.expression else []),
@@ -265,4 +279,4 @@ def words_of(options: argparse.Namespace) -> list[str]:
     ):
         for value in values:
             words += [flag, value]
-    return [*words, *selection.given(options)]
+    return [*words, *given(options)]

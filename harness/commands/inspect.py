@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     if path.suffix in (".onnx", ".pt", ".pt2", ".engine", ".plan") and not path.is_file():
         raise UsageError(f"{path}: no such file; give the path of a model")
     if model_files.is_model(path):
-        facts = model_files.look(path, options.shape, load=not options.unloaded)
+        facts = model_files.describe(path, options.shape, load=not options.unloaded)
         return _show(options, facts, inspect_model.sections(facts))
     if path.exists():
         reading = records.read([path])

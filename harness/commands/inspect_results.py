@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import UsageError
+from harness.core.record_types import OutcomeRecord
 from harness.core.types import BOUNDARIES, OUTCOMES, PHASES
 from harness.results import records
 from harness.results.records import Reading, Record
@@ -41,7 +42,7 @@ def find_outcome(wanted: str, folder: Path) -> Record:
     return max(found, key=lambda line: line["time"])
 
 
-def summary(reading: Reading) -> list[dict[str, Any]]:
+def summary(reading: Reading[OutcomeRecord]) -> list[dict[str, Any]]:
     """One object per run, oldest first: its plan, when it started, its outcomes by kind and its
     cells by id.
     """

@@ -18,7 +18,8 @@ from harness.runner import launcher
 
 if TYPE_CHECKING:
     pass
-from harness.deployment.bundle import in_words, ship
+from harness.deployment.bundle import ship
+from harness.deployment.readme import summary
 
 PROVED, NOT_PROVED = 0, 1
 
@@ -118,7 +119,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"folder": str(folder), **found}))
     else:
-        print(in_words(found))
+        print(summary(found))
         print(folder)
     return PROVED if found["verdict"] == "proved" else NOT_PROVED
 

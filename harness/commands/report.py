@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from harness.commands import report as asv_site
 from harness.core.errors import UsageError
+from harness.core.record_types import OutcomeRecord
 from harness.results import records
 
 if TYPE_CHECKING:
@@ -123,18 +124,19 @@ def run(options: argparse.Namespace) -> int:
 
 def write(
     paths: Sequence[str], folder: str, asv: str | None = None
-) -> tuple[Path, records.Reading]:
+) -> tuple[Path, records.Reading[records.Record]]:
     """The page, and what it was made from. Raises UsageError where there is nothing to report or
     the folder cannot be written.
     """
     from reports.pages import index
     from reports.sections import divergences
 
-    reading = _outcomes(paths)
+    outcomes = _outcomes(paths)
     beside, notes = _companions(paths, Path(folder))
     searches = records.read([Path(path) for path in paths if Path(path).is_dir()], records.DIFF)
-    lines, more = divergences.attached(reading.lines, searches.lines)
-    reading = records.Reading(tuple(lines), (*reading.notes, *notes, *searches.notes, *more))
+    lines, more = divergences.attached(outcomes.lines, searches.lines)
+    all_notes = (*outcomes.notes, *notes, *searches.notes, *more)
+    reading = records.Reading[records.Record](tuple(lines), all_notes)
     try:
         there = asv_site.address(Path(asv), Path(folder)) if asv else ""
         written = index.write(reading.lines, Path(folder), reading.notes, there, beside)
@@ -187,7 +189,7 @@ def _address(page: Path, folder: Path) -> str:
     return f"./{quote(page.resolve().relative_to(folder.resolve()).as_posix())}" if inside else ""
 
 
-def _outcomes(paths: Sequence[str]) -> records.Reading:
+def _outcomes(paths: Sequence[str]) -> records.Reading[OutcomeRecord]:
     reading = records.read([Path(path) for path in paths])
     if not reading.lines:
         raise UsageError(

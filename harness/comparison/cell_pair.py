@@ -13,7 +13,8 @@ from harness.core import registry
 from harness.core.errors import UsageError
 from harness.core.types import Cell
 from harness.runner.job import Job
-from harness.runner.preparation import Prepared, Preparer, Refusal
+from harness.runner.preparation import Preparer
+from harness.runner.prepared import Prepared, Refusal
 
 
 @dataclass

@@ -106,11 +106,11 @@ class DivergenceSearch:
     """Searches two cells for the first divergent tensor, beginning with the outputs."""
 
     def __init__(self, pair: CellPair, report: Callable[[str], None]) -> None:
-        from harness.accuracy import parity  # imports numpy
+        from harness.accuracy.tolerances import tolerance_for  # imports numpy
 
         self.pair, self.report = pair, report
         cells = (pair.first, pair.second)
-        tolerances = [parity.tolerance_for(cell.precision, cell.model.tolerance) for cell in cells]
+        tolerances = [tolerance_for(cell.precision, cell.model.tolerance) for cell in cells]
         looser = max((0, 1), key=lambda side: (tolerances[side].atol, side == 0))
         self.tolerance = tolerances[looser]
         self.reference = 0 if looser == 1 else 1

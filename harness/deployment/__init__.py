@@ -1,1 +1,1 @@
-"""Deployment bundles: what is shipped, how large it is, and whether it works."""
+"""Deployment bundles: files, sizes, and proofs."""

@@ -1,4 +1,4 @@
-"""The installed size and import time of the packages that a backend needs."""
+"""The footprint of a backend: installed size and import time of its packages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.core import registry
 from harness.core.errors import Unavailable
@@ -18,23 +17,20 @@ from harness.environment import environment_names, system_info, virtualenvs
 from harness.environment.installers import distribution_of
 from harness.statistics import estimates
 
-if TYPE_CHECKING:
-    pass
-
 PROCESSES = 3
-"""Fresh processes that import the runtime; the middle one counts, since the first may find the
-files on the disk only.
+"""Fresh processes that import the runtime. The median counts, because the first process may have to
+read the files from disk.
 """
 
 LIMIT_SECONDS = 120.0
-"""Of one import."""
+"""Limit of one import."""
 
 TIMED = "import time; begin = time.perf_counter(); import {}; print(time.perf_counter() - begin)"
 
 
 @dataclass(frozen=True)
 class Package:
-    """One distribution of a closure, and the bytes of its files that no earlier one has."""
+    """A distribution of a closure, and the bytes of its files not counted for an earlier one."""
 
     name: str
     version: str
@@ -43,8 +39,8 @@ class Package:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What one backend needs. `reason` says in words why the rest is empty; `missing` names what is
-    asked for and not installed.
+    """The packages of a backend. `reason` explains an empty footprint; `missing` names required
+    packages that are not installed.
     """
 
     backend: str
@@ -53,51 +49,48 @@ class Footprint:
     import_seconds: float | None = None
     reason: str = ""
     program: shared_libraries.Program | None = None
-    """What a program without Python needs, of a backend that is one."""
+    """The program without Python and its libraries, for backends in C++."""
 
     @property
     def bytes(self) -> int:
-        """Of all packages together."""
+        """The size of all packages."""
         return sum(package.bytes for package in self.packages)
 
 
 def of(backend: str) -> Footprint:
-    """The footprint of a backend in the environment that it lives in. Raises UsageError for one
-    that is not known.
-    """
-    found, python = listed(backend)
-    if not found.packages:
-        return found
+    """The footprint of a backend in its environment. Raises UsageError for an unknown backend."""
+    packages, python = listed(backend)
+    if not packages.packages:
+        return packages
     known = registry.find(backend)
-    program = (
-        shared_libraries.of(known) if python == sys.executable else None
-    )  # another environment's is built there, by its workers
-    return replace(found, import_seconds=import_seconds(python, known.requires), program=program)
+    # Workers of another environment build their program there.
+    program = shared_libraries.of(known) if python == sys.executable else None
+    seconds = import_seconds(python, known.requires)
+    return replace(packages, import_seconds=seconds, program=program)
 
 
 def listed(backend: str) -> tuple[Footprint, str]:
-    """The packages of a backend, and the interpreter that they belong to; nothing is imported or
-    timed.
-    """
+    """The packages of a backend and their interpreter, without importing or timing."""
     known = registry.find(backend)
     try:
-        asked = environment_names.request(backend)
+        request = environment_names.request(backend)
     except Unavailable as error:
         return Footprint(backend, reason=str(error)), ""
-    there = virtualenvs.find(asked) if asked else None
-    if asked and there is None:
+    environment = virtualenvs.find(request) if request else None
+    if request and environment is None:
+        name = request.name
         return Footprint(
             backend,
-            reason=f"environment {asked.name} is not built; evenbench environments build {backend}",
+            reason=f"environment {name} is not built; evenbench environments build {backend}",
         ), ""
-    python = there.python if there else sys.executable
-    base = [distribution_of(entry) for entry in asked.requirements[:1]] if asked else []
+    python = environment.python if environment else sys.executable
+    base = [distribution_of(entry) for entry in request.requirements[:1]] if request else []
     roots = base or [distribution_of(entry) for entry in known.distributions[:1]]
     if not roots:
         return Footprint(backend, reason="it names no distribution of a runtime"), python
     installed = {
-        distribution_of(found.metadata["Name"] or ""): found
-        for found in metadata.distributions(path=_site_packages(python))
+        distribution_of(distribution.metadata["Name"] or ""): distribution
+        for distribution in metadata.distributions(path=_site_packages(python))
     }
     if roots[0] not in installed:
         return Footprint(
@@ -109,7 +102,7 @@ def listed(backend: str) -> tuple[Footprint, str]:
 
 
 def _site_packages(python: str) -> list[str]:
-    """Where an interpreter finds distributions: of this one, its own search path."""
+    """The search path of an interpreter for distributions."""
     if python == sys.executable:
         return sys.path
     done = subprocess.run(
@@ -124,11 +117,9 @@ def _site_packages(python: str) -> list[str]:
 def closure(
     roots: Sequence[str], installed: Mapping[str, metadata.Distribution]
 ) -> tuple[tuple[Package, ...], tuple[str, ...]]:
-    """Everything that `roots` need of what is installed, each once, roots first; and what they need
-    that is not there.
+    """The installed packages required by `roots`, roots first, and the names of missing packages.
 
-    Requirements whose markers do not apply here are no needs, and those of an extra only where
-    something asks for that extra.
+    Markers decide about requirements; an extra counts only if a requirement names the extra.
     """
     from packaging.requirements import Requirement
 
@@ -158,29 +149,24 @@ def closure(
 
 
 def _bytes_of(distribution: metadata.Distribution, seen: set[Path]) -> int:
-    """The size of a distribution's files that are not in `seen`, where they are put. Read from its
-    RECORD, as in `environments`.
+    """The size of a distribution's files in RECORD, except for files in `seen`, which gets the new
+    files.
     """
-    files = [
-        row[0] for row in csv.reader((distribution.read_text("RECORD") or "").splitlines()) if row
-    ]
-    found = {
-        Path(str(distribution.locate_file(file))).resolve()
-        for file in files
-        if not file.endswith(".pyc")
-    } - seen
-    seen |= found
-    return sum(file.stat().st_size for file in found if file.is_file())
+    rows = csv.reader((distribution.read_text("RECORD") or "").splitlines())
+    recorded = [row[0] for row in rows if row and not row[0].endswith(".pyc")]
+    files = {Path(str(distribution.locate_file(file))).resolve() for file in recorded} - seen
+    seen |= files
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def import_seconds(python: str, names: Iterable[str]) -> float | None:
-    """The middle of a few fresh processes that import `names`; None where there is none to import,
-    or it fails.
+    """The median seconds of importing `names` in fresh processes; None without names, or for a
+    failed import.
     """
-    listed = ", ".join(names)
-    taken = []
-    for _ in range(PROCESSES if listed else 0):
-        command = [python, "-c", TIMED.format(listed)]
+    modules = ", ".join(names)
+    seconds = []
+    for _ in range(PROCESSES if modules else 0):
+        command = [python, "-c", TIMED.format(modules)]
         try:
             done = subprocess.run(
                 command,
@@ -190,7 +176,7 @@ def import_seconds(python: str, names: Iterable[str]) -> float | None:
                 timeout=LIMIT_SECONDS,
                 check=True,
             )
-            taken.append(float(done.stdout.split()[-1]))
+            seconds.append(float(done.stdout.split()[-1]))
         except (subprocess.SubprocessError, ValueError, IndexError):
             return None
-    return estimates.median(taken) if taken else None
+    return estimates.median(seconds) if seconds else None

@@ -1,5 +1,5 @@
-"""The shared libraries that a program needs, found by reading its ELF files, as the loader would
-look for them. Nothing is run.
+"""The shared libraries of a program, found by reading ELF files under the loader's rules, without
+running the program.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ C_LIBRARY = (
     ),
     *("librt.so*", "libutil.so*", "libresolv.so*", "libanl.so*"),
 )
-"""Sonames of the C library and its loader: every Linux image has its own, and nobody ships them."""
+"""Sonames of the C library and its loader, present in every Linux image and never shipped."""
 
 
 @dataclass(frozen=True)
 class File:
-    """One file that has to be there."""
+    """A required file."""
 
     name: str
     path: Path
@@ -40,9 +40,9 @@ class File:
 
 @dataclass(frozen=True)
 class Program:
-    """A program and all that it loads, without the C library.
+    """A program with its shared libraries, without the C library.
 
-    `missing` are sonames that were found nowhere; `reason` says in words why the rest is empty.
+    `missing` are sonames of absent libraries; `reason` explains an empty program.
     """
 
     files: tuple[File, ...] = ()
@@ -51,23 +51,23 @@ class Program:
 
     @property
     def bytes(self) -> int:
-        """Of all files together."""
+        """The size of all files."""
         return sum(file.bytes for file in self.files)
 
 
 def of(backend: Backend) -> Program | None:
-    """What the backend's program needs; None for a backend that is none, and a reason in words
-    where it cannot be told.
+    """The backend's program with its libraries; None for a backend in Python, and an empty program
+    with a reason if the files are unknown.
     """
     try:
         roots = backend.binaries()
     except Unavailable as error:
         return Program(reason=str(error))
-    return told(roots) if roots else None
+    return closure_or_reason(roots) if roots else None
 
 
-def told(roots: Iterable[Path]) -> Program:
-    """As `closure`, with the reason in words where it cannot be told."""
+def closure_or_reason(roots: Iterable[Path]) -> Program:
+    """`closure`, or an empty program with a reason if ELF files cannot be read."""
     try:
         return closure(roots)
     except Unavailable as error:
@@ -75,11 +75,9 @@ def told(roots: Iterable[Path]) -> Program:
 
 
 def closure(roots: Iterable[Path]) -> Program:
-    """`roots` and what they are linked against, each file once. Raises Unavailable where nothing
-    reads ELF files here.
+    """`roots` and their linked libraries, every file once. Raises Unavailable without auditwheel.
 
-    The reader is auditwheel's, which follows the loader's rules: RPATH, RUNPATH, LD_LIBRARY_PATH,
-    ld.so.conf.
+    auditwheel follows the loader's rules: RPATH, RUNPATH, LD_LIBRARY_PATH, ld.so.conf.
     """
     try:
         from auditwheel.lddtree import ldd
@@ -87,18 +85,17 @@ def closure(roots: Iterable[Path]) -> Program:
         raise Unavailable(
             "auditwheel, which reads ELF files, is not installed; pip install 'evenbench[cpp]'"
         ) from None
-    found: dict[Path, str] = {}
+    names: dict[Path, str] = {}
     missing: dict[str, None] = {}
     for root in roots:
-        found.setdefault(root.resolve(), root.name)
+        names.setdefault(root.resolve(), root.name)
         for library in ldd(root.resolve(), exclude=frozenset(C_LIBRARY)).libraries.values():
             if library.realpath is None:
                 missing[library.soname] = None
-            elif not _of_the_c_library(
-                library.soname
-            ):  # the interpreter of a program is listed whatever is excluded
-                found.setdefault(library.realpath.resolve(), library.soname)
-    files = tuple(File(name, path, path.stat().st_size) for path, name in found.items())
+            # `exclude` has no effect on the interpreter of a program.
+            elif not _of_the_c_library(library.soname):
+                names.setdefault(library.realpath.resolve(), library.soname)
+    files = tuple(File(name, path, path.stat().st_size) for path, name in names.items())
     return Program(files, tuple(missing))
 
 

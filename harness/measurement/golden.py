@@ -1,4 +1,4 @@
-"""Makes the golden output of a model, with which all backends are compared."""
+"""Makes a model's golden outputs, the reference of all backends."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.accuracy import parity
+from harness.accuracy import output_errors
 from harness.core import registry
 from harness.core.golden import Golden
 from harness.core.types import Cell
 from harness.inputs import batches as inputs
+from harness.measurement.judging import accuracy, once, open_outputs
 
 if TYPE_CHECKING:
     from harness.core.session import Arrays
-from harness.measurement.judging import _open, accuracy, once
 
 
 def make_golden(
@@ -30,16 +30,16 @@ def make_golden(
     yardsticks: Mapping[str, Path],
     folder: Path,
 ) -> dict[str, Any]:
-    """Write the golden outputs of the cell's model and batch; `yardsticks` maps a precision to its
-    prepared artifact.
+    """Write the golden outputs of the cell's model and batch; returns facts about the golden.
 
-    The golden runs twice and must agree with itself to 1e-9 of its scale, or ValueError says so: a
-    model that draws random numbers, or was left in training mode, has no one right answer.
+    `yardsticks` maps a precision to the prepared artifact of its yardstick. Raises ValueError for
+    two runs of the golden with a difference above 1e-9 of its scale: a model with random numbers,
+    or in training mode, has no single right output.
     """
     batches = inputs.load(input_folder, cell.model)
     session = golden.load(artifact, registry.golden_cell(cell, golden.name))
     try:
-        unsized = _open(cell.model)
+        unsized = open_outputs(cell.model)
         wanted = {
             name: _widened(values) for name, values in once(session, batches, unsized).items()
         }
@@ -51,11 +51,12 @@ def make_golden(
     finally:
         session.close()
     for name, values in wanted.items():
-        drift = _apart(values, again[name])
+        drift = _difference(values, again[name])
         if drift > 1e-9:
             raise ValueError(
-                f"the golden of {cell.model.name} does not agree with itself: {name} differs by {drift:.1e} of its scale between two runs; "
-                "put the model in eval mode and remove randomness"
+                f"the golden of {cell.model.name} does not agree with itself: {name} differs by "
+                f"{drift:.1e} of its scale between two runs; put the model in eval mode and remove "
+                "randomness"
             )
     own = {
         precision: _own_rmse(cell, golden, precision, path, batches, wanted)
@@ -75,22 +76,22 @@ def _widened(values: Any) -> Any:
     )
 
 
-def _apart(values: Any, again: Any) -> float:
-    """The largest difference of two runs in units of the first one's scale; infinite where they
-    found different numbers of objects.
+def _difference(values: Any, again: Any) -> float:
+    """The largest difference between two runs, in units of the first run's scale; infinite for
+    different numbers of objects.
     """
     if isinstance(values, list):
-        alike = all(one.shape == other.shape for one, other in zip(values, again, strict=True))
-        return max(map(_apart, values, again)) if alike else math.inf
+        pairs = zip(values, again, strict=True)
+        equal_shapes = all(array.shape == other.shape for array, other in pairs)
+        return max(map(_difference, values, again)) if equal_shapes else math.inf
     scale = max(float(np.max(np.abs(values), initial=0.0)), 1e-300)
     return float(np.max(np.abs(values - again), initial=0.0)) / scale
 
 
 def _save(file: Path, outputs: Mapping[str, Any]) -> None:
-    """Write arrays under any names: those of `np.savez` are arguments of a function, so that none
-    can be called `file`.
+    """Write arrays under any names; `np.savez` takes names as arguments, so `file` would clash.
 
-    Of a list each array has a file of its own, `boxes[0]`, `boxes[1]`, and so on.
+    The arrays of a list become `boxes[0]`, `boxes[1]`, and so on.
     """
     named: dict[str, Any] = {}
     for name, values in outputs.items():
@@ -113,19 +114,18 @@ def _own_rmse(
     batches: Sequence[Arrays],
     wanted: Mapping[str, Any],
 ) -> dict[str, float]:
-    """RMSE of the yardstick at this precision, by output name: what the precision itself costs on
-    this model.
+    """RMSE of the yardstick at this precision, by output name: the model's inherent error.
 
-    Outputs of open size have none: their rows are matched, not subtracted.
+    Outputs with data-dependent shapes have no RMSE, because their rows are matched, not subtracted.
     """
     yardstick = registry.find(golden.yardstick)
     session = yardstick.load(artifact, registry.golden_cell(cell, golden.yardstick, precision))
     try:
-        made = once(session, batches, _open(cell.model))
+        outputs = once(session, batches, open_outputs(cell.model))
     finally:
         session.close()
     return {
-        name: parity.rmse(made[name], values)
+        name: output_errors.rmse(outputs[name], values)
         for name, values in wanted.items()
-        if name in made and not isinstance(values, list)
+        if name in outputs and not isinstance(values, list)
     }

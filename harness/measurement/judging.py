@@ -1,4 +1,4 @@
-"""Judges the outputs of a measured process against the golden, and scores its accuracy."""
+"""Judges the outputs of a measured process against the golden, and measures held-out accuracy."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.accuracy import parity
+from harness.accuracy import parity, tolerances
 from harness.core.measurements import ParityVerdict
+from harness.core.record_types import AccuracyRecord
 from harness.core.session import Session
 from harness.core.types import Cell, Model, to_json
 
@@ -24,48 +25,54 @@ def judge(
     golden: Path,
     scored: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The worst verdict of the outputs kept, as JSON. `kept` has them by boundary, or by another
-    way in which they were timed; `scored` is this session's own accuracy, where known."""
+    """The worst verdict on kept outputs, as JSON.
+
+    `kept` has the outputs of each batch by boundary, or by another way of timing; `scored` is this
+    session's own accuracy, if known. Raises ValueError for incomplete outputs.
+    """
     facts = json.loads((golden / "facts.json").read_text())
     wanted = golden_outputs(golden, cell.model)
-    tolerance = parity.tolerance_for(cell.precision, cell.model.tolerance)
-    evidence = parity.Evidence(
-        own_rmse=facts["own_rmse"].get(cell.precision, {}),
-        fp32_rmse=facts["own_rmse"].get("fp32", {}),
-        task=cell.model.task,
-        metric=(scored["value"], facts["accuracy"]["value"])
-        if scored and facts.get("accuracy")
-        else None,
-        threshold=cell.model.score_threshold,
-    )
+    tolerance = tolerances.tolerance_for(cell.precision, cell.model.tolerance)
+    evidence = _evidence(cell, facts, scored)
     verdicts: list[ParityVerdict] = []
-    for boundary, taken in kept.items():
+    for boundary, batches in kept.items():
         try:
-            outputs = stack(taken, len(next(iter(wanted.values()))), _open(cell.model))
+            outputs = stack(batches, len(next(iter(wanted.values()))), open_outputs(cell.model))
         except ValueError as error:
             raise ValueError(f"{boundary}: {error}") from error
         verdicts.append(
             parity.compare(outputs, wanted, cell.model.outputs, tolerance, facts["kind"], evidence)
         )
-    made: dict[str, Any] = to_json(
-        max(verdicts, key=lambda verdict: (verdict.verdict != "pass", verdict.needed))
+    worst = max(verdicts, key=lambda verdict: (verdict.verdict != "pass", verdict.needed))
+    return dict(to_json(worst))
+
+
+def _evidence(
+    cell: Cell, facts: Mapping[str, Any], scored: Mapping[str, Any] | None
+) -> parity.Evidence:
+    own, golden_accuracy = facts["own_rmse"], facts.get("accuracy")
+    return parity.Evidence(
+        own_rmse=own.get(cell.precision, {}),
+        fp32_rmse=own.get("fp32", {}),
+        task=cell.model.task,
+        metric=(scored["value"], golden_accuracy["value"]) if scored and golden_accuracy else None,
+        threshold=cell.model.score_threshold,
     )
-    return made
 
 
-def _open(model: Model) -> frozenset[str]:
-    """The outputs whose sizes differ between batches."""
+def open_outputs(model: Model) -> frozenset[str]:
+    """The names of outputs with data-dependent shapes."""
     return frozenset(spec.name for spec in model.outputs if spec.is_open)
 
 
 def stack(
     kept: Mapping[int, Arrays], batches: int, unsized: frozenset[str] = frozenset()
 ) -> dict[str, Any]:
-    """Kept outputs of every batch as one array [batches, ...] per name, or a list of arrays for the
-    names in `unsized`.
+    """Stack kept outputs of every batch into one array [batches, ...] per name, or a list of arrays
+    for the names in `unsized`.
 
-    Raises ValueError where a batch is missing, or an output that is not in `unsized` has another
-    shape for another batch.
+    Raises ValueError for a missing batch, and for an output with several shapes that is not in
+    `unsized`.
     """
     missing = sorted(set(range(batches)) - set(kept))
     if missing:
@@ -83,16 +90,17 @@ def stack(
 def _stacked(name: str, arrays: Sequence[Any]) -> Any:
     shapes = list(dict.fromkeys(array.shape for array in arrays))
     if len(shapes) > 1:
-        seen = ", ".join(str(list(shape)) for shape in shapes)
+        listed = ", ".join(str(list(shape)) for shape in shapes)
         raise ValueError(
-            f"output {name} has the shapes {seen}, by the input; expected one. Of a detector, declare it with ANY, or give a model of "
-            "your own --task detection (docs/tasks.md#detection)"
+            f"output {name} has the shapes {listed}, by the input; expected one shape. For a "
+            "detector, declare the output with ANY, or give a model of your own --task detection "
+            "(docs/tasks.md#detection)"
         )
     return np.stack(arrays)
 
 
-def accuracy(session: Session, cell: Cell, input_folder: Path) -> dict[str, Any] | None:
-    """Top-1 accuracy of this very session on the model's held-out split, or None where it has none."""
+def accuracy(session: Session, cell: Cell, input_folder: Path) -> AccuracyRecord | None:
+    """This session's top-1 accuracy on the model's held-out split, or None without a split."""
     if not cell.model.evaluation:
         return None
     samples, labels = np.load(input_folder / "evaluation.npy"), np.load(input_folder / "labels.npy")
@@ -104,16 +112,16 @@ def accuracy(session: Session, cell: Cell, input_folder: Path) -> dict[str, Any]
         session.bind({cell.model.inputs[0].name: batch})
         session.step()
         session.sync()
-        answers = session.fetch()[cell.model.outputs[0].name].argmax(-1)
+        predicted = session.fetch()[cell.model.outputs[0].name].argmax(-1)
         counted = min(cell.batch, len(samples) - start)
-        hits += int(np.sum(answers[:counted] == labels[indices[:counted]]))
+        hits += int(np.sum(predicted[:counted] == labels[indices[:counted]]))
     return {"metric": "top-1", "value": hits / len(samples), "count": len(samples)}
 
 
 def once(
     session: Session, batches: Sequence[Arrays], unsized: frozenset[str] = frozenset()
 ) -> dict[str, Any]:
-    """The outputs of every batch, untimed, as `stack` has them."""
+    """The outputs of every batch, untimed, in the form of `stack`."""
     kept = {}
     for index, batch in enumerate(batches):
         session.bind(batch)
@@ -124,16 +132,12 @@ def once(
 
 
 def golden_outputs(golden: Path, model: Model) -> dict[str, Any]:
-    """The model's outputs in a golden's folder: an array [batches, ...] per name, or a list of
-    arrays for one of open size.
+    """The outputs in a golden's folder, by name.
+
+    An output is an array [batches, ...], or a list of arrays for data-dependent shapes.
     """
-    return _loaded(golden / "outputs.npz", model)
-
-
-def _loaded(file: Path, model: Model) -> dict[str, Any]:
-    """What `_save` wrote of the model's outputs."""
-    found = dict(np.load(file))
-    for name in _open(model):
-        files = [each for each in found if each.startswith(f"{name}[")]
-        found[name] = [found.pop(f"{name}[{index}]") for index in range(len(files))]
-    return found
+    outputs: dict[str, Any] = dict(np.load(golden / "outputs.npz"))
+    for name in open_outputs(model):
+        count = sum(file.startswith(f"{name}[") for file in outputs)
+        outputs[name] = [outputs.pop(f"{name}[{index}]") for index in range(count)]
+    return outputs

@@ -1,4 +1,4 @@
-"""Facts about a measured process for its record: what ran, from which files, on what installation."""
+"""Facts about a measured process for its record: runtime, files, and installation."""
 
 from __future__ import annotations
 

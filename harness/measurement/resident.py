@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core import clock_tick, registry
 from harness.core.plans import Plan
+from harness.core.record_types import WarmUpRecord
 from harness.core.session import Session
 from harness.core.types import BOUNDARIES, COMPUTE, Cell, to_json
 from harness.environment import energy, gpu
 from harness.inputs import batches as inputs
-from harness.measurement import judging, provenance, timing
+from harness.measurement import judging, provenance, sampling, timing
 from harness.measurement.phases import Stopwatch
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class ResidentCell:
     import_seconds: float
     cold_start_seconds: float = field(default=0.0, init=False)
     """From the beginning of loading to the end of the first step."""
-    warm: dict[str, Any] = field(default_factory=dict, init=False)
+    warm: WarmUpRecord | None = field(default=None, init=False)
     observed: dict[str, Any] | None = field(default=None, init=False)
     """The GPU's clocks and temperature while laps were taken; None on a CPU."""
     kept: Kept = field(default_factory=dict, init=False)
@@ -62,7 +63,7 @@ class ResidentCell:
             self.session.sync()
         self.cold_start_seconds += self.watch.seconds["first_step"]
         with self.watch.phase("warm_up"):
-            self.warm = timing.warm_up(self.session, self.batches, self.plan)
+            self.warm = sampling.warm_up(self.session, self.batches, self.plan)
 
     @contextmanager
     def sampling(self) -> Iterator[gpu.Watch]:
@@ -93,10 +94,10 @@ class ResidentCell:
     def measure(self, meter: energy.Meter) -> dict[str, Any]:
         """Both boundaries, block by block in turn, until the plan's stop rule is met."""
         with self.sampling() as seen, meter:
-            samples, self.kept = timing.sample(
+            samples, self.kept = sampling.sample(
                 self.session, self.batches, self.plan, observe=seen.observe
             )
-            binding = timing.binding(samples, self.session, kept=2 * len(self.batches))
+            binding = sampling.binding(samples, self.session, kept=2 * len(self.batches))
         counts = [len(samples[boundary].laps_ns) for boundary in BOUNDARIES]
         return {
             "gpu": self.observed,
@@ -111,7 +112,7 @@ class ResidentCell:
         }
 
     def keep_outputs(self) -> None:
-        """One more lap per batch and boundary, whose outputs are judged; for cells timed by `take_laps`."""
+        """Take a lap per batch and boundary for the verdict, in cells timed by `take_laps`."""
         wanted = set(range(len(self.batches)))
         self.kept = {
             boundary: timing.run_laps(

@@ -8,6 +8,7 @@ loads only what its task needs.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def dataset(job: Job, channel: Channel) -> dict[str, Any]:
     return dataset_batches.make(job.payload, job.cell.model, Path(job.folder))
 
 
-def score(job: Job, channel: Channel) -> dict[str, Any]:
+def score(job: Job, channel: Channel) -> Mapping[str, Any]:
     """Score the detections that a measured process wrote."""
     from harness.accuracy import evaluation
 

@@ -41,7 +41,7 @@ def packaged(preparer: Preparer, cell: Cell) -> Film:
                 lambda folder: preparer.work(replace(job, folder=str(folder))),
             )
         except Refusal as refusal:
-            raise UsageError(refusal.reply.reason.removeprefix("UsageError: ")) from refusal
+            raise UsageError(refusal.reply.message) from refusal
     return Film(Path(found.path) / video.FILE, "photographs", found.facts)
 
 
@@ -88,5 +88,5 @@ def recorded(preparer: Preparer, cell: Cell, folder: Path, most: int) -> Film | 
 def value_of(reply: Reply) -> Mapping[str, Any]:
     """The value of a reply. Raises UsageError with the reason if there is none."""
     if reply.value is None:
-        raise UsageError(reply.reason.removeprefix("UsageError: "))
+        raise UsageError(reply.message)
     return reply.value

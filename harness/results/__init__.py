@@ -1,4 +1,4 @@
-"""Result records in JSON Lines, and what they show over time."""
+"""Result records in JSON Lines, and changes of results over time."""
 
 from harness.results.records import read, schema
 

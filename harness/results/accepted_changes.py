@@ -1,5 +1,5 @@
-"""Changes that somebody accepted, as a TOML file of the repository: parsed, and written one entry
-at a time. Pure: text in, text out.
+"""Accepted changes in a TOML file of the repository: parsing, and adding an entry. Pure: text in,
+text out.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ HEAD = """\
 # bytes, or a share of the allowed error.
 """
 
+REQUIRED = ("cell", "metric", "level", "commit", "reason")
+
 
 @dataclass(frozen=True)
 class Expectation:
-    """From `commit` (or the time `since`, where a result has no commit) on, `metric` of `cell` lies
-    at `level`, and why.
+    """The accepted `level` of a `metric` of a `cell`, from `commit` on, and the reason.
 
-    `cell` is an id or a key, `level` in nanoseconds, bytes, or the share of the allowed error;
-    `environment` is that of the span it was accepted for, and where it is empty any span may have
-    it.
+    `since` is a time, for results without a commit. `cell` is an id or a key, `level` is in
+    nanoseconds, bytes, or the share of the allowed error. `environment` names the span of the
+    acceptance; an empty `environment` matches any span.
     """
 
     cell: str
@@ -41,19 +42,18 @@ class Expectation:
 
 
 def parse(text: str, metrics: tuple[str, ...], file: str = FILE) -> list[Expectation]:
-    """The entries of a file, oldest first. Raises UsageError for anything that is none, naming the
-    entry.
-    """
+    """The entries of a file, oldest first. Raises UsageError for an invalid entry."""
     try:
-        loaded = tomllib.loads(text)
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(
-            f"{file}: no TOML ({error}); mend it, or take it back from version control"
+            f"{file}: not valid TOML ({error}); repair the file, or restore the version under "
+            "version control"
         ) from error
-    entries = loaded.get("accepted", [])
-    if not isinstance(entries, list) or set(loaded) - {"accepted"}:
+    entries = document.get("accepted", [])
+    if not isinstance(entries, list) or set(document) - {"accepted"}:
         raise UsageError(
-            f"{file}: holds {', '.join(sorted(loaded))}; expected nothing but [[accepted]] tables"
+            f"{file}: holds {', '.join(sorted(document))}; expected only [[accepted]] tables"
         )
     return [
         _entry(entry, f"{file}: entry {number}", metrics)
@@ -63,54 +63,57 @@ def parse(text: str, metrics: tuple[str, ...], file: str = FILE) -> list[Expecta
 
 def _entry(entry: Any, place: str, metrics: tuple[str, ...]) -> Expectation:
     if not isinstance(entry, Mapping):
-        raise UsageError(f"{place} is no table; begin it with [[accepted]]")
-    missing = [
-        name for name in ("cell", "metric", "level", "commit", "reason") if name not in entry
-    ]
-    foreign = sorted(set(entry) - set(Expectation.__dataclass_fields__))
-    if missing or foreign:
-        wrong = [
-            f"{word} {', '.join(names)}"
-            for word, names in (("lacks", missing), ("has", foreign))
-            if names
-        ]
-        raise UsageError(
-            f"{place} {' and '.join(wrong)}; expected cell, metric, level, commit and reason, and perhaps since, environment"
-        )
-    known = {name: value for name, value in entry.items() if name != "level"}
-    number = entry["level"]
-    if not all(isinstance(value, str) for value in known.values()):
-        raise UsageError(f"{place}: everything but level is text in quotes")
-    if (
-        isinstance(number, bool)
-        or not isinstance(number, int | float)
-        or not 0 < number < float("inf")
-    ):
-        raise UsageError(
-            f"{place}: level {number!r}; expected a positive number of nanoseconds, bytes, or a share of the allowed error"
-        )
+        raise UsageError(f"{place} is not a table; begin the entry with [[accepted]]")
+    _check_names(entry, place)
+    texts = {name: value for name, value in entry.items() if name != "level"}
+    if not all(isinstance(value, str) for value in texts.values()):
+        raise UsageError(f"{place}: every value but level is text in quotes")
+    level = _level(entry["level"], place)
     if entry["metric"] not in metrics:
         raise UsageError(
             f"{place}: metric {entry['metric']!r}; expected one of {', '.join(metrics)}"
         )
     if not entry["reason"].strip():
         raise UsageError(f"{place}: the reason is empty; say why the change is accepted")
-    return Expectation(level=float(number), **known)
+    return Expectation(level=level, **texts)
+
+
+def _check_names(entry: Mapping[str, Any], place: str) -> None:
+    missing = [name for name in REQUIRED if name not in entry]
+    foreign = sorted(set(entry) - set(Expectation.__dataclass_fields__))
+    problems = [
+        f"{verb} {', '.join(names)}"
+        for verb, names in (("lacks", missing), ("has", foreign))
+        if names
+    ]
+    if problems:
+        raise UsageError(
+            f"{place} {' and '.join(problems)}; expected cell, metric, level, commit and reason, "
+            "and optionally since and environment"
+        )
+
+
+def _level(number: Any, place: str) -> float:
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    if not is_number or not 0 < number < float("inf"):
+        raise UsageError(
+            f"{place}: level {number!r}; expected a positive number of nanoseconds, bytes, or a "
+            "share of the allowed error"
+        )
+    return float(number)
 
 
 def added(text: str, expectation: Expectation) -> str:
-    """`text` with one more entry; what stands in it, comments included, stays as it is."""
-    values = {name: value for name, value in asdict(expectation).items() if value != ""} | {
-        "commit": expectation.commit
-    }
+    """`text` with a further entry; existing text, comments included, stays unchanged."""
+    fields = {name: value for name, value in asdict(expectation).items() if value != ""}
     lines = [
         f"{name} = {value!r}" if isinstance(value, float) else f"{name} = {_quoted(value)}"
-        for name, value in values.items()
+        for name, value in (fields | {"commit": expectation.commit}).items()
     ]
     before = (text or HEAD).rstrip("\n")
     return "\n".join([before, "", "[[accepted]]", *lines, ""])
 
 
 def _quoted(text: str) -> str:
-    # JSON's strings are TOML's basic strings, but for escaped surrogates and DEL.
+    # JSON strings are valid TOML basic strings, except for escaped surrogates and DEL.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

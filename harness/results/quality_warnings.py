@@ -1,26 +1,25 @@
-"""Warnings about a measurement, as values: what was seen, and what would make the number better.
+"""Warnings about the quality of a measurement, as values: an observation and a remedy.
 
-What was tried already is not advised again: not the plan that was used, and not the governor that
-is set.
+A remedy already applied is not repeated: the plan in use, or the current governor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from harness.core import clock_tick, thresholds
+from harness.core.record_types import BlockRecord, OutcomeRecord
 from harness.core.types import COMPUTE
 from harness.statistics import estimates, stationarity
 
 NAMED = 3
-"""How many cells a warning about a run names."""
+"""The number of cells named in a warning about a run."""
 
 
 @dataclass(frozen=True)
 class Warning:
-    """What was seen in `what`, and what to do about it."""
+    """An observation (`what`) and its remedy (`do`)."""
 
     what: str
     do: str
@@ -29,115 +28,117 @@ class Warning:
         return f"{self.what}; {self.do}"
 
 
-def about(line: Mapping[str, Any]) -> list[Warning]:
-    """Every warning that an outcome line deserves, in a fixed order."""
-    seen = [
-        *_stability(line),
-        *_threads(line),
-        *_contention(line),
-        *_steal(line),
-        *_pressure(line),
-        *_slowed(line),
-    ]
-    return [*seen, *_memory_pressure(line), *_processes(line), *_warm_up(line)]
+def about(line: OutcomeRecord) -> list[Warning]:
+    """Every warning about an outcome, in a fixed order."""
+    rules = (
+        *(_stability, _threads, _contention, _steal, _pressure, _slowed),
+        *(_memory_pressure, _processes, _warm_up),
+    )
+    return [warning for rule in rules for warning in rule(line)]
 
 
-def about_run(lines: Sequence[Mapping[str, Any]]) -> list[Warning]:
-    """Every warning that the outcome lines of one run deserve together, in a fixed order."""
+def about_run(lines: Sequence[OutcomeRecord]) -> list[Warning]:
+    """Every warning about a run as a whole, in a fixed order."""
     timed = [
         line
         for line in lines
         if line.get("outcome") == "ok" and line.get("role", "runtime") == "runtime"
     ]
-    seen = [*_clocks(timed), *_drift(timed), *_modes(timed)]
-    for told, what in (
-        (_contention, "contended"),
-        (_steal, "robbed by the hypervisor"),
-        (_pressure, "measured under CPU pressure"),
-    ):
-        seen += _counted(timed, told, what)
-    return seen
+    return [
+        *_clocks(timed),
+        *_drift(timed),
+        *_modes(timed),
+        *_counted(timed, _contention, "contended"),
+        *_counted(timed, _steal, "slowed by CPU steal"),
+        *_counted(timed, _pressure, "measured under CPU pressure"),
+    ]
 
 
 # -- of a cell -------------------------------------------------------------------------------------
 
 
-def _stability(line: Mapping[str, Any]) -> Iterator[Warning]:
+def _stability(line: OutcomeRecord) -> Iterator[Warning]:
     for boundary, verdicts in line["stability"].items():
         capped, unstable = verdicts.count("capped"), verdicts.count("unstable")
+        processes = f"of {len(verdicts)} processes"
         if capped:
-            seen = f"{boundary}: time ran out before the minimum of laps in {capped} of {len(verdicts)} processes"
-            yield Warning(seen, _more(line, "laps this long have a level, and no percentiles"))
+            yield Warning(
+                f"{boundary}: time ran out before the minimum of laps in {capped} {processes}",
+                _more(line, "laps this long have a level, but no percentiles"),
+            )
         if unstable:
-            seen = f"{boundary}: laps never settled in {unstable} of {len(verdicts)} processes"
-            yield Warning(seen, _steadier(line))
+            yield Warning(
+                f"{boundary}: laps never settled in {unstable} {processes}", _steadier(line)
+            )
 
 
-def _plan(line: Mapping[str, Any]) -> str:
-    return str((line.get("run") or {}).get("plan", ""))
+def _plan(line: OutcomeRecord) -> str:
+    run = line.get("run")
+    return run["plan"] if run else ""
 
 
-def _more(line: Mapping[str, Any], otherwise: str) -> str:
-    """The advice to measure more, or `otherwise` where the largest plan was used."""
+def _more(line: OutcomeRecord, otherwise: str) -> str:
+    """The advice to measure more, or `otherwise` after the largest plan."""
     return otherwise if _plan(line) == "thorough" else "use --plan thorough"
 
 
-def _steadier(line: Mapping[str, Any]) -> str:
-    """What makes clocks steady, as far as the kernel shows that it was not done."""
-    found = line.get("environment") or {}
-    if str((line.get("cell") or {}).get("device", "")).startswith("cuda"):
-        return "lock the GPU's clocks to a speed that it can hold (nvidia-smi -lgc)"
-    if found.get("governor") not in (None, "", "performance"):
-        return f"the governor is {found['governor']}: sudo cpupower frequency-set -g performance"
-    if found.get("turbo_off") == "0":
+def _steadier(line: OutcomeRecord) -> str:
+    """Advice for steady clocks, unless the kernel reports that the remedy is in use."""
+    cell, environment = line.get("cell"), line.get("environment")
+    if cell and cell.get("device", "").startswith("cuda"):
+        return "lock the GPU's clocks to a speed without throttling (nvidia-smi -lgc)"
+    if environment and environment.get("governor") not in (None, "", "performance"):
+        governor = environment["governor"]
+        return f"the governor is {governor}: sudo cpupower frequency-set -g performance"
+    if environment and environment.get("turbo_off") == "0":
         return "turbo is on: echo 1 | sudo tee /sys/devices/system/cpu/intel_pstate/no_turbo"
     return "run `evenbench doctor` for a quieter machine"
 
 
-def _threads(line: Mapping[str, Any]) -> Iterator[Warning]:
-    asked, cores = (
-        (line.get("cell") or {}).get("threads", 0),
-        (line.get("environment") or {}).get("cores", 0),
-    )
-    if cores and asked > cores:
+def _threads(line: OutcomeRecord) -> Iterator[Warning]:
+    cell, environment = line.get("cell"), line.get("environment")
+    threads = cell.get("threads", 0) if cell else 0
+    cores = environment.get("cores", 0) if environment else 0
+    if cores and threads > cores:
         yield Warning(
-            f"{asked} threads share {cores} usable cores",
-            f"ask for {cores} or fewer, unless that is what you measure",
+            f"{threads} threads share {cores} usable cores",
+            f"use {cores} or fewer, unless oversubscription is what you measure",
         )
 
 
-def _contention(line: Mapping[str, Any]) -> Iterator[Warning]:
+def _contention(line: OutcomeRecord) -> Iterator[Warning]:
     blocks = _blocks(line)
     if not blocks:
         return
-    wall, own, everyone = (
-        sum(block[name] for block in blocks) for name in ("wall_ns", "cpu_ns", "machine_cpu_ns")
-    )
-    if everyone - own > thresholds.FOREIGN_CORES * wall:
-        cores = (everyone - own) / wall
+    wall = sum(block["wall_ns"] for block in blocks)
+    others = sum(block["machine_cpu_ns"] - block["cpu_ns"] for block in blocks)
+    if others > thresholds.FOREIGN_CORES * wall:
         yield Warning(
-            f"contended: other processes used {cores:.1f} cores while laps were timed",
-            "stop what else runs on this machine",
+            f"contended: other processes used {others / wall:.1f} cores while laps were timed",
+            "stop other work on this machine",
         )
 
 
-def _blocks(line: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _blocks(line: OutcomeRecord) -> list[BlockRecord]:
     return [
         block for processes in line["blocks"].values() for process in processes for block in process
     ]
 
 
-def _steal(line: Mapping[str, Any]) -> Iterator[Warning]:
+def _steal(line: OutcomeRecord) -> Iterator[Warning]:
     blocks = _blocks(line)
-    stolen, wall = (sum(block[name] for block in blocks) for name in ("steal_ticks", "wall_ns"))
+    stolen = sum(block["steal_ticks"] for block in blocks)
     tick_ns = clock_tick.recorded_tick_ns(line.get("environment"))
-    if stolen * tick_ns > thresholds.STEAL_CORES * wall:
-        seen = f"the hypervisor took {stolen} clock ticks while laps were timed"
-        yield Warning(seen, "measure on a host of its own, or compare only within one run")
+    if stolen * tick_ns > thresholds.STEAL_CORES * sum(block["wall_ns"] for block in blocks):
+        yield Warning(
+            f"the hypervisor took {stolen} clock ticks while laps were timed",
+            "measure on a dedicated host, or compare only within one run",
+        )
 
 
-def _pressure(line: Mapping[str, Any]) -> Iterator[Warning]:
-    waited = (line.get("environment") or {}).get("cpu_pressure_percent")
+def _pressure(line: OutcomeRecord) -> Iterator[Warning]:
+    environment = line.get("environment")
+    waited = environment.get("cpu_pressure_percent") if environment else None
     explained = [*_threads(line), *_contention(line)]
     if (
         waited is not None
@@ -147,45 +148,41 @@ def _pressure(line: Mapping[str, Any]) -> Iterator[Warning]:
     ):
         yield Warning(
             f"tasks waited for a core in {waited:.0f} % of the last 10 s",
-            "ask for fewer threads, or stop what else runs",
+            "use fewer threads, or stop other work on this machine",
         )
 
 
-def _slowed(line: Mapping[str, Any]) -> Iterator[Warning]:
-    watched = [
-        block
+def _slowed(line: OutcomeRecord) -> Iterator[Warning]:
+    readings = [
+        reading
         for process in line.get("gpu", ())
         for blocks in process["blocks"].values()
-        for block in blocks
+        for reading in blocks
     ]
-    slowed = [block["slowed"] for block in watched if block["slowed"]]
+    slowed = [reading["slowed"] for reading in readings if reading["slowed"]]
     if slowed:
-        reasons = ", ".join(dict.fromkeys(reason for found in slowed for reason in found))
-        seen = f"throttled: the GPU lowered its clocks in {len(slowed)} of {len(watched)} blocks of laps ({reasons})"
+        reasons = ", ".join(dict.fromkeys(reason for reasons in slowed for reason in reasons))
         yield Warning(
-            seen, "cool it, or lock its clocks to a speed that it can hold (nvidia-smi -lgc)"
+            f"throttled: the GPU lowered its clocks in {len(slowed)} of {len(readings)} blocks of "
+            f"laps ({reasons})",
+            "improve cooling, or lock the clocks to a speed without throttling (nvidia-smi -lgc)",
         )
 
 
-def _memory_pressure(line: Mapping[str, Any]) -> Iterator[Warning]:
-    faults = sum(
-        block["major_faults"]
-        for processes in line["blocks"].values()
-        for process in processes
-        for block in process
-    )
+def _memory_pressure(line: OutcomeRecord) -> Iterator[Warning]:
+    faults = sum(block["major_faults"] for block in _blocks(line))
     if faults:
         yield Warning(
             f"{faults} page faults went to the disk while laps were timed", "free some memory"
         )
 
 
-def _processes(line: Mapping[str, Any]) -> Iterator[Warning]:
+def _processes(line: OutcomeRecord) -> Iterator[Warning]:
     if line["outcome"] == "ok" and len(line["process_seconds"]) < 2:
         yield Warning("one process only, so there is no interval", "use --plan default or thorough")
 
 
-def _warm_up(line: Mapping[str, Any]) -> Iterator[Warning]:
+def _warm_up(line: OutcomeRecord) -> Iterator[Warning]:
     cold = sum(1 for process in line["warm_up"] if not process["stable"])
     if cold:
         yield Warning(
@@ -197,60 +194,67 @@ def _warm_up(line: Mapping[str, Any]) -> Iterator[Warning]:
 # -- of a run --------------------------------------------------------------------------------------
 
 
-def _clocks(timed: Sequence[Mapping[str, Any]]) -> Iterator[Warning]:
-    governors = {(line.get("environment") or {}).get("governor") for line in timed} - {
-        None,
-        "",
-        "performance",
-    }
+def _clocks(timed: Sequence[OutcomeRecord]) -> Iterator[Warning]:
+    environments = [environment for line in timed if (environment := line.get("environment"))]
+    recorded = {environment.get("governor") for environment in environments}
+    governors = recorded - {None, "", "performance"}
     if governors:
-        seen = f"clocks: the governor is {', '.join(sorted(map(str, governors)))}, which changes them while laps are timed"
-        yield Warning(seen, "sudo cpupower frequency-set -g performance")
-
-
-def _drift(timed: Sequence[Mapping[str, Any]]) -> Iterator[Warning]:
-    found = stationarity.drift(
-        [estimates.process_values(line["samples_ns"].get(COMPUTE, ())) for line in timed]
-    )
-    if found is not None:
-        slower = "slower" if found.change > 0 else "faster"
-        seen = f"drift: from the first of {found.sweeps} sweeps to the last the cells became {abs(found.change):.0%} {slower}"
         yield Warning(
-            seen, f"speed-ups are paired by sweep and hold, levels do not; {_steadier(timed[0])}"
+            f"clocks: the governor is {', '.join(sorted(map(str, governors)))}, which changes "
+            "clocks while laps are timed",
+            "sudo cpupower frequency-set -g performance",
         )
 
 
-def _modes(timed: Sequence[Mapping[str, Any]]) -> Iterator[Warning]:
-    found = [
+def _drift(timed: Sequence[OutcomeRecord]) -> Iterator[Warning]:
+    drift = stationarity.drift(
+        [estimates.process_values(line["samples_ns"].get(COMPUTE, ())) for line in timed]
+    )
+    if drift is not None:
+        slower = "slower" if drift.change > 0 else "faster"
+        yield Warning(
+            f"drift: from the first of {drift.sweeps} sweeps to the last the cells became "
+            f"{abs(drift.change):.0%} {slower}",
+            "speed-ups are paired by sweep and stay valid, levels do not; " + _steadier(timed[0]),
+        )
+
+
+def _modes(timed: Sequence[OutcomeRecord]) -> Iterator[Warning]:
+    bimodal = [
         (line, modes)
         for line in timed
         if (modes := stationarity.modes(line["samples_ns"].get(COMPUTE, ())))
     ]
-    apart = [line for line, modes in found if modes.between]
-    within = [line for line, modes in found if not modes.between]
+    between = [line for line, modes in bimodal if modes.between]
+    within = [line for line, modes in bimodal if not modes.between]
     if within:
-        seen = f"two modes: compute laps lie at two levels in {_named(within)}"
-        yield Warning(seen, f"something switches while it runs; {_steadier(within[0])}")
-    if apart:
-        seen = f"two modes: processes lie at two levels in {_named(apart)}"
         yield Warning(
-            seen,
+            f"two modes: compute laps lie at two levels in {_named(within)}",
+            f"something switches during the run; {_steadier(within[0])}",
+        )
+    if between:
+        yield Warning(
+            f"two modes: processes lie at two levels in {_named(between)}",
             _more(
-                apart[0],
-                "memory lies differently in each process, and the interval is as wide as that makes it",
+                between[0],
+                "memory layout differs between processes, and the interval includes that spread",
             ),
         )
 
 
-def _counted(timed: Sequence[Mapping[str, Any]], told: Any, what: str) -> Iterator[Warning]:
-    """What `told` warns of in single cells, once for the run."""
-    found = [(line, warnings) for line in timed if (warnings := list(told(line)))]
-    if found:
-        yield Warning(
-            f"{what}: {_named([line for line, _ in found])} of {len(timed)}", found[0][1][0].do
-        )
+def _counted(
+    timed: Sequence[OutcomeRecord],
+    rule: Callable[[OutcomeRecord], Iterator[Warning]],
+    what: str,
+) -> Iterator[Warning]:
+    """The warning of a rule about single cells, once for the run."""
+    warned = [(line, warnings) for line in timed if (warnings := list(rule(line)))]
+    if warned:
+        names = _named([line for line, _ in warned])
+        yield Warning(f"{what}: {names} of {len(timed)}", warned[0][1][0].do)
 
 
-def _named(lines: Sequence[Mapping[str, Any]]) -> str:
-    names = ", ".join(str((line.get("cell") or {}).get("id", "?")) for line in lines[:NAMED])
-    return f"{len(lines)} cell{'s' if len(lines) > 1 else ''} ({names}{', ...' if len(lines) > NAMED else ''})"
+def _named(lines: Sequence[OutcomeRecord]) -> str:
+    names = ", ".join(cell["id"] if (cell := line.get("cell")) else "?" for line in lines[:NAMED])
+    plural, more = "s" if len(lines) > 1 else "", ", ..." if len(lines) > NAMED else ""
+    return f"{len(lines)} cell{plural} ({names}{more})"

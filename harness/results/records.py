@@ -1,8 +1,7 @@
-"""The truth is a JSON Lines file: one line per cell, appended the moment its outcome is known.
+"""Results files in JSON Lines: one line per cell, appended as soon as the cell's outcome is known.
 
-`results/<run>.jsonl` holds outcomes and nothing else. What an unfinished run needs to go on (its
-plan, the processes that were measured already) lies in `results/.unfinished/<run>/` and is removed
-when the run is complete.
+`results/<run>.jsonl` contains outcomes only. `results/.unfinished/<run>/` contains the state of an
+unfinished run: its plan and the records of measured processes. A complete run removes this folder.
 """
 
 from __future__ import annotations
@@ -13,24 +12,28 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast, overload
 
 from harness.core.errors import UsageError
+from harness.core.record_types import OutcomeRecord
 from harness.core.types import to_json
 
 SCHEMA = 2
 """Raised when a key changes its meaning; `docs/results.md` has the history."""
 
 UNFINISHED = ".unfinished"
-"""The folder, beside the lines, with what unfinished runs need to go on."""
+"""The folder for the state of unfinished runs, beside the results files."""
 
 Record = Mapping[str, Any]
+"""A line of any format, or the record of one process."""
+
+Line = TypeVar("Line", bound=Record)
 
 
 @dataclass(frozen=True)
-class Format:
-    """A kind of lines: the key that numbers it, the newest number known here, and the `boundary` of
-    lines that are no outcomes of cells.
+class Format(Generic[Line]):
+    """A format of lines: the key with its schema number, the newest number known here, and the
+    `boundary` of lines that are not outcomes of cells.
     """
 
     what: str
@@ -38,45 +41,45 @@ class Format:
     newest: int
     boundary: str = ""
     places: tuple[str, ...] = ("*.jsonl",)
-    """Where its files lie under a folder of results."""
+    """Glob patterns of its files under a results folder."""
 
 
-OUTCOMES = Format("an evenbench outcome", "schema", SCHEMA, places=("*.jsonl", "asv-*/*.jsonl"))
-"""Under asv each environment and commit has a folder of its own (`asv_bridge.RESULTS`)."""
+OUTCOMES: Format[OutcomeRecord] = Format(
+    "an evenbench outcome", "schema", SCHEMA, places=("*.jsonl", "asv-*/*.jsonl")
+)
+"""asv has a folder for each environment and commit (`asv_bridge.RESULTS`)."""
 
-LOAD = Format("a line of `evenbench load`", "load", 1, "host_to_host", ("load/*.jsonl",))
-"""`load.schema.json` describes it. The key is `load`, so that nothing takes such a line for an
-outcome.
-"""
+LOAD: Format[Record] = Format(
+    "a line of `evenbench load`", "load", 1, "host_to_host", ("load/*.jsonl",)
+)
+"""Schema: `load.schema.json`. The key is `load`, so no reader takes a load line for an outcome."""
 
-PIPELINE = Format(
+PIPELINE: Format[Record] = Format(
     "a line of `evenbench pipeline`",
     "schema",
     1,
     "pipeline",
     ("pipeline.jsonl", "*/pipeline.jsonl"),
 )
-"""`pipeline.schema.json` describes it. Its boundary is all from decoding to drawing."""
+"""Schema: `pipeline.schema.json`. The boundary includes all stages from decoding to drawing."""
 
-DIFF = Format("a line of `evenbench diff`", "diff", 1, places=("diff/*.jsonl",))
-"""`docs/inspect.md` says what is in it. Its cell is the first of the two."""
+DIFF: Format[Record] = Format("a line of `evenbench diff`", "diff", 1, places=("diff/*.jsonl",))
+"""Documented in `docs/inspect.md`. The cell of a line is the first of its two cells."""
 
 
 def schema() -> dict[str, Any]:
-    """The published JSON Schema (draft 2020-12) of one line."""
+    """The published JSON Schema (draft 2020-12) of an outcome line."""
     loaded: dict[str, Any] = json.loads(Path(__file__).with_name("results.schema.json").read_text())
     return loaded
 
 
 def timestamp() -> str:
-    """Now, in UTC, to the second."""
+    """The current time in UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def folder(path: Path) -> Path:
-    """The results folder, made where it is absent. Raises UsageError where it is a file or cannot
-    be written.
-    """
+    """The results folder, created if absent. Raises UsageError for a file or a read-only place."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -85,23 +88,21 @@ def folder(path: Path) -> Path:
         ) from None
     except OSError as error:
         raise UsageError(
-            f"results folder {path} cannot be made: {error.strerror}; name one that you can write"
+            f"results folder {path} cannot be created: {error.strerror}; name a writable folder"
         ) from error
     return path
 
 
-def append(file: Path, record: Mapping[str, Any]) -> None:
-    """Append one line and flush it to the disk. A torn line that a crash left behind is closed
-    first.
+def append(file: Path, record: Record) -> None:
+    """Append one line and flush the file to disk, after ending a line torn by a crash.
 
-    Raises UsageError on a full or read-only disk; nothing written before is touched, and a line
-    written half is cut off.
+    Raises UsageError on a full or read-only disk; earlier lines stay intact, and a partial line is
+    cut off.
     """
     line = json.dumps(to_json(record), allow_nan=False, separators=(",", ":")).encode() + b"\n"
     try:
-        with file.open(
-            "ab", buffering=0
-        ) as stream:  # a buffer would write what is left of the line again when it closes
+        # Unbuffered: a buffer would write the rest of a failed line again on close.
+        with file.open("ab", buffering=0) as stream:
             start = stream.tell()
             left = memoryview(b"\n" + line if _torn(file, start) else line)
             try:
@@ -113,8 +114,8 @@ def append(file: Path, record: Mapping[str, Any]) -> None:
                 raise
     except OSError as error:
         raise UsageError(
-            f"{file}: could not append an outcome ({error.strerror}); free some space or name another folder, then run the "
-            "same command again: it goes on where this run stopped"
+            f"{file}: could not append an outcome ({error.strerror}); free some space or name "
+            "another folder, then run the same command again to resume this run"
         ) from error
 
 
@@ -127,41 +128,53 @@ def _torn(file: Path, size: int) -> bool:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What a results folder or file holds: the lines, and in words what was left out and why."""
+class Reading(Generic[Line]):
+    """The lines of results folders or files, and notes about omitted lines."""
 
-    lines: tuple[Record, ...]
+    lines: tuple[Line, ...]
     notes: tuple[str, ...] = field(default=())
 
 
-def read(paths: Iterable[Path], form: Format = OUTCOMES) -> Reading:
-    """Every line of one format under `paths` (files or folders), in file order. Raises UsageError
-    where a path does not exist.
+@overload
+def read(paths: Iterable[Path]) -> Reading[OutcomeRecord]:
+    """Read outcomes."""
 
-    A torn or foreign line, and a line of a newer schema, is left out and noted. Of two lines for
-    one cell in one run the later counts, and that is noted too.
+
+@overload
+def read(paths: Iterable[Path], form: Format[Line]) -> Reading[Line]:
+    """Read lines of a format."""
+
+
+def read(paths: Iterable[Path], form: Format[Any] = OUTCOMES) -> Reading[Any]:
+    """Read every line of one format under `paths` (files or folders), in file order.
+
+    Torn and foreign lines, and lines of a newer schema, are omitted and noted. For two lines with
+    the same cell in one run, the later line counts, with a note. Raises UsageError for an absent
+    path.
     """
-    lines: list[Record] = []
+    lines: list[Any] = []
     notes: list[str] = []
     for file in files(paths, form):
-        found: dict[str, Record] = {}
+        records: dict[str, Any] = {}
         for number, record, problem in _parse(file, form):
             if record is None:
                 notes.append(f"{file.name} line {number}: {problem}")
                 continue
-            key = record["cell"]["key"]
-            if key in found:
+            cell = record["cell"]
+            if cell["key"] in records:
                 notes.append(
-                    f"{file.name} line {number}: {record['cell']['id']} is in this run twice; the later line counts"
+                    f"{file.name} line {number}: {cell['id']} is in this run twice; the later "
+                    "line counts"
                 )
-            found[key] = record
-        lines.extend(found.values())
+            records[cell["key"]] = record
+        lines.extend(records.values())
     return Reading(tuple(lines), tuple(notes))
 
 
-def stream(paths: Iterable[Path], note: Callable[[str], None]) -> Iterator[Record]:
-    """Every outcome under `paths`, one at a time and never all in memory; what is left out is told
-    to `note`. Raises as `read`.
+def stream(paths: Iterable[Path], note: Callable[[str], None]) -> Iterator[OutcomeRecord]:
+    """Yield every outcome under `paths` without loading whole files; `note` gets omissions.
+
+    Raises as `read`.
     """
     for file in files(paths):
         for number, record, problem in _parse(file, OUTCOMES):
@@ -171,25 +184,26 @@ def stream(paths: Iterable[Path], note: Callable[[str], None]) -> Iterator[Recor
                 yield record
 
 
-def files(paths: Iterable[Path], form: Format = OUTCOMES) -> Iterator[Path]:
-    """The files of one format under `paths`, which are folders or files. Raises UsageError where a
-    path does not exist.
+def files(paths: Iterable[Path], form: Format[Any] = OUTCOMES) -> Iterator[Path]:
+    """The files of one format under `paths` (files or folders). Raises UsageError for an absent
+    path.
     """
     for path in paths:
         if path.is_dir():
-            found = (file for place in form.places for file in path.glob(place))
+            matches = (file for place in form.places for file in path.glob(place))
             yield from sorted(
-                file for file in found if form is not OUTCOMES or file.name not in PIPELINE.places
+                file for file in matches if form is not OUTCOMES or file.name not in PIPELINE.places
             )
         elif path.is_file():
             yield path
         else:
             raise UsageError(
-                f"{path}: no such results file or folder; run `evenbench run` first, or check the path"
+                f"{path}: no such results file or folder; run `evenbench run` first, or check the "
+                "path"
             )
 
 
-def _parse(file: Path, form: Format) -> Iterator[tuple[int, Record | None, str]]:
+def _parse(file: Path, form: Format[Line]) -> Iterator[tuple[int, Line | None, str]]:
     with file.open("rb") as stream:
         for number, raw in enumerate(stream, start=1):
             if raw.strip():
@@ -197,30 +211,31 @@ def _parse(file: Path, form: Format) -> Iterator[tuple[int, Record | None, str]]
                 yield number, record, problem
 
 
-def _parse_line(raw: bytes, form: Format) -> tuple[Record | None, str]:
+def _parse_line(raw: bytes, form: Format[Line]) -> tuple[Line | None, str]:
+    """The record of a line, or None and the reason for omitting the line."""
     try:
         record = json.loads(raw)
     except ValueError:
-        cut = "truncated" if not raw.endswith(b"\n") else "unreadable"
-        return (
-            None,
-            f"{cut} line left out; the run that wrote it was interrupted, run it again to complete it",
-        )
-    if (
-        not isinstance(record, dict)
-        or form.key not in record
-        or not _names_a_cell(record)
-        or record.get("boundary", "") != form.boundary
-    ):
+        cut = "unreadable" if raw.endswith(b"\n") else "truncated"
+        return None, f"{cut} line left out; run the same command again to complete the run"
+    if not _is_of(form, record):
         return None, f"not {form.what}, left out"
-    if not isinstance(record[form.key], int) or record[form.key] > form.newest:
-        return (
-            None,
-            f"{form.key} {record[form.key]} is newer than {form.newest}, left out; upgrade evenbench to read it",
-        )
+    number = record[form.key]
+    if not isinstance(number, int) or number > form.newest:
+        problem = f"{form.key} {number} is newer than {form.newest}, left out"
+        return None, f"{problem}; upgrade evenbench to read this line"
     if not _well_formed(record):
         return None, "an outcome without model, backend, outcome or time, left out"
-    return record, ""
+    return cast(Line, record), ""
+
+
+def _is_of(form: Format[Any], record: object) -> bool:
+    return (
+        isinstance(record, dict)
+        and form.key in record
+        and _names_a_cell(record)
+        and record.get("boundary", "") == form.boundary
+    )
 
 
 def _names_a_cell(record: Record) -> bool:
@@ -233,12 +248,12 @@ def _names_a_cell(record: Record) -> bool:
 
 
 def _well_formed(record: Record) -> bool:
-    """Whether a line has what every reader needs; the published schema says the rest."""
+    """Whether a line has the keys needed by every reader; the published schema has all keys."""
     cell = record["cell"]
     texts = (cell.get("model"), cell.get("backend"), record.get("outcome"), record.get("time"))
     return all(isinstance(text, str) for text in texts)
 
 
-def latest(lines: Sequence[Record]) -> dict[str, Record]:
-    """The newest outcome of each cell, by key."""
+def latest(lines: Sequence[Line]) -> dict[str, Line]:
+    """The newest outcome of each cell, by cell key."""
     return {line["cell"]["key"]: line for line in sorted(lines, key=lambda line: line["time"])}

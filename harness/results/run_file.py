@@ -1,5 +1,5 @@
-"""The results file of an unfinished run: outcomes are appended, single processes are journalled
-beside it.
+"""The results file of a run: appended outcomes, and for an unfinished run a journal of measured
+processes.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from harness.results.records import (
 
 @dataclass(frozen=True)
 class RunFile:
-    """One run on disk: its outcomes, and while it is unfinished its manifest and the processes
-    measured so far.
-    """
+    """A run on disk: outcomes, and for an unfinished run a manifest and journals in `work`."""
 
     id: str
     file: Path
     work: Path
     manifest: Mapping[str, Any]
-    form: Format = OUTCOMES
+    form: Format[Any] = OUTCOMES
 
     @classmethod
-    def create(cls, results: Path, manifest: Mapping[str, Any], form: Format = OUTCOMES) -> RunFile:
-        """A new run. `manifest` is what must be equal for a later command to go on with it."""
+    def create(
+        cls, results: Path, manifest: Mapping[str, Any], form: Format[Any] = OUTCOMES
+    ) -> RunFile:
+        """Start a new run. A later command with an equal `manifest` can resume the run."""
         started = timestamp()
         name = f"{started.replace(':', '-')}-{secrets.token_hex(2)}"
         work = folder(results) / UNFINISHED / name
@@ -51,17 +51,17 @@ class RunFile:
 
     @classmethod
     def resumable(
-        cls, results: Path, manifest: Mapping[str, Any], form: Format = OUTCOMES
+        cls, results: Path, manifest: Mapping[str, Any], form: Format[Any] = OUTCOMES
     ) -> RunFile | None:
         """The newest unfinished run with this manifest, or None."""
         wanted = to_json(manifest)
         for work in sorted((results / UNFINISHED).glob("*/"), reverse=True):
             try:
-                found = json.loads((work / "manifest.json").read_text())
+                recorded = json.loads((work / "manifest.json").read_text())
             except (OSError, ValueError):
                 continue
-            if all(found.get(name) == value for name, value in wanted.items()):
-                return cls(work.name, results / f"{work.name}.jsonl", work, found, form)
+            if all(recorded.get(name) == value for name, value in wanted.items()):
+                return cls(work.name, results / f"{work.name}.jsonl", work, recorded, form)
         return None
 
     def outcomes(self) -> dict[str, Record]:
@@ -71,9 +71,7 @@ class RunFile:
         return {record["cell"]["key"]: record for record in read([self.file], self.form).lines}
 
     def keep_only(self, outcomes: Sequence[str]) -> dict[str, Record]:
-        """Drop the lines of other outcomes from the file, which is replaced as a whole, and return
-        those that stay.
-        """
+        """Drop lines of other outcomes by replacing the file, and return the remaining lines."""
         kept = {
             key: record for key, record in self.outcomes().items() if record["outcome"] in outcomes
         }
@@ -81,7 +79,7 @@ class RunFile:
         return kept
 
     def drop(self, key: str) -> None:
-        """Drop the line of one cell from the file, which is replaced as a whole."""
+        """Drop the line of a cell by replacing the file."""
         self._replace(record for other, record in self.outcomes().items() if other != key)
 
     def _replace(self, records: Iterable[Record]) -> None:
@@ -94,24 +92,24 @@ class RunFile:
             copy.replace(self.file)
 
     def processes(self, kind: str) -> dict[str, list[Record]]:
-        """What single processes measured so far, by cell key, in order."""
+        """The journalled records of measured processes, by cell key, in order."""
         journal = self.work / f"{kind}.jsonl"
-        found: dict[str, list[Record]] = {}
+        records: dict[str, list[Record]] = {}
         if journal.exists():
             for raw in journal.read_bytes().splitlines():
                 try:
                     entry = json.loads(raw)
                 except ValueError:
                     continue
-                found.setdefault(entry["key"], []).append(entry["reply"])
-        return found
+                records.setdefault(entry["key"], []).append(entry["reply"])
+        return records
 
-    def keep_process(self, kind: str, key: str, reply: Mapping[str, Any]) -> None:
-        """Remember what one process measured, so that a killed run need not repeat it."""
+    def keep_process(self, kind: str, key: str, reply: Record) -> None:
+        """Journal a process's record, so a resumed run does not measure the process again."""
         append(self.work / f"{kind}.jsonl", {"key": key, "reply": reply})
 
     def finish(self) -> None:
-        """The run is complete: what was needed to go on is removed."""
+        """Remove the state of a complete run."""
         shutil.rmtree(self.work, ignore_errors=True)
-        with contextlib.suppress(OSError):  # not empty: others are unfinished
+        with contextlib.suppress(OSError):  # the folder still has other unfinished runs
             self.work.parent.rmdir()

@@ -1,5 +1,5 @@
-"""Recorded outcomes over time: a series per cell, split where the environment changed. Pure:
-records in, values out.
+"""Series of recorded outcomes over time, by cell, split by environment. Pure: records in,
+values out.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from harness.core.environment_records import EnvironmentRecord
+from harness.core.record_types import CellRecord, OutcomeRecord
 from harness.core.serialization import digest
 from harness.core.types import COMPUTE
 from harness.statistics.estimates import Estimate, level, process_values
 
 LATENCY, ERROR, MEMORY, ARTIFACT = "latency", "error", "memory", "artifact"
 METRICS = (LATENCY, ERROR, MEMORY, ARTIFACT)
-"""Nanoseconds of `compute`; the tolerance that the answer needs over the one it is allowed; bytes
-at the peak; bytes. Larger is worse.
+"""Units: nanoseconds of `compute`; needed over allowed tolerance; bytes at the peak; bytes. Larger
+values are worse.
 """
 
 ERROR_FLOOR = 0.01
-"""An error below this share of what is allowed counts as this much: of 1e-9 and 2e-9, neither is
-worse.
-"""
+"""Smaller shares of the allowed error are raised to this share: 2e-9 is not worse than 1e-9."""
 
 MACHINE = (
     "cpu",
@@ -36,36 +36,29 @@ MACHINE = (
     "memory_bytes",
     "python",
 )
-"""The facts of an environment in which the points of one span agree; GPUs and the packages of the
-cell's backend are added.
-"""
+"""Facts of an environment shared by the points of a span, besides GPUs and packages."""
 
 Facts = tuple[tuple[str, str], ...]
-"""What a span's points share: names and values, sorted."""
+"""Names and values, sorted."""
 
 
-def facts(environment: Mapping[str, Any], device: str = "cpu") -> Facts:
-    """What of a recorded environment may change a number: the machine, the interpreter, and every
-    package but evenbench itself.
+def facts(environment: EnvironmentRecord | None, device: str = "cpu") -> Facts:
+    """The facts of a recorded environment that can change a measurement: the machine, the
+    interpreter, and every package but evenbench itself.
     """
-    found = {name: _words(environment.get(name)) for name in MACHINE}
+    recorded: Mapping[str, Any] = environment or {}
+    known = {name: _as_text(recorded.get(name)) for name in MACHINE}
     if device != "cpu":
-        found["gpus"] = ", ".join(
-            f"{gpu.get('name')} driver {gpu.get('driver')}" for gpu in environment.get("gpus") or []
+        known["gpus"] = ", ".join(
+            f"{gpu.get('name')} driver {gpu.get('driver')}" for gpu in recorded.get("gpus") or []
         )
-    packages = environment.get("packages") or {}
-    return tuple(
-        sorted(
-            {
-                **found,
-                **{name: str(version) for name, version in packages.items() if name != "evenbench"},
-            }.items()
-        )
-    )
+    packages = recorded.get("packages") or {}
+    known |= {name: str(version) for name, version in packages.items() if name != "evenbench"}
+    return tuple(sorted(known.items()))
 
 
 def changes(one: Facts, other: Facts) -> list[str]:
-    """In words, what differs: `onnxruntime 1.24.1 → 1.31.1`."""
+    """The differing facts as text: `onnxruntime 1.24.1 → 1.31.1`."""
     before, after = dict(one), dict(other)
     names = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
     return [
@@ -73,19 +66,15 @@ def changes(one: Facts, other: Facts) -> list[str]:
     ]
 
 
-def _words(value: object) -> str:
-    return (
-        " ".join(map(str, value))
-        if isinstance(value, list)
-        else ""
-        if value is None
-        else str(value)
-    )
+def _as_text(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One outcome, without its laps. `values` has those metrics that it can state."""
+    """An outcome without laps. `values` has the available metrics."""
 
     time: str
     commit: str
@@ -97,8 +86,9 @@ class Point:
 
 @dataclass(frozen=True)
 class Span:
-    """The points of a series that share an environment, as places in `Series.points`; `changes`
-    tells it from the span before.
+    """The points of a series with equal facts, as indices into `Series.points`.
+
+    `changes` lists differences from the span before.
     """
 
     facts: Facts
@@ -107,22 +97,22 @@ class Span:
 
     @cached_property
     def environment(self) -> str:
-        """Eight hex digits over the facts, by which an expectation names it."""
+        """Eight hex digits over the facts, the name of a span in expectations."""
         return digest(self.facts)[:8]
 
 
 @dataclass(frozen=True)
 class Series:
-    """One cell over time, oldest point first."""
+    """The points of a cell, oldest first."""
 
-    cell: Mapping[str, Any]
+    cell: CellRecord
     points: tuple[Point, ...]
 
     @cached_property
     def spans(self) -> tuple[Span, ...]:
-        """One span per environment, in order of their first points.
+        """One span per environment, in order of first points.
 
-        Two machines that take turns are two spans, each whole, and not a new one at every turn.
+        Two alternating machines make two spans, not a new span at every alternation.
         """
         places: dict[Facts, list[int]] = {}
         for place, point in enumerate(self.points):
@@ -131,75 +121,64 @@ class Series:
         before = [None, *known]
         return tuple(
             Span(
-                each,
-                tuple(changes(earlier, each)) if earlier is not None else (),
-                tuple(places[each]),
+                facts,
+                tuple(changes(earlier, facts)) if earlier is not None else (),
+                tuple(places[facts]),
             )
-            for earlier, each in zip(before, known, strict=False)
+            for earlier, facts in zip(before, known, strict=False)
         )
 
     def measured(self, span: Span, metric: str) -> list[int]:
-        """The places of a span whose points state the metric."""
+        """The indices of a span's points that have the metric."""
         return [place for place in span.places if metric in self.points[place].values]
 
 
 @dataclass
 class Gathering:
-    """Takes records one at a time and keeps of each what a history needs, so that a thousand runs
-    fit into memory.
-    """
+    """Collects records one at a time and keeps points only, so a thousand runs fit into memory."""
 
-    _cells: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _cells: dict[str, CellRecord] = field(default_factory=dict)
     _points: dict[str, list[Point]] = field(default_factory=dict)
     _facts: dict[Facts, Facts] = field(default_factory=dict)
     _texts: dict[str, str] = field(default_factory=dict)
 
-    def add(self, record: Mapping[str, Any]) -> None:
-        """One well-formed record. Of two for one cell in one run the later counts, as everywhere."""
+    def add(self, record: OutcomeRecord) -> None:
+        """Add a well-formed record; the later of two records of a cell in a run counts."""
         cell = record["cell"]
-        made = self._point(record, str(cell.get("device") or "cpu"))
+        point = self._point(record, str(cell.get("device") or "cpu"))
         points = self._points.setdefault(cell["key"], [])
-        if points and made.run and points[-1].run == made.run:
+        if points and point.run and points[-1].run == point.run:
             points.pop()
-        points.append(made)
+        points.append(point)
         self._cells[cell["key"]] = cell
 
     def series(self, order: Mapping[str, int] | None = None) -> list[Series]:
-        """Everything that was added, cells by their id. `order` has the places of commits in the
-        project's own history.
+        """The series of all added records, by cell id. `order` maps commits to positions in the
+        project's history.
 
-        A cell's points are in the order of their commits where all of these are known, so that an
-        older commit that was measured later, or by a clock that had gone backwards, stands where it
-        belongs; otherwise in the order of their times.
+        Points of a cell are in commit order if all commits are known, so an older commit measured
+        later, or under a wrong clock, keeps its place; otherwise in order of time.
         """
-        found = [
+        all_series = [
             Series(self._cells[key], _ordered(points, order or {}))
             for key, points in self._points.items()
         ]
-        return sorted(found, key=lambda series: (series.cell["id"], series.cell["key"]))
+        return sorted(all_series, key=lambda series: (series.cell["id"], series.cell["key"]))
 
-    def _point(self, record: Mapping[str, Any], device: str) -> Point:
-        environment = record.get("environment") or {}
-        found = facts(environment, device)
-        texts = [
-            self._shared(text)
-            for text in (
-                record["time"],
-                environment.get("commit"),
-                (record.get("run") or {}).get("id"),
-            )
-        ]
-        time, commit, run = texts
+    def _point(self, record: OutcomeRecord, device: str) -> Point:
+        environment, run = record.get("environment"), record.get("run")
+        known = facts(environment, device)
         return Point(
-            time,
-            commit,
-            run,
+            self._shared(record["time"]),
+            self._shared(environment.get("commit") if environment else ""),
+            self._shared(run.get("id") if run else ""),
             self._shared(record["outcome"]),
-            self._facts.setdefault(found, found),
+            self._facts.setdefault(known, known),
             values(record),
         )
 
-    def _shared(self, text: Any) -> str:
+    def _shared(self, text: str | None) -> str:
+        """A shared object per text, because points repeat commits, runs and outcomes."""
         return self._texts.setdefault(str(text or ""), str(text or ""))
 
 
@@ -210,28 +189,28 @@ def _ordered(points: Sequence[Point], order: Mapping[str, int]) -> tuple[Point, 
     )
 
 
-def values(record: Mapping[str, Any]) -> dict[str, Estimate]:
-    """Each metric that a record can state. A wrong answer has an error and no speed, and what did
-    not run has nothing.
+def values(record: OutcomeRecord) -> dict[str, Estimate]:
+    """The available metrics of a record: an error but no latency for a mismatch, nothing for other
+    outcomes without a measurement.
     """
-    outcome = record["outcome"]
-    found: dict[str, Estimate | None] = {}
-    if outcome == "ok":
-        found[LATENCY] = _level(process_values((record.get("samples_ns") or {}).get(COMPUTE) or []))
-        found[MEMORY] = _level((record.get("memory") or {}).get("peak_rss_bytes") or [])
-        found[ARTIFACT] = _level([(record.get("artifact") or {}).get("bytes") or 0])
-    if outcome in ("ok", "mismatch"):
-        needed = (record.get("parity") or {}).get("needed")
-        found[ERROR] = None if needed is None else _level([max(float(needed), ERROR_FLOOR)])
-    return {metric: found[metric] for metric in METRICS if found.get(metric)}  # type: ignore[misc]
+    levels: dict[str, Estimate | None] = {}
+    if record["outcome"] == "ok":
+        samples, memory = record.get("samples_ns"), record.get("memory")
+        artifact = record.get("artifact")
+        levels[LATENCY] = _level(process_values((samples.get(COMPUTE) if samples else None) or []))
+        levels[MEMORY] = _level((memory.get("peak_rss_bytes") if memory else None) or [])
+        levels[ARTIFACT] = _level([(artifact.get("bytes") if artifact else 0) or 0])
+    if record["outcome"] in ("ok", "mismatch"):
+        parity = record.get("parity")
+        needed = parity.get("needed") if parity else None
+        levels[ERROR] = None if needed is None else _level([max(float(needed), ERROR_FLOOR)])
+    return {metric: known for metric in METRICS if (known := levels.get(metric))}
 
 
 def _level(measured: Sequence[float]) -> Estimate | None:
-    # Zero bytes or nanoseconds is what could not be read, not a level; an endless error has no
-    # place on an axis.
+    # Zero bytes or nanoseconds means an unreadable value; an infinite error has no place on an
+    # axis.
     usable = measured and min(measured) > 0 and all(map(math.isfinite, measured))
     if usable and len(measured) == 1:
-        return Estimate(
-            float(measured[0]), None, None, 1
-        )  # a size stays the size it is, to the byte
+        return Estimate(float(measured[0]), None, None, 1)  # a size stays exact, to the byte
     return level(measured) if usable else None

@@ -14,11 +14,9 @@ from harness.core import artifact_store
 from harness.core.errors import UsageError
 from harness.core.measurements import Artifact
 from harness.core.types import Cell
-from harness.environment import system_info
 from harness.inputs import dataset_batches, dataset_classes
 from harness.inputs.datasets import Dataset
 from harness.runner import launcher
-from harness.runner.child_process import shared_path
 from harness.runner.job import Job, Reply
 from harness.runner.prepared import Refusal, make_entry
 
@@ -60,18 +58,13 @@ class LabelledData:
                 lambda folder: self._work(replace(job, folder=str(folder))),
             )
         except Refusal as refusal:
-            reason = refusal.reply.reason.removeprefix("UsageError: ")
+            reason = refusal.reply.message
             raise UsageError(
                 f"--dataset {fitted.folder}: {reason}; nothing was measured"
             ) from refusal
 
     def _work(self, job: Job) -> Reply:
-        """Do `job` under this Python, whatever environment the cell lives in."""
-        return launcher.run(
-            replace(job, sys_path=shared_path()),
-            system_info.for_worker(job.cell.threads, {}),
-            self.timeout_seconds,
-        )
+        return launcher.run_here(job, self.timeout_seconds)
 
     @property
     def key(self) -> list[str]:

@@ -54,6 +54,8 @@ class Measurement:
 class Reply:
     """A worker's reply: `value` on success, otherwise the outcome, phase, reason, traceback tail
     and signal.
+
+    `error` is the class of the exception, UsageError for its subclasses too, and empty for a crash.
     """
 
     value: Mapping[str, Any] | None
@@ -63,6 +65,12 @@ class Reply:
     traceback: str = ""
     signal: str = ""
     wall_seconds: float = 0.0
+    error: str = ""
+
+    @property
+    def message(self) -> str:
+        """The reason, without the class of a UsageError: its text is written for the user."""
+        return self.reason.partition(": ")[2] if self.error == "UsageError" else self.reason
 
 
 PHASE_OF: Mapping[str, str] = {

@@ -19,7 +19,7 @@ from harness.environment import system_info
 from harness.results import records
 from harness.results.records import Format, Record
 from harness.results.run_file import RunFile
-from harness.runner.preparation import Prepared
+from harness.runner.prepared import Prepared
 
 KEPT = ("ok", "unsupported")
 """Outcomes that a resumed run keeps. The cause of any other may have been mended since."""
@@ -32,7 +32,7 @@ FRESH = "start anew even where an interrupted run could be resumed"
 
 
 def manifest(
-    cells: Iterable[str], plan: Plan, seed: int, form: Format, **more: Any
+    cells: Iterable[str], plan: Plan, seed: int, form: Format[Any], **more: Any
 ) -> dict[str, Any]:
     """The facts that must be equal for a later command to resume a run.
 
@@ -68,7 +68,7 @@ class Journal:
         cls,
         folder: Path,
         wanted: Mapping[str, Any],
-        form: Format,
+        form: Format[Any],
         fresh: bool = False,
         file: Path | None = None,
     ) -> Journal:

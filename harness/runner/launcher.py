@@ -8,9 +8,11 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
-from harness.runner.child_process import END_SECONDS, ChildProcess, ending
+from harness.environment import system_info
+from harness.runner.child_process import END_SECONDS, ChildProcess, ending, shared_path
 from harness.runner.job import COMMANDS, LOG_TAIL_BYTES, PHASE_OF, Job, Reply
 
 
@@ -106,6 +108,18 @@ def run(
     """Do `job` in a fresh process of `interpreter`, killed with its children at the timeout."""
     with Worker(job, variables, timeout_seconds, interpreter) as worker:
         return worker.finish(COMMANDS.get(job.task, ()))
+
+
+def run_here(job: Job, timeout_seconds: float, variables: Mapping[str, str] | None = None) -> Reply:
+    """Do `job` under this interpreter and on its import path, whatever environment the cell needs.
+
+    `variables` are added to the environment of the process.
+    """
+    return run(
+        replace(job, sys_path=shared_path()),
+        system_info.for_worker(job.cell.threads, dict(variables or {})),
+        timeout_seconds,
+    )
 
 
 def _line(message: Mapping[str, Any]) -> bytes:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from harness.core import registry
 from harness.core.cases import Entry
 from harness.core.errors import Unavailable
 from harness.core.plans import Plan
+from harness.core.record_types import OutcomeRecord
 from harness.core.types import BOUNDARIES, INNER_BOUNDARIES, Cell
 from harness.environment import energy, environment_names
 from harness.results import quality_warnings, records
 from harness.results.records import Record
 from harness.runner import record_parts, roofline
 from harness.runner.job import Reply
-from harness.runner.preparation import Prepared
+from harness.runner.prepared import Prepared
 
 WRONG = {
     "degenerate": "failed",
@@ -73,7 +74,9 @@ def line(
         "environment": record_parts.environment(prepared, processes),
         "reproduce": f"{entry.command} --cell {shlex.quote(cell.id)} --plan {plan.name}",
     }
-    record["warnings"] = [str(warning) for warning in quality_warnings.about(record)]
+    record["warnings"] = [
+        str(warning) for warning in quality_warnings.about(cast(OutcomeRecord, record))
+    ]
     return record
 
 

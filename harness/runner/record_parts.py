@@ -13,7 +13,7 @@ from harness.environment import cpu_time, system_info
 from harness.results import records
 from harness.results.records import Record
 from harness.runner.job import Reply
-from harness.runner.preparation import Prepared
+from harness.runner.prepared import Prepared
 
 
 def head(cell: Cell, run: Mapping[str, Any], plan: Plan) -> dict[str, Any]:

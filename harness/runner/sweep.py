@@ -18,7 +18,7 @@ from harness.results.records import Record
 from harness.runner import outcome
 from harness.runner.job import Reply
 from harness.runner.journal import Journal
-from harness.runner.preparation import Prepared, Refusal
+from harness.runner.prepared import Prepared, Refusal
 
 T = TypeVar("T")
 

@@ -13,7 +13,8 @@ from harness.core.cases import Entry
 from harness.core.errors import UsageError
 from harness.core.types import Cell
 from harness.environment import measurement_lock
-from harness.runner.preparation import Preparer, Refusal
+from harness.runner.preparation import Preparer
+from harness.runner.prepared import Refusal
 
 if TYPE_CHECKING:
     from rich.console import Console

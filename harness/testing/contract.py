@@ -20,8 +20,9 @@ from harness.core.errors import Unsupported
 from harness.core.plans import PLANS
 from harness.core.session import Session
 from harness.core.types import BOUNDARIES, INNER_BOUNDARIES, Model
-from harness.measurement import provenance, timing
-from harness.runner.preparation import Prepared, Preparer
+from harness.measurement import provenance, sampling, timing
+from harness.runner.preparation import Preparer
+from harness.runner.prepared import Prepared
 from harness.testing.crashing import INNER, fresh_registry
 from harness.testing.kit import Kit
 from harness.testing.outputs import answer, assert_close, assert_equal, copied
@@ -162,12 +163,12 @@ class BackendContract:
             "a second clock has a boundary and a name, or neither"
         )
         if session.inner:
-            samples, _ = timing.sample(
+            samples, _ = sampling.sample(
                 session, kit.batches(), replace(PLANS["quick"], min_seconds=0.0, max_seconds=0.1)
             )
             assert len(samples[session.inner].laps_ns) == len(samples["compute"].laps_ns)
             assert all(isinstance(lap, int) and lap > 0 for lap in samples[session.inner].laps_ns)
-            assert timing.binding(samples, session) is not None, (
+            assert sampling.binding(samples, session) is not None, (
                 "or ValueError: a lap that is shorter than what it contains"
             )
 

@@ -16,7 +16,8 @@ from harness.core.session import Session
 from harness.core.types import Cell, Model
 from harness.environment import cpu, environment_names
 from harness.inputs import batches as inputs
-from harness.runner.preparation import Prepared, Preparer, Refusal
+from harness.runner.preparation import Preparer
+from harness.runner.prepared import Prepared, Refusal
 from harness.runner.schedule import Run
 
 if TYPE_CHECKING:

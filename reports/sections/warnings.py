@@ -5,7 +5,9 @@ neighbours; and what to do about it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
+from harness.core.record_types import OutcomeRecord
 from harness.results import quality_warnings
 from reports.results import Record, Result
 
@@ -23,5 +25,5 @@ def rows(members: Sequence[Result]) -> list[Row]:
     return [
         (run, warning.what, warning.do)
         for run in sorted(found, reverse=True)
-        for warning in quality_warnings.about_run(found[run])
+        for warning in quality_warnings.about_run(cast(list[OutcomeRecord], found[run]))
     ]

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from backends.onnxruntime.backend import OnnxRuntime, OrtSession
+from backends.onnxruntime.backend import OnnxRuntime
+from backends.onnxruntime.session import OrtSession
 from harness import Attestation, Laps
 
 

@@ -50,7 +50,7 @@ def golden(asked: Cell) -> Mapping[str, Any]:
     """The golden's outputs, one per photograph."""
     prepared = Preparer(600.0).prepare(asked)
     assert prepared.golden is not None
-    return judging._loaded(Path(prepared.golden.path) / "outputs.npz", asked.model)
+    return judging.golden_outputs(Path(prepared.golden.path), asked.model)
 
 
 def seen(size: tuple[int, int], shorter: int, side: int) -> tuple[float, float, float, float]:

@@ -35,8 +35,9 @@ from harness.core.session import ProgramEnded
 from harness.core.types import Cell
 from harness.environment import cpu, system_info
 from harness.inputs import batches as inputs
-from harness.measurement import judging, timing
-from harness.runner.preparation import Preparer, Refusal
+from harness.measurement import judging, sampling
+from harness.runner.preparation import Preparer
+from harness.runner.prepared import Refusal
 from harness.testing import BackendContract
 
 
@@ -484,8 +485,8 @@ def test_handing_over_kept_outputs_is_no_part_of_what_a_call_costs() -> None:
     )  # of blocks of ten laps of 100 ns; outputs were kept in the first
     blocks = tuple(Block(10, wall, 0, 0, 0, 0, 0, 0) for wall in walls)
     samples = {"host_to_host": Samples("host_to_host", native.CLOCK, (100,) * 40, "stable", blocks)}
-    assert timing.binding(samples, session, kept=10) == 3.0
-    assert timing.binding(samples, session, kept=40) == 3.5, (
+    assert sampling.binding(samples, session, kept=10) == 3.0
+    assert sampling.binding(samples, session, kept=40) == 3.5, (
         "all blocks, where there is none without"
     )
 

@@ -23,7 +23,8 @@ from harness.core.cases import Entry
 from harness.core.types import BOUNDARIES
 from harness.environment import cpu
 from harness.inputs import batches as inputs
-from harness.runner.preparation import Prepared, Preparer
+from harness.runner.preparation import Preparer
+from harness.runner.prepared import Prepared
 from harness.runner.schedule import Run
 from tests.contract.bright import BRIGHT, COUNTS, OPTIONS
 

@@ -25,7 +25,8 @@ from harness.core import registry
 from harness.core.cases import Entry
 from harness.environment import gpu
 from harness.results import records
-from harness.runner.preparation import Preparer, Refusal
+from harness.runner.preparation import Preparer
+from harness.runner.prepared import Refusal
 from harness.runner.schedule import Run
 
 pytestmark = pytest.mark.skipif(

@@ -17,7 +17,7 @@ from backends.torch import model as torch_model
 from harness import BATCH, Cell, Model, TensorSpec, UsageError
 from harness.cli import main
 from harness.collection import user_models
-from harness.collection.user_models import Asked
+from harness.collection.user_model_flags import ModelFlags
 from harness.inputs import standard_normal
 
 torch = pytest.importorskip("torch")
@@ -228,12 +228,12 @@ def test_a_file_that_cannot_be_used_says_why(
 @pytest.mark.parametrize(
     ("name", "asked", "said"),
     [
-        ("absent.pt", Asked(), "no such file"),
-        ("net.pt2", Asked(shape="1x3x16x16"), "leave --shape out"),
+        ("absent.pt", ModelFlags(), "no such file"),
+        ("net.pt2", ModelFlags(shape="1x3x16x16"), "leave --shape out"),
     ],
 )
 def test_what_is_asked_is_checked_before_torch_is_imported(
-    name: str, asked: Asked, said: str, tmp_path: Path
+    name: str, asked: ModelFlags, said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=said):
         user_models.find(str(tmp_path / name), asked, 60)
@@ -241,12 +241,12 @@ def test_what_is_asked_is_checked_before_torch_is_imported(
 
 def test_a_file_that_changed_is_another_cell(tmp_path: Path) -> None:
     file = save_program(tmp_path / "net.pt2")
-    before = user_models.find(str(file), Asked(), 60)
-    assert "image float32[1, 3, 16, 16]" in before.found
+    before = user_models.find(str(file), ModelFlags(), 60)
+    assert "image float32[1, 3, 16, 16]" in before.summary
     torch.export.save(
         torch.export.export(network().double().float(), (torch.ones(1, *SIZE),)), file
     )
-    after = user_models.find(str(file), Asked(), 60)
+    after = user_models.find(str(file), ModelFlags(), 60)
     assert Cell(before.case.models[0], "ort").key != Cell(after.case.models[0], "ort").key
 
 
@@ -257,7 +257,7 @@ def test_photos_become_the_inputs_of_a_file(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.script(torch.nn.Flatten()), str(tmp_path / "flat.pt"))
     found = user_models.find(
         str(tmp_path / "flat.pt"),
-        Asked(photos=(str(tmp_path / "grey.png"),), recipe="imagenet_224"),
+        ModelFlags(photos=(str(tmp_path / "grey.png"),), recipe="imagenet_224"),
         60,
     )
     (model,) = found.case.models

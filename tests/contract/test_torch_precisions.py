@@ -190,7 +190,7 @@ class Lying(Deaf):
     ("name", "reason"),
     [
         ("deaf", "asked for precision bf16, ran fp32"),
-        ("lying", "this was not computed at the precision that was asked for"),
+        ("lying", "this was not computed at the requested precision"),
     ],
 )
 def test_a_backend_that_ignores_bf16_is_a_fallback(

@@ -21,7 +21,8 @@ from harness import BATCH, Cell, Model, TensorSpec, Weights, own, pretrained, se
 from harness.core.cases import Entry
 from harness.core.plans import PLANS
 from harness.environment import cpu
-from harness.runner.preparation import Preparer, Refusal
+from harness.runner.preparation import Preparer
+from harness.runner.prepared import Refusal
 from harness.runner.schedule import Run
 
 TINY = contract_model.TINY_CNN

@@ -102,7 +102,7 @@ def inspect(*arguments: str) -> tuple[int, str, str]:
 
 def looked(file: Path, shape: str = "", load: bool = False) -> dict[str, Any]:
     """The facts about a file, valid by the published schema."""
-    facts = model_files.look(file, shape, load)
+    facts = model_files.describe(file, shape, load)
     jsonschema.validate(facts, model_files.schema())
     return facts
 
@@ -299,7 +299,7 @@ def test_a_plan_is_read_without_a_gpu(exported: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.engine"
     cut.write_bytes(plan.read_bytes()[:-100])
     with pytest.raises(UsageError, match=r"cut\.engine is a truncated or damaged TensorRT plan"):
-        model_files.look(cut, load=False)
+        model_files.describe(cut, load=False)
 
 
 def external(folder: Path) -> Path:
@@ -331,10 +331,10 @@ def test_weights_beside_the_graph_are_counted_and_checked_but_not_read(tmp_path:
     with pytest.raises(
         UsageError, match=r"large\.bin has 16380 bytes, and its weights need 16384; it is truncated"
     ):
-        model_files.look(file, load=False)
+        model_files.describe(file, load=False)
     weights.unlink()
     with pytest.raises(UsageError, match=r"large\.bin, which is not there"):
-        model_files.look(file, load=False)
+        model_files.describe(file, load=False)
 
 
 def broken(name: str, folder: Path, exported: Path) -> Path:
@@ -386,18 +386,18 @@ def test_a_file_that_cannot_be_read_is_one_line_and_exit_code_4(
 def test_archives_without_a_program_are_told(tmp_path: Path) -> None:
     torch.save(network().state_dict(), tmp_path / "weights.pt")
     with pytest.raises(UsageError, match="holds tensors and no program"):
-        model_files.look(tmp_path / "weights.pt", load=False)
+        model_files.describe(tmp_path / "weights.pt", load=False)
     with zipfile.ZipFile(tmp_path / "other.pt2", "w") as made:
         made.writestr("notes.txt", "hello")
     with pytest.raises(UsageError, match="archive of another kind"):
-        model_files.look(tmp_path / "other.pt2", load=False)
+        model_files.describe(tmp_path / "other.pt2", load=False)
 
 
 def test_a_shape_is_for_files_that_tell_none(exported: Path) -> None:
     with pytest.raises(UsageError, match="leave --shape out"):
-        model_files.look(exported, "1x3x16x16", load=False)
-    with pytest.raises(UsageError, match="is no shape"):
-        model_files.look(exported, "1x", load=False)
+        model_files.describe(exported, "1x3x16x16", load=False)
+    with pytest.raises(UsageError, match="is not a shape"):
+        model_files.describe(exported, "1x", load=False)
 
 
 def test_a_reader_that_crashes_is_an_error_in_words(
@@ -411,7 +411,7 @@ def test_a_reader_that_crashes_is_an_error_in_words(
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(UsageError, match=r"net\.onnx: inspect was ended by SIGSEGV"):
-        model_files.look(exported, load=False)
+        model_files.describe(exported, load=False)
 
 
 def test_results_are_still_results(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_a_wrong_program_and_one_without_its_runtime_are_not_proved(
     monkeypatch.setattr(bundle, "_deployment", lambda cell: given.pop(0))
     wrong = bundle.ship(cell, tmp_path / "wrong")
     assert wrong["verdict"] == "not proved"
-    assert "the answer is wrong" in wrong["reason"]
+    assert "the output is wrong" in wrong["reason"]
     assert not list((tmp_path / "wrong" / "parity").glob("output-*")), (
         "outputs that are wrong are not kept as expected ones"
     )

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from harness import BATCH, Model, TensorSpec, cli, inputs, preprocess
-from harness.collection import user_models
+from harness.collection import user_model_flags, user_models
 from tests.reports.synthetic import record
 from tests.unit.inputs import test_image_validation as test_bad_images
 
@@ -89,7 +89,9 @@ def test_grey_and_cmyk_photos_are_inputs_like_any_other(tmp_path: Path) -> None:
         write(tmp_path / name)
     files = [str(tmp_path / name) for name in ALIKE]
     assert (
-        user_models._photo_shape(user_models.Asked(photos=tuple(files), recipe="imagenet_224"))
+        user_model_flags.photo_shape(
+            user_model_flags.ModelFlags(photos=tuple(files), recipe="imagenet_224")
+        )
         == "1x3x224x224"
     )
     chosen = {"recipe": "imagenet_224", "files": json.dumps(files)}

@@ -16,7 +16,7 @@ from backends.preprocessing import opencv_preprocessor
 from backends.steps import operations, reference
 from benchmarks import steps
 from harness import PLANS, Cell, Model
-from harness.accuracy import parity
+from harness.accuracy import parity, tolerances
 from harness.collection import matrix
 from harness.core import import_strings, registry
 from harness.core.cases import Entry
@@ -70,7 +70,7 @@ def judged(model: Model, backend: Any) -> ParityVerdict:
     finally:
         session.close()
     assert provenance.difference(Cell(model, backend.name), attested) == ""
-    tolerance = parity.tolerance_for("fp32", model.tolerance)
+    tolerance = tolerances.tolerance_for("fp32", model.tolerance)
     return parity.compare(made, golden(model), model.outputs, tolerance, "float64")
 
 

@@ -27,7 +27,7 @@ SPOKEN = {
     "harness.commands.layerwise": "the examples of its help text",
     "harness.commands.pipeline": "the examples of its help text",
     "harness.commands.package": "the examples of its help text",
-    "harness.collection.user_models": "the sentence that says what a target may be",
+    "harness.collection.model_reader": "the sentence that says what a target may be",
 }
 """Modules of the harness that may say the name of a runtime to a person, and where."""
 
@@ -154,7 +154,7 @@ def test_there_is_one_summariser(module: str) -> None:
     """
     if module in (
         "harness.statistics.estimates",
-        "harness.accuracy.parity",
+        "harness.accuracy.output_errors",
         "harness.statistics.paired_test",
         "harness.statistics.robust_intervals",
     ):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.types import BOUNDARIES
-from harness.measurement import timing
+from harness.measurement import sampling, timing
 from harness.statistics import steady_state
 from tests.unit.builders import Clock, ScriptedSession, batches, plan
 
@@ -45,20 +45,20 @@ def test_a_sample_always_ends_with_a_verdict_that_is_true(
 ) -> None:
     clock, chosen = Clock(), plan(min_samples=least, min_seconds=seconds, max_seconds=0.3)
     session = ScriptedSession(clock, step_ns=lambda step: step_ns * (1 + step * drifts))
-    samples, kept = timing.sample(
+    samples, kept = sampling.sample(
         session, batches(rotation), chosen, clock, lambda: (0, 0, 0, 0, 0, 0)
     )
     for boundary in BOUNDARIES:
         found = samples[boundary]
         laps, wall_ns = len(found.laps_ns), sum(block.wall_ns for block in found.blocks)
         assert sorted(kept[boundary]) == list(range(rotation))
-        assert laps == sum(block.laps for block in found.blocks) <= timing.MAX_LAPS
+        assert laps == sum(block.laps for block in found.blocks) <= sampling.MAX_LAPS
         enough = laps >= max(least, rotation) and (
-            wall_ns >= seconds * 1e9 or laps == timing.MAX_LAPS
+            wall_ns >= seconds * 1e9 or laps == sampling.MAX_LAPS
         )
         assert (found.verdict == "capped") is not enough
         if found.verdict == "unstable":
-            assert wall_ns >= 0.3e9 or laps == timing.MAX_LAPS
+            assert wall_ns >= 0.3e9 or laps == sampling.MAX_LAPS
 
 
 @given(st.lists(st.floats(200.0, 1e9), min_size=3, max_size=8), st.floats(0.01, 0.5))

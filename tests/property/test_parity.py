@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from harness import TensorSpec
 from harness.accuracy import parity
-from harness.accuracy.parity import Evidence, Tolerance
+from harness.accuracy.parity import Evidence
+from harness.accuracy.tolerances import Tolerance
 from harness.core.measurements import ParityVerdict
 
 SPEC = TensorSpec("y", ("batch", 5), "float64")

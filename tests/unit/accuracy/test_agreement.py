@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness import TensorSpec
-from harness.accuracy import agreement, parity
+from harness.accuracy import agreement, parity, tolerances
 from harness.accuracy.parity import Evidence
 
 
@@ -94,8 +94,11 @@ def test_facts_are_of_the_first_output_that_has_the_form_and_decide_nothing() ->
     )
     assert [spec.name for spec in wide] == [spec.name for spec in specs]
     found = parity.compare(
-        made, golden, wide, parity.TOLERANCES["fp32"], "a golden", Evidence(task="segmentation")
+        made, golden, wide, tolerances.TOLERANCES["fp32"], "a golden", Evidence(task="segmentation")
     )
     assert found.verdict == "pass"
     assert found.agreement["pixel_agreement"] == pytest.approx(10 / 12)
-    assert parity.compare(made, golden, wide, parity.TOLERANCES["fp32"], "a golden").agreement == {}
+    assert (
+        parity.compare(made, golden, wide, tolerances.TOLERANCES["fp32"], "a golden").agreement
+        == {}
+    )

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness import ANY, BATCH, Model, TensorSpec, UsageError
-from harness.accuracy import detection_matching, parity
+from harness.accuracy import detection_matching, parity, tolerances
 from harness.accuracy.detection_matching import LIMITS, Difference, Limits
 from harness.core import artifact_store, data_dependent_shapes, registry
 from harness.core.cases import Entry
@@ -191,7 +191,7 @@ def test_what_is_no_list_of_detections_fails_and_says_why(
 
 
 def test_goldens_that_find_nothing_or_always_the_same_cannot_judge() -> None:
-    assert "an empty answer would pass" in detection_matching.degenerate(
+    assert "an empty output would pass" in detection_matching.degenerate(
         [found(), found((CAT[0], 1, 0.3))], 0.5, LIMIT
     )
     assert "a cached answer would pass" in detection_matching.degenerate(
@@ -255,7 +255,7 @@ def stacked(*images: dict[str, Any], kind: type = np.float64) -> dict[str, Any]:
 def verdict_of(made: dict[str, Any], task: str = "detection") -> Any:
     golden = stacked(found(CAT, DOG, FAINT), found(TREE, FAINT, FAINT))
     return parity.compare(
-        made, golden, ROWS, parity.TOLERANCES["fp32"], "a golden", parity.Evidence(task=task)
+        made, golden, ROWS, tolerances.TOLERANCES["fp32"], "a golden", parity.Evidence(task=task)
     )
 
 
@@ -438,16 +438,16 @@ def test_lists_of_different_lengths_are_stored_and_read_back(tmp_path: Path) -> 
     }
     lists["scores"] = [np.ones(len(each)) for each in lists["labels"]]
     measurement_golden._save(tmp_path / "outputs.npz", lists)
-    again = judging._loaded(tmp_path / "outputs.npz", model)
+    again = judging.golden_outputs(tmp_path, model)
     assert {name: [each.tolist() for each in arrays] for name, arrays in again.items()} == {
         name: [each.tolist() for each in arrays] for name, arrays in lists.items()
     }
 
 
 def test_a_golden_that_finds_another_number_the_second_time_is_refused() -> None:
-    assert measurement_golden._apart([np.zeros((2, 4))], [np.zeros((3, 4))]) == np.inf
+    assert measurement_golden._difference([np.zeros((2, 4))], [np.zeros((3, 4))]) == np.inf
     assert (
-        measurement_golden._apart(
+        measurement_golden._difference(
             [np.ones((2, 4)), np.zeros((0, 4))], [np.ones((2, 4)), np.zeros((0, 4))]
         )
         == 0.0

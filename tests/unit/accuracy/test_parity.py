@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from harness import TensorSpec
-from harness.accuracy import parity
-from harness.accuracy.parity import Evidence, Tolerance
+from harness.accuracy import output_errors, parity, tolerances
+from harness.accuracy.parity import Evidence
+from harness.accuracy.tolerances import Tolerance
 from harness.core.measurements import ParityVerdict
 from harness.core.types import PRECISIONS
 
@@ -116,7 +117,7 @@ def test_a_single_value_that_is_not_finite_fails_whatever_is_allowed(value: floa
     found = compare(off(value), own=1e9)
     assert (found.verdict, found.needed, found.reason) == (
         "fail",
-        parity.INCOMPARABLE,
+        output_errors.INCOMPARABLE,
         "y has 1 non-finite values",
     )
 
@@ -139,7 +140,7 @@ def test_wrong_names_dtypes_and_shapes_fail_before_numbers_are_compared(
     made: dict[str, Any], reason: str
 ) -> None:
     found = parity.compare(made, {"y": GOLDEN}, [SPEC], RULE, "a golden")
-    assert (found.verdict, found.needed) == ("fail", parity.INCOMPARABLE)
+    assert (found.verdict, found.needed) == ("fail", output_errors.INCOMPARABLE)
     assert re.search(reason, found.reason), found.reason
 
 
@@ -187,7 +188,7 @@ def test_where_nothing_is_allowed_any_error_is_incomparable_and_none_is_none() -
     """
     nothing_absolute = Tolerance(rtol=1e-3, atol=0.0, rmse_factor=3.0)
     assert compare(GOLDEN, rule=nothing_absolute).needed == 0.0
-    assert compare(off(1e-6), rule=nothing_absolute).needed == parity.INCOMPARABLE
+    assert compare(off(1e-6), rule=nothing_absolute).needed == output_errors.INCOMPARABLE
 
 
 def test_a_wider_type_of_the_golden_is_compared_in_float64() -> None:
@@ -200,17 +201,17 @@ def test_a_wider_type_of_the_golden_is_compared_in_float64() -> None:
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_precision_has_a_tolerance_and_a_narrower_one_allows_no_less(precision: str) -> None:
-    found, exact = parity.tolerance_for(precision, {}), parity.tolerance_for("fp32", {})
+    found, exact = tolerances.tolerance_for(precision, {}), tolerances.tolerance_for("fp32", {})
     assert found.atol >= exact.atol
     assert found.rmse_factor >= 1
 
 
 def test_a_models_own_tolerance_replaces_that_of_its_precision_only() -> None:
     overrides = {"fp16": (0.5, 0.25)}
-    assert parity.tolerance_for("fp16", overrides) == replace(
-        parity.TOLERANCES["fp16"], rtol=0.5, atol=0.25
+    assert tolerances.tolerance_for("fp16", overrides) == replace(
+        tolerances.TOLERANCES["fp16"], rtol=0.5, atol=0.25
     )
-    assert parity.tolerance_for("fp32", overrides) == parity.TOLERANCES["fp32"]
+    assert tolerances.tolerance_for("fp32", overrides) == tolerances.TOLERANCES["fp32"]
 
 
 # -- low precisions: a floor, a ceiling, and int8 judged by what it is for -------------------------
@@ -282,9 +283,9 @@ def test_int8_is_judged_by_the_metric_where_there_is_one(
     what agreement allows.
     """
     found = judged(all_off(2.0), TASK, Evidence(metric=(own, 0.95)))
-    agreement = (1 - found.outputs[0].cosine) / parity.TIMED_COSINE_LOSS
+    agreement = (1 - found.outputs[0].cosine) / tolerances.TIMED_COSINE_LOSS
     assert found.verdict == verdict
-    assert 1 - found.outputs[0].cosine > parity.COSINE_LOSS
+    assert 1 - found.outputs[0].cosine > tolerances.COSINE_LOSS
     assert found.needed == pytest.approx(max(needed, agreement), abs=1e-3)
     assert ("scores 0.93 on held-out data, the golden 0.95: more than 1% lost" in found.reason) is (
         verdict == "fail"
@@ -293,7 +294,7 @@ def test_int8_is_judged_by_the_metric_where_there_is_one(
 
 @pytest.mark.parametrize(
     ("cosine_loss", "verdict"),
-    [(0.9 * parity.COSINE_LOSS, "pass"), (1.1 * parity.COSINE_LOSS, "fail")],
+    [(0.9 * tolerances.COSINE_LOSS, "pass"), (1.1 * tolerances.COSINE_LOSS, "fail")],
 )
 def test_int8_without_held_out_data_is_judged_by_agreement(
     cosine_loss: float, verdict: str
@@ -307,7 +308,7 @@ def test_int8_without_held_out_data_is_judged_by_agreement(
     by = np.sqrt(1 / (1 - cosine_loss) ** 2 - 1)
     found = judged(GOLDEN + by * at_right_angles, TASK, Evidence())
     assert found.verdict == verdict
-    assert found.needed == pytest.approx(cosine_loss / parity.COSINE_LOSS, rel=1e-4)
+    assert found.needed == pytest.approx(cosine_loss / tolerances.COSINE_LOSS, rel=1e-4)
     assert ("has cosine" in found.reason) is (verdict == "fail")
 
 
@@ -316,7 +317,7 @@ def test_a_metric_taken_outside_the_timed_loop_does_not_excuse_timed_answers_to_
 ):
     found = judged(GOLDEN[[1, 2, 0]], TASK, Evidence(metric=(1.0, 1.0)))
     assert found.verdict == "fail"
-    assert "at least 0.8 is asked" in found.reason
+    assert "at least 0.8 is required" in found.reason
 
 
 def test_a_metric_excuses_no_value_that_is_not_finite() -> None:
@@ -338,8 +339,8 @@ def test_a_golden_that_scores_nothing_asks_for_nothing() -> None:
 def test_the_precisions_that_are_narrower_than_fp32_have_a_floor_and_only_int8_is_judged_by_its_task() -> (
     None
 ):
-    assert {name for name, rule in parity.TOLERANCES.items() if not rule.floor} == {"fp32"}
-    assert {name for name, rule in parity.TOLERANCES.items() if rule.by_task} == {
+    assert {name for name, rule in tolerances.TOLERANCES.items() if not rule.floor} == {"fp32"}
+    assert {name for name, rule in tolerances.TOLERANCES.items() if rule.by_task} == {
         "int8-dynamic",
         "int8-static",
     }

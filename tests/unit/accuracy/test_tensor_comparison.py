@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.accuracy import parity, tensor_comparison
+from harness.accuracy import tensor_comparison, tolerances
 
-TOLERANCE = parity.tolerance_for("fp32", {})
+TOLERANCE = tolerances.tolerance_for("fp32", {})
 
 BOXES = np.float32([[0, 0, 9, 9], [0, 0, 9.000001, 8], [4, 4, 6, 6]])
 

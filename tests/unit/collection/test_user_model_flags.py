@@ -14,8 +14,8 @@ import pytest
 from harness import ANY, BATCH, Model, TensorSpec
 from harness.accuracy import agreement
 from harness.cli import main
-from harness.collection import matrix, selection, user_models
-from harness.collection.user_models import Asked
+from harness.collection import matrix, selection, task_outputs, user_model_flags, user_models
+from harness.collection.user_model_flags import ModelFlags
 from harness.commands import compare, pipeline
 from harness.core.errors import UsageError
 from harness.inputs import batches
@@ -49,7 +49,7 @@ def saved(file: Path, outputs: dict[str, list[Any]], given: dict[str, list[Any]]
 
 
 def found(target: str, **asked: Any) -> Model:
-    (model,) = user_models.find(target, Asked(**asked), 60).case.models
+    (model,) = user_models.find(target, ModelFlags(**asked), 60).case.models
     return model
 
 
@@ -77,9 +77,9 @@ def test_a_model_does_what_is_said_of_it(
 @pytest.mark.parametrize(
     ("task", "outputs", "said"),
     [
-        ("segmentation", {"y": ["N", 10]}, r"--task segmentation expects .*, height, width\].*; it has y float32\[batch, 10\]"),
-        ("segmentation", {"y": ["N", 1, 8, 8]}, "2 or more of the second"),
-        ("segmentation", {"labels": ["N", 2, 8, 8]}, "an output of floats"),
+        ("segmentation", {"y": ["N", 10]}, r"--task segmentation expects .*, height, width\].*; the model has y float32\[batch, 10\]"),
+        ("segmentation", {"y": ["N", 1, 8, 8]}, "second size being 2 or more"),
+        ("segmentation", {"labels": ["N", 2, 8, 8]}, "a float output with"),
         ("classification", {"y": ["N", 21, 8, 8]}, r"scores \[batch, classes\]"),
         ("text", {"tokens": ["N", 5, 8]}, r"embeddings \[batch, size\]"),
         ("detection", {"y": ["N", 10]}, r"boxes \[n, 4\], labels \[n\] and scores \[n\] of one image.*docs/tasks\.md"),
@@ -96,10 +96,10 @@ def test_a_task_that_the_outputs_do_not_fit_is_refused_with_what_it_expects(
 
 
 def test_the_forms_are_those_that_the_facts_are_taken_of() -> None:
-    assert {task: axes - 1 for task, (axes, _, _) in user_models.FORMS.items()} == {
+    assert {task: axes - 1 for task, (axes, _, _) in task_outputs.FORMS.items()} == {
         task: axes for task, (axes, _) in agreement.RULES.items()
     }
-    assert set(user_models.TASKS) == {*agreement.RULES, "detection", "other"}
+    assert set(task_outputs.TASKS) == {*agreement.RULES, "detection", "other"}
 
 
 @pytest.mark.parametrize("image", [[3, 8, 8], [1, 3, 8, 8], ["N", 3, 8, 8]])
@@ -259,13 +259,13 @@ def test_a_pipeline_takes_the_task_and_options_too(tmp_path: Path, photo: Path) 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["ort:exporter"], "--option 'ort:exporter' is no option; expected BACKEND:KEY=VALUE"),
+        (["ort:exporter"], "--option 'ort:exporter' is not an option; expected BACKEND:KEY=VALUE"),
         (["exporter=torchscript"], "expected BACKEND:KEY=VALUE"),
         ([":a=1"], "expected BACKEND:KEY=VALUE"),
         (["ort:=1"], "expected BACKEND:KEY=VALUE"),
         (["nobody:a=1"], "unknown backend 'nobody'; expected one of"),
-        (["ort:a=[1]"], r"\[1\] is no value; expected text, a number, true or false"),
-        (["ort:a=null"], "null is no value"),
+        (["ort:a=[1]"], r"\[1\] is not a value; expected text, a number, true or false"),
+        (["ort:a=null"], "null is not a value"),
         (["ort:a=1", "ort:a=2"], "ort has a already; declare a case"),
     ],
 )
@@ -273,7 +273,7 @@ def test_an_option_that_is_none_is_told_before_anything_is_read(
     words: list[str], said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        user_models.find("absent.onnx", Asked(options=tuple(words)), 60)
+        user_models.find("absent.onnx", ModelFlags(options=tuple(words)), 60)
 
 
 def test_values_are_read_as_a_case_would_write_them() -> None:
@@ -285,7 +285,7 @@ def test_values_are_read_as_a_case_would_write_them() -> None:
         "ort@1.24.1:e=x=y",
         'ort:f="1"',
     )
-    assert user_models._options(words) == {
+    assert user_model_flags.option_sets(words) == {
         "ort": ({"a": 1, "b": 0.5, "c": True, "d": "torchscript", "f": "1"},),
         "ort@1.24.1": ({"e": "x=y"},),
     }
@@ -324,7 +324,7 @@ def test_each_library_makes_the_inputs_of_a_model_of_its_own(tmp_path: Path, pho
     import numpy as np
 
     target = saved(tmp_path / "m.onnx", {"y": ["N", 10]}, {"image": ["N", 3, 224, 224]})
-    asked = Asked(
+    asked = ModelFlags(
         photos=(str(photo),),
         recipe="imagenet_224",
         backends=("ort",),
@@ -361,4 +361,4 @@ PHOTO = {"photos": ("photo.png",), "recipe": "imagenet_224"}
 )
 def test_a_library_that_cannot_do_the_recipe_is_refused(asked: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        user_models.find("absent.onnx", Asked(**asked), 60)
+        user_models.find("absent.onnx", ModelFlags(**asked), 60)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness import BATCH, Cell, Model, TensorSpec
-from harness.collection import user_models
-from harness.collection.user_models import Asked
+from harness.collection import model_reader, user_models
+from harness.collection.user_model_flags import ModelFlags
 from harness.core import registry
 from harness.core.errors import UsageError
 from harness.environment import cpu
@@ -71,7 +71,7 @@ def photo(tmp_path: Path) -> Path:
     return file
 
 
-def only_model(found: user_models.OwnModel) -> Model:
+def only_model(found: user_models.UserModel) -> Model:
     (model,) = found.case.models
     return model
 
@@ -96,7 +96,7 @@ def test_models_are_told_from_declarations(target: str, is_model: bool) -> None:
 
 def test_a_file_with_a_free_batch_runs_at_any(tmp_path: Path) -> None:
     file = save_onnx(tmp_path / "my model.onnx")
-    found = user_models.find(str(file), Asked(batch=(1, 8)), 60)
+    found = user_models.find(str(file), ModelFlags(batch=(1, 8)), 60)
     model = only_model(found)
     assert model.name == "my-model"
     assert model.inputs == (TensorSpec("x", (BATCH, 4)),)
@@ -107,29 +107,29 @@ def test_a_file_with_a_free_batch_runs_at_any(tmp_path: Path) -> None:
         "harness.inputs:standard_normal",
     )
     assert found.case.batch == (1, 8)
-    assert "reference evaluator" in found.found
+    assert "reference evaluator" in found.summary
 
 
 def test_a_file_with_a_fixed_batch_runs_at_that_one(tmp_path: Path) -> None:
     file = save_onnx(tmp_path / "fixed.onnx", first=3)
-    found = user_models.find(str(file), Asked(), 60)
+    found = user_models.find(str(file), ModelFlags(), 60)
     assert found.case.batch == (3,)
     assert only_model(found).inputs[0].concrete(3) == (3, 4)
-    assert "x float32[3, 4]" in found.found
+    assert "x float32[3, 4]" in found.summary
     with pytest.raises(UsageError, match="dynamic batch axis"):
-        user_models.find(str(file), Asked(batch=(8,)), 60)
+        user_models.find(str(file), ModelFlags(batch=(8,)), 60)
 
 
 def test_a_file_with_another_free_size_is_refused(tmp_path: Path) -> None:
     file = save_onnx(tmp_path / "free.onnx", inner="width")
     with pytest.raises(UsageError, match="not the first"):
-        user_models.find(str(file), Asked(), 60)
+        user_models.find(str(file), ModelFlags(), 60)
 
 
 def test_a_file_that_changed_is_another_cell(tmp_path: Path) -> None:
-    before = only_model(user_models.find(str(save_onnx(tmp_path / "m.onnx")), Asked(), 60))
+    before = only_model(user_models.find(str(save_onnx(tmp_path / "m.onnx")), ModelFlags(), 60))
     after = only_model(
-        user_models.find(str(save_onnx(tmp_path / "m.onnx", names=("x", "z"))), Asked(), 60)
+        user_models.find(str(save_onnx(tmp_path / "m.onnx", names=("x", "z"))), ModelFlags(), 60)
     )
     assert Cell(before, "ort").key != Cell(after, "ort").key
 
@@ -137,14 +137,14 @@ def test_a_file_that_changed_is_another_cell(tmp_path: Path) -> None:
 def test_no_onnx_model_at_all(tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_text("nothing of the kind")
     with pytest.raises(UsageError, match=r"bad\.onnx"):
-        user_models.find(str(tmp_path / "bad.onnx"), Asked(), 60)
+        user_models.find(str(tmp_path / "bad.onnx"), ModelFlags(), 60)
     with pytest.raises(UsageError, match="no such file"):
-        user_models.find(str(tmp_path / "absent.onnx"), Asked(), 60)
+        user_models.find(str(tmp_path / "absent.onnx"), ModelFlags(), 60)
 
 
 def test_a_function_with_example_inputs(builders: Path) -> None:
     found = user_models.find(
-        f"{builders}:with_example", Asked(backends=("torch-eager",), precisions=("fp32",)), 60
+        f"{builders}:with_example", ModelFlags(backends=("torch-eager",), precisions=("fp32",)), 60
     )
     model = only_model(found)
     assert model.name == "builders.with_example"
@@ -154,11 +154,11 @@ def test_a_function_with_example_inputs(builders: Path) -> None:
     ]
     assert model.weights.source == "own"
     assert model.task == "classification"
-    assert "float64 torch eager" in found.found
+    assert "float64 torch eager" in found.summary
 
 
 def test_a_function_by_the_name_of_its_module_with_a_shape(builders: Path) -> None:
-    model = only_model(user_models.find("builders:build", Asked(shape="1x3x2x2"), 60))
+    model = only_model(user_models.find("builders:build", ModelFlags(shape="1x3x2x2"), 60))
     assert model.name == "builders"
     assert model.build == "builders:build"
     assert model.inputs[0].shape == (BATCH, 3, 2, 2)
@@ -167,18 +167,18 @@ def test_a_function_by_the_name_of_its_module_with_a_shape(builders: Path) -> No
 @pytest.mark.parametrize(
     ("target", "asked", "said"),
     [
-        ("{file}:build", Asked(), "--shape"),
-        ("{file}:build", Asked(shape="1x"), "is no shape"),
-        ("{file}:absent", Asked(), "has no 'absent'"),
-        ("{file}:raises", Asked(), r"no weights here \(.*builders\.py:\d+ in raises\)"),
-        ("{file}:no_module", Asked(), "expected a torch.nn.Module"),
-        ("{file}x.py:build", Asked(), "no such file"),
-        ("no.such.module:build", Asked(), "no module 'no.such.module'"),
-        ("{file}:not a name", Asked(), "names no function"),
+        ("{file}:build", ModelFlags(), "--shape"),
+        ("{file}:build", ModelFlags(shape="1x"), "is not a shape"),
+        ("{file}:absent", ModelFlags(), "has no 'absent'"),
+        ("{file}:raises", ModelFlags(), r"no weights here \(.*builders\.py:\d+ in raises\)"),
+        ("{file}:no_module", ModelFlags(), "expected a torch.nn.Module"),
+        ("{file}x.py:build", ModelFlags(), "no such file"),
+        ("no.such.module:build", ModelFlags(), "no module 'no.such.module'"),
+        ("{file}:not a name", ModelFlags(), "names no function"),
     ],
 )
 def test_a_function_that_cannot_be_used_says_why(
-    target: str, asked: Asked, said: str, builders: Path
+    target: str, asked: ModelFlags, said: str, builders: Path
 ) -> None:
     with pytest.raises(UsageError, match=said):
         user_models.find(target.format(file=builders), asked, 60)
@@ -187,20 +187,20 @@ def test_a_function_that_cannot_be_used_says_why(
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (Asked(photos=("{photo}",)), "--input needs --recipe"),
-        (Asked(recipe="imagenet_224"), "add --input"),
-        (Asked(photos=("{photo}",), recipe="nonsense"), "expected one of imagenet_224"),
-        (Asked(photos=("absent.jpg",), recipe="imagenet_224"), "no such file"),
-        (Asked(photos=("{text}",), recipe="imagenet_224"), "cannot identify image"),
-        (Asked(shape="1x4"), "declares the shapes"),
+        (ModelFlags(photos=("{photo}",)), "--input needs --recipe"),
+        (ModelFlags(recipe="imagenet_224"), "add --input"),
+        (ModelFlags(photos=("{photo}",), recipe="nonsense"), "expected one of imagenet_224"),
+        (ModelFlags(photos=("absent.jpg",), recipe="imagenet_224"), "no such file"),
+        (ModelFlags(photos=("{text}",), recipe="imagenet_224"), "cannot identify image"),
+        (ModelFlags(shape="1x4"), "declares the shapes"),
     ],
 )
 def test_what_is_asked_is_checked_before_anything_runs(
-    asked: Asked, said: str, tmp_path: Path, photo: Path
+    asked: ModelFlags, said: str, tmp_path: Path, photo: Path
 ) -> None:
     (tmp_path / "text.jpg").write_text("no picture")
     photos = tuple(name.format(photo=photo, text=tmp_path / "text.jpg") for name in asked.photos)
-    asked = Asked(photos=photos, recipe=asked.recipe, shape=asked.shape)
+    asked = ModelFlags(photos=photos, recipe=asked.recipe, shape=asked.shape)
     with pytest.raises(UsageError, match=said):
         user_models.find(str(save_onnx(tmp_path / "m.onnx")), asked, 60)
 
@@ -209,7 +209,7 @@ def test_photos_become_inputs_and_a_changed_photo_other_ones(
     builders: Path, photo: Path, tmp_path: Path
 ) -> None:
     builders.write_text(BUILDERS.replace("nn.Linear(12, 4)", "nn.Linear(3 * 224 * 224, 4)"))
-    asked = Asked(photos=(str(photo),), recipe="imagenet_224")
+    asked = ModelFlags(photos=(str(photo),), recipe="imagenet_224")
     model = only_model(user_models.find(f"{builders}:build", asked, 60))
     assert model.inputs_from == "harness.inputs:files"
     assert model.inputs[0].shape == (BATCH, 3, 224, 224)
@@ -226,14 +226,14 @@ def test_photos_become_inputs_and_a_changed_photo_other_ones(
 
 def test_a_photo_for_a_model_with_two_inputs_is_refused(tmp_path: Path, photo: Path) -> None:
     file = save_onnx(tmp_path / "two.onnx", names=("a", "b"))
-    with pytest.raises(UsageError, match="it has 2"):
-        user_models.find(str(file), Asked(photos=(str(photo),), recipe="imagenet_224"), 60)
+    with pytest.raises(UsageError, match="the model has 2"):
+        user_models.find(str(file), ModelFlags(photos=(str(photo),), recipe="imagenet_224"), 60)
 
 
 def test_every_runtime_is_the_default(tmp_path: Path) -> None:
     from harness.collection import matrix
 
-    found = user_models.find(str(save_onnx(tmp_path / "m.onnx")), Asked(), 60)
+    found = user_models.find(str(save_onnx(tmp_path / "m.onnx")), ModelFlags(), 60)
     cells = matrix.expand(found.case)
     assert [cell.backend for cell in cells] == list(registry.runtimes())
     assert {cell.threads for cell in cells} == {cpu.cores()}
@@ -247,7 +247,7 @@ def test_random_inputs_differ_between_batches_at_every_batch_size(
 
     spec = (TensorSpec("x", (BATCH, 4)),)
     model = Model(
-        "m", build="a:b", inputs=spec, outputs=spec, inputs_from=user_models.RANDOM_INPUTS
+        "m", build="a:b", inputs=spec, outputs=spec, inputs_from=model_reader.RANDOM_INPUTS
     )
     inputs.make(model, batch, tmp_path)
     batches = np.load(tmp_path / "x.npy")
@@ -259,13 +259,15 @@ def test_int8_is_dynamic_where_random_numbers_are_all_there_is_to_calibrate_by(
     tmp_path: Path, builders: Path
 ) -> None:
     found = user_models.find(
-        str(save_onnx(tmp_path / "m.onnx")), Asked(precisions=("fp32", "int8", "int8-dynamic")), 60
+        str(save_onnx(tmp_path / "m.onnx")),
+        ModelFlags(precisions=("fp32", "int8", "int8-dynamic")),
+        60,
     )
     assert found.case.precisions == ("fp32", "int8-dynamic")
-    assert found.found.endswith("; int8 is int8-dynamic here: m has no calibration data")
-    assert only_model(found).calibration_from == user_models.RANDOM_CALIBRATION, (
+    assert found.summary.endswith("; int8 is int8-dynamic here: m has no calibration data")
+    assert only_model(found).calibration_from == model_reader.RANDOM_CALIBRATION, (
         "which int8-static is made from where that is asked"
     )
-    shown = user_models.find(f"{builders}:with_example", Asked(precisions=("int8",)), 60)
+    shown = user_models.find(f"{builders}:with_example", ModelFlags(precisions=("int8",)), 60)
     assert shown.case.precisions == ("int8-static",)
-    assert "has calibration data" in shown.found
+    assert "has calibration data" in shown.summary

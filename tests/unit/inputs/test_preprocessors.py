@@ -263,7 +263,7 @@ def test_what_is_no_implementation_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_program_is_shipped_with_the_steps_as_they_are_written() -> None:
     _, other, _ = by_three()
     with pytest.raises(
-        UsageError, match="prepared by torchvision, and a program is given the recipe's own steps"
+        UsageError, match="prepared by torchvision, but a program has the recipe's own steps"
     ):
         bundle._deployment(other)
 

@@ -124,7 +124,7 @@ def test_what_is_judged_comes_out_of_the_timed_loop(
     """
     register(monkeypatch, "shy=tests.unit.measurement.test_resident:ShyBackend")
     monkeypatch.setattr(
-        resident.timing,
+        resident.sampling,
         "warm_up",
         lambda session, batches, plan: {"windows_ns": [], "laps": 0, "stable": True},
     )

@@ -40,10 +40,10 @@ def test_nothing_accepted() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("x", "no TOML"),
-        ("accepted = 3", "expected nothing but"),
+        ("x", "not valid TOML"),
+        ("accepted = 3", "expected only"),
         ("[other]", "holds other"),
-        ("accepted = [1]", "entry 1 is no table"),
+        ("accepted = [1]", "entry 1 is not a table"),
         ("[[accepted]]\ncell = 'a'", "lacks metric, level, commit, reason"),
         (
             "[[accepted]]\ncell='a'\nmetric='latency'\nlevel=1\ncommit='c'\nreason='r'\nwho='me'",

@@ -61,12 +61,12 @@ def test_a_quiet_measurement_has_no_warning() -> None:
         (
             blocks(block(machine_cpu_ns=200), block(), block()),
             "contended: other processes used 0.3 cores",
-            "stop what else runs",
+            "stop other work",
         ),
         (
             blocks(block(steal_ticks=2), block(steal_ticks=5)),
             "the hypervisor took 7 clock ticks",
-            "host of its own",
+            "dedicated host",
         ),
         (blocks(block(major_faults=4)), "4 page faults went to the disk", "free some memory"),
         ({"process_seconds": [1.0]}, "one process only, so there is no interval", "--plan default"),
@@ -105,7 +105,7 @@ def test_more_threads_than_cores_are_advised_against_and_run() -> None:
     (warning,) = quality_warnings.about(line(**asked))
     assert (
         str(warning)
-        == "8 threads share 2 usable cores; ask for 2 or fewer, unless that is what you measure"
+        == "8 threads share 2 usable cores; use 2 or fewer, unless oversubscription is what you measure"
     )
     assert quality_warnings.about(line(cell={"threads": 2}, environment={"cores": 2})) == []
 
@@ -245,7 +245,7 @@ def test_single_cells_are_counted_and_some_are_named() -> None:
     ]
     (warning,) = quality_warnings.about_run(cells)
     assert warning.what == "contended: 5 cells (c0, c1, c2, ...) of 6"
-    assert "stop what else runs" in warning.do
+    assert "stop other work" in warning.do
 
 
 def test_a_governor_that_changes_clocks_is_told_once_and_a_pinned_one_is_not() -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from harness import Cell, Session, Unavailable, Unsupported
 from harness.core import registry
+from harness.core.errors import StoreError, UsageError
 from harness.core.session import ProgramEnded
 from harness.environment import system_info
 from harness.runner import job as runner_job
@@ -89,6 +90,8 @@ TROUBLES: dict[str, Any] = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "ended": _refuse(ProgramEnded("runner: the program was ended by SIGBUS", "SIGBUS")),
     "raise": _refuse(RuntimeError("the exporter gave up")),
+    "usage": _refuse(UsageError("x: no such file; give another")),
+    "store": _refuse(StoreError("disk: full")),
     "unsupported": _refuse(Unsupported("no such operator")),
     "unavailable": _refuse(Unavailable("plug a device in")),
     "import": _import,
@@ -109,6 +112,31 @@ def trouble(flag: str, **more: Any) -> Reply:
         folders={"inputs": "unused"},
         **more,
     )
+
+
+@pytest.mark.parametrize(
+    ("flag", "error", "message"),
+    [
+        ("usage", "UsageError", "x: no such file; give another"),
+        ("store", "UsageError", "disk: full"),
+        ("raise", "RuntimeError", "RuntimeError: the exporter gave up"),
+        ("exit", "", "prepare exited with code 7 without an answer"),
+    ],
+)
+def test_a_reply_carries_the_class_of_an_error(flag: str, error: str, message: str) -> None:
+    reply = trouble(flag)
+    assert (reply.error, reply.message) == (error, message)
+    assert reply.reason.endswith(message)
+
+
+def test_a_job_here_gets_the_import_path_of_this_process_and_the_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(launcher, "run", lambda *given: started.append(given))
+    launcher.run_here(Job("inputs", cell()), 5.0, {NOTE: "noted"})
+    ((job, variables, timeout_seconds),) = started
+    assert (job.sys_path, variables[NOTE], timeout_seconds) == (shared_path(), "noted", 5.0)
 
 
 def gone(pid: int) -> bool:

@@ -13,7 +13,7 @@ from harness.core.measurements import Artifact
 from harness.results import records
 from harness.runner import outcome
 from harness.runner.job import Reply
-from harness.runner.preparation import Prepared
+from harness.runner.prepared import Prepared
 from tests.unit.builders import cell, plan
 
 RUN = {"id": "2026-01-01", "started": "2026-01-01T00:00:00Z", "seed": 3}

@@ -16,7 +16,8 @@ from harness import Cell, Session
 from harness.core import artifact_store
 from harness.runner import launcher, preparation
 from harness.runner.job import Job
-from harness.runner.preparation import Preparer, Refusal
+from harness.runner.preparation import Preparer
+from harness.runner.prepared import Refusal
 from tests.unit.builders import ROWS, Product, cell, product, register, work_here
 
 

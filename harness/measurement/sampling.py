@@ -1,0 +1,212 @@
+"""Warm-up and sampling of a session: blocks of laps by the plan's stop rule, and binding cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from harness.core.measurements import Block, Samples
+from harness.core.plans import Plan
+from harness.core.record_types import WarmUpRecord
+from harness.core.session import Now, Session
+from harness.core.types import BOUNDARIES, COMPUTE, HOST_TO_HOST
+from harness.measurement.timing import CLOCK, Counters, counted, counters_of, run_laps
+from harness.statistics import steady_state
+from harness.statistics.estimates import median
+
+if TYPE_CHECKING:
+    from harness.core.session import Arrays
+
+BLOCK_NS = 20_000_000
+"""Duration of a block, long enough to keep the cost of reading counters under 0.1 %."""
+
+MAX_LAPS = 2000
+"""Limit per process and boundary, because sub-microsecond steps would fill the results file."""
+
+
+INNER_SLACK_NS, INNER_SLACK = 1_000, 0.01
+"""Allowed disagreement of two clocks about a lap: the resolution of device events, and a share of
+the lap.
+"""
+
+
+def warm_up(
+    session: Session, batches: Sequence[Arrays], plan: Plan, now: Now = CLOCK
+) -> WarmUpRecord:
+    """Run both boundaries until windows of `compute` laps agree, or the plan's time is over.
+
+    Every window of `compute` is followed by one lap of `host_to_host`.
+    """
+    begin = now()
+    windows: list[float] = []
+    laps = 0
+    while not steady_state.stable(windows, plan.tolerance) and (
+        now() - begin < plan.warmup_max_seconds * 1e9 or not windows
+    ):
+        window = run_laps(session, batches, laps, plan.window, COMPUTE, set(), now)
+        run_laps(session, batches, laps, 1, HOST_TO_HOST, set(), now)
+        laps += plan.window
+        windows.append(median(window.laps_ns))
+    return {
+        "windows_ns": windows,
+        "laps": laps,
+        "stable": steady_state.stable(windows, plan.tolerance),
+    }
+
+
+@dataclass
+class Sampler:
+    """Samples one boundary block by block, until the plan's stop rule is met."""
+
+    session: Session
+    batches: Sequence[Arrays]
+    boundary: str
+    plan: Plan
+    now: Now
+    read_counters: Counters
+    laps_ns: list[int] = field(default_factory=list)
+    inner_ns: list[int] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    kept: dict[int, Arrays] = field(default_factory=dict)
+    wall_ns: int = 0
+
+    def take_block(self) -> None:
+        """Take a block of laps between two readings of the counters.
+
+        A block lasts about `BLOCK_NS`, and at least a window.
+        """
+        count = self._next_count()
+        keep = set(range(len(self.laps_ns), len(self.laps_ns) + count)) & self._to_keep()
+        before, begin = self.read_counters(), self.now()
+        laps = run_laps(
+            self.session, self.batches, len(self.laps_ns), count, self.boundary, keep, self.now
+        )
+        wall, after = self.now() - begin, self.read_counters()
+        self.blocks.append(Block(count, wall, **counted(before, after)))
+        self.laps_ns.extend(laps.laps_ns)
+        self.inner_ns.extend(laps.inner_ns)
+        self.kept.update({lap % len(self.batches): outputs for lap, outputs in laps.kept.items()})
+        self.wall_ns += wall
+
+    def _next_count(self) -> int:
+        if not self.laps_ns:
+            return max(self.plan.window, min(len(self.batches), self.plan.min_samples))
+        typical = max(1.0, median(self.laps_ns[-self.plan.window :]))
+        count = max(self.plan.window, min(int(BLOCK_NS / typical), 500))
+        return max(1, min(count, MAX_LAPS - len(self.laps_ns)))
+
+    def _to_keep(self) -> set[int]:
+        """The laps of the first two rotations; outputs of the second replace those of the first."""
+        rotation = len(self.batches)
+        return set(range(rotation)) | set(range(rotation, 2 * rotation))
+
+    @property
+    def stable(self) -> bool:
+        """Whether the medians of the last blocks agree."""
+        return steady_state.stable(self._block_medians(), self.plan.tolerance)
+
+    def _block_medians(self) -> list[float]:
+        start, medians = 0, []
+        for block in self.blocks:
+            medians.append(median(self.laps_ns[start : start + block.laps]))
+            start += block.laps
+        return medians
+
+    @property
+    def enough(self) -> bool:
+        """Whether the plan's minimum is met and every batch was used."""
+        count = len(self.laps_ns)
+        long_enough = self.wall_ns >= self.plan.min_seconds * 1e9 or count >= MAX_LAPS
+        return long_enough and count >= max(self.plan.min_samples, len(self.batches))
+
+    @property
+    def finished(self) -> bool:
+        """The stop rule: enough and stable, or out of time after every batch was used."""
+        seen = len(self.laps_ns) >= len(self.batches)
+        over = self.wall_ns >= self.plan.max_seconds * 1e9 or len(self.laps_ns) >= MAX_LAPS
+        return (self.enough and self.stable) or (seen and over)
+
+    @property
+    def verdict(self) -> Literal["stable", "unstable", "capped"]:
+        """`capped` if time ran out before the minimum, `unstable` if blocks never agreed."""
+        if not self.enough:
+            return "capped"
+        return "stable" if self.stable else "unstable"
+
+    def samples(self) -> dict[str, Samples]:
+        """The samples by boundary, with the inner boundary of a session with a second clock."""
+        blocks = tuple(self.blocks)
+        samples = {
+            self.boundary: Samples(
+                self.boundary, self.session.clock, tuple(self.laps_ns), self.verdict, blocks
+            )
+        }
+        if self.inner_ns:
+            inner = self.session.inner
+            samples[inner] = Samples(
+                inner, self.session.inner_clock, tuple(self.inner_ns), self.verdict, blocks
+            )
+        return samples
+
+
+def binding(samples: Mapping[str, Samples], session: Session, kept: int = 0) -> float | None:
+    """The cost of calling the runtime, in ns per lap: time outside minus time inside. None for a
+    session with one clock.
+
+    With an inner clock: the median over `compute` laps of lap - inner lap. Raises ValueError for
+    longer inner laps, a sign of a sync without waiting. For a session with its own loop: the median
+    over blocks of `host_to_host` of (wall - sum of laps) / laps. Blocks beginning within the first
+    `kept` laps are left out if later blocks exist, because transferring kept outputs is no part of
+    a call.
+    """
+    if session.inner and session.inner in samples:
+        return _inner_binding(samples[COMPUTE], samples[session.inner], session)
+    if type(session).laps is Session.laps:
+        return None
+    host, start = samples[HOST_TO_HOST], 0
+    costs: dict[int, float] = {}
+    for block in host.blocks:
+        inside = sum(host.laps_ns[start : start + block.laps])
+        costs[start] = (block.wall_ns - inside) / block.laps
+        start += block.laps
+    return median([cost for first, cost in costs.items() if first >= kept] or list(costs.values()))
+
+
+def _inner_binding(outer: Samples, inner: Samples, session: Session) -> float:
+    pairs = zip(outer.laps_ns, inner.laps_ns, strict=True)
+    cost = median([lap - inner_lap for lap, inner_lap in pairs])
+    inside = median(inner.laps_ns)
+    if cost < -max(INNER_SLACK_NS, INNER_SLACK * inside):
+        raise ValueError(
+            f"a lap took {-cost:.0f} ns less than the {inside:.0f} ns measured inside by "
+            f"{session.inner_clock}: sync() returned before the work was done, or inner_ns() is "
+            "wrong"
+        )
+    return cost
+
+
+def sample(
+    session: Session,
+    batches: Sequence[Arrays],
+    plan: Plan,
+    now: Now = CLOCK,
+    read_counters: Counters | None = None,
+    observe: Callable[[str], None] = lambda boundary: None,
+) -> tuple[dict[str, Samples], Mapping[str, Mapping[int, Arrays]]]:
+    """Sample both boundaries in alternating blocks, so a disturbance hits both; returns the samples
+    and the kept outputs by boundary and batch.
+
+    `observe` gets the boundary after each block, outside every clock.
+    """
+    read = read_counters or (lambda: counters_of(session))
+    samplers = [Sampler(session, batches, boundary, plan, now, read) for boundary in BOUNDARIES]
+    while not all(sampler.finished for sampler in samplers):
+        for sampler in samplers:
+            if not sampler.finished:
+                sampler.take_block()
+                observe(sampler.boundary)
+    samples: dict[str, Samples] = {}
+    for sampler in samplers:
+        samples |= sampler.samples()
+    return samples, {sampler.boundary: sampler.kept for sampler in samplers}
