@@ -4,25 +4,20 @@ terminal.
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.statistics.estimates import Estimate
 from reports import assets, formatting
+from reports.pages.templates import template
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-TEMPLATES = Path(__file__).parent.parent / "templates"
 
 PLACE_OF_LINK = "<!-- history -->"
 """Where the report leaves room for a link to this page; harmless where there is none."""
@@ -65,19 +60,12 @@ def linked(report: str) -> str:
 
 def render(value: Mapping[str, Any], has_report: bool) -> str:
     """The page as text. `value` is what `evenbench history --json` prints."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     cells = value["cells"]
     marks: dict[str, list[Mapping[str, Any]]] = {}
     for change in (*value["alarms"], *value["waiting"]):
         marks.setdefault(change["key"], []).append(change)
-    lines = "\n".join(_json(drawing(cell, marks.get(cell["key"], []))) for cell in cells)
-    return environment.get_template("history.html.j2").render(
+    lines = "\n".join(assets.dump(drawing(cell, marks.get(cell["key"], []))) for cell in cells)
+    return template("history.html.j2").render(
         head=_head(value),
         has_report=has_report,
         notes=value["notes"],
@@ -87,7 +75,10 @@ def render(value: Mapping[str, Any], has_report: bool) -> str:
         accepted=[_accepted(each) for each in value["accepted"]],
         pairs=[_pair(each) for each in value["pairs"]],
         metrics=list(METRICS.values()),
-        packed={"history-lines": _pack(lines), "plotly-source": _pack(assets.read(*assets.PLOTLY))},
+        packed={
+            "history-lines": assets.pack(lines),
+            "plotly-source": assets.packed_library(*assets.PLOTLY),
+        },
         style=Markup(assets.own("page.css")),
         scripts=[Markup(assets.own(name)) for name in ("theme.js", "history.js")],
     )
@@ -413,14 +404,6 @@ def _spread(many: int) -> list[int]:
 
 def _rounded(value: float) -> float:
     return float(f"{value:.6g}")
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-
-def _pack(words: str) -> str:
-    return base64.b64encode(gzip.compress(words.encode(), compresslevel=3, mtime=0)).decode()
 
 
 # -- the terminal ----------------------------------------------------------------------------------

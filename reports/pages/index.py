@@ -4,23 +4,19 @@ measured.
 
 from __future__ import annotations
 
-import base64
 import gc
-import gzip
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from reports import assets, charts, formatting, recommendation, results
 from reports.pages import history
+from reports.pages.templates import template
 from reports.results import Group, Result
 from reports.sections import (
     binding_cost,
@@ -37,8 +33,6 @@ from reports.sections import (
     warnings,
 )
 from reports.sections.related_runs import Companions
-
-TEMPLATES = Path(__file__).parent.parent / "templates"
 
 NOTHING_ELSE = Companions()
 
@@ -83,14 +77,7 @@ def render(
     """The page as text."""
     members = results.results(lines)
     groups = results.groups(members)
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2").render(
+    return template("page.html.j2").render(
         **_context(groups, members, notes), asv=asv, companions=beside
     )
 
@@ -220,12 +207,14 @@ def _packed(groups: Sequence[Group], tables: Iterable[cells.Table]) -> dict[str,
     drawn = charts.drawn_per_process(groups)
     compared, described, shared = [], [], _Shared()
     for first, group in comparison.first_indices(groups):
-        compared.append(_line(comparison.compare(group, first, drawn)))
+        compared.append(assets.dump(comparison.compare(group, first, drawn)))
         members = (*group.ranked, *group.unranked)
-        described += [_line(shared.fold(details.describe(group, result))) for result in members]
+        described += [
+            assets.dump(shared.fold(details.describe(group, result))) for result in members
+        ]
     texts = {
         **{
-            f"table-{table.name}": _line(_plain(table))
+            f"table-{table.name}": assets.dump(_plain(table))
             for table in tables
             if table.name != "matrix"
         },
@@ -234,19 +223,10 @@ def _packed(groups: Sequence[Group], tables: Iterable[cells.Table]) -> dict[str,
         "section-lines": "\n".join(shared.lines),
     }
     libraries = {
-        "datatables-source": _library(*assets.DATATABLES),
-        "plotly-source": _library(*assets.PLOTLY),
+        "datatables-source": assets.packed_library(*assets.DATATABLES),
+        "plotly-source": assets.packed_library(*assets.PLOTLY),
     }
-    return {**{name: _pack(text) for name, text in texts.items()}, **libraries}
-
-
-@cache
-def _library(*place: str) -> str:
-    return _pack(assets.read(*place))
-
-
-def _pack(text: str) -> str:
-    return base64.b64encode(gzip.compress(text.encode(), compresslevel=3, mtime=0)).decode()
+    return {**{name: assets.pack(text) for name, text in texts.items()}, **libraries}
 
 
 class _Shared:
@@ -260,7 +240,7 @@ class _Shared:
     @property
     def lines(self) -> list[str]:
         """The sections in the order of their numbers."""
-        return [_line(section) for section in self._numbers]
+        return [assets.dump(section) for section in self._numbers]
 
     def fold(self, described: dict[str, Any]) -> dict[str, Any]:
         """`described` with every section replaced by the number of its line."""
@@ -277,11 +257,5 @@ def _plain(table: cells.Table) -> dict[str, Any]:
     return {"columns": [asdict(column) for column in table.columns], "rows": table.rows}
 
 
-# A bare NaN is no JSON and would stop the page; what may be one is made a string or null before it
-# comes here.
-_line = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-"""A value as one line of JSON, for what is packed and so needs no escapes of HTML."""
-
-
 def _json(value: Any) -> Markup:
-    return htmlsafe_json_dumps(value, dumps=_line)
+    return htmlsafe_json_dumps(value, dumps=assets.dump)

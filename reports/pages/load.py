@@ -9,14 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports import assets, formatting, load_results
+from reports.pages.templates import template
 
 Line = Mapping[str, Any]
-
-TEMPLATES = Path(__file__).parent.parent / "templates"
 
 WIDE, HIGH = 720, 340
 LEFT, RIGHT, TOP, BOTTOM = 78, 36, 14, 48
@@ -47,15 +45,8 @@ def render(lines: Sequence[Line]) -> str:
     """The page as text. Raises ValueError where there is no line."""
     if not lines:
         raise ValueError("load: no lines; expected one per cell")
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     scenario = lines[0]["scenario"]["name"]
-    return environment.get_template("load.html.j2").render(
+    return template("load.html.j2").render(
         scenario=scenario,
         run=lines[0]["run"].get("id", ""),
         lead=LEADS[scenario],

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.statistics import estimates
 from harness.statistics.estimates import Estimate
 from reports import assets, formatting
+from reports.pages.templates import template
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,8 +39,6 @@ from reports.pipeline_results import (
     rate,
     stage_ns,
 )
-
-TEMPLATES = Path(__file__).parent.parent / "templates"
 
 SOURCES = {
     "photographs": "made of packaged photographs",
@@ -75,14 +73,7 @@ def render(lines: Sequence[Line], pictures: Mapping[str, Any] | None, frames: Pa
     """The page as text. Raises ValueError where there is no line."""
     if not lines:
         raise ValueError("pipeline: no outcomes; expected one line per runtime")
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("pipeline.html.j2").render(
+    return template("pipeline.html.j2").render(
         head=head(lines),
         rows=rows(lines),
         stages=STAGES,
