@@ -5,22 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.core.pipeline_terms import AFTER, HELD, INFERENCE, PACED, SEQUENTIAL, STAGES, WHOLE
 from harness.statistics import estimates
 from harness.statistics.estimates import Estimate
 
 if TYPE_CHECKING:
     Line = Mapping[str, Any]
 
-STAGES = ("decode", "preprocess", "infer", "postprocess", "draw")
-INFERENCE, AFTER, SEQUENTIAL, OVERLAPPED, PACED = (
-    "inference",
-    "after_decoding",
-    "sequential",
-    "overlapped",
-    "paced",
-)
-HELD, HELD_PACED = "after_decoding_overlapped", "after_decoding_paced"
-ORDER = {"pipeline": 0, AFTER: 1, INFERENCE: 2}
+ORDER = {WHOLE: 0, AFTER: 1, INFERENCE: 2}
 """What a line covers, the most first: only what covers the same is ranked by its rate."""
 
 COVERED = {

@@ -11,6 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from harness.core.pipeline_terms import (
+    AFTER,
+    HELD,
+    HELD_PACED,
+    INFERENCE,
+    OVERLAPPED,
+    PACED,
+    SEQUENTIAL,
+    STAGES,
+)
 from harness.statistics import estimates
 from harness.statistics.estimates import Estimate
 from reports import assets, formatting
@@ -21,16 +31,8 @@ if TYPE_CHECKING:
 
     Line = Mapping[str, Any]
 from reports.pipeline_results import (
-    AFTER,
     COVERED,
-    HELD,
-    HELD_PACED,
-    INFERENCE,
     ORDER,
-    OVERLAPPED,
-    PACED,
-    SEQUENTIAL,
-    STAGES,
     after,
     delay_ns,
     dropped,

@@ -9,6 +9,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.core.pipeline_terms import (
+    AFTER,
+    HELD,
+    HELD_PACED,
+    INFERENCE,
+    OVERLAPPED,
+    PACED,
+    SEQUENTIAL,
+)
 from harness.statistics.estimates import Estimate
 from reports import formatting, load_results, pipeline_results
 
@@ -188,15 +197,15 @@ ANSWERS: Mapping[str, Callable[[Line, Pairs], str]] = {
 # -- in a pipeline ---------------------------------------------------------------------------------
 
 WAYS = {
-    "overlapped": "with {} in flight",
-    "sequential": "one at a time",
-    "after_decoding": "after decoding, one at a time",
-    "after_decoding_overlapped": "after decoding, with {} in flight",
-    "inference": "of inference and fetching alone",
+    OVERLAPPED: "with {} in flight",
+    SEQUENTIAL: "one at a time",
+    AFTER: "after decoding, one at a time",
+    HELD: "after decoding, with {} in flight",
+    INFERENCE: "of inference and fetching alone",
 }
 """The ways of passing frames, in words."""
 
-LOST = {"paced": "dropped", "after_decoding_paced": "dropped after decoding"}
+LOST = {PACED: "dropped", HELD_PACED: "dropped after decoding"}
 """The same at a target rate."""
 
 

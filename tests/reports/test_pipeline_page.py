@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 import harness
+from harness.core import pipeline_terms
 from reports import pipeline_results
 from reports.pages import pipeline
 from tests.reports.pipelines import (
@@ -288,9 +289,9 @@ def test_sweeps_are_paired_though_one_of_them_lacks_a_way() -> None:
     second of the other.
     """
     slow, fast = (
-        [{pipeline_results.HELD: {"wall_ns": wall * factor}} for wall in (1e9, 3e9, 5e9)]
+        [{pipeline_terms.HELD: {"wall_ns": wall * factor}} for wall in (1e9, 3e9, 5e9)]
         for factor in (1.2, 1.0)
     )
     fast[0] = {}
-    assert pipeline._apart({"passages": fast}, {"passages": slow}, pipeline_results.HELD)
-    assert not pipeline._apart({"passages": [{}]}, {"passages": slow}, pipeline_results.HELD)
+    assert pipeline._apart({"passages": fast}, {"passages": slow}, pipeline_terms.HELD)
+    assert not pipeline._apart({"passages": [{}]}, {"passages": slow}, pipeline_terms.HELD)
