@@ -14,7 +14,8 @@ from typing import Any
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from reports import assets, charts, formatting, recommendation, results
+from reports import assets, formatting, recommendation, results
+from reports.charts import laps, speedups
 from reports.pages import history
 from reports.pages.templates import template
 from reports.results import Group, Result
@@ -193,7 +194,7 @@ def _data(
         f"table-{table.name}": _json(_plain(table)) for table in tables if table.name == "matrix"
     }
     figures = {
-        "overview-figure": charts.overview(groups),
+        "overview-figure": speedups.overview(groups),
         "tuning-figure": tuning.figure(members),
         "limit-figure": roofline.figure(groups),
     }
@@ -204,7 +205,7 @@ def _packed(groups: Sequence[Group], tables: Iterable[cells.Table]) -> dict[str,
     """What the scripts read only when a reader asks for it, compressed: most of a large report is
     never opened.
     """
-    drawn = charts.drawn_per_process(groups)
+    drawn = laps.drawn_per_process(groups)
     compared, described, shared = [], [], _Shared()
     for first, group in comparison.first_indices(groups):
         compared.append(assets.dump(comparison.compare(group, first, drawn)))

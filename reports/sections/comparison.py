@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from harness.core.types import COMPUTE
-from reports import charts, formatting, results, verdict
+from reports import formatting, results, verdict
+from reports.charts import laps, parity, phases, speedups
+from reports.charts.axes import Figure
 from reports.results import BASELINE, Group, Result
 from reports.sections import cells
 
@@ -73,41 +75,43 @@ def _figures(group: Group, laps_drawn: int) -> Iterator[dict[str, Any]]:
     best = formatting.listing(result.name for result in group.ranked[:1]) or "nothing"
     yield _figure(
         "Distribution of compute laps",
-        charts.laps(group, laps_drawn),
+        laps.figure(group, laps_drawn),
         _laps_words(group, laps_drawn),
         whole=True,
     )
     yield _figure(
         f"Speed-up over {BASELINE}",
-        charts.speedups(group),
+        speedups.of_group(group),
         f"Dots with 95 % intervals over processes; an interval that contains 1× is within noise. Fastest: {best}.",
     )
     yield _figure(
         "Cold start",
-        charts.cold_starts(group),
+        phases.cold_starts(group),
         "Import, load, compile and first step of a fresh process.",
     )
     yield _figure(
         "Prepare",
-        charts.prepares(group),
+        phases.prepares(group),
         "Export, conversion and compilation, once, before the load.",
     )
     yield _figure(
         "Parity",
-        charts.needed(group),
+        parity.needed(group),
         "Tolerance needed over allowed. At 1 and below the answer is right.",
     )
 
 
 def _figure(
-    title: str, figure: charts.Figure | None, words: str, *, whole: bool = False
+    title: str, figure: Figure | None, words: str, *, whole: bool = False
 ) -> dict[str, Any]:
     return {"title": title, "figure": figure, "words": words, "whole": whole}
 
 
 def _laps_words(group: Group, laps_drawn: int) -> str:
     counts = [
-        len(laps) for result in group.ranked for laps in results.laps_of(result.record, COMPUTE)
+        len(process)
+        for result in group.ranked
+        for process in results.laps_of(result.record, COMPUTE)
     ]
     drawn = (
         f"evenly spaced laps, at most {laps_drawn} per process"

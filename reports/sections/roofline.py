@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from reports import charts, formatting
+from reports import formatting
+from reports.charts import roofline as chart
+from reports.charts.axes import Figure
+from reports.charts.roofline import Point, Roof
 from reports.results import Group, Record, Result
 from reports.sections import cells
 from reports.sections.cells import MEASURE, WORDS, Column, Table
@@ -111,7 +114,7 @@ def _passed(limit: Record) -> str:
     return f"above the limit: its products take fewer operations than were counted, or beat the {limit.get('peak_by')}; {slowed}"
 
 
-def figure(groups: Sequence[Group]) -> charts.Figure | None:
+def figure(groups: Sequence[Group]) -> Figure | None:
     """The roofs that were measured, and every cell under them, as far as they can be told apart."""
     members = [
         result
@@ -119,8 +122,8 @@ def figure(groups: Sequence[Group]) -> charts.Figure | None:
         for result in group.ranked
         if result.of_limit is not None and result.limit["flops"]
     ]
-    roofs: dict[tuple[Any, ...], charts.Roof] = {}
-    points: list[charts.Point] = []
+    roofs: dict[tuple[Any, ...], Roof] = {}
+    points: list[Point] = []
     for result in members:
         key = (
             *(result.cell.get(name) for name in ("device", "precision", "threads")),
@@ -137,7 +140,7 @@ def figure(groups: Sequence[Group]) -> charts.Figure | None:
             ),
         )
         points.append(_point(result))
-    return charts.roofline(list(roofs.values()), points[:POINTS_DRAWN])
+    return chart.figure(list(roofs.values()), points[:POINTS_DRAWN])
 
 
 def _roof(result: Result) -> str:
@@ -145,7 +148,7 @@ def _roof(result: Result) -> str:
     return f"limit of {result.cell.get('precision')}, {result.cell.get('device')}, {threads}"
 
 
-def _point(result: Result) -> charts.Point:
+def _point(result: Result) -> Point:
     limit, compute, fraction = result.limit, result.compute, result.of_limit
     assert compute is not None
     assert fraction is not None

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports import charts, formatting
-from reports.charts import Figure
+from reports import formatting
+from reports.charts import curves
+from reports.charts.axes import Figure
 from reports.results import Record, Result
 
 CURVE = "curve_us"
@@ -87,7 +88,7 @@ def figure(members: Sequence[Result]) -> Figure | None:
             found.setdefault(
                 (_setting(result), tuple(map(tuple, points))), (_setting(result), points)
             )
-    return charts.curves(
+    return curves.steps(
         list(found.values()), "trials, log scale", "estimated ms per inference, log scale", 1e-3
     )
 

@@ -51,7 +51,12 @@ BACKENDS: tuple[tuple[str, ...], ...] = (
 )
 """The rooms of `backends/`; first the public names of modules that moved, last the shared files."""
 
-REPORTS: tuple[tuple[str, ...], ...] = (("pages", "terminal"), ("sections",), ("reports",))
+REPORTS: tuple[tuple[str, ...], ...] = (
+    ("pages", "terminal"),
+    ("sections",),
+    ("charts",),
+    ("reports",),
+)
 
 BY_NAME: Mapping[tuple[str, str], str] = {
     (
