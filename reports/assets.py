@@ -12,6 +12,10 @@ import importlib.util
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
 
 OWN = Path(__file__).parent / "static"
 
@@ -44,6 +48,11 @@ def own(name: str) -> str:
 dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 """A value as one line of JSON. NaN raises ValueError, because a bare NaN would stop the page's
 scripts; callers replace NaN by text or null."""
+
+
+def element(value: Any) -> Markup:
+    """Return a value as JSON for a `<script>` element, with `<`, `>` and `&` escaped."""
+    return htmlsafe_json_dumps(value, dumps=dump)
 
 
 def pack(text: str) -> str:

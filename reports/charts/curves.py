@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reports import formatting
 from reports.charts import axes
 from reports.charts.axes import SYMBOLS, Figure, Trace
 
@@ -44,12 +45,10 @@ class LoadPoint:
     hover: str
 
 
-def throughput(
-    curves: Sequence[tuple[str, Sequence[LoadPoint]]], up: str, duration: Callable[[float], str]
-) -> Figure | None:
+def throughput(curves: Sequence[tuple[str, Sequence[LoadPoint]]], up: str) -> Figure | None:
     """Return latency over samples per second, one labelled curve per cell. None without a curve.
 
-    `up` is the title of the latency axis, and `duration` formats its ticks, in nanoseconds.
+    `up` is the title of the latency axis.
     """
     if not curves:
         return None
@@ -72,5 +71,5 @@ def throughput(
     ]
     layout = axes.scatter_layout(traces, "samples per second, log scale", up, 420)
     heights = [value for trace in traces for value in trace["y"]]
-    layout["yaxis"].update(axes.log_axis(heights, duration))
+    layout["yaxis"].update(axes.log_axis(heights, formatting.duration))
     return {"data": traces, "layout": layout}

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from reports import assets, formatting, recommendation, results
@@ -180,7 +179,11 @@ def _context(
         "data": _data(groups, members, tables),
         "packed": _packed(groups, tables),
         "style": Markup(assets.own("page.css")),
-        "scripts": [Markup(assets.own(name)) for name in ("theme.js", "tables.js", "charts.js")],
+        "scripts": [
+            Markup(assets.own("theme.js")),
+            Markup(assets.own("tables.js")),
+            Markup(assets.own("figures.js") + assets.own("charts.js")),
+        ],
     }
 
 
@@ -191,14 +194,16 @@ def _data(
     escaped.
     """
     shown = {
-        f"table-{table.name}": _json(_plain(table)) for table in tables if table.name == "matrix"
+        f"table-{table.name}": assets.element(_plain(table))
+        for table in tables
+        if table.name == "matrix"
     }
     figures = {
         "overview-figure": speedups.overview(groups),
         "tuning-figure": tuning.figure(members),
         "limit-figure": roofline.figure(groups),
     }
-    return {**{name: _json(figure) for name, figure in figures.items()}, **shown}
+    return {**{name: assets.element(figure) for name, figure in figures.items()}, **shown}
 
 
 def _packed(groups: Sequence[Group], tables: Iterable[cells.Table]) -> dict[str, str]:
@@ -256,7 +261,3 @@ class _Shared:
 
 def _plain(table: cells.Table) -> dict[str, Any]:
     return {"columns": [asdict(column) for column in table.columns], "rows": table.rows}
-
-
-def _json(value: Any) -> Markup:
-    return htmlsafe_json_dumps(value, dumps=assets.dump)

@@ -27,3 +27,7 @@ def test_a_value_is_one_line_of_json_without_nan() -> None:
 def test_a_missing_file_names_the_package_to_install() -> None:
     with pytest.raises(FileNotFoundError, match="pip install --upgrade plotly"):
         assets.read("plotly", "package_data/nothing.js")
+
+
+def test_json_in_the_page_cannot_end_its_element() -> None:
+    assert assets.element({"name": "</script>"}) == '{"name":"\\u003c/script\\u003e"}'
