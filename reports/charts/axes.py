@@ -75,7 +75,7 @@ def line_at_one() -> dict[str, Any]:
 
 
 def label(text: str) -> str:
-    """Escape text for plotly, because plotly reads labels as HTML: a model named `<b>` would vanish."""
+    """Escape a label for plotly, which reads labels as HTML: a model named `<b>` would vanish."""
     return escape(text, quote=False)
 
 

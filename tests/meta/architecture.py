@@ -106,8 +106,7 @@ def room_of(module: str) -> str:
         return package
     if package == "harness" or (ROOT / package / rest[0]).is_dir():
         return rest[0]
-    alone = {"backends": BACKENDS[0], "reports": ("terminal",)}
-    return rest[0] if rest[0] in alone.get(package, ()) else package
+    return rest[0] if package == "backends" and rest[0] in BACKENDS[0] else package
 
 
 @cache

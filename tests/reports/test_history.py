@@ -14,6 +14,8 @@ import pytest
 import synthetic
 
 from harness import cli
+from reports import history_results
+from reports.charts import history as charts
 from reports.pages import history
 from reports.pages import index as site
 from tests.performance import yardstick
@@ -126,13 +128,13 @@ def test_an_upgrade_splits_the_series_and_is_no_alarm(folder, capsys):
         [],
         [1.48],
     ]
-    drawn = history.drawing(cell)
+    drawn = charts.drawing(cell)
     assert drawn["environments"][1]["changes"][1].startswith(
         "in pairs, onnxruntime 1.31.1 → 1.32.0: latency +48.0"
     )
     (latency,) = [each["figure"] for each in drawn["figures"] if each["title"] == "Latency"]
     assert [each["text"] for each in latency["layout"]["annotations"]] == [
-        f"onnxruntime 1.31.1 → 1.32.0: {history.percent(1.48)}"
+        f"onnxruntime 1.31.1 → 1.32.0: {history_results.percent(1.48)}"
     ]
 
 
@@ -296,7 +298,7 @@ def test_the_page_and_the_report_link_to_each_other(folder, capsys):
 def test_plotly_takes_the_figures(folder, capsys):
     graph_objects = pytest.importorskip("plotly.graph_objects")
     _, value = told(capsys)
-    figure = history.figure(value["cells"][-1], "latency", value["alarms"])
+    figure = charts.figure(value["cells"][-1], "latency", value["alarms"])
     for trace in figure["data"]:
         trace.pop("environment")
     graph_objects.Figure(figure)

@@ -6,8 +6,9 @@ import re
 
 import synthetic
 
-from reports import results, terminal, verdict
+from reports import results, verdict
 from reports.sections import cells, comparison, overview
+from reports.terminal import outcomes
 
 
 def group_of(*lines):
@@ -197,7 +198,7 @@ def test_cold_start_is_import_load_and_first_step():
 
 def test_the_terminal_table_has_a_row_for_every_record():
     lines = synthetic.suite()
-    rows = terminal.rows(lines)
+    rows = outcomes.rows(lines)
     assert {row.cell for row in rows} == {line["cell"]["id"] for line in lines}
     mismatch = next(row for row in rows if row.outcome == "mismatch")
     assert mismatch.speedup == "–"
@@ -213,9 +214,9 @@ def test_warnings_are_counted_in_the_row_and_told_once_below_the_table():
     lines = [
         synthetic.record(backend=name, warnings=["steal time"]) for name in ("torch-eager", "ort")
     ]
-    terminal.render(lines, Console(file=out, width=200))
+    outcomes.show(lines, Console(file=out, width=200))
     assert out.getvalue().count("steal time") == 1
-    assert terminal.rows(lines)[0].reason.endswith("1\N{NO-BREAK SPACE}warning")
+    assert outcomes.rows(lines)[0].reason.endswith("1\N{NO-BREAK SPACE}warning")
 
 
 def test_a_label_stands_before_how_a_cell_stands():
@@ -223,7 +224,7 @@ def test_a_label_stands_before_how_a_cell_stands():
         synthetic.record(backend="torch-eager"),
         synthetic.record(backend="tvm", labels=["untuned"]),
     ]
-    said = {row.cell.split("-")[1]: row.reason for row in terminal.rows(lines)}
+    said = {row.cell.split("-")[1]: row.reason for row in outcomes.rows(lines)}
     assert said["tvm"].startswith("untuned; ")
     assert said["torch"] == "the baseline"
 
@@ -234,7 +235,7 @@ def test_the_terminal_reads_no_markup_in_names_and_reasons():
     from rich.console import Console
 
     out = io.StringIO()
-    terminal.render(
+    outcomes.show(
         [synthetic.record(outcome="failed", reason="[bold]boom[/bold] [/nonsense]")],
         Console(file=out, width=200),
     )

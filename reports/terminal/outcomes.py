@@ -25,7 +25,7 @@ STYLES = {"ok": "green", "mismatch": "bold red", "fallback": "yellow", "failed":
 
 
 @dataclass(frozen=True)
-class Row:
+class OutcomeRow:
     """One cell as strings. `latency` and `speedup` carry their intervals; `parity` is tolerance
     needed / allowed.
     """
@@ -38,7 +38,7 @@ class Row:
     reason: str
 
 
-def rows(lines: Sequence[Mapping[str, Any]]) -> list[Row]:
+def rows(lines: Sequence[Mapping[str, Any]]) -> list[OutcomeRow]:
     """One row per record, grouped by what may be compared, the correct ones first and fastest
     first.
     """
@@ -46,7 +46,7 @@ def rows(lines: Sequence[Mapping[str, Any]]) -> list[Row]:
     return [_row(group, result) for group in groups for result in (*group.ranked, *group.unranked)]
 
 
-def render(lines: Sequence[Mapping[str, Any]], console: Console) -> None:
+def show(lines: Sequence[Mapping[str, Any]], console: Console) -> None:
     """Print the rows of `lines` to `console` as a table. The time of an answer that is not correct
     stands in brackets.
     """
@@ -78,8 +78,8 @@ def _footnotes(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _row(group: Group, result: Result) -> Row:
-    return Row(
+def _row(group: Group, result: Result) -> OutcomeRow:
+    return OutcomeRow(
         cell=str(result.cell.get("id", "")),
         outcome=result.outcome,
         latency=_short(
@@ -102,7 +102,7 @@ def _short(value: str, interval: str) -> str:
     )
 
 
-def _styled(row: Row) -> list[Text]:
+def _styled(row: OutcomeRow) -> list[Text]:
     # Text and not str: rich would read the brackets of a reason or of a name as its markup.
     # A time that does not count is in brackets, since a pipe or a file has no struck-out letters.
     wrong = row.outcome != "ok" and row.latency != formatting.DASH
