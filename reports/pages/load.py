@@ -14,6 +14,7 @@ from markupsafe import Markup
 from reports import assets, formatting, load_results
 from reports.charts.axes import Figure
 from reports.charts.curves import LoadPoint, throughput
+from reports.pages import run_facts
 from reports.pages.templates import template
 
 Line = Mapping[str, Any]
@@ -47,7 +48,7 @@ def render(lines: Sequence[Line]) -> str:
         lead=LEADS[scenario],
         counts=formatting.count(len(lines), "cell"),
         headings=load_results.HEADINGS[scenario],
-        left=("run", "verdict"),
+        left=load_results.TEXT_COLUMNS,
         rows=[row for line in lines for row in load_results.rows(line)],
         notes=load_results.notes(lines),
         chart=drawn,
@@ -63,40 +64,21 @@ def render(lines: Sequence[Line]) -> str:
 
 
 def facts(lines: Sequence[Line]) -> list[tuple[str, str]]:
-    """Where the numbers are from."""
-    line = lines[0]
-    environment = line["environment"]
-    packages = {
-        name: version
-        for each in lines
-        for name, version in (each["environment"].get("packages") or {}).items()
-    }
-    needed = [
-        (load_results.name_of(each), part["parity"])
-        for each in lines
-        for part in each["parts"]
-        if part["parity"]
-    ]
-    worst = {
-        name: max(float(found["needed"]) for other, found in needed if other == name)
-        for name, _ in needed
-    }
+    """Return the origin of the numbers, as label and text."""
+    worst: dict[str, float] = {}
+    for line in lines:
+        for part in line["parts"]:
+            if part["parity"]:
+                name, needed = load_results.name_of(line), float(part["parity"]["needed"])
+                worst[name] = max(worst.get(name, needed), needed)
     judged = ", ".join(
         f"{name} needs {formatting.number(value)} of the tolerance" for name, value in worst.items()
     )
     return [
-        ("Command", line["reproduce"]),
+        ("Command", lines[0]["reproduce"]),
         ("Parity", judged or "nothing was judged"),
-        (
-            "Processes",
-            f"{line['run']['processes']} each, plan {line['run']['plan']}, started {line['run']['started']}",
-        ),
-        (
-            "Machine",
-            f"{environment['cpu']}, {formatting.count(environment['cores'], 'core')}, {environment['os']}",
-        ),
-        ("Python", environment["python"]),
-        ("Packages", ", ".join(f"{name} {version}" for name, version in sorted(packages.items()))),
+        run_facts.processes(lines[0]),
+        *run_facts.machine(lines),
     ]
 
 

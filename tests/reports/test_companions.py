@@ -119,7 +119,9 @@ def test_a_sweep_says_its_best_batch_and_what_that_brings() -> None:
     row = only(swept())
     assert (row.cell, row.outcome) == ("net-ort-fp32-cpu", "ok")
     assert row.asked == "batch-sweep, p99 within 20.0\N{NO-BREAK SPACE}ms"
-    assert row.answer == "best batch whose p99 keeps 20.0\N{NO-BREAK SPACE}ms: 4; 1,000 per second"
+    assert (
+        row.answer == "best batch with a p99 within 20.0\N{NO-BREAK SPACE}ms: 4; 1,000 per second"
+    )
 
 
 def test_a_server_says_its_highest_valid_rate_or_why_there_is_none() -> None:
