@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from reports import assets, formatting, recommendation, results
+from reports import assets, constraints, formatting, results
 from reports.charts import laps, speedups
 from reports.pages import history
 from reports.pages.templates import template
@@ -171,7 +171,7 @@ def _context(
         "models": cards[: models.CARDS_SHOWN],
         "models_left_out": max(0, len(cards) - models.CARDS_SHOWN),
         "choices": overview.choices(members),
-        "limits": {"fields": recommendation.FIELDS, "help": recommendation.FIELDS_HELP},
+        "limits": {"fields": constraints.FIELDS, "help": constraints.FIELDS_HELP},
         "group_titles": comparison.titles(groups),
         "runs": provenance.runs(members),
         "origins": provenance.origins(members),

@@ -5,7 +5,7 @@ would ship by.
 import pytest
 import synthetic
 
-from reports import recommendation
+from reports import constraints, deployment_facts, recommendation
 from reports import results as shape
 
 ENOUGH = 160
@@ -253,9 +253,9 @@ def test_the_page_filters_by_the_same_values_and_the_front_of_one_run():
         ]
     )
     values = recommendation.page_values(results)
-    facts = recommendation.gather(results)
+    facts = deployment_facts.gather(results)
     assert values[id(results[0])][:2] == [round(facts[0].p99_ns), facts[0].memory_bytes]
     assert [values[id(result)][4] for result in results] == [True, False, False]
     assert [values[id(result)][5] for result in results] == [[], [], []]
     assert values[id(results[2])][:4] == [None] * 4
-    assert len(recommendation.FIELDS) == len(recommendation.CONSTRAINTS)
+    assert len(constraints.FIELDS) == len(constraints.CONSTRAINTS)

@@ -95,7 +95,7 @@ def test_a_program_is_ranked_after_whole_pipelines_though_it_is_faster() -> None
     assert found[0]["held"][0] == "–", "it was not measured"
     (said,) = pipeline_notes.notes([PROGRAM, SLOW])
     assert said.startswith("program: frames arrive decoded, in a program with its own loop")
-    assert "Names and scores are left out" in said
+    assert said.endswith("The program draws no names and no scores.")
     assert "No whole pipeline has a number" in pipeline.head([PROGRAM])["sentence"]
 
 

@@ -1,0 +1,129 @@
+"""Limits of a deployment: which values can be limited, and why a result exceeds a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from harness.statistics import estimates
+from reports import formatting
+from reports.deployment_facts import QUANTILE, Facts
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """One thing that may be limited: where its value is found, how it is told, and why it is not
+    known where it is not.
+    """
+
+    name: str
+    value: Callable[[Facts], float | None]
+    words: Callable[[float | None], str]
+    unknown: Callable[[Facts], str]
+
+    def excludes(self, facts: Facts, limit: float) -> str:
+        """In words, why the limit is not kept; an empty string where it is."""
+        value = self.value(facts)
+        if value is None:
+            return self.unknown(facts)
+        if value <= limit:
+            return ""
+        return f"{self.name} {self.words(value)} is over {self.words(limit)}{_over(value, limit)}"
+
+
+def _over(value: float, limit: float) -> str:
+    return f" by {formatting.number(100 * (value - limit) / limit, 2)} %" if limit > 0 else ""
+
+
+def share(value: float | None) -> str:
+    """A share as a percentage: `0.83 %`."""
+    return (
+        formatting.DASH if value is None else f"{formatting.number(100 * value)}{formatting.SPACE}%"
+    )
+
+
+def _unsupported_p99(facts: Facts) -> str:
+    if facts.in_flight:
+        return "p99 is not stated with several requests in flight: its laps are intervals between completions, which no caller waits for"
+    laps, needed = sum(map(len, facts.laps_ns)), estimates.needed_for_quantile(QUANTILE)
+    return f"p99 not supported by {formatting.count(laps, 'lap')}: {needed} are needed; measure it with --plan thorough"
+
+
+def _unknown_drop(facts: Facts) -> str:
+    if facts.accuracy is None:
+        return "accuracy was not measured: the model is declared without held-out data; evenbench run --dataset DIR measures it on yours"
+    if facts.reference:
+        return f"the accuracy to compare with is 0, in {facts.reference.cell}: nothing can be lost of it"
+    return "no accuracy to compare with was recorded"
+
+
+CONSTRAINTS: tuple[Constraint, ...] = (
+    Constraint("p99", lambda facts: facts.p99_ns, formatting.duration, _unsupported_p99),
+    Constraint(
+        "memory",
+        lambda facts: facts.memory_bytes,
+        formatting.size,
+        lambda facts: "memory was not recorded",
+    ),
+    Constraint("accuracy drop", lambda facts: facts.accuracy_drop, share, _unknown_drop),
+    Constraint(
+        "size",
+        lambda facts: facts.size_bytes,
+        formatting.size,
+        lambda facts: "the artifact's size was not recorded",
+    ),
+)
+"""In the order in which they are told. Limits are given by these names: in nanoseconds, bytes, and
+a share of the accuracy.
+"""
+
+Limits = Mapping[str, float]
+
+
+def excluded_by(facts: Facts, limits: Limits) -> list[str]:
+    """Every reason in words why a result is not recommended; empty where nothing speaks against it."""
+    if facts.result.is_control:
+        return ["a control: there is nothing to ship"]
+    if facts.result.outcome != "ok":
+        record = facts.result.record
+        told = [str(record.get(key)) for key in ("reason", "hint") if record.get(key)]
+        return [
+            ": ".join([facts.result.outcome, "; ".join(dict.fromkeys(told))])
+            if told
+            else facts.result.outcome
+        ]
+    if not facts.runs:
+        return ["no time was recorded"]
+    found = [
+        constraint.excludes(facts, limits[constraint.name])
+        for constraint in CONSTRAINTS
+        if constraint.name in limits
+    ]
+    return [reason for reason in found if reason]
+
+
+@dataclass(frozen=True)
+class Field:
+    """An input of the page that limits one value: its name in the address, its label, and how much
+    of the value one unit of it is.
+    """
+
+    name: str
+    label: str
+    unit: float
+
+
+FIELDS = (
+    Field("p99", "p99 at most, ms", 1e6),
+    Field("memory", "Memory at most, MB", 1e6),
+    Field("drop", "Accuracy drop at most, %", 0.01),
+    Field("size", "Artifact at most, MB", 1e6),
+)
+"""In the order of `CONSTRAINTS`."""
+
+FIELDS_HELP = (
+    "A limit leaves the cells that keep it; those whose value is not known go as well. p99 is host to host, and is stated from "
+    f"{estimates.needed_for_quantile(QUANTILE)} laps on. Memory is the peak of a process with that runtime alone. An accuracy drop is a "
+    "share of eager PyTorch's at fp32. On the Pareto front is what no other cell of the model and batch beats in latency, accuracy (or "
+    "parity error) and memory at once. The column Limits says what a cell breaks, or which faster ones it is within noise of."
+)

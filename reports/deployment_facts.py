@@ -1,0 +1,186 @@
+"""Facts that decide a deployment: latency, memory, size, accuracy and parity of each result.
+
+Latency is host to host everywhere: inputs in, one inference, outputs out, as seen by a caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+from harness.core.types import HOST_TO_HOST
+from harness.statistics import estimates
+from harness.statistics.estimates import Estimate
+from reports import results
+from reports.results import BASELINE, Result
+
+QUANTILE = 0.99
+NATIVE = "fp32"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The accuracy that a drop is a share of, the id of the cell that it was measured in, over how
+    many samples, by which metric.
+    """
+
+    value: float
+    cell: str
+    count: int
+    metric: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What of one result decides whether it can be afforded; None where that is not known, or its
+    answer is not right.
+    """
+
+    result: Result
+    reference: Reference | None
+
+    @cached_property
+    def id(self) -> str:
+        """The cell's id, for people."""
+        return str(self.result.cell.get("id", ""))
+
+    @cached_property
+    def runs(self) -> bool:
+        """Whether it may be chosen at all: a correct answer of a real runtime, with times of both
+        boundaries.
+        """
+        return self.result.ranks and self.result.host_to_host is not None
+
+    @cached_property
+    def in_flight(self) -> bool:
+        """Whether several requests were in flight: its laps are then intervals between completions,
+        which no caller waits for.
+        """
+        return str(self.result.cell.get("group", "")).endswith("-throughput")
+
+    @cached_property
+    def laps_ns(self) -> list[list[int]]:
+        """The laps host to host of each process."""
+        return results.laps_of(self.result.record, HOST_TO_HOST)
+
+    @cached_property
+    def process_ns(self) -> list[float]:
+        """One value for each process, in sweep order."""
+        return estimates.process_values(self.laps_ns)
+
+    @cached_property
+    def p99_ns(self) -> float | None:
+        """The 99th percentile of all laps, where there are enough of them to state it."""
+        laps = list(chain.from_iterable(self.laps_ns))
+        return (
+            estimates.supported_quantile(laps, QUANTILE)
+            if self.runs and laps and not self.in_flight
+            else None
+        )
+
+    @cached_property
+    def memory_bytes(self) -> int | None:
+        """The largest resident set of any of its processes."""
+        peaks: Sequence[int] = (self.result.record.get("memory") or {}).get("peak_rss_bytes") or ()
+        return max(peaks, default=None) if self.runs else None
+
+    @cached_property
+    def size_bytes(self) -> int | None:
+        """What the runtime loads: the artifact, without the runtime itself."""
+        known: int | None = (self.result.record.get("artifact") or {}).get("bytes")
+        return known if self.runs else None
+
+    @cached_property
+    def accuracy(self) -> float | None:
+        """On held-out data, where the model has some."""
+        known: float | None = (self.result.record.get("accuracy") or {}).get("value")
+        return known if self.runs else None
+
+    @cached_property
+    def accuracy_drop(self) -> float | None:
+        """Which share of the reference's accuracy is lost; negative where it is better."""
+        if self.accuracy is None or self.reference is None or not self.reference.value:
+            return None
+        return (self.reference.value - self.accuracy) / self.reference.value
+
+    @cached_property
+    def ratios(self) -> dict[Facts, Estimate | None]:
+        """What `ratio` found against others: it is asked for again and again, of every pair."""
+        return {}
+
+    @cached_property
+    def error(self) -> float | None:
+        """The error of the worst output, RMSE in units of the golden's largest magnitude: the same
+        unit at every precision.
+        """
+        outputs = (self.result.record.get("parity") or {}).get("outputs") or []
+        errors = [
+            output["rmse"] / output["scale"]
+            for output in outputs
+            if output.get("scale") and output.get("rmse") is not None
+        ]
+        return max(errors, default=None) if self.runs else None
+
+
+def gather(members: Iterable[Result]) -> list[Facts]:
+    """The facts of each result, in their order."""
+    listed = list(members)
+    references = _references(listed)
+    return [Facts(result, references.get(_scored_on(result))) for result in listed]
+
+
+def _scored_on(result: Result) -> tuple[str, ...]:
+    """What two accuracies must share to be compared: the model, the batch size, the metric, and the
+    labelled data.
+    """
+    metric, data = (
+        str((result.record.get(part) or {}).get(key) or "")
+        for part, key in (("accuracy", "metric"), ("dataset", "sha256"))
+    )
+    return str(result.cell.get("model", "")), str(result.cell.get("batch", "")), metric, data
+
+
+def _references(members: Sequence[Result]) -> dict[tuple[str, ...], Reference]:
+    """For each model and its data, the accuracy of its correct eager cell at fp32; without it, the
+    best of any correct fp32 cell.
+    """
+    found: dict[tuple[str, ...], tuple[tuple[bool, float], Reference]] = {}
+    for result in members:
+        scored = result.record.get("accuracy") or {}
+        if (
+            result.ranks
+            and scored.get("value") is not None
+            and result.cell.get("precision") == NATIVE
+        ):
+            scope, value = _scored_on(result), float(scored["value"])
+            rank = result.cell.get("backend") == BASELINE, value
+            reference = Reference(
+                value, str(result.cell.get("id", "")), int(scored.get("count") or 0), scope[2]
+            )
+            if scope not in found or rank > found[scope][0]:
+                found[scope] = rank, reference
+    return {scope: reference for scope, (_, reference) in found.items()}
+
+
+def plain(facts: Facts) -> dict[str, Any]:
+    """The facts of one result as JSON values, with the parts of its cell that tell it from others."""
+    names = ("backend", "precision", "device", "batch", "threads", "options")
+    latency = facts.result.host_to_host if facts.runs else None
+    return {
+        "id": facts.id,
+        "run": facts.result.run,
+        "outcome": facts.result.outcome,
+        **{name: facts.result.cell.get(name) for name in names},
+        "latency_ns": {"value": latency.value, "low": latency.low, "high": latency.high}
+        if latency
+        else None,
+        "p99_ns": facts.p99_ns,
+        "memory_bytes": facts.memory_bytes,
+        "size_bytes": facts.size_bytes,
+        "accuracy": facts.accuracy,
+        "accuracy_drop": facts.accuracy_drop,
+        "parity_error": facts.error,
+    }

@@ -1,0 +1,97 @@
+"""The Pareto front of latency, accuracy and memory, and whether two cells differ beyond noise.
+
+Two cells differ if the interval of their latency ratio, paired over the sweeps of one run,
+excludes 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from harness.statistics import estimates
+from harness.statistics.estimates import Estimate
+from reports.deployment_facts import Facts
+
+WITHIN_NOISE = "within noise"
+
+
+def latency_ns(facts: Facts) -> float:
+    return facts.result.host_to_host.value if facts.result.host_to_host else float("inf")
+
+
+def ratio(slower: Facts, faster: Facts) -> Estimate | None:
+    """How many times faster the second is, paired by sweep; None where they are of two runs, whose
+    sweeps pair with nothing.
+    """
+    if slower.result.run != faster.result.run or not slower.process_ns or not faster.process_ns:
+        return None
+    if faster not in slower.ratios:
+        slower.ratios[faster] = estimates.speedup(slower.process_ns, faster.process_ns)
+    return slower.ratios[faster]
+
+
+def not_apart(slower: Facts, faster: Facts) -> str:
+    """Why two cells cannot be told apart, in words; an empty string where one is clearly faster."""
+    found = ratio(slower, faster)
+    if found is None:
+        return "measured in another run"
+    overlaps = found.overlaps(1.0)
+    if overlaps is None:
+        return "measured in one process"
+    return WITHIN_NOISE if overlaps else ""
+
+
+def _faster(one: Facts, other: Facts) -> bool:
+    """Whether the first has the lower latency, by more than noise where that is known."""
+    return latency_ns(one) < latency_ns(other) and not_apart(other, one) != WITHIN_NOISE
+
+
+def tied(facts: Facts, scope: Iterable[Facts]) -> list[int]:
+    """The `id`s of the results that are faster and within noise of this one."""
+    others = (
+        other
+        for other in scope
+        if other.runs and not other.in_flight and latency_ns(other) < latency_ns(facts)
+    )
+    return (
+        [id(other.result) for other in others if not_apart(facts, other) == WITHIN_NOISE]
+        if facts.runs and not facts.in_flight
+        else []
+    )
+
+
+def front(everything: Iterable[Facts]) -> tuple[Facts, ...]:
+    """Those that no other one beats, which would be as fast, as accurate and as small in memory,
+    and better in one of them.
+
+    Latencies within noise of one another are equal; two that were not paired go by their levels.
+    Where not all have an accuracy, the parity error takes its place. Those without one of the
+    numbers cannot be compared and are left out.
+    """
+    running = [facts for facts in everything if facts.runs and not facts.in_flight]
+    by_accuracy = all(facts.accuracy is not None for facts in running)
+    wrong = {
+        id(facts): (-facts.accuracy if by_accuracy and facts.accuracy is not None else facts.error)
+        for facts in running
+    }
+    known = [
+        facts
+        for facts in running
+        if wrong[id(facts)] is not None and facts.memory_bytes is not None
+    ]
+
+    def costs(facts: Facts) -> tuple[float, float]:
+        return wrong[id(facts)] or 0.0, float(facts.memory_bytes or 0)
+
+    def beats(one: Facts, other: Facts) -> bool:
+        ours, theirs = costs(one), costs(other)
+        if any(mine > its for mine, its in zip(ours, theirs, strict=True)) or _faster(other, one):
+            return False
+        return ours != theirs or _faster(one, other)
+
+    kept = [
+        facts
+        for facts in known
+        if not any(beats(other, facts) for other in known if other is not facts)
+    ]
+    return tuple(sorted(kept, key=latency_ns))
