@@ -158,9 +158,9 @@ def scope_of(options: argparse.Namespace, lines: Sequence[records.Record]) -> Sc
     """What `--model`, `--device` and `--batch` leave of recorded lines. Raises UsageError where it
     is nothing, and names what there is.
     """
-    from reports import results
+    from reports import newest_records, results
 
-    newest, replaced = results.newest(lines)
+    newest, replaced = newest_records.newest(lines)
     members = results.results(newest)
     where = " ".join(options.paths)
     for name, wanted in (("model", options.model), ("device", options.device)):

@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from reports import assets, constraints, formatting, results
+from reports import assets, constraints, formatting, newest_records, results
 from reports.charts import laps, speedups
 from reports.pages import history
 from reports.pages.templates import template
@@ -33,6 +33,7 @@ from reports.sections import (
     warnings,
 )
 from reports.sections.related_runs import Companions
+from reports.sections.tables import Table
 
 NOTHING_ELSE = Companions()
 
@@ -89,7 +90,7 @@ def _page(
     again costs a good day nothing.
     """
     try:
-        newest, replaced = results.newest(lines)
+        newest, replaced = newest_records.newest(lines)
         return render(newest, [*notes, *replaced], asv, beside)
     except (
         Exception
@@ -128,7 +129,7 @@ def _showable(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def _shows(lines: Sequence[Mapping[str, Any]]) -> bool:
     """Whether everything that a page says of these lines can be said."""
     try:
-        render(results.newest(lines)[0])
+        render(newest_records.newest(lines)[0])
     except Exception:  # the same in a thousand ways
         return False
     return True
@@ -188,7 +189,7 @@ def _context(
 
 
 def _data(
-    groups: Sequence[Group], members: Sequence[Result], tables: Iterable[cells.Table]
+    groups: Sequence[Group], members: Sequence[Result], tables: Iterable[Table]
 ) -> dict[str, Markup]:
     """What the scripts read at once, by the id of its element: JSON whose `<`, `>` and `&` are
     escaped.
@@ -206,7 +207,7 @@ def _data(
     return {**{name: assets.element(figure) for name, figure in figures.items()}, **shown}
 
 
-def _packed(groups: Sequence[Group], tables: Iterable[cells.Table]) -> dict[str, str]:
+def _packed(groups: Sequence[Group], tables: Iterable[Table]) -> dict[str, str]:
     """What the scripts read only when a reader asks for it, compressed: most of a large report is
     never opened.
     """
@@ -259,5 +260,5 @@ class _Shared:
         }
 
 
-def _plain(table: cells.Table) -> dict[str, Any]:
+def _plain(table: Table) -> dict[str, Any]:
     return {"columns": [asdict(column) for column in table.columns], "rows": table.rows}

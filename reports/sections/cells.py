@@ -4,49 +4,29 @@ its text and its rank.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from reports import formatting, recommendation, results, verdict
+from reports.cell_texts import parity_text, reason
 from reports.results import Group, Result
 from reports.sections import task_agreement
-
-MEASURE, WORDS, OUTCOME, CODE, HIDDEN, LIMITS = (
-    "measure",
-    "words",
-    "outcome",
-    "code",
-    "hidden",
-    "limits",
+from reports.sections.tables import (
+    CODE,
+    HIDDEN,
+    IDENTITY,
+    INDEX,
+    LIMITS,
+    MEASURE,
+    OUTCOME,
+    WORDS,
+    Column,
+    Table,
+    identity,
+    in_order,
+    indexed,
+    measure,
 )
-"""What a column holds, which decides how it sorts and how the page draws it."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: its heading, what it holds, and what its heading means where that is not obvious."""
-
-    title: str
-    kind: str = WORDS
-    help: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table that the page draws lazily. The last value of a row is the index of its cell, for the
-    details.
-    """
-
-    name: str
-    caption: str
-    columns: tuple[Column, ...]
-    rows: list[list[Any]] = field(default_factory=list)
-
-
-IDENTITY = (Column("Model"), Column("Backend"), Column("Setting", HIDDEN))
-INDEX = (Column("Labels", HIDDEN), Column("Cell", HIDDEN), Column("Index", HIDDEN))
 
 
 def matrix(groups: Sequence[Group]) -> Table:
@@ -152,64 +132,6 @@ def hashes(groups: Sequence[Group]) -> Table:
         columns,
         list(_hash_rows(groups)),
     )
-
-
-def parity_text(result: Result) -> str:
-    """`0.03 / 1`: tolerance needed and allowed; `degenerate` where the comparison proves nothing; a
-    dash where none was.
-    """
-    found = result.record.get("parity")
-    if not found:
-        return formatting.DASH
-    if found.get("verdict") == "degenerate":
-        return "degenerate"
-    return f"{formatting.number(found.get('needed'), 2)} / {formatting.number(found.get('allowed'), 1)}"
-
-
-def reason(group: Group, result: Result) -> str:
-    """Why a cell has the outcome that it has; for a ranked one how it stands. Warnings are only
-    counted.
-    """
-    given = str(result.record.get("reason") or "")
-    if result.outcome != "ok":
-        hint = str(result.record.get("hint") or "")
-        return f"{given}; {hint}" if hint and hint not in given else given
-    judged = verdict.stand(group, result) if result.ranks else "no time recorded"
-    words = "control, never ranked" if result.is_control else judged
-    warnings = len(result.record.get("warnings") or [])
-    return (
-        f"{given or words}; {formatting.count(warnings, 'warning')}" if warnings else given or words
-    )
-
-
-def measure(shown: str, rank: float | None) -> list[Any]:
-    """A measured value for the page: its text, and the number that it sorts by."""
-    if rank is None or math.isnan(rank):
-        return [shown, None]
-    return [shown, math.copysign(1e308, rank) if math.isinf(rank) else rank]
-
-
-def in_order(groups: Sequence[Group]) -> Iterator[tuple[int, Group, Result]]:
-    """Every result with its index on the page: group by group, ranked ones first."""
-    index = 0
-    for group in groups:
-        for result in (*group.ranked, *group.unranked):
-            yield index, group, result
-            index += 1
-
-
-def identity(group: Group, result: Result) -> list[Any]:
-    """The values of the columns `IDENTITY`."""
-    return [str(result.cell.get("model", "")), result.name, verdict.setting(group)]
-
-
-def indexed(place: int, result: Result) -> list[Any]:
-    """The values of the columns `INDEX`, which the page finds a cell's labels and details by."""
-    labels = [
-        *map(str, result.record.get("labels") or []),
-        *(["control"] if result.is_control else []),
-    ]
-    return [labels, f"{result.cell.get('id', '')} {result.run}", place]
 
 
 def _matrix_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:

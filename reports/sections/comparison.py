@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from harness.core.types import COMPUTE
-from reports import formatting, results, verdict
+from reports import cell_texts, formatting, results, verdict
 from reports.charts import laps, parity, phases, speedups
 from reports.charts.axes import Figure
 from reports.results import BASELINE, Group, Result
-from reports.sections import cells
 
 
 def titles(groups: Sequence[Group]) -> list[str]:
@@ -24,7 +23,7 @@ def titles(groups: Sequence[Group]) -> list[str]:
 
 
 def first_indices(groups: Sequence[Group]) -> Iterator[tuple[int, Group]]:
-    """Every group with the index of its first cell on the page, counted as `cells.in_order` counts."""
+    """Every group with the index of its first cell on the page, counted as `tables.in_order` counts."""
     index = 0
     for group in groups:
         yield index, group
@@ -66,8 +65,8 @@ def _row(group: Group, result: Result, place: int) -> dict[str, Any]:
         ],
         "speedup": verdict.speedup_texts(group, result),
         "tone": verdict.tone(group, result) if result.ranks else "none",
-        "parity": cells.parity_text(result),
-        "words": cells.reason(group, result),
+        "parity": cell_texts.parity_text(result),
+        "words": cell_texts.reason(group, result),
     }
 
 

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.core.types import BOUNDARIES, COMPUTE
-from reports import formatting, results, verdict
+from reports import cell_texts, formatting, results, verdict
 from reports.results import Group, Record, Result
 from reports.sections import (
     binding_cost,
-    cells,
     divergences,
     models,
     resources,
@@ -55,7 +54,7 @@ def _outcome(group: Group, result: Result) -> Facts:
     record = result.record
     facts = [
         ("outcome", result.outcome),
-        ("reason", cells.reason(group, result)),
+        ("reason", cell_texts.reason(group, result)),
         ("phase", record.get("phase")),
         ("signal", record.get("signal")),
         ("what to do", record.get("hint")),

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.core.types import OUTCOMES
-from reports import formatting, verdict
+from reports import cell_texts, formatting, verdict
 from reports.results import BASELINE, Group, Result
-from reports.sections import cells
+from reports.sections import tables
 
 SUMMARY_ROWS = 40
 """How many verdicts stand open; the others unfold."""
@@ -104,7 +104,7 @@ def glance(groups: Sequence[Group]) -> Glance:
     controls = {result.name for group in groups for result in group.results if result.is_control}
     columns = sorted(names, key=lambda name: name in controls)
     found: dict[int, dict[str, list[Square]]] = {}
-    for index, group, result in cells.in_order(groups[:GLANCE_ROWS]):
+    for index, group, result in tables.in_order(groups[:GLANCE_ROWS]):
         found.setdefault(id(group), {}).setdefault(result.name, []).append(
             _square(group, result, index)
         )
@@ -162,7 +162,7 @@ def _square(group: Group, result: Result, index: int) -> Square:
             timed,
         )
     tone = verdict.tone(group, result) if result.ranks else "none"
-    words = f"{result.cell.get('id', '')}: {cells.reason(group, result)}"
+    words = f"{result.cell.get('id', '')}: {cell_texts.reason(group, result)}"
     return Square(
         large, "" if small == formatting.DASH else small, result.outcome, tone, words, index
     )

@@ -16,8 +16,8 @@ from reports.charts import roofline as chart
 from reports.charts.axes import Figure
 from reports.charts.roofline import Point, Roof
 from reports.results import Group, Record, Result
-from reports.sections import cells
-from reports.sections.cells import MEASURE, WORDS, Column, Table
+from reports.sections import tables
+from reports.sections.tables import MEASURE, WORDS, Column, Table
 
 ROOFS_DRAWN = 6
 """How many roofs the chart has; with more of them none could be told apart."""
@@ -32,7 +32,7 @@ CONVOLUTIONS = ("conv", "Conv")
 def table(groups: Sequence[Group]) -> Table:
     """Every ranked cell that has a limit: its time, the least possible one, and what binds."""
     columns = (
-        *cells.IDENTITY,
+        *tables.IDENTITY,
         Column("Compute", MEASURE, "one inference, inputs already bound"),
         Column("Least possible", MEASURE, "max(FLOPs / peak, bytes / bandwidth)"),
         Column(
@@ -45,7 +45,7 @@ def table(groups: Sequence[Group]) -> Table:
         Column("Least bytes", MEASURE, "weights once at this precision, inputs, outputs"),
         Column("Reached", MEASURE, "work over compute"),
         Column("Remark"),
-        *cells.INDEX,
+        *tables.INDEX,
     )
     return Table(
         "limit",
@@ -56,22 +56,22 @@ def table(groups: Sequence[Group]) -> Table:
 
 
 def _rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
-    for index, group, result in cells.in_order(groups):
+    for index, group, result in tables.in_order(groups):
         fraction, limit = result.of_limit, result.limit
         if not result.ranks or fraction is None or result.compute is None:
             continue
         reached = limit["flops"] / result.compute.value * 1e9
         yield [
-            *cells.identity(group, result),
-            cells.measure(formatting.latency(result.compute), result.compute.value),
-            cells.measure(formatting.seconds(limit["least_seconds"]), limit["least_seconds"]),
-            cells.measure(share(fraction), fraction),
+            *tables.identity(group, result),
+            tables.measure(formatting.latency(result.compute), result.compute.value),
+            tables.measure(formatting.seconds(limit["least_seconds"]), limit["least_seconds"]),
+            tables.measure(share(fraction), fraction),
             str(limit["bound"]),
-            cells.measure(formatting.amount(limit["flops"], "FLOP"), limit["flops"]),
-            cells.measure(formatting.size(limit["least_bytes"]), limit["least_bytes"]),
-            cells.measure(formatting.amount(reached, "FLOP/s"), reached),
+            tables.measure(formatting.amount(limit["flops"], "FLOP"), limit["flops"]),
+            tables.measure(formatting.size(limit["least_bytes"]), limit["least_bytes"]),
+            tables.measure(formatting.amount(reached, "FLOP/s"), reached),
             remark(limit, fraction),
-            *cells.indexed(index, result),
+            *tables.indexed(index, result),
         ]
 
 

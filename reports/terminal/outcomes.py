@@ -14,9 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reports import formatting, results, verdict
+from reports import cell_texts, formatting, results, verdict
 from reports.results import BASELINE, Group, Result
-from reports.sections import cells
 
 WARNINGS_SHOWN = 8
 """How many kinds of warning follow the table; a report has them all."""
@@ -86,10 +85,11 @@ def _row(group: Group, result: Result) -> OutcomeRow:
             formatting.latency(result.compute), formatting.latency_interval(result.compute)
         ),
         speedup=_short(*verdict.speedup_texts(group, result)),
-        parity=cells.parity_text(result),
+        parity=cell_texts.parity_text(result),
         reason="; ".join(
             filter(
-                None, (*map(str, result.record.get("labels") or ()), cells.reason(group, result))
+                None,
+                (*map(str, result.record.get("labels") or ()), cell_texts.reason(group, result)),
             )
         ),
     )

@@ -6,7 +6,7 @@ import re
 
 import synthetic
 
-from reports import results, verdict
+from reports import newest_records, results, verdict
 from reports.sections import cells, comparison, overview
 from reports.terminal import outcomes
 
@@ -183,7 +183,7 @@ def test_options_tell_results_apart_and_the_plain_eager_is_the_baseline():
 
 def test_the_newest_record_of_a_cell_wins_and_a_note_says_so():
     old = synthetic.record(run=synthetic.RUN | {"id": "old", "started": "2026-01-01T00:00:00Z"})
-    kept, notes = results.newest([synthetic.record(), old])
+    kept, notes = newest_records.newest([synthetic.record(), old])
     assert [line["run"]["id"] for line in kept] == [synthetic.RUN["id"]]
     assert len(notes) == 1
     assert "of 2 records the one from run" in notes[0]
@@ -251,7 +251,7 @@ def test_a_suite_that_was_run_twice_is_one_note():
         synthetic.record(cell={"key": f"k{at}", "group": "g"}, run={"id": "r2", "started": "2"})
         for at in range(5)
     ]
-    kept, notes = results.newest([*first, *second])
+    kept, notes = newest_records.newest([*first, *second])
     assert notes == ["5 cells were measured more than once; those of run r2 are shown"]
     assert {line["run"]["id"] for line in kept} == {"r2"}
 
@@ -262,5 +262,5 @@ def test_a_cell_measured_again_alone_does_not_tear_its_group_apart():
         for key in "ab"
     ]
     alone = synthetic.record(cell={"key": "a", "group": "g"}, run={"id": "r2", "started": "2"})
-    kept, _ = results.newest([*whole, alone])
+    kept, _ = newest_records.newest([*whole, alone])
     assert {line["run"]["id"] for line in kept} == {"r1"}

@@ -1,0 +1,34 @@
+"""Texts on a cell, shared by tables, the comparison and the terminal."""
+
+from __future__ import annotations
+
+from reports import formatting, verdict
+from reports.results import Group, Result
+
+
+def parity_text(result: Result) -> str:
+    """`0.03 / 1`: tolerance needed and allowed; `degenerate` where the comparison proves nothing; a
+    dash where none was.
+    """
+    found = result.record.get("parity")
+    if not found:
+        return formatting.DASH
+    if found.get("verdict") == "degenerate":
+        return "degenerate"
+    return f"{formatting.number(found.get('needed'), 2)} / {formatting.number(found.get('allowed'), 1)}"
+
+
+def reason(group: Group, result: Result) -> str:
+    """Why a cell has the outcome that it has; for a ranked one how it stands. Warnings are only
+    counted.
+    """
+    given = str(result.record.get("reason") or "")
+    if result.outcome != "ok":
+        hint = str(result.record.get("hint") or "")
+        return f"{given}; {hint}" if hint and hint not in given else given
+    judged = verdict.stand(group, result) if result.ranks else "no time recorded"
+    words = "control, never ranked" if result.is_control else judged
+    warnings = len(result.record.get("warnings") or [])
+    return (
+        f"{given or words}; {formatting.count(warnings, 'warning')}" if warnings else given or words
+    )

@@ -1,0 +1,86 @@
+"""Selection of the newest record per cell, without tearing comparisons apart."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from reports.results import Record
+
+NOTES_SHOWN = 3
+"""Notes about single cells; beyond it they are counted."""
+
+
+def newest(lines: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """One record of every cell key, and a note for every key that had more than one.
+
+    It is the newest, except where that would tear a comparison apart: a cell that was measured
+    again alone has no baseline in its new run, so a correct record in the group's fullest run
+    stays.
+    """
+    homes = _homes(lines)
+    kept: dict[Any, Record] = {}
+    replaced: dict[Any, int] = {}
+    for line in lines:
+        cell = line.get("cell") or {}
+        key = cell.get("key") or cell.get("id")
+        if key in kept:
+            replaced[key] = replaced.get(key, 0) + 1
+        if key not in kept or _rank(line, homes) >= _rank(kept[key], homes):
+            kept[key] = line
+    return list(kept.values()), _replaced_notes(
+        [(kept[key], many) for key, many in replaced.items()]
+    )
+
+
+def _homes(lines: Sequence[Record]) -> dict[str, str]:
+    """The run of each group that has most correct records, the newest of equals."""
+    counted: dict[tuple[str, str], tuple[int, str]] = {}
+    for line in lines:
+        if line.get("outcome") == "ok":
+            place = (
+                str((line.get("cell") or {}).get("group", "")),
+                str((line.get("run") or {}).get("id", "")),
+            )
+            many, started = counted.get(place, (0, ""))
+            counted[place] = (
+                many + 1,
+                max(started, str((line.get("run") or {}).get("started", ""))),
+            )
+    found: dict[str, tuple[tuple[int, str], str]] = {}
+    for (group, run), weight in counted.items():
+        found[group] = max(found.get(group, ((0, ""), "")), (weight, run))
+    return {group: run for group, (_, run) in found.items()}
+
+
+def _rank(line: Record, homes: dict[str, str]) -> tuple[bool, Any]:
+    cell, run = line.get("cell") or {}, line.get("run") or {}
+    at_home = line.get("outcome") == "ok" and homes.get(str(cell.get("group", ""))) == str(
+        run.get("id", "")
+    )
+    return at_home, _age(line)
+
+
+def _age(line: Record) -> tuple[str, str]:
+    run = line.get("run") or {}
+    return str(run.get("started") or ""), str(line.get("time") or "")
+
+
+def _replaced_notes(replaced: Sequence[tuple[Record, int]]) -> list[str]:
+    """A note for each of a few cells; where whole suites were run again, one for each run that is
+    shown.
+    """
+    if len(replaced) <= NOTES_SHOWN:
+        return [_replaced_note(record, many) for record, many in replaced]
+    runs = Counter(str((record.get("run") or {}).get("id", "")) for record, _ in replaced)
+    return [
+        f"{many} cells were measured more than once; those of run {run} are shown"
+        for run, many in runs.items()
+    ]
+
+
+def _replaced_note(line: Record, many: int) -> str:
+    identity = (line.get("cell") or {}).get("id", "?")
+    run = (line.get("run") or {}).get("id", "?")
+    return f"{identity}: of {many + 1} records the one from run {run} is shown"
