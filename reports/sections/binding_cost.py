@@ -25,7 +25,7 @@ calls.
 
 
 @dataclass(frozen=True)
-class Row:
+class BindingRow:
     """One native cell against its Python counterpart, as strings. Ratios above 1 mean that the
     native cell is the faster one.
     """
@@ -49,7 +49,7 @@ class Row:
     """
 
 
-def rows(members: Sequence[Result]) -> list[Row]:
+def rows(members: Sequence[Result]) -> list[BindingRow]:
     """A row for every correct native cell whose Python counterpart is correct as well, in the order
     of recording.
     """
@@ -150,10 +150,10 @@ def _identity(result: Result) -> tuple[str, ...]:
     )
 
 
-def _row(native: Result, python: Result) -> Row:
+def _row(native: Result, python: Result) -> BindingRow:
     compute, whole = (_ratio(python, native, boundary) for boundary in (COMPUTE, HOST_TO_HOST))
     doubt = _doubt((native, python))
-    return Row(
+    return BindingRow(
         cell=str(native.cell.get("id", "")),
         way="ctypes" if results.laps_of(native.record, NATIVE) else "program",
         counterpart=python.name,

@@ -16,7 +16,7 @@ FIELD = "partings"
 
 
 @dataclass(frozen=True)
-class Row:
+class DivergenceRow:
     """Two cells that were searched, and in words what was found."""
 
     cell: str
@@ -69,12 +69,12 @@ def _with(line: Record, partings: Mapping[str, Any]) -> Record:
     return {**line, FIELD: list(partings.values())} if partings else line
 
 
-def rows(results: Iterable[Result]) -> list[Row]:
+def rows(results: Iterable[Result]) -> list[DivergenceRow]:
     """A row for every pair of cells that was searched, the page's own among them."""
-    found: dict[frozenset[str], Row] = {}
+    found: dict[frozenset[str], DivergenceRow] = {}
     for result in results:
         for each in result.record.get(FIELD) or ():
-            found[frozenset((each["cell"], each["second"]))] = Row(
+            found[frozenset((each["cell"], each["second"]))] = DivergenceRow(
                 each["cell"], each["second"], each["words"]
             )
     return list(found.values())

@@ -46,7 +46,7 @@ class Square:
     index: int
 
 
-Row = tuple[str, str, list[list[Square]]]
+GlanceRow = tuple[str, str, list[list[Square]]]
 """One group on the map: its model, its setting, and the squares of each column."""
 
 
@@ -57,7 +57,7 @@ class Glance:
     """
 
     columns: list[str]
-    rows: list[Row]
+    rows: list[GlanceRow]
     left_out: str
 
 
@@ -137,7 +137,7 @@ def choices(members: Sequence[Result]) -> dict[str, list[str]]:
 
 def _glance_row(
     group: Group, columns: Sequence[str], squares: dict[str, list[Square]], several_runs: bool
-) -> Row:
+) -> GlanceRow:
     setting = (
         f"{verdict.setting(group)} · run {group.run}" if several_runs else verdict.setting(group)
     )

@@ -25,7 +25,7 @@ Line = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Row:
+class RelatedRun:
     """One cell and what was asked of it, as strings. `answer` says why where there is none; `page`
     is an address, or empty.
     """
@@ -41,7 +41,7 @@ class Row:
 class Companions:
     """The rows, by cell, and in words what was left out."""
 
-    rows: tuple[Row, ...] = ()
+    rows: tuple[RelatedRun, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -54,7 +54,7 @@ def gather(
     `pages` has the addresses of pages of load by run; every line of a pipeline comes with the
     address of its page, or an empty string.
     """
-    found: dict[str, tuple[str, Row]] = {}
+    found: dict[str, tuple[str, RelatedRun]] = {}
     broken = 0
     for kind, line, page in [
         *(("load", line, "") for line in loads),
@@ -93,9 +93,9 @@ def _pipeline_key(line: Line) -> list[Any]:
     ]
 
 
-def _row(line: Line, cell: str, asked: str, answer: str, page: str) -> Row:
+def _row(line: Line, cell: str, asked: str, answer: str, page: str) -> RelatedRun:
     where = f"in {line['phase']}: " if line["phase"] else ""
-    return Row(
+    return RelatedRun(
         cell,
         asked,
         str(line["outcome"]),
@@ -107,7 +107,7 @@ def _row(line: Line, cell: str, asked: str, answer: str, page: str) -> Row:
 # -- under load ------------------------------------------------------------------------------------
 
 
-def _loaded(line: Line, page: str) -> Row:
+def _loaded(line: Line, page: str) -> RelatedRun:
     scenario = line["scenario"]
     bound = (
         f", p99 within {formatting.duration(scenario['bound_ns'])}"
@@ -209,7 +209,7 @@ LOST = {PACED: "dropped", HELD_PACED: "dropped after decoding"}
 """The same at a target rate."""
 
 
-def _filmed(line: Line, page: str) -> Row:
+def _filmed(line: Line, page: str) -> RelatedRun:
     target = (
         f", {line['target_per_second']:g} per second wanted" if line["target_per_second"] else ""
     )
@@ -241,7 +241,7 @@ def _rate(found: Estimate) -> str:
     return formatting.with_interval(formatting.number(found.value), interval)
 
 
-KINDS: Mapping[str, tuple[Callable[[Line], list[Any]], Callable[[Line, str], Row]]] = {
+KINDS: Mapping[str, tuple[Callable[[Line], list[Any]], Callable[[Line, str], RelatedRun]]] = {
     "load": (_load_key, _loaded),
     "pipeline": (_pipeline_key, _filmed),
 }

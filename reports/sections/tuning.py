@@ -20,7 +20,7 @@ read.
 
 
 @dataclass(frozen=True)
-class Row:
+class TuningRow:
     """One tuned, or not yet tuned, cell as strings."""
 
     cell: str
@@ -45,17 +45,17 @@ def readable(facts: Record) -> dict[str, Any]:
     return known
 
 
-def rows(members: Sequence[Result]) -> list[Row]:
+def rows(members: Sequence[Result]) -> list[TuningRow]:
     """One row for every cell of such a runtime, in the order of recording; what was not tuned says
     so.
     """
     return [_row(result) for result in members if facts_of(result.record)]
 
 
-def _row(result: Result) -> Row:
+def _row(result: Result) -> TuningRow:
     facts = facts_of(result.record)
     without = int(facts.get("tasks_without_record") or 0)
-    return Row(
+    return TuningRow(
         cell=str(result.cell.get("id", "")),
         label=", ".join(result.record.get("labels") or []) or result.outcome,
         tasks=formatting.count(int(facts.get("tasks") or 0), "task")

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from harness.results import quality_warnings
 from reports.results import Record, Result
 
-Row = tuple[str, str, str]
+WarningRow = tuple[str, str, str]
 """A run, what was seen in it, and what to do."""
 
 
-def rows(members: Sequence[Result]) -> list[Row]:
+def rows(members: Sequence[Result]) -> list[WarningRow]:
     """Everything that a reader must mind about a run as a whole, newest run first; empty where all
     of them were quiet.
     """

@@ -110,7 +110,7 @@ def swept() -> dict[str, Any]:
     return made | {"answer": best_batch(points, asked.bound_ns)}
 
 
-def only(*loads: dict[str, Any], pages: dict[str, str] | None = None) -> related_runs.Row:
+def only(*loads: dict[str, Any], pages: dict[str, str] | None = None) -> related_runs.RelatedRun:
     (row,) = related_runs.gather(loads, pages or {}, []).rows
     return row
 
