@@ -7,8 +7,9 @@ from reports.results import Group, Result
 
 
 def parity_text(result: Result) -> str:
-    """`0.03 / 1`: tolerance needed and allowed; `degenerate` where the comparison proves nothing; a
-    dash where none was.
+    """Return tolerance needed and allowed, such as `0.03 / 1`.
+
+    `degenerate` if the comparison proves nothing; a dash without a comparison.
     """
     found = result.record.get("parity")
     if not found:
@@ -19,9 +20,7 @@ def parity_text(result: Result) -> str:
 
 
 def reason(group: Group, result: Result) -> str:
-    """Why a cell has the outcome that it has; for a ranked one how it stands. Warnings are only
-    counted.
-    """
+    """Return the reason of an outcome; for a ranked cell its standing. Counts warnings."""
     given = str(result.record.get("reason") or "")
     if result.outcome != "ok":
         hint = str(result.record.get("hint") or "")

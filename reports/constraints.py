@@ -1,4 +1,4 @@
-"""Limits of a deployment: which values can be limited, and why a result exceeds a limit."""
+"""Limits of a deployment: p99, memory, accuracy drop and size, and reasons for exclusion."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from reports.deployment_facts import QUANTILE, Facts
 
 @dataclass(frozen=True)
 class Constraint:
-    """One thing that may be limited: where its value is found, how it is told, and why it is not
-    known where it is not.
+    """A value with a limit.
+
+    `value` reads a result, `words` formats the value, `unknown` explains a missing value.
     """
 
     name: str
@@ -22,7 +23,7 @@ class Constraint:
     unknown: Callable[[Facts], str]
 
     def excludes(self, facts: Facts, limit: float) -> str:
-        """In words, why the limit is not kept; an empty string where it is."""
+        """Return the reason for exceeding the limit; empty within the limit."""
         value = self.value(facts)
         if value is None:
             return self.unknown(facts)
@@ -36,7 +37,7 @@ def _over(value: float, limit: float) -> str:
 
 
 def share(value: float | None) -> str:
-    """A share as a percentage: `0.83 %`."""
+    """Format a share as a percentage: `0.83 %`."""
     return (
         formatting.DASH if value is None else f"{formatting.number(100 * value)}{formatting.SPACE}%"
     )
@@ -73,15 +74,16 @@ CONSTRAINTS: tuple[Constraint, ...] = (
         lambda facts: "the artifact's size was not recorded",
     ),
 )
-"""In the order in which they are told. Limits are given by these names: in nanoseconds, bytes, and
-a share of the accuracy.
+"""All constraints, in display order.
+
+Limits use these names, in nanoseconds, bytes, and shares of the accuracy.
 """
 
 Limits = Mapping[str, float]
 
 
 def excluded_by(facts: Facts, limits: Limits) -> list[str]:
-    """Every reason in words why a result is not recommended; empty where nothing speaks against it."""
+    """Return every reason against a result; empty for a recommended result."""
     if facts.result.is_control:
         return ["a control: there is nothing to ship"]
     if facts.result.outcome != "ok":
@@ -104,9 +106,7 @@ def excluded_by(facts: Facts, limits: Limits) -> list[str]:
 
 @dataclass(frozen=True)
 class Field:
-    """An input of the page that limits one value: its name in the address, its label, and how much
-    of the value one unit of it is.
-    """
+    """An input of the page for one limit: name in the address, label, size of its unit."""
 
     name: str
     label: str
@@ -119,7 +119,7 @@ FIELDS = (
     Field("drop", "Accuracy drop at most, %", 0.01),
     Field("size", "Artifact at most, MB", 1e6),
 )
-"""In the order of `CONSTRAINTS`."""
+"""Inputs in the order of `CONSTRAINTS`."""
 
 FIELDS_HELP = (
     "A limit leaves the cells that keep it; those whose value is not known go as well. p99 is host to host, and is stated from "

@@ -23,9 +23,7 @@ NATIVE = "fp32"
 
 @dataclass(frozen=True)
 class Reference:
-    """The accuracy that a drop is a share of, the id of the cell that it was measured in, over how
-    many samples, by which metric.
-    """
+    """The accuracy as reference for drops: value, id of the cell, samples, metric."""
 
     value: float
     cell: str
@@ -35,45 +33,42 @@ class Reference:
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """What of one result decides whether it can be afforded; None where that is not known, or its
-    answer is not right.
-    """
+    """Facts of a result for limits of a deployment; None if unknown, or if the output is wrong."""
 
     result: Result
     reference: Reference | None
 
     @cached_property
     def id(self) -> str:
-        """The cell's id, for people."""
+        """The id of the cell, for people."""
         return str(self.result.cell.get("id", ""))
 
     @cached_property
     def runs(self) -> bool:
-        """Whether it may be chosen at all: a correct answer of a real runtime, with times of both
-        boundaries.
-        """
+        """Whether the result is eligible: a correct output of a real runtime, with both times."""
         return self.result.ranks and self.result.host_to_host is not None
 
     @cached_property
     def in_flight(self) -> bool:
-        """Whether several requests were in flight: its laps are then intervals between completions,
-        which no caller waits for.
+        """Whether several requests were in flight.
+
+        Laps are then intervals between completions, which no caller waits for.
         """
         return str(self.result.cell.get("group", "")).endswith("-throughput")
 
     @cached_property
     def laps_ns(self) -> list[list[int]]:
-        """The laps host to host of each process."""
+        """Host-to-host laps of each process, in nanoseconds."""
         return results.laps_of(self.result.record, HOST_TO_HOST)
 
     @cached_property
     def process_ns(self) -> list[float]:
-        """One value for each process, in sweep order."""
+        """The level of each process, in sweep order."""
         return estimates.process_values(self.laps_ns)
 
     @cached_property
     def p99_ns(self) -> float | None:
-        """The 99th percentile of all laps, where there are enough of them to state it."""
+        """The 99th percentile of all laps, if the number of laps supports a p99."""
         laps = list(chain.from_iterable(self.laps_ns))
         return (
             estimates.supported_quantile(laps, QUANTILE)
@@ -83,38 +78,39 @@ class Facts:
 
     @cached_property
     def memory_bytes(self) -> int | None:
-        """The largest resident set of any of its processes."""
+        """The largest resident set of any process."""
         peaks: Sequence[int] = (self.result.record.get("memory") or {}).get("peak_rss_bytes") or ()
         return max(peaks, default=None) if self.runs else None
 
     @cached_property
     def size_bytes(self) -> int | None:
-        """What the runtime loads: the artifact, without the runtime itself."""
+        """The size of the artifact, without the runtime."""
         known: int | None = (self.result.record.get("artifact") or {}).get("bytes")
         return known if self.runs else None
 
     @cached_property
     def accuracy(self) -> float | None:
-        """On held-out data, where the model has some."""
+        """The accuracy on held-out data, if the model has any."""
         known: float | None = (self.result.record.get("accuracy") or {}).get("value")
         return known if self.runs else None
 
     @cached_property
     def accuracy_drop(self) -> float | None:
-        """Which share of the reference's accuracy is lost; negative where it is better."""
+        """The lost share of the reference accuracy; negative for a gain."""
         if self.accuracy is None or self.reference is None or not self.reference.value:
             return None
         return (self.reference.value - self.accuracy) / self.reference.value
 
     @cached_property
     def ratios(self) -> dict[Facts, Estimate | None]:
-        """What `ratio` found against others: it is asked for again and again, of every pair."""
+        """Cache of `pareto.ratio`, because every pair is compared several times."""
         return {}
 
     @cached_property
     def error(self) -> float | None:
-        """The error of the worst output, RMSE in units of the golden's largest magnitude: the same
-        unit at every precision.
+        """The error of the worst output: RMSE over the largest magnitude of the golden.
+
+        The same unit at every precision.
         """
         outputs = (self.result.record.get("parity") or {}).get("outputs") or []
         errors = [
@@ -126,16 +122,14 @@ class Facts:
 
 
 def gather(members: Iterable[Result]) -> list[Facts]:
-    """The facts of each result, in their order."""
+    """Return the facts of each result, in order."""
     listed = list(members)
     references = _references(listed)
     return [Facts(result, references.get(_scored_on(result))) for result in listed]
 
 
 def _scored_on(result: Result) -> tuple[str, ...]:
-    """What two accuracies must share to be compared: the model, the batch size, the metric, and the
-    labelled data.
-    """
+    """The scope of comparable accuracies: model, batch size, metric and labelled data."""
     metric, data = (
         str((result.record.get(part) or {}).get(key) or "")
         for part, key in (("accuracy", "metric"), ("dataset", "sha256"))
@@ -144,9 +138,7 @@ def _scored_on(result: Result) -> tuple[str, ...]:
 
 
 def _references(members: Sequence[Result]) -> dict[tuple[str, ...], Reference]:
-    """For each model and its data, the accuracy of its correct eager cell at fp32; without it, the
-    best of any correct fp32 cell.
-    """
+    """The accuracy of correct eager fp32 cells by scope; otherwise of the best fp32 cell."""
     found: dict[tuple[str, ...], tuple[tuple[bool, float], Reference]] = {}
     for result in members:
         scored = result.record.get("accuracy") or {}
@@ -166,7 +158,7 @@ def _references(members: Sequence[Result]) -> dict[tuple[str, ...], Reference]:
 
 
 def plain(facts: Facts) -> dict[str, Any]:
-    """The facts of one result as JSON values, with the parts of its cell that tell it from others."""
+    """Return the facts of a result as JSON values, with the identity of the cell."""
     names = ("backend", "precision", "device", "batch", "threads", "options")
     latency = facts.result.host_to_host if facts.runs else None
     return {

@@ -27,7 +27,10 @@ NAMES = {"SingleStream": "one caller", "Offline": "all at once", "Server": "arri
 
 
 def rows(line: Line) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of a cell: its id, then a text per heading. An incorrect cell has no rows."""
+    """Yield the rows of a cell: its id, then a text per heading.
+
+    An incorrect cell has no rows.
+    """
     columns = COLUMNS[line["scenario"]["name"]]
     for part in line["parts"]:
         for point in part["points"]:

@@ -9,15 +9,15 @@ from typing import Any
 from reports.results import Record
 
 NOTES_SHOWN = 3
-"""Notes about single cells; beyond it they are counted."""
+"""Limit on notes about single cells; more notes are summed up by run."""
 
 
 def newest(lines: Sequence[Record]) -> tuple[list[Record], list[str]]:
-    """One record of every cell key, and a note for every key that had more than one.
+    """Return a record per cell key, and notes about replaced records.
 
-    It is the newest, except where that would tear a comparison apart: a cell that was measured
-    again alone has no baseline in its new run, so a correct record in the group's fullest run
-    stays.
+    The newest record wins, with an exception that keeps comparisons: a correct record in the
+    fullest run of its group stays, because a cell measured again alone has no baseline in the new
+    run.
     """
     homes = _homes(lines)
     kept: dict[Any, Record] = {}
@@ -35,7 +35,7 @@ def newest(lines: Sequence[Record]) -> tuple[list[Record], list[str]]:
 
 
 def _homes(lines: Sequence[Record]) -> dict[str, str]:
-    """The run of each group that has most correct records, the newest of equals."""
+    """The run of each group with most correct records, the newest of equals."""
     counted: dict[tuple[str, str], tuple[int, str]] = {}
     for line in lines:
         if line.get("outcome") == "ok":
@@ -68,9 +68,7 @@ def _age(line: Record) -> tuple[str, str]:
 
 
 def _replaced_notes(replaced: Sequence[tuple[Record, int]]) -> list[str]:
-    """A note for each of a few cells; where whole suites were run again, one for each run that is
-    shown.
-    """
+    """A note per cell for a few cells; a note per run for repeated suites."""
     if len(replaced) <= NOTES_SHOWN:
         return [_replaced_note(record, many) for record, many in replaced]
     runs = Counter(str((record.get("run") or {}).get("id", "")) for record, _ in replaced)

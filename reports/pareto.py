@@ -1,7 +1,7 @@
-"""The Pareto front of latency, accuracy and memory, and whether two cells differ beyond noise.
+"""Pareto front of latency, accuracy and memory, and differences beyond noise.
 
-Two cells differ if the interval of their latency ratio, paired over the sweeps of one run,
-excludes 1.
+Two cells differ if the interval of their latency ratio, paired over the sweeps of one run, excludes
+1.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ def latency_ns(facts: Facts) -> float:
 
 
 def ratio(slower: Facts, faster: Facts) -> Estimate | None:
-    """How many times faster the second is, paired by sweep; None where they are of two runs, whose
-    sweeps pair with nothing.
-    """
+    """Return how many times faster the second is, paired by sweep; None across runs."""
     if slower.result.run != faster.result.run or not slower.process_ns or not faster.process_ns:
         return None
     if faster not in slower.ratios:
@@ -31,7 +29,7 @@ def ratio(slower: Facts, faster: Facts) -> Estimate | None:
 
 
 def not_apart(slower: Facts, faster: Facts) -> str:
-    """Why two cells cannot be told apart, in words; an empty string where one is clearly faster."""
+    """Return why two cells do not differ; empty for a clear difference."""
     found = ratio(slower, faster)
     if found is None:
         return "measured in another run"
@@ -42,12 +40,12 @@ def not_apart(slower: Facts, faster: Facts) -> str:
 
 
 def _faster(one: Facts, other: Facts) -> bool:
-    """Whether the first has the lower latency, by more than noise where that is known."""
+    """Whether the first has the lower latency, beyond noise if known."""
     return latency_ns(one) < latency_ns(other) and not_apart(other, one) != WITHIN_NOISE
 
 
 def tied(facts: Facts, scope: Iterable[Facts]) -> list[int]:
-    """The `id`s of the results that are faster and within noise of this one."""
+    """Return the `id`s of faster results within noise."""
     others = (
         other
         for other in scope
@@ -61,12 +59,11 @@ def tied(facts: Facts, scope: Iterable[Facts]) -> list[int]:
 
 
 def front(everything: Iterable[Facts]) -> tuple[Facts, ...]:
-    """Those that no other one beats, which would be as fast, as accurate and as small in memory,
-    and better in one of them.
+    """Return the results not dominated in latency, accuracy and memory, fastest first.
 
-    Latencies within noise of one another are equal; two that were not paired go by their levels.
-    Where not all have an accuracy, the parity error takes its place. Those without one of the
-    numbers cannot be compared and are left out.
+    Another result dominates if no value is worse and a value is better. Latencies within noise are
+    equal; unpaired latencies compare by level. The parity error replaces the accuracy unless all
+    results have an accuracy. Results without a value are left out.
     """
     running = [facts for facts in everything if facts.runs and not facts.in_flight]
     by_accuracy = all(facts.accuracy is not None for facts in running)

@@ -15,17 +15,18 @@ from reports.results import Result
 
 @dataclass(frozen=True)
 class Chosen:
-    """One cell that satisfies everything, and those ahead of it that it cannot be told apart from."""
+    """A recommended cell, and faster recommended cells without a clear difference."""
 
     facts: Facts
     not_apart: tuple[tuple[str, str], ...]
-    """The id of each, and why: within noise, one process, another run."""
+    """(id, reason) of each: within noise, one process, another run."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """The answer: what satisfies, fastest first; what does not, with every reason; the front; and
-    what was nearest where nothing does.
+    """The recommendation: ranked cells, excluded cells with reasons, and the front.
+
+    `nearest` describes the nearest misses if no cell is recommended.
     """
 
     ranked: tuple[Chosen, ...]
@@ -36,8 +37,9 @@ class Advice:
 
 
 def advise(members: Sequence[Result], limits: Limits) -> Advice:
-    """What `members` (results of one model at one batch size) can be recommended under `limits`, by
-    the names of `CONSTRAINTS`.
+    """Return the recommendation for results of one model at one batch size.
+
+    `limits` are keyed by the names of `CONSTRAINTS`.
     """
     everything = gather(members)
     judged = [(facts, excluded_by(facts, limits)) for facts in everything]
@@ -63,7 +65,7 @@ def _not_apart(facts: Facts, ahead: Sequence[Facts]) -> tuple[tuple[str, str], .
 
 
 def _nearest(constraint: Constraint, everything: Sequence[Facts], limits: Limits) -> str:
-    """What came nearest to one constraint, in words: first among those that fail nothing else."""
+    """The nearest miss of a constraint as text, preferring cells within all other limits."""
     limit = limits[constraint.name]
     running = [facts for facts in everything if facts.runs]
     if not running:
@@ -97,9 +99,11 @@ def _nearest(constraint: Constraint, everything: Sequence[Facts], limits: Limits
 
 
 def page_values(members: Iterable[Result]) -> dict[int, list[Any]]:
-    """What the page filters by, for each result by its `id`: the values of `CONSTRAINTS`, whether
-    it is on the front of its model and batch, as `advise` has it, and the `id`s of the faster ones
-    that it is within noise of."""
+    """Return the filter values of each result, by `id` of the result.
+
+    The values of `CONSTRAINTS`, membership in the front of its model and batch, and the `id`s of
+    faster results within noise.
+    """
     everything = gather(members)
     scopes: dict[tuple[Any, ...], list[Facts]] = {}
     for facts in everything:
@@ -119,5 +123,5 @@ def page_values(members: Iterable[Result]) -> dict[int, list[Any]]:
 
 
 def _short(value: float | None) -> float | None:
-    """Whole nanoseconds and bytes: a page of ten thousand cells has forty thousand of them."""
+    """Whole nanoseconds and bytes, because a large page has forty thousand values."""
     return round(value) if value is not None and value >= 1000 else value

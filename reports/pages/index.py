@@ -1,6 +1,4 @@
-"""Recorded results in, one self-contained `index.html` out: no network, no runtime, nothing
-measured.
-"""
+"""The report page: a self-contained `index.html` from recorded results, without network access."""
 
 from __future__ import annotations
 
@@ -38,7 +36,7 @@ from reports.sections.tables import Table
 NOTHING_ELSE = Companions()
 
 NAMED = 5
-"""How many of the outcomes that are left out a note names."""
+"""Limit on named outcomes in a note about malformed outcomes."""
 
 
 def write(
@@ -48,12 +46,11 @@ def write(
     asv: str = "",
     beside: Companions = NOTHING_ELSE,
 ) -> Path:
-    """Write the report of `lines` (parsed records) into `folder`, which is made if missing, and
-    return its index.html.
+    """Write the report of `lines` (parsed records) into `folder` and return its index.html.
 
-    `notes` are shown on top of the page, for instance what the reader of the files had to leave
-    out; `asv` is the address of asv's site, which the page links to; `beside` is what else was
-    measured, for a section of its own. Raises ValueError where there is nothing to report.
+    Creates the folder if missing. `notes` are shown on top of the page, for example about
+    unreadable lines; `asv` is the address of the asv site to link; `beside` has load scenarios and
+    pipelines for a section of the page. Raises ValueError without lines.
     """
     if not lines:
         raise ValueError(
@@ -75,7 +72,7 @@ def render(
     asv: str = "",
     beside: Companions = NOTHING_ELSE,
 ) -> str:
-    """The page as text."""
+    """Return the page as HTML."""
     members = results.results(lines)
     groups = results.groups(members)
     return template("page.html.j2").render(
@@ -86,8 +83,10 @@ def render(
 def _page(
     lines: Sequence[Mapping[str, Any]], notes: Sequence[str], asv: str, beside: Companions
 ) -> str:
-    """The page of all lines that can be shown. Lines are trusted until the page fails: reading them
-    again costs a good day nothing.
+    """The page of all well-formed lines.
+
+    Lines are trusted until the page fails, because checking every line would slow down normal
+    pages.
     """
     try:
         newest, replaced = newest_records.newest(lines)
@@ -113,8 +112,9 @@ def _page(
 
 
 def _showable(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The most of `lines` that can be shown together, found by halving: a malformed line costs a
-    few tries, a good file none.
+    """The largest renderable subset of `lines`, by bisection.
+
+    A malformed line costs a few attempts, a good file none.
     """
     if _shows(lines):
         return list(lines)
@@ -127,7 +127,7 @@ def _showable(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _shows(lines: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether everything that a page says of these lines can be said."""
+    """Whether these lines render without an error."""
     try:
         render(newest_records.newest(lines)[0])
     except Exception:  # the same in a thousand ways
@@ -137,8 +137,9 @@ def _shows(lines: Sequence[Mapping[str, Any]]) -> bool:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """No cyclic garbage collection meanwhile: a page is a million small strings and no cycles, and
-    passes cost a third.
+    """Disable cyclic garbage collection.
+
+    A page has a million small strings and no cycles; collection would take a third of the time.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -191,9 +192,7 @@ def _context(
 def _data(
     groups: Sequence[Group], members: Sequence[Result], tables: Iterable[Table]
 ) -> dict[str, Markup]:
-    """What the scripts read at once, by the id of its element: JSON whose `<`, `>` and `&` are
-    escaped.
-    """
+    """JSON for the scripts at start, by id of the element."""
     shown = {
         f"table-{table.name}": assets.element(_plain(table))
         for table in tables
@@ -208,8 +207,9 @@ def _data(
 
 
 def _packed(groups: Sequence[Group], tables: Iterable[Table]) -> dict[str, str]:
-    """What the scripts read only when a reader asks for it, compressed: most of a large report is
-    never opened.
+    """Compressed data for the scripts on request, by id of the element.
+
+    Readers never open most of a large report.
     """
     drawn = laps.drawn_per_process(groups)
     compared, described, shared = [], [], _Shared()
@@ -237,8 +237,9 @@ def _packed(groups: Sequence[Group], tables: Iterable[Table]) -> dict[str, str]:
 
 
 class _Shared:
-    """The sections of all details, each kept once: what a runtime attests is the same for most of
-    its cells.
+    """Sections of all details without repetition.
+
+    Most cells of a runtime have the same attestation.
     """
 
     def __init__(self) -> None:
@@ -250,7 +251,7 @@ class _Shared:
         return [assets.dump(section) for section in self._numbers]
 
     def fold(self, described: dict[str, Any]) -> dict[str, Any]:
-        """`described` with every section replaced by the number of its line."""
+        """Return `described` with every section replaced by the number of its line."""
         sections = [(title, tuple(facts)) for title, facts in described["sections"]]
         return {
             **described,

@@ -1,6 +1,4 @@
-"""A scenario of load as a page of its own: a table of points, throughput against latency, and what
-is not stated and why.
-"""
+"""The page of a load scenario: a table of points, latency over throughput, and notes."""
 
 from __future__ import annotations
 
@@ -31,13 +29,13 @@ LEADS = {
 
 
 def write(lines: Sequence[Line], file: Path) -> Path:
-    """Write the page of one run's lines, and return it."""
+    """Write the page of a run's lines and return the file."""
     file.write_text(render(lines), encoding="utf-8")
     return file
 
 
 def render(lines: Sequence[Line]) -> str:
-    """The page as text. Raises ValueError where there is no line."""
+    """Return the page as HTML. Raises ValueError without lines."""
     if not lines:
         raise ValueError("load: no lines; expected one per cell")
     scenario = lines[0]["scenario"]["name"]

@@ -1,5 +1,6 @@
-"""The rows of the page's tables: one list of ready values per cell, a measured one as the pair of
-its text and its rank.
+"""Tables of all cells: outcomes, phases, parity and hashes.
+
+A measured value is a pair of its text and the number for sorting.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from reports.sections.tables import (
 
 
 def matrix(groups: Sequence[Group]) -> Table:
-    """Every cell with its outcome and reason."""
+    """Return the table of outcomes and reasons, a row per cell."""
     columns = (
         *IDENTITY,
         Column("Outcome", OUTCOME),
@@ -61,7 +62,7 @@ def matrix(groups: Sequence[Group]) -> Table:
 
 
 def phases(groups: Sequence[Group]) -> Table:
-    """What each phase took, and what it left in memory."""
+    """Return the table of times per phase and of peak memory."""
     names = (
         "Cold start",
         "Import",
@@ -90,7 +91,7 @@ def phases(groups: Sequence[Group]) -> Table:
 
 
 def parity(groups: Sequence[Group]) -> Table:
-    """How far every compared answer is from its golden."""
+    """Return the table of errors against the golden."""
     columns = (
         *IDENTITY,
         Column("Verdict", OUTCOME),
@@ -116,7 +117,7 @@ def parity(groups: Sequence[Group]) -> Table:
 
 
 def hashes(groups: Sequence[Group]) -> Table:
-    """What was run, byte for byte, and the command that runs it again."""
+    """Return the table of artifacts, inputs, versions and commands."""
     columns = (
         *IDENTITY,
         Column("Artifact", MEASURE, "bytes that the runtime loaded"),

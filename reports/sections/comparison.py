@@ -1,6 +1,4 @@
-"""One group opened up: its ranking with every number, and the figures that go with it, for the page
-to draw when asked.
-"""
+"""Comparison of the runtimes of one group: ranking and figures, drawn on request by the page."""
 
 from __future__ import annotations
 
@@ -15,15 +13,13 @@ from reports.results import BASELINE, Group, Result
 
 
 def titles(groups: Sequence[Group]) -> list[str]:
-    """What the page calls each group where a reader picks one; the run is named where there are
-    several.
-    """
+    """Return a title per group for the selection; with the run if several runs are shown."""
     several = len({group.run for group in groups}) > 1
     return [_title(group) + (f" · run {group.run}" if several else "") for group in groups]
 
 
 def first_indices(groups: Sequence[Group]) -> Iterator[tuple[int, Group]]:
-    """Every group with the index of its first cell on the page, counted as `tables.in_order` counts."""
+    """Yield every group with the index of its first cell, in the order of `tables.in_order`."""
     index = 0
     for group in groups:
         yield index, group
@@ -31,7 +27,7 @@ def first_indices(groups: Sequence[Group]) -> Iterator[tuple[int, Group]]:
 
 
 def compare(group: Group, first: int, laps_drawn: int) -> dict[str, Any]:
-    """The ranking of one group and its figures, as plain JSON of ready strings."""
+    """Return the ranking of a group and its figures, as JSON with texts."""
     members = (*group.ranked, *group.unranked)
     return {
         "title": _title(group),

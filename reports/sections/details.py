@@ -1,6 +1,4 @@
-"""Everything known of one cell, as headed lists of label and text: what opens when a reader asks
-about a row.
-"""
+"""Details of one cell, as headed lists of label and text, for the dialog of the page."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ BOUNDARY_NAMES = {"compute": "Compute", "host_to_host": "Host to host"}
 
 
 def describe(group: Group, result: Result) -> dict[str, Any]:
-    """The details of one cell as plain JSON: a title, sections of facts, warnings, the command and
-    the traceback.
-    """
+    """Return the details of a cell as JSON: title, sections, warnings, command and traceback."""
     record = result.record
     sections = (
         ("Outcome", _outcome(group, result)),
@@ -91,7 +87,7 @@ def _timing(result: Result, boundary: str) -> Facts:
 
 
 def _from_within(result: Result) -> list[tuple[str, Any]]:
-    """What a second clock saw of the same laps, and what calling costs beyond it."""
+    """Times of the same laps by a second clock, and the cost of the call."""
     return [
         ("time inside", binding_cost.inside(result)),
         ("inner clock", result.record.get("inner_clock")),
@@ -223,9 +219,7 @@ def _artifact(record: Record) -> Facts:
 
 
 def _energy(record: Record) -> str:
-    """Of one inference with all that the counters saw beside it, and what is missing of it; empty
-    where it was never asked for.
-    """
+    """Energy of one inference with all counters, and gaps; empty if energy was not requested."""
     used = record.get("energy")
     joules = resources.joules_per_inference(record)
     known = [f"{formatting.number(joules)}{formatting.SPACE}J"] if joules is not None else []

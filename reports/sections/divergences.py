@@ -1,6 +1,4 @@
-"""Where a cell parts from another one: what `evenbench diff` found and kept, beside the cells that
-it is about.
-"""
+"""Divergence of one cell from another, as found and recorded by `evenbench diff`."""
 
 from __future__ import annotations
 
@@ -12,12 +10,12 @@ from reports import formatting
 from reports.results import Record, Result
 
 FIELD = "partings"
-"""Of an outcome on the page only: it is read from lines of their own."""
+"""Added to outcomes on the page only; recorded in separate lines."""
 
 
 @dataclass(frozen=True)
 class DivergenceRow:
-    """Two cells that were searched, and in words what was found."""
+    """A compared pair of cells with the result as text."""
 
     cell: str
     other: str
@@ -25,10 +23,9 @@ class DivergenceRow:
 
 
 def attached(lines: Sequence[Record], searches: Iterable[Record]) -> tuple[list[Record], list[str]]:
-    """Outcomes with what was found of their cells, and in words what was left out.
+    """Return outcomes with divergences attached, and notes about skipped lines.
 
-    Of two searches of one pair of cells the newest counts. A line that is none any more is left out
-    and counted.
+    The newest comparison of a pair of cells counts. Malformed lines are left out and counted.
     """
     found: dict[str, dict[str, Mapping[str, str]]] = {}
     broken = 0
@@ -70,7 +67,7 @@ def _with(line: Record, partings: Mapping[str, Any]) -> Record:
 
 
 def rows(results: Iterable[Result]) -> list[DivergenceRow]:
-    """A row for every pair of cells that was searched, the page's own among them."""
+    """Return a row per compared pair with a cell on the page."""
     found: dict[frozenset[str], DivergenceRow] = {}
     for result in results:
         for each in result.record.get(FIELD) or ():
@@ -81,8 +78,9 @@ def rows(results: Iterable[Result]) -> list[DivergenceRow]:
 
 
 def described(record: Record) -> list[tuple[str, str]]:
-    """What was found, by the other cell; for a wrong answer of which nobody has looked for the
-    reason, the command that does.
+    """Return the divergences of a cell, by the other cell.
+
+    For a mismatch without comparison, the command to run.
     """
     found = [
         (f"where it parts from {each['other']}", str(each["words"]))

@@ -1,6 +1,5 @@
-"""What each model is and what was made of it: a card per model, a row per artifact, from the facts
-that prepare recorded.
-"""
+"""Models and their artifacts: a card per model, a row per artifact, from facts recorded by
+prepare."""
 
 from __future__ import annotations
 
@@ -14,15 +13,17 @@ from reports.results import Result
 OPERATORS_SHOWN = 5
 
 CARDS_SHOWN = 40
-"""Beyond it models are counted, or the page would open slowly; what was recorded of the others is
-in the details of their cells.
+"""Limit on cards, so that the page opens quickly.
+
+Further models are counted; the details of their cells have the facts.
 """
 
 
 @dataclass(frozen=True)
 class Made:
-    """One artifact as ready strings. `operators` are the most frequent ones, `all_operators` every
-    one.
+    """An artifact as texts.
+
+    `operators` are the most frequent operators, `all_operators` all operators.
     """
 
     artifact: str
@@ -39,7 +40,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Card:
-    """One model: facts of its own, and its artifacts."""
+    """A model: its facts and its artifacts."""
 
     model: str
     facts: tuple[tuple[str, str], ...]
@@ -47,8 +48,9 @@ class Card:
 
 
 def cards(members: Iterable[Result]) -> list[Card]:
-    """Every model with an artifact, by name; an artifact that several cells read is one row, told
-    apart by its sha256.
+    """Return a card per model with an artifact, by name.
+
+    An artifact shared by several cells is one row, identified by sha256.
     """
     found: dict[str, dict[str, list[Result]]] = {}
     for result in members:
@@ -62,9 +64,7 @@ def cards(members: Iterable[Result]) -> list[Card]:
 
 
 def described(result: Result) -> list[tuple[str, str]]:
-    """What was recorded of the model inside one result's artifact, as label and text; empty where
-    nothing was.
-    """
+    """Return facts on the model inside an artifact, as label and text; empty without facts."""
     if not _model(result):
         return []
     made = _made("", [result])
@@ -92,8 +92,9 @@ def _card(model: str, artifacts: Mapping[str, Sequence[Result]]) -> Card:
 
 
 def _model(result: Result) -> Mapping[str, Any]:
-    """What was recorded of the model inside the artifact; empty where nothing was. A user's own
-    file is its own artifact at fp32.
+    """Facts on the model inside the artifact; empty without facts.
+
+    A user's own file is its own artifact at fp32.
     """
     facts, weights = (
         (result.record.get("artifact") or {}).get("facts") or {},

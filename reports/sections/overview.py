@@ -1,6 +1,4 @@
-"""What a reader sees first: the headline, the verdict of each group, and the map of all groups and
-backends.
-"""
+"""Top of the page: headline, verdict per group, and a map of groups and backends."""
 
 from __future__ import annotations
 
@@ -15,15 +13,15 @@ from reports.results import BASELINE, Group, Result
 from reports.sections import tables
 
 SUMMARY_ROWS = 40
-"""How many verdicts stand open; the others unfold."""
+"""Number of open verdicts; further verdicts unfold."""
 
 GLANCE_ROWS = 40
-"""How many groups the map shows; all others are in the table of every cell."""
+"""Number of groups on the map; the table of cells has all groups."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """The top of the page: one sentence, the count of each outcome, and what the reader must know."""
+    """The top of the page: a sentence, the count per outcome, and notes for the reader."""
 
     title: str
     sentence: str
@@ -34,9 +32,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Square:
-    """One square of the map: the large and the small text, the outcome, its standing, and the
-    cell's index.
-    """
+    """A square of the map: large and small text, outcome, standing, and index of the cell."""
 
     large: str
     small: str
@@ -47,14 +43,12 @@ class Square:
 
 
 GlanceRow = tuple[str, str, list[list[Square]]]
-"""One group on the map: its model, its setting, and the squares of each column."""
+"""A group on the map: model, setting, and the squares per column."""
 
 
 @dataclass(frozen=True)
 class Glance:
-    """The map: a heading per column, and for each group its title, setting and one list of squares
-    per column.
-    """
+    """The map: a heading per column, and rows of title, setting and squares per column."""
 
     columns: list[str]
     rows: list[GlanceRow]
@@ -77,9 +71,7 @@ def head(groups: Sequence[Group], members: Sequence[Result], notes: Sequence[str
 
 
 def summary(groups: Sequence[Group]) -> dict[str, Any]:
-    """The verdict of every group that has a runtime and not only controls: those that stand open,
-    and those that unfold.
-    """
+    """Return (open, folded) verdicts of every group with a runtime other than controls."""
     asked = [
         (group, place)
         for place, group in enumerate(groups)
@@ -96,7 +88,7 @@ def summary(groups: Sequence[Group]) -> dict[str, Any]:
 
 
 def glance(groups: Sequence[Group]) -> Glance:
-    """The map of groups and backends, torch eager first and the other backends by name."""
+    """Return the map of groups and backends, torch eager first, other backends by name."""
     names = sorted(
         {result.name for group in groups for result in group.results},
         key=lambda name: (name != BASELINE, name),
@@ -121,7 +113,7 @@ def glance(groups: Sequence[Group]) -> Glance:
 
 
 def choices(members: Sequence[Result]) -> dict[str, list[str]]:
-    """What the filters of the matrix offer."""
+    """Return the choices of the filters over the table of cells."""
     found = {
         key: sorted({str(result.cell.get(key, "")) for result in members})
         for key in ("model", "precision")

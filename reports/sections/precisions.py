@@ -1,9 +1,7 @@
-"""What a lower precision buys and costs: every backend across precisions, over torch eager in fp32,
-on the page and as Markdown.
+"""Gain and cost of lower precisions: every backend across precisions, over torch eager in fp32.
 
-Cells of different precisions answer the same question for whoever ships a model, so here, and only
-here, a ratio crosses groups: still within one run, one boundary, and equal model, device, batch and
-threads.
+Only here a ratio crosses groups, because a deployment can choose the precision. The ratio stays
+within one run, one boundary, and equal model, device, batch and threads.
 """
 
 from __future__ import annotations
@@ -22,9 +20,7 @@ NATIVE = "fp32"
 
 @dataclass(frozen=True)
 class Square:
-    """One backend at one precision as strings. `tone` is how it stands against the baseline, as in
-    `verdict`.
-    """
+    """A backend at a precision, as texts. `tone` is its standing, as in `verdict`."""
 
     large: str
     small: str
@@ -35,7 +31,7 @@ class Square:
 
 @dataclass(frozen=True)
 class Family:
-    """One model under one setting: a row per backend, a square or None per precision."""
+    """A model in a setting: a row per backend, a square or None per precision."""
 
     model: str
     setting: str
@@ -45,9 +41,7 @@ class Family:
 
 
 def families(members: Sequence[Result], least: int = 2) -> list[Family]:
-    """Every model and setting that was run at so many precisions at least, in the order of
-    recording.
-    """
+    """Return models and settings with at least `least` precisions, in recorded order."""
     found: dict[tuple[Any, ...], list[Result]] = {}
     for result in members:
         cell = result.cell
@@ -130,9 +124,10 @@ def _tone(result: Result, baseline: Result | None, speedup: Estimate | None) -> 
 
 
 def markdown(members: Sequence[Result]) -> str:
-    """One Markdown table per family, however few its precisions.
+    """Return a Markdown table per family, for any number of precisions.
 
-    Speed-up over eager fp32 with its interval, needed / allowed, and what did not run and why.
+    A cell has the speed-up over eager fp32 with its interval, needed / allowed, and a reason if it
+    did not run.
     """
     return "\n".join(_table(family) for family in families(members, least=1))
 

@@ -1,6 +1,4 @@
-"""Where the numbers come from: each run with its machine and versions, and each model with its
-weights and inputs.
-"""
+"""Origin of the numbers: runs with machine and versions, models with weights and inputs."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ _LONG = ("cpu_flags", "packages", "variables", "lock")
 
 @dataclass(frozen=True)
 class Run:
-    """One run: how it was asked for, what it ran on, and the packages it used, as ready strings."""
+    """A run: command, machine and packages, as texts."""
 
     id: str
     facts: Facts
@@ -37,7 +35,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Origin:
-    """One model's weights and inputs, as ready strings."""
+    """Weights and inputs of a model, as texts."""
 
     model: str
     weights: str
@@ -47,7 +45,7 @@ class Origin:
 
 
 def runs(results: Iterable[Result]) -> list[Run]:
-    """Every run that a result comes from, newest first."""
+    """Return every run with results, newest first."""
     found: dict[str, list[Record]] = {}
     for result in results:
         found.setdefault(result.run, []).append(result.record)
@@ -55,7 +53,7 @@ def runs(results: Iterable[Result]) -> list[Run]:
 
 
 def origins(results: Iterable[Result]) -> list[Origin]:
-    """Every model with each of the weights and inputs that it was measured with."""
+    """Return every model with each of its weights and inputs."""
     found: dict[tuple[str, str], list[Record]] = {}
     for result in results:
         weights = result.record.get("weights") or {}

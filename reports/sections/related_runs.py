@@ -1,6 +1,4 @@
-"""What else was measured of the cells on the page: under load and in whole pipelines, a row each,
-with a link to its own page.
-"""
+"""Load scenarios and pipelines of the cells on the page, a row each, with links to their pages."""
 
 from __future__ import annotations
 
@@ -26,8 +24,9 @@ Line = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class RelatedRun:
-    """One cell and what was asked of it, as strings. `answer` says why where there is none; `page`
-    is an address, or empty.
+    """A cell and a question, as texts.
+
+    `answer` is the result or the reason for none; `page` is an address, or empty.
     """
 
     cell: str
@@ -39,7 +38,7 @@ class RelatedRun:
 
 @dataclass(frozen=True)
 class Companions:
-    """The rows, by cell, and in words what was left out."""
+    """Rows by cell, and notes on skipped lines."""
 
     rows: tuple[RelatedRun, ...] = ()
     notes: tuple[str, ...] = ()
@@ -48,11 +47,10 @@ class Companions:
 def gather(
     loads: Iterable[Line], pages: Mapping[str, str], pipelines: Iterable[tuple[Line, str]]
 ) -> Companions:
-    """A row for the newest line of each cell and of what was asked of it. A line that is none any
-    more is left out and counted.
+    """Return a row for the newest line per cell and question.
 
-    `pages` has the addresses of pages of load by run; every line of a pipeline comes with the
-    address of its page, or an empty string.
+    Malformed lines are left out and counted. `pages` maps runs of load to addresses of pages; each
+    pipeline line comes with the address of its page, or an empty string.
     """
     found: dict[str, tuple[str, RelatedRun]] = {}
     broken = 0
@@ -124,7 +122,7 @@ def _loaded(line: Line, page: str) -> RelatedRun:
 
 
 def _answered(line: Line) -> str:
-    """What a reader of the scenario came for, in words."""
+    """The main result of a scenario, as text."""
     name = line["scenario"]["name"]
     if name == "server":
         return load_results.answer(line["answer"])
@@ -141,7 +139,7 @@ def _answered(line: Line) -> str:
 
 
 Pairs = list[tuple[Mapping[str, Any], dict[str, str]]]
-"""The points of a line, and the same as strings under the headings of their scenario."""
+"""Points of a line, with their texts under the headings of the scenario."""
 
 
 def _single(line: Line, pairs: Pairs) -> str:
@@ -203,10 +201,10 @@ WAYS = {
     HELD: "after decoding, with {} in flight",
     INFERENCE: "of inference and fetching alone",
 }
-"""The ways of passing frames, in words."""
+"""Descriptions of pipeline modes."""
 
 LOST = {PACED: "dropped", HELD_PACED: "dropped after decoding"}
-"""The same at a target rate."""
+"""Descriptions of dropped frames at a target rate, by mode."""
 
 
 def _filmed(line: Line, page: str) -> RelatedRun:
@@ -245,6 +243,4 @@ KINDS: Mapping[str, tuple[Callable[[Line], list[Any]], Callable[[Line, str], Rel
     "load": (_load_key, _loaded),
     "pipeline": (_pipeline_key, _filmed),
 }
-"""What two lines of a kind must share for the newer one to replace the older, and how one becomes a
-row.
-"""
+"""Per kind of line: the identity for replacing older lines, and the function to make a row."""

@@ -1,9 +1,7 @@
-"""How close each cell comes to what its machine can do at most, and what binds there: arithmetic or
-memory.
+"""Distance of each cell from the limit of its machine, and the bound: arithmetic or memory.
 
 After S. Williams, A. Waterman and D. Patterson, "Roofline: an insightful visual performance model
-for multicore architectures", Communications of the ACM 52 (4), 2009. The limits themselves are in
-the records.
+for multicore architectures", Communications of the ACM 52 (4), 2009. Records hold the limits.
 """
 
 from __future__ import annotations
@@ -20,17 +18,16 @@ from reports.sections import tables
 from reports.sections.tables import MEASURE, WORDS, Column, Table
 
 ROOFS_DRAWN = 6
-"""How many roofs the chart has; with more of them none could be told apart."""
+"""Limit on roofs in the chart; more roofs would be indistinguishable."""
 
 POINTS_DRAWN = 600
 
 CONVOLUTIONS = ("conv", "Conv")
-"""What the names of operators that an algorithm other than the direct one may compute have in them.
-"""
+"""Name parts of operators with algorithms other than the direct algorithm."""
 
 
 def table(groups: Sequence[Group]) -> Table:
-    """Every ranked cell that has a limit: its time, the least possible one, and what binds."""
+    """Return every ranked cell with a limit: its time, the least possible time, and the bound."""
     columns = (
         *tables.IDENTITY,
         Column("Compute", MEASURE, "one inference, inputs already bound"),
@@ -76,14 +73,12 @@ def _rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
 
 
 def share(fraction: float) -> str:
-    """`37 %`, `0.84 %`, `130 %`."""
+    """Format a fraction: `37 %`, `0.84 %`, `130 %`."""
     return f"{formatting.number(fraction * 100, 2 if fraction < 1 else 3)}{formatting.SPACE}%"
 
 
 def remark(limit: Record, fraction: float) -> str:
-    """What a reader must know of one limit: why it could be passed, and what its count leaves out.
-    Often empty.
-    """
+    """Return why a limit was exceeded, and work missing from its count; often empty."""
     uncounted = limit.get("flops_uncounted") or {}
     left_out = (
         f"without the work of {', '.join(f'{many} {name}' for name, many in uncounted.items())}"
@@ -94,8 +89,9 @@ def remark(limit: Record, fraction: float) -> str:
 
 
 def _passed(limit: Record) -> str:
-    """How a cell can be faster than its limit, which supposes the direct algorithm, weights in
-    memory, and a quiet machine.
+    """Why a cell is faster than its limit.
+
+    A limit assumes the direct algorithm, weights in memory, and a quiet machine.
     """
     slowed = f"or the peaks were slowed by something else when they were measured ({limit.get('measured')})"
     if limit.get("bound") == "memory":
@@ -115,7 +111,7 @@ def _passed(limit: Record) -> str:
 
 
 def figure(groups: Sequence[Group]) -> Figure | None:
-    """The roofs that were measured, and every cell under them, as far as they can be told apart."""
+    """Return the measured roofs, and cells under each roof, up to a readable number."""
     members = [
         result
         for group in groups
@@ -158,9 +154,7 @@ def _point(result: Result) -> Point:
 
 
 def described(result: Result) -> list[tuple[str, str]]:
-    """The limit of one cell with everything that it follows from, as label and text; empty where
-    none was recorded.
-    """
+    """Return the limit of a cell with its sources, as label and text; empty without a limit."""
     limit, fraction = result.limit, result.of_limit
     if not limit:
         return []

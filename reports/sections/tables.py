@@ -18,12 +18,12 @@ MEASURE, WORDS, OUTCOME, CODE, HIDDEN, LIMITS = (
     "hidden",
     "limits",
 )
-"""What a column holds, which decides how it sorts and how the page draws it."""
+"""Kinds of a column; a kind decides sorting and drawing."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its heading, what it holds, and what its heading means where that is not obvious."""
+    """A column: its heading, its kind, and an explanation of the heading unless obvious."""
 
     title: str
     kind: str = WORDS
@@ -32,8 +32,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that the page draws lazily. The last value of a row is the index of its cell, for the
-    details.
+    """A table drawn lazily by the page.
+
+    The last value of a row is the index of the cell, for the details.
     """
 
     name: str
@@ -47,14 +48,14 @@ INDEX = (Column("Labels", HIDDEN), Column("Cell", HIDDEN), Column("Index", HIDDE
 
 
 def measure(shown: str, rank: float | None) -> list[Any]:
-    """A measured value for the page: its text, and the number that it sorts by."""
+    """Return a measured value for the page: its text, and the number for sorting."""
     if rank is None or math.isnan(rank):
         return [shown, None]
     return [shown, math.copysign(1e308, rank) if math.isinf(rank) else rank]
 
 
 def in_order(groups: Sequence[Group]) -> Iterator[tuple[int, Group, Result]]:
-    """Every result with its index on the page: group by group, ranked ones first."""
+    """Yield every result with its index on the page: group by group, ranked results first."""
     index = 0
     for group in groups:
         for result in (*group.ranked, *group.unranked):
@@ -63,12 +64,12 @@ def in_order(groups: Sequence[Group]) -> Iterator[tuple[int, Group, Result]]:
 
 
 def identity(group: Group, result: Result) -> list[Any]:
-    """The values of the columns `IDENTITY`."""
+    """Return the values of the columns `IDENTITY`."""
     return [str(result.cell.get("model", "")), result.name, verdict.setting(group)]
 
 
 def indexed(place: int, result: Result) -> list[Any]:
-    """The values of the columns `INDEX`, which the page finds a cell's labels and details by."""
+    """Return the values of the columns `INDEX`, for the labels and the details of a cell."""
     labels = [
         *map(str, result.record.get("labels") or []),
         *(["control"] if result.is_control else []),

@@ -1,7 +1,6 @@
-"""What a cell's task makes of its answer beside the numbers, as ready strings: best classes,
-pixels, neighbours, objects found.
+"""Agreement of a cell with the golden in terms of its task: classes, pixels, neighbours, objects.
 
-These facts are recorded in `agreement` and decide nothing; the verdict is in `parity`.
+Facts are recorded in `agreement` and decide nothing; `parity` has the verdict.
 """
 
 from __future__ import annotations
@@ -44,13 +43,12 @@ FACTS: Mapping[str, tuple[str, Callable[[float], str]]] = {
     "worst_score_difference": ("largest difference of scores", formatting.number),
     "worst_mask_iou": ("lowest overlap of masks", _share),
 }
-"""What is recorded, in the order of the tasks: its label, and how its number is written."""
+"""Recorded facts in the order of the tasks: label and format."""
 
 
 def described(record: Record) -> list[tuple[str, Any]]:
-    """Every recorded fact as label and text; a fact that this version does not know keeps its own
-    name.
-    """
+    """Return every fact as label and text; a fact unknown to this version keeps its recorded
+    name."""
     found = record.get("agreement") or {}
     known = [
         (label, show(found[name]))
@@ -61,9 +59,8 @@ def described(record: Record) -> list[tuple[str, Any]]:
 
 
 def lead(record: Record) -> tuple[str, float | None]:
-    """The one fact that says most, in words, and the share of agreement that it sorts by; a dash
-    and None where there is none.
-    """
+    """Return the main fact as text, and the share of agreement for sorting; otherwise a dash and
+    None."""
     found = record.get("agreement") or {}
     if "detections" in found:
         return _objects(found)
@@ -82,7 +79,7 @@ def lead(record: Record) -> tuple[str, float | None]:
 
 
 def _objects(found: Record) -> tuple[str, float | None]:
-    """`12 of 12 matched`, and how many of the other side found no partner."""
+    """`12 of 12 matched`, with the number of objects without a partner."""
     total, matched, unmatched = (
         int(found.get(name) or 0) for name in ("detections", "matched", "unmatched")
     )

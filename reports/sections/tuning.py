@@ -1,6 +1,4 @@
-"""How far runtimes that search for their schedules were tuned, and what the search was worth: a
-table, and latency against trials.
-"""
+"""Progress and gain of schedule tuning: a table, and estimated latency against trials."""
 
 from __future__ import annotations
 
@@ -14,14 +12,12 @@ from reports.charts.axes import Figure
 from reports.results import Record, Result
 
 CURVE = "curve_us"
-"""The key within the facts of the points (trials, estimated µs), which are drawn and too many to be
-read.
-"""
+"""Key of the (trials, estimated µs) points within the facts; drawn, not listed."""
 
 
 @dataclass(frozen=True)
 class TuningRow:
-    """One tuned, or not yet tuned, cell as strings."""
+    """A cell of a runtime with tuning, tuned or not, as texts."""
 
     cell: str
     label: str
@@ -33,12 +29,12 @@ class TuningRow:
 
 
 def facts_of(record: Record) -> Record:
-    """What an artifact's facts say of its tuning; empty for a runtime that does not search."""
+    """Return the tuning facts of an artifact; empty for a runtime without search."""
     return ((record.get("artifact") or {}).get("facts") or {}).get("tuning") or {}
 
 
 def readable(facts: Record) -> dict[str, Any]:
-    """An artifact's facts without the points of a curve."""
+    """Return an artifact's facts without the points of the curve."""
     known = dict(facts)
     if known.get("tuning"):
         known["tuning"] = {name: value for name, value in known["tuning"].items() if name != CURVE}
@@ -46,9 +42,7 @@ def readable(facts: Record) -> dict[str, Any]:
 
 
 def rows(members: Sequence[Result]) -> list[TuningRow]:
-    """One row for every cell of such a runtime, in the order of recording; what was not tuned says
-    so.
-    """
+    """Return a row per cell of a runtime with tuning, in recorded order."""
     return [_row(result) for result in members if facts_of(result.record)]
 
 
@@ -68,7 +62,7 @@ def _row(result: Result) -> TuningRow:
 
 
 def _estimated(facts: Record) -> str:
-    """The tuner's own estimate where the curve begins and where it ends."""
+    """The tuner's estimates at both ends of the curve."""
     points = facts.get(CURVE) or []
     return (
         f"{formatting.duration(points[0][1] * 1e3)} → {formatting.duration(points[-1][1] * 1e3)}"
@@ -78,9 +72,7 @@ def _estimated(facts: Record) -> str:
 
 
 def figure(members: Sequence[Result]) -> Figure | None:
-    """The tuner's best estimate so far against its trials, one line per database; None where
-    nothing was tuned.
-    """
+    """Return the tuner's best estimate against trials, a line per database; None without tuning."""
     found: dict[tuple[Any, ...], tuple[str, Sequence[Sequence[float]]]] = {}
     for result in members:
         points = facts_of(result.record).get(CURVE) or []

@@ -1,6 +1,4 @@
-"""Whether each run was measured on one steady machine: drift, two levels of laps, clocks,
-neighbours; and what to do about it.
-"""
+"""Warnings about runs on an unsteady machine: drift, bimodal laps, clocks, other processes."""
 
 from __future__ import annotations
 
@@ -10,13 +8,11 @@ from harness.results import quality_warnings
 from reports.results import Record, Result
 
 WarningRow = tuple[str, str, str]
-"""A run, what was seen in it, and what to do."""
+"""A run, the observation, and advice."""
 
 
 def rows(members: Sequence[Result]) -> list[WarningRow]:
-    """Everything that a reader must mind about a run as a whole, newest run first; empty where all
-    of them were quiet.
-    """
+    """Return all warnings about runs, newest run first; empty if all runs were quiet."""
     found: dict[str, list[Record]] = {}
     for result in members:
         found.setdefault(result.run, []).append(result.record)

@@ -1,6 +1,4 @@
-"""What the terminal shows after a run: one line per cell, as ready strings, and the same lines as a
-rich table.
-"""
+"""Outcomes of a run as a table for the terminal, a row per cell."""
 
 from __future__ import annotations
 
@@ -18,15 +16,16 @@ from reports import cell_texts, formatting, results, verdict
 from reports.results import BASELINE, Group, Result
 
 WARNINGS_SHOWN = 8
-"""How many kinds of warning follow the table; a report has them all."""
+"""Limit on kinds of warning under the table; a report has all warnings."""
 
 STYLES = {"ok": "green", "mismatch": "bold red", "fallback": "yellow", "failed": "red"}
 
 
 @dataclass(frozen=True)
 class OutcomeRow:
-    """One cell as strings. `latency` and `speedup` carry their intervals; `parity` is tolerance
-    needed / allowed.
+    """A cell as texts.
+
+    `latency` and `speedup` include intervals; `parity` is tolerance needed / allowed.
     """
 
     cell: str
@@ -38,16 +37,15 @@ class OutcomeRow:
 
 
 def rows(lines: Sequence[Mapping[str, Any]]) -> list[OutcomeRow]:
-    """One row per record, grouped by what may be compared, the correct ones first and fastest
-    first.
-    """
+    """Return a row per record, by group, correct cells first, fastest first."""
     groups = results.groups(results.results(lines))
     return [_row(group, result) for group in groups for result in (*group.ranked, *group.unranked)]
 
 
 def show(lines: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Print the rows of `lines` to `console` as a table. The time of an answer that is not correct
-    stands in brackets.
+    """Print a table of all cells, then warnings.
+
+    The time of an incorrect output stands in brackets.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("cell", overflow="fold")
@@ -64,7 +62,7 @@ def show(lines: Sequence[Mapping[str, Any]], console: Console) -> None:
 
 
 def _footnotes(lines: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Every warning once, with the number of cells that have it, the commonest first."""
+    """Every warning once, with its number of cells, the most frequent first."""
     counted = Counter(str(warning) for line in lines for warning in line.get("warnings") or [])
     shown = [
         f"warning ({formatting.count(many, 'cell')}): {words}"
