@@ -11,12 +11,13 @@ def parity_text(result: Result) -> str:
 
     `degenerate` if the comparison proves nothing; a dash without a comparison.
     """
-    found = result.record.get("parity")
-    if not found:
+    parity = result.record.get("parity")
+    if not parity:
         return formatting.DASH
-    if found.get("verdict") == "degenerate":
+    if parity.get("verdict") == "degenerate":
         return "degenerate"
-    return f"{formatting.number(found.get('needed'), 2)} / {formatting.number(found.get('allowed'), 1)}"
+    needed = formatting.number(parity.get("needed"), 2)
+    return f"{needed} / {formatting.number(parity.get('allowed'), 1)}"
 
 
 def reason(group: Group, result: Result) -> str:

@@ -45,17 +45,24 @@ def share(value: float | None) -> str:
 
 def _unsupported_p99(facts: Facts) -> str:
     if facts.in_flight:
-        return "p99 is not stated with several requests in flight: its laps are intervals between completions, which no caller waits for"
+        return (
+            "p99 is not stated with several requests in flight: laps are intervals between "
+            "completions, which no caller waits for"
+        )
     laps, needed = sum(map(len, facts.laps_ns)), estimates.needed_for_quantile(QUANTILE)
-    return f"p99 not supported by {formatting.count(laps, 'lap')}: {needed} are needed; measure it with --plan thorough"
+    supported = f"p99 not supported by {formatting.count(laps, 'lap')}: {needed} are needed"
+    return f"{supported}; measure with --plan thorough"
 
 
 def _unknown_drop(facts: Facts) -> str:
     if facts.accuracy is None:
-        return "accuracy was not measured: the model is declared without held-out data; evenbench run --dataset DIR measures it on yours"
+        return (
+            "accuracy was not measured: the model is declared without held-out data; "
+            "evenbench run --dataset DIR measures accuracy on your data"
+        )
     if facts.reference:
-        return f"the accuracy to compare with is 0, in {facts.reference.cell}: nothing can be lost of it"
-    return "no accuracy to compare with was recorded"
+        return f"the reference accuracy of {facts.reference.cell} is 0, so a drop is undefined"
+    return "no reference accuracy was recorded"
 
 
 CONSTRAINTS: tuple[Constraint, ...] = (
@@ -88,20 +95,20 @@ def excluded_by(facts: Facts, limits: Limits) -> list[str]:
         return ["a control: there is nothing to ship"]
     if facts.result.outcome != "ok":
         record = facts.result.record
-        told = [str(record.get(key)) for key in ("reason", "hint") if record.get(key)]
+        causes = [str(record.get(key)) for key in ("reason", "hint") if record.get(key)]
         return [
-            ": ".join([facts.result.outcome, "; ".join(dict.fromkeys(told))])
-            if told
+            ": ".join([facts.result.outcome, "; ".join(dict.fromkeys(causes))])
+            if causes
             else facts.result.outcome
         ]
     if not facts.runs:
         return ["no time was recorded"]
-    found = [
+    reasons = [
         constraint.excludes(facts, limits[constraint.name])
         for constraint in CONSTRAINTS
         if constraint.name in limits
     ]
-    return [reason for reason in found if reason]
+    return [reason for reason in reasons if reason]
 
 
 @dataclass(frozen=True)
@@ -122,8 +129,11 @@ FIELDS = (
 """Inputs in the order of `CONSTRAINTS`."""
 
 FIELDS_HELP = (
-    "A limit leaves the cells that keep it; those whose value is not known go as well. p99 is host to host, and is stated from "
-    f"{estimates.needed_for_quantile(QUANTILE)} laps on. Memory is the peak of a process with that runtime alone. An accuracy drop is a "
-    "share of eager PyTorch's at fp32. On the Pareto front is what no other cell of the model and batch beats in latency, accuracy (or "
-    "parity error) and memory at once. The column Limits says what a cell breaks, or which faster ones it is within noise of."
+    "A limit keeps cells within the limit, and hides cells with an unknown value. p99 is host to "
+    f"host, and is stated from {estimates.needed_for_quantile(QUANTILE)} laps on. Memory is the "
+    "peak of a process with one runtime. An accuracy drop is relative to eager PyTorch at fp32. "
+    "A cell is on the Pareto front if no other cell of the model and batch is better in latency, "
+    "accuracy (or parity error) and memory at once. The column Limits names exceeded limits, or "
+    "faster cells within noise."
 )
+"""Explanation of the inputs on the page."""

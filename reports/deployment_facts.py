@@ -139,22 +139,22 @@ def _scored_on(result: Result) -> tuple[str, ...]:
 
 def _references(members: Sequence[Result]) -> dict[tuple[str, ...], Reference]:
     """The accuracy of correct eager fp32 cells by scope; otherwise of the best fp32 cell."""
-    found: dict[tuple[str, ...], tuple[tuple[bool, float], Reference]] = {}
+    best: dict[tuple[str, ...], tuple[tuple[bool, float], Reference]] = {}
     for result in members:
-        scored = result.record.get("accuracy") or {}
+        accuracy = result.record.get("accuracy") or {}
         if (
             result.ranks
-            and scored.get("value") is not None
+            and accuracy.get("value") is not None
             and result.cell.get("precision") == NATIVE
         ):
-            scope, value = _scored_on(result), float(scored["value"])
+            scope, value = _scored_on(result), float(accuracy["value"])
             rank = result.cell.get("backend") == BASELINE, value
             reference = Reference(
-                value, str(result.cell.get("id", "")), int(scored.get("count") or 0), scope[2]
+                value, str(result.cell.get("id", "")), int(accuracy.get("count") or 0), scope[2]
             )
-            if scope not in found or rank > found[scope][0]:
-                found[scope] = rank, reference
-    return {scope: reference for scope, (_, reference) in found.items()}
+            if scope not in best or rank > best[scope][0]:
+                best[scope] = rank, reference
+    return {scope: reference for scope, (_, reference) in best.items()}
 
 
 def plain(facts: Facts) -> dict[str, Any]:

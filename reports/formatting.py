@@ -103,9 +103,9 @@ def with_interval(value: str, interval: str) -> str:
     return f"{value} ({interval})" if interval else value
 
 
-def count(many: int, one: str, several: str = "") -> str:
+def count(number: int, noun: str, plural: str = "") -> str:
     """Format a count with its noun: `1 cell`, `35 cells`."""
-    return f"{many:,}{SPACE}{one if many == 1 else several or one + 's'}"
+    return f"{number:,}{SPACE}{noun if number == 1 else plural or noun + 's'}"
 
 
 def listing(items: Iterable[Any]) -> str:

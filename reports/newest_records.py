@@ -30,7 +30,7 @@ def newest(lines: Sequence[Record]) -> tuple[list[Record], list[str]]:
         if key not in kept or _rank(line, homes) >= _rank(kept[key], homes):
             kept[key] = line
     return list(kept.values()), _replaced_notes(
-        [(kept[key], many) for key, many in replaced.items()]
+        [(kept[key], count) for key, count in replaced.items()]
     )
 
 
@@ -39,19 +39,19 @@ def _homes(lines: Sequence[Record]) -> dict[str, str]:
     counted: dict[tuple[str, str], tuple[int, str]] = {}
     for line in lines:
         if line.get("outcome") == "ok":
-            place = (
+            key = (
                 str((line.get("cell") or {}).get("group", "")),
                 str((line.get("run") or {}).get("id", "")),
             )
-            many, started = counted.get(place, (0, ""))
-            counted[place] = (
-                many + 1,
+            count, started = counted.get(key, (0, ""))
+            counted[key] = (
+                count + 1,
                 max(started, str((line.get("run") or {}).get("started", ""))),
             )
-    found: dict[str, tuple[tuple[int, str], str]] = {}
+    homes: dict[str, tuple[tuple[int, str], str]] = {}
     for (group, run), weight in counted.items():
-        found[group] = max(found.get(group, ((0, ""), "")), (weight, run))
-    return {group: run for group, (_, run) in found.items()}
+        homes[group] = max(homes.get(group, ((0, ""), "")), (weight, run))
+    return {group: run for group, (_, run) in homes.items()}
 
 
 def _rank(line: Record, homes: dict[str, str]) -> tuple[bool, Any]:
@@ -70,15 +70,15 @@ def _age(line: Record) -> tuple[str, str]:
 def _replaced_notes(replaced: Sequence[tuple[Record, int]]) -> list[str]:
     """A note per cell for a few cells; a note per run for repeated suites."""
     if len(replaced) <= NOTES_SHOWN:
-        return [_replaced_note(record, many) for record, many in replaced]
+        return [_replaced_note(record, count) for record, count in replaced]
     runs = Counter(str((record.get("run") or {}).get("id", "")) for record, _ in replaced)
     return [
-        f"{many} cells were measured more than once; those of run {run} are shown"
-        for run, many in runs.items()
+        f"{count} cells were measured more than once; those of run {run} are shown"
+        for run, count in runs.items()
     ]
 
 
-def _replaced_note(line: Record, many: int) -> str:
+def _replaced_note(line: Record, count: int) -> str:
     identity = (line.get("cell") or {}).get("id", "?")
     run = (line.get("run") or {}).get("id", "?")
-    return f"{identity}: of {many + 1} records the one from run {run} is shown"
+    return f"{identity}: of {count + 1} records the one from run {run} is shown"

@@ -30,10 +30,10 @@ def ratio(slower: Facts, faster: Facts) -> Estimate | None:
 
 def not_apart(slower: Facts, faster: Facts) -> str:
     """Return why two cells do not differ; empty for a clear difference."""
-    found = ratio(slower, faster)
-    if found is None:
+    estimate = ratio(slower, faster)
+    if estimate is None:
         return "measured in another run"
-    overlaps = found.overlaps(1.0)
+    overlaps = estimate.overlaps(1.0)
     if overlaps is None:
         return "measured in one process"
     return WITHIN_NOISE if overlaps else ""
@@ -58,20 +58,20 @@ def tied(facts: Facts, scope: Iterable[Facts]) -> list[int]:
     )
 
 
-def front(everything: Iterable[Facts]) -> tuple[Facts, ...]:
+def front(candidates: Iterable[Facts]) -> tuple[Facts, ...]:
     """Return the results not dominated in latency, accuracy and memory, fastest first.
 
     Another result dominates if no value is worse and a value is better. Latencies within noise are
     equal; unpaired latencies compare by level. The parity error replaces the accuracy unless all
     results have an accuracy. Results without a value are left out.
     """
-    running = [facts for facts in everything if facts.runs and not facts.in_flight]
+    running = [facts for facts in candidates if facts.runs and not facts.in_flight]
     by_accuracy = all(facts.accuracy is not None for facts in running)
     wrong = {
         id(facts): (-facts.accuracy if by_accuracy and facts.accuracy is not None else facts.error)
         for facts in running
     }
-    known = [
+    complete = [
         facts
         for facts in running
         if wrong[id(facts)] is not None and facts.memory_bytes is not None
@@ -80,15 +80,16 @@ def front(everything: Iterable[Facts]) -> tuple[Facts, ...]:
     def costs(facts: Facts) -> tuple[float, float]:
         return wrong[id(facts)] or 0.0, float(facts.memory_bytes or 0)
 
-    def beats(one: Facts, other: Facts) -> bool:
-        ours, theirs = costs(one), costs(other)
-        if any(mine > its for mine, its in zip(ours, theirs, strict=True)) or _faster(other, one):
+    def dominates(one: Facts, other: Facts) -> bool:
+        own_costs, other_costs = costs(one), costs(other)
+        worse = any(own > its for own, its in zip(own_costs, other_costs, strict=True))
+        if worse or _faster(other, one):
             return False
-        return ours != theirs or _faster(one, other)
+        return own_costs != other_costs or _faster(one, other)
 
-    kept = [
+    undominated = [
         facts
-        for facts in known
-        if not any(beats(other, facts) for other in known if other is not facts)
+        for facts in complete
+        if not any(dominates(other, facts) for other in complete if other is not facts)
     ]
-    return tuple(sorted(kept, key=latency_ns))
+    return tuple(sorted(undominated, key=latency_ns))

@@ -41,8 +41,8 @@ def advise(members: Sequence[Result], limits: Limits) -> Advice:
 
     `limits` are keyed by the names of `CONSTRAINTS`.
     """
-    everything = gather(members)
-    judged = [(facts, excluded_by(facts, limits)) for facts in everything]
+    candidates = gather(members)
+    judged = [(facts, excluded_by(facts, limits)) for facts in candidates]
     kept = sorted((facts for facts, reasons in judged if not reasons), key=latency_ns)
     ranked = [Chosen(facts, _not_apart(facts, kept[:place])) for place, facts in enumerate(kept)]
     excluded = tuple((facts, tuple(reasons)) for facts, reasons in judged if reasons)
@@ -50,48 +50,52 @@ def advise(members: Sequence[Result], limits: Limits) -> Advice:
         ()
         if ranked
         else tuple(
-            _nearest(constraint, everything, limits)
+            _nearest(constraint, candidates, limits)
             for constraint in CONSTRAINTS
             if constraint.name in limits
         )
     )
-    reference = next((facts.reference for facts in everything if facts.reference), None)
-    return Advice(tuple(ranked), excluded, front(everything), nearest, reference)
+    reference = next((facts.reference for facts in candidates if facts.reference), None)
+    return Advice(tuple(ranked), excluded, front(candidates), nearest, reference)
 
 
 def _not_apart(facts: Facts, ahead: Sequence[Facts]) -> tuple[tuple[str, str], ...]:
-    found = [(other.id, not_apart(facts, other)) for other in ahead]
-    return tuple((name, why) for name, why in found if why)
+    reasons = [(other.id, not_apart(facts, other)) for other in ahead]
+    return tuple((name, reason) for name, reason in reasons if reason)
 
 
-def _nearest(constraint: Constraint, everything: Sequence[Facts], limits: Limits) -> str:
+def _nearest(constraint: Constraint, members: Sequence[Facts], limits: Limits) -> str:
     """The nearest miss of a constraint as text, preferring cells within all other limits."""
     limit = limits[constraint.name]
-    running = [facts for facts in everything if facts.runs]
+    running = [facts for facts in members if facts.runs]
     if not running:
-        return f"{constraint.name}: no cell runs and is right, whatever the limit"
+        return f"{constraint.name}: no correct cell, whatever the limit"
     failing = [facts for facts in running if constraint.excludes(facts, limit)]
-    kept = f"{len(running) - len(failing)} of {formatting.count(len(running), 'correct cell')}"
-    met = f"{constraint.name} {constraint.words(limit)} is kept by {kept}"
+    met_by = f"{len(running) - len(failing)} of {formatting.count(len(running), 'correct cell')}"
+    met = f"{constraint.name} {constraint.words(limit)} is met by {met_by}"
     stated = [facts for facts in failing if constraint.value(facts) is not None]
     if not stated:
         best = max(failing, key=lambda facts: sum(map(len, facts.laps_ns)), default=None)
-        return f"{met}; {constraint.unknown(best)}" if best else f"{met}; other limits exclude them"
+        return (
+            f"{met}; {constraint.unknown(best)}"
+            if best
+            else f"{met}; other limits exclude these cells"
+        )
     nearest = min(
         stated, key=lambda facts: (len(excluded_by(facts, limits)), constraint.value(facts))
     )
     others = [
         other.name for other in CONSTRAINTS if other is not constraint and other.name in limits
     ]
-    failed = [
+    exceeded = [
         other.name
         for other in CONSTRAINTS
         if other.name in others and other.excludes(nearest, limits[other.name])
     ]
     rest = (
-        f"; it fails {formatting.listing(failed)} as well"
-        if failed
-        else "; it satisfies all else"
+        f"; also over the limit of {formatting.listing(exceeded)}"
+        if exceeded
+        else "; all other limits are met"
         if others
         else ""
     )
@@ -99,27 +103,27 @@ def _nearest(constraint: Constraint, everything: Sequence[Facts], limits: Limits
 
 
 def page_values(members: Iterable[Result]) -> dict[int, list[Any]]:
-    """Return the filter values of each result, by `id` of the result.
+    """Return the filter values of constraint result, by `id` of the result.
 
     The values of `CONSTRAINTS`, membership in the front of its model and batch, and the `id`s of
     faster results within noise.
     """
-    everything = gather(members)
+    members_facts = gather(members)
     scopes: dict[tuple[Any, ...], list[Facts]] = {}
-    for facts in everything:
+    for facts in members_facts:
         scopes.setdefault(
             (facts.result.cell.get("model"), facts.result.cell.get("batch")), []
         ).append(facts)
     ahead = {id(facts) for scope in scopes.values() for facts in front(scope)}
     ties = {id(facts): tied(facts, scope) for scope in scopes.values() for facts in scope}
-    found = {}
-    for facts in everything:
-        found[id(facts.result)] = [
-            *(_short(each.value(facts)) for each in CONSTRAINTS),
+    values = {}
+    for facts in members_facts:
+        values[id(facts.result)] = [
+            *(_short(constraint.value(facts)) for constraint in CONSTRAINTS),
             id(facts) in ahead,
             ties[id(facts)],
         ]
-    return found
+    return values
 
 
 def _short(value: float | None) -> float | None:

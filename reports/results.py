@@ -86,13 +86,13 @@ class Result:
 
     @cached_property
     def _seconds(self) -> dict[str, float]:
-        taken = {
+        recorded = {
             "import": self.record.get("import_seconds"),
             **(self.record.get("phases_seconds") or {}),
         }
         known = {
-            phase: [seconds for seconds in each or [] if seconds is not None]
-            for phase, each in taken.items()
+            phase: [seconds for seconds in processes or [] if seconds is not None]
+            for phase, processes in recorded.items()
         }
         return {phase: estimates.median(values) for phase, values in known.items() if values}
 
@@ -117,9 +117,7 @@ class Result:
         None if the number of laps does not support the quantile.
         """
         laps = self._sorted.get(boundary)
-        if (
-            laps is None
-        ):  # three percentiles are asked for, in several places: what is sorted already is sorted at once
+        if laps is None:  # sort once for three percentiles in several places
             laps = self._sorted[boundary] = sorted(
                 lap for process in laps_of(self.record, boundary) for lap in process
             )
@@ -203,11 +201,11 @@ def results(lines: Iterable[Record]) -> list[Result]:
 def groups(members: Iterable[Result]) -> list[Group]:
     """Return groups by run and `cell.group`, sorted by model, precision, device, batch and
     threads."""
-    found: dict[tuple[str, str], list[Result]] = {}
+    by_group: dict[tuple[str, str], list[Result]] = {}
     for result in members:
-        found.setdefault((result.run, str(result.cell.get("group", ""))), []).append(result)
-    made = [Group(run, name, tuple(members)) for (run, name), members in found.items()]
-    return sorted(made, key=_group_order)
+        by_group.setdefault((result.run, str(result.cell.get("group", ""))), []).append(result)
+    listed = [Group(run, name, tuple(members)) for (run, name), members in by_group.items()]
+    return sorted(listed, key=_group_order)
 
 
 def laps_of(record: Record, boundary: str) -> list[list[int]]:

@@ -55,8 +55,9 @@ def setting(group: Group) -> str:
     """Return the values shared by a group: `fp32 · cpu · batch 1 · 2 threads`."""
     cell = group.first
     batch, threads = cell.get("batch", formatting.DASH), int(cell.get("threads") or 0)
-    apart = " · throughput" if (cell.get("options") or {}).get("hint") == "throughput" else ""
-    return f"{cell.get('precision', '')} · {cell.get('device', '')} · batch {batch} · {formatting.count(threads, 'thread')}{apart}"
+    hint = " · throughput" if (cell.get("options") or {}).get("hint") == "throughput" else ""
+    device = f"{cell.get('precision', '')} · {cell.get('device', '')}"
+    return f"{device} · batch {batch} · {formatting.count(threads, 'thread')}{hint}"
 
 
 def speedup_texts(group: Group, result: Result) -> tuple[str, str]:
@@ -146,9 +147,9 @@ def _against_the_others(group: Group) -> str:
     return f"clearly ahead of {others[0].name}{lead}"
 
 
-def _ratio_words(found: Estimate) -> str:
+def _ratio_words(ratio: Estimate) -> str:
     """`2.31× (2.20 to 2.42×)`."""
-    return formatting.with_interval(formatting.ratio(found), formatting.ratio_interval(found))
+    return formatting.with_interval(formatting.ratio(ratio), formatting.ratio_interval(ratio))
 
 
 def _shown(tied: Sequence[Result]) -> list[str]:
@@ -157,5 +158,5 @@ def _shown(tied: Sequence[Result]) -> list[str]:
 
 
 def _correct(group: Group) -> str:
-    asked = [result for result in group.results if not result.is_control]
-    return f"{sum(result.outcome == 'ok' for result in asked)} of {len(asked)}"
+    runtimes = [result for result in group.results if not result.is_control]
+    return f"{sum(result.outcome == 'ok' for result in runtimes)} of {len(runtimes)}"

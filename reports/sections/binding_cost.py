@@ -50,13 +50,13 @@ class BindingRow:
 
 def rows(members: Sequence[Result]) -> list[BindingRow]:
     """Return a row per correct native cell with a correct Python counterpart, in recorded order."""
-    found: dict[tuple[str, str], list[Result]] = {}
+    groups: dict[tuple[str, str], list[Result]] = {}
     for result in members:
         if result.ranks:
-            found.setdefault((result.run, str(result.cell.get("group", ""))), []).append(result)
+            groups.setdefault((result.run, str(result.cell.get("group", ""))), []).append(result)
     pairs = (
         (result, _counterpart(result, group))
-        for group in found.values()
+        for group in groups.values()
         for result in group
         if is_native(result)
     )
@@ -68,17 +68,20 @@ def markdown(members: Sequence[Result]) -> str:
 
     A doubtful ratio stands in brackets, with its reason.
     """
-    found = sorted(rows(members), key=lambda row: row.cell)
-    if not found:
+    listed = sorted(rows(members), key=lambda row: row.cell)
+    if not listed:
         return ""
     reasons: list[str] = []
-    said = "Times as fast as Python on the same library, artifact and bytes; above 1 the native cell is faster."
-    lines = ["### Called from C++ and through ctypes", "", said, ""]
+    lead = (
+        "Speed-up over Python with the same library, artifact and bytes; "
+        "above 1 the native cell is faster."
+    )
+    lines = ["### Called from C++ and through ctypes", "", lead, ""]
     lines += [
         "| cell | over | compute | host to host | binding per call |",
         "|---|---|---|---|---|",
     ]
-    for row in found:
+    for row in listed:
         compute = f"{row.compute} ({row.compute_interval})"
         if row.doubt:
             reasons += [row.doubt] if row.doubt not in reasons else []

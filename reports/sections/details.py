@@ -97,11 +97,7 @@ def _from_within(result: Result) -> list[tuple[str, Any]]:
 
 def _percentile(result: Result, boundary: str, q: float) -> str:
     value = result.percentile(boundary, q)
-    return (
-        formatting.duration(value)
-        if value is not None
-        else f"{formatting.DASH} (too few laps to state it)"
-    )
+    return formatting.duration(value) if value is not None else f"{formatting.DASH} (too few laps)"
 
 
 def _disturbance(record: Record, boundary: str) -> str:
@@ -122,25 +118,27 @@ def _disturbance(record: Record, boundary: str) -> str:
 
 
 def _parity(record: Record) -> Facts:
-    found = record.get("parity")
-    if not found:
+    parity = record.get("parity")
+    if not parity:
         return []
-    rule = f"rtol {formatting.number(found.get('rtol'))}, atol {formatting.number(found.get('atol'))} of the output's scale"
+    rtol, atol = (formatting.number(parity.get(name)) for name in ("rtol", "atol"))
+    factor = formatting.plain(parity.get("rmse_factor"))
     facts: list[tuple[str, Any]] = [
-        ("verdict", found.get("verdict")),
-        ("reason", found.get("reason")),
-        ("golden", found.get("golden")),
+        ("verdict", parity.get("verdict")),
+        ("reason", parity.get("reason")),
+        ("golden", parity.get("golden")),
         (
             "needed / allowed",
-            f"{formatting.number(found.get('needed'))} / {formatting.number(found.get('allowed'))}",
+            f"{formatting.number(parity.get('needed'))} / {formatting.number(parity.get('allowed'))}",
         ),
         (
             "rule",
-            f"{rule}; RMSE at most {formatting.plain(found.get('rmse_factor'))} times its own precision's",
+            f"rtol {rtol}, atol {atol} of the output's scale; "
+            f"RMSE at most {factor} times its own precision's",
         ),
         *(
             (f"output {output.get('name')}", _output(output))
-            for output in found.get("outputs") or []
+            for output in parity.get("outputs") or []
         ),
         ("accuracy", record.get("accuracy")),
         ("labelled data", record.get("dataset")),
@@ -165,8 +163,8 @@ def _output(output: Record) -> str:
 
 
 def _attested(record: Record) -> Facts:
-    found = record.get("attested") or {}
-    placed = found.get("placement") or {}
+    attested = record.get("attested") or {}
+    placement = attested.get("placement") or {}
     keys = (
         "device",
         "precision",
@@ -178,14 +176,15 @@ def _attested(record: Record) -> Facts:
         "details",
     )
     facts: list[tuple[str, Any]] = [
-        ("runtime", f"{found.get('runtime', '')} {found.get('version', '')}".strip())
+        ("runtime", f"{attested.get('runtime', '')} {attested.get('version', '')}".strip())
     ]
-    facts += [(key, found.get(key)) for key in keys]
+    facts += [(key, attested.get(key)) for key in keys]
     facts.append(
         (
             "placement",
             ", ".join(
-                f"{formatting.count(nodes, 'node')} on {where}" for where, nodes in placed.items()
+                f"{formatting.count(nodes, 'node')} on {device}"
+                for device, nodes in placement.items()
             ),
         )
     )

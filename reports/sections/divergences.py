@@ -27,8 +27,8 @@ def attached(lines: Sequence[Record], searches: Iterable[Record]) -> tuple[list[
 
     The newest comparison of a pair of cells counts. Malformed lines are left out and counted.
     """
-    found: dict[str, dict[str, Mapping[str, str]]] = {}
-    broken = 0
+    partings: dict[str, dict[str, Mapping[str, str]]] = {}
+    malformed = 0
     for line in sorted(searches, key=lambda line: str(line["time"])):
         try:
             first, second = (
@@ -36,10 +36,10 @@ def attached(lines: Sequence[Record], searches: Iterable[Record]) -> tuple[list[
             )
             words = " ".join(f"{sentence}." for sentence in _words(line))
         except (KeyError, TypeError, ValueError):  # edited by hand, or written by another program
-            broken += 1
+            malformed += 1
             continue
         for key, other in ((first[0], second[1]), (second[0], first[1])):
-            found.setdefault(key, {})[other] = {
+            partings.setdefault(key, {})[other] = {
                 "cell": first[1],
                 "second": second[1],
                 "other": other,
@@ -47,12 +47,13 @@ def attached(lines: Sequence[Record], searches: Iterable[Record]) -> tuple[list[
             }
     notes = (
         [
-            f"{formatting.count(broken, 'line')} of `evenbench diff` left out, not as docs/inspect.md has it"
+            f"{formatting.count(malformed, 'line')} of `evenbench diff` left out, "
+            "malformed; see docs/inspect.md"
         ]
-        if broken
+        if malformed
         else []
     )
-    return [_with(line, found.get(str(line["cell"]["key"]), {})) for line in lines], notes
+    return [_with(line, partings.get(str(line["cell"]["key"]), {})) for line in lines], notes
 
 
 def _words(line: Record) -> Sequence[str]:
@@ -68,13 +69,13 @@ def _with(line: Record, partings: Mapping[str, Any]) -> Record:
 
 def rows(results: Iterable[Result]) -> list[DivergenceRow]:
     """Return a row per compared pair with a cell on the page."""
-    found: dict[frozenset[str], DivergenceRow] = {}
+    by_pair: dict[frozenset[str], DivergenceRow] = {}
     for result in results:
-        for each in result.record.get(FIELD) or ():
-            found[frozenset((each["cell"], each["second"]))] = DivergenceRow(
-                each["cell"], each["second"], each["words"]
+        for parting in result.record.get(FIELD) or ():
+            by_pair[frozenset((parting["cell"], parting["second"]))] = DivergenceRow(
+                parting["cell"], parting["second"], parting["words"]
             )
-    return list(found.values())
+    return list(by_pair.values())
 
 
 def described(record: Record) -> list[tuple[str, str]]:
@@ -82,16 +83,17 @@ def described(record: Record) -> list[tuple[str, str]]:
 
     For a mismatch without comparison, the command to run.
     """
-    found = [
-        (f"where it parts from {each['other']}", str(each["words"]))
-        for each in record.get(FIELD) or ()
+    partings = [
+        (f"diverges from {parting['other']}", str(parting["words"]))
+        for parting in record.get(FIELD) or ()
     ]
-    if found or record.get("outcome") != "mismatch":
-        return found
-    command = f"evenbench diff {record['cell'].get('id', 'CELL')} golden {record.get('case') or ''} --results results"
+    if partings or record.get("outcome") != "mismatch":
+        return partings
+    cell, case = record["cell"].get("id", "CELL"), record.get("case") or ""
+    command = f"evenbench diff {cell} golden {case} --results results"
     return [
         (
-            "where it parts from its golden",
-            f"not looked for; {' '.join(command.split())} names the first tensor",
+            "diverges from its golden",
+            f"not searched; {' '.join(command.split())} names the first tensor",
         )
     ]

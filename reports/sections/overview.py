@@ -72,12 +72,12 @@ def head(groups: Sequence[Group], members: Sequence[Result], notes: Sequence[str
 
 def summary(groups: Sequence[Group]) -> dict[str, Any]:
     """Return (open, folded) verdicts of every group with a runtime other than controls."""
-    asked = [
+    judged = [
         (group, place)
         for place, group in enumerate(groups)
         if not all(result.is_control for result in group.results)
     ]
-    verdicts = [(verdict.judge(group), place) for group, place in asked]
+    verdicts = [(verdict.judge(group), place) for group, place in judged]
     folded = verdicts[SUMMARY_ROWS:]
     return {
         "open": verdicts[:SUMMARY_ROWS],
@@ -95,14 +95,14 @@ def glance(groups: Sequence[Group]) -> Glance:
     )
     controls = {result.name for group in groups for result in group.results if result.is_control}
     columns = sorted(names, key=lambda name: name in controls)
-    found: dict[int, dict[str, list[Square]]] = {}
+    squares: dict[int, dict[str, list[Square]]] = {}
     for index, group, result in tables.in_order(groups[:GLANCE_ROWS]):
-        found.setdefault(id(group), {}).setdefault(result.name, []).append(
+        squares.setdefault(id(group), {}).setdefault(result.name, []).append(
             _square(group, result, index)
         )
     several = len({group.run for group in groups}) > 1
     rows = [
-        _glance_row(group, columns, found[id(group)], several) for group in groups[:GLANCE_ROWS]
+        _glance_row(group, columns, squares[id(group)], several) for group in groups[:GLANCE_ROWS]
     ]
     more = len(groups) - len(rows)
     return Glance(
@@ -114,16 +114,16 @@ def glance(groups: Sequence[Group]) -> Glance:
 
 def choices(members: Sequence[Result]) -> dict[str, list[str]]:
     """Return the choices of the filters over the table of cells."""
-    found = {
+    values = {
         key: sorted({str(result.cell.get(key, "")) for result in members})
         for key in ("model", "precision")
     }
     names = sorted({result.name for result in members})
-    seen = {result.outcome for result in members}
+    outcomes = {result.outcome for result in members}
     return {
-        "outcome": [outcome for outcome in OUTCOMES if outcome in seen],
+        "outcome": [outcome for outcome in OUTCOMES if outcome in outcomes],
         "backend": names,
-        **found,
+        **values,
     }
 
 
@@ -169,22 +169,22 @@ def _title(members: Sequence[Result]) -> str:
 
 def _sentence(groups: Sequence[Group], members: Sequence[Result], correct: int) -> str:
     backends = {result.cell.get("backend") for result in members if not result.is_control}
-    asked = (
+    size = (
         f"{formatting.count(len(members), 'cell')} on {formatting.count(len(backends), 'backend')}"
     )
-    measured = f"{asked}, {correct:,} with an accepted answer."
+    measured = f"{size}, {correct:,} with an accepted output."
     against = [group for group in groups if group.baseline and len(group.ranked) > 1]
-    won = sum(verdict.tone(group, group.ranked[0]) == verdict.FASTER for group in against)
+    faster = sum(verdict.tone(group, group.ranked[0]) == verdict.FASTER for group in against)
     if not any(group.asks_baseline for group in groups):
-        return f"{measured} {BASELINE} is not among them: the fastest of each group is told against the next."
+        return (
+            f"{measured} Without {BASELINE}, the fastest of each group is compared with the next."
+        )
     if not against:
         return f"{measured} No group has a correct {BASELINE} result to compare with."
     if all(len(group.ranked[0].compute_ns) < 2 for group in against):
-        return f"{measured} With 1 process per cell, no speed-up can be told from noise."
-    many = formatting.count(len(against), "group")
-    return (
-        f"{measured} In {won:,} of {many} a correct runtime is faster than {BASELINE} beyond noise."
-    )
+        return f"{measured} With 1 process per cell, no speed-up can be distinguished from noise."
+    compared = formatting.count(len(against), "group")
+    return f"{measured} In {faster:,} of {compared} a correct runtime is faster than {BASELINE} beyond noise."
 
 
 def _measured(members: Sequence[Result]) -> str:
@@ -204,24 +204,27 @@ def _own_notes(groups: Sequence[Group], members: Sequence[Result]) -> list[str]:
     runs = {result.run for result in members}
     if len(runs) > 1:
         notes.append(
-            f"These are {len(runs)} runs. Speed-ups and rankings stay within one run: machines and days differ."
+            f"These are {len(runs)} runs. Speed-ups and rankings stay within one run: "
+            "machines and days differ."
         )
     alone = sorted(
         {result.run for result in members if result.ranks and len(result.compute_ns) < 2}
     )
     if alone:
         notes.append(
-            f"Cells with 1 process have no interval: nothing is said of their noise (run {formatting.listing(alone[:3])})."
+            "Cells with 1 process have no interval, so their noise is unknown "
+            f"(run {formatting.listing(alone[:3])})."
         )
     without = [group for group in groups if group.baseline is None and group.ranked]
     bare = sum(group.asks_baseline for group in without)
     if bare:
         notes.append(
-            f"{formatting.count(bare, 'group has', 'groups have')} no correct {BASELINE} result, so no speed-ups."
+            f"{formatting.count(bare, 'group has', 'groups have')} no correct {BASELINE} result, "
+            "so no speed-ups."
         )
     if len(without) > bare:
-        many = formatting.count(len(without) - bare, "group was", "groups were")
+        count = formatting.count(len(without) - bare, "group was", "groups were")
         notes.append(
-            f"{many} not asked for {BASELINE}: cells there are told against the fastest of them."
+            f"{count} measured without {BASELINE}: cells compare with the fastest of the group."
         )
     return notes

@@ -42,21 +42,21 @@ class Family:
 
 def families(members: Sequence[Result], least: int = 2) -> list[Family]:
     """Return models and settings with at least `least` precisions, in recorded order."""
-    found: dict[tuple[Any, ...], list[Result]] = {}
+    by_setting: dict[tuple[Any, ...], list[Result]] = {}
     for result in members:
         cell = result.cell
         place = tuple(cell.get(name) for name in ("model", "device", "batch", "threads"))
-        found.setdefault((result.run, *place), []).append(result)
+        by_setting.setdefault((result.run, *place), []).append(result)
     return [
         _family(group)
-        for group in found.values()
+        for group in by_setting.values()
         if len({result.cell.get("precision") for result in group}) >= least
     ]
 
 
 def _family(members: Sequence[Result]) -> Family:
-    asked = {str(result.cell.get("precision")) for result in members}
-    precisions = tuple(precision for precision in PRECISIONS if precision in asked)
+    measured = {str(result.cell.get("precision")) for result in members}
+    precisions = tuple(precision for precision in PRECISIONS if precision in measured)
     baseline = _baseline(members)
     names = list(dict.fromkeys(result.name for result in members if not result.is_control))
     by_place = {(result.name, str(result.cell.get("precision"))): result for result in members}
@@ -71,7 +71,9 @@ def _family(members: Sequence[Result]) -> Family:
     threads = formatting.count(int(cell.get("threads") or 0), "thread")
     return Family(
         model=str(cell.get("model", "")),
-        setting=f"{cell.get('device', '')} · batch {cell.get('batch', formatting.DASH)} · {threads}",
+        setting=" · ".join(
+            [str(cell.get("device", "")), f"batch {cell.get('batch', formatting.DASH)}", threads]
+        ),
         baseline=formatting.latency(baseline.compute) if baseline else formatting.DASH,
         precisions=precisions,
         rows=tuple(rows),

@@ -154,11 +154,13 @@ def joules_per_inference(record: Record) -> float | None:
     Includes idle power; None without counters.
     """
     processes = (record.get("energy") or {}).get("processes") or ()
-    inferences = sum(int(each["laps"]) for each in processes) * int(
+    inferences = sum(int(process["laps"]) for process in processes) * int(
         (record.get("cell") or {}).get("batch") or 1
     )
     return (
-        sum(sum(each["joules"].values()) for each in processes) / inferences if inferences else None
+        sum(sum(process["joules"].values()) for process in processes) / inferences
+        if inferences
+        else None
     )
 
 
@@ -206,5 +208,5 @@ def energy_reason(needs: Needs) -> str:
     return (
         str(recorded.get("reason") or "")
         if recorded
-        else "recorded by an evenbench that did not ask for it"
+        else "recorded by an evenbench without energy counters"
     )

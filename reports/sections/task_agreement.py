@@ -49,27 +49,26 @@ FACTS: Mapping[str, tuple[str, Callable[[float], str]]] = {
 def described(record: Record) -> list[tuple[str, Any]]:
     """Return every fact as label and text; a fact unknown to this version keeps its recorded
     name."""
-    found = record.get("agreement") or {}
+    agreement = record.get("agreement") or {}
     known = [
-        (label, show(found[name]))
+        (label, show(agreement[name]))
         for name, (label, show) in FACTS.items()
-        if found.get(name) is not None
+        if agreement.get(name) is not None
     ]
-    return known + [(str(name), value) for name, value in found.items() if name not in FACTS]
+    return known + [(str(name), value) for name, value in agreement.items() if name not in FACTS]
 
 
 def lead(record: Record) -> tuple[str, float | None]:
     """Return the main fact as text, and the share of agreement for sorting; otherwise a dash and
     None."""
-    found = record.get("agreement") or {}
-    if "detections" in found:
-        return _objects(found)
+    agreement = record.get("agreement") or {}
+    if "detections" in agreement:
+        return _objects(agreement)
     for name, unit in (("miou", "mIoU"), ("worst_cosine", "cosine"), ("top1_agreement", "top-1")):
-        if found.get(name) is not None:
-            return f"{unit} {_share(found[name])}", float(found[name])
-    outputs = (record.get("parity") or {}).get(
-        "outputs"
-    ) or []  # where lines had it before they had an agreement
+        if agreement.get(name) is not None:
+            return f"{unit} {_share(agreement[name])}", float(agreement[name])
+    # Older records have the share in the parity of each output.
+    outputs = (record.get("parity") or {}).get("outputs") or []
     older = [
         float(output["top1_agreement"])
         for output in outputs
@@ -78,13 +77,13 @@ def lead(record: Record) -> tuple[str, float | None]:
     return (f"top-1 {_share(min(older))}", min(older)) if older else (formatting.DASH, None)
 
 
-def _objects(found: Record) -> tuple[str, float | None]:
+def _objects(agreement: Record) -> tuple[str, float | None]:
     """`12 of 12 matched`, with the number of objects without a partner."""
     total, matched, unmatched = (
-        int(found.get(name) or 0) for name in ("detections", "matched", "unmatched")
+        int(agreement.get(name) or 0) for name in ("detections", "matched", "unmatched")
     )
-    told = f"{matched} of {total} matched" + (
+    text = f"{matched} of {total} matched" + (
         f", {unmatched} without a partner" if unmatched else ""
     )
-    everything = matched + unmatched
-    return told, matched / everything if everything else 1.0
+    objects = matched + unmatched
+    return text, matched / objects if objects else 1.0

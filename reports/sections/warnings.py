@@ -13,11 +13,11 @@ WarningRow = tuple[str, str, str]
 
 def rows(members: Sequence[Result]) -> list[WarningRow]:
     """Return all warnings about runs, newest run first; empty if all runs were quiet."""
-    found: dict[str, list[Record]] = {}
+    records: dict[str, list[Record]] = {}
     for result in members:
-        found.setdefault(result.run, []).append(result.record)
+        records.setdefault(result.run, []).append(result.record)
     return [
         (run, warning.what, warning.do)
-        for run in sorted(found, reverse=True)
-        for warning in quality_warnings.about_run(found[run])
+        for run in sorted(records, reverse=True)
+        for warning in quality_warnings.about_run(records[run])
     ]

@@ -143,7 +143,7 @@ def test_a_pause_says_what_waking_up_costs() -> None:
 
     row = only(line(Scenario(GAPS), (1, [paused(0, 2), paused(10, 3), paused(1000, 6)])))
     assert re.fullmatch(
-        r"after a pause of 1000 ms a call takes ×3\.00 .*of one without", row.answer
+        r"after a pause of 1000 ms a call takes ×3\.00 .*of a call without", row.answer
     ), row.answer
 
 
@@ -225,7 +225,7 @@ def test_a_line_that_is_none_any_more_is_left_out_and_counted() -> None:
     found = related_runs.gather([broken, swept()], {}, [({"cell": 7}, "")])
     assert len(found.rows) == 1
     assert found.notes == (
-        "2\N{NO-BREAK SPACE}lines of load or of a pipeline left out, not as docs/load.md and docs/pipeline.md have it",
+        "2\N{NO-BREAK SPACE}lines of load or of a pipeline left out, malformed; see docs/load.md and docs/pipeline.md",
     )
 
 
