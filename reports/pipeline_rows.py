@@ -31,7 +31,7 @@ from reports.pipeline_results import (
 
 
 def rows(lines: Sequence[Line]) -> list[dict[str, Any]]:
-    """Return a row per runtime: whole pipelines first, fastest first, lines without numbers last."""
+    """Return a row per runtime, whole pipelines first, fastest first, without numbers last."""
     longest = max((_total_ns(line) for line in lines), default=0.0)
     return [_row(line, longest) for line in sorted(lines, key=_order)]
 

@@ -80,9 +80,9 @@ def _head(value: Mapping[str, Any]) -> dict[str, str]:
     ]
     alarms = value["alarms"]
     sentence = (
-        f"{formatting.count(len(alarms), 'step')} that nobody accepted"
+        f"{formatting.count(len(alarms), 'step')} not accepted yet"
         if alarms
-        else "No step that nobody accepted"
+        else "No step left to accept"
     )
     return {
         "counts": formatting.listing(counts),

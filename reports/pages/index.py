@@ -91,13 +91,11 @@ def _page(
     try:
         newest, replaced = newest_records.newest(lines)
         return render(newest, [*notes, *replaced], asv, beside)
-    except (
-        Exception
-    ):  # a line that was edited by hand, or written by another program, breaks in a thousand ways
+    except Exception:  # a line edited by hand, or written by another program: any error is possible
         shown = _showable(lines)
         if not shown:
             raise ValueError(
-                "report: no recorded outcome has the form of one; docs/results.md says what a line holds"
+                "report: every recorded outcome is malformed; see docs/results.md for the format"
             ) from None
         if len(shown) == len(lines):
             raise
@@ -107,8 +105,11 @@ def _page(
             if not any(line is kept for kept in shown)
         ]
         more = ", ..." if len(left_out) > NAMED else ""
-        words = f"{formatting.count(len(left_out), 'outcome')} left out, no record as docs/results.md has it: {', '.join(left_out[:NAMED])}{more}"
-        return _page(shown, [*notes, words], asv, beside)
+        note = (
+            f"{formatting.count(len(left_out), 'malformed outcome')} left out, see "
+            f"docs/results.md: {', '.join(left_out[:NAMED])}{more}"
+        )
+        return _page(shown, [*notes, note], asv, beside)
 
 
 def _showable(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -130,7 +131,7 @@ def _shows(lines: Sequence[Mapping[str, Any]]) -> bool:
     """Whether these lines render without an error."""
     try:
         render(newest_records.newest(lines)[0])
-    except Exception:  # the same in a thousand ways
+    except Exception:  # any error is possible, as in `_page`
         return False
     return True
 

@@ -19,12 +19,17 @@ Line = Mapping[str, Any]
 Point = Mapping[str, Any]
 
 LEADS = {
-    "single-stream": "One caller, each call as soon as the one before is answered.",
-    "batch-sweep": "One caller; every batch size is an artifact of its own, in processes of its own.",
-    "concurrent": "Threads on one loaded network, each calling as fast as it is answered.",
-    "server": "Arrivals at random, by MLCommons' load generator; latency counts from the moment at which a query was to arrive.",
-    "idle-gaps": "One call after each pause, as a ratio to a call without one.",
-    "shapes": "Shapes that change from call to call: the first call of each, what was compiled for it, and the later ones.",
+    "single-stream": "One caller, each call right after the previous call.",
+    "batch-sweep": "One caller; every batch size has a separate artifact and separate processes.",
+    "concurrent": "Threads on one loaded network, each calling without a pause.",
+    "server": (
+        "Random arrivals, by MLCommons' load generator; latency counts from the scheduled arrival."
+    ),
+    "idle-gaps": "A call after each pause, as a ratio to a call without a pause.",
+    "shapes": (
+        "A new shape from call to call: the first call of each shape, its compilations, and later "
+        "calls."
+    ),
 }
 
 

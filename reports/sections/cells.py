@@ -46,13 +46,13 @@ def matrix(groups: Sequence[Group]) -> Table:
             MEASURE,
             f"over {results.BASELINE}, same run and group, compute with compute",
         ),
-        Column("Parity", MEASURE, "tolerance needed / allowed; above 1 the answer is wrong"),
+        Column("Parity", MEASURE, "tolerance needed / allowed; above 1 the output is wrong"),
         Column("Reason"),
         Column("Precision", HIDDEN),
         Column(
             "Limits",
             LIMITS,
-            "which limits a cell breaks; of those that keep them, which faster ones it is within noise of",
+            "exceeded limits; within all limits, faster cells within noise",
         ),
         *INDEX,
     )
@@ -85,9 +85,7 @@ def phases(groups: Sequence[Group]) -> Table:
         Column("Peak memory", MEASURE, "resident set, largest process"),
         *INDEX,
     )
-    return Table(
-        "phases", "Phases of every cell that was loaded", columns, list(_phase_rows(groups))
-    )
+    return Table("phases", "Phases of every loaded cell", columns, list(_phase_rows(groups)))
 
 
 def parity(groups: Sequence[Group]) -> Table:
@@ -95,16 +93,16 @@ def parity(groups: Sequence[Group]) -> Table:
     columns = (
         *IDENTITY,
         Column("Verdict", OUTCOME),
-        Column("Needed / allowed", MEASURE, "tolerance needed in units of what is allowed"),
+        Column("Needed / allowed", MEASURE, "tolerance needed over allowed"),
         Column("Largest error", MEASURE, "largest absolute difference of any output"),
         Column("RMSE", MEASURE, "root mean square error of the worst output"),
         Column("Cosine", MEASURE, "smallest cosine similarity of any output"),
         Column(
             "Agreement",
             MEASURE,
-            "what the task makes of it: best classes, mean IoU, lowest cosine, matched objects; decides nothing",
+            "by task: best classes, mean IoU, lowest cosine, matched objects; for information only",
         ),
-        Column("Accuracy", MEASURE, "on held-out data, where the model has some"),
+        Column("Accuracy", MEASURE, "on held-out data, if the model has any"),
         Column("Reason"),
         *INDEX,
     )
@@ -120,10 +118,10 @@ def hashes(groups: Sequence[Group]) -> Table:
     """Return the table of artifacts, inputs, versions and commands."""
     columns = (
         *IDENTITY,
-        Column("Artifact", MEASURE, "bytes that the runtime loaded"),
+        Column("Artifact", MEASURE, "bytes loaded by the runtime"),
         Column("Artifact sha256", CODE),
         Column("Input sha256", CODE),
-        Column("Runtime", WORDS, "as the runtime attested it"),
+        Column("Runtime", WORDS, "as attested by the runtime"),
         Column("Reproduce", CODE),
         *INDEX,
     )

@@ -77,7 +77,8 @@ def _figures(group: Group, laps_drawn: int) -> Iterator[dict[str, Any]]:
     yield _figure(
         f"Speed-up over {BASELINE}",
         speedups.of_group(group),
-        f"Dots with 95 % intervals over processes; an interval that contains 1× is within noise. Fastest: {best}.",
+        "Dots with 95 % intervals over processes; an interval containing 1× is within noise. "
+        f"Fastest: {best}.",
     )
     yield _figure(
         "Cold start",
@@ -92,7 +93,7 @@ def _figures(group: Group, laps_drawn: int) -> Iterator[dict[str, Any]]:
     yield _figure(
         "Parity",
         parity.needed(group),
-        "Tolerance needed over allowed. At 1 and below the answer is right.",
+        "Tolerance needed over allowed. An output is correct up to 1.",
     )
 
 
@@ -113,4 +114,7 @@ def _laps_words(group: Group, laps_drawn: int) -> str:
         if max(counts, default=0) > laps_drawn
         else "every lap"
     )
-    return f"One box per process, with {drawn}. Boxes that differ more than they are wide: processes matter more than laps."
+    return (
+        f"One box per process, with {drawn}. If boxes differ by more than their width, processes "
+        "matter more than laps."
+    )

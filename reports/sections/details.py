@@ -32,7 +32,7 @@ def describe(group: Group, result: Result) -> dict[str, Any]:
         ("Limit", roofline.described(result)),
         ("Parity", _parity(record)),
         ("Agreement", _known(task_agreement.described(record))),
-        ("What the runtime attests", _attested(record)),
+        ("Attestation of the runtime", _attested(record)),
         ("Artifact", _artifact(record)),
         ("Model", models.described(result)),
         ("Weights and inputs", _origin(record)),
@@ -129,7 +129,7 @@ def _parity(record: Record) -> Facts:
         ("golden", parity.get("golden")),
         (
             "needed / allowed",
-            f"{formatting.number(parity.get('needed'))} / {formatting.number(parity.get('allowed'))}",
+            " / ".join(formatting.number(parity.get(name)) for name in ("needed", "allowed")),
         ),
         (
             "rule",

@@ -184,7 +184,10 @@ def _sentence(groups: Sequence[Group], members: Sequence[Result], correct: int) 
     if all(len(group.ranked[0].compute_ns) < 2 for group in against):
         return f"{measured} With 1 process per cell, no speed-up can be distinguished from noise."
     compared = formatting.count(len(against), "group")
-    return f"{measured} In {faster:,} of {compared} a correct runtime is faster than {BASELINE} beyond noise."
+    return (
+        f"{measured} In {faster:,} of {compared} a correct runtime is faster than {BASELINE} "
+        "beyond noise."
+    )
 
 
 def _measured(members: Sequence[Result]) -> str:

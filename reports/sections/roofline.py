@@ -93,21 +93,32 @@ def _passed(limit: Record) -> str:
 
     A limit assumes the direct algorithm, weights in memory, and a quiet machine.
     """
-    slowed = f"or the peaks were slowed by something else when they were measured ({limit.get('measured')})"
+    slowed = f"or a disturbance lowered the measured peaks ({limit.get('measured')})"
     if limit.get("bound") == "memory":
         cache, needed = limit.get("cache_bytes"), limit["least_bytes"]
         if cache and needed <= cache:
-            kept = f"{formatting.size(needed)} stay in the caches ({formatting.size(cache)}) from lap to lap"
-            return f"above the limit: its {kept}, and the bandwidth is that of the memory; {slowed}"
-        return f"above the limit: a part of its weights stays in the caches from lap to lap, or is stored in less; {slowed}"
+            sizes = f"{formatting.size(needed)} stay in the caches ({formatting.size(cache)})"
+            return (
+                f"above the limit: {sizes} from lap to lap, and the bandwidth is of the memory; "
+                f"{slowed}"
+            )
+        return (
+            "above the limit: a part of the weights stays in the caches from lap to lap, or is "
+            f"stored in less; {slowed}"
+        )
     if any(
         word in operator
         for operator in limit.get("flops_by_operator") or {}
         for word in CONVOLUTIONS
     ):
-        why = "FLOPs are counted for the direct algorithm, and convolutions by Winograd or FFT, or over zeros left out, take fewer"
-        return f"above the limit: {why}; {slowed}"
-    return f"above the limit: its products take fewer operations than were counted, or beat the {limit.get('peak_by')}; {slowed}"
+        return (
+            "above the limit: FLOPs are counted for the direct algorithm, and convolutions by "
+            f"Winograd or FFT, or without zeros, take fewer; {slowed}"
+        )
+    return (
+        "above the limit: products take fewer operations than counted, or beat the "
+        f"{limit.get('peak_by')}; {slowed}"
+    )
 
 
 def figure(groups: Sequence[Group]) -> Figure | None:

@@ -1,4 +1,4 @@
-"""What to mind about a run: there where the machine was not steady, escaped, and absent where it
+"""Machine warnings about a run: there where the machine was not steady, escaped, and absent where it
 was.
 """
 

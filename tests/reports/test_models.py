@@ -83,7 +83,7 @@ def test_a_long_report_shows_some_cards_and_says_so() -> None:
         }
     page = index.render(lines)
     assert page.count("<span>Artifacts of m") == models.CARDS_SHOWN
-    assert "2 more models are left out here" in page
+    assert "2 more models are left out;" in page
     facts = dict(models.described(results.results(lines[-1:])[0]))
     assert facts["work"] == "3.63\N{NO-BREAK SPACE}GFLOP"
     assert "1\N{NO-BREAK SPACE}Gemm" in facts["operators"]
