@@ -140,13 +140,12 @@ _THREE_DIGITS = ((2, 1.0, 9.99), (1, 10.0, 99.9), (0, 100.0, 999.0))
 
 
 def _decimals(value: float, digits: int) -> int:
-    if digits == 3:  # nearly every number of a page, and four times as fast
+    if digits == 3:  # the usual case, four times as fast
         for decimals, low, high in _THREE_DIGITS:
             if low <= value < high:
                 return decimals
-    exponent = int(
-        f"{value:.{digits - 1}e}".rpartition("e")[2]
-    )  # of the rounded value: 9.996 has one digit more than 9.99
+    # The exponent of the rounded value: 9.996 has one digit more than 9.99.
+    exponent = int(f"{value:.{digits - 1}e}".rpartition("e")[2])
     return max(0, digits - 1 - exponent) if value else 0
 
 

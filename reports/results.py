@@ -220,8 +220,7 @@ def _result(record: Record) -> Result:
 
 
 def _level(values_ns: Sequence[float]) -> Estimate | None:
-    # A lap of 0 ns can be recorded for the null backend where the clock is coarse; it has no
-    # logarithm.
+    # With a coarse clock the null backend can record a lap of 0 ns, without a logarithm.
     return estimates.level(values_ns) if values_ns and min(values_ns) > 0 else None
 
 

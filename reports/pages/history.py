@@ -65,7 +65,10 @@ def render(value: Mapping[str, Any], has_report: bool) -> str:
             "plotly-source": assets.packed_library(*assets.PLOTLY),
         },
         style=Markup(assets.own("page.css")),
-        scripts=[Markup(assets.own(name)) for name in ("theme.js", "history.js")],
+        scripts=[
+            Markup(assets.own("theme.js")),
+            Markup(assets.own("figures.js") + assets.own("history.js")),
+        ],
     )
 
 

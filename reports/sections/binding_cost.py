@@ -140,7 +140,7 @@ def _counterpart(native: Result, group: Sequence[Result]) -> Result | None:
 
 def _identity(result: Result) -> tuple[str, ...]:
     attested = result.record.get("attested") or {}
-    # PyTorch and OpenVINO add the build after the release, and a C++ program may not be told it.
+    # PyTorch and OpenVINO append the build to the release; a C++ program may not know the build.
     release = str(attested.get("version", "")).partition("+")[0].partition("-")[0]
     return (
         str(attested.get("runtime", "")),

@@ -76,7 +76,7 @@ def figure(members: Sequence[Result]) -> Figure | None:
     found: dict[tuple[Any, ...], tuple[str, Sequence[Sequence[float]]]] = {}
     for result in members:
         points = facts_of(result.record).get(CURVE) or []
-        if len(points) > 1:  # cells that differ in an option alone share one database, and one line
+        if len(points) > 1:  # cells with different options may share a database, hence a curve
             found.setdefault(
                 (_setting(result), tuple(map(tuple, points))), (_setting(result), points)
             )

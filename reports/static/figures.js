@@ -1,4 +1,4 @@
-// Plotly figures (plotly.js, from the plotly package), drawn when they come into view.
+// Plotly figures (plotly.js, from the plotly package), drawn when visible.
 const element = (tag, className = "", text = "") => {
   const made = document.createElement(tag);
   if (className) made.className = className;
@@ -6,21 +6,21 @@ const element = (tag, className = "", text = "") => {
   return made;
 };
 
-// plotly.js is 5 MB of source: it is run when the first chart is needed, so that the page can be read before.
+// plotly.js is 5 MB of source: run on the first visible chart, so that the page is readable before.
 let running = null;
 const plotly = () => (running ??= (async () => {
-  // The table of cells comes first: it answers at once, whereas plotly.js takes a while to run.
+  // The table of cells comes first: plotly.js takes a while to run.
   await evenbench.tables;
   await new Promise((idle) => ("requestIdleCallback" in window ? requestIdleCallback(idle, { timeout: 500 }) : setTimeout(idle, 200)));
   const script = element("script");
-  // From a blob and not inline, because browsers compile what they load beside the page's own thread.
+  // From a blob and not inline, because browsers compile loaded scripts beside the page's thread.
   script.src = URL.createObjectURL(new Blob([await evenbench.unpack("plotly-source")], { type: "text/javascript" }));
   await new Promise((loaded, failed) => { script.onload = loaded; script.onerror = failed; document.head.append(script); });
   URL.revokeObjectURL(script.src);
   return window.Plotly;
 })());
 
-// The colours of the style sheet as a plotly template: figures carry none of their own.
+// The colours of the style sheet as a plotly template: figures have no colours.
 const template = () => {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
@@ -36,7 +36,7 @@ const template = () => {
   };
 };
 
-// The legend is a list of the page and not of plotly: it wraps on a phone, and a screen reader can read it.
+// The legend is a list of the page and not of plotly: a list wraps on a phone, and screen readers can read a list.
 const GLYPHS = { circle: "●", square: "■", diamond: "◆", "triangle-up": "▲", cross: "✚", x: "✖", star: "★", hexagon: "⬢" };
 const keys = ({ data, layout }) => {
   if (!layout.showlegend) return [];

@@ -94,15 +94,15 @@ def _row(group: Group, result: Result) -> OutcomeRow:
 
 
 def _short(value: str, interval: str) -> str:
-    # A terminal is narrow: that one process has no interval is said in two words.
+    # A terminal is narrow, so a missing interval is shortened.
     return formatting.with_interval(
         value, "1 process" if interval == formatting.NO_INTERVAL else interval
     )
 
 
 def _styled(row: OutcomeRow) -> list[Text]:
-    # Text and not str: rich would read the brackets of a reason or of a name as its markup.
-    # A time that does not count is in brackets, since a pipe or a file has no struck-out letters.
+    # Text instead of str: rich would read brackets of a reason or a name as markup.
+    # Times that do not count stand in brackets, as pipes and files have no struck-out letters.
     wrong = row.outcome != "ok" and row.latency != formatting.DASH
     return [
         Text(row.cell),
