@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from harness.core import quantities
 from harness.statistics.estimates import Estimate
 
 DASH = "–"
@@ -14,7 +15,6 @@ SPACE = "\N{NO-BREAK SPACE}"
 """Separates a number from its unit, and keeps both on one line."""
 
 _DURATIONS_NS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
-_SIZES_BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -52,7 +52,7 @@ def duration_unit(value_ns: float) -> tuple[float, str]:
 
 def size(value_bytes: float | None) -> str:
     """Format a size in decimal units: `46.8 MB`."""
-    return DASH if value_bytes is None else _in_unit(value_bytes, _unit(value_bytes, _SIZES_BYTES))
+    return DASH if value_bytes is None else quantities.size(value_bytes, SPACE)
 
 
 def amount(value: float | None, unit: str) -> str:

@@ -67,8 +67,8 @@ def test_the_step_is_told_with_its_commit_and_the_command_that_accepts_it(folder
     shown = capsys.readouterr().out
     assert f"accept it: {alarm['accept']}" in shown
     assert (
-        f"confirm it: evenbench compare {past.commit(19)[:12]} {past.commit(20)[:12]} --cell {alarm['cell']}"
-        in shown
+        f"confirm it: evenbench compare {past.commit(19)[:12]} {past.commit(20)[:12]} "
+        f"--cell {alarm['cell']}" in shown
     )
 
 
@@ -222,13 +222,16 @@ def test_torn_and_foreign_lines_are_noted(folder, capsys):
 
 
 def test_what_is_accepted_of_no_recorded_cell_is_told(folder, capsys):
-    entry = '[[accepted]]\ncell = "resnet81-ort"\nmetric = "latency"\nlevel = 9e6\ncommit = ""\nreason = "a typing error"\n'
+    entry = (
+        '[[accepted]]\ncell = "resnet81-ort"\nmetric = "latency"\nlevel = 9e6\ncommit '
+        '= ""\nreason = "a typing error"\n'
+    )
     Path("evenbench-expectations.toml").write_text(entry)
     code, value = told(capsys)
     assert code == 1
     assert (
-        "accepted latency of resnet81-ort: no recorded cell has this id or key; correct the entry, or remove it"
-        in value["notes"]
+        "accepted latency of resnet81-ort: no recorded cell has this id or key; "
+        "correct the entry, or remove it" in value["notes"]
     )
     assert not any("resnet81" in note for note in told(capsys, "-k", "ort")[1]["notes"]), (
         "of what -k leaves out nothing is said"
@@ -332,7 +335,10 @@ def test_the_page_works_in_a_browser(folder, chromium, capsys):
     page.click("#theme")
     browser.until(
         page,
-        "document.getElementById('figures').dataset.drawn === document.getElementById('cell').value",
+        (
+            "document.getElementById('figures').dataset.drawn === "
+            "document.getElementById('cell').value"
+        ),
     )
     page.close()
     assert complaints == []

@@ -73,7 +73,8 @@ def test_curves_have_their_points_in_place() -> None:
     )
     assert curve["y"] == [pytest.approx(2 * MS), pytest.approx(3 * MS)]
     assert curve["hovertext"][0] == (
-        "net-fast-fp32-cpu-b4, 1\N{NO-BREAK SPACE}caller: 2,000 per second, p99 2.00\N{NO-BREAK SPACE}ms"
+        "net-fast-fp32-cpu-b4, 1\N{NO-BREAK SPACE}caller: 2,000 per second, p99 "
+        "2.00\N{NO-BREAK SPACE}ms"
     )
     axis = found.figure["layout"]["yaxis"]
     assert (axis["type"], axis["title"]["text"]) == ("log", "p99, log scale")

@@ -225,7 +225,10 @@ def test_a_line_that_is_none_any_more_is_left_out_and_counted() -> None:
     found = related_runs.gather([broken, swept()], {}, [({"cell": 7}, "")])
     assert len(found.rows) == 1
     assert found.notes == (
-        "2\N{NO-BREAK SPACE}lines of load or of a pipeline left out, malformed; see docs/load.md and docs/pipeline.md",
+        (
+            "2\N{NO-BREAK SPACE}lines of load or of a pipeline left out, malformed; see "
+            "docs/load.md and docs/pipeline.md"
+        ),
     )
 
 

@@ -46,9 +46,7 @@ def test_both_cells_say_where_they_part_and_the_newest_search_counts() -> None:
     lines, notes = divergences.attached([first, second], [new, old])
     assert notes == []
     told = "the rule. the first tensor that parts is TopK."
-    assert divergences.described(lines[0]) == [
-        (f"diverges from {second['cell']['id']}", told)
-    ]
+    assert divergences.described(lines[0]) == [(f"diverges from {second['cell']['id']}", told)]
     assert divergences.described(lines[1]) == [(f"diverges from {first['cell']['id']}", told)]
     results = shape.results(lines)
     (group,) = [
@@ -78,5 +76,6 @@ def test_a_line_that_is_none_is_counted_and_costs_nothing_else() -> None:
     lines, notes = divergences.attached([first], broken)
     assert lines == [first]
     assert notes == [
-        f"{formatting.count(2, 'line')} of `evenbench diff` left out, malformed; see docs/inspect.md"
+        f"{formatting.count(2, 'line')} of `evenbench diff` left out, malformed; see "
+        "docs/inspect.md"
     ]
