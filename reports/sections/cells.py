@@ -155,7 +155,7 @@ def _matrix_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
             measure(parity_text(result), (result.record.get("parity") or {}).get("needed")),
             reason(group, result),
             str(result.cell.get("precision", "")),
-            [*known, [index_of[each] for each in tied]],
+            [*known, [index_of[identifier] for identifier in tied]],
             *indexed(index, result),
         ]
 
@@ -191,46 +191,47 @@ def _phase_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
 
 def _parity_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
     for index, group, result in in_order(groups):
-        found = result.record.get("parity")
-        if found:
+        parity = result.record.get("parity")
+        if parity:
             yield [
                 *identity(group, result),
-                str(found.get("verdict", "")),
-                measure(parity_text(result), found.get("needed")),
-                _worst(found, "max_abs", max),
-                _worst(found, "rmse", max),
-                _worst(found, "cosine", min, digits=6),
+                str(parity.get("verdict", "")),
+                measure(parity_text(result), parity.get("needed")),
+                _worst(parity, "max_abs", max),
+                _worst(parity, "rmse", max),
+                _worst(parity, "cosine", min, digits=6),
                 measure(*task_agreement.lead(result.record)),
                 _accuracy(result),
-                str(found.get("reason") or ""),
+                str(parity.get("reason") or ""),
                 *indexed(index, result),
             ]
 
 
-def _worst(found: results.Record, key: str, pick: Any, digits: int = 2) -> list[Any]:
-    known = [output[key] for output in found.get("outputs") or [] if output.get(key) is not None]
+def _worst(parity: results.Record, key: str, pick: Any, digits: int = 2) -> list[Any]:
+    known = [output[key] for output in parity.get("outputs") or [] if output.get(key) is not None]
     value = pick(known) if known else None
     return measure(formatting.number(value, digits), value)
 
 
 def _accuracy(result: Result) -> list[Any]:
-    found = result.record.get("accuracy") or {}
-    value = found.get("value")
+    accuracy = result.record.get("accuracy") or {}
+    value = accuracy.get("value")
     if value is None:
         return measure(formatting.DASH, None)
     return measure(
-        f"{formatting.number(value)} ({found.get('metric', '')} of {found.get('count', '')})", value
+        f"{formatting.number(value)} ({accuracy.get('metric', '')} of {accuracy.get('count', '')})",
+        value,
     )
 
 
 def _hash_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
     for index, group, result in in_order(groups):
         record = result.record
-        made = (record.get("artifact") or {}).get("bytes")
+        size_bytes = (record.get("artifact") or {}).get("bytes")
         attested = record.get("attested") or {}
         yield [
             *identity(group, result),
-            measure(formatting.size(made), made),
+            measure(formatting.size(size_bytes), size_bytes),
             str(record.get("artifact_sha256") or formatting.DASH),
             str(record.get("input_sha256") or formatting.DASH),
             f"{attested.get('runtime', '')} {attested.get('version', '')}".strip()

@@ -30,7 +30,7 @@ class RelatedRun:
     """
 
     cell: str
-    asked: str
+    question: str
     outcome: str
     answer: str
     page: str
@@ -71,7 +71,7 @@ def gather(
             continue
         if key not in newest or newest[key][0] <= time:
             newest[key] = (time, row)
-    rows = sorted((row for _, row in newest.values()), key=lambda row: (row.cell, row.asked))
+    rows = sorted((row for _, row in newest.values()), key=lambda row: (row.cell, row.question))
     note = (
         f"{formatting.count(malformed, 'line')} of load or of a pipeline left out, malformed; "
         "see docs/load.md and docs/pipeline.md"
@@ -92,11 +92,11 @@ def _pipeline_key(line: Line) -> list[Any]:
     ]
 
 
-def _row(line: Line, cell: str, asked: str, answer: str, page: str) -> RelatedRun:
+def _row(line: Line, cell: str, question: str, answer: str, page: str) -> RelatedRun:
     phase = f"in {line['phase']}: " if line["phase"] else ""
     return RelatedRun(
         cell,
-        asked,
+        question,
         str(line["outcome"]),
         answer if line["outcome"] == "ok" else f"{phase}{line['reason']}",
         page,
@@ -213,7 +213,7 @@ def _filmed(line: Line, page: str) -> RelatedRun:
     target = (
         f", {line['target_per_second']:g} per second wanted" if line["target_per_second"] else ""
     )
-    asked = f"pipeline over {line['video']['name']}{target}"
+    question = f"pipeline over {line['video']['name']}{target}"
     estimates = {
         words.format(line["in_flight"]): pipeline_results.rate(line, mode)
         for mode, words in MODES.items()
@@ -226,7 +226,7 @@ def _filmed(line: Line, page: str) -> RelatedRun:
     return _row(
         line,
         str(line["cell"]["id"]),
-        asked,
+        question,
         f"frames per second: {', '.join(rates)}{dropped}",
         page,
     )

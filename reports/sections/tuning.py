@@ -73,15 +73,18 @@ def _estimated(facts: Record) -> str:
 
 def figure(members: Sequence[Result]) -> Figure | None:
     """Return the tuner's best estimate against trials, a line per database; None without tuning."""
-    found: dict[tuple[Any, ...], tuple[str, Sequence[Sequence[float]]]] = {}
+    curves_by_setting: dict[tuple[Any, ...], tuple[str, Sequence[Sequence[float]]]] = {}
     for result in members:
         points = facts_of(result.record).get(CURVE) or []
         if len(points) > 1:  # cells with different options may share a database, hence a curve
-            found.setdefault(
+            curves_by_setting.setdefault(
                 (_setting(result), tuple(map(tuple, points))), (_setting(result), points)
             )
     return curves.steps(
-        list(found.values()), "trials, log scale", "estimated ms per inference, log scale", 1e-3
+        list(curves_by_setting.values()),
+        "trials, log scale",
+        "estimated ms per inference, log scale",
+        1e-3,
     )
 
 

@@ -118,7 +118,8 @@ def record(
             "source": "seeded",
             "sha256": sha("weights", model),
             "note": (
-                "random initialisation, seed 0, batch-norm statistics recalibrated on 10 photographs"
+                "random initialisation, seed 0, "
+                "batch-norm statistics recalibrated on 10 photographs"
             ),
         },
         "environment": _environment(rng),

@@ -118,7 +118,7 @@ def only(*loads: dict[str, Any], pages: dict[str, str] | None = None) -> related
 def test_a_sweep_says_its_best_batch_and_what_that_brings() -> None:
     row = only(swept())
     assert (row.cell, row.outcome) == ("net-ort-fp32-cpu", "ok")
-    assert row.asked == "batch-sweep, p99 within 20.0\N{NO-BREAK SPACE}ms"
+    assert row.question == "batch-sweep, p99 within 20.0\N{NO-BREAK SPACE}ms"
     assert (
         row.answer == "best batch with a p99 within 20.0\N{NO-BREAK SPACE}ms: 4; 1,000 per second"
     )
@@ -210,7 +210,7 @@ def test_a_pipeline_says_its_rates() -> None:
         [(pipelines.QUICK, "./street/index.html"), (pipelines.WRONG, ""), (pipelines.ALONE, "")],
     )
     rows = {row.cell: row for row in found.rows}
-    assert rows["m-quick"].asked == "pipeline over video.mp4"
+    assert rows["m-quick"].question == "pipeline over video.mp4"
     assert re.match(
         r"frames per second: 200 \(.*\) with 4 in flight, 100 \(.*\) one at a time$",
         rows["m-quick"].answer,
