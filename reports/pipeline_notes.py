@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.core.pipeline_terms import AFTER, INFERENCE, SEQUENTIAL
+from harness.core.pipeline_terms import AFTER_DECODING, INFERENCE, SEQUENTIAL
 from harness.results.quality_warnings import STOLEN, TICK_NS
 from reports import formatting
 from reports.pipeline_results import Line, name_of, rate, stages_ns
@@ -49,7 +49,7 @@ def _restrictions(line: Line) -> Iterator[str]:
         return
     if line["covers"] == INFERENCE and line.get("alone_because"):
         yield f"inference and fetching alone: {line['alone_because']}."
-    if line["covers"] == AFTER:
+    if line["covers"] == AFTER_DECODING:
         yield (
             "frames arrive decoded, in a program with its own loop: compare frames per second "
             "after decoding only. The program draws no names and no scores."

@@ -9,18 +9,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.core.pipeline_terms import AFTER, HELD, INFERENCE, PACED, SEQUENTIAL, STAGES, WHOLE
+from harness.core.pipeline_terms import (
+    AFTER_DECODING,
+    INFERENCE,
+    PACED,
+    PREDECODED,
+    SEQUENTIAL,
+    STAGES,
+    WHOLE,
+)
 from harness.statistics import estimates
 from harness.statistics.estimates import Estimate
 
 Line = Mapping[str, Any]
 
-ORDER = {WHOLE: 0, AFTER: 1, INFERENCE: 2}
+ORDER = {WHOLE: 0, AFTER_DECODING: 1, INFERENCE: 2}
 """Coverage of a line, most stages first. Rates rank lines of the same coverage only."""
 
 COVERED = {
     INFERENCE: "inference and fetching alone",
-    AFTER: "processes decoded frames in its own loop",
+    AFTER_DECODING: "processes decoded frames in its own loop",
 }
 """Descriptions of lines without a whole pipeline."""
 
@@ -49,7 +57,7 @@ def after(line: Line) -> Estimate | None:
     """
     rates = []
     for process in line["passages"]:
-        passage = process.get(AFTER) or process.get(SEQUENTIAL) or {"stages_ns": {}}
+        passage = process.get(AFTER_DECODING) or process.get(SEQUENTIAL) or {"stages_ns": {}}
         stages_ns = passage["stages_ns"]
         later = [stages_ns[stage] for stage in STAGES[1:] if stages_ns.get(stage)]
         if len(later) == len(STAGES) - 1:
@@ -92,9 +100,9 @@ def delay_ns(line: Line, mode: str = PACED) -> float | None:
     return estimates.level(values).value if values else None
 
 
-def has_held(lines: Sequence[Line]) -> bool:
+def has_predecoded(lines: Sequence[Line]) -> bool:
     """Return whether any line was measured with decoded frames in memory, several in flight."""
-    return any(HELD in process for line in lines for process in line["passages"])
+    return any(PREDECODED in process for line in lines for process in line["passages"])
 
 
 def is_faster(best: Line, line: Line, mode: str) -> bool:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.core.pipeline_terms import (
-    AFTER,
-    HELD,
-    HELD_PACED,
+    AFTER_DECODING,
     INFERENCE,
     OVERLAPPED,
     PACED,
+    PREDECODED,
+    PREDECODED_PACED,
     SEQUENTIAL,
 )
 from harness.statistics.estimates import Estimate
@@ -48,7 +48,7 @@ def fastest(lines: Sequence[Line], mode: str) -> str:
 
 
 def _order(line: Line) -> tuple[int, float]:
-    best = rate(line, OVERLAPPED) or rate(line, AFTER) or rate(line, INFERENCE)
+    best = rate(line, OVERLAPPED) or rate(line, AFTER_DECODING) or rate(line, INFERENCE)
     return (len(ORDER), 0.0) if best is None else (ORDER[line["covers"]], -best.value)
 
 
@@ -71,12 +71,12 @@ def _row(line: Line, longest: float) -> dict[str, Any]:
         "reason": line["reason"],
         "covered": COVERED.get(line["covers"], ""),
         "after": _rate(after(line)),
-        "held": _rate(rate(line, HELD)),
+        "held": _rate(rate(line, PREDECODED)),
         "sequential": _rate(rate(line, INFERENCE if line["covers"] == INFERENCE else SEQUENTIAL)),
         "overlapped": _rate(rate(line, OVERLAPPED)),
         "gain": _gain(line),
         "dropped": _dropped(line, PACED),
-        "held_dropped": _dropped(line, HELD_PACED),
+        "held_dropped": _dropped(line, PREDECODED_PACED),
         "stages": {stage: formatting.duration(value) for stage, value in times.items()},
         "total": formatting.duration(_total_ns(line) or None),
         "bars": bars,

@@ -9,13 +9,13 @@ DECODE = "decode"
 STAGES = (DECODE, "preprocess", "infer", "postprocess", "draw")
 """The stages of a frame, in order. The frame source decodes when the next frame is requested."""
 
-WHOLE, AFTER, INFERENCE = "pipeline", "after_decoding", "inference"
+WHOLE, AFTER_DECODING, INFERENCE = "pipeline", "after_decoding", "inference"
 """Coverage of a measurement: every stage from the encoded to the drawn frame; every stage but
 decoding; binding, inference and fetching alone. The last two also name modes."""
 
 SEQUENTIAL, OVERLAPPED, PACED = "sequential", "overlapped", "paced"
 """Modes of whole pipelines: one frame at a time, several in flight, and at the target rate."""
 
-HELD, HELD_PACED = "after_decoding_overlapped", "after_decoding_paced"
+PREDECODED, PREDECODED_PACED = "after_decoding_overlapped", "after_decoding_paced"
 """Overlapped and paced modes for frames decoded into memory before the clock starts. Programs
 without a decoder are compared in these modes."""

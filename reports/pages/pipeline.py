@@ -8,13 +8,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from harness.core.pipeline_terms import AFTER, HELD, OVERLAPPED, STAGES
+from harness.core.pipeline_terms import AFTER_DECODING, OVERLAPPED, PREDECODED, STAGES
 from reports import assets, formatting
 from reports.pages import frames as judged_frames
 from reports.pages import run_facts
 from reports.pages.templates import template
 from reports.pipeline_notes import notes
-from reports.pipeline_results import Line, frame_count, has_held, rate
+from reports.pipeline_results import Line, frame_count, has_predecoded, rate
 from reports.pipeline_rows import fastest, rows
 
 SOURCES = {
@@ -46,7 +46,7 @@ def render(lines: Sequence[Line], pictures: Mapping[str, Any] | None, frames: Pa
         stages=STAGES,
         target=lines[0]["target_per_second"],
         in_flight=lines[0]["in_flight"],
-        held=has_held(lines),
+        held=has_predecoded(lines),
         notes=notes(lines),
         shots=judged_frames.shots(lines, pictures, frames) if pictures else [],
         golden=pictures["kind"] if pictures else "",
@@ -60,7 +60,7 @@ def render(lines: Sequence[Line], pictures: Mapping[str, Any] | None, frames: Pa
 def head(lines: Sequence[Line]) -> dict[str, str]:
     """Return the texts at the top of the page."""
     cell, video = lines[0]["cell"], lines[0]["video"]
-    programs = any(line["covers"] == AFTER and rate(line, HELD) for line in lines)
+    programs = any(line["covers"] == AFTER_DECODING and rate(line, PREDECODED) for line in lines)
     in_flight = f"with {lines[0]['in_flight']} in flight"
     size = f"{video['width_pixels']}×{video['height_pixels']}"
     frames = formatting.count(frame_count(lines), "frame")
@@ -68,7 +68,7 @@ def head(lines: Sequence[Line]) -> dict[str, str]:
     return {
         "model": cell["model"],
         "sentence": fastest(lines, OVERLAPPED) or "No whole pipeline has a number",
-        "after": f"After decoding, {in_flight}, {fastest(lines, HELD)}." if programs else "",
+        "after": f"After decoding, {in_flight}, {fastest(lines, PREDECODED)}." if programs else "",
         "counts": f"{cell['model']}, {cell['precision']}, {cell['device']}, {threads}",
         "video": f"{frames} of {size} pixels ({video['codec']}), {SOURCES[video['source']]}",
     }

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.core.pipeline_terms import (
-    AFTER,
-    HELD,
-    HELD_PACED,
+    AFTER_DECODING,
     INFERENCE,
     OVERLAPPED,
     PACED,
+    PREDECODED,
+    PREDECODED_PACED,
     SEQUENTIAL,
 )
 from harness.statistics.estimates import Estimate
@@ -199,13 +199,13 @@ ANSWERS: Mapping[str, Callable[[Line, Pairs], str]] = {
 MODES = {
     OVERLAPPED: "with {} in flight",
     SEQUENTIAL: "one at a time",
-    AFTER: "after decoding, one at a time",
-    HELD: "after decoding, with {} in flight",
+    AFTER_DECODING: "after decoding, one at a time",
+    PREDECODED: "after decoding, with {} in flight",
     INFERENCE: "of inference and fetching alone",
 }
 """Descriptions of pipeline modes."""
 
-LOST = {PACED: "dropped", HELD_PACED: "dropped after decoding"}
+LOST = {PACED: "dropped", PREDECODED_PACED: "dropped after decoding"}
 """Descriptions of dropped frames at a target rate, by mode."""
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from harness.core.pipeline_terms import STAGES
 from reports import formatting
 from reports.pipeline_notes import notes
-from reports.pipeline_results import Line, has_held
+from reports.pipeline_results import Line, has_predecoded
 from reports.pipeline_rows import rows
 
 
@@ -49,7 +49,7 @@ def _headings(lines: Sequence[Line]) -> tuple[dict[str, str], dict[str, str]]:
         "after": "FPS after decoding",
     }
     lost = {"dropped": f"dropped at {target:g}"} if target else {}
-    if has_held(lines):
+    if has_predecoded(lines):
         rates["held"] = f"after decoding, {in_flight} in flight"
         lost |= {"held_dropped": "dropped after decoding"} if target else {}
     return rates, lost

@@ -289,11 +289,13 @@ def test_sweeps_are_paired_though_one_of_them_lacks_a_way() -> None:
     second of the other.
     """
     slow, fast = (
-        [{pipeline_terms.HELD: {"wall_ns": wall * factor}} for wall in (1e9, 3e9, 5e9)]
+        [{pipeline_terms.PREDECODED: {"wall_ns": wall * factor}} for wall in (1e9, 3e9, 5e9)]
         for factor in (1.2, 1.0)
     )
     fast[0] = {}
-    assert pipeline_results.is_faster({"passages": fast}, {"passages": slow}, pipeline_terms.HELD)
+    assert pipeline_results.is_faster(
+        {"passages": fast}, {"passages": slow}, pipeline_terms.PREDECODED
+    )
     assert not pipeline_results.is_faster(
-        {"passages": [{}]}, {"passages": slow}, pipeline_terms.HELD
+        {"passages": [{}]}, {"passages": slow}, pipeline_terms.PREDECODED
     )
