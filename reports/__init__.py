@@ -1,6 +1,5 @@
-"""evenbench's reports: recorded results in, a table for the terminal or a self-contained HTML page
-out.
+"""Reports from recorded results: tables for the terminal, and self-contained HTML pages.
 
-Nothing here measures, and nothing here imports a runtime: a report is made wherever the result
-files are. `table` shows a run in the terminal, `site` writes the page.
+Nothing here measures or imports a runtime, so a report is made anywhere the result files are.
+`pages` write HTML, `terminal` prints tables.
 """

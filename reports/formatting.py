@@ -1,6 +1,5 @@
-"""How numbers become words: durations, sizes and ratios with their units, and a dash where there is
-no number.
-"""
+"""Numbers as text: durations, sizes and ratios with their units, and a dash for a missing
+number."""
 
 from __future__ import annotations
 
@@ -8,18 +7,18 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from harness.core import quantities
 from harness.statistics.estimates import Estimate
 
 DASH = "–"
 SPACE = "\N{NO-BREAK SPACE}"
-"""Between a number and its unit, so that the two never part at the end of a line."""
+"""Separates a number from its unit, and keeps both on one line."""
 
 _DURATIONS_NS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
-_SIZES_BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """`value` with so many significant digits and without an exponent where that stays readable."""
+    """Format a value with significant digits, without an exponent as long as readable."""
     if value is None or math.isnan(value):
         return DASH
     if math.isinf(value):
@@ -31,7 +30,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def duration(value_ns: float | None) -> str:
-    """A time in the unit that suits it: `8.12 ms`."""
+    """Format a duration in a suitable unit: `8.12 ms`."""
     return (
         DASH
         if value_ns is None
@@ -42,23 +41,24 @@ def duration(value_ns: float | None) -> str:
 
 
 def seconds(value_seconds: float | None) -> str:
-    """A time that was recorded in seconds."""
+    """Format a duration given in seconds."""
     return DASH if value_seconds is None else duration(value_seconds * 1e9)
 
 
 def duration_unit(value_ns: float) -> tuple[float, str]:
-    """The nanoseconds in one unit, and the unit's name, for a time of this size."""
+    """Return (nanoseconds per unit, unit) suitable for a duration."""
     return _unit(value_ns, _DURATIONS_NS)
 
 
 def size(value_bytes: float | None) -> str:
-    """A size in decimal units: `46.8 MB`."""
-    return DASH if value_bytes is None else _in_unit(value_bytes, _unit(value_bytes, _SIZES_BYTES))
+    """Format a size in decimal units: `46.8 MB`."""
+    return DASH if value_bytes is None else quantities.size(value_bytes, SPACE)
 
 
 def amount(value: float | None, unit: str) -> str:
-    """An amount of something countable with a decimal prefix: `3.63 GFLOP`, `81.9 GFLOP/s`; whole
-    below a thousand.
+    """Format a count with a decimal prefix: `3.63 GFLOP`, `81.9 GFLOP/s`.
+
+    Counts below a thousand are whole.
     """
     if value is None:
         return DASH
@@ -69,12 +69,12 @@ def amount(value: float | None, unit: str) -> str:
 
 
 def latency(estimate: Estimate | None) -> str:
-    """The estimate of a time in nanoseconds, without its interval."""
+    """Format an estimate in nanoseconds, without its interval."""
     return DASH if estimate is None else duration(estimate.value)
 
 
 def latency_interval(estimate: Estimate | None) -> str:
-    """The interval in the unit of its value: `8.05 to 8.20 ms`, or why there is none."""
+    """Format an interval in the unit of its value: `8.05 to 8.20 ms`, or `NO_INTERVAL`."""
     if estimate is None or estimate.low is None or estimate.high is None:
         return "" if estimate is None else NO_INTERVAL
     per, name = duration_unit(estimate.value)
@@ -86,12 +86,12 @@ NO_INTERVAL = "1 process, no interval"
 
 
 def ratio(estimate: Estimate | None) -> str:
-    """A speed-up without its interval: `2.31×`."""
+    """Format a speed-up without its interval: `2.31×`."""
     return DASH if estimate is None else f"{estimate.value:.{_decimals(estimate.value, 3)}f}×"
 
 
 def ratio_interval(estimate: Estimate | None) -> str:
-    """The interval of a speed-up: `2.20 to 2.42×`, or why there is none."""
+    """Format the interval of a speed-up: `2.20 to 2.42×`, or `NO_INTERVAL`."""
     if estimate is None or estimate.low is None or estimate.high is None:
         return "" if estimate is None else NO_INTERVAL
     decimals = _decimals(estimate.value, 3)
@@ -99,17 +99,17 @@ def ratio_interval(estimate: Estimate | None) -> str:
 
 
 def with_interval(value: str, interval: str) -> str:
-    """`8.12 ms (8.05 to 8.20 ms)`; the value alone where there is no interval text."""
+    """Join value and interval: `8.12 ms (8.05 to 8.20 ms)`; the value alone without interval."""
     return f"{value} ({interval})" if interval else value
 
 
-def count(many: int, one: str, several: str = "") -> str:
-    """`1 cell`, `35 cells`."""
-    return f"{many:,}{SPACE}{one if many == 1 else several or one + 's'}"
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Format a count with its noun: `1 cell`, `35 cells`."""
+    return f"{number:,}{SPACE}{noun if number == 1 else plural or noun + 's'}"
 
 
 def listing(items: Iterable[Any]) -> str:
-    """`a, b and c`."""
+    """Join items: `a, b and c`."""
     words = [str(item) for item in items]
     return (
         words[0]
@@ -121,7 +121,7 @@ def listing(items: Iterable[Any]) -> str:
 
 
 def plain(value: Any) -> str:
-    """Any recorded JSON value as text for people: a dash for nothing, `key=value` for an object."""
+    """Format any recorded JSON value: a dash for nothing, `key=value` for an object."""
     if isinstance(value, str):
         return value or DASH
     if isinstance(value, bool):
@@ -136,17 +136,16 @@ def plain(value: Any) -> str:
 
 
 _THREE_DIGITS = ((2, 1.0, 9.99), (1, 10.0, 99.9), (0, 100.0, 999.0))
-"""How many decimals a number between two bounds has then, however it is rounded."""
+"""Decimals for three digits, by (decimals, low, high), valid for any rounding."""
 
 
 def _decimals(value: float, digits: int) -> int:
-    if digits == 3:  # nearly every number of a page, and four times as fast
+    if digits == 3:  # the usual case, four times as fast
         for decimals, low, high in _THREE_DIGITS:
             if low <= value < high:
                 return decimals
-    exponent = int(
-        f"{value:.{digits - 1}e}".rpartition("e")[2]
-    )  # of the rounded value: 9.996 has one digit more than 9.99
+    # The exponent of the rounded value: 9.996 has one digit more than 9.99.
+    exponent = int(f"{value:.{digits - 1}e}".rpartition("e")[2])
     return max(0, digits - 1 - exponent) if value else 0
 
 

@@ -1,16 +1,9 @@
-"""What the terminal shows of a scenario of load: a row per point of each cell, the answer, and what
-is not stated and why.
-"""
+"""Texts of a load scenario: a row per point of each cell, the result per cell, and notes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from reports import formatting
 
@@ -25,93 +18,81 @@ HEADINGS: Mapping[str, tuple[str, ...]] = {
     "idle-gaps": ("gap", "p50", "over no gap", "laps"),
     "shapes": ("batch", "size", "first", "first over later", "built", "p50", "p90", "p99", "laps"),
 }
-"""The columns of each scenario, after the cell's."""
+"""Columns of each scenario, after the column of the cell."""
+
+TEXT_COLUMNS = ("run", "verdict")
+"""Columns with text; all other columns have numbers."""
 
 NAMES = {"SingleStream": "one caller", "Offline": "all at once", "Server": "arrivals"}
 
 
-def show(lines: Sequence[Line], console: Console) -> None:
-    """Print the lines of one run to `console`: a table, then the answers, refusals and reasons in
-    words.
-    """
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("cell", overflow="fold")
-    for heading in HEADINGS[lines[0]["scenario"]["name"]]:
-        table.add_column(
-            heading, justify="left" if heading in ("run", "verdict") else "right", no_wrap=True
-        )
-    shown = [row for line in lines for row in rows(line)]
-    for row in shown:
-        table.add_row(*map(Text, row))
-    if shown:
-        console.print(table)
-    for words in notes(lines):
-        console.print(Text(words), soft_wrap=True)
-
-
 def rows(line: Line) -> Iterator[tuple[str, ...]]:
-    """The rows of one cell: its id, then a string for each heading. A cell without a right answer
-    has none.
+    """Yield the rows of a cell: its id, then a text per heading.
+
+    An incorrect cell has no rows.
     """
-    tell = CELLS[line["scenario"]["name"]]
+    columns = COLUMNS[line["scenario"]["name"]]
     for part in line["parts"]:
         for point in part["points"]:
-            for row in tell({"batch": part["cell"]["batch"], **point}):
+            for row in columns({"batch": part["cell"]["batch"], **point}):
                 yield (name_of(line), *row)
 
 
 def name_of(line: Line) -> str:
-    """The cell's id; where batch sizes are the scenario's, and not the cell's own, without one."""
-    cell, own = line["cell"], "batches" in line["scenario"]
-    return str(cell["id"]).replace(f"-b{cell['batch']}", "", 1) if own else str(cell["id"])
+    """Return the id of the cell, without the batch size if the scenario varies batch sizes."""
+    cell, varies = line["cell"], "batches" in line["scenario"]
+    return str(cell["id"]).replace(f"-b{cell['batch']}", "", 1) if varies else str(cell["id"])
 
 
 def notes(lines: Sequence[Line]) -> list[str]:
-    """What a table cannot say: each cell's answer, the percentiles that are not stated, and why a
-    cell or a part of it has no numbers.
-    """
-    found: list[str] = []
-    refused: dict[str, dict[str, None]] = {}
-    for line in lines:
-        name = name_of(line)
-        for part in line["parts"]:
-            if part["outcome"] != "ok":
-                which = f"{name}, batch {part['cell']['batch']}" if len(line["parts"]) > 1 else name
-                found.append(f"{which}: {part['outcome']} in {part['phase']}: {part['reason']}")
-            for words in dict.fromkeys(
-                words
-                for point in part["points"]
-                for words in point.get("latency", {}).get("refused", ())
-            ):
-                refused.setdefault(words, {})[name] = None
-        if line["answer"]:
-            found.append(f"{name}: {answer(line['answer'])}")
-    found += [f"{words}: {formatting.listing(names)}" for words, names in refused.items()]
-    if (
-        any(part["points"] for line in lines for part in line["parts"])
-        and lines[0]["run"]["processes"] == 1
-    ):
-        found.append(
+    """Return the result of each cell, unsupported percentiles, and reasons for missing numbers."""
+    listed = [note for line in lines for note in _results(line)]
+    listed += _refusals(lines)
+    measured = any(part["points"] for line in lines for part in line["parts"])
+    if measured and lines[0]["run"]["processes"] == 1:
+        listed.append(
             "one process each: differences between cells may be chance; --plan default takes three"
         )
-    return found
+    return listed
+
+
+def _results(line: Line) -> Iterator[str]:
+    name = name_of(line)
+    for part in line["parts"]:
+        if part["outcome"] != "ok":
+            batch = f", batch {part['cell']['batch']}" if len(line["parts"]) > 1 else ""
+            yield f"{name}{batch}: {part['outcome']} in {part['phase']}: {part['reason']}"
+    if line["answer"]:
+        yield f"{name}: {answer(line['answer'])}"
+
+
+def _refusals(lines: Sequence[Line]) -> list[str]:
+    """Each reason for an unsupported percentile once, with its cells."""
+    names: dict[str, dict[str, None]] = {}
+    for line in lines:
+        for part in line["parts"]:
+            for point in part["points"]:
+                for reason in point.get("latency", {}).get("refused", ()):
+                    names.setdefault(reason, {})[name_of(line)] = None
+    return [f"{reason}: {formatting.listing(cells)}" for reason, cells in names.items()]
 
 
 def answer(answer: Mapping[str, Any]) -> str:
-    """A cell's answer in words: the best batch or the highest valid rate, or why there is none."""
+    """Return the best batch or the highest valid rate of a cell as text, or the reason for none."""
     bound = formatting.duration(answer["bound_ns"])
     if "batch" in answer:
-        limit = f" whose p99 keeps {bound}" if answer["bound_ns"] else ", without a limit"
+        limit = f" with a p99 within {bound}" if answer["bound_ns"] else ", without a limit"
         excluded = "; ".join(f"batch {batch}: {why}" for batch, why in answer["excluded"].items())
         best = (
             f"best batch{limit}: {answer['batch']}"
             if answer["batch"]
-            else f"no batch keeps a p99 of {bound}"
+            else f"no batch has a p99 within {bound}"
         )
         return f"{best} ({excluded})" if excluded else best
     if answer["rate_per_second"] is None:
         return f"no valid rate for a p99 of {bound}: {answer['reason']}"
-    return f"valid for a p99 of {bound}: {formatting.number(answer['rate_per_second'])} arrivals per second"
+    rate = formatting.number(answer["rate_per_second"])
+    return f"valid for a p99 of {bound}: {rate} arrivals per second"
 
 
 # -- the columns of each scenario ------------------------------------------------------------------
@@ -124,20 +105,19 @@ def _percentiles(point: Point, *names: str) -> tuple[str, ...]:
     )
 
 
-def _value(told: Mapping[str, Any] | None) -> float | None:
-    return None if told is None else float(told["value"])
+def _value(estimate: Mapping[str, Any] | None) -> float | None:
+    return None if estimate is None else float(estimate["value"])
 
 
-def _ratio(told: Mapping[str, Any] | None) -> str:
-    """A ratio with its interval where there is one."""
-    if told is None:
+def _ratio(estimate: Mapping[str, Any] | None) -> str:
+    """A ratio, with an interval if known."""
+    if estimate is None:
         return formatting.DASH
-    interval = (
-        f" ({formatting.number(told['low'])}–{formatting.number(told['high'])})"
-        if told["low"] is not None
-        else ""
-    )
-    return f"×{formatting.number(told['value'])}{interval}"
+    interval = ""
+    if estimate["low"] is not None:
+        low, high = formatting.number(estimate["low"]), formatting.number(estimate["high"])
+        interval = f" ({low}–{high})"
+    return f"×{formatting.number(estimate['value'])}{interval}"
 
 
 def _laps(point: Point) -> str:
@@ -179,33 +159,29 @@ def _gap(point: Point) -> Iterator[tuple[str, ...]]:
 
 def _shape(point: Point) -> Iterator[tuple[str, ...]]:
     first = formatting.duration(_value(point["first"])) if point["first"] else "at load"
-    known = [many for many in point.get("builds", ()) if many is not None]
+    known = [count for count in point.get("builds", ()) if count is not None]
     built = " + ".join(map(str, known)) or formatting.DASH
     shape = (str(point["batch"]), point.get("size", formatting.DASH))
     yield (*shape, first, _ratio(point["first_seen"]), built, *_percentiles(point), _laps(point))
 
 
 def _server(point: Point) -> Iterator[tuple[str, ...]]:
-    """The generator's runs of the last process, in order."""
+    """The runs of the load generator in the last process, in order."""
     for run in point["runs"][-1] if point["runs"] else []:
-        asked = (
-            formatting.number(run["server_target_qps"])
-            if "server_target_qps" in run
-            else formatting.DASH
-        )
+        offered = formatting.number(run.get("server_target_qps"))
         percentiles = (formatting.duration(run[name]) for name in ("p50_ns", "p90_ns", "p99_ns"))
         speed = formatting.number(run["queries_per_second"])
         yield (
             NAMES.get(run["scenario"], run["scenario"]),
             run["verdict"],
-            asked,
+            offered,
             speed,
             *percentiles,
             str(run["queries"]),
         )
 
 
-CELLS: Mapping[str, Callable[[Point], Iterator[tuple[str, ...]]]] = {
+COLUMNS: Mapping[str, Callable[[Point], Iterator[tuple[str, ...]]]] = {
     "single-stream": _single,
     "batch-sweep": _sweep,
     "concurrent": _concurrent,

@@ -1,42 +1,46 @@
-"""Recorded pipeline results: stage times, frame rates and delays, for pages and tables."""
+"""Numbers of recorded pipeline lines: frame rates, stage times, dropped frames and delays.
+
+A line covers the pipeline in `modes`, recorded under their names in `harness.core.pipeline_terms`.
+All numbers are None for a mode without a measurement, and for an incorrect output.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from harness.core.pipeline_terms import (
+    AFTER_DECODING,
+    INFERENCE,
+    PACED,
+    PREDECODED,
+    SEQUENTIAL,
+    STAGES,
+    WHOLE,
+)
 from harness.statistics import estimates
 from harness.statistics.estimates import Estimate
 
-if TYPE_CHECKING:
-    Line = Mapping[str, Any]
+Line = Mapping[str, Any]
 
-STAGES = ("decode", "preprocess", "infer", "postprocess", "draw")
-INFERENCE, AFTER, SEQUENTIAL, OVERLAPPED, PACED = (
-    "inference",
-    "after_decoding",
-    "sequential",
-    "overlapped",
-    "paced",
-)
-HELD, HELD_PACED = "after_decoding_overlapped", "after_decoding_paced"
-ORDER = {"pipeline": 0, AFTER: 1, INFERENCE: 2}
-"""What a line covers, the most first: only what covers the same is ranked by its rate."""
+ORDER = {WHOLE: 0, AFTER_DECODING: 1, INFERENCE: 2}
+"""Coverage of a line, most stages first. Rates rank lines of the same coverage only."""
 
 COVERED = {
     INFERENCE: "inference and fetching alone",
-    AFTER: "passes frames by itself, after they are decoded",
+    AFTER_DECODING: "processes decoded frames in its own loop",
 }
+"""Descriptions of lines without a whole pipeline."""
 
 
-# -- numbers ---------------------------------------------------------------------------------------
+def name_of(line: Line) -> str:
+    """Return the name of the backend; a run has one cell per backend."""
+    return str(line["cell"]["backend"])
 
 
-def rate(line: Line, way: str) -> Estimate | None:
-    """Frames per second of one way of passing them, over processes; None where it was not measured,
-    or the answer is wrong.
-    """
-    passages = [process[way] for process in line["passages"] if way in process]
+def rate(line: Line, mode: str) -> Estimate | None:
+    """Return frames per second in a mode, over processes."""
+    passages = [process[mode] for process in line["passages"] if mode in process]
     values = [
         passage["frames"] * 1e9 / passage["wall_ns"]
         for passage in passages
@@ -46,60 +50,90 @@ def rate(line: Line, way: str) -> Estimate | None:
 
 
 def after(line: Line) -> Estimate | None:
-    """Frames per second without decoding where nothing overlaps: what those that decode and those
-    that get decoded frames are compared by.
+    """Return sequential frames per second excluding decoding, over processes.
 
-    Frames over the sum of their later stages, over processes; None where a stage was not measured.
+    Compares Python pipelines with C++ programs, which receive decoded frames. Computed as frames
+    over the sum of all later stages; None if a stage was not measured.
     """
     rates = []
     for process in line["passages"]:
-        taken = (process.get(AFTER) or process.get(SEQUENTIAL) or {"stages_ns": {}})["stages_ns"]
-        later = [taken[stage] for stage in STAGES[1:] if taken.get(stage)]
+        passage = process.get(AFTER_DECODING) or process.get(SEQUENTIAL) or {"stages_ns": {}}
+        stages_ns = passage["stages_ns"]
+        later = [stages_ns[stage] for stage in STAGES[1:] if stages_ns.get(stage)]
         if len(later) == len(STAGES) - 1:
             rates.append(len(later[0]) * 1e9 / max(1, sum(map(sum, later))))
     return estimates.level(rates) if rates else None
 
 
 def stage_ns(line: Line, stage: str) -> float | None:
-    """How long a stage of a frame takes where nothing overlaps: the level over processes of the
-    median over frames.
+    """Return the time of a stage without overlap, in nanoseconds.
+
+    The level over processes of the median over frames.
     """
-    way = line["covers"] if line["covers"] in COVERED else SEQUENTIAL
+    mode = line["covers"] if line["covers"] in COVERED else SEQUENTIAL
     laps = [
-        process[way]["stages_ns"].get(stage, []) for process in line["passages"] if way in process
+        process[mode]["stages_ns"].get(stage, []) for process in line["passages"] if mode in process
     ]
     values = [max(1.0, value) for value in estimates.process_values(laps)]
     return estimates.level(values).value if values else None
 
 
-def dropped(line: Line, way: str = PACED) -> tuple[int, int] | None:
-    """How many frames were dropped at the target rate, and of how many, over all processes; None
-    where it was not measured that way.
-    """
-    passages = [process[way] for process in line["passages"] if way in process]
+def stages_ns(line: Line) -> dict[str, float | None]:
+    """Return the time of every stage without overlap, in nanoseconds."""
+    return {stage: stage_ns(line, stage) for stage in STAGES}
+
+
+def dropped(line: Line, mode: str = PACED) -> tuple[int, int] | None:
+    """Return (dropped frames, all frames) at the target rate, over all processes."""
+    passages = [process[mode] for process in line["passages"] if mode in process]
     lost = sum(len(passage["dropped"]) for passage in passages)
     return (lost, lost + sum(passage["frames"] for passage in passages)) if passages else None
 
 
-def delay_ns(line: Line, way: str = PACED) -> float | None:
-    """From a frame's moment until it was drawn, at the target rate: the level over processes of the
-    median.
+def delay_ns(line: Line, mode: str = PACED) -> float | None:
+    """Return the delay from arrival to drawing at the target rate, in nanoseconds.
+
+    The level over processes of the median over frames.
     """
-    delays = [process[way]["delays_ns"] for process in line["passages"] if way in process]
+    delays = [process[mode]["delays_ns"] for process in line["passages"] if mode in process]
     values = [max(1.0, value) for value in estimates.process_values(delays)]
     return estimates.level(values).value if values else None
 
 
-# -- words -----------------------------------------------------------------------------------------
+def has_predecoded(lines: Sequence[Line]) -> bool:
+    """Return whether any line was measured with decoded frames in memory, several in flight."""
+    return any(PREDECODED in process for line in lines for process in line["passages"])
 
 
-def has_held(lines: Sequence[Line]) -> bool:
-    """Whether anything was measured of frames that were decoded before the clock started, and had
-    several in flight.
+def is_faster(best: Line, line: Line, mode: str) -> bool:
+    """Return whether `best` is faster than `line` beyond noise.
+
+    The interval of the ratio of wall times, paired by sweep, must lie above 1.
     """
-    return any(HELD in process for line in lines for process in line["passages"])
+    sweeps = [
+        (process[mode]["wall_ns"], best_process[mode]["wall_ns"])
+        for process, best_process in zip(line["passages"], best["passages"], strict=False)
+        if mode in process and mode in best_process
+    ]
+    if not sweeps:
+        return False
+    slower, faster = zip(*sweeps, strict=True)
+    ratio = estimates.speedup(slower, faster)
+    return ratio.low is not None and ratio.low > 1
 
 
-def name_of(line: Line) -> str:
-    """The backend, of which a run has one cell."""
-    return str(line["cell"]["backend"])
+def frame_count(lines: Sequence[Line]) -> int:
+    """Return the number of processed frames; the length of the video if no frame was processed.
+
+    Lines with inference alone don't count: they repeat the judged frames.
+    """
+    passages = [
+        passage
+        for line in lines
+        if line["covers"] != INFERENCE
+        for process in line["passages"]
+        for passage in process.values()
+    ]
+    return max(
+        (passage["frames"] for passage in passages), default=int(lines[0]["video"]["frames"])
+    )

@@ -1,14 +1,12 @@
-"""Records become results with estimates, and results become groups that may be compared: one run,
-one `cell.group`.
+"""Records with estimates, and groups of comparable results: one run, one `cell.group`.
 
-Everything that is computed for a report is computed here, with `harness.statistics.estimates`. The
-rules of comparison live here too: a speed-up stays within one run, one group and one boundary, and
-only a correct result of a real runtime is ranked.
+All numbers of a report are computed here, with `harness.statistics.estimates`. Rules of comparison:
+a speed-up stays within one run, one group and one boundary, and only a correct result of a real
+runtime is ranked.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,15 +17,16 @@ from harness.statistics import estimates
 from harness.statistics.estimates import Estimate
 
 BASELINE = "torch-eager"
-"""The backend that every speed-up is over."""
+"""The backend under every speed-up."""
 
 Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One record, with the level of each boundary. `compute_ns` holds one median lap per process,
-    in sweep order.
+    """A record with the level of each boundary.
+
+    `compute_ns` holds the median lap of each process, in sweep order.
     """
 
     record: Record
@@ -42,7 +41,7 @@ class Result:
 
     @cached_property
     def name(self) -> str:
-        """The backend with its options, which is what tells the members of one group apart."""
+        """The backend with its options, unique within a group."""
         options = self.cell.get("options") or {}
         return " ".join(
             [
@@ -53,35 +52,32 @@ class Result:
 
     @cached_property
     def outcome(self) -> str:
-        """`ok`, or what happened instead."""
+        """`ok`, or the kind of failure."""
         return str(self.record.get("outcome") or "failed")
 
     @cached_property
     def run(self) -> str:
-        """The id of the run that measured it."""
+        """The id of the run."""
         return str((self.record.get("run") or {}).get("id", ""))
 
     @cached_property
     def is_control(self) -> bool:
-        """Whether this is a yardstick (the null backend, the golden) and not something to deploy."""
+        """Whether the result is a control (null backend, golden), not deployable."""
         return str(self.record.get("role") or "runtime") != "runtime"
 
     @cached_property
     def ranks(self) -> bool:
-        """Whether it may be ranked: a correct answer of a real runtime, with a time."""
+        """Whether the result may be ranked: a correct output of a real runtime, with a time."""
         return self.outcome == "ok" and not self.is_control and self.compute is not None
 
     def seconds(self, phase: str) -> float | None:
-        """The middle over processes of one phase (or of `import`), in seconds; None where it never
-        ran.
-        """
+        """Return the median over processes of a phase (or `import`) in seconds; None if never
+        run."""
         return self._seconds.get(phase)
 
     @cached_property
     def cold_start_seconds(self) -> float | None:
-        """Import, load, compile and first step together: what a fresh process pays before its first
-        answer.
-        """
+        """The cold start of a fresh process: import, load, compile and first step."""
         parts = {
             phase: self.seconds(phase) for phase in ("import", "load", "compile", "first_step")
         }
@@ -90,37 +86,38 @@ class Result:
 
     @cached_property
     def _seconds(self) -> dict[str, float]:
-        taken = {
+        recorded = {
             "import": self.record.get("import_seconds"),
             **(self.record.get("phases_seconds") or {}),
         }
         known = {
-            phase: [seconds for seconds in each or [] if seconds is not None]
-            for phase, each in taken.items()
+            phase: [seconds for seconds in processes or [] if seconds is not None]
+            for phase, processes in recorded.items()
         }
         return {phase: estimates.median(values) for phase, values in known.items() if values}
 
     @cached_property
     def limit(self) -> Record:
-        """What was recorded of the least time that the cell could take; empty where nothing was."""
+        """The recorded least possible time of the cell, with its sources; empty without a
+        record."""
         return self.record.get("limit") or {}
 
     @cached_property
     def of_limit(self) -> float | None:
-        """The least possible time over the time of `compute`: 1 is as fast as the machine can be.
+        """The least possible time over the time of `compute`; 1 is the limit of the machine.
+
         None without a limit or a time.
         """
         least = self.limit.get("least_seconds")
         return None if least is None or self.compute is None else least * 1e9 / self.compute.value
 
     def percentile(self, boundary: str, q: float) -> float | None:
-        """The q-quantile in nanoseconds over all laps, or None where the laps are too few to state
-        it.
+        """Return the q-quantile over all laps in nanoseconds.
+
+        None if the number of laps does not support the quantile.
         """
         laps = self._sorted.get(boundary)
-        if (
-            laps is None
-        ):  # three percentiles are asked for, in several places: what is sorted already is sorted at once
+        if laps is None:  # sort once for three percentiles in several places
             laps = self._sorted[boundary] = sorted(
                 lap for process in laps_of(self.record, boundary) for lap in process
             )
@@ -133,7 +130,7 @@ class Result:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Results that may be compared: the same run, model, precision, device, batch and threads."""
+    """Comparable results: the same run, model, precision, device, batch and threads."""
 
     run: str
     name: str
@@ -141,33 +138,33 @@ class Group:
 
     @cached_property
     def ranked(self) -> tuple[Result, ...]:
-        """What may be recommended, fastest first."""
+        """Correct results of real runtimes, fastest first."""
         return tuple(
             sorted((result for result in self.results if result.ranks), key=_compute_value)
         )
 
     @cached_property
     def unranked(self) -> tuple[Result, ...]:
-        """Everything else, in the order of recording: wrong, missing, failed, and the controls."""
+        """All other results, in recorded order: wrong, missing, failed, and controls."""
         return tuple(result for result in self.results if not result.ranks)
 
     @cached_property
     def baseline(self) -> Result | None:
-        """The correct torch eager result with the fewest options; None where there is none."""
+        """The correct torch eager result with the fewest options; None without one."""
         eager = [result for result in self.ranked if result.cell.get("backend") == BASELINE]
         return min(eager, key=lambda result: len(result.cell.get("options") or {}), default=None)
 
     @cached_property
     def asks_baseline(self) -> bool:
-        """Whether torch eager was to be measured, with whatever outcome; steps around a network,
-        for one, have none.
+        """Whether torch eager was requested, whatever its outcome.
+
+        Cells of steps around a network, for example, have no baseline.
         """
         return any(result.cell.get("backend") == BASELINE for result in self.results)
 
     def speedup(self, result: Result) -> Estimate | None:
-        """How many times faster than the baseline `result` is; None for the unranked, or without a
-        baseline.
-        """
+        """Return the speed-up of `result` over the baseline; None if unranked, or without
+        baseline."""
         return self._speedups.get(id(result))
 
     @cached_property
@@ -180,93 +177,39 @@ class Group:
 
     @cached_property
     def within_noise(self) -> tuple[Result, ...]:
-        """Those behind the fastest whose interval of the ratio to it contains 1."""
+        """Slower results whose ratio to the fastest has an interval that contains 1."""
         rest = self.ranked[1:]
         return tuple(result for result in rest if ratio(result, self.ranked[0]).overlaps(1.0))
 
     @property
     def first(self) -> Record:
-        """The cell of any member, for what all members share."""
+        """The cell of the first member, for values shared by all members."""
         return self.results[0].cell
 
 
 def ratio(slower: Result, faster: Result) -> Estimate:
-    """How many times faster the second is within `compute`, the only boundary that is ever ratioed
-    here.
-    """
+    """Return how many times faster `faster` is within `compute`, the only boundary compared
+    here."""
     return estimates.speedup(slower.compute_ns, faster.compute_ns)
 
 
 def results(lines: Iterable[Record]) -> list[Result]:
-    """One result for every record, in their order."""
+    """Return a result per record, in order."""
     return [_result(line) for line in lines]
 
 
-NOTES_SHOWN = 3
-"""Notes about single cells; beyond it they are counted."""
-
-
-def newest(lines: Sequence[Record]) -> tuple[list[Record], list[str]]:
-    """One record of every cell key, and a note for every key that had more than one.
-
-    It is the newest, except where that would tear a comparison apart: a cell that was measured
-    again alone has no baseline in its new run, so a correct record in the group's fullest run
-    stays.
-    """
-    homes = _homes(lines)
-    kept: dict[Any, Record] = {}
-    replaced: dict[Any, int] = {}
-    for line in lines:
-        cell = line.get("cell") or {}
-        key = cell.get("key") or cell.get("id")
-        if key in kept:
-            replaced[key] = replaced.get(key, 0) + 1
-        if key not in kept or _rank(line, homes) >= _rank(kept[key], homes):
-            kept[key] = line
-    return list(kept.values()), _replaced_notes(
-        [(kept[key], many) for key, many in replaced.items()]
-    )
-
-
-def _homes(lines: Sequence[Record]) -> dict[str, str]:
-    """The run of each group that has most correct records, the newest of equals."""
-    counted: dict[tuple[str, str], tuple[int, str]] = {}
-    for line in lines:
-        if line.get("outcome") == "ok":
-            place = (
-                str((line.get("cell") or {}).get("group", "")),
-                str((line.get("run") or {}).get("id", "")),
-            )
-            many, started = counted.get(place, (0, ""))
-            counted[place] = (
-                many + 1,
-                max(started, str((line.get("run") or {}).get("started", ""))),
-            )
-    found: dict[str, tuple[tuple[int, str], str]] = {}
-    for (group, run), weight in counted.items():
-        found[group] = max(found.get(group, ((0, ""), "")), (weight, run))
-    return {group: run for group, (_, run) in found.items()}
-
-
-def _rank(line: Record, homes: dict[str, str]) -> tuple[bool, Any]:
-    cell, run = line.get("cell") or {}, line.get("run") or {}
-    at_home = line.get("outcome") == "ok" and homes.get(str(cell.get("group", ""))) == str(
-        run.get("id", "")
-    )
-    return at_home, _age(line)
-
-
 def groups(members: Iterable[Result]) -> list[Group]:
-    """Results by run and `cell.group`; models by name, then precision, device, batch and threads."""
-    found: dict[tuple[str, str], list[Result]] = {}
+    """Return groups by run and `cell.group`, sorted by model, precision, device, batch and
+    threads."""
+    by_group: dict[tuple[str, str], list[Result]] = {}
     for result in members:
-        found.setdefault((result.run, str(result.cell.get("group", ""))), []).append(result)
-    made = [Group(run, name, tuple(members)) for (run, name), members in found.items()]
-    return sorted(made, key=_group_order)
+        by_group.setdefault((result.run, str(result.cell.get("group", ""))), []).append(result)
+    listed = [Group(run, name, tuple(members)) for (run, name), members in by_group.items()]
+    return sorted(listed, key=_group_order)
 
 
 def laps_of(record: Record, boundary: str) -> list[list[int]]:
-    """The raw laps of one boundary, one list per process that has any, in nanoseconds."""
+    """Return the raw laps of a boundary in nanoseconds, a list per process with laps."""
     return [process for process in (record.get("samples_ns") or {}).get(boundary) or [] if process]
 
 
@@ -277,37 +220,12 @@ def _result(record: Record) -> Result:
 
 
 def _level(values_ns: Sequence[float]) -> Estimate | None:
-    # A lap of 0 ns can be recorded for the null backend where the clock is coarse; it has no
-    # logarithm.
+    # With a coarse clock the null backend can record a lap of 0 ns, without a logarithm.
     return estimates.level(values_ns) if values_ns and min(values_ns) > 0 else None
 
 
 def _compute_value(result: Result) -> float:
     return result.compute.value if result.compute else float("inf")
-
-
-def _age(line: Record) -> tuple[str, str]:
-    run = line.get("run") or {}
-    return str(run.get("started") or ""), str(line.get("time") or "")
-
-
-def _replaced_notes(replaced: Sequence[tuple[Record, int]]) -> list[str]:
-    """A note for each of a few cells; where whole suites were run again, one for each run that is
-    shown.
-    """
-    if len(replaced) <= NOTES_SHOWN:
-        return [_replaced_note(record, many) for record, many in replaced]
-    runs = Counter(str((record.get("run") or {}).get("id", "")) for record, _ in replaced)
-    return [
-        f"{many} cells were measured more than once; those of run {run} are shown"
-        for run, many in runs.items()
-    ]
-
-
-def _replaced_note(line: Record, many: int) -> str:
-    identity = (line.get("cell") or {}).get("id", "?")
-    run = (line.get("run") or {}).get("id", "?")
-    return f"{identity}: of {many + 1} records the one from run {run} is shown"
 
 
 def _group_order(group: Group) -> tuple[Any, ...]:

@@ -1,6 +1,4 @@
-"""What a group says in words: which correct runtime is fastest, by how much, and whether that is
-more than noise.
-"""
+"""Verdict on a group: the fastest correct runtime, its lead, and whether the lead exceeds noise."""
 
 from __future__ import annotations
 
@@ -12,12 +10,12 @@ from reports import formatting
 from reports.results import BASELINE, Group, Result, ratio
 
 FASTER, EVEN, SLOWER, BASE, UNKNOWN = "faster", "even", "slower", "base", "unknown"
-"""How a result stands against the baseline; also the name of its colour on the page."""
+"""Standings of a result against the baseline, and names of their colours on the page."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One line of the summary, as strings. `tone` is how the fastest stands against the baseline."""
+    """A line of the summary as texts. `tone` is the standing of the fastest result."""
 
     model: str
     setting: str
@@ -34,7 +32,7 @@ class Verdict:
 
 
 def judge(group: Group) -> Verdict:
-    """The summary line of one group."""
+    """Return the summary line of a group."""
     fastest = group.ranked[0] if group.ranked else None
     speedup, interval = speedup_texts(group, fastest) if fastest else (formatting.DASH, "")
     return Verdict(
@@ -54,16 +52,18 @@ def judge(group: Group) -> Verdict:
 
 
 def setting(group: Group) -> str:
-    """What the members of a group share besides the model: `fp32 · cpu · batch 1 · 2 threads`."""
+    """Return the values shared by a group: `fp32 · cpu · batch 1 · 2 threads`."""
     cell = group.first
     batch, threads = cell.get("batch", formatting.DASH), int(cell.get("threads") or 0)
-    apart = " · throughput" if (cell.get("options") or {}).get("hint") == "throughput" else ""
-    return f"{cell.get('precision', '')} · {cell.get('device', '')} · batch {batch} · {formatting.count(threads, 'thread')}{apart}"
+    hint = " · throughput" if (cell.get("options") or {}).get("hint") == "throughput" else ""
+    device = f"{cell.get('precision', '')} · {cell.get('device', '')}"
+    return f"{device} · batch {batch} · {formatting.count(threads, 'thread')}{hint}"
 
 
 def speedup_texts(group: Group, result: Result) -> tuple[str, str]:
-    """The speed-up of one result and its interval; the baseline is 1 by definition and has no
-    interval.
+    """Return the speed-up of a result and its interval as texts.
+
+    The baseline is 1 by definition, without an interval.
     """
     if result is group.baseline:
         return "1×", ""
@@ -72,7 +72,7 @@ def speedup_texts(group: Group, result: Result) -> tuple[str, str]:
 
 
 def tone(group: Group, result: Result) -> str:
-    """How one result stands against the baseline, by the interval of their ratio."""
+    """Return the standing of a result against the baseline, by the interval of their ratio."""
     speedup = group.speedup(result)
     if result is group.baseline:
         return BASE
@@ -82,8 +82,9 @@ def tone(group: Group, result: Result) -> str:
 
 
 def stand(group: Group, result: Result) -> str:
-    """How one ranked result stands against the baseline, in words; against the fastest where no
-    baseline was asked for.
+    """Return the standing of a ranked result against the baseline as text.
+
+    Compares with the fastest result if the baseline was not requested.
     """
     if not group.asks_baseline:
         return _against_the_fastest(group, result)
@@ -146,9 +147,9 @@ def _against_the_others(group: Group) -> str:
     return f"clearly ahead of {others[0].name}{lead}"
 
 
-def _ratio_words(found: Estimate) -> str:
+def _ratio_words(ratio: Estimate) -> str:
     """`2.31× (2.20 to 2.42×)`."""
-    return formatting.with_interval(formatting.ratio(found), formatting.ratio_interval(found))
+    return formatting.with_interval(formatting.ratio(ratio), formatting.ratio_interval(ratio))
 
 
 def _shown(tied: Sequence[Result]) -> list[str]:
@@ -157,5 +158,5 @@ def _shown(tied: Sequence[Result]) -> list[str]:
 
 
 def _correct(group: Group) -> str:
-    asked = [result for result in group.results if not result.is_control]
-    return f"{sum(result.outcome == 'ok' for result in asked)} of {len(asked)}"
+    runtimes = [result for result in group.results if not result.is_control]
+    return f"{sum(result.outcome == 'ok' for result in runtimes)} of {len(runtimes)}"

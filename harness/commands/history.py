@@ -124,7 +124,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({**value, "page": str(page)}, allow_nan=False))
     else:
-        from reports.pages import history
+        from reports.terminal import history
 
         console = terminal.console()
         history.show(value, console)

@@ -220,9 +220,9 @@ def run(options: argparse.Namespace) -> int:
         }
         print(json.dumps({**found, "lines": lines}))
     else:
-        from reports import load_results
+        from reports.terminal.load import show
 
-        load_results.show(lines, console.console())
+        show(lines, console.console())
         print(f"results  {session.file}" + (f"\npage     {options.page}" if options.page else ""))
     return (
         1

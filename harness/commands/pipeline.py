@@ -194,7 +194,7 @@ def run(options: argparse.Namespace) -> int:
         found = {"folder": str(folder), "resumed": session.journal.resumed, "page": str(page)}
         print(json.dumps({**found, "outcomes": lines}))
     else:
-        from reports.pages import pipeline
+        from reports.terminal import pipeline
 
         pipeline.show(lines, terminal.console())
         print(page)

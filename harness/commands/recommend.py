@@ -18,7 +18,8 @@ from harness.results import records
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from reports.recommendation import Advice, Facts
+    from reports.deployment_facts import Facts
+    from reports.recommendation import Advice
     from reports.results import Result
 from harness.core.quantities import quantity
 
@@ -43,12 +44,12 @@ REMARKS = {
     "measured in one process": "1 process, not judged against",
     "measured in another run": "another run than",
 }
-"""How the reasons of `reports.recommendation` read before the places that they are about."""
+"""How the reasons of `reports.pareto` read before the places that they are about."""
 
 
 @dataclass(frozen=True)
 class Flag:
-    """A limit on the command line: the constraint of `reports.recommendation` that it sets, its
+    """A limit on the command line: the constraint of `reports.constraints` that it sets, its
     kind, and an example of its form.
     """
 
@@ -157,9 +158,9 @@ def scope_of(options: argparse.Namespace, lines: Sequence[records.Record]) -> Sc
     """What `--model`, `--device` and `--batch` leave of recorded lines. Raises UsageError where it
     is nothing, and names what there is.
     """
-    from reports import results
+    from reports import newest_records, results
 
-    newest, replaced = results.newest(lines)
+    newest, replaced = newest_records.newest(lines)
     members = results.results(newest)
     where = " ".join(options.paths)
     for name, wanted in (("model", options.model), ("device", options.device)):
@@ -220,12 +221,12 @@ def as_json(
     model: str, scope: Scope, limits: Mapping[str, float], advice: Advice
 ) -> dict[str, Any]:
     """The whole answer as JSON: limits and facts in nanoseconds, bytes and shares."""
-    from reports import recommendation
+    from reports import deployment_facts
 
     front = {id(facts) for facts in advice.front}
 
     def told(facts: Facts) -> dict[str, Any]:
-        return {**recommendation.plain(facts), "front": id(facts) in front}
+        return {**deployment_facts.plain(facts), "front": id(facts) in front}
 
     names = {
         "p99": "p99_ns",
@@ -259,11 +260,12 @@ def _show(
     from rich.table import Table
     from rich.text import Text
 
-    from reports import formatting, recommendation
+    from reports import formatting
+    from reports.constraints import CONSTRAINTS
 
     asked = [
         f"{each.name} {each.words(limits[each.name])}"
-        for each in recommendation.CONSTRAINTS
+        for each in CONSTRAINTS
         if each.name in limits
     ]
     console.print(

@@ -103,10 +103,10 @@ def run(options: argparse.Namespace) -> int:
     the exit code.
     """
     if options.markdown:
-        from reports import results
+        from reports import newest_records, results
         from reports.sections import binding_cost, precisions
 
-        newest, _ = results.newest(_outcomes(options.paths).lines)
+        newest, _ = newest_records.newest(_outcomes(options.paths).lines)
         found = results.results(newest)
         print("\n".join(filter(None, (precisions.markdown(found), binding_cost.markdown(found)))))
         return 0

@@ -163,9 +163,9 @@ def _show_run(
         }
         print(json.dumps({**found, "outcomes": lines}))
         return
-    from reports import terminal
+    from reports.terminal import outcomes
 
-    terminal.render(lines, console.console())
+    outcomes.show(lines, console.console())
     print(f"results  {session.file.file}")
     print(
         f"report   {site}" if site else f"report   evenbench report {shlex.quote(options.results)}"

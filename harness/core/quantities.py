@@ -82,3 +82,18 @@ def _list(
 def _error(text: str, kind: str, form: str, example: str, flag: str = "") -> str:
     such = f", such as {example}" if example else ""
     return f"{flag} {text!r} is not a {kind}; expected {form}{such}".strip()
+
+
+_SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
+
+
+def size(size_bytes: float, separator: str = " ") -> str:
+    """Format a size in decimal units with three significant digits: `46.8 MB`, `999 kB`."""
+    # Units are chosen by the rounded value: 999,700 bytes are 1.00 MB, not 1,000 kB.
+    bytes_per_unit, unit = next(
+        (entry for entry in _SIZES if abs(size_bytes) * 1.0005 >= entry[0]), _SIZES[-1]
+    )
+    value = size_bytes / bytes_per_unit
+    # The exponent of the rounded value: 9.996 has one digit more than 9.99.
+    exponent = int(f"{value:.2e}".rpartition("e")[2]) if value else 2
+    return f"{value:,.{max(0, 2 - exponent)}f}{separator}{unit}"

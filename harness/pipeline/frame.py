@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.core.pipeline_terms import DECODE, STAGES
 from harness.core.session import Session
 from harness.core.types import Model, Recipe
 from harness.inputs import preprocessors
-from harness.pipeline import drawing, postprocess, stages, video
+from harness.pipeline import drawing, postprocess, video
 from harness.pipeline.video import Footage
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class FramePipeline:
 
     def work(self) -> dict[str, Callable[[Frame], None]]:
         """The functions of all stages after decoding, by name and in order."""
-        return {name: getattr(self, name) for name in stages.STAGES if name != stages.DECODE}
+        return {name: getattr(self, name) for name in STAGES if name != DECODE}
 
     def judged(self, batches: Sequence[Mapping[str, Array]]) -> dict[int, Any]:
         """The outputs of this run's judged frames, by position among the judged frames.

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.core import pipeline_terms
 from harness.core.errors import UsageError
 from harness.core.types import Model
 from harness.inputs import batches as inputs
 from harness.measurement import judging
-from harness.pipeline import drawing, frame_spec, modes, postprocess, video
+from harness.pipeline import drawing, frame_spec, postprocess, video
 from harness.pipeline.frame import Frame, FramePipeline, picture, preprocessed, tensor
 from harness.pipeline.video import Footage
 
@@ -88,12 +89,12 @@ def save_drawn(
     for place, number in enumerate(pipeline.footage.judged):
         frame = pipeline.latest.get(number)
         if frame is None:
-            image, outputs = picture(np.array(pixels[place])), kept[modes.INFERENCE][place]
+            image, outputs = picture(np.array(pixels[place])), kept[pipeline_terms.INFERENCE][place]
             frame = Frame(number, pixels[place], image, outputs=outputs)
             pipeline.postprocess(frame)
             pipeline.draw(frame)
         frame.drawn.save(drawn / f"{number}.png", compress_level=1)
-    if covers == modes.AFTER_DECODING:
+    if covers == pipeline_terms.AFTER_DECODING:
         session = pipeline.session
         if isinstance(session, frame_spec.FrameProcessor) and not session.draws_letters:
             (drawn / WORDLESS).touch()

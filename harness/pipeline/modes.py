@@ -13,6 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import Unsupported
 from harness.core.measurements import Block
+from harness.core.pipeline_terms import (
+    AFTER_DECODING,
+    DECODE,
+    INFERENCE,
+    OVERLAPPED,
+    PACED,
+    PREDECODED,
+    PREDECODED_PACED,
+    SEQUENTIAL,
+    STAGES,
+    WHOLE,
+)
 from harness.core.session import Session
 from harness.core.types import HOST_TO_HOST, to_json
 from harness.inputs import preprocessors
@@ -26,26 +38,13 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
     Batches = Sequence[Mapping[str, Array]]
 
-WHOLE, AFTER_DECODING, INFERENCE = "pipeline", "after_decoding", "inference"
-"""Stages within a session's runs: all stages; all stages except decoding; only bind, infer and
-fetch. The last two are names of modes as well.
-"""
-
-SEQUENTIAL, OVERLAPPED, PACED = "sequential", "overlapped", "paced"
-"""Modes of whole pipelines: one frame at a time, several in flight, or at the target rate."""
-
-PREDECODED, PREDECODED_PACED = "after_decoding_overlapped", "after_decoding_paced"
-"""The last two modes with frames decoded before the clock starts, for comparison with programs
-without a decoder.
-"""
-
 MAX_PREDECODED_BYTES = 1 << 30
 """Limit for decoded frames in memory."""
 
 THREADS = {"before": ("preprocess",), "here": ("infer",), "after": ("postprocess", "draw")}
 """The stages of each thread in overlapped modes; decoding is in the first thread."""
 
-LATER_STAGES = tuple(name for name in stages.STAGES if name != stages.DECODE)
+LATER_STAGES = tuple(name for name in STAGES if name != DECODE)
 
 ModeResults = tuple[dict[str, Any], dict[str, dict[int, Any]]]
 """Runs as JSON, and outputs of the judged frames by position; both by mode."""

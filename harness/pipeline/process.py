@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.core import pipeline_terms
 from harness.core.errors import Unsupported
 from harness.core.plans import Plan
 from harness.core.types import Cell
@@ -98,7 +99,7 @@ def _sampled(
         peak = provenance.peak_rss_bytes(pipeline.session)
         overlapped = modes.overlapped(pipeline, covers, batches)
         predecoded, not_predecoded = modes.predecoded(pipeline, covers, batches)
-        observer.observe(modes.WHOLE)
+        observer.observe(pipeline_terms.WHOLE)
     measured = {
         "passages": {**sequential[0], **overlapped[0], **predecoded[0]},
         "not_held_because": not_predecoded,

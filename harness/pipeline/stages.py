@@ -14,9 +14,7 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
-DECODE = "decode"
-STAGES = (DECODE, "preprocess", "infer", "postprocess", "draw")
-"""The stages of a frame, in order. The source decodes a frame on request for the next frame."""
+from harness.core.pipeline_terms import DECODE
 
 Now = Callable[[], int]
 Source = Iterator[Any]

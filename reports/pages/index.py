@@ -1,26 +1,20 @@
-"""Recorded results in, one self-contained `index.html` out: no network, no runtime, nothing
-measured.
-"""
+"""The report page: a self-contained `index.html` from recorded results, without network access."""
 
 from __future__ import annotations
 
-import base64
 import gc
-import gzip
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from reports import assets, charts, formatting, recommendation, results
+from reports import assets, constraints, formatting, newest_records, results
+from reports.charts import laps, speedups
 from reports.pages import history
+from reports.pages.templates import template
 from reports.results import Group, Result
 from reports.sections import (
     binding_cost,
@@ -37,13 +31,12 @@ from reports.sections import (
     warnings,
 )
 from reports.sections.related_runs import Companions
-
-TEMPLATES = Path(__file__).parent.parent / "templates"
+from reports.sections.tables import Table
 
 NOTHING_ELSE = Companions()
 
 NAMED = 5
-"""How many of the outcomes that are left out a note names."""
+"""Limit on named outcomes in a note about malformed outcomes."""
 
 
 def write(
@@ -53,12 +46,11 @@ def write(
     asv: str = "",
     beside: Companions = NOTHING_ELSE,
 ) -> Path:
-    """Write the report of `lines` (parsed records) into `folder`, which is made if missing, and
-    return its index.html.
+    """Write the report of `lines` (parsed records) into `folder` and return its index.html.
 
-    `notes` are shown on top of the page, for instance what the reader of the files had to leave
-    out; `asv` is the address of asv's site, which the page links to; `beside` is what else was
-    measured, for a section of its own. Raises ValueError where there is nothing to report.
+    Creates the folder if missing. `notes` are shown on top of the page, for example about
+    unreadable lines; `asv` is the address of the asv site to link; `beside` has load scenarios and
+    pipelines for a section of the page. Raises ValueError without lines.
     """
     if not lines:
         raise ValueError(
@@ -80,17 +72,10 @@ def render(
     asv: str = "",
     beside: Companions = NOTHING_ELSE,
 ) -> str:
-    """The page as text."""
+    """Return the page as HTML."""
     members = results.results(lines)
     groups = results.groups(members)
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2").render(
+    return template("page.html.j2").render(
         **_context(groups, members, notes), asv=asv, companions=beside
     )
 
@@ -98,19 +83,19 @@ def render(
 def _page(
     lines: Sequence[Mapping[str, Any]], notes: Sequence[str], asv: str, beside: Companions
 ) -> str:
-    """The page of all lines that can be shown. Lines are trusted until the page fails: reading them
-    again costs a good day nothing.
+    """The page of all well-formed lines.
+
+    Lines are trusted until the page fails, because checking every line would slow down normal
+    pages.
     """
     try:
-        newest, replaced = results.newest(lines)
+        newest, replaced = newest_records.newest(lines)
         return render(newest, [*notes, *replaced], asv, beside)
-    except (
-        Exception
-    ):  # a line that was edited by hand, or written by another program, breaks in a thousand ways
+    except Exception:  # a line edited by hand, or written by another program: any error is possible
         shown = _showable(lines)
         if not shown:
             raise ValueError(
-                "report: no recorded outcome has the form of one; docs/results.md says what a line holds"
+                "report: every recorded outcome is malformed; see docs/results.md for the format"
             ) from None
         if len(shown) == len(lines):
             raise
@@ -120,13 +105,17 @@ def _page(
             if not any(line is kept for kept in shown)
         ]
         more = ", ..." if len(left_out) > NAMED else ""
-        words = f"{formatting.count(len(left_out), 'outcome')} left out, no record as docs/results.md has it: {', '.join(left_out[:NAMED])}{more}"
-        return _page(shown, [*notes, words], asv, beside)
+        note = (
+            f"{formatting.count(len(left_out), 'malformed outcome')} left out, see "
+            f"docs/results.md: {', '.join(left_out[:NAMED])}{more}"
+        )
+        return _page(shown, [*notes, note], asv, beside)
 
 
 def _showable(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The most of `lines` that can be shown together, found by halving: a malformed line costs a
-    few tries, a good file none.
+    """The largest renderable subset of `lines`, by bisection.
+
+    A malformed line costs a few attempts, a good file none.
     """
     if _shows(lines):
         return list(lines)
@@ -139,18 +128,19 @@ def _showable(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _shows(lines: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether everything that a page says of these lines can be said."""
+    """Whether these lines render without an error."""
     try:
-        render(results.newest(lines)[0])
-    except Exception:  # the same in a thousand ways
+        render(newest_records.newest(lines)[0])
+    except Exception:  # any error is possible, as in `_page`
         return False
     return True
 
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """No cyclic garbage collection meanwhile: a page is a million small strings and no cycles, and
-    passes cost a third.
+    """Disable cyclic garbage collection.
+
+    A page has a million small strings and no cycles; collection would take a third of the time.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -184,7 +174,7 @@ def _context(
         "models": cards[: models.CARDS_SHOWN],
         "models_left_out": max(0, len(cards) - models.CARDS_SHOWN),
         "choices": overview.choices(members),
-        "limits": {"fields": recommendation.FIELDS, "help": recommendation.FIELDS_HELP},
+        "limits": {"fields": constraints.FIELDS, "help": constraints.FIELDS_HELP},
         "group_titles": comparison.titles(groups),
         "runs": provenance.runs(members),
         "origins": provenance.origins(members),
@@ -192,40 +182,47 @@ def _context(
         "data": _data(groups, members, tables),
         "packed": _packed(groups, tables),
         "style": Markup(assets.own("page.css")),
-        "scripts": [Markup(assets.own(name)) for name in ("theme.js", "tables.js", "charts.js")],
+        "scripts": [
+            Markup(assets.own("theme.js")),
+            Markup(assets.own("tables.js")),
+            Markup(assets.own("figures.js") + assets.own("charts.js")),
+        ],
     }
 
 
 def _data(
-    groups: Sequence[Group], members: Sequence[Result], tables: Iterable[cells.Table]
+    groups: Sequence[Group], members: Sequence[Result], tables: Iterable[Table]
 ) -> dict[str, Markup]:
-    """What the scripts read at once, by the id of its element: JSON whose `<`, `>` and `&` are
-    escaped.
-    """
+    """JSON for the scripts at start, by id of the element."""
     shown = {
-        f"table-{table.name}": _json(_plain(table)) for table in tables if table.name == "matrix"
+        f"table-{table.name}": assets.element(_plain(table))
+        for table in tables
+        if table.name == "matrix"
     }
     figures = {
-        "overview-figure": charts.overview(groups),
+        "overview-figure": speedups.overview(groups),
         "tuning-figure": tuning.figure(members),
         "limit-figure": roofline.figure(groups),
     }
-    return {**{name: _json(figure) for name, figure in figures.items()}, **shown}
+    return {**{name: assets.element(figure) for name, figure in figures.items()}, **shown}
 
 
-def _packed(groups: Sequence[Group], tables: Iterable[cells.Table]) -> dict[str, str]:
-    """What the scripts read only when a reader asks for it, compressed: most of a large report is
-    never opened.
+def _packed(groups: Sequence[Group], tables: Iterable[Table]) -> dict[str, str]:
+    """Compressed data for the scripts on request, by id of the element.
+
+    Readers never open most of a large report.
     """
-    drawn = charts.drawn_per_process(groups)
+    drawn = laps.drawn_per_process(groups)
     compared, described, shared = [], [], _Shared()
     for first, group in comparison.first_indices(groups):
-        compared.append(_line(comparison.compare(group, first, drawn)))
+        compared.append(assets.dump(comparison.compare(group, first, drawn)))
         members = (*group.ranked, *group.unranked)
-        described += [_line(shared.fold(details.describe(group, result))) for result in members]
+        described += [
+            assets.dump(shared.fold(details.describe(group, result))) for result in members
+        ]
     texts = {
         **{
-            f"table-{table.name}": _line(_plain(table))
+            f"table-{table.name}": assets.dump(_plain(table))
             for table in tables
             if table.name != "matrix"
         },
@@ -234,24 +231,16 @@ def _packed(groups: Sequence[Group], tables: Iterable[cells.Table]) -> dict[str,
         "section-lines": "\n".join(shared.lines),
     }
     libraries = {
-        "datatables-source": _library(*assets.DATATABLES),
-        "plotly-source": _library(*assets.PLOTLY),
+        "datatables-source": assets.packed_library(*assets.DATATABLES),
+        "plotly-source": assets.packed_library(*assets.PLOTLY),
     }
-    return {**{name: _pack(text) for name, text in texts.items()}, **libraries}
-
-
-@cache
-def _library(*place: str) -> str:
-    return _pack(assets.read(*place))
-
-
-def _pack(text: str) -> str:
-    return base64.b64encode(gzip.compress(text.encode(), compresslevel=3, mtime=0)).decode()
+    return {**{name: assets.pack(text) for name, text in texts.items()}, **libraries}
 
 
 class _Shared:
-    """The sections of all details, each kept once: what a runtime attests is the same for most of
-    its cells.
+    """Sections of all details without repetition.
+
+    Most cells of a runtime have the same attestation.
     """
 
     def __init__(self) -> None:
@@ -260,10 +249,10 @@ class _Shared:
     @property
     def lines(self) -> list[str]:
         """The sections in the order of their numbers."""
-        return [_line(section) for section in self._numbers]
+        return [assets.dump(section) for section in self._numbers]
 
     def fold(self, described: dict[str, Any]) -> dict[str, Any]:
-        """`described` with every section replaced by the number of its line."""
+        """Return `described` with every section replaced by the number of its line."""
         sections = [(title, tuple(facts)) for title, facts in described["sections"]]
         return {
             **described,
@@ -273,15 +262,5 @@ class _Shared:
         }
 
 
-def _plain(table: cells.Table) -> dict[str, Any]:
+def _plain(table: Table) -> dict[str, Any]:
     return {"columns": [asdict(column) for column in table.columns], "rows": table.rows}
-
-
-# A bare NaN is no JSON and would stop the page; what may be one is made a string or null before it
-# comes here.
-_line = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-"""A value as one line of JSON, for what is packed and so needs no escapes of HTML."""
-
-
-def _json(value: Any) -> Markup:
-    return htmlsafe_json_dumps(value, dumps=_line)

@@ -1,9 +1,8 @@
-"""What calling one runtime from Python, from C++ and through ctypes costs: each native cell beside
-its Python counterpart.
+"""Cost of calling a runtime from Python, from C++ and through ctypes: native cells beside Python
+cells.
 
-The counterpart is found in the records, not by name: the same run and group, the same runtime and
-release, the same artifact byte for byte, and threads that wait alike. So what differs is the
-binding.
+The Python counterpart is found by recorded facts, not by name: the same run, group, runtime,
+release and artifact, and threads with the same waiting. The remaining difference is the binding.
 """
 
 from __future__ import annotations
@@ -19,15 +18,14 @@ from reports import formatting, results, verdict
 from reports.results import Result
 
 DEVICE, NATIVE = INNER_BOUNDARIES
-"""The boundaries of a second clock: that of a device, and one inside compiled code that Python
-calls.
-"""
+"""Boundaries of a second clock: of a device, and inside compiled code called from Python."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One native cell against its Python counterpart, as strings. Ratios above 1 mean that the
-    native cell is the faster one.
+class BindingRow:
+    """A native cell against its Python counterpart, as texts.
+
+    A ratio above 1 means a faster native cell.
     """
 
     cell: str
@@ -44,22 +42,21 @@ class Row:
     copies: str
     python_copies: str
     doubt: str
-    """Why the ratio says more about the machine than about the binding; empty where nothing was
-    seen. Such a row has no verdict.
+    """Why the ratio reflects the machine rather than the binding; empty for a normal run.
+
+    A row in doubt has no verdict.
     """
 
 
-def rows(members: Sequence[Result]) -> list[Row]:
-    """A row for every correct native cell whose Python counterpart is correct as well, in the order
-    of recording.
-    """
-    found: dict[tuple[str, str], list[Result]] = {}
+def rows(members: Sequence[Result]) -> list[BindingRow]:
+    """Return a row per correct native cell with a correct Python counterpart, in recorded order."""
+    groups: dict[tuple[str, str], list[Result]] = {}
     for result in members:
         if result.ranks:
-            found.setdefault((result.run, str(result.cell.get("group", ""))), []).append(result)
+            groups.setdefault((result.run, str(result.cell.get("group", ""))), []).append(result)
     pairs = (
         (result, _counterpart(result, group))
-        for group in found.values()
+        for group in groups.values()
         for result in group
         if is_native(result)
     )
@@ -67,20 +64,24 @@ def rows(members: Sequence[Result]) -> list[Row]:
 
 
 def markdown(members: Sequence[Result]) -> str:
-    """A Markdown table of the rows, by the cell's id; empty where there is none. A doubtful ratio
-    stands in brackets, with its reason.
+    """Return a Markdown table of the rows, by id of the cell; empty without rows.
+
+    A doubtful ratio stands in brackets, with its reason.
     """
-    found = sorted(rows(members), key=lambda row: row.cell)
-    if not found:
+    listed = sorted(rows(members), key=lambda row: row.cell)
+    if not listed:
         return ""
     reasons: list[str] = []
-    said = "Times as fast as Python on the same library, artifact and bytes; above 1 the native cell is faster."
-    lines = ["### Called from C++ and through ctypes", "", said, ""]
+    lead = (
+        "Speed-up over Python with the same library, artifact and bytes; "
+        "above 1 the native cell is faster."
+    )
+    lines = ["### Called from C++ and through ctypes", "", lead, ""]
     lines += [
         "| cell | over | compute | host to host | binding per call |",
         "|---|---|---|---|---|",
     ]
-    for row in found:
+    for row in listed:
         compute = f"{row.compute} ({row.compute_interval})"
         if row.doubt:
             reasons += [row.doubt] if row.doubt not in reasons else []
@@ -95,20 +96,18 @@ def markdown(members: Sequence[Result]) -> str:
 
 
 def is_native(result: Result) -> bool:
-    """Whether compiled code of ours called the runtime: time inside is known, and it is not that of
-    a device.
-    """
+    """Return whether our compiled code called the runtime: timed inside, and not by a device."""
     return bool(_costs(result)) and not results.laps_of(result.record, DEVICE)
 
 
 def cost(result: Result) -> str:
-    """The binding as text, of any cell that has one; empty where one clock saw it all."""
+    """Return the cost of the binding as text; empty for a cell with a single clock."""
     costs = _costs(result)
     return formatting.duration(estimates.median(costs)) if costs else ""
 
 
 def inside(result: Result) -> str:
-    """The median lap as the inner clock saw it; empty without one."""
+    """Return the median lap by the inner clock; empty without an inner clock."""
     values = [
         value
         for name in INNER_BOUNDARIES
@@ -122,8 +121,9 @@ def _costs(result: Result) -> list[float]:
 
 
 def _counterpart(native: Result, group: Sequence[Result]) -> Result | None:
-    """The Python cell that shares most options; one with an option that the native cell lacks is
-    set up in another way.
+    """The Python cell with most shared options.
+
+    A cell with an option unknown to the native cell is configured differently, and not comparable.
     """
     options = native.cell.get("options") or {}
     same = [
@@ -140,7 +140,7 @@ def _counterpart(native: Result, group: Sequence[Result]) -> Result | None:
 
 def _identity(result: Result) -> tuple[str, ...]:
     attested = result.record.get("attested") or {}
-    # PyTorch and OpenVINO add the build after the release, and a C++ program may not be told it.
+    # PyTorch and OpenVINO append the build to the release; a C++ program may not know the build.
     release = str(attested.get("version", "")).partition("+")[0].partition("-")[0]
     return (
         str(attested.get("runtime", "")),
@@ -150,10 +150,10 @@ def _identity(result: Result) -> tuple[str, ...]:
     )
 
 
-def _row(native: Result, python: Result) -> Row:
+def _row(native: Result, python: Result) -> BindingRow:
     compute, whole = (_ratio(python, native, boundary) for boundary in (COMPUTE, HOST_TO_HOST))
     doubt = _doubt((native, python))
-    return Row(
+    return BindingRow(
         cell=str(native.cell.get("id", "")),
         way="ctypes" if results.laps_of(native.record, NATIVE) else "program",
         counterpart=python.name,
@@ -172,8 +172,9 @@ def _row(native: Result, python: Result) -> Row:
 
 
 def _doubt(pair: Sequence[Result]) -> str:
-    """A thread that waits for one which another process pushed off its core makes one cell of a
-    pair many times slower.
+    """Reasons to doubt a pair, as text.
+
+    A waiting thread makes a cell many times slower if another process preempts its partner.
     """
     unsettled = [
         result.name
@@ -190,7 +191,7 @@ def _doubt(pair: Sequence[Result]) -> str:
 
 
 def _foreign_cores(result: Result) -> float:
-    """How many cores other processes used while this cell's laps were timed."""
+    """Cores used by other processes during the timed laps of a cell."""
     blocks = [
         block
         for taken in (result.record.get("blocks") or {}).values()
@@ -223,9 +224,7 @@ def _tone(ratio: Estimate | None) -> str:
 
 
 def _copies(result: Result) -> str:
-    """What handing arrays in and out adds: host to host less compute. Noise can make it negative,
-    and is shown as it is.
-    """
+    """The cost of passing arrays: host to host minus compute; negative by noise."""
     if result.compute is None or result.host_to_host is None:
         return formatting.DASH
     return formatting.duration(result.host_to_host.value - result.compute.value)

@@ -1,56 +1,37 @@
-"""The rows of the page's tables: one list of ready values per cell, a measured one as the pair of
-its text and its rank.
+"""Tables of all cells: outcomes, phases, parity and hashes.
+
+A measured value is a pair of its text and the number for sorting.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from reports import formatting, recommendation, results, verdict
+from reports.cell_texts import parity_text, reason
 from reports.results import Group, Result
 from reports.sections import task_agreement
-
-MEASURE, WORDS, OUTCOME, CODE, HIDDEN, LIMITS = (
-    "measure",
-    "words",
-    "outcome",
-    "code",
-    "hidden",
-    "limits",
+from reports.sections.tables import (
+    CODE,
+    HIDDEN,
+    IDENTITY,
+    INDEX,
+    LIMITS,
+    MEASURE,
+    OUTCOME,
+    WORDS,
+    Column,
+    Table,
+    identity,
+    in_order,
+    indexed,
+    measure,
 )
-"""What a column holds, which decides how it sorts and how the page draws it."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: its heading, what it holds, and what its heading means where that is not obvious."""
-
-    title: str
-    kind: str = WORDS
-    help: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table that the page draws lazily. The last value of a row is the index of its cell, for the
-    details.
-    """
-
-    name: str
-    caption: str
-    columns: tuple[Column, ...]
-    rows: list[list[Any]] = field(default_factory=list)
-
-
-IDENTITY = (Column("Model"), Column("Backend"), Column("Setting", HIDDEN))
-INDEX = (Column("Labels", HIDDEN), Column("Cell", HIDDEN), Column("Index", HIDDEN))
 
 
 def matrix(groups: Sequence[Group]) -> Table:
-    """Every cell with its outcome and reason."""
+    """Return the table of outcomes and reasons, a row per cell."""
     columns = (
         *IDENTITY,
         Column("Outcome", OUTCOME),
@@ -65,13 +46,13 @@ def matrix(groups: Sequence[Group]) -> Table:
             MEASURE,
             f"over {results.BASELINE}, same run and group, compute with compute",
         ),
-        Column("Parity", MEASURE, "tolerance needed / allowed; above 1 the answer is wrong"),
+        Column("Parity", MEASURE, "tolerance needed / allowed; above 1 the output is wrong"),
         Column("Reason"),
         Column("Precision", HIDDEN),
         Column(
             "Limits",
             LIMITS,
-            "which limits a cell breaks; of those that keep them, which faster ones it is within noise of",
+            "exceeded limits; within all limits, faster cells within noise",
         ),
         *INDEX,
     )
@@ -81,7 +62,7 @@ def matrix(groups: Sequence[Group]) -> Table:
 
 
 def phases(groups: Sequence[Group]) -> Table:
-    """What each phase took, and what it left in memory."""
+    """Return the table of times per phase and of peak memory."""
     names = (
         "Cold start",
         "Import",
@@ -104,26 +85,24 @@ def phases(groups: Sequence[Group]) -> Table:
         Column("Peak memory", MEASURE, "resident set, largest process"),
         *INDEX,
     )
-    return Table(
-        "phases", "Phases of every cell that was loaded", columns, list(_phase_rows(groups))
-    )
+    return Table("phases", "Phases of every loaded cell", columns, list(_phase_rows(groups)))
 
 
 def parity(groups: Sequence[Group]) -> Table:
-    """How far every compared answer is from its golden."""
+    """Return the table of errors against the golden."""
     columns = (
         *IDENTITY,
         Column("Verdict", OUTCOME),
-        Column("Needed / allowed", MEASURE, "tolerance needed in units of what is allowed"),
+        Column("Needed / allowed", MEASURE, "tolerance needed over allowed"),
         Column("Largest error", MEASURE, "largest absolute difference of any output"),
         Column("RMSE", MEASURE, "root mean square error of the worst output"),
         Column("Cosine", MEASURE, "smallest cosine similarity of any output"),
         Column(
             "Agreement",
             MEASURE,
-            "what the task makes of it: best classes, mean IoU, lowest cosine, matched objects; decides nothing",
+            "by task: best classes, mean IoU, lowest cosine, matched objects; for information only",
         ),
-        Column("Accuracy", MEASURE, "on held-out data, where the model has some"),
+        Column("Accuracy", MEASURE, "on held-out data, if the model has any"),
         Column("Reason"),
         *INDEX,
     )
@@ -136,13 +115,13 @@ def parity(groups: Sequence[Group]) -> Table:
 
 
 def hashes(groups: Sequence[Group]) -> Table:
-    """What was run, byte for byte, and the command that runs it again."""
+    """Return the table of artifacts, inputs, versions and commands."""
     columns = (
         *IDENTITY,
-        Column("Artifact", MEASURE, "bytes that the runtime loaded"),
+        Column("Artifact", MEASURE, "bytes loaded by the runtime"),
         Column("Artifact sha256", CODE),
         Column("Input sha256", CODE),
-        Column("Runtime", WORDS, "as the runtime attested it"),
+        Column("Runtime", WORDS, "as attested by the runtime"),
         Column("Reproduce", CODE),
         *INDEX,
     )
@@ -152,64 +131,6 @@ def hashes(groups: Sequence[Group]) -> Table:
         columns,
         list(_hash_rows(groups)),
     )
-
-
-def parity_text(result: Result) -> str:
-    """`0.03 / 1`: tolerance needed and allowed; `degenerate` where the comparison proves nothing; a
-    dash where none was.
-    """
-    found = result.record.get("parity")
-    if not found:
-        return formatting.DASH
-    if found.get("verdict") == "degenerate":
-        return "degenerate"
-    return f"{formatting.number(found.get('needed'), 2)} / {formatting.number(found.get('allowed'), 1)}"
-
-
-def reason(group: Group, result: Result) -> str:
-    """Why a cell has the outcome that it has; for a ranked one how it stands. Warnings are only
-    counted.
-    """
-    given = str(result.record.get("reason") or "")
-    if result.outcome != "ok":
-        hint = str(result.record.get("hint") or "")
-        return f"{given}; {hint}" if hint and hint not in given else given
-    judged = verdict.stand(group, result) if result.ranks else "no time recorded"
-    words = "control, never ranked" if result.is_control else judged
-    warnings = len(result.record.get("warnings") or [])
-    return (
-        f"{given or words}; {formatting.count(warnings, 'warning')}" if warnings else given or words
-    )
-
-
-def measure(shown: str, rank: float | None) -> list[Any]:
-    """A measured value for the page: its text, and the number that it sorts by."""
-    if rank is None or math.isnan(rank):
-        return [shown, None]
-    return [shown, math.copysign(1e308, rank) if math.isinf(rank) else rank]
-
-
-def in_order(groups: Sequence[Group]) -> Iterator[tuple[int, Group, Result]]:
-    """Every result with its index on the page: group by group, ranked ones first."""
-    index = 0
-    for group in groups:
-        for result in (*group.ranked, *group.unranked):
-            yield index, group, result
-            index += 1
-
-
-def identity(group: Group, result: Result) -> list[Any]:
-    """The values of the columns `IDENTITY`."""
-    return [str(result.cell.get("model", "")), result.name, verdict.setting(group)]
-
-
-def indexed(place: int, result: Result) -> list[Any]:
-    """The values of the columns `INDEX`, which the page finds a cell's labels and details by."""
-    labels = [
-        *map(str, result.record.get("labels") or []),
-        *(["control"] if result.is_control else []),
-    ]
-    return [labels, f"{result.cell.get('id', '')} {result.run}", place]
 
 
 def _matrix_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
@@ -234,7 +155,7 @@ def _matrix_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
             measure(parity_text(result), (result.record.get("parity") or {}).get("needed")),
             reason(group, result),
             str(result.cell.get("precision", "")),
-            [*known, [index_of[each] for each in tied]],
+            [*known, [index_of[identifier] for identifier in tied]],
             *indexed(index, result),
         ]
 
@@ -270,46 +191,47 @@ def _phase_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
 
 def _parity_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
     for index, group, result in in_order(groups):
-        found = result.record.get("parity")
-        if found:
+        parity = result.record.get("parity")
+        if parity:
             yield [
                 *identity(group, result),
-                str(found.get("verdict", "")),
-                measure(parity_text(result), found.get("needed")),
-                _worst(found, "max_abs", max),
-                _worst(found, "rmse", max),
-                _worst(found, "cosine", min, digits=6),
+                str(parity.get("verdict", "")),
+                measure(parity_text(result), parity.get("needed")),
+                _worst(parity, "max_abs", max),
+                _worst(parity, "rmse", max),
+                _worst(parity, "cosine", min, digits=6),
                 measure(*task_agreement.lead(result.record)),
                 _accuracy(result),
-                str(found.get("reason") or ""),
+                str(parity.get("reason") or ""),
                 *indexed(index, result),
             ]
 
 
-def _worst(found: results.Record, key: str, pick: Any, digits: int = 2) -> list[Any]:
-    known = [output[key] for output in found.get("outputs") or [] if output.get(key) is not None]
+def _worst(parity: results.Record, key: str, pick: Any, digits: int = 2) -> list[Any]:
+    known = [output[key] for output in parity.get("outputs") or [] if output.get(key) is not None]
     value = pick(known) if known else None
     return measure(formatting.number(value, digits), value)
 
 
 def _accuracy(result: Result) -> list[Any]:
-    found = result.record.get("accuracy") or {}
-    value = found.get("value")
+    accuracy = result.record.get("accuracy") or {}
+    value = accuracy.get("value")
     if value is None:
         return measure(formatting.DASH, None)
     return measure(
-        f"{formatting.number(value)} ({found.get('metric', '')} of {found.get('count', '')})", value
+        f"{formatting.number(value)} ({accuracy.get('metric', '')} of {accuracy.get('count', '')})",
+        value,
     )
 
 
 def _hash_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
     for index, group, result in in_order(groups):
         record = result.record
-        made = (record.get("artifact") or {}).get("bytes")
+        size_bytes = (record.get("artifact") or {}).get("bytes")
         attested = record.get("attested") or {}
         yield [
             *identity(group, result),
-            measure(formatting.size(made), made),
+            measure(formatting.size(size_bytes), size_bytes),
             str(record.get("artifact_sha256") or formatting.DASH),
             str(record.get("input_sha256") or formatting.DASH),
             f"{attested.get('runtime', '')} {attested.get('version', '')}".strip()

@@ -1,6 +1,4 @@
-"""One group opened up: its ranking with every number, and the figures that go with it, for the page
-to draw when asked.
-"""
+"""Comparison of the runtimes of one group: ranking and figures, drawn on request by the page."""
 
 from __future__ import annotations
 
@@ -8,21 +6,20 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from harness.core.types import COMPUTE
-from reports import charts, formatting, results, verdict
+from reports import cell_texts, formatting, results, verdict
+from reports.charts import laps, parity, phases, speedups
+from reports.charts.axes import Figure
 from reports.results import BASELINE, Group, Result
-from reports.sections import cells
 
 
 def titles(groups: Sequence[Group]) -> list[str]:
-    """What the page calls each group where a reader picks one; the run is named where there are
-    several.
-    """
+    """Return a title per group for the selection; with the run if several runs are shown."""
     several = len({group.run for group in groups}) > 1
     return [_title(group) + (f" · run {group.run}" if several else "") for group in groups]
 
 
 def first_indices(groups: Sequence[Group]) -> Iterator[tuple[int, Group]]:
-    """Every group with the index of its first cell on the page, counted as `cells.in_order` counts."""
+    """Yield every group with the index of its first cell, in the order of `tables.in_order`."""
     index = 0
     for group in groups:
         yield index, group
@@ -30,7 +27,7 @@ def first_indices(groups: Sequence[Group]) -> Iterator[tuple[int, Group]]:
 
 
 def compare(group: Group, first: int, laps_drawn: int) -> dict[str, Any]:
-    """The ranking of one group and its figures, as plain JSON of ready strings."""
+    """Return the ranking of a group and its figures, as JSON with texts."""
     members = (*group.ranked, *group.unranked)
     return {
         "title": _title(group),
@@ -64,8 +61,8 @@ def _row(group: Group, result: Result, place: int) -> dict[str, Any]:
         ],
         "speedup": verdict.speedup_texts(group, result),
         "tone": verdict.tone(group, result) if result.ranks else "none",
-        "parity": cells.parity_text(result),
-        "words": cells.reason(group, result),
+        "parity": cell_texts.parity_text(result),
+        "words": cell_texts.reason(group, result),
     }
 
 
@@ -73,45 +70,51 @@ def _figures(group: Group, laps_drawn: int) -> Iterator[dict[str, Any]]:
     best = formatting.listing(result.name for result in group.ranked[:1]) or "nothing"
     yield _figure(
         "Distribution of compute laps",
-        charts.laps(group, laps_drawn),
+        laps.figure(group, laps_drawn),
         _laps_words(group, laps_drawn),
         whole=True,
     )
     yield _figure(
         f"Speed-up over {BASELINE}",
-        charts.speedups(group),
-        f"Dots with 95 % intervals over processes; an interval that contains 1× is within noise. Fastest: {best}.",
+        speedups.of_group(group),
+        "Dots with 95 % intervals over processes; an interval containing 1× is within noise. "
+        f"Fastest: {best}.",
     )
     yield _figure(
         "Cold start",
-        charts.cold_starts(group),
+        phases.cold_starts(group),
         "Import, load, compile and first step of a fresh process.",
     )
     yield _figure(
         "Prepare",
-        charts.prepares(group),
+        phases.prepares(group),
         "Export, conversion and compilation, once, before the load.",
     )
     yield _figure(
         "Parity",
-        charts.needed(group),
-        "Tolerance needed over allowed. At 1 and below the answer is right.",
+        parity.needed(group),
+        "Tolerance needed over allowed. An output is correct up to 1.",
     )
 
 
 def _figure(
-    title: str, figure: charts.Figure | None, words: str, *, whole: bool = False
+    title: str, figure: Figure | None, words: str, *, whole: bool = False
 ) -> dict[str, Any]:
     return {"title": title, "figure": figure, "words": words, "whole": whole}
 
 
 def _laps_words(group: Group, laps_drawn: int) -> str:
     counts = [
-        len(laps) for result in group.ranked for laps in results.laps_of(result.record, COMPUTE)
+        len(process)
+        for result in group.ranked
+        for process in results.laps_of(result.record, COMPUTE)
     ]
     drawn = (
         f"evenly spaced laps, at most {laps_drawn} per process"
         if max(counts, default=0) > laps_drawn
         else "every lap"
     )
-    return f"One box per process, with {drawn}. Boxes that differ more than they are wide: processes matter more than laps."
+    return (
+        f"One box per process, with {drawn}. If boxes differ by more than their width, processes "
+        "matter more than laps."
+    )

@@ -1,6 +1,4 @@
-"""Everything known of one cell, as headed lists of label and text: what opens when a reader asks
-about a row.
-"""
+"""Details of one cell, as headed lists of label and text, for the dialog of the page."""
 
 from __future__ import annotations
 
@@ -8,11 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.core.types import BOUNDARIES, COMPUTE
-from reports import formatting, results, verdict
+from reports import cell_texts, formatting, results, verdict
 from reports.results import Group, Record, Result
 from reports.sections import (
     binding_cost,
-    cells,
     divergences,
     models,
     resources,
@@ -27,9 +24,7 @@ BOUNDARY_NAMES = {"compute": "Compute", "host_to_host": "Host to host"}
 
 
 def describe(group: Group, result: Result) -> dict[str, Any]:
-    """The details of one cell as plain JSON: a title, sections of facts, warnings, the command and
-    the traceback.
-    """
+    """Return the details of a cell as JSON: title, sections, warnings, command and traceback."""
     record = result.record
     sections = (
         ("Outcome", _outcome(group, result)),
@@ -37,7 +32,7 @@ def describe(group: Group, result: Result) -> dict[str, Any]:
         ("Limit", roofline.described(result)),
         ("Parity", _parity(record)),
         ("Agreement", _known(task_agreement.described(record))),
-        ("What the runtime attests", _attested(record)),
+        ("Attestation of the runtime", _attested(record)),
         ("Artifact", _artifact(record)),
         ("Model", models.described(result)),
         ("Weights and inputs", _origin(record)),
@@ -55,7 +50,7 @@ def _outcome(group: Group, result: Result) -> Facts:
     record = result.record
     facts = [
         ("outcome", result.outcome),
-        ("reason", cells.reason(group, result)),
+        ("reason", cell_texts.reason(group, result)),
         ("phase", record.get("phase")),
         ("signal", record.get("signal")),
         ("what to do", record.get("hint")),
@@ -92,7 +87,7 @@ def _timing(result: Result, boundary: str) -> Facts:
 
 
 def _from_within(result: Result) -> list[tuple[str, Any]]:
-    """What a second clock saw of the same laps, and what calling costs beyond it."""
+    """Times of the same laps by a second clock, and the cost of the call."""
     return [
         ("time inside", binding_cost.inside(result)),
         ("inner clock", result.record.get("inner_clock")),
@@ -102,11 +97,7 @@ def _from_within(result: Result) -> list[tuple[str, Any]]:
 
 def _percentile(result: Result, boundary: str, q: float) -> str:
     value = result.percentile(boundary, q)
-    return (
-        formatting.duration(value)
-        if value is not None
-        else f"{formatting.DASH} (too few laps to state it)"
-    )
+    return formatting.duration(value) if value is not None else f"{formatting.DASH} (too few laps)"
 
 
 def _disturbance(record: Record, boundary: str) -> str:
@@ -127,25 +118,27 @@ def _disturbance(record: Record, boundary: str) -> str:
 
 
 def _parity(record: Record) -> Facts:
-    found = record.get("parity")
-    if not found:
+    parity = record.get("parity")
+    if not parity:
         return []
-    rule = f"rtol {formatting.number(found.get('rtol'))}, atol {formatting.number(found.get('atol'))} of the output's scale"
+    rtol, atol = (formatting.number(parity.get(name)) for name in ("rtol", "atol"))
+    factor = formatting.plain(parity.get("rmse_factor"))
     facts: list[tuple[str, Any]] = [
-        ("verdict", found.get("verdict")),
-        ("reason", found.get("reason")),
-        ("golden", found.get("golden")),
+        ("verdict", parity.get("verdict")),
+        ("reason", parity.get("reason")),
+        ("golden", parity.get("golden")),
         (
             "needed / allowed",
-            f"{formatting.number(found.get('needed'))} / {formatting.number(found.get('allowed'))}",
+            " / ".join(formatting.number(parity.get(name)) for name in ("needed", "allowed")),
         ),
         (
             "rule",
-            f"{rule}; RMSE at most {formatting.plain(found.get('rmse_factor'))} times its own precision's",
+            f"rtol {rtol}, atol {atol} of the output's scale; "
+            f"RMSE at most {factor} times its own precision's",
         ),
         *(
             (f"output {output.get('name')}", _output(output))
-            for output in found.get("outputs") or []
+            for output in parity.get("outputs") or []
         ),
         ("accuracy", record.get("accuracy")),
         ("labelled data", record.get("dataset")),
@@ -170,8 +163,8 @@ def _output(output: Record) -> str:
 
 
 def _attested(record: Record) -> Facts:
-    found = record.get("attested") or {}
-    placed = found.get("placement") or {}
+    attested = record.get("attested") or {}
+    placement = attested.get("placement") or {}
     keys = (
         "device",
         "precision",
@@ -183,14 +176,15 @@ def _attested(record: Record) -> Facts:
         "details",
     )
     facts: list[tuple[str, Any]] = [
-        ("runtime", f"{found.get('runtime', '')} {found.get('version', '')}".strip())
+        ("runtime", f"{attested.get('runtime', '')} {attested.get('version', '')}".strip())
     ]
-    facts += [(key, found.get(key)) for key in keys]
+    facts += [(key, attested.get(key)) for key in keys]
     facts.append(
         (
             "placement",
             ", ".join(
-                f"{formatting.count(nodes, 'node')} on {where}" for where, nodes in placed.items()
+                f"{formatting.count(nodes, 'node')} on {device}"
+                for device, nodes in placement.items()
             ),
         )
     )
@@ -224,9 +218,7 @@ def _artifact(record: Record) -> Facts:
 
 
 def _energy(record: Record) -> str:
-    """Of one inference with all that the counters saw beside it, and what is missing of it; empty
-    where it was never asked for.
-    """
+    """Energy of one inference with all counters, and gaps; empty if energy was not requested."""
     used = record.get("energy")
     joules = resources.joules_per_inference(record)
     known = [f"{formatting.number(joules)}{formatting.SPACE}J"] if joules is not None else []

@@ -1,6 +1,4 @@
-"""Where a cell parts from another one: what `evenbench diff` found and kept, beside the cells that
-it is about.
-"""
+"""Divergence of one cell from another, as found and recorded by `evenbench diff`."""
 
 from __future__ import annotations
 
@@ -12,12 +10,12 @@ from reports import formatting
 from reports.results import Record, Result
 
 FIELD = "partings"
-"""Of an outcome on the page only: it is read from lines of their own."""
+"""Added to outcomes on the page only; recorded in separate lines."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """Two cells that were searched, and in words what was found."""
+class DivergenceRow:
+    """A compared pair of cells with the result as text."""
 
     cell: str
     other: str
@@ -25,13 +23,12 @@ class Row:
 
 
 def attached(lines: Sequence[Record], searches: Iterable[Record]) -> tuple[list[Record], list[str]]:
-    """Outcomes with what was found of their cells, and in words what was left out.
+    """Return outcomes with divergences attached, and notes about skipped lines.
 
-    Of two searches of one pair of cells the newest counts. A line that is none any more is left out
-    and counted.
+    The newest comparison of a pair of cells counts. Malformed lines are left out and counted.
     """
-    found: dict[str, dict[str, Mapping[str, str]]] = {}
-    broken = 0
+    partings: dict[str, dict[str, Mapping[str, str]]] = {}
+    malformed = 0
     for line in sorted(searches, key=lambda line: str(line["time"])):
         try:
             first, second = (
@@ -39,10 +36,10 @@ def attached(lines: Sequence[Record], searches: Iterable[Record]) -> tuple[list[
             )
             words = " ".join(f"{sentence}." for sentence in _words(line))
         except (KeyError, TypeError, ValueError):  # edited by hand, or written by another program
-            broken += 1
+            malformed += 1
             continue
         for key, other in ((first[0], second[1]), (second[0], first[1])):
-            found.setdefault(key, {})[other] = {
+            partings.setdefault(key, {})[other] = {
                 "cell": first[1],
                 "second": second[1],
                 "other": other,
@@ -50,12 +47,13 @@ def attached(lines: Sequence[Record], searches: Iterable[Record]) -> tuple[list[
             }
     notes = (
         [
-            f"{formatting.count(broken, 'line')} of `evenbench diff` left out, not as docs/inspect.md has it"
+            f"{formatting.count(malformed, 'line')} of `evenbench diff` left out, "
+            "malformed; see docs/inspect.md"
         ]
-        if broken
+        if malformed
         else []
     )
-    return [_with(line, found.get(str(line["cell"]["key"]), {})) for line in lines], notes
+    return [_with(line, partings.get(str(line["cell"]["key"]), {})) for line in lines], notes
 
 
 def _words(line: Record) -> Sequence[str]:
@@ -69,31 +67,33 @@ def _with(line: Record, partings: Mapping[str, Any]) -> Record:
     return {**line, FIELD: list(partings.values())} if partings else line
 
 
-def rows(results: Iterable[Result]) -> list[Row]:
-    """A row for every pair of cells that was searched, the page's own among them."""
-    found: dict[frozenset[str], Row] = {}
+def rows(results: Iterable[Result]) -> list[DivergenceRow]:
+    """Return a row per compared pair with a cell on the page."""
+    by_pair: dict[frozenset[str], DivergenceRow] = {}
     for result in results:
-        for each in result.record.get(FIELD) or ():
-            found[frozenset((each["cell"], each["second"]))] = Row(
-                each["cell"], each["second"], each["words"]
+        for parting in result.record.get(FIELD) or ():
+            by_pair[frozenset((parting["cell"], parting["second"]))] = DivergenceRow(
+                parting["cell"], parting["second"], parting["words"]
             )
-    return list(found.values())
+    return list(by_pair.values())
 
 
 def described(record: Record) -> list[tuple[str, str]]:
-    """What was found, by the other cell; for a wrong answer of which nobody has looked for the
-    reason, the command that does.
+    """Return the divergences of a cell, by the other cell.
+
+    For a mismatch without comparison, the command to run.
     """
-    found = [
-        (f"where it parts from {each['other']}", str(each["words"]))
-        for each in record.get(FIELD) or ()
+    partings = [
+        (f"diverges from {parting['other']}", str(parting["words"]))
+        for parting in record.get(FIELD) or ()
     ]
-    if found or record.get("outcome") != "mismatch":
-        return found
-    command = f"evenbench diff {record['cell'].get('id', 'CELL')} golden {record.get('case') or ''} --results results"
+    if partings or record.get("outcome") != "mismatch":
+        return partings
+    cell, case = record["cell"].get("id", "CELL"), record.get("case") or ""
+    command = f"evenbench diff {cell} golden {case} --results results"
     return [
         (
-            "where it parts from its golden",
-            f"not looked for; {' '.join(command.split())} names the first tensor",
+            "diverges from its golden",
+            f"not searched; {' '.join(command.split())} names the first tensor",
         )
     ]

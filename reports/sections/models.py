@@ -1,6 +1,5 @@
-"""What each model is and what was made of it: a card per model, a row per artifact, from the facts
-that prepare recorded.
-"""
+"""Models and their artifacts: a card per model, a row per artifact, from facts recorded by
+prepare."""
 
 from __future__ import annotations
 
@@ -14,15 +13,17 @@ from reports.results import Result
 OPERATORS_SHOWN = 5
 
 CARDS_SHOWN = 40
-"""Beyond it models are counted, or the page would open slowly; what was recorded of the others is
-in the details of their cells.
+"""Limit on cards, so that the page opens quickly.
+
+Further models are counted; the details of their cells have the facts.
 """
 
 
 @dataclass(frozen=True)
-class Made:
-    """One artifact as ready strings. `operators` are the most frequent ones, `all_operators` every
-    one.
+class ArtifactRow:
+    """An artifact as texts.
+
+    `operators` are the most frequent operators, `all_operators` all operators.
     """
 
     artifact: str
@@ -39,44 +40,45 @@ class Made:
 
 @dataclass(frozen=True)
 class Card:
-    """One model: facts of its own, and its artifacts."""
+    """A model: its facts and its artifacts."""
 
     model: str
     facts: tuple[tuple[str, str], ...]
-    made: tuple[Made, ...]
+    artifacts: tuple[ArtifactRow, ...]
 
 
 def cards(members: Iterable[Result]) -> list[Card]:
-    """Every model with an artifact, by name; an artifact that several cells read is one row, told
-    apart by its sha256.
+    """Return a card per model with an artifact, by name.
+
+    An artifact shared by several cells is one row, identified by sha256.
     """
-    found: dict[str, dict[str, list[Result]]] = {}
+    artifacts: dict[str, dict[str, list[Result]]] = {}
     for result in members:
         if result.record.get("artifact") and not result.is_control:
             model, digest = (
                 str(result.cell.get("model", "")),
                 str(result.record.get("artifact_sha256") or ""),
             )
-            found.setdefault(model, {}).setdefault(digest, []).append(result)
-    return [_card(model, found[model]) for model in sorted(found, key=str.casefold)]
+            artifacts.setdefault(model, {}).setdefault(digest, []).append(result)
+    return [_card(model, artifacts[model]) for model in sorted(artifacts, key=str.casefold)]
 
 
 def described(result: Result) -> list[tuple[str, str]]:
-    """What was recorded of the model inside one result's artifact, as label and text; empty where
-    nothing was.
-    """
+    """Return facts on the model inside an artifact, as label and text; empty without facts."""
     if not _model(result):
         return []
-    made = _made("", [result])
+    artifact = _artifact_row("", [result])
     shown = ("parameters", "flops", "computes_in", "all_operators", "changes")
     labels = ("parameters", "work", "computes in", "operators", "precision changes")
-    return [(label, getattr(made, name)) for label, name in zip(labels, shown, strict=True)]
+    return [(label, getattr(artifact, name)) for label, name in zip(labels, shown, strict=True)]
 
 
 def _card(model: str, artifacts: Mapping[str, Sequence[Result]]) -> Card:
     first = next(iter(artifacts.values()))[0].record
     described = [_model(results[0]) for results in artifacts.values()]
-    counted = next((each["flops"] for each in described if each.get("flops")), None)
+    counted = next(
+        (model_facts["flops"] for model_facts in described if model_facts.get("flops")), None
+    )
     weights = first.get("weights") or {}
     facts = [
         (
@@ -87,32 +89,33 @@ def _card(model: str, artifacts: Mapping[str, Sequence[Result]]) -> Card:
         ("weights", str(weights.get("note") or weights.get("source") or "")),
         ("inputs", str((first.get("inputs") or {}).get("recipe") or "")),
     ]
-    rows = [_made(digest, results) for digest, results in artifacts.items()]
+    rows = [_artifact_row(digest, results) for digest, results in artifacts.items()]
     return Card(model, tuple((name, value) for name, value in facts if value), tuple(rows))
 
 
 def _model(result: Result) -> Mapping[str, Any]:
-    """What was recorded of the model inside the artifact; empty where nothing was. A user's own
-    file is its own artifact at fp32.
+    """Facts on the model inside the artifact; empty without facts.
+
+    A user's own file is its own artifact at fp32.
     """
     facts, weights = (
         (result.record.get("artifact") or {}).get("facts") or {},
         result.record.get("weights") or {},
     )
-    as_it_is = (
+    original = (
         weights.get("model")
         if result.cell.get("precision") == "fp32" and facts.get("format") == "ONNX"
         else None
     )
-    found = facts.get("model") or as_it_is
-    return found if isinstance(found, Mapping) else {}
+    model = facts.get("model") or original
+    return model if isinstance(model, Mapping) else {}
 
 
-def _made(digest: str, results: Sequence[Result]) -> Made:
+def _artifact_row(digest: str, results: Sequence[Result]) -> ArtifactRow:
     artifact, model = results[0].record["artifact"], _model(results[0])
     operators = model.get("operators") or {}
     changes = model.get("precision_changes")
-    return Made(
+    return ArtifactRow(
         artifact=digest[:12] or formatting.DASH,
         format=str((artifact.get("facts") or {}).get("format") or formatting.DASH),
         read_by=", ".join(
@@ -152,7 +155,7 @@ def _flops(total: int | None, uncounted: Mapping[str, int] | None = None) -> str
     )
 
 
-def _counts(found: Mapping[str, int], shown: int) -> str:
-    listed = [f"{many}{formatting.SPACE}{name}" for name, many in list(found.items())[:shown]]
-    rest = sum(list(found.values())[shown:])
+def _counts(counts: Mapping[str, int], shown: int) -> str:
+    listed = [f"{count}{formatting.SPACE}{name}" for name, count in list(counts.items())[:shown]]
+    rest = sum(list(counts.values())[shown:])
     return ", ".join([*listed, *([f"{rest} others"] if rest else [])]) or formatting.DASH

@@ -1,6 +1,4 @@
-"""What a reader sees first: the headline, the verdict of each group, and the map of all groups and
-backends.
-"""
+"""Top of the page: headline, verdict per group, and a map of groups and backends."""
 
 from __future__ import annotations
 
@@ -10,20 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.core.types import OUTCOMES
-from reports import formatting, verdict
+from reports import cell_texts, formatting, verdict
 from reports.results import BASELINE, Group, Result
-from reports.sections import cells
+from reports.sections import tables
 
 SUMMARY_ROWS = 40
-"""How many verdicts stand open; the others unfold."""
+"""Number of open verdicts; further verdicts unfold."""
 
 GLANCE_ROWS = 40
-"""How many groups the map shows; all others are in the table of every cell."""
+"""Number of groups on the map; the table of cells has all groups."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """The top of the page: one sentence, the count of each outcome, and what the reader must know."""
+    """The top of the page: a sentence, the count per outcome, and notes for the reader."""
 
     title: str
     sentence: str
@@ -34,9 +32,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Square:
-    """One square of the map: the large and the small text, the outcome, its standing, and the
-    cell's index.
-    """
+    """A square of the map: large and small text, outcome, standing, and index of the cell."""
 
     large: str
     small: str
@@ -46,18 +42,16 @@ class Square:
     index: int
 
 
-Row = tuple[str, str, list[list[Square]]]
-"""One group on the map: its model, its setting, and the squares of each column."""
+GlanceRow = tuple[str, str, list[list[Square]]]
+"""A group on the map: model, setting, and the squares per column."""
 
 
 @dataclass(frozen=True)
 class Glance:
-    """The map: a heading per column, and for each group its title, setting and one list of squares
-    per column.
-    """
+    """The map: a heading per column, and rows of title, setting and squares per column."""
 
     columns: list[str]
-    rows: list[Row]
+    rows: list[GlanceRow]
     left_out: str
 
 
@@ -77,15 +71,13 @@ def head(groups: Sequence[Group], members: Sequence[Result], notes: Sequence[str
 
 
 def summary(groups: Sequence[Group]) -> dict[str, Any]:
-    """The verdict of every group that has a runtime and not only controls: those that stand open,
-    and those that unfold.
-    """
-    asked = [
+    """Return (open, folded) verdicts of every group with a runtime other than controls."""
+    judged = [
         (group, place)
         for place, group in enumerate(groups)
         if not all(result.is_control for result in group.results)
     ]
-    verdicts = [(verdict.judge(group), place) for group, place in asked]
+    verdicts = [(verdict.judge(group), place) for group, place in judged]
     folded = verdicts[SUMMARY_ROWS:]
     return {
         "open": verdicts[:SUMMARY_ROWS],
@@ -96,21 +88,21 @@ def summary(groups: Sequence[Group]) -> dict[str, Any]:
 
 
 def glance(groups: Sequence[Group]) -> Glance:
-    """The map of groups and backends, torch eager first and the other backends by name."""
+    """Return the map of groups and backends, torch eager first, other backends by name."""
     names = sorted(
         {result.name for group in groups for result in group.results},
         key=lambda name: (name != BASELINE, name),
     )
     controls = {result.name for group in groups for result in group.results if result.is_control}
     columns = sorted(names, key=lambda name: name in controls)
-    found: dict[int, dict[str, list[Square]]] = {}
-    for index, group, result in cells.in_order(groups[:GLANCE_ROWS]):
-        found.setdefault(id(group), {}).setdefault(result.name, []).append(
+    squares: dict[int, dict[str, list[Square]]] = {}
+    for index, group, result in tables.in_order(groups[:GLANCE_ROWS]):
+        squares.setdefault(id(group), {}).setdefault(result.name, []).append(
             _square(group, result, index)
         )
     several = len({group.run for group in groups}) > 1
     rows = [
-        _glance_row(group, columns, found[id(group)], several) for group in groups[:GLANCE_ROWS]
+        _glance_row(group, columns, squares[id(group)], several) for group in groups[:GLANCE_ROWS]
     ]
     more = len(groups) - len(rows)
     return Glance(
@@ -121,23 +113,23 @@ def glance(groups: Sequence[Group]) -> Glance:
 
 
 def choices(members: Sequence[Result]) -> dict[str, list[str]]:
-    """What the filters of the matrix offer."""
-    found = {
+    """Return the choices of the filters over the table of cells."""
+    values = {
         key: sorted({str(result.cell.get(key, "")) for result in members})
         for key in ("model", "precision")
     }
     names = sorted({result.name for result in members})
-    seen = {result.outcome for result in members}
+    outcomes = {result.outcome for result in members}
     return {
-        "outcome": [outcome for outcome in OUTCOMES if outcome in seen],
+        "outcome": [outcome for outcome in OUTCOMES if outcome in outcomes],
         "backend": names,
-        **found,
+        **values,
     }
 
 
 def _glance_row(
     group: Group, columns: Sequence[str], squares: dict[str, list[Square]], several_runs: bool
-) -> Row:
+) -> GlanceRow:
     setting = (
         f"{verdict.setting(group)} · run {group.run}" if several_runs else verdict.setting(group)
     )
@@ -162,7 +154,7 @@ def _square(group: Group, result: Result, index: int) -> Square:
             timed,
         )
     tone = verdict.tone(group, result) if result.ranks else "none"
-    words = f"{result.cell.get('id', '')}: {cells.reason(group, result)}"
+    words = f"{result.cell.get('id', '')}: {cell_texts.reason(group, result)}"
     return Square(
         large, "" if small == formatting.DASH else small, result.outcome, tone, words, index
     )
@@ -177,21 +169,24 @@ def _title(members: Sequence[Result]) -> str:
 
 def _sentence(groups: Sequence[Group], members: Sequence[Result], correct: int) -> str:
     backends = {result.cell.get("backend") for result in members if not result.is_control}
-    asked = (
+    size = (
         f"{formatting.count(len(members), 'cell')} on {formatting.count(len(backends), 'backend')}"
     )
-    measured = f"{asked}, {correct:,} with an accepted answer."
+    measured = f"{size}, {correct:,} with an accepted output."
     against = [group for group in groups if group.baseline and len(group.ranked) > 1]
-    won = sum(verdict.tone(group, group.ranked[0]) == verdict.FASTER for group in against)
+    faster = sum(verdict.tone(group, group.ranked[0]) == verdict.FASTER for group in against)
     if not any(group.asks_baseline for group in groups):
-        return f"{measured} {BASELINE} is not among them: the fastest of each group is told against the next."
+        return (
+            f"{measured} Without {BASELINE}, the fastest of each group is compared with the next."
+        )
     if not against:
         return f"{measured} No group has a correct {BASELINE} result to compare with."
     if all(len(group.ranked[0].compute_ns) < 2 for group in against):
-        return f"{measured} With 1 process per cell, no speed-up can be told from noise."
-    many = formatting.count(len(against), "group")
+        return f"{measured} With 1 process per cell, no speed-up can be distinguished from noise."
+    compared = formatting.count(len(against), "group")
     return (
-        f"{measured} In {won:,} of {many} a correct runtime is faster than {BASELINE} beyond noise."
+        f"{measured} In {faster:,} of {compared} a correct runtime is faster than {BASELINE} "
+        "beyond noise."
     )
 
 
@@ -212,24 +207,27 @@ def _own_notes(groups: Sequence[Group], members: Sequence[Result]) -> list[str]:
     runs = {result.run for result in members}
     if len(runs) > 1:
         notes.append(
-            f"These are {len(runs)} runs. Speed-ups and rankings stay within one run: machines and days differ."
+            f"These are {len(runs)} runs. Speed-ups and rankings stay within one run: "
+            "machines and days differ."
         )
     alone = sorted(
         {result.run for result in members if result.ranks and len(result.compute_ns) < 2}
     )
     if alone:
         notes.append(
-            f"Cells with 1 process have no interval: nothing is said of their noise (run {formatting.listing(alone[:3])})."
+            "Cells with 1 process have no interval, so their noise is unknown "
+            f"(run {formatting.listing(alone[:3])})."
         )
     without = [group for group in groups if group.baseline is None and group.ranked]
     bare = sum(group.asks_baseline for group in without)
     if bare:
         notes.append(
-            f"{formatting.count(bare, 'group has', 'groups have')} no correct {BASELINE} result, so no speed-ups."
+            f"{formatting.count(bare, 'group has', 'groups have')} no correct {BASELINE} result, "
+            "so no speed-ups."
         )
     if len(without) > bare:
-        many = formatting.count(len(without) - bare, "group was", "groups were")
+        count = formatting.count(len(without) - bare, "group was", "groups were")
         notes.append(
-            f"{many} not asked for {BASELINE}: cells there are told against the fastest of them."
+            f"{count} measured without {BASELINE}: cells compare with the fastest of the group."
         )
     return notes

@@ -1,9 +1,7 @@
-"""What a lower precision buys and costs: every backend across precisions, over torch eager in fp32,
-on the page and as Markdown.
+"""Gain and cost of lower precisions: every backend across precisions, over torch eager in fp32.
 
-Cells of different precisions answer the same question for whoever ships a model, so here, and only
-here, a ratio crosses groups: still within one run, one boundary, and equal model, device, batch and
-threads.
+Only here a ratio crosses groups, because a deployment can choose the precision. The ratio stays
+within one run, one boundary, and equal model, device, batch and threads.
 """
 
 from __future__ import annotations
@@ -22,9 +20,7 @@ NATIVE = "fp32"
 
 @dataclass(frozen=True)
 class Square:
-    """One backend at one precision as strings. `tone` is how it stands against the baseline, as in
-    `verdict`.
-    """
+    """A backend at a precision, as texts. `tone` is its standing, as in `verdict`."""
 
     large: str
     small: str
@@ -35,7 +31,7 @@ class Square:
 
 @dataclass(frozen=True)
 class Family:
-    """One model under one setting: a row per backend, a square or None per precision."""
+    """A model in a setting: a row per backend, a square or None per precision."""
 
     model: str
     setting: str
@@ -45,24 +41,22 @@ class Family:
 
 
 def families(members: Sequence[Result], least: int = 2) -> list[Family]:
-    """Every model and setting that was run at so many precisions at least, in the order of
-    recording.
-    """
-    found: dict[tuple[Any, ...], list[Result]] = {}
+    """Return models and settings with at least `least` precisions, in recorded order."""
+    by_setting: dict[tuple[Any, ...], list[Result]] = {}
     for result in members:
         cell = result.cell
         place = tuple(cell.get(name) for name in ("model", "device", "batch", "threads"))
-        found.setdefault((result.run, *place), []).append(result)
+        by_setting.setdefault((result.run, *place), []).append(result)
     return [
         _family(group)
-        for group in found.values()
+        for group in by_setting.values()
         if len({result.cell.get("precision") for result in group}) >= least
     ]
 
 
 def _family(members: Sequence[Result]) -> Family:
-    asked = {str(result.cell.get("precision")) for result in members}
-    precisions = tuple(precision for precision in PRECISIONS if precision in asked)
+    measured = {str(result.cell.get("precision")) for result in members}
+    precisions = tuple(precision for precision in PRECISIONS if precision in measured)
     baseline = _baseline(members)
     names = list(dict.fromkeys(result.name for result in members if not result.is_control))
     by_place = {(result.name, str(result.cell.get("precision"))): result for result in members}
@@ -77,7 +71,9 @@ def _family(members: Sequence[Result]) -> Family:
     threads = formatting.count(int(cell.get("threads") or 0), "thread")
     return Family(
         model=str(cell.get("model", "")),
-        setting=f"{cell.get('device', '')} · batch {cell.get('batch', formatting.DASH)} · {threads}",
+        setting=" · ".join(
+            [str(cell.get("device", "")), f"batch {cell.get('batch', formatting.DASH)}", threads]
+        ),
         baseline=formatting.latency(baseline.compute) if baseline else formatting.DASH,
         precisions=precisions,
         rows=tuple(rows),
@@ -130,9 +126,10 @@ def _tone(result: Result, baseline: Result | None, speedup: Estimate | None) -> 
 
 
 def markdown(members: Sequence[Result]) -> str:
-    """One Markdown table per family, however few its precisions.
+    """Return a Markdown table per family, for any number of precisions.
 
-    Speed-up over eager fp32 with its interval, needed / allowed, and what did not run and why.
+    A cell has the speed-up over eager fp32 with its interval, needed / allowed, and a reason if it
+    did not run.
     """
     return "\n".join(_table(family) for family in families(members, least=1))
 

@@ -1,6 +1,4 @@
-"""Where the numbers come from: each run with its machine and versions, and each model with its
-weights and inputs.
-"""
+"""Origin of the numbers: runs with machine and versions, models with weights and inputs."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ _LONG = ("cpu_flags", "packages", "variables", "lock")
 
 @dataclass(frozen=True)
 class Run:
-    """One run: how it was asked for, what it ran on, and the packages it used, as ready strings."""
+    """A run: command, machine and packages, as texts."""
 
     id: str
     facts: Facts
@@ -37,7 +35,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Origin:
-    """One model's weights and inputs, as ready strings."""
+    """Weights and inputs of a model, as texts."""
 
     model: str
     weights: str
@@ -47,29 +45,29 @@ class Origin:
 
 
 def runs(results: Iterable[Result]) -> list[Run]:
-    """Every run that a result comes from, newest first."""
-    found: dict[str, list[Record]] = {}
+    """Return every run with results, newest first."""
+    records: dict[str, list[Record]] = {}
     for result in results:
-        found.setdefault(result.run, []).append(result.record)
-    return [_run(identity, found[identity]) for identity in sorted(found, reverse=True)]
+        records.setdefault(result.run, []).append(result.record)
+    return [_run(identity, records[identity]) for identity in sorted(records, reverse=True)]
 
 
 def origins(results: Iterable[Result]) -> list[Origin]:
-    """Every model with each of the weights and inputs that it was measured with."""
-    found: dict[tuple[str, str], list[Record]] = {}
+    """Return every model with each of its weights and inputs."""
+    records: dict[tuple[str, str], list[Record]] = {}
     for result in results:
         weights = result.record.get("weights") or {}
         if weights or result.record.get("inputs"):
             key = str(result.cell.get("model", "")), str(weights.get("sha256", ""))
-            found.setdefault(key, []).append(result.record)
-    return [_origin(model, found[model, digest]) for model, digest in sorted(found)]
+            records.setdefault(key, []).append(result.record)
+    return [_origin(model, records[model, digest]) for model, digest in sorted(records)]
 
 
 def _run(identity: str, records: Sequence[Record]) -> Run:
-    asked = records[0].get("run") or {}
+    run = records[0].get("run") or {}
     environments = [record["environment"] for record in records if record.get("environment")]
     keys = ("started", "plan", "processes", "seed", "evenbench")
-    facts = [(key, formatting.plain(asked.get(key))) for key in keys]
+    facts = [(key, formatting.plain(run.get(key))) for key in keys]
     facts.append(("cells", formatting.plain(len(records))))
     return Run(
         id=identity,
@@ -78,38 +76,45 @@ def _run(identity: str, records: Sequence[Record]) -> Run:
         variables=_by_name(environments, "variables"),
         packages=_by_name(environments, "packages"),
         locks=[
-            (found["name"], f"Python {found['python']}, {', '.join(found['packages'])}")
-            for found in _variants(environments, "lock")
+            (lock["name"], f"Python {lock['python']}, {', '.join(lock['packages'])}")
+            for lock in _variants(environments, "lock")
         ],
         cpu_flags=" ".join(
-            sorted({str(flag) for found in _variants(environments, "cpu_flags") for flag in found})
+            sorted({str(flag) for flags in _variants(environments, "cpu_flags") for flag in flags})
         ),
     )
 
 
 def _machine(environments: Sequence[Record]) -> Facts:
     others = sorted(
-        {key for found in environments for key in found} - {*_MACHINE, *_MOVING, *_LONG}
+        {key for environment in environments for key in environment} - {*_MACHINE, *_MOVING, *_LONG}
     )
     steady = [
-        (key.replace("_", " "), _distinct(found.get(key) for found in environments))
+        (key.replace("_", " "), _distinct(environment.get(key) for environment in environments))
         for key in (*_MACHINE, *others)
     ]
     moving = [
-        (name, _range([found.get(key) for found in environments])) for key, name in _MOVING.items()
+        (name, _range([environment.get(key) for environment in environments]))
+        for key, name in _MOVING.items()
     ]
     return [(key, shown) for key, shown in [*steady, *moving] if shown != formatting.DASH]
 
 
 def _by_name(environments: Sequence[Record], key: str) -> Facts:
     variants = _variants(environments, key)
-    names = sorted({name for found in variants for name in found}, key=str.casefold)
-    return [(name, _distinct(found.get(name) for found in variants)) for name in names]
+    names = sorted({name for variant in variants for name in variant}, key=str.casefold)
+    return [(name, _distinct(variant.get(name) for variant in variants)) for name in names]
 
 
 def _variants(environments: Sequence[Record], key: str) -> list[Any]:
     # Thousands of cells share a handful of package lists: each is read once.
-    return list({repr(found[key]): found[key] for found in environments if found.get(key)}.values())
+    return list(
+        {
+            repr(environment[key]): environment[key]
+            for environment in environments
+            if environment.get(key)
+        }.values()
+    )
 
 
 def _distinct(values: Iterable[Any]) -> str:

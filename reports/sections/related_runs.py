@@ -1,6 +1,4 @@
-"""What else was measured of the cells on the page: under load and in whole pipelines, a row each,
-with a link to its own page.
-"""
+"""Load scenarios and pipelines of the cells on the page, a row each, with links to their pages."""
 
 from __future__ import annotations
 
@@ -9,6 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.core.pipeline_terms import (
+    AFTER_DECODING,
+    INFERENCE,
+    OVERLAPPED,
+    PACED,
+    PREDECODED,
+    PREDECODED_PACED,
+    SEQUENTIAL,
+)
 from harness.statistics.estimates import Estimate
 from reports import formatting, load_results, pipeline_results
 
@@ -16,13 +23,14 @@ Line = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Row:
-    """One cell and what was asked of it, as strings. `answer` says why where there is none; `page`
-    is an address, or empty.
+class RelatedRun:
+    """A cell and a question, as texts.
+
+    `answer` is the result or the reason for none; `page` is an address, or empty.
     """
 
     cell: str
-    asked: str
+    question: str
     outcome: str
     answer: str
     page: str
@@ -30,45 +38,45 @@ class Row:
 
 @dataclass(frozen=True)
 class Companions:
-    """The rows, by cell, and in words what was left out."""
+    """Rows by cell, and notes on skipped lines."""
 
-    rows: tuple[Row, ...] = ()
+    rows: tuple[RelatedRun, ...] = ()
     notes: tuple[str, ...] = ()
 
 
 def gather(
     loads: Iterable[Line], pages: Mapping[str, str], pipelines: Iterable[tuple[Line, str]]
 ) -> Companions:
-    """A row for the newest line of each cell and of what was asked of it. A line that is none any
-    more is left out and counted.
+    """Return a row for the newest line per cell and question.
 
-    `pages` has the addresses of pages of load by run; every line of a pipeline comes with the
-    address of its page, or an empty string.
+    Malformed lines are left out and counted. `pages` maps runs of load to addresses of pages; each
+    pipeline line comes with the address of its page, or an empty string.
     """
-    found: dict[str, tuple[str, Row]] = {}
-    broken = 0
+    newest: dict[str, tuple[str, RelatedRun]] = {}
+    malformed = 0
     for kind, line, page in [
         *(("load", line, "") for line in loads),
         *(("pipeline", line, page) for line, page in pipelines),
     ]:
         try:
             key_of, row_of = KINDS[kind]
-            there = page or pages.get(line["run"].get("id", ""), "")
+            address = page or pages.get(line["run"].get("id", ""), "")
             key, time, row = (
                 json.dumps([kind, *key_of(line)], sort_keys=True),
                 str(line["time"]),
-                row_of(line, there),
+                row_of(line, address),
             )
-        except (
-            Exception
-        ):  # edited by hand, or written by another program: it breaks in a thousand ways
-            broken += 1
+        except Exception:  # edited by hand, or written by another program: any error is possible
+            malformed += 1
             continue
-        if key not in found or found[key][0] <= time:
-            found[key] = (time, row)
-    rows = sorted((row for _, row in found.values()), key=lambda row: (row.cell, row.asked))
-    lost = f"{formatting.count(broken, 'line')} of load or of a pipeline left out, not as docs/load.md and docs/pipeline.md have it"
-    return Companions(tuple(rows), (lost,) if broken else ())
+        if key not in newest or newest[key][0] <= time:
+            newest[key] = (time, row)
+    rows = sorted((row for _, row in newest.values()), key=lambda row: (row.cell, row.question))
+    note = (
+        f"{formatting.count(malformed, 'line')} of load or of a pipeline left out, malformed; "
+        "see docs/load.md and docs/pipeline.md"
+    )
+    return Companions(tuple(rows), (note,) if malformed else ())
 
 
 def _load_key(line: Line) -> list[Any]:
@@ -84,13 +92,13 @@ def _pipeline_key(line: Line) -> list[Any]:
     ]
 
 
-def _row(line: Line, cell: str, asked: str, answer: str, page: str) -> Row:
-    where = f"in {line['phase']}: " if line["phase"] else ""
-    return Row(
+def _row(line: Line, cell: str, question: str, answer: str, page: str) -> RelatedRun:
+    phase = f"in {line['phase']}: " if line["phase"] else ""
+    return RelatedRun(
         cell,
-        asked,
+        question,
         str(line["outcome"]),
-        answer if line["outcome"] == "ok" else f"{where}{line['reason']}",
+        answer if line["outcome"] == "ok" else f"{phase}{line['reason']}",
         page,
     )
 
@@ -98,7 +106,7 @@ def _row(line: Line, cell: str, asked: str, answer: str, page: str) -> Row:
 # -- under load ------------------------------------------------------------------------------------
 
 
-def _loaded(line: Line, page: str) -> Row:
+def _loaded(line: Line, page: str) -> RelatedRun:
     scenario = line["scenario"]
     bound = (
         f", p99 within {formatting.duration(scenario['bound_ns'])}"
@@ -109,13 +117,13 @@ def _loaded(line: Line, page: str) -> Row:
         line,
         load_results.name_of(line),
         f"{scenario['name']}{bound}",
-        _answered(line) if line["outcome"] == "ok" else "",
+        _main_result(line) if line["outcome"] == "ok" else "",
         page,
     )
 
 
-def _answered(line: Line) -> str:
-    """What a reader of the scenario came for, in words."""
+def _main_result(line: Line) -> str:
+    """The main result of a scenario, as text."""
     name = line["scenario"]["name"]
     if name == "server":
         return load_results.answer(line["answer"])
@@ -124,28 +132,28 @@ def _answered(line: Line) -> str:
         for part in line["parts"]
         for point in part["points"]
     ]
-    told = [
+    texts = [
         dict(zip(load_results.HEADINGS[name], row[1:], strict=True))
         for row in load_results.rows(line)
     ]
-    return ANSWERS[name](line, list(zip(points, told, strict=True)))
+    return ANSWERS[name](line, list(zip(points, texts, strict=True)))
 
 
 Pairs = list[tuple[Mapping[str, Any], dict[str, str]]]
-"""The points of a line, and the same as strings under the headings of their scenario."""
+"""Points of a line, with their texts under the headings of the scenario."""
 
 
 def _single(line: Line, pairs: Pairs) -> str:
-    told = pairs[0][1]
+    texts = pairs[0][1]
     stated = [
-        f"{name} {told[name]}" for name in ("p50", "p90", "p99") if told[name] != formatting.DASH
+        f"{name} {texts[name]}" for name in ("p50", "p90", "p99") if texts[name] != formatting.DASH
     ]
-    return ", ".join([*stated, f"{told['per second']} per second"])
+    return ", ".join([*stated, f"{texts['per second']} per second"])
 
 
 def _sweep(line: Line, pairs: Pairs) -> str:
     speeds = [
-        told["per second"] for point, told in pairs if point["batch"] == line["answer"]["batch"]
+        texts["per second"] for point, texts in pairs if point["batch"] == line["answer"]["batch"]
     ]
     return "; ".join(
         [load_results.answer(line["answer"]), *(f"{speed} per second" for speed in speeds)]
@@ -153,27 +161,28 @@ def _sweep(line: Line, pairs: Pairs) -> str:
 
 
 def _concurrent(line: Line, pairs: Pairs) -> str:
-    told = max(pairs, key=lambda pair: float(pair[0]["per_second"]["value"]))[1]
-    over = (
+    texts = max(pairs, key=lambda pair: float(pair[0]["per_second"]["value"]))[1]
+    scaling = (
         ""
-        if told["over the first"] == formatting.DASH
-        else f", {told['over the first']} of the first"
+        if texts["over the first"] == formatting.DASH
+        else f", {texts['over the first']} of the first"
     )
-    return f"at most {told['per second']} per second, callers: {told['callers']}{over}"
+    return f"at most {texts['per second']} per second, callers: {texts['callers']}{scaling}"
 
 
 def _gaps(line: Line, pairs: Pairs) -> str:
-    told = max(pairs, key=lambda pair: float(pair[0]["gap_ms"]))[1]
-    return f"after a pause of {told['gap']} a call takes {told['over no gap']} of one without"
+    texts = max(pairs, key=lambda pair: float(pair[0]["gap_ms"]))[1]
+    return f"after a pause of {texts['gap']} a call takes {texts['over no gap']} of a call without"
 
 
 def _shapes(line: Line, pairs: Pairs) -> str:
     new = [pair for pair in pairs if pair[0]["first_seen"]]
     if not new:
         return "every size was loaded before its first call"
-    told = max(new, key=lambda pair: float(pair[0]["first_seen"]["value"]))[1]
-    size = "" if told["size"] == formatting.DASH else f" at size {told['size']}"
-    return f"the first call of batch {told['batch']}{size} takes {told['first over later']} of a later one"
+    texts = max(new, key=lambda pair: float(pair[0]["first_seen"]["value"]))[1]
+    size = "" if texts["size"] == formatting.DASH else f" at size {texts['size']}"
+    ratio = texts["first over later"]
+    return f"the first call of batch {texts['batch']}{size} takes {ratio} of a later call"
 
 
 ANSWERS: Mapping[str, Callable[[Line, Pairs], str]] = {
@@ -187,55 +196,53 @@ ANSWERS: Mapping[str, Callable[[Line, Pairs], str]] = {
 
 # -- in a pipeline ---------------------------------------------------------------------------------
 
-WAYS = {
-    "overlapped": "with {} in flight",
-    "sequential": "one at a time",
-    "after_decoding": "after decoding, one at a time",
-    "after_decoding_overlapped": "after decoding, with {} in flight",
-    "inference": "of inference and fetching alone",
+MODES = {
+    OVERLAPPED: "with {} in flight",
+    SEQUENTIAL: "one at a time",
+    AFTER_DECODING: "after decoding, one at a time",
+    PREDECODED: "after decoding, with {} in flight",
+    INFERENCE: "of inference and fetching alone",
 }
-"""The ways of passing frames, in words."""
+"""Descriptions of pipeline modes."""
 
-LOST = {"paced": "dropped", "after_decoding_paced": "dropped after decoding"}
-"""The same at a target rate."""
+LOST = {PACED: "dropped", PREDECODED_PACED: "dropped after decoding"}
+"""Descriptions of dropped frames at a target rate, by mode."""
 
 
-def _filmed(line: Line, page: str) -> Row:
+def _filmed(line: Line, page: str) -> RelatedRun:
     target = (
         f", {line['target_per_second']:g} per second wanted" if line["target_per_second"] else ""
     )
-    asked = f"pipeline over {line['video']['name']}{target}"
-    found = {
-        words.format(line["in_flight"]): pipeline_results.rate(line, way)
-        for way, words in WAYS.items()
+    question = f"pipeline over {line['video']['name']}{target}"
+    estimates = {
+        words.format(line["in_flight"]): pipeline_results.rate(line, mode)
+        for mode, words in MODES.items()
     }
-    rates = [f"{_rate(estimate)} {words}" for words, estimate in found.items() if estimate]
-    lost = {words: pipeline_results.dropped(line, way) for way, words in LOST.items()}
+    rates = [f"{_rate(estimate)} {words}" for words, estimate in estimates.items() if estimate]
+    lost = {words: pipeline_results.dropped(line, mode) for mode, words in LOST.items()}
     dropped = "".join(
-        f"; {found[0]} of {found[1]} {words}" for words, found in lost.items() if found
+        f"; {counts[0]} of {counts[1]} {words}" for words, counts in lost.items() if counts
     )
     return _row(
         line,
         str(line["cell"]["id"]),
-        asked,
+        question,
         f"frames per second: {', '.join(rates)}{dropped}",
         page,
     )
 
 
-def _rate(found: Estimate) -> str:
+def _rate(estimate: Estimate) -> str:
     interval = (
         ""
-        if found.low is None or found.high is None
-        else f"{formatting.number(found.low)} to {formatting.number(found.high)}"
+        if estimate.low is None or estimate.high is None
+        else f"{formatting.number(estimate.low)} to {formatting.number(estimate.high)}"
     )
-    return formatting.with_interval(formatting.number(found.value), interval)
+    return formatting.with_interval(formatting.number(estimate.value), interval)
 
 
-KINDS: Mapping[str, tuple[Callable[[Line], list[Any]], Callable[[Line, str], Row]]] = {
+KINDS: Mapping[str, tuple[Callable[[Line], list[Any]], Callable[[Line, str], RelatedRun]]] = {
     "load": (_load_key, _loaded),
     "pipeline": (_pipeline_key, _filmed),
 }
-"""What two lines of a kind must share for the newer one to replace the older, and how one becomes a
-row.
-"""
+"""Per kind of line: the identity for replacing older lines, and the function to make a row."""

@@ -1,8 +1,8 @@
-"""What each recorded cell of a model needs: to be shipped, to be started and to run; and what a
-million inferences then cost.
+"""Resources of each recorded cell: to ship, to start and to run, and the cost of a million
+inferences.
 
-All of it is read from recorded lines. An inference here is one sample: a lap of batch 8 is eight of
-them. What was not recorded is None.
+All values come from recorded lines, None if not recorded. An inference is one sample: a lap at
+batch 8 counts as eight.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ SECONDS_PER_HOUR = 3600.0
 
 @dataclass(frozen=True, eq=False)
 class Needs:
-    """One cell. Sizes in bytes, times in seconds: of several processes the middle one, of memory
-    the largest.
+    """Resources of a cell.
+
+    Sizes in bytes, times in seconds. Times are medians over processes, memory is the maximum.
     """
 
     result: Result
@@ -33,7 +34,7 @@ class Needs:
 
     @cached_property
     def id(self) -> str:
-        """The cell's id, for people."""
+        """The id of the cell, for people."""
         return str(self.result.cell.get("id", ""))
 
     @cached_property
@@ -43,38 +44,36 @@ class Needs:
 
     @cached_property
     def parameters(self) -> int | None:
-        """Of the model as it was given, whatever a runtime made of it."""
+        """Parameters of the original model, before conversion by a runtime."""
         known: int | None = (self._record.get("weights") or {}).get("parameters")
         return known
 
     @cached_property
     def flops(self) -> float | None:
-        """Floating-point operations of one inference: counted on the golden, or else on the
-        artifact where it was described.
-        """
+        """Floating-point operations of an inference: of the golden, otherwise of the artifact."""
         model = ((self._record.get("artifact") or {}).get("facts") or {}).get("model") or {}
         known = self.result.limit.get("flops") or model.get("flops")
         return None if known is None else known / self.batch
 
     @cached_property
     def artifact_bytes(self) -> int | None:
-        """What the runtime loads, without the runtime."""
+        """The size of the artifact, without the runtime."""
         known: int | None = (self._record.get("artifact") or {}).get("bytes")
         return known
 
     @cached_property
     def import_seconds(self) -> float | None:
-        """Importing the runtime; 0 for a program that imports nothing."""
+        """The import of the runtime; 0 for a program without imports."""
         return self.result.seconds("import")
 
     @cached_property
     def load_seconds(self) -> float | None:
-        """From the artifact to a session, without importing and compiling."""
+        """The load from artifact to session, without import and compilation."""
         return self.result.seconds("load")
 
     @cached_property
     def compile_seconds(self) -> float | None:
-        """What is compiled when the artifact is loaded, though it is prepared."""
+        """Compilation while loading, after preparation."""
         return self.result.seconds("compile")
 
     @cached_property
@@ -84,21 +83,20 @@ class Needs:
 
     @cached_property
     def first_answer_seconds(self) -> float | None:
-        """The first answer of a fresh process with the prepared artifact: import, load, compile and
-        first step.
-        """
+        """The first output of a fresh process: import, load, compile and first step."""
         return self.result.cold_start_seconds
 
     @cached_property
     def prepare_seconds(self) -> float | None:
-        """Exporting, converting, quantising and compiling ahead, when the artifact was made."""
+        """Export, conversion, quantisation and compilation of the artifact."""
         known: float | None = (self._record.get("prepare") or {}).get("seconds")
         return known
 
     @cached_property
     def first_answer_unprepared_seconds(self) -> float | None:
-        """A sum, and no process that was timed as a whole: making the artifact anew, plus the first
-        answer of a fresh process with it.
+        """The sum of preparation and first output.
+
+        Adds two separate measurements; no process was timed doing both.
         """
         if self.prepare_seconds is None or self.first_answer_seconds is None:
             return None
@@ -106,22 +104,21 @@ class Needs:
 
     @cached_property
     def tuning_seconds(self) -> float | None:
-        """What the search took whose records the artifact was made with; None for a runtime that
-        does not search.
-        """
+        """The search for the artifact's schedules; None for a runtime without search."""
         facts = tuning.facts_of(self._record)
         return float(facts.get("seconds") or 0.0) if facts else None
 
     @cached_property
     def peak_bytes(self) -> int | None:
-        """The largest resident set of any process, which held that runtime alone (and the harness,
-        where it is called from Python).
+        """The largest resident set of any process.
+
+        A process holds one runtime, and the harness if called from Python.
         """
         return max((self._record.get("memory") or {}).get("peak_rss_bytes") or (), default=None)
 
     @cached_property
     def steady_bytes(self) -> int | None:
-        """What stays resident after the last lap, of the process that kept most."""
+        """The largest resident set of any process after its last lap."""
         return max(self._record.get("steady_rss_bytes") or (), default=None)
 
     @cached_property
@@ -131,17 +128,18 @@ class Needs:
 
     @cached_property
     def inference_seconds(self) -> float | None:
-        """Of one inference, one after another as they were timed, host to host."""
+        """The time of an inference, sequential, host to host."""
         return self.latency.value / 1e9 / self.batch if self.latency else None
 
     @cached_property
     def joules(self) -> float | None:
-        """Of one inference, as `joules_per_inference` has it."""
+        """Energy of an inference, by `joules_per_inference`."""
         return joules_per_inference(self._record)
 
     def cost(self, price_per_hour: float) -> float | None:
-        """What a million inferences cost on a machine of this price, in its currency, which does
-        nothing else meanwhile.
+        """Return the cost of a million inferences, in the currency of the price.
+
+        Assumes a machine dedicated to the inferences.
         """
         return (
             None
@@ -151,20 +149,23 @@ class Needs:
 
 
 def joules_per_inference(record: Record) -> float | None:
-    """What the counters saw during the laps of all processes, over their inferences, idle power
-    included; None where nothing was.
+    """Return the energy counted during all laps over the number of inferences.
+
+    Includes idle power; None without counters.
     """
     processes = (record.get("energy") or {}).get("processes") or ()
-    inferences = sum(int(each["laps"]) for each in processes) * int(
+    inferences = sum(int(process["laps"]) for process in processes) * int(
         (record.get("cell") or {}).get("batch") or 1
     )
     return (
-        sum(sum(each["joules"].values()) for each in processes) / inferences if inferences else None
+        sum(sum(process["joules"].values()) for process in processes) / inferences
+        if inferences
+        else None
     )
 
 
 def plain(needs: Needs, price_per_hour: float | None = None) -> dict[str, Any]:
-    """One cell as JSON values."""
+    """Return the resources of a cell as JSON values."""
     cell = needs.result.cell
     names = (
         "parameters",
@@ -202,12 +203,10 @@ def plain(needs: Needs, price_per_hour: float | None = None) -> dict[str, Any]:
 
 
 def energy_reason(needs: Needs) -> str:
-    """Why energy, or the processor's, is not known, in words; an empty string where nothing is
-    missing.
-    """
+    """Return why energy, or the processor's energy, is unknown; empty if known."""
     recorded = needs.result.record.get("energy")
     return (
         str(recorded.get("reason") or "")
         if recorded
-        else "recorded by an evenbench that did not ask for it"
+        else "recorded by an evenbench without energy counters"
     )

@@ -1,9 +1,7 @@
-"""How close each cell comes to what its machine can do at most, and what binds there: arithmetic or
-memory.
+"""Distance of each cell from the limit of its machine, and the bound: arithmetic or memory.
 
 After S. Williams, A. Waterman and D. Patterson, "Roofline: an insightful visual performance model
-for multicore architectures", Communications of the ACM 52 (4), 2009. The limits themselves are in
-the records.
+for multicore architectures", Communications of the ACM 52 (4), 2009. Records hold the limits.
 """
 
 from __future__ import annotations
@@ -11,25 +9,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from reports import charts, formatting
+from reports import formatting
+from reports.charts import roofline as chart
+from reports.charts.axes import Figure
+from reports.charts.roofline import Point, Roof
 from reports.results import Group, Record, Result
-from reports.sections import cells
-from reports.sections.cells import MEASURE, WORDS, Column, Table
+from reports.sections import tables
+from reports.sections.tables import MEASURE, WORDS, Column, Table
 
 ROOFS_DRAWN = 6
-"""How many roofs the chart has; with more of them none could be told apart."""
+"""Limit on roofs in the chart; more roofs would be indistinguishable."""
 
 POINTS_DRAWN = 600
 
 CONVOLUTIONS = ("conv", "Conv")
-"""What the names of operators that an algorithm other than the direct one may compute have in them.
-"""
+"""Name parts of operators with algorithms other than the direct algorithm."""
 
 
 def table(groups: Sequence[Group]) -> Table:
-    """Every ranked cell that has a limit: its time, the least possible one, and what binds."""
+    """Return every ranked cell with a limit: its time, the least possible time, and the bound."""
     columns = (
-        *cells.IDENTITY,
+        *tables.IDENTITY,
         Column("Compute", MEASURE, "one inference, inputs already bound"),
         Column("Least possible", MEASURE, "max(FLOPs / peak, bytes / bandwidth)"),
         Column(
@@ -42,7 +42,7 @@ def table(groups: Sequence[Group]) -> Table:
         Column("Least bytes", MEASURE, "weights once at this precision, inputs, outputs"),
         Column("Reached", MEASURE, "work over compute"),
         Column("Remark"),
-        *cells.INDEX,
+        *tables.INDEX,
     )
     return Table(
         "limit",
@@ -53,34 +53,32 @@ def table(groups: Sequence[Group]) -> Table:
 
 
 def _rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
-    for index, group, result in cells.in_order(groups):
+    for index, group, result in tables.in_order(groups):
         fraction, limit = result.of_limit, result.limit
         if not result.ranks or fraction is None or result.compute is None:
             continue
         reached = limit["flops"] / result.compute.value * 1e9
         yield [
-            *cells.identity(group, result),
-            cells.measure(formatting.latency(result.compute), result.compute.value),
-            cells.measure(formatting.seconds(limit["least_seconds"]), limit["least_seconds"]),
-            cells.measure(share(fraction), fraction),
+            *tables.identity(group, result),
+            tables.measure(formatting.latency(result.compute), result.compute.value),
+            tables.measure(formatting.seconds(limit["least_seconds"]), limit["least_seconds"]),
+            tables.measure(share(fraction), fraction),
             str(limit["bound"]),
-            cells.measure(formatting.amount(limit["flops"], "FLOP"), limit["flops"]),
-            cells.measure(formatting.size(limit["least_bytes"]), limit["least_bytes"]),
-            cells.measure(formatting.amount(reached, "FLOP/s"), reached),
+            tables.measure(formatting.amount(limit["flops"], "FLOP"), limit["flops"]),
+            tables.measure(formatting.size(limit["least_bytes"]), limit["least_bytes"]),
+            tables.measure(formatting.amount(reached, "FLOP/s"), reached),
             remark(limit, fraction),
-            *cells.indexed(index, result),
+            *tables.indexed(index, result),
         ]
 
 
 def share(fraction: float) -> str:
-    """`37 %`, `0.84 %`, `130 %`."""
+    """Format a fraction: `37 %`, `0.84 %`, `130 %`."""
     return f"{formatting.number(fraction * 100, 2 if fraction < 1 else 3)}{formatting.SPACE}%"
 
 
 def remark(limit: Record, fraction: float) -> str:
-    """What a reader must know of one limit: why it could be passed, and what its count leaves out.
-    Often empty.
-    """
+    """Return why a limit was exceeded, and work missing from its count; often empty."""
     uncounted = limit.get("flops_uncounted") or {}
     left_out = (
         f"without the work of {', '.join(f'{many} {name}' for name, many in uncounted.items())}"
@@ -91,36 +89,48 @@ def remark(limit: Record, fraction: float) -> str:
 
 
 def _passed(limit: Record) -> str:
-    """How a cell can be faster than its limit, which supposes the direct algorithm, weights in
-    memory, and a quiet machine.
+    """Why a cell is faster than its limit.
+
+    A limit assumes the direct algorithm, weights in memory, and a quiet machine.
     """
-    slowed = f"or the peaks were slowed by something else when they were measured ({limit.get('measured')})"
+    slowed = f"or a disturbance lowered the measured peaks ({limit.get('measured')})"
     if limit.get("bound") == "memory":
         cache, needed = limit.get("cache_bytes"), limit["least_bytes"]
         if cache and needed <= cache:
-            kept = f"{formatting.size(needed)} stay in the caches ({formatting.size(cache)}) from lap to lap"
-            return f"above the limit: its {kept}, and the bandwidth is that of the memory; {slowed}"
-        return f"above the limit: a part of its weights stays in the caches from lap to lap, or is stored in less; {slowed}"
+            sizes = f"{formatting.size(needed)} stay in the caches ({formatting.size(cache)})"
+            return (
+                f"above the limit: {sizes} from lap to lap, and the bandwidth is of the memory; "
+                f"{slowed}"
+            )
+        return (
+            "above the limit: a part of the weights stays in the caches from lap to lap, or is "
+            f"stored in less; {slowed}"
+        )
     if any(
         word in operator
         for operator in limit.get("flops_by_operator") or {}
         for word in CONVOLUTIONS
     ):
-        why = "FLOPs are counted for the direct algorithm, and convolutions by Winograd or FFT, or over zeros left out, take fewer"
-        return f"above the limit: {why}; {slowed}"
-    return f"above the limit: its products take fewer operations than were counted, or beat the {limit.get('peak_by')}; {slowed}"
+        return (
+            "above the limit: FLOPs are counted for the direct algorithm, and convolutions by "
+            f"Winograd or FFT, or without zeros, take fewer; {slowed}"
+        )
+    return (
+        "above the limit: products take fewer operations than counted, or beat the "
+        f"{limit.get('peak_by')}; {slowed}"
+    )
 
 
-def figure(groups: Sequence[Group]) -> charts.Figure | None:
-    """The roofs that were measured, and every cell under them, as far as they can be told apart."""
+def figure(groups: Sequence[Group]) -> Figure | None:
+    """Return the measured roofs, and cells under each roof, up to a readable number."""
     members = [
         result
         for group in groups
         for result in group.ranked
         if result.of_limit is not None and result.limit["flops"]
     ]
-    roofs: dict[tuple[Any, ...], charts.Roof] = {}
-    points: list[charts.Point] = []
+    roofs: dict[tuple[Any, ...], Roof] = {}
+    points: list[Point] = []
     for result in members:
         key = (
             *(result.cell.get(name) for name in ("device", "precision", "threads")),
@@ -137,7 +147,7 @@ def figure(groups: Sequence[Group]) -> charts.Figure | None:
             ),
         )
         points.append(_point(result))
-    return charts.roofline(list(roofs.values()), points[:POINTS_DRAWN])
+    return chart.figure(list(roofs.values()), points[:POINTS_DRAWN])
 
 
 def _roof(result: Result) -> str:
@@ -145,7 +155,7 @@ def _roof(result: Result) -> str:
     return f"limit of {result.cell.get('precision')}, {result.cell.get('device')}, {threads}"
 
 
-def _point(result: Result) -> charts.Point:
+def _point(result: Result) -> Point:
     limit, compute, fraction = result.limit, result.compute, result.of_limit
     assert compute is not None
     assert fraction is not None
@@ -155,9 +165,7 @@ def _point(result: Result) -> charts.Point:
 
 
 def described(result: Result) -> list[tuple[str, str]]:
-    """The limit of one cell with everything that it follows from, as label and text; empty where
-    none was recorded.
-    """
+    """Return the limit of a cell with its sources, as label and text; empty without a limit."""
     limit, fraction = result.limit, result.of_limit
     if not limit:
         return []

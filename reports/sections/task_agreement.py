@@ -1,7 +1,6 @@
-"""What a cell's task makes of its answer beside the numbers, as ready strings: best classes,
-pixels, neighbours, objects found.
+"""Agreement of a cell with the golden in terms of its task: classes, pixels, neighbours, objects.
 
-These facts are recorded in `agreement` and decide nothing; the verdict is in `parity`.
+Facts are recorded in `agreement` and decide nothing; `parity` has the verdict.
 """
 
 from __future__ import annotations
@@ -44,35 +43,32 @@ FACTS: Mapping[str, tuple[str, Callable[[float], str]]] = {
     "worst_score_difference": ("largest difference of scores", formatting.number),
     "worst_mask_iou": ("lowest overlap of masks", _share),
 }
-"""What is recorded, in the order of the tasks: its label, and how its number is written."""
+"""Recorded facts in the order of the tasks: label and format."""
 
 
 def described(record: Record) -> list[tuple[str, Any]]:
-    """Every recorded fact as label and text; a fact that this version does not know keeps its own
-    name.
-    """
-    found = record.get("agreement") or {}
+    """Return every fact as label and text; a fact unknown to this version keeps its recorded
+    name."""
+    agreement = record.get("agreement") or {}
     known = [
-        (label, show(found[name]))
+        (label, show(agreement[name]))
         for name, (label, show) in FACTS.items()
-        if found.get(name) is not None
+        if agreement.get(name) is not None
     ]
-    return known + [(str(name), value) for name, value in found.items() if name not in FACTS]
+    return known + [(str(name), value) for name, value in agreement.items() if name not in FACTS]
 
 
 def lead(record: Record) -> tuple[str, float | None]:
-    """The one fact that says most, in words, and the share of agreement that it sorts by; a dash
-    and None where there is none.
-    """
-    found = record.get("agreement") or {}
-    if "detections" in found:
-        return _objects(found)
+    """Return the main fact as text, and the share of agreement for sorting; otherwise a dash and
+    None."""
+    agreement = record.get("agreement") or {}
+    if "detections" in agreement:
+        return _objects(agreement)
     for name, unit in (("miou", "mIoU"), ("worst_cosine", "cosine"), ("top1_agreement", "top-1")):
-        if found.get(name) is not None:
-            return f"{unit} {_share(found[name])}", float(found[name])
-    outputs = (record.get("parity") or {}).get(
-        "outputs"
-    ) or []  # where lines had it before they had an agreement
+        if agreement.get(name) is not None:
+            return f"{unit} {_share(agreement[name])}", float(agreement[name])
+    # Older records have the share in the parity of each output.
+    outputs = (record.get("parity") or {}).get("outputs") or []
     older = [
         float(output["top1_agreement"])
         for output in outputs
@@ -81,13 +77,13 @@ def lead(record: Record) -> tuple[str, float | None]:
     return (f"top-1 {_share(min(older))}", min(older)) if older else (formatting.DASH, None)
 
 
-def _objects(found: Record) -> tuple[str, float | None]:
-    """`12 of 12 matched`, and how many of the other side found no partner."""
+def _objects(agreement: Record) -> tuple[str, float | None]:
+    """`12 of 12 matched`, with the number of objects without a partner."""
     total, matched, unmatched = (
-        int(found.get(name) or 0) for name in ("detections", "matched", "unmatched")
+        int(agreement.get(name) or 0) for name in ("detections", "matched", "unmatched")
     )
-    told = f"{matched} of {total} matched" + (
+    text = f"{matched} of {total} matched" + (
         f", {unmatched} without a partner" if unmatched else ""
     )
-    everything = matched + unmatched
-    return told, matched / everything if everything else 1.0
+    objects = matched + unmatched
+    return text, matched / objects if objects else 1.0

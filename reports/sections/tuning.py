@@ -1,6 +1,4 @@
-"""How far runtimes that search for their schedules were tuned, and what the search was worth: a
-table, and latency against trials.
-"""
+"""Progress and gain of schedule tuning: a table, and estimated latency against trials."""
 
 from __future__ import annotations
 
@@ -8,19 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports import charts, formatting
-from reports.charts import Figure
+from reports import formatting
+from reports.charts import curves
+from reports.charts.axes import Figure
 from reports.results import Record, Result
 
 CURVE = "curve_us"
-"""The key within the facts of the points (trials, estimated µs), which are drawn and too many to be
-read.
-"""
+"""Key of the (trials, estimated µs) points within the facts; drawn, not listed."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One tuned, or not yet tuned, cell as strings."""
+class TuningRow:
+    """A cell of a runtime with tuning, tuned or not, as texts."""
 
     cell: str
     label: str
@@ -32,29 +29,27 @@ class Row:
 
 
 def facts_of(record: Record) -> Record:
-    """What an artifact's facts say of its tuning; empty for a runtime that does not search."""
+    """Return the tuning facts of an artifact; empty for a runtime without search."""
     return ((record.get("artifact") or {}).get("facts") or {}).get("tuning") or {}
 
 
 def readable(facts: Record) -> dict[str, Any]:
-    """An artifact's facts without the points of a curve."""
+    """Return an artifact's facts without the points of the curve."""
     known = dict(facts)
     if known.get("tuning"):
         known["tuning"] = {name: value for name, value in known["tuning"].items() if name != CURVE}
     return known
 
 
-def rows(members: Sequence[Result]) -> list[Row]:
-    """One row for every cell of such a runtime, in the order of recording; what was not tuned says
-    so.
-    """
+def rows(members: Sequence[Result]) -> list[TuningRow]:
+    """Return a row per cell of a runtime with tuning, in recorded order."""
     return [_row(result) for result in members if facts_of(result.record)]
 
 
-def _row(result: Result) -> Row:
+def _row(result: Result) -> TuningRow:
     facts = facts_of(result.record)
     without = int(facts.get("tasks_without_record") or 0)
-    return Row(
+    return TuningRow(
         cell=str(result.cell.get("id", "")),
         label=", ".join(result.record.get("labels") or []) or result.outcome,
         tasks=formatting.count(int(facts.get("tasks") or 0), "task")
@@ -67,7 +62,7 @@ def _row(result: Result) -> Row:
 
 
 def _estimated(facts: Record) -> str:
-    """The tuner's own estimate where the curve begins and where it ends."""
+    """The tuner's estimates at both ends of the curve."""
     points = facts.get(CURVE) or []
     return (
         f"{formatting.duration(points[0][1] * 1e3)} → {formatting.duration(points[-1][1] * 1e3)}"
@@ -77,18 +72,19 @@ def _estimated(facts: Record) -> str:
 
 
 def figure(members: Sequence[Result]) -> Figure | None:
-    """The tuner's best estimate so far against its trials, one line per database; None where
-    nothing was tuned.
-    """
-    found: dict[tuple[Any, ...], tuple[str, Sequence[Sequence[float]]]] = {}
+    """Return the tuner's best estimate against trials, a line per database; None without tuning."""
+    curves_by_setting: dict[tuple[Any, ...], tuple[str, Sequence[Sequence[float]]]] = {}
     for result in members:
         points = facts_of(result.record).get(CURVE) or []
-        if len(points) > 1:  # cells that differ in an option alone share one database, and one line
-            found.setdefault(
+        if len(points) > 1:  # cells with different options may share a database, hence a curve
+            curves_by_setting.setdefault(
                 (_setting(result), tuple(map(tuple, points))), (_setting(result), points)
             )
-    return charts.curves(
-        list(found.values()), "trials, log scale", "estimated ms per inference, log scale", 1e-3
+    return curves.steps(
+        list(curves_by_setting.values()),
+        "trials, log scale",
+        "estimated ms per inference, log scale",
+        1e-3,
     )
 
 

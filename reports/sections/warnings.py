@@ -1,6 +1,4 @@
-"""Whether each run was measured on one steady machine: drift, two levels of laps, clocks,
-neighbours; and what to do about it.
-"""
+"""Warnings about runs on an unsteady machine: drift, bimodal laps, clocks, other processes."""
 
 from __future__ import annotations
 
@@ -11,19 +9,17 @@ from harness.core.record_types import OutcomeRecord
 from harness.results import quality_warnings
 from reports.results import Record, Result
 
-Row = tuple[str, str, str]
-"""A run, what was seen in it, and what to do."""
+WarningRow = tuple[str, str, str]
+"""A run, the observation, and advice."""
 
 
-def rows(members: Sequence[Result]) -> list[Row]:
-    """Everything that a reader must mind about a run as a whole, newest run first; empty where all
-    of them were quiet.
-    """
-    found: dict[str, list[Record]] = {}
+def rows(members: Sequence[Result]) -> list[WarningRow]:
+    """Return all warnings about runs, newest run first; empty if all runs were quiet."""
+    records: dict[str, list[Record]] = {}
     for result in members:
-        found.setdefault(result.run, []).append(result.record)
+        records.setdefault(result.run, []).append(result.record)
     return [
         (run, warning.what, warning.do)
-        for run in sorted(found, reverse=True)
-        for warning in quality_warnings.about_run(cast(list[OutcomeRecord], found[run]))
+        for run in sorted(records, reverse=True)
+        for warning in quality_warnings.about_run(cast(list[OutcomeRecord], records[run]))
     ]

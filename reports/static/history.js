@@ -1,23 +1,8 @@
-// The history of one cell: its charts (plotly.js, from the plotly package) are drawn when a reader chooses it.
-const element = (tag, className = "", text = "") => {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text) made.textContent = text;
-  return made;
-};
+// The history of one cell, drawn when selected; needs figures.js. No table delays the charts.
+evenbench.tablesReady();
 const byId = (id) => document.getElementById(id);
 
-// plotly.js is 5 MB of source: it is run from a blob, which browsers compile beside the page's own thread.
-let running = null;
-const plotly = () => (running ??= (async () => {
-  const script = element("script");
-  script.src = URL.createObjectURL(new Blob([await evenbench.unpack("plotly-source")], { type: "text/javascript" }));
-  await new Promise((loaded, failed) => { script.onload = loaded; script.onerror = failed; document.head.append(script); });
-  URL.revokeObjectURL(script.src);
-  return window.Plotly;
-})());
-
-// Figures carry no colours: those are the theme's, one for each environment.
+// The colours of the theme, one per environment; figures have no colours.
 const dressed = ({ data, layout }) => {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
@@ -68,7 +53,7 @@ const draw = async () => {
   if (turn === asked) byId("figures").dataset.drawn = byId("cell").value;
 };
 
-// The chosen cell stands in the address, so that a view can be sent to somebody.
+// The chosen cell stands in the address, so that a view can be shared.
 const fromAddress = () => {
   const found = /^#cell=(\d+)$/.exec(location.hash);
   if (!found || Number(found[1]) >= byId("cell").options.length) return false;

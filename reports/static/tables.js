@@ -44,7 +44,7 @@ named.Backend = (value, row) => {
 
 const column = ({ title, kind, help }, place) => {
   const cell = (value, type, row) => {
-    if (kind === "limits") return type === "display" ? make("span", "", told(row)) : type === "sort" ? told(row) : "";
+    if (kind === "limits") return type === "display" ? make("span", "", limitText(row)) : type === "sort" ? limitText(row) : "";
     if (type === "display") return kind === "hidden" ? "" : title in named ? named[title](value, row) : draw[kind](value, row, title);
     if (kind === "measure") return type === "filter" ? value[0] : value[1];
     return Array.isArray(value) ? value.join(" ") : value;
@@ -59,7 +59,7 @@ const column = ({ title, kind, help }, place) => {
   };
 };
 
-// Cells without a number come last, whichever way a column is sorted.
+// Cells without a number come last, in either order.
 const order = (sign) => (a, b) => (a === null) - (b === null) || sign * (a - b);
 
 let loading = null;
@@ -92,9 +92,9 @@ const open = async (grid) => {
 
 const filters = document.querySelector("form.filters");
 const FIELDS = { outcome: "Outcome", model: "Model", backend: "Backend", precision: "Precision" };
-// What a deployment can afford: a row stays where it states every value that is limited, and keeps the limit.
+// Limits of a deployment: a row stays if every limited value is known and within the limit.
 const limits = [...filters.querySelectorAll("[data-unit]")];
-// In words, what a row does not keep; the shares are those of `evenbench advise`.
+// Exceeded limits of a row as text, as in `evenbench advise`.
 const broken = (known) => {
   const words = limits.flatMap((input, place) => {
     const value = known[place], limit = Number(input.value) * Number(input.dataset.unit);
@@ -107,7 +107,7 @@ const broken = (known) => {
 };
 const byIndex = new Map();
 const limitsOf = (row) => row[parseColumns().indexOf("Limits")];
-const told = (row) => {
+const limitText = (row) => {
   const words = broken(limitsOf(row));
   if (words.length) return words.join("; ");
   const tied = limitsOf(row)[5].map((index) => byIndex.get(index)).filter((other) => !broken(limitsOf(other)).length);
@@ -124,14 +124,14 @@ const filter = (table) => {
   const column = table.column(parseColumns().indexOf("Limits"));
   const asked = Boolean(values.front) || limits.some(({ value }) => value !== "");
   column.search.fixed("limits", (_, row) => (asked && values.others) || !broken(limitsOf(row)).length);
-  if (asked || column.visible()) table.rows().invalidate();  // what the column says depends on the limits
+  if (asked || column.visible()) table.rows().invalidate();  // the text of the column depends on the limits
   column.visible(asked, false);
   table.draw();
 };
 let titles = null;
 const parseColumns = () => (titles ??= parse("table-matrix").columns.map(({ title }) => title));
 
-// The filter stands in the address, so that a view can be sent to somebody.
+// The filter stands in the address, so that a view can be shared.
 const toAddress = () => {
   const set = new URLSearchParams([...new FormData(filters)].filter(([, value]) => value)).toString();
   history.replaceState(null, "", set ? `#${set}` : "#cells");
@@ -181,7 +181,7 @@ const watcher = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) if (isIntersecting) { watcher.unobserve(target); start(target); }
 }, { rootMargin: "600px" });
 
-// What is drawn on the way to a section pushes it away again; it is brought back until somebody does something.
+// Lazily drawn charts move a section after a jump; scroll back until the reader acts.
 let sought = null;
 for (const kind of ["pointerdown", "keydown", "wheel", "touchmove"]) addEventListener(kind, () => { sought = null; }, { passive: true });
 document.addEventListener("click", (event) => {

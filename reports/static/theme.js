@@ -10,14 +10,14 @@ const inflate = (base64) => {
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
 };
-// One JSON value per line: only the lines that a reader opens are parsed.
+// One JSON value per line: only opened lines are parsed.
 const split = new Map();
 evenbench.line = async (id, index) => {
   if (!split.has(id)) split.set(id, (await evenbench.unpack(id)).split("\n"));
   return JSON.parse(split.get(id)[index]);
 };
 
-// The theme is set before the first paint: what the reader chose last, otherwise what the system prefers.
+// The theme is set before the first paint: the last choice of the reader, otherwise the preference of the system.
 (() => {
   const root = document.documentElement;
   const system = matchMedia("(prefers-color-scheme: dark)");

@@ -31,8 +31,8 @@ from harness.load.scenarios import CONCURRENT, GAPS, NAMES, SERVER, SHAPES, SING
 from harness.results import records
 from harness.runner.job import Job
 from harness.runner.preparation import Preparer
-from reports import load_results
 from reports.pages import load as load_page
+from reports.terminal import load as terminal
 from tests.unit import builders
 from tests.unit.builders import attestation, cell, plan, register, work_here
 
@@ -149,7 +149,7 @@ def points(line: dict[str, Any]) -> list[dict[str, Any]]:
 
 def shown(lines: Sequence[dict[str, Any]]) -> str:
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115 - it is written to until it is read
-    load_results.show(lines, console)
+    terminal.show(lines, console)
     return console.export_text()
 
 
@@ -330,7 +330,7 @@ def test_the_best_batch_under_a_limit_and_an_honest_empty_answer(tmp_path: Path)
     assert none["shared"]["answer"]["batch"] is None
     assert "times the bound" in none["shared"]["answer"]["excluded"]["1"]
     assert load.nothing_keeps(tight, list(none.values()))
-    assert "no batch keeps a p99" in shown(list(none.values()))
+    assert "no batch has a p99 within" in shown(list(none.values()))
 
 
 @pytest.mark.usefixtures("jobs")

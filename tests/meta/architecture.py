@@ -51,7 +51,12 @@ BACKENDS: tuple[tuple[str, ...], ...] = (
 )
 """The rooms of `backends/`; first the public names of modules that moved, last the shared files."""
 
-REPORTS: tuple[tuple[str, ...], ...] = (("pages", "terminal"), ("sections",), ("reports",))
+REPORTS: tuple[tuple[str, ...], ...] = (
+    ("pages", "terminal"),
+    ("sections",),
+    ("charts",),
+    ("reports",),
+)
 
 BY_NAME: Mapping[tuple[str, str], str] = {
     (
@@ -101,8 +106,7 @@ def room_of(module: str) -> str:
         return package
     if package == "harness" or (ROOT / package / rest[0]).is_dir():
         return rest[0]
-    alone = {"backends": BACKENDS[0], "reports": ("terminal",)}
-    return rest[0] if rest[0] in alone.get(package, ()) else package
+    return rest[0] if package == "backends" and rest[0] in BACKENDS[0] else package
 
 
 @cache

@@ -98,7 +98,7 @@ def test_public_functions_and_classes_of_the_harness_are_documented(module: str)
 
 
 LINES, COLUMNS = 300, 100
-LONGER = 46
+LONGER = 30
 """Modules still above LINES. The number only falls."""
 
 

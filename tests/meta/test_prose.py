@@ -7,7 +7,7 @@ import pytest
 from tests.meta.prose import ROOT, files_under, sentences, share
 
 GOAL = 0.03
-BUDGET = {"harness": 0.13, "backends": 0.13, "reports": 0.13}
+BUDGET = {"harness": 0.13, "backends": 0.13, "reports": GOAL}
 """The share of pronouns in docstrings. A budget only falls, to GOAL at last."""
 
 COLUMNS = 100

@@ -102,8 +102,7 @@ def test_what_is_left_out_is_noted() -> None:
     with tempfile.TemporaryDirectory() as folder:
         page = index.write([record(backend="torch-eager"), bad], Path(folder)).read_text()
     assert (
-        "1\N{NO-BREAK SPACE}outcome left out, no record as docs/results.md has it: edited-by-hand"
-        in page
+        "1\N{NO-BREAK SPACE}malformed outcome left out, see docs/results.md: edited-by-hand" in page
     )
 
 
@@ -113,4 +112,4 @@ def test_a_report_of_nothing_but_garbage_says_so(capsys: Any) -> None:
         file = Path(folder) / "run.jsonl"
         file.write_text(json.dumps(bad) + "\n")
         assert cli.main(["report", str(file), "-o", folder]) == 4
-    assert "no recorded outcome has the form of one" in capsys.readouterr().err
+    assert "every recorded outcome is malformed" in capsys.readouterr().err

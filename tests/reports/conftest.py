@@ -23,7 +23,7 @@ _spec.loader.exec_module(_module)
 
 @pytest.fixture(scope="session")
 def chromium():
-    """A headless Chromium of the system; its absence is an error only where a browser was promised."""
+    """The headless Chromium of the system; required if EVENBENCH_REQUIRE_BROWSER is 1."""
     promised = os.environ.get("EVENBENCH_REQUIRE_BROWSER") == "1"
     if not browser.installed():
         (pytest.fail if promised else pytest.skip)("no Chromium found; apt-get install chromium")

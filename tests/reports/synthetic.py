@@ -117,7 +117,10 @@ def record(
         "weights": {
             "source": "seeded",
             "sha256": sha("weights", model),
-            "note": "random initialisation, seed 0, batch-norm statistics recalibrated on 10 photographs",
+            "note": (
+                "random initialisation, seed 0, "
+                "batch-norm statistics recalibrated on 10 photographs"
+            ),
         },
         "environment": _environment(rng),
         "reproduce": f"evenbench run benchmarks -k {identity}",

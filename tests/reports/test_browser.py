@@ -150,7 +150,10 @@ def test_the_first_tab_stop_skips_to_the_report(visit, report):
 
 def test_the_theme_follows_the_system_and_the_button_and_so_do_charts(visit, report):
     page = visit(report, color_scheme="dark")
-    colours = "[getComputedStyle(document.body).backgroundColor, document.querySelector('.plot .xtick text').style.fill]"
+    colours = (
+        "[getComputedStyle(document.body).backgroundColor, "
+        "document.querySelector('.plot .xtick text').style.fill]"
+    )
     page.locator("#overview-chart").scroll_into_view_if_needed()
     page.wait_for_selector("#overview-chart .xtick text")
     dark = page.evaluate(colours)
@@ -189,10 +192,12 @@ def test_landmarks_captions_and_names_are_there(visit, report):
     scroll_through(page)
     assert page.locator("header, nav, main, footer").count() >= 4
     assert page.evaluate(
-        "[...document.querySelectorAll('table')].every((table) => table.caption?.textContent.trim())"
+        "[...document.querySelectorAll('table')].every((table) => "
+        "table.caption?.textContent.trim())"
     )
     assert page.evaluate(
-        "[...document.querySelectorAll('.plot')].every((plot) => plot.getAttribute('aria-label')?.length > 20)"
+        "[...document.querySelectorAll('.plot')].every((plot) => "
+        "plot.getAttribute('aria-label')?.length > 20)"
     )
     named = "(each) => each.textContent.trim() || each.labels?.length || each.ariaLabel"
     assert page.evaluate(f"[...document.querySelectorAll('button, input, select')].every({named})")

@@ -14,6 +14,8 @@ import pytest
 import synthetic
 
 from harness import cli
+from reports import history_results
+from reports.charts import history as charts
 from reports.pages import history
 from reports.pages import index as site
 from tests.performance import yardstick
@@ -65,8 +67,8 @@ def test_the_step_is_told_with_its_commit_and_the_command_that_accepts_it(folder
     shown = capsys.readouterr().out
     assert f"accept it: {alarm['accept']}" in shown
     assert (
-        f"confirm it: evenbench compare {past.commit(19)[:12]} {past.commit(20)[:12]} --cell {alarm['cell']}"
-        in shown
+        f"confirm it: evenbench compare {past.commit(19)[:12]} {past.commit(20)[:12]} "
+        f"--cell {alarm['cell']}" in shown
     )
 
 
@@ -126,13 +128,13 @@ def test_an_upgrade_splits_the_series_and_is_no_alarm(folder, capsys):
         [],
         [1.48],
     ]
-    drawn = history.drawing(cell)
+    drawn = charts.drawing(cell)
     assert drawn["environments"][1]["changes"][1].startswith(
         "in pairs, onnxruntime 1.31.1 → 1.32.0: latency +48.0"
     )
     (latency,) = [each["figure"] for each in drawn["figures"] if each["title"] == "Latency"]
     assert [each["text"] for each in latency["layout"]["annotations"]] == [
-        f"onnxruntime 1.31.1 → 1.32.0: {history.percent(1.48)}"
+        f"onnxruntime 1.31.1 → 1.32.0: {history_results.percent(1.48)}"
     ]
 
 
@@ -220,13 +222,16 @@ def test_torn_and_foreign_lines_are_noted(folder, capsys):
 
 
 def test_what_is_accepted_of_no_recorded_cell_is_told(folder, capsys):
-    entry = '[[accepted]]\ncell = "resnet81-ort"\nmetric = "latency"\nlevel = 9e6\ncommit = ""\nreason = "a typing error"\n'
+    entry = (
+        '[[accepted]]\ncell = "resnet81-ort"\nmetric = "latency"\nlevel = 9e6\ncommit '
+        '= ""\nreason = "a typing error"\n'
+    )
     Path("evenbench-expectations.toml").write_text(entry)
     code, value = told(capsys)
     assert code == 1
     assert (
-        "accepted latency of resnet81-ort: no recorded cell has this id or key; correct the entry, or remove it"
-        in value["notes"]
+        "accepted latency of resnet81-ort: no recorded cell has this id or key; "
+        "correct the entry, or remove it" in value["notes"]
     )
     assert not any("resnet81" in note for note in told(capsys, "-k", "ort")[1]["notes"]), (
         "of what -k leaves out nothing is said"
@@ -296,7 +301,7 @@ def test_the_page_and_the_report_link_to_each_other(folder, capsys):
 def test_plotly_takes_the_figures(folder, capsys):
     graph_objects = pytest.importorskip("plotly.graph_objects")
     _, value = told(capsys)
-    figure = history.figure(value["cells"][-1], "latency", value["alarms"])
+    figure = charts.figure(value["cells"][-1], "latency", value["alarms"])
     for trace in figure["data"]:
         trace.pop("environment")
     graph_objects.Figure(figure)
@@ -330,7 +335,10 @@ def test_the_page_works_in_a_browser(folder, chromium, capsys):
     page.click("#theme")
     browser.until(
         page,
-        "document.getElementById('figures').dataset.drawn === document.getElementById('cell').value",
+        (
+            "document.getElementById('figures').dataset.drawn === "
+            "document.getElementById('cell').value"
+        ),
     )
     page.close()
     assert complaints == []

@@ -61,7 +61,10 @@ def test_what_breaks_a_limit_is_told_and_what_keeps_it_within_noise(
     page.click("form.filters button[type=reset]")
     browser.until(
         page,
-        "![...document.querySelectorAll('[data-table=matrix] th')].some((each) => each.innerText.includes('Limits'))",
+        (
+            "![...document.querySelectorAll('[data-table=matrix] th')].some((each) => "
+            "each.innerText.includes('Limits'))"
+        ),
     )
     assert complaints == []
     page.close()

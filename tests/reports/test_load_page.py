@@ -65,19 +65,28 @@ FASTER = {"points": called(lap(2, callers=1), lap(3, callers=2))}
 def test_curves_have_their_points_in_place() -> None:
     found = load.chart([line(Scenario(CONCURRENT), FASTER)])
     assert found is not None
-    (curve,) = found["curves"]
-    one, two = curve["dots"]
-    assert (found["percentile"], found["of"]) == ("p99", "numbers of callers")
-    assert one["label"] == "1"
-    assert one["x"] > two["x"], (
-        "2 ms a call is more a second than 3 ms, and lies further to the right"
+    assert (found.percentile, found.labels) == ("p99", "numbers of callers")
+    (curve,) = found.figure["data"]
+    assert curve["text"] == ["1", "2"]
+    assert curve["x"] == [pytest.approx(2000), pytest.approx(4000 / 3, abs=1)], (
+        "samples, four a call"
     )
-    assert one["y"] > two["y"], "and is the shorter latency, which lies lower"
-    inside = found["size"]
-    for dot in (one, two):
-        assert inside["left"] < dot["x"] < inside["right"]
-        assert inside["top"] < dot["y"] < inside["bottom"]
-    assert {words for _, words in found["up"]} & {"2.00\N{NO-BREAK SPACE}ms"}
+    assert curve["y"] == [pytest.approx(2 * MS), pytest.approx(3 * MS)]
+    assert curve["hovertext"][0] == (
+        "net-fast-fp32-cpu-b4, 1\N{NO-BREAK SPACE}caller: 2,000 per second, p99 "
+        "2.00\N{NO-BREAK SPACE}ms"
+    )
+    axis = found.figure["layout"]["yaxis"]
+    assert (axis["type"], axis["title"]["text"]) == ("log", "p99, log scale")
+    assert "2.00\N{NO-BREAK SPACE}ms" in axis["ticktext"]
+
+
+def test_plotly_accepts_the_figure() -> None:
+    import plotly.graph_objects as go
+
+    found = load.chart([line(Scenario(CONCURRENT), FASTER)])
+    assert found is not None
+    go.Figure(found.figure)
 
 
 def test_requests_in_flight_have_a_row_and_no_place_among_the_curves() -> None:
@@ -89,7 +98,7 @@ def test_requests_in_flight_have_a_row_and_no_place_among_the_curves() -> None:
     lines = [line(Scenario(CONCURRENT), FASTER), line(Scenario(CONCURRENT), queued, name="queued")]
     found = load.chart(lines)
     assert found is not None
-    assert [curve["name"] for curve in found["curves"]] == ["net-fast-fp32-cpu-b4"]
+    assert [curve["name"] for curve in found.figure["data"]] == ["net-fast-fp32-cpu-b4"]
     (row,) = load_results.rows(lines[1])
     assert row[:5] == (
         "net-queued-fp32-cpu-b4",
@@ -108,7 +117,7 @@ def test_curves_are_of_a_percentile_that_all_points_have() -> None:
     few = {"points": called(lap(2, callers=1), lap(3, calls=50, callers=2))}
     found = load.chart([line(Scenario(CONCURRENT), few)])
     assert found is not None
-    assert found["percentile"] == "p90"
+    assert found.percentile == "p90"
 
 
 @pytest.mark.parametrize("scenario", [Scenario(GAPS), Scenario(CONCURRENT)])
@@ -117,11 +126,6 @@ def test_there_is_no_chart_without_a_curve(scenario: Scenario) -> None:
         load.chart([line(scenario, {"outcome": "mismatch", "phase": "parity", "reason": "wrong"})])
         is None
     )
-
-
-def test_axes_have_few_round_numbers() -> None:
-    assert load._ticks((0.9, 30.0)) == [1, 2, 5, 10, 20]
-    assert load._ticks((0.9, 1.1e6)) == [1, 10, 100, 1000, 10_000, 100_000, 1_000_000]
 
 
 def test_a_wrong_cell_has_its_reason_and_no_row() -> None:

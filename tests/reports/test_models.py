@@ -33,7 +33,7 @@ def test_an_artifact_that_two_runtimes_read_is_one_row() -> None:
     ]
     (card,) = models.cards(results.results(lines))
     assert card.model == "resnet18"
-    both, other = card.made
+    both, other = card.artifacts
     assert both.read_by == "ort fp16, openvino fp16"
     assert both.parameters == "11,684,712 (23.4\N{NO-BREAK SPACE}MB float16)"
     assert both.flops == "3.63\N{NO-BREAK SPACE}GFLOP"
@@ -57,7 +57,7 @@ def test_what_could_not_be_counted_is_said() -> None:
             [made("ort", "a", model={**MODEL, "flops": 999, "flops_uncounted": {"LSTM": 2}})]
         )
     )
-    assert card.made[0].flops.replace("\N{NO-BREAK SPACE}", " ") == "999 FLOP, without 2 LSTM"
+    assert card.artifacts[0].flops.replace("\N{NO-BREAK SPACE}", " ") == "999 FLOP, without 2 LSTM"
 
 
 def test_a_file_of_ones_own_is_described_by_its_weights() -> None:
@@ -65,9 +65,9 @@ def test_a_file_of_ones_own_is_described_by_its_weights() -> None:
         "weights": {"source": "file", "sha256": "0" * 64, "note": "the file m.onnx", "model": MODEL}
     }
     (card,) = models.cards(results.results([line]))
-    assert card.made[0].flops == "3.63\N{NO-BREAK SPACE}GFLOP"
+    assert card.artifacts[0].flops == "3.63\N{NO-BREAK SPACE}GFLOP"
     narrow = {**line, "cell": {**line["cell"], "precision": "fp16"}}
-    assert models.cards(results.results([narrow]))[0].made[0].flops == "–", (
+    assert models.cards(results.results([narrow]))[0].artifacts[0].flops == "–", (
         "of the file, not of what was converted from it"
     )
 
@@ -83,7 +83,7 @@ def test_a_long_report_shows_some_cards_and_says_so() -> None:
         }
     page = index.render(lines)
     assert page.count("<span>Artifacts of m") == models.CARDS_SHOWN
-    assert "2 more models are left out here" in page
+    assert "2 more models are left out;" in page
     facts = dict(models.described(results.results(lines[-1:])[0]))
     assert facts["work"] == "3.63\N{NO-BREAK SPACE}GFLOP"
     assert "1\N{NO-BREAK SPACE}Gemm" in facts["operators"]

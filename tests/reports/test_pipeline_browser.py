@@ -70,11 +70,15 @@ def test_the_page_is_drawn_without_an_error_or_a_request(
     page.locator(".strip img").last.scroll_into_view_if_needed()
     browser.until(
         page,
-        "[...document.querySelectorAll('.strip img')].every((image) => image.complete && image.naturalWidth === 640)",
+        (
+            "[...document.querySelectorAll('.strip img')].every((image) => image.complete "
+            "&& image.naturalWidth === 640)"
+        ),
     )
     assert page.locator(".strip img").count() == 6
     widths = page.evaluate(
-        "[...document.querySelectorAll('.bars')].map((bar) => [...bar.children].map((part) => part.offsetWidth))"
+        "[...document.querySelectorAll('.bars')].map((bar) => "
+        "[...bar.children].map((part) => part.offsetWidth))"
     )
     assert len(widths) == 3, "none for what is wrong"
     assert all(max(parts) > 0 for parts in widths)
@@ -87,7 +91,8 @@ def test_frames_stand_on_one_line(chromium: Any, address: str) -> None:
     page = context.new_page()
     page.goto(address)
     tops = page.evaluate(
-        "[...document.querySelectorAll('.strip figure')].map((each) => each.querySelector('img').offsetTop)"
+        "[...document.querySelectorAll('.strip figure')].map((each) => "
+        "each.querySelector('img').offsetTop)"
     )
     context.close()
     assert len(set(tops)) == 1

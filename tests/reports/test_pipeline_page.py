@@ -14,8 +14,10 @@ import pytest
 from rich.console import Console
 
 import harness
-from reports import pipeline_results
+from harness.core import pipeline_terms
+from reports import pipeline_notes, pipeline_results, pipeline_rows
 from reports.pages import pipeline
+from reports.terminal import pipeline as terminal
 from tests.reports.pipelines import (
     ALONE,
     DIRECTED,
@@ -82,18 +84,18 @@ def test_what_gets_decoded_frames_is_compared_without_decoding() -> None:
 
 
 def test_a_program_is_ranked_after_whole_pipelines_though_it_is_faster() -> None:
-    found = pipeline.rows([ALONE, PROGRAM, SLOW])
+    found = pipeline_rows.rows([ALONE, PROGRAM, SLOW])
     assert [row["name"] for row in found] == ["slow", "program", "alone"]
     row = found[1]
-    assert row["covered"] == "passes frames by itself, after they are decoded"
+    assert row["covered"] == "processes decoded frames in its own loop"
     assert (row["sequential"][0], row["overlapped"][0], row["after"][0]) == ("–", "–", "200"), (
         "no rate that would hide the decoding"
     )
     assert (row["held"][0], row["gain"]) == ("400", "")
     assert found[0]["held"][0] == "–", "it was not measured"
-    (said,) = pipeline.notes([PROGRAM, SLOW])
-    assert said.startswith("program: frames come decoded, and pass in a program of its own")
-    assert "Names and scores are left out" in said
+    (said,) = pipeline_notes.notes([PROGRAM, SLOW])
+    assert said.startswith("program: frames arrive decoded, in a program with its own loop")
+    assert said.endswith("The program draws no names and no scores.")
     assert "No whole pipeline has a number" in pipeline.head([PROGRAM])["sentence"]
 
 
@@ -138,7 +140,7 @@ def test_frames_dropped_after_decoding_have_a_column_of_their_own(tmp_path: Path
         [{**process(10), "paced": passage(8, 300, dropped=(3, 4))}] * 2,
         target_per_second=30.0,
     )
-    first, last = pipeline.rows([program, paced])
+    first, last = pipeline_rows.rows([program, paced])
     assert (first["dropped"][0], first["held_dropped"]) == ("4 of 20", ("–", ""))
     assert (last["dropped"], last["held_dropped"][0]) == (("–", ""), "2 of 20")
     page = pipeline.render(
@@ -152,30 +154,30 @@ def test_frames_dropped_after_decoding_have_a_column_of_their_own(tmp_path: Path
     }
     assert widths == {page.count('scope="col"')}, "every row is as wide as the head"
     console = Console(file=io.StringIO(), width=300)
-    pipeline.show([program, paced], console)
+    terminal.show([program, paced], console)
     assert "dropped after decoding" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_why_nothing_was_held_is_told_once() -> None:
     why = "they are too many"
-    said = pipeline.notes(
+    said = pipeline_notes.notes(
         [
             {**QUICK, "not_held_because": why},
             {**SLOW, "not_held_because": why},
             {**WRONG, "not_held_because": why},
         ]
     )
-    assert said == ["quick and slow: after decoding nothing is in flight: they are too many."]
+    assert said == ["quick and slow: no frames in flight after decoding: they are too many."]
 
 
 def test_why_inference_alone_was_measured_is_told() -> None:
-    told, single = pipeline.notes([ALONE])
+    told, single = pipeline_notes.notes([ALONE])
     assert told == "alone: inference and fetching alone: it has no recipe."
     assert "One process each" in single
 
 
 def test_whole_pipelines_come_first_and_what_is_wrong_last() -> None:
-    found = pipeline.rows([WRONG, ALONE, SLOW, QUICK])
+    found = pipeline_rows.rows([WRONG, ALONE, SLOW, QUICK])
     assert [row["name"] for row in found] == ["quick", "slow", "alone", "wrong"]
     assert found[0]["overlapped"][0] == "200"
     assert found[0]["gain"] == "2.00×"
@@ -189,19 +191,18 @@ def test_the_headline_names_what_cannot_be_told_from_the_best() -> None:
     assert pipeline.head([QUICK, SLOW])["sentence"] == "quick draws 200 frames per second"
     assert (
         pipeline.head([QUICK, near, SLOW])["sentence"]
-        == "quick draws 200 frames per second; near cannot be told from it"
+        == "quick draws 200 frames per second; within noise of near"
     )
     once = [line(name, [process(each)]) for name, each in (("one", 10), ("other", 40))]
     assert (
-        pipeline.head(once)["sentence"]
-        == "one draws 200 frames per second; other cannot be told from it"
+        pipeline.head(once)["sentence"] == "one draws 200 frames per second; within noise of other"
     ), "one process tells nothing"
 
 
 def test_bars_are_in_one_scale() -> None:
     slow, quick = (
         {bar["stage"]: float(bar["percent"]) for bar in row["bars"]}
-        for row in pipeline.rows([SLOW, QUICK])[::-1]
+        for row in pipeline_rows.rows([SLOW, QUICK])[::-1]
     )
     assert sum(slow.values()) == pytest.approx(100, abs=0.1)
     assert sum(quick.values()) == pytest.approx(100 * 10 / 42, abs=1)
@@ -211,7 +212,7 @@ def test_dropped_frames_are_counted_over_processes() -> None:
     paced = [{**process(10), "paced": passage(8, 300, dropped=(3, 4), infer=1.0)} for _ in range(2)]
     found = line("late", paced, target_per_second=30.0)
     assert pipeline_results.dropped(found) == (4, 20)
-    count, late = pipeline.rows([found])[0]["dropped"]
+    count, late = pipeline_rows.rows([found])[0]["dropped"]
     assert count == "4 of 20"
     assert "late" in late
     assert pipeline_results.delay_ns(found) == pytest.approx(50 * MS)
@@ -220,10 +221,10 @@ def test_dropped_frames_are_counted_over_processes() -> None:
 
 def test_stolen_time_and_single_processes_are_told() -> None:
     disturbed = line("disturbed", [process(10, steal=5)])
-    stolen, single = pipeline.notes([disturbed])
+    stolen, single = pipeline_notes.notes([disturbed])
     assert "the hypervisor took 33 %" in stolen
     assert "One process each" in single
-    assert pipeline.notes([QUICK, SLOW, WRONG]) == []
+    assert pipeline_notes.notes([QUICK, SLOW, WRONG]) == []
 
 
 def test_stolen_time_is_in_the_recorded_ticks_and_beyond_the_limit_of_a_run() -> None:
@@ -240,8 +241,8 @@ def test_stolen_time_is_in_the_recorded_ticks_and_beyond_the_limit_of_a_run() ->
 def test_frames_that_stall_are_told() -> None:
     stalled = process(10)
     stalled["sequential"]["wall_ns"] *= 3
-    (said,) = pipeline.notes([line("stalled", [stalled] * 3)])
-    assert "a frame took 3.0 times the middle one" in said
+    (said,) = pipeline_notes.notes([line("stalled", [stalled] * 3)])
+    assert "the mean frame took 3.0 times the median frame" in said
 
 
 @pytest.fixture
@@ -287,7 +288,7 @@ def test_the_page_needs_no_pictures_and_no_right_answer(tmp_path: Path) -> None:
 
 def test_the_terminal_says_the_same() -> None:
     console = Console(file=io.StringIO(), width=200)
-    pipeline.show([QUICK, ALONE, WRONG], console)
+    terminal.show([QUICK, ALONE, WRONG], console)
     said = console.file.getvalue()  # type: ignore[attr-defined]
     assert "200" in said
     assert "inference and fetching alone" in said
@@ -299,9 +300,13 @@ def test_sweeps_are_paired_though_one_of_them_lacks_a_way() -> None:
     second of the other.
     """
     slow, fast = (
-        [{pipeline_results.HELD: {"wall_ns": wall * factor}} for wall in (1e9, 3e9, 5e9)]
+        [{pipeline_terms.PREDECODED: {"wall_ns": wall * factor}} for wall in (1e9, 3e9, 5e9)]
         for factor in (1.2, 1.0)
     )
     fast[0] = {}
-    assert pipeline._apart({"passages": fast}, {"passages": slow}, pipeline_results.HELD)
-    assert not pipeline._apart({"passages": [{}]}, {"passages": slow}, pipeline_results.HELD)
+    assert pipeline_results.is_faster(
+        {"passages": fast}, {"passages": slow}, pipeline_terms.PREDECODED
+    )
+    assert not pipeline_results.is_faster(
+        {"passages": [{}]}, {"passages": slow}, pipeline_terms.PREDECODED
+    )

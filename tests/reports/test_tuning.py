@@ -3,7 +3,8 @@
 import pytest
 import synthetic
 
-from reports import charts, results
+from reports import results
+from reports.charts import curves
 from reports.pages import index
 from reports.sections import details, tuning
 
@@ -68,7 +69,7 @@ def test_cells_of_one_database_share_a_line():
 
 
 def test_names_are_escaped_for_plotly():
-    made = charts.curves([("<b>x</b>", [[1, 2.0], [2, 1.0]])], "trials", "ms")
+    made = curves.steps([("<b>x</b>", [[1, 2.0], [2, 1.0]])], "trials", "ms")
     assert made["data"][0]["name"] == "&lt;b&gt;x&lt;/b&gt;"
 
 

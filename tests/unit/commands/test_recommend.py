@@ -71,8 +71,10 @@ def test_a_limit_that_nothing_keeps_is_an_honest_empty_answer(recorded, capsys):
     told = capsys.readouterr().out
     assert "nothing satisfies that." in told
     assert "nearest miss is tiny-ort-fp32-cpu-b1" in told
-    assert "it satisfies all else" in told
-    assert "is kept by 1 of 1\N{NO-BREAK SPACE}correct cell; other limits exclude them" in told
+    assert "all other limits are met" in told
+    assert (
+        "is met by 1 of 1\N{NO-BREAK SPACE}correct cell; other limits exclude these cells" in told
+    )
 
 
 def test_every_other_cell_is_told_why_in_words(recorded, capsys):

@@ -68,3 +68,19 @@ def test_lists_are_numbers_between_commas() -> None:
 def test_a_list_of_another_form_is_an_error_of_the_flag(parse: Any, text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=f"^'{text}' is not a list of .*such as"):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (9_996, "10.0 kB"),
+        (46_830_000, "46.8 MB"),
+        (999_700, "1.00 MB"),
+        (1_234_000_000_000, "1,234 GB"),
+    ],
+)
+def test_a_size_has_three_digits_and_its_unit(size_bytes: float, text: str) -> None:
+    assert quantities.size(size_bytes) == text
+    assert quantities.size(size_bytes, "_") == text.replace(" ", "_")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from harness import BATCH, Model, Recipe, TensorSpec
+from harness.core import pipeline_terms
 from harness.pipeline import modes
 from harness.pipeline import video as videos
 from harness.pipeline.frame import FramePipeline
@@ -102,22 +103,27 @@ BATCHES = [{"x": tensor(number)} for number in JUDGED]
 def test_a_session_gets_all_frames_to_hold_and_passes_them_as_they_are_asked() -> None:
     session = Streaming()
     pipeline = pipeline_of(session, rate=50.0)
-    runs, kept = modes.sequential(pipeline, modes.AFTER_DECODING, BATCHES)
-    assert (list(runs), list(kept)) == ([modes.AFTER_DECODING], [modes.AFTER_DECODING])
-    assert modes.overlapped(pipeline, modes.AFTER_DECODING, BATCHES) == ({}, {}), "it never decodes"
-    (runs, judged), reason = modes.predecoded(pipeline, modes.AFTER_DECODING, BATCHES)
+    runs, kept = modes.sequential(pipeline, pipeline_terms.AFTER_DECODING, BATCHES)
+    assert (list(runs), list(kept)) == (
+        [pipeline_terms.AFTER_DECODING],
+        [pipeline_terms.AFTER_DECODING],
+    )
+    assert modes.overlapped(pipeline, pipeline_terms.AFTER_DECODING, BATCHES) == ({}, {}), (
+        "it never decodes"
+    )
+    (runs, judged), reason = modes.predecoded(pipeline, pipeline_terms.AFTER_DECODING, BATCHES)
     assert reason == ""
     assert session.told == [
         ((5, HEIGHT, WIDTH, 3), [0, 10, 20, 30, 40]),
         (3, 0, JUDGED),
         (3, 20_000_000, JUDGED),
     ]
-    assert list(runs) == [modes.PREDECODED, modes.PREDECODED_PACED]
-    assert runs[modes.PREDECODED_PACED]["dropped"] == [3]
+    assert list(runs) == [pipeline_terms.PREDECODED, pipeline_terms.PREDECODED_PACED]
+    assert runs[pipeline_terms.PREDECODED_PACED]["dropped"] == [3]
     assert {
         mode: {place: float(each["y"].flat[0]) for place, each in found.items()}
         for mode, found in judged.items()
-    } == {modes.PREDECODED: {0: 0.0, 1: 3.0}}, (
+    } == {pipeline_terms.PREDECODED: {0: 0.0, 1: 3.0}}, (
         "frames may be dropped at a pace, and are not judged there"
     )
     assert sorted(pipeline.latest) == list(JUDGED)
@@ -126,9 +132,9 @@ def test_a_session_gets_all_frames_to_hold_and_passes_them_as_they_are_asked() -
 def test_without_a_target_there_is_no_pace() -> None:
     session = Streaming()
     pipeline = pipeline_of(session)
-    modes.sequential(pipeline, modes.AFTER_DECODING, BATCHES)
-    (runs, _), _ = modes.predecoded(pipeline, modes.AFTER_DECODING, BATCHES)
-    assert list(runs) == [modes.PREDECODED]
+    modes.sequential(pipeline, pipeline_terms.AFTER_DECODING, BATCHES)
+    (runs, _), _ = modes.predecoded(pipeline, pipeline_terms.AFTER_DECODING, BATCHES)
+    assert list(runs) == [pipeline_terms.PREDECODED]
     assert len(session.told) == 2
 
 
@@ -143,12 +149,12 @@ def test_judged_frames_in_flight_are_those_that_the_golden_got(
     session: Streaming, said: str
 ) -> None:
     pipeline = pipeline_of(session)
-    modes.sequential(pipeline, modes.AFTER_DECODING, BATCHES)
+    modes.sequential(pipeline, pipeline_terms.AFTER_DECODING, BATCHES)
     with pytest.raises(ValueError, match=said):
-        modes.predecoded(pipeline, modes.AFTER_DECODING, BATCHES)
+        modes.predecoded(pipeline, pipeline_terms.AFTER_DECODING, BATCHES)
 
 
-@pytest.mark.parametrize("covers", [modes.WHOLE, modes.AFTER_DECODING])
+@pytest.mark.parametrize("covers", [pipeline_terms.WHOLE, pipeline_terms.AFTER_DECODING])
 def test_frames_that_would_fill_the_memory_are_not_held(
     covers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,16 +170,19 @@ def test_frames_that_would_fill_the_memory_are_not_held(
 def test_as_many_as_fit_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(modes, "MAX_PREDECODED_BYTES", 5 * HEIGHT * WIDTH * 3)
     pipeline = pipeline_of(Streaming())
-    modes.sequential(pipeline, modes.AFTER_DECODING, BATCHES)
-    assert modes.predecoded(pipeline, modes.AFTER_DECODING, BATCHES)[1] == ""
+    modes.sequential(pipeline, pipeline_terms.AFTER_DECODING, BATCHES)
+    assert modes.predecoded(pipeline, pipeline_terms.AFTER_DECODING, BATCHES)[1] == ""
 
 
 def test_what_passes_one_frame_at_a_time_says_so() -> None:
-    assert modes.predecoded(pipeline_of(Plain()), modes.AFTER_DECODING, BATCHES) == (
+    assert modes.predecoded(pipeline_of(Plain()), pipeline_terms.AFTER_DECODING, BATCHES) == (
         ({}, {}),
         "it passes frames one at a time",
     )
 
 
 def test_inference_alone_holds_no_frames() -> None:
-    assert modes.predecoded(pipeline_of(Streaming()), modes.INFERENCE, BATCHES) == (({}, {}), "")
+    assert modes.predecoded(pipeline_of(Streaming()), pipeline_terms.INFERENCE, BATCHES) == (
+        ({}, {}),
+        "",
+    )

@@ -12,7 +12,8 @@ import pytest
 import synthetic
 
 from harness.core.types import OUTCOMES
-from reports import charts, results
+from reports import results
+from reports.charts import laps, speedups
 from reports.pages import index as site
 from reports.sections import comparison
 from tests.performance import yardstick
@@ -95,7 +96,7 @@ def test_everything_from_results_is_escaped():
 
 def test_labels_of_charts_are_escaped_for_plotly():
     lines = [synthetic.record(model=HOSTILE, backend=name) for name in ("torch-eager", "<i>x</i>")]
-    figure = charts.speedups(results.groups(results.results(lines))[0])
+    figure = speedups.of_group(results.groups(results.results(lines))[0])
     assert figure["data"][0]["y"] == ["&lt;i&gt;x&lt;/i&gt;"]
 
 
@@ -135,14 +136,14 @@ def test_plotly_accepts_every_figure():
         for group in groups
         for figure in comparison.compare(group, 0, 50)["figures"]
     ]
-    for figure in [charts.overview(groups), *figures]:
+    for figure in [speedups.overview(groups), *figures]:
         graph_objects.Figure(figure)
     assert len(figures) >= 5 * 4
 
 
 def test_the_distribution_keeps_to_its_number_of_laps():
     (group,) = results.groups(results.results([synthetic.record(laps=1000)]))
-    assert all(len(trace["x"]) <= 100 for trace in charts.laps(group, 100)["data"])
+    assert all(len(trace["x"]) <= 100 for trace in laps.figure(group, 100)["data"])
 
 
 def test_the_same_results_make_the_same_page():
@@ -151,7 +152,7 @@ def test_the_same_results_make_the_same_page():
 
 def test_reporting_imports_no_runtime():
     code = (
-        "import sys; from reports import terminal; from reports.pages import index\n"
+        "import sys; from reports.terminal import outcomes; from reports.pages import index\n"
         "heavy = 'torch onnxruntime openvino tvm tensorrt IPython pandas itables plotly'\n"
         "bad = {*heavy.split()} & {*sys.modules}\n"
         "assert not bad, bad"

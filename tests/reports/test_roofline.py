@@ -1,4 +1,4 @@
-"""How close to the limit: what binds, what is above it and why, and a chart that plotly takes."""
+"""Distance from the limit: what binds, what is above it and why, and a chart that plotly takes."""
 
 import pytest
 import synthetic
@@ -74,8 +74,8 @@ def test_what_has_no_limit_has_no_row_and_says_why_in_its_details():
         ({"flops_by_operator": {"Conv": 1}}, "Winograd"),
         ({"flops_by_operator": {"aten.mm": 1}}, "beat the fp32 product of 1024"),
         ({"bound": "memory"}, "stay in the caches"),
-        ({"bound": "memory", "cache_bytes": 1000}, "a part of its weights"),
-        ({"bound": "memory", "cache_bytes": None}, "a part of its weights"),
+        ({"bound": "memory", "cache_bytes": 1000}, "a part of the weights"),
+        ({"bound": "memory", "cache_bytes": None}, "a part of the weights"),
     ],
 )
 def test_a_share_above_one_is_shown_and_explained(changed, words):
@@ -83,7 +83,7 @@ def test_a_share_above_one_is_shown_and_explained(changed, words):
     assert column(row, "Of the limit")[1] > 1.2
     assert column(row, "Remark").startswith("above the limit: ")
     assert words in column(row, "Remark")
-    assert "when they were measured (2026-11-21T01:36:10Z)" in column(row, "Remark")
+    assert "lowered the measured peaks (2026-11-21T01:36:10Z)" in column(row, "Remark")
 
 
 def test_operators_that_could_not_be_counted_are_named():

@@ -1,6 +1,4 @@
-"""What to mind about a run: there where the machine was not steady, escaped, and absent where it
-was.
-"""
+"""Machine warnings about a run: shown escaped for an unsteady machine, absent otherwise."""
 
 import synthetic
 

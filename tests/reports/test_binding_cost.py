@@ -208,7 +208,7 @@ def test_details_of_a_cell_say_what_its_binding_costs():
 
 def test_the_page_has_the_section_where_there_is_a_pair():
     page, plain = index.render([cell("ort"), program()]), index.render([cell("ort")])
-    for words in ('href="#binding"', "What the binding costs", "cpp-ort"):
+    for words in ('href="#binding"', "Cost of the binding", "cpp-ort"):
         assert words in page
     assert 'id="binding"' not in plain
     assert 'href="#binding"' not in plain

@@ -46,16 +46,14 @@ def test_both_cells_say_where_they_part_and_the_newest_search_counts() -> None:
     lines, notes = divergences.attached([first, second], [new, old])
     assert notes == []
     told = "the rule. the first tensor that parts is TopK."
-    assert divergences.described(lines[0]) == [
-        (f"where it parts from {second['cell']['id']}", told)
-    ]
-    assert divergences.described(lines[1]) == [(f"where it parts from {first['cell']['id']}", told)]
+    assert divergences.described(lines[0]) == [(f"diverges from {second['cell']['id']}", told)]
+    assert divergences.described(lines[1]) == [(f"diverges from {first['cell']['id']}", told)]
     results = shape.results(lines)
     (group,) = [
         group for group in shape.groups(results) if results[0] in (*group.ranked, *group.unranked)
     ]
     sections = dict(details.describe(group, results[0])["sections"])
-    assert (f"where it parts from {second['cell']['id']}", told) in sections["Parity"]
+    assert (f"diverges from {second['cell']['id']}", told) in sections["Parity"]
     page = index.render(lines)
     assert page.count("the first tensor that parts is TopK") == 1, (
         "one row for the pair, which both cells have"
@@ -67,7 +65,7 @@ def test_both_cells_say_where_they_part_and_the_newest_search_counts() -> None:
 def test_a_wrong_answer_of_which_nobody_knows_the_reason_says_how_to_find_it() -> None:
     wrong = next(line for line in synthetic.suite() if line["outcome"] == "mismatch")
     ((label, words),) = divergences.described(wrong)
-    assert label == "where it parts from its golden"
+    assert label == "diverges from its golden"
     assert f"evenbench diff {wrong['cell']['id']} golden" in words
     assert divergences.described(pairs()[0]) == []
 
@@ -78,5 +76,6 @@ def test_a_line_that_is_none_is_counted_and_costs_nothing_else() -> None:
     lines, notes = divergences.attached([first], broken)
     assert lines == [first]
     assert notes == [
-        f"{formatting.count(2, 'line')} of `evenbench diff` left out, not as docs/inspect.md has it"
+        f"{formatting.count(2, 'line')} of `evenbench diff` left out, malformed; see "
+        "docs/inspect.md"
     ]

@@ -6,8 +6,9 @@ import re
 
 import synthetic
 
-from reports import results, terminal, verdict
+from reports import newest_records, results, verdict
 from reports.sections import cells, comparison, overview
+from reports.terminal import outcomes
 
 
 def group_of(*lines):
@@ -107,7 +108,7 @@ def test_where_eager_was_never_asked_cells_are_told_against_the_fastest():
     words.append(overview.head([group], group.results, []).sentence)
     assert "no correct torch-eager" not in " ".join(words).lower()
     assert words[0] == f"torch-eager is not among these cells; within noise of {other}"
-    assert "told against the next" in words[-1]
+    assert "is compared with the next" in words[-1]
     assert verdict.judge(group).speedup == "–", "nothing is over torch eager"
 
 
@@ -138,7 +139,7 @@ def test_a_page_tells_groups_without_eager_from_those_whose_eager_is_wrong():
         overview.head(groups, [result for group in groups for result in group.results], []).notes
     )
     assert "1\N{NO-BREAK SPACE}group has no correct torch-eager result, so no speed-ups." in notes
-    assert "1\N{NO-BREAK SPACE}group was not asked for torch-eager" in notes
+    assert "1\N{NO-BREAK SPACE}group was measured without torch-eager" in notes
 
 
 def test_no_ratio_crosses_runs_groups_or_boundaries():
@@ -182,7 +183,7 @@ def test_options_tell_results_apart_and_the_plain_eager_is_the_baseline():
 
 def test_the_newest_record_of_a_cell_wins_and_a_note_says_so():
     old = synthetic.record(run=synthetic.RUN | {"id": "old", "started": "2026-01-01T00:00:00Z"})
-    kept, notes = results.newest([synthetic.record(), old])
+    kept, notes = newest_records.newest([synthetic.record(), old])
     assert [line["run"]["id"] for line in kept] == [synthetic.RUN["id"]]
     assert len(notes) == 1
     assert "of 2 records the one from run" in notes[0]
@@ -197,7 +198,7 @@ def test_cold_start_is_import_load_and_first_step():
 
 def test_the_terminal_table_has_a_row_for_every_record():
     lines = synthetic.suite()
-    rows = terminal.rows(lines)
+    rows = outcomes.rows(lines)
     assert {row.cell for row in rows} == {line["cell"]["id"] for line in lines}
     mismatch = next(row for row in rows if row.outcome == "mismatch")
     assert mismatch.speedup == "–"
@@ -213,9 +214,9 @@ def test_warnings_are_counted_in_the_row_and_told_once_below_the_table():
     lines = [
         synthetic.record(backend=name, warnings=["steal time"]) for name in ("torch-eager", "ort")
     ]
-    terminal.render(lines, Console(file=out, width=200))
+    outcomes.show(lines, Console(file=out, width=200))
     assert out.getvalue().count("steal time") == 1
-    assert terminal.rows(lines)[0].reason.endswith("1\N{NO-BREAK SPACE}warning")
+    assert outcomes.rows(lines)[0].reason.endswith("1\N{NO-BREAK SPACE}warning")
 
 
 def test_a_label_stands_before_how_a_cell_stands():
@@ -223,7 +224,7 @@ def test_a_label_stands_before_how_a_cell_stands():
         synthetic.record(backend="torch-eager"),
         synthetic.record(backend="tvm", labels=["untuned"]),
     ]
-    said = {row.cell.split("-")[1]: row.reason for row in terminal.rows(lines)}
+    said = {row.cell.split("-")[1]: row.reason for row in outcomes.rows(lines)}
     assert said["tvm"].startswith("untuned; ")
     assert said["torch"] == "the baseline"
 
@@ -234,7 +235,7 @@ def test_the_terminal_reads_no_markup_in_names_and_reasons():
     from rich.console import Console
 
     out = io.StringIO()
-    terminal.render(
+    outcomes.show(
         [synthetic.record(outcome="failed", reason="[bold]boom[/bold] [/nonsense]")],
         Console(file=out, width=200),
     )
@@ -250,7 +251,7 @@ def test_a_suite_that_was_run_twice_is_one_note():
         synthetic.record(cell={"key": f"k{at}", "group": "g"}, run={"id": "r2", "started": "2"})
         for at in range(5)
     ]
-    kept, notes = results.newest([*first, *second])
+    kept, notes = newest_records.newest([*first, *second])
     assert notes == ["5 cells were measured more than once; those of run r2 are shown"]
     assert {line["run"]["id"] for line in kept} == {"r2"}
 
@@ -261,5 +262,5 @@ def test_a_cell_measured_again_alone_does_not_tear_its_group_apart():
         for key in "ab"
     ]
     alone = synthetic.record(cell={"key": "a", "group": "g"}, run={"id": "r2", "started": "2"})
-    kept, _ = results.newest([*whole, alone])
+    kept, _ = newest_records.newest([*whole, alone])
     assert {line["run"]["id"] for line in kept} == {"r1"}

@@ -1,6 +1,4 @@
-"""What the terminal shows after a run: one line per cell, as ready strings, and the same lines as a
-rich table.
-"""
+"""Outcomes of a run as a table for the terminal, a row per cell."""
 
 from __future__ import annotations
 
@@ -14,20 +12,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reports import formatting, results, verdict
+from reports import cell_texts, formatting, results, verdict
 from reports.results import BASELINE, Group, Result
-from reports.sections import cells
 
 WARNINGS_SHOWN = 8
-"""How many kinds of warning follow the table; a report has them all."""
+"""Limit on kinds of warning under the table; a report has all warnings."""
 
 STYLES = {"ok": "green", "mismatch": "bold red", "fallback": "yellow", "failed": "red"}
 
 
 @dataclass(frozen=True)
-class Row:
-    """One cell as strings. `latency` and `speedup` carry their intervals; `parity` is tolerance
-    needed / allowed.
+class OutcomeRow:
+    """A cell as texts.
+
+    `latency` and `speedup` include intervals; `parity` is tolerance needed / allowed.
     """
 
     cell: str
@@ -38,17 +36,16 @@ class Row:
     reason: str
 
 
-def rows(lines: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """One row per record, grouped by what may be compared, the correct ones first and fastest
-    first.
-    """
+def rows(lines: Sequence[Mapping[str, Any]]) -> list[OutcomeRow]:
+    """Return a row per record, by group, correct cells first, fastest first."""
     groups = results.groups(results.results(lines))
     return [_row(group, result) for group in groups for result in (*group.ranked, *group.unranked)]
 
 
-def render(lines: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Print the rows of `lines` to `console` as a table. The time of an answer that is not correct
-    stands in brackets.
+def show(lines: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Print a table of all cells, then warnings.
+
+    The time of an incorrect output stands in brackets.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("cell", overflow="fold")
@@ -65,7 +62,7 @@ def render(lines: Sequence[Mapping[str, Any]], console: Console) -> None:
 
 
 def _footnotes(lines: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Every warning once, with the number of cells that have it, the commonest first."""
+    """Every warning once, with its number of cells, the most frequent first."""
     counted = Counter(str(warning) for line in lines for warning in line.get("warnings") or [])
     shown = [
         f"warning ({formatting.count(many, 'cell')}): {words}"
@@ -78,33 +75,34 @@ def _footnotes(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _row(group: Group, result: Result) -> Row:
-    return Row(
+def _row(group: Group, result: Result) -> OutcomeRow:
+    return OutcomeRow(
         cell=str(result.cell.get("id", "")),
         outcome=result.outcome,
         latency=_short(
             formatting.latency(result.compute), formatting.latency_interval(result.compute)
         ),
         speedup=_short(*verdict.speedup_texts(group, result)),
-        parity=cells.parity_text(result),
+        parity=cell_texts.parity_text(result),
         reason="; ".join(
             filter(
-                None, (*map(str, result.record.get("labels") or ()), cells.reason(group, result))
+                None,
+                (*map(str, result.record.get("labels") or ()), cell_texts.reason(group, result)),
             )
         ),
     )
 
 
 def _short(value: str, interval: str) -> str:
-    # A terminal is narrow: that one process has no interval is said in two words.
+    # A terminal is narrow, so a missing interval is shortened.
     return formatting.with_interval(
         value, "1 process" if interval == formatting.NO_INTERVAL else interval
     )
 
 
-def _styled(row: Row) -> list[Text]:
-    # Text and not str: rich would read the brackets of a reason or of a name as its markup.
-    # A time that does not count is in brackets, since a pipe or a file has no struck-out letters.
+def _styled(row: OutcomeRow) -> list[Text]:
+    # Text instead of str: rich would read brackets of a reason or a name as markup.
+    # Times that do not count stand in brackets, as pipes and files have no struck-out letters.
     wrong = row.outcome != "ok" and row.latency != formatting.DASH
     return [
         Text(row.cell),

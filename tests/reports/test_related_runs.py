@@ -110,7 +110,7 @@ def swept() -> dict[str, Any]:
     return made | {"answer": best_batch(points, asked.bound_ns)}
 
 
-def only(*loads: dict[str, Any], pages: dict[str, str] | None = None) -> related_runs.Row:
+def only(*loads: dict[str, Any], pages: dict[str, str] | None = None) -> related_runs.RelatedRun:
     (row,) = related_runs.gather(loads, pages or {}, []).rows
     return row
 
@@ -118,8 +118,10 @@ def only(*loads: dict[str, Any], pages: dict[str, str] | None = None) -> related
 def test_a_sweep_says_its_best_batch_and_what_that_brings() -> None:
     row = only(swept())
     assert (row.cell, row.outcome) == ("net-ort-fp32-cpu", "ok")
-    assert row.asked == "batch-sweep, p99 within 20.0\N{NO-BREAK SPACE}ms"
-    assert row.answer == "best batch whose p99 keeps 20.0\N{NO-BREAK SPACE}ms: 4; 1,000 per second"
+    assert row.question == "batch-sweep, p99 within 20.0\N{NO-BREAK SPACE}ms"
+    assert (
+        row.answer == "best batch with a p99 within 20.0\N{NO-BREAK SPACE}ms: 4; 1,000 per second"
+    )
 
 
 def test_a_server_says_its_highest_valid_rate_or_why_there_is_none() -> None:
@@ -141,7 +143,7 @@ def test_a_pause_says_what_waking_up_costs() -> None:
 
     row = only(line(Scenario(GAPS), (1, [paused(0, 2), paused(10, 3), paused(1000, 6)])))
     assert re.fullmatch(
-        r"after a pause of 1000 ms a call takes ×3\.00 .*of one without", row.answer
+        r"after a pause of 1000 ms a call takes ×3\.00 .*of a call without", row.answer
     ), row.answer
 
 
@@ -208,7 +210,7 @@ def test_a_pipeline_says_its_rates() -> None:
         [(pipelines.QUICK, "./street/index.html"), (pipelines.WRONG, ""), (pipelines.ALONE, "")],
     )
     rows = {row.cell: row for row in found.rows}
-    assert rows["m-quick"].asked == "pipeline over video.mp4"
+    assert rows["m-quick"].question == "pipeline over video.mp4"
     assert re.match(
         r"frames per second: 200 \(.*\) with 4 in flight, 100 \(.*\) one at a time$",
         rows["m-quick"].answer,
@@ -223,7 +225,10 @@ def test_a_line_that_is_none_any_more_is_left_out_and_counted() -> None:
     found = related_runs.gather([broken, swept()], {}, [({"cell": 7}, "")])
     assert len(found.rows) == 1
     assert found.notes == (
-        "2\N{NO-BREAK SPACE}lines of load or of a pipeline left out, not as docs/load.md and docs/pipeline.md have it",
+        (
+            "2\N{NO-BREAK SPACE}lines of load or of a pipeline left out, malformed; see "
+            "docs/load.md and docs/pipeline.md"
+        ),
     )
 
 

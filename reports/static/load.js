@@ -1,0 +1,3 @@
+// The chart of a load scenario; needs figures.js. No table delays it.
+evenbench.tablesReady();
+stand("load");

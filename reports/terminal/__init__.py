@@ -1,0 +1,1 @@
+"""Tables for the terminal: outcomes of a run, a history, pipelines, load scenarios."""
