@@ -19,7 +19,6 @@ from backends.cpp import session as native
 from backends.torch import aot_inductor, inductor, int8, model, torchscript
 from backends.torch import precision as torch_precision
 from harness import Attestation, Backend, Cell, Session, Source, Unsupported
-from harness.core.session import ProgramEnded
 from harness.environment import system_info
 
 OPERATORS = "torchvision::"
@@ -157,8 +156,6 @@ class CppLibtorch(runtimes.Native):
     def load(self, folder: Path, cell: Cell) -> Session:
         try:
             return self.session(torch_file(folder, cell), cell)
-        except ProgramEnded:  # whatever its last words were, a crash is no refusal
-            raise
         except RuntimeError as error:
             if OPERATORS not in str(error):
                 raise

@@ -24,7 +24,6 @@ from backends.openvino import backend, conversion
 from harness import Attestation, Backend, Cell, Session, Unsupported
 from harness.core.backend import Deployment
 from harness.core.intermediate_tensors import Exposed
-from harness.core.session import ProgramEnded
 
 if TYPE_CHECKING:
     from harness.core.session import Arrays
@@ -323,8 +322,6 @@ class CppOpenVino(Native, backend.OpenVino):
         own = folder / backend.OWN
         try:
             return OpenVinoProgram(own if own.exists() else folder / export.FILE, cell)
-        except ProgramEnded:  # whatever its last words were, a crash is no refusal
-            raise
         except RuntimeError as error:
             refused = conversion.unconverted(error)
             if refused is None:
