@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from backends.onnx import export
 from backends.onnxruntime.backend import OnnxRuntime, OrtSession
-from backends.openvino.backend import OpenVino, OpenVinoSession
+from backends.openvino.backend import OpenVino
+from backends.openvino.session import OpenVinoSession
 from backends.torch import model
 from harness import Cell, Session, Source, TensorSpec, Unsupported
 

@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from backends.cpp import build, frames, runtimes
-from backends.cpp import session as native
+from backends.cpp import backend as cpp_backend
+from backends.cpp import build, frames, library_session, toolchain
 from backends.torch import aot_inductor, inductor, int8, model, torchscript
 from backends.torch import precision as torch_precision
 from harness import Attestation, Backend, Cell, Session, Source, Unsupported
@@ -105,7 +105,7 @@ def attest_torch(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestatio
     )
 
 
-class OnLibtorch(runtimes.OfFile):
+class OnLibtorch(cpp_backend.OfFile):
     """libtorch in either."""
 
     library_name = "libtorch"
@@ -116,11 +116,11 @@ class TorchProgram(OnLibtorch, frames.LineSession):
     """libtorch in C++."""
 
 
-class TorchLibrary(OnLibtorch, native.LibrarySession):
+class TorchLibrary(OnLibtorch, library_session.LibrarySession):
     """libtorch behind ctypes."""
 
 
-class CppLibtorch(runtimes.Native):
+class CppLibtorch(cpp_backend.Native):
     """A C++ program on libtorch: the frozen TorchScript file, or an AOTInductor package."""
 
     name = "cpp-libtorch"
@@ -129,11 +129,11 @@ class CppLibtorch(runtimes.Native):
     session: ClassVar[type[TorchProgram | TorchLibrary]] = TorchProgram
     precisions = ("fp32", *torch_precision.DTYPES, *int8.PRECISIONS)
     distributions = model.DISTRIBUTIONS
-    environments = {"": (*model.DISTRIBUTIONS, *build.BUILD_TOOLS)}
+    environments = {"": (*model.DISTRIBUTIONS, *toolchain.BUILD_TOOLS)}
     options = {
         **inductor.OPTIONS,
         "artifact": "'script' (default) runs the frozen TorchScript file, 'aot' an AOTInductor package through its C++ loader",
-        "spinning": runtimes.SPINNING,
+        "spinning": cpp_backend.SPINNING,
     }
 
     def supports(self, cell: Cell) -> str:

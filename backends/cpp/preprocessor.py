@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from backends.cpp import build
+from backends.cpp import build, toolchain
 from backends.preprocessing.numpy_preprocessor import NumPy
 from harness.inputs import batches
 from harness.inputs.preprocessors import Image
@@ -52,7 +52,7 @@ class Cpp(NumPy):
     }
 
     def missing(self) -> tuple[str, ...]:
-        return (*super().missing(), *(() if build.compiler() else ("a C++20 compiler",)))
+        return (*super().missing(), *(() if toolchain.compiler() else ("a C++20 compiler",)))
 
     def resize(self, image: Image, step: Resize, width: int, height: int) -> Image:
         import numpy as np

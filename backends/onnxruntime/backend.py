@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from backends.onnx import export
-from backends.onnxruntime import execution_providers, session
+from backends.onnxruntime import bound_session, execution_providers, session_options
 from backends.onnxruntime.session import OrtSession
 from harness import Cell, Session, Source, Unsupported
 from harness.core.backend import Deployment
 
 CHOICES = {
     "spinning": ("default", "off"),
-    "optimization": tuple(session.LEVELS),
-    "execution": tuple(session.MODES),
+    "optimization": tuple(session_options.LEVELS),
+    "execution": tuple(session_options.MODES),
     "arena": ("on", "off"),
     "iobinding": ("on", "off"),
 }
@@ -39,7 +39,7 @@ class OnnxRuntime(export.OnnxBackend):
         **export.OnnxBackend.options,
         **export.DYNAMIC,
         "provider": f"the execution provider: {', '.join(execution_providers.PROVIDERS)}; the first on the cell's device is the default",
-        "optimization": f"how far the graph is optimised: {', '.join(session.LEVELS)} (default)",
+        "optimization": f"how far the graph is optimised: {', '.join(session_options.LEVELS)} (default)",
         "execution": "'sequential' (default), or 'parallel' for branches side by side, by threads beside the cell's",
         "inter_op": "with execution=parallel, how many threads run branches, 2 or more; as many as the cell's threads by default",
         "arena": "'on' (default) keeps memory of the CPU for later steps; 'off' gives it back after each",
@@ -100,11 +100,11 @@ class OnnxRuntime(export.OnnxBackend):
         settings = {
             "file": export.FILE,
             "outputs": [spec.name for spec in cell.model.outputs],
-            "optimization": session.LEVELS[cell.option.get("optimization", "all")],
-            "execution": session.MODES[cell.option.get("execution", "sequential")],
-            "inter_op": session.inter_op(cell),
+            "optimization": session_options.LEVELS[cell.option.get("optimization", "all")],
+            "execution": session_options.MODES[cell.option.get("execution", "sequential")],
+            "inter_op": session_options.inter_op(cell),
             "arena": cell.option.get("arena", "on") == "on",
-            "entries": session.entries(cell),
+            "entries": session_options.entries(cell),
         }
         return Deployment(
             ("onnxruntime",), "backends.onnxruntime.deployed_network:Network", settings
@@ -123,7 +123,7 @@ class OnnxRuntime(export.OnnxBackend):
             else "on"
         )
         bound = cell.option.get("iobinding", usual) == "on"
-        kind = session.BoundSession if bound else OrtSession
+        kind = bound_session.BoundSession if bound else OrtSession
         return kind(folder / export.FILE, cell, self.provider_of(cell))
 
 
@@ -159,6 +159,6 @@ def _wrong_option(cell: Cell) -> str:
         return f"inter_op is a whole number of 2 or more, not {threads!r}"
     if "inter_op" in asked and asked.get("execution") != "parallel":
         return "inter_op counts the threads of execution=parallel, and means nothing without it"
-    if "disabled_optimizers" in asked and not session.disabled(cell):
+    if "disabled_optimizers" in asked and not session_options.disabled(cell):
         return "disabled_optimizers names none; expected ONNX Runtime's names, with commas between them"
     return ""

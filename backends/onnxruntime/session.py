@@ -18,32 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from backends.onnx import export, protobuf_reader
 from backends.onnx import precision as onnx_precision
-from backends.onnxruntime import executed_graph, execution_providers
+from backends.onnxruntime import executed_graph, execution_providers, fusions, session_options
 from harness import Attestation, Cell, Session, Unavailable, Unsupported
 
 if TYPE_CHECKING:
     from harness.core.session import Arrays
 
-ENTRIES = {
-    "session.set_denormal_as_zero": "0",
-    "session.record_ep_graph_assignment_info": "1",
-    "optimization.enable_gelu_approximation": "0",
-    "mlas.enable_gemm_fastmath_arm64_bfloat16": "0",
-}
-"""Session entries for every cell: denormals are kept, node placement can be read back, and nothing
-is computed in less than was asked.
-"""
-
-LEVELS = {
-    "disable": "ORT_DISABLE_ALL",
-    "basic": "ORT_ENABLE_BASIC",
-    "extended": "ORT_ENABLE_EXTENDED",
-    "layout": "ORT_ENABLE_LAYOUT",
-    "all": "ORT_ENABLE_ALL",
-}
-"""The option `optimization` and ONNX Runtime's names; each level holds those before it."""
-
-MODES = {"sequential": "ORT_SEQUENTIAL", "parallel": "ORT_PARALLEL"}
 
 PROFILED_RUNS = 3
 """Runs of the profiled session. The last one counts: memory is laid out during the first."""
@@ -52,69 +32,6 @@ LARGEST_BYTES = 1 << 30
 """Above this size an optimised graph is not written out to see what was fused: a protobuf file ends
 at 2 GiB.
 """
-
-
-def session_options(ort: Any, cell: Cell) -> Any:
-    """The session options of a cell. Raises Unsupported where this release lacks one, Unavailable
-    where a library is not there.
-    """
-    asked, options = cell.option, ort.SessionOptions()
-    level, mode = (
-        LEVELS[asked.get("optimization", "all")],
-        MODES[asked.get("execution", "sequential")],
-    )
-    if not hasattr(ort.GraphOptimizationLevel, level):
-        raise Unsupported(
-            f"ONNX Runtime {ort.__version__} has no optimization={asked['optimization']}; it came with a later release"
-        )
-    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
-    options.execution_mode = getattr(ort.ExecutionMode, mode)
-    options.intra_op_num_threads = cell.threads
-    options.inter_op_num_threads = inter_op(cell)
-    options.enable_cpu_mem_arena = asked.get("arena", "on") == "on"
-    options.log_severity_level = 3
-    for name, value in entries(cell).items():
-        options.add_session_config_entry(name, value)
-    if "custom_ops" in asked:
-        try:
-            options.register_custom_ops_library(str(Path(asked["custom_ops"]).resolve()))
-        except Exception as error:  # ONNX Runtime's own types, which are not ours to import
-            raise Unavailable(
-                f"the custom-operator library {asked['custom_ops']} cannot be registered: {error}"
-            ) from error
-    return options
-
-
-def entries(cell: Cell) -> dict[str, str]:
-    """The session's configuration entries of a cell."""
-    spinning = (
-        "0" if cell.option.get("spinning") == "off" else "1"
-    )  # 1 is also the runtime's default, said here to be read back
-    return {
-        **ENTRIES,
-        "session.intra_op.allow_spinning": spinning,
-        "session.inter_op.allow_spinning": spinning,
-    }
-
-
-def inter_op(cell: Cell) -> int:
-    """How many threads run branches side by side: one, unless execution is parallel, which needs
-    two.
-    """
-    return (
-        int(cell.option.get("inter_op", max(2, cell.threads)))
-        if cell.option.get("execution") == "parallel"
-        else 1
-    )
-
-
-def disabled(cell: Cell) -> list[str]:
-    """The optimisers that a cell switches off, by ONNX Runtime's names."""
-    return [
-        name.strip()
-        for name in str(cell.option.get("disabled_optimizers", "")).split(",")
-        if name.strip()
-    ]
 
 
 class OrtSession(Session):
@@ -132,7 +49,9 @@ class OrtSession(Session):
             raise Unavailable(execution_providers.absent(self.chosen))
         if self.provider.memory == "cuda" and hasattr(ort, "preload_dlls"):
             ort.preload_dlls()  # CUDA's libraries may lie in wheels, where the loader does not look
-        self.session = self._open(session_options(ort, cell), disabled(cell))
+        self.session = self._open(
+            session_options.session_options(ort, cell), session_options.disabled(cell)
+        )
         self.outputs = [output.name for output in self.session.get_outputs()]
         if export.left_open(cell):
             export.check_left_open(cell, self._shapes())
@@ -154,7 +73,7 @@ class OrtSession(Session):
                 ) from error
             raise
         made.disable_fallback()
-        _check_kept(options, made.get_session_options())
+        session_options._check_kept(options, made.get_session_options())
         found = made.get_providers()
         if found[0] != self.provider.name:
             raise Unavailable(
@@ -189,7 +108,7 @@ class OrtSession(Session):
         options = self.session.get_session_options()
         entry = options.get_session_config_entry
         given = self.session.get_provider_options()
-        nodes, graph = self._profiled(disabled(self.cell))
+        nodes, graph = self._profiled(session_options.disabled(self.cell))
         stored = protobuf_reader.read(self.file).precision
         tf32 = given.get(self.provider.name, {}).get("use_tf32") == "1"
         precision, emulated = executed_graph.ran_in(self.cell.precision, nodes, stored, tf32)
@@ -215,8 +134,10 @@ class OrtSession(Session):
             labels=tuple(filter(None, self._labels(nodes, graph))),
             details={
                 "inter_op_num_threads": options.inter_op_num_threads,
-                "execution_mode": _named(options.execution_mode),
-                "graph_optimization_level": _named(options.graph_optimization_level),
+                "execution_mode": session_options._named(options.execution_mode),
+                "graph_optimization_level": session_options._named(
+                    options.graph_optimization_level
+                ),
                 "cpu_mem_arena": options.enable_cpu_mem_arena,
                 "mem_pattern": options.enable_mem_pattern,
                 "mem_reuse": getattr(options, "enable_mem_reuse", None),
@@ -237,7 +158,7 @@ class OrtSession(Session):
         idle = graph.get("disabled_optimizers", {}).get("changed_graph") is False
         return [
             executed_graph.label(self.cell.precision, nodes),
-            f"{inter_op(self.cell)} inter-op threads beside {self.cell.threads}"
+            f"{session_options.inter_op(self.cell)} inter-op threads beside {self.cell.threads}"
             if parallel
             else "",
             "copies are part of compute" if copies else "",
@@ -292,7 +213,7 @@ class OrtSession(Session):
     def _profile(
         self, folder: Path, without: list[str]
     ) -> tuple[list[executed_graph.Executed], Path | None]:
-        options = session_options(self.runtime, self.cell)
+        options = session_options.session_options(self.runtime, self.cell)
         options.enable_profiling = True
         options.profile_file_prefix = str(folder / "profile")
         written = folder / "optimised.onnx"
@@ -313,93 +234,12 @@ class OrtSession(Session):
             }
         if written is None:
             return {"fused_unknown": f"the file is larger than {LARGEST_BYTES} bytes"}
-        return executed_graph.changes(
-            protobuf_reader.read(self.file), protobuf_reader.read(written)
-        )
+        return fusions.changes(protobuf_reader.read(self.file), protobuf_reader.read(written))
 
     def close(self) -> None:
         self.result = []
         self.feeds = {}
         self.session = None
-
-
-class BoundSession(OrtSession):
-    """Inputs and outputs are bound once, to memory of the provider's device: `step` allocates and
-    copies nothing.
-    """
-
-    iobinding = "on"
-
-    def __init__(self, file: Path, cell: Cell, provider: str = "") -> None:
-        super().__init__(file, cell, provider)
-        import numpy as np
-
-        number = int(execution_providers.told(cell, self.chosen).get("device_id", 0))
-        self.place = (self.provider.memory, number)
-        self.binding = self.session.io_binding()
-        self.values: dict[str, Any] = {}
-        self.made: dict[str, Any] = {}
-        made = self.runtime.OrtValue.ortvalue_from_shape_and_type
-        for spec in cell.model.outputs:
-            self.made[spec.name] = made(
-                list(spec.concrete(cell.batch)), np.dtype(spec.dtype), *self.place
-            )
-            self.binding.bind_ortvalue_output(spec.name, self.made[spec.name])
-
-    def bind(self, inputs: Arrays) -> None:
-        super().bind(inputs)  # keeps the arrays alive: memory on the CPU is theirs
-        for name, array in inputs.items():
-            if name in self.values and self.provider.memory != "cpu":
-                self.values[name].update_inplace(array)
-                continue
-            self.values[name] = self.runtime.OrtValue.ortvalue_from_numpy(array, *self.place)
-            self.binding.bind_ortvalue_input(name, self.values[name])
-        self.binding.synchronize_inputs()
-
-    def step(self) -> None:
-        self.session.run_with_iobinding(self.binding)
-
-    def sync(self) -> None:
-        self.binding.synchronize_outputs()
-
-    def fetch(self) -> Arrays:
-        import numpy as np
-
-        return {
-            name: np.array(value.numpy()) for name, value in self.made.items()
-        }  # a copy: the next step writes there again
-
-    def beside(self) -> Session:
-        raise Unsupported(
-            "iobinding=on binds inputs and outputs to one place in memory, which threads would share; ask for iobinding=off"
-        )
-
-    def close(self) -> None:
-        self.binding = None
-        self.values, self.made = {}, {}
-        super().close()
-
-
-def _check_kept(asked: Any, used: Any) -> None:
-    """Raise Unsupported where the session changed an option by itself, as it makes parallel
-    execution with one thread sequential.
-    """
-    for name in (
-        "execution_mode",
-        "graph_optimization_level",
-        "intra_op_num_threads",
-        "inter_op_num_threads",
-        "enable_cpu_mem_arena",
-    ):
-        if getattr(asked, name) != getattr(used, name):
-            raise Unsupported(
-                f"asked for {name} {_named(getattr(asked, name))}, ONNX Runtime made it {_named(getattr(used, name))}"
-            )
-
-
-def _named(value: Any) -> str:
-    """An enumeration's value by its name, without the class."""
-    return str(value).rpartition(".")[2]
 
 
 def _counted(operators: Mapping[str, int]) -> str:

@@ -8,13 +8,16 @@ such an array. Each is the library's own function where it has one; what is left
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness import Model
 
 if TYPE_CHECKING:
     Arrays = Mapping[str, Any]
+
+Operation = Callable[[Model, Any], Any]
+"""A library's function for a step: called with the model and the bound inputs."""
 
 OVERLAP = 0.5
 """Boxes that overlap a better one by more than this (IoU) are dropped."""

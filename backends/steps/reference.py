@@ -7,12 +7,13 @@ with the model and its inputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends.preprocessing import numpy_preprocessor
 from backends.steps import operations
+from backends.steps.operations import Operation
 from harness import Attestation, Cell, Golden, Model, Session, Source, TensorSpec, UsageError
 from harness.core import import_strings
 from harness.inputs import batches as inputs
@@ -20,8 +21,6 @@ from harness.preprocess import Decode, Resize
 
 if TYPE_CHECKING:
     from harness.core.session import Arrays
-
-Operation = Callable[[Model, Any], Any]
 
 NAMESPACE = "backends.step_golden"
 """What `build` of a step begins with. It is part of cell keys, so it keeps its name although the

@@ -43,7 +43,7 @@ def describe(file: Path) -> dict[str, Any]:
     engine, why = _loaded(file, module, plan)
     layers = builder.inspect(importlib.import_module(module), plan) if engine else []
     built = _beside(file, plan)
-    summary = builder.summary(layers) if layers else {}
+    summary = layers.summary(layers) if layers else {}
     found = summary or {
         name: built[name]
         for name in ("layers", "precisions", "reformats", "tf32_tactics")
@@ -66,7 +66,7 @@ def describe(file: Path) -> dict[str, Any]:
             "a plan holds kernels that were chosen for a device; count in the ONNX file that it was built from"
         ),
         "operators": dict(Counter(layer.kind for layer in layers).most_common()),
-        "computes_in": builder.precision_used({"tf32_tactics": 0, **found}, bool(built.get("tf32")))
+        "computes_in": layers.precision_used({"tf32_tactics": 0, **found}, bool(built.get("tf32")))
         if found
         else "",
         "precision_changes": [],

@@ -17,7 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import UsageError
+from harness import Cell, UsageError
+from harness.core import artifact_store
+from harness.environment import system_info
+from harness.inputs import batches
 
 RECORDS, WORKLOADS = "database_tuning_record.json", "database_workload.json"
 """MetaSchedule's own two files: one line per trial, one line per task."""
@@ -29,6 +32,28 @@ LOCK = "lock"
 
 FAILED_SECONDS = 1e9
 """MetaSchedule records a candidate that did not run as one that took longer than this."""
+
+
+def database_of(cell: Cell) -> Path:
+    """The folder of the cell's tuning records, for this processor, these threads and this TVM.
+    Imports nothing of TVM.
+    """
+    parts = {
+        "model": cell.model.fingerprint,
+        "batch": cell.batch,
+        "threads": cell.threads,
+        "device": cell.device,
+        "machine": _machine(),
+        "tvm": batches.version_of("apache-tvm"),
+        **({} if cell.precision == "fp32" else {"precision": cell.precision}),
+    }
+    return artifact_store.root() / "tuning" / "tvm" / artifact_store.key_of(parts)
+
+
+def _machine() -> list[Any]:
+    """What kernels are compiled for."""
+    described = system_info.describe()
+    return [described["cpu"], described["cpu_flags"], described["gpus"]]
 
 
 def opened(folder: Path) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.cpp import build, libtorch
+from backends.cpp import build, libtorch, toolchain
 from benchmarks import detection
 from harness import PLANS, Cell, Session, Unsupported
 from harness.core import registry
@@ -27,7 +27,7 @@ from harness.runner.preparation import Prepared, Preparer
 from harness.runner.schedule import Run
 from tests.contract.bright import BRIGHT, COUNTS, OPTIONS
 
-pytestmark = pytest.mark.skipif(bool(build.lacks()), reason=build.lacks() or "all is here")
+pytestmark = pytest.mark.skipif(bool(toolchain.lacks()), reason=toolchain.lacks() or "all is here")
 
 TWINS = {
     "cpp-ort": "ort",
@@ -210,7 +210,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     (folder / "archive.cpp").write_text(ARCHIVE)
     flags = ["-std=c++20", "-Wall", "-Wextra", "-Werror", f"-I{build.SOURCES}"]
     done = subprocess.run(
-        [*build.compiler(), *flags, str(folder / "archive.cpp"), "-o", str(folder / "archive")],
+        [*toolchain.compiler(), *flags, str(folder / "archive.cpp"), "-o", str(folder / "archive")],
         capture_output=True,
         text=True,
     )

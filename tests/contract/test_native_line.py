@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backends.cpp import build, frames
+from backends.cpp import build, frames, toolchain
 from harness import ANY, BATCH, Model, Recipe, TensorSpec
 from harness.pipeline import drawing, frame_spec, postprocess
 from harness.preprocess import IMAGENET_224, CenterCrop, Decode, Layout, Normalise, Resize, ToArray
 
-pytestmark = pytest.mark.skipif(not build.compiler(), reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(not toolchain.compiler(), reason="no C++ compiler")
 
 PROGRAM = """
 #include <cstdio>
@@ -63,7 +63,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "line.cpp").write_text(PROGRAM)
     flags = [flag for flag in build.FLAGS if flag != "-shared"]
     command = [
-        *build.compiler(),
+        *toolchain.compiler(),
         *flags,
         "-Werror",
         f"-I{build.SOURCES}",

@@ -21,15 +21,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.cpp import build
+from backends.cpp import build, toolchain
 from backends.cpp import frames as native_line
-from backends.cpp import session as native
+from backends.cpp.program import Program
 from harness import ANY, Model, Recipe, TensorSpec
 from harness.pipeline import frame_spec, postprocess
 from harness.pipeline.stages import Overlap, Slots
 from harness.preprocess import CenterCrop, Decode, Layout, Resize, ToArray
 
-pytestmark = pytest.mark.skipif(not build.compiler(), reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(not toolchain.compiler(), reason="no C++ compiler")
 
 SECOND = 1_000_000_000
 
@@ -171,7 +171,7 @@ def compiled(folder: Path, name: str, text: str, *more: Path) -> Path:
         "-ldl",
     ]
     done = subprocess.run(
-        [*build.compiler(), *flags, *told], capture_output=True, text=True, check=False
+        [*toolchain.compiler(), *flags, *told], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return folder / name
@@ -407,7 +407,7 @@ class PlayedSession(native_line.LineSession):
     def __init__(self, program: Path, slow_ms: int = 0, fails: int = -1) -> None:
         self.cell, self.known = SimpleNamespace(model=MODEL, batch=1), {}
         self.folder = tempfile.TemporaryDirectory(prefix="evenbench-native-")
-        self.program = native.Program(program)
+        self.program = Program(program)
         self.program.ask("load", f"slow_ms={slow_ms}", f"fails={fails}")
         self.configure_frames(frame_spec.of(MODEL, RECIPE, "pillow", WIDTH, HEIGHT))
 

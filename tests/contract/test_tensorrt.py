@@ -17,7 +17,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from backends.contract_model import TINY_CNN
-from backends.tensorrt import builder
+from backends.tensorrt import builder, layers
 from backends.tensorrt.backend import TensorRtRtx
 from backends.tensorrt.builder import Order, build_ahead
 from harness import PLANS, Cell, Unavailable, Unsupported
@@ -83,7 +83,7 @@ def test_tf32_and_fp32_are_different_plans_and_attested_as_such(tmp_path: Path) 
         folder = tmp_path / str(tf32)
         folder.mkdir()
         made = build_ahead(convolution(folder), folder, order(tf32=tf32))["builds"][0]
-        found[builder.precision_used(made, made["tf32"])] = made
+        found[layers.precision_used(made, made["tf32"])] = made
     assert set(found) == {"fp32", "tf32"}
     assert found["fp32"]["sha256"] != found["tf32"]["sha256"]
 
@@ -144,7 +144,7 @@ def test_a_cell_is_built_for_real_and_says_that_it_was_not_executed(
         line["reason"] + line["traceback"]
     )
     facts = line["artifact"]["facts"]
-    assert builder.precision_used({**facts, "tf32_tactics": 0}, facts["tf32"]) == precision
+    assert layers.precision_used({**facts, "tf32_tactics": 0}, facts["tf32"]) == precision
     assert [
         len(facts[name]) for name in ("build_seconds", "plan_bytes", "plan_sha256", "layers_sha256")
     ] == [3] * 4
@@ -273,29 +273,29 @@ INSPECTED = {
 
 
 def test_layers_as_an_inspector_lists_them() -> None:
-    layers = builder.layers_of_inspector(json.dumps(INSPECTED))
-    assert [(layer.precision, layer.writes, layer.reformats) for layer in layers] == [
+    listed = layers.layers_of_inspector(json.dumps(INSPECTED))
+    assert [(layer.precision, layer.writes, layer.reformats) for layer in listed] == [
         ("fp32", ("fp16",), True),
         ("int8", ("fp16",), False),
         ("fp32", ("fp32",), False),
     ]
-    found = builder.summary(layers)
+    found = layers.summary(listed)
     assert (found["layers"], found["reformats"], found["tf32_tactics"]) == (3, 1, 1)
     assert found["precisions"] == {"int8": 1, "fp32": 1}
-    assert builder.precision_used(found, tf32=False) == "int8-static"
-    assert builder.precision_used(builder.summary(layers[2:]), tf32=False) == "tf32", (
+    assert layers.precision_used(found, tf32=False) == "int8-static"
+    assert layers.precision_used(layers.summary(listed[2:]), tf32=False) == "tf32", (
         "the tactic gives it away"
     )
-    assert builder.precision_used(builder.summary([]), tf32=False) == "unknown"
+    assert layers.precision_used(layers.summary([]), tf32=False) == "unknown"
     with pytest.raises(ValueError, match="detailed profiling"):
-        builder.layers_of_inspector('{"Layers": ["conv1", "fc"]}')
+        layers.layers_of_inspector('{"Layers": ["conv1", "fc"]}')
 
 
 def test_another_tactic_is_another_digest() -> None:
     changed = json.loads(json.dumps(INSPECTED))
     changed["Layers"][1]["TacticName"] = "another"
     one, other = (
-        builder.summary(builder.layers_of_inspector(json.dumps(each)))
+        layers.summary(layers.layers_of_inspector(json.dumps(each)))
         for each in (INSPECTED, changed)
     )
     assert one["layers_sha256"] != other["layers_sha256"]
@@ -322,4 +322,4 @@ def test_another_tactic_is_another_digest() -> None:
     ],
 )
 def test_how_releases_write_a_precision(words: str, precision: str) -> None:
-    assert builder.precision_of(words) == precision
+    assert layers.precision_of(words) == precision

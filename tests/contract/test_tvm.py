@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from backends.tvm import backend, compilation, tuning_database
+from backends.tvm import compilation, tuning_database
 from benchmarks.models import DIGITS_CNN
 from harness import PLANS, Cell, Unsupported
 from harness.core import artifact_store, registry
@@ -131,7 +131,7 @@ def test_tuning_is_kept_counted_applied_and_faster(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_killed_tuner_leaves_what_the_next_one_goes_on_with(own_tuning: Path) -> None:
     cell = replace(CELL, batch=2)
-    folder = backend.database_of(cell)
+    folder = tuning_database.database_of(cell)
     file = own_tuning / "bench_two.py"
     file.write_text(BENCH)
     command = subprocess.Popen(

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from backends.cpp import build
+from backends.cpp import build, toolchain
 from benchmarks import models
 from harness import Case, Cell, Recipe, UsageError, preprocess
 from harness.cli import main
@@ -186,7 +186,7 @@ def test_a_library_that_is_not_installed_is_unavailable_with_its_extra(
 
 
 def test_cpp_without_a_compiler_is_unavailable_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "compiler", list)
+    monkeypatch.setattr(toolchain, "compiler", list)
     with pytest.raises(
         Unavailable,
         match=r"preprocessing cpp: a C\+\+20 compiler is not installed; install a C\+\+ compiler such as g",
@@ -203,7 +203,7 @@ def test_cpp_that_cannot_be_compiled_says_what_the_compiler_said(
     (tmp_path / "pixels.cpp").write_text("no such language\n")
     monkeypatch.setattr(build, "SOURCES", tmp_path)
     monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path / "cache"))
-    if not build.compiler():
+    if not toolchain.compiler():
         pytest.skip("no C++ compiler")
     with pytest.raises(RuntimeError, match=r"compiling pixels.cpp failed:\n(.|\n)*pixels.cpp:1:"):
         build.built_pixels()

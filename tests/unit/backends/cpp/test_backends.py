@@ -24,7 +24,9 @@ def load(backend: str, error: Exception, folder: Path, monkeypatch: pytest.Monke
         raise error
 
     monkeypatch.setattr("backends.cpp.build.built", build)
-    monkeypatch.setattr("backends.cpp.build.library_of", lambda runtime: Path("library.so"))
+    monkeypatch.setattr(
+        "backends.cpp.wheel_libraries.library_of", lambda runtime: Path("library.so")
+    )
     (folder / "model.onnx").touch()
     registry.find(backend).load(folder, Cell(TINY_CNN, backend))
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from backends.onnx.protobuf_reader import Graph, Node
-from backends.onnxruntime import executed_graph
+from backends.onnxruntime import executed_graph, fusions
 from backends.onnxruntime.executed_graph import Executed
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -145,7 +145,7 @@ def test_an_activation_that_was_fused_is_found_by_the_tensor() -> None:
     after = graph(
         node("FusedConv", "x w", "r", domain=MS, activation="Relu"), node("Gemm", "r v", "y")
     )
-    made = executed_graph.changes(before, after)
+    made = fusions.changes(before, after)
     assert made["fused"] == {"Conv + Relu → com.microsoft.FusedConv(Relu)": 1}
     assert (made["added"], made["removed"], made["nodes_before"]) == ({}, {}, 3)
 
@@ -165,7 +165,7 @@ def test_blocked_layouts_are_found_by_the_name_and_reorders_are_added() -> None:
         Node("Conv", NCHWC, "c_nchwc", ("b", "u", "bias", "token_0"), ("token_1",), "Relu"),
         node("ReorderOutput", "token_1", "y", "ReorderOutput_token_9", NCHWC),
     )
-    made = executed_graph.changes(before, after)
+    made = fusions.changes(before, after)
     assert made["fused"] == {
         "Conv → com.microsoft.nchwc.Conv": 1,
         "Conv + Add + Relu → com.microsoft.nchwc.Conv(Relu)": 1,
@@ -187,7 +187,7 @@ def test_a_quantised_layer_takes_its_neighbours_with_it() -> None:
         node("QLinearConv", "xq s wq t", "cq_token_3", "first_token_2", MS),
         node("DequantizeLinear", "cq_token_3 s", "y"),
     )
-    made = executed_graph.changes(before, after)
+    made = fusions.changes(before, after)
     assert made["fused"] == {
         "DequantizeLinear ×2 + Conv + QuantizeLinear → com.microsoft.QLinearConv": 1
     }
@@ -196,7 +196,7 @@ def test_a_quantised_layer_takes_its_neighbours_with_it() -> None:
 
 def test_what_became_a_constant_or_had_no_effect_is_removed() -> None:
     before = graph(node("Mul", "k m", "w"), node("Identity", "x", "i"), node("MatMul", "i w", "y"))
-    made = executed_graph.changes(before, graph(node("MatMul", "x w", "y"), constants=("w",)))
+    made = fusions.changes(before, graph(node("MatMul", "x w", "y"), constants=("w",)))
     assert made["removed"] == {"Mul": 1}
     assert made["fused"] == {"Identity + MatMul → MatMul": 1}
-    assert executed_graph.changes(before, before)["fused"] == {}
+    assert fusions.changes(before, before)["fused"] == {}

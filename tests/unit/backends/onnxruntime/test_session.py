@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from backends.onnxruntime import session as ort_session
+from backends.onnxruntime import session_options
 from backends.onnxruntime.backend import OnnxRuntime
 from harness import BATCH, Cell, Model, Session, TensorSpec, Unavailable, Unsupported
 from harness.measurement import provenance
@@ -167,9 +168,9 @@ def played(
             return str(file)
 
     made: Any = ModuleType("onnxruntime")
-    levels = {name: name for name in ort_session.LEVELS.values() if name != "ORT_ENABLE_LAYOUT"}
+    levels = {name: name for name in session_options.LEVELS.values() if name != "ORT_ENABLE_LAYOUT"}
     made.GraphOptimizationLevel = SimpleNamespace(**levels)
-    made.ExecutionMode = SimpleNamespace(**{name: name for name in ort_session.MODES.values()})
+    made.ExecutionMode = SimpleNamespace(**{name: name for name in session_options.MODES.values()})
     made.SessionOptions, made.InferenceSession, made.OrtValue = Options, InferenceSession, Value
     made.get_available_providers = lambda: list(has)
     made.get_build_info = lambda: "played"

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from backends.openvino import backend as openvino_native
-from backends.openvino.backend import OpenVino, ran_in
+from backends.openvino import properties
+from backends.openvino.backend import OpenVino
+from backends.openvino.executed_graph import ran_in
 from harness import Cell, Model
 from tests.unit.builders import cell
 
@@ -64,7 +65,7 @@ def test_compressed_weights_are_dynamic_int8_only_where_activations_are_quantise
 def test_a_precision_that_the_device_lacks_is_never_swapped_for_another(
     precision: str, capabilities: list[str], hint: str
 ) -> None:
-    assert openvino_native._precision_hint(precision, capabilities) == hint
+    assert properties._precision_hint(precision, capabilities) == hint
 
 
 def asked(precision: str = "fp32", **options: Any) -> Cell:

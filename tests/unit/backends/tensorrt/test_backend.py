@@ -21,7 +21,7 @@ from cuda.bindings import runtime as real
 
 from backends import cuda_events
 from backends.tensorrt import builder as tensorrt_build
-from backends.tensorrt.backend import EngineSession
+from backends.tensorrt.session import EngineSession
 from harness import Cell
 from harness.measurement import timing
 from tests.unit.builders import PRODUCT

@@ -1,0 +1,150 @@
+"""Sessions in a shared library that Python calls through ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backends.cpp import build, program, wheel_libraries
+from harness import Cell, Session
+
+if TYPE_CHECKING:
+    from harness.core.session import Arrays
+
+
+class LibrarySession(Session):
+    """A cell in a shared library that this process calls through ctypes, as people deploy it."""
+
+    inner, inner_clock = "native", program.CLOCK
+
+    def __init__(self, runtime: str, options: Mapping[str, object], cell: Cell) -> None:
+        import numpy as np
+
+        self.cell, self.runtime = cell, runtime
+        # Once: what is worked out at every call would be charged to ctypes.
+        self.declared = [
+            (spec.name, spec.concrete(cell.batch), np.dtype(spec.dtype))
+            for spec in cell.model.inputs
+        ]
+        self.addresses = (ctypes.c_void_p * len(self.declared))()
+        begin = time.perf_counter()
+        file = build.built(runtime) / build.LIBRARY
+        self.compile_seconds = time.perf_counter() - begin
+        self.folder = tempfile.TemporaryDirectory(prefix="evenbench-native-")
+        self.library = _opened(file)
+        self._step = self.library.evenbench_step
+        self.bound: list[Any] = []
+        self.last_ns = 0
+        self.handle: Any = None
+        lines = "\n".join(f"{name}={value}" for name, value in options.items()).encode()
+        try:
+            self.about = self._said(self.library.evenbench_about(lines))
+            wheel_libraries.check_library(runtime, self.about)
+            self.handle = self.library.evenbench_load(lines)
+            self._check(self.handle)
+            for at, spec in enumerate(cell.model.inputs):
+                shape = spec.concrete(cell.batch)
+                named = (
+                    spec.name.encode(),
+                    code(spec.dtype).encode(),
+                    (ctypes.c_int64 * len(shape))(*shape),
+                    len(shape),
+                )
+                self._check(self.library.evenbench_input(self.handle, at, *named))
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self, went_well: Any) -> None:
+        if not went_well:
+            raise RuntimeError(self.library.evenbench_error().decode(errors="replace"))
+
+    def facts(self) -> dict[str, str]:
+        """What is read back from the runtime; the files that it names lie in `folder` until the
+        session is closed.
+        """
+        return self.about | self._said(
+            self.library.evenbench_facts(self.handle, self.folder.name.encode())
+        )
+
+    def _said(self, text: bytes | None) -> dict[str, str]:
+        self._check(text is not None)
+        return program._pairs((text or b"").decode().splitlines())
+
+    def bind(self, inputs: Arrays) -> None:
+        arrays = []
+        for at, (name, shape, dtype) in enumerate(self.declared):
+            array = inputs[name]
+            if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
+                raise ValueError(
+                    f"{name} is {array.dtype}{list(array.shape)}; expected {dtype}{list(shape)} in C order"
+                )
+            self.addresses[at] = array.__array_interface__["data"][0]
+            arrays.append(array)
+        self._check(self.library.evenbench_bind(self.handle, self.addresses))
+        self.bound = arrays  # read where they lie, at every step
+
+    def step(self) -> None:
+        self.last_ns = self._step(self.handle)
+        if not self.last_ns:
+            self._check(0)
+
+    def inner_ns(self) -> int:
+        return self.last_ns
+
+    def fetch(self) -> Arrays:
+        import numpy as np
+
+        count = self.library.evenbench_fetch(self.handle)
+        self._check(count)
+        found = {}
+        for at, spec in zip(range(count), self.cell.model.outputs, strict=True):
+            kind, shape, rank = ctypes.c_char_p(), ctypes.POINTER(ctypes.c_int64)(), ctypes.c_int()
+            data = self.library.evenbench_output(
+                self.handle, at, ctypes.byref(kind), ctypes.byref(shape), ctypes.byref(rank)
+            )
+            sizes, dtype = shape[: rank.value], np.dtype((kind.value or b"").decode())
+            theirs = (ctypes.c_char * (math.prod(sizes) * dtype.itemsize)).from_address(
+                data or 0
+            )  # null without elements
+            found[spec.name] = np.frombuffer(theirs, dtype).reshape(sizes).copy()
+        return found
+
+    def close(self) -> None:
+        if self.handle:
+            self.library.evenbench_close(self.handle)
+        self.handle, self.bound = None, []
+        self.folder.cleanup()
+
+
+def code(dtype: str) -> str:
+    """A type as the C++ code writes it: `f4` for float32."""
+    import numpy as np
+
+    return np.dtype(dtype).str[1:]
+
+
+def _opened(file: Path) -> Any:
+    library = ctypes.CDLL(str(file))
+    pointer, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
+    signatures: dict[str, tuple[Any, list[Any]]] = {
+        "error": (text, []),
+        "load": (pointer, [text]),
+        "input": (number, [pointer, number, text, text, ctypes.POINTER(ctypes.c_int64), number]),
+        "bind": (number, [pointer, pointer]),
+        "step": (ctypes.c_int64, [pointer]),
+        "fetch": (number, [pointer]),
+        "output": (pointer, [pointer, number, pointer, pointer, pointer]),
+        "about": (text, [text]),
+        "facts": (text, [pointer, text]),
+        "close": (None, [pointer]),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(library, f"evenbench_{name}")
+        function.restype, function.argtypes = result, arguments
+    return library

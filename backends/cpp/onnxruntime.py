@@ -1,0 +1,133 @@
+"""The C++ backends: ONNX Runtime and OpenVINO as programs (`cpp-*`) and behind ctypes (`ctypes-*`);
+libtorch is in `native_libtorch`.
+
+They read the very artifacts of their Python counterparts, with the same settings, so that what
+differs is the binding.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from backends.cpp import backend as cpp_backend
+from backends.cpp import build, frames, library_session, toolchain, wheel_libraries
+from backends.onnx import export, protobuf_reader
+from backends.onnx import precision as onnx_precision
+from backends.onnxruntime import executed_graph, fusions, session_options
+from backends.onnxruntime import session as ort_session
+from harness import Attestation, Cell, Session, Unsupported
+from harness.core.backend import Deployment
+
+# -- ONNX Runtime ----------------------------------------------------------------------------------
+
+
+def ort_settings(cell: Cell) -> dict[str, object]:
+    """What a session is made with; the settings are those of `backends.onnxruntime.backend`."""
+    spinning = "0" if cell.option.get("spinning") == "off" else "1"
+    entries = {
+        **session_options.ENTRIES,
+        "session.intra_op.allow_spinning": spinning,
+        "session.inter_op.allow_spinning": spinning,
+    }
+    return {"threads": cell.threads, **{f"entry {name}": value for name, value in entries.items()}}
+
+
+def ort_options(file: Path, cell: Cell) -> dict[str, object]:
+    """What the C++ code is told."""
+    return {
+        "model": file,
+        "library": wheel_libraries.library_of("onnxruntime"),
+        **ort_settings(cell),
+        "profiled_runs": ort_session.PROFILED_RUNS,
+        "write_optimized": "yes" if file.stat().st_size <= ort_session.LARGEST_BYTES else "no",
+    }
+
+
+def attest_ort(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestation:
+    """As `backends.onnxruntime.backend` attests: from a profile of a session of its own, and from
+    the graph that optimisation left.
+    """
+    nodes = executed_graph.executed(json.loads(Path(facts["profile"]).read_text()))
+    before = protobuf_reader.read(file)
+    precision, emulated = executed_graph.ran_in(cell.precision, nodes, before.precision)
+    graph = executed_graph.summary(nodes) | {"profiled_runs": ort_session.PROFILED_RUNS}
+    if "optimised" in facts:
+        graph |= fusions.changes(before, protobuf_reader.read(Path(facts["optimised"])))
+    providers: Counter[str] = Counter(node.provider for node in nodes)
+    return Attestation(
+        runtime="onnxruntime",
+        version=facts["version"],
+        device="cpu" if set(providers) == {"CPUExecutionProvider"} else ",".join(sorted(providers)),
+        precision=precision,
+        threads=int(facts["threads"]),
+        denormals="flushed" if facts["denormals_as_zero"] == "1" else facts["denormals"],
+        spinning=facts["spinning"],
+        providers=tuple(providers),
+        placement=dict(providers),
+        emulated=emulated,
+        labels=tuple(filter(None, [executed_graph.label(cell.precision, nodes)])),
+        details={
+            "graph": graph,
+            "stored_weights": before.precision,
+            "threads_from": "threads that the session started, and the caller's",
+        },
+    )
+
+
+def without_kernel(error: RuntimeError, cell: Cell) -> Exception:
+    """`error`, or Unsupported where the CPU provider has no kernel at the cell's precision."""
+    kernel = onnx_precision.without_kernel(error)
+    return Unsupported(f"CPUExecutionProvider {kernel} at {cell.precision}") if kernel else error
+
+
+class OnOrt(cpp_backend.OfFile):
+    """ONNX Runtime in either."""
+
+    library_name = "onnxruntime"
+    told, attested = staticmethod(ort_options), staticmethod(attest_ort)
+
+
+class OrtProgram(OnOrt, frames.LineSession):
+    """ONNX Runtime in C++."""
+
+
+class OrtLibrary(OnOrt, library_session.LibrarySession):
+    """ONNX Runtime behind ctypes."""
+
+
+class CppOrt(cpp_backend.Native, export.OnnxBackend):
+    """A C++ program on ONNX Runtime's C ABI, from the library in the Python wheel."""
+
+    name = "cpp-ort"
+    open_outputs = True
+    runtime = "onnxruntime"
+    session: ClassVar[type[OrtProgram | OrtLibrary]] = OrtProgram
+    distributions = ("onnxruntime", *export.OnnxBackend.distributions)
+    environments = {"": ("onnxruntime", *toolchain.BUILD_TOOLS)}
+    options = {**export.OnnxBackend.options, "spinning": cpp_backend.SPINNING}
+
+    def deployment(self, cell: Cell) -> Deployment:
+        return cpp_backend.compiled(
+            self.runtime, cell, [export.FILE], ort_settings(cell), "threads"
+        )
+
+    def load(self, folder: Path, cell: Cell) -> Session:
+        try:
+            return self.session(folder / export.FILE, cell)
+        except RuntimeError as error:
+            raise without_kernel(error, cell) from error
+
+
+class CtypesOrt(CppOrt):
+    """The same code as a shared library, called from Python."""
+
+    name = "ctypes-ort"
+    session = OrtLibrary
+    binary = build.LIBRARY
+
+
+# -- OpenVINO --------------------------------------------------------------------------------------

@@ -1,0 +1,145 @@
+"""OpenVINO in C++, as a program."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backends.cpp import backend as cpp_backend
+from backends.cpp import frames, toolchain
+from backends.onnx import export
+from backends.openvino import backend, conversion, executed_graph, properties
+from harness import Attestation, Cell, Session, Unsupported
+from harness.core.backend import Deployment
+from harness.core.intermediate_tensors import Exposed
+
+if TYPE_CHECKING:
+    from harness.core.session import Arrays
+
+
+READ = (
+    *properties.READ_BACK,
+    "INFERENCE_NUM_THREADS",
+    "CPU_DENORMALS_OPTIMIZATION",
+    "EXECUTION_DEVICES",
+)
+"""The properties that are read back from the compiled model, where this release has them."""
+
+
+TRUE = ("YES", "TRUE", "1")
+
+
+def openvino_options(cell: Cell) -> dict[str, object]:
+    """What the C++ code is told; the properties are those of `backends.openvino.backend`."""
+    named = {f"property {name}": _word(value) for name, value in properties.wanted(cell).items()}
+    shapes = {
+        f"shape {spec.name}": ",".join(map(str, spec.concrete(cell.batch)))
+        for spec in cell.model.inputs
+    }
+    options: dict[str, object] = {
+        "device": cell.device.upper(),
+        "read": ",".join(READ),
+        **named,
+        **shapes,
+    }
+    if cell.option.get("precision_hint", "asked") == "asked":
+        options["hint_needs"], options["hint"] = properties.hint_of(cell.precision)
+    return options
+
+
+class OpenVinoProgram(frames.LineSession):
+    """OpenVINO in C++."""
+
+    def __init__(self, file: Path, cell: Cell) -> None:
+        super().__init__("openvino", {"model": file, **openvino_options(cell)}, cell)
+
+    def attest(self) -> Attestation:
+        facts = self.facts()
+        read = {
+            name.removeprefix("property "): value.strip()
+            for name, value in facts.items()
+            if name.startswith("property ")
+        }
+        executed = _executed(facts)
+        counts = executed_graph.compute_nodes(executed)
+        dynamic = int(read.get("DYNAMIC_QUANTIZATION_GROUP_SIZE", "0")) > 0
+        hint, stored = read["INFERENCE_PRECISION_HINT"], facts.get("stored", "")
+        precision, emulated = executed_graph.ran_in(
+            self.cell.precision, hint, counts, stored, dynamic
+        )
+        return Attestation(
+            runtime="openvino",
+            version=facts["version"],
+            device=read["EXECUTION_DEVICES"].lower(),
+            precision=precision,
+            threads=int(read["INFERENCE_NUM_THREADS"]),
+            denormals="flushed"
+            if read["CPU_DENORMALS_OPTIMIZATION"].upper() in TRUE
+            else "preserved",
+            spinning="runtime default",  # as in Python: oneTBB has no switch to set or read
+            providers=(read["EXECUTION_DEVICES"],),
+            placement=executed_graph.by_precision(executed),
+            emulated=emulated,
+            labels=executed_graph.labels_of(self.cell, counts),
+            details={
+                **{name.lower(): value for name, value in read.items()},
+                "compute_nodes": dict(counts),
+                "stored_weights": stored,
+            },
+        )
+
+
+def _word(value: object) -> str:
+    """A property as the text that OpenVINO reads."""
+    return {True: "YES", False: "NO"}[value] if isinstance(value, bool) else str(value)
+
+
+def _executed(facts: Mapping[str, str]) -> dict[tuple[str, str], int]:
+    """The facts `executed <layer type> <precision>` as numbers of nodes by both."""
+    found = {}
+    for name, value in facts.items():
+        if name.startswith("executed "):
+            layer, precision = name.removeprefix("executed ").rsplit(" ", 1)
+            found[layer, precision] = int(value)
+    return found
+
+
+class CppOpenVino(cpp_backend.Native, backend.OpenVino):
+    """A C++ program on OpenVINO, from the headers and libraries in the Python wheel: one request,
+    for latency.
+    """
+
+    name = "cpp-openvino"
+    runtime = "openvino"
+    environments = {"": ("openvino", *toolchain.BUILD_TOOLS)}
+    options = {
+        name: words
+        for name, words in backend.OpenVino.options.items()
+        if name not in ("hint", "requests", "dynamic")
+    }
+
+    def deployment(self, cell: Cell) -> Deployment:
+        files = super().deployment(cell).settings["files"]
+        return cpp_backend.compiled(
+            self.runtime, cell, files, openvino_options(cell), "property INFERENCE_NUM_THREADS"
+        )
+
+    def expose(
+        self, folder: Path, cell: Cell, into: Path, only: Collection[str] | None, inputs: Arrays
+    ) -> Exposed:
+        if conversion.converts(cell):
+            raise Unsupported(
+                f"what OpenVINO's PyTorch frontend converted is looked into by `openvino`, whose file {cell.id} runs"
+            )
+        return super().expose(folder, cell, into, only, inputs)
+
+    def load(self, folder: Path, cell: Cell) -> Session:
+        own = folder / backend.OWN
+        try:
+            return OpenVinoProgram(own if own.exists() else folder / export.FILE, cell)
+        except RuntimeError as error:
+            refused = conversion.unconverted(error)
+            if refused is None:
+                raise
+            raise refused from error

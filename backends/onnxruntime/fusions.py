@@ -1,0 +1,143 @@
+"""Fusions of ONNX Runtime's graph optimisation, found by comparing the graph before and after."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from backends.onnx.protobuf_reader import Graph, Node
+
+LAYOUT = ("ReorderInput", "ReorderOutput", "Transpose", "Cast")
+"""What optimisers put between nodes of unlike layouts and types; such a node replaces nothing but
+one of its own kind.
+"""
+
+
+def operators(graph: Graph) -> Counter[str]:
+    """How many nodes have which operator, with its domain where it is not ONNX's own."""
+    return Counter(node.operator for node in graph.nodes)
+
+
+def changes(before: Graph, after: Graph) -> dict[str, Any]:
+    """What optimisation did to the main graph: histograms, what was fused into what, and what was
+    added or went.
+
+    Each node of `after` is found again in `before` by the tensor that it makes, or by its name;
+    what it replaced are the nodes between there and the tensors that still exist. `fused` counts
+    such replacements, `added` nodes that have no such place, and `removed` nodes that nothing
+    replaced (folded, or of no effect).
+    """
+    origin = _Origin(before, after)
+    fused: Counter[str] = Counter()
+    added: Counter[str] = Counter()
+    gone = set(range(len(before.nodes)))
+    for node, anchor in zip(after.nodes, origin.anchors, strict=True):
+        if anchor is None:
+            added[node.operator] += 1
+            continue
+        replaced = origin.replaced(anchor)
+        gone -= replaced
+        names = [before.nodes[index].operator for index in sorted(replaced)]
+        if names != [node.operator]:
+            fused[
+                f"{_joined(names)} → {node.operator}{node.activation and f'({node.activation})'}"
+            ] += 1
+    removed = Counter(before.nodes[index].operator for index in gone)
+    return {
+        "nodes_before": len(before.nodes),
+        "operators_before": dict(operators(before).most_common()),
+        "operators_written": dict(operators(after).most_common()),
+        "fused": dict(fused.most_common()),
+        "added": dict(added.most_common()),
+        "removed": dict(removed.most_common()),
+    }
+
+
+class _Origin:
+    """Where the nodes of an optimised graph come from."""
+
+    def __init__(self, before: Graph, after: Graph) -> None:
+        self.nodes = before.nodes
+        self.maker = {
+            output: index
+            for index, node in enumerate(self.nodes)
+            for output in node.outputs
+            if output
+        }
+        self.named = {node.name: index for index, node in enumerate(self.nodes) if node.name}
+        self.users: dict[str, list[int]] = {}
+        for index, node in enumerate(self.nodes):
+            for name in node.inputs:
+                self.users.setdefault(name, []).append(index)
+        self.constant = set(after.constants)
+        self.anchors = [self._anchor(node) for node in after.nodes]
+        self.taken = {anchor for anchor in self.anchors if anchor is not None}
+
+    def _anchor(self, node: Node) -> int | None:
+        """The original node whose output this one makes."""
+        tensors = (self.maker.get(_plain(name)) for name in (*node.outputs, node.name))
+        found = next((index for index in tensors if index is not None), None)
+        if found is None:
+            found = self.named.get(_plain(node.name))
+        if found is None or (node.kind in LAYOUT and self.nodes[found].kind != node.kind):
+            return None
+        return self._forward(node, found)
+
+    def _forward(self, node: Node, index: int) -> int:
+        """Past what was fused into the node from behind: a sum, an activation, the quantisation of
+        its output.
+        """
+        summed = "Conv" in node.kind and len([name for name in node.inputs if name]) > 3
+        behind = (
+            "Add" if summed else "",
+            node.activation,
+            "QuantizeLinear" if node.kind.startswith("Q") else "",
+        )
+        for kind in filter(None, behind):
+            users = self.users.get(self.nodes[index].outputs[0], [])
+            if len(users) == 1 and self.nodes[users[0]].kind == kind:
+                index = users[0]
+        return index
+
+    def replaced(self, anchor: int) -> set[int]:
+        """The anchor and all before it, up to what other nodes make or what has become a constant."""
+        found, waiting = {anchor}, [anchor]
+        while waiting:
+            for name in self.nodes[waiting.pop()].inputs:
+                index = self.maker.get(name)
+                if (
+                    index is not None
+                    and index not in found
+                    and index not in self.taken
+                    and name not in self.constant
+                ):
+                    found.add(index)
+                    waiting.append(index)
+        return found
+
+
+def _plain(name: str) -> str:
+    """A tensor's or node's name without what ONNX Runtime's optimisers put around it."""
+    bare = (
+        re.sub(r"_token_\d+$", "", name)
+        .removeprefix("fused ")
+        .removeprefix("InsertedPrecisionFreeCast_")
+    )
+    return bare.removesuffix("_nchwc").removesuffix("_nhwc")
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Operators in their order, each with how often it comes in a row."""
+    return " + ".join(f"{name} ×{many}" if many > 1 else name for name, many in _runs(names))
+
+
+def _runs(names: Sequence[str]) -> Iterator[tuple[str, int]]:
+    index = 0
+    while index < len(names):
+        stop = index
+        while stop < len(names) and names[stop] == names[index]:
+            stop += 1
+        yield names[index], stop - index
+        index = stop

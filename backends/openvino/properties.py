@@ -1,0 +1,81 @@
+"""Properties of OpenVINO's compiled models: set explicitly for each cell, and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness import Cell
+
+GROUP_SIZE = 32
+"""How many activations share a scale where linear layers are quantised as they run: the plugin's
+own default.
+"""
+
+
+READ_BACK = (
+    "PERFORMANCE_HINT",
+    "EXECUTION_MODE_HINT",
+    "NUM_STREAMS",
+    "OPTIMAL_NUMBER_OF_INFER_REQUESTS",
+    "INFERENCE_PRECISION_HINT",
+    "ENABLE_CPU_PINNING",
+    "ENABLE_CPU_RESERVATION",
+    "ENABLE_HYPER_THREADING",
+    "SCHEDULING_CORE_TYPE",
+    "DYNAMIC_QUANTIZATION_GROUP_SIZE",
+    "KV_CACHE_PRECISION",
+)
+
+
+def wanted(cell: Cell) -> dict[str, Any]:
+    """The properties that a cell asks for, whether or not a release knows them, but for the
+    precision (`hint_of`).
+    """
+    throughput = cell.option.get("hint", "latency") == "throughput"
+    streams = cell.option.get("streams", "auto" if throughput else 1)
+    properties: dict[str, Any] = {
+        "PERFORMANCE_HINT": "THROUGHPUT" if throughput else "LATENCY",
+        "INFERENCE_NUM_THREADS": cell.threads,
+        "CPU_DENORMALS_OPTIMIZATION": False,
+        "ENABLE_CPU_PINNING": False,  # no other runtime here binds its threads to cores
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP_SIZE if cell.precision == "int8-dynamic" else 0,
+        "KV_CACHE_PRECISION": "f32" if cell.precision == "fp32" else "f16",
+    }
+    return properties if streams == "auto" else {**properties, "NUM_STREAMS": int(streams)}
+
+
+def hint_of(precision: str) -> tuple[str, str]:
+    """The capability that a device must have for a precision, and the hint that asks for it.
+    Without it f32 is asked for.
+    """
+    return {"bf16": ("BF16", "bf16"), "fp16": ("FP16", "f16")}.get(precision, ("FP32", "f32"))
+
+
+def _properties(cell: Cell, core: Any, device: str) -> dict[str, Any]:
+    properties = wanted(cell)
+    if cell.option.get("precision_hint", "asked") == "asked":
+        properties["INFERENCE_PRECISION_HINT"] = _precision_hint(
+            cell.precision, core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+        )
+    known = set(core.get_property(device, "SUPPORTED_PROPERTIES"))
+    return {
+        name: value
+        for name, value in properties.items()
+        if name in known or name == "CPU_DENORMALS_OPTIMIZATION"
+    }
+
+
+def _precision_hint(precision: str, capabilities: Sequence[str]) -> str:
+    """What to ask the plugin for. A narrow type that the device lacks is asked for as f32: fp16
+    would silently become bf16.
+    """
+    capability, hint = hint_of(precision)
+    return hint if capability in capabilities else "f32"
+
+
+def _plain(value: Any) -> Any:
+    """A property as JSON: types and enumerations by their names."""
+    if isinstance(value, (bool, int, float, str)):
+        return value
+    return value.to_string() if hasattr(value, "to_string") else str(value).rpartition(".")[2]

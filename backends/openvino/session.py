@@ -1,0 +1,193 @@
+"""Sessions of OpenVINO: one infer request for latency, several in flight for throughput."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backends.onnx import export
+from backends.openvino import conversion, executed_graph, properties
+from harness import Attestation, Cell, Session, TensorSpec
+
+if TYPE_CHECKING:
+    from harness.core.session import Arrays
+
+
+class OpenVinoSession(Session):
+    """One infer request, reused. Inputs are copied into its tensors, as `infer(inputs)` does by
+    default; `fetch` copies out.
+    """
+
+    def __init__(self, file: Path, cell: Cell) -> None:
+        import openvino as ov
+
+        self.cell = cell
+        self.runtime = ov
+        core = ov.Core()
+        model = conversion.read(core, file)
+        self.any_size = bool(export.left_open(cell))
+        if model.is_dynamic():  # a user's own file may leave sizes open; the cell says what they are, or that they stay open
+            model.reshape({spec.name: _partial(spec, cell) for spec in cell.model.inputs})
+        self.stored = executed_graph._stored(model)
+        device = cell.device.upper()
+        self.compiled: Any = core.compile_model(
+            model, device, properties._properties(cell, core, device)
+        )
+        if self.any_size:
+            export.check_left_open(cell, self._shapes())
+        self.request: Any = self.compiled.create_infer_request()
+
+    def _shapes(self) -> dict[str, list[int | str | None]]:
+        """The inputs' shapes as the compiled model has them; an open size is text such as `?`."""
+        ports = {
+            spec.name: self.compiled.input(spec.name).get_partial_shape()
+            for spec in self.cell.model.inputs
+        }
+        return {
+            name: [size.get_length() if size.is_static else str(size) for size in shape]
+            for name, shape in ports.items()
+        }
+
+    def bind(self, inputs: Arrays) -> None:
+        for name, array in inputs.items():
+            tensor = self.request.get_tensor(name)
+            if self.any_size:
+                tensor.shape = array.shape
+            data = tensor.data
+            if data.shape != array.shape:  # numpy would spread one sample over all of them
+                raise ValueError(
+                    f"{name} is {list(array.shape)}; the compiled model takes {list(data.shape)}"
+                )
+            data[...] = array
+
+    def step(self) -> None:
+        self.request.infer(share_outputs=True)
+
+    def fetch(self) -> Arrays:
+        return self.outputs_of(self.request)
+
+    def beside(self) -> Session:
+        made = copy.copy(self)
+        made.request = (
+            self.compiled.create_infer_request()
+        )  # a compiled model may be shared; a request belongs to one caller
+        return made
+
+    def outputs_of(self, request: Any) -> dict[str, Any]:
+        """Copies of a request's outputs. By position: a graph may give one tensor two names, of
+        which OpenVINO tells any.
+        """
+        pairs = zip(self.cell.model.outputs, self.compiled.outputs, strict=True)
+        return {spec.name: request.get_tensor(output).data.copy() for spec, output in pairs}
+
+    def attest(self) -> Attestation:
+        read = self.compiled.get_property
+        executed = executed_graph._executed(self.compiled.get_runtime_model().get_ordered_ops())
+        counts = executed_graph.compute_nodes(executed)
+        precision, emulated = executed_graph.ran_in(
+            self.cell.precision, self.hint, counts, self.stored, self._quantises_dynamically()
+        )
+        return Attestation(
+            runtime="openvino",
+            version=self.runtime.get_version(),
+            device=",".join(read("EXECUTION_DEVICES")).lower(),
+            precision=precision,
+            threads=int(read("INFERENCE_NUM_THREADS")),
+            denormals="flushed" if read("CPU_DENORMALS_OPTIMIZATION") else "preserved",
+            spinning="runtime default",  # oneTBB spins briefly, then sleeps; there is no switch to set or read
+            providers=tuple(read("EXECUTION_DEVICES")),
+            placement=executed_graph.by_precision(executed),
+            emulated=emulated,
+            labels=self.labels(counts),
+            details={
+                **self.details(),
+                "compute_nodes": dict(counts),
+                "stored_weights": self.stored,
+                "input_shapes": self._shapes(),
+            },
+        )
+
+    @property
+    def hint(self) -> str:
+        """The inference precision that the plugin says it was compiled for, such as `f32`."""
+        return str(self.compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
+
+    def labels(self, counts: Mapping[str, int]) -> tuple[str, ...]:
+        """What a reader must know beside the precision: whose quantiser it was, how many layers
+        were left out, which sizes are open.
+        """
+        return (*executed_graph.labels_of(self.cell, counts), *export.labels(self.cell))
+
+    def details(self) -> dict[str, Any]:
+        """Properties of the compiled model, read back; those that this release does not have are
+        left out.
+        """
+        known = set(self.compiled.get_property("SUPPORTED_PROPERTIES"))
+        return {
+            name.lower(): properties._plain(self.compiled.get_property(name))
+            for name in properties.READ_BACK
+            if name in known
+        }
+
+    def _quantises_dynamically(self) -> bool:
+        known = self.compiled.get_property("SUPPORTED_PROPERTIES")
+        return (
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE" in known
+            and int(self.compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE")) > 0
+        )
+
+    def close(self) -> None:
+        self.request = None
+        self.compiled = None
+
+
+class ThroughputSession(OpenVinoSession):
+    """Several requests in flight at once. What is bound and stepped alone, outside the timed loop,
+    goes through one of its own.
+    """
+
+    def __init__(self, file: Path, cell: Cell) -> None:
+        super().__init__(file, cell)
+        wanted = cell.option.get("requests", "auto")
+        best = int(self.compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        # One request alone would be a latency; a device that finds one best still gets the second
+        # that keeps it busy.
+        self.in_flight = max(2, best) if wanted == "auto" else int(wanted)
+        self.queue: Any = self.runtime.AsyncInferQueue(self.compiled, self.in_flight)
+        self.queue.set_callback(self._done)
+        self.kept: dict[int, Arrays] = {}
+
+    def submit(self, inputs: Arrays, lap: int, keep: bool, copy: bool) -> None:
+        self.queue.start_async(dict(inputs), (lap, keep, copy), share_inputs=not copy)
+
+    def _done(self, request: Any, asked: tuple[int, bool, bool]) -> None:
+        lap, keep, copy = asked
+        if keep or copy:
+            outputs = self.outputs_of(request)
+            if keep:
+                self.kept[lap] = outputs
+
+    def sync(self) -> None:
+        self.queue.wait_all()
+
+    def collected(self) -> Mapping[int, Arrays]:
+        found, self.kept = self.kept, {}
+        return found
+
+    def labels(self, counts: Mapping[str, int]) -> tuple[str, ...]:
+        return ("throughput", *super().labels(counts))
+
+    def details(self) -> dict[str, Any]:
+        return {**super().details(), "requests": len(self.queue)}
+
+    def close(self) -> None:
+        self.queue = None
+        super().close()
+
+
+def _partial(spec: TensorSpec, cell: Cell) -> list[int]:
+    """An input's shape as OpenVINO is told it; -1 is open."""
+    left = export.open_axes(cell, spec)
+    return [-1 if axis in left else size for axis, size in enumerate(spec.concrete(cell.batch))]

@@ -1,0 +1,155 @@
+"""Layers of a built TensorRT engine, and the precisions that they read and write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+NARROWEST_LAST = ("fp32", "bf16", "fp16", "fp8", "int8", "fp4", "int4")
+
+
+SPELLED = (
+    ("fp32", r"float$|float32|fp32"),
+    ("fp16", r"half|float16$|fp16"),
+    ("bf16", r"bf16|bfloat16"),
+    ("fp8", r"fp8"),
+    ("int8", r"\bint8"),
+    ("fp4", r"fp4"),
+    ("int4", r"\bint4"),
+)
+"""How the inspector of one release or another writes them, alone or within the description of a
+format.
+"""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a built engine; `reads` and `writes` are precisions, such as fp32 or int8, of
+    tensors and constants.
+    """
+
+    name: str
+    kind: str
+    tactic: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+
+    @property
+    def precision(self) -> str:
+        """The narrowest precision that the layer reads; empty where it reads none of
+        NARROWEST_LAST.
+        """
+        return next(
+            (precision for precision in reversed(NARROWEST_LAST) if precision in self.reads), ""
+        )
+
+    @property
+    def reformats(self) -> bool:
+        """Whether it only moves or casts: a copy that TensorRT put between layers of different
+        layouts.
+        """
+        verbs = re.match(r"__myl_((?:Cast|Conc|Move|Tran|Resh|Repl|Slic)+)_", self.name)
+        return (
+            self.kind == "Reformat"
+            or self.name.startswith("Reformatting CopyNode")
+            or verbs is not None
+        )
+
+
+def precision_of(words: str) -> str:
+    """`fp16` of `Half`, of `Row major linear FP16 format` and of `Channel major FP16 format`; empty
+    for integers and booleans.
+    """
+    plain = words.strip().lower()
+    found = [name for name, spelling in SPELLED if re.search(spelling, plain)]
+    return "bf16" if "bf16" in found else (found[0] if found else "")
+
+
+def layers_of_log(message: str) -> list[Layer]:
+    """The layers in the builder's own listing, which a verbose log with detailed profiling holds:
+    all that there is without a GPU.
+    """
+    body = message.partition("\n\nI/O Tensors")[0]
+    return [_layer_of_line(line) for line in body.splitlines()[1:] if line.startswith("Name: ")]
+
+
+def _layer_of_line(line: str) -> Layer:
+    name, _, rest = line.removeprefix("Name: ").partition(", LayerType: ")
+    kind, *parts = re.split(r", (Inputs|Constants|Outputs|TacticName|StreamId|Metadata): ?", rest)
+    found = dict(zip(parts[::2], parts[1::2], strict=True))
+
+    def types(*keys: str) -> tuple[str, ...]:
+        words = [
+            word for key in keys for word in re.findall(r"Datatype: (\w+)", found.get(key, ""))
+        ]
+        return tuple(filter(None, map(precision_of, words)))
+
+    return Layer(
+        name, kind, found.get("TacticName", ""), types("Inputs", "Constants"), types("Outputs")
+    )
+
+
+def layers_of_inspector(text: str) -> list[Layer]:
+    """The layers in the engine inspector's JSON. Raises ValueError where the plan was built without
+    detailed profiling.
+    """
+    listed = json.loads(text).get("Layers", [])
+    if not all(isinstance(entry, dict) for entry in listed):
+        raise ValueError(
+            "the plan tells the names of its layers only; build it with detailed profiling verbosity"
+        )
+    return [_layer_of_json(entry) for entry in listed]
+
+
+def _layer_of_json(entry: Mapping[str, Any]) -> Layer:
+    def types(*keys: str) -> tuple[str, ...]:
+        tensors = [tensor for key in keys for tensor in entry.get(key) or ()]
+        words = [
+            str(tensor.get("Datatype") or tensor.get("Format/Datatype") or "") for tensor in tensors
+        ]
+        return tuple(filter(None, map(precision_of, words)))
+
+    weights = precision_of(str((entry.get("Weights") or {}).get("Type", "")))
+    reads = types("Inputs", "Constants") + ((weights,) if weights else ())
+    return Layer(
+        entry.get("Name", ""),
+        entry.get("LayerType", ""),
+        entry.get("TacticName") or "",
+        reads,
+        types("Outputs"),
+    )
+
+
+def summary(layers: Iterable[Layer]) -> dict[str, Any]:
+    """Facts about an engine's layers: how many, by the precision they read, how many only reformat;
+    a digest of kinds and tactics.
+    """
+    listed = list(layers)
+    working = [layer for layer in listed if not layer.reformats]
+    essence = [[layer.kind, layer.tactic, layer.reads, layer.writes] for layer in listed]
+    return {
+        "layers": len(listed),
+        "precisions": dict(Counter(layer.precision for layer in working if layer.precision)),
+        "reformats": len(listed) - len(working),
+        "tf32_tactics": sum("tf32" in layer.tactic.lower() for layer in listed),
+        "layers_sha256": hashlib.sha256(json.dumps(essence).encode()).hexdigest(),
+    }
+
+
+def precision_used(found: Mapping[str, Any], tf32: bool) -> str:
+    """The precision of a whole engine, by its summary: the narrowest that a working layer reads.
+
+    `tf32` is whether the plan was built with TF32 allowed, which TensorRT for RTX decides at run
+    time and lists nowhere.
+    """
+    narrowest = next(
+        (name for name in reversed(NARROWEST_LAST) if name in found["precisions"]), "unknown"
+    )
+    if narrowest == "fp32":
+        return "tf32" if tf32 or found["tf32_tactics"] else "fp32"
+    return {"int8": "int8-static"}.get(narrowest, narrowest)

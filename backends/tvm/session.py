@@ -1,0 +1,130 @@
+"""Sessions of TVM's Relax virtual machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backends import cuda_events
+from backends.tvm import precision
+from harness import Attestation, Cell, Session
+from harness.environment import gpu
+
+if TYPE_CHECKING:
+    from harness.core.session import Arrays
+
+LIBRARY, PROBE, FACTS = "model.so", "probe.so", "tvm.json"
+SPINS = "TVM_THREAD_POOL_SPIN_COUNT"
+
+
+class RelaxSession(Session):
+    """One virtual machine. `bind` copies into tensors of the device, `fetch` copies out."""
+
+    def __init__(self, folder: Path, cell: Cell) -> None:
+        import tvm
+        from tvm import relax
+
+        self.cell = cell
+        self.tvm = tvm
+        self.device = tvm.cuda(gpu.index(cell.device)) if gpu.is_cuda(cell.device) else tvm.cpu()
+        self.facts = json.loads((folder / FACTS).read_text())
+        self.probe = folder / PROBE
+        self.machine: Any = relax.VirtualMachine(
+            tvm.runtime.load_module(str(folder / LIBRARY)), self.device
+        )
+        self.main = self.machine["main"]
+        self.inputs = [
+            tvm.runtime.empty(spec.concrete(cell.batch), spec.dtype, self.device)
+            for spec in cell.model.inputs
+        ]
+        self.result: Any = None
+
+    def bind(self, inputs: Arrays) -> None:
+        for spec, tensor in zip(self.cell.model.inputs, self.inputs, strict=True):
+            tensor.copyfrom(inputs[spec.name])
+        self.sync()
+
+    def step(self) -> None:
+        self.result = self.main(*self.inputs)
+
+    def sync(self) -> None:
+        if gpu.is_cuda(self.cell.device):
+            self.device.sync()
+
+    def fetch(self) -> Arrays:
+        return {
+            spec.name: tensor.numpy()
+            for spec, tensor in zip(self.cell.model.outputs, self._outputs(), strict=True)
+        }
+
+    def _outputs(self) -> list[Any]:
+        single = hasattr(self.result, "numpy")
+        return [self.result] if single else list(self.result)
+
+    def attest(self) -> Attestation:
+        tuning = self.facts["tuning"]
+        executed = precision.precision_of(self.facts["dtypes"])
+        return Attestation(
+            runtime="tvm",
+            version=self.tvm.__version__,
+            device=",".join(
+                sorted({_device_of(tensor, self.cell.device) for tensor in self._outputs()})
+            ),
+            precision=executed,
+            threads=int(self.tvm.get_global_func("runtime.NumThreads")()),
+            denormals=self._denormals(),
+            spinning="off" if os.environ.get(SPINS) == "0" else "on",
+            providers=("relax virtual machine",),
+            emulated=precision.emulated(executed, self.cell.device),
+            labels=(label(tuning),),
+            details={
+                "target": tuning["target"],
+                "tasks": tuning["tasks"],
+                "tasks_without_record": tuning["tasks_without_record"],
+                "dtypes": self.facts["dtypes"],
+                "spin_count": os.environ.get(SPINS, "TVM's default"),
+            },
+        )
+
+    def _denormals(self) -> str:
+        """Found out by multiplying one in every thread of TVM's pool, in code that was compiled as
+        the model's.
+        """
+        import numpy as np
+
+        if gpu.is_cuda(self.cell.device):
+            return "as its kernels do"
+        threads = self.cell.threads
+        product = self.tvm.runtime.load_module(str(self.probe))["main"]
+        factors = [
+            self.tvm.runtime.tensor(np.full(threads, value, np.float32)) for value in (1e-39, 1.0)
+        ]
+        made = self.tvm.runtime.empty((threads,), "float32")
+        product(*factors, made)
+        return "preserved" if made.numpy().all() else "flushed"
+
+    def close(self) -> None:
+        self.result = None
+        self.machine = self.main = None
+        self.inputs = []
+
+
+def _device_of(tensor: Any, asked: str) -> str:
+    """Where a tensor lies, in the words of the cell."""
+    kind, _, number = str(tensor.device).partition(":")
+    return cuda_events.named(asked, int(number or 0)) if kind == "cuda" else kind
+
+
+def label(tuning: Mapping[str, Any]) -> str:
+    """`untuned`, `tuned(640)`, or `tuned(64), 3 of 19 tasks not`."""
+    if not tuning["trials"]:
+        return "untuned"
+    missing = (
+        f", {tuning['tasks_without_record']} of {tuning['tasks']} tasks not"
+        if tuning["tasks_without_record"]
+        else ""
+    )
+    return f"tuned({tuning['trials']}){missing}"
