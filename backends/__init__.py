@@ -115,7 +115,7 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         "negative-stale",
-        "backends.controls.negative:StaleAnswer",
+        "backends.controls.negative:StaleOutput",
         "pip install 'evenbench[ort]'",
         role="negative",
     ),

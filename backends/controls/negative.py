@@ -43,7 +43,7 @@ class OneWeight(OnnxRuntime):
         import torch
 
         state = torch.load(source.weights_folder / model.WEIGHTS, weights_only=True)
-        tables = _tables(model.build(cell.model))
+        tables = _embedding_weights(model.build(cell.model))
         first = next(
             value for name, value in state.items() if value.ndim >= 2 and name not in tables
         ).view(-1)
@@ -53,7 +53,7 @@ class OneWeight(OnnxRuntime):
             return export.export(replace(source, weights_folder=Path(changed)), cell, folder)
 
 
-def _tables(module: Any) -> set[str]:
+def _embedding_weights(module: Any) -> set[str]:
     """The weights of embeddings, by name: of such a table a step reads a few rows, and the largest
     number may be in none of them.
     """
@@ -140,7 +140,7 @@ class StaleSession(OrtSession):
         self.previous = current
 
 
-class StaleAnswer(OnnxRuntime):
+class StaleOutput(OnnxRuntime):
     """The right answers, one input late."""
 
     name = "negative-stale"

@@ -14,7 +14,7 @@ from harness.core.backend import Deployment
 SPINNING = "'default' lets idle threads spin as the runtime does; 'off' makes them sleep at once"
 
 
-class Native(Backend):
+class NativeBackend(Backend):
     """A runtime reached through its C or C++ interface."""
 
     runtime: ClassVar[str]
@@ -31,10 +31,13 @@ class Native(Backend):
         return toolchain.lacks() or super().lacks(cell)
 
     def binaries(self) -> Sequence[Path]:
-        return [build.built(self.runtime) / self.binary, *wheel_libraries.opened(self.runtime)]
+        return [
+            build.build_runner(self.runtime) / self.binary,
+            *wheel_libraries.loaded_libraries(self.runtime),
+        ]
 
 
-def compiled(
+def program_deployment(
     runtime: str, cell: Cell, files: Sequence[str], options: Mapping[str, object], threads: str
 ) -> Deployment:
     """A program in C++: which of `files` it loads, the options that it is told, and the one of them
@@ -46,7 +49,7 @@ def compiled(
     if lacking:
         raise Unsupported(f"its program is compiled to prove it; {lacking}")
     inputs = [
-        (spec.name, library_session.code(spec.dtype), list(spec.concrete(cell.batch)))
+        (spec.name, library_session.dtype_code(spec.dtype), list(spec.concrete(cell.batch)))
         for spec in cell.model.inputs
     ]
     named = {f"input {at}": name for at, (name, _, _) in enumerate(inputs)}
@@ -58,12 +61,12 @@ def compiled(
         (package,),
         "backends.cpp.deployed_network:Network",
         settings,
-        build.shipped(runtime, told),
+        build.deployment_sources(runtime, told),
         toolchain.TOOLS,
     )
 
 
-class OfFile(Session):
+class FileSession(Session):
     """What a program and a library have in common: what they are told of a file, and what is
     attested from the facts they tell of it.
     """

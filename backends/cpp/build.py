@@ -23,7 +23,7 @@ from harness.core import artifact_store
 SOURCES = Path(__file__).with_name("src")
 PROGRAM, LIBRARY = "program", "libnative.so"
 
-PIXELS = ("pixels.cpp", "pixels.hpp")
+PREPROCESSING = ("pixels.cpp", "pixels.hpp")
 """The steps of a recipe: a library of their own, which needs no runtime and is one file to compile.
 """
 
@@ -42,7 +42,7 @@ fuse two as well.
 """
 
 
-def shipped(runtime: str, options: Mapping[str, object]) -> dict[str, str]:
+def deployment_sources(runtime: str, options: Mapping[str, object]) -> dict[str, str]:
     """The sources of a program of its own, by file name, with the options that it is told."""
     names = (
         "array.hpp",
@@ -57,14 +57,14 @@ def shipped(runtime: str, options: Mapping[str, object]) -> dict[str, str]:
     words = {
         "@RUNTIME@": runtime,
         "@PACKAGE@": wheel_libraries.DISTRIBUTIONS[runtime],
-        "@OPENED@": " ".join(wheel_libraries.OPENED[runtime]),
+        "@OPENED@": " ".join(wheel_libraries.LOADED_LIBRARIES[runtime]),
     }
     for word, value in words.items():
         found["CMakeLists.txt"] = found["CMakeLists.txt"].replace(word, value)
     return {**found, "options.txt": "".join(f"{name}={value}\n" for name, value in options.items())}
 
 
-def key(runtime: str) -> Mapping[str, Any]:
+def build_key(runtime: str) -> Mapping[str, Any]:
     """What decides the built files: sources, compiler, and the library's version and place, which
     is linked in.
     """
@@ -80,12 +80,12 @@ def key(runtime: str) -> Mapping[str, Any]:
     return {
         "runtime": runtime,
         "sources": sources,
-        "compiler": toolchain._compiler_key(),
+        "compiler": toolchain.compiler_key(),
         "library": library,
     }
 
 
-def built(runtime: str) -> Path:
+def build_runner(runtime: str) -> Path:
     """The folder with the program and the shared library, built now where it is not there. Raises
     Unavailable where it cannot be.
 
@@ -95,13 +95,13 @@ def built(runtime: str) -> Path:
     reason = toolchain.lacks()
     if reason:
         raise Unavailable(reason)
-    with _folder(runtime, key(runtime)) as folder:
+    with _locked_folder(runtime, build_key(runtime)) as folder:
         if not (folder / LIBRARY).exists():
             _build(runtime, folder)
     return folder
 
 
-def built_pixels() -> Path:
+def build_preprocessing() -> Path:
     """The shared library of the steps of a recipe, compiled now where it is not there. Raises
     Unavailable where there is no compiler.
     """
@@ -110,24 +110,24 @@ def built_pixels() -> Path:
         raise Unavailable(
             "a recipe's steps in C++ are compiled on first use, and a C++20 compiler (such as g++) is missing; install one"
         )
-    sources = {name: artifact_store.digest_file(SOURCES / name) for name in PIXELS}
-    with _folder(
-        "pixels", {"sources": sources, "compiler": toolchain._compiler_key(), "flags": FLAGS}
+    sources = {name: artifact_store.digest_file(SOURCES / name) for name in PREPROCESSING}
+    with _locked_folder(
+        "pixels", {"sources": sources, "compiler": toolchain.compiler_key(), "flags": FLAGS}
     ) as folder:
         file = folder / LIBRARY
         if not file.exists():
             folder.mkdir(exist_ok=True)
             stage = folder / f".{LIBRARY}"
-            order = [*command, *FLAGS, str(SOURCES / PIXELS[0]), "-o", str(stage)]
+            order = [*command, *FLAGS, str(SOURCES / PREPROCESSING[0]), "-o", str(stage)]
             done = subprocess.run(order, capture_output=True, text=True, check=False)
             if done.returncode:
-                raise RuntimeError(f"compiling {PIXELS[0]} failed:\n{done.stderr[-2000:]}")
+                raise RuntimeError(f"compiling {PREPROCESSING[0]} failed:\n{done.stderr[-2000:]}")
             stage.rename(file)
     return file
 
 
 @contextmanager
-def _folder(name: str, parts: Mapping[str, Any]) -> Iterator[Path]:
+def _locked_folder(name: str, parts: Mapping[str, Any]) -> Iterator[Path]:
     """Where what `parts` decide is built, alone: two workers that need it at once build it once."""
     folder = artifact_store.root() / "native" / f"{name}-{artifact_store.key_of(parts)[:16]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,7 @@ def _folder(name: str, parts: Mapping[str, Any]) -> Iterator[Path]:
 def _build(runtime: str, folder: Path) -> None:
     stage = Path(tempfile.mkdtemp(prefix=".stage-", dir=folder.parent))
     try:
-        settings = {"CMAKE_BUILD_TYPE": "Release", "RUNTIME": runtime, **_where(runtime)}
+        settings = {"CMAKE_BUILD_TYPE": "Release", "RUNTIME": runtime, **_cmake_paths(runtime)}
         generator = (
             ["-G", "Ninja"]
             if shutil.which("ninja") or Path(sys.executable).with_name("ninja").exists()
@@ -153,7 +153,7 @@ def _build(runtime: str, folder: Path) -> None:
             ["--build", str(stage)],
         ):
             done = subprocess.run(
-                [toolchain._cmake(), *command],
+                [toolchain.cmake(), *command],
                 capture_output=True,
                 text=True,
                 check=False,
@@ -172,11 +172,11 @@ def _build(runtime: str, folder: Path) -> None:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def _where(runtime: str) -> Mapping[str, str]:
+def _cmake_paths(runtime: str) -> Mapping[str, str]:
     if runtime == "openvino":
-        return {"OpenVINO_DIR": str(wheel_libraries._package("openvino") / "cmake")}
+        return {"OpenVINO_DIR": str(wheel_libraries.package_folder("openvino") / "cmake")}
     if runtime == "libtorch":
-        torch = wheel_libraries._package("torch")
+        torch = wheel_libraries.package_folder("torch")
         folders = (torch / "include", torch / "include" / "torch" / "csrc" / "api" / "include")
         return {
             "TORCH_INCLUDES": ";".join(map(str, folders)),

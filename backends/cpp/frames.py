@@ -26,13 +26,13 @@ from harness.pipeline.stages import PipelineRun
 STAGES = ("preprocess", "infer", "postprocess", "draw")
 """In the order in which the program tells their times."""
 
-EQUAL = ("pillow", "cpp")
+BYTE_EXACT = ("pillow", "cpp")
 """The libraries whose levels the program's steps make, to the byte; of Pillow's not the bilinear
 sampling without antialias.
 """
 
 
-class LineSession(session.ProgramSession, StreamProcessor):
+class FrameSession(session.ProgramSession, StreamProcessor):
     """A program that is told what to do with frames, and then gets them one by one, or all at once
     to have several in flight.
     """
@@ -42,12 +42,12 @@ class LineSession(session.ProgramSession, StreamProcessor):
     def configure_frames(self, spec: FrameSpec) -> None:
         import numpy as np
 
-        refused = why_not(spec)
+        refused = refuses(spec)
         if refused:
             raise Unsupported(refused)
         palette = f"{self.folder.name}/palette.npy"
         np.save(palette, spec.palette)
-        self.program.ask("line", f"palette={palette}", *words_of(spec))
+        self.program.ask("line", f"palette={palette}", *program_options(spec))
 
     def process_frame(self, pixels: Any, keep: bool) -> FrameResult:
         import numpy as np
@@ -101,40 +101,42 @@ def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",") if number]
 
 
-def why_not(orders: FrameSpec) -> str:
+def refuses(spec: FrameSpec) -> str:
     """An empty string, or why the program would not make the levels that are wanted, in words."""
-    if orders.implementation not in EQUAL:
-        return f"C++ has no steps by {orders.implementation}; it has those of {' and '.join(EQUAL)}"
+    if spec.implementation not in BYTE_EXACT:
+        return (
+            f"C++ has no steps by {spec.implementation}; it has those of {' and '.join(BYTE_EXACT)}"
+        )
     sampled = any(
         isinstance(step, ResizeSpec) and not step.antialias and step.filter != "nearest"
-        for step in orders.steps
+        for step in spec.steps
     )
-    if sampled and orders.implementation != "cpp":
-        return f"{orders.implementation} samples without antialias to levels that C++ only comes near to; name the model with +cpp"
+    if sampled and spec.implementation != "cpp":
+        return f"{spec.implementation} samples without antialias to levels that C++ only comes near to; name the model with +cpp"
     return ""
 
 
-def words_of(orders: FrameSpec) -> list[str]:
+def program_options(spec: FrameSpec) -> list[str]:
     """What the program is told, as words of name=value."""
-    view = orders.view
+    view = spec.view
     told: dict[str, object] = {
-        **{f"step {number}": _step(step) for number, step in enumerate(orders.steps)},
-        "input": orders.input,
-        "shape": _listed(orders.shape),
-        "task": orders.task,
-        **orders.reads,
-        "threshold": repr(orders.threshold),
-        "mask_level": repr(orders.mask_level),
-        "opacity": orders.opacity,
-        "view": _listed((view.left, view.top, view.right, view.bottom, view.width, view.height)),
-        "box": _listed(view.box),
+        **{f"step {number}": _step(step) for number, step in enumerate(spec.steps)},
+        "input": spec.input,
+        "shape": _join(spec.shape),
+        "task": spec.task,
+        **spec.reads,
+        "threshold": repr(spec.threshold),
+        "mask_level": repr(spec.mask_level),
+        "opacity": spec.opacity,
+        "view": _join((view.left, view.top, view.right, view.bottom, view.width, view.height)),
+        "box": _join(view.box),
     }
     return [f"{name}={value}" for name, value in told.items()]
 
 
 def _step(step: ResizeSpec | CropSpec | LayoutSpec) -> str:
     if isinstance(step, ResizeSpec):
-        return _listed(
+        return _join(
             (
                 "resize",
                 step.width,
@@ -145,9 +147,9 @@ def _step(step: ResizeSpec | CropSpec | LayoutSpec) -> str:
             )
         )
     if isinstance(step, CropSpec):
-        return _listed(("crop", step.left, step.top, step.size))
+        return _join(("crop", step.left, step.top, step.size))
     pairs = [_float32(value) for pair in zip(step.mean, step.std, strict=True) for value in pair]
-    return _listed(("lay_out", int(step.order == "CHW"), _float32(step.scale), *pairs))
+    return _join(("lay_out", int(step.order == "CHW"), _float32(step.scale), *pairs))
 
 
 def _float32(value: float) -> float:
@@ -155,5 +157,5 @@ def _float32(value: float) -> float:
     return ctypes.c_float(value).value
 
 
-def _listed(values: tuple[object, ...]) -> str:
+def _join(values: tuple[object, ...]) -> str:
     return " ".join(map(str, values))

@@ -33,10 +33,10 @@ class LibrarySession(Session):
         ]
         self.addresses = (ctypes.c_void_p * len(self.declared))()
         begin = time.perf_counter()
-        file = build.built(runtime) / build.LIBRARY
+        file = build.build_runner(runtime) / build.LIBRARY
         self.compile_seconds = time.perf_counter() - begin
         self.folder = tempfile.TemporaryDirectory(prefix="evenbench-native-")
-        self.library = _opened(file)
+        self.library = _load_library(file)
         self._step = self.library.evenbench_step
         self.bound: list[Any] = []
         self.last_ns = 0
@@ -51,7 +51,7 @@ class LibrarySession(Session):
                 shape = spec.concrete(cell.batch)
                 named = (
                     spec.name.encode(),
-                    code(spec.dtype).encode(),
+                    dtype_code(spec.dtype).encode(),
                     (ctypes.c_int64 * len(shape))(*shape),
                     len(shape),
                 )
@@ -74,7 +74,7 @@ class LibrarySession(Session):
 
     def _said(self, text: bytes | None) -> dict[str, str]:
         self._check(text is not None)
-        return program._pairs((text or b"").decode().splitlines())
+        return program.parse_pairs((text or b"").decode().splitlines())
 
     def bind(self, inputs: Arrays) -> None:
         arrays = []
@@ -122,14 +122,14 @@ class LibrarySession(Session):
         self.folder.cleanup()
 
 
-def code(dtype: str) -> str:
+def dtype_code(dtype: str) -> str:
     """A type as the C++ code writes it: `f4` for float32."""
     import numpy as np
 
     return np.dtype(dtype).str[1:]
 
 
-def _opened(file: Path) -> Any:
+def _load_library(file: Path) -> Any:
     library = ctypes.CDLL(str(file))
     pointer, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
     signatures: dict[str, tuple[Any, list[Any]]] = {

@@ -29,7 +29,7 @@ OPERATORS_PATTERN = "_C*.so"
 several names.
 """
 
-LONGEST = 400
+MESSAGE_LENGTH = 400
 """How many characters are told of why they cannot be had."""
 
 TYPES = {"Float": "float32", "Half": "float16", "BFloat16": "bfloat16", "Double": "float64"}
@@ -105,22 +105,22 @@ def attest_torch(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestatio
     )
 
 
-class OnLibtorch(cpp_backend.OfFile):
+class TorchFileSession(cpp_backend.FileSession):
     """libtorch in either."""
 
     library_name = "libtorch"
     told, attested = staticmethod(torch_options), staticmethod(attest_torch)
 
 
-class TorchProgram(OnLibtorch, frames.LineSession):
+class TorchProgram(TorchFileSession, frames.FrameSession):
     """libtorch in C++."""
 
 
-class TorchLibrary(OnLibtorch, library_session.LibrarySession):
+class TorchLibrary(TorchFileSession, library_session.LibrarySession):
     """libtorch behind ctypes."""
 
 
-class CppLibtorch(cpp_backend.Native):
+class CppLibtorch(cpp_backend.NativeBackend):
     """A C++ program on libtorch: the frozen TorchScript file, or an AOTInductor package."""
 
     name = "cpp-libtorch"
@@ -159,7 +159,7 @@ class CppLibtorch(cpp_backend.Native):
         except RuntimeError as error:
             if OPERATORS not in str(error):
                 raise
-            said = " ".join(str(error).split())[:LONGEST]
+            said = " ".join(str(error).split())[:MESSAGE_LENGTH]
             raise Unsupported(
                 f"{cell.model.name} calls torchvision's operators, which C++ does not have here ({said})"
             ) from error

@@ -29,7 +29,7 @@ def ort_settings(cell: Cell) -> dict[str, object]:
     """What a session is made with; the settings are those of `backends.onnxruntime.backend`."""
     spinning = "0" if cell.option.get("spinning") == "off" else "1"
     entries = {
-        **session_options.ENTRIES,
+        **session_options.CONFIG_ENTRIES,
         "session.intra_op.allow_spinning": spinning,
         "session.inter_op.allow_spinning": spinning,
     }
@@ -51,12 +51,12 @@ def attest_ort(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestation:
     """As `backends.onnxruntime.backend` attests: from a profile of a session of its own, and from
     the graph that optimisation left.
     """
-    nodes = executed_graph.executed(json.loads(Path(facts["profile"]).read_text()))
+    nodes = executed_graph.nodes_of_last_run(json.loads(Path(facts["profile"]).read_text()))
     before = protobuf_reader.read(file)
-    precision, emulated = executed_graph.ran_in(cell.precision, nodes, before.precision)
+    precision, emulated = executed_graph.executed_precision(cell.precision, nodes, before.precision)
     graph = executed_graph.summary(nodes) | {"profiled_runs": ort_session.PROFILED_RUNS}
     if "optimised" in facts:
-        graph |= fusions.changes(before, protobuf_reader.read(Path(facts["optimised"])))
+        graph |= fusions.compare_graphs(before, protobuf_reader.read(Path(facts["optimised"])))
     providers: Counter[str] = Counter(node.provider for node in nodes)
     return Attestation(
         runtime="onnxruntime",
@@ -69,7 +69,7 @@ def attest_ort(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestation:
         providers=tuple(providers),
         placement=dict(providers),
         emulated=emulated,
-        labels=tuple(filter(None, [executed_graph.label(cell.precision, nodes)])),
+        labels=tuple(filter(None, [executed_graph.precision_label(cell.precision, nodes)])),
         details={
             "graph": graph,
             "stored_weights": before.precision,
@@ -84,22 +84,22 @@ def without_kernel(error: RuntimeError, cell: Cell) -> Exception:
     return Unsupported(f"CPUExecutionProvider {kernel} at {cell.precision}") if kernel else error
 
 
-class OnOrt(cpp_backend.OfFile):
+class OrtFileSession(cpp_backend.FileSession):
     """ONNX Runtime in either."""
 
     library_name = "onnxruntime"
     told, attested = staticmethod(ort_options), staticmethod(attest_ort)
 
 
-class OrtProgram(OnOrt, frames.LineSession):
+class OrtProgram(OrtFileSession, frames.FrameSession):
     """ONNX Runtime in C++."""
 
 
-class OrtLibrary(OnOrt, library_session.LibrarySession):
+class OrtLibrary(OrtFileSession, library_session.LibrarySession):
     """ONNX Runtime behind ctypes."""
 
 
-class CppOrt(cpp_backend.Native, export.OnnxBackend):
+class CppOrt(cpp_backend.NativeBackend, export.OnnxBackend):
     """A C++ program on ONNX Runtime's C ABI, from the library in the Python wheel."""
 
     name = "cpp-ort"
@@ -111,7 +111,7 @@ class CppOrt(cpp_backend.Native, export.OnnxBackend):
     options = {**export.OnnxBackend.options, "spinning": cpp_backend.SPINNING}
 
     def deployment(self, cell: Cell) -> Deployment:
-        return cpp_backend.compiled(
+        return cpp_backend.program_deployment(
             self.runtime, cell, [export.FILE], ort_settings(cell), "threads"
         )
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.core.session import Arrays
 
 
-READ = (
+READ_BACK = (
     *properties.READ_BACK,
     "INFERENCE_NUM_THREADS",
     "CPU_DENORMALS_OPTIMIZATION",
@@ -32,23 +32,26 @@ TRUE = ("YES", "TRUE", "1")
 
 def openvino_options(cell: Cell) -> dict[str, object]:
     """What the C++ code is told; the properties are those of `backends.openvino.backend`."""
-    named = {f"property {name}": _word(value) for name, value in properties.wanted(cell).items()}
+    named = {
+        f"property {name}": _option_text(value)
+        for name, value in properties.requested_properties(cell).items()
+    }
     shapes = {
         f"shape {spec.name}": ",".join(map(str, spec.concrete(cell.batch)))
         for spec in cell.model.inputs
     }
     options: dict[str, object] = {
         "device": cell.device.upper(),
-        "read": ",".join(READ),
+        "read": ",".join(READ_BACK),
         **named,
         **shapes,
     }
     if cell.option.get("precision_hint", "asked") == "asked":
-        options["hint_needs"], options["hint"] = properties.hint_of(cell.precision)
+        options["hint_needs"], options["hint"] = properties.precision_hint_of(cell.precision)
     return options
 
 
-class OpenVinoProgram(frames.LineSession):
+class OpenVinoProgram(frames.FrameSession):
     """OpenVINO in C++."""
 
     def __init__(self, file: Path, cell: Cell) -> None:
@@ -61,11 +64,11 @@ class OpenVinoProgram(frames.LineSession):
             for name, value in facts.items()
             if name.startswith("property ")
         }
-        executed = _executed(facts)
+        executed = _count_layers(facts)
         counts = executed_graph.compute_nodes(executed)
         dynamic = int(read.get("DYNAMIC_QUANTIZATION_GROUP_SIZE", "0")) > 0
         hint, stored = read["INFERENCE_PRECISION_HINT"], facts.get("stored", "")
-        precision, emulated = executed_graph.ran_in(
+        precision, emulated = executed_graph.executed_precision(
             self.cell.precision, hint, counts, stored, dynamic
         )
         return Attestation(
@@ -79,9 +82,9 @@ class OpenVinoProgram(frames.LineSession):
             else "preserved",
             spinning="runtime default",  # as in Python: oneTBB has no switch to set or read
             providers=(read["EXECUTION_DEVICES"],),
-            placement=executed_graph.by_precision(executed),
+            placement=executed_graph.nodes_by_precision(executed),
             emulated=emulated,
-            labels=executed_graph.labels_of(self.cell, counts),
+            labels=executed_graph.precision_labels(self.cell, counts),
             details={
                 **{name.lower(): value for name, value in read.items()},
                 "compute_nodes": dict(counts),
@@ -90,12 +93,12 @@ class OpenVinoProgram(frames.LineSession):
         )
 
 
-def _word(value: object) -> str:
+def _option_text(value: object) -> str:
     """A property as the text that OpenVINO reads."""
     return {True: "YES", False: "NO"}[value] if isinstance(value, bool) else str(value)
 
 
-def _executed(facts: Mapping[str, str]) -> dict[tuple[str, str], int]:
+def _count_layers(facts: Mapping[str, str]) -> dict[tuple[str, str], int]:
     """The facts `executed <layer type> <precision>` as numbers of nodes by both."""
     found = {}
     for name, value in facts.items():
@@ -105,7 +108,7 @@ def _executed(facts: Mapping[str, str]) -> dict[tuple[str, str], int]:
     return found
 
 
-class CppOpenVino(cpp_backend.Native, backend.OpenVino):
+class CppOpenVino(cpp_backend.NativeBackend, backend.OpenVino):
     """A C++ program on OpenVINO, from the headers and libraries in the Python wheel: one request,
     for latency.
     """
@@ -121,25 +124,25 @@ class CppOpenVino(cpp_backend.Native, backend.OpenVino):
 
     def deployment(self, cell: Cell) -> Deployment:
         files = super().deployment(cell).settings["files"]
-        return cpp_backend.compiled(
+        return cpp_backend.program_deployment(
             self.runtime, cell, files, openvino_options(cell), "property INFERENCE_NUM_THREADS"
         )
 
     def expose(
         self, folder: Path, cell: Cell, into: Path, only: Collection[str] | None, inputs: Arrays
     ) -> Exposed:
-        if conversion.converts(cell):
+        if conversion.uses_pytorch_frontend(cell):
             raise Unsupported(
                 f"what OpenVINO's PyTorch frontend converted is looked into by `openvino`, whose file {cell.id} runs"
             )
         return super().expose(folder, cell, into, only, inputs)
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        own = folder / backend.OWN
+        own = folder / backend.IR_FILE
         try:
             return OpenVinoProgram(own if own.exists() else folder / export.FILE, cell)
         except RuntimeError as error:
-            refused = conversion.unconverted(error)
+            refused = conversion.refusal(error)
             if refused is None:
                 raise
             raise refused from error

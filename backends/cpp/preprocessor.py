@@ -42,7 +42,7 @@ class Cpp(NumPy):
     """
 
     name = "cpp"
-    native_sources = tuple(str(build.SOURCES / name) for name in build.PIXELS)
+    native_sources = tuple(str(build.SOURCES / name) for name in build.PREPROCESSING)
     does = {
         "Decode": "Pillow: there is no decoder in this C++",
         "Resize": "C++: two passes of 22-bit fixed point, as Pillow's",
@@ -57,7 +57,7 @@ class Cpp(NumPy):
     def resize(self, image: Image, step: Resize, width: int, height: int) -> Image:
         import numpy as np
 
-        taken, place = _taken(image)
+        taken, place = _dense(image)
         made = np.empty((height, width, *taken.shape[2:]), np.uint8)
         _call(
             "resize",
@@ -88,7 +88,7 @@ class Cpp(NumPy):
             raise ValueError(
                 f"Normalise has {len(image.mean)} means and {len(image.std)} deviations"
             )
-        taken, place = _taken(image.pixels)
+        taken, place = _dense(image.pixels)
         height, width, channels, first = *taken.shape[:2], place[3], step.order == "CHW"
         made = np.empty(
             (channels, height, width) if first else (height, width, channels), np.float32
@@ -117,7 +117,7 @@ def tall_first() -> bool:
     return not major.isdecimal() or int(major) >= 13
 
 
-def _taken(image: Array) -> tuple[Array, tuple[int, int, int, int, int]]:
+def _dense(image: Array) -> tuple[Array, tuple[int, int, int, int, int]]:
     """An image as the C++ takes it, which must outlive the call: its address, width, height,
     channels, and bytes from row to row.
     """
@@ -147,7 +147,7 @@ def _call(name: str, *arguments: object) -> None:
 @cache
 def _library() -> Any:
     """Raises Unavailable where it cannot be compiled."""
-    library = ctypes.CDLL(str(build.built_pixels()))
+    library = ctypes.CDLL(str(build.build_preprocessing()))
     pointer, number, size, real = ctypes.c_void_p, ctypes.c_int, ctypes.c_ssize_t, ctypes.c_float
     place = [pointer, number, number, number, size]
     library.pixels_error.restype, library.pixels_error.argtypes = ctypes.c_char_p, []

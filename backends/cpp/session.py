@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.core.session import Arrays
 
 
-PASSING = 0
+UNKEPT_BATCH = 0
 """The program's number for a batch that is bound once and not met again."""
 
 
@@ -32,14 +32,14 @@ class ProgramSession(Session):
     def __init__(self, runtime: str, options: Mapping[str, object], cell: Cell) -> None:
         self.cell, self.runtime = cell, runtime
         begin = time.perf_counter()
-        file = build.built(runtime) / build.PROGRAM
+        file = build.build_runner(runtime) / build.PROGRAM
         self.compile_seconds = time.perf_counter() - begin
         self.folder = tempfile.TemporaryDirectory(prefix="evenbench-native-")
         self.program = program.Program(file)
         self.known: dict[tuple[int, ...], tuple[int, Any]] = {}
         try:
             words = [f"{name}={value}" for name, value in options.items()]
-            self.library = program._pairs(self.program.ask("about", *words))
+            self.library = program.parse_pairs(self.program.ask("about", *words))
             wheel_libraries.check_library(runtime, self.library)
             self.program.ask("load", *words)
         except BaseException:
@@ -50,7 +50,7 @@ class ProgramSession(Session):
         """What the program reads back from its runtime; the files that it names lie in `folder`
         until the session is closed.
         """
-        return self.library | program._pairs(self.program.ask("facts", self.folder.name))
+        return self.library | program.parse_pairs(self.program.ask("facts", self.folder.name))
 
     def bind(self, inputs: Arrays) -> None:
         self.program.ask("bind", self._number(inputs, lasting=False))
@@ -84,7 +84,7 @@ class ProgramSession(Session):
             number = self.known[identity][0]
             return self._send(number, arrays) if may_change else number
         if not lasting:
-            return self._send(PASSING, arrays)
+            return self._send(UNKEPT_BATCH, arrays)
         self.known[identity] = (len(self.known) + 1, arrays)
         return self._send(len(self.known), arrays)
 

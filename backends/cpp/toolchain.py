@@ -23,7 +23,7 @@ def lacks() -> str:
     if not sys.platform.startswith("linux"):
         return f"C++ runners are built against the shared libraries of Linux wheels, and this is {sys.platform}; run them on Linux"
     wanting = []
-    if not _cmake():
+    if not cmake():
         wanting.append("cmake (pip install 'evenbench[cpp]')")
     if not compiler():
         named = os.environ.get("CXX", "")
@@ -47,14 +47,14 @@ def compiler() -> list[str]:
     return next(([name] for name in ("g++", "clang++") if shutil.which(name)), [])
 
 
-def _cmake() -> str:
+def cmake() -> str:
     beside = Path(sys.executable).with_name(
         "cmake"
     )  # the one of this environment, whether or not it is activated
     return str(beside) if beside.exists() else shutil.which("cmake") or ""
 
 
-def _compiler_key() -> list[str]:
+def compiler_key() -> list[str]:
     """The compiler's command and what it says of its version."""
     command = compiler()
     said = (
@@ -67,4 +67,4 @@ def _compiler_key() -> list[str]:
 
 def compiler_version() -> str:
     """What the compiler says of itself in its first line; empty where there is none."""
-    return _compiler_key()[-1]
+    return compiler_key()[-1]

@@ -16,7 +16,7 @@ is what the program runs on.
 """
 
 
-PATTERNS = {
+MAIN_LIBRARY = {
     "onnxruntime": "capi/libonnxruntime.so*",
     "openvino": "libs/libopenvino.so*",
     "libtorch": "lib/libtorch_cpu.so",
@@ -24,7 +24,7 @@ PATTERNS = {
 """Where in the package the library is."""
 
 
-OPENED = {
+LOADED_LIBRARIES = {
     "onnxruntime": ("capi/libonnxruntime.so*",),
     "openvino": (
         *(
@@ -45,7 +45,7 @@ linked against these.
 """
 
 
-def _package(name: str) -> Path:
+def package_folder(name: str) -> Path:
     found = importlib.util.find_spec(name)
     if found is None or not found.submodule_search_locations:
         raise Unavailable(
@@ -58,19 +58,19 @@ def library_of(runtime: str) -> Path:
     """The runtime's own shared library inside its Python package. Raises Unavailable where it is
     not there.
     """
-    package = _package(DISTRIBUTIONS[runtime])
-    found = sorted(package.glob(PATTERNS[runtime]), key=lambda path: len(path.name))
+    package = package_folder(DISTRIBUTIONS[runtime])
+    found = sorted(package.glob(MAIN_LIBRARY[runtime]), key=lambda path: len(path.name))
     if not found:
         raise Unavailable(
-            f"{runtime}: no {PATTERNS[runtime]} in the package {package.name}; C++ runners need a Linux wheel"
+            f"{runtime}: no {MAIN_LIBRARY[runtime]} in the package {package.name}; C++ runners need a Linux wheel"
         )
     return found[-1]
 
 
-def opened(runtime: str) -> list[Path]:
+def loaded_libraries(runtime: str) -> list[Path]:
     """The files of `OPENED` inside the runtime's package. Raises Unavailable where it is not there."""
-    package = _package(DISTRIBUTIONS[runtime])
-    return [file for pattern in OPENED[runtime] for file in sorted(package.glob(pattern))]
+    package = package_folder(DISTRIBUTIONS[runtime])
+    return [file for pattern in LOADED_LIBRARIES[runtime] for file in sorted(package.glob(pattern))]
 
 
 def version_of(runtime: str) -> str:
@@ -91,7 +91,10 @@ def check_library(runtime: str, loaded: Mapping[str, str]) -> None:
             f"the runner loaded {runtime} {said}, the Python package is {installed}; a library path such as LD_LIBRARY_PATH leads "
             "elsewhere, unset it"
         )
-    package, found = _package(DISTRIBUTIONS[runtime]).resolve(), Path(loaded["library"]).resolve()
+    package, found = (
+        package_folder(DISTRIBUTIONS[runtime]).resolve(),
+        Path(loaded["library"]).resolve(),
+    )
     if package not in found.parents:
         raise RuntimeError(
             f"the runner loaded {runtime} from {found}, the Python package is in {package}; a library path such as LD_LIBRARY_PATH "

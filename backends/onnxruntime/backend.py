@@ -57,7 +57,7 @@ class OnnxRuntime(export.OnnxBackend):
         return str(
             cell.option.get("provider")
             or self.provider
-            or execution_providers.default_for(cell.device)
+            or execution_providers.default_provider(cell.device)
         )
 
     def supports(self, cell: Cell) -> str:
@@ -65,7 +65,7 @@ class OnnxRuntime(export.OnnxBackend):
         return (
             refused
             or execution_providers.refuses(cell, self.provider_of(cell))
-            or _wrong_option(cell)
+            or _refuses_options(cell)
         )
 
     def lacks(self, cell: Cell) -> str:
@@ -92,7 +92,7 @@ class OnnxRuntime(export.OnnxBackend):
             for name in ("custom_ops", "disabled_optimizers", "dynamic", "iobinding")
             if name in cell.option
         ]
-        if self.provider_of(cell) != execution_providers.default_for("cpu") or unwritten:
+        if self.provider_of(cell) != execution_providers.default_provider("cpu") or unwritten:
             what = " and ".join(unwritten) or f"provider {self.provider_of(cell)}"
             raise Unsupported(
                 f"a program with {what} has not been written; ship the CPU provider without it"
@@ -102,9 +102,9 @@ class OnnxRuntime(export.OnnxBackend):
             "outputs": [spec.name for spec in cell.model.outputs],
             "optimization": session_options.LEVELS[cell.option.get("optimization", "all")],
             "execution": session_options.MODES[cell.option.get("execution", "sequential")],
-            "inter_op": session_options.inter_op(cell),
+            "inter_op": session_options.inter_op_threads(cell),
             "arena": cell.option.get("arena", "on") == "on",
-            "entries": session_options.entries(cell),
+            "entries": session_options.config_entries(cell),
         }
         return Deployment(
             ("onnxruntime",), "backends.onnxruntime.deployed_network:Network", settings
@@ -119,7 +119,7 @@ class OnnxRuntime(export.OnnxBackend):
         usual = (
             "off"
             if execution_providers.PROVIDERS[self.provider_of(cell)].memory == "cpu"
-            or _unbound(cell)
+            or _why_unbound(cell)
             else "on"
         )
         bound = cell.option.get("iobinding", usual) == "on"
@@ -132,7 +132,7 @@ def as_exported(cell: Cell) -> Cell:
     return replace(cell, precision="fp32") if cell.precision == "tf32" else cell
 
 
-def _unbound(cell: Cell) -> str:
+def _why_unbound(cell: Cell) -> str:
     """In words, why no memory can be bound ahead for the outputs, or an empty string."""
     unsized = [spec.name for spec in cell.model.outputs if spec.is_open]
     if unsized:
@@ -144,11 +144,11 @@ def _unbound(cell: Cell) -> str:
     )
 
 
-def _wrong_option(cell: Cell) -> str:
+def _refuses_options(cell: Cell) -> str:
     """An empty string, or which option cannot have its value, in words."""
     asked = cell.option
-    if asked.get("iobinding") == "on" and _unbound(cell):
-        return f"iobinding=on lays outputs out ahead, and {_unbound(cell)}"
+    if asked.get("iobinding") == "on" and _why_unbound(cell):
+        return f"iobinding=on lays outputs out ahead, and {_why_unbound(cell)}"
     for name, allowed in CHOICES.items():
         if name in asked and asked[name] not in allowed:
             return f"{name} is {' or '.join(map(repr, allowed))}, not {asked[name]!r}"
@@ -159,6 +159,6 @@ def _wrong_option(cell: Cell) -> str:
         return f"inter_op is a whole number of 2 or more, not {threads!r}"
     if "inter_op" in asked and asked.get("execution") != "parallel":
         return "inter_op counts the threads of execution=parallel, and means nothing without it"
-    if "disabled_optimizers" in asked and not session_options.disabled(cell):
+    if "disabled_optimizers" in asked and not session_options.disabled_optimizers(cell):
         return "disabled_optimizers names none; expected ONNX Runtime's names, with commas between them"
     return ""

@@ -24,7 +24,7 @@ class BoundSession(ort_session.OrtSession):
         super().__init__(file, cell, provider)
         import numpy as np
 
-        number = int(execution_providers.told(cell, self.chosen).get("device_id", 0))
+        number = int(execution_providers.provider_options(cell, self.chosen).get("device_id", 0))
         self.place = (self.provider.memory, number)
         self.binding = self.session.io_binding()
         self.values: dict[str, Any] = {}

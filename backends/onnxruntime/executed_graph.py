@@ -19,7 +19,7 @@ FAMILIES = ("Conv", "Gemm", "MatMul", "Attention", "RNN", "GRU", "LSTM", "Einsum
 `FusedConv`, `QLinearConv`, `QGemm`.
 """
 
-DYNAMIC = "DynamicQuantize"
+DYNAMIC_QUANTIZATION = "DynamicQuantize"
 """How operators that quantise activations as they run are called."""
 
 
@@ -31,7 +31,7 @@ CONTROL = ("If", "Loop", "Scan")
 
 
 @dataclass(frozen=True)
-class Executed:
+class ExecutedNode:
     """One node of the optimised graph as one run executed it; `types` are the element types of its
     inputs.
     """
@@ -53,13 +53,13 @@ class Executed:
         neither.
         """
         if (self.types and self.types[0] in INTEGERS) or (
-            self.computes and self.operator.startswith(DYNAMIC)
+            self.computes and self.operator.startswith(DYNAMIC_QUANTIZATION)
         ):
             return "int8"
         return next((FLOATS[kind] for kind in self.types if kind in FLOATS), "")
 
 
-def executed(events: Sequence[Mapping[str, Any]]) -> list[Executed]:
+def nodes_of_last_run(events: Sequence[Mapping[str, Any]]) -> list[ExecutedNode]:
     """The nodes of the last run in a profile. Raises ValueError where it holds no run."""
     runs = [
         event for event in events if event.get("cat") == "Session" and event["name"] == "model_run"
@@ -75,15 +75,15 @@ def executed(events: Sequence[Mapping[str, Any]]) -> list[Executed]:
         for event in events
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
     ]
-    return [_executed(event) for event in nodes if begin <= event["ts"] <= end]
+    return [_node_of_event(event) for event in nodes if begin <= event["ts"] <= end]
 
 
-def _executed(event: Mapping[str, Any]) -> Executed:
+def _node_of_event(event: Mapping[str, Any]) -> ExecutedNode:
     told = event["args"]
     types = tuple(kind for each in told.get("input_type_shape", ()) for kind in each)
     operator = str(told.get("op_name", ""))
     microseconds = 0 if operator in CONTROL else int(event["dur"])
-    return Executed(
+    return ExecutedNode(
         str(event["name"]).removesuffix("_kernel_time"),
         operator,
         str(told.get("provider", "")),
@@ -92,7 +92,7 @@ def _executed(event: Mapping[str, Any]) -> Executed:
     )
 
 
-def shares(nodes: Sequence[Executed], by: str) -> dict[str, float]:
+def time_shares(nodes: Sequence[ExecutedNode], by: str) -> dict[str, float]:
     """The share of a run's time in its nodes by `provider` or `operator`, largest first, to three
     digits.
     """
@@ -103,7 +103,7 @@ def shares(nodes: Sequence[Executed], by: str) -> dict[str, float]:
     return {name: round(many / whole, 3) for name, many in spent.most_common()} if whole else {}
 
 
-def compute(nodes: Iterable[Executed]) -> Counter[str]:
+def compute_nodes(nodes: Iterable[ExecutedNode]) -> Counter[str]:
     """The nodes that do the work by the precision that they ran in; all nodes where there are none
     of that kind.
     """
@@ -112,8 +112,8 @@ def compute(nodes: Iterable[Executed]) -> Counter[str]:
     return work or Counter(node.precision for node in nodes if node.precision)
 
 
-def ran_in(
-    asked: str, nodes: Sequence[Executed], stored: str = "", tf32: bool = False
+def executed_precision(
+    asked: str, nodes: Sequence[ExecutedNode], stored: str = "", tf32: bool = False
 ) -> tuple[str, str]:
     """The precision that was executed, and in words where only the weights are stored in it.
 
@@ -121,11 +121,11 @@ def ran_in(
     A narrow node among fp32 ones is never fp32; int8 is int8 where at least one layer worked on
     integers, and labels tell how many did. A graph without floats counts as fp32.
     """
-    counts = compute(nodes)
+    counts = compute_nodes(nodes)
     if counts["int8"] and asked.startswith("int8"):
         return (
             "int8-dynamic"
-            if any(node.operator.startswith(DYNAMIC) for node in nodes)
+            if any(node.operator.startswith(DYNAMIC_QUANTIZATION) for node in nodes)
             else "int8-static"
         ), ""
     ran = {"tf32" if tf32 and kind == "fp32" else kind for kind in counts} or {"fp32"}
@@ -139,16 +139,16 @@ def ran_in(
     return ",".join(sorted(ran)), ""
 
 
-def label(asked: str, nodes: Sequence[Executed]) -> str:
+def precision_label(asked: str, nodes: Sequence[ExecutedNode]) -> str:
     """How many layers ran in the narrow type that was asked for, where not all of them did; empty
     otherwise.
     """
-    kind, counts = asked.partition("-")[0], compute(nodes)
+    kind, counts = asked.partition("-")[0], compute_nodes(nodes)
     done, whole = counts[kind], sum(counts.values())
     return f"{kind} in {done} of {whole} layers" if kind != "fp32" and 0 < done < whole else ""
 
 
-def strays(nodes: Sequence[Executed], provider: str) -> Counter[str]:
+def misplaced_operators(nodes: Sequence[ExecutedNode], provider: str) -> Counter[str]:
     """Operators that do the work and yet ran on another provider than the one that was asked for;
     all, where it ran none.
     """
@@ -158,15 +158,15 @@ def strays(nodes: Sequence[Executed], provider: str) -> Counter[str]:
     )
 
 
-def summary(nodes: Sequence[Executed]) -> dict[str, Any]:
+def summary(nodes: Sequence[ExecutedNode]) -> dict[str, Any]:
     """The facts of a profile for the record."""
     return {
         "nodes_after": len(nodes),
         "operators_after": dict(Counter(node.operator for node in nodes).most_common()),
         "nodes_by_provider": dict(Counter(node.provider for node in nodes).most_common()),
-        "compute_nodes": dict(compute(nodes)),
-        "time_share_by_provider": shares(nodes, "provider"),
-        "time_share_by_operator": shares(nodes, "operator"),
+        "compute_nodes": dict(compute_nodes(nodes)),
+        "time_share_by_provider": time_shares(nodes, "provider"),
+        "time_share_by_operator": time_shares(nodes, "operator"),
     }
 
 

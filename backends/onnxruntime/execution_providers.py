@@ -107,7 +107,7 @@ PROVIDERS: Mapping[str, Provider] = {
 DEVICES = tuple(dict.fromkeys(provider.device for provider in PROVIDERS.values()))
 
 
-def default_for(device: str) -> str:
+def default_provider(device: str) -> str:
     """The provider of a cell's device that names none."""
     kind = device.partition(":")[0]
     return next(name for name, provider in PROVIDERS.items() if provider.device == kind)
@@ -138,7 +138,7 @@ def lacks(name: str) -> str:
 
     A provider that is linked in leaves no trace in the folder: loading tells.
     """
-    provider, folder = PROVIDERS[name], _folder()
+    provider, folder = PROVIDERS[name], _library_folder()
     if provider.name == CPU or folder is None:  # that nothing is installed at all is said elsewhere
         return ""
     if provider.platform and provider.platform != sys.platform:
@@ -150,14 +150,14 @@ def lacks(name: str) -> str:
     )
     known = not provider.library and provider.wheels
     if there is False or (known and not any(map(_installed, provider.wheels))):
-        return absent(name)
+        return missing_provider(name)
     return ""
 
 
-def absent(name: str) -> str:
+def missing_provider(name: str) -> str:
     """In words, that the wheel here has no such provider, and what to do about it."""
     provider = PROVIDERS[name]
-    here = ", ".join(_wheels()) or "onnxruntime"
+    here = ", ".join(_installed_wheels()) or "onnxruntime"
     if not provider.wheels:
         return f"{here} has no {provider.name}, and no published wheel is known to; build ONNX Runtime with it"
     how = (
@@ -168,7 +168,7 @@ def absent(name: str) -> str:
     return f"{here} has no {provider.name}; {' or '.join(provider.wheels)} has, in an environment without {here}{how}"
 
 
-def _folder() -> Path | None:
+def _library_folder() -> Path | None:
     """Where the package keeps its libraries, or None where it is not installed. Finding a package
     does not import it.
     """
@@ -180,7 +180,7 @@ def _folder() -> Path | None:
     )
 
 
-def _wheels() -> list[str]:
+def _installed_wheels() -> list[str]:
     """The installed distributions that are ONNX Runtime in one of its flavours."""
     flavours = dict.fromkeys(
         ["onnxruntime", *(wheel for provider in PROVIDERS.values() for wheel in provider.wheels)]
@@ -195,14 +195,14 @@ def _installed(wheel: str) -> bool:
         return False
 
 
-def told(cell: Cell, name: str) -> dict[str, str]:
+def provider_options(cell: Cell, name: str) -> dict[str, str]:
     """The provider's options for a cell, all of those whose defaults change a number or a
     precision.
     """
-    return _TOLD[name](cell) if name in _TOLD else {}
+    return _OPTIONS[name](cell) if name in _OPTIONS else {}
 
 
-def _openvino(cell: Cell) -> dict[str, str]:
+def _openvino_options(cell: Cell) -> dict[str, str]:
     """The CPU plugin is told what the backend `openvino` tells it, since its defaults are the same
     traps.
     """
@@ -217,11 +217,11 @@ def _openvino(cell: Cell) -> dict[str, str]:
     return {"device_type": "CPU", "load_config": json.dumps({"CPU": properties})}
 
 
-def _xnnpack(cell: Cell) -> dict[str, str]:
+def _xnnpack_options(cell: Cell) -> dict[str, str]:
     return {"intra_op_num_threads": str(cell.threads)}
 
 
-def _cuda(cell: Cell) -> dict[str, str]:
+def _cuda_options(cell: Cell) -> dict[str, str]:
     return {
         "device_id": str(gpu.index(cell.device)),
         "use_tf32": "1" if cell.precision == "tf32" else "0",
@@ -232,7 +232,7 @@ def _cuda(cell: Cell) -> dict[str, str]:
     }
 
 
-def _tensorrt(cell: Cell) -> dict[str, str]:
+def _tensorrt_options(cell: Cell) -> dict[str, str]:
     """Engines are built at load, and nothing is cached behind our back. Precision is the file's;
     releases before 11 want it allowed.
     """
@@ -250,7 +250,12 @@ def _tensorrt(cell: Cell) -> dict[str, str]:
     }
 
 
-_TOLD = {"openvino": _openvino, "xnnpack": _xnnpack, "cuda": _cuda, "tensorrt": _tensorrt}
+_OPTIONS = {
+    "openvino": _openvino_options,
+    "xnnpack": _xnnpack_options,
+    "cuda": _cuda_options,
+    "tensorrt": _tensorrt_options,
+}
 
 
 def variables(cell: Cell, name: str) -> dict[str, str]:

@@ -15,12 +15,12 @@ one of its own kind.
 """
 
 
-def operators(graph: Graph) -> Counter[str]:
+def operator_counts(graph: Graph) -> Counter[str]:
     """How many nodes have which operator, with its domain where it is not ONNX's own."""
     return Counter(node.operator for node in graph.nodes)
 
 
-def changes(before: Graph, after: Graph) -> dict[str, Any]:
+def compare_graphs(before: Graph, after: Graph) -> dict[str, Any]:
     """What optimisation did to the main graph: histograms, what was fused into what, and what was
     added or went.
 
@@ -29,7 +29,7 @@ def changes(before: Graph, after: Graph) -> dict[str, Any]:
     such replacements, `added` nodes that have no such place, and `removed` nodes that nothing
     replaced (folded, or of no effect).
     """
-    origin = _Origin(before, after)
+    origin = _Origins(before, after)
     fused: Counter[str] = Counter()
     added: Counter[str] = Counter()
     gone = set(range(len(before.nodes)))
@@ -42,20 +42,20 @@ def changes(before: Graph, after: Graph) -> dict[str, Any]:
         names = [before.nodes[index].operator for index in sorted(replaced)]
         if names != [node.operator]:
             fused[
-                f"{_joined(names)} → {node.operator}{node.activation and f'({node.activation})'}"
+                f"{_join(names)} → {node.operator}{node.activation and f'({node.activation})'}"
             ] += 1
     removed = Counter(before.nodes[index].operator for index in gone)
     return {
         "nodes_before": len(before.nodes),
-        "operators_before": dict(operators(before).most_common()),
-        "operators_written": dict(operators(after).most_common()),
+        "operators_before": dict(operator_counts(before).most_common()),
+        "operators_written": dict(operator_counts(after).most_common()),
         "fused": dict(fused.most_common()),
         "added": dict(added.most_common()),
         "removed": dict(removed.most_common()),
     }
 
 
-class _Origin:
+class _Origins:
     """Where the nodes of an optimised graph come from."""
 
     def __init__(self, before: Graph, after: Graph) -> None:
@@ -77,10 +77,10 @@ class _Origin:
 
     def _anchor(self, node: Node) -> int | None:
         """The original node whose output this one makes."""
-        tensors = (self.maker.get(_plain(name)) for name in (*node.outputs, node.name))
+        tensors = (self.maker.get(_bare_name(name)) for name in (*node.outputs, node.name))
         found = next((index for index in tensors if index is not None), None)
         if found is None:
-            found = self.named.get(_plain(node.name))
+            found = self.named.get(_bare_name(node.name))
         if found is None or (node.kind in LAYOUT and self.nodes[found].kind != node.kind):
             return None
         return self._forward(node, found)
@@ -118,7 +118,7 @@ class _Origin:
         return found
 
 
-def _plain(name: str) -> str:
+def _bare_name(name: str) -> str:
     """A tensor's or node's name without what ONNX Runtime's optimisers put around it."""
     bare = (
         re.sub(r"_token_\d+$", "", name)
@@ -128,7 +128,7 @@ def _plain(name: str) -> str:
     return bare.removesuffix("_nchwc").removesuffix("_nhwc")
 
 
-def _joined(names: Sequence[str]) -> str:
+def _join(names: Sequence[str]) -> str:
     """Operators in their order, each with how often it comes in a row."""
     return " + ".join(f"{name} ×{many}" if many > 1 else name for name, many in _runs(names))
 

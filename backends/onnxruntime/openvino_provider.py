@@ -7,7 +7,7 @@ from __future__ import annotations
 from backends.onnx import export
 from backends.onnxruntime import backend
 
-ELSEWHERE = ("provider", "conv_search", "activations", "ranges", "dynamic")
+OTHER_OPTIONS = ("provider", "conv_search", "activations", "ranges", "dynamic")
 """Options of `ort` that mean something with other providers or precisions only, or were not seen
 with this one.
 """
@@ -25,6 +25,8 @@ class OrtOpenVino(backend.OnnxRuntime):
     precisions = ("fp32",)
     devices = ("cpu",)
     options = {
-        name: words for name, words in backend.OnnxRuntime.options.items() if name not in ELSEWHERE
+        name: words
+        for name, words in backend.OnnxRuntime.options.items()
+        if name not in OTHER_OPTIONS
     }
     provider = "openvino"

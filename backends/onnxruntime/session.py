@@ -43,14 +43,14 @@ class OrtSession(Session):
         import onnxruntime as ort
 
         self.cell, self.file, self.runtime = cell, file, ort
-        self.chosen = provider or execution_providers.default_for(cell.device)
+        self.chosen = provider or execution_providers.default_provider(cell.device)
         self.provider = execution_providers.PROVIDERS[self.chosen]
         if self.provider.name not in ort.get_available_providers():
-            raise Unavailable(execution_providers.absent(self.chosen))
+            raise Unavailable(execution_providers.missing_provider(self.chosen))
         if self.provider.memory == "cuda" and hasattr(ort, "preload_dlls"):
             ort.preload_dlls()  # CUDA's libraries may lie in wheels, where the loader does not look
         self.session = self._open(
-            session_options.session_options(ort, cell), session_options.disabled(cell)
+            session_options.session_options(ort, cell), session_options.disabled_optimizers(cell)
         )
         self.outputs = [output.name for output in self.session.get_outputs()]
         if export.left_open(cell):
@@ -59,7 +59,7 @@ class OrtSession(Session):
         self.result: list[Any] = []
 
     def _open(self, options: Any, without: list[str]) -> Any:
-        chosen = (self.provider.name, execution_providers.told(self.cell, self.chosen))
+        chosen = (self.provider.name, execution_providers.provider_options(self.cell, self.chosen))
         more = {"disabled_optimizers": without} if without else {}
         try:
             made = self.runtime.InferenceSession(
@@ -73,7 +73,7 @@ class OrtSession(Session):
                 ) from error
             raise
         made.disable_fallback()
-        session_options._check_kept(options, made.get_session_options())
+        session_options.check_accepted(options, made.get_session_options())
         found = made.get_providers()
         if found[0] != self.provider.name:
             raise Unavailable(
@@ -108,16 +108,20 @@ class OrtSession(Session):
         options = self.session.get_session_options()
         entry = options.get_session_config_entry
         given = self.session.get_provider_options()
-        nodes, graph = self._profiled(session_options.disabled(self.cell))
+        nodes, graph = self._profiled(session_options.disabled_optimizers(self.cell))
         stored = protobuf_reader.read(self.file).precision
         tf32 = given.get(self.provider.name, {}).get("use_tf32") == "1"
-        precision, emulated = executed_graph.ran_in(self.cell.precision, nodes, stored, tf32)
-        strays = executed_graph.strays(nodes, self.provider.name)
+        precision, emulated = executed_graph.executed_precision(
+            self.cell.precision, nodes, stored, tf32
+        )
+        strays = executed_graph.misplaced_operators(nodes, self.provider.name)
         device = execution_providers.device_used(self.cell, self.chosen, given)
         return Attestation(
             runtime="onnxruntime",
             version=self.runtime.__version__,
-            device=f"{device}, with {_counted(strays)} on another provider" if strays else device,
+            device=f"{device}, with {_node_count(strays)} on another provider"
+            if strays
+            else device,
             precision=precision,
             threads=options.intra_op_num_threads,
             denormals="flushed" if entry("session.set_denormal_as_zero") == "1" else "preserved",
@@ -134,8 +138,8 @@ class OrtSession(Session):
             labels=tuple(filter(None, self._labels(nodes, graph))),
             details={
                 "inter_op_num_threads": options.inter_op_num_threads,
-                "execution_mode": session_options._named(options.execution_mode),
-                "graph_optimization_level": session_options._named(
+                "execution_mode": session_options.enum_name(options.execution_mode),
+                "graph_optimization_level": session_options.enum_name(
                     options.graph_optimization_level
                 ),
                 "cpu_mem_arena": options.enable_cpu_mem_arena,
@@ -143,7 +147,9 @@ class OrtSession(Session):
                 "mem_reuse": getattr(options, "enable_mem_reuse", None),
                 "iobinding": self.iobinding,
                 "provider_options": given,
-                "accepted_provider_options": execution_providers.told(self.cell, self.chosen),
+                "accepted_provider_options": execution_providers.provider_options(
+                    self.cell, self.chosen
+                ),
                 "stored_weights": stored,
                 "input_shapes": self._shapes(),
                 "custom_ops": self._custom_ops(),
@@ -152,13 +158,15 @@ class OrtSession(Session):
             },
         )
 
-    def _labels(self, nodes: list[executed_graph.Executed], graph: Mapping[str, Any]) -> list[str]:
+    def _labels(
+        self, nodes: list[executed_graph.ExecutedNode], graph: Mapping[str, Any]
+    ) -> list[str]:
         parallel = self.cell.option.get("execution") == "parallel"
         copies = self.provider.memory != "cpu" and self.iobinding == "off"
         idle = graph.get("disabled_optimizers", {}).get("changed_graph") is False
         return [
-            executed_graph.label(self.cell.precision, nodes),
-            f"{session_options.inter_op(self.cell)} inter-op threads beside {self.cell.threads}"
+            executed_graph.precision_label(self.cell.precision, nodes),
+            f"{session_options.inter_op_threads(self.cell)} inter-op threads beside {self.cell.threads}"
             if parallel
             else "",
             "copies are part of compute" if copies else "",
@@ -186,7 +194,9 @@ class OrtSession(Session):
                 placed[subgraph.ep_name] += len(subgraph.get_nodes())
         return dict(placed)
 
-    def _profiled(self, without: list[str]) -> tuple[list[executed_graph.Executed], dict[str, Any]]:
+    def _profiled(
+        self, without: list[str]
+    ) -> tuple[list[executed_graph.ExecutedNode], dict[str, Any]]:
         """The nodes of one run in a session of its own, profiled, and facts about them and about
         what optimisation did.
         """
@@ -203,7 +213,7 @@ class OrtSession(Session):
             if without:
                 other = Path(folder) / "with all"
                 other.mkdir()
-                changed = _shape(nodes) != _shape(self._profile(other, [])[0])
+                changed = _signature(nodes) != _signature(self._profile(other, [])[0])
                 facts["disabled_optimizers"] = {
                     "asked": without,
                     "changed_graph": changed,
@@ -212,7 +222,7 @@ class OrtSession(Session):
 
     def _profile(
         self, folder: Path, without: list[str]
-    ) -> tuple[list[executed_graph.Executed], Path | None]:
+    ) -> tuple[list[executed_graph.ExecutedNode], Path | None]:
         options = session_options.session_options(self.runtime, self.cell)
         options.enable_profiling = True
         options.profile_file_prefix = str(folder / "profile")
@@ -220,11 +230,11 @@ class OrtSession(Session):
         if not self.provider.compiles and self.file.stat().st_size <= LARGEST_BYTES:
             options.optimized_model_filepath = str(written)
         session = self._open(options, without)
-        feeds = self.feeds or _zeros(self.cell)
+        feeds = self.feeds or _zero_batch(self.cell)
         for _ in range(PROFILED_RUNS):
             session.run(self.outputs, feeds)
         events = json.loads(Path(session.end_profiling()).read_text())
-        return executed_graph.executed(events), written if written.exists() else None
+        return executed_graph.nodes_of_last_run(events), written if written.exists() else None
 
     def _changes(self, written: Path | None) -> dict[str, Any]:
         """What was fused into what, or in words why that is not known."""
@@ -234,7 +244,9 @@ class OrtSession(Session):
             }
         if written is None:
             return {"fused_unknown": f"the file is larger than {LARGEST_BYTES} bytes"}
-        return fusions.changes(protobuf_reader.read(self.file), protobuf_reader.read(written))
+        return fusions.compare_graphs(
+            protobuf_reader.read(self.file), protobuf_reader.read(written)
+        )
 
     def close(self) -> None:
         self.result = []
@@ -242,19 +254,19 @@ class OrtSession(Session):
         self.session = None
 
 
-def _counted(operators: Mapping[str, int]) -> str:
+def _node_count(operators: Mapping[str, int]) -> str:
     many = sum(operators.values())
     return f"{many} node{'s' if many > 1 else ''} ({', '.join(sorted(operators))})"
 
 
-def _shape(nodes: list[executed_graph.Executed]) -> list[tuple[str, str]]:
+def _signature(nodes: list[executed_graph.ExecutedNode]) -> list[tuple[str, str]]:
     """What tells two optimised graphs apart: their nodes' operators and names, without the numbers
     that make names unique.
     """
     return sorted((node.operator, node.name) for node in nodes)
 
 
-def _zeros(cell: Cell) -> dict[str, Any]:
+def _zero_batch(cell: Cell) -> dict[str, Any]:
     """A batch of zeros, for a session that was attested before anything was bound."""
     import numpy as np
 

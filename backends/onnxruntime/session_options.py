@@ -7,7 +7,7 @@ from typing import Any
 
 from harness import Cell, Unavailable, Unsupported
 
-ENTRIES = {
+CONFIG_ENTRIES = {
     "session.set_denormal_as_zero": "0",
     "session.record_ep_graph_assignment_info": "1",
     "optimization.enable_gelu_approximation": "0",
@@ -47,10 +47,10 @@ def session_options(ort: Any, cell: Cell) -> Any:
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
     options.execution_mode = getattr(ort.ExecutionMode, mode)
     options.intra_op_num_threads = cell.threads
-    options.inter_op_num_threads = inter_op(cell)
+    options.inter_op_num_threads = inter_op_threads(cell)
     options.enable_cpu_mem_arena = asked.get("arena", "on") == "on"
     options.log_severity_level = 3
-    for name, value in entries(cell).items():
+    for name, value in config_entries(cell).items():
         options.add_session_config_entry(name, value)
     if "custom_ops" in asked:
         try:
@@ -62,19 +62,19 @@ def session_options(ort: Any, cell: Cell) -> Any:
     return options
 
 
-def entries(cell: Cell) -> dict[str, str]:
+def config_entries(cell: Cell) -> dict[str, str]:
     """The session's configuration entries of a cell."""
     spinning = (
         "0" if cell.option.get("spinning") == "off" else "1"
     )  # 1 is also the runtime's default, said here to be read back
     return {
-        **ENTRIES,
+        **CONFIG_ENTRIES,
         "session.intra_op.allow_spinning": spinning,
         "session.inter_op.allow_spinning": spinning,
     }
 
 
-def inter_op(cell: Cell) -> int:
+def inter_op_threads(cell: Cell) -> int:
     """How many threads run branches side by side: one, unless execution is parallel, which needs
     two.
     """
@@ -85,7 +85,7 @@ def inter_op(cell: Cell) -> int:
     )
 
 
-def disabled(cell: Cell) -> list[str]:
+def disabled_optimizers(cell: Cell) -> list[str]:
     """The optimisers that a cell switches off, by ONNX Runtime's names."""
     return [
         name.strip()
@@ -94,7 +94,7 @@ def disabled(cell: Cell) -> list[str]:
     ]
 
 
-def _check_kept(asked: Any, used: Any) -> None:
+def check_accepted(asked: Any, used: Any) -> None:
     """Raise Unsupported where the session changed an option by itself, as it makes parallel
     execution with one thread sequential.
     """
@@ -107,10 +107,10 @@ def _check_kept(asked: Any, used: Any) -> None:
     ):
         if getattr(asked, name) != getattr(used, name):
             raise Unsupported(
-                f"asked for {name} {_named(getattr(asked, name))}, ONNX Runtime made it {_named(getattr(used, name))}"
+                f"asked for {name} {enum_name(getattr(asked, name))}, ONNX Runtime made it {enum_name(getattr(used, name))}"
             )
 
 
-def _named(value: Any) -> str:
+def enum_name(value: Any) -> str:
     """An enumeration's value by its name, without the class."""
     return str(value).rpartition(".")[2]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from harness.core.session import Arrays
 
 
-OWN = "model.xml"
+IR_FILE = "model.xml"
 """An artifact in OpenVINO's own format: that of its quantiser, and of its converter."""
 
 
@@ -48,7 +48,7 @@ class OpenVino(export.OnnxBackend):
     def supports(self, cell: Cell) -> str:
         return (
             super().supports(cell)
-            or _refuses(cell.option, cell.precision)
+            or _refuses_options(cell.option, cell.precision)
             or conversion.refuses(cell)
         )
 
@@ -63,8 +63,8 @@ class OpenVino(export.OnnxBackend):
         )
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
-        if conversion.converts(cell):
-            return conversion.key()
+        if conversion.uses_pytorch_frontend(cell):
+            return conversion.artifact_key()
         if cell.option.get("quantizer") != "nncf":
             return super().artifact_key(cell)
         versions = {name: batches.version_of(name) for name in ("nncf", "openvino")}
@@ -76,12 +76,14 @@ class OpenVino(export.OnnxBackend):
         }
 
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
-        if conversion.converts(cell):
-            return conversion.convert(source, cell, folder / OWN)
+        if conversion.uses_pytorch_frontend(cell):
+            return conversion.convert(source, cell, folder / IR_FILE)
         if cell.option.get("quantizer") != "nncf":
             return super().prepare(source, cell, folder)
         facts = super().prepare(source, export.at_fp32(cell), folder)
-        conversion.quantise(folder / export.FILE, folder / OWN, cell.precision, source.calibration)
+        conversion.quantise(
+            folder / export.FILE, folder / IR_FILE, cell.precision, source.calibration
+        )
         made = {"format": "OpenVINO IR", "quantizer": "nncf", "settings": NNCF[cell.precision]}
         return {
             **facts,
@@ -101,31 +103,31 @@ class OpenVino(export.OnnxBackend):
             )
         shapes = {spec.name: list(spec.concrete(cell.batch)) for spec in cell.model.inputs}
         settings = {
-            "files": [OWN, export.FILE],
+            "files": [IR_FILE, export.FILE],
             "shapes": shapes,
-            "properties": properties.wanted(cell),
-            "hint": properties.hint_of(cell.precision),
+            "properties": properties.requested_properties(cell),
+            "hint": properties.precision_hint_of(cell.precision),
         }
         return Deployment(("openvino",), "backends.openvino.deployed_network:Network", settings)
 
     def expose(
         self, folder: Path, cell: Cell, into: Path, only: Collection[str] | None, inputs: Arrays
     ) -> Exposed:
-        if not conversion.converts(cell):
+        if not conversion.uses_pytorch_frontend(cell):
             return super().expose(folder, cell, into, only, inputs)
         declared = [spec.name for spec in cell.model.outputs]
         within = tensor_capture.expose(
-            folder / OWN, into / OWN, only, declared, torch_model.wrappers(cell.model)
+            folder / IR_FILE, into / IR_FILE, only, declared, torch_model.wrappers(cell.model)
         )
         return Exposed("names of operators by OpenVINO's PyTorch frontend", tuple(within))
 
     def watch(self, folder: Path, cell: Cell, names: Sequence[str]) -> Session:
-        if not conversion.converts(cell):
+        if not conversion.uses_pytorch_frontend(cell):
             return super().watch(folder, cell, names)
         return tensor_capture.WatchedSession(self.load(folder, cell), names)
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        own = folder / OWN
+        own = folder / IR_FILE
         kind = (
             session.ThroughputSession
             if cell.option.get("hint") == "throughput"
@@ -158,7 +160,7 @@ number of samples.
 """
 
 
-def _refuses(option: Mapping[str, Any], precision: str) -> str:
+def _refuses_options(option: Mapping[str, Any], precision: str) -> str:
     """An empty string, or which option has no such value."""
     for name, allowed in CHOICES.items():
         if option.get(name, allowed[0]) not in allowed:

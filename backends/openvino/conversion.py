@@ -18,21 +18,21 @@ from backends.torch import model as torch_model
 from harness import Cell, Source, Unsupported
 from harness.inputs import batches
 
-LONGEST = 400
+MESSAGE_LENGTH = 400
 """How many characters of a converter's message are repeated."""
 
 UNCONVERTED = "Model wasn't fully converted."
 """What the error of OpenVINO's ONNX frontend says before it names the operations."""
 
 
-def converts(cell: Cell) -> bool:
+def uses_pytorch_frontend(cell: Cell) -> bool:
     """Whether the cell's model is made from the module without an ONNX file."""
     return bool(cell.option.get("frontend") == "pytorch")
 
 
 def refuses(cell: Cell) -> str:
     """An empty string, or why the cell's module cannot be converted so, in words."""
-    if not converts(cell):
+    if not uses_pytorch_frontend(cell):
         return ""
     others = [name for name in ("exporter", "opset", "dynamic", "quantizer") if name in cell.option]
     if others:
@@ -42,7 +42,7 @@ def refuses(cell: Cell) -> str:
     return torch_model.supports_module(cell.model)
 
 
-def key() -> dict[str, str]:
+def artifact_key() -> dict[str, str]:
     """What decides the artifact besides weights and shapes."""
     return {
         "format": "OpenVINO IR",
@@ -52,20 +52,20 @@ def key() -> dict[str, str]:
     }
 
 
-def read(core: Any, file: Path) -> Any:
+def read_model(core: Any, file: Path) -> Any:
     """The model in `file`. Raises Unsupported, with their names, where OpenVINO converts not all of
     its operators.
     """
     try:
         return core.read_model(str(file))
     except RuntimeError as error:
-        refused = unconverted(error)
+        refused = refusal(error)
         if refused is None:
             raise
         raise refused from error
 
 
-def unconverted(error: RuntimeError) -> Unsupported | None:
+def refusal(error: RuntimeError) -> Unsupported | None:
     """What to raise where OpenVINO's ONNX frontend has no conversion for some operators, with their
     names; None for any other error.
     """
@@ -73,7 +73,7 @@ def unconverted(error: RuntimeError) -> Unsupported | None:
         return None
     said = " ".join(str(error).partition(UNCONVERTED)[2].split())
     return Unsupported(
-        f"OpenVINO's ONNX frontend cannot convert it ({said[:LONGEST]}); a module has frontend='pytorch' too"
+        f"OpenVINO's ONNX frontend cannot convert it ({said[:MESSAGE_LENGTH]}); a module has frontend='pytorch' too"
     )
 
 
@@ -100,7 +100,7 @@ def convert(source: Source, cell: Cell, file: Path) -> Mapping[str, Any]:
             model = ov.convert_model(torch.jit.freeze(traced), example_input=examples)
         except ov.frontend.OpConversionFailure as error:
             raise Unsupported(
-                f"OpenVINO's PyTorch frontend cannot take it ({' '.join(str(error).split())[:LONGEST]})"
+                f"OpenVINO's PyTorch frontend cannot take it ({' '.join(str(error).split())[:MESSAGE_LENGTH]})"
             ) from error
     for port, spec in zip(model.inputs, cell.model.inputs, strict=True):
         port.get_tensor().set_names({spec.name})
@@ -108,7 +108,7 @@ def convert(source: Source, cell: Cell, file: Path) -> Mapping[str, Any]:
         port.get_tensor().add_names({spec.name})
     model.reshape({spec.name: list(spec.concrete(cell.batch)) for spec in cell.model.inputs})
     ov.save_model(model, str(file), compress_to_fp16=False)
-    return key()
+    return artifact_key()
 
 
 def quantise(file: Path, into: Path, precision: str, calibration: Mapping[str, Path]) -> None:

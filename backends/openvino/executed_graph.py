@@ -18,7 +18,7 @@ PRECISION_OF = {
 }
 
 
-COMPUTE = (
+COMPUTE_LAYERS = (
     "Convolution",
     "Deconvolution",
     "FullyConnected",
@@ -30,7 +30,7 @@ COMPUTE = (
 """Layer types of the executed graph in which nearly all the work of a network is done."""
 
 
-def ran_in(
+def executed_precision(
     asked: str, hint: str, counts: Mapping[str, int], stored: str, dynamic: bool
 ) -> tuple[str, str]:
     """The precision that was executed, and in words where only the weights are stored in it.
@@ -57,7 +57,7 @@ def ran_in(
     return ",".join(sorted(ran)) or PRECISION_OF.get(hint, hint), ""
 
 
-def labels_of(cell: Cell, counts: Mapping[str, int]) -> tuple[str, ...]:
+def precision_labels(cell: Cell, counts: Mapping[str, int]) -> tuple[str, ...]:
     """Whose quantiser it was, and how many compute nodes ran in the narrow type where not all of
     them did.
     """
@@ -70,21 +70,21 @@ def labels_of(cell: Cell, counts: Mapping[str, int]) -> tuple[str, ...]:
     return quantiser + ((f"{asked} in {done} of {whole} layers",) if 0 < done < whole else ())
 
 
-def _executed(nodes: Sequence[Any]) -> Counter[tuple[str, str]]:
+def count_layers(nodes: Sequence[Any]) -> Counter[tuple[str, str]]:
     """How many nodes of the executed graph have which layer type and ran in which precision."""
     found = (node.rt_info for node in nodes)
     return Counter(
-        (_text(info["layerType"]), _text(info["runtimePrecision"]))
+        (_entry_text(info["layerType"]), _entry_text(info["runtimePrecision"]))
         for info in found
         if "runtimePrecision" in info
     )
 
 
-def _text(entry: Any) -> str:
+def _entry_text(entry: Any) -> str:
     return str(getattr(entry, "value", entry))
 
 
-def by_precision(executed: Mapping[tuple[str, str], int]) -> dict[str, int]:
+def nodes_by_precision(executed: Mapping[tuple[str, str], int]) -> dict[str, int]:
     found: Counter[str] = Counter()
     for (_, precision), many in executed.items():
         found[precision] += many
@@ -98,7 +98,7 @@ def compute_nodes(executed: Mapping[tuple[str, str], int]) -> Counter[str]:
     whole: Counter[str] = Counter()
     work: Counter[str] = Counter()
     for (layer, precision), many in executed.items():
-        if layer in COMPUTE:
+        if layer in COMPUTE_LAYERS:
             work[precision] += many
         elif (
             layer not in ("Const", "Input", "Output", "Reorder", "Convert")
@@ -108,7 +108,7 @@ def compute_nodes(executed: Mapping[tuple[str, str], int]) -> Counter[str]:
     return work or whole
 
 
-def _stored(model: Any) -> str:
+def stored_type(model: Any) -> str:
     """The element type that most bytes of the model's constants have, such as `f16`."""
     found: Counter[str] = Counter()
     for node in model.get_ordered_ops():

@@ -28,7 +28,7 @@ READ_BACK = (
 )
 
 
-def wanted(cell: Cell) -> dict[str, Any]:
+def requested_properties(cell: Cell) -> dict[str, Any]:
     """The properties that a cell asks for, whether or not a release knows them, but for the
     precision (`hint_of`).
     """
@@ -45,17 +45,17 @@ def wanted(cell: Cell) -> dict[str, Any]:
     return properties if streams == "auto" else {**properties, "NUM_STREAMS": int(streams)}
 
 
-def hint_of(precision: str) -> tuple[str, str]:
+def precision_hint_of(precision: str) -> tuple[str, str]:
     """The capability that a device must have for a precision, and the hint that asks for it.
     Without it f32 is asked for.
     """
     return {"bf16": ("BF16", "bf16"), "fp16": ("FP16", "f16")}.get(precision, ("FP32", "f32"))
 
 
-def _properties(cell: Cell, core: Any, device: str) -> dict[str, Any]:
-    properties = wanted(cell)
+def supported_properties(cell: Cell, core: Any, device: str) -> dict[str, Any]:
+    properties = requested_properties(cell)
     if cell.option.get("precision_hint", "asked") == "asked":
-        properties["INFERENCE_PRECISION_HINT"] = _precision_hint(
+        properties["INFERENCE_PRECISION_HINT"] = precision_hint(
             cell.precision, core.get_property(device, "OPTIMIZATION_CAPABILITIES")
         )
     known = set(core.get_property(device, "SUPPORTED_PROPERTIES"))
@@ -66,15 +66,15 @@ def _properties(cell: Cell, core: Any, device: str) -> dict[str, Any]:
     }
 
 
-def _precision_hint(precision: str, capabilities: Sequence[str]) -> str:
+def precision_hint(precision: str, capabilities: Sequence[str]) -> str:
     """What to ask the plugin for. A narrow type that the device lacks is asked for as f32: fp16
     would silently become bf16.
     """
-    capability, hint = hint_of(precision)
+    capability, hint = precision_hint_of(precision)
     return hint if capability in capabilities else "f32"
 
 
-def _plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """A property as JSON: types and enumerations by their names."""
     if isinstance(value, (bool, int, float, str)):
         return value

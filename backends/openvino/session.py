@@ -26,14 +26,14 @@ class OpenVinoSession(Session):
         self.cell = cell
         self.runtime = ov
         core = ov.Core()
-        model = conversion.read(core, file)
+        model = conversion.read_model(core, file)
         self.any_size = bool(export.left_open(cell))
         if model.is_dynamic():  # a user's own file may leave sizes open; the cell says what they are, or that they stay open
-            model.reshape({spec.name: _partial(spec, cell) for spec in cell.model.inputs})
-        self.stored = executed_graph._stored(model)
+            model.reshape({spec.name: _partial_shape(spec, cell) for spec in cell.model.inputs})
+        self.stored = executed_graph.stored_type(model)
         device = cell.device.upper()
         self.compiled: Any = core.compile_model(
-            model, device, properties._properties(cell, core, device)
+            model, device, properties.supported_properties(cell, core, device)
         )
         if self.any_size:
             export.check_left_open(cell, self._shapes())
@@ -84,9 +84,9 @@ class OpenVinoSession(Session):
 
     def attest(self) -> Attestation:
         read = self.compiled.get_property
-        executed = executed_graph._executed(self.compiled.get_runtime_model().get_ordered_ops())
+        executed = executed_graph.count_layers(self.compiled.get_runtime_model().get_ordered_ops())
         counts = executed_graph.compute_nodes(executed)
-        precision, emulated = executed_graph.ran_in(
+        precision, emulated = executed_graph.executed_precision(
             self.cell.precision, self.hint, counts, self.stored, self._quantises_dynamically()
         )
         return Attestation(
@@ -98,7 +98,7 @@ class OpenVinoSession(Session):
             denormals="flushed" if read("CPU_DENORMALS_OPTIMIZATION") else "preserved",
             spinning="runtime default",  # oneTBB spins briefly, then sleeps; there is no switch to set or read
             providers=tuple(read("EXECUTION_DEVICES")),
-            placement=executed_graph.by_precision(executed),
+            placement=executed_graph.nodes_by_precision(executed),
             emulated=emulated,
             labels=self.labels(counts),
             details={
@@ -118,7 +118,7 @@ class OpenVinoSession(Session):
         """What a reader must know beside the precision: whose quantiser it was, how many layers
         were left out, which sizes are open.
         """
-        return (*executed_graph.labels_of(self.cell, counts), *export.labels(self.cell))
+        return (*executed_graph.precision_labels(self.cell, counts), *export.labels(self.cell))
 
     def details(self) -> dict[str, Any]:
         """Properties of the compiled model, read back; those that this release does not have are
@@ -126,7 +126,7 @@ class OpenVinoSession(Session):
         """
         known = set(self.compiled.get_property("SUPPORTED_PROPERTIES"))
         return {
-            name.lower(): properties._plain(self.compiled.get_property(name))
+            name.lower(): properties.as_json(self.compiled.get_property(name))
             for name in properties.READ_BACK
             if name in known
         }
@@ -187,7 +187,7 @@ class ThroughputSession(OpenVinoSession):
         super().close()
 
 
-def _partial(spec: TensorSpec, cell: Cell) -> list[int]:
+def _partial_shape(spec: TensorSpec, cell: Cell) -> list[int]:
     """An input's shape as OpenVINO is told it; -1 is open."""
     left = export.open_axes(cell, spec)
     return [-1 if axis in left else size for axis, size in enumerate(spec.concrete(cell.batch))]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MODULE = "__module"
 """What the frontend calls the module that it converts; the modules within follow after dots."""
 
-SILENT = ("Constant", "Parameter", "Result")
+PASSIVE_NODES = ("Constant", "Parameter", "Result")
 """Nodes that compute nothing."""
 
 
@@ -68,11 +68,11 @@ def expose(
 
     model = ov.Core().read_model(str(file))
     ordered = model.get_ordered_ops()
-    operators = [each for each in ordered if each.get_type_name() not in SILENT]
-    variable = _variable(ordered)
+    operators = [each for each in ordered if each.get_type_name() not in PASSIVE_NODES]
+    variable = _input_dependent(ordered)
     nodes = [_node(each, wrappers) for each in operators]
     returned = {
-        _name(result.input_value(0)): name
+        _tensor_name(result.input_value(0)): name
         for result, name in zip(model.get_results(), declared, strict=True)
     }
     places = module_scopes.places(nodes, returned)
@@ -94,8 +94,12 @@ def expose(
 
 
 def _node(operator: Any, wrappers: int) -> module_scopes.Node:
-    inputs = tuple(_name(operator.input_value(index)) for index in range(operator.get_input_size()))
-    outputs = tuple(_name(operator.output(index)) for index in range(operator.get_output_size()))
+    inputs = tuple(
+        _tensor_name(operator.input_value(index)) for index in range(operator.get_input_size())
+    )
+    outputs = tuple(
+        _tensor_name(operator.output(index)) for index in range(operator.get_output_size())
+    )
     return module_scopes.Node(
         operator.get_type_name(), inputs, outputs, _scope(operator.get_friendly_name(), wrappers)
     )
@@ -112,18 +116,20 @@ def _scope(name: str, wrappers: int) -> module_scopes.Scope | None:
     return None if known is None else module_scopes.of_name(known)
 
 
-def _name(port: Any) -> str:
+def _tensor_name(port: Any) -> str:
     """How a tensor is called here: as the operator that makes it."""
     node = port.get_node()
     name = str(node.get_friendly_name())
     return name if node.get_output_size() == 1 else f"{name}:{port.get_index()}"
 
 
-def _variable(operators: Sequence[Any]) -> set[str]:
+def _input_dependent(operators: Sequence[Any]) -> set[str]:
     """The tensors that depend on an input."""
     found: set[str] = set()
     for each in operators:
-        inputs = {_name(each.input_value(index)) for index in range(each.get_input_size())}
+        inputs = {_tensor_name(each.input_value(index)) for index in range(each.get_input_size())}
         if each.get_type_name() == "Parameter" or inputs & found:
-            found.update(_name(each.output(index)) for index in range(each.get_output_size()))
+            found.update(
+                _tensor_name(each.output(index)) for index in range(each.get_output_size())
+            )
     return found

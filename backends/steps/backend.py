@@ -37,7 +37,7 @@ class StepSession(Session):
         import numpy as np
 
         (spec,) = self.cell.model.outputs
-        made = reference.formed(self.backend.on_host(self.result), spec)
+        made = reference.pad_to_shape(self.backend.on_host(self.result), spec)
         return {
             spec.name: np.ascontiguousarray(made, dtype=spec.dtype)
             if made.dtype.kind in "iu"
@@ -120,7 +120,7 @@ class StepBackend(Backend):
         assert model.recipe is not None
         library, steps = self.pixels(), model.recipe.steps
         if isinstance(steps[0], Decode):
-            return lambda model, inputs: chain(library, steps, reference.content_of(inputs))
+            return lambda model, inputs: chain(library, steps, reference.encoded_file(inputs))
         return lambda model, inputs: chain(library, steps, library.opened(inputs["pixels"]))
 
     def how(self, model: Model) -> str:

@@ -20,7 +20,7 @@ from backends.steps.operations import Operation
 from harness import Cell, Source
 
 
-def _alone(cell: Cell, name: str) -> str:
+def _refuses_threads(cell: Cell, name: str) -> str:
     """Why a library without threads cannot have those of the cell, in words, or an empty string."""
     return (
         ""
@@ -52,7 +52,7 @@ class StepsPillow(backend.StepBackend):
     after: ClassVar[Mapping[str, Operation]] = {"paste_masks": operations.pillow_paste}
 
     def supports(self, cell: Cell) -> str:
-        return super().supports(cell) or _alone(cell, "Pillow")
+        return super().supports(cell) or _refuses_threads(cell, "Pillow")
 
     def version(self) -> str:
         import PIL
@@ -121,7 +121,7 @@ class StepsCpp(backend.StepBackend):
     after: ClassVar[Mapping[str, Operation]] = {}
 
     def supports(self, cell: Cell) -> str:
-        return super().supports(cell) or _alone(cell, "this C++")
+        return super().supports(cell) or _refuses_threads(cell, "this C++")
 
     def lacks(self, cell: Cell) -> str:
         return (
@@ -131,7 +131,7 @@ class StepsCpp(backend.StepBackend):
         )
 
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
-        build.built_pixels()
+        build.build_preprocessing()
         return super().prepare(source, cell, folder)
 
     def configure(self, cell: Cell) -> None:

@@ -26,13 +26,13 @@ PADDING = 1
 """Pixels around a mask, as torchvision's `paste_masks_in_image` adds them."""
 
 
-def frame_of(model: Model) -> tuple[int, int]:
+def frame_size(model: Model) -> tuple[int, int]:
     """Height and width of the picture that masks are pasted into, from the model's output."""
     _, height, width = model.outputs[0].shape
     return int(height), int(width)
 
 
-def placed(boxes: Any, side: int) -> Any:
+def padded_corners(boxes: Any, side: int) -> Any:
     """Corners of `boxes` in whole pixels, int64, widened as far as masks of `side` pixels grow by
     their padding.
 
@@ -48,7 +48,7 @@ def placed(boxes: Any, side: int) -> Any:
     return np.concatenate([middle - half * scale, middle + half * scale], axis=1).astype(np.int64)
 
 
-def paste(masks: Any, boxes: Any, height: int, width: int, resize: Any) -> Any:
+def paste_each(masks: Any, boxes: Any, height: int, width: int, resize: Any) -> Any:
     """Masks [count, side, side] over a picture: the same type, [count, height, width], 0 outside of
     the boxes.
 
@@ -59,7 +59,7 @@ def paste(masks: Any, boxes: Any, height: int, width: int, resize: Any) -> Any:
     padded = np.pad(masks, ((0, 0), (PADDING, PADDING), (PADDING, PADDING)))
     made = np.zeros((len(masks), height, width), masks.dtype)
     for target, mask, (left, top, right, bottom) in zip(
-        made, padded, placed(boxes, masks.shape[-1]).tolist(), strict=True
+        made, padded, padded_corners(boxes, masks.shape[-1]).tolist(), strict=True
     ):
         scaled = resize(mask, max(right - left + 1, 1), max(bottom - top + 1, 1))
         x, y, to_x, to_y = max(left, 0), max(top, 0), min(right + 1, width), min(bottom + 1, height)
@@ -99,7 +99,7 @@ def numpy_paste(model: Model, inputs: Arrays) -> Any:
         )
         return resized(mask, down.astype(mask.dtype), across.astype(mask.dtype))
 
-    return paste(inputs["masks"], inputs["boxes"], *frame_of(model), resize)
+    return paste_each(inputs["masks"], inputs["boxes"], *frame_size(model), resize)
 
 
 def numpy_argmax(model: Model, inputs: Arrays) -> Any:
@@ -127,7 +127,7 @@ def opencv_paste(model: Model, inputs: Arrays) -> Any:
     def resize(mask: Any, width: int, height: int) -> Any:
         return cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
 
-    return paste(inputs["masks"], inputs["boxes"], *frame_of(model), resize)
+    return paste_each(inputs["masks"], inputs["boxes"], *frame_size(model), resize)
 
 
 def opencv_argmax(model: Model, inputs: Arrays) -> Any:
@@ -155,7 +155,7 @@ def torchvision_paste(model: Model, inputs: Arrays) -> Any:
     from torchvision.models.detection import roi_heads
 
     return roi_heads.paste_masks_in_image(
-        inputs["masks"][:, None], inputs["boxes"], frame_of(model), padding=PADDING
+        inputs["masks"][:, None], inputs["boxes"], frame_size(model), padding=PADDING
     )[:, 0]
 
 
@@ -180,4 +180,4 @@ def pillow_paste(model: Model, inputs: Arrays) -> Any:
             )
         )
 
-    return paste(inputs["masks"], inputs["boxes"], *frame_of(model), resize)
+    return paste_each(inputs["masks"], inputs["boxes"], *frame_size(model), resize)

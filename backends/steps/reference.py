@@ -41,12 +41,12 @@ def operation_of(model: Model) -> str:
     return name if where == NAMESPACE and name in OPERATIONS else ""
 
 
-def content_of(inputs: Mapping[str, Any]) -> bytes:
+def encoded_file(inputs: Mapping[str, Any]) -> bytes:
     """The file in `encoded`, without what fills the tensor up."""
     return inputs["encoded"][: int(inputs[BYTES][0])].tobytes()
 
 
-class Exact(numpy_preprocessor.NumPy):
+class ExactPreprocessor(numpy_preprocessor.NumPy):
     """As NumPy does it, in float64 and never rounded to levels again."""
 
     def resize(self, image: Any, step: Resize, width: int, height: int) -> Any:
@@ -75,9 +75,9 @@ def photo() -> Operation:
 
     def operation(model: Model, inputs: Any) -> Any:
         assert model.recipe is not None
-        exact = Exact()
+        exact = ExactPreprocessor()
         decodes = isinstance(model.recipe.steps[0], Decode)
-        value = content_of(inputs) if decodes else exact.opened(inputs["pixels"])
+        value = encoded_file(inputs) if decodes else exact.opened(inputs["pixels"])
         for step in model.recipe.steps:
             value = exact.do(step, value)
         return value
@@ -128,7 +128,7 @@ def argmax() -> Operation:
 OPERATIONS = ("photo", "nms", "paste_masks", "argmax")
 
 
-def formed(value: Any, spec: TensorSpec) -> Any:
+def pad_to_shape(value: Any, spec: TensorSpec) -> Any:
     """A result as the model's output: a list of indices is filled up with -1, since its length is
     part of the answer.
     """
@@ -156,7 +156,7 @@ class ExactSession(Session):
 
     def fetch(self) -> Arrays:
         (spec,) = self.cell.model.outputs
-        return {spec.name: formed(self.result, spec).astype("float64")}
+        return {spec.name: pad_to_shape(self.result, spec).astype("float64")}
 
     def attest(self) -> Attestation:
         import numpy as np

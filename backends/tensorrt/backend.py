@@ -50,14 +50,14 @@ class TensorRt(export.OnnxBackend):
         return tuple(name for name in self.requires if not _installed(name))
 
     def supports(self, cell: Cell) -> str:
-        return super().supports(_as_exported(cell)) or _wrong_option(cell)
+        return super().supports(as_exported(cell)) or _refuses_options(cell)
 
     def lacks(self, cell: Cell) -> str:
-        return super().lacks(_as_exported(cell))
+        return super().lacks(as_exported(cell))
 
-    def order(self, cell: Cell) -> builder.Order:
+    def order(self, cell: Cell) -> builder.BuildOrder:
         """What is to be built for a cell."""
-        return builder.Order(
+        return builder.BuildOrder(
             module=self.module,
             shapes={spec.name: spec.concrete(cell.batch) for spec in cell.model.inputs},
             target=str(cell.option.get("target", builder.CURRENT)),
@@ -71,7 +71,7 @@ class TensorRt(export.OnnxBackend):
         device = {} if self.builds_ahead(cell) else gpu.describe(cell.device)
         return {
             "format": builder.FORMAT,
-            "onnx": super().artifact_key(_as_exported(cell)),
+            "onnx": super().artifact_key(as_exported(cell)),
             "module": self.module,
             "version": batches.version_of(self.distributions[0]),
             "on": {name: device.get(name) for name in ("name", "capability", "driver")},
@@ -81,17 +81,17 @@ class TensorRt(export.OnnxBackend):
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
         draft = folder / "onnx"
         draft.mkdir()
-        made = super().prepare(source, _as_exported(cell), draft)
-        facts = builder.build_ahead(draft / export.FILE, folder, self.order(cell))
+        made = super().prepare(source, as_exported(cell), draft)
+        facts = builder.build_plans(draft / export.FILE, folder, self.order(cell))
         shutil.rmtree(draft)
-        return {**builder.condensed(facts), "onnx": made}
+        return {**builder.record_facts(facts), "onnx": made}
 
     def load(self, folder: Path, cell: Cell) -> Session:
         target = self.order(cell).target
         reason = gpu.lacks(cell.device) or _other_device(target, cell.device)
         if reason:
             facts = json.loads((folder / builder.FACTS).read_text())
-            raise Unavailable(f"{_words(facts)}; not executed: {reason}")
+            raise Unavailable(f"{_describe_builds(facts)}; not executed: {reason}")
         return session.EngineSession(self.module, folder, cell)
 
 
@@ -118,12 +118,12 @@ def _installed(name: str) -> bool:
         return False
 
 
-def _as_exported(cell: Cell) -> Cell:
+def as_exported(cell: Cell) -> Cell:
     """The cell of the ONNX file that a plan is built from: TF32 is arithmetic on fp32 numbers."""
     return replace(cell, precision="fp32") if cell.precision == "tf32" else cell
 
 
-def _wrong_option(cell: Cell) -> str:
+def _refuses_options(cell: Cell) -> str:
     asked = cell.option
     builds, build = asked.get("builds", BUILDS), asked.get("build", 0)
     if type(builds) is not int or not 1 <= builds <= MOST_BUILDS:
@@ -154,7 +154,7 @@ def _other_device(target: str, device: str) -> str:
     )
 
 
-def _words(facts: Mapping[str, Any]) -> str:
+def _describe_builds(facts: Mapping[str, Any]) -> str:
     builds = facts["builds"]
     sizes = "/".join(str(size) for size in sorted({build["bytes"] for build in builds}))
     seconds = "/".join(f"{build['seconds']:.2f}" for build in builds)

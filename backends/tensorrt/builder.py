@@ -48,7 +48,7 @@ def plan_file(build: int) -> str:
 
 
 @dataclass(frozen=True)
-class Order:
+class BuildOrder:
     """What to build: `shapes` of every input, in elements; `builds` plans, each from the start."""
 
     module: str
@@ -67,7 +67,7 @@ class Order:
 
 
 @dataclass
-class Log:
+class BuildLog:
     """What TensorRT says while it works, by severity."""
 
     said: list[tuple[str, str]] = field(default_factory=list)
@@ -94,7 +94,7 @@ class Log:
         )
 
 
-def logger(trt: Any, log: Log) -> Any:
+def make_logger(trt: Any, log: BuildLog) -> Any:
     """A TensorRT logger that writes into `log`."""
 
     class Logger(trt.ILogger):  # type: ignore[misc]
@@ -109,7 +109,7 @@ def logger(trt: Any, log: Log) -> Any:
     return Logger()
 
 
-def build_ahead(onnx: Path, folder: Path, order: Order) -> dict[str, Any]:
+def build_plans(onnx: Path, folder: Path, order: BuildOrder) -> dict[str, Any]:
     """Build `order.builds` plans of an ONNX file into `folder`, with the facts and the first one's
     timing cache; returns the facts.
 
@@ -141,7 +141,7 @@ def build_ahead(onnx: Path, folder: Path, order: Order) -> dict[str, Any]:
     return made
 
 
-def condensed(made: Mapping[str, Any]) -> dict[str, Any]:
+def record_facts(made: Mapping[str, Any]) -> dict[str, Any]:
     """The facts of `build_ahead` for the record: figures of all builds side by side, the layers of
     the first one.
     """
@@ -159,13 +159,13 @@ def condensed(made: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _build_once(
-    trt: Any, onnx: Path, order: Order, cache: bytes | None
+    trt: Any, onnx: Path, order: BuildOrder, cache: bytes | None
 ) -> tuple[bytes, bytes | None, dict[str, Any]]:
     """One plan, its timing cache, and the facts about it. Everything is made anew, so that nothing
     is left of another build.
     """
-    log = Log()
-    speaker = logger(trt, log)
+    log = BuildLog()
+    speaker = make_logger(trt, log)
     builder = trt.Builder(speaker)
     typed = trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
     network = builder.create_network(1 << int(typed))
@@ -185,7 +185,7 @@ def _build_once(
         words = f"{order.module} cannot build this graph for {order.target}: {wrong}"
         raise Unsupported(words) if "not supported" in wrong else RuntimeError(words)
     plan = bytes(made)
-    found = layers.summary(inspect(trt, plan) or layers.layers_of_log(log.listing()))
+    found = layers.summary(layers_of_plan(trt, plan) or layers.parse_listing(log.listing()))
     facts = {
         "seconds": seconds,
         "bytes": len(plan),
@@ -197,7 +197,7 @@ def _build_once(
     return plan, None if order.rtx else bytes(config.get_timing_cache().serialize()), facts
 
 
-def _parse(trt: Any, network: Any, speaker: Any, onnx: Path, order: Order) -> None:
+def _parse(trt: Any, network: Any, speaker: Any, onnx: Path, order: BuildOrder) -> None:
     parser = trt.OnnxParser(network, speaker)
     if parser.parse_from_file(str(onnx)):
         return
@@ -207,10 +207,12 @@ def _parse(trt: Any, network: Any, speaker: Any, onnx: Path, order: Order) -> No
         raise RuntimeError(
             f"{order.module} cannot read {onnx.name}: {'; '.join(error.desc() for error in errors) or 'it gave no reason'}"
         )
-    raise Unsupported(f"{order.module} cannot take {'; '.join(_refusal(error) for error in named)}")
+    raise Unsupported(
+        f"{order.module} cannot take {'; '.join(_describe_error(error) for error in named)}"
+    )
 
 
-def _refusal(error: Any) -> str:
+def _describe_error(error: Any) -> str:
     """Operator, node and reason of one error of the parser."""
     reason = next(
         (
@@ -225,7 +227,7 @@ def _refusal(error: Any) -> str:
     return f"operator {error.node_operator()} (node {error.node_name() or 'without a name'}): {kind}{told}"
 
 
-def _configure(trt: Any, builder: Any, network: Any, order: Order) -> Any:
+def _configure(trt: Any, builder: Any, network: Any, order: BuildOrder) -> Any:
     """TF32 as asked and read back later, layers that can be listed, one profile in which every
     shape is the cell's, the target.
     """
@@ -244,16 +246,16 @@ def _configure(trt: Any, builder: Any, network: Any, order: Order) -> Any:
     return config
 
 
-def inspect(trt: Any, plan: bytes) -> list[layers.Layer]:
+def layers_of_plan(trt: Any, plan: bytes) -> list[layers.Layer]:
     """The layers of a plan as its engine's inspector lists them; empty where this machine cannot
     load it.
     """
-    runtime = trt.Runtime(logger(trt, Log()))
+    runtime = trt.Runtime(make_logger(trt, BuildLog()))
     engine = runtime.deserialize_cuda_engine(plan)
     return list(_inspected(trt, engine)) if engine is not None else []
 
 
 def _inspected(trt: Any, engine: Any) -> Iterator[layers.Layer]:
-    yield from layers.layers_of_inspector(
+    yield from layers.parse_inspection(
         engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
     )

@@ -40,9 +40,9 @@ def describe(file: Path) -> dict[str, Any]:
             f"{file} is a truncated TensorRT plan of {len(plan)} bytes; copy or build it again"
         )
     version = ".".join(map(str, plan[24:28]))
-    engine, why = _loaded(file, module, plan)
-    layers = builder.inspect(importlib.import_module(module), plan) if engine else []
-    built = _beside(file, plan)
+    engine, why = _load_engine(file, module, plan)
+    layers = builder.layers_of_plan(importlib.import_module(module), plan) if engine else []
+    built = _recorded_build(file, plan)
     summary = layers.summary(layers) if layers else {}
     found = summary or {
         name: built[name]
@@ -58,7 +58,7 @@ def describe(file: Path) -> dict[str, Any]:
         "external_data": [],
         "made_by": f"{module} {version}",
         "opset": {},
-        "metadata": {key: str(value) for key, value in _order(file, built).items()},
+        "metadata": {key: str(value) for key, value in _recorded_order(file, built).items()},
         "inputs": _tensors(engine, module, "INPUT") if engine else [],
         "outputs": _tensors(engine, module, "OUTPUT") if engine else [],
         "parameters": {"count": None, "bytes": None, "by_dtype": {}},
@@ -75,7 +75,7 @@ def describe(file: Path) -> dict[str, Any]:
     }
 
 
-def _loaded(file: Path, module: str, plan: bytes) -> tuple[Any, str]:
+def _load_engine(file: Path, module: str, plan: bytes) -> tuple[Any, str]:
     """The engine, or None and why not in words. Raises UsageError where the plan is not whole,
     which is known without a device.
     """
@@ -85,8 +85,8 @@ def _loaded(file: Path, module: str, plan: bytes) -> tuple[Any, str]:
             f"{module} is not installed; pip install 'evenbench[{module.replace('_', '-')}]'",
         )
     trt = importlib.import_module(module)
-    log = builder.Log()
-    engine = trt.Runtime(builder.logger(trt, log)).deserialize_cuda_engine(plan)
+    log = builder.BuildLog()
+    engine = trt.Runtime(builder.make_logger(trt, log)).deserialize_cuda_engine(plan)
     wrong = [message for severity, message in log.said if severity in ("ERROR", "INTERNAL_ERROR")]
     if engine is None and any("Serialization" in message for message in wrong):
         reason = next(message for message in wrong if "Serialization" in message)
@@ -96,7 +96,7 @@ def _loaded(file: Path, module: str, plan: bytes) -> tuple[Any, str]:
     return engine, "" if engine else log.errors()
 
 
-def _beside(file: Path, plan: bytes) -> Mapping[str, Any]:
+def _recorded_build(file: Path, plan: bytes) -> Mapping[str, Any]:
     """What was recorded of this very plan when evenbench built it, or nothing."""
     try:
         made = json.loads((file.parent / builder.FACTS).read_text())
@@ -106,7 +106,7 @@ def _beside(file: Path, plan: bytes) -> Mapping[str, Any]:
     return next((build for build in made.get("builds", ()) if build.get("sha256") == sha256), {})
 
 
-def _order(file: Path, built: Mapping[str, Any]) -> dict[str, Any]:
+def _recorded_order(file: Path, built: Mapping[str, Any]) -> dict[str, Any]:
     """For which device and with what it was built, as recorded beside it."""
     if not built:
         return {}

@@ -13,7 +13,7 @@ from typing import Any
 NARROWEST_LAST = ("fp32", "bf16", "fp16", "fp8", "int8", "fp4", "int4")
 
 
-SPELLED = (
+SPELLINGS = (
     ("fp32", r"float$|float32|fp32"),
     ("fp16", r"half|float16$|fp16"),
     ("bf16", r"bf16|bfloat16"),
@@ -66,19 +66,19 @@ def precision_of(words: str) -> str:
     for integers and booleans.
     """
     plain = words.strip().lower()
-    found = [name for name, spelling in SPELLED if re.search(spelling, plain)]
+    found = [name for name, spelling in SPELLINGS if re.search(spelling, plain)]
     return "bf16" if "bf16" in found else (found[0] if found else "")
 
 
-def layers_of_log(message: str) -> list[Layer]:
+def parse_listing(message: str) -> list[Layer]:
     """The layers in the builder's own listing, which a verbose log with detailed profiling holds:
     all that there is without a GPU.
     """
     body = message.partition("\n\nI/O Tensors")[0]
-    return [_layer_of_line(line) for line in body.splitlines()[1:] if line.startswith("Name: ")]
+    return [_parse_line(line) for line in body.splitlines()[1:] if line.startswith("Name: ")]
 
 
-def _layer_of_line(line: str) -> Layer:
+def _parse_line(line: str) -> Layer:
     name, _, rest = line.removeprefix("Name: ").partition(", LayerType: ")
     kind, *parts = re.split(r", (Inputs|Constants|Outputs|TacticName|StreamId|Metadata): ?", rest)
     found = dict(zip(parts[::2], parts[1::2], strict=True))
@@ -94,7 +94,7 @@ def _layer_of_line(line: str) -> Layer:
     )
 
 
-def layers_of_inspector(text: str) -> list[Layer]:
+def parse_inspection(text: str) -> list[Layer]:
     """The layers in the engine inspector's JSON. Raises ValueError where the plan was built without
     detailed profiling.
     """
@@ -103,10 +103,10 @@ def layers_of_inspector(text: str) -> list[Layer]:
         raise ValueError(
             "the plan tells the names of its layers only; build it with detailed profiling verbosity"
         )
-    return [_layer_of_json(entry) for entry in listed]
+    return [_parse_entry(entry) for entry in listed]
 
 
-def _layer_of_json(entry: Mapping[str, Any]) -> Layer:
+def _parse_entry(entry: Mapping[str, Any]) -> Layer:
     def types(*keys: str) -> tuple[str, ...]:
         tensors = [tensor for key in keys for tensor in entry.get(key) or ()]
         words = [
@@ -141,7 +141,7 @@ def summary(layers: Iterable[Layer]) -> dict[str, Any]:
     }
 
 
-def precision_used(found: Mapping[str, Any], tf32: bool) -> str:
+def engine_precision(found: Mapping[str, Any], tf32: bool) -> str:
     """The precision of a whole engine, by its summary: the narrowest that a working layer reads.
 
     `tf32` is whether the plan was built with TF32 allowed, which TensorRT for RTX decides at run

@@ -60,8 +60,8 @@ class EngineSession(Session):
         self.facts = json.loads((folder / builder.FACTS).read_text())
         self.build = int(cell.option.get("build", 0))
         cuda_events.call("cudaSetDevice", gpu.index(cell.device))
-        self.log = builder.Log()
-        self.runtime = self.trt.Runtime(builder.logger(self.trt, self.log))
+        self.log = builder.BuildLog()
+        self.runtime = self.trt.Runtime(builder.make_logger(self.trt, self.log))
         self.runtime.max_threads = cell.threads
         self.engine = self.runtime.deserialize_cuda_engine(
             (folder / builder.plan_file(self.build)).read_bytes()
@@ -185,14 +185,14 @@ class EngineSession(Session):
         text = self.engine.create_engine_inspector().get_engine_information(
             self.trt.LayerInformationFormat.JSON
         )
-        found = layers.summary(layers.layers_of_inspector(text))
+        found = layers.summary(layers.parse_inspection(text))
         built = self.facts["builds"][self.build]
         flags = cuda_events.call("cudaGetDeviceFlags") & WAITING_MASK
         return Attestation(
             runtime=self.trt.__name__,
             version=self.trt.__version__,
             device=cuda_events.named(self.cell.device, cuda_events.call("cudaGetDevice")),
-            precision=layers.precision_used(found, built["tf32"]),
+            precision=layers.engine_precision(found, built["tf32"]),
             threads=self.runtime.max_threads,
             denormals="as its kernels do",
             spinning=WAITING.get(flags, f"device flags {flags}"),

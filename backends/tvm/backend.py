@@ -54,7 +54,7 @@ class Tvm(Tunable):
     def variables(self, cell: Cell) -> Mapping[str, str]:
         # TVM takes half of the cores where it is not told, and pins the main thread unless it is
         # forbidden to.
-        spinning = {session.SPINS: "0"} if cell.option.get("spinning") == "off" else {}
+        spinning = {session.SPIN_COUNT: "0"} if cell.option.get("spinning") == "off" else {}
         return {
             "TVM_NUM_THREADS": str(cell.threads),
             "TVM_BIND_THREADS": "0",
@@ -63,31 +63,31 @@ class Tvm(Tunable):
         }
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
-        records = tuning_database.database_of(cell) / tuning_database.RECORDS
+        records = tuning_database.database_folder(cell) / tuning_database.RECORDS
         return {
             "format": "tvm library",
             "threads": cell.threads,
             "device": cell.device,
-            "machine": tuning_database._machine(),
+            "machine": tuning_database.machine_key(),
             "records": artifact_store.digest_file(records) if records.exists() else "",
             **{name: batches.version_of(name) for name in ("apache-tvm", "apache-tvm-ffi")},
             **(export.key(cell) if cell.precision == "int8-static" else model.versions()),
         }
 
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
-        compilation.lighten()
-        target = compilation.target_of(cell)
-        ir = compilation.imported(source, cell, target)
+        compilation.import_cpu_intrinsics()
+        target = compilation.target_for(cell)
+        ir = compilation.import_model(source, cell, target)
         with tempfile.TemporaryDirectory() as copy:
-            database = tuning_database.copied(
-                tuning_database.database_of(cell), Path(copy)
+            database = tuning_database.copy_complete(
+                tuning_database.database_folder(cell), Path(copy)
             )  # of one moment, whatever a tuner does meanwhile
-            tuning = tvm_tuning.facts(database, compilation.tasks_of(ir, target), target)
-            dtypes = compilation.compiled(
+            tuning = tvm_tuning.facts(database, compilation.tuning_tasks(ir, target), target)
+            dtypes = compilation.compile_library(
                 ir, target, database if tuning["trials"] else None, folder / session.LIBRARY
             )
         if not gpu.is_cuda(cell.device):
-            compilation.probe(cell.threads, target, folder / session.PROBE)
+            compilation.compile_denormal_probe(cell.threads, target, folder / session.PROBE)
         (folder / session.FACTS).write_text(json.dumps({"tuning": tuning, "dtypes": dtypes}))
         return {"format": "tvm shared library", "dtypes": dtypes, "tuning": tuning}
 
@@ -98,9 +98,9 @@ class Tvm(Tunable):
         return session.RelaxSession(folder, cell)
 
     def tune(self, source: Source, cell: Cell, per_task: int) -> Mapping[str, Any]:
-        return tvm_tuning.tune(source, cell, tuning_database.database_of(cell), per_task)
+        return tvm_tuning.tune(source, cell, tuning_database.database_folder(cell), per_task)
 
     def trials(self, cell: Cell) -> tuple[int, int]:
-        return tuning_database.trials(tuning_database.database_of(cell)), tuning_database.wanted(
-            tuning_database.database_of(cell)
-        )
+        return tuning_database.recorded_trials(
+            tuning_database.database_folder(cell)
+        ), tuning_database.requested_trials(tuning_database.database_folder(cell))

@@ -18,7 +18,7 @@ from harness import Cell, Source, Unsupported
 from harness.environment import gpu
 
 
-def lighten() -> None:
+def import_cpu_intrinsics() -> None:
     """Register the CPU's tensor intrinsics without those of every other target, whose import takes
     a minute in each process.
 
@@ -36,7 +36,7 @@ def lighten() -> None:
     importlib.import_module(f"{name}.x86")
 
 
-def target_of(cell: Cell) -> Any:
+def target_for(cell: Cell) -> Any:
     """The machine's own processor with the cell's number of threads, or its GPU."""
     import tvm
     from tvm.target import codegen
@@ -48,7 +48,7 @@ def target_of(cell: Cell) -> Any:
     )
 
 
-def imported(source: Source, cell: Cell, target: Any) -> Any:
+def import_model(source: Source, cell: Cell, target: Any) -> Any:
     """The model at the cell's precision as an IRModule that is ready to be scheduled: decomposed,
     legalised and fused for `target`.
 
@@ -62,13 +62,13 @@ def imported(source: Source, cell: Cell, target: Any) -> Any:
         ir = tvm.transform.Sequential(
             [relax.transform.DecomposeOpsForInference(), relax.transform.CanonicalizeBindings()]
         )(ir)
-        ir = _narrowed(ir) if cell.precision == "fp16" else ir
+        ir = _to_mixed_precision(ir) if cell.precision == "fp16" else ir
         return tvm.transform.Sequential(
             [relax.get_pipeline("zero"), relax.transform.AttachAttrLayoutFreeBuffers()]
         )(ir)
 
 
-def _narrowed(ir: Any) -> Any:
+def _to_mixed_precision(ir: Any) -> Any:
     """The program with products in half precision; sums are kept in fp32, and the declared tensors
     stay as they are.
     """
@@ -125,14 +125,14 @@ def _from_onnx(source: Source, cell: Cell) -> Any:
         return from_onnx(onnx.load(str(Path(folder) / export.FILE)))
 
 
-def tasks_of(ir: Any, target: Any) -> list[Any]:
+def tuning_tasks(ir: Any, target: Any) -> list[Any]:
     """What there is to tune, with how often each is called."""
     from tvm.s_tir.meta_schedule.relax_integration import extract_tasks
 
     return list(extract_tasks(ir, target, {}))
 
 
-def compiled(ir: Any, target: Any, database: Path | None, file: Path) -> list[str]:
+def compile_library(ir: Any, target: Any, database: Path | None, file: Path) -> list[str]:
     """Compile with the schedules of `database`, where there is one, into a shared library; returns
     the dtypes that its kernels touch.
     """
@@ -168,7 +168,7 @@ def _dtypes_of(ir: Any) -> list[str]:
     return sorted(found)
 
 
-def probe(threads: int, target: Any, file: Path) -> None:
+def compile_denormal_probe(threads: int, target: Any, file: Path) -> None:
     """Compile an element-wise product, one element for each thread: what tells whether compiled
     code keeps denormals.
     """

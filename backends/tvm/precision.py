@@ -18,7 +18,7 @@ def precision_of(dtypes: Iterable[str]) -> str:
     return "fp16" if "fp16" in floats else ",".join(sorted(floats))
 
 
-def emulated(precision: str, device: str) -> str:
+def emulation(precision: str, device: str) -> str:
     """In words, where a precision is that of storage; an empty string where it is that of the
     arithmetic as well.
     """

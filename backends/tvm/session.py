@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.core.session import Arrays
 
 LIBRARY, PROBE, FACTS = "model.so", "probe.so", "tvm.json"
-SPINS = "TVM_THREAD_POOL_SPIN_COUNT"
+SPIN_COUNT = "TVM_THREAD_POOL_SPIN_COUNT"
 
 
 class RelaxSession(Session):
@@ -71,21 +71,21 @@ class RelaxSession(Session):
             runtime="tvm",
             version=self.tvm.__version__,
             device=",".join(
-                sorted({_device_of(tensor, self.cell.device) for tensor in self._outputs()})
+                sorted({_device_name(tensor, self.cell.device) for tensor in self._outputs()})
             ),
             precision=executed,
             threads=int(self.tvm.get_global_func("runtime.NumThreads")()),
             denormals=self._denormals(),
-            spinning="off" if os.environ.get(SPINS) == "0" else "on",
+            spinning="off" if os.environ.get(SPIN_COUNT) == "0" else "on",
             providers=("relax virtual machine",),
-            emulated=precision.emulated(executed, self.cell.device),
-            labels=(label(tuning),),
+            emulated=precision.emulation(executed, self.cell.device),
+            labels=(tuning_label(tuning),),
             details={
                 "target": tuning["target"],
                 "tasks": tuning["tasks"],
                 "tasks_without_record": tuning["tasks_without_record"],
                 "dtypes": self.facts["dtypes"],
-                "spin_count": os.environ.get(SPINS, "TVM's default"),
+                "spin_count": os.environ.get(SPIN_COUNT, "TVM's default"),
             },
         )
 
@@ -112,13 +112,13 @@ class RelaxSession(Session):
         self.inputs = []
 
 
-def _device_of(tensor: Any, asked: str) -> str:
+def _device_name(tensor: Any, asked: str) -> str:
     """Where a tensor lies, in the words of the cell."""
     kind, _, number = str(tensor.device).partition(":")
     return cuda_events.named(asked, int(number or 0)) if kind == "cuda" else kind
 
 
-def label(tuning: Mapping[str, Any]) -> str:
+def tuning_label(tuning: Mapping[str, Any]) -> str:
     """`untuned`, `tuned(640)`, or `tuned(64), 3 of 19 tasks not`."""
     if not tuning["trials"]:
         return "untuned"

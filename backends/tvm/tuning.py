@@ -25,18 +25,18 @@ def tune(source: Source, cell: Cell, database: Path, per_task: int) -> dict[str,
     Each batch of trials is on disk when it is done, so that a killed tuner loses no other. Returns
     `facts`. Raises UsageError where another tuner has the database.
     """
-    compilation.lighten()
-    target = compilation.target_of(cell)
-    ir = compilation.imported(source, cell, target)
-    tasks = compilation.tasks_of(ir, target)
-    with tuning_database.alone(database):
+    compilation.import_cpu_intrinsics()
+    target = compilation.target_for(cell)
+    ir = compilation.import_model(source, cell, target)
+    tasks = compilation.tuning_tasks(ir, target)
+    with tuning_database.lock_for_writing(database):
         wanted = per_task * len(tasks)
-        missing = wanted - tuning_database.trials(database)
+        missing = wanted - tuning_database.recorded_trials(database)
         if missing > 0:
             begin = time.perf_counter()
-            tuning_database.begin(database, wanted)
+            tuning_database.record_start(database, wanted)
             _search(ir, target, database, missing, len(tasks))
-            tuning_database.end(database, time.perf_counter() - begin)
+            tuning_database.record_end(database, time.perf_counter() - begin)
         return facts(database, tasks, target)
 
 
@@ -44,7 +44,7 @@ def _search(ir: Any, target: Any, database: Path, trials: int, tasks: int) -> No
     from tvm.s_tir import meta_schedule
     from tvm.s_tir.meta_schedule.relax_integration import tune_relax
 
-    held = tuning_database.opened(database)
+    held = tuning_database.open_database(database)
     tune_relax(
         ir,
         {},
@@ -71,8 +71,8 @@ def facts(database: Path, tasks: Any, target: Any) -> dict[str, Any]:
     return {
         "tasks": len(tasks),
         "tasks_without_record": len(tasks) - len(coverage.measured(database)),
-        "trials": tuning_database.trials(database),
-        "seconds": tuning_database.seconds(database),
+        "trials": tuning_database.recorded_trials(database),
+        "seconds": tuning_database.tuning_seconds(database),
         "target": str(target),
         "curve_us": coverage.curve_us(database),
     }
@@ -85,7 +85,7 @@ def runner(meta_schedule: Any) -> Any:
     return meta_schedule.runner.LocalRunner(
         timeout_sec=SECONDS_PER_TRIAL,
         evaluator_config=meta_schedule.runner.EvaluatorConfig(number=3, repeat=1, min_repeat_ms=30),
-        initializer=compilation.lighten,
+        initializer=compilation.import_cpu_intrinsics,
     )
 
 

@@ -34,7 +34,7 @@ FAILED_SECONDS = 1e9
 """MetaSchedule records a candidate that did not run as one that took longer than this."""
 
 
-def database_of(cell: Cell) -> Path:
+def database_folder(cell: Cell) -> Path:
     """The folder of the cell's tuning records, for this processor, these threads and this TVM.
     Imports nothing of TVM.
     """
@@ -43,20 +43,20 @@ def database_of(cell: Cell) -> Path:
         "batch": cell.batch,
         "threads": cell.threads,
         "device": cell.device,
-        "machine": _machine(),
+        "machine": machine_key(),
         "tvm": batches.version_of("apache-tvm"),
         **({} if cell.precision == "fp32" else {"precision": cell.precision}),
     }
     return artifact_store.root() / "tuning" / "tvm" / artifact_store.key_of(parts)
 
 
-def _machine() -> list[Any]:
+def machine_key() -> list[Any]:
     """What kernels are compiled for."""
     described = system_info.describe()
     return [described["cpu"], described["cpu_flags"], described["gpus"]]
 
 
-def opened(folder: Path) -> Any:
+def open_database(folder: Path) -> Any:
     """MetaSchedule's database in `folder`, made empty where it is absent."""
     from tvm.s_tir import meta_schedule
 
@@ -69,7 +69,7 @@ def opened(folder: Path) -> Any:
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def lock_for_writing(folder: Path) -> Iterator[None]:
     """Hold the database for writing, mended. Raises UsageError where another tuner has it: they
     would write over each other's lines.
     """
@@ -82,26 +82,26 @@ def alone(folder: Path) -> Iterator[None]:
                 f"another tuner is writing to {folder}; wait until it is done, then go on"
             ) from None
         for name in (WORKLOADS, RECORDS, HISTORY):
-            _cut(folder / name)
+            _cut_partial_line(folder / name)
         yield
 
 
-def _cut(file: Path) -> None:
+def _cut_partial_line(file: Path) -> None:
     """Cut off a last line without an end, which a tuner left that was killed while it wrote; TVM
     refuses to read such a file.
     """
     if file.exists():
-        whole = _whole_lines(file)
+        whole = _complete_lines(file)
         if len(whole) < file.stat().st_size:
             os.truncate(file, len(whole))
 
 
-def _whole_lines(file: Path) -> bytes:
+def _complete_lines(file: Path) -> bytes:
     read = file.read_bytes()
     return read[: read.rfind(b"\n") + 1]
 
 
-def copied(folder: Path, to: Path) -> Path:
+def copy_complete(folder: Path, to: Path) -> Path:
     """Copy what is whole of a database, which a tuner may be writing to meanwhile; returns `to`."""
     for name in (
         HISTORY,
@@ -109,12 +109,12 @@ def copied(folder: Path, to: Path) -> Path:
         WORKLOADS,
     ):  # records before workloads: each record's workload is there already
         if (folder / name).exists():
-            (to / name).write_bytes(_whole_lines(folder / name))
+            (to / name).write_bytes(_complete_lines(folder / name))
             shutil.copystat(folder / name, to / name)
     return to
 
 
-def trials(folder: Path) -> int:
+def recorded_trials(folder: Path) -> int:
     """How many trials are recorded; 0 where there is no database."""
     return sum(1 for _ in _records(folder))
 
@@ -124,7 +124,7 @@ def _records(folder: Path) -> Iterator[tuple[int, float]]:
     did not run.
     """
     file = folder / RECORDS
-    for line in _whole_lines(file).splitlines() if file.exists() else ():
+    for line in _complete_lines(file).splitlines() if file.exists() else ():
         workload, (_, measured, *_) = json.loads(line)
         seconds = sum(measured) / len(measured) if measured else FAILED_SECONDS
         yield int(workload), seconds if seconds < FAILED_SECONDS else float("inf")
@@ -147,7 +147,7 @@ class Coverage:
         import tvm_ffi
 
         file = folder / WORKLOADS
-        lines = _whole_lines(file).splitlines() if file.exists() else []
+        lines = _complete_lines(file).splitlines() if file.exists() else []
         numbers = {str(json.loads(line)[0]): number for number, line in enumerate(lines)}
         calls: dict[int, float] = {}
         for task in tasks:
@@ -183,44 +183,50 @@ class Coverage:
         return points
 
 
-def begin(folder: Path, wanted: int) -> None:
+def record_start(folder: Path, wanted: int) -> None:
     """Note that a tuner begins, which wants so many trials in all. Where the one before was killed,
     its last record ends its seconds.
     """
-    unfinished = _unfinished(folder)
+    unfinished = _unfinished_seconds(folder)
     if unfinished:
-        _note(folder, {"seconds": unfinished})
-    _note(folder, {"began": time.time(), "wanted": wanted})
+        _append_history(folder, {"seconds": unfinished})
+    _append_history(folder, {"began": time.time(), "wanted": wanted})
 
 
-def wanted(folder: Path) -> int:
+def requested_trials(folder: Path) -> int:
     """How many trials in all the last tuner wanted; 0 where none began."""
-    return int(next((line["wanted"] for line in reversed(_history(folder)) if "wanted" in line), 0))
+    return int(
+        next((line["wanted"] for line in reversed(_read_history(folder)) if "wanted" in line), 0)
+    )
 
 
-def end(folder: Path, seconds: float) -> None:
+def record_end(folder: Path, seconds: float) -> None:
     """Note that the tuner that began ended, after so many seconds."""
-    _note(folder, {"seconds": seconds})
+    _append_history(folder, {"seconds": seconds})
 
 
-def _note(folder: Path, line: dict[str, float]) -> None:
+def _append_history(folder: Path, line: dict[str, float]) -> None:
     with (folder / HISTORY).open("a") as history:
         history.write(json.dumps(line) + "\n")
 
 
-def _history(folder: Path) -> list[dict[str, float]]:
+def _read_history(folder: Path) -> list[dict[str, float]]:
     file = folder / HISTORY
-    return [json.loads(line) for line in _whole_lines(file).splitlines()] if file.exists() else []
+    return (
+        [json.loads(line) for line in _complete_lines(file).splitlines()] if file.exists() else []
+    )
 
 
-def _unfinished(folder: Path) -> float:
+def _unfinished_seconds(folder: Path) -> float:
     """The seconds from the last beginning to the last record, where that tuner never ended."""
-    lines = _history(folder)
+    lines = _read_history(folder)
     if not lines or "began" not in lines[-1] or not (folder / RECORDS).exists():
         return 0.0
     return max(0.0, (folder / RECORDS).stat().st_mtime - lines[-1]["began"])
 
 
-def seconds(folder: Path) -> float:
+def tuning_seconds(folder: Path) -> float:
     """The seconds that were spent on tuning into this database, by tuners that were killed as well."""
-    return sum(line.get("seconds", 0.0) for line in _history(folder)) + _unfinished(folder)
+    return sum(line.get("seconds", 0.0) for line in _read_history(folder)) + _unfinished_seconds(
+        folder
+    )

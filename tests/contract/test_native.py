@@ -166,8 +166,8 @@ def test_the_version_is_asserted_when_a_session_is_loaded(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(Preparer(600).prepare(cell_of(backend)).artifact.path)
-    true_key = build.key("onnxruntime")
-    monkeypatch.setattr(build, "key", lambda runtime: true_key)
+    true_key = build.build_key("onnxruntime")
+    monkeypatch.setattr(build, "build_key", lambda runtime: true_key)
     monkeypatch.setattr(wheel_libraries, "version_of", lambda runtime: "9.9.9")
     with pytest.raises(RuntimeError, match=r"the Python package is 9\.9\.9"):
         registry.find(backend).load(folder, cell_of(backend))
@@ -180,7 +180,7 @@ def test_a_library_path_that_leads_elsewhere_is_found_out(
     folder = Path(Preparer(600).prepare(cell_of("cpp-openvino")).artifact.path)
     original = wheel_libraries.library_of("openvino")
     shutil.copy2(original, tmp_path / original.name)
-    build.built("openvino")
+    build.build_runner("openvino")
     monkeypatch.setenv("LD_LIBRARY_PATH", f"{tmp_path}:{original.parent}")
     with pytest.raises(RuntimeError, match=rf"loaded openvino from {tmp_path}.*LD_LIBRARY_PATH"):
         registry.find("cpp-openvino").load(folder, cell_of("cpp-openvino"))
@@ -206,7 +206,7 @@ def test_threads_of_onnx_runtime_are_counted_not_repeated(
 ) -> None:
     told = cpp_onnxruntime.ort_options
     monkeypatch.setattr(
-        cpp_onnxruntime.OnOrt,
+        cpp_onnxruntime.OrtFileSession,
         "told",
         staticmethod(lambda file, cell: {**told(file, cell), "threads": 3}),
     )
@@ -220,7 +220,9 @@ def test_spinning_and_denormals_of_onnx_runtime_are_read_back(
     assert loaded(cell_of(backend)).spinning == "on"
     assert loaded(cell_of(backend, options=(("spinning", "off"),))).spinning == "off"
     monkeypatch.setattr(
-        session_options, "ENTRIES", {**session_options.ENTRIES, "session.set_denormal_as_zero": "1"}
+        session_options,
+        "CONFIG_ENTRIES",
+        {**session_options.CONFIG_ENTRIES, "session.set_denormal_as_zero": "1"},
     )
     assert loaded(cell_of(backend)).denormals == "flushed"
 
@@ -290,13 +292,13 @@ def test_it_is_built_once_and_what_changes_it_builds_it_anew(
 ) -> None:
     monkeypatch.setenv(artifact_store.VARIABLE, str(tmp_path))
     with ThreadPoolExecutor(3) as pool:  # three at once, as workers may be
-        folders = set(pool.map(build.built, ["onnxruntime"] * 3))
+        folders = set(pool.map(build.build_runner, ["onnxruntime"] * 3))
     assert len(folders) == 1
     made = (folders.pop() / build.PROGRAM).stat().st_mtime_ns
-    assert (build.built("onnxruntime") / build.PROGRAM).stat().st_mtime_ns == made
-    before = artifact_store.key_of(build.key("onnxruntime"))
+    assert (build.build_runner("onnxruntime") / build.PROGRAM).stat().st_mtime_ns == made
+    before = artifact_store.key_of(build.build_key("onnxruntime"))
     monkeypatch.setattr(wheel_libraries, "version_of", lambda runtime: "9.9.9")
-    assert artifact_store.key_of(build.key("onnxruntime")) != before
+    assert artifact_store.key_of(build.build_key("onnxruntime")) != before
 
 
 def test_a_build_that_fails_says_what_the_compiler_said(
@@ -310,7 +312,7 @@ def test_a_build_that_fails_says_what_the_compiler_said(
     with pytest.raises(
         RuntimeError, match=r"(?s)building the onnxruntime runner failed:.*no_such_name"
     ):
-        build.built("onnxruntime")
+        build.build_runner("onnxruntime")
     assert not list((tmp_path / "cache" / "native").glob(".stage-*")), (
         "what was half built is removed"
     )
@@ -339,7 +341,7 @@ def test_a_missing_compiler_is_unavailable_in_words(
 
 
 def test_a_program_that_is_killed_says_by_what() -> None:
-    running = program.Program(build.built("onnxruntime") / build.PROGRAM)
+    running = program.Program(build.build_runner("onnxruntime") / build.PROGRAM)
     os.kill(running.process_id, signal.SIGSEGV)
     with pytest.raises(ProgramEnded, match="ended by SIGSEGV") as ended:
         running.ask("usage")
@@ -349,7 +351,7 @@ def test_a_program_that_is_killed_says_by_what() -> None:
 
 
 def test_what_the_program_cannot_do_is_said_and_it_goes_on() -> None:
-    running = program.Program(build.built("onnxruntime") / build.PROGRAM)
+    running = program.Program(build.build_runner("onnxruntime") / build.PROGRAM)
     with pytest.raises(RuntimeError, match="step came before a network was loaded"):
         running.ask("step")
     library = wheel_libraries.library_of("onnxruntime")
@@ -363,7 +365,7 @@ def test_what_the_program_cannot_do_is_said_and_it_goes_on() -> None:
 
 def test_a_runner_ends_with_whoever_started_it() -> None:
     """The parent is killed, and so cannot tell it."""
-    file = build.built("onnxruntime") / build.PROGRAM
+    file = build.build_runner("onnxruntime") / build.PROGRAM
     code = f"import time\nfrom pathlib import Path\nfrom backends.cpp import program\nrunner = program.Program(Path({str(file)!r}))\n"
     code += "runner.ask('usage')\nprint(runner.process_id, flush=True)\ntime.sleep(60)"
     with subprocess.Popen(

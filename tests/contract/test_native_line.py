@@ -98,7 +98,7 @@ def passed(
     np.save(folder / "frame.npy", pixels)
     for place, spec in enumerate(model.outputs):
         np.save(folder / f"out{place}.npy", outputs[spec.name].astype(spec.dtype))
-    words = [f"palette={folder / 'palette.npy'}", *frames.words_of(told)]
+    words = [f"palette={folder / 'palette.npy'}", *frames.program_options(told)]
     done = subprocess.run(
         [program, folder, str(len(model.outputs)), *words],
         capture_output=True,
@@ -323,7 +323,7 @@ def test_what_cannot_be_followed_is_said(
     np.save(tmp_path / "palette.npy", told.palette)
     np.save(tmp_path / "frame.npy", pixels)
     np.save(tmp_path / "out0.npy", np.zeros((1, 2), np.float32))
-    words = [change[1] if word == change[0] else word for word in frames.words_of(told)]
+    words = [change[1] if word == change[0] else word for word in frames.program_options(told)]
     assert change[1] in words
     command = [program, tmp_path, "1", f"palette={tmp_path / 'palette.npy'}", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

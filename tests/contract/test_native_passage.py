@@ -401,7 +401,7 @@ MODEL = Model(
 WIDTH, HEIGHT = 120, 90
 
 
-class PlayedSession(native_line.LineSession):
+class PlayedSession(native_line.FrameSession):
     """Of a program that was built around the network above; nothing of a runtime is asked."""
 
     def __init__(self, program: Path, slow_ms: int = 0, fails: int = -1) -> None:

@@ -193,7 +193,7 @@ def test_cpp_without_a_compiler_is_unavailable_in_words(monkeypatch: pytest.Monk
     ):
         preprocessors.present("cpp")
     with pytest.raises(Unavailable, match="compiled on first use"):
-        build.built_pixels()
+        build.build_preprocessing()
 
 
 def test_cpp_that_cannot_be_compiled_says_what_the_compiler_said(
@@ -206,7 +206,7 @@ def test_cpp_that_cannot_be_compiled_says_what_the_compiler_said(
     if not toolchain.compiler():
         pytest.skip("no C++ compiler")
     with pytest.raises(RuntimeError, match=r"compiling pixels.cpp failed:\n(.|\n)*pixels.cpp:1:"):
-        build.built_pixels()
+        build.build_preprocessing()
 
 
 def test_the_sources_of_another_language_are_part_of_the_key(

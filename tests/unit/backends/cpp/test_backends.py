@@ -23,7 +23,7 @@ def load(backend: str, error: Exception, folder: Path, monkeypatch: pytest.Monke
     def build(runtime: str) -> Any:
         raise error
 
-    monkeypatch.setattr("backends.cpp.build.built", build)
+    monkeypatch.setattr("backends.cpp.build.build_runner", build)
     monkeypatch.setattr(
         "backends.cpp.wheel_libraries.library_of", lambda runtime: Path("library.so")
     )

@@ -37,7 +37,7 @@ def wheel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
         monkeypatch.setattr(metadata, "version", version)
         monkeypatch.setattr(sys, "platform", platform)
-        monkeypatch.setattr(execution_providers, "_folder", lambda: tmp_path / "capi")
+        monkeypatch.setattr(execution_providers, "_library_folder", lambda: tmp_path / "capi")
 
     return install
 
@@ -127,20 +127,22 @@ def test_a_library_of_custom_operators_must_be_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("precision", "allowed"), [("fp32", "0"), ("tf32", "1"), ("fp16", "0")])
 def test_cuda_is_told_what_its_defaults_would_decide(precision: str, allowed: str) -> None:
-    told = execution_providers.told(cell(precision, "cuda:2", conv_search="heuristic"), "cuda")
+    told = execution_providers.provider_options(
+        cell(precision, "cuda:2", conv_search="heuristic"), "cuda"
+    )
     assert (told["use_tf32"], told["device_id"], told["cudnn_conv_algo_search"]) == (
         allowed,
         "2",
         "HEURISTIC",
     )
     assert (
-        execution_providers.told(cell(device="cuda"), "cuda")["cudnn_conv_algo_search"]
+        execution_providers.provider_options(cell(device="cuda"), "cuda")["cudnn_conv_algo_search"]
         == "EXHAUSTIVE"
     )
 
 
 def test_openvino_is_told_its_precision_threads_and_denormals() -> None:
-    told = execution_providers.told(cell(), "openvino")
+    told = execution_providers.provider_options(cell(), "openvino")
     properties = json.loads(told["load_config"])["CPU"]
     assert (
         told["device_type"],
@@ -154,7 +156,7 @@ def test_openvino_is_told_its_precision_threads_and_denormals() -> None:
 def test_tensorrt_has_no_other_switch_for_tf32(precision: str, override: str | None) -> None:
     asked = cell(precision, "cuda", provider="tensorrt")
     assert OnnxRuntime().variables(asked).get("NVIDIA_TF32_OVERRIDE") == override
-    told = execution_providers.told(asked, "tensorrt")
+    told = execution_providers.provider_options(asked, "tensorrt")
     assert told.get("trt_fp16_enable") == ("1" if precision == "fp16" else None)
 
 

@@ -19,7 +19,10 @@ CELL = Cell(TINY_CNN, "tvm", threads=2)
     [(0, 19, "untuned"), (640, 0, "tuned(640)"), (64, 3, "tuned(64), 3 of 19 tasks not")],
 )
 def test_the_label_says_how_far_it_is_tuned(trials, missing, label):
-    assert session.label({"trials": trials, "tasks": 19, "tasks_without_record": missing}) == label
+    assert (
+        session.tuning_label({"trials": trials, "tasks": 19, "tasks_without_record": missing})
+        == label
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,8 +40,8 @@ def test_the_precision_is_that_of_the_narrowest_values(dtypes, precision):
 
 
 def test_int8_is_only_stored():
-    assert "widened" in tvm_precision.emulated("int8-static", "cpu")
-    assert tvm_precision.emulated("fp32", "cpu") == ""
+    assert "widened" in tvm_precision.emulation("int8-static", "cpu")
+    assert tvm_precision.emulation("fp32", "cpu") == ""
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16", "int8-dynamic"])
@@ -61,6 +64,8 @@ def test_records_are_apart_by_all_that_decides_the_schedules(tmp_path, monkeypat
         {"device": "cuda"},
         {"model": replace(TINY_CNN, name="other")},
     ]
-    folders = {tuning_database.database_of(replace(CELL, **change)) for change in [{}, *changes]}
+    folders = {
+        tuning_database.database_folder(replace(CELL, **change)) for change in [{}, *changes]
+    }
     assert len(folders) == 6
-    assert tuning_database.database_of(replace(CELL, options={"spinning": "off"})) in folders
+    assert tuning_database.database_folder(replace(CELL, options={"spinning": "off"})) in folders

@@ -356,8 +356,8 @@ def test_builds_of_tensorrt_time_anew_or_share_the_first_ones_cache(
 ) -> None:
     said: list[Any] = []
     add_builder(sys.modules[MODULE], said)
-    order = tensorrt_build.Order(MODULE, {"x": (2, 4)}, builds=2, timing_cache=handed)
-    made = tensorrt_build.build_ahead(tmp_path / "model.onnx", tmp_path, order)
+    order = tensorrt_build.BuildOrder(MODULE, {"x": (2, 4)}, builds=2, timing_cache=handed)
+    made = tensorrt_build.build_plans(tmp_path / "model.onnx", tmp_path, order)
     assert [entry for entry in said if entry[0] == "cache"] == [
         ("cache", b"", False),
         ("cache", second, False),

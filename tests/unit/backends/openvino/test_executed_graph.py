@@ -11,7 +11,7 @@ import pytest
 
 from backends.openvino import properties
 from backends.openvino.backend import OpenVino
-from backends.openvino.executed_graph import ran_in
+from backends.openvino.executed_graph import executed_precision
 from harness import Cell, Model
 from tests.unit.builders import cell
 
@@ -41,13 +41,16 @@ EMULATED = "weights are stored as fp16; the arithmetic runs in fp32, as this CPU
 def test_what_ran_is_read_from_the_nodes(
     asked: str, hint: str, counts: dict[str, int], stored: str, precision: str, emulated: str
 ) -> None:
-    assert ran_in(asked, hint, counts, stored, dynamic=False) == (precision, emulated)
+    assert executed_precision(asked, hint, counts, stored, dynamic=False) == (precision, emulated)
 
 
 def test_compressed_weights_are_dynamic_int8_only_where_activations_are_quantised() -> None:
-    assert ran_in("int8-dynamic", "f32", {"i8": 2}, "i8", dynamic=True) == ("int8-dynamic", "")
+    assert executed_precision("int8-dynamic", "f32", {"i8": 2}, "i8", dynamic=True) == (
+        "int8-dynamic",
+        "",
+    )
     assert (
-        ran_in("int8-dynamic", "f32", {"i8": 2}, "i8", dynamic=False)[1]
+        executed_precision("int8-dynamic", "f32", {"i8": 2}, "i8", dynamic=False)[1]
         == "weights are stored as int8; the arithmetic runs in fp32"
     )
 
@@ -65,7 +68,7 @@ def test_compressed_weights_are_dynamic_int8_only_where_activations_are_quantise
 def test_a_precision_that_the_device_lacks_is_never_swapped_for_another(
     precision: str, capabilities: list[str], hint: str
 ) -> None:
-    assert properties._precision_hint(precision, capabilities) == hint
+    assert properties.precision_hint(precision, capabilities) == hint
 
 
 def asked(precision: str = "fp32", **options: Any) -> Cell:
