@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 
 class BoundSession(ort_session.OrtSession):
-    """Inputs and outputs are bound once, to memory of the provider's device: `step` allocates and
-    copies nothing.
-    """
+    """A session with inputs and outputs bound ahead: `step` neither allocates nor copies."""
 
     iobinding = "on"
 
@@ -27,23 +25,24 @@ class BoundSession(ort_session.OrtSession):
         number = int(execution_providers.provider_options(cell, self.chosen).get("device_id", 0))
         self.place = (self.provider.memory, number)
         self.binding = self.session.io_binding()
-        self.values: dict[str, Any] = {}
-        self.made: dict[str, Any] = {}
-        made = self.runtime.OrtValue.ortvalue_from_shape_and_type
+        self.input_values: dict[str, Any] = {}
+        self.output_values: dict[str, Any] = {}
+        allocate = self.runtime.OrtValue.ortvalue_from_shape_and_type
         for spec in cell.model.outputs:
-            self.made[spec.name] = made(
+            self.output_values[spec.name] = allocate(
                 list(spec.concrete(cell.batch)), np.dtype(spec.dtype), *self.place
             )
-            self.binding.bind_ortvalue_output(spec.name, self.made[spec.name])
+            self.binding.bind_ortvalue_output(spec.name, self.output_values[spec.name])
 
     def bind(self, inputs: Arrays) -> None:
-        super().bind(inputs)  # keeps the arrays alive: memory on the CPU is theirs
+        # Keeps the arrays alive: on the CPU, the bound memory belongs to these arrays.
+        super().bind(inputs)
         for name, array in inputs.items():
-            if name in self.values and self.provider.memory != "cpu":
-                self.values[name].update_inplace(array)
+            if name in self.input_values and self.provider.memory != "cpu":
+                self.input_values[name].update_inplace(array)
                 continue
-            self.values[name] = self.runtime.OrtValue.ortvalue_from_numpy(array, *self.place)
-            self.binding.bind_ortvalue_input(name, self.values[name])
+            self.input_values[name] = self.runtime.OrtValue.ortvalue_from_numpy(array, *self.place)
+            self.binding.bind_ortvalue_input(name, self.input_values[name])
         self.binding.synchronize_inputs()
 
     def step(self) -> None:
@@ -55,16 +54,15 @@ class BoundSession(ort_session.OrtSession):
     def fetch(self) -> Arrays:
         import numpy as np
 
-        return {
-            name: np.array(value.numpy()) for name, value in self.made.items()
-        }  # a copy: the next step writes there again
+        # A copy: the next step overwrites the bound memory.
+        return {name: np.array(value.numpy()) for name, value in self.output_values.items()}
 
     def beside(self) -> Session:
         raise Unsupported(
-            "iobinding=on binds inputs and outputs to one place in memory, which threads would share; ask for iobinding=off"
+            "with iobinding=on, all threads would share one set of bound buffers; use iobinding=off"
         )
 
     def close(self) -> None:
         self.binding = None
-        self.values, self.made = {}, {}
+        self.input_values, self.output_values = {}, {}
         super().close()

@@ -1,7 +1,6 @@
-"""What ONNX Runtime made of a graph: the nodes it executed, where, in which types and for how long,
-and what was fused into what.
+"""Nodes executed by ONNX Runtime, with their types, providers and times, read from a profile.
 
-Reads a profile (its events, as JSON) and the optimised graph (`onnx_nodes`); imports no runtime.
+Reads the profile's events (JSON) and imports no runtime.
 """
 
 from __future__ import annotations
@@ -15,16 +14,15 @@ FLOATS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "double": "fp6
 INTEGERS = ("int8", "uint8", "int4", "uint4")
 
 FAMILIES = ("Conv", "Gemm", "MatMul", "Attention", "RNN", "GRU", "LSTM", "Einsum")
-"""What the names of operators have in them in which nearly all the work of a network is done:
-`FusedConv`, `QLinearConv`, `QGemm`.
+"""Substrings of the names of compute-heavy operators, such as `FusedConv`, `QLinearConv`, `QGemm`.
 """
 
 DYNAMIC_QUANTIZATION = "DynamicQuantize"
-"""How operators that quantise activations as they run are called."""
+"""Prefix of operators with activations quantised at run time."""
 
 
 CONTROL = ("If", "Loop", "Scan")
-"""Their time is that of the nodes inside, which have events of their own."""
+"""Control flow. The nodes inside have events with their own times, so these count as 0."""
 
 
 # -- what was executed -----------------------------------------------------------------------------
@@ -32,9 +30,7 @@ CONTROL = ("If", "Loop", "Scan")
 
 @dataclass(frozen=True)
 class ExecutedNode:
-    """One node of the optimised graph as one run executed it; `types` are the element types of its
-    inputs.
-    """
+    """An executed node of the optimised graph; `types` are the element types of the inputs."""
 
     name: str
     operator: str
@@ -44,14 +40,12 @@ class ExecutedNode:
 
     @property
     def computes(self) -> bool:
-        """Whether it is one of those in which the work is done."""
+        """True for compute-heavy operators."""
         return any(family in self.operator for family in FAMILIES)
 
     @property
     def precision(self) -> str:
-        """What it computes in: `int8` or the name of a float type; empty for a node that has
-        neither.
-        """
+        """The precision of the arithmetic: `int8`, a float type, or empty."""
         if (self.types and self.types[0] in INTEGERS) or (
             self.computes and self.operator.startswith(DYNAMIC_QUANTIZATION)
         ):
@@ -60,7 +54,7 @@ class ExecutedNode:
 
 
 def nodes_of_last_run(events: Sequence[Mapping[str, Any]]) -> list[ExecutedNode]:
-    """The nodes of the last run in a profile. Raises ValueError where it holds no run."""
+    """Return the nodes of a profile's last run. Raises ValueError without a run."""
     runs = [
         event for event in events if event.get("cat") == "Session" and event["name"] == "model_run"
     ]
@@ -79,79 +73,79 @@ def nodes_of_last_run(events: Sequence[Mapping[str, Any]]) -> list[ExecutedNode]
 
 
 def _node_of_event(event: Mapping[str, Any]) -> ExecutedNode:
-    told = event["args"]
-    types = tuple(kind for each in told.get("input_type_shape", ()) for kind in each)
-    operator = str(told.get("op_name", ""))
+    details = event["args"]
+    types = tuple(kind for tensor in details.get("input_type_shape", ()) for kind in tensor)
+    operator = str(details.get("op_name", ""))
     microseconds = 0 if operator in CONTROL else int(event["dur"])
     return ExecutedNode(
         str(event["name"]).removesuffix("_kernel_time"),
         operator,
-        str(told.get("provider", "")),
+        str(details.get("provider", "")),
         types,
         microseconds,
     )
 
 
 def time_shares(nodes: Sequence[ExecutedNode], by: str) -> dict[str, float]:
-    """The share of a run's time in its nodes by `provider` or `operator`, largest first, to three
-    digits.
-    """
+    """Return shares of a run's time by `provider` or `operator`, largest first, to 3 decimals."""
     spent: Counter[str] = Counter()
     for node in nodes:
         spent[getattr(node, by)] += node.microseconds
-    whole = sum(spent.values())
-    return {name: round(many / whole, 3) for name, many in spent.most_common()} if whole else {}
+    total = sum(spent.values())
+    return (
+        {name: round(microseconds / total, 3) for name, microseconds in spent.most_common()}
+        if total
+        else {}
+    )
 
 
 def compute_nodes(nodes: Iterable[ExecutedNode]) -> Counter[str]:
-    """The nodes that do the work by the precision that they ran in; all nodes where there are none
-    of that kind.
-    """
+    """Count compute-heavy nodes by executed precision; all nodes if no node is compute-heavy."""
     nodes = list(nodes)
     work = Counter(node.precision for node in nodes if node.computes and node.precision)
     return work or Counter(node.precision for node in nodes if node.precision)
 
 
 def executed_precision(
-    asked: str, nodes: Sequence[ExecutedNode], stored: str = "", tf32: bool = False
+    requested: str, nodes: Sequence[ExecutedNode], stored: str = "", tf32: bool = False
 ) -> tuple[str, str]:
-    """The precision that was executed, and in words where only the weights are stored in it.
+    """Return the executed precision, and a note if only the weights are stored in that precision.
 
-    `stored` is the float type of most of the file's weights, `tf32` whether fp32 nodes may use it.
-    A narrow node among fp32 ones is never fp32; int8 is int8 where at least one layer worked on
-    integers, and labels tell how many did. A graph without floats counts as fp32.
+    `requested` is the cell's precision, `stored` the float type of most weights, and `tf32` whether
+    fp32 nodes may use TF32. A narrow node among fp32 nodes is never fp32. A graph counts as int8 if
+    any layer computed on integers; `precision_label` counts these layers. A graph without
+    floats counts as fp32.
     """
     counts = compute_nodes(nodes)
-    if counts["int8"] and asked.startswith("int8"):
+    if counts["int8"] and requested.startswith("int8"):
         return (
             "int8-dynamic"
             if any(node.operator.startswith(DYNAMIC_QUANTIZATION) for node in nodes)
             else "int8-static"
         ), ""
     ran = {"tf32" if tf32 and kind == "fp32" else kind for kind in counts} or {"fp32"}
-    if asked != "fp32" and asked in ran:
-        return asked, ""
-    if asked != "fp32" and asked == stored and ran == {"fp32"}:
+    if requested != "fp32" and requested in ran:
+        return requested, ""
+    if requested != "fp32" and requested == stored and ran == {"fp32"}:
         return (
-            asked,
-            f"weights are stored as {asked}; the arithmetic runs in fp32, between casts that ONNX Runtime put in or folded",
+            requested,
+            (
+                f"weights are stored as {requested}; the arithmetic runs in fp32, between casts "
+                "inserted by ONNX Runtime"
+            ),
         )
     return ",".join(sorted(ran)), ""
 
 
-def precision_label(asked: str, nodes: Sequence[ExecutedNode]) -> str:
-    """How many layers ran in the narrow type that was asked for, where not all of them did; empty
-    otherwise.
-    """
-    kind, counts = asked.partition("-")[0], compute_nodes(nodes)
-    done, whole = counts[kind], sum(counts.values())
-    return f"{kind} in {done} of {whole} layers" if kind != "fp32" and 0 < done < whole else ""
+def precision_label(requested: str, nodes: Sequence[ExecutedNode]) -> str:
+    """Return a label like `int8 in 2 of 3 layers`; empty if all layers ran in the narrow type."""
+    kind, counts = requested.partition("-")[0], compute_nodes(nodes)
+    narrow, total = counts[kind], sum(counts.values())
+    return f"{kind} in {narrow} of {total} layers" if kind != "fp32" and 0 < narrow < total else ""
 
 
 def misplaced_operators(nodes: Sequence[ExecutedNode], provider: str) -> Counter[str]:
-    """Operators that do the work and yet ran on another provider than the one that was asked for;
-    all, where it ran none.
-    """
+    """Count compute-heavy operators outside `provider`; all operators if `provider` ran none."""
     idle = all(node.provider != provider for node in nodes)
     return Counter(
         node.operator for node in nodes if node.provider != provider and (node.computes or idle)
@@ -159,7 +153,7 @@ def misplaced_operators(nodes: Sequence[ExecutedNode], provider: str) -> Counter
 
 
 def summary(nodes: Sequence[ExecutedNode]) -> dict[str, Any]:
-    """The facts of a profile for the record."""
+    """Return the facts of a profile for the record."""
     return {
         "nodes_after": len(nodes),
         "operators_after": dict(Counter(node.operator for node in nodes).most_common()),

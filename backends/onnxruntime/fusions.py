@@ -10,24 +10,21 @@ from typing import Any
 from backends.onnx.protobuf_reader import Graph, Node
 
 LAYOUT = ("ReorderInput", "ReorderOutput", "Transpose", "Cast")
-"""What optimisers put between nodes of unlike layouts and types; such a node replaces nothing but
-one of its own kind.
-"""
+"""Operators that optimisers insert between layouts and types; each replaces only its own kind."""
 
 
 def operator_counts(graph: Graph) -> Counter[str]:
-    """How many nodes have which operator, with its domain where it is not ONNX's own."""
+    """Count nodes by operator, with the domain of operators outside ONNX."""
     return Counter(node.operator for node in graph.nodes)
 
 
 def compare_graphs(before: Graph, after: Graph) -> dict[str, Any]:
-    """What optimisation did to the main graph: histograms, what was fused into what, and what was
-    added or went.
+    """Compare the main graph before and after optimisation: operator counts and replacements.
 
-    Each node of `after` is found again in `before` by the tensor that it makes, or by its name;
-    what it replaced are the nodes between there and the tensors that still exist. `fused` counts
-    such replacements, `added` nodes that have no such place, and `removed` nodes that nothing
-    replaced (folded, or of no effect).
+    Each node of `after` is located in `before` by its output tensor, or else by its name. The
+    replaced nodes lie between this location and tensors that still exist. `fused` counts
+    replacements, `added` nodes without a location, and `removed` nodes without a replacement
+    (folded, or without effect).
     """
     origin = _Origins(before, after)
     fused: Counter[str] = Counter()
@@ -56,7 +53,7 @@ def compare_graphs(before: Graph, after: Graph) -> dict[str, Any]:
 
 
 class _Origins:
-    """Where the nodes of an optimised graph come from."""
+    """Locations of optimised nodes in the original graph."""
 
     def __init__(self, before: Graph, after: Graph) -> None:
         self.nodes = before.nodes
@@ -76,19 +73,17 @@ class _Origins:
         self.taken = {anchor for anchor in self.anchors if anchor is not None}
 
     def _anchor(self, node: Node) -> int | None:
-        """The original node whose output this one makes."""
+        """Return the original node with the same output, or None."""
         tensors = (self.maker.get(_bare_name(name)) for name in (*node.outputs, node.name))
-        found = next((index for index in tensors if index is not None), None)
-        if found is None:
-            found = self.named.get(_bare_name(node.name))
-        if found is None or (node.kind in LAYOUT and self.nodes[found].kind != node.kind):
+        origin = next((index for index in tensors if index is not None), None)
+        if origin is None:
+            origin = self.named.get(_bare_name(node.name))
+        if origin is None or (node.kind in LAYOUT and self.nodes[origin].kind != node.kind):
             return None
-        return self._forward(node, found)
+        return self._forward(node, origin)
 
     def _forward(self, node: Node, index: int) -> int:
-        """Past what was fused into the node from behind: a sum, an activation, the quantisation of
-        its output.
-        """
+        """Move past operators fused from behind: sum, activation, quantisation of the output."""
         summed = "Conv" in node.kind and len([name for name in node.inputs if name]) > 3
         behind = (
             "Add" if summed else "",
@@ -102,24 +97,24 @@ class _Origins:
         return index
 
     def replaced(self, anchor: int) -> set[int]:
-        """The anchor and all before it, up to what other nodes make or what has become a constant."""
-        found, waiting = {anchor}, [anchor]
+        """Return the anchor and all nodes before it, up to other nodes' outputs and constants."""
+        nodes, waiting = {anchor}, [anchor]
         while waiting:
             for name in self.nodes[waiting.pop()].inputs:
                 index = self.maker.get(name)
                 if (
                     index is not None
-                    and index not in found
+                    and index not in nodes
                     and index not in self.taken
                     and name not in self.constant
                 ):
-                    found.add(index)
+                    nodes.add(index)
                     waiting.append(index)
-        return found
+        return nodes
 
 
 def _bare_name(name: str) -> str:
-    """A tensor's or node's name without what ONNX Runtime's optimisers put around it."""
+    """Strip the affixes of ONNX Runtime's optimisers from the name of a tensor or node."""
     bare = (
         re.sub(r"_token_\d+$", "", name)
         .removeprefix("fused ")
@@ -129,8 +124,8 @@ def _bare_name(name: str) -> str:
 
 
 def _join(names: Sequence[str]) -> str:
-    """Operators in their order, each with how often it comes in a row."""
-    return " + ".join(f"{name} ×{many}" if many > 1 else name for name, many in _runs(names))
+    """Join operators in order, each with the number of consecutive repetitions."""
+    return " + ".join(f"{name} ×{count}" if count > 1 else name for name, count in _runs(names))
 
 
 def _runs(names: Sequence[str]) -> Iterator[tuple[str, int]]:

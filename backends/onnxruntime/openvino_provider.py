@@ -1,6 +1,4 @@
-"""ONNX Runtime with the OpenVINO provider, in the environment of the wheel that has it, which
-cannot share this one.
-"""
+"""The backend `ort-openvino`: ONNX Runtime with the OpenVINO provider, in its environment."""
 
 from __future__ import annotations
 
@@ -8,15 +6,11 @@ from backends.onnx import export
 from backends.onnxruntime import backend
 
 OTHER_OPTIONS = ("provider", "conv_search", "activations", "ranges", "dynamic")
-"""Options of `ort` that mean something with other providers or precisions only, or were not seen
-with this one.
-"""
+"""Options of `ort` for other providers or precisions, or untested with this provider."""
 
 
 class OrtOpenVino(backend.OnnxRuntime):
-    """`ort` with the option `provider=openvino`, as a backend that always lives where that provider
-    is.
-    """
+    """`ort` with provider=openvino, always in the environment of the wheel with this provider."""
 
     name = "ort-openvino"
     open_outputs = False

@@ -1,8 +1,7 @@
-"""Sessions of ONNX Runtime: every option set explicitly and read back, no silent change of
-provider, and what really ran.
+"""Sessions of ONNX Runtime: explicit options, no silent change of provider, and an attestation.
 
-What was executed is read from a second session with the same options, which is profiled after the
-timed one was sampled: a profiler in the timed session would be timed as well.
+Executed nodes are read from a second session with the same options, profiled after sampling: a
+profiler in the timed session would slow it down.
 """
 
 from __future__ import annotations
@@ -26,16 +25,14 @@ if TYPE_CHECKING:
 
 
 PROFILED_RUNS = 3
-"""Runs of the profiled session. The last one counts: memory is laid out during the first."""
+"""Runs of the profiled session. Only the last counts: the first plans memory."""
 
 LARGEST_BYTES = 1 << 30
-"""Above this size an optimised graph is not written out to see what was fused: a protobuf file ends
-at 2 GiB.
-"""
+"""Largest file with a saved optimised graph: a protobuf file ends at 2 GiB."""
 
 
 class OrtSession(Session):
-    """Inputs are handed over as numpy arrays, which providers on the CPU read in place."""
+    """A session with numpy arrays as inputs; providers on the CPU read the arrays in place."""
 
     iobinding = "off"
 
@@ -48,7 +45,8 @@ class OrtSession(Session):
         if self.provider.name not in ort.get_available_providers():
             raise Unavailable(execution_providers.missing_provider(self.chosen))
         if self.provider.memory == "cuda" and hasattr(ort, "preload_dlls"):
-            ort.preload_dlls()  # CUDA's libraries may lie in wheels, where the loader does not look
+            # Wheels may contain CUDA's libraries, in folders unknown to the loader.
+            ort.preload_dlls()
         self.session = self._open(
             session_options.session_options(ort, cell), session_options.disabled_optimizers(cell)
         )
@@ -60,10 +58,10 @@ class OrtSession(Session):
 
     def _open(self, options: Any, without: list[str]) -> Any:
         chosen = (self.provider.name, execution_providers.provider_options(self.cell, self.chosen))
-        more = {"disabled_optimizers": without} if without else {}
+        optional = {"disabled_optimizers": without} if without else {}
         try:
-            made = self.runtime.InferenceSession(
-                str(self.file), options, providers=[chosen], enable_fallback=0, **more
+            session = self.runtime.InferenceSession(
+                str(self.file), options, providers=[chosen], enable_fallback=0, **optional
             )
         except Exception as error:
             kernel = onnx_precision.without_kernel(error)
@@ -72,18 +70,19 @@ class OrtSession(Session):
                     f"{self.provider.name} {kernel} at {self.cell.precision}"
                 ) from error
             raise
-        made.disable_fallback()
-        session_options.check_accepted(options, made.get_session_options())
-        found = made.get_providers()
-        if found[0] != self.provider.name:
+        session.disable_fallback()
+        session_options.check_accepted(options, session.get_session_options())
+        providers = session.get_providers()
+        if providers[0] != self.provider.name:
             raise Unavailable(
-                f"asked for {self.provider.name}, the session has {', '.join(found)}: the wheel has this provider, but its library did not "
-                "load; install what it links to (such as onnxruntime-gpu[cuda,cudnn])"
+                f"requested {self.provider.name}, but the session has {', '.join(providers)}: "
+                "the wheel has this provider, but its library did not "
+                "load; install the libraries that it links to (such as onnxruntime-gpu[cuda,cudnn])"
             )
-        return made
+        return session
 
     def _shapes(self) -> dict[str, list[int | str | None]]:
-        """The inputs' shapes as the session has them: an open size is a name, or None."""
+        """Return the session's input shapes: an open size is a name, or None."""
         return {tensor.name: list(tensor.shape) for tensor in self.session.get_inputs()}
 
     def bind(self, inputs: Arrays) -> None:
@@ -96,26 +95,25 @@ class OrtSession(Session):
         return dict(zip(self.outputs, self.result, strict=True))
 
     def beside(self) -> Session:
-        made = copy.copy(
-            self
-        )  # the network is shared: ONNX Runtime's `run` may be called by several threads
-        made.feeds, made.result = {}, []
-        return made
+        # The copy shares the network: ONNX Runtime allows concurrent calls of `run`.
+        session = copy.copy(self)
+        session.feeds, session.result = {}, []
+        return session
 
     # -- what really ran ---------------------------------------------------------------------------
 
     def attest(self) -> Attestation:
         options = self.session.get_session_options()
         entry = options.get_session_config_entry
-        given = self.session.get_provider_options()
+        options_in_use = self.session.get_provider_options()
         nodes, graph = self._profiled(session_options.disabled_optimizers(self.cell))
         stored = protobuf_reader.read(self.file).precision
-        tf32 = given.get(self.provider.name, {}).get("use_tf32") == "1"
+        tf32 = options_in_use.get(self.provider.name, {}).get("use_tf32") == "1"
         precision, emulated = executed_graph.executed_precision(
             self.cell.precision, nodes, stored, tf32
         )
         strays = executed_graph.misplaced_operators(nodes, self.provider.name)
-        device = execution_providers.device_used(self.cell, self.chosen, given)
+        device = execution_providers.device_used(self.cell, self.chosen, options_in_use)
         return Attestation(
             runtime="onnxruntime",
             version=self.runtime.__version__,
@@ -125,8 +123,8 @@ class OrtSession(Session):
             precision=precision,
             threads=options.intra_op_num_threads,
             denormals="flushed" if entry("session.set_denormal_as_zero") == "1" else "preserved",
-            # The OpenVINO provider computes in oneTBB's workers, for which there is no switch to
-            # set or read.
+            # The OpenVINO provider computes in oneTBB's workers, and oneTBB has no switch for
+            # spinning.
             spinning="runtime default"
             if self.chosen == "openvino"
             else "on"
@@ -146,7 +144,7 @@ class OrtSession(Session):
                 "mem_pattern": options.enable_mem_pattern,
                 "mem_reuse": getattr(options, "enable_mem_reuse", None),
                 "iobinding": self.iobinding,
-                "provider_options": given,
+                "provider_options": options_in_use,
                 "accepted_provider_options": execution_providers.provider_options(
                     self.cell, self.chosen
                 ),
@@ -166,40 +164,38 @@ class OrtSession(Session):
         idle = graph.get("disabled_optimizers", {}).get("changed_graph") is False
         return [
             executed_graph.precision_label(self.cell.precision, nodes),
-            f"{session_options.inter_op_threads(self.cell)} inter-op threads beside {self.cell.threads}"
+            (
+                f"{session_options.inter_op_threads(self.cell)} inter-op threads beside "
+                f"{self.cell.threads}"
+            )
             if parallel
             else "",
             "copies are part of compute" if copies else "",
             "partly on the CPU provider" if len(graph["nodes_by_provider"]) > 1 else "",
             "the disabled optimizers changed nothing" if idle else "",
-            *export.labels(self.cell),  # which was read back when it was loaded
+            # Open sizes were checked against the session when loading.
+            *export.labels(self.cell),
         ]
 
     def _custom_ops(self) -> dict[str, str] | None:
-        """The custom-operator library by its content, which may change a number where its path
-        stays the same.
-        """
+        """Identify the custom-operator library by content: the path may stay the same."""
         if "custom_ops" not in self.cell.option:
             return None
         path = Path(self.cell.option["custom_ops"])
         return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
     def _placement(self) -> dict[str, int]:
-        """Nodes by the provider that took them when the graph was divided, before fusions; empty
-        where this release does not tell.
-        """
-        placed: Counter[str] = Counter()
+        """Count nodes by provider before fusions; empty if this release reports no assignments."""
+        counts: Counter[str] = Counter()
         if hasattr(self.session, "get_provider_graph_assignment_info"):
             for subgraph in self.session.get_provider_graph_assignment_info():
-                placed[subgraph.ep_name] += len(subgraph.get_nodes())
-        return dict(placed)
+                counts[subgraph.ep_name] += len(subgraph.get_nodes())
+        return dict(counts)
 
     def _profiled(
         self, without: list[str]
     ) -> tuple[list[executed_graph.ExecutedNode], dict[str, Any]]:
-        """The nodes of one run in a session of its own, profiled, and facts about them and about
-        what optimisation did.
-        """
+        """Profile a second session: nodes of the last run, and facts about nodes and fusions."""
         with tempfile.TemporaryDirectory() as folder:
             nodes, written = self._profile(Path(folder), without)
             facts = executed_graph.summary(nodes) | {"profiled_runs": PROFILED_RUNS}
@@ -214,10 +210,11 @@ class OrtSession(Session):
                 other = Path(folder) / "with all"
                 other.mkdir()
                 changed = _signature(nodes) != _signature(self._profile(other, [])[0])
+                # ONNX Runtime silently accepts unknown names.
                 facts["disabled_optimizers"] = {
                     "asked": without,
                     "changed_graph": changed,
-                }  # a name that is unknown is accepted in silence
+                }
         return nodes, facts
 
     def _profile(
@@ -237,10 +234,12 @@ class OrtSession(Session):
         return executed_graph.nodes_of_last_run(events), written if written.exists() else None
 
     def _changes(self, written: Path | None) -> dict[str, Any]:
-        """What was fused into what, or in words why that is not known."""
+        """Return the fusions, or the reason why the fusions are unknown."""
         if self.provider.compiles:
             return {
-                "fused_unknown": f"{self.provider.name} compiles nodes, and such a graph cannot be written out"
+                "fused_unknown": (
+                    f"{self.provider.name} compiles nodes, and such a graph cannot be written out"
+                )
             }
         if written is None:
             return {"fused_unknown": f"the file is larger than {LARGEST_BYTES} bytes"}
@@ -255,19 +254,17 @@ class OrtSession(Session):
 
 
 def _node_count(operators: Mapping[str, int]) -> str:
-    many = sum(operators.values())
-    return f"{many} node{'s' if many > 1 else ''} ({', '.join(sorted(operators))})"
+    count = sum(operators.values())
+    return f"{count} node{'s' if count > 1 else ''} ({', '.join(sorted(operators))})"
 
 
 def _signature(nodes: list[executed_graph.ExecutedNode]) -> list[tuple[str, str]]:
-    """What tells two optimised graphs apart: their nodes' operators and names, without the numbers
-    that make names unique.
-    """
+    """Identify an optimised graph by its nodes' operators and names."""
     return sorted((node.operator, node.name) for node in nodes)
 
 
 def _zero_batch(cell: Cell) -> dict[str, Any]:
-    """A batch of zeros, for a session that was attested before anything was bound."""
+    """Return a batch of zeros, for a session attested before the first bind."""
     import numpy as np
 
     return {

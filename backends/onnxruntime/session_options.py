@@ -13,9 +13,7 @@ CONFIG_ENTRIES = {
     "optimization.enable_gelu_approximation": "0",
     "mlas.enable_gemm_fastmath_arm64_bfloat16": "0",
 }
-"""Session entries for every cell: denormals are kept, node placement can be read back, and nothing
-is computed in less than was asked.
-"""
+"""Entries for every cell: denormals preserved, node placement recorded, no reduced precision."""
 
 
 LEVELS = {
@@ -25,48 +23,50 @@ LEVELS = {
     "layout": "ORT_ENABLE_LAYOUT",
     "all": "ORT_ENABLE_ALL",
 }
-"""The option `optimization` and ONNX Runtime's names; each level holds those before it."""
+"""Values of the option `optimization` and ONNX Runtime's names; each level includes the earlier."""
 
 
 MODES = {"sequential": "ORT_SEQUENTIAL", "parallel": "ORT_PARALLEL"}
 
 
 def session_options(ort: Any, cell: Cell) -> Any:
-    """The session options of a cell. Raises Unsupported where this release lacks one, Unavailable
-    where a library is not there.
+    """Return the session options of a cell.
+
+    Raises Unsupported for an option missing in this release, Unavailable for a missing library.
     """
-    asked, options = cell.option, ort.SessionOptions()
+    choices, options = cell.option, ort.SessionOptions()
     level, mode = (
-        LEVELS[asked.get("optimization", "all")],
-        MODES[asked.get("execution", "sequential")],
+        LEVELS[choices.get("optimization", "all")],
+        MODES[choices.get("execution", "sequential")],
     )
     if not hasattr(ort.GraphOptimizationLevel, level):
         raise Unsupported(
-            f"ONNX Runtime {ort.__version__} has no optimization={asked['optimization']}; it came with a later release"
+            f"ONNX Runtime {ort.__version__} has no optimization={choices['optimization']}; "
+            "install a later release"
         )
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
     options.execution_mode = getattr(ort.ExecutionMode, mode)
     options.intra_op_num_threads = cell.threads
     options.inter_op_num_threads = inter_op_threads(cell)
-    options.enable_cpu_mem_arena = asked.get("arena", "on") == "on"
+    options.enable_cpu_mem_arena = choices.get("arena", "on") == "on"
     options.log_severity_level = 3
     for name, value in config_entries(cell).items():
         options.add_session_config_entry(name, value)
-    if "custom_ops" in asked:
+    if "custom_ops" in choices:
+        # ONNX Runtime raises exceptions of several own types.
         try:
-            options.register_custom_ops_library(str(Path(asked["custom_ops"]).resolve()))
-        except Exception as error:  # ONNX Runtime's own types, which are not ours to import
+            options.register_custom_ops_library(str(Path(choices["custom_ops"]).resolve()))
+        except Exception as error:
             raise Unavailable(
-                f"the custom-operator library {asked['custom_ops']} cannot be registered: {error}"
+                f"the custom-operator library {choices['custom_ops']} cannot be registered: {error}"
             ) from error
     return options
 
 
 def config_entries(cell: Cell) -> dict[str, str]:
-    """The session's configuration entries of a cell."""
-    spinning = (
-        "0" if cell.option.get("spinning") == "off" else "1"
-    )  # 1 is also the runtime's default, said here to be read back
+    """Return the configuration entries of a cell's session."""
+    # 1 is also ONNX Runtime's default, set explicitly so that it can be read back.
+    spinning = "0" if cell.option.get("spinning") == "off" else "1"
     return {
         **CONFIG_ENTRIES,
         "session.intra_op.allow_spinning": spinning,
@@ -75,9 +75,7 @@ def config_entries(cell: Cell) -> dict[str, str]:
 
 
 def inter_op_threads(cell: Cell) -> int:
-    """How many threads run branches side by side: one, unless execution is parallel, which needs
-    two.
-    """
+    """Return the number of threads for branches: 1, or at least 2 with execution=parallel."""
     return (
         int(cell.option.get("inter_op", max(2, cell.threads)))
         if cell.option.get("execution") == "parallel"
@@ -86,7 +84,7 @@ def inter_op_threads(cell: Cell) -> int:
 
 
 def disabled_optimizers(cell: Cell) -> list[str]:
-    """The optimisers that a cell switches off, by ONNX Runtime's names."""
+    """Return the disabled optimisers of a cell, by ONNX Runtime's names."""
     return [
         name.strip()
         for name in str(cell.option.get("disabled_optimizers", "")).split(",")
@@ -94,10 +92,8 @@ def disabled_optimizers(cell: Cell) -> list[str]:
     ]
 
 
-def check_accepted(asked: Any, used: Any) -> None:
-    """Raise Unsupported where the session changed an option by itself, as it makes parallel
-    execution with one thread sequential.
-    """
+def check_accepted(requested: Any, used: Any) -> None:
+    """Raise Unsupported if the session changed an option, as it does to parallel on one thread."""
     for name in (
         "execution_mode",
         "graph_optimization_level",
@@ -105,12 +101,13 @@ def check_accepted(asked: Any, used: Any) -> None:
         "inter_op_num_threads",
         "enable_cpu_mem_arena",
     ):
-        if getattr(asked, name) != getattr(used, name):
+        if getattr(requested, name) != getattr(used, name):
             raise Unsupported(
-                f"asked for {name} {enum_name(getattr(asked, name))}, ONNX Runtime made it {enum_name(getattr(used, name))}"
+                f"requested {name} {enum_name(getattr(requested, name))}, but ONNX Runtime "
+                f"uses {enum_name(getattr(used, name))}"
             )
 
 
 def enum_name(value: Any) -> str:
-    """An enumeration's value by its name, without the class."""
+    """Return the name of an enumeration's value, without the class."""
     return str(value).rpartition(".")[2]

@@ -1,6 +1,4 @@
-"""OpenVINO's Python API: every property said aloud and read back, because its defaults are bf16,
-pinned threads and u8 caches.
-"""
+"""The backend `openvino`: explicit properties, since the defaults are bf16 and pinned threads."""
 
 from __future__ import annotations
 
@@ -22,13 +20,11 @@ if TYPE_CHECKING:
 
 
 IR_FILE = "model.xml"
-"""An artifact in OpenVINO's own format: that of its quantiser, and of its converter."""
+"""An artifact in OpenVINO's IR format, written by NNCF or by the PyTorch frontend."""
 
 
 class OpenVino(export.OnnxBackend):
-    """Reads the same ONNX file as every other ONNX backend, or one that OpenVINO's own quantiser
-    made.
-    """
+    """OpenVINO, from the ONNX file shared by all backends, or from a model quantised by NNCF."""
 
     name = "openvino"
     open_outputs = True
@@ -37,12 +33,24 @@ class OpenVino(export.OnnxBackend):
     options = {
         **export.OnnxBackend.options,
         **export.DYNAMIC,
-        "precision_hint": "'asked' (default) sets the cell's precision; 'runtime' leaves the plugin's own default, often bf16",
-        "hint": "'latency' (default) or 'throughput': several requests in flight, never compared with latency",
-        "streams": "how many inferences run side by side: a number (default 1), or 'auto' (default of throughput)",
-        "requests": "with hint='throughput', how many requests are in flight: a number, or 'auto' (default)",
-        "quantizer": "'onnxruntime' (default) reads the int8 file that all share; 'nncf' quantises with OpenVINO's own",
-        "frontend": "'onnx' (default) reads the ONNX file that all share; 'pytorch' converts the traced module without one, at fp32",
+        "precision_hint": (
+            "'asked' (default) sets the cell's precision; 'runtime' keeps the plugin's "
+            "default, often bf16"
+        ),
+        "hint": (
+            "'latency' (default) or 'throughput': several requests in flight, never compared "
+            "with latency"
+        ),
+        "streams": "number of concurrent inferences (default 1), or 'auto' (default of throughput)",
+        "requests": "with hint='throughput', the number of requests in flight, or 'auto' (default)",
+        "quantizer": (
+            "'onnxruntime' (default) reads the shared int8 file; 'nncf' quantises with "
+            "OpenVINO's NNCF"
+        ),
+        "frontend": (
+            "'onnx' (default) reads the shared ONNX file; 'pytorch' converts the traced module "
+            "directly, at fp32"
+        ),
     }
 
     def supports(self, cell: Cell) -> str:
@@ -84,10 +92,10 @@ class OpenVino(export.OnnxBackend):
         conversion.quantise(
             folder / export.FILE, folder / IR_FILE, cell.precision, source.calibration
         )
-        made = {"format": "OpenVINO IR", "quantizer": "nncf", "settings": NNCF[cell.precision]}
+        settings = {"format": "OpenVINO IR", "quantizer": "nncf", "settings": NNCF[cell.precision]}
         return {
             **facts,
-            **made,
+            **settings,
             "precision": cell.precision,
             "calibration_sha256": source.calibration_sha256,
         }
@@ -99,7 +107,8 @@ class OpenVino(export.OnnxBackend):
             or "dynamic" in cell.option
         ):
             raise Unsupported(
-                "a program with several requests in flight, any batch, or the plugin's own precision has not been written"
+                "programs don't support hint=throughput, dynamic, or "
+                "precision_hint=runtime; package a cell without these options"
             )
         shapes = {spec.name: list(spec.concrete(cell.batch)) for spec in cell.model.inputs}
         settings = {
@@ -127,13 +136,13 @@ class OpenVino(export.OnnxBackend):
         return tensor_capture.WatchedSession(self.load(folder, cell), names)
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        own = folder / IR_FILE
+        ir = folder / IR_FILE
         kind = (
             session.ThroughputSession
             if cell.option.get("hint") == "throughput"
             else session.OpenVinoSession
         )
-        return kind(own if own.exists() else folder / export.FILE, cell)
+        return kind(ir if ir.exists() else folder / export.FILE, cell)
 
 
 CHOICES = {
@@ -155,23 +164,22 @@ NNCF = {
         "convolutions": "fp32",
     },
 }
-"""What each precision means when OpenVINO's own quantiser makes it; NNCF's defaults but for the
-number of samples.
-"""
+"""NNCF's settings per precision: the defaults except for the number of samples."""
 
 
 def _refuses_options(option: Mapping[str, Any], precision: str) -> str:
-    """An empty string, or which option has no such value."""
+    """Explain the first invalid option value, or return an empty string."""
     for name, allowed in CHOICES.items():
         if option.get(name, allowed[0]) not in allowed:
             return f"{name} is {' or '.join(map(repr, allowed))}, not {option[name]!r}"
     for name in ("streams", "requests"):
         value = option.get(name, "auto")
-        least = 2 if name == "requests" else 1  # one request in flight is a latency
+        # A single request in flight would measure latency.
+        least = 2 if name == "requests" else 1
         if value != "auto" and not (isinstance(value, int) and value >= least):
             return f"{name} is 'auto' or a number of {least} or more, not {value!r}"
     if "requests" in option and option.get("hint") != "throughput":
-        return "requests are asynchronous, and mean something with hint='throughput' only"
+        return "requests needs hint='throughput'"
     if option.get("quantizer") == "nncf" and precision not in NNCF:
-        return f"quantizer=nncf makes {' and '.join(NNCF)}, not {precision}"
+        return f"quantizer=nncf supports {' and '.join(NNCF)}, not {precision}"
     return ""

@@ -27,55 +27,58 @@ COMPUTE_LAYERS = (
     "RNNSeq",
     "ScaledDotProductAttention",
 )
-"""Layer types of the executed graph in which nearly all the work of a network is done."""
+"""Types of compute-heavy layers in the executed graph."""
 
 
 def executed_precision(
-    asked: str, hint: str, counts: Mapping[str, int], stored: str, dynamic: bool
+    requested: str, hint: str, counts: Mapping[str, int], stored: str, dynamic: bool
 ) -> tuple[str, str]:
-    """The precision that was executed, and in words where only the weights are stored in it.
+    """Return the executed precision, and a note if only the weights are stored in that precision.
 
-    `counts` are compute nodes by the precision that each ran in, `stored` is the type of most
-    weights in the file, `dynamic` whether activations are quantised as linear layers run. A narrow
-    node among fp32 ones is never fp32; a network that was asked to be narrow may keep some layers
-    wide, which its labels say.
+    `requested` is the cell's precision, `hint` the compiled model's, `counts` compute nodes by
+    executed precision, `stored` the type of most weights, and `dynamic` whether linear layers
+    quantise activations at run time. A narrow node among fp32 nodes is never fp32. A narrow network
+    may keep wide layers; `precision_labels` counts the narrow layers.
     """
-    if hint not in ("f32", "dynamic") and asked == "fp32":
+    if hint not in ("f32", "dynamic") and requested == "fp32":
         return PRECISION_OF.get(hint, hint), ""
     ran = {PRECISION_OF.get(kind, kind) for kind in counts}
-    if asked.startswith("int8") and "int8" in ran:
-        if asked == "int8-static" or dynamic:
-            return asked, ""
-        return asked, "weights are stored as int8; the arithmetic runs in fp32"
-    if asked in ran and asked != "fp32":
-        return asked, ""
-    if asked == PRECISION_OF.get(stored) and ran == {"fp32"} and asked != "fp32":
+    if requested.startswith("int8") and "int8" in ran:
+        if requested == "int8-static" or dynamic:
+            return requested, ""
+        return requested, "weights are stored as int8; the arithmetic runs in fp32"
+    if requested in ran and requested != "fp32":
+        return requested, ""
+    if requested == PRECISION_OF.get(stored) and ran == {"fp32"} and requested != "fp32":
         return (
-            asked,
-            f"weights are stored as {asked}; the arithmetic runs in fp32, as this CPU has no instructions for {asked}",
+            requested,
+            (
+                f"weights are stored as {requested}; the arithmetic runs in fp32, as this CPU "
+                f"has no instructions for {requested}"
+            ),
         )
     return ",".join(sorted(ran)) or PRECISION_OF.get(hint, hint), ""
 
 
 def precision_labels(cell: Cell, counts: Mapping[str, int]) -> tuple[str, ...]:
-    """Whose quantiser it was, and how many compute nodes ran in the narrow type where not all of
-    them did.
-    """
+    """Return labels: `nncf`, and the number of narrow compute nodes if some nodes are wide."""
     quantiser = ("nncf",) if cell.option.get("quantizer") == "nncf" else ()
-    asked = cell.precision.partition("-")[0]
-    done, whole = (
-        sum(many for kind, many in counts.items() if PRECISION_OF.get(kind) == asked),
+    narrow = cell.precision.partition("-")[0]
+    converted, total = (
+        sum(count for kind, count in counts.items() if PRECISION_OF.get(kind) == narrow),
         sum(counts.values()),
     )
-    return quantiser + ((f"{asked} in {done} of {whole} layers",) if 0 < done < whole else ())
+    return quantiser + (
+        (f"{narrow} in {converted} of {total} layers",) if 0 < converted < total else ()
+    )
 
 
 def count_layers(nodes: Sequence[Any]) -> Counter[tuple[str, str]]:
-    """How many nodes of the executed graph have which layer type and ran in which precision."""
-    found = (node.rt_info for node in nodes)
+    """Count the nodes of the executed graph by layer type and executed precision."""
+    infos = (node.rt_info for node in nodes)
     return Counter(
         (_entry_text(info["layerType"]), _entry_text(info["runtimePrecision"]))
-        for info in found
+        for info in infos
         if "runtimePrecision" in info
     )
 
@@ -85,33 +88,31 @@ def _entry_text(entry: Any) -> str:
 
 
 def nodes_by_precision(executed: Mapping[tuple[str, str], int]) -> dict[str, int]:
-    found: Counter[str] = Counter()
-    for (_, precision), many in executed.items():
-        found[precision] += many
-    return dict(found)
+    counts: Counter[str] = Counter()
+    for (_, precision), count in executed.items():
+        counts[precision] += count
+    return dict(counts)
 
 
 def compute_nodes(executed: Mapping[tuple[str, str], int]) -> Counter[str]:
-    """Compute nodes by precision; in a network without any, everything that is no input, output or
-    constant.
-    """
-    whole: Counter[str] = Counter()
+    """Count compute nodes by precision; without any, all but inputs, outputs and constants."""
+    others: Counter[str] = Counter()
     work: Counter[str] = Counter()
-    for (layer, precision), many in executed.items():
+    for (layer, precision), count in executed.items():
         if layer in COMPUTE_LAYERS:
-            work[precision] += many
+            work[precision] += count
         elif (
             layer not in ("Const", "Input", "Output", "Reorder", "Convert")
             and precision in PRECISION_OF
         ):
-            whole[precision] += many
-    return work or whole
+            others[precision] += count
+    return work or others
 
 
 def stored_type(model: Any) -> str:
-    """The element type that most bytes of the model's constants have, such as `f16`."""
-    found: Counter[str] = Counter()
+    """Return the element type of most bytes in the model's constants, such as `f16`."""
+    sizes: Counter[str] = Counter()
     for node in model.get_ordered_ops():
         if node.get_type_name() == "Constant":
-            found[node.get_element_type().get_type_name()] += node.get_byte_size()
-    return found.most_common(1)[0][0] if found else ""
+            sizes[node.get_element_type().get_type_name()] += node.get_byte_size()
+    return sizes.most_common(1)[0][0] if sizes else ""

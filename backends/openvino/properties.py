@@ -8,9 +8,7 @@ from typing import Any
 from harness import Cell
 
 GROUP_SIZE = 32
-"""How many activations share a scale where linear layers are quantised as they run: the plugin's
-own default.
-"""
+"""Activations per scale where linear layers quantise at run time: the plugin's default."""
 
 
 READ_BACK = (
@@ -29,16 +27,15 @@ READ_BACK = (
 
 
 def requested_properties(cell: Cell) -> dict[str, Any]:
-    """The properties that a cell asks for, whether or not a release knows them, but for the
-    precision (`hint_of`).
-    """
+    """Return the cell's properties except for the precision (`precision_hint_of`)."""
     throughput = cell.option.get("hint", "latency") == "throughput"
     streams = cell.option.get("streams", "auto" if throughput else 1)
+    # No other runtime here pins threads to cores.
     properties: dict[str, Any] = {
         "PERFORMANCE_HINT": "THROUGHPUT" if throughput else "LATENCY",
         "INFERENCE_NUM_THREADS": cell.threads,
         "CPU_DENORMALS_OPTIMIZATION": False,
-        "ENABLE_CPU_PINNING": False,  # no other runtime here binds its threads to cores
+        "ENABLE_CPU_PINNING": False,
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP_SIZE if cell.precision == "int8-dynamic" else 0,
         "KV_CACHE_PRECISION": "f32" if cell.precision == "fp32" else "f16",
     }
@@ -46,9 +43,7 @@ def requested_properties(cell: Cell) -> dict[str, Any]:
 
 
 def precision_hint_of(precision: str) -> tuple[str, str]:
-    """The capability that a device must have for a precision, and the hint that asks for it.
-    Without it f32 is asked for.
-    """
+    """Return a precision's device capability, and the hint to select the precision."""
     return {"bf16": ("BF16", "bf16"), "fp16": ("FP16", "f16")}.get(precision, ("FP32", "f32"))
 
 
@@ -58,24 +53,22 @@ def supported_properties(cell: Cell, core: Any, device: str) -> dict[str, Any]:
         properties["INFERENCE_PRECISION_HINT"] = precision_hint(
             cell.precision, core.get_property(device, "OPTIMIZATION_CAPABILITIES")
         )
-    known = set(core.get_property(device, "SUPPORTED_PROPERTIES"))
+    supported = set(core.get_property(device, "SUPPORTED_PROPERTIES"))
     return {
         name: value
         for name, value in properties.items()
-        if name in known or name == "CPU_DENORMALS_OPTIMIZATION"
+        if name in supported or name == "CPU_DENORMALS_OPTIMIZATION"
     }
 
 
 def precision_hint(precision: str, capabilities: Sequence[str]) -> str:
-    """What to ask the plugin for. A narrow type that the device lacks is asked for as f32: fp16
-    would silently become bf16.
-    """
+    """Return the plugin's hint; f32 without the capability, as fp16 would become bf16."""
     capability, hint = precision_hint_of(precision)
     return hint if capability in capabilities else "f32"
 
 
 def as_json(value: Any) -> Any:
-    """A property as JSON: types and enumerations by their names."""
+    """Return a property as JSON: types and enumerations by name."""
     if isinstance(value, (bool, int, float, str)):
         return value
     return value.to_string() if hasattr(value, "to_string") else str(value).rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""Sessions of OpenVINO: one infer request for latency, several in flight for throughput."""
+"""Sessions of OpenVINO: a single infer request for latency, several in flight for throughput."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 
 class OpenVinoSession(Session):
-    """One infer request, reused. Inputs are copied into its tensors, as `infer(inputs)` does by
-    default; `fetch` copies out.
-    """
+    """A reused infer request: `bind` copies in, as `infer(inputs)` does; `fetch` copies out."""
 
     def __init__(self, file: Path, cell: Cell) -> None:
         import openvino as ov
@@ -28,7 +26,8 @@ class OpenVinoSession(Session):
         core = ov.Core()
         model = conversion.read_model(core, file)
         self.any_size = bool(export.left_open(cell))
-        if model.is_dynamic():  # a user's own file may leave sizes open; the cell says what they are, or that they stay open
+        # A user's file may leave sizes open; the cell sets sizes, or keeps some open.
+        if model.is_dynamic():
             model.reshape({spec.name: _partial_shape(spec, cell) for spec in cell.model.inputs})
         self.stored = executed_graph.stored_type(model)
         device = cell.device.upper()
@@ -40,7 +39,7 @@ class OpenVinoSession(Session):
         self.request: Any = self.compiled.create_infer_request()
 
     def _shapes(self) -> dict[str, list[int | str | None]]:
-        """The inputs' shapes as the compiled model has them; an open size is text such as `?`."""
+        """Return the compiled model's input shapes; an open size is text, for example `?`."""
         ports = {
             spec.name: self.compiled.input(spec.name).get_partial_shape()
             for spec in self.cell.model.inputs
@@ -55,12 +54,13 @@ class OpenVinoSession(Session):
             tensor = self.request.get_tensor(name)
             if self.any_size:
                 tensor.shape = array.shape
-            data = tensor.data
-            if data.shape != array.shape:  # numpy would spread one sample over all of them
+            buffer = tensor.data
+            # Otherwise numpy would broadcast one sample over the batch.
+            if buffer.shape != array.shape:
                 raise ValueError(
-                    f"{name} is {list(array.shape)}; the compiled model takes {list(data.shape)}"
+                    f"{name} is {list(array.shape)}; the compiled model takes {list(buffer.shape)}"
                 )
-            data[...] = array
+            buffer[...] = array
 
     def step(self) -> None:
         self.request.infer(share_outputs=True)
@@ -69,16 +69,13 @@ class OpenVinoSession(Session):
         return self.outputs_of(self.request)
 
     def beside(self) -> Session:
-        made = copy.copy(self)
-        made.request = (
-            self.compiled.create_infer_request()
-        )  # a compiled model may be shared; a request belongs to one caller
-        return made
+        session = copy.copy(self)
+        # Threads may share a compiled model, but each needs its own request.
+        session.request = self.compiled.create_infer_request()
+        return session
 
     def outputs_of(self, request: Any) -> dict[str, Any]:
-        """Copies of a request's outputs. By position: a graph may give one tensor two names, of
-        which OpenVINO tells any.
-        """
+        """Copy a request's outputs by position: a tensor of OpenVINO may have several names."""
         pairs = zip(self.cell.model.outputs, self.compiled.outputs, strict=True)
         return {spec.name: request.get_tensor(output).data.copy() for spec, output in pairs}
 
@@ -89,6 +86,7 @@ class OpenVinoSession(Session):
         precision, emulated = executed_graph.executed_precision(
             self.cell.precision, self.hint, counts, self.stored, self._quantises_dynamically()
         )
+        # oneTBB spins briefly, then sleeps; it has no switch to set or read.
         return Attestation(
             runtime="openvino",
             version=self.runtime.get_version(),
@@ -96,7 +94,7 @@ class OpenVinoSession(Session):
             precision=precision,
             threads=int(read("INFERENCE_NUM_THREADS")),
             denormals="flushed" if read("CPU_DENORMALS_OPTIMIZATION") else "preserved",
-            spinning="runtime default",  # oneTBB spins briefly, then sleeps; there is no switch to set or read
+            spinning="runtime default",
             providers=tuple(read("EXECUTION_DEVICES")),
             placement=executed_graph.nodes_by_precision(executed),
             emulated=emulated,
@@ -111,30 +109,26 @@ class OpenVinoSession(Session):
 
     @property
     def hint(self) -> str:
-        """The inference precision that the plugin says it was compiled for, such as `f32`."""
+        """The compiled inference precision reported by the plugin, for example `f32`."""
         return str(self.compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
 
     def labels(self, counts: Mapping[str, int]) -> tuple[str, ...]:
-        """What a reader must know beside the precision: whose quantiser it was, how many layers
-        were left out, which sizes are open.
-        """
+        """Return labels beside the precision: the quantiser, the wide layers, the open sizes."""
         return (*executed_graph.precision_labels(self.cell, counts), *export.labels(self.cell))
 
     def details(self) -> dict[str, Any]:
-        """Properties of the compiled model, read back; those that this release does not have are
-        left out.
-        """
-        known = set(self.compiled.get_property("SUPPORTED_PROPERTIES"))
+        """Read the compiled model's properties back, without those missing in this release."""
+        supported = set(self.compiled.get_property("SUPPORTED_PROPERTIES"))
         return {
             name.lower(): properties.as_json(self.compiled.get_property(name))
             for name in properties.READ_BACK
-            if name in known
+            if name in supported
         }
 
     def _quantises_dynamically(self) -> bool:
-        known = self.compiled.get_property("SUPPORTED_PROPERTIES")
+        supported = self.compiled.get_property("SUPPORTED_PROPERTIES")
         return (
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE" in known
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE" in supported
             and int(self.compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE")) > 0
         )
 
@@ -144,17 +138,15 @@ class OpenVinoSession(Session):
 
 
 class ThroughputSession(OpenVinoSession):
-    """Several requests in flight at once. What is bound and stepped alone, outside the timed loop,
-    goes through one of its own.
-    """
+    """Several requests in flight; `bind` and `step` outside the timed loop use another request."""
 
     def __init__(self, file: Path, cell: Cell) -> None:
         super().__init__(file, cell)
-        wanted = cell.option.get("requests", "auto")
+        requests = cell.option.get("requests", "auto")
         best = int(self.compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        # One request alone would be a latency; a device that finds one best still gets the second
-        # that keeps it busy.
-        self.in_flight = max(2, best) if wanted == "auto" else int(wanted)
+        # One request alone would measure latency. A device with an optimum of one gets a second
+        # request, so that it stays busy.
+        self.in_flight = max(2, best) if requests == "auto" else int(requests)
         self.queue: Any = self.runtime.AsyncInferQueue(self.compiled, self.in_flight)
         self.queue.set_callback(self._done)
         self.kept: dict[int, Arrays] = {}
@@ -162,8 +154,8 @@ class ThroughputSession(OpenVinoSession):
     def submit(self, inputs: Arrays, lap: int, keep: bool, copy: bool) -> None:
         self.queue.start_async(dict(inputs), (lap, keep, copy), share_inputs=not copy)
 
-    def _done(self, request: Any, asked: tuple[int, bool, bool]) -> None:
-        lap, keep, copy = asked
+    def _done(self, request: Any, context: tuple[int, bool, bool]) -> None:
+        lap, keep, copy = context
         if keep or copy:
             outputs = self.outputs_of(request)
             if keep:
@@ -173,8 +165,8 @@ class ThroughputSession(OpenVinoSession):
         self.queue.wait_all()
 
     def collected(self) -> Mapping[int, Arrays]:
-        found, self.kept = self.kept, {}
-        return found
+        outputs, self.kept = self.kept, {}
+        return outputs
 
     def labels(self, counts: Mapping[str, int]) -> tuple[str, ...]:
         return ("throughput", *super().labels(counts))
@@ -188,6 +180,8 @@ class ThroughputSession(OpenVinoSession):
 
 
 def _partial_shape(spec: TensorSpec, cell: Cell) -> list[int]:
-    """An input's shape as OpenVINO is told it; -1 is open."""
-    left = export.open_axes(cell, spec)
-    return [-1 if axis in left else size for axis, size in enumerate(spec.concrete(cell.batch))]
+    """Return an input's shape for OpenVINO; -1 is open."""
+    open_axes = export.open_axes(cell, spec)
+    return [
+        -1 if axis in open_axes else size for axis, size in enumerate(spec.concrete(cell.batch))
+    ]

@@ -49,7 +49,7 @@ ABSENT: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
     "coreml": ("coreml", {}, "CoreMLExecutionProvider"),
     "dml": ("dml", {}, "DmlExecutionProvider"),
     "qnn": ("qnn", {}, "onnxruntime-qnn"),
-    "custom_ops": ("cpu", {"custom_ops": "no/such/library.so"}, "is no file here"),
+    "custom_ops": ("cpu", {"custom_ops": "no/such/library.so"}, "is not a file"),
 }
 """Device, options, and what the reason must contain, of cells that the plain wheel on Linux cannot
 run.

@@ -12,7 +12,7 @@ from backends.onnxruntime import executed_graph
 from backends.onnxruntime.executed_graph import ExecutedNode
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-EMULATED = "weights are stored as fp16; the arithmetic runs in fp32, between casts that ONNX Runtime put in or folded"
+EMULATED = "weights are stored as fp16; the arithmetic runs in fp32, between casts inserted by ONNX Runtime"
 
 
 def ran(operator: str, *types: str, provider: str = CPU, microseconds: int = 10) -> ExecutedNode:

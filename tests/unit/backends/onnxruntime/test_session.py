@@ -298,7 +298,7 @@ def test_fp16_without_a_narrow_node_is_a_fallback(
 def test_a_provider_that_is_not_built_in_is_unavailable(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(Unavailable, match="has no CUDAExecutionProvider; onnxruntime-gpu has"):
+    with pytest.raises(Unavailable, match="has no CUDAExecutionProvider; install onnxruntime-gpu"):
         opened(cell(), folder, monkeypatch, played([], has=(CPU,)))
 
 
@@ -354,7 +354,7 @@ def test_an_option_that_the_session_changed_is_no_cell(
     monkeypatch.setattr(runtime.InferenceSession, "get_session_options", lambda self: changed)
     with pytest.raises(
         Unsupported,
-        match="asked for execution_mode ORT_PARALLEL, ONNX Runtime made it ORT_SEQUENTIAL",
+        match="requested execution_mode ORT_PARALLEL, but ONNX Runtime uses ORT_SEQUENTIAL",
     ):
         opened(cell(execution="parallel"), folder, monkeypatch, runtime)
 

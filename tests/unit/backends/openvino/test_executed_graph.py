@@ -86,7 +86,7 @@ def asked(precision: str = "fp32", **options: Any) -> Cell:
         (asked(hint="fast"), "hint is 'latency' or 'throughput', not 'fast'"),
         (
             asked(requests=4),
-            "requests are asynchronous, and mean something with hint='throughput' only",
+            "requests needs hint='throughput'",
         ),
         (
             asked(hint="throughput", requests=1),
@@ -95,23 +95,23 @@ def asked(precision: str = "fp32", **options: Any) -> Cell:
         (asked(streams=0), "streams is 'auto' or a number of 1 or more, not 0"),
         (
             asked("bf16", quantizer="nncf"),
-            "quantizer=nncf makes int8-static and int8-dynamic, not bf16",
+            "quantizer=nncf supports int8-static and int8-dynamic, not bf16",
         ),
         (asked(precision_hint="f16"), "precision_hint is 'asked' or 'runtime', not 'f16'"),
         (asked(frontend="pytorch"), ""),
         (asked(frontend="tensorflow"), "frontend is 'onnx' or 'pytorch', not 'tensorflow'"),
         (
             asked("bf16", frontend="pytorch"),
-            "frontend=pytorch converts the module at fp32, not at bf16",
+            "frontend=pytorch supports fp32, not bf16",
         ),
         (asked(dynamic="batch", hint="throughput"), ""),
         (
             asked(frontend="pytorch", dynamic="batch"),
-            "dynamic chooses how the ONNX file is made, and frontend=pytorch needs none",
+            "dynamic is an option of the ONNX export, and frontend=pytorch uses no ONNX file",
         ),
         (
             asked(frontend="pytorch", opset=18),
-            "opset chooses how the ONNX file is made, and frontend=pytorch needs none",
+            "opset is an option of the ONNX export, and frontend=pytorch uses no ONNX file",
         ),
     ],
 )
