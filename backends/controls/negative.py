@@ -1,8 +1,7 @@
-"""Negative controls: runtimes made wrong on purpose, in the ways people get them wrong. Each must
-be caught, every time.
+"""Negative controls: runtimes with a deliberate, typical mistake. Each must always be caught.
 
-They wrap ONNX Runtime or OpenVINO, so that everything but the one mistake is what is really
-measured. `evenbench controls` runs them; they are never ranked, and never part of `ALL`.
+All wrap ONNX Runtime or OpenVINO, so that only the mistake differs from a measured backend.
+`evenbench controls` runs the controls; rankings and `ALL` exclude negative controls.
 """
 
 from __future__ import annotations
@@ -27,9 +26,7 @@ FACTOR = 1.05
 
 
 class OneWeight(OnnxRuntime):
-    """A single weight is 5 % too large: the one of largest magnitude in the first layer that reads
-    all its weights at every step.
-    """
+    """A single weight is 5 % too large: the largest in the first layer with no unused weights."""
 
     name = "negative-weight"
 
@@ -54,9 +51,7 @@ class OneWeight(OnnxRuntime):
 
 
 def _embedding_weights(module: Any) -> set[str]:
-    """The weights of embeddings, by name: of such a table a step reads a few rows, and the largest
-    number may be in none of them.
-    """
+    """Return the names of embedding weights: a step reads only some rows of an embedding."""
     import torch
 
     return {
@@ -67,21 +62,21 @@ def _embedding_weights(module: Any) -> set[str]:
 
 
 class SwappedSession(OrtSession):
-    """Reads blue as red, as images decoded by OpenCV come."""
+    """Reads blue as red, as in images decoded by OpenCV."""
 
     def bind(self, inputs: Arrays) -> None:
         super().bind({name: value[:, ::-1].copy() for name, value in inputs.items()})
 
 
 class SwappedChannels(OnnxRuntime):
-    """BGR in the place of RGB."""
+    """BGR instead of RGB."""
 
     name = "negative-channels"
 
     def supports(self, cell: Cell) -> str:
         images = [spec for spec in cell.model.inputs if len(spec.shape) == 4 and spec.shape[1] == 3]
         return super().supports(cell) or (
-            "" if images else f"{cell.model.name} has no input of three colour channels to swap"
+            "" if images else f"{cell.model.name} has no input with three colour channels to swap"
         )
 
     def load(self, folder: Path, cell: Cell) -> Session:
@@ -89,21 +84,21 @@ class SwappedChannels(OnnxRuntime):
 
 
 class PermutedSession(OrtSession):
-    """Transposes the image: same pixels, same mean, other picture."""
+    """Transposes images: the same pixels and mean, but another picture."""
 
     def bind(self, inputs: Arrays) -> None:
         super().bind({name: value.swapaxes(-1, -2).copy() for name, value in inputs.items()})
 
 
 class ReversedSession(OrtSession):
-    """Reads every sequence from its end: the same words and the same padding, another sentence."""
+    """Reads sequences backwards: the same words and padding, but another sentence."""
 
     def bind(self, inputs: Arrays) -> None:
         super().bind({name: value[..., ::-1].copy() for name, value in inputs.items()})
 
 
 class PermutedInputs(OnnxRuntime):
-    """Height and width mixed up, which square inputs hide; sequences of whole numbers backwards."""
+    """Swapped height and width, hidden by square inputs; reversed sequences of integers."""
 
     name = "negative-permuted"
 
@@ -112,7 +107,7 @@ class PermutedInputs(OnnxRuntime):
         return super().supports(cell) or (
             ""
             if fits
-            else f"{cell.model.name} has an input that is neither square nor a sequence of tokens"
+            else f"{cell.model.name} has an input neither square nor a sequence of tokens"
         )
 
     def load(self, folder: Path, cell: Cell) -> Session:
@@ -129,7 +124,7 @@ def _sequence(spec: TensorSpec) -> bool:
 
 
 class StaleSession(OrtSession):
-    """Answers with the result of the input before, as a result cache or a pipeline off by one does."""
+    """Returns the previous input's outputs, like a stale result cache or an off-by-one pipeline."""
 
     previous: list[Any] | None = None
 
@@ -141,7 +136,7 @@ class StaleSession(OrtSession):
 
 
 class StaleOutput(OnnxRuntime):
-    """The right answers, one input late."""
+    """Correct outputs, late by an input."""
 
     name = "negative-stale"
 
@@ -150,7 +145,7 @@ class StaleOutput(OnnxRuntime):
 
 
 class DefaultPrecision(OpenVino):
-    """OpenVINO without a word about precision: bf16 on a CPU that has it, whatever the model was."""
+    """OpenVINO with its default precision: bf16 on a CPU with bf16 instructions, for any model."""
 
     name = "negative-bf16"
 
@@ -160,6 +155,7 @@ class DefaultPrecision(OpenVino):
         )
         if session.compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32":
             raise Unsupported(
-                "OpenVINO's own default is f32 on this CPU, which has no bf16 instructions, so nothing goes wrong"
+                "OpenVINO's default is f32 on this CPU without bf16 instructions, so that "
+                "the mistake has no effect"
             )
         return session

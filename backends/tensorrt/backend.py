@@ -1,9 +1,4 @@
-"""TensorRT (10 and 11) and TensorRT for RTX: plans built ahead of time, run with buffers that stay
-on the device.
-
-The two are one backend over two modules. What is timed is one execution context on one stream, with
-CUDA events around it.
-"""
+"""The backends `tensorrt` (10 and 11) and `tensorrt-rtx`: plans built ahead, from the ONNX file."""
 
 from __future__ import annotations
 
@@ -23,13 +18,13 @@ from harness.environment import gpu
 from harness.inputs import batches
 
 BUILDS = 3
-"""Plans per cell unless the case says otherwise: the fewest of which a spread can be seen."""
+"""Default number of plans per cell: the fewest with a measurable spread."""
 
 MOST_BUILDS = 9
 
 
 class TensorRt(export.OnnxBackend):
-    """Plans from the shared ONNX file, strongly typed, one profile of exactly the cell's shapes."""
+    """TensorRT plans: strongly typed, with one optimisation profile of the cell's shapes."""
 
     name = "tensorrt"
     module: ClassVar[str] = "tensorrt"
@@ -40,10 +35,16 @@ class TensorRt(export.OnnxBackend):
     devices = (gpu.KIND,)
     options: ClassVar[Mapping[str, str]] = {
         **export.OnnxBackend.options,
-        "cuda_graph": "True launches the step as one CUDA graph instead of kernel by kernel",
-        "builds": f"how many plans are built, each from the start; {BUILDS} by default",
-        "build": "which of them is run, 0 by default: cells that differ only in this show how much a build decides",
-        "timing_cache": "'fresh' (default) times tactics anew for every build; 'shared' gives later builds the first one's timings",
+        "cuda_graph": "True launches each step as a CUDA graph instead of kernel by kernel",
+        "builds": f"number of independently built plans (default: {BUILDS})",
+        "build": (
+            "number of the plan to run (default: 0); cells of different plans show the spread "
+            "between builds"
+        ),
+        "timing_cache": (
+            "'fresh' (default) times tactics for every build; 'shared' reuses the timings of "
+            "the first build"
+        ),
     }
 
     def missing(self) -> tuple[str, ...]:
@@ -56,7 +57,7 @@ class TensorRt(export.OnnxBackend):
         return super().lacks(as_exported(cell))
 
     def order(self, cell: Cell) -> builder.BuildOrder:
-        """What is to be built for a cell."""
+        """Return the cell's order for the builder."""
         return builder.BuildOrder(
             module=self.module,
             shapes={spec.name: spec.concrete(cell.batch) for spec in cell.model.inputs},
@@ -81,10 +82,10 @@ class TensorRt(export.OnnxBackend):
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
         draft = folder / "onnx"
         draft.mkdir()
-        made = super().prepare(source, as_exported(cell), draft)
+        export_facts = super().prepare(source, as_exported(cell), draft)
         facts = builder.build_plans(draft / export.FILE, folder, self.order(cell))
         shutil.rmtree(draft)
-        return {**builder.record_facts(facts), "onnx": made}
+        return {**builder.record_facts(facts), "onnx": export_facts}
 
     def load(self, folder: Path, cell: Cell) -> Session:
         target = self.order(cell).target
@@ -96,7 +97,7 @@ class TensorRt(export.OnnxBackend):
 
 
 class TensorRtRtx(TensorRt):
-    """The same for consumer GPUs; it builds for a GPU that is not here."""
+    """TensorRT for RTX, for consumer GPUs; also builds for a GPU of another machine."""
 
     name = "tensorrt-rtx"
     module = "tensorrt_rtx"
@@ -104,7 +105,10 @@ class TensorRtRtx(TensorRt):
     distributions = ("tensorrt-rtx", *TensorRt.distributions[1:])
     options = {
         **{name: words for name, words in TensorRt.options.items() if name != "timing_cache"},
-        "target": f"what to build for, here or elsewhere: {', '.join(builder.TARGETS)}; the first, the default, is the cell's GPU",
+        "target": (
+            f"GPU to build for: {', '.join(builder.TARGETS)}; {builder.CURRENT} (default) is "
+            "the cell's GPU"
+        ),
     }
 
     def builds_ahead(self, cell: Cell) -> bool:
@@ -112,45 +116,51 @@ class TensorRtRtx(TensorRt):
 
 
 def _installed(name: str) -> bool:
+    # The parent package is missing, too.
     try:
         return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # not even the package that it would lie in
+    except ModuleNotFoundError:
         return False
 
 
 def as_exported(cell: Cell) -> Cell:
-    """The cell of the ONNX file that a plan is built from: TF32 is arithmetic on fp32 numbers."""
+    """Return the cell of the exported file: fp32 for TF32, a change of arithmetic only."""
     return replace(cell, precision="fp32") if cell.precision == "tf32" else cell
 
 
 def _refuses_options(cell: Cell) -> str:
-    asked = cell.option
-    builds, build = asked.get("builds", BUILDS), asked.get("build", 0)
+    options = cell.option
+    builds, build = options.get("builds", BUILDS), options.get("build", 0)
     if type(builds) is not int or not 1 <= builds <= MOST_BUILDS:
-        return f"builds is a whole number from 1 to {MOST_BUILDS}, not {builds!r}"
+        return f"builds must be an integer from 1 to {MOST_BUILDS}, not {builds!r}"
     if type(build) is not int or not 0 <= build < builds:
-        return f"build is a whole number from 0 to {builds - 1}, of the {builds} builds that are made, not {build!r}"
+        return (
+            f"build must be an integer from 0 to {builds - 1}, as the cell has {builds} builds, "
+            f"not {build!r}"
+        )
     choices = {
         "target": builder.TARGETS,
         "timing_cache": (builder.FRESH, builder.SHARED),
         "cuda_graph": (False, True),
     }
-    wrong = [
-        name for name, allowed in choices.items() if name in asked and asked[name] not in allowed
+    invalid = [
+        name
+        for name, allowed in choices.items()
+        if name in options and options[name] not in allowed
     ]
     return "; ".join(
-        f"{name} is one of {', '.join(map(str, choices[name]))}, not {asked[name]!r}"
-        for name in wrong
+        f"{name} is one of {', '.join(map(str, choices[name]))}, not {options[name]!r}"
+        for name in invalid
     )
 
 
 def _other_device(target: str, device: str) -> str:
-    """In words, where the plan was built for another kind of device than is here."""
-    here = "SM" + (gpu.describe(device).get("capability") or "").replace(".", "")
+    """Explain that the plan was built for another device, or return an empty string."""
+    current = "SM" + (gpu.describe(device).get("capability") or "").replace(".", "")
     return (
         ""
-        if target in (builder.CURRENT, here)
-        else f"the plan is for {target}, and {device} is {here}"
+        if target in (builder.CURRENT, current)
+        else f"the plan is for {target}, and {device} is {current}"
     )
 
 
@@ -158,5 +168,8 @@ def _describe_builds(facts: Mapping[str, Any]) -> str:
     builds = facts["builds"]
     sizes = "/".join(str(size) for size in sorted({build["bytes"] for build in builds}))
     seconds = "/".join(f"{build['seconds']:.2f}" for build in builds)
-    counted = f"{len(builds)} build{'s' if len(builds) > 1 else ''}"
-    return f"built ahead for {facts['target']}: {counted} of {sizes} bytes in {seconds} s, {facts['distinct_plans']} distinct"
+    count = f"{len(builds)} build{'s' if len(builds) > 1 else ''}"
+    return (
+        f"built ahead for {facts['target']}: {count} of {sizes} bytes in {seconds} s, "
+        f"{facts['distinct_plans']} distinct"
+    )

@@ -1,9 +1,8 @@
-"""Builds TensorRT plans from ONNX files, also on a machine without a GPU, and says what the layers
-inside compute in.
+"""Builds TensorRT plans from ONNX files, also on machines without a GPU.
 
-`tensorrt` 10 and 11 and `tensorrt_rtx` have one Python API as far as it is used here; the module is
-named by the caller. Networks are strongly typed: precision is the ONNX file's, and no builder flag
-changes it but TF32.
+`tensorrt` 10 and 11 and `tensorrt_rtx` share the Python API used here; the caller names the module.
+Networks are strongly typed: the ONNX file sets the precision, and TF32 is the only builder flag
+that changes it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from backends.tensorrt import layers
 from harness import Unsupported
 
 CURRENT = "CURRENT"
-"""The target that is the GPU of this machine."""
+"""The GPU of this machine as target."""
 
 TARGETS = (CURRENT, "SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
 """Compute capabilities that TensorRT for RTX can build for on any machine."""
@@ -32,12 +31,11 @@ FACTS = "engine.json"
 TIMING_CACHE = "timing.cache"
 
 FRESH, SHARED = "fresh", "shared"
-"""Where the builds after the first take their timings from: each its own, or the first one's cache.
-"""
+"""Timings of later builds: measured for each build, or taken from the first build's cache."""
 
 
 def plan_file(build: int) -> str:
-    """The file of one build of a cell."""
+    """Return the file name of a build's plan."""
     return f"plan_{build}.engine"
 
 
@@ -49,7 +47,7 @@ def plan_file(build: int) -> str:
 
 @dataclass(frozen=True)
 class BuildOrder:
-    """What to build: `shapes` of every input, in elements; `builds` plans, each from the start."""
+    """An order for plans: `shapes` of all inputs, in elements, and the number of `builds`."""
 
     module: str
     shapes: Mapping[str, tuple[int, ...]]
@@ -60,15 +58,13 @@ class BuildOrder:
 
     @property
     def rtx(self) -> bool:
-        """TensorRT for RTX: it builds for a GPU that is not here, and times no tactics, so that it
-        has no timing cache.
-        """
+        """True for TensorRT for RTX, without timing cache, as it times no tactics."""
         return self.module.endswith("_rtx")
 
 
 @dataclass
 class BuildLog:
-    """What TensorRT says while it works, by severity."""
+    """Messages of TensorRT with their severities."""
 
     said: list[tuple[str, str]] = field(default_factory=list)
 
@@ -76,29 +72,26 @@ class BuildLog:
         self.said.append((str(severity).rpartition(".")[2], message))
 
     def errors(self) -> str:
-        """The first error, whole: those after it are its consequences. In words where there is
-        none.
-        """
-        wrong = [
+        """Return the first error, the cause of the later errors; a fixed text without errors."""
+        errors = [
             message for severity, message in self.said if severity in ("ERROR", "INTERNAL_ERROR")
         ]
-        own = [
-            message for message in wrong if "CUDA GPU properties" not in message
-        ]  # is said of every machine without a GPU
-        return (own or wrong or ["it gave no reason"])[0]
+        # TensorRT logs this error on every machine without a GPU.
+        specific = [message for message in errors if "CUDA GPU properties" not in message]
+        return (specific or errors or ["it gave no reason"])[0]
 
     def listing(self) -> str:
-        """The builder's list of layers, or an empty string where it wrote none."""
+        """Return the builder's listing of layers, or an empty string."""
         return next(
             (message for _, message in reversed(self.said) if message.startswith("Layers:")), ""
         )
 
 
 def make_logger(trt: Any, log: BuildLog) -> Any:
-    """A TensorRT logger that writes into `log`."""
+    """Return a TensorRT logger that writes into `log`."""
 
     class Logger(trt.ILogger):  # type: ignore[misc]
-        """Hands on what it is told."""
+        """Forwards messages."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
@@ -110,12 +103,11 @@ def make_logger(trt: Any, log: BuildLog) -> Any:
 
 
 def build_plans(onnx: Path, folder: Path, order: BuildOrder) -> dict[str, Any]:
-    """Build `order.builds` plans of an ONNX file into `folder`, with the facts and the first one's
-    timing cache; returns the facts.
+    """Build `order.builds` plans of an ONNX file into `folder`, and return the facts.
 
-    Needs no GPU where the target is named. Raises Unsupported with operator and node where TensorRT
-    cannot take the graph, or cannot compile it for the target, and RuntimeError with TensorRT's
-    words where building fails otherwise.
+    The folder also gets the facts and the first build's timing cache. A named target needs no GPU.
+    Raises Unsupported, with operator and node, for a graph that TensorRT cannot parse or cannot
+    compile for the target, and RuntimeError with TensorRT's message for other failures.
     """
     trt = importlib.import_module(order.module)
     cache: bytes | None = None
@@ -127,7 +119,7 @@ def build_plans(onnx: Path, folder: Path, order: BuildOrder) -> dict[str, Any]:
         if number == 0 and used is not None:
             (folder / TIMING_CACHE).write_bytes(used)
             cache = used if order.timing_cache == SHARED else None
-    made = {
+    facts = {
         "runtime": order.module,
         "version": trt.__version__,
         "target": order.target,
@@ -137,23 +129,21 @@ def build_plans(onnx: Path, folder: Path, order: BuildOrder) -> dict[str, Any]:
         "distinct_plans": len({facts["sha256"] for facts in builds}),
         "distinct_layers": len({facts["layers_sha256"] for facts in builds}),
     }
-    (folder / FACTS).write_text(json.dumps(made, indent=1))
-    return made
+    (folder / FACTS).write_text(json.dumps(facts, indent=1))
+    return facts
 
 
-def record_facts(made: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts of `build_ahead` for the record: figures of all builds side by side, the layers of
-    the first one.
-    """
-    first, *_ = builds = made["builds"]
+def record_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Select facts of `build_plans` for the record: figures per build, layers of the first."""
+    first, *_ = builds = facts["builds"]
     return {
         "format": FORMAT,
-        **{name: made[name] for name in ("runtime", "version", "target", "tf32", "timing_cache")},
+        **{name: facts[name] for name in ("runtime", "version", "target", "tf32", "timing_cache")},
         "build_seconds": [build["seconds"] for build in builds],
         "plan_bytes": [build["bytes"] for build in builds],
         "plan_sha256": [build["sha256"] for build in builds],
         "layers_sha256": [build["layers_sha256"] for build in builds],
-        **{name: made[name] for name in ("distinct_plans", "distinct_layers")},
+        **{name: facts[name] for name in ("distinct_plans", "distinct_layers")},
         **{name: first[name] for name in ("layers", "precisions", "reformats")},
     }
 
@@ -161,59 +151,59 @@ def record_facts(made: Mapping[str, Any]) -> dict[str, Any]:
 def _build_once(
     trt: Any, onnx: Path, order: BuildOrder, cache: bytes | None
 ) -> tuple[bytes, bytes | None, dict[str, Any]]:
-    """One plan, its timing cache, and the facts about it. Everything is made anew, so that nothing
-    is left of another build.
-    """
+    """Build a plan without state of other builds; returns plan, timing cache and facts."""
     log = BuildLog()
-    speaker = make_logger(trt, log)
-    builder = trt.Builder(speaker)
+    logger = make_logger(trt, log)
+    builder = trt.Builder(logger)
     typed = trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
     network = builder.create_network(1 << int(typed))
     if not network.get_flag(typed):
         raise RuntimeError(
-            f"{order.module} {trt.__version__} made a network that is not strongly typed; install version 10 or later"
+            f"{order.module} {trt.__version__} created a network without strong typing; "
+            "install version 10 or later"
         )
-    _parse(trt, network, speaker, onnx, order)
+    _parse(trt, network, logger, onnx, order)
     config = _configure(trt, builder, network, order)
     if not order.rtx:
         config.set_timing_cache(config.create_timing_cache(cache or b""), False)
     begin = time.perf_counter()
-    made = builder.build_serialized_network(network, config)
+    serialized = builder.build_serialized_network(network, config)
     seconds = time.perf_counter() - begin
-    if made is None:
-        wrong = log.errors()
-        words = f"{order.module} cannot build this graph for {order.target}: {wrong}"
-        raise Unsupported(words) if "not supported" in wrong else RuntimeError(words)
-    plan = bytes(made)
-    found = layers.summary(layers_of_plan(trt, plan) or layers.parse_listing(log.listing()))
+    if serialized is None:
+        error = log.errors()
+        message = f"{order.module} cannot build this graph for {order.target}: {error}"
+        raise Unsupported(message) if "not supported" in error else RuntimeError(message)
+    plan = bytes(serialized)
+    layer_facts = layers.summary(layers_of_plan(trt, plan) or layers.parse_listing(log.listing()))
     facts = {
         "seconds": seconds,
         "bytes": len(plan),
         "sha256": hashlib.sha256(plan).hexdigest(),
-        **found,
+        **layer_facts,
     }
     facts["tf32"] = bool(config.get_flag(trt.BuilderFlag.TF32))
     facts["network_layers"] = network.num_layers
     return plan, None if order.rtx else bytes(config.get_timing_cache().serialize()), facts
 
 
-def _parse(trt: Any, network: Any, speaker: Any, onnx: Path, order: BuildOrder) -> None:
-    parser = trt.OnnxParser(network, speaker)
+def _parse(trt: Any, network: Any, logger: Any, onnx: Path, order: BuildOrder) -> None:
+    parser = trt.OnnxParser(network, logger)
     if parser.parse_from_file(str(onnx)):
         return
     errors = [parser.get_error(number) for number in range(parser.num_errors)]
-    named = [error for error in errors if error.node_operator()]
-    if not named:
+    located = [error for error in errors if error.node_operator()]
+    if not located:
         raise RuntimeError(
-            f"{order.module} cannot read {onnx.name}: {'; '.join(error.desc() for error in errors) or 'it gave no reason'}"
+            f"{order.module} cannot read {onnx.name}: "
+            f"{'; '.join(error.desc() for error in errors) or 'without a reason'}"
         )
     raise Unsupported(
-        f"{order.module} cannot take {'; '.join(_describe_error(error) for error in named)}"
+        f"{order.module} cannot parse {'; '.join(_describe_error(error) for error in located)}"
     )
 
 
 def _describe_error(error: Any) -> str:
-    """Operator, node and reason of one error of the parser."""
+    """Return operator, node and reason of a parser's error."""
     reason = next(
         (
             line
@@ -223,14 +213,15 @@ def _describe_error(error: Any) -> str:
         "",
     )
     kind = str(error.code()).rpartition(".")[2].lower().replace("_", " ")
-    told = "" if reason == "false" else f": {reason}"
-    return f"operator {error.node_operator()} (node {error.node_name() or 'without a name'}): {kind}{told}"
+    detail = "" if reason == "false" else f": {reason}"
+    return (
+        f"operator {error.node_operator()} (node {error.node_name() or 'without a name'}): "
+        f"{kind}{detail}"
+    )
 
 
 def _configure(trt: Any, builder: Any, network: Any, order: BuildOrder) -> Any:
-    """TF32 as asked and read back later, layers that can be listed, one profile in which every
-    shape is the cell's, the target.
-    """
+    """Configure TF32, detailed layer listings, a profile with the cell's shapes, and the target."""
     config = builder.create_builder_config()
     (config.set_flag if order.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -238,18 +229,15 @@ def _configure(trt: Any, builder: Any, network: Any, order: BuildOrder) -> Any:
     for tensor in (network.get_input(number) for number in range(network.num_inputs)):
         profile.set_shape(tensor.name, *[order.shapes[tensor.name]] * 3)
     config.add_optimization_profile(profile)
-    if (
-        order.rtx
-    ):  # it would build for every GPU since Ampere by default, and only here can be told which
+    # By default, TensorRT for RTX builds for every GPU since Ampere.
+    if order.rtx:
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, order.target), 0)
     return config
 
 
 def layers_of_plan(trt: Any, plan: bytes) -> list[layers.Layer]:
-    """The layers of a plan as its engine's inspector lists them; empty where this machine cannot
-    load it.
-    """
+    """Return a plan's layers from the engine's inspector; empty if the plan cannot be loaded."""
     runtime = trt.Runtime(make_logger(trt, BuildLog()))
     engine = runtime.deserialize_cuda_engine(plan)
     return list(_inspected(trt, engine)) if engine is not None else []

@@ -1,4 +1,4 @@
-"""Layers of a built TensorRT engine, and the precisions that they read and write."""
+"""Layers of a built TensorRT engine, with the precisions of inputs and outputs."""
 
 from __future__ import annotations
 
@@ -22,16 +22,12 @@ SPELLINGS = (
     ("fp4", r"fp4"),
     ("int4", r"\bint4"),
 )
-"""How the inspector of one release or another writes them, alone or within the description of a
-format.
-"""
+"""Spellings of precisions in TensorRT's inspector, alone or in descriptions of formats."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a built engine; `reads` and `writes` are precisions, such as fp32 or int8, of
-    tensors and constants.
-    """
+    """A layer of a built engine; `reads` and `writes` are precisions such as fp32 or int8."""
 
     name: str
     kind: str
@@ -41,18 +37,14 @@ class Layer:
 
     @property
     def precision(self) -> str:
-        """The narrowest precision that the layer reads; empty where it reads none of
-        NARROWEST_LAST.
-        """
+        """The narrowest precision read by the layer; empty if none of NARROWEST_LAST."""
         return next(
             (precision for precision in reversed(NARROWEST_LAST) if precision in self.reads), ""
         )
 
     @property
     def reformats(self) -> bool:
-        """Whether it only moves or casts: a copy that TensorRT put between layers of different
-        layouts.
-        """
+        """True for a layer that only moves or casts, inserted to change a tensor's layout."""
         verbs = re.match(r"__myl_((?:Cast|Conc|Move|Tran|Resh|Repl|Slic)+)_", self.name)
         return (
             self.kind == "Reformat"
@@ -61,19 +53,15 @@ class Layer:
         )
 
 
-def precision_of(words: str) -> str:
-    """`fp16` of `Half`, of `Row major linear FP16 format` and of `Channel major FP16 format`; empty
-    for integers and booleans.
-    """
-    plain = words.strip().lower()
-    found = [name for name, spelling in SPELLINGS if re.search(spelling, plain)]
-    return "bf16" if "bf16" in found else (found[0] if found else "")
+def precision_of(text: str) -> str:
+    """Return `fp16` for `Half` or `Row major linear FP16 format`; empty for int64 and bool."""
+    lowered = text.strip().lower()
+    matches = [name for name, spelling in SPELLINGS if re.search(spelling, lowered)]
+    return "bf16" if "bf16" in matches else (matches[0] if matches else "")
 
 
 def parse_listing(message: str) -> list[Layer]:
-    """The layers in the builder's own listing, which a verbose log with detailed profiling holds:
-    all that there is without a GPU.
-    """
+    """Parse the layers of the builder's listing in a verbose log: the only source without a GPU."""
     body = message.partition("\n\nI/O Tensors")[0]
     return [_parse_line(line) for line in body.splitlines()[1:] if line.startswith("Name: ")]
 
@@ -81,27 +69,25 @@ def parse_listing(message: str) -> list[Layer]:
 def _parse_line(line: str) -> Layer:
     name, _, rest = line.removeprefix("Name: ").partition(", LayerType: ")
     kind, *parts = re.split(r", (Inputs|Constants|Outputs|TacticName|StreamId|Metadata): ?", rest)
-    found = dict(zip(parts[::2], parts[1::2], strict=True))
+    fields = dict(zip(parts[::2], parts[1::2], strict=True))
 
     def types(*keys: str) -> tuple[str, ...]:
         words = [
-            word for key in keys for word in re.findall(r"Datatype: (\w+)", found.get(key, ""))
+            word for key in keys for word in re.findall(r"Datatype: (\w+)", fields.get(key, ""))
         ]
         return tuple(filter(None, map(precision_of, words)))
 
     return Layer(
-        name, kind, found.get("TacticName", ""), types("Inputs", "Constants"), types("Outputs")
+        name, kind, fields.get("TacticName", ""), types("Inputs", "Constants"), types("Outputs")
     )
 
 
 def parse_inspection(text: str) -> list[Layer]:
-    """The layers in the engine inspector's JSON. Raises ValueError where the plan was built without
-    detailed profiling.
-    """
+    """Parse the engine inspector's JSON. Raises ValueError without detailed profiling."""
     listed = json.loads(text).get("Layers", [])
     if not all(isinstance(entry, dict) for entry in listed):
         raise ValueError(
-            "the plan tells the names of its layers only; build it with detailed profiling verbosity"
+            "the plan lists only names of layers; rebuild it with detailed profiling verbosity"
         )
     return [_parse_entry(entry) for entry in listed]
 
@@ -126,9 +112,7 @@ def _parse_entry(entry: Mapping[str, Any]) -> Layer:
 
 
 def summary(layers: Iterable[Layer]) -> dict[str, Any]:
-    """Facts about an engine's layers: how many, by the precision they read, how many only reformat;
-    a digest of kinds and tactics.
-    """
+    """Count layers, by the precision read, and reformatting layers; digest kinds and tactics."""
     listed = list(layers)
     working = [layer for layer in listed if not layer.reformats]
     essence = [[layer.kind, layer.tactic, layer.reads, layer.writes] for layer in listed]
@@ -141,15 +125,15 @@ def summary(layers: Iterable[Layer]) -> dict[str, Any]:
     }
 
 
-def engine_precision(found: Mapping[str, Any], tf32: bool) -> str:
-    """The precision of a whole engine, by its summary: the narrowest that a working layer reads.
+def engine_precision(layer_facts: Mapping[str, Any], tf32: bool) -> str:
+    """Return the narrowest precision read by a working layer of an engine.
 
-    `tf32` is whether the plan was built with TF32 allowed, which TensorRT for RTX decides at run
-    time and lists nowhere.
+    `tf32` is True for a plan built with TF32 allowed: TensorRT for RTX decides at run time, without
+    listing the decision.
     """
     narrowest = next(
-        (name for name in reversed(NARROWEST_LAST) if name in found["precisions"]), "unknown"
+        (name for name in reversed(NARROWEST_LAST) if name in layer_facts["precisions"]), "unknown"
     )
     if narrowest == "fp32":
-        return "tf32" if tf32 or found["tf32_tactics"] else "fp32"
+        return "tf32" if tf32 or layer_facts["tf32_tactics"] else "fp32"
     return {"int8": "int8-static"}.get(narrowest, narrowest)

@@ -1,4 +1,4 @@
-"""Sessions of TensorRT: one execution context on one CUDA stream, timed by CUDA events."""
+"""Sessions of TensorRT: a single execution context and CUDA stream, timed by CUDA events."""
 
 from __future__ import annotations
 
@@ -20,35 +20,31 @@ if TYPE_CHECKING:
 
 
 WAITING = {0: "runtime default", 1: "on", 2: "yields", 4: "off"}
-"""How the host waits for the device, by CUDA's device flags: it chooses itself, spins, yields, or
-sleeps.
-"""
+"""CUDA's device flags: the host's way to wait for the device (automatic, spin, yield, sleep)."""
 
 
 WAITING_MASK = 0x07
 
 
 class Buffer:
-    """One input or output of the engine: its memory on the device, of the size that the one shape
-    needs.
-    """
+    """Device memory of an input or output of the engine, sized for the cell's shape."""
 
     def __init__(
-        self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], given: bool
+        self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], is_input: bool
     ) -> None:
         import numpy as np
 
-        self.name, self.shape, self.dtype, self.given = name, shape, dtype, given
+        self.name, self.shape, self.dtype, self.is_input = name, shape, dtype, is_input
         self.bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         self.address = cuda_events.call("cudaMalloc", self.bytes)
 
     def free(self) -> None:
-        """Give the memory back."""
+        """Free the device memory."""
         cuda_events.call("cudaFree", self.address)
 
 
 class EngineSession(Session):
-    """A plan, its context, and device memory for every input and output."""
+    """A loaded plan with execution context, and device memory for every input and output."""
 
     inner, inner_clock = "device", cuda_events.CLOCK
 
@@ -70,7 +66,7 @@ class EngineSession(Session):
             raise RuntimeError(f"{module} cannot load the plan: {self.log.errors()}")
         self.context = self.engine.create_execution_context()
         if self.context is None:
-            raise RuntimeError(f"{module} cannot make an execution context: {self.log.errors()}")
+            raise RuntimeError(f"{module} cannot create an execution context: {self.log.errors()}")
         self.events = cuda_events.DriverEvents()
         self.buffers = [
             self._buffer(self.engine.get_tensor_name(number))
@@ -81,25 +77,25 @@ class EngineSession(Session):
     def _buffer(self, name: str) -> Buffer:
         import numpy as np
 
-        given = self.engine.get_tensor_mode(name) == self.trt.TensorIOMode.INPUT
-        specs = self.cell.model.inputs if given else self.cell.model.outputs
+        is_input = self.engine.get_tensor_mode(name) == self.trt.TensorIOMode.INPUT
+        specs = self.cell.model.inputs if is_input else self.cell.model.outputs
         shape = next(spec.concrete(self.cell.batch) for spec in specs if spec.name == name)
-        if given:
+        if is_input:
             self._check(
-                self.context.set_input_shape(name, shape), f"refuses the shape {shape} of {name}"
+                self.context.set_input_shape(name, shape), f"rejects the shape {shape} of {name}"
             )
-        made = Buffer(
-            name, shape, np.dtype(self.trt.nptype(self.engine.get_tensor_dtype(name))), given
+        buffer = Buffer(
+            name, shape, np.dtype(self.trt.nptype(self.engine.get_tensor_dtype(name))), is_input
         )
         self._check(
-            self.context.set_tensor_address(name, int(made.address)),
-            f"refuses the buffer of {name}",
+            self.context.set_tensor_address(name, int(buffer.address)),
+            f"rejects the buffer of {name}",
         )
-        return made
+        return buffer
 
-    def _check(self, done: bool, otherwise: str) -> None:
-        if not done:
-            raise RuntimeError(f"{self.trt.__name__} {otherwise}: {self.log.errors()}")
+    def _check(self, succeeded: bool, failure: str) -> None:
+        if not succeeded:
+            raise RuntimeError(f"{self.trt.__name__} {failure}: {self.log.errors()}")
 
     def _enqueue(self) -> None:
         self._check(
@@ -107,15 +103,15 @@ class EngineSession(Session):
         )
 
     def _capture(self) -> Any:
-        """The step as a CUDA graph. It runs once before, since what is only made at the first call
-        cannot be captured.
-        """
+        """Capture the step as a CUDA graph, after a run to complete lazy initialisation."""
         self._enqueue()
         self.events.synchronize()
-        capturable = getattr(self.context, "is_stream_capturable", None)  # TensorRT for RTX has it
+        # Only TensorRT for RTX has this method.
+        capturable = getattr(self.context, "is_stream_capturable", None)
         if capturable is not None and not capturable(int(self.events.stream)):
             raise Unsupported(
-                f"{self.trt.__name__} says that this engine's step cannot be captured as a CUDA graph"
+                f"{self.trt.__name__} reports that this engine's step cannot be captured as "
+                "a CUDA graph"
             )
         mode = self.cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         cuda_events.call("cudaStreamBeginCapture", self.events.stream, mode)
@@ -128,11 +124,12 @@ class EngineSession(Session):
     def bind(self, inputs: Arrays) -> None:
         kind = self.cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
         for buffer in self.buffers:
-            if buffer.given:
+            if buffer.is_input:
                 array = inputs[buffer.name]
                 if array.dtype != buffer.dtype or array.shape != buffer.shape:
                     raise ValueError(
-                        f"{buffer.name} is {array.dtype}{array.shape}, the engine takes {buffer.dtype}{buffer.shape}"
+                        f"{buffer.name} is {array.dtype}{array.shape}, the engine expects "
+                        f"{buffer.dtype}{buffer.shape}"
                     )
                 cuda_events.call(
                     "cudaMemcpyAsync",
@@ -142,7 +139,8 @@ class EngineSession(Session):
                     kind,
                     self.events.stream,
                 )
-        self.events.synchronize()  # the copy is then outside `compute`, and the caller's array is free again
+        # Keeps the copy outside of `compute`, and frees the caller's array.
+        self.events.synchronize()
 
     def step(self) -> None:
         self.events.start()
@@ -162,14 +160,14 @@ class EngineSession(Session):
         import numpy as np
 
         kind = self.cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
-        made = {
+        outputs = {
             buffer.name: np.empty(buffer.shape, buffer.dtype)
             for buffer in self.buffers
-            if not buffer.given
+            if not buffer.is_input
         }
         for buffer in self.buffers:
-            if not buffer.given:
-                target = made[buffer.name].ctypes.data
+            if not buffer.is_input:
+                target = outputs[buffer.name].ctypes.data
                 cuda_events.call(
                     "cudaMemcpyAsync",
                     target,
@@ -179,32 +177,32 @@ class EngineSession(Session):
                     self.events.stream,
                 )
         self.events.synchronize()
-        return made
+        return outputs
 
     def attest(self) -> Attestation:
         text = self.engine.create_engine_inspector().get_engine_information(
             self.trt.LayerInformationFormat.JSON
         )
-        found = layers.summary(layers.parse_inspection(text))
-        built = self.facts["builds"][self.build]
+        layer_facts = layers.summary(layers.parse_inspection(text))
+        build_facts = self.facts["builds"][self.build]
         flags = cuda_events.call("cudaGetDeviceFlags") & WAITING_MASK
         return Attestation(
             runtime=self.trt.__name__,
             version=self.trt.__version__,
             device=cuda_events.named(self.cell.device, cuda_events.call("cudaGetDevice")),
-            precision=layers.engine_precision(found, built["tf32"]),
+            precision=layers.engine_precision(layer_facts, build_facts["tf32"]),
             threads=self.runtime.max_threads,
             denormals="as its kernels do",
             spinning=WAITING.get(flags, f"device flags {flags}"),
             providers=(f"{self.trt.__name__} {self.facts['target']}",),
-            placement=found["precisions"],
+            placement=layer_facts["precisions"],
             labels=("cuda graph",) if self.graph is not None else (),
             details={
                 **{
-                    name: found[name]
+                    name: layer_facts[name]
                     for name in ("layers", "reformats", "tf32_tactics", "layers_sha256")
                 },
-                "plan_sha256": built["sha256"],
+                "plan_sha256": build_facts["sha256"],
                 "build": self.build,
                 "device_memory_bytes": sum(buffer.bytes for buffer in self.buffers),
             },
@@ -219,6 +217,5 @@ class EngineSession(Session):
         for buffer in self.buffers:
             buffer.free()
         self.events.close()
-        self.context = self.engine = self.runtime = self.graph = (
-            None  # in this order: each needs the next
-        )
+        # The order matters: each object needs the next.
+        self.context = self.engine = self.runtime = self.graph = None

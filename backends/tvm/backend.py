@@ -1,6 +1,4 @@
-"""Apache TVM's Relax virtual machine, always labelled by how far its schedules are tuned: an
-untuned number is not "TVM".
-"""
+"""The backend `tvm`: Apache TVM's Relax virtual machine, labelled by the state of tuning."""
 
 from __future__ import annotations
 
@@ -23,16 +21,14 @@ from harness.environment import gpu
 from harness.inputs import batches
 
 REFUSED: Mapping[str, str] = {
-    "tf32": "tvm has no TF32 on its own kernels",
-    "bf16": "tvm narrows to fp16 only: its mixed-precision pass takes no bfloat16",
-    "int8-dynamic": "tvm reads quantised graphs with ranges that are known ahead; ask for int8-static",
+    "tf32": "tvm has no TF32 in its generated kernels",
+    "bf16": "tvm supports fp16 but not bfloat16: its mixed-precision pass lacks bfloat16",
+    "int8-dynamic": "tvm reads quantised graphs with ranges fixed ahead; use int8-static",
 }
 
 
 class Tvm(Tunable):
-    """PyTorch module or quantised ONNX file to Relax, ahead of time; the schedules are those that
-    `evenbench tune` has found so far.
-    """
+    """TVM, compiled ahead from a PyTorch module or a quantised ONNX file, with tuned schedules."""
 
     name = "tvm"
     requires = ("tvm",)
@@ -40,20 +36,21 @@ class Tvm(Tunable):
     devices = ("cpu", "cuda")
     distributions = ("apache-tvm", "apache-tvm-ffi", "torch")
     options = {
-        "spinning": "'default' lets TVM's idle threads spin for a while; 'off' makes them sleep at once"
+        "spinning": (
+            "'default' lets TVM's idle threads spin briefly; 'off' lets idle threads sleep at once"
+        )
     }
 
     def supports(self, cell: Cell) -> str:
-        refused = REFUSED.get(cell.precision, "")
-        refused = refused or super().supports(cell) or model.supports_module(cell.model)
-        return refused or exported_files.refuses(cell.model) or onnx_precision.refuses(cell)
+        reason = REFUSED.get(cell.precision, "")
+        reason = reason or super().supports(cell) or model.supports_module(cell.model)
+        return reason or exported_files.refuses(cell.model) or onnx_precision.refuses(cell)
 
     def lacks(self, cell: Cell) -> str:
         return onnx_precision.lacks(cell) if cell.precision == "int8-static" else ""
 
     def variables(self, cell: Cell) -> Mapping[str, str]:
-        # TVM takes half of the cores where it is not told, and pins the main thread unless it is
-        # forbidden to.
+        # By default, TVM uses half of the cores and pins the main thread.
         spinning = {session.SPIN_COUNT: "0"} if cell.option.get("spinning") == "off" else {}
         return {
             "TVM_NUM_THREADS": str(cell.threads),
@@ -79,9 +76,10 @@ class Tvm(Tunable):
         target = compilation.target_for(cell)
         ir = compilation.import_model(source, cell, target)
         with tempfile.TemporaryDirectory() as copy:
+            # A snapshot, unaffected by a running tuner.
             database = tuning_database.copy_complete(
                 tuning_database.database_folder(cell), Path(copy)
-            )  # of one moment, whatever a tuner does meanwhile
+            )
             tuning = tvm_tuning.facts(database, compilation.tuning_tasks(ir, target), target)
             dtypes = compilation.compile_library(
                 ir, target, database if tuning["trials"] else None, folder / session.LIBRARY
@@ -92,8 +90,8 @@ class Tvm(Tunable):
         return {"format": "tvm shared library", "dtypes": dtypes, "tuning": tuning}
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        # The thread pool reads them once, when it is first used; a worker has them already, a
-        # notebook has not.
+        # The thread pool reads these variables at its first use. Workers start with the variables;
+        # a notebook doesn't.
         os.environ.update(self.variables(cell))
         return session.RelaxSession(folder, cell)
 

@@ -21,7 +21,7 @@ SPIN_COUNT = "TVM_THREAD_POOL_SPIN_COUNT"
 
 
 class RelaxSession(Session):
-    """One virtual machine. `bind` copies into tensors of the device, `fetch` copies out."""
+    """A virtual machine; `bind` copies inputs to the device, `fetch` copies outputs back."""
 
     def __init__(self, folder: Path, cell: Cell) -> None:
         import tvm
@@ -90,9 +90,7 @@ class RelaxSession(Session):
         )
 
     def _denormals(self) -> str:
-        """Found out by multiplying one in every thread of TVM's pool, in code that was compiled as
-        the model's.
-        """
+        """Probe every thread of TVM's pool with a product of denormals in compiled code."""
         import numpy as np
 
         if gpu.is_cuda(self.cell.device):
@@ -102,9 +100,9 @@ class RelaxSession(Session):
         factors = [
             self.tvm.runtime.tensor(np.full(threads, value, np.float32)) for value in (1e-39, 1.0)
         ]
-        made = self.tvm.runtime.empty((threads,), "float32")
-        product(*factors, made)
-        return "preserved" if made.numpy().all() else "flushed"
+        products = self.tvm.runtime.empty((threads,), "float32")
+        product(*factors, products)
+        return "preserved" if products.numpy().all() else "flushed"
 
     def close(self) -> None:
         self.result = None
@@ -112,14 +110,14 @@ class RelaxSession(Session):
         self.inputs = []
 
 
-def _device_name(tensor: Any, asked: str) -> str:
-    """Where a tensor lies, in the words of the cell."""
+def _device_name(tensor: Any, requested: str) -> str:
+    """Return a tensor's device, named as in the cell."""
     kind, _, number = str(tensor.device).partition(":")
-    return cuda_events.named(asked, int(number or 0)) if kind == "cuda" else kind
+    return cuda_events.named(requested, int(number or 0)) if kind == "cuda" else kind
 
 
 def tuning_label(tuning: Mapping[str, Any]) -> str:
-    """`untuned`, `tuned(640)`, or `tuned(64), 3 of 19 tasks not`."""
+    """Return `untuned`, `tuned(640)`, or `tuned(64), 3 of 19 tasks not`."""
     if not tuning["trials"]:
         return "untuned"
     missing = (

@@ -103,7 +103,7 @@ def test_an_operator_that_it_cannot_take_is_named_with_its_node(
     nodes: Any, operator: str, node: str, tmp_path: Path
 ) -> None:
     with pytest.raises(
-        Unsupported, match=rf"tensorrt_rtx cannot take operator {operator} \(node {node}\)"
+        Unsupported, match=rf"tensorrt_rtx cannot parse operator {operator} \(node {node}\)"
     ):
         build_plans(saved(tmp_path, *nodes), tmp_path, order())
 
@@ -187,8 +187,8 @@ def test_a_plan_for_another_gpu_than_is_here_says_so(
     ("options", "words"),
     [
         ({"target": "SM90"}, "target is one of CURRENT, SM75"),
-        ({"builds": 0}, "builds is a whole number from 1 to 9, not 0"),
-        ({"build": 3}, "build is a whole number from 0 to 2"),
+        ({"builds": 0}, "builds must be an integer from 1 to 9, not 0"),
+        ({"build": 3}, "build must be an integer from 0 to 2"),
         ({"timing_cache": "fresh"}, "has no option timing_cache"),
         ({"cuda_graph": "yes"}, "cuda_graph is one of False, True"),
         ({"spinning": "off"}, "has no option spinning"),

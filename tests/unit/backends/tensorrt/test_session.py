@@ -283,7 +283,9 @@ def test_what_is_attested_is_read_back(cuda_played: Cuda, tmp_path: Path) -> Non
 
 
 def test_a_wrong_input_is_refused_before_it_is_copied(cuda_played: Cuda, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"x is float64\(2, 4\), the engine takes float32\(2, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"x is float64\(2, 4\), the engine expects float32\(2, 4\)"
+    ):
         session(tmp_path).bind({"x": np.zeros((2, 4))})
 
 
