@@ -1,4 +1,4 @@
-"""The base of all C++ backends."""
+"""The base of the C++ backends: requirements, binaries, and packaged programs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from backends.cpp import build, library_session, toolchain, wheel_libraries
 from harness import Attestation, Backend, Cell, Session, Unsupported
 from harness.core.backend import Deployment
 
-SPINNING = "'default' lets idle threads spin as the runtime does; 'off' makes them sleep at once"
+SPINNING = (
+    "'default' lets idle threads spin as the runtime does; 'off' lets idle threads sleep at once"
+)
 
 
 class NativeBackend(Backend):
-    """A runtime reached through its C or C++ interface."""
+    """A runtime used through its C or C++ interface."""
 
     runtime: ClassVar[str]
-    """A key of `native_build.DISTRIBUTIONS`."""
+    """A key of `wheel_libraries.DISTRIBUTIONS`."""
     requires = ()
-    """Nothing is imported: the program loads the library of the Python package by itself."""
+    """Empty: the program loads the library inside the Python package without importing the package.
+    """
     binary: ClassVar[str] = build.PROGRAM
 
     def missing(self) -> tuple[str, ...]:
@@ -40,44 +43,46 @@ class NativeBackend(Backend):
 def program_deployment(
     runtime: str, cell: Cell, files: Sequence[str], options: Mapping[str, object], threads: str
 ) -> Deployment:
-    """A program in C++: which of `files` it loads, the options that it is told, and the one of them
-    that is its number of threads.
+    """Return the deployment of a C++ program with `options`.
 
-    Raises Unsupported where nothing could compile it here, so that it would not be proved.
+    `files` are the candidates for the model file, and `threads` is the name of the option with the
+    number of threads. Raises Unsupported without a compiler: nothing could verify the program.
     """
-    lacking = toolchain.lacks()
-    if lacking:
-        raise Unsupported(f"its program is compiled to prove it; {lacking}")
+    missing = toolchain.lacks()
+    if missing:
+        raise Unsupported(f"the packaged program must be compiled for verification; {missing}")
     inputs = [
         (spec.name, library_session.dtype_code(spec.dtype), list(spec.concrete(cell.batch)))
         for spec in cell.model.inputs
     ]
-    named = {f"input {at}": name for at, (name, _, _) in enumerate(inputs)}
-    named |= {f"open {at}": spec.name for at, spec in enumerate(cell.model.outputs) if spec.is_open}
-    told = {"files": ",".join(files), **named, **options}
+    named = {f"input {number}": name for number, (name, _, _) in enumerate(inputs)}
+    named |= {
+        f"open {number}": spec.name
+        for number, spec in enumerate(cell.model.outputs)
+        if spec.is_open
+    }
+    values = {"files": ",".join(files), **named, **options}
     settings = {"files": list(files), "inputs": inputs, "threads": threads}
     package = wheel_libraries.DISTRIBUTIONS[runtime]
     return Deployment(
         (package,),
         "backends.cpp.deployed_network:Network",
         settings,
-        build.deployment_sources(runtime, told),
+        build.deployment_sources(runtime, values),
         toolchain.TOOLS,
     )
 
 
 class FileSession(Session):
-    """What a program and a library have in common: what they are told of a file, and what is
-    attested from the facts they tell of it.
-    """
+    """The common part of program and library: options from a file, attestation from facts."""
 
     library_name: ClassVar[str]
-    told: ClassVar[Callable[[Path, Cell], Mapping[str, object]]]
-    attested: ClassVar[Callable[[Mapping[str, str], Cell, Path], Attestation]]
+    options_of: ClassVar[Callable[[Path, Cell], Mapping[str, object]]]
+    attestation_of: ClassVar[Callable[[Mapping[str, str], Cell, Path], Attestation]]
 
     def __init__(self, file: Path, cell: Cell) -> None:
         self.file = file
-        super().__init__(self.library_name, self.told(file, cell), cell)
+        super().__init__(self.library_name, self.options_of(file, cell), cell)
 
     def attest(self) -> Attestation:
-        return self.attested(self.facts(), self.cell, self.file)
+        return self.attestation_of(self.facts(), self.cell, self.file)

@@ -1,6 +1,4 @@
-"""Building C++ runners: by CMake, on first use, against the libraries that the Python packages
-carry; and which library was loaded.
-"""
+"""Builds C++ runners with CMake on first use, against the libraries in the Python packages."""
 
 from __future__ import annotations
 
@@ -24,8 +22,7 @@ SOURCES = Path(__file__).with_name("src")
 PROGRAM, LIBRARY = "program", "libnative.so"
 
 PREPROCESSING = ("pixels.cpp", "pixels.hpp")
-"""The steps of a recipe: a library of their own, which needs no runtime and is one file to compile.
-"""
+"""Sources of the recipe's steps: a separate library in a single file, without a runtime."""
 
 FLAGS = (
     "-std=c++20",
@@ -37,13 +34,11 @@ FLAGS = (
     "-fPIC",
     "-shared",
 )
-"""Of that library. Without contraction every operation rounds to float32, on processors that could
-fuse two as well.
-"""
+"""Flags of this library. Without contraction, every operation rounds to float32."""
 
 
 def deployment_sources(runtime: str, options: Mapping[str, object]) -> dict[str, str]:
-    """The sources of a program of its own, by file name, with the options that it is told."""
+    """Return the sources of a packaged program by file name, with its options."""
     names = (
         "array.hpp",
         "archive.hpp",
@@ -53,21 +48,22 @@ def deployment_sources(runtime: str, options: Mapping[str, object]) -> dict[str,
         "deploy/main.cpp",
         "deploy/CMakeLists.txt",
     )
-    found = {Path(name).name: (SOURCES / name).read_text(encoding="utf-8") for name in names}
-    words = {
+    sources = {Path(name).name: (SOURCES / name).read_text(encoding="utf-8") for name in names}
+    placeholders = {
         "@RUNTIME@": runtime,
         "@PACKAGE@": wheel_libraries.DISTRIBUTIONS[runtime],
         "@OPENED@": " ".join(wheel_libraries.LOADED_LIBRARIES[runtime]),
     }
-    for word, value in words.items():
-        found["CMakeLists.txt"] = found["CMakeLists.txt"].replace(word, value)
-    return {**found, "options.txt": "".join(f"{name}={value}\n" for name, value in options.items())}
+    for placeholder, value in placeholders.items():
+        sources["CMakeLists.txt"] = sources["CMakeLists.txt"].replace(placeholder, value)
+    return {
+        **sources,
+        "options.txt": "".join(f"{name}={value}\n" for name, value in options.items()),
+    }
 
 
 def build_key(runtime: str) -> Mapping[str, Any]:
-    """What decides the built files: sources, compiler, and the library's version and place, which
-    is linked in.
-    """
+    """Return the key of the built files: sources, compiler, and the linked library."""
     sources = {
         path.name: artifact_store.digest_file(path)
         for path in sorted(SOURCES.iterdir())
@@ -86,11 +82,10 @@ def build_key(runtime: str) -> Mapping[str, Any]:
 
 
 def build_runner(runtime: str) -> Path:
-    """The folder with the program and the shared library, built now where it is not there. Raises
-    Unavailable where it cannot be.
+    """Return the folder of program and shared library, building both on first use.
 
-    Release, against the very files of the Python package, so that versions agree by construction;
-    `check_library` asserts it.
+    A release build against the files of the Python package, so that versions agree; `check_library`
+    verifies the loaded library. Raises Unavailable if a tool is missing.
     """
     reason = toolchain.lacks()
     if reason:
@@ -102,13 +97,15 @@ def build_runner(runtime: str) -> Path:
 
 
 def build_preprocessing() -> Path:
-    """The shared library of the steps of a recipe, compiled now where it is not there. Raises
-    Unavailable where there is no compiler.
+    """Return the shared library of the recipe's steps, compiling on first use.
+
+    Raises Unavailable without a compiler.
     """
     command = toolchain.compiler()
     if not command:
         raise Unavailable(
-            "a recipe's steps in C++ are compiled on first use, and a C++20 compiler (such as g++) is missing; install one"
+            "the C++ steps of a recipe are compiled on first use, and no C++20 compiler "
+            "was found; install g++ or clang++"
         )
     sources = {name: artifact_store.digest_file(SOURCES / name) for name in PREPROCESSING}
     with _locked_folder(
@@ -118,17 +115,19 @@ def build_preprocessing() -> Path:
         if not file.exists():
             folder.mkdir(exist_ok=True)
             stage = folder / f".{LIBRARY}"
-            order = [*command, *FLAGS, str(SOURCES / PREPROCESSING[0]), "-o", str(stage)]
-            done = subprocess.run(order, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise RuntimeError(f"compiling {PREPROCESSING[0]} failed:\n{done.stderr[-2000:]}")
+            arguments = [*command, *FLAGS, str(SOURCES / PREPROCESSING[0]), "-o", str(stage)]
+            completed = subprocess.run(arguments, capture_output=True, text=True, check=False)
+            if completed.returncode:
+                raise RuntimeError(
+                    f"compiling {PREPROCESSING[0]} failed:\n{completed.stderr[-2000:]}"
+                )
             stage.rename(file)
     return file
 
 
 @contextmanager
 def _locked_folder(name: str, parts: Mapping[str, Any]) -> Iterator[Path]:
-    """Where what `parts` decide is built, alone: two workers that need it at once build it once."""
+    """Yield the locked folder for `parts`: concurrent workers run the same build only once."""
     folder = artifact_store.root() / "native" / f"{name}-{artifact_store.key_of(parts)[:16]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{folder.name}.lock").open("w") as lock:
@@ -145,29 +144,29 @@ def _build(runtime: str, folder: Path) -> None:
             if shutil.which("ninja") or Path(sys.executable).with_name("ninja").exists()
             else []
         )
-        given = [f"-D{name}={value}" for name, value in settings.items()]
+        definitions = [f"-D{name}={value}" for name, value in settings.items()]
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         variables = {**os.environ, "PATH": path, "CXX": shlex.join(toolchain.compiler())}
         for command in (
-            ["-S", str(SOURCES), "-B", str(stage), *generator, *given],
+            ["-S", str(SOURCES), "-B", str(stage), *generator, *definitions],
             ["--build", str(stage)],
         ):
-            done = subprocess.run(
+            completed = subprocess.run(
                 [toolchain.cmake(), *command],
                 capture_output=True,
                 text=True,
                 check=False,
                 env=variables,
             )
-            if done.returncode:
-                tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-25:])
+            if completed.returncode:
+                tail = "\n".join((completed.stdout + completed.stderr).strip().splitlines()[-25:])
                 raise RuntimeError(f"building the {runtime} runner failed:\n{tail}")
-        made = stage / "made"
-        made.mkdir()
+        output = stage / "output"
+        output.mkdir()
         for name in (PROGRAM, LIBRARY):
-            shutil.copy2(stage / name, made / name)
+            shutil.copy2(stage / name, output / name)
         shutil.rmtree(folder, ignore_errors=True)
-        made.rename(folder)
+        output.rename(folder)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 

@@ -1,5 +1,6 @@
-"""C++ programs that pass whole frames: decoded pixels go in, every later stage runs and is timed
-there (`cpp/line.hpp`, `passage.hpp`).
+"""Frames in C++ programs: each program preprocesses, infers, postprocesses and draws.
+
+Frames arrive decoded; see `src/frame_pipeline.hpp` and `src/frame_stream.hpp`.
 """
 
 from __future__ import annotations
@@ -24,30 +25,26 @@ from harness.pipeline.frame_spec import (
 from harness.pipeline.stages import PipelineRun
 
 STAGES = ("preprocess", "infer", "postprocess", "draw")
-"""In the order in which the program tells their times."""
+"""Stages in the order of the program's reported times."""
 
 BYTE_EXACT = ("pillow", "cpp")
-"""The libraries whose levels the program's steps make, to the byte; of Pillow's not the bilinear
-sampling without antialias.
-"""
+"""Libraries reproduced to the byte by the C++ steps, except Pillow's sampling without antialias."""
 
 
 class FrameSession(session.ProgramSession, StreamProcessor):
-    """A program that is told what to do with frames, and then gets them one by one, or all at once
-    to have several in flight.
-    """
+    """A program configured for frames: processed singly, or as a stream with several in flight."""
 
     draws_letters = False
 
     def configure_frames(self, spec: FrameSpec) -> None:
         import numpy as np
 
-        refused = refuses(spec)
-        if refused:
-            raise Unsupported(refused)
+        reason = refuses(spec)
+        if reason:
+            raise Unsupported(reason)
         palette = f"{self.folder.name}/palette.npy"
         np.save(palette, spec.palette)
-        self.program.ask("line", f"palette={palette}", *program_options(spec))
+        self.program.ask("pipeline", f"palette={palette}", *program_options(spec))
 
     def process_frame(self, pixels: Any, keep: bool) -> FrameResult:
         import numpy as np
@@ -63,28 +60,28 @@ class FrameSession(session.ProgramSession, StreamProcessor):
 
         file = Path(self.folder.name) / "frame.npy"
         self.program.ask("hold", *shape[:3])
-        for pixels in (
-            frames
-        ):  # singly: all of them would fill a temporary folder, which may lie in memory itself
+        # One at a time: all frames would fill a temporary folder, perhaps in memory.
+        for pixels in frames:
             np.save(file, pixels)
-            self.program.ask("held", file)
+            self.program.ask("add", file)
 
     def stream_frames(self, in_flight: int, period_ns: int, keep: Collection[int]) -> StreamResult:
-        answer = self.program.ask(
-            "passage", in_flight, period_ns, self.folder.name, ",".join(map(str, keep))
+        fields = self.program.ask(
+            "stream", in_flight, period_ns, self.folder.name, ",".join(map(str, keep))
         )
-        wall, *taken, dropped, delays, most = map(_numbers, answer)
+        wall, *taken, dropped, delays, most = map(_numbers, fields)
         stages = dict(zip(STAGES, taken, strict=True))
-        drawn, lost = len(stages["draw"]), set(dropped)
+        drawn, missing = len(stages["draw"]), set(dropped)
         passage = PipelineRun(wall[0], stages, drawn, tuple(dropped), tuple(delays), most[0])
-        numbers = [number for number in range(drawn + len(lost)) if number not in lost]
-        each = {
+        numbers = [number for number in range(drawn + len(missing)) if number not in missing]
+        times_by_frame = {
             number: {stage: times[place] for stage, times in stages.items()}
             for place, number in enumerate(numbers)
             if number in keep
         }
         return StreamResult(
-            passage, {number: self._kept(times, f"{number}_") for number, times in each.items()}
+            passage,
+            {number: self._kept(times, f"{number}_") for number, times in times_by_frame.items()},
         )
 
     def _kept(self, stages: dict[str, int], prefix: str) -> FrameResult:
@@ -102,24 +99,27 @@ def _numbers(text: str) -> list[int]:
 
 
 def refuses(spec: FrameSpec) -> str:
-    """An empty string, or why the program would not make the levels that are wanted, in words."""
+    """Explain why the C++ steps cannot reproduce the preprocessing, or return an empty string."""
     if spec.implementation not in BYTE_EXACT:
         return (
-            f"C++ has no steps by {spec.implementation}; it has those of {' and '.join(BYTE_EXACT)}"
+            f"C++ cannot reproduce {spec.implementation}; supported are {' and '.join(BYTE_EXACT)}"
         )
-    sampled = any(
+    samples = any(
         isinstance(step, ResizeSpec) and not step.antialias and step.filter != "nearest"
         for step in spec.steps
     )
-    if sampled and spec.implementation != "cpp":
-        return f"{spec.implementation} samples without antialias to levels that C++ only comes near to; name the model with +cpp"
+    if samples and spec.implementation != "cpp":
+        return (
+            f"C++ cannot reproduce {spec.implementation}'s sampling without antialias "
+            "exactly; add +cpp to the model's name"
+        )
     return ""
 
 
 def program_options(spec: FrameSpec) -> list[str]:
-    """What the program is told, as words of name=value."""
+    """Return the program's options as words of name=value."""
     view = spec.view
-    told: dict[str, object] = {
+    options: dict[str, object] = {
         **{f"step {number}": _step(step) for number, step in enumerate(spec.steps)},
         "input": spec.input,
         "shape": _join(spec.shape),
@@ -131,7 +131,7 @@ def program_options(spec: FrameSpec) -> list[str]:
         "view": _join((view.left, view.top, view.right, view.bottom, view.width, view.height)),
         "box": _join(view.box),
     }
-    return [f"{name}={value}" for name, value in told.items()]
+    return [f"{name}={value}" for name, value in options.items()]
 
 
 def _step(step: ResizeSpec | CropSpec | LayoutSpec) -> str:
@@ -153,7 +153,7 @@ def _step(step: ResizeSpec | CropSpec | LayoutSpec) -> str:
 
 
 def _float32(value: float) -> float:
-    """The nearest float32, which its decimal digits name exactly: rounded once, as NumPy does."""
+    """Round to the nearest float32 once, as NumPy does; decimal digits then are exact."""
     return ctypes.c_float(value).value
 
 

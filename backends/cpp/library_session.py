@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class LibrarySession(Session):
-    """A cell in a shared library that this process calls through ctypes, as people deploy it."""
+    """A cell in a shared library called through ctypes, as in applications."""
 
     inner, inner_clock = "native", program.CLOCK
 
@@ -26,7 +26,7 @@ class LibrarySession(Session):
         import numpy as np
 
         self.cell, self.runtime = cell, runtime
-        # Once: what is worked out at every call would be charged to ctypes.
+        # Computed once: work at every call would be charged to ctypes.
         self.declared = [
             (spec.name, spec.concrete(cell.batch), np.dtype(spec.dtype))
             for spec in cell.model.inputs
@@ -47,27 +47,25 @@ class LibrarySession(Session):
             wheel_libraries.check_library(runtime, self.about)
             self.handle = self.library.evenbench_load(lines)
             self._check(self.handle)
-            for at, spec in enumerate(cell.model.inputs):
+            for index, spec in enumerate(cell.model.inputs):
                 shape = spec.concrete(cell.batch)
-                named = (
+                declaration = (
                     spec.name.encode(),
                     dtype_code(spec.dtype).encode(),
                     (ctypes.c_int64 * len(shape))(*shape),
                     len(shape),
                 )
-                self._check(self.library.evenbench_input(self.handle, at, *named))
+                self._check(self.library.evenbench_input(self.handle, index, *declaration))
         except BaseException:
             self.close()
             raise
 
-    def _check(self, went_well: Any) -> None:
-        if not went_well:
+    def _check(self, succeeded: Any) -> None:
+        if not succeeded:
             raise RuntimeError(self.library.evenbench_error().decode(errors="replace"))
 
     def facts(self) -> dict[str, str]:
-        """What is read back from the runtime; the files that it names lie in `folder` until the
-        session is closed.
-        """
+        """Return facts read back from the runtime; named files stay in `folder` until `close`."""
         return self.about | self._said(
             self.library.evenbench_facts(self.handle, self.folder.name.encode())
         )
@@ -78,16 +76,18 @@ class LibrarySession(Session):
 
     def bind(self, inputs: Arrays) -> None:
         arrays = []
-        for at, (name, shape, dtype) in enumerate(self.declared):
+        for index, (name, shape, dtype) in enumerate(self.declared):
             array = inputs[name]
             if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
                 raise ValueError(
-                    f"{name} is {array.dtype}{list(array.shape)}; expected {dtype}{list(shape)} in C order"
+                    f"{name} is {array.dtype}{list(array.shape)}; expected "
+                    f"{dtype}{list(shape)} in C order"
                 )
-            self.addresses[at] = array.__array_interface__["data"][0]
+            self.addresses[index] = array.__array_interface__["data"][0]
             arrays.append(array)
         self._check(self.library.evenbench_bind(self.handle, self.addresses))
-        self.bound = arrays  # read where they lie, at every step
+        # Keeps the arrays alive: the library reads the caller's memory at every step.
+        self.bound = arrays
 
     def step(self) -> None:
         self.last_ns = self._step(self.handle)
@@ -102,18 +102,17 @@ class LibrarySession(Session):
 
         count = self.library.evenbench_fetch(self.handle)
         self._check(count)
-        found = {}
-        for at, spec in zip(range(count), self.cell.model.outputs, strict=True):
+        outputs = {}
+        for index, spec in zip(range(count), self.cell.model.outputs, strict=True):
             kind, shape, rank = ctypes.c_char_p(), ctypes.POINTER(ctypes.c_int64)(), ctypes.c_int()
             data = self.library.evenbench_output(
-                self.handle, at, ctypes.byref(kind), ctypes.byref(shape), ctypes.byref(rank)
+                self.handle, index, ctypes.byref(kind), ctypes.byref(shape), ctypes.byref(rank)
             )
             sizes, dtype = shape[: rank.value], np.dtype((kind.value or b"").decode())
-            theirs = (ctypes.c_char * (math.prod(sizes) * dtype.itemsize)).from_address(
-                data or 0
-            )  # null without elements
-            found[spec.name] = np.frombuffer(theirs, dtype).reshape(sizes).copy()
-        return found
+            # The pointer is null for an output without elements.
+            memory = (ctypes.c_char * (math.prod(sizes) * dtype.itemsize)).from_address(data or 0)
+            outputs[spec.name] = np.frombuffer(memory, dtype).reshape(sizes).copy()
+        return outputs
 
     def close(self) -> None:
         if self.handle:
@@ -123,7 +122,7 @@ class LibrarySession(Session):
 
 
 def dtype_code(dtype: str) -> str:
-    """A type as the C++ code writes it: `f4` for float32."""
+    """Return the C++ code of a dtype, such as `f4` for float32."""
     import numpy as np
 
     return np.dtype(dtype).str[1:]

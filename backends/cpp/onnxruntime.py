@@ -1,8 +1,6 @@
-"""The C++ backends: ONNX Runtime and OpenVINO as programs (`cpp-*`) and behind ctypes (`ctypes-*`);
-libtorch is in `native_libtorch`.
+"""The backends `cpp-ort` and `ctypes-ort`: ONNX Runtime's C API in a program or behind ctypes.
 
-They read the very artifacts of their Python counterparts, with the same settings, so that what
-differs is the binding.
+Both read the artifact of `ort` with the same settings, so that only the binding differs.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from harness.core.backend import Deployment
 
 
 def ort_settings(cell: Cell) -> dict[str, object]:
-    """What a session is made with; the settings are those of `backends.onnxruntime.backend`."""
+    """Return the session's settings, equal to those in `backends.onnxruntime.session_options`."""
     spinning = "0" if cell.option.get("spinning") == "off" else "1"
     entries = {
         **session_options.CONFIG_ENTRIES,
@@ -37,7 +35,7 @@ def ort_settings(cell: Cell) -> dict[str, object]:
 
 
 def ort_options(file: Path, cell: Cell) -> dict[str, object]:
-    """What the C++ code is told."""
+    """Return the options of the C++ code."""
     return {
         "model": file,
         "library": wheel_libraries.library_of("onnxruntime"),
@@ -48,9 +46,7 @@ def ort_options(file: Path, cell: Cell) -> dict[str, object]:
 
 
 def attest_ort(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestation:
-    """As `backends.onnxruntime.backend` attests: from a profile of a session of its own, and from
-    the graph that optimisation left.
-    """
+    """Attest from the profile of a second session and from the optimised graph, as `ort` does."""
     nodes = executed_graph.nodes_of_last_run(json.loads(Path(facts["profile"]).read_text()))
     before = protobuf_reader.read(file)
     precision, emulated = executed_graph.executed_precision(cell.precision, nodes, before.precision)
@@ -73,26 +69,26 @@ def attest_ort(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestation:
         details={
             "graph": graph,
             "stored_weights": before.precision,
-            "threads_from": "threads that the session started, and the caller's",
+            "threads_from": "threads started by the session, and the caller's",
         },
     )
 
 
 def without_kernel(error: RuntimeError, cell: Cell) -> Exception:
-    """`error`, or Unsupported where the CPU provider has no kernel at the cell's precision."""
+    """Return `error`, or Unsupported if the CPU provider lacks a kernel at the precision."""
     kernel = onnx_precision.without_kernel(error)
     return Unsupported(f"CPUExecutionProvider {kernel} at {cell.precision}") if kernel else error
 
 
 class OrtFileSession(cpp_backend.FileSession):
-    """ONNX Runtime in either."""
+    """ONNX Runtime, in a program or a library."""
 
     library_name = "onnxruntime"
-    told, attested = staticmethod(ort_options), staticmethod(attest_ort)
+    options_of, attestation_of = staticmethod(ort_options), staticmethod(attest_ort)
 
 
 class OrtProgram(OrtFileSession, frames.FrameSession):
-    """ONNX Runtime in C++."""
+    """ONNX Runtime in a C++ program."""
 
 
 class OrtLibrary(OrtFileSession, library_session.LibrarySession):
@@ -100,7 +96,7 @@ class OrtLibrary(OrtFileSession, library_session.LibrarySession):
 
 
 class CppOrt(cpp_backend.NativeBackend, export.OnnxBackend):
-    """A C++ program on ONNX Runtime's C ABI, from the library in the Python wheel."""
+    """A C++ program on ONNX Runtime's C ABI, with the library from the Python wheel."""
 
     name = "cpp-ort"
     open_outputs = True
@@ -123,7 +119,7 @@ class CppOrt(cpp_backend.NativeBackend, export.OnnxBackend):
 
 
 class CtypesOrt(CppOrt):
-    """The same code as a shared library, called from Python."""
+    """The same code in a shared library, called from Python."""
 
     name = "ctypes-ort"
     session = OrtLibrary

@@ -1,4 +1,7 @@
-"""OpenVINO in C++, as a program."""
+"""The backend `cpp-openvino`: OpenVINO's C++ API in a program.
+
+Reads the artifact of `openvino` with the same settings, so that only the binding differs.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +27,15 @@ READ_BACK = (
     "CPU_DENORMALS_OPTIMIZATION",
     "EXECUTION_DEVICES",
 )
-"""The properties that are read back from the compiled model, where this release has them."""
+"""Properties read back from the compiled model, if this release has them."""
 
 
 TRUE = ("YES", "TRUE", "1")
 
 
 def openvino_options(cell: Cell) -> dict[str, object]:
-    """What the C++ code is told; the properties are those of `backends.openvino.backend`."""
-    named = {
+    """Return the options of the C++ code, with the properties of the backend `openvino`."""
+    prefixed = {
         f"property {name}": _option_text(value)
         for name, value in properties.requested_properties(cell).items()
     }
@@ -43,7 +46,7 @@ def openvino_options(cell: Cell) -> dict[str, object]:
     options: dict[str, object] = {
         "device": cell.device.upper(),
         "read": ",".join(READ_BACK),
-        **named,
+        **prefixed,
         **shapes,
     }
     if cell.option.get("precision_hint", "asked") == "asked":
@@ -52,7 +55,7 @@ def openvino_options(cell: Cell) -> dict[str, object]:
 
 
 class OpenVinoProgram(frames.FrameSession):
-    """OpenVINO in C++."""
+    """OpenVINO in a C++ program."""
 
     def __init__(self, file: Path, cell: Cell) -> None:
         super().__init__("openvino", {"model": file, **openvino_options(cell)}, cell)
@@ -71,6 +74,7 @@ class OpenVinoProgram(frames.FrameSession):
         precision, emulated = executed_graph.executed_precision(
             self.cell.precision, hint, counts, stored, dynamic
         )
+        # oneTBB has no switch to set or read.
         return Attestation(
             runtime="openvino",
             version=facts["version"],
@@ -80,7 +84,7 @@ class OpenVinoProgram(frames.FrameSession):
             denormals="flushed"
             if read["CPU_DENORMALS_OPTIMIZATION"].upper() in TRUE
             else "preserved",
-            spinning="runtime default",  # as in Python: oneTBB has no switch to set or read
+            spinning="runtime default",
             providers=(read["EXECUTION_DEVICES"],),
             placement=executed_graph.nodes_by_precision(executed),
             emulated=emulated,
@@ -94,24 +98,22 @@ class OpenVinoProgram(frames.FrameSession):
 
 
 def _option_text(value: object) -> str:
-    """A property as the text that OpenVINO reads."""
+    """Return a property as text for OpenVINO."""
     return {True: "YES", False: "NO"}[value] if isinstance(value, bool) else str(value)
 
 
 def _count_layers(facts: Mapping[str, str]) -> dict[tuple[str, str], int]:
-    """The facts `executed <layer type> <precision>` as numbers of nodes by both."""
-    found = {}
+    """Parse facts `executed <layer type> <precision>` into node counts."""
+    counts = {}
     for name, value in facts.items():
         if name.startswith("executed "):
             layer, precision = name.removeprefix("executed ").rsplit(" ", 1)
-            found[layer, precision] = int(value)
-    return found
+            counts[layer, precision] = int(value)
+    return counts
 
 
 class CppOpenVino(cpp_backend.NativeBackend, backend.OpenVino):
-    """A C++ program on OpenVINO, from the headers and libraries in the Python wheel: one request,
-    for latency.
-    """
+    """A C++ program on OpenVINO, built against the Python wheel: a single request, for latency."""
 
     name = "cpp-openvino"
     runtime = "openvino"
@@ -133,16 +135,17 @@ class CppOpenVino(cpp_backend.NativeBackend, backend.OpenVino):
     ) -> Exposed:
         if conversion.uses_pytorch_frontend(cell):
             raise Unsupported(
-                f"what OpenVINO's PyTorch frontend converted is looked into by `openvino`, whose file {cell.id} runs"
+                f"{cell.id} runs the file of `openvino`; inspect models of OpenVINO's "
+                "PyTorch frontend with `openvino`"
             )
         return super().expose(folder, cell, into, only, inputs)
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        own = folder / backend.IR_FILE
+        ir = folder / backend.IR_FILE
         try:
-            return OpenVinoProgram(own if own.exists() else folder / export.FILE, cell)
+            return OpenVinoProgram(ir if ir.exists() else folder / export.FILE, cell)
         except RuntimeError as error:
-            refused = conversion.refusal(error)
-            if refused is None:
+            unsupported = conversion.refusal(error)
+            if unsupported is None:
                 raise
-            raise refused from error
+            raise unsupported from error

@@ -17,7 +17,7 @@ CLOCK = "std::chrono::steady_clock"
 
 
 class Program:
-    """A running runner. `ask` sends one line and waits for its answer."""
+    """A running runner; `ask` sends a command and waits for the reply."""
 
     def __init__(self, file: Path) -> None:
         theirs_in, ours_out = os.pipe()
@@ -40,16 +40,17 @@ class Program:
         self._end = weakref.finalize(self, _kill, self._process)
 
     def ask(self, *words: object) -> list[str]:
-        """The words of the answer. Raises RuntimeError with the program's own message, or
-        ProgramEnded.
+        """Return the words of the reply.
+
+        Raises RuntimeError with the program's message, or ProgramEnded.
         """
         with contextlib.suppress(BrokenPipeError):
             self._commands.write(("\t".join(map(str, words)) + "\n").encode())
-        answer = self._answers.readline().decode(errors="replace").rstrip("\n").split("\t")
-        if answer[0] == "ok":
-            return answer[1:]
-        if answer[0] == "error":
-            raise RuntimeError("\t".join(answer[1:]))
+        reply = self._answers.readline().decode(errors="replace").rstrip("\n").split("\t")
+        if reply[0] == "ok":
+            return reply[1:]
+        if reply[0] == "error":
+            raise RuntimeError("\t".join(reply[1:]))
         raise self._ended()
 
     def _ended(self) -> ProgramEnded:
@@ -57,16 +58,19 @@ class Program:
         self._log.seek(0)
         tail = self._log.read()[-1000:].decode(errors="replace").strip()
         name = signal.Signals(-code).name if code < 0 else ""
-        how = f"{self.file.parent.name}: the program {f'was ended by {name}' if name else f'exited with code {code}'}"
-        return ProgramEnded(f"{how}: {tail}" if tail else how, name)
+        reason = (
+            f"{self.file.parent.name}: the program "
+            f"{f'was ended by {name}' if name else f'exited with code {code}'}"
+        )
+        return ProgramEnded(f"{reason}: {tail}" if tail else reason, name)
 
     @property
     def process_id(self) -> int:
-        """The program's process."""
+        """The process number."""
         return self._process.pid
 
     def close(self) -> None:
-        """End it; again does nothing."""
+        """End the program; further calls do nothing."""
         if self._end.alive:
             self._end()
             for stream in (self._commands, self._answers, self._log):

@@ -1,6 +1,4 @@
-"""C++ runners as sessions: a program that loops and times by itself, told what to do over two
-pipes, and the same code through ctypes.
-"""
+"""Sessions in a C++ program: Python sends commands, and the program loops and measures."""
 
 from __future__ import annotations
 
@@ -19,13 +17,11 @@ if TYPE_CHECKING:
 
 
 UNKEPT_BATCH = 0
-"""The program's number for a batch that is bound once and not met again."""
+"""The program's number of a batch that is bound only once."""
 
 
 class ProgramSession(Session):
-    """A cell in a C++ program: this process passes on what to do, and the program loops and times
-    by itself.
-    """
+    """A cell in a C++ program, commanded by this process and timed by the program's own clock."""
 
     clock = program.CLOCK
 
@@ -36,7 +32,7 @@ class ProgramSession(Session):
         self.compile_seconds = time.perf_counter() - begin
         self.folder = tempfile.TemporaryDirectory(prefix="evenbench-native-")
         self.program = program.Program(file)
-        self.known: dict[tuple[int, ...], tuple[int, Any]] = {}
+        self.batch_numbers: dict[tuple[int, ...], tuple[int, Any]] = {}
         try:
             words = [f"{name}={value}" for name, value in options.items()]
             self.library = program.parse_pairs(self.program.ask("about", *words))
@@ -47,13 +43,11 @@ class ProgramSession(Session):
             raise
 
     def facts(self) -> dict[str, str]:
-        """What the program reads back from its runtime; the files that it names lie in `folder`
-        until the session is closed.
-        """
+        """Return facts read back by the program; named files stay in `folder` until `close`."""
         return self.library | program.parse_pairs(self.program.ask("facts", self.folder.name))
 
     def bind(self, inputs: Arrays) -> None:
-        self.program.ask("bind", self._number(inputs, lasting=False))
+        self.program.ask("bind", self._number(inputs, reused=False))
 
     def step(self) -> None:
         self.program.ask("step")
@@ -66,27 +60,25 @@ class ProgramSession(Session):
         self, batches: Sequence[Arrays], count: int, boundary: str, keep: Sequence[int]
     ) -> Laps:
         rotation = ",".join(str(self._number(batch)) for batch in batches)
-        kept = ",".join(map(str, keep))
-        (answer,) = self.program.ask("laps", count, boundary, self.folder.name, kept, rotation)
-        taken = [int(lap) for lap in answer.split(",") if lap]
+        kept_laps = ",".join(map(str, keep))
+        (reply,) = self.program.ask("laps", count, boundary, self.folder.name, kept_laps, rotation)
+        taken = [int(lap) for lap in reply.split(",") if lap]
         return Laps(taken, {lap: self._read(f"{lap}_") for lap in keep})
 
-    def _number(self, batch: Arrays, lasting: bool = True) -> int:
-        """The program's number of a batch, whose bytes it reads from .npy files; once for one that
-        is `lasting`, as rotating ones are.
-        """
+    def _number(self, batch: Arrays, reused: bool = True) -> int:
+        """Return the program's number of a batch, read from .npy files; sent once if `reused`."""
         arrays = [batch[spec.name] for spec in self.cell.model.inputs]
-        # By address: batches are read-only and rotate. The reference keeps an address from being
-        # used again.
+        # By address, since batches are read-only and rotate. Holding the arrays keeps addresses
+        # unique.
         identity = tuple(array.__array_interface__["data"][0] for array in arrays)
         may_change = any(array.flags.writeable for array in arrays)
-        if identity in self.known:
-            number = self.known[identity][0]
+        if identity in self.batch_numbers:
+            number = self.batch_numbers[identity][0]
             return self._send(number, arrays) if may_change else number
-        if not lasting:
+        if not reused:
             return self._send(UNKEPT_BATCH, arrays)
-        self.known[identity] = (len(self.known) + 1, arrays)
-        return self._send(len(self.known), arrays)
+        self.batch_numbers[identity] = (len(self.batch_numbers) + 1, arrays)
+        return self._send(len(self.batch_numbers), arrays)
 
     def _send(self, number: int, arrays: Sequence[Any]) -> int:
         import numpy as np
@@ -102,12 +94,13 @@ class ProgramSession(Session):
     def _read(self, prefix: str) -> dict[str, Any]:
         import numpy as np
 
-        found = {}
-        for at, spec in enumerate(self.cell.model.outputs):
-            file = Path(f"{self.folder.name}/{prefix}{at}.npy")
-            found[spec.name] = np.load(file)
-            file.unlink()  # a detector's masks are large, and laps are kept by the dozen
-        return found
+        outputs = {}
+        for index, spec in enumerate(self.cell.model.outputs):
+            file = Path(f"{self.folder.name}/{prefix}{index}.npy")
+            outputs[spec.name] = np.load(file)
+            # A detector's masks are large, and dozens of laps are kept.
+            file.unlink()
+        return outputs
 
     def usage(self) -> Usage:
         return Usage(*map(int, self.program.ask("usage")), process_id=self.program.process_id)

@@ -1,4 +1,4 @@
-"""The compiler and CMake that build C++ runners."""
+"""The C++ compiler and CMake used to build runners."""
 
 from __future__ import annotations
 
@@ -13,34 +13,29 @@ TOOLS = ("cmake", "ninja")
 
 
 BUILD_TOOLS = ("cmake>=3.26", "ninja>=1.11")
-"""What an environment of a runner's own needs beside the runtime."""
+"""Distributions needed in a runner's environment, besides the runtime."""
 
 
 def lacks() -> str:
-    """In words, what is needed to build a runner and is not here; an empty string where nothing is.
-    Looks, and imports nothing.
-    """
+    """Explain which build tool is missing, or return an empty string. Imports nothing."""
     if not sys.platform.startswith("linux"):
-        return f"C++ runners are built against the shared libraries of Linux wheels, and this is {sys.platform}; run them on Linux"
-    wanting = []
+        return (
+            "C++ runners need the shared libraries of Linux wheels, and this is "
+            f"{sys.platform}; use Linux"
+        )
+    missing = []
     if not cmake():
-        wanting.append("cmake (pip install 'evenbench[cpp]')")
+        missing.append("cmake (pip install 'evenbench[cpp]')")
     if not compiler():
         named = os.environ.get("CXX", "")
-        wanting.append(
+        missing.append(
             f"the compiler that CXX names ({named})" if named else "a C++20 compiler (such as g++)"
         )
-    return (
-        f"a C++ runner is built on first use, and this is missing: {' and '.join(wanting)}; install it"
-        if wanting
-        else ""
-    )
+    return f"C++ runners are built on first use; install {' and '.join(missing)}" if missing else ""
 
 
 def compiler() -> list[str]:
-    """The command of the C++ compiler: `CXX` where it is set, as CMake reads it, g++ or clang++
-    otherwise; empty where there is none.
-    """
+    """Return the compiler's command: `CXX` if set, as in CMake, else g++ or clang++, else empty."""
     named = shlex.split(os.environ.get("CXX", ""))
     if named:
         return named if shutil.which(named[0]) else []
@@ -48,23 +43,22 @@ def compiler() -> list[str]:
 
 
 def cmake() -> str:
-    beside = Path(sys.executable).with_name(
-        "cmake"
-    )  # the one of this environment, whether or not it is activated
+    # The CMake of this environment, even if the environment is not activated.
+    beside = Path(sys.executable).with_name("cmake")
     return str(beside) if beside.exists() else shutil.which("cmake") or ""
 
 
 def compiler_key() -> list[str]:
-    """The compiler's command and what it says of its version."""
+    """Return the compiler's command and the first line of its version."""
     command = compiler()
-    said = (
+    output = (
         subprocess.run([*command, "--version"], capture_output=True, text=True, check=False).stdout
         if command
         else ""
     )
-    return [*command, said.partition("\n")[0]]
+    return [*command, output.partition("\n")[0]]
 
 
 def compiler_version() -> str:
-    """What the compiler says of itself in its first line; empty where there is none."""
+    """Return the first line of the compiler's version; empty without a compiler."""
     return compiler_key()[-1]

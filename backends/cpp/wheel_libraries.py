@@ -11,9 +11,7 @@ from harness import Unavailable
 from harness.inputs import batches
 
 DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "openvino": "openvino", "libtorch": "torch"}
-"""The distribution that carries each runtime's libraries, and the name of its package; one of them
-is what the program runs on.
-"""
+"""The distribution with each runtime's libraries, equal to the package's name."""
 
 
 MAIN_LIBRARY = {
@@ -21,7 +19,7 @@ MAIN_LIBRARY = {
     "openvino": "libs/libopenvino.so*",
     "libtorch": "lib/libtorch_cpu.so",
 }
-"""Where in the package the library is."""
+"""The runtime's library in the package."""
 
 
 LOADED_LIBRARIES = {
@@ -40,63 +38,59 @@ LOADED_LIBRARIES = {
     ),
     "libtorch": (),
 }
-"""What the runner, or its runtime, opens by name when a cell is loaded on the CPU: nothing is
-linked against these.
-"""
+"""Libraries loaded by name on the CPU, by the runner or the runtime: no binary links to these."""
 
 
 def package_folder(name: str) -> Path:
-    found = importlib.util.find_spec(name)
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
         raise Unavailable(
-            f"the package {name}, whose libraries the runner is built against, is not installed"
+            f"the runner links to libraries of the package {name}, which is not installed; "
+            "install it"
         )
-    return Path(next(iter(found.submodule_search_locations)))
+    return Path(next(iter(spec.submodule_search_locations)))
 
 
 def library_of(runtime: str) -> Path:
-    """The runtime's own shared library inside its Python package. Raises Unavailable where it is
-    not there.
-    """
+    """Return the runtime's shared library in the Python package, or raise Unavailable."""
     package = package_folder(DISTRIBUTIONS[runtime])
-    found = sorted(package.glob(MAIN_LIBRARY[runtime]), key=lambda path: len(path.name))
-    if not found:
+    libraries = sorted(package.glob(MAIN_LIBRARY[runtime]), key=lambda path: len(path.name))
+    if not libraries:
         raise Unavailable(
-            f"{runtime}: no {MAIN_LIBRARY[runtime]} in the package {package.name}; C++ runners need a Linux wheel"
+            f"{runtime}: no {MAIN_LIBRARY[runtime]} in the package {package.name}; C++ "
+            "runners need a Linux wheel"
         )
-    return found[-1]
+    return libraries[-1]
 
 
 def loaded_libraries(runtime: str) -> list[Path]:
-    """The files of `OPENED` inside the runtime's package. Raises Unavailable where it is not there."""
+    """Return the files of `LOADED_LIBRARIES` in the package, or raise Unavailable."""
     package = package_folder(DISTRIBUTIONS[runtime])
     return [file for pattern in LOADED_LIBRARIES[runtime] for file in sorted(package.glob(pattern))]
 
 
 def version_of(runtime: str) -> str:
-    """The installed version of the package that carries the runtime."""
+    """Return the installed version of the runtime's package."""
     return batches.version_of(DISTRIBUTIONS[runtime])
 
 
 def check_library(runtime: str, loaded: Mapping[str, str]) -> None:
-    """Raise RuntimeError where the loaded library is not the one in the Python package that it is
-    compared with.
+    """Raise RuntimeError if the loaded library differs from the library in the Python package.
 
-    `loaded` holds the `version` that the library itself reports and the file (`library`) that it
-    was loaded from.
+    `loaded` contains the `version` reported by the library, and the loaded file (`library`).
     """
-    installed, said = version_of(runtime), loaded["version"]
-    if not re.match(re.escape(installed.partition("+")[0]) + r"(?![.\d])", said):
+    installed, version = version_of(runtime), loaded["version"]
+    if not re.match(re.escape(installed.partition("+")[0]) + r"(?![.\d])", version):
         raise RuntimeError(
-            f"the runner loaded {runtime} {said}, the Python package is {installed}; a library path such as LD_LIBRARY_PATH leads "
-            "elsewhere, unset it"
+            f"the runner loaded {runtime} {version}, the Python package is {installed}; "
+            "unset library paths such as LD_LIBRARY_PATH"
         )
-    package, found = (
+    package, file = (
         package_folder(DISTRIBUTIONS[runtime]).resolve(),
         Path(loaded["library"]).resolve(),
     )
-    if package not in found.parents:
+    if package not in file.parents:
         raise RuntimeError(
-            f"the runner loaded {runtime} from {found}, the Python package is in {package}; a library path such as LD_LIBRARY_PATH "
-            "leads elsewhere, unset it"
+            f"the runner loaded {runtime} from {file}, the Python package is in {package}; "
+            "unset library paths such as LD_LIBRARY_PATH"
         )

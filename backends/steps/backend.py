@@ -1,4 +1,4 @@
-"""The base of backends that run single steps."""
+"""The base of the `steps-*` backends: a step's session, and the hooks of a library."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 
 class StepSession(Session):
-    """An operation on what is bound; `backend` says how its library takes arrays and gives them
-    back.
-    """
+    """A step on bound inputs; `backend` converts arrays to and from the library's types."""
 
     def __init__(self, operation: Operation, backend: StepBackend, cell: Cell) -> None:
         self.operation, self.backend, self.cell = operation, backend, cell
@@ -37,11 +35,11 @@ class StepSession(Session):
         import numpy as np
 
         (spec,) = self.cell.model.outputs
-        made = reference.pad_to_shape(self.backend.on_host(self.result), spec)
+        output = reference.pad_to_shape(self.backend.on_host(self.result), spec)
         return {
-            spec.name: np.ascontiguousarray(made, dtype=spec.dtype)
-            if made.dtype.kind in "iu"
-            else made
+            spec.name: np.ascontiguousarray(output, dtype=spec.dtype)
+            if output.dtype.kind in "iu"
+            else output
         }
 
     def attest(self) -> Attestation:
@@ -73,9 +71,7 @@ class StepSession(Session):
 
 
 class StepBackend(Backend):
-    """What the libraries share. `after` maps the operations behind a network to this library's
-    functions.
-    """
+    """The common part of all libraries; `after` maps postprocessing steps to functions."""
 
     steps = True
     runtime: ClassVar[str]
@@ -83,12 +79,15 @@ class StepBackend(Backend):
     after: ClassVar[Mapping[str, Operation]]
 
     def supports(self, cell: Cell) -> str:
-        why = super().supports(cell)
+        reason = super().supports(cell)
         operation = reference.operation_of(cell.model)
-        if why or operation in self.after:
-            return why
+        if reason or operation in self.after:
+            return reason
         if operation != "photo":
-            return f"{self.runtime} has no {operation or cell.model.build}; it does photo{''.join(f', {name}' for name in self.after)}"
+            return (
+                f"{self.runtime} has no {operation or cell.model.build}; it supports "
+                f"photo{''.join(f', {name}' for name in self.after)}"
+            )
         library = self.pixels()
         return next(
             filter(
@@ -124,40 +123,40 @@ class StepBackend(Backend):
         return lambda model, inputs: chain(library, steps, library.opened(inputs["pixels"]))
 
     def how(self, model: Model) -> str:
-        """In words, by which functions."""
+        """Name the library's functions for the model's step."""
         operation = reference.operation_of(model)
         if operation != "photo":
             return " ".join((self.after[operation].__doc__ or "").split())
-        named = dict.fromkeys(
+        names = dict.fromkeys(
             type(step).__name__ for step in (model.recipe.steps if model.recipe else ())
         )
         return "; ".join(
-            f"{name}: {self.pixels.does[name]}" for name in named if name in self.pixels.does
+            f"{name}: {self.pixels.does[name]}" for name in names if name in self.pixels.does
         )
 
     def configure(self, cell: Cell) -> None:
-        """Set the library's threads, where it has any of its own."""
+        """Set the library's number of threads, if any."""
 
     def bound(self, array: Any) -> Any:
-        """A host array as the library has it."""
+        """Convert a host array to the library's type."""
         return array
 
     def on_host(self, result: Any) -> Any:
-        """A result as an array that nothing writes to again."""
+        """Convert a result to an array that stays unchanged."""
         return result
 
     def version(self) -> str:
-        """As the loaded library says it."""
+        """Return the loaded library's version."""
         raise NotImplementedError
 
     def libraries(self) -> Mapping[str, str]:
-        """What else took part, and its version."""
+        """Return the versions of further libraries in use."""
         return {}
 
     def threads(self) -> int:
-        """As the library says them."""
+        """Return the library's number of threads."""
         return 1
 
     def spinning(self) -> str:
-        """Whether idle threads spin."""
+        """Return whether idle threads spin."""
         return "off"

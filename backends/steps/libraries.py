@@ -1,6 +1,4 @@
-"""Libraries that do what lies before and after a network, as backends: the same clock, the same
-inputs, and parity like any runtime's.
-"""
+"""The `steps-*` backends: a backend per library, with the clock, inputs and parity of any runtime."""
 
 from __future__ import annotations
 
@@ -21,16 +19,16 @@ from harness import Cell, Source
 
 
 def _refuses_threads(cell: Cell, name: str) -> str:
-    """Why a library without threads cannot have those of the cell, in words, or an empty string."""
+    """Explain a library's limit of a single thread, or return an empty string."""
     return (
         ""
         if cell.threads == 1
-        else f"{name} computes in one thread, not {cell.threads}; give the case threads=(1,)"
+        else f"{name} computes in one thread, not {cell.threads}; set threads=(1,) in the case"
     )
 
 
 def _codecs() -> dict[str, str]:
-    """The libraries inside Pillow."""
+    """Return the versions of Pillow and the JPEG library inside."""
     import PIL
     from PIL import features
 
@@ -42,7 +40,7 @@ def _codecs() -> dict[str, str]:
 
 
 class StepsPillow(backend.StepBackend):
-    """Pillow computes in one thread."""
+    """Pillow, in a single thread."""
 
     name = "steps-pillow"
     runtime = "Pillow"
@@ -66,7 +64,7 @@ class StepsPillow(backend.StepBackend):
 
 
 class StepsNumPy(backend.StepBackend):
-    """NumPy; its matrix products run in a BLAS with threads of its own, which threadpoolctl reads."""
+    """NumPy; matrix products run in the threads of a BLAS, read by threadpoolctl."""
 
     name = "steps-numpy"
     runtime = "NumPy"
@@ -83,7 +81,8 @@ class StepsNumPy(backend.StepBackend):
         import numpy as np
         import threadpoolctl
 
-        np.dot(np.ones(1), np.ones(1))  # the BLAS is loaded now, and has threads to limit
+        # Loads the BLAS, so that its threads can be limited.
+        np.dot(np.ones(1), np.ones(1))
         threadpoolctl.threadpool_limits(cell.threads, user_api="blas")
 
     def version(self) -> str:
@@ -111,7 +110,7 @@ class StepsNumPy(backend.StepBackend):
 
 
 class StepsCpp(backend.StepBackend):
-    """The C++ by which native programs preprocess, through ctypes: one thread, and Pillow decodes."""
+    """The C++ steps of native programs through ctypes, in a single thread; Pillow decodes."""
 
     name = "steps-cpp"
     runtime = "C++"
@@ -127,7 +126,10 @@ class StepsCpp(backend.StepBackend):
         return (
             ""
             if toolchain.compiler()
-            else "these steps are compiled on first use, and a C++20 compiler (such as g++) is missing"
+            else (
+                "the C++ steps are compiled on first use, and no C++20 compiler was found; "
+                "install g++ or clang++"
+            )
         )
 
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
@@ -147,7 +149,7 @@ class StepsCpp(backend.StepBackend):
 
 
 class StepsOpenCv(backend.StepBackend):
-    """OpenCV; its threads are set and read back."""
+    """OpenCV, with the number of threads set and read back."""
 
     name = "steps-opencv"
     runtime = "OpenCV"
@@ -176,8 +178,8 @@ class StepsOpenCv(backend.StepBackend):
 
         lines = (line.partition(":") for line in cv2.getBuildInformation().splitlines())
         built = {
-            name.strip(): what.strip()
-            for name, _, what in lines
+            name.strip(): value.strip()
+            for name, _, value in lines
             if name.strip() in ("JPEG", "PNG", "Parallel framework")
         }
         return {**built, "NumPy": np.__version__, "optimised": str(cv2.useOptimized())}
@@ -188,7 +190,8 @@ class StepsOpenCv(backend.StepBackend):
         return int(cv2.getNumThreads())
 
     def spinning(self) -> str:
-        return "runtime default"  # its own pthreads pool spins briefly, then sleeps; there is no switch to read
+        # OpenCV's thread pool spins briefly, then sleeps; there is no switch to read.
+        return "runtime default"
 
 
 class StepsTorchvision(backend.StepBackend):
@@ -214,8 +217,8 @@ class StepsTorchvision(backend.StepBackend):
         import numpy as np
         import torch
 
-        # The decoder takes bytes and the pixels of a photo are opened by the step; only what a
-        # network gives is a tensor already.
+        # The decoder takes bytes, and the step opens a photo's pixels; only network outputs are
+        # tensors.
         return torch.from_numpy(array) if array.dtype == np.float32 else array
 
     def on_host(self, result: Any) -> Any:
