@@ -21,7 +21,7 @@ from harness.core import artifact_store
 SOURCES = Path(__file__).with_name("src")
 PROGRAM, LIBRARY = "program", "libnative.so"
 
-PREPROCESSING = ("pixels.cpp", "pixels.hpp")
+PREPROCESSING = ("preprocess.cpp", "preprocess.hpp")
 """Sources of the recipe's steps: a separate library in a single file, without a runtime."""
 
 FLAGS = (
@@ -109,7 +109,7 @@ def build_preprocessing() -> Path:
         )
     sources = {name: artifact_store.digest_file(SOURCES / name) for name in PREPROCESSING}
     with _locked_folder(
-        "pixels", {"sources": sources, "compiler": toolchain.compiler_key(), "flags": FLAGS}
+        "preprocess", {"sources": sources, "compiler": toolchain.compiler_key(), "flags": FLAGS}
     ) as folder:
         file = folder / LIBRARY
         if not file.exists():

@@ -352,7 +352,7 @@ def test_a_program_that_is_killed_says_by_what() -> None:
 
 def test_what_the_program_cannot_do_is_said_and_it_goes_on() -> None:
     running = program.Program(build.build_runner("onnxruntime") / build.PROGRAM)
-    with pytest.raises(RuntimeError, match="step came before a network was loaded"):
+    with pytest.raises(RuntimeError, match="step needs a loaded network"):
         running.ask("step")
     library = wheel_libraries.library_of("onnxruntime")
     with pytest.raises(RuntimeError, match=r"no_such\.onnx"):

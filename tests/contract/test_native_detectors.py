@@ -158,7 +158,7 @@ def test_operators_of_torchvision_are_opened_or_it_is_said_why_not(
     text.write_text("text")
     for file, said in (
         (None, "Unknown builtin op: torchvision::"),
-        (text, r"cannot be opened: .*no_library\.so"),
+        (text, r"cannot be loaded: .*no_library\.so"),
     ):
         monkeypatch.setattr(libtorch, "operators", lambda file=file: file)
         with pytest.raises(

@@ -199,13 +199,13 @@ def test_cpp_without_a_compiler_is_unavailable_in_words(monkeypatch: pytest.Monk
 def test_cpp_that_cannot_be_compiled_says_what_the_compiler_said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "pixels.hpp").write_text("")
-    (tmp_path / "pixels.cpp").write_text("no such language\n")
+    (tmp_path / "preprocess.hpp").write_text("")
+    (tmp_path / "preprocess.cpp").write_text("no such language\n")
     monkeypatch.setattr(build, "SOURCES", tmp_path)
     monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path / "cache"))
     if not toolchain.compiler():
         pytest.skip("no C++ compiler")
-    with pytest.raises(RuntimeError, match=r"compiling pixels.cpp failed:\n(.|\n)*pixels.cpp:1:"):
+    with pytest.raises(RuntimeError, match=r"compiling preprocess.cpp failed:\n(.|\n)*preprocess.cpp:1:"):
         build.build_preprocessing()
 
 
@@ -215,8 +215,8 @@ def test_the_sources_of_another_language_are_part_of_the_key(
     recipe = preprocessors.implemented(models.RESNET18, "cpp").recipe
     assert recipe is not None
     files = {Path(file).name for file in source_digests.of_types(preprocessors.defined_by(recipe))}
-    assert {"preprocessor.py", "pixels.cpp", "pixels.hpp", "preprocess.py"} <= files
-    changed = tmp_path / "pixels.hpp"
+    assert {"preprocessor.py", "preprocess.cpp", "preprocess.hpp", "preprocess.py"} <= files
+    changed = tmp_path / "preprocess.hpp"
     changed.write_text("// another filter\n")
     (made,) = matrix.expand(Case((models.RESNET18,), ("ort",), preprocessing=("cpp",)))
     before = artifact_store.key_of(batches.key_parts(made))
