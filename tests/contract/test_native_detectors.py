@@ -163,7 +163,7 @@ def test_operators_of_torchvision_are_opened_or_it_is_said_why_not(
         monkeypatch.setattr(libtorch, "operators", lambda file=file: file)
         with pytest.raises(
             Unsupported,
-            match=rf"calls torchvision's operators, which C\+\+ does not have here \(.*{said}",
+            match=rf"calls torchvision's operators, and C\+\+ cannot load these here \(.*{said}",
         ):
             registry.find("cpp-libtorch").load(artifact, cell)
     monkeypatch.undo()

@@ -249,7 +249,7 @@ def test_objects_are_outlined_and_covered(
 @pytest.mark.parametrize(
     ("name", "shape", "said"),
     [
-        ("boxes", (3, 4), "4 labels, and not as many boxes and scores"),
+        ("boxes", (3, 4), "the numbers of boxes and scores differ from the 4 labels"),
         ("masks", (3, 64, 64), "fewer masks than labels"),
     ],
 )

@@ -44,8 +44,8 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 
 ABSENT: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
-    "openvino": ("cpu", {"provider": "openvino"}, "name the backend ort@openvino"),
-    "xnnpack": ("cpu", {"provider": "xnnpack"}, "no published wheel is known to"),
+    "openvino": ("cpu", {"provider": "openvino"}, "use backend ort@openvino"),
+    "xnnpack": ("cpu", {"provider": "xnnpack"}, "no known wheel has"),
     "coreml": ("coreml", {}, "CoreMLExecutionProvider"),
     "dml": ("dml", {}, "DmlExecutionProvider"),
     "qnn": ("qnn", {}, "onnxruntime-qnn"),

@@ -205,7 +205,9 @@ def test_cpp_that_cannot_be_compiled_says_what_the_compiler_said(
     monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path / "cache"))
     if not toolchain.compiler():
         pytest.skip("no C++ compiler")
-    with pytest.raises(RuntimeError, match=r"compiling preprocess.cpp failed:\n(.|\n)*preprocess.cpp:1:"):
+    with pytest.raises(
+        RuntimeError, match=r"compiling preprocess.cpp failed:\n(.|\n)*preprocess.cpp:1:"
+    ):
         build.build_preprocessing()
 
 
@@ -227,10 +229,10 @@ def test_the_sources_of_another_language_are_part_of_the_key(
 @pytest.mark.parametrize(
     ("steps", "words"),
     [
-        ((Layout(),), "Layout comes after ToArray"),
+        ((Layout(),), "Layout must follow ToArray"),
         (
             (ToArray(), Normalise((0.5,), (0.2,)), Normalise((0.5,), (0.2,)), Layout()),
-            "Normalise comes once, after ToArray",
+            "Normalise must follow ToArray, once",
         ),
         (
             (ToArray(), Normalise((0.5, 0.5), (0.2, 0.2)), Layout()),
@@ -300,7 +302,10 @@ def test_the_command_says_levels_and_what_cannot_be_done(
     assert main(["levels", photo, "--by", "numpy", "opencv"]) == 0
     said = capsys.readouterr().out
     assert "numpy: at most 1 levels of 255 (chelsea.png)" in said
-    assert "opencv: OpenCV's linear resize samples four neighbours" in said
+    assert (
+        "opencv: OpenCV's linear resize has no antialias=True, as it samples four neighbours"
+        in said
+    )
     assert main(["levels", photo, "--by", "numpy", "--allowed", "0.5", "--json"]) == 1
     assert '"worst": 1.0' in capsys.readouterr().out
     assert main(["levels", "--recipe", "nobodys"]) == 4

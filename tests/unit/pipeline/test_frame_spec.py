@@ -126,9 +126,9 @@ def test_cpp_takes_over_only_what_it_does_to_the_very_level() -> None:
         antialiased, steps=(ResizeSpec(32, 32, "bilinear", False), *antialiased.steps[1:])
     )
     assert frames.refuses(antialiased) == ""
-    assert "name the model with +cpp" in frames.refuses(sampled)
+    assert "add +cpp to the model's name" in frames.refuses(sampled)
     assert frames.refuses(replace(sampled, implementation="cpp")) == ""
-    assert "no steps by opencv; it has those of pillow and cpp" in frames.refuses(
+    assert "cannot reproduce opencv; supported are pillow and cpp" in frames.refuses(
         replace(antialiased, implementation="opencv")
     )
 
