@@ -1,4 +1,4 @@
-"""The `steps-*` backends: a backend per library, with the clock, inputs and parity of any runtime."""
+"""The `steps-*` backends, one per library, with the clock, inputs and parity of runtimes."""
 
 from __future__ import annotations
 

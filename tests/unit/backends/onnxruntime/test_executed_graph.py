@@ -1,6 +1,4 @@
-"""What ONNX Runtime executed follows from its profile alone, and what was fused from two graphs
-alone.
-"""
+"""Executed nodes and precision of ONNX Runtime, read from a profile."""
 
 from __future__ import annotations
 
@@ -12,7 +10,10 @@ from backends.onnxruntime import executed_graph
 from backends.onnxruntime.executed_graph import ExecutedNode
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-EMULATED = "weights are stored as fp16; the arithmetic runs in fp32, between casts inserted by ONNX Runtime"
+EMULATED = (
+    "weights are stored as fp16; the arithmetic runs in fp32, between casts inserted by ONNX "
+    "Runtime"
+)
 
 
 def ran(operator: str, *types: str, provider: str = CPU, microseconds: int = 10) -> ExecutedNode:
@@ -59,20 +60,20 @@ def ran(operator: str, *types: str, provider: str = CPU, microseconds: int = 10)
         ("fp32", "", [ran("Relu", "double")], "fp64", ""),
     ],
 )
-def test_the_precision_is_that_of_the_nodes_that_do_the_work(
+def test_compute_nodes_decide_the_precision(
     asked: str, stored: str, nodes: list[ExecutedNode], precision: str, emulated: str
 ) -> None:
     assert executed_graph.executed_precision(asked, nodes, stored) == (precision, emulated)
 
 
-def test_tf32_is_fp32_that_may_be_narrower() -> None:
+def test_fp32_nodes_with_tf32_allowed_are_tf32() -> None:
     nodes = [ran("Conv", provider=CUDA)]
     assert executed_graph.executed_precision("tf32", nodes, "fp32", tf32=True) == ("tf32", "")
     assert executed_graph.executed_precision("fp32", nodes, "fp32", tf32=True) == ("tf32", "")
     assert executed_graph.executed_precision("tf32", nodes, "fp32", tf32=False) == ("fp32", "")
 
 
-def test_a_label_counts_the_layers_that_stayed_wide() -> None:
+def test_a_label_counts_narrow_layers() -> None:
     nodes = [ran("Conv"), ran("QGemm", "uint8"), ran("QGemm", "uint8"), ran("Relu")]
     assert executed_graph.precision_label("int8-static", nodes) == "int8 in 2 of 3 layers"
     assert (

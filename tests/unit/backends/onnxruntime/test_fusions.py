@@ -21,17 +21,17 @@ def graph(*nodes: Node, constants: tuple[str, ...] = ()) -> Graph:
     return Graph(nodes, dict.fromkeys(constants, 1))
 
 
-def test_an_activation_that_was_fused_is_found_by_the_tensor() -> None:
+def test_a_fused_activation_is_matched_by_tensor() -> None:
     before = graph(node("Conv", "x w", "c"), node("Relu", "c", "r"), node("Gemm", "r v", "y"))
     after = graph(
         node("FusedConv", "x w", "r", domain=MS, activation="Relu"), node("Gemm", "r v", "y")
     )
-    made = fusions.compare_graphs(before, after)
-    assert made["fused"] == {"Conv + Relu → com.microsoft.FusedConv(Relu)": 1}
-    assert (made["added"], made["removed"], made["nodes_before"]) == ({}, {}, 3)
+    comparison = fusions.compare_graphs(before, after)
+    assert comparison["fused"] == {"Conv + Relu → com.microsoft.FusedConv(Relu)": 1}
+    assert (comparison["added"], comparison["removed"], comparison["nodes_before"]) == ({}, {}, 3)
 
 
-def test_blocked_layouts_are_found_by_the_name_and_reorders_are_added() -> None:
+def test_blocked_layouts_are_matched_by_name_and_reorders_are_added() -> None:
     before = graph(
         node("Conv", "x w", "a"),
         node("Relu", "a", "b"),
@@ -46,12 +46,12 @@ def test_blocked_layouts_are_found_by_the_name_and_reorders_are_added() -> None:
         Node("Conv", NCHWC, "c_nchwc", ("b", "u", "bias", "token_0"), ("token_1",), "Relu"),
         node("ReorderOutput", "token_1", "y", "ReorderOutput_token_9", NCHWC),
     )
-    made = fusions.compare_graphs(before, after)
-    assert made["fused"] == {
+    comparison = fusions.compare_graphs(before, after)
+    assert comparison["fused"] == {
         "Conv → com.microsoft.nchwc.Conv": 1,
         "Conv + Add + Relu → com.microsoft.nchwc.Conv(Relu)": 1,
     }
-    assert made["added"] == {"com.microsoft.nchwc.ReorderOutput": 2}
+    assert comparison["added"] == {"com.microsoft.nchwc.ReorderOutput": 2}
 
 
 def test_a_quantised_layer_takes_its_neighbours_with_it() -> None:
@@ -68,16 +68,16 @@ def test_a_quantised_layer_takes_its_neighbours_with_it() -> None:
         node("QLinearConv", "xq s wq t", "cq_token_3", "first_token_2", MS),
         node("DequantizeLinear", "cq_token_3 s", "y"),
     )
-    made = fusions.compare_graphs(before, after)
-    assert made["fused"] == {
+    comparison = fusions.compare_graphs(before, after)
+    assert comparison["fused"] == {
         "DequantizeLinear ×2 + Conv + QuantizeLinear → com.microsoft.QLinearConv": 1
     }
-    assert made["removed"] == {}
+    assert comparison["removed"] == {}
 
 
-def test_what_became_a_constant_or_had_no_effect_is_removed() -> None:
+def test_constants_and_nodes_without_effect_are_removed() -> None:
     before = graph(node("Mul", "k m", "w"), node("Identity", "x", "i"), node("MatMul", "i w", "y"))
-    made = fusions.compare_graphs(before, graph(node("MatMul", "x w", "y"), constants=("w",)))
-    assert made["removed"] == {"Mul": 1}
-    assert made["fused"] == {"Identity + MatMul → MatMul": 1}
+    comparison = fusions.compare_graphs(before, graph(node("MatMul", "x w", "y"), constants=("w",)))
+    assert comparison["removed"] == {"Mul": 1}
+    assert comparison["fused"] == {"Identity + MatMul → MatMul": 1}
     assert fusions.compare_graphs(before, before)["fused"] == {}

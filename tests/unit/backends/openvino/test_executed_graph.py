@@ -1,6 +1,4 @@
-"""What OpenVINO attests follows from the executed graph alone; what was asked for decides only
-which question is put to it.
-"""
+"""OpenVINO's attestation depends only on the executed graph; options and artifacts."""
 
 from __future__ import annotations
 
@@ -15,7 +13,10 @@ from backends.openvino.executed_graph import executed_precision
 from harness import Cell, Model
 from tests.unit.builders import cell
 
-EMULATED = "weights are stored as fp16; the arithmetic runs in fp32, as this CPU has no instructions for fp16"
+EMULATED = (
+    "weights are stored as fp16; the arithmetic runs in fp32, as this CPU has no instructions "
+    "for fp16"
+)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ EMULATED = "weights are stored as fp16; the arithmetic runs in fp32, as this CPU
         ("int8-dynamic", "f32", {"f32": 54}, "f32", "fp32", ""),
     ],
 )
-def test_what_ran_is_read_from_the_nodes(
+def test_executed_nodes_decide_the_precision(
     asked: str, hint: str, counts: dict[str, int], stored: str, precision: str, emulated: str
 ) -> None:
     assert executed_precision(asked, hint, counts, stored, dynamic=False) == (precision, emulated)

@@ -1,6 +1,4 @@
-"""What a TVM cell says of itself: label, precision, what it refuses, and where its records lie. No
-TVM is imported.
-"""
+"""Labels, precision, refusals and database folder of TVM cells, without TVM."""
 
 from dataclasses import replace
 
@@ -18,7 +16,7 @@ CELL = Cell(TINY_CNN, "tvm", threads=2)
     ("trials", "missing", "label"),
     [(0, 19, "untuned"), (640, 0, "tuned(640)"), (64, 3, "tuned(64), 3 of 19 tasks not")],
 )
-def test_the_label_says_how_far_it_is_tuned(trials, missing, label):
+def test_the_label_contains_the_state_of_tuning(trials, missing, label):
     assert (
         session.tuning_label({"trials": trials, "tasks": 19, "tasks_without_record": missing})
         == label
@@ -45,7 +43,7 @@ def test_int8_is_only_stored():
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16", "int8-dynamic"])
-def test_what_it_cannot_do_has_a_reason_of_its_own(precision):
+def test_unsupported_precisions_have_their_own_reasons(precision):
     assert backend.Tvm().supports(replace(CELL, precision=precision)).startswith("tvm ")
 
 
@@ -55,7 +53,7 @@ def test_a_file_is_refused():
     )
 
 
-def test_records_are_apart_by_all_that_decides_the_schedules(tmp_path, monkeypatch):
+def test_each_factor_of_the_schedules_has_a_separate_database(tmp_path, monkeypatch):
     monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path))
     changes = [
         {"batch": 2},

@@ -1,6 +1,4 @@
-"""Records of a tuner as files: what a kill left half-written, two tuners at once, and the estimate
-against trials.
-"""
+"""A tuner's records as files: partial lines after a kill, concurrent tuners, estimates by trial."""
 
 import json
 import os
