@@ -51,8 +51,8 @@ class FrameSession(session.ProgramSession, StreamProcessor):
 
         file = f"{self.folder.name}/frame.npy"
         np.save(file, pixels)
-        taken, _ = self.program.ask("frame", file, *([self.folder.name] if keep else []))
-        stages = dict(zip(STAGES, _numbers(taken), strict=True))
+        times, _ = self.program.ask("frame", file, *([self.folder.name] if keep else []))
+        stages = dict(zip(STAGES, _numbers(times), strict=True))
         return self._kept(stages, "") if keep else FrameResult(stages)
 
     def preload_frames(self, shape: tuple[int, int, int, int], frames: Iterable[Any]) -> None:
@@ -69,10 +69,10 @@ class FrameSession(session.ProgramSession, StreamProcessor):
         fields = self.program.ask(
             "stream", in_flight, period_ns, self.folder.name, ",".join(map(str, keep))
         )
-        wall, *taken, dropped, delays, most = map(_numbers, fields)
-        stages = dict(zip(STAGES, taken, strict=True))
+        wall, *stage_times, dropped, delays, most = map(_numbers, fields)
+        stages = dict(zip(STAGES, stage_times, strict=True))
         drawn, missing = len(stages["draw"]), set(dropped)
-        passage = PipelineRun(wall[0], stages, drawn, tuple(dropped), tuple(delays), most[0])
+        run = PipelineRun(wall[0], stages, drawn, tuple(dropped), tuple(delays), most[0])
         numbers = [number for number in range(drawn + len(missing)) if number not in missing]
         times_by_frame = {
             number: {stage: times[place] for stage, times in stages.items()}
@@ -80,7 +80,7 @@ class FrameSession(session.ProgramSession, StreamProcessor):
             if number in keep
         }
         return StreamResult(
-            passage,
+            run,
             {number: self._kept(times, f"{number}_") for number, times in times_by_frame.items()},
         )
 

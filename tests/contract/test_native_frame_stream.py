@@ -409,7 +409,7 @@ class PlayedSession(native_frames.FrameSession):
         self.folder = tempfile.TemporaryDirectory(prefix="evenbench-native-")
         self.program = Program(program)
         self.program.ask("load", f"slow_ms={slow_ms}", f"fails={fails}")
-        self.direct(frame_spec.of(MODEL, RECIPE, "pillow", WIDTH, HEIGHT))
+        self.configure_frames(frame_spec.of(MODEL, RECIPE, "pillow", WIDTH, HEIGHT))
 
     def attest(self) -> Any:
         raise NotImplementedError
@@ -422,7 +422,7 @@ def frames(count: int) -> list[Any]:
 
 
 def held(session: PlayedSession, pixels: list[Any]) -> None:
-    session.hold((len(pixels), HEIGHT, WIDTH, 3), iter(pixels))
+    session.preload_frames((len(pixels), HEIGHT, WIDTH, 3), iter(pixels))
     assert (Path(session.folder.name) / "frame.npy").stat().st_size < 2 * pixels[0].nbytes, (
         "a folder never has more than one of them"
     )
@@ -436,14 +436,14 @@ def test_what_is_in_flight_answers_what_goes_alone(
     network stays bound to what is there.
     """
     session, pixels = PlayedSession(programs["played"]), frames(12)
-    alone = [session.passed(each, keep=True) for each in pixels]
+    alone = [session.process_frame(each, keep=True) for each in pixels]
     assert len({len(each.outputs["labels"]) for each in alone}) > 3, (
         "the test would not see one size that is taken for another"
     )
     held(session, pixels)
     for _ in range(2):
-        found = session.streamed(in_flight, 0, range(12))
-        passage = found.passage
+        found = session.stream_frames(in_flight, 0, range(12))
+        passage = found.run
         assert {name: len(taken) for name, taken in passage.stages_ns.items()} == dict.fromkeys(
             native_frames.STAGES, 12
         )
@@ -476,7 +476,7 @@ def test_a_slow_network_drops_the_frames_that_it_drops_in_python(programs: dict[
     session, period, slow = PlayedSession(programs["played"], slow_ms=1200), 200_000_000, 1.2
     pixels = frames(6)
     held(session, pixels)
-    found = session.streamed(2, period, (1, 4))
+    found = session.stream_frames(2, period, (1, 4))
 
     def sleep(until: int) -> None:
         time.sleep(max(0.0, (until - time.monotonic_ns()) / 1e9))
@@ -488,7 +488,7 @@ def test_a_slow_network_drops_the_frames_that_it_drops_in_python(programs: dict[
         {"postprocess": np.copy, "draw": np.copy},
     )
     wanted = Overlap(Slots(2), time.monotonic_ns, sleep, period).run(source, *work)
-    passage = found.passage
+    passage = found.run
     assert (passage.dropped, passage.frames, passage.most_in_flight) == (
         wanted.dropped,
         wanted.frames,
@@ -507,8 +507,8 @@ def test_an_error_is_told_and_the_program_goes_on(programs: dict[str, Path]) -> 
     session, pixels = PlayedSession(programs["played"], fails=3), frames(8)
     held(session, pixels)
     with pytest.raises(RuntimeError, match=r"^infer of frame 3: the network broke$"):
-        session.streamed(2, 0, (0, 7))
-    assert session.streamed(2, 0, (0, 7)).passage.frames == 8
+        session.stream_frames(2, 0, (0, 7))
+    assert session.stream_frames(2, 0, (0, 7)).run.frames == 8
     session.close()
 
 
@@ -517,19 +517,19 @@ def test_a_passage_comes_after_frames_that_fit(programs: dict[str, Path]) -> Non
     with pytest.raises(
         RuntimeError, match="stream needs a configured pipeline and all frames of hold"
     ):
-        session.streamed(2, 0, ())
-    session.hold((4, HEIGHT, WIDTH, 3), iter(frames(3)))
+        session.stream_frames(2, 0, ())
+    session.preload_frames((4, HEIGHT, WIDTH, 3), iter(frames(3)))
     with pytest.raises(
         RuntimeError, match="stream needs a configured pipeline and all frames of hold"
     ):
-        session.streamed(2, 0, ())
+        session.stream_frames(2, 0, ())
     with pytest.raises(RuntimeError, match="all frames of hold were already added"):
-        session.hold((2, HEIGHT, WIDTH, 3), iter(frames(3)))
-    session.hold((3, HEIGHT, WIDTH, 3), iter(frames(3)))
+        session.preload_frames((2, HEIGHT, WIDTH, 3), iter(frames(3)))
+    session.preload_frames((3, HEIGHT, WIDTH, 3), iter(frames(3)))
     with pytest.raises(RuntimeError, match="at least one slot"):
-        session.streamed(0, 0, ())
-    assert session.streamed(2, 0, ()).passage.frames == 3
-    assert session.streamed(10**9, 0, ()).passage.most_in_flight <= 3, (
+        session.stream_frames(0, 0, ())
+    assert session.stream_frames(2, 0, ()).run.frames == 3
+    assert session.stream_frames(10**9, 0, ()).run.most_in_flight <= 3, (
         "slots that no frame can take are not made"
     )
     for shape, said in (

@@ -152,8 +152,6 @@ def test_no_lines_are_an_error() -> None:
 
 
 def test_rows_of_a_sweep_name_the_cell_without_a_batch() -> None:
-    swept = line(
-        Scenario(SWEEP), {"points": merge_points(Scenario(SWEEP), 1, [[lap(1, batch=1)]])}
-    )
+    swept = line(Scenario(SWEEP), {"points": merge_points(Scenario(SWEEP), 1, [[lap(1, batch=1)]])})
     ((name, batch, *_),) = load_results.rows(swept)
     assert (name, batch) == ("net-fast-fp32-cpu", "1")

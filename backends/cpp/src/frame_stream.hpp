@@ -16,7 +16,7 @@
 
 namespace evenbench {
 
-// The result of a stream, like stages.Passage in Python.
+// The result of a stream, like stages.PipelineRun in Python.
 struct StreamResult {
   std::int64_t wall_ns = 0;
   std::vector<StageTimes> times;  // of every drawn frame, in order
