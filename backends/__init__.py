@@ -30,12 +30,12 @@ TABLE: tuple[Row, ...] = (
     Row("openvino", "backends.openvino.backend:OpenVino", "pip install 'evenbench[openvino]'"),
     Row(
         "cpp-ort",
-        "backends.cpp.runtimes:CppOrt",
+        "backends.cpp.onnxruntime:CppOrt",
         "pip install 'evenbench[ort,cpp]', and a C++ compiler (g++)",
     ),
     Row(
         "cpp-openvino",
-        "backends.cpp.runtimes:CppOpenVino",
+        "backends.cpp.openvino:CppOpenVino",
         "pip install 'evenbench[openvino,cpp]', and a C++ compiler (g++)",
     ),
     Row(
@@ -45,7 +45,7 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         "ctypes-ort",
-        "backends.cpp.runtimes:CtypesOrt",
+        "backends.cpp.onnxruntime:CtypesOrt",
         "pip install 'evenbench[ort,cpp]', and a C++ compiler (g++)",
     ),
     Row(
@@ -65,29 +65,32 @@ TABLE: tuple[Row, ...] = (
         "pip install 'evenbench[tensorrt-rtx]', on a machine with an NVIDIA GPU",
     ),
     Row(
-        "steps-pillow", "backends.steps.backends:StepsPillow", "pip install evenbench", runs="steps"
+        "steps-pillow",
+        "backends.steps.libraries:StepsPillow",
+        "pip install evenbench",
+        runs="steps",
     ),
     Row(
         "steps-opencv",
-        "backends.steps.backends:StepsOpenCv",
+        "backends.steps.libraries:StepsOpenCv",
         "pip install 'evenbench[opencv]'",
         runs="steps",
     ),
     Row(
         "steps-torchvision",
-        "backends.steps.backends:StepsTorchvision",
+        "backends.steps.libraries:StepsTorchvision",
         "pip install 'evenbench[torch]'",
         runs="steps",
     ),
     Row(
         "steps-numpy",
-        "backends.steps.backends:StepsNumPy",
+        "backends.steps.libraries:StepsNumPy",
         "pip install 'evenbench[photographs]'",
         runs="steps",
     ),
     Row(
         "steps-cpp",
-        "backends.steps.backends:StepsCpp",
+        "backends.steps.libraries:StepsCpp",
         "install a C++ compiler such as g++",
         runs="steps",
     ),
@@ -112,7 +115,7 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         "negative-stale",
-        "backends.controls.negative:StaleAnswer",
+        "backends.controls.negative:StaleOutput",
         "pip install 'evenbench[ort]'",
         role="negative",
     ),

@@ -1,8 +1,7 @@
-"""Negative controls: runtimes made wrong on purpose, in the ways people get them wrong. Each must
-be caught, every time.
+"""Negative controls: runtimes with a deliberate, typical mistake. Each must always be caught.
 
-They wrap ONNX Runtime or OpenVINO, so that everything but the one mistake is what is really
-measured. `evenbench controls` runs them; they are never ranked, and never part of `ALL`.
+All wrap ONNX Runtime or OpenVINO, so that only the mistake differs from a measured backend.
+`evenbench controls` runs the controls; rankings and `ALL` exclude negative controls.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from backends.onnx import export
 from backends.onnxruntime.backend import OnnxRuntime
 from backends.onnxruntime.session import OrtSession
-from backends.openvino.backend import OpenVino, OpenVinoSession
+from backends.openvino.backend import OpenVino
+from backends.openvino.session import OpenVinoSession
 from backends.torch import model
 from harness import Cell, Session, Source, TensorSpec, Unsupported
 
@@ -27,9 +27,7 @@ FACTOR = 1.05
 
 
 class OneWeight(OnnxRuntime):
-    """A single weight is 5 % too large: the one of largest magnitude in the first layer that reads
-    all its weights at every step.
-    """
+    """A single weight is 5 % too large: the largest in the first layer with no unused weights."""
 
     name = "negative-weight"
 
@@ -43,7 +41,7 @@ class OneWeight(OnnxRuntime):
         import torch
 
         state = torch.load(source.weights_folder / model.WEIGHTS, weights_only=True)
-        tables = _tables(model.build(cell.model))
+        tables = _embedding_weights(model.build(cell.model))
         first = next(
             value for name, value in state.items() if value.ndim >= 2 and name not in tables
         ).view(-1)
@@ -53,10 +51,8 @@ class OneWeight(OnnxRuntime):
             return export.export(replace(source, weights_folder=Path(changed)), cell, folder)
 
 
-def _tables(module: Any) -> set[str]:
-    """The weights of embeddings, by name: of such a table a step reads a few rows, and the largest
-    number may be in none of them.
-    """
+def _embedding_weights(module: Any) -> set[str]:
+    """Return the names of embedding weights: a step reads only some rows of an embedding."""
     import torch
 
     return {
@@ -67,21 +63,21 @@ def _tables(module: Any) -> set[str]:
 
 
 class SwappedSession(OrtSession):
-    """Reads blue as red, as images decoded by OpenCV come."""
+    """Reads blue as red, as in images decoded by OpenCV."""
 
     def bind(self, inputs: Arrays) -> None:
         super().bind({name: value[:, ::-1].copy() for name, value in inputs.items()})
 
 
 class SwappedChannels(OnnxRuntime):
-    """BGR in the place of RGB."""
+    """BGR instead of RGB."""
 
     name = "negative-channels"
 
     def supports(self, cell: Cell) -> str:
         images = [spec for spec in cell.model.inputs if len(spec.shape) == 4 and spec.shape[1] == 3]
         return super().supports(cell) or (
-            "" if images else f"{cell.model.name} has no input of three colour channels to swap"
+            "" if images else f"{cell.model.name} has no input with three colour channels to swap"
         )
 
     def load(self, folder: Path, cell: Cell) -> Session:
@@ -89,21 +85,21 @@ class SwappedChannels(OnnxRuntime):
 
 
 class PermutedSession(OrtSession):
-    """Transposes the image: same pixels, same mean, other picture."""
+    """Transposes images: the same pixels and mean, but another picture."""
 
     def bind(self, inputs: Arrays) -> None:
         super().bind({name: value.swapaxes(-1, -2).copy() for name, value in inputs.items()})
 
 
 class ReversedSession(OrtSession):
-    """Reads every sequence from its end: the same words and the same padding, another sentence."""
+    """Reads sequences backwards: the same words and padding, but another sentence."""
 
     def bind(self, inputs: Arrays) -> None:
         super().bind({name: value[..., ::-1].copy() for name, value in inputs.items()})
 
 
 class PermutedInputs(OnnxRuntime):
-    """Height and width mixed up, which square inputs hide; sequences of whole numbers backwards."""
+    """Swapped height and width, hidden by square inputs; reversed sequences of integers."""
 
     name = "negative-permuted"
 
@@ -112,7 +108,7 @@ class PermutedInputs(OnnxRuntime):
         return super().supports(cell) or (
             ""
             if fits
-            else f"{cell.model.name} has an input that is neither square nor a sequence of tokens"
+            else f"{cell.model.name} has an input neither square nor a sequence of tokens"
         )
 
     def load(self, folder: Path, cell: Cell) -> Session:
@@ -129,7 +125,7 @@ def _sequence(spec: TensorSpec) -> bool:
 
 
 class StaleSession(OrtSession):
-    """Answers with the result of the input before, as a result cache or a pipeline off by one does."""
+    """Returns the previous input's outputs, like a stale result cache or an off-by-one pipeline."""
 
     previous: list[Any] | None = None
 
@@ -140,8 +136,8 @@ class StaleSession(OrtSession):
         self.previous = current
 
 
-class StaleAnswer(OnnxRuntime):
-    """The right answers, one input late."""
+class StaleOutput(OnnxRuntime):
+    """Correct outputs, late by an input."""
 
     name = "negative-stale"
 
@@ -150,7 +146,7 @@ class StaleAnswer(OnnxRuntime):
 
 
 class DefaultPrecision(OpenVino):
-    """OpenVINO without a word about precision: bf16 on a CPU that has it, whatever the model was."""
+    """OpenVINO with its default precision: bf16 on a CPU with bf16 instructions, for any model."""
 
     name = "negative-bf16"
 
@@ -160,6 +156,7 @@ class DefaultPrecision(OpenVino):
         )
         if session.compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32":
             raise Unsupported(
-                "OpenVINO's own default is f32 on this CPU, which has no bf16 instructions, so nothing goes wrong"
+                "OpenVINO's default is f32 on this CPU without bf16 instructions, so that "
+                "the mistake has no effect"
             )
         return session

@@ -1,4 +1,4 @@
-"""The backend that does nothing: what it measures is the harness itself."""
+"""The null backend does nothing: measured is only the harness's overhead."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class NullSession(Session):
-    """Accepts inputs, does nothing, and answers zeros of the declared shapes."""
+    """Accepts inputs, does nothing, and returns zeros of the declared shapes."""
 
     def __init__(self, cell: Cell) -> None:
         import numpy as np
@@ -50,7 +50,7 @@ class NullSession(Session):
 
 
 class Null(Backend):
-    """A control: never ranked, and never right, since it has no answer."""
+    """A control: never ranked, and never correct, since all outputs are zeros."""
 
     name = "null"
     uses_weights = False

@@ -1,13 +1,9 @@
-"""Building C++ runners: by CMake, on first use, against the libraries that the Python packages
-carry; and which library was loaded.
-"""
+"""Builds C++ runners with CMake on first use, against the libraries in the Python packages."""
 
 from __future__ import annotations
 
 import fcntl
-import importlib.util
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -18,16 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from backends.cpp import toolchain, wheel_libraries
 from harness import Unavailable
 from harness.core import artifact_store
-from harness.inputs import batches
 
 SOURCES = Path(__file__).with_name("src")
 PROGRAM, LIBRARY = "program", "libnative.so"
 
-PIXELS = ("pixels.cpp", "pixels.hpp")
-"""The steps of a recipe: a library of their own, which needs no runtime and is one file to compile.
-"""
+PREPROCESSING = ("preprocess.cpp", "preprocess.hpp")
+"""Sources of the recipe's steps: a separate library in a single file, without a runtime."""
 
 FLAGS = (
     "-std=c++20",
@@ -39,115 +34,11 @@ FLAGS = (
     "-fPIC",
     "-shared",
 )
-"""Of that library. Without contraction every operation rounds to float32, on processors that could
-fuse two as well.
-"""
-
-DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "openvino": "openvino", "libtorch": "torch"}
-"""The distribution that carries each runtime's libraries, and the name of its package; one of them
-is what the program runs on.
-"""
-
-PATTERNS = {
-    "onnxruntime": "capi/libonnxruntime.so*",
-    "openvino": "libs/libopenvino.so*",
-    "libtorch": "lib/libtorch_cpu.so",
-}
-"""Where in the package the library is."""
-
-OPENED = {
-    "onnxruntime": ("capi/libonnxruntime.so*",),
-    "openvino": (
-        *(
-            "libs/libopenvino_intel_cpu_plugin.so",
-            "libs/libopenvino_onnx_frontend.so*",
-            "libs/libopenvino_ir_frontend.so*",
-        ),
-        *(
-            "libs/libopenvino_auto_batch_plugin.so",
-            "libs/libtbbbind_*.so*",
-            "libs/libtbbmalloc.so*",
-        ),
-    ),
-    "libtorch": (),
-}
-"""What the runner, or its runtime, opens by name when a cell is loaded on the CPU: nothing is
-linked against these.
-"""
-
-TOOLS = ("cmake", "ninja")
-BUILD_TOOLS = ("cmake>=3.26", "ninja>=1.11")
-"""What an environment of a runner's own needs beside the runtime."""
+"""Flags of this library. Without contraction, every operation rounds to float32."""
 
 
-def lacks() -> str:
-    """In words, what is needed to build a runner and is not here; an empty string where nothing is.
-    Looks, and imports nothing.
-    """
-    if not sys.platform.startswith("linux"):
-        return f"C++ runners are built against the shared libraries of Linux wheels, and this is {sys.platform}; run them on Linux"
-    wanting = []
-    if not _cmake():
-        wanting.append("cmake (pip install 'evenbench[cpp]')")
-    if not compiler():
-        named = os.environ.get("CXX", "")
-        wanting.append(
-            f"the compiler that CXX names ({named})" if named else "a C++20 compiler (such as g++)"
-        )
-    return (
-        f"a C++ runner is built on first use, and this is missing: {' and '.join(wanting)}; install it"
-        if wanting
-        else ""
-    )
-
-
-def compiler() -> list[str]:
-    """The command of the C++ compiler: `CXX` where it is set, as CMake reads it, g++ or clang++
-    otherwise; empty where there is none.
-    """
-    named = shlex.split(os.environ.get("CXX", ""))
-    if named:
-        return named if shutil.which(named[0]) else []
-    return next(([name] for name in ("g++", "clang++") if shutil.which(name)), [])
-
-
-def _cmake() -> str:
-    beside = Path(sys.executable).with_name(
-        "cmake"
-    )  # the one of this environment, whether or not it is activated
-    return str(beside) if beside.exists() else shutil.which("cmake") or ""
-
-
-def _package(name: str) -> Path:
-    found = importlib.util.find_spec(name)
-    if found is None or not found.submodule_search_locations:
-        raise Unavailable(
-            f"the package {name}, whose libraries the runner is built against, is not installed"
-        )
-    return Path(next(iter(found.submodule_search_locations)))
-
-
-def library_of(runtime: str) -> Path:
-    """The runtime's own shared library inside its Python package. Raises Unavailable where it is
-    not there.
-    """
-    package = _package(DISTRIBUTIONS[runtime])
-    found = sorted(package.glob(PATTERNS[runtime]), key=lambda path: len(path.name))
-    if not found:
-        raise Unavailable(
-            f"{runtime}: no {PATTERNS[runtime]} in the package {package.name}; C++ runners need a Linux wheel"
-        )
-    return found[-1]
-
-
-def opened(runtime: str) -> list[Path]:
-    """The files of `OPENED` inside the runtime's package. Raises Unavailable where it is not there."""
-    package = _package(DISTRIBUTIONS[runtime])
-    return [file for pattern in OPENED[runtime] for file in sorted(package.glob(pattern))]
-
-
-def shipped(runtime: str, options: Mapping[str, object]) -> dict[str, str]:
-    """The sources of a program of its own, by file name, with the options that it is told."""
+def deployment_sources(runtime: str, options: Mapping[str, object]) -> dict[str, str]:
+    """Return the sources of a packaged program by file name, with its options."""
     names = (
         "array.hpp",
         "archive.hpp",
@@ -157,95 +48,86 @@ def shipped(runtime: str, options: Mapping[str, object]) -> dict[str, str]:
         "deploy/main.cpp",
         "deploy/CMakeLists.txt",
     )
-    found = {Path(name).name: (SOURCES / name).read_text(encoding="utf-8") for name in names}
-    words = {
+    sources = {Path(name).name: (SOURCES / name).read_text(encoding="utf-8") for name in names}
+    placeholders = {
         "@RUNTIME@": runtime,
-        "@PACKAGE@": DISTRIBUTIONS[runtime],
-        "@OPENED@": " ".join(OPENED[runtime]),
+        "@PACKAGE@": wheel_libraries.DISTRIBUTIONS[runtime],
+        "@OPENED@": " ".join(wheel_libraries.LOADED_LIBRARIES[runtime]),
     }
-    for word, value in words.items():
-        found["CMakeLists.txt"] = found["CMakeLists.txt"].replace(word, value)
-    return {**found, "options.txt": "".join(f"{name}={value}\n" for name, value in options.items())}
+    for placeholder, value in placeholders.items():
+        sources["CMakeLists.txt"] = sources["CMakeLists.txt"].replace(placeholder, value)
+    return {
+        **sources,
+        "options.txt": "".join(f"{name}={value}\n" for name, value in options.items()),
+    }
 
 
-def version_of(runtime: str) -> str:
-    """The installed version of the package that carries the runtime."""
-    return batches.version_of(DISTRIBUTIONS[runtime])
-
-
-def key(runtime: str) -> Mapping[str, Any]:
-    """What decides the built files: sources, compiler, and the library's version and place, which
-    is linked in.
-    """
+def build_key(runtime: str) -> Mapping[str, Any]:
+    """Return the key of the built files: sources, compiler, and the linked library."""
     sources = {
         path.name: artifact_store.digest_file(path)
         for path in sorted(SOURCES.iterdir())
         if path.is_file()
     }
-    library = {"version": version_of(runtime), "path": str(library_of(runtime))}
-    return {"runtime": runtime, "sources": sources, "compiler": _compiler_key(), "library": library}
+    library = {
+        "version": wheel_libraries.version_of(runtime),
+        "path": str(wheel_libraries.library_of(runtime)),
+    }
+    return {
+        "runtime": runtime,
+        "sources": sources,
+        "compiler": toolchain.compiler_key(),
+        "library": library,
+    }
 
 
-def _compiler_key() -> list[str]:
-    """The compiler's command and what it says of its version."""
-    command = compiler()
-    said = (
-        subprocess.run([*command, "--version"], capture_output=True, text=True, check=False).stdout
-        if command
-        else ""
-    )
-    return [*command, said.partition("\n")[0]]
+def build_runner(runtime: str) -> Path:
+    """Return the folder of program and shared library, building both on first use.
 
-
-def compiler_version() -> str:
-    """What the compiler says of itself in its first line; empty where there is none."""
-    return _compiler_key()[-1]
-
-
-def built(runtime: str) -> Path:
-    """The folder with the program and the shared library, built now where it is not there. Raises
-    Unavailable where it cannot be.
-
-    Release, against the very files of the Python package, so that versions agree by construction;
-    `check_library` asserts it.
+    A release build against the files of the Python package, so that versions agree; `check_library`
+    verifies the loaded library. Raises Unavailable if a tool is missing.
     """
-    reason = lacks()
+    reason = toolchain.lacks()
     if reason:
         raise Unavailable(reason)
-    with _folder(runtime, key(runtime)) as folder:
+    with _locked_folder(runtime, build_key(runtime)) as folder:
         if not (folder / LIBRARY).exists():
             _build(runtime, folder)
     return folder
 
 
-def built_pixels() -> Path:
-    """The shared library of the steps of a recipe, compiled now where it is not there. Raises
-    Unavailable where there is no compiler.
+def build_preprocessing() -> Path:
+    """Return the shared library of the recipe's steps, compiling on first use.
+
+    Raises Unavailable without a compiler.
     """
-    command = compiler()
+    command = toolchain.compiler()
     if not command:
         raise Unavailable(
-            "a recipe's steps in C++ are compiled on first use, and a C++20 compiler (such as g++) is missing; install one"
+            "the C++ steps of a recipe are compiled on first use, and no C++20 compiler "
+            "was found; install g++ or clang++"
         )
-    sources = {name: artifact_store.digest_file(SOURCES / name) for name in PIXELS}
-    with _folder(
-        "pixels", {"sources": sources, "compiler": _compiler_key(), "flags": FLAGS}
+    sources = {name: artifact_store.digest_file(SOURCES / name) for name in PREPROCESSING}
+    with _locked_folder(
+        "preprocess", {"sources": sources, "compiler": toolchain.compiler_key(), "flags": FLAGS}
     ) as folder:
         file = folder / LIBRARY
         if not file.exists():
             folder.mkdir(exist_ok=True)
             stage = folder / f".{LIBRARY}"
-            order = [*command, *FLAGS, str(SOURCES / PIXELS[0]), "-o", str(stage)]
-            done = subprocess.run(order, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise RuntimeError(f"compiling {PIXELS[0]} failed:\n{done.stderr[-2000:]}")
+            arguments = [*command, *FLAGS, str(SOURCES / PREPROCESSING[0]), "-o", str(stage)]
+            completed = subprocess.run(arguments, capture_output=True, text=True, check=False)
+            if completed.returncode:
+                raise RuntimeError(
+                    f"compiling {PREPROCESSING[0]} failed:\n{completed.stderr[-2000:]}"
+                )
             stage.rename(file)
     return file
 
 
 @contextmanager
-def _folder(name: str, parts: Mapping[str, Any]) -> Iterator[Path]:
-    """Where what `parts` decide is built, alone: two workers that need it at once build it once."""
+def _locked_folder(name: str, parts: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield the locked folder for `parts`: concurrent workers run the same build only once."""
     folder = artifact_store.root() / "native" / f"{name}-{artifact_store.key_of(parts)[:16]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{folder.name}.lock").open("w") as lock:
@@ -256,64 +138,47 @@ def _folder(name: str, parts: Mapping[str, Any]) -> Iterator[Path]:
 def _build(runtime: str, folder: Path) -> None:
     stage = Path(tempfile.mkdtemp(prefix=".stage-", dir=folder.parent))
     try:
-        settings = {"CMAKE_BUILD_TYPE": "Release", "RUNTIME": runtime, **_where(runtime)}
+        settings = {"CMAKE_BUILD_TYPE": "Release", "RUNTIME": runtime, **_cmake_paths(runtime)}
         generator = (
             ["-G", "Ninja"]
             if shutil.which("ninja") or Path(sys.executable).with_name("ninja").exists()
             else []
         )
-        given = [f"-D{name}={value}" for name, value in settings.items()]
+        definitions = [f"-D{name}={value}" for name, value in settings.items()]
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        variables = {**os.environ, "PATH": path, "CXX": shlex.join(compiler())}
+        variables = {**os.environ, "PATH": path, "CXX": shlex.join(toolchain.compiler())}
         for command in (
-            ["-S", str(SOURCES), "-B", str(stage), *generator, *given],
+            ["-S", str(SOURCES), "-B", str(stage), *generator, *definitions],
             ["--build", str(stage)],
         ):
-            done = subprocess.run(
-                [_cmake(), *command], capture_output=True, text=True, check=False, env=variables
+            completed = subprocess.run(
+                [toolchain.cmake(), *command],
+                capture_output=True,
+                text=True,
+                check=False,
+                env=variables,
             )
-            if done.returncode:
-                tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-25:])
+            if completed.returncode:
+                tail = "\n".join((completed.stdout + completed.stderr).strip().splitlines()[-25:])
                 raise RuntimeError(f"building the {runtime} runner failed:\n{tail}")
-        made = stage / "made"
-        made.mkdir()
+        output = stage / "output"
+        output.mkdir()
         for name in (PROGRAM, LIBRARY):
-            shutil.copy2(stage / name, made / name)
+            shutil.copy2(stage / name, output / name)
         shutil.rmtree(folder, ignore_errors=True)
-        made.rename(folder)
+        output.rename(folder)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def _where(runtime: str) -> Mapping[str, str]:
+def _cmake_paths(runtime: str) -> Mapping[str, str]:
     if runtime == "openvino":
-        return {"OpenVINO_DIR": str(_package("openvino") / "cmake")}
+        return {"OpenVINO_DIR": str(wheel_libraries.package_folder("openvino") / "cmake")}
     if runtime == "libtorch":
-        torch = _package("torch")
+        torch = wheel_libraries.package_folder("torch")
         folders = (torch / "include", torch / "include" / "torch" / "csrc" / "api" / "include")
         return {
             "TORCH_INCLUDES": ";".join(map(str, folders)),
             "TORCH_LIBRARIES": str(torch / "lib"),
         }
     return {}
-
-
-def check_library(runtime: str, loaded: Mapping[str, str]) -> None:
-    """Raise RuntimeError where the loaded library is not the one in the Python package that it is
-    compared with.
-
-    `loaded` holds the `version` that the library itself reports and the file (`library`) that it
-    was loaded from.
-    """
-    installed, said = version_of(runtime), loaded["version"]
-    if not re.match(re.escape(installed.partition("+")[0]) + r"(?![.\d])", said):
-        raise RuntimeError(
-            f"the runner loaded {runtime} {said}, the Python package is {installed}; a library path such as LD_LIBRARY_PATH leads "
-            "elsewhere, unset it"
-        )
-    package, found = _package(DISTRIBUTIONS[runtime]).resolve(), Path(loaded["library"]).resolve()
-    if package not in found.parents:
-        raise RuntimeError(
-            f"the runner loaded {runtime} from {found}, the Python package is in {package}; a library path such as LD_LIBRARY_PATH "
-            "leads elsewhere, unset it"
-        )

@@ -1,6 +1,4 @@
-"""A C++ runner behind ctypes as shipped programs call it: `evenbench ship` copies this class into
-them, so it needs nothing of ours.
-"""
+"""A C++ runner behind ctypes in packaged programs. Copied, so without evenbench imports."""
 
 from __future__ import annotations
 
@@ -11,9 +9,7 @@ from typing import Any
 
 
 class Network:
-    """The model in `folder`, in the shared library that native/CMakeLists.txt builds; no torch, and
-    no runtime in Python.
-    """
+    """The model in `folder`, run by the library built from native/CMakeLists.txt, without torch."""
 
     def __init__(self, folder: Path, settings: dict[str, Any], threads: int) -> None:
         import ctypes
@@ -21,7 +17,8 @@ class Network:
         build = Path(os.environ.get("BUILD_DIR") or Path(__file__).resolve().parent / "build")
         if not (build / "libnative.so").exists():
             sys.exit(
-                f"{build / 'libnative.so'} is not there; build it as README.md says, or name its folder with BUILD_DIR"
+                f"{build / 'libnative.so'} does not exist; build it (see README.md), or set "
+                "BUILD_DIR to its folder"
             )
         self.library = library = ctypes.CDLL(str(build / "libnative.so"))
         library.evenbench_error.restype = ctypes.c_char_p
@@ -38,10 +35,11 @@ class Network:
             (folder / name for name in settings["files"] if (folder / name).exists()),
             folder / settings["files"][0],
         )
-        told = (build / "options.txt").read_text(
+        # Later lines override earlier lines.
+        options = (build / "options.txt").read_text(
             encoding="utf-8"
-        ) + f"model={file}\n{settings['threads']}={threads}\n"  # later ones count
-        self.handle = ctypes.c_void_p(library.evenbench_load(told.encode()))
+        ) + f"model={file}\n{settings['threads']}={threads}\n"
+        self.handle = ctypes.c_void_p(library.evenbench_load(options.encode()))
         self._check(self.handle.value)
         self.names = [name for name, _, _ in settings["inputs"]]
         self.ctypes, self.addresses = ctypes, (ctypes.c_void_p * len(self.names))()
@@ -58,7 +56,9 @@ class Network:
             raise RuntimeError((self.library.evenbench_error() or b"").decode(errors="replace"))
 
     def __call__(self, inputs: dict[str, Any]) -> list[Any]:
-        """One inference: contiguous arrays by name in, copies of the outputs in declared order out."""
+        """Run one inference: contiguous arrays by name in, copies of the outputs in declared order
+        out.
+        """
         for place, name in enumerate(self.names):
             self.addresses[place] = inputs[name].ctypes.data
         self._check(self.library.evenbench_bind(self.handle, self.addresses))
@@ -76,7 +76,7 @@ class Network:
             self.handle, place, ctypes.byref(kind), ctypes.byref(sizes), ctypes.byref(rank)
         )
         shape, dtype = tuple(sizes[: rank.value]), np.dtype((kind.value or b"").decode())
-        theirs = (
+        memory = (
             ctypes.c_char * (int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
         ).from_address(data or 0)
-        return np.frombuffer(theirs, dtype).reshape(shape).copy()
+        return np.frombuffer(memory, dtype).reshape(shape).copy()

@@ -1,5 +1,6 @@
-"""C++ programs that pass whole frames: decoded pixels go in, every later stage runs and is timed
-there (`cpp/line.hpp`, `passage.hpp`).
+"""Frames in C++ programs: each program preprocesses, infers, postprocesses and draws.
+
+Frames arrive decoded; see `src/frame_pipeline.hpp` and `src/frame_stream.hpp`.
 """
 
 from __future__ import annotations
@@ -24,38 +25,34 @@ from harness.pipeline.frame_spec import (
 from harness.pipeline.stages import PipelineRun
 
 STAGES = ("preprocess", "infer", "postprocess", "draw")
-"""In the order in which the program tells their times."""
+"""Stages in the order of the program's reported times."""
 
-EQUAL = ("pillow", "cpp")
-"""The libraries whose levels the program's steps make, to the byte; of Pillow's not the bilinear
-sampling without antialias.
-"""
+BYTE_EXACT = ("pillow", "cpp")
+"""Libraries reproduced to the byte by the C++ steps, except Pillow's sampling without antialias."""
 
 
-class LineSession(session.ProgramSession, StreamProcessor):
-    """A program that is told what to do with frames, and then gets them one by one, or all at once
-    to have several in flight.
-    """
+class FrameSession(session.ProgramSession, StreamProcessor):
+    """A program configured for frames: processed singly, or as a stream with several in flight."""
 
     draws_letters = False
 
     def configure_frames(self, spec: FrameSpec) -> None:
         import numpy as np
 
-        refused = why_not(spec)
-        if refused:
-            raise Unsupported(refused)
+        reason = refuses(spec)
+        if reason:
+            raise Unsupported(reason)
         palette = f"{self.folder.name}/palette.npy"
         np.save(palette, spec.palette)
-        self.program.ask("line", f"palette={palette}", *words_of(spec))
+        self.program.ask("pipeline", f"palette={palette}", *program_options(spec))
 
     def process_frame(self, pixels: Any, keep: bool) -> FrameResult:
         import numpy as np
 
         file = f"{self.folder.name}/frame.npy"
         np.save(file, pixels)
-        taken, _ = self.program.ask("frame", file, *([self.folder.name] if keep else []))
-        stages = dict(zip(STAGES, _numbers(taken), strict=True))
+        times, _ = self.program.ask("frame", file, *([self.folder.name] if keep else []))
+        stages = dict(zip(STAGES, _numbers(times), strict=True))
         return self._kept(stages, "") if keep else FrameResult(stages)
 
     def preload_frames(self, shape: tuple[int, int, int, int], frames: Iterable[Any]) -> None:
@@ -63,28 +60,28 @@ class LineSession(session.ProgramSession, StreamProcessor):
 
         file = Path(self.folder.name) / "frame.npy"
         self.program.ask("hold", *shape[:3])
-        for pixels in (
-            frames
-        ):  # singly: all of them would fill a temporary folder, which may lie in memory itself
+        # One at a time: all frames would fill a temporary folder, perhaps in memory.
+        for pixels in frames:
             np.save(file, pixels)
-            self.program.ask("held", file)
+            self.program.ask("add", file)
 
     def stream_frames(self, in_flight: int, period_ns: int, keep: Collection[int]) -> StreamResult:
-        answer = self.program.ask(
-            "passage", in_flight, period_ns, self.folder.name, ",".join(map(str, keep))
+        fields = self.program.ask(
+            "stream", in_flight, period_ns, self.folder.name, ",".join(map(str, keep))
         )
-        wall, *taken, dropped, delays, most = map(_numbers, answer)
-        stages = dict(zip(STAGES, taken, strict=True))
-        drawn, lost = len(stages["draw"]), set(dropped)
-        passage = PipelineRun(wall[0], stages, drawn, tuple(dropped), tuple(delays), most[0])
-        numbers = [number for number in range(drawn + len(lost)) if number not in lost]
-        each = {
+        wall, *stage_times, dropped, delays, most = map(_numbers, fields)
+        stages = dict(zip(STAGES, stage_times, strict=True))
+        drawn, missing = len(stages["draw"]), set(dropped)
+        run = PipelineRun(wall[0], stages, drawn, tuple(dropped), tuple(delays), most[0])
+        numbers = [number for number in range(drawn + len(missing)) if number not in missing]
+        times_by_frame = {
             number: {stage: times[place] for stage, times in stages.items()}
             for place, number in enumerate(numbers)
             if number in keep
         }
         return StreamResult(
-            passage, {number: self._kept(times, f"{number}_") for number, times in each.items()}
+            run,
+            {number: self._kept(times, f"{number}_") for number, times in times_by_frame.items()},
         )
 
     def _kept(self, stages: dict[str, int], prefix: str) -> FrameResult:
@@ -101,40 +98,45 @@ def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",") if number]
 
 
-def why_not(orders: FrameSpec) -> str:
-    """An empty string, or why the program would not make the levels that are wanted, in words."""
-    if orders.implementation not in EQUAL:
-        return f"C++ has no steps by {orders.implementation}; it has those of {' and '.join(EQUAL)}"
-    sampled = any(
+def refuses(spec: FrameSpec) -> str:
+    """Explain why the C++ steps cannot reproduce the preprocessing, or return an empty string."""
+    if spec.implementation not in BYTE_EXACT:
+        return (
+            f"C++ cannot reproduce {spec.implementation}; supported are {' and '.join(BYTE_EXACT)}"
+        )
+    samples = any(
         isinstance(step, ResizeSpec) and not step.antialias and step.filter != "nearest"
-        for step in orders.steps
+        for step in spec.steps
     )
-    if sampled and orders.implementation != "cpp":
-        return f"{orders.implementation} samples without antialias to levels that C++ only comes near to; name the model with +cpp"
+    if samples and spec.implementation != "cpp":
+        return (
+            f"C++ cannot reproduce {spec.implementation}'s sampling without antialias "
+            "exactly; add +cpp to the model's name"
+        )
     return ""
 
 
-def words_of(orders: FrameSpec) -> list[str]:
-    """What the program is told, as words of name=value."""
-    view = orders.view
-    told: dict[str, object] = {
-        **{f"step {number}": _step(step) for number, step in enumerate(orders.steps)},
-        "input": orders.input,
-        "shape": _listed(orders.shape),
-        "task": orders.task,
-        **orders.reads,
-        "threshold": repr(orders.threshold),
-        "mask_level": repr(orders.mask_level),
-        "opacity": orders.opacity,
-        "view": _listed((view.left, view.top, view.right, view.bottom, view.width, view.height)),
-        "box": _listed(view.box),
+def program_options(spec: FrameSpec) -> list[str]:
+    """Return the program's options as words of name=value."""
+    view = spec.view
+    options: dict[str, object] = {
+        **{f"step {number}": _step(step) for number, step in enumerate(spec.steps)},
+        "input": spec.input,
+        "shape": _join(spec.shape),
+        "task": spec.task,
+        **spec.reads,
+        "threshold": repr(spec.threshold),
+        "mask_level": repr(spec.mask_level),
+        "opacity": spec.opacity,
+        "view": _join((view.left, view.top, view.right, view.bottom, view.width, view.height)),
+        "box": _join(view.box),
     }
-    return [f"{name}={value}" for name, value in told.items()]
+    return [f"{name}={value}" for name, value in options.items()]
 
 
 def _step(step: ResizeSpec | CropSpec | LayoutSpec) -> str:
     if isinstance(step, ResizeSpec):
-        return _listed(
+        return _join(
             (
                 "resize",
                 step.width,
@@ -145,15 +147,15 @@ def _step(step: ResizeSpec | CropSpec | LayoutSpec) -> str:
             )
         )
     if isinstance(step, CropSpec):
-        return _listed(("crop", step.left, step.top, step.size))
+        return _join(("crop", step.left, step.top, step.size))
     pairs = [_float32(value) for pair in zip(step.mean, step.std, strict=True) for value in pair]
-    return _listed(("lay_out", int(step.order == "CHW"), _float32(step.scale), *pairs))
+    return _join(("lay_out", int(step.order == "CHW"), _float32(step.scale), *pairs))
 
 
 def _float32(value: float) -> float:
-    """The nearest float32, which its decimal digits name exactly: rounded once, as NumPy does."""
+    """Round to the nearest float32 once, as NumPy does; decimal digits then are exact."""
     return ctypes.c_float(value).value
 
 
-def _listed(values: tuple[object, ...]) -> str:
+def _join(values: tuple[object, ...]) -> str:
     return " ".join(map(str, values))

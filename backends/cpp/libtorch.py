@@ -1,8 +1,7 @@
-"""libtorch in C++, as a program and behind ctypes: the frozen TorchScript file, or an AOTInductor
-package.
+"""The backends `cpp-libtorch` and `ctypes-libtorch`: TorchScript or AOTInductor without Python.
 
-It reads the very artifacts of `torch-script` and `torch-aot`, with the same settings, so that what
-differs is the binding.
+Both read the artifacts of `torch-script` and `torch-aot` with the same settings, so that only the
+binding differs.
 """
 
 from __future__ import annotations
@@ -14,61 +13,54 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from backends.cpp import build, frames, runtimes
-from backends.cpp import session as native
+from backends.cpp import backend as cpp_backend
+from backends.cpp import build, frames, library_session, toolchain
 from backends.torch import aot_inductor, inductor, int8, model, torchscript
 from backends.torch import precision as torch_precision
 from harness import Attestation, Backend, Cell, Session, Source, Unsupported
-from harness.core.session import ProgramEnded
 from harness.environment import system_info
 
 OPERATORS = "torchvision::"
-"""How the names of torchvision's operators begin, which detectors call."""
+"""Prefix of torchvision's operators, called by detectors."""
 
 OPERATORS_PATTERN = "_C*.so"
-"""Where in torchvision's package the library is that registers them when it is opened, by its
-several names.
-"""
+"""File name of torchvision's library of operators; loading the library registers the operators."""
 
-LONGEST = 400
-"""How many characters are told of why they cannot be had."""
+MESSAGE_LENGTH = 400
+"""Characters repeated of a loader's message."""
 
 TYPES = {"Float": "float32", "Half": "float16", "BFloat16": "bfloat16", "Double": "float64"}
-"""c10's names of floating types, and torch's."""
+"""Names of floating types in c10 and in torch."""
 
 
 def artifact_of(cell: Cell) -> str:
-    """`script` or `aot`."""
+    """Return `script` or `aot`."""
     return str(cell.option.get("artifact", "script"))
 
 
 def torch_file(folder: Path, cell: Cell) -> Path:
-    """The artifact that the C++ code loads."""
+    """Return the artifact's file for C++."""
     return folder / (aot_inductor.FILE if artifact_of(cell) == "aot" else torchscript.FILE)
 
 
 def torch_options(file: Path, cell: Cell) -> dict[str, object]:
-    """What the C++ code is told."""
-    registering = operators()
-    more = {"operators": registering} if registering else {}
-    return {"model": file, "threads": cell.threads, "artifact": artifact_of(cell), **more}
+    """Return the options of the C++ code."""
+    library = operators()
+    optional = {"operators": library} if library else {}
+    return {"model": file, "threads": cell.threads, "artifact": artifact_of(cell), **optional}
 
 
 def operators() -> Path | None:
-    """torchvision's library of operators, which is opened for a module that calls them; None where
-    torchvision is not installed.
-    """
-    found = importlib.util.find_spec("torchvision")
-    folders = (found.submodule_search_locations if found else None) or ()
+    """Return torchvision's library of operators, or None without torchvision."""
+    spec = importlib.util.find_spec("torchvision")
+    folders = (spec.submodule_search_locations if spec else None) or ()
     return next(
         (file for folder in folders for file in sorted(Path(folder).glob(OPERATORS_PATTERN))), None
     )
 
 
 def attest_torch(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestation:
-    """As `torch-script` and `torch-aot` attest: from the types of the frozen constants, or from the
-    code inside the package.
-    """
+    """Attest from the types of frozen constants, or from the package's code, as in Python."""
     precision = torch_precision.named_types(
         TYPES.get(name, name) for name in facts["types"].split(",") if name
     )
@@ -84,8 +76,8 @@ def attest_torch(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestatio
     if artifact_of(cell) == "aot":
         code = aot_inductor.code_of(file)
         precision = code.int8 or torch_precision.named_types(code.constants) or precision
-        # The number stands in the code of every parallel region; only library calls follow
-        # libtorch's own setting.
+        # Every parallel region has the number in its code; only library calls use libtorch's
+        # setting.
         threads = max(code.threads - {threads}, default=threads)
         labels, providers = code.labels, ("AOTInductor",)
         details |= {**code.facts(), "constants": sorted(code.constants)}
@@ -106,23 +98,23 @@ def attest_torch(facts: Mapping[str, str], cell: Cell, file: Path) -> Attestatio
     )
 
 
-class OnLibtorch(runtimes.OfFile):
-    """libtorch in either."""
+class TorchFileSession(cpp_backend.FileSession):
+    """libtorch, in a program or a library."""
 
     library_name = "libtorch"
-    told, attested = staticmethod(torch_options), staticmethod(attest_torch)
+    options_of, attestation_of = staticmethod(torch_options), staticmethod(attest_torch)
 
 
-class TorchProgram(OnLibtorch, frames.LineSession):
-    """libtorch in C++."""
+class TorchProgram(TorchFileSession, frames.FrameSession):
+    """libtorch in a C++ program."""
 
 
-class TorchLibrary(OnLibtorch, native.LibrarySession):
+class TorchLibrary(TorchFileSession, library_session.LibrarySession):
     """libtorch behind ctypes."""
 
 
-class CppLibtorch(runtimes.Native):
-    """A C++ program on libtorch: the frozen TorchScript file, or an AOTInductor package."""
+class CppLibtorch(cpp_backend.NativeBackend):
+    """A C++ program on libtorch: a frozen TorchScript file or an AOTInductor package."""
 
     name = "cpp-libtorch"
     open_outputs = True
@@ -130,11 +122,14 @@ class CppLibtorch(runtimes.Native):
     session: ClassVar[type[TorchProgram | TorchLibrary]] = TorchProgram
     precisions = ("fp32", *torch_precision.DTYPES, *int8.PRECISIONS)
     distributions = model.DISTRIBUTIONS
-    environments = {"": (*model.DISTRIBUTIONS, *build.BUILD_TOOLS)}
+    environments = {"": (*model.DISTRIBUTIONS, *toolchain.BUILD_TOOLS)}
     options = {
         **inductor.OPTIONS,
-        "artifact": "'script' (default) runs the frozen TorchScript file, 'aot' an AOTInductor package through its C++ loader",
-        "spinning": runtimes.SPINNING,
+        "artifact": (
+            "'script' (default) runs the frozen TorchScript file, 'aot' an AOTInductor package "
+            "through its C++ loader"
+        ),
+        "spinning": cpp_backend.SPINNING,
     }
 
     def supports(self, cell: Cell) -> str:
@@ -157,21 +152,20 @@ class CppLibtorch(runtimes.Native):
     def load(self, folder: Path, cell: Cell) -> Session:
         try:
             return self.session(torch_file(folder, cell), cell)
-        except ProgramEnded:  # whatever its last words were, a crash is no refusal
-            raise
         except RuntimeError as error:
             if OPERATORS not in str(error):
                 raise
-            said = " ".join(str(error).split())[:LONGEST]
+            message = " ".join(str(error).split())[:MESSAGE_LENGTH]
             raise Unsupported(
-                f"{cell.model.name} calls torchvision's operators, which C++ does not have here ({said})"
+                f"{cell.model.name} calls torchvision's operators, and C++ cannot load "
+                f"these here ({message})"
             ) from error
 
     def _maker(self, cell: Cell) -> Backend:
         return aot_inductor.TorchAot() if artifact_of(cell) == "aot" else torchscript.TorchScript()
 
     def _plain(self, cell: Cell) -> Cell:
-        """The cell of the Python counterpart, by whom the artifact is made."""
+        """Return the cell of the Python backend that makes the artifact."""
         options = tuple(
             (name, value) for name, value in cell.options if name not in ("artifact", "spinning")
         )
@@ -179,7 +173,7 @@ class CppLibtorch(runtimes.Native):
 
 
 class CtypesLibtorch(CppLibtorch):
-    """The same code as a shared library, called from Python."""
+    """The same code in a shared library, called from Python."""
 
     name = "ctypes-libtorch"
     session = TorchLibrary

@@ -1,5 +1,6 @@
-"""Preprocessing in C++, compiled on first use: resizing in fixed point as Pillow does, and levels
-to numbers by a table. Pillow decodes.
+"""Preprocessing in C++, compiled on first use: fixed-point resize as in Pillow, table of levels.
+
+Pillow decodes.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from backends.cpp import build
+from backends.cpp import build, toolchain
 from backends.preprocessing.numpy_preprocessor import NumPy
 from harness.inputs import batches
 from harness.inputs.preprocessors import Image
@@ -21,14 +22,12 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 FILTERS = ("bilinear", "bicubic", "nearest")
-"""In the order of `Filter` in `cpp/pixels.hpp`."""
+"""Filters in the order of `Filter` in `src/preprocess.hpp`."""
 
 
 @dataclass(frozen=True)
 class Levels:
-    """Pixels, uint8 [height, width] or [height, width, 3], and what becomes of their levels when
-    they are laid out.
-    """
+    """Pixels, uint8 [height, width] or [height, width, 3], with the pending scaling of levels."""
 
     pixels: Array
     scale: float
@@ -37,12 +36,10 @@ class Levels:
 
 
 class Cpp(NumPy):
-    """An image is a uint8 array, as with NumPy, and `Levels` from `ToArray` on. C++ programs do
-    their steps by the same code.
-    """
+    """The C++ steps; an image is a uint8 array, and `Levels` from `ToArray` on."""
 
     name = "cpp"
-    native_sources = tuple(str(build.SOURCES / name) for name in build.PIXELS)
+    native_sources = tuple(str(build.SOURCES / name) for name in build.PREPROCESSING)
     does = {
         "Decode": "Pillow: there is no decoder in this C++",
         "Resize": "C++: two passes of 22-bit fixed point, as Pillow's",
@@ -52,45 +49,45 @@ class Cpp(NumPy):
     }
 
     def missing(self) -> tuple[str, ...]:
-        return (*super().missing(), *(() if build.compiler() else ("a C++20 compiler",)))
+        return (*super().missing(), *(() if toolchain.compiler() else ("a C++20 compiler",)))
 
     def resize(self, image: Image, step: Resize, width: int, height: int) -> Image:
         import numpy as np
 
-        taken, place = _taken(image)
-        made = np.empty((height, width, *taken.shape[2:]), np.uint8)
+        dense, layout = _dense(image)
+        resized = np.empty((height, width, *dense.shape[2:]), np.uint8)
         _call(
             "resize",
-            *place,
+            *layout,
             FILTERS.index(step.filter),
             int(step.antialias),
             int(tall_first()),
             width,
             height,
-            made.ctypes.data,
+            resized.ctypes.data,
         )
-        return made
+        return resized
 
     def to_array(self, image: Image, step: ToArray) -> Image:
         return Levels(image, step.scale)
 
     def normalise(self, image: Image, step: Normalise) -> Image:
         if not isinstance(image, Levels) or image.mean:
-            raise ValueError("Normalise comes once, after ToArray")
+            raise ValueError("Normalise must follow ToArray, once")
         return replace(image, mean=step.mean, std=step.std)
 
     def lay_out(self, image: Image, step: Layout) -> Any:
         import numpy as np
 
         if not isinstance(image, Levels):
-            raise ValueError("Layout comes after ToArray")
+            raise ValueError("Layout must follow ToArray")
         if len(image.mean) != len(image.std):
             raise ValueError(
                 f"Normalise has {len(image.mean)} means and {len(image.std)} deviations"
             )
-        taken, place = _taken(image.pixels)
-        height, width, channels, first = *taken.shape[:2], place[3], step.order == "CHW"
-        made = np.empty(
+        dense, layout = _dense(image.pixels)
+        height, width, channels, first = *dense.shape[:2], layout[3], step.order == "CHW"
+        output = np.empty(
             (channels, height, width) if first else (height, width, channels), np.float32
         )
         means, deviations = (
@@ -98,28 +95,29 @@ class Cpp(NumPy):
         )
         _call(
             "lay_out",
-            *place,
+            *layout,
             image.scale,
             means,
             deviations,
             len(image.mean),
             int(first),
-            made.ctypes.data,
+            output.ctypes.data,
         )
-        return made.astype(step.dtype, copy=False)
+        return output.astype(step.dtype, copy=False)
 
 
 def tall_first() -> bool:
-    """Whether what loses more than twice as many rows as columns is made lower before it is made
-    narrower: so from Pillow 13 on.
+    """Return True for Pillow 13 and later: images much taller than wide are first reduced in
+    height.
     """
     major = batches.version_of("pillow").partition(".")[0]
     return not major.isdecimal() or int(major) >= 13
 
 
-def _taken(image: Array) -> tuple[Array, tuple[int, int, int, int, int]]:
-    """An image as the C++ takes it, which must outlive the call: its address, width, height,
-    channels, and bytes from row to row.
+def _dense(image: Array) -> tuple[Array, tuple[int, int, int, int, int]]:
+    """Return a dense image, to be kept alive by the caller, with its address and layout for C++.
+
+    The layout is width, height, channels, and bytes between rows.
     """
     import numpy as np
 
@@ -127,30 +125,37 @@ def _taken(image: Array) -> tuple[Array, tuple[int, int, int, int, int]]:
         raise ValueError(f"pixels are {image.dtype}; expected uint8")
     channels = image.shape[2] if image.ndim == 3 else 1
     dense = image.strides[1:] == ((channels, 1) if image.ndim == 3 else (1,))
-    taken = image if dense else np.ascontiguousarray(image)
-    return taken, (taken.ctypes.data, taken.shape[1], taken.shape[0], channels, taken.strides[0])
+    pixels = image if dense else np.ascontiguousarray(image)
+    return pixels, (
+        pixels.ctypes.data,
+        pixels.shape[1],
+        pixels.shape[0],
+        channels,
+        pixels.strides[0],
+    )
 
 
 def load() -> None:
-    """Compile and load the library now, and not within the first step. Raises Unavailable where it
-    cannot be compiled.
+    """Compile and load the library now instead of in the first step.
+
+    Raises Unavailable without a compiler.
     """
     _library()
 
 
 def _call(name: str, *arguments: object) -> None:
     library = _library()
-    if not getattr(library, f"pixels_{name}")(*arguments):
-        raise RuntimeError(library.pixels_error().decode(errors="replace"))
+    if not getattr(library, f"preprocess_{name}")(*arguments):
+        raise RuntimeError(library.preprocess_error().decode(errors="replace"))
 
 
 @cache
 def _library() -> Any:
-    """Raises Unavailable where it cannot be compiled."""
-    library = ctypes.CDLL(str(build.built_pixels()))
+    """Load the library. Raises Unavailable without a compiler."""
+    library = ctypes.CDLL(str(build.build_preprocessing()))
     pointer, number, size, real = ctypes.c_void_p, ctypes.c_int, ctypes.c_ssize_t, ctypes.c_float
-    place = [pointer, number, number, number, size]
-    library.pixels_error.restype, library.pixels_error.argtypes = ctypes.c_char_p, []
-    library.pixels_resize.argtypes = [*place, number, number, number, number, number, pointer]
-    library.pixels_lay_out.argtypes = [*place, real, pointer, pointer, number, number, pointer]
+    layout = [pointer, number, number, number, size]
+    library.preprocess_error.restype, library.preprocess_error.argtypes = ctypes.c_char_p, []
+    library.preprocess_resize.argtypes = [*layout, number, number, number, number, number, pointer]
+    library.preprocess_lay_out.argtypes = [*layout, real, pointer, pointer, number, number, pointer]
     return library

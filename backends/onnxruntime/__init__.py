@@ -1,1 +1,1 @@
-"""ONNX Runtime and its execution providers."""
+"""ONNX Runtime and the execution providers."""

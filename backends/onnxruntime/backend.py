@@ -1,6 +1,4 @@
-"""ONNX Runtime's Python API: one session, explicit threads, one execution provider, and no silent
-change of it.
-"""
+"""The backend `ort`: ONNX Runtime's Python API with explicit threads and provider."""
 
 from __future__ import annotations
 
@@ -10,23 +8,23 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from backends.onnx import export
-from backends.onnxruntime import execution_providers, session
+from backends.onnxruntime import bound_session, execution_providers, session_options
 from backends.onnxruntime.session import OrtSession
 from harness import Cell, Session, Source, Unsupported
 from harness.core.backend import Deployment
 
 CHOICES = {
     "spinning": ("default", "off"),
-    "optimization": tuple(session.LEVELS),
-    "execution": tuple(session.MODES),
+    "optimization": tuple(session_options.LEVELS),
+    "execution": tuple(session_options.MODES),
     "arena": ("on", "off"),
     "iobinding": ("on", "off"),
 }
-"""The values of those options that have few."""
+"""Allowed values of enumerated options."""
 
 
 class OnnxRuntime(export.OnnxBackend):
-    """The CPU provider, all graph optimisations, sequential, unless the cell says otherwise."""
+    """ONNX Runtime: by default on the CPU provider, fully optimised, executed in sequence."""
 
     name = "ort"
     requires = ("onnxruntime",)
@@ -38,40 +36,60 @@ class OnnxRuntime(export.OnnxBackend):
     options: ClassVar[Mapping[str, str]] = {
         **export.OnnxBackend.options,
         **export.DYNAMIC,
-        "provider": f"the execution provider: {', '.join(execution_providers.PROVIDERS)}; the first on the cell's device is the default",
-        "optimization": f"how far the graph is optimised: {', '.join(session.LEVELS)} (default)",
-        "execution": "'sequential' (default), or 'parallel' for branches side by side, by threads beside the cell's",
-        "inter_op": "with execution=parallel, how many threads run branches, 2 or more; as many as the cell's threads by default",
-        "arena": "'on' (default) keeps memory of the CPU for later steps; 'off' gives it back after each",
-        "iobinding": "'on' binds inputs and outputs to the device's memory (default but on the CPU); 'off' hands over numpy arrays",
-        "disabled_optimizers": "names of graph optimisers to leave out, with commas between them, such as ConvActivationFusion",
+        "provider": (
+            f"the execution provider: {', '.join(execution_providers.PROVIDERS)}; the first on "
+            "the cell's device is the default"
+        ),
+        "optimization": f"graph optimisation: {', '.join(session_options.LEVELS)} (default)",
+        "execution": (
+            "'sequential' (default), or 'parallel' to run branches concurrently on additional "
+            "threads"
+        ),
+        "inter_op": (
+            "with execution=parallel, the number of threads for branches, 2 or more (default: "
+            "the cell's threads)"
+        ),
+        "arena": "'on' (default) keeps CPU memory between steps; 'off' frees it after each step",
+        "iobinding": (
+            "'on' binds inputs and outputs to device memory (default except on the CPU); 'off' "
+            "passes numpy arrays"
+        ),
+        "disabled_optimizers": (
+            "comma-separated names of graph optimisers to disable, such as ConvActivationFusion"
+        ),
         "custom_ops": "the path of a custom-operator library to register",
-        "conv_search": "of provider cuda, how cuDNN finds algorithms: 'exhaustive' (default), 'heuristic' or 'default'",
-        "spinning": "'default' lets idle threads spin for a while, as ONNX Runtime does; 'off' makes them sleep at once",
+        "conv_search": (
+            "for provider cuda, cuDNN's search for algorithms: 'exhaustive' (default), "
+            "'heuristic' or 'default'"
+        ),
+        "spinning": (
+            "'default' lets idle threads spin briefly, as ONNX Runtime does; 'off' lets idle "
+            "threads sleep at once"
+        ),
     }
     provider: ClassVar[str] = ""
-    """The provider of cells that name none; empty for the default of the cell's device."""
+    """The default provider of this backend; empty for the default of the cell's device."""
 
     def provider_of(self, cell: Cell) -> str:
-        """The name of the cell's execution provider."""
+        """Return the name of the cell's execution provider."""
         return str(
             cell.option.get("provider")
             or self.provider
-            or execution_providers.default_for(cell.device)
+            or execution_providers.default_provider(cell.device)
         )
 
     def supports(self, cell: Cell) -> str:
-        refused = super().supports(as_exported(cell) if cell.precision in self.precisions else cell)
+        reason = super().supports(as_exported(cell) if cell.precision in self.precisions else cell)
         return (
-            refused
+            reason
             or execution_providers.refuses(cell, self.provider_of(cell))
-            or _wrong_option(cell)
+            or _refuses_options(cell)
         )
 
     def lacks(self, cell: Cell) -> str:
         library = Path(str(cell.option.get("custom_ops", "")))
         if "custom_ops" in cell.option and not library.is_file():
-            return f"custom_ops names {library}, which is no file here; build the custom-operator library"
+            return f"custom_ops: {library} is not a file; build the custom-operator library"
         return execution_providers.lacks(self.provider_of(cell)) or super().lacks(as_exported(cell))
 
     def variables(self, cell: Cell) -> Mapping[str, str]:
@@ -87,78 +105,82 @@ class OnnxRuntime(export.OnnxBackend):
         return super().prepare(source, as_exported(cell), folder)
 
     def deployment(self, cell: Cell) -> Deployment:
-        unwritten = [
+        names = [
             name
             for name in ("custom_ops", "disabled_optimizers", "dynamic", "iobinding")
             if name in cell.option
         ]
-        if self.provider_of(cell) != execution_providers.default_for("cpu") or unwritten:
-            what = " and ".join(unwritten) or f"provider {self.provider_of(cell)}"
+        if self.provider_of(cell) != execution_providers.default_provider("cpu") or names:
+            unsupported = " and ".join(names) or f"provider {self.provider_of(cell)}"
             raise Unsupported(
-                f"a program with {what} has not been written; ship the CPU provider without it"
+                f"programs don't support {unsupported}; package a cell with the CPU "
+                "provider and without these options"
             )
         settings = {
             "file": export.FILE,
             "outputs": [spec.name for spec in cell.model.outputs],
-            "optimization": session.LEVELS[cell.option.get("optimization", "all")],
-            "execution": session.MODES[cell.option.get("execution", "sequential")],
-            "inter_op": session.inter_op(cell),
+            "optimization": session_options.LEVELS[cell.option.get("optimization", "all")],
+            "execution": session_options.MODES[cell.option.get("execution", "sequential")],
+            "inter_op": session_options.inter_op_threads(cell),
             "arena": cell.option.get("arena", "on") == "on",
-            "entries": session.entries(cell),
+            "entries": session_options.config_entries(cell),
         }
         return Deployment(
             ("onnxruntime",), "backends.onnxruntime.deployed_network:Network", settings
         )
 
     def watch(self, folder: Path, cell: Cell, names: Sequence[str]) -> Session:
+        # Output sizes are unknown, so that no memory can be bound.
         return super().watch(
             folder, replace(cell, options=(*cell.options, ("iobinding", "off"))), names
-        )  # of unknown sizes
+        )
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        usual = (
+        default = (
             "off"
             if execution_providers.PROVIDERS[self.provider_of(cell)].memory == "cpu"
-            or _unbound(cell)
+            or _why_unbound(cell)
             else "on"
         )
-        bound = cell.option.get("iobinding", usual) == "on"
-        kind = session.BoundSession if bound else OrtSession
+        bound = cell.option.get("iobinding", default) == "on"
+        kind = bound_session.BoundSession if bound else OrtSession
         return kind(folder / export.FILE, cell, self.provider_of(cell))
 
 
 def as_exported(cell: Cell) -> Cell:
-    """The cell of the file that is read: TF32 is arithmetic on fp32 numbers."""
+    """Return the cell of the exported file: fp32 for TF32, a change of arithmetic only."""
     return replace(cell, precision="fp32") if cell.precision == "tf32" else cell
 
 
-def _unbound(cell: Cell) -> str:
-    """In words, why no memory can be bound ahead for the outputs, or an empty string."""
+def _why_unbound(cell: Cell) -> str:
+    """Explain why the outputs cannot be allocated before a step, or return an empty string."""
     unsized = [spec.name for spec in cell.model.outputs if spec.is_open]
     if unsized:
-        return f"{cell.model.name} has as many {unsized[0]} as it finds"
+        return f"the number of {unsized[0]} of {cell.model.name} depends on the input"
     return (
-        f"dynamic={cell.option['dynamic']} answers inputs of any size"
+        f"dynamic={cell.option['dynamic']} accepts inputs of any size"
         if export.left_open(cell)
         else ""
     )
 
 
-def _wrong_option(cell: Cell) -> str:
-    """An empty string, or which option cannot have its value, in words."""
-    asked = cell.option
-    if asked.get("iobinding") == "on" and _unbound(cell):
-        return f"iobinding=on lays outputs out ahead, and {_unbound(cell)}"
+def _refuses_options(cell: Cell) -> str:
+    """Explain the first invalid option value, or return an empty string."""
+    options = cell.option
+    if options.get("iobinding") == "on" and _why_unbound(cell):
+        return f"iobinding=on allocates outputs before a step, and {_why_unbound(cell)}"
     for name, allowed in CHOICES.items():
-        if name in asked and asked[name] not in allowed:
-            return f"{name} is {' or '.join(map(repr, allowed))}, not {asked[name]!r}"
-    threads = asked.get("inter_op", 2)
-    if (
-        type(threads) is not int or threads < 2
-    ):  # with one, ONNX Runtime runs in sequence without a word
-        return f"inter_op is a whole number of 2 or more, not {threads!r}"
-    if "inter_op" in asked and asked.get("execution") != "parallel":
-        return "inter_op counts the threads of execution=parallel, and means nothing without it"
-    if "disabled_optimizers" in asked and not session.disabled(cell):
-        return "disabled_optimizers names none; expected ONNX Runtime's names, with commas between them"
+        if name in options and options[name] not in allowed:
+            return f"{name} is {' or '.join(map(repr, allowed))}, not {options[name]!r}"
+    threads = options.get("inter_op", 2)
+    # With one inter-op thread, ONNX Runtime silently runs in sequence.
+    if type(threads) is not int or threads < 2:
+        return f"inter_op must be an integer of 2 or more, not {threads!r}"
+    if "inter_op" in options and options.get("execution") != "parallel":
+        return "inter_op needs execution=parallel"
+    if "disabled_optimizers" in options and not session_options.disabled_optimizers(cell):
+        return (
+            "disabled_optimizers is empty; expected comma-separated names of ONNX Runtime's "
+            "optimisers"
+        )
     return ""

@@ -1,6 +1,4 @@
-"""A network in ONNX Runtime as shipped programs run it: `evenbench ship` copies this class into
-them, so it needs nothing of ours.
-"""
+"""ONNX Runtime in packaged programs. Copied by `evenbench ship`, so without evenbench imports."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ from typing import Any
 
 
 class Network:
-    """The model in `folder`, in a session with the options of the cell that was measured."""
+    """The model in `folder`, in a session with the options of the measured cell."""
 
     def __init__(self, folder: Path, settings: dict[str, Any], threads: int) -> None:
         import onnxruntime as ort
@@ -30,5 +28,5 @@ class Network:
         self.outputs = settings["outputs"]
 
     def __call__(self, inputs: dict[str, Any]) -> list[Any]:
-        """One inference: arrays by name in, the outputs in declared order out."""
+        """Run one inference: arrays by input name in, outputs in declared order out."""
         return list(self.session.run(self.outputs, inputs))

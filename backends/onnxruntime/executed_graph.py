@@ -1,47 +1,36 @@
-"""What ONNX Runtime made of a graph: the nodes it executed, where, in which types and for how long,
-and what was fused into what.
+"""Nodes executed by ONNX Runtime, with their types, providers and times, read from a profile.
 
-Reads a profile (its events, as JSON) and the optimised graph (`onnx_nodes`); imports no runtime.
+Reads the profile's events (JSON) and imports no runtime.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from backends.onnx.protobuf_reader import Graph, Node
 
 FLOATS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "double": "fp64"}
 INTEGERS = ("int8", "uint8", "int4", "uint4")
 
 FAMILIES = ("Conv", "Gemm", "MatMul", "Attention", "RNN", "GRU", "LSTM", "Einsum")
-"""What the names of operators have in them in which nearly all the work of a network is done:
-`FusedConv`, `QLinearConv`, `QGemm`.
+"""Substrings of the names of compute-heavy operators, such as `FusedConv`, `QLinearConv`, `QGemm`.
 """
 
-DYNAMIC = "DynamicQuantize"
-"""How operators that quantise activations as they run are called."""
+DYNAMIC_QUANTIZATION = "DynamicQuantize"
+"""Prefix of operators with activations quantised at run time."""
 
-LAYOUT = ("ReorderInput", "ReorderOutput", "Transpose", "Cast")
-"""What optimisers put between nodes of unlike layouts and types; such a node replaces nothing but
-one of its own kind.
-"""
 
 CONTROL = ("If", "Loop", "Scan")
-"""Their time is that of the nodes inside, which have events of their own."""
+"""Control flow. The nodes inside have events with their own times, so these count as 0."""
 
 
 # -- what was executed -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Executed:
-    """One node of the optimised graph as one run executed it; `types` are the element types of its
-    inputs.
-    """
+class ExecutedNode:
+    """An executed node of the optimised graph; `types` are the element types of the inputs."""
 
     name: str
     operator: str
@@ -51,23 +40,21 @@ class Executed:
 
     @property
     def computes(self) -> bool:
-        """Whether it is one of those in which the work is done."""
+        """True for compute-heavy operators."""
         return any(family in self.operator for family in FAMILIES)
 
     @property
     def precision(self) -> str:
-        """What it computes in: `int8` or the name of a float type; empty for a node that has
-        neither.
-        """
+        """The precision of the arithmetic: `int8`, a float type, or empty."""
         if (self.types and self.types[0] in INTEGERS) or (
-            self.computes and self.operator.startswith(DYNAMIC)
+            self.computes and self.operator.startswith(DYNAMIC_QUANTIZATION)
         ):
             return "int8"
         return next((FLOATS[kind] for kind in self.types if kind in FLOATS), "")
 
 
-def executed(events: Sequence[Mapping[str, Any]]) -> list[Executed]:
-    """The nodes of the last run in a profile. Raises ValueError where it holds no run."""
+def nodes_of_last_run(events: Sequence[Mapping[str, Any]]) -> list[ExecutedNode]:
+    """Return the nodes of a profile's last run. Raises ValueError without a run."""
     runs = [
         event for event in events if event.get("cat") == "Session" and event["name"] == "model_run"
     ]
@@ -82,227 +69,99 @@ def executed(events: Sequence[Mapping[str, Any]]) -> list[Executed]:
         for event in events
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
     ]
-    return [_executed(event) for event in nodes if begin <= event["ts"] <= end]
+    return [_node_of_event(event) for event in nodes if begin <= event["ts"] <= end]
 
 
-def _executed(event: Mapping[str, Any]) -> Executed:
-    told = event["args"]
-    types = tuple(kind for each in told.get("input_type_shape", ()) for kind in each)
-    operator = str(told.get("op_name", ""))
+def _node_of_event(event: Mapping[str, Any]) -> ExecutedNode:
+    details = event["args"]
+    types = tuple(kind for tensor in details.get("input_type_shape", ()) for kind in tensor)
+    operator = str(details.get("op_name", ""))
     microseconds = 0 if operator in CONTROL else int(event["dur"])
-    return Executed(
+    return ExecutedNode(
         str(event["name"]).removesuffix("_kernel_time"),
         operator,
-        str(told.get("provider", "")),
+        str(details.get("provider", "")),
         types,
         microseconds,
     )
 
 
-def shares(nodes: Sequence[Executed], by: str) -> dict[str, float]:
-    """The share of a run's time in its nodes by `provider` or `operator`, largest first, to three
-    digits.
-    """
+def time_shares(nodes: Sequence[ExecutedNode], by: str) -> dict[str, float]:
+    """Return shares of a run's time by `provider` or `operator`, largest first, to 3 decimals."""
     spent: Counter[str] = Counter()
     for node in nodes:
         spent[getattr(node, by)] += node.microseconds
-    whole = sum(spent.values())
-    return {name: round(many / whole, 3) for name, many in spent.most_common()} if whole else {}
+    total = sum(spent.values())
+    return (
+        {name: round(microseconds / total, 3) for name, microseconds in spent.most_common()}
+        if total
+        else {}
+    )
 
 
-def compute(nodes: Iterable[Executed]) -> Counter[str]:
-    """The nodes that do the work by the precision that they ran in; all nodes where there are none
-    of that kind.
-    """
+def compute_nodes(nodes: Iterable[ExecutedNode]) -> Counter[str]:
+    """Count compute-heavy nodes by executed precision; all nodes if no node is compute-heavy."""
     nodes = list(nodes)
     work = Counter(node.precision for node in nodes if node.computes and node.precision)
     return work or Counter(node.precision for node in nodes if node.precision)
 
 
-def ran_in(
-    asked: str, nodes: Sequence[Executed], stored: str = "", tf32: bool = False
+def executed_precision(
+    requested: str, nodes: Sequence[ExecutedNode], stored: str = "", tf32: bool = False
 ) -> tuple[str, str]:
-    """The precision that was executed, and in words where only the weights are stored in it.
+    """Return the executed precision, and a note if only the weights are stored in that precision.
 
-    `stored` is the float type of most of the file's weights, `tf32` whether fp32 nodes may use it.
-    A narrow node among fp32 ones is never fp32; int8 is int8 where at least one layer worked on
-    integers, and labels tell how many did. A graph without floats counts as fp32.
+    `requested` is the cell's precision, `stored` the float type of most weights, and `tf32` whether
+    fp32 nodes may use TF32. A narrow node among fp32 nodes is never fp32. A graph counts as int8 if
+    any layer computed on integers; `precision_label` counts these layers. A graph without
+    floats counts as fp32.
     """
-    counts = compute(nodes)
-    if counts["int8"] and asked.startswith("int8"):
+    counts = compute_nodes(nodes)
+    if counts["int8"] and requested.startswith("int8"):
         return (
             "int8-dynamic"
-            if any(node.operator.startswith(DYNAMIC) for node in nodes)
+            if any(node.operator.startswith(DYNAMIC_QUANTIZATION) for node in nodes)
             else "int8-static"
         ), ""
     ran = {"tf32" if tf32 and kind == "fp32" else kind for kind in counts} or {"fp32"}
-    if asked != "fp32" and asked in ran:
-        return asked, ""
-    if asked != "fp32" and asked == stored and ran == {"fp32"}:
+    if requested != "fp32" and requested in ran:
+        return requested, ""
+    if requested != "fp32" and requested == stored and ran == {"fp32"}:
         return (
-            asked,
-            f"weights are stored as {asked}; the arithmetic runs in fp32, between casts that ONNX Runtime put in or folded",
+            requested,
+            (
+                f"weights are stored as {requested}; the arithmetic runs in fp32, between casts "
+                "inserted by ONNX Runtime"
+            ),
         )
     return ",".join(sorted(ran)), ""
 
 
-def label(asked: str, nodes: Sequence[Executed]) -> str:
-    """How many layers ran in the narrow type that was asked for, where not all of them did; empty
-    otherwise.
-    """
-    kind, counts = asked.partition("-")[0], compute(nodes)
-    done, whole = counts[kind], sum(counts.values())
-    return f"{kind} in {done} of {whole} layers" if kind != "fp32" and 0 < done < whole else ""
+def precision_label(requested: str, nodes: Sequence[ExecutedNode]) -> str:
+    """Return a label like `int8 in 2 of 3 layers`; empty if all layers ran in the narrow type."""
+    kind, counts = requested.partition("-")[0], compute_nodes(nodes)
+    narrow, total = counts[kind], sum(counts.values())
+    return f"{kind} in {narrow} of {total} layers" if kind != "fp32" and 0 < narrow < total else ""
 
 
-def strays(nodes: Sequence[Executed], provider: str) -> Counter[str]:
-    """Operators that do the work and yet ran on another provider than the one that was asked for;
-    all, where it ran none.
-    """
+def misplaced_operators(nodes: Sequence[ExecutedNode], provider: str) -> Counter[str]:
+    """Count compute-heavy operators outside `provider`; all operators if `provider` ran none."""
     idle = all(node.provider != provider for node in nodes)
     return Counter(
         node.operator for node in nodes if node.provider != provider and (node.computes or idle)
     )
 
 
-def summary(nodes: Sequence[Executed]) -> dict[str, Any]:
-    """The facts of a profile for the record."""
+def summary(nodes: Sequence[ExecutedNode]) -> dict[str, Any]:
+    """Return the facts of a profile for the record."""
     return {
         "nodes_after": len(nodes),
         "operators_after": dict(Counter(node.operator for node in nodes).most_common()),
         "nodes_by_provider": dict(Counter(node.provider for node in nodes).most_common()),
-        "compute_nodes": dict(compute(nodes)),
-        "time_share_by_provider": shares(nodes, "provider"),
-        "time_share_by_operator": shares(nodes, "operator"),
+        "compute_nodes": dict(compute_nodes(nodes)),
+        "time_share_by_provider": time_shares(nodes, "provider"),
+        "time_share_by_operator": time_shares(nodes, "operator"),
     }
 
 
 # -- what was fused into what ----------------------------------------------------------------------
-
-
-def operators(graph: Graph) -> Counter[str]:
-    """How many nodes have which operator, with its domain where it is not ONNX's own."""
-    return Counter(node.operator for node in graph.nodes)
-
-
-def changes(before: Graph, after: Graph) -> dict[str, Any]:
-    """What optimisation did to the main graph: histograms, what was fused into what, and what was
-    added or went.
-
-    Each node of `after` is found again in `before` by the tensor that it makes, or by its name;
-    what it replaced are the nodes between there and the tensors that still exist. `fused` counts
-    such replacements, `added` nodes that have no such place, and `removed` nodes that nothing
-    replaced (folded, or of no effect).
-    """
-    origin = _Origin(before, after)
-    fused: Counter[str] = Counter()
-    added: Counter[str] = Counter()
-    gone = set(range(len(before.nodes)))
-    for node, anchor in zip(after.nodes, origin.anchors, strict=True):
-        if anchor is None:
-            added[node.operator] += 1
-            continue
-        replaced = origin.replaced(anchor)
-        gone -= replaced
-        names = [before.nodes[index].operator for index in sorted(replaced)]
-        if names != [node.operator]:
-            fused[
-                f"{_joined(names)} → {node.operator}{node.activation and f'({node.activation})'}"
-            ] += 1
-    removed = Counter(before.nodes[index].operator for index in gone)
-    return {
-        "nodes_before": len(before.nodes),
-        "operators_before": dict(operators(before).most_common()),
-        "operators_written": dict(operators(after).most_common()),
-        "fused": dict(fused.most_common()),
-        "added": dict(added.most_common()),
-        "removed": dict(removed.most_common()),
-    }
-
-
-class _Origin:
-    """Where the nodes of an optimised graph come from."""
-
-    def __init__(self, before: Graph, after: Graph) -> None:
-        self.nodes = before.nodes
-        self.maker = {
-            output: index
-            for index, node in enumerate(self.nodes)
-            for output in node.outputs
-            if output
-        }
-        self.named = {node.name: index for index, node in enumerate(self.nodes) if node.name}
-        self.users: dict[str, list[int]] = {}
-        for index, node in enumerate(self.nodes):
-            for name in node.inputs:
-                self.users.setdefault(name, []).append(index)
-        self.constant = set(after.constants)
-        self.anchors = [self._anchor(node) for node in after.nodes]
-        self.taken = {anchor for anchor in self.anchors if anchor is not None}
-
-    def _anchor(self, node: Node) -> int | None:
-        """The original node whose output this one makes."""
-        tensors = (self.maker.get(_plain(name)) for name in (*node.outputs, node.name))
-        found = next((index for index in tensors if index is not None), None)
-        if found is None:
-            found = self.named.get(_plain(node.name))
-        if found is None or (node.kind in LAYOUT and self.nodes[found].kind != node.kind):
-            return None
-        return self._forward(node, found)
-
-    def _forward(self, node: Node, index: int) -> int:
-        """Past what was fused into the node from behind: a sum, an activation, the quantisation of
-        its output.
-        """
-        summed = "Conv" in node.kind and len([name for name in node.inputs if name]) > 3
-        behind = (
-            "Add" if summed else "",
-            node.activation,
-            "QuantizeLinear" if node.kind.startswith("Q") else "",
-        )
-        for kind in filter(None, behind):
-            users = self.users.get(self.nodes[index].outputs[0], [])
-            if len(users) == 1 and self.nodes[users[0]].kind == kind:
-                index = users[0]
-        return index
-
-    def replaced(self, anchor: int) -> set[int]:
-        """The anchor and all before it, up to what other nodes make or what has become a constant."""
-        found, waiting = {anchor}, [anchor]
-        while waiting:
-            for name in self.nodes[waiting.pop()].inputs:
-                index = self.maker.get(name)
-                if (
-                    index is not None
-                    and index not in found
-                    and index not in self.taken
-                    and name not in self.constant
-                ):
-                    found.add(index)
-                    waiting.append(index)
-        return found
-
-
-def _plain(name: str) -> str:
-    """A tensor's or node's name without what ONNX Runtime's optimisers put around it."""
-    bare = (
-        re.sub(r"_token_\d+$", "", name)
-        .removeprefix("fused ")
-        .removeprefix("InsertedPrecisionFreeCast_")
-    )
-    return bare.removesuffix("_nchwc").removesuffix("_nhwc")
-
-
-def _joined(names: Sequence[str]) -> str:
-    """Operators in their order, each with how often it comes in a row."""
-    return " + ".join(f"{name} ×{many}" if many > 1 else name for name, many in _runs(names))
-
-
-def _runs(names: Sequence[str]) -> Iterator[tuple[str, int]]:
-    index = 0
-    while index < len(names):
-        stop = index
-        while stop < len(names) and names[stop] == names[index]:
-            stop += 1
-        yield names[index], stop - index
-        index = stop

@@ -1,8 +1,6 @@
-"""ONNX Runtime's execution providers: which device each runs on, which wheel has it, whether it is
-here, and what it is told.
+"""ONNX Runtime's execution providers: devices, wheels, availability and options.
 
-Nothing here imports ONNX Runtime: what is installed is seen from the package's folder and the names
-of the wheels.
+Imports no ONNX Runtime: availability is read from the package's folder and the installed wheels.
 """
 
 from __future__ import annotations
@@ -22,17 +20,17 @@ from harness.environment import gpu, system_info
 CPU = "CPUExecutionProvider"
 
 CONV_SEARCHES = ("exhaustive", "heuristic", "default")
-"""How cuDNN's algorithm for a convolution is found, at each new shape."""
+"""cuDNN's searches for a convolution algorithm, run for each new shape."""
 
 
 @dataclass(frozen=True)
 class Provider:
     """One execution provider.
 
-    `device` is the kind in a cell's device that it runs on, `memory` where its tensors lie.
-    `library` is the stem of the shared library that a wheel with it contains; it is empty where the
-    provider is linked into ONNX Runtime itself. `wheels` have it, on `platform` where that is
-    given, and `environment` is the one of ours that installs the first of them.
+    `device` is the kind of device in a cell, and `memory` the location of the tensors. `library` is
+    the stem of the provider's shared library in a wheel, and empty for a provider linked into ONNX
+    Runtime. `wheels` contain the provider, on `platform` if given; `environment` is the evenbench
+    environment with the first wheel.
     """
 
     name: str
@@ -43,8 +41,7 @@ class Provider:
     platform: str = ""
     environment: str = ""
     compiles: bool = False
-    """Whether it turns its part of the graph into nodes of its own, so that the optimised graph
-    cannot be written to a file.
+    """True if the provider compiles subgraphs into its own nodes: the graph cannot be saved then.
     """
 
 
@@ -101,77 +98,83 @@ PROVIDERS: Mapping[str, Provider] = {
     ),
     "webgpu": Provider("WebGpuExecutionProvider", "webgpu"),
 }
-"""By the name that the option `provider` takes. The first one on a device is that device's default.
-"""
+"""Providers by the value of the option `provider`; the first for a device is the default."""
 
 DEVICES = tuple(dict.fromkeys(provider.device for provider in PROVIDERS.values()))
 
 
-def default_for(device: str) -> str:
-    """The provider of a cell's device that names none."""
+def default_provider(device: str) -> str:
+    """Return the default provider of a device."""
     kind = device.partition(":")[0]
     return next(name for name, provider in PROVIDERS.items() if provider.device == kind)
 
 
 def refuses(cell: Cell, name: str) -> str:
-    """An empty string, or why the provider `name` cannot run the cell, in words."""
+    """Explain why the provider `name` cannot run the cell, or return an empty string."""
     if name not in PROVIDERS:
         return f"provider is one of {', '.join(PROVIDERS)}, not {name!r}"
     provider, kind = PROVIDERS[name], cell.device.partition(":")[0]
     if provider.device != kind:
         return f"provider {name} runs on device {provider.device}, not {cell.device}"
     if cell.precision == "tf32" and kind != gpu.KIND:
-        return "tf32 is arithmetic of NVIDIA GPUs; ask for it on device cuda"
+        return "tf32 is arithmetic of NVIDIA GPUs; use device cuda"
     if name == "openvino" and cell.precision != "fp32":
-        return f"the OpenVINO provider does not tell what its subgraphs run in, so {cell.precision} is not attested; backend openvino does"
+        return (
+            "the OpenVINO provider doesn't report the precision of its subgraphs, so "
+            f"{cell.precision} cannot be attested; use backend openvino"
+        )
     search = cell.option.get("conv_search", CONV_SEARCHES[0])
     if search not in CONV_SEARCHES:
         return f"conv_search is {', '.join(map(repr, CONV_SEARCHES))}, not {search!r}"
     if "conv_search" in cell.option and name != "cuda":
-        return f"conv_search is cuDNN's, of provider cuda, and means nothing to {name}"
+        return f"conv_search is an option of provider cuda, not of {name}"
     return ""
 
 
 def lacks(name: str) -> str:
-    """In words, why the wheel that is installed has no such provider and which one has; an empty
-    string where it has, or may have.
+    """Explain why the installed wheel lacks the provider, or return an empty string.
 
-    A provider that is linked in leaves no trace in the folder: loading tells.
+    A linked-in provider leaves no file in the folder; only loading shows whether it exists.
     """
-    provider, folder = PROVIDERS[name], _folder()
-    if provider.name == CPU or folder is None:  # that nothing is installed at all is said elsewhere
+    provider, folder = PROVIDERS[name], _library_folder()
+    # A missing package is reported elsewhere.
+    if provider.name == CPU or folder is None:
         return ""
     if provider.platform and provider.platform != sys.platform:
         return f"{provider.name} exists on {provider.platform} only, and this is {sys.platform}"
-    there = (
+    present = (
         any(folder.glob(f"*onnxruntime_providers_{provider.library}.*"))
         if provider.library
         else None
     )
     known = not provider.library and provider.wheels
-    if there is False or (known and not any(map(_installed, provider.wheels))):
-        return absent(name)
+    if present is False or (known and not any(map(_installed, provider.wheels))):
+        return missing_provider(name)
     return ""
 
 
-def absent(name: str) -> str:
-    """In words, that the wheel here has no such provider, and what to do about it."""
+def missing_provider(name: str) -> str:
+    """Say that the installed wheel lacks the provider, and how to get it."""
     provider = PROVIDERS[name]
-    here = ", ".join(_wheels()) or "onnxruntime"
+    installed = ", ".join(_installed_wheels()) or "onnxruntime"
     if not provider.wheels:
-        return f"{here} has no {provider.name}, and no published wheel is known to; build ONNX Runtime with it"
-    how = (
-        f"; name the backend ort@{provider.environment}, which has it in an environment of its own"
+        return (
+            f"{installed} has no {provider.name}, and no known wheel has; build ONNX Runtime "
+            "with it"
+        )
+    environment = (
+        f"; or use backend ort@{provider.environment}, in a separate environment"
         if provider.environment
         else ""
     )
-    return f"{here} has no {provider.name}; {' or '.join(provider.wheels)} has, in an environment without {here}{how}"
+    return (
+        f"{installed} has no {provider.name}; install {' or '.join(provider.wheels)} in an "
+        f"environment without {installed}{environment}"
+    )
 
 
-def _folder() -> Path | None:
-    """Where the package keeps its libraries, or None where it is not installed. Finding a package
-    does not import it.
-    """
+def _library_folder() -> Path | None:
+    """Return the package's folder of libraries, or None if not installed. Imports nothing."""
     spec = importlib.util.find_spec("onnxruntime")
     return (
         Path(next(iter(spec.submodule_search_locations))) / "capi"
@@ -180,8 +183,8 @@ def _folder() -> Path | None:
     )
 
 
-def _wheels() -> list[str]:
-    """The installed distributions that are ONNX Runtime in one of its flavours."""
+def _installed_wheels() -> list[str]:
+    """Return the installed distributions of ONNX Runtime."""
     flavours = dict.fromkeys(
         ["onnxruntime", *(wheel for provider in PROVIDERS.values() for wheel in provider.wheels)]
     )
@@ -195,17 +198,13 @@ def _installed(wheel: str) -> bool:
         return False
 
 
-def told(cell: Cell, name: str) -> dict[str, str]:
-    """The provider's options for a cell, all of those whose defaults change a number or a
-    precision.
-    """
-    return _TOLD[name](cell) if name in _TOLD else {}
+def provider_options(cell: Cell, name: str) -> dict[str, str]:
+    """Return the provider's options for a cell, with all that change a number or a precision."""
+    return _OPTIONS[name](cell) if name in _OPTIONS else {}
 
 
-def _openvino(cell: Cell) -> dict[str, str]:
-    """The CPU plugin is told what the backend `openvino` tells it, since its defaults are the same
-    traps.
-    """
+def _openvino_options(cell: Cell) -> dict[str, str]:
+    """The same properties as in the backend `openvino`: the CPU plugin has the same defaults."""
     properties = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": "1",
@@ -217,11 +216,11 @@ def _openvino(cell: Cell) -> dict[str, str]:
     return {"device_type": "CPU", "load_config": json.dumps({"CPU": properties})}
 
 
-def _xnnpack(cell: Cell) -> dict[str, str]:
+def _xnnpack_options(cell: Cell) -> dict[str, str]:
     return {"intra_op_num_threads": str(cell.threads)}
 
 
-def _cuda(cell: Cell) -> dict[str, str]:
+def _cuda_options(cell: Cell) -> dict[str, str]:
     return {
         "device_id": str(gpu.index(cell.device)),
         "use_tf32": "1" if cell.precision == "tf32" else "0",
@@ -232,10 +231,8 @@ def _cuda(cell: Cell) -> dict[str, str]:
     }
 
 
-def _tensorrt(cell: Cell) -> dict[str, str]:
-    """Engines are built at load, and nothing is cached behind our back. Precision is the file's;
-    releases before 11 want it allowed.
-    """
+def _tensorrt_options(cell: Cell) -> dict[str, str]:
+    """Engines are built at load, without caches. Releases before 11 need a switch per precision."""
     allowed = {
         "fp16": "trt_fp16_enable",
         "bf16": "trt_bf16_enable",
@@ -250,20 +247,23 @@ def _tensorrt(cell: Cell) -> dict[str, str]:
     }
 
 
-_TOLD = {"openvino": _openvino, "xnnpack": _xnnpack, "cuda": _cuda, "tensorrt": _tensorrt}
+_OPTIONS = {
+    "openvino": _openvino_options,
+    "xnnpack": _xnnpack_options,
+    "cuda": _cuda_options,
+    "tensorrt": _tensorrt_options,
+}
 
 
 def variables(cell: Cell, name: str) -> dict[str, str]:
-    """What must be in the environment before the process starts: the TensorRT provider has no other
-    switch for TF32.
-    """
+    """Return the provider's environment variables: TensorRT's only switch for TF32 is one."""
     return (
         {system_info.TF32_OVERRIDE: "0"} if name == "tensorrt" and cell.precision != "tf32" else {}
     )
 
 
 def device_used(cell: Cell, name: str, options: Mapping[str, Mapping[str, Any]]) -> str:
-    """The device in the words of the cell, from the options that a session gives back."""
+    """Return the device that the session's options name, as a cell names devices."""
     provider = PROVIDERS[name]
     if provider.device != gpu.KIND:
         return provider.device

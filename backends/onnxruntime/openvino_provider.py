@@ -1,22 +1,16 @@
-"""ONNX Runtime with the OpenVINO provider, in the environment of the wheel that has it, which
-cannot share this one.
-"""
+"""The backend `ort-openvino`: ONNX Runtime with the OpenVINO provider, in its environment."""
 
 from __future__ import annotations
 
 from backends.onnx import export
 from backends.onnxruntime import backend
 
-ELSEWHERE = ("provider", "conv_search", "activations", "ranges", "dynamic")
-"""Options of `ort` that mean something with other providers or precisions only, or were not seen
-with this one.
-"""
+OTHER_OPTIONS = ("provider", "conv_search", "activations", "ranges", "dynamic")
+"""Options of `ort` for other providers or precisions, or untested with this provider."""
 
 
 class OrtOpenVino(backend.OnnxRuntime):
-    """`ort` with the option `provider=openvino`, as a backend that always lives where that provider
-    is.
-    """
+    """`ort` with provider=openvino, always in the environment of the wheel with this provider."""
 
     name = "ort-openvino"
     open_outputs = False
@@ -25,6 +19,8 @@ class OrtOpenVino(backend.OnnxRuntime):
     precisions = ("fp32",)
     devices = ("cpu",)
     options = {
-        name: words for name, words in backend.OnnxRuntime.options.items() if name not in ELSEWHERE
+        name: words
+        for name, words in backend.OnnxRuntime.options.items()
+        if name not in OTHER_OPTIONS
     }
     provider = "openvino"

@@ -1,8 +1,7 @@
-"""What OpenVINO converts: its own road from a PyTorch module, traced, without an ONNX file between;
-its quantiser; what it says of files.
+"""Conversion to OpenVINO: from a traced PyTorch module, by NNCF's quantiser, and read from ONNX.
 
-Its PyTorch frontend has conversions of its own for torchvision's operators (`nms`, `roi_align`),
-and takes graphs that its ONNX frontend does not.
+The PyTorch frontend converts torchvision's operators (`nms`, `roi_align`), and accepts graphs that
+the ONNX frontend refuses.
 """
 
 from __future__ import annotations
@@ -18,32 +17,37 @@ from backends.torch import model as torch_model
 from harness import Cell, Source, Unsupported
 from harness.inputs import batches
 
-LONGEST = 400
-"""How many characters of a converter's message are repeated."""
+MESSAGE_LENGTH = 400
+"""Characters repeated of a converter's message."""
 
 UNCONVERTED = "Model wasn't fully converted."
-"""What the error of OpenVINO's ONNX frontend says before it names the operations."""
+"""Start of the error of OpenVINO's ONNX frontend, before the names of the operations."""
 
 
-def converts(cell: Cell) -> bool:
-    """Whether the cell's model is made from the module without an ONNX file."""
+def uses_pytorch_frontend(cell: Cell) -> bool:
+    """Return True if the model is converted from the module, without an ONNX file."""
     return bool(cell.option.get("frontend") == "pytorch")
 
 
 def refuses(cell: Cell) -> str:
-    """An empty string, or why the cell's module cannot be converted so, in words."""
-    if not converts(cell):
+    """Explain why the cell's module cannot be converted, or return an empty string."""
+    if not uses_pytorch_frontend(cell):
         return ""
-    others = [name for name in ("exporter", "opset", "dynamic", "quantizer") if name in cell.option]
-    if others:
-        return f"{others[0]} chooses how the ONNX file is made, and frontend=pytorch needs none"
+    onnx_options = [
+        name for name in ("exporter", "opset", "dynamic", "quantizer") if name in cell.option
+    ]
+    if onnx_options:
+        return (
+            f"{onnx_options[0]} is an option of the ONNX export, and frontend=pytorch uses no "
+            "ONNX file"
+        )
     if cell.precision != "fp32":
-        return f"frontend=pytorch converts the module at fp32, not at {cell.precision}"
+        return f"frontend=pytorch supports fp32, not {cell.precision}"
     return torch_model.supports_module(cell.model)
 
 
-def key() -> dict[str, str]:
-    """What decides the artifact besides weights and shapes."""
+def artifact_key() -> dict[str, str]:
+    """Return the versions and formats that decide the artifact, besides weights and shapes."""
     return {
         "format": "OpenVINO IR",
         "frontend": "pytorch",
@@ -52,36 +56,32 @@ def key() -> dict[str, str]:
     }
 
 
-def read(core: Any, file: Path) -> Any:
-    """The model in `file`. Raises Unsupported, with their names, where OpenVINO converts not all of
-    its operators.
-    """
+def read_model(core: Any, file: Path) -> Any:
+    """Read the model in `file`. Raises Unsupported with the names of unconverted operators."""
     try:
         return core.read_model(str(file))
     except RuntimeError as error:
-        refused = unconverted(error)
-        if refused is None:
+        unsupported = refusal(error)
+        if unsupported is None:
             raise
-        raise refused from error
+        raise unsupported from error
 
 
-def unconverted(error: RuntimeError) -> Unsupported | None:
-    """What to raise where OpenVINO's ONNX frontend has no conversion for some operators, with their
-    names; None for any other error.
-    """
+def refusal(error: RuntimeError) -> Unsupported | None:
+    """Return Unsupported with the unconverted operators, or None for any other error."""
     if UNCONVERTED not in str(error):
         return None
-    said = " ".join(str(error).partition(UNCONVERTED)[2].split())
+    operations = " ".join(str(error).partition(UNCONVERTED)[2].split())
     return Unsupported(
-        f"OpenVINO's ONNX frontend cannot convert it ({said[:LONGEST]}); a module has frontend='pytorch' too"
+        f"OpenVINO's ONNX frontend cannot convert it ({operations[:MESSAGE_LENGTH]}); for a "
+        "PyTorch module, try frontend='pytorch'"
     )
 
 
 def convert(source: Source, cell: Cell, file: Path) -> Mapping[str, Any]:
-    """Write the cell's module at fp32 to `file` (.xml, weights beside it), with the declared names
-    and static input shapes.
+    """Write the module at fp32 to `file` (.xml, weights beside), with static input shapes.
 
-    Returns how it was made. Raises Unsupported where an operation has no conversion.
+    Returns facts for the record. Raises Unsupported for an operation without conversion.
     """
     import numpy as np
     import openvino as ov
@@ -100,7 +100,8 @@ def convert(source: Source, cell: Cell, file: Path) -> Mapping[str, Any]:
             model = ov.convert_model(torch.jit.freeze(traced), example_input=examples)
         except ov.frontend.OpConversionFailure as error:
             raise Unsupported(
-                f"OpenVINO's PyTorch frontend cannot take it ({' '.join(str(error).split())[:LONGEST]})"
+                "OpenVINO's PyTorch frontend cannot convert it "
+                f"({' '.join(str(error).split())[:MESSAGE_LENGTH]})"
             ) from error
     for port, spec in zip(model.inputs, cell.model.inputs, strict=True):
         port.get_tensor().set_names({spec.name})
@@ -108,30 +109,29 @@ def convert(source: Source, cell: Cell, file: Path) -> Mapping[str, Any]:
         port.get_tensor().add_names({spec.name})
     model.reshape({spec.name: list(spec.concrete(cell.batch)) for spec in cell.model.inputs})
     ov.save_model(model, str(file), compress_to_fp16=False)
-    return key()
+    return artifact_key()
 
 
 def quantise(file: Path, into: Path, precision: str, calibration: Mapping[str, Path]) -> None:
-    """Replace the fp32 ONNX `file` by an OpenVINO model that NNCF quantised, written `into` another
-    one (.xml, weights beside it).
-    """
-    os.environ.setdefault("NNCF_CI", "1")  # its documented switch: no usage data is sent from here
+    """Quantise the fp32 ONNX `file` with NNCF into `into` (.xml and weights); deletes `file`."""
+    # NNCF's documented switch against sending usage data.
+    os.environ.setdefault("NNCF_CI", "1")
     import nncf
     import openvino as ov
 
     model = ov.Core().read_model(str(file))
     if precision == "int8-static":
         samples = list(onnx_precision.feeds(calibration))
-        made = nncf.quantize(
+        quantised = nncf.quantize(
             model,
             nncf.Dataset(samples),
             subset_size=len(samples),
             preset=nncf.QuantizationPreset.PERFORMANCE,
         )
     else:
-        kept = nncf.IgnoredScope(types=["Convolution", "GroupConvolution"], validate=False)
-        made = nncf.compress_weights(
-            model, mode=nncf.CompressWeightsMode.INT8_SYM, ignored_scope=kept
+        ignored = nncf.IgnoredScope(types=["Convolution", "GroupConvolution"], validate=False)
+        quantised = nncf.compress_weights(
+            model, mode=nncf.CompressWeightsMode.INT8_SYM, ignored_scope=ignored
         )
-    ov.save_model(made, str(into), compress_to_fp16=False)
+    ov.save_model(quantised, str(into), compress_to_fp16=False)
     file.unlink()

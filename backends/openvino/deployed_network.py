@@ -1,6 +1,4 @@
-"""A network in OpenVINO as shipped programs run it: `evenbench ship` copies this class into them,
-so it needs nothing of ours.
-"""
+"""OpenVINO in packaged programs. Copied by `evenbench ship`, so without evenbench imports."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ from typing import Any
 
 
 class Network:
-    """The model in `folder`, compiled with the properties of the cell that was measured."""
+    """The model in `folder`, compiled with the properties of the measured cell."""
 
     def __init__(self, folder: Path, settings: dict[str, Any], threads: int) -> None:
         import openvino as ov
@@ -19,24 +17,25 @@ class Network:
         model = core.read_model(str(file))
         if model.is_dynamic():
             model.reshape(settings["shapes"])
-        can, hint = settings["hint"]
-        known = set(core.get_property("CPU", "SUPPORTED_PROPERTIES")) | {
+        capability, hint = settings["hint"]
+        supported = set(core.get_property("CPU", "SUPPORTED_PROPERTIES")) | {
             "CPU_DENORMALS_OPTIMIZATION"
         }
-        # A type that this CPU cannot compute in is asked for as f32, or the plugin would choose
-        # another narrow one.
-        narrow = hint if can in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
-        wanted = {
+        # Without the capability, f32: the plugin would otherwise choose another narrow type.
+        precision = (
+            hint if capability in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+        )
+        requested = {
             **settings["properties"],
             "INFERENCE_NUM_THREADS": threads,
-            "INFERENCE_PRECISION_HINT": narrow,
+            "INFERENCE_PRECISION_HINT": precision,
         }
         self.compiled = core.compile_model(
-            model, "CPU", {name: value for name, value in wanted.items() if name in known}
+            model, "CPU", {name: value for name, value in requested.items() if name in supported}
         )
         self.request = self.compiled.create_infer_request()
 
     def __call__(self, inputs: dict[str, Any]) -> list[Any]:
-        """One inference: arrays by name in, the outputs in declared order out."""
+        """Run one inference: arrays by input name in, outputs in declared order out."""
         self.request.infer(inputs)
         return [self.request.get_tensor(output).data.copy() for output in self.compiled.outputs]

@@ -1,6 +1,4 @@
-"""The tensors within a network that OpenVINO's PyTorch frontend converted: made outputs of a copy
-of it, and told by their modules.
-"""
+"""Tensor capture within models of OpenVINO's PyTorch frontend: tensors become further outputs."""
 
 from __future__ import annotations
 
@@ -16,16 +14,14 @@ if TYPE_CHECKING:
     from harness.core.session import Arrays
 
 MODULE = "__module"
-"""What the frontend calls the module that it converts; the modules within follow after dots."""
+"""The frontend's name of the converted module; submodules follow after dots."""
 
-SILENT = ("Constant", "Parameter", "Result")
-"""Nodes that compute nothing."""
+PASSIVE_NODES = ("Constant", "Parameter", "Result")
+"""Nodes without computation."""
 
 
 class WatchedSession(Session):
-    """A session on what `expose` wrote: the declared outputs, which come first in the file, and
-    those that are added to them by `names`.
-    """
+    """A session on a file from `expose`: the declared outputs first, then the tensors `names`."""
 
     def __init__(self, session: Any, names: Sequence[str]) -> None:
         self.session, self.names = session, names
@@ -37,8 +33,8 @@ class WatchedSession(Session):
         self.session.step()
 
     def attest(self) -> Attestation:
-        made: Attestation = self.session.attest()
-        return made
+        attestation: Attestation = self.session.attest()
+        return attestation
 
     def fetch(self) -> Mapping[str, Any]:
         request, compiled = self.session.request, self.session.compiled
@@ -56,27 +52,26 @@ class WatchedSession(Session):
 def expose(
     file: Path, into: Path, only: Collection[str] | None, declared: Sequence[str], wrappers: int
 ) -> list[Within]:
-    """Write the network in `file` (.xml) as `into` with tensors within as further outputs: those in
-    `only`, or all. Returns these.
+    """Write the model `file` (.xml) to `into` with inner tensors as outputs, and return these.
 
-    They are in the order in which OpenVINO sorts its operators, and have these operators' names,
-    with the number of the output behind where there are several. Those that the network returns are
-    fetched as what the model has `declared`, in this order. Left out are constants. So many
-    `wrappers` were around the module.
+    `only` selects tensors by name; None selects all. Tensors are in OpenVINO's execution order,
+    named by operator, with the output's number if an operator has several. `fetched` of a returned
+    tensor is its name in `declared`. Constants are left out. `wrappers` is the number of wrapper
+    modules around the module.
     """
     import openvino as ov
 
     model = ov.Core().read_model(str(file))
     ordered = model.get_ordered_ops()
-    operators = [each for each in ordered if each.get_type_name() not in SILENT]
-    variable = _variable(ordered)
-    nodes = [_node(each, wrappers) for each in operators]
+    operators = [operator for operator in ordered if operator.get_type_name() not in PASSIVE_NODES]
+    variable = _input_dependent(ordered)
+    nodes = [_node(operator, wrappers) for operator in operators]
     returned = {
-        _name(result.input_value(0)): name
+        _tensor_name(result.input_value(0)): name
         for result, name in zip(model.get_results(), declared, strict=True)
     }
     places = module_scopes.places(nodes, returned)
-    found = []
+    tensors = []
     for operator, node in zip(operators, nodes, strict=True):
         for index, name in enumerate(node.outputs):
             port, fetched = operator.output(index), returned.get(name, "")
@@ -87,43 +82,49 @@ def expose(
                     continue
                 port.get_tensor().add_names({name})
                 model.add_outputs([port])
-            inputs = tuple(each for each in node.inputs if each in variable)
-            found.append(Within(name, node.operator, inputs, fetched, places.get(name, ())))
+            inputs = tuple(tensor for tensor in node.inputs if tensor in variable)
+            tensors.append(Within(name, node.operator, inputs, fetched, places.get(name, ())))
     ov.save_model(model, str(into), compress_to_fp16=False)
-    return found
+    return tensors
 
 
 def _node(operator: Any, wrappers: int) -> module_scopes.Node:
-    inputs = tuple(_name(operator.input_value(index)) for index in range(operator.get_input_size()))
-    outputs = tuple(_name(operator.output(index)) for index in range(operator.get_output_size()))
+    inputs = tuple(
+        _tensor_name(operator.input_value(index)) for index in range(operator.get_input_size())
+    )
+    outputs = tuple(
+        _tensor_name(operator.output(index)) for index in range(operator.get_output_size())
+    )
     return module_scopes.Node(
         operator.get_type_name(), inputs, outputs, _scope(operator.get_friendly_name(), wrappers)
     )
 
 
 def _scope(name: str, wrappers: int) -> module_scopes.Scope | None:
-    """The module of an operator that is called `__module.detector.rpn/aten::topk/TopK_1`; None for
-    what no module made.
-    """
+    """Return the module of an operator like `__module.detector.rpn/aten::topk/TopK_1`, or None."""
     module, slash, _ = name.partition("/")
     if not slash or module.partition(".")[0] != MODULE:
         return None
-    known = module_scopes.unwrapped(module.removeprefix(MODULE).removeprefix("."), wrappers)
-    return None if known is None else module_scopes.of_name(known)
+    path = module_scopes.unwrapped(module.removeprefix(MODULE).removeprefix("."), wrappers)
+    return None if path is None else module_scopes.of_name(path)
 
 
-def _name(port: Any) -> str:
-    """How a tensor is called here: as the operator that makes it."""
+def _tensor_name(port: Any) -> str:
+    """Return a tensor's name: the operator's, with the number of the output if several."""
     node = port.get_node()
     name = str(node.get_friendly_name())
     return name if node.get_output_size() == 1 else f"{name}:{port.get_index()}"
 
 
-def _variable(operators: Sequence[Any]) -> set[str]:
-    """The tensors that depend on an input."""
-    found: set[str] = set()
-    for each in operators:
-        inputs = {_name(each.input_value(index)) for index in range(each.get_input_size())}
-        if each.get_type_name() == "Parameter" or inputs & found:
-            found.update(_name(each.output(index)) for index in range(each.get_output_size()))
-    return found
+def _input_dependent(operators: Sequence[Any]) -> set[str]:
+    """Return the tensors that depend on an input."""
+    dependent: set[str] = set()
+    for operator in operators:
+        inputs = {
+            _tensor_name(operator.input_value(index)) for index in range(operator.get_input_size())
+        }
+        if operator.get_type_name() == "Parameter" or inputs & dependent:
+            dependent.update(
+                _tensor_name(operator.output(index)) for index in range(operator.get_output_size())
+            )
+    return dependent

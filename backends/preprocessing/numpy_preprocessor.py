@@ -1,5 +1,6 @@
-"""Preprocessing in NumPy: a resize written out as two matrix products, from the definition of the
-filter. Pillow decodes for it.
+"""Preprocessing in NumPy: resize as two matrix products, by the filter's definition.
+
+Pillow decodes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 HALF = 0.5
-"""Where a pixel's centre is. 0 would be the mistake of sampling at corners."""
+"""Position of a pixel's centre; 0 would sample at corners."""
 
 
 def triangle(distance: Array) -> Array:
@@ -29,8 +30,9 @@ def triangle(distance: Array) -> Array:
 
 
 def cubic(distance: Array) -> Array:
-    """The bicubic filter with a = -0.5 (R. Keys, "Cubic convolution interpolation for digital image
-    processing", IEEE TASSP 29, 1981).
+    """The bicubic filter with a = -0.5.
+
+    R. Keys, "Cubic convolution interpolation for digital image processing", IEEE TASSP 29, 1981.
     """
     import numpy as np
 
@@ -44,13 +46,13 @@ FILTERS: dict[str, Callable[[Array], Array]] = {"bilinear": triangle, "bicubic":
 
 @lru_cache(maxsize=64)
 def weights(size: int, target: int, filter: str, antialias: bool, centre: float = HALF) -> Array:
-    """How much each of `size` pixels counts in each of `target`: float64 [target, size], rows
-    summing to 1.
+    """Return the weights of `size` pixels for `target` pixels: float64 [target, size], rows sum to
+    1.
 
-    With `antialias` the filter is as wide as the step between two targets when shrinking. What lies
-    beyond an edge is left out, and the rest weighted up, which for the plain bilinear filter is the
-    same as repeating the edge. `nearest` is the one pixel in which the target's centre lies, found
-    in whole numbers, since a centre may lie on the border of two.
+    With `antialias`, shrinking widens the filter to the step between two targets. Pixels beyond an
+    edge are left out and the rest is reweighted; for the plain bilinear filter this equals
+    repeating the edge. `nearest` selects the pixel at the target's centre, computed in integers,
+    since a centre may lie on a border.
     """
     import numpy as np
 
@@ -59,16 +61,14 @@ def weights(size: int, target: int, filter: str, antialias: bool, centre: float 
     step = size / target
     wide = max(step, 1.0) if antialias else 1.0
     centres = (np.arange(target) + centre) * step - centre
-    found = FILTERS[filter]((np.arange(size)[None, :] - centres[:, None]) / wide)
-    found = found / found.sum(axis=1, keepdims=True)
-    found.setflags(write=False)
-    return found
+    table = FILTERS[filter]((np.arange(size)[None, :] - centres[:, None]) / wide)
+    table = table / table.sum(axis=1, keepdims=True)
+    table.setflags(write=False)
+    return table
 
 
 def resized(pixels: Array, down: Array, across: Array) -> Array:
-    """Pixels [height, width, ...] under `weights` for the height and for the width, in the weights'
-    type.
-    """
+    """Resize pixels [height, width, ...] by `weights` for both axes, in the weights' type."""
     import numpy as np
 
     high = np.tensordot(down, pixels.astype(down.dtype), axes=(1, 0))
@@ -76,7 +76,7 @@ def resized(pixels: Array, down: Array, across: Array) -> Array:
 
 
 class NumPy(Pillow):
-    """An image is a uint8 array [height, width] or [height, width, 3]."""
+    """NumPy's steps; an image is a uint8 array [height, width] or [height, width, 3]."""
 
     name = "numpy"
     requires = ("numpy", "PIL")
@@ -89,7 +89,10 @@ class NumPy(Pillow):
 
     def refuses(self, step: Any) -> str:
         if isinstance(step, Resize) and step.filter == "bicubic" and not step.antialias:
-            return "bicubic sampling without antialias is Pillow's alone here: others have another filter (a = -0.75 in OpenCV and torch)"
+            return (
+                "only pillow samples bicubic without antialias; OpenCV and torch have another "
+                "filter (a = -0.75)"
+            )
         return super().refuses(step)
 
     def decode(self, encoded: bytes, step: Decode) -> Image:
@@ -108,9 +111,8 @@ class NumPy(Pillow):
 
         down = _narrow(image.shape[0], height, step.filter, step.antialias)
         across = _narrow(image.shape[1], width, step.filter, step.antialias)
-        wide = _rounded(
-            np.tensordot(across, image.astype(np.float32), axes=(1, 1))
-        )  # [width, height, ...]
+        # [width, height, ...]
+        wide = _rounded(np.tensordot(across, image.astype(np.float32), axes=(1, 1)))
         return _rounded(np.tensordot(down, wide, axes=(1, 1))).astype(np.uint8)
 
     def crop(self, image: Image, left: int, top: int, size: int) -> Image:
@@ -118,7 +120,7 @@ class NumPy(Pillow):
 
 
 def _rounded(levels: Array) -> Array:
-    """To whole levels of 0 to 255: Pillow and torch keep 8 bits between the two directions too."""
+    """Round to levels of 0 to 255: Pillow and torch also keep 8 bits between the directions."""
     import numpy as np
 
     return np.clip(np.rint(levels), 0, 255)

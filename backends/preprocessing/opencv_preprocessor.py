@@ -1,6 +1,4 @@
-"""Preprocessing with OpenCV: BGR turned to RGB, EXIF orientation left alone, and resizing that
-samples, or averages areas.
-"""
+"""Preprocessing with OpenCV: BGR to RGB, EXIF orientation ignored, resize by samples or areas."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from harness.preprocess import Decode, Layout, Normalise, Resize, ToArray
 
 
 class OpenCv(Implementation):
-    """An image is a uint8 array [height, width] or [height, width, 3], in RGB."""
+    """OpenCV's steps; an image is a uint8 RGB array [height, width] or [height, width, 3]."""
 
     name = "opencv"
     requires = ("cv2", "numpy")
@@ -26,11 +24,14 @@ class OpenCv(Implementation):
 
     def refuses(self, step: Any) -> str:
         if isinstance(step, Resize) and step.filter == "bicubic":
-            return "OpenCV's bicubic filter is another one (a = -0.75, where the recipe's is -0.5); use bilinear, or another library"
+            return (
+                "OpenCV's bicubic filter differs (a = -0.75, the recipe's is -0.5); use "
+                "bilinear, or another library"
+            )
         if isinstance(step, Resize) and step.antialias and step.filter == "bilinear":
             return (
-                "OpenCV's linear resize samples four neighbours and never widens its filter, so that it cannot do antialias=True; use "
-                "opencv-area, which averages areas and is measurably another filter, or a recipe with antialias=False"
+                "OpenCV's linear resize has no antialias=True, as it samples four neighbours; use "
+                "opencv-area (another filter, measurably), or a recipe with antialias=False"
             )
         return super().refuses(step)
 
@@ -42,9 +43,7 @@ class OpenCv(Implementation):
             np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         )
         if image is None:
-            raise ValueError(
-                "OpenCV cannot decode this file: it is damaged, or of a format that OpenCV does not read"
-            )
+            raise ValueError("OpenCV cannot decode this file: damaged, or in an unsupported format")
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if step.mode == "RGB" else cv2.COLOR_BGR2GRAY)
 
     def opened(self, pixels: Any) -> Image:
@@ -56,8 +55,8 @@ class OpenCv(Implementation):
     def resize(self, image: Image, step: Resize, width: int, height: int) -> Image:
         import cv2
 
-        how = cv2.INTER_NEAREST_EXACT if step.filter == "nearest" else cv2.INTER_LINEAR
-        return cv2.resize(image, (width, height), interpolation=how)
+        interpolation = cv2.INTER_NEAREST_EXACT if step.filter == "nearest" else cv2.INTER_LINEAR
+        return cv2.resize(image, (width, height), interpolation=interpolation)
 
     def crop(self, image: Image, left: int, top: int, size: int) -> Image:
         return image[top : top + size, left : left + size]
@@ -68,22 +67,20 @@ class OpenCv(Implementation):
     def normalise(self, image: Image, step: Normalise) -> Image:
         import cv2
 
-        if (
-            len(step.mean) > 3
-        ):  # a cv2 scalar has four places, and arrays of four rows are taken for one
+        # A cv2 scalar has four values, and OpenCV reads an array of four rows as a scalar.
+        if len(step.mean) > 3:
             return step.apply(image)
-        made = cv2.divide(cv2.subtract(image, _scalar(step.mean)), _scalar(step.std))
-        return (
-            made if made.ndim == 3 else made[:, :, None]
-        )  # OpenCV drops the axis of a single channel
+        normalised = cv2.divide(cv2.subtract(image, _scalar(step.mean)), _scalar(step.std))
+        # OpenCV drops the axis of a single channel.
+        return normalised if normalised.ndim == 3 else normalised[:, :, None]
 
     def lay_out(self, image: Image, step: Layout) -> Any:
         return step.apply(image)
 
 
 class OpenCvArea(OpenCv):
-    """As many deploy it: INTER_AREA in place of an antialiased filter. A named difference, which no
-    tolerance hides.
+    """INTER_AREA instead of an antialiased filter, a common substitute: a named, measured
+    difference.
     """
 
     name = "opencv-area"
@@ -99,9 +96,8 @@ class OpenCvArea(OpenCv):
     def resize(self, image: Image, step: Resize, width: int, height: int) -> Image:
         import cv2
 
-        shrinks = (
-            image.shape[1] > width or image.shape[0] > height
-        )  # INTER_AREA enlarges by repeating pixels
+        # INTER_AREA enlarges by repeating pixels.
+        shrinks = image.shape[1] > width or image.shape[0] > height
         if step.antialias and step.filter == "bilinear" and shrinks:
             return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         return super().resize(image, step, width, height)

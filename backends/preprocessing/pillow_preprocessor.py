@@ -1,6 +1,4 @@
-"""Preprocessing with Pillow and NumPy: the recipe's own steps, as an implementation that takes a
-file's content.
-"""
+"""Preprocessing with Pillow and NumPy: the recipe's own steps, from a file's content."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from harness.preprocess import Decode, Layout, Normalise, Resize, ToArray
 
 
 class Pillow(Implementation):
-    """What every other implementation is compared with."""
+    """Pillow's steps, the reference for other implementations."""
 
     name = "pillow"
     requires = ("PIL",)

@@ -1,6 +1,4 @@
-"""Preprocessing with torchvision on tensors: its own decoders and its own kernels, no Pillow in
-between.
-"""
+"""Preprocessing with torchvision on tensors: own decoders and kernels, without Pillow."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from harness.preprocess import Decode, Layout, Normalise, Resize, ToArray
 
 
 class Torchvision(Implementation):
-    """An image is a uint8 tensor [channels, height, width]."""
+    """torchvision's steps; an image is a uint8 tensor [channels, height, width]."""
 
     name = "torchvision"
     requires = ("torch", "torchvision")
@@ -26,7 +24,9 @@ class Torchvision(Implementation):
 
     def refuses(self, step: Any) -> str:
         if isinstance(step, Resize) and step.filter == "bicubic" and not step.antialias:
-            return "torch's bicubic filter without antialias is another one (a = -0.75, where the recipe's is -0.5)"
+            return (
+                "torch's bicubic filter without antialias differs (a = -0.75, the recipe's is -0.5)"
+            )
         return super().refuses(step)
 
     def decode(self, encoded: bytes, step: Decode) -> Image:
@@ -34,9 +34,8 @@ class Torchvision(Implementation):
         from torchvision import io
         from torchvision.transforms.v2 import functional
 
-        content = torch.frombuffer(
-            bytearray(encoded), dtype=torch.uint8
-        )  # of bytes, which cannot be written to, torch warns
+        # A copy: torch warns about read-only bytes.
+        content = torch.frombuffer(bytearray(encoded), dtype=torch.uint8)
         image = io.decode_image(content, mode=io.ImageReadMode.RGB, apply_exif_orientation=False)
         return image if step.mode == "RGB" else functional.rgb_to_grayscale(image)
 
@@ -51,13 +50,13 @@ class Torchvision(Implementation):
     def resize(self, image: Image, step: Resize, width: int, height: int) -> Image:
         from torchvision.transforms.v2 import InterpolationMode, functional
 
-        how = (
+        interpolation = (
             InterpolationMode.NEAREST_EXACT
             if step.filter == "nearest"
             else InterpolationMode(step.filter)
         )
         return functional.resize(
-            image, [height, width], interpolation=how, antialias=step.antialias
+            image, [height, width], interpolation=interpolation, antialias=step.antialias
         )
 
     def crop(self, image: Image, left: int, top: int, size: int) -> Image:

@@ -1,14 +1,13 @@
-"""What is done after a network, in several libraries: boxes that overlap are dropped, masks are
-pasted, the best class is taken.
+"""Postprocessing steps in several libraries: non-maximum suppression, mask pasting, argmax.
 
-Every function takes what its library calls arrays, by the names of the model's inputs, and returns
-such an array. Each is the library's own function where it has one; what is left to do around it
-(corners to sizes, one mask after another) is part of the step.
+Functions take and return the library's arrays, by the names of the model's inputs, and use the
+library's own function if available. Conversions around the function (corners to sizes, a loop over
+masks) are part of the step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness import Model
@@ -16,24 +15,27 @@ from harness import Model
 if TYPE_CHECKING:
     Arrays = Mapping[str, Any]
 
+Operation = Callable[[Model, Any], Any]
+"""A library's function for a step: called with the model and the bound inputs."""
+
 OVERLAP = 0.5
-"""Boxes that overlap a better one by more than this (IoU) are dropped."""
+"""IoU above which the lower-scoring box is dropped."""
 
 PADDING = 1
-"""Pixels around a mask, as torchvision's `paste_masks_in_image` adds them."""
+"""Pixels of padding around a mask, as in torchvision's `paste_masks_in_image`."""
 
 
-def frame_of(model: Model) -> tuple[int, int]:
-    """Height and width of the picture that masks are pasted into, from the model's output."""
+def frame_size(model: Model) -> tuple[int, int]:
+    """Return height and width of the picture for pasted masks, from the model's output."""
     _, height, width = model.outputs[0].shape
     return int(height), int(width)
 
 
-def placed(boxes: Any, side: int) -> Any:
-    """Corners of `boxes` in whole pixels, int64, widened as far as masks of `side` pixels grow by
-    their padding.
+def padded_corners(boxes: Any, side: int) -> Any:
+    """Return corners of `boxes` in whole pixels, int64, widened for the padding of masks.
 
-    Rounded towards zero, in float32, as torchvision 0.29 does in `models.detection.roi_heads`.
+    `side` is the masks' size in pixels. Rounded towards zero, in float32, as in torchvision 0.29's
+    `models.detection.roi_heads`.
     """
     import numpy as np
 
@@ -45,48 +47,48 @@ def placed(boxes: Any, side: int) -> Any:
     return np.concatenate([middle - half * scale, middle + half * scale], axis=1).astype(np.int64)
 
 
-def paste(masks: Any, boxes: Any, height: int, width: int, resize: Any) -> Any:
-    """Masks [count, side, side] over a picture: the same type, [count, height, width], 0 outside of
-    the boxes.
+def paste_each(masks: Any, boxes: Any, height: int, width: int, resize: Any) -> Any:
+    """Paste masks [count, side, side] into pictures [count, height, width] of the same type.
 
-    `resize(mask, width, height)` scales one mask by bilinear sampling at half-pixel centres.
+    Pixels outside of the boxes are 0. `resize(mask, width, height)` scales a mask by bilinear
+    sampling at half-pixel centres.
     """
     import numpy as np
 
     padded = np.pad(masks, ((0, 0), (PADDING, PADDING), (PADDING, PADDING)))
-    made = np.zeros((len(masks), height, width), masks.dtype)
+    pictures = np.zeros((len(masks), height, width), masks.dtype)
     for target, mask, (left, top, right, bottom) in zip(
-        made, padded, placed(boxes, masks.shape[-1]).tolist(), strict=True
+        pictures, padded, padded_corners(boxes, masks.shape[-1]).tolist(), strict=True
     ):
         scaled = resize(mask, max(right - left + 1, 1), max(bottom - top + 1, 1))
         x, y, to_x, to_y = max(left, 0), max(top, 0), min(right + 1, width), min(bottom + 1, height)
         target[y:to_y, x:to_x] = scaled[y - top : to_y - top, x - left : to_x - left]
-    return made
+    return pictures
 
 
 # -- NumPy -----------------------------------------------------------------------------------------
 
 
 def numpy_nms(model: Model, inputs: Arrays) -> Any:
-    """Greedy: the best box that is left, and all that overlap it go."""
+    """Greedy suppression: keep the best remaining box, drop all overlapping boxes."""
     import numpy as np
 
     boxes, order = inputs["boxes"], np.argsort(-inputs["scores"], kind="stable")
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    kept = []
+    selected = []
     while order.size:
         best, order = order[0], order[1:]
-        kept.append(best)
+        selected.append(best)
         shared = np.minimum(boxes[best, 2:], boxes[order, 2:]) - np.maximum(
             boxes[best, :2], boxes[order, :2]
         )
         overlap = np.maximum(shared, 0).prod(axis=1)
         order = order[overlap <= OVERLAP * (areas[best] + areas[order] - overlap)]
-    return np.array(kept)
+    return np.array(selected)
 
 
 def numpy_paste(model: Model, inputs: Arrays) -> Any:
-    """By the weights of `pixels_numpy`, in the masks' own type."""
+    """Resize with the weights of `numpy_preprocessor`, in the masks' type."""
     from backends.preprocessing.numpy_preprocessor import resized, weights
 
     def resize(mask: Any, width: int, height: int) -> Any:
@@ -96,7 +98,7 @@ def numpy_paste(model: Model, inputs: Arrays) -> Any:
         )
         return resized(mask, down.astype(mask.dtype), across.astype(mask.dtype))
 
-    return paste(inputs["masks"], inputs["boxes"], *frame_of(model), resize)
+    return paste_each(inputs["masks"], inputs["boxes"], *frame_size(model), resize)
 
 
 def numpy_argmax(model: Model, inputs: Arrays) -> Any:
@@ -108,7 +110,7 @@ def numpy_argmax(model: Model, inputs: Arrays) -> Any:
 
 
 def opencv_nms(model: Model, inputs: Arrays) -> Any:
-    """`cv2.dnn.NMSBoxes`, which takes corners and sizes, in float64."""
+    """`cv2.dnn.NMSBoxes`, with corners and sizes in float64."""
     import cv2
     import numpy as np
 
@@ -118,19 +120,17 @@ def opencv_nms(model: Model, inputs: Arrays) -> Any:
 
 
 def opencv_paste(model: Model, inputs: Arrays) -> Any:
-    """`cv2.resize` with INTER_LINEAR, one mask after another."""
+    """`cv2.resize` with INTER_LINEAR, mask by mask."""
     import cv2
 
     def resize(mask: Any, width: int, height: int) -> Any:
         return cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
 
-    return paste(inputs["masks"], inputs["boxes"], *frame_of(model), resize)
+    return paste_each(inputs["masks"], inputs["boxes"], *frame_size(model), resize)
 
 
 def opencv_argmax(model: Model, inputs: Arrays) -> Any:
-    """`cv2.reduceArgMax` over the classes, of pixels in a row: three axes are an image of channels
-    to OpenCV.
-    """
+    """`cv2.reduceArgMax` over classes, with pixels flattened: OpenCV reads 3 axes as an image."""
     import cv2
 
     logits = inputs["logits"]
@@ -148,16 +148,16 @@ def torchvision_nms(model: Model, inputs: Arrays) -> Any:
 
 
 def torchvision_paste(model: Model, inputs: Arrays) -> Any:
-    """`paste_masks_in_image`, as torchvision's Mask R-CNN calls it."""
+    """`paste_masks_in_image`, as in torchvision's Mask R-CNN."""
     from torchvision.models.detection import roi_heads
 
     return roi_heads.paste_masks_in_image(
-        inputs["masks"][:, None], inputs["boxes"], frame_of(model), padding=PADDING
+        inputs["masks"][:, None], inputs["boxes"], frame_size(model), padding=PADDING
     )[:, 0]
 
 
 def torchvision_argmax(model: Model, inputs: Arrays) -> Any:
-    """torch's own."""
+    """`torch.Tensor.argmax`."""
     return inputs["logits"].argmax(0)
 
 
@@ -165,16 +165,16 @@ def torchvision_argmax(model: Model, inputs: Arrays) -> Any:
 
 
 def pillow_paste(model: Model, inputs: Arrays) -> Any:
-    """`Image.transform` in Pillow's mode of floats, one mask after another."""
+    """`Image.transform` on float images of Pillow, mask by mask."""
     import numpy as np
     from PIL import Image as pillow
 
     def resize(mask: Any, width: int, height: int) -> Any:
-        whole = (0, 0, mask.shape[1], mask.shape[0])
+        box = (0, 0, mask.shape[1], mask.shape[0])
         return np.asarray(
             pillow.fromarray(mask).transform(
-                (width, height), pillow.Transform.EXTENT, whole, pillow.Resampling.BILINEAR
+                (width, height), pillow.Transform.EXTENT, box, pillow.Resampling.BILINEAR
             )
         )
 
-    return paste(inputs["masks"], inputs["boxes"], *frame_of(model), resize)
+    return paste_each(inputs["masks"], inputs["boxes"], *frame_size(model), resize)

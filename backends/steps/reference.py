@@ -1,18 +1,18 @@
-"""The goldens of steps: each operation in float64, written from its definition; and the backend
-that judges with them.
+"""Goldens of steps: each operation in float64 by its definition, and the golden backend.
 
-A model of task `step` names one of the functions below as its `build`: what it returns is called
-with the model and its inputs.
+The `build` of a model of task `step` names one of the functions below; its result is called with
+the model and the inputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends.preprocessing import numpy_preprocessor
 from backends.steps import operations
+from backends.steps.operations import Operation
 from harness import Attestation, Cell, Golden, Model, Session, Source, TensorSpec, UsageError
 from harness.core import import_strings
 from harness.inputs import batches as inputs
@@ -21,34 +21,27 @@ from harness.preprocess import Decode, Resize
 if TYPE_CHECKING:
     from harness.core.session import Arrays
 
-Operation = Callable[[Model, Any], Any]
-
 NAMESPACE = "backends.step_golden"
-"""What `build` of a step begins with. It is part of cell keys, so it keeps its name although the
-module moved.
-"""
+"""Prefix of a step's `build`. Part of cell keys, so the name outlived the module's move."""
 
 BYTES = "bytes"
-"""The input that says how many of the encoded ones count: files differ in length, and a tensor has
-one shape.
+"""The input with the number of encoded bytes: files differ in length, and a tensor has one shape.
 """
 
 
 def operation_of(model: Model) -> str:
-    """`nms` of a model whose `build` is `backends.step_golden:nms`; empty where it names none of
-    these.
-    """
+    """Return `nms` for `build="backends.step_golden:nms"`; empty for other models."""
     where, _, name = model.build.rpartition(":")
     return name if where == NAMESPACE and name in OPERATIONS else ""
 
 
-def content_of(inputs: Mapping[str, Any]) -> bytes:
-    """The file in `encoded`, without what fills the tensor up."""
+def encoded_file(inputs: Mapping[str, Any]) -> bytes:
+    """Return the file in `encoded`, without the padding of the tensor."""
     return inputs["encoded"][: int(inputs[BYTES][0])].tobytes()
 
 
-class Exact(numpy_preprocessor.NumPy):
-    """As NumPy does it, in float64 and never rounded to levels again."""
+class ExactPreprocessor(numpy_preprocessor.NumPy):
+    """NumPy's steps in float64, without rounding to levels."""
 
     def resize(self, image: Any, step: Resize, width: int, height: int) -> Any:
         down = numpy_preprocessor.weights(image.shape[0], height, step.filter, step.antialias)
@@ -71,14 +64,13 @@ class Exact(numpy_preprocessor.NumPy):
 
 
 def photo() -> Operation:
-    """The model's recipe on `encoded`, or on `pixels` where it begins after decoding. Pillow
-    decodes: that is what the others are compared with."""
+    """The model's recipe on `encoded`, or on `pixels` after decoding; Pillow decodes."""
 
     def operation(model: Model, inputs: Any) -> Any:
         assert model.recipe is not None
-        exact = Exact()
+        exact = ExactPreprocessor()
         decodes = isinstance(model.recipe.steps[0], Decode)
-        value = content_of(inputs) if decodes else exact.opened(inputs["pixels"])
+        value = encoded_file(inputs) if decodes else exact.opened(inputs["pixels"])
         for step in model.recipe.steps:
             value = exact.do(step, value)
         return value
@@ -93,19 +85,20 @@ def nms() -> Operation:
         import numpy as np
 
         boxes = inputs["boxes"].astype(np.float64).tolist()
-        kept: list[int] = []
+        selected: list[int] = []
         for candidate in np.argsort(-inputs["scores"].astype(np.float64), kind="stable").tolist():
             if all(
-                _overlap(boxes[candidate], boxes[better]) <= operations.OVERLAP for better in kept
+                _overlap(boxes[candidate], boxes[better]) <= operations.OVERLAP
+                for better in selected
             ):
-                kept.append(candidate)
-        return np.array(kept)
+                selected.append(candidate)
+        return np.array(selected)
 
     return operation
 
 
 def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
-    """Intersection over union of two boxes by their corners."""
+    """Return the intersection over union of two boxes by corners."""
     shared = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(
         0.0, min(a[3], b[3]) - max(a[1], b[1])
     )
@@ -113,7 +106,7 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def paste_masks() -> Operation:
-    """In float64; the boxes stay float32, since they are cut to whole pixels."""
+    """Masks in float64; boxes stay float32, as corners are truncated to whole pixels."""
 
     def operation(model: Model, inputs: Any) -> Any:
         return operations.numpy_paste(model, {**inputs, "masks": inputs["masks"].astype("float64")})
@@ -122,27 +115,27 @@ def paste_masks() -> Operation:
 
 
 def argmax() -> Operation:
-    """Of float32 as of float64: nothing is computed."""
+    """The same for float32 and float64: nothing is computed."""
     return operations.numpy_argmax
 
 
 OPERATIONS = ("photo", "nms", "paste_masks", "argmax")
 
 
-def formed(value: Any, spec: TensorSpec) -> Any:
-    """A result as the model's output: a list of indices is filled up with -1, since its length is
-    part of the answer.
-    """
+def pad_to_shape(value: Any, spec: TensorSpec) -> Any:
+    """Convert a result to the model's output; indices are padded with -1, as the number varies."""
     import numpy as np
 
-    made = np.asarray(value)
-    if made.ndim == 1 and len(made) < spec.concrete(1)[0]:
-        made = np.concatenate([made, np.full(spec.concrete(1)[0] - len(made), -1, made.dtype)])
-    return made
+    output = np.asarray(value)
+    if output.ndim == 1 and len(output) < spec.concrete(1)[0]:
+        output = np.concatenate(
+            [output, np.full(spec.concrete(1)[0] - len(output), -1, output.dtype)]
+        )
+    return output
 
 
 class ExactSession(Session):
-    """One operation in this process."""
+    """A golden operation in this process."""
 
     def __init__(self, operation: Operation, cell: Cell) -> None:
         self.operation, self.cell = operation, cell
@@ -157,7 +150,7 @@ class ExactSession(Session):
 
     def fetch(self) -> Arrays:
         (spec,) = self.cell.model.outputs
-        return {spec.name: formed(self.result, spec).astype("float64")}
+        return {spec.name: pad_to_shape(self.result, spec).astype("float64")}
 
     def attest(self) -> Attestation:
         import numpy as np
@@ -173,7 +166,7 @@ class ExactSession(Session):
 
 
 class StepReference(Golden):
-    """Judges steps; a step has no weights."""
+    """The golden backend of steps; a step has no weights."""
 
     name = "steps-reference"
     kind = "float64 NumPy, decoded by Pillow"

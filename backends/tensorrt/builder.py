@@ -1,9 +1,8 @@
-"""Builds TensorRT plans from ONNX files, also on a machine without a GPU, and says what the layers
-inside compute in.
+"""Builds TensorRT plans from ONNX files, also on machines without a GPU.
 
-`tensorrt` 10 and 11 and `tensorrt_rtx` have one Python API as far as it is used here; the module is
-named by the caller. Networks are strongly typed: precision is the ONNX file's, and no builder flag
-changes it but TF32.
+`tensorrt` 10 and 11 and `tensorrt_rtx` share the Python API used here; the caller names the module.
+Networks are strongly typed: the ONNX file sets the precision, and TF32 is the only builder flag
+that changes it.
 """
 
 from __future__ import annotations
@@ -11,18 +10,17 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import re
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from backends.tensorrt import layers
 from harness import Unsupported
 
 CURRENT = "CURRENT"
-"""The target that is the GPU of this machine."""
+"""The GPU of this machine as target."""
 
 TARGETS = (CURRENT, "SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
 """Compute capabilities that TensorRT for RTX can build for on any machine."""
@@ -33,168 +31,23 @@ FACTS = "engine.json"
 TIMING_CACHE = "timing.cache"
 
 FRESH, SHARED = "fresh", "shared"
-"""Where the builds after the first take their timings from: each its own, or the first one's cache.
-"""
+"""Timings of later builds: measured for each build, or taken from the first build's cache."""
 
 
 def plan_file(build: int) -> str:
-    """The file of one build of a cell."""
+    """Return the file name of a build's plan."""
     return f"plan_{build}.engine"
 
 
 # -- layers ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Layer:
-    """One layer of a built engine; `reads` and `writes` are precisions, such as fp32 or int8, of
-    tensors and constants.
-    """
-
-    name: str
-    kind: str
-    tactic: str
-    reads: tuple[str, ...]
-    writes: tuple[str, ...]
-
-    @property
-    def precision(self) -> str:
-        """The narrowest precision that the layer reads; empty where it reads none of
-        NARROWEST_LAST.
-        """
-        return next(
-            (precision for precision in reversed(NARROWEST_LAST) if precision in self.reads), ""
-        )
-
-    @property
-    def reformats(self) -> bool:
-        """Whether it only moves or casts: a copy that TensorRT put between layers of different
-        layouts.
-        """
-        verbs = re.match(r"__myl_((?:Cast|Conc|Move|Tran|Resh|Repl|Slic)+)_", self.name)
-        return (
-            self.kind == "Reformat"
-            or self.name.startswith("Reformatting CopyNode")
-            or verbs is not None
-        )
-
-
-NARROWEST_LAST = ("fp32", "bf16", "fp16", "fp8", "int8", "fp4", "int4")
-
-SPELLED = (
-    ("fp32", r"float$|float32|fp32"),
-    ("fp16", r"half|float16$|fp16"),
-    ("bf16", r"bf16|bfloat16"),
-    ("fp8", r"fp8"),
-    ("int8", r"\bint8"),
-    ("fp4", r"fp4"),
-    ("int4", r"\bint4"),
-)
-"""How the inspector of one release or another writes them, alone or within the description of a
-format.
-"""
-
-
-def precision_of(words: str) -> str:
-    """`fp16` of `Half`, of `Row major linear FP16 format` and of `Channel major FP16 format`; empty
-    for integers and booleans.
-    """
-    plain = words.strip().lower()
-    found = [name for name, spelling in SPELLED if re.search(spelling, plain)]
-    return "bf16" if "bf16" in found else (found[0] if found else "")
-
-
-def layers_of_log(message: str) -> list[Layer]:
-    """The layers in the builder's own listing, which a verbose log with detailed profiling holds:
-    all that there is without a GPU.
-    """
-    body = message.partition("\n\nI/O Tensors")[0]
-    return [_layer_of_line(line) for line in body.splitlines()[1:] if line.startswith("Name: ")]
-
-
-def _layer_of_line(line: str) -> Layer:
-    name, _, rest = line.removeprefix("Name: ").partition(", LayerType: ")
-    kind, *parts = re.split(r", (Inputs|Constants|Outputs|TacticName|StreamId|Metadata): ?", rest)
-    found = dict(zip(parts[::2], parts[1::2], strict=True))
-
-    def types(*keys: str) -> tuple[str, ...]:
-        words = [
-            word for key in keys for word in re.findall(r"Datatype: (\w+)", found.get(key, ""))
-        ]
-        return tuple(filter(None, map(precision_of, words)))
-
-    return Layer(
-        name, kind, found.get("TacticName", ""), types("Inputs", "Constants"), types("Outputs")
-    )
-
-
-def layers_of_inspector(text: str) -> list[Layer]:
-    """The layers in the engine inspector's JSON. Raises ValueError where the plan was built without
-    detailed profiling.
-    """
-    listed = json.loads(text).get("Layers", [])
-    if not all(isinstance(entry, dict) for entry in listed):
-        raise ValueError(
-            "the plan tells the names of its layers only; build it with detailed profiling verbosity"
-        )
-    return [_layer_of_json(entry) for entry in listed]
-
-
-def _layer_of_json(entry: Mapping[str, Any]) -> Layer:
-    def types(*keys: str) -> tuple[str, ...]:
-        tensors = [tensor for key in keys for tensor in entry.get(key) or ()]
-        words = [
-            str(tensor.get("Datatype") or tensor.get("Format/Datatype") or "") for tensor in tensors
-        ]
-        return tuple(filter(None, map(precision_of, words)))
-
-    weights = precision_of(str((entry.get("Weights") or {}).get("Type", "")))
-    reads = types("Inputs", "Constants") + ((weights,) if weights else ())
-    return Layer(
-        entry.get("Name", ""),
-        entry.get("LayerType", ""),
-        entry.get("TacticName") or "",
-        reads,
-        types("Outputs"),
-    )
-
-
-def summary(layers: Iterable[Layer]) -> dict[str, Any]:
-    """Facts about an engine's layers: how many, by the precision they read, how many only reformat;
-    a digest of kinds and tactics.
-    """
-    listed = list(layers)
-    working = [layer for layer in listed if not layer.reformats]
-    essence = [[layer.kind, layer.tactic, layer.reads, layer.writes] for layer in listed]
-    return {
-        "layers": len(listed),
-        "precisions": dict(Counter(layer.precision for layer in working if layer.precision)),
-        "reformats": len(listed) - len(working),
-        "tf32_tactics": sum("tf32" in layer.tactic.lower() for layer in listed),
-        "layers_sha256": hashlib.sha256(json.dumps(essence).encode()).hexdigest(),
-    }
-
-
-def precision_used(found: Mapping[str, Any], tf32: bool) -> str:
-    """The precision of a whole engine, by its summary: the narrowest that a working layer reads.
-
-    `tf32` is whether the plan was built with TF32 allowed, which TensorRT for RTX decides at run
-    time and lists nowhere.
-    """
-    narrowest = next(
-        (name for name in reversed(NARROWEST_LAST) if name in found["precisions"]), "unknown"
-    )
-    if narrowest == "fp32":
-        return "tf32" if tf32 or found["tf32_tactics"] else "fp32"
-    return {"int8": "int8-static"}.get(narrowest, narrowest)
-
-
 # -- building --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Order:
-    """What to build: `shapes` of every input, in elements; `builds` plans, each from the start."""
+class BuildOrder:
+    """An order for plans: `shapes` of all inputs, in elements, and the number of `builds`."""
 
     module: str
     shapes: Mapping[str, tuple[int, ...]]
@@ -205,15 +58,13 @@ class Order:
 
     @property
     def rtx(self) -> bool:
-        """TensorRT for RTX: it builds for a GPU that is not here, and times no tactics, so that it
-        has no timing cache.
-        """
+        """True for TensorRT for RTX, without timing cache, as it times no tactics."""
         return self.module.endswith("_rtx")
 
 
 @dataclass
-class Log:
-    """What TensorRT says while it works, by severity."""
+class BuildLog:
+    """Messages of TensorRT with their severities."""
 
     said: list[tuple[str, str]] = field(default_factory=list)
 
@@ -221,29 +72,26 @@ class Log:
         self.said.append((str(severity).rpartition(".")[2], message))
 
     def errors(self) -> str:
-        """The first error, whole: those after it are its consequences. In words where there is
-        none.
-        """
-        wrong = [
+        """Return the first error, the cause of the later errors; a fixed text without errors."""
+        errors = [
             message for severity, message in self.said if severity in ("ERROR", "INTERNAL_ERROR")
         ]
-        own = [
-            message for message in wrong if "CUDA GPU properties" not in message
-        ]  # is said of every machine without a GPU
-        return (own or wrong or ["it gave no reason"])[0]
+        # TensorRT logs this error on every machine without a GPU.
+        specific = [message for message in errors if "CUDA GPU properties" not in message]
+        return (specific or errors or ["it gave no reason"])[0]
 
     def listing(self) -> str:
-        """The builder's list of layers, or an empty string where it wrote none."""
+        """Return the builder's listing of layers, or an empty string."""
         return next(
             (message for _, message in reversed(self.said) if message.startswith("Layers:")), ""
         )
 
 
-def logger(trt: Any, log: Log) -> Any:
-    """A TensorRT logger that writes into `log`."""
+def make_logger(trt: Any, log: BuildLog) -> Any:
+    """Return a TensorRT logger that writes into `log`."""
 
     class Logger(trt.ILogger):  # type: ignore[misc]
-        """Hands on what it is told."""
+        """Forwards messages."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
@@ -254,13 +102,12 @@ def logger(trt: Any, log: Log) -> Any:
     return Logger()
 
 
-def build_ahead(onnx: Path, folder: Path, order: Order) -> dict[str, Any]:
-    """Build `order.builds` plans of an ONNX file into `folder`, with the facts and the first one's
-    timing cache; returns the facts.
+def build_plans(onnx: Path, folder: Path, order: BuildOrder) -> dict[str, Any]:
+    """Build `order.builds` plans of an ONNX file into `folder`, and return the facts.
 
-    Needs no GPU where the target is named. Raises Unsupported with operator and node where TensorRT
-    cannot take the graph, or cannot compile it for the target, and RuntimeError with TensorRT's
-    words where building fails otherwise.
+    The folder also gets the facts and the first build's timing cache. A named target needs no GPU.
+    Raises Unsupported, with operator and node, for a graph that TensorRT cannot parse or cannot
+    compile for the target, and RuntimeError with TensorRT's message for other failures.
     """
     trt = importlib.import_module(order.module)
     cache: bytes | None = None
@@ -272,7 +119,7 @@ def build_ahead(onnx: Path, folder: Path, order: Order) -> dict[str, Any]:
         if number == 0 and used is not None:
             (folder / TIMING_CACHE).write_bytes(used)
             cache = used if order.timing_cache == SHARED else None
-    made = {
+    facts = {
         "runtime": order.module,
         "version": trt.__version__,
         "target": order.target,
@@ -282,81 +129,81 @@ def build_ahead(onnx: Path, folder: Path, order: Order) -> dict[str, Any]:
         "distinct_plans": len({facts["sha256"] for facts in builds}),
         "distinct_layers": len({facts["layers_sha256"] for facts in builds}),
     }
-    (folder / FACTS).write_text(json.dumps(made, indent=1))
-    return made
+    (folder / FACTS).write_text(json.dumps(facts, indent=1))
+    return facts
 
 
-def condensed(made: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts of `build_ahead` for the record: figures of all builds side by side, the layers of
-    the first one.
-    """
-    first, *_ = builds = made["builds"]
+def record_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Select facts of `build_plans` for the record: figures per build, layers of the first."""
+    first, *_ = builds = facts["builds"]
     return {
         "format": FORMAT,
-        **{name: made[name] for name in ("runtime", "version", "target", "tf32", "timing_cache")},
+        **{name: facts[name] for name in ("runtime", "version", "target", "tf32", "timing_cache")},
         "build_seconds": [build["seconds"] for build in builds],
         "plan_bytes": [build["bytes"] for build in builds],
         "plan_sha256": [build["sha256"] for build in builds],
         "layers_sha256": [build["layers_sha256"] for build in builds],
-        **{name: made[name] for name in ("distinct_plans", "distinct_layers")},
+        **{name: facts[name] for name in ("distinct_plans", "distinct_layers")},
         **{name: first[name] for name in ("layers", "precisions", "reformats")},
     }
 
 
 def _build_once(
-    trt: Any, onnx: Path, order: Order, cache: bytes | None
+    trt: Any, onnx: Path, order: BuildOrder, cache: bytes | None
 ) -> tuple[bytes, bytes | None, dict[str, Any]]:
-    """One plan, its timing cache, and the facts about it. Everything is made anew, so that nothing
-    is left of another build.
-    """
-    log = Log()
-    speaker = logger(trt, log)
-    builder = trt.Builder(speaker)
+    """Build a plan without state of other builds; returns plan, timing cache and facts."""
+    log = BuildLog()
+    logger = make_logger(trt, log)
+    builder = trt.Builder(logger)
     typed = trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
     network = builder.create_network(1 << int(typed))
     if not network.get_flag(typed):
         raise RuntimeError(
-            f"{order.module} {trt.__version__} made a network that is not strongly typed; install version 10 or later"
+            f"{order.module} {trt.__version__} created a network without strong typing; "
+            "install version 10 or later"
         )
-    _parse(trt, network, speaker, onnx, order)
+    _parse(trt, network, logger, onnx, order)
     config = _configure(trt, builder, network, order)
     if not order.rtx:
         config.set_timing_cache(config.create_timing_cache(cache or b""), False)
     begin = time.perf_counter()
-    made = builder.build_serialized_network(network, config)
+    serialized = builder.build_serialized_network(network, config)
     seconds = time.perf_counter() - begin
-    if made is None:
-        wrong = log.errors()
-        words = f"{order.module} cannot build this graph for {order.target}: {wrong}"
-        raise Unsupported(words) if "not supported" in wrong else RuntimeError(words)
-    plan = bytes(made)
-    found = summary(inspect(trt, plan) or layers_of_log(log.listing()))
+    if serialized is None:
+        error = log.errors()
+        message = f"{order.module} cannot build this graph for {order.target}: {error}"
+        raise Unsupported(message) if "not supported" in error else RuntimeError(message)
+    plan = bytes(serialized)
+    layer_facts = layers.summary(layers_of_plan(trt, plan) or layers.parse_listing(log.listing()))
     facts = {
         "seconds": seconds,
         "bytes": len(plan),
         "sha256": hashlib.sha256(plan).hexdigest(),
-        **found,
+        **layer_facts,
     }
     facts["tf32"] = bool(config.get_flag(trt.BuilderFlag.TF32))
     facts["network_layers"] = network.num_layers
     return plan, None if order.rtx else bytes(config.get_timing_cache().serialize()), facts
 
 
-def _parse(trt: Any, network: Any, speaker: Any, onnx: Path, order: Order) -> None:
-    parser = trt.OnnxParser(network, speaker)
+def _parse(trt: Any, network: Any, logger: Any, onnx: Path, order: BuildOrder) -> None:
+    parser = trt.OnnxParser(network, logger)
     if parser.parse_from_file(str(onnx)):
         return
     errors = [parser.get_error(number) for number in range(parser.num_errors)]
-    named = [error for error in errors if error.node_operator()]
-    if not named:
+    located = [error for error in errors if error.node_operator()]
+    if not located:
         raise RuntimeError(
-            f"{order.module} cannot read {onnx.name}: {'; '.join(error.desc() for error in errors) or 'it gave no reason'}"
+            f"{order.module} cannot read {onnx.name}: "
+            f"{'; '.join(error.desc() for error in errors) or 'without a reason'}"
         )
-    raise Unsupported(f"{order.module} cannot take {'; '.join(_refusal(error) for error in named)}")
+    raise Unsupported(
+        f"{order.module} cannot parse {'; '.join(_describe_error(error) for error in located)}"
+    )
 
 
-def _refusal(error: Any) -> str:
-    """Operator, node and reason of one error of the parser."""
+def _describe_error(error: Any) -> str:
+    """Return operator, node and reason of a parser's error."""
     reason = next(
         (
             line
@@ -366,14 +213,15 @@ def _refusal(error: Any) -> str:
         "",
     )
     kind = str(error.code()).rpartition(".")[2].lower().replace("_", " ")
-    told = "" if reason == "false" else f": {reason}"
-    return f"operator {error.node_operator()} (node {error.node_name() or 'without a name'}): {kind}{told}"
+    detail = "" if reason == "false" else f": {reason}"
+    return (
+        f"operator {error.node_operator()} (node {error.node_name() or 'without a name'}): "
+        f"{kind}{detail}"
+    )
 
 
-def _configure(trt: Any, builder: Any, network: Any, order: Order) -> Any:
-    """TF32 as asked and read back later, layers that can be listed, one profile in which every
-    shape is the cell's, the target.
-    """
+def _configure(trt: Any, builder: Any, network: Any, order: BuildOrder) -> Any:
+    """Configure TF32, detailed layer listings, a profile with the cell's shapes, and the target."""
     config = builder.create_builder_config()
     (config.set_flag if order.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -381,24 +229,21 @@ def _configure(trt: Any, builder: Any, network: Any, order: Order) -> Any:
     for tensor in (network.get_input(number) for number in range(network.num_inputs)):
         profile.set_shape(tensor.name, *[order.shapes[tensor.name]] * 3)
     config.add_optimization_profile(profile)
-    if (
-        order.rtx
-    ):  # it would build for every GPU since Ampere by default, and only here can be told which
+    # By default, TensorRT for RTX builds for every GPU since Ampere.
+    if order.rtx:
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, order.target), 0)
     return config
 
 
-def inspect(trt: Any, plan: bytes) -> list[Layer]:
-    """The layers of a plan as its engine's inspector lists them; empty where this machine cannot
-    load it.
-    """
-    runtime = trt.Runtime(logger(trt, Log()))
+def layers_of_plan(trt: Any, plan: bytes) -> list[layers.Layer]:
+    """Return a plan's layers from the engine's inspector; empty if the plan cannot be loaded."""
+    runtime = trt.Runtime(make_logger(trt, BuildLog()))
     engine = runtime.deserialize_cuda_engine(plan)
     return list(_inspected(trt, engine)) if engine is not None else []
 
 
-def _inspected(trt: Any, engine: Any) -> Iterator[Layer]:
-    yield from layers_of_inspector(
+def _inspected(trt: Any, engine: Any) -> Iterator[layers.Layer]:
+    yield from layers.parse_inspection(
         engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
     )

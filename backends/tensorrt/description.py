@@ -1,6 +1,4 @@
-"""What a TensorRT plan says of itself: by its engine's inspector, or where it cannot be loaded by
-its header and what lies beside it.
-"""
+"""Describes a TensorRT plan by its engine's inspector, or by its header and recorded facts."""
 
 from __future__ import annotations
 
@@ -14,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from backends import flops
-from backends.tensorrt import builder
+from backends.tensorrt import builder, layers
 from harness import UsageError
 
 MODULES = {b"vtrt": "tensorrt_rtx", b"ftrt": "tensorrt", b"ptrt": "tensorrt"}
-"""What plans begin with, and the module that builds and loads them."""
+"""Magic bytes of plans, and the Python module that builds and loads these."""
 
 DTYPES = {
     "FLOAT": "float32",
@@ -32,7 +30,7 @@ DTYPES = {
 
 
 def describe(file: Path) -> dict[str, Any]:
-    """Facts about a plan. Raises UsageError where it is truncated or damaged."""
+    """Return facts about a plan. Raises UsageError for a truncated or damaged file."""
     plan = file.read_bytes()
     module = MODULES[plan[:4]]
     if len(plan) < 32:
@@ -40,44 +38,46 @@ def describe(file: Path) -> dict[str, Any]:
             f"{file} is a truncated TensorRT plan of {len(plan)} bytes; copy or build it again"
         )
     version = ".".join(map(str, plan[24:28]))
-    engine, why = _loaded(file, module, plan)
-    layers = builder.inspect(importlib.import_module(module), plan) if engine else []
-    built = _beside(file, plan)
-    summary = builder.summary(layers) if layers else {}
-    found = summary or {
+    engine, reason = _load_engine(file, module, plan)
+    listed = builder.layers_of_plan(importlib.import_module(module), plan) if engine else []
+    built = _recorded_build(file, plan)
+    layer_facts = (layers.summary(listed) if listed else {}) or {
         name: built[name]
         for name in ("layers", "precisions", "reformats", "tf32_tactics")
         if name in built
     }
-    notes = [f"the engine is not loaded here: {why}"] if why else []
-    if not layers and found:
-        notes.append(f"layers are those that {builder.FACTS} beside it recorded when it was built")
+    notes = [f"the engine cannot be loaded here: {reason}"] if reason else []
+    if not listed and layer_facts:
+        notes.append(f"layers are taken from {builder.FACTS}, recorded when the plan was built")
     return {
         "format": f"TensorRT plan ({module})",
         "bytes": len(plan),
         "external_data": [],
         "made_by": f"{module} {version}",
         "opset": {},
-        "metadata": {key: str(value) for key, value in _order(file, built).items()},
+        "metadata": {key: str(value) for key, value in _recorded_order(file, built).items()},
         "inputs": _tensors(engine, module, "INPUT") if engine else [],
         "outputs": _tensors(engine, module, "OUTPUT") if engine else [],
         "parameters": {"count": None, "bytes": None, "by_dtype": {}},
         "flops": flops.not_counted(
-            "a plan holds kernels that were chosen for a device; count in the ONNX file that it was built from"
+            "a plan holds kernels chosen for a device; inspect the ONNX file of the plan instead"
         ),
-        "operators": dict(Counter(layer.kind for layer in layers).most_common()),
-        "computes_in": builder.precision_used({"tf32_tactics": 0, **found}, bool(built.get("tf32")))
-        if found
+        "operators": dict(Counter(layer.kind for layer in listed).most_common()),
+        "computes_in": layers.engine_precision(
+            {"tf32_tactics": 0, **layer_facts}, bool(built.get("tf32"))
+        )
+        if layer_facts
         else "",
         "precision_changes": [],
-        "details": found,
+        "details": layer_facts,
         "notes": notes,
     }
 
 
-def _loaded(file: Path, module: str, plan: bytes) -> tuple[Any, str]:
-    """The engine, or None and why not in words. Raises UsageError where the plan is not whole,
-    which is known without a device.
+def _load_engine(file: Path, module: str, plan: bytes) -> tuple[Any, str]:
+    """Return the engine, or None and the reason.
+
+    Raises UsageError for an incomplete plan, detected without a device.
     """
     if importlib.util.find_spec(module) is None:
         return (
@@ -85,36 +85,37 @@ def _loaded(file: Path, module: str, plan: bytes) -> tuple[Any, str]:
             f"{module} is not installed; pip install 'evenbench[{module.replace('_', '-')}]'",
         )
     trt = importlib.import_module(module)
-    log = builder.Log()
-    engine = trt.Runtime(builder.logger(trt, log)).deserialize_cuda_engine(plan)
-    wrong = [message for severity, message in log.said if severity in ("ERROR", "INTERNAL_ERROR")]
-    if engine is None and any("Serialization" in message for message in wrong):
-        reason = next(message for message in wrong if "Serialization" in message)
+    log = builder.BuildLog()
+    engine = trt.Runtime(builder.make_logger(trt, log)).deserialize_cuda_engine(plan)
+    errors = [message for severity, message in log.said if severity in ("ERROR", "INTERNAL_ERROR")]
+    if engine is None and any("Serialization" in message for message in errors):
+        reason = next(message for message in errors if "Serialization" in message)
         raise UsageError(
-            f"{file} is a truncated or damaged TensorRT plan, or one of another release than {trt.__version__}: {reason}"
+            f"{file} is a truncated or damaged TensorRT plan, or of a release other than "
+            f"{trt.__version__}: {reason}"
         )
     return engine, "" if engine else log.errors()
 
 
-def _beside(file: Path, plan: bytes) -> Mapping[str, Any]:
-    """What was recorded of this very plan when evenbench built it, or nothing."""
+def _recorded_build(file: Path, plan: bytes) -> Mapping[str, Any]:
+    """Return the recorded facts of this very plan, or an empty mapping."""
     try:
-        made = json.loads((file.parent / builder.FACTS).read_text())
+        facts = json.loads((file.parent / builder.FACTS).read_text())
     except (OSError, ValueError):
         return {}
     sha256 = hashlib.sha256(plan).hexdigest()
-    return next((build for build in made.get("builds", ()) if build.get("sha256") == sha256), {})
+    return next((build for build in facts.get("builds", ()) if build.get("sha256") == sha256), {})
 
 
-def _order(file: Path, built: Mapping[str, Any]) -> dict[str, Any]:
-    """For which device and with what it was built, as recorded beside it."""
+def _recorded_order(file: Path, built: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the recorded target, version and settings of the build."""
     if not built:
         return {}
-    made = json.loads((file.parent / builder.FACTS).read_text())
+    facts = json.loads((file.parent / builder.FACTS).read_text())
     return {
-        name: made[name]
+        name: facts[name]
         for name in ("runtime", "version", "target", "tf32", "timing_cache")
-        if name in made
+        if name in facts
     }
 
 
@@ -123,7 +124,7 @@ def _tensors(engine: Any, module: str, mode: str) -> list[dict[str, Any]]:
     names: Sequence[str] = [
         engine.get_tensor_name(number) for number in range(engine.num_io_tensors)
     ]
-    chosen = [
+    selected = [
         name for name in names if engine.get_tensor_mode(name) == getattr(trt.TensorIOMode, mode)
     ]
     return [
@@ -135,5 +136,5 @@ def _tensors(engine: Any, module: str, mode: str) -> list[dict[str, Any]]:
             ),
             "shape": list(engine.get_tensor_shape(name)),
         }
-        for name in chosen
+        for name in selected
     ]

@@ -1,1 +1,1 @@
-"""Apache TVM: compilation, tuning and its database of schedules."""
+"""Apache TVM: compilation, tuning, and the database of tuning records."""

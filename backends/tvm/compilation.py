@@ -1,6 +1,4 @@
-"""From a PyTorch module to TVM's Relax, and from there, with whatever schedules are known, to a
-shared library.
-"""
+"""Compilation by TVM: from a PyTorch module or ONNX file to Relax, and to a shared library."""
 
 from __future__ import annotations
 
@@ -18,13 +16,12 @@ from harness import Cell, Source, Unsupported
 from harness.environment import gpu
 
 
-def lighten() -> None:
-    """Register the CPU's tensor intrinsics without those of every other target, whose import takes
-    a minute in each process.
+def import_cpu_intrinsics() -> None:
+    """Register only the CPU's tensor intrinsics: importing all targets takes a minute.
 
-    `tvm.s_tir.tensor_intrin` inspects all loaded modules when it is imported. An empty package with
-    its path stands in for it, and the one child that a CPU needs is imported from there. It is also
-    the initializer of MetaSchedule's processes.
+    Importing `tvm.s_tir.tensor_intrin` inspects all loaded modules. An empty package with the same
+    path replaces it, and only the CPU's submodule is imported. MetaSchedule's processes call this
+    function as initializer.
     """
     from tvm import s_tir
 
@@ -36,8 +33,8 @@ def lighten() -> None:
     importlib.import_module(f"{name}.x86")
 
 
-def target_of(cell: Cell) -> Any:
-    """The machine's own processor with the cell's number of threads, or its GPU."""
+def target_for(cell: Cell) -> Any:
+    """Return the target: this machine's processor with the cell's threads, or its GPU."""
     import tvm
     from tvm.target import codegen
 
@@ -48,11 +45,10 @@ def target_of(cell: Cell) -> Any:
     )
 
 
-def imported(source: Source, cell: Cell, target: Any) -> Any:
-    """The model at the cell's precision as an IRModule that is ready to be scheduled: decomposed,
-    legalised and fused for `target`.
+def import_model(source: Source, cell: Cell, target: Any) -> Any:
+    """Import the model as an IRModule: decomposed, legalised and fused for `target`.
 
-    Raises Unsupported where TVM cannot narrow it.
+    Raises Unsupported if TVM cannot convert the model to the cell's precision.
     """
     import tvm
     from tvm import relax
@@ -62,32 +58,32 @@ def imported(source: Source, cell: Cell, target: Any) -> Any:
         ir = tvm.transform.Sequential(
             [relax.transform.DecomposeOpsForInference(), relax.transform.CanonicalizeBindings()]
         )(ir)
-        ir = _narrowed(ir) if cell.precision == "fp16" else ir
+        ir = _to_mixed_precision(ir) if cell.precision == "fp16" else ir
         return tvm.transform.Sequential(
             [relax.get_pipeline("zero"), relax.transform.AttachAttrLayoutFreeBuffers()]
         )(ir)
 
 
-def _narrowed(ir: Any) -> Any:
-    """The program with products in half precision; sums are kept in fp32, and the declared tensors
-    stay as they are.
-    """
+def _to_mixed_precision(ir: Any) -> Any:
+    """Convert products to half precision; sums, inputs and outputs keep their dtypes."""
     from tvm import relax
     from tvm.error import InternalError
 
     try:
         return relax.transform.ToMixedPrecision(out_dtype="float32")(ir)
     except InternalError as error:
-        said = str(error).strip().splitlines()[-1]
+        message = str(error).strip().splitlines()[-1]
         raise Unsupported(
-            f"TVM's mixed-precision pass does not take this graph ({said}), as it does not where an operator has a bare number for "
-            "an argument (the clip within hardswish or relu6)"
+            f"TVM's mixed-precision pass rejects this graph ({message}); "
+            "known for operators with a constant as "
+            "argument (the clip within hardswish or relu6)"
         ) from error
 
 
 def _from_module(source: Source, cell: Cell) -> Any:
-    """By torch.export, batch norms folded into convolutions before. Raises Unsupported, with the
-    operators that it lacks.
+    """Import by torch.export, with batch norms folded into convolutions.
+
+    Raises Unsupported with the operators missing in TVM.
     """
     import numpy as np
     import torch
@@ -99,24 +95,24 @@ def _from_module(source: Source, cell: Cell) -> Any:
         torch.from_numpy(np.load(source.batches[spec.name])[0]) for spec in cell.model.inputs
     )
     with torch.no_grad():
-        with contextlib.suppress(
-            Exception
-        ):  # what fx cannot trace is exported as it is, and its batch norm decomposed later
+        # Modules that fx cannot trace are exported unfused; TVM decomposes the batch norms later.
+        with contextlib.suppress(Exception):
             module = fuse(module)
         program = torch.export.export(module, examples)
+    # TVM's frontend raises these for operators without translation.
     try:
         return from_exported_program(program, unwrap_unit_return_tuple=True)
     except (
         AssertionError,
         NotImplementedError,
-    ) as error:  # how its frontend says which operators it has no translation for
+    ) as error:
         raise Unsupported(
-            f"TVM's PyTorch frontend cannot take it ({' '.join(str(error).split())[:400]})"
+            f"TVM's PyTorch frontend cannot convert it ({' '.join(str(error).split())[:400]})"
         ) from error
 
 
 def _from_onnx(source: Source, cell: Cell) -> Any:
-    """From the quantised ONNX file that every ONNX backend reads."""
+    """Import the quantised ONNX file shared by all ONNX backends."""
     import onnx
     from tvm.relax.frontend.onnx import from_onnx
 
@@ -125,17 +121,15 @@ def _from_onnx(source: Source, cell: Cell) -> Any:
         return from_onnx(onnx.load(str(Path(folder) / export.FILE)))
 
 
-def tasks_of(ir: Any, target: Any) -> list[Any]:
-    """What there is to tune, with how often each is called."""
+def tuning_tasks(ir: Any, target: Any) -> list[Any]:
+    """Return the tuning tasks, each with its number of calls."""
     from tvm.s_tir.meta_schedule.relax_integration import extract_tasks
 
     return list(extract_tasks(ir, target, {}))
 
 
-def compiled(ir: Any, target: Any, database: Path | None, file: Path) -> list[str]:
-    """Compile with the schedules of `database`, where there is one, into a shared library; returns
-    the dtypes that its kernels touch.
-    """
+def compile_library(ir: Any, target: Any, database: Path | None, file: Path) -> list[str]:
+    """Compile with the schedules of `database`, if any, to `file`; returns the kernels' dtypes."""
     import tvm
     from tvm import relax
 
@@ -154,24 +148,22 @@ def compiled(ir: Any, target: Any, database: Path | None, file: Path) -> list[st
 
 
 def _dtypes_of(ir: Any) -> list[str]:
-    """The dtypes of all that the kernels of a program read, such as `float32`."""
+    """Return the dtypes read by a program's kernels, such as `float32`."""
     import tvm_ffi
     from tvm import tirx
     from tvm.ir.expr import TensorLoad
 
-    found: set[str] = set()
+    dtypes: set[str] = set()
     for function in ir.functions.values():
         if isinstance(function, tirx.PrimFunc):
             tvm_ffi.structural_walk(
-                function.body, (TensorLoad, lambda load: found.add(str(load.ty)))
+                function.body, (TensorLoad, lambda load: dtypes.add(str(load.ty)))
             )
-    return sorted(found)
+    return sorted(dtypes)
 
 
-def probe(threads: int, target: Any, file: Path) -> None:
-    """Compile an element-wise product, one element for each thread: what tells whether compiled
-    code keeps denormals.
-    """
+def compile_denormal_probe(threads: int, target: Any, file: Path) -> None:
+    """Compile an element-wise product per thread, used to probe compiled code for denormals."""
     import tvm
     from tvm import te
     from tvm.s_tir import Schedule

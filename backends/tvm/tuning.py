@@ -1,4 +1,4 @@
-"""MetaSchedule tuning of one program into a database that a later compilation applies."""
+"""MetaSchedule tuning of a program into a database for later compilations."""
 
 from __future__ import annotations
 
@@ -10,33 +10,30 @@ from backends.tvm import compilation, tuning_database
 from harness import Cell, Source
 
 MOST_PER_ITERATION = 16
-"""Trials of one task that are built and run together at most; fewer where every task could not have
-its turn twice.
-"""
+"""Maximum of trials per batch and task; fewer if some task would otherwise get only one turn."""
 
 SECONDS_PER_TRIAL = 20.0
-"""A candidate that runs longer is a failed trial."""
+"""Time limit of a trial; slower candidates fail."""
 
 
 def tune(source: Source, cell: Cell, database: Path, per_task: int) -> dict[str, Any]:
-    """Add trials until there are `per_task` for every task on average; what is recorded already
-    counts.
+    """Add trials up to an average of `per_task` per task, counting recorded trials.
 
-    Each batch of trials is on disk when it is done, so that a killed tuner loses no other. Returns
-    `facts`. Raises UsageError where another tuner has the database.
+    Each finished batch of trials is on disk, so a killed tuner loses only the last batch. Returns
+    `facts`. Raises UsageError while another tuner holds the database.
     """
-    compilation.lighten()
-    target = compilation.target_of(cell)
-    ir = compilation.imported(source, cell, target)
-    tasks = compilation.tasks_of(ir, target)
-    with tuning_database.alone(database):
-        wanted = per_task * len(tasks)
-        missing = wanted - tuning_database.trials(database)
-        if missing > 0:
+    compilation.import_cpu_intrinsics()
+    target = compilation.target_for(cell)
+    ir = compilation.import_model(source, cell, target)
+    tasks = compilation.tuning_tasks(ir, target)
+    with tuning_database.lock_for_writing(database):
+        total = per_task * len(tasks)
+        remaining = total - tuning_database.recorded_trials(database)
+        if remaining > 0:
             begin = time.perf_counter()
-            tuning_database.begin(database, wanted)
-            _search(ir, target, database, missing, len(tasks))
-            tuning_database.end(database, time.perf_counter() - begin)
+            tuning_database.record_start(database, total)
+            _search(ir, target, database, remaining, len(tasks))
+            tuning_database.record_end(database, time.perf_counter() - begin)
         return facts(database, tasks, target)
 
 
@@ -44,7 +41,8 @@ def _search(ir: Any, target: Any, database: Path, trials: int, tasks: int) -> No
     from tvm.s_tir import meta_schedule
     from tvm.s_tir.meta_schedule.relax_integration import tune_relax
 
-    held = tuning_database.opened(database)
+    records = tuning_database.open_database(database)
+    # A new seed for each search, so that candidates differ from earlier searches.
     tune_relax(
         ir,
         {},
@@ -54,60 +52,55 @@ def _search(ir: Any, target: Any, database: Path, trials: int, tasks: int) -> No
         num_trials_per_iter=max(1, min(MOST_PER_ITERATION, trials // (2 * tasks))),
         builder=builder(),
         runner=runner(meta_schedule),
-        database=held,
+        database=records,
         strategy=meta_schedule.search_strategy.EvolutionarySearch(
             population_size=64, init_min_unmeasured=16, genetic_num_iters=2
         ),
         cost_model=meta_schedule.cost_model.XGBModel(num_warmup_samples=32),
-        seed=len(held),  # another one than before, or the same candidates would be drawn again
+        seed=len(records),
     )
 
 
 def facts(database: Path, tasks: Any, target: Any) -> dict[str, Any]:
-    """What a result says of its tuning: tasks, trials, seconds, and the estimated latency against
-    trials.
-    """
+    """Return a record of the tuning: tasks, trials, seconds, and estimated latency by trial."""
     coverage = tuning_database.Coverage.of(database, tasks)
     return {
         "tasks": len(tasks),
         "tasks_without_record": len(tasks) - len(coverage.measured(database)),
-        "trials": tuning_database.trials(database),
-        "seconds": tuning_database.seconds(database),
+        "trials": tuning_database.recorded_trials(database),
+        "seconds": tuning_database.tuning_seconds(database),
         "target": str(target),
         "curve_us": coverage.curve_us(database),
     }
 
 
 def runner(meta_schedule: Any) -> Any:
-    """Runs candidates in processes of their own, so that one that crashes or hangs is a failed
-    trial.
-    """
+    """Return a runner with one process per candidate: a crash or hang is a failed trial."""
     return meta_schedule.runner.LocalRunner(
         timeout_sec=SECONDS_PER_TRIAL,
         evaluator_config=meta_schedule.runner.EvaluatorConfig(number=3, repeat=1, min_repeat_ms=30),
-        initializer=compilation.lighten,
+        initializer=compilation.import_cpu_intrinsics,
     )
 
 
 def builder() -> Any:
-    """Builds candidates in this process: MetaSchedule's own builder starts new processes for each
-    batch, and each imports for long.
-    """
+    """Return a builder in this process: MetaSchedule's builder starts slow processes per batch."""
     from tvm.ir.utils import derived_object
     from tvm.s_tir.meta_schedule.builder import BuilderResult, PyBuilder
     from tvm.s_tir.meta_schedule.builder.local_builder import default_build, default_export
 
     @derived_object
     class InProcess(PyBuilder):  # type: ignore[misc]
-        """One candidate after another."""
+        """Builds candidates in sequence."""
 
         def build(self, build_inputs: list[Any]) -> list[Any]:
             results = []
-            for given in build_inputs:
+            for candidate in build_inputs:
                 try:
                     results.append(
                         BuilderResult(
-                            default_export(default_build(given.mod, given.target, None)), None
+                            default_export(default_build(candidate.mod, candidate.target, None)),
+                            None,
                         )
                     )
                 except Exception as error:

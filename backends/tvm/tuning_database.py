@@ -1,7 +1,6 @@
-"""MetaSchedule's database as files: what is recorded, what a killed tuner left, and how the
-estimate fell with the trials.
+"""MetaSchedule's database as files: trials, recovery after a killed tuner, and estimates.
 
-TVM is imported by none of this but `opened` and `Coverage.of`, so that a listing can count trials.
+Only `open_database` and `Coverage.of` import TVM, so that a listing can count trials without TVM.
 """
 
 from __future__ import annotations
@@ -17,22 +16,45 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import UsageError
+from harness import Cell, UsageError
+from harness.core import artifact_store
+from harness.environment import system_info
+from harness.inputs import batches
 
 RECORDS, WORKLOADS = "database_tuning_record.json", "database_workload.json"
-"""MetaSchedule's own two files: one line per trial, one line per task."""
+"""MetaSchedule's files: a line per trial, a line per task."""
 
 HISTORY = "history.jsonl"
-"""Our own: a line when a tuner begins, and one with its trials and seconds when it ends."""
+"""Evenbench's file: a line when a tuner starts, and a line with its seconds when it ends."""
 
 LOCK = "lock"
 
 FAILED_SECONDS = 1e9
-"""MetaSchedule records a candidate that did not run as one that took longer than this."""
+"""MetaSchedule records failed candidates with times above this."""
 
 
-def opened(folder: Path) -> Any:
-    """MetaSchedule's database in `folder`, made empty where it is absent."""
+def database_folder(cell: Cell) -> Path:
+    """Return the folder of a cell's tuning records, per processor, threads and TVM version."""
+    parts = {
+        "model": cell.model.fingerprint,
+        "batch": cell.batch,
+        "threads": cell.threads,
+        "device": cell.device,
+        "machine": machine_key(),
+        "tvm": batches.version_of("apache-tvm"),
+        **({} if cell.precision == "fp32" else {"precision": cell.precision}),
+    }
+    return artifact_store.root() / "tuning" / "tvm" / artifact_store.key_of(parts)
+
+
+def machine_key() -> list[Any]:
+    """Return the hardware that kernels are compiled for."""
+    system = system_info.describe()
+    return [system["cpu"], system["cpu_flags"], system["gpus"]]
+
+
+def open_database(folder: Path) -> Any:
+    """Open or create MetaSchedule's database in `folder`."""
     from tvm.s_tir import meta_schedule
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,9 +66,10 @@ def opened(folder: Path) -> Any:
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the database for writing, mended. Raises UsageError where another tuner has it: they
-    would write over each other's lines.
+def lock_for_writing(folder: Path) -> Iterator[None]:
+    """Lock the database for writing, and repair partial lines.
+
+    Raises UsageError while another tuner holds the lock: concurrent tuners would overwrite lines.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:
@@ -54,52 +77,49 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UsageError(
-                f"another tuner is writing to {folder}; wait until it is done, then go on"
+                f"another tuner is writing to {folder}; wait for its end, then retry"
             ) from None
         for name in (WORKLOADS, RECORDS, HISTORY):
-            _cut(folder / name)
+            _cut_partial_line(folder / name)
         yield
 
 
-def _cut(file: Path) -> None:
-    """Cut off a last line without an end, which a tuner left that was killed while it wrote; TVM
-    refuses to read such a file.
-    """
+def _cut_partial_line(file: Path) -> None:
+    """Remove the partial last line of a killed tuner; TVM rejects files with such a line."""
     if file.exists():
-        whole = _whole_lines(file)
-        if len(whole) < file.stat().st_size:
-            os.truncate(file, len(whole))
+        complete = _complete_lines(file)
+        if len(complete) < file.stat().st_size:
+            os.truncate(file, len(complete))
 
 
-def _whole_lines(file: Path) -> bytes:
+def _complete_lines(file: Path) -> bytes:
     read = file.read_bytes()
     return read[: read.rfind(b"\n") + 1]
 
 
-def copied(folder: Path, to: Path) -> Path:
-    """Copy what is whole of a database, which a tuner may be writing to meanwhile; returns `to`."""
+def copy_complete(folder: Path, to: Path) -> Path:
+    """Copy the complete lines of a database, even during tuning; returns `to`."""
+    # Records before workloads, so that each record's workload is present.
     for name in (
         HISTORY,
         RECORDS,
         WORKLOADS,
-    ):  # records before workloads: each record's workload is there already
+    ):
         if (folder / name).exists():
-            (to / name).write_bytes(_whole_lines(folder / name))
+            (to / name).write_bytes(_complete_lines(folder / name))
             shutil.copystat(folder / name, to / name)
     return to
 
 
-def trials(folder: Path) -> int:
-    """How many trials are recorded; 0 where there is no database."""
+def recorded_trials(folder: Path) -> int:
+    """Count recorded trials; 0 without a database."""
     return sum(1 for _ in _records(folder))
 
 
 def _records(folder: Path) -> Iterator[tuple[int, float]]:
-    """The workload's number and the mean seconds of every trial, in order; infinite for one that
-    did not run.
-    """
+    """Yield workload and mean seconds of every trial, in order; infinite for a failed trial."""
     file = folder / RECORDS
-    for line in _whole_lines(file).splitlines() if file.exists() else ():
+    for line in _complete_lines(file).splitlines() if file.exists() else ():
         workload, (_, measured, *_) = json.loads(line)
         seconds = sum(measured) / len(measured) if measured else FAILED_SECONDS
         yield int(workload), seconds if seconds < FAILED_SECONDS else float("inf")
@@ -107,22 +127,18 @@ def _records(folder: Path) -> Iterator[tuple[int, float]]:
 
 @dataclass(frozen=True)
 class Coverage:
-    """The tasks of a program by their workload's number in a database, with how often the program
-    calls each.
-    """
+    """Tasks of a program by workload number in a database, with the program's calls of each."""
 
     tasks: int
     calls: dict[int, float]
 
     @classmethod
     def of(cls, folder: Path, tasks: Sequence[Any]) -> Coverage:
-        """Which of the extracted `tasks` the database in `folder` knows, by the structural hash
-        that it files them under.
-        """
+        """Match extracted `tasks` to the database in `folder` by structural hash."""
         import tvm_ffi
 
         file = folder / WORKLOADS
-        lines = _whole_lines(file).splitlines() if file.exists() else []
+        lines = _complete_lines(file).splitlines() if file.exists() else []
         numbers = {str(json.loads(line)[0]): number for number, line in enumerate(lines)}
         calls: dict[int, float] = {}
         for task in tasks:
@@ -132,7 +148,7 @@ class Coverage:
         return cls(len(tasks), calls)
 
     def measured(self, folder: Path) -> set[int]:
-        """The workloads that have at least one trial that ran."""
+        """Return the workloads with at least one successful trial."""
         return {
             workload
             for workload, seconds in _records(folder)
@@ -140,62 +156,67 @@ class Coverage:
         }
 
     def curve_us(self, folder: Path) -> list[tuple[int, float]]:
-        """Trials so far, and the estimated microseconds of one inference: the best of each task
-        times its calls.
+        """Return pairs of trial and estimated microseconds of an inference (best times × calls).
 
-        Begins where every task has a trial that ran, and holds the points at which it fell; empty
-        where some task has none.
+        Contains each improvement, from the first trial with results for all tasks; otherwise empty.
         """
         best = dict.fromkeys(self.calls, float("inf"))
         points: list[tuple[int, float]] = []
         for trial, (workload, seconds) in enumerate(_records(folder), start=1):
             if seconds < best.get(workload, 0.0):
                 best[workload] = seconds
-                total = sum(best[each] * calls for each, calls in self.calls.items()) * 1e6
+                total = sum(best[task] * calls for task, calls in self.calls.items()) * 1e6
                 points += (
                     [(trial, total)] if len(best) == self.tasks and total < float("inf") else []
                 )
         return points
 
 
-def begin(folder: Path, wanted: int) -> None:
-    """Note that a tuner begins, which wants so many trials in all. Where the one before was killed,
-    its last record ends its seconds.
+def record_start(folder: Path, requested: int) -> None:
+    """Record the start of a tuner with its requested total of trials.
+
+    The seconds of a killed predecessor end at its last record.
     """
-    unfinished = _unfinished(folder)
+    unfinished = _unfinished_seconds(folder)
     if unfinished:
-        _note(folder, {"seconds": unfinished})
-    _note(folder, {"began": time.time(), "wanted": wanted})
+        _append_history(folder, {"seconds": unfinished})
+    _append_history(folder, {"began": time.time(), "wanted": requested})
 
 
-def wanted(folder: Path) -> int:
-    """How many trials in all the last tuner wanted; 0 where none began."""
-    return int(next((line["wanted"] for line in reversed(_history(folder)) if "wanted" in line), 0))
+def requested_trials(folder: Path) -> int:
+    """Return the total of trials requested by the last tuner; 0 without a tuner."""
+    return int(
+        next((line["wanted"] for line in reversed(_read_history(folder)) if "wanted" in line), 0)
+    )
 
 
-def end(folder: Path, seconds: float) -> None:
-    """Note that the tuner that began ended, after so many seconds."""
-    _note(folder, {"seconds": seconds})
+def record_end(folder: Path, seconds: float) -> None:
+    """Record the end of the current tuner, after `seconds`."""
+    _append_history(folder, {"seconds": seconds})
 
 
-def _note(folder: Path, line: dict[str, float]) -> None:
+def _append_history(folder: Path, line: dict[str, float]) -> None:
     with (folder / HISTORY).open("a") as history:
         history.write(json.dumps(line) + "\n")
 
 
-def _history(folder: Path) -> list[dict[str, float]]:
+def _read_history(folder: Path) -> list[dict[str, float]]:
     file = folder / HISTORY
-    return [json.loads(line) for line in _whole_lines(file).splitlines()] if file.exists() else []
+    return (
+        [json.loads(line) for line in _complete_lines(file).splitlines()] if file.exists() else []
+    )
 
 
-def _unfinished(folder: Path) -> float:
-    """The seconds from the last beginning to the last record, where that tuner never ended."""
-    lines = _history(folder)
+def _unfinished_seconds(folder: Path) -> float:
+    """Return the seconds from the last start to the last record, for a tuner without an end."""
+    lines = _read_history(folder)
     if not lines or "began" not in lines[-1] or not (folder / RECORDS).exists():
         return 0.0
     return max(0.0, (folder / RECORDS).stat().st_mtime - lines[-1]["began"])
 
 
-def seconds(folder: Path) -> float:
-    """The seconds that were spent on tuning into this database, by tuners that were killed as well."""
-    return sum(line.get("seconds", 0.0) for line in _history(folder)) + _unfinished(folder)
+def tuning_seconds(folder: Path) -> float:
+    """Return the seconds of all tuners, including killed tuners."""
+    return sum(line.get("seconds", 0.0) for line in _read_history(folder)) + _unfinished_seconds(
+        folder
+    )

@@ -44,8 +44,11 @@ class Usage:
     process_id: int = 0
 
 
-class ProgramEnded(RuntimeError):
-    """A session's program ended without a reply. `signal` is the signal; empty after an exit."""
+class ProgramEnded(Exception):
+    """A session's program ended before replying. `signal` names the signal; empty after an exit.
+
+    Not a RuntimeError: a loader reads refusals from RuntimeErrors, and a crash is no refusal.
+    """
 
     def __init__(self, words: str, signal: str = "") -> None:
         super().__init__(words)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.cpp import build
+from backends.cpp import toolchain
 from benchmarks.models import DIGITS_CNN
 from harness import Cell
 from harness.core import registry
@@ -18,7 +18,7 @@ from harness.inputs import batches
 from harness.runner.preparation import Preparer
 
 
-@pytest.mark.skipif(bool(build.lacks()), reason=build.lacks())
+@pytest.mark.skipif(bool(toolchain.lacks()), reason=toolchain.lacks())
 @pytest.mark.parametrize("name", ["cpp-ort", "cpp-openvino"])
 def test_every_library_that_a_running_program_holds_is_listed(name: str) -> None:
     cell, backend = Cell(DIGITS_CNN, name), registry.find(name)

@@ -25,9 +25,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from backends.contract_model import TINY_CNN
-from backends.cpp import build, runtimes
-from backends.cpp import session as native
-from backends.onnxruntime import session as ort_session
+from backends.cpp import build, library_session, program, toolchain, wheel_libraries
+from backends.cpp import onnxruntime as cpp_onnxruntime
+from backends.onnxruntime import session_options
 from harness import Attestation, Unsupported
 from harness.core import artifact_store, registry
 from harness.core.measurements import Block, Samples
@@ -148,15 +148,18 @@ def test_they_share_the_artifact_of_their_counterpart() -> None:
         ).artifact_key(cell_of(twin)), twin
 
 
-@pytest.mark.parametrize("runtime", list(build.DISTRIBUTIONS))
+@pytest.mark.parametrize("runtime", list(wheel_libraries.DISTRIBUTIONS))
 def test_another_release_than_the_python_package_is_refused(runtime: str) -> None:
-    installed, file = build.version_of(runtime).partition("+")[0], str(build.library_of(runtime))
-    build.check_library(runtime, {"version": f"{installed}-1234-abc", "library": file})
+    installed, file = (
+        wheel_libraries.version_of(runtime).partition("+")[0],
+        str(wheel_libraries.library_of(runtime)),
+    )
+    wheel_libraries.check_library(runtime, {"version": f"{installed}-1234-abc", "library": file})
     for other in ("0.1", installed + "1", installed + ".1"):
         with pytest.raises(
             RuntimeError, match=rf"the runner loaded {runtime} {other}.*LD_LIBRARY_PATH"
         ):
-            build.check_library(runtime, {"version": other, "library": file})
+            wheel_libraries.check_library(runtime, {"version": other, "library": file})
 
 
 @pytest.mark.parametrize("backend", ["cpp-ort", "ctypes-ort"])
@@ -164,9 +167,9 @@ def test_the_version_is_asserted_when_a_session_is_loaded(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(Preparer(600).prepare(cell_of(backend)).artifact.path)
-    true_key = build.key("onnxruntime")
-    monkeypatch.setattr(build, "key", lambda runtime: true_key)
-    monkeypatch.setattr(build, "version_of", lambda runtime: "9.9.9")
+    true_key = build.build_key("onnxruntime")
+    monkeypatch.setattr(build, "build_key", lambda runtime: true_key)
+    monkeypatch.setattr(wheel_libraries, "version_of", lambda runtime: "9.9.9")
     with pytest.raises(RuntimeError, match=r"the Python package is 9\.9\.9"):
         registry.find(backend).load(folder, cell_of(backend))
 
@@ -176,9 +179,9 @@ def test_a_library_path_that_leads_elsewhere_is_found_out(
 ) -> None:
     """The same release from another place: a copy of the library, which the loader prefers."""
     folder = Path(Preparer(600).prepare(cell_of("cpp-openvino")).artifact.path)
-    original = build.library_of("openvino")
+    original = wheel_libraries.library_of("openvino")
     shutil.copy2(original, tmp_path / original.name)
-    build.built("openvino")
+    build.build_runner("openvino")
     monkeypatch.setenv("LD_LIBRARY_PATH", f"{tmp_path}:{original.parent}")
     with pytest.raises(RuntimeError, match=rf"loaded openvino from {tmp_path}.*LD_LIBRARY_PATH"):
         registry.find("cpp-openvino").load(folder, cell_of("cpp-openvino"))
@@ -202,9 +205,11 @@ def test_threads_are_those_of_the_runtime(
 def test_threads_of_onnx_runtime_are_counted_not_repeated(
     monkeypatch: pytest.MonkeyPatch, loaded: Callable[..., Attestation]
 ) -> None:
-    told = runtimes.ort_options
+    told = cpp_onnxruntime.ort_options
     monkeypatch.setattr(
-        runtimes.OnOrt, "told", staticmethod(lambda file, cell: {**told(file, cell), "threads": 3})
+        cpp_onnxruntime.OrtFileSession,
+        "told",
+        staticmethod(lambda file, cell: {**told(file, cell), "threads": 3}),
     )
     assert loaded(replace(cell_of("cpp-ort"), threads=1)).threads == 3
 
@@ -216,7 +221,9 @@ def test_spinning_and_denormals_of_onnx_runtime_are_read_back(
     assert loaded(cell_of(backend)).spinning == "on"
     assert loaded(cell_of(backend, options=(("spinning", "off"),))).spinning == "off"
     monkeypatch.setattr(
-        ort_session, "ENTRIES", {**ort_session.ENTRIES, "session.set_denormal_as_zero": "1"}
+        session_options,
+        "CONFIG_ENTRIES",
+        {**session_options.CONFIG_ENTRIES, "session.set_denormal_as_zero": "1"},
     )
     assert loaded(cell_of(backend)).denormals == "flushed"
 
@@ -274,7 +281,7 @@ def test_nothing_of_the_runtime_is_imported_here() -> None:
 
 
 def test_a_runtime_that_is_not_installed_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(build.DISTRIBUTIONS, "onnxruntime", "no_such_runtime")
+    monkeypatch.setitem(wheel_libraries.DISTRIBUTIONS, "onnxruntime", "no_such_runtime")
     assert registry.find("cpp-ort").missing() == ("no_such_runtime",)
 
 
@@ -286,13 +293,13 @@ def test_it_is_built_once_and_what_changes_it_builds_it_anew(
 ) -> None:
     monkeypatch.setenv(artifact_store.VARIABLE, str(tmp_path))
     with ThreadPoolExecutor(3) as pool:  # three at once, as workers may be
-        folders = set(pool.map(build.built, ["onnxruntime"] * 3))
+        folders = set(pool.map(build.build_runner, ["onnxruntime"] * 3))
     assert len(folders) == 1
     made = (folders.pop() / build.PROGRAM).stat().st_mtime_ns
-    assert (build.built("onnxruntime") / build.PROGRAM).stat().st_mtime_ns == made
-    before = artifact_store.key_of(build.key("onnxruntime"))
-    monkeypatch.setattr(build, "version_of", lambda runtime: "9.9.9")
-    assert artifact_store.key_of(build.key("onnxruntime")) != before
+    assert (build.build_runner("onnxruntime") / build.PROGRAM).stat().st_mtime_ns == made
+    before = artifact_store.key_of(build.build_key("onnxruntime"))
+    monkeypatch.setattr(wheel_libraries, "version_of", lambda runtime: "9.9.9")
+    assert artifact_store.key_of(build.build_key("onnxruntime")) != before
 
 
 def test_a_build_that_fails_says_what_the_compiler_said(
@@ -306,7 +313,7 @@ def test_a_build_that_fails_says_what_the_compiler_said(
     with pytest.raises(
         RuntimeError, match=r"(?s)building the onnxruntime runner failed:.*no_such_name"
     ):
-        build.built("onnxruntime")
+        build.build_runner("onnxruntime")
     assert not list((tmp_path / "cache" / "native").glob(".stage-*")), (
         "what was half built is removed"
     )
@@ -316,7 +323,7 @@ def test_a_compiler_that_cxx_names_and_that_is_not_there_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler -m64")
-    assert "the compiler that CXX names (no-such-compiler -m64)" in build.lacks()
+    assert "the compiler that CXX names (no-such-compiler -m64)" in toolchain.lacks()
 
 
 @pytest.mark.parametrize(
@@ -325,8 +332,8 @@ def test_a_compiler_that_cxx_names_and_that_is_not_there_is_said(
 def test_a_missing_compiler_is_unavailable_in_words(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build.shutil, "which", lambda name: None)
-    monkeypatch.setattr(build.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(toolchain.shutil, "which", lambda name: None)
+    monkeypatch.setattr(toolchain.sys, "executable", "/nowhere/python")
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(Refusal) as refused:
         Preparer(60).prepare(cell_of(backend))
@@ -335,32 +342,32 @@ def test_a_missing_compiler_is_unavailable_in_words(
 
 
 def test_a_program_that_is_killed_says_by_what() -> None:
-    program = native.Program(build.built("onnxruntime") / build.PROGRAM)
-    os.kill(program.process_id, signal.SIGSEGV)
+    running = program.Program(build.build_runner("onnxruntime") / build.PROGRAM)
+    os.kill(running.process_id, signal.SIGSEGV)
     with pytest.raises(ProgramEnded, match="ended by SIGSEGV") as ended:
-        program.ask("usage")
+        running.ask("usage")
     assert ended.value.signal == "SIGSEGV"
-    program.close()
-    program.close()
+    running.close()
+    running.close()
 
 
 def test_what_the_program_cannot_do_is_said_and_it_goes_on() -> None:
-    program = native.Program(build.built("onnxruntime") / build.PROGRAM)
-    with pytest.raises(RuntimeError, match="step came before a network was loaded"):
-        program.ask("step")
-    library = build.library_of("onnxruntime")
+    running = program.Program(build.build_runner("onnxruntime") / build.PROGRAM)
+    with pytest.raises(RuntimeError, match="step needs a loaded network"):
+        running.ask("step")
+    library = wheel_libraries.library_of("onnxruntime")
     with pytest.raises(RuntimeError, match=r"no_such\.onnx"):
-        program.ask(
+        running.ask(
             "load", "model=/no_such.onnx", f"library={library}", "threads=1", "spinning=off"
         )
-    assert len(program.ask("usage")) == 5
-    program.close()
+    assert len(running.ask("usage")) == 5
+    running.close()
 
 
 def test_a_runner_ends_with_whoever_started_it() -> None:
     """The parent is killed, and so cannot tell it."""
-    file = build.built("onnxruntime") / build.PROGRAM
-    code = f"import time\nfrom pathlib import Path\nfrom backends.cpp import session\nrunner = session.Program(Path({str(file)!r}))\n"
+    file = build.build_runner("onnxruntime") / build.PROGRAM
+    code = f"import time\nfrom pathlib import Path\nfrom backends.cpp import program\nrunner = program.Program(Path({str(file)!r}))\n"
     code += "runner.ask('usage')\nprint(runner.process_id, flush=True)\ntime.sleep(60)"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
@@ -402,12 +409,12 @@ def test_batches_that_change_in_place_are_read_again(
 
 
 @pytest.fixture
-def library() -> Iterator[native.LibrarySession]:
+def library() -> Iterator[library_session.LibrarySession]:
     """A session behind ctypes, with something bound."""
     cell = cell_of("ctypes-ort")
     prepared = Preparer(600).prepare(cell)
     session = registry.find("ctypes-ort").load(Path(prepared.artifact.path), cell)
-    assert isinstance(session, native.LibrarySession)
+    assert isinstance(session, library_session.LibrarySession)
     session.bind(inputs.load(Path(prepared.inputs.path), cell.model)[0])
     yield session
     session.close()
@@ -424,7 +431,7 @@ def library() -> Iterator[native.LibrarySession]:
     ids=["shape", "type", "byte order", "memory order"],
 )
 def test_arrays_that_ctypes_would_misread_are_refused_and_what_is_bound_stays(
-    wrong: Callable[[Any], Any], library: native.LibrarySession
+    wrong: Callable[[Any], Any], library: library_session.LibrarySession
 ) -> None:
     name = TINY_CNN.inputs[0].name
     library.step()
@@ -436,7 +443,7 @@ def test_arrays_that_ctypes_would_misread_are_refused_and_what_is_bound_stays(
 
 
 def test_an_output_without_elements_is_fetched(
-    library: native.LibrarySession, monkeypatch: pytest.MonkeyPatch
+    library: library_session.LibrarySession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A detector that finds nothing: its output has no memory, and so no address."""
     sizes = (ctypes.c_int64 * 2)(0, 4)
@@ -474,8 +481,8 @@ def test_memory_and_cpu_time_are_the_programs_own() -> None:
 
 
 def test_handing_over_kept_outputs_is_no_part_of_what_a_call_costs() -> None:
-    session = runtimes.OrtProgram.__new__(
-        runtimes.OrtProgram
+    session = cpp_onnxruntime.OrtProgram.__new__(
+        cpp_onnxruntime.OrtProgram
     )  # which loops by itself; nothing is run
     walls = (
         5_000,
@@ -484,7 +491,9 @@ def test_handing_over_kept_outputs_is_no_part_of_what_a_call_costs() -> None:
         1_030,
     )  # of blocks of ten laps of 100 ns; outputs were kept in the first
     blocks = tuple(Block(10, wall, 0, 0, 0, 0, 0, 0) for wall in walls)
-    samples = {"host_to_host": Samples("host_to_host", native.CLOCK, (100,) * 40, "stable", blocks)}
+    samples = {
+        "host_to_host": Samples("host_to_host", program.CLOCK, (100,) * 40, "stable", blocks)
+    }
     assert sampling.binding(samples, session, kept=10) == 3.0
     assert sampling.binding(samples, session, kept=40) == 3.5, (
         "all blocks, where there is none without"
@@ -516,7 +525,7 @@ def _round_trip_program() -> str:
     source = '#include "array.hpp"\nint main(int, char** w) { evenbench::write_npy(w[2], evenbench::read_npy(w[1], "x")); }\n'
     (folder / "round.cpp").write_text(source)
     command = [
-        *build.compiler(),
+        *toolchain.compiler(),
         "-std=c++20",
         f"-I{build.SOURCES}",
         str(folder / "round.cpp"),

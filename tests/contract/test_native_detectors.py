@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.cpp import build, libtorch
+from backends.cpp import build, libtorch, toolchain
 from benchmarks import detection
 from harness import PLANS, Cell, Session, Unsupported
 from harness.core import registry
@@ -28,7 +28,7 @@ from harness.runner.prepared import Prepared
 from harness.runner.schedule import Run
 from tests.contract.bright import BRIGHT, COUNTS, OPTIONS
 
-pytestmark = pytest.mark.skipif(bool(build.lacks()), reason=build.lacks() or "all is here")
+pytestmark = pytest.mark.skipif(bool(toolchain.lacks()), reason=toolchain.lacks() or "all is here")
 
 TWINS = {
     "cpp-ort": "ort",
@@ -159,12 +159,12 @@ def test_operators_of_torchvision_are_opened_or_it_is_said_why_not(
     text.write_text("text")
     for file, said in (
         (None, "Unknown builtin op: torchvision::"),
-        (text, r"cannot be opened: .*no_library\.so"),
+        (text, r"cannot be loaded: .*no_library\.so"),
     ):
         monkeypatch.setattr(libtorch, "operators", lambda file=file: file)
         with pytest.raises(
             Unsupported,
-            match=rf"calls torchvision's operators, which C\+\+ does not have here \(.*{said}",
+            match=rf"calls torchvision's operators, and C\+\+ cannot load these here \(.*{said}",
         ):
             registry.find("cpp-libtorch").load(artifact, cell)
     monkeypatch.undo()
@@ -211,7 +211,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     (folder / "archive.cpp").write_text(ARCHIVE)
     flags = ["-std=c++20", "-Wall", "-Wextra", "-Werror", f"-I{build.SOURCES}"]
     done = subprocess.run(
-        [*build.compiler(), *flags, str(folder / "archive.cpp"), "-o", str(folder / "archive")],
+        [*toolchain.compiler(), *flags, str(folder / "archive.cpp"), "-o", str(folder / "archive")],
         capture_output=True,
         text=True,
     )

@@ -44,12 +44,12 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 
 ABSENT: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
-    "openvino": ("cpu", {"provider": "openvino"}, "name the backend ort@openvino"),
-    "xnnpack": ("cpu", {"provider": "xnnpack"}, "no published wheel is known to"),
+    "openvino": ("cpu", {"provider": "openvino"}, "use backend ort@openvino"),
+    "xnnpack": ("cpu", {"provider": "xnnpack"}, "no known wheel has"),
     "coreml": ("coreml", {}, "CoreMLExecutionProvider"),
     "dml": ("dml", {}, "DmlExecutionProvider"),
     "qnn": ("qnn", {}, "onnxruntime-qnn"),
-    "custom_ops": ("cpu", {"custom_ops": "no/such/library.so"}, "is no file here"),
+    "custom_ops": ("cpu", {"custom_ops": "no/such/library.so"}, "is not a file"),
 }
 """Device, options, and what the reason must contain, of cells that the plain wheel on Linux cannot
 run.

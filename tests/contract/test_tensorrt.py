@@ -17,9 +17,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from backends.contract_model import TINY_CNN
-from backends.tensorrt import builder
+from backends.tensorrt import builder, layers
 from backends.tensorrt.backend import TensorRtRtx
-from backends.tensorrt.builder import Order, build_ahead
+from backends.tensorrt.builder import BuildOrder, build_plans
 from harness import PLANS, Cell, Unavailable, Unsupported
 from harness.core import registry
 from harness.core.cases import Entry
@@ -58,13 +58,13 @@ def convolution(folder: Path) -> Path:
     )
 
 
-def order(**changed: Any) -> Order:
-    return replace(Order(RTX, {"x": SHAPE}, target="SM89"), **changed)
+def order(**changed: Any) -> BuildOrder:
+    return replace(BuildOrder(RTX, {"x": SHAPE}, target="SM89"), **changed)
 
 
 @pytest.mark.parametrize("target", ["SM75", "SM80", "SM86", "SM89", "SM120", "SM121"])
 def test_a_plan_is_built_for_a_gpu_that_is_not_here(target: str, tmp_path: Path) -> None:
-    made = build_ahead(convolution(tmp_path), tmp_path, order(target=target, builds=2))
+    made = build_plans(convolution(tmp_path), tmp_path, order(target=target, builds=2))
     for number, facts in enumerate(made["builds"]):
         plan = (tmp_path / builder.plan_file(number)).read_bytes()
         assert (facts["bytes"], facts["sha256"]) == (len(plan), hashlib.sha256(plan).hexdigest())
@@ -83,8 +83,8 @@ def test_tf32_and_fp32_are_different_plans_and_attested_as_such(tmp_path: Path) 
     for tf32 in (False, True):
         folder = tmp_path / str(tf32)
         folder.mkdir()
-        made = build_ahead(convolution(folder), folder, order(tf32=tf32))["builds"][0]
-        found[builder.precision_used(made, made["tf32"])] = made
+        made = build_plans(convolution(folder), folder, order(tf32=tf32))["builds"][0]
+        found[layers.engine_precision(made, made["tf32"])] = made
     assert set(found) == {"fp32", "tf32"}
     assert found["fp32"]["sha256"] != found["tf32"]["sha256"]
 
@@ -104,9 +104,9 @@ def test_an_operator_that_it_cannot_take_is_named_with_its_node(
     nodes: Any, operator: str, node: str, tmp_path: Path
 ) -> None:
     with pytest.raises(
-        Unsupported, match=rf"tensorrt_rtx cannot take operator {operator} \(node {node}\)"
+        Unsupported, match=rf"tensorrt_rtx cannot parse operator {operator} \(node {node}\)"
     ):
-        build_ahead(saved(tmp_path, *nodes), tmp_path, order())
+        build_plans(saved(tmp_path, *nodes), tmp_path, order())
 
 
 def test_what_is_no_onnx_file_is_a_failure_in_its_words(tmp_path: Path) -> None:
@@ -114,13 +114,13 @@ def test_what_is_no_onnx_file_is_a_failure_in_its_words(tmp_path: Path) -> None:
     with pytest.raises(
         RuntimeError, match=r"cannot read model.onnx: .*Failed to parse the ONNX model"
     ):
-        build_ahead(tmp_path / "model.onnx", tmp_path, order())
+        build_plans(tmp_path / "model.onnx", tmp_path, order())
 
 
 @pytest.mark.skipif(gpu.absence() == "", reason="a GPU is here, and building for it works")
 def test_building_for_the_gpu_that_is_here_fails_where_there_is_none(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"cannot build this graph for CURRENT: .*CUDA"):
-        build_ahead(convolution(tmp_path), tmp_path, order(target=builder.CURRENT))
+        build_plans(convolution(tmp_path), tmp_path, order(target=builder.CURRENT))
 
 
 # -- through the walk ------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def test_a_cell_is_built_for_real_and_says_that_it_was_not_executed(
         line["reason"] + line["traceback"]
     )
     facts = line["artifact"]["facts"]
-    assert builder.precision_used({**facts, "tf32_tactics": 0}, facts["tf32"]) == precision
+    assert layers.engine_precision({**facts, "tf32_tactics": 0}, facts["tf32"]) == precision
     assert [
         len(facts[name]) for name in ("build_seconds", "plan_bytes", "plan_sha256", "layers_sha256")
     ] == [3] * 4
@@ -176,7 +176,7 @@ def test_a_target_that_lacks_an_operation_is_unsupported_in_its_words() -> None:
 def test_a_plan_for_another_gpu_than_is_here_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build_ahead(convolution(tmp_path), tmp_path, order(target="SM120"))
+    build_plans(convolution(tmp_path), tmp_path, order(target="SM120"))
     monkeypatch.setattr(gpu, "lacks", lambda device: "")
     monkeypatch.setattr(gpu, "describe", lambda device: {"capability": "8.9"})
     words = r"built ahead for SM120: 1 build of \d+ bytes .*; not executed: the plan is for SM120, and cuda is SM89"
@@ -188,8 +188,8 @@ def test_a_plan_for_another_gpu_than_is_here_says_so(
     ("options", "words"),
     [
         ({"target": "SM90"}, "target is one of CURRENT, SM75"),
-        ({"builds": 0}, "builds is a whole number from 1 to 9, not 0"),
-        ({"build": 3}, "build is a whole number from 0 to 2"),
+        ({"builds": 0}, "builds must be an integer from 1 to 9, not 0"),
+        ({"build": 3}, "build must be an integer from 0 to 2"),
         ({"timing_cache": "fresh"}, "has no option timing_cache"),
         ({"cuda_graph": "yes"}, "cuda_graph is one of False, True"),
         ({"spinning": "off"}, "has no option spinning"),
@@ -274,30 +274,29 @@ INSPECTED = {
 
 
 def test_layers_as_an_inspector_lists_them() -> None:
-    layers = builder.layers_of_inspector(json.dumps(INSPECTED))
-    assert [(layer.precision, layer.writes, layer.reformats) for layer in layers] == [
+    listed = layers.parse_inspection(json.dumps(INSPECTED))
+    assert [(layer.precision, layer.writes, layer.reformats) for layer in listed] == [
         ("fp32", ("fp16",), True),
         ("int8", ("fp16",), False),
         ("fp32", ("fp32",), False),
     ]
-    found = builder.summary(layers)
+    found = layers.summary(listed)
     assert (found["layers"], found["reformats"], found["tf32_tactics"]) == (3, 1, 1)
     assert found["precisions"] == {"int8": 1, "fp32": 1}
-    assert builder.precision_used(found, tf32=False) == "int8-static"
-    assert builder.precision_used(builder.summary(layers[2:]), tf32=False) == "tf32", (
+    assert layers.engine_precision(found, tf32=False) == "int8-static"
+    assert layers.engine_precision(layers.summary(listed[2:]), tf32=False) == "tf32", (
         "the tactic gives it away"
     )
-    assert builder.precision_used(builder.summary([]), tf32=False) == "unknown"
+    assert layers.engine_precision(layers.summary([]), tf32=False) == "unknown"
     with pytest.raises(ValueError, match="detailed profiling"):
-        builder.layers_of_inspector('{"Layers": ["conv1", "fc"]}')
+        layers.parse_inspection('{"Layers": ["conv1", "fc"]}')
 
 
 def test_another_tactic_is_another_digest() -> None:
     changed = json.loads(json.dumps(INSPECTED))
     changed["Layers"][1]["TacticName"] = "another"
     one, other = (
-        builder.summary(builder.layers_of_inspector(json.dumps(each)))
-        for each in (INSPECTED, changed)
+        layers.summary(layers.parse_inspection(json.dumps(each))) for each in (INSPECTED, changed)
     )
     assert one["layers_sha256"] != other["layers_sha256"]
 
@@ -323,4 +322,4 @@ def test_another_tactic_is_another_digest() -> None:
     ],
 )
 def test_how_releases_write_a_precision(words: str, precision: str) -> None:
-    assert builder.precision_of(words) == precision
+    assert layers.precision_of(words) == precision

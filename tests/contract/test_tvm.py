@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from backends.tvm import backend, compilation, tuning_database
+from backends.tvm import compilation, tuning_database
 from benchmarks.models import DIGITS_CNN
 from harness import PLANS, Cell, Unsupported
 from harness.core import artifact_store, registry
@@ -68,8 +68,8 @@ def test_what_the_mixed_precision_pass_does_not_take_is_unsupported() -> None:
             product = builder.emit(relax.op.matmul(image, relax.const(np.ones((4, 4), np.float32))))
             output = builder.emit_output(builder.emit(relax.op.clip(product, 0, 6)))
         builder.emit_func_output(output)
-    with pytest.raises(Unsupported, match="bare number"):
-        compilation._narrowed(builder.get())
+    with pytest.raises(Unsupported, match="a constant as argument"):
+        compilation._to_mixed_precision(builder.get())
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_tuning_is_kept_counted_applied_and_faster(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_killed_tuner_leaves_what_the_next_one_goes_on_with(own_tuning: Path) -> None:
     cell = replace(CELL, batch=2)
-    folder = backend.database_of(cell)
+    folder = tuning_database.database_folder(cell)
     file = own_tuning / "bench_two.py"
     file.write_text(BENCH)
     command = subprocess.Popen(
@@ -140,7 +140,7 @@ def test_a_killed_tuner_leaves_what_the_next_one_goes_on_with(own_tuning: Path) 
     )
     try:
         deadline = time.monotonic() + 300
-        while tuning_database.trials(folder) < TASKS:
+        while tuning_database.recorded_trials(folder) < TASKS:
             assert time.monotonic() < deadline
             assert command.poll() is None
             time.sleep(0.2)
@@ -149,7 +149,7 @@ def test_a_killed_tuner_leaves_what_the_next_one_goes_on_with(own_tuning: Path) 
     finally:
         command.kill()  # where this test fails, the command must not keep the lock for measuring from all that follow
         command.wait()
-    kept = tuning_database.trials(folder)
+    kept = tuning_database.recorded_trials(folder)
     assert TASKS <= kept < 50 * TASKS
     with (folder / tuning_database.RECORDS).open("a") as records:
         records.write(

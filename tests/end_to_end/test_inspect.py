@@ -287,8 +287,8 @@ def test_a_plan_is_read_without_a_gpu(exported: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
     from backends.tensorrt import builder
 
-    order = builder.Order("tensorrt_rtx", {"image": IMAGE}, "SM89")
-    made = builder.build_ahead(exported, tmp_path, order)
+    order = builder.BuildOrder("tensorrt_rtx", {"image": IMAGE}, "SM89")
+    made = builder.build_plans(exported, tmp_path, order)
     plan = tmp_path / builder.plan_file(0)
     facts = looked(plan)
     assert facts["made_by"].removeprefix("tensorrt_rtx ") == made["version"]

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, variables
 
-from backends.cpp import build
+from backends.cpp import toolchain
 
 for package in ("av", "skimage", "sklearn", "torch", "onnxruntime", "openvino"):
     pytest.importorskip(package)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(build.lacks()), reason=build.lacks() or "all is here")
+@pytest.mark.skipif(bool(toolchain.lacks()), reason=toolchain.lacks() or "all is here")
 def test_boxes_and_masks_are_drawn_in_cpp_as_in_python(tmp_path: Path) -> None:
     names = ("ort", "cpp-ort", "cpp-openvino", "cpp-libtorch")
     own = {

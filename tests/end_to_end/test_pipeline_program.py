@@ -18,6 +18,7 @@ import pytest
 from conftest import variables
 
 import harness
+from backends.cpp import toolchain
 from harness.pipeline import video
 
 for package in ("av", "skimage", "sklearn"):
@@ -131,12 +132,11 @@ def test_cpp_passes_the_packaged_video(tmp_path: Path) -> None:
     """LRASPP at 128 x 128 in C++ and in Python on one library: the same pixels in, the same
     answers, the same frames drawn.
     """
-    from backends.cpp import build
 
     for package in ("torch", "onnxruntime"):
         pytest.importorskip(package)
-    if build.lacks():
-        pytest.skip(build.lacks())
+    if toolchain.lacks():
+        pytest.skip(toolchain.lacks())
     root = Path(harness.__file__).parent.parent
     own = {
         "EVENBENCH_BACKENDS": "",

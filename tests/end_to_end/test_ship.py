@@ -218,7 +218,7 @@ def test_c_plus_plus_is_compiled_and_judged_and_runs_without_python(tmp_path: Pa
         capture_output=True,
         text=True,
     )
-    assert (unbuilt.returncode, "build it as README.md says" in unbuilt.stderr) == (1, True)
+    assert (unbuilt.returncode, "build it (see README.md)" in unbuilt.stderr) == (1, True)
 
 
 @pytest.mark.slow

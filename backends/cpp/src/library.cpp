@@ -1,4 +1,4 @@
-// The same network behind a C interface, as a program in another language calls it.
+// The network behind a C interface, for programs in other languages.
 #include <sstream>
 
 #include "network.hpp"
@@ -15,10 +15,10 @@ struct Handle {
 };
 
 std::vector<std::string> lines(const char* text) {
-  std::vector<std::string> found;
+  std::vector<std::string> result;
   std::stringstream stream(text);
-  for (std::string line; std::getline(stream, line);) found.push_back(line);
-  return found;
+  for (std::string line; std::getline(stream, line);) result.push_back(line);
+  return result;
 }
 
 std::string joined(const Facts& facts) {
@@ -45,13 +45,14 @@ extern "C" {
 
 const char* evenbench_error() { return last_error.c_str(); }
 
-// `options` are lines of name=value. Lines of name=value that stay until the next call, or null where it failed.
+// Takes lines of name=value. Returns such lines, valid until the next call, or null on failure.
 const char* evenbench_about(const char* options) {
   static thread_local std::string text;
-  return guarded([&] { return (text = joined(evenbench::about(options_of(lines(options))))).c_str(); });
+  return guarded(
+      [&] { return (text = joined(evenbench::about(options_of(lines(options))))).c_str(); });
 }
 
-// Null where it failed.
+// Returns null on failure.
 void* evenbench_load(const char* options) {
   return guarded([&]() -> void* {
     auto handle = std::make_unique<Handle>();
@@ -60,28 +61,32 @@ void* evenbench_load(const char* options) {
   });
 }
 
-// Declares input number `at`, once. 1 where it went well.
-int evenbench_input(void* handle, int at, const char* name, const char* type, const std::int64_t* shape, int rank) {
+// Declares input number `at`, once. Returns 1 on success.
+int evenbench_input(void* handle, int at, const char* name, const char* type,
+                    const std::int64_t* shape, int rank) {
   return guarded([&] {
     auto& inputs = static_cast<Handle*>(handle)->inputs;
     if (static_cast<int>(inputs.size()) <= at) inputs.resize(at + 1);
     const Array declared{name, type, std::vector<std::int64_t>(shape, shape + rank), {}};
-    inputs[at] = View{name, type, declared.shape, nullptr, declared.count() * declared.item_bytes()};
+    inputs[at] =
+        View{name, type, declared.shape, nullptr, declared.count() * declared.item_bytes()};
     return 1;
   });
 }
 
-// Binds the caller's arrays, in the declared order, where they lie; they must stay there until the next bind.
+// Binds the caller's arrays, in declared order, without a copy: the memory must stay valid until
+// the next bind. Returns 1 on success.
 int evenbench_bind(void* handle, const void* const* arrays) {
   return guarded([&] {
     auto& own = *static_cast<Handle*>(handle);
-    for (std::size_t at = 0; at < own.inputs.size(); ++at) own.inputs[at].data = static_cast<const char*>(arrays[at]);
+    for (std::size_t at = 0; at < own.inputs.size(); ++at)
+      own.inputs[at].data = static_cast<const char*>(arrays[at]);
     own.network->bind(own.inputs);
     return 1;
   });
 }
 
-// One inference; how long it took by steady_clock, in ns, or 0 where it failed.
+// Runs an inference. Returns its duration by steady_clock in ns, or 0 on failure.
 std::int64_t evenbench_step(void* handle) {
   return guarded([&] {
     const auto begin = now_ns();
@@ -90,7 +95,7 @@ std::int64_t evenbench_step(void* handle) {
   });
 }
 
-// Number of outputs, whose values stay until the next fetch; 0 where it failed.
+// Returns the number of outputs, or 0 on failure. The values stay valid until the next fetch.
 int evenbench_fetch(void* handle) {
   return guarded([&] {
     auto& own = *static_cast<Handle*>(handle);
@@ -99,21 +104,22 @@ int evenbench_fetch(void* handle) {
   });
 }
 
-const void* evenbench_output(void* handle, int at, const char** type, const std::int64_t** shape, int* rank) {
-  const auto& found = static_cast<Handle*>(handle)->outputs.at(at);
-  *type = found.type.c_str();
-  *shape = found.shape.data();
-  *rank = static_cast<int>(found.shape.size());
-  return found.data.data();
+const void* evenbench_output(void* handle, int at, const char** type, const std::int64_t** shape,
+                             int* rank) {
+  const auto& result = static_cast<Handle*>(handle)->outputs.at(at);
+  *type = result.type.c_str();
+  *shape = result.shape.data();
+  *rank = static_cast<int>(result.shape.size());
+  return result.data.data();
 }
 
-// Lines of name=value that stay until the next call, or null where it failed.
+// Returns lines of name=value, valid until the next call, or null on failure.
 const char* evenbench_facts(void* handle, const char* folder) {
   return guarded([&] {
     auto& own = *static_cast<Handle*>(handle);
-    auto found = own.network->facts(folder);
-    found["denormals"] = denormals();
-    return (own.text = joined(found)).c_str();
+    auto result = own.network->facts(folder);
+    result["denormals"] = denormals();
+    return (own.text = joined(result)).c_str();
   });
 }
 

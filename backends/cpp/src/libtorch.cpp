@@ -19,20 +19,26 @@ struct Type {
   c10::ScalarType kind;
   const char* name;
 };
-constexpr Type kTypes[] = {{at::kFloat, "f4"}, {at::kDouble, "f8"}, {at::kHalf, "f2"}, {at::kLong, "i8"},
-                           {at::kInt, "i4"},   {at::kByte, "u1"},   {at::kChar, "i1"}, {at::kBool, "b1"}};
+constexpr Type kTypes[] = {{at::kFloat, "f4"}, {at::kDouble, "f8"}, {at::kHalf, "f2"},
+                           {at::kLong, "i8"},  {at::kInt, "i4"},    {at::kByte, "u1"},
+                           {at::kChar, "i1"},  {at::kBool, "b1"}};
 
-// The module in a file. One that calls torchvision's operators, as detectors do, needs the library that registers them when it is opened.
+// Loads the module in a file. A module with torchvision's operators, such as a detector, first
+// needs the library that registers these operators.
 torch::jit::Module read(const Options& options) {
   const auto& file = options.at("model");
   try {
     return torch::jit::load(file);
   } catch (const std::exception& error) {
-    if (!options.given.count("operators") || std::string(error.what()).find("torchvision::") == std::string::npos) throw;
+    if (!options.given.count("operators") ||
+        std::string(error.what()).find("torchvision::") == std::string::npos)
+      throw;
   }
   const auto& library = options.at("operators");
   if (!dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL))
-    throw std::runtime_error("the module calls operators of torchvision::, and their library cannot be opened: " + std::string(dlerror()));
+    throw std::runtime_error(
+        "the module calls operators of torchvision::, but their library cannot be loaded: " +
+        std::string(dlerror()));
   return torch::jit::load(file);
 }
 
@@ -44,12 +50,15 @@ class Module final : public Network {
     at::globalContext().setFlushDenormal(false);
     at::globalContext().setFloat32MatmulPrecision("highest");
     if (options.is("artifact", "aot")) {
-      package_ = std::make_unique<torch::inductor::AOTIModelPackageLoader>(options.at("model"), "model");
+      package_ =
+          std::make_unique<torch::inductor::AOTIModelPackageLoader>(options.at("model"), "model");
     } else {
       auto module = read(options);
       script_ = torch::jit::optimize_for_inference(module);
-      for (const auto* node : torch::jit::findAllNodes(*script_.get_method("forward").graph(), c10::prim::Constant, true))
-        if (node->hasAttribute(c10::attr::value) && node->kindOf(c10::attr::value) == torch::jit::AttributeKind::t &&
+      for (const auto* node : torch::jit::findAllNodes(*script_.get_method("forward").graph(),
+                                                       c10::prim::Constant, true))
+        if (node->hasAttribute(c10::attr::value) &&
+            node->kindOf(c10::attr::value) == torch::jit::AttributeKind::t &&
             node->t(c10::attr::value).dim())  // numbers without a dimension are arguments
           held_.insert(node->t(c10::attr::value).scalar_type());
     }
@@ -58,7 +67,8 @@ class Module final : public Network {
   void bind(const std::vector<View>& inputs) override {
     tensors_.clear();
     for (const auto& input : inputs)
-      tensors_.push_back(at::from_blob(const_cast<char*>(input.data), input.shape, at::TensorOptions().dtype(kind_of(input.type))));
+      tensors_.push_back(at::from_blob(const_cast<char*>(input.data), input.shape,
+                                       at::TensorOptions().dtype(kind_of(input.type))));
   }
 
   void step() override {
@@ -72,25 +82,27 @@ class Module final : public Network {
   }
 
   std::vector<Array> fetch() override {
-    std::vector<Array> made;
+    std::vector<Array> arrays;
     for (const auto& result : results_) {
       const auto tensor = result.contiguous();
       Array array{"", name_of(tensor.scalar_type()), tensor.sizes().vec(), {}};
       const auto* data = static_cast<const char*>(tensor.const_data_ptr());
       array.data.assign(data, data + tensor.nbytes());
-      made.push_back(std::move(array));
+      arrays.push_back(std::move(array));
     }
-    return made;
+    return arrays;
   }
 
   Facts facts(const std::string&) override {
     std::string types;
     auto seen = held_;
-    if (seen.empty())  // a package keeps its constants to itself
+    if (seen.empty())  // a package doesn't expose its constants
       for (const auto& result : results_) seen.insert(result.scalar_type());
     for (auto kind : seen)
-      if (c10::isFloatingType(kind)) types += (types.empty() ? "" : ",") + std::string(c10::toString(kind));
-    const bool highest = at::globalContext().float32MatmulPrecision() == at::Float32MatmulPrecision::HIGHEST;
+      if (c10::isFloatingType(kind))
+        types += (types.empty() ? "" : ",") + std::string(c10::toString(kind));
+    const bool highest =
+        at::globalContext().float32MatmulPrecision() == at::Float32MatmulPrecision::HIGHEST;
     return {{"threads", std::to_string(at::get_num_threads())},
             {"interop_threads", std::to_string(at::get_num_interop_threads())},
             {"float32_matmul_precision", highest ? "highest" : "lower"},
@@ -107,21 +119,22 @@ class Module final : public Network {
   static std::string name_of(c10::ScalarType kind) {
     for (const auto& type : kTypes)
       if (kind == type.kind) return type.name;
-    throw std::runtime_error(std::string("libtorch's type ") + c10::toString(kind) + " has no NumPy counterpart here");
+    throw std::runtime_error(std::string("libtorch's type ") + c10::toString(kind) +
+                             " has no NumPy counterpart here");
   }
   static std::vector<at::Tensor> flattened(const c10::IValue& value) {
     if (value.isTensor()) return {value.toTensor()};
     if (value.isTensorList()) return value.toTensorVector();
-    std::vector<at::Tensor> found;
+    std::vector<at::Tensor> tensors;
     if (value.isTuple())
       for (const auto& element : value.toTupleRef().elements())
-        for (auto& tensor : flattened(element)) found.push_back(tensor);
+        for (auto& tensor : flattened(element)) tensors.push_back(tensor);
     else if (value.isGenericDict())
       for (const auto& entry : value.toGenericDict())
-        for (auto& tensor : flattened(entry.value())) found.push_back(tensor);
+        for (auto& tensor : flattened(entry.value())) tensors.push_back(tensor);
     else
       throw std::runtime_error("the module returns a " + value.tagKind() + "; expected tensors");
-    return found;
+    return tensors;
   }
 
   torch::jit::Module script_;
@@ -133,9 +146,11 @@ class Module final : public Network {
 }  // namespace
 
 Facts about(const Options&) {
-  const auto number = aoti_torch_abi_version();  // compiled into the library; TORCH_VERSION would be that of the headers
+  const auto number =
+      aoti_torch_abi_version();  // compiled into the library, unlike the headers' TORCH_VERSION
   const auto byte = [&](int at) { return std::to_string((number >> at) & 0xff); };
-  return {{"version", byte(56) + "." + byte(48) + "." + byte(40)}, {"library", file_of(reinterpret_cast<void*>(&aoti_torch_abi_version))}};
+  return {{"version", byte(56) + "." + byte(48) + "." + byte(40)},
+          {"library", file_of(reinterpret_cast<void*>(&aoti_torch_abi_version))}};
 }
 
 std::unique_ptr<Network> load(const Options& options) { return std::make_unique<Module>(options); }

@@ -1,4 +1,4 @@
-// What each runtime fills in, once for the program and for the shared library: load, bind, step, fetch, facts.
+// The interface that each runtime implements for both program and shared library.
 #pragma once
 
 #include <dlfcn.h>
@@ -18,60 +18,65 @@ namespace evenbench {
 using Facts = std::map<std::string, std::string>;
 
 struct Options {
-  Facts given;  // model, threads, and what else the runtime is told
+  Facts given;  // model, threads, and the runtime's options
 
   const std::string& at(const std::string& name) const {
-    const auto found = given.find(name);
-    if (found == given.end()) throw std::runtime_error("the option " + name + " is missing");
-    return found->second;
+    const auto result = given.find(name);
+    if (result == given.end()) throw std::runtime_error("the option " + name + " is missing");
+    return result->second;
   }
   int number(const std::string& name) const { return std::stoi(at(name)); }
   bool is(const std::string& name, const std::string& value) const { return at(name) == value; }
 
-  // Those whose name begins with `kind` and a space, without it: settings that are handed on as they are.
+  // Returns the options with the prefix `kind` and a space, without the prefix.
   Facts all(const std::string& kind) const {
-    Facts found;
+    Facts result;
     for (const auto& [name, value] : given)
-      if (name.rfind(kind + " ", 0) == 0) found[name.substr(kind.size() + 1)] = value;
-    return found;
+      if (name.rfind(kind + " ", 0) == 0) result[name.substr(kind.size() + 1)] = value;
+    return result;
   }
 };
 
 class Network {
  public:
   virtual ~Network() = default;
-  virtual void bind(const std::vector<View>& inputs) = 0;  // the memory is the caller's, and stays as it is until the next bind
+  virtual void bind(const std::vector<View>&
+                        inputs) = 0;  // the caller's memory must stay unchanged until the next bind
   virtual void step() = 0;
-  virtual std::vector<Array> fetch() = 0;                // copies, in the order of the model's outputs, as large as this answer has them
-  virtual Facts facts(const std::string& folder) = 0;    // read back from the runtime; larger files go into the folder
+  virtual std::vector<Array> fetch() = 0;  // copies, in the order of the model's outputs
+  virtual Facts facts(const std::string& folder) = 0;  // read back from the runtime; large facts
+                                                       // become files in the folder
 };
 
-// Both are defined once, by the runtime that is compiled in.
-Facts about(const Options& options);  // the library that is loaded: the version it reports, and its file
+// Defined once, by the compiled runtime.
+Facts about(const Options& options);  // the loaded library: reported version and file
 std::unique_ptr<Network> load(const Options& options);
 
-// From words of name=value.
+// Parses words of name=value.
 inline Options options_of(const std::vector<std::string>& words) {
   Options options;
   for (const auto& word : words)
-    if (const auto equals = word.find('='); equals != std::string::npos) options.given[word.substr(0, equals)] = word.substr(equals + 1);
+    if (const auto equals = word.find('='); equals != std::string::npos)
+      options.given[word.substr(0, equals)] = word.substr(equals + 1);
   return options;
 }
 
 inline std::int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
-// Multiplies a denormal number by one and looks whether it survives on this thread.
+// Tests on this thread whether a denormal number survives a product with 1.
 inline std::string denormals() {
   volatile float small = 1e-39f, one = 1.0f;
   return small * one != 0.0f ? "preserved" : "flushed";
 }
 
-// The file that the function was loaded from.
+// Returns the file that contains the function.
 inline std::string file_of(const void* function) {
-  Dl_info found{};
-  return dladdr(function, &found) && found.dli_fname ? found.dli_fname : "";
+  Dl_info result{};
+  return dladdr(function, &result) && result.dli_fname ? result.dli_fname : "";
 }
 
 }  // namespace evenbench

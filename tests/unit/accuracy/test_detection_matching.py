@@ -372,7 +372,7 @@ def test_runtimes_that_take_a_detector_do(name: str) -> None:
 
 def test_memory_cannot_be_bound_for_outputs_of_open_size() -> None:
     asked = cell("ort", detectors.detector(), options=(("iobinding", "on"),))
-    assert "iobinding=on lays outputs out ahead" in registry.find("ort").supports(asked)
+    assert "iobinding=on allocates outputs before a step" in registry.find("ort").supports(asked)
 
 
 # -- through a whole run ---------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from backends.cpp import build
+from backends.cpp import build, toolchain
 from benchmarks import models
 from harness import Case, Cell, Recipe, UsageError, preprocess
 from harness.cli import main
@@ -186,27 +186,29 @@ def test_a_library_that_is_not_installed_is_unavailable_with_its_extra(
 
 
 def test_cpp_without_a_compiler_is_unavailable_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "compiler", list)
+    monkeypatch.setattr(toolchain, "compiler", list)
     with pytest.raises(
         Unavailable,
         match=r"preprocessing cpp: a C\+\+20 compiler is not installed; install a C\+\+ compiler such as g",
     ):
         preprocessors.present("cpp")
     with pytest.raises(Unavailable, match="compiled on first use"):
-        build.built_pixels()
+        build.build_preprocessing()
 
 
 def test_cpp_that_cannot_be_compiled_says_what_the_compiler_said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "pixels.hpp").write_text("")
-    (tmp_path / "pixels.cpp").write_text("no such language\n")
+    (tmp_path / "preprocess.hpp").write_text("")
+    (tmp_path / "preprocess.cpp").write_text("no such language\n")
     monkeypatch.setattr(build, "SOURCES", tmp_path)
     monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path / "cache"))
-    if not build.compiler():
+    if not toolchain.compiler():
         pytest.skip("no C++ compiler")
-    with pytest.raises(RuntimeError, match=r"compiling pixels.cpp failed:\n(.|\n)*pixels.cpp:1:"):
-        build.built_pixels()
+    with pytest.raises(
+        RuntimeError, match=r"compiling preprocess.cpp failed:\n(.|\n)*preprocess.cpp:1:"
+    ):
+        build.build_preprocessing()
 
 
 def test_the_sources_of_another_language_are_part_of_the_key(
@@ -215,8 +217,8 @@ def test_the_sources_of_another_language_are_part_of_the_key(
     recipe = preprocessors.implemented(models.RESNET18, "cpp").recipe
     assert recipe is not None
     files = {Path(file).name for file in source_digests.of_types(preprocessors.defined_by(recipe))}
-    assert {"preprocessor.py", "pixels.cpp", "pixels.hpp", "preprocess.py"} <= files
-    changed = tmp_path / "pixels.hpp"
+    assert {"preprocessor.py", "preprocess.cpp", "preprocess.hpp", "preprocess.py"} <= files
+    changed = tmp_path / "preprocess.hpp"
     changed.write_text("// another filter\n")
     (made,) = matrix.expand(Case((models.RESNET18,), ("ort",), preprocessing=("cpp",)))
     before = artifact_store.key_of(batches.key_parts(made))
@@ -227,10 +229,10 @@ def test_the_sources_of_another_language_are_part_of_the_key(
 @pytest.mark.parametrize(
     ("steps", "words"),
     [
-        ((Layout(),), "Layout comes after ToArray"),
+        ((Layout(),), "Layout must follow ToArray"),
         (
             (ToArray(), Normalise((0.5,), (0.2,)), Normalise((0.5,), (0.2,)), Layout()),
-            "Normalise comes once, after ToArray",
+            "Normalise must follow ToArray, once",
         ),
         (
             (ToArray(), Normalise((0.5, 0.5), (0.2, 0.2)), Layout()),
@@ -300,7 +302,10 @@ def test_the_command_says_levels_and_what_cannot_be_done(
     assert main(["levels", photo, "--by", "numpy", "opencv"]) == 0
     said = capsys.readouterr().out
     assert "numpy: at most 1 levels of 255 (chelsea.png)" in said
-    assert "opencv: OpenCV's linear resize samples four neighbours" in said
+    assert (
+        "opencv: OpenCV's linear resize has no antialias=True, as it samples four neighbours"
+        in said
+    )
     assert main(["levels", photo, "--by", "numpy", "--allowed", "0.5", "--json"]) == 1
     assert '"worst": 1.0' in capsys.readouterr().out
     assert main(["levels", "--recipe", "nobodys"]) == 4

@@ -125,10 +125,10 @@ def test_cpp_takes_over_only_what_it_does_to_the_very_level() -> None:
     sampled = replace(
         antialiased, steps=(ResizeSpec(32, 32, "bilinear", False), *antialiased.steps[1:])
     )
-    assert frames.why_not(antialiased) == ""
-    assert "name the model with +cpp" in frames.why_not(sampled)
-    assert frames.why_not(replace(sampled, implementation="cpp")) == ""
-    assert "no steps by opencv; it has those of pillow and cpp" in frames.why_not(
+    assert frames.refuses(antialiased) == ""
+    assert "add +cpp to the model's name" in frames.refuses(sampled)
+    assert frames.refuses(replace(sampled, implementation="cpp")) == ""
+    assert "cannot reproduce opencv; supported are pillow and cpp" in frames.refuses(
         replace(antialiased, implementation="opencv")
     )
 
@@ -136,7 +136,9 @@ def test_cpp_takes_over_only_what_it_does_to_the_very_level() -> None:
 def test_the_words_name_every_number_exactly() -> None:
     told = dict(
         word.partition("=")[::2]
-        for word in frames.words_of(frame_spec.of(DETECTOR, IMAGENET_224, "pillow", 640, 360))
+        for word in frames.program_options(
+            frame_spec.of(DETECTOR, IMAGENET_224, "pillow", 640, 360)
+        )
     )
     assert told["step 0"] == f"resize 455 256 0 1 {int(preprocessor.tall_first())}"
     assert told["step 1"] == "crop 116 16 224"

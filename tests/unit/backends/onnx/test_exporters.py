@@ -69,7 +69,7 @@ def test_what_an_exporter_writes_may_be_asked_for(asked: dict[str, Any]) -> None
         (
             "fp32",
             {"dynamic": "batch", "iobinding": "on"},
-            "lays outputs out ahead, and dynamic=batch answers inputs of any size",
+            "allocates outputs before a step, and dynamic=batch accepts inputs of any size",
         ),
     ],
 )

@@ -1,6 +1,4 @@
-"""What ONNX Runtime executed follows from its profile alone, and what was fused from two graphs
-alone.
-"""
+"""Executed nodes and precision of ONNX Runtime, read from a profile."""
 
 from __future__ import annotations
 
@@ -8,16 +6,18 @@ from typing import Any
 
 import pytest
 
-from backends.onnx.protobuf_reader import Graph, Node
 from backends.onnxruntime import executed_graph
-from backends.onnxruntime.executed_graph import Executed
+from backends.onnxruntime.executed_graph import ExecutedNode
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-EMULATED = "weights are stored as fp16; the arithmetic runs in fp32, between casts that ONNX Runtime put in or folded"
+EMULATED = (
+    "weights are stored as fp16; the arithmetic runs in fp32, between casts inserted by ONNX "
+    "Runtime"
+)
 
 
-def ran(operator: str, *types: str, provider: str = CPU, microseconds: int = 10) -> Executed:
-    return Executed(operator.lower(), operator, provider, types or ("float",), microseconds)
+def ran(operator: str, *types: str, provider: str = CPU, microseconds: int = 10) -> ExecutedNode:
+    return ExecutedNode(operator.lower(), operator, provider, types or ("float",), microseconds)
 
 
 @pytest.mark.parametrize(
@@ -60,35 +60,37 @@ def ran(operator: str, *types: str, provider: str = CPU, microseconds: int = 10)
         ("fp32", "", [ran("Relu", "double")], "fp64", ""),
     ],
 )
-def test_the_precision_is_that_of_the_nodes_that_do_the_work(
-    asked: str, stored: str, nodes: list[Executed], precision: str, emulated: str
+def test_compute_nodes_decide_the_precision(
+    asked: str, stored: str, nodes: list[ExecutedNode], precision: str, emulated: str
 ) -> None:
-    assert executed_graph.ran_in(asked, nodes, stored) == (precision, emulated)
+    assert executed_graph.executed_precision(asked, nodes, stored) == (precision, emulated)
 
 
-def test_tf32_is_fp32_that_may_be_narrower() -> None:
+def test_fp32_nodes_with_tf32_allowed_are_tf32() -> None:
     nodes = [ran("Conv", provider=CUDA)]
-    assert executed_graph.ran_in("tf32", nodes, "fp32", tf32=True) == ("tf32", "")
-    assert executed_graph.ran_in("fp32", nodes, "fp32", tf32=True) == ("tf32", "")
-    assert executed_graph.ran_in("tf32", nodes, "fp32", tf32=False) == ("fp32", "")
+    assert executed_graph.executed_precision("tf32", nodes, "fp32", tf32=True) == ("tf32", "")
+    assert executed_graph.executed_precision("fp32", nodes, "fp32", tf32=True) == ("tf32", "")
+    assert executed_graph.executed_precision("tf32", nodes, "fp32", tf32=False) == ("fp32", "")
 
 
-def test_a_label_counts_the_layers_that_stayed_wide() -> None:
+def test_a_label_counts_narrow_layers() -> None:
     nodes = [ran("Conv"), ran("QGemm", "uint8"), ran("QGemm", "uint8"), ran("Relu")]
-    assert executed_graph.label("int8-static", nodes) == "int8 in 2 of 3 layers"
+    assert executed_graph.precision_label("int8-static", nodes) == "int8 in 2 of 3 layers"
     assert (
-        executed_graph.label("int8-static", nodes[1:]) == executed_graph.label("fp32", nodes) == ""
+        executed_graph.precision_label("int8-static", nodes[1:])
+        == executed_graph.precision_label("fp32", nodes)
+        == ""
     )
 
 
 def test_work_on_another_provider_is_a_stray_and_a_shape_is_not() -> None:
     nodes = [ran("Conv", provider=CUDA), ran("Reshape"), ran("Gemm"), ran("FusedGemm")]
-    assert executed_graph.strays(nodes, CUDA) == {"Gemm": 1, "FusedGemm": 1}
-    assert executed_graph.strays(nodes[:2], CUDA) == {}
-    assert executed_graph.strays([ran("Relu")], CUDA) == {"Relu": 1}, (
+    assert executed_graph.misplaced_operators(nodes, CUDA) == {"Gemm": 1, "FusedGemm": 1}
+    assert executed_graph.misplaced_operators(nodes[:2], CUDA) == {}
+    assert executed_graph.misplaced_operators([ran("Relu")], CUDA) == {"Relu": 1}, (
         "a provider that ran nothing did not run"
     )
-    assert executed_graph.strays([], CUDA) == {}
+    assert executed_graph.misplaced_operators([], CUDA) == {}
 
 
 def event(name: str, ts: int, dur: int, cat: str = "Node", **args: Any) -> dict[str, Any]:
@@ -107,8 +109,8 @@ def test_a_profile_is_read_for_its_last_run() -> None:
         event("if_kernel_time", 117, 9, op_name="If", provider=CPU),
         event("b_kernel_time", 118, 5, op_name="Relu", provider=CUDA),
     ]
-    nodes = executed_graph.executed(events)
-    assert nodes[0] == Executed("a", "Conv", CPU, ("float", "int64"), 15)
+    nodes = executed_graph.nodes_of_last_run(events)
+    assert nodes[0] == ExecutedNode("a", "Conv", CPU, ("float", "int64"), 15)
     assert [(node.operator, node.microseconds) for node in nodes] == [
         ("Conv", 15),
         ("If", 0),
@@ -119,84 +121,4 @@ def test_a_profile_is_read_for_its_last_run() -> None:
     assert facts["time_share_by_operator"] == {"Conv": 0.75, "Relu": 0.25, "If": 0.0}
     assert facts["nodes_by_provider"] == {CPU: 2, CUDA: 1}
     with pytest.raises(ValueError, match="no model_run"):
-        executed_graph.executed(events[:1])
-
-
-# -- fusions ---------------------------------------------------------------------------------------
-
-
-def node(
-    kind: str, inputs: str, output: str, name: str = "", domain: str = "", activation: str = ""
-) -> Node:
-    return Node(
-        kind, domain, name or f"node_{output}", tuple(inputs.split()), (output,), activation
-    )
-
-
-MS, NCHWC = "com.microsoft", "com.microsoft.nchwc"
-
-
-def graph(*nodes: Node, constants: tuple[str, ...] = ()) -> Graph:
-    return Graph(nodes, dict.fromkeys(constants, 1))
-
-
-def test_an_activation_that_was_fused_is_found_by_the_tensor() -> None:
-    before = graph(node("Conv", "x w", "c"), node("Relu", "c", "r"), node("Gemm", "r v", "y"))
-    after = graph(
-        node("FusedConv", "x w", "r", domain=MS, activation="Relu"), node("Gemm", "r v", "y")
-    )
-    made = executed_graph.changes(before, after)
-    assert made["fused"] == {"Conv + Relu → com.microsoft.FusedConv(Relu)": 1}
-    assert (made["added"], made["removed"], made["nodes_before"]) == ({}, {}, 3)
-
-
-def test_blocked_layouts_are_found_by_the_name_and_reorders_are_added() -> None:
-    before = graph(
-        node("Conv", "x w", "a"),
-        node("Relu", "a", "b"),
-        node("Conv", "b u", "c"),
-        node("Add", "c a", "d"),
-        node("Relu", "d", "y"),
-    )
-    after = graph(
-        node("Conv", "x w", "token_0", "a_nchwc", NCHWC),
-        node("ReorderOutput", "token_0", "a", "ReorderOutput", NCHWC),
-        node("Relu", "a", "b"),
-        Node("Conv", NCHWC, "c_nchwc", ("b", "u", "bias", "token_0"), ("token_1",), "Relu"),
-        node("ReorderOutput", "token_1", "y", "ReorderOutput_token_9", NCHWC),
-    )
-    made = executed_graph.changes(before, after)
-    assert made["fused"] == {
-        "Conv → com.microsoft.nchwc.Conv": 1,
-        "Conv + Add + Relu → com.microsoft.nchwc.Conv(Relu)": 1,
-    }
-    assert made["added"] == {"com.microsoft.nchwc.ReorderOutput": 2}
-
-
-def test_a_quantised_layer_takes_its_neighbours_with_it() -> None:
-    before = graph(
-        node("QuantizeLinear", "x s", "xq"),
-        node("DequantizeLinear", "xq s", "xd"),
-        node("DequantizeLinear", "wq t", "wd"),
-        node("Conv", "xd wd", "c", "first"),
-        node("QuantizeLinear", "c s", "cq"),
-        node("DequantizeLinear", "cq s", "y"),
-    )
-    after = graph(
-        node("QuantizeLinear", "x s", "xq"),
-        node("QLinearConv", "xq s wq t", "cq_token_3", "first_token_2", MS),
-        node("DequantizeLinear", "cq_token_3 s", "y"),
-    )
-    made = executed_graph.changes(before, after)
-    assert made["fused"] == {
-        "DequantizeLinear ×2 + Conv + QuantizeLinear → com.microsoft.QLinearConv": 1
-    }
-    assert made["removed"] == {}
-
-
-def test_what_became_a_constant_or_had_no_effect_is_removed() -> None:
-    before = graph(node("Mul", "k m", "w"), node("Identity", "x", "i"), node("MatMul", "i w", "y"))
-    made = executed_graph.changes(before, graph(node("MatMul", "x w", "y"), constants=("w",)))
-    assert made["removed"] == {"Mul": 1}
-    assert made["fused"] == {"Identity + MatMul → MatMul": 1}
-    assert executed_graph.changes(before, before)["fused"] == {}
+        executed_graph.nodes_of_last_run(events[:1])

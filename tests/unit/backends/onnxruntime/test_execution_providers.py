@@ -1,4 +1,4 @@
-"""Which provider a cell gets, why it cannot, what it is told: all of it without ONNX Runtime."""
+"""Choice, refusal and options of execution providers, without ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cell(precision: str = "fp32", device: str = "cpu", **options: Any) -> Cell:
 
 @pytest.fixture
 def wheel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Plays an installed wheel: its name, and the libraries in its folder."""
+    """Fakes an installed wheel by name and libraries."""
 
     def install(name: str, *libraries: str, platform: str = "linux") -> None:
         (tmp_path / "capi").mkdir(exist_ok=True)
@@ -37,7 +37,7 @@ def wheel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
         monkeypatch.setattr(metadata, "version", version)
         monkeypatch.setattr(sys, "platform", platform)
-        monkeypatch.setattr(execution_providers, "_folder", lambda: tmp_path / "capi")
+        monkeypatch.setattr(execution_providers, "_library_folder", lambda: tmp_path / "capi")
 
     return install
 
@@ -66,8 +66,8 @@ def test_a_device_has_a_provider_and_an_option_names_another(
         (cell(provider="cuda"), "provider cuda runs on device cuda, not cpu"),
         (cell(provider="rocket"), "provider is one of cpu, openvino"),
         (cell("tf32"), "tf32 is arithmetic of NVIDIA GPUs"),
-        (cell("fp16", provider="openvino"), "fp16 is not attested"),
-        (cell(conv_search="default"), "means nothing to cpu"),
+        (cell("fp16", provider="openvino"), "fp16 cannot be attested"),
+        (cell(conv_search="default"), "an option of provider cuda, not of cpu"),
         (
             cell(device="cuda", conv_search="fast"),
             "conv_search is 'exhaustive', 'heuristic', 'default', not 'fast'",
@@ -81,27 +81,27 @@ def test_a_device_has_a_provider_and_an_option_names_another(
         (cell(arena=True), "arena is 'on' or 'off', not True"),
         (cell(iobinding="maybe"), "iobinding is"),
         (cell(spinning="on"), "spinning is"),
-        (cell(inter_op=2), "means nothing without it"),
-        (cell(execution="parallel", inter_op=1), "inter_op is a whole number of 2 or more, not 1"),
-        (cell(disabled_optimizers=" , "), "disabled_optimizers names none"),
+        (cell(inter_op=2), "inter_op needs execution=parallel"),
+        (cell(execution="parallel", inter_op=1), "inter_op must be an integer of 2 or more, not 1"),
+        (cell(disabled_optimizers=" , "), "disabled_optimizers is empty"),
     ],
 )
-def test_what_cannot_be_is_refused_in_words(asked: Cell, reason: str) -> None:
+def test_invalid_cells_are_refused_with_a_reason(asked: Cell, reason: str) -> None:
     assert reason in OnnxRuntime().supports(asked)
 
 
-def test_the_plain_wheel_lacks_what_another_has(wheel: Any) -> None:
+def test_the_plain_wheel_lacks_providers_of_other_wheels(wheel: Any) -> None:
     wheel("onnxruntime", "libonnxruntime_providers_shared.so")
     lacks = OnnxRuntime().lacks
     assert lacks(cell()) == ""
     openvino = lacks(cell(provider="openvino"))
-    assert "onnxruntime has no OpenVINOExecutionProvider; onnxruntime-openvino has" in openvino
+    assert "onnxruntime has no OpenVINOExecutionProvider; install onnxruntime-openvino" in openvino
     assert "ort@openvino" in openvino
     assert "ort@gpu" in lacks(cell(device="cuda", provider="tensorrt"))
-    assert "onnxruntime-qnn has" in lacks(cell(device="qnn"))
+    assert "install onnxruntime-qnn" in lacks(cell(device="qnn"))
     assert "exists on darwin only, and this is linux" in lacks(cell(device="coreml"))
     assert "exists on win32 only" in lacks(cell(device="dml"))
-    assert lacks(cell(provider="xnnpack")) == "", "linked in, if at all: loading tells"
+    assert lacks(cell(provider="xnnpack")) == "", "a linked-in provider shows only when loading"
 
 
 @pytest.mark.parametrize(
@@ -116,34 +116,36 @@ def test_a_provider_that_is_linked_in_is_known_by_its_wheel(wheel: Any) -> None:
     wheel("onnxruntime", platform="darwin")
     assert OnnxRuntime().lacks(cell(device="coreml")) == ""
     wheel("onnxruntime", platform="win32")
-    assert "onnxruntime-directml has" in OnnxRuntime().lacks(cell(device="dml"))
+    assert "install onnxruntime-directml" in OnnxRuntime().lacks(cell(device="dml"))
     wheel("onnxruntime-directml", platform="win32")
     assert OnnxRuntime().lacks(cell(device="dml")) == ""
 
 
 def test_a_library_of_custom_operators_must_be_there(tmp_path: Path) -> None:
-    assert "is no file here" in OnnxRuntime().lacks(cell(custom_ops=str(tmp_path / "absent.so")))
+    assert "is not a file" in OnnxRuntime().lacks(cell(custom_ops=str(tmp_path / "absent.so")))
 
 
 @pytest.mark.parametrize(("precision", "allowed"), [("fp32", "0"), ("tf32", "1"), ("fp16", "0")])
-def test_cuda_is_told_what_its_defaults_would_decide(precision: str, allowed: str) -> None:
-    told = execution_providers.told(cell(precision, "cuda:2", conv_search="heuristic"), "cuda")
-    assert (told["use_tf32"], told["device_id"], told["cudnn_conv_algo_search"]) == (
+def test_options_of_cuda_override_defaults(precision: str, allowed: str) -> None:
+    options = execution_providers.provider_options(
+        cell(precision, "cuda:2", conv_search="heuristic"), "cuda"
+    )
+    assert (options["use_tf32"], options["device_id"], options["cudnn_conv_algo_search"]) == (
         allowed,
         "2",
         "HEURISTIC",
     )
     assert (
-        execution_providers.told(cell(device="cuda"), "cuda")["cudnn_conv_algo_search"]
+        execution_providers.provider_options(cell(device="cuda"), "cuda")["cudnn_conv_algo_search"]
         == "EXHAUSTIVE"
     )
 
 
-def test_openvino_is_told_its_precision_threads_and_denormals() -> None:
-    told = execution_providers.told(cell(), "openvino")
-    properties = json.loads(told["load_config"])["CPU"]
+def test_options_of_openvino_set_precision_threads_and_denormals() -> None:
+    options = execution_providers.provider_options(cell(), "openvino")
+    properties = json.loads(options["load_config"])["CPU"]
     assert (
-        told["device_type"],
+        options["device_type"],
         properties["INFERENCE_PRECISION_HINT"],
         properties["INFERENCE_NUM_THREADS"],
     ) == ("CPU", "f32", "3")
@@ -152,10 +154,10 @@ def test_openvino_is_told_its_precision_threads_and_denormals() -> None:
 
 @pytest.mark.parametrize(("precision", "override"), [("fp32", "0"), ("fp16", "0"), ("tf32", None)])
 def test_tensorrt_has_no_other_switch_for_tf32(precision: str, override: str | None) -> None:
-    asked = cell(precision, "cuda", provider="tensorrt")
-    assert OnnxRuntime().variables(asked).get("NVIDIA_TF32_OVERRIDE") == override
-    told = execution_providers.told(asked, "tensorrt")
-    assert told.get("trt_fp16_enable") == ("1" if precision == "fp16" else None)
+    tensorrt = cell(precision, "cuda", provider="tensorrt")
+    assert OnnxRuntime().variables(tensorrt).get("NVIDIA_TF32_OVERRIDE") == override
+    options = execution_providers.provider_options(tensorrt, "tensorrt")
+    assert options.get("trt_fp16_enable") == ("1" if precision == "fp16" else None)
 
 
 def test_tf32_reads_the_fp32_file() -> None:

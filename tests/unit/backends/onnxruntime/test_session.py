@@ -1,6 +1,4 @@
-"""ONNX Runtime's sessions against a played runtime: a device that is not here, a provider that does
-not load, a node that strays.
-"""
+"""Sessions of ONNX Runtime on a fake runtime: absent devices and providers, misplaced nodes."""
 
 from __future__ import annotations
 
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 
 from backends.onnxruntime import session as ort_session
+from backends.onnxruntime import session_options
 from backends.onnxruntime.backend import OnnxRuntime
 from harness import BATCH, Cell, Model, Session, TensorSpec, Unavailable, Unsupported
 from harness.measurement import provenance
@@ -31,7 +30,7 @@ MODEL = Model(
 
 
 class Options:
-    """Session options that remember."""
+    """Session options with memory."""
 
     def __init__(self) -> None:
         self.entries: dict[str, str] = {}
@@ -51,7 +50,7 @@ class Options:
 
 
 class Value:
-    """An OrtValue, which tells where it lies."""
+    """An OrtValue with its location."""
 
     def __init__(self, array: Any, *place: Any) -> None:
         self.array, self.place, self.updates = array, place, 0
@@ -69,7 +68,7 @@ class Value:
 
 
 class Binding:
-    """Remembers what is bound and how often somebody waited."""
+    """Records bound values and counts synchronisations."""
 
     def __init__(self) -> None:
         self.inputs: dict[str, Value] = {}
@@ -95,8 +94,9 @@ def played(
     has: tuple[str, ...] = (CUDA, CPU),
     rows: int | str | None = 1,
 ) -> Any:
-    """A module `onnxruntime` that doubles, and whose profile tells of `nodes`: operator, element
-    type, provider. It takes `rows` rows.
+    """A fake module `onnxruntime` that doubles inputs of `rows` rows.
+
+    Its profile contains `nodes`: operator, element type, provider.
     """
 
     class InferenceSession:
@@ -110,7 +110,8 @@ def played(
         ) -> None:
             if "kernel" in Path(file).name:
                 raise RuntimeError(
-                    "9 : NOT_IMPLEMENTED : Could not find an implementation for Conv(22) node with name 'c'"
+                    "9 : NOT_IMPLEMENTED : Could not find an implementation for Conv(22) "
+                    "node with name 'c'"
                 )
             self.options, self.told = options, dict(providers)
             self.given = [*self.told, CPU] if loads else [CPU]
@@ -166,15 +167,21 @@ def played(
             file.write_text(json.dumps(events))
             return str(file)
 
-    made: Any = ModuleType("onnxruntime")
-    levels = {name: name for name in ort_session.LEVELS.values() if name != "ORT_ENABLE_LAYOUT"}
-    made.GraphOptimizationLevel = SimpleNamespace(**levels)
-    made.ExecutionMode = SimpleNamespace(**{name: name for name in ort_session.MODES.values()})
-    made.SessionOptions, made.InferenceSession, made.OrtValue = Options, InferenceSession, Value
-    made.get_available_providers = lambda: list(has)
-    made.get_build_info = lambda: "played"
-    made.__version__ = "9.9"
-    return made
+    runtime: Any = ModuleType("onnxruntime")
+    levels = {name: name for name in session_options.LEVELS.values() if name != "ORT_ENABLE_LAYOUT"}
+    runtime.GraphOptimizationLevel = SimpleNamespace(**levels)
+    runtime.ExecutionMode = SimpleNamespace(
+        **{name: name for name in session_options.MODES.values()}
+    )
+    runtime.SessionOptions, runtime.InferenceSession, runtime.OrtValue = (
+        Options,
+        InferenceSession,
+        Value,
+    )
+    runtime.get_available_providers = lambda: list(has)
+    runtime.get_build_info = lambda: "played"
+    runtime.__version__ = "9.9"
+    return runtime
 
 
 @pytest.fixture
@@ -244,9 +251,9 @@ def test_an_open_batch_is_read_back_from_the_session(
         session.bind({"x": np.ones((many, 2), np.float32)})
         session.step()
         assert session.fetch()["y"].shape == (many, 2)
-    found = session.attest()
-    assert "any batch" in found.labels
-    assert found.details["input_shapes"] == {"x": [rows, 2]}
+    attestation = session.attest()
+    assert "any batch" in attestation.labels
+    assert attestation.details["input_shapes"] == {"x": [rows, 2]}
 
 
 def test_a_file_of_one_size_is_no_open_batch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,39 +272,39 @@ def attested(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
-def test_what_was_asked_of_cuda_is_read_back(
+def test_the_session_on_cuda_is_attested(
     precision: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = attested(cell(precision), folder, monkeypatch, GOOD)
-    assert provenance.difference(cell(precision), found) == ""
-    assert (found.precision, found.device) == (precision, "cuda:1")
-    assert "partly on the CPU provider" in found.labels, "a shape on the CPU is recorded"
-    assert found.details["graph"]["nodes_by_provider"] == {CUDA: 1, CPU: 1}
-    assert found.details["provider_options"][CUDA]["cudnn_conv_algo_search"] == "EXHAUSTIVE"
+    attestation = attested(cell(precision), folder, monkeypatch, GOOD)
+    assert provenance.difference(cell(precision), attestation) == ""
+    assert (attestation.precision, attestation.device) == (precision, "cuda:1")
+    assert "partly on the CPU provider" in attestation.labels, "a shape on the CPU is recorded"
+    assert attestation.details["graph"]["nodes_by_provider"] == {CUDA: 1, CPU: 1}
+    assert attestation.details["provider_options"][CUDA]["cudnn_conv_algo_search"] == "EXHAUSTIVE"
 
 
 def test_work_that_fell_back_to_the_cpu_is_a_fallback(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = attested(cell(), folder, monkeypatch, [*GOOD, ("Gemm", "float", CPU)])
+    attestation = attested(cell(), folder, monkeypatch, [*GOOD, ("Gemm", "float", CPU)])
     assert "ran cuda:1, with 1 node (Gemm) on another provider" in provenance.difference(
-        cell(), found
+        cell(), attestation
     )
 
 
 def test_fp16_without_a_narrow_node_is_a_fallback(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = attested(cell("fp16"), folder, monkeypatch, GOOD)
-    assert "precision fp16, ran fp32" in provenance.difference(cell("fp16"), found)
+    attestation = attested(cell("fp16"), folder, monkeypatch, GOOD)
+    assert "precision fp16, ran fp32" in provenance.difference(cell("fp16"), attestation)
     narrow = attested(cell("fp16"), folder, monkeypatch, [("Conv", "float16", CUDA)])
     assert provenance.difference(cell("fp16"), narrow) == ""
 
 
-def test_a_provider_that_is_not_built_in_is_unavailable(
+def test_a_provider_missing_in_the_wheel_is_unavailable(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(Unavailable, match="has no CUDAExecutionProvider; onnxruntime-gpu has"):
+    with pytest.raises(Unavailable, match="has no CUDAExecutionProvider; install onnxruntime-gpu"):
         opened(cell(), folder, monkeypatch, played([], has=(CPU,)))
 
 
@@ -308,14 +315,14 @@ def test_a_provider_whose_library_does_not_load_is_unavailable(
         opened(cell(), folder, monkeypatch, played([], loads=False))
 
 
-def test_a_level_that_the_release_lacks_is_unsupported(
+def test_a_level_missing_in_the_release_is_unsupported(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Unsupported, match=r"ONNX Runtime 9\.9 has no optimization=layout"):
         opened(cell(optimization="layout"), folder, monkeypatch)
 
 
-def test_a_kernel_that_is_missing_is_unsupported_with_its_operator(
+def test_a_missing_kernel_is_unsupported_with_its_operator(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", played(GOOD))
@@ -325,7 +332,7 @@ def test_a_kernel_that_is_missing_is_unsupported_with_its_operator(
         ort_session.OrtSession(folder / "kernel.onnx", cell("bf16"))
 
 
-def test_a_library_that_registers_nothing_is_unavailable(
+def test_a_library_without_operators_is_unavailable(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Unavailable, match="has no RegisterCustomOps"):
@@ -339,12 +346,12 @@ def test_a_library_that_registers_nothing_is_unavailable(
 def test_a_disabled_optimizer_that_changes_nothing_says_so(
     names: str, changed: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = attested(cell(disabled_optimizers=names), folder, monkeypatch, GOOD)
-    assert found.details["graph"]["disabled_optimizers"]["changed_graph"] is changed
-    assert ("the disabled optimizers changed nothing" in found.labels) is not changed
+    attestation = attested(cell(disabled_optimizers=names), folder, monkeypatch, GOOD)
+    assert attestation.details["graph"]["disabled_optimizers"]["changed_graph"] is changed
+    assert ("the disabled optimizers changed nothing" in attestation.labels) is not changed
 
 
-def test_an_option_that_the_session_changed_is_no_cell(
+def test_an_option_changed_by_the_session_is_unsupported(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime = played(GOOD)
@@ -353,7 +360,7 @@ def test_an_option_that_the_session_changed_is_no_cell(
     monkeypatch.setattr(runtime.InferenceSession, "get_session_options", lambda self: changed)
     with pytest.raises(
         Unsupported,
-        match="asked for execution_mode ORT_PARALLEL, ONNX Runtime made it ORT_SEQUENTIAL",
+        match="requested execution_mode ORT_PARALLEL, but ONNX Runtime uses ORT_SEQUENTIAL",
     ):
         opened(cell(execution="parallel"), folder, monkeypatch, runtime)
 
@@ -363,16 +370,16 @@ def test_every_option_reaches_the_session(folder: Path, monkeypatch: pytest.Monk
         optimization="basic", execution="parallel", inter_op=2, arena="off", spinning="off"
     )
     session = opened(asked, folder, monkeypatch)
-    found = session.attest()
-    details = found.details
+    attestation = session.attest()
+    details = attestation.details
     assert (details["graph_optimization_level"], details["execution_mode"]) == (
         "ORT_ENABLE_BASIC",
         "ORT_PARALLEL",
     )
-    assert (details["inter_op_num_threads"], found.threads, details["cpu_mem_arena"]) == (
+    assert (details["inter_op_num_threads"], attestation.threads, details["cpu_mem_arena"]) == (
         2,
         3,
         False,
     )
-    assert (found.spinning, found.denormals) == ("off", "preserved")
-    assert "2 inter-op threads beside 3" in found.labels
+    assert (attestation.spinning, attestation.denormals) == ("off", "preserved")
+    assert "2 inter-op threads beside 3" in attestation.labels

@@ -1,13 +1,12 @@
-"""What a TVM cell says of itself: label, precision, what it refuses, and where its records lie. No
-TVM is imported.
-"""
+"""Labels, precision, refusals and database folder of TVM cells, without TVM."""
 
 from dataclasses import replace
 
 import pytest
 
 from backends.contract_model import TINY_CNN
-from backends.tvm import backend
+from backends.tvm import backend, session, tuning_database
+from backends.tvm import precision as tvm_precision
 from harness import Cell, Model
 
 CELL = Cell(TINY_CNN, "tvm", threads=2)
@@ -17,8 +16,11 @@ CELL = Cell(TINY_CNN, "tvm", threads=2)
     ("trials", "missing", "label"),
     [(0, 19, "untuned"), (640, 0, "tuned(640)"), (64, 3, "tuned(64), 3 of 19 tasks not")],
 )
-def test_the_label_says_how_far_it_is_tuned(trials, missing, label):
-    assert backend.label({"trials": trials, "tasks": 19, "tasks_without_record": missing}) == label
+def test_the_label_contains_the_state_of_tuning(trials, missing, label):
+    assert (
+        session.tuning_label({"trials": trials, "tasks": 19, "tasks_without_record": missing})
+        == label
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,16 +34,16 @@ def test_the_label_says_how_far_it_is_tuned(trials, missing, label):
     ],
 )
 def test_the_precision_is_that_of_the_narrowest_values(dtypes, precision):
-    assert backend.precision_of(dtypes) == precision
+    assert tvm_precision.precision_of(dtypes) == precision
 
 
 def test_int8_is_only_stored():
-    assert "widened" in backend.emulated("int8-static", "cpu")
-    assert backend.emulated("fp32", "cpu") == ""
+    assert "widened" in tvm_precision.emulation("int8-static", "cpu")
+    assert tvm_precision.emulation("fp32", "cpu") == ""
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16", "int8-dynamic"])
-def test_what_it_cannot_do_has_a_reason_of_its_own(precision):
+def test_unsupported_precisions_have_their_own_reasons(precision):
     assert backend.Tvm().supports(replace(CELL, precision=precision)).startswith("tvm ")
 
 
@@ -51,7 +53,7 @@ def test_a_file_is_refused():
     )
 
 
-def test_records_are_apart_by_all_that_decides_the_schedules(tmp_path, monkeypatch):
+def test_each_factor_of_the_schedules_has_a_separate_database(tmp_path, monkeypatch):
     monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path))
     changes = [
         {"batch": 2},
@@ -60,6 +62,8 @@ def test_records_are_apart_by_all_that_decides_the_schedules(tmp_path, monkeypat
         {"device": "cuda"},
         {"model": replace(TINY_CNN, name="other")},
     ]
-    folders = {backend.database_of(replace(CELL, **change)) for change in [{}, *changes]}
+    folders = {
+        tuning_database.database_folder(replace(CELL, **change)) for change in [{}, *changes]
+    }
     assert len(folders) == 6
-    assert backend.database_of(replace(CELL, options={"spinning": "off"})) in folders
+    assert tuning_database.database_folder(replace(CELL, options={"spinning": "off"})) in folders

@@ -1,6 +1,4 @@
-"""Records of a tuner as files: what a kill left half-written, two tuners at once, and the estimate
-against trials.
-"""
+"""A tuner's records as files: partial lines after a kill, concurrent tuners, estimates by trial."""
 
 import json
 import os
@@ -23,26 +21,26 @@ def written(folder, *lines):
 
 
 def test_an_absent_database_has_no_trials(tmp_path):
-    assert tuning_database.trials(tmp_path / "absent") == 0
-    assert tuning_database.wanted(tmp_path / "absent") == 0
-    assert tuning_database.seconds(tmp_path / "absent") == 0.0
+    assert tuning_database.recorded_trials(tmp_path / "absent") == 0
+    assert tuning_database.requested_trials(tmp_path / "absent") == 0
+    assert tuning_database.tuning_seconds(tmp_path / "absent") == 0.0
 
 
 def test_a_half_written_line_is_no_trial_and_is_cut_off_before_writing(tmp_path):
     folder = written(tmp_path, record(0, 1e-3), record(1, 2e-3)[:-9])
-    assert tuning_database.trials(folder) == 1
-    with tuning_database.alone(folder):
+    assert tuning_database.recorded_trials(folder) == 1
+    with tuning_database.lock_for_writing(folder):
         assert (folder / tuning_database.RECORDS).read_text() == record(0, 1e-3)
 
 
 def test_a_database_has_one_writer(tmp_path):
     with (
-        tuning_database.alone(tmp_path),
+        tuning_database.lock_for_writing(tmp_path),
         pytest.raises(UsageError, match="another tuner is writing"),
-        tuning_database.alone(tmp_path),
+        tuning_database.lock_for_writing(tmp_path),
     ):
         pass
-    with tuning_database.alone(tmp_path):
+    with tuning_database.lock_for_writing(tmp_path):
         pass
 
 
@@ -60,7 +58,7 @@ def test_the_curve_begins_where_every_task_ran_and_only_falls(tmp_path):
     coverage = Coverage(tasks=2, calls={0: 1.0, 1: 2.0})
     assert coverage.curve_us(folder) == [(4, pytest.approx(10.0)), (6, pytest.approx(8.0))]
     assert coverage.measured(folder) == {0, 1}
-    assert tuning_database.trials(folder) == 7
+    assert tuning_database.recorded_trials(folder) == 7
 
 
 def test_a_task_that_never_ran_leaves_no_curve(tmp_path):
@@ -71,22 +69,22 @@ def test_a_task_that_never_ran_leaves_no_curve(tmp_path):
 
 
 def test_seconds_count_those_of_a_tuner_that_was_killed(tmp_path):
-    tuning_database.begin(tmp_path, 60)
+    tuning_database.record_start(tmp_path, 60)
     began = json.loads((tmp_path / tuning_database.HISTORY).read_text())["began"]
     written(tmp_path, record(0, 1e-3))
     os.utime(tmp_path / tuning_database.RECORDS, (began + 40, began + 40))
-    assert tuning_database.seconds(tmp_path) == pytest.approx(40, abs=0.01)
-    tuning_database.begin(tmp_path, 90)
+    assert tuning_database.tuning_seconds(tmp_path) == pytest.approx(40, abs=0.01)
+    tuning_database.record_start(tmp_path, 90)
     os.utime(tmp_path / tuning_database.RECORDS, (began + 99, began + 99))
-    tuning_database.end(tmp_path, 50.0)
-    assert tuning_database.seconds(tmp_path) == pytest.approx(90, abs=0.01)
-    assert tuning_database.wanted(tmp_path) == 90
+    tuning_database.record_end(tmp_path, 50.0)
+    assert tuning_database.tuning_seconds(tmp_path) == pytest.approx(90, abs=0.01)
+    assert tuning_database.requested_trials(tmp_path) == 90
 
 
 def test_a_copy_holds_whole_lines_and_the_time_of_the_last_record(tmp_path):
     folder, copy = written(tmp_path / "a", record(0, 1e-3), "[0, half"), tmp_path / "b"
     copy.mkdir()
     os.utime(folder / tuning_database.RECORDS, (1e9, 1e9))
-    tuning_database.copied(folder, copy)
+    tuning_database.copy_complete(folder, copy)
     assert (copy / tuning_database.RECORDS).read_text() == record(0, 1e-3)
     assert (copy / tuning_database.RECORDS).stat().st_mtime == 1e9

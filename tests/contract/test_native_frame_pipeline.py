@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backends.cpp import build, frames
+from backends.cpp import build, frames, toolchain
 from harness import ANY, BATCH, Model, Recipe, TensorSpec
 from harness.pipeline import drawing, frame_spec, postprocess
 from harness.preprocess import IMAGENET_224, CenterCrop, Decode, Layout, Normalise, Resize, ToArray
 
-pytestmark = pytest.mark.skipif(not build.compiler(), reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(not toolchain.compiler(), reason="no C++ compiler")
 
 PROGRAM = """
 #include <cstdio>
 #include <cstdlib>
-#include "line.hpp"
+#include "frame_pipeline.hpp"
 using namespace evenbench;
 
 struct Told : Network {  // answers what lies in the folder
@@ -41,13 +41,13 @@ int main(int count, char** words) {
   try {
     Told network;
     for (int at = 0; at < std::atoi(words[2]); ++at) network.outputs.push_back(read_npy(folder + "/out" + std::to_string(at) + ".npy", ""));
-    Line line(options_of({words + 3, words + count}));
-    auto flight = line.flight();
+    FramePipeline pipeline(options_of({words + 3, words + count}));
+    auto state = pipeline.make_state();
     const auto frame = read_npy(folder + "/frame.npy", "");
-    for (int times = 0; times < 2; ++times) line.pass(network, frame_of(frame), flight);
-    write_npy(folder + "/tensor.npy", flight.tensor);
-    write_npy(folder + "/drawn.npy", flight.drawn);
-    std::puts(flight.answer.words().c_str());
+    for (int times = 0; times < 2; ++times) pipeline.process(network, frame_of(frame), state);
+    write_npy(folder + "/tensor.npy", state.tensor);
+    write_npy(folder + "/drawn.npy", state.drawn);
+    std::puts(state.prediction.text().c_str());
   } catch (const std::exception& error) {
     std::puts(error.what());
     return 1;
@@ -59,22 +59,22 @@ int main(int count, char** words) {
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compiled once, without a warning."""
-    folder = tmp_path_factory.mktemp("line")
-    (folder / "line.cpp").write_text(PROGRAM)
+    folder = tmp_path_factory.mktemp("pipeline")
+    (folder / "pipeline.cpp").write_text(PROGRAM)
     flags = [flag for flag in build.FLAGS if flag != "-shared"]
     command = [
-        *build.compiler(),
+        *toolchain.compiler(),
         *flags,
         "-Werror",
         f"-I{build.SOURCES}",
-        str(folder / "line.cpp"),
+        str(folder / "pipeline.cpp"),
         "-o",
-        str(folder / "line"),
+        str(folder / "pipeline"),
         "-ldl",
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return folder / "line"
+    return folder / "pipeline"
 
 
 def frame(width: int, height: int) -> Any:
@@ -98,7 +98,7 @@ def passed(
     np.save(folder / "frame.npy", pixels)
     for place, spec in enumerate(model.outputs):
         np.save(folder / f"out{place}.npy", outputs[spec.name].astype(spec.dtype))
-    words = [f"palette={folder / 'palette.npy'}", *frames.words_of(told)]
+    words = [f"palette={folder / 'palette.npy'}", *frames.program_options(told)]
     done = subprocess.run(
         [program, folder, str(len(model.outputs)), *words],
         capture_output=True,
@@ -249,7 +249,7 @@ def test_objects_are_outlined_and_covered(
 @pytest.mark.parametrize(
     ("name", "shape", "said"),
     [
-        ("boxes", (3, 4), "4 labels, and not as many boxes and scores"),
+        ("boxes", (3, 4), "the numbers of boxes and scores differ from the 4 labels"),
         ("masks", (3, 64, 64), "fewer masks than labels"),
     ],
 )
@@ -300,15 +300,15 @@ def test_sampling_without_antialias_is_as_cpp_does_it_in_python(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("step 0=resize 96 96 0 1 1", "step 0=turn 90"), "there is no step turn"),
-        (("step 0=resize 96 96 0 1 1", "step 0=resize 96"), "the step resize 96 is not whole"),
-        (("step 0=resize 96 96 0 1 1", "step 0=resize 96 96 7 1 1"), "there is no filter number 7"),
-        (("step 0=resize 96 96 0 1 1", "step 0=crop 300 0 96"), "a crop reaches beyond its image"),
+        (("step 0=resize 96 96 0 1 1", "step 0=turn 90"), "unknown step turn"),
+        (("step 0=resize 96 96 0 1 1", "step 0=resize 96"), "the step resize 96 is incomplete"),
+        (("step 0=resize 96 96 0 1 1", "step 0=resize 96 96 7 1 1"), "unknown filter number 7"),
+        (("step 0=resize 96 96 0 1 1", "step 0=crop 300 0 96"), "the crop exceeds the image"),
         (
             ("step 0=resize 96 96 0 1 1", "step 0=resize 95 96 0 1 1"),
-            "the recipe makes another number of values than x has",
+            "the recipe produces a different number of values than x has",
         ),
-        (("task=classification", "task=poetry"), "frames of the task poetry cannot be drawn"),
+        (("task=classification", "task=poetry"), "the task poetry has no drawing"),
         (("scores=0", "score=0"), "the option scores is missing"),
     ],
 )
@@ -323,7 +323,7 @@ def test_what_cannot_be_followed_is_said(
     np.save(tmp_path / "palette.npy", told.palette)
     np.save(tmp_path / "frame.npy", pixels)
     np.save(tmp_path / "out0.npy", np.zeros((1, 2), np.float32))
-    words = [change[1] if word == change[0] else word for word in frames.words_of(told)]
+    words = [change[1] if word == change[0] else word for word in frames.program_options(told)]
     assert change[1] in words
     command = [program, tmp_path, "1", f"palette={tmp_path / 'palette.npy'}", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

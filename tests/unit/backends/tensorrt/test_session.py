@@ -1,6 +1,4 @@
-"""TensorRT's session and builder against a played runtime and a played CUDA: every copy, every
-free, both clocks, the graph.
-"""
+"""TensorRT's session and builder on a fake runtime and fake CUDA: copies, frees, clocks, graph."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ from cuda.bindings import runtime as real
 
 from backends import cuda_events
 from backends.tensorrt import builder as tensorrt_build
-from backends.tensorrt.backend import EngineSession
+from backends.tensorrt.session import EngineSession
 from harness import Cell
 from harness.measurement import timing
 from tests.unit.builders import PRODUCT
@@ -37,9 +35,7 @@ MODULE = "played_tensorrt"
 
 
 class Cuda:
-    """Device memory is host memory; work on a stream happens when the stream is synchronised, as
-    late as it may.
-    """
+    """Host memory as device memory; a stream's work runs late, at synchronisation."""
 
     cudaError_t, cudaMemcpyKind, cudaStreamCaptureMode = (
         real.cudaError_t,
@@ -127,11 +123,12 @@ class Cuda:
         return (0,)
 
     def on_GetDeviceFlags(self) -> tuple[int]:
-        return (0x0C,)  # blocking, beside a flag that says nothing of waiting
+        # blocking synchronisation, and a flag unrelated to waiting
+        return (0x0C,)
 
 
 class Context:
-    """y is the first three of 2 x."""
+    """Computes y: the first three columns of 2 x."""
 
     def __init__(self, cuda: Cuda) -> None:
         self.cuda, self.addresses, self.runs = cuda, {}, 0
@@ -157,7 +154,7 @@ class Context:
 
 
 def played(cuda: Cuda) -> ModuleType:
-    """A module with what is used of TensorRT's API; its plans are their own build's number."""
+    """A fake module with the used part of TensorRT's API."""
     trt = ModuleType(MODULE)
     trt.__version__ = "0.1"  # type: ignore[attr-defined]
     context = Context(cuda)
@@ -216,7 +213,7 @@ def given(seed: int) -> Mapping[str, Any]:
 
 
 @pytest.mark.parametrize("graph", [False, True])
-def test_answers_are_those_of_what_is_bound_and_never_change(
+def test_outputs_belong_to_the_bound_inputs_and_never_change(
     graph: bool, cuda_played: Cuda, tmp_path: Path
 ) -> None:
     made = session(tmp_path, **({"cuda_graph": True} if graph else {}))
@@ -273,7 +270,7 @@ def test_copies_are_outside_the_step_and_the_device_has_a_boundary_of_its_own(
     )
 
 
-def test_what_is_attested_is_read_back(cuda_played: Cuda, tmp_path: Path) -> None:
+def test_the_attestation_is_read_back(cuda_played: Cuda, tmp_path: Path) -> None:
     made = session(tmp_path, build=1).attest()
     assert (made.device, made.precision, made.threads, made.version) == ("cuda", "fp32", 3, "0.1")
     assert made.spinning == "off", "blocking synchronisation"
@@ -283,11 +280,13 @@ def test_what_is_attested_is_read_back(cuda_played: Cuda, tmp_path: Path) -> Non
 
 
 def test_a_wrong_input_is_refused_before_it_is_copied(cuda_played: Cuda, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"x is float64\(2, 4\), the engine takes float32\(2, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"x is float64\(2, 4\), the engine expects float32\(2, 4\)"
+    ):
         session(tmp_path).bind({"x": np.zeros((2, 4))})
 
 
-def test_failures_are_in_words(cuda_played: Cuda, tmp_path: Path) -> None:
+def test_failures_are_explained(cuda_played: Cuda, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="played_tensorrt cannot load the plan"):
         session(tmp_path, plan=b"")
     cuda_played.fails = "cudaMalloc"
@@ -296,7 +295,7 @@ def test_failures_are_in_words(cuda_played: Cuda, tmp_path: Path) -> None:
 
 
 class Config:
-    """A builder's configuration that writes down what it is given."""
+    """A builder's configuration with a record of calls."""
 
     def __init__(self, said: list[Any]) -> None:
         self.said, self.cache, self.flags = said, b"", {"TF32"}
@@ -324,9 +323,7 @@ class Config:
 
 
 def add_builder(trt: Any, said: list[Any]) -> None:
-    """The builder's side of the API, whose plans differ, as those of a builder that times tactics
-    do.
-    """
+    """Add the builder's API, with different plans per build, as with timed tactics."""
     profile = SimpleNamespace(shapes={})
     profile.set_shape = lambda name, *shapes: profile.shapes.update({name: shapes})
     network = SimpleNamespace(
@@ -356,8 +353,8 @@ def test_builds_of_tensorrt_time_anew_or_share_the_first_ones_cache(
 ) -> None:
     said: list[Any] = []
     add_builder(sys.modules[MODULE], said)
-    order = tensorrt_build.Order(MODULE, {"x": (2, 4)}, builds=2, timing_cache=handed)
-    made = tensorrt_build.build_ahead(tmp_path / "model.onnx", tmp_path, order)
+    order = tensorrt_build.BuildOrder(MODULE, {"x": (2, 4)}, builds=2, timing_cache=handed)
+    made = tensorrt_build.build_plans(tmp_path / "model.onnx", tmp_path, order)
     assert [entry for entry in said if entry[0] == "cache"] == [
         ("cache", b"", False),
         ("cache", second, False),

@@ -21,27 +21,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.cpp import build
-from backends.cpp import frames as native_line
-from backends.cpp import session as native
+from backends.cpp import build, toolchain
+from backends.cpp import frames as native_frames
+from backends.cpp.program import Program
 from harness import ANY, Model, Recipe, TensorSpec
 from harness.pipeline import frame_spec, postprocess
 from harness.pipeline.stages import Overlap, Slots
 from harness.preprocess import CenterCrop, Decode, Layout, Resize, ToArray
 
-pytestmark = pytest.mark.skipif(not build.compiler(), reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(not toolchain.compiler(), reason="no C++ compiler")
 
 SECOND = 1_000_000_000
 
 SCRIPT = """
 // Stages that do nothing but what the script says, by a clock that moves only when somebody works or waits.
 #include <cstdio>
-#include "passage.hpp"
+#include "frame_stream.hpp"
 using namespace evenbench;
 
 int main(int, char** words) {
-  const auto told = options_of({words + 1, words + 2 + std::stoi(words[1])});
-  const auto number = [&](const char* name, long absent) { return told.given.count(name) ? std::stol(told.at(name)) : absent; };
+  const auto options = options_of({words + 1, words + 2 + std::stoi(words[1])});
+  const auto number = [&](const char* name, long absent) { return options.given.count(name) ? std::stol(options.at(name)) : absent; };
   const auto frames = number("frames", 0), slots = number("slots", 1), gate = number("gate", -1), ahead = number("ahead", 0);
   std::mutex mutex;
   std::condition_variable changed;
@@ -52,17 +52,17 @@ int main(int, char** words) {
   std::set<std::thread::id> threads;
   std::string order;
   const auto stage = [&](std::size_t at) {
-    return [&, at](Flight& flight) {
+    return [&, at](FrameState& state) {
       std::unique_lock lock(mutex);
       threads.insert(std::this_thread::get_id());
       if ((std::this_thread::get_id() == main_thread) != (at == 1)) throw std::runtime_error("another thread's work");
       now += number(kStages[at], 0);
-      if (at == 0 && flight.number == number("late", -1)) now += number("by", 0);
+      if (at == 0 && state.number == number("late", -1)) now += number("by", 0);
       if (at == 0 && ++begun == ahead) changed.notify_all();
-      if (static_cast<long>(at) == number("fails", -1) && flight.number == number("at", 0)) throw std::runtime_error("it broke");
+      if (static_cast<long>(at) == number("fails", -1) && state.number == number("at", 0)) throw std::runtime_error("it broke");
       if (at != 3) return;
       changed.wait(lock, [&] { return open && begun >= ahead; });
-      order += std::to_string(flight.number) + " ";
+      order += std::to_string(state.number) + " ";
     };
   };
   Clock clock;
@@ -78,18 +78,18 @@ int main(int, char** words) {
     changed.notify_all();
   };
   std::vector<View> views(frames);
-  std::deque<Flight> fleet;
+  std::deque<FrameState> states;
   const std::set<std::int64_t> keep = {0, frames - 1};
-  while (fleet.size() < Overlap::fleet(slots, keep.size())) fleet.emplace_back();
+  while (states.size() < Overlap::states_needed(slots, keep.size())) states.emplace_back();
   try {
-    const auto made = Overlap({stage(0), stage(1), stage(2), stage(3)}, slots, number("period", 0), clock).run(views, keep, fleet);
+    const auto made = Overlap({stage(0), stage(1), stage(2), stage(3)}, slots, number("period", 0), clock).run(views, keep, states);
     std::printf("%ld|%s|", static_cast<long>(made.wall_ns), order.c_str());
     for (const auto lost : made.dropped) std::printf("%ld ", static_cast<long>(lost));
     std::printf("|");
-    for (const auto& taken : made.taken)
-      for (const auto each : taken) std::printf("%ld ", static_cast<long>(each));
+    for (const auto& times : made.times)
+      for (const auto each : times) std::printf("%ld ", static_cast<long>(each));
     std::printf("|%zu|%zu|%zu|", made.delays_ns.size(), made.most_in_flight, threads.size());
-    for (const auto* flight : made.kept) std::printf("%ld ", static_cast<long>(flight->number));
+    for (const auto* state : made.kept) std::printf("%ld ", static_cast<long>(state->number));
     std::puts("");
   } catch (const std::exception& error) {
     std::puts(error.what());
@@ -108,7 +108,7 @@ namespace {
 
 class Played final : public Network {
  public:
-  explicit Played(const Options& told) : slow_ms_(told.number("slow_ms")), fails_(told.number("fails")) {}
+  explicit Played(const Options& options) : slow_ms_(options.number("slow_ms")), fails_(options.number("fails")) {}
 
   void bind(const std::vector<View>& inputs) override { bound_ = inputs.at(0); }
 
@@ -149,7 +149,7 @@ class Played final : public Network {
 }  // namespace
 
 Facts about(const Options&) { return {}; }
-std::unique_ptr<Network> load(const Options& told) { return std::make_unique<Played>(told); }
+std::unique_ptr<Network> load(const Options& options) { return std::make_unique<Played>(options); }
 
 }  // namespace evenbench
 """
@@ -171,7 +171,7 @@ def compiled(folder: Path, name: str, text: str, *more: Path) -> Path:
         "-ldl",
     ]
     done = subprocess.run(
-        [*build.compiler(), *flags, *told], capture_output=True, text=True, check=False
+        [*toolchain.compiler(), *flags, *told], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return folder / name
@@ -182,7 +182,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The script's, and the very program that times itself around the network above; compiled once,
     side by side.
     """
-    folder = tmp_path_factory.mktemp("passage")
+    folder = tmp_path_factory.mktemp("stream")
     wanted = {"script": (SCRIPT,), "played": (PLAYED, build.SOURCES / "program.cpp")}
     with ThreadPoolExecutor(2) as pool:
         made = {name: pool.submit(compiled, folder, name, *parts) for name, parts in wanted.items()}
@@ -267,13 +267,13 @@ def in_python(script: Script) -> Came:
         def do(frame: int) -> None:
             with lock:
                 threads.add(threading.get_ident())
-                state.now += script.spent.get(native_line.STAGES[place], 0) + (
+                state.now += script.spent.get(native_frames.STAGES[place], 0) + (
                     script.by if place == 0 and frame == script.late else 0
                 )
                 state.begun += place == 0
                 lock.notify_all()
                 if (place, frame) == (script.fails, script.at):
-                    raise RuntimeError(f"{native_line.STAGES[place]} of frame {frame}: it broke")
+                    raise RuntimeError(f"{native_frames.STAGES[place]} of frame {frame}: it broke")
                 if place == 3:
                     lock.wait_for(lambda: state.open and state.begun >= script.ahead)
                     order.append(frame)
@@ -281,7 +281,7 @@ def in_python(script: Script) -> Came:
         return do
 
     works = [
-        {native_line.STAGES[place]: stage(place) for place in places}
+        {native_frames.STAGES[place]: stage(place) for place in places}
         for places in ((0,), (1,), (2, 3))
     ]
     passage = Overlap(Slots(script.slots), now, wait, script.period).run(
@@ -289,7 +289,7 @@ def in_python(script: Script) -> Came:
     )
     taken = [
         each
-        for frame in zip(*(passage.stages_ns[name] for name in native_line.STAGES), strict=True)
+        for frame in zip(*(passage.stages_ns[name] for name in native_frames.STAGES), strict=True)
         for each in frame
     ]
     dropped = list(passage.dropped)
@@ -378,7 +378,7 @@ def test_an_error_in_any_stage_ends_all_threads(
     programs: dict[str, Path], stage: int, period: int
 ) -> None:
     script = Script(100, 2, period=period, fails=stage, at=0 if period else 3)
-    said = f"^{native_line.STAGES[stage]} of frame {script.at}: it broke$"
+    said = f"^{native_frames.STAGES[stage]} of frame {script.at}: it broke$"
     with pytest.raises(RuntimeError, match=said):
         in_cpp(programs["script"], script)
     with pytest.raises(RuntimeError, match=said):
@@ -401,13 +401,13 @@ MODEL = Model(
 WIDTH, HEIGHT = 120, 90
 
 
-class PlayedSession(native_line.LineSession):
+class PlayedSession(native_frames.FrameSession):
     """Of a program that was built around the network above; nothing of a runtime is asked."""
 
     def __init__(self, program: Path, slow_ms: int = 0, fails: int = -1) -> None:
-        self.cell, self.known = SimpleNamespace(model=MODEL, batch=1), {}
+        self.cell, self.batch_numbers = SimpleNamespace(model=MODEL, batch=1), {}
         self.folder = tempfile.TemporaryDirectory(prefix="evenbench-native-")
-        self.program = native.Program(program)
+        self.program = Program(program)
         self.program.ask("load", f"slow_ms={slow_ms}", f"fails={fails}")
         self.configure_frames(frame_spec.of(MODEL, RECIPE, "pillow", WIDTH, HEIGHT))
 
@@ -445,7 +445,7 @@ def test_what_is_in_flight_answers_what_goes_alone(
         found = session.stream_frames(in_flight, 0, range(12))
         passage = found.run
         assert {name: len(taken) for name, taken in passage.stages_ns.items()} == dict.fromkeys(
-            native_line.STAGES, 12
+            native_frames.STAGES, 12
         )
         assert min(min(taken) for taken in passage.stages_ns.values()) > 0
         assert (passage.frames, passage.dropped, passage.delays_ns) == (12, (), ())
@@ -515,29 +515,29 @@ def test_an_error_is_told_and_the_program_goes_on(programs: dict[str, Path]) -> 
 def test_a_passage_comes_after_frames_that_fit(programs: dict[str, Path]) -> None:
     session = PlayedSession(programs["played"])
     with pytest.raises(
-        RuntimeError, match="before the line was told what to do, and got frames to hold"
+        RuntimeError, match="stream needs a configured pipeline and all frames of hold"
     ):
         session.stream_frames(2, 0, ())
     session.preload_frames((4, HEIGHT, WIDTH, 3), iter(frames(3)))
     with pytest.raises(
-        RuntimeError, match="before the line was told what to do, and got frames to hold"
+        RuntimeError, match="stream needs a configured pipeline and all frames of hold"
     ):
         session.stream_frames(2, 0, ())
-    with pytest.raises(RuntimeError, match="more frames came than there is room for"):
+    with pytest.raises(RuntimeError, match="all frames of hold were already added"):
         session.preload_frames((2, HEIGHT, WIDTH, 3), iter(frames(3)))
     session.preload_frames((3, HEIGHT, WIDTH, 3), iter(frames(3)))
-    with pytest.raises(RuntimeError, match="one slot or more"):
+    with pytest.raises(RuntimeError, match="at least one slot"):
         session.stream_frames(0, 0, ())
     assert session.stream_frames(2, 0, ()).run.frames == 3
     assert session.stream_frames(10**9, 0, ()).run.most_in_flight <= 3, (
         "slots that no frame can take are not made"
     )
     for shape, said in (
-        ((2, 2), r"a frame is u1 \[height, width, 3\]"),
-        ((HEIGHT, WIDTH + 1, 3), "not of the size"),
+        ((2, 2), r"a frame must be u1 \[height, width, 3\]"),
+        ((HEIGHT, WIDTH + 1, 3), "differs in size from hold"),
     ):
         np.save(f"{session.folder.name}/other.npy", np.zeros(shape, np.uint8))
         session.program.ask("hold", 2, HEIGHT, WIDTH)
         with pytest.raises(RuntimeError, match=said):
-            session.program.ask("held", f"{session.folder.name}/other.npy")
+            session.program.ask("add", f"{session.folder.name}/other.npy")
     session.close()

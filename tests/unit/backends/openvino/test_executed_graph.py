@@ -1,6 +1,4 @@
-"""What OpenVINO attests follows from the executed graph alone; what was asked for decides only
-which question is put to it.
-"""
+"""OpenVINO's attestation depends only on the executed graph; options and artifacts."""
 
 from __future__ import annotations
 
@@ -9,12 +7,16 @@ from typing import Any
 
 import pytest
 
-from backends.openvino import backend as openvino_native
-from backends.openvino.backend import OpenVino, ran_in
+from backends.openvino import properties
+from backends.openvino.backend import OpenVino
+from backends.openvino.executed_graph import executed_precision
 from harness import Cell, Model
 from tests.unit.builders import cell
 
-EMULATED = "weights are stored as fp16; the arithmetic runs in fp32, as this CPU has no instructions for fp16"
+EMULATED = (
+    "weights are stored as fp16; the arithmetic runs in fp32, as this CPU has no instructions "
+    "for fp16"
+)
 
 
 @pytest.mark.parametrize(
@@ -37,16 +39,19 @@ EMULATED = "weights are stored as fp16; the arithmetic runs in fp32, as this CPU
         ("int8-dynamic", "f32", {"f32": 54}, "f32", "fp32", ""),
     ],
 )
-def test_what_ran_is_read_from_the_nodes(
+def test_executed_nodes_decide_the_precision(
     asked: str, hint: str, counts: dict[str, int], stored: str, precision: str, emulated: str
 ) -> None:
-    assert ran_in(asked, hint, counts, stored, dynamic=False) == (precision, emulated)
+    assert executed_precision(asked, hint, counts, stored, dynamic=False) == (precision, emulated)
 
 
 def test_compressed_weights_are_dynamic_int8_only_where_activations_are_quantised() -> None:
-    assert ran_in("int8-dynamic", "f32", {"i8": 2}, "i8", dynamic=True) == ("int8-dynamic", "")
+    assert executed_precision("int8-dynamic", "f32", {"i8": 2}, "i8", dynamic=True) == (
+        "int8-dynamic",
+        "",
+    )
     assert (
-        ran_in("int8-dynamic", "f32", {"i8": 2}, "i8", dynamic=False)[1]
+        executed_precision("int8-dynamic", "f32", {"i8": 2}, "i8", dynamic=False)[1]
         == "weights are stored as int8; the arithmetic runs in fp32"
     )
 
@@ -64,7 +69,7 @@ def test_compressed_weights_are_dynamic_int8_only_where_activations_are_quantise
 def test_a_precision_that_the_device_lacks_is_never_swapped_for_another(
     precision: str, capabilities: list[str], hint: str
 ) -> None:
-    assert openvino_native._precision_hint(precision, capabilities) == hint
+    assert properties.precision_hint(precision, capabilities) == hint
 
 
 def asked(precision: str = "fp32", **options: Any) -> Cell:
@@ -82,7 +87,7 @@ def asked(precision: str = "fp32", **options: Any) -> Cell:
         (asked(hint="fast"), "hint is 'latency' or 'throughput', not 'fast'"),
         (
             asked(requests=4),
-            "requests are asynchronous, and mean something with hint='throughput' only",
+            "requests needs hint='throughput'",
         ),
         (
             asked(hint="throughput", requests=1),
@@ -91,23 +96,23 @@ def asked(precision: str = "fp32", **options: Any) -> Cell:
         (asked(streams=0), "streams is 'auto' or a number of 1 or more, not 0"),
         (
             asked("bf16", quantizer="nncf"),
-            "quantizer=nncf makes int8-static and int8-dynamic, not bf16",
+            "quantizer=nncf supports int8-static and int8-dynamic, not bf16",
         ),
         (asked(precision_hint="f16"), "precision_hint is 'asked' or 'runtime', not 'f16'"),
         (asked(frontend="pytorch"), ""),
         (asked(frontend="tensorflow"), "frontend is 'onnx' or 'pytorch', not 'tensorflow'"),
         (
             asked("bf16", frontend="pytorch"),
-            "frontend=pytorch converts the module at fp32, not at bf16",
+            "frontend=pytorch supports fp32, not bf16",
         ),
         (asked(dynamic="batch", hint="throughput"), ""),
         (
             asked(frontend="pytorch", dynamic="batch"),
-            "dynamic chooses how the ONNX file is made, and frontend=pytorch needs none",
+            "dynamic is an option of the ONNX export, and frontend=pytorch uses no ONNX file",
         ),
         (
             asked(frontend="pytorch", opset=18),
-            "opset chooses how the ONNX file is made, and frontend=pytorch needs none",
+            "opset is an option of the ONNX export, and frontend=pytorch uses no ONNX file",
         ),
     ],
 )
