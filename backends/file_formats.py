@@ -17,9 +17,9 @@ EXPECTED = ".onnx, TorchScript (.pt), an exported program or an AOTInductor pack
 
 READERS: Mapping[str, str] = {
     "onnx": "backends.onnx.description:describe",
-    "torchscript": "backends.torch.description:describe_script",
-    "program": "backends.torch.description:describe_program",
-    "package": "backends.torch.description:describe_package",
+    "torchscript": "backends.torch.torchscript_description:describe",
+    "program": "backends.torch.program_description:describe",
+    "package": "backends.torch.package_description:describe",
     "plan": "backends.tensorrt.description:describe",
 }
 """What reads a file of each kind. It returns the facts that docs/inspect.md lists, or raises

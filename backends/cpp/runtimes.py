@@ -18,6 +18,7 @@ from backends.cpp import build, frames
 from backends.cpp import session as native
 from backends.onnx import export, protobuf_reader
 from backends.onnx import precision as onnx_precision
+from backends.onnx.backend import OnnxBackend
 from backends.onnxruntime import executed_graph
 from backends.onnxruntime import session as ort_session
 from backends.openvino import backend, conversion
@@ -175,16 +176,16 @@ class OrtLibrary(OnOrt, native.LibrarySession):
     """ONNX Runtime behind ctypes."""
 
 
-class CppOrt(Native, export.OnnxBackend):
+class CppOrt(Native, OnnxBackend):
     """A C++ program on ONNX Runtime's C ABI, from the library in the Python wheel."""
 
     name = "cpp-ort"
     open_outputs = True
     runtime = "onnxruntime"
     session: ClassVar[type[OrtProgram | OrtLibrary]] = OrtProgram
-    distributions = ("onnxruntime", *export.OnnxBackend.distributions)
+    distributions = ("onnxruntime", *OnnxBackend.distributions)
     environments = {"": ("onnxruntime", *build.BUILD_TOOLS)}
-    options = {**export.OnnxBackend.options, "spinning": SPINNING}
+    options = {**OnnxBackend.options, "spinning": SPINNING}
 
     def deployment(self, cell: Cell) -> Deployment:
         return compiled(self.runtime, cell, [export.FILE], ort_settings(cell), "threads")

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from backends.onnx.graph import nodes, subgraphs
+
 if TYPE_CHECKING:
     import onnx
 
@@ -19,9 +21,7 @@ NARROW = (
 
 def narrow_operators(model: onnx.ModelProto) -> list[str]:
     """The graph's operators that would be computed in float32 all the same, sorted."""
-    return sorted(
-        {node.op_type for graph in _graphs(model.graph) for node in graph.node} & set(NARROW[0])
-    )
+    return sorted({node.op_type for node in nodes(model.graph)} & set(NARROW[0]))
 
 
 def widened(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -34,7 +34,7 @@ def widened(model: onnx.ModelProto) -> onnx.ModelProto:
 
     wide = onnx.ModelProto()
     wide.CopyFrom(model)
-    for graph in _graphs(wide.graph):
+    for graph in subgraphs(wide.graph):
         for value in (*graph.input, *graph.output, *graph.value_info):
             tensor = value.type.tensor_type
             tensor.elem_type = _wide_type(tensor.elem_type)
@@ -44,15 +44,6 @@ def widened(model: onnx.ModelProto) -> onnx.ModelProto:
     for function in wide.functions:
         _widen_nodes(function.node)
     return wide
-
-
-def _graphs(graph: onnx.GraphProto) -> Iterable[onnx.GraphProto]:
-    """The graph, and those inside its branches and loops."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _graphs(inner)
 
 
 def _wide_type(kind: int) -> int:

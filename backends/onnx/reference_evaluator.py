@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from backends.onnx import description, export, float64, precision
+from backends.onnx.backend import OnnxBackend
 from harness import (
     BATCH,
     Attestation,
@@ -103,7 +104,7 @@ def _in_words() -> Iterator[None]:
         ) from error
 
 
-class OnnxEvaluator(export.OnnxBackend):
+class OnnxEvaluator(OnnxBackend):
     """The yardstick of ONNX files: the same evaluator in the file's own precision, which shows what
     that precision costs.
     """
@@ -124,7 +125,7 @@ class OnnxEvaluator(export.OnnxBackend):
         return EvaluatorSession(folder / export.FILE, cell)
 
 
-class OnnxReference(export.OnnxBackend, Golden):
+class OnnxReference(OnnxBackend, Golden):
     """Judges `.onnx` files, in float64."""
 
     name = "onnx-reference"

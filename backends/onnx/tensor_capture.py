@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends import module_scopes
+from backends.onnx.graph import inferred
 from harness import Cell, TensorSpec
 from harness.core.intermediate_tensors import Within
 
@@ -95,16 +96,7 @@ def _read(node: Any) -> list[str]:
 
 def _types(model: Any) -> Mapping[str, onnx.ValueInfoProto]:
     """What onnx can tell of the tensors' types, by name; what it cannot tell, the runtime will."""
-    import onnx
-
-    try:
-        graph = onnx.shape_inference.infer_shapes(model).graph
-    except (
-        ValueError,
-        RuntimeError,
-        onnx.shape_inference.InferenceError,
-    ):  # operators of others, or a file of more than 2 GB
-        graph = model.graph
+    graph = inferred(model)
     return {value.name: value for value in (*graph.value_info, *graph.output)}
 
 

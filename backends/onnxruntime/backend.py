@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from backends.onnx import export
+from backends.onnx import dynamic_axes, export
+from backends.onnx.backend import OnnxBackend
 from backends.onnxruntime import execution_providers, session
 from backends.onnxruntime.session import OrtSession
 from harness import Cell, Session, Source, Unsupported
@@ -25,19 +26,19 @@ CHOICES = {
 """The values of those options that have few."""
 
 
-class OnnxRuntime(export.OnnxBackend):
+class OnnxRuntime(OnnxBackend):
     """The CPU provider, all graph optimisations, sequential, unless the cell says otherwise."""
 
     name = "ort"
     requires = ("onnxruntime",)
-    distributions = ("onnxruntime", *export.OnnxBackend.distributions)
+    distributions = ("onnxruntime", *OnnxBackend.distributions)
     environments = {"openvino": ("onnxruntime-openvino",), "gpu": ("onnxruntime-gpu[cuda,cudnn]",)}
-    precisions = ("fp32", "tf32", *export.OnnxBackend.precisions[1:])
+    precisions = ("fp32", "tf32", *OnnxBackend.precisions[1:])
     devices = execution_providers.DEVICES
     open_outputs = True
     options: ClassVar[Mapping[str, str]] = {
-        **export.OnnxBackend.options,
-        **export.DYNAMIC,
+        **OnnxBackend.options,
+        **dynamic_axes.DYNAMIC,
         "provider": f"the execution provider: {', '.join(execution_providers.PROVIDERS)}; the first on the cell's device is the default",
         "optimization": f"how far the graph is optimised: {', '.join(session.LEVELS)} (default)",
         "execution": "'sequential' (default), or 'parallel' for branches side by side, by threads beside the cell's",
@@ -139,7 +140,7 @@ def _unbound(cell: Cell) -> str:
         return f"{cell.model.name} has as many {unsized[0]} as it finds"
     return (
         f"dynamic={cell.option['dynamic']} answers inputs of any size"
-        if export.left_open(cell)
+        if dynamic_axes.left_open(cell)
         else ""
     )
 

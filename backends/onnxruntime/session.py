@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.onnx import export, protobuf_reader
+from backends.onnx import dynamic_axes, protobuf_reader
 from backends.onnx import precision as onnx_precision
 from backends.onnxruntime import executed_graph, execution_providers
 from harness import Attestation, Cell, Session, Unavailable, Unsupported
@@ -134,8 +134,8 @@ class OrtSession(Session):
             ort.preload_dlls()  # CUDA's libraries may lie in wheels, where the loader does not look
         self.session = self._open(session_options(ort, cell), disabled(cell))
         self.outputs = [output.name for output in self.session.get_outputs()]
-        if export.left_open(cell):
-            export.check_left_open(cell, self._shapes())
+        if dynamic_axes.left_open(cell):
+            dynamic_axes.check_left_open(cell, self._shapes())
         self.feeds: dict[str, Any] = {}
         self.result: list[Any] = []
 
@@ -243,7 +243,7 @@ class OrtSession(Session):
             "copies are part of compute" if copies else "",
             "partly on the CPU provider" if len(graph["nodes_by_provider"]) > 1 else "",
             "the disabled optimizers changed nothing" if idle else "",
-            *export.labels(self.cell),  # which was read back when it was loaded
+            *dynamic_axes.labels(self.cell),  # which was read back when it was loaded
         ]
 
     def _custom_ops(self) -> dict[str, str] | None:

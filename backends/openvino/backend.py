@@ -10,10 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.onnx import export
-from backends.onnx import precision as onnx_precision
+from backends.onnx import conversion as onnx_conversion
+from backends.onnx import dynamic_axes, export
+from backends.onnx.backend import OnnxBackend
 from backends.openvino import conversion, tensor_capture
-from backends.torch import model as torch_model
+from backends.torch import outputs
 from harness import Attestation, Cell, Session, Source, TensorSpec, Unsupported
 from harness.core.backend import Deployment
 from harness.core.intermediate_tensors import Exposed
@@ -63,14 +64,14 @@ class OpenVinoSession(Session):
         self.runtime = ov
         core = ov.Core()
         model = conversion.read(core, file)
-        self.any_size = bool(export.left_open(cell))
+        self.any_size = bool(dynamic_axes.left_open(cell))
         if model.is_dynamic():  # a user's own file may leave sizes open; the cell says what they are, or that they stay open
             model.reshape({spec.name: _partial(spec, cell) for spec in cell.model.inputs})
         self.stored = _stored(model)
         device = cell.device.upper()
         self.compiled: Any = core.compile_model(model, device, _properties(cell, core, device))
         if self.any_size:
-            export.check_left_open(cell, self._shapes())
+            dynamic_axes.check_left_open(cell, self._shapes())
         self.request: Any = self.compiled.create_infer_request()
 
     def _shapes(self) -> dict[str, list[int | str | None]]:
@@ -152,7 +153,7 @@ class OpenVinoSession(Session):
         """What a reader must know beside the precision: whose quantiser it was, how many layers
         were left out, which sizes are open.
         """
-        return (*labels_of(self.cell, counts), *export.labels(self.cell))
+        return (*labels_of(self.cell, counts), *dynamic_axes.labels(self.cell))
 
     def details(self) -> dict[str, Any]:
         """Properties of the compiled model, read back; those that this release does not have are
@@ -238,7 +239,7 @@ READ_BACK = (
 
 def _partial(spec: TensorSpec, cell: Cell) -> list[int]:
     """An input's shape as OpenVINO is told it; -1 is open."""
-    left = export.open_axes(cell, spec)
+    left = dynamic_axes.open_axes(cell, spec)
     return [-1 if axis in left else size for axis, size in enumerate(spec.concrete(cell.batch))]
 
 
@@ -382,7 +383,7 @@ def _precision_hint(precision: str, capabilities: Sequence[str]) -> str:
     return hint if capability in capabilities else "f32"
 
 
-class OpenVino(export.OnnxBackend):
+class OpenVino(OnnxBackend):
     """Reads the same ONNX file as every other ONNX backend, or one that OpenVINO's own quantiser
     made.
     """
@@ -390,10 +391,10 @@ class OpenVino(export.OnnxBackend):
     name = "openvino"
     open_outputs = True
     requires = ("openvino",)
-    distributions = ("openvino", *export.OnnxBackend.distributions)
+    distributions = ("openvino", *OnnxBackend.distributions)
     options = {
-        **export.OnnxBackend.options,
-        **export.DYNAMIC,
+        **OnnxBackend.options,
+        **dynamic_axes.DYNAMIC,
         "precision_hint": "'asked' (default) sets the cell's precision; 'runtime' leaves the plugin's own default, often bf16",
         "hint": "'latency' (default) or 'throughput': several requests in flight, never compared with latency",
         "streams": "how many inferences run side by side: a number (default 1), or 'auto' (default of throughput)",
@@ -412,7 +413,7 @@ class OpenVino(export.OnnxBackend):
     def lacks(self, cell: Cell) -> str:
         if cell.option.get("quantizer") != "nncf":
             return super().lacks(cell)
-        missing = not cell.interpreter_name and onnx_precision.absent("nncf")
+        missing = not cell.interpreter_name and onnx_conversion.absent("nncf")
         return (
             "quantizer=nncf needs nncf, which is not installed; pip install 'evenbench[nncf]'"
             if missing
@@ -472,7 +473,7 @@ class OpenVino(export.OnnxBackend):
             return super().expose(folder, cell, into, only, inputs)
         declared = [spec.name for spec in cell.model.outputs]
         within = tensor_capture.expose(
-            folder / OWN, into / OWN, only, declared, torch_model.wrappers(cell.model)
+            folder / OWN, into / OWN, only, declared, outputs.wrappers(cell.model)
         )
         return Exposed("names of operators by OpenVINO's PyTorch frontend", tuple(within))
 

@@ -359,9 +359,9 @@ class StepsTorchvision(StepBackend):
     }
 
     def configure(self, cell: Cell) -> None:
-        from backends.torch import session
+        from backends.torch import placement
 
-        session.configure(cell)
+        placement.configure(cell)
 
     def bound(self, array: Any) -> Any:
         import numpy as np

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from backends import cuda_events
 from backends.onnx import export
+from backends.onnx.backend import OnnxBackend
 from backends.tensorrt import builder
 from harness import Attestation, Cell, Session, Source, Unavailable, Unsupported
 from harness.environment import gpu
@@ -237,18 +238,18 @@ class EngineSession(Session):
         )
 
 
-class TensorRt(export.OnnxBackend):
+class TensorRt(OnnxBackend):
     """Plans from the shared ONNX file, strongly typed, one profile of exactly the cell's shapes."""
 
     name = "tensorrt"
     module: ClassVar[str] = "tensorrt"
     requires = ("tensorrt", "cuda.bindings")
-    distributions = ("tensorrt", "cuda-bindings", "nvidia-ml-py", *export.OnnxBackend.distributions)
+    distributions = ("tensorrt", "cuda-bindings", "nvidia-ml-py", *OnnxBackend.distributions)
     portable_artifact = False
     precisions = ("fp32", "tf32", "fp16", "bf16", "int8-static")
     devices = (gpu.KIND,)
     options: ClassVar[Mapping[str, str]] = {
-        **export.OnnxBackend.options,
+        **OnnxBackend.options,
         "cuda_graph": "True launches the step as one CUDA graph instead of kernel by kernel",
         "builds": f"how many plans are built, each from the start; {BUILDS} by default",
         "build": "which of them is run, 0 by default: cells that differ only in this show how much a build decides",

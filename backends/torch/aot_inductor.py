@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.torch import inductor, int8, session
+from backends.torch import backend, inductor, int8, outputs, placement, session
 from backends.torch import model as torch_model
 from backends.torch import precision as torch_precision
 from harness import Attestation, Cell, Session, Source, UsageError
@@ -110,14 +110,14 @@ def _closed(*tensors: Any) -> Any:
     raise RuntimeError("torch-aot: this session is closed; load it again")
 
 
-class TorchAot(session.TorchBackend):
+class TorchAot(backend.TorchBackend):
     """The package is the artifact: no Python source, no Dynamo and no compiler is needed to run it."""
 
     name = "torch-aot"
-    precisions = (*session.TorchBackend.precisions, *int8.PRECISIONS)
+    precisions = (*backend.TorchBackend.precisions, *int8.PRECISIONS)
     distributions = (*torch_model.DISTRIBUTIONS, int8.DISTRIBUTION)
     options = {
-        **session.TorchBackend.options,
+        **backend.TorchBackend.options,
         **inductor.OPTIONS,
         "loader": "'native' (default) is torch's C++ loader; 'python' is torch._inductor.aoti_load_package, which imports Dynamo and "
         "compiles probes of the CPU, with an empty cache; 'python-warm' with a cache that came with the package",
@@ -149,7 +149,7 @@ class TorchAot(session.TorchBackend):
         return facts
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        session.configure(cell)
+        placement.configure(cell)
         return (
             _load_native(folder, cell)
             if cell.option.get("loader", LOADERS[0]) == "native"
@@ -191,7 +191,7 @@ def package_key(cell: Cell) -> dict[str, Any]:
     """What decides a package's bytes besides weights, shapes and precision, for every backend that
     runs one.
     """
-    base = session.TorchBackend.artifact_key(TorchAot(), cell)
+    base = backend.TorchBackend.artifact_key(TorchAot(), cell)
     return {"format": "AOTInductor package", **base, **inductor.key(cell)}
 
 
@@ -205,7 +205,7 @@ def package(source: Source, cell: Cell, file: Path) -> dict[str, Any]:
     import torch
     import torch._inductor.config
 
-    session.configure(cell)
+    placement.configure(cell)
     logging.getLogger("torch.utils.cpp_extension").setLevel(
         logging.ERROR
     )  # it warns of a CUDA toolkit that nobody asked for
@@ -231,11 +231,11 @@ def _program(source: Source, cell: Cell) -> Any:
     if cell.precision in int8.PRECISIONS:
         program = inductor.quantised_program(source, cell)
     else:
-        module = torch_model.in_declared_order(
-            session.module_of(source.weights_folder, cell), cell.model
+        module = outputs.in_declared_order(
+            placement.module_of(source.weights_folder, cell), cell.model
         )
         with torch.no_grad():
-            program = torch.export.export(module, session.zeros(cell))
+            program = torch.export.export(module, placement.zeros(cell))
     changed = list(program.graph_signature.user_inputs_to_mutate.values())
     if changed:
         raise UsageError(session.written(cell.model.name, ", ".join(changed)))

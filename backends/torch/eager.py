@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from backends.torch import session
+from backends.torch import backend, placement, session
 from harness import Cell, Session
 
 UNCOMPILED = "torchao's int8 is made to be compiled; in eager each of its steps is a kernel of its own. Ask torch-compile or torch-aot"
 
 
-class TorchEager(session.StateDictBackend):
+class TorchEager(backend.StateDictBackend):
     """The baseline of every speed-up, and the yardstick of what a precision costs."""
 
     name = "torch-eager"
@@ -19,5 +19,5 @@ class TorchEager(session.StateDictBackend):
     def load(self, folder: Path, cell: Cell) -> Session:
         import torch
 
-        session.configure(cell)
-        return session.SharedSession(session.module_of(folder, cell), cell, torch.inference_mode)
+        placement.configure(cell)
+        return session.SharedSession(placement.module_of(folder, cell), cell, torch.inference_mode)

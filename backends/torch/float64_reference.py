@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends import flops
+from backends.torch import backend, placement, tensor_specs, weights
 from backends.torch import model as torch_model
 from backends.torch import session as torch_session
 from harness import Cell, Golden, Model, Session, TensorSpec
@@ -25,7 +26,7 @@ class Float64Session(torch_session.TorchSession):
         ]
 
 
-class Reference(torch_session.StateDictBackend, Golden):
+class Reference(backend.StateDictBackend, Golden):
     """Judges every PyTorch model, and makes its weights."""
 
     name = "reference"
@@ -35,24 +36,24 @@ class Reference(torch_session.StateDictBackend, Golden):
     yardstick = "torch-eager"
 
     def weights_key(self, model: Model) -> Mapping[str, Any] | None:
-        return torch_model.weights_key(model)
+        return weights.weights_key(model)
 
     def materialise(
         self, model: Model, batches: Mapping[str, Path], folder: Path
     ) -> Mapping[str, Any]:
-        return torch_model.materialise(model, batches, folder)
+        return weights.materialise(model, batches, folder)
 
     def describe(self, model: Model) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
-        return torch_model.describe(model)
+        return tensor_specs.describe(model)
 
     def work(self, session: Session) -> Mapping[str, Any]:
         assert isinstance(session, torch_session.TorchSession)
-        return flops.work(flops.of_call(session.step), torch_model.weights_read(session.call), None)
+        return flops.work(flops.of_call(session.step), weights.weights_read(session.call), None)
 
     def load(self, folder: Path, cell: Cell) -> Session:
         import torch
 
-        torch_session.configure(cell)
+        placement.configure(cell)
         module = torch_model.load(folder, cell).double()
         torch.set_default_dtype(
             torch.float64

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.torch import exported_files, model, session
+from backends.torch import exported_files, outputs, placement
 from backends.torch import int8 as torch_int8
 from harness import Cell, Source
 from harness.environment import gpu, system_info
@@ -160,5 +160,5 @@ def new_cache_folder(filled_from: Path | None = None) -> str:
 
 def quantised_program(source: Source, cell: Cell) -> torch.export.ExportedProgram:
     """The cell's module with its int8 steps, exported; its outputs in declared order."""
-    module = model.in_declared_order(session.module_of(source.weights_folder, cell), cell.model)
+    module = outputs.in_declared_order(placement.module_of(source.weights_folder, cell), cell.model)
     return torch_int8.quantised(module, cell, source.calibration)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.torch import session
+from backends.torch import placement
 from harness import Cell, Unsupported
 from harness.environment import gpu, system_info
 from harness.inputs import batches
@@ -101,7 +101,7 @@ def quantised(
         raise Unsupported(
             f"int8-dynamic quantises linear layers, and {cell.model.name} has none; int8-static is made for convolutions"
         )
-    examples = session.zeros(cell)
+    examples = placement.zeros(cell)
     with _quiet(), torch.no_grad():
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
@@ -135,13 +135,13 @@ def _batches(calibration: Mapping[str, Path], cell: Cell) -> Iterator[tuple[torc
     import numpy as np
 
     if not calibration:
-        yield session.zeros(
+        yield placement.zeros(
             cell
         )  # ranges that are found at run time have nothing to observe, but shapes
         return
     whole = [np.load(calibration[spec.name]) for spec in cell.model.inputs]
     for index in range(len(whole[0])):
-        yield tuple(session.bound(array[index], cell) for array in whole)
+        yield tuple(placement.bound(array[index], cell) for array in whole)
 
 
 def register() -> None:

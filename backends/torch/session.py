@@ -3,91 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
-import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from backends import cuda_events
-from backends.torch import model as torch_model
+from backends.torch import outputs, placement
 from backends.torch import precision as torch_precision
-from backends.torch import tensor_capture
-from harness import Attestation, Backend, Cell, Session, Source, Unsupported
-from harness.core import import_strings
-from harness.core.intermediate_tensors import Exposed
-from harness.environment import gpu, system_info
+from harness import Attestation, Cell, Session, Unsupported
+from harness.environment import gpu
 
 if TYPE_CHECKING:
     import torch
 
     from harness.core.session import Arrays
-
-FORMATS = ("contiguous", "channels_last")
-
-
-def configure(cell: Cell) -> None:
-    """Threads as the cell says, fp32 arithmetic as its precision says, denormals kept: the policies
-    that all runtimes share.
-    """
-    import torch
-
-    warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-    torch.set_num_threads(cell.threads)
-    if torch.get_num_interop_threads() != 1:
-        torch.set_num_interop_threads(1)
-    torch.set_float32_matmul_precision("highest")
-    if gpu.is_cuda(cell.device):
-        cuda_events.allow_tf32(cell.precision == "tf32")
-    torch.set_flush_denormal(False)
-    torch.set_default_dtype(torch.float32)
-
-
-def channels_last(cell: Cell) -> bool:
-    """Whether the cell's images and their weights lie with the channels innermost in memory."""
-    return bool(cell.option.get("memory_format") == "channels_last")
-
-
-def module_of(folder: Path, cell: Cell) -> torch.nn.Module:
-    """The module with the weights in `folder`, laid out, narrowed and placed as the cell asks."""
-    return placed(torch_model.load(folder, cell), cell)
-
-
-def placed(module: torch.nn.Module, cell: Cell) -> torch.nn.Module:
-    """`module` in the cell's memory format and precision, on its device."""
-    import torch
-
-    laid_out = module.to(memory_format=torch.channels_last) if channels_last(cell) else module
-    return torch_precision.narrowed(laid_out, cell.precision).to(cell.device)
-
-
-def bound(array: Any, cell: Cell) -> torch.Tensor:
-    """A host array as the network wants it: on the cell's device, in its memory format. The array
-    itself where that is so already.
-    """
-    import torch
-
-    tensor = torch.from_numpy(array)
-    if gpu.is_cuda(cell.device):
-        pinned = cell.option.get("pinned", False)
-        tensor = (tensor.pin_memory() if pinned else tensor).to(cell.device, non_blocking=pinned)
-    return (
-        tensor.contiguous(memory_format=torch.channels_last)
-        if channels_last(cell) and tensor.ndim == 4
-        else tensor
-    )
-
-
-def zeros(cell: Cell) -> tuple[torch.Tensor, ...]:
-    """One batch of zeros per declared input, bound as real ones are: what tracing and compiling
-    specialise on.
-    """
-    import numpy as np
-
-    return tuple(
-        bound(np.zeros(spec.concrete(cell.batch), spec.dtype), cell) for spec in cell.model.inputs
-    )
 
 
 class TorchSession(Session):
@@ -111,7 +40,9 @@ class TorchSession(Session):
             self.inner, self.inner_clock = "device", cuda_events.CLOCK
 
     def bind(self, inputs: Arrays) -> None:
-        self.tensors = [bound(inputs[spec.name], self.cell) for spec in self.cell.model.inputs]
+        self.tensors = [
+            placement.bound(inputs[spec.name], self.cell) for spec in self.cell.model.inputs
+        ]
         self.sync()  # a copy to the device may still be under way, and belongs to `host_to_host` alone
 
     def step(self) -> None:
@@ -135,7 +66,7 @@ class TorchSession(Session):
         return {name: _on_host(value.detach(), lasting) for name, value in self._outputs().items()}
 
     def _outputs(self) -> dict[str, torch.Tensor]:
-        return torch_model.named(self.result, self.cell.model.outputs, self.cell.model.name)
+        return outputs.named(self.result, self.cell.model.outputs, self.cell.model.name)
 
     def _refuse_written_inputs(self) -> None:
         """Raises RuntimeError where a step changed what is bound: every later one would compute
@@ -209,7 +140,9 @@ class TorchSession(Session):
             for each in (*self.tensors, *self.weights())
             if each.ndim == 4 and not each.is_mkldnn and not each.is_contiguous()
         ]
-        return FORMATS[any(each.is_contiguous(memory_format=torch.channels_last) for each in lying)]
+        return placement.FORMATS[
+            any(each.is_contiguous(memory_format=torch.channels_last) for each in lying)
+        ]
 
     def _device(self) -> str:
         """Where weights and outputs lie, in the words of the cell."""
@@ -297,104 +230,3 @@ def _denormals() -> str:
     import torch
 
     return "preserved" if float(torch.tensor([1e-39]) * torch.tensor([1.0])) != 0.0 else "flushed"
-
-
-class TorchBackend(Backend):
-    """A runtime that runs in torch's own process, on the module's materialised weights."""
-
-    requires = ("torch",)
-    precisions = ("fp32", "tf32", "fp16", "bf16")
-    devices = ("cpu", "cuda")
-    distributions = torch_model.DISTRIBUTIONS
-    environments = {"": torch_model.DISTRIBUTIONS}
-    options = {
-        "spinning": "'default' waits for the next parallel region as torch does, spinning; 'off' makes idle threads sleep",
-        "memory_format": "'contiguous' (default), or 'channels_last' for weights and images of four dimensions",
-        "pinned": "True copies inputs to a CUDA device by way of page-locked memory",
-    }
-    without: ClassVar[Mapping[str, str]] = {}
-    """Why a precision cannot be had here, in words, for those that are not in `precisions`."""
-
-    def supports(self, cell: Cell) -> str:
-        refused = (
-            self.without.get(cell.precision, "") if cell.precision not in self.precisions else ""
-        )
-        return (
-            refused
-            or super().supports(cell)
-            or torch_model.supports_module(cell.model)
-            or _refuses(cell)
-        )
-
-    def variables(self, cell: Cell) -> Mapping[str, str]:
-        # The waiting policy has to be known before OpenMP starts.
-        return system_info.PASSIVE if cell.option.get("spinning") == "off" else {}
-
-    def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
-        """What decides the artifact besides weights, shapes and precision, for all that depend on
-        more than the state dict.
-        """
-        return {
-            "backend": self.name,
-            "batch": cell.batch,
-            "device": cell.device,
-            "memory_format": FORMATS[channels_last(cell)],
-            **torch_model.versions(),
-        }
-
-
-def _refuses(cell: Cell) -> str:
-    """Why torch cannot run the cell whatever the backend, in words, or an empty string."""
-    cuda = gpu.is_cuda(cell.device)
-    if cell.precision == "tf32" and not cuda:
-        return "tf32 is arithmetic of NVIDIA GPUs; ask for it on device cuda"
-    if cell.option.get("pinned") and not cuda:
-        return "pinned is about copies to a CUDA device, and means nothing on the CPU"
-    asked = cell.option.get("memory_format", "contiguous")
-    if asked not in FORMATS:
-        return f"memory_format is {' or '.join(FORMATS)}, not {asked!r}"
-    if asked == "channels_last" and not any(len(spec.shape) == 4 for spec in cell.model.inputs):
-        return f"channels_last is for images, and {cell.model.name} declares no input of four dimensions"
-    return ""
-
-
-class StateDictBackend(TorchBackend):
-    """One whose artifact is the state dict itself: nothing is exported or compiled ahead."""
-
-    open_outputs = True
-
-    def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
-        return {"format": "torch state dict", **torch_model.versions()}
-
-    def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
-        torch_model.copy_weights(source, folder)
-        return {"format": "state dict"}
-
-    def expose(
-        self, folder: Path, cell: Cell, into: Path, only: Collection[str] | None, inputs: Arrays
-    ) -> Exposed:
-        shutil.copyfile(folder / torch_model.WEIGHTS, into / torch_model.WEIGHTS)
-        session = self._watched(folder, cell, only)
-        try:
-            session.bind(inputs)
-            session.step()
-            session.sync()
-            return Exposed(
-                f"names of modules of {import_strings.portable(cell.model.build)}",
-                tuple(session.within),
-                unchanged=only is None,
-            )
-        finally:
-            session.close()
-
-    def watch(self, folder: Path, cell: Cell, names: Sequence[str]) -> Session:
-        return self._watched(folder, cell, names)
-
-    def _watched(
-        self, folder: Path, cell: Cell, only: Collection[str] | None
-    ) -> tensor_capture.WatchedSession:
-        session = self.load(folder, cell)
-        assert isinstance(session, TorchSession)
-        return tensor_capture.WatchedSession(
-            session, session.owner(), only, [spec.name for spec in cell.model.outputs]
-        )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backends.torch import inductor, int8, model
+from backends.torch import backend, inductor, int8, model, placement
 from backends.torch import session as torch_session
 from harness import Attestation, Cell, Session, Source, Unsupported
 
@@ -84,14 +84,14 @@ class CompiledSession(torch_session.TorchSession):
         shutil.rmtree(self.cache_folder, ignore_errors=True)
 
 
-class TorchCompile(torch_session.TorchBackend):
+class TorchCompile(backend.TorchBackend):
     """Compiled in prepare and unpacked in load, as a deployment with a shipped cache would start."""
 
     name = "torch-compile"
-    precisions = (*torch_session.TorchBackend.precisions, *int8.PRECISIONS)
+    precisions = (*backend.TorchBackend.precisions, *int8.PRECISIONS)
     distributions = (*model.DISTRIBUTIONS, int8.DISTRIBUTION)
     options = {
-        **torch_session.TorchBackend.options,
+        **backend.TorchBackend.options,
         **inductor.OPTIONS,
         "shapes": "compiles again where shapes change: 'each' for each of them, 'auto' for all of them at the second one, as torch does by "
         "itself, 'any' for all of them ahead; without it the network is compiled once, and another shape is an error",
@@ -116,7 +116,7 @@ class TorchCompile(torch_session.TorchBackend):
         if cell.precision in int8.PRECISIONS:
             import torch
 
-            torch_session.configure(cell)
+            placement.configure(cell)
             torch.export.save(inductor.quantised_program(source, cell), folder / PROGRAM)
         else:
             model.copy_weights(source, folder)
@@ -149,7 +149,7 @@ class TorchCompile(torch_session.TorchBackend):
         torch._dynamo.reset()
         torch._dynamo.config.error_on_recompile = False
         torch._inductor.config.freezing = inductor.freezing(cell)
-        torch_session.configure(cell)
+        placement.configure(cell)
         module = _module(folder, cell)
         shapes = cell.option.get("shapes", "")
         dynamic = SHAPES[shapes] if shapes else False
@@ -158,7 +158,7 @@ class TorchCompile(torch_session.TorchBackend):
         begin = time.perf_counter()
         session = CompiledSession(torch.compile(module, dynamic=dynamic), cell, torch.no_grad)
         session.module, session.cache_folder = module, cache_folder
-        session.tensors = list(torch_session.zeros(cell))
+        session.tensors = list(placement.zeros(cell))
         session.step()
         session.sync()
         session.compile_seconds = time.perf_counter() - begin
@@ -204,4 +204,4 @@ def _module(folder: Path, cell: Cell) -> Any:
     if cell.precision in int8.PRECISIONS:
         int8.register()
         return torch.export.load(folder / PROGRAM).module()
-    return torch_session.module_of(folder, cell)
+    return placement.module_of(folder, cell)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.torch import model, session
+from backends.torch import backend, model, outputs, placement, session
 from harness import Cell, Session, Source, Unsupported
 from harness.core.backend import Deployment
 
@@ -56,7 +56,7 @@ def _constants(graph: Any) -> Iterator[torch.Tensor]:
             yield value
 
 
-class TorchScript(session.TorchBackend):
+class TorchScript(backend.TorchBackend):
     """What many C++ deployments still run; kept, and labelled, because people must compare against
     it.
     """
@@ -73,12 +73,12 @@ class TorchScript(session.TorchBackend):
         import torch
 
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
-        session.configure(cell)
-        module = session.placed(
-            model.in_declared_order(model.load(source.weights_folder, cell), cell.model), cell
+        placement.configure(cell)
+        module = placement.placed(
+            outputs.in_declared_order(model.load(source.weights_folder, cell), cell.model), cell
         )
         examples = tuple(
-            session.bound(np.load(source.batches[spec.name])[0, ...], cell)
+            placement.bound(np.load(source.batches[spec.name])[0, ...], cell)
             for spec in cell.model.inputs
         )
         with torch.no_grad():
@@ -102,7 +102,7 @@ class TorchScript(session.TorchBackend):
         import torch
 
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
-        session.configure(cell)
+        placement.configure(cell)
         # Packed oneDNN weights cannot be saved, so the last optimisation happens here, as it would
         # in a deployment.
         optimised = torch.jit.optimize_for_inference(_read(folder / FILE, cell.device))

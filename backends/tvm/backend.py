@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends import cuda_events
+from backends.onnx import backend as onnx_backend
+from backends.onnx import conversion as onnx_conversion
 from backends.onnx import export
-from backends.onnx import precision as onnx_precision
 from backends.torch import exported_files, model
 from backends.torch import precision as torch_precision
 from backends.tvm import compilation, tuning_database
@@ -206,10 +207,10 @@ class Tvm(Tunable):
     def supports(self, cell: Cell) -> str:
         refused = REFUSED.get(cell.precision, "")
         refused = refused or super().supports(cell) or model.supports_module(cell.model)
-        return refused or exported_files.refuses(cell.model) or onnx_precision.refuses(cell)
+        return refused or exported_files.refuses(cell.model) or onnx_conversion.refuses(cell)
 
     def lacks(self, cell: Cell) -> str:
-        return onnx_precision.lacks(cell) if cell.precision == "int8-static" else ""
+        return onnx_conversion.lacks(cell) if cell.precision == "int8-static" else ""
 
     def variables(self, cell: Cell) -> Mapping[str, str]:
         # TVM takes half of the cores where it is not told, and pins the main thread unless it is
@@ -219,7 +220,7 @@ class Tvm(Tunable):
             "TVM_NUM_THREADS": str(cell.threads),
             "TVM_BIND_THREADS": "0",
             **spinning,
-            **export.QUIET,
+            **onnx_backend.QUIET,
         }
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:

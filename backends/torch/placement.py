@@ -1,0 +1,82 @@
+"""Threads, memory format, precision and device: how modules and tensors are placed."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backends import cuda_events
+from backends.torch import model as torch_model
+from backends.torch import precision as torch_precision
+from harness import Cell
+from harness.environment import gpu
+
+if TYPE_CHECKING:
+    import torch
+
+
+FORMATS = ("contiguous", "channels_last")
+
+
+def configure(cell: Cell) -> None:
+    """Threads as the cell says, fp32 arithmetic as its precision says, denormals kept: the policies
+    that all runtimes share.
+    """
+    import torch
+
+    warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+    torch.set_num_threads(cell.threads)
+    if torch.get_num_interop_threads() != 1:
+        torch.set_num_interop_threads(1)
+    torch.set_float32_matmul_precision("highest")
+    if gpu.is_cuda(cell.device):
+        cuda_events.allow_tf32(cell.precision == "tf32")
+    torch.set_flush_denormal(False)
+    torch.set_default_dtype(torch.float32)
+
+
+def channels_last(cell: Cell) -> bool:
+    """Whether the cell's images and their weights lie with the channels innermost in memory."""
+    return bool(cell.option.get("memory_format") == "channels_last")
+
+
+def module_of(folder: Path, cell: Cell) -> torch.nn.Module:
+    """The module with the weights in `folder`, laid out, narrowed and placed as the cell asks."""
+    return placed(torch_model.load(folder, cell), cell)
+
+
+def placed(module: torch.nn.Module, cell: Cell) -> torch.nn.Module:
+    """`module` in the cell's memory format and precision, on its device."""
+    import torch
+
+    laid_out = module.to(memory_format=torch.channels_last) if channels_last(cell) else module
+    return torch_precision.narrowed(laid_out, cell.precision).to(cell.device)
+
+
+def bound(array: Any, cell: Cell) -> torch.Tensor:
+    """A host array as the network wants it: on the cell's device, in its memory format. The array
+    itself where that is so already.
+    """
+    import torch
+
+    tensor = torch.from_numpy(array)
+    if gpu.is_cuda(cell.device):
+        pinned = cell.option.get("pinned", False)
+        tensor = (tensor.pin_memory() if pinned else tensor).to(cell.device, non_blocking=pinned)
+    return (
+        tensor.contiguous(memory_format=torch.channels_last)
+        if channels_last(cell) and tensor.ndim == 4
+        else tensor
+    )
+
+
+def zeros(cell: Cell) -> tuple[torch.Tensor, ...]:
+    """One batch of zeros per declared input, bound as real ones are: what tracing and compiling
+    specialise on.
+    """
+    import numpy as np
+
+    return tuple(
+        bound(np.zeros(spec.concrete(cell.batch), spec.dtype), cell) for spec in cell.model.inputs
+    )
