@@ -1,4 +1,4 @@
-"""The public name of the shared ONNX export for backends in other packages."""
+"""The public name of the shared ONNX export, for backends in other packages."""
 
 from backends.onnx.backend import OnnxBackend
 from backends.onnx.export import FILE, export, key, supports_onnx

@@ -148,7 +148,7 @@ class TorchSession(Session):
         """Where weights and outputs lie, in the words of the cell."""
         found = {value.device for value in (*self.weights(), *self._outputs().values())}
         names = {
-            cuda_events.named(self.cell.device, each.index or 0)
+            cuda_events.device_name(self.cell.device, each.index or 0)
             if each.type == "cuda"
             else each.type
             for each in found

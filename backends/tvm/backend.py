@@ -155,7 +155,7 @@ class RelaxSession(Session):
 def _device_of(tensor: Any, asked: str) -> str:
     """Where a tensor lies, in the words of the cell."""
     kind, _, number = str(tensor.device).partition(":")
-    return cuda_events.named(asked, int(number or 0)) if kind == "cuda" else kind
+    return cuda_events.device_name(asked, int(number or 0)) if kind == "cuda" else kind
 
 
 def label(tuning: Mapping[str, Any]) -> str:

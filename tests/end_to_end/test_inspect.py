@@ -367,7 +367,7 @@ def broken(name: str, folder: Path, exported: Path) -> Path:
         ("text.onnx", "is no "),
         ("cut.pt", "truncated or damaged archive"),
         ("damaged.pt", "damaged"),
-        ("photo.png", "is no model file that evenbench knows"),
+        ("photo.png", "is not a known model file"),
         ("pickle.pt", "is a pickle"),
         ("short.engine", "truncated TensorRT plan of 8 bytes"),
     ],
@@ -389,7 +389,7 @@ def test_archives_without_a_program_are_told(tmp_path: Path) -> None:
         model_files.look(tmp_path / "weights.pt", load=False)
     with zipfile.ZipFile(tmp_path / "other.pt2", "w") as made:
         made.writestr("notes.txt", "hello")
-    with pytest.raises(UsageError, match="archive of another kind"):
+    with pytest.raises(UsageError, match="archive of an unknown kind"):
         model_files.look(tmp_path / "other.pt2", load=False)
 
 
