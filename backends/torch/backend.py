@@ -1,4 +1,4 @@
-"""Backends that run in the process of torch, on the materialised weights of a module."""
+"""Base classes of the backends that run a module's materialised weights in torch's process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class TorchBackend(Backend):
-    """A runtime that runs in torch's own process, on the module's materialised weights."""
+    """A runtime inside torch's process, on the materialised weights of a module."""
 
     requires = ("torch",)
     precisions = ("fp32", "tf32", "fp16", "bf16")
@@ -28,12 +28,17 @@ class TorchBackend(Backend):
     distributions = torch_model.DISTRIBUTIONS
     environments = {"": torch_model.DISTRIBUTIONS}
     options = {
-        "spinning": "'default' waits for the next parallel region as torch does, spinning; 'off' makes idle threads sleep",
-        "memory_format": "'contiguous' (default), or 'channels_last' for weights and images of four dimensions",
-        "pinned": "True copies inputs to a CUDA device by way of page-locked memory",
+        "spinning": (
+            "'default': idle threads spin until the next parallel region, as in torch; "
+            "'off': idle threads sleep"
+        ),
+        "memory_format": (
+            "'contiguous' (default), or 'channels_last' for weights and images of four dimensions"
+        ),
+        "pinned": "True copies inputs to a CUDA device through page-locked memory",
     }
     without: ClassVar[Mapping[str, str]] = {}
-    """Why a precision cannot be had here, in words, for those that are not in `precisions`."""
+    """Reasons for precisions missing from `precisions`."""
 
     def supports(self, cell: Cell) -> str:
         refused = (
@@ -47,13 +52,11 @@ class TorchBackend(Backend):
         )
 
     def variables(self, cell: Cell) -> Mapping[str, str]:
-        # The waiting policy has to be known before OpenMP starts.
+        # OpenMP reads the waiting policy once, when it starts.
         return system_info.PASSIVE if cell.option.get("spinning") == "off" else {}
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:
-        """What decides the artifact besides weights, shapes and precision, for all that depend on
-        more than the state dict.
-        """
+        """The part of the key common to artifacts compiled or traced for a device and batch."""
         return {
             "backend": self.name,
             "batch": cell.batch,
@@ -64,22 +67,24 @@ class TorchBackend(Backend):
 
 
 def _refuses(cell: Cell) -> str:
-    """Why torch cannot run the cell whatever the backend, in words, or an empty string."""
+    """The reason why no torch backend can run the cell, or an empty string."""
     cuda = gpu.is_cuda(cell.device)
     if cell.precision == "tf32" and not cuda:
-        return "tf32 is arithmetic of NVIDIA GPUs; ask for it on device cuda"
+        return "tf32 is arithmetic of NVIDIA GPUs; use device cuda"
     if cell.option.get("pinned") and not cuda:
-        return "pinned is about copies to a CUDA device, and means nothing on the CPU"
-    asked = cell.option.get("memory_format", "contiguous")
-    if asked not in placement.FORMATS:
-        return f"memory_format is {' or '.join(placement.FORMATS)}, not {asked!r}"
-    if asked == "channels_last" and not any(len(spec.shape) == 4 for spec in cell.model.inputs):
-        return f"channels_last is for images, and {cell.model.name} declares no input of four dimensions"
+        return "pinned applies to copies to a CUDA device, not to the CPU"
+    memory_format = cell.option.get("memory_format", "contiguous")
+    if memory_format not in placement.FORMATS:
+        return f"memory_format is {' or '.join(placement.FORMATS)}, not {memory_format!r}"
+    has_images = any(len(spec.shape) == 4 for spec in cell.model.inputs)
+    if memory_format == "channels_last" and not has_images:
+        no_images = f"{cell.model.name} declares no input of four dimensions"
+        return f"channels_last is for images, and {no_images}"
     return ""
 
 
 class StateDictBackend(TorchBackend):
-    """One whose artifact is the state dict itself: nothing is exported or compiled ahead."""
+    """A backend with the state dict as artifact: nothing is exported or compiled ahead."""
 
     open_outputs = True
 

@@ -1,9 +1,4 @@
-"""What torch's own files say of themselves: TorchScript, exported programs and AOTInductor
-packages.
-
-TorchScript and exported programs are read by torch; nothing of a package is loaded, which would run
-its native code.
-"""
+"""Facts shared by the descriptions of torch's files: TorchScript, exported programs, packages."""
 
 from __future__ import annotations
 
@@ -21,6 +16,7 @@ SCRIPT, PROGRAM, PACKAGE = "TorchScript", "exported program", "AOTInductor packa
 
 
 def imported_torch(file: Path) -> Any:
+    """The torch module for reading `file`. Raises UsageError if torch is not installed."""
     try:
         import torch
     except ImportError as error:
@@ -30,8 +26,8 @@ def imported_torch(file: Path) -> Any:
     return torch
 
 
-def facts(form: str, file: Path, **found: Any) -> dict[str, Any]:
-    """The facts of every format, those that this one has not left empty."""
+def facts(form: str, file: Path, **known: Any) -> dict[str, Any]:
+    """The facts common to all formats: the `known` facts, and empty values for missing facts."""
     empty: dict[str, Any] = {
         "external_data": [],
         "opset": {},
@@ -40,33 +36,32 @@ def facts(form: str, file: Path, **found: Any) -> dict[str, Any]:
         "precision_changes": [],
         "notes": [],
     }
-    return {"format": form, "bytes": file.stat().st_size, **empty, **found}
+    return {"format": form, "bytes": file.stat().st_size, **empty, **known}
 
 
 def parameters(tensors: Iterable[torch.Tensor]) -> dict[str, Any]:
-    """Count and bytes of weights, each storage once; tensors of whole numbers beside int8 are
-    counters and shapes.
-    """
+    """The count and bytes of weights, each tensor once, without integer counters and shapes."""
     import torch
 
-    found: dict[str, dict[str, int]] = {}
+    by_dtype: dict[str, dict[str, int]] = {}
     for tensor in {id(tensor): tensor for tensor in tensors}.values():
         if tensor.dtype not in (torch.int64, torch.int32, torch.bool):
-            entry = found.setdefault(
+            entry = by_dtype.setdefault(
                 str(tensor.dtype).removeprefix("torch."), {"count": 0, "bytes": 0}
             )
             entry["count"] += tensor.numel()
             entry["bytes"] += tensor.numel() * tensor.element_size()
-    return summed(found)
+    return summed(by_dtype)
 
 
-def summed(found: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
-    total = {key: sum(entry[key] for entry in found.values()) for key in ("count", "bytes")}
-    return {**total, "by_dtype": {dtype: dict(entry) for dtype, entry in sorted(found.items())}}
+def summed(by_dtype: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """The counts and bytes of weights in total and by dtype."""
+    total = {key: sum(entry[key] for entry in by_dtype.values()) for key in ("count", "bytes")}
+    return {**total, "by_dtype": {dtype: dict(entry) for dtype, entry in sorted(by_dtype.items())}}
 
 
 def float_names(parameters: Mapping[str, Any]) -> str:
-    """What the weights are stored in, in the words of precisions."""
+    """The precisions of the stored weights, sorted and joined by commas."""
     names = {
         "float32": "fp32",
         "float16": "fp16",
@@ -79,9 +74,11 @@ def float_names(parameters: Mapping[str, Any]) -> str:
 
 
 def histogram(operators: Iterable[str]) -> dict[str, int]:
+    """The number of operators by name, most common first."""
     return dict(Counter(operators).most_common())
 
 
-def first_line(error: BaseException) -> str:
+def error_summary(error: BaseException) -> str:
+    """The type of an error and the last line of the message, at most 300 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1] if lines else 'without a reason'}"[:300]

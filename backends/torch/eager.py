@@ -1,4 +1,4 @@
-"""PyTorch as it is written: the module called under `torch.inference_mode`, no compiler."""
+"""PyTorch eager: the module called under `torch.inference_mode`, without a compiler."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from pathlib import Path
 from backends.torch import backend, placement, session
 from harness import Cell, Session
 
-UNCOMPILED = "torchao's int8 is made to be compiled; in eager each of its steps is a kernel of its own. Ask torch-compile or torch-aot"
+UNCOMPILED = (
+    "torchao's int8 is designed for compilers; in eager mode every quantisation step is a separate "
+    "kernel. Use torch-compile or torch-aot"
+)
 
 
 class TorchEager(backend.StateDictBackend):
-    """The baseline of every speed-up, and the yardstick of what a precision costs."""
+    """The baseline of every speed-up, and the yardstick of every precision."""
 
     name = "torch-eager"
     without = {"int8-dynamic": UNCOMPILED, "int8-static": UNCOMPILED}

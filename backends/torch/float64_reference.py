@@ -1,4 +1,4 @@
-"""The golden: the module in float64, eager, on the CPU. Slow, and as right as the weights allow."""
+"""The golden of PyTorch models: the module in float64, eager, on the CPU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Float64Session(torch_session.TorchSession):
-    """Widens floating inputs to float64 on the way in; its outputs stay float64."""
+    """A session with floating inputs widened to float64, and float64 outputs."""
 
     def bind(self, inputs: Arrays) -> None:
         super().bind(inputs)
@@ -27,7 +27,7 @@ class Float64Session(torch_session.TorchSession):
 
 
 class Reference(backend.StateDictBackend, Golden):
-    """Judges every PyTorch model, and makes its weights."""
+    """The golden of all PyTorch models, and the source of their weights."""
 
     name = "reference"
     kind = "float64 torch eager"
@@ -48,14 +48,13 @@ class Reference(backend.StateDictBackend, Golden):
 
     def work(self, session: Session) -> Mapping[str, Any]:
         assert isinstance(session, torch_session.TorchSession)
-        return flops.work(flops.of_call(session.step), weights.weights_read(session.call), None)
+        return flops.work(flops.of_call(session.step), weights.read_per_step(session.call), None)
 
     def load(self, folder: Path, cell: Cell) -> Session:
         import torch
 
         placement.configure(cell)
         module = torch_model.load(folder, cell).double()
-        torch.set_default_dtype(
-            torch.float64
-        )  # for what the module makes while it runs, such as a hidden state of zeros
+        # For tensors created by the module, such as a hidden state of zeros.
+        torch.set_default_dtype(torch.float64)
         return Float64Session(module, cell, torch.inference_mode, labels=("golden",))

@@ -1,7 +1,6 @@
-"""PyTorch models made real: built, given their weights, described. Shared by every backend that
-starts from a module.
+"""PyTorch modules from declared models: built, and loaded with materialised weights.
 
-torch is imported inside the functions, so that the backends' modules stay free to import.
+Functions import torch themselves, so that importing a backend's module does not import torch.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ DISTRIBUTIONS = ("torch", "torchvision")
 
 
 def supports_module(model: Model) -> str:
-    """An empty string, or why torch cannot take this model."""
+    """The reason why torch cannot run this model, or an empty string."""
     return (
         ""
         if model.build
@@ -33,38 +32,39 @@ def supports_module(model: Model) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of the distributions that decide what a module computes."""
+    """The versions of the distributions behind a module's computation."""
     return {name: inputs.version_of(name) for name in DISTRIBUTIONS}
 
 
 def build(model: Model) -> torch.nn.Module:
-    """Call the model's `build` and return its module in eval mode, with the weights that `build`
-    gave it.
-    """
+    """Build the model's module in eval mode, with the initial weights of `build`."""
     return module_and_examples(model)[0]
 
 
 def module_and_examples(model: Model) -> tuple[torch.nn.Module, tuple[Any, ...]]:
-    """`build` may return a module, or (module, example inputs), or name a file that holds one.
-    Raises UsageError for anything else.
+    """Build the module in eval mode, and the example inputs if any.
+
+    `build` returns a module or (module, example inputs), or names a file with a module. Raises
+    UsageError for anything else.
     """
     import torch
 
-    made = (
+    result = (
         exported_files.read(model.build)
         if exported_files.is_file(model.build)
         else import_strings.resolve(model.build)()
     )
-    module, examples = made if isinstance(made, tuple) and len(made) == 2 else (made, ())
+    module, examples = result if isinstance(result, tuple) and len(result) == 2 else (result, ())
     if not isinstance(module, torch.nn.Module):
         raise UsageError(
-            f"{model.build} returned a {type(module).__name__}; expected a torch.nn.Module, or (module, example inputs)"
+            f"{model.build} returned a {type(module).__name__}; "
+            "expected a torch.nn.Module, or (module, example inputs)"
         )
     return module.eval(), tuple(examples) if isinstance(examples, (tuple, list)) else (examples,)
 
 
 def load(folder: Path, cell: Cell) -> torch.nn.Module:
-    """The module with the weights in `folder`, in eval mode, gradients off."""
+    """The module with the weights in `folder`, in eval mode, without gradients."""
     import torch
 
     module = build(cell.model)
@@ -74,9 +74,7 @@ def load(folder: Path, cell: Cell) -> torch.nn.Module:
 
 
 def copy_weights(source: Source, folder: Path) -> None:
-    """Put the materialised weights into an artifact's folder, as a hard link where the file system
-    allows it.
-    """
+    """Put the materialised weights into an artifact's folder, as a hard link if possible."""
     try:
         os.link(source.weights_folder / WEIGHTS, folder / WEIGHTS)
     except OSError:

@@ -1,4 +1,4 @@
-"""Outputs of modules by declared name, and in declared order for exporters."""
+"""Outputs of modules: by declared name for sessions, in declared order for exporters."""
 
 from __future__ import annotations
 
@@ -12,50 +12,58 @@ if TYPE_CHECKING:
 
 
 def named(result: Any, specs: Iterable[TensorSpec] | None, model: str) -> dict[str, torch.Tensor]:
-    """A module's answer (tensor, sequence or mapping) by declared name; made-up names where `specs`
-    is None.
+    """The output tensors of a module by declared name, or by default names if `specs` is None.
 
-    A list of one mapping is that mapping: torchvision's detectors answer with one for each image.
-    Raises UsageError where names or number differ from those declared.
+    `result` is a tensor, a sequence or a mapping, or a list with a single mapping, as returned by
+    torchvision's detectors for a single image. Raises UsageError if names or number differ from the
+    declaration.
     """
     import torch
 
     if isinstance(result, (list, tuple)) and len(result) == 1 and isinstance(result[0], Mapping):
         result = result[0]
     if isinstance(result, Mapping):
-        found = {
+        tensors = {
             str(name): value for name, value in result.items() if isinstance(value, torch.Tensor)
         }
-        declared = list(found) if specs is None else [spec.name for spec in specs]
-        if sorted(declared) != sorted(found):
+        declared = list(tensors) if specs is None else [spec.name for spec in specs]
+        if sorted(declared) != sorted(tensors):
             raise UsageError(
-                f"model {model} returns outputs {sorted(found)}, but declares {sorted(declared)}; make them agree"
+                f"model {model} returns outputs {sorted(tensors)}, "
+                f"but declares {sorted(declared)}; make them agree"
             )
-        return {name: found[name] for name in declared}
-    tensors = (
-        [result]
-        if isinstance(result, torch.Tensor)
-        else [value for value in result if isinstance(value, torch.Tensor)]
-    )
-    made_up = (
+        return {name: tensors[name] for name in declared}
+    return _named_by_position(result, specs, model)
+
+
+def _named_by_position(
+    result: Any, specs: Iterable[TensorSpec] | None, model: str
+) -> dict[str, torch.Tensor]:
+    import torch
+
+    values = [result] if isinstance(result, torch.Tensor) else result
+    tensors = [value for value in values if isinstance(value, torch.Tensor)]
+    defaults = (
         ["output"] if len(tensors) == 1 else [f"output_{index}" for index in range(len(tensors))]
     )
-    declared = made_up if specs is None else [spec.name for spec in specs]
+    declared = defaults if specs is None else [spec.name for spec in specs]
     if len(declared) != len(tensors):
         raise UsageError(
-            f"model {model} returns {len(tensors)} outputs, but declares {declared}; make them agree"
+            f"model {model} returns {len(tensors)} outputs, "
+            f"but declares {declared}; make them agree"
         )
     return dict(zip(declared, tensors, strict=True))
 
 
 def in_declared_order(module: torch.nn.Module, model: Model) -> torch.nn.Module:
-    """`module` with its outputs as a tuple in declared order: an exporter names them by position, a
-    dict has its own order.
+    """`module` with outputs as a tuple in declared order.
+
+    Exporters name outputs by position, and a dict has an order unrelated to the declaration.
     """
     import torch
 
     class InOrder(torch.nn.Module):
-        """The module, and the order of its outputs."""
+        """A module with ordered outputs."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -68,7 +76,5 @@ def in_declared_order(module: torch.nn.Module, model: Model) -> torch.nn.Module:
 
 
 def wrappers(model: Model) -> int:
-    """How many modules `in_declared_order` puts around a model's, each of which calls the one
-    within `inner`.
-    """
+    """The number of modules wrapped by `in_declared_order` around the model's module."""
     return int(len(model.outputs) > 1)

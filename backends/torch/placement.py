@@ -1,4 +1,4 @@
-"""Threads, memory format, precision and device: how modules and tensors are placed."""
+"""Placement of modules and tensors: threads, memory format, precision and device."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ FORMATS = ("contiguous", "channels_last")
 
 
 def configure(cell: Cell) -> None:
-    """Threads as the cell says, fp32 arithmetic as its precision says, denormals kept: the policies
-    that all runtimes share.
-    """
+    """Set the policies common to all runtimes: threads, fp32 arithmetic, preserved denormals."""
     import torch
 
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -37,17 +35,17 @@ def configure(cell: Cell) -> None:
 
 
 def channels_last(cell: Cell) -> bool:
-    """Whether the cell's images and their weights lie with the channels innermost in memory."""
+    """Whether images and weights have the channels innermost in memory."""
     return bool(cell.option.get("memory_format") == "channels_last")
 
 
 def module_of(folder: Path, cell: Cell) -> torch.nn.Module:
-    """The module with the weights in `folder`, laid out, narrowed and placed as the cell asks."""
+    """The module with the weights in `folder`, in the cell's format, precision and device."""
     return placed(torch_model.load(folder, cell), cell)
 
 
 def placed(module: torch.nn.Module, cell: Cell) -> torch.nn.Module:
-    """`module` in the cell's memory format and precision, on its device."""
+    """`module` in the cell's memory format and precision, on the cell's device."""
     import torch
 
     laid_out = module.to(memory_format=torch.channels_last) if channels_last(cell) else module
@@ -55,9 +53,7 @@ def placed(module: torch.nn.Module, cell: Cell) -> torch.nn.Module:
 
 
 def bound(array: Any, cell: Cell) -> torch.Tensor:
-    """A host array as the network wants it: on the cell's device, in its memory format. The array
-    itself where that is so already.
-    """
+    """A host array as a tensor in the cell's format, on the device, without a copy if possible."""
     import torch
 
     tensor = torch.from_numpy(array)
@@ -72,9 +68,7 @@ def bound(array: Any, cell: Cell) -> torch.Tensor:
 
 
 def zeros(cell: Cell) -> tuple[torch.Tensor, ...]:
-    """One batch of zeros per declared input, bound as real ones are: what tracing and compiling
-    specialise on.
-    """
+    """A batch of zeros per declared input, bound like real inputs, for tracing and compiling."""
     import numpy as np
 
     return tuple(

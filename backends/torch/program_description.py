@@ -1,28 +1,25 @@
-"""Facts about exported programs."""
+"""Descriptions of exported programs, read by torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from backends import flops
 from backends.torch import description
 from harness import UsageError
 
-if TYPE_CHECKING:
-    pass
-
 
 def describe(file: Path) -> dict[str, Any]:
-    """Facts about an ExportedProgram. Its graph says every shape; open sizes are taken as in its
-    example inputs.
-    """
+    """The facts about an ExportedProgram. Open sizes take the values of the example inputs."""
     torch = description.imported_torch(file)
     try:
         program = torch.export.load(str(file))
     except Exception as error:
-        wrong = f"{file} is no exported program that torch {torch.__version__} reads"
-        raise UsageError(f"{wrong} ({description.first_line(error)}); export it again") from error
+        raise UsageError(
+            f"{file}: torch {torch.__version__} cannot read this exported program "
+            f"({description.error_summary(error)}); export it again"
+        ) from error
     signature, nodes = program.graph_signature, list(program.graph.nodes)
     values = {node.name: node.meta.get("val") for node in nodes}
     parameters = description.parameters(
@@ -60,9 +57,7 @@ def _value(name: Any, value: Any) -> dict[str, Any]:
 
 
 def _flops(program: Any) -> dict[str, Any]:
-    """Counted while the program runs once on its example inputs, or on zeros where it has none and
-    all its shapes are fixed.
-    """
+    """The operations of a run on the example inputs, or on zeros for programs of fixed shapes."""
     import torch
 
     arguments, keywords = program.example_inputs or ((), {})
@@ -78,7 +73,7 @@ def _flops(program: Any) -> dict[str, Any]:
     try:
         return flops.of_call(lambda: program.module()(*arguments, **keywords))
     except Exception as error:
-        return flops.not_counted(f"the program does not run here: {description.first_line(error)}")
+        return flops.not_counted(f"the program fails here: {description.error_summary(error)}")
 
 
 def _change(node: Any) -> dict[str, Any] | None:

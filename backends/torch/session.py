@@ -1,4 +1,4 @@
-"""Modules as sessions: what every backend that runs in torch's own process shares."""
+"""Sessions on callables of torch tensors, shared by all backends inside torch's process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class TorchSession(Session):
-    """Any callable of tensors as a session; `context` is entered around every step."""
+    """A session on a callable of tensors; every step runs inside `context`."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class TorchSession(Session):
         self.tensors = [
             placement.bound(inputs[spec.name], self.cell) for spec in self.cell.model.inputs
         ]
-        self.sync()  # a copy to the device may still be under way, and belongs to `host_to_host` alone
+        self.sync()  # pending copies to the device must not count as part of the next step
 
     def step(self) -> None:
         if self.events:
@@ -69,31 +69,27 @@ class TorchSession(Session):
         return outputs.named(self.result, self.cell.model.outputs, self.cell.model.name)
 
     def _refuse_written_inputs(self) -> None:
-        """Raises RuntimeError where a step changed what is bound: every later one would compute
-        something else.
-        """
+        """Raise RuntimeError if a step wrote to an input, because later steps would differ."""
         for spec, tensor in zip(self.cell.model.inputs, self.tensors, strict=True):
             if tensor._version:
                 raise RuntimeError(written(self.cell.model.name, spec.name))
 
     @cached_property
     def _lasting(self) -> frozenset[int]:
-        """Where the memory of weights and buffers is: an output that lies there may be written to
-        by a later step.
-        """
+        """The storages of weights and buffers: a later step may overwrite outputs in a storage."""
         return frozenset(map(_storage, self.held()))
 
     def held(self) -> Iterable[torch.Tensor]:
-        """The tensors that outlive a step."""
+        """The tensors with a lifetime beyond a step."""
         owner = self.owner()
         return (*owner.parameters(), *owner.buffers()) if owner else ()
 
     def owner(self) -> Any:
-        """The module whose weights tell what runs, or None where there is none to ask."""
+        """The module with the weights in use, or None if the callable is not a module."""
         return self.call if hasattr(self.call, "parameters") else None
 
     def weights(self) -> list[torch.Tensor]:
-        """The tensors whose dtype and device tell what runs."""
+        """The weights in use, evidence of dtype and device."""
         return list(self.owner().parameters()) if self.owner() else []
 
     def attest(self) -> Attestation:
@@ -116,7 +112,7 @@ class TorchSession(Session):
         )
 
     def details(self) -> dict[str, Any]:
-        """What else the record should hold; subclasses add to it."""
+        """Further facts for the record. Subclasses add their own."""
         import torch
 
         switches = {"tf32_switches": cuda_events.tf32_switches()} if self.events else {}
@@ -130,44 +126,44 @@ class TorchSession(Session):
         }
 
     def _format(self) -> str:
-        """The memory format as images and weights lie: those of one channel, or of one pixel, lie
-        the same in both.
+        """The memory format of images and weights, as read back.
+
+        Tensors with a single channel or pixel are left out: both formats are equal.
         """
         import torch
 
-        lying = [
-            each
-            for each in (*self.tensors, *self.weights())
-            if each.ndim == 4 and not each.is_mkldnn and not each.is_contiguous()
+        tensors = [
+            tensor
+            for tensor in (*self.tensors, *self.weights())
+            if tensor.ndim == 4 and not tensor.is_mkldnn and not tensor.is_contiguous()
         ]
         return placement.FORMATS[
-            any(each.is_contiguous(memory_format=torch.channels_last) for each in lying)
+            any(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in tensors)
         ]
 
     def _device(self) -> str:
-        """Where weights and outputs lie, in the words of the cell."""
-        found = {value.device for value in (*self.weights(), *self._outputs().values())}
+        """The devices of weights and outputs, named as in cells."""
+        devices = {value.device for value in (*self.weights(), *self._outputs().values())}
         names = {
-            cuda_events.device_name(self.cell.device, each.index or 0)
-            if each.type == "cuda"
-            else each.type
-            for each in found
+            cuda_events.device_name(self.cell.device, device.index or 0)
+            if device.type == "cuda"
+            else device.type
+            for device in devices
         }
         return ",".join(sorted(names))
 
     def precision(self) -> str:
-        """The floating types of the weights, or of the outputs where there are none, and what fp32
-        is computed in, as read back.
+        """The floating types of the weights, or of the outputs without weights, as read back.
+
+        For fp32, the precision is the arithmetic of fp32 tensors.
         """
-        found = torch_precision.named(
+        types = torch_precision.named(
             value.dtype for value in self.weights() or self._outputs().values()
         )
-        return self.arithmetic() if found == "fp32" else found
+        return self.arithmetic() if types == "fp32" else types
 
     def arithmetic(self) -> str:
-        """What fp32 tensors are computed in here: `fp32`, `tf32`, or `fp32 narrowed` where a switch
-        allows less on the CPU.
-        """
+        """The arithmetic of fp32 tensors: `fp32`, `tf32`, or `fp32 narrowed` by a CPU switch."""
         import torch
 
         if self.events:
@@ -184,30 +180,30 @@ class TorchSession(Session):
 
 
 class SharedSession(TorchSession):
-    """A network that a step only reads, as a module in eval mode is and a frozen graph, so that
-    several threads may call it.
+    """A session on a network without state, such as a module in eval mode or a frozen graph.
+
+    Several threads may call such a network at once.
     """
 
     def beside(self) -> Session:
         if self.events:
             raise Unsupported(
-                "threads on one CUDA stream wait for each other's work; on a device, ask for larger batches instead"
+                "threads on one CUDA stream wait for each other's work; "
+                "use larger batches on a CUDA device"
             )
         return type(self)(self.call, self.cell, self.context, self.labels)
 
 
 def written(model: str, tensor: str) -> str:
-    """Why a model that changes its input cannot be measured, in words."""
+    """The reason why a model with changing inputs cannot be measured."""
     return (
-        f"the model writes to its input: {model} changes {tensor} in place, so that each step would compute on what the step before "
-        "left there; make it work on a copy, as in x = x.clone()"
+        f"the model writes to its input: {model} changes {tensor} in place, so every step would "
+        "compute on values left by the step before; copy the input first, as in x = x.clone()"
     )
 
 
 def _storage(tensor: torch.Tensor) -> int:
-    """Where the tensor's memory begins; 0 where it has none of its own, as that of a quantised
-    weight.
-    """
+    """The address of the tensor's memory; 0 for subclasses such as quantised weights."""
     import torch
 
     return (
@@ -218,15 +214,16 @@ def _storage(tensor: torch.Tensor) -> int:
 
 
 def _on_host(value: torch.Tensor, lasting: frozenset[int]) -> Any:
-    """The tensor as a numpy array in C order that nothing writes to again: a copy only where it
-    lies on a device or is not its own.
+    """The tensor as a numpy array in C order, safe from later writes.
+
+    Outputs in host memory are copied only if the storage is one of `lasting`.
     """
-    there = value.cpu().contiguous()
-    return (there.clone() if _storage(there) in lasting else there).numpy()
+    host = value.cpu().contiguous()
+    return (host.clone() if _storage(host) in lasting else host).numpy()
 
 
 def _denormals() -> str:
-    """Found out by multiplying one: torch has no way to ask."""
+    """The treatment of denormals, determined by a multiplication: torch has no query."""
     import torch
 
     return "preserved" if float(torch.tensor([1e-39]) * torch.tensor([1.0])) != 0.0 else "flushed"

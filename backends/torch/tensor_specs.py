@@ -1,4 +1,4 @@
-"""Inputs and outputs of an undeclared module, from its example inputs and by running it."""
+"""Inputs and outputs of an undeclared module, from example inputs and a trial run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     import torch
 
 
-def describe(model: Model) -> tuple[list[TensorSpec], list[TensorSpec]]:
-    """Inputs and outputs of a user's own module: from its example inputs or `arguments["shape"]`,
-    and by running it.
+SHAPE_FLAGS = "give --shape 1x3x224x224, or --input photo.jpg --recipe imagenet_224"
 
-    The first dimension is the batch where the module accepts another size there and answers with
-    it.
+
+def describe(model: Model) -> tuple[list[TensorSpec], list[TensorSpec]]:
+    """The inputs and outputs of a user's own module, from example inputs and a trial run.
+
+    Without example inputs, `arguments["shape"]` gives the shapes of random inputs. The first
+    dimension is the batch if the module accepts another first size and returns outputs of the same
+    first size.
     """
     import torch
 
@@ -36,7 +39,8 @@ def describe(model: Model) -> tuple[list[TensorSpec], list[TensorSpec]]:
         first = named(module(*examples), None, model.name)
         if not first:
             raise UsageError(
-                f"{model.build} answers with no tensor; expected a tensor, or a sequence or a dictionary of tensors"
+                f"{model.build} returns no tensor; "
+                "expected a tensor, or a sequence or a dictionary of tensors"
             )
         batched = _accepts_batch(module, examples, first)
     outputs = [TensorSpec(name, tuple(value.shape), _dtype(value)) for name, value in first.items()]
@@ -51,14 +55,12 @@ def _examples(model: Model) -> tuple[torch.Tensor, ...]:
 
     shapes = [text for text in model.arguments.get("shape", "").split(",") if text]
     if not shapes and exported_files.is_file(model.build):
-        told = "give --shape 1x3x224x224, or --input photo.jpg --recipe imagenet_224"
-        raise UsageError(
-            f"{import_strings.source_of(model.build)} does not say the shapes of its inputs; {told}"
-        )
+        file = import_strings.source_of(model.build)
+        raise UsageError(f"{file} does not record the shapes of its inputs; {SHAPE_FLAGS}")
     if not shapes:
         raise UsageError(
-            f"{model.build} returned a module without example inputs; return (module, example_inputs), "
-            "or give --shape 1x3x224x224, or --input photo.jpg --recipe imagenet_224"
+            f"{model.build} returned a module without example inputs; "
+            f"return (module, example_inputs), or {SHAPE_FLAGS}"
         )
     generator = torch.Generator().manual_seed(0)
     return tuple(
@@ -71,16 +73,12 @@ def _argument_names(module: torch.nn.Module, count: int) -> list[str]:
     import inspect
 
     parameters = inspect.signature(module.forward).parameters.values()
-    named_ones = [
+    names = [
         parameter.name
         for parameter in parameters
         if parameter.kind == parameter.POSITIONAL_OR_KEYWORD
     ]
-    return (
-        named_ones[:count]
-        if len(named_ones) >= count
-        else [f"input_{index}" for index in range(count)]
-    )
+    return names[:count] if len(names) >= count else [f"input_{index}" for index in range(count)]
 
 
 def _accepts_batch(
@@ -94,9 +92,7 @@ def _accepts_batch(
         return False
     try:
         twice = named(module(*(torch.cat([value, value]) for value in examples)), None, "")
-    except (
-        Exception
-    ):  # whatever a module says about a batch of two, the answer is that it takes one
+    except Exception:  # any error on a batch of two means that the first size is fixed
         return False
     if twice.keys() != first.keys():
         return False

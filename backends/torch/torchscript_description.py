@@ -1,4 +1,4 @@
-"""Facts about TorchScript files."""
+"""Descriptions of TorchScript files, read by torch."""
 
 from __future__ import annotations
 
@@ -25,17 +25,19 @@ CASTS = (
 
 
 def describe(file: Path, shapes: Sequence[Sequence[int]] = ()) -> dict[str, Any]:
-    """Facts about a traced or scripted module. It does not say the shapes of its inputs: work is
-    counted where `shapes` tells them.
+    """The facts about a traced or scripted module.
+
+    TorchScript records no input shapes; work is counted only if `shapes` are given.
     """
     torch = description.imported_torch(file)
     warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
     try:
         module = torch.jit.load(str(file), map_location="cpu").eval()
         graph = module.inlined_graph
-    except Exception as error:  # torch's reader raises its own C++ errors as RuntimeError, and others in the code that it holds
+    except Exception as error:  # C++ errors of the reader, or any error of the stored code
         raise UsageError(
-            f"{file} is no TorchScript that torch {torch.__version__} reads ({description.first_line(error)}); save it again"
+            f"{file}: torch {torch.__version__} cannot read this TorchScript file "
+            f"({description.error_summary(error)}); save it again"
         ) from error
     inputs = [_value(value) for value in list(graph.inputs())[1:]]  # the first is the module itself
     nodes = list(_nodes(graph))
@@ -62,7 +64,7 @@ def describe(file: Path, shapes: Sequence[Sequence[int]] = ()) -> dict[str, Any]
 
 
 def _nodes(block: Any) -> Iterator[Any]:
-    """Every node, those of branches and loops included."""
+    """Every node, including nodes inside branches and loops."""
     for node in block.nodes():
         yield node
         for inner in node.blocks():
@@ -81,15 +83,13 @@ def _value(value: Any) -> dict[str, Any]:
 
 
 def _constants(nodes: Iterable[Any]) -> Iterator[torch.Tensor]:
-    """The weights of a frozen module, which stand in its graph."""
+    """The weights of a frozen module: constants of the graph."""
     import torch
 
     for node in nodes:
         if node.kind() == "prim::Constant" and node.outputsSize() == 1:
             value = node.output().toIValue()
-            if (
-                isinstance(value, torch.Tensor) and value.ndim
-            ):  # numbers without a dimension are arguments
+            if isinstance(value, torch.Tensor) and value.ndim:  # scalars are arguments
                 yield value
 
 
@@ -99,7 +99,7 @@ def _change(node: Any) -> dict[str, Any] | None:
     before, after = (
         _value(value)["dtype"] for value in (next(node.inputs()), next(node.outputs()))
     )
-    unknown = "Tensor"  # a saved graph does not always keep the types of what flows through it
+    unknown = "Tensor"  # saved graphs do not always keep the types of activations
     if before == after != unknown:
         return None
     names = [name if name != unknown else "?" for name in (before, after)]
@@ -119,12 +119,13 @@ def _flops(
 
     if len(shapes) != len(inputs):
         return flops.not_counted(
-            f"the file does not say the shapes of its {len(inputs)} inputs; give them with --shape"
+            f"the file does not record the shapes of its {len(inputs)} inputs; "
+            "give the shapes with --shape"
         )
     zeros = [torch.zeros(list(shape)) for shape in shapes]
     try:
         return flops.of_call(lambda: module(*zeros))
     except Exception as error:
         return flops.not_counted(
-            f"it does not take float32 inputs of these shapes: {description.first_line(error)}"
+            f"the module rejects float32 inputs of these shapes: {description.error_summary(error)}"
         )

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 
 def weights_key(model: Model) -> Mapping[str, Any] | None:
-    """What decides the weights: their declaration, the code that builds and trains, the versions.
-    None for `own` ones.
+    """The cache key of the weights: declaration, code of `build` and `train`, versions of torch.
+
+    None for weights of source `own`.
     """
     if model.weights.source == "own":
         return None
@@ -38,9 +39,7 @@ def weights_key(model: Model) -> Mapping[str, Any] | None:
 
 
 def materialise(model: Model, batches: Mapping[str, Path], folder: Path) -> dict[str, Any]:
-    """Write the state dict that every backend of this model gets; returns its digest and a note in
-    words.
-    """
+    """Write the state dict shared by all backends; return its digest, a note and other facts."""
     import torch
 
     torch.manual_seed(model.weights.seed)
@@ -48,17 +47,14 @@ def materialise(model: Model, batches: Mapping[str, Path], folder: Path) -> dict
     state = module.state_dict()
     torch.save(state, folder / WEIGHTS)
     parameters = sum(value.numel() for value in module.parameters())
-    # Two modules may have equal weights and differ in an activation, or in what a configuration
-    # file made of them.
+    # Two modules may have equal weights, but different activations or a different configuration.
     structure = hashlib.sha256(repr(module).encode()).hexdigest()
     facts = {"sha256": digest(state), "note": note, "parameters": parameters}
     return {**facts, "structure": structure, "code": _code(model, module)}
 
 
 def _code(model: Model, module: torch.nn.Module) -> dict[str, str]:
-    """The source files that decide what `module` computes. torch's and torchvision's own are left
-    to their versions.
-    """
+    """The digests of the source files behind `module`; versions cover torch and torchvision."""
     named_files = [
         import_strings.source_of(name) for name in (model.build, model.weights.train) if name
     ]
@@ -72,9 +68,10 @@ def _code(model: Model, module: torch.nn.Module) -> dict[str, str]:
     )
 
 
-def weights_read(module: torch.nn.Module) -> int:
-    """How many elements of its parameters every step reads: all but the tables of embeddings, of
-    which a step needs a few rows.
+def read_per_step(module: torch.nn.Module) -> int:
+    """The number of parameter elements read by every step.
+
+    Embedding tables are left out, because a step reads only a few rows of a table.
     """
     import torch
 
@@ -88,7 +85,7 @@ def weights_read(module: torch.nn.Module) -> int:
 
 
 def digest(state: Mapping[str, torch.Tensor]) -> str:
-    """sha256 over names, shapes, dtypes and values of a state dict."""
+    """The sha256 of the names, shapes, dtypes and values of a state dict."""
     whole = hashlib.sha256()
     for name, tensor in sorted(state.items()):
         whole.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
@@ -122,17 +119,18 @@ def _trained(model: Model, batches: Mapping[str, Path]) -> tuple[torch.nn.Module
 
 
 def _seeded(model: Model, batches: Mapping[str, Path]) -> tuple[torch.nn.Module, str]:
-    """Random numbers alone leave activations that shrink or grow layer by layer, down to denormals;
-    see `recalibrate`.
+    """A randomly initialised module with recalibrated batch norms.
+
+    Without calibration, activations shrink or grow layer by layer, down to denormals.
     """
     module = build(model)
     count = recalibrate(module, *_passes(model, batches))
-    what = (
+    recalibrated = (
         f"batch-norm statistics recalibrated on {count} input images"
         if count
         else "no batch norm to recalibrate"
     )
-    return module, f"random initialisation, seed {model.weights.seed}; {what}"
+    return module, f"random initialisation, seed {model.weights.seed}; {recalibrated}"
 
 
 _MATERIALISE: Mapping[str, Callable[[Model, Mapping[str, Path]], tuple[Any, str]]] = {
@@ -144,8 +142,10 @@ _MATERIALISE: Mapping[str, Callable[[Model, Mapping[str, Path]], tuple[Any, str]
 
 
 def _passes(model: Model, batches: Mapping[str, Path]) -> list[Sequence[torch.Tensor]]:
-    """All samples of every input, [count, ...], from the batch-1 input files; one by one for a
-    model that takes one, as detectors do.
+    """The samples of the batch-1 input files, as arguments for `recalibrate`.
+
+    A single pass holds all samples of every input, [count, ...]. For models without a batch
+    dimension, such as detectors, each sample is a pass.
     """
     import numpy as np
     import torch
@@ -159,12 +159,12 @@ def _passes(model: Model, batches: Mapping[str, Path]) -> list[Sequence[torch.Te
 
 
 def recalibrate(module: torch.nn.Module, *passes: Sequence[torch.Tensor]) -> int:
-    """Set every batch norm's running statistics to those of the samples; returns how many samples,
-    0 without a batch norm.
+    """Set the running statistics of every batch norm to the statistics of the samples.
 
-    A pass is what the module is called with: all samples at once, or one by one. Only the batch
-    norms run in training mode, so dropout and stochastic depth stay off. `momentum=None` makes the
-    running statistics the plain average over the passes.
+    Returns the number of samples, or 0 without a batch norm. A pass holds the arguments of a call:
+    all samples together, or a single sample. Only batch norms run in training mode, so dropout and
+    stochastic depth stay off. `momentum=None` turns the running statistics into the plain average
+    over the passes.
     """
     import torch
 

@@ -151,7 +151,7 @@ def test_torchscript_that_names_a_type_cannot_be_judged_and_says_so(tmp_path: Pa
     assert module(torch.zeros(1, *SIZE)).shape == (1, 4)
     with pytest.raises(
         UsageError,
-        match=r"net\.pt does not run in float64, in which it is judged \(.*\); trace it without",
+        match=r"net\.pt does not run in float64, the precision of the golden \(.*\); trace the model without",
     ):
         module.double()(torch.zeros(1, *SIZE, dtype=torch.float64))
 
@@ -202,18 +202,18 @@ def of_keywords(folder: Path) -> Path:
         (lambda folder: folder / "absent.pt2", "absent.pt2: no such file"),
         (cut, r"cut\.pt2 is a truncated or damaged archive"),
         (weights, r"weights\.pt holds tensors and no program; name the function"),
-        (other_name("net.pt2"), r"net\.pt2 is TorchScript; give it a name that ends in \.pt"),
+        (other_name("net.pt2"), r"net\.pt2 is TorchScript; rename the file to \.pt"),
         (
             other_name("net.pt"),
-            r"net\.pt is an exported program; give it a name that ends in \.pt2",
+            r"net\.pt is an exported program; rename the file to \.pt2",
         ),
         (
             lambda folder: save_script(folder / "frozen.pt", frozen=True),
-            "save it before it is frozen",
+            "save the module before freezing",
         ),
         (
             lambda folder: save_script(folder / "net.pt"),
-            r"net\.pt does not say the shapes of its inputs; give --shape",
+            r"net\.pt does not record the shapes of its inputs; give --shape",
         ),
         (of_keywords, "export it with positional tensors alone"),
     ],

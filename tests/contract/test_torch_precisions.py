@@ -212,7 +212,7 @@ def test_a_backend_that_ignores_bf16_is_a_fallback(
         ("torch-eager", "tf32", "cpu", (), "tf32 is arithmetic of NVIDIA GPUs"),
         ("torch-script", "int8-dynamic", "cpu", (), "ask torch-compile or torch-aot"),
         ("torch-aot", "int8-static", "cuda", (), "for inductor's x86 layers, not for cuda"),
-        ("torch-compile", "int8-static", "cpu", (("freezing", False),), "leave freezing away"),
+        ("torch-compile", "int8-static", "cpu", (("freezing", False),), "leave out freezing=False"),
         (
             "torch-aot",
             "fp32",

@@ -35,8 +35,8 @@ class Words(torch.nn.Module):  # type: ignore[misc]
 
 
 def test_a_table_is_read_by_row_unless_a_product_reads_all_of_it() -> None:
-    assert weights.weights_read(Words()) == 8 * 4 + 4
-    assert weights.weights_read(Words(tied=True)) == 8 * 100 + 100
+    assert weights.read_per_step(Words()) == 8 * 4 + 4
+    assert weights.read_per_step(Words(tied=True)) == 8 * 100 + 100
 
 
 def test_the_golden_counts_its_own_step() -> None:
