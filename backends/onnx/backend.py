@@ -1,4 +1,4 @@
-"""Backends that read the shared ONNX file."""
+"""The base class of backends with the shared ONNX file as artifact."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.onnx import conversion, export, exporters, quantisation, tensor_capture
+from backends.onnx import (
+    conversion,
+    dynamic_axes,
+    export,
+    exporters,
+    quantisation,
+    tensor_capture,
+)
 from backends.torch import outputs as torch_outputs
 from harness import Backend, Cell, Session, Source, Unsupported
 from harness.core.intermediate_tensors import Exposed
@@ -16,13 +23,13 @@ if TYPE_CHECKING:
 
 
 QUIET = {"ORT_DISABLE_TELEMETRY": "1"}
-"""ONNX Runtime, which also quantises, otherwise gathers usage data in the user's home, beside what
-is measured.
+"""Without this variable ONNX Runtime, also the quantiser, collects usage data in the user's home
+during measurements.
 """
 
 
 class OnnxBackend(Backend):
-    """A runtime that reads the shared ONNX file; what is left to write is `load`."""
+    """A runtime with the shared ONNX file as artifact. Subclasses implement `load`."""
 
     distributions = ("onnx", "onnxscript", "torch")
     precisions = conversion.PRECISIONS
@@ -33,6 +40,7 @@ class OnnxBackend(Backend):
         return (
             super().supports(cell)
             or export.supports_onnx(cell.model)
+            or dynamic_axes.refuses(cell)
             or exporters.refuses(cell)
             or conversion.refuses(cell)
         )
@@ -53,31 +61,20 @@ class OnnxBackend(Backend):
         self, folder: Path, cell: Cell, into: Path, only: Collection[str] | None, inputs: Arrays
     ) -> Exposed:
         if not (folder / export.FILE).exists():
-            raise Unsupported(
-                f"{cell.id} does not run an ONNX file, but {', '.join(sorted(file.name for file in folder.iterdir()))}"
-            )
-        return Exposed(
-            export.names_of(cell),
-            tuple(
-                tensor_capture.expose(
-                    folder / export.FILE, into / export.FILE, only, _wrappers(cell)
-                )
-            ),
+            files = ", ".join(sorted(file.name for file in folder.iterdir()))
+            raise Unsupported(f"{cell.id} does not run an ONNX file, but {files}")
+        tensors = tensor_capture.expose(
+            folder / export.FILE, into / export.FILE, only, _wrappers(cell)
         )
+        return Exposed(export.names_of(cell), tuple(tensors))
 
     def watch(self, folder: Path, cell: Cell, names: Sequence[str]) -> Session:
-        # All that the copy hands out, in its order: a runtime may tell outputs by position only.
-        return self.load(
-            folder,
-            tensor_capture.with_outputs(
-                cell, tensor_capture.further_outputs(folder / export.FILE, cell)
-            ),
-        )
+        # All outputs of the copy, in order, because some runtimes know outputs by position only.
+        outputs = tensor_capture.further_outputs(folder / export.FILE, cell)
+        return self.load(folder, tensor_capture.with_outputs(cell, outputs))
 
 
 def _wrappers(cell: Cell) -> int:
-    """How many modules of ours were around the model's when the cell's file was exported; the file
-    names them as well.
-    """
+    """The number of wrapper modules around the model's module in the scopes of the cell's file."""
     narrowed = cell.precision == "bf16"
     return 0 if cell.model.file else torch_outputs.wrappers(cell.model) + narrowed

@@ -1,4 +1,8 @@
-"""ONNX files converted to lower precisions, each by a maintained library."""
+"""Conversion of ONNX files to lower precisions, each by a maintained library.
+
+A precision is a property of the file: a single file feeds all runtimes. Inputs and outputs keep the
+declared types, so all runtimes read equal bytes; casts and quantisation are inside the graph.
+"""
 
 from __future__ import annotations
 
@@ -20,35 +24,38 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8-dynamic", "int8-static")
 
 
 def refuses(cell: Cell) -> str:
-    """An empty string, or why no file of this precision can be had of the cell's model, in words."""
+    """The reason why the cell's model has no file of the precision, or an empty string."""
     if cell.precision == "bf16" and cell.model.file:
-        return "bf16 is made by PyTorch's exporter from a module; no maintained converter makes it from an ONNX file"
+        return (
+            "bf16 is made by PyTorch's exporter from a module; "
+            "no maintained library converts an ONNX file to bf16"
+        )
     for name, allowed in quantisation.CHOICES.items():
         if cell.option.get(name, allowed[0]) not in allowed:
             return f"{name} is {' or '.join(map(repr, allowed))}, not {cell.option[name]!r}"
         if name in cell.option and cell.precision != "int8-static":
-            return f"{name} is an option of int8-static, and means nothing at {cell.precision}"
+            return f"{name} is an option of int8-static, not of {cell.precision}"
     return ""
 
 
 def lacks(cell: Cell) -> str:
-    """In words, what is not installed for the cell's conversion, or an empty string."""
-    if (
-        cell.precision in ("fp32", "bf16") or cell.interpreter_name or not absent("onnxruntime")
-    ):  # files are made in this environment
+    """The package missing for the cell's conversion, or an empty string."""
+    # For cells of other environments, files are converted in this environment.
+    if cell.precision in ("fp32", "bf16") or cell.interpreter_name or not absent("onnxruntime"):
         return ""
-    return f"{cell.precision} is made by onnxruntime, which is not installed; pip install 'evenbench[ort]'"
+    return (
+        f"{cell.precision} is made by onnxruntime, which is not installed; "
+        "pip install 'evenbench[ort]'"
+    )
 
 
 def absent(package: str) -> bool:
-    """Whether a package is not installed here. Looks, but imports nothing."""
+    """Whether a package is missing, without importing the package."""
     return importlib.util.find_spec(package) is None
 
 
 def key(cell: Cell) -> dict[str, Any]:
-    """What decides how the cell's file is converted: the library, its version, and every setting.
-    Empty for fp32.
-    """
+    """The key of the conversion: library, version and all settings. Empty for fp32."""
     return _KEYS[cell.precision](cell) if cell.precision in _KEYS else {}
 
 
@@ -69,11 +76,10 @@ _KEYS = {
 
 
 def convert(file: Path, cell: Cell, calibration: Mapping[str, Path]) -> None:
-    """Convert the fp32 ONNX `file` in place to the cell's precision; fp32 and bf16 files are left
-    as they are.
+    """Convert the fp32 ONNX `file` in place to the cell's precision. fp32 and bf16 change nothing.
 
-    `calibration` maps an input's name to an .npy of [batches, batch, ...]. Raises Unsupported where
-    nothing in the graph can be quantised.
+    `calibration` maps input names to .npy files of [batches, batch, ...]. Raises Unsupported if the
+    graph has no layer to quantise.
     """
     if cell.precision in _CONVERTERS:
         _CONVERTERS[cell.precision](file, cell, calibration)
@@ -97,40 +103,39 @@ _CONVERTERS = {
 
 
 def narrowed(module: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
-    """`module` computing in `dtype`, with float32 inputs and outputs: casts at the boundary,
-    weights cast once.
+    """`module` with computation in `dtype`, and float32 inputs and outputs.
 
-    Batch norms are folded into their convolutions first, in float32, where the module can be
-    traced; the exporter folds what is left, but in mixed types.
+    If torch.fx can trace the module, batch norms are folded into convolutions first, in float32.
+    The exporter also folds batch norms, but in mixed types.
     """
     import torch
 
     inner = _folded(module).to(dtype)
 
     class Narrowed(torch.nn.Module):
-        """Casts floating inputs down and outputs up again."""
+        """A module with casts of floating inputs to the narrow type, and of outputs to float32."""
 
         def __init__(self) -> None:
             super().__init__()
             self.inner = inner
 
         def forward(self, *arguments: torch.Tensor) -> Any:
-            made = self.inner(
+            result = self.inner(
                 *(value.to(dtype) if value.is_floating_point() else value for value in arguments)
             )
-            if isinstance(made, torch.Tensor):
-                return made.float() if made.is_floating_point() else made
-            return tuple(value.float() if value.is_floating_point() else value for value in made)
+            if isinstance(result, torch.Tensor):
+                return result.float() if result.is_floating_point() else result
+            return tuple(value.float() if value.is_floating_point() else value for value in result)
 
     return Narrowed().eval()
 
 
 def _folded(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy with batch norms folded into convolutions; a plain copy of what torch.fx cannot trace."""
+    """A copy with batch norms folded into convolutions; unfolded if torch.fx cannot trace."""
     from torch.fx.experimental import optimization
 
     copied = copy.deepcopy(module)
     try:
         return optimization.fuse(copied)  # type: ignore[no-any-return]
-    except Exception:  # tracing fails in as many ways as there are modules; an unfolded batch norm is right as well
+    except Exception:  # tracing raises errors of many types, and unfolded batch norms are correct
         return copied

@@ -1,5 +1,6 @@
-"""What an ONNX file says of itself: tensors, parameters, operators, work, and where its precision
-changes. Weights are not read.
+"""Descriptions of ONNX files: tensors, parameters, operators, work, precision changes.
+
+The values of weights are not read.
 """
 
 from __future__ import annotations
@@ -20,12 +21,10 @@ FORMAT = "ONNX"
 
 
 def describe(file: Path) -> dict[str, Any]:
-    """Everything that the file says. Raises UsageError where it is no whole ONNX model, external
-    data included.
-    """
-    found = Graph(read(file))
-    external = external_files(found.model, file)
-    model = found.model
+    """All facts about a file. Raises UsageError for incomplete models or missing external data."""
+    graph = Graph(read(file))
+    external = external_files(graph.model, file)
+    model = graph.model
     return {
         "format": FORMAT,
         "bytes": file.stat().st_size + sum(external.values()),
@@ -33,51 +32,47 @@ def describe(file: Path) -> dict[str, Any]:
         "made_by": f"{model.producer_name} {model.producer_version}".strip(),
         "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
         "metadata": {entry.key: entry.value for entry in model.metadata_props},
-        "inputs": [described_value(value) for value in found.inputs],
+        "inputs": [described_value(value) for value in graph.inputs],
         "outputs": [described_value(value) for value in model.graph.output],
-        "parameters": found.parameters,
-        "flops": found.flops,
-        "operators": found.operators,
+        "parameters": graph.parameters,
+        "flops": graph.flops,
+        "operators": graph.operators,
         "computes_in": precision.precision_of_graph(model),
-        "precision_changes": found.precision_changes,
+        "precision_changes": graph.precision_changes,
         "details": {
             "ir_version": model.ir_version,
             "functions": [function.name for function in model.functions],
         },
-        "notes": found.notes(file),
+        "notes": graph.notes(file),
     }
 
 
 def recorded(model: onnx.ModelProto) -> dict[str, Any]:
-    """The part of it that goes into the record of an artifact."""
-    found = Graph(model)
-    changes = Counter(f"{change['from']} -> {change['to']}" for change in found.precision_changes)
+    """The facts for the record of an artifact."""
+    graph = Graph(model)
+    changes = Counter(f"{change['from']} -> {change['to']}" for change in graph.precision_changes)
     return {
-        "parameters": found.parameters["count"],
+        "parameters": graph.parameters["count"],
         "parameter_bytes": {
-            dtype: entry["bytes"] for dtype, entry in found.parameters["by_dtype"].items()
+            dtype: entry["bytes"] for dtype, entry in graph.parameters["by_dtype"].items()
         },
-        "flops": found.flops["total"],
-        "flops_uncounted": found.flops["uncounted"],
-        "operators": found.operators,
+        "flops": graph.flops["total"],
+        "flops_uncounted": graph.flops["uncounted"],
+        "operators": graph.operators,
         "computes_in": precision.precision_of_graph(model),
         "precision_changes": dict(changes),
     }
 
 
 def work(model: onnx.ModelProto, batch: int) -> dict[str, Any]:
-    """What one step computes and has to read (`harness.Golden.work`), with every open size of an
-    input taken as `batch`.
-    """
-    found = Graph(model, batch)
-    weights = found.weights_read
-    return flops.work(found.flops, weights["count"], weights["bytes"])
+    """The work of a step for `harness.Golden.work`, with open sizes set to `batch`."""
+    graph = Graph(model, batch)
+    weights = graph.weights_read
+    return flops.work(graph.flops, weights["count"], weights["bytes"])
 
 
 def read(file: Path) -> onnx.ModelProto:
-    """The file's model without its external weights. Raises UsageError where it is none, or only
-    the beginning of one.
-    """
+    """The model in a file, without external weights. Raises UsageError for incomplete models."""
     try:
         import onnx
     except ImportError as error:
@@ -86,20 +81,22 @@ def read(file: Path) -> onnx.ModelProto:
         ) from error
     try:
         model = onnx.load(str(file), load_external_data=False)
-    except Exception as error:  # protobuf's own error types differ between its versions
+    except Exception as error:  # the error types of protobuf differ between versions
         raise UsageError(
-            f"{file} is no whole ONNX model ({type(error).__name__}: {error}); export or copy it again"
+            f"{file} is not a complete ONNX model ({type(error).__name__}: {error}); "
+            "export or copy it again"
         ) from error
     if not model.ir_version or not model.graph.output:
         raise UsageError(
-            f"{file} is no ONNX model: it has no graph with an output; export or copy it again"
+            f"{file} is not an ONNX model: no graph with an output; export or copy it again"
         )
     return model
 
 
 def external_files(model: onnx.ModelProto, file: Path) -> dict[str, int]:
-    """Size in bytes by the name of each file beside `file` that holds weights. Raises UsageError
-    where one is absent or too short.
+    """The bytes of each file with external weights, by name.
+
+    Raises UsageError if a file is missing or too short.
     """
     ends: dict[str, int] = {}
     for tensor in Graph(model).initializers:
@@ -115,15 +112,17 @@ def _external_size(file: Path, name: str, needed: int) -> int:
     beside = (file.parent / name).resolve()
     if not beside.is_relative_to(file.parent.resolve()):
         raise UsageError(
-            f"{file}: its weights lie in {name}, outside of its folder, where no runtime may read; export it again"
+            f"{file}: the weights lie in {name}, outside the folder, where no runtime reads; "
+            "export it again"
         )
     if not beside.is_file():
         raise UsageError(
-            f"{file}: its weights lie in {name}, which is not there; put that file beside it"
+            f"{file}: the weights lie in {name}, which is missing; put it beside the model"
         )
     size = beside.stat().st_size
     if size < needed:
         raise UsageError(
-            f"{file}: {name} has {size} bytes, and its weights need {needed}; it is truncated, copy it again"
+            f"{file}: {name} is truncated: it has {size} bytes, and the weights need {needed}; "
+            "copy it again"
         )
     return size

@@ -1,4 +1,4 @@
-"""Axes that an exported file leaves open, so that one session runs inputs of several sizes."""
+"""Open axes of exported files: a session then runs inputs of several sizes."""
 
 from __future__ import annotations
 
@@ -14,43 +14,54 @@ if TYPE_CHECKING:
 
 
 OPEN = (BATCH, SIZE)
-"""What of a file may be left open."""
+"""The kinds of open axes."""
 
 
 DYNAMIC = {
-    "dynamic": f"what the ONNX file leaves open, so that one session answers any: '{BATCH}', '{SIZE}' (the axes that differ between the "
-    f"sizes that a model declares), or '{BATCH},{SIZE}'; without it all sizes are fixed"
+    "dynamic": (
+        f"open axes of the ONNX file, for sessions on inputs of any size: '{BATCH}', '{SIZE}' (the "
+        f"axes that differ between the declared sizes of the model), or '{BATCH},{SIZE}'; "
+        "all sizes are fixed by default"
+    )
 }
-"""The same for those backends whose sessions can answer inputs of several sizes."""
+"""The option of backends with sessions on inputs of several sizes."""
 
 
 def left_open(cell: Cell) -> tuple[str, ...]:
-    """What one session of the cell is to answer any of: the batch, the model's sizes, both or
-    nothing.
-    """
-    asked = str(cell.option.get("dynamic", "")).split(",")
-    return tuple(what for what in OPEN if what in asked)
+    """The kinds of axes left open in the cell's file: batch, sizes, both or none."""
+    requested = str(cell.option.get("dynamic", "")).split(",")
+    return tuple(kind for kind in OPEN if kind in requested)
+
+
+def refuses(cell: Cell) -> str:
+    """The reason why the option `dynamic` does not fit the cell, or an empty string."""
+    kinds, name = left_open(cell), cell.model.name
+    if "dynamic" in cell.option and sorted(kinds) != sorted(str(cell.option["dynamic"]).split(",")):
+        allowed = f"{BATCH!r}, {SIZE!r} or '{BATCH},{SIZE}'"
+        return f"dynamic is {allowed}, not {cell.option['dynamic']!r}; other sizes are fixed"
+    if BATCH in kinds and not any(spec.is_batched for spec in cell.model.inputs):
+        return f"dynamic={BATCH} opens the batch axis, and no input of {name} declares a batch axis"
+    if SIZE in kinds and not cell.model.sizes:
+        axes = "opens the axes that differ between the sizes of a model"
+        return f"dynamic={SIZE} {axes}, and {name} declares a single size; declare sizes="
+    return ""
 
 
 def open_axes(cell: Cell, spec: TensorSpec) -> tuple[int, ...]:
-    """The axes of an input or output that the cell's file leaves open."""
-    asked = left_open(cell)
-    batch = (0,) if BATCH in asked and spec.is_batched else ()
-    return (
-        *batch,
-        *(size_axes.changing(cell.model).get(spec.name, ()) if SIZE in asked else ()),
-    )
+    """The axes of an input or output left open in the cell's file."""
+    kinds = left_open(cell)
+    batch = (0,) if BATCH in kinds and spec.is_batched else ()
+    sizes = size_axes.changing(cell.model).get(spec.name, ()) if SIZE in kinds else ()
+    return (*batch, *sizes)
 
 
 def labels(cell: Cell) -> tuple[str, ...]:
-    """The labels of a cell whose session answers inputs of any such size."""
-    return tuple(f"any {what}" for what in left_open(cell))
+    """The labels of a cell with sessions on inputs of any size."""
+    return tuple(f"any {kind}" for kind in left_open(cell))
 
 
 def exporter_arguments(module: torch.nn.Module, cell: Cell, dynamo: bool) -> dict[str, Any]:
-    """The exporter's argument that leaves sizes open, with a name for each open axis of every
-    declared tensor.
-    """
+    """The exporter's argument for open axes, with a name for each open axis of declared tensors."""
     import inspect
 
     import torch
@@ -60,19 +71,16 @@ def exporter_arguments(module: torch.nn.Module, cell: Cell, dynamo: bool) -> dic
     }
     if not dynamo:
         return {"dynamic_axes": {name: axes for name, axes in named.items() if axes}}
-    # A batch is the same of all inputs, which a `Dim` says. Of other axes the exporter is to find
-    # out: names alone leave that to it.
+    # A `Dim` declares equal batches of all inputs. For other axes, names let the exporter determine
+    # equal sizes.
     size = torch.export.Dim(BATCH) if left_open(cell) == (BATCH,) else None
     axes = tuple(
         dict.fromkeys(named[spec.name], size) if size else named[spec.name]
         for spec in cell.model.inputs
     )
-    takes = inspect.signature(module.forward).parameters.values()
-    return {
-        "dynamic_shapes": (axes,)
-        if any(each.kind is each.VAR_POSITIONAL for each in takes)
-        else axes
-    }
+    parameters = inspect.signature(module.forward).parameters.values()
+    variadic = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+    return {"dynamic_shapes": (axes,) if variadic else axes}
 
 
 def _named_axes(cell: Cell, spec: TensorSpec) -> dict[int, str]:
@@ -83,7 +91,7 @@ def _named_axes(cell: Cell, spec: TensorSpec) -> dict[int, str]:
 
 
 def check_exported(graph: Any, cell: Cell, exporter: str) -> None:
-    """Raise Unsupported where the exporter fixed an open size of an input or output all the same."""
+    """Raise Unsupported if the exporter fixed an open axis of an input or output."""
     named = {
         value.name: value.type.tensor_type.shape.dim for value in (*graph.input, *graph.output)
     }
@@ -91,18 +99,22 @@ def check_exported(graph: Any, cell: Cell, exporter: str) -> None:
         for axis in open_axes(cell, spec):
             size = named[spec.name][axis] if axis < len(named[spec.name]) else None
             if size is None or not size.dim_param:
-                what = "the batch" if spec.is_batched and axis == 0 else f"axis {axis}"
+                label = "the batch" if spec.is_batched and axis == 0 else f"axis {axis}"
                 fixed = size.dim_value if size is not None else "nothing"
-                asked = f"asked for dynamic={cell.option['dynamic']}"
                 raise Unsupported(
-                    f"{asked}, and exporter {exporter} fixed {what} of {spec.name} to {fixed}"
+                    f"requested dynamic={cell.option['dynamic']}, "
+                    f"but exporter {exporter} fixed {label} of {spec.name} to {fixed}"
                 )
 
 
 def check_left_open(cell: Cell, shapes: Mapping[str, Sequence[int | str | None]]) -> None:
-    """Raise Unsupported where the loaded network fixed an open size of an input. `shapes` are the
-    inputs' as the runtime tells them, by name; a size that is no number is open."""
+    """Raise Unsupported if the loaded network fixed an open axis of an input.
+
+    `shapes` maps input names to the shapes reported by the runtime; non-integer sizes are open.
+    """
     for spec in cell.model.inputs:
         if any(isinstance(shapes[spec.name][axis], int) for axis in open_axes(cell, spec)):
-            taken = f"the loaded network takes {spec.name} of {list(shapes[spec.name])} only"
-            raise Unsupported(f"asked for dynamic={cell.option['dynamic']}, and {taken}")
+            raise Unsupported(
+                f"requested dynamic={cell.option['dynamic']}, "
+                f"but the loaded network takes {spec.name} of {list(shapes[spec.name])} only"
+            )

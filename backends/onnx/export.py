@@ -1,8 +1,6 @@
-"""One ONNX file for every backend that takes ONNX: exported once from the module, or the user's own
-file as it is.
+"""The ONNX file shared by all ONNX backends: exported from the module, or the user's own file.
 
-At a lower precision the file is converted (`onnx_precision`), and says in its metadata what it was
-made from.
+`conversion` converts the file for lower precisions. The metadata of the file record the origin.
 """
 
 from __future__ import annotations
@@ -23,14 +21,14 @@ FILE = "model.onnx"
 
 
 METADATA = "evenbench."
-"""What the names of our entries in `metadata_props` begin with."""
+"""The prefix of evenbench's entries in `metadata_props`."""
 
 
 OWN = "none, the user's own file"
 
 
 def supports_onnx(model: Model) -> str:
-    """An empty string, or why no ONNX file can be had of this model."""
+    """The reason why the model has no ONNX file, or an empty string."""
     return (
         ""
         if model.build or model.file.endswith(".onnx")
@@ -39,41 +37,45 @@ def supports_onnx(model: Model) -> str:
 
 
 def at_fp32(cell: Cell) -> Cell:
-    """The cell whose file is not converted: what another quantiser starts from."""
+    """The cell with the unconverted file, the starting point of other quantisers."""
     return replace(cell, precision="fp32")
 
 
 def key(cell: Cell) -> Mapping[str, Any]:
-    """What decides the file besides weights, shapes and precision; equal for all backends that read
-    it.
-    """
+    """The cache key of the file beside weights, shapes and precision, equal for all backends."""
     settings = conversion.key(cell)
-    how = {"conversion": settings} if settings else {}
+    converted = {"conversion": settings} if settings else {}
     if cell.model.file:
-        return {"format": "onnx", "exporter": OWN, **how}
+        return {"format": "onnx", "exporter": OWN, **converted}
     versions = {name: inputs.version_of(name) for name in ("onnx", "onnxscript")}
     exporter = exporters.exporter_of(cell)
-    made = {
+    exported = {
         "format": "onnx",
         "exporter": f"torch.onnx {exporter}",
         "opset": exporters.opset_of(cell),
         "optimize": exporter == "dynamo",
     }
     if dynamic_axes.left_open(cell) == (BATCH,):
-        made["dynamic"] = BATCH
+        exported["dynamic"] = BATCH
     elif dynamic_axes.left_open(cell):
-        made["dynamic"] = {
+        exported["dynamic"] = {
             spec.name: dynamic_axes.open_axes(cell, spec)
             for spec in (*cell.model.inputs, *cell.model.outputs)
         }
-    return {**made, **torch_model.versions(), **versions, **how, "metadata": _declared(cell.model)}
+    return {
+        **exported,
+        **torch_model.versions(),
+        **versions,
+        **converted,
+        "metadata": _declared(cell.model),
+    }
 
 
 def names_of(cell: Cell) -> str:
-    """What the names of tensors in a cell's file mean, in words: equal for files whose equal names
-    stand for the same tensor.
+    """The origin of the tensor names in a cell's file.
 
-    What converts a file to another precision keeps the names that the exporter gave.
+    Equal origins mean that equal names denote equal tensors. Conversions to other precisions keep
+    the names of the exporter.
     """
     if cell.model.file:
         return "names of tensors in ONNX files of one's own"
@@ -82,49 +84,47 @@ def names_of(cell: Cell) -> str:
         if dynamic_axes.left_open(cell)
         else ""
     )
-    return f"names of ONNX tensors by {exporters.exporter_of(cell)}, opset {exporters.opset_of(cell)}{left}"
+    exporter, opset = exporters.exporter_of(cell), exporters.opset_of(cell)
+    return f"names of ONNX tensors by {exporter}, opset {opset}{left}"
 
 
 def _declared(model: Model) -> dict[str, str]:
-    """The metadata that the model's declaration decides: its name, its preprocessing and its
-    classes.
-    """
-    found = {"model": model.name}
+    """The metadata from the model's declaration: name, preprocessing and class labels."""
+    declared = {"model": model.name}
     if model.recipe:
         steps = [{"step": type(step).__name__, **asdict(step)} for step in model.recipe.steps]
-        found["recipe"] = json.dumps({"name": model.recipe.name, "steps": steps}, sort_keys=True)
+        declared["recipe"] = json.dumps({"name": model.recipe.name, "steps": steps}, sort_keys=True)
     if model.labels:
-        found["labels"] = json.dumps(model.labels)
-    return found
+        declared["labels"] = json.dumps(model.labels)
+    return declared
 
 
 def metadata(source: Source, cell: Cell) -> dict[str, str]:
-    """What travels with a file, by name: enough to use the model without us, and to tell what it
-    was made from.
+    """The metadata of a file by name, for use without evenbench and for tracing the origin.
 
-    `recipe` is the preprocessing, its steps in order as JSON; `labels` a JSON list; `conversion`
-    JSON, where there was one.
+    `recipe` holds the preprocessing, with the steps in order, as JSON; `labels` a JSON list;
+    `conversion` the settings of a conversion, if any, as JSON.
     """
-    how = key(cell)
+    origin = key(cell)
+    exporter, conversion_key = str(origin["exporter"]), origin.get("conversion")
     entries = {
         **_declared(source.model),
         "precision": cell.precision,
         "weights_sha256": source.weights_sha256,
         "calibration_sha256": source.calibration_sha256,
-        "exporter": f"{how['exporter']} {how['torch']}" if "torch" in how else str(how["exporter"]),
-        "opset": str(how.get("opset", "")),
-        "dynamic": ",".join(dynamic_axes.left_open(cell)) if "dynamic" in how else "",
-        "conversion": json.dumps(how["conversion"], sort_keys=True) if "conversion" in how else "",
+        "exporter": f"{exporter} {origin['torch']}" if "torch" in origin else exporter,
+        "opset": str(origin.get("opset", "")),
+        "dynamic": ",".join(dynamic_axes.left_open(cell)) if "dynamic" in origin else "",
+        "conversion": json.dumps(conversion_key, sort_keys=True) if conversion_key else "",
     }
     return {METADATA + name: value for name, value in entries.items() if value}
 
 
 def export(source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
-    """Write `model.onnx` with the declared names, the sizes (fixed, or some open) and precision of
-    the cell; returns how it was made.
+    """Write `model.onnx` with the declared names and the cell's precision; return facts.
 
-    A user's own file is copied byte for byte at fp32. Raises Unsupported where the precision cannot
-    be had of this graph.
+    Sizes are fixed, or open by the option `dynamic`. At fp32, a user's own file is copied byte for
+    byte. Raises Unsupported if the graph does not support the precision.
     """
     file = folder / FILE
     if cell.model.file:
@@ -142,16 +142,16 @@ def export(source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
 
 
 def _finish(source: Source, cell: Cell, file: Path) -> dict[str, Any]:
-    """Put the metadata into the file; returns what its graph computes in, as facts."""
+    """Add the metadata to the file; return facts such as the precision of the graph."""
     import onnx
 
     model = onnx.load(str(file))
     written = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}["ai.onnx"]
-    if (
-        cell.option.get("opset", written) != written
-    ):  # the exporter goes on where its conversion between opsets gave up
+    # The exporter only warns if the conversion to the requested opset fails.
+    if cell.option.get("opset", written) != written:
         raise Unsupported(
-            f"asked for opset {cell.option['opset']}, exporter {exporters.exporter_of(cell)} left the file at {written}"
+            f"requested opset {cell.option['opset']}, "
+            f"but exporter {exporters.exporter_of(cell)} wrote opset {written}"
         )
     if dynamic_axes.left_open(cell) and not cell.model.file:
         dynamic_axes.check_exported(model.graph, cell, exporters.exporter_of(cell))

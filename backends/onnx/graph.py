@@ -20,7 +20,7 @@ QUANTISERS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 
 
 SHAPES_AND_FLAGS = ("int64", "bool", "string")
-"""Types of constants that are no weights."""
+"""The element types of constants other than weights."""
 
 
 def bytes_of(tensor: onnx.TensorProto) -> int:
@@ -28,7 +28,7 @@ def bytes_of(tensor: onnx.TensorProto) -> int:
 
 
 def _bits(dtype: str) -> int:
-    """Of one element as a file stores it; 0 for text."""
+    """The bits of a stored element; 0 for strings."""
     if dtype == "bool":
         return 8
     digits = "".join(character for character in dtype.partition("e")[0] if character.isdigit())
@@ -38,7 +38,7 @@ def _bits(dtype: str) -> int:
 
 
 def dtype_name(number: int) -> str:
-    """`float32` of ONNX's FLOAT, `float16`, `int8` and so on."""
+    """The name of an element type, such as `float32` for ONNX's FLOAT."""
     import onnx
 
     name = onnx.TensorProto.DataType.Name(number).lower()
@@ -56,13 +56,11 @@ def described_value(value: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Graph:
-    """A model's nodes, those of branches, loop bodies and functions included, and what follows from
-    them.
-    """
+    """The nodes of a model, including branches, loop bodies and functions, and derived facts."""
 
     model: onnx.ModelProto = field(repr=False)
     open_size: int = 1
-    """What every open size of an input is taken as."""
+    """The value of open sizes of inputs."""
 
     @cached_property
     def graphs(self) -> list[Any]:
@@ -79,13 +77,13 @@ class Graph:
 
     @property
     def inputs(self) -> list[onnx.ValueInfoProto]:
-        """Those that a caller gives: weights that are listed among them are left out."""
+        """The inputs given by a caller, without weights listed as inputs."""
         names = {tensor.name for tensor in self.initializers}
         return [value for value in self.model.graph.input if value.name not in names]
 
     @cached_property
     def operators(self) -> dict[str, int]:
-        """How many nodes by operator, most first; those of other domains with their domain."""
+        """The number of nodes by operator, with the domain of custom operators."""
         plain = ("", "ai.onnx")
         return dict(
             Counter(
@@ -96,9 +94,7 @@ class Graph:
 
     @cached_property
     def values(self) -> dict[str, onnx.TypeProto.Tensor]:
-        """Type and shape by tensor name, as far as inference knows them, with every open size of an
-        input taken as `open_size`.
-        """
+        """The inferred type and shape by tensor name, with open sizes set to `open_size`."""
         model = _closed(self.model, self.open_size)
         known = (
             value
@@ -109,27 +105,27 @@ class Graph:
 
     @cached_property
     def types(self) -> dict[str, str]:
-        """Element type by tensor name."""
-        found = {name: dtype_name(kind.elem_type) for name, kind in self.values.items()}
+        """The element type by tensor name."""
+        types = {name: dtype_name(kind.elem_type) for name, kind in self.values.items()}
         return {
-            **found,
+            **types,
             **{tensor.name: dtype_name(tensor.data_type) for tensor in self.initializers},
         }
 
     @cached_property
     def shapes(self) -> dict[str, Sequence[int]]:
-        """Shape by tensor name; those with a size that is not known are left out."""
-        found = {
+        """The completely known shapes by tensor name."""
+        shapes = {
             name: [size.dim_value for size in kind.shape.dim]
             for name, kind in self.values.items()
             if kind.HasField("shape")
         }
-        known = {name: shape for name, shape in found.items() if all(size > 0 for size in shape)}
+        known = {name: shape for name, shape in shapes.items() if all(size > 0 for size in shape)}
         return {**known, **{tensor.name: list(tensor.dims) for tensor in self.initializers}}
 
     @property
     def weights(self) -> list[onnx.TensorProto]:
-        """The initializers, without shapes, flags, scales and zero points."""
+        """The initializers without shapes, flags, scales and zero points."""
         scales = {
             name
             for node in self.nodes
@@ -137,15 +133,16 @@ class Graph:
             for name in list(node.input)[1:]
         }
         return [
-            each
-            for each in self.initializers
-            if dtype_name(each.data_type) not in SHAPES_AND_FLAGS and each.name not in scales
+            tensor
+            for tensor in self.initializers
+            if dtype_name(tensor.data_type) not in SHAPES_AND_FLAGS and tensor.name not in scales
         ]
 
     @property
     def weights_read(self) -> dict[str, int]:
-        """Count and bytes of the weights that every step reads: all but tables that are only
-        gathered from, a few rows in a step.
+        """The count and bytes of weights read by every step.
+
+        Tables used only by Gather are left out, because a step reads only a few rows.
         """
         read = {
             name
@@ -161,14 +158,14 @@ class Graph:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Count and bytes of the weights, in all and by type."""
-        found: dict[str, dict[str, int]] = {}
+        """The count and bytes of the weights, in total and by type."""
+        by_dtype: dict[str, dict[str, int]] = {}
         for tensor in self.weights:
-            entry = found.setdefault(dtype_name(tensor.data_type), {"count": 0, "bytes": 0})
+            entry = by_dtype.setdefault(dtype_name(tensor.data_type), {"count": 0, "bytes": 0})
             entry["count"] += prod(tensor.dims)
             entry["bytes"] += bytes_of(tensor)
-        total = {key: sum(entry[key] for entry in found.values()) for key in ("count", "bytes")}
-        return {**total, "by_dtype": dict(sorted(found.items()))}
+        total = {key: sum(entry[key] for entry in by_dtype.values()) for key in ("count", "bytes")}
+        return {**total, "by_dtype": dict(sorted(by_dtype.items()))}
 
     @property
     def flops(self) -> dict[str, Any]:
@@ -176,11 +173,10 @@ class Graph:
 
     @property
     def precision_changes(self) -> list[dict[str, Any]]:
-        """Every node that hands on numbers in another type than it got: its name, operator, and the
-        two types.
+        """The nodes with different input and output types: name, operator and both types.
 
-        `of` says whether weights or activations pass there. Casts between numbers that are no
-        weights of a network, such as shapes, are left out.
+        `of` distinguishes weights from activations. Casts of other numbers, such as shapes, are
+        left out.
         """
         stored = {tensor.name for tensor in self.initializers}
         makers = {name: node.op_type for node in self.nodes for name in node.output}
@@ -189,7 +185,7 @@ class Graph:
         ]
 
     def notes(self, file: Path) -> list[str]:
-        """What is wrong with the model in onnx's own words, and which sizes were taken as 1."""
+        """The errors of onnx's checker, and the open sizes set to 1."""
         import onnx
 
         open_sizes = {
@@ -201,7 +197,7 @@ class Graph:
         notes = [f"work is counted with {', '.join(sorted(open_sizes))} = 1"] if open_sizes else []
         try:
             onnx.checker.check_model(str(file))
-        except Exception as error:  # ValidationError, or protobuf's own beyond 2 GiB
+        except Exception as error:  # ValidationError, or an error of protobuf beyond 2 GiB
             notes.append(f"onnx.checker: {str(error).strip().splitlines()[0]}")
         return notes
 
@@ -212,7 +208,7 @@ def _change(
     if node.op_type != "Cast" and node.op_type not in QUANTISERS:
         return None
     before, after = types.get(node.input[0], ""), types.get(node.output[0], "")
-    integers = makers.get(node.input[0], "").endswith("Integer")  # their sums become floating again
+    integers = makers.get(node.input[0], "").endswith("Integer")  # integer sums, cast to floats
     of_numbers = ("float" in before and "float" in after) or integers or node.op_type in QUANTISERS
     if not of_numbers or before == after:
         return None
@@ -246,9 +242,7 @@ def inferred(model: onnx.ModelProto) -> onnx.GraphProto:
 
 
 def _closed(model: onnx.ModelProto, open_size: int) -> onnx.ModelProto:
-    """A copy with open sizes of inputs set to `open_size` and all shapes inferred; large weights
-    are left out: they decide no shape.
-    """
+    """A copy with open sizes of inputs set to `open_size`, and all shapes inferred."""
     import onnx
 
     copied = onnx.ModelProto()
@@ -263,10 +257,10 @@ def _closed(model: onnx.ModelProto, open_size: int) -> onnx.ModelProto:
         size.dim_param for value in model.graph.input for size in value.type.tensor_type.shape.dim
     )
     if open_shapes:
-        del copied.graph.value_info[:]  # the exporter's have the open size as well
+        del copied.graph.value_info[:]  # recorded shapes contain the open sizes
         for value in copied.graph.output:
             value.type.tensor_type.ClearField("shape")
     try:
         return onnx.shape_inference.infer_shapes(copied, data_prop=True)
-    except Exception:  # an operator or a type that onnx does not know, or more than 2 GiB: what is written in the file remains
+    except Exception:  # operators or types unknown to onnx, or a model beyond 2 GiB
         return copied

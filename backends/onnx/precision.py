@@ -1,10 +1,4 @@
-"""ONNX files at other precisions, each converted by a maintained library, and what precision a file
-really has.
-
-A precision is a property of the file: one file feeds every runtime that can read it. Inputs and
-outputs stay as the model declares them, so that the bytes are equal for all; casts and quantisation
-stand inside the graph.
-"""
+"""The precision of an ONNX file, read from the operators and types of the graph."""
 
 from __future__ import annotations
 
@@ -18,7 +12,7 @@ if TYPE_CHECKING:
 
 
 COMPUTE = ("Conv", "ConvTranspose", "MatMul", "Gemm", "RNN", "GRU", "LSTM", "Attention")
-"""Operators in which nearly all the work of a network is done."""
+"""The operators with nearly all the work of a network."""
 
 STATIC = ("QLinearConv", "QLinearMatMul", "QGemm", "QAttention", "QLinearAdd")
 DYNAMIC = (
@@ -42,15 +36,15 @@ TRANSPARENT = (
     "Concat",
     "Pad",
 )
-"""Operators that quantised numbers pass through on their way to the next layer."""
+"""The operators between a dequantisation and the next layer in quantised graphs."""
 
 
 def precision_of_graph(model: onnx.ModelProto) -> str:
-    """What the file's compute nodes compute in: `fp32`, `fp16`, `bf16`, `fp64`, `int8-static` or
-    `int8-dynamic`.
+    """The precision of the compute nodes: `fp32`, `fp16`, `bf16`, `fp64`, or an int8 precision.
 
-    Read from integer operators, QDQ pairs, initialisers and casts. Where float types are mixed they
-    are joined by commas; a graph without any floating tensor narrows nothing and counts as `fp32`.
+    The evidence is integer operators (`int8-dynamic`, `int8-static`), QDQ pairs, initialisers and
+    casts. Mixed float types are joined by commas; a graph without floating tensors counts as
+    `fp32`.
     """
     nodes = list(graph.nodes(model.graph))
     kinds = {node.op_type for node in nodes}
@@ -60,17 +54,17 @@ def precision_of_graph(model: onnx.ModelProto) -> str:
         return "int8-static"
     types = _types(model)
     compute = [node for node in nodes if node.op_type in COMPUTE]
-    found = _float_names(
+    names = _float_names(
         types.get(node.output[0]) or types.get(node.input[min(1, len(node.input) - 1)])
         for node in compute
     )
-    if not found:  # no such layer, or none whose type is known: every tensor counts
-        found = _float_names(types.values())
-    return ",".join(sorted(found)) or "fp32"
+    if not names:  # without compute nodes of known type, every tensor counts
+        names = _float_names(types.values())
+    return ",".join(sorted(names)) or "fp32"
 
 
 def int8_share(model: onnx.ModelProto) -> tuple[int, int]:
-    """How many of the graph's compute nodes work on quantised numbers, and how many there are."""
+    """The number of compute nodes on quantised numbers, and of all compute nodes."""
     nodes = list(graph.nodes(model.graph))
     makers = {output: node for node in nodes for output in node.output}
     integer = sum(node.op_type in STATIC or node.op_type in DYNAMIC[1:] for node in nodes)
@@ -80,7 +74,7 @@ def int8_share(model: onnx.ModelProto) -> tuple[int, int]:
 
 
 def _is_quantised(tensor: str, makers: Mapping[str, onnx.NodeProto]) -> bool:
-    """Whether a layer's input comes out of a DequantizeLinear that a QuantizeLinear feeds."""
+    """Whether a layer's input comes from a pair of QuantizeLinear and DequantizeLinear."""
     seen = 0
     while tensor in makers and seen < 20:
         node, seen = makers[tensor], seen + 1
@@ -96,7 +90,7 @@ def _is_quantised(tensor: str, makers: Mapping[str, onnx.NodeProto]) -> bool:
 
 
 def _types(model: onnx.ModelProto) -> dict[str, int]:
-    """Element type by tensor name, as far as shape inference knows it."""
+    """The inferred element type by tensor name."""
     inferred = graph.inferred(model)
     values = (*inferred.input, *inferred.output, *inferred.value_info)
     known = {value.name: value.type.tensor_type.elem_type for value in values}
@@ -104,9 +98,7 @@ def _types(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def _float_names(types: Iterable[int | None]) -> set[str]:
-    """The names of the floating types among ONNX's element types; others have no precision to speak
-    of.
-    """
+    """The precisions of the floating types among ONNX's element types."""
     from onnx import TensorProto
 
     names = {
@@ -119,15 +111,14 @@ def _float_names(types: Iterable[int | None]) -> set[str]:
 
 
 def without_kernel(error: BaseException) -> str:
-    """In words, where ONNX Runtime found no kernel for an operator's type, or an empty string for
-    any other error.
+    """The reason in ONNX Runtime's error for a missing kernel; an empty string for other errors.
 
-    Its message reads `... NOT_IMPLEMENTED : Could not find an implementation for Conv(22) node with
+    The error reads `... NOT_IMPLEMENTED : Could not find an implementation for Conv(22) node with
     name 'x'`.
     """
     text = str(error)
-    _, found, rest = text.partition("Could not find an implementation for ")
-    if not found or "NOT_IMPLEMENTED" not in text:
+    _, matched, rest = text.partition("Could not find an implementation for ")
+    if not matched or "NOT_IMPLEMENTED" not in text:
         return ""
     operator, _, opset = rest.split(" ")[0].rstrip(")").partition("(")
     return (

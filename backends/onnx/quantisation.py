@@ -12,22 +12,26 @@ from harness.environment import system_info
 from harness.inputs import batches
 
 OPTIONS = {
-    "activations": "of int8-static: 'u8' (asymmetric; default on a CPU) or 's8' (symmetric; default elsewhere, and what TensorRT takes)",
-    "ranges": "of int8-static, how calibration makes a range: 'minmax' (default), 'entropy' or 'percentile'",
+    "activations": (
+        "type of int8-static activations: 'u8' (asymmetric; default on a CPU) or 's8' (symmetric; "
+        "default elsewhere, required by TensorRT)"
+    ),
+    "ranges": "calibration method of int8-static: 'minmax' (default), 'entropy' or 'percentile'",
 }
-"""What a case may choose about the conversion, for every backend that reads the file."""
+"""The options of the conversion, for all backends with the shared ONNX file."""
 
 
 CHOICES = {"activations": ("u8", "s8"), "ranges": ("minmax", "entropy", "percentile")}
 
 
 LINEAR = ("MatMul", "Gemm")
-"""What int8-dynamic quantises. Convolutions are left alone: ONNX Runtime's dynamic ones were
-several times slower than fp32.
+"""The operators quantised by int8-dynamic. ONNX Runtime's dynamic convolutions were several times
+slower than fp32.
 """
 
 
 def dynamic_key(cell: Cell) -> dict[str, Any]:
+    """The cache key of int8-dynamic conversion."""
     settings = {
         "weights": "s8 symmetric, per channel",
         "activations": "u8, ranges found at run time",
@@ -41,6 +45,7 @@ def dynamic_key(cell: Cell) -> dict[str, Any]:
 
 
 def static_key(cell: Cell) -> dict[str, Any]:
+    """The cache key of int8-static conversion."""
     return {
         "by": "onnxruntime.quantization.quantize_static",
         "version": batches.version_of("onnxruntime"),
@@ -48,7 +53,7 @@ def static_key(cell: Cell) -> dict[str, Any]:
         "weights": "s8 symmetric, per channel",
         "activations": {"u8": "u8 asymmetric", "s8": "s8 symmetric"}[_activations(cell)],
         "ranges": cell.option.get("ranges", "minmax"),
-        "bias": "fp32",  # TensorRT takes no int32 bias; ONNX Runtime and OpenVINO quantise it themselves
+        "bias": "fp32",  # TensorRT rejects int32; ONNX Runtime and OpenVINO quantise biases on load
         "reduce_range": saturates(system_info.describe()["cpu_flags"], cell.device),
     }
 
@@ -58,26 +63,28 @@ def _activations(cell: Cell) -> str:
 
 
 def saturates(flags: Iterable[str], device: str = "cpu") -> bool:
-    """Whether u8 times s8 overflows 16 bits on this CPU: x86 without VNNI. Weights are then given
-    seven bits.
+    """Whether products of u8 and s8 overflow 16 bits on the CPU, as on x86 without VNNI.
+
+    Weights then get seven bits.
     """
     return device == "cpu" and "avx2" in flags and not any("vnni" in flag for flag in flags)
 
 
 def to_int8_dynamic(file: Path, cell: Cell, calibration: Mapping[str, Path]) -> None:
+    """Quantise the linear layers of `file` in place, with ranges computed at run time."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model = onnx.load(str(file))
-    found = [node.op_type for node in graph.nodes(model.graph) if node.op_type in precision.COMPUTE]
-    if not any(kind in LINEAR for kind in found):
+    layers = [
+        node.op_type for node in graph.nodes(model.graph) if node.op_type in precision.COMPUTE
+    ]
+    if not any(kind in LINEAR for kind in layers):
         raise Unsupported(
-            f"int8-dynamic quantises linear layers, and {cell.model.name} has none; its {len(found)} convolutions would run slower "
-            "than in fp32 so, and int8-static is made for them"
+            f"int8-dynamic quantises linear layers, and {cell.model.name} has none; its "
+            f"{len(layers)} convolutions would run slower than in fp32: use int8-static"
         )
-    del model.graph.value_info[
-        :
-    ]  # the quantiser transposes weights, and the exporter's shapes of them would be wrong
+    del model.graph.value_info[:]  # the quantiser transposes weights, so shapes would be wrong
     quantize_dynamic(
         model,
         str(file),
@@ -88,6 +95,7 @@ def to_int8_dynamic(file: Path, cell: Cell, calibration: Mapping[str, Path]) -> 
 
 
 def to_int8_static(file: Path, cell: Cell, calibration: Mapping[str, Path]) -> None:
+    """Quantise `file` in place as QDQ, with ranges from the calibration samples."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -97,8 +105,8 @@ def to_int8_static(file: Path, cell: Cell, calibration: Mapping[str, Path]) -> N
         "entropy": CalibrationMethod.Entropy,
         "percentile": CalibrationMethod.Percentile,
     }
-    # The exporter has folded what can be folded; ONNX Runtime's optimiser would also take functions
-    # such as HardSwish apart.
+    # The exporter has folded constants already, and ONNX Runtime's optimiser would decompose
+    # functions such as HardSwish.
     quant_pre_process(
         str(file), str(file), skip_optimization=not cell.model.file, skip_symbolic_shape=True
     )
@@ -117,20 +125,20 @@ def to_int8_static(file: Path, cell: Cell, calibration: Mapping[str, Path]) -> N
 
 
 def feeds(calibration: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
-    """The calibration batches, one dict of arrays by input name after the other."""
+    """Yield each calibration batch as a dict of arrays by input name."""
     import numpy as np
 
-    whole = {name: np.load(path) for name, path in calibration.items()}
-    for index in range(len(next(iter(whole.values())))):
-        yield {name: array[index] for name, array in whole.items()}
+    arrays = {name: np.load(path) for name, path in calibration.items()}
+    for index in range(len(next(iter(arrays.values())))):
+        yield {name: array[index] for name, array in arrays.items()}
 
 
 def _reader(calibration: Mapping[str, Path]) -> Any:
-    """The batches in the form that ONNX Runtime's quantiser asks for."""
+    """The calibration batches as the data reader of ONNX Runtime's quantiser."""
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
-        """Hands out one batch after the other, then None."""
+        """Returns the next batch, or None at the end."""
 
         def __init__(self) -> None:
             self.batches = feeds(calibration)

@@ -363,7 +363,7 @@ def broken(name: str, folder: Path, exported: Path) -> Path:
     ("name", "said"),
     [
         ("empty.onnx", "is empty"),
-        ("cut.onnx", "is no whole ONNX model"),
+        ("cut.onnx", "is not a complete ONNX model"),
         ("text.onnx", "is no "),
         ("cut.pt", "truncated or damaged archive"),
         ("damaged.pt", "damaged"),

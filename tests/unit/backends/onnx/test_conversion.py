@@ -43,7 +43,7 @@ def test_every_setting_of_a_conversion_is_in_its_key() -> None:
         ),
         (
             low("fp16", activations="u8"),
-            "activations is an option of int8-static, and means nothing at fp16",
+            "activations is an option of int8-static, not of fp16",
         ),
         (low("int8-static", activations="s8"), ""),
         (low("fp16"), ""),

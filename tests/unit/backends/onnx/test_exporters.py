@@ -61,7 +61,8 @@ def test_what_an_exporter_writes_may_be_asked_for(asked: dict[str, Any]) -> None
         (
             "fp32",
             {"dynamic": "size"},
-            "what differs between the sizes of a model, and tiny_cnn declares one; give it sizes=",
+            "opens the axes that differ between the sizes of a model, "
+            "and tiny_cnn declares a single size; declare sizes=",
         ),
         (
             "fp32",
@@ -78,7 +79,9 @@ def test_what_it_does_not_write_is_unsupported_in_words(
 
 def test_a_file_of_ones_own_is_not_exported() -> None:
     own = Model("own", file="own.onnx")
-    assert "own is a file of one's own" in OnnxRuntime().supports(cell(model=own, opset=18))
+    assert "export options (opset) apply to modules, and own is a file" in OnnxRuntime().supports(
+        cell(model=own, opset=18)
+    )
 
 
 def test_two_samples_are_exported_where_the_batch_is_open(tmp_path: Path) -> None:
@@ -113,10 +116,10 @@ def test_each_choice_is_another_file_and_the_default_is_one() -> None:
 def test_how_a_model_of_ones_own_asks_for_the_other_exporter_is_told() -> None:
     mine = replace(TINY_CNN, weights=own())
     assert (
-        exporters._as_a_flag(Cell(mine, "ort"))
-        == ", of a model of your own --option BACKEND:exporter=torchscript"
+        exporters._flag(Cell(mine, "ort"))
+        == ", for a model of your own --option BACKEND:exporter=torchscript"
     )
-    assert exporters._as_a_flag(Cell(replace(mine, weights=seeded(0)), "ort")) == ""
+    assert exporters._flag(Cell(replace(mine, weights=seeded(0)), "ort")) == ""
 
 
 def test_what_an_exporter_refuses_is_told_by_its_first_error_and_the_other_one_is_named() -> None:
@@ -124,8 +127,9 @@ def test_what_an_exporter_refuses_is_told_by_its_first_error_and_the_other_one_i
     caused.__cause__ = ValueError(
         "\n  Could not guard on data-dependent expression Eq(u0, 1)\n\nand a page more"
     )
-    assert exporters.refused("dynamo", caused) == (
-        "PyTorch's exporter 'dynamo' cannot take it (ValueError: Could not guard on data-dependent expression Eq(u0, 1)); "
-        "the other one is exporter='torchscript'"
+    assert exporters.error_message("dynamo", caused) == (
+        "PyTorch's exporter 'dynamo' cannot export the model "
+        "(ValueError: Could not guard on data-dependent expression Eq(u0, 1)); "
+        "try exporter='torchscript'"
     )
-    assert "(RuntimeError: RuntimeError)" in exporters.refused("torchscript", RuntimeError())
+    assert "(RuntimeError: RuntimeError)" in exporters.error_message("torchscript", RuntimeError())
