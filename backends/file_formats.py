@@ -39,7 +39,7 @@ def describe(file: Path, shapes: Sequence[Sequence[int]] = ()) -> dict[str, Any]
     """
     kind = kind_of(file)
     if shapes and kind != "torchscript":
-        raise UsageError(f"{file} records the shapes of its inputs, or has no inputs; drop --shape")
+        raise UsageError(f"{file} records the shapes of its inputs, or has none; leave --shape out")
     read = import_strings.resolve(READERS[kind])
     facts = read(file, shapes) if shapes else read(file)
     with file.open("rb") as stream:
