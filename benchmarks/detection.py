@@ -66,8 +66,8 @@ def of_one_image(detector: Any, *names: str) -> Any:
             self.detector = detector
 
         def forward(self, image: Any) -> Any:
-            found = self.detector([image])[0]
-            return tuple(found[name] for name in names or ("boxes", "labels", "scores"))
+            objects = self.detector([image])[0]
+            return tuple(objects[name] for name in names or ("boxes", "labels", "scores"))
 
     return OfOneImage()
 
@@ -84,10 +84,10 @@ def sharpened(detector: Any, factor: float) -> Any:
 def _faster_rcnn(**sizes: int) -> Any:
     from torchvision.models import detection
 
-    made = detection.fasterrcnn_mobilenet_v3_large_320_fpn(
+    detector = detection.fasterrcnn_mobilenet_v3_large_320_fpn(
         weights=None, weights_backbone=None, num_classes=CLASSES, **sizes
     )
-    return sharpened(made, SHARPNESS)
+    return sharpened(detector, SHARPNESS)
 
 
 def fasterrcnn_mobilenet_v3_large_320_fpn() -> Any:
@@ -136,7 +136,7 @@ def canvases(model: Model) -> dict[str, Any]:
     """The photographs at two sizes, each on a canvas of zeros, and the sizes."""
     import numpy as np
 
-    made: dict[str, list[Any]] = {spec.name: [] for spec in model.inputs}
+    arrays: dict[str, list[Any]] = {spec.name: [] for spec in model.inputs}
     for index, photograph in enumerate(PHOTOGRAPHS):
         height = HEIGHTS[index % len(HEIGHTS)]
         first = (SIDE - height) // 2
@@ -144,9 +144,9 @@ def canvases(model: Model) -> dict[str, Any]:
         canvas[:, :height] = preprocess.apply(PIXELS_192, locate(photograph))[
             :, first : first + height
         ]
-        made["canvas"].append(canvas)
-        made["size"].append(np.array([height, SIDE], np.int64))
-    return {name: np.stack(arrays) for name, arrays in made.items()}
+        arrays["canvas"].append(canvas)
+        arrays["size"].append(np.array([height, SIDE], np.int64))
+    return {name: np.stack(values) for name, values in arrays.items()}
 
 
 FASTER_RCNN_TWO_SIZES = Model(
@@ -334,7 +334,7 @@ def _detr() -> Any:
         raise Unavailable(
             f"{error.name}, the builder of DETR, is not installed; pip install 'evenbench[text]'"
         ) from error
-    made = DetrForObjectDetection(
+    detr = DetrForObjectDetection(
         DetrConfig(
             use_timm_backbone=False,
             use_pretrained_backbone=False,
@@ -342,8 +342,8 @@ def _detr() -> Any:
             num_labels=COCO,
         )
     )
-    _thaw(made)
-    return made
+    _thaw(detr)
+    return detr
 
 
 def detr_resnet50() -> Any:
@@ -360,8 +360,8 @@ def detr_resnet50() -> Any:
             self.detr = detr
 
         def forward(self, image: Any) -> Any:
-            made = self.detr(pixel_values=image)
-            return made.logits, made.pred_boxes
+            outputs = self.detr(pixel_values=image)
+            return outputs.logits, outputs.pred_boxes
 
     return Detr()
 
@@ -381,9 +381,9 @@ def detr_resnet50_objects() -> Any:
             self.detr = detr
 
         def forward(self, image: Any) -> Any:
-            made = self.detr(pixel_values=image[None])
-            scores, labels = made.logits[0].softmax(-1)[:, :COCO].max(-1)
-            centre, size = made.pred_boxes[0].split(2, -1)
+            outputs = self.detr(pixel_values=image[None])
+            scores, labels = outputs.logits[0].softmax(-1)[:, :COCO].max(-1)
+            centre, size = outputs.pred_boxes[0].split(2, -1)
             corners = torch.cat([centre - size / 2, centre + size / 2], -1)
             return corners * image.shape[-1], labels, scores
 

@@ -61,10 +61,10 @@ def fasterrcnn_resnet50_fpn() -> Any:
 def maskrcnn_resnet50_fpn() -> Any:
     from torchvision.models import detection
 
-    made = softened(
+    detector = softened(
         sharpened(detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None), SHARPNESS)
     )
-    return of_one_image(made, "boxes", "labels", "scores", "masks")
+    return of_one_image(detector, "boxes", "labels", "scores", "masks")
 
 
 def _detector(build: Any, *more: TensorSpec) -> Model:
@@ -178,9 +178,9 @@ def vit_b_16() -> Any:
     import torch
     from torchvision import models
 
-    made = models.vit_b_16(weights=None)
-    torch.nn.init.normal_(made.heads.head.weight, std=0.02)
-    return made
+    network = models.vit_b_16(weights=None)
+    torch.nn.init.normal_(network.heads.head.weight, std=0.02)
+    return network
 
 
 VIT = Model(

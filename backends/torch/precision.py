@@ -91,10 +91,10 @@ def emulated(precision: str, device: str) -> str:
 
     Such CPUs store the precision and compute in fp32.
     """
-    wanted = INSTRUCTIONS.get(precision, ())
-    if device != "cpu" or not wanted or set(wanted) & set(system_info.describe()["cpu_flags"]):
+    features = INSTRUCTIONS.get(precision, ())
+    if device != "cpu" or not features or set(features) & set(system_info.describe()["cpu_flags"]):
         return ""
     return (
-        f"this CPU multiplies no {precision} ({', '.join(wanted[:2])} are absent): "
+        f"this CPU multiplies no {precision} ({', '.join(features[:2])} are absent): "
         "values are widened to fp32 and rounded back"
     )
