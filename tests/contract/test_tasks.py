@@ -283,7 +283,7 @@ def test_what_an_exporter_cannot_take_is_unsupported_with_its_message(tmp_path: 
     (line,) = run_of(detection.FASTER_RCNN, tmp_path, "ort", options={}).values()
     assert (line["outcome"], line["phase"]) == ("unsupported", "prepare")
     assert "PyTorch's exporter 'dynamo' cannot export the model (" in line["reason"]
-    assert line["reason"].endswith("the other one is exporter='torchscript'")
+    assert line["reason"].endswith("try exporter='torchscript'")
 
 
 @pytest.mark.slow

@@ -117,7 +117,7 @@ def test_several_threads_may_call_what_a_step_only_reads(backend: str, tmp_path:
 def test_what_several_threads_may_not_call_is_refused_in_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(Unsupported, match="ask torch-eager or torch-script"):
+    with pytest.raises(Unsupported, match="use torch-eager or torch-script"):
         torch_compile.CompiledSession(
             abs, Cell(TINY_CNN, "torch-compile"), contextlib.nullcontext
         ).beside()
