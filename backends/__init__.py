@@ -1,8 +1,7 @@
-"""One small file per runtime, and this table: names known without imports, the install hint beside
-the name.
+"""The table of backends: names, import strings and install hints, readable without imports.
 
-To add a backend in this tree: one file, one row here, one extra in `pyproject.toml`. A package of
-your own adds one with an entry point in the group `harness.backends` instead.
+A new backend in this tree takes a file, a row in this table and an extra in `pyproject.toml`.
+External packages register backends with entry points in the group `harness.backends`.
 """
 
 from harness.core.registry import Row
@@ -171,10 +170,10 @@ IMPLEMENTATIONS: tuple[Row, ...] = (
     Row("numpy", "backends.preprocessing.numpy_preprocessor:NumPy", "pip install evenbench"),
     Row("cpp", "backends.cpp.preprocessor:Cpp", "install a C++ compiler such as g++"),
 )
-"""Libraries that do the steps of a recipe, for `Case(preprocessing=...)`."""
+"""Libraries that run the steps of a recipe, for `Case(preprocessing=...)`."""
 
 DESCRIBE = "backends.file_formats:describe"
-"""What reads model files of every format, for `evenbench inspect`."""
+"""The reader of model files of every format, for `evenbench inspect`."""
 
 PEAKS = "backends.hardware_peaks:measure"
-"""What measures how fast this machine can be at most, for the roofline of a result."""
+"""The measurement of this machine's peak speed, for the roofline of a result."""

@@ -1,6 +1,4 @@
-"""The small network that the backend contract runs: convolutions, batch norm, a residual and two
-linear layers.
-"""
+"""The backend contract's small network: convolutions, batch norm, a residual, two linear layers."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ def build() -> torch.nn.Module:
     from torch import nn
 
     class Residual(nn.Module):
-        """x + norm(conv(x)), so that the graph is not a chain."""
+        """x + norm(conv(x)), a branch in the graph."""
 
         def __init__(self) -> None:
             super().__init__()

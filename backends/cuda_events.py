@@ -1,9 +1,8 @@
-"""CUDA events as a session's inner clock, device names, and the switches of fp32 arithmetic: what
-the CUDA backends share.
+"""CUDA events as a session's inner clock, CUDA device names, and torch's TF32 switches.
 
 A session on a CUDA device sets `inner = "device"` and `inner_clock = cuda_events.CLOCK`, calls
-`start()` before and `stop()` after it enqueues a step, and answers `inner_ns()` with `ns()`. The
-harness asks after `sync`, so the events are complete then.
+`start()` before and `stop()` after enqueueing a step, and returns `ns()` from `inner_ns()`. The
+harness calls `inner_ns()` after `sync`, when the events are complete.
 """
 
 from __future__ import annotations
@@ -13,22 +12,24 @@ from typing import Any
 from harness.environment import gpu
 
 CLOCK = "cuda events"
-"""Two events on the stream that the step runs on; their resolution is about 500 ns."""
+"""Two events on the stream of the step, with a resolution of about 500 ns."""
 
 NS_PER_MS = 1_000_000
 
 
-def named(asked: str, used: int) -> str:
-    """CUDA device `used` in the words of the cell that asked for `asked`: `cuda` and `cuda:0` are
-    the same device.
+def device_name(requested: str, index: int) -> str:
+    """The name of CUDA device `index`: `requested` if both are the same device, else `cuda:index`.
+
+    `cuda` and `cuda:0` name the same device.
     """
-    return asked if gpu.is_cuda(asked) and gpu.index(asked) == used else f"cuda:{used}"
+    same = gpu.is_cuda(requested) and gpu.index(requested) == index
+    return requested if same else f"cuda:{index}"
 
 
 class TorchEvents:
-    """Events on torch's current stream of one device.
+    """Events on torch's current stream of a device.
 
-    `device` is a cell's (`cuda`, `cuda:1`). Raises RuntimeError where torch sees no such device.
+    `device` is the cell's device (`cuda`, `cuda:1`). Raises RuntimeError if torch lacks the device.
     """
 
     def __init__(self, device: str) -> None:
@@ -39,55 +40,49 @@ class TorchEvents:
         self.begin, self.end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
 
     def start(self) -> None:
-        """Before the step is enqueued."""
+        """Record the first event, before the step is enqueued."""
         self.begin.record(self.stream)
 
     def stop(self) -> None:
-        """After the step is enqueued; returns before it is done."""
+        """Record the second event, after the step is enqueued; return without waiting."""
         self.end.record(self.stream)
 
     def synchronize(self) -> None:
-        """Wait for all that was enqueued on the device, on whichever stream."""
+        """Wait for all work enqueued on the device, on every stream."""
         import torch
 
         torch.cuda.synchronize(self.device)
 
     def ns(self) -> int:
-        """Nanoseconds between the events, which must be complete. At least 1: a lap of no time is a
-        mistake.
-        """
+        """Nanoseconds between the complete events, at least 1: a lap of zero is a mistake."""
         return max(1, round(self.begin.elapsed_time(self.end) * NS_PER_MS))
 
 
 class DriverEvents:
-    """The same through `cuda-bindings`, for runtimes without a Python framework around them; on a
-    stream of its own.
-    """
+    """Events on a new stream through `cuda-bindings`, for runtimes without a Python framework."""
 
     def __init__(self) -> None:
         self.stream = call("cudaStreamCreate")
         self.begin, self.end = call("cudaEventCreate"), call("cudaEventCreate")
 
     def start(self) -> None:
-        """Before the step is enqueued."""
+        """Record the first event, before the step is enqueued."""
         call("cudaEventRecord", self.begin, self.stream)
 
     def stop(self) -> None:
-        """After the step is enqueued; returns before it is done."""
+        """Record the second event, after the step is enqueued; return without waiting."""
         call("cudaEventRecord", self.end, self.stream)
 
     def synchronize(self) -> None:
-        """Wait for all that was enqueued on this stream."""
+        """Wait for all work enqueued on this stream."""
         call("cudaStreamSynchronize", self.stream)
 
     def ns(self) -> int:
-        """Nanoseconds between the events, which must be complete. At least 1: a lap of no time is a
-        mistake.
-        """
+        """Nanoseconds between the complete events, at least 1: a lap of zero is a mistake."""
         return max(1, round(call("cudaEventElapsedTime", self.begin, self.end) * NS_PER_MS))
 
     def close(self) -> None:
-        """Destroy the events and the stream. Calling it again does nothing."""
+        """Destroy the events and the stream. Further calls do nothing."""
         if self.stream is None:
             return
         for event in (self.begin, self.end):
@@ -97,25 +92,25 @@ class DriverEvents:
 
 
 def call(name: str, *arguments: Any) -> Any:
-    """A function of the CUDA runtime: its one result, a tuple of several, or None. Raises
-    RuntimeError with CUDA's own words.
+    """Call a function of the CUDA runtime; return the only result, a tuple of several, or None.
+
+    Raises RuntimeError with CUDA's error message.
     """
     from cuda.bindings import runtime
 
     status, *results = getattr(runtime, name)(*arguments)
     if status != runtime.cudaError_t.cudaSuccess:
-        _, words = runtime.cudaGetErrorString(status)
-        raise RuntimeError(f"{name}: {status.name}: {words.decode()}")
+        _, message = runtime.cudaGetErrorString(status)
+        raise RuntimeError(f"{name}: {status.name}: {message.decode()}")
     return results[0] if len(results) == 1 else tuple(results) or None
 
 
 def allow_tf32(allowed: bool) -> None:
-    """Switch torch's three users of TF32 (matmul, cuDNN convolutions, cuDNN RNNs) on or off
-    together.
+    """Switch TF32 on or off for torch's matmul, cuDNN convolutions and cuDNN RNNs together.
 
-    By default they differ: convolutions use it and matmul does not. Matmul goes by the older of
-    torch's two interfaces, which `torch.get_float32_matmul_precision` can read back; for the other
-    two only the newer one is complete.
+    By default convolutions use TF32 and matmul does not. torch has two interfaces: matmul is set
+    through the older, so that `torch.get_float32_matmul_precision` can read the value back;
+    convolutions and RNNs need the newer.
     """
     import torch
 
@@ -125,9 +120,7 @@ def allow_tf32(allowed: bool) -> None:
 
 
 def fp32_arithmetic() -> str:
-    """What fp32 tensors are computed in, as read back: `fp32`, `tf32`, or in words where the three
-    users disagree.
-    """
+    """The arithmetic of fp32 tensors, as read back: `fp32`, `tf32`, or the list of differences."""
     users = tf32_switches()
     if len(set(users.values())) > 1:
         return "fp32 with " + ", ".join(f"{user} {value}" for user, value in users.items())
@@ -139,9 +132,9 @@ def tf32_switches() -> dict[str, str]:
     import torch
 
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    found = {
+    settings = {
         "matmul": matmul.fp32_precision,
         "conv": cudnn.conv.fp32_precision,
         "rnn": cudnn.rnn.fp32_precision,
     }
-    return {user: "tf32" if value == "tf32" else "ieee" for user, value in found.items()}
+    return {user: "tf32" if value == "tf32" else "ieee" for user, value in settings.items()}

@@ -1,6 +1,4 @@
-"""Model files of every format that a backend here writes or reads: told apart by their bytes, and
-described.
-"""
+"""Model files of every format of the backends, recognised by their bytes and described."""
 
 from __future__ import annotations
 
@@ -13,32 +11,35 @@ from typing import Any
 from harness import UsageError
 from harness.core import import_strings
 
-EXPECTED = ".onnx, TorchScript (.pt), an exported program or an AOTInductor package (.pt2), or a TensorRT plan"
+EXPECTED = (
+    ".onnx, TorchScript (.pt), an exported program or an AOTInductor package (.pt2), "
+    "or a TensorRT plan"
+)
 
 READERS: Mapping[str, str] = {
     "onnx": "backends.onnx.description:describe",
-    "torchscript": "backends.torch.description:describe_script",
-    "program": "backends.torch.description:describe_program",
-    "package": "backends.torch.description:describe_package",
+    "torchscript": "backends.torch.torchscript_description:describe",
+    "program": "backends.torch.program_description:describe",
+    "package": "backends.torch.package_description:describe",
     "plan": "backends.tensorrt.description:describe",
 }
-"""What reads a file of each kind. It returns the facts that docs/inspect.md lists, or raises
+"""The reader of each kind of file. Readers return the facts listed in docs/inspect.md, or raise
 UsageError.
 """
 
 PLANS = (b"vtrt", b"ftrt", b"ptrt")
-"""What TensorRT's plans begin with."""
+"""The first bytes of TensorRT plans."""
 
 
 def describe(file: Path, shapes: Sequence[Sequence[int]] = ()) -> dict[str, Any]:
-    """Every fact about a model file. `shapes` are those of its inputs, for a file that does not say
-    them itself.
+    """Every fact about a model file.
 
-    Raises UsageError where it is no model file that we know, or not a whole one.
+    `shapes` are the shapes of the inputs, for TorchScript files, which do not record shapes.
+    Raises UsageError if the format is unknown or the file is damaged.
     """
     kind = kind_of(file)
     if shapes and kind != "torchscript":
-        raise UsageError(f"{file} says the shapes of its inputs, or has none; leave --shape out")
+        raise UsageError(f"{file} records the shapes of its inputs, or has none; leave --shape out")
     read = import_strings.resolve(READERS[kind])
     facts = read(file, shapes) if shapes else read(file)
     with file.open("rb") as stream:
@@ -47,7 +48,7 @@ def describe(file: Path, shapes: Sequence[Sequence[int]] = ()) -> dict[str, Any]
 
 
 def kind_of(file: Path) -> str:
-    """The key of READERS for a file, by its first bytes and, of an archive, by its members."""
+    """The key of READERS for a file, by the first bytes and, for archives, by the members."""
     with file.open("rb") as stream:
         head = stream.read(4)
     if not head:
@@ -60,28 +61,25 @@ def kind_of(file: Path) -> str:
         return "onnx"
     if head[:2] == b"\x80\x02":
         raise UsageError(
-            f"{file} is a pickle, and reading one runs the code that it holds; expected {EXPECTED}"
+            f"{file} is a pickle, and reading a pickle runs its code; expected {EXPECTED}"
         )
-    raise UsageError(f"{file} is no model file that evenbench knows; expected {EXPECTED}")
+    raise UsageError(f"{file} is not a known model file; expected {EXPECTED}")
 
 
 def _kind_of_archive(file: Path) -> str:
     try:
-        with zipfile.ZipFile(file) as opened:
-            names = [name.partition("/")[2] for name in opened.namelist()]
-            if (
-                min((entry.header_offset for entry in opened.infolist()), default=0) > 0
-            ):  # of a cut one, the last whole one inside is found
-                raise zipfile.BadZipFile("its own list of entries is not there")
-            broken = opened.testzip()
+        with zipfile.ZipFile(file) as archive:
+            names = [name.partition("/")[2] for name in archive.namelist()]
+            # zipfile opens the last complete archive nested in a truncated archive.
+            if min((entry.header_offset for entry in archive.infolist()), default=0) > 0:
+                raise zipfile.BadZipFile("the list of entries is missing")
+            broken = archive.testzip()
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise UsageError(
             f"{file} is a truncated or damaged archive ({error}); export or copy it again"
         ) from error
     if broken:
-        raise UsageError(
-            f"{file} is damaged: {broken} does not agree with its checksum; copy it again"
-        )
+        raise UsageError(f"{file} is damaged: {broken} does not match its checksum; copy it again")
     if any(name.startswith("data/aotinductor/") for name in names):
         return "package"
     if any(name.startswith("models/") for name in names) and "archive_format" in names:
@@ -90,6 +88,7 @@ def _kind_of_archive(file: Path) -> str:
         return "torchscript"
     if "data.pkl" in names:
         raise UsageError(
-            f"{file} holds tensors and no program; name the function that builds the model, as package.module:build"
+            f"{file} holds tensors and no program; "
+            "name the function that builds the model, as package.module:build"
         )
-    raise UsageError(f"{file} is an archive of another kind; expected {EXPECTED}")
+    raise UsageError(f"{file} is an archive of an unknown kind; expected {EXPECTED}")

@@ -1,6 +1,4 @@
-"""How many floating-point operations one inference takes, by the one rule of torch's own counter,
-for files of every format.
-"""
+"""Floating-point operations per inference, by the rule of torch's counter for all formats."""
 
 from __future__ import annotations
 
@@ -13,16 +11,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RULE = "convolutions, matrix products and attention; a multiply-add counts as two; biases and elementwise steps do not count"
-"""What torch.utils.flop_counter counts. Other counters add biases and weigh elementwise functions,
-each in its own way.
+RULE = (
+    "convolutions, matrix products and attention; a multiply-add counts as two; "
+    "biases and elementwise steps do not count"
+)
+"""The rule of torch.utils.flop_counter. Other counters disagree about biases and elementwise
+functions.
 """
 
 Shape = Sequence[int]
 
 
 def missing() -> str:
-    """Why nothing can be counted here, in words, or an empty string."""
+    """The reason why counting is impossible here, or an empty string."""
     return (
         ""
         if importlib.util.find_spec("torch")
@@ -31,13 +32,14 @@ def missing() -> str:
 
 
 def not_counted(why: str) -> dict[str, Any]:
-    """The facts where there is no count, and why."""
+    """The facts of a missing count, with the reason."""
     return {"total": None, "rule": RULE, "by_operator": {}, "uncounted": {}, "why_not": why}
 
 
 def counted(by_operator: Mapping[str, int], uncounted: Mapping[str, int]) -> dict[str, Any]:
-    """The facts about a count. `uncounted` are operators that count, but whose shapes or formula
-    are not known, and how many.
+    """The facts of a count.
+
+    `uncounted` maps matrix-multiplying operators without known shapes or formula to their number.
     """
     total = sum(by_operator.values())
     return {
@@ -50,14 +52,15 @@ def counted(by_operator: Mapping[str, int], uncounted: Mapping[str, int]) -> dic
 
 
 def work(count: Mapping[str, Any], weights: int, weight_bytes: int | None) -> dict[str, Any]:
-    """A count as a golden tells it (`harness.Golden.work`): with the weights that every step reads."""
-    told = {name: count[name] for name in ("rule", "by_operator", "uncounted", "why_not")}
-    return {"flops": count["total"], **told, "weights": weights, "weight_bytes": weight_bytes}
+    """The result of `harness.Golden.work`: a count, and the weights read by every step."""
+    facts = {name: count[name] for name in ("rule", "by_operator", "uncounted", "why_not")}
+    return {"flops": count["total"], **facts, "weights": weights, "weight_bytes": weight_bytes}
 
 
 def of_call(call: Callable[[], Any]) -> dict[str, Any]:
-    """Call something that runs in torch, and count meanwhile. What the counter cannot follow is not
-    counted: no golden fails by it.
+    """Count the operations of a call into torch.
+
+    An error of the counter becomes a missing count, so that no golden fails because of the counter.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -66,7 +69,7 @@ def of_call(call: Callable[[], Any]) -> dict[str, Any]:
     try:
         with torch.no_grad(), counter:
             call()
-    except Exception as error:  # an operator that no dispatch mode sees through, in a thousand ways
+    except Exception as error:  # operators without dispatch support raise errors of any type
         return not_counted(
             f"torch's counter cannot follow this model ({type(error).__name__}: {error})"
         )
@@ -89,16 +92,15 @@ UNKNOWN = (
     "MultiHeadAttention",
     "DynamicQuantizeLSTM",
 )
-"""ONNX operators that multiply matrices; the last ones are named where they occur, and not counted.
-"""
+"""ONNX operators that multiply matrices. Results name operators in UNKNOWN without counting."""
 
 
 def of_onnx(nodes: Sequence[Any], shapes: Mapping[str, Shape]) -> dict[str, Any]:
-    """Count a graph's nodes by the shapes of their tensors, as far as these are known."""
+    """Count the nodes of an ONNX graph by the known shapes of tensors."""
     reason = missing()
     if reason:
         return not_counted(reason)
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     unknown = Counter(node.op_type for node in nodes if node.op_type in UNKNOWN)
     for node in nodes:
         if node.op_type in (*CONVOLUTIONS, *PRODUCTS):
@@ -106,13 +108,13 @@ def of_onnx(nodes: Sequence[Any], shapes: Mapping[str, Shape]) -> dict[str, Any]
             if count is None:
                 unknown[node.op_type] += 1
             else:
-                found[node.op_type] += count
-    return counted(dict(found.most_common()), unknown)
+                counts[node.op_type] += count
+    return counted(dict(counts.most_common()), unknown)
 
 
 WEIGHT_AT = {"QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3}
-"""Where the second factor stands among a node's inputs, if not second: quantised operators have a
-scale and a zero point between.
+"""The position of the second factor among a node's inputs, if not 1: quantised operators have a
+scale and a zero point between the factors.
 """
 
 
@@ -122,38 +124,36 @@ def _of_node(node: Any, shapes: Mapping[str, Shape]) -> int | None:
     second = WEIGHT_AT.get(node.op_type, 1)
     if len(node.input) <= second:
         return None
-    left, right, made = (
+    left, right, product = (
         shapes.get(node.input[0]),
         shapes.get(node.input[second]),
         shapes.get(node.output[0]),
     )
-    if left is None or right is None or made is None:
+    if left is None or right is None or product is None:
         return None
     if node.op_type in CONVOLUTIONS:
         return int(
             flop_counter.conv_flop_count(
-                list(left), list(right), list(made), transposed=node.op_type == "ConvTranspose"
+                list(left), list(right), list(product), transposed=node.op_type == "ConvTranspose"
             )
         )
     if "Gemm" in node.op_type:
-        turned = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
-        return _product(prod(made), left[0] if turned else left[-1])
+        transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+        return _product(prod(product), left[0] if transposed else left[-1])
     if node.op_type == "Attention":
         return _of_attention(node, shapes)
-    return _product(prod(made), left[-1])
+    return _product(prod(product), left[-1])
 
 
-def _product(made: int, inner: int) -> int:
-    """A matrix product of `made` elements in all, each a sum of `inner` products."""
+def _product(elements: int, inner: int) -> int:
+    """The operations of a product with `elements` results, each a sum of `inner` products."""
     from torch.utils import flop_counter
 
-    return int(flop_counter.mm_flop((made, inner), (inner, 1)))
+    return int(flop_counter.mm_flop((elements, inner), (inner, 1)))
 
 
 def _of_attention(node: Any, shapes: Mapping[str, Shape]) -> int | None:
-    """Of ONNX's own operator with heads as an axis, [batch, heads, length, size]; None for the
-    packed form.
-    """
+    """The operations of ONNX's Attention on [batch, heads, length, size]; None for packed heads."""
     from torch.utils import flop_counter
 
     query, key, value = (shapes.get(name) for name in list(node.input)[:3])

@@ -1,9 +1,8 @@
-"""What this machine can do at most: its fastest matrix product at a precision, and its memory
-bandwidth, for the roofline.
+"""This machine's peaks for the roofline: the fastest matrix product, and memory bandwidth.
 
-The kernels are those of torch (oneDNN, MKL, cuBLAS), or numpy's where torch is absent;
-`torch.utils.benchmark` and `timeit` time them. A peak is the best of several repetitions: whatever
-else ran meanwhile can only make it smaller.
+The kernels come from torch (oneDNN, MKL, cuBLAS), or from numpy if torch is absent, timed by
+`torch.utils.benchmark` and `timeit`. A peak is the best of several repetitions, because
+disturbances only lower the rate.
 """
 
 from __future__ import annotations
@@ -22,42 +21,35 @@ from harness import Cell
 from harness.environment import gpu
 
 SIZES = {"cpu": (256, 1024), "cuda": (2048, 8192)}
-"""Rows of the square matrices. The larger one is left out where one product of it would take longer
-than all may.
+"""Rows of the square matrices. A larger size is skipped if a single product would exceed the time
+limit.
 """
 
 FLOATS = {"fp32": "float32", "tf32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 FALLBACK = "fp32"
-"""What a network of lower precision may always be computed in, where the machine is faster that
-way.
-"""
+"""A network of lower precision may always compute in fp32, if fp32 is faster on the machine."""
 
 CACHES = 4
-"""How many times the last-level cache an array of the bandwidth's kernels is, as the rules of
-STREAM have it.
-"""
+"""The size of a bandwidth array in last-level caches, by the rules of STREAM."""
 
 ARRAY_BYTES = (64 * 2**20, 512 * 2**20)
-"""The least and the most that such an array takes."""
+"""The smallest and the largest bandwidth array."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """How much of something a kernel did in a second, and the kernel's name; the largest of several
-    is the peak.
-    """
+    """A kernel's work per second (operations or bytes), and the kernel's name."""
 
     per_second: float
     by: str
 
 
 def measure(cell: Cell, seconds: float) -> dict[str, Any]:
-    """The peaks of the cell's device, at its precision and number of threads; `seconds` is how long
-    each kernel is repeated.
+    """The peaks of a cell's device at the cell's precision and number of threads.
 
-    `reason` says why there is no peak of arithmetic. The keys are those of `limit` in a result
-    line.
+    `seconds` is the repetition time of each kernel. The result has the keys of `limit` in a result
+    line; `reason` explains a missing arithmetic peak.
     """
     library = "torch" if importlib.util.find_spec("torch") else "numpy"
     kernels = _with_torch if library == "torch" else _with_numpy
@@ -82,17 +74,17 @@ def _facts(
     }
 
 
-def _most(rates: Iterator[Rate]) -> Rate:
+def _fastest(rates: Iterator[Rate]) -> Rate:
     return max(rates, key=lambda rate: rate.per_second)
 
 
 def _array_bytes(cache_bytes: int | None) -> int:
-    least, most = ARRAY_BYTES
-    return min(max(least, CACHES * (cache_bytes or 0)), most)
+    smallest, largest = ARRAY_BYTES
+    return min(max(smallest, CACHES * (cache_bytes or 0)), largest)
 
 
 def cpu_cache_bytes(folder: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> int | None:
-    """The size of the first core's largest cache, as the kernel tells it; None where it does not."""
+    """The size of the first core's largest cache as reported by Linux; None if unknown."""
     sizes = [file.read_text().strip() for file in folder.glob("index*/size")]
     units = {"K": 2**10, "M": 2**20}
     return max(
@@ -111,14 +103,13 @@ def _with_torch(cell: Cell, seconds: float) -> dict[str, Any]:
     cache = (
         torch.cuda.get_device_properties(cell.device).L2_cache_size if on_gpu else cpu_cache_bytes()
     )
-    bandwidth = _most(_copies(cell, seconds, _array_bytes(cache)))
+    bandwidth = _fastest(_copies(cell, seconds, _array_bytes(cache)))
     try:
-        arithmetic = _most(_products(cell, seconds))
-    except (
-        RuntimeError,
-        AttributeError,
-    ) as error:  # no kernel of this precision on this device, or none in this release
-        reason = f"torch {torch.__version__} has no matrix product at {cell.precision} on {cell.device}: {_first_line(error)}"
+        arithmetic = _fastest(_products(cell, seconds))
+    except (RuntimeError, AttributeError) as error:
+        # This device or this release of torch lacks a kernel of this precision.
+        product = f"no matrix product at {cell.precision} on {cell.device}"
+        reason = f"torch {torch.__version__} has {product}: {_first_line(error)}"
         return _facts(torch.__version__, cache, None, bandwidth, reason)
     return _facts(torch.__version__, cache, arithmetic, bandwidth)
 
@@ -128,7 +119,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _timed(work: float, by: str, cell: Cell, seconds: float, call: Callable[[], Any]) -> Rate:
-    """`work` of one call over its best time. The timer waits for the device."""
+    """The rate of a call: `work` divided by the best time. The timer waits for the device."""
     from torch.utils.benchmark import Timer
 
     call()
@@ -137,7 +128,7 @@ def _timed(work: float, by: str, cell: Cell, seconds: float, call: Callable[[], 
 
 
 def _products(cell: Cell, seconds: float) -> Iterator[Rate]:
-    """Square matrix products at the cell's precision, and at fp32 where that is another one."""
+    """The rates of square matrix products at the cell's precision, and at fp32."""
     import torch
 
     for precision in dict.fromkeys((cell.precision, FALLBACK)):
@@ -148,22 +139,14 @@ def _products(cell: Cell, seconds: float) -> Iterator[Rate]:
             work = 2.0 * size**3
             if work / rate < seconds:
                 name = f"{precision if precision in FLOATS else 'int8'} product of {size}"
-                found = _timed(work, name, cell, seconds, _product(precision, cell.device, size))
-                rate = found.per_second
-                yield found
+                measured = _timed(work, name, cell, seconds, _product(precision, cell.device, size))
+                rate = measured.per_second
+                yield measured
     if not gpu.is_cuda(cell.device) and torch.backends.mkldnn.is_available():
-        size = SIZES[
-            "cpu"
-        ][
-            -1
-        ]  # MKL, behind torch.mm, leaves half the width of some CPUs' vectors unused, and oneDNN does not
-        yield _timed(
-            2.0 * size**3,
-            f"{FALLBACK} product of {size} by oneDNN",
-            cell,
-            seconds,
-            _onednn_product(size),
-        )
+        # torch.mm calls MKL, which uses half the vector width on some CPUs; oneDNN uses all of it.
+        size = SIZES["cpu"][-1]
+        name = f"{FALLBACK} product of {size} by oneDNN"
+        yield _timed(2.0 * size**3, name, cell, seconds, _onednn_product(size))
 
 
 def _onednn_product(size: int) -> Callable[[], Any]:
@@ -190,14 +173,12 @@ def _product(precision: str, device: str, size: int) -> Callable[[], Any]:
         )
         return lambda: torch._int_mm(left, right.t())
     dtype = getattr(torch, FLOATS[precision])
-    a, b, made = (torch.randn(size, size, device=device).to(dtype) for _ in range(3))
-    return lambda: torch.mm(a, b, out=made)
+    a, b, product = (torch.randn(size, size, device=device).to(dtype) for _ in range(3))
+    return lambda: torch.mm(a, b, out=product)
 
 
 def _copies(cell: Cell, seconds: float, array_bytes: int) -> Iterator[Rate]:
-    """STREAM's copy and triad, whose bytes are counted as STREAM counts them, and a sum, which only
-    reads.
-    """
+    """The rates of STREAM's copy and triad, with bytes counted as in STREAM, and of a sum."""
     import torch
 
     a, b, c = (torch.full((array_bytes // 4,), 1.0, device=cell.device) for _ in range(3))
@@ -212,32 +193,31 @@ def _copies(cell: Cell, seconds: float, array_bytes: int) -> Iterator[Rate]:
 
 
 def _with_numpy(cell: Cell, seconds: float) -> dict[str, Any]:
-    """fp32 on the CPU. The threads of a product are those of the variables that the process was
-    started with.
-    """
+    """The fp32 peaks of the CPU. Environment variables set the threads of products."""
     import numpy as np
 
     if gpu.is_cuda(cell.device):
         raise RuntimeError(
-            f"the peaks of {cell.device} are measured with torch, which is not installed; pip install 'evenbench[torch]'"
+            f"the peaks of {cell.device} are measured with torch, which is not installed; "
+            "pip install 'evenbench[torch]'"
         )
     cache = cpu_cache_bytes()
     bandwidth = _numpy_copy(cell.threads, seconds, _array_bytes(cache))
     if cell.precision != FALLBACK:
-        reason = f"numpy has no matrix product at {cell.precision}, and torch is not installed; pip install 'evenbench[torch]'"
+        reason = (
+            f"numpy has no matrix product at {cell.precision}, and torch is not installed; "
+            "pip install 'evenbench[torch]'"
+        )
         return _facts(np.__version__, cache, None, bandwidth, reason)
     size = SIZES["cpu"][-1]
-    a, b, made = (np.full((size, size), 1.0, np.float32) for _ in range(3))
-    product = Rate(
-        2.0 * size**3 / _best(lambda: np.matmul(a, b, out=made), seconds), f"fp32 product of {size}"
-    )
-    return _facts(np.__version__, cache, product, bandwidth)
+    a, b, product = (np.full((size, size), 1.0, np.float32) for _ in range(3))
+    best = _best(lambda: np.matmul(a, b, out=product), seconds)
+    arithmetic = Rate(2.0 * size**3 / best, f"fp32 product of {size}")
+    return _facts(np.__version__, cache, arithmetic, bandwidth)
 
 
 def _numpy_copy(threads: int, seconds: float, array_bytes: int) -> Rate:
-    """A copy whose parts are handed to as many threads: numpy copies in one, and lets go of the
-    interpreter meanwhile.
-    """
+    """The rate of a copy split over threads: numpy copies in a single thread, without the GIL."""
     import numpy as np
 
     a, b = (np.full(array_bytes // 4, 1.0, np.float32) for _ in range(2))
@@ -248,9 +228,7 @@ def _numpy_copy(threads: int, seconds: float, array_bytes: int) -> Rate:
 
 
 def _best(call: Callable[[], Any], seconds: float) -> float:
-    """The seconds that the quickest of some calls took: as many as fit into `seconds`, three at
-    least.
-    """
+    """The seconds of the quickest call among as many as fit into `seconds`, at least three."""
     timer = timeit.Timer(call)
     first = timer.timeit(1)
     return min(timer.repeat(max(3, math.ceil(seconds / max(first, 1e-6))), 1))

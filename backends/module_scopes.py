@@ -1,9 +1,8 @@
-"""Where in a module the tensors of a traced graph are made, told from the scopes that exporters
-write beside its operators.
+"""Places of a traced graph's tensors in the module, from the scopes recorded by exporters.
 
-What a module returns is what leaves its scope, whatever an exporter makes of it: one operator,
-several, or one into which a neighbour's weights were folded. Between the modules a few functions
-are landmarks, which exporters keep as one operator each.
+A tensor leaving the scope of a module is an output of the module, whether the exporter wrote a
+single operator, several, or folded a neighbour's weights. Between modules, a few functions are
+landmarks: exporters keep each as a single operator.
 """
 
 from __future__ import annotations
@@ -25,34 +24,32 @@ LANDMARKS: Mapping[str, str] = {
     "Exp": "exp",
     "NonZero": "nonzero",
 }
-"""Operators of ONNX and of OpenVINO that stand for one function of PyTorch, by its name: where a
-detector orders, cuts and samples.
+"""ONNX and OpenVINO operators mapped to the equivalent PyTorch function. Detectors sort, select and
+sample with these functions.
 """
 
 FUNCTIONS = frozenset(LANDMARKS.values()) - {"nonzero"}
-"""Those of them whose tensor is the same in PyTorch itself, which lays the indices of `nonzero` out
-the other way round.
-"""
+"""Landmarks with equal tensors in PyTorch itself. PyTorch transposes the indices of `nonzero`."""
 
 WRAPPER = "inner"
-"""The name of the module within those that we put around it before it is exported."""
+"""The attribute name of the user's module inside the wrappers added before an export."""
 
 CALL = re.compile(r"_\d+$")
-"""What PyTorch's older exporter appends to the scope of a module that is called again; also how
-some modules are named.
+"""The suffix for repeated calls of a module in scopes of PyTorch's older exporter. Some modules
+have names of this form as well.
 """
 
 AGAIN = re.compile(r"@\d+")
-"""What its newer exporter appends."""
+"""The suffix for repeated calls in scopes of PyTorch's newer exporter."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """The call of a module in which an operator was made.
+    """The call of a module that created an operator.
 
-    `call` tells it from every other call, as far as the graph does; `module` is common to all calls
-    of the module, `parents` are those of the modules around it. `names` are the places of what it
-    returns, the likeliest first.
+    `call` identifies the call as far as the graph permits; `module` is common to all calls of the
+    module, and `parents` holds the enclosing modules. `names` holds the places of the call's
+    outputs, the likeliest first.
     """
 
     call: str
@@ -61,16 +58,15 @@ class Scope:
     names: tuple[str, ...]
 
     def holds(self, other: Scope) -> bool:
-        """Whether an operator of `other` is within this call: made by the module itself or by a
-        module in it.
-        """
+        """Whether an operator of `other` is inside this call, in the module or a submodule."""
         return other.call == self.call or self.module in other.parents
 
 
 @dataclass(frozen=True)
 class Node:
-    """An operator of a graph: what it reads and makes, by name, and where it was made, which is not
-    known of what a conversion put in.
+    """An operator of a graph with input names, output names and scope.
+
+    Operators inserted by a conversion have no scope.
     """
 
     operator: str
@@ -80,11 +76,11 @@ class Node:
 
 
 def of_path(node: str, wrappers: int) -> Scope | None:
-    """The scope that PyTorch's older exporter writes into a node's name, as
-    `/detector/rpn/head/conv/conv.0/conv.0.0_1/Conv`.
+    """The scope in a node name by PyTorch's older exporter.
 
-    Each step is a module as its parent calls it, with numbers that belong to it. `wrappers` modules
-    of ours are left out. None for a name without a scope, and for an operator of a wrapper.
+    In `/detector/rpn/head/conv/conv.0/conv.0.0_1/Conv` each step is a module by the attribute name
+    in the parent, numbers included. The first `wrappers` modules are left out. None for a name
+    without a scope, and for an operator of a wrapper.
     """
     if not node.startswith("/"):
         return None
@@ -92,62 +88,56 @@ def of_path(node: str, wrappers: int) -> Scope | None:
     if parts[:wrappers] != [WRAPPER] * wrappers:
         return None
     parts = _without_wrapper(parts[wrappers:]) if wrappers else parts
-    once = [*parts[:-1], CALL.sub("", parts[-1])] if parts else []
-    spelled = list(dict.fromkeys((tuple(parts), tuple(once))))
-    names = (*map(path, spelled), *map(qualified, spelled))
-    return Scope(
-        path(parts), path(once), tuple(path(parts[:depth]) for depth in range(len(parts))), names
-    )
+    module = [*parts[:-1], CALL.sub("", parts[-1])] if parts else []
+    spellings = list(dict.fromkeys((tuple(parts), tuple(module))))
+    names = (*map(path, spellings), *map(qualified, spellings))
+    parents = tuple(path(parts[:depth]) for depth in range(len(parts)))
+    return Scope(path(parts), path(module), parents, names)
 
 
 def _without_wrapper(parts: list[str]) -> list[str]:
-    """`0`, `0.1` of `inner.0`, `inner.0.1`: where modules have numbers only, a step begins with the
-    wrapper's name for them.
-    """
-    made = []
+    """`0`, `0.1` from `inner.0`, `inner.0.1`: numeric module names are prefixed by the wrapper."""
+    numbers = []
     for index, part in enumerate(parts):
         number = part.removeprefix(f"{WRAPPER}.")
         if number == part or not CALL.sub("", number).replace(".", "").isnumeric():
-            return made + parts[index:]
-        made.append(number)
-    return made
+            return numbers + parts[index:]
+        numbers.append(number)
+    return numbers
 
 
 def of_names(names: Sequence[str], wrappers: int) -> Scope | None:
-    """The scope that PyTorch's newer exporter writes beside a node: the modules around it by their
-    full names, outermost first.
+    """The scope of a node by PyTorch's newer exporter.
+
+    `names` holds the full names of the enclosing modules, outermost first.
     """
-    known = [name for each in names if (name := unwrapped(each, wrappers)) is not None]
-    if not known:
+    calls = [call for name in names if (call := unwrapped(name, wrappers)) is not None]
+    if not calls:
         return None
-    modules = [AGAIN.sub("", name) for name in known]
-    return Scope(known[-1], modules[-1], tuple(modules[:-1]), (modules[-1],))
+    modules = [AGAIN.sub("", call) for call in calls]
+    return Scope(calls[-1], modules[-1], tuple(modules[:-1]), (modules[-1],))
 
 
 def of_name(name: str) -> Scope:
-    """The scope of an operator of which only its module's full name is known, such as
-    `detector.rpn`.
-    """
+    """The scope of an operator with only a known module name, such as `detector.rpn`."""
     parts = name.split(".") if name else []
     return Scope(name, name, tuple(".".join(parts[:depth]) for depth in range(len(parts))), (name,))
 
 
 def unwrapped(name: str, wrappers: int) -> str | None:
-    """A module's full name without our wrappers around it; None for one of these."""
+    """The full name of a module without the wrappers; None for a wrapper."""
     inside = f"{name}."
     around = f"{WRAPPER}." * wrappers
     return inside.removeprefix(around).rstrip(".") if inside.startswith(around) else None
 
 
 def path(parts: Sequence[str]) -> str:
-    """The steps of a scope as one name, `/` for the outermost."""
+    """The steps of a scope joined into a name, `/` for the outermost."""
     return "/" + "/".join(parts)
 
 
 def step(name: str) -> str:
-    """What PyTorch's older exporter calls a module of this full name: `body.0` of
-    `backbone.body.0`.
-    """
+    """The step of a full module name in PyTorch's older exporter: `body.0` of `backbone.body.0`."""
     atoms = name.split(".")
     for index in reversed(range(len(atoms))):
         if not atoms[index].isnumeric():
@@ -156,9 +146,7 @@ def step(name: str) -> str:
 
 
 def qualified(parts: Sequence[str]) -> str:
-    """The full name of a module from the steps to it, as far as these tell: `backbone.body.0` of
-    `backbone`, `body`, `body.0`.
-    """
+    """The full name of a module from steps: `backbone.body.0` of `backbone`, `body`, `body.0`."""
     name = before = ""
     for part in parts:
         number = part.removeprefix(f"{before}.")
@@ -169,37 +157,35 @@ def qualified(parts: Sequence[str]) -> str:
 
 
 def places(nodes: Iterable[Node], outputs: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """For the tensors of a graph of which it is known: where in the module they are made, the
-    likeliest place first.
+    """The known places of a graph's tensors in the module, the likeliest place first.
 
-    `outputs` are the graph's own. What only operators without a scope read counts as leaving, for
-    these belong to no module.
+    `outputs` holds the outputs of the graph. A tensor read only by operators without a scope counts
+    as leaving the module, because such operators belong to no module.
     """
     nodes = list(nodes)
     readers: dict[str, list[Scope | None]] = defaultdict(list)
     for node in nodes:
         for name in node.inputs:
             readers[name].append(node.scope)
-    found = {}
+    places = {}
     for node in nodes:
         if node.scope is None:
             continue
         for value in node.outputs:
             if value in outputs or _leaves(node.scope, readers[value]):
-                names = tuple(
-                    name for name in node.scope.names if name.strip("/")
-                )  # what the model returns has names of its own
+                # Outputs of the whole model are known by their declared names.
+                names = tuple(name for name in node.scope.names if name.strip("/"))
             elif node.operator in LANDMARKS:
                 names = tuple(landmark(name, LANDMARKS[node.operator]) for name in node.scope.names)
             else:
                 continue
             if names:
-                found[value] = names
-    return found
+                places[value] = names
+    return places
 
 
 def landmark(place: str, function: str) -> str:
-    """The place of what a function makes that a module calls."""
+    """The place of the output of a function called by a module."""
     return f"{place}:{function}"
 
 

@@ -1,5 +1,6 @@
-"""The public name of `backends.onnx.export`, which backends in other packages import."""
+"""The public name of the shared ONNX export, for backends in other packages."""
 
-from backends.onnx.export import FILE, OnnxBackend, export, key, supports_onnx
+from backends.onnx.backend import OnnxBackend
+from backends.onnx.export import FILE, export, key, supports_onnx
 
 __all__ = ["FILE", "OnnxBackend", "export", "key", "supports_onnx"]

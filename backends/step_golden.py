@@ -1,6 +1,4 @@
-"""The name under which cell keys and declarations record the operations of
-`backends.steps.reference`.
-"""
+"""The name of `backends.steps.reference` in cell keys and declarations."""
 
 from backends.steps.reference import argmax, nms, paste_masks, photo
 

@@ -1,5 +1,6 @@
-"""The name under which cell keys record `backends.torch.example_inputs`; it keeps the keys of
-users' own models unchanged.
+"""The name of `backends.torch.example_inputs` in cell keys.
+
+A stable name keeps the keys of users' own models unchanged.
 """
 
 from backends.torch.example_inputs import calibration, samples

@@ -1,6 +1,4 @@
-"""Publishes every case declared beside this file to airspeed velocity, as a class with the case's
-axes as params.
-"""
+"""The asv suite: every case declared in this folder as a class, with the axes as params."""
 
 from pathlib import Path
 

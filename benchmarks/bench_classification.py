@@ -1,5 +1,6 @@
-"""Image classification on the CPU in fp32: the five runtimes that most people choose between, and
-TVM. `matrix.py` has all of them.
+"""Image classification on the CPU in fp32: five popular runtimes, and TVM.
+
+`matrix.py` declares all runtimes.
 """
 
 from benchmarks.models import DIGITS_CNN, EFFICIENTNET_B0, MOBILENET_V3_SMALL, RESNET18, RESNET50
@@ -10,6 +11,6 @@ latency = Case(
     backends=("torch-eager", "torch-script", "torch-compile", "ort", "openvino"),
 )
 
-# One small model on TVM, which says `untuned` until `evenbench tune benchmarks -k tvm --trials 13`
-# has searched for some minutes.
+# A small model on TVM, labelled `untuned` before `evenbench tune benchmarks -k tvm --trials 13`.
+# Tuning takes some minutes.
 searched = Case(models=(DIGITS_CNN,), backends=("tvm",))

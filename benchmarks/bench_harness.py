@@ -1,4 +1,4 @@
-"""The harness's own floor: a backend that does nothing, timed by the same loop as all others."""
+"""The overhead of the harness: an empty backend, timed by the loop of all backends."""
 
 from benchmarks.models import DIGITS_CNN
 from harness import Case

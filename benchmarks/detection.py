@@ -1,11 +1,9 @@
-"""Object detection: boxes, classes, scores and masks, as many as are found. Run it by its name:
-`evenbench run benchmarks/detection.py`.
+"""Object detection: boxes, classes, scores and masks, with data-dependent numbers of objects.
 
-The file is not called `bench_*.py`, so that the default suite stays one of minutes;
-`benchmarks/large.py` has these networks at their real sizes. Most of them decide in their graph
-which boxes to keep, so that no exporter that needs all sizes ahead can take them: what such
-exporters take is a variant of its own, whose answer are the raw heads, or a network with so many
-queries whatever it sees.
+Run with `evenbench run benchmarks/detection.py`; the default suite takes only minutes and leaves
+this file out. `benchmarks/large.py` has the networks at deployment sizes. Most networks select
+boxes inside the graph, so exporters with fixed sizes cannot export the network. For such exporters
+there are variants: the raw heads, or a network with a fixed number of queries.
 """
 
 from typing import Any
@@ -30,18 +28,19 @@ from harness.preprocess import IMAGENET_224, CenterCrop, Decode, Layout, Resize,
 
 SIDE = 192
 CLASSES = 8
-"""The background included. Fewer than COCO's 91, so that seeded scores spread."""
+"""The number of classes, including the background. With COCO's 91, seeded scores would not spread.
+"""
 
 SHARPNESS = 6.0
-"""What the class head's seeded weights are multiplied by: as drawn, every class gets about the same
-score and nothing is found.
+"""The factor for the weights of the class head. With initial weights, all classes score about the
+same, and no object is detected.
 """
 
 PIXELS_192 = Recipe(
     "pixels_192",
     (Decode("RGB"), Resize(SIDE, antialias=True), CenterCrop(SIDE), ToArray(), Layout("CHW")),
 )
-"""Pixels in 0..1: torchvision's detectors normalise them themselves."""
+"""Pixels in 0..1, because torchvision's detectors normalise internally."""
 
 BOXES = (
     TensorSpec("boxes", (ANY, 4)),
@@ -54,10 +53,10 @@ BOXES = (
 
 
 def of_one_image(detector: Any, *names: str) -> Any:
-    """One image [3, height, width] in, the `names` of what `detector` found in it out: boxes,
-    labels and scores where none are given.
+    """A detector from an image [3, height, width] to the outputs in `names`.
 
-    torchvision's detectors take a list of images, and answer with a list of dictionaries.
+    The default outputs are boxes, labels and scores. torchvision's detectors take a list of images,
+    and return a list of dictionaries.
     """
     import torch
 
@@ -67,16 +66,14 @@ def of_one_image(detector: Any, *names: str) -> Any:
             self.detector = detector
 
         def forward(self, image: Any) -> Any:
-            found = self.detector([image])[0]
-            return tuple(found[name] for name in names or ("boxes", "labels", "scores"))
+            objects = self.detector([image])[0]
+            return tuple(objects[name] for name in names or ("boxes", "labels", "scores"))
 
     return OfOneImage()
 
 
 def sharpened(detector: Any, factor: float) -> Any:
-    """`detector` (of the Faster R-CNN family) with the weights of its class head multiplied by
-    `factor`.
-    """
+    """A Faster R-CNN detector with the weights of the class head multiplied by `factor`."""
     import torch
 
     with torch.no_grad():
@@ -87,14 +84,14 @@ def sharpened(detector: Any, factor: float) -> Any:
 def _faster_rcnn(**sizes: int) -> Any:
     from torchvision.models import detection
 
-    made = detection.fasterrcnn_mobilenet_v3_large_320_fpn(
+    detector = detection.fasterrcnn_mobilenet_v3_large_320_fpn(
         weights=None, weights_backbone=None, num_classes=CLASSES, **sizes
     )
-    return sharpened(made, SHARPNESS)
+    return sharpened(detector, SHARPNESS)
 
 
 def fasterrcnn_mobilenet_v3_large_320_fpn() -> Any:
-    """One image [3, height, width] in; the boxes, labels and scores of that image out."""
+    """Faster R-CNN from an image [3, height, width] to boxes, labels and scores."""
     return of_one_image(_faster_rcnn(min_size=SIDE, max_size=SIDE))
 
 
@@ -112,15 +109,15 @@ FASTER_RCNN = Model(
 # -- images of two sizes ---------------------------------------------------------------------------
 
 HEIGHTS = (SIDE, 128)
-"""Every other photograph keeps its middle rows only."""
+"""The heights of the images: every other photograph keeps only the middle rows."""
 
 
 def of_two_sizes() -> Any:
-    """Faster R-CNN on images of any size: a canvas [3, 192, 192], and the height and width [2] of
-    the image in its upper left corner.
+    """Faster R-CNN on images of any size.
 
-    What lies beside the image is cut off inside the graph, so that all behind it has the sizes that
-    the input tells: the network scales the smaller images up.
+    Inputs are a canvas [3, 192, 192], and the height and width [2] of the image in the upper left
+    corner. The graph crops the canvas to the image, so later sizes depend on the input, and the
+    network scales smaller images up.
     """
     import torch
 
@@ -136,10 +133,10 @@ def of_two_sizes() -> Any:
 
 
 def canvases(model: Model) -> dict[str, Any]:
-    """The photographs at two sizes, each on a canvas of zeros, and their sizes."""
+    """The photographs at two sizes, each on a canvas of zeros, and the sizes."""
     import numpy as np
 
-    made: dict[str, list[Any]] = {spec.name: [] for spec in model.inputs}
+    arrays: dict[str, list[Any]] = {spec.name: [] for spec in model.inputs}
     for index, photograph in enumerate(PHOTOGRAPHS):
         height = HEIGHTS[index % len(HEIGHTS)]
         first = (SIDE - height) // 2
@@ -147,9 +144,9 @@ def canvases(model: Model) -> dict[str, Any]:
         canvas[:, :height] = preprocess.apply(PIXELS_192, locate(photograph))[
             :, first : first + height
         ]
-        made["canvas"].append(canvas)
-        made["size"].append(np.array([height, SIDE], np.int64))
-    return {name: np.stack(arrays) for name, arrays in made.items()}
+        arrays["canvas"].append(canvas)
+        arrays["size"].append(np.array([height, SIDE], np.int64))
+    return {name: np.stack(values) for name, values in arrays.items()}
 
 
 FASTER_RCNN_TWO_SIZES = Model(
@@ -165,23 +162,22 @@ FASTER_RCNN_TWO_SIZES = Model(
 # -- masks -----------------------------------------------------------------------------------------
 
 PROPOSALS = 50
-"""Regions that are looked at, where torchvision looks at 1000: nearly all work is done once for
-each.
+"""The number of region proposals, instead of torchvision's 1000. Nearly all work is per proposal.
 """
 
 OBJECTS = 10
-"""How many of them are kept at most, where torchvision keeps 100: each gets a mask."""
+"""The maximum number of objects, each with a mask, instead of torchvision's 100."""
 
 MASK_SHARPNESS = 2.6
-"""As `SHARPNESS`: on a ResNet-50 scores spread more."""
+"""The `SHARPNESS` of Mask R-CNN, smaller because a ResNet-50 spreads scores more."""
 
 MASK_SOFTNESS = 0.02
-"""As drawn, a mask's logits are in the tens and its probabilities 0 or 1. Pasting interpolates
-between them, and halfway between 0 and 1 lies the level at which a pixel belongs to the object: the
-last bit decides for up to one pixel in ten."""
+"""The factor for mask weights. With initial weights, mask logits are in the tens, and probabilities
+are 0 or 1. Pasting interpolates probabilities, and the threshold of a mask is halfway between 0 and
+1, so the last bit would decide for up to a tenth of the pixels."""
 
 MASK_BIAS = 0.2
-"""Where nothing speaks for or against a pixel its logit would be 0, which is that level again."""
+"""The bias of mask logits: without evidence, a logit of 0 would be exactly on the threshold."""
 
 
 def softened(detector: Any) -> Any:
@@ -196,7 +192,7 @@ def softened(detector: Any) -> Any:
 
 
 def mask_rcnn() -> Any:
-    """torchvision's Mask R-CNN for small images, its weights as drawn."""
+    """torchvision's Mask R-CNN for small images, with initial weights."""
     from torchvision.models import detection
 
     return detection.maskrcnn_resnet50_fpn(
@@ -211,8 +207,9 @@ def mask_rcnn() -> Any:
 
 
 def maskrcnn_resnet50_fpn() -> Any:
-    """One image [3, height, width] in; its boxes, labels, scores and masks [objects, 1, height,
-    width], which are pasted inside, out.
+    """Mask R-CNN from an image [3, height, width] to boxes, labels, scores and pasted masks.
+
+    Masks have the shape [objects, 1, height, width].
     """
     return of_one_image(
         softened(sharpened(mask_rcnn(), MASK_SHARPNESS)), "boxes", "labels", "scores", "masks"
@@ -234,7 +231,7 @@ MASK_RCNN = Model(
 
 SSD_SIDE = 320
 ANCHORS = 3234
-"""Of six maps, 20 x 20 to 1 x 1, with six anchors at each place."""
+"""The anchors of six maps, 20 x 20 to 1 x 1, with six anchors at each place."""
 
 PIXELS_320 = Recipe(
     "pixels_320",
@@ -257,14 +254,12 @@ def _ssdlite() -> Any:
 
 
 def ssdlite320() -> Any:
-    """SSDLite with its non-maximum suppression: one image in, its objects out."""
+    """SSDLite with non-maximum suppression, from an image to objects."""
     return of_one_image(_ssdlite())
 
 
 def _heads_of(detector: Any) -> Any:
-    """The same network up to its heads: what the anchors, the threshold and the suppression then
-    work on.
-    """
+    """A detector up to the heads, without anchors, threshold and suppression."""
     import torch
 
     class Heads(torch.nn.Module):
@@ -273,25 +268,23 @@ def _heads_of(detector: Any) -> Any:
             self.detector = detector
 
         def forward(self, images: Any) -> Any:
-            scaled = (
-                images - 0.5
-            ) / 0.5  # what its transform does to an image that has its size already
-            made = self.detector.head(list(self.detector.backbone(scaled).values()))
-            return made["bbox_regression"], made["cls_logits"]
+            # The detector's transform for images of the final size.
+            scaled = (images - 0.5) / 0.5
+            outputs = self.detector.head(list(self.detector.backbone(scaled).values()))
+            return outputs["bbox_regression"], outputs["cls_logits"]
 
     return Heads()
 
 
 def ssdlite320_heads() -> Any:
-    """SSDLite without what follows its heads: images in, offsets to the anchors and logits out. All
-    sizes are known ahead.
-    """
+    """SSDLite up to the heads: images in, offsets to anchors and logits out, of fixed sizes."""
     return _heads_of(_ssdlite())
 
 
 def calibrated(module: Any, seed: int) -> None:
-    """Batch norms set from all photographs at once: on its last map, of one pixel, one image alone
-    has no variance.
+    """Set batch norms from all photographs together.
+
+    The last map has a single pixel, without variance for a single image.
     """
     set_norms(module, _heads_of(module.detector), pictures(PIXELS_320, PHOTOGRAPHS))
 
@@ -321,27 +314,27 @@ SSDLITE_HEADS = Model(
     task="detection",
 )
 
-# -- queries in the place of anchors: the heads alone, and objects ---------------------------------
+# -- queries instead of anchors: the heads alone, and objects --------------------------------------
 
 DETR_SIDE = 224
 QUERIES = 100
 COCO = 91
-"""Classes. One more, the last one, is none."""
+"""The number of classes, without the last class, "no object"."""
 
 
 def _detr() -> Any:
-    """transformers' DETR on a ResNet-50, its weights as that draws them.
+    """transformers' DETR on a ResNet-50, with initial weights and plain batch norms.
 
-    Its batch norms are plain ones, not the frozen ones of training: at inference both compute the
-    same, and seeded weights need statistics.
+    DETR's frozen batch norms equal plain batch norms at inference, but cannot be calibrated for
+    seeded weights.
     """
     try:
         from transformers import DetrConfig, DetrForObjectDetection, ResNetConfig
     except ModuleNotFoundError as error:
         raise Unavailable(
-            f"{error.name} is not installed, which builds DETR; pip install 'evenbench[text]'"
+            f"{error.name}, the builder of DETR, is not installed; pip install 'evenbench[text]'"
         ) from error
-    made = DetrForObjectDetection(
+    detr = DetrForObjectDetection(
         DetrConfig(
             use_timm_backbone=False,
             use_pretrained_backbone=False,
@@ -349,13 +342,14 @@ def _detr() -> Any:
             num_labels=COCO,
         )
     )
-    _thaw(made)
-    return made
+    _thaw(detr)
+    return detr
 
 
 def detr_resnet50() -> Any:
-    """DETR up to its heads: images in; of 100 queries the logits (the last class is none) and boxes
-    (centre and size, in 0..1) out.
+    """DETR up to the heads: images in, logits and boxes of 100 queries out.
+
+    The last class is "no object"; boxes are centre and size in 0..1.
     """
     detr = _detr()
     import torch
@@ -366,18 +360,17 @@ def detr_resnet50() -> Any:
             self.detr = detr
 
         def forward(self, image: Any) -> Any:
-            made = self.detr(pixel_values=image)
-            return made.logits, made.pred_boxes
+            outputs = self.detr(pixel_values=image)
+            return outputs.logits, outputs.pred_boxes
 
     return Detr()
 
 
 def detr_resnet50_objects() -> Any:
-    """DETR with what follows its heads: one square image [3, side, side] in; of 100 queries the box
-    in pixels, the class and the score out.
+    """DETR with post-processing: a square image [3, side, side] in, boxes, classes and scores out.
 
-    A score is the share of the best class beside all others and none. No query suppresses another,
-    so that all sizes are known ahead.
+    Boxes are in pixels, for each of 100 queries. A score is the softmax of the best class, with "no
+    object" among the classes. Queries do not suppress each other, so all sizes are fixed.
     """
     detr = _detr()
     import torch
@@ -388,9 +381,9 @@ def detr_resnet50_objects() -> Any:
             self.detr = detr
 
         def forward(self, image: Any) -> Any:
-            made = self.detr(pixel_values=image[None])
-            scores, labels = made.logits[0].softmax(-1)[:, :COCO].max(-1)
-            centre, size = made.pred_boxes[0].split(2, -1)
+            outputs = self.detr(pixel_values=image[None])
+            scores, labels = outputs.logits[0].softmax(-1)[:, :COCO].max(-1)
+            centre, size = outputs.pred_boxes[0].split(2, -1)
             corners = torch.cat([centre - size / 2, centre + size / 2], -1)
             return corners * image.shape[-1], labels, scores
 
@@ -398,7 +391,7 @@ def detr_resnet50_objects() -> Any:
 
 
 def _thaw(module: Any) -> None:
-    """Put a plain batch norm in the place of every frozen one."""
+    """Replace every frozen batch norm with a plain batch norm."""
     import torch
     from transformers.models.detr.modeling_detr import DetrFrozenBatchNorm2d
 
@@ -439,9 +432,7 @@ def detr_with_objects(module: Any, seed: int) -> None:
 def detr_objects(
     side: int, recipe: Recipe, name: str, train: Any, images: tuple[Photograph, ...] = PHOTOGRAPHS
 ) -> Model:
-    """DETR on square images with its objects as outputs; `train` makes its weights by
-    `with_objects`.
-    """
+    """DETR on square images with objects as outputs; `train` calls `with_objects`."""
     return Model(
         name=name,
         build=detr_resnet50_objects,
@@ -462,22 +453,19 @@ DETR_OBJECTS = detr_objects(
     DETR_SIDE, IMAGENET_224, "detr_resnet50_objects", detr_with_objects, DETR.images
 )
 
-# -- what is run -----------------------------------------------------------------------------------
+# -- cases -----------------------------------------------------------------------------------------
 
 TRACED = {"exporter": "torchscript", "opset": 17}
-"""PyTorch's newer exporter stops at the boxes that are kept: their number depends on the data."""
+"""PyTorch's newer exporter fails at selected boxes, because the number depends on the data."""
 
 CONVERTED = {"frontend": "pytorch"}
-"""The other road into OpenVINO: what was traced is converted by its own frontend, without an ONNX
-file between.
-"""
+"""The conversion by OpenVINO's PyTorch frontend from a traced module, without an ONNX file."""
 
 ROADS = {
     **dict.fromkeys(("ort", "cpp-ort", "ctypes-ort"), (TRACED,)),
     **dict.fromkeys(("openvino", "cpp-openvino"), (TRACED, CONVERTED)),
 }
-"""Which of them each runtime can take; a runtime in C++ reads the files of its Python counterpart.
-"""
+"""The supported options of each runtime. C++ runtimes read the files of the Python runtimes."""
 
 objects = Case(
     models=(FASTER_RCNN, FASTER_RCNN_TWO_SIZES, MASK_RCNN, SSDLITE), backends=ALL, options=ROADS

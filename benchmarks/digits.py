@@ -1,6 +1,4 @@
-"""A small convolutional network trained on scikit-learn's handwritten digits: real weights, and a
-real accuracy.
-"""
+"""A small convolutional network with real weights, trained on scikit-learn's handwritten digits."""
 
 from typing import Any
 
@@ -9,9 +7,7 @@ HELD_OUT_EVERY = 5
 
 
 def build() -> Any:
-    """Two convolutions with batch norm, pooling and two linear layers; [batch, 1, 8, 8] in, 10
-    logits out.
-    """
+    """Two convolutions with batch norm, two linear layers: [batch, 1, 8, 8] in, 10 logits out."""
     from torch import nn
 
     return nn.Sequential(
@@ -30,9 +26,7 @@ def build() -> Any:
 
 
 def _split(held_out: bool) -> tuple[Any, Any]:
-    """Images as float32 [count, 1, 8, 8] in 0..1, and labels; either the held-out digits or the
-    others.
-    """
+    """Images (float32 [count, 1, 8, 8] in 0..1) and labels of held-out or training digits."""
     import numpy as np
     from sklearn.datasets import load_digits
 
@@ -42,29 +36,25 @@ def _split(held_out: bool) -> tuple[Any, Any]:
 
 
 def held_out() -> tuple[Any, Any]:
-    """The digits and labels on which accuracy is measured."""
+    """The digits and labels for measuring accuracy."""
     return _split(held_out=True)
 
 
 def samples(model: Any) -> dict[str, Any]:
-    """The first ten held-out digits: the inputs that are timed."""
+    """The timed inputs: the first ten held-out digits."""
     return {"image": held_out()[0][:10]}
 
 
 def calibration(model: Any) -> dict[str, Any]:
-    """A hundred training digits, evenly spread: the ranges of int8-static, from samples that no
-    cell is judged by.
-    """
+    """The calibration samples of int8-static: a hundred training digits, evenly spread."""
     return {"image": _split(held_out=False)[0][::14][:100]}
 
 
 def train(module: Any, seed: int) -> None:
-    """Ten epochs of Adam over the training digits: some seconds, the same weights every time."""
+    """Train ten epochs with Adam: some seconds, with reproducible weights."""
     import torch
 
-    torch.set_num_threads(
-        1
-    )  # the order of additions, and so the weights, must not depend on the number of cores
+    torch.set_num_threads(1)  # more threads would change the order of additions, and the weights
     images, labels = (torch.from_numpy(array) for array in _split(held_out=False))
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(module.parameters(), lr=2e-3)

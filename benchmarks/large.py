@@ -1,8 +1,7 @@
-"""The networks of the task files at the sizes that people deploy: a plan of hours. Run it by its
-name: `evenbench run benchmarks/large.py`.
+"""The networks of the task files at deployment sizes: a run of hours on an otherwise idle machine.
 
-Meant for a night on a machine that is left alone; `-k` picks one of them. Mask R-CNN alone takes
-seconds for one image on a few cores.
+Run with `evenbench run benchmarks/large.py`, and select networks with `-k`. Mask R-CNN takes
+seconds per image on a few cores.
 """
 
 from typing import Any
@@ -27,7 +26,7 @@ from harness.preprocess import (
 
 
 def square(side: int, *more: Any) -> Recipe:
-    """Pixels in 0..1 of the middle of a photograph, and what else is done to them."""
+    """The middle of a photograph as pixels in 0..1, followed by the steps in `more`."""
     name = "imagenet" if more else "pixels"
     return Recipe(
         f"{name}_{side}",
@@ -48,7 +47,7 @@ NORMALISED = Normalise(IMAGENET_MEAN, IMAGENET_STD)
 
 SIDE = 800
 SHARPNESS = 12.0
-"""As in `benchmarks.detection`; among 91 classes a score needs more to stand out."""
+"""The factor for class heads, as in `benchmarks.detection`, but larger for 91 classes."""
 
 
 def fasterrcnn_resnet50_fpn() -> Any:
@@ -62,10 +61,10 @@ def fasterrcnn_resnet50_fpn() -> Any:
 def maskrcnn_resnet50_fpn() -> Any:
     from torchvision.models import detection
 
-    made = softened(
+    detector = softened(
         sharpened(detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None), SHARPNESS)
     )
-    return of_one_image(made, "boxes", "labels", "scores", "masks")
+    return of_one_image(detector, "boxes", "labels", "scores", "masks")
 
 
 def _detector(build: Any, *more: TensorSpec) -> Model:
@@ -95,33 +94,34 @@ DETR_OBJECTS = detr_objects(
     SIDE, square(SIDE, NORMALISED), "detr_resnet50_objects_800", detr_with_objects
 )
 
-# -- detection in one stage: what follows the heads is outside the graph ---------------------------
+# -- detection in one stage: post-processing is outside the graph ----------------------------------
 
 EFFICIENTDET_SIDE = 512
 EFFICIENTDET_CLASSES = 90
 
 
 def efficientdet_d0() -> Any:
-    """EfficientDet-D0 up to its heads."""
+    """EfficientDet-D0 up to the heads."""
     return efficientdet_heads(EFFICIENTDET_SIDE)
 
 
 def efficientdet_heads(side: int) -> Any:
-    """Square images in; logits and offsets of all anchors, of five maps one after the other, out."""
+    """EfficientDet-D0 from square images to logits and offsets of all anchors, map by map."""
     import torch
 
     try:
         import effdet
     except ModuleNotFoundError as error:
         raise Unavailable(
-            f"{error.name} is not installed, which builds EfficientDet; pip install 'evenbench[efficientdet]'"
+            f"{error.name}, the builder of EfficientDet, is not installed; "
+            "pip install 'evenbench[efficientdet]'"
         ) from error
 
     class Heads(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             config = effdet.get_efficientdet_config("efficientdet_d0")
-            config.image_size = [side, side]  # between its maps it resizes to sizes that this tells
+            config.image_size = [side, side]  # decides the sizes of resized maps
             self.network = effdet.EfficientDet(config, pretrained_backbone=False)
 
         def forward(self, image: Any) -> Any:
@@ -132,16 +132,16 @@ def efficientdet_heads(side: int) -> Any:
 
 
 def _listed(maps: Any, size: int) -> Any:
-    """Maps [batch, anchors x size, height, width] as one list [batch, all anchors, size]."""
+    """Maps [batch, anchors x size, height, width] as a list [batch, all anchors, size]."""
     import torch
 
     return torch.cat(
-        [each.permute(0, 2, 3, 1).reshape(each.shape[0], -1, size) for each in maps], 1
+        [values.permute(0, 2, 3, 1).reshape(values.shape[0], -1, size) for values in maps], 1
     )
 
 
 def efficientdet(build: Any, side: int, name: str) -> Model:
-    """The heads that `build` makes on square images; nine anchors at each place of five maps."""
+    """The network of `build` on square images, with nine anchors at each place of five maps."""
     anchors = 9 * sum((side >> level) ** 2 for level in range(3, 8))
     return Model(
         name=name,
@@ -174,15 +174,13 @@ pixels = Case(models=(DEEPLABV3,), backends=ALL)
 
 
 def vit_b_16() -> Any:
-    """ViT-B/16, the last layer drawn as the others are: torchvision leaves it zero, and with it
-    every answer.
-    """
+    """ViT-B/16 with a random last layer; torchvision's zeros would make every output zero."""
     import torch
     from torchvision import models
 
-    made = models.vit_b_16(weights=None)
-    torch.nn.init.normal_(made.heads.head.weight, std=0.02)
-    return made
+    network = models.vit_b_16(weights=None)
+    torch.nn.init.normal_(network.heads.head.weight, std=0.02)
+    return network
 
 
 VIT = Model(
@@ -198,7 +196,7 @@ VIT = Model(
 
 
 def bert(length: int) -> Model:
-    """BERT-base at one sequence length, which is part of its name."""
+    """BERT-base at a fixed sequence length, part of the name."""
     return Model(
         name=f"bert_base_{length}_tokens",
         build=bert_base,

@@ -1,7 +1,6 @@
-"""Every runtime at every precision, and its axes: the long comparison behind docs/runtimes.md. Run
-it by its name, `make matrix`.
+"""All runtimes at all precisions: the long comparison behind docs/runtimes.md.
 
-The file is not called `bench_*.py`, so that the default suite stays one of minutes.
+Run with `make matrix`. The name avoids `bench_*.py`, because the default suite takes only minutes.
 """
 
 from benchmarks.models import DIGITS_CNN, MOBILENET_V3_SMALL, RESNET18
@@ -17,9 +16,7 @@ heavy = Case(
     backends=("torch-eager", "torch-compile", "torch-aot", "ort", "openvino"),
     precisions=("fp32", "bf16", "int8-static"),
 )
-"""A network that takes int8 well, and is long enough to show whether few bits are faster on this
-processor.
-"""
+"""A network with accurate int8, large enough to show the speed-up of few bits on a processor."""
 
 releases = Case(SMALL, backends=("ort@1.24.1", "ort@1.31.1", "ort-openvino"))
 
@@ -65,5 +62,4 @@ ahead = Case(
     devices=("cuda:0",),
     options={"tensorrt-rtx": ({"target": "SM89"},)},
 )
-"""Plans that are built for real on a machine without a GPU, and executed where there is such a one.
-"""
+"""Plans built on a machine without a GPU, and executed on a machine with the target GPU."""

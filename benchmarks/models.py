@@ -1,6 +1,4 @@
-"""The models of the default suite. Adding one takes a build function and a `Model`; nothing here
-imports a runtime.
-"""
+"""The models of the default suite: a build function and a `Model` each, without runtime imports."""
 
 from typing import Any
 

@@ -1,9 +1,8 @@
-"""One network fed by three libraries, each with inputs of its own: run it by its name, `evenbench
-run benchmarks/preparing.py`.
+"""A network with inputs from three preprocessing libraries.
 
-The file is not called `bench_*.py`, so that the default suite stays one of minutes. Every library
-makes a model of its own, judged by a golden on its own inputs: what is compared within one are the
-runtimes, and what the libraries differ by is told by `evenbench levels`.
+Run with `evenbench run benchmarks/preparing.py`; the default suite takes only minutes and leaves
+this file out. Each library declares a separate model, with a golden on the library's inputs, so
+results compare runtimes within a library. `evenbench levels` compares the libraries.
 """
 
 from benchmarks.models import MOBILENET_V3_SMALL

@@ -1,8 +1,8 @@
-"""Why the masks of right runtimes differ: Mask R-CNN whose masks are sure of every pixel.
-`evenbench run benchmarks/saturated_masks.py`.
+"""Mask R-CNN with saturated masks, an example of mismatches between correct runtimes.
 
-A mismatch is the result here: docs/tasks.md says what it means. The network is that of
-`benchmarks/detection.py` but for `softened`.
+Run with `evenbench run benchmarks/saturated_masks.py`. The expected outcome is a mismatch,
+explained in docs/tasks.md. The network equals Mask R-CNN in `benchmarks/detection.py`, without
+`softened`.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ from harness.photographs import PHOTOGRAPHS
 
 
 def maskrcnn_saturated() -> Any:
-    """As drawn, a mask's logits are in the tens, and so its probabilities 0 or 1."""
+    """Mask R-CNN with initial weights: mask logits in the tens, so probabilities are 0 or 1."""
     return of_one_image(
         sharpened(mask_rcnn(), MASK_SHARPNESS), "boxes", "labels", "scores", "masks"
     )

@@ -1,8 +1,8 @@
-"""Semantic segmentation: a class for each pixel of a photograph. Run it by its name: `evenbench run
-benchmarks/segmentation.py`.
+"""Semantic segmentation: a class for each pixel of a photograph.
 
-The file is not called `bench_*.py`, so that the default suite stays one of minutes. At 128 x 128
-pixels these networks do all that they do at 520, in a tenth of the time.
+Run with `evenbench run benchmarks/segmentation.py`; the default suite takes only minutes and leaves
+this file out. At 128 x 128 pixels the networks run the same operators as at 520, in a tenth of the
+time.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ from harness.preprocess import (
 
 SIDE = 128
 CLASSES = 21
-"""Those of PASCAL VOC, the background included."""
+"""The classes of PASCAL VOC, including the background."""
 
 IMAGENET_128 = Recipe(
     "imagenet_128",
@@ -38,9 +38,7 @@ IMAGENET_128 = Recipe(
 
 
 def segmenter(build: Any, side: int = SIDE, recipe: Recipe = IMAGENET_128, name: str = "") -> Model:
-    """A torchvision network with seeded weights on square images; `out` are the logits of every
-    pixel.
-    """
+    """A seeded torchvision network on square images; `out` holds the logits of every pixel."""
     return Model(
         name=name or build.__name__,
         build=build,

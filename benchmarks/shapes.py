@@ -1,9 +1,8 @@
-"""Networks whose inputs change their size from call to call: `evenbench load benchmarks/shapes.py
---scenario shapes --vary size`.
+"""Networks with inputs of changing size: sentences of three lengths, images of three sizes.
 
-The file is not called `bench_*.py`: every cell here exists beside the one of a fixed size, for this
-scenario. Sentences come at three lengths, images at three sizes; the same network takes them all,
-on runtimes that can.
+Run with `evenbench load benchmarks/shapes.py --scenario shapes --vary size`. The default suite
+leaves this file out: every cell repeats a cell of fixed size for this scenario. On supporting
+runtimes, a single network runs all sizes.
 """
 
 from dataclasses import replace
@@ -27,9 +26,7 @@ from harness.preprocess import (
 
 
 def squares(side: int) -> Recipe:
-    """The middle of a photograph, `side` pixels wide and high, at the scale that the network's own
-    recipe has for its size.
-    """
+    """The middle of a photograph, `side` pixels wide and high, scaled like the network's recipe."""
     scaled = (Decode("RGB"), Resize(round(side * 146 / 128), antialias=True), CenterCrop(side))
     return Recipe(
         f"imagenet_{side}",
@@ -38,7 +35,7 @@ def squares(side: int) -> Recipe:
 
 
 ANY_LENGTH = replace(MINILM[128], name="minilm_any_length", sizes=(MINILM[16], MINILM[64]))
-"""Sequences of 128 tokens, which loading sees, and of 16 and 64."""
+"""Sequences of 128 tokens (in load), 16 and 64."""
 
 ANY_SIZE = replace(
     LRASPP,
@@ -48,11 +45,11 @@ ANY_SIZE = replace(
         for side in (96, 160)
     ),
 )
-"""Images of 128 x 128 pixels, which loading sees, and smaller and larger ones."""
+"""Images of 128 x 128 pixels (in load), 96 x 96 and 160 x 160."""
 
 
 def middles(model: Model) -> dict[str, Any]:
-    """The rows in the middle of every photograph, as many as the model's images are high."""
+    """The middle rows of every photograph, for the image height of the model."""
     import numpy as np
 
     height = int(model.inputs[0].shape[1])
@@ -65,7 +62,7 @@ def middles(model: Model) -> dict[str, Any]:
 
 
 def wide(height: int) -> Model:
-    """The detector on images of so many rows."""
+    """The detector on images of `height` rows."""
     image = TensorSpec("image", (3, height, SIDE))
     return replace(
         FASTER_RCNN,
@@ -78,14 +75,12 @@ def wide(height: int) -> Model:
 
 
 ANY_PHOTOGRAPH = replace(FASTER_RCNN, name="fasterrcnn_any_size", sizes=(wide(128), wide(160)))
-"""Photographs of 192 x 192 pixels, and of fewer rows. As many objects as there are, one image at a
-time.
-"""
+"""Photographs of 192 x 192 pixels, and of fewer rows, a single image per inference."""
 
 RUNTIMES = ("torch-eager", "torch-script", "torch-compile", "torch-aot", "ort", "openvino")
 
 OPEN = ({}, {"dynamic": "size"})
-"""A file of one size, which takes no other, and a file of any."""
+"""A file of fixed size, and a file of any size."""
 
 OPTIONS = {
     "torch-compile": ({}, *({"shapes": when} for when in ("each", "auto", "any"))),
@@ -101,9 +96,7 @@ objects = Case(
     backends=("torch-eager", "torch-script", "ort", "openvino"),
     options=dict.fromkeys(("ort", "openvino"), ({**TRACED, "dynamic": "size"},)),
 )
-"""Detectors whose exporter traces them ([docs/tasks.md](../docs/tasks.md)), with their sizes left
-open.
-"""
+"""Traced detectors ([docs/tasks.md](../docs/tasks.md)) with open sizes."""
 
 EITHER = ({"dynamic": "batch,size"},)
 
@@ -113,11 +106,11 @@ narrow = Case(
     precisions=("fp16", "bf16"),
     options={"ort": EITHER, "openvino": EITHER},
 )
-"""The same below fp32, for `--vary batch,size`: files are converted with both left open."""
+"""Lower precisions for `--vary batch,size`: converted files with open batch and size."""
 
 integers = Case(
     models=(ANY_LENGTH,), backends=("ort",), precisions=("int8-dynamic",), options={"ort": EITHER}
 )
-"""The same in integers, whose ranges are found in each call; OpenVINO runs that file in fp32
+"""int8-dynamic, with ranges computed in each call. OpenVINO would run the file in fp32
 ([docs/backends.md](../docs/backends.md)).
 """

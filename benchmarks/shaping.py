@@ -1,8 +1,7 @@
-"""Drawn weights made to behave on photographs: statistics of batch norms, and queries of DETR that
-find a handful of objects.
+"""Adjustment of random weights: batch-norm statistics, and DETR queries with a handful of objects.
 
-A network as it is drawn finds nothing, or the same everywhere; without real weights there would be
-nothing to compare.
+Randomly initialised networks detect nothing, or the same object everywhere, and leave nothing to
+compare.
 """
 
 from typing import Any
@@ -11,31 +10,26 @@ from harness import Photograph, Recipe, preprocess
 from harness.photographs import locate
 
 QUERY_SPREAD = 3.0
-"""The standard deviation of what tells queries apart, which transformers draws with 0.02 and DETR's
-authors with 1.
-"""
+"""The standard deviation of query embeddings. transformers uses 0.02, DETR's authors 1."""
 
 LOOK = 10.0
-"""What the decoder's weights that ask for a place are multiplied by: as drawn, every query looks
-everywhere alike.
-"""
+"""The factor for the decoder's query projections. With initial weights, attention is uniform."""
 
 BOX_SPREAD, BOX_CENTRE = 1.0, (0.0, 0.0, -1.5, -1.5)
-"""The boxes' logits over all queries and photographs, x, y, width and height: most boxes measure a
-tenth to a third of the image.
+"""The spread and centre of box logits (x, y, width, height) over all queries and photographs: most
+boxes measure a tenth to a third of the image.
 """
 
 CLASS_SPREAD = 4.0
-"""The same of the logits of each class: of 91 the best one then stands out in about half of the
-queries.
+"""The spread of the logits of each class: the best of 91 classes stands out in half of the queries.
 """
 
 HANDFUL = (8, 24)
-"""How many objects there are to be in all photographs together: at least and at most."""
+"""The minimum and the maximum number of objects in all photographs together."""
 
 
 def pictures(recipe: Recipe, photographs: tuple[Photograph, ...]) -> Any:
-    """The photographs as the recipe makes them, as one tensor [photographs, 3, height, width]."""
+    """The preprocessed photographs as a tensor [photographs, 3, height, width]."""
     import numpy as np
     import torch
 
@@ -45,14 +39,15 @@ def pictures(recipe: Recipe, photographs: tuple[Photograph, ...]) -> Any:
 
 
 def set_norms(module: Any, network: Any, images: Any) -> None:
-    """Set the statistics of the module's batch norms to those of one pass of all `images` through
-    `network`, which is part of it.
+    """Set the batch-norm statistics of `module` from a pass of all `images` through `network`.
+
+    `network` is a part of `module`.
     """
     import torch
 
     norms = [child for child in module.modules() if isinstance(child, torch.nn.BatchNorm2d)]
     for norm in norms:
-        norm.momentum = None  # the plain average, of one pass
+        norm.momentum = None  # the plain average over a single pass
         norm.reset_running_stats()
         norm.train()
     with torch.no_grad():
@@ -61,13 +56,12 @@ def set_norms(module: Any, network: Any, images: Any) -> None:
 
 
 def with_objects(module: Any, recipe: Recipe, photographs: tuple[Photograph, ...]) -> None:
-    """Shape drawn weights so that queries differ, a handful of them has an object, and no score
-    lies on the threshold.
+    """Adjust weights: queries differ, a handful detects objects, and no score is on the threshold.
 
-    As transformers draws them, all queries have one box, one class and one score. So queries are
-    drawn wider and look at few places each; the heads are scaled by what the photographs make of
-    them; and the logit of none is put where it parts a handful of queries from the others by the
-    widest margin.
+    With transformers' initial weights, all queries have the same box, class and score. A larger
+    spread makes queries differ, and focuses each on few places. Both heads are scaled by statistics
+    over the photographs. The logit of "no object" separates a handful of queries from the others by
+    the widest margin.
     """
     import torch
 
@@ -87,30 +81,31 @@ def with_objects(module: Any, recipe: Recipe, photographs: tuple[Photograph, ...
         classes.bias[none] = _logit_of_none(classes(hidden)[..., :none].double())
 
 
-def _scale(layer: Any, made: Any, spread: float, centre: Any) -> None:
-    """Change the linear `layer`, which made `made` [..., outputs], so that each output has this
-    mean and standard deviation in it.
+def _scale(layer: Any, outputs: Any, spread: float, centre: Any) -> None:
+    """Rescale a linear layer to mean `centre` and standard deviation `spread` of each output.
+
+    `outputs` [..., count] are the layer's current outputs.
     """
-    values = made.flatten(0, -2)
+    values = outputs.flatten(0, -2)
     factor = spread / values.std(0)
     layer.weight.mul_(factor[:, None])
     layer.bias.copy_((layer.bias - values.mean(0)) * factor + centre)
 
 
 def _logit_of_none(logits: Any) -> float:
-    """The logit of none by which a handful of queries, of `logits` [photographs, queries, classes],
-    scores above a half.
+    """The logit of "no object" with a handful of queries scoring above a half.
 
-    A query does where its best class outweighs all others and none together: where none's logit is
-    below log(best - others). Chosen is the middle of the widest gap between two such margins, among
-    those that leave a photograph without any object while two have some.
+    `logits` has the shape [photographs, queries, classes]. A query scores above a half if the best
+    class outweighs all other classes and "no object" together: if the logit of "no object" is below
+    the margin log(best - others). The result is the middle of the widest gap between two margins.
+    Preferred are gaps with at least two photographs with objects, and another without.
     """
     best = logits.softmax(-1).amax(-1)
     margins = logits.logsumexp(-1) + (2 * best - 1).clamp(min=1e-12).log()
     ordered = margins.flatten().sort(descending=True).values
-    found = []
-    for many in range(HANDFUL[0], HANDFUL[1] + 1):
-        level = float(ordered[many - 1] + ordered[many]) / 2
+    gaps = []
+    for count in range(HANDFUL[0], HANDFUL[1] + 1):
+        level = float(ordered[count - 1] + ordered[count]) / 2
         filled = int((margins > level).any(-1).sum())
-        found.append((2 <= filled < len(logits), float(ordered[many - 1] - ordered[many]), level))
-    return max(found)[-1]
+        gaps.append((2 <= filled < len(logits), float(ordered[count - 1] - ordered[count]), level))
+    return max(gaps)[-1]

@@ -1,9 +1,8 @@
-"""What is done around a network, each as a case of its own: run it by its name, `evenbench run
-benchmarks/steps.py`.
+"""Preprocessing and postprocessing steps around a network, each as a separate model.
 
-Every step is judged against float64, like a network. Photographs come in as files of one size, so
-that laps differ by what is done and not by how large a picture happens to be. One thread each:
-Pillow has no more.
+Run with `evenbench run benchmarks/steps.py`. Like networks, steps are compared with float64
+goldens. Photographs are files of equal size, so laps depend on the step and not on the picture.
+Each step runs in a single thread, the maximum of Pillow.
 """
 
 import io
@@ -23,40 +22,40 @@ from harness.preprocess import (
 )
 
 WIDTH, HEIGHT = 400, 300
-"""Of every photograph: the size of the smallest, cut from the middle."""
+"""The size of every photograph: the smallest photograph's size, cropped from the middle."""
 
 QUALITY = 90
 ENCODED_BYTES = 65_536
-"""What every file of that size and quality stays under."""
+"""An upper bound for files of this size and quality."""
 
 SIDE = 224
 MEAN_STD = Normalise(IMAGENET_MEAN, IMAGENET_STD)
 TWO_LEVELS = 2 / 255
-"""As a share of the largest level: what decoders and roundings differ by, and far less than a wrong
-filter does.
+"""The tolerance for decoders and rounding, as a share of the largest level, far below the
+differences of a wrong filter.
 """
 
 NORMALISED = {"fp32": (0.0, TWO_LEVELS / 0.224 / 2.6)}
-"""The same after normalising, in units of the largest magnitude, which is about 2.6."""
+"""The tolerance after normalisation, in units of the largest magnitude, about 2.6."""
 
 IN_LEVELS = {"fp32": (0.0, TWO_LEVELS)}
 
 
 def pictures() -> list[Any]:
-    """The photographs as Pillow images of one size."""
+    """The photographs as Pillow images of equal size."""
     from PIL import Image
 
-    found = []
+    images = []
     for photograph in photographs.PHOTOGRAPHS[:5]:
         with Image.open(photographs.locate(photograph)) as opened:
             image = opened.convert("RGB")
         left, top = (image.width - WIDTH) // 2, (image.height - HEIGHT) // 2
-        found.append(image.crop((left, top, left + WIDTH, top + HEIGHT)))
-    return found
+        images.append(image.crop((left, top, left + WIDTH, top + HEIGHT)))
+    return images
 
 
 def files(model: Model) -> Mapping[str, Any]:
-    """Each picture as a JPEG file, filled up with zeros, and how many of its bytes count."""
+    """Each picture as a JPEG file padded with zeros, and the number of bytes before padding."""
     import numpy as np
 
     encoded, counts = [], []
@@ -66,7 +65,8 @@ def files(model: Model) -> Mapping[str, Any]:
         content = file.getvalue()
         if len(content) > ENCODED_BYTES:
             raise UsageError(
-                f"a photograph takes {len(content)} bytes, more than the {ENCODED_BYTES} of ENCODED_BYTES; raise it"
+                f"a photograph takes {len(content)} bytes, more than {ENCODED_BYTES}; "
+                "raise ENCODED_BYTES"
             )
         encoded.append(np.frombuffer(content.ljust(ENCODED_BYTES, b"\0"), np.uint8))
         counts.append([len(content)])
@@ -74,7 +74,7 @@ def files(model: Model) -> Mapping[str, Any]:
 
 
 def pixels(model: Model) -> Mapping[str, Any]:
-    """Each picture decoded, as many pixels of it as the model takes."""
+    """Each picture decoded and cropped to the size of the model's input."""
     import numpy as np
 
     height, width, _ = model.inputs[0].concrete(1)
@@ -82,9 +82,7 @@ def pixels(model: Model) -> Mapping[str, Any]:
 
 
 def objects(model: Model) -> Mapping[str, Any]:
-    """Boxes around a few places each, as a detector finds them before it drops any, with scores
-    that differ.
-    """
+    """Boxes around a few places, like boxes before suppression, with unequal scores."""
     import numpy as np
 
     generator = np.random.default_rng(0)
@@ -100,7 +98,7 @@ def objects(model: Model) -> Mapping[str, Any]:
 
 
 def masks(model: Model) -> Mapping[str, Any]:
-    """Soft blobs of 28 x 28 and boxes for them, some of which reach over the picture's edge."""
+    """Soft blobs of 28 x 28 with boxes, some beyond the edge of the picture."""
     import numpy as np
 
     generator = np.random.default_rng(0)
@@ -114,7 +112,7 @@ def masks(model: Model) -> Mapping[str, Any]:
 
 
 def logits(model: Model) -> Mapping[str, Any]:
-    """Random scores of every class at every pixel: for an argmax, one is as hard as another."""
+    """Random scores of every class at every pixel; an argmax costs the same for all scores."""
     import numpy as np
 
     return {

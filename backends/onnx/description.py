@@ -1,19 +1,17 @@
-"""What an ONNX file says of itself: tensors, parameters, operators, work, and where its precision
-changes. Weights are not read.
+"""Descriptions of ONNX files: tensors, parameters, operators, work, precision changes.
+
+The values of weights are not read.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends import flops
 from backends.onnx import precision
+from backends.onnx.graph import Graph, bytes_of, described_value
 from harness import UsageError
 
 if TYPE_CHECKING:
@@ -21,19 +19,12 @@ if TYPE_CHECKING:
 
 FORMAT = "ONNX"
 
-QUANTISERS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
-
-SHAPES_AND_FLAGS = ("int64", "bool", "string")
-"""Types of constants that are no weights."""
-
 
 def describe(file: Path) -> dict[str, Any]:
-    """Everything that the file says. Raises UsageError where it is no whole ONNX model, external
-    data included.
-    """
-    found = Graph(read(file))
-    external = external_files(found.model, file)
-    model = found.model
+    """All facts about a file. Raises UsageError for incomplete models or missing external data."""
+    graph = Graph(read(file))
+    external = external_files(graph.model, file)
+    model = graph.model
     return {
         "format": FORMAT,
         "bytes": file.stat().st_size + sum(external.values()),
@@ -41,51 +32,47 @@ def describe(file: Path) -> dict[str, Any]:
         "made_by": f"{model.producer_name} {model.producer_version}".strip(),
         "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
         "metadata": {entry.key: entry.value for entry in model.metadata_props},
-        "inputs": [_value(value) for value in found.inputs],
-        "outputs": [_value(value) for value in model.graph.output],
-        "parameters": found.parameters,
-        "flops": found.flops,
-        "operators": found.operators,
+        "inputs": [described_value(value) for value in graph.inputs],
+        "outputs": [described_value(value) for value in model.graph.output],
+        "parameters": graph.parameters,
+        "flops": graph.flops,
+        "operators": graph.operators,
         "computes_in": precision.precision_of_graph(model),
-        "precision_changes": found.precision_changes,
+        "precision_changes": graph.precision_changes,
         "details": {
             "ir_version": model.ir_version,
             "functions": [function.name for function in model.functions],
         },
-        "notes": found.notes(file),
+        "notes": graph.notes(file),
     }
 
 
 def recorded(model: onnx.ModelProto) -> dict[str, Any]:
-    """The part of it that goes into the record of an artifact."""
-    found = Graph(model)
-    changes = Counter(f"{change['from']} -> {change['to']}" for change in found.precision_changes)
+    """The facts for the record of an artifact."""
+    graph = Graph(model)
+    changes = Counter(f"{change['from']} -> {change['to']}" for change in graph.precision_changes)
     return {
-        "parameters": found.parameters["count"],
+        "parameters": graph.parameters["count"],
         "parameter_bytes": {
-            dtype: entry["bytes"] for dtype, entry in found.parameters["by_dtype"].items()
+            dtype: entry["bytes"] for dtype, entry in graph.parameters["by_dtype"].items()
         },
-        "flops": found.flops["total"],
-        "flops_uncounted": found.flops["uncounted"],
-        "operators": found.operators,
+        "flops": graph.flops["total"],
+        "flops_uncounted": graph.flops["uncounted"],
+        "operators": graph.operators,
         "computes_in": precision.precision_of_graph(model),
         "precision_changes": dict(changes),
     }
 
 
 def work(model: onnx.ModelProto, batch: int) -> dict[str, Any]:
-    """What one step computes and has to read (`harness.Golden.work`), with every open size of an
-    input taken as `batch`.
-    """
-    found = Graph(model, batch)
-    weights = found.weights_read
-    return flops.work(found.flops, weights["count"], weights["bytes"])
+    """The work of a step for `harness.Golden.work`, with open sizes set to `batch`."""
+    graph = Graph(model, batch)
+    weights = graph.weights_read
+    return flops.work(graph.flops, weights["count"], weights["bytes"])
 
 
 def read(file: Path) -> onnx.ModelProto:
-    """The file's model without its external weights. Raises UsageError where it is none, or only
-    the beginning of one.
-    """
+    """The model in a file, without external weights. Raises UsageError for incomplete models."""
     try:
         import onnx
     except ImportError as error:
@@ -94,26 +81,28 @@ def read(file: Path) -> onnx.ModelProto:
         ) from error
     try:
         model = onnx.load(str(file), load_external_data=False)
-    except Exception as error:  # protobuf's own error types differ between its versions
+    except Exception as error:  # the error types of protobuf differ between versions
         raise UsageError(
-            f"{file} is no whole ONNX model ({type(error).__name__}: {error}); export or copy it again"
+            f"{file} is not a complete ONNX model ({type(error).__name__}: {error}); "
+            "export or copy it again"
         ) from error
     if not model.ir_version or not model.graph.output:
         raise UsageError(
-            f"{file} is no ONNX model: it has no graph with an output; export or copy it again"
+            f"{file} is not an ONNX model: no graph with an output; export or copy it again"
         )
     return model
 
 
 def external_files(model: onnx.ModelProto, file: Path) -> dict[str, int]:
-    """Size in bytes by the name of each file beside `file` that holds weights. Raises UsageError
-    where one is absent or too short.
+    """The bytes of each file with external weights, by name.
+
+    Raises UsageError if a file is missing or too short.
     """
     ends: dict[str, int] = {}
     for tensor in Graph(model).initializers:
         entries = {entry.key: entry.value for entry in tensor.external_data}
         if tensor.data_location == tensor.EXTERNAL and "location" in entries:
-            length = int(entries.get("length", 0)) or _bytes_of(tensor)
+            length = int(entries.get("length", 0)) or bytes_of(tensor)
             name = entries["location"]
             ends[name] = max(ends.get(name, 0), int(entries.get("offset", 0)) + length)
     return {name: _external_size(file, name, end) for name, end in ends.items()}
@@ -123,245 +112,17 @@ def _external_size(file: Path, name: str, needed: int) -> int:
     beside = (file.parent / name).resolve()
     if not beside.is_relative_to(file.parent.resolve()):
         raise UsageError(
-            f"{file}: its weights lie in {name}, outside of its folder, where no runtime may read; export it again"
+            f"{file}: the weights lie in {name}, outside the folder, where no runtime reads; "
+            "export it again"
         )
     if not beside.is_file():
         raise UsageError(
-            f"{file}: its weights lie in {name}, which is not there; put that file beside it"
+            f"{file}: the weights lie in {name}, which is missing; put it beside the model"
         )
     size = beside.stat().st_size
     if size < needed:
         raise UsageError(
-            f"{file}: {name} has {size} bytes, and its weights need {needed}; it is truncated, copy it again"
+            f"{file}: {name} is truncated: it has {size} bytes, and the weights need {needed}; "
+            "copy it again"
         )
     return size
-
-
-def _bytes_of(tensor: onnx.TensorProto) -> int:
-    return (prod(tensor.dims) * _bits(_dtype(tensor.data_type)) + 7) // 8
-
-
-def _bits(dtype: str) -> int:
-    """Of one element as a file stores it; 0 for text."""
-    if dtype == "bool":
-        return 8
-    digits = "".join(character for character in dtype.partition("e")[0] if character.isdigit())
-    return {"bfloat16": 16, "double": 64, "complex64": 64, "complex128": 128}.get(
-        dtype, int(digits or 0)
-    )
-
-
-def _dtype(number: int) -> str:
-    """`float32` of ONNX's FLOAT, `float16`, `int8` and so on."""
-    import onnx
-
-    name = onnx.TensorProto.DataType.Name(number).lower()
-    return {"float": "float32", "double": "float64", "undefined": ""}.get(name, name)
-
-
-def _value(value: Any) -> dict[str, Any]:
-    kind = value.type.tensor_type
-    shape = [
-        size.dim_value if size.HasField("dim_value") else size.dim_param or "?"
-        for size in kind.shape.dim
-    ]
-    return {"name": value.name, "dtype": _dtype(kind.elem_type), "shape": shape}
-
-
-@dataclass(frozen=True)
-class Graph:
-    """A model's nodes, those of branches, loop bodies and functions included, and what follows from
-    them.
-    """
-
-    model: onnx.ModelProto = field(repr=False)
-    open_size: int = 1
-    """What every open size of an input is taken as."""
-
-    @cached_property
-    def graphs(self) -> list[Any]:
-        return [*_graphs(self.model.graph)]
-
-    @cached_property
-    def nodes(self) -> list[onnx.NodeProto]:
-        own = [node for graph in self.graphs for node in graph.node]
-        return own + [node for function in self.model.functions for node in function.node]
-
-    @property
-    def initializers(self) -> list[onnx.TensorProto]:
-        return [tensor for graph in self.graphs for tensor in graph.initializer]
-
-    @property
-    def inputs(self) -> list[onnx.ValueInfoProto]:
-        """Those that a caller gives: weights that are listed among them are left out."""
-        names = {tensor.name for tensor in self.initializers}
-        return [value for value in self.model.graph.input if value.name not in names]
-
-    @cached_property
-    def operators(self) -> dict[str, int]:
-        """How many nodes by operator, most first; those of other domains with their domain."""
-        plain = ("", "ai.onnx")
-        return dict(
-            Counter(
-                node.op_type if node.domain in plain else f"{node.domain}.{node.op_type}"
-                for node in self.nodes
-            ).most_common()
-        )
-
-    @cached_property
-    def values(self) -> dict[str, onnx.TypeProto.Tensor]:
-        """Type and shape by tensor name, as far as inference knows them, with every open size of an
-        input taken as `open_size`.
-        """
-        model = _closed(self.model, self.open_size)
-        known = (
-            value
-            for graph in _graphs(model.graph)
-            for value in (*graph.input, *graph.output, *graph.value_info)
-        )
-        return {value.name: value.type.tensor_type for value in known}
-
-    @cached_property
-    def types(self) -> dict[str, str]:
-        """Element type by tensor name."""
-        found = {name: _dtype(kind.elem_type) for name, kind in self.values.items()}
-        return {**found, **{tensor.name: _dtype(tensor.data_type) for tensor in self.initializers}}
-
-    @cached_property
-    def shapes(self) -> dict[str, Sequence[int]]:
-        """Shape by tensor name; those with a size that is not known are left out."""
-        found = {
-            name: [size.dim_value for size in kind.shape.dim]
-            for name, kind in self.values.items()
-            if kind.HasField("shape")
-        }
-        known = {name: shape for name, shape in found.items() if all(size > 0 for size in shape)}
-        return {**known, **{tensor.name: list(tensor.dims) for tensor in self.initializers}}
-
-    @property
-    def weights(self) -> list[onnx.TensorProto]:
-        """The initializers, without shapes, flags, scales and zero points."""
-        scales = {
-            name
-            for node in self.nodes
-            if node.op_type in QUANTISERS
-            for name in list(node.input)[1:]
-        }
-        return [
-            each
-            for each in self.initializers
-            if _dtype(each.data_type) not in SHAPES_AND_FLAGS and each.name not in scales
-        ]
-
-    @property
-    def weights_read(self) -> dict[str, int]:
-        """Count and bytes of the weights that every step reads: all but tables that are only
-        gathered from, a few rows in a step.
-        """
-        read = {
-            name
-            for node in self.nodes
-            for place, name in enumerate(node.input)
-            if node.op_type != "Gather" or place != 0
-        }
-        needed = [tensor for tensor in self.weights if tensor.name in read]
-        return {
-            "count": sum(prod(tensor.dims) for tensor in needed),
-            "bytes": sum(map(_bytes_of, needed)),
-        }
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """Count and bytes of the weights, in all and by type."""
-        found: dict[str, dict[str, int]] = {}
-        for tensor in self.weights:
-            entry = found.setdefault(_dtype(tensor.data_type), {"count": 0, "bytes": 0})
-            entry["count"] += prod(tensor.dims)
-            entry["bytes"] += _bytes_of(tensor)
-        total = {key: sum(entry[key] for entry in found.values()) for key in ("count", "bytes")}
-        return {**total, "by_dtype": dict(sorted(found.items()))}
-
-    @property
-    def flops(self) -> dict[str, Any]:
-        return flops.of_onnx(self.nodes, self.shapes)
-
-    @property
-    def precision_changes(self) -> list[dict[str, Any]]:
-        """Every node that hands on numbers in another type than it got: its name, operator, and the
-        two types.
-
-        `of` says whether weights or activations pass there. Casts between numbers that are no
-        weights of a network, such as shapes, are left out.
-        """
-        stored = {tensor.name for tensor in self.initializers}
-        makers = {name: node.op_type for node in self.nodes for name in node.output}
-        return [
-            change for node in self.nodes if (change := _change(node, self.types, stored, makers))
-        ]
-
-    def notes(self, file: Path) -> list[str]:
-        """What is wrong with the model in onnx's own words, and which sizes were taken as 1."""
-        import onnx
-
-        open_sizes = {
-            size
-            for value in self.inputs
-            for size in _value(value)["shape"]
-            if not isinstance(size, int)
-        }
-        notes = [f"work is counted with {', '.join(sorted(open_sizes))} = 1"] if open_sizes else []
-        try:
-            onnx.checker.check_model(str(file))
-        except Exception as error:  # ValidationError, or protobuf's own beyond 2 GiB
-            notes.append(f"onnx.checker: {str(error).strip().splitlines()[0]}")
-        return notes
-
-
-def _change(
-    node: Any, types: Mapping[str, str], stored: set[str], makers: Mapping[str, str]
-) -> dict[str, Any] | None:
-    if node.op_type != "Cast" and node.op_type not in QUANTISERS:
-        return None
-    before, after = types.get(node.input[0], ""), types.get(node.output[0], "")
-    integers = makers.get(node.input[0], "").endswith("Integer")  # their sums become floating again
-    of_numbers = ("float" in before and "float" in after) or integers or node.op_type in QUANTISERS
-    if not of_numbers or before == after:
-        return None
-    of = "weights" if node.input[0] in stored else "activations"
-    return {"node": node.name, "operator": node.op_type, "from": before, "to": after, "of": of}
-
-
-def _graphs(graph: Any) -> Iterator[Any]:
-    """The graph and every graph inside its control flow."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _graphs(inner)
-
-
-def _closed(model: onnx.ModelProto, open_size: int) -> onnx.ModelProto:
-    """A copy with open sizes of inputs set to `open_size` and all shapes inferred; large weights
-    are left out: they decide no shape.
-    """
-    import onnx
-
-    copied = onnx.ModelProto()
-    copied.CopyFrom(model)
-    names = {tensor.name for tensor in model.graph.initializer}
-    for value in copied.graph.input:
-        if value.name not in names:
-            for size in value.type.tensor_type.shape.dim:
-                if not size.HasField("dim_value"):
-                    size.dim_value = open_size
-    open_shapes = any(
-        size.dim_param for value in model.graph.input for size in value.type.tensor_type.shape.dim
-    )
-    if open_shapes:
-        del copied.graph.value_info[:]  # the exporter's have the open size as well
-        for value in copied.graph.output:
-            value.type.tensor_type.ClearField("shape")
-    try:
-        return onnx.shape_inference.infer_shapes(copied, data_prop=True)
-    except Exception:  # an operator or a type that onnx does not know, or more than 2 GiB: what is written in the file remains
-        return copied

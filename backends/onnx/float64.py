@@ -1,40 +1,38 @@
-"""An ONNX graph with every float widened to float64, so that its answer can judge others. For
-evaluation only, never deployed.
-"""
+"""ONNX graphs with every float widened to float64, for goldens. Never deployed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from backends.onnx.graph import nodes, subgraphs
+
 if TYPE_CHECKING:
     import onnx
 
 NARROW = (
     ("AffineGrid", "CausalConvWithState", "LinearAttention", "MelWeightMatrix", "Einsum"),
-    "onnx's evaluator computes these operators in float32 whatever it is given",
+    "onnx's evaluator computes these operators in float32, even on float64 inputs",
 )
-"""Operators whose answer would look like float64 and be float32, and why."""
+"""Operators with float64 outputs of float32 accuracy, and the reason."""
 
 
 def narrow_operators(model: onnx.ModelProto) -> list[str]:
-    """The graph's operators that would be computed in float32 all the same, sorted."""
-    return sorted(
-        {node.op_type for graph in _graphs(model.graph) for node in graph.node} & set(NARROW[0])
-    )
+    """The operators of the graph computed in float32 despite widening, sorted."""
+    return sorted({node.op_type for node in nodes(model.graph)} & set(NARROW[0]))
 
 
 def widened(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of `model` whose float32, float16 and bfloat16 tensors are float64: inputs, outputs,
-    constants, and what casts make.
+    """A copy of `model` with float32, float16 and bfloat16 tensors widened to float64.
 
-    Integers, and so the steps of a quantised graph, stay as they are.
+    Inputs, outputs, constants and results of casts are widened. Integers stay unchanged, and so do
+    the steps of a quantised graph.
     """
     import onnx
 
     wide = onnx.ModelProto()
     wide.CopyFrom(model)
-    for graph in _graphs(wide.graph):
+    for graph in subgraphs(wide.graph):
         for value in (*graph.input, *graph.output, *graph.value_info):
             tensor = value.type.tensor_type
             tensor.elem_type = _wide_type(tensor.elem_type)
@@ -44,15 +42,6 @@ def widened(model: onnx.ModelProto) -> onnx.ModelProto:
     for function in wide.functions:
         _widen_nodes(function.node)
     return wide
-
-
-def _graphs(graph: onnx.GraphProto) -> Iterable[onnx.GraphProto]:
-    """The graph, and those inside its branches and loops."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _graphs(inner)
 
 
 def _wide_type(kind: int) -> int:
@@ -72,7 +61,7 @@ def _wide_tensor(tensor: onnx.TensorProto) -> onnx.TensorProto:
 
 
 TYPES = ("to", "dtype", "output_datatype")
-"""Attributes that name an element type."""
+"""The attributes with an element type as value."""
 
 
 def _widen_nodes(nodes: Iterable[onnx.NodeProto]) -> None:
@@ -87,14 +76,17 @@ def _widen_nodes(nodes: Iterable[onnx.NodeProto]) -> None:
 
 
 def _widen_constant(node: onnx.NodeProto) -> None:
-    """A constant written as plain floats, or one of zeros that names no type, is float32 by
-    definition: it becomes a tensor.
-    """
+    """Turn a constant of implicit type float32 into a float64 tensor: plain floats, or zeros."""
     import numpy as np
     from onnx import helper, numpy_helper
 
     plain: Any = next(
-        (each for each in node.attribute if each.name in ("value_float", "value_floats")), None
+        (
+            attribute
+            for attribute in node.attribute
+            if attribute.name in ("value_float", "value_floats")
+        ),
+        None,
     )
     if plain is not None:
         values = np.asarray(

@@ -1,8 +1,7 @@
-"""The nodes of an ONNX file, read without the onnx package: a process that times a runtime imports
-no other.
+"""A reader of the nodes in ONNX files without the onnx package.
 
-An ONNX file is a protobuf message; only the few fields that are named below are read, and weights
-are skipped over. It works as well in an environment in which onnx is not installed.
+Timed processes import no package other than their runtime, and other environments may lack onnx. An
+ONNX file is a protobuf message; the reader knows the fields below, and skips the values of weights.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FLOATS = {1: "fp32", 10: "fp16", 11: "fp64", 16: "bf16"}
-"""ONNX's numbers for the element types that have a precision."""
+"""ONNX's numbers of the floating element types."""
 
-# Field numbers of ModelProto, GraphProto, NodeProto, AttributeProto and TensorProto in onnx.proto,
-# which never change.
+# Field numbers of ModelProto, GraphProto, NodeProto, AttributeProto and TensorProto in onnx.proto.
+# Field numbers never change.
 MODEL_GRAPH = 7
 GRAPH_NODE, GRAPH_INITIALIZER = 1, 5
 NODE_INPUT, NODE_OUTPUT, NODE_NAME, NODE_TYPE, NODE_ATTRIBUTE, NODE_DOMAIN = 1, 2, 3, 4, 5, 7
@@ -25,14 +24,12 @@ ATTRIBUTE_NAME, ATTRIBUTE_STRING = 1, 4
 TENSOR_TYPE, TENSOR_NAME = 2, 8
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-"""Protobuf's wire types. Groups, which ONNX does not use, are an error."""
+"""The wire types of protobuf. Groups are an error, because ONNX uses none."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """One operator with the tensors that it reads and makes; `activation` is what was fused into
-    it, by its attribute.
-    """
+    """An operator with input and output names; `activation` is the fused function, if any."""
 
     kind: str
     domain: str = ""
@@ -43,14 +40,15 @@ class Node:
 
     @property
     def operator(self) -> str:
-        """Its type, with the domain where that is not ONNX's own."""
+        """The operator type, with the domain of custom operators."""
         return f"{self.domain}.{self.kind}" if self.domain not in ("", "ai.onnx") else self.kind
 
 
 @dataclass(frozen=True)
 class Graph:
-    """The main graph of a file. `constants` maps an initialiser's name to its bytes in the file,
-    `stored` float types to theirs.
+    """The main graph of a file.
+
+    `constants` maps initialiser names to bytes in the file, `stored` maps float types to bytes.
     """
 
     nodes: tuple[Node, ...] = ()
@@ -59,34 +57,33 @@ class Graph:
 
     @property
     def precision(self) -> str:
-        """The float type that most bytes of the initialisers have, or an empty string where none
-        has one.
-        """
+        """The float type of most bytes of the initialisers; an empty string without floats."""
         return max(self.stored, key=lambda kind: self.stored[kind], default="")
 
 
 def read(file: Path) -> Graph:
-    """The main graph of an ONNX file. Raises ValueError where it is none."""
+    """The main graph of an ONNX file. Raises ValueError for other files."""
     with (
-        file.open("rb") as opened,
-        mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        file.open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
     ):
-        whole = memoryview(mapped)
+        data = memoryview(mapped)
         try:
-            return _graph(whole)
+            return _graph(data)
         except (IndexError, UnicodeDecodeError) as error:
             raise ValueError(
-                f"{file.name} is no ONNX file ({type(error).__name__}: {error}); export it again"
+                f"{file.name} is not an ONNX file ({type(error).__name__}: {error}); "
+                "export it again"
             ) from error
         finally:
-            whole.release()
+            data.release()
 
 
-def _graph(whole: memoryview) -> Graph:
+def _graph(data: memoryview) -> Graph:
     nodes: list[Node] = []
     constants: dict[str, int] = {}
     stored: Counter[str] = Counter()
-    for number, value in _fields(whole):
+    for number, value in _fields(data):
         if number != MODEL_GRAPH:
             continue
         for inner, part in _fields(_bytes(value)):
@@ -122,18 +119,18 @@ def _node(data: memoryview) -> Node:
 
 
 def _activation(data: memoryview) -> str:
-    """The value of the attribute `activation`, or nothing of any other."""
-    found = {
+    """The value of an attribute named `activation`; an empty string for other attributes."""
+    fields = {
         number: value
         for number, value in _fields(data)
         if number in (ATTRIBUTE_NAME, ATTRIBUTE_STRING)
     }
-    named = ATTRIBUTE_NAME in found and _text(found[ATTRIBUTE_NAME]) == "activation"
-    return _text(found[ATTRIBUTE_STRING]) if named and ATTRIBUTE_STRING in found else ""
+    matches = ATTRIBUTE_NAME in fields and _text(fields[ATTRIBUTE_NAME]) == "activation"
+    return _text(fields[ATTRIBUTE_STRING]) if matches and ATTRIBUTE_STRING in fields else ""
 
 
 def _tensor(data: memoryview) -> tuple[str, int]:
-    """An initialiser's name and element type."""
+    """The name and element type of an initialiser."""
     name, kind = "", 0
     for number, value in _fields(data):
         if number == TENSOR_NAME:
@@ -144,9 +141,7 @@ def _tensor(data: memoryview) -> tuple[str, int]:
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Field numbers and values of one message: a number, or the bytes of a string or message within
-    it.
-    """
+    """Yield the fields of a message: number, and integer or bytes of a string or message."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
@@ -159,15 +154,15 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         elif wire == BYTES:
             length, at = _varint(data, at)
             if at + length > len(data):
-                raise IndexError(f"a field of {length} bytes ends behind its message")
+                raise IndexError(f"a field of {length} bytes ends beyond the message")
             yield number, data[at : at + length]
             at += length
         else:
-            raise IndexError(f"wire type {wire} is not protobuf's")
+            raise IndexError(f"wire type {wire} is unknown to protobuf")
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """A number of seven bits per byte, lowest first, and where the next field begins."""
+    """Read an integer of seven bits per byte, lowest first; return value and next offset."""
     value = shift = 0
     while True:
         byte = data[at]
@@ -176,12 +171,12 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         if shift > 63:
-            raise IndexError("a number of more than 64 bits")
+            raise IndexError("an integer of more than 64 bits")
 
 
 def _bytes(value: int | memoryview) -> memoryview:
     if isinstance(value, int):
-        raise IndexError("a number stands where a message was expected")
+        raise IndexError("an integer instead of a message")
     return value
 
 

@@ -1,4 +1,4 @@
-"""ONNX's own reference evaluator, in numpy: the golden of a model that exists as an ONNX file only."""
+"""ONNX's reference evaluator in numpy: the golden of models from ONNX files."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from backends.onnx import description, export, float64, precision
+from backends.onnx.backend import OnnxBackend
 from harness import (
     BATCH,
     Attestation,
@@ -27,17 +28,18 @@ if TYPE_CHECKING:
     from harness.core.session import Arrays
 
 
-OBJECTS = "; a detector's outputs are boxes [n, 4], labels [n] and scores [n] of one image, with --task detection (docs/tasks.md#detection)"
-"""What else may be done about an output of an open size."""
+OBJECTS = (
+    "; a detector's outputs are boxes [n, 4], labels [n] and scores [n] of one image, "
+    "with --task detection (docs/tasks.md#detection)"
+)
+"""The alternative for outputs of an open size, in errors."""
 
 
 class EvaluatorSession(Session):
-    """Runs the graph operator by operator in the file's own precision; slow, and without any
-    optimisation.
-    """
+    """A session on the graph, operator by operator, in the file's precision, unoptimised."""
 
     wide = False
-    """Whether floats are widened to float64 first."""
+    """Whether to widen floats to float64."""
 
     def __init__(self, file: Path, cell: Cell) -> None:
         import onnx
@@ -47,7 +49,7 @@ class EvaluatorSession(Session):
         model = onnx.load(str(file))
         self.precision = "fp64" if self.wide else precision.precision_of_graph(model)
         self.narrow = float64.narrow_operators(model) if self.wide else []
-        with _in_words():
+        with _unsupported_operators():
             self.evaluator: Any = ReferenceEvaluator(float64.widened(model) if self.wide else model)
         self.feeds: dict[str, Any] = {}
         self.result: list[Any] = []
@@ -56,7 +58,7 @@ class EvaluatorSession(Session):
         self.feeds = dict(inputs)
 
     def step(self) -> None:
-        with _in_words():
+        with _unsupported_operators():
             self.result = self.evaluator.run(None, self.feeds)
 
     def fetch(self) -> Arrays:
@@ -65,19 +67,19 @@ class EvaluatorSession(Session):
     def attest(self) -> Attestation:
         import onnx
 
-        facts = {
-            "device": "cpu",
-            "threads": self.cell.threads,
-            "denormals": "preserved",
-            "spinning": "off",
-        }
         return Attestation(
-            runtime="onnx.reference", version=onnx.__version__, precision=self.precision, **facts
-        )  # type: ignore[arg-type]
+            runtime="onnx.reference",
+            version=onnx.__version__,
+            precision=self.precision,
+            device="cpu",
+            threads=self.cell.threads,
+            denormals="preserved",
+            spinning="off",
+        )
 
 
 class Float64Session(EvaluatorSession):
-    """As above with every float widened, inputs and constants included; its outputs stay float64."""
+    """An evaluator session with every float widened, including inputs, and float64 outputs."""
 
     wide = True
 
@@ -91,22 +93,18 @@ class Float64Session(EvaluatorSession):
 
 
 @contextmanager
-def _in_words() -> Iterator[None]:
-    """What the evaluator cannot do becomes Unsupported: all that it raises for an operator that it
-    does not have is a RuntimeError.
-    """
+def _unsupported_operators() -> Iterator[None]:
+    """Turn the evaluator's RuntimeError for missing operators into Unsupported."""
     try:
         yield
     except RuntimeError as error:
         raise Unsupported(
-            f"ONNX's own evaluator, which judges .onnx files, cannot run this graph: {error}"
+            f"ONNX's reference evaluator, the golden of .onnx files, cannot run the graph: {error}"
         ) from error
 
 
-class OnnxEvaluator(export.OnnxBackend):
-    """The yardstick of ONNX files: the same evaluator in the file's own precision, which shows what
-    that precision costs.
-    """
+class OnnxEvaluator(OnnxBackend):
+    """The yardstick of ONNX files: the evaluator in the file's precision."""
 
     name = "onnx-evaluator"
     open_outputs = True
@@ -124,8 +122,8 @@ class OnnxEvaluator(export.OnnxBackend):
         return EvaluatorSession(folder / export.FILE, cell)
 
 
-class OnnxReference(export.OnnxBackend, Golden):
-    """Judges `.onnx` files, in float64."""
+class OnnxReference(OnnxBackend, Golden):
+    """The golden of `.onnx` files, in float64."""
 
     name = "onnx-reference"
     kind = "ONNX's own reference evaluator in float64"
@@ -148,9 +146,7 @@ class OnnxReference(export.OnnxBackend, Golden):
         self, model: Model, batches: Mapping[str, Path], folder: Path
     ) -> Mapping[str, Any]:
         source = Path(model.file)
-        if (
-            len(_files(source)) > 1
-        ):  # weights beside the graph: one file with everything inside travels better
+        if len(_files(source)) > 1:  # copy external weights into a single file
             import onnx
 
             onnx.save(onnx.load(str(source)), str(folder / export.FILE))
@@ -180,31 +176,30 @@ class OnnxReference(export.OnnxBackend, Golden):
 
 
 def _files(file: Path) -> list[Path]:
-    """The graph, and the external data that exporters put beside it under its name
-    (`model.onnx.data`, `model.onnx_data`).
-    """
+    """The graph, and the external data beside the graph (`model.onnx.data`, `model.onnx_data`)."""
     beside = sorted(
-        found
-        for found in file.parent.glob(f"{glob.escape(file.name)}?*")
-        if found.suffix in (".data", ".onnx_data")
+        path
+        for path in file.parent.glob(f"{glob.escape(file.name)}?*")
+        if path.suffix in (".data", ".onnx_data")
     )
     return [file, *beside]
 
 
 def digest(file: Path) -> str:
-    """sha256 over the file and its external data. Raises UsageError where it cannot be read."""
-    whole = hashlib.sha256()
+    """The sha256 of a file and the external data. Raises UsageError if unreadable."""
+    sha256 = hashlib.sha256()
     try:
         for part in _files(file):
-            whole.update(part.read_bytes())
-        return whole.hexdigest()
+            sha256.update(part.read_bytes())
+        return sha256.hexdigest()
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}; check the path") from error
 
 
-def _spec(value: Any, otherwise: str) -> TensorSpec:
-    """A graph input or output; a symbolic first dimension is the batch, any other symbolic one is
-    an error, which ends with `otherwise`.
+def _spec(value: Any, alternative: str) -> TensorSpec:
+    """The spec of a graph input or output. A symbolic first dimension is the batch.
+
+    Other symbolic dimensions raise UsageError, with `alternative` at the end of the message.
     """
     import onnx
 
@@ -215,7 +210,7 @@ def _spec(value: Any, otherwise: str) -> TensorSpec:
     if BATCH in sizes[1:]:
         raise UsageError(
             f"{value.name} has shape {sizes} with a free dimension that is not the first; "
-            f"fix it first, with onnxruntime.tools.make_dynamic_shape_fixed{otherwise}"
+            f"fix it first, with onnxruntime.tools.make_dynamic_shape_fixed{alternative}"
         )
     return TensorSpec(
         value.name, tuple(sizes), str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))

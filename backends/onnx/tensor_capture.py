@@ -1,8 +1,7 @@
-"""The tensors within an ONNX file, made outputs of a copy of it, so that any runtime that reads
-ONNX can be asked for them.
+"""Capture of the tensors inside an ONNX file: a copy of the file has inner tensors as outputs.
 
-A runtime does not fuse across an output, so looking changes what is looked at: a copy may name a
-few tensors only.
+Runtimes do not fuse across outputs, so capturing changes the executed graph. A copy may therefore
+expose only a few tensors.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends import module_scopes
+from backends.onnx.graph import inferred
 from harness import Cell, TensorSpec
 from harness.core.intermediate_tensors import Within
 
@@ -21,18 +21,16 @@ if TYPE_CHECKING:
     import onnx
 
 SCOPES = "pkg.torch.onnx.name_scopes"
-"""Where PyTorch's newer exporter writes the modules around a node, and last the node's own name, as
-a Python list. The older one writes them into the node's name."""
+"""The metadata key of PyTorch's newer exporter for the modules around a node and the name of the
+node, as a Python list. The older exporter puts modules into the name of the node."""
 
 
 def expose(file: Path, into: Path, only: Collection[str] | None, wrappers: int = 0) -> list[Within]:
-    """Write `file` as `into` with tensors of its graph as further outputs: those named in `only`,
-    or all. Returns those that it names.
+    """Write a copy of `file` into `into`, with the tensors in `only`, or all, as further outputs.
 
-    They are in the order in which the file computes them, declared outputs included. Left out are
-    constants and what is computed of nothing else, what is no tensor, and what lies in a branch or
-    a loop body, which is no tensor of the graph itself. So many `wrappers` were around the module
-    when it was exported.
+    Returns the exposed tensors in the order of computation, including declared outputs. Left out
+    are constants and values computed from constants alone, non-tensors, and values inside branches
+    or loop bodies. `wrappers` is the number of modules around the model's module in the export.
     """
     import onnx
 
@@ -40,25 +38,23 @@ def expose(file: Path, into: Path, only: Collection[str] | None, wrappers: int =
     known = _types(model)
     outputs = {value.name for value in model.graph.output}
     places = module_scopes.places(_nodes(model.graph, wrappers), outputs)
-    found: list[Within] = []
+    tensors: list[Within] = []
     for computed in _computed(model.graph):
-        each = replace(computed, places=places.get(computed.name, ()))
-        name = each.fetched or each.name
+        tensor = replace(computed, places=places.get(computed.name, ()))
+        name = tensor.fetched or tensor.name
         if name in known and not known[name].type.HasField("tensor_type"):
             continue
         if name not in outputs:
             if only is not None and name not in only:
                 continue
             model.graph.output.append(known.get(name) or onnx.ValueInfoProto(name=name))
-        found.append(each)
+        tensors.append(tensor)
     onnx.save(model, str(into))
-    return found
+    return tensors
 
 
 def further_outputs(file: Path, cell: Cell) -> list[str]:
-    """The outputs of a file that `expose` wrote beside those that the model declares, in the order
-    of the file.
-    """
+    """The undeclared outputs of a file written by `expose`, in the order of the file."""
     import onnx
 
     declared = {spec.name for spec in cell.model.outputs}
@@ -66,12 +62,12 @@ def further_outputs(file: Path, cell: Cell) -> list[str]:
 
 
 def _nodes(graph: Any, wrappers: int) -> Iterator[module_scopes.Node]:
-    """The operators of a graph with the module that each was made in, as far as the exporter told."""
+    """The operators of a graph with the scope recorded by the exporter, if any."""
     for node in graph.node:
-        told = {entry.key: entry.value for entry in node.metadata_props}.get(SCOPES)
+        scopes = {entry.key: entry.value for entry in node.metadata_props}.get(SCOPES)
         scope = (
-            module_scopes.of_names(ast.literal_eval(told)[:-1], wrappers)
-            if told
+            module_scopes.of_names(ast.literal_eval(scopes)[:-1], wrappers)
+            if scopes
             else module_scopes.of_path(node.name, wrappers)
         )
         yield module_scopes.Node(
@@ -80,41 +76,30 @@ def _nodes(graph: Any, wrappers: int) -> Iterator[module_scopes.Node]:
 
 
 def _read(node: Any) -> list[str]:
-    """What an operator reads: its inputs, and what its branches or its loop body take from around
-    it.
-    """
-    found = list(node.input)
+    """The inputs of an operator, including outer tensors read by branches or a loop body."""
+    names = list(node.input)
     for attribute in node.attribute:
         for body in (attribute.g, *attribute.graphs):
-            own = {value.name for value in (*body.input, *body.initializer)} | {
-                name for each in body.node for name in each.output
+            local = {value.name for value in (*body.input, *body.initializer)} | {
+                name for inner in body.node for name in inner.output
             }
-            found += [name for each in body.node for name in _read(each) if name not in own]
-    return list(dict.fromkeys(found))
+            names += [name for inner in body.node for name in _read(inner) if name not in local]
+    return list(dict.fromkeys(names))
 
 
 def _types(model: Any) -> Mapping[str, onnx.ValueInfoProto]:
-    """What onnx can tell of the tensors' types, by name; what it cannot tell, the runtime will."""
-    import onnx
-
-    try:
-        graph = onnx.shape_inference.infer_shapes(model).graph
-    except (
-        ValueError,
-        RuntimeError,
-        onnx.shape_inference.InferenceError,
-    ):  # operators of others, or a file of more than 2 GB
-        graph = model.graph
+    """The types of tensors by name, if known to onnx. The runtime determines other types."""
+    graph = inferred(model)
     return {value.name: value for value in (*graph.value_info, *graph.output)}
 
 
 def _rounded(graph: Any) -> dict[str, str]:
-    """By the name of a tensor that is quantised and dequantised, the tensor that comes out: what
-    all that read it get.
+    """The dequantised tensor for each tensor quantised and dequantised again.
 
-    Its own name stands for something else in such a graph: a conversion drops the operators that
-    the rounding does as well, as it does with a Relu before an unsigned type, and gives their
-    output's name to what they read.
+    All readers of such a tensor get the dequantised values. The quantised tensor itself may differ
+    from the tensor of the same name before the conversion: a conversion drops operators implied by
+    the rounding, such as a Relu before an unsigned type, and moves the name of the output to the
+    input.
     """
     narrowed = {
         node.output[0]: node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"
@@ -128,13 +113,11 @@ def _rounded(graph: Any) -> dict[str, str]:
 
 
 def _computed(graph: Any) -> list[Within]:
-    """Every tensor of the graph that depends on an input, with the operator that makes it and the
-    tensors that it is made of.
-    """
+    """Every input-dependent tensor of the graph, with its operator and inputs."""
     rounded, outputs = _rounded(graph), {value.name for value in graph.output}
     named = {wide: name for name, wide in rounded.items()}
     constant = {initializer.name for initializer in graph.initializer}
-    found = []
+    tensors = []
     for node in graph.node:
         read = [name for name in _read(node) if name]
         bodies = any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
@@ -147,18 +130,15 @@ def _computed(graph: Any) -> list[Within]:
         inputs = tuple(named.get(name, name) for name in read if name not in constant)
         for name in filter(None, node.output):
             if name in named and name not in outputs:
-                continue  # it is told with the tensor that it stands for
-            told = rounded.get(name, "") if name not in outputs else ""
-            found.append(
-                Within(name, f"{operator}, rounded to int8" if told else operator, inputs, told)
-            )
-    return found
+                continue  # part of the tensor before quantisation
+            fetched = rounded.get(name, "") if name not in outputs else ""
+            label = f"{operator}, rounded to int8" if fetched else operator
+            tensors.append(Within(name, label, inputs, fetched))
+    return tensors
 
 
 def with_outputs(cell: Cell, names: Collection[str]) -> Cell:
-    """The cell as one whose model has further outputs; of what size and type they are only the
-    answer tells.
-    """
+    """The cell with further outputs in the model, of sizes and types unknown before a run."""
     declared = {spec.name for spec in cell.model.outputs}
-    more = tuple(TensorSpec(name, ()) for name in names if name not in declared)
-    return replace(cell, model=replace(cell.model, outputs=(*cell.model.outputs, *more)))
+    further = tuple(TensorSpec(name, ()) for name in names if name not in declared)
+    return replace(cell, model=replace(cell.model, outputs=(*cell.model.outputs, *further)))

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from backends.onnx import export
+from backends.onnx import dynamic_axes, export
+from backends.onnx.backend import OnnxBackend
 from backends.onnxruntime import bound_session, execution_providers, session_options
 from backends.onnxruntime.session import OrtSession
 from harness import Cell, Session, Source, Unsupported
@@ -23,19 +24,19 @@ CHOICES = {
 """Allowed values of enumerated options."""
 
 
-class OnnxRuntime(export.OnnxBackend):
+class OnnxRuntime(OnnxBackend):
     """ONNX Runtime: by default on the CPU provider, fully optimised, executed in sequence."""
 
     name = "ort"
     requires = ("onnxruntime",)
-    distributions = ("onnxruntime", *export.OnnxBackend.distributions)
+    distributions = ("onnxruntime", *OnnxBackend.distributions)
     environments = {"openvino": ("onnxruntime-openvino",), "gpu": ("onnxruntime-gpu[cuda,cudnn]",)}
-    precisions = ("fp32", "tf32", *export.OnnxBackend.precisions[1:])
+    precisions = ("fp32", "tf32", *OnnxBackend.precisions[1:])
     devices = execution_providers.DEVICES
     open_outputs = True
     options: ClassVar[Mapping[str, str]] = {
-        **export.OnnxBackend.options,
-        **export.DYNAMIC,
+        **OnnxBackend.options,
+        **dynamic_axes.DYNAMIC,
         "provider": (
             f"the execution provider: {', '.join(execution_providers.PROVIDERS)}; the first on "
             "the cell's device is the default"
@@ -159,7 +160,7 @@ def _why_unbound(cell: Cell) -> str:
         return f"the number of {unsized[0]} of {cell.model.name} depends on the input"
     return (
         f"dynamic={cell.option['dynamic']} accepts inputs of any size"
-        if export.left_open(cell)
+        if dynamic_axes.left_open(cell)
         else ""
     )
 

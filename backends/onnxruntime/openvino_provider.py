@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backends.onnx import export
+from backends.onnx.backend import OnnxBackend
 from backends.onnxruntime import backend
 
 OTHER_OPTIONS = ("provider", "conv_search", "activations", "ranges", "dynamic")
@@ -14,7 +14,7 @@ class OrtOpenVino(backend.OnnxRuntime):
 
     name = "ort-openvino"
     open_outputs = False
-    distributions = ("onnxruntime-openvino", *export.OnnxBackend.distributions)
+    distributions = ("onnxruntime-openvino", *OnnxBackend.distributions)
     environments = {"openvino": ("onnxruntime-openvino",)}
     precisions = ("fp32",)
     devices = ("cpu",)

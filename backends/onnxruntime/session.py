@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.onnx import export, protobuf_reader
+from backends.onnx import dynamic_axes, protobuf_reader
 from backends.onnx import precision as onnx_precision
 from backends.onnxruntime import executed_graph, execution_providers, fusions, session_options
 from harness import Attestation, Cell, Session, Unavailable, Unsupported
@@ -51,8 +51,8 @@ class OrtSession(Session):
             session_options.session_options(ort, cell), session_options.disabled_optimizers(cell)
         )
         self.outputs = [output.name for output in self.session.get_outputs()]
-        if export.left_open(cell):
-            export.check_left_open(cell, self._shapes())
+        if dynamic_axes.left_open(cell):
+            dynamic_axes.check_left_open(cell, self._shapes())
         self.feeds: dict[str, Any] = {}
         self.result: list[Any] = []
 
@@ -174,7 +174,7 @@ class OrtSession(Session):
             "partly on the CPU provider" if len(graph["nodes_by_provider"]) > 1 else "",
             "the disabled optimizers changed nothing" if idle else "",
             # Open sizes were checked against the session when loading.
-            *export.labels(self.cell),
+            *dynamic_axes.labels(self.cell),
         ]
 
     def _custom_ops(self) -> dict[str, str] | None:

@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.onnx import export
-from backends.onnx import precision as onnx_precision
+from backends.onnx import conversion as onnx_conversion
+from backends.onnx import dynamic_axes, export
+from backends.onnx.backend import OnnxBackend
 from backends.openvino import conversion, properties, session, tensor_capture
-from backends.torch import model as torch_model
+from backends.torch import outputs
 from harness import Cell, Session, Source, Unsupported
 from harness.core.backend import Deployment
 from harness.core.intermediate_tensors import Exposed
@@ -23,16 +24,16 @@ IR_FILE = "model.xml"
 """An artifact in OpenVINO's IR format, written by NNCF or by the PyTorch frontend."""
 
 
-class OpenVino(export.OnnxBackend):
+class OpenVino(OnnxBackend):
     """OpenVINO, from the ONNX file shared by all backends, or from a model quantised by NNCF."""
 
     name = "openvino"
     open_outputs = True
     requires = ("openvino",)
-    distributions = ("openvino", *export.OnnxBackend.distributions)
+    distributions = ("openvino", *OnnxBackend.distributions)
     options = {
-        **export.OnnxBackend.options,
-        **export.DYNAMIC,
+        **OnnxBackend.options,
+        **dynamic_axes.DYNAMIC,
         "precision_hint": (
             "'asked' (default) sets the cell's precision; 'runtime' keeps the plugin's "
             "default, often bf16"
@@ -63,7 +64,7 @@ class OpenVino(export.OnnxBackend):
     def lacks(self, cell: Cell) -> str:
         if cell.option.get("quantizer") != "nncf":
             return super().lacks(cell)
-        missing = not cell.interpreter_name and onnx_precision.absent("nncf")
+        missing = not cell.interpreter_name and onnx_conversion.absent("nncf")
         return (
             "quantizer=nncf needs nncf, which is not installed; pip install 'evenbench[nncf]'"
             if missing
@@ -126,7 +127,7 @@ class OpenVino(export.OnnxBackend):
             return super().expose(folder, cell, into, only, inputs)
         declared = [spec.name for spec in cell.model.outputs]
         within = tensor_capture.expose(
-            folder / IR_FILE, into / IR_FILE, only, declared, torch_model.wrappers(cell.model)
+            folder / IR_FILE, into / IR_FILE, only, declared, outputs.wrappers(cell.model)
         )
         return Exposed("names of operators by OpenVINO's PyTorch frontend", tuple(within))
 

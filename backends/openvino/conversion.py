@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backends.onnx import precision as onnx_precision
+from backends.onnx import quantisation
 from backends.torch import model as torch_model
+from backends.torch import outputs
 from harness import Cell, Source, Unsupported
 from harness.inputs import batches
 
@@ -88,9 +89,7 @@ def convert(source: Source, cell: Cell, file: Path) -> Mapping[str, Any]:
     import torch
 
     warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
-    module = torch_model.in_declared_order(
-        torch_model.load(source.weights_folder, cell), cell.model
-    )
+    module = outputs.in_declared_order(torch_model.load(source.weights_folder, cell), cell.model)
     examples = tuple(
         torch.from_numpy(np.load(source.batches[spec.name])[0, ...]) for spec in cell.model.inputs
     )
@@ -121,7 +120,7 @@ def quantise(file: Path, into: Path, precision: str, calibration: Mapping[str, P
 
     model = ov.Core().read_model(str(file))
     if precision == "int8-static":
-        samples = list(onnx_precision.feeds(calibration))
+        samples = list(quantisation.feeds(calibration))
         quantised = nncf.quantize(
             model,
             nncf.Dataset(samples),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.onnx import export
+from backends.onnx import dynamic_axes
 from backends.openvino import conversion, executed_graph, properties
 from harness import Attestation, Cell, Session, TensorSpec
 
@@ -25,7 +25,7 @@ class OpenVinoSession(Session):
         self.runtime = ov
         core = ov.Core()
         model = conversion.read_model(core, file)
-        self.any_size = bool(export.left_open(cell))
+        self.any_size = bool(dynamic_axes.left_open(cell))
         # A user's file may leave sizes open; the cell sets sizes, or keeps some open.
         if model.is_dynamic():
             model.reshape({spec.name: _partial_shape(spec, cell) for spec in cell.model.inputs})
@@ -35,7 +35,7 @@ class OpenVinoSession(Session):
             model, device, properties.supported_properties(cell, core, device)
         )
         if self.any_size:
-            export.check_left_open(cell, self._shapes())
+            dynamic_axes.check_left_open(cell, self._shapes())
         self.request: Any = self.compiled.create_infer_request()
 
     def _shapes(self) -> dict[str, list[int | str | None]]:
@@ -114,7 +114,10 @@ class OpenVinoSession(Session):
 
     def labels(self, counts: Mapping[str, int]) -> tuple[str, ...]:
         """Return labels beside the precision: the quantiser, the wide layers, the open sizes."""
-        return (*executed_graph.precision_labels(self.cell, counts), *export.labels(self.cell))
+        return (
+            *executed_graph.precision_labels(self.cell, counts),
+            *dynamic_axes.labels(self.cell),
+        )
 
     def details(self) -> dict[str, Any]:
         """Read the compiled model's properties back, without those missing in this release."""
@@ -181,7 +184,7 @@ class ThroughputSession(OpenVinoSession):
 
 def _partial_shape(spec: TensorSpec, cell: Cell) -> list[int]:
     """Return an input's shape for OpenVINO; -1 is open."""
-    open_axes = export.open_axes(cell, spec)
+    open_axes = dynamic_axes.open_axes(cell, spec)
     return [
         -1 if axis in open_axes else size for axis, size in enumerate(spec.concrete(cell.batch))
     ]

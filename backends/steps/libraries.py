@@ -15,6 +15,7 @@ from backends.preprocessing import (
 )
 from backends.steps import backend, operations
 from backends.steps.operations import Operation
+from backends.torch import placement
 from harness import Cell, Source
 
 
@@ -209,9 +210,8 @@ class StepsTorchvision(backend.StepBackend):
     }
 
     def configure(self, cell: Cell) -> None:
-        from backends.torch import session
 
-        session.configure(cell)
+        placement.configure(cell)
 
     def bound(self, array: Any) -> Any:
         import numpy as np

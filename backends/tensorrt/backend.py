@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from backends.onnx import export
+from backends.onnx.backend import OnnxBackend
 from backends.tensorrt import builder, session
 from harness import Cell, Session, Source, Unavailable
 from harness.environment import gpu
@@ -23,18 +24,18 @@ BUILDS = 3
 MOST_BUILDS = 9
 
 
-class TensorRt(export.OnnxBackend):
+class TensorRt(OnnxBackend):
     """TensorRT plans: strongly typed, with one optimisation profile of the cell's shapes."""
 
     name = "tensorrt"
     module: ClassVar[str] = "tensorrt"
     requires = ("tensorrt", "cuda.bindings")
-    distributions = ("tensorrt", "cuda-bindings", "nvidia-ml-py", *export.OnnxBackend.distributions)
+    distributions = ("tensorrt", "cuda-bindings", "nvidia-ml-py", *OnnxBackend.distributions)
     portable_artifact = False
     precisions = ("fp32", "tf32", "fp16", "bf16", "int8-static")
     devices = (gpu.KIND,)
     options: ClassVar[Mapping[str, str]] = {
-        **export.OnnxBackend.options,
+        **OnnxBackend.options,
         "cuda_graph": "True launches each step as a CUDA graph instead of kernel by kernel",
         "builds": f"number of independently built plans (default: {BUILDS})",
         "build": (

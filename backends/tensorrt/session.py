@@ -189,7 +189,7 @@ class EngineSession(Session):
         return Attestation(
             runtime=self.trt.__name__,
             version=self.trt.__version__,
-            device=cuda_events.named(self.cell.device, cuda_events.call("cudaGetDevice")),
+            device=cuda_events.device_name(self.cell.device, cuda_events.call("cudaGetDevice")),
             precision=layers.engine_precision(layer_facts, build_facts["tf32"]),
             threads=self.runtime.max_threads,
             denormals="as its kernels do",

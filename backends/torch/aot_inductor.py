@@ -1,6 +1,4 @@
-"""AOTInductor: an exported program compiled ahead into one package of native code, loaded without
-Dynamo.
-"""
+"""AOTInductor: an exported program compiled ahead into a package of native code, without Dynamo."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.torch import inductor, int8, session
+from backends.torch import backend, inductor, int8, outputs, placement, session
 from backends.torch import model as torch_model
 from backends.torch import precision as torch_precision
 from harness import Attestation, Cell, Session, Source, UsageError
@@ -32,7 +30,7 @@ LOADERS = ("native", "python", "python-warm")
 
 
 class PackageSession(session.TorchSession):
-    """A loaded package. What it computes in is read from the code inside it."""
+    """A session on a loaded package. Precision and threads are read from the package's code."""
 
     def __init__(
         self,
@@ -49,31 +47,25 @@ class PackageSession(session.TorchSession):
         self.shapes = {spec.name: spec.concrete(cell.batch) for spec in cell.model.inputs}
 
     def bind(self, inputs: Arrays) -> None:
-        for (
-            name,
-            wanted,
-        ) in self.shapes.items():  # known ahead: this is within what is timed from host to host
-            found = inputs[name].shape
-            if (
-                found != wanted
-            ):  # compiled code reads as many numbers as it was compiled for, whatever it is handed
+        # Compiled code always reads the compiled number of elements, beyond the end of a smaller
+        # array. The shapes are computed ahead, because `host_to_host` includes this check.
+        for name, compiled in self.shapes.items():
+            shape = inputs[name].shape
+            if shape != compiled:
                 raise ValueError(
-                    f"{name} is {list(found)}; the package was compiled for {list(wanted)}"
+                    f"{name} is {list(shape)}; the package was compiled for {list(compiled)}"
                 )
         super().bind(inputs)
 
     @cached_property
     def code(self) -> inductor.Code:
-        """What the package's own sources say."""
+        """The facts in the sources of the package."""
         return code_of(self.file)
 
     def precision(self) -> str:
-        found = torch_precision.named_types(self.code.constants)
-        return (
-            self.code.int8
-            or (self.arithmetic() if found == "fp32" else found)
-            or super().precision()
-        )
+        types = torch_precision.named_types(self.code.constants)
+        arithmetic = self.arithmetic() if types == "fp32" else types
+        return self.code.int8 or arithmetic or super().precision()
 
     def details(self) -> dict[str, Any]:
         return {
@@ -87,8 +79,8 @@ class PackageSession(session.TorchSession):
     def attest(self) -> Attestation:
         facts = super().attest()
         compiled_for = set(self.code.threads) - {facts.threads}
-        # The number stands in the code of every parallel region; only library calls follow torch's
-        # own setting.
+        # Every parallel region has the number of threads in the code; only library calls follow
+        # torch's setting.
         threads = max(compiled_for) if compiled_for else facts.threads
         return Attestation(
             **{
@@ -110,17 +102,20 @@ def _closed(*tensors: Any) -> Any:
     raise RuntimeError("torch-aot: this session is closed; load it again")
 
 
-class TorchAot(session.TorchBackend):
-    """The package is the artifact: no Python source, no Dynamo and no compiler is needed to run it."""
+class TorchAot(backend.TorchBackend):
+    """A backend with packages as artifacts, without Python source, Dynamo or compiler in load."""
 
     name = "torch-aot"
-    precisions = (*session.TorchBackend.precisions, *int8.PRECISIONS)
+    precisions = (*backend.TorchBackend.precisions, *int8.PRECISIONS)
     distributions = (*torch_model.DISTRIBUTIONS, int8.DISTRIBUTION)
     options = {
-        **session.TorchBackend.options,
+        **backend.TorchBackend.options,
         **inductor.OPTIONS,
-        "loader": "'native' (default) is torch's C++ loader; 'python' is torch._inductor.aoti_load_package, which imports Dynamo and "
-        "compiles probes of the CPU, with an empty cache; 'python-warm' with a cache that came with the package",
+        "loader": (
+            "'native' (default): torch's C++ loader; "
+            "'python': torch._inductor.aoti_load_package with an empty cache, which imports Dynamo "
+            "and compiles probes of the CPU; 'python-warm': the same with a shipped cache"
+        ),
     }
 
     def supports(self, cell: Cell) -> str:
@@ -149,7 +144,7 @@ class TorchAot(session.TorchBackend):
         return facts
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        session.configure(cell)
+        placement.configure(cell)
         return (
             _load_native(folder, cell)
             if cell.option.get("loader", LOADERS[0]) == "native"
@@ -162,17 +157,19 @@ def _index(cell: Cell) -> int:
 
 
 def _load_native(folder: Path, cell: Cell) -> PackageSession:
-    """By the class that C++ programs use, through torch's own binding of it. Unpacks into the
-    temporary folder, until it is freed.
+    """Load a package with the loader class of C++ programs, through torch's binding.
+
+    The loader unpacks the package into the temporary folder, until freed.
     """
     import torch
 
-    loader = torch._C._aoti.AOTIModelPackageLoader(
-        str(folder / FILE), MODEL, False, 1, _index(cell)
-    )  # type: ignore[attr-defined]
-    return PackageSession(
-        lambda *tensors: loader.boxed_run(list(tensors)), folder / FILE, loader.get_metadata(), cell
-    )
+    file = folder / FILE
+    loader = torch._C._aoti.AOTIModelPackageLoader(str(file), MODEL, False, 1, _index(cell))
+
+    def run(*tensors: torch.Tensor) -> Any:
+        return loader.boxed_run(list(tensors))
+
+    return PackageSession(run, file, loader.get_metadata(), cell)
 
 
 def _load_python(folder: Path, cell: Cell) -> PackageSession:
@@ -188,32 +185,28 @@ def _load_python(folder: Path, cell: Cell) -> PackageSession:
 
 
 def package_key(cell: Cell) -> dict[str, Any]:
-    """What decides a package's bytes besides weights, shapes and precision, for every backend that
-    runs one.
-    """
-    base = session.TorchBackend.artifact_key(TorchAot(), cell)
+    """The part of the artifact key common to all backends with packages."""
+    base = backend.TorchBackend.artifact_key(TorchAot(), cell)
     return {"format": "AOTInductor package", **base, **inductor.key(cell)}
 
 
 def package(source: Source, cell: Cell, file: Path) -> dict[str, Any]:
-    """Export the cell's module and compile it into `file`; returns facts with the seconds of each
-    part.
+    """Export the cell's module and compile a package; return facts with the seconds of each phase.
 
-    Sets torch's threads, which are compiled in. Uses the cache folder that the caller has set
-    (`torch_inductor.cache_folder`). Raises UsageError where the model writes to its input.
+    Sets torch's threads, because the number is compiled in. Uses the caller's cache folder
+    (`inductor.cache_folder`). Raises UsageError if the model writes to an input.
     """
     import torch
     import torch._inductor.config
 
-    session.configure(cell)
-    logging.getLogger("torch.utils.cpp_extension").setLevel(
-        logging.ERROR
-    )  # it warns of a CUDA toolkit that nobody asked for
+    placement.configure(cell)
+    # The default level warns of a missing CUDA toolkit, also for the CPU.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     begin = time.perf_counter()
     program = _program(source, cell)
     exported = time.perf_counter()
-    # Not by inductor_configs=: whether weights are frozen is decided before those apply. Headers
-    # compiled ahead would lie in this process's own temporary folder, and be used once each.
+    # inductor_configs= would apply too late for freezing. Precompiled headers would lie in the
+    # temporary folder of this process, and serve a single compilation.
     settings = {"freezing": inductor.freezing(cell), "aot_inductor.precompile_headers": False}
     with torch._inductor.config.patch(settings), torch.no_grad():
         torch._inductor.aoti_compile_and_package(program, package_path=str(file))
@@ -225,25 +218,25 @@ def package(source: Source, cell: Cell, file: Path) -> dict[str, Any]:
 
 
 def _program(source: Source, cell: Cell) -> Any:
-    """The exported program at the cell's precision, its outputs in declared order."""
+    """The exported program at the cell's precision, with outputs in declared order."""
     import torch
 
     if cell.precision in int8.PRECISIONS:
         program = inductor.quantised_program(source, cell)
     else:
-        module = torch_model.in_declared_order(
-            session.module_of(source.weights_folder, cell), cell.model
+        module = outputs.in_declared_order(
+            placement.module_of(source.weights_folder, cell), cell.model
         )
         with torch.no_grad():
-            program = torch.export.export(module, session.zeros(cell))
-    changed = list(program.graph_signature.user_inputs_to_mutate.values())
-    if changed:
-        raise UsageError(session.written(cell.model.name, ", ".join(changed)))
+            program = torch.export.export(module, placement.zeros(cell))
+    mutated = list(program.graph_signature.user_inputs_to_mutate.values())
+    if mutated:
+        raise UsageError(session.written(cell.model.name, ", ".join(mutated)))
     return program
 
 
 def code_of(file: Path) -> inductor.Code:
-    """What the sources say that lie in a package beside what was compiled from them."""
-    with zipfile.ZipFile(file) as opened:
-        sources = [name for name in opened.namelist() if name.endswith(".cpp")]
-        return inductor.read("\n".join(opened.read(name).decode() for name in sources))
+    """The facts in the C++ sources of a package."""
+    with zipfile.ZipFile(file) as archive:
+        sources = [name for name in archive.namelist() if name.endswith(".cpp")]
+        return inductor.read("\n".join(archive.read(name).decode() for name in sources))

@@ -1,5 +1,6 @@
-"""A TorchScript network as shipped programs run it: `evenbench ship` copies this class into them,
-so it needs nothing of ours.
+"""A TorchScript network for shipped programs.
+
+`evenbench ship` copies this class into programs, so the class imports nothing from evenbench.
 """
 
 from __future__ import annotations
@@ -9,9 +10,7 @@ from typing import Any
 
 
 class Network:
-    """The frozen graph in `folder`, optimised for inference when it is loaded, as it was where it
-    was measured.
-    """
+    """The frozen graph in `folder`, optimised for inference at load time, as in the measurement."""
 
     def __init__(self, folder: Path, settings: dict[str, Any], threads: int) -> None:
         import torch
@@ -23,14 +22,14 @@ class Network:
         )
 
     def __call__(self, inputs: dict[str, Any]) -> list[Any]:
-        """One inference: arrays by name in, the outputs in declared order out."""
+        """Run an inference on arrays by name; return the outputs in declared order."""
         with self.torch.inference_mode():
-            made = self.graph(*(self.torch.from_numpy(inputs[name]) for name in self.names))
+            result = self.graph(*(self.torch.from_numpy(inputs[name]) for name in self.names))
         outputs = (
-            list(made.values())
-            if isinstance(made, dict)
-            else list(made)
-            if isinstance(made, (tuple, list))
-            else [made]
+            list(result.values())
+            if isinstance(result, dict)
+            else list(result)
+            if isinstance(result, (tuple, list))
+            else [result]
         )
         return [output.numpy() for output in outputs]

@@ -1,17 +1,20 @@
-"""PyTorch as it is written: the module called under `torch.inference_mode`, no compiler."""
+"""PyTorch eager: the module called under `torch.inference_mode`, without a compiler."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from backends.torch import session
+from backends.torch import backend, placement, session
 from harness import Cell, Session
 
-UNCOMPILED = "torchao's int8 is made to be compiled; in eager each of its steps is a kernel of its own. Ask torch-compile or torch-aot"
+UNCOMPILED = (
+    "torchao's int8 is designed for compilers; in eager mode every quantisation step is a separate "
+    "kernel. Use torch-compile or torch-aot"
+)
 
 
-class TorchEager(session.StateDictBackend):
-    """The baseline of every speed-up, and the yardstick of what a precision costs."""
+class TorchEager(backend.StateDictBackend):
+    """The baseline of every speed-up, and the yardstick of every precision."""
 
     name = "torch-eager"
     without = {"int8-dynamic": UNCOMPILED, "int8-static": UNCOMPILED}
@@ -19,5 +22,5 @@ class TorchEager(session.StateDictBackend):
     def load(self, folder: Path, cell: Cell) -> Session:
         import torch
 
-        session.configure(cell)
-        return session.SharedSession(session.module_of(folder, cell), cell, torch.inference_mode)
+        placement.configure(cell)
+        return session.SharedSession(placement.module_of(folder, cell), cell, torch.inference_mode)

@@ -1,15 +1,14 @@
-"""The inputs of a user's own PyTorch model: the examples that its `build` returned, and more that
-are as valid as they are.
+"""Inputs of a user's own PyTorch model: the examples returned by `build`, and further samples.
 
-What a model accepts is often narrower than its shapes say: an embedding has so many entries, a mask
-is zeros and ones. So further samples hold the example's own numbers in another order. An example of
-zeros tells nothing, and numbers are made up in its place; one of another value throughout, such as
-a mask of ones, is kept where other inputs change.
+Models often accept only some values: an embedding has a limited number of entries, a mask holds
+zeros and ones. So further samples permute the values of the example. An example of zeros says
+nothing about valid values and is replaced by random numbers. An example with another constant, such
+as a mask of ones, is kept if other inputs vary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from backends.torch import model as torch_model
@@ -24,57 +23,55 @@ if TYPE_CHECKING:
 SAMPLES = 8
 
 BOUNDS = (100, 50, 20, 10, 5, 3, 2)
-"""What an input of whole numbers is tried to stay below, where the example is zeros and so does not
-tell.
-"""
+"""The upper bounds tried for random integers, if the example holds only zeros."""
 
 
 def samples(model: Model) -> dict[str, Array]:
-    """[count, ...] per declared input: the example first, then samples made from it."""
-    return _made(model, seed=0, first=0)
+    """The samples of every declared input, [count, ...]: the example first, then permutations."""
+    return _generated(model, seed=0, first=0)
 
 
 def calibration(model: Model) -> dict[str, Array]:
-    """As `samples`, other ones: for a model whose examples alone are known, what int8 takes its
-    ranges from.
-    """
-    return _made(model, seed=1, first=1)
+    """The calibration samples of every declared input, [count, ...], different from `samples`."""
+    return _generated(model, seed=1, first=1)
 
 
-def _made(model: Model, seed: int, first: int) -> dict[str, Array]:
+def _generated(model: Model, seed: int, first: int) -> dict[str, Array]:
     import numpy as np
 
     module, examples = torch_model.module_and_examples(model)
     if len(examples) != len(model.inputs):
         raise UsageError(
-            f"{model.build} returned {len(examples)} example inputs, and {len(model.inputs)} when it was described"
+            f"{model.build} returned {len(examples)} example inputs now, "
+            f"but {len(model.inputs)} before; return the same number in every call"
         )
     generator = np.random.default_rng(seed)
-    told = {
+    given = {
         spec.name: _rows(value, spec.shape)
         for spec, value in zip(model.inputs, examples, strict=True)
     }
-    tells_nothing = {name: _is_constant(rows) and not rows.any() for name, rows in told.items()}
-    if all(_is_constant(rows) for rows in told.values()) and not any(tells_nothing.values()):
-        tells_nothing = dict.fromkeys(told, True)
-    made = {}
-    for index, (name, rows) in enumerate(told.items()):
-        bound = (
-            None
-            if not tells_nothing[name]
-            else _bound(module, examples, index)
-            if rows.dtype.kind in "iu"
-            else 0
-        )
+    replaced = _replaced(given)
+    samples = {}
+    for index, (name, rows) in enumerate(given.items()):
+        bound = None
+        if name in replaced:
+            bound = _bound(module, examples, index) if rows.dtype.kind in "iu" else 0
         more = [_another(rows[at % len(rows)], generator, bound) for at in range(SAMPLES + first)]
-        made[name] = np.stack(
+        samples[name] = np.stack(
             [*rows, *more][: max(SAMPLES, len(rows))] if not first else more[first:]
         )
-    return made
+    return samples
+
+
+def _replaced(given: Mapping[str, Array]) -> set[str]:
+    """The names of inputs with random samples: examples of zeros, or all constant examples."""
+    zeros = {name for name, rows in given.items() if _is_constant(rows) and not rows.any()}
+    all_constant = all(_is_constant(rows) for rows in given.values())
+    return set(given) if all_constant and not zeros else zeros
 
 
 def _rows(value: torch.Tensor, shape: Sequence[int | str]) -> Array:
-    """The samples in an example: each entry of its batch, or the whole of it where it has none."""
+    """The samples in an example: the entries of the batch, or the example if without a batch."""
     array = value.detach().cpu().numpy()
     return array if shape[:1] == (BATCH,) else array[None]
 
@@ -84,10 +81,10 @@ def _is_constant(rows: Array) -> bool:
 
 
 def _another(sample: Array, generator: np.random.Generator, bound: int | None) -> Array:
-    """A sample of the same numbers in another order, or where `bound` is given of made-up ones.
+    """A permutation of `sample` if `bound` is None, else random numbers.
 
-    Floats are drawn from N(0, 1) and whole numbers below `bound`; 0 stands for no bound that the
-    module takes, and booleans have none: the sample then stays what it was.
+    Floats are drawn from N(0, 1), integers below `bound`. Integers without an accepted bound (0)
+    and booleans stay unchanged.
     """
     import numpy as np
 
@@ -99,20 +96,18 @@ def _another(sample: Array, generator: np.random.Generator, bound: int | None) -
 
 
 def _bound(module: torch.nn.Module, examples: Sequence[torch.Tensor], index: int) -> int:
-    """The largest of BOUNDS that the module takes this input up to; 0 where it takes none."""
+    """The largest of BOUNDS accepted by the module for an input; 0 if none is accepted."""
     import torch
 
     for bound in BOUNDS:
-        tried = [
+        arguments = [
             torch.full_like(value, bound - 1) if at == index else value
             for at, value in enumerate(examples)
         ]
         try:
             with torch.no_grad():
-                module(*tried)
-        except (
-            Exception
-        ):  # an index out of range is an IndexError in one layer and a RuntimeError in another
+                module(*arguments)
+        except Exception:  # layers raise different errors for an index out of range
             continue
         return bound
     return 0

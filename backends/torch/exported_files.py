@@ -1,8 +1,7 @@
-"""A model of one's own from a file of PyTorch's: the module that an exported program (.pt2) or a
-TorchScript archive (.pt) holds.
+"""Users' models from PyTorch files: exported programs (.pt2) and TorchScript archives (.pt).
 
-What travels in such a file is a graph without Python code. A program is exported again by every
-exporter; TorchScript can only be traced, so that what exports by itself refuses it.
+Both hold a graph without Python code. Exporters accept an exported program again. TorchScript can
+only be traced, so backends with torch.export or Dynamo refuse TorchScript.
 """
 
 from __future__ import annotations
@@ -19,48 +18,55 @@ if TYPE_CHECKING:
     import torch
 
 SCRIPT, PROGRAM = import_strings.ARCHIVES
-"""The endings of their names."""
+"""The file suffixes."""
 
-OTHERWISE: Mapping[str, str] = {
-    "torchscript": f"is TorchScript; give it a name that ends in {SCRIPT}",
-    "program": f"is an exported program; give it a name that ends in {PROGRAM}",
-    "package": "holds compiled code that no other runtime can take; name the exported program that it was made of",
-    "onnx": "is an ONNX file; give it a name that ends in .onnx",
-    "plan": "is a TensorRT plan that no other runtime can take; name the model that it was made of",
+OTHER_KINDS: Mapping[str, str] = {
+    "torchscript": f"is TorchScript; rename the file to {SCRIPT}",
+    "program": f"is an exported program; rename the file to {PROGRAM}",
+    "package": "holds compiled code for torch alone; use the original exported program",
+    "onnx": "is an ONNX file; rename the file to .onnx",
+    "plan": "is a TensorRT plan for TensorRT alone; use the original model",
 }
-"""What a file that is something else than its name says is, by its kind, and what to do."""
+"""Errors for files with a wrong suffix, by the actual kind of the file."""
 
-NO_TRACER = "torch.export and Dynamo take no TorchScript, and {} is that; give an exported program (.pt2), or the function that builds it"
+NO_TRACER = (
+    "torch.export and Dynamo do not accept TorchScript such as {}; "
+    "give an exported program (.pt2), or the function that builds the model"
+)
 
-FROZEN = "its weights are constants of its code (torch.jit.freeze), and no float64 golden can be made of those; save it before it is frozen"
+FROZEN = (
+    "the weights are constants of the code (torch.jit.freeze), so a float64 golden is impossible; "
+    "save the module before freezing"
+)
 
-NARROW = "does not run in float64, in which it is judged ({}); trace it without conversions to a type, or give the function that builds it"
+NARROW = (
+    "does not run in float64, the precision of the golden ({}); "
+    "trace the model without dtype conversions, or give the function that builds the model"
+)
 
 ONE_SIZE = "of_one_size"
-"""The attribute of a module that takes the sizes of its examples and no others."""
+"""The attribute marking a module limited to the sizes of the examples."""
 
 
 def is_file(build: str) -> bool:
-    """Whether a model's `build` names a file of this kind and no function."""
+    """Whether a model's `build` names a PyTorch file instead of a function."""
     return build.rpartition(":")[0].endswith(import_strings.ARCHIVES)
 
 
 def is_script(model: Model) -> bool:
-    """Whether the model is a TorchScript archive, which can be run and traced but not exported."""
+    """Whether the model is a TorchScript archive: runnable and traceable, but not exportable."""
     return model.build.rpartition(":")[0].endswith(SCRIPT)
 
 
 def refuses(model: Model) -> str:
-    """Why what exports by torch.export, or compiles by Dynamo, cannot take the model, in words; or
-    an empty string.
-    """
+    """The reason why torch.export and Dynamo cannot take the model, or an empty string."""
     return NO_TRACER.format(model.name) if is_script(model) else ""
 
 
 def read(build: str) -> tuple[torch.nn.Module, tuple[Any, ...]]:
-    """The module in the file that `build` names, and its example inputs, where the file has some.
+    """The module in the file named by `build`, and the example inputs in the file, if any.
 
-    Raises UsageError where the file is not there, is damaged or something else than its name says.
+    Raises UsageError if the file is missing, damaged or of a kind other than the suffix.
     """
     file = Path(build.rpartition(":")[0])
     if not file.is_file():
@@ -68,36 +74,30 @@ def read(build: str) -> tuple[torch.nn.Module, tuple[Any, ...]]:
     return _program(file) if file.suffix == PROGRAM else (_script(file), ())
 
 
-def _refused(file: Path, kind: str, error: Exception) -> UsageError:
-    """Why `file` could not be read, by what its bytes say it is. Raises UsageError where they say
-    that it is damaged.
-    """
-    found = file_formats.kind_of(file)
-    said = next(
+def _unreadable(file: Path, kind: str, error: Exception) -> UsageError:
+    """The error for an unreadable file, by the kind of the bytes. Raises UsageError if damaged."""
+    actual = file_formats.kind_of(file)
+    message = next(
         (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
     )
-    unreadable = f"cannot be read by this torch ({said[:300]}); export it again"
-    return UsageError(f"{file} {OTHERWISE[found] if found != kind else unreadable}")
+    unreadable = f"cannot be read by this torch ({message[:300]}); export it again"
+    return UsageError(f"{file} {OTHER_KINDS[actual] if actual != kind else unreadable}")
 
 
 # -- exported programs -----------------------------------------------------------------------------
 
 
 def _program(file: Path) -> tuple[torch.nn.Module, tuple[Any, ...]]:
-    """The program's graph as a plain module, whose constants are buffers: they are cast like
-    weights.
-    """
+    """The graph of a program as a plain module, with constants as castable buffers."""
     import torch
 
     try:
         program = torch.export.load(str(file))
-    except Exception as error:  # a reader of archives raises whatever it stumbles over
-        raise _refused(file, "program", error) from error
+    except Exception as error:  # the archive reader raises errors of many types
+        raise _unreadable(file, "program", error) from error
     guarded = program.module(check_guards=False)
-    module = torch.fx.GraphModule(
-        guarded, guarded.graph
-    )  # without the hooks that look at sizes again in every call
-    _free_of_types(module)
+    module = torch.fx.GraphModule(guarded, guarded.graph)  # without hooks checking sizes per call
+    _remove_dtype_checks(module)
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     described = [values.get(name) for name in program.graph_signature.user_inputs]
     arguments, keywords = program.example_inputs or (
@@ -106,7 +106,7 @@ def _program(file: Path) -> tuple[torch.nn.Module, tuple[Any, ...]]:
     )
     if keywords or not all(isinstance(value, torch.Tensor) for value in (*arguments, *described)):
         raise UsageError(
-            f"{file} takes more than tensors, one after another; export it with positional tensors alone"
+            f"{file} has keyword or non-tensor inputs; export it with positional tensors alone"
         )
     if all(value.ndim and not isinstance(value.shape[0], int) for value in described):
         return module, tuple(value[:1] for value in arguments)
@@ -114,10 +114,8 @@ def _program(file: Path) -> tuple[torch.nn.Module, tuple[Any, ...]]:
     return module, tuple(arguments)
 
 
-def _free_of_types(module: torch.fx.GraphModule) -> None:
-    """Take out what holds tensors to the type in which they were exported: the golden is in
-    float64, and precisions are casts.
-    """
+def _remove_dtype_checks(module: torch.fx.GraphModule) -> None:
+    """Remove assertions and conversions to the exported dtypes, to permit casts and float64."""
     import torch
 
     aten = torch.ops.aten
@@ -133,9 +131,7 @@ def _free_of_types(module: torch.fx.GraphModule) -> None:
 
 
 def _converts_nothing(node: torch.fx.Node) -> bool:
-    """Whether a conversion is to the type and the device that its tensor has anyway, and to nothing
-    else.
-    """
+    """Whether a conversion keeps the tensor's dtype and device, and changes nothing else."""
     tensor: Any = node.args[0]
     before, after = tensor.meta.get("val"), node.meta.get("val")
     if (
@@ -149,7 +145,7 @@ def _converts_nothing(node: torch.fx.Node) -> bool:
 
 
 def _zeros(value: Any) -> Any:
-    """Zeros of a described input, one where its size is open; what is no tensor as it is."""
+    """Zeros for a described input, with size 1 on open axes; other values unchanged."""
     import torch
 
     if not isinstance(value, torch.Tensor):
@@ -163,7 +159,7 @@ def _zeros(value: Any) -> Any:
 
 
 def _script(file: Path) -> torch.nn.Module:
-    """The archive's module inside one of Python, so that it is traced like any other."""
+    """The module of an archive inside a Python module, to be traced like other modules."""
     import warnings
 
     import torch
@@ -171,13 +167,13 @@ def _script(file: Path) -> torch.nn.Module:
     warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
     try:
         loaded = torch.jit.load(str(file), map_location="cpu")
-    except Exception as error:  # a reader of archives raises whatever it stumbles over
-        raise _refused(file, "torchscript", error) from error
-    if not hasattr(loaded, "training"):  # what freezing leaves out, and how torch itself tells
+    except Exception as error:  # the archive reader raises errors of many types
+        raise _unreadable(file, "torchscript", error) from error
+    if not hasattr(loaded, "training"):  # freezing removes the attribute; torch uses the same check
         raise UsageError(f"{file}: {FROZEN}")
 
     class Scripted(torch.nn.Module):
-        """The archive's module."""
+        """The module of a TorchScript archive."""
 
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""The golden: the module in float64, eager, on the CPU. Slow, and as right as the weights allow."""
+"""The golden of PyTorch models: the module in float64, eager, on the CPU."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends import flops
+from backends.torch import backend, placement, tensor_specs, weights
 from backends.torch import model as torch_model
 from backends.torch import session as torch_session
 from harness import Cell, Golden, Model, Session, TensorSpec
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Float64Session(torch_session.TorchSession):
-    """Widens floating inputs to float64 on the way in; its outputs stay float64."""
+    """A session with floating inputs widened to float64, and float64 outputs."""
 
     def bind(self, inputs: Arrays) -> None:
         super().bind(inputs)
@@ -25,8 +26,8 @@ class Float64Session(torch_session.TorchSession):
         ]
 
 
-class Reference(torch_session.StateDictBackend, Golden):
-    """Judges every PyTorch model, and makes its weights."""
+class Reference(backend.StateDictBackend, Golden):
+    """The golden of all PyTorch models, and the source of their weights."""
 
     name = "reference"
     kind = "float64 torch eager"
@@ -35,26 +36,25 @@ class Reference(torch_session.StateDictBackend, Golden):
     yardstick = "torch-eager"
 
     def weights_key(self, model: Model) -> Mapping[str, Any] | None:
-        return torch_model.weights_key(model)
+        return weights.weights_key(model)
 
     def materialise(
         self, model: Model, batches: Mapping[str, Path], folder: Path
     ) -> Mapping[str, Any]:
-        return torch_model.materialise(model, batches, folder)
+        return weights.materialise(model, batches, folder)
 
     def describe(self, model: Model) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
-        return torch_model.describe(model)
+        return tensor_specs.describe(model)
 
     def work(self, session: Session) -> Mapping[str, Any]:
         assert isinstance(session, torch_session.TorchSession)
-        return flops.work(flops.of_call(session.step), torch_model.weights_read(session.call), None)
+        return flops.work(flops.of_call(session.step), weights.read_per_step(session.call), None)
 
     def load(self, folder: Path, cell: Cell) -> Session:
         import torch
 
-        torch_session.configure(cell)
+        placement.configure(cell)
         module = torch_model.load(folder, cell).double()
-        torch.set_default_dtype(
-            torch.float64
-        )  # for what the module makes while it runs, such as a hidden state of zeros
+        # For tensors created by the module, such as a hidden state of zeros.
+        torch.set_default_dtype(torch.float64)
         return Float64Session(module, cell, torch.inference_mode, labels=("golden",))

@@ -1,6 +1,4 @@
-"""What inductor generated, read back from its code, and the settings that torch-compile and
-torch-aot share.
-"""
+"""Facts read from inductor's generated code, and the settings of torch-compile and torch-aot."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.torch import exported_files, model, session
+from backends.torch import exported_files, outputs, placement
 from backends.torch import int8 as torch_int8
 from harness import Cell, Source
 from harness.environment import gpu, system_info
@@ -27,11 +25,14 @@ if TYPE_CHECKING:
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 HEADERS_VARIABLE = "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"
-"""Headers compiled ahead lie in the temporary folder, which each process has for itself: made in
-every process, also where the kernels come from a cache, and gone with it."""
+"""Precompiled headers lie in the temporary folder of each process, so every process would compile
+headers again, even with cached kernels."""
 
 OPTIONS = {
-    "freezing": "True folds weights into the graph as constants (torch._inductor.config.freezing); int8 always does"
+    "freezing": (
+        "True folds weights into the graph as constants (torch._inductor.config.freezing); "
+        "always on for int8"
+    )
 }
 
 CALL = re.compile(
@@ -46,39 +47,33 @@ THREADS = re.compile(r"num_threads\((\d+)\)")
 
 @dataclass(frozen=True)
 class Code:
-    """What generated code says of itself: library calls by name, dtypes of constants, and threads
-    of its parallel regions.
-    """
+    """Facts in generated code: library calls, dtypes of constants, threads of parallel regions."""
 
     calls: Counter[str]
     constants: frozenset[str]
     threads: frozenset[int]
     finds_ranges: bool = False
-    """Whether a kernel finds the range of what is then quantised."""
+    """Whether a kernel computes quantisation ranges at run time."""
 
     @property
     def layers(self) -> tuple[int, int]:
-        """How many library calls multiply integers, and how many are convolutions or matrix
-        products at all.
-        """
+        """The number of integer layers, and of all convolutions and matrix products."""
         integer = sum(count for name, count in self.calls.items() if INTEGER.search(name))
         return integer, sum(count for name, count in self.calls.items() if LAYER.search(name))
 
     @property
     def int8(self) -> str:
-        """Which int8 its integer layers compute in, by where their ranges come from; empty where
-        there are none.
-        """
+        """The int8 precision of the integer layers, by the origin of ranges; or an empty string."""
         return ("int8-dynamic" if self.finds_ranges else "int8-static") if self.layers[0] else ""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Says aloud where only some layers are of integers."""
+        """A label for networks with integer and floating layers."""
         integer, layers = self.layers
         return (f"{integer} of {layers} layers in int8",) if 0 < integer < layers else ()
 
     def facts(self) -> dict[str, Any]:
-        """For the record."""
+        """The facts for the record."""
         integer, layers = self.layers
         return {
             "library_calls": dict(self.calls),
@@ -89,9 +84,8 @@ class Code:
 
 
 def read(text: str) -> Code:
-    """The facts in generated Python or C++."""
-    found = (pattern.findall(text) for pattern in (CALL, CONSTANT, THREADS))
-    calls, constants, threads = found
+    """The facts in generated Python or C++ code."""
+    calls, constants, threads = (pattern.findall(text) for pattern in (CALL, CONSTANT, THREADS))
     return Code(
         Counter(calls),
         frozenset(constants),
@@ -101,28 +95,27 @@ def read(text: str) -> Code:
 
 
 def refuses(cell: Cell) -> str:
-    """Why inductor cannot build the cell whatever the machine, in words, or an empty string."""
+    """The reason why inductor cannot build the cell on any machine, or an empty string."""
     if cell.precision in torch_int8.PRECISIONS and cell.option.get("freezing") is False:
-        return "int8 weights are packed when they are frozen into the graph; leave freezing away"
+        return "int8 weights are packed by freezing; leave out freezing=False"
     return exported_files.refuses(cell.model) or torch_int8.refuses(cell)
 
 
 def lacks(cell: Cell) -> str:
-    """In words, what this machine lacks for the cell, or an empty string."""
+    """The missing requirement of this machine for the cell, or an empty string."""
     if not shutil.which("g++"):
         return f"{cell.backend}: inductor needs a C++ compiler; install g++"
     return torch_int8.lacks(cell)
 
 
 def key(cell: Cell) -> dict[str, Any]:
-    """What decides the code that is generated, besides the module: threads are compiled in, and so
-    is the CPU's instruction set.
-    """
+    """The cache key of generated code beside the module, with compiled-in threads and CPU flags."""
     return {
         "threads": cell.threads,
         "freezing": freezing(cell),
         "compiler": shutil.which("g++") or "",
-        "headers": sys.prefix,  # their path is in the key of inductor's own cache, which another environment would never hit
+        # The key of inductor's own cache contains the path of the headers.
+        "headers": sys.prefix,
         "cpu_flags": system_info.describe()["cpu_flags"],
         "int8": torch_int8.key(cell),
         "gpus": system_info.describe()["gpus"] if gpu.is_cuda(cell.device) else [],
@@ -130,15 +123,13 @@ def key(cell: Cell) -> dict[str, Any]:
 
 
 def freezing(cell: Cell) -> bool:
-    """Whether weights become constants of the graph."""
+    """Whether the weights become constants of the graph."""
     return bool(cell.option.get("freezing", cell.precision in torch_int8.PRECISIONS))
 
 
 @contextmanager
 def cache_folder(filled_from: Path | None = None) -> Iterator[str]:
-    """A cache folder of inductor's own for the `with` block, and gone after it; with a copy of what
-    another one holds.
-    """
+    """A temporary inductor cache for a `with` block, with a copy of the files in `filled_from`."""
     folder = new_cache_folder(filled_from)
     try:
         yield folder
@@ -147,8 +138,9 @@ def cache_folder(filled_from: Path | None = None) -> Iterator[str]:
 
 
 def new_cache_folder(filled_from: Path | None = None) -> str:
-    """As `cache_folder`, for whoever removes it themselves. Set before inductor is imported, since
-    it asks once.
+    """A new inductor cache, to be removed by the caller.
+
+    Call before importing inductor: inductor reads the variable once.
     """
     folder = tempfile.mkdtemp(prefix="evenbench-inductor-")
     if filled_from and filled_from.exists():
@@ -159,6 +151,6 @@ def new_cache_folder(filled_from: Path | None = None) -> str:
 
 
 def quantised_program(source: Source, cell: Cell) -> torch.export.ExportedProgram:
-    """The cell's module with its int8 steps, exported; its outputs in declared order."""
-    module = model.in_declared_order(session.module_of(source.weights_folder, cell), cell.model)
+    """The cell's quantised module, exported, with outputs in declared order."""
+    module = outputs.in_declared_order(placement.module_of(source.weights_folder, cell), cell.model)
     return torch_int8.quantised(module, cell, source.calibration)

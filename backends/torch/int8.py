@@ -1,9 +1,7 @@
-"""int8 for torch by torchao's PT2E: whole graphs with ranges from calibration, or linear layers
-with ranges found at run time.
+"""int8 for torch by torchao's PT2E: calibrated whole graphs, or dynamically ranged linear layers.
 
-Both are made to be compiled by inductor, which turns them into oneDNN's integer layers on x86 CPUs.
-torchao's `quantize_` is the other way to dynamic ranges; what it makes stays a separate integer
-product that oneDNN's layers are not fused with.
+Inductor compiles both into oneDNN's integer layers on x86 CPUs. torchao's `quantize_` also offers
+dynamic ranges, but produces separate integer products, not fused into oneDNN's layers.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.torch import session
+from backends.torch import placement
 from harness import Cell, Unsupported
 from harness.environment import gpu, system_info
 from harness.inputs import batches
@@ -29,46 +27,48 @@ X86 = ("x86_64", "AMD64")
 
 
 def refuses(cell: Cell) -> str:
-    """An empty string, or why torchao's int8 cannot be had for this cell on any machine of its
-    kind, in words.
-    """
+    """The reason why torchao's int8 cannot run the cell on any machine, or an empty string."""
     if cell.precision in PRECISIONS and gpu.is_cuda(cell.device):
-        return f"{cell.precision} is quantised here for inductor's x86 layers, not for {cell.device}; tensorrt runs int8 there"
+        return (
+            f"{cell.precision} is quantised for inductor's x86 layers, not for {cell.device}; "
+            f"tensorrt runs int8 on {cell.device}"
+        )
     return ""
 
 
 def lacks(cell: Cell) -> str:
-    """In words, what this machine lacks for the cell's int8, or an empty string."""
+    """The missing requirement of this machine for the cell's int8, or an empty string."""
     if cell.precision not in PRECISIONS:
         return ""
     if platform.machine() not in X86:
-        return f"{cell.precision}: inductor has integer layers for x86 CPUs only, and this is {platform.machine()}"
+        return (
+            f"{cell.precision}: inductor has integer layers for x86 CPUs only, "
+            f"and this is {platform.machine()}"
+        )
     if importlib.util.find_spec(DISTRIBUTION) is None:
-        return f"{cell.precision} is made by torchao, which is not installed; pip install 'evenbench[torch-int8]'"
+        return (
+            f"{cell.precision} is made by torchao, which is not installed; "
+            "pip install 'evenbench[torch-int8]'"
+        )
     return ""
 
 
 def key(cell: Cell) -> dict[str, Any]:
-    """What decides how the cell's module is quantised; empty at other precisions."""
-    return _key(_HOW[cell.precision]) if cell.precision in _HOW else {}
-
-
-def _key(how: Mapping[str, Any]) -> dict[str, Any]:
-    made = {
+    """The settings of the quantisation, for the cache key; empty at other precisions."""
+    if cell.precision not in _SETTINGS:
+        return {}
+    return {
         "by": "torchao PT2E, X86InductorQuantizer",
         "version": batches.version_of(DISTRIBUTION),
         "export": "strict",
-    }
-    return {
-        **made,
         "weights": "s8 symmetric, per channel",
         "activations": "u8 asymmetric, per tensor",
-        **how,
+        **_SETTINGS[cell.precision],
         "reduce_range": _saturates(),
     }
 
 
-_HOW = {
+_SETTINGS = {
     "int8-dynamic": {"layers": "linear", "ranges": "found at run time"},
     "int8-static": {
         "layers": "all that the quantizer knows",
@@ -78,8 +78,9 @@ _HOW = {
 
 
 def _saturates() -> bool:
-    """Whether products of int8 overflow 16 bits on this CPU, as on x86 without VNNI. A bit of range
-    is then left unused.
+    """Whether int8 products overflow 16 bits on this CPU, as on x86 without VNNI.
+
+    Quantisation then leaves a bit of the range unused.
     """
     return not any("vnni" in flag for flag in system_info.describe()["cpu_flags"])
 
@@ -87,11 +88,11 @@ def _saturates() -> bool:
 def quantised(
     module: torch.nn.Module, cell: Cell, calibration: Mapping[str, Path]
 ) -> torch.export.ExportedProgram:
-    """`module` exported with quantise and dequantise steps, their ranges from `calibration` (.npy
-    of [batches, batch, ...]).
+    """`module` exported with quantise and dequantise steps.
 
-    For int8-dynamic only linear layers are quantised, and nothing is calibrated. Raises Unsupported
-    where there is none.
+    `calibration` maps input names to .npy files of [batches, batch, ...] for the ranges of
+    int8-static. int8-dynamic quantises linear layers only, without calibration. Raises Unsupported
+    if a module has no linear layer for int8-dynamic.
     """
     import torch
 
@@ -99,14 +100,15 @@ def quantised(
         isinstance(child, torch.nn.Linear) for child in module.modules()
     ):
         raise Unsupported(
-            f"int8-dynamic quantises linear layers, and {cell.model.name} has none; int8-static is made for convolutions"
+            f"int8-dynamic quantises linear layers, and {cell.model.name} has none; "
+            "int8-static quantises convolutions"
         )
-    examples = session.zeros(cell)
+    examples = placement.zeros(cell)
     with _quiet(), torch.no_grad():
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-        # strict, since the quantizer takes a module that is called twice, such as a block's one
-        # ReLU, for one node otherwise
+        # strict, because the quantizer would treat two calls of a module, such as a shared ReLU,
+        # as a single node
         program = torch.export.export(module, examples, strict=True)
         observed = prepare_pt2e(program.module(), _quantizer(cell.precision))
         for batch in _batches(calibration, cell):
@@ -118,38 +120,32 @@ def _quantizer(precision: str) -> Any:
     import torch
     from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
-    made = x86.X86InductorQuantizer()
-    if precision == "int8-dynamic":
-        how = x86.get_default_x86_inductor_quantization_config(
-            is_dynamic=True, reduce_range=_saturates()
-        )
-        return made.set_module_type_qconfig(torch.nn.Linear, how)
-    return made.set_global(
-        x86.get_default_x86_inductor_quantization_config(
-            is_dynamic=False, reduce_range=_saturates()
-        )
+    dynamic = precision == "int8-dynamic"
+    config = x86.get_default_x86_inductor_quantization_config(
+        is_dynamic=dynamic, reduce_range=_saturates()
     )
+    quantizer = x86.X86InductorQuantizer()
+    if dynamic:
+        return quantizer.set_module_type_qconfig(torch.nn.Linear, config)
+    return quantizer.set_global(config)
 
 
 def _batches(calibration: Mapping[str, Path], cell: Cell) -> Iterator[tuple[torch.Tensor, ...]]:
     import numpy as np
 
     if not calibration:
-        yield session.zeros(
-            cell
-        )  # ranges that are found at run time have nothing to observe, but shapes
+        yield placement.zeros(cell)  # dynamic ranges need no values, only shapes
         return
     whole = [np.load(calibration[spec.name]) for spec in cell.model.inputs]
     for index in range(len(whole[0])):
-        yield tuple(session.bound(array[index], cell) for array in whole)
+        yield tuple(placement.bound(array[index], cell) for array in whole)
 
 
 def register() -> None:
-    """Make the operators of quantised graphs known to torch, and their lowering to inductor, for a
-    process that loads one.
+    """Register the operators of quantised graphs with torch, and the lowering with inductor.
 
-    The lowering comes with the quantizer's module: without that import the graph compiles as well,
-    into fp32 arithmetic.
+    Importing the quantizer's module registers the lowering. Without the import, inductor compiles
+    the graph into fp32 arithmetic, without an error.
     """
     with _quiet():
         import torchao.quantization.pt2e.quantize_pt2e
@@ -157,9 +153,7 @@ def register() -> None:
 
 
 class _quiet(warnings.catch_warnings):
-    """torchao warns of its own inner workings on import and in use; nothing in those lines is for
-    the person who benchmarks.
-    """
+    """Silences torchao's warnings about internals, which do not concern users of evenbench."""
 
     def __enter__(self) -> Any:
         entered = super().__enter__()

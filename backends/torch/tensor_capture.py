@@ -1,6 +1,4 @@
-"""What a module's own modules return, kept by forward hooks as it runs, and what a few functions
-make between them: by name, in order.
-"""
+"""Capture of the tensors inside a module: the outputs of submodules and of landmark functions."""
 
 from __future__ import annotations
 
@@ -20,14 +18,13 @@ if TYPE_CHECKING:
     from harness.core.session import Arrays
 
 FOLDING = ("Conv", "Linear")
-"""What the classes begin with into which exporters fold the batch norm behind."""
+"""Prefixes of the classes of layers folded by exporters with a following batch norm."""
 
 
 class WatchedSession(Session):
-    """A session whose `fetch` also has what its modules and the landmarks between them made. It may
-    be stepped once for each `fetch`.
+    """A session with the outputs of submodules and landmarks in `fetch`. Step once per `fetch`.
 
-    `only` names what is kept (None: all); `taken` are names that are none of these tensors.
+    `only` names the tensors to keep (None: all); `taken` holds names reserved for declared outputs.
     """
 
     def __init__(
@@ -47,7 +44,7 @@ class WatchedSession(Session):
     def _forget(self) -> None:
         self.within: list[Within] = []
         self.kept: dict[str, Any] = {}
-        self.made_by: dict[int, str] = {}
+        self.names: dict[int, str] = {}
         self.operators: dict[str, str] = {}
         self.alive: list[Any] = []
         self.running: list[tuple[str, str]] = []
@@ -78,8 +75,8 @@ class WatchedSession(Session):
 
     def _entered(self, module_name: str) -> Any:
         def enter(module: torch.nn.Module, inputs: Any) -> None:
-            above = [module_scopes.step(name) for name, _ in self.running if name]
-            steps = [*above, module_scopes.step(module_name)] if module_name else above
+            parents = [module_scopes.step(name) for name, _ in self.running if name]
+            steps = [*parents, module_scopes.step(module_name)] if module_name else parents
             self.running.append((module_name, module_scopes.path(steps)))
 
         return enter
@@ -94,12 +91,12 @@ class WatchedSession(Session):
 
         return leave
 
-    def _called(self, function: str, arguments: Any, made: Any) -> None:
-        """One of the landmarks, called by the module that is running."""
+    def _called(self, function: str, arguments: Any, result: Any) -> None:
+        """Keep the result if the function is a landmark, as part of the running module."""
         if self.running and function in module_scopes.FUNCTIONS:
             name, path = self.running[-1]
             places = tuple(module_scopes.landmark(place, function) for place in (path, name))
-            self._keep(places[1], function, arguments, made, places)
+            self._keep(places[1], function, arguments, result, places)
 
     def _keep(
         self,
@@ -111,51 +108,47 @@ class WatchedSession(Session):
         is_norm: bool = False,
     ) -> None:
         read = tuple(
-            self.made_by[id(value)] for _, value in _tensors(inputs) if id(value) in self.made_by
+            self.names[id(value)] for _, value in _tensors(inputs) if id(value) in self.names
         )
         folds = is_norm and len(read) == 1 and self.operators[read[0]].startswith(FOLDING)
         for part, value in _tensors(output):
-            before = self.made_by.get(id(value), "")
-            called = self._free(name + part)
-            self.made_by[id(value)] = called
-            self.operators[called] = operator
-            self.alive.append(value)  # so that no later tensor gets its number
-            if self.only is not None and called not in self.only:
+            previous = self.names.get(id(value), "")
+            unique = self._unique(name + part)
+            self.names[id(value)] = unique
+            self.operators[unique] = operator
+            self.alive.append(value)  # a living tensor keeps its id
+            if self.only is not None and unique not in self.only:
                 continue
-            self.kept[called] = _copied(value)
-            if before.startswith(f"{name}:"):
-                self._drop(before)  # what the module returns is the landmark itself
-            where = () if self._is_known(before, called) else places
+            self.kept[unique] = _copied(value)
+            if previous.startswith(f"{name}:"):
+                self._drop(previous)  # the module returns the landmark itself
+            known = () if self._is_known(previous, unique) else places
             self.within.append(
-                Within(called, operator, read, places=where, folded_into=read[0] if folds else "")
+                Within(unique, operator, read, places=known, folded_into=read[0] if folds else "")
             )
 
     def _drop(self, name: str) -> None:
         self.kept.pop(name, None)
-        self.within = [each for each in self.within if each.name != name]
+        self.within = [tensor for tensor in self.within if tensor.name != name]
 
-    def _is_known(self, before: str, called: str) -> bool:
-        """Whether the tensor was returned by a module within already, as `before`, and nothing has
-        written to it since.
-        """
+    def _is_known(self, previous: str, name: str) -> bool:
+        """Whether a submodule returned the same tensor as `previous`, without later writes."""
         import numpy as np
 
-        return before in self.kept and np.array_equal(self.kept[before], self.kept[called])
+        return previous in self.kept and np.array_equal(self.kept[previous], self.kept[name])
 
-    def _free(self, name: str) -> str:
-        """The name of this call: a module that is called again is told apart by a number."""
+    def _unique(self, name: str) -> str:
+        """A name for this call, with a number for repeated calls of a module."""
         self.calls[name] += 1
         return name if self.calls[name] == 1 else f"{name}#{self.calls[name]}"
 
 
-def _calls(tell: Any) -> AbstractContextManager[Any]:
-    """While it is entered, `tell(name, arguments, result)` hears of every function of PyTorch that
-    Python code calls.
-    """
+def _calls(listener: Any) -> AbstractContextManager[Any]:
+    """A context with `listener(name, arguments, result)` called for every PyTorch function."""
     from torch.overrides import TorchFunctionMode
 
     class Listening(TorchFunctionMode):
-        """Hands on what was called, and its answer."""
+        """Forwards calls and results to the listener."""
 
         def __torch_function__(
             self,
@@ -164,23 +157,24 @@ def _calls(tell: Any) -> AbstractContextManager[Any]:
             args: Sequence[Any] = (),
             kwargs: Mapping[str, Any] | None = None,
         ) -> Any:
-            made = func(*args, **(kwargs or {}))
-            tell(getattr(func, "__name__", ""), args, made)
-            return made
+            result = func(*args, **(kwargs or {}))
+            listener(getattr(func, "__name__", ""), args, result)
+            return result
 
     return Listening()
 
 
 def _is_norm(module: torch.nn.Module) -> bool:
-    """Whether it is a batch norm, which exporters merge into the layer before it."""
+    """Whether a module is a batch norm, merged by exporters into the layer before."""
     import torch
 
     return isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
 
 
 def _tensors(value: Any, part: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """Every tensor of a module's arguments or answer, with where in it it stands. A batch of images
-    is what it holds as `tensors`.
+    """Every tensor in a module's arguments or outputs, with the path inside the structure.
+
+    The attribute `tensors` represents other objects, such as torchvision's batches of images.
     """
     import torch
 
@@ -197,9 +191,9 @@ def _tensors(value: Any, part: str = "") -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _copied(value: torch.Tensor) -> Any:
-    """As numpy, as it is now: a later module may write into it."""
+    """A numpy copy of the current values: a later module may write to the tensor."""
     import torch
 
-    there = value.detach()
-    wide = there.float() if there.dtype in (torch.bfloat16, torch.float16) else there
-    return wide.cpu().clone().numpy()
+    detached = value.detach()
+    narrow = detached.dtype in (torch.bfloat16, torch.float16)
+    return (detached.float() if narrow else detached).cpu().clone().numpy()

@@ -1,5 +1,6 @@
-"""TorchScript: traced and frozen ahead, optimised for inference at load. Deprecated by PyTorch in
-favour of torch.export.
+"""TorchScript: traced and frozen in prepare, optimised for inference in load.
+
+PyTorch has deprecated TorchScript in favour of torch.export.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.torch import model, session
+from backends.torch import backend, model, outputs, placement, session
 from harness import Cell, Session, Source, Unsupported
 from harness.core.backend import Deployment
 
@@ -18,20 +19,21 @@ if TYPE_CHECKING:
 
 FILE = "model.torchscript.pt"
 
-UNQUANTISED = "TorchScript can neither trace torchao's quantised weights nor take an exported program; ask torch-compile or torch-aot"
+UNQUANTISED = (
+    "TorchScript can neither trace torchao's quantised weights nor load an exported program; "
+    "use torch-compile or torch-aot"
+)
 
 
 class ScriptSession(session.SharedSession):
-    """A frozen graph: its weights are constants, no parameters."""
+    """A session on a frozen graph, with weights as constants instead of parameters."""
 
     def weights(self) -> list[torch.Tensor]:
         return [*super().weights(), *_constants(self.call.graph)]  # type: ignore[attr-defined]
 
 
 def _read(file: Path, device: str) -> torch.jit.ScriptModule:
-    """The traced module. One that calls torchvision's operators, as detectors do, needs them
-    registered, and no other does.
-    """
+    """The traced module. Imports torchvision only if the graph calls operators of torchvision."""
     import torch
 
     try:
@@ -45,21 +47,17 @@ def _read(file: Path, device: str) -> torch.jit.ScriptModule:
 
 
 def _constants(graph: Any) -> Iterator[torch.Tensor]:
-    """The tensors that the graph holds itself, those of inner blocks included."""
+    """The constant tensors of the graph, including inner blocks."""
     import torch
 
     for node in graph.findAllNodes("prim::Constant", True):
         value = node.output().toIValue() if node.outputsSize() == 1 else None
-        if (
-            isinstance(value, torch.Tensor) and value.ndim
-        ):  # numbers without a dimension are arguments
+        if isinstance(value, torch.Tensor) and value.ndim:  # scalars are arguments
             yield value
 
 
-class TorchScript(session.TorchBackend):
-    """What many C++ deployments still run; kept, and labelled, because people must compare against
-    it.
-    """
+class TorchScript(backend.TorchBackend):
+    """TorchScript as run by many C++ deployments, kept for comparison and labelled deprecated."""
 
     name = "torch-script"
     open_outputs = True
@@ -73,12 +71,12 @@ class TorchScript(session.TorchBackend):
         import torch
 
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
-        session.configure(cell)
-        module = session.placed(
-            model.in_declared_order(model.load(source.weights_folder, cell), cell.model), cell
+        placement.configure(cell)
+        module = placement.placed(
+            outputs.in_declared_order(model.load(source.weights_folder, cell), cell.model), cell
         )
         examples = tuple(
-            session.bound(np.load(source.batches[spec.name])[0, ...], cell)
+            placement.bound(np.load(source.batches[spec.name])[0, ...], cell)
             for spec in cell.model.inputs
         )
         with torch.no_grad():
@@ -89,11 +87,13 @@ class TorchScript(session.TorchBackend):
     def deployment(self, cell: Cell) -> Deployment:
         if cell.precision != "fp32" or cell.options:
             raise Unsupported(
-                "a TorchScript program is written for fp32 without options; torch's narrow types need their casts beside it"
+                "TorchScript programs support fp32 without options only; "
+                "narrow types would need casts outside the graph"
             )
         if any(spec.is_open for spec in cell.model.outputs):
             raise Unsupported(
-                "a detector in TorchScript calls torchvision's operators, and its program is written for torch alone"
+                "a detector in TorchScript calls operators of torchvision, "
+                "and shipped TorchScript programs need torch alone"
             )
         settings = {"file": FILE, "inputs": [spec.name for spec in cell.model.inputs]}
         return Deployment(("torch",), "backends.torch.deployed_network:Network", settings)
@@ -102,8 +102,7 @@ class TorchScript(session.TorchBackend):
         import torch
 
         warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
-        session.configure(cell)
-        # Packed oneDNN weights cannot be saved, so the last optimisation happens here, as it would
-        # in a deployment.
+        placement.configure(cell)
+        # Packed oneDNN weights cannot be saved, so a deployment runs this optimisation in load too.
         optimised = torch.jit.optimize_for_inference(_read(folder / FILE, cell.device))
         return ScriptSession(optimised, cell, torch.inference_mode, labels=("deprecated",))

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from backends.onnx import backend as onnx_backend
+from backends.onnx import conversion as onnx_conversion
 from backends.onnx import export
-from backends.onnx import precision as onnx_precision
 from backends.torch import exported_files, model
 from backends.tvm import compilation, session, tuning_database
 from backends.tvm import tuning as tvm_tuning
@@ -44,10 +45,10 @@ class Tvm(Tunable):
     def supports(self, cell: Cell) -> str:
         reason = REFUSED.get(cell.precision, "")
         reason = reason or super().supports(cell) or model.supports_module(cell.model)
-        return reason or exported_files.refuses(cell.model) or onnx_precision.refuses(cell)
+        return reason or exported_files.refuses(cell.model) or onnx_conversion.refuses(cell)
 
     def lacks(self, cell: Cell) -> str:
-        return onnx_precision.lacks(cell) if cell.precision == "int8-static" else ""
+        return onnx_conversion.lacks(cell) if cell.precision == "int8-static" else ""
 
     def variables(self, cell: Cell) -> Mapping[str, str]:
         # By default, TVM uses half of the cores and pins the main thread.
@@ -56,7 +57,7 @@ class Tvm(Tunable):
             "TVM_NUM_THREADS": str(cell.threads),
             "TVM_BIND_THREADS": "0",
             **spinning,
-            **export.QUIET,
+            **onnx_backend.QUIET,
         }
 
     def artifact_key(self, cell: Cell) -> Mapping[str, Any]:

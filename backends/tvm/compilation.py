@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from backends.onnx import export
-from backends.torch import model
+from backends.torch import model, outputs
 from harness import Cell, Source, Unsupported
 from harness.environment import gpu
 
@@ -90,7 +90,7 @@ def _from_module(source: Source, cell: Cell) -> Any:
     from torch.fx.experimental.optimization import fuse
     from tvm.relax.frontend.torch import from_exported_program
 
-    module = model.in_declared_order(model.load(source.weights_folder, cell), cell.model)
+    module = outputs.in_declared_order(model.load(source.weights_folder, cell), cell.model)
     examples = tuple(
         torch.from_numpy(np.load(source.batches[spec.name])[0]) for spec in cell.model.inputs
     )

@@ -113,7 +113,7 @@ class RelaxSession(Session):
 def _device_name(tensor: Any, requested: str) -> str:
     """Return a tensor's device, named as in the cell."""
     kind, _, number = str(tensor.device).partition(":")
-    return cuda_events.named(requested, int(number or 0)) if kind == "cuda" else kind
+    return cuda_events.device_name(requested, int(number or 0)) if kind == "cuda" else kind
 
 
 def tuning_label(tuning: Mapping[str, Any]) -> str:

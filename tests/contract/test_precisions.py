@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from backends.onnx import export
+from backends.onnx import conversion, export
 from backends.onnx import precision as onnx_precision
 from benchmarks.models import DIGITS_CNN
 from harness import Cell
@@ -21,7 +21,7 @@ from harness.environment import cpu, system_info
 from harness.runner.schedule import Run
 from harness.testing import BackendContract
 
-LOW = onnx_precision.PRECISIONS[1:]
+LOW = conversion.PRECISIONS[1:]
 NNCF = (("quantizer", "nncf"),)
 THROUGHPUT = (("hint", "throughput"), ("requests", 2))
 SYMMETRIC = (("activations", "s8"),)

@@ -282,8 +282,8 @@ def test_two_runtimes_answer_the_queries_of_a_transformer_as_torch_does(tmp_path
 def test_what_an_exporter_cannot_take_is_unsupported_with_its_message(tmp_path: Path) -> None:
     (line,) = run_of(detection.FASTER_RCNN, tmp_path, "ort", options={}).values()
     assert (line["outcome"], line["phase"]) == ("unsupported", "prepare")
-    assert "PyTorch's exporter 'dynamo' cannot take it (" in line["reason"]
-    assert line["reason"].endswith("the other one is exporter='torchscript'")
+    assert "PyTorch's exporter 'dynamo' cannot export the model (" in line["reason"]
+    assert line["reason"].endswith("try exporter='torchscript'")
 
 
 @pytest.mark.slow

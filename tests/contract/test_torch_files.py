@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.torch import exported_files
+from backends.torch import exported_files, tensor_specs
 from backends.torch import model as torch_model
 from harness import BATCH, Cell, Model, TensorSpec, UsageError
 from harness.cli import main
@@ -151,7 +151,7 @@ def test_torchscript_that_names_a_type_cannot_be_judged_and_says_so(tmp_path: Pa
     assert module(torch.zeros(1, *SIZE)).shape == (1, 4)
     with pytest.raises(
         UsageError,
-        match=r"net\.pt does not run in float64, in which it is judged \(.*\); trace it without",
+        match=r"net\.pt does not run in float64, the precision of the golden \(.*\); trace the model without",
     ):
         module.double()(torch.zeros(1, *SIZE, dtype=torch.float64))
 
@@ -159,13 +159,13 @@ def test_torchscript_that_names_a_type_cannot_be_judged_and_says_so(tmp_path: Pa
 def test_the_batch_is_open_where_the_program_says_so(tmp_path: Path) -> None:
     for open_batch, first in ((True, BATCH), (False, 1)):
         model = model_of(save_program(tmp_path / "net.pt2", open_batch))
-        (image,), (answer,) = torch_model.describe(model)
+        (image,), (answer,) = tensor_specs.describe(model)
         assert (image, answer.shape) == (TensorSpec("image", (first, *SIZE)), (first, 4))
         assert torch_model.module_and_examples(model)[1][0].shape == (1, *SIZE), "one sample"
 
 
 def test_torchscript_is_described_by_the_shape_that_is_given(tmp_path: Path) -> None:
-    (image,), (answer,) = torch_model.describe(
+    (image,), (answer,) = tensor_specs.describe(
         model_of(save_script(tmp_path / "net.pt"), shape="1x3x16x16")
     )
     assert (image.shape, answer.shape) == ((BATCH, *SIZE), (BATCH, 4))
@@ -202,18 +202,18 @@ def of_keywords(folder: Path) -> Path:
         (lambda folder: folder / "absent.pt2", "absent.pt2: no such file"),
         (cut, r"cut\.pt2 is a truncated or damaged archive"),
         (weights, r"weights\.pt holds tensors and no program; name the function"),
-        (other_name("net.pt2"), r"net\.pt2 is TorchScript; give it a name that ends in \.pt"),
+        (other_name("net.pt2"), r"net\.pt2 is TorchScript; rename the file to \.pt"),
         (
             other_name("net.pt"),
-            r"net\.pt is an exported program; give it a name that ends in \.pt2",
+            r"net\.pt is an exported program; rename the file to \.pt2",
         ),
         (
             lambda folder: save_script(folder / "frozen.pt", frozen=True),
-            "save it before it is frozen",
+            "save the module before freezing",
         ),
         (
             lambda folder: save_script(folder / "net.pt"),
-            r"net\.pt does not say the shapes of its inputs; give --shape",
+            r"net\.pt does not record the shapes of its inputs; give --shape",
         ),
         (of_keywords, "export it with positional tensors alone"),
     ],
@@ -222,7 +222,7 @@ def test_a_file_that_cannot_be_used_says_why(
     write: Callable[[Path], Path], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        torch_model.describe(model_of(write(tmp_path)))
+        tensor_specs.describe(model_of(write(tmp_path)))
 
 
 @pytest.mark.parametrize(

@@ -210,9 +210,9 @@ def test_a_backend_that_ignores_bf16_is_a_fallback(
     ("backend", "precision", "device", "options", "reason"),
     [
         ("torch-eager", "tf32", "cpu", (), "tf32 is arithmetic of NVIDIA GPUs"),
-        ("torch-script", "int8-dynamic", "cpu", (), "ask torch-compile or torch-aot"),
+        ("torch-script", "int8-dynamic", "cpu", (), "use torch-compile or torch-aot"),
         ("torch-aot", "int8-static", "cuda", (), "for inductor's x86 layers, not for cuda"),
-        ("torch-compile", "int8-static", "cpu", (("freezing", False),), "leave freezing away"),
+        ("torch-compile", "int8-static", "cpu", (("freezing", False),), "leave out freezing=False"),
         (
             "torch-aot",
             "fp32",
@@ -227,7 +227,13 @@ def test_a_backend_that_ignores_bf16_is_a_fallback(
             (("memory_format", "nhwc"),),
             "memory_format is contiguous or channels_last, not 'nhwc'",
         ),
-        ("torch-eager", "fp32", "cpu", (("pinned", True),), "means nothing on the CPU"),
+        (
+            "torch-eager",
+            "fp32",
+            "cpu",
+            (("pinned", True),),
+            "copies to a CUDA device, not to the CPU",
+        ),
     ],
 )
 def test_what_cannot_be_had_is_refused_in_words(

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from backends.contract_model import TINY_CNN
+from backends.torch import placement, torch_compile, torchscript
 from backends.torch import session as torch_session
-from backends.torch import torch_compile, torchscript
 from harness import Cell, Model, TensorSpec, Unsupported
 from harness.testing import Kit, answer, copied
 
@@ -101,8 +101,8 @@ def test_channels_last_is_paid_for_in_bind(monkeypatch: pytest.MonkeyPatch) -> N
 
     cell = Cell(TINY_CNN, "torch-eager", options=(("memory_format", "channels_last"),))
     image = np.zeros((2, 3, 16, 16), np.float32)
-    assert torch_session.bound(image, cell).is_contiguous(memory_format=torch.channels_last)
-    assert torch_session.bound(image, replace(cell, options=())).data_ptr() == image.ctypes.data
+    assert placement.bound(image, cell).is_contiguous(memory_format=torch.channels_last)
+    assert placement.bound(image, replace(cell, options=())).data_ptr() == image.ctypes.data
 
 
 @pytest.mark.parametrize("backend", ["torch-eager", "torch-script"])
@@ -117,7 +117,7 @@ def test_several_threads_may_call_what_a_step_only_reads(backend: str, tmp_path:
 def test_what_several_threads_may_not_call_is_refused_in_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(Unsupported, match="ask torch-eager or torch-script"):
+    with pytest.raises(Unsupported, match="use torch-eager or torch-script"):
         torch_compile.CompiledSession(
             abs, Cell(TINY_CNN, "torch-compile"), contextlib.nullcontext
         ).beside()

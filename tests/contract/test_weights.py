@@ -211,7 +211,7 @@ def test_changed_code_with_the_same_weights_is_a_miss(weights: Weights, tmp_path
 
 def test_one_changed_flag_is_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     before = Preparer(600).prepare(cell(TINY, "ort"))
-    monkeypatch.setattr("backends.onnx.export.OPSET", 19)
+    monkeypatch.setattr("backends.onnx.exporters.OPSET", 19)
     after = Preparer(600).prepare(cell(TINY, "ort"))
     assert before.artifact.path != after.artifact.path
     assert before.weights == after.weights

@@ -329,11 +329,12 @@ def test_weights_beside_the_graph_are_counted_and_checked_but_not_read(tmp_path:
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-4])
     with pytest.raises(
-        UsageError, match=r"large\.bin has 16380 bytes, and its weights need 16384; it is truncated"
+        UsageError,
+        match=r"large\.bin is truncated: it has 16380 bytes, and the weights need 16384; copy it",
     ):
         model_files.describe(file, load=False)
     weights.unlink()
-    with pytest.raises(UsageError, match=r"large\.bin, which is not there"):
+    with pytest.raises(UsageError, match=r"large\.bin, which is missing"):
         model_files.describe(file, load=False)
 
 
@@ -363,11 +364,11 @@ def broken(name: str, folder: Path, exported: Path) -> Path:
     ("name", "said"),
     [
         ("empty.onnx", "is empty"),
-        ("cut.onnx", "is no whole ONNX model"),
-        ("text.onnx", "is no "),
+        ("cut.onnx", "is not a complete ONNX model"),
+        ("text.onnx", "is not a complete ONNX model"),
         ("cut.pt", "truncated or damaged archive"),
         ("damaged.pt", "damaged"),
-        ("photo.png", "is no model file that evenbench knows"),
+        ("photo.png", "is not a known model file"),
         ("pickle.pt", "is a pickle"),
         ("short.engine", "truncated TensorRT plan of 8 bytes"),
     ],
@@ -389,7 +390,7 @@ def test_archives_without_a_program_are_told(tmp_path: Path) -> None:
         model_files.describe(tmp_path / "weights.pt", load=False)
     with zipfile.ZipFile(tmp_path / "other.pt2", "w") as made:
         made.writestr("notes.txt", "hello")
-    with pytest.raises(UsageError, match="archive of another kind"):
+    with pytest.raises(UsageError, match="archive of an unknown kind"):
         model_files.describe(tmp_path / "other.pt2", load=False)
 
 

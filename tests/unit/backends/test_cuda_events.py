@@ -67,7 +67,7 @@ def test_one_switch_that_differs_is_seen(user: str, switches: Any) -> None:
 def test_a_device_is_named_as_it_was_asked_for_where_it_is_that_one(
     asked: str, used: int, named: str
 ) -> None:
-    assert cuda_events.named(asked, used) == named
+    assert cuda_events.device_name(asked, used) == named
 
 
 def test_torchs_events_are_on_the_devices_stream_and_in_nanoseconds(

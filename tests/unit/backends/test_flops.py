@@ -12,8 +12,7 @@ import pytest
 
 from backends import flops
 from backends.onnx import description
-from backends.torch import float64_reference
-from backends.torch import model as torch_model
+from backends.torch import float64_reference, weights
 from backends.torch import session as torch_session
 from harness import BATCH, Cell, Model, TensorSpec
 
@@ -36,8 +35,8 @@ class Words(torch.nn.Module):  # type: ignore[misc]
 
 
 def test_a_table_is_read_by_row_unless_a_product_reads_all_of_it() -> None:
-    assert torch_model.weights_read(Words()) == 8 * 4 + 4
-    assert torch_model.weights_read(Words(tied=True)) == 8 * 100 + 100
+    assert weights.read_per_step(Words()) == 8 * 4 + 4
+    assert weights.read_per_step(Words(tied=True)) == 8 * 100 + 100
 
 
 def test_the_golden_counts_its_own_step() -> None:

@@ -140,7 +140,7 @@ def test_a_module_s_example_tells_no_number_of_objects(tmp_path: Path) -> None:
         ("scores", (ANY,)),
     ]
     assert model.inputs[0].shape == (BATCH, 3, 8, 8)
-    with pytest.raises(UsageError, match="answers with no tensor; expected a tensor"):
+    with pytest.raises(UsageError, match="returns no tensor; expected a tensor"):
         found(f"{tmp_path / 'finds.py'}:silent", shape="1x3x8x8")
 
 

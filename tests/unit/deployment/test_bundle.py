@@ -371,7 +371,7 @@ def test_the_dockerfile_is_clean_to_hadolint(backend: str, tmp_path: Path) -> No
             "several requests in flight",
         ),
         (Cell(DIGITS_CNN, "torch-script", "bf16"), "fp32 without options"),
-        (Cell(detection.FASTER_RCNN, "torch-script"), "calls torchvision's operators"),
+        (Cell(detection.FASTER_RCNN, "torch-script"), "calls operators of torchvision"),
         (Cell(detection.FASTER_RCNN, "torch-aot"), "know ahead how large outputs are"),
     ],
 )

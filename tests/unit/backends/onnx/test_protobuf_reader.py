@@ -82,7 +82,7 @@ def test_the_precision_is_that_of_most_floating_weights(
 )
 def test_what_is_no_onnx_file_is_an_error_in_words(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "odd.onnx").write_bytes(content)
-    with pytest.raises(ValueError, match=r"odd\.onnx is no ONNX file"):
+    with pytest.raises(ValueError, match=r"odd\.onnx is not an ONNX file"):
         protobuf_reader.read(tmp_path / "odd.onnx")
 
 

@@ -142,7 +142,7 @@ def test_an_operator_that_the_evaluator_does_not_have_is_unsupported_and_named(
     made = model_of([helper.make_node(kind, ["x"], ["y"], domain=domain)])
     with pytest.raises(
         Unsupported,
-        match=rf"ONNX's own evaluator, which judges \.onnx files, cannot run this graph: .*{kind}",
+        match=rf"ONNX's reference evaluator, the golden of \.onnx files, cannot run .*{kind}",
     ):
         session(OnnxReference, made, tmp_path)
 

@@ -259,7 +259,7 @@ def test_an_open_batch_is_read_back_from_the_session(
 def test_a_file_of_one_size_is_no_open_batch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         Unsupported,
-        match=r"asked for dynamic=batch, and the loaded network takes x of \[1, 2\] only",
+        match=r"requested dynamic=batch, but the loaded network takes x of \[1, 2\] only",
     ):
         opened(cell(dynamic="batch"), folder, monkeypatch)
 

@@ -31,7 +31,7 @@ def cell(backend: str = "torch-compile", precision: str = "fp32", **options: Any
         (cell(shapes=True), "shapes is 'each' or 'auto' or 'any', not True"),
         (
             cell(precision="int8-dynamic", shapes="any"),
-            "is quantised in a program that was exported for one",
+            "int8-dynamic programs have a fixed shape",
         ),
         (cell(precision="int8-dynamic"), ""),
     ],
