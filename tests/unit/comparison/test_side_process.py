@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.comparison import session
+from harness.comparison import pair
 from harness.comparison.side_process import Process
 
 needs_affinity = pytest.mark.skipif(
@@ -58,8 +58,8 @@ def test_all_threads_and_children_are_kept_to_the_cores() -> None:
 def test_cores_are_drawn_for_cells_that_leave_some_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {2, 5, 7})
     lot = random.Random(0)
-    assert session._cores(3, lot) == []
-    assert session._cores(8, lot) == []
-    drawn = {tuple(session._cores(1, lot)) for _ in range(50)}
+    assert pair._cores(3, lot) == []
+    assert pair._cores(8, lot) == []
+    drawn = {tuple(pair._cores(1, lot)) for _ in range(50)}
     assert drawn == {(2,), (5,), (7,)}
-    assert {tuple(session._cores(2, lot)) for _ in range(50)} == {(2, 5), (2, 7), (5, 7)}
+    assert {tuple(pair._cores(2, lot)) for _ in range(50)} == {(2, 5), (2, 7), (5, 7)}
