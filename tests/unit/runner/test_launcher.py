@@ -201,7 +201,7 @@ def test_a_crash_keeps_the_tail_of_the_log() -> None:
 
 
 def test_an_exit_without_an_answer_tells_its_code() -> None:
-    assert trouble("exit").reason == "prepare exited with code 7 without an answer"
+    assert trouble("exit").reason == "prepare exited with code 7 without a reply"
 
 
 def test_a_hang_is_killed_at_the_timeout_with_everything_it_started(
@@ -212,7 +212,7 @@ def test_a_hang_is_killed_at_the_timeout_with_everything_it_started(
     reply = trouble("hang", timeout_seconds=1.5)
     assert 1.5 <= time.monotonic() - begin < 6
     assert (reply.outcome, reply.signal) == ("failed", "SIGKILL")
-    assert "did not answer within 1.5 s and was killed; raise --timeout" in reply.reason
+    assert "did not reply within 1.5 s and was killed; raise --timeout" in reply.reason
     assert "waiting for nothing" in reply.traceback
     assert gone(int((tmp_path / "child").read_text()))
 
