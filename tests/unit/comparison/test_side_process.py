@@ -1,4 +1,4 @@
-"""A side's process is kept to the cores that its pair shares."""
+"""A side's process is pinned to the cores of the pair."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from harness.comparison import pair
-from harness.comparison.side_process import Process
+from harness.comparison.side_process import SideProcess
 
 needs_affinity = pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity"), reason="this system does not keep processes to cores"
@@ -37,10 +37,10 @@ def test_all_threads_and_children_are_kept_to_the_cores() -> None:
     ) as started:
         assert started.stdout is not None
         child = int(started.stdout.readline())
-        arm: Any = SimpleNamespace(_process=started)
-        Process.keep_to(arm, [])
-        assert os.sched_getaffinity(started.pid) == os.sched_getaffinity(0), "none named: any"
-        Process.keep_to(arm, [core])
+        process: Any = SimpleNamespace(_process=started)
+        SideProcess.keep_to(process, [])
+        assert os.sched_getaffinity(started.pid) == os.sched_getaffinity(0), "no cores, no change"
+        SideProcess.keep_to(process, [core])
         threads = [
             thread.id for pid in (started.pid, child) for thread in psutil.Process(pid).threads()
         ]
@@ -51,7 +51,7 @@ def test_all_threads_and_children_are_kept_to_the_cores() -> None:
         os.kill(child, 9)
         started.kill()
         started.wait()
-        Process.keep_to(arm, [core])  # it died: no error of its own
+        SideProcess.keep_to(process, [core])  # a dead process is no error
 
 
 @needs_affinity

@@ -261,7 +261,7 @@ def test_the_command_says_what_it_kept_and_what_it_took(
     monkeypatch.setattr(launcher, "run", stopping)
     assert cli.main(list(WORDS)) == 130
     assert (
-        "interrupted: 1 of 2 outcomes known, all kept; the same command goes on from here"
+        "interrupted: 1 of 2 outcomes known, all kept; the same command resumes the run"
         in capsys.readouterr().err
     )
     monkeypatch.setattr(launcher, "run", run)
