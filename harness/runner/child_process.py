@@ -45,29 +45,23 @@ class ChildProcess:
         self._received = b""
         self._killed = False
         self.timed_out = False
+        command = [interpreter, "-m", module, "--reply"]
         search_path = [*python_path, *filter(None, [variables.get("PYTHONPATH", "")])]
+        environment = {**variables, "PYTHONPATH": os.pathsep.join(search_path)}
         with contextlib.ExitStack() as resources:
             self._log = resources.enter_context(tempfile.TemporaryFile())
-            scratch = resources.enter_context(system_info.scratch())
+            environment["TMPDIR"] = resources.enter_context(system_info.scratch())
             self._replies, writing = os.pipe()
             resources.callback(os.close, self._replies)
             try:
-                self._process = subprocess.Popen(
-                    [interpreter, "-m", module, "--reply", str(writing)],
-                    stdin=subprocess.PIPE,
-                    stdout=self._log,
-                    stderr=self._log,
-                    env={
-                        **variables,
-                        "PYTHONPATH": os.pathsep.join(search_path),
-                        "TMPDIR": scratch,
-                    },
-                    cwd=folder,
-                    pass_fds=(writing,),
-                    start_new_session=True,
-                )
+                self._process = _start(command, environment, self._log, writing, folder)
             finally:
                 os.close(writing)
+            self._watched = [self._replies]
+            if hasattr(os, "pidfd_open"):
+                ended = os.pidfd_open(self._process.pid)
+                resources.callback(os.close, ended)
+                self._watched.append(ended)
             self._resources = resources.pop_all()
 
     def __enter__(self) -> Self:
@@ -94,23 +88,17 @@ class ChildProcess:
         `deadline` is a reading of `time.monotonic`. The end of the process is watched as well as
         the pipe, because a grandchild may hold the pipe open.
         """
-        ended = os.pidfd_open(self._process.pid) if hasattr(os, "pidfd_open") else -1
-        try:
-            with selectors.DefaultSelector() as selector:
-                for descriptor in (self._replies, ended):
-                    if descriptor >= 0:
-                        selector.register(descriptor, selectors.EVENT_READ)
-                while b"\n" not in self._received:
-                    wait = max(0.0, deadline - time.monotonic())
-                    ready = {key.fd for key, _ in selector.select(wait)}
-                    piece = os.read(self._replies, 1 << 20) if self._replies in ready else b""
-                    self._received += piece
-                    self.timed_out = not ready
-                    if not piece:
-                        return None
-        finally:
-            if ended >= 0:
-                os.close(ended)
+        with selectors.DefaultSelector() as selector:
+            for descriptor in self._watched:
+                selector.register(descriptor, selectors.EVENT_READ)
+            while b"\n" not in self._received:
+                wait = max(0.0, deadline - time.monotonic())
+                ready = {key.fd for key, _ in selector.select(wait)}
+                piece = os.read(self._replies, 1 << 20) if self._replies in ready else b""
+                self._received += piece
+                self.timed_out = not ready
+                if not piece:
+                    return None
         line, _, self._received = self._received.partition(b"\n")
         return line
 
@@ -169,6 +157,26 @@ class ChildProcess:
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
+
+
+def _start(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    log: IO[bytes],
+    reply: int,
+    folder: Path | None,
+) -> subprocess.Popen[bytes]:
+    """Start `command` in a new session, with the descriptor `reply` open."""
+    return subprocess.Popen(
+        [*command, str(reply)],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        env=environment,
+        cwd=folder,
+        pass_fds=(reply,),
+        start_new_session=True,
+    )
 
 
 def ending(code: int) -> tuple[str, str]:
