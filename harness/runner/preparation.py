@@ -21,11 +21,9 @@ from harness.environment import environment_names, gpu, system_info
 from harness.runner import launcher
 from harness.runner.child_process import shared_path
 from harness.runner.entries import Entries, code_of, job_on
-from harness.runner.interpreters import Interpreters, interpreter_for
+from harness.runner.interpreters import Interpreters
 from harness.runner.job import LOG_TAIL_BYTES, Job, Reply
 from harness.runner.prepared import Prepared, Refusal
-
-__all__ = ["Prepared", "Preparer", "Refusal", "interpreter_for"]
 
 IN_OWN_ENVIRONMENT = ("prepare", "measure", "load", "tune", "watch")
 """Tasks of the cell's virtual environment; all other tasks run in this interpreter."""

@@ -12,7 +12,7 @@ import pytest
 
 from harness import Cell, Session
 from harness.core import artifact_store
-from harness.runner import launcher, preparation
+from harness.runner import interpreters, launcher
 from harness.runner.job import Job
 from harness.runner.preparation import Preparer
 from harness.runner.prepared import Refusal
@@ -166,7 +166,7 @@ def test_a_missing_environment_has_a_hint_with_the_variable(
     assert "set EVENBENCH_PYTHON_1_24_1 to its Python" in reply.reason
     assert '[tool.evenbench.environments] "1.24.1" = ' in reply.reason
     monkeypatch.setenv("EVENBENCH_PYTHON_1_24_1", sys.executable)
-    assert preparation.interpreter_for(cell("product@1.24.1")) == sys.executable
+    assert interpreters.interpreter_for(cell("product@1.24.1")) == sys.executable
     monkeypatch.setattr(
         Product, "artifact_key", lambda backend, cell: {"format": "the same for every version"}
     )
