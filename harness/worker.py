@@ -1,8 +1,8 @@
-"""The worker process: does one job for one cell and replies with JSON lines.
+"""The worker process: does a single job for a single cell and replies with JSON lines.
 
 The parent writes a pickled `Job` and then commands to standard input, and reads replies from a
-pipe; standard output and error go to a log whose tail explains a crash. Whatever happens here, a
-segfault or an endless loop included, stays here.
+pipe. Standard output and error go to a log; the log's tail explains a crash. A segfault or an
+endless loop ends this process only.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import pickle
 import sys
 import traceback
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any
 
 from harness.core import import_strings
 from harness.core.errors import Unavailable, Unsupported, UsageError
 from harness.core.session import ProgramEnded
 from harness.core.types import to_json
-from harness.runner.child_process import die_with_parent, share_path
+from harness.runner.child_process import die_with_parent, share_path, take_standard_input
 from harness.runner.job import LOG_TAIL_BYTES, PHASE_OF, Channel, Job
 
 TASKS: Mapping[str, str] = {
@@ -38,17 +38,17 @@ TASKS: Mapping[str, str] = {
     ),
     "load": "harness.load.process:perform",
 }
-"""The function of each task, by import string: a worker imports only what its own task needs."""
+"""The function of each task, by import string: a worker imports only modules of its task."""
 
 
 def perform(job: Job, channel: Channel) -> dict[str, Any]:
-    """Do the job in this process and return its value."""
+    """Do the job in this process and return the value."""
     value: dict[str, Any] = import_strings.resolve(TASKS[job.task])(job, channel)
     return value
 
 
-def answer(job: Job, channel: Channel) -> dict[str, Any]:
-    """Do the job; returns the fields of a `Reply`, whatever is raised."""
+def reply_to(job: Job, channel: Channel) -> dict[str, Any]:
+    """Do the job; returns the fields of a `Reply`, also for an exception."""
     try:
         return {"value": to_json(perform(job, channel))}
     except SystemExit as error:
@@ -107,28 +107,19 @@ def main(arguments: list[str] | None = None) -> None:
     reply = parser.parse_args(arguments).reply
     faulthandler.enable()
     die_with_parent()
-    commands = _standard_input()
+    commands = take_standard_input()
     share_path(pickle.load(commands))
     job: Job = pickle.load(commands)
     with os.fdopen(reply, "wb") as pipe:
         channel = Channel(pipe, commands)
-        channel.tell(answer(job, channel))
+        channel.tell(reply_to(job, channel))
     sys.stdout.flush()
     os._exit(0)  # a runtime that crashes or hangs in its exit handlers has replied already
 
 
-def _standard_input() -> IO[bytes]:
-    """The parent's messages. Code of the user that reads standard input finds it empty."""
-    messages = os.fdopen(os.dup(0), "rb")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    return messages
-
-
 if __name__ == "__main__":
     # Under `-m` this file is `__main__`; jobs are pickled as `harness.runner.job.Job`, so run the
-    # module of that name.
+    # module under its real name.
     from harness.worker import main as named_main
 
     named_main()

@@ -192,7 +192,7 @@ def run_in_pairs(options: argparse.Namespace, more: Mapping[str, Any] | None = N
             )
             found = [{**result, "place": pair.place(result["cell"])} for result in session.run()]
         if session.left_out:
-            pair = dataclasses.replace(pair, notes=(*pair.notes, session.left_out_words()))
+            pair = dataclasses.replace(pair, notes=(*pair.notes, session.exclusions()))
             notes.print(f"note: {pair.notes[-1]}", soft_wrap=True, markup=False)
     end = ending(found, options.require_conclusive, options.strict_health)
     file = write(Path(options.results), pair, rule, options.seed, found, end, more or {})

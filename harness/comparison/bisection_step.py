@@ -112,7 +112,7 @@ def _measure(
         settings.seed + attempt,
         seconds=settings.seconds_left(),
         known=settings.known,
-        asked=(settings.metric,),
+        metrics=(settings.metric,),
         listen=settings.listen,
     )
     session.prepare_all()

@@ -1,9 +1,8 @@
-"""One pair of a paired comparison: a process of each side, measured alternately.
+"""A pair of a paired comparison: a process of each side, measured alternately.
 
-Both processes are built and warmed up, in random order. Then they are measured in blocks of ABBA or
-BAAB. The side that is not timed is stopped, because its idle threads would spin on the other's
-cores. Both are pinned to the same cores, so a core that is busy on the physical machine is no
-difference between them.
+Both processes are loaded and warmed up, in random order, then measured in blocks of ABBA or BAAB.
+The idle side is stopped, because idle threads would spin on the timed side's cores. Both processes
+are pinned to the same cores, so a busy core slows both sides equally.
 """
 
 from __future__ import annotations
@@ -18,23 +17,23 @@ from dataclasses import replace
 from typing import Any
 
 from harness.comparison import interference
-from harness.comparison.side_process import Process, SideFailed
+from harness.comparison.side_process import SideFailed, SideProcess
 from harness.comparison.verdicts import ARTIFACT, COLD_START, ERROR, LATENCY, MEMORY, Pairing
 from harness.core.plans import Plan
 from harness.environment import system_info
 from harness.statistics.estimates import median
 
 SAMPLE_NS = 10_000_000
-"""The shortest sample. Reading the clock and stopping processes are small against it."""
+"""The shortest sample, long against reading the clock and stopping processes."""
 
 LEAST_ERROR = 0.01
-"""Parity errors below this share of the tolerance count as this much."""
+"""The least parity error, as a share of the tolerance; smaller errors count as this value."""
 
 
 def take_pair(
     pairing: Pairing, words: Sequence[str], plan: Plan, shuffle: random.Random
 ) -> dict[str, Any]:
-    """Measure one process of each side; returns the log ratios head / base of every metric.
+    """Measure a process of each side; returns the log ratio head / base of every metric.
 
     The record has the samples and the interference as well. Raises SideFailed if a side fails.
     """
@@ -76,21 +75,21 @@ def _start(
     plan: Plan,
     shuffle: random.Random,
     stack: contextlib.ExitStack,
-) -> dict[int, Process]:
+) -> dict[int, SideProcess]:
     """A resident process of each side, loaded, warm and stopped, in the order of starting."""
-    sides: dict[int, Process] = {}
+    sides: dict[int, SideProcess] = {}
     for index in shuffle.sample((0, 1), 2):
         side, prepared = pairing.sides[index], pairing.prepared[index]
         spec = side.spec(words, pairing.declared, plan)
         spec = replace(spec, task="measure", folders=prepared["folders"])
-        sides[index] = stack.enter_context(Process(side, spec, prepared))
-        sides[index].ask()  # replies once it is loaded and warm
+        sides[index] = stack.enter_context(SideProcess(side, spec, prepared))
+        sides[index].ask()  # the reply comes when the cell is loaded and warm
         sides[index].stop()
     return sides
 
 
 def _cores(threads: int, shuffle: random.Random) -> list[int]:
-    """Random cores for a cell's threads, new for each pair; empty if it needs all of them."""
+    """Random cores for a cell's threads, new for each pair; empty if the cell needs all cores."""
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return sorted(shuffle.sample(allowed, threads)) if threads < len(allowed) else []
 
@@ -101,7 +100,7 @@ def _times(pairing: Pairing, index: int, samples: Sequence[Mapping[str, Any]]) -
     if min(times) <= 0:
         raise SideFailed(
             f"{pairing.sides[index].name}: {pairing.cell} a lap took {min(times):g} ns: the clock "
-            "stood still or went backwards, so nothing that was timed here counts; see "
+            "stood still or went backwards, so no time measured here is valid; see "
             "`evenbench doctor`, and measure on another machine"
         )
     return times
@@ -110,7 +109,7 @@ def _times(pairing: Pairing, index: int, samples: Sequence[Mapping[str, Any]]) -
 def _other_ratios(
     ends: Sequence[Mapping[str, Any]], prepared: Sequence[Mapping[str, Any]]
 ) -> dict[str, float]:
-    """ln(head / base) of the metrics that a process has one number of."""
+    """ln(head / base) of the metrics with a single number per process."""
     values = {
         MEMORY: [end["peak_rss_bytes"] for end in ends],
         COLD_START: [end["cold_start_seconds"] for end in ends],
@@ -123,8 +122,8 @@ def _other_ratios(
     }
 
 
-def _ask(process: Process, message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Continue a stopped process for one command."""
+def _ask(process: SideProcess, message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Continue a stopped process for a command."""
     process.go()
     try:
         return process.ask(message)
@@ -132,12 +131,12 @@ def _ask(process: Process, message: Mapping[str, Any]) -> Mapping[str, Any]:
         process.stop()
 
 
-def _sample(process: Process, number: int) -> dict[str, Any]:
+def _sample(process: SideProcess, number: int) -> dict[str, Any]:
     return dict(_ask(process, {"do": "sample", "number": number}))
 
 
-def _calibrate(process: Process) -> int:
-    """The number of laps that last `SAMPLE_NS`, found by doubling."""
+def _calibrate(process: SideProcess) -> int:
+    """The number of laps for `SAMPLE_NS`, found by doubling."""
     number = 1
     while number < 1 << 20:
         if sum(_sample(process, number)["laps_ns"]) >= SAMPLE_NS:

@@ -1,4 +1,4 @@
-"""Talking with one process of `harness.comparison.side_worker`: ask, stop, go, close."""
+"""A comparison side and the process that measures a cell of this side."""
 
 from __future__ import annotations
 
@@ -17,37 +17,31 @@ from harness.environment import cpu, system_info
 from harness.runner import child_process
 from harness.runner.child_process import ChildProcess, ending
 
-CANNOT = ("unsupported: ", "unavailable: ")
-"""How the answer of a process begins whose cell cannot run here, whatever is done to it
-(`harness.comparison.side_worker.answer`).
-"""
+REFUSALS = ("unsupported: ", "unavailable: ")
+"""Beginnings of an error of `side_worker.reply_to` for a cell that can never run here."""
 
 
 class SideFailed(Exception):
-    """A side could not be prepared, crashed or hung; the message says which and how.
+    """A side was refused, crashed or hung; the message names the side and the cause.
 
-    `cannot` is why the cell can never run here, in words, where that is what happened; empty where
-    something went wrong.
+    `refusal` is the reason if the cell can never run here, and empty for a crash or a hang.
     """
 
-    def __init__(self, words: str, cannot: str = "") -> None:
-        super().__init__(words)
-        self.cannot = cannot
+    def __init__(self, text: str, refusal: str = "") -> None:
+        super().__init__(text)
+        self.refusal = refusal
 
 
 WORKER_MODULES = ("harness.comparison.side_worker", "harness.arm")
-"""What a measured process runs, newest name first: an older commit of evenbench has its own name
-for it.
-"""
+"""Names of the worker module, newest first, because older commits have an older name."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: its name for people, what it changes in a cell, and the folder of its
-    sources.
+    """A side of a comparison: displayed name, change to a cell, and folder of the sources.
 
-    `root` is a checked-out commit, or None for the working folder. A commit that holds a harness of
-    its own runs under it.
+    `root` is a checked-out commit, or None for the working folder. A commit of evenbench runs the
+    commit's own harness.
     """
 
     name: str
@@ -55,23 +49,23 @@ class Side:
     root: Path | None = None
 
     def spec(self, words: Sequence[str], cell: str, plan: Plan) -> Spec:
-        """What a process of this side is told."""
+        """The message that specifies a process of this side."""
         return Spec(tuple(words), cell, self.change, plan, self._path())
 
     def folder(self) -> Path:
-        """Where its processes run."""
+        """The working folder of the processes."""
         return self.root or Path.cwd()
 
     def python_path(self) -> str:
-        """Where `harness` is found: in the commit that has one, otherwise the one that runs now."""
+        """The folder of `harness`: the commit's if present, otherwise the running harness."""
         return str(self.root if self._own_worker() else PROJECT)
 
     def worker_module(self) -> str:
-        """The module that a process of this side runs."""
+        """The worker module for the processes of this side."""
         return self._own_worker() or WORKER_MODULES[0]
 
     def _own_worker(self) -> str:
-        """The worker module of a commit of evenbench itself, or nothing where the commit has none."""
+        """The worker module of a commit of evenbench, or nothing for other commits."""
         files = {module: Path(*module.split(".")).with_suffix(".py") for module in WORKER_MODULES}
         return next(
             (
@@ -85,7 +79,7 @@ class Side:
     def _path(self) -> tuple[str, ...]:
         if self.root is None:
             return child_process.shared_path()
-        # What lay under the working folder lies under the commit now; the rest is shared.
+        # Entries under the working folder move to the commit; other entries are shared.
         here = Path.cwd()
         moved = [
             str(self.root / Path(entry).relative_to(here))
@@ -96,8 +90,8 @@ class Side:
         return tuple(dict.fromkeys([*moved, str(self.root)]))
 
 
-class Process(ChildProcess):
-    """The process of one side: asked with JSON lines, stopped while the other side is timed."""
+class SideProcess(ChildProcess):
+    """A process of a side: exchanges JSON lines, stopped while the other side is timed."""
 
     def __init__(self, side: Side, spec: Spec, prepared: Mapping[str, Any] | None = None) -> None:
         self.side, self.cell, self.timeout = side, spec.cell, spec.plan.timeout_seconds
@@ -128,14 +122,17 @@ class Process(ChildProcess):
         if "error" in reply:
             error = str(reply["error"])
             raise SideFailed(
-                f"{self.side.name}: {self.cell} {error}", error if error.startswith(CANNOT) else ""
+                f"{self.side.name}: {self.cell} {error}",
+                error if error.startswith(REFUSALS) else "",
             )
         return reply
 
     def _end(self) -> str:
         code = self.wait(1.0)
         if code is None:
-            return f"did not answer within {self.timeout:g} s; raise --timeout if it needs longer"
+            return (
+                f"did not reply within {self.timeout:g} s; raise --timeout if the cell needs longer"
+            )
         how, _ = ending(code)
         tail = self.log_tail(1000)
         return f"{how}\n{tail}" if tail else how

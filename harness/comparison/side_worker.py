@@ -1,11 +1,10 @@
-"""One side of a paired comparison: a process that loads one cell, and then takes laps whenever it
-is told to.
+"""The process of a side in a paired comparison: loads a cell, then takes laps on command.
 
 `python -m harness.comparison.side_worker --reply FD` reads JSON lines from standard input and
-answers each with one JSON line. The first says which cell (`Spec`), chosen by the same words as on
-a command line, so that a side of another commit finds the cell in that commit's own declarations.
-Then it either prepares the cell or measures it: `{"do": "sample", "number": n}` takes one untimed
-lap and n timed ones, `{"do": "finish"}` judges the outputs and ends.
+replies with JSON lines. The first line is a `Spec`. The cell is selected by the words of a command
+line, so a side of another commit uses the declarations of this commit. The process then prepares or
+measures the cell: `{"do": "sample", "number": n}` takes an untimed lap and n timed laps, and
+`{"do": "finish"}` judges the outputs and ends.
 """
 
 from __future__ import annotations
@@ -27,29 +26,31 @@ from harness.core.cases import Entry
 from harness.core.errors import UsageError
 from harness.core.plans import Plan
 from harness.core.types import Cell, to_json
-from harness.runner import preparation
+from harness.runner import child_process
+from harness.runner.interpreters import interpreter_for
 from harness.runner.job import Channel
+from harness.runner.preparation import Preparer
+from harness.runner.prepared import Refusal
 
 
 @dataclass(frozen=True)
 class Change:
-    """What this side has instead of the declaration: another backend, or other options of it. None
-    leaves it alone.
-    """
+    """A side's change to a declared cell: another backend, or other options unless None."""
 
     backend: str = ""
     options: tuple[tuple[str, Any], ...] | None = None
 
     def of(self, cell: Cell) -> Cell:
-        """The cell with the change made."""
+        """The changed cell."""
         options = cell.options if self.options is None else self.options
         return dataclasses.replace(cell, backend=self.backend or cell.backend, options=options)
 
 
 @dataclass(frozen=True)
 class Spec:
-    """Which cell a process is for, in words that another commit understands. `cell` is the declared
-    id, before the change.
+    """A process's cell and task, in terms that other commits understand.
+
+    `cell` is the declared id, before the change.
     """
 
     words: tuple[str, ...]
@@ -62,23 +63,21 @@ class Spec:
 
     @classmethod
     def read(cls, line: bytes) -> Spec:
-        """From the JSON line that `written` made. What a later commit's parent says more than is
-        known here is left alone.
-        """
-        told = json.loads(line)
-        found = _known(cls, told)
-        options = told["change"]["options"]
-        change = Change(
-            told["change"]["backend"],
-            None if options is None else tuple((name, value) for name, value in options),
-        )
-        rest = {name: tuple(told[name]) for name in ("words", "sys_path")}
-        return cls(
-            **{**found, **rest, "change": change, "plan": Plan(**_known(Plan, told["plan"]))}
-        )
+        """Read a line of `written`. Unknown fields of a later commit are ignored."""
+        message = json.loads(line)
+        options = message["change"]["options"]
+        converted = {
+            "change": Change(
+                message["change"]["backend"],
+                None if options is None else tuple((name, value) for name, value in options),
+            ),
+            "plan": Plan(**_known(Plan, message["plan"])),
+            **{name: tuple(message[name]) for name in ("words", "sys_path")},
+        }
+        return cls(**{**_known(cls, message), **converted})
 
     def written(self) -> bytes:
-        """One JSON line."""
+        """The specification as a JSON line."""
         return json.dumps(to_json(self)).encode() + b"\n"
 
 
@@ -88,7 +87,7 @@ def _known(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def chosen(words: Sequence[str]) -> dict[str, Cell]:
-    """The cells that targets and flags name, by id, in order."""
+    """The cells selected by targets and flags, by id, in order."""
     return {name: entry.cell for name, entry in _entries(words).items()}
 
 
@@ -99,15 +98,14 @@ def _entries(words: Sequence[str]) -> dict[str, Entry]:
 
 
 def places(words: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Where each of those cells is declared: `{"file": ..., "line": ...}`, the file relative to the
-    working folder.
+    """The place of each selected cell's declaration: `{"file": ..., "line": ...}`.
 
-    The line is None where it cannot be told; a model that was named on the command line is its own
-    place.
+    The file is relative to the working folder; an unknown line is None. For a model on the command
+    line, the file is the model.
     """
     cases = {name: entry.case for name, entry in _entries(words).items()}
-    found = {case: _place(case) for case in set(cases.values())}
-    return {name: found[case] for name, case in cases.items()}
+    by_case = {case: _place(case) for case in set(cases.values())}
+    return {name: by_case[case] for name, case in cases.items()}
 
 
 def _place(case: str) -> dict[str, Any]:
@@ -116,27 +114,23 @@ def _place(case: str) -> dict[str, Any]:
 
 
 def cell_of(spec: Spec) -> Cell:
-    """The cell in this process's own declarations. Raises UsageError where they have none of that
-    id.
-    """
+    """The changed cell of this process's declarations. Raises UsageError for an unknown id."""
     cells = chosen(spec.words)
     if spec.cell not in cells:
-        raise UsageError(
-            f"{spec.cell} is not declared here; the two sides must declare the same cell"
-        )
+        raise UsageError(f"{spec.cell} is not declared here; both sides must declare the same cell")
     return spec.change.of(cells[spec.cell])
 
 
 def prepare(spec: Spec) -> dict[str, Any]:
-    """Everything the measuring process reads, made or found in the store."""
+    """Prepare the cell; returns the facts and folders for the measuring process."""
     cell = cell_of(spec)
-    prepared = preparation.Preparer(spec.plan.timeout_seconds).prepare(cell)
+    prepared = Preparer(spec.plan.timeout_seconds).prepare(cell)
     return {
         "id": cell.id,
         "described": cell.described(),
         "threads": cell.threads,
         "folders": prepared.folders(),
-        "interpreter": preparation.interpreter_for(cell),
+        "interpreter": interpreter_for(cell),
         "variables": dict(registry.find(cell.backend).variables(cell)),
         "artifact_bytes": prepared.artifact.bytes,
         "artifact_sha256": prepared.artifact.sha256,
@@ -145,7 +139,7 @@ def prepare(spec: Spec) -> dict[str, Any]:
 
 
 def serve(spec: Spec, channel: Channel) -> dict[str, Any]:
-    """Keep the cell resident, take laps as the parent asks, and judge its outputs at the end."""
+    """Keep the cell resident, take laps on command, and judge the outputs at the end."""
     from harness.measurement import provenance
     from harness.measurement.resident import resident
 
@@ -169,42 +163,43 @@ def serve(spec: Spec, channel: Channel) -> dict[str, Any]:
     }
 
 
-def answer(spec: Spec, channel: Channel) -> dict[str, Any]:
-    """The task's last reply: its value, or the error as text."""
+def reply_to(spec: Spec, channel: Channel) -> dict[str, Any]:
+    """The final reply of the task: the value, or the error as text."""
     try:
         if spec.task == "cells":
             return {"value": places(spec.words)}
         return {"value": prepare(spec) if spec.task == "prepare" else serve(spec, channel)}
     except selection.NoCells as error:
         return {"value": {}} if spec.task == "cells" else {"error": str(error)}
-    except preparation.Refusal as refusal:
+    except Refusal as refusal:
         return {
             "error": f"{refusal.reply.outcome}: {refusal.reply.reason}",
             "traceback": refusal.reply.traceback,
         }
     except Exception as error:
         cause = getattr(error, "error", error)
-        words = str(cause) if isinstance(cause, UsageError) else f"{type(cause).__name__}: {cause}"
-        return {"error": words, "traceback": "".join(traceback.format_exception(cause))[-3000:]}
+        text = str(cause) if isinstance(cause, UsageError) else f"{type(cause).__name__}: {cause}"
+        return {"error": text, "traceback": "".join(traceback.format_exception(cause))[-3000:]}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The process's own entry; standard output and error are a log."""
+    """Run the process; standard output and error are a log."""
     parser = argparse.ArgumentParser(
         prog="python -m harness.comparison.side_worker", description=__doc__
     )
-    parser.add_argument("--reply", type=int, required=True, help="file descriptor to answer on")
+    parser.add_argument(
+        "--reply", type=int, required=True, help="file descriptor to write replies to"
+    )
     reply = parser.parse_args(arguments).reply
-    from harness.runner import child_process
-
     child_process.die_with_parent()
-    spec = Spec.read(sys.stdin.buffer.readline())
+    commands = child_process.take_standard_input()
+    spec = Spec.read(commands.readline())
     child_process.share_path(spec.sys_path)
     with os.fdopen(reply, "wb") as pipe:
-        channel = Channel(pipe, sys.stdin.buffer)
-        channel.tell(to_json(answer(spec, channel)))
+        channel = Channel(pipe, commands)
+        channel.tell(to_json(reply_to(spec, channel)))
     sys.stdout.flush()
-    os._exit(0)  # a runtime that crashes or hangs in its exit handlers has already given its answer
+    os._exit(0)  # a runtime that crashes or hangs in its exit handlers has replied already
 
 
 if __name__ == "__main__":

@@ -164,7 +164,7 @@ def declared(side: Side, words: Sequence[str], plan: Plan) -> dict[str, dict[str
     """
     spec = replace(side.spec(words, "", plan), task="cells")
     try:
-        with side_process.Process(side, spec) as process:
+        with side_process.SideProcess(side, spec) as process:
             cells = process.ask()["value"]
     except side_process.SideFailed as error:
         raise UsageError(f"{error}; a side must declare benchmarks that can be listed") from None

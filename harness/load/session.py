@@ -1,4 +1,4 @@
-"""A load run: every cell of a scenario, measured in several sweeps and written as result lines."""
+"""A load run: all cells of a scenario, measured in sweeps and written as result lines."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from harness.runner.preparation import Preparer
 from harness.runner.sweep import Part, Sweep
 
 FOLDER = "load"
-"""Within the results folder, where readers of outcomes do not look."""
+"""The folder of load runs in the results folder; readers of outcomes skip this folder."""
 
 FLAGS = {
     "p99": (SWEEP, SERVER),
@@ -45,8 +45,7 @@ FLAGS = {
     "rate": (SERVER,),
     "seconds": (SINGLE, SWEEP, CONCURRENT, SERVER, SHAPES),
 }
-"""The flags that mean something in some scenarios only."""
-
+"""The scenarios of each flag; in other scenarios the flag has no meaning."""
 
 FIELDS = {
     "p99": "bound_ns",
@@ -55,14 +54,15 @@ FIELDS = {
     "callers": "callers",
     "gaps": "gaps_ms",
     "rounds": "rounds",
+    "rate": "rate_per_second",
+    "seconds": "seconds",
 }
-FIELDS |= {"rate": "rate_per_second", "seconds": "seconds"}
-"""What each of them sets."""
+"""The field of `Scenario` that each flag sets."""
 
 
 @dataclass
 class LoadSession:
-    """A run of cells under one scenario and plan. `tell` gets a sentence before each slow step."""
+    """A run of cells under a scenario and plan. `tell` gets a sentence before each slow step."""
 
     entries: Sequence[Entry]
     scenario: Scenario
@@ -94,7 +94,7 @@ class LoadSession:
         return self.journal.run.file
 
     def measure(self) -> list[Record]:
-        """Every cell's line, in order; each is on disk as soon as it is known."""
+        """Every cell's line, in order; lines are written to disk at once."""
         sweep = Sweep(self.plan, self.journal, self.seed)
         waiting: dict[int, str] = {}
         for key, parts in self._parts.items():
@@ -117,9 +117,7 @@ class LoadSession:
         )
 
     def _cells(self) -> dict[str, Entry]:
-        """The cells by key. Where the scenario sets the batch size, cells that differ only in it
-        are one.
-        """
+        """The cells by key. In a scenario with batch sizes, cells of every size are merged."""
         cells: dict[str, Entry] = {}
         for entry in self.entries:
             cell = entry.cell
@@ -129,7 +127,7 @@ class LoadSession:
         return cells
 
     def _split(self, cell: Cell) -> list[Part]:
-        """The parts of a cell's line: one per batch size of a sweep over batches, otherwise one."""
+        """The parts of a cell's line: a part per batch size of a batch sweep, or a single part."""
         sizes = sorted(self.scenario.batches) if self.scenario.name == SWEEP else [cell.batch]
         return [Part(replace(cell, batch=size)) for size in sizes]
 
@@ -143,14 +141,14 @@ class LoadSession:
         sweep.prepare(part, preparer.prepare_sizes if sizes else preparer.prepare)
 
     def _refusal(self, cell: Cell) -> Reply | None:
-        """Why the scenario cannot be run on a cell, or None."""
+        """The reason that the scenario cannot run on a cell, or None."""
         if self.scenario.name == SERVER and not cell.interpreter_name and mlperf.lacks():
             return Reply(None, "unavailable", "prepare", mlperf.lacks())
         model = cell.model
         if cell.batch != 1 and not any(BATCH in spec.shape for spec in model.inputs):
             reason = "declares no batch dimension: every call is one sample"
         elif self.scenario.has_sizes and not model.sizes:
-            reason = "declares one size; give it others with sizes= (docs/load.md)"
+            reason = "declares one size; declare other sizes with sizes= (docs/load.md)"
         else:
             return None
         return Reply(None, "unsupported", "prepare", f"{model.name} {reason}")
@@ -164,7 +162,7 @@ class LoadSession:
         return self._preparer.work(Job("load", part.cell, request, folders=part.prepared.folders()))
 
     def _settle(self, key: str) -> None:
-        """Write a cell's line once all of its parts have ended."""
+        """Write a cell's line after the end of all parts."""
         if key not in self.journal.lines and all(part.ended for part in self._parts[key]):
             self.journal.settle(self._line(self._bases[key], self._parts[key]))
 
@@ -174,7 +172,7 @@ class LoadSession:
         right = [part for part in described_parts if part["outcome"] == "ok"]
         deciding = (wrong or right or described_parts)[0]
         several = len(parts) > 1 and deciding["reason"]
-        which = f"batch {deciding['cell']['batch']}: " if several else ""
+        batch = f"batch {deciding['cell']['batch']}: " if several else ""
         measured = next((part for part in reversed(parts) if part.processes), parts[0])
         command = entry.command.replace("evenbench run", "evenbench load", 1)
         work = self.journal.run
@@ -187,15 +185,15 @@ class LoadSession:
             "boundary": HOST_TO_HOST,
             "outcome": deciding["outcome"],
             "phase": deciding["phase"],
-            "reason": which + deciding["reason"],
+            "reason": batch + deciding["reason"],
             "parts": described_parts,
-            "answer": answer(self.scenario, right),
+            "answer": conclusion(self.scenario, right),
             "environment": record_parts.environment(measured.prepared, measured.processes),
             "reproduce": f"{command} --cell {shlex.quote(self._declared_id(entry))} {self.flags}",
         }
 
     def _declared_id(self, entry: Entry) -> str:
-        """The id of the cell as declared; the scenario may have replaced its batch size."""
+        """The declared id of the cell, because the scenario may have replaced the batch size."""
         return next(
             declared.cell.id
             for declared in self.entries
@@ -203,7 +201,7 @@ class LoadSession:
         )
 
     def _described(self, part: Part) -> dict[str, Any]:
-        """One part as JSON. A wrong part keeps its verdict and loses its times."""
+        """A part as JSON. A wrong part keeps the verdict and loses the times."""
         assert part.ended is not None
         processes, last = part.processes, record_parts.last(part.processes)
         timed = processes if part.ended.outcome == "ok" else []
@@ -227,7 +225,7 @@ class LoadSession:
 
 
 def described(scenario: Scenario) -> dict[str, Any]:
-    """The scenario as JSON: its name, its seed, and what else it knows."""
+    """The scenario as JSON: name, seed, and the fields set by the scenario's flags."""
     names = [
         field
         for flag, field in FIELDS.items()
@@ -237,10 +235,8 @@ def described(scenario: Scenario) -> dict[str, Any]:
     return {"name": scenario.name, "seed": scenario.seed, **known}
 
 
-def answer(scenario: Scenario, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """What a reader came for, where the scenario has one: the best batch, or the highest valid
-    rate.
-    """
+def conclusion(scenario: Scenario, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The scenario's conclusion: the best batch, the highest valid rate, or None."""
     points = [point for part in parts for point in part["points"]]
     if scenario.name == SWEEP and points:
         return best_batch(points, scenario.bound_ns)

@@ -1,1 +1,1 @@
-"""What happens inside one measured process: load, warm up, sample, attest, judge."""
+"""The steps inside a measured process: load, warm up, sample, attest, judge."""

@@ -1,4 +1,4 @@
-"""The phases of a measured process: how long each took, and in which one an error was raised."""
+"""The phases of a measured process, with the time of each phase and the phase of an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class PhaseError(Exception):
-    """An error with the name of the phase in which it was raised."""
+    """An error with the name of the phase that raised the error."""
 
     def __init__(self, phase: str, error: BaseException) -> None:
         super().__init__(str(error))
@@ -17,9 +17,9 @@ class PhaseError(Exception):
 
 
 class Stopwatch:
-    """Seconds by phase. An exception inside a phase leaves it as a `PhaseError`.
+    """Seconds by phase. An exception inside a phase becomes a `PhaseError`.
 
-    `enter` is called with the name of each phase as it begins.
+    `enter` is called with a phase's name at the beginning of the phase.
     """
 
     def __init__(self, enter: Callable[[str], None] = lambda phase: None) -> None:

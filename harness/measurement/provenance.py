@@ -1,4 +1,4 @@
-"""Facts about a measured process for its record: runtime, files, and installation."""
+"""Facts about a measured process for the record: attestation, digests and installation."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def provenance(
 
 
 def difference(cell: Cell, attested: Attestation) -> str:
-    """The difference between what the cell requests and what ran, or an empty string.
+    """The difference between the cell's request and the attestation, or an empty string.
 
     Raises PhaseError of ValueError if the attestation is incomplete.
     """
@@ -72,19 +72,19 @@ def difference(cell: Cell, attested: Attestation) -> str:
 
 
 def peak_rss_bytes(session: Session) -> int:
-    """Peak resident bytes of the process that computes: this one, or the session's own program."""
+    """Peak resident bytes of the computing process: this process or the session's program."""
     usage = session.usage()
     return system_info.peak_rss_bytes() if usage is None else usage.peak_rss_bytes
 
 
 def steady_rss_bytes(session: Session) -> int:
-    """Resident bytes after the laps of the process that computes."""
+    """Resident bytes of the computing process after the laps."""
     usage = session.usage()
     return system_info.rss_bytes((usage.process_id if usage else 0) or os.getpid())
 
 
 def _distributions(backend: Backend) -> tuple[str, ...]:
-    """The backend's distributions, and those that replace them in its virtual environments."""
+    """The backend's distributions, and the replacements in the virtual environments."""
     elsewhere = {
         distribution_of(requirement)
         for requirements in backend.environments.values()

@@ -1,7 +1,7 @@
-"""A resident cell: loaded and warmed up once, timed as often as asked, judged at the end.
+"""A resident cell: loaded and warmed up once, timed any number of times, judged at the end.
 
-`evenbench run`, `compare`, `load` and `pipeline` all measure with it, so a cell is loaded, warmed
-up, attested and judged by the same code whichever command times it. Runs inside a child process.
+`evenbench run`, `compare`, `load` and `pipeline` all use this module, so the same code loads, warms
+up, attests and judges a cell for every command. Runs inside a child process.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ Kept = Mapping[str, Mapping[int, "Arrays"]]
 
 @dataclass
 class ResidentCell:
-    """One loaded cell of this process. Made with `resident`, which closes the session.
+    """A loaded cell of this process. Use the context manager `resident`, which closes the session.
 
-    `folders` has the artifact, the inputs and, for a cell that is judged, the golden.
+    `folders` has the artifact, the inputs and, for a judged cell, the golden.
     """
 
     cell: Cell
@@ -56,7 +56,7 @@ class ResidentCell:
     """Laps taken by `take_laps` so far, so that inputs go on rotating."""
 
     def warm_up(self) -> None:
-        """The first step, then windows of laps until they agree."""
+        """Run the first step, then windows of laps until windows agree."""
         with self.watch.phase("first_step"):
             self.session.bind(self.batches[0])
             self.session.step()
@@ -67,15 +67,15 @@ class ResidentCell:
 
     @contextmanager
     def sampling(self) -> Iterator[gpu.Watch]:
-        """The phase in which laps are taken, with the device observed."""
+        """The sampling phase, with the device observed."""
         with self.watch.phase("sample"), gpu.watch(self.cell.device) as seen:
             yield seen
             self.observed = seen.facts()
 
     def take_laps(self, number: int) -> dict[str, Any]:
-        """One untimed lap, then `number` laps of `compute`, with the counters around them.
+        """Take an untimed lap, then `number` laps of `compute` between readings of the counters.
 
-        The untimed lap warms the caches again after another process has run on these cores.
+        The untimed lap warms the caches again after another process has run on the same cores.
         """
         self.session.bind(self.batches[self.taken % len(self.batches)])
         self.session.step()
@@ -112,11 +112,11 @@ class ResidentCell:
         }
 
     def keep_outputs(self) -> None:
-        """Take a lap per batch and boundary for the verdict, in cells timed by `take_laps`."""
-        wanted = set(range(len(self.batches)))
+        """Keep the outputs of a lap per batch and boundary, for cells timed by `take_laps`."""
+        everything = set(range(len(self.batches)))
         self.kept = {
             boundary: timing.run_laps(
-                self.session, self.batches, 0, len(wanted), boundary, wanted, timing.CLOCK
+                self.session, self.batches, 0, len(everything), boundary, everything, timing.CLOCK
             ).kept
             for boundary in BOUNDARIES
         }
@@ -137,7 +137,7 @@ def resident(
     folders: Mapping[str, Path],
     enter: Callable[[str], None] = lambda phase: None,
 ) -> Iterator[ResidentCell]:
-    """Load a cell in this process; its session is closed at the end. `enter` gets each phase."""
+    """Load a cell in this process; the end closes the session. `enter` gets each phase."""
     watch = Stopwatch(enter)
     batches = inputs.load(folders["inputs"], cell.model)
     backend = registry.find(cell.backend)
@@ -168,7 +168,8 @@ def run(
 
     The cell stays resident between `commands`: `measure` samples both boundaries by the plan,
     `sample` takes a number of laps. `tell` gets `{"ready": true}` once the cell is warm, and an
-    acknowledgement per command. `score` evaluates the session on labelled data after the last one.
+    acknowledgement per command. `score` evaluates the session on labelled data after the last
+    command.
     """
     measured: dict[str, Any] = {}
     with resident(cell, plan, folders, enter) as loaded:

@@ -1,8 +1,7 @@
-"""The tasks of a worker process: each takes a `Job` and a listener for phases, and returns plain
-JSON values.
+"""The tasks of a worker process. A task takes a `Job` and a `Channel` and returns JSON values.
 
-Modules that import numpy or judge outputs are imported inside the functions, so that a process
-loads only what its task needs.
+Modules that import numpy or judge outputs are imported inside the functions: a process loads only
+the modules of its own task.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ def describe(job: Job, channel: Channel) -> dict[str, Any]:
 
 
 def examine(job: Job, channel: Channel) -> dict[str, Any]:
-    """The Python and packages of this interpreter, and what the cell's backend lacks in it."""
+    """The Python and packages of this interpreter, and the backend's missing requirements."""
     from harness.environment import system_info
 
     backend = registry.find(job.cell.backend)
@@ -46,15 +45,14 @@ def inspect(job: Job, channel: Channel) -> dict[str, Any]:
 
 
 def outlook(job: Job, channel: Channel) -> dict[str, Any]:
-    """What a runtime attests of a model file after one step on zeros: where its nodes run, and what
-    they became.
-    """
+    """A runtime's attestation of a model file after a step on zeros, with every node's device."""
     import numpy as np
 
     cell, folder = job.cell, Path(job.folder)
-    backend, (weights, artifact) = (
+    backend, weights, artifact = (
         registry.find(cell.backend),
-        (folder / "weights", folder / "artifact"),
+        folder / "weights",
+        folder / "artifact",
     )
     weights.mkdir()
     artifact.mkdir()
@@ -62,12 +60,8 @@ def outlook(job: Job, channel: Channel) -> dict[str, Any]:
     backend.prepare(Source(cell.model, weights, facts["sha256"], {}), cell, artifact)
     session = backend.load(artifact, cell)
     try:
-        session.bind(
-            {
-                spec.name: np.zeros(spec.concrete(cell.batch), spec.dtype)
-                for spec in cell.model.inputs
-            }
-        )
+        specs = cell.model.inputs
+        session.bind({spec.name: np.zeros(spec.concrete(cell.batch), spec.dtype) for spec in specs})
         session.step()
         session.sync()
         return to_json(session.attest())  # type: ignore[no-any-return]
@@ -76,9 +70,7 @@ def outlook(job: Job, channel: Channel) -> dict[str, Any]:
 
 
 def peaks(job: Job, channel: Channel) -> dict[str, Any]:
-    """The peak arithmetic and memory throughput of this machine; the payload is the seconds per
-    kernel.
-    """
+    """The machine's peak arithmetic and memory throughput; the payload is seconds per kernel."""
     return registry.peaks(job.cell, job.payload)
 
 
@@ -88,7 +80,7 @@ def inputs(job: Job, channel: Channel) -> dict[str, Any]:
 
 
 def calibration(job: Job, channel: Channel) -> dict[str, Any]:
-    """Make the samples that int8-static is calibrated on."""
+    """Make the calibration samples of int8-static."""
     return batches.make_calibration(job.cell.model, job.cell.batch, Path(job.folder))
 
 
@@ -112,15 +104,11 @@ def tune(job: Job, channel: Channel) -> dict[str, Any]:
 
 
 def golden(job: Job, channel: Channel) -> dict[str, Any]:
-    """Make the golden outputs; the payload maps each precision to the folder of its yardstick
-    artifact.
-    """
+    """Make the golden outputs; the payload maps precisions to folders of yardstick artifacts."""
     from harness.measurement import golden as maker
 
-    folders, yardsticks = (
-        _paths(job),
-        {precision: Path(path) for precision, path in job.payload.items()},
-    )
+    folders = _paths(job)
+    yardsticks = {precision: Path(path) for precision, path in job.payload.items()}
     judge = registry.golden_for(job.cell)
     return maker.make_golden(
         job.cell, judge, folders["artifact"], folders["inputs"], yardsticks, Path(job.folder)
@@ -147,22 +135,22 @@ def dataset(job: Job, channel: Channel) -> dict[str, Any]:
 
 
 def score(job: Job, channel: Channel) -> Mapping[str, Any]:
-    """Score the detections that a measured process wrote."""
+    """Score the detections written by a measured process."""
     from harness.accuracy import evaluation
 
     folders = _paths(job)
-    return evaluation.of_objects(folders["dataset"], folders["found"])
+    return evaluation.of_objects(folders["dataset"], folders["detections"])
 
 
 def expose(job: Job, channel: Channel) -> dict[str, Any]:
-    """Make an artifact whose intermediate tensors can be fetched; the payload says which."""
+    """Make an artifact with fetchable intermediate tensors; the payload names the tensors."""
     from harness.accuracy import tensor_capture
 
     return tensor_capture.expose(job.cell, job.payload, _paths(job), Path(job.folder))
 
 
 def watch(job: Job, channel: Channel) -> dict[str, Any]:
-    """Fetch intermediate tensors and write them to files; the payload says which."""
+    """Fetch the intermediate tensors that the payload names, and write the values to files."""
     from harness.accuracy import tensor_capture
 
     return tensor_capture.watch(job.cell, job.payload, _paths(job), Path(job.folder))
@@ -173,9 +161,7 @@ def _paths(job: Job) -> dict[str, Path]:
 
 
 def _files(job: Job, folder: str) -> dict[str, Path]:
-    """The file of each model input in one of the job's folders; empty if the job has no such
-    folder.
-    """
+    """The file of each model input in a folder of the job; empty without this folder."""
     if folder not in job.folders:
         return {}
     return {

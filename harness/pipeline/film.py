@@ -1,4 +1,4 @@
-"""The video that a pipeline run passes through every runtime: packaged, a file, or a camera."""
+"""The input video of a pipeline run: packaged photographs, a file, or a camera."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.runner.prepared import Refusal, make_entry
 
 @dataclass(frozen=True)
 class Film:
-    """A video file and what is known of it: `source` is `photographs`, `file` or `camera`."""
+    """A video file with facts: `source` is `photographs`, `file` or `camera`."""
 
     file: Path
     source: str
@@ -27,66 +27,60 @@ class Film:
 
 
 def packaged(preparer: Preparer, cell: Cell) -> Film:
-    """The video of packaged photographs, from the cache or made now. Raises UsageError where it
-    cannot be made.
-    """
+    """Make or find the video of packaged photographs. Raises UsageError on failure."""
     parts = video.key()
-    found = artifact_store.find("videos", parts)
-    if found is None:
+    entry = artifact_store.find("videos", parts)
+    if entry is None:
         job = Job("video", cell, PipelineRequest(Footage("", 0, ())))
         try:
-            found = make_entry(
+            entry = make_entry(
                 "videos",
                 lambda _: parts,
                 lambda folder: preparer.work(replace(job, folder=str(folder))),
             )
         except Refusal as refusal:
             raise UsageError(refusal.reply.message) from refusal
-    return Film(Path(found.path) / video.FILE, "photographs", found.facts)
+    return Film(Path(entry.path) / video.FILE, "photographs", entry.facts)
 
 
 def of_file(preparer: Preparer, cell: Cell, file: Path, most: int) -> Film:
-    """A video file. Raises UsageError where it has no frames, or one of the first `most` cannot be
-    decoded.
+    """A video file, checked by decoding the first `most` frames.
+
+    Raises UsageError if the file has no frames or a frame cannot be decoded.
     """
     if not file.is_file():
         raise UsageError(
             f"--video {file}: no such file; give a video file, or the number of a camera"
         )
-    return Film(
-        file,
-        "file",
-        value_of(preparer.work(Job("look", cell, PipelineRequest(Footage(str(file), most, ()))))),
-    )
+    job = Job("look", cell, PipelineRequest(Footage(str(file), most, ())))
+    return Film(file, "file", value_of(preparer.work(job)))
 
 
 def of_camera(preparer: Preparer, cell: Cell, device: Path, most: int, folder: Path) -> Film:
-    """What a camera shows, recorded into `folder` first, so that every runtime sees the same.
-    Raises UsageError where there is none.
+    """A camera's video, recorded into `folder` first, so every runtime gets the same frames.
+
+    Raises UsageError if the camera does not exist.
     """
     if not device.exists():
-        cameras = ", ".join(str(found) for found in sorted(device.parent.glob("video*"))) or "none"
+        cameras = ", ".join(map(str, sorted(device.parent.glob("video*")))) or "none"
         raise UsageError(
-            f"--video: there is no camera {device}; this machine has {cameras}; give the path of a file instead"
+            f"--video: there is no camera {device}; cameras of this machine: {cameras}; "
+            "give a camera or the path of a file"
         )
     job = Job("record", cell, PipelineRequest(Footage(str(device), most, ())), folder=str(folder))
     return Film(folder / video.RECORDING, "camera", value_of(preparer.work(job)))
 
 
 def recorded(preparer: Preparer, cell: Cell, folder: Path, most: int) -> Film | None:
-    """What an interrupted run recorded from a camera into its folder, or None: what it measured, it
-    measured on that.
-    """
+    """The camera recording in the folder of an interrupted run, used again, or None."""
     recording = folder / video.RECORDING
-    return (
-        replace(of_file(preparer, cell, recording, most), source="camera")
-        if recording.is_file()
-        else None
-    )
+    if not recording.is_file():
+        return None
+    return replace(of_file(preparer, cell, recording, most), source="camera")
 
 
 def value_of(reply: Reply) -> Mapping[str, Any]:
-    """The value of a reply. Raises UsageError with the reason if there is none."""
+    """The value of a reply. A failed reply raises UsageError with the reason."""
     if reply.value is None:
         raise UsageError(reply.message)
     return reply.value

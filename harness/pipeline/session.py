@@ -1,8 +1,7 @@
-"""A video through several runtimes, each in fresh processes, sweep by sweep: what becomes of every
-cell, as one line each.
+"""A pipeline run: a video through several runtimes, measured in sweeps and written as lines.
 
-An answer that is wrong gets no times: its line says why, and its frames are drawn all the same, so
-that a person can see it.
+A cell with wrong outputs gets no times. The line has the reason, and the frames are drawn for
+inspection.
 """
 
 from __future__ import annotations
@@ -33,45 +32,40 @@ from harness.runner.prepared import Prepared
 from harness.runner.sweep import Part, Sweep
 
 LINES, PICTURES, FRAMES, PAGE = "pipeline.jsonl", "pictures.json", "frames", "index.html"
-"""What a run leaves in its folder."""
+"""The files and the folder that a run leaves."""
 
 DRAWN = "drawn"
-"""In the folder of an unfinished run: what each runtime drew, for the page at the end."""
+"""The folder of drawn frames in an unfinished run's folder, for the final page."""
 
 JUDGED = 6
-"""How many frames are judged and shown."""
+"""The number of judged and displayed frames."""
 
 
 def unfinished(folder: Path) -> str | None:
-    """The command of the run that was interrupted in this folder, empty where it had not begun to
-    measure; None where there is none.
+    """The command of the interrupted run in this folder, or None.
+
+    The command is empty if the run had not begun to measure.
     """
-    told = [work / "manifest.json" for work in sorted((folder / records.UNFINISHED).glob("*/"))]
-    if not told:
+    runs = sorted((folder / records.UNFINISHED).glob("*/"))
+    if not runs:
         return None
     try:
-        return str(json.loads(told[-1].read_text())["command"])
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-    ):  # killed before it was written, or at the very end, while all of it was removed
+        return str(json.loads((runs[-1] / "manifest.json").read_text())["command"])
+    except (OSError, ValueError, KeyError, TypeError):
+        # The run was killed before writing the manifest, or while removing the folder at the end.
         return None if (folder / LINES).exists() else ""
 
 
 def begin(folder: Path, wanted: Mapping[str, Any], film: Film, fresh: bool) -> Journal:
-    """Go on with the run that was interrupted in `folder`, or begin one there; `fresh` forgets what
-    an interrupted one left.
+    """Resume the interrupted run in `folder`, or begin a run; `fresh` removes interrupted runs.
 
-    Raises UsageError where the folder cannot be made, or holds an interrupted run that a command
-    with this manifest cannot go on with.
+    Raises UsageError if the folder is not writable, or an interrupted run has another manifest.
     """
     left = unfinished(folder)
     if left and not fresh and RunFile.resumable(folder, wanted, records.PIPELINE) is None:
         raise UsageError(
-            f"{folder} holds an interrupted run that this command cannot go on with: it was `{left}`, of the video and the installation as "
-            "they were then; name another folder with -o, or measure anew in this one with --fresh"
+            f"{folder} holds an interrupted run of another command, video or installation: "
+            f"`{left}`; name another folder with -o, or replace the run with --fresh"
         )
     if left is not None and (fresh or not left):
         _forget(folder)
@@ -79,7 +73,7 @@ def begin(folder: Path, wanted: Mapping[str, Any], film: Film, fresh: bool) -> J
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
-            f"{folder} cannot be made ({error.strerror}); name another folder with -o"
+            f"{folder} cannot be created ({error.strerror}); name another folder with -o"
         ) from error
     if film.source == "camera" and film.file.parent != folder:
         shutil.copyfile(film.file, folder / video.RECORDING)
@@ -87,7 +81,7 @@ def begin(folder: Path, wanted: Mapping[str, Any], film: Film, fresh: bool) -> J
 
 
 def _forget(folder: Path) -> None:
-    """Remove what an interrupted run left; what is not ours stays."""
+    """Remove the files of an interrupted run; other files stay."""
     for name in (records.UNFINISHED, FRAMES):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in (LINES, PICTURES, PAGE, video.RECORDING):
@@ -96,7 +90,7 @@ def _forget(folder: Path) -> None:
 
 @dataclass
 class PipelineSession:
-    """One video through the cells of one model. `tell` gets a sentence before each slow step."""
+    """A video through the cells of a model. `tell` gets a sentence before each slow step."""
 
     cells: Sequence[Cell]
     plan: Plan
@@ -114,7 +108,7 @@ class PipelineSession:
         self._parts = {cell.key: Part(cell) for cell in self.cells}
 
     def measure(self) -> list[Record]:
-        """Every cell's line, in order; each is on disk as soon as it is known."""
+        """Every cell's line, in order; lines are written to disk at once."""
         sweep = Sweep(self.plan, self.journal, self.seed)
         for key, part in self._parts.items():
             if not self.journal.was_refused(key):
@@ -135,7 +129,7 @@ class PipelineSession:
         return self.preparer.judged_on(cell, "frames", self._key(cell.model), job)
 
     def _drawn(self, key: str) -> Path:
-        """The folder in which the last process of a cell leaves its drawn frames."""
+        """The folder of the drawn frames of a cell's last process."""
         return self.journal.run.work / DRAWN / key
 
     def _begin(self, part: Part, sweep: int) -> None:
@@ -152,7 +146,7 @@ class PipelineSession:
         )
 
     def _key(self, model: Model) -> dict[str, Any]:
-        """What decides the bytes of the judged frames as inputs."""
+        """The facts that decide the bytes of the judged frames as inputs."""
         recipe = postprocess.recipe_of(model)
         steps = source_digests.read(source_digests.of_types(preprocessors.defined_by(recipe)))
         distributions = ("av", *preprocessors.distributions(recipe))
@@ -166,7 +160,7 @@ class PipelineSession:
         }
 
     def _settle(self, part: Part) -> None:
-        """Write a cell's line if it has ended. A wrong cell keeps its verdict and loses its times."""
+        """Write the line of a cell that has ended. A wrong cell has a verdict and no times."""
         if part.ended is None:
             return
         cell, processes, last = part.cell, part.processes, record_parts.last(part.processes)
@@ -219,7 +213,7 @@ class PipelineSession:
         part, place = self._parts[next(iter(drawn))], self.folder / FRAMES
         assert part.prepared is not None
         assert part.prepared.golden is not None
-        shutil.rmtree(place, ignore_errors=True)  # of a run that was interrupted at this point
+        shutil.rmtree(place, ignore_errors=True)  # of a run interrupted here
         place.mkdir()
         prepared = part.prepared
         folders = {"inputs": prepared.inputs.path, "golden": part.prepared.golden.path, **drawn}

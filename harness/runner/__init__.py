@@ -1,1 +1,1 @@
-"""Which process runs when, what it needs prepared, and the outcome of each cell."""
+"""Prepares cells, schedules their processes and records outcomes."""

@@ -1,8 +1,8 @@
-"""A child process with a reply pipe: start, ask, stop, continue, and end with all its children.
+"""A child process with a reply pipe: start, ask, stop, continue, and end with all descendants.
 
-The child leads a session of its own, so a signal reaches everything that it started. Replies are
-lines on a pipe; standard output and error go to a log file, whose tail explains a crash. The parent
-sleeps on descriptors and never polls.
+The child leads a new session, so a signal reaches all descendants. Replies are lines on a pipe.
+Standard output and error go to a log file; the log's tail explains a crash. The parent sleeps on
+descriptors and never polls.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 from harness.core.paths import PROJECT
 from harness.environment import system_info
@@ -28,9 +28,9 @@ END_SECONDS = 5.0
 
 
 class ChildProcess:
-    """One run of `python -m module --reply FD`. Use as a context manager; leaving it kills the group.
+    """A run of `python -m module --reply FD`. Use as a context manager, which kills the group.
 
-    `variables` is the whole environment, `python_path` is prepended to its PYTHONPATH.
+    `variables` is the whole environment; `python_path` is prepended to PYTHONPATH.
     """
 
     def __init__(
@@ -43,34 +43,26 @@ class ChildProcess:
         folder: Path | None = None,
     ) -> None:
         self._received = b""
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
-        self._scratch = system_info.scratch()
         self._killed = False
         self.timed_out = False
+        command = [interpreter, "-m", module, "--reply"]
         search_path = [*python_path, *filter(None, [variables.get("PYTHONPATH", "")])]
-        self._replies, writing = os.pipe()
-        try:
-            self._process = subprocess.Popen(
-                [interpreter, "-m", module, "--reply", str(writing)],
-                stdin=subprocess.PIPE,
-                stdout=self._log,
-                stderr=self._log,
-                env={
-                    **variables,
-                    "PYTHONPATH": os.pathsep.join(search_path),
-                    "TMPDIR": self._scratch.name,
-                },
-                cwd=folder,
-                pass_fds=(writing,),
-                start_new_session=True,
-            )
-        except BaseException:
-            os.close(self._replies)
-            self._log.close()
-            self._scratch.cleanup()
-            raise
-        finally:
-            os.close(writing)
+        environment = {**variables, "PYTHONPATH": os.pathsep.join(search_path)}
+        with contextlib.ExitStack() as resources:
+            self._log = resources.enter_context(tempfile.TemporaryFile())
+            environment["TMPDIR"] = resources.enter_context(system_info.scratch())
+            self._replies, writing = os.pipe()
+            resources.callback(os.close, self._replies)
+            try:
+                self._process = _start(command, environment, self._log, writing, folder)
+            finally:
+                os.close(writing)
+            self._watched = [self._replies]
+            if hasattr(os, "pidfd_open"):
+                ended = os.pidfd_open(self._process.pid)
+                resources.callback(os.close, ended)
+                self._watched.append(ended)
+            self._resources = resources.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -79,9 +71,9 @@ class ChildProcess:
         self.close()
 
     def send(self, data: bytes, *, last: bool = False) -> None:
-        """Write to the child's standard input, and close it after the `last` bytes.
+        """Write to the child's standard input, closed after the `last` bytes.
 
-        A child that died before reading is reported by the reply that does not come.
+        A child that died before reading is reported by the missing reply.
         """
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -93,45 +85,39 @@ class ChildProcess:
     def line(self, deadline: float) -> bytes | None:
         """The next line of the reply pipe, or None at the deadline or when the child has ended.
 
-        `deadline` is a reading of `time.monotonic`. The end of the process is watched beside the
-        pipe, because a grandchild may hold the pipe open.
+        `deadline` is a reading of `time.monotonic`. The end of the process is watched as well as
+        the pipe, because a grandchild may hold the pipe open.
         """
-        ended = os.pidfd_open(self._process.pid) if hasattr(os, "pidfd_open") else -1
-        try:
-            with selectors.DefaultSelector() as selector:
-                for descriptor in (self._replies, ended):
-                    if descriptor >= 0:
-                        selector.register(descriptor, selectors.EVENT_READ)
-                while b"\n" not in self._received:
-                    wait = max(0.0, deadline - time.monotonic())
-                    ready = {key.fd for key, _ in selector.select(wait)}
-                    piece = os.read(self._replies, 1 << 20) if self._replies in ready else b""
-                    self._received += piece
-                    self.timed_out = not ready
-                    if not piece:
-                        return None
-        finally:
-            if ended >= 0:
-                os.close(ended)
+        with selectors.DefaultSelector() as selector:
+            for descriptor in self._watched:
+                selector.register(descriptor, selectors.EVENT_READ)
+            while b"\n" not in self._received:
+                wait = max(0.0, deadline - time.monotonic())
+                ready = {key.fd for key, _ in selector.select(wait)}
+                piece = os.read(self._replies, 1 << 20) if self._replies in ready else b""
+                self._received += piece
+                self.timed_out = not ready
+                if not piece:
+                    return None
         line, _, self._received = self._received.partition(b"\n")
         return line
 
     def wait(self, seconds: float) -> int | None:
-        """The exit code of a process that ends by itself within `seconds`, otherwise None."""
+        """The exit code if the process ends without a kill within `seconds`, otherwise None."""
         try:
             return self._process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
             return None
 
     def kill(self) -> int:
-        """Kill the process with everything that it started; returns the exit code."""
+        """Kill the process and all descendants; returns the exit code."""
         if not self._killed:
             self._signal(signal.SIGKILL)
             self._killed = True  # the group's number may belong to others from now on
         return self._process.wait()
 
     def stop(self) -> None:
-        """Stop all its threads, spinning ones included, until `go`."""
+        """Stop all threads of the process, spinning threads included, until `go`."""
         self._signal(signal.SIGSTOP)
 
     def go(self) -> None:
@@ -139,7 +125,7 @@ class ChildProcess:
         self._signal(signal.SIGCONT)
 
     def keep_to(self, cores: Sequence[int]) -> None:
-        """Pin all threads of the process and its children, present and future, to `cores`.
+        """Pin the process and all descendants, present and future threads, to `cores`.
 
         An empty sequence changes nothing.
         """
@@ -147,7 +133,7 @@ class ChildProcess:
             return
         import psutil
 
-        with contextlib.suppress(psutil.NoSuchProcess):  # it died: the next question reports that
+        with contextlib.suppress(psutil.NoSuchProcess):  # it died: the next `ask` reports the end
             process = psutil.Process(self._process.pid)
             family = (process, *process.children(recursive=True))
             for thread in [thread.id for member in family for thread in member.threads()]:
@@ -166,13 +152,31 @@ class ChildProcess:
         if self._process.stdin:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
-        self._log.close()
-        os.close(self._replies)
-        self._scratch.cleanup()
+        self._resources.close()
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
+
+
+def _start(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    log: IO[bytes],
+    reply: int,
+    folder: Path | None,
+) -> subprocess.Popen[bytes]:
+    """Start `command` in a new session, with the descriptor `reply` open."""
+    return subprocess.Popen(
+        [*command, str(reply)],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        env=environment,
+        cwd=folder,
+        pass_fds=(reply,),
+        start_new_session=True,
+    )
 
 
 def ending(code: int) -> tuple[str, str]:
@@ -193,11 +197,11 @@ def shared_path() -> tuple[str, ...]:
 
 
 def share_path(shared: tuple[str, ...]) -> None:
-    """In the child: find the user's own code where the parent finds it.
+    """In the child: give the user's code the import path of the parent.
 
-    The folder of `harness` was needed to start. In a checkout it also holds a `benchmarks` package,
-    which would hide the user's; for another interpreter it is the site-packages. `backends` is
-    imported now, and the folder is left out.
+    Starting needed the folder of `harness`. In a checkout this folder also holds a `benchmarks`
+    package, hiding the user's; for another interpreter this folder is the site-packages. `backends`
+    is imported now, and the folder is left out.
     """
     importlib.import_module("backends")
     here = str(PROJECT)
@@ -206,8 +210,17 @@ def share_path(shared: tuple[str, ...]) -> None:
     sys.path.extend(entry for entry in shared if entry not in sys.path)
 
 
+def take_standard_input() -> IO[bytes]:
+    """In the child: the parent's messages. Afterwards user code finds standard input empty."""
+    messages = os.fdopen(os.dup(0), "rb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return messages
+
+
 def die_with_parent() -> None:
-    """In the child, on Linux: end when the parent is killed, so that no orphan disturbs later runs."""
+    """In the child, on Linux: end with a killed parent, so no orphan disturbs later runs."""
     if sys.platform == "linux":
         import ctypes
 

@@ -1,6 +1,4 @@
-"""The labelled data of a run, in its parent process: prepared for every model before anything is
-timed, scored for every cell.
-"""
+"""Labelled data in the parent process: prepared before timing, scored for every cell."""
 
 from __future__ import annotations
 
@@ -21,23 +19,24 @@ from harness.runner.job import Job, Reply
 from harness.runner.prepared import Refusal, make_entry
 
 SCORED = "scored"
-"""The key of a process's record under which its scores lie."""
+"""The key of the scores in a process's record."""
 
 
 @dataclass
 class LabelledData:
-    """One dataset and what it became for each model."""
+    """A labelled dataset, and the inputs made of it for each model."""
 
     dataset: Dataset
     timeout_seconds: float
     tell: Callable[[str], None] = lambda text: None
     unscored: dict[str, str] = field(default_factory=dict)
-    """By cell id, why its accuracy is not known although its times are."""
+    """By cell id, why a timed cell has no accuracy."""
     _ready: dict[str, tuple[Dataset, Artifact]] = field(default_factory=dict, init=False)
 
     def prepare(self, cells: Iterable[Cell]) -> None:
-        """The dataset as inputs of every model, from the cache or made now. Raises UsageError for
-        whatever is wrong with it.
+        """Make or find the dataset's inputs for every model.
+
+        Raises UsageError if the dataset is invalid.
         """
         for cell in {cell.model.fingerprint: cell for cell in cells}.values():
             fitted = dataset_classes.fit(self.dataset, cell.model)
@@ -45,9 +44,9 @@ class LabelledData:
 
     def _make(self, fitted: Dataset, cell: Cell) -> Artifact:
         parts = dataset_batches.key_parts(fitted, cell.model)
-        found = artifact_store.find("datasets", parts)
-        if found:
-            return found
+        entry = artifact_store.find("datasets", parts)
+        if entry:
+            return entry
         dataset_batches.check_room(fitted, cell.model)
         self.tell(f"{len(fitted.images)} images as inputs of {cell.model.name}")
         job = Job("dataset", cell, fitted)
@@ -64,59 +63,56 @@ class LabelledData:
             ) from refusal
 
     def _work(self, job: Job) -> Reply:
+        """Do `job` under this Python instead of the cell's environment."""
         return launcher.run_here(job, self.timeout_seconds)
 
     @property
     def key(self) -> list[str]:
-        """What tells this dataset, as it was prepared, from another."""
-        return sorted(made.sha256 for _, made in self._ready.values())
+        """The digests of the prepared inputs, part of the run's manifest."""
+        return sorted(entry.sha256 for _, entry in self._ready.values())
 
     def measure(self, job: Job, run: Callable[[Job], Reply]) -> Reply:
-        """Run a measuring job that scores its session as well; `scored` of its record is then what
-        the results file has.
+        """Run a measuring job with scoring of the session.
 
-        What cannot be scored keeps its times, and is told in `unscored`.
+        In the reply, `scored` has the results file's form. A cell without scores keeps its times;
+        `unscored` has the reason.
         """
-        fitted, made = self._ready[job.cell.model.fingerprint]
-        with tempfile.TemporaryDirectory() as into:
+        fitted, entry = self._ready[job.cell.model.fingerprint]
+        with tempfile.TemporaryDirectory() as folder:
             payload = replace(job.payload, dataset=replace(fitted, images=()))
-            asked = replace(
-                job, payload=payload, folder=into, folders={**job.folders, "dataset": made.path}
-            )
-            reply = run(asked)
+            folders = {**job.folders, "dataset": entry.path}
+            scoring = replace(job, payload=payload, folder=folder, folders=folders)
+            reply = run(scoring)
             if reply.value is None or not reply.value.get(SCORED):
                 return reply
             scored = dict(reply.value[SCORED])
             if "found" in scored:
-                scored = self._score(asked, into)
-            self.unscored.pop(job.cell.id, None)
-            if "error" in scored:
-                self.unscored[job.cell.id] = str(scored["error"])
-            told = self._told(fitted, made, scored["scores"]) if "scores" in scored else None
-            return replace(reply, value={**reply.value, SCORED: told})
+                scored = self._score(scoring)
+        self.unscored.pop(job.cell.id, None)
+        if "error" in scored:
+            self.unscored[job.cell.id] = str(scored["error"])
+        scores = _record(fitted, entry, scored["scores"]) if "scores" in scored else None
+        return replace(reply, value={**reply.value, SCORED: scores})
 
-    def _score(self, asked: Job, found: str) -> dict[str, Any]:
-        """The metrics of what a detector found, by a process of this environment."""
-        judged = self._work(
-            replace(
-                asked, task="score", folders={"dataset": asked.folders["dataset"], "found": found}
-            )
-        )
-        return {"error": judged.reason} if judged.value is None else dict(judged.value)
+    def _score(self, job: Job) -> dict[str, Any]:
+        """The metrics of the detections in the job's folder, by a process of this environment."""
+        folders = {"dataset": job.folders["dataset"], "detections": job.folder}
+        reply = self._work(replace(job, task="score", folders=folders))
+        return {"error": reply.reason} if reply.value is None else dict(reply.value)
 
-    @staticmethod
-    def _told(fitted: Dataset, made: Artifact, scores: Mapping[str, float]) -> dict[str, Any]:
-        """What the results file says: `accuracy`, and the `dataset` with every metric."""
-        metric, value = next(iter(scores.items()))
-        count = int(made.facts["count"])
-        return {
-            "accuracy": {"metric": metric, "value": value, "count": count},
-            "dataset": {
-                "name": Path(fitted.folder).name,
-                "layout": fitted.layout,
-                "sha256": made.sha256,
-                "classes": fitted.classes_from,
-                "metrics": dict(scores),
-                "notes": list(made.facts["notes"]),
-            },
-        }
+
+def _record(fitted: Dataset, entry: Artifact, scores: Mapping[str, float]) -> dict[str, Any]:
+    """The `accuracy` of a result line, and the `dataset` with every metric."""
+    metric, value = next(iter(scores.items()))
+    count = int(entry.facts["count"])
+    return {
+        "accuracy": {"metric": metric, "value": value, "count": count},
+        "dataset": {
+            "name": Path(fitted.folder).name,
+            "layout": fitted.layout,
+            "sha256": entry.sha256,
+            "classes": fitted.classes_from,
+            "metrics": dict(scores),
+            "notes": list(entry.facts["notes"]),
+        },
+    }

@@ -1,6 +1,6 @@
 """The store's entries of a cell: inputs, calibration, weights, artifact and golden.
 
-Each entry's key holds what decides its content, so one changed weight or flag is a miss.
+An entry's key holds all facts that decide the content: a changed weight or flag is a miss.
 """
 
 from __future__ import annotations
@@ -19,17 +19,15 @@ from harness.runner.job import Job, Reply, SourceDigests
 from harness.runner.prepared import Parts, Refusal, make_entry
 
 CALIBRATED = "int8-static"
-"""The precision whose artifacts are made from calibration data."""
+"""The precision with artifacts made from calibration data."""
 
 GOLDEN_FACTS = ("kind", "own_rmse", "accuracy", "work")
-"""Facts stored with a golden. They are part of its cache key, so adding a fact invalidates old
-goldens.
-"""
+"""Facts stored with a golden and part of the key, so adding a fact invalidates old goldens."""
 
 
 @dataclass
 class Entries:
-    """Finds or makes entries, and remembers them for this run. All methods raise Refusal.
+    """Finds or makes entries, and remembers the result for this run. All methods raise Refusal.
 
     `work` does a job in a worker process, `lock` gives the facts of a cell's virtual environment,
     and `tell(kind, text)` is called before slow steps.
@@ -59,21 +57,21 @@ class Entries:
         return self.make("calibration", batches.calibration_key(cell), job, cell)
 
     def weights(self, cell: Cell, inputs: Artifact) -> Artifact:
-        """The model's weights, made with its input batches of batch size 1."""
+        """The model's weights, made with input batches of batch size 1."""
         if cell.batch != 1:  # weights are made from the inputs of batch 1, whatever the batch
             cell = replace(cell, batch=1)
             inputs = self.inputs(cell)
         declared = _golden_backend(cell).weights_key(cell.model)
         job = Job("weights", cell, folders={"inputs": inputs.path})
         if declared is None:
-            # Only building the model gives these weights: they are built in every run, and their
-            # digest is the key of all that follows.
+            # Only building the model gives these weights: every run builds the model, and the
+            # digest of the weights is the key of all later entries.
             memo = f"own weights {cell.model.fingerprint} {inputs.sha256}"
             return self._remember(memo, lambda: self._make_new("weights", _own_key, job, cell))
         return self.make("weights", {**declared, "inputs": inputs.facts["sha256"]}, job, cell)
 
     def artifact(self, cell: Cell, inputs: Artifact, weights: Artifact | None) -> Artifact:
-        """The exported, converted or compiled model. Equal keys of two backends share it."""
+        """The exported, converted or compiled model. Backends with equal keys share an artifact."""
         backend = registry.find(cell.backend)
         calibration = self.calibration(cell) if weights else None
         lock = {} if backend.portable_artifact else self.lock(cell) or {}
@@ -94,7 +92,7 @@ class Entries:
         return self.make("artifacts", parts, job, cell)
 
     def golden(self, cell: Cell, inputs: Artifact, weights: Artifact) -> Artifact | None:
-        """The golden outputs of a cell; None for controls, which are not judged."""
+        """The golden outputs of a cell; None for controls, because controls are not judged."""
         if registry.row(cell.backend).role == "control":
             return None
         golden = _golden_backend(cell)
@@ -120,7 +118,7 @@ class Entries:
     ) -> dict[str, Artifact]:
         """The yardstick's artifact at the cell's precision and at fp32.
 
-        The error of fp32 itself tells a lower precision that ran from one that was only requested.
+        The error of fp32 distinguishes a lower precision in use from a requested precision.
         """
         yardsticks = {}
         for precision in dict.fromkeys(("fp32", cell.precision)) if golden.yardstick else ():
@@ -130,7 +128,7 @@ class Entries:
         return yardsticks
 
     def make(self, kind: str, parts: Mapping[str, Any], job: Job, cell: Cell) -> Artifact:
-        """The store's entry for `parts`, made by a worker if it is missing or its sources changed."""
+        """The store's entry for `parts`; a worker makes a missing or outdated entry."""
 
         def find_or_make() -> Artifact:
             entry = artifact_store.find(kind, parts)
@@ -158,7 +156,7 @@ class Entries:
 
 
 def _golden_backend(cell: Cell) -> Golden:
-    """The backend that judges a cell. Raises Refusal if there is none, or it is not installed."""
+    """The golden backend of a cell. Raises Refusal if none fits or packages are missing."""
     try:
         golden = registry.golden_for(cell)
     except Unsupported as error:
@@ -180,7 +178,7 @@ def job_on(
     calibration: Artifact | None,
     trials: int = 0,
 ) -> Job:
-    """A job on the cell's inputs, weights and calibration samples, as far as it has them."""
+    """A job that reads the cell's inputs, weights and calibration samples, if present."""
     entries = {"inputs": inputs, "weights": weights, "calibration": calibration}
     folders = {name: entry.path for name, entry in entries.items() if entry}
     digests = SourceDigests(
@@ -196,12 +194,12 @@ def _own_key(facts: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def code_of(weights: Artifact | None) -> str:
-    """The digest of the source files that the model was built from; empty if there are none."""
+    """The digest of the source files of the built model; empty without source files."""
     code = weights.facts.get("code") if weights else None
     return source_digests.digest_of(code) if code else ""
 
 
 def model_key(model: Model, weights: Artifact | None) -> list[Any]:
-    """What distinguishes two models of equal weights: build function, arguments and structure."""
+    """The build function, arguments and structure, to distinguish models of equal weights."""
     structure = weights.facts.get("structure", "") if weights else ""
     return [import_strings.portable(model.build), dict(model.arguments), structure]

@@ -1,4 +1,4 @@
-"""The Python interpreters of a run: this one, and those of the virtual environments of its cells."""
+"""The Python interpreters of a run: this interpreter and the cells' virtual environments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.runner.prepared import Refusal
 
 @dataclass(frozen=True)
 class InterpreterEnvironment:
-    """A virtual environment: the path of its Python, and its lock as facts for the record."""
+    """A virtual environment: the path of the Python, and the lock as facts for the record."""
 
     python: str
     facts: Mapping[str, Any]
@@ -36,7 +36,7 @@ class Interpreters:
     def of(self, cell: Cell) -> InterpreterEnvironment | None:
         """The environment of a cell, built now if missing; None for this interpreter.
 
-        Raises Refusal if it is not available, which is remembered for this run.
+        Raises Refusal if the environment is not available; the refusal is kept for this run.
         """
         request = environment_names.request(cell.backend)
         if request is None:
@@ -59,7 +59,7 @@ class Interpreters:
         return environment.facts if environment else None
 
     def lacking(self, cell: Cell) -> str:
-        """What the cell's environment lacks to run it, as text; empty if nothing is missing."""
+        """The missing requirements of the cell in the environment, as text; empty if complete."""
         environment = self.of(cell)
         assert environment is not None
         facts = self._examine(cell, environment.python)
@@ -68,7 +68,7 @@ class Interpreters:
         missing, name = ", ".join(facts["missing"]), environment.facts["name"]
         return (
             f"{cell.backend}: {missing} is not installed in environment {name}, "
-            f"which {environment.python} runs; add it there"
+            f"which {environment.python} runs; install the package there"
         )
 
     def _find_or_build(
@@ -81,7 +81,7 @@ class Interpreters:
         return InterpreterEnvironment(environment.python, environment.facts())
 
     def _examine(self, cell: Cell, python: str) -> Mapping[str, Any]:
-        """Facts from a process of that interpreter: packages, and what the backend lacks there."""
+        """Facts from a process of the interpreter: packages and missing requirements."""
         reply = self.run(Job("examine", cell), python)
         if reply.value is None:
             raise Refusal(reply)
@@ -89,7 +89,7 @@ class Interpreters:
 
 
 def interpreter_for(cell: Cell) -> str:
-    """The Python that runs the cell's workers, its environment built now if missing.
+    """The Python of the cell's workers; a missing environment is built now.
 
     Raises Unavailable if the environment is not available.
     """

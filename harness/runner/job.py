@@ -16,11 +16,9 @@ LOG_TAIL_BYTES = 3000
 
 @dataclass(frozen=True)
 class Job:
-    """One task for a worker: a name of `harness.worker.TASKS`, the cell, and the task's own
-    payload.
+    """A worker's job: a name of `harness.worker.TASKS`, the cell, and the task's payload.
 
-    `folders` are the store's entries that the worker may read, `folder` is the stage that it may
-    write.
+    The worker may read `folders`, entries of the store, and write `folder`, a stage.
     """
 
     task: str
@@ -33,8 +31,9 @@ class Job:
 
 @dataclass(frozen=True)
 class SourceDigests:
-    """Payload of `prepare` and `tune`: digests of the cell's weights and calibration samples, and
-    the trials to add per task.
+    """Payload of `prepare` and `tune`: digests of weights and calibration samples, and trials.
+
+    `trials` is the number to add per tuning task.
     """
 
     weights: str = ""
@@ -52,10 +51,10 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Reply:
-    """A worker's reply: `value` on success, otherwise the outcome, phase, reason, traceback tail
-    and signal.
+    """A worker's reply: `value` on success, otherwise the outcome and the reason.
 
-    `error` is the class of the exception, UsageError for its subclasses too, and empty for a crash.
+    `traceback` is the tail of the traceback or the log, `signal` the name of a fatal signal.
+    `error` is the class of the exception, UsageError for subclasses too, and empty for a crash.
     """
 
     value: Mapping[str, Any] | None
@@ -79,16 +78,16 @@ PHASE_OF: Mapping[str, str] = {
     "pipeline": "load",
     "load": "load",
 }
-"""The phase of a crash before the worker has reported one; `prepare` for all other tasks."""
+"""The phase of a crash before the worker's first phase; `prepare` for all other tasks."""
 
 COMMANDS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "measure": ({"do": "measure"}, {"do": "finish"}),
 }
-"""What a resident worker is told where nothing else is measured between: sample, then judge."""
+"""The commands for a resident worker that is timed without interruption."""
 
 
 class Channel:
-    """The worker's end of the conversation: phases and messages out, commands in."""
+    """The worker's end of the pipes: phases and messages out, commands in."""
 
     def __init__(self, replies: IO[bytes], commands: IO[bytes]) -> None:
         self._replies, self._commands = replies, commands
@@ -96,12 +95,12 @@ class Channel:
         """The last phase that began."""
 
     def enter(self, phase: str) -> None:
-        """Report a phase of a measurement as it begins; a crash is booked under the last one."""
+        """Report the beginning of a phase. A later crash is recorded under this phase."""
         self.phase = phase
         self.tell({"phase": phase})
 
     def tell(self, message: Mapping[str, Any]) -> None:
-        """Send one JSON line to the parent."""
+        """Send a JSON line to the parent."""
         self._replies.write(json.dumps(message).encode() + b"\n")
         self._replies.flush()
 

@@ -1,9 +1,9 @@
-"""The journal of a run: every outcome and every measured process is on disk as soon as it is known.
+"""The journal of a run: all outcomes and measured processes, written to disk at once.
 
 An interrupted run resumes from its journal. Outcomes `ok` and `unsupported` are kept, and so are
-single processes of the other cells. Everything else is measured again: wrong, failed or absent
-outcomes, and whatever was measured on another artifact or other inputs than are prepared now.
-`evenbench run`, `load` and `pipeline` share these rules.
+single processes of the other cells. Wrong, failed or absent outcomes are measured again, and so are
+measurements of another artifact or other inputs than the current entries. `evenbench run`, `load`
+and `pipeline` share these rules.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def manifest(
 ) -> dict[str, Any]:
     """The facts that must be equal for a later command to resume a run.
 
-    They are the cells by key, the plan, the seed, the machine without its commit, and `more`.
+    The facts are the cells by key, the plan, the seed, the machine without the commit, and `more`.
     """
     here = {name: value for name, value in system_info.describe().items() if name != "commit"}
     return {
@@ -75,7 +75,7 @@ class Journal:
         """Resume the newest unfinished run in `folder` with the manifest `wanted`, or begin one.
 
         Lines are appended to `file`, by default a file named after the run. Raises UsageError if
-        the folder cannot be written.
+        the folder is not writable.
         """
         unfinished = None if fresh else RunFile.resumable(folder, wanted, form)
         run = unfinished or RunFile.create(folder, wanted, form)
@@ -83,11 +83,11 @@ class Journal:
         return cls(run, unfinished is not None, run.keep_only(KEPT) if unfinished else {})
 
     def was_refused(self, key: str) -> bool:
-        """Whether a cell was refused before anything was prepared, so that its line still holds."""
+        """Whether a cell was refused before preparation, so the line remains valid."""
         return key in self.lines and not any(any(digests) for digests in _recorded(self.lines[key]))
 
     def stands(self, key: str, prepared: Sequence[Prepared | None]) -> bool:
-        """Whether a cell's line was measured on what is `prepared` now, one entry per part.
+        """Whether a cell's line was measured on the `prepared` entries, given per part.
 
         A line of other artifacts or inputs is dropped.
         """
@@ -105,7 +105,7 @@ class Journal:
         self.lines[line["cell"]["key"]] = line
 
     def processes(self, key: str, prepared: Prepared) -> list[Record]:
-        """The processes of a cell that measured what is `prepared` now, in order."""
+        """The measured processes of a cell on the `prepared` entries, in order."""
         current = [
             process
             for process in self._processes.get(key, [])
@@ -115,7 +115,7 @@ class Journal:
         return list(current)
 
     def keep(self, key: str, prepared: Prepared, process: Record) -> None:
-        """Write one process's measurement, which was right."""
+        """Write the measurement of a process with correct outputs."""
         entry = {**process, "prepared": prepared.key()}
         self.run.keep_process(PROCESSES, key, entry)
         self._processes.setdefault(key, []).append(entry)
@@ -125,9 +125,9 @@ class Journal:
         cells: Sequence[str],
         parts_of: Callable[[str], Sequence[str]] = lambda key: [key],
     ) -> str:
-        """How much of these cells is known: `12 of 25 outcomes known`, and processes of the rest.
+        """The number of known outcomes, as `12 of 25 outcomes known`, and of known processes.
 
-        `parts_of` maps a cell's key to the keys of its parts, under which processes are kept.
+        `parts_of` maps a cell's key to the keys of the cell's parts; processes are kept by part.
         """
         left = [key for key in cells if key not in self.lines]
         count = sum(len(self._processes.get(part, ())) for key in left for part in parts_of(key))
@@ -136,22 +136,22 @@ class Journal:
 
 
 def opening(run: RunFile, known: str) -> str:
-    """The message when a run is resumed; `known` is what the journal says of it."""
+    """The message when a run is resumed; `known` is the text of `Journal.known`."""
     return f"resuming run {run.id}: {known}"
 
 
 def interrupted(known: str) -> str:
-    """The message when a run is interrupted: what is kept, and how to resume it."""
-    return f"interrupted: {known}, all kept; the same command goes on from here"
+    """The message when a run is interrupted: the kept results, and how to resume."""
+    return f"interrupted: {known}, all kept; the same command resumes the run"
 
 
 def _digests(prepared: Prepared | None) -> tuple[str, str]:
-    """The digests of a cell's artifact and inputs, as its result line has them."""
+    """The digests of a cell's artifact and inputs, as in the result line."""
     return (prepared.artifact.sha256, prepared.inputs.facts["sha256"]) if prepared else ("", "")
 
 
 def _recorded(line: Record) -> list[tuple[str, str]]:
-    """The digests in a result line: of each of its parts, or of the line itself."""
+    """The digests in a result line: of each part, or of the line itself."""
     return [
         (part.get("artifact_sha256", ""), part.get("input_sha256", ""))
         for part in line.get("parts") or [line]

@@ -1,4 +1,4 @@
-"""Runs one job in a fresh worker process and waits for its reply, without using the CPU."""
+"""Runs a job in a fresh worker process and waits for the reply without using the CPU."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from harness.runner.job import COMMANDS, LOG_TAIL_BYTES, PHASE_OF, Job, Reply
 
 
 class Worker:
-    """A worker process that does one job. Use as a context manager.
+    """A worker process for a single job. Use as a context manager.
 
-    Most jobs are done when `finish` is called at once. A job that measures stays resident: the cell
-    is loaded and warm after the first `ask`, and takes laps as often as it is asked. Several
-    workers can be resident at a time, the idle ones stopped.
+    For most jobs call `finish` at once. The worker of a measuring job stays resident: the cell is
+    loaded and warm after the first `ask`, and each further `ask` takes laps. Several workers can be
+    resident at a time, the idle workers stopped with `process.stop()`.
     """
 
     def __init__(
@@ -34,7 +34,6 @@ class Worker:
         self.job, self.timeout_seconds = job, timeout_seconds
         self.phase = ""
         self._begin = time.monotonic()
-        self._deadline = self._begin + timeout_seconds
         self.process = ChildProcess("harness.worker", variables, interpreter=interpreter)
         # The path comes first: the job may hold values of classes that are found only with it.
         self.process.send(pickle.dumps(job.sys_path) + pickle.dumps(job))
@@ -48,22 +47,25 @@ class Worker:
     def ask(self, command: Mapping[str, Any] | None = None) -> Mapping[str, Any] | Reply:
         """Send a command, if any, and wait for the next message of a resident worker.
 
-        Returns the final `Reply` where the job failed or the process ended. The timeout starts anew.
+        Returns the final `Reply` if the job failed or the process ended. The timeout starts anew.
         """
-        self._deadline = time.monotonic() + self.timeout_seconds
         if command:
             self.process.send(_line(command))
-        return self._next()
+        return self._next(time.monotonic() + self.timeout_seconds)
 
     def finish(self, commands: Sequence[Mapping[str, Any]] = ()) -> Reply:
-        """Send the last commands and wait for the reply. The process has ended afterwards."""
+        """Send the last commands and wait for the reply; the timeout starts anew.
+
+        The process has ended afterwards.
+        """
         self.process.send(b"".join(map(_line, commands)), last=True)
-        while not isinstance(message := self._next(), Reply):
+        deadline = time.monotonic() + self.timeout_seconds
+        while not isinstance(message := self._next(deadline), Reply):
             pass
         return message
 
-    def _next(self) -> Mapping[str, Any] | Reply:
-        while (line := self.process.line(self._deadline)) is not None:
+    def _next(self, deadline: float) -> Mapping[str, Any] | Reply:
+        while (line := self.process.line(deadline)) is not None:
             message: dict[str, Any] = json.loads(line)
             if "value" in message:
                 self.process.wait(END_SECONDS)
@@ -72,11 +74,11 @@ class Worker:
             if "phase" not in message:
                 return message
             self.phase = message["phase"]
-        return self._crash()
+        return self._crash(deadline)
 
-    def _crash(self) -> Reply:
-        """The reply for a process that hung or ended without one."""
-        left = 0.0 if self.process.timed_out else max(0.1, self._deadline - time.monotonic())
+    def _crash(self, deadline: float) -> Reply:
+        """The reply for a process that hung, or ended without a reply."""
+        left = 0.0 if self.process.timed_out else max(0.1, deadline - time.monotonic())
         hung = self.process.timed_out or self.process.wait(left) is None
         code, task = self.process.kill(), self.job.task
         how, signal_name = ending(code)
@@ -84,13 +86,13 @@ class Worker:
         if hung:
             signal_name = "SIGKILL"
             reason = (
-                f"{task} did not answer within {self.timeout_seconds:g} s and was killed; "
-                "raise --timeout if it needs longer"
+                f"{task} did not reply within {self.timeout_seconds:g} s and was killed; "
+                "raise --timeout if the task needs longer"
             )
         elif signal_name == "SIGKILL":
             reason += ", as the kernel does when memory runs out"
         elif not signal_name:
-            reason += " without an answer"
+            reason += " without a reply"
         phase = self.phase or PHASE_OF.get(task, "prepare")
         tail = self.process.log_tail(LOG_TAIL_BYTES)
         return Reply(None, "failed", phase, reason, tail, signal_name, self._wall())
@@ -105,7 +107,7 @@ def run(
     timeout_seconds: float,
     interpreter: str = sys.executable,
 ) -> Reply:
-    """Do `job` in a fresh process of `interpreter`, killed with its children at the timeout."""
+    """Do `job` in a fresh process of `interpreter`, killed with all descendants at the timeout."""
     with Worker(job, variables, timeout_seconds, interpreter) as worker:
         return worker.finish(COMMANDS.get(job.task, ()))
 
@@ -127,7 +129,7 @@ def _line(message: Mapping[str, Any]) -> bytes:
 
 
 def interrupt_when_ended() -> None:
-    """In a command: treat SIGTERM and SIGHUP as an interruption, so that a running worker ends too."""
+    """In a command: treat SIGTERM and SIGHUP as an interruption, to end a running worker too."""
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, signal.SIGTERM)
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores hang-ups on purpose

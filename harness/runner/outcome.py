@@ -1,4 +1,4 @@
-"""A cell's processes become its one outcome, and its line in the results file."""
+"""Combines a cell's measured processes into an outcome and a line of the results file."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ WRONG = {
     "too exact": "fallback",
     "fail": "mismatch",
 }
-"""The outcome of a process by its parity verdict, where that is not `pass`."""
+"""The outcome of a process by parity verdict; `pass` is absent."""
 
 
 def verdict(process: Record) -> Reply | None:
-    """The reply that ends a cell because of one process's measurement, or None if it is right."""
+    """The reply that ends a cell after a wrong process, or None for correct outputs."""
     if process["asked_is_used"]:
         return Reply(None, "fallback", "sample", process["asked_is_used"])
     parity = process["parity"]
@@ -46,17 +46,17 @@ def line(
     processes: Sequence[Record],
     peaks: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """One line of the results file with every key; docs/results.md describes them.
+    """A line of the results file with every key, as in docs/results.md.
 
-    `run` has the run's id, start and seed. `peaks` is the machine's peak throughput at the cell's
-    precision and threads (`roofline.Peaks`), where it was measured.
+    `run` has the run's id, start and seed. `peaks` is the measured peak throughput of the machine
+    at the cell's precision and threads (`roofline.Peaks`), or None.
     """
     cell = entry.cell
     attested = record_parts.last(processes).get("attested")
     parity = _parity(processes, prepared)
-    # Agreement is kept beside the verdict: except for matched objects it decides nothing.
+    # Agreement is kept beside the verdict: only the agreement of matched objects decides.
     agreement = parity.pop("agreement", None) if parity else None
-    counted = prepared.work if prepared else None
+    operations = prepared.work if prepared else None
     record = {
         "schema": records.SCHEMA,
         **record_parts.head(cell, run, plan),
@@ -70,7 +70,7 @@ def line(
         "attested": attested,
         "labels": _labels(attested or {}),
         **_provenance(prepared),
-        "limit": roofline.of(cell, counted, peaks) if counted and peaks else None,
+        "limit": roofline.of(cell, operations, peaks) if operations and peaks else None,
         "environment": record_parts.environment(prepared, processes),
         "reproduce": f"{entry.command} --cell {shlex.quote(cell.id)} --plan {plan.name}",
     }
@@ -100,12 +100,12 @@ def _hint(cell: Cell) -> str:
 
 
 def _labels(attested: Mapping[str, Any]) -> list[str]:
-    """The session's labels, and `emulated` if its arithmetic runs in another precision."""
+    """The session's labels, and `emulated` if the arithmetic runs in another precision."""
     return [*attested.get("labels", ()), *(["emulated"] if attested.get("emulated") else [])]
 
 
 def _measured(prepared: Prepared | None, processes: Sequence[Record]) -> dict[str, Any]:
-    """The processes' records by name, one list entry per process; prepare ran once for all."""
+    """The processes' measurements as lists by name; `prepare` ran once for all processes."""
 
     def gather(name: str, boundaries: Sequence[str] = BOUNDARIES) -> dict[str, list[Any]]:
         return {
@@ -140,7 +140,7 @@ def _measured(prepared: Prepared | None, processes: Sequence[Record]) -> dict[st
 
 
 def _parity(processes: Sequence[Record], prepared: Prepared | None) -> dict[str, Any] | None:
-    """The worst verdict over processes, with the digests of what was timed."""
+    """The worst verdict over processes, with the digests of the timed artifact and inputs."""
     worst = record_parts.worst_parity(processes)
     if worst is None or prepared is None:
         return None

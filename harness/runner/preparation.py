@@ -1,4 +1,4 @@
-"""Prepares cells before they are timed: whether they can run, and every entry that they need.
+"""Prepares cells before timing: refuses unsupported cells and makes all store entries.
 
 Entries are made once by worker processes and found in the artifact store afterwards. This module
 runs in the parent and imports neither numpy nor a runtime.
@@ -21,14 +21,12 @@ from harness.environment import environment_names, gpu, system_info
 from harness.runner import launcher
 from harness.runner.child_process import shared_path
 from harness.runner.entries import Entries, code_of, job_on
-from harness.runner.interpreters import Interpreters, interpreter_for
+from harness.runner.interpreters import Interpreters
 from harness.runner.job import LOG_TAIL_BYTES, Job, Reply
 from harness.runner.prepared import Prepared, Refusal
 
-__all__ = ["Prepared", "Preparer", "Refusal", "interpreter_for"]
-
 IN_OWN_ENVIRONMENT = ("prepare", "measure", "load", "tune", "watch")
-"""Tasks that run in the cell's virtual environment; all others are the same for every one."""
+"""Tasks of the cell's virtual environment; all other tasks run in this interpreter."""
 
 
 @dataclass
@@ -55,17 +53,17 @@ class Preparer:
         return _refusing(lambda: self._prepare(cell))
 
     def prepare_sizes(self, cell: Cell) -> Prepared:
-        """As `prepare`, with inputs and goldens of the other sizes that the model declares.
+        """As `prepare`, with inputs and goldens of the model's other declared sizes.
 
-        They have no held-out data.
+        The other sizes have no held-out data.
         """
         return _refusing(lambda: self._prepare_sizes(cell))
 
     def judged_on(self, cell: Cell, kind: str, parts: Mapping[str, Any], job: Job) -> Prepared:
-        """As `prepare`, with the inputs that `job` makes instead of the model's own.
+        """As `prepare`, with inputs made by `job` instead of the model's own.
 
-        The job's facts have their `sha256`. The artifact is the cell's own; held-out data is left
-        out, because these inputs have none.
+        The job's facts have the `sha256` of the inputs. The artifact is the cell's own; held-out
+        data is left out, because the new inputs have no labels.
         """
         prepared = self.prepare(cell)
         inputs = self._entries.make(kind, parts, job, cell)
@@ -76,7 +74,7 @@ class Preparer:
         )
 
     def tune(self, cell: Cell, per_task: int) -> Reply:
-        """Add tuning trials for a cell, in a worker process. Raises Refusal if it cannot run."""
+        """Add tuning trials for a cell, in a worker process. Raises Refusal for an unfit cell."""
         backend = registry.tunable(cell.backend)
         self._refuse(cell, backend)
         inputs = self._entries.inputs(cell)
@@ -85,7 +83,7 @@ class Preparer:
         return self.work(job_on("tune", cell, inputs, weights, calibration, per_task))
 
     def work(self, job: Job) -> Reply:
-        """Do a job in a fresh process of the interpreter that its cell and task need."""
+        """Do a job in a fresh process of the interpreter for the cell and task."""
         portable = job.task == "prepare" and registry.find(job.cell.backend).portable_artifact
         own = job.task in IN_OWN_ENVIRONMENT and not portable
         environment = self._interpreters.of(job.cell) if own else None
@@ -119,7 +117,7 @@ class Preparer:
         return replace(prepared, sizes=tuple(sizes))
 
     def _refuse(self, cell: Cell, backend: Backend) -> None:
-        """Raise Refusal if the cell is unsupported, or something that it needs is missing."""
+        """Raise Refusal if the cell is unsupported, or a requirement is missing."""
         reason = backend.supports(cell)
         if reason:
             raise Refusal(Reply(None, "unsupported", "prepare", reason))
@@ -167,7 +165,7 @@ def _backend_of(cell: Cell) -> Backend:
 
 
 def _weight_facts(cell: Cell, weights: Artifact | None) -> dict[str, Any]:
-    """The weights as a record describes them."""
+    """The weights as described in a record."""
     if weights is None:
         return {"source": "none", "sha256": "", "note": "not used"}
     facts = {name: value for name, value in weights.facts.items() if name != "code"}

@@ -1,4 +1,4 @@
-"""Everything a measuring process reads: the prepared entries of a cell, and refusals to make them."""
+"""The prepared entries of a cell, the input of a measuring process, and refusals to prepare."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from harness.core.measurements import Artifact
 from harness.runner.job import Reply
 
 Parts = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""What decides an entry's content, given the facts that its worker returned."""
+"""The facts that decide an entry's content, given the facts returned by the worker."""
 
 
 class Refusal(Exception):
-    """A cell ends without a number; carries the reply that says why."""
+    """A cell ends without a number; carries the reply with the reason."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.reason)
@@ -24,9 +24,10 @@ class Refusal(Exception):
 
 
 def make_entry(kind: str, parts: Parts, work: Callable[[Path], Reply]) -> Artifact:
-    """A new entry of the artifact store, filled by a worker process. Raises Refusal if that fails.
+    """A new entry of the artifact store, filled by a worker process.
 
-    `work` is called with the stage folder to fill. Raises StoreError if the store is not writable.
+    `work` is called with the stage folder to fill. Raises Refusal if the worker fails, and
+    StoreError if the store is not writable.
     """
     folder = artifact_store.stage(kind)
     try:
@@ -42,7 +43,7 @@ def make_entry(kind: str, parts: Parts, work: Callable[[Path], Reply]) -> Artifa
 
 @dataclass(frozen=True)
 class Prepared:
-    """A cell's prepared entries, with the weights and environment that they were made from."""
+    """A cell's prepared entries, with the weights and environment of origin."""
 
     inputs: Artifact
     artifact: Artifact
@@ -56,18 +57,18 @@ class Prepared:
 
     @property
     def work(self) -> Mapping[str, Any]:
-        """Operations counted in one step (`Golden.work`); empty for controls and uncounted models."""
+        """Counted operations of a step (`Golden.work`); empty for controls and uncounted models."""
         return (self.golden.facts.get("work") or {}) if self.golden else {}
 
     def key(self) -> list[str]:
-        """The digests that two measurements must share to be pooled."""
+        """The digests of all entries. Measurements are pooled only if the digests are equal."""
         entries = [entry for entry in (self.inputs, self.artifact, self.golden) if entry]
         digests = [Path(entry.path).name + entry.sha256 for entry in entries]
         lock = [self.environment["sha256"]] if self.environment else []
         return digests + lock + [digest for size in self.sizes for digest in size.key()]
 
     def difference(self, measured: Mapping[str, Any]) -> str:
-        """The difference between the bytes that a process read and the prepared ones, or nothing."""
+        """The difference between the bytes read by a process and the prepared bytes, or nothing."""
         inputs_sha256 = self.inputs.facts["sha256"]
         pairs = [
             ("artifact_sha256", measured["artifact_sha256"], self.artifact.sha256),
@@ -86,7 +87,7 @@ class Prepared:
         return f"the cache changed under this run: {'; '.join(wrong)}; run it again"
 
     def folders(self) -> dict[str, str]:
-        """Paths by content: `inputs`, `artifact`, `golden`; for other sizes `inputs 1`, `golden 1`."""
+        """Paths by content: `inputs`, `artifact`, `golden`, and `inputs 1` of the next size."""
         folders = {"inputs": self.inputs.path, "artifact": self.artifact.path}
         folders |= {"golden": self.golden.path} if self.golden else {}
         for number, size in enumerate(self.sizes, 1):

@@ -1,4 +1,4 @@
-"""The parts of a result line that `run`, `load` and `pipeline` share."""
+"""The common parts of the result lines of `run`, `load` and `pipeline`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.runner.prepared import Prepared
 
 
 def head(cell: Cell, run: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
-    """When and by which run the cell was measured; `run` has what identifies the run."""
+    """The run, time and cell of a line; `run` has the facts that identify the run."""
     planned = {"plan": plan.name, "processes": plan.processes, "evenbench": __version__}
     return {
         "run": {**run, **planned},
@@ -28,7 +28,7 @@ def head(cell: Cell, run: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
 
 
 def ending(reply: Reply) -> dict[str, Any]:
-    """How the cell ended: its outcome, and why."""
+    """The end of a cell: outcome, phase and reason."""
     return {
         "outcome": reply.outcome,
         "phase": reply.phase,
@@ -39,7 +39,7 @@ def ending(reply: Reply) -> dict[str, Any]:
 
 
 def phases(processes: Sequence[Record]) -> dict[str, list[float]]:
-    """Seconds of each phase, one per process that had it."""
+    """Seconds by phase, in a list with a number per process."""
     return {
         phase: [
             process["phases_seconds"][phase]
@@ -56,12 +56,12 @@ def peak_memory(processes: Sequence[Record]) -> dict[str, list[int]]:
 
 
 def gpus(processes: Sequence[Record]) -> list[Any]:
-    """The observed GPU of each process that ran on one."""
+    """The observed GPU of each process, for processes on a GPU."""
     return [process["gpu"] for process in processes if process.get("gpu")]
 
 
 def worst_parity(processes: Sequence[Record]) -> dict[str, Any] | None:
-    """The parity verdict of the process that needed most of the tolerance; None for controls."""
+    """The parity verdict of the process with the largest error; None for controls."""
     verdicts = [process["parity"] for process in processes if process["parity"]]
     return max(verdicts, key=lambda verdict: float(verdict["needed"]), default=None)
 
@@ -81,11 +81,11 @@ def sources(prepared: Prepared | None) -> dict[str, Any]:
 
 
 def environment(prepared: Prepared | None, processes: Sequence[Record]) -> dict[str, Any]:
-    """Facts of the machine, and what the measured processes saw of it."""
+    """Facts of the machine, from this process and from the measured processes."""
     facts = dict(system_info.describe(prepared.distributions if prepared else ()))
     process = last(processes)
     lock = prepared.environment if prepared else None
-    if lock:  # the packages installed here say nothing of a virtual environment
+    if lock:  # packages of this interpreter are not those of the environment
         facts |= {"python": lock["python"], "packages": {}}
     facts |= process.get("installation", {})
     return {

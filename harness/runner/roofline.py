@@ -1,11 +1,9 @@
-"""The least time that a cell could possibly take on this machine: its roofline, from peaks that
-were measured in the same run.
+"""The roofline of a cell: the least possible time, from peaks measured in the same run.
 
 least time = max(FLOPs / peak FLOPs per second, least bytes / bytes per second): S. Williams, A.
 Waterman, D. Patterson, "Roofline: an insightful visual performance model for multicore
-architectures", Communications of the ACM 52 (4), 2009, turned from a rate into a time. The work is
-what the cell's golden counted, the peaks what a process of its own measured before anything was
-timed.
+architectures", Communications of the ACM 52 (4), 2009, turned from a rate into a time. The golden
+counts the operations; a separate process measures the peaks before any cell is timed.
 """
 
 from __future__ import annotations
@@ -33,8 +31,7 @@ WEIGHT_BYTES: Mapping[str, int] = {
 """The bytes of one weight at each precision."""
 
 TENSOR_BYTES: Mapping[str, int] = {"fp16": 2, "bf16": 2}
-"""The most that one floating number of an input or output needs, where that is less than declared.
-"""
+"""The bytes of a floating number of an input or output at precisions narrower than declared."""
 
 NO_PEAKS: Mapping[str, Any] = {
     "library": "",
@@ -50,42 +47,33 @@ NO_PEAKS: Mapping[str, Any] = {
 
 @dataclass
 class Peaks:
-    """What this machine can do at most, measured once in a run for each device, precision and
-    number of threads.
-    """
+    """The machine's peaks, measured once in a run per device, precision and number of threads."""
 
     work: Callable[[Job], Reply]
     plan: Plan
     known: dict[tuple[str, str, int], Mapping[str, Any]] = field(default_factory=dict)
 
     def unknown(self, cells: Iterable[Cell]) -> Iterator[Cell]:
-        """One of `cells` for each device, precision and number of threads whose peaks are not
-        known; none where the plan wants none.
+        """A cell for each device, precision and number of threads with unknown peaks.
+
+        Empty if the plan measures no peaks.
         """
         wanted = {_key(cell): cell for cell in cells if _key(cell) not in self.known}
         yield from wanted.values() if self.plan.peak_seconds else ()
 
     def measure(self, cell: Cell) -> None:
-        """Measure the peaks that hold for `cell`, in a process of their own. Why they cannot be had
-        is kept as their `reason`.
-        """
-        alone = Cell(
-            cell.model, "null", cell.precision, cell.device, threads=cell.threads
-        )  # which needs no variables of its own
-        reply = self.work(Job("peaks", alone, self.plan.peak_seconds))
-        found = (
-            reply.value
-            if reply.value is not None
-            else {"reason": f"the peaks could not be measured: {reply.reason}"}
-        )
-        self.known[_key(cell)] = {**NO_PEAKS, "measured": records.timestamp(), **found}
+        """Measure the peaks for `cell` in a separate process; `reason` records a failure."""
+        # The null backend sets no variables.
+        plain = Cell(cell.model, "null", cell.precision, cell.device, threads=cell.threads)
+        reply = self.work(Job("peaks", plain, self.plan.peak_seconds))
+        failure = {"reason": f"the peaks could not be measured: {reply.reason}"}
+        peaks = failure if reply.value is None else reply.value
+        self.known[_key(cell)] = {**NO_PEAKS, "measured": records.timestamp(), **peaks}
 
     def of(self, cell: Cell) -> Mapping[str, Any]:
-        """The peaks that hold for `cell`, or why there are none."""
-        return self.known.get(
-            _key(cell),
-            {**NO_PEAKS, "reason": f"plan {self.plan.name} measures no peaks; use --plan default"},
-        )
+        """The peaks for `cell`, or the reason for their absence."""
+        reason = f"plan {self.plan.name} measures no peaks; use --plan default"
+        return self.known.get(_key(cell), {**NO_PEAKS, "reason": reason})
 
 
 def _key(cell: Cell) -> tuple[str, str, int]:
@@ -93,18 +81,14 @@ def _key(cell: Cell) -> tuple[str, str, int]:
 
 
 def of(cell: Cell, work: Mapping[str, Any], peaks: Mapping[str, Any]) -> dict[str, Any]:
-    """The limit of a cell as it is recorded (`docs/results.md`). `work` is what the golden counted,
-    `peaks` what `Peaks.of` says.
+    """The recorded limit of a cell (docs/results.md), from `Golden.work` and `Peaks.of`.
 
-    Without a count or without a peak there is no `least_seconds`, and `reason` says why.
+    Without a count or a peak `least_seconds` is None, and `reason` is the cause.
     """
-    flops, rate, bandwidth = (
-        work["flops"],
-        peaks["peak_flops_per_second"],
-        peaks["bandwidth_bytes_per_second"],
-    )
+    flops = work["flops"]
+    rate, bandwidth = peaks["peak_flops_per_second"], peaks["bandwidth_bytes_per_second"]
     needed = least_bytes(cell, work)
-    told = {
+    facts = {
         "flops": flops,
         "flops_by_operator": work["by_operator"],
         "flops_uncounted": work["uncounted"],
@@ -112,22 +96,18 @@ def of(cell: Cell, work: Mapping[str, Any], peaks: Mapping[str, Any]) -> dict[st
         **{name: peaks[name] for name in NO_PEAKS},
     }
     if flops is None or rate is None or bandwidth is None:
-        return {
-            **told,
-            "least_seconds": None,
-            "bound": "",
-            "reason": work["why_not"] or peaks["reason"],
-        }
+        reason = work["why_not"] or peaks["reason"]
+        return {**facts, "least_seconds": None, "bound": "", "reason": reason}
     seconds = {ARITHMETIC: flops / rate, MEMORY: needed / bandwidth}
     bound = max(seconds, key=lambda name: seconds[name])
-    return {**told, "least_seconds": seconds[bound], "bound": bound, "reason": ""}
+    return {**facts, "least_seconds": seconds[bound], "bound": bound, "reason": ""}
 
 
 def least_bytes(cell: Cell, work: Mapping[str, Any]) -> int:
-    """What one step has to move at least: every weight once at the cell's precision, or as it is
-    stored if that is less, inputs, outputs.
+    """The least bytes that a step moves: every weight once, inputs and outputs.
 
-    Activations are left out: on a machine with enough cache none of them reaches the memory.
+    A weight counts at the cell's precision, or as stored if smaller. Activations are left out: with
+    enough cache no activation reaches the memory.
     """
     weights = int(work["weights"]) * WEIGHT_BYTES[cell.precision]
     stored = work["weight_bytes"]
@@ -139,5 +119,5 @@ def _tensor_bytes(spec: TensorSpec, cell: Cell) -> int:
     floating = "float" in spec.dtype
     bits = int("".join(filter(str.isdigit, spec.dtype)) or 8)  # a bool takes a byte
     declared = max(1, bits // 8)
-    each = min(declared, TENSOR_BYTES.get(cell.precision, declared)) if floating else declared
-    return prod(spec.concrete(cell.batch)) * each
+    element = min(declared, TENSOR_BYTES.get(cell.precision, declared)) if floating else declared
+    return prod(spec.concrete(cell.batch)) * element

@@ -1,4 +1,4 @@
-"""A run of cells: all are prepared first, then measured in sweeps, and each gets one outcome.
+"""A run of cells: prepare all cells, measure in sweeps, and write an outcome per cell.
 
 This module runs in the parent, which sleeps while a process is timed, and imports neither numpy nor
 a runtime.
@@ -38,7 +38,7 @@ class Event:
 
 @dataclass
 class Run:
-    """A run of cells under one plan: `measure` as many as wanted at a time, then `finish`."""
+    """A run of cells under a plan: call `measure` any number of times, then `finish`."""
 
     entries: Sequence[Entry]
     plan: Plan
@@ -108,27 +108,27 @@ class Run:
             return [self.done[entry.cell.key] for entry in entries]
 
     def finish(self) -> None:
-        """Close the run if every cell has its outcome; otherwise leave it to be resumed."""
+        """Close the run if every cell has an outcome; otherwise a later command can resume."""
         if all(entry.cell.key in self.done for entry in self.entries):
             self.file.finish()
 
     def _measure_peaks(self, parts: Sequence[Part]) -> None:
-        """Measure the machine's peak throughput, for cells whose operations were counted."""
+        """Measure the machine's peak throughput for cells with counted operations."""
         counted = [
             part.cell
             for part in parts
             if part.prepared and part.prepared.work.get("flops") is not None
         ]
         for cell in self._peaks.unknown(counted):
-            what = f"{cell.device} at {cell.precision} with {cell.threads} threads"
-            self._tell("peaks", f"the peaks of {what}")
+            conditions = f"{cell.device} at {cell.precision} with {cell.threads} threads"
+            self._tell("peaks", f"the peaks of {conditions}")
             self._peaks.measure(cell)
 
     def _begin(self, part: Part, sweep: int) -> None:
         self._tell("measure", f"{part.cell.id} {sweep + 1}/{self.plan.processes}")
 
     def _work(self, part: Part) -> Reply:
-        """Measure one part in a fresh process, the first of a cell with the labelled dataset."""
+        """Measure a part in a fresh process; score a cell's first process on the labelled data."""
         assert part.prepared is not None
         job = Job("measure", part.cell, Measurement(self.plan), folders=part.prepared.folders())
         control = registry.row(part.cell.backend).role == "control"
@@ -138,14 +138,14 @@ class Run:
         return self.labelled.measure(job, self._preparer.work)
 
     def _count(self, part: Part) -> None:
-        """Bring `steps` up to date: a cell takes one step to prepare and one per process."""
+        """Update `steps`: a cell takes a step to prepare and a step per process."""
         most = 1 + self.plan.processes
         steps = most if part.ended else 1 + len(part.processes)
         self.steps += steps - self._counted.get(part.cell.key, 0)
         self._counted[part.cell.key] = steps
 
     def _end(self, part: Part) -> None:
-        """Write and report the outcome of a part, if it has ended."""
+        """Write and report the outcome of a part that has ended."""
         self._count(part)
         if part.ended is None:
             return

@@ -1,8 +1,8 @@
 """Sweeps: every cell is measured once per sweep, in a fresh process and a new random order.
 
 Sweeping all cells and then again spreads the processes of a cell over the session. Slow drift of
-the machine shows as spread between processes, which the interval sees, and not as a bias between
-cells. Nothing runs beside a process that is being timed.
+the machine then widens the interval as spread between processes, instead of biasing cells. No other
+process runs during timing.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ T = TypeVar("T")
 def rounds(
     items: Sequence[T], most: int, wants: Callable[[T, int], bool], shuffle: random.Random
 ) -> Iterator[tuple[int, T]]:
-    """Each sweep's number with an item of it, in a new order per sweep.
+    """Yield (sweep number, item) for all items of each sweep, in a new order per sweep.
 
-    `wants(item, sweep)` is asked at the beginning of each of `most` sweeps.
+    `wants(item, sweep)` selects the items at the beginning of each of `most` sweeps.
     """
     for sweep in range(most):
         waiting = [item for item in items if wants(item, sweep)]
@@ -39,25 +39,25 @@ def rounds(
 
 @dataclass
 class Part:
-    """One cell to measure: what was prepared for it, its processes so far, and how it ended."""
+    """A cell to measure: the prepared entries, the processes so far, and the end."""
 
     cell: Cell
     prepared: Prepared | None = None
     processes: list[Record] = field(default_factory=list)
     ended: Reply | None = None
-    """The refusal or failure, or `Reply(None)` once enough processes have measured it."""
+    """The refusal or failure, or `Reply(None)` after enough measured processes."""
 
 
 @dataclass
 class Sweep:
-    """Measures parts in one fresh process each per sweep, and keeps every process in a journal."""
+    """Measures a part in a fresh process per sweep, and keeps processes in a journal."""
 
     plan: Plan
     journal: Journal
     seed: int
 
     def prepare(self, part: Part, prepare: Callable[[Cell], Prepared]) -> None:
-        """Prepare one part, and take over the processes that an interrupted run measured of it."""
+        """Prepare a part, and take over the processes of an interrupted run."""
         try:
             part.prepared = prepare(part.cell)
         except Refusal as refusal:
@@ -74,10 +74,10 @@ class Sweep:
         begin: Callable[[Part, int], None],
         end: Callable[[Part], None],
     ) -> None:
-        """Measure all parts that have not ended.
+        """Measure all unfinished parts.
 
-        `work` does one part's job in a fresh process. `begin` is called before it with the number
-        of the sweep, `end` after it.
+        `work` does a part's job in a fresh process. `begin` is called before with the number of the
+        sweep, `end` is called after.
         """
         shuffle = random.Random(f"{self.seed}:{self.journal.run.id}")
         for sweep, part in rounds(parts, self.plan.processes, _wants, shuffle):

@@ -1,4 +1,4 @@
-"""Runs the tuners of cells whose backend searches for faster schedules."""
+"""Runs the tuners of backends that search for faster schedules."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from harness.core.cases import Entry
 from harness.core.errors import UsageError
 from harness.core.types import Cell
 from harness.environment import measurement_lock
+from harness.runner import record_parts
 from harness.runner.preparation import Preparer
 from harness.runner.prepared import Refusal
 
@@ -20,32 +21,30 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LOOK_SECONDS = 2.0
-"""Between two looks at how many trials are recorded."""
+"""The time between updates of the number of recorded trials."""
 
 QUIET_LOOKS = 30
-"""Without a terminal, only every so many looks are told."""
+"""The number of updates per printed line, without a terminal."""
 
 
 def cells_of(entries: Sequence[Entry]) -> list[Cell]:
-    """The cells among `entries` whose backend can be tuned. Raises UsageError where there is none."""
-    found = [
+    """The cells of `entries` with a tunable backend. Raises UsageError if no cell is tunable."""
+    cells = [
         entry.cell for entry in entries if isinstance(registry.find(entry.cell.backend), Tunable)
     ]
-    if not found:
+    if not cells:
         names = ", ".join(sorted({entry.cell.backend for entry in entries}))
-        raise UsageError(
-            f"nothing to tune among cells of {names}; name cells of {' or '.join(registry.tunables()) or 'another backend'}"
-        )
-    return found
+        tunable = " or ".join(registry.tunables()) or "another backend"
+        raise UsageError(f"nothing to tune among cells of {names}; name cells of {tunable}")
+    return cells
 
 
 def run(
     cells: Sequence[Cell], per_task: int, timeout_seconds: float, console: Console
 ) -> list[dict[str, Any]]:
-    """Tune one cell after another; one result each, in words where it failed. Trials recorded so
-    far are never lost.
+    """Tune cells in sequence; returns a result per cell. Recorded trials are never lost.
 
-    Raises UsageError for less than one trial per task, and while something is being measured.
+    Raises UsageError if `per_task` is less than 1, or another measurement is running.
     """
     if per_task < 1:
         raise UsageError(f"--trials {per_task}: expected one or more for each task")
@@ -58,78 +57,65 @@ def _tune(preparer: Preparer, cell: Cell, per_task: int, console: Console) -> di
     backend = registry.tunable(cell.backend)
     before, _ = backend.trials(cell)
     try:
-        with _told(lambda: in_progress(cell, *backend.trials(cell)), console):
+        with _status(lambda: progress(cell, *backend.trials(cell)), console):
             reply = preparer.tune(cell, per_task)
     except Refusal as refusal:
         reply = refusal.reply
     after, _ = backend.trials(cell)
-    made = {
+    result = {
         "id": cell.id,
         "key": cell.key,
         "before": before,
         "trials": after,
         "seconds": reply.wall_seconds,
+        **record_parts.ending(reply),
+        "facts": dict(reply.value or {}),
     }
-    ended = {
-        "outcome": reply.outcome,
-        "phase": reply.phase,
-        "signal": reply.signal,
-        "reason": reply.reason,
-        "traceback": reply.traceback,
-    }
-    result = {**made, **ended, "facts": dict(reply.value or {})}
-    console.print(in_words(result), soft_wrap=True, markup=False)
+    console.print(summary(result), soft_wrap=True, markup=False)
     return result
 
 
-def in_progress(cell: Cell, trials: int, wanted: int) -> str:
-    """What a person sees meanwhile; the number that is wanted is known when the tuner has found the
-    tasks.
-    """
-    return (
-        f"{cell.id}: {trials} of {wanted} trials"
-        if wanted > trials
-        else f"{cell.id}: {trials} trials"
-    )
+def progress(cell: Cell, trials: int, total: int) -> str:
+    """The number of trials so far; `total` grows when the tuner knows the tasks."""
+    known = f"{trials} of {total}" if total > trials else f"{trials}"
+    return f"{cell.id}: {known} trials"
 
 
-def in_words(result: dict[str, Any]) -> str:
-    """One line on what came of a cell."""
-    told = f"{result['id']}: {result['trials']} trials, {result['trials'] - result['before']} of them new"
-    if result["outcome"] != "ok":
-        goes_on = (
-            "; what is recorded stays, and the same command goes on"
-            if result["outcome"] == "failed"
-            else ""
-        )
-        return f"{told}; {result['outcome']} in {result['phase']}: {result['reason']}{goes_on}"
-    facts = result["facts"]
-    curve = facts.get("curve_us") or []
-    estimate = (
-        f", estimated {curve[0][1]:.0f} µs at {curve[0][0]} trials and {curve[-1][1]:.0f} µs now"
-        if curve
-        else ""
-    )
+def summary(result: dict[str, Any]) -> str:
+    """A cell's result as a line of text."""
+    added = result["trials"] - result["before"]
+    trials = f"{result['id']}: {result['trials']} trials, {added} of them new"
+    if result["outcome"] == "ok":
+        return trials + _success(result["facts"])
+    resume = "; recorded trials are kept, and the same command resumes"
+    hint = resume if result["outcome"] == "failed" else ""
+    return f"{trials}; {result['outcome']} in {result['phase']}: {result['reason']}{hint}"
+
+
+def _success(facts: dict[str, Any]) -> str:
+    """The seconds of tuning, the first and last estimate, and the tasks without a record."""
+    estimate = ""
+    if curve := facts.get("curve_us"):
+        (count, first), (_, last) = curve[0], curve[-1]
+        estimate = f", estimated {first:.0f} µs at {count} trials and {last:.0f} µs now"
     missing = facts.get("tasks_without_record", 0)
     without = f", {missing} of {facts['tasks']} tasks without a record" if missing else ""
-    return f"{told}, {facts.get('seconds', 0.0):.0f} s of tuning in all{estimate}{without}"
+    return f", {facts.get('seconds', 0.0):.0f} s of tuning in all{estimate}{without}"
 
 
 @contextmanager
-def _told(words: Callable[[], str], console: Console) -> Iterator[None]:
-    """Show `words` while something goes on: a line that changes on a terminal, one a minute
-    elsewhere.
-    """
+def _status(text: Callable[[], str], console: Console) -> Iterator[None]:
+    """Show `text` during the block: on a terminal continuously, otherwise once a minute."""
     done = threading.Event()
-    with console.status(words()) as status:
+    with console.status(text()) as status:
 
         def watch() -> None:
             looks, last = 0, ""
             while not done.wait(LOOK_SECONDS):
                 looks += 1
-                status.update(words())
-                if not console.is_terminal and looks % QUIET_LOOKS == 0 and words() != last:
-                    last = words()
+                status.update(text())
+                if not console.is_terminal and looks % QUIET_LOOKS == 0 and text() != last:
+                    last = text()
                     console.print(last, soft_wrap=True, markup=False)
 
         watcher = threading.Thread(target=watch, daemon=True)

@@ -16,7 +16,7 @@ from harness.collection import matrix
 from harness.core.cases import Entry
 from harness.environment import environment_names, lockfiles, virtualenvs
 from harness.results import records
-from harness.runner import preparation
+from harness.runner import interpreters
 from harness.runner.schedule import Run
 from tests.unit.builders import plan
 
@@ -115,7 +115,7 @@ def test_the_environment_is_there_for_the_next_run(
 ) -> None:
     monkeypatch.setattr(virtualenvs.installers, "find", lambda: pytest.fail("it was built again"))
     (cell,) = (cell for cell in cells() if cell.backend == OLDER)
-    assert Path(preparation.interpreter_for(cell)).is_relative_to(lockfiles.root())
+    assert Path(interpreters.interpreter_for(cell)).is_relative_to(lockfiles.root())
 
 
 @pytest.mark.slow

@@ -41,7 +41,7 @@ TWO = (
     "--plan",
     "quick",
 )
-KEPT = "interrupted: 1 of 2 outcomes known, all kept; the same command goes on from here"
+KEPT = "interrupted: 1 of 2 outcomes known, all kept; the same command resumes the run"
 
 
 def colours(file: Path, shade: int = 0) -> None:
@@ -161,7 +161,7 @@ def test_another_command_is_refused_in_words_and_loses_nothing(
     assert cli.main([*TWO, *words]) == exit_codes.USAGE
     told = capsys.readouterr().err
     assert (
-        "holds an interrupted run that this command cannot go on with: it was `evenbench pipeline"
+        "holds an interrupted run of another command, video or installation: `evenbench pipeline"
         in told
     )
     assert "--fresh" in told
@@ -178,7 +178,7 @@ def test_other_frames_are_another_run(
     interrupt(monkeypatch, "pipeline", 2)
     colours(tmp_path / "colours.mp4", shade=30)
     assert cli.main(list(TWO)) == exit_codes.USAGE
-    assert "of the video and the installation as they were then" in capsys.readouterr().err
+    assert "interrupted run of another command, video or installation" in capsys.readouterr().err
 
 
 def test_fresh_measures_all_anew_and_never_touches_what_is_finished(

@@ -23,7 +23,7 @@ FAULTS = [
     ("SegfaultInPrepare", "prepare", "SIGSEGV", "ended by SIGSEGV", "Segmentation fault"),
     ("Abort", "first_step", "SIGABRT", "ended by SIGABRT", "Aborted"),
     ("OutOfMemory", "first_step", "SIGKILL", "as the kernel does when memory runs out", ""),
-    ("ExitSilently", "first_step", "", "exited with code 0 without an answer", ""),
+    ("ExitSilently", "first_step", "", "exited with code 0 without a reply", ""),
     ("SystemExits", "first_step", "", "sys.exit(3) was called in measure", "SystemExit"),
     ("RaiseInPrepare", "prepare", "", "RuntimeError: prepare went wrong", "broken.py"),
     ("RaiseInLoad", "load", "", "RuntimeError: load went wrong", "broken.py"),

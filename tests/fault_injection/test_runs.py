@@ -119,7 +119,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(how: signal.Signals, tmp_
     process.send_signal(how)
     _, told = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "the same command goes on from here" in told
+    assert "the same command resumes the run" in told
     assert "Traceback" not in told
     again = start(tmp_path / "results")
     _, told = again.communicate(timeout=60)

@@ -38,7 +38,7 @@ def tuned(
 def test_trials_are_counted_and_recorded_ones_count(register: Register) -> None:
     first = tuned("tuner", register)
     assert (first["outcome"], first["before"], first["trials"]) == ("ok", 0, 6)
-    assert tuning.in_words(first).endswith(
+    assert tuning.summary(first).endswith(
         "6 trials, 6 of them new, 1 s of tuning in all, estimated 9 µs at 3 trials and 5 µs now"
     )
     again, more = tuned("tuner", register), tuned("tuner", register, per_task=3)
@@ -63,7 +63,7 @@ def test_a_crash_is_an_outcome_and_what_is_recorded_stays(
         4,
     )
     assert result["reason"] == reason
-    assert f"failed in prepare: {reason}; what is recorded stays" in tuning.in_words(result)
+    assert f"failed in prepare: {reason}; recorded trials are kept" in tuning.summary(result)
     assert tuned(name, register)["before"] == 4
 
 
@@ -72,7 +72,7 @@ def test_a_hang_is_killed_with_all_that_it_started(register: Register, tmp_path:
     result = tuned("hangs", register, timeout=3.0)
     assert time.monotonic() - begin < 15
     assert (result["outcome"], result["signal"], result["trials"]) == ("failed", "SIGKILL", 4)
-    assert "did not answer within 3 s and was killed" in result["reason"]
+    assert "did not reply within 3 s and was killed" in result["reason"]
     (child,) = pids(tmp_path)
     deadline = time.monotonic() + 10  # killed is not gone yet on a busy machine
     while (
@@ -86,7 +86,7 @@ def test_a_hang_is_killed_with_all_that_it_started(register: Register, tmp_path:
 def test_what_cannot_run_says_why_and_is_no_failure(register: Register) -> None:
     result = tuned("refuses", register)
     assert (result["outcome"], result["reason"]) == ("unsupported", "refuses everything")
-    assert "goes on" not in tuning.in_words(result)
+    assert "resumes" not in tuning.summary(result)
 
 
 def test_more_trials_are_another_artifact(register: Register) -> None:

@@ -337,7 +337,7 @@ def work_here(monkeypatch: pytest.MonkeyPatch) -> list[runner_job.Job]:
             for command in runner_job.COMMANDS.get(job.task, ())
         )
         channel = runner_job.Channel(io.BytesIO(), io.BytesIO(commands))
-        reply = json.loads(json.dumps(worker.answer(job, channel)))
+        reply = json.loads(json.dumps(worker.reply_to(job, channel)))
         return runner_job.Reply(**reply, wall_seconds=0.5)
 
     monkeypatch.setattr(launcher, "run", run)

@@ -106,15 +106,15 @@ def test_a_pair_knows_what_was_seen_around_its_samples() -> None:
     }
 
 
-class Arm:
-    """A process whose clock runs backwards."""
+class BackwardClock:
+    """A side process with a clock that runs backwards."""
 
     laps_ns = [-5]
 
     def __init__(self, *given: Any) -> None:
         self.closed = False
 
-    def __enter__(self) -> Arm:
+    def __enter__(self) -> BackwardClock:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -135,8 +135,8 @@ class Arm:
 def test_a_clock_that_does_not_run_forward_is_refused_in_words(
     monkeypatch: pytest.MonkeyPatch, laps_ns: list[int]
 ) -> None:
-    monkeypatch.setattr(Arm, "laps_ns", laps_ns)
-    monkeypatch.setattr(pairs, "Process", Arm)
+    monkeypatch.setattr(BackwardClock, "laps_ns", laps_ns)
+    monkeypatch.setattr(pairs, "SideProcess", BackwardClock)
     spec = {"folders": {}, "threads": 1}
     measured = verdicts.Pairing(
         "c", "c", (Side("base"), Side("head")), (spec, dict(spec)), number=1

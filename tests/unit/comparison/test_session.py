@@ -1,6 +1,4 @@
-"""The protocol of a session: how a pair is measured, when pairs are taken and confirmed, and what
-becomes of cells that go wrong.
-"""
+"""A paired session: the order of a pair's samples, the number of pairs, and failing cells."""
 
 from __future__ import annotations
 
@@ -25,45 +23,45 @@ from harness.core import exit_codes
 from harness.environment import measurement_lock
 from harness.statistics import paired_test
 
-MADE = {"threads": 1}
+PREPARED = {"threads": 1}
 
 
-def session(answers: Mapping[tuple[str, str], str], cells: int = 5) -> paired.PairedSession:
-    """Cells `c0` to `c4`, some of which one side (`base` or `head`) refuses with the given words."""
-    made = paired.PairedSession(
+def session(failures: Mapping[tuple[str, str], str], cells: int = 5) -> paired.PairedSession:
+    """Cells `c0` to `c4`; `failures` maps (side, cell) to a refusal or an error."""
+    compared = paired.PairedSession(
         Side("base"), Side("head"), [], {f"c{number}": f"c{number}" for number in range(cells)}
     )
 
     def prepare(side: Side, cell: str) -> Mapping[str, Any]:
-        words = answers.get((side.name, cell))
+        words = failures.get((side.name, cell))
         if words is None:
-            return MADE
+            return PREPARED
         raise SideFailed(f"{side.name}: {cell} {words}", words if words.startswith("un") else "")
 
-    made.prepare = prepare  # type: ignore[method-assign]
-    return made
+    compared.prepare = prepare  # type: ignore[method-assign]
+    return compared
 
 
 def both(cell: str, words: str) -> dict[tuple[str, str], str]:
     return {("base", cell): words, ("head", cell): words}
 
 
-def test_what_neither_side_can_run_here_is_left_out_and_told() -> None:
-    made = session(
+def test_cells_that_neither_side_can_run_are_left_out_and_reported() -> None:
+    compared = session(
         {**both("c0", "unavailable: tvm is not installed"), **both("c3", "unsupported: no int8")}
     )
-    made.prepare_all()
-    assert {pairing.cell for pairing in made.pairings} == {"c1", "c2", "c4"}
-    assert not any(pairing.failure for pairing in made.pairings)
+    compared.prepare_all()
+    assert {pairing.cell for pairing in compared.pairings} == {"c1", "c2", "c4"}
+    assert not any(pairing.failure for pairing in compared.pairings)
     assert (
-        made.left_out_words()
+        compared.exclusions()
         == "neither side can run here: c0, c3 (unavailable: tvm is not installed)"
     )
-    assert session({}).left_out_words() == ""
+    assert session({}).exclusions() == ""
 
 
 @pytest.mark.parametrize(
-    ("answers", "words"),
+    ("failures", "words"),
     [
         ({("head", "c0"): "unsupported: no int8"}, "head: c0 unsupported: no int8"),
         ({("base", "c0"): "unsupported: no int8"}, "so head has nothing to be compared with"),
@@ -74,18 +72,18 @@ def test_what_neither_side_can_run_here_is_left_out_and_told() -> None:
         ),
     ],
 )
-def test_what_one_side_can_run_or_should_is_a_failure(
-    answers: dict[tuple[str, str], str], words: str
+def test_a_cell_that_only_one_side_can_run_is_a_failure(
+    failures: dict[tuple[str, str], str], words: str
 ) -> None:
-    made = session(answers)
-    made.prepare_all()
-    (failed,) = [pairing for pairing in made.pairings if pairing.failure]
+    compared = session(failures)
+    compared.prepare_all()
+    (failed,) = [pairing for pairing in compared.pairings if pairing.failure]
     assert failed.cell == "c0"
     assert words in failed.failure
-    assert made.left_out == {}
+    assert compared.left_out == {}
 
 
-def test_where_nothing_can_run_here_nothing_is_compared() -> None:
+def test_without_a_runnable_cell_there_is_no_comparison() -> None:
     with pytest.raises(
         NothingToCompare,
         match=r"c0, c1, c2, c3, c4 and 2 more \(unavailable: no GPU\); nothing is left",
@@ -101,14 +99,14 @@ def test_where_nothing_can_run_here_nothing_is_compared() -> None:
 
 
 @pytest.mark.parametrize(("cells", "wanted"), [(2, 2), (5, 3), (40, 4)])
-def test_three_cells_or_a_tenth_are_controlled_whatever_fails_before(
+def test_three_cells_or_a_tenth_have_controls_after_earlier_failures(
     cells: int, wanted: int
 ) -> None:
-    made = session({("head", "c0"): "failed: crashed"} if cells > 2 else {}, cells)
-    made.prepare_all()
-    controls = [pairing for pairing in made.pairings if pairing.control]
+    compared = session({("head", "c0"): "failed: crashed"} if cells > 2 else {}, cells)
+    compared.prepare_all()
+    controls = [pairing for pairing in compared.pairings if pairing.control]
     assert len(controls) == wanted
-    assert all(pairing.sides == (made.base, made.base) for pairing in controls)
+    assert all(pairing.sides == (compared.base, compared.base) for pairing in controls)
 
 
 def end(reason: str = "") -> dict[str, Any]:
@@ -129,8 +127,8 @@ def pair(*ends: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_an_answer_that_is_wrong_in_one_process_only_is_wrong() -> None:
-    """A race gives a wrong answer now and then: the last process alone would seldom tell."""
+def test_wrong_outputs_of_a_single_process_make_the_cell_wrong() -> None:
+    """A race makes outputs wrong now and then; the last process alone would hide the fault."""
     good, bad = pair(end(), end()), pair(end(), end("logits are off"))
     sides = Side("base"), Side("head")
     (result,) = judged(
@@ -142,7 +140,7 @@ def test_an_answer_that_is_wrong_in_one_process_only_is_wrong() -> None:
     assert result["wrong"] == ["", "logits are off"]
 
 
-def test_a_control_that_could_not_be_measured_is_told_and_leaves_nothing_that_counts() -> None:
+def test_an_unmeasurable_control_is_reported_and_invalidates_the_comparison() -> None:
     pairing = Pairing(
         "c",
         "c",
@@ -160,16 +158,18 @@ def test_a_control_that_could_not_be_measured_is_told_and_leaves_nothing_that_co
     ]
 
 
-class Arm:
-    """A process that tells what is done to it, and may not be timed while another one runs."""
+class ScriptedProcess:
+    """A side process that logs calls and fails if another process runs during a sample."""
 
-    def __init__(self, log: list[tuple[str, str]], name: str, others: list[Arm]) -> None:
+    def __init__(
+        self, log: list[tuple[str, str]], name: str, others: list[ScriptedProcess]
+    ) -> None:
         self.log, self.name, self.running, self.others = log, name, True, others
         self.log.append(("built", name))
         assert not any(other.running for other in others), "what was built before is stopped"
         others.append(self)
 
-    def __enter__(self) -> Arm:
+    def __enter__(self) -> ScriptedProcess:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -198,26 +198,28 @@ class Arm:
         return {"value": {"peak_rss_bytes": 1, "cold_start_seconds": 1.0, "parity": None}}
 
 
-def test_a_pair_is_built_in_turn_and_measured_in_complemented_blocks_while_the_other_is_stopped(
+def test_a_pair_is_measured_in_complemented_blocks_with_the_idle_side_stopped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spec = {"folders": {}, "threads": 1, "artifact_bytes": 5}
     built, blocks = set(), set()
     for seed in range(20):
         log: list[tuple[str, str]] = []
-        others: list[Arm] = []
+        others: list[ScriptedProcess] = []
         monkeypatch.setattr(
-            pairs, "Process", lambda side, *_, log=log, others=others: Arm(log, side.name, others)
+            pairs,
+            "SideProcess",
+            lambda side, *_, log=log, others=others: ScriptedProcess(log, side.name, others),
         )
         pairing = Pairing("c", "c", (Side("base"), Side("head")), (spec, spec), number=1)
-        made = pairs.take_pair(pairing, [], paired.PLANS["quick"], random.Random(seed))
+        compared = pairs.take_pair(pairing, [], paired.PLANS["quick"], random.Random(seed))
         samples = "".join(name[0] for what, name in log if what == "sample")
         assert len(samples) == 4 * BLOCKS
         blocks |= {samples[start : start + 4] for start in range(0, len(samples), 4)}
         built.add(log[0][1])
-        assert made["first"] == log[0][1]
+        assert compared["first"] == log[0][1]
         assert sorted(log[-2:]) == [("closed", "base"), ("closed", "head")]
-        assert [len(side) for side in made["times_ns"]] == [2 * BLOCKS] * 2
+        assert [len(side) for side in compared["times_ns"]] == [2 * BLOCKS] * 2
     assert blocks == {"bhhb", "hbbh"}
     assert built == {"base", "head"}
 
@@ -227,8 +229,9 @@ def swept(
     ratios: Mapping[str, Callable[[random.Random], float]],
     **more: Any,
 ) -> tuple[Any, list[str]]:
-    """A session of cells whose log ratios are drawn as given, with the order in which their pairs
-    were taken; controls end in `*`.
+    """Run a session with the given log ratios by cell.
+
+    Returns the results and the order of the pairs, controls marked with `*`.
     """
     order: list[str] = []
     noise = random.Random(1)
@@ -240,62 +243,64 @@ def swept(
 
     monkeypatch.setattr(paired, "take_pair", take)
     monkeypatch.setattr(measurement_lock, "alone", contextlib.nullcontext)
-    made = session({}, 0)
-    made.cells = {name: name for name in ratios}
+    compared = session({}, 0)
+    compared.cells = {name: name for name in ratios}
     for name, value in more.items():
-        setattr(made, name, value)
-    return {(result["cell"], result["control"]): result for result in made.run()}, order
+        setattr(compared, name, value)
+    return {(result["cell"], result["control"]): result for result in compared.run()}, order
 
 
 def steady(by: float) -> Callable[[random.Random], float]:
     return lambda noise: by + noise.gauss(0, 0.002)
 
 
-def test_pairs_are_spread_over_the_session_and_what_is_flagged_is_measured_anew(
+def test_pairs_are_spread_over_the_session_and_flagged_cells_are_measured_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cells = {"same": steady(0.0), "slow": steady(0.1), "wild": lambda noise: noise.gauss(0, 0.3)}
-    found, order = swept(monkeypatch, cells)
+    results, order = swept(monkeypatch, cells)
     sweeps = [order[start : start + 6] for start in range(0, 48, 6)]
     assert all(
         sorted(sweep) == ["same", "same*", "slow", "slow*", "wild", "wild*"] for sweep in sweeps
     ), "all cells once, then again"
     assert len({tuple(sweep) for sweep in sweeps}) > 1, "in a new order each time"
     assert {
-        cell: len(result["pairs"]) for (cell, control), result in found.items() if not control
+        cell: len(result["pairs"]) for (cell, control), result in results.items() if not control
     } == {"same": 8, "slow": 8, "wild": 30}
     assert {
-        key: len(result["confirmation"]) for key, result in found.items() if result["confirmation"]
+        key: len(result["confirmation"])
+        for key, result in results.items()
+        if result["confirmation"]
     } == {("slow", False): 8}
     assert order[-8:] == ["slow"] * 8, "confirmed after everything else"
-    slow = found["slow", False]
+    slow = results["slow", False]
     assert slow["metrics"]["latency"]["verdict"] == "slower"
-    assert not {id(each) for each in slow["pairs"]} & {id(each) for each in slow["confirmation"]}, (
+    assert not {id(pair) for pair in slow["pairs"]} & {id(pair) for pair in slow["confirmation"]}, (
         "by pairs of its own alone"
     )
-    assert found["same", False]["metrics"]["latency"]["verdict"] == "equivalent"
-    assert found["wild", False]["metrics"]["latency"]["verdict"] == "inconclusive"
+    assert results["same", False]["metrics"]["latency"]["verdict"] == "equivalent"
+    assert results["wild", False]["metrics"]["latency"]["verdict"] == "inconclusive"
 
 
 @pytest.mark.parametrize("again", [0.0, -0.1])
-def test_what_its_confirmation_does_not_show_is_no_alarm(
+def test_a_slowdown_without_confirmation_is_no_alarm(
     again: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = itertools.count()
-    found, _ = swept(
+    results, _ = swept(
         monkeypatch,
         {"c": lambda noise: (0.1 if next(taken) < 8 else again) + noise.gauss(0, 0.002)},
     )
-    latency = found["c", False]["metrics"]["latency"]
+    latency = results["c", False]["metrics"]["latency"]
     assert (latency["screen"]["verdict"], latency["verdict"]) == ("slower", "inconclusive")
     assert (
         exit_status.verdict_words("latency", latency)
         == "inconclusive: slower at first, not confirmed by processes of its own"
     )
-    assert exit_status.ending([*found.values()]).code == exit_codes.PASS
+    assert exit_status.ending([*results.values()]).code == exit_codes.PASS
 
 
-def test_when_the_time_is_over_cells_stay_with_the_pairs_that_they_have(
+def test_at_the_end_of_the_time_cells_keep_the_measured_pairs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = itertools.count(step=10.0)
@@ -309,12 +314,14 @@ def test_when_the_time_is_over_cells_stay_with_the_pairs_that_they_have(
     assert 8 < longer.count("c") < 30
 
 
-def test_a_quarter_of_the_time_is_kept_for_confirming(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quarter_of_the_time_is_reserved_for_confirmation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = itertools.count(step=10.0)
     monkeypatch.setattr(paired, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     monkeypatch.setattr(paired.PairedSession, "_allot", lambda self: None)
-    found, _ = swept(monkeypatch, {"c": lambda noise: noise.gauss(1.0, 0.2)}, seconds=1000.0)
-    result = found["c", False]
+    results, _ = swept(monkeypatch, {"c": lambda noise: noise.gauss(1.0, 0.2)}, seconds=1000.0)
+    result = results["c", False]
     assert len(result["pairs"]) <= 0.75 * 1000 / 20, (
         "the clock moves by 10 each time it is read, and that is twice per pair"
     )
@@ -322,19 +329,19 @@ def test_a_quarter_of_the_time_is_kept_for_confirming(monkeypatch: pytest.Monkey
     assert result["metrics"]["latency"]["verdict"] == "slower"
 
 
-def test_a_cell_that_fails_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_cell_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(noise: random.Random) -> float:
         raise SideFailed("head: c was ended by SIGSEGV")
 
-    found, order = swept(monkeypatch, {"c": fails, "d": steady(0.0)})
+    results, order = swept(monkeypatch, {"c": fails, "d": steady(0.0)})
     assert order.count("c") == 1
-    assert found["c", False]["failure"] == "head: c was ended by SIGSEGV"
-    assert found["d", False]["metrics"]["latency"]["verdict"] == "equivalent"
-    assert exit_status.ending([*found.values()]).code == exit_codes.WORSE
+    assert results["c", False]["failure"] == "head: c was ended by SIGSEGV"
+    assert results["d", False]["metrics"]["latency"]["verdict"] == "equivalent"
+    assert exit_status.ending([*results.values()]).code == exit_codes.WORSE
 
 
-def test_a_side_of_an_earlier_commit_leaves_alone_what_it_does_not_know() -> None:
-    """The process that asks may be of a later commit, with another setting in its plan."""
+def test_a_side_of_an_earlier_commit_ignores_unknown_fields() -> None:
+    """The parent may be of a later commit, with further settings in the plan."""
     spec = Side("base", Change("ort", (("spinning", "off"),))).spec(
         ["benchmarks"], "c", paired.PLANS["quick"]
     )

@@ -1,4 +1,4 @@
-"""A side's process is kept to the cores that its pair shares."""
+"""A side's process: pinned to the cores of the pair, and separated from user code."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +15,8 @@ import psutil
 import pytest
 
 from harness.comparison import pair
-from harness.comparison.side_process import Process
+from harness.comparison.side_process import Side, SideProcess
+from tests.unit.builders import plan, register
 
 needs_affinity = pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity"), reason="this system does not keep processes to cores"
@@ -37,10 +40,10 @@ def test_all_threads_and_children_are_kept_to_the_cores() -> None:
     ) as started:
         assert started.stdout is not None
         child = int(started.stdout.readline())
-        arm: Any = SimpleNamespace(_process=started)
-        Process.keep_to(arm, [])
-        assert os.sched_getaffinity(started.pid) == os.sched_getaffinity(0), "none named: any"
-        Process.keep_to(arm, [core])
+        process: Any = SimpleNamespace(_process=started)
+        SideProcess.keep_to(process, [])
+        assert os.sched_getaffinity(started.pid) == os.sched_getaffinity(0), "no cores, no change"
+        SideProcess.keep_to(process, [core])
         threads = [
             thread.id for pid in (started.pid, child) for thread in psutil.Process(pid).threads()
         ]
@@ -51,7 +54,7 @@ def test_all_threads_and_children_are_kept_to_the_cores() -> None:
         os.kill(child, 9)
         started.kill()
         started.wait()
-        Process.keep_to(arm, [core])  # it died: no error of its own
+        SideProcess.keep_to(process, [core])  # a dead process is no error
 
 
 @needs_affinity
@@ -63,3 +66,25 @@ def test_cores_are_drawn_for_cells_that_leave_some_free(monkeypatch: pytest.Monk
     drawn = {tuple(pair._cores(1, lot)) for _ in range(50)}
     assert drawn == {(2,), (5,), (7,)}
     assert {tuple(pair._cores(2, lot)) for _ in range(50)} == {(2, 5), (2, 7), (5, 7)}
+
+
+DECLARATIONS = """
+import sys
+from harness import Case
+from tests.unit.builders import PRODUCT
+assert sys.stdin.read() == ""
+matrix = Case((PRODUCT,), ("product", "twin"))
+"""
+
+
+def test_declarations_find_an_empty_standard_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands of the parent come by standard input; user code that reads would take a command."""
+    register(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bench_it.py").write_text(DECLARATIONS)
+    spec = replace(Side("base").spec(["bench_it.py"], "", plan()), task="cells")
+    with SideProcess(Side("base"), spec) as process:
+        cells = process.ask()["value"]
+    assert list(cells) == ["product-product-fp32-cpu-b1", "product-twin-fp32-cpu-b1"]

@@ -27,7 +27,7 @@ from harness.core.registry import Row
 from harness.environment import environment_names, installers, lockfiles, virtualenvs
 from harness.environment.environment_names import Request
 from harness.environment.installers import InstallError, Pip, Uv
-from harness.runner import preparation
+from harness.runner import interpreters, prepared
 from harness.runner.preparation import Preparer
 from harness.runner.schedule import Event
 from tests.unit.builders import Product, cell, register, work_here
@@ -114,7 +114,7 @@ def test_a_name_is_made_of_these_requirements(backend: str, wanted: tuple[str, .
 
 def test_a_plain_name_lives_here() -> None:
     assert environment_names.request("housed") is None
-    assert preparation.interpreter_for(cell("housed")) == sys.executable
+    assert interpreters.interpreter_for(cell("housed")) == sys.executable
 
 
 @pytest.mark.parametrize("backend", ["housed@nowhere", "bare@1.0", "housed@1.0.x"])
@@ -562,7 +562,7 @@ def test_a_failure_is_found_out_once_per_run(
     monkeypatch.setattr(counting, "resolve", fail)
     preparer = Preparer(30.0)
     for threads in (1, 2):
-        with pytest.raises(preparation.Refusal) as caught:
+        with pytest.raises(prepared.Refusal) as caught:
             preparer.prepare(cell("housed@1.0", threads=threads))
         assert (caught.value.reply.outcome, caught.value.reply.phase) == ("unavailable", "prepare")
         assert (
@@ -578,7 +578,7 @@ def test_what_an_environment_lacks_is_unavailable(
     here: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Housed, "requires", ("no_such_module",))
-    with pytest.raises(preparation.Refusal) as caught:
+    with pytest.raises(prepared.Refusal) as caught:
         Preparer(30.0).prepare(cell("housed@1.0"))
     assert caught.value.reply.outcome == "unavailable"
     assert "no_such_module is not installed in environment 1.0" in caught.value.reply.reason

@@ -1,6 +1,4 @@
-"""A device that returns early: what is reported is when it was done, by the host's clock and by its
-own.
-"""
+"""An asynchronous device: laps end with the work, by the host's clock and the device's clock."""
 
 from __future__ import annotations
 
@@ -20,13 +18,11 @@ from harness.runner.schedule import Run
 from tests.unit.builders import Product, ProductSession, attestation, cell, plan, register
 
 WORK_NS = 50_000_000
-"""How long the played device computes after `step` has returned."""
+"""The time that the simulated device computes after `step` has returned."""
 
 
 class EarlySession(ProductSession):
-    """Its step hands the work to another thread and returns; the thread takes its own time, as
-    events on a device do.
-    """
+    """A session with asynchronous steps: a thread does the work and takes the time, like events."""
 
     inner, inner_clock = "device", "played events"
     took_ns = 0
@@ -58,7 +54,7 @@ class Early(Product):
 
 
 class ForgetsSession(EarlySession):
-    """Waits where nobody looks: its sync returns at once, and fetch waits instead."""
+    """A session with a `sync` that returns at once; `fetch` waits instead."""
 
     def sync(self) -> None:
         pass
@@ -73,7 +69,7 @@ class ForgetsSession(EarlySession):
 
 
 class Forgets(Early):
-    """What a backend without a synchronisation would report."""
+    """A backend without synchronisation."""
 
     name = "forgets"
 
@@ -98,9 +94,7 @@ def measured(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[s
     return dict(line)
 
 
-def test_work_that_step_only_enqueues_is_inside_every_lap(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_enqueued_work_is_inside_every_lap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = measured("early", tmp_path, monkeypatch)
     assert line["outcome"] == "ok", line["reason"] + line["traceback"]
     for boundary in (*BOUNDARIES, "device"):
@@ -119,7 +113,7 @@ def test_work_that_step_only_enqueues_is_inside_every_lap(
 def test_a_sync_that_does_not_wait_is_no_measurement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Why both clocks are kept: a lap cannot be shorter than what the device did in it."""
+    """A lap cannot be shorter than the device's work, so both clocks are kept."""
     line = measured("forgets", tmp_path, monkeypatch)
     assert (line["outcome"], line["phase"], line["samples_ns"]) == ("failed", "sample", {})
     assert "sync() returned before the work was done" in line["reason"]

@@ -1,6 +1,4 @@
-"""The story of one process: the phases, what was asked against what ran, and the verdict on the
-outputs of the timed loop.
-"""
+"""A measured process: phases, request against attestation, and the verdict on timed outputs."""
 
 from __future__ import annotations
 
@@ -33,21 +31,19 @@ WEIGHTS = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
 
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """What a prepared cell finds on the disk: an artifact, five input batches, and their golden
-    outputs.
-    """
+    """The prepared entries of a cell: an artifact, five input batches and the golden outputs."""
     register(monkeypatch)
-    made = {name: tmp_path / name for name in ("artifact", "inputs", "golden")}
-    for folder in made.values():
+    entries = {name: tmp_path / name for name in ("artifact", "inputs", "golden")}
+    for folder in entries.values():
         folder.mkdir()
     x = samples(product())["x"][:, None, :]
-    np.save(made["artifact"] / "weights.npy", WEIGHTS)
-    np.save(made["inputs"] / "x.npy", x)
-    np.savez(made["golden"] / "outputs.npz", y=x.astype(np.float64) @ WEIGHTS.astype(np.float64))
-    (made["golden"] / "facts.json").write_text(
+    np.save(entries["artifact"] / "weights.npy", WEIGHTS)
+    np.save(entries["inputs"] / "x.npy", x)
+    np.savez(entries["golden"] / "outputs.npz", y=x.astype(np.float64) @ WEIGHTS.astype(np.float64))
+    (entries["golden"] / "facts.json").write_text(
         json.dumps({"kind": "float64 numpy", "own_rmse": {}})
     )
-    return made
+    return entries
 
 
 def run(
@@ -60,11 +56,11 @@ def run(
     )
 
 
-def test_a_run_tells_everything_that_is_recorded(folders: dict[str, Path]) -> None:
-    found = run(folders)
-    assert found["parity"]["verdict"] == "pass"
-    assert found["asked_is_used"] == ""
-    assert set(found["phases_seconds"]) == {
+def test_a_process_returns_all_recorded_facts(folders: dict[str, Path]) -> None:
+    measured = run(folders)
+    assert measured["parity"]["verdict"] == "pass"
+    assert measured["asked_is_used"] == ""
+    assert set(measured["phases_seconds"]) == {
         "load",
         "compile",
         "first_step",
@@ -72,23 +68,23 @@ def test_a_run_tells_everything_that_is_recorded(folders: dict[str, Path]) -> No
         "sample",
         "parity",
     }
-    assert all(seconds >= 0 for seconds in found["phases_seconds"].values())
+    assert all(seconds >= 0 for seconds in measured["phases_seconds"].values())
     for boundary in BOUNDARIES:
-        assert len(found["samples_ns"][boundary]) >= plan().min_samples
-        assert sum(block["laps"] for block in found["blocks"][boundary]) == len(
-            found["samples_ns"][boundary]
+        assert len(measured["samples_ns"][boundary]) >= plan().min_samples
+        assert sum(block["laps"] for block in measured["blocks"][boundary]) == len(
+            measured["samples_ns"][boundary]
         )
-    assert found["clock"] == "time.perf_counter_ns"
-    assert found["attested"]["runtime"] == "numpy"
-    assert found["peak_rss_bytes"] > 1_000_000
-    assert json.loads(json.dumps(found, allow_nan=False)) == found, (
+    assert measured["clock"] == "time.perf_counter_ns"
+    assert measured["attested"]["runtime"] == "numpy"
+    assert measured["peak_rss_bytes"] > 1_000_000
+    assert json.loads(json.dumps(measured, allow_nan=False)) == measured, (
         "the parent would read something else"
     )
 
 
-def test_one_weight_that_is_5_percent_too_large_fails(folders: dict[str, Path]) -> None:
-    found = run(folders, "oneweight")["parity"]
-    assert (found["verdict"], found["needed"] > 10) == ("fail", True)
+def test_a_weight_5_percent_too_large_fails(folders: dict[str, Path]) -> None:
+    measured = run(folders, "oneweight")["parity"]
+    assert (measured["verdict"], measured["needed"] > 10) == ("fail", True)
 
 
 def test_a_control_is_not_judged(folders: dict[str, Path]) -> None:
@@ -96,7 +92,7 @@ def test_a_control_is_not_judged(folders: dict[str, Path]) -> None:
 
 
 class Shy(ProductSession):
-    """Right at every step but one."""
+    """A session with wrong outputs at a single step."""
 
     steps = 0
     wrong_at = 0
@@ -116,7 +112,7 @@ class ShyBackend(Product):
 
 
 @pytest.mark.parametrize(("wrong_at", "verdict"), [(14, "fail"), (10**9, "pass")])
-def test_what_is_judged_comes_out_of_the_timed_loop(
+def test_judged_outputs_come_from_the_timed_loop(
     wrong_at: int, verdict: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a warm-up, step 1 is the first step, 2-6 and 7-11 the first laps of both boundaries,
@@ -145,14 +141,14 @@ def test_what_is_judged_comes_out_of_the_timed_loop(
         ),
     ],
 )
-def test_asked_that_is_not_used_is_said(change: dict[str, Any], said: str) -> None:
+def test_a_difference_from_the_request_is_reported(change: dict[str, Any], said: str) -> None:
     assert provenance.difference(cell("ort"), attestation(**change)) == said
 
 
 @pytest.mark.parametrize(
     "missing", ["runtime", "version", "device", "precision", "denormals", "spinning", "threads"]
 )
-def test_an_incomplete_attestation_is_an_error_that_names_what_is_missing(missing: str) -> None:
+def test_an_incomplete_attestation_is_an_error_with_the_missing_field(missing: str) -> None:
     with pytest.raises(
         phases.PhaseError, match=rf"ort: attest\(\) left {missing} empty; read it from the runtime"
     ) as caught:
@@ -162,9 +158,9 @@ def test_an_incomplete_attestation_is_an_error_that_names_what_is_missing(missin
     assert caught.value.phase == "sample"
 
 
-def test_a_fallback_is_measured_and_said(folders: dict[str, Path]) -> None:
-    found = run(folders, "narrows", precision="fp16")
-    assert found["asked_is_used"] == "narrows: asked for precision fp16, ran fp32"
+def test_a_fallback_is_measured_and_reported(folders: dict[str, Path]) -> None:
+    measured = run(folders, "narrows", precision="fp16")
+    assert measured["asked_is_used"] == "narrows: asked for precision fp16, ran fp32"
 
 
 def held_out() -> Any:
@@ -184,15 +180,15 @@ def test_accuracy_counts_every_held_out_sample_once(
     np.save(folders["inputs"] / "labels.npy", labels)
     x = np.repeat(samples(product())["x"][:, None, :], batch, axis=1)
     np.save(folders["inputs"] / "x.npy", x)
-    found = run(folders, backend, golden=False, model=product(evaluation=held_out), batch=batch)
-    assert found["accuracy"] == {"metric": "top-1", "value": 6 / 7, "count": 7}
+    measured = run(folders, backend, golden=False, model=product(evaluation=held_out), batch=batch)
+    assert measured["accuracy"] == {"metric": "top-1", "value": 6 / 7, "count": 7}
 
 
 def test_a_model_without_held_out_samples_has_no_accuracy(folders: dict[str, Path]) -> None:
     assert run(folders)["accuracy"] is None
 
 
-def test_an_exception_carries_its_phase_and_its_time_is_kept() -> None:
+def test_an_exception_has_a_phase_and_the_time_is_kept() -> None:
     watch = phases.Stopwatch()
     with pytest.raises(phases.PhaseError, match="no memory") as caught, watch.phase("load"):
         raise MemoryError("no memory")
@@ -230,7 +226,7 @@ def test_stacked_outputs_are_in_the_order_of_their_batches() -> None:
         ),
     ],
 )
-def test_outputs_that_are_missing_or_named_differently_are_errors(kept: Any, message: str) -> None:
+def test_missing_or_differently_named_outputs_are_errors(kept: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         judging.stack(kept, 3)
 
@@ -253,29 +249,30 @@ def test_the_worse_boundary_decides(folders: dict[str, Path]) -> None:
 
 
 def golden(folders: dict[str, Path], tmp_path: Path) -> dict[str, Any]:
-    asked = cell("exact")
+    declared = cell("exact")
     np.save(folders["artifact"] / "weights.npy", WEIGHTS.astype(np.float64))
-    judge = registry.golden_for(asked)
+    judge = registry.golden_for(declared)
     return measurement_golden.make_golden(
-        asked, judge, folders["artifact"], folders["inputs"], {}, tmp_path
+        declared, judge, folders["artifact"], folders["inputs"], {}, tmp_path
     )  # type: ignore[return-value]
 
 
-def test_a_golden_is_float64_and_says_what_it_is(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_a_golden_is_float64_with_facts(folders: dict[str, Path], tmp_path: Path) -> None:
     assert golden(folders, tmp_path) == {
         "kind": "float64 numpy",
         "own_rmse": {},
         "accuracy": None,
         "work": {},
     }
-    made = np.load(tmp_path / "outputs.npz")["y"]
-    assert (made.dtype, made.shape) == (np.float64, (5, 1, 3))
+    outputs = np.load(tmp_path / "outputs.npz")["y"]
+    assert (outputs.dtype, outputs.shape) == (np.float64, (5, 1, 3))
     assert np.array_equal(
-        made, np.load(folders["inputs"] / "x.npy").astype(np.float64) @ WEIGHTS.astype(np.float64)
+        outputs,
+        np.load(folders["inputs"] / "x.npy").astype(np.float64) @ WEIGHTS.astype(np.float64),
     )
 
 
-def test_a_golden_that_does_not_agree_with_itself_is_refused(
+def test_a_golden_with_unstable_outputs_is_refused(
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noise = np.random.default_rng(0)
@@ -289,10 +286,10 @@ def test_a_golden_that_does_not_agree_with_itself_is_refused(
 
 
 def test_an_attestation_of_the_null_backend_is_complete() -> None:
-    asked = cell("null")
-    session = registry.find("null").load(Path("unused"), asked)
+    declared = cell("null")
+    session = registry.find("null").load(Path("unused"), declared)
     used: Attestation = session.attest()
-    assert provenance.difference(asked, used) == ""
+    assert provenance.difference(declared, used) == ""
 
 
 def test_outputs_may_have_any_name(tmp_path: Path) -> None:

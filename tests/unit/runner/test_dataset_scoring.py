@@ -1,6 +1,4 @@
-"""A run on labelled data: the session that was timed is scored, what cannot be scored keeps its
-times, bad data stops a run ahead.
-"""
+"""A run on labelled data: timed sessions are scored, and bad data stops a run before timing."""
 
 from __future__ import annotations
 
@@ -52,7 +50,7 @@ TRIED = product(task="classification", recipe=FOUR, labels=("ant", "bee", "cat")
 
 
 class Contrary(Product):
-    """Its answers are the right ones with the other sign."""
+    """A session with the sign of all outputs inverted."""
 
     name = "contrary"
 
@@ -61,7 +59,7 @@ class Contrary(Product):
 
 
 class TiredSession(ProductSession):
-    """Gives up at the first input that was not timed."""
+    """A session that fails on inputs outside the timed batches."""
 
     def bind(self, inputs: Mapping[str, Any]) -> None:
         if float(np.abs(inputs["x"]).max()) <= 0.5:
@@ -83,7 +81,7 @@ ROWS = ",".join(
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Nine images of four pixels, in the folder of the class that the golden's weights give them."""
+    """Nine images of four pixels, in a folder per class as classified by the golden's weights."""
     register(monkeypatch, ROWS)
     work_here(monkeypatch)
     monkeypatch.setenv("EVENBENCH_CACHE", str(tmp_path / "cache"))
@@ -116,9 +114,7 @@ def run(
 
 
 @pytest.mark.parametrize("batch", [1, 4])
-def test_what_is_right_scores_all_and_what_is_wrong_is_scored_as_well(
-    batch: int, data: Path, tmp_path: Path
-) -> None:
+def test_right_and_wrong_outputs_are_scored(batch: int, data: Path, tmp_path: Path) -> None:
     labelled = LabelledData(datasets.find(data), 60.0)
     lines = run(tmp_path / "results", ("product", "contrary", "null"), labelled, batch)
     assert lines["product"]["accuracy"] == {"metric": "top-1", "value": 1.0, "count": 9}
@@ -132,7 +128,7 @@ def test_what_is_right_scores_all_and_what_is_wrong_is_scored_as_well(
     assert labelled.unscored == {}
 
 
-def test_what_cannot_be_scored_keeps_its_times_and_says_why(data: Path, tmp_path: Path) -> None:
+def test_a_cell_without_scores_keeps_times_and_has_a_reason(data: Path, tmp_path: Path) -> None:
     labelled = LabelledData(datasets.find(data), 60.0)
     line = run(tmp_path / "results", ("tired",), labelled)["tired"]
     assert (line["outcome"], line["accuracy"], line["dataset"]) == ("ok", None, None)
@@ -141,10 +137,10 @@ def test_what_cannot_be_scored_keeps_its_times_and_says_why(data: Path, tmp_path
 
 
 class Stopped(Exception):
-    """What stops a run here."""
+    """The exception that stops a run."""
 
 
-def test_an_interrupted_run_on_labelled_data_goes_on_and_scores_nothing_twice(
+def test_a_resumed_run_on_labelled_data_scores_no_cell_twice(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_job, jobs = launcher.run, []
@@ -183,12 +179,13 @@ def test_an_interrupted_run_on_labelled_data_goes_on_and_scores_nothing_twice(
     assert lines["product"]["dataset"]["metrics"] == {"top-1": 1.0}
 
 
-def test_what_could_not_be_scored_is_still_told_by_the_command_that_goes_on(
+def test_a_resumed_command_reports_cells_without_scores(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bench_it.py").write_text(
-        f"from {HERE} import TRIED\nfrom harness import Case\nit = Case((TRIED,), ('product', 'tired', 'null'))\n"
+        f"from {HERE} import TRIED\nfrom harness import Case\n"
+        "it = Case((TRIED,), ('product', 'tired', 'null'))\n"
     )
     hear = progress.Display.hear
 
@@ -203,20 +200,18 @@ def test_what_could_not_be_scored_is_still_told_by_the_command_that_goes_on(
         assert cli.main(words) == 130
     capsys.readouterr()
     assert cli.main(words) == 1, "an accuracy that is not known is no success"
-    told = capsys.readouterr().err
-    assert "resuming run" in told
-    assert told.count("is not known") == 1
-    assert (
-        f"the accuracy of {Cell(TRIED, 'tired').id} is not known: it could not be told before the run was interrupted"
-        in told
-    )
+    log = capsys.readouterr().err
+    assert "resuming run" in log
+    assert log.count("is not known") == 1
+    accuracy = f"the accuracy of {Cell(TRIED, 'tired').id} is not known"
+    assert f"{accuracy}: it could not be told before the run was interrupted" in log
 
 
 def test_prepared_images_come_from_the_cache(data: Path) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     for _ in range(2):
-        LabelledData(datasets.find(data), 60.0, told.append).prepare([Cell(TRIED, "product")])
-    assert told == ["9 images as inputs of product"]
+        LabelledData(datasets.find(data), 60.0, messages.append).prepare([Cell(TRIED, "product")])
+    assert messages == ["9 images as inputs of product"]
 
 
 def test_a_corrupt_image_stops_the_run_before_anything_is_timed(data: Path, tmp_path: Path) -> None:
@@ -233,7 +228,7 @@ def test_a_corrupt_image_stops_the_run_before_anything_is_timed(data: Path, tmp_
         (("--dataset", ".", "--samples", "-1"), "expected a number of images"),
     ],
 )
-def test_the_command_line_refuses_in_words(
+def test_invalid_flags_are_usage_errors(
     arguments: tuple[str, ...],
     said: str,
     tmp_path: Path,
@@ -250,7 +245,7 @@ def test_the_command_line_refuses_in_words(
     assert not (tmp_path / "results").exists() or not list((tmp_path / "results").glob("*.jsonl"))
 
 
-def test_the_command_says_which_data_it_was_and_how_to_do_it_again(
+def test_the_command_reports_the_dataset_and_the_command_to_reproduce(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -269,14 +264,14 @@ def test_the_command_says_which_data_it_was_and_how_to_do_it_again(
             "--json",
         ]
     )
-    told = capsys.readouterr()
-    right, tired = json.loads(told.out)["outcomes"]
+    output = capsys.readouterr()
+    right, tired = json.loads(output.out)["outcomes"]
     assert right["accuracy"] == {"metric": "top-1", "value": 1.0, "count": 6}
     assert right["dataset"]["notes"] == ["6 of 9 images, evenly spread"]
     assert f"--dataset {data} --samples 6 --cell" in right["reproduce"]
     assert (tired["outcome"], code) == ("ok", 1), "an accuracy that is not known is no success"
     assert (
-        f"the accuracy of {tired['cell']['id']} is not known: RuntimeError: too tired" in told.err
+        f"the accuracy of {tired['cell']['id']} is not known: RuntimeError: too tired" in output.err
     )
     assert cli.main(["inspect", right["cell"]["id"]]) == 0
     assert "6 of 9 images" in capsys.readouterr().out

@@ -1,6 +1,4 @@
-"""A run under load that was interrupted goes on: nothing is measured twice, and nothing is taken
-that was measured on other bytes.
-"""
+"""An interrupted load run resumes: known processes are kept, other bytes are measured again."""
 
 from __future__ import annotations
 
@@ -39,14 +37,14 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
 def session(
     folder: Path, *cells: Cell, scenario: Scenario = SHORT, processes: int = 1, **more: Any
 ) -> load_session.LoadSession:
-    entries = [Entry(made, "bench.py::case", "evenbench run bench.py") for made in cells]
+    entries = [Entry(declared, "bench.py::case", "evenbench run bench.py") for declared in cells]
     return load_session.LoadSession(
         entries, scenario, plan(processes=processes), folder / "results", **more
     )
 
 
 def stop_at(words: str, number: int = 1) -> Callable[[str], None]:
-    """Who hears that so many times is interrupted, as by a person."""
+    """A listener that raises KeyboardInterrupt at the `number`-th message with `words`."""
     heard: list[str] = []
 
     def tell(text: str) -> None:
@@ -60,11 +58,11 @@ def stop_at(words: str, number: int = 1) -> Callable[[str], None]:
 def interrupted(
     folder: Path, *cells: Cell, words: str, number: int = 1, **more: Any
 ) -> load_session.LoadSession:
-    """A session that was stopped when it said `words` for the so-many-th time."""
-    made = session(folder, *cells, tell=stop_at(words, number), **more)
+    """A session interrupted at the `number`-th message with `words`."""
+    stopped = session(folder, *cells, tell=stop_at(words, number), **more)
     with pytest.raises(KeyboardInterrupt):
-        made.measure()
-    return made
+        stopped.measure()
+    return stopped
 
 
 def measured(jobs: Sequence[Job]) -> list[str]:
@@ -72,7 +70,7 @@ def measured(jobs: Sequence[Job]) -> list[str]:
 
 
 def written(folder: Path) -> list[dict[str, Any]]:
-    """The lines of the one file."""
+    """The result lines on disk."""
     (file,) = (folder / "results" / load_session.FOLDER).glob("*.jsonl")
     return [json.loads(line) for line in file.read_text().splitlines()]
 
@@ -81,7 +79,7 @@ def unfinished(folder: Path) -> list[Path]:
     return list((folder / "results" / load_session.FOLDER / records.UNFINISHED).glob("*"))
 
 
-def test_what_is_finished_is_taken_as_it_is(jobs: list[Job], tmp_path: Path) -> None:
+def test_finished_cells_are_kept(jobs: list[Job], tmp_path: Path) -> None:
     first = interrupted(tmp_path, *TWO, words="1/1", number=2)
     (done,), before = measured(jobs), first.file.read_bytes()
     jobs.clear()
@@ -110,7 +108,7 @@ def test_single_processes_are_not_repeated(jobs: list[Job], tmp_path: Path) -> N
         assert [len(point["laps_ns"]) for part in line["parts"] for point in part["points"]] == [3]
 
 
-def test_the_parts_of_a_sweep_are_remembered_one_by_one(jobs: list[Job], tmp_path: Path) -> None:
+def test_the_parts_of_a_batch_sweep_are_kept_separately(jobs: list[Job], tmp_path: Path) -> None:
     interrupted(tmp_path, cell(), scenario=SIZES, processes=2, words="2/2", number=2)
     assert len(measured(jobs)) == 3
     jobs.clear()
@@ -145,7 +143,7 @@ def other_format(backend: Any, source: Any, cell: Cell, folder: Path) -> dict[st
     return {}
 
 
-def test_what_was_measured_on_another_artifact_is_measured_again(
+def test_measurements_of_another_artifact_are_repeated(
     jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted(tmp_path, *TWO, words="2/2", number=2, processes=2)
@@ -168,19 +166,19 @@ def test_what_was_measured_on_another_artifact_is_measured_again(
     ]
 
 
-def test_what_was_wrong_is_measured_again_and_what_is_unsupported_is_not_prepared_again(
+def test_wrong_cells_are_measured_again_and_unsupported_cells_are_kept(
     jobs: list[Job], tmp_path: Path
 ) -> None:
-    asked = (cell("oneweight"), cell("absent"), cell("product", precision="bf16"), cell("twin"))
-    interrupted(tmp_path, *asked, words="1/1", number=2)
+    cells = (cell("oneweight"), cell("absent"), cell("product", precision="bf16"), cell("twin"))
+    interrupted(tmp_path, *cells, words="1/1", number=2)
     assert len(measured(jobs)) == 1
     jobs.clear()
     heard: list[str] = []
-    session(tmp_path, *asked, tell=heard.append).measure()
+    session(tmp_path, *cells, tell=heard.append).measure()
     assert "oneweight" in measured(jobs)
     assert [text for text in heard if "bf16" in text] == []
-    found = {line["cell"]["backend"]: line["outcome"] for line in written(tmp_path)}
-    assert found == {
+    outcomes = {line["cell"]["backend"]: line["outcome"] for line in written(tmp_path)}
+    assert outcomes == {
         "oneweight": "mismatch",
         "absent": "unavailable",
         "product": "unsupported",
@@ -219,7 +217,7 @@ def test_a_format_that_changed_begins_anew(tmp_path: Path, monkeypatch: pytest.M
     assert not session(tmp_path, *TWO).journal.resumed
 
 
-def test_a_finished_run_is_not_gone_on_with(jobs: list[Job], tmp_path: Path) -> None:
+def test_a_finished_run_is_not_resumed(jobs: list[Job], tmp_path: Path) -> None:
     session(tmp_path, *TWO).measure()
     jobs.clear()
     again = session(tmp_path, *TWO)
@@ -242,15 +240,18 @@ WORDS = (
 )
 
 
-def test_the_command_says_what_it_kept_and_what_it_took(
+def test_the_command_reports_kept_and_resumed_results(
     jobs: list[Job],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    declared = "from harness import Case\nfrom tests.unit.builders import PRODUCT\nit = Case((PRODUCT,), ('product', 'twin'))\n"
-    (tmp_path / "bench_it.py").write_text(declared)
+    source = (
+        "from harness import Case\nfrom tests.unit.builders import PRODUCT\n"
+        "it = Case((PRODUCT,), ('product', 'twin'))\n"
+    )
+    (tmp_path / "bench_it.py").write_text(source)
     run = launcher.run
 
     def stopping(job: Job, *rest: Any) -> runner_job.Reply:
@@ -261,24 +262,24 @@ def test_the_command_says_what_it_kept_and_what_it_took(
     monkeypatch.setattr(launcher, "run", stopping)
     assert cli.main(list(WORDS)) == 130
     assert (
-        "interrupted: 1 of 2 outcomes known, all kept; the same command goes on from here"
+        "interrupted: 1 of 2 outcomes known, all kept; the same command resumes the run"
         in capsys.readouterr().err
     )
     monkeypatch.setattr(launcher, "run", run)
     assert cli.main([*WORDS, "--json"]) == 0
-    told = capsys.readouterr()
-    assert ": 1 of 2 outcomes known" in told.err
-    assert "resuming run" in told.err
-    found = json.loads(told.out)
-    assert found["resumed"] is True
-    assert [line["outcome"] for line in found["lines"]] == ["ok", "ok"]
+    output = capsys.readouterr()
+    assert ": 1 of 2 outcomes known" in output.err
+    assert "resuming run" in output.err
+    printed = json.loads(output.out)
+    assert printed["resumed"] is True
+    assert [line["outcome"] for line in printed["lines"]] == ["ok", "ok"]
     assert len(measured(jobs)) == 2
 
 
 # -- kinds of lines --------------------------------------------------------------------------------
 
 
-def test_each_reader_takes_its_own_lines(tmp_path: Path) -> None:
+def test_a_reader_takes_lines_of_a_single_format(tmp_path: Path) -> None:
     named = {
         "time": "t",
         "outcome": "ok",
@@ -299,7 +300,7 @@ def test_each_reader_takes_its_own_lines(tmp_path: Path) -> None:
         assert all(f"not {form.what}, left out" in note for note in reading.notes)
 
 
-def test_a_line_of_a_newer_format_is_left_out_in_words(tmp_path: Path) -> None:
+def test_a_line_of_a_newer_format_is_left_out_with_a_note(tmp_path: Path) -> None:
     named = {
         "time": "t",
         "outcome": "ok",

@@ -1,6 +1,4 @@
-"""Real worker processes: an answer for every task, and a reason with a log tail for every way of
-not answering.
-"""
+"""Real worker processes: a reply for every task, and a reason with a log tail for every failure."""
 
 from __future__ import annotations
 
@@ -30,15 +28,13 @@ HERE = "tests.unit.runner.test_launcher"
 NOTE = "EVENBENCH_TEST_NOTE"
 
 
-def run(task: Any, asked: Cell, timeout_seconds: float = 30.0, **more: Any) -> Reply:
+def run(task: Any, cell: Cell, timeout_seconds: float = 30.0, **more: Any) -> Reply:
     variables = system_info.for_worker(1, {})
-    return launcher.run(
-        Job(task, asked, sys_path=shared_path(), **more), variables, timeout_seconds
-    )
+    return launcher.run(Job(task, cell, sys_path=shared_path(), **more), variables, timeout_seconds)
 
 
 class Troubled(Product):
-    """Does in `prepare` what the flag of the cell says."""
+    """A backend with trouble in `prepare`, chosen by the cell's flag."""
 
     name = "troubled"
 
@@ -140,7 +136,7 @@ def test_a_job_here_gets_the_import_path_of_this_process_and_the_variables(
 
 
 def gone(pid: int) -> bool:
-    """Whether a process ended within two seconds; one that only waits to be reaped has."""
+    """Whether a process ends within two seconds; a zombie has ended."""
     for _ in range(100):
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -200,11 +196,11 @@ def test_a_crash_keeps_the_tail_of_the_log() -> None:
     assert len(tail) <= runner_job.LOG_TAIL_BYTES
 
 
-def test_an_exit_without_an_answer_tells_its_code() -> None:
-    assert trouble("exit").reason == "prepare exited with code 7 without an answer"
+def test_an_exit_without_a_reply_reports_the_code() -> None:
+    assert trouble("exit").reason == "prepare exited with code 7 without a reply"
 
 
-def test_a_hang_is_killed_at_the_timeout_with_everything_it_started(
+def test_a_hang_is_killed_at_the_timeout_with_all_descendants(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(NOTE, str(tmp_path / "child"))
@@ -212,12 +208,12 @@ def test_a_hang_is_killed_at_the_timeout_with_everything_it_started(
     reply = trouble("hang", timeout_seconds=1.5)
     assert 1.5 <= time.monotonic() - begin < 6
     assert (reply.outcome, reply.signal) == ("failed", "SIGKILL")
-    assert "did not answer within 1.5 s and was killed; raise --timeout" in reply.reason
+    assert "did not reply within 1.5 s and was killed; raise --timeout" in reply.reason
     assert "waiting for nothing" in reply.traceback
     assert gone(int((tmp_path / "child").read_text()))
 
 
-def test_what_a_killed_process_left_in_its_temporary_folder_is_removed(
+def test_the_temporary_files_of_a_killed_process_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(NOTE, str(tmp_path / "folder"))
@@ -228,7 +224,7 @@ def test_what_a_killed_process_left_in_its_temporary_folder_is_removed(
     assert not left.parent.exists()
 
 
-def test_a_child_left_behind_does_not_outlive_the_answer() -> None:
+def test_a_child_left_behind_does_not_outlive_the_reply() -> None:
     begin = time.monotonic()
     reply = trouble("child")
     assert reply.outcome == "ok"
@@ -237,7 +233,7 @@ def test_a_child_left_behind_does_not_outlive_the_answer() -> None:
     assert gone(reply.value["child"])
 
 
-def test_an_answer_larger_than_a_pipe_arrives_whole() -> None:
+def test_a_reply_larger_than_a_pipe_arrives_whole() -> None:
     reply = trouble("large")
     assert reply.value is not None
     assert len(reply.value["text"]) == 3_000_000
@@ -250,24 +246,21 @@ class RaisesInLoad(Product):
         raise RuntimeError("cannot load")
 
 
-def test_the_whole_walk_of_a_cell_through_processes(tmp_path: Path) -> None:
-    """Every task answers; then the same tasks on folders that lack what they need fail in their own
-    phase.
-    """
+def test_a_cell_passes_through_all_tasks(tmp_path: Path) -> None:
+    """Every task replies. On folders with missing files, tasks fail in the task's phase."""
     folders = {
         name: tmp_path / name for name in ("inputs", "weights", "artifact", "exact", "golden")
     }
     for folder in folders.values():
         folder.mkdir()
-    asked = cell()
 
     def do(task: Any, folder: str, *given: str, backend: str = "product", **more: Any) -> Reply:
         reading = {"artifact" if name == "exact" else name: str(folders[name]) for name in given}
         return run(task, cell(backend), folder=str(folders[folder]), folders=reading, **more)
 
-    made = do("inputs", "inputs")
-    assert made.value is not None
-    assert made.value["batches"] == 5
+    inputs = do("inputs", "inputs")
+    assert inputs.value is not None
+    assert inputs.value["batches"] == 5
     assert do("weights", "weights", "inputs").value["note"] == "drawn"  # type: ignore[index]
     assert do("prepare", "artifact", "inputs", "weights").value == {"format": "npy"}
     assert do("prepare", "exact", "inputs", "weights", backend="exact").outcome == "ok"
@@ -278,7 +271,7 @@ def test_the_whole_walk_of_a_cell_through_processes(tmp_path: Path) -> None:
     assert measured is not None
     assert measured["parity"]["verdict"] == "pass"
     assert measured["variables"]["OMP_NUM_THREADS"] == "1"
-    described = run("describe", asked).value
+    described = run("describe", cell()).value
     assert described is not None
     assert described["inputs"] == [{"name": "x", "shape": ["batch", 4], "dtype": "float32"}]
 
@@ -319,17 +312,17 @@ def no_samples(model: Any) -> dict[str, Any]:
     return {}
 
 
-def test_the_user_s_code_hides_none_of_it_and_is_not_hidden(
+def test_user_code_and_the_harness_do_not_hide_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A `benchmarks` package of the user's own wins over the one in this checkout."""
+    """A `benchmarks` package of the user wins over the package in this checkout."""
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "__init__.py").write_text("")
     (tmp_path / "benchmarks" / "mine.py").write_text(
         "import numpy as np\ndef rows(model):\n    return {'x': np.zeros((3, 4), np.float32)}\n"
     )
-    asked = cell("null", model=product(inputs_from="benchmarks.mine:rows"))
-    job = Job("inputs", asked, folder=str(tmp_path), sys_path=(str(tmp_path),))
+    declared = cell("null", model=product(inputs_from="benchmarks.mine:rows"))
+    job = Job("inputs", declared, folder=str(tmp_path), sys_path=(str(tmp_path),))
     monkeypatch.delenv(registry.VARIABLE)
     reply = launcher.run(job, system_info.for_worker(1, {}), 30.0)
     assert reply.outcome == "ok", reply

@@ -1,4 +1,4 @@
-"""The rules by which processes become one outcome, and every key of the line it is written as."""
+"""The outcome of a cell by its processes, and every key of the result line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def parity(verdict: str = "pass", needed: float = 0.1, reason: str = "") -> dict
 
 
 def process(**changed: Any) -> dict[str, Any]:
-    """What one process measured."""
+    """The record of a measured process."""
     both = {"compute": [5, 6], "host_to_host": [7, 8]}
     quiet = {
         "asked_is_used": "",
@@ -96,15 +96,15 @@ def line(
         ),
     ],
 )
-def test_one_process_alone_can_decide(
+def test_a_single_process_can_decide(
     changed: dict[str, Any], wanted: tuple[str, str, str] | None
 ) -> None:
-    found = outcome.verdict(process(**changed))
-    assert (found and (found.outcome, found.phase, found.reason)) == wanted
+    reply = outcome.verdict(process(**changed))
+    assert (reply and (reply.outcome, reply.phase, reply.reason)) == wanted
 
 
 def test_processes_are_gathered_in_order() -> None:
-    made = line(
+    record = line(
         None,
         process(),
         process(
@@ -112,18 +112,21 @@ def test_processes_are_gathered_in_order() -> None:
             phases_seconds={"load": 2.0, "sample": 4.0},
         ),
     )
-    assert made["samples_ns"] == {"compute": [[5, 6], [1]], "host_to_host": [[7, 8], [2]]}
-    assert (made["phases_seconds"]["load"], made["phases_seconds"]["sample"]) == ([1.0, 2.0], [4.0])
-    assert made["memory"] == {"peak_rss_bytes": [100, 100]}
-    assert made["labels"] == ["tuned"]
-    assert made["environment"]["load_average"] == 0.5
+    assert record["samples_ns"] == {"compute": [[5, 6], [1]], "host_to_host": [[7, 8], [2]]}
+    assert (record["phases_seconds"]["load"], record["phases_seconds"]["sample"]) == (
+        [1.0, 2.0],
+        [4.0],
+    )
+    assert record["memory"] == {"peak_rss_bytes": [100, 100]}
+    assert record["labels"] == ["tuned"]
+    assert record["environment"]["load_average"] == 0.5
 
 
-def test_a_second_clock_is_a_boundary_of_its_own_and_gives_the_cost_of_the_binding() -> None:
+def test_a_second_clock_is_a_boundary_and_gives_the_cost_of_the_binding() -> None:
     seen = {"compute": [5, 6], "host_to_host": [7, 8], "native": [4, 4]}
-    made = line(None, *[process(samples_ns=seen, inner_clock="steady_clock", binding_ns=1.5)] * 2)
-    assert made["samples_ns"]["native"] == [[4, 4], [4, 4]]
-    assert (made["inner_clock"], made["binding_ns"]) == ("steady_clock", [1.5, 1.5])
+    record = line(None, *[process(samples_ns=seen, inner_clock="steady_clock", binding_ns=1.5)] * 2)
+    assert record["samples_ns"]["native"] == [[4, 4], [4, 4]]
+    assert (record["inner_clock"], record["binding_ns"]) == ("steady_clock", [1.5, 1.5])
     assert (line(None, process())["inner_clock"], line(None, process())["binding_ns"]) == ("", [])
 
 
@@ -132,36 +135,41 @@ def test_an_emulated_precision_is_a_label() -> None:
     assert line(None, process(attested=attested))["labels"] == ["tuned", "emulated"]
 
 
-def test_the_process_that_needed_most_is_the_parity_of_the_cell() -> None:
-    made = line(
+def test_the_worst_process_is_the_parity_of_the_cell() -> None:
+    record = line(
         None,
         process(parity=parity(needed=0.2)),
         process(parity=parity(needed=0.9)),
         process(parity=parity(needed=0.1)),
     )
-    assert made["parity"] == {**parity(needed=0.9), "artifact_sha256": "a1", "input_sha256": "i1"}
+    assert record["parity"] == {**parity(needed=0.9), "artifact_sha256": "a1", "input_sha256": "i1"}
 
 
 def test_a_cell_that_never_ran_has_every_key_and_no_number() -> None:
     refused = Reply(None, "unavailable", "prepare", "not installed")
-    made, full = line(refused, prepared=None), line(None, process())
-    assert set(made) == set(full) == set(records.schema()["properties"])
-    assert (made["outcome"], made["phase"], made["reason"], made["hint"]) == (
+    record, full = line(refused, prepared=None), line(None, process())
+    assert set(record) == set(full) == set(records.schema()["properties"])
+    assert (record["outcome"], record["phase"], record["reason"], record["hint"]) == (
         "unavailable",
         "prepare",
         "not installed",
         "",
     )
-    assert (made["samples_ns"], made["parity"], made["attested"], made["artifact_sha256"]) == (
+    assert (
+        record["samples_ns"],
+        record["parity"],
+        record["attested"],
+        record["artifact_sha256"],
+    ) == (
         {},
         None,
         None,
         "",
     )
-    assert made["warnings"] == []
+    assert record["warnings"] == []
 
 
-def test_the_hint_is_for_what_can_be_installed_only() -> None:
+def test_the_hint_is_for_installable_packages_only() -> None:
     entry = Entry(cell("ort"), "bench.py::case", "evenbench run bench.py")
     lacking = Reply(
         None,
@@ -175,17 +183,17 @@ def test_the_hint_is_for_what_can_be_installed_only() -> None:
     assert line(Reply(None, "failed", "load", "boom"))["hint"] == ""
 
 
-def test_provenance_names_what_was_timed() -> None:
-    made = line(None, process())
-    assert (made["artifact_sha256"], made["input_sha256"]) == ("a1", "i1")
-    assert made["artifact"] == {"bytes": 10, "facts": {"format": "npy"}}
-    assert made["prepare"] == {"seconds": 2.0, "cached": True}
-    assert made["inputs"] == {"names": ["cat"]}
-    assert made["run"] == {
+def test_provenance_has_the_timed_artifact_and_inputs() -> None:
+    record = line(None, process())
+    assert (record["artifact_sha256"], record["input_sha256"]) == ("a1", "i1")
+    assert record["artifact"] == {"bytes": 10, "facts": {"format": "npy"}}
+    assert record["prepare"] == {"seconds": 2.0, "cached": True}
+    assert record["inputs"] == {"names": ["cat"]}
+    assert record["run"] == {
         **RUN,
         "plan": "quick",
         "processes": 1,
-        "evenbench": made["run"]["evenbench"],
+        "evenbench": record["run"]["evenbench"],
     }
 
 
@@ -215,14 +223,18 @@ LOCK = {
 }
 
 
-def test_versions_are_those_that_the_worker_found_and_not_those_of_this_process() -> None:
+def test_versions_come_from_the_worker_and_not_from_this_process() -> None:
     elsewhere = replace(PREPARED, environment=LOCK)
-    found = line(
+    environment = line(
         None,
         process(installation={"python": "3.99.0", "packages": {"r": "1.0"}}),
         prepared=elsewhere,
     )["environment"]
-    assert (found["python"], found["packages"], found["lock"]) == ("3.99.0", {"r": "1.0"}, LOCK)
+    assert (environment["python"], environment["packages"], environment["lock"]) == (
+        "3.99.0",
+        {"r": "1.0"},
+        LOCK,
+    )
     crashed = line(Reply(None, "failed", "load", "gone"), prepared=elsewhere)["environment"]
     assert (crashed["python"], crashed["packages"]) == ("3.99.0", {}), (
         "what is installed here says nothing of it"
@@ -238,10 +250,12 @@ def test_versions_are_those_that_the_worker_found_and_not_those_of_this_process(
         ("ort", "pip install 'evenbench[ort]'"),
     ],
 )
-def test_the_hint_of_an_unavailable_cell_is_for_where_it_lives(
+def test_the_hint_of_an_unavailable_cell_fits_the_environment(
     backend: str, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry.find("ort").__class__, "missing", lambda backend: ("onnxruntime",))
     entry = Entry(cell(backend), "bench.py::case", "evenbench run bench.py")
-    made = outcome.line(entry, RUN, plan(), Reply(None, "unavailable", "prepare", "why"), None, [])
-    assert made["hint"] == hint
+    record = outcome.line(
+        entry, RUN, plan(), Reply(None, "unavailable", "prepare", "why"), None, []
+    )
+    assert record["hint"] == hint

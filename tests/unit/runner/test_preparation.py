@@ -1,6 +1,4 @@
-"""What must exist before a cell is timed is made once, shared where it may be, and made again when
-anything changes.
-"""
+"""Entries are made once before timing, shared between cells, and made again after a change."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ import pytest
 
 from harness import Cell, Session
 from harness.core import artifact_store
-from harness.runner import launcher, preparation
+from harness.runner import interpreters, launcher
 from harness.runner.job import Job
 from harness.runner.preparation import Preparer
 from harness.runner.prepared import Refusal
@@ -23,7 +21,7 @@ from tests.unit.builders import ROWS, Product, cell, product, register, work_her
 
 @pytest.fixture
 def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
-    """The jobs that workers did, in order; they do them in this process."""
+    """The workers' jobs in order, done in this process."""
     monkeypatch.setenv(artifact_store.VARIABLE, str(tmp_path))
     register(
         monkeypatch,
@@ -37,7 +35,7 @@ def tasks(jobs: Sequence[Job]) -> list[str]:
 
 
 def test_everything_is_made_once_in_order(jobs: list[Job]) -> None:
-    made = Preparer(30.0).prepare(cell())
+    prepared = Preparer(30.0).prepare(cell())
     assert tasks(jobs) == [
         "inputs product",
         "weights product",
@@ -45,12 +43,12 @@ def test_everything_is_made_once_in_order(jobs: list[Job]) -> None:
         "prepare exact",
         "golden exact",
     ]
-    assert not any(found.cached for found in (made.inputs, made.artifact, made.golden))  # type: ignore[union-attr]
-    assert made.weights["source"] == "own"
-    assert made.folders() == {
-        "inputs": made.inputs.path,
-        "artifact": made.artifact.path,
-        "golden": made.golden.path,
+    assert not any(entry.cached for entry in (prepared.inputs, prepared.artifact, prepared.golden))  # type: ignore[union-attr]
+    assert prepared.weights["source"] == "own"
+    assert prepared.folders() == {
+        "inputs": prepared.inputs.path,
+        "artifact": prepared.artifact.path,
+        "golden": prepared.golden.path,
     }  # type: ignore[union-attr]
 
 
@@ -64,7 +62,7 @@ def test_a_second_run_starts_no_process(jobs: list[Job]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "made"),
+    ("change", "remade"),
     [
         (
             {"model": product(arguments={"seed": "1"})},
@@ -85,13 +83,13 @@ def test_a_second_run_starts_no_process(jobs: list[Job]) -> None:
     ],
     ids=["weights", "flag", "precision", "backend", "batch", "name", "threads"],
 )
-def test_what_changes_is_made_again_and_nothing_else(
-    change: dict[str, Any], made: list[str], jobs: list[Job]
+def test_a_change_makes_the_dependent_entries_again_and_no_others(
+    change: dict[str, Any], remade: list[str], jobs: list[Job]
 ) -> None:
     Preparer(30.0).prepare(cell())
     jobs.clear()
     Preparer(30.0).prepare(cell(**change))
-    assert tasks(jobs) == made
+    assert tasks(jobs) == remade
 
 
 def test_one_changed_weight_is_another_artifact_and_another_golden(jobs: list[Job]) -> None:
@@ -115,24 +113,24 @@ def test_backends_share_inputs_weights_and_golden(jobs: list[Job]) -> None:
 
 
 def test_weights_do_not_depend_on_the_batch(jobs: list[Job]) -> None:
-    made = Preparer(30.0).prepare(cell(batch=3))
+    prepared = Preparer(30.0).prepare(cell(batch=3))
     assert [job.cell.batch for job in jobs if job.task in ("inputs", "weights")] == [3, 1, 1]
-    assert made.inputs.facts["batches"] == 3
+    assert prepared.inputs.facts["batches"] == 3
 
 
 def test_a_control_needs_neither_weights_nor_golden(jobs: list[Job]) -> None:
-    made = Preparer(30.0).prepare(cell("null"))
+    prepared = Preparer(30.0).prepare(cell("null"))
     assert tasks(jobs) == ["inputs null", "prepare null"]
-    assert (made.golden, made.weights["sha256"]) == (None, "")
+    assert (prepared.golden, prepared.weights["sha256"]) == (None, "")
 
 
-def refusal(asked: Cell, preparer: Preparer | None = None) -> Any:
+def refusal(cell: Cell, preparer: Preparer | None = None) -> Any:
     with pytest.raises(Refusal) as caught:
-        (preparer or Preparer(30.0)).prepare(asked)
+        (preparer or Preparer(30.0)).prepare(cell)
     return caught.value.reply
 
 
-def test_what_a_backend_does_not_support_is_unsupported_before_anything_starts(
+def test_an_unsupported_cell_is_refused_before_any_process(
     jobs: list[Job],
 ) -> None:
     reply = refusal(cell(precision="bf16"))
@@ -160,7 +158,7 @@ def test_a_model_without_a_golden_is_unsupported(
     assert "no golden can judge product" in reply.reason
 
 
-def test_a_missing_environment_says_which_variable_names_it(
+def test_a_missing_environment_has_a_hint_with_the_variable(
     jobs: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reply = refusal(cell("product@1.24.1"))
@@ -168,7 +166,7 @@ def test_a_missing_environment_says_which_variable_names_it(
     assert "set EVENBENCH_PYTHON_1_24_1 to its Python" in reply.reason
     assert '[tool.evenbench.environments] "1.24.1" = ' in reply.reason
     monkeypatch.setenv("EVENBENCH_PYTHON_1_24_1", sys.executable)
-    assert preparation.interpreter_for(cell("product@1.24.1")) == sys.executable
+    assert interpreters.interpreter_for(cell("product@1.24.1")) == sys.executable
     monkeypatch.setattr(
         Product, "artifact_key", lambda backend, cell: {"format": "the same for every version"}
     )
@@ -177,7 +175,7 @@ def test_a_missing_environment_says_which_variable_names_it(
 
 
 class Drawn(Product):
-    """Fails while it prepares."""
+    """A backend that fails in `prepare`."""
 
     name = "drawn"
 
@@ -189,9 +187,7 @@ class Drawn(Product):
         raise AssertionError("never loaded")
 
 
-def test_a_failure_is_told_once_per_run_and_leaves_nothing_behind(
-    jobs: list[Job], tmp_path: Path
-) -> None:
+def test_a_failure_is_kept_for_the_run_and_leaves_no_files(jobs: list[Job], tmp_path: Path) -> None:
     preparer = Preparer(30.0)
     first = refusal(cell("drawn"), preparer)
     assert (first.outcome, first.phase, first.reason) == (
@@ -205,10 +201,10 @@ def test_a_failure_is_told_once_per_run_and_leaves_nothing_behind(
     assert list((tmp_path / "artifacts").iterdir()) == []
 
 
-def test_what_is_slow_is_told_before_it_starts(jobs: list[Job]) -> None:
-    told: list[tuple[str, int]] = []
-    Preparer(30.0, lambda kind, text: told.append((kind, len(jobs)))).prepare(cell())
-    assert told == [
+def test_slow_steps_are_reported_before_the_start(jobs: list[Job]) -> None:
+    messages: list[tuple[str, int]] = []
+    Preparer(30.0, lambda kind, text: messages.append((kind, len(jobs)))).prepare(cell())
+    assert messages == [
         ("inputs", 0),
         ("weights", 1),
         ("artifacts", 2),
@@ -238,7 +234,7 @@ def test_workers_find_the_users_code_and_get_the_cells_threads(
 
 
 class Quantises(Product):
-    """Says that it runs int8; what matters here is what it is given."""
+    """A backend that declares int8-static, for tests of calibration data."""
 
     name = "quantises"
     precisions = ("fp32", "int8-static")
@@ -255,15 +251,15 @@ def static(**changed: Any) -> Any:
 CALIBRATION = "tests.unit.runner.test_preparation:other_samples"
 
 
-def test_only_a_precision_that_needs_calibration_gets_it(jobs: list[Job]) -> None:
+def test_only_int8_static_gets_calibration(jobs: list[Job]) -> None:
     Preparer(30.0).prepare(cell(model=product(calibration_from=CALIBRATION)))
     assert [task for task in tasks(jobs) if task.startswith("calibration")] == []
     Preparer(30.0).prepare(static(calibration_from=CALIBRATION))
-    asked = next(
+    static_job = next(
         job for job in jobs if job.task == "prepare" and job.cell.precision == "int8-static"
     )
-    assert asked.payload.calibration
-    assert "calibration" in asked.folders
+    assert static_job.payload.calibration
+    assert "calibration" in static_job.folders
 
 
 def test_other_calibration_is_another_artifact_of_int8_static_alone(
@@ -279,7 +275,7 @@ def test_other_calibration_is_another_artifact_of_int8_static_alone(
     assert first.inputs.path == again.inputs.path
 
 
-def test_a_model_without_calibration_is_unsupported_and_told_what_to_declare(
+def test_a_model_without_calibration_is_unsupported_with_a_hint(
     jobs: list[Job],
 ) -> None:
     with pytest.raises(Refusal) as refused:

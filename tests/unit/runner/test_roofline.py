@@ -1,6 +1,4 @@
-"""The least possible time: its formula, what counts as bytes, and peaks that are measured once,
-before anything is timed.
-"""
+"""The least possible time: formula, counted bytes, and peaks measured once before timing."""
 
 from __future__ import annotations
 
@@ -78,13 +76,13 @@ def test_the_slower_of_arithmetic_and_memory_binds() -> None:
 def test_without_a_count_or_a_peak_there_is_no_limit_but_a_reason(
     work: Mapping[str, Any], peaks: Mapping[str, Any], reason: str
 ) -> None:
-    found = roofline.of(cell(), {**WORK, **work}, {**PEAKS, **peaks})
-    assert (found["least_seconds"], found["bound"], found["reason"]) == (None, "", reason)
-    assert found["least_bytes"] > 0
+    limit = roofline.of(cell(), {**WORK, **work}, {**PEAKS, **peaks})
+    assert (limit["least_seconds"], limit["bound"], limit["reason"]) == (None, "", reason)
+    assert limit["least_bytes"] > 0
 
 
 @pytest.mark.parametrize(
-    ("precision", "each", "number"),
+    ("precision", "weight_bytes", "tensor_bytes"),
     [
         ("fp32", 4, 4),
         ("tf32", 4, 4),
@@ -95,14 +93,17 @@ def test_without_a_count_or_a_peak_there_is_no_limit_but_a_reason(
     ],
 )
 def test_weights_count_once_at_their_precision_and_tensors_as_a_step_gets_them(
-    precision: str, each: int, number: int
+    precision: str, weight_bytes: int, tensor_bytes: int
 ) -> None:
-    asked = Cell(IMAGES, "product", precision, batch=3)
-    assert roofline.least_bytes(asked, WORK) == 1000 * each + 3 * 5 * number + 3 * 2 * 8
+    declared = Cell(IMAGES, "product", precision, batch=3)
     assert (
-        roofline.least_bytes(asked, {**WORK, "weight_bytes": 700})
-        == 700 + 3 * 5 * number + 3 * 2 * 8
-    ), "a file that stores them in less"
+        roofline.least_bytes(declared, WORK)
+        == 1000 * weight_bytes + 3 * 5 * tensor_bytes + 3 * 2 * 8
+    )
+    assert (
+        roofline.least_bytes(declared, {**WORK, "weight_bytes": 700})
+        == 700 + 3 * 5 * tensor_bytes + 3 * 2 * 8
+    ), "a file with smaller weights"
 
 
 def test_every_precision_has_a_width() -> None:
@@ -110,20 +111,18 @@ def test_every_precision_has_a_width() -> None:
 
 
 def test_peaks_are_measured_once_for_each_device_precision_and_number_of_threads() -> None:
-    asked: list[Job] = []
+    jobs: list[Job] = []
 
     def work(job: Job) -> Reply:
-        asked.append(job)
+        jobs.append(job)
         return Reply(FOUND)
 
     peaks = roofline.Peaks(work, PLANS["default"])
     cells = [cell(), cell("twin"), cell(batch=4), cell(precision="fp16"), cell(threads=2)]
     for _ in range(2):
-        for each in peaks.unknown(cells):
-            peaks.measure(each)
-    assert [
-        (job.task, job.cell.backend, job.cell.precision, job.cell.threads) for job in asked
-    ] == [
+        for unknown in peaks.unknown(cells):
+            peaks.measure(unknown)
+    assert [(job.task, job.cell.backend, job.cell.precision, job.cell.threads) for job in jobs] == [
         ("peaks", "null", "fp32", 1),
         ("peaks", "null", "fp16", 1),
         ("peaks", "null", "fp32", 2),
@@ -134,12 +133,12 @@ def test_peaks_are_measured_once_for_each_device_precision_and_number_of_threads
 def test_quick_plans_measure_none_and_say_so() -> None:
     peaks = roofline.Peaks(lambda job: Reply(FOUND), PLANS["quick"])
     assert list(peaks.unknown([cell()])) == []
-    found = roofline.of(cell(), WORK, peaks.of(cell()))
-    assert found["least_seconds"] is None
-    assert "plan quick measures no peaks; use --plan default" in found["reason"]
+    limit = roofline.of(cell(), WORK, peaks.of(cell()))
+    assert limit["least_seconds"] is None
+    assert "plan quick measures no peaks; use --plan default" in limit["reason"]
 
 
-def test_peaks_that_cannot_be_had_are_a_reason_and_no_error() -> None:
+def test_unmeasurable_peaks_are_a_reason_and_no_error() -> None:
     peaks = roofline.Peaks(
         lambda job: Reply(None, "failed", "prepare", "it was killed"), PLANS["default"]
     )
@@ -152,7 +151,7 @@ def test_peaks_that_cannot_be_had_are_a_reason_and_no_error() -> None:
 
 
 class Counting(Exact):
-    """The golden of the product, which counts the work of its one matrix product."""
+    """The golden of the product, with the counted work of a matrix product."""
 
     def work(self, session: Session) -> Mapping[str, Any]:
         count = 2 * int(np.prod(session.weights.shape)) * len(session.x)  # type: ignore[attr-defined]
@@ -177,7 +176,7 @@ def test_a_run_measures_the_peaks_after_preparing_and_before_timing(
     )
     jobs = work_here(monkeypatch)
     cells = [cell(batch=2), cell("twin", batch=2), cell("null")]
-    run = Run([Entry(each) for each in cells], plan(peak_seconds=0.5), tmp_path / "results")
+    run = Run([Entry(declared) for declared in cells], plan(peak_seconds=0.5), tmp_path / "results")
     lines = run.measure(run.entries)
     tasks = [job.task for job in jobs]
     assert tasks.count("peaks") == 1

@@ -1,4 +1,4 @@
-"""Every cell ends as exactly one line, measured in K processes that are spread over the session."""
+"""A run writes exactly one line per cell, measured in K processes spread over the session."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
 
 
 def entries(*cells: Cell) -> list[Entry]:
-    return [Entry(made, "bench.py::case", "evenbench run bench.py") for made in cells]
+    return [Entry(declared, "bench.py::case", "evenbench run bench.py") for declared in cells]
 
 
-def start(asked: Sequence[Entry], folder: Path, processes: int = 3, **more: Any) -> Run:
-    return Run(asked, plan(processes=processes), folder / "results", **more)
+def start(wanted: Sequence[Entry], folder: Path, processes: int = 3, **more: Any) -> Run:
+    return Run(wanted, plan(processes=processes), folder / "results", **more)
 
 
 def measured(jobs: Sequence[Job]) -> list[str]:
@@ -52,10 +52,10 @@ def measured(jobs: Sequence[Job]) -> list[str]:
 
 @pytest.fixture
 def lines(tmp_path: Path) -> dict[str, Record]:
-    """One line for each possible outcome, as they are on the disk, by backend and precision."""
-    asked = entries(*(cell(backend, **axes) for backend, axes, _ in EVERY))
-    run = start(asked, tmp_path, processes=2)
-    run.measure(asked)
+    """A line on disk for each possible outcome, by backend and precision."""
+    wanted = entries(*(cell(backend, **axes) for backend, axes, _ in EVERY))
+    run = start(wanted, tmp_path, processes=2)
+    run.measure(wanted)
     run.finish()
     text = run.file.file.read_text().splitlines()
     assert len(text) == len(EVERY), "a cell has no line, or two"
@@ -65,7 +65,7 @@ def lines(tmp_path: Path) -> dict[str, Record]:
     }
 
 
-def test_every_cell_has_exactly_the_outcome_that_it_deserves(lines: dict[str, Record]) -> None:
+def test_every_cell_has_the_expected_outcome(lines: dict[str, Record]) -> None:
     assert {name: line["outcome"] for name, line in lines.items()} == {
         f"{backend} {axes.get('precision', 'fp32')}": outcome for backend, axes, outcome in EVERY
     }
@@ -77,7 +77,7 @@ def test_every_line_is_valid_by_the_published_schema(lines: dict[str, Record]) -
         assert [error.message for error in validator.iter_errors(line)] == []
 
 
-def test_what_was_verified_is_what_was_timed(lines: dict[str, Record]) -> None:
+def test_the_verified_bytes_are_the_timed_bytes(lines: dict[str, Record]) -> None:
     judged = [line for line in lines.values() if line["parity"]]
     assert {line["outcome"] for line in judged} == {"ok", "mismatch", "fallback"}
     for line in judged:
@@ -85,7 +85,7 @@ def test_what_was_verified_is_what_was_timed(lines: dict[str, Record]) -> None:
         assert line["parity"]["input_sha256"] == line["input_sha256"] != ""
 
 
-def test_only_lines_without_a_number_say_why(lines: dict[str, Record]) -> None:
+def test_only_lines_without_a_number_have_a_reason(lines: dict[str, Record]) -> None:
     for line in lines.values():
         assert bool(line["reason"]) == bool(line["phase"]) == (line["outcome"] != "ok")
     assert "asked for precision fp16, ran fp32" in lines["narrows fp16"]["reason"]
@@ -110,82 +110,82 @@ def test_a_control_is_measured_and_not_judged(lines: dict[str, Record]) -> None:
 
 
 def test_processes_of_a_cell_are_spread_over_sweeps(jobs: list[Job], tmp_path: Path) -> None:
-    asked = entries(
+    wanted = entries(
         *(cell("product", batch=batch) for batch in (1, 2, 3)),
         *(cell("twin", batch=batch) for batch in (1, 2, 3)),
     )
-    start(asked, tmp_path).measure(asked)
+    start(wanted, tmp_path).measure(wanted)
     order = [job.cell.key for job in jobs if job.task == "measure"]
     sweeps = [order[at : at + 6] for at in range(0, 18, 6)]
-    assert all(sorted(sweep) == sorted(entry.cell.key for entry in asked) for sweep in sweeps)
+    assert all(sorted(sweep) == sorted(entry.cell.key for entry in wanted) for sweep in sweeps)
     assert len({tuple(sweep) for sweep in sweeps}) > 1, "every sweep has the same order"
     assert [job.task for job in jobs].index("measure") == len(jobs) - 18, (
         "something was prepared while cells were timed"
     )
 
 
-def test_a_wrong_answer_ends_its_cell_after_one_process(jobs: list[Job], tmp_path: Path) -> None:
-    asked = entries(cell("oneweight"), cell())
-    start(asked, tmp_path).measure(asked)
+def test_wrong_outputs_end_a_cell_after_one_process(jobs: list[Job], tmp_path: Path) -> None:
+    wanted = entries(cell("oneweight"), cell())
+    start(wanted, tmp_path).measure(wanted)
     assert (measured(jobs).count("oneweight"), measured(jobs).count("product")) == (1, 3)
 
 
 def test_lines_come_back_in_the_order_asked(tmp_path: Path) -> None:
-    asked = entries(cell("twin"), cell("absent"), cell())
-    found = start(asked, tmp_path).measure(asked)
-    assert [line["cell"]["backend"] for line in found] == ["twin", "absent", "product"]
+    wanted = entries(cell("twin"), cell("absent"), cell())
+    lines = start(wanted, tmp_path).measure(wanted)
+    assert [line["cell"]["backend"] for line in lines] == ["twin", "absent", "product"]
 
 
 def test_known_outcomes_are_not_measured_again(jobs: list[Job], tmp_path: Path) -> None:
-    asked = entries(cell(), cell("twin"))
-    run = start(asked, tmp_path)
-    first = run.measure(asked[:1])
+    wanted = entries(cell(), cell("twin"))
+    run = start(wanted, tmp_path)
+    first = run.measure(wanted[:1])
     jobs.clear()
-    assert run.measure(asked)[0] == first[0]
+    assert run.measure(wanted)[0] == first[0]
     assert measured(jobs) == ["twin"] * 3
 
 
 class Interrupted(Exception):
-    """What stops a run here."""
+    """The exception that stops a run."""
 
 
-def test_an_interrupted_run_goes_on_with_the_processes_it_has(
+def test_an_interrupted_run_resumes_with_the_known_processes(
     jobs: list[Job], tmp_path: Path
 ) -> None:
-    asked = entries(cell(), cell("twin"))
+    wanted = entries(cell(), cell("twin"))
 
     def stop(event: Event) -> None:
         if event.kind == "measure" and event.text.endswith("3/3"):
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        start(asked, tmp_path, listen=stop).measure(asked)
+        start(wanted, tmp_path, listen=stop).measure(wanted)
     assert len(measured(jobs)) == 4
     jobs.clear()
-    again = start(asked, tmp_path)
+    again = start(wanted, tmp_path)
     assert again.resumed
-    found = again.measure(asked)
+    lines = again.measure(wanted)
     assert sorted(measured(jobs)) == ["product", "twin"]
-    assert all(len(line["process_seconds"]) == 3 for line in found)
+    assert all(len(line["process_seconds"]) == 3 for line in lines)
 
 
-def test_what_was_measured_on_another_artifact_does_not_count(
+def test_processes_of_another_artifact_do_not_count(
     jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = entries(cell())
+    wanted = entries(cell())
 
     def stop(event: Event) -> None:
         if event.kind == "measure" and event.text.endswith("2/3"):
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        start(asked, tmp_path, listen=stop).measure(asked)
+        start(wanted, tmp_path, listen=stop).measure(wanted)
     monkeypatch.setattr(
         "tests.unit.builders.Product.artifact_key", lambda backend, cell: {"flag": "new"}
     )
     monkeypatch.setattr("tests.unit.builders.Product.prepare", other_format)
     jobs.clear()
-    start(asked, tmp_path).measure(asked)
+    start(wanted, tmp_path).measure(wanted)
     assert measured(jobs) == ["product"] * 3
 
 
@@ -201,18 +201,18 @@ def other_format(backend: Any, source: Any, cell: Cell, folder: Path) -> dict[st
 
 def test_events_count_up_to_the_total(tmp_path: Path) -> None:
     heard: list[Event] = []
-    asked = entries(cell(), cell("oneweight"), cell("absent"), cell("raises"))
-    start(asked, tmp_path, listen=heard.append).measure(asked)
+    wanted = entries(cell(), cell("oneweight"), cell("absent"), cell("raises"))
+    start(wanted, tmp_path, listen=heard.append).measure(wanted)
     steps = [event.steps for event in heard]
     assert steps == sorted(steps)
     assert (heard[-1].steps, heard[-1].total) == (16, 16)
     assert sum(1 for event in heard if event.kind == "outcome") == 4
 
 
-def test_a_finished_run_leaves_its_lines_and_nothing_else(tmp_path: Path) -> None:
-    asked = entries(cell())
-    run = start(asked, tmp_path)
-    run.measure(asked)
+def test_a_finished_run_leaves_the_lines_only(tmp_path: Path) -> None:
+    wanted = entries(cell())
+    run = start(wanted, tmp_path)
+    run.measure(wanted)
     run.finish()
     assert [path.name for path in (tmp_path / "results").rglob("*") if path.is_file()] == [
         f"{run.file.id}.jsonl"
@@ -220,9 +220,9 @@ def test_a_finished_run_leaves_its_lines_and_nothing_else(tmp_path: Path) -> Non
 
 
 def test_an_incomplete_run_is_left_to_be_resumed(tmp_path: Path) -> None:
-    asked = entries(cell(), cell("twin"))
-    run = start(asked, tmp_path)
-    run.measure(asked[:1])
+    wanted = entries(cell(), cell("twin"))
+    run = start(wanted, tmp_path)
+    run.measure(wanted[:1])
     run.finish()
     assert run.file.work.is_dir()
-    assert start(asked, tmp_path).resumed
+    assert start(wanted, tmp_path).resumed
