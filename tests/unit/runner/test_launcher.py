@@ -116,7 +116,7 @@ def trouble(flag: str, **more: Any) -> Reply:
         ("usage", "UsageError", "x: no such file; give another"),
         ("store", "UsageError", "disk: full"),
         ("raise", "RuntimeError", "RuntimeError: the exporter gave up"),
-        ("exit", "", "prepare exited with code 7 without an answer"),
+        ("exit", "", "prepare exited with code 7 without a reply"),
     ],
 )
 def test_a_reply_carries_the_class_of_an_error(flag: str, error: str, message: str) -> None:

@@ -140,7 +140,7 @@ def test_an_unsupported_cell_is_refused_before_any_process(
         "product runs fp32, fp16, not bf16",
     )
     assert "runs on cpu, not cuda:1" in refusal(cell(device="cuda:1")).reason
-    assert "has no option speed; it has flag" in refusal(cell(options=(("speed", 9),))).reason
+    assert "has no option speed; expected flag" in refusal(cell(options=(("speed", 9),))).reason
     assert jobs == []
 
 
