@@ -164,7 +164,7 @@ def test_cells_are_chosen_by_case_expression_id_and_key(
     ("arguments", "said"),
     [
         (["list", "nowhere"], "nowhere: no such file or folder"),
-        (["list", "{bench}", "-k", "nothing"], "leaves none of 4 cells"),
+        (["list", "{bench}", "-k", "nothing"], "matches none of 4 cells"),
         (["list", "{bench}", "-k", "m0 and ("], "does not parse"),
         (["list", "{bench}", "--cell", "m0-null-fp32-cpu-b2"], "did you mean m0-null-fp32-cpu-b1"),
         (["list", "{bench}::absent"], "has no case 'absent'"),
