@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 install: $(READY) ## create .venv with everything that the tests need
 
 bench: $(READY) ## compare the runtimes: results/, site/index.html, and a table
-	$(BIN)/evenbench run benchmarks --site site
+	$(BIN)/evenbench run benchmarks -o site
 
 TESTS := not nightly
 
@@ -32,7 +32,7 @@ test-all: TESTS := nightly or not nightly
 test-all: test ## the same with the nightly tests: real networks, every exporter, long tunings
 
 matrix: $(READY) ## every runtime at every precision (about 20 minutes, 30 at first); docs/runtimes.md is made from it
-	$(BIN)/evenbench run benchmarks/matrix.py --results results/matrix --site site/matrix || [ $$? = 1 ]  # a mismatch is a result here
+	$(BIN)/evenbench run benchmarks/matrix.py --results results/matrix -o site/matrix || [ $$? = 1 ]  # a mismatch is a result here
 	$(BIN)/evenbench report results/matrix --markdown
 
 bench-harness: $(READY) ## measure the harness itself, for docs/performance.md

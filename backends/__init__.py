@@ -23,7 +23,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         "ort-openvino",
         "backends.onnxruntime.openvino_provider:OrtOpenVino",
-        "evenbench environments build ort-openvino",
+        "evenbench env build ort-openvino",
         environment="openvino",
     ),
     Row("openvino", "backends.openvino.backend:OpenVino", "pip install 'evenbench[openvino]'"),

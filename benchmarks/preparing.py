@@ -2,7 +2,7 @@
 
 Run with `evenbench run benchmarks/preparing.py`; the default suite takes only minutes and leaves
 this file out. Each library declares a separate model, with a golden on the library's inputs, so
-results compare runtimes within a library. `evenbench levels` compares the libraries.
+results compare runtimes within a library. `evenbench preprocess-diff` compares the libraries.
 """
 
 from benchmarks.models import MOBILENET_V3_SMALL

@@ -1,180 +1,184 @@
-"""The `evenbench` command: its table of commands, and the few that have no module of their own."""
+"""The `evenbench` command: the table of commands, and the exit code of every ending."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from types import ModuleType
+from typing import Any
 
 from harness import __version__
-from harness.commands import (
-    bisect,
-    compare,
-    history,
-    list_cells,
-    load,
-    package,
-    pipeline,
-    preprocess_diff,
-    recommend,
-    report,
-    run,
-    upgrade,
-)
-from harness.core import exit_codes, import_strings
+from harness.commands.parser import Parser
+from harness.core import exit_codes, import_strings, options
 from harness.core.errors import UsageError
 from harness.core.paths import PROJECT
 
-GATES = ("compare", "bisect", "bridge", "history")
-"""Commands that do not go on later, so that an interruption is pytest's as well."""
+DESCRIPTION = "Benchmark a model on every deployment runtime. Wrong outputs are never timed."
 
-DESCRIPTION = "Runs one model on every runtime you could ship, from the same bytes, and refuses to time a wrong answer."
+COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "Measure": {
+        "run": ("run", "measure latency and accuracy; resumes an interrupted run"),
+        "load": ("load", "batch sizes, concurrency, arrival rates, pauses, shapes"),
+        "pipeline": ("pipeline", "video pipeline: decode, preprocess, infer, draw"),
+        "tune": ("tune", "search for faster schedules"),
+    },
+    "Compare": {
+        "compare": ("compare", "is HEAD slower than BASE? commits, backends, releases"),
+        "upgrade": ("upgrade", "what changed with a runtime's upgrade?"),
+        "bisect": ("bisect", "find the commit that made a cell slower"),
+        "history": ("history", "results over commits, with change points"),
+        "layerwise": ("layerwise", "find the first layer at which two cells diverge"),
+    },
+    "Results": {
+        "report": ("report", "write the HTML report"),
+        "inspect": ("inspect", "show a cell, a results file or a model file"),
+        "recommend": ("recommend", "which cells meet latency, memory and size limits?"),
+        "cost": ("cost", "size, start-up time and price of each cell"),
+    },
+    "Deploy": {
+        "package": ("package", "export a cell as a standalone program, and verify it"),
+        "footprint": ("footprint", "packages, size and import time of backends"),
+    },
+    "Project": {
+        "list": ("list_cells", "show all cells and whether they can run"),
+        "new": ("new", "create a backend, model or case from a template"),
+        "env": ("env", "list, lock, build or remove environments of backends"),
+        "doctor": ("doctor", "check the installation, and the machine for noise"),
+    },
+    "Checks": {
+        "selftest": ("selftest", "run wrong runtimes on purpose; each must be caught"),
+        "preprocess-diff": ("preprocess_diff", "compare preprocessing libraries, in pixel levels"),
+        "notify": ("notify", "open or close the GitHub issue of a scheduled check"),
+    },
+}
+"""Group → command → module in `harness.commands` and line of help.
 
-EPILOG = """\
-exit codes:
-  0    everything went as asked; of `run`: every cell is ok, unsupported or unavailable
-  1    `run`: some cell is a mismatch, a fallback or failed; `controls`: a wrong answer slipped through
-  3    a fault of evenbench itself, with its traceback: no answer of any kind
-  4    a flag is malformed, or what was asked for cannot be: the line `error: ...` says what to do
-  130  interrupted; the same `run` command goes on where it stopped
+Modules are names here: only the chosen command is imported.
 """
 
+ALIASES: Mapping[str, str] = {
+    "advise": "recommend",
+    "bridge": "upgrade",
+    "controls": "selftest",
+    "diff": "layerwise",
+    "environments": "env",
+    "levels": "preprocess-diff",
+    "ship": "package",
+}
+"""Old command → new name. Old names stay valid for a release, without a place in the help."""
 
-class Command(NamedTuple):
-    """One line of the command's help, and where the rest is: a module's flags and its `run`."""
-
-    help: str
-    epilog: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]
-
-
-def _of(module: Any, help: str) -> Command:
-    """A command that has a module of its own: its `EPILOG`, `add_arguments` and `run`."""
-    return Command(help, module.EPILOG, module.add_arguments, module.run)
-
-
-def commands() -> dict[str, Command]:
-    """Every command by name, in the order in which the help shows them."""
-    from harness.commands import (
-        doctor,
-        env,
-        footprint,
-        inspect,
-        layerwise,
-        new,
-        notify,
-        selftest,
-        tune,
-    )
-
-    run_epilog = run.EPILOG + EPILOG
-    return {
-        "list": Command(
-            "show every cell and whether it can run",
-            run_epilog,
-            list_cells.add_arguments,
-            list_cells.run,
-        ),
-        "run": Command(
-            "measure cells, or go on with an interrupted run",
-            run_epilog,
-            run.add_arguments,
-            run.run,
-        ),
-        "report": Command(
-            "write the HTML report of recorded results", "", report.add_arguments, report.run
-        ),
-        "advise": _of(recommend, "which recorded cells keep your limits, and why not the others"),
-        "ship": _of(package, "write a program that runs a cell's artifact, and prove it"),
-        "footprint": _of(footprint, "what must be installed to run a backend, and its size"),
-        "levels": _of(preprocess_diff, "by how many levels libraries differ that prepare a photo"),
-        "pipeline": _of(pipeline, "frames per second from the encoded frame to the drawn answer"),
-        "load": _of(
-            load, "batches, callers, arrivals, pauses, changing shapes: latency and throughput"
-        ),
-        "inspect": Command(
-            "show all that is known of a cell, results or a model file",
-            EPILOG,
-            inspect.add_arguments,
-            inspect.run,
-        ),
-        "compare": _of(compare, "is HEAD slower than BASE? measured in pairs"),
-        "bisect": _of(bisect, "which commit made a cell worse? each step in pairs"),
-        "bridge": _of(upgrade, "what did a runtime's upgrade change? old against new, in pairs"),
-        "history": _of(history, "recorded results over commits, and steps in them"),
-        "diff": _of(layerwise, "the first tensor at which two cells part"),
-        "controls": Command(
-            "run runtimes made wrong on purpose: each must be caught",
-            EPILOG,
-            selftest.add_arguments,
-            selftest.run,
-        ),
-        "tune": Command(
-            "search for faster schedules, where a backend can use them",
-            tune.EPILOG + EPILOG,
-            tune.add_arguments,
-            tune.run,
-        ),
-        "environments": Command(
-            "the environments that backends such as ort@1.24.1 live in",
-            EPILOG,
-            env.add_arguments,
-            env.run,
-        ),
-        "notify": _of(notify, "open, update or close the one issue of a scheduled check"),
-        "doctor": Command(
-            "what is installed, what is missing, what disturbs measurements here",
-            "",
-            doctor.add_arguments,
-            doctor.run,
-        ),
-        "new": Command("write a working starting file", "", new.add_arguments, new.run),
-    }
+BUILT_IN: Mapping[str, str] = {
+    "help": "show the help of a command, or the table of exit-codes",
+    "completion": "print a completion script for bash, zsh or tcsh",
+}
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line, all of it."""
-    top = _Parser(prog="evenbench", description=DESCRIPTION, epilog=EPILOG)
-    top.add_argument("--version", action="version", version=f"evenbench {__version__}")
-    under = top.add_subparsers(
-        dest="command", required=True, metavar="COMMAND", parser_class=_Parser
-    )
-    for name, command in commands().items():
-        made = under.add_parser(name, help=command.help, epilog=command.epilog or None)
-        command.add_arguments(made)
-        made.set_defaults(do=command.run)
+def commands() -> dict[str, tuple[str, str]]:
+    """Return the commands of all groups: name → module and line of help."""
+    return {name: row for group in COMMANDS.values() for name, row in group.items()}
+
+
+def module_of(name: str) -> ModuleType:
+    """Import the module of a command."""
+    return importlib.import_module(f"harness.commands.{commands()[name][0]}")
+
+
+def overview() -> Parser:
+    """Return the parser of the program's own flags, with the groups of commands in the help."""
+    top = _top("%(prog)s [-h] [--version] COMMAND ...")
+    for title, rows in {
+        **{
+            title: {name: row[1] for name, row in group.items()}
+            for title, group in COMMANDS.items()
+        },
+        "Help": BUILT_IN,
+    }.items():
+        group = top.add_argument_group(title)
+        # Lines of the help alone: an argument would take words from the command line.
+        group._group_actions += [_Line([], name, help=line) for name, line in rows.items()]
+    top.add_argument("command", metavar="COMMAND", help=argparse.SUPPRESS)
     return top
 
 
-class _Parser(argparse.ArgumentParser):
-    """Keeps the line breaks of epilogs, and takes no abbreviated flags, which would break when
-    flags are added.
-    """
+def parser() -> Parser:
+    """Return the whole command line in a single parser, for completion and tests."""
+    top = _top("%(prog)s COMMAND ...")
+    under = top.add_subparsers(dest="command", required=True, parser_class=Parser, prog="evenbench")
+    for name, (_, line) in commands().items():
+        _fill(under.add_parser(name, help=line), name)
+    _add_topic(under.add_parser("help", help=BUILT_IN["help"]))
+    _add_shell(under.add_parser("completion", help=BUILT_IN["completion"]))
+    return top
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(
-            formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options
-        )
 
-    def error(self, message: str) -> NoReturn:
-        """End as every other misuse does; argparse's own 2 is what pytest calls an interruption."""
-        self.print_usage(sys.stderr)
-        self.exit(exit_codes.USAGE, f"{self.prog}: error: {message}\n")
+def command_parser(name: str) -> Parser:
+    """Return the parser of a command."""
+    made = Parser(prog=f"evenbench {name}")
+    if name in BUILT_IN:
+        made.description = _sentence(BUILT_IN[name])
+        {"help": _add_topic, "completion": _add_shell}[name](made)
+    else:
+        _fill(made, name)
+    return made
+
+
+class _Line(argparse.Action):
+    """A line of the help."""
+
+    def __call__(self, *values: Any, **more: Any) -> None:
+        raise NotImplementedError
+
+
+def _top(usage: str) -> Parser:
+    top = Parser(prog="evenbench", description=DESCRIPTION, usage=usage)
+    top.add_argument("--version", action="version", version=f"evenbench {__version__}")
+    return top
+
+
+def _fill(made: Parser, name: str) -> None:
+    from harness.commands import arguments
+
+    made.description = _sentence(commands()[name][1])
+    arguments.fill(made, module_of(name))
+
+
+def _sentence(line: str) -> str:
+    return line[0].upper() + line[1:] + ("" if line.endswith("?") else ".")
+
+
+def _add_topic(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "topic",
+        nargs="?",
+        choices=["exit-codes", *commands()],
+        metavar="TOPIC",
+        help="a command, or exit-codes [default: overview]",
+    )
+
+
+def _add_shell(made: argparse.ArgumentParser) -> None:
+    made.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="shell to complete in")
+
+
+# -- running a command -----------------------------------------------------------------------------
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code. Errors of usage are told in one line, without a
-    traceback.
-    """
-    options = parser().parse_args(arguments)
+    """Run a command and return the exit code. Misuse prints a line without traceback."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    given = overview().parse_args(words[:1]).command
+    name = ALIASES.get(given, given)
+    if name not in {**commands(), **BUILT_IN}:
+        overview().error(f"no command {given!r}; {_suggestion(given)}")
     try:
+        namespace = command_parser(name).parse_args(words[1:])
         _check_packages()
-        code: int = options.do(options)
+        code = _built_in(name, namespace) if name in BUILT_IN else _run(name, namespace)
         sys.stdout.flush()
         return code
     except UsageError as error:
@@ -182,40 +186,85 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exit_codes.USAGE
     except KeyboardInterrupt:
         print("evenbench: interrupted", file=sys.stderr)
-        return exit_codes.INTERRUPTED if options.command in GATES else exit_codes.RESUMABLE
-    except BrokenPipeError:  # `evenbench list | head`: whoever read has seen enough
+        return _interrupted(name)
+    except BrokenPipeError:  # the reader of `evenbench list | head` has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:  # a full disk, a folder without permission: what is recorded stays
+        return exit_codes.PASS
+    except OSError as error:  # a full disk, a folder without permission: recorded results stay
         print(
             f"evenbench: error: {error}; make room or check permissions, then try again",
             file=sys.stderr,
         )
         return exit_codes.USAGE
-    except Exception:  # Python's own 1 would be read as a verdict
+    except Exception:  # a script would read Python's own 1 as a verdict
         traceback.print_exc()
         print(
-            "evenbench: this is a fault of evenbench and no answer; please report it with the lines above",
+            "evenbench: internal error; please report it with the traceback above",
             file=sys.stderr,
         )
         return exit_codes.INTERNAL
 
 
+def _run(name: str, namespace: argparse.Namespace) -> int:
+    from harness.commands import arguments
+
+    module = module_of(name)
+    code: int = module.run(options.parse(arguments.options_type(module), namespace))
+    return code
+
+
+def _interrupted(name: str) -> int:
+    """Return the code of an interruption: resumable, unless the command has pytest's code."""
+    codes = {} if name in BUILT_IN else module_of(name).EXIT_CODES
+    return exit_codes.INTERRUPTED if exit_codes.INTERRUPTED in codes else exit_codes.RESUMABLE
+
+
+def _suggestion(given: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(given, [*commands(), *ALIASES], n=1)
+    return f"did you mean {near[0]}?" if near else "`evenbench --help` lists all commands"
+
+
+def _built_in(name: str, namespace: argparse.Namespace) -> int:
+    if name == "completion":
+        import shtab
+
+        print(shtab.complete(parser(), namespace.shell))
+    elif namespace.topic == "exit-codes":
+        print(_exit_code_table())
+    else:
+        topic = namespace.topic
+        (command_parser(topic) if topic else overview()).print_help()
+    return exit_codes.PASS
+
+
+def _exit_code_table() -> str:
+    """Return every exit code with the meaning, and the meaning of 1 for each command."""
+    lines = [f"  {code:<4} {meaning}" for code, meaning in exit_codes.MEANINGS.items()]
+    own = {name: module_of(name).EXIT_CODES.get(exit_codes.WORSE) for name in commands()}
+    width = max(map(len, own))
+    failures = [f"  {name:<{width}}  {meaning}" for name, meaning in own.items() if meaning]
+    return "\n".join(["Exit codes:", *lines, "", "1, by command:", *failures])
+
+
 def _check_packages() -> None:
-    """Raise UsageError where a folder of the user's hides a package of ours: what it breaks later
-    would be told in other words.
+    """Raise UsageError when a folder of the user hides a package of evenbench.
+
+    Later imports would fail without naming the cause.
     """
     import importlib.util
 
     for name in import_strings.OURS:
         spec = importlib.util.find_spec(name)
-        found = [
+        places = [
             *((spec and spec.submodule_search_locations) or ()),
             *([spec.origin] if spec and spec.origin else []),
         ]
-        if found and Path(found[0]).resolve() != PROJECT / name:
+        if places and Path(places[0]).resolve() != PROJECT / name:
             raise UsageError(
-                f"{found[0]} hides evenbench's own package {name!r}; rename it, or run from another folder"
+                f"{places[0]} hides evenbench's own package {name!r}; "
+                "rename it, or run from another folder"
             )
 
 

@@ -1,7 +1,7 @@
 """Negative controls: runtimes with a deliberate, typical mistake. Each must always be caught.
 
 All wrap ONNX Runtime or OpenVINO, so that only the mistake differs from a measured backend.
-`evenbench controls` runs the controls; rankings and `ALL` exclude negative controls.
+`evenbench selftest` runs the controls; rankings and `ALL` exclude negative controls.
 """
 
 from __future__ import annotations

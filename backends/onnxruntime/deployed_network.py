@@ -1,4 +1,4 @@
-"""ONNX Runtime in packaged programs. Copied by `evenbench ship`, so without evenbench imports."""
+"""ONNX Runtime in packaged programs. Copied by `evenbench package`, so without evenbench imports."""
 
 from __future__ import annotations
 

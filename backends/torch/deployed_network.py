@@ -1,6 +1,6 @@
 """A TorchScript network for shipped programs.
 
-`evenbench ship` copies this class into programs, so the class imports nothing from evenbench.
+`evenbench package` copies this class into programs, so the class imports nothing from evenbench.
 """
 
 from __future__ import annotations

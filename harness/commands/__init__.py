@@ -1,1 +1,1 @@
-"""One module per command: its flags and its output."""
+"""A module per command: `EPILOG`, `EXIT_CODES`, `add_arguments` and `run` with typed options."""

@@ -1,24 +1,25 @@
-"""`evenbench bisect GOOD BAD`: the first commit at which a cell became worse, each step a paired
-test against GOOD.
+"""`evenbench bisect GOOD BAD`: the first commit with a worse cell.
 
-A step has four ends: worse, not worse, inconclusive, and skipped, where a commit cannot be built or
-does not declare the cell. An inconclusive one is measured again with twice as many pairs, up to a
-limit, and is never guessed: what stays open is answered with a range of suspects. The commits are
-those of the first-parent line, so that a merge counts as one change.
+Each step is a paired test against GOOD with four endings: worse, not worse, inconclusive, or
+skipped for a commit without a build or without the cell. An inconclusive step is repeated with
+twice as many pairs up to a limit, and is never guessed: the result is then a range of suspects.
+Only commits of the first-parent line count, so a merge is a single change.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
+import sys
 import time
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.collection import selection
-from harness.commands import compare
+from harness.collection import selection_flags
+from harness.collection.selection_flags import ALL_DECLARED, Selection
+from harness.commands import arguments, progress
 from harness.commands import console as terminal
+from harness.commands.parser import Parser
 from harness.comparison import recording
 from harness.comparison.binary_search import steps_left
 from harness.comparison.bisection import BisectionSearch, record
@@ -32,79 +33,84 @@ from harness.runner import launcher
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.statistics.paired_test import Rule
 
-FOUND, OPEN = 0, 1
+FOUND, OPEN = exit_codes.PASS, exit_codes.WORSE
 
 EPILOG = """\
-  evenbench bisect v1.2 HEAD -k "resnet18 and ort"       the commit that made it slower
-  evenbench bisect v1.2 HEAD --metric artifact           the commit that made a file larger; nothing is timed
-  evenbench bisect v1.2 HEAD --cell ID --budget 1h       what is known after an hour
-
-Every step is a whole `evenbench compare` of GOOD with one commit, and is recorded like one. Where GOOD and BAD themselves do not
-differ, there is nothing to find, and that is said. Of several cells that became worse, the one that did so most is followed.
-
-exit codes:
-  0  one commit was found
-  1  a range of suspects is left, or GOOD and BAD do not show the step
-  2  interrupted: the steps so far lie in the results folder
-  3  a fault of evenbench itself, with its traceback
-  4  what was asked for cannot be: GOOD is no ancestor of BAD, the clone is too shallow
-  5  no cell that GOOD and BAD both have
+Examples:
+  evenbench bisect v1.2 HEAD -k "resnet18 and ort"
+  evenbench bisect v1.2 HEAD --metric artifact      larger file; no timing
+  evenbench bisect v1.2 HEAD --cell ID --budget 1h
+Each step is recorded like an `evenbench compare`. Of several worse cells,
+the worst is searched.
+Docs: docs/statistics.md
 """
 
+EXIT_CODES = {
+    FOUND: "one commit is found",
+    OPEN: "suspects are left, or GOOD and BAD do not differ",
+    exit_codes.INTERRUPTED: "interrupted; finished steps are recorded",
+    exit_codes.NOTHING: "no cell at both GOOD and BAD",
+}
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """The flags of the command."""
+
+@dataclass(frozen=True)
+class BisectOptions:
+    """The options of `evenbench bisect`."""
+
+    good: str
+    bad: str
+    selection: Selection = ALL_DECLARED
+    metric: str = "latency"
+    margin: float = 0.02
+    pairs: int = 30
+    most: int = 120
+    budget: str = ""
+    plan: str = "default"
+    seed: int = 0
+    results: str = "results"
+    json: bool = False
+
+    def rule(self) -> Rule:
+        """Return the rule of the paired test of a first attempt."""
+        from harness.statistics import paired_test
+
+        return paired_test.Rule(
+            margin=self.margin,
+            most=self.pairs,
+            least=min(paired_test.FEWEST_PAIRS, self.pairs),
+        )
+
+
+def add_arguments(command: Parser) -> None:
+    """Add the flags."""
+    command.add_argument("good", metavar="GOOD", help="commit with a good cell")
+    command.add_argument("bad", metavar="BAD", help="later commit with a worse cell")
+    selection_flags.add_arguments(command)
     command.add_argument(
-        "good", metavar="GOOD", help="a commit at which the cell was as it should be"
+        "--metric",
+        choices=METRICS,
+        metavar="M",
+        help=f"metric: {', '.join(METRICS)} [default: latency]",
     )
-    command.add_argument("bad", metavar="BAD", help="a later commit at which it is worse")
-    selection.add_arguments(command)
-    command.add_argument(
-        "--metric", choices=METRICS, default="latency", help="what became worse (latency)"
-    )
-    command.add_argument(
-        "--margin", type=float, default=0.02, help="relative slowdown that does not matter (0.02)"
-    )
-    command.add_argument(
-        "--pairs", type=int, default=30, metavar="N", help="of processes at most, at first (30)"
-    )
+    arguments.add_margin(command)
+    arguments.add_pairs(command)
     command.add_argument(
         "--most",
         type=int,
-        default=120,
         metavar="N",
-        help="of processes at most, where a step stays inconclusive (120)",
+        help="most pairs of a repeated step [default: %(default)s]",
     )
-    command.add_argument(
-        "--budget", default="", metavar="TIME", help="answer with what is known after 90s, 5m or 1h"
-    )
-    command.add_argument(
-        "--plan",
-        choices=sorted(PLANS),
-        default="default",
-        help="whose warm-up and timeout (default)",
-    )
-    command.add_argument("--seed", type=int, default=0, help="of all orders (0)")
-    command.add_argument(
-        "--results", default="results", metavar="DIR", help="where every step is written (results)"
-    )
-    command.add_argument(
-        "--json", action="store_true", help="one JSON value on standard output instead of text"
-    )
+    arguments.add_budget(command)
+    arguments.add_plan(command)
+    arguments.add_seed(command)
+    arguments.add_results(command)
+    arguments.add_json_flag(command)
 
 
-def parsed(words: Sequence[str]) -> argparse.Namespace:
-    """The command's words, for those who call `search` themselves."""
-    parser = argparse.ArgumentParser(prog="evenbench bisect", allow_abbrev=False)
-    add_arguments(parser)
-    return parser.parse_args(list(words))
-
-
-def run(options: argparse.Namespace) -> int:
-    """The command; returns its exit code."""
-    import sys
-
+def run(options: BisectOptions) -> int:
+    """Search the commit, print the result and return the exit code."""
     from harness.comparison.sides import NothingToCompare
 
     try:
@@ -121,53 +127,44 @@ def run(options: argparse.Namespace) -> int:
     return FOUND if value["first"] else OPEN
 
 
-def search(options: argparse.Namespace, notes: Console) -> dict[str, Any]:
-    """Find the commit, and keep what was found in the results folder. Raises NothingToCompare where
-    the commits share no cell.
+def search(options: BisectOptions, notes: Console) -> dict[str, Any]:
+    """Search the commit and record the result; raises NothingToCompare for commits without a
+    common cell.
     """
     from harness.comparison import budget
     from harness.comparison.git import checked_out, first_parent_line
     from harness.comparison.verdicts import MARGINS
-    from harness.statistics import paired_test
 
     assert set(METRICS) == set(MARGINS)
     launcher.interrupt_when_ended()
     if options.most < options.pairs:
         raise UsageError(
-            f"--most {options.most} is less than --pairs {options.pairs}, with which every step begins; raise it"
+            f"--most {options.most} is less than --pairs {options.pairs}, "
+            "with which every step begins; raise it"
         )
+
+    def tell(text: str) -> None:
+        notes.print(text, markup=False, soft_wrap=True)
+
     deadline = time.monotonic() + quantities.seconds_of(options.budget)
-    rule = paired_test.Rule(
-        margin=options.margin,
-        most=options.pairs,
-        least=min(paired_test.FEWEST_PAIRS, options.pairs),
-    )
     good, commits = first_parent_line(options.good, options.bad)
     folder = records.folder(Path(options.results))
     known = budget.pasts(recording.earlier(folder))
-    notes.print(
-        f"{len(commits)} commits after {good}, so about {1 + steps_left(len(commits))} steps",
-        markup=False,
-        soft_wrap=True,
-    )
-    with checked_out(good) as side, compare.listener(notes) as listen:
-        plan = PLANS[options.plan]
-        words = selection.words_of(options)
+    tell(f"{len(commits)} commits after {good}, so about {1 + steps_left(len(commits))} steps")
+    with checked_out(good) as side, progress.listener(notes) as listen:
         settings = BisectionSettings(
-            words,
+            options.selection.words(),
             options.metric,
-            rule,
+            options.rule(),
             options.most,
-            plan,
+            PLANS[options.plan],
             options.seed,
             folder,
             known,
             deadline,
             listen,
         )
-        searched = BisectionSearch(
-            side, commits, settings, lambda words: notes.print(words, markup=False, soft_wrap=True)
-        )
+        searched = BisectionSearch(side, commits, settings, tell)
         narrowed = searched.narrow() if searched.reproduces() else None
     value = record(good, searched, narrowed)
     file = folder / f"bisect-{value['time'].replace(':', '-')}.json"

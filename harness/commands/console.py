@@ -1,4 +1,4 @@
-"""Where commands print for people."""
+"""The rich console of all commands."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+PIPE_WIDTH = 200
+"""Width of tables in files and pipes, wide enough for lines without folds."""
+
 
 def console(stderr: bool = False) -> Console:
-    """A console of the terminal's width; a file or pipe gets lines long enough that nothing is
-    folded.
-    """
+    """Return a console as wide as the terminal, or PIPE_WIDTH columns in a file or pipe."""
     from rich.console import Console
 
-    made = Console(stderr=stderr, highlight=False)
-    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=200)
+    terminal = Console(stderr=stderr, highlight=False)
+    if terminal.is_terminal:
+        return terminal
+    return Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)

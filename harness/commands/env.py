@@ -1,6 +1,4 @@
-"""Lists, locks, builds and removes the environments that backends live in: `evenbench
-environments`.
-"""
+"""`evenbench env`: list, lock, build and remove the environments of backends."""
 
 from __future__ import annotations
 
@@ -9,9 +7,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from harness.core import registry
+from harness.commands import arguments
+from harness.commands.parser import Parser
+from harness.core import exit_codes, registry
 from harness.core.errors import Unavailable, UsageError
 from harness.environment import environment_names, lockfiles, virtualenvs
 from harness.environment.environment_names import Request
@@ -19,80 +20,112 @@ from harness.environment.installers import python_of
 from harness.environment.lockfiles import Lock
 from harness.environment.virtualenvs import Environment
 
+EPILOG = """\
+Examples:
+  evenbench env
+  evenbench env build ort@1.24.1
+  evenbench env remove all
+Docs: docs/environments.md
+"""
+
+EXIT_CODES = {exit_codes.PASS: "done"}
+
 EVERY = "all"
-"""Stands for every environment that was built, in `remove`."""
+"""Stands for every built environment in `remove`."""
+
+ACTIONS = {
+    "list": "show named and built environments",
+    "lock": "resolve packages without installing",
+    "build": "resolve packages and install",
+    "remove": "delete built environments",
+}
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """The actions of the command, each with its flags."""
-    command.add_argument(
-        "--json", action="store_true", help="one JSON value on standard output instead of text"
+@dataclass(frozen=True)
+class EnvOptions:
+    """The options of `evenbench env`."""
+
+    action: str = "list"
+    names: tuple[str, ...] = ()
+    fresh: bool = False
+    json: bool = False
+
+
+def add_arguments(command: Parser) -> None:
+    """Add the actions with their flags."""
+    arguments.add_json_flag(command)
+    actions = command.add_subparsers(
+        dest="action",
+        metavar="ACTION",
+        title="actions",
+        parser_class=Parser,
+        prog=command.prog,
     )
-    command.set_defaults(action="list")
-    actions = command.add_subparsers(dest="action", metavar="ACTION", help="list (without one)")
-    told = {
-        "lock": "resolve, and show what it would hold",
-        "build": "resolve, and install",
-        "remove": "delete what was built",
-    }
-    for name, words in told.items():
-        action = actions.add_parser(name, help=words)
-        action.add_argument(
-            "names",
-            nargs="+",
-            metavar="BACKEND",
-            help="such as ort@1.24.1" + (", or all" if name == "remove" else ""),
-        )
-        action.add_argument(
-            "--json",
-            action="store_true",
-            default=argparse.SUPPRESS,
-            help="one JSON value on standard output",
-        )
-        if name != "remove":
+    command.usage = "%(prog)s [OPTIONS] [ACTION ...]"
+    for name, purpose in ACTIONS.items():
+        action = actions.add_parser(name, help=purpose, description=purpose.capitalize() + ".")
+        if name != "list":
+            everything = ", or all" if name == "remove" else ""
             action.add_argument(
-                "--fresh", action="store_true", help="resolve anew what was resolved before"
+                "names",
+                nargs="+",
+                metavar="BACKEND",
+                help=f"backends, such as ort@1.24.1{everything}",
             )
-    actions.add_parser("list", help="those that have a name here, or are built").add_argument(
-        "--json",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="one JSON value on standard output",
-    )
+        if name in ("lock", "build"):
+            action.add_argument(
+                "--fresh", action="store_true", help="resolve anew, ignoring the recorded lock"
+            )
+        # Without a default here, `--json` before the action stays in force.
+        arguments.add_json_flag(action, default=argparse.SUPPRESS)
 
 
-def run(options: argparse.Namespace) -> int:
-    """List the environments of backends, or lock, build or remove those of the named ones."""
+def run(options: EnvOptions) -> int:
+    """List, lock, build or remove environments."""
 
-    def tell(words: str) -> None:
-        print(words, file=sys.stderr)
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr)
 
+    value: Any
     if options.action == "lock":
-        found: Any = {
-            name: list(lock(name, tell, options.fresh).packages) for name in options.names
-        }
+        value = {name: list(lock(name, tell, options.fresh).packages) for name in options.names}
     elif options.action == "build":
-        found = {name: build(name, tell, options.fresh).python for name in options.names}
+        value = {name: build(name, tell, options.fresh).python for name in options.names}
     elif options.action == "remove":
-        found = [", ".join(lock.requirements) for lock in remove(options.names)]
+        value = [", ".join(lock.requirements) for lock in remove(options.names)]
     else:
-        found = known()
-    print(json.dumps(found) if options.json else "\n".join(in_words(found)))
-    return 0
+        value = known()
+    print(json.dumps(value) if options.json else "\n".join(lines(value)))
+    return exit_codes.PASS
+
+
+def lines(value: Any) -> Iterator[str]:
+    """Yield a line per environment, per backend with packages or a Python, or per removal."""
+    if isinstance(value, dict):
+        for backend, contents in value.items():
+            text = contents if isinstance(contents, str) else " ".join(contents)
+            yield f"{backend}  {text}"
+    for entry in value if isinstance(value, list) else ():
+        if isinstance(entry, str):
+            yield f"removed  {entry}"
+        else:
+            contents = " ".join(entry["packages"] or entry["requirements"] or [entry["python"]])
+            yield f"{entry['name']:<12}  {entry['state']:<9}  {entry['from']}: {contents}"
+
+
+# -- the list --------------------------------------------------------------------------------------
 
 
 def known() -> list[dict[str, Any]]:
-    """Every environment that has a name here, and every other that was built, as plain JSON. Starts
-    no process.
+    """Return named and other built environments as plain JSON. Starts no process.
 
-    `state` is `built`, `not built`, `given` (somebody else's Python), or what is wrong with it, in
-    words.
+    `state` is `built`, `not built`, `given` (the user's own Python), or the damage.
     """
-    found = [_described(asked, source, backend) for asked, source, backend in _named()]
-    listed = {entry["sha256"] for entry in found}
+    named = [_described(*environment) for environment in _named()]
+    listed = {entry["sha256"] for entry in named}
     others = (lock for lock in lockfiles.built() if lock.sha256 not in listed)
     return [
-        *found,
+        *named,
         *(
             {"name": lock.requirements[0], "from": "a version", "backend": "", **_locked(lock)}
             for lock in others
@@ -101,7 +134,7 @@ def known() -> list[dict[str, Any]]:
 
 
 def _named() -> Iterator[tuple[Request, str, str]]:
-    """What a name asks for, where it has its meaning from, and a backend that has it."""
+    """Yield request, place of definition and example backend of every named environment."""
     given = sorted(name for name in os.environ if name.startswith(environment_names.VARIABLE))
     for variable in given:
         yield (
@@ -114,139 +147,112 @@ def _named() -> Iterator[tuple[Request, str, str]]:
         )
     for name, requirements in environment_names.declared().items():
         yield Request(name, environment_names.with_numpy(requirements)), "pyproject.toml", ""
-    told = set()
+    seen = set()
     for row in registry.rows().values():
-        for name, requirements in _of(row).items():
-            if (
-                name and (name, requirements) not in told
-            ):  # backends that share a class, or wrap one, share its environments
-                told.add((name, requirements))
+        for name, requirements in _environments_of(row).items():
+            # Backends with the same class, or around it, share its environments.
+            if name and (name, requirements) not in seen:
+                seen.add((name, requirements))
                 yield (
                     Request(name, environment_names.with_numpy(requirements)),
                     f"backend {row.name}",
-                    _spelled(row, name),
+                    row.name if row.environment == name else f"{row.name}@{name}",
                 )
 
 
-def _of(row: registry.Row) -> dict[str, tuple[str, ...]]:
+def _environments_of(row: registry.Row) -> dict[str, tuple[str, ...]]:
     try:
         return dict(registry.find(row.name).environments)
     except UsageError:
-        return {}  # a backend that does not import is the doctor's to tell
+        return {}  # the doctor reports a backend that does not import
 
 
-def _spelled(row: registry.Row, name: str) -> str:
-    return row.name if row.environment == name else f"{row.name}@{name}"
-
-
-def _described(asked: Request, source: str, backend: str) -> dict[str, Any]:
-    known = {"name": asked.name, "from": source, "backend": backend}
-    if asked.python:
-        state = "given" if os.access(asked.python, os.X_OK) else "has no such Python"
-        return {
-            **known,
-            "state": state,
-            "python": asked.python,
-            "requirements": [],
-            "packages": [],
-            "sha256": "",
-        }
-    lock = lockfiles.locked(asked)
+def _described(request: Request, source: str, backend: str) -> dict[str, Any]:
+    name = {"name": request.name, "from": source, "backend": backend}
+    nothing: dict[str, Any] = {"requirements": [], "packages": [], "sha256": ""}
+    if request.python:
+        state = "given" if os.access(request.python, os.X_OK) else "has no such Python"
+        return {**name, "state": state, "python": request.python, **nothing}
+    lock = lockfiles.locked(request)
     if lock is None:
+        requirements = list(request.requirements)
         return {
-            **known,
+            **name,
             "state": "not built",
             "python": "",
-            "requirements": list(asked.requirements),
-            "packages": [],
-            "sha256": "",
+            **nothing,
+            "requirements": requirements,
         }
-    return {**known, **_locked(lock)}
+    return {**name, **_locked(lock)}
 
 
 def _locked(lock: Lock) -> dict[str, Any]:
-    wrong = lockfiles.damage(lock)
-    state = "built" if not wrong else "not built" if wrong == lockfiles.NOT_BUILT else wrong
-    python = "" if wrong else str(python_of(lock.folder))
-    kept = {
+    damage = lockfiles.damage(lock)
+    state = "built" if not damage else "not built" if damage == lockfiles.NOT_BUILT else damage
+    return {
+        "state": state,
+        "python": "" if damage else str(python_of(lock.folder)),
         "requirements": list(lock.requirements),
         "packages": list(lock.packages),
         "sha256": lock.sha256,
     }
-    return {"state": state, "python": python, **kept}
+
+
+# -- actions ---------------------------------------------------------------------------------------
 
 
 def build(backend: str, tell: Callable[[str], None], fresh: bool = False) -> Environment:
-    """The environment of a backend's name such as `ort@1.24.1`; with `fresh` it is resolved and
-    built anew.
+    """Return the environment of a backend (`ort@1.24.1`); `fresh` resolves and builds anew.
 
-    Raises UsageError where there is no such environment, or where it cannot be had.
+    Raises UsageError for a backend without environment, or a failed build.
     """
-    asked = _asked(backend)
+    request = _request(backend)
     try:
-        if fresh and not asked.python:
-            virtualenvs.forget(asked)
-        return virtualenvs.ensure(asked, tell)
+        if fresh and not request.python:
+            virtualenvs.forget(request)
+        return virtualenvs.ensure(request, tell)
     except Unavailable as error:
         raise UsageError(str(error)) from error
 
 
 def lock(backend: str, tell: Callable[[str], None], fresh: bool = False) -> Lock:
-    """What the environment of a backend's name would hold, resolved where it was not yet; nothing
-    is installed.
-    """
-    asked = _asked(backend)
-    if asked.python:
+    """Return the lock of a backend's environment, resolved if absent; installs nothing."""
+    request = _request(backend)
+    if request.python:
         raise UsageError(
-            f"{backend} lives in {asked.python}, which somebody else made; a lock is for environments that are built here"
+            f"{backend} lives in {request.python}, which somebody else made; "
+            "a lock is for environments that are built here"
         )
     try:
-        return (None if fresh else lockfiles.locked(asked)) or virtualenvs.resolve(asked, tell)
+        return (None if fresh else lockfiles.locked(request)) or virtualenvs.resolve(request, tell)
     except Unavailable as error:
         raise UsageError(str(error)) from error
 
 
 def remove(backends: Sequence[str]) -> list[Lock]:
-    """Delete what was built for these names, or all of it; returns the locks that are gone."""
-    wanted = (
-        lockfiles.built() if EVERY in backends else [_locked_of(backend) for backend in backends]
-    )
-    for each in wanted:
-        virtualenvs.remove(each)
-    return wanted
+    """Delete the environments of the named backends, or all; return their locks."""
+    locks = lockfiles.built() if EVERY in backends else [_lock_of(backend) for backend in backends]
+    for removed in locks:
+        virtualenvs.remove(removed)
+    return locks
 
 
-def _locked_of(backend: str) -> Lock:
-    found = lockfiles.locked(_asked(backend))
-    if found is None:
+def _lock_of(backend: str) -> Lock:
+    locked = lockfiles.locked(_request(backend))
+    if locked is None:
         raise UsageError(
-            f"{backend}: nothing was built for it; `evenbench environments` lists what was"
+            f"{backend}: nothing was built for it; `evenbench env` lists built environments"
         )
-    return found
+    return locked
 
 
-def in_words(found: Any) -> Iterator[str]:
-    """What the command found, one thing per line: environments, packages or Pythons by backend, or
-    what was removed.
-    """
-    if isinstance(found, dict):
-        for backend, value in found.items():
-            yield f"{backend}  {value if isinstance(value, str) else ' '.join(value)}"
-    for entry in found if isinstance(found, list) else ():
-        if isinstance(entry, str):
-            yield f"removed  {entry}"
-        else:
-            what = " ".join(entry["packages"] or entry["requirements"] or [entry["python"]])
-            yield f"{entry['name']:<12}  {entry['state']:<9}  {entry['from']}: {what}"
-
-
-def _asked(backend: str) -> Request:
+def _request(backend: str) -> Request:
     try:
-        asked = environment_names.request(backend)
+        request = environment_names.request(backend)
     except Unavailable as error:
         raise UsageError(str(error)) from error
-    if asked is None:
+    if request is None:
         raise UsageError(
             f"{backend} lives in this environment; name another one, such as {backend}@1.2.3"
         )
-    return asked
+    return request

@@ -1,118 +1,115 @@
-"""`evenbench history`: recorded results over commits, the steps in them, and the file of the steps
-that somebody accepted.
-"""
+"""`evenbench history`: results over commits, change points, and accepted changes."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.collection import selection_flags
+from harness.collection.selection_flags import Selection, cell_words
+from harness.commands import arguments
 from harness.commands import console as terminal
+from harness.commands.parser import Parser
+from harness.comparison import expectations_file, history_comparisons
+from harness.comparison.history import analyse, gather
 from harness.core.errors import UsageError
-from harness.core.exit_codes import NOTHING, PASS, WORSE
+from harness.core.exit_codes import INTERRUPTED, NOTHING, PASS, WORSE
 from harness.results import accepted_changes
 from harness.results.series import METRICS
 from harness.statistics import change_points
 
 if TYPE_CHECKING:
     from rich.console import Console
-from harness.comparison import expectations_file, history_comparisons
-from harness.comparison.history import analyse, gather
 
 EPILOG = """\
-  evenbench history                                  the table, and site/history.html
+Examples:
+  evenbench history                          the table, and site/history.html
   evenbench history results -k "resnet18 and ort" --json
-  evenbench history --confirm --budget 20m           each step for the worse again in pairs, then its commit
-  evenbench history --accept CELL METRIC --reason "why it may be so from now on"
-METRIC is latency, error, memory or artifact; CELL is an id, or a key where two cells share an id.
-
-exit codes:
-  0  no step that nobody accepted
-  1  a step, for the worse or the better, that nobody accepted
-  2  interrupted
-  3  a fault of evenbench itself, with its traceback
-  4  what was asked for cannot be
-  5  no recorded outcome, or none that -k leaves
+  evenbench history --confirm --budget 20m
+  evenbench history --accept CELL METRIC --reason "new resize filter"
+Docs: docs/statistics.md
 """
 
+EXIT_CODES = {
+    PASS: "no change, or all are accepted",
+    WORSE: "a change, for the worse or the better, is not accepted",
+    INTERRUPTED: "interrupted",
+    NOTHING: "no recorded outcome, or none matches -k",
+}
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """The flags of the command."""
-    command.add_argument(
-        "paths",
-        nargs="*",
-        default=["results"],
-        metavar="PATH",
-        help="results files or folders (results)",
-    )
-    command.add_argument(
-        "-k",
-        dest="expression",
-        default="",
-        metavar="EXPR",
-        help="only cells whose id matches, as pytest's -k",
-    )
-    command.add_argument(
-        "-o", "--output", default="site", metavar="DIR", help="where history.html is written (site)"
-    )
+
+@dataclass(frozen=True)
+class HistoryOptions:
+    """The options of `evenbench history`."""
+
+    paths: tuple[str, ...] = ()
+    results: str = "results"
+    expression: str = ""
+    output: str = "site"
+    expectations: str = accepted_changes.FILE
+    accept: tuple[str, ...] | None = None
+    reason: str = ""
+    detector: str = "asv"
+    confirm: bool = False
+    budget: str = ""
+    json: bool = False
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The results files or folders to read."""
+        return self.paths or (self.results,)
+
+
+def add_arguments(command: Parser) -> None:
+    """Add the flags."""
+    arguments.add_results_paths(command)
+    selection_flags.add_expression(command)
+    arguments.add_output(command, "DIR", "folder for history.html [default: %(default)s]")
     command.add_argument(
         "--expectations",
-        default=accepted_changes.FILE,
         metavar="FILE",
-        help=f"what was accepted ({accepted_changes.FILE})",
+        help="accepted changes [default: %(default)s]",
     )
     command.add_argument(
         "--accept",
         nargs=2,
         metavar=("CELL", "METRIC"),
-        help="add the steps of one series to that file, and nothing else",
+        help=f"accept a change of {', '.join(METRICS)} [default: none]",
     )
-    command.add_argument("--reason", default="", metavar="TEXT", help="why it is accepted")
+    command.add_argument(
+        "--reason", metavar="TEXT", help="reason of --accept [required by --accept]"
+    )
     command.add_argument(
         "--detector",
         choices=sorted(change_points.DETECTORS),
-        default="asv",
-        help="what finds the steps (asv)",
+        metavar="D",
+        help=f"{', '.join(sorted(change_points.DETECTORS))} [default: %(default)s]",
     )
     command.add_argument(
-        "--confirm",
-        action="store_true",
-        help="measure each step for the worse again in pairs, and bisect it",
+        "--confirm", action="store_true", help="measure each slowdown in pairs, and bisect it"
     )
-    command.add_argument(
-        "--budget", default="", metavar="TIME", help="with --confirm, of each step: 90s, 5m or 1h"
-    )
-    command.add_argument(
-        "--json", action="store_true", help="one JSON value on standard output instead of text"
-    )
+    arguments.add_budget(command)
+    arguments.add_json_flag(command)
 
 
-def run(options: argparse.Namespace) -> int:
-    """The command; returns its exit code. Standard error is where a long search says what it does."""
+def run(options: HistoryOptions) -> int:
+    """Print the history, write the page and return the exit code."""
     file = Path(options.expectations)
+    paths = [Path(path) for path in options.files]
     text = expectations_file.read(file)
     accepted = accepted_changes.parse(text, METRICS, str(file))
     notes: list[str] = []
-    found = gather([Path(path) for path in options.paths], options.expression, notes)
-    if not found:
-        left = (
-            f"-k {options.expression!r} leaves nothing"
-            if options.expression
-            else "no recorded outcome"
-        )
-        print(
-            f"evenbench: error: {' '.join(options.paths)}: {left}; run `evenbench run` first, or name other paths",
-            file=sys.stderr,
-        )
-        return NOTHING
-    value = analyse(found, accepted, notes, options.detector)
+    series = gather(paths, options.expression, notes)
+    if not series:
+        return _nothing(options)
+    value = analyse(series, accepted, notes, options.detector)
     value["pairs"] = history_comparisons.verdicts(
-        [Path(path) for path in options.paths], {cell["cell"] for cell in value["cells"]}, notes
+        paths, {cell["cell"] for cell in value["cells"]}, notes
     )
     history_comparisons.join_upgrades(value)
     notes += [] if options.expression else expectations_file.without_cell(accepted, value["cells"])
@@ -132,6 +129,17 @@ def run(options: argparse.Namespace) -> int:
     return WORSE if value["alarms"] else PASS
 
 
+def _nothing(options: HistoryOptions) -> int:
+    filtered = f"-k {options.expression!r} leaves nothing"
+    reason = filtered if options.expression else "no recorded outcome"
+    print(
+        f"evenbench: error: {' '.join(options.files)}: {reason}; "
+        "run `evenbench run` first, or name other paths",
+        file=sys.stderr,
+    )
+    return NOTHING
+
+
 def _page(value: Mapping[str, Any], folder: str) -> Path:
     from reports.pages import history
 
@@ -143,16 +151,15 @@ def _page(value: Mapping[str, Any], folder: str) -> Path:
         ) from error
 
 
-def confirm(value: Mapping[str, Any], options: argparse.Namespace, console: Console) -> None:
-    """Measure every alarm for the worse again, in pairs, from the commit before it to the one at
-    which it settled, and bisect it.
+# -- confirming ------------------------------------------------------------------------------------
 
-    What came of it is the alarm's `confirmed`: words, and the first commit where one was found. An
-    alarm stays one whatever comes of it, since what is recorded is recorded; one that does not show
-    in pairs was the machine's.
+
+def confirm(value: Mapping[str, Any], options: HistoryOptions, console: Console) -> None:
+    """Measure every slowdown again in pairs, from the commit before to the settled commit; bisect.
+
+    The alarm's `confirmed` gets the result in sentences, and the first bad commit. An alarm remains
+    in any case, because records do not change; a slowdown absent from pairs was the machine's.
     """
-    from harness.commands import bisect
-
     for alarm in value["alarms"]:
         before, after = alarm["commit_before"], alarm["settled"]["commit"]
         if alarm["kind"] != "worse":
@@ -163,79 +170,89 @@ def confirm(value: Mapping[str, Any], options: argparse.Namespace, console: Cons
                 "first": None,
             }
         else:
-            words = [
-                before,
-                after,
-                "--cell",
-                alarm["cell"],
-                "--metric",
-                alarm["metric"],
-                "--results",
-                _kept(options.paths),
-            ]
-            console.print(f"evenbench bisect {shlex.join(words)}", markup=False, soft_wrap=True)
-            try:
-                found = bisect.search(
-                    bisect.parsed(
-                        [*words, *(["--budget", options.budget] if options.budget else [])]
-                    ),
-                    console,
-                )
-                alarm["confirmed"] = {"words": found["words"], "first": found["first"]}
-            except UsageError as error:
-                alarm["confirmed"] = {"words": [str(error)], "first": None}
+            alarm["confirmed"] = _bisected(alarm, options, console)
 
 
-def _kept(paths: Sequence[str]) -> str:
-    """The folder into which the steps of a bisection are written: the first that was named, or the
-    one of the first file.
-    """
+def _bisected(
+    alarm: Mapping[str, Any], options: HistoryOptions, console: Console
+) -> dict[str, Any]:
+    from harness.commands import bisect
+
+    search = bisect.BisectOptions(
+        alarm["commit_before"],
+        alarm["settled"]["commit"],
+        Selection(cell=(alarm["cell"],)),
+        metric=alarm["metric"],
+        results=_results_folder(options.files),
+        budget=options.budget,
+    )
+    words = [search.good, search.bad, *cell_words(search.selection.cell)]
+    words += ["--metric", search.metric, "--results", search.results]
+    console.print(f"evenbench bisect {shlex.join(words)}", markup=False, soft_wrap=True)
+    try:
+        value = bisect.search(search, console)
+    except UsageError as error:
+        return {"words": [str(error)], "first": None}
+    return {"words": value["words"], "first": value["first"]}
+
+
+def _results_folder(paths: Sequence[str]) -> str:
+    """Return the folder for the steps of a bisection, from the first path."""
     first = Path(paths[0])
     return str(first if first.is_dir() else first.parent)
 
 
-def accept(options: argparse.Namespace, value: Mapping[str, Any], file: Path, text: str) -> int:
-    """Add the steps of one series to the expectations file, which is replaced as a whole. Raises
-    UsageError where there is none.
+# -- accepting -------------------------------------------------------------------------------------
+
+
+def accept(options: HistoryOptions, value: Mapping[str, Any], file: Path, text: str) -> int:
+    """Add the changes of a series to the file of accepted changes, replaced as a whole.
+
+    Raises UsageError for a series without changes.
     """
+    assert options.accept is not None
     cell, metric = options.accept
-    if not options.reason.strip():
+    reason = options.reason.strip()
+    if not reason:
         raise UsageError('--accept needs --reason "...": say why the change is accepted')
-    known = {found["key"] for found in value["cells"] if cell in (found["cell"], found["key"])}
-    if not known:
+    changes = _unaccepted(value, cell, metric)
+    for change in changes:
+        text = accepted_changes.added(text, expectations_file.expectation(cell, change, reason))
+    accepted_changes.parse(text, METRICS, str(file))
+    expectations_file.write(file, text)
+    if options.json:
+        print(json.dumps({"accepted": changes, "file": str(file)}))
+    else:
+        lines = (
+            f"accepted {cell} {metric} {100 * (change['ratio'] - 1):+.1f} %: {file}"
+            for change in changes
+        )
+        print("\n".join(lines))
+    return PASS
+
+
+def _unaccepted(value: Mapping[str, Any], cell: str, metric: str) -> list[Any]:
+    """Return the alarms of a series. Raises UsageError for an unknown or ambiguous cell."""
+    keys = {row["key"] for row in value["cells"] if cell in (row["cell"], row["key"])}
+    if not keys:
         raise UsageError(
             f"--accept {cell}: no recorded cell has this id or key; `evenbench history` shows them"
         )
-    if len(known) > 1:
+    if len(keys) > 1:
         raise UsageError(
-            f"--accept {cell}: {len(known)} cells have this id; name one by its key: {', '.join(sorted(known))}"
+            f"--accept {cell}: {len(keys)} cells have this id; "
+            f"name one by its key: {', '.join(sorted(keys))}"
         )
     if metric not in METRICS:
         raise UsageError(
             f"--accept {cell} {metric}: no such metric; expected one of {', '.join(METRICS)}"
         )
     changes = [
-        change
-        for change in value["alarms"]
-        if change["key"] in known and change["metric"] == metric
+        change for change in value["alarms"] if change["key"] in keys and change["metric"] == metric
     ]
     if not changes:
         raise UsageError(
-            f"--accept {cell} {metric}: there is no step that waits to be accepted; `evenbench history` shows those"
+            f"--accept {cell} {metric}: there is no step that waits to be accepted; "
+            "`evenbench history` shows those"
         )
-    for change in changes:
-        text = accepted_changes.added(
-            text, expectations_file.expectation(cell, change, options.reason.strip())
-        )
-    accepted_changes.parse(text, METRICS, str(file))
-    expectations_file.write(file, text)
-    if options.json:
-        print(json.dumps({"accepted": changes, "file": str(file)}))
-    else:
-        print(
-            "\n".join(
-                f"accepted {cell} {metric} {100 * (change['ratio'] - 1):+.1f} %: {file}"
-                for change in changes
-            )
-        )
-    return PASS
+    return changes

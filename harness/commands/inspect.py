@@ -1,48 +1,62 @@
-"""`evenbench inspect`: all that is known of a cell, a results file or a model file."""
+"""`evenbench inspect`: the facts about a cell, a results file or a model file."""
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.collection import model_files
-from harness.commands import console, inspect_model, inspect_results
-from harness.commands.arguments import add_json_flag
+from harness.collection import model_files, selection_flags
+from harness.commands import arguments, console, inspect_model, inspect_results
+from harness.commands.parser import Parser
+from harness.core import exit_codes
 from harness.core.errors import UsageError
 from harness.results import records
 
-MODEL_FILES = ".onnx, TorchScript .pt, .pt2, or a TensorRT plan"
-"""What `inspect` reads besides results."""
+SUFFIXES = (".onnx", ".pt", ".pt2", ".engine", ".plan")
+
+EPILOG = """\
+Examples:
+  evenbench inspect model.onnx
+  evenbench inspect results
+  evenbench inspect resnet18-ort-fp32-cpu-b1
+Model files: .onnx, TorchScript .pt, .pt2, or a TensorRT plan.
+Docs: docs/inspect.md
+"""
+
+EXIT_CODES = {exit_codes.PASS: "facts are printed"}
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """The flags of `evenbench inspect`."""
-    command.add_argument(
-        "thing",
-        metavar="THING",
-        help="a cell's id or key, a results file or folder, or a model: " + MODEL_FILES,
-    )
-    command.add_argument(
-        "--shape",
-        default="",
-        help="of the inputs of a model file that does not say them, such as 1x3x224x224",
-    )
-    command.add_argument(
-        "--unloaded", action="store_true", help="read a model file only; load it into no runtime"
-    )
-    command.add_argument(
-        "--results", default="results", metavar="DIR", help="where cells are looked up (results)"
-    )
-    add_json_flag(command)
+@dataclass(frozen=True)
+class InspectOptions:
+    """The options of `evenbench inspect`."""
+
+    thing: str
+    shape: str = ""
+    unloaded: bool = False
+    results: str = "results"
+    json: bool = False
 
 
-def run(options: argparse.Namespace) -> int:
-    """All that is known of one thing."""
+def add_arguments(command: Parser) -> None:
+    """Add the flags."""
+    command.add_argument(
+        "thing", metavar="THING", help="a cell's id or key, results, or a model file"
+    )
+    command.add_argument("--shape", metavar="SHAPES", help=selection_flags.SHAPE)
+    command.add_argument(
+        "--unloaded", action="store_true", help="read a model file without loading runtimes"
+    )
+    arguments.add_results(command)
+    arguments.add_json_flag(command)
+
+
+def run(options: InspectOptions) -> int:
+    """Print all facts about a cell, results or a model file."""
     path = Path(options.thing)
-    if path.suffix in (".onnx", ".pt", ".pt2", ".engine", ".plan") and not path.is_file():
+    if path.suffix in SUFFIXES and not path.is_file():
         raise UsageError(f"{path}: no such file; give the path of a model")
     if model_files.is_model(path):
         facts = model_files.describe(path, options.shape, load=not options.unloaded)
@@ -59,11 +73,9 @@ def run(options: argparse.Namespace) -> int:
     return _show(options, line, inspect_results.outcome_sections(line))
 
 
-def _show(
-    options: argparse.Namespace, value: Any, sections: Sequence[inspect_results.Section]
-) -> int:
+def _show(options: InspectOptions, value: Any, sections: Sequence[inspect_results.Section]) -> int:
     if options.json:
         print(json.dumps(value))
     else:
         inspect_results.show(sections, console.console())
-    return 0
+    return exit_codes.PASS

@@ -1,9 +1,4 @@
-"""What is known of a model file: what it says itself, which cells of it could run, and what
-runtimes here make of its graph.
-
-Nothing heavy is imported here: a worker reads the file, and another one loads it into each runtime
-that takes it. A file that crashes its reader is an error in words.
-"""
+"""The facts about a model file as sections of text for `evenbench inspect`."""
 
 from __future__ import annotations
 
@@ -18,11 +13,8 @@ CHANGES_SHOWN = 12
 OPERATORS_SHOWN = 40
 
 
-# -- for people ------------------------------------------------------------------------------------
-
-
 def sections(facts: Mapping[str, Any]) -> list[Section]:
-    """The same facts, laid out for people."""
+    """Return the facts as sections."""
     return [
         ("model", _head(facts)),
         ("inputs", [_tensor(tensor) for tensor in facts["inputs"]]),
@@ -35,8 +27,8 @@ def sections(facts: Mapping[str, Any]) -> list[Section]:
         ("operators", _operator_rows(facts["operators"])),
         ("precision", _precision_rows(facts)),
         ("details", [(name.replace("_", " "), value) for name, value in facts["details"].items()]),
-        ("could run; fp32 is the file as it is", _prospect_rows(facts["prospects"])),
-        *((f"in {name}", _runtime_rows(found)) for name, found in facts["runtimes"].items()),
+        ("could run; fp32 is the unchanged file", _prospect_rows(facts["prospects"])),
+        *((f"in {name}", _runtime_rows(loaded)) for name, loaded in facts["runtimes"].items()),
         ("notes", [("", note) for note in facts["notes"]]),
     ]
 
@@ -60,7 +52,7 @@ def _head(facts: Mapping[str, Any]) -> list[tuple[str, Any]]:
             "parameters",
             f"{parameters['count']:,} ({types})"
             if parameters["count"] is not None
-            else "not told by this format",
+            else "unknown in this format",
         ),
         ("weights in", ", ".join(facts["external_data"])),
     ]
@@ -113,19 +105,18 @@ def _precision_rows(facts: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _prospect_rows(prospects: Sequence[Mapping[str, Any]]) -> list[tuple[str, Any]]:
-    """A row for each backend and device: the precisions that could run, then by their reason those
-    others that the backend has.
-    """
-    told: dict[tuple[str, str], dict[str, list[str]]] = {}
+    """Return a row per backend and device: precisions able to run, then the others by reason."""
+    by_device: dict[tuple[str, str], dict[str, list[str]]] = {}
     for prospect in prospects:
         if prospect["precision"] not in registry.find(prospect["backend"]).precisions:
             continue
         note = availability.prospect_note(prospect)
-        told.setdefault((prospect["backend"], prospect["device"]), {}).setdefault(note, []).append(
-            prospect["precision"]
-        )
+        by_device.setdefault((prospect["backend"], prospect["device"]), {}).setdefault(
+            note, []
+        ).append(prospect["precision"])
     return [
-        (f"{backend} {device}", _by_reason(reasons)) for (backend, device), reasons in told.items()
+        (f"{backend} {device}", _by_reason(reasons))
+        for (backend, device), reasons in by_device.items()
     ]
 
 
@@ -136,15 +127,15 @@ def _by_reason(reasons: Mapping[str, list[str]]) -> str:
     yes = ", ".join(reasons.get("", []))
     return "; ".join(
         filter(
-            None, [yes, *(f"{', '.join(found)}: {note}" for note, found in reasons.items() if note)]
+            None, [yes, *(f"{', '.join(names)}: {note}" for note, names in reasons.items() if note)]
         )
     )
 
 
-def _runtime_rows(found: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    attested = found["attested"]
+def _runtime_rows(loaded: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    attested = loaded["attested"]
     if not attested:
-        return [("not loaded", found["reason"])]
+        return [("not loaded", loaded["reason"])]
     graph = attested["details"].get("graph") or {}
     return [
         ("runtime", f"{attested['runtime']} {attested['version']}"),

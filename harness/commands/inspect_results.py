@@ -1,4 +1,4 @@
-"""What is known about one thing, laid out for people: a cell, a results file, what can run."""
+"""Outcomes and results files as sections of text for `evenbench inspect`."""
 
 from __future__ import annotations
 
@@ -18,34 +18,30 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Section = tuple[str, list[tuple[str, Any]]]
-"""A heading and its rows: a name and a value, which may be a sentence, a number or a list."""
+"""A heading and rows of a name with a sentence, a number or a list."""
 
 
 def find_outcome(wanted: str, folder: Path) -> Record:
-    """The newest outcome of a cell, by id or key. Raises UsageError where the results do not hold
-    it.
-    """
+    """Return the newest outcome of a cell, by id or key. Raises UsageError for an unknown cell."""
     lines = records.read([folder]).lines
-    found = [line for line in lines if wanted in (line["cell"]["id"], line["cell"]["key"])]
-    if not found:
+    outcomes = [line for line in lines if wanted in (line["cell"]["id"], line["cell"]["key"])]
+    if not outcomes:
         import difflib
 
         near = difflib.get_close_matches(wanted, {line["cell"]["id"] for line in lines}, n=3)
-        meant = (
+        hint = (
             f"did you mean {' or '.join(near)}?"
             if near
-            else "`evenbench inspect " + str(folder) + "` shows what it holds"
+            else "`evenbench inspect " + str(folder) + "` shows its cells"
         )
         raise UsageError(
-            f"{wanted}: no such file, and no cell of that id or key in {folder}; {meant}"
+            f"{wanted}: no such file, and no cell of that id or key in {folder}; {hint}"
         )
-    return max(found, key=lambda line: line["time"])
+    return max(outcomes, key=lambda line: line["time"])
 
 
 def summary(reading: Reading[OutcomeRecord]) -> list[dict[str, Any]]:
-    """One object per run, oldest first: its plan, when it started, its outcomes by kind and its
-    cells by id.
-    """
+    """Return an object per run, oldest first: plan, start, outcomes by kind, ids of cells."""
     runs: dict[str, list[Record]] = {}
     for line in reading.lines:
         runs.setdefault(str(_run_of(line).get("id", "")), []).append(line)
@@ -56,9 +52,9 @@ def summary(reading: Reading[OutcomeRecord]) -> list[dict[str, Any]]:
 
 
 def _run_of(line: Record) -> Mapping[str, Any]:
-    """The run of a line; empty where somebody edited it away."""
-    found = line.get("run")
-    return found if isinstance(found, Mapping) else {}
+    """Return the run of a line; empty for a line edited by hand."""
+    run = line.get("run")
+    return run if isinstance(run, Mapping) else {}
 
 
 def _run_summary(lines: Sequence[Record]) -> dict[str, Any]:
@@ -71,7 +67,7 @@ def _run_summary(lines: Sequence[Record]) -> dict[str, Any]:
 
 
 def summary_sections(runs: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> list[Section]:
-    """The same for people, and what the reader of the files left out."""
+    """Return the runs as sections, and the notes of the reader."""
     sections: list[Section] = [
         (
             f"run {run.get('id', 'without a name')}",
@@ -83,15 +79,16 @@ def summary_sections(runs: Sequence[Mapping[str, Any]], notes: Sequence[str]) ->
 
 
 def outcome_sections(line: Record) -> list[Section]:
-    """Everything an outcome line holds, in the order in which a reader asks for it."""
+    """Return all fields of an outcome line, the most wanted first."""
     outcome = {
         name: line[name] for name in ("outcome", "phase", "reason", "signal", "hint") if line[name]
     }
-    run, made = line["run"], line["artifact"] or {}
-    facts = dict(made.get("facts") or {})
+    artifact = line["artifact"] or {}
+    facts = dict(artifact.get("facts") or {})
     weights = dict(line["weights"] or {})
     model = facts.pop("model", None) or weights.pop("model", None)
-    made = {**made, "facts": facts} if made else {}
+    prepared = {"sha256": line["artifact_sha256"], **(line["prepare"] or {})}
+    artifact = {**artifact, "facts": facts, **prepared} if artifact else {}
     return [
         ("cell", [*_rows(line["cell"]), ("case", line["case"]), ("role", line["role"])]),
         (
@@ -118,32 +115,25 @@ def outcome_sections(line: Record) -> list[Section]:
             [("peak resident", [_size(value) for value in line["memory"]["peak_rss_bytes"]])],
         ),
         ("attested", _rows(line["attested"])),
-        (
-            "artifact",
-            _sized(
-                {**made, "sha256": line["artifact_sha256"], **(line["prepare"] or {})}
-                if made
-                else {}
-            ),
-        ),
+        ("artifact", _sized(artifact)),
         ("weights", _rows(weights)),
         ("model", _rows(model)),
         ("inputs", [*_rows(line["inputs"]), ("sha256", line["input_sha256"])]),
         ("environment", _sized(line["environment"])),
-        ("run", [*_rows(run), ("time", line["time"]), ("reproduce", line["reproduce"])]),
+        ("run", [*_rows(line["run"]), ("time", line["time"]), ("reproduce", line["reproduce"])]),
         ("traceback", [("", line["traceback"])]),
     ]
 
 
-def _rows(found: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
-    return [(name.replace("_", " "), value) for name, value in (found or {}).items()]
+def _rows(values: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
+    return [(name.replace("_", " "), value) for name, value in (values or {}).items()]
 
 
-def _sized(found: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Rows in which what was recorded in bytes or seconds has its unit."""
+def _sized(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return rows with units for values in bytes or seconds."""
     return [
         (name.removesuffix("_bytes").replace("_", " "), _with_unit(name, value))
-        for name, value in found.items()
+        for name, value in values.items()
     ]
 
 
@@ -188,10 +178,10 @@ def _parity_rows(parity: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
     ]
 
 
-def _in_seconds(taken: Sequence[float] | None) -> str:
+def _in_seconds(seconds: Sequence[float] | None) -> str:
     from reports import formatting
 
-    return ", ".join(map(formatting.seconds, taken or ()))
+    return ", ".join(map(formatting.seconds, seconds or ()))
 
 
 def _second_rows(line: Record) -> list[tuple[str, Any]]:
@@ -200,7 +190,7 @@ def _second_rows(line: Record) -> list[tuple[str, Any]]:
         *((phase, line["phases_seconds"].get(phase)) for phase in PHASES),
     ]
     return [
-        *((name.replace("_", " "), _in_seconds(taken)) for name, taken in phases),
+        *((name.replace("_", " "), _in_seconds(seconds)) for name, seconds in phases),
         ("whole process", _in_seconds(line["process_seconds"])),
     ]
 
@@ -212,7 +202,7 @@ def _size(count: float) -> str:
 
 
 def show(sections: Iterable[Section], console: Console) -> None:
-    """Print sections, empty ones left out, names aligned within each."""
+    """Print the filled sections with aligned names."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
@@ -220,16 +210,16 @@ def show(sections: Iterable[Section], console: Console) -> None:
     from reports import formatting
 
     for heading, rows in sections:
-        told = [
+        filled = [
             (name, value if isinstance(value, str) else formatting.plain(value))
             for name, value in rows
             if value not in (None, "", [], {})
         ]
-        if not told:
+        if not filled:
             continue
         table = Table.grid(padding=(0, 2))
         table.add_column(min_width=14, no_wrap=True)
         table.add_column(overflow="fold")
-        for name, value in told:
+        for name, value in filled:
             table.add_row(Text(name, style="dim"), Text(value))
         console.print(Text(heading, style="bold"), Padding(table, (0, 0, 1, 2), expand=False))

@@ -1,46 +1,81 @@
-"""Writes starting files that work as they are: a backend with its test, a model, a case."""
+"""`evenbench new`: working start files for a backend with a test, a model or a case."""
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import keyword
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from harness.core import registry
+from harness.commands import arguments
+from harness.commands.parser import Parser
+from harness.core import exit_codes, registry
 from harness.core.errors import UsageError
 
-FORBIDDEN = r"[\"'`\\@=,:;|&$<>(){}\[\]/]"
-"""What a name cannot hold: it would end a string of the file that is written, or mean something in
-a cell's id or in a shell.
+EPILOG = """\
+Examples:
+  evenbench new backend my-runtime
+  evenbench new model resnet34 -o benchmarks
+Docs: CONTRIBUTING.md
 """
+
+EXIT_CODES = {exit_codes.PASS: "files are written; existing ones are never overwritten"}
+
+FORBIDDEN = r"[\"'`\\@=,:;|&$<>(){}\[\]/]"
+"""Characters with a meaning in Python strings, cell ids or shells, forbidden in names."""
 
 TEMPLATES = Path(__file__).with_name("templates")
 
 
-def write(kind: str, name: str, folder: Path) -> list[str]:
-    """Write the files of one kind into `folder`; returns what was written and what to do next, line
-    by line.
+@dataclass(frozen=True)
+class NewOptions:
+    """The options of `evenbench new`."""
 
-    Nothing that exists is overwritten: UsageError says so before anything is written.
+    kind: str
+    name: str
+    output: str = "."
+
+
+def add_arguments(command: Parser) -> None:
+    """Add the flags."""
+    command.add_argument(
+        "kind", choices=("backend", "model", "case"), help="template: backend, model or case"
+    )
+    command.add_argument("name", metavar="NAME", help="name, such as my-runtime or resnet34")
+    arguments.add_output(command, "DIR", "folder for the files [default: working folder]", "--into")
+
+
+def run(options: NewOptions) -> int:
+    """Write the start files, and print the next steps."""
+    for line in write(options.kind, options.name, Path(options.output)):
+        print(line)
+    return exit_codes.PASS
+
+
+def write(kind: str, name: str, folder: Path) -> list[str]:
+    """Write the files of a kind into `folder`; return the lines for the user.
+
+    Existing files are never overwritten: UsageError comes before the first write.
     """
-    words = _words(name, folder)
+    words = _spellings(name, folder)
     return {"backend": _backend, "model": _model, "case": _case}[kind](words, folder)
 
 
-def _words(name: str, folder: Path) -> dict[str, str]:
-    """The spellings of a name that the templates need."""
+def _spellings(name: str, folder: Path) -> dict[str, str]:
+    """Return the spellings of a name for the templates. Raises UsageError."""
     module = re.sub(r"[^0-9a-z]+", "_", name.lower()).strip("_")
     if not module.isidentifier() or keyword.iskeyword(module) or re.search(FORBIDDEN, name):
         raise UsageError(
-            f"{name!r} makes no module name; begin with a letter and use letters, digits, - or _, such as my-runtime"
+            f"{name!r} makes no module name; begin with a letter and use letters, digits, - or _, "
+            "such as my-runtime"
         )
     if not _package(folder) and _hides(module, folder):
         raise UsageError(
-            f"{module}.py would hide the package {module}; choose another name, such as {module}-native"
+            f"{module}.py would hide the package {module}; "
+            f"choose another name, such as {module}-native"
         )
     title = "".join(part.capitalize() for part in module.split("_"))
     return {
@@ -53,9 +88,7 @@ def _words(name: str, folder: Path) -> dict[str, str]:
 
 
 def _package(folder: Path) -> str:
-    """The dotted prefix under which files of `folder` are imported: `benchmarks.` inside that
-    package, else nothing.
-    """
+    """Return the dotted prefix of imports from `folder`: `benchmarks.` in the package, or ""."""
     here, parts = folder.resolve(), []
     while (here / "__init__.py").is_file():
         parts.append(here.name)
@@ -68,17 +101,20 @@ def _backend(words: Mapping[str, str], folder: Path) -> list[str]:
     known = registry.rows().get(words["name"])
     if known:
         raise UsageError(
-            f"there is a backend {words['name']!r} already ({known.target}); choose another name, such as my-{words['name']}"
+            f"there is a backend {words['name']!r} already ({known.target}); "
+            f"choose another name, such as my-{words['name']}"
         )
     files = {
         f"{module}.py": _filled("backend", words),
         f"test_{module}.py": _filled("backend_test", words),
     }
+    name, target = words["name"], row.partition("=")[2]
     return [
         *_written(files, folder),
         f"prove it:  pytest {folder / f'test_{module}.py'}",
-        f"run it:    EVENBENCH_BACKENDS={row} PYTHONPATH={folder} evenbench run model.onnx --backends {words['name']}",
-        f'ship it:   [project.entry-points."harness.backends"]  {words["name"]} = "{row.partition("=")[2]}"',
+        f"run it:    EVENBENCH_BACKENDS={row} PYTHONPATH={folder} "
+        f"evenbench run model.onnx --backends {name}",
+        f'ship it:   [project.entry-points."harness.backends"]  {name} = "{target}"',
     ]
 
 
@@ -91,14 +127,15 @@ def _hides(module: str, folder: Path) -> bool:
 
 def _model(words: Mapping[str, str], folder: Path) -> list[str]:
     files = {f"{words['module']}.py": _filled("model", words)}
+    target = f"{folder / words['module']}.py:build"
     return [
         *_written(files, folder),
-        f"try it:  evenbench run {folder / words['module']}.py:build --shape 1x3x32x32 --plan quick",
+        f"try it:  evenbench run {target} --shape 1x3x32x32 --plan quick",
     ]
 
 
 def _case(words: Mapping[str, str], folder: Path) -> list[str]:
-    """A case of the model in the same folder, which is written too where there is none."""
+    """Write a case of the model in the same folder, and a missing model."""
     bench = f"bench_{words['module']}.py"
     files = {bench: _filled("case", words)}
     if not (folder / f"{words['module']}.py").exists():
@@ -116,7 +153,8 @@ def _written(files: Mapping[str, str], folder: Path) -> list[str]:
     taken = [str(folder / name) for name in files if (folder / name).exists()]
     if taken:
         raise UsageError(
-            f"{', '.join(taken)} exists and is never overwritten; choose another name, or another folder with --into"
+            f"{', '.join(taken)} exists and is never overwritten; "
+            "choose another name, or another folder with -o"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -124,25 +162,6 @@ def _written(files: Mapping[str, str], folder: Path) -> list[str]:
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(
-            f"{folder} cannot be written ({error.strerror}); name another folder with --into"
+            f"{folder} cannot be written ({error.strerror}); name another folder with -o"
         ) from error
     return [f"wrote {folder / name}" for name in files]
-
-
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """The flags of `evenbench new`."""
-    command.add_argument("kind", choices=("backend", "model", "case"))
-    command.add_argument("name", metavar="NAME", help="such as my-runtime or resnet34")
-    command.add_argument(
-        "--into",
-        default=".",
-        metavar="DIR",
-        help="where the files are written (the working folder)",
-    )
-
-
-def run(options: argparse.Namespace) -> int:
-    """Write a starting file, and say what to do with it."""
-    for line in write(options.kind, options.name, Path(options.into)):
-        print(line)
-    return 0

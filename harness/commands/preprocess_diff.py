@@ -1,90 +1,104 @@
-"""`evenbench levels`: by how many levels, of 255, two libraries differ that do one recipe. A number
-a person knows from pictures.
-"""
+"""`evenbench preprocess-diff`: the difference of preprocessing libraries in 8-bit pixel levels."""
 
 from __future__ import annotations
 
-import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness import photographs, preprocess
-from harness.commands import console
+from harness.collection import selection_flags
+from harness.commands import arguments, console
+from harness.commands.parser import Parser
+from harness.core import exit_codes
 from harness.core.errors import UsageError
 from harness.inputs import preprocessors
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
 from harness.inputs.pixel_difference import ALLOWED, compared
 
 EPILOG = """\
-  evenbench levels --recipe imagenet_224
-  evenbench levels photo.jpg --by opencv-area numpy
-each library is compared with the steps as they are written (Pillow). Without photos, the ten that come along are taken.
-
-exit codes:
-  0    every library that can do the recipe is within --allowed levels
-  1    one is not
-  4    a flag is malformed, or what was asked for cannot be: the line `error: ...` says what to do
+Examples:
+  evenbench preprocess-diff
+  evenbench preprocess-diff photo.jpg --backends opencv-area,numpy
+Pillow is the reference: each library is compared with its result.
+Docs: docs/preprocessing.md
 """
 
+EXIT_CODES = {
+    exit_codes.PASS: "every library is within --allowed levels, or unavailable",
+    exit_codes.WORSE: "a library differs by more than --allowed levels",
+}
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of `evenbench levels`."""
-    parser.add_argument(
+
+@dataclass(frozen=True)
+class PreprocessDiffOptions:
+    """The options of `evenbench preprocess-diff`."""
+
+    photos: tuple[str, ...] = ()
+    recipe: str = preprocess.IMAGENET_224.name
+    backends: tuple[str, ...] = ()
+    allowed: float = ALLOWED
+    json: bool = False
+
+
+def add_arguments(command: Parser) -> None:
+    """Add the flags."""
+    command.add_argument(
         "photos",
         nargs="*",
         metavar="PHOTO",
-        help="image files (the ten photographs that come along)",
+        help="image files [default: the ten packaged photographs]",
     )
-    parser.add_argument(
-        "--recipe", default=preprocess.IMAGENET_224.name, help="what is done to each (imagenet_224)"
+    command.add_argument(
+        "--recipe", metavar="NAME", help="preprocessing recipe [default: %(default)s]"
     )
-    parser.add_argument(
-        "--by",
-        nargs="+",
-        default=[],
-        metavar="LIBRARY",
-        help="libraries to compare with Pillow (all)",
+    command.add_argument(
+        "--backends",
+        type=selection_flags.words,
+        metavar="A,B",
+        help="libraries to compare with Pillow [default: all]",
     )
-    parser.add_argument(
-        "--allowed", type=float, default=ALLOWED, metavar="LEVELS", help="more than this is 1 (2)"
+    arguments.add_alias(command, "--by", dest="backends", nargs="+")
+    command.add_argument(
+        "--allowed",
+        type=float,
+        metavar="LEVELS",
+        help="largest accepted pixel difference [default: %(default)g]",
     )
-    parser.add_argument(
-        "--json", action="store_true", help="one JSON value on standard output instead of text"
-    )
+    arguments.add_json_flag(command)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Compare and print; 1 where a library is further away than allowed."""
+def run(options: PreprocessDiffOptions) -> int:
+    """Compare the libraries, print a line each and return the exit code."""
     recipe = preprocess.RECIPES.get(options.recipe)
     if recipe is None:
         raise UsageError(
             f"unknown recipe {options.recipe!r}; expected one of {', '.join(preprocess.RECIPES)}"
         )
     files = [Path(photo) for photo in options.photos] or [
-        photographs.locate(each) for each in photographs.PHOTOGRAPHS
+        photographs.locate(photograph) for photograph in photographs.PHOTOGRAPHS
     ]
-    found = [
-        compared(recipe, library, files) for library in options.by or preprocessors.names()[1:]
+    differences = [
+        compared(recipe, library, files)
+        for library in options.backends or preprocessors.names()[1:]
     ]
     if options.json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(differences, indent=1))
     else:
-        for each in found:
-            console.console().print(in_words(each), soft_wrap=True, markup=False)
-    return int(any(each["worst"] is not None and each["worst"] > options.allowed for each in found))
+        for difference in differences:
+            console.console().print(line(difference), soft_wrap=True, markup=False)
+    worst = [difference["worst"] for difference in differences if difference["worst"] is not None]
+    beyond = any(levels > options.allowed for levels in worst)
+    return exit_codes.WORSE if beyond else exit_codes.PASS
 
 
-def in_words(found: dict[str, Any]) -> str:
-    """One line on a library."""
-    if found["worst"] is None:
-        return f"{found['library']}: {found['reason']}"
-    worst = max(found["photos"], key=lambda name: found["photos"][name]["worst"])
+def line(difference: dict[str, Any]) -> str:
+    """Return the line on a library."""
+    if difference["worst"] is None:
+        return f"{difference['library']}: {difference['reason']}"
+    photos = difference["photos"]
+    worst = max(photos, key=lambda name: photos[name]["worst"])
     return (
-        f"{found['library']}: at most {found['worst']:.2g} levels of 255 ({worst}); "
-        f"up to {100 * found['share']:.2g} % of a photo's values are further apart than one"
+        f"{difference['library']}: at most {difference['worst']:.2g} levels of 255 ({worst}); "
+        f"up to {100 * difference['share']:.2g} % of a photo's values differ by more than one level"
     )

@@ -1,14 +1,15 @@
-"""What a person sees while a run goes on: outcomes as they are known, what runs now, and about how
-long the rest takes.
+"""Progress on standard error: outcomes, the current step and the remaining time.
 
-Nothing here wakes up by itself: the display changes only when the schedule tells of an event, so
-that this process sleeps while another one is being timed.
+No timer wakes this process up. The display changes with events of the schedule only, so this
+process sleeps while another process is being timed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -23,21 +24,86 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+    from harness.comparison.session import Progress as PairProgress
+
 QUIET_SECONDS = 15.0
-"""Without a terminal, what runs now is told at most this often."""
+"""Least time between two plain lines on the current step, without a terminal."""
 
 START_SECONDS = 2.0
-"""What a measuring process is taken to need besides its laps, until one has run."""
+"""First guess of a measuring process's time besides laps."""
 
 PREPARING = ("prepare", "environment", "inputs", "calibration", "weights", "artifacts", "goldens")
-"""The kinds of events that tell of a cell that is being prepared."""
+"""The kinds of events while a cell is prepared."""
 
 STYLES = {"ok": "green", "mismatch": "bold red", "fallback": "yellow", "failed": "red"}
 
 
+class StatusLine:
+    """A bar with the current step on a terminal; elsewhere a plain line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar = _bar(console) if console.is_terminal else None
+        self._task: Any = None
+        self._last_line = -math.inf
+
+    def __enter__(self) -> StatusLine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Show the bar."""
+        if self.bar:
+            self._task = self.bar.add_task("", total=None, left="")
+            self.bar.start()
+
+    def stop(self) -> None:
+        """Remove the bar."""
+        if self.bar:
+            self.bar.stop()
+
+    def show(self, text: str, done: int, total: int | None, left: str = "") -> None:
+        """Update the bar, if any."""
+        if self.bar:
+            self.bar.update(
+                self._task, completed=done, total=total, description=text, left=left, refresh=True
+            )
+
+    def print_seldom(self, text: str, urgent: bool = False) -> None:
+        """Print a plain line without a terminal: if urgent, or after a quiet time."""
+        if not self.bar and (urgent or time.monotonic() - self._last_line > QUIET_SECONDS):
+            self.be_quiet()
+            self.console.print(text, soft_wrap=True, markup=False)
+
+    def be_quiet(self) -> None:
+        """Start the quiet time: the user has just seen a line."""
+        self._last_line = time.monotonic()
+
+
+@contextlib.contextmanager
+def listener(console: Console) -> Iterator[Callable[[PairProgress], None]]:
+    """Yield the display of a paired session's progress, as a function."""
+    with StatusLine(console) as status:
+        status.start()
+
+        def hear(progress: PairProgress) -> None:
+            status.show(progress.text, progress.done, progress.most or None)
+            status.print_seldom(progress.text)
+
+        yield hear
+
+
 class Estimate:
-    """The seconds that a run still needs, from those its steps took: preparing a cell and measuring
-    one, apart.
+    """The remaining seconds of a run, from the time of steps so far.
+
+    Preparing and measuring steps are counted separately.
     """
 
     def __init__(self, plan: Plan, now: Callable[[], float] = time.monotonic) -> None:
@@ -49,7 +115,7 @@ class Estimate:
         self._doing, self._since = "", now()
 
     def hear(self, event: Event) -> None:
-        """Book the time since the last event under what was being done then."""
+        """Add the time since the last event to the step in progress."""
         at = self.now()
         if self._doing:
             self.spent[self._doing] += at - self._since
@@ -61,19 +127,19 @@ class Estimate:
         self._since = at
 
     def remaining(self, event: Event) -> float | None:
-        """Seconds until all steps are done; None before the first cell is prepared."""
+        """Return the seconds until the end; None before the first cell is prepared."""
         prepared = self.begun["prepare"] - (event.kind in PREPARING)
         if not prepared:
             return None
         preparing = max(0, event.total // (1 + self.processes) - prepared)
         measuring = max(0, event.total - event.steps - preparing)
         measured = self.begun["measure"] - (event.kind == "measure")
-        each = self.spent["measure"] / measured if measured else self.first_guess
-        return preparing * self.spent["prepare"] / prepared + measuring * each
+        per_process = self.spent["measure"] / measured if measured else self.first_guess
+        return preparing * self.spent["prepare"] / prepared + measuring * per_process
 
 
-def in_words(seconds: float | None) -> str:
-    """`about 4 min left`, rounded as coarsely as the estimate is."""
+def remaining_text(seconds: float | None) -> str:
+    """Return `about 4 min left`, rounded as coarsely as the estimate is."""
     if seconds is None:
         return ""
     if seconds < 55:
@@ -86,27 +152,27 @@ def in_words(seconds: float | None) -> str:
     )
 
 
-def outcome_words(line: Record) -> str:
-    """What became of a cell: its latency, or why there is none, on one line."""
+def outcome_text(line: Record) -> str:
+    """Return a cell's latency, or the reason for the absence, on a single line."""
     if line["outcome"] == "ok":
         from reports import formatting
 
-        return f"{formatting.duration(estimates.median(estimates.process_values(line['samples_ns'][COMPUTE])))} {COMPUTE}"
-    where = f"in {line['phase']}: " if line["outcome"] == "failed" else ""
-    return where + " ".join(line["reason"].split())
+        values = estimates.process_values(line["samples_ns"][COMPUTE])
+        return f"{formatting.duration(estimates.median(values))} {COMPUTE}"
+    phase = f"in {line['phase']}: " if line["outcome"] == "failed" else ""
+    return phase + " ".join(line["reason"].split())
 
 
 class Display:
-    """A progress bar on a terminal, plain lines elsewhere; a context manager around the run."""
+    """The progress of `evenbench run`; a context manager around the run."""
 
     def __init__(self, console: Console, plan: Plan) -> None:
         self.console = console
         self.estimate = Estimate(plan)
         self.plan = plan
-        self.bar = _bar(console) if console.is_terminal else None
-        self.task: Any = None
+        self.status = StatusLine(console)
+        self.status.be_quiet()
         self.width = 0
-        self._told = time.monotonic()
 
     def __enter__(self) -> Display:
         return self
@@ -117,74 +183,61 @@ class Display:
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
-        if self.bar:
-            self.bar.stop()
+        self.status.stop()
 
     def open(self, run: Run) -> None:
-        """Say what begins, or what is gone on with."""
-        every = len(run.entries)
+        """Print the start of a new or resumed run."""
+        total = len(run.entries)
         self.width = max(len(entry.cell.id) for entry in run.entries)
         if run.resumed:
-            self._say(journal.opening(run.file, run.known()))
+            self._print(journal.opening(run.file, run.known()))
         else:
-            cells = "1 cell" if every == 1 else f"{every} cells"
-            self._say(
-                f"run {run.file.id}: {cells}, plan {self.plan.name}, results in {run.results_folder}/"
+            cells = "1 cell" if total == 1 else f"{total} cells"
+            self._print(
+                f"run {run.file.id}: {cells}, plan {self.plan.name}, "
+                f"results in {run.results_folder}/"
             )
-        if self.bar:
-            self.task = self.bar.add_task("", total=None, left="")
-            self.bar.start()
+        self.status.start()
 
     def hear(self, event: Event) -> None:
-        """One event of the schedule."""
+        """Show an event of the schedule."""
         self.estimate.hear(event)
         if event.record is not None:
-            self._tell_outcome(event)
-        doing = {
+            self._print_outcome(event)
+        step = {
             "measure": "measuring",
             "peaks": "measuring",
             "outcome": "",
             "environment": "making ready:",
         }.get(event.kind, "preparing")
-        left = in_words(self.estimate.remaining(event))
-        if self.bar:
-            words = f"{doing} {event.text}" if doing else ""
-            self.bar.update(
-                self.task,
-                completed=event.steps,
-                total=event.total,
-                description=words,
-                left=left,
-                refresh=True,
-            )
-        elif event.kind == "environment" or (
-            doing and time.monotonic() - self._told > QUIET_SECONDS
-        ):
-            self._told = time.monotonic()
-            self._say(f"{_count(event)} {doing} {event.text}" + (f", {left}" if left else ""))
+        left = remaining_text(self.estimate.remaining(event))
+        text = f"{step} {event.text}" if step else ""
+        self.status.show(text, event.steps, event.total, left)
+        if step:
+            line = f"{_count(event)} {text}" + (f", {left}" if left else "")
+            self.status.print_seldom(line, urgent=event.kind == "environment")
 
     def close_interrupted(self, run: Run) -> None:
-        """Say what is kept and how to go on."""
-        if self.bar:
-            self.bar.stop()
-        self._say(journal.interrupted(run.known()))
+        """Print the kept results and the way to journal."""
+        self.status.stop()
+        self._print(journal.interrupted(run.known()))
 
-    def _tell_outcome(self, event: Event) -> None:
+    def _print_outcome(self, event: Event) -> None:
         assert event.record is not None
         outcome = event.record["outcome"]
-        self._told = time.monotonic()
-        count = "" if self.bar else f"{_count(event)} "
-        self._say(
-            f"{count}{outcome:<11}  {event.text:<{self.width}}  {outcome_words(event.record)}",
+        self.status.be_quiet()
+        count = "" if self.status.bar else f"{_count(event)} "
+        self._print(
+            f"{count}{outcome:<11}  {event.text:<{self.width}}  {outcome_text(event.record)}",
             outcome,
         )
 
-    def _say(self, words: str, outcome: str = "") -> None:
+    def _print(self, text: str, outcome: str = "") -> None:
         from rich.text import Text
 
-        line = Text(words)
+        line = Text(text)
         if outcome:
-            start = words.index(outcome)
+            start = text.index(outcome)
             line.stylize(STYLES.get(outcome, "dim"), start, start + len(outcome))
         self.console.print(line, soft_wrap=True)
 

@@ -1,87 +1,102 @@
-"""`evenbench run`: measure the cells that a command line names."""
+"""`evenbench run`: measure the selected cells, or resume an interrupted run."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.collection import selection
-from harness.commands import console, list_cells, report
+from harness.collection import selection, selection_flags
+from harness.collection.selection_flags import ALL_DECLARED, Selection
+from harness.commands import arguments, console, report
+from harness.commands.parser import Parser
 from harness.core import exit_codes
 from harness.core.cases import Entry
 from harness.core.errors import UsageError
-from harness.core.plans import PLANS
+from harness.core.plans import PLANS, Plan
 from harness.core.types import UNWANTED
 from harness.inputs import datasets
 from harness.results import records
-from harness.runner import journal, launcher
+from harness.runner import launcher
 from harness.runner.dataset_scoring import LabelledData
 from harness.runner.schedule import Run
 
 EPILOG = """\
-targets are folders, bench_*.py files or `file::case`, or models of your own that need no declaration:
-  evenbench run model.onnx                                    inputs from the shapes that the file declares
+Examples:
+  evenbench run                                     all declared cells
+  evenbench run model.onnx --backends ort,openvino
   evenbench run model.onnx --input cat.jpg --recipe imagenet_224
-  evenbench run model.pt2                                     an exported program, on the example inputs inside
-  evenbench run model.pt --shape 1x3x224x224                  TorchScript, which does not say its shapes
-  evenbench run mypackage.models:build --shape 1x3x224x224    build() returns a module, or (module, example_inputs)
-  evenbench run path/file.py:build --backends ort,openvino --batch 1,8
-parity of your own model is judged against its float64 run, or against ONNX's reference evaluator where only an
-.onnx file exists; the run says which.
-
+  evenbench run model.pt --shape 1x3x224x224        TorchScript has no shapes
+  evenbench run models.py:build --batch 1,8         a function of yours
+Docs: README.md, docs/results.md, docs/accuracy.md (--dataset)
 """
 
+EXIT_CODES = {
+    exit_codes.PASS: "every cell is ok, unsupported or unavailable",
+    exit_codes.WORSE: "a cell is a mismatch, a fallback or failed",
+    exit_codes.RESUMABLE: "",
+}
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """The flags of `run`."""
-    list_cells.add_arguments(command)
-    command.add_argument(
-        "--plan", choices=sorted(PLANS), default="default", help="how much is measured (default)"
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options of `evenbench run`."""
+
+    selection: Selection = ALL_DECLARED
+    plan: str = "default"
+    results: str = "results"
+    output: str = ""
+    fresh: bool = False
+    timeout: float = PLANS["default"].timeout_seconds
+    dataset: str = ""
+    samples: int = 0
+    seed: int = 0
+    json: bool = False
+
+    @property
+    def measurement(self) -> Plan:
+        """The plan with the time limit."""
+        return replace(PLANS[self.plan], timeout_seconds=self.timeout)
+
+
+def add_arguments(command: Parser) -> None:
+    """Add the flags."""
+    selection_flags.add_arguments(command)
+    arguments.add_plan(command)
+    arguments.add_results(command)
+    arguments.add_output(
+        command, "DIR", "also write the HTML report here [default: no report]", "--site"
     )
-    command.add_argument(
-        "--results", default="results", metavar="DIR", help="where outcomes are appended (results)"
-    )
-    command.add_argument("--site", metavar="DIR", help="also write the HTML report here")
-    command.add_argument("--fresh", action="store_true", help=journal.FRESH)
-    command.add_argument("--timeout", type=float, metavar="SECONDS", help="of one process (600)")
+    arguments.add_fresh(command)
+    arguments.add_timeout(command)
     command.add_argument(
         "--dataset",
         metavar="DIR",
-        help="labelled images on which every cell's accuracy is measured (docs/accuracy.md)",
+        help="labelled images to score accuracy on [default: none]",
     )
     command.add_argument(
         "--samples",
         type=int,
-        default=0,
         metavar="N",
-        help="of the dataset's images, evenly spread (0: all)",
+        help="images of the dataset, evenly spread [default: all]",
     )
-    command.add_argument(
-        "--seed", type=int, default=0, help="of the order in which cells are measured (0)"
-    )
+    arguments.add_seed(command)
+    arguments.add_json_flag(command)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Measure the selected cells, or what an interrupted run left of them; show the table; say
-    where the results are.
-    """
+def run(options: RunOptions) -> int:
+    """Measure the selected cells, print the table and return the exit code."""
     from harness.commands import progress
 
     launcher.interrupt_when_ended()
-    entries = selection.select(options)
+    entries = selection.select(options.selection, options.timeout)
     if options.dataset:
         entries = _with_dataset(options, entries)
-    plan = (
-        PLANS[options.plan]
-        if options.timeout is None
-        else replace(PLANS[options.plan], timeout_seconds=options.timeout)
-    )
-    labelled = _labelled(options, entries, plan.timeout_seconds)
+    plan = options.measurement
+    labelled = _labelled(options, entries)
     with progress.Display(console.console(stderr=True), plan) as display:
         session = Run(
             entries,
@@ -99,36 +114,34 @@ def run(options: argparse.Namespace) -> int:
             display.close_interrupted(session)
             return exit_codes.RESUMABLE
         session.finish()
-    site = report.write([options.results], options.site)[0] if options.site else None
-    _show_run(options, session, lines, site)
+    page = report.write([options.results], options.output)[0] if options.output else None
+    _show(options, session, lines, page)
     unscored = _unscored(labelled, lines) if labelled else {}
     for name, reason in unscored.items():
-        print(f"evenbench: the accuracy of {name} is not known: {reason}", file=sys.stderr)
-    return 1 if unscored or any(line["outcome"] in UNWANTED for line in lines) else 0
+        print(f"evenbench: no accuracy for {name}: {reason}", file=sys.stderr)
+    failed = unscored or any(line["outcome"] in UNWANTED for line in lines)
+    return exit_codes.WORSE if failed else exit_codes.PASS
 
 
-def _labelled(
-    options: argparse.Namespace, entries: Sequence[Entry], timeout_seconds: float
-) -> LabelledData | None:
-    """The dataset that the command line names, prepared for every model. Raises UsageError, before
-    anything is timed.
-    """
+def _labelled(options: RunOptions, entries: Sequence[Entry]) -> LabelledData | None:
+    """Return the dataset, prepared for every model. Raises UsageError before any timing."""
     if not options.dataset:
         if options.samples:
-            raise UsageError("--samples is a number of images of --dataset, and there is none")
+            raise UsageError("--samples needs --dataset; name the folder of the dataset")
         return None
-    found = LabelledData(
+    dataset = LabelledData(
         datasets.find(Path(options.dataset), options.samples),
-        timeout_seconds,
+        options.timeout,
         lambda text: print(f"dataset: {text}", file=sys.stderr),
     )
-    found.prepare(entry.cell for entry in entries)
-    return found
+    dataset.prepare(entry.cell for entry in entries)
+    return dataset
 
 
 def _unscored(labelled: LabelledData, lines: Sequence[records.Record]) -> dict[str, str]:
-    """By cell id, why the accuracy of a cell that has times is not known. Of what an interrupted
-    run left so, the reason is not kept.
+    """Return the reason by id for every timed cell without accuracy.
+
+    An interrupted run does not keep the reason.
     """
     left = [
         line["cell"]["id"]
@@ -137,36 +150,36 @@ def _unscored(labelled: LabelledData, lines: Sequence[records.Record]) -> dict[s
     ]
     return {
         **dict.fromkeys(
-            left, "it could not be told before the run was interrupted; --fresh measures it again"
+            left, "unknown since before the interruption; --fresh measures the cell again"
         ),
         **labelled.unscored,
     }
 
 
-def _with_dataset(options: argparse.Namespace, entries: Sequence[Entry]) -> list[Entry]:
-    """The entries, whose command to reproduce them names the dataset as well."""
-    named = f" --dataset {shlex.quote(options.dataset)}" + (
+def _with_dataset(options: RunOptions, entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries with the dataset in their reproducing commands."""
+    words = f" --dataset {shlex.quote(options.dataset)}" + (
         f" --samples {options.samples}" if options.samples else ""
     )
-    return [replace(entry, command=entry.command + named) for entry in entries]
+    return [replace(entry, command=entry.command + words) for entry in entries]
 
 
-def _show_run(
-    options: argparse.Namespace, session: Run, lines: list[records.Record], site: Path | None
+def _show(
+    options: RunOptions, session: Run, lines: list[records.Record], page: Path | None
 ) -> None:
     if options.json:
-        found = {
+        facts = {
             "run": session.file.id,
             "results": str(session.file.file),
             "resumed": session.resumed,
-            "site": site and str(site),
+            "site": page and str(page),
         }
-        print(json.dumps({**found, "outcomes": lines}))
+        print(json.dumps({**facts, "outcomes": lines}))
         return
     from reports.terminal import outcomes
 
     outcomes.show(lines, console.console())
     print(f"results  {session.file.file}")
     print(
-        f"report   {site}" if site else f"report   evenbench report {shlex.quote(options.results)}"
+        f"report   {page}" if page else f"report   evenbench report {shlex.quote(options.results)}"
     )

@@ -1,10 +1,7 @@
-"""Does the gate bite? Every model through every negative control, each of which must come out as
-mismatch or fallback.
-"""
+"""`evenbench selftest`: negative controls must come out as mismatch or fallback."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,10 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.collection import matrix, selection
+from harness.collection import matrix, selection, selection_flags
+from harness.collection.selection_flags import ALL_DECLARED, Selection
+from harness.commands import arguments
 from harness.commands import console as terminal
-from harness.commands.arguments import add_json_flag
-from harness.core import registry
+from harness.commands.parser import Parser
+from harness.core import exit_codes, registry
 from harness.core.cases import Case, Entry
 from harness.core.plans import PLANS
 from harness.core.types import Model
@@ -25,6 +24,17 @@ from harness.runner.schedule import Event, Run
 if TYPE_CHECKING:
     from rich.console import Console
 
+EPILOG = """\
+Examples:
+  evenbench selftest
+  evenbench selftest model.onnx
+Docs: docs/accuracy.md
+"""
+
+EXIT_CODES = {
+    exit_codes.PASS: "every wrong runtime is caught",
+    exit_codes.WORSE: "a wrong runtime slipped through or did not run",
+}
 
 SLIPPED, FAILED = "slipped through", "did not run"
 CAUGHT = ("mismatch", "fallback")
@@ -32,9 +42,18 @@ NOT_APPLICABLE = ("unsupported", "unavailable")
 
 
 @dataclass(frozen=True)
+class SelftestOptions:
+    """The options of `evenbench selftest`."""
+
+    selection: Selection = ALL_DECLARED
+    json: bool = False
+
+
+@dataclass(frozen=True)
 class Control:
-    """One negative control's result: `caught`, `slipped through`, `did not run`, or `does not
-    apply`, and why.
+    """A negative control's result.
+
+    The verdict is `caught`, `slipped through`, `did not run` or `does not apply`.
     """
 
     model: str
@@ -45,7 +64,7 @@ class Control:
 
 
 def names() -> tuple[str, ...]:
-    """The registered negative controls."""
+    """Return the registered negative controls."""
     return tuple(row.name for row in registry.rows().values() if row.role == "negative")
 
 
@@ -55,9 +74,9 @@ def run_controls(
     batch: int = 1,
     listen: Callable[[Event], None] = lambda event: None,
 ) -> list[Control]:
-    """Run every control on every model, quickly: the verdict needs no precise times."""
+    """Run every control on every model, with a short plan: verdicts need no precise times."""
     cells = matrix.expand(Case(models=tuple(models), backends=names(), batch=(batch,)))
-    entries = [Entry(cell, "negative controls", "evenbench controls") for cell in cells]
+    entries = [Entry(cell, "negative controls", "evenbench selftest") for cell in cells]
     plan = replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.2)
     session = Run(entries, plan, results, fresh=True, listen=listen)
     records = session.measure(entries)
@@ -66,7 +85,7 @@ def run_controls(
 
 
 def control(record: Record) -> Control:
-    """What an outcome says about the control."""
+    """Return the control's result for an outcome."""
     outcome = record["outcome"]
     verdict = (
         "caught"
@@ -86,42 +105,42 @@ def control(record: Record) -> Control:
     )
 
 
-def show(found: Sequence[Control], console: Console) -> None:
-    """One row per control, and the count of those that slipped through."""
+def show(controls: Sequence[Control], console: Console) -> None:
+    """Print a row per control, and the number of catches."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("model", "control", "verdict", "what the gate said", box=None, pad_edge=False)
+    table = Table("model", "control", "verdict", "reason", box=None, pad_edge=False)
     styles = {"caught": "green", SLIPPED: "bold red", FAILED: "red"}
-    for each in found:
+    for row in controls:
         table.add_row(
-            Text(each.model),
-            Text(each.backend),
-            Text(each.verdict, styles.get(each.verdict, "dim")),
-            Text(each.reason),
+            Text(row.model),
+            Text(row.backend),
+            Text(row.verdict, styles.get(row.verdict, "dim")),
+            Text(row.reason),
         )
     console.print(table)
-    applied = [each for each in found if each.verdict != "does not apply"]
-    caught = sum(each.verdict == "caught" for each in applied)
+    applied = [row for row in controls if row.verdict != "does not apply"]
+    caught = sum(row.verdict == "caught" for row in applied)
     console.print(f"{caught} of {len(applied)} wrong answers caught")
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """The flags of `evenbench selftest`."""
-    selection.add_arguments(command)
-    add_json_flag(command)
+def add_arguments(command: Parser) -> None:
+    """Add the flags."""
+    selection_flags.add_arguments(command)
+    arguments.add_json_flag(command)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Every negative control on every model that the targets name."""
-    models = list(
-        {entry.cell.model.name: entry.cell.model for entry in selection.select(options)}.values()
-    )
+def run(options: SelftestOptions) -> int:
+    """Run every negative control on every model of the targets; return the exit code."""
+    entries = selection.select(options.selection)
+    models = list({entry.cell.model.name: entry.cell.model for entry in entries}.values())
     with tempfile.TemporaryDirectory() as folder:
-        found = run_controls(models, Path(folder))
+        controls = run_controls(models, Path(folder))
     if options.json:
         keys = ("model", "backend", "verdict", "reason")
-        print(json.dumps([{key: getattr(each, key) for key in keys} for each in found]))
+        print(json.dumps([{key: getattr(row, key) for key in keys} for row in controls]))
     else:
-        show(found, terminal.console())
-    return 1 if any(each.verdict in (SLIPPED, FAILED) for each in found) else 0
+        show(controls, terminal.console())
+    wrong = any(row.verdict in (SLIPPED, FAILED) for row in controls)
+    return exit_codes.WORSE if wrong else exit_codes.PASS

@@ -1,51 +1,61 @@
-"""`evenbench tune`: trials for the cells whose backend can use them, kept between runs and applied
-when the cell is prepared.
-"""
+"""`evenbench tune`: search for faster schedules; prepared cells use the recorded trials."""
 
 from __future__ import annotations
 
-import argparse
 import json
+from dataclasses import dataclass
 
-from harness.collection import selection
-from harness.commands import console
-from harness.commands.arguments import add_json_flag
+from harness.collection import selection, selection_flags
+from harness.collection.selection_flags import ALL_DECLARED, Selection
+from harness.commands import arguments, console
+from harness.commands.parser import Parser
+from harness.core import exit_codes
 from harness.core.types import UNWANTED
 from harness.runner import launcher, tuning
 
 EPILOG = """\
-  evenbench tune benchmarks/matrix.py -k "digits_cnn and tvm and fp32" --trials 32
-trials are kept in the cache and applied when the cell is next prepared, which says so: untuned, or tuned(N). 1 is a tuner that
-crashed, hung or failed; what it recorded stays, and the same command goes on.
-
+Examples:
+  evenbench tune benchmarks/matrix.py -k "digits_cnn and tvm" --trials 32
+Trials stay in the cache. Cells prepared afterwards use them and carry the
+label tuned(N).
+Docs: docs/backends.md
 """
 
+EXIT_CODES = {
+    exit_codes.PASS: "every tuner finished",
+    exit_codes.WORSE: "a tuner crashed, hung or failed; recorded trials stay",
+}
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """The flags of `evenbench tune`."""
-    selection.add_arguments(command)
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """The options of `evenbench tune`."""
+
+    selection: Selection = ALL_DECLARED
+    trials: int = 16
+    timeout: float = 4 * 3600.0
+    json: bool = False
+
+
+def add_arguments(command: Parser) -> None:
+    """Add the flags."""
+    selection_flags.add_arguments(command)
     command.add_argument(
         "--trials",
         type=int,
-        default=16,
         metavar="N",
-        help="of each task on average, recorded ones included (16)",
+        help="trials per task, recorded ones included [default: %(default)s]",
     )
-    command.add_argument(
-        "--timeout",
-        type=float,
-        default=14400.0,
-        metavar="SECONDS",
-        help="of one cell's tuner (4 hours)",
-    )
-    add_json_flag(command)
+    arguments.add_timeout(command)
+    arguments.add_json_flag(command)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Trials for every cell that can use them."""
+def run(options: TuneOptions) -> int:
+    """Run the tuner of every selected, tunable cell; return the exit code."""
     launcher.interrupt_when_ended()
-    cells = tuning.cells_of(selection.select(options))
-    found = tuning.run(cells, options.trials, options.timeout, console.console(stderr=True))
+    cells = tuning.cells_of(selection.select(options.selection, options.timeout))
+    results = tuning.run(cells, options.trials, options.timeout, console.console(stderr=True))
     if options.json:
-        print(json.dumps(found))
-    return 1 if any(result["outcome"] in UNWANTED for result in found) else 0
+        print(json.dumps(results))
+    failed = any(result["outcome"] in UNWANTED for result in results)
+    return exit_codes.WORSE if failed else exit_codes.PASS

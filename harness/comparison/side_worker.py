@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.collection import discovery, selection
+from harness.collection import discovery, selection, selection_flags
 from harness.core import registry
 from harness.core.cases import Entry
 from harness.core.errors import UsageError
@@ -92,9 +92,7 @@ def chosen(words: Sequence[str]) -> dict[str, Cell]:
 
 
 def _entries(words: Sequence[str]) -> dict[str, Entry]:
-    parser = argparse.ArgumentParser(prog="evenbench compare", allow_abbrev=False)
-    selection.add_arguments(parser)
-    return {entry.cell.id: entry for entry in selection.select(parser.parse_args(list(words)))}
+    return {entry.cell.id: entry for entry in selection.select(selection_flags.parsed(words))}
 
 
 def places(words: Sequence[str]) -> dict[str, dict[str, Any]]:

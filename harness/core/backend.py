@@ -46,7 +46,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Deployment:
-    """Requirements for an artifact without the harness, exported and verified by `evenbench ship`.
+    """Requirements for an artifact without the harness, exported and verified by `evenbench package`.
 
     `network` is the late name of a class copied into the program. The class takes the artifact's
     folder, `settings` (plain JSON) and a number of threads; called with arrays by name, an instance
@@ -161,8 +161,7 @@ class Backend(ABC):
     def deployment(self, cell: Cell) -> Deployment:
         """The program for the cell's artifact outside the harness. Raises Unsupported for none."""
         raise Unsupported(
-            f"{self.name} has no program to ship yet; `evenbench ship --help` names the runtimes "
-            "with one"
+            f"{self.name} has no program to ship yet; docs/deploying.md names the runtimes with one"
         )
 
     def binaries(self) -> Sequence[Path]:

@@ -1,15 +1,25 @@
-"""Exit codes of judging commands, equal to pytest's for equal meanings.
+"""The exit codes of all commands; 0 to 5 mean the same as pytest's.
 
-Imports nothing, because every command reads this module at startup.
+Imports nothing, because every command reads this module at its start.
 """
 
 PASS, WORSE, INTERRUPTED, INTERNAL, USAGE, NOTHING, UNDECIDED, UNHEALTHY = range(8)
-"""The codes from 0: pass, worse, interrupted, internal, usage, nothing, undecided, unhealthy.
-
-1 confirmed worse, wrong or failed; 2 interrupted and not resumable; 3 a defect of evenbench; 4 an
-invalid request; 5 no cells; 6 inconclusive under `--require-conclusive`; 7 an alarm of the null
-control, which voids all findings, or, with `--strict-health`, a slowdown caused by the machine.
-"""
 
 RESUMABLE = 130
-"""Interrupted. The same command resumes."""
+"""Interrupted; the same command resumes."""
+
+MEANINGS = {
+    PASS: "success",
+    WORSE: "the check failed: a cell is wrong, failed or worse",
+    INTERRUPTED: "interrupted; the next start begins anew",
+    INTERNAL: "internal error of evenbench, with a traceback; no verdict",
+    USAGE: "invalid arguments, or an impossible request: read the `error:` line",
+    NOTHING: "no cell, or no result, to work on",
+    UNDECIDED: "latency of a cell is inconclusive, with --require-conclusive",
+    UNHEALTHY: "the null control alarmed; or a noisy machine, with --strict-health",
+    RESUMABLE: "interrupted; the same command resumes",
+}
+"""Each code's meaning. A command may have a sharper text for its 0 and 1."""
+
+COMMON = (INTERNAL, USAGE)
+"""The codes of every command."""

@@ -81,7 +81,7 @@ def listed(backend: str) -> tuple[Footprint, str]:
         name = request.name
         return Footprint(
             backend,
-            reason=f"environment {name} is not built; evenbench environments build {backend}",
+            reason=f"environment {name} is not built; evenbench env build {backend}",
         ), ""
     python = environment.python if environment else sys.executable
     base = [distribution_of(entry) for entry in request.requirements[:1]] if request else []

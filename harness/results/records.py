@@ -63,7 +63,9 @@ PIPELINE: Format[Record] = Format(
 )
 """Schema: `pipeline.schema.json`. The boundary includes all stages from decoding to drawing."""
 
-DIFF: Format[Record] = Format("a line of `evenbench diff`", "diff", 1, places=("diff/*.jsonl",))
+DIFF: Format[Record] = Format(
+    "a line of `evenbench layerwise`", "diff", 1, places=("diff/*.jsonl",)
+)
 """Documented in `docs/inspect.md`. The cell of a line is the first of its two cells."""
 
 

@@ -1,4 +1,4 @@
-"""Divergence of one cell from another, as found and recorded by `evenbench diff`."""
+"""Divergence of one cell from another, as found and recorded by `evenbench layerwise`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def attached(lines: Sequence[Record], searches: Iterable[Record]) -> tuple[list[
             }
     notes = (
         [
-            f"{formatting.count(malformed, 'line')} of `evenbench diff` left out, "
+            f"{formatting.count(malformed, 'line')} of `evenbench layerwise` left out, "
             "malformed; see docs/inspect.md"
         ]
         if malformed
@@ -90,7 +90,7 @@ def described(record: Record) -> list[tuple[str, str]]:
     if partings or record.get("outcome") != "mismatch":
         return partings
     cell, case = record["cell"].get("id", "CELL"), record.get("case") or ""
-    command = f"evenbench diff {cell} golden {case} --results results"
+    command = f"evenbench layerwise {cell} golden {case} --results results"
     return [
         (
             "diverges from its golden",

@@ -94,7 +94,7 @@ const filters = document.querySelector("form.filters");
 const FIELDS = { outcome: "Outcome", model: "Model", backend: "Backend", precision: "Precision" };
 // Limits of a deployment: a row stays if every limited value is known and within the limit.
 const limits = [...filters.querySelectorAll("[data-unit]")];
-// Exceeded limits of a row as text, as in `evenbench advise`.
+// Exceeded limits of a row as text, as in `evenbench recommend`.
 const broken = (known) => {
   const words = limits.flatMap((input, place) => {
     const value = known[place], limit = Number(input.value) * Number(input.dataset.unit);

@@ -1,4 +1,4 @@
-"""`evenbench bridge` for real, on a runtime whose two releases are two environments that somebody
+"""`evenbench upgrade` for real, on a runtime whose two releases are two environments that somebody
 made.
 """
 

@@ -170,7 +170,7 @@ def test_a_looser_answer_and_a_larger_artifact_are_alarms_in_their_commits(
         (("compare", "base", "slow", "--pairs", "7"), 4, "7 pairs can never alarm"),
         (("compare", "base", "slow", "--budget", "soon"), 4, "--budget 'soon' is not a duration"),
         (("compare", "base", "slow", "-k", "nowhere"), 5, "neither base"),
-        (("compare", "work", "work:repeats=2", "-k", "nowhere"), 5, "leaves none of"),
+        (("compare", "work", "work:repeats=2", "-k", "nowhere"), 5, "matches none of"),
         (("compare", "base", "slow", "elsewhere"), 4, "elsewhere: no such file or folder"),
     ],
 )

@@ -4,7 +4,6 @@ on three runtimes in theirs.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import itertools
 import json
@@ -23,6 +22,7 @@ from rich.console import Console
 import harness
 from harness import BATCH, Attestation, Cell, Model, Session, TensorSpec, UsageError
 from harness.commands import load
+from harness.commands.arguments import parsed
 from harness.core import artifact_store
 from harness.core.cases import Entry
 from harness.load import mlperf
@@ -357,10 +357,9 @@ def test_readers_of_outcomes_do_not_see_these_lines(tmp_path: Path) -> None:
 # -- the command line ------------------------------------------------------------------------------
 
 
-def options(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    load.add_arguments(parser)
-    return parser.parse_args(words)
+def options(*words: str) -> load.LoadOptions:
+    given: load.LoadOptions = parsed(load, words)
+    return given
 
 
 @pytest.mark.parametrize(
@@ -664,7 +663,7 @@ def test_arrivals_at_a_real_runtime(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     only = ("--cell", "digits_cnn-ort-fp32-cpu-b1", "--scenario", "server", "--seconds", "0.3")
     page = tmp_path / "page.html"
-    done = command(tmp_path, *only, "--p99", "2s", "--rate", "100", "--json", "--page", str(page))
+    done = command(tmp_path, *only, "--p99", "2s", "--rate", "100", "--json", "-o", str(page))
     (line,) = json.loads(done.stdout)["lines"]
     assert done.returncode == 0, line
     assert [run["scenario"] for run in points(line)[0]["runs"][0]] == [

@@ -256,7 +256,7 @@ def test_a_second_run_never_overwrites(ran: Ran, folder: Path) -> None:
     before = (folder / "out" / "pipeline.jsonl").read_bytes()
     again = run(folder, *TARGET, "-o", "out")
     assert again.code == 4
-    assert "never overwritten" in again.err
+    assert "already exists; choose another" in again.err
     assert (folder / "out" / "pipeline.jsonl").read_bytes() == before
 
 

@@ -197,7 +197,7 @@ def test_fresh_measures_all_anew_and_never_touches_what_is_finished(
     before = (tmp_path / "pipeline" / session.LINES).read_bytes()
     capsys.readouterr()
     assert cli.main([*TWO, "--fresh"]) == exit_codes.USAGE
-    assert "never overwritten" in capsys.readouterr().err
+    assert "already exists; choose another" in capsys.readouterr().err
     assert (tmp_path / "pipeline" / session.LINES).read_bytes() == before
 
 
@@ -216,7 +216,7 @@ def test_a_run_that_was_killed_while_it_tidied_up_is_finished(
     before = (tmp_path / "pipeline" / session.LINES).read_bytes()
     (tmp_path / "pipeline" / records.UNFINISHED / "run" / session.DRAWN).mkdir(parents=True)
     assert cli.main(list(TWO)) == exit_codes.USAGE
-    assert "never overwritten" in capsys.readouterr().err
+    assert "already exists; choose another" in capsys.readouterr().err
     assert (tmp_path / "pipeline" / session.LINES).read_bytes() == before
 
 

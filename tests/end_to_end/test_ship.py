@@ -1,4 +1,4 @@
-"""`evenbench ship` for real: a fresh environment is built, the program runs in it, and a wrong
+"""`evenbench package` for real: a fresh environment is built, the program runs in it, and a wrong
 program is not proved.
 """
 
@@ -49,7 +49,7 @@ def test_a_digits_program_is_proved_and_runs_where_its_model_is_mounted(
             [
                 "ship",
                 "digits_cnn",
-                "--runtime",
+                "--backends",
                 "ort",
                 "--precision",
                 "int8",
@@ -158,13 +158,15 @@ def test_a_detector_in_c_plus_plus_is_proved_by_its_objects(runtime: str, tmp_pa
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["openvino", "cpp-openvino"])
 def test_openvino_is_proved_too(runtime: str, tmp_path: Path) -> None:
-    assert cli.main(["ship", "digits_cnn", "--runtime", runtime, "-o", str(tmp_path / "out")]) == 0
+    assert (
+        cli.main(["package", "digits_cnn", "--backends", runtime, "-o", str(tmp_path / "out")]) == 0
+    )
 
 
 @pytest.mark.slow
 def test_c_plus_plus_is_compiled_and_judged_and_runs_without_python(tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    assert cli.main(["ship", "digits_cnn", "--runtime", "cpp-ort", "-o", str(folder)]) == 0
+    assert cli.main(["package", "digits_cnn", "--backends", "cpp-ort", "-o", str(folder)]) == 0
     proof = json.loads((folder / "proof.json").read_text())
     assert proof["program"]["verdict"] == proof["parity"]["verdict"] == "pass"
     assert {

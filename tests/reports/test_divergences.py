@@ -66,7 +66,7 @@ def test_a_wrong_answer_of_which_nobody_knows_the_reason_says_how_to_find_it() -
     wrong = next(line for line in synthetic.suite() if line["outcome"] == "mismatch")
     ((label, words),) = divergences.described(wrong)
     assert label == "diverges from its golden"
-    assert f"evenbench diff {wrong['cell']['id']} golden" in words
+    assert f"evenbench layerwise {wrong['cell']['id']} golden" in words
     assert divergences.described(pairs()[0]) == []
 
 
@@ -76,6 +76,6 @@ def test_a_line_that_is_none_is_counted_and_costs_nothing_else() -> None:
     lines, notes = divergences.attached([first], broken)
     assert lines == [first]
     assert notes == [
-        f"{formatting.count(2, 'line')} of `evenbench diff` left out, malformed; see "
+        f"{formatting.count(2, 'line')} of `evenbench layerwise` left out, malformed; see "
         "docs/inspect.md"
     ]

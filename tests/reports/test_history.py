@@ -146,7 +146,7 @@ def test_a_step_is_confirmed_in_pairs_and_bisected(folder, capsys, monkeypatch):
             (
                 options.good,
                 options.bad,
-                options.cell,
+                options.selection.cell,
                 options.metric,
                 options.results,
                 options.budget,
@@ -162,7 +162,7 @@ def test_a_step_is_confirmed_in_pairs_and_bisected(folder, capsys, monkeypatch):
         (
             past.commit(19),
             past.commit(20),
-            ["resnet18-ort-fp32-cpu-b1"],
+            ("resnet18-ort-fp32-cpu-b1",),
             "latency",
             "results",
             "10m",

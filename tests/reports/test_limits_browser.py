@@ -1,5 +1,5 @@
 """The limits of a deployment in a real Chromium: the page says of each cell which of them it
-breaks, as `evenbench advise` does.
+breaks, as `evenbench recommend` does.
 """
 
 from __future__ import annotations

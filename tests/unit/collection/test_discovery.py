@@ -178,7 +178,7 @@ def test_a_package_with_the_name_of_one_of_ours_is_named(
     write("suite/bench_mine.py", "from backends.mine import M\nc = Case((M,), ('null',))\n")
     with pytest.raises(
         UsageError,
-        match=r"suite/backends has the name of a package of evenbench.* rename that folder",
+        match=r"suite/backends has the name of a package of evenbench.* rename the folder",
     ):
         discovery.find(["suite/bench_mine.py"])
 

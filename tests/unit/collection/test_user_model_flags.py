@@ -4,7 +4,6 @@ recipe.
 
 from __future__ import annotations
 
-import argparse
 import shlex
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,17 @@ import pytest
 from harness import ANY, BATCH, Model, TensorSpec
 from harness.accuracy import agreement
 from harness.cli import main
-from harness.collection import matrix, selection, task_outputs, user_model_flags, user_models
+from harness.collection import (
+    matrix,
+    selection,
+    selection_flags,
+    task_outputs,
+    user_model_flags,
+    user_models,
+)
+from harness.collection.selection_flags import Selection
 from harness.collection.user_model_flags import ModelFlags
-from harness.commands import compare, pipeline
+from harness.commands import arguments, compare, pipeline
 from harness.core.errors import UsageError
 from harness.inputs import batches
 from harness.pipeline import postprocess
@@ -171,10 +178,8 @@ def test_an_open_size_says_what_to_do_about_a_detector(
         found(saved(tmp_path / "m.onnx", outputs))
 
 
-def parsed(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    selection.add_arguments(parser)
-    return parser.parse_args(list(words))
+def parsed(*words: str) -> Selection:
+    return selection_flags.parsed(words)
 
 
 def test_the_command_of_a_cell_says_all_that_was_asked(tmp_path: Path, photo: Path) -> None:
@@ -223,8 +228,6 @@ def test_the_command_of_a_cell_says_all_that_was_asked(tmp_path: Path, photo: Pa
 
 def test_both_sides_of_a_comparison_get_the_words_themselves() -> None:
     """They are no line of a shell: what is quoted for one would be the name of another file."""
-    parser = argparse.ArgumentParser()
-    compare.add_arguments(parser)
     own = [
         "my model.onnx",
         "--input",
@@ -236,16 +239,16 @@ def test_both_sides_of_a_comparison_get_the_words_themselves() -> None:
         "--option",
         "ort:tag=a b",
     ]
-    assert selection.words_of(parser.parse_args(["main", "HEAD", *own])) == own
+    assert arguments.parsed(compare, ["main", "HEAD", *own]).selection.words() == own
 
 
 def test_a_pipeline_takes_the_task_and_options_too(tmp_path: Path, photo: Path) -> None:
     target = saved(tmp_path / "m.onnx", {"y": ["N", 21, 224, 224]}, {"image": ["N", 3, 224, 224]})
-    parser = argparse.ArgumentParser()
-    pipeline.add_arguments(parser)
     own = (target, "--input", str(photo), "--recipe", "imagenet_224", "--backends", "ort")
     (cell,) = pipeline.chosen(
-        parser.parse_args([*own, "--task", "segmentation", "--option", "ort:spinning=off"])
+        arguments.parsed(
+            pipeline, [*own, "--task", "segmentation", "--option", "ort:spinning=off"]
+        ).model
     )
     assert (cell.model.task, cell.option, postprocess.outputs_read(cell.model)) == (
         "segmentation",
@@ -253,7 +256,7 @@ def test_a_pipeline_takes_the_task_and_options_too(tmp_path: Path, photo: Path) 
         ("y",),
     )
     with pytest.raises(UsageError, match="--task and --option are for a model of your own"):
-        pipeline.chosen(parser.parse_args(["resnet18", "--task", "segmentation"]))
+        pipeline.chosen(arguments.parsed(pipeline, ["resnet18", "--task", "segmentation"]).model)
 
 
 @pytest.mark.parametrize(

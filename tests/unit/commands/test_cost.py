@@ -1,4 +1,4 @@
-"""`evenbench footprint --model` as a user meets it: what recorded lines say of shipping, starting
+"""`evenbench cost` as a user meets it: what recorded lines say of shipping, starting
 and running, and what a million costs.
 """
 
@@ -13,8 +13,8 @@ import pytest
 
 from harness import cli
 from harness.commands import cost
-from harness.commands.cost import Installed
 from harness.core.errors import UsageError
+from harness.deployment.installed_size import Installed
 from reports import results
 from reports.sections.resources import Needs
 from tests.reports.synthetic import record
@@ -54,7 +54,7 @@ def recorded(tmp_path: Path) -> str:
 
 
 def asked(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
-    assert cli.main(["footprint", *words, "--json"]) == 0
+    assert cli.main(["cost", *words, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -119,7 +119,7 @@ def test_a_batch_is_as_many_inferences_as_it_has_samples(
 
 
 def test_the_terminal_shows_the_same(recorded: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["footprint", recorded, "--model", "resnet18", "--price-per-hour", "0.36"]) == 0
+    assert cli.main(["cost", recorded, "--model", "resnet18", "--price-per-hour", "0.36"]) == 0
     told = capsys.readouterr().out.replace("\N{NO-BREAK SPACE}", " ")
     tables = ("to ship", "to start", "prepare + first answer", "cost of a million")
     for words in (
@@ -135,27 +135,25 @@ def test_the_terminal_shows_the_same(recorded: str, capsys: pytest.CaptureFixtur
 def test_a_price_that_is_none_is_refused_in_words(
     recorded: str, capsys: pytest.CaptureFixture[str], given: str
 ) -> None:
-    assert (
-        cli.main(["footprint", recorded, "--model", "resnet18", f"--price-per-hour={given}"]) == 4
-    )
+    assert cli.main(["cost", recorded, "--model", "resnet18", f"--price-per-hour={given}"]) == 4
     assert "is no price; expected a number over 0" in capsys.readouterr().err
 
 
 def test_flags_of_recorded_cells_need_a_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["footprint", "ort", "--price-per-hour", "1"]) == 4
-    assert "name their model as well" in capsys.readouterr().err
+    assert "use it in `evenbench cost`, with a model" in capsys.readouterr().err
 
 
 def test_what_is_not_there_or_was_edited_is_told(
     recorded: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["footprint", recorded, "--model", "nobody"]) == 4
+    assert cli.main(["cost", recorded, "--model", "nobody"]) == 4
     assert "recorded are resnet18" in capsys.readouterr().err
     (Path(recorded) / "edited.jsonl").write_text(
         json.dumps(record("edited", "ort") | {"memory": 5})
     )
-    assert cli.main(["footprint", recorded, "--model", "edited"]) == 4
-    assert "has not the form of one" in capsys.readouterr().err
+    assert cli.main(["cost", recorded, "--model", "edited"]) == 4
+    assert "malformed result line" in capsys.readouterr().err
 
 
 def test_energy_and_tuning_are_told_where_they_were_recorded() -> None:
@@ -180,7 +178,7 @@ def test_energy_and_tuning_are_told_where_they_were_recorded() -> None:
     found = Needs(result)
     assert found.joules == pytest.approx(8.0 / 80 / 2)
     assert (found.steady_bytes, found.tuning_seconds) == (90, 90.0)
-    (told,) = cost.told([found], lambda backend: Installed(reason="not here"))
+    (told,) = cost.with_installed([found], lambda backend: Installed(reason="not here"))
     assert cost.notes([told], None) == [
         "installed size not told: not here (resnet18-ort-fp32-cpu-b2)"
     ]

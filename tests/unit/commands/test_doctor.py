@@ -6,14 +6,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
-import psutil
 import pytest
 
 from harness import cli
 from harness.commands import doctor
-from harness.core import registry, thresholds
+from harness.core import registry
 
 
 def test_every_registered_backend_is_listed_without_importing_a_runtime() -> None:
@@ -37,73 +35,6 @@ def test_what_is_missing_comes_with_its_install_hint(monkeypatch: pytest.MonkeyP
         ["onnxruntime"],
         "pip install 'evenbench[ort]'",
     )
-
-
-@pytest.mark.parametrize(
-    ("finding", "severity"),
-    [
-        (doctor._governor("performance"), "fine"),
-        (doctor._governor("powersave"), "warning"),
-        (doctor._governor(""), "fine"),
-        (doctor._turbo("0", ""), "note"),
-        (doctor._turbo("1", ""), "fine"),
-        (doctor._turbo("", "1"), "note"),
-        (doctor._turbo("", "0"), "fine"),
-        (doctor._smt("1"), "note"),
-        (doctor._smt("0"), "fine"),
-        (doctor._steal(0.02, cores=2), "warning"),
-        (doctor._steal(0.0, cores=2), "fine"),
-        (doctor._steal(None, cores=2), "fine"),
-        (doctor._quota(1.5), "warning"),
-        (doctor._quota(0.0), "fine"),
-    ],
-)
-def test_a_finding_has_advice_exactly_where_something_disturbs(
-    finding: doctor.Finding, severity: str
-) -> None:
-    assert finding.severity == severity
-    assert bool(finding.advice) == (severity != "fine")
-
-
-def test_load_and_pressure() -> None:
-    busy = list(doctor._pressure({"load_average": 3.0, "cpu_pressure_percent": 12.0}, cores=2))
-    idle = list(doctor._pressure({"load_average": 0.1, "cpu_pressure_percent": None}, cores=2))
-    assert [finding.severity for finding in busy] == ["warning", "warning"]
-    assert [finding.severity for finding in idle] == ["fine"]
-
-
-@pytest.mark.parametrize("cores", [1, 4, 64])
-def test_steal_is_judged_in_cores_as_a_run_is(cores: int) -> None:
-    """The mean over all cores hides a core's loss on a large machine."""
-    limit = thresholds.STEAL_CORES / cores
-    assert doctor._steal(0.9 * limit, cores).severity == "fine"
-    assert doctor._steal(1.1 * limit, cores).severity == "warning"
-
-
-def test_pressure_has_the_limit_of_a_run() -> None:
-    def severity(percent: float) -> str:
-        load = {"load_average": 0.0, "cpu_pressure_percent": percent}
-        return list(doctor._pressure(load, cores=2))[1].severity
-
-    assert severity(thresholds.PRESSURE_PERCENT) == "fine"
-    assert severity(thresholds.PRESSURE_PERCENT + 0.1) == "warning"
-
-
-def test_memory_and_swap(monkeypatch: pytest.MonkeyPatch) -> None:
-    gib = 2**30
-    total = SimpleNamespace(total=8 * gib, available=gib)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: total)
-    monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(used=gib))
-    assert [finding.severity for finding in doctor._memory()] == ["warning", "note"]
-
-
-def test_a_busy_process_is_named() -> None:
-    burning = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    try:
-        assert f"pid {burning.pid}" in doctor._busy().seen
-    finally:
-        burning.kill()
-        burning.wait()
 
 
 def test_the_clock_floor_is_a_few_reads_of_the_clock() -> None:

@@ -17,6 +17,7 @@ from harness import Cell, Session, UsageError
 from harness.accuracy import tensor_comparison
 from harness.commands import layerwise as parting
 from harness.comparison import layerwise as tensors
+from harness.comparison.layerwise_summary import sentences
 from harness.core.intermediate_tensors import Exposed, Within
 from harness.results import records
 from tests.unit import builders
@@ -222,11 +223,11 @@ def test_a_module_and_a_file_of_it_are_compared_where_both_know_the_place() -> N
         "alone",
     )
     assert (found.by, len(found.rows), found.unmatched) == ("places", 8, (("block.6",), ()))
-    told = " ".join(parting.in_words(found))
+    told = " ".join(sentences(found))
     assert "7 tensors were matched by their places in the module" in told
     assert f"1 of {cell('module').id} have a place too and could not be matched: block.6" in told
     assert (
-        f"the first tensor that parts is block.3 (t3 in {cell('wrongfile').id}), made by Block of block.2"
+        f"the first diverging tensor is block.3 (t3 in {cell('wrongfile').id}), made by Block of block.2"
         in told
     )
     assert json.loads(json.dumps(parting.as_json(found)))["unmatched"] == {
@@ -256,7 +257,7 @@ def test_sizes_that_differ_are_told_and_no_reason_to_stop() -> None:
         resized=True,
     )
     found = tensors.find(cell("wrong"), cell("chain"))
-    told = parting.in_words(
+    told = sentences(
         replace(found, first=boxes, rows=(*found.rows, boxes, replace(boxes, name="labels")))
     )
     assert "made by Nms of scores: [9, 4] against [7, 4]" in " ".join(told)
@@ -278,10 +279,12 @@ def test_behind_rows_in_another_order_the_first_that_differs_in_value_is_named_a
         decided=True,
         note="2 of 4 differ",
     )
-    told = " ".join(parting.in_words(replace(found, first=order, rows=(order, *found.rows))))
-    assert "the first tensor that parts is indices, made by TopK of t2: 2 of 4 differ" in told
-    assert "the first that parts in more than its order is t3, made by Times of t2:" in told
-    assert "in more than its order" not in " ".join(parting.in_words(found))
+    told = " ".join(sentences(replace(found, first=order, rows=(order, *found.rows))))
+    assert "the first diverging tensor is indices, made by TopK of t2: 2 of 4 differ" in told
+    assert (
+        "the first tensor that diverges in more than its order is t3, made by Times of t2:" in told
+    )
+    assert "in more than its order" not in " ".join(sentences(found))
 
 
 def test_what_is_found_is_kept_where_a_report_reads_it(tmp_path: Path) -> None:
@@ -289,7 +292,7 @@ def test_what_is_found_is_kept_where_a_report_reads_it(tmp_path: Path) -> None:
     kept = tmp_path / parting.FOLDER / "one.jsonl"
     records.append(
         records.folder(kept.parent).joinpath(kept.name),
-        parting.line(first, second, tensors.find(first, second)),
+        parting.record(first, second, tensors.find(first, second)),
     )
     (line,) = records.read([tmp_path], records.DIFF).lines
     assert (line["cell"]["key"], line["second"]["id"], line["outcome"]) == (
@@ -299,14 +302,14 @@ def test_what_is_found_is_kept_where_a_report_reads_it(tmp_path: Path) -> None:
     )
     assert line["found"]["first"]["name"] == "t3"
     assert any(
-        sentence.startswith("the first tensor that parts is t3") for sentence in line["words"]
+        sentence.startswith("the first diverging tensor is t3") for sentence in line["words"]
     )
 
 
 def test_what_agrees_agrees() -> None:
     found = tensors.find(cell("chain"), cell("chain", options=(("flag", "on"),)))
     assert (found.first, found.seen, [row.parts for row in found.rows]) == (None, "", [False] * 9)
-    assert parting.in_words(found)[-1] == "nothing parts: 9 tensors and 1 outputs agree"
+    assert sentences(found)[-1] == "nothing diverges: 9 tensors and 1 outputs agree"
 
 
 def test_a_row_knows_its_operator_its_inputs_and_how_wrong_they_are() -> None:
@@ -319,9 +322,7 @@ def test_a_row_knows_its_operator_its_inputs_and_how_wrong_they_are() -> None:
     )
     assert rows["t4"].inputs_needed == rows["t3"].needed > 1
     assert json.loads(json.dumps(parting.as_json(found)))["first"]["name"] == "t3"
-    assert "the first tensor that parts is t3, made by Times of t2" in " ".join(
-        parting.in_words(found)
-    )
+    assert "the first diverging tensor is t3, made by Times of t2" in " ".join(sentences(found))
 
 
 def test_an_index_that_parts_after_equal_inputs_is_told_for_what_it_is() -> None:
@@ -330,12 +331,12 @@ def test_an_index_that_parts_after_equal_inputs_is_told_for_what_it_is() -> None
     )
     answer = tensor_comparison.Row("y", "output", (), (1, 3), 0.2, 0.0, 1.0, 0.0)
     found = replace(tensors.find(cell("wrong"), cell("chain")), first=index, outputs=(answer,))
-    assert parting.in_words(found)[-2:] == [
-        "its inputs agree: values that are nearly equal were ordered, cut or rounded in another way",
-        "the answers agree all the same",
+    assert sentences(found)[-2:] == [
+        "its inputs agree: nearly equal values were ordered, cut or rounded in another way",
+        "the outputs agree all the same",
     ]
     assert "nearly equal" not in " ".join(
-        parting.in_words(replace(found, first=replace(index, inputs_needed=2.0)))
+        sentences(replace(found, first=replace(index, inputs_needed=2.0)))
     )
 
 

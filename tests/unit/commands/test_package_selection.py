@@ -1,4 +1,4 @@
-"""Which cell `evenbench ship` takes: by its name, by a model and a runtime, at which int8, and what
+"""Which cell `evenbench package` takes: by its name, by a model and a runtime, at which int8, and what
 follows where one is unsupported.
 """
 
@@ -15,28 +15,19 @@ from benchmarks import detection
 from benchmarks.models import DIGITS_CNN
 from harness import Cell, UsageError, cli
 from harness.commands import package
+from harness.commands.package import PackageOptions
 from harness.deployment import bundle
 from harness.runner.job import Job, Reply
 from harness.runner.prepared import Refusal
 
-UNSAID: dict[str, Any] = {"input": [], "recipe": "", "shape": "", "task": "", "option": []}
-"""The flags for a model of one's own, not given."""
-
 
 def test_a_cell_is_found_by_its_id_and_a_model_by_its_name() -> None:
-    def asked(**changed: Any) -> SimpleNamespace:
-        given = {
-            "thing": "digits_cnn",
-            "runtime": "ort",
-            "precision": "int8-static",
-            "batch": 2,
-            "declared": "benchmarks",
-        }
-        return SimpleNamespace(**{**given, **UNSAID, **changed})
-
-    (cell,) = package.chosen(asked())  # type: ignore[arg-type]
+    options = PackageOptions(
+        "digits_cnn", "out", backends=("ort",), precision="int8-static", batch=2
+    )
+    (cell,) = package.chosen(options)
     assert (cell.backend, cell.precision, cell.batch) == ("ort", "int8-static", 2)
-    (named,) = package.chosen(asked(thing="digits_cnn-ort-fp32-cpu-b1", runtime="", precision=""))  # type: ignore[arg-type]
+    (named,) = package.chosen(PackageOptions("digits_cnn-ort-fp32-cpu-b1", "out", batch=2))
     assert named.id == "digits_cnn-ort-fp32-cpu-b1"
     assert replace(named, batch=2, precision="int8-static") == cell
 
@@ -45,38 +36,35 @@ def test_a_model_is_shipped_as_it_is_declared() -> None:
     """With the options of its first declaration for that runtime, without which a detector's
     exporter stops; a plain one comes first.
     """
-    given = {
-        "runtime": "",
-        "precision": "",
-        "batch": 1,
-        "declared": "benchmarks/detection.py",
-        **UNSAID,
-    }
-    model = detection.FASTER_RCNN.name
-    traced = detection.TRACED
-    for runtime, options in (
-        ("ort", traced),
-        ("ort@1.24.1", traced),
-        ("cpp-openvino", traced),
+    model, declared = detection.FASTER_RCNN.name, "benchmarks/detection.py"
+    for backend, option in (
+        ("ort", detection.TRACED),
+        ("ort@1.24.1", detection.TRACED),
+        ("cpp-openvino", detection.TRACED),
         ("torch-script", {}),
     ):
-        asked = SimpleNamespace(**{**given, "thing": model, "runtime": runtime})
-        cell = package.chosen(asked)[0]  # type: ignore[arg-type]
-        assert (cell.backend, cell.option) == (runtime, options)
-    undeclared = SimpleNamespace(
-        **{**given, "thing": model, "runtime": "cpp-ort", "precision": "fp16"}
+        cell = package.chosen(PackageOptions(model, "out", backends=(backend,), declared=declared))[
+            0
+        ]
+        assert (cell.backend, cell.option) == (backend, option)
+    undeclared = PackageOptions(
+        model, "out", backends=("cpp-ort",), precision="fp16", declared=declared
     )
-    assert [cell.option for cell in package.chosen(undeclared)] == [{}]  # type: ignore[arg-type]
+    assert [cell.option for cell in package.chosen(undeclared)] == [{}]
 
 
 def test_every_declared_option_set_is_there_to_be_tried() -> None:
     """The plain one first, wherever it is declared."""
-    given = {"precision": "", "batch": 1, "declared": "benchmarks/detection.py", **UNSAID}
-    asked = SimpleNamespace(**given, thing=detection.MASK_RCNN.name, runtime="openvino")
-    assert [cell.option for cell in package.chosen(asked)] == [
+    options = PackageOptions(
+        detection.MASK_RCNN.name,
+        "out",
+        backends=("openvino",),
+        declared="benchmarks/detection.py",
+    )
+    assert [cell.option for cell in package.chosen(options)] == [
         detection.TRACED,
         detection.CONVERTED,
-    ]  # type: ignore[arg-type]
+    ]
 
 
 SPINNING = """
@@ -89,9 +77,10 @@ case = Case((DIGITS_CNN,), ("ort",), options={"ort": ({"spinning": "off"}, {})})
 
 def test_what_has_no_options_is_tried_first(tmp_path: Path) -> None:
     (tmp_path / "bench_two.py").write_text(SPINNING)
-    given = {"precision": "", "batch": 1, "declared": str(tmp_path / "bench_two.py"), **UNSAID}
-    asked = SimpleNamespace(**given, thing="digits_cnn", runtime="ort")
-    assert [cell.option for cell in package.chosen(asked)] == [{}, {"spinning": "off"}]  # type: ignore[arg-type]
+    options = PackageOptions(
+        "digits_cnn", "out", backends=("ort",), declared=str(tmp_path / "bench_two.py")
+    )
+    assert [cell.option for cell in package.chosen(options)] == [{}, {"spinning": "off"}]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +106,7 @@ def test_int8_is_the_one_that_the_model_can_have(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """`evenbench ship MODEL --runtime ort --precision int8 -o DIR`, to the letter."""
+    """`evenbench package MODEL --backends ort --precision int8 -o DIR`, to the letter."""
     shipped: list[Cell] = []
 
     def ship(cell: Cell, folder: Path, *more: Any) -> dict[str, Any]:
@@ -127,7 +116,16 @@ def test_int8_is_the_one_that_the_model_can_have(
     monkeypatch.setattr(package, "ship", ship)
     assert (
         cli.main(
-            ["ship", *words, "--runtime", "ort", "--precision", "int8", "-o", str(tmp_path / "out")]
+            [
+                "package",
+                *words,
+                "--backends",
+                "ort",
+                "--precision",
+                "int8",
+                "-o",
+                str(tmp_path / "out"),
+            ]
         )
         == 1
     )

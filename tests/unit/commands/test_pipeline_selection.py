@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from benchmarks.models import RESNET18
 from harness import Case, UsageError
 from harness.collection import matrix
 from harness.commands import pipeline
+from harness.commands.arguments import parsed
+from harness.commands.pipeline import PipelineOptions
 
 MASKS = detection.MASK_RCNN.name
 DECLARED = ("--declared", "benchmarks/detection.py")
@@ -24,15 +25,14 @@ TRACED, CONVERTED = (
 )
 
 
-def asked(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    pipeline.add_arguments(parser)
-    return parser.parse_args(words)
+def asked(*words: str) -> PipelineOptions:
+    options: PipelineOptions = parsed(pipeline, words)
+    return options
 
 
 def options_of(*words: str) -> dict[str, dict[str, Any]]:
     """The options of each runtime's cell."""
-    return {cell.backend: cell.option for cell in pipeline.chosen(asked(*words))}
+    return {cell.backend: cell.option for cell in pipeline.chosen(asked(*words).model)}
 
 
 def test_the_first_declared_option_set_is_filmed_and_cell_names_another() -> None:
@@ -78,17 +78,17 @@ def test_a_target_may_stand_in_the_place_of_the_models_name(tmp_path: Path) -> N
 )
 def test_a_cell_that_is_not_there_or_not_meant_is_told(words: list[str], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        pipeline.chosen(asked(MASKS, *DECLARED, *words))
+        pipeline.chosen(asked(MASKS, *DECLARED, *words).model)
 
 
 def test_a_model_of_ones_own_has_no_declared_cells() -> None:
     with pytest.raises(UsageError, match=r"model\.onnx is a model of your own"):
-        pipeline.chosen(asked("model.onnx", "--cell", CONVERTED))
+        pipeline.chosen(asked("model.onnx", "--cell", CONVERTED).model)
 
 
 def test_the_command_that_measures_again_names_the_cells() -> None:
     """So that an interrupted run is gone on with by the same cells alone."""
-    words = pipeline._command(asked(MASKS, *DECLARED, "--cell", CONVERTED)).split()
+    words = pipeline.reproducing_command(asked(MASKS, *DECLARED, "--cell", CONVERTED)).split()
     assert words[words.index("--cell") + 1] == CONVERTED
 
 
@@ -98,11 +98,11 @@ def test_a_named_cell_keeps_its_threads_unless_others_are_asked(tmp_path: Path) 
         "from benchmarks.models import RESNET18\nfrom harness import Case\n\ncase = Case((RESNET18,), ('ort',), threads=(0, 1))\n"
     )
     (one,) = matrix.expand(Case((RESNET18,), ("ort",), threads=(1,)))
-    (named,) = pipeline.chosen(asked(str(file), "--cell", one.id))
+    (named,) = pipeline.chosen(asked(str(file), "--cell", one.id).model)
     assert named == one
-    (whole,) = pipeline.chosen(asked(str(file)))
+    (whole,) = pipeline.chosen(asked(str(file)).model)
     assert whole == matrix.expand(Case((RESNET18,), ("ort",)))[0]
-    (again,) = pipeline.chosen(asked(str(file), "--cell", whole.id, "--threads", "1"))
+    (again,) = pipeline.chosen(asked(str(file), "--cell", whole.id, "--threads", "1").model)
     assert again == one
 
 
@@ -114,6 +114,8 @@ def test_int8_is_the_one_that_the_model_can_have(
     model: str, precision: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     declared = () if model == "resnet18" else DECLARED
-    (cell,) = pipeline.chosen(asked(model, *declared, "--backends", "ort", "--precision", "int8"))
+    (cell,) = pipeline.chosen(
+        asked(model, *declared, "--backends", "ort", "--precision", "int8").model
+    )
     assert cell.precision == precision
     assert f"int8 is {precision} here" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`evenbench advise` as a user meets it: limits with their units, exit codes, and an honest empty
+"""`evenbench recommend` as a user meets it: limits with their units, exit codes, and an honest empty
 answer.
 """
 
@@ -32,7 +32,7 @@ def recorded(tmp_path):
 
 
 def test_a_malformed_limit_is_a_usage_error(recorded, capsys):
-    assert cli.main(["advise", recorded, "--model", "resnet18", "--p99", "fast"]) == 4
+    assert cli.main(["recommend", recorded, "--model", "resnet18", "--p99", "fast"]) == 4
     told = capsys.readouterr().err
     assert "--p99 'fast' is not a time" in told
     assert "such as 20ms" in told
@@ -42,7 +42,7 @@ def test_a_limit_that_is_kept_ranks_and_exits_with_0(recorded, capsys):
     assert (
         cli.main(
             [
-                "advise",
+                "recommend",
                 recorded,
                 "--model",
                 "digits-cnn",
@@ -67,7 +67,9 @@ def test_a_limit_that_is_kept_ranks_and_exits_with_0(recorded, capsys):
 
 
 def test_a_limit_that_nothing_keeps_is_an_honest_empty_answer(recorded, capsys):
-    assert cli.main(["advise", recorded, "--model", "tiny", "--p99", "1us", "--size", "1GB"]) == 1
+    assert (
+        cli.main(["recommend", recorded, "--model", "tiny", "--p99", "1us", "--size", "1GB"]) == 1
+    )
     told = capsys.readouterr().out
     assert "nothing satisfies that." in told
     assert "nearest miss is tiny-ort-fp32-cpu-b1" in told
@@ -78,7 +80,7 @@ def test_a_limit_that_nothing_keeps_is_an_honest_empty_answer(recorded, capsys):
 
 
 def test_every_other_cell_is_told_why_in_words(recorded, capsys):
-    cli.main(["advise", recorded, "--model", "vit-tiny"])
+    cli.main(["recommend", recorded, "--model", "vit-tiny"])
     told = capsys.readouterr().out
     assert "mismatch: logits: RMSE is 6.2 times the allowed one" in told
     assert "unavailable: tvm is not installed; pip install apache-tvm" in told
@@ -86,9 +88,9 @@ def test_every_other_cell_is_told_why_in_words(recorded, capsys):
 
 
 def test_the_smallest_batch_is_chosen_and_the_others_are_named(recorded, capsys):
-    cli.main(["advise", recorded, "--model", "resnet18"])
+    cli.main(["recommend", recorded, "--model", "resnet18"])
     assert "batch 8 is recorded as well" in capsys.readouterr().out
-    assert cli.main(["advise", recorded, "--model", "resnet18", "--batch", "8", "--json"]) == 0
+    assert cli.main(["recommend", recorded, "--model", "resnet18", "--batch", "8", "--json"]) == 0
     assert [each["batch"] for each in json.loads(capsys.readouterr().out)["ranked"]] == [8]
 
 
@@ -101,17 +103,17 @@ def test_the_smallest_batch_is_chosen_and_the_others_are_named(recorded, capsys)
     ],
 )
 def test_what_was_not_recorded_is_told_with_what_was(recorded, capsys, flags, words):
-    assert cli.main(["advise", recorded, *flags]) == 4
+    assert cli.main(["recommend", recorded, *flags]) == 4
     assert words in capsys.readouterr().err
 
 
 def test_a_line_that_was_edited_by_hand_is_told_and_no_traceback(recorded, capsys):
     broken = synthetic.record("edited", "ort") | {"memory": 5}
     (Path(recorded) / "edited.jsonl").write_text(json.dumps(broken))
-    assert cli.main(["advise", recorded, "--model", "edited", "--memory", "1GB"]) == 4
-    assert "has not the form of one" in capsys.readouterr().err
+    assert cli.main(["recommend", recorded, "--model", "edited", "--memory", "1GB"]) == 4
+    assert "malformed result line" in capsys.readouterr().err
 
 
 def test_an_empty_folder_is_told_to_run_first(tmp_path, capsys):
-    assert cli.main(["advise", str(tmp_path), "--model", "resnet18"]) == 4
+    assert cli.main(["recommend", str(tmp_path), "--model", "resnet18"]) == 4
     assert "no outcome is recorded there" in capsys.readouterr().err

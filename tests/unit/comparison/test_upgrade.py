@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from backends.contract_model import TINY_CNN
 from harness import Case
 from harness.collection import matrix, selection
+from harness.collection.selection_flags import Selection
 from harness.commands import upgrade as bridge
 from harness.comparison import sides
 from harness.comparison import upgrade as comparison_upgrade
@@ -132,9 +132,7 @@ def test_the_worst_of_several_runtimes_is_what_is_confirmed(
     monkeypatch.setattr("harness.commands.upgrade._compared", lambda words, move: next(codes))
     monkeypatch.setattr("harness.comparison.side_worker.chosen", lambda words: CELLS)
     old, new = (asv(tmp_path, name, onnxruntime=name, openvino=name) for name in ("1", "2"))
-    parser = argparse.ArgumentParser()
-    bridge.add_arguments(parser)
-    assert bridge.run(parser.parse_args([str(old), str(new)])) == 1
+    assert bridge.run(bridge.UpgradeOptions(str(old), str(new))) == 1
 
 
 def test_no_chosen_cell_is_no_pass(
@@ -145,11 +143,8 @@ def test_no_chosen_cell_is_no_pass(
 
     old, new = (asv(tmp_path, name, onnxruntime=name) for name in ("1", "2"))
     monkeypatch.setattr("harness.comparison.side_worker.chosen", none)
-    parser = argparse.ArgumentParser()
-    bridge.add_arguments(parser)
-    assert (
-        bridge.run(parser.parse_args([str(old), str(new), "-k", "nowhere"])) == exit_codes.NOTHING
-    )
+    nowhere = Selection(expression="nowhere")
+    assert bridge.run(bridge.UpgradeOptions(str(old), str(new), nowhere)) == exit_codes.NOTHING
     assert "leaves none of 3 cells" in capsys.readouterr().err
 
 
@@ -157,9 +152,7 @@ def run(
     old: Path, new: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[int, str]:
     monkeypatch.setattr("harness.comparison.side_worker.chosen", lambda words: CELLS)
-    parser = argparse.ArgumentParser()
-    bridge.add_arguments(parser)
-    code = bridge.run(parser.parse_args([str(old), str(new), "--dry-run"]))
+    code = bridge.run(bridge.UpgradeOptions(str(old), str(new), dry_run=True))
     told = capsys.readouterr()
     return code, told.err + told.out
 

@@ -66,12 +66,12 @@ def test_without_a_compiler_c_plus_plus_is_refused_in_words(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nobody", "--runtime", "ort"], "models are digits_cnn"),
-        (["digits_cnn"], "say which runtime"),
-        (["digits_cnn-ort-fp32-cpu-b1", "--runtime", "openvino"], "is a cell and has its runtime"),
-        (["missing.onnx", "--runtime", "ort"], "missing.onnx"),
+        (["nobody", "--backends", "ort"], "models are digits_cnn"),
+        (["digits_cnn"], "name its runtime"),
+        (["digits_cnn-ort-fp32-cpu-b1", "--backends", "openvino"], "is a cell and has its runtime"),
+        (["missing.onnx", "--backends", "ort"], "missing.onnx"),
         (
-            ["digits_cnn", "--runtime", "ort", "--base-bytes", "-1"],
+            ["digits_cnn", "--backends", "ort", "--base-bytes", "-1"],
             "--base-bytes -1: expected the bytes of an image",
         ),
     ],
@@ -79,7 +79,7 @@ def test_without_a_compiler_c_plus_plus_is_refused_in_words(
 def test_what_is_not_there_is_told(
     arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["ship", *arguments, "-o", str(tmp_path / "out")]) == 4
+    assert cli.main(["package", *arguments, "-o", str(tmp_path / "out")]) == 4
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -88,6 +88,6 @@ def test_a_folder_with_something_in_it_is_never_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    assert cli.main(["ship", "digits_cnn", "--runtime", "ort", "-o", str(tmp_path)]) == 4
-    assert "never overwritten" in capsys.readouterr().err
+    assert cli.main(["package", "digits_cnn", "--backends", "ort", "-o", str(tmp_path)]) == 4
+    assert "already exists; choose another" in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from harness import cli
-from harness.commands import footprint
 from harness.deployment import footprint as deployment_footprint
-from harness.deployment import shared_libraries
+from harness.deployment import installed_size, shared_libraries
 from harness.environment import virtualenvs
 from harness.environment.installers import distribution_of
 
@@ -123,7 +122,7 @@ def test_what_a_program_needs_is_told_of_this_one_alone(
     )
     assert cli.main(["footprint", "cpp-ort"]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert "are 78 kB, without the C library: lib11.so 12 kB" in told
+    assert "are 78.0 kB, without the C library: lib11.so 12.0 kB" in told
     assert "4 more; not found: libcuda.so.1" in told
     assert cli.main(["footprint", "cpp-ort", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)[0]["program"]["files"]) == 12
@@ -163,7 +162,7 @@ def test_of_a_program_a_model_needs_its_libraries_and_no_python(
         lambda backend: (listed, pythons.get(backend, sys.executable)),
     )
     monkeypatch.setattr(shared_libraries, "of", lambda backend: programs.get(backend.name))
-    found = {name: footprint._installed(name) for name in (*programs, *pythons, "torch-eager")}
+    found = {name: installed_size.installed(name) for name in (*programs, *pythons, "torch-eager")}
     assert {name: each.bytes for name, each in found.items()} == {
         **{"cpp-libtorch": 430, "ctypes-libtorch": 60_420, "torch-eager": 5_060_000},
         **{"cpp-ort": None, "cpp-openvino": None},
@@ -181,7 +180,7 @@ def test_what_is_not_there_is_told_in_words(
     monkeypatch.setattr(virtualenvs, "find", lambda asked: None)
     assert cli.main(["footprint", "ort@1.24.1", "null"]) == 0
     told = capsys.readouterr().out
-    assert "environment 1.24.1 is not built; evenbench environments build ort@1.24.1" in told
+    assert "environment 1.24.1 is not built; evenbench env build ort@1.24.1" in told
     assert "names no distribution" in told
     assert cli.main(["footprint", "nobody"]) == 4
     assert "nobody" in capsys.readouterr().err

@@ -69,7 +69,7 @@ def test_two_measurements_at_a_time_are_refused(
     ) as holder:
         assert holder.stdout.readline() == "held\n"
         with (
-            pytest.raises(UsageError, match=f"process {holder.pid}.*wait until it is done"),
+            pytest.raises(UsageError, match=f"process {holder.pid}.*wait for its end"),
             measurement_lock.alone(),
         ):
             pass

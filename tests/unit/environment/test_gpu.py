@@ -16,10 +16,9 @@ import pytest
 
 from harness import Cell, Session
 from harness.collection import availability
-from harness.commands import doctor
 from harness.core import artifact_store
 from harness.core.cases import Entry
-from harness.environment import gpu, system_info
+from harness.environment import gpu, machine_findings, system_info
 from harness.results import quality_warnings, records
 from harness.runner.schedule import Run
 from tests.unit.builders import (
@@ -323,7 +322,7 @@ def test_a_quiet_device_deserves_no_warning() -> None:
 
 def test_the_doctor_shows_each_device(driver: Driver) -> None:
     driver.readings = (HEAT, 0)
-    first, second = doctor.gpu_findings()
+    first, second = machine_findings.gpu_findings()
     assert (first.what, first.severity) == ("GPU cuda:0", "warning")
     assert (
         first.seen
@@ -336,7 +335,7 @@ def test_the_doctor_shows_each_device(driver: Driver) -> None:
 
 def test_the_doctor_says_why_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    (finding,) = doctor.gpu_findings()
+    (finding,) = machine_findings.gpu_findings()
     assert (finding.what, finding.seen, finding.severity) == (
         "GPU",
         "none: nvidia-ml-py is not installed",

@@ -202,9 +202,9 @@ def test_a_resumed_command_reports_cells_without_scores(
     assert cli.main(words) == 1, "an accuracy that is not known is no success"
     log = capsys.readouterr().err
     assert "resuming run" in log
-    assert log.count("is not known") == 1
-    accuracy = f"the accuracy of {Cell(TRIED, 'tired').id} is not known"
-    assert f"{accuracy}: it could not be told before the run was interrupted" in log
+    assert log.count("no accuracy for") == 1
+    accuracy = f"no accuracy for {Cell(TRIED, 'tired').id}"
+    assert f"{accuracy}: unknown since before the interruption" in log
 
 
 def test_prepared_images_come_from_the_cache(data: Path) -> None:
@@ -223,7 +223,7 @@ def test_a_corrupt_image_stops_the_run_before_anything_is_timed(data: Path, tmp_
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--samples", "3"), "a number of images of --dataset"),
+        (("--samples", "3"), "--samples needs --dataset"),
         (("--dataset", "nowhere"), "no such folder"),
         (("--dataset", ".", "--samples", "-1"), "expected a number of images"),
     ],
@@ -270,8 +270,6 @@ def test_the_command_reports_the_dataset_and_the_command_to_reproduce(
     assert right["dataset"]["notes"] == ["6 of 9 images, evenly spread"]
     assert f"--dataset {data} --samples 6 --cell" in right["reproduce"]
     assert (tired["outcome"], code) == ("ok", 1), "an accuracy that is not known is no success"
-    assert (
-        f"the accuracy of {tired['cell']['id']} is not known: RuntimeError: too tired" in output.err
-    )
+    assert f"no accuracy for {tired['cell']['id']}: RuntimeError: too tired" in output.err
     assert cli.main(["inspect", right["cell"]["id"]]) == 0
     assert "6 of 9 images" in capsys.readouterr().out
