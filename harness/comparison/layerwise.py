@@ -12,9 +12,9 @@ from harness.accuracy import tensor_comparison
 from harness.accuracy.tensor_capture import Watch
 from harness.accuracy.tensor_comparison import Row
 from harness.accuracy.tensor_matching import Tensors
-from harness.comparison import matched_tensors
-from harness.comparison.cell_pair import CellPair
-from harness.comparison.matched_tensors import Files, MatchedTensors
+from harness.comparison import layerwise_tensors
+from harness.comparison.layerwise_cells import CellPair
+from harness.comparison.layerwise_tensors import Files, MatchedTensors
 from harness.core import registry
 from harness.core.errors import UsageError
 from harness.core.types import Cell
@@ -133,11 +133,11 @@ class DivergenceSearch:
             for _, description in exposed
         ]
         if meanings[0] == meanings[1]:
-            matched = matched_tensors.by_name(sides, [path for path, _ in exposed])
+            matched = layerwise_tensors.by_name(sides, [path for path, _ in exposed])
             self._report_matched(matched)
             rows = self._compare(batch, matched)
         else:
-            places = matched_tensors.by_place(pair, batch, sides, (meanings[0], meanings[1]))
+            places = layerwise_tensors.by_place(pair, batch, sides, (meanings[0], meanings[1]))
             with places as (matched, files):
                 self._report_matched(matched)
                 rows = self._rows_of(files, matched)

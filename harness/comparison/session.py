@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.comparison import budget
-from harness.comparison.pair import take_pair
+from harness.comparison.process_pair import take_pair
 from harness.comparison.side_process import Side, SideFailed, SideProcess
 from harness.comparison.sides import NothingToCompare
 from harness.comparison.verdicts import MARGINS, Pairing, is_flagged, judged, rule_for

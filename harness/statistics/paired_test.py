@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from harness.core.errors import UsageError
-from harness.statistics.robust_intervals import Interval, sign_interval, sign_rank, t_quantile, yuen
+from harness.statistics.paired_intervals import Interval, sign_interval, sign_rank, t_quantile, yuen
 
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]

@@ -155,7 +155,7 @@ def test_there_is_one_summariser(module: str) -> None:
         "harness.statistics.estimates",
         "harness.accuracy.output_errors",
         "harness.statistics.paired_test",
-        "harness.statistics.robust_intervals",
+        "harness.statistics.paired_intervals",
     ):
         # means over elements of one output, and over pairs
         return

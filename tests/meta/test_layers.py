@@ -148,7 +148,7 @@ def test_declarations_import_the_standard_library_and_the_harness_only(module: s
 
 
 NUMPY_ROOMS = ("accuracy", "measurement", "testing", "plugin")
-PAIRED_TEST = ("harness.statistics.paired_test", "harness.statistics.robust_intervals")
+PAIRED_TEST = ("harness.statistics.paired_test", "harness.statistics.paired_intervals")
 PARENT = [
     module
     for module in of("harness")

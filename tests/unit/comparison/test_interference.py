@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.comparison import exit_status, interference, verdicts
-from harness.comparison import pair as pairs
+from harness.comparison import process_pair as pairs
 from harness.comparison.side_process import Side, SideFailed
 from harness.core import exit_codes
 from harness.core.plans import PLANS

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.comparison import ci_reports, exit_status
-from harness.comparison import pair as pairs
+from harness.comparison import process_pair as pairs
 from harness.comparison import session as paired
 from harness.comparison.side_process import Side, SideFailed
 from harness.comparison.side_worker import Change, Spec

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from harness.core.errors import UsageError
-from harness.statistics import paired_test, robust_intervals
+from harness.statistics import paired_intervals, paired_test
 from harness.statistics.paired_test import Rule
 
 DRAWS = 10_000
@@ -75,7 +75,7 @@ def rates(pairs: Array, rule: Rule, truth: float = 0.0) -> tuple[float, float, f
     for count in np.unique(stopped):
         taken = pairs[stopped == count][:, :count]
         found = paired_test.verdicts(taken, rule)
-        interval = robust_intervals.yuen(taken, rule.nominal, rule.trim)
+        interval = paired_intervals.yuen(taken, rule.nominal, rule.trim)
         slower += np.sum(found == "slower")
         faster += np.sum(found == "faster")
         covered += np.sum((interval.low <= truth) & (truth <= interval.high))
@@ -121,7 +121,7 @@ def test_stopping_when_significant_would_alarm_three_times_as_often() -> None:
 @pytest.mark.parametrize("trim", [0.125, 0.2, 0.25])
 def test_the_interval_is_scipys(count: int, trim: float) -> None:
     pairs = np.random.default_rng(count).standard_t(3, count)
-    found = robust_intervals.yuen(pairs, 0.99, trim)
+    found = paired_intervals.yuen(pairs, 0.99, trim)
     low, high = stats.mstats.trimmed_mean_ci(pairs, limits=(trim, trim), alpha=0.01)
     assert (found.low, found.high) == pytest.approx((float(low), float(high)), rel=1e-9)
     assert float(found.centre) == pytest.approx(float(stats.trim_mean(pairs, trim)))
@@ -129,13 +129,13 @@ def test_the_interval_is_scipys(count: int, trim: float) -> None:
 
 @pytest.mark.parametrize("count", range(8, 31))
 def test_the_sign_interval_is_exact(count: int) -> None:
-    rank = int(robust_intervals.sign_rank(count, 0.99))
+    rank = int(paired_intervals.sign_rank(count, 0.99))
     assert 2 * stats.binom.cdf(rank - 1, count, 0.5) <= 0.01 < 2 * stats.binom.cdf(rank, count, 0.5)
 
 
 def test_too_few_pairs_have_no_sign_interval() -> None:
-    assert math.isinf(robust_intervals.sign_rank(7, 0.99))
-    assert robust_intervals.sign_interval(np.zeros((3, 7)), 0.99)[1].tolist() == [math.inf] * 3
+    assert math.isinf(paired_intervals.sign_rank(7, 0.99))
+    assert paired_intervals.sign_interval(np.zeros((3, 7)), 0.99)[1].tolist() == [math.inf] * 3
 
 
 STEADY = np.linspace(-0.004, 0.004, 12)
@@ -167,7 +167,7 @@ def test_one_ruined_pair_changes_no_verdict() -> None:
 def test_where_the_exact_interval_reaches_the_far_side_nobody_is_called_slower() -> None:
     pairs = np.full(9, math.log(1.06)) + STEADY[:9]
     pairs[0] = -0.5
-    assert robust_intervals.yuen(pairs, Rule().nominal, 0.2).low > Rule().log_margin, (
+    assert paired_intervals.yuen(pairs, Rule().nominal, 0.2).low > Rule().log_margin, (
         "the trimmed interval alone would alarm"
     )
     assert paired_test.judge(list(pairs), Rule()).verdict == "inconclusive"

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.accuracy import tensor_comparison, tensor_matching
 from harness.accuracy.tensor_capture import Watch
 from harness.accuracy.tensor_matching import Tensors
-from harness.comparison.cell_pair import CellPair
+from harness.comparison.layerwise_cells import CellPair
 from harness.core.errors import UsageError
 
 Files = tuple[Mapping[str, Path], Mapping[str, Path]]
