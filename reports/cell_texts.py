@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports import formatting, verdict
-from reports.results import Group, Result
+from reports.result_groups import Group, Result
 
 
 def parity_text(result: Result) -> str:

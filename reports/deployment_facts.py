@@ -14,8 +14,8 @@ from typing import Any
 from harness.core.types import HOST_TO_HOST
 from harness.statistics import estimates
 from harness.statistics.estimates import Estimate
-from reports import results
-from reports.results import BASELINE, Result
+from reports import result_groups
+from reports.result_groups import BASELINE, Result
 
 QUANTILE = 0.99
 NATIVE = "fp32"
@@ -59,7 +59,7 @@ class Facts:
     @cached_property
     def laps_ns(self) -> list[list[int]]:
         """Host-to-host laps of each process, in nanoseconds."""
-        return results.laps_of(self.result.record, HOST_TO_HOST)
+        return result_groups.laps_of(self.result.record, HOST_TO_HOST)
 
     @cached_property
     def process_ns(self) -> list[float]:

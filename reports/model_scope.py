@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from harness.core.errors import UsageError
 from harness.results.records import Record
-from reports import newest_records, results
-from reports.results import Result
+from reports import newest_records, result_groups
+from reports.result_groups import Result
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def scope(
     Raises UsageError with the recorded names when nothing is left.
     """
     newest, replaced = newest_records.newest(lines)
-    members = results.results(newest)
+    members = result_groups.results(newest)
     where = " ".join(paths)
     for name, wanted in (("model", model), ("device", device)):
         members = _with(members, name, wanted, f"{where}: nothing is recorded", model)

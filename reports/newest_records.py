@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from reports.results import Record
+from reports.result_groups import Record
 
 NOTES_SHOWN = 3
 """Limit on notes about single cells; more notes are summed up by run."""

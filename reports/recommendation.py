@@ -10,7 +10,7 @@ from reports import formatting
 from reports.constraints import CONSTRAINTS, Constraint, Limits, excluded_by
 from reports.deployment_facts import Facts, Reference, gather
 from reports.pareto import front, latency_ns, not_apart, tied
-from reports.results import Result
+from reports.result_groups import Result
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.statistics.estimates import Estimate
 from reports import formatting
-from reports.results import BASELINE, Group, Result, ratio
+from reports.result_groups import BASELINE, Group, Result, ratio
 
 FASTER, EVEN, SLOWER, BASE, UNKNOWN = "faster", "even", "slower", "base", "unknown"
 """Standings of a result against the baseline, and names of their colours on the page."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from reports.model_scope import Scope
-    from reports.results import Result
+    from reports.result_groups import Result
     from reports.sections.resources import Needs
 
 EPILOG = """\

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from reports.model_scope import Scope
     from reports.recommendation import Advice
-    from reports.results import Result
+    from reports.result_groups import Result
 
 SATISFIED, NOTHING = exit_codes.PASS, exit_codes.WORSE
 

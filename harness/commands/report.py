@@ -74,11 +74,11 @@ def run(options: ReportOptions) -> int:
     """Write the report, or print the tables as Markdown; return the exit code."""
     paths = options.paths or (options.results,)
     if options.markdown:
-        from reports import newest_records, results
+        from reports import newest_records, result_groups
         from reports.sections import binding_cost, precisions
 
         newest, _ = newest_records.newest(_outcomes(paths).lines)
-        members = results.results(newest)
+        members = result_groups.results(newest)
         tables = (precisions.markdown(members), binding_cost.markdown(members))
         print("\n".join(filter(None, tables)))
         return exit_codes.PASS

@@ -26,6 +26,7 @@ from harness.core.cases import Entry
 from harness.core.errors import UsageError
 from harness.core.plans import Plan
 from harness.core.types import Cell, to_json
+from harness.measurement import attestation
 from harness.runner import child_process
 from harness.runner.interpreters import interpreter_for
 from harness.runner.job import Channel
@@ -157,7 +158,7 @@ def serve(spec: Spec, channel: Channel) -> dict[str, Any]:
         "cold_start_seconds": loaded.cold_start_seconds,
         "peak_rss_bytes": peak,
         "attested": to_json(attested),
-        "asked_is_used": provenance.difference(cell, attested),
+        "asked_is_used": attestation.difference(cell, attested),
     }
 
 

@@ -15,10 +15,8 @@ from harness.core.types import Cell, to_json
 from harness.environment import system_info
 from harness.environment.installers import distribution_of
 from harness.inputs import batches
-from harness.measurement.phases import PhaseError, Stopwatch
-
-ATTESTED = ("runtime", "version", "device", "precision", "denormals", "spinning")
-"""The texts that every attestation must fill in."""
+from harness.measurement import attestation
+from harness.measurement.phases import Stopwatch
 
 
 def provenance(
@@ -41,7 +39,7 @@ def provenance(
         "artifact_sha256": artifact_store.digest_folder(folders["artifact"]),
         "input_sha256": batches.digest_batches(files),
         "attested": to_json(attested),
-        "asked_is_used": difference(cell, attested),
+        "asked_is_used": attestation.difference(cell, attested),
         "phases_seconds": watch.seconds,
         "installation": {
             "python": system_info.python(),
@@ -50,25 +48,6 @@ def provenance(
         "variables": system_info.relevant_variables(),
         "machine": system_info.load(),
     }
-
-
-def difference(cell: Cell, attested: Attestation) -> str:
-    """The difference between the cell's request and the attestation, or an empty string.
-
-    Raises PhaseError of ValueError if the attestation is incomplete.
-    """
-    empty = [name for name in ATTESTED if not getattr(attested, name)]
-    if empty or attested.threads < 1:
-        missing = ", ".join(empty) or "threads"
-        error = f"{cell.backend}: attest() left {missing} empty; read it from the runtime"
-        raise PhaseError("sample", ValueError(error))
-    requested = {"precision": cell.precision, "device": cell.device, "threads": cell.threads}
-    differences = [
-        f"{name} {value}, ran {getattr(attested, name)}"
-        for name, value in requested.items()
-        if getattr(attested, name) != value
-    ]
-    return f"{cell.backend}: asked for {'; '.join(differences)}" if differences else ""
 
 
 def peak_rss_bytes(session: Session) -> int:

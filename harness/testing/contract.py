@@ -20,7 +20,7 @@ from harness.core.errors import Unsupported
 from harness.core.plans import PLANS
 from harness.core.session import Session
 from harness.core.types import BOUNDARIES, INNER_BOUNDARIES, Model
-from harness.measurement import provenance, sampling, timing
+from harness.measurement import attestation, sampling, timing
 from harness.runner.preparation import Preparer
 from harness.runner.prepared import Prepared
 from harness.testing.crashing import INNER, fresh_registry
@@ -174,7 +174,7 @@ class BackendContract:
 
     def test_attestation_is_complete_and_as_asked(self, kit: Kit, session: Session) -> None:
         answer(session, kit.batches()[0])
-        assert provenance.difference(kit.cell(), session.attest()) == ""
+        assert attestation.difference(kit.cell(), session.attest()) == ""
 
     def test_prepare_writes_only_in_its_folder(
         self, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.core.types import COMPUTE
-from reports import formatting, results
+from reports import formatting, result_groups
 from reports.charts import axes
 from reports.charts.axes import Figure, Trace
-from reports.results import Group
+from reports.result_groups import Group
 
 LAPS_DRAWN = 150_000
 """Limit on the laps of all distribution plots of a page together, to keep the page small."""
@@ -22,7 +22,7 @@ def figure(group: Group, per_process: int) -> Figure | None:
     if not group.ranked or not group.ranked[0].compute:
         return None
     per_ns, unit = formatting.duration_unit(group.ranked[0].compute.value)
-    processes = max(len(results.laps_of(result.record, COMPUTE)) for result in group.ranked)
+    processes = max(len(result_groups.laps_of(result.record, COMPUTE)) for result in group.ranked)
     traces = [_trace(group, process, per_process, per_ns) for process in range(processes)]
     names = [axes.label(result.name) for result in group.ranked]
     layout = axes.layout(
@@ -46,7 +46,7 @@ def _trace(group: Group, process: int, limit: int, per_ns: float) -> Trace:
     x: list[float] = []
     y: list[int] = []
     for row, result in enumerate(group.ranked):
-        processes = results.laps_of(result.record, COMPUTE)
+        processes = result_groups.laps_of(result.record, COMPUTE)
         if process < len(processes):
             drawn = _thinned(processes[process], limit)
             x += [axes.rounded(lap / per_ns) for lap in drawn]

@@ -8,7 +8,7 @@ from reports import formatting
 from reports.charts import axes
 from reports.charts.axes import Figure, Trace
 from reports.charts.phases import name_with_outcome
-from reports.results import Group, Result
+from reports.result_groups import Group, Result
 
 _FLOOR, _CEILING = 1e-3, 1e9
 

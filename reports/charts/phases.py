@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from reports.charts import axes
 from reports.charts.axes import Figure
-from reports.results import Group, Result
+from reports.result_groups import Group, Result
 
 
 def cold_starts(group: Group) -> Figure | None:

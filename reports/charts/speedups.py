@@ -8,7 +8,7 @@ from harness.statistics.estimates import Estimate
 from reports import formatting
 from reports.charts import axes
 from reports.charts.axes import SYMBOLS, Figure, Trace
-from reports.results import Group
+from reports.result_groups import Group
 
 OVERVIEW_GROUPS = 16
 """Number of groups in the overview; with more groups the rows become indistinguishable."""

@@ -11,11 +11,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from reports import assets, constraints, formatting, newest_records, results
+from reports import assets, constraints, formatting, newest_records, result_groups
 from reports.charts import laps, speedups
 from reports.pages import history
 from reports.pages.templates import template
-from reports.results import Group, Result
+from reports.result_groups import Group, Result
 from reports.sections import (
     binding_cost,
     cells,
@@ -73,8 +73,8 @@ def render(
     beside: Companions = NOTHING_ELSE,
 ) -> str:
     """Return the page as HTML."""
-    members = results.results(lines)
-    groups = results.groups(members)
+    members = result_groups.results(lines)
+    groups = result_groups.groups(members)
     return template("page.html.j2").render(
         **_context(groups, members, notes), asv=asv, companions=beside
     )

@@ -14,8 +14,8 @@ from harness.core import thresholds
 from harness.core.types import COMPUTE, HOST_TO_HOST, INNER_BOUNDARIES
 from harness.statistics import estimates
 from harness.statistics.estimates import Estimate
-from reports import formatting, results, verdict
-from reports.results import Result
+from reports import formatting, result_groups, verdict
+from reports.result_groups import Result
 
 DEVICE, NATIVE = INNER_BOUNDARIES
 """Boundaries of a second clock: of a device, and inside compiled code called from Python."""
@@ -97,7 +97,7 @@ def markdown(members: Sequence[Result]) -> str:
 
 def is_native(result: Result) -> bool:
     """Return whether our compiled code called the runtime: timed inside, and not by a device."""
-    return bool(_costs(result)) and not results.laps_of(result.record, DEVICE)
+    return bool(_costs(result)) and not result_groups.laps_of(result.record, DEVICE)
 
 
 def cost(result: Result) -> str:
@@ -111,7 +111,7 @@ def inside(result: Result) -> str:
     values = [
         value
         for name in INNER_BOUNDARIES
-        for value in estimates.process_values(results.laps_of(result.record, name))
+        for value in estimates.process_values(result_groups.laps_of(result.record, name))
     ]
     return formatting.duration(estimates.median(values)) if values else ""
 
@@ -155,7 +155,7 @@ def _row(native: Result, python: Result) -> BindingRow:
     doubt = _doubt((native, python))
     return BindingRow(
         cell=str(native.cell.get("id", "")),
-        way="ctypes" if results.laps_of(native.record, NATIVE) else "program",
+        way="ctypes" if result_groups.laps_of(native.record, NATIVE) else "program",
         counterpart=python.name,
         latency=formatting.latency(native.compute),
         python=formatting.latency(python.compute),
@@ -207,7 +207,7 @@ def _foreign_cores(result: Result) -> float:
 
 def _ratio(python: Result, native: Result, boundary: str) -> Estimate | None:
     slower, faster = (
-        estimates.process_values(results.laps_of(result.record, boundary))
+        estimates.process_values(result_groups.laps_of(result.record, boundary))
         for result in (python, native)
     )
     return (

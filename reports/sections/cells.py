@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from reports import formatting, recommendation, results, verdict
+from reports import formatting, recommendation, result_groups, verdict
 from reports.cell_texts import parity_text, reason
-from reports.results import Group, Result
+from reports.result_groups import Group, Result
 from reports.sections import task_agreement
 from reports.sections.tables import (
     CODE,
@@ -44,7 +44,7 @@ def matrix(groups: Sequence[Group]) -> Table:
         Column(
             "Speed-up",
             MEASURE,
-            f"over {results.BASELINE}, same run and group, compute with compute",
+            f"over {result_groups.BASELINE}, same run and group, compute with compute",
         ),
         Column("Parity", MEASURE, "tolerance needed / allowed; above 1 the output is wrong"),
         Column("Reason"),
@@ -207,7 +207,7 @@ def _parity_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
             ]
 
 
-def _worst(parity: results.Record, key: str, pick: Any, digits: int = 2) -> list[Any]:
+def _worst(parity: result_groups.Record, key: str, pick: Any, digits: int = 2) -> list[Any]:
     known = [output[key] for output in parity.get("outputs") or [] if output.get(key) is not None]
     value = pick(known) if known else None
     return measure(formatting.number(value, digits), value)

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from harness.core.types import COMPUTE
-from reports import cell_texts, formatting, results, verdict
+from reports import cell_texts, formatting, result_groups, verdict
 from reports.charts import laps, parity, phases, speedups
 from reports.charts.axes import Figure
-from reports.results import BASELINE, Group, Result
+from reports.result_groups import BASELINE, Group, Result
 
 
 def titles(groups: Sequence[Group]) -> list[str]:
@@ -107,7 +107,7 @@ def _laps_words(group: Group, laps_drawn: int) -> str:
     counts = [
         len(process)
         for result in group.ranked
-        for process in results.laps_of(result.record, COMPUTE)
+        for process in result_groups.laps_of(result.record, COMPUTE)
     ]
     drawn = (
         f"evenly spaced laps, at most {laps_drawn} per process"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.core.types import BOUNDARIES, COMPUTE
-from reports import cell_texts, formatting, results, verdict
-from reports.results import Group, Record, Result
+from reports import cell_texts, formatting, result_groups, verdict
+from reports.result_groups import Group, Record, Result
 from reports.sections import (
     binding_cost,
     divergences,
@@ -65,7 +65,7 @@ def _outcome(group: Group, result: Result) -> Facts:
 
 
 def _timing(result: Result, boundary: str) -> Facts:
-    laps = results.laps_of(result.record, boundary)
+    laps = result_groups.laps_of(result.record, boundary)
     if not laps:
         return []
     estimate = result.compute if boundary == COMPUTE else result.host_to_host

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports import formatting
-from reports.results import Result
+from reports.result_groups import Result
 
 OPERATORS_SHOWN = 5
 

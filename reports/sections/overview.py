@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.core.types import OUTCOMES
 from reports import cell_texts, formatting, verdict
-from reports.results import BASELINE, Group, Result
+from reports.result_groups import BASELINE, Group, Result
 from reports.sections import tables
 
 SUMMARY_ROWS = 40

@@ -12,8 +12,8 @@ from typing import Any
 
 from harness.core.types import PRECISIONS
 from harness.statistics.estimates import Estimate
-from reports import formatting, results, verdict
-from reports.results import BASELINE, Result
+from reports import formatting, result_groups, verdict
+from reports.result_groups import BASELINE, Result
 
 NATIVE = "fp32"
 
@@ -96,7 +96,7 @@ def _square(result: Result | None, baseline: Result | None) -> Square | None:
     words = " · ".join(filter(None, [str(result.record.get("reason") or ""), labels]))
     if not result.ranks:
         return Square(result.outcome, labels, result.outcome, verdict.UNKNOWN, words)
-    speedup = None if baseline is None else results.ratio(baseline, result)
+    speedup = None if baseline is None else result_groups.ratio(baseline, result)
     needed = (result.record.get("parity") or {}).get("needed")
     parity = "" if needed is None else f"parity {formatting.number(needed, 2)}"
     small = " · ".join(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports import formatting
-from reports.results import Record, Result
+from reports.result_groups import Record, Result
 
 Facts = list[tuple[str, str]]
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.statistics.estimates import Estimate
-from reports.results import Record, Result
+from reports.result_groups import Record, Result
 from reports.sections import tuning
 
 MILLION = 1_000_000

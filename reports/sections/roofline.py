@@ -13,7 +13,7 @@ from reports import formatting
 from reports.charts import roofline as chart
 from reports.charts.axes import Figure
 from reports.charts.roofline import Point, Roof
-from reports.results import Group, Record, Result
+from reports.result_groups import Group, Record, Result
 from reports.sections import tables
 from reports.sections.tables import MEASURE, WORDS, Column, Table
 

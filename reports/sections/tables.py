@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reports import verdict
-from reports.results import Group, Result
+from reports.result_groups import Group, Result
 
 MEASURE, WORDS, OUTCOME, CODE, HIDDEN, LIMITS = (
     "measure",

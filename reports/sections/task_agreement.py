@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from reports import formatting
-from reports.results import Record
+from reports.result_groups import Record
 
 
 def _share(value: float) -> str:

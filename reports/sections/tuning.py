@@ -9,7 +9,7 @@ from typing import Any
 from reports import formatting
 from reports.charts import curves
 from reports.charts.axes import Figure
-from reports.results import Record, Result
+from reports.result_groups import Record, Result
 
 CURVE = "curve_us"
 """Key of the (trials, estimated µs) points within the facts; drawn, not listed."""

@@ -7,7 +7,7 @@ from typing import cast
 
 from harness.core.record_types import OutcomeRecord
 from harness.results import quality_warnings
-from reports.results import Record, Result
+from reports.result_groups import Record, Result
 
 WarningRow = tuple[str, str, str]
 """A run, the observation, and advice."""

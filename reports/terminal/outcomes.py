@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reports import cell_texts, formatting, results, verdict
-from reports.results import BASELINE, Group, Result
+from reports import cell_texts, formatting, result_groups, verdict
+from reports.result_groups import BASELINE, Group, Result
 
 WARNINGS_SHOWN = 8
 """Limit on kinds of warning under the table; a report has all warnings."""
@@ -38,7 +38,7 @@ class OutcomeRow:
 
 def rows(lines: Sequence[Mapping[str, Any]]) -> list[OutcomeRow]:
     """Return a row per record, by group, correct cells first, fastest first."""
-    groups = results.groups(results.results(lines))
+    groups = result_groups.groups(result_groups.results(lines))
     return [_row(group, result) for group in groups for result in (*group.ranked, *group.unranked)]
 
 

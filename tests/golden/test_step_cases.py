@@ -21,7 +21,7 @@ from harness.collection import matrix
 from harness.core import import_strings, registry
 from harness.core.cases import Entry
 from harness.core.measurements import ParityVerdict
-from harness.measurement import judging, provenance
+from harness.measurement import attestation, judging
 from harness.preprocess import Resize
 from harness.runner.schedule import Run
 
@@ -69,7 +69,7 @@ def judged(model: Model, backend: Any) -> ParityVerdict:
         attested = session.attest()
     finally:
         session.close()
-    assert provenance.difference(Cell(model, backend.name), attested) == ""
+    assert attestation.difference(Cell(model, backend.name), attested) == ""
     tolerance = tolerances.tolerance_for("fp32", model.tolerance)
     return parity.compare(made, golden(model), model.outputs, tolerance, "float64")
 

@@ -5,7 +5,7 @@ the same library, and no other.
 import pytest
 import synthetic
 
-from reports import results, verdict
+from reports import result_groups, verdict
 from reports.pages import index
 from reports.sections import binding_cost, details
 
@@ -52,7 +52,7 @@ def library(backend="ctypes-ort", process_ns=(9.0e6, 9.1e6, 8.9e6), **changed):
 
 
 def rows(*lines):
-    return binding_cost.rows(results.results(lines))
+    return binding_cost.rows(result_groups.results(lines))
 
 
 def number(words):
@@ -163,7 +163,7 @@ def test_a_cell_on_a_device_has_a_second_clock_and_is_not_native():
     line = cell("ort")
     line["samples_ns"] = {**line["samples_ns"], "device": line["samples_ns"]["compute"]}
     line |= {"inner_clock": "cudaEventElapsedTime", "binding_ns": [5.0, 5.0, 5.0]}
-    assert not binding_cost.is_native(results.results([line])[0])
+    assert not binding_cost.is_native(result_groups.results([line])[0])
     assert rows(line, program())[0].counterpart == "ort"
 
 
@@ -189,7 +189,7 @@ def test_a_lap_of_nothing_is_no_ratio():
 
 
 def told(line):
-    group = results.groups(results.results([line]))[0]
+    group = result_groups.groups(result_groups.results([line]))[0]
     return {
         title: dict(facts) for title, facts in details.describe(group, group.results[0])["sections"]
     }
@@ -215,11 +215,11 @@ def test_the_page_has_the_section_where_there_is_a_pair():
 
 
 def test_markdown_has_a_row_per_native_cell_and_each_doubt_once():
-    made = binding_cost.markdown(results.results([cell("ort"), program(), library()]))
+    made = binding_cost.markdown(result_groups.results([cell("ort"), program(), library()]))
     assert made.count("| `resnet18-") == 2
     assert "| `ort` | 1.50×" in made
     restless = program(stability={"compute": ["unstable"] * 3, "host_to_host": ["stable"] * 3})
-    made = binding_cost.markdown(results.results([cell("ort"), restless]))
+    made = binding_cost.markdown(result_groups.results([cell("ort"), restless]))
     assert "| [1.50×" in made
     assert "1. laps of cpp-ort did not settle" in made
-    assert binding_cost.markdown(results.results([cell("ort")])) == ""
+    assert binding_cost.markdown(result_groups.results([cell("ort")])) == ""

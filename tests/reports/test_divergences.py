@@ -9,7 +9,7 @@ from typing import Any
 import synthetic
 
 from reports import formatting
-from reports import results as shape
+from reports import result_groups as shape
 from reports.pages import index
 from reports.sections import details, divergences
 

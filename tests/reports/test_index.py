@@ -12,7 +12,7 @@ import pytest
 import synthetic
 
 from harness.core.types import OUTCOMES
-from reports import results
+from reports import result_groups
 from reports.charts import laps, speedups
 from reports.pages import index as site
 from reports.sections import comparison
@@ -96,7 +96,7 @@ def test_everything_from_results_is_escaped():
 
 def test_labels_of_charts_are_escaped_for_plotly():
     lines = [synthetic.record(model=HOSTILE, backend=name) for name in ("torch-eager", "<i>x</i>")]
-    figure = speedups.of_group(results.groups(results.results(lines))[0])
+    figure = speedups.of_group(result_groups.groups(result_groups.results(lines))[0])
     assert figure["data"][0]["y"] == ["&lt;i&gt;x&lt;/i&gt;"]
 
 
@@ -130,7 +130,7 @@ def test_no_records_is_an_error_that_says_what_to_do(tmp_path):
 
 def test_plotly_accepts_every_figure():
     graph_objects = pytest.importorskip("plotly.graph_objects")
-    groups = results.groups(results.results(synthetic.suite()))
+    groups = result_groups.groups(result_groups.results(synthetic.suite()))
     figures = [
         figure["figure"]
         for group in groups
@@ -142,7 +142,7 @@ def test_plotly_accepts_every_figure():
 
 
 def test_the_distribution_keeps_to_its_number_of_laps():
-    (group,) = results.groups(results.results([synthetic.record(laps=1000)]))
+    (group,) = result_groups.groups(result_groups.results([synthetic.record(laps=1000)]))
     assert all(len(trace["x"]) <= 100 for trace in laps.figure(group, 100)["data"])
 
 

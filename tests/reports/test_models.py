@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports import results
+from reports import result_groups
 from reports.pages import index
 from reports.sections import models
 from tests.reports.synthetic import record
@@ -31,7 +31,7 @@ def test_an_artifact_that_two_runtimes_read_is_one_row() -> None:
         made("openvino", "a", model=MODEL),
         made("ort", "b", "fp32"),
     ]
-    (card,) = models.cards(results.results(lines))
+    (card,) = models.cards(result_groups.results(lines))
     assert card.model == "resnet18"
     both, other = card.artifacts
     assert both.read_by == "ort fp16, openvino fp16"
@@ -53,7 +53,7 @@ def test_an_artifact_that_two_runtimes_read_is_one_row() -> None:
 
 def test_what_could_not_be_counted_is_said() -> None:
     (card,) = models.cards(
-        results.results(
+        result_groups.results(
             [made("ort", "a", model={**MODEL, "flops": 999, "flops_uncounted": {"LSTM": 2}})]
         )
     )
@@ -64,10 +64,10 @@ def test_a_file_of_ones_own_is_described_by_its_weights() -> None:
     line = made("ort", "a", "fp32") | {
         "weights": {"source": "file", "sha256": "0" * 64, "note": "the file m.onnx", "model": MODEL}
     }
-    (card,) = models.cards(results.results([line]))
+    (card,) = models.cards(result_groups.results([line]))
     assert card.artifacts[0].flops == "3.63\N{NO-BREAK SPACE}GFLOP"
     narrow = {**line, "cell": {**line["cell"], "precision": "fp16"}}
-    assert models.cards(results.results([narrow]))[0].artifacts[0].flops == "–", (
+    assert models.cards(result_groups.results([narrow]))[0].artifacts[0].flops == "–", (
         "of the file, not of what was converted from it"
     )
 
@@ -84,7 +84,7 @@ def test_a_long_report_shows_some_cards_and_says_so() -> None:
     page = index.render(lines)
     assert page.count("<span>Artifacts of m") == models.CARDS_SHOWN
     assert "2 more models are left out;" in page
-    facts = dict(models.described(results.results(lines[-1:])[0]))
+    facts = dict(models.described(result_groups.results(lines[-1:])[0]))
     assert facts["work"] == "3.63\N{NO-BREAK SPACE}GFLOP"
     assert "1\N{NO-BREAK SPACE}Gemm" in facts["operators"]
 

@@ -5,13 +5,13 @@ right.
 import pytest
 import synthetic
 
-from reports import results, verdict
+from reports import result_groups, verdict
 from reports.pages import index
 from reports.sections import precisions
 
 
 def members(*lines):
-    return results.results(lines)
+    return result_groups.results(lines)
 
 
 def at(precision, backend="ort", process_ns=(10e6, 10.1e6, 9.9e6), **changed):

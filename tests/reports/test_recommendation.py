@@ -6,7 +6,7 @@ import pytest
 import synthetic
 
 from reports import constraints, deployment_facts, recommendation
-from reports import results as shape
+from reports import result_groups as shape
 
 ENOUGH = 160
 """Laps per process with which three processes state a p99."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reports import formatting, results
+from reports import formatting, result_groups
 from reports.sections import details, resources
 from tests.reports.synthetic import record
 
@@ -14,8 +14,10 @@ COUNTED = {"joules": {"package-0": 3.0, "dram": 1.0}, "seconds": 1.0, "laps": 40
 
 
 def facts(line: dict[str, Any]) -> dict[str, str]:
-    (result,) = results.results([line])
-    return dict(dict(details.describe(results.groups([result])[0], result)["sections"])["Artifact"])
+    (result,) = result_groups.results([line])
+    return dict(
+        dict(details.describe(result_groups.groups([result])[0], result)["sections"])["Artifact"]
+    )
 
 
 @pytest.mark.parametrize(

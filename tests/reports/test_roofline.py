@@ -3,7 +3,7 @@
 import pytest
 import synthetic
 
-from reports import results
+from reports import result_groups
 from reports.pages import index
 from reports.sections import details, roofline
 
@@ -36,7 +36,7 @@ def limited(backend="ort", least_seconds=3.6e-3, bound="arithmetic", model="resn
 
 
 def rows(*lines):
-    return roofline.table(results.groups(results.results(lines))).rows
+    return roofline.table(result_groups.groups(result_groups.results(lines))).rows
 
 
 def column(row, title):
@@ -46,7 +46,7 @@ def column(row, title):
 
 def test_a_row_says_what_share_of_the_limit_was_reached_and_what_binds():
     (row,) = rows(limited())
-    (result,) = results.results([limited()])
+    (result,) = result_groups.results([limited()])
     assert result.of_limit == pytest.approx(3.6e6 / result.compute.value)
     assert column(row, "Of the limit")[0].endswith("\N{NO-BREAK SPACE}%")
     assert column(row, "Of the limit")[1] == pytest.approx(result.of_limit)
@@ -61,7 +61,7 @@ def test_what_has_no_limit_has_no_row_and_says_why_in_its_details():
         least_seconds=None, bound="", reason="plan quick measures no peaks; use --plan default"
     )
     assert rows(line, synthetic.record(), limited() | {"outcome": "mismatch"}) == []
-    group = results.groups(results.results([line]))[0]
+    group = result_groups.groups(result_groups.results([line]))[0]
     told = dict(dict(details.describe(group, group.results[0])["sections"])["Limit"])
     assert told["no limit"] == "plan quick measures no peaks; use --plan default"
     assert "least possible" not in told
@@ -99,7 +99,7 @@ def test_shares_are_percentages(fraction, words):
 
 
 def figure(*lines):
-    return roofline.figure(results.groups(results.results(lines)))
+    return roofline.figure(result_groups.groups(result_groups.results(lines)))
 
 
 def test_the_roof_has_its_ridge_where_arithmetic_and_memory_meet():

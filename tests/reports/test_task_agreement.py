@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.results import records
-from reports import formatting, results
+from reports import formatting, result_groups
 from reports.pages import index
 from reports.sections import cells, details, task_agreement
 from tests.reports.synthetic import record
@@ -24,7 +24,7 @@ MATCHED = {
 
 
 def rows(lines: list[dict[str, Any]]) -> list[list[Any]]:
-    table = cells.parity(results.groups(results.results(lines)))
+    table = cells.parity(result_groups.groups(result_groups.results(lines)))
     place = [column.title for column in table.columns].index("Agreement")
     return [row[place] for row in table.rows]
 
@@ -61,10 +61,10 @@ def test_a_line_from_before_agreement_was_recorded_shows_what_it_has() -> None:
 
 
 def test_the_details_hold_every_fact_with_its_words() -> None:
-    lines = results.results(
+    lines = result_groups.results(
         [record(agreement={**MATCHED, "worst_mask_iou": 0.97, "yet_unknown": 3})]
     )
-    (group,) = results.groups(lines)
+    (group,) = result_groups.groups(lines)
     sections = dict(details.describe(group, lines[0])["sections"])
     facts = dict(sections["Agreement"])
     assert facts["matched objects"] == "11"
@@ -72,8 +72,10 @@ def test_the_details_hold_every_fact_with_its_words() -> None:
     assert facts["largest error of a box"].replace(formatting.SPACE, " ") == "0.250 pixels"
     assert facts["lowest overlap of masks"] == "0.970000"
     assert facts["yet_unknown"] == "3", "of a newer evenbench: shown, not dropped"
-    bare = results.results([record()])
-    assert "Agreement" not in dict(details.describe(results.groups(bare)[0], bare[0])["sections"])
+    bare = result_groups.results([record()])
+    assert "Agreement" not in dict(
+        details.describe(result_groups.groups(bare)[0], bare[0])["sections"]
+    )
 
 
 def test_every_fact_that_the_schema_allows_has_words() -> None:

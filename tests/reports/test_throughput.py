@@ -2,7 +2,7 @@
 for one answer.
 """
 
-from reports import results, verdict
+from reports import result_groups, verdict
 from reports.sections import comparison
 from tests.reports import synthetic
 
@@ -23,7 +23,7 @@ def test_it_is_neither_ranked_nor_titled_with_latencies():
         synthetic.record("resnet18", "openvino"),
         throughput(),
     ]
-    latency, apart = results.groups(results.results(lines))
+    latency, apart = result_groups.groups(result_groups.results(lines))
     assert {result.name for result in latency.results} == {"torch-eager", "openvino"}
     assert apart.speedup(apart.results[0]) is None
     assert verdict.setting(apart) == verdict.setting(latency) + " · throughput"

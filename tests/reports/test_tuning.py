@@ -3,7 +3,7 @@
 import pytest
 import synthetic
 
-from reports import results
+from reports import result_groups
 from reports.charts import curves
 from reports.pages import index
 from reports.sections import details, tuning
@@ -34,7 +34,7 @@ def untuned(model="resnet18"):
 
 
 def test_a_row_says_how_far_a_cell_is_tuned():
-    (row,) = tuning.rows(results.results([tuned(), synthetic.record()]))
+    (row,) = tuning.rows(result_groups.results([tuned(), synthetic.record()]))
     assert (row.label, row.trials) == ("tuned(64)", "64")
     assert row.estimated == "5.20\N{NO-BREAK SPACE}ms → 1.90\N{NO-BREAK SPACE}ms"
     assert row.tasks == "6\N{NO-BREAK SPACE}tasks"
@@ -42,7 +42,7 @@ def test_a_row_says_how_far_a_cell_is_tuned():
 
 
 def test_what_is_not_tuned_says_so_and_has_no_line():
-    members = results.results([untuned()])
+    members = result_groups.results([untuned()])
     (row,) = tuning.rows(members)
     assert (row.label, row.trials, row.seconds, row.estimated) == ("untuned", "0", "–", "–")
     assert row.tasks.endswith(", 6 without a record")
@@ -50,13 +50,13 @@ def test_what_is_not_tuned_says_so_and_has_no_line():
 
 
 def test_a_cell_that_did_not_run_is_told_by_its_outcome():
-    (row,) = tuning.rows(results.results([tuned() | {"labels": [], "outcome": "failed"}]))
+    (row,) = tuning.rows(result_groups.results([tuned() | {"labels": [], "outcome": "failed"}]))
     assert row.label == "failed"
 
 
 def test_the_curve_is_in_milliseconds_and_plotly_takes_it():
     graph_objects = pytest.importorskip("plotly.graph_objects")
-    made = tuning.figure(results.results([tuned(), tuned("resnet50")]))
+    made = tuning.figure(result_groups.results([tuned(), tuned("resnet50")]))
     assert [trace["x"] for trace in made["data"]] == [[6, 9, 40]] * 2
     assert made["data"][0]["y"] == [5.2, 3.1, 1.9]
     graph_objects.Figure(made)
@@ -65,7 +65,7 @@ def test_the_curve_is_in_milliseconds_and_plotly_takes_it():
 def test_cells_of_one_database_share_a_line():
     option = tuned()
     option["cell"] = option["cell"] | {"options": {"spinning": "off"}, "key": "another"}
-    assert len(tuning.figure(results.results([tuned(), option]))["data"]) == 1
+    assert len(tuning.figure(result_groups.results([tuned(), option]))["data"]) == 1
 
 
 def test_names_are_escaped_for_plotly():
@@ -74,7 +74,7 @@ def test_names_are_escaped_for_plotly():
 
 
 def test_details_leave_the_points_out():
-    group = results.groups(results.results([tuned()]))[0]
+    group = result_groups.groups(result_groups.results([tuned()]))[0]
     told = dict(dict(details.describe(group, group.results[0])["sections"])["Artifact"])
     assert "trials=64" in told["facts"]
     assert "5200" not in told["facts"]

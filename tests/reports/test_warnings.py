@@ -2,7 +2,7 @@
 
 import synthetic
 
-from reports import results
+from reports import result_groups
 from reports.pages import index
 from reports.sections import warnings
 
@@ -16,7 +16,9 @@ def test_the_signs_of_each_run_are_rows():
     other = [
         drifting(model) | {"run": dict(synthetic.RUN, id="2027")} for model in synthetic.MODELS
     ]
-    (newest, *_), *_, (oldest, seen, advice) = warnings.rows(results.results([*cells, *other]))
+    (newest, *_), *_, (oldest, seen, advice) = warnings.rows(
+        result_groups.results([*cells, *other])
+    )
     assert (newest, oldest) == ("2027", synthetic.RUN["id"])
     assert "drift: from the first of 3 sweeps to the last" in seen
     assert advice

@@ -15,7 +15,7 @@ from harness import cli
 from harness.commands import cost
 from harness.core.errors import UsageError
 from harness.deployment.installed_size import Installed
-from reports import results
+from reports import result_groups
 from reports.sections.resources import Needs
 from tests.reports.synthetic import record
 
@@ -165,7 +165,7 @@ def test_energy_and_tuning_are_told_where_they_were_recorded() -> None:
         ]
         * 2,
     }
-    (result,) = results.results(
+    (result,) = result_groups.results(
         [
             line(
                 batch=2,

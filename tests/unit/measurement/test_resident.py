@@ -13,8 +13,9 @@ import pytest
 from harness import Attestation
 from harness.core import registry
 from harness.core.types import BOUNDARIES, COMPUTE
+from harness.measurement import attestation as attested
 from harness.measurement import golden as measurement_golden
-from harness.measurement import judging, phases, provenance, resident
+from harness.measurement import judging, phases, resident
 from tests.unit.builders import (
     Product,
     ProductSession,
@@ -142,7 +143,7 @@ def test_judged_outputs_come_from_the_timed_loop(
     ],
 )
 def test_a_difference_from_the_request_is_reported(change: dict[str, Any], said: str) -> None:
-    assert provenance.difference(cell("ort"), attestation(**change)) == said
+    assert attested.difference(cell("ort"), attestation(**change)) == said
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_an_incomplete_attestation_is_an_error_with_the_missing_field(missing: s
     with pytest.raises(
         phases.PhaseError, match=rf"ort: attest\(\) left {missing} empty; read it from the runtime"
     ) as caught:
-        provenance.difference(
+        attested.difference(
             cell("ort"), attestation(**{missing: 0 if missing == "threads" else ""})
         )
     assert caught.value.phase == "sample"
@@ -289,7 +290,7 @@ def test_an_attestation_of_the_null_backend_is_complete() -> None:
     declared = cell("null")
     session = registry.find("null").load(Path("unused"), declared)
     used: Attestation = session.attest()
-    assert provenance.difference(declared, used) == ""
+    assert attested.difference(declared, used) == ""
 
 
 def test_outputs_may_have_any_name(tmp_path: Path) -> None:

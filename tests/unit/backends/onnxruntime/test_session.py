@@ -15,7 +15,6 @@ from backends.onnxruntime import session as ort_session
 from backends.onnxruntime import session_options
 from backends.onnxruntime.backend import OnnxRuntime
 from harness import BATCH, Cell, Model, Session, TensorSpec, Unavailable, Unsupported
-from harness.measurement import provenance
 
 onnx = pytest.importorskip("onnx")
 
@@ -276,7 +275,7 @@ def test_the_session_on_cuda_is_attested(
     precision: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attestation = attested(cell(precision), folder, monkeypatch, GOOD)
-    assert provenance.difference(cell(precision), attestation) == ""
+    assert attestation.difference(cell(precision), attestation) == ""
     assert (attestation.precision, attestation.device) == (precision, "cuda:1")
     assert "partly on the CPU provider" in attestation.labels, "a shape on the CPU is recorded"
     assert attestation.details["graph"]["nodes_by_provider"] == {CUDA: 1, CPU: 1}
@@ -287,7 +286,7 @@ def test_work_that_fell_back_to_the_cpu_is_a_fallback(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attestation = attested(cell(), folder, monkeypatch, [*GOOD, ("Gemm", "float", CPU)])
-    assert "ran cuda:1, with 1 node (Gemm) on another provider" in provenance.difference(
+    assert "ran cuda:1, with 1 node (Gemm) on another provider" in attestation.difference(
         cell(), attestation
     )
 
@@ -296,9 +295,9 @@ def test_fp16_without_a_narrow_node_is_a_fallback(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attestation = attested(cell("fp16"), folder, monkeypatch, GOOD)
-    assert "precision fp16, ran fp32" in provenance.difference(cell("fp16"), attestation)
+    assert "precision fp16, ran fp32" in attestation.difference(cell("fp16"), attestation)
     narrow = attested(cell("fp16"), folder, monkeypatch, [("Conv", "float16", CUDA)])
-    assert provenance.difference(cell("fp16"), narrow) == ""
+    assert attestation.difference(cell("fp16"), narrow) == ""
 
 
 def test_a_provider_missing_in_the_wheel_is_unavailable(

@@ -6,13 +6,13 @@ import re
 
 import synthetic
 
-from reports import newest_records, results, verdict
+from reports import newest_records, result_groups, verdict
 from reports.sections import cells, comparison, overview
 from reports.terminal import outcomes
 
 
 def group_of(*lines):
-    (group,) = results.groups(results.results(lines))
+    (group,) = result_groups.groups(result_groups.results(lines))
     return group
 
 
@@ -134,7 +134,7 @@ def test_one_process_of_steps_is_not_judged():
 def test_a_page_tells_groups_without_eager_from_those_whose_eager_is_wrong():
     steps = [synthetic.record("resize", "opencv"), synthetic.record("resize", "pillow")]
     wrong = [eager(outcome="mismatch"), synthetic.record(backend="ort")]
-    groups = results.groups(results.results([*steps, *wrong]))
+    groups = result_groups.groups(result_groups.results([*steps, *wrong]))
     notes = " ".join(
         overview.head(groups, [result for group in groups for result in group.results], []).notes
     )
@@ -144,8 +144,10 @@ def test_a_page_tells_groups_without_eager_from_those_whose_eager_is_wrong():
 
 def test_no_ratio_crosses_runs_groups_or_boundaries():
     other_run = eager(run=synthetic.RUN | {"id": "another"})
-    assert len(results.groups(results.results([other_run, synthetic.record()]))) == 2
-    assert len(results.groups(results.results([eager(batch=8), synthetic.record()]))) == 2
+    assert len(result_groups.groups(result_groups.results([other_run, synthetic.record()]))) == 2
+    assert (
+        len(result_groups.groups(result_groups.results([eager(batch=8), synthetic.record()]))) == 2
+    )
     slow_transfer = synthetic.record()
     slow_transfer["samples_ns"]["host_to_host"] = [[10**12] * 9] * 3
     plain, slow = group_of(eager(), synthetic.record()), group_of(eager(), slow_transfer)
@@ -193,7 +195,7 @@ def test_cold_start_is_import_load_and_first_step():
     line = synthetic.record(
         import_seconds=[1.0], phases_seconds={"load": [2.0], "first_step": [4.0], "prepare": [50.0]}
     )
-    assert results.results([line])[0].cold_start_seconds == 7.0
+    assert result_groups.results([line])[0].cold_start_seconds == 7.0
 
 
 def test_the_terminal_table_has_a_row_for_every_record():
