@@ -63,6 +63,7 @@ def seen(size: tuple[int, int], shorter: int, side: int) -> tuple[float, float, 
     return round((wide - side) / 2) * x, round((high - side) / 2) * y, x, y
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_boxes_of_the_golden_score_one_and_of_a_transposed_image_less(tmp_path: Path) -> None:
     pytest.importorskip("pycocotools")
@@ -112,6 +113,7 @@ def test_boxes_of_the_golden_score_one_and_of_a_transposed_image_less(tmp_path: 
     assert lines["negative-permuted"]["accuracy"]["value"] < 0.5
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_masks_of_the_golden_score_one_and_of_swapped_colours_less(tmp_path: Path) -> None:
     model, side = segmentation.LRASPP, segmentation.SIDE

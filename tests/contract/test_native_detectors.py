@@ -39,6 +39,12 @@ TWINS = {
 }
 """Each backend in C++, and the one in Python that reads the same file."""
 
+NIGHTLY = {
+    name: pytest.param(name, marks=pytest.mark.nightly)
+    for name in ("cpp-openvino", "cpp-libtorch", "ctypes-libtorch")
+}
+"""Backends whose programs take longest to compile and to prepare; ONNX Runtime's share their code."""
+
 
 def cell_of(backend: str) -> Cell:
     (options,) = OPTIONS.get(backend, ({},))
@@ -80,7 +86,7 @@ def assert_alike(found: Any, wanted: Any) -> None:
         np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("backend", TWINS)
+@pytest.mark.parametrize("backend", [NIGHTLY.get(name, name) for name in TWINS])
 def test_every_image_has_as_many_rows_as_objects_and_one_has_none(backend: str) -> None:
     session, wanted = loaded(backend), answers(TWINS[backend])
     assert [len(each["scores"]) for each in wanted] == list(COUNTS)
@@ -171,6 +177,7 @@ def test_operators_of_torchvision_are_opened_or_it_is_said_why_not(
     registry.find("cpp-libtorch").load(artifact, cell).close()
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_file_that_openvino_does_not_convert_is_unsupported_in_cpp_too() -> None:
     pytest.importorskip("torchvision")

@@ -10,6 +10,7 @@ from harness.commands import selftest
 from harness.environment import system_info
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_every_wrong_answer_is_caught(tmp_path: Path) -> None:
     found = selftest.run_controls([MOBILENET_V3_SMALL, RESNET18], tmp_path)

@@ -80,6 +80,7 @@ def all_matched(lines: dict[str, dict[str, Any]], *names: str) -> None:
         assert seen["unmatched"] == 0
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_detector_that_build_returns_is_matched_by_its_objects(
     own: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

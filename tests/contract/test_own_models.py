@@ -48,6 +48,7 @@ def other_order():
     return TwoHeads()
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_dict_outputs_are_matched_by_name_in_every_runtime(tmp_path: Path) -> None:
     model = Model(
@@ -335,7 +336,7 @@ def own_file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("build", ["small", "zeros"])
+@pytest.mark.parametrize("build", [pytest.param("small", marks=pytest.mark.nightly), "zeros"])
 def test_the_examples_that_build_returns_are_the_inputs(
     build: str, own_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -379,6 +380,7 @@ def test_samples_begin_with_the_example_and_stay_within_it(
     assert (zeros["mask"] == 1).all(), "a mask of ones is meant so"
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_tensor_may_be_called_file_and_a_number_may_be_an_input(
     own_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -136,6 +136,7 @@ def test_a_weight_that_is_too_large_is_found_where_it_is_used() -> None:
     )
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_file_is_run_as_its_standard_says_to_tell_which_of_two_runtimes_is_wrong() -> None:
     pytest.importorskip("torch")
@@ -164,6 +165,7 @@ def test_tensors_of_a_quantised_file_are_those_that_its_operators_read() -> None
     assert max(row.needed for row in found.rows) > 0.01, "nothing was rounded"
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_narrow_module_is_compared_module_by_module() -> None:
     pytest.importorskip("torch")
@@ -184,8 +186,16 @@ OLDER = (("exporter", "torchscript"), ("opset", 17))
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "options"),
-    [("ort", ()), ("ort", OLDER), ("openvino", (("frontend", "pytorch"),))],
-    ids=["newer", "older", "converted"],
+    [
+        pytest.param("ort", (), id="newer"),
+        pytest.param("ort", OLDER, id="older", marks=pytest.mark.nightly),
+        pytest.param(
+            "openvino",
+            (("frontend", "pytorch"),),
+            id="converted",
+            marks=pytest.mark.nightly,
+        ),
+    ],
 )
 def test_a_module_is_compared_with_what_was_exported_from_it(
     backend: str, options: tuple[tuple[str, Any], ...]
@@ -199,6 +209,7 @@ def test_a_module_is_compared_with_what_was_exported_from_it(
     assert found.rows[3].inputs == ("4",)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_wrong_weight_is_found_from_the_module_as_well() -> None:
     pytest.importorskip("torch")
@@ -221,6 +232,7 @@ def masks(backend: str, options: Mapping[str, Any]) -> Cell:
     )
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_first_tensor_at_which_two_runtimes_part_on_masks_is_named() -> None:
     """By OpenVINO's own road, so that the two have no name in common; behind the suppression sizes
