@@ -36,6 +36,7 @@ class TestTorchEager(OnAllCores):
     name = "torch-eager"
 
 
+@pytest.mark.nightly
 class TestTorchScript(OnAllCores):
     name = "torch-script"
 
@@ -52,13 +53,16 @@ class TestCppOrt(OnAllCores):
     name = "cpp-ort"
 
 
+@pytest.mark.nightly
 class TestCppOpenVino(OnAllCores):
     name = "cpp-openvino"
 
 
+@pytest.mark.nightly
 class TestCppLibtorch(OnAllCores):
     name = "cpp-libtorch"
 
 
+@pytest.mark.nightly
 class TestTvm(OnAllCores):
     name = "tvm"

@@ -49,14 +49,17 @@ class TestCtypesOrt(BackendContract):
     name = "ctypes-ort"
 
 
+@pytest.mark.nightly
 class TestCppOpenVino(BackendContract):
     name = "cpp-openvino"
 
 
+@pytest.mark.nightly
 class TestCppLibtorch(BackendContract):
     name = "cpp-libtorch"
 
 
+@pytest.mark.nightly
 class TestCtypesLibtorch(BackendContract):
     name = "ctypes-libtorch"
 

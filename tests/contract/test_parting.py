@@ -245,6 +245,7 @@ def test_the_first_tensor_at_which_two_runtimes_part_on_masks_is_named() -> None
     assert found.folded == ()
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_first_tensor_at_which_a_detector_parts_from_its_file_is_named() -> None:
     pytest.importorskip("torchvision")

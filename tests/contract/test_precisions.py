@@ -192,11 +192,13 @@ def test_a_file_says_what_it_was_made_from(lines: Mapping[str, Any], tmp_path: P
     assert onnx_precision.precision_of_graph(model) == "int8-static"
 
 
+@pytest.mark.nightly
 class TestOpenVinoInt8(BackendContract):
     name = "openvino"
     precision = "int8-static"
 
 
+@pytest.mark.nightly
 class TestOpenVinoBf16(BackendContract):
     name = "openvino"
     precision = "bf16"

@@ -91,6 +91,7 @@ def test_three_runtimes_give_each_pixel_the_same_class(tmp_path: Path) -> None:
         assert seen["classes_seen"] > 2, "a network that gives every pixel one class shows nothing"
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_wrong_segmentation_is_caught(tmp_path: Path) -> None:
     assert_all_caught(segmentation.LRASPP, tmp_path)

@@ -161,6 +161,7 @@ class TestTorchEagerBf16(BackendContract):
     precision = "bf16"
 
 
+@pytest.mark.nightly
 class TestTorchScriptBf16(BackendContract):
     name = "torch-script"
     precision = "bf16"

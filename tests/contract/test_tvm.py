@@ -99,6 +99,7 @@ def level_ns(line: Record) -> float:
     return statistics.median(statistics.process_values(line["samples_ns"]["compute"]))
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_tuning")
 def test_tuning_is_kept_counted_applied_and_faster(tmp_path: Path) -> None:
@@ -128,6 +129,7 @@ def test_tuning_is_kept_counted_applied_and_faster(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_killed_tuner_leaves_what_the_next_one_goes_on_with(own_tuning: Path) -> None:
     cell = replace(CELL, batch=2)
@@ -168,6 +170,7 @@ def dying(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_tuning", "dying")
 def test_a_tuner_that_dies_is_an_outcome_and_another_goes_on() -> None:
