@@ -124,6 +124,7 @@ def test_sentences_become_tokens_of_one_length() -> None:
         assert len(np.unique(made["input_ids"], axis=0)) == len(made["input_ids"])
 
 
+@pytest.mark.nightly
 @with_text
 @pytest.mark.slow
 def test_three_runtimes_find_the_same_neighbours_of_a_sentence(tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ def each(names: Iterable[str]) -> list[Any]:
     number of threads is compiled in.
     """
     wide = [cell(backend, "int8-static").id for backend in COMPILED]
-    return [pytest.param(name, marks=pytest.mark.alone) if name in wide else name for name in names]
+    marks = [pytest.mark.alone, pytest.mark.nightly]
+    return [pytest.param(name, marks=marks) if name in wide else name for name in names]
 
 
 def measured(cells: list[Cell], results: Path) -> list[Mapping[str, Any]]:
@@ -128,6 +129,7 @@ def test_the_memory_format_is_read_back(name: str, lines: Mapping[str, Any]) -> 
     assert lines[name]["attested"]["details"]["memory_format"] == "channels_last"
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.parametrize("backend", COMPILED)
@@ -136,6 +138,7 @@ def test_int8_static_runs_in_integer_layers(backend: str, lines: Mapping[str, An
     assert details["integer_layers"] == details["layers"] == 4
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.alone
 def test_a_package_loads_without_dynamo(lines: Mapping[str, Any]) -> None:
@@ -143,6 +146,7 @@ def test_a_package_loads_without_dynamo(lines: Mapping[str, Any]) -> None:
     assert native["attested"]["details"]["dynamo_imported"] is False
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_its_python_loader_imports_dynamo_and_compiles_less_when_warm(
     lines: Mapping[str, Any],

@@ -140,6 +140,7 @@ def test_a_slowdown_is_found_and_every_step_is_recorded(
     assert any(cell["control"] for comparison in comparisons for cell in comparison["cells"])
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.alone
 def test_what_cannot_be_built_or_declares_no_such_cell_is_skipped_and_named(
@@ -174,6 +175,7 @@ def test_without_a_step_between_the_ends_nothing_is_searched(
     assert len(told(tmp_path)["steps"]) == 1
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.alone  # on one core the cell has another name
 def test_a_step_in_the_history_is_measured_again_and_bisected(

@@ -17,6 +17,7 @@ from test_compare import BENCH
 from harness.environment import environment_names
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.alone
 def test_an_upgrade_is_measured_in_pairs_and_recorded_as_a_bridge(tmp_path: Path) -> None:

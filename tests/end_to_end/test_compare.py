@@ -117,6 +117,7 @@ def test_preprocessing_that_takes_a_tenth_longer_is_an_alarm_in_its_commit(
     assert f"slow ({git(repository, 'rev-parse', 'slow')[:8]})" in ran.text
 
 
+@pytest.mark.nightly
 def test_a_change_of_words_is_no_alarm(evenbench: Command, tmp_path: Path) -> None:
     ran = evenbench("compare", "large", "words", "--plan", "quick", "--pairs", "8")
     assert ran.code == exit_codes.PASS, ran.text
@@ -125,6 +126,7 @@ def test_a_change_of_words_is_no_alarm(evenbench: Command, tmp_path: Path) -> No
     assert found["error"] == found["artifact"] == "equivalent"
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("base", "head", "metric"), [("slow", "loose", "error"), ("loose", "large", "artifact")]
 )

@@ -113,6 +113,7 @@ def test_a_wrong_program_and_one_without_its_runtime_are_not_proved(
     assert "No module named 'onnxruntime'" in bare["reason"]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_detector_is_proved_by_its_objects_and_finds_them_in_photos(tmp_path: Path) -> None:
     """Faster R-CNN answers one image with as many objects as it finds, so that nothing about its
@@ -135,6 +136,7 @@ def test_a_detector_is_proved_by_its_objects_and_finds_them_in_photos(tmp_path: 
     assert len({line.partition(": ")[2] for line in done.stdout.splitlines()}) == 1
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["cpp-ort", "cpp-openvino"])
 def test_a_detector_in_c_plus_plus_is_proved_by_its_objects(runtime: str, tmp_path: Path) -> None:
@@ -155,6 +157,7 @@ def test_a_detector_in_c_plus_plus_is_proved_by_its_objects(runtime: str, tmp_pa
         assert [len(masks[name]) for name in masks.files] == list(bright.COUNTS)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["openvino", "cpp-openvino"])
 def test_openvino_is_proved_too(runtime: str, tmp_path: Path) -> None:
@@ -223,6 +226,7 @@ def test_c_plus_plus_is_compiled_and_judged_and_runs_without_python(tmp_path: Pa
     assert (unbuilt.returncode, "build it (see README.md)" in unbuilt.stderr) == (1, True)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_c_plus_plus_that_is_wrong_or_does_not_compile_is_not_proved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
