@@ -182,6 +182,7 @@ def ran(history: History) -> Ran:
     return ran
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 class TestRange:
     def test_the_environment_is_built_once_and_only_the_project_per_commit(
@@ -312,6 +313,7 @@ class TestRange:
         assert "mismatch in parity: y needs" in ran.text
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 class TestReading:
     def test_compare_sees_what_became_slower_and_larger(self, history: History, ran: Ran) -> None:
