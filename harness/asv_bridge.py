@@ -59,10 +59,10 @@ def suites(folder: Path, module: str) -> dict[str, type[Suite]]:
     # models. Last, so that what is installed for the commit comes before what is checked out.
     if str(folder.parent) not in sys.path:
         sys.path.append(str(folder.parent))
-    found = {
+    declarations = {
         _name(declaration, folder): declaration for declaration in discovery.find([str(folder)])
     }
-    return {name: suite(name, declaration, module) for name, declaration in found.items()}
+    return {name: suite(name, declaration, module) for name, declaration in declarations.items()}
 
 
 def _name(declaration: discovery.Declaration, folder: Path) -> str:

@@ -118,13 +118,13 @@ def parser() -> Parser:
 
 def command_parser(name: str) -> Parser:
     """Return the parser of a command."""
-    made = Parser(prog=f"evenbench {name}")
+    command = Parser(prog=f"evenbench {name}")
     if name in BUILT_IN:
-        made.description = _sentence(BUILT_IN[name])
-        {"help": _add_topic, "completion": _add_shell}[name](made)
+        command.description = _sentence(BUILT_IN[name])
+        {"help": _add_topic, "completion": _add_shell}[name](command)
     else:
-        _fill(made, name)
-    return made
+        _fill(command, name)
+    return command
 
 
 class _Line(argparse.Action):
@@ -140,19 +140,19 @@ def _top(usage: str) -> Parser:
     return top
 
 
-def _fill(made: Parser, name: str) -> None:
+def _fill(command: Parser, name: str) -> None:
     from harness.commands import arguments
 
-    made.description = _sentence(commands()[name][1])
-    arguments.fill(made, module_of(name))
+    command.description = _sentence(commands()[name][1])
+    arguments.fill(command, module_of(name))
 
 
 def _sentence(line: str) -> str:
     return line[0].upper() + line[1:] + ("" if line.endswith("?") else ".")
 
 
-def _add_topic(made: argparse.ArgumentParser) -> None:
-    made.add_argument(
+def _add_topic(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "topic",
         nargs="?",
         choices=["exit-codes", *commands()],
@@ -161,8 +161,8 @@ def _add_topic(made: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_shell(made: argparse.ArgumentParser) -> None:
-    made.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="shell to complete in")
+def _add_shell(command: argparse.ArgumentParser) -> None:
+    command.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="shell to complete in")
 
 
 # -- running a command -----------------------------------------------------------------------------

@@ -158,10 +158,10 @@ def locate(photograph: Photograph) -> Path:
             f"photograph {photograph.name}: {photograph.package} has no {photograph.path}; "
             "install the pinned version"
         )
-    found = hashlib.sha256(file.read_bytes()).hexdigest()
-    if found != photograph.sha256:
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    if digest != photograph.sha256:
         raise Unavailable(
-            f"photograph {photograph.name}: sha256 of {photograph.path} is {found[:12]}, "
+            f"photograph {photograph.name}: sha256 of {photograph.path} is {digest[:12]}, "
             f"expected {photograph.sha256[:12]}; "
             f"install the pinned version of {photograph.package}"
         )

@@ -80,7 +80,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     )
     if hidden:
         raise pytest.UsageError(
-            f"`-m alone` would not find the tests of {', '.join(hidden)}; write pytest.mark.alone into the file"
+            f"`-m alone` would not find the tests of {', '.join(hidden)}; write pytest.mark.alone "
+            "into the file"
         )
     if OWN in config.stash:
         slow = {item.path for item in items if item.get_closest_marker("slow")}

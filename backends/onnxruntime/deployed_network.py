@@ -1,4 +1,4 @@
-"""ONNX Runtime in packaged programs. Copied by `evenbench package`, so without evenbench imports."""
+"""ONNX Runtime in packaged programs, copied by `evenbench package`: no imports of evenbench."""
 
 from __future__ import annotations
 

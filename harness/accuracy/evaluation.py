@@ -129,9 +129,9 @@ SCORED = {"classification": _classification, "segmentation": _segmentation, "det
 """By task: the evaluation of a session on the prepared images."""
 
 
-def of_objects(dataset: Path, found: Path) -> EvaluationRecord:
-    """The scores of a detector, from the file of the measured process in `found`."""
+def of_objects(dataset: Path, folder: Path) -> EvaluationRecord:
+    """The scores of a detector, from the file of the measured process in `folder`."""
     from harness.accuracy import metrics
 
-    results = json.loads((found / FOUND).read_text())
+    results = json.loads((folder / FOUND).read_text())
     return {"scores": metrics.of_objects(dataset / dataset_batches.TRUTH, results)}

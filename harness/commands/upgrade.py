@@ -105,22 +105,22 @@ def run(options: UpgradeOptions) -> int:
 
     changed = changes(packages_of(Path(options.old)), packages_of(Path(options.new)))
     try:
-        found = upgrades(changed, side_worker.chosen(options.selection.words()))
+        moves = upgrades(changed, side_worker.chosen(options.selection.words()))
     except selection.NoCells as error:
         tell(f"evenbench: error: {error}")
         return NOTHING
-    compared = {move.package for move in found}
+    compared = {move.package for move in moves}
     rest = [
         f"{name} {old} to {new}" for name, (old, new) in changed.items() if name not in compared
     ]
-    if not found:
+    if not moves:
         reason = f"changed are {', '.join(rest)}" if rest else "no package changed its version"
         tell(f"{options.old} and {options.new}: no chosen cell's runtime changed; {reason}")
         return NOTHING
     if rest:
         tell(f"also changed, and equal on both sides of the bridge: {', '.join(rest)}")
     codes = [exit_codes.PASS]
-    for move in found:
+    for move in moves:
         words = shlex.join(command_of(move, options))
         terminal.console().print(
             f"{move.package} {move.old} to {move.new}: evenbench compare {words}",

@@ -49,14 +49,14 @@ def narrow(commits: Sequence[str], judge: Judge) -> Narrowed:
     if not commits:
         raise ValueError("no commits to choose from")
     good, bad = -1, len(commits) - 1
-    asked: set[int] = set()
+    questions: set[int] = set()
     while (
-        middle := _middle(index for index in range(good + 1, bad) if index not in asked)
+        middle := _middle(index for index in range(good + 1, bad) if index not in questions)
     ) is not None:
         answer = judge(commits[middle])
         if answer is None:
             break
-        asked.add(middle)
+        questions.add(middle)
         if answer == WORSE:
             bad = middle
         elif answer == NOT_WORSE:

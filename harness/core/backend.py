@@ -46,7 +46,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Deployment:
-    """Requirements for an artifact without the harness, exported and verified by `evenbench package`.
+    """Requirements for an artifact without the harness, built and verified by `evenbench package`.
 
     `network` is the late name of a class copied into the program. The class takes the artifact's
     folder, `settings` (plain JSON) and a number of threads; called with arrays by name, an instance

@@ -47,12 +47,14 @@ def _random(spec: TensorSpec, generator: Any) -> Array:
 
     whole = spec.concrete(1)
     shape = (RANDOM_SAMPLES, *(whole[1:] if spec.is_batched else whole))
-    made: Array
+    samples: Array
     if np.issubdtype(np.dtype(spec.dtype), np.floating):
-        made = generator.standard_normal(shape).astype(spec.dtype)
+        samples = generator.standard_normal(shape).astype(spec.dtype)
     else:
-        made = generator.integers(0, 2 if spec.dtype == "bool" else 100, shape).astype(spec.dtype)
-    return made
+        samples = generator.integers(0, 2 if spec.dtype == "bool" else 100, shape).astype(
+            spec.dtype
+        )
+    return samples
 
 
 def files(model: Model) -> dict[str, Array]:

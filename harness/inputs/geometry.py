@@ -50,15 +50,15 @@ class Place:
 
         moved = boxes.astype(np.float64) + np.array([self.left, self.top] * 2)
         moved /= np.array([self.scale_x, self.scale_y] * 2)
-        made: Array = np.clip(moved, 0.0, np.array([self.width, self.height] * 2, np.float64))
-        return made
+        corners: Array = np.clip(moved, 0.0, np.array([self.width, self.height] * 2, np.float64))
+        return corners
 
     def mask_in_file(self, mask: Array) -> Array:
         """A mask [seen_height, seen_width] of 0..1 at the file's pixels, bilinear; 0 outside."""
         rows = _weights(self.height, self.scale_y, self.top, self.seen_height)
         columns = _weights(self.width, self.scale_x, self.left, self.seen_width)
-        made: Array = rows @ mask.astype(rows.dtype) @ columns.T
-        return made
+        pixels: Array = rows @ mask.astype(rows.dtype) @ columns.T
+        return pixels
 
     def hidden(self, x: float, y: float, width: float, height: float) -> bool:
         """Whether a box in the file's pixels (x, y, width, height) lies wholly outside the view."""
@@ -72,16 +72,16 @@ def _weights(size: int, scale: float, offset: float, seen: int) -> Array:
     """Weights [size, seen] of the network's pixels in the file's: linear between centres."""
     import numpy as np
 
-    made = np.zeros((size, seen), np.float32)
+    weights = np.zeros((size, seen), np.float32)
     at = (np.arange(size) + 0.5) * scale - offset
     inside = (at >= 0) & (at < seen)
     centre = np.clip(at - 0.5, 0, seen - 1)
     low = np.floor(centre).astype(int)
     high = np.minimum(low + 1, seen - 1)
     rows = np.arange(size)[inside]
-    np.add.at(made, (rows, low[inside]), 1 - (centre - low)[inside])
-    np.add.at(made, (rows, high[inside]), (centre - low)[inside])
-    return made
+    np.add.at(weights, (rows, low[inside]), 1 - (centre - low)[inside])
+    np.add.at(weights, (rows, high[inside]), (centre - low)[inside])
+    return weights
 
 
 def refuses(recipe: Recipe) -> str:

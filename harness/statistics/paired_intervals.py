@@ -25,8 +25,8 @@ class Interval:
     @property
     def half(self) -> Array:
         """Half the width, in log ratio."""
-        made: Array = (self.high - self.low) / 2
-        return made
+        half: Array = (self.high - self.low) / 2
+        return half
 
 
 def yuen(pairs: Array, confidence: float, trim: float) -> Interval:

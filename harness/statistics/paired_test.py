@@ -101,13 +101,13 @@ def precise(pairs: Array, rule: Rule) -> Array:
     The exact interval must be narrow too: eight pairs with a disturbed pair are precise by the
     trimmed mean, but the sign interval, then the whole range, supports no verdict.
     """
-    found = yuen(pairs, rule.nominal, rule.trim)
+    interval = yuen(pairs, rule.nominal, rule.trim)
     sign_low, sign_high = sign_interval(pairs, rule.confidence)
     backed = (sign_high - sign_low) / 2 <= SIGN_WIDTH * math.log1p(rule.precision)
-    narrow = (found.half <= math.log1p(rule.precision)) & backed
-    equal = (found.low > -rule.log_margin) & (found.high < rule.log_margin)
-    made: Array = narrow | equal
-    return made
+    narrow = (interval.half <= math.log1p(rule.precision)) & backed
+    equal = (interval.low > -rule.log_margin) & (interval.high < rule.log_margin)
+    flags: Array = narrow | equal
+    return flags
 
 
 def is_precise(pairs: Sequence[float], rule: Rule) -> bool:
@@ -121,13 +121,13 @@ def verdicts(pairs: Array, rule: Rule) -> Array:
     `slower` and `faster` need the whole interval beyond the margin, and an exact sign interval
     short of the margin's far side; otherwise the session is inconclusive.
     """
-    found = yuen(pairs, rule.nominal, rule.trim)
+    interval = yuen(pairs, rule.nominal, rule.trim)
     sign_low, sign_high = sign_interval(pairs, rule.confidence)
     margin = rule.log_margin
     conditions = [
-        (found.low > margin) & (sign_low > -margin),
-        (found.high < -margin) & (sign_high < margin),
-        (found.low > -margin) & (found.high < margin),
+        (interval.low > margin) & (sign_low > -margin),
+        (interval.high < -margin) & (sign_high < margin),
+        (interval.low > -margin) & (interval.high < margin),
     ]
     return np.select(conditions, VERDICTS[:3], VERDICTS[3])
 
@@ -160,30 +160,32 @@ def judge(pairs: Sequence[float], rule: Rule) -> Judgement:
             f"{FEWEST_PAIRS} are the least"
         )
     values = np.asarray(pairs, dtype=float)
-    found = yuen(values, rule.nominal, rule.trim)
+    interval = yuen(values, rule.nominal, rule.trim)
     sign = sign_interval(values, rule.confidence)
     verdict: Verdict = verdicts(values, rule).item()
     return Judgement(
         verdict=verdict,
-        ratio=math.exp(found.centre),
-        low=math.exp(found.low),
-        high=math.exp(found.high),
+        ratio=math.exp(interval.centre),
+        low=math.exp(interval.low),
+        high=math.exp(interval.high),
         sign_low=math.exp(sign[0]),
         sign_high=math.exp(sign[1]),
         pairs=len(values),
-        p=p_value(found, rule),
-        needed_pairs=needed_pairs(found, len(values), rule) if verdict == "inconclusive" else None,
+        p=p_value(interval, rule),
+        needed_pairs=needed_pairs(interval, len(values), rule)
+        if verdict == "inconclusive"
+        else None,
     )
 
 
-def p_value(found: Interval, rule: Rule) -> float:
+def p_value(interval: Interval, rule: Rule) -> float:
     """One-sided p of "no further off than the margin", in the estimate's direction (trimmed t)."""
     from scipy.special import stdtr  # scipy.special alone: scipy.stats takes a second to import
 
-    beyond = abs(float(found.centre)) - rule.log_margin
-    if not found.error:
+    beyond = abs(float(interval.centre)) - rule.log_margin
+    if not interval.error:
         return 0.0 if beyond > 0 else 1.0
-    return float(stdtr(found.freedom, -beyond / float(found.error)))
+    return float(stdtr(interval.freedom, -beyond / float(interval.error)))
 
 
 def holm(p_values: Sequence[float], alpha: float) -> list[bool]:
@@ -197,10 +199,10 @@ def holm(p_values: Sequence[float], alpha: float) -> list[bool]:
     return rejected
 
 
-def needed_pairs(found: Interval, pairs: int, rule: Rule) -> int | None:
+def needed_pairs(interval: Interval, pairs: int, rule: Rule) -> int | None:
     """Pairs needed to clear the margin, for a constant centre; None for 1000 or more."""
-    distance = abs(abs(float(found.centre)) - rule.log_margin)
-    spread = float(found.error) * math.sqrt(
+    distance = abs(abs(float(interval.centre)) - rule.log_margin)
+    spread = float(interval.error) * math.sqrt(
         pairs
     )  # the standard error shrinks with the root of the number of pairs
     for count in range(max(pairs + 1, FEWEST_PAIRS), 1000):
@@ -223,6 +225,6 @@ def detectable(spread: float, pairs: int, rule: Rule, power: float = 0.8) -> flo
     low, high = rule.log_margin, rule.log_margin + 20 * spread
     for _ in range(20):
         middle = (low + high) / 2
-        found = float(np.mean(verdicts(noise + middle, rule) == "slower"))
-        low, high = (middle, high) if found < power else (low, middle)
+        share = float(np.mean(verdicts(noise + middle, rule) == "slower"))
+        low, high = (middle, high) if share < power else (low, middle)
     return math.expm1(high)

@@ -116,10 +116,10 @@ def _peaks(logs: Sequence[float]) -> tuple[float, float, float] | None:
     margin = (logs[-1] - logs[0]) / 4
     places = np.linspace(logs[0] - margin, logs[-1] + margin, POINTS)
     density = gaussian_kde(logs, bw_method="silverman")(places)
-    found, _ = find_peaks(density)
-    if len(found) < 2:
+    peaks, _ = find_peaks(density)
+    if len(peaks) < 2:
         return None
-    left, right = sorted(sorted(found, key=lambda place: density[place])[-2:])
+    left, right = sorted(sorted(peaks, key=lambda place: density[place])[-2:])
     valley = left + int(np.argmin(density[left:right]))
     if density[valley] > DEEP * min(density[left], density[right]):
         return None

@@ -66,9 +66,9 @@ class BackendContract:
         loaded.close()
 
     def test_outputs_are_as_declared(self, kit: Kit, session: Session) -> None:
-        made = answer(session, kit.batches()[0])
+        outputs = answer(session, kit.batches()[0])
         wanted = {spec.name: (spec.concrete(1), spec.dtype) for spec in kit.cell().model.outputs}
-        assert {name: (array.shape, str(array.dtype)) for name, array in made.items()} == wanted
+        assert {name: (array.shape, str(array.dtype)) for name, array in outputs.items()} == wanted
 
     def test_same_input_same_output(self, kit: Kit, session: Session) -> None:
         batch = kit.batches()[0]
@@ -140,8 +140,10 @@ class BackendContract:
             answers = list(pool.map(call, range(len(others))))
         for other in others:
             other.close()
-        for made, wanted in zip(answers, alone, strict=True):
-            assert_close(made, wanted, "differs where another thread asks something else meanwhile")
+        for outputs, wanted in zip(answers, alone, strict=True):
+            assert_close(
+                outputs, wanted, "differs where another thread asks something else meanwhile"
+            )
         assert_close(
             [answer(session, batches[0])],
             alone[0],

@@ -26,16 +26,16 @@ def copied(arrays: Arrays) -> dict[str, Any]:
     return {name: np.array(array, copy=True) for name, array in arrays.items()}
 
 
-def assert_equal(made: Arrays, wanted: Arrays, message: str) -> None:
+def assert_equal(outputs: Arrays, wanted: Arrays, message: str) -> None:
     """Assert bitwise equality of outputs."""
     for name, array in wanted.items():
-        assert np.array_equal(made[name], array), f"output {name} {message}"
+        assert np.array_equal(outputs[name], array), f"output {name} {message}"
 
 
 def assert_close(answers: Sequence[Arrays], wanted: Arrays, message: str) -> None:
     """Assert equality up to the order of additions, which varies with threads."""
     for name, array in wanted.items():
         allowed = 1e-3 * max(1e-12, float(np.abs(array).max(initial=0)))
-        assert all(np.allclose(made[name], array, rtol=1e-3, atol=allowed) for made in answers), (
-            f"output {name} {message}"
-        )
+        assert all(
+            np.allclose(outputs[name], array, rtol=1e-3, atol=allowed) for outputs in answers
+        ), f"output {name} {message}"

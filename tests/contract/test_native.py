@@ -1,4 +1,4 @@
-"""The C++ runners and their ctypes twins under the contract, and against their Python counterparts."""
+"""The C++ runners and their ctypes twins under the contract, and against their Python twins."""
 
 from __future__ import annotations
 
@@ -370,8 +370,11 @@ def test_what_the_program_cannot_do_is_said_and_it_goes_on() -> None:
 def test_a_runner_ends_with_whoever_started_it() -> None:
     """The parent is killed, and so cannot tell it."""
     file = build.build_runner("onnxruntime") / build.PROGRAM
-    code = f"import time\nfrom pathlib import Path\nfrom backends.cpp import program\nrunner = program.Program(Path({str(file)!r}))\n"
-    code += "runner.ask('usage')\nprint(runner.process_id, flush=True)\ntime.sleep(60)"
+    code = (
+        "import time\nfrom pathlib import Path\nfrom backends.cpp import program\n"
+        f"runner = program.Program(Path({str(file)!r}))\n"
+        "runner.ask('usage')\nprint(runner.process_id, flush=True)\ntime.sleep(60)"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
     ) as parent:
@@ -525,7 +528,10 @@ def test_npy_files_survive_the_round_trip(tmp_path: Path, array: np.ndarray[Any,
 @functools.cache
 def _round_trip_program() -> str:
     folder = Path(tempfile.mkdtemp())
-    source = '#include "array.hpp"\nint main(int, char** w) { evenbench::write_npy(w[2], evenbench::read_npy(w[1], "x")); }\n'
+    source = (
+        '#include "array.hpp"\n'
+        'int main(int, char** w) { evenbench::write_npy(w[2], evenbench::read_npy(w[1], "x")); }\n'
+    )
     (folder / "round.cpp").write_text(source)
     command = [
         *toolchain.compiler(),

@@ -123,9 +123,8 @@ def test_ahead_of_time_libtorch_is_refused_in_words() -> None:
     refused = registry.find("cpp-libtorch").supports(
         replace(cell_of("cpp-libtorch"), options=(("artifact", "aot"),))
     )
-    assert (
-        refused
-        == "torch-aot needs fixed output sizes, but the number of boxes of bright depends on the data"
+    assert refused == (
+        "torch-aot needs fixed output sizes, but the number of boxes of bright depends on the data"
     )
 
 

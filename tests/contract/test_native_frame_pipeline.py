@@ -40,7 +40,9 @@ int main(int count, char** words) {
   const std::string folder = words[1];
   try {
     Told network;
-    for (int at = 0; at < std::atoi(words[2]); ++at) network.outputs.push_back(read_npy(folder + "/out" + std::to_string(at) + ".npy", ""));
+    for (int at = 0; at < std::atoi(words[2]); ++at) {
+      network.outputs.push_back(read_npy(folder + "/out" + std::to_string(at) + ".npy", ""));
+    }
     FramePipeline pipeline(options_of({words + 3, words + count}));
     auto state = pipeline.make_state();
     const auto frame = read_npy(folder + "/frame.npy", "");

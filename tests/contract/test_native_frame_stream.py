@@ -34,15 +34,19 @@ pytestmark = pytest.mark.skipif(not toolchain.compiler(), reason="no C++ compile
 SECOND = 1_000_000_000
 
 SCRIPT = """
-// Stages that do nothing but what the script says, by a clock that moves only when somebody works or waits.
+// Stages that do nothing but what the script says, by a clock that moves only when somebody works
+// or waits.
 #include <cstdio>
 #include "frame_stream.hpp"
 using namespace evenbench;
 
 int main(int, char** words) {
   const auto options = options_of({words + 1, words + 2 + std::stoi(words[1])});
-  const auto number = [&](const char* name, long absent) { return options.given.count(name) ? std::stol(options.at(name)) : absent; };
-  const auto frames = number("frames", 0), slots = number("slots", 1), gate = number("gate", -1), ahead = number("ahead", 0);
+  const auto number = [&](const char* name, long absent) {
+    return options.given.count(name) ? std::stol(options.at(name)) : absent;
+  };
+  const auto frames = number("frames", 0), slots = number("slots", 1);
+  const auto gate = number("gate", -1), ahead = number("ahead", 0);
   std::mutex mutex;
   std::condition_variable changed;
   std::int64_t now = 1000;
@@ -55,11 +59,15 @@ int main(int, char** words) {
     return [&, at](FrameState& state) {
       std::unique_lock lock(mutex);
       threads.insert(std::this_thread::get_id());
-      if ((std::this_thread::get_id() == main_thread) != (at == 1)) throw std::runtime_error("another thread's work");
+      if ((std::this_thread::get_id() == main_thread) != (at == 1)) {
+        throw std::runtime_error("another thread's work");
+      }
       now += number(kStages[at], 0);
       if (at == 0 && state.number == number("late", -1)) now += number("by", 0);
       if (at == 0 && ++begun == ahead) changed.notify_all();
-      if (static_cast<long>(at) == number("fails", -1) && state.number == number("at", 0)) throw std::runtime_error("it broke");
+      if (static_cast<long>(at) == number("fails", -1) && state.number == number("at", 0)) {
+        throw std::runtime_error("it broke");
+      }
       if (at != 3) return;
       changed.wait(lock, [&] { return open && begun >= ahead; });
       order += std::to_string(state.number) + " ";
@@ -82,7 +90,8 @@ int main(int, char** words) {
   const std::set<std::int64_t> keep = {0, frames - 1};
   while (states.size() < Overlap::states_needed(slots, keep.size())) states.emplace_back();
   try {
-    const auto made = Overlap({stage(0), stage(1), stage(2), stage(3)}, slots, number("period", 0), clock).run(views, keep, states);
+    Overlap overlap({stage(0), stage(1), stage(2), stage(3)}, slots, number("period", 0), clock);
+    const auto made = overlap.run(views, keep, states);
     std::printf("%ld|%s|", static_cast<long>(made.wall_ns), order.c_str());
     for (const auto lost : made.dropped) std::printf("%ld ", static_cast<long>(lost));
     std::printf("|");
@@ -99,7 +108,8 @@ int main(int, char** words) {
 """
 
 PLAYED = """
-// Answers how bright what it is bound to is: more objects for a brighter frame. Slow, or failing at a step, where it is told so.
+// Answers how bright what it is bound to is: more objects for a brighter frame. Slow, or failing
+// at a step, where it is told so.
 #include <thread>
 #include "network.hpp"
 
@@ -108,12 +118,15 @@ namespace {
 
 class Played final : public Network {
  public:
-  explicit Played(const Options& options) : slow_ms_(options.number("slow_ms")), fails_(options.number("fails")) {}
+  explicit Played(const Options& options)
+      : slow_ms_(options.number("slow_ms")), fails_(options.number("fails")) {}
 
   void bind(const std::vector<View>& inputs) override { bound_ = inputs.at(0); }
 
   void step() override {
-    if (std::this_thread::get_id() != home_) throw std::runtime_error("another thread than the one that loaded it");
+    if (std::this_thread::get_id() != home_) {
+      throw std::runtime_error("another thread than the one that loaded it");
+    }
     if (steps_++ == fails_) throw std::runtime_error("the network broke");
     std::this_thread::sleep_for(std::chrono::milliseconds(slow_ms_));
     const auto* level = reinterpret_cast<const float*>(bound_.data);
@@ -121,9 +134,11 @@ class Played final : public Network {
     const auto count = bound_.bytes / sizeof(float);
     for (std::size_t at = 0; at < count; ++at) total += level[at];
     const auto objects = static_cast<std::int64_t>(total / count * 8);
-    Array boxes{"", "f4", {objects, 4}, {}}, labels{"", "i8", {objects}, {}}, scores{"", "f4", {objects}, {}};
+    Array boxes{"", "f4", {objects, 4}, {}};
+    Array labels{"", "i8", {objects}, {}}, scores{"", "f4", {objects}, {}};
     for (std::int64_t at = 0; at < objects; ++at) {
-      const float box[] = {4.0f + 6.0f * at, 4.0f, 20.0f + 6.0f * at, 30.0f + level[0]}, score = 0.9f;
+      const float box[] = {4.0f + 6.0f * at, 4.0f, 20.0f + 6.0f * at, 30.0f + level[0]};
+      const float score = 0.9f;
       add(boxes, box, sizeof box), add(scores, &score, sizeof score);
       const auto label = at + 1;
       add(labels, &label, sizeof label);
@@ -132,11 +147,14 @@ class Played final : public Network {
   }
 
   std::vector<Array> fetch() override { return made_; }
-  Facts facts(const std::string&) override { return {{"first", std::to_string(*reinterpret_cast<const float*>(bound_.data))}}; }
+  Facts facts(const std::string&) override {
+    return {{"first", std::to_string(*reinterpret_cast<const float*>(bound_.data))}};
+  }
 
  private:
   static void add(Array& to, const void* bytes, std::size_t count) {
-    to.data.insert(to.data.end(), static_cast<const char*>(bytes), static_cast<const char*>(bytes) + count);
+    const auto* first = static_cast<const char*>(bytes);
+    to.data.insert(to.data.end(), first, first + count);
   }
 
   const int slow_ms_, fails_;

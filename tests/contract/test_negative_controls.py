@@ -1,4 +1,4 @@
-"""Runtimes made wrong on purpose come out as mismatch or fallback, on real models and photographs."""
+"""Runtimes made wrong on purpose come out as mismatch or fallback, on real models and photos."""
 
 from pathlib import Path
 

@@ -19,7 +19,10 @@ import torch
 
 
 class Bright(torch.nn.Module):
-    '''Squares of 56 pixels that are brighter than others are objects; classes take turns. It answers as torchvision's detectors do.'''
+    '''Squares of 56 pixels that are brighter than others are objects; classes take turns.
+
+    The answers are those of torchvision's detectors.
+    '''
 
     def __init__(self):
         super().__init__()

@@ -149,8 +149,17 @@ class Invert:
         return 1 - image
 
 
-RECIPE = Recipe("inverted_8", (Decode(), Resize(8, antialias=True, exact=True), ToArray(), Invert(), Layout()))
-MINE = Model("mine", build="anything:at_all", inputs=(TensorSpec("x", (BATCH, 3, 8, 8)),), recipe=RECIPE, images=PHOTOGRAPHS)
+RECIPE = Recipe(
+    "inverted_8",
+    (Decode(), Resize(8, antialias=True, exact=True), ToArray(), Invert(), Layout()),
+)
+MINE = Model(
+    "mine",
+    build="anything:at_all",
+    inputs=(TensorSpec("x", (BATCH, 3, 8, 8)),),
+    recipe=RECIPE,
+    images=PHOTOGRAPHS,
+)
 case = Case(models=(MINE,), backends=("null",))
 """
 

@@ -49,8 +49,14 @@ CELLS: dict[str, Cell] = {
     )
 }
 
-NO_KERNEL = "ONNX Runtime's CPU provider has no bf16 kernel for a convolution, and says so when it loads the graph"
-NO_INTEGER_PRODUCT = "OpenVINO's CPU plugin runs ONNX's MatMulInteger in fp32; its own quantiser makes what it can run"
+NO_KERNEL = (
+    "ONNX Runtime's CPU provider has no bf16 kernel for a convolution, and says so when it loads "
+    "the graph"
+)
+NO_INTEGER_PRODUCT = (
+    "OpenVINO's CPU plugin runs ONNX's MatMulInteger in fp32; its own quantiser makes what it can "
+    "run"
+)
 
 EXPECTED: dict[str, tuple[str, str, str]] = {
     "digits_cnn-ort-bf16-cpu-b1": ("unsupported", "no kernel for Conv", NO_KERNEL),

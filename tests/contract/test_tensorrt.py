@@ -179,7 +179,10 @@ def test_a_plan_for_another_gpu_than_is_here_says_so(
     build_plans(convolution(tmp_path), tmp_path, order(target="SM120"))
     monkeypatch.setattr(gpu, "lacks", lambda device: "")
     monkeypatch.setattr(gpu, "describe", lambda device: {"capability": "8.9"})
-    words = r"built ahead for SM120: 1 build of \d+ bytes .*; not executed: the plan is for SM120, and cuda is SM89"
+    words = (
+        r"built ahead for SM120: 1 build of \d+ bytes .*; not executed: the plan is for SM120, "
+        "and cuda is SM89"
+    )
     with pytest.raises(Unavailable, match=words):
         registry.find("tensorrt-rtx").load(tmp_path, cell(target="SM120"))
 

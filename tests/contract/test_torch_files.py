@@ -151,7 +151,8 @@ def test_torchscript_that_names_a_type_cannot_be_judged_and_says_so(tmp_path: Pa
     assert module(torch.zeros(1, *SIZE)).shape == (1, 4)
     with pytest.raises(
         UsageError,
-        match=r"net\.pt does not run in float64, the precision of the golden \(.*\); trace the model without",
+        match=r"net\.pt does not run in float64, the precision of the golden \(.*\); "
+        "trace the model without",
     ):
         module.double()(torch.zeros(1, *SIZE, dtype=torch.float64))
 

@@ -149,7 +149,8 @@ def test_a_killed_tuner_leaves_what_the_next_one_goes_on_with(own_tuning: Path) 
         command.send_signal(signal.SIGINT)
         assert command.wait(60) == 130
     finally:
-        command.kill()  # where this test fails, the command must not keep the lock for measuring from all that follow
+        # where this test fails, the command must not keep the lock for measuring from later tests
+        command.kill()
         command.wait()
     kept = tuning_database.recorded_trials(folder)
     assert TASKS <= kept < 50 * TASKS

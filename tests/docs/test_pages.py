@@ -141,7 +141,8 @@ def test_figures_come_with_their_command_machine_and_versions(page: Path) -> Non
     for command, figures in found:
         given = re.search(r"Python \d", figures) and re.search(r"\bcores?\b", figures)
         assert given or re.search("no (figures|runs)", figures, re.IGNORECASE), (
-            f"{page.name}: the figures of {command} need the machine with its cores, and the version of Python"
+            f"{page.name}: the figures of {command} need the machine with its cores, "
+            "and the version of Python"
         )
 
 

@@ -160,5 +160,8 @@ class Smudged(filmed.Painter):
         return SmudgedSession(np.load(folder / "weights.npy"), cell)
 
 
-BACKENDS = f"{filmed.BACKENDS},plodding=directed:Plodding,directed=directed:Directed,smudged=directed:Smudged,balking=directed:Balking"
+BACKENDS = (
+    f"{filmed.BACKENDS},plodding=directed:Plodding,directed=directed:Directed,"
+    "smudged=directed:Smudged,balking=directed:Balking"
+)
 """The value of EVENBENCH_BACKENDS that registers these as well."""

@@ -40,8 +40,12 @@ floor = Case(models=(TINY,), backends=("null",))
 
 SLOWER = {
     "        self.y = ": "        __import__('time').sleep(0.002)\n        self.y = ",
-    "        np.save(folder": "        np.save(folder / 'padding.npy', np.zeros(9999))\n        np.save(folder",
-    '    name = "tiny"\n': '    name = "tiny"\n    artifact_key = lambda self, cell: {"slow": cell.option}\n',
+    "        np.save(folder": (
+        "        np.save(folder / 'padding.npy', np.zeros(9999))\n        np.save(folder"
+    ),
+    '    name = "tiny"\n': (
+        '    name = "tiny"\n    artifact_key = lambda self, cell: {"slow": cell.option}\n'
+    ),
 }
 """What the last commit changes in the backend: every step sleeps, and the artifact is larger."""
 
@@ -174,7 +178,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> History:
 
 @pytest.fixture(scope="module")
 def ran(history: History) -> Ran:
-    """`asv run` over a range of two commits. It exits with 2, since one case is broken on purpose."""
+    """`asv run` over a range of two commits. It exits with 2: one case is broken on purpose."""
     ran = history.asv(
         "run", "--machine", "here", "--record-samples", "--show-stderr", "main~2..main"
     )
@@ -467,11 +471,13 @@ class TestConfiguration:
 
     def test_discovery_finds_every_case_of_this_repository_and_imports_no_runtime(self) -> None:
         code = (
-            "import sys; from asv_runner._aux import update_sys_path; from asv_runner.discovery import disc_benchmarks\n"
+            "import sys; from asv_runner._aux import update_sys_path; "
+            "from asv_runner.discovery import disc_benchmarks\n"
             "before = set(sys.modules)\n"
             "update_sys_path('benchmarks'); found = list(disc_benchmarks('benchmarks'))\n"
             "print(*[each.name for each in found])\n"
-            "print(*[name for name in ('torch', 'onnxruntime', 'openvino', 'onnx') if name in set(sys.modules) - before])\n"
+            "print(*[name for name in ('torch', 'onnxruntime', 'openvino', 'onnx') "
+            "if name in set(sys.modules) - before])\n"
             "assert all(each.check('benchmarks') for each in found)\n"
         )
         ran = subprocess.run(

@@ -125,9 +125,9 @@ def test_a_slowdown_is_found_and_every_step_is_recorded(
     found = told(tmp_path)
     assert found["first"]["sha"] == git(history, "rev-parse", "slow")
     assert (
-        f"{found['first']['sha'][:8]} slow is the first commit at which the latency of {CELL} is worse: latency +"
-        in ran.text
-    )
+        f"{found['first']['sha'][:8]} slow is the first commit at which the latency of {CELL} "
+        "is worse: latency +"
+    ) in ran.text
     answers = {step["commit"]["subject"]: step["answer"] for step in found["steps"]}
     assert answers == {"slow": "worse", "tidy": "not worse"}
     comparisons = [

@@ -23,7 +23,12 @@ from harness.core.plans import PLANS
 from harness.statistics import paired_test
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
-BENCH = "from harness import Case\nfrom work import MODEL\n\nlatency = Case((MODEL,), backends=('work',), threads=(1,))\n"
+BENCH = """\
+from harness import Case
+from work import MODEL
+
+latency = Case((MODEL,), backends=('work',), threads=(1,))
+"""
 Command = Callable[..., Ran]
 
 

@@ -405,7 +405,8 @@ def test_a_reader_that_crashes_is_an_error_in_words(
     exported: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "crashes.py").write_text(
-        "import os, signal\n\ndef describe(file, shapes=()):\n    os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "import os, signal\n\n"
+        "def describe(file, shapes=()):\n    os.kill(os.getpid(), signal.SIGSEGV)\n"
     )
     (tmp_path / "sitecustomize.py").write_text(
         "import backends\nbackends.DESCRIBE = 'crashes:describe'\n"

@@ -447,7 +447,11 @@ REQUESTS = """\
 from benchmarks.models import DIGITS_CNN
 from harness import Case
 
-case = Case((DIGITS_CNN,), backends=("openvino",), options={"openvino": ({"hint": "throughput", "requests": 2},)})
+case = Case(
+    (DIGITS_CNN,),
+    backends=("openvino",),
+    options={"openvino": ({"hint": "throughput", "requests": 2},)},
+)
 """
 
 SIZES = """\
@@ -455,13 +459,17 @@ from benchmarks.models import DIGITS_CNN
 from harness import Case
 
 BOTH = ({}, {"dynamic": "batch"})
-case = Case((DIGITS_CNN,), backends=("torch-eager", "ort", "openvino"), options={"ort": BOTH, "openvino": BOTH})
+case = Case(
+    (DIGITS_CNN,),
+    backends=("torch-eager", "ort", "openvino"),
+    options={"ort": BOTH, "openvino": BOTH},
+)
 """
 
 
 @pytest.mark.slow
 def test_three_runtimes_under_load(tmp_path: Path) -> None:
-    """The command itself, on real networks in real processes: PyTorch, ONNX Runtime and OpenVINO."""
+    """The command itself, on real networks in real processes of three runtimes."""
     for package in ("torch", "onnxruntime", "openvino"):
         pytest.importorskip(package)
     cells = [
@@ -550,13 +558,24 @@ from harness import BATCH, Case, Model, TensorSpec, seeded
 def build() -> Any:
     from torch import nn
 
-    return nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3, padding=1))
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 4, 3, padding=1),
+    )
 
 
 def net(height: int, width: int) -> Model:
-    shapes = {"inputs": ("image", (BATCH, 3, height, width)), "outputs": ("classes", (BATCH, 4, height // 2, width // 2))}
+    shapes = {
+        "inputs": ("image", (BATCH, 3, height, width)),
+        "outputs": ("classes", (BATCH, 4, height // 2, width // 2)),
+    }
     specs = {kind: (TensorSpec(*spec),) for kind, spec in shapes.items()}
-    made_from = {"inputs_from": "harness.inputs:standard_normal", "calibration_from": "harness.inputs:standard_normal_calibration"}
+    made_from = {
+        "inputs_from": "harness.inputs:standard_normal",
+        "calibration_from": "harness.inputs:standard_normal_calibration",
+    }
     return Model(name=f"net_{height}", build=build, weights=seeded(0), **made_from, **specs)
 
 

@@ -315,7 +315,8 @@ def test_what_cannot_be_ends_with_4_and_says_what_to_do(
         ),
         (
             ["bench_pictures.py"],
-            "declares numbers, pictures, pictures+numpy; name one of them, with --declared bench_pictures.py",
+            "declares numbers, pictures, pictures+numpy; name one of them, with --declared "
+            "bench_pictures.py",
         ),
         (["numbers", "--declared", "bench_pictures.py"], "model numbers has no recipe"),
     ],

@@ -12,7 +12,10 @@ import pytest
 from conftest import REPOSITORY, Repository, variables
 
 ALL_OUTCOMES = """
-latency = Case(models=(TINY,), backends=("tiny", "double", "wrong", "absent", "late", "crash", "fallback"))
+latency = Case(
+    models=(TINY,),
+    backends=("tiny", "double", "wrong", "absent", "late", "crash", "fallback"),
+)
 half = Case(models=(TINY,), backends=("tiny",), precisions=("fp16",))
 floor = Case(models=(TINY,), backends=("null",))
 """
@@ -512,7 +515,8 @@ class TestCollection:
         repository.write("benchmarks/models.py", "MINE = TINY")
         repository.write(
             "benchmarks/bench_tiny.py",
-            'from benchmarks.models import MINE\nlatency = Case(models=(MINE,), backends=("tiny",))',
+            "from benchmarks.models import MINE\n"
+            'latency = Case(models=(MINE,), backends=("tiny",))',
         )
         for target in ("benchmarks", "benchmarks/bench_tiny.py", "."):
             ran = repository.pytest("-q", f"--import-mode={mode}", target)
@@ -521,8 +525,14 @@ class TestCollection:
     def test_functions_declared_in_the_file_itself_reach_the_worker_in_both_modes(
         self, repository: Repository
     ) -> None:
-        text = "import tiny\nfrom harness import Model\ndef samples(model):\n    return tiny.samples(model)\n"
-        model = 'Model("mine", "tiny:build", tiny.INPUTS, tiny.OUTPUTS, inputs_from=samples, task="regression")'
+        text = (
+            "import tiny\nfrom harness import Model\n"
+            "def samples(model):\n    return tiny.samples(model)\n"
+        )
+        model = (
+            'Model("mine", "tiny:build", tiny.INPUTS, tiny.OUTPUTS, inputs_from=samples, '
+            'task="regression")'
+        )
         repository.write(
             "benchmarks/bench_tiny.py",
             f'{text}\nlatency = Case(models=({model},), backends=("tiny",))',
@@ -538,7 +548,10 @@ class TestCollection:
 
     def test_loading_the_plugin_imports_no_runtime(self) -> None:
         heavy = ("numpy", "torch", "onnxruntime", "openvino")
-        code = f"import sys; import harness.plugin; print([name for name in {heavy} if name in sys.modules])"
+        code = (
+            "import sys; import harness.plugin; "
+            f"print([name for name in {heavy} if name in sys.modules])"
+        )
         ran = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         )

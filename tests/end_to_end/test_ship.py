@@ -35,7 +35,8 @@ class Network:
         self.session = ort.InferenceSession(str(folder / settings["file"]))
 
     def __call__(self, inputs):
-        return self.session.run(None, {name: value[..., ::-1].copy() for name, value in inputs.items()})
+        mirrored = {name: value[..., ::-1].copy() for name, value in inputs.items()}
+        return self.session.run(None, mirrored)
 '''
 
 

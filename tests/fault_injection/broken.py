@@ -1,4 +1,4 @@
-"""Backends that go wrong on purpose, one way each, around the null backend that needs no runtime."""
+"""Backends that go wrong on purpose, one way each, around the null backend without a runtime."""
 
 from __future__ import annotations
 

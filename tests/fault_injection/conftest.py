@@ -40,8 +40,8 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def register(monkeypatch: pytest.MonkeyPatch) -> Iterator[Register]:
-    """Registers backends by the name of their class in `tests.fault_injection.broken`, in this process and
-    its workers.
+    """Registers backends by the name of their class in `tests.fault_injection.broken`, in this
+    process and its workers.
     """
 
     def add(*classes: str, rows: str = "") -> None:

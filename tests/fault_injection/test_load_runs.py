@@ -60,9 +60,9 @@ def test_what_was_known_when_a_signal_came_is_not_measured_again(
     if how != signal.SIGKILL:
         assert process.returncode == 130
         assert (
-            f"interrupted: {known} of {CELLS} outcomes known, all kept; the same command resumes the run"
-            in told
-        )
+            f"interrupted: {known} of {CELLS} outcomes known, all kept; "
+            "the same command resumes the run"
+        ) in told
         assert "Traceback" not in told
     again = start(tmp_path / "results")
     _, told = again.communicate(timeout=60)

@@ -1,4 +1,4 @@
-"""Whatever a backend's process does, its cell gets exactly one outcome, and no other cell notices."""
+"""Whatever a backend's process does, its cell gets one outcome, and no other cell notices."""
 
 from __future__ import annotations
 

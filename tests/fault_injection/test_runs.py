@@ -1,4 +1,4 @@
-"""A run that is killed, interrupted or cut off in any way loses nothing and measures nothing twice."""
+"""A run that is killed, interrupted or cut off loses nothing and measures nothing twice."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def start(results: Path, **more: str) -> subprocess.Popen[str]:
     """The command line as a user starts it, in a process that can be killed."""
     variables = {
         **os.environ,
-        "EVENBENCH_BACKENDS": "fine=tests.fault_injection.broken:Fine,hang=tests.fault_injection.broken:Hang",
+        "EVENBENCH_BACKENDS": (
+            "fine=tests.fault_injection.broken:Fine,hang=tests.fault_injection.broken:Hang"
+        ),
         **more,
     }
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

@@ -104,7 +104,7 @@ def test_every_library_makes_the_same_levels(name: str, recipe: Recipe) -> None:
 
 
 def test_pillow_by_its_content_is_pillow_by_its_name() -> None:
-    """The implementation that the others can be exchanged for does what the steps do, to the byte."""
+    """The implementation for which the others can be exchanged equals the steps, to the byte."""
     for photograph in SOME:
         file = locate(photograph)
         made = chain(preprocessors.find("pillow"), IMAGENET_224.steps, file.read_bytes())

@@ -88,6 +88,7 @@ if __name__ == "__main__":
         f" {json.dumps(name)}: {json.dumps(values)}" for name, values in found.items()
     )
     FILE.write_text(
-        f'{{"recipe": "imagenet_224", "versions": {json.dumps(versions())}, "photographs": {{\n{lines}\n}}}}\n'
+        f'{{"recipe": "imagenet_224", "versions": {json.dumps(versions())}, '
+        f'"photographs": {{\n{lines}\n}}}}\n'
     )
     print(f"wrote {FILE}")

@@ -50,8 +50,9 @@ def main() -> int:
     absent = gpu.absence()
     if absent:
         print(
-            f"gpu-check: {absent}. This target runs every backend on a GPU; run it on a machine that has one, with its driver and "
-            "nvidia-ml-py installed. Nothing was run, and docs/verified.md is as it was.",
+            f"gpu-check: {absent}. This target runs every backend on a GPU; run it on a machine "
+            "that has one, with its driver and nvidia-ml-py installed. Nothing was run, and "
+            "docs/verified.md is as it was.",
             file=sys.stderr,
         )
         return NO_GPU
@@ -80,13 +81,14 @@ def main() -> int:
     wrong = failures(found, contract, lines)
     print(*wrong, sep="\n", file=sys.stderr)
     print(
-        f"gpu-check: {len(found)} pairs of backend and precision, {len(wrong)} of them not right; recorded in {PAGE.relative_to(ROOT)}"
+        f"gpu-check: {len(found)} pairs of backend and precision, {len(wrong)} of them not right; "
+        f"recorded in {PAGE.relative_to(ROOT)}"
     )
     return 1 if wrong else 0
 
 
 def contract_results(xml: str) -> dict[str, Counter[str]]:
-    """How many of each class's tests passed, failed and were skipped, from pytest's JUnit report."""
+    """Counts of each class's tests passed, failed and skipped, from pytest's JUnit report."""
     found: dict[str, Counter[str]] = {}
     for case in ElementTree.fromstring(xml).iter("testcase"):
         kinds = {child.tag for child in case}
@@ -139,8 +141,10 @@ def record(
     are not here and why.
     """
     head = (
-        f"{records.timestamp()[:10]}, `{COMMAND}`, on {_machine()}; Python {system_info.describe()['python']}, {_versions(found)}. "
-        "*On device* is the share of a lap's host time that the device was at work, the median over cells."
+        f"{records.timestamp()[:10]}, `{COMMAND}`, on {_machine()}; "
+        f"Python {system_info.describe()['python']}, {_versions(found)}. "
+        "*On device* is the share of a lap's host time that the device was at work, "
+        "the median over cells."
     )
     rows = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
     rows += [_row(pair, contract.get(pair.test, Counter()), of(pair, lines)) for pair in found]

@@ -1,4 +1,4 @@
-"""Measures the prose of docstrings: `python -m tests.meta.prose harness/core` lists the worst sentences.
+"""Measures the prose of docstrings: `python -m tests.meta.prose harness/core` lists the worst.
 
 Pronouns and relative words stand for nouns that have a name. In httpx, pytest, fsspec and asv they
 are 1.3 to 2.3 % of the words of docstrings; a reader has to look up what each refers to.

@@ -1,4 +1,4 @@
-"""The project's commands in the shell scripts of CI files, and whether they exist with those flags."""
+"""The project's commands in the shell scripts of CI files, and whether they and flags exist."""
 
 from __future__ import annotations
 

@@ -31,7 +31,10 @@ def run(code: str) -> Any:
     """What a fresh interpreter prints as JSON; `heavy()` tells which heavy packages it has
     imported.
     """
-    head = f"import json, sys\ndef heavy(): return [name for name in {HEAVY!r} if name in sys.modules]\n"
+    head = (
+        "import json, sys\n"
+        f"def heavy(): return [name for name in {HEAVY!r} if name in sys.modules]\n"
+    )
     variables = {name: value for name, value in os.environ.items() if name != "EVENBENCH_BACKENDS"}
     done = subprocess.run(
         [sys.executable, "-c", head + code],
@@ -77,10 +80,23 @@ def test_ten_thousand_cells_cost_half_a_second_and_import_nothing() -> None:
     "code",
     [
         "import harness",
-        "from harness import cli, plugin, asv_bridge; from harness.collection import discovery, user_models, selection; from harness.runner import schedule",
-        "from harness.collection import discovery\ndiscovery.entries(discovery.find(['benchmarks']), '')",
-        "from harness.core import registry\nassert len([registry.find(name) for name in registry.rows()]) > 5",
-        "from harness import cli\nfrom harness.core import registry\nfor name in registry.rows(): registry.find(name).missing()",
+        (
+            "from harness import cli, plugin, asv_bridge; "
+            "from harness.collection import discovery, user_models, selection; "
+            "from harness.runner import schedule"
+        ),
+        (
+            "from harness.collection import discovery\n"
+            "discovery.entries(discovery.find(['benchmarks']), '')"
+        ),
+        (
+            "from harness.core import registry\n"
+            "assert len([registry.find(name) for name in registry.rows()]) > 5"
+        ),
+        (
+            "from harness import cli\nfrom harness.core import registry\n"
+            "for name in registry.rows(): registry.find(name).missing()"
+        ),
     ],
     ids=["harness", "front ends", "benchmarks", "backends", "missing"],
 )
@@ -100,7 +116,8 @@ def test_what_is_run_by_its_name_is_declared_and_listed_without_a_runtime(name: 
     """Most take hours, at night: no other test would see that a declaration in them is broken."""
     listing = f"found = discovery.entries(discovery.find(['benchmarks/{name}.py']), '')"
     cells, heavy = run(
-        f"from harness.collection import discovery\n{listing}\nprint(json.dumps([len({{each.cell.id for each in found}}), heavy()]))"
+        f"from harness.collection import discovery\n{listing}\n"
+        "print(json.dumps([len({each.cell.id for each in found}), heavy()]))"
     )
     assert cells >= BY_NAME[name]
     assert heavy == []

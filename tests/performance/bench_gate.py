@@ -296,9 +296,10 @@ def fill(record: Path, wanted: Sequence[Kind], minutes: float) -> None:
         with record.open("a") as out:
             out.write(json.dumps(to_json(line)) + "\n")
         lacking[kind.key] -= 1
-        told = f"{kind.workload.name}, {kind.condition}, {kind.effect:+.0%}: {line['verdicts'][LATENCY]} ({line['ratio']:.3f}"
         print(
-            f"{told}, {len(line['log_ratios'])} pairs, {line['seconds']:.0f} s); {sum(lacking.values())} to go",
+            f"{kind.workload.name}, {kind.condition}, {kind.effect:+.0%}: "
+            f"{line['verdicts'][LATENCY]} ({line['ratio']:.3f}, {len(line['log_ratios'])} pairs, "
+            f"{line['seconds']:.0f} s); {sum(lacking.values())} to go",
             flush=True,
         )
 

@@ -211,7 +211,11 @@ def fixed_cost() -> Iterator[Figure]:
 MANY_CELLS = """
 from harness import Case, Model
 MODELS = tuple(Model(f"model_{index}", build="package.module:build") for index in range(250))
-many = Case(MODELS, backends=("torch-eager", "ort", "openvino", "torch-script", "torch-compile"), batch=tuple(range(1, 9)))
+many = Case(
+    MODELS,
+    backends=("torch-eager", "ort", "openvino", "torch-script", "torch-compile"),
+    batch=tuple(range(1, 9)),
+)
 """
 
 
@@ -287,7 +291,8 @@ def main() -> None:
     """Print the figures as a Markdown table, with the machine and the versions that made them."""
     found = system_info.describe(("onnxruntime", "torch", "pytest-benchmark"))
     print(
-        f"{found['cpu']}, {found['cores']} cores, Python {platform.python_version()}, onnxruntime {found['packages']['onnxruntime']}\n"
+        f"{found['cpu']}, {found['cores']} cores, Python {platform.python_version()}, "
+        f"onnxruntime {found['packages']['onnxruntime']}\n"
     )
     print("| what | measured | goal | met |\n|---|---|---|---|")
     for figure in figures():

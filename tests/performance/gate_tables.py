@@ -123,7 +123,8 @@ def order_bias(lines: Lines) -> str:
         ratios = [value for line in some for value in line["log_ratios"]]
         low, high = stats.mstats.trimmed_mean_ci(ratios, limits=(0.2, 0.2), alpha=0.01)
         words.append(
-            f"{condition} {stats.trim_mean(ratios, 0.2):+.2%} ({low:+.2%} to {high:+.2%}, {len(ratios)} pairs)"
+            f"{condition} {stats.trim_mean(ratios, 0.2):+.2%} "
+            f"({low:+.2%} to {high:+.2%}, {len(ratios)} pairs)"
         )
     return (
         f"Bias between the two sides, trimmed mean with its 99 % interval: {'; '.join(words)}.\n"

@@ -46,7 +46,7 @@ def pytest_benchmark(base: Samples, head: Samples) -> bool:
 
 
 def t_test(base: Samples, head: Samples) -> bool:
-    """Welch's t-test at 5 % over all laps of all processes, as a script would do it; slower only."""
+    """Welch's t-test at 5 % over all laps of all processes, as in a script; slower only."""
     from scipy import stats
 
     pooled = [list(chain.from_iterable(side)) for side in (base, head)]

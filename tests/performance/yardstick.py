@@ -67,7 +67,8 @@ def kept(goal_seconds: float, taken: Callable[[], float], tries: int) -> tuple[b
         spent, after = taken(), seconds()
         slower = slowness(before, after)
         told.append(
-            f"{spent:.2f} s where {goal_seconds * slower:.2f} s are allowed on a machine that is {slower:.2f} times slower"
+            f"{spent:.2f} s where {goal_seconds * slower:.2f} s are allowed on a machine that is "
+            f"{slower:.2f} times slower"
         )
         if spent <= goal_seconds * slower:
             return True, told[-1]

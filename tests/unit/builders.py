@@ -268,7 +268,7 @@ class Absent(Product):
 
 
 class Exact(Golden):
-    """Judges the product in float64, and draws its weights from the seed in the model's arguments."""
+    """Judges the product in float64; the seed in the model's arguments draws the weights."""
 
     name = "exact"
     kind = "float64 numpy"

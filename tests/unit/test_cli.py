@@ -36,7 +36,10 @@ NULL_CASE = 'floor = Case(models=(model(0), model(1)), backends=("null",))\n'
 MIXED_CASE = (
     'mixed = Case(models=(model(2),), backends=("null",), precisions=("fp32", "int8-static"))\n'
 )
-MANY_CASE = 'many = Case(models=tuple(map(model, range(100))), backends=("null", "ort"), batch=tuple(range(1, 51)))\n'
+MANY_CASE = (
+    'many = Case(models=tuple(map(model, range(100))), backends=("null", "ort"), '
+    "batch=tuple(range(1, 51)))\n"
+)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Preprocessing against torchvision's own transforms on real photographs, and every step by itself."""
+"""Preprocessing against torchvision's own transforms on real photographs, and every step alone."""
 
 from __future__ import annotations
 

@@ -27,7 +27,9 @@ def wheel(folder: Path, name: str, version: str, needs: Sequence[str] = ()) -> P
                 "",
             ]
         ),
-        f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{about}/WHEEL": (
+            "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        ),
     }
     files[f"{about}/RECORD"] = "".join(f"{file},,\n" for file in (*files, f"{about}/RECORD"))
     made = folder / f"{plain}-{version}-py3-none-any.whl"

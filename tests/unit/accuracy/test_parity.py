@@ -336,9 +336,7 @@ def test_a_golden_that_scores_nothing_asks_for_nothing() -> None:
     assert judged(all_off(2.0), TASK, Evidence(metric=(0.0, 0.0))).verdict == "pass"
 
 
-def test_the_precisions_that_are_narrower_than_fp32_have_a_floor_and_only_int8_is_judged_by_its_task() -> (
-    None
-):
+def test_precisions_narrower_than_fp32_have_a_floor_and_only_int8_is_judged_by_its_task() -> None:
     assert {name for name, rule in tolerances.TOLERANCES.items() if not rule.floor} == {"fp32"}
     assert {name for name, rule in tolerances.TOLERANCES.items() if rule.by_task} == {
         "int8-dynamic",

@@ -11,7 +11,11 @@ import pytest
 from harness import UsageError
 from harness.collection import discovery
 
-HEAD = "from harness import Case, Model\nM = Model('m', 'nobody.builds:this')\nN = Model('n', 'nobody.builds:this')\n"
+HEAD = """\
+from harness import Case, Model
+M = Model('m', 'nobody.builds:this')
+N = Model('n', 'nobody.builds:this')
+"""
 
 Write = Callable[[str, str], Path]
 
@@ -80,7 +84,8 @@ def test_a_file_in_a_package_sees_its_neighbours(write: Write) -> None:
         ("case = Case((), ('null',))", r"bench_broken\.py: Case: models is empty"),
         (
             "import no_such_runtime",
-            r"bench_broken\.py cannot be imported: ModuleNotFoundError: .*; a declaration file imports `harness` only",
+            r"bench_broken\.py cannot be imported: ModuleNotFoundError: .*; "
+            "a declaration file imports `harness` only",
         ),
         ("case = (", "cannot be imported: SyntaxError"),
         ("nothing = 3", "no Case in suite; expected a module-level"),
@@ -159,7 +164,9 @@ def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_a_model_s_file_lies_beside_its_declaration(write: Write, tmp_path: Path) -> None:
     write(
         "suite/bench_files.py",
-        "F = Model('f', file='net.onnx')\nA = Model('a', file='/abs/net.onnx')\nc = Case((F, A, M), ('ort',))\n",
+        "F = Model('f', file='net.onnx')\n"
+        "A = Model('a', file='/abs/net.onnx')\n"
+        "c = Case((F, A, M), ('ort',))\n",
     )
     (found,) = discovery.find(["suite"])
     assert [model.file for model in found.case.models] == [
@@ -186,7 +193,8 @@ def test_a_package_with_the_name_of_one_of_ours_is_named(
 def test_the_line_of_a_declaration_is_where_its_name_is_assigned_last(tmp_path: Path) -> None:
     file = tmp_path / "bench_lines.py"
     file.write_text(
-        "from other import moved\n\nfirst = 1\nnoted: int = 2\n\n\ndef second():\n    first = 3\n\n\nfirst = (\n    4\n)\n"
+        "from other import moved\n\nfirst = 1\nnoted: int = 2\n\n\n"
+        "def second():\n    first = 3\n\n\nfirst = (\n    4\n)\n"
     )
     found = {name: discovery.line_of(file, name) for name in ("first", "noted", "second", "moved")}
     assert found == {"first": 11, "noted": 4, "second": None, "moved": None}

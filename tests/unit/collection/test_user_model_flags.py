@@ -84,12 +84,21 @@ def test_a_model_does_what_is_said_of_it(
 @pytest.mark.parametrize(
     ("task", "outputs", "said"),
     [
-        ("segmentation", {"y": ["N", 10]}, r"--task segmentation expects .*, height, width\].*; the model has y float32\[batch, 10\]"),
+        (
+            "segmentation",
+            {"y": ["N", 10]},
+            r"--task segmentation expects .*, height, width\].*; "
+            r"the model has y float32\[batch, 10\]",
+        ),
         ("segmentation", {"y": ["N", 1, 8, 8]}, "second size being 2 or more"),
         ("segmentation", {"labels": ["N", 2, 8, 8]}, "a float output with"),
         ("classification", {"y": ["N", 21, 8, 8]}, r"scores \[batch, classes\]"),
         ("text", {"tokens": ["N", 5, 8]}, r"embeddings \[batch, size\]"),
-        ("detection", {"y": ["N", 10]}, r"boxes \[n, 4\], labels \[n\] and scores \[n\] of one image.*docs/tasks\.md"),
+        (
+            "detection",
+            {"y": ["N", 10]},
+            r"boxes \[n, 4\], labels \[n\] and scores \[n\] of one image.*docs/tasks\.md",
+        ),
         ("detection", {"boxes": ["M", 4], "labels": ["M"]}, "by these names"),
         ("detection", {**OBJECTS, "boxes": ["M", 5]}, r"boxes any|boxes float32\[any, 5\]"),
         ("detection", {"boxes": [100, 4], "labels": [100], "scores": [50]}, "by these names"),
@@ -156,7 +165,11 @@ import torch
 
 class Finds(torch.nn.Module):
     def forward(self, images):
-        return [{"boxes": image[:2, 0, :4], "labels": torch.tensor([1, 2]), "scores": image[:2, 0, 0]} for image in images]
+        labels = torch.tensor([1, 2])
+        return [
+            {"boxes": image[:2, 0, :4], "labels": labels, "scores": image[:2, 0, 0]}
+            for image in images
+        ]
 
 class Silent(torch.nn.Module):
     def forward(self, images):

@@ -1,4 +1,4 @@
-"""The doctor's findings: what is wrong is named with its advice, what is fine is shown without one."""
+"""The doctor's findings: faults are named with advice, and what is fine is shown without."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from harness.core import registry
 def test_every_registered_backend_is_listed_without_importing_a_runtime() -> None:
     script = (
         "import sys; from harness.commands import doctor; found = doctor.backends(); "
-        "print(*sorted({'torch', 'onnx', 'onnxruntime', 'openvino', 'numpy'} & set(sys.modules)), file=sys.stderr); "
+        "print(*sorted({'torch', 'onnx', 'onnxruntime', 'openvino', 'numpy'} & set(sys.modules)), "
+        "file=sys.stderr); "
         "print(*[backend['name'] for backend in found])"
     )
     done = subprocess.run(

@@ -165,7 +165,7 @@ class ModuleSession(ChainSession):
 
 
 class Module(Chain):
-    """The same tensors, as `block.0` and so on, and a second call of the last one that no file has."""
+    """The same tensors, as `block.0` and so on, and a second call of the last, in no file."""
 
     name = "module"
     meaning = "names of modules"
@@ -227,9 +227,9 @@ def test_a_module_and_a_file_of_it_are_compared_where_both_know_the_place() -> N
     assert "7 tensors were matched by their places in the module" in told
     assert f"1 of {cell('module').id} have a place too and could not be matched: block.6" in told
     assert (
-        f"the first diverging tensor is block.3 (t3 in {cell('wrongfile').id}), made by Block of block.2"
-        in told
-    )
+        f"the first diverging tensor is block.3 (t3 in {cell('wrongfile').id}), "
+        "made by Block of block.2"
+    ) in told
     assert json.loads(json.dumps(parting.as_json(found)))["unmatched"] == {
         found.cells[0]: ["block.6"],
         found.cells[1]: [],
@@ -262,9 +262,9 @@ def test_sizes_that_differ_are_told_and_no_reason_to_stop() -> None:
     )
     assert "made by Nms of scores: [9, 4] against [7, 4]" in " ".join(told)
     assert (
-        "sizes differ from boxes on ([9, 4] against [7, 4]), in 2 tensors: how many rows are kept depends on the data"
-        in told
-    )
+        "sizes differ from boxes on ([9, 4] against [7, 4]), in 2 tensors: "
+        "how many rows are kept depends on the data"
+    ) in told
 
 
 def test_behind_rows_in_another_order_the_first_that_differs_in_value_is_named_as_well() -> None:

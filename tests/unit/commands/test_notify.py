@@ -30,9 +30,12 @@ if sys.argv[1] == "api":
     kept = json.loads(file.read_text()) if file.exists() else []
     place = asked.place.removeprefix("repos/{{owner}}/{{repo}}/issues/")
     if asked.method is None:
-        print("\\n".join(json.dumps({{"id": each["id"], "body": each["body"]}}) for each in kept if place == each["on"] + "/comments"))
+        here = [each for each in kept if place == each["on"] + "/comments"]
+        for each in here:
+            print(json.dumps({{"id": each["id"], "body": each["body"]}}))
     elif asked.method == "POST":
-        kept.append({{"id": 100 + len(kept), "on": place.removesuffix("/comments"), "body": sys.stdin.read()}})
+        on = place.removesuffix("/comments")
+        kept.append({{"id": 100 + len(kept), "on": on, "body": sys.stdin.read()}})
     else:
         (each,) = [each for each in kept if place == "comments/" + str(each["id"])]
         each["body"] = sys.stdin.read()
@@ -42,8 +45,14 @@ if sys.argv[1] == "api":
 state = pathlib.Path(__file__).with_name("issues.json")
 issues = json.loads(state.read_text())
 top = argparse.ArgumentParser(allow_abbrev=False)
-verbs = top.add_subparsers(dest="thing", required=True).add_parser("issue").add_subparsers(dest="verb", required=True)
-flags = {{"list": ("state", "limit", "json"), "create": ("title", "body-file"), "edit": ("title", "body-file"), "close": ("comment",)}}
+things = top.add_subparsers(dest="thing", required=True)
+verbs = things.add_parser("issue").add_subparsers(dest="verb", required=True)
+flags = {{
+    "list": ("state", "limit", "json"),
+    "create": ("title", "body-file"),
+    "edit": ("title", "body-file"),
+    "close": ("comment",),
+}}
 for verb, names in flags.items():
     made = verbs.add_parser(verb)
     if verb in ("edit", "close"):
@@ -55,7 +64,8 @@ if asked.verb == "list":
     found = [issue for issue in issues if issue["state"] == asked.state][: int(asked.limit)]
     print(json.dumps([{{key: issue[key] for key in asked.json.split(",")}} for issue in found]))
 elif asked.verb == "create":
-    issues.append({{"number": len(issues) + 1, "state": "open", "title": asked.title, "body": sys.stdin.read(), "comments": []}})
+    issue = {{"number": len(issues) + 1, "state": "open", "title": asked.title, "comments": []}}
+    issues.append({{**issue, "body": sys.stdin.read()}})
 else:
     issue = issues[asked.number - 1]
     if asked.verb == "edit":

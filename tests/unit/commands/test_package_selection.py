@@ -1,5 +1,5 @@
-"""Which cell `evenbench package` takes: by its name, by a model and a runtime, at which int8, and what
-follows where one is unsupported.
+"""Which cell `evenbench package` takes: by its name, by a model and a runtime, at which int8, and
+what follows where one is unsupported.
 """
 
 from __future__ import annotations

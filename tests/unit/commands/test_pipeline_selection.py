@@ -95,7 +95,8 @@ def test_the_command_that_measures_again_names_the_cells() -> None:
 def test_a_named_cell_keeps_its_threads_unless_others_are_asked(tmp_path: Path) -> None:
     file = tmp_path / "bench_threads.py"
     file.write_text(
-        "from benchmarks.models import RESNET18\nfrom harness import Case\n\ncase = Case((RESNET18,), ('ort',), threads=(0, 1))\n"
+        "from benchmarks.models import RESNET18\nfrom harness import Case\n\n"
+        "case = Case((RESNET18,), ('ort',), threads=(0, 1))\n"
     )
     (one,) = matrix.expand(Case((RESNET18,), ("ort",), threads=(1,)))
     (named,) = pipeline.chosen(asked(str(file), "--cell", one.id).model)

@@ -1,6 +1,4 @@
-"""`evenbench recommend` as a user meets it: limits with their units, exit codes, and an honest empty
-answer.
-"""
+"""`evenbench recommend` as a user meets it: limits with units, exit codes, honest empty answers."""
 
 import importlib.util
 import json

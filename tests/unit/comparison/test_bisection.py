@@ -80,9 +80,9 @@ def test_ends_without_a_difference_are_reported() -> None:
     bisected = search({})
     bisected.steps = [bisection.BisectionStep(commit(7), NOT_WORSE, "latency +0.1 %")]
     (words,) = bisection.record(commit(99), bisected, None)["words"]
-    assert (
-        words
-        == "00000000 to 00000000 does not show the step: c is not worse: latency +0.1 %; nothing was searched"
+    assert words == (
+        "00000000 to 00000000 does not show the step: c is not worse: latency +0.1 %; "
+        "nothing was searched"
     )
 
 

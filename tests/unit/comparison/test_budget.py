@@ -1,4 +1,4 @@
-"""The planner: what it learns from earlier comparisons, and that a budget goes where it buys most."""
+"""The planner: lessons from earlier comparisons, and a budget that goes where it buys most."""
 
 from __future__ import annotations
 

@@ -69,9 +69,9 @@ def test_it_says_how_much_weaker_it_is_than_pairs(runs: list[str]) -> None:
     told = io.StringIO()
     recorded_runs.show(found, Console(file=told, width=200))
     assert (
-        f"±{100 * half:.1f} % wide by these processes alone, {half / 0.02:.1f} times the ±2 % to which pairs"
-        in told.getvalue()
-    )
+        f"±{100 * half:.1f} % wide by these processes alone, {half / 0.02:.1f} times the ±2 % "
+        "to which pairs"
+    ) in told.getvalue()
 
 
 def test_cells_are_chosen_as_everywhere_and_none_is_no_pass(

@@ -99,7 +99,8 @@ def test_a_name_that_does_not_resolve_says_what_was_expected(name: str, message:
 def test_a_file_sees_its_neighbours_and_is_loaded_once(code: Path) -> None:
     (code.parent / "late_neighbour.py").write_text("VALUE = 3\n")
     code.write_text(
-        "import late_neighbour\nCALLS = []\ndef build():\n    CALLS.append(1)\n    return late_neighbour.VALUE, len(CALLS)\n"
+        "import late_neighbour\nCALLS = []\n"
+        "def build():\n    CALLS.append(1)\n    return late_neighbour.VALUE, len(CALLS)\n"
     )
     assert import_strings.resolve(f"{code}:build")() == (3, 1)
     assert import_strings.resolve(f"{code}:build")() == (3, 2)

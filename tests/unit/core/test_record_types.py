@@ -22,7 +22,7 @@ SCHEMA = records.schema()
 
 
 def node(path: str) -> Mapping[str, Any]:
-    """The part of the schema at a path such as `environment.lock`, without its `null` alternative."""
+    """The part of the schema at a path such as `environment.lock`, without its `null`."""
     found: Any = SCHEMA
     for name in path.split("."):
         found = found["items"] if name == "[]" else found["properties"][name]

@@ -1,4 +1,4 @@
-"""Backends by name: the table, the entry points, the variable, and what is said when one is wrong."""
+"""Backends by name: the table, the entry points, the variable, and the words for wrong ones."""
 
 from __future__ import annotations
 
@@ -141,7 +141,8 @@ def test_the_first_golden_that_can_judge_the_model_does(monkeypatch: pytest.Monk
 def test_a_model_that_no_golden_can_judge_is_unsupported_with_every_reason() -> None:
     with pytest.raises(
         Unsupported,
-        match=r"no golden can judge product: reference: .*; onnx-reference: model\.tflite is no \.onnx file",
+        match=r"no golden can judge product: reference: .*; "
+        r"onnx-reference: model\.tflite is no \.onnx file",
     ):
         registry.golden_for(cell(model=product(build="", file="model.tflite")))
 

@@ -62,5 +62,6 @@ def test_with_the_size_of_its_base_an_image_is_told_as_a_whole(shipped: Path) ->
     assert "--base-bytes" not in told["reason"]
     words = readme.image_summary(told)
     assert words.startswith(
-        f"Expected size of an image, 120 MB of {told['base']} included: 121 MB with the model inside, 121 MB without"
+        f"Expected size of an image, 120 MB of {told['base']} included: "
+        "121 MB with the model inside, 121 MB without"
     )

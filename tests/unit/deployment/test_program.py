@@ -204,7 +204,8 @@ def test_the_recipe_is_there_as_data_too(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "settings.json").read_text())["recipe"] is None
 
 
-DETECTOR = '''"""A detector that finds as many objects as the photo is bright, in the order that a file says."""
+DETECTOR = '''\
+"""A detector that finds as many objects as the photo is bright, in the order of a file."""
 
 from pathlib import Path
 
@@ -219,9 +220,11 @@ class Network:
         image = inputs["image"]
         assert image.shape == (3, 8, 8), image.shape
         count = round(float(image.mean()) * 4)
-        boxes = np.array([[8 * at, 0, 8 * at + 6, 6] for at in range(count)], np.float32).reshape(-1, 4)
+        corners = [[8 * at, 0, 8 * at + 6, 6] for at in range(count)]
+        boxes = np.array(corners, np.float32).reshape(-1, 4)
         labels, scores = np.arange(count) % 2, np.linspace(0.9, 0.6, count).astype(np.float32)
-        order = np.arange(count)[:: -1 if self.mistake == "order" else 1][: count - (self.mistake == "lost")]
+        order = np.arange(count)[:: -1 if self.mistake == "order" else 1]
+        order = order[: count - (self.mistake == "lost")]
         boxes = boxes + np.float32(2 if self.mistake == "moved" else 0)
         return [boxes[order], labels[order].astype(np.int64), scores[order]]
 '''

@@ -135,7 +135,10 @@ def test_peak_memory_without_proc_is_getrusages(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_load_reads_the_pressure_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "some avg10=3.25 avg60=1.00 avg300=0.00 total=1\nfull avg10=9.00 avg60=0.00 avg300=0.00 total=0"
+    text = (
+        "some avg10=3.25 avg60=1.00 avg300=0.00 total=1\n"
+        "full avg10=9.00 avg60=0.00 avg300=0.00 total=0"
+    )
     monkeypatch.setattr(system_info, "_read", lambda path: text)
     assert system_info.load()["cpu_pressure_percent"] == 3.25
     monkeypatch.setattr(system_info, "_read", lambda path: "")

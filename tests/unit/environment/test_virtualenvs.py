@@ -125,9 +125,9 @@ def test_an_unknown_name_says_what_to_write(backend: str) -> None:
     variable = environment_names.variable_of(name)
     assert f"no environment '{name}'" in str(caught.value)
     assert (
-        f'[tool.evenbench.environments] "{name}" = ["distribution==version"]; or set {variable} to its Python'
-        in str(caught.value)
-    )
+        f'[tool.evenbench.environments] "{name}" = ["distribution==version"]; '
+        f"or set {variable} to its Python"
+    ) in str(caught.value)
     assert (
         "expected picky, a version of shelved-runtime such as housed@1.2.3" in str(caught.value)
     ) == backend.startswith("housed")

@@ -142,8 +142,14 @@ def test_labelled_images_are_prepared_by_the_library_that_was_asked(tmp_path: Pa
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        (lambda: Case((models.RESNET18,), preprocessing=("imagemagick",)), "unknown preprocessing 'imagemagick'; expected one of pillow"),
-        (lambda: Case((models.RESNET18,), preprocessing=("opencv",)), "recipe imagenet_224 by opencv: .*samples four neighbours"),
+        (
+            lambda: Case((models.RESNET18,), preprocessing=("imagemagick",)),
+            "unknown preprocessing 'imagemagick'; expected one of pillow",
+        ),
+        (
+            lambda: Case((models.RESNET18,), preprocessing=("opencv",)),
+            "recipe imagenet_224 by opencv: .*samples four neighbours",
+        ),
         (lambda: Case((PRODUCT,), ("ort",), preprocessing=("numpy",)), "product has no recipe="),
         (lambda: Case((models.RESNET18,), preprocessing="numpy"), "write a tuple"),
         (lambda: Case((models.RESNET18,), preprocessing=("numpy", "numpy")), "names a value twice"),
@@ -189,7 +195,8 @@ def test_cpp_without_a_compiler_is_unavailable_in_words(monkeypatch: pytest.Monk
     monkeypatch.setattr(toolchain, "compiler", list)
     with pytest.raises(
         Unavailable,
-        match=r"preprocessing cpp: a C\+\+20 compiler is not installed; install a C\+\+ compiler such as g",
+        match=r"preprocessing cpp: a C\+\+20 compiler is not installed; "
+        r"install a C\+\+ compiler such as g",
     ):
         preprocessors.present("cpp")
     with pytest.raises(Unavailable, match="compiled on first use"):

@@ -103,9 +103,9 @@ def test_a_cell_without_a_number_is_not_told_to_run_more_processes() -> None:
 def test_more_threads_than_cores_are_advised_against_and_run() -> None:
     asked = {"cell": {"threads": 8}, "environment": {"cores": 2}}
     (warning,) = quality_warnings.about(line(**asked))
-    assert (
-        str(warning)
-        == "8 threads share 2 usable cores; use 2 or fewer, unless oversubscription is what you measure"
+    assert str(warning) == (
+        "8 threads share 2 usable cores; use 2 or fewer, unless oversubscription is what you "
+        "measure"
     )
     assert quality_warnings.about(line(cell={"threads": 2}, environment={"cores": 2})) == []
 

@@ -127,7 +127,8 @@ def test_without_a_layer_every_tensor_counts_and_integers_narrow_nothing() -> No
     ("message", "said"),
     [
         (
-            "[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : Could not find an implementation for Conv(22) node with name 'n'",
+            "[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : Could not find an implementation for "
+            "Conv(22) node with name 'n'",
             "Conv (opset 22)",
         ),
         ("[ONNXRuntimeError] : 1 : FAIL : Load model failed", ""),
