@@ -110,6 +110,8 @@ class EnvironmentRecord(InstallationRecord):
     steal: float | None
     variables: dict[str, str]
     lock: NotRequired[LockRecord | None]
+    clock_ticks_per_second: NotRequired[int]
+    """Rate of the kernel's clock tick, the unit of steal counters; 100 if absent."""
     load_average: NotRequired[float]
     cpu_pressure_percent: NotRequired[float | None]
     gpus: NotRequired[list[GpuSummaryRecord]]

@@ -161,7 +161,7 @@ def test_without_a_target_nothing_is_prepared_where_there_is_no_gpu() -> None:
     with pytest.raises(Refusal) as caught:
         Preparer(60.0).prepare(cell())
     assert (caught.value.reply.outcome, caught.value.reply.phase) == ("unavailable", "prepare")
-    assert "run this cell on a machine that has the device" in caught.value.reply.reason
+    assert "run this cell on a machine with the device" in caught.value.reply.reason
 
 
 @pytest.mark.slow

