@@ -43,7 +43,7 @@ NIGHTLY = {
     name: pytest.param(name, marks=pytest.mark.nightly)
     for name in ("cpp-openvino", "cpp-libtorch", "ctypes-libtorch")
 }
-"""Backends whose programs take longest to compile and to prepare; ONNX Runtime's share their code."""
+"""Backends whose programs take longest to compile and prepare; ONNX Runtime's share their code."""
 
 
 def cell_of(backend: str) -> Cell:
