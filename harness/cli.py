@@ -18,7 +18,7 @@ from harness.core import exit_codes, import_strings, options
 from harness.core.errors import UsageError
 from harness.core.paths import PROJECT
 
-DESCRIPTION = "Benchmark a model on every deployment runtime. Wrong outputs are never timed."
+DESCRIPTION = "Benchmark a model on every deployment runtime. Wrong outputs are never ranked."
 
 COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Measure": {

@@ -52,7 +52,7 @@ EXIT_CODES = {
     exit_codes.USAGE: "",
     exit_codes.NOTHING: "no cell on both sides",
     exit_codes.UNDECIDED: "a latency is inconclusive, with --require-conclusive",
-    exit_codes.UNHEALTHY: "null control alarmed; see also --strict-health",
+    exit_codes.UNHEALTHY: "base against base alarmed; see also --strict-health",
 }
 
 

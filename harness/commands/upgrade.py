@@ -36,7 +36,7 @@ EXIT_CODES = {
     WORSE: "a runtime's upgrade made a cell worse",
     exit_codes.INTERRUPTED: "interrupted; finished comparisons are recorded",
     NOTHING: "no runtime with a new version, or no cell is selected",
-    exit_codes.UNHEALTHY: "a null control alarmed",
+    exit_codes.UNHEALTHY: "base against base alarmed",
 }
 
 

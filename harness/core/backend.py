@@ -161,7 +161,7 @@ class Backend(ABC):
     def deployment(self, cell: Cell) -> Deployment:
         """The program for the cell's artifact outside the harness. Raises Unsupported for none."""
         raise Unsupported(
-            f"{self.name} has no program to ship yet; docs/deploying.md names the runtimes with one"
+            f"{self.name} has no program to package yet; docs/deploying.md names the runtimes with one"
         )
 
     def binaries(self) -> Sequence[Path]:

@@ -16,7 +16,7 @@ MEANINGS = {
     USAGE: "invalid arguments, or an impossible request: read the `error:` line",
     NOTHING: "no cell, or no result, to work on",
     UNDECIDED: "latency of a cell is inconclusive, with --require-conclusive",
-    UNHEALTHY: "the null control alarmed; or a noisy machine, with --strict-health",
+    UNHEALTHY: "base against base alarmed; or a noisy machine, with --strict-health",
     RESUMABLE: "interrupted; the same command resumes",
 }
 """Each code's meaning. A command may have a sharper text for its 0 and 1."""

@@ -17,8 +17,8 @@ from harness.deployment import bundle, verification
     ("cell", "words"),
     [
         (Cell(DIGITS_CNN, "null"), "nobody deploys"),
-        (Cell(DIGITS_CNN, "tvm"), "no program to ship yet"),
-        (Cell(DIGITS_CNN, "cpp-libtorch"), "no program to ship yet"),
+        (Cell(DIGITS_CNN, "tvm"), "no program to package yet"),
+        (Cell(DIGITS_CNN, "cpp-libtorch"), "no program to package yet"),
         (
             Cell(DIGITS_CNN, "cpp-openvino", options=(("precision_hint", "runtime"),)),
             "precision_hint=runtime",
