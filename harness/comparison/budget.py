@@ -37,7 +37,8 @@ class Past:
     """A cell in earlier comparisons.
 
     `between` is the standard deviation of log ratios between pairs, `within` of samples within a
-    pair.
+    pair. `pair_seconds` is the wall time of a pair, with loading and warm-up; `sample_seconds` is
+    the time of a paired sample, both sides together.
     """
 
     between: float

@@ -33,9 +33,10 @@ LEAST_ERROR = 0.01
 def take_pair(
     pairing: Pairing, words: Sequence[str], plan: Plan, shuffle: random.Random
 ) -> dict[str, Any]:
-    """Measure a process of each side; returns the log ratio head / base of every metric.
+    """Measure a process of each side; returns the pair's record, with ln(head / base) per metric.
 
-    The record has the samples and the interference as well. Raises SideFailed if a side fails.
+    `times_ns` holds the mean lap of each sample, for base and head. The first pair of a cell sets
+    `pairing.number`. Raises SideFailed if a side fails.
     """
     begin = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -99,8 +100,8 @@ def _times(pairing: Pairing, index: int, samples: Sequence[Mapping[str, Any]]) -
     times = [sum(sample["laps_ns"]) / pairing.number for sample in samples]
     if min(times) <= 0:
         raise SideFailed(
-            f"{pairing.sides[index].name}: {pairing.cell} a lap took {min(times):g} ns: the clock "
-            "stood still or went backwards, so no time measured here is valid; see "
+            f"{pairing.sides[index].name}: {pairing.cell}: a lap took {min(times):g} ns: the "
+            "clock stood still or went backwards, so no time measured here is valid; see "
             "`evenbench doctor`, and measure on another machine"
         )
     return times

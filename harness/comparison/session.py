@@ -53,7 +53,7 @@ class PairedSession:
     seconds: float = math.inf
     """The time for measuring. Afterwards cells keep the pairs measured so far."""
     known: Mapping[str, budget.Past] = field(default_factory=dict)
-    """Spread and margin from earlier comparisons, by displayed cell id."""
+    """Spreads, costs and control ratios of earlier comparisons, by displayed cell id."""
     listen: Callable[[Progress], None] = lambda progress: None
     metrics: Sequence[str] = tuple(MARGINS)
     """The judged metrics. The first decides when a cell has enough pairs."""
@@ -127,7 +127,10 @@ class PairedSession:
                 yield Pairing(shown, declared, both, ({}, {}), failure=failure)
 
     def _both(self, declared: str) -> list[Mapping[str, Any] | SideFailed]:
-        """The prepared base and head, or failures. A failed base leaves head out."""
+        """The prepared base and head, or failures.
+
+        After a refused base, head is still prepared. After any other failure the list ends.
+        """
         sides: list[Mapping[str, Any] | SideFailed] = []
         for side in (self.base, self.head):
             try:

@@ -18,13 +18,13 @@ from harness.runner import child_process
 from harness.runner.child_process import ChildProcess, ending
 
 REFUSALS = ("unsupported: ", "unavailable: ")
-"""Beginnings of an error of `side_worker.reply_to` for a cell that can never run here."""
+"""Beginnings of an error of `side_worker.reply_to` for a cell refused on this machine."""
 
 
 class SideFailed(Exception):
     """A side was refused, crashed or hung; the message names the side and the cause.
 
-    `refusal` is the reason if the cell can never run here, and empty for a crash or a hang.
+    `refusal` is the reason if the cell is unsupported or unavailable here, otherwise empty.
     """
 
     def __init__(self, text: str, refusal: str = "") -> None:

@@ -2,9 +2,10 @@
 
 `python -m harness.comparison.side_worker --reply FD` reads JSON lines from standard input and
 replies with JSON lines. The first line is a `Spec`. The cell is selected by the words of a command
-line, so a side of another commit uses the declarations of this commit. The process then prepares or
-measures the cell: `{"do": "sample", "number": n}` takes an untimed lap and n timed laps, and
-`{"do": "finish"}` judges the outputs and ends.
+line, so a worker in a checked-out commit uses the declarations of the checked-out commit.
+`Spec.task` is `cells` (list the places of declarations), `prepare` or `measure`. For `measure`,
+`{"do": "sample", "number": n}` takes an untimed lap and n timed laps, and `{"do": "finish"}` judges
+the outputs and ends.
 """
 
 from __future__ import annotations

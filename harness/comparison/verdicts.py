@@ -50,7 +50,7 @@ class Pairing:
     prepared: tuple[Mapping[str, Any], Mapping[str, Any]]
     control: bool = False
     number: int = 0
-    """Laps per sample, calibrated once on the slower side."""
+    """Laps per sample, calibrated once: the faster side's number. 0 before the first pair."""
     most: int = 0
     """Largest number of pairs; 0 for the rule's limit."""
     blocks: int = BLOCKS

@@ -196,7 +196,7 @@ class Backend(ABC):
 
 
 class Tunable(Backend):
-    """A backend with faster artifacts by trials, kept between runs and applied by `prepare`.
+    """A backend with a search for faster artifacts: trials are recorded, and `prepare` uses them.
 
     Recorded trials must be part of `artifact_key`, so more trials lead to a new artifact.
     """

@@ -10,7 +10,10 @@ from harness.core.errors import UsageError
 from harness.core.types import PRECISIONS, Cell, Model
 
 ALL = ("*",)
-"""Every registered runtime, without controls and goldens."""
+"""Every registered runtime for networks (`registry.runtimes`).
+
+Without goldens, controls of both kinds, and backends with a default environment.
+"""
 
 INT8 = "int8"
 """The best int8 precision of a model. A word of the command line only, not a cell's precision."""

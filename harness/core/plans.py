@@ -11,9 +11,12 @@ from harness.core.errors import UsageError
 
 @dataclass(frozen=True)
 class Plan:
-    """Limits of a measurement.
+    """The amount of measuring: `processes` per cell, and limits within a process.
 
-    Per process and boundary: at least `min_samples` laps and `min_seconds`, at most `max_seconds`.
+    A boundary takes at least `min_samples` laps and `min_seconds`, and ends after `max_seconds` or
+    `sampling.MAX_LAPS` laps, once every batch was used. Warm-up ends after `warmup_max_seconds`, or
+    when the medians of the last windows of `window` laps agree within `tolerance` (0.10 is 10 %);
+    blocks of laps must agree likewise. A worker without a reply in `timeout_seconds` is killed.
     Each kernel for the machine's peaks is repeated for `peak_seconds`; 0 skips these kernels.
     """
 

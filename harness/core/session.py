@@ -21,7 +21,10 @@ Now = Callable[[], int]
 
 @dataclass(frozen=True)
 class Laps:
-    """Laps from a session's own loop, in integer nanoseconds, and kept outputs by lap number."""
+    """Times of laps in integer nanoseconds, and kept outputs by lap number.
+
+    `Session.laps` numbers laps from 0, `timing.run_laps` from the argument `first`.
+    """
 
     laps_ns: list[int]
     kept: Mapping[int, Arrays] = field(default_factory=dict)
@@ -125,9 +128,10 @@ class Session(ABC):
     ) -> Laps:
         """Time `count` laps over rotating `batches` by the session's own `clock`.
 
-        `keep` lists laps to fetch. Override together with `clock`, and only for a loop outside of
-        Python (a C++ runner). All other sessions are timed by `harness.measurement.timing`, without
-        this method.
+        `keep` lists the laps with outputs to fetch, numbered from 0 as in the result's `kept`. The
+        sum of the times must not exceed the wall time of this call. Override together with `clock`,
+        and only for a loop outside of Python (a C++ runner). All other sessions are timed by
+        `harness.measurement.timing`, without this method.
         """
         raise NotImplementedError(
             f"{type(self).__name__} sets clock={self.clock!r} and so must override laps"

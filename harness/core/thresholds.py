@@ -8,16 +8,16 @@ FOREIGN_CORES = 0.25
 """Cores used by other processes."""
 
 STEAL_CORES = 0.02
-"""Cores taken by the hypervisor, summed over all cores."""
+"""Time taken by the hypervisor, summed over all cores, as a number of cores."""
 
 PRESSURE_PERCENT = 10.0
-"""Share of the last ten seconds with at least one task waiting for a core (Linux PSI, `avg10`)."""
+"""Percentage of the last ten seconds with a task waiting for a core (Linux PSI, `avg10`)."""
 
 PREEMPTED_SHARE = 0.25
 """Share of samples with an involuntary context switch."""
 
 BUSY_PERCENT = 5.0
-"""Share of one core used by a single other process."""
+"""Percentage of one core used by a single other process."""
 
 LOAD_PER_CORE = 0.2
 """Load average of the last minute, per usable core."""

@@ -13,7 +13,7 @@ ATTESTED = ("runtime", "version", "device", "precision", "denormals", "spinning"
 def difference(cell: Cell, attested: Attestation) -> str:
     """The difference between the cell's request and the attestation, or an empty string.
 
-    Raises PhaseError of ValueError if the attestation is incomplete.
+    Raises PhaseError, around a ValueError, if the attestation leaves a required field empty.
     """
     empty = [name for name in ATTESTED if not getattr(attested, name)]
     if empty or attested.threads < 1:

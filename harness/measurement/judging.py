@@ -92,9 +92,9 @@ def _stacked(name: str, arrays: Sequence[Any]) -> Any:
     if len(shapes) > 1:
         listed = ", ".join(str(list(shape)) for shape in shapes)
         raise ValueError(
-            f"output {name} has the shapes {listed}, by the input; expected one shape. For a "
-            "detector, declare the output with ANY, or give a model of your own --task detection "
-            "(docs/tasks.md#detection)"
+            f"output {name} has the shapes {listed}, depending on the input; expected one shape. "
+            "For a detector, declare the output with ANY; for a model named on the command line, "
+            "add --task detection (docs/tasks.md#detection)"
         )
     return np.stack(arrays)
 

@@ -167,9 +167,9 @@ def run(
     """Measure a cell in this process; returns the process's part of an outcome's record.
 
     The cell stays resident between `commands`: `measure` samples both boundaries by the plan,
-    `sample` takes a number of laps. `tell` gets `{"ready": true}` once the cell is warm, and an
-    acknowledgement per command. `score` evaluates the session on labelled data after the last
-    command.
+    `sample` takes `number` laps. `tell` gets `{"ready": true}` once the cell is warm,
+    `{"measured": true}` after `measure`, and the result of `take_laps` after `sample`. `score`
+    evaluates the session on labelled data after the last command.
     """
     measured: dict[str, Any] = {}
     with resident(cell, plan, folders, enter) as loaded:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from harness.core.session import Arrays
 
 BLOCK_NS = 20_000_000
-"""Duration of a block, long enough to keep the cost of reading counters under 0.1 %."""
+"""Intended duration of a block: reading counters then costs less than 0.1 %.
+
+Blocks of laps under 40 µs are shorter, because a block has at most 500 laps.
+"""
 
 MAX_LAPS = 2000
 """Limit per process and boundary, because sub-microsecond steps would fill the results file."""
@@ -74,7 +77,8 @@ class Sampler:
     def take_block(self) -> None:
         """Take a block of laps between two readings of the counters.
 
-        A block lasts about `BLOCK_NS`, and at least a window.
+        A block lasts about `BLOCK_NS`, with at least a window of laps and at most 500. The first
+        block, without a known lap time, takes about a lap per batch, or a window if longer.
         """
         count = self._next_count()
         keep = set(range(len(self.laps_ns), len(self.laps_ns) + count)) & self._to_keep()
@@ -129,7 +133,7 @@ class Sampler:
 
     @property
     def verdict(self) -> Literal["stable", "unstable", "capped"]:
-        """`capped` if time ran out before the minimum, `unstable` if blocks never agreed."""
+        """`capped` if time ran out before the minimum, `unstable` if the last blocks disagree."""
         if not self.enough:
             return "capped"
         return "stable" if self.stable else "unstable"

@@ -180,7 +180,10 @@ def _start(
 
 
 def ending(code: int) -> tuple[str, str]:
-    """How a process ended, as `("ended by SIGKILL", "SIGKILL")` or `("exited with code 3", "")`."""
+    """How a process ended, as text, and the signal's name or an empty string.
+
+    `("was ended by SIGKILL", "SIGKILL")` or `("exited with code 3", "")`.
+    """
     if code >= 0:
         return f"exited with code {code}", ""
     name = signal.Signals(-code).name
@@ -199,9 +202,10 @@ def shared_path() -> tuple[str, ...]:
 def share_path(shared: tuple[str, ...]) -> None:
     """In the child: give the user's code the import path of the parent.
 
-    Starting needed the folder of `harness`. In a checkout this folder also holds a `benchmarks`
-    package, hiding the user's; for another interpreter this folder is the site-packages. `backends`
-    is imported now, and the folder is left out.
+    The child started with the folder of `harness` on `sys.path`. The folder is removed, unless it
+    belongs to this interpreter or to `shared`. A checkout also holds a `benchmarks` package, in
+    front of the user's; an installed evenbench lies in the parent's site-packages, among packages
+    for another interpreter. `backends` is imported before the removal.
     """
     importlib.import_module("backends")
     here = str(PROJECT)

@@ -22,7 +22,7 @@ CALIBRATED = "int8-static"
 """The precision with artifacts made from calibration data."""
 
 GOLDEN_FACTS = ("kind", "own_rmse", "accuracy", "work")
-"""Facts stored with a golden and part of the key, so adding a fact invalidates old goldens."""
+"""Names of the facts stored with a golden, part of the key: a new name invalidates old goldens."""
 
 
 @dataclass
@@ -118,7 +118,7 @@ class Entries:
     ) -> dict[str, Artifact]:
         """The yardstick's artifact at the cell's precision and at fp32.
 
-        The error of fp32 distinguishes a lower precision in use from a requested precision.
+        An output as exact as the yardstick at fp32 was not computed at the cell's lower precision.
         """
         yardsticks = {}
         for precision in dict.fromkeys(("fp32", cell.precision)) if golden.yardstick else ():

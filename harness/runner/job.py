@@ -33,7 +33,7 @@ class Job:
 class SourceDigests:
     """Payload of `prepare` and `tune`: digests of weights and calibration samples, and trials.
 
-    `trials` is the number to add per tuning task.
+    `trials` is the mean number of trials per tuning task to reach, recorded trials included.
     """
 
     weights: str = ""
@@ -83,7 +83,7 @@ PHASE_OF: Mapping[str, str] = {
 COMMANDS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "measure": ({"do": "measure"}, {"do": "finish"}),
 }
-"""The commands for a resident worker that is timed without interruption."""
+"""By task, all commands to a resident worker measured alone, sent together at the start."""
 
 
 class Channel:

@@ -1,9 +1,9 @@
-"""The journal of a run: all outcomes and measured processes, written to disk at once.
+"""The journal of a run: every outcome and measured process, written to disk as soon as known.
 
-An interrupted run resumes from its journal. Outcomes `ok` and `unsupported` are kept, and so are
-single processes of the other cells. Wrong, failed or absent outcomes are measured again, and so are
-measurements of another artifact or other inputs than the current entries. `evenbench run`, `load`
-and `pipeline` share these rules.
+An interrupted run resumes from the journal. Cells with outcome `ok` or `unsupported` keep the
+outcome; all other cells keep processes with correct outputs and are measured further. Outcomes and
+processes of other artifacts or inputs than the current entries are dropped. `evenbench run`,
+`load` and `pipeline` share these rules.
 """
 
 from __future__ import annotations

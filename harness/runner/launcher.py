@@ -90,7 +90,7 @@ class Worker:
                 "raise --timeout if the task needs longer"
             )
         elif signal_name == "SIGKILL":
-            reason += ", as the kernel does when memory runs out"
+            reason += "; the kernel kills processes in this way when memory runs out"
         elif not signal_name:
             reason += " without a reply"
         phase = self.phase or PHASE_OF.get(task, "prepare")

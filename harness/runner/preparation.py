@@ -74,7 +74,10 @@ class Preparer:
         )
 
     def tune(self, cell: Cell, per_task: int) -> Reply:
-        """Add tuning trials for a cell, in a worker process. Raises Refusal for an unfit cell."""
+        """Tune a cell in a worker process, up to a mean of `per_task` trials per tuning task.
+
+        Raises Refusal for an unsupported cell or a missing requirement.
+        """
         backend = registry.tunable(cell.backend)
         self._refuse(cell, backend)
         inputs = self._entries.inputs(cell)

@@ -12,7 +12,7 @@ from harness.core.measurements import Artifact
 from harness.runner.job import Reply
 
 Parts = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""The facts that decide an entry's content, given the facts returned by the worker."""
+"""Maps the facts returned by a worker to the facts of the entry's key."""
 
 
 class Refusal(Exception):

@@ -61,9 +61,13 @@ def gpus(processes: Sequence[Record]) -> list[Any]:
 
 
 def worst_parity(processes: Sequence[Record]) -> dict[str, Any] | None:
-    """The parity verdict of the process with the largest error; None for controls."""
+    """The worst parity verdict: any failure before a pass, then by `needed`; None for controls."""
     verdicts = [process["parity"] for process in processes if process["parity"]]
-    return max(verdicts, key=lambda verdict: float(verdict["needed"]), default=None)
+    return max(
+        verdicts,
+        key=lambda verdict: (verdict["verdict"] != "pass", float(verdict["needed"])),
+        default=None,
+    )
 
 
 def last(processes: Sequence[Record]) -> Record:

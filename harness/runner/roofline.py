@@ -83,7 +83,8 @@ def _key(cell: Cell) -> tuple[str, str, int]:
 def of(cell: Cell, work: Mapping[str, Any], peaks: Mapping[str, Any]) -> dict[str, Any]:
     """The recorded limit of a cell (docs/results.md), from `Golden.work` and `Peaks.of`.
 
-    Without a count or a peak `least_seconds` is None, and `reason` is the cause.
+    `bound` is `ARITHMETIC` or `MEMORY`, whatever takes longer. Without a count or a peak,
+    `least_seconds` is None, `bound` is empty, and `reason` is the cause.
     """
     flops = work["flops"]
     rate, bandwidth = peaks["peak_flops_per_second"], peaks["bandwidth_bytes_per_second"]

@@ -27,7 +27,11 @@ from harness.runner.sweep import Part, Sweep
 
 @dataclass(frozen=True)
 class Event:
-    """Progress of a run, for a display: `steps` of `total` worker processes are done."""
+    """Progress of a run, for a display: `steps` of `total` steps are done.
+
+    A cell takes a step to prepare and a step per process. `kind` is `prepare`, `environment`, a
+    kind of store entry, `peaks`, `measure` or `outcome`; only `outcome` has a `record`.
+    """
 
     kind: str
     text: str
@@ -145,7 +149,7 @@ class Run:
         self._counted[part.cell.key] = steps
 
     def _end(self, part: Part) -> None:
-        """Write and report the outcome of a part that has ended."""
+        """Update `steps`; write and report the outcome if the part has ended."""
         self._count(part)
         if part.ended is None:
             return

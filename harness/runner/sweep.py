@@ -1,8 +1,8 @@
 """Sweeps: every cell is measured once per sweep, in a fresh process and a new random order.
 
-Sweeping all cells and then again spreads the processes of a cell over the session. Slow drift of
-the machine then widens the interval as spread between processes, instead of biasing cells. No other
-process runs during timing.
+All cells are measured once, then all cells again, so a cell's processes spread over the run. Slow
+drift of the machine then shows as spread between processes and widens the interval, instead of
+favouring early or late cells. No other worker runs during timing.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Sweep:
     ) -> None:
         """Measure all unfinished parts.
 
-        `work` does a part's job in a fresh process. `begin` is called before with the number of the
-        sweep, `end` is called after.
+        `work` does a part's job in a fresh process. `begin` is called before each process with the
+        sweep's number, from 0; `end` is called after each process, even if the part continues.
         """
         shuffle = random.Random(f"{self.seed}:{self.journal.run.id}")
         for sweep, part in rounds(parts, self.plan.processes, _wants, shuffle):

@@ -51,8 +51,9 @@ class Accepted:
 class Change:
     """A step, or several consecutive steps, lasting to the end of the series.
 
-    `start` is the first point of the change, `points` the number of points since, `before` and
-    `after` the old and the last level, and `settled` the first point of the last level.
+    `kind` is `WORSE` or `BETTER`, `start` the first point of the change, `points` the number of
+    points since. `before` is the reference of `judge`, `after` the last level, and `settled` the
+    first point of the last level.
     """
 
     kind: str
@@ -220,5 +221,8 @@ def _trailing(
 
 
 def _since(piece: Level, accepted: Accepted | None) -> int:
-    """The number of a level's points after the accepted point."""
+    """The number of a level's points from the accepted point on; 0 or less for earlier levels.
+
+    All points of the level if no level is accepted.
+    """
     return piece.stop - max(piece.start, accepted.start if accepted else 0)

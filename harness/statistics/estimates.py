@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 CONFIDENCE = 0.95
-"""Of every reported interval. The regression gate has a separate, stricter confidence."""
+"""The confidence of reported intervals. `evenbench compare` has a stricter confidence."""
 
 
 @dataclass(frozen=True)

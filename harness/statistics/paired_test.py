@@ -1,9 +1,10 @@
-"""Two arms measured in pairs: log ratios of process pairs yield a verdict out of four.
+"""Two sides measured in pairs: log ratios of process pairs yield a verdict out of four.
 
-Independent of benchmarks. The unit is a *pair of processes*, one per arm, measured alternately: its
-number is the median of the log ratios of its paired laps. Over K pairs the estimate is the 20 %
-trimmed mean with Yuen's interval (K. K. Yuen, "The two-sample trimmed t for unequal population
-variances", Biometrika 61, 1974, in the one-sample form), robust against a single disturbed pair.
+Independent of benchmarks. The unit is a *pair of processes*, one per side, measured alternately.
+A pair's number is the median of ln(head / base) over paired samples; a sample is a mean lap. Over
+K pairs the estimate is the 20 % trimmed mean with Yuen's interval (K. K. Yuen, "The two-sample
+trimmed t for unequal population variances", Biometrika 61, 1974, in the one-sample form), robust
+against a single disturbed pair.
 Sampling stops on precision and never on significance, so looking does not raise false alarms; a
 single test follows.
 
@@ -33,14 +34,15 @@ FEWEST_PAIRS = 8
 """With fewer pairs the exact 99 % sign interval is infinite, and no alarm is possible."""
 
 SIGN_WIDTH = 3
-"""The widest sign interval at a stop, as a multiple of the precision."""
+"""The largest half-width of the sign interval at a stop, in multiples of the precision."""
 
 
 @dataclass(frozen=True)
 class Rule:
     """Limits for stopping and for verdicts. Raises UsageError for a rule without possible alarms.
 
-    `margin` and `precision` are relative: 0.02 is 2 %. `least` and `most` count pairs.
+    `margin` and `precision` are relative: 0.02 is 2 %. `precision` is the half-width of Yuen's
+    interval at a stop. `least` and `most` count pairs; `trim` is the share cut from each end.
     """
 
     margin: float = 0.02
@@ -96,10 +98,11 @@ class Rule:
 
 
 def precise(pairs: Array, rule: Rule) -> Array:
-    """Whether sessions with these pairs may stop: by widths and equality, not by the faster arm.
+    """Whether each session may stop: both intervals are narrow, or Yuen's lies in the margin.
 
-    The exact interval must be narrow too: eight pairs with a disturbed pair are precise by the
-    trimmed mean, but the sign interval, then the whole range, supports no verdict.
+    The direction of a difference plays no part. A narrow Yuen's interval is not enough: with eight
+    pairs the sign interval is the whole range, too wide for a verdict after a single disturbed
+    pair. `pairs` has shape [..., K], and the result the shape [...].
     """
     interval = yuen(pairs, rule.nominal, rule.trim)
     sign_low, sign_high = sign_interval(pairs, rule.confidence)
@@ -116,10 +119,11 @@ def is_precise(pairs: Sequence[float], rule: Rule) -> bool:
 
 
 def verdicts(pairs: Array, rule: Rule) -> Array:
-    """The verdict of each session, out of `VERDICTS`, over all pairs.
+    """The verdict of each session, out of `VERDICTS`, over all pairs of shape [..., K].
 
-    `slower` and `faster` need the whole interval beyond the margin, and an exact sign interval
-    short of the margin's far side; otherwise the session is inconclusive.
+    `slower` and `faster` need the whole of Yuen's interval beyond the margin, and an exact sign
+    interval short of the opposite margin. `equivalent` needs Yuen's interval between both margins.
+    All other sessions are `inconclusive`.
     """
     interval = yuen(pairs, rule.nominal, rule.trim)
     sign_low, sign_high = sign_interval(pairs, rule.confidence)
@@ -144,7 +148,7 @@ class Judgement:
     sign_high: float
     pairs: int
     p: float
-    """One-sided, of "no further off than the margin", in the direction of the estimate."""
+    """One-sided p-value of "the change is within the margin", in the estimate's direction."""
     needed_pairs: int | None
     """For an inconclusive session: pairs needed for a verdict (estimate); None for 1000 or more."""
 
@@ -179,7 +183,7 @@ def judge(pairs: Sequence[float], rule: Rule) -> Judgement:
 
 
 def p_value(interval: Interval, rule: Rule) -> float:
-    """One-sided p of "no further off than the margin", in the estimate's direction (trimmed t)."""
+    """The one-sided p-value of "the change is within the margin", by the trimmed t test."""
     from scipy.special import stdtr  # scipy.special alone: scipy.stats takes a second to import
 
     beyond = abs(float(interval.centre)) - rule.log_margin

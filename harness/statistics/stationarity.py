@@ -58,9 +58,9 @@ class Modes:
 def drift(levels: Sequence[Sequence[float]]) -> Drift | None:
     """The drift over the sweeps of a run, or None if below `DRIFT` or possibly chance.
 
-    `levels` holds, for each cell, a positive value per sweep, in order; cells with fewer sweeps
-    than most are left out. Theil and Sen's slope of the logarithms without each cell's level, with
-    scipy's 95 % interval (P. K. Sen, 1968).
+    `levels` holds a value per sweep for each cell, in order. Cells with a value of 0 or less, or
+    with another number of sweeps than the commonest, are left out. The drift is Theil and Sen's
+    slope of the logarithms minus each cell's median, with scipy's 95 % interval (P. K. Sen, 1968).
     """
     sweeps = Counter(map(len, levels)).most_common(1)[0][0] if levels else 0
     whole = [values for values in levels if len(values) == sweeps and min(values, default=0.0) > 0]

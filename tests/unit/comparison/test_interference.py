@@ -142,6 +142,6 @@ def test_a_clock_that_does_not_run_forward_is_refused_in_words(
         "c", "c", (Side("base"), Side("head")), (spec, dict(spec)), number=1
     )
     with pytest.raises(
-        SideFailed, match=r"base: c a lap took -?\d ns: the clock stood still or went backwards"
+        SideFailed, match=r"base: c: a lap took -?\d ns: the clock stood still or went backwards"
     ):
         pairs.take_pair(measured, ["benchmarks"], PLANS["quick"], random.Random(0))
