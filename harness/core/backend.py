@@ -161,7 +161,8 @@ class Backend(ABC):
     def deployment(self, cell: Cell) -> Deployment:
         """The program for the cell's artifact outside the harness. Raises Unsupported for none."""
         raise Unsupported(
-            f"{self.name} has no program to package yet; docs/deploying.md names the runtimes with one"
+            f"{self.name} has no program to package yet; "
+            "docs/deploying.md names the runtimes with a program"
         )
 
     def binaries(self) -> Sequence[Path]:
