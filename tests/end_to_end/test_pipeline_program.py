@@ -118,8 +118,9 @@ def test_a_program_that_passes_frames_is_judged_and_compared_after_decoding(tmp_
     assert [(each["letters"], each["changed_share"]) for each in full] == [(True, 0)] * 6
     page = (tmp_path / "out" / "index.html").read_text()
     row = page.split('<th scope="row">directed', 1)[1].split("</tr>", 1)[0]
-    assert "passes frames by itself, after they are decoded" in row
-    assert "plodding: after decoding nothing is in flight: it passes frames one at a time." in page
+    assert "processes decoded frames in its own loop" in row
+    note = "plodding: no frames in flight after decoding: it passes frames one at a time."
+    assert note in page
     assert "both without letters" in page
     assert "nobody draws on a Sunday" in page
     assert page.index('<th scope="row">painter') < page.index('<th scope="row">directed'), (
