@@ -146,7 +146,7 @@ def serve(spec: Spec, channel: Channel) -> dict[str, Any]:
     cell = cell_of(spec)
     folders = {name: Path(path) for name, path in spec.folders.items()}
     with resident(cell, spec.plan, folders) as loaded:
-        loaded.warm_up()
+        loaded.make_ready()
         channel.tell({"ready": True})
         for command in channel.commands():
             channel.tell(loaded.take_laps(command["number"]))

@@ -68,7 +68,7 @@ def run(
         check_supported(session, cell, scenario)
         sizes = declared_sizes.load(cell, folders)
         context = LoadContext(session, loaded.batches, cell, scenario, sizes=sizes)
-        loaded.warm_up()
+        loaded.make_ready()
         points, block = _sampled(loaded, context)
         peak = provenance.peak_rss_bytes(session)
         attested = session.attest()

@@ -55,7 +55,7 @@ class ResidentCell:
     taken: int = field(default=0, init=False)
     """Laps taken by `take_laps` so far, so that inputs go on rotating."""
 
-    def warm_up(self) -> None:
+    def make_ready(self) -> None:
         """Run the first step, then windows of laps until windows agree."""
         with self.watch.phase("first_step"):
             self.session.bind(self.batches[0])
@@ -174,7 +174,7 @@ def run(
     measured: dict[str, Any] = {}
     with resident(cell, plan, folders, enter) as loaded:
         session, watch, meter = loaded.session, loaded.watch, energy.Meter(cell.device)
-        loaded.warm_up()
+        loaded.make_ready()
         tell({"ready": True})
         for command in commands:
             if command["do"] == "measure":

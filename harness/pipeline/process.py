@@ -66,7 +66,7 @@ def run(
                 "one at a time; choose a cell without that option"
             )
         pipeline = FramePipeline(session, cell.model, footage, (height, width))
-        loaded.warm_up()
+        loaded.make_ready()
         with watch.phase("warm_up"):
             covers, reason = modes.coverage(pipeline)
             modes.warm_up(pipeline, covers, plan.window)
