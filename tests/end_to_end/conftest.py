@@ -23,7 +23,7 @@ def variables(folder: Path) -> dict[str, str]:
     outer = ("PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST", "CI")
     kept = {name: value for name, value in os.environ.items() if name not in outer}
     own = {
-        "PYTHONPATH": os.pathsep.join([str(HERE), str(REPOSITORY)]),
+        "PYTHONPATH": str(HERE),
         "EVENBENCH_BACKENDS": tiny.BACKENDS,
         "EVENBENCH_CACHE": str(folder / "cache"),
         "TINY_LOG": str(folder / "processes.log"),
