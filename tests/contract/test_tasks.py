@@ -135,6 +135,7 @@ def test_three_runtimes_find_the_same_neighbours_of_a_sentence(tmp_path: Path) -
         assert (seen["nearest_agreement"], seen["order_agreement"]) == (1.0, 1.0)
 
 
+@pytest.mark.nightly
 @with_text
 @pytest.mark.slow
 def test_a_wrong_embedding_is_caught(tmp_path: Path) -> None:
@@ -178,6 +179,7 @@ def test_no_two_models_of_the_task_files_share_a_name() -> None:
     assert len(set(by_name.values())) == len(found)
 
 
+@pytest.mark.nightly
 @with_text
 @pytest.mark.slow
 @pytest.mark.parametrize("model", small_networks.NETWORKS, ids=lambda model: model.name)
@@ -187,6 +189,7 @@ def test_the_large_networks_with_few_layers_or_pixels_are_right_on_three_runtime
     measured(model, tmp_path, *RUNTIMES)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_runtimes_find_the_same_objects_in_cpp_as_well(tmp_path: Path) -> None:
     read = dict.fromkeys(("ort", "cpp-ort", "cpp-openvino"), detection.TRACED)
@@ -205,6 +208,7 @@ def test_runtimes_find_the_same_objects_in_cpp_as_well(tmp_path: Path) -> None:
         assert (seen["unmatched"], seen["worst_box_pixels"] < 0.1) == (0, True)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_images_of_two_sizes_go_through_one_artifact(tmp_path: Path) -> None:
     model = detection.FASTER_RCNN_TWO_SIZES
@@ -228,6 +232,7 @@ def test_images_of_two_sizes_go_through_one_artifact(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_runtimes_paste_the_same_masks_in_cpp_as_well(tmp_path: Path) -> None:
     options = {
@@ -242,6 +247,7 @@ def test_runtimes_paste_the_same_masks_in_cpp_as_well(tmp_path: Path) -> None:
         assert (seen["unmatched"], seen["worst_mask_iou"] > 0.99) == (0, True)
 
 
+@pytest.mark.nightly
 @with_transformers
 @pytest.mark.slow
 def test_two_runtimes_answer_the_queries_of_a_transformer_as_torch_does(tmp_path: Path) -> None:

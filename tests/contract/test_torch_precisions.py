@@ -56,12 +56,18 @@ COMPILED = ("torch-compile", "torch-aot")
 
 
 def each(names: Iterable[str]) -> list[Any]:
-    """These cells as parameters. One that each of inductor's backends compiles gets all cores: the
-    number of threads is compiled in.
+    """These cells as parameters. Cells that inductor compiles below fp32 are nightly; those of all
+    its backends also run alone, because the number of threads is compiled in.
     """
     wide = [cell(backend, "int8-static").id for backend in COMPILED]
-    marks = [pytest.mark.alone, pytest.mark.nightly]
-    return [pytest.param(name, marks=marks) if name in wide else name for name in names]
+    return [pytest.param(name, marks=_marks(name, wide)) for name in names]
+
+
+def _marks(name: str, wide: list[str]) -> list[pytest.MarkDecorator]:
+    if name in wide:
+        return [pytest.mark.alone, pytest.mark.nightly]
+    compiled = any(f"-{backend}-" in name for backend in COMPILED)
+    return [pytest.mark.nightly] if compiled and "torch-compile-bf16" not in name else []
 
 
 def measured(cells: list[Cell], results: Path) -> list[Mapping[str, Any]]:

@@ -163,6 +163,7 @@ def test_an_exported_program_tells_shapes_types_and_casts(tmp_path: Path) -> Non
     assert ways == [("float32", "float16", "activations"), ("float16", "float32", "activations")]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_package_is_read_without_running_it(tmp_path: Path) -> None:
     import torch._inductor
@@ -244,6 +245,7 @@ def test_what_counts_and_is_not_known_is_named(tmp_path: Path) -> None:
     assert looked(file)["flops"]["uncounted"] == {"LSTM": 1}
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_command_shows_runtimes_and_what_they_fuse(exported: Path) -> None:
     code, out, err = inspect(str(exported), "--json")

@@ -595,6 +595,7 @@ narrow = Case(
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_sizes_that_change_on_real_runtimes(tmp_path: Path) -> None:
     """Each runtime that takes them answers right at all of them, and what is compiled anew for one
@@ -641,6 +642,7 @@ def test_sizes_that_change_on_real_runtimes(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_what_is_left_open_below_fp32_on_real_runtimes(tmp_path: Path) -> None:
     for package in ("torch", "onnxruntime", "openvino"):

@@ -19,6 +19,7 @@ for package in ("av", "skimage", "sklearn", "torch", "onnxruntime", "openvino"):
     pytest.importorskip(package)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.skipif(bool(toolchain.lacks()), reason=toolchain.lacks() or "all is here")
 def test_boxes_and_masks_are_drawn_in_cpp_as_in_python(tmp_path: Path) -> None:
