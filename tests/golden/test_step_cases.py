@@ -221,7 +221,7 @@ def test_steps_are_measured_like_networks(tmp_path: Path) -> None:
         for line in lines
     }
     refused = outcomes.pop(("nms", "steps-pillow"))
-    assert refused == ("unsupported", "Pillow has no nms; it does photo, paste_masks")
+    assert refused == ("unsupported", "Pillow has no nms; it supports photo, paste_masks")
     assert outcomes.pop(("nms", "steps-cpp")) == ("unsupported", "C++ has no nms; it does photo")
     assert set(outcomes.values()) == {("ok", "")}, outcomes
     ran = [line for line in lines if line["outcome"] == "ok"]
