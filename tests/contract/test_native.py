@@ -208,11 +208,11 @@ def test_threads_are_those_of_the_runtime(
 def test_threads_of_onnx_runtime_are_counted_not_repeated(
     monkeypatch: pytest.MonkeyPatch, loaded: Callable[..., Attestation]
 ) -> None:
-    told = cpp_onnxruntime.ort_options
+    options_of = cpp_onnxruntime.ort_options
     monkeypatch.setattr(
         cpp_onnxruntime.OrtFileSession,
-        "told",
-        staticmethod(lambda file, cell: {**told(file, cell), "threads": 3}),
+        "options_of",
+        staticmethod(lambda file, cell: {**options_of(file, cell), "threads": 3}),
     )
     assert loaded(replace(cell_of("cpp-ort"), threads=1)).threads == 3
 
