@@ -222,7 +222,10 @@ def test_steps_are_measured_like_networks(tmp_path: Path) -> None:
     }
     refused = outcomes.pop(("nms", "steps-pillow"))
     assert refused == ("unsupported", "Pillow has no nms; it supports photo, paste_masks")
-    assert outcomes.pop(("nms", "steps-cpp")) == ("unsupported", "C++ has no nms; it supports photo")
+    assert outcomes.pop(("nms", "steps-cpp")) == (
+        "unsupported",
+        "C++ has no nms; it supports photo",
+    )
     assert set(outcomes.values()) == {("ok", "")}, outcomes
     ran = [line for line in lines if line["outcome"] == "ok"]
     for model in chosen:
