@@ -15,6 +15,7 @@ from backends.onnxruntime import session as ort_session
 from backends.onnxruntime import session_options
 from backends.onnxruntime.backend import OnnxRuntime
 from harness import BATCH, Cell, Model, Session, TensorSpec, Unavailable, Unsupported
+from harness.measurement import attestation as measured_attestation
 
 onnx = pytest.importorskip("onnx")
 
