@@ -76,11 +76,7 @@ class BisectOptions:
         """Return the rule of the paired test of a first attempt."""
         from harness.statistics import paired_test
 
-        return paired_test.Rule(
-            margin=self.margin,
-            most=self.pairs,
-            least=min(paired_test.FEWEST_PAIRS, self.pairs),
-        )
+        return paired_test.Rule.of_at_most(self.pairs, self.margin)
 
 
 def add_arguments(command: Parser) -> None:

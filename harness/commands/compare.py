@@ -82,11 +82,7 @@ class CompareOptions:
         """Return the rule of the paired test."""
         from harness.statistics import paired_test
 
-        return paired_test.Rule(
-            margin=self.margin,
-            most=self.pairs,
-            least=min(paired_test.FEWEST_PAIRS, self.pairs),
-        )
+        return paired_test.Rule.of_at_most(self.pairs, self.margin)
 
 
 def add_arguments(command: Parser) -> None:

@@ -87,6 +87,11 @@ class ParityVerdict:
     input_sha256: str = ""
 
 
+def severity(verdict: str, needed: float) -> tuple[bool, float]:
+    """The order of parity verdicts, worst last: any failure after a pass, then by `needed`."""
+    return verdict != "pass", needed
+
+
 @dataclass(frozen=True)
 class Attestation:
     """Facts read back from the runtime after the timed loop.

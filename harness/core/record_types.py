@@ -238,13 +238,6 @@ class ProcessRecord(TypedDict):
     affinity: list[int]
 
 
-class JournalledProcessRecord(ProcessRecord):
-    """A process's record in the journal of an unfinished run."""
-
-    wall_seconds: float
-    prepared: list[str]
-
-
 class OutcomeRecord(TypedDict):
     """A line of a results file: the outcome of a cell, with a list entry per process."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.accuracy import parity, tolerances
-from harness.core.measurements import ParityVerdict
+from harness.core.measurements import ParityVerdict, severity
 from harness.core.record_types import AccuracyRecord
 from harness.core.session import Session
 from harness.core.types import Cell, Model, to_json
@@ -43,7 +43,7 @@ def judge(
         verdicts.append(
             parity.compare(outputs, wanted, cell.model.outputs, tolerance, facts["kind"], evidence)
         )
-    worst = max(verdicts, key=lambda verdict: (verdict.verdict != "pass", verdict.needed))
+    worst = max(verdicts, key=lambda verdict: severity(verdict.verdict, verdict.needed))
     return dict(to_json(worst))
 
 

@@ -34,9 +34,11 @@ class Worker:
         self.job, self.timeout_seconds = job, timeout_seconds
         self.phase = ""
         self._begin = time.monotonic()
+        # The path comes first: the job may hold values of classes that are found only with it. A
+        # job that cannot be pickled raises here, before a process would be left behind.
+        message = pickle.dumps(job.sys_path) + pickle.dumps(job)
         self.process = ChildProcess("harness.worker", variables, interpreter=interpreter)
-        # The path comes first: the job may hold values of classes that are found only with it.
-        self.process.send(pickle.dumps(job.sys_path) + pickle.dumps(job))
+        self.process.send(message)
 
     def __enter__(self) -> Self:
         return self

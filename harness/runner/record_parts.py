@@ -7,6 +7,7 @@ from typing import Any
 
 from harness import __version__
 from harness.core import clock_tick, registry
+from harness.core.measurements import severity
 from harness.core.plans import Plan
 from harness.core.types import PHASES, Cell
 from harness.environment import cpu_time, system_info
@@ -65,7 +66,7 @@ def worst_parity(processes: Sequence[Record]) -> dict[str, Any] | None:
     verdicts = [process["parity"] for process in processes if process["parity"]]
     return max(
         verdicts,
-        key=lambda verdict: (verdict["verdict"] != "pass", float(verdict["needed"])),
+        key=lambda verdict: severity(verdict["verdict"], float(verdict["needed"])),
         default=None,
     )
 

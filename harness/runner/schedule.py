@@ -103,7 +103,8 @@ class Run:
                 sweep.prepare(part, self._preparer.prepare)
                 if part.prepared is None:
                     self._end(part)
-                self._count(part)
+                else:
+                    self._count(part)
             self._measure_peaks(parts)
             for part in parts:
                 if part.prepared and part.ended:

@@ -52,6 +52,11 @@ class Rule:
     most: int = 30
     trim: float = 0.2
 
+    @classmethod
+    def of_at_most(cls, pairs: int, margin: float) -> Rule:
+        """The rule for sessions of at most `pairs` pairs, with as few as that if there are few."""
+        return cls(margin=margin, most=pairs, least=min(FEWEST_PAIRS, pairs))
+
     def __post_init__(self) -> None:
         if (
             not 0 <= self.margin < 1

@@ -331,3 +331,11 @@ def test_user_code_and_the_harness_do_not_hide_each_other(
 def test_a_missing_interpreter_is_an_error_at_once() -> None:
     with pytest.raises(FileNotFoundError):
         launcher.run(Job("inputs", cell()), {}, 30.0, "/no/such/python")
+
+
+def test_a_job_that_cannot_be_pickled_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(launcher, "ChildProcess", lambda module, *_, **__: started.append(module))
+    with pytest.raises(Exception, match="pickle"):
+        launcher.run(Job("inputs", cell(), payload=lambda: None), {}, 30.0)
+    assert started == []
