@@ -61,6 +61,19 @@ class BlockRecord(TypedDict):
     machine_cpu_ns: int
 
 
+class InterleavingRecord(TypedDict):
+    """A process measured in turn with the other members of a group.
+
+    `sweep` names the set of resident processes, `members` their cells. `rounds` has the round of
+    each block, `untimed_laps` the laps between wake-up and the block, both by boundary and block.
+    """
+
+    sweep: str
+    members: list[str]
+    rounds: dict[str, list[int]]
+    untimed_laps: dict[str, list[int]]
+
+
 class WarmUpRecord(TypedDict):
     """The medians of the warm-up's windows, and whether the last windows agreed."""
 
@@ -219,6 +232,7 @@ class ProcessRecord(TypedDict):
     samples_ns: dict[str, list[int]]
     stability: dict[str, Stability]
     blocks: dict[str, list[BlockRecord]]
+    interleaving: InterleavingRecord | None
     peak_rss_bytes: int
     steady_rss_bytes: int
     accuracy: AccuracyRecord | None
@@ -278,6 +292,8 @@ class OutcomeRecord(TypedDict):
     environment: EnvironmentRecord
     reproduce: str
     warnings: list[str]
+    interleaving: NotRequired[list[InterleavingRecord | None]]
+    """Absent from lines before interleaving; None for a process measured alone."""
     steady_rss_bytes: NotRequired[list[int]]
     energy: NotRequired[EnergyRecord | None]
     agreement: NotRequired[AgreementRecord | None]
