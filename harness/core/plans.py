@@ -11,13 +11,18 @@ from harness.core.errors import UsageError
 
 @dataclass(frozen=True)
 class Plan:
-    """The amount of measuring: `processes` per cell, and limits within a process.
+    """The amount of measuring: processes per cell, and limits within a process.
 
-    A boundary takes at least `min_samples` laps and `min_seconds`, and ends after `max_seconds` or
-    `sampling.MAX_LAPS` laps, once every batch was used. Warm-up ends after `warmup_max_seconds`, or
-    when the medians of the last windows of `window` laps agree within `tolerance` (0.10 is 10 %);
-    blocks of laps must agree likewise. A worker without a reply in `timeout_seconds` is killed.
-    Each kernel for the machine's peaks is repeated for `peak_seconds`; 0 skips these kernels.
+    `processes` is the fewest processes of a cell. `evenbench run` takes up to `most_processes`,
+    until the half-width of every ratio that matters is at most `precision` (0.03 is 3 %) or
+    `budget_seconds` of measuring are over; infinite values switch either rule off.
+
+    A boundary takes at least `min_samples` laps and `min_seconds`, and ends after `max_seconds`,
+    `most_rounds` rounds or `sampling.MAX_LAPS` laps, once every batch was used. Warm-up ends after
+    `warmup_max_seconds`, or when the medians of the last windows of `window` laps agree within
+    `tolerance` (0.10 is 10 %); blocks of laps must agree likewise. A worker without a reply in
+    `timeout_seconds` is killed. Each kernel for the machine's peaks is repeated for `peak_seconds`;
+    0 skips these kernels.
     """
 
     name: str
@@ -30,6 +35,10 @@ class Plan:
     window: int = 5
     tolerance: float = 0.10
     peak_seconds: float = 0.0
+    precision: float = math.inf
+    most_processes: int = 0
+    most_rounds: int = 30
+    budget_seconds: float = math.inf
 
     def __post_init__(self) -> None:
         if (
@@ -37,12 +46,19 @@ class Plan:
             or self.min_samples < 1
             or self.max_seconds < self.min_seconds
             or not 0 < self.timeout_seconds < math.inf
+            or not self.precision > 0
+            or self.most_rounds < 1
         ):
             raise UsageError(
-                f"plan {self.name}: processes and min_samples must be 1 or more, max_seconds at "
-                "least min_seconds and "
-                f"timeout_seconds a number above 0, not {self}"
+                f"plan {self.name}: processes, min_samples and most_rounds must be 1 or more, "
+                "precision above 0, max_seconds at least min_seconds and timeout_seconds a number "
+                f"above 0, not {self}"
             )
+
+    @property
+    def process_limit(self) -> int:
+        """The most processes of a cell: `most_processes`, but never below `processes`."""
+        return max(self.processes, self.most_processes)
 
 
 PLANS: Mapping[str, Plan] = {
@@ -53,15 +69,18 @@ PLANS: Mapping[str, Plan] = {
         min_seconds=0.1,
         max_seconds=0.5,
         warmup_max_seconds=1.0,
+        most_rounds=20,
     ),
     "default": Plan(
         "default",
         processes=3,
         min_samples=12,
         min_seconds=0.2,
-        max_seconds=0.6,
+        max_seconds=1.2,
         warmup_max_seconds=1.5,
         peak_seconds=0.2,
+        precision=0.03,
+        most_processes=8,
     ),
     "thorough": Plan(
         "thorough",
@@ -71,5 +90,8 @@ PLANS: Mapping[str, Plan] = {
         max_seconds=8.0,
         warmup_max_seconds=10.0,
         peak_seconds=0.4,
+        precision=0.01,
+        most_processes=30,
+        most_rounds=100,
     ),
 }

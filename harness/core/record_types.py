@@ -65,13 +65,13 @@ class InterleavingRecord(TypedDict):
     """A process measured in turn with the other members of a group.
 
     `sweep` names the set of resident processes, `members` their cells. `rounds` has the round of
-    each block, `untimed_laps` the laps between wake-up and the block, both by boundary and block.
+    each block by boundary, `untimed_laps` the laps between wake-up and the first block of a turn.
     """
 
     sweep: str
     members: list[str]
     rounds: dict[str, list[int]]
-    untimed_laps: dict[str, list[int]]
+    untimed_laps: list[int]
 
 
 class WarmUpRecord(TypedDict):

@@ -33,24 +33,26 @@ PATIENCE_SECONDS = 30.0
 
 
 class Meter:
-    """A context around the timed laps. `facts` returns the counted energy, or the reason for none.
+    """A context around timed laps, entered once per turn; the energy of all turns adds up.
 
-    Create the meter before timing, because its reader takes a moment to start. No method raises:
-    missing energy must not cost a lap.
+    `facts` returns the counted energy, or the reason for none. Create the meter before timing,
+    because its reader takes a moment to start, and close it afterwards. No method raises: missing
+    energy must not cost a lap.
     """
 
     def __init__(self, device: str = "cpu", rapl: Path = RAPL) -> None:
         self.device = device
         self.reason = lacks(rapl)
-        self.joules: dict[str, float] = {}
         self.seconds = 0.0
-        self.by: list[str] = []
+        self._rapl: dict[str, float] = {}
+        self._reader = ""
+        self._device_joules = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         if not self.reason:
             self._start([sys.executable, "-m", __name__, "--rapl", str(rapl)])
 
     def __enter__(self) -> Meter:
-        self._device = gpu.total_joules(self.device)
+        self._before = gpu.total_joules(self.device)
         if self._process:
             self._ask("begin")
         self._began = time.perf_counter()
@@ -58,18 +60,15 @@ class Meter:
 
     def __exit__(self, *error: object) -> None:
         reply = self._ask("end") if self._process else {}
-        self.seconds = time.perf_counter() - self._began
-        used = {str(name): float(value) for name, value in (reply.get("joules") or {}).items()}
-        if used and not any(used.values()):
-            self.reason = self.reason or "RAPL's counters did not move"
-        elif used:
-            self.joules |= used
-            self.by.append(str(reply.get("by")))
+        self.seconds += time.perf_counter() - self._began
+        for name, joules in (reply.get("joules") or {}).items():
+            self._rapl[str(name)] = self._rapl.get(str(name), 0.0) + float(joules)
+            self._reader = str(reply.get("by"))
         after = gpu.total_joules(self.device)
-        if self._device is not None and after is not None and after > self._device:
-            self.joules[self.device] = after - self._device
-            self.by.append("NVML")
-        self.close()
+        if self._before is not None and after is not None:
+            self._device_joules += max(0.0, after - self._before)
+        if error[0] is not None:
+            self.close()
 
     def close(self) -> None:
         """End the reader. Closing again does nothing."""
@@ -87,12 +86,18 @@ class Meter:
 
         `laps` counts both boundaries.
         """
+        still = bool(self._rapl) and not any(self._rapl.values())
+        joules = {} if still else dict(self._rapl)
+        readers = [self._reader] if joules else []
+        if self._device_joules:
+            joules[self.device] = self._device_joules
+            readers.append("NVML")
         return {
-            "reason": self.reason,
-            "joules": self.joules,
+            "reason": self.reason or ("RAPL's counters did not move" if still else ""),
+            "joules": joules,
             "seconds": self.seconds,
             "laps": laps,
-            "by": ", ".join(self.by),
+            "by": ", ".join(readers),
         }
 
     def _start(self, command: Sequence[str]) -> None:

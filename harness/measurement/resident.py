@@ -10,7 +10,7 @@ import importlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from harness.environment import energy, gpu
 from harness.inputs import batches as inputs
 from harness.measurement import judging, provenance, sampling, timing
 from harness.measurement.phases import Stopwatch
+from harness.measurement.turns import Turns
 
 if TYPE_CHECKING:
     from harness.core.session import Arrays
@@ -52,6 +53,9 @@ class ResidentCell:
     observed: dict[str, Any] | None = field(default=None, init=False)
     """The GPU's clocks and temperature while laps were taken; None on a CPU."""
     kept: Kept = field(default_factory=dict, init=False)
+    turns: Turns | None = field(default=None, init=False)
+    """The turns so far, from the first on."""
+    _resources: ExitStack = field(default_factory=ExitStack, init=False)
     taken: int = field(default=0, init=False)
     """Laps taken by `take_laps` so far, so that inputs go on rotating."""
 
@@ -91,25 +95,40 @@ class ResidentCell:
         steal_ns = grown["steal_ticks"] * clock_tick.tick_ns()
         return {"laps_ns": laps.laps_ns, **counts, "steal_ns": steal_ns}
 
-    def measure(self, meter: energy.Meter) -> dict[str, Any]:
-        """Both boundaries, block by block in turn, until the plan's stop rule is met."""
-        with self.sampling() as seen, meter:
-            samples, self.kept = sampling.sample(
-                self.session, self.batches, self.plan, observe=seen.observe
+    def take_turn(self, number: int) -> dict[str, Any]:
+        """Take the turn of a round: untimed laps, then a block of each boundary (`Turns.take`)."""
+        if self.turns is None:
+            self.meter = self._resources.enter_context(closing(energy.Meter(self.cell.device)))
+            self._seen = self._resources.enter_context(gpu.watch(self.cell.device))
+            typical_ns = self.warm["windows_ns"][-1] if self.warm else 0.0
+            self.turns = Turns(
+                self.session, self.batches, self.plan, typical_ns, observe=self._seen.observe
             )
-            binding = sampling.binding(samples, self.session, kept=2 * len(self.batches))
-        counts = [len(samples[boundary].laps_ns) for boundary in BOUNDARIES]
+        with self.watch.phase("sample"), self.meter:
+            return self.turns.take(number)
+
+    def measured(self) -> dict[str, Any]:
+        """The laps, blocks and counters of all turns; empty without a turn."""
+        if self.turns is None:
+            return {}
+        samples, turns = self.turns.samples(), self.turns
+        self.kept, self.observed = turns.kept, self._seen.facts()
         return {
             "gpu": self.observed,
-            "energy": meter.facts(sum(counts)),
+            "energy": self.meter.facts(sum(len(samples[name].laps_ns) for name in BOUNDARIES)),
             "clock": self.session.clock,
             "inner_clock": self.session.inner_clock,
-            "binding_ns": binding,
+            "binding_ns": sampling.binding(samples, self.session, kept=2 * len(self.batches)),
             "warm_up": self.warm,
             "samples_ns": {boundary: list(taken.laps_ns) for boundary, taken in samples.items()},
             "stability": {boundary: samples[boundary].verdict for boundary in BOUNDARIES},
             "blocks": {boundary: to_json(samples[boundary].blocks) for boundary in BOUNDARIES},
+            "interleaving": {"rounds": turns.rounds, "untimed_laps": turns.untimed_laps},
         }
+
+    def release(self) -> None:
+        """End the readers of counters."""
+        self._resources.close()
 
     def keep_outputs(self) -> None:
         """Keep the outputs of a lap per batch and boundary, for cells timed by `take_laps`."""
@@ -152,6 +171,7 @@ def resident(
     try:
         yield loaded
     finally:
+        loaded.release()
         session.close()
 
 
@@ -161,27 +181,23 @@ def run(
     folders: Mapping[str, Path],
     enter: Callable[[str], None] = lambda phase: None,
     score: Callable[[Session], Mapping[str, Any]] | None = None,
-    commands: Iterable[Mapping[str, Any]] = ({"do": "measure"},),
+    commands: Iterable[Mapping[str, Any]] = (),
     tell: Callable[[Mapping[str, Any]], None] = lambda message: None,
 ) -> dict[str, Any]:
     """Measure a cell in this process; returns the process's part of an outcome's record.
 
-    The cell stays resident between `commands`: `measure` samples both boundaries by the plan,
-    `sample` takes `number` laps. `tell` gets `{"ready": true}` once the cell is warm,
-    `{"measured": true}` after `measure`, and the result of `take_laps` after `sample`. `score`
-    evaluates the session on labelled data after the last command.
+    The cell stays resident between `commands`: `turn` takes the turn of round `number`, `sample`
+    takes `number` laps. `tell` gets `{"ready": true}` once the cell is warm, and the result of
+    every command. `score` evaluates the session on labelled data after the last command.
     """
-    measured: dict[str, Any] = {}
     with resident(cell, plan, folders, enter) as loaded:
-        session, watch, meter = loaded.session, loaded.watch, energy.Meter(cell.device)
+        session, watch = loaded.session, loaded.watch
         loaded.make_ready()
         tell({"ready": True})
         for command in commands:
-            if command["do"] == "measure":
-                measured = loaded.measure(meter)
-                tell({"measured": True})
-            else:
-                tell(loaded.take_laps(command["number"]))
+            take = loaded.take_turn if command["do"] == "turn" else loaded.take_laps
+            tell(take(command["number"]))
+        measured = loaded.measured()
         if not loaded.kept:
             loaded.keep_outputs()
         measured["peak_rss_bytes"] = provenance.peak_rss_bytes(session)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from harness.core.measurements import Block, Samples
 from harness.core.plans import Plan
 from harness.core.record_types import WarmUpRecord
-from harness.core.session import Now, Session
+from harness.core.session import Laps, Now, Session
 from harness.core.types import BOUNDARIES, COMPUTE, HOST_TO_HOST
 from harness.measurement.timing import CLOCK, Counters, counted, counters_of, run_laps
 from harness.statistics import steady_state
@@ -23,6 +23,12 @@ BLOCK_NS = 20_000_000
 
 Blocks of laps under 40 µs are shorter, because a block has at most 500 laps.
 """
+
+MOST_BLOCK_NS = 2 * BLOCK_NS
+"""A block ends after the piece in which this time is over."""
+
+PIECES = 4
+"""Pieces of a block, with a look at the clock after each."""
 
 MAX_LAPS = 2000
 """Limit per process and boundary, because sub-microsecond steps would fill the results file."""
@@ -68,6 +74,11 @@ class Sampler:
     plan: Plan
     now: Now
     read_counters: Counters
+    least_laps: int = 0
+    """Fewest laps of a block; 0 is the plan's window."""
+    most_laps: int = 500
+    typical_ns: float = 0.0
+    """The lap time before the first lap, if known."""
     laps_ns: list[int] = field(default_factory=list)
     inner_ns: list[int] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
@@ -77,28 +88,53 @@ class Sampler:
     def take_block(self) -> None:
         """Take a block of laps between two readings of the counters.
 
-        A block lasts about `BLOCK_NS`, with at least a window of laps and at most 500. The first
-        block, without a known lap time, takes about a lap per batch, or a window if longer.
+        A block lasts about `BLOCK_NS`, with `least_laps` to `most_laps`. The first block, without a
+        known lap time, takes about a lap per batch, or a window if longer.
         """
         count = self._next_count()
-        keep = set(range(len(self.laps_ns), len(self.laps_ns) + count)) & self._to_keep()
         before, begin = self.read_counters(), self.now()
-        laps = run_laps(
-            self.session, self.batches, len(self.laps_ns), count, self.boundary, keep, self.now
-        )
+        laps = self._run(count, begin)
         wall, after = self.now() - begin, self.read_counters()
-        self.blocks.append(Block(count, wall, **counted(before, after)))
+        self.blocks.append(Block(len(laps.laps_ns), wall, **counted(before, after)))
         self.laps_ns.extend(laps.laps_ns)
         self.inner_ns.extend(laps.inner_ns)
         self.kept.update({lap % len(self.batches): outputs for lap, outputs in laps.kept.items()})
         self.wall_ns += wall
 
+    def _run(self, count: int, begin: int) -> Laps:
+        """Run up to `count` laps in pieces, and stop after `MOST_BLOCK_NS`.
+
+        On a busy machine single laps take a hundred times longer than others, when threads wait at a
+        barrier for a thread without a core. A session with a loop of its own runs in one piece.
+        """
+        whole = self.session.in_flight > 1 or type(self.session).laps is not Session.laps
+        pieces = [count] if whole else _pieces(count)
+        laps, kept, inner = [], {}, []
+        for number in pieces:
+            first = len(self.laps_ns) + len(laps)
+            keep = set(range(first, first + number)) & self._to_keep()
+            piece = run_laps(
+                self.session, self.batches, first, number, self.boundary, keep, self.now
+            )
+            laps += piece.laps_ns
+            inner += piece.inner_ns
+            kept |= piece.kept
+            if self.now() - begin > MOST_BLOCK_NS:
+                break
+        return Laps(laps, kept, inner)
+
     def _next_count(self) -> int:
-        if not self.laps_ns:
+        if not self.typical:
             return max(self.plan.window, min(len(self.batches), self.plan.min_samples))
-        typical = max(1.0, median(self.laps_ns[-self.plan.window :]))
-        count = max(self.plan.window, min(int(BLOCK_NS / typical), 500))
+        fewest = self.least_laps or self.plan.window
+        count = max(fewest, min(int(BLOCK_NS / max(1.0, self.typical)), self.most_laps))
         return max(1, min(count, MAX_LAPS - len(self.laps_ns)))
+
+    @property
+    def typical(self) -> float:
+        """The median of the last laps in ns; 0 if unknown."""
+        recent = self.laps_ns[-self.plan.window :]
+        return median(recent) if recent else self.typical_ns
 
     def _to_keep(self) -> set[int]:
         """The laps of the first two rotations; outputs of the second replace those of the first."""
@@ -111,10 +147,13 @@ class Sampler:
         return steady_state.stable(self._block_medians(), self.plan.tolerance)
 
     def _block_medians(self) -> list[float]:
-        start, medians = 0, []
+        """The medians of blocks, short blocks joined to a window of laps."""
+        start, stop, medians = 0, 0, []
         for block in self.blocks:
-            medians.append(median(self.laps_ns[start : start + block.laps]))
-            start += block.laps
+            stop += block.laps
+            if stop - start >= self.plan.window or self.least_laps == 0:
+                medians.append(median(self.laps_ns[start:stop]))
+                start = stop
         return medians
 
     @property
@@ -125,11 +164,17 @@ class Sampler:
         return long_enough and count >= max(self.plan.min_samples, len(self.batches))
 
     @property
+    def over(self) -> bool:
+        """Whether time or laps are used up, and every batch was used."""
+        seen = len(self.laps_ns) >= len(self.batches)
+        return seen and (
+            self.wall_ns >= self.plan.max_seconds * 1e9 or len(self.laps_ns) >= MAX_LAPS
+        )
+
+    @property
     def finished(self) -> bool:
         """The stop rule: enough and stable, or out of time after every batch was used."""
-        seen = len(self.laps_ns) >= len(self.batches)
-        over = self.wall_ns >= self.plan.max_seconds * 1e9 or len(self.laps_ns) >= MAX_LAPS
-        return (self.enough and self.stable) or (seen and over)
+        return (self.enough and self.stable) or self.over
 
     @property
     def verdict(self) -> Literal["stable", "unstable", "capped"]:
@@ -152,6 +197,12 @@ class Sampler:
                 inner, self.session.inner_clock, tuple(self.inner_ns), self.verdict, blocks
             )
         return samples
+
+
+def _pieces(count: int) -> list[int]:
+    """`count` in up to `PIECES` parts of about equal size."""
+    parts = min(PIECES, count)
+    return [count // parts + (number < count % parts) for number in range(parts)]
 
 
 def binding(samples: Mapping[str, Samples], session: Session, kept: int = 0) -> float | None:

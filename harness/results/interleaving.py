@@ -1,7 +1,7 @@
 """Blocks of a line by sweep and round, for ratios within a round.
 
-The processes of a group take blocks in turn: a round has a block of every member. A sweep is one set
-of resident processes. Two cells are compared within the rounds of a common sweep.
+The processes of a group take blocks in turn: a round has a block of every member. A sweep is one
+set of resident processes. Two cells are compared within the rounds of a common sweep.
 """
 
 from __future__ import annotations

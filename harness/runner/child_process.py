@@ -140,6 +140,18 @@ class ChildProcess:
                 with contextlib.suppress(ProcessLookupError):
                     os.sched_setaffinity(thread, cores)
 
+    def resident_bytes(self) -> int:
+        """The resident memory of the process and all descendants; 0 after the end."""
+        import psutil
+
+        total = 0
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(self._process.pid)
+            for member in (process, *process.children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    total += int(member.memory_info().rss)
+        return total
+
     def log_tail(self, size: int) -> str:
         """The last `size` bytes of standard output and error, as text."""
         length = self._log.seek(0, os.SEEK_END)

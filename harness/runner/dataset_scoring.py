@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -71,23 +70,24 @@ class LabelledData:
         """The digests of the prepared inputs, part of the run's manifest."""
         return sorted(entry.sha256 for _, entry in self._ready.values())
 
-    def measure(self, job: Job, run: Callable[[Job], Reply]) -> Reply:
-        """Run a measuring job with scoring of the session.
-
-        In the reply, `scored` has the results file's form. A cell without scores keeps its times;
-        `unscored` has the reason.
-        """
+    def scoring(self, job: Job, folder: str) -> Job:
+        """A measuring job that also scores the session; `folder` is empty, for detections."""
         fitted, entry = self._ready[job.cell.model.fingerprint]
-        with tempfile.TemporaryDirectory() as folder:
-            payload = replace(job.payload, dataset=replace(fitted, images=()))
-            folders = {**job.folders, "dataset": entry.path}
-            scoring = replace(job, payload=payload, folder=folder, folders=folders)
-            reply = run(scoring)
-            if reply.value is None or not reply.value.get(SCORED):
-                return reply
-            scored = dict(reply.value[SCORED])
-            if "found" in scored:
-                scored = self._score(scoring)
+        payload = replace(job.payload, dataset=replace(fitted, images=()))
+        folders = {**job.folders, "dataset": entry.path}
+        return replace(job, payload=payload, folder=folder, folders=folders)
+
+    def scored(self, job: Job, reply: Reply) -> Reply:
+        """The reply to a job of `scoring`, with `scored` in the results file's form.
+
+        A cell without scores keeps its times; `unscored` has the reason.
+        """
+        if reply.value is None or not reply.value.get(SCORED):
+            return reply
+        fitted, entry = self._ready[job.cell.model.fingerprint]
+        scored = dict(reply.value[SCORED])
+        if "found" in scored:
+            scored = self._score(job)
         self.unscored.pop(job.cell.id, None)
         if "error" in scored:
             self.unscored[job.cell.id] = str(scored["error"])

@@ -80,11 +80,6 @@ PHASE_OF: Mapping[str, str] = {
 }
 """The phase of a crash before the worker's first phase; `prepare` for all other tasks."""
 
-COMMANDS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
-    "measure": ({"do": "measure"}, {"do": "finish"}),
-}
-"""By task, all commands to a resident worker measured alone, sent together at the start."""
-
 
 class Channel:
     """The worker's end of the pipes: phases and messages out, commands in."""

@@ -7,13 +7,13 @@ import pickle
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Self
 
 from harness.environment import system_info
 from harness.runner.child_process import END_SECONDS, ChildProcess, ending, shared_path
-from harness.runner.job import COMMANDS, LOG_TAIL_BYTES, PHASE_OF, Job, Reply
+from harness.runner.job import LOG_TAIL_BYTES, PHASE_OF, Job, Reply
 
 
 class Worker:
@@ -55,12 +55,12 @@ class Worker:
             self.process.send(_line(command))
         return self._next(time.monotonic() + self.timeout_seconds)
 
-    def finish(self, commands: Sequence[Mapping[str, Any]] = ()) -> Reply:
-        """Send the last commands and wait for the reply; the timeout starts anew.
+    def finish(self) -> Reply:
+        """Close the commands and wait for the reply; the timeout starts anew.
 
         The process has ended afterwards.
         """
-        self.process.send(b"".join(map(_line, commands)), last=True)
+        self.process.send(b"", last=True)
         deadline = time.monotonic() + self.timeout_seconds
         while not isinstance(message := self._next(deadline), Reply):
             pass
@@ -111,7 +111,7 @@ def run(
 ) -> Reply:
     """Do `job` in a fresh process of `interpreter`, killed with all descendants at the timeout."""
     with Worker(job, variables, timeout_seconds, interpreter) as worker:
-        return worker.finish(COMMANDS.get(job.task, ()))
+        return worker.finish()
 
 
 def run_here(job: Job, timeout_seconds: float, variables: Mapping[str, str] | None = None) -> Reply:

@@ -87,10 +87,19 @@ class Preparer:
 
     def work(self, job: Job) -> Reply:
         """Do a job in a fresh process of the interpreter for the cell and task."""
+        return self._run(job, self._interpreter(job))
+
+    def start(self, job: Job) -> launcher.Worker:
+        """Start a job in a fresh process, which stays resident for commands."""
+        job, variables = _complete(job)
+        return launcher.Worker(job, variables, self.timeout_seconds, self._interpreter(job))
+
+    def _interpreter(self, job: Job) -> str:
+        """The Python for a job: of the cell's virtual environment, or this one."""
         portable = job.task == "prepare" and registry.find(job.cell.backend).portable_artifact
         own = job.task in IN_OWN_ENVIRONMENT and not portable
         environment = self._interpreters.of(job.cell) if own else None
-        return self._run(job, environment.python if environment else sys.executable)
+        return environment.python if environment else sys.executable
 
     def _prepare(self, cell: Cell) -> Prepared:
         backend = _backend_of(cell)
@@ -137,13 +146,17 @@ class Preparer:
             raise Refusal(Reply(None, "unavailable", "prepare", lacking))
 
     def _run(self, job: Job, interpreter: str) -> Reply:
-        more = {
-            **gpu.variables(job.cell.device),
-            **registry.find(job.cell.backend).variables(job.cell),
-        }
-        variables = system_info.for_worker(job.cell.threads, more)
-        job = replace(job, sys_path=shared_path())
+        job, variables = _complete(job)
         return launcher.run(job, variables, self.timeout_seconds, interpreter)
+
+
+def _complete(job: Job) -> tuple[Job, dict[str, str]]:
+    """The job with this import path, and the environment variables of its process."""
+    more = {
+        **gpu.variables(job.cell.device),
+        **registry.find(job.cell.backend).variables(job.cell),
+    }
+    return replace(job, sys_path=shared_path()), system_info.for_worker(job.cell.threads, more)
 
 
 def _refusing(make: Callable[[], Prepared]) -> Prepared:

@@ -1,4 +1,4 @@
-"""A run of cells: prepare all cells, measure in sweeps, and write an outcome per cell.
+"""A run of cells: prepare all cells, sweep their groups, and write an outcome per cell.
 
 This module runs in the parent, which sleeps while a process is timed, and imports neither numpy nor
 a runtime.
@@ -6,7 +6,12 @@ a runtime.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,10 +24,12 @@ from harness.results.records import Record
 from harness.results.run_file import RunFile
 from harness.runner import journal, outcome, roofline
 from harness.runner.dataset_scoring import SCORED, LabelledData
+from harness.runner.group_schedule import GroupSchedule, PartGroup, groups_of
+from harness.runner.group_sweep import GroupSweep, Resident
 from harness.runner.job import Job, Measurement, Reply
 from harness.runner.journal import Journal
 from harness.runner.preparation import Preparer
-from harness.runner.sweep import Part, Sweep
+from harness.runner.sweep import Part, record, take_over
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,8 @@ class Run:
     journal: Journal = field(init=False)
     steps: int = field(default=0, init=False)
     total: int = field(default=0, init=False)
+    groups: GroupSchedule | None = field(default=None, init=False)
+    """The groups being measured, from the first sweep on."""
     _entries: dict[str, Entry] = field(default_factory=dict, init=False)
     _counted: dict[str, int] = field(default_factory=dict, init=False)
     _preparer: Preparer = field(init=False)
@@ -96,21 +105,51 @@ class Run:
             }
             self._entries |= waiting
             self.total += len(waiting) * (1 + self.plan.processes)
-            sweep = Sweep(self.plan, self.journal, self.seed)
             parts = [Part(entry.cell) for entry in waiting.values()]
             for part in parts:
                 self._tell("prepare", part.cell.id)
-                sweep.prepare(part, self._preparer.prepare)
-                if part.prepared is None:
-                    self._end(part)
-                else:
-                    self._count(part)
+                take_over(part, self._preparer.prepare, self.journal)
+                self._count(part)
+                self._settle(part)
             self._measure_peaks(parts)
-            for part in parts:
-                if part.prepared and part.ended:
-                    self._end(part)  # an interrupted run measured all of its processes
-            sweep.measure(parts, self._work, self._begin, self._end)
+            self._sweep(parts)
             return [self.done[entry.cell.key] for entry in entries]
+
+    def _sweep(self, parts: Sequence[Part]) -> None:
+        """Sweep the groups of the parts until the plan is met."""
+        groups = groups_of([part for part in parts if part.ended is None])
+        shuffle = random.Random(f"{self.seed}:{self.file.id}")
+        self.groups = GroupSchedule(groups, self.plan, shuffle)
+        begin = time.monotonic()
+        while step := self.groups.next(begin + self.plan.budget_seconds - time.monotonic()):
+            group, members = step
+            self._sweep_group(group, members, shuffle)
+        for part in parts:
+            if part.ended is None:
+                part.ended = Reply(None)
+            self._settle(part)
+
+    def _sweep_group(
+        self, group: PartGroup, members: Sequence[Part], shuffle: random.Random
+    ) -> None:
+        name = f"sweep {group.sweeps + 1} of {group.name}"
+        sweep = GroupSweep(
+            str(group.sweeps),
+            members,
+            self.plan,
+            self._start,
+            shuffle,
+            lambda text: self._tell("measure", f"{name}: {text}"),
+        )
+        begin = time.monotonic()
+        group.sweeps += 1
+        self.total += sum(len(part.processes) >= self.plan.processes for part in members)
+        for part, reply in sweep.run():
+            if part.ended is None:
+                record(part, reply, self.journal)
+                self._count(part)
+                self._settle(part)
+        group.seconds.append(time.monotonic() - begin)
 
     def finish(self) -> None:
         """Close the run if every cell has an outcome; otherwise a later command can resume."""
@@ -129,39 +168,49 @@ class Run:
             self._tell("peaks", f"the peaks of {conditions}")
             self._peaks.measure(cell)
 
-    def _begin(self, part: Part, sweep: int) -> None:
-        self._tell("measure", f"{part.cell.id} {sweep + 1}/{self.plan.processes}")
-
-    def _work(self, part: Part) -> Reply:
-        """Measure a part in a fresh process; score a cell's first process on the labelled data."""
+    @contextmanager
+    def _start(self, part: Part) -> Iterator[Resident]:
+        """Start a part's process; a cell's first process is scored on the labelled data."""
         assert part.prepared is not None
         job = Job("measure", part.cell, Measurement(self.plan), folders=part.prepared.folders())
-        control = registry.row(part.cell.backend).role == "control"
-        scored = any(process.get(SCORED) for process in part.processes)
-        if self.labelled is None or control or scored:
-            return self._preparer.work(job)
-        return self.labelled.measure(job, self._preparer.work)
+        with tempfile.TemporaryDirectory() as folder:
+            labelled, complete = self.labelled, _unchanged
+            control = registry.row(part.cell.backend).role == "control"
+            if labelled and not control and not any(map(_is_scored, part.processes)):
+                job = scoring = labelled.scoring(job, folder)
+                complete = functools.partial(labelled.scored, scoring)
+            with self._preparer.start(job) as worker:
+                yield Resident(worker, complete)
 
     def _count(self, part: Part) -> None:
         """Update `steps`: a cell takes a step to prepare and a step per process."""
-        most = 1 + self.plan.processes
-        steps = most if part.ended else 1 + len(part.processes)
+        least = 1 + self.plan.processes
+        steps = 1 + len(part.processes)
+        steps = max(steps, least) if part.ended else steps
         self.steps += steps - self._counted.get(part.cell.key, 0)
         self._counted[part.cell.key] = steps
 
-    def _end(self, part: Part) -> None:
-        """Update `steps`; write and report the outcome if the part has ended."""
-        self._count(part)
-        if part.ended is None:
+    def _settle(self, part: Part) -> None:
+        """Write and report the outcome if the part has ended."""
+        if part.ended is None or part.cell.key in self.done:
             return
         cell, reply = part.cell, part.ended
+        self._count(part)
         entry = self._entries[cell.key]
         run = {"id": self.file.id, "started": self.file.manifest["started"], "seed": self.seed}
-        record = outcome.line(
+        line = outcome.line(
             entry, run, self.plan, reply, part.prepared, part.processes, self._peaks.of(cell)
         )
-        self.journal.settle(record)
-        self._tell("outcome", cell.id, record)
+        self.journal.settle(line)
+        self._tell("outcome", cell.id, line)
 
     def _tell(self, kind: str, text: str, record: Record | None = None) -> None:
         self.listen(Event(kind, text, self.steps, self.total, record))
+
+
+def _is_scored(process: Record) -> bool:
+    return bool(process.get(SCORED))
+
+
+def _unchanged(reply: Reply) -> Reply:
+    return reply

@@ -57,15 +57,9 @@ class Sweep:
     seed: int
 
     def prepare(self, part: Part, prepare: Callable[[Cell], Prepared]) -> None:
-        """Prepare a part, and take over the processes of an interrupted run."""
-        try:
-            part.prepared = prepare(part.cell)
-        except Refusal as refusal:
-            part.ended = refusal.reply
-            return
-        part.processes = self.journal.processes(part.cell.key, part.prepared)
-        if len(part.processes) >= self.plan.processes:
-            part.ended = Reply(None)
+        """Prepare a part; a part with enough processes of an interrupted run ends here."""
+        take_over(part, prepare, self.journal)
+        self._end_complete(part)
 
     def measure(
         self,
@@ -82,24 +76,39 @@ class Sweep:
         shuffle = random.Random(f"{self.seed}:{self.journal.run.id}")
         for sweep, part in rounds(parts, self.plan.processes, _wants, shuffle):
             begin(part, sweep)
-            self._once(part, work(part))
+            record(part, work(part), self.journal)
+            self._end_complete(part)
             end(part)
 
-    def _once(self, part: Part, reply: Reply) -> None:
-        assert part.prepared is not None
-        if reply.value is None:
-            part.ended = reply
-            return
-        different = part.prepared.difference(reply.value)
-        if different:
-            part.ended = Reply(None, "failed", "load", different)
-            return
-        part.processes.append({**reply.value, "wall_seconds": reply.wall_seconds})
-        part.ended = outcome.verdict(part.processes[-1])
-        if part.ended is None:
-            self.journal.keep(part.cell.key, part.prepared, part.processes[-1])
-            if len(part.processes) >= self.plan.processes:
-                part.ended = Reply(None)
+    def _end_complete(self, part: Part) -> None:
+        if part.ended is None and len(part.processes) >= self.plan.processes:
+            part.ended = Reply(None)
+
+
+def take_over(part: Part, prepare: Callable[[Cell], Prepared], journal: Journal) -> None:
+    """Prepare a part, and take over processes of an interrupted run; a refusal ends the part."""
+    try:
+        part.prepared = prepare(part.cell)
+    except Refusal as refusal:
+        part.ended = refusal.reply
+        return
+    part.processes = journal.processes(part.cell.key, part.prepared)
+
+
+def record(part: Part, reply: Reply, journal: Journal) -> None:
+    """Add a measured process to a part and the journal; a failure or wrong outputs end the part."""
+    assert part.prepared is not None
+    if reply.value is None:
+        part.ended = reply
+        return
+    different = part.prepared.difference(reply.value)
+    if different:
+        part.ended = Reply(None, "failed", "load", different)
+        return
+    part.processes.append({**reply.value, "wall_seconds": reply.wall_seconds})
+    part.ended = outcome.verdict(part.processes[-1])
+    if part.ended is None:
+        journal.keep(part.cell.key, part.prepared, part.processes[-1])
 
 
 def _wants(part: Part, sweep: int) -> bool:

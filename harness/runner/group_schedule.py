@@ -1,0 +1,231 @@
+"""Decides which group is swept next, with which members, and when a group is finished.
+
+Every group gets the plan's fewest sweeps. Further sweeps go to the group with the widest interval
+that matters, relative to the plan's precision: ratios to the baseline, and between front-runners.
+Cells whose ratios are precise enough take no further part.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from harness.core.plans import Plan
+from harness.core.types import BASELINE, COMPUTE
+from harness.results.interleaving import Sweeps, by_round
+from harness.runner.sweep import Part
+from harness.statistics import ratios
+from harness.statistics.ratios import NO_PRIOR, Prior, Ratio
+
+FRONT = 2.0
+"""Weight of a ratio between front-runners, against the weight 1 of a ratio to the baseline."""
+
+
+@dataclass
+class PartGroup:
+    """The parts of a comparison group, and the sweeps so far."""
+
+    name: str
+    parts: list[Part]
+    sweeps: int = 0
+    """Sweeps begun so far, including those of an interrupted run."""
+    seconds: list[float] = field(default_factory=list)
+    """Duration of each sweep of this command."""
+
+    def __post_init__(self) -> None:
+        numbers = [
+            int(process["interleaving"]["sweep"].partition(".")[0])
+            for part in self.parts
+            for process in part.processes
+            if process.get("interleaving")
+        ]
+        processes = [len(part.processes) for part in self.parts]
+        self.sweeps = max([*(number + 1 for number in numbers), *processes], default=0)
+
+    @property
+    def open(self) -> list[Part]:
+        """The parts without an end."""
+        return [part for part in self.parts if part.prepared and part.ended is None]
+
+    @property
+    def reference(self) -> Part | None:
+        """The baseline with the fewest options; without a baseline, the fastest part so far."""
+        eager = [part for part in self.open if part.cell.backend == BASELINE]
+        if eager:
+            return min(eager, key=lambda part: len(part.cell.options))
+        return min(self.open, key=_time_of, default=None)
+
+    @property
+    def times(self) -> dict[str, Sweeps]:
+        """The blocks of `compute` of all open parts with a process, by cell key."""
+        return {part.cell.key: sweeps_of(part) for part in self.open if part.processes}
+
+    def lacking(self, plan: Plan) -> list[Part]:
+        """The open parts with fewer processes than the plan's minimum."""
+        return [part for part in self.open if len(part.processes) < plan.processes]
+
+
+def groups_of(parts: Iterable[Part]) -> list[PartGroup]:
+    """The comparison groups of parts, in order.
+
+    A cell with several requests in flight is a group of its own: its laps overlap, so no turn can
+    end between two of them.
+    """
+    groups: dict[str, list[Part]] = {}
+    for part in parts:
+        cell = part.cell
+        alone = f" {cell.key}" if cell.option.get("hint") == "throughput" else ""
+        groups.setdefault(cell.group + alone, []).append(part)
+    return [PartGroup(name, members) for name, members in groups.items()]
+
+
+def sweeps_of(part: Part) -> Sweeps:
+    """The blocks of `compute` of a part's processes, by sweep and round."""
+    return {
+        process["interleaving"]["sweep"]: by_round(
+            process["samples_ns"][COMPUTE],
+            [block["laps"] for block in process["blocks"][COMPUTE]],
+            process["interleaving"]["rounds"][COMPUTE],
+        )
+        for process in part.processes
+        if process.get("interleaving")
+    }
+
+
+def _time_of(part: Part) -> float:
+    level = ratios.level(sweeps_of(part))
+    return level.value if level else math.inf
+
+
+@dataclass(frozen=True)
+class Race:
+    """A ratio that matters: two parts of a group, and how precisely the ratio is known."""
+
+    group: PartGroup
+    slower: Part
+    faster: Part
+    ratio: Ratio | None
+    weight: float = 1.0
+
+    @property
+    def half_width(self) -> float:
+        """Half the 95 % interval of the log ratio; infinite if unknown."""
+        half = self.ratio.half_width() if self.ratio else None
+        return math.inf if half is None else half
+
+
+@dataclass
+class GroupSchedule:
+    """The order of sweeps over groups. `next` gives the next group and members to sweep."""
+
+    groups: Sequence[PartGroup]
+    plan: Plan
+    shuffle: random.Random
+
+    def races(self) -> list[Race]:
+        """All ratios that matter, with the run's prior."""
+        prior = self._prior()
+        return [race for group in self.groups for race in _races(group, prior)]
+
+    def next(self, seconds_left: float) -> tuple[PartGroup, list[Part]] | None:
+        """The next group with the parts to measure, the reference first; None at the end.
+
+        A first sweep is due whatever time is left. Later sweeps must fit into `seconds_left`, by
+        the duration of the group's last sweep.
+        """
+        first = [group for group in self.groups if group.sweeps == 0 and group.open]
+        if first:
+            return self._least_swept(first)
+        fitting = [
+            group
+            for group in self.groups
+            if group.open and (not group.seconds or group.seconds[-1] <= seconds_left)
+        ]
+        lacking = [group for group in fitting if group.lacking(self.plan)]
+        if lacking:
+            return self._least_swept(lacking)
+        wide = [
+            race
+            for race in self.undecided()
+            if race.group in fitting and race.group.sweeps < self.plan.process_limit
+        ]
+        if not wide:
+            return None
+        group = max(wide, key=lambda race: race.weight * race.half_width).group
+        members = [
+            part for race in wide if race.group is group for part in (race.slower, race.faster)
+        ]
+        return group, _with_reference(group, members)
+
+    def undecided(self) -> list[Race]:
+        """The ratios that matter and are not known to the plan's precision."""
+        if not math.isfinite(self.plan.precision):
+            return []
+        return [race for race in self.races() if race.half_width > self.plan.precision]
+
+    def sweeps_left(self) -> dict[str, int]:
+        """By group, a prediction of the sweeps that are still due.
+
+        A half-width shrinks with the square root of the number of sweeps.
+        """
+        left = {group.name: max(0, self.plan.processes - group.sweeps) for group in self.groups}
+        for race in self.undecided():
+            group, sweeps = race.group, max(1, race.group.sweeps)
+            if group.lacking(self.plan):
+                continue
+            factor = (race.half_width / self.plan.precision) ** 2
+            needed = sweeps * factor if math.isfinite(factor) else math.inf
+            more = min(needed, self.plan.process_limit) - sweeps
+            left[group.name] = max(left[group.name], math.ceil(max(0.0, more)))
+        return left
+
+    def _least_swept(self, groups: Sequence[PartGroup]) -> tuple[PartGroup, list[Part]]:
+        least = min(group.sweeps for group in groups)
+        group = self.shuffle.choice([group for group in groups if group.sweeps == least])
+        return group, _with_reference(group, group.lacking(self.plan))
+
+    def _prior(self) -> Prior:
+        own = []
+        for group in self.groups:
+            times = group.times
+            reference = group.reference
+            base = times.pop(reference.cell.key, None) if reference else None
+            own += [ratios.ratio(other, base) for other in times.values()] if base else []
+        return ratios.prior_of(pair for pair in own if pair is not None)
+
+
+def _with_reference(group: PartGroup, members: Iterable[Part]) -> list[Part]:
+    """The reference of the group, then the other members, each once."""
+    unique: Mapping[str, Part] = {part.cell.key: part for part in members}
+    reference = group.reference
+    others = [part for part in unique.values() if part is not reference]
+    return [reference, *others] if reference else others
+
+
+def _races(group: PartGroup, prior: Prior = NO_PRIOR) -> list[Race]:
+    """The ratios of a group that matter: to the reference, and of front-runners to the fastest."""
+    times, reference = group.times, group.reference
+    parts = {part.cell.key: part for part in group.open if part.cell.key in times}
+    if reference is None or len(parts) < 2:
+        return []
+
+    def race(slower: Part, faster: Part, weight: float = 1.0) -> Race:
+        pair = ratios.ratio(times[slower.cell.key], times[faster.cell.key], prior)
+        return Race(group, slower, faster, pair, weight)
+
+    pairs = [race(reference, part) for part in parts.values() if part is not reference]
+    ahead = max(pairs, key=lambda pair: pair.ratio.log if pair.ratio else -math.inf)
+    leader = ahead.faster if ahead.ratio and ahead.ratio.log > 0 else reference
+    front = [
+        race(part, leader, FRONT)
+        for part in parts.values()
+        if part is not leader and part is not reference and leader is not reference
+    ]
+    return pairs + [pair for pair in front if _is_close(pair)]
+
+
+def _is_close(race: Race) -> bool:
+    """Whether the leader's lead is unclear: the 95 % interval contains 1, or is unknown."""
+    return race.ratio is None or abs(race.ratio.log) <= race.half_width
