@@ -7,7 +7,12 @@ External packages register backends with entry points in the group `harness.back
 from harness.core.registry import Row
 
 TABLE: tuple[Row, ...] = (
-    Row("torch-eager", "backends.torch.eager:TorchEager", "pip install 'evenbench[torch]'"),
+    Row(
+        "torch-eager",
+        "backends.torch.eager:TorchEager",
+        "pip install 'evenbench[torch]'",
+        baseline=True,
+    ),
     Row("torch-script", "backends.torch.torchscript:TorchScript", "pip install 'evenbench[torch]'"),
     Row(
         "torch-compile",

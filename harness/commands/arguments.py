@@ -91,6 +91,15 @@ def add_plan(command: Container) -> None:
     )
 
 
+def add_half_width(command: Container) -> None:
+    """Add `--half-width`."""
+    command.add_argument(
+        "--half-width",
+        metavar="PERCENT",
+        help="half-width of all intervals of ratios, such as 2%% [default: by plan, 3%%]",
+    )
+
+
 def add_seed(command: Container) -> None:
     """Add `--seed`."""
     command.add_argument(

@@ -127,7 +127,12 @@ class Estimate:
         self._since = at
 
     def remaining(self, event: Event) -> float | None:
-        """Return the seconds until the end; None before the first cell is prepared."""
+        """Return the seconds until the end; None before the first cell is prepared.
+
+        The schedule's own prediction counts as soon as a sweep is known.
+        """
+        if event.seconds_left is not None:
+            return event.seconds_left
         prepared = self.begun["prepare"] - (event.kind in PREPARING)
         if not prepared:
             return None

@@ -13,7 +13,7 @@ from harness.collection import selection, selection_flags
 from harness.collection.selection_flags import ALL_DECLARED, Selection
 from harness.commands import arguments, console, report
 from harness.commands.parser import Parser
-from harness.core import exit_codes
+from harness.core import exit_codes, quantities
 from harness.core.cases import Entry
 from harness.core.errors import UsageError
 from harness.core.plans import PLANS, Plan
@@ -55,17 +55,33 @@ class RunOptions:
     samples: int = 0
     seed: int = 0
     json: bool = False
+    half_width: str = ""
+    budget: str = ""
 
     @property
     def measurement(self) -> Plan:
-        """The plan with the time limit."""
-        return replace(PLANS[self.plan], timeout_seconds=self.timeout)
+        """The plan with the limits of the flags. Raises UsageError for a malformed flag."""
+        plan = replace(
+            PLANS[self.plan],
+            timeout_seconds=self.timeout,
+            budget_seconds=quantities.seconds_of(self.budget),
+        )
+        if not self.half_width:
+            return plan
+        share = quantities.quantity(self.half_width, "share", "--half-width", "3%")
+        if not 0 < share < 1:
+            raise UsageError(
+                f"--half-width {self.half_width}: expected a share between 0 % and 100 %"
+            )
+        return plan.to_half_width(share)
 
 
 def add_arguments(command: Parser) -> None:
     """Add the flags."""
     selection_flags.add_arguments(command)
     arguments.add_plan(command)
+    arguments.add_half_width(command)
+    arguments.add_budget(command)
     arguments.add_results(command)
     arguments.add_output(
         command, "DIR", "also write the HTML report here [default: no report]", "--site"
@@ -179,6 +195,8 @@ def _show(
     from reports.terminal import outcomes
 
     outcomes.show(lines, console.console())
+    if session.resolution:
+        print(f"precise  {session.resolution}")
     print(f"results  {session.file.file}")
     print(
         f"report   {page}" if page else f"report   evenbench report {shlex.quote(options.results)}"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.core.errors import UsageError
+
+PRECISE_PROCESSES = 12
+"""The fewest processes per cell that a plan with a named half-width may take."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,7 @@ class Plan:
     """The amount of measuring: processes per cell, and limits within a process.
 
     `processes` is the fewest processes of a cell. `evenbench run` takes up to `most_processes`,
-    until the half-width of every ratio that matters is at most `precision` (0.03 is 3 %) or
+    until the half-width of every ratio that matters is at most `half_width` (0.03 is 3 %) or
     `budget_seconds` of measuring are over; infinite values switch either rule off.
 
     A boundary takes at least `min_samples` laps and `min_seconds`, and ends after `max_seconds`,
@@ -35,7 +38,7 @@ class Plan:
     window: int = 5
     tolerance: float = 0.10
     peak_seconds: float = 0.0
-    precision: float = math.inf
+    half_width: float = math.inf
     most_processes: int = 0
     most_rounds: int = 30
     budget_seconds: float = math.inf
@@ -46,14 +49,19 @@ class Plan:
             or self.min_samples < 1
             or self.max_seconds < self.min_seconds
             or not 0 < self.timeout_seconds < math.inf
-            or not self.precision > 0
+            or not self.half_width > 0
             or self.most_rounds < 1
         ):
             raise UsageError(
                 f"plan {self.name}: processes, min_samples and most_rounds must be 1 or more, "
-                "precision above 0, max_seconds at least min_seconds and timeout_seconds a number "
+                "half_width above 0, max_seconds at least min_seconds and timeout_seconds a number "
                 f"above 0, not {self}"
             )
+
+    def to_half_width(self, half_width: float) -> Plan:
+        """This plan with another half-width, and enough processes for an interval."""
+        most = max(self.most_processes, PRECISE_PROCESSES)
+        return replace(self, half_width=half_width, most_processes=most)
 
     @property
     def process_limit(self) -> int:
@@ -79,7 +87,7 @@ PLANS: Mapping[str, Plan] = {
         max_seconds=1.2,
         warmup_max_seconds=1.5,
         peak_seconds=0.2,
-        precision=0.03,
+        half_width=0.03,
         most_processes=8,
     ),
     "thorough": Plan(
@@ -90,7 +98,7 @@ PLANS: Mapping[str, Plan] = {
         max_seconds=8.0,
         warmup_max_seconds=10.0,
         peak_seconds=0.4,
-        precision=0.01,
+        half_width=0.01,
         most_processes=30,
         most_rounds=100,
     ),

@@ -17,6 +17,7 @@ from harness.core.environment_records import (
     MachineLoadRecord,
     ProcessEnergyRecord,
 )
+from harness.core.sampling_records import BlockRecord, InterleavingRecord, WarmUpRecord
 
 Outcome = Literal["ok", "mismatch", "fallback", "unsupported", "unavailable", "failed"]
 Stability = Literal["stable", "unstable", "capped"]
@@ -46,40 +47,6 @@ class CellRecord(TypedDict):
     batch: int
     threads: int
     options: dict[str, Any]
-
-
-class BlockRecord(TypedDict):
-    """`measurements.Block`: counters around consecutive laps."""
-
-    laps: int
-    wall_ns: int
-    cpu_ns: int
-    preemptions: int
-    minor_faults: int
-    major_faults: int
-    steal_ticks: int
-    machine_cpu_ns: int
-
-
-class InterleavingRecord(TypedDict):
-    """A process measured in turn with the other members of a group.
-
-    `sweep` names the set of resident processes, `members` their cells. `rounds` has the round of
-    each block by boundary, `untimed_laps` the laps between wake-up and the first block of a turn.
-    """
-
-    sweep: str
-    members: list[str]
-    rounds: dict[str, list[int]]
-    untimed_laps: list[int]
-
-
-class WarmUpRecord(TypedDict):
-    """The medians of the warm-up's windows, and whether the last windows agreed."""
-
-    windows_ns: list[float]
-    laps: int
-    stable: bool
 
 
 class OutputErrorRecord(TypedDict):

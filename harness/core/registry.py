@@ -32,7 +32,8 @@ class Row:
     A `control` has no output to check (the harness's floor); a `golden` judges other backends; a
     `negative` is wrong on purpose. `environment` names a default environment for backends that
     cannot share this one; `ALL` excludes such backends, because a download needs an explicit
-    request. `ALL` also excludes backends for `steps` around networks.
+    request. `ALL` also excludes backends for `steps` around networks. Speed-ups are over the
+    `baseline`.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Row:
     role: Literal["runtime", "control", "golden", "negative"] = "runtime"
     environment: str = ""
     runs: Literal["networks", "steps"] = "networks"
+    baseline: bool = False
 
 
 @cache

@@ -32,9 +32,6 @@ HOST_TO_HOST = "host_to_host"
 BOUNDARIES = (COMPUTE, HOST_TO_HOST)
 """The content of a lap: step + sync with bound inputs, or bind + step + sync + fetch."""
 
-BASELINE = "torch-eager"
-"""The backend under every speed-up."""
-
 INNER_BOUNDARIES = ("device", "native")
 """The laps of `compute` by a second, inner clock: device events, or native code under Python."""
 

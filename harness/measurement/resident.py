@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core import clock_tick, registry
 from harness.core.plans import Plan
-from harness.core.record_types import WarmUpRecord
+from harness.core.sampling_records import WarmUpRecord
 from harness.core.session import Session
 from harness.core.types import BOUNDARIES, COMPUTE, Cell, to_json
 from harness.environment import energy, gpu
@@ -113,12 +113,14 @@ class ResidentCell:
             return {}
         samples, turns = self.turns.samples(), self.turns
         self.kept, self.observed = turns.kept, self._seen.facts()
+        with self.watch.phase("sample"):
+            binding = sampling.binding(samples, self.session, kept=2 * len(self.batches))
         return {
             "gpu": self.observed,
             "energy": self.meter.facts(sum(len(samples[name].laps_ns) for name in BOUNDARIES)),
             "clock": self.session.clock,
             "inner_clock": self.session.inner_clock,
-            "binding_ns": sampling.binding(samples, self.session, kept=2 * len(self.batches)),
+            "binding_ns": binding,
             "warm_up": self.warm,
             "samples_ns": {boundary: list(taken.laps_ns) for boundary, taken in samples.items()},
             "stability": {boundary: samples[boundary].verdict for boundary in BOUNDARIES},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.core.measurements import Block, Samples
 from harness.core.plans import Plan
-from harness.core.record_types import WarmUpRecord
+from harness.core.sampling_records import WarmUpRecord
 from harness.core.session import Laps, Now, Session
 from harness.core.types import BOUNDARIES, COMPUTE, HOST_TO_HOST
 from harness.measurement.timing import CLOCK, Counters, counted, counters_of, run_laps
@@ -104,24 +104,26 @@ class Sampler:
     def _run(self, count: int, begin: int) -> Laps:
         """Run up to `count` laps in pieces, and stop after `MOST_BLOCK_NS`.
 
-        On a busy machine single laps take a hundred times longer than others, when threads wait at a
-        barrier for a thread without a core. A session with a loop of its own runs in one piece.
+        On a busy machine some laps take a hundred times longer than others, because threads wait
+        at a barrier for a thread without a core. A session with a loop of its own has one piece.
         """
         whole = self.session.in_flight > 1 or type(self.session).laps is not Session.laps
         pieces = [count] if whole else _pieces(count)
-        laps, kept, inner = [], {}, []
+        laps = Laps([], {}, [])
         for number in pieces:
-            first = len(self.laps_ns) + len(laps)
+            first = len(self.laps_ns) + len(laps.laps_ns)
             keep = set(range(first, first + number)) & self._to_keep()
             piece = run_laps(
                 self.session, self.batches, first, number, self.boundary, keep, self.now
             )
-            laps += piece.laps_ns
-            inner += piece.inner_ns
-            kept |= piece.kept
+            laps = Laps(
+                [*laps.laps_ns, *piece.laps_ns],
+                {**laps.kept, **piece.kept},
+                [*laps.inner_ns, *piece.inner_ns],
+            )
             if self.now() - begin > MOST_BLOCK_NS:
                 break
-        return Laps(laps, kept, inner)
+        return laps
 
     def _next_count(self) -> int:
         if not self.typical:
@@ -159,8 +161,10 @@ class Sampler:
     @property
     def enough(self) -> bool:
         """Whether the plan's minimum is met and every batch was used."""
-        count = len(self.laps_ns)
-        long_enough = self.wall_ns >= self.plan.min_seconds * 1e9 or count >= MAX_LAPS
+        count, least_ns = len(self.laps_ns), self.plan.min_seconds * 1e9
+        # In turns, quick laps make blocks shorter than intended, but no less numerous.
+        turns = self.least_laps > 0 and len(self.blocks) * BLOCK_NS >= least_ns
+        long_enough = self.wall_ns >= least_ns or turns or count >= MAX_LAPS
         return long_enough and count >= max(self.plan.min_samples, len(self.batches))
 
     @property

@@ -46,8 +46,8 @@ class Turns:
     read_counters: Counters | None = None
     observe: Callable[[str], None] = lambda boundary: None
     samplers: dict[str, Sampler] = field(init=False)
-    rounds: dict[str, list[int]] = field(init=False)
-    """The round of each block, by boundary."""
+    rounds: list[int] = field(default_factory=list, init=False)
+    """The round of each turn."""
     untimed_laps: list[int] = field(default_factory=list, init=False)
     """The number of untimed laps at the beginning of each turn."""
 
@@ -63,7 +63,6 @@ class Turns:
             )
             for boundary in BOUNDARIES
         }
-        self.rounds = {boundary: [] for boundary in BOUNDARIES}
 
     def take(self, number: int) -> dict[str, Any]:
         """Take the turn of round `number`: untimed laps, then a block of each boundary.
@@ -73,11 +72,11 @@ class Turns:
         blocks agree (`stable`).
         """
         self.untimed_laps.append(self._settle())
+        self.rounds.append(number)
         times_ns = {}
         for boundary in BOUNDARIES if number % 2 else reversed(BOUNDARIES):
             sampler = self.samplers[boundary]
             sampler.take_block()
-            self.rounds[boundary].append(number)
             self.observe(boundary)
             times_ns[boundary] = median(sampler.laps_ns[-sampler.blocks[-1].laps :])
         samplers = self.samplers.values()

@@ -31,7 +31,7 @@ def sweeps_of(line: Mapping[str, Any], boundary: str) -> Sweeps:
     for number, (laps, taken, turn) in enumerate(zip(samples, blocks, turns, strict=True)):
         if turn:
             counts = [block["laps"] for block in taken]
-            sweeps[turn["sweep"]] = by_round(laps, counts, turn["rounds"][boundary])
+            sweeps[turn["sweep"]] = by_round(laps, counts, turn["rounds"])
         elif laps and median(laps) > 0:
             sweeps[f"{ALONE} {number}"] = {0: median(laps)}
     return sweeps

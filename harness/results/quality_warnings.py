@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.core import clock_tick, thresholds
-from harness.core.record_types import BlockRecord, OutcomeRecord
+from harness.core.record_types import OutcomeRecord
+from harness.core.sampling_records import BlockRecord
 from harness.core.types import COMPUTE
 from harness.statistics import estimates, stationarity
 

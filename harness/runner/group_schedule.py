@@ -1,7 +1,7 @@
 """Decides which group is swept next, with which members, and when a group is finished.
 
 Every group gets the plan's fewest sweeps. Further sweeps go to the group with the widest interval
-that matters, relative to the plan's precision: ratios to the baseline, and between front-runners.
+that matters, relative to the plan's half-width: ratios to the baseline, and between front-runners.
 Cells whose ratios are precise enough take no further part.
 """
 
@@ -12,14 +12,15 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from harness.core import registry
 from harness.core.plans import Plan
-from harness.core.types import BASELINE, COMPUTE
+from harness.core.types import COMPUTE
 from harness.results.interleaving import Sweeps, by_round
 from harness.runner.sweep import Part
 from harness.statistics import ratios
 from harness.statistics.ratios import NO_PRIOR, Prior, Ratio
 
-FRONT = 2.0
+FRONT_WEIGHT = 2.0
 """Weight of a ratio between front-runners, against the weight 1 of a ratio to the baseline."""
 
 
@@ -52,7 +53,7 @@ class PartGroup:
     @property
     def reference(self) -> Part | None:
         """The baseline with the fewest options; without a baseline, the fastest part so far."""
-        eager = [part for part in self.open if part.cell.backend == BASELINE]
+        eager = [part for part in self.open if registry.row(part.cell.backend).baseline]
         if eager:
             return min(eager, key=lambda part: len(part.cell.options))
         return min(self.open, key=_time_of, default=None)
@@ -87,7 +88,7 @@ def sweeps_of(part: Part) -> Sweeps:
         process["interleaving"]["sweep"]: by_round(
             process["samples_ns"][COMPUTE],
             [block["laps"] for block in process["blocks"][COMPUTE]],
-            process["interleaving"]["rounds"][COMPUTE],
+            process["interleaving"]["rounds"],
         )
         for process in part.processes
         if process.get("interleaving")
@@ -123,6 +124,7 @@ class GroupSchedule:
     groups: Sequence[PartGroup]
     plan: Plan
     shuffle: random.Random
+    _predicted: dict[str, int] = field(default_factory=dict, init=False)
 
     def races(self) -> list[Race]:
         """All ratios that matter, with the run's prior."""
@@ -135,6 +137,7 @@ class GroupSchedule:
         A first sweep is due whatever time is left. Later sweeps must fit into `seconds_left`, by
         the duration of the group's last sweep.
         """
+        self._predicted = self.sweeps_left()
         first = [group for group in self.groups if group.sweeps == 0 and group.open]
         if first:
             return self._least_swept(first)
@@ -160,26 +163,39 @@ class GroupSchedule:
         return group, _with_reference(group, members)
 
     def undecided(self) -> list[Race]:
-        """The ratios that matter and are not known to the plan's precision."""
-        if not math.isfinite(self.plan.precision):
+        """The ratios that matter and are not known to the plan's half-width."""
+        if not math.isfinite(self.plan.half_width):
             return []
-        return [race for race in self.races() if race.half_width > self.plan.precision]
+        return [race for race in self.races() if race.half_width > self.plan.half_width]
 
     def sweeps_left(self) -> dict[str, int]:
-        """By group, a prediction of the sweeps that are still due.
+        """By group, a prediction of the sweeps still due for the plan's half-width.
 
         A half-width shrinks with the square root of the number of sweeps.
         """
         left = {group.name: max(0, self.plan.processes - group.sweeps) for group in self.groups}
         for race in self.undecided():
-            group, sweeps = race.group, max(1, race.group.sweeps)
-            if group.lacking(self.plan):
-                continue
-            factor = (race.half_width / self.plan.precision) ** 2
-            needed = sweeps * factor if math.isfinite(factor) else math.inf
-            more = min(needed, self.plan.process_limit) - sweeps
-            left[group.name] = max(left[group.name], math.ceil(max(0.0, more)))
+            sweeps = race.group.sweeps
+            factor = (race.half_width / self.plan.half_width) ** 2
+            needed = math.ceil(sweeps * factor) - sweeps if math.isfinite(factor) else 1
+            left[race.group.name] = max(left[race.group.name], needed, self.plan.processes - sweeps)
         return left
+
+    def seconds_left(self) -> float | None:
+        """A prediction of the time for the sweeps due within the plan; None before the first sweep.
+
+        Groups without a sweep are taken to cost as much per member as the others.
+        """
+        costs = [group.seconds[-1] / len(group.parts) for group in self.groups if group.seconds]
+        if not costs:
+            return None
+        mean, total = sum(costs) / len(costs), 0.0
+        for group in self.groups:
+            limit = max(0, self.plan.process_limit - group.sweeps)
+            due = min(self._predicted.get(group.name, self.plan.processes), limit)
+            total += due * (group.seconds[-1] if group.seconds else mean * len(group.parts))
+        spent = sum(sum(group.seconds) for group in self.groups)
+        return min(total, max(0.0, self.plan.budget_seconds - spent))
 
     def _least_swept(self, groups: Sequence[PartGroup]) -> tuple[PartGroup, list[Part]]:
         least = min(group.sweeps for group in groups)
@@ -219,7 +235,7 @@ def _races(group: PartGroup, prior: Prior = NO_PRIOR) -> list[Race]:
     ahead = max(pairs, key=lambda pair: pair.ratio.log if pair.ratio else -math.inf)
     leader = ahead.faster if ahead.ratio and ahead.ratio.log > 0 else reference
     front = [
-        race(part, leader, FRONT)
+        race(part, leader, FRONT_WEIGHT)
         for part in parts.values()
         if part is not leader and part is not reference and leader is not reference
     ]

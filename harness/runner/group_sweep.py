@@ -32,7 +32,7 @@ FIRST_NEED = 1.5
 """Guess of a first process's memory, as a multiple of the largest resident member's."""
 
 ROUNDS_SHARE = 0.75
-"""Error of a sweep's rounds, as a share of the plan's precision. Sweeps bring it down further."""
+"""Error of a sweep's rounds, as a share of the plan's half-width. Sweeps bring it down further."""
 
 LEAST_ROUNDS = 5
 """Fewest rounds of a sweep for a half-width."""
@@ -108,12 +108,12 @@ class Member:
         """Whether the plan's minimum is reached and the last blocks agree, or the time is over."""
         return bool(self.state["over"] or (self.state["enough"] and self.state["stable"]))
 
-    def is_precise(self, reference: Member, precision: float) -> bool:
-        """Whether rounds leave `ROUNDS_SHARE` of `precision` in the ratio to the reference."""
-        if self.state["over"] or not math.isfinite(precision):
+    def is_precise(self, reference: Member, half_width: float) -> bool:
+        """Whether rounds leave `ROUNDS_SHARE` of `half_width` in the ratio to the reference."""
+        if self.state["over"] or not math.isfinite(half_width):
             return self.is_steady
         half = rounds.half_width(self.times_ns, reference.times_ns, LEAST_ROUNDS)
-        return self.is_sampled and half is not None and half <= ROUNDS_SHARE * precision
+        return self.is_sampled and half is not None and half <= ROUNDS_SHARE * half_width
 
 
 @dataclass
@@ -153,7 +153,7 @@ class GroupSweep:
             self._take_turns(members)
             cells = [member.part.cell.id for member in members]
             for member in members:
-                self.listen(f"judging {member.part.cell.id}")
+                self.listen(f"judging {member.part.cell.backend}")
                 self.replies.append((member.part, _with_turns(member.finish(), name, cells)))
         return waiting
 
@@ -166,7 +166,7 @@ class GroupSweep:
             if len(members) > 1 and not _has_room(part, members):
                 waiting.append(part)
                 continue
-            self.listen(f"loading {part.cell.id}")
+            self.listen(f"loading {part.cell.backend}")
             member = Member(part, stack.enter_context(self.start(part)))
             failure = member.load()
             if failure is None:
@@ -201,7 +201,7 @@ class GroupSweep:
             active = self._unfinished(members)
             if not active:
                 return
-            self.listen(f"round {number + 1} of {active[0].part.cell.group}")
+            self.listen(f"round {number + 1}")
 
     def _unfinished(self, members: Sequence[Member]) -> list[Member]:
         """The members that need more rounds, with the reference as long as any other does."""
@@ -211,8 +211,8 @@ class GroupSweep:
         if reference.state["over"]:
             wanting = [member for member in others if not member.is_sampled]
         else:
-            precision = self.plan.precision
-            wanting = [member for member in others if not member.is_precise(reference, precision)]
+            half_width = self.plan.half_width
+            wanting = [member for member in others if not member.is_precise(reference, half_width)]
         return [reference, *wanting] if wanting or not reference.is_sampled else []
 
 

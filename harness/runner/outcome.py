@@ -122,6 +122,7 @@ def _measured(prepared: Prepared | None, processes: Sequence[Record]) -> dict[st
         "samples_ns": gather("samples_ns", [*BOUNDARIES, *inner]),
         "stability": gather("stability"),
         "blocks": gather("blocks"),
+        "interleaving": [process["interleaving"] for process in processes],
         "clock": last.get("clock", ""),
         "inner_clock": last.get("inner_clock", ""),
         "binding_ns": [binding for binding in bindings if binding is not None],

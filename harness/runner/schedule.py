@@ -22,7 +22,7 @@ from harness.environment import measurement_lock
 from harness.results import records
 from harness.results.records import Record
 from harness.results.run_file import RunFile
-from harness.runner import journal, outcome, roofline
+from harness.runner import journal, outcome, roofline, standing
 from harness.runner.dataset_scoring import SCORED, LabelledData
 from harness.runner.group_schedule import GroupSchedule, PartGroup, groups_of
 from harness.runner.group_sweep import GroupSweep, Resident
@@ -38,6 +38,7 @@ class Event:
 
     A cell takes a step to prepare and a step per process. `kind` is `prepare`, `environment`, a
     kind of store entry, `peaks`, `measure` or `outcome`; only `outcome` has a `record`.
+    `seconds_left` is a prediction for the sweeps still due; None before the first sweep.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Event:
     steps: int
     total: int
     record: Record | None = None
+    seconds_left: float | None = None
 
 
 @dataclass
@@ -64,6 +66,8 @@ class Run:
     total: int = field(default=0, init=False)
     groups: GroupSchedule | None = field(default=None, init=False)
     """The groups being measured, from the first sweep on."""
+    resolution: str = field(default="", init=False)
+    """How precise the ratios are, and what would resolve the rest; empty without a ratio."""
     _entries: dict[str, Entry] = field(default_factory=dict, init=False)
     _counted: dict[str, int] = field(default_factory=dict, init=False)
     _preparer: Preparer = field(init=False)
@@ -119,27 +123,29 @@ class Run:
         """Sweep the groups of the parts until the plan is met."""
         groups = groups_of([part for part in parts if part.ended is None])
         shuffle = random.Random(f"{self.seed}:{self.file.id}")
-        self.groups = GroupSchedule(groups, self.plan, shuffle)
+        self.groups = schedule = GroupSchedule(groups, self.plan, shuffle)
         begin = time.monotonic()
-        while step := self.groups.next(begin + self.plan.budget_seconds - time.monotonic()):
+        while step := schedule.next(begin + self.plan.budget_seconds - time.monotonic()):
             group, members = step
-            self._sweep_group(group, members, shuffle)
+            self._sweep_group(schedule, group, members)
+        self.resolution = standing.resolution(schedule)
         for part in parts:
             if part.ended is None:
                 part.ended = Reply(None)
             self._settle(part)
 
     def _sweep_group(
-        self, group: PartGroup, members: Sequence[Part], shuffle: random.Random
+        self, schedule: GroupSchedule, group: PartGroup, members: Sequence[Part]
     ) -> None:
-        name = f"sweep {group.sweeps + 1} of {group.name}"
+        name = f"{group.name} sweep {group.sweeps + 1}"
+        so_far = standing.of(group, schedule)
         sweep = GroupSweep(
             str(group.sweeps),
             members,
             self.plan,
             self._start,
-            shuffle,
-            lambda text: self._tell("measure", f"{name}: {text}"),
+            schedule.shuffle,
+            lambda text: self._tell("measure", f"{name}: {text}{so_far}"),
         )
         begin = time.monotonic()
         group.sweeps += 1
@@ -205,7 +211,8 @@ class Run:
         self._tell("outcome", cell.id, line)
 
     def _tell(self, kind: str, text: str, record: Record | None = None) -> None:
-        self.listen(Event(kind, text, self.steps, self.total, record))
+        left = self.groups.seconds_left() if self.groups else None
+        self.listen(Event(kind, text, self.steps, self.total, record, left))
 
 
 def _is_scored(process: Record) -> bool:

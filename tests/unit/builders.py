@@ -8,10 +8,13 @@ import functools
 import hashlib
 import io
 import json
+import queue
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -325,20 +328,47 @@ def work_here(monkeypatch: pytest.MonkeyPatch) -> list[runner_job.Job]:
     """
     done: list[runner_job.Job] = []
 
-    def run(
-        job: runner_job.Job,
-        variables: Mapping[str, str],
-        timeout_seconds: float,
-        interpreter: str = "",
-    ) -> runner_job.Reply:
+    def start(job: runner_job.Job, *arguments: Any) -> WorkerHere:
         done.append(job)
-        commands = b"".join(
-            json.dumps(command).encode() + b"\n"
-            for command in runner_job.COMMANDS.get(job.task, ())
-        )
-        channel = runner_job.Channel(io.BytesIO(), io.BytesIO(commands))
-        reply = json.loads(json.dumps(worker.reply_to(job, channel)))
-        return runner_job.Reply(**reply, wall_seconds=0.5)
+        return WorkerHere(job)
 
-    monkeypatch.setattr(launcher, "run", run)
+    monkeypatch.setattr(launcher, "Worker", start)
     return done
+
+
+class WorkerHere:
+    """A worker in a thread of this process, with the interface of `launcher.Worker`."""
+
+    def __init__(self, job: runner_job.Job) -> None:
+        self.job = job
+        self.process = MagicMock(timed_out=False)
+        self.process.resident_bytes.return_value = 1
+        self._commands: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> WorkerHere:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._commands.put(b"")
+        self._thread.join()
+
+    def ask(self, command: Mapping[str, Any] | None = None) -> Any:
+        if command:
+            self._commands.put(json.dumps(command).encode())
+        while "phase" in (message := self._messages.get()) and "value" not in message:
+            pass
+        return runner_job.Reply(**message, wall_seconds=0.5) if "value" in message else message
+
+    def finish(self) -> runner_job.Reply:
+        self._commands.put(b"")
+        while not isinstance(message := self.ask(), runner_job.Reply):
+            pass
+        return message
+
+    def _serve(self) -> None:
+        channel = runner_job.Channel(io.BytesIO(), iter(self._commands.get, b""))  # type: ignore[arg-type]
+        channel.tell = self._messages.put  # type: ignore[method-assign]
+        self._messages.put(json.loads(json.dumps(worker.reply_to(self.job, channel))))
