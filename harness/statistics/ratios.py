@@ -41,8 +41,10 @@ MEDIAN_ERROR = 1.2533
 CLOCK = 2e-4
 """The smallest standard deviation of a sweep's log ratio: no ratio is known better than that."""
 
-MOST_FREEDOM = 10.0
+MOST_FREEDOM = 6.0
 """The largest weight of a prior, in degrees of freedom (simulated: tests/performance)."""
+
+PRUDENCE = 2.0
 
 IMPROBABLE = 0.05
 """Level of the F test that leaves a ratio with its own variance."""
@@ -113,16 +115,16 @@ class Ratio:
         (d0 s0^2 + d s^2) / (d0 + d) on d0 + d degrees of freedom, and at least `floor`. A variance
         improbably large under the prior (F test on d and d0, level `IMPROBABLE`) stays as it is.
         """
-        freedom = self.sweeps - 1
+        freedom = float(self.sweeps - 1)
         own = self.variance or 0.0
-        variance, total = own, float(freedom)
-        if prior.freedom > 0 and not _is_improbable(own, freedom, prior):
-            total = prior.freedom + freedom
-            variance = (prior.freedom * prior.variance + freedom * own) / total
+        weight = max(0.0, min(prior.freedom, MOST_FREEDOM - freedom))
+        if weight and _is_improbable(own, freedom, prior):
+            weight = 0.0
+        total = weight + freedom
         if not total:
             return replace(self, error=None, freedom=0.0)
-        error = math.sqrt(max(variance, self.floor) / self.sweeps)
-        return replace(self, error=error, freedom=total)
+        variance = max((weight * prior.variance + freedom * own) / total, own, self.floor)
+        return replace(self, error=math.sqrt(variance / self.sweeps), freedom=total)
 
     def reverse(self) -> Ratio:
         """The ratio with both sides exchanged."""
@@ -208,7 +210,7 @@ def prior_of(ratios: Iterable[Ratio]) -> Prior:
 
     Smyth (2004), section 6.2, as limma's `fitFDist`: e = ln s^2 - digamma(d/2) + ln(d/2) has the
     variance trigamma(d/2) + trigamma(d0/2), solved for d0. d0 is at most `MOST_FREEDOM`, and
-    at most the degrees of freedom of all ratios but one. Each pair of cells must be given once, and ratios
+    at most the degrees of freedom of all ratios but one. Each pair of cells counts once; ratios
     to a common reference are near enough to independent. `NO_PRIOR` for fewer than two ratios.
     """
     from scipy.special import polygamma, psi
@@ -219,7 +221,8 @@ def prior_of(ratios: Iterable[Ratio]) -> Prior:
     scores = [math.log(s2) - float(psi(d / 2)) + math.log(d / 2) for s2, d in usable]
     centre = math.fsum(scores) / len(scores)
     excess = math.fsum((score - centre) ** 2 for score in scores) / (len(scores) - 1)
-    excess -= math.fsum(float(polygamma(1, d / 2)) for _, d in usable) / len(usable)
+    expected = math.fsum(float(polygamma(1, d / 2)) for _, d in usable) / len(usable)
+    excess -= expected * (1 - PRUDENCE * math.sqrt(4.4 / len(usable)))
     all_but_one = sum(d for _, d in usable) - max(d for _, d in usable)
     freedom = min(2 * _trigamma_inverse(excess), MOST_FREEDOM, float(all_but_one))
     variance = math.exp(centre + float(psi(freedom / 2)) - math.log(freedom / 2))
