@@ -59,7 +59,8 @@ class Tally:
 
     def half_width(self, q: float) -> float:
         """The q-quantile of half-widths, as a share of the ratio."""
-        return math.expm1(quantile(self.halves, q))
+        log = quantile(self.halves, q)
+        return math.expm1(log) if log < 700 else math.inf
 
 
 def study(
