@@ -100,7 +100,8 @@ class ResidentCell:
         if self.turns is None:
             self.meter = self._resources.enter_context(closing(energy.Meter(self.cell.device)))
             self._seen = self._resources.enter_context(gpu.watch(self.cell.device))
-            typical_ns = self.warm["windows_ns"][-1] if self.warm else 0.0
+            windows_ns = self.warm["windows_ns"] if self.warm else []
+            typical_ns = windows_ns[-1] if windows_ns else 0.0
             self.turns = Turns(
                 self.session, self.batches, self.plan, typical_ns, observe=self._seen.observe
             )

@@ -102,13 +102,14 @@ class Sampler:
         self.wall_ns += wall
 
     def _run(self, count: int, begin: int) -> Laps:
-        """Run up to `count` laps in pieces, and stop after `MOST_BLOCK_NS`.
+        """Run `count` laps; in turns, fewer if `MOST_BLOCK_NS` is over.
 
         On a busy machine some laps take a hundred times longer than others, because threads wait
-        at a barrier for a thread without a core. A session with a loop of its own has one piece.
+        at a barrier for a thread without a core. So laps run in pieces, with a look at the clock
+        between them, unless the session has a loop of its own.
         """
-        whole = self.session.in_flight > 1 or type(self.session).laps is not Session.laps
-        pieces = [count] if whole else _pieces(count)
+        own_loop = self.session.in_flight > 1 or type(self.session).laps is not Session.laps
+        pieces = _pieces(count) if self.least_laps and not own_loop else [count]
         laps = Laps([], {}, [])
         for number in pieces:
             first = len(self.laps_ns) + len(laps.laps_ns)

@@ -74,7 +74,7 @@ class Turns:
         self.untimed_laps.append(self._settle())
         self.rounds.append(number)
         times_ns = {}
-        for boundary in BOUNDARIES if number % 2 else reversed(BOUNDARIES):
+        for boundary in reversed(BOUNDARIES) if number % 2 else BOUNDARIES:
             sampler = self.samplers[boundary]
             sampler.take_block()
             self.observe(boundary)
@@ -94,7 +94,8 @@ class Turns:
         for lap in range(1, MOST_UNTIMED_LAPS + 1):
             first = sum(self.untimed_laps) + lap
             laps = run_laps(self.session, self.batches, first, 1, COMPUTE, set(), self.now)
-            if laps.laps_ns[0] <= settled or self.now() - begin >= MOST_UNTIMED_NS:
+            late = not settled or self.now() - begin >= MOST_UNTIMED_NS
+            if late or laps.laps_ns[0] <= settled:
                 break
         return lap
 

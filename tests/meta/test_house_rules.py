@@ -266,6 +266,8 @@ WITHOUT_UNIT = {
     *(
         "processes",
         "seed",
+        "rounds",
+        "untimed_laps",
         "batch",
         "threads",
         "laps",

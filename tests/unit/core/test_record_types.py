@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.core import environment_records, measurements, record_types
+from harness.core import environment_records, measurements, record_types, sampling_records
 from harness.measurement import resident
 from harness.results import records
 from tests.unit.builders import cell, plan, product, register, samples
@@ -35,8 +35,8 @@ def node(path: str) -> Mapping[str, Any]:
 PARTS: Mapping[str, Any] = {
     "run": record_types.RunRecord,
     "cell": record_types.CellRecord,
-    "blocks.compute.[].[]": record_types.BlockRecord,
-    "warm_up.[]": record_types.WarmUpRecord,
+    "blocks.compute.[].[]": sampling_records.BlockRecord,
+    "warm_up.[]": sampling_records.WarmUpRecord,
     "memory": record_types.MemoryRecord,
     "parity": record_types.ParityRecord,
     "parity.outputs.[]": record_types.OutputErrorRecord,
@@ -77,7 +77,7 @@ def test_a_part_of_an_outcome_has_the_keys_of_the_schema(path: str) -> None:
 @pytest.mark.parametrize(
     ("dataclass", "kind"),
     [
-        (measurements.Block, record_types.BlockRecord),
+        (measurements.Block, sampling_records.BlockRecord),
         (measurements.OutputError, record_types.OutputErrorRecord),
         (measurements.ParityVerdict, record_types.JudgementRecord),
         (measurements.Attestation, record_types.AttestationRecord),
@@ -101,15 +101,16 @@ def test_a_measured_process_returns_the_keys_of_its_type(
     np.savez(folders["golden"] / "outputs.npz", y=x.astype(np.float64) @ weights.astype(np.float64))
     facts = json.dumps({"kind": "float64 numpy", "own_rmse": {}})
     (folders["golden"] / "facts.json").write_text(facts)
-    record = resident.run(cell("product"), plan(), folders)
+    turns = [{"do": "turn", "number": 0}]
+    record = resident.run(cell("product"), plan(), folders, commands=turns)
     for part, kind in (
         (record, record_types.ProcessRecord),
         (record["parity"], record_types.JudgementRecord),
         (record["attested"], record_types.AttestationRecord),
-        (record["warm_up"], record_types.WarmUpRecord),
+        (record["warm_up"], sampling_records.WarmUpRecord),
         (record["energy"], environment_records.ProcessEnergyRecord),
         (record["installation"], environment_records.InstallationRecord),
         (record["machine"], environment_records.MachineLoadRecord),
-        (record["blocks"]["compute"][0], record_types.BlockRecord),
+        (record["blocks"]["compute"][0], sampling_records.BlockRecord),
     ):
         assert set(part) == kind.__required_keys__

@@ -27,6 +27,9 @@ from tests.unit.builders import (
     samples,
 )
 
+TURNS = [{"do": "turn", "number": number} for number in range(12)]
+"""Turns enough for the least number of laps of the tests' plan."""
+
 WEIGHTS = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
 
 
@@ -54,6 +57,7 @@ def run(
         cell(backend, **changed),
         plan(),
         {name: folder for name, folder in folders.items() if golden or name != "golden"},
+        commands=TURNS,
     )
 
 
@@ -116,8 +120,8 @@ class ShyBackend(Product):
 def test_judged_outputs_come_from_the_timed_loop(
     wrong_at: int, verdict: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a warm-up, step 1 is the first step, 2-6 and 7-11 the first laps of both boundaries,
-    and 14 a kept lap.
+    """Without a warm-up, step 1 is the first step, 2 an untimed lap, 3-7 and 8-12 the first laps of
+    both boundaries, 13 an untimed lap, and 14 a kept lap.
     """
     register(monkeypatch, "shy=tests.unit.measurement.test_resident:ShyBackend")
     monkeypatch.setattr(
@@ -125,6 +129,7 @@ def test_judged_outputs_come_from_the_timed_loop(
         "warm_up",
         lambda session, batches, plan: {"windows_ns": [], "laps": 0, "stable": True},
     )
+    monkeypatch.setattr("harness.measurement.turns.MOST_UNTIMED_LAPS", 1)
     monkeypatch.setattr(Shy, "wrong_at", wrong_at)
     assert run(folders, "shy")["parity"]["verdict"] == verdict
 

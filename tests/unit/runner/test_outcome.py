@@ -46,6 +46,7 @@ def process(**changed: Any) -> dict[str, Any]:
     }
     blocks = {
         "blocks": {"compute": [], "host_to_host": []},
+        "interleaving": None,
         "warm_up": {"stable": True},
         "phases_seconds": {"load": 1.0},
     }

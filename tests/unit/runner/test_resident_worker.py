@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from harness import Cell, Session
+from harness.core.types import BOUNDARIES
 from harness.environment import system_info
 from harness.runner.child_process import shared_path
 from harness.runner.job import Job, Measurement, Reply
@@ -102,15 +103,22 @@ def test_several_workers_stay_resident_and_are_timed_in_turn(folders: dict[str, 
     assert right["cold_start_seconds"] > 0
 
 
-def test_samples_and_the_plan_s_measurement_share_a_worker(folders: dict[str, str]) -> None:
+def test_samples_and_turns_share_a_worker(folders: dict[str, str]) -> None:
     with worker(folders) as resident:
         assert resident.ask() == {"ready": True}
-        assert resident.ask({"do": "measure"}) == {"measured": True}
+        for number in (0, 1, 5):
+            turn = resident.ask({"do": "turn", "number": number})
+            assert not isinstance(turn, Reply)
+            assert set(turn) == {"times_ns", "enough", "over", "stable"}
+            assert all(time_ns > 0 for time_ns in turn["times_ns"].values())
         sample = resident.ask({"do": "sample", "number": 4})
         assert not isinstance(sample, Reply)
         assert set(sample) == {"laps_ns", "cpu_ns", "preemptions", "machine_cpu_ns", "steal_ns"}
-        measured = value_of(resident.finish([{"do": "finish"}]))
-    assert len(measured["samples_ns"]["compute"]) >= plan().min_samples
+        measured = value_of(resident.finish())
+    assert measured["interleaving"]["rounds"] == [0, 1, 5]
+    for boundary in BOUNDARIES:
+        laps = [block["laps"] for block in measured["blocks"][boundary]]
+        assert (len(laps), sum(laps)) == (3, len(measured["samples_ns"][boundary]))
     assert measured["parity"]["verdict"] == "pass"
 
 

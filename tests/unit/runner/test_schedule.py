@@ -102,7 +102,7 @@ def test_raw_laps_of_every_process_are_kept(lines: dict[str, Record]) -> None:
     line = lines["product fp32"]
     for boundary in BOUNDARIES:
         assert [len(laps) >= 8 for laps in line["samples_ns"][boundary]] == [True, True]
-    assert line["process_seconds"] == [0.5, 0.5]
+    assert [seconds > 0 for seconds in line["process_seconds"]] == [True, True]
 
 
 def test_a_control_is_measured_and_not_judged(lines: dict[str, Record]) -> None:
@@ -155,7 +155,7 @@ def test_an_interrupted_run_resumes_with_the_known_processes(
     wanted = entries(cell(), cell("twin"))
 
     def stop(event: Event) -> None:
-        if event.kind == "measure" and event.text.endswith("3/3"):
+        if event.kind == "measure" and "sweep 3" in event.text:
             raise Interrupted
 
     with pytest.raises(Interrupted):
@@ -175,7 +175,7 @@ def test_processes_of_another_artifact_do_not_count(
     wanted = entries(cell())
 
     def stop(event: Event) -> None:
-        if event.kind == "measure" and event.text.endswith("2/3"):
+        if event.kind == "measure" and "sweep 2" in event.text:
             raise Interrupted
 
     with pytest.raises(Interrupted):
