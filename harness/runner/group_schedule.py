@@ -51,17 +51,26 @@ class PartGroup:
         return [part for part in self.parts if part.prepared and part.ended is None]
 
     @property
+    def right(self) -> list[Part]:
+        """The parts without a failure, refusal or wrong outputs so far."""
+        return [
+            part
+            for part in self.parts
+            if part.prepared and (part.ended is None or part.ended.outcome == "ok")
+        ]
+
+    @property
     def reference(self) -> Part | None:
         """The baseline with the fewest options; without a baseline, the fastest part so far."""
-        eager = [part for part in self.open if registry.row(part.cell.backend).baseline]
+        eager = [part for part in self.right if registry.row(part.cell.backend).baseline]
         if eager:
             return min(eager, key=lambda part: len(part.cell.options))
-        return min(self.open, key=_time_of, default=None)
+        return min(self.right, key=_time_of, default=None)
 
     @property
     def times(self) -> dict[str, Sweeps]:
-        """The blocks of `compute` of all open parts with a process, by cell key."""
-        return {part.cell.key: sweeps_of(part) for part in self.open if part.processes}
+        """The blocks of `compute` of all right parts with a process, by cell key."""
+        return {part.cell.key: sweeps_of(part) for part in self.right if part.processes}
 
     def lacking(self, plan: Plan) -> list[Part]:
         """The open parts with fewer processes than the plan's minimum."""
@@ -162,6 +171,13 @@ class GroupSchedule:
         ]
         return group, _with_reference(group, members)
 
+    def is_finished(self, group: PartGroup) -> bool:
+        """Whether no further sweep of a group is due, whatever time is left."""
+        if group.lacking(self.plan):
+            return False
+        limited = group.sweeps >= self.plan.process_limit
+        return limited or all(race.group is not group for race in self.undecided())
+
     def undecided(self) -> list[Race]:
         """The ratios that matter and are not known to the plan's half-width."""
         if not math.isfinite(self.plan.half_width):
@@ -223,7 +239,7 @@ def _with_reference(group: PartGroup, members: Iterable[Part]) -> list[Part]:
 def _races(group: PartGroup, prior: Prior = NO_PRIOR) -> list[Race]:
     """The ratios of a group that matter: to the reference, and of front-runners to the fastest."""
     times, reference = group.times, group.reference
-    parts = {part.cell.key: part for part in group.open if part.cell.key in times}
+    parts = {part.cell.key: part for part in group.right if part.cell.key in times}
     if reference is None or len(parts) < 2:
         return []
 

@@ -128,7 +128,12 @@ class Run:
         while step := schedule.next(begin + self.plan.budget_seconds - time.monotonic()):
             group, members = step
             self._sweep_group(schedule, group, members)
+            if schedule.is_finished(group):
+                self._end(group.parts)
         self.resolution = standing.resolution(schedule)
+        self._end(parts)
+
+    def _end(self, parts: Sequence[Part]) -> None:
         for part in parts:
             if part.ended is None:
                 part.ended = Reply(None)

@@ -1,0 +1,31 @@
+"""Available memory is that of the machine, or what the control group leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+from harness.environment import memory
+
+GIB = 2**30
+
+
+def cgroup(folder: Path, limit: str, used: int, inactive: int) -> Path:
+    (folder / "memory.max").write_text(f"{limit}\n")
+    (folder / "memory.current").write_text(f"{used}\n")
+    (folder / "memory.stat").write_text(f"anon {used - inactive}\ninactive_file {inactive}\n")
+    return folder
+
+
+def test_a_control_group_limits_both(tmp_path: Path) -> None:
+    limited = cgroup(tmp_path, str(GIB), GIB // 2, GIB // 8)
+    assert memory.total_bytes(limited) == GIB
+    assert memory.available_bytes(limited) == GIB - GIB // 2 + GIB // 8
+
+
+def test_without_a_limit_the_machine_counts(tmp_path: Path) -> None:
+    free = cgroup(tmp_path, "max", GIB, 0)
+    for folder in (free, tmp_path / "absent"):
+        assert memory.total_bytes(folder) == psutil.virtual_memory().total
+        assert 0 < memory.available_bytes(folder) <= psutil.virtual_memory().total
