@@ -192,7 +192,7 @@ class GroupSweep:
         """Rounds until every member is precise enough, or has used its time; drops failed ones."""
         orders = balanced_orders(members, self.shuffle)
         active = list(members)
-        for number in range(self.plan.most_rounds):
+        for number in range(self.plan.most_rounds if members else 0):
             for member in [one for one in orders[number % len(orders)] if one in active]:
                 failure = member.take_turn(number)
                 if failure is not None:

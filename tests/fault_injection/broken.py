@@ -144,7 +144,7 @@ class RaiseInWarmUp(InStep):
 
 class RaiseInSample(InStep):
     def trouble(self) -> None:
-        if called_from("sample"):
+        if called_from("take_turn"):
             raise RuntimeError("sample went wrong")
 
 
@@ -210,3 +210,47 @@ class Polite(Named):
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
         time.sleep(POLITE_SECONDS)
         return {}
+
+
+class Steady(InStep):
+    """Steps of 5 ms; notes its process, which is stopped most of the time in a group."""
+
+    def trouble(self) -> None:
+        time.sleep(0.005)
+
+    def load(self, folder: Path, cell: Cell) -> Session:
+        note(f"pid {os.getpid()}")
+        return super().load(folder, cell)
+
+
+class Steadier(Steady):
+    """The same under another name."""
+
+
+class DiesInThirdTurn(Steady):
+    """Dies in the middle of the rounds: after some steps of the third turn."""
+
+    def load(self, folder: Path, cell: Cell) -> Session:
+        turns: list[Any] = []
+
+        def trouble() -> None:
+            time.sleep(0.005)
+            frame = sys._getframe()
+            while frame is not None and frame.f_code.co_name != "take_turn":
+                frame = frame.f_back  # type: ignore[assignment]
+            if frame is not None and frame not in turns:
+                turns.append(frame)
+            if len(turns) == 3:
+                ctypes.string_at(0)
+
+        note(f"pid {os.getpid()}")
+        return StepSession(cell, trouble)
+
+
+class HangsInSecondTurn(Steady):
+    """Waits forever in a later turn."""
+
+    def trouble(self) -> None:
+        if called_from("take_turn"):
+            time.sleep(600)
+        time.sleep(0.005)

@@ -202,3 +202,9 @@ def test_a_refused_member_is_not_tried_again() -> None:
     assert [event for event in bench.machine.events if event == ("load", "twin")] == [
         ("load", "twin")
     ]
+
+
+def test_a_group_of_refusals_has_no_round() -> None:
+    refused = Reply(None, "unsupported", "load", "no such operator")
+    bench = Bench(product={"load": [refused]}, twin={"load": [refused]})
+    assert bench.run() == {"product": [refused], "twin": [refused]}
