@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from harness.core import clock_tick, thresholds
 from harness.core.record_types import BlockRecord, OutcomeRecord
 from harness.core.types import COMPUTE
+from harness.results import processes_apart
 from harness.statistics import estimates, stationarity
 
 NAMED = 3
@@ -32,7 +33,7 @@ def about(line: OutcomeRecord) -> list[Warning]:
     """Every warning about an outcome, in a fixed order."""
     rules = (
         *(_stability, _threads, _contention, _steal, _pressure, _slowed),
-        *(_memory_pressure, _processes, _warm_up),
+        *(_memory_pressure, _processes, _warm_up, apart),
     )
     return [warning for rule in rules for warning in rule(line)]
 
@@ -48,6 +49,7 @@ def about_run(lines: Sequence[OutcomeRecord]) -> list[Warning]:
         *_clocks(timed),
         *_drift(timed),
         *_modes(timed),
+        *_counted(timed, apart, "a process stands apart"),
         *_counted(timed, _contention, "contended"),
         *_counted(timed, _steal, "slowed by CPU steal"),
         *_counted(timed, _pressure, "measured under CPU pressure"),
@@ -188,6 +190,22 @@ def _warm_up(line: OutcomeRecord) -> Iterator[Warning]:
         yield Warning(
             f"warm-up did not settle in {cold} of {len(line['warm_up'])} processes",
             _more(line, _steadier(line)),
+        )
+
+
+def apart(line: OutcomeRecord) -> Iterator[Warning]:
+    """A warning for each process far from the other processes of the cell, with the reason."""
+    for process in processes_apart.of_line(line):
+        advice = {
+            processes_apart.SHARED_CORE: "use fewer threads, or stop other work on this machine",
+            processes_apart.STOLEN: "measure on a dedicated host",
+            processes_apart.CONTENDED: "stop other work on this machine",
+            processes_apart.UNEXPLAINED: _more(line, "medians over processes leave it out"),
+        }
+        yield Warning(
+            f"{process.name} stands apart, compute is {process.distance} than in the others: "
+            f"{process.why}",
+            advice[next(iter(process.causes))],
         )
 
 
