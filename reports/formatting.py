@@ -88,11 +88,12 @@ LISTED = 4
 
 
 def judged(estimate: Estimate | None) -> bool:
-    """Whether an estimate is shown and drawn: no interval, or one within `WIDEST`."""
+    """Whether an estimate is shown and drawn: of one process, or with an interval in `WIDEST`."""
     if estimate is None:
         return False
-    low, high = estimate.low, estimate.high
-    return low is None or high is None or 0 < high <= WIDEST * low
+    if estimate.low is None or estimate.high is None:
+        return estimate.processes <= 1
+    return 0 < estimate.high <= WIDEST * estimate.low
 
 
 def latency(estimate: Estimate | None) -> str:
@@ -107,13 +108,10 @@ def latency_interval(estimate: Estimate | None) -> str:
 
     The values of the processes replace an interval wider than `WIDEST`: `0.32, 0.35 and 55.7 ms`.
     """
-    if estimate is None or estimate.low is None or estimate.high is None:
-        return "" if estimate is None else NO_INTERVAL
+    if estimate is None:
+        return ""
     per, name = duration_unit(estimate.value)
-    if not judged(estimate):
-        return _values(estimate, per, f"{SPACE}{name}")
-    decimals = _decimals(estimate.value / per, 3)
-    return f"{estimate.low / per:,.{decimals}f} to {estimate.high / per:,.{decimals}f}{SPACE}{name}"
+    return _interval(estimate, per, f"{SPACE}{name}")
 
 
 def ratio(estimate: Estimate | None) -> str:
@@ -129,12 +127,17 @@ def ratio_interval(estimate: Estimate | None) -> str:
 
     The ratios of the sweeps replace an interval wider than `WIDEST`.
     """
-    if estimate is None or estimate.low is None or estimate.high is None:
-        return "" if estimate is None else NO_INTERVAL
+    return "" if estimate is None else _interval(estimate, 1.0, "×")
+
+
+def _interval(estimate: Estimate, per: float, unit: str) -> str:
+    """An interval with the digits of its value, or the values behind what is not judged."""
     if not judged(estimate):
-        return _values(estimate, 1.0, "×")
-    decimals = _decimals(estimate.value, 3)
-    return f"{estimate.low:.{decimals}f} to {estimate.high:.{decimals}f}×"
+        return _values(estimate, per, unit)
+    if estimate.low is None or estimate.high is None:
+        return NO_INTERVAL
+    decimals = _decimals(estimate.value / per, 3)
+    return f"{estimate.low / per:,.{decimals}f} to {estimate.high / per:,.{decimals}f}{unit}"
 
 
 def half_width(estimate: Estimate) -> str:

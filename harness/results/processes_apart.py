@@ -22,10 +22,10 @@ SHARED_CORE, STOLEN, CONTENDED, UNEXPLAINED = "shared core", "steal", "contentio
 
 @dataclass(frozen=True)
 class Apart:
-    """A process far from the other processes of its cell.
+    """A process far slower than the other processes of its cell.
 
-    `factor` is the time of a lap over that of the other processes: 174 is 174 times as slow.
-    `causes` maps each cause to its evidence as text.
+    `factor` is its typical lap over the median of all processes. `causes` maps each cause to the
+    evidence as text.
     """
 
     process: int
@@ -40,10 +40,9 @@ class Apart:
 
     @property
     def distance(self) -> str:
-        """`174 times slower`, `3.1 times faster`."""
-        times = max(self.factor, 1 / self.factor)
-        shown = f"{times:,.0f}" if times >= 20 else f"{times:.1f}"
-        return f"{shown} times {'slower' if self.factor > 1 else 'faster'}"
+        """`174 times the median process`."""
+        shown = f"{self.factor:,.0f}" if self.factor >= 20 else f"{self.factor:.1f}"
+        return f"{shown} times the median process"
 
     @property
     def why(self) -> str:
@@ -97,7 +96,7 @@ def _causes(blocks: Blocks, siblings: Sequence[Blocks], tick_ns: int) -> dict[st
     own, usual = _cores(blocks), median([_cores(sibling) for sibling in siblings])
     if own < thresholds.SHARED_CORE_SHARE * usual:
         causes[SHARED_CORE] = (
-            f"its threads shared a core (CPU time {own:.1f} of wall time, {usual:.1f} in the others)"
+            f"its threads shared a core (CPU time over wall time {own:.1f}, else {usual:.1f})"
         )
     stolen_ns = _sum(blocks, "steal_ticks") * tick_ns
     if stolen_ns > thresholds.STEAL_CORES * wall_ns:

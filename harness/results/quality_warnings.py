@@ -200,11 +200,10 @@ def apart(line: OutcomeRecord) -> Iterator[Warning]:
             processes_apart.SHARED_CORE: "use fewer threads, or stop other work on this machine",
             processes_apart.STOLEN: "measure on a dedicated host",
             processes_apart.CONTENDED: "stop other work on this machine",
-            processes_apart.UNEXPLAINED: _more(line, "medians over processes leave it out"),
+            processes_apart.UNEXPLAINED: _more(line, "levels and ratios leave the process out"),
         }
         yield Warning(
-            f"{process.name} stands apart, compute is {process.distance} than in the others: "
-            f"{process.why}",
+            f"{process.name} stands apart, compute took {process.distance}: {process.why}",
             advice[next(iter(process.causes))],
         )
 
