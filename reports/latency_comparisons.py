@@ -36,7 +36,7 @@ class LatencyComparisons:
     def _different(self) -> set[Pair]:
         from harness.statistics.paired_test import holm  # imports numpy
 
-        known = {pair: ratio for pair, ratio in self._ratios.items() if ratio}
+        known = {pair: ratio for pair, ratio in self._ratios.items() if ratio and ratio.sweeps > 1}
         p_values = [ratio.p_value() for ratio in known.values()]
         rejected = holm(p_values, DIFFERENCE_ERROR)
         return {pair for pair, differs in zip(known, rejected, strict=True) if differs}

@@ -51,7 +51,7 @@ class Result:
     @cached_property
     def apart(self) -> list[Apart]:
         """Processes far from the other processes of the cell, with reasons."""
-        return processes_apart.of_line(self.record)
+        return processes_apart.of_line(self.record) if len(self.sweeps) > 2 else []
 
     @cached_property
     def group(self) -> str:
@@ -240,7 +240,7 @@ def ratio(slower: Result, faster: Result, boundary: str = COMPUTE) -> Estimate |
 
 def has_interval(estimate: Estimate | None) -> bool:
     """Return whether an estimate is of more than one process."""
-    return estimate is not None and (estimate.low is not None or estimate.processes > 1)
+    return estimate is not None and estimate.processes > 1
 
 
 def results(lines: Iterable[Record]) -> list[Result]:

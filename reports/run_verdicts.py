@@ -75,6 +75,11 @@ class RunVerdicts:
 
     def ratio(self, slower: Result, faster: Result, boundary: str = COMPUTE) -> Ratio | None:
         """The ratio of two results of the run, also of different groups."""
+        members = self._groups.get(slower.group, {}).values()
+        if boundary == COMPUTE and slower is not faster and {slower, faster} <= set(members):
+            judged = self.comparison(slower, faster).ratio
+            if judged is not None:
+                return judged
         before, after = slower.sweeps_of(boundary), faster.sweeps_of(boundary)
         return ratios.ratio(*paired(before, after), self._prior(boundary))
 
@@ -119,10 +124,15 @@ def compared(pairs: Sequence[tuple[Sweeps, Sweeps]]) -> list[Comparison]:
 
 
 def estimate(ratio: Ratio | None, slower: Sweeps, faster: Sweeps) -> Estimate | None:
-    """The estimate of a ratio with its 95 % interval, and the ratio of each sweep if not judged."""
+    """The estimate of a ratio with its 95 % interval, and the ratio of each sweep if not judged.
+
+    A single sweep has no interval here, whatever the prior: one process shows no stall.
+    """
     if ratio is None:
         return None
     known = ratio.estimate()
+    if ratio.sweeps < 2:
+        return Estimate(known.value, None, None, ratio.sweeps)
     if formatting.judged(known):
         return known
     slower, faster = paired(slower, faster)

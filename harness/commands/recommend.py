@@ -261,7 +261,7 @@ def _ranking(advice: Advice) -> Table:
 
 
 def _remark(not_apart: Sequence[tuple[str, str]], places: Mapping[str, str]) -> str:
-    """Return `not told apart from 1 and 3`: by reason, the places of indistinguishable cells ahead."""
+    """Return `not told apart from 1 and 3`: by reason, the places of equal cells ahead."""
     from reports import formatting
 
     by_reason: dict[str, list[str]] = {}

@@ -1,7 +1,7 @@
 """Blocks of a line by sweep and round, for ratios within a round.
 
-The processes of a group take blocks in turn: a round has a block of every member. A sweep is one set
-of resident processes. Two cells are compared within the rounds of a common sweep.
+The processes of a group take blocks in turn: a round has a block of every member. A sweep is one
+set of resident processes. Two cells are compared within the rounds of a common sweep.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ def sweeps_of(line: Mapping[str, Any], boundary: str) -> Sweeps:
     round, numbered in order: the median lap of the process.
     """
     samples = (line.get("samples_ns") or {}).get(boundary) or []
-    blocks = (line.get("blocks") or {}).get(boundary) or [[]] * len(samples)
-    turns = line.get("interleaving") or [None] * len(samples)
+    alone = [None] * len(samples)
+    turns = line.get("interleaving") or alone
+    blocks = (line.get("blocks") or {}).get(boundary) if turns is not alone else None
+    blocks = blocks or [[]] * len(samples)
     sweeps: Sweeps = {}
     for number, (laps, taken, turn) in enumerate(zip(samples, blocks, turns, strict=True)):
         if turn:

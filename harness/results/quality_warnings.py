@@ -242,7 +242,9 @@ def _modes(timed: Sequence[OutcomeRecord]) -> Iterator[Warning]:
         for line in timed
         if (modes := stationarity.modes(line["samples_ns"].get(COMPUTE, ())))
     ]
-    between = [line for line, modes in bimodal if modes.between]
+    between = [
+        line for line, modes in bimodal if modes.between and not processes_apart.of_line(line)
+    ]
     within = [line for line, modes in bimodal if not modes.between]
     if within:
         yield Warning(

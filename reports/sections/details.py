@@ -42,16 +42,18 @@ def describe(group: Group, result: Result) -> dict[str, Any]:
     return {
         "id": str(result.cell.get("id", "")),
         "sections": [(title, facts) for title, facts in sections if facts],
-        "warnings": _warnings(record),
+        "warnings": _warnings(result),
         "reproduce": str(record.get("reproduce") or ""),
         "traceback": str(record.get("traceback") or ""),
     }
 
 
-def _warnings(record: Record) -> list[str]:
+def _warnings(result: Result) -> list[str]:
     """Recorded warnings, and processes that stand apart in records older than that warning."""
-    recorded = [str(warning) for warning in record.get("warnings") or []]
-    apart = map(str, quality_warnings.apart(cast(OutcomeRecord, record)))
+    recorded = [str(warning) for warning in result.record.get("warnings") or []]
+    if not result.apart:
+        return recorded
+    apart = map(str, quality_warnings.apart(cast(OutcomeRecord, result.record)))
     return list(dict.fromkeys([*recorded, *apart]))
 
 

@@ -191,11 +191,12 @@ def test_the_headline_names_what_cannot_be_told_from_the_best() -> None:
     assert pipeline.head([QUICK, SLOW])["sentence"] == "quick draws 200 frames per second"
     assert (
         pipeline.head([QUICK, near, SLOW])["sentence"]
-        == "quick draws 200 frames per second; within noise of near"
+        == "quick draws 200 frames per second; not told apart from near"
     )
     once = [line(name, [process(each)]) for name, each in (("one", 10), ("other", 40))]
     assert (
-        pipeline.head(once)["sentence"] == "one draws 200 frames per second; within noise of other"
+        pipeline.head(once)["sentence"]
+        == "one draws 200 frames per second; not told apart from other"
     ), "one process tells nothing"
 
 
