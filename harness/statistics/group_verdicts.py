@@ -70,8 +70,8 @@ def prior_of_groups(groups: Groups) -> Prior:
     """The prior of a run: from the ratios of each member to the first member of its group."""
     own = []
     for members in groups.values():
-        reference, *others = members.values()
-        own += [ratio(reference, other) for other in others]
+        cells = list(members.values())
+        own += [ratio(cells[0], other) for other in cells[1:]]
     return prior_of(pair for pair in own if pair is not None)
 
 
@@ -81,7 +81,7 @@ def judge(groups: Groups) -> Mapping[str, GroupVerdict]:
     A single sweep without a prior leaves each pair `UNDECIDED`, as do members without a round in
     common.
     """
-    prior = prior_of_groups({name: members for name, members in groups.items() if members})
+    prior = prior_of_groups(groups)
     ratios = {
         (name, first, second): ratio(members[first], members[second], prior)
         for name, members in groups.items()

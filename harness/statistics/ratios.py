@@ -8,8 +8,7 @@ a sweep each process takes one block. Three levels of noise, with a rule for eac
 - Sweeps: the mean over sweeps without stalled processes, see `ratio`. At most floor((K - 1) / 2) of
   K sweeps are excluded: one of 3 or 4, two of 5 or 6, three of 7 or 8; none of 1 or 2.
 - Variance between sweeps: moderated, i.e. shrunk to the variance typical of the run's ratios
-  (G. K. Smyth, "Linear models and empirical Bayes methods", Stat. Appl. Genet. Mol. Biol. 3(1),
-  2004), because 2 degrees of freedom alone give an interval three times too wide at the median.
+  (`priors`), because three sweeps alone leave 2 degrees of freedom and a very wide interval.
 
 Autocorrelated rounds make the median of a sweep less precise than its rounds suggest. Variance
 between sweeps includes that; only the smallest admissible variance comes from rounds.
@@ -22,6 +21,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.statistics.estimates import CONFIDENCE, Estimate, median
+from harness.statistics.priors import MOST_FREEDOM, NO_PRIOR, Prior, fitted
+
+__all__ = [
+    "NO_PRIOR",
+    "Prior",
+    "Ratio",
+    "Sweeps",
+    "against_clock",
+    "level",
+    "prior_of",
+    "ratio",
+    "stalled",
+]
 
 Sweeps = Mapping[str, Mapping[int, float]]
 """Sweep → round → time of a block in ns (a lap's median, positive)."""
@@ -41,28 +53,12 @@ MEDIAN_ERROR = 1.2533
 CLOCK = 2e-4
 """The smallest standard deviation of a sweep's log ratio: no ratio is known better than that."""
 
-MOST_FREEDOM = 10.0
-"""The largest weight of a prior, in degrees of freedom (simulated: tests/performance)."""
-
-IMPROBABLE = 0.05
-"""Level of the F test that leaves a ratio with its own variance."""
+INFLATION = 1.05
+"""Factor on standard errors, for sweeps added until intervals are narrow: stopping then favours
+variances that are too small."""
 
 WIDEST = math.log(10)
 """The largest half-width of an interval, in log time. A wider interval is unknown."""
-
-
-@dataclass(frozen=True)
-class Prior:
-    """The variance of ln ratios between sweeps, typical of a run, with its weight.
-
-    `freedom` is the weight in degrees of freedom; 0 is no prior.
-    """
-
-    variance: float
-    freedom: float
-
-
-NO_PRIOR = Prior(0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -110,19 +106,20 @@ class Ratio:
     def moderated(self, prior: Prior) -> Ratio:
         """This ratio with its variance shrunk to `prior`: Smyth's posterior variance.
 
-        (d0 s0^2 + d s^2) / (d0 + d) on d0 + d degrees of freedom, and at least `floor`. A variance
-        improbably large under the prior (F test on d and d0, level `IMPROBABLE`) stays as it is.
+        (d0 s0^2 + d s^2) / (d0 + d) on d0 + d degrees of freedom, and at least `floor`, with d0
+        limited by `MOST_FREEDOM`. A variance improbably large under the prior stays as it is, see
+        `Prior.excludes`.
         """
-        freedom = self.sweeps - 1
+        freedom = float(self.sweeps - 1)
         own = self.variance or 0.0
-        variance, total = own, float(freedom)
-        if prior.freedom > 0 and not _is_improbable(own, freedom, prior):
-            total = prior.freedom + freedom
-            variance = (prior.freedom * prior.variance + freedom * own) / total
+        weight = max(0.0, min(prior.freedom, MOST_FREEDOM - freedom))
+        if weight and prior.excludes(own, freedom):
+            weight = 0.0
+        total = weight + freedom
         if not total:
             return replace(self, error=None, freedom=0.0)
-        error = math.sqrt(max(variance, self.floor) / self.sweeps)
-        return replace(self, error=error, freedom=total)
+        variance = max((weight * prior.variance + freedom * own) / total, self.floor)
+        return replace(self, error=INFLATION * math.sqrt(variance / self.sweeps), freedom=total)
 
     def reverse(self) -> Ratio:
         """The ratio with both sides exchanged."""
@@ -173,7 +170,9 @@ def against_clock(sweeps: Sweeps, prior: Prior = NO_PRIOR) -> Ratio | None:
         return None
     excluded = stalled(sweeps)
     kept = [value for sweep, value in logs.items() if sweep not in excluded]
-    return _summary(kept, [], dict.fromkeys(excluded, "slower")).moderated(prior)
+    blocks = [[math.log(time) for time in sweeps[sweep].values()] for sweep in logs]
+    errors = [_median_error(times, median(times)) for times in blocks]
+    return _summary(kept, errors, dict.fromkeys(excluded, "slower")).moderated(prior)
 
 
 def level(
@@ -204,26 +203,13 @@ def stalled(sweeps: Sweeps) -> Mapping[str, float]:
 
 
 def prior_of(ratios: Iterable[Ratio]) -> Prior:
-    """The prior fitted to ratios of a run: the moments of ln s^2 under a scaled F distribution.
+    """The prior of a run, from its ratios: `priors.fitted` to their variances.
 
-    Smyth (2004), section 6.2, as limma's `fitFDist`: e = ln s^2 - digamma(d/2) + ln(d/2) has the
-    variance trigamma(d/2) + trigamma(d0/2), solved for d0. d0 is at most `MOST_FREEDOM`, and
-    at most the degrees of freedom of all ratios but one. Each pair of cells must be given once, and ratios
-    to a common reference are near enough to independent. `NO_PRIOR` for fewer than two ratios.
+    Each pair of cells counts once; ratios to a common reference are near enough to independent.
     """
-    from scipy.special import polygamma, psi
-
-    usable = [(max(r.variance, r.floor), r.sweeps - 1) for r in ratios if r.variance is not None]
-    if len(usable) < 2:
-        return NO_PRIOR
-    scores = [math.log(s2) - float(psi(d / 2)) + math.log(d / 2) for s2, d in usable]
-    centre = math.fsum(scores) / len(scores)
-    excess = math.fsum((score - centre) ** 2 for score in scores) / (len(scores) - 1)
-    excess -= math.fsum(float(polygamma(1, d / 2)) for _, d in usable) / len(usable)
-    all_but_one = sum(d for _, d in usable) - max(d for _, d in usable)
-    freedom = min(2 * _trigamma_inverse(excess), MOST_FREEDOM, float(all_but_one))
-    variance = math.exp(centre + float(psi(freedom / 2)) - math.log(freedom / 2))
-    return Prior(variance, freedom)
+    return fitted(
+        [(max(r.variance, r.floor), r.sweeps - 1) for r in ratios if r.variance is not None]
+    )
 
 
 def _summary(values: Sequence[float], errors: Sequence[float], apart: Mapping[str, str]) -> Ratio:
@@ -252,45 +238,20 @@ def _deviating(values: Mapping[str, float]) -> list[tuple[str, float]]:
     far = []
     for sweep, value in values.items():
         others = [other for name, other in values.items() if name != sweep]
-        deviation = value - median(others)
-        if abs(deviation) > max(APART, SPREADS * _spread(others)):
-            far.append((sweep, deviation))
+        centre = median(others)
+        if abs(value - centre) > max(APART, SPREADS * _spread(others, centre)):
+            far.append((sweep, value - centre))
     return sorted(far, key=lambda pair: -abs(pair[1]))
 
 
-def _spread(values: Sequence[float], centre: float | None = None) -> float:
+def _spread(values: Sequence[float], centre: float) -> float:
     """The robust standard deviation: 1.4826 times the median absolute deviation."""
-    middle = median(values) if centre is None else centre
-    return MAD_TO_DEVIATION * median([abs(value - middle) for value in values])
+    return MAD_TO_DEVIATION * median([abs(value - centre) for value in values])
 
 
 def _median_error(values: Sequence[float], centre: float) -> float:
     """The standard error of a median, from the robust spread of the values."""
     return MEDIAN_ERROR * _spread(values, centre) / math.sqrt(len(values))
-
-
-def _is_improbable(variance: float, freedom: float, prior: Prior) -> bool:
-    if not freedom or not variance:
-        return False
-    from scipy.special import fdtrc
-
-    return bool(fdtrc(freedom, prior.freedom, variance / prior.variance) < IMPROBABLE)
-
-
-def _trigamma_inverse(value: float) -> float:
-    """The x with trigamma(x) = value, infinite for value <= 0 (Smyth 2004, appendix)."""
-    from scipy.special import polygamma
-
-    if value <= 1e-7:
-        return math.inf
-    x = 0.5 + 1 / value
-    for _ in range(50):
-        trigamma = float(polygamma(1, x))
-        step = trigamma * (1 - trigamma / value) / float(polygamma(2, x))
-        x += step
-        if -step / x < 1e-8:
-            break
-    return x
 
 
 def _t_quantile(probability: float, freedom: float) -> float:
