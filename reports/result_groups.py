@@ -274,15 +274,13 @@ def _result(record: Record, judged: RunVerdicts) -> Result:
     sweeps, host_sweeps = (
         interleaving.sweeps_of(record, boundary) for boundary in (COMPUTE, HOST_TO_HOST)
     )
-    return Result(
-        record,
-        judged,
-        sweeps,
-        host_sweeps,
-        run_verdicts.level(sweeps),
-        run_verdicts.level(host_sweeps),
-        tuple(estimates.process_values(laps_of(record, COMPUTE))),
+    levels = run_verdicts.level(sweeps), run_verdicts.level(host_sweeps)
+    medians = (
+        estimates.process_values(laps_of(record, COMPUTE))
+        if record.get("interleaving")
+        else [times[0] for times in sweeps.values()]
     )
+    return Result(record, judged, sweeps, host_sweeps, *levels, tuple(medians))
 
 
 def _group_order(group: Group) -> tuple[Any, ...]:

@@ -34,8 +34,8 @@ def sweeps_of(line: Mapping[str, Any], boundary: str) -> Sweeps:
         if turn:
             counts = [block["laps"] for block in taken]
             sweeps[turn["sweep"]] = by_round(laps, counts, turn["rounds"][boundary])
-        elif laps and median(laps) > 0:
-            sweeps[f"{ALONE} {number}"] = {0: median(laps)}
+        elif laps and (time_ns := median(laps)) > 0:
+            sweeps[f"{ALONE} {number}"] = {0: time_ns}
     return sweeps
 
 

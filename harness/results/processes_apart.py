@@ -53,7 +53,7 @@ class Apart:
 def of_line(line: Mapping[str, Any], boundary: str = COMPUTE) -> list[Apart]:
     """The processes of a line that stand apart within a boundary, in order."""
     processes = _recorded(line, boundary)
-    far = ratios.stalled(interleaving.sweeps_of(line, boundary)) if len(processes) > 1 else {}
+    far = _far(interleaving.sweeps_of(line, boundary)) if len(processes) > 1 else {}
     if not far:
         return []
     names = _sweeps(line, len(processes))
@@ -66,6 +66,20 @@ def of_line(line: Mapping[str, Any], boundary: str = COMPUTE) -> list[Apart]:
         for number, (name, blocks) in enumerate(zip(names, processes, strict=True), 1)
         if name in far
     ]
+
+
+def _far(sweeps: ratios.Sweeps) -> Mapping[str, float]:
+    """Stalled processes and their factors, without those whose level another process shares.
+
+    A level shared by several processes is a mode of the cell.
+    """
+    far = ratios.stalled(sweeps)
+    if not far:
+        return far
+    levels = {name: median(list(times.values())) for name, times in sweeps.items() if times}
+    centre = median(list(levels.values()))
+    slowest = max(level for name, level in levels.items() if name not in far) / centre
+    return {name: factor for name, factor in far.items() if slowest**2 < factor}
 
 
 Blocks = Sequence[Mapping[str, Any]]

@@ -97,11 +97,9 @@ def test_where_eager_was_never_asked_cells_are_told_against_the_fastest():
     told = {result.name: verdict.stand(group, result) for result in group.ranked}
     fastest = group.ranked[0].name
     other = "torchvision" if fastest == "opencv" else "opencv"
-    assert told == {
-        fastest: "the fastest here",
-        other: f"equivalent to {fastest} within 2\N{NO-BREAK SPACE}%",
-        "pillow": f"slower than {fastest}",
-    }
+    margin = told.pop(other).removeprefix(f"equivalent to {fastest} within ")
+    assert margin in ("2\N{NO-BREAK SPACE}%", "5\N{NO-BREAK SPACE}%")
+    assert told == {fastest: "the fastest here", "pillow": f"slower than {fastest}"}
     words = [
         verdict.judge(group).words,
         *told.values(),
@@ -110,8 +108,7 @@ def test_where_eager_was_never_asked_cells_are_told_against_the_fastest():
     words.append(overview.head([group], group.results, []).sentence)
     assert "no correct torch-eager" not in " ".join(words).lower()
     assert words[0] == (
-        f"{fastest} or {other}: equivalent within 2\N{NO-BREAK SPACE}%; "
-        "torch-eager is not among these cells"
+        f"{fastest} or {other}: equivalent within {margin}; torch-eager is not among these cells"
     )
     assert verdict.judge(group).fastest == f"{fastest} or {other}"
     assert "is compared with the next" in words[-1]

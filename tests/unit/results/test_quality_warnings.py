@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import math
 import random
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from harness.core.record_types import OutcomeRecord
 from harness.results import quality_warnings
 
 
@@ -234,50 +233,6 @@ def test_laps_that_switch_are_told_from_processes_that_differ() -> None:
     assert between.do == "use --plan thorough"
     (large,) = quality_warnings.about_run([timed("b", *halves, run={"plan": "thorough"})])
     assert "--plan" not in large.do
-
-
-def test_one_process_apart_is_no_second_mode() -> None:
-    apart = timed("b", around(1e6), around(1.3e6), around(1e6, seed=1))
-    (warning,) = quality_warnings.about_run([apart])
-    assert warning.what == "a process stands apart: 1 cell (b) of 1"
-
-
-@pytest.mark.parametrize(
-    ("slow", "why", "do"),
-    [
-        ({"cpu_ns": 1000}, "its threads shared a core (CPU time over wall time 1.0, else 2.0)", 0),
-        ({"steal_ticks": 3, "wall_ns": 10**9, "cpu_ns": 2 * 10**9}, "the hypervisor took 0.03", 1),
-        ({"machine_cpu_ns": 2600}, "other processes used 0.6 cores", 2),
-        ({}, "the record has no cause: possibly one of two modes, such as memory layout", 3),
-    ],
-)
-def test_a_process_that_stands_apart_is_told_with_its_factor_and_cause(
-    slow: dict[str, int], why: str, do: int
-) -> None:
-    """0.35, 0.32 and 55.7 ms: the median is 0.35, and 55.7 / 0.35 is 159.1."""
-    usual = block(wall_ns=1000, cpu_ns=2000, machine_cpu_ns=2000)
-    third = {**usual, **slow}
-    third["machine_cpu_ns"] = max(third["machine_cpu_ns"], third["cpu_ns"])
-    if "cpu_ns" in slow:
-        third["machine_cpu_ns"] = third["cpu_ns"]
-    record = line(
-        samples_ns={"compute": [[350_000] * 3, [320_000] * 3, [55_700_000] * 3]},
-        blocks={"compute": [[usual], [usual], [third]]},
-        run={"plan": "thorough"},
-    )
-    (warning,) = quality_warnings.apart(cast(OutcomeRecord, record))
-    lead = "process 3 of 3 stands apart, compute took 159 times the median process: "
-    assert warning.what.startswith(f"{lead}{why}")
-    remedies = ("fewer threads", "dedicated host", "stop other work", "leave the process out")
-    assert remedies[do] in warning.do
-    assert str(warning) in map(str, quality_warnings.about(cast(OutcomeRecord, record)))
-
-
-def test_processes_that_agree_have_no_process_apart() -> None:
-    """A fast process is no stall, and two processes are too few to say which one stalled."""
-    for levels in ([350_000, 320_000, 340_000], [350_000, 340_000, 10_000], [320_000, 55_700_000]):
-        record = line(samples_ns={"compute": [[level] * 3 for level in levels]}, blocks={})
-        assert list(quality_warnings.apart(cast(OutcomeRecord, record))) == []
 
 
 def test_single_cells_are_counted_and_some_are_named() -> None:
