@@ -23,14 +23,14 @@ def parity_text(result: Result) -> str:
 
 
 def calls(result: Result) -> str:
-    """Return the kind of calls that the percentiles of a result describe."""
+    """Return the kind of calls behind the percentiles of a result."""
     return IN_TURN if any(result.record.get("interleaving") or ()) else ALONE
 
 
 def reason(group: Group, result: Result) -> str:
     """Return the reason of an outcome; for a ranked cell its standing.
 
-    Names processes that stand apart, and counts warnings.
+    Names stalled processes, and counts warnings.
     """
     given = str(result.record.get("reason") or "")
     if result.outcome != "ok":

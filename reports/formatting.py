@@ -71,7 +71,7 @@ def amount(value: float | None, unit: str) -> str:
 
 @dataclass(frozen=True)
 class Measured(Estimate):
-    """An estimate with the values behind it: one per process, or per sweep for a ratio."""
+    """An estimate with the value of each process, or of each sweep for a ratio."""
 
     values: tuple[float, ...] = ()
 
@@ -88,7 +88,7 @@ LISTED = 4
 
 
 def judged(estimate: Estimate | None) -> bool:
-    """Whether an estimate is shown and drawn: of one process, or with an interval in `WIDEST`."""
+    """Whether to show an estimate: of a single process, or with an interval in `WIDEST`."""
     if estimate is None:
         return False
     if estimate.low is None or estimate.high is None:
@@ -131,7 +131,7 @@ def ratio_interval(estimate: Estimate | None) -> str:
 
 
 def _interval(estimate: Estimate, per: float, unit: str) -> str:
-    """An interval with the digits of its value, or the values behind what is not judged."""
+    """An interval with the digits of the value; unjudged, the values of the processes."""
     if not judged(estimate):
         return _values(estimate, per, unit)
     if estimate.low is None or estimate.high is None:
@@ -154,7 +154,7 @@ def percent(share: float) -> str:
 
 
 def _values(estimate: Estimate, per: float, unit: str) -> str:
-    """The values behind an estimate that is not judged; a range for many."""
+    """The values behind an unjudged estimate; a range for many."""
     values = estimate.values if isinstance(estimate, Measured) else ()
     if not values:
         return f"values differ more than {WIDEST:.0f} times"

@@ -1,7 +1,7 @@
 """Comparisons of host-to-host latency between the results of one run, model and batch size.
 
-Results of a deployment compare across groups, such as precisions. Differences are corrected for the
-number of pairs by Holm's procedure, as the words of a run are.
+Results of a deployment compare across groups, for example precisions. Differences are corrected
+for the number of pairs by Holm's procedure, as the words of a run are.
 """
 
 from __future__ import annotations

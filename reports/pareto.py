@@ -42,7 +42,7 @@ def _faster(one: Facts, other: Facts) -> bool:
 
 
 def tied(facts: Facts, scope: Iterable[Facts]) -> list[int]:
-    """Return the `id`s of faster results that are not told apart."""
+    """Return the `id`s of faster results not told apart."""
     others = (
         other
         for other in scope

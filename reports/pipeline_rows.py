@@ -23,8 +23,8 @@ from reports.pipeline_results import (
     after,
     delay_ns,
     dropped,
-    is_faster,
     name_of,
+    not_apart,
     rate,
     stages_ns,
 )
@@ -43,7 +43,7 @@ def fastest(lines: Sequence[Line], mode: str) -> str:
     ranked = [line for _, line in sorted(rates, key=lambda pair: -pair[0])]
     if not ranked:
         return ""
-    tied = [name_of(line) for line in ranked[1:] if not is_faster(ranked[0], line, mode)]
+    tied = [name_of(line) for line in not_apart(ranked[0], ranked[1:], mode)]
     lead = f"{name_of(ranked[0])} draws {_rate(rate(ranked[0], mode))[0]} frames per second"
     return lead + (f"; {NOT_APART} from {formatting.listing(tied)}" if tied else "")
 

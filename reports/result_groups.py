@@ -209,9 +209,9 @@ class Group:
 
     @cached_property
     def fastest(self) -> tuple[Result, ...]:
-        """Ranked results that may be the fastest, in order; one without an interval to the rest.
+        """Ranked results, each possibly the fastest, in order.
 
-        More than one result if no corrected comparison tells them apart.
+        Several results without a corrected difference; the first alone without intervals.
         """
         judged = [
             result
@@ -239,7 +239,7 @@ def ratio(slower: Result, faster: Result, boundary: str = COMPUTE) -> Estimate |
 
 
 def has_interval(estimate: Estimate | None) -> bool:
-    """Return whether an estimate is of more than one process."""
+    """Return whether an estimate is of several processes."""
     return estimate is not None and estimate.processes > 1
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
 from harness.core.types import COMPUTE
 from harness.results.interleaving import ALONE
@@ -19,8 +19,23 @@ from harness.statistics.ratios import Prior, Ratio, Sweeps
 from reports import formatting
 from reports.formatting import Measured
 
-if TYPE_CHECKING:
-    from reports.result_groups import Result
+
+class Member(Protocol):
+    """A result of a run, of any group."""
+
+    @property
+    def group(self) -> str:
+        """The name of the group, unique within the run."""
+
+    @property
+    def ranks(self) -> bool:
+        """Whether the result takes part."""
+
+    def sweeps_of(self, boundary: str) -> Sweeps:
+        """Sweep → round → time of a block in nanoseconds."""
+
+
+Result = TypeVar("Result", bound=Member)
 
 
 class RunVerdicts:
@@ -30,11 +45,11 @@ class RunVerdicts:
     """
 
     def __init__(self) -> None:
-        self._groups: dict[str, dict[str, Result]] = {}
+        self._groups: dict[str, dict[str, Member]] = {}
         self._keys: dict[int, str] = {}
         self._priors: dict[str, Prior] = {}
 
-    def add(self, result: Result) -> None:
+    def add(self, result: Member) -> None:
         """Add a result; only ranked results take part."""
         if result.ranks:
             members = self._groups.setdefault(result.group, {})
@@ -51,7 +66,7 @@ class RunVerdicts:
             for name, members in self._groups.items()
         }
 
-    def comparison(self, slower: Result, faster: Result) -> Comparison:
+    def comparison(self, slower: Member, faster: Member) -> Comparison:
         """The corrected comparison of two ranked results of one group, within `compute`."""
         verdict = self._verdicts[slower.group]
         return verdict.between(self._keys[id(slower)], self._keys[id(faster)])
@@ -61,7 +76,7 @@ class RunVerdicts:
         return self._picked(members, lambda verdict: verdict.order)
 
     def fastest(self, members: Iterable[Result]) -> tuple[Result, ...]:
-        """The ranked results of one group that may be the fastest, in order of their times."""
+        """The ranked results of one group without a faster result, in order of times."""
         return self._picked(members, lambda verdict: verdict.fastest)
 
     def _picked(
@@ -73,7 +88,7 @@ class RunVerdicts:
         verdict = self._verdicts[next(iter(by_key.values())).group]
         return tuple(by_key[key] for key in choose(verdict) if key in by_key)
 
-    def ratio(self, slower: Result, faster: Result, boundary: str = COMPUTE) -> Ratio | None:
+    def ratio(self, slower: Member, faster: Member, boundary: str = COMPUTE) -> Ratio | None:
         """The ratio of two results of the run, also of different groups."""
         members = self._groups.get(slower.group, {}).values()
         if boundary == COMPUTE and slower is not faster and {slower, faster} <= set(members):
@@ -110,9 +125,9 @@ def by_process(sweeps: Sweeps) -> dict[str, dict[int, float]]:
 
 
 def compared(pairs: Sequence[tuple[Sweeps, Sweeps]]) -> list[Comparison]:
-    """The comparison of each pair (slower, faster), corrected for the number of these pairs.
+    """The comparison of each pair (slower, faster), corrected for the number of pairs.
 
-    For ratios to one reference beside those of groups, such as other precisions.
+    For ratios between groups, for example between precisions.
     """
     groups = {
         str(number): dict(zip(("slower", "faster"), paired(*pair), strict=True))
@@ -126,7 +141,7 @@ def compared(pairs: Sequence[tuple[Sweeps, Sweeps]]) -> list[Comparison]:
 def estimate(ratio: Ratio | None, slower: Sweeps, faster: Sweeps) -> Estimate | None:
     """The estimate of a ratio with its 95 % interval, and the ratio of each sweep if not judged.
 
-    A single sweep has no interval here, whatever the prior: one process shows no stall.
+    A single sweep has no interval here, with any prior: a single process shows no stall.
     """
     if ratio is None:
         return None

@@ -1,4 +1,4 @@
-"""Verdict on a group: the correct runtimes that may be the fastest, and their lead.
+"""Verdict on a group: the front of correct runtimes, and the lead.
 
 All words of reports about two results come from here; they follow the comparisons corrected over
 the run, not single intervals.
@@ -39,7 +39,7 @@ _TONES = {
 class Verdict:
     """A line of the summary as texts.
 
-    `fastest` has all results that may be the fastest; the times and `tone` are of the first.
+    `fastest` names all results without a faster result; the times and `tone` are of the first.
     """
 
     model: str
@@ -97,7 +97,7 @@ def speedup_texts(group: Group, result: Result) -> tuple[str, str]:
 
 
 def fastest_names(group: Group) -> str:
-    """Return the results that may be the fastest: `ort or openvino`; empty without any."""
+    """Return the names of the fastest results: `ort or openvino`; empty without any."""
     return formatting.listing(_shown(group.fastest), "or")
 
 
@@ -111,7 +111,7 @@ def tone(group: Group, result: Result) -> str:
 
 
 def tone_of(comparison: Comparison | None, estimate: Estimate | None) -> str:
-    """Return the standing that a comparison with this estimate shows."""
+    """Return the standing by a comparison with this estimate."""
     if comparison is None or not has_interval(estimate) or not formatting.judged(estimate):
         return UNKNOWN
     return _TONES[comparison.word]
@@ -159,7 +159,7 @@ def _words(group: Group) -> str:
 
 
 def _among_the_fastest(group: Group) -> str:
-    """How the results that may be the fastest compare; empty for a single one."""
+    """The comparison among several fastest results; empty for a single result."""
     if len(group.fastest) < 2:
         return ""
     pairs = [
@@ -201,7 +201,7 @@ def _against_baseline(group: Group) -> str:
 
 
 def _against_the_others(group: Group) -> str:
-    """The lead of the fastest over the next one; empty for several that may be the fastest."""
+    """The lead of the fastest over the next result; empty for several fastest results."""
     if len(group.fastest) > 1:
         return ""
     fastest, *others = group.ranked

@@ -17,8 +17,8 @@ LAPS_DRAWN = 150_000
 def figure(group: Group, per_process: int) -> Figure | None:
     """Return a box of compute laps per process of every correct runtime.
 
-    At most `per_process` laps of each process are drawn. Results that are not judged take no part
-    in the range of the axis.
+    At most `per_process` laps of each process are drawn. Results without a judged level
+    take no part in the range of the axis.
     """
     if not group.ranked or not group.ranked[0].compute:
         return None

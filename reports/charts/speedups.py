@@ -48,7 +48,7 @@ def overview(groups: Sequence[Group]) -> Figure | None:
 def of_group(group: Group) -> Figure | None:
     """Return the speed-up of every correct runtime of one group, with intervals.
 
-    Speed-ups that are not judged are left out.
+    Speed-ups too uncertain for a judgement are left out.
     """
     pairs = [
         (axes.label(result.name), group.speedup(result))

@@ -49,7 +49,7 @@ def describe(group: Group, result: Result) -> dict[str, Any]:
 
 
 def _warnings(result: Result) -> list[str]:
-    """Recorded warnings, and processes that stand apart in records older than that warning."""
+    """Recorded warnings, and stalled processes of records older than the warning."""
     recorded = [str(warning) for warning in result.record.get("warnings") or []]
     if not result.apart:
         return recorded

@@ -62,8 +62,8 @@ def families(members: Sequence[Result], least: int = 2) -> list[Family]:
 def _comparisons(members: Sequence[Sequence[Result]]) -> Comparisons:
     """The corrected comparison of each ranked result with the baseline of its family.
 
-    Within a group the comparison of the group; those of other precisions are corrected together,
-    for each run.
+    Within a group the comparison of the group; comparisons of other precisions are corrected
+    together, for each run.
     """
     known: Comparisons = {}
     others: dict[str, list[tuple[Result, Result]]] = {}

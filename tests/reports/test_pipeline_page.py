@@ -305,9 +305,6 @@ def test_sweeps_are_paired_though_one_of_them_lacks_a_way() -> None:
         for factor in (1.2, 1.0)
     )
     fast[0] = {}
-    assert pipeline_results.is_faster(
-        {"passages": fast}, {"passages": slow}, pipeline_terms.PREDECODED
-    )
-    assert not pipeline_results.is_faster(
-        {"passages": [{}]}, {"passages": slow}, pipeline_terms.PREDECODED
-    )
+    best, other, without = ({"passages": passages} for passages in (fast, slow, [{}]))
+    assert pipeline_results.not_apart(best, [other], pipeline_terms.PREDECODED) == []
+    assert pipeline_results.not_apart(without, [other], pipeline_terms.PREDECODED) == [other]

@@ -269,3 +269,26 @@ def test_a_cell_measured_again_alone_does_not_tear_its_group_apart():
     alone = synthetic.record(cell={"key": "a", "group": "g"}, run={"id": "r2", "started": "2"})
     kept, _ = newest_records.newest([*whole, alone])
     assert {line["run"]["id"] for line in kept} == {"r1"}
+
+
+def throughput(**changed):
+    made = synthetic.record("resnet18", "openvino", process_ns=(1e6, 1e6, 1e6), **changed)
+    cell = {
+        **made["cell"],
+        "group": made["cell"]["group"] + "-throughput",
+        "options": {"hint": "throughput"},
+    }
+    return {**made, "cell": cell}
+
+
+def test_throughput_is_neither_ranked_nor_titled_with_latencies():
+    lines = [
+        synthetic.record("resnet18", "torch-eager"),
+        synthetic.record("resnet18", "openvino"),
+        throughput(),
+    ]
+    latency, apart = result_groups.groups(result_groups.results(lines))
+    assert {result.name for result in latency.results} == {"torch-eager", "openvino"}
+    assert apart.speedup(apart.results[0]) is None
+    assert verdict.setting(apart) == verdict.setting(latency) + " · throughput"
+    assert len(set(comparison.titles([latency, apart]))) == 2
