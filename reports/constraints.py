@@ -134,6 +134,6 @@ FIELDS_HELP = (
     "peak of a process with one runtime. An accuracy drop is relative to eager PyTorch at fp32. "
     "A cell is on the Pareto front if no other cell of the model and batch is better in latency, "
     "accuracy (or parity error) and memory at once. The column Limits names exceeded limits, or "
-    "faster cells within noise."
+    "faster cells that it is not told apart from."
 )
 """Explanation of the inputs on the page."""

@@ -13,8 +13,8 @@ from typing import Any
 
 from harness.core.types import HOST_TO_HOST
 from harness.statistics import estimates
-from harness.statistics.estimates import Estimate
 from reports import result_groups
+from reports.latency_comparisons import LatencyComparisons
 from reports.result_groups import BASELINE, Result
 
 QUANTILE = 0.99
@@ -37,6 +37,7 @@ class Facts:
 
     result: Result
     reference: Reference | None
+    comparisons: LatencyComparisons
 
     @cached_property
     def id(self) -> str:
@@ -60,11 +61,6 @@ class Facts:
     def laps_ns(self) -> list[list[int]]:
         """Host-to-host laps of each process, in nanoseconds."""
         return result_groups.laps_of(self.result.record, HOST_TO_HOST)
-
-    @cached_property
-    def process_ns(self) -> list[float]:
-        """The level of each process, in sweep order."""
-        return estimates.process_values(self.laps_ns)
 
     @cached_property
     def p99_ns(self) -> float | None:
@@ -102,11 +98,6 @@ class Facts:
         return (self.reference.value - self.accuracy) / self.reference.value
 
     @cached_property
-    def ratios(self) -> dict[Facts, Estimate | None]:
-        """Cache of `pareto.ratio`, because every pair is compared several times."""
-        return {}
-
-    @cached_property
     def error(self) -> float | None:
         """The error of the worst output: RMSE over the largest magnitude of the golden.
 
@@ -125,7 +116,25 @@ def gather(members: Iterable[Result]) -> list[Facts]:
     """Return the facts of each result, in order."""
     listed = list(members)
     references = _references(listed)
-    return [Facts(result, references.get(_scored_on(result))) for result in listed]
+    scopes: dict[tuple[str, ...], list[Result]] = {}
+    for result in listed:
+        if result.ranks:
+            scopes.setdefault(_scope(result), []).append(result)
+    shared = {scope: LatencyComparisons(ranked) for scope, ranked in scopes.items()}
+    return [
+        Facts(
+            result,
+            references.get(_scored_on(result)),
+            shared.get(_scope(result)) or LatencyComparisons(()),
+        )
+        for result in listed
+    ]
+
+
+def _scope(result: Result) -> tuple[str, ...]:
+    """The run, model and batch size of a result."""
+    cell = result.cell
+    return result.run, str(cell.get("model", "")), str(cell.get("batch", ""))
 
 
 def _scored_on(result: Result) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from harness.core import quantities
@@ -68,34 +69,99 @@ def amount(value: float | None, unit: str) -> str:
     return f"{value:.0f}{SPACE}{unit}"
 
 
+@dataclass(frozen=True)
+class Measured(Estimate):
+    """An estimate with the value of each process, or of each sweep for a ratio."""
+
+    values: tuple[float, ...] = ()
+
+
+WIDEST = 10.0
+"""The largest ratio of the ends of an interval. A wider interval says nothing and is not shown."""
+
+NOT_JUDGED = "not judged"
+
+NO_INTERVAL = "1 process, no interval"
+
+LISTED = 4
+"""Limit on listed values of an estimate that is not judged; more are shown as a range."""
+
+
+def judged(estimate: Estimate | None) -> bool:
+    """Whether to show an estimate: of a single process, or with an interval in `WIDEST`."""
+    if estimate is None:
+        return False
+    if estimate.low is None or estimate.high is None:
+        return estimate.processes <= 1
+    return 0 < estimate.high <= WIDEST * estimate.low
+
+
 def latency(estimate: Estimate | None) -> str:
     """Format an estimate in nanoseconds, without its interval."""
-    return DASH if estimate is None else duration(estimate.value)
+    if estimate is None:
+        return DASH
+    return duration(estimate.value) if judged(estimate) else NOT_JUDGED
 
 
 def latency_interval(estimate: Estimate | None) -> str:
-    """Format an interval in the unit of its value: `8.05 to 8.20 ms`, or `NO_INTERVAL`."""
-    if estimate is None or estimate.low is None or estimate.high is None:
-        return "" if estimate is None else NO_INTERVAL
+    """Format an interval in the unit of its value: `8.05 to 8.20 ms`, or `NO_INTERVAL`.
+
+    The values of the processes replace an interval wider than `WIDEST`: `0.32, 0.35 and 55.7 ms`.
+    """
+    if estimate is None:
+        return ""
     per, name = duration_unit(estimate.value)
-    decimals = _decimals(estimate.value / per, 3)
-    return f"{estimate.low / per:,.{decimals}f} to {estimate.high / per:,.{decimals}f}{SPACE}{name}"
-
-
-NO_INTERVAL = "1 process, no interval"
+    return _interval(estimate, per, f"{SPACE}{name}")
 
 
 def ratio(estimate: Estimate | None) -> str:
     """Format a speed-up without its interval: `2.31×`."""
-    return DASH if estimate is None else f"{estimate.value:.{_decimals(estimate.value, 3)}f}×"
+    if estimate is None:
+        return DASH
+    shown = f"{estimate.value:.{_decimals(estimate.value, 3)}f}×"
+    return shown if judged(estimate) else NOT_JUDGED
 
 
 def ratio_interval(estimate: Estimate | None) -> str:
-    """Format the interval of a speed-up: `2.20 to 2.42×`, or `NO_INTERVAL`."""
-    if estimate is None or estimate.low is None or estimate.high is None:
-        return "" if estimate is None else NO_INTERVAL
-    decimals = _decimals(estimate.value, 3)
-    return f"{estimate.low:.{decimals}f} to {estimate.high:.{decimals}f}×"
+    """Format the interval of a speed-up: `2.20 to 2.42×`, or `NO_INTERVAL`.
+
+    The ratios of the sweeps replace an interval wider than `WIDEST`.
+    """
+    return "" if estimate is None else _interval(estimate, 1.0, "×")
+
+
+def _interval(estimate: Estimate, per: float, unit: str) -> str:
+    """An interval with the digits of the value; unjudged, the values of the processes."""
+    if not judged(estimate):
+        return _values(estimate, per, unit)
+    if estimate.low is None or estimate.high is None:
+        return NO_INTERVAL
+    decimals = _decimals(estimate.value / per, 3)
+    return f"{estimate.low / per:,.{decimals}f} to {estimate.high / per:,.{decimals}f}{unit}"
+
+
+def half_width(estimate: Estimate) -> str:
+    """Format half of an interval on the logarithmic scale: `±4 %`; empty without an interval."""
+    if estimate.low is None or estimate.high is None or not judged(estimate):
+        return ""
+    return f"±{percent(math.sqrt(estimate.high / estimate.low) - 1)}"
+
+
+def percent(share: float) -> str:
+    """Format a share in percent, rounded up, because a share is a limit: `2 %`, `0.8 %`, `34 %`."""
+    steps = 1000 if share < 0.0995 else 100
+    return f"{math.ceil(round(share * steps, 6)) / (steps // 100):g}{SPACE}%"
+
+
+def _values(estimate: Estimate, per: float, unit: str) -> str:
+    """The values behind an unjudged estimate; a range for many."""
+    values = estimate.values if isinstance(estimate, Measured) else ()
+    if not values:
+        return f"values differ more than {WIDEST:.0f} times"
+    shown = [number(value / per) for value in sorted(values)]
+    if len(shown) > LISTED:
+        return f"{len(shown)} values, {shown[0]} to {shown[-1]}{unit}"
+    return f"{listing(shown)}{unit}"
 
 
 def with_interval(value: str, interval: str) -> str:
@@ -108,13 +174,13 @@ def count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,}{SPACE}{noun if number == 1 else plural or noun + 's'}"
 
 
-def listing(items: Iterable[Any]) -> str:
+def listing(items: Iterable[Any], last: str = "and") -> str:
     """Join items: `a, b and c`."""
     words = [str(item) for item in items]
     return (
         words[0]
         if len(words) == 1
-        else ", ".join(words[:-1]) + " and " + words[-1]
+        else f"{', '.join(words[:-1])} {last} {words[-1]}"
         if words
         else ""
     )

@@ -1,58 +1,55 @@
-"""Pareto front of latency, accuracy and memory, and differences beyond noise.
+"""Pareto front of latency, accuracy and memory, and cells whose latencies are not told apart.
 
-Two cells differ if the interval of their latency ratio, paired over the sweeps of one run, excludes
-1.
+Two cells differ by their latency ratio within the rounds of one run, corrected for the number of
+pairs of their model and batch size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.statistics import estimates
-from harness.statistics.estimates import Estimate
+from harness.statistics.ratios import Ratio
 from reports.deployment_facts import Facts
-
-WITHIN_NOISE = "within noise"
+from reports.verdict import NOT_APART
 
 
 def latency_ns(facts: Facts) -> float:
+    """Return the level host to host in nanoseconds; infinite without one."""
     return facts.result.host_to_host.value if facts.result.host_to_host else float("inf")
 
 
-def ratio(slower: Facts, faster: Facts) -> Estimate | None:
-    """Return how many times faster the second is, paired by sweep; None across runs."""
-    if slower.result.run != faster.result.run or not slower.process_ns or not faster.process_ns:
-        return None
-    if faster not in slower.ratios:
-        slower.ratios[faster] = estimates.speedup(slower.process_ns, faster.process_ns)
-    return slower.ratios[faster]
+def ratio(slower: Facts, faster: Facts) -> Ratio | None:
+    """Return how many times faster the second is; None across runs."""
+    return slower.comparisons.ratio(slower.result, faster.result)
 
 
 def not_apart(slower: Facts, faster: Facts) -> str:
     """Return why two cells do not differ; empty for a clear difference."""
-    estimate = ratio(slower, faster)
-    if estimate is None:
+    known = ratio(slower, faster)
+    if known is None:
         return "measured in another run"
-    overlaps = estimate.overlaps(1.0)
-    if overlaps is None:
+    if known.sweeps < 2:
         return "measured in one process"
-    return WITHIN_NOISE if overlaps else ""
+    return "" if slower.comparisons.differ(slower.result, faster.result) else NOT_APART
 
 
 def _faster(one: Facts, other: Facts) -> bool:
-    """Whether the first has the lower latency, beyond noise if known."""
-    return latency_ns(one) < latency_ns(other) and not_apart(other, one) != WITHIN_NOISE
+    """Whether the first has the lower latency, by their corrected comparison if known."""
+    why, known = not_apart(other, one), ratio(other, one)
+    if known is not None and not why:
+        return known.log > 0
+    return latency_ns(one) < latency_ns(other) and why != NOT_APART
 
 
 def tied(facts: Facts, scope: Iterable[Facts]) -> list[int]:
-    """Return the `id`s of faster results within noise."""
+    """Return the `id`s of faster results not told apart."""
     others = (
         other
         for other in scope
         if other.runs and not other.in_flight and latency_ns(other) < latency_ns(facts)
     )
     return (
-        [id(other.result) for other in others if not_apart(facts, other) == WITHIN_NOISE]
+        [id(other.result) for other in others if not_apart(facts, other) == NOT_APART]
         if facts.runs and not facts.in_flight
         else []
     )
@@ -61,9 +58,9 @@ def tied(facts: Facts, scope: Iterable[Facts]) -> list[int]:
 def front(candidates: Iterable[Facts]) -> tuple[Facts, ...]:
     """Return the results not dominated in latency, accuracy and memory, fastest first.
 
-    Another result dominates if no value is worse and a value is better. Latencies within noise are
-    equal; unpaired latencies compare by level. The parity error replaces the accuracy unless all
-    results have an accuracy. Results without a value are left out.
+    Another result dominates if no value is worse and a value is better. Latencies not told apart
+    are equal; latencies of different runs compare by level. The parity error replaces the accuracy
+    unless all results have an accuracy. Results without a value are left out.
     """
     running = [facts for facts in candidates if facts.runs and not facts.in_flight]
     by_accuracy = all(facts.accuracy is not None for facts in running)

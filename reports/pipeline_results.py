@@ -20,6 +20,8 @@ from harness.core.pipeline_terms import (
 )
 from harness.statistics import estimates
 from harness.statistics.estimates import Estimate
+from harness.statistics.group_verdicts import FASTER
+from reports import run_verdicts
 
 Line = Mapping[str, Any]
 
@@ -105,21 +107,23 @@ def has_predecoded(lines: Sequence[Line]) -> bool:
     return any(PREDECODED in process for line in lines for process in line["passages"])
 
 
-def is_faster(best: Line, line: Line, mode: str) -> bool:
-    """Return whether `best` is faster than `line` beyond noise.
+def not_apart(best: Line, others: Sequence[Line], mode: str) -> list[Line]:
+    """Return the lines without a proven disadvantage to `best`.
 
-    The interval of the ratio of wall times, paired by sweep, must lie above 1.
+    By the ratio of wall times, paired by sweep, corrected for the number of lines.
     """
-    sweeps = [
-        (process[mode]["wall_ns"], best_process[mode]["wall_ns"])
-        for process, best_process in zip(line["passages"], best["passages"], strict=False)
-        if mode in process and mode in best_process
-    ]
-    if not sweeps:
-        return False
-    slower, faster = zip(*sweeps, strict=True)
-    ratio = estimates.speedup(slower, faster)
-    return ratio.low is not None and ratio.low > 1
+    pairs = [(_walls(line, mode), _walls(best, mode)) for line in others]
+    words = [comparison.word for comparison in run_verdicts.compared(pairs)]
+    return [line for line, word in zip(others, words, strict=True) if word != FASTER]
+
+
+def _walls(line: Line, mode: str) -> dict[str, dict[int, float]]:
+    """The wall time of each process as a sweep of one round."""
+    return {
+        str(number): {0: float(process[mode]["wall_ns"])}
+        for number, process in enumerate(line["passages"])
+        if mode in process and process[mode]["wall_ns"] > 0
+    }
 
 
 def frame_count(lines: Sequence[Line]) -> int:

@@ -23,11 +23,12 @@ from reports.pipeline_results import (
     after,
     delay_ns,
     dropped,
-    is_faster,
     name_of,
+    not_apart,
     rate,
     stages_ns,
 )
+from reports.verdict import NOT_APART
 
 
 def rows(lines: Sequence[Line]) -> list[dict[str, Any]]:
@@ -37,14 +38,14 @@ def rows(lines: Sequence[Line]) -> list[dict[str, Any]]:
 
 
 def fastest(lines: Sequence[Line], mode: str) -> str:
-    """Return a sentence on the highest rate and on runtimes within noise; empty without rates."""
+    """Return a sentence on the highest rate and on runtimes not told apart; empty without rates."""
     rates = [(estimate.value, line) for line in lines if (estimate := rate(line, mode))]
     ranked = [line for _, line in sorted(rates, key=lambda pair: -pair[0])]
     if not ranked:
         return ""
-    tied = [name_of(line) for line in ranked[1:] if not is_faster(ranked[0], line, mode)]
+    tied = [name_of(line) for line in not_apart(ranked[0], ranked[1:], mode)]
     lead = f"{name_of(ranked[0])} draws {_rate(rate(ranked[0], mode))[0]} frames per second"
-    return lead + (f"; within noise of {formatting.listing(tied)}" if tied else "")
+    return lead + (f"; {NOT_APART} from {formatting.listing(tied)}" if tied else "")
 
 
 def _order(line: Line) -> tuple[int, float]:

@@ -19,7 +19,7 @@ class Chosen:
 
     facts: Facts
     not_apart: tuple[tuple[str, str], ...]
-    """(id, reason) of each: within noise, one process, another run."""
+    """(id, reason) of each: not told apart, one process, another run."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def page_values(members: Iterable[Result]) -> dict[int, list[Any]]:
     """Return the filter values of constraint result, by `id` of the result.
 
     The values of `CONSTRAINTS`, membership in the front of its model and batch, and the `id`s of
-    faster results within noise.
+    faster results that are not told apart.
     """
     members_facts = gather(members)
     scopes: dict[tuple[Any, ...], list[Facts]] = {}

@@ -1,20 +1,26 @@
 """Records with estimates, and groups of comparable results: one run, one `cell.group`.
 
-All numbers of a report are computed here, with `harness.statistics.estimates`. Rules of comparison:
-a speed-up stays within one run, one group and one boundary, and only a correct result of a real
-runtime is ranked.
+All numbers of a report are computed here and in `run_verdicts`, with `harness.statistics`. Rules of
+comparison: a speed-up stays within one run, one group and one boundary, is formed within the rounds
+of a sweep, and only a correct result of a real runtime is ranked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from harness.core.types import COMPUTE, HOST_TO_HOST, PRECISIONS
+from harness.results import interleaving, processes_apart
+from harness.results.processes_apart import Apart
 from harness.statistics import estimates
 from harness.statistics.estimates import Estimate
+from harness.statistics.group_verdicts import Comparison
+from harness.statistics.ratios import Sweeps
+from reports import formatting, run_verdicts
+from reports.run_verdicts import RunVerdicts
 
 BASELINE = "torch-eager"
 """The backend under every speed-up."""
@@ -26,13 +32,31 @@ Record = Mapping[str, Any]
 class Result:
     """A record with the level of each boundary.
 
+    `judged` is shared by all results of a run. `compute` and `host_to_host` are robust levels;
     `compute_ns` holds the median lap of each process, in sweep order.
     """
 
     record: Record
+    judged: RunVerdicts
+    sweeps: Sweeps
+    host_sweeps: Sweeps
     compute: Estimate | None
     host_to_host: Estimate | None
     compute_ns: tuple[float, ...]
+
+    def sweeps_of(self, boundary: str) -> Sweeps:
+        """Return sweep → round → time of a block in nanoseconds; without blocks of 0 ns."""
+        return self.sweeps if boundary == COMPUTE else self.host_sweeps
+
+    @cached_property
+    def apart(self) -> list[Apart]:
+        """Processes far from the other processes of the cell, with reasons."""
+        return processes_apart.of_line(self.record) if len(self.sweeps) > 2 else []
+
+    @cached_property
+    def group(self) -> str:
+        """The name of the group of comparable cells, unique within a run."""
+        return str(self.cell.get("group", ""))
 
     @cached_property
     def cell(self) -> Record:
@@ -106,10 +130,12 @@ class Result:
     def of_limit(self) -> float | None:
         """The least possible time over the time of `compute`; 1 is the limit of the machine.
 
-        None without a limit or a time.
+        None without a limit, a time, or a judged time.
         """
-        least = self.limit.get("least_seconds")
-        return None if least is None or self.compute is None else least * 1e9 / self.compute.value
+        least: float | None = self.limit.get("least_seconds")
+        if least is None or self.compute is None or not formatting.judged(self.compute):
+            return None
+        return least * 1e9 / self.compute.value
 
     def percentile(self, boundary: str, q: float) -> float | None:
         """Return the q-quantile over all laps in nanoseconds.
@@ -138,10 +164,12 @@ class Group:
 
     @cached_property
     def ranked(self) -> tuple[Result, ...]:
-        """Correct results of real runtimes, fastest first."""
-        return tuple(
-            sorted((result for result in self.results if result.ranks), key=_compute_value)
-        )
+        """Correct results of real runtimes, fastest first by their ratios."""
+        return self._judged.in_order(self.results)
+
+    @property
+    def _judged(self) -> RunVerdicts:
+        return self.results[0].judged
 
     @cached_property
     def unranked(self) -> tuple[Result, ...]:
@@ -165,21 +193,32 @@ class Group:
     def speedup(self, result: Result) -> Estimate | None:
         """Return the speed-up of `result` over the baseline; None if unranked, or without
         baseline."""
-        return self._speedups.get(id(result))
+        if self.baseline is None or not result.ranks:
+            return None
+        if id(result) not in self._speedups:
+            self._speedups[id(result)] = ratio(self.baseline, result)
+        return self._speedups[id(result)]
 
     @cached_property
-    def _speedups(self) -> dict[int, Estimate]:
-        return (
-            {id(result): ratio(self.baseline, result) for result in self.ranked}
-            if self.baseline
-            else {}
-        )
+    def _speedups(self) -> dict[int, Estimate | None]:
+        return {}
+
+    def comparison(self, slower: Result, faster: Result) -> Comparison:
+        """Return the corrected comparison of two ranked results: whether `faster` is faster."""
+        return self._judged.comparison(slower, faster)
 
     @cached_property
-    def within_noise(self) -> tuple[Result, ...]:
-        """Slower results whose ratio to the fastest has an interval that contains 1."""
-        rest = self.ranked[1:]
-        return tuple(result for result in rest if ratio(result, self.ranked[0]).overlaps(1.0))
+    def fastest(self) -> tuple[Result, ...]:
+        """Ranked results, each possibly the fastest, in order.
+
+        Several results without a corrected difference; the first alone without intervals.
+        """
+        judged = [
+            result
+            for result in self._judged.fastest(self.results)
+            if result is self.ranked[0] or has_interval(ratio(result, self.ranked[0]))
+        ]
+        return tuple(judged) or self.ranked[:1]
 
     @property
     def first(self) -> Record:
@@ -187,15 +226,33 @@ class Group:
         return self.results[0].cell
 
 
-def ratio(slower: Result, faster: Result) -> Estimate:
-    """Return how many times faster `faster` is within `compute`, the only boundary compared
-    here."""
-    return estimates.speedup(slower.compute_ns, faster.compute_ns)
+def ratio(slower: Result, faster: Result, boundary: str = COMPUTE) -> Estimate | None:
+    """Return how many times faster `faster` is within a boundary; None without a time, or for
+    results of different runs.
+
+    Pairs the rounds of common sweeps; without a common sweep, processes in their order.
+    """
+    if slower.run != faster.run:
+        return None
+    known = slower.judged.ratio(slower, faster, boundary)
+    return run_verdicts.estimate(known, slower.sweeps_of(boundary), faster.sweeps_of(boundary))
+
+
+def has_interval(estimate: Estimate | None) -> bool:
+    """Return whether an estimate is of several processes."""
+    return estimate is not None and estimate.processes > 1
 
 
 def results(lines: Iterable[Record]) -> list[Result]:
     """Return a result per record, in order."""
-    return [_result(line) for line in lines]
+    runs: dict[str, RunVerdicts] = {}
+    listed = []
+    for line in lines:
+        run = str((line.get("run") or {}).get("id", ""))
+        result = _result(line, runs.setdefault(run, RunVerdicts()))
+        result.judged.add(result)
+        listed.append(result)
+    return listed
 
 
 def groups(members: Iterable[Result]) -> list[Group]:
@@ -203,7 +260,7 @@ def groups(members: Iterable[Result]) -> list[Group]:
     threads."""
     by_group: dict[tuple[str, str], list[Result]] = {}
     for result in members:
-        by_group.setdefault((result.run, str(result.cell.get("group", ""))), []).append(result)
+        by_group.setdefault((result.run, result.group), []).append(result)
     listed = [Group(run, name, tuple(members)) for (run, name), members in by_group.items()]
     return sorted(listed, key=_group_order)
 
@@ -213,19 +270,17 @@ def laps_of(record: Record, boundary: str) -> list[list[int]]:
     return [process for process in (record.get("samples_ns") or {}).get(boundary) or [] if process]
 
 
-def _result(record: Record) -> Result:
-    compute_ns = estimates.process_values(laps_of(record, COMPUTE))
-    host_ns = estimates.process_values(laps_of(record, HOST_TO_HOST))
-    return Result(record, _level(compute_ns), _level(host_ns), tuple(compute_ns))
-
-
-def _level(values_ns: Sequence[float]) -> Estimate | None:
-    # With a coarse clock the null backend can record a lap of 0 ns, without a logarithm.
-    return estimates.level(values_ns) if values_ns and min(values_ns) > 0 else None
-
-
-def _compute_value(result: Result) -> float:
-    return result.compute.value if result.compute else float("inf")
+def _result(record: Record, judged: RunVerdicts) -> Result:
+    sweeps, host_sweeps = (
+        interleaving.sweeps_of(record, boundary) for boundary in (COMPUTE, HOST_TO_HOST)
+    )
+    levels = run_verdicts.level(sweeps), run_verdicts.level(host_sweeps)
+    medians = (
+        estimates.process_values(laps_of(record, COMPUTE))
+        if record.get("interleaving")
+        else [times[0] for times in sweeps.values()]
+    )
+    return Result(record, judged, sweeps, host_sweeps, *levels, tuple(medians))
 
 
 def _group_order(group: Group) -> tuple[Any, ...]:

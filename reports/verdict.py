@@ -1,21 +1,46 @@
-"""Verdict on a group: the fastest correct runtime, its lead, and whether the lead exceeds noise."""
+"""Verdict on a group: the front of correct runtimes, and the lead.
+
+All words of reports about two results come from here; they follow the comparisons corrected over
+the run, not single intervals.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.statistics import group_verdicts
 from harness.statistics.estimates import Estimate
+from harness.statistics.group_verdicts import Comparison
 from reports import formatting
-from reports.result_groups import BASELINE, Group, Result, ratio
+from reports.result_groups import BASELINE, Group, Result, has_interval, ratio
 
 FASTER, EVEN, SLOWER, BASE, UNKNOWN = "faster", "even", "slower", "base", "unknown"
-"""Standings of a result against the baseline, and names of their colours on the page."""
+UNRESOLVED = "unresolved"
+"""Standings of a result against the baseline, and names of their colours on the page.
+
+`EVEN` is equivalent within a margin, `UNRESOLVED` neither different nor equivalent by the recorded
+data, `UNKNOWN` without an interval.
+"""
+
+NOT_APART = "not told apart"
+"""The only words for results that no corrected comparison distinguishes."""
+
+_TONES = {
+    group_verdicts.FASTER: FASTER,
+    group_verdicts.SLOWER: SLOWER,
+    group_verdicts.EQUIVALENT: EVEN,
+    group_verdicts.UNDECIDED: UNRESOLVED,
+}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A line of the summary as texts. `tone` is the standing of the fastest result."""
+    """A line of the summary as texts.
+
+    `fastest` names all results without a faster result; the times and `tone` are of the first.
+    """
 
     model: str
     setting: str
@@ -33,13 +58,13 @@ class Verdict:
 
 def judge(group: Group) -> Verdict:
     """Return the summary line of a group."""
-    fastest = group.ranked[0] if group.ranked else None
+    fastest = group.fastest[0] if group.fastest else None
     speedup, interval = speedup_texts(group, fastest) if fastest else (formatting.DASH, "")
     return Verdict(
         model=str(group.first.get("model", "")),
         setting=setting(group),
         run=group.run,
-        fastest=fastest.name if fastest else formatting.DASH,
+        fastest=fastest_names(group) or formatting.DASH,
         latency=formatting.latency(fastest.compute if fastest else None),
         latency_interval=formatting.latency_interval(fastest.compute if fastest else None),
         host_to_host=formatting.latency(fastest.host_to_host if fastest else None),
@@ -71,14 +96,25 @@ def speedup_texts(group: Group, result: Result) -> tuple[str, str]:
     return formatting.ratio(speedup), formatting.ratio_interval(speedup)
 
 
+def fastest_names(group: Group) -> str:
+    """Return the names of the fastest results: `ort or openvino`; empty without any."""
+    return formatting.listing(_shown(group.fastest), "or")
+
+
 def tone(group: Group, result: Result) -> str:
-    """Return the standing of a result against the baseline, by the interval of their ratio."""
-    speedup = group.speedup(result)
+    """Return the standing of a result against the baseline, by their corrected comparison."""
     if result is group.baseline:
         return BASE
-    if speedup is None or speedup.low is None or speedup.high is None:
+    if group.baseline is None or not result.ranks:
         return UNKNOWN
-    return FASTER if speedup.low > 1 else SLOWER if speedup.high < 1 else EVEN
+    return tone_of(group.comparison(group.baseline, result), group.speedup(result))
+
+
+def tone_of(comparison: Comparison | None, estimate: Estimate | None) -> str:
+    """Return the standing by a comparison with this estimate."""
+    if comparison is None or not has_interval(estimate) or not formatting.judged(estimate):
+        return UNKNOWN
+    return _TONES[comparison.word]
 
 
 def stand(group: Group, result: Result) -> str:
@@ -86,65 +122,97 @@ def stand(group: Group, result: Result) -> str:
 
     Compares with the fastest result if the baseline was not requested.
     """
-    if not group.asks_baseline:
-        return _against_the_fastest(group, result)
-    return {
-        BASE: "the baseline",
-        FASTER: f"faster than {BASELINE}",
-        EVEN: f"within noise of {BASELINE}",
-        SLOWER: f"slower than {BASELINE}",
-        UNKNOWN: f"not judged: {formatting.NO_INTERVAL}"
-        if group.baseline
-        else f"no correct {BASELINE} here",
-    }[tone(group, result)]
+    reference = group.baseline if group.asks_baseline else group.ranked[0]
+    if reference is None:
+        return f"no correct {BASELINE} here"
+    if result is reference:
+        return "the baseline" if group.asks_baseline else "the fastest here"
+    name = BASELINE if group.asks_baseline else reference.name
+    return _relation(group, result, reference, name)
 
 
-def _against_the_fastest(group: Group, result: Result) -> str:
-    fastest = group.ranked[0]
-    if result is fastest:
-        return "the fastest here"
-    if min(len(fastest.compute_ns), len(result.compute_ns)) < 2:
-        return f"not judged: {formatting.NO_INTERVAL}"
-    return (
-        f"within noise of {fastest.name}"
-        if result in group.within_noise
-        else f"slower than {fastest.name}"
-    )
+def _relation(group: Group, result: Result, other: Result, name: str) -> str:
+    """The corrected comparison of a result with another one as text."""
+    estimate = ratio(other, result)
+    comparison = group.comparison(other, result)
+    standing = tone_of(comparison, estimate)
+    if standing in (FASTER, SLOWER):
+        return f"{standing} than {name}"
+    if standing == EVEN:
+        return f"equivalent to {name} within {formatting.percent(comparison.within or 0.0)}"
+    if standing == UNRESOLVED and estimate:
+        return f"{NOT_APART} from {name}: {_open(estimate)}"
+    if has_interval(estimate):
+        return f"{formatting.NOT_JUDGED}: the ratio to {name} differs between processes"
+    return f"{formatting.NOT_JUDGED}: {formatting.NO_INTERVAL}"
+
+
+def _open(estimate: Estimate) -> str:
+    return f"{formatting.half_width(estimate)}, needs more time"
 
 
 def _words(group: Group) -> str:
     if not group.ranked:
         return "no correct result of a runtime"
-    return "; ".join(filter(None, [_against_baseline(group), _against_the_others(group)]))
+    parts = [_among_the_fastest(group), _against_baseline(group), _against_the_others(group)]
+    return "; ".join(filter(None, parts))
+
+
+def _among_the_fastest(group: Group) -> str:
+    """The comparison among several fastest results; empty for a single result."""
+    if len(group.fastest) < 2:
+        return ""
+    pairs = [
+        (group.comparison(one, other), ratio(one, other))
+        for one, other in itertools.combinations(group.fastest, 2)
+    ]
+    names = fastest_names(group)
+    margins = [comparison.within for comparison, _ in pairs]
+    known = [margin for margin in margins if margin is not None]
+    if len(known) == len(pairs):
+        return f"{names}: equivalent within {formatting.percent(max(known))}"
+    widest = max(
+        (estimate for _, estimate in pairs if estimate and formatting.judged(estimate)),
+        key=lambda estimate: (estimate.high or 1.0) / (estimate.low or 1.0),
+        default=None,
+    )
+    open_words = f": {_open(widest)}" if widest and has_interval(widest) else ""
+    return f"{names}, {NOT_APART}{open_words}"
 
 
 def _against_baseline(group: Group) -> str:
-    fastest = group.ranked[0]
     if not group.asks_baseline:
         return f"{BASELINE} is not among these cells"
     if group.baseline is None:
         return f"no speed-up, because no correct {BASELINE} result is in this run and group"
-    if fastest is group.baseline:
+    if group.fastest == (group.baseline,):
         return f"{BASELINE} itself is the fastest"
-    return (
-        "1 process, so the speed-up has no interval"
-        if tone(group, fastest) == UNKNOWN
-        else stand(group, fastest)
-    )
+    if group.baseline in group.fastest:
+        return ""
+    fastest = group.fastest[0]
+    if len(group.fastest) > 1:
+        standings = {tone(group, result) for result in group.fastest}
+        if standings == {FASTER}:
+            return f"each faster than {BASELINE}"
+        return f"{fastest.name} {stand(group, fastest)}"
+    if not has_interval(group.speedup(fastest)):
+        return "1 process, so the speed-up has no interval"
+    return stand(group, fastest)
 
 
 def _against_the_others(group: Group) -> str:
+    """The lead of the fastest over the next result; empty for several fastest results."""
+    if len(group.fastest) > 1:
+        return ""
     fastest, *others = group.ranked
     others = [result for result in others if result is not group.baseline]
-    tied = [result for result in others if result in group.within_noise]
     if not others:
         return "" if group.baseline in group.ranked[1:] else "no other correct runtime"
-    if tied:
-        return f"within noise of {formatting.listing(_shown(tied))}"
-    if min(len(fastest.compute_ns), len(others[0].compute_ns)) < 2:
+    lead = ratio(others[0], fastest)
+    if not has_interval(lead):
         return f"the lead over {others[0].name} cannot be judged from 1 process"
-    lead = "" if group.asks_baseline else f", {_ratio_words(ratio(others[0], fastest))}"
-    return f"clearly ahead of {others[0].name}{lead}"
+    words = "" if group.asks_baseline or lead is None else f", {_ratio_words(lead)}"
+    return f"clearly ahead of {others[0].name}{words}"
 
 
 def _ratio_words(ratio: Estimate) -> str:

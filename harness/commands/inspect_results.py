@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness.core.errors import UsageError
 from harness.core.record_types import OutcomeRecord
 from harness.core.types import BOUNDARIES, OUTCOMES, PHASES
-from harness.results import records
+from harness.results import interleaving, records
 from harness.results.records import Reading, Record
 from harness.statistics import estimates
 
@@ -146,13 +146,13 @@ def _with_unit(name: str, value: Any) -> Any:
 
 
 def _latency(line: Record, boundary: str) -> str:
-    from reports import formatting
+    from reports import formatting, run_verdicts
 
     laps = [process for process in line["samples_ns"][boundary] if process]
     values = estimates.process_values(laps)
     if not values or min(values) <= 0:
         return "under the clock's resolution"
-    estimate = estimates.level(values)
+    estimate = run_verdicts.level(interleaving.sweeps_of(line, boundary))
     count = (
         formatting.count(sum(map(len, laps)), "lap")
         + " in "

@@ -39,7 +39,7 @@ EXIT_CODES = {
 }
 
 REMARKS = {
-    "within noise": "within noise of",
+    "not told apart": "not told apart from",
     "measured in one process": "1 process, not judged against",
     "measured in another run": "another run than",
 }
@@ -261,7 +261,7 @@ def _ranking(advice: Advice) -> Table:
 
 
 def _remark(not_apart: Sequence[tuple[str, str]], places: Mapping[str, str]) -> str:
-    """Return `within noise of 1 and 3`: by reason, the places of indistinguishable cells ahead."""
+    """Return `not told apart from 1 and 3`: by reason, the places of equal cells ahead."""
     from reports import formatting
 
     by_reason: dict[str, list[str]] = {}

@@ -10,6 +10,12 @@ FOREIGN_CORES = 0.25
 STEAL_CORES = 0.02
 """Time taken by the hypervisor, summed over all cores, as a number of cores."""
 
+SHARED_CORE_SHARE = 0.7
+"""CPU time over wall time of a slow process, as a share of the median of the other processes.
+
+Two threads on one core have half the CPU time per wall time of two threads on two cores.
+"""
+
 PRESSURE_PERCENT = 10.0
 """Percentage of the last ten seconds with a task waiting for a core (Linux PSI, `avg10`)."""
 

@@ -25,15 +25,17 @@ def sweeps_of(line: Mapping[str, Any], boundary: str) -> Sweeps:
     round, numbered in order: the median lap of the process.
     """
     samples = (line.get("samples_ns") or {}).get(boundary) or []
-    blocks = (line.get("blocks") or {}).get(boundary) or [[]] * len(samples)
-    turns = line.get("interleaving") or [None] * len(samples)
+    alone = [None] * len(samples)
+    turns = line.get("interleaving") or alone
+    blocks = (line.get("blocks") or {}).get(boundary) if turns is not alone else None
+    blocks = blocks or [[]] * len(samples)
     sweeps: Sweeps = {}
     for number, (laps, taken, turn) in enumerate(zip(samples, blocks, turns, strict=True)):
         if turn:
             counts = [block["laps"] for block in taken]
             sweeps[turn["sweep"]] = by_round(laps, counts, turn["rounds"])
-        elif laps and median(laps) > 0:
-            sweeps[f"{ALONE} {number}"] = {0: median(laps)}
+        elif laps and (time_ns := median(laps)) > 0:
+            sweeps[f"{ALONE} {number}"] = {0: time_ns}
     return sweeps
 
 

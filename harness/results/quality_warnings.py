@@ -12,6 +12,7 @@ from harness.core import clock_tick, thresholds
 from harness.core.record_types import OutcomeRecord
 from harness.core.sampling_records import BlockRecord
 from harness.core.types import COMPUTE
+from harness.results import processes_apart
 from harness.statistics import estimates, stationarity
 
 NAMED = 3
@@ -33,7 +34,7 @@ def about(line: OutcomeRecord) -> list[Warning]:
     """Every warning about an outcome, in a fixed order."""
     rules = (
         *(_stability, _threads, _contention, _steal, _pressure, _slowed),
-        *(_memory_pressure, _processes, _warm_up),
+        *(_memory_pressure, _processes, _warm_up, apart),
     )
     return [warning for rule in rules for warning in rule(line)]
 
@@ -49,6 +50,7 @@ def about_run(lines: Sequence[OutcomeRecord]) -> list[Warning]:
         *_clocks(timed),
         *_drift(timed),
         *_modes(timed),
+        *_counted(timed, apart, "a process stands apart"),
         *_counted(timed, _contention, "contended"),
         *_counted(timed, _steal, "slowed by CPU steal"),
         *_counted(timed, _pressure, "measured under CPU pressure"),
@@ -192,6 +194,21 @@ def _warm_up(line: OutcomeRecord) -> Iterator[Warning]:
         )
 
 
+def apart(line: OutcomeRecord) -> Iterator[Warning]:
+    """A warning for each process far from the other processes of the cell, with the reason."""
+    for process in processes_apart.of_line(line):
+        advice = {
+            processes_apart.SHARED_CORE: "use fewer threads, or stop other work on this machine",
+            processes_apart.STOLEN: "measure on a dedicated host",
+            processes_apart.CONTENDED: "stop other work on this machine",
+            processes_apart.UNEXPLAINED: _more(line, "levels and ratios leave the process out"),
+        }
+        yield Warning(
+            f"{process.name} stands apart, compute took {process.distance}: {process.why}",
+            advice[next(iter(process.causes))],
+        )
+
+
 # -- of a run --------------------------------------------------------------------------------------
 
 
@@ -226,7 +243,9 @@ def _modes(timed: Sequence[OutcomeRecord]) -> Iterator[Warning]:
         for line in timed
         if (modes := stationarity.modes(line["samples_ns"].get(COMPUTE, ())))
     ]
-    between = [line for line, modes in bimodal if modes.between]
+    between = [
+        line for line, modes in bimodal if modes.between and not processes_apart.of_line(line)
+    ]
     within = [line for line, modes in bimodal if not modes.between]
     if within:
         yield Warning(

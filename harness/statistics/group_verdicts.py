@@ -91,15 +91,11 @@ def judge(groups: Groups) -> Mapping[str, GroupVerdict]:
         key: pair for key, pair in ratios.items() if pair is not None and pair.error is not None
     }
     words = dict(zip(known, _words(list(known.values())), strict=True))
-    verdicts = {}
-    for name, members in groups.items():
-        comparisons = {
-            key[1:]: words.get(key, Comparison(pair, UNDECIDED))
-            for key, pair in ratios.items()
-            if key[0] == name
-        }
-        verdicts[name] = _ranked(members, comparisons)
-    return verdicts
+    comparisons: dict[str, dict[tuple[str, str], Comparison]] = {name: {} for name in groups}
+    for (name, first, second), pair in ratios.items():
+        known_word = words.get((name, first, second), Comparison(pair, UNDECIDED))
+        comparisons[name][first, second] = known_word
+    return {name: _ranked(members, comparisons[name]) for name, members in groups.items()}
 
 
 def _words(ratios: Sequence[Ratio]) -> list[Comparison]:

@@ -24,7 +24,7 @@ FEWEST_RATIOS = 3
 FREEDOM_SHARE = 0.25
 """The largest weight of a prior, as a share of the degrees of freedom of all ratios but one."""
 
-PRUDENCE = 2.0
+PRUDENCE = 1.5
 """A prior's variance of ln s^2 is taken this many of its standard errors larger than estimated."""
 
 LOG_VARIANCE_KURTOSIS = 4.4

@@ -57,6 +57,10 @@ INFLATION = 1.05
 """Factor on standard errors, for sweeps added until intervals are narrow: stopping then favours
 variances that are too small."""
 
+LEAST_FREEDOM = 2.0
+"""Fewest degrees of freedom of a variance that is improbably large under a prior. Student's t with
+a single one, for two sweeps, would widen an interval sixfold that is too wide already."""
+
 WIDEST = math.log(10)
 """The largest half-width of an interval, in log time. A wider interval is unknown."""
 
@@ -107,19 +111,20 @@ class Ratio:
         """This ratio with its variance shrunk to `prior`: Smyth's posterior variance.
 
         (d0 s0^2 + d s^2) / (d0 + d) on d0 + d degrees of freedom, and at least `floor`, with d0
-        limited by `MOST_FREEDOM`. A variance improbably large under the prior stays as it is, see
-        `Prior.excludes`.
+        limited by `MOST_FREEDOM`. A variance improbably large under the prior (`Prior.excludes`)
+        stays as it is, on its own degrees of freedom and at least `LEAST_FREEDOM`.
         """
         freedom = float(self.sweeps - 1)
         own = self.variance or 0.0
         weight = max(0.0, min(prior.freedom, MOST_FREEDOM - freedom))
-        if weight and prior.excludes(own, freedom):
-            weight = 0.0
         total = weight + freedom
         if not total:
             return replace(self, error=None, freedom=0.0)
-        variance = max((weight * prior.variance + freedom * own) / total, self.floor)
-        return replace(self, error=INFLATION * math.sqrt(variance / self.sweeps), freedom=total)
+        variance = (weight * prior.variance + freedom * own) / total
+        if weight and prior.excludes(own, freedom):
+            variance, total = own, min(total, max(freedom, LEAST_FREEDOM))
+        error = INFLATION * math.sqrt(max(variance, self.floor) / self.sweeps)
+        return replace(self, error=error, freedom=total)
 
     def reverse(self) -> Ratio:
         """The ratio with both sides exchanged."""

@@ -49,6 +49,11 @@ def log_axis(
     }
 
 
+def log_range(values: Sequence[float]) -> list[float]:
+    """Return the range of a logarithmic axis around `values`, in plotly's powers of ten."""
+    return [round(math.log10(min(values) * 0.9), 4), round(math.log10(max(values) * 1.1), 4)]
+
+
 def ticks(low: float, high: float) -> list[float]:
     """Return round numbers from `low` to `high`, fewer per decade the more decades are spanned."""
     if high / low > 2.5:

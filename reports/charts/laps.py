@@ -17,7 +17,8 @@ LAPS_DRAWN = 150_000
 def figure(group: Group, per_process: int) -> Figure | None:
     """Return a box of compute laps per process of every correct runtime.
 
-    At most `per_process` laps of each process are drawn.
+    At most `per_process` laps of each process are drawn. Results without a judged level
+    take no part in the range of the axis.
     """
     if not group.ranked or not group.ranked[0].compute:
         return None
@@ -29,6 +30,16 @@ def figure(group: Group, per_process: int) -> Figure | None:
         len(names), f"{unit} per inference, log scale", 14 * processes * len(names)
     )
     layout["xaxis"].update(axes.log_axis([value for trace in traces for value in trace["x"]]))
+    judged = [result for result in group.ranked if formatting.judged(result.compute)]
+    if 0 < len(judged) < len(group.ranked):
+        kept = [
+            lap / per_ns
+            for result in judged
+            for process in result_groups.laps_of(result.record, COMPUTE)
+            for lap in process
+            if lap > 0
+        ]
+        layout["xaxis"].update(axes.log_axis(kept), range=axes.log_range(kept))
     layout["yaxis"].update(
         tickmode="array", tickvals=list(range(len(names))), ticktext=names, type="linear"
     )

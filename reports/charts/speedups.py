@@ -8,6 +8,7 @@ from harness.statistics.estimates import Estimate
 from reports import formatting
 from reports.charts import axes
 from reports.charts.axes import SYMBOLS, Figure, Trace
+from reports.formatting import judged
 from reports.result_groups import Group
 
 OVERVIEW_GROUPS = 16
@@ -45,13 +46,16 @@ def overview(groups: Sequence[Group]) -> Figure | None:
 
 
 def of_group(group: Group) -> Figure | None:
-    """Return the speed-up of every correct runtime of one group, with intervals."""
+    """Return the speed-up of every correct runtime of one group, with intervals.
+
+    Speed-ups too uncertain for a judgement are left out.
+    """
     pairs = [
         (axes.label(result.name), group.speedup(result))
         for result in group.ranked
         if result is not group.baseline
     ]
-    known = [(name, estimate) for name, estimate in pairs if estimate]
+    known = [(name, estimate) for name, estimate in pairs if estimate and judged(estimate)]
     if not known:
         return None
     trace = _dots([estimate for _, estimate in known], [name for name, _ in known])
@@ -67,7 +71,7 @@ def _overview_trace(
         for result in group.ranked
         if result.name == name
     ]
-    known = [(row, estimate) for row, estimate in pairs if estimate]
+    known = [(row, estimate) for row, estimate in pairs if estimate and judged(estimate)]
     lead = f"{axes.label(name)}, "
     trace = _dots([estimate for _, estimate in known], [rows[row] for row, _ in known], lead)
     trace["y"] = [round(row + lane, 3) for row, _ in known]

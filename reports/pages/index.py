@@ -173,6 +173,7 @@ def _context(
         "partings": divergences.rows(members),
         "models": cards[: models.CARDS_SHOWN],
         "models_left_out": max(0, len(cards) - models.CARDS_SHOWN),
+        "percentiles": overview.percentile_words(members),
         "choices": overview.choices(members),
         "limits": {"fields": constraints.FIELDS, "help": constraints.FIELDS_HELP},
         "group_titles": comparison.titles(groups),

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from harness.core import thresholds
 from harness.core.types import COMPUTE, HOST_TO_HOST, INNER_BOUNDARIES
 from harness.statistics import estimates
-from harness.statistics.estimates import Estimate
 from reports import formatting, result_groups, verdict
 from reports.result_groups import Result
 
@@ -151,7 +150,10 @@ def _identity(result: Result) -> tuple[str, ...]:
 
 
 def _row(native: Result, python: Result) -> BindingRow:
-    compute, whole = (_ratio(python, native, boundary) for boundary in (COMPUTE, HOST_TO_HOST))
+    compute, whole = (
+        result_groups.ratio(python, native, boundary) for boundary in (COMPUTE, HOST_TO_HOST)
+    )
+    comparison = native.judged.comparison(python, native)
     doubt = _doubt((native, python))
     return BindingRow(
         cell=str(native.cell.get("id", "")),
@@ -161,7 +163,7 @@ def _row(native: Result, python: Result) -> BindingRow:
         python=formatting.latency(python.compute),
         compute=formatting.ratio(compute),
         compute_interval=formatting.ratio_interval(compute),
-        tone=verdict.UNKNOWN if doubt else _tone(compute),
+        tone=verdict.UNKNOWN if doubt else verdict.tone_of(comparison, compute),
         host_to_host=formatting.ratio(whole),
         host_to_host_interval=formatting.ratio_interval(whole),
         binding=cost(native) or formatting.DASH,
@@ -205,26 +207,9 @@ def _foreign_cores(result: Result) -> float:
     return (everyone - own) / wall if wall else 0.0
 
 
-def _ratio(python: Result, native: Result, boundary: str) -> Estimate | None:
-    slower, faster = (
-        estimates.process_values(result_groups.laps_of(result.record, boundary))
-        for result in (python, native)
-    )
-    return (
-        estimates.speedup(slower, faster)
-        if slower and faster and min(*slower, *faster) > 0
-        else None
-    )
-
-
-def _tone(ratio: Estimate | None) -> str:
-    if ratio is None or ratio.low is None or ratio.high is None:
-        return verdict.UNKNOWN
-    return verdict.FASTER if ratio.low > 1 else verdict.SLOWER if ratio.high < 1 else verdict.EVEN
-
-
 def _copies(result: Result) -> str:
     """The cost of passing arrays: host to host minus compute; negative by noise."""
-    if result.compute is None or result.host_to_host is None:
+    compute, whole = result.compute, result.host_to_host
+    if not compute or not whole or not (formatting.judged(compute) and formatting.judged(whole)):
         return formatting.DASH
-    return formatting.duration(result.host_to_host.value - result.compute.value)
+    return formatting.duration(whole.value - compute.value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from harness.statistics.estimates import Estimate
 from reports import formatting, recommendation, result_groups, verdict
 from reports.cell_texts import parity_text, reason
 from reports.result_groups import Group, Result
@@ -38,7 +39,7 @@ def matrix(groups: Sequence[Group]) -> Table:
         Column(
             "Compute",
             MEASURE,
-            "one inference, inputs already bound; typical lap, level over processes",
+            "one inference, inputs already bound; typical lap, robust level over processes",
         ),
         Column("Host to host", MEASURE, "inputs in, one inference, outputs out"),
         Column(
@@ -52,7 +53,7 @@ def matrix(groups: Sequence[Group]) -> Table:
         Column(
             "Limits",
             LIMITS,
-            "exceeded limits; within all limits, faster cells within noise",
+            "exceeded limits; within all limits, faster cells not told apart",
         ),
         *INDEX,
     )
@@ -146,18 +147,23 @@ def _matrix_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:
         yield [
             *identity(group, result),
             result.outcome,
-            measure(compute, result.compute.value if result.compute else None),
+            measure(compute, _sorted_by(result.compute)),
             measure(
                 formatting.latency(result.host_to_host),
-                result.host_to_host.value if result.host_to_host else None,
+                _sorted_by(result.host_to_host),
             ),
-            measure(faster, speedup.value if speedup else None),
+            measure(faster, _sorted_by(speedup)),
             measure(parity_text(result), (result.record.get("parity") or {}).get("needed")),
             reason(group, result),
             str(result.cell.get("precision", "")),
             [*known, [index_of[identifier] for identifier in tied]],
             *indexed(index, result),
         ]
+
+
+def _sorted_by(estimate: Estimate | None) -> float | None:
+    """The number for sorting; None for an estimate that is not judged."""
+    return estimate.value if estimate and formatting.judged(estimate) else None
 
 
 def _phase_rows(groups: Sequence[Group]) -> Iterator[list[Any]]:

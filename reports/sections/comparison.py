@@ -67,7 +67,7 @@ def _row(group: Group, result: Result, place: int) -> dict[str, Any]:
 
 
 def _figures(group: Group, laps_drawn: int) -> Iterator[dict[str, Any]]:
-    best = formatting.listing(result.name for result in group.ranked[:1]) or "nothing"
+    best = verdict.fastest_names(group) or "nothing"
     yield _figure(
         "Distribution of compute laps",
         laps.figure(group, laps_drawn),
@@ -77,8 +77,8 @@ def _figures(group: Group, laps_drawn: int) -> Iterator[dict[str, Any]]:
     yield _figure(
         f"Speed-up over {BASELINE}",
         speedups.of_group(group),
-        "Dots with 95 % intervals over processes; an interval containing 1× is within noise. "
-        f"Fastest: {best}.",
+        "Dots with 95 % intervals over sweeps. The words in the ranking are stricter: corrected "
+        f"for the number of comparisons in the run. Fastest: {best}.",
     )
     yield _figure(
         "Cold start",

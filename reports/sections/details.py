@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
+from harness.core.record_types import OutcomeRecord
 from harness.core.types import BOUNDARIES, COMPUTE
+from harness.results import quality_warnings
 from reports import cell_texts, formatting, result_groups, verdict
 from reports.result_groups import Group, Record, Result
 from reports.sections import (
@@ -40,10 +42,29 @@ def describe(group: Group, result: Result) -> dict[str, Any]:
     return {
         "id": str(result.cell.get("id", "")),
         "sections": [(title, facts) for title, facts in sections if facts],
-        "warnings": [str(warning) for warning in record.get("warnings") or []],
+        "warnings": _warnings(result),
         "reproduce": str(record.get("reproduce") or ""),
         "traceback": str(record.get("traceback") or ""),
     }
+
+
+def _warnings(result: Result) -> list[str]:
+    """Recorded warnings, and stalled processes of records older than the warning."""
+    recorded = [str(warning) for warning in result.record.get("warnings") or []]
+    if not result.apart:
+        return recorded
+    apart = map(str, quality_warnings.apart(cast(OutcomeRecord, result.record)))
+    return list(dict.fromkeys([*recorded, *apart]))
+
+
+def _left_out(group: Group, result: Result) -> str:
+    """Sweeps without a part in the speed-up, each with the stalled cell."""
+    if group.baseline is None or not result.ranks or result is group.baseline:
+        return ""
+    known = group.comparison(group.baseline, result).ratio
+    names = {"slower": group.baseline.name, "faster": result.name}
+    apart = known.apart if known else {}
+    return ", ".join(f"{sweep}: {names[side]} stalled" for sweep, side in apart.items())
 
 
 def _outcome(group: Group, result: Result) -> Facts:
@@ -55,6 +76,7 @@ def _outcome(group: Group, result: Result) -> Facts:
         ("signal", record.get("signal")),
         ("what to do", record.get("hint")),
         ("setting", verdict.setting(group)),
+        ("sweeps left out of the speed-up", _left_out(group, result)),
         ("options", result.cell.get("options")),
         ("case", record.get("case")),
         ("run", result.run),
@@ -77,6 +99,7 @@ def _timing(result: Result, boundary: str) -> Facts:
             ),
         ),
         *((f"p{round(q * 100)}", _percentile(result, boundary, q)) for q in (0.5, 0.9, 0.99)),
+        ("percentiles are of", cell_texts.calls(result)),
         ("laps per process", [len(process) for process in laps]),
         ("settled", (result.record.get("stability") or {}).get(boundary)),
         ("machine during the laps", _disturbance(result.record, boundary)),

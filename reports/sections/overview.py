@@ -112,6 +112,13 @@ def glance(groups: Sequence[Group]) -> Glance:
     )
 
 
+def percentile_words(members: Sequence[Result]) -> str:
+    """Return the sentence on the calls that percentiles describe."""
+    kinds = sorted({cell_texts.calls(result) for result in members if result.compute_ns})
+    each = " or ".join(kinds)
+    return f"They describe {each}{', as the details of a cell say' if len(kinds) > 1 else ''}."
+
+
 def choices(members: Sequence[Result]) -> dict[str, list[str]]:
     """Return the choices of the filters over the table of cells."""
     values = {
@@ -174,7 +181,10 @@ def _sentence(groups: Sequence[Group], members: Sequence[Result], correct: int) 
     )
     measured = f"{size}, {correct:,} with an accepted output."
     against = [group for group in groups if group.baseline and len(group.ranked) > 1]
-    faster = sum(verdict.tone(group, group.ranked[0]) == verdict.FASTER for group in against)
+    faster = sum(
+        any(verdict.tone(group, result) == verdict.FASTER for result in group.ranked)
+        for group in against
+    )
     if not any(group.asks_baseline for group in groups):
         return (
             f"{measured} Without {BASELINE}, the fastest of each group is compared with the next."
@@ -182,11 +192,11 @@ def _sentence(groups: Sequence[Group], members: Sequence[Result], correct: int) 
     if not against:
         return f"{measured} No group has a correct {BASELINE} result to compare with."
     if all(len(group.ranked[0].compute_ns) < 2 for group in against):
-        return f"{measured} With 1 process per cell, no speed-up can be distinguished from noise."
+        return f"{measured} With 1 process per cell, no speed-up can be judged."
     compared = formatting.count(len(against), "group")
     return (
-        f"{measured} In {faster:,} of {compared} a correct runtime is faster than {BASELINE} "
-        "beyond noise."
+        f"{measured} In {faster:,} of {compared} a correct runtime is faster than {BASELINE}, "
+        "corrected for the number of comparisons."
     )
 
 

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.core.types import PRECISIONS
-from harness.statistics.estimates import Estimate
-from reports import formatting, result_groups, verdict
+from harness.statistics.group_verdicts import Comparison
+from reports import formatting, result_groups, run_verdicts, verdict
 from reports.result_groups import BASELINE, Result
 
 NATIVE = "fp32"
+
+Comparisons = dict[int, Comparison]
+"""`id` of a result → its comparison with the baseline."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,39 @@ def families(members: Sequence[Result], least: int = 2) -> list[Family]:
         cell = result.cell
         place = tuple(cell.get(name) for name in ("model", "device", "batch", "threads"))
         by_setting.setdefault((result.run, *place), []).append(result)
-    return [
-        _family(group)
+    kept = [
+        group
         for group in by_setting.values()
         if len({result.cell.get("precision") for result in group}) >= least
     ]
+    comparisons = _comparisons(kept)
+    return [_family(group, comparisons) for group in kept]
 
 
-def _family(members: Sequence[Result]) -> Family:
+def _comparisons(members: Sequence[Sequence[Result]]) -> Comparisons:
+    """The corrected comparison of each ranked result with the baseline of its family.
+
+    Within a group the comparison of the group; comparisons of other precisions are corrected
+    together, for each run.
+    """
+    known: Comparisons = {}
+    others: dict[str, list[tuple[Result, Result]]] = {}
+    for family in members:
+        baseline = _baseline(family)
+        for result in family:
+            if not baseline or not result.ranks or result is baseline:
+                continue
+            if result.group == baseline.group:
+                known[id(result)] = result.judged.comparison(baseline, result)
+            else:
+                others.setdefault(result.run, []).append((baseline, result))
+    for pairs in others.values():
+        compared = run_verdicts.compared([(pair[0].sweeps, pair[1].sweeps) for pair in pairs])
+        known |= {id(pair[1]): word for pair, word in zip(pairs, compared, strict=True)}
+    return known
+
+
+def _family(members: Sequence[Result], comparisons: Comparisons) -> Family:
     measured = {str(result.cell.get("precision")) for result in members}
     precisions = tuple(precision for precision in PRECISIONS if precision in measured)
     baseline = _baseline(members)
@@ -63,7 +91,10 @@ def _family(members: Sequence[Result]) -> Family:
     rows = [
         (
             name,
-            tuple(_square(by_place.get((name, precision)), baseline) for precision in precisions),
+            tuple(
+                _square(by_place.get((name, precision)), baseline, comparisons)
+                for precision in precisions
+            ),
         )
         for name in names
     ]
@@ -89,7 +120,9 @@ def _baseline(members: Sequence[Result]) -> Result | None:
     return eager[0] if eager else None
 
 
-def _square(result: Result | None, baseline: Result | None) -> Square | None:
+def _square(
+    result: Result | None, baseline: Result | None, comparisons: Comparisons
+) -> Square | None:
     if result is None:
         return None
     labels = ", ".join(result.record.get("labels") or [])
@@ -110,18 +143,10 @@ def _square(result: Result | None, baseline: Result | None) -> Square | None:
         large,
         small,
         result.outcome,
-        _tone(result, baseline, speedup),
+        verdict.BASE
+        if result is baseline
+        else verdict.tone_of(comparisons.get(id(result)), speedup),
         words or formatting.latency(result.compute),
-    )
-
-
-def _tone(result: Result, baseline: Result | None, speedup: Estimate | None) -> str:
-    if result is baseline:
-        return verdict.BASE
-    if speedup is None or speedup.low is None or speedup.high is None:
-        return verdict.UNKNOWN
-    return (
-        verdict.FASTER if speedup.low > 1 else verdict.SLOWER if speedup.high < 1 else verdict.EVEN
     )
 
 

@@ -111,7 +111,7 @@ const limitText = (row) => {
   const words = broken(limitsOf(row));
   if (words.length) return words.join("; ");
   const tied = limitsOf(row)[5].map((index) => byIndex.get(index)).filter((other) => !broken(limitsOf(other)).length);
-  return tied.length ? `within noise of ${tied.map((other) => other[1]).join(", ")}` : "";
+  return tied.length ? `not told apart from ${tied.map((other) => other[1]).join(", ")}` : "";
 };
 const filter = (table) => {
   const values = Object.fromEntries(new FormData(filters));

@@ -191,11 +191,12 @@ def test_the_headline_names_what_cannot_be_told_from_the_best() -> None:
     assert pipeline.head([QUICK, SLOW])["sentence"] == "quick draws 200 frames per second"
     assert (
         pipeline.head([QUICK, near, SLOW])["sentence"]
-        == "quick draws 200 frames per second; within noise of near"
+        == "quick draws 200 frames per second; not told apart from near"
     )
     once = [line(name, [process(each)]) for name, each in (("one", 10), ("other", 40))]
     assert (
-        pipeline.head(once)["sentence"] == "one draws 200 frames per second; within noise of other"
+        pipeline.head(once)["sentence"]
+        == "one draws 200 frames per second; not told apart from other"
     ), "one process tells nothing"
 
 
@@ -304,9 +305,6 @@ def test_sweeps_are_paired_though_one_of_them_lacks_a_way() -> None:
         for factor in (1.2, 1.0)
     )
     fast[0] = {}
-    assert pipeline_results.is_faster(
-        {"passages": fast}, {"passages": slow}, pipeline_terms.PREDECODED
-    )
-    assert not pipeline_results.is_faster(
-        {"passages": [{}]}, {"passages": slow}, pipeline_terms.PREDECODED
-    )
+    best, other, without = ({"passages": passages} for passages in (fast, slow, [{}]))
+    assert pipeline_results.not_apart(best, [other], pipeline_terms.PREDECODED) == []
+    assert pipeline_results.not_apart(without, [other], pipeline_terms.PREDECODED) == [other]

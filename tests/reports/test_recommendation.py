@@ -151,13 +151,13 @@ def test_without_eager_the_best_correct_fp32_cell_is_the_reference():
     assert advice.reference.value == 0.9
 
 
-def test_two_within_noise_are_told_and_two_apart_are_not():
+def test_two_that_are_not_told_apart_are_named_and_two_apart_are_not():
     advice = advise(
         cell("ort", 9, spread=0.05), cell("openvino", 9.05, spread=0.0), cell("torch-eager", 20)
     )
     first, second, third = advice.ranked
     assert first.not_apart == ()
-    assert [why for _, why in second.not_apart] == ["within noise"]
+    assert [why for _, why in second.not_apart] == ["not told apart"]
     assert third.not_apart == ()
 
 
@@ -181,7 +181,7 @@ def test_the_front_keeps_what_is_best_in_something():
     assert names(advise(*lines).front) == ["openvino", "ort", "torch-eager"]
 
 
-def test_on_the_front_a_latency_within_noise_is_no_advantage():
+def test_on_the_front_a_latency_not_told_apart_is_no_advantage():
     lines = (
         cell("openvino", 9, spread=0.05, memory=300e6),
         cell("ort", 9.05, spread=0.0, memory=100e6),
@@ -221,7 +221,7 @@ def test_when_nothing_is_right_no_limit_is_blamed():
     assert advice.nearest == ("p99: no correct cell, whatever the limit",)
 
 
-def test_the_page_knows_the_faster_ones_that_a_cell_is_within_noise_of():
+def test_the_page_knows_the_faster_ones_that_a_cell_is_not_told_apart_from():
     elsewhere = cell("tvm", 9.02, run=synthetic.RUN | {"id": "another"})
     busy = cell("openvino", 3)
     busy["cell"]["group"] += "-throughput"
@@ -240,7 +240,7 @@ def test_the_page_knows_the_faster_ones_that_a_cell_is_within_noise_of():
         "the slower of the two names the other"
     )
     assert tied[2:] == [[], [], []], (
-        "nothing is within noise of another run, or of several requests in flight"
+        "nothing is compared with another run, or of several requests in flight"
     )
 
 

@@ -227,14 +227,11 @@ def test_laps_that_switch_are_told_from_processes_that_differ() -> None:
     switching = [*around(1e6, 20), *around(1.3e6, 20)]
     (within,) = quality_warnings.about_run([timed("a", switching, switching)])
     assert "compute laps lie at two levels in 1 cell (a)" in within.what
-    (between,) = quality_warnings.about_run(
-        [timed("b", around(1e6), around(1.3e6), around(1e6, seed=1))]
-    )
+    halves = [around(level, seed=seed) for seed in (0, 1) for level in (1e6, 1.3e6)]
+    (between,) = quality_warnings.about_run([timed("b", *halves)])
     assert "processes lie at two levels in 1 cell (b)" in between.what
     assert between.do == "use --plan thorough"
-    (large,) = quality_warnings.about_run(
-        [timed("b", around(1e6), around(1.3e6), around(1e6, seed=1), run={"plan": "thorough"})]
-    )
+    (large,) = quality_warnings.about_run([timed("b", *halves, run={"plan": "thorough"})])
     assert "--plan" not in large.do
 
 

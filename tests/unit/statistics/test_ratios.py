@@ -134,6 +134,7 @@ def test_a_posterior_variance_lies_between_own_and_prior() -> None:
 def test_an_improbable_variance_stays_alone_and_many_sweeps_need_no_prior() -> None:
     unsteady = Ratio(0.0, 0.3**2, None, 0.0, 3).moderated(Prior(0.01**2, 5.0))
     assert unsteady.freedom == 2.0
+    assert Ratio(0.0, 0.3**2, None, 0.0, 2).moderated(Prior(0.01**2, 5.0)).freedom == 2.0
     many = Ratio(0.0, 0.01**2, None, 0.0, 8)
     assert many.moderated(Prior(0.02**2, 5.0)) == many.moderated(NO_PRIOR)
 
