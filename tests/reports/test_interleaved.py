@@ -47,7 +47,7 @@ def in_turn(
         {
             "sweep": f"{model}-{precision} {sweep}",
             "members": [],
-            "rounds": {name: list(range(len(rounds))) for name in ("compute", "host_to_host")},
+            "rounds": list(range(len(rounds))),
             "untimed_laps": {},
         }
         for sweep in range(len(process_ns))
@@ -118,7 +118,7 @@ def test_a_member_that_ended_early_is_compared_in_the_rounds_it_has() -> None:
     early = in_turn("ort", [10e6, 10e6, 10e6])
     for key in ("samples_ns", "blocks"):
         early[key] = {name: [*values[:2], values[2][:1]] for name, values in early[key].items()}
-    early["interleaving"][2]["rounds"] = {"compute": [0], "host_to_host": [0]}
+    early["interleaving"][2]["rounds"] = [0]
     group = group_of(in_turn("torch-eager", [20e6, 20.2e6, 19.8e6]), early)
     speedup = group.speedup(group.ranked[0])
     assert speedup is not None

@@ -73,7 +73,7 @@ def test_a_stalled_process_has_its_factor_and_its_cause(
 def test_the_sweep_of_an_interleaved_line_names_its_process() -> None:
     """Rounds of 100, 102 and 104 ns in two sweeps, and twice that in the second of three."""
     turns = [
-        {"sweep": name, "members": ["a"], "rounds": {"compute": [0, 1, 2]}, "untimed_laps": {}}
+        {"sweep": name, "members": ["a"], "rounds": [0, 1, 2], "untimed_laps": [1, 1, 1]}
         for name in ("s1", "s2", "s3")
     ]
     quick, slow = [100, 102, 104], [200, 204, 208]
