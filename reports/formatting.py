@@ -130,6 +130,24 @@ def ratio_interval(estimate: Estimate | None) -> str:
     return "" if estimate is None else _interval(estimate, 1.0, "×")
 
 
+def rate(estimate: Estimate | None) -> str:
+    """Format a rate without its interval: `212`."""
+    if estimate is None:
+        return DASH
+    return number(estimate.value) if judged(estimate) else NOT_JUDGED
+
+
+def rate_interval(estimate: Estimate | None) -> str:
+    """Format the interval of a rate: `205 to 219`; empty for a single process."""
+    if estimate is None:
+        return ""
+    if not judged(estimate):
+        return _values(estimate, 1.0, "")
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"{number(estimate.low)} to {number(estimate.high)}"
+
+
 def _interval(estimate: Estimate, per: float, unit: str) -> str:
     """An interval with the digits of the value; unjudged, the values of the processes."""
     if not judged(estimate):

@@ -90,12 +90,7 @@ def _row(line: Line, longest: float) -> dict[str, Any]:
 
 def _rate(estimate: Estimate | None) -> tuple[str, str]:
     """A rate and its interval. One process has no interval; a note explains the gap."""
-    if estimate is None:
-        return formatting.DASH, ""
-    if estimate.low is None or estimate.high is None:
-        return formatting.number(estimate.value), ""
-    interval = f"{formatting.number(estimate.low)} to {formatting.number(estimate.high)}"
-    return formatting.number(estimate.value), interval
+    return formatting.rate(estimate), formatting.rate_interval(estimate)
 
 
 def _dropped(line: Line, mode: str) -> tuple[str, str]:

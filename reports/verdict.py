@@ -191,9 +191,11 @@ def _against_baseline(group: Group) -> str:
         return ""
     fastest = group.fastest[0]
     if len(group.fastest) > 1:
-        standings = {tone(group, result) for result in group.fastest}
-        if standings == {FASTER}:
+        faster = [result for result in group.fastest if tone(group, result) == FASTER]
+        if len(faster) == len(group.fastest):
             return f"each faster than {BASELINE}"
+        if faster:
+            return f"{formatting.listing(_shown(faster))} faster than {BASELINE}"
         return f"{fastest.name} {stand(group, fastest)}"
     if not has_interval(group.speedup(fastest)):
         return "1 process, so the speed-up has no interval"

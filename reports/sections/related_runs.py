@@ -233,12 +233,7 @@ def _filmed(line: Line, page: str) -> RelatedRun:
 
 
 def _rate(estimate: Estimate) -> str:
-    interval = (
-        ""
-        if estimate.low is None or estimate.high is None
-        else f"{formatting.number(estimate.low)} to {formatting.number(estimate.high)}"
-    )
-    return formatting.with_interval(formatting.number(estimate.value), interval)
+    return formatting.with_interval(formatting.rate(estimate), formatting.rate_interval(estimate))
 
 
 KINDS: Mapping[str, tuple[Callable[[Line], list[Any]], Callable[[Line, str], RelatedRun]]] = {

@@ -58,6 +58,35 @@ def test_one_process_has_no_interval_and_says_so():
     assert formatting.ratio_interval(Estimate(2.0, None, None, 1)) == "1 process, no interval"
 
 
+WIDE = formatting.Measured(1.84e6, 100.0, 2.8e9, 3, (0.35e6, 0.32e6, 55.7e6))
+"""The level of three processes of which one stalled, with an interval of six decades."""
+
+
+def test_an_interval_wider_than_ten_times_is_replaced_by_the_values():
+    assert formatting.latency(WIDE) == formatting.ratio(WIDE) == formatting.rate(WIDE)
+    assert formatting.latency(WIDE) == "not judged"
+    assert formatting.latency_interval(WIDE) == f"0.320, 0.350 and 55.7{formatting.SPACE}ms"
+    ratio = formatting.Measured(0.258, 0.0002, 338.0, 3, (0.9, 1.02, 0.006))
+    assert formatting.ratio_interval(ratio) == "0.00600, 0.900 and 1.02×"
+    many = formatting.Measured(2.0, None, None, 5, (1.0, 2.0, 3.0, 4.0, 50.0))
+    assert formatting.ratio_interval(many) == "5 values, 1.00 to 50.0×"
+    assert (
+        formatting.rate_interval(Estimate(5.0, 1.0, 20.0, 3)) == "values differ more than 10 times"
+    )
+
+
+@pytest.mark.parametrize(("high", "judged"), [(10.0, True), (10.1, False)])
+def test_ten_times_is_the_limit(high, judged):
+    assert formatting.judged(Estimate(3.0, 1.0, high, 3)) is judged
+
+
+def test_a_share_is_rounded_up_because_it_is_a_limit():
+    shares = (0.02, 0.008, 0.0134, 0.07, 0.341)
+    shown = [formatting.percent(share).replace(formatting.SPACE, "") for share in shares]
+    assert shown == ["2%", "0.8%", "1.4%", "7%", "35%"]
+    assert formatting.half_width(Estimate(1.0, 0.8, 1.25, 3)) == f"±25{formatting.SPACE}%"
+
+
 def test_any_recorded_value_becomes_text():
     assert formatting.plain({"a": [1, True], "b": None}) == "a=1, yes, b=–"
     assert [formatting.plain(value) for value in ("", None, [], {})] == ["–"] * 4

@@ -190,3 +190,24 @@ def test_percentiles_say_for_which_calls_they_are() -> None:
     assert "made in turn with other runtimes or calls of one" in overview.percentile_words(
         [*turned, *alone]
     )
+
+
+def test_several_that_may_be_the_fastest_are_all_named_and_equal_ones_are_equivalent() -> None:
+    """Within rounds `ort` and `openvino` differ by 0.1 % at most, under drift of 60 %."""
+    group = group_of(
+        in_turn("torch-eager", drifting(20e6)),
+        in_turn("ort", drifting(10e6, (1.0, 1.001, 0.999))),
+        in_turn("openvino", drifting(10e6)),
+        in_turn("tvm", drifting(10e6, (1.0, 1.2, 0.85))),
+    )
+    line = verdict.judge(group)
+    assert {result.name for result in group.fastest} == {"ort", "openvino", "tvm"}
+    assert set(line.fastest.replace(" or ", ", ").split(", ")) == {"ort", "openvino", "tvm"}
+    assert f"{line.fastest}, not told apart: ±" in line.words
+    equal = group_of(
+        in_turn("torch-eager", drifting(20e6)),
+        in_turn("ort", drifting(10e6, (1.0, 1.0001, 0.9999))),
+        in_turn("openvino", drifting(10e6)),
+    )
+    words = verdict.judge(equal).words
+    assert f": equivalent within 1{SPACE}%; each faster than torch-eager" in words
