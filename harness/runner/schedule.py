@@ -22,7 +22,7 @@ from harness.environment import measurement_lock
 from harness.results import records
 from harness.results.records import Record
 from harness.results.run_file import RunFile
-from harness.runner import journal, outcome, roofline, standing
+from harness.runner import journal, outcome, outlook, roofline, standing
 from harness.runner.dataset_scoring import SCORED, LabelledData
 from harness.runner.group_schedule import GroupSchedule, PartGroup, groups_of
 from harness.runner.group_sweep import GroupSweep, Resident
@@ -100,6 +100,10 @@ class Run:
     def known(self) -> str:
         """How many outcomes and processes are known, as text."""
         return self.journal.known(sorted({entry.cell.key for entry in self.entries}))
+
+    def outlook(self) -> str:
+        """What the plan can resolve, by earlier results in the folder; empty if unknown."""
+        return outlook.of([entry.cell for entry in self.entries], self.plan, self.results_folder)
 
     def measure(self, entries: Sequence[Entry]) -> list[Record]:
         """Every entry's result line, in order. Cells with an outcome are not measured again."""
