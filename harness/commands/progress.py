@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.plans import Plan
 from harness.core.types import COMPUTE
+from harness.environment import git_command
 from harness.results.records import Record
 from harness.runner import journal
 from harness.runner.schedule import Event, Run
@@ -202,6 +203,8 @@ class Display:
                 f"run {run.file.id}: {cells}, plan {self.plan.name}, "
                 f"results in {run.results_folder}/"
             )
+        if reason := git_command.why_unread():
+            self._print(f"the results carry no commit: {reason}")
         if outlook := run.outlook():
             self._print(outlook)
         self.status.start()

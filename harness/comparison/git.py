@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from harness.comparison.side_process import Side
 from harness.core.errors import UsageError
+from harness.environment import git_command
 
 HERE = "."
 """The name of the working folder in place of a commit."""
@@ -79,7 +79,9 @@ def positions() -> dict[str, int]:
 def _commit(sha: str) -> Commit:
     shown = git("show", "-s", "--format=%cI%n%P%n%s", sha) or "\n\n"
     date, parents, subject = shown.split("\n", 2)
-    return Commit(sha, date, subject, len(parents.split()))
+    # A message in another encoding than the declared one: shown with replaced letters.
+    readable = subject.encode(errors="surrogateescape").decode(errors="replace")
+    return Commit(sha, date, readable, len(parents.split()))
 
 
 @contextlib.contextmanager
@@ -106,10 +108,11 @@ def side_of(text: str) -> Iterator[Side]:
     with tempfile.TemporaryDirectory(prefix="evenbench-") as folder:
         root = Path(folder).resolve() / sha[:12]
         try:
-            if git("worktree", "add", "--detach", "--quiet", str(root), sha) is None:
+            added = git_command.run("worktree", "add", "--detach", "--quiet", str(root), sha)
+            if added.text is None:
                 raise UsageError(
                     f"{text}: git could not check out {sha[:12]} into a worktree; "
-                    "`git worktree prune` may help"
+                    f"git says: {added.reason or 'nothing'}"
                 )
             here = Path(git("rev-parse", "--show-prefix") or "")
             yield Side(text if text == sha else f"{text} ({sha[:8]})", root=root / here)
@@ -127,8 +130,8 @@ def _remove_worktree(root: Path) -> None:
 
 def why_no_commit() -> str:
     """A likely reason for an unknown commit, and a remedy."""
-    if git("rev-parse", "--git-dir") is None:
-        return "this folder is in no git repository"
+    if reason := git_command.why_no_repository():
+        return reason
     if git("rev-parse", "--is-shallow-repository") == "true":
         return (
             "the clone is shallow and may lack the commit: `git fetch --unshallow`, "
@@ -139,8 +142,4 @@ def why_no_commit() -> str:
 
 def git(*words: str) -> str | None:
     """The output of a git command; None if the command fails or git is not installed."""
-    try:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return git_command.run(*words).text

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import Unavailable
+from harness.environment import git_command
 
 COMMAND_SECONDS = 3600.0
 """Time limit of one command: enough for gigabytes over a slow line."""
@@ -45,7 +46,7 @@ def _run(command: Sequence[str], stdin: str = "") -> str:
     """The command's standard output. Raises InstallError with the end of its standard error."""
     variables = {
         name: value
-        for name, value in os.environ.items()
+        for name, value in git_command.without_repository(os.environ).items()
         if name not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
     }
     begin = time.monotonic()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.core import thresholds
-from harness.environment import cpu, cpu_time, gpu, system_info
+from harness.environment import cpu, cpu_time, git_command, gpu, system_info
 
 BUSY_SECONDS = 0.5
 """Length of the look at other processes."""
@@ -44,6 +44,7 @@ def findings() -> Iterator[Finding]:
     yield _steal(cpu_time.steal_share(), int(facts["cores_online"]))
     yield _quota(cpu.quota())
     yield from _memory()
+    yield _git(str(facts["commit"]))
     yield from gpu_findings()
     yield _busy()
 
@@ -173,6 +174,18 @@ def _quota(granted: float) -> Finding:
         "give the container whole cores (cpuset) instead"
     )
     return Finding("cgroup CPU quota", f"{granted:g} cores", advice, "warning")
+
+
+def _git(commit: str) -> Finding:
+    if commit:
+        return Finding("git", f"commit {commit[:10]}")
+    reason = git_command.why_unread()
+    return judged(
+        "git",
+        reason or "no commit here",
+        bool(reason),
+        "results carry no commit, so `evenbench history` leaves them out",
+    )
 
 
 def _memory() -> Iterator[Finding]:

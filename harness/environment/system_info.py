@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 from functools import cache
@@ -12,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from harness.environment import cpu, gpu
+from harness.environment import cpu, git_command, gpu
 
 DISTRIBUTIONS = ("evenbench", "numpy", "pillow", "scikit-image", "scikit-learn", "scipy")
 """Recorded for every run; backends add their own by `requires`."""
@@ -51,10 +50,13 @@ def for_worker(threads: int, extra: dict[str, str]) -> dict[str, str]:
     """Environment variables of a measuring process: inherited, with an explicit number of threads.
 
     Waiting policy and TF32 are left to the runtime and the cell: the shell's values are dropped,
-    and `extra` may set others.
+    and `extra` may set others. A side of a comparison runs in a checkout of its own, so the
+    repository of a git hook is dropped too.
     """
     inherited = {
-        name: value for name, value in os.environ.items() if name not in (*PASSIVE, TF32_OVERRIDE)
+        name: value
+        for name, value in git_command.without_repository(os.environ).items()
+        if name not in (*PASSIVE, TF32_OVERRIDE)
     }
     return {**inherited, **{name: str(threads) for name in THREAD_VARIABLES}, **extra}
 
@@ -204,14 +206,4 @@ def _commit() -> str:
     if asv.get("ASV_COMMIT"):
         return asv["ASV_COMMIT"]
     folder = ["-C", asv["ASV_CONF_DIR"]] if asv.get("ASV_CONF_DIR") else []
-    try:
-        revision = subprocess.run(
-            ["git", *folder, "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return revision.stdout.strip() if revision.returncode == 0 else ""
+    return git_command.run(*folder, "rev-parse", "HEAD", timeout=5).text or ""
