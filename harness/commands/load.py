@@ -160,6 +160,8 @@ def run(options: LoadOptions) -> int:
         )
         if session.journal.resumed:
             tell(journal.opening(session.journal.run, session.known()))
+        elif session.journal.changed:
+            tell(session.journal.changed)
         try:
             lines = session.measure()
         except KeyboardInterrupt:

@@ -17,6 +17,7 @@ from harness.commands import console as terminal
 from harness.commands.parser import Parser
 from harness.commands.pipeline_selection import PipelineModel, chosen
 from harness.core import exit_codes
+from harness.core.cases import Entry
 from harness.core.errors import Unavailable, Unsupported, UsageError
 from harness.core.plans import PLANS
 from harness.core.types import UNWANTED, Cell
@@ -213,7 +214,7 @@ def opened(
     footage = _footage(options, video)
     words = reproducing_command(options)
     wanted = journal.manifest(
-        (cell.key for cell in cells),
+        map(Entry, cells),
         plan,
         options.seed,
         records.PIPELINE,

@@ -198,6 +198,8 @@ class Display:
         if run.resumed:
             self._print(journal.opening(run.file, run.known()))
         else:
+            if run.journal.changed:
+                self._print(run.journal.changed)
             cells = "1 cell" if total == 1 else f"{total} cells"
             self._print(
                 f"run {run.file.id}: {cells}, plan {self.plan.name}, "

@@ -82,7 +82,9 @@ class LoadSession:
         self._parts = {key: self._split(entry.cell) for key, entry in self._bases.items()}
         folder = records.folder(self.results_folder / FOLDER)
         scenario = described(self.scenario)
-        wanted = manifest(self._bases, self.plan, self.seed, records.LOAD, scenario=scenario)
+        wanted = manifest(
+            self._bases.values(), self.plan, self.seed, records.LOAD, scenario=scenario
+        )
         self.journal = Journal.open(folder, wanted, records.LOAD, self.fresh)
         self._preparer = Preparer(
             self.plan.timeout_seconds, lambda kind, text: self.tell(f"making {kind} for {text}")

@@ -64,7 +64,7 @@ def begin(folder: Path, wanted: Mapping[str, Any], film: Film, fresh: bool) -> J
     left = unfinished(folder)
     if left and not fresh and RunFile.resumable(folder, wanted, records.PIPELINE) is None:
         raise UsageError(
-            f"{folder} holds an interrupted run of another command, video or installation: "
+            f"{folder} holds an interrupted run of another command, video, installation or source: "
             f"`{left}`; name another folder with -o, or replace the run with --fresh"
         )
     if left is not None and (fresh or not left):

@@ -67,7 +67,8 @@ class Suite:
             if self.run.resumed
             else []
         )
-        return [f"{counts or 'no outcome'}: {self.run.file.file}", *resumed]
+        changed = [self.run.journal.changed] if self.run.journal.changed else []
+        return [f"{counts or 'no outcome'}: {self.run.file.file}", *resumed, *changed]
 
 
 SUITE = pytest.StashKey[Suite]()

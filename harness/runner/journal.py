@@ -2,7 +2,8 @@
 
 An interrupted run resumes from the journal. Cells with outcome `ok` or `unsupported` keep the
 outcome; all other cells keep processes with correct outputs and are measured further. Outcomes and
-processes of other artifacts or inputs than the current entries are dropped. `evenbench run`,
+processes of other artifacts or inputs than the current entries are dropped. A run of another commit
+or of other declared sources is not resumed. `evenbench run`,
 `load` and `pipeline` share these rules.
 """
 
@@ -13,12 +14,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from harness.core.cases import Entry
 from harness.core.plans import Plan
 from harness.core.types import digest
 from harness.environment import system_info
 from harness.results import records
 from harness.results.records import Format, Record
 from harness.results.run_file import RunFile
+from harness.runner import declared_sources
 from harness.runner.prepared import Prepared
 
 KEPT = ("ok", "unsupported")
@@ -31,18 +34,26 @@ FRESH = "start anew even where an interrupted run could be resumed"
 """Help of the flag `--fresh`."""
 
 
+BOUND = {"commit": "the commit", "sources": "the sources"}
+"""The keys of a manifest that change with the user's code, and their names in messages."""
+
+
 def manifest(
-    cells: Iterable[str], plan: Plan, seed: int, form: Format[Any], **more: Any
+    entries: Iterable[Entry], plan: Plan, seed: int, form: Format[Any], **more: Any
 ) -> dict[str, Any]:
     """The facts that must be equal for a later command to resume a run.
 
-    The facts are the cells by key, the plan, the seed, the machine without the commit, and `more`.
+    The facts are the cells by key, the plan, the seed, the machine, the commit, the content of the
+    declared sources, and `more`.
     """
-    here = {name: value for name, value in system_info.describe().items() if name != "commit"}
+    known = list(entries)
+    here = dict(system_info.describe())
     return {
-        "cells": sorted(cells),
+        "cells": sorted({entry.cell.key for entry in known}),
         "plan": plan,
         "seed": seed,
+        "commit": here.pop("commit"),
+        "sources": declared_sources.digest_of(known),
         "environment": digest(here),
         form.key: form.newest,
         **more,
@@ -58,6 +69,8 @@ class Journal:
     """Whether an interrupted run is being resumed."""
     lines: dict[str, Record] = field(default_factory=dict)
     """Result line of each finished cell, by cell key."""
+    changed: str = ""
+    """Why an interrupted run of the same cells is not resumed, as a sentence; usually empty."""
     _processes: dict[str, list[Record]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,13 +87,16 @@ class Journal:
     ) -> Journal:
         """Resume the newest unfinished run in `folder` with the manifest `wanted`, or begin one.
 
+        An unfinished run of other sources, the newest run of the folder, is named in `changed`.
         Lines are appended to `file`, by default a file named after the run. Raises UsageError if
         the folder is not writable.
         """
         unfinished = None if fresh else RunFile.resumable(folder, wanted, form)
+        changed = "" if fresh or unfinished else _changed(folder, wanted, form)
         run = unfinished or RunFile.create(folder, wanted, form)
         run = replace(run, file=file) if file else run
-        return cls(run, unfinished is not None, run.keep_only(KEPT) if unfinished else {})
+        kept = run.keep_only(KEPT) if unfinished else {}
+        return cls(run, unfinished is not None, kept, changed)
 
     def was_refused(self, key: str) -> bool:
         """Whether a cell was refused before preparation, so the line remains valid."""
@@ -133,6 +149,17 @@ class Journal:
         count = sum(len(self._processes.get(part, ())) for key in left for part in parts_of(key))
         more = f" and {count} of the other cells' processes measured" if count else ""
         return f"{len(cells) - len(left)} of {len(cells)} outcomes known{more}"
+
+
+def _changed(folder: Path, wanted: Mapping[str, Any], form: Format[Any]) -> str:
+    """The message for an unfinished run that differs in commit or sources alone."""
+    rest = {name: value for name, value in wanted.items() if name not in BOUND}
+    left = RunFile.resumable(folder, rest, form)
+    if left is None or any(file.stem > left.id for file in folder.glob("*.jsonl")):
+        return ""  # a later run has already started anew
+    differ = [words for name, words in BOUND.items() if left.manifest.get(name) != wanted[name]]
+    stay = f"; its results stay in {left.file}" if left.file.exists() else ""
+    return f"{' and '.join(differ)} changed since run {left.id}: starting anew{stay}"
 
 
 def opening(run: RunFile, known: str) -> str:

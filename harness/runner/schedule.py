@@ -77,9 +77,8 @@ class Run:
         records.folder(self.results_folder)
         self._preparer = Preparer(self.plan.timeout_seconds, self._tell)
         self._peaks = roofline.Peaks(self._preparer.work, self.plan)
-        keys = [entry.cell.key for entry in self.entries]
         dataset = {"dataset": self.labelled.key} if self.labelled else {}
-        wanted = journal.manifest(keys, self.plan, self.seed, records.OUTCOMES, **dataset)
+        wanted = journal.manifest(self.entries, self.plan, self.seed, records.OUTCOMES, **dataset)
         self.journal = Journal.open(self.results_folder, wanted, records.OUTCOMES, self.fresh)
 
     @property

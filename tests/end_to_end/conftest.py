@@ -52,14 +52,20 @@ class Repository:
         file.write_text(f"from harness import Case\nfrom tiny import OTHER, TINY\n{text}\n")
         return file
 
-    def pytest(self, *arguments: str, plan: str = "quick", **more: str) -> Ran:
+    def pytest(
+        self,
+        *arguments: str,
+        plan: str = "quick",
+        plugin: str = "no:cacheprovider",
+        **more: str,
+    ) -> Ran:
         """Run pytest in a process of its own."""
         command = [
             sys.executable,
             "-m",
             "pytest",
             "-p",
-            "no:cacheprovider",
+            plugin,
             "--evenbench-plan",
             plan,
             *arguments,

@@ -160,10 +160,8 @@ def test_another_command_is_refused_in_words_and_loses_nothing(
     jobs.clear()
     assert cli.main([*TWO, *words]) == exit_codes.USAGE
     told = capsys.readouterr().err
-    assert (
-        "holds an interrupted run of another command, video or installation: `evenbench pipeline"
-        in told
-    )
+    other = "holds an interrupted run of another command, video, installation or source"
+    assert f"{other}: `evenbench pipeline" in told
     assert "--fresh" in told
     assert measured(jobs) == []
     assert (tmp_path / "pipeline" / session.LINES).read_bytes() == before
@@ -178,7 +176,10 @@ def test_other_frames_are_another_run(
     interrupt(monkeypatch, "pipeline", 2)
     colours(tmp_path / "colours.mp4", shade=30)
     assert cli.main(list(TWO)) == exit_codes.USAGE
-    assert "interrupted run of another command, video or installation" in capsys.readouterr().err
+    assert (
+        "interrupted run of another command, video, installation or source"
+        in capsys.readouterr().err
+    )
 
 
 def test_fresh_measures_all_anew_and_never_touches_what_is_finished(

@@ -617,3 +617,27 @@ class TestThisRepository:
         found = self._collect("-k", "ort")
         assert found
         assert all("-ort-" in item for item in found)
+
+
+STEPWISE = """
+from helper import SCALE
+
+latency = Case(models=(TINY,), backends=("tiny", "wrong"))
+"""
+
+
+def test_outcomes_of_other_sources_are_not_taken_over_after_stepwise(
+    repository: Repository,
+) -> None:
+    repository.write("bench_tiny.py", STEPWISE)
+    helper = repository.folder / "helper.py"
+    helper.write_text("SCALE = 1\n")
+    first = repository.pytest("bench_tiny.py", "--sw", plugin="cacheprovider")
+    assert "1 failed, 1 passed" in first.text, first.text
+    before = len(repository.processes())
+    helper.write_text("SCALE = 2\n")
+    again = repository.pytest("bench_tiny.py")
+    assert "the sources changed since run" in again.text, again.text
+    assert "resumed" not in again.text
+    assert len(repository.processes()) == 2 * before
+    assert len(list((repository.folder / "results").glob("*.jsonl"))) == 2

@@ -13,8 +13,10 @@ import pytest
 from harness.core import artifact_store
 from harness.core.cases import Entry
 from harness.core.types import BOUNDARIES, Cell
+from harness.environment import system_info
 from harness.results import records
 from harness.results.records import Record
+from harness.runner import declared_sources
 from harness.runner.job import Job
 from harness.runner.schedule import Event, Run
 from tests.unit.builders import cell, plan, register, work_here
@@ -226,3 +228,44 @@ def test_an_incomplete_run_is_left_to_be_resumed(tmp_path: Path) -> None:
     run.finish()
     assert run.file.work.is_dir()
     assert start(wanted, tmp_path).resumed
+
+
+def interrupted(wanted: Sequence[Entry], folder: Path) -> Run:
+    """A run with a first outcome, and without an end."""
+    run = start(wanted, folder, processes=1)
+    run.measure(wanted[:1])
+    return run
+
+
+@pytest.mark.parametrize("what", ["commit", "sources"])
+def test_a_run_of_other_code_is_not_resumed(
+    what: str, jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = entries(cell("product"), cell("twin"))
+    first = interrupted(wanted, tmp_path)
+    jobs.clear()
+    if what == "sources":
+        monkeypatch.setattr(declared_sources, "digest_of", lambda known: "other sources")
+    else:
+        here = {**system_info.describe(), "commit": "other"}
+        monkeypatch.setattr(system_info, "describe", lambda *distributions: here)
+    again = start(wanted, tmp_path, processes=1)
+    assert not again.resumed
+    assert again.journal.changed == (
+        f"the {what} changed since run {first.file.id}: starting anew; "
+        f"its results stay in {first.file.file}"
+    )
+    again.measure(wanted)
+    assert sorted(measured(jobs)) == ["product", "twin"]
+    assert len(first.file.outcomes()) == 1
+    again.finish()
+    later = start(wanted, tmp_path, processes=1)
+    assert (later.resumed, later.journal.changed) == (False, ""), "said once"
+
+
+def test_a_run_of_the_same_code_is_resumed_without_a_note(tmp_path: Path) -> None:
+    wanted = entries(cell("product"), cell("twin"))
+    interrupted(wanted, tmp_path)
+    again = start(wanted, tmp_path, processes=1)
+    assert (again.resumed, again.journal.changed) == (True, "")
+    assert start(wanted, tmp_path, processes=1, fresh=True).journal.changed == ""
