@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -171,6 +172,7 @@ def _add_shell(command: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code. Misuse prints a line without traceback."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _replace_unknown_characters()
     given = overview().parse_args(words[:1]).command
     name = ALIASES.get(given, given)
     if name not in {**commands(), **BUILT_IN}:
@@ -203,6 +205,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return exit_codes.INTERNAL
+
+
+def _replace_unknown_characters() -> None:
+    """Print `?` for characters that a terminal or log in another encoding lacks.
+
+    Otherwise a measured run would end with an encoding error in place of its exit code.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors != "replace":
+            stream.reconfigure(errors="replace")
 
 
 def _run(name: str, namespace: argparse.Namespace) -> int:

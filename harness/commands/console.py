@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,10 +13,13 @@ PIPE_WIDTH = 200
 
 
 def console(stderr: bool = False) -> Console:
-    """Return a console as wide as the terminal, or PIPE_WIDTH columns in a file or pipe."""
+    """Return a console as wide as the terminal, or PIPE_WIDTH columns in a file or pipe.
+
+    FORCE_COLOR adds colours to a file or pipe, and nothing that only a terminal can show.
+    """
     from rich.console import Console
 
-    terminal = Console(stderr=stderr, highlight=False)
-    if terminal.is_terminal:
-        return terminal
-    return Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)
+    stream = sys.stderr if stderr else sys.stdout
+    if stream.isatty():
+        return Console(stderr=stderr, highlight=False)
+    return Console(stderr=stderr, highlight=False, width=PIPE_WIDTH, force_interactive=False)

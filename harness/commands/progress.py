@@ -44,7 +44,7 @@ class StatusLine:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.bar = _bar(console) if console.is_terminal else None
+        self.bar = _bar(console) if console.is_interactive else None
         self._task: Any = None
         self._last_line = -math.inf
 

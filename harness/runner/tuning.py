@@ -114,7 +114,7 @@ def _status(text: Callable[[], str], console: Console) -> Iterator[None]:
             while not done.wait(LOOK_SECONDS):
                 looks += 1
                 status.update(text())
-                if not console.is_terminal and looks % QUIET_LOOKS == 0 and text() != last:
+                if not console.is_interactive and looks % QUIET_LOOKS == 0 and text() != last:
                     last = text()
                     console.print(last, soft_wrap=True, markup=False)
 
