@@ -8,6 +8,7 @@ report. pytest-benchmark gets the recorded laps through a timer, so nothing is t
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +70,24 @@ def pytest_pycollect_makemodule(
 
 
 def declares(file: Path) -> bool:
-    """Whether a file may hold cases, by name and text.
+    """Whether a file may hold cases, by name and by an import of `harness`.
 
-    Importing an unrelated script named `bench_*.py` could have side effects.
+    Importing an unrelated script named `bench_*.py` could have side effects. A file with a syntax
+    error counts, so the error is reported.
     """
     if not discovery.is_declaration_file(file):
         return False
     text = file.read_bytes()
-    return b"harness" in text and b"Case" in text
+    if b"harness" not in text or b"Case" not in text:
+        return False
+    try:
+        nodes = list(ast.walk(ast.parse(text)))
+    except (SyntaxError, ValueError):
+        return True
+    names = [
+        alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names
+    ] + [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return any(name.partition(".")[0] == "harness" for name in names)
 
 
 def pytest_pycollect_makeitem(

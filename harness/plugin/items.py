@@ -27,6 +27,15 @@ XDIST = (
 )
 
 
+DISABLED = "not measured because of --benchmark-disable"
+
+
+def is_disabled(config: pytest.Config) -> bool:
+    """Whether pytest-benchmark's flag --benchmark-disable switches measuring off."""
+    disabled = config.getoption("benchmark_disable", False)
+    return bool(disabled and not config.getoption("benchmark_enable", False))
+
+
 class DeclarationFile(pytest.Module):
     """A `bench_*.py` with cases. An invalid declaration is reported on a single line."""
 
@@ -51,6 +60,9 @@ class CellItem(pytest.Function):
     def measured(self) -> None:
         """Measure the cell's group if still unknown, then pass, skip or fail by the outcome."""
         benchmark = self.funcargs.get("benchmark")
+        if is_disabled(self.config):
+            without_timing(benchmark, lambda: pytest.skip(DISABLED))
+            return
         if hasattr(self.config, "workerinput"):
             without_timing(benchmark, lambda: pytest.fail(XDIST, pytrace=False))
             return
