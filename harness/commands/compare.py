@@ -24,6 +24,7 @@ from harness.core import exit_codes
 from harness.core.errors import UsageError
 from harness.core.plans import PLANS
 from harness.core.quantities import seconds_of
+from harness.results import records
 from harness.runner import launcher
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def run(options: CompareOptions) -> int:
         )
     except sides.NothingToCompare as error:
         print(f"evenbench: error: {error}", file=sys.stderr)
+        _report_nothing(options, str(error))
         return exit_codes.NOTHING
     if options.json:
         print(json.dumps({"cells": cells}))
@@ -174,11 +176,13 @@ def refuse_what_needs_pairs(options: CompareOptions) -> None:
 def run_in_pairs(options: CompareOptions, more: Mapping[str, Any] | None = None) -> int:
     """Run a paired session, record the result with `more` entries, and return the exit code."""
     from harness.commands import progress
-    from harness.comparison import budget
+    from harness.comparison import budget, ci_reports
     from harness.comparison.exit_status import ending
     from harness.comparison.session import PairedSession
     from harness.comparison.sides import sides
 
+    ci_reports.check(report_files(options))
+    records.check_writable(Path(options.results))
     launcher.interrupt_when_ended()  # so that a cancelled job leaves no worktree behind
     notes = terminal.console(stderr=True)
     plan, rule = PLANS[options.plan], options.rule()
@@ -207,10 +211,21 @@ def run_in_pairs(options: CompareOptions, more: Mapping[str, Any] | None = None)
             notes.print(f"note: {pair.notes[-1]}", soft_wrap=True, markup=False)
     end = ending(results, options.require_conclusive, options.strict_health)
     file = write(Path(options.results), pair, rule, options.seed, results, end, more or {})
-    _report(options, file)
     if not options.json:
         _show(options, pair, results, end, file, terminal.console())
+    try:
+        _report(options, file)
+    except OSError as error:
+        raise UsageError(
+            f"a report is missing: {error}; the comparison is kept in {file}"
+        ) from None
     return end.code
+
+
+def report_files(options: CompareOptions) -> dict[str, str]:
+    """Return the report files by format, as named by the flags."""
+    paths = {kind: getattr(options, kind) for kind in ("junit", "sarif", "summary")}
+    return {kind: path for kind, path in paths.items() if path}
 
 
 def _report(options: CompareOptions, file: Path) -> None:
@@ -218,8 +233,7 @@ def _report(options: CompareOptions, file: Path) -> None:
     from harness.comparison import ci_reports
 
     comparison = json.loads(file.read_text())
-    paths = {kind: getattr(options, kind) for kind in ("junit", "sarif", "summary")}
-    ci_reports.write(comparison, {kind: path for kind, path in paths.items() if path})
+    ci_reports.write(comparison, report_files(options))
     if options.github:  # GitHub's runner reads both streams
         print(
             "\n".join(ci_reports.workflow_commands(comparison)),
@@ -228,6 +242,17 @@ def _report(options: CompareOptions, file: Path) -> None:
         ci_reports.write_outputs(comparison)
     if options.json:
         print(json.dumps(comparison))
+
+
+def _report_nothing(options: CompareOptions, reason: str) -> None:
+    """Write the reports for CI without a cell, so later steps of a job find their files."""
+    from harness.comparison import ci_reports
+
+    facts = {"base": options.base, "head": options.head, "seed": options.seed}
+    comparison = {**facts, "exit": exit_codes.NOTHING, "notes": [reason], "cells": []}
+    ci_reports.write(comparison, report_files(options))
+    if options.github:
+        ci_reports.write_outputs(comparison)
 
 
 def _show(

@@ -16,7 +16,7 @@ from harness.commands import arguments, env
 from harness.commands import console as terminal
 from harness.commands.parser import Parser
 from harness.core import artifact_store, exit_codes, registry
-from harness.core.errors import UsageError
+from harness.core.errors import StoreError, UsageError
 from harness.environment import cpu, machine_findings
 from harness.statistics.estimates import median
 
@@ -44,11 +44,19 @@ def examine() -> dict[str, Any]:
     """Return all facts as plain JSON. Imports no runtime and changes nothing."""
     return {
         "backends": backends(),
-        "environments": env.known(),
+        "environments": environments(),
         "machine": [asdict(finding) for finding in machine_findings.findings()],
         "clock": clock_floor(),
         "cache": cache(),
     }
+
+
+def environments() -> list[dict[str, Any]]:
+    """Return the named and built environments; empty without a cache folder."""
+    try:
+        return env.known()
+    except StoreError:
+        return []
 
 
 def backends() -> list[dict[str, Any]]:
@@ -104,7 +112,10 @@ def clock_floor() -> dict[str, Any]:
 
 def cache() -> dict[str, Any]:
     """Return the cache folder with size and write permission."""
-    root = artifact_store.root()
+    try:
+        root = artifact_store.root()
+    except StoreError as error:
+        return {"path": "", "bytes": 0, "writable": False, "advice": str(error)}
     files = [path for path in root.rglob("*") if path.is_file()] if root.is_dir() else []
     nearest = next((path for path in (root, *root.parents) if path.exists()), Path("/"))
     writable = nearest.is_dir() and os.access(nearest, os.W_OK)
@@ -162,7 +173,7 @@ def show(facts: Mapping[str, Any], console: Console) -> None:
         f"two reads of {clock['clock']} cost {clock['median_ns']:g} ns (median), "
         f"{clock['minimum_ns']} ns (minimum)"
     )
-    size = f"{folder['path']}, {formatting.size(folder['bytes'])}"
+    size = f"{folder['path']}, {formatting.size(folder['bytes'])}" if folder["path"] else "none"
     writable = MARKS["fine" if folder["writable"] else "warning"]
     _table(
         "harness",

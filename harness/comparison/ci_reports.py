@@ -15,6 +15,7 @@ from typing import Any
 from harness.comparison import junit, markdown_summary, sarif
 from harness.comparison.findings import LEVELS, ComparisonFinding, findings, numbers_of
 from harness.comparison.verdicts import LATENCY
+from harness.core.errors import UsageError
 
 MOST_ANNOTATIONS = 9
 """Annotations of each level: GitHub shows ten per step, and the tenth counts the rest."""
@@ -27,6 +28,27 @@ FORMATS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "sarif": lambda comparison: json.dumps(sarif.log(comparison), indent=1),
     "summary": markdown_summary.text,
 }
+
+
+def check(files: Mapping[str, str]) -> None:
+    """Raise UsageError for report files that cannot be written, before anything is measured.
+
+    Folders are created; existing files are left as they are.
+    """
+    for kind, name in files.items():
+        path = Path(name)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            existed = path.exists()
+            with path.open("a", encoding="utf-8"):
+                pass
+            if not existed:
+                path.unlink()
+        except OSError as error:
+            raise UsageError(
+                f"--{kind} {name} cannot be written ({error.strerror}); "
+                "name a file in a writable folder"
+            ) from error
 
 
 def write(comparison: Mapping[str, Any], files: Mapping[str, str]) -> list[str]:

@@ -21,8 +21,12 @@ HEADLINES: Mapping[int, str] = {
     exit_codes.UNDECIDED: "**Not decided**: the measured pairs are inconclusive.",
     exit_codes.UNHEALTHY: "**The machine was too noisy**: base against base differed or could "
     "not be measured, or a cell waited for a core: nothing below counts.",
+    exit_codes.NOTHING: "**Nothing to compare.**",
 }
 """The first sentence for each exit code."""
+
+TABLE_HEAD = 3
+"""Lines of `_head` that only a table with rows needs."""
 
 HOW = (
     "Measured in pairs of processes; worse and better metrics were confirmed by a second set of "
@@ -35,6 +39,8 @@ def text(comparison: Mapping[str, Any]) -> str:
 
     Rows beyond `LARGEST_BYTES` are left out, with a note.
     """
+    if not comparison["cells"]:
+        return "\n".join(_head(comparison)[:-TABLE_HEAD]) + "\n"
     rows = [row for result in comparison["cells"] for row in _rows(result)]
     rows.sort(key=lambda row: -row[0])
     head, foot = _head(comparison), _foot(comparison)

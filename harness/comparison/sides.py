@@ -26,6 +26,14 @@ class NothingToCompare(UsageError):
     """The sides share no cell."""
 
 
+class NothingDeclared(UsageError):
+    """A side has no declarations, such as the base of a change that adds the first ones."""
+
+
+UNDECLARED = ("no such file or folder; name a folder with", "no Case in ")
+"""Messages of a side without declarations, also of the harness of an older commit."""
+
+
 @dataclass(frozen=True)
 class SidePair:
     """Both sides and their shared cells, the shown id mapped to the declared id.
@@ -129,7 +137,7 @@ def _rooted(places: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, A
 
 def in_common(base: Side, head: Side, words: Sequence[str], plan: Plan) -> SidePair:
     """Two commits with their shared cells. Raises NothingToCompare if no cell is shared."""
-    declares = [declared(side, words, plan) for side in (base, head)]
+    declares = _both_declared(base, head, words, plan)
     shared = {name: name for name in declares[1] if name in declares[0]}
     notes = [
         _only_in(side, lone)
@@ -152,6 +160,32 @@ def in_common(base: Side, head: Side, words: Sequence[str], plan: Plan) -> SideP
     return SidePair(base, head, shared, tuple(notes), _rooted(declares[1]))
 
 
+def _both_declared(
+    base: Side, head: Side, words: Sequence[str], plan: Plan
+) -> list[dict[str, dict[str, Any]]]:
+    """The selected cells of base and head.
+
+    Raises NothingToCompare if one side has no declarations, and UsageError if neither has.
+    """
+    declares: list[dict[str, dict[str, Any]]] = []
+    absent: dict[str, NothingDeclared] = {}
+    for side in (base, head):
+        try:
+            declares.append(declared(side, words, plan))
+        except NothingDeclared as error:
+            declares.append({})
+            absent[side.name] = error
+    if len(absent) == 1:
+        ((name, reason),) = absent.items()
+        other, names = (head, declares[1]) if name == base.name else (base, declares[0])
+        raise NothingToCompare(
+            f"{name} has no benchmarks; {_only_in(other, list(names))} ({reason})"
+        )
+    if absent:
+        raise UsageError(str(next(iter(absent.values()))))
+    return declares
+
+
 def _only_in(side: Side, names: Sequence[str]) -> str:
     more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
     return f"only in {side.name}: {', '.join(names[:FEW])}{more}"
@@ -167,6 +201,8 @@ def declared(side: Side, words: Sequence[str], plan: Plan) -> dict[str, dict[str
         with side_process.SideProcess(side, spec) as process:
             cells = process.ask()["value"]
     except side_process.SideFailed as error:
+        if any(words in str(error) for words in UNDECLARED):
+            raise NothingDeclared(str(error)) from None
         raise UsageError(f"{error}; a side must declare benchmarks that can be listed") from None
     return (
         dict(cells)

@@ -27,13 +27,22 @@ LAYOUT = 1
 
 
 def root() -> Path:
-    """The cache folder: $EVENBENCH_CACHE, or the user's cache folder."""
+    """The cache folder: $EVENBENCH_CACHE, or the user's cache folder.
+
+    Raises StoreError for a user without a home folder, as in a container with an unknown uid.
+    """
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named).expanduser().resolve()
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("evenbench", appauthor=False))
+    try:
+        return Path(platformdirs.user_cache_dir("evenbench", appauthor=False))
+    except (RuntimeError, KeyError) as error:
+        raise StoreError(
+            f"this user has no home folder for the cache ({error}); set {VARIABLE} to a folder of "
+            "yours"
+        ) from error
 
 
 def key_of(parts: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -93,6 +94,18 @@ def folder(path: Path) -> Path:
             f"results folder {path} cannot be created: {error.strerror}; name a writable folder"
         ) from error
     return path
+
+
+def check_writable(path: Path) -> None:
+    """Raise UsageError for a results folder in which no file can be created."""
+    try:
+        with tempfile.TemporaryFile(dir=folder(path)):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"results folder {path} cannot be written ({error.strerror}); name a writable folder, "
+            "or free some space"
+        ) from error
 
 
 def append(file: Path, record: Record) -> None:

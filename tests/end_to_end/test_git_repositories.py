@@ -168,3 +168,63 @@ def test_a_commit_message_that_is_no_utf8_is_shown_with_replaced_letters(project
     assert ran.code != 3, ran.text
     assert "Traceback" not in ran.text
     assert "Gr\ufffd\ufffde" in ran.text
+
+
+def test_the_change_that_adds_the_first_benchmarks_has_nothing_to_compare(
+    project: Project,
+) -> None:
+    project.git("rm", "-q", "bench_tiny.py")
+    project.git("commit", "-q", "-m", "none")
+    project.write("bench_tiny.py", BENCH)
+    project.git("add", ".")
+    project.git("commit", "-q", "-m", "first")
+    reports = ("--junit", "out/junit.xml", "--summary", "out/summary.md")
+    ran = project.evenbench("compare", "HEAD~1", "HEAD", "bench_tiny.py", *reports)
+    assert ran.code == 5, ran.text
+    assert "has no benchmarks; only in HEAD" in ran.text
+    assert "tiny-tiny-fp32-cpu-b1" in ran.text
+    summary = (project.folder / "out" / "summary.md").read_text()
+    assert "**Nothing to compare.**" in summary
+    assert "| cell |" not in summary
+    assert "testsuite" in (project.folder / "out" / "junit.xml").read_text()
+    misuse = project.evenbench("compare", "HEAD~1", "HEAD", "bench_absent.py")
+    assert misuse.code == 4, misuse.text
+
+
+@pytest.mark.parametrize("flag", ["--junit", "--sarif", "--summary"])
+def test_a_report_that_cannot_be_written_is_refused_before_the_session(
+    project: Project, flag: str
+) -> None:
+    ran = project.evenbench("compare", "HEAD~1", "HEAD", "bench_tiny.py", flag, "/proc/nowhere/x")
+    assert ran.code == 4
+    assert f"{flag} /proc/nowhere/x cannot be written" in ran.text
+    assert not (project.folder / "results").exists()
+
+
+def test_a_results_folder_that_cannot_be_written_is_refused_before_the_session(
+    project: Project,
+) -> None:
+    ran = project.evenbench("compare", "HEAD~1", "HEAD", "bench_tiny.py", "--results", "/proc")
+    assert ran.code == 4
+    assert "results folder /proc cannot be written" in ran.text
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_log_in_another_encoding_loses_letters_and_no_exit_code(
+    project: Project, encoding: str
+) -> None:
+    words = ("run", "bench_tiny.py", "--plan", "quick")
+    ran = project.evenbench(*words, PYTHONIOENCODING=encoding)
+    assert ran.code == 0, ran.text
+    assert "Traceback" not in ran.text
+    assert "tiny-tiny-fp32-cpu-b1" in ran.text
+
+
+def test_forced_colours_in_a_log_are_colours_alone(project: Project) -> None:
+    words = ("run", "bench_tiny.py", "--plan", "quick")
+    ran = project.evenbench(*words, FORCE_COLOR="1")
+    assert ran.code == 0, ran.text
+    assert "\x1b[32mok" in ran.text
+    assert not [code for code in ("\x1b[?25", "\x1b[2K", "\x1b[1A") if code in ran.text]
+    rows = [line for line in ran.text.splitlines() if "tiny-tiny-fp32-cpu-b1" in line]
+    assert len(rows) >= 2, "an id is folded"

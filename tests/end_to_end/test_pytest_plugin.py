@@ -378,7 +378,6 @@ class TestPytestBenchmark:
     @pytest.mark.parametrize(
         "flag",
         [
-            "--benchmark-disable",
             "--benchmark-only",
             "--benchmark-cprofile=tottime",
             "--benchmark-enable",
@@ -634,10 +633,26 @@ def test_outcomes_of_other_sources_are_not_taken_over_after_stepwise(
     helper.write_text("SCALE = 1\n")
     first = repository.pytest("bench_tiny.py", "--sw", plugin="cacheprovider")
     assert "1 failed, 1 passed" in first.text, first.text
-    before = len(repository.processes())
     helper.write_text("SCALE = 2\n")
     again = repository.pytest("bench_tiny.py")
     assert "the sources changed since run" in again.text, again.text
     assert "resumed" not in again.text
-    assert len(repository.processes()) == 2 * before
+    assert repository.processes().count("tiny-tiny-fp32-cpu-b1") == 2
     assert len(list((repository.folder / "results").glob("*.jsonl"))) == 2
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_benchmark_disable_measures_nothing(repository: Repository, workers: str) -> None:
+    repository.write("bench_tiny.py", TWO)
+    ran = repository.pytest("bench_tiny.py", "--benchmark-disable", "-rs", "-n", workers)
+    assert ran.code == 0, ran.text
+    assert "2 skipped" in ran.text
+    assert "not measured because of --benchmark-disable" in ran.text
+    assert repository.processes() == []
+
+
+def test_an_unrelated_script_is_not_imported(repository: Repository) -> None:
+    script = repository.folder / "bench_sums.py"
+    script.write_text('"""A test harness. Case 1: add."""\nopen("ran", "w").write("yes")\n')
+    repository.pytest("--collect-only")
+    assert not (repository.folder / "ran").exists()
