@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+from harness.environment import cgroup
 
 
 @cache
@@ -19,10 +20,22 @@ def cores() -> int:
     return max(1, min(allowed, int(granted)) if granted else allowed)
 
 
-def quota(file: Path = CPU_MAX) -> float:
-    """Cores granted by a cgroup v2 `cpu.max` file, such as `150000 100000`; 0 without a limit."""
+def quota(groups: Iterable[Path] | None = None) -> float:
+    """Cores granted by the tightest control group around this process; 0 without a limit.
+
+    The limits are `cpu.max` of cgroup v2, such as `150000 100000`, and `cpu.cfs_quota_us` over
+    `cpu.cfs_period_us` of cgroup v1.
+    """
+    known = cgroup.groups("cpu") if groups is None else groups
+    return min(filter(None, map(_quota_of, known)), default=0.0)
+
+
+def _quota_of(group: Path) -> float:
     try:
-        granted, period = file.read_text().split()
+        granted, period = (group / "cpu.max").read_text().split()
         return 0.0 if granted == "max" else int(granted) / int(period)
-    except (OSError, ValueError):
-        return 0.0
+    except (OSError, ValueError, ZeroDivisionError):
+        pass
+    limit = cgroup.number(group / "cpu.cfs_quota_us") or 0
+    window = cgroup.number(group / "cpu.cfs_period_us") or 0
+    return limit / window if limit > 0 and window > 0 else 0.0  # v1 has -1 for no limit

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from harness import UsageError
+from harness.commands import doctor
 from harness.core import artifact_store
+from harness.core.errors import StoreError
 from harness.core.measurements import Artifact
 
 PARTS = {
@@ -26,6 +28,23 @@ PARTS = {
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(artifact_store.VARIABLE, str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+def test_a_user_without_a_home_is_pointed_at_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose uid has no name."""
+    monkeypatch.delenv(artifact_store.VARIABLE)
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # what it does without a name
+    monkeypatch.setattr(Path, "home", _no_home)
+    with pytest.raises(StoreError, match=f"no home folder.*set {artifact_store.VARIABLE} to"):
+        artifact_store.root()
+    assert doctor.cache()["advice"].endswith("to a folder of yours")
+    assert doctor.environments() == []
+
+
+def _no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
 
 
 def put(parts: dict[str, Any] = PARTS, **files: str) -> Artifact:

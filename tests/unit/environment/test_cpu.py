@@ -34,11 +34,26 @@ def asked_again() -> Iterator[None]:
 )
 def test_a_quota_is_read_in_cores(text: str, cores: float, tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text(text)
-    assert cpu.quota(tmp_path / "cpu.max") == cores
+    assert cpu.quota([tmp_path]) == cores
 
 
 def test_no_file_is_no_quota(tmp_path: Path) -> None:
-    assert cpu.quota(tmp_path / "absent") == 0.0
+    assert cpu.quota([tmp_path / "absent"]) == 0.0
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("50000", 0.5), ("300000", 3.0), ("-1", 0.0)])
+def test_a_quota_of_cgroup_v1_counts(quota: str, cores: float, tmp_path: Path) -> None:
+    (tmp_path / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+    (tmp_path / "cpu.cfs_period_us").write_text("100000\n")
+    assert cpu.quota([tmp_path]) == cores
+
+
+def test_the_tightest_of_nested_groups_counts(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "cpu.max").write_text("max 100000\n")
+    (tmp_path / "cpu.max").write_text("200000 100000\n")
+    assert cpu.quota([own, tmp_path]) == 2.0
 
 
 @pytest.mark.parametrize(("quota", "cores"), [(0.0, 8), (1.5, 1), (0.5, 1), (3.0, 3), (64.0, 8)])
