@@ -9,7 +9,6 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +16,6 @@ from harness import __version__
 from harness.commands.parser import Parser
 from harness.core import exit_codes, import_strings, options
 from harness.core.errors import UsageError
-from harness.core.paths import PROJECT
 
 DESCRIPTION = "Benchmark a model on every deployment runtime. Wrong outputs are never ranked."
 
@@ -179,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         overview().error(f"no command {given!r}; {_suggestion(given)}")
     try:
         namespace = command_parser(name).parse_args(words[1:])
-        _check_packages()
+        import_strings.check_packages()
         code = _built_in(name, namespace) if name in BUILT_IN else _run(name, namespace)
         sys.stdout.flush()
         return code
@@ -258,26 +256,6 @@ def _exit_code_table() -> str:
     width = max(map(len, own))
     failures = [f"  {name:<{width}}  {meaning}" for name, meaning in own.items() if meaning]
     return "\n".join(["Exit codes:", *lines, "", "1, by command:", *failures])
-
-
-def _check_packages() -> None:
-    """Raise UsageError when a folder of the user hides a package of evenbench.
-
-    Later imports would fail without naming the cause.
-    """
-    import importlib.util
-
-    for name in import_strings.OURS:
-        spec = importlib.util.find_spec(name)
-        places = [
-            *((spec and spec.submodule_search_locations) or ()),
-            *([spec.origin] if spec and spec.origin else []),
-        ]
-        if places and Path(places[0]).resolve() != PROJECT / name:
-            raise UsageError(
-                f"{places[0]} hides evenbench's own package {name!r}; "
-                "rename it, or run from another folder"
-            )
 
 
 if __name__ == "__main__":

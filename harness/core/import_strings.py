@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from harness.core.errors import UsageError
 from harness.core.paths import PROJECT
 
 ARCHIVES = (".pt", ".pt2")
@@ -101,6 +102,26 @@ def module_from_file(path: Path) -> Any:
 
 OURS = ("backends", "harness", "reports")
 """Top-level packages of this distribution. A user's package of the same name is never found."""
+
+
+def check_packages() -> None:
+    """Raise UsageError when a package of the user hides one of evenbench, or would in a worker.
+
+    Later imports would fail without naming the cause. A worker looks into the working folder first.
+    """
+    for name in OURS:
+        theirs = Path.cwd() / name
+        places = [str(theirs)] if (theirs / "__init__.py").is_file() else []
+        loaded = sys.modules.get(name)
+        spec = getattr(loaded, "__spec__", None) if loaded else importlib.util.find_spec(name)
+        if spec:
+            places += [*(spec.submodule_search_locations or ()), spec.origin or ""][:1]
+        for place in places:
+            if place and Path(place).resolve() != PROJECT / name:
+                raise UsageError(
+                    f"{place} hides evenbench's own package {name!r}; "
+                    "rename it, or run from another folder"
+                )
 
 
 def namesake(module: str) -> str:

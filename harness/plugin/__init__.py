@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from harness.collection import discovery
+from harness.core import import_strings
 from harness.core.cases import Case
 from harness.core.errors import UsageError
 from harness.core.plans import PLANS
@@ -101,6 +102,7 @@ def pytest_pycollect_makeitem(
     ):
         return None
     try:
+        import_strings.check_packages()
         return items_of(collector, name, obj)
     except UsageError as error:
         raise collector.CollectError(f"{collector.path}::{name}: {error}") from None

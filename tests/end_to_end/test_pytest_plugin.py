@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 import xml.etree.ElementTree as ElementTree
 from importlib import metadata
 
@@ -499,7 +500,9 @@ class TestOptions:
 class TestCollection:
     def test_the_entry_point_is_enough(self) -> None:
         (point,) = metadata.entry_points(group="pytest11", name="evenbench")
-        assert point.value == "harness.plugin"
+        assert hasattr(point.load(), "pytest_collect_file")
+        project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+        assert project["entry-points"]["pytest11"] == {"evenbench": "evenbench_pytest"}
 
     def test_a_case_in_a_test_module_beside_tests(self, repository: Repository) -> None:
         repository.write("test_tiny.py", f"{ONE}\n_private = latency\ndef test_other(): pass")
@@ -656,3 +659,45 @@ def test_an_unrelated_script_is_not_imported(repository: Repository) -> None:
     script.write_text('"""A test harness. Case 1: add."""\nopen("ran", "w").write("yes")\n')
     repository.pytest("--collect-only")
     assert not (repository.folder / "ran").exists()
+
+
+@pytest.mark.parametrize("files", [("notes.txt",), ("__init__.py", "core.py")])
+def test_a_project_with_its_own_harness_is_left_alone(
+    repository: Repository, files: tuple[str, ...]
+) -> None:
+    (repository.folder / "harness").mkdir()
+    for name in files:
+        (repository.folder / "harness" / name).write_text("")
+    test = "def test_own():\n" + ("    import harness.core\n" if len(files) > 1 else "    pass\n")
+    (repository.folder / "test_own.py").write_text(test)
+    switches = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "evenbench_pytest", "test_own.py"],
+        cwd=repository.folder,
+        env=variables(repository.folder) | switches,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+    assert ("evenbench: off" in done.stdout) == (len(files) > 1)
+
+
+def test_the_entry_point_has_every_hook_of_the_plugin() -> None:
+    import evenbench_pytest
+    from harness import plugin
+
+    hooks = {name for name in vars(plugin) if name.startswith("pytest_")}
+    assert hooks == set(evenbench_pytest.__all__)
+
+
+def test_a_package_that_hides_ours_is_named_at_the_declaration(repository: Repository) -> None:
+    (repository.folder / "backends").mkdir()
+    (repository.folder / "backends" / "__init__.py").write_text("")
+    repository.write("bench_tiny.py", ONE)
+    ran = repository.pytest("bench_tiny.py")
+    assert ran.code == 2
+    assert "hides evenbench's own package 'backends'" in ran.text
+    assert "AttributeError" not in ran.text

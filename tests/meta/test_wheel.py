@@ -35,6 +35,7 @@ def test_the_wheel_ships_three_packages_and_their_data(tmp_path: Path) -> None:
         "harness",
         "backends",
         "reports",
+        "evenbench_pytest.py",
     }
     data = [
         name

@@ -374,14 +374,19 @@ def test_the_time_left_in_words(seconds: Any, words: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["backends", "reports"])
-def test_a_folder_that_hides_a_package_of_ours_is_named(name: str, tmp_path: Path) -> None:
-    """`python -c` and `python -m` look into the working folder first."""
+@pytest.mark.parametrize("switches", [["-c"], ["-P", "-c"]])
+def test_a_folder_that_hides_a_package_of_ours_is_named(
+    switches: list[str], name: str, tmp_path: Path
+) -> None:
+    """`python -c` and `python -m` look into the working folder first, as workers do; `-P` is like
+    the installed command.
+    """
     (tmp_path / name).mkdir()
     (tmp_path / name / "__init__.py").write_text("")
     code = "import sys; from harness import cli; sys.exit(cli.main(['doctor']))"
     variables = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).resolve().parent.parent)}
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, *switches, code],
         cwd=tmp_path,
         env=variables,
         capture_output=True,
