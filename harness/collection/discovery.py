@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from harness.collection import matrix
 from harness.core import import_strings
@@ -105,15 +106,36 @@ def cases_of(module: ModuleType) -> dict[str, Case]:
 def beside(folder: Path, case: Case) -> Case:
     """The case with every relative `file=` of its models resolved against the declaration's
     `folder`, not against the working folder.
+
+    A late name such as `file.py:function` is resolved there unless the working folder has the file.
     """
-    if all(not model.file or Path(model.file).is_absolute() for model in case.models):
-        return case
-    return replace(case, models=tuple(_beside(folder, model) for model in case.models))
+    models = tuple(_beside(folder, model) for model in case.models)
+    return case if models == case.models else replace(case, models=models)
 
 
 def _beside(folder: Path, model: Model) -> Model:
-    file = str(folder / model.file) if model.file else ""
-    return replace(model, file=file, sizes=tuple(_beside(folder, size) for size in model.sizes))
+    changed: dict[str, Any] = {name: _late_beside(folder, getattr(model, name)) for name in LATE}
+    return replace(
+        model,
+        **changed,
+        weights=replace(model.weights, train=_late_beside(folder, model.weights.train)),
+        file=str(folder / model.file) if model.file else "",
+        sizes=tuple(_beside(folder, size) for size in model.sizes),
+    )
+
+
+LATE = ("build", "inputs_from", "evaluation", "calibration_from")
+"""The fields of a model with a late name."""
+
+
+def _late_beside(folder: Path, name: str) -> str:
+    """A late name with its file as an absolute path, if the file is beside the declaration only."""
+    where, _, function = name.rpartition(":")
+    path = Path(where)
+    if path.suffix not in (".py", *import_strings.ARCHIVES) or path.is_absolute():
+        return name
+    beside = folder / path
+    return name if path.is_file() or not beside.is_file() else f"{beside}:{function}"
 
 
 def import_file(file: Path) -> ModuleType:

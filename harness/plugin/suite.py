@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +25,7 @@ class Suite:
             config.getoption("evenbench_results") or "results"
         )
         self.run: Run | None = None
+        self.start_folder = Path.cwd()
 
     def check_folder(self) -> None:
         """Raise pytest.UsageError for a results folder that is a file."""
@@ -32,13 +35,18 @@ class Suite:
             )
 
     def record_of(self, entry: Entry, selected: Sequence[Entry]) -> Record:
-        """The outcome of a cell, measured with its whole comparison group if still unknown."""
-        self.run = self.run or self._start(selected)
-        if entry.cell.key not in self.run.done:
-            group = [peer for peer in selected if peer.cell.group == entry.cell.group]
-            with Progress(self.config).shown() as listen:
-                self.run.listen = listen
-                self.run.measure(unique([entry, *group]))
+        """The outcome of a cell, measured with its whole comparison group if still unknown.
+
+        Cells are measured in the folder where pytest was started, even if a fixture has changed
+        the working folder: names of files are relative to the start.
+        """
+        with contextlib.chdir(self.start_folder):
+            self.run = self.run or self._start(selected)
+            if entry.cell.key not in self.run.done:
+                group = [peer for peer in selected if peer.cell.group == entry.cell.group]
+                with Progress(self.config).shown() as listen:
+                    self.run.listen = listen
+                    self.run.measure(unique([entry, *group]))
         return self.run.done[entry.cell.key]
 
     def _start(self, selected: Sequence[Entry]) -> Run:

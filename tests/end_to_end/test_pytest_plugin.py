@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from importlib import metadata
 
 import pytest
@@ -701,3 +702,34 @@ def test_a_package_that_hides_ours_is_named_at_the_declaration(repository: Repos
     assert ran.code == 2
     assert "hides evenbench's own package 'backends'" in ran.text
     assert "AttributeError" not in ran.text
+
+
+IN_TMP = """
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def in_tmp(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+"""
+
+LATE = """
+from dataclasses import replace
+
+LATE = replace(TINY, inputs_from="network.py:samples")
+latency = Case(models=(LATE,), backends=("tiny",))
+"""
+
+
+def test_the_working_folder_of_a_fixture_and_of_the_shell_do_not_matter(
+    repository: Repository,
+) -> None:
+    repository.write("suite/bench_tiny.py", LATE)
+    (repository.folder / "suite" / "network.py").write_text("from tiny import samples\n")
+    (repository.folder / "conftest.py").write_text(IN_TMP)
+    ran = repository.pytest("suite/bench_tiny.py")
+    assert "1 passed" in ran.text, ran.text
+    assert list((repository.folder / "results").glob("*.jsonl")), "results lie elsewhere"
+    beside = replace(repository, folder=repository.folder / "suite")
+    again = beside.pytest("bench_tiny.py", "--rootdir", "..")
+    assert "1 passed" in again.text, again.text

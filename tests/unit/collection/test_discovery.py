@@ -199,3 +199,25 @@ def test_the_line_of_a_declaration_is_where_its_name_is_assigned_last(tmp_path: 
     found = {name: discovery.line_of(file, name) for name in ("first", "noted", "second", "moved")}
     assert found == {"first": 11, "noted": 4, "second": None, "moved": None}
     assert discovery.line_of(tmp_path / "gone.py", "first") is None
+
+
+def test_a_late_file_lies_beside_its_declaration_or_in_the_working_folder(
+    write: Write, tmp_path: Path
+) -> None:
+    for name in ("suite/net.py", "suite/data.py", "data.py"):
+        write(name, "")
+    write(
+        "suite/bench_late.py",
+        "from harness import trained\n"
+        "A = Model('a', 'net.py:build', inputs_from='data.py:x', weights=trained('net.py:fit'))\n"
+        "B = Model('b', 'gone.py:build', inputs_from='package.module:x')\n"
+        "c = Case((A, B), ('null',))\n",
+    )
+    (declaration,) = discovery.find(["suite/bench_late.py"])
+    first, second = declaration.case.models
+    assert (first.build, first.inputs_from, first.weights.train) == (
+        f"{tmp_path}/suite/net.py:build",
+        "data.py:x",
+        f"{tmp_path}/suite/net.py:fit",
+    )
+    assert (second.build, second.inputs_from) == ("gone.py:build", "package.module:x")
