@@ -7,7 +7,9 @@ a runtime.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from harness.core import registry
@@ -17,7 +19,7 @@ from harness.environment import measurement_lock
 from harness.results import records
 from harness.results.records import Record
 from harness.results.run_file import RunFile
-from harness.runner import journal, outcome, roofline
+from harness.runner import journal, outcome, parallel_preparation, roofline
 from harness.runner.dataset_scoring import SCORED, LabelledData
 from harness.runner.job import Job, Measurement, Reply
 from harness.runner.journal import Journal
@@ -98,13 +100,15 @@ class Run:
             self.total += len(waiting) * (1 + self.plan.processes)
             sweep = Sweep(self.plan, self.journal, self.seed)
             parts = [Part(entry.cell) for entry in waiting.values()]
-            for part in parts:
-                self._tell("prepare", part.cell.id)
-                sweep.prepare(part, self._preparer.prepare)
-                if part.prepared is None:
-                    self._end(part)
-                else:
-                    self._count(part)
+            begin = partial(self._tell, "prepare")
+            cells = [part.cell for part in parts]
+            with closing(self._preparer.prepare_all(cells, lambda cell: begin(cell.id))) as pairs:
+                for part, (_, result) in zip(parts, pairs, strict=True):
+                    sweep.prepare(part, partial(parallel_preparation.deliver, result))
+                    if part.prepared is None:
+                        self._end(part)
+                    else:
+                        self._count(part)
             self._measure_peaks(parts)
             for part in parts:
                 if part.prepared and part.ended:
