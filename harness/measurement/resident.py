@@ -191,8 +191,9 @@ def run(
     """Measure a cell in this process; returns the process's part of an outcome's record.
 
     The cell stays resident between `commands`: `turn` takes the turn of round `number`, `sample`
-    takes `number` laps after `untimed` ones (default: 1). `tell` gets `{"ready": true}` once the cell is warm, and the result of
-    every command. `score` evaluates the session on labelled data after the last command.
+    takes `number` laps after `untimed` laps (default: 1). `tell` gets `{"ready": true}` once the
+    cell is warm, and the result of every command. `score` evaluates the session on labelled data
+    after the last command.
     """
     with resident(cell, plan, folders, enter) as loaded:
         session, watch = loaded.session, loaded.watch
