@@ -2,6 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# What the default suite needs: without the other runtimes and the tools for tests.
+BENCH := .venv/.bench-ready
+# Five of its six gigabytes are torch with CUDA. `make bench TORCH_INDEX=https://download.pytorch.org/whl/cpu` takes torch without CUDA.
+TORCH_INDEX ?=
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help install bench test test-all matrix aa bench-harness gpu-check clean
@@ -9,14 +14,21 @@ READY := .venv/.ready
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[cpu,dev]"
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+$(BENCH): pyproject.toml constraints.txt | $(BIN)/python
+	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch torchvision)
+	$(PIP) -e ".[bench]"
 	touch $@
+
+$(READY): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e ".[cpu,dev]"
+	touch $(BENCH) $@
 
 install: $(READY) ## create .venv with everything that the tests need
 
-bench: $(READY) ## compare the runtimes: results/, site/index.html, and a table
+bench: $(BENCH) ## compare the runtimes: results/, site/index.html, and a table
 	$(BIN)/evenbench run benchmarks -o site
 
 TESTS := not nightly

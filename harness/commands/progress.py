@@ -202,6 +202,8 @@ class Display:
                 f"run {run.file.id}: {cells}, plan {self.plan.name}, "
                 f"results in {run.results_folder}/"
             )
+        if outlook := run.outlook():
+            self._print(outlook)
         self.status.start()
 
     def hear(self, event: Event) -> None:

@@ -6,23 +6,24 @@ a runtime.
 
 from __future__ import annotations
 
-import functools
 import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from harness.core import registry
 from harness.core.cases import Entry
 from harness.core.plans import Plan
+from harness.core.types import Cell
 from harness.environment import measurement_lock
 from harness.results import records
 from harness.results.records import Record
 from harness.results.run_file import RunFile
-from harness.runner import journal, outcome, roofline, standing
+from harness.runner import journal, outcome, outlook, parallel_preparation, roofline, standing
 from harness.runner.dataset_scoring import SCORED, LabelledData
 from harness.runner.group_schedule import GroupSchedule, PartGroup, groups_of
 from harness.runner.group_sweep import GroupSweep, Resident
@@ -101,6 +102,10 @@ class Run:
         """How many outcomes and processes are known, as text."""
         return self.journal.known(sorted({entry.cell.key for entry in self.entries}))
 
+    def outlook(self) -> str:
+        """What the plan can resolve, by earlier results in the folder; empty if unknown."""
+        return outlook.of([entry.cell for entry in self.entries], self.plan, self.results_folder)
+
     def measure(self, entries: Sequence[Entry]) -> list[Record]:
         """Every entry's result line, in order. Cells with an outcome are not measured again."""
         with measurement_lock.alone():
@@ -110,14 +115,23 @@ class Run:
             self._entries |= waiting
             self.total += len(waiting) * (1 + self.plan.processes)
             parts = [Part(entry.cell) for entry in waiting.values()]
-            for part in parts:
-                self._tell("prepare", part.cell.id)
-                take_over(part, self._preparer.prepare, self.journal)
-                self._count(part)
-                self._settle(part)
+            self._prepare(parts)
             self._measure_peaks(parts)
             self._sweep(parts)
             return [self.done[entry.cell.key] for entry in entries]
+
+    def _prepare(self, parts: Sequence[Part]) -> None:
+        """Prepare all parts, several at a time, and take over processes of an interrupted run."""
+        cells = [part.cell for part in parts]
+
+        def begin(cell: Cell) -> None:
+            self._tell("prepare", cell.id)
+
+        with closing(self._preparer.prepare_all(cells, begin)) as pairs:
+            for part, (_, result) in zip(parts, pairs, strict=True):
+                take_over(part, partial(parallel_preparation.deliver, result), self.journal)
+                self._count(part)
+                self._settle(part)
 
     def _sweep(self, parts: Sequence[Part]) -> None:
         """Sweep the groups of the parts until the plan is met."""
@@ -189,7 +203,7 @@ class Run:
             control = registry.row(part.cell.backend).role == "control"
             if labelled and not control and not any(map(_is_scored, part.processes)):
                 job = scoring = labelled.scoring(job, folder)
-                complete = functools.partial(labelled.scored, scoring)
+                complete = partial(labelled.scored, scoring)
             with self._preparer.start(job) as worker:
                 yield Resident(worker, complete)
 
