@@ -74,7 +74,7 @@ class Driver(ModuleType):
         return ((8, 9), (12, 0))[handle]
 
     def nvmlDeviceGetMemoryInfo(self, handle: int) -> Any:
-        return SimpleNamespace(total=24 * 2**30, free=24 * 2**30 // 2)
+        return SimpleNamespace(total=24 * 2**30, free=9 * 2**30)
 
     def nvmlSystemGetDriverVersion(self) -> str:
         return "580.1"
