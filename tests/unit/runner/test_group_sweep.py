@@ -186,6 +186,20 @@ def test_a_group_beyond_the_memory_is_split_with_the_reference_in_each_set(
         assert bench.parts["product"].cell.id in turns_of(replies, name)["members"]
 
 
+def test_a_group_beyond_the_memory_of_the_device_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process takes 30 of 100 MiB: three would leave less than a process and the reserve."""
+    bench = Bench(product={}, twin={}, oneweight={})
+
+    def free(device: str) -> tuple[int, int]:
+        loads = sum(event == "load" for event, _ in bench.machine.events)
+        return (100 - 30 * (loads % 3)) * MIB, 100 * MIB
+
+    monkeypatch.setattr("harness.environment.gpu.memory_bytes", free)
+    replies = bench.run()
+    others = sorted(turns_of(replies, name)["sweep"] for name in ("twin", "oneweight"))
+    assert others == ["2", "2.1"]
+
+
 def test_a_member_killed_beside_others_is_tried_once_more_beside_the_reference() -> None:
     bench = Bench(product={}, twin={"load": [KILLED]}, oneweight={})
     replies = bench.run()
