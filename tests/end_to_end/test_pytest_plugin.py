@@ -188,7 +188,7 @@ class TestBenchmarkJson:
             "ok",
         )
         assert found["boundary"] == "compute"
-        assert len(found["process_medians_ns"]["compute"]) == 3
+        assert len(found["process_medians_ns"]["compute"]) == len(line["process_seconds"]) >= 3
         assert found["parity_needed"] == line["parity"]["needed"] <= found["parity_allowed"] == 1.0
         assert (found["runtime"], found["version"]) == ("tiny", "1.0")
         assert found["input_sha256"] == line["input_sha256"] != ""
@@ -225,7 +225,9 @@ class TestBenchmarkJson:
         assert any("tiny-double-fp32-cpu-b1" in text for text in drawn)
 
     def test_nothing_is_timed_twice(self, everything: Everything) -> None:
-        assert everything.repository.processes().count("tiny-tiny-fp32-cpu-b1") == 3
+        line = everything.lines["tiny-tiny-fp32-cpu-b1"]
+        measured = everything.repository.processes().count("tiny-tiny-fp32-cpu-b1")
+        assert measured == len(line["process_seconds"])
 
     def test_a_group_is_swept_interleaved(self, everything: Everything) -> None:
         order = [
