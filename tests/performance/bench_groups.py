@@ -66,9 +66,9 @@ class Workload:
 
 
 WORKLOADS = (
-    Workload("GEMM 128, numpy, 1 thread", "gemm", 0.35),
-    Workload("copy of 100 MiB, numpy, 1 thread", "memory", 0.3),
-    Workload("digits CNN x 100, ONNX Runtime, 1 thread", "ort", 0.35),
+    Workload("GEMM 128, numpy, 1 thread", "gemm", 0.4),
+    Workload("copy of 100 MiB, numpy, 1 thread", "memory", 0.2),
+    Workload("digits CNN x 100, ONNX Runtime, 1 thread", "ort", 0.4),
 )
 
 

@@ -174,11 +174,11 @@ def test_a_record_says_how_much_is_to_come(tmp_path: Path) -> None:
     every = sum(kind.wanted for kind in wanted)
     assert f"1 groups of 4 cells; {every - 1} more are to come" in group_tables.heading([line()])
     assert group_tables.everything([]) == group_tables.NONE
-    assert bench_groups.read(tmp_path / "none.jsonl") == []
+    assert bench_gate.read(tmp_path / "none.jsonl") == []
 
 
 def test_the_page_shows_the_record() -> None:
-    page = group_tables.page(bench_groups.read(bench_groups.RECORD))
+    page = group_tables.page(bench_gate.read(bench_groups.RECORD))
     assert group_tables.PAGE.read_text(encoding="utf-8") == page, (
         "docs/statistics.md does not show the record: run `make aa-run`"
     )
