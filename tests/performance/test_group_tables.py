@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness.core import registry
-from harness.core.types import COMPUTE
+from harness.core.types import COMPUTE, to_json
 from harness.statistics.group_verdicts import EQUIVALENT, FASTER, SLOWER, UNDECIDED
 from tests.performance import bench_gate, bench_groups, group_records, group_tables, workloads
 from tests.performance.bench_groups import WORKLOADS, Kind
@@ -175,6 +178,18 @@ def test_a_record_says_how_much_is_to_come(tmp_path: Path) -> None:
     assert f"1 groups of 4 cells; {every - 1} more are to come" in group_tables.heading([line()])
     assert group_tables.everything([]) == group_tables.NONE
     assert bench_gate.read(tmp_path / "none.jsonl") == []
+
+
+def test_a_fault_has_another_exit_code_than_an_alarm(tmp_path: Path) -> None:
+    record = tmp_path / "groups.jsonl"
+    command = [sys.executable, "-m", "tests.performance.bench_groups", "--minutes", "0"]
+    command += ["--record", str(record)]
+    codes = []
+    for text in ("", '{"workload": "GEMM 128', json.dumps(to_json(line())) + "\n"):
+        record.write_text(text)
+        done = subprocess.run(command, cwd=group_tables.ROOT, capture_output=True, check=False)
+        codes.append(done.returncode)
+    assert codes == [0, 3, 0]
 
 
 def test_the_page_shows_the_record() -> None:
