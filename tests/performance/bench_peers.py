@@ -143,10 +143,11 @@ def evenbench(way: str, specs: Specs, limits: Limits) -> Trial:
         ]
     sweeps = {line["cell"]["backend"]: sweeps_of(line, COMPUTE) for line in lines}
     ratio = judge({"group": sweeps})["group"].between(EAGER, ORT).ratio
-    half = ratio.half_width() if ratio else None
-    if ratio is None or half is None:
+    if ratio is None:
         return Trial(way, seconds, Interval(math.nan, math.inf, 0), False)
-    return Trial(way, seconds, Interval(ratio.log, half, ratio.sweeps), half <= limits.half)
+    half = ratio.half_width()
+    interval = Interval(ratio.log, math.inf if half is None else half, ratio.sweeps)
+    return Trial(way, seconds, interval, interval.half <= limits.half)
 
 
 WAYS: Mapping[str, Callable[[str, Specs, Limits], Trial]] = {
