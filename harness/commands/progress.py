@@ -122,7 +122,11 @@ class Estimate:
         if event.kind in self.begun:
             self.begun[event.kind] += 1
         self._doing = (
-            "" if event.kind == "outcome" else "measure" if event.kind == "measure" else "prepare"
+            ""
+            if event.kind == "outcome"
+            else "measure"
+            if event.kind in ("measure", "round")
+            else "prepare"
         )
         self._since = at
 
@@ -213,6 +217,7 @@ class Display:
             self._print_outcome(event)
         step = {
             "measure": "measuring",
+            "round": "measuring",
             "peaks": "measuring",
             "outcome": "",
             "environment": "making ready:",

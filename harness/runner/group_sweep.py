@@ -126,7 +126,7 @@ class Member:
 class GroupSweep:
     """A sweep of the group's members, named `name`. The first of `parts` is the reference.
 
-    `listen` gets a text before every step.
+    `listen` gets a kind and a text: `measure` before every step, `round` after every round.
     """
 
     name: str
@@ -134,7 +134,7 @@ class GroupSweep:
     plan: Plan
     start: Start
     shuffle: random.Random
-    listen: Callable[[str], None] = lambda text: None
+    listen: Callable[[str, str], None] = lambda kind, text: None
     replies: list[tuple[Part, Reply]] = field(default_factory=list, init=False)
     """The replies so far; a reference in two sets of processes has two."""
     _killed: set[str] = field(default_factory=set, init=False)
@@ -159,7 +159,7 @@ class GroupSweep:
             self._take_turns(members)
             cells = [member.part.cell.id for member in members]
             for member in members:
-                self.listen(f"judging {member.part.cell.backend}")
+                self.listen("measure", f"judging {member.part.cell.backend}")
                 self.replies.append((member.part, _with_turns(member.finish(), name, cells)))
         return waiting
 
@@ -172,7 +172,7 @@ class GroupSweep:
             if len(members) > 1 and not _has_room(part, members):
                 waiting.append(part)
                 continue
-            self.listen(f"loading {part.cell.backend}")
+            self.listen("measure", f"loading {part.cell.backend}")
             member = Member(part, stack.enter_context(self.start(part)))
             failure = member.load()
             if failure is None:
@@ -207,7 +207,7 @@ class GroupSweep:
             active = self._unfinished(members)
             if not active:
                 return
-            self.listen(f"round {number + 1}")
+            self.listen("round", f"round {number + 1}")
 
     def _unfinished(self, members: Sequence[Member]) -> list[Member]:
         """The members that need more rounds, with the reference as long as any other does."""

@@ -38,7 +38,7 @@ class Event:
     """Progress of a run, for a display: `steps` of `total` steps are done.
 
     A cell takes a step to prepare and a step per process. `kind` is `prepare`, `environment`, a
-    kind of store entry, `peaks`, `measure` or `outcome`; only `outcome` has a `record`.
+    kind of store entry, `peaks`, `measure`, `round` or `outcome`; only `outcome` has a `record`.
     `seconds_left` is a prediction for the sweeps still due; None before the first sweep.
     """
 
@@ -164,7 +164,7 @@ class Run:
             self.plan,
             self._start,
             schedule.shuffle,
-            lambda text: self._tell("measure", f"{name}: {text}{so_far}"),
+            lambda kind, text: self._tell(kind, f"{name}: {text}{so_far}"),
         )
         begin = time.monotonic()
         group.sweeps += 1

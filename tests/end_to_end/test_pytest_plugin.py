@@ -495,8 +495,11 @@ class TestOptions:
 
     def test_progress_is_told_with_v_and_not_without(self, repository: Repository) -> None:
         repository.write("bench_tiny.py", ONE)
-        assert "measure tiny-tiny-fp32-cpu-b1 1/1" in repository.pytest("-v").text
-        assert "measure tiny-tiny-fp32-cpu-b1" not in repository.pytest().text
+        told = repository.pytest("-v").text
+        assert "measure tiny-fp32-cpu-b1" in told
+        assert "sweep 1: loading tiny" in told
+        assert "round 1" not in told
+        assert "loading tiny" not in repository.pytest().text
 
 
 class TestCollection:

@@ -279,6 +279,6 @@ def test_rounds_in_several_modes_are_no_limit_if_sweeps_agree() -> None:
         str(sweep): {number: time_ns * factor for number, time_ns in faster["0"].items()}
         for sweep, factor in enumerate((1.0, 1.02, 0.98))
     }
-    three = ratio(lucky, {key: slower["0"] for key in lucky})
+    three = ratio(lucky, dict.fromkeys(lucky, slower["0"]))
     assert three is not None
     assert (three.half_width() or 0) > 0.1, "three sweeps that agree about as well may be luck"
