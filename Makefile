@@ -2,21 +2,33 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# What the default suite needs: without the other runtimes and the tools for tests.
+BENCH := .venv/.bench-ready
+# Five of its six gigabytes are torch with CUDA. `make bench TORCH_INDEX=https://download.pytorch.org/whl/cpu` takes torch without CUDA.
+TORCH_INDEX ?=
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench test test-all matrix aa bench-harness gpu-check clean
+.PHONY: help install bench test test-all matrix aa aa-run bench-peers bench-harness gpu-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[cpu,dev]"
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+$(BENCH): pyproject.toml constraints.txt | $(BIN)/python
+	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch torchvision)
+	$(PIP) -e ".[bench]"
 	touch $@
+
+$(READY): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e ".[cpu,dev]"
+	touch $(BENCH) $@
 
 install: $(READY) ## create .venv with everything that the tests need
 
-bench: $(READY) ## compare the runtimes: results/, site/index.html, and a table
+bench: $(BENCH) ## compare the runtimes: results/, site/index.html, and a table
 	$(BIN)/evenbench run benchmarks -o site
 
 TESTS := not nightly
@@ -40,6 +52,12 @@ bench-harness: $(READY) ## measure the harness itself, for docs/performance.md
 
 aa: $(READY) ## measure how often `evenbench compare` is wrong here (hours; goes on where it was stopped), for docs/statistics.md
 	$(BIN)/python -m tests.performance.bench_gate $(AA)
+
+aa-run: $(READY) ## the same for the words of `evenbench run`, on groups of identical cells (hours; goes on where it was stopped)
+	$(BIN)/python -m tests.performance.bench_groups $(AA)
+
+bench-peers: $(READY) ## time until a speed-up is known to 3 %: evenbench and other tools, side by side
+	$(BIN)/python -m tests.performance.bench_peers $(PEERS)
 
 gpu-check: $(READY) ## run every backend on a GPU (needs one), for docs/verified.md
 	$(BIN)/python -m tests.gpu.check

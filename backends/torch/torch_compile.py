@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backends.torch import backend, inductor, int8, model, placement
+from backends.torch import backend, inductor, int8, model, placement, precompiled_headers
 from backends.torch import session as torch_session
 from harness import Attestation, Cell, Session, Source, Unsupported
 
@@ -30,6 +30,8 @@ class CompiledSession(torch_session.TorchSession):
     module: Any
     cache_folder: str
     compiled_at_load: int
+    kernels_compiled: int
+    """How many libraries g++ built in this process; 0 with a valid cache."""
 
     def owner(self) -> Any:
         return self.module
@@ -62,6 +64,7 @@ class CompiledSession(torch_session.TorchSession):
             "graph_breaks": sum(counters["graph_break"].values()),
             "graphs": counters["stats"]["unique_graphs"],
             "compiled_anew": self.builds() - self.compiled_at_load,
+            "kernels_compiled": self.kernels_compiled,
             "cache_hits": counters["inductor"]["fxgraph_cache_hit"],
             "cache_misses": counters["inductor"]["fxgraph_cache_miss"],
             "cache_bypassed": counters["inductor"]["fxgraph_cache_bypass"],
@@ -111,6 +114,7 @@ class TorchCompile(backend.TorchBackend):
             "format": "inductor cache folder",
             **super().artifact_key(cell),
             **inductor.key(cell),
+            "headers_in_key": False,
             **shapes,
         }
 
@@ -145,6 +149,7 @@ class TorchCompile(backend.TorchBackend):
         Afterwards recompilation is forbidden, unless the option `shapes` permits new shapes.
         """
         cache_folder = inductor.new_cache_folder(folder / CACHE)
+        cached = _libraries(cache_folder)
         import torch
         import torch._dynamo
         import torch._inductor.config
@@ -162,10 +167,12 @@ class TorchCompile(backend.TorchBackend):
         session = CompiledSession(torch.compile(module, dynamic=dynamic), cell, torch.no_grad)
         session.module, session.cache_folder = module, cache_folder
         session.tensors = list(placement.zeros(cell))
-        session.step()
-        session.sync()
+        with precompiled_headers.cold(not cached):
+            session.step()
+            session.sync()
         session.compile_seconds = time.perf_counter() - begin
         session.compiled_at_load = session.builds()
+        session.kernels_compiled = len(_libraries(cache_folder) - cached)
         _generated()
         torch._dynamo.config.error_on_recompile = not shapes
         return session
@@ -179,6 +186,10 @@ def _refuses(cell: Cell) -> str:
     if "shapes" in cell.option and cell.precision in int8.PRECISIONS:
         return f"shapes recompiles for new shapes, and {cell.precision} programs have a fixed shape"
     return ""
+
+
+def _libraries(cache_folder: str) -> set[Path]:
+    return set(Path(cache_folder).rglob("*.so"))
 
 
 _GENERATED: dict[str, str] = {}

@@ -96,7 +96,7 @@ def add_half_width(command: Container) -> None:
     command.add_argument(
         "--half-width",
         metavar="PERCENT",
-        help="half-width of all intervals of ratios, such as 2%% [default: by plan, 3%%]",
+        help="half-width of the ratios that matter, such as 2%% [default: 3%%, thorough 1%%]",
     )
 
 
@@ -149,7 +149,7 @@ def add_budget(command: Container) -> None:
     command.add_argument(
         "--budget",
         metavar="TIME",
-        help="time limit: 90s, 5m or 1h [default: no limit]",
+        help="time limit of measuring: 90s, 5m or 1h [default: no limit]",
     )
 
 

@@ -123,7 +123,11 @@ class Estimate:
         if event.kind in self.begun:
             self.begun[event.kind] += 1
         self._doing = (
-            "" if event.kind == "outcome" else "measure" if event.kind == "measure" else "prepare"
+            ""
+            if event.kind == "outcome"
+            else "measure"
+            if event.kind in ("measure", "round")
+            else "prepare"
         )
         self._since = at
 
@@ -218,6 +222,7 @@ class Display:
             self._print_outcome(event)
         step = {
             "measure": "measuring",
+            "round": "measuring",
             "peaks": "measuring",
             "outcome": "",
             "environment": "making ready:",

@@ -31,7 +31,8 @@ Examples:
   evenbench run model.onnx --input cat.jpg --recipe imagenet_224
   evenbench run model.pt --shape 1x3x224x224        TorchScript has no shapes
   evenbench run models.py:build --batch 1,8         a function of yours
-Docs: README.md, docs/results.md, docs/accuracy.md (--dataset)
+  evenbench run --half-width 2% --budget 10m        narrower, within 10 minutes
+Docs: docs/statistics.md, docs/results.md, docs/accuracy.md (--dataset)
 """
 
 EXIT_CODES = {

@@ -12,7 +12,9 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from harness.core.types import digest, to_json
 
 MANIFEST = "manifest.json"
 VARIABLE = "EVENBENCH_CACHE"
+_committing = threading.Lock()
 LAYOUT = 1
 """Part of every key. Raised when the files left by prepare change their meaning."""
 
@@ -91,7 +94,10 @@ def commit(
     seconds: float,
     facts: Mapping[str, Any],
 ) -> Artifact:
-    """Move a filled stage folder into place, over any entry of the same key, as an artifact."""
+    """Move a filled stage folder into place, over a different entry of the same key.
+
+    An equal entry stays, because another thread's worker may be reading these files.
+    """
     digests = _digests(stage_folder)
     size = sum((stage_folder / name).stat().st_size for name in digests)
     manifest = {
@@ -104,8 +110,12 @@ def commit(
     folder = root() / kind / key_of(parts)
     try:
         (stage_folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
-        shutil.rmtree(folder, ignore_errors=True)
-        stage_folder.rename(folder)
+        with _committing:
+            present = find(kind, parts) if folder.exists() else None
+            if present and (present.sha256, present.facts) == (manifest["sha256"], dict(facts)):
+                return replace(present, seconds=seconds, cached=False)
+            shutil.rmtree(folder, ignore_errors=True)
+            stage_folder.rename(folder)
     except OSError as error:
         raise StoreError(
             f"cache {root()} cannot be written ({error.strerror}); free some space, then try again"

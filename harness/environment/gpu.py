@@ -114,6 +114,18 @@ def total_joules(device: str) -> float | None:
             return None
 
 
+def memory_bytes(device: str) -> tuple[int, int] | None:
+    """Free and total memory of `device`; None for the CPU, and if unknown to the driver."""
+    if not is_cuda(device):
+        return None
+    with _driver() as nvml:
+        handles = _handles(nvml) if nvml else []
+        if index(device) >= len(handles):
+            return None
+        memory = _query(nvml, nvml.nvmlDeviceGetMemoryInfo, handles[index(device)])
+    return (int(memory.free), int(memory.total)) if memory else None
+
+
 class Watch:
     """Readings of a device after each block of laps. A block is slowed if its start or end is."""
 

@@ -76,13 +76,14 @@ class ResidentCell:
             yield seen
             self.observed = seen.facts()
 
-    def take_laps(self, number: int) -> dict[str, Any]:
-        """Take an untimed lap, then `number` laps of `compute` between readings of the counters.
+    def take_laps(self, number: int, untimed: int = 1) -> dict[str, Any]:
+        """Take untimed laps, then `number` laps of `compute` between readings of the counters.
 
-        The untimed lap warms the caches again after another process has run on the same cores.
+        The untimed laps warm the caches again after another process has run on the same cores.
         """
         self.session.bind(self.batches[self.taken % len(self.batches)])
-        self.session.step()
+        for _ in range(untimed):
+            self.session.step()
         self.session.sync()
         before = timing.counters_of(self.session)
         laps = timing.run_laps(
@@ -190,16 +191,20 @@ def run(
     """Measure a cell in this process; returns the process's part of an outcome's record.
 
     The cell stays resident between `commands`: `turn` takes the turn of round `number`, `sample`
-    takes `number` laps. `tell` gets `{"ready": true}` once the cell is warm, and the result of
-    every command. `score` evaluates the session on labelled data after the last command.
+    takes `number` laps after `untimed` laps (default: 1). `tell` gets `{"ready": true}` once the
+    cell is warm, and the result of every command. `score` evaluates the session on labelled data
+    after the last command.
     """
     with resident(cell, plan, folders, enter) as loaded:
         session, watch = loaded.session, loaded.watch
         loaded.make_ready()
         tell({"ready": True})
         for command in commands:
-            take = loaded.take_turn if command["do"] == "turn" else loaded.take_laps
-            tell(take(command["number"]))
+            number = command["number"]
+            if command["do"] == "turn":
+                tell(loaded.take_turn(number))
+            else:
+                tell(loaded.take_laps(number, command.get("untimed", 1)))
         measured = loaded.measured()
         if not loaded.kept:
             loaded.keep_outputs()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +77,12 @@ class CellItem(pytest.Function):
         if record["outcome"] != "ok":
             without_timing(benchmark, lambda: judge(record))
         elif benchmark is not None:
-            self._replay(benchmark, record)
+            self._replay(benchmark, record, self.config.stash[SUITE].outcomes)
 
-    def _replay(self, benchmark: Any, record: Record) -> None:
+    def _replay(self, benchmark: Any, record: Record, peers: Iterable[Record]) -> None:
         laps = [lap for process in record["samples_ns"][COMPUTE] for lap in process]
         self.replay.play(laps)
-        benchmark.extra_info.update(extra_info(record))
+        benchmark.extra_info.update(extra_info(record, peers))
         benchmark.pedantic(lambda: None, rounds=len(laps), iterations=1, warmup_rounds=0)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
+from harness.core import registry
 from harness.core.types import COMPUTE
+from harness.results.interleaving import sweeps_of
 from harness.results.records import Record
+from harness.statistics import ratios
 from harness.statistics.estimates import median, process_values
 
 SKIPPED = ("unsupported", "unavailable")
@@ -85,8 +88,39 @@ def properties(record: Record) -> list[tuple[str, object]]:
     return [("outcome", record["outcome"]), ("reason", record["reason"]), *latencies]
 
 
-def extra_info(record: Record) -> dict[str, Any]:
-    """The cell with provenance and parity, for pytest-benchmark's `extra_info`."""
+def over_baseline(record: Record, peers: Iterable[Record]) -> dict[str, Any] | None:
+    """The speed-up over the group's baseline within rounds, with the 95 % interval.
+
+    None without a correct baseline in `peers`, without an interval, and for the baseline itself.
+    """
+    cell = record["cell"]
+    eager = [
+        peer
+        for peer in peers
+        if registry.row(peer["cell"]["backend"]).baseline
+        and peer["cell"]["group"] == cell["group"]
+        and peer["outcome"] == "ok"
+    ]
+    base = min(eager, key=lambda peer: len(peer["cell"]["options"]), default=None)
+    if base is None or base["cell"]["key"] == cell["key"]:
+        return None
+    pair = ratios.ratio(sweeps_of(base, COMPUTE), sweeps_of(record, COMPUTE))
+    estimate = pair.estimate() if pair else None
+    if estimate is None or estimate.low is None:
+        return None
+    return {
+        "baseline": base["cell"]["id"],
+        "ratio": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+    }
+
+
+def extra_info(record: Record, peers: Iterable[Record] = ()) -> dict[str, Any]:
+    """The cell with provenance, parity and speed-up, for pytest-benchmark's `extra_info`.
+
+    `peers` has the outcomes of the cell's comparison group.
+    """
     parity, attested = record["parity"] or {}, record["attested"]
     return {
         "cell": record["cell"]["id"],
@@ -94,6 +128,7 @@ def extra_info(record: Record) -> dict[str, Any]:
         "outcome": record["outcome"],
         "boundary": COMPUTE,
         "process_medians_ns": process_medians_ns(record),
+        "over_baseline": over_baseline(record, peers),
         "parity_needed": parity.get("needed"),
         "parity_allowed": parity.get("allowed"),
         "runtime": attested["runtime"],

@@ -37,6 +37,8 @@ class Progress:
                 self.reporter.rewrite("")
 
     def _show(self, event: Event) -> None:
+        if self.verbose and event.kind == "round":
+            return  # dozens per sweep: only for a line that is rewritten
         text = f"evenbench {event.steps}/{event.total} {event.kind} {event.text}"
         if event.record is not None:
             text += f": {event.record['outcome']}"

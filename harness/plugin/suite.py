@@ -49,6 +49,11 @@ class Suite:
                     self.run.measure(unique([entry, *group]))
         return self.run.done[entry.cell.key]
 
+    @property
+    def outcomes(self) -> list[Record]:
+        """All outcomes so far."""
+        return list(self.run.done.values()) if self.run else []
+
     def _start(self, selected: Sequence[Entry]) -> Run:
         plan = PLANS[self.config.getoption("evenbench_plan")]
         fresh = self.config.getoption("evenbench_fresh")

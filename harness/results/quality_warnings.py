@@ -182,7 +182,10 @@ def _memory_pressure(line: OutcomeRecord) -> Iterator[Warning]:
 
 def _processes(line: OutcomeRecord) -> Iterator[Warning]:
     if line["outcome"] == "ok" and len(line["process_seconds"]) < 2:
-        yield Warning("one process only, so there is no interval", "use --plan default or thorough")
+        yield Warning(
+            "one process only, so there is no interval",
+            "use --plan default or thorough, and a larger --budget if one was set",
+        )
 
 
 def _warm_up(line: OutcomeRecord) -> Iterator[Warning]:
@@ -233,7 +236,8 @@ def _drift(timed: Sequence[OutcomeRecord]) -> Iterator[Warning]:
         yield Warning(
             f"drift: from the first of {drift.sweeps} sweeps to the last the cells became "
             f"{abs(drift.change):.0%} {slower}",
-            "speed-ups are paired by sweep and stay valid, levels do not; " + _steadier(timed[0]),
+            "speed-ups are formed within rounds and stay valid, levels do not; "
+            + _steadier(timed[0]),
         )
 
 

@@ -5,6 +5,7 @@ An entry's key holds all facts that decide the content: a changed weight or flag
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -37,6 +38,7 @@ class Entries:
     lock: Callable[[Cell], Mapping[str, Any] | None]
     tell: Callable[[str, str], None]
     _made: dict[str, Artifact | Reply] = field(default_factory=dict, init=False)
+    _locks: dict[str, threading.Lock] = field(default_factory=dict, init=False)
 
     def inputs(self, cell: Cell) -> Artifact:
         """The cell's input batches."""
@@ -139,12 +141,16 @@ class Entries:
         return self._remember(f"{kind} {artifact_store.key_of(parts)}", find_or_make)
 
     def _remember(self, memo: str, make: Callable[[], Artifact]) -> Artifact:
-        """The entry of an earlier call in this run; a refusal is remembered too."""
-        if memo not in self._made:
-            try:
-                self._made[memo] = make()
-            except Refusal as refusal:
-                self._made[memo] = refusal.reply
+        """The entry of an earlier call in this run; a refusal is remembered too.
+
+        Of several threads, the first makes the entry, and the others wait.
+        """
+        with self._locks.setdefault(memo, threading.Lock()):
+            if memo not in self._made:
+                try:
+                    self._made[memo] = make()
+                except Refusal as refusal:
+                    self._made[memo] = refusal.reply
         entry = self._made[memo]
         if isinstance(entry, Reply):
             raise Refusal(entry)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from harness.core.plans import Plan
 from harness.core.types import COMPUTE
-from harness.environment import memory
+from harness.environment import gpu, memory
 from harness.runner.job import Reply
 from harness.runner.launcher import Worker
 from harness.runner.sweep import Part
@@ -60,6 +60,8 @@ class Member:
     resident: Resident
     awake_seconds: float = 0.0
     """Time of loading and of all turns; the process is stopped otherwise."""
+    device_bytes: int = 0
+    """Memory of the device that loading took; 0 on a CPU."""
     times_ns: dict[int, float] = field(default_factory=dict)
     """Median lap of `compute`, by round."""
     state: Mapping[str, Any] = field(default_factory=dict)
@@ -78,8 +80,12 @@ class Member:
 
     def load(self) -> Reply | None:
         """Wait until the cell is warm; returns the reply of a refusal or a failed process."""
+        before = gpu.memory_bytes(self.part.cell.device)
         with self.awake() as worker:
             message = worker.ask()
+        after = gpu.memory_bytes(self.part.cell.device)
+        if before and after:
+            self.device_bytes = before[0] - after[0]
         return message if isinstance(message, Reply) else None
 
     def take_turn(self, number: int) -> Reply | None:
@@ -120,7 +126,7 @@ class Member:
 class GroupSweep:
     """A sweep of the group's members, named `name`. The first of `parts` is the reference.
 
-    `listen` gets a text before every step.
+    `listen` gets a kind and a text: `measure` before every step, `round` after every round.
     """
 
     name: str
@@ -128,7 +134,7 @@ class GroupSweep:
     plan: Plan
     start: Start
     shuffle: random.Random
-    listen: Callable[[str], None] = lambda text: None
+    listen: Callable[[str, str], None] = lambda kind, text: None
     replies: list[tuple[Part, Reply]] = field(default_factory=list, init=False)
     """The replies so far; a reference in two sets of processes has two."""
     _killed: set[str] = field(default_factory=set, init=False)
@@ -153,7 +159,7 @@ class GroupSweep:
             self._take_turns(members)
             cells = [member.part.cell.id for member in members]
             for member in members:
-                self.listen(f"judging {member.part.cell.backend}")
+                self.listen("measure", f"judging {member.part.cell.backend}")
                 self.replies.append((member.part, _with_turns(member.finish(), name, cells)))
         return waiting
 
@@ -166,7 +172,7 @@ class GroupSweep:
             if len(members) > 1 and not _has_room(part, members):
                 waiting.append(part)
                 continue
-            self.listen(f"loading {part.cell.backend}")
+            self.listen("measure", f"loading {part.cell.backend}")
             member = Member(part, stack.enter_context(self.start(part)))
             failure = member.load()
             if failure is None:
@@ -201,7 +207,7 @@ class GroupSweep:
             active = self._unfinished(members)
             if not active:
                 return
-            self.listen(f"round {number + 1}")
+            self.listen("round", f"round {number + 1}")
 
     def _unfinished(self, members: Sequence[Member]) -> list[Member]:
         """The members that need more rounds, with the reference as long as any other does."""
@@ -235,11 +241,20 @@ def pin(members: Sequence[Member], shuffle: random.Random) -> list[int]:
 
 
 def _has_room(part: Part, members: Sequence[Member]) -> bool:
-    """Whether memory is left for a further member, by its earlier processes if any."""
+    """Whether the machine and the device have memory left for a further member.
+
+    Its earlier processes say how much of the machine's memory the member needs.
+    """
     known = [process["peak_rss_bytes"] for process in part.processes]
     sizes = [member.resident.worker.process.resident_bytes() for member in members]
     need = max(known) if known else FIRST_NEED * max(sizes)
-    return memory.available_bytes() - need > FREE_SHARE * memory.total_bytes()
+    if memory.available_bytes() - need <= FREE_SHARE * memory.total_bytes():
+        return False
+    device = gpu.memory_bytes(part.cell.device)
+    if device is None:
+        return True
+    free, total = device
+    return free - FIRST_NEED * max(member.device_bytes for member in members) > FREE_SHARE * total
 
 
 def _with_turns(reply: Reply, sweep: str, members: Sequence[str]) -> Reply:

@@ -155,11 +155,19 @@ def _changed(folder: Path, wanted: Mapping[str, Any], form: Format[Any]) -> str:
     """The message for an unfinished run that differs in commit or sources alone."""
     rest = {name: value for name, value in wanted.items() if name not in BOUND}
     left = RunFile.resumable(folder, rest, form)
-    if left is None or any(file.stem > left.id for file in folder.glob("*.jsonl")):
+    if left is None:
+        return ""
+    others = (file.stem for file in folder.glob("*.jsonl") if file.stem != left.id)
+    if any(_second(other) >= _second(left.id) for other in others):
         return ""  # a later run has already started anew
     differ = [words for name, words in BOUND.items() if left.manifest.get(name) != wanted[name]]
     stay = f"; its results stay in {left.file}" if left.file.exists() else ""
     return f"{' and '.join(differ)} changed since run {left.id}: starting anew{stay}"
+
+
+def _second(run: str) -> str:
+    """The start of a run by its name, without the random end."""
+    return run.rpartition("-")[0]
 
 
 def opening(run: RunFile, known: str) -> str:

@@ -6,14 +6,18 @@ import json
 import pickle
 import signal
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Self
 
 from harness.environment import system_info
 from harness.runner.child_process import END_SECONDS, ChildProcess, ending, shared_path
 from harness.runner.job import LOG_TAIL_BYTES, PHASE_OF, Job, Reply
+
+_open: dict[Worker, int] = {}
+"""Workers in use, by the thread that started them."""
 
 
 class Worker:
@@ -39,11 +43,13 @@ class Worker:
         message = pickle.dumps(job.sys_path) + pickle.dumps(job)
         self.process = ChildProcess("harness.worker", variables, interpreter=interpreter)
         self.process.send(message)
+        _open[self] = threading.get_ident()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        _open.pop(self, None)
         self.process.close()
 
     def ask(self, command: Mapping[str, Any] | None = None) -> Mapping[str, Any] | Reply:
@@ -124,6 +130,13 @@ def run_here(job: Job, timeout_seconds: float, variables: Mapping[str, str] | No
         system_info.for_worker(job.cell.threads, dict(variables or {})),
         timeout_seconds,
     )
+
+
+def kill_workers_of(threads: Collection[int]) -> None:
+    """Kill the workers that these threads wait for; each wait ends with a failed reply."""
+    for worker, thread in list(_open.items()):
+        if thread in threads:
+            worker.process.kill()
 
 
 def _line(message: Mapping[str, Any]) -> bytes:

@@ -6,9 +6,10 @@ runs in the parent and imports neither numpy nor a runtime.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,12 +19,13 @@ from harness.core.errors import StoreError, Unavailable, UsageError
 from harness.core.measurements import Artifact
 from harness.core.types import Cell
 from harness.environment import environment_names, gpu, system_info
-from harness.runner import launcher
+from harness.runner import launcher, parallel_preparation
 from harness.runner.child_process import shared_path
 from harness.runner.entries import Entries, code_of, job_on
 from harness.runner.interpreters import Interpreters
 from harness.runner.job import LOG_TAIL_BYTES, Job, Reply
 from harness.runner.prepared import Prepared, Refusal
+from harness.runner.worker_slots import Slots
 
 IN_OWN_ENVIRONMENT = ("prepare", "measure", "load", "tune", "watch")
 """Tasks of the cell's virtual environment; all other tasks run in this interpreter."""
@@ -37,11 +39,13 @@ class Preparer:
     tell: Callable[[str, str], None] = lambda kind, text: None
     _interpreters: Interpreters = field(init=False)
     _entries: Entries = field(init=False)
+    _slots: Slots = field(init=False)
 
     def __post_init__(self) -> None:
         def tell(kind: str, text: str) -> None:
-            self.tell(kind, text)
+            parallel_preparation.on_callers_thread(self.tell, kind, text)
 
+        self._slots = Slots(self.timeout_seconds)
         self._interpreters = Interpreters(self._run, lambda text: tell("environment", text))
         self._entries = Entries(self.work, self._interpreters.lock, tell)
 
@@ -51,6 +55,21 @@ class Preparer:
         Any error becomes the cell's refusal, except an unwritable store, which concerns all cells.
         """
         return _refusing(lambda: self._prepare(cell))
+
+    def prepare_all(
+        self, cells: Sequence[Cell], begin: Callable[[Cell], None]
+    ) -> Generator[tuple[Cell, Prepared | Refusal]]:
+        """As `prepare` for each cell, in order, with a worker process per core.
+
+        `begin` is called before the wait for a cell. Call while nothing is timed, and close the
+        iterator (`contextlib.closing`).
+        """
+        for cell in cells:
+            # Installers run on this thread, because an interrupt ends them here.
+            with contextlib.suppress(Exception):
+                if not registry.find(cell.backend).supports(cell):
+                    self._interpreters.of(cell)
+        return parallel_preparation.prepare_all(cells, self.prepare, begin, self._slots)
 
     def prepare_sizes(self, cell: Cell) -> Prepared:
         """As `prepare`, with inputs and goldens of the model's other declared sizes.
@@ -147,7 +166,9 @@ class Preparer:
 
     def _run(self, job: Job, interpreter: str) -> Reply:
         job, variables = _complete(job)
-        return launcher.run(job, variables, self.timeout_seconds, interpreter)
+        return self._slots.run(
+            job, lambda job: launcher.run(job, variables, self.timeout_seconds, interpreter)
+        )
 
 
 def _complete(job: Job) -> tuple[Job, dict[str, str]]:

@@ -6,23 +6,24 @@ a runtime.
 
 from __future__ import annotations
 
-import functools
 import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from harness.core import registry
 from harness.core.cases import Entry
 from harness.core.plans import Plan
+from harness.core.types import Cell
 from harness.environment import measurement_lock
 from harness.results import records
 from harness.results.records import Record
 from harness.results.run_file import RunFile
-from harness.runner import journal, outcome, outlook, roofline, standing
+from harness.runner import journal, outcome, outlook, parallel_preparation, roofline, standing
 from harness.runner.dataset_scoring import SCORED, LabelledData
 from harness.runner.group_schedule import GroupSchedule, PartGroup, groups_of
 from harness.runner.group_sweep import GroupSweep, Resident
@@ -37,7 +38,7 @@ class Event:
     """Progress of a run, for a display: `steps` of `total` steps are done.
 
     A cell takes a step to prepare and a step per process. `kind` is `prepare`, `environment`, a
-    kind of store entry, `peaks`, `measure` or `outcome`; only `outcome` has a `record`.
+    kind of store entry, `peaks`, `measure`, `round` or `outcome`; only `outcome` has a `record`.
     `seconds_left` is a prediction for the sweeps still due; None before the first sweep.
     """
 
@@ -113,14 +114,23 @@ class Run:
             self._entries |= waiting
             self.total += len(waiting) * (1 + self.plan.processes)
             parts = [Part(entry.cell) for entry in waiting.values()]
-            for part in parts:
-                self._tell("prepare", part.cell.id)
-                take_over(part, self._preparer.prepare, self.journal)
-                self._count(part)
-                self._settle(part)
+            self._prepare(parts)
             self._measure_peaks(parts)
             self._sweep(parts)
             return [self.done[entry.cell.key] for entry in entries]
+
+    def _prepare(self, parts: Sequence[Part]) -> None:
+        """Prepare all parts, several at a time, and take over processes of an interrupted run."""
+        cells = [part.cell for part in parts]
+
+        def begin(cell: Cell) -> None:
+            self._tell("prepare", cell.id)
+
+        with closing(self._preparer.prepare_all(cells, begin)) as pairs:
+            for part, (_, result) in zip(parts, pairs, strict=True):
+                take_over(part, partial(parallel_preparation.deliver, result), self.journal)
+                self._count(part)
+                self._settle(part)
 
     def _sweep(self, parts: Sequence[Part]) -> None:
         """Sweep the groups of the parts until the plan is met."""
@@ -153,7 +163,7 @@ class Run:
             self.plan,
             self._start,
             schedule.shuffle,
-            lambda text: self._tell("measure", f"{name}: {text}{so_far}"),
+            lambda kind, text: self._tell(kind, f"{name}: {text}{so_far}"),
         )
         begin = time.monotonic()
         group.sweeps += 1
@@ -192,7 +202,7 @@ class Run:
             control = registry.row(part.cell.backend).role == "control"
             if labelled and not control and not any(map(_is_scored, part.processes)):
                 job = scoring = labelled.scoring(job, folder)
-                complete = functools.partial(labelled.scored, scoring)
+                complete = partial(labelled.scored, scoring)
             with self._preparer.start(job) as worker:
                 yield Resident(worker, complete)
 

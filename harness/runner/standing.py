@@ -40,7 +40,8 @@ def resolution(schedule: GroupSchedule) -> str:
     """How many ratios are as precise as planned, and what would resolve the rest.
 
     `22 of 24 ratios within ±3 %; widest ±4.4 %: openvino over ort, resnet18-...; about 3 more
-    sweeps of 40 s would bring it there`. Empty for a plan without a half-width, or without a ratio.
+    sweeps (2 min) would resolve them: ...`. Empty without a half-width in the plan, or without a
+    ratio.
     """
     races = schedule.races()
     half_width = schedule.plan.half_width
@@ -57,8 +58,10 @@ def resolution(schedule: GroupSchedule) -> str:
 
 def _remedy(schedule: GroupSchedule, wide: Sequence[Race]) -> str:
     """The number and time of sweeps that would bring all ratios to the plan's half-width."""
+    limited = math.isfinite(schedule.plan.budget_seconds)
+    remedy = "a larger --budget" if limited else "a larger --plan, or a quieter machine,"
     if any(not math.isfinite(race.half_width) for race in wide):
-        return "; a longer --plan or --budget takes enough processes for an interval"
+        return f"; {remedy} gives enough processes for an interval"
     predicted = schedule.sweeps_left()
     groups = {race.group.name: race.group for race in wide}.values()
     seconds = [group.seconds[-1] * predicted[group.name] for group in groups if group.seconds]
@@ -66,4 +69,5 @@ def _remedy(schedule: GroupSchedule, wide: Sequence[Race]) -> str:
         return ""
     sweeps = sum(predicted[group.name] for group in groups)
     minutes = max(1, math.ceil(sum(seconds) / 60))
-    return f"; about {sweeps} more sweeps ({minutes} min) would resolve them, --plan thorough"
+    more = "1 more sweep" if sweeps == 1 else f"{sweeps} more sweeps"
+    return f"; about {more} ({minutes} min) would resolve them: {remedy} takes more"

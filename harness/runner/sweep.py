@@ -1,8 +1,9 @@
-"""Sweeps: every cell is measured once per sweep, in a fresh process and a new random order.
+"""The parts of a run and their processes, and the sweeps of `evenbench load` and `pipeline`.
 
-All cells are measured once, then all cells again, so a cell's processes spread over the run. Slow
-drift of the machine then shows as spread between processes and widens the interval, instead of
-favouring early or late cells. No other worker runs during timing.
+In those sweeps, every cell is measured once, in a fresh process and a new random order, then all
+cells again. Slow drift of the machine then shows as spread between processes and widens the
+interval, instead of favouring early or late cells. No other worker runs during timing.
+`evenbench run` measures groups in turn instead (`group_sweep.py`).
 """
 
 from __future__ import annotations

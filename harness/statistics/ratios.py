@@ -57,6 +57,9 @@ INFLATION = 1.05
 """Factor on standard errors, for sweeps added until intervals are narrow: stopping then favours
 variances that are too small."""
 
+DISAGREEMENT = 0.005
+"""Level of the test that lets the error of rounds be no limit for the variance of sweeps."""
+
 LEAST_FREEDOM = 2.0
 """Fewest degrees of freedom of a variance that is improbably large under a prior. Student's t with
 a single one, for two sweeps, would widen an interval sixfold that is too wide already."""
@@ -225,8 +228,22 @@ def _summary(values: Sequence[float], errors: Sequence[float], apart: Mapping[st
         variance = math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1)
     floor = CLOCK**2
     if errors:
-        floor = max(floor, median([error**2 for error in errors]))
+        within = median([error**2 for error in errors])
+        floor = max(floor, within if _agrees(variance, len(values) - 1, within) else 0.0)
     return Ratio(centre, variance, None, 0.0, len(values), apart, floor)
+
+
+def _agrees(variance: float | None, freedom: int, within: float) -> bool:
+    """Whether a variance between sweeps can come from sweeps with the error `within`.
+
+    Rounds in several modes, as on a busy machine, spread far more than their median does. Sweeps
+    that agree much better than rounds say prove it (chi-square test, level `DISAGREEMENT`).
+    """
+    if variance is None or not within:
+        return True
+    from scipy.special import chdtr
+
+    return bool(chdtr(freedom, freedom * variance / within) >= DISAGREEMENT)
 
 
 def _levels(sweeps: Sweeps) -> dict[str, float]:

@@ -97,6 +97,7 @@ class Hang(InStep):
 
 class HangInPrepare(Named):
     def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
+        note(f"pid {os.getpid()}")
         time.sleep(600)
         return {}
 

@@ -70,12 +70,14 @@ def heading(lines: Lines) -> str:
     return f"`make aa` on {when}, a shared virtual machine: {'; '.join(machines)}. {count}.\n"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A markdown table, with numbers right-aligned."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _by(lines: Lines, name: str) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+def by(lines: Lines, name: str) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    """The lines by the value of a key, in the order of first values."""
     for value in dict.fromkeys(line[name] for line in lines):
         yield value, [line for line in lines if line[name] == value]
 
@@ -85,11 +87,11 @@ def false_alarms(lines: Lines) -> str:
     and what the rest came to.
     """
     rows = []
-    conditions = list(_by(null(lines), "condition"))
+    conditions = list(by(null(lines), "condition"))
     parts = [
         (f"{condition}: {name}", each)
         for condition, some in conditions
-        for name, each in [*_by(some, "workload"), ("all", some)]
+        for name, each in [*by(some, "workload"), ("all", some)]
     ]
     if len(conditions) > 1:
         parts.append(("all of them", null(lines)))
@@ -109,7 +111,7 @@ def false_alarms(lines: Lines) -> str:
         "alarms of any metric",
         "latency inconclusive",
     ]
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def order_bias(lines: Lines) -> str:
@@ -119,7 +121,7 @@ def order_bias(lines: Lines) -> str:
     from scipy import stats
 
     words = []
-    for condition, some in _by(null(lines), "condition"):
+    for condition, some in by(null(lines), "condition"):
         ratios = [value for line in some for value in line["log_ratios"]]
         low, high = stats.mstats.trimmed_mean_ci(ratios, limits=(0.2, 0.2), alpha=0.01)
         words.append(
@@ -141,8 +143,8 @@ def power(lines: Lines) -> str:
 
     rows = []
     more = [line for line in lines if line["effect"]]
-    for condition, some in _by(more, "condition"):
-        for workload, of_workload in _by(some, "workload"):
+    for condition, some in by(more, "condition"):
+        for workload, of_workload in by(some, "workload"):
             for effect in sorted({line["effect"] for line in of_workload}):
                 each = [line for line in of_workload if line["effect"] == effect]
                 found = [line for line in each if line["verdicts"][LATENCY] == "slower"]
@@ -164,7 +166,7 @@ def power(lines: Lines) -> str:
         f"within {SECONDS:.0f} s",
         "median time",
     ]
-    return _table(header, rows) if rows else ""
+    return table(header, rows) if rows else ""
 
 
 def others(lines: Lines) -> str:
@@ -198,7 +200,7 @@ def others(lines: Lines) -> str:
     for name in ("evenbench compare", *RULES):
         found = [(sum(_says(name, line) for line in some), len(some)) for _, some in columns]
         rows.append([name, *(f"{alarmed / of:.1%}" if of else "–" for alarmed, of in found)])
-    return _table(["rule, on the same laps", *(name for name, _ in columns)], rows)
+    return table(["rule, on the same laps", *(name for name, _ in columns)], rows)
 
 
 def _says(rule: str, line: Mapping[str, Any]) -> bool:
@@ -210,9 +212,9 @@ def _says(rule: str, line: Mapping[str, Any]) -> bool:
     return bool(slower or (faster and not line["effect"]))
 
 
-def placed(page: str, text: str) -> str:
-    """The page with its figures of `make aa` replaced."""
-    begin = page.index(BEGIN) + len(BEGIN)
+def placed(page: str, text: str, mark: str = BEGIN) -> str:
+    """The page with the figures after `mark` replaced."""
+    begin = page.index(mark) + len(mark)
     return page[:begin] + text + page[page.index(END, begin) :]
 
 

@@ -23,8 +23,11 @@ from harness import Attestation, Case, Cell, Session
 if TYPE_CHECKING:
     from harness.core.session import Arrays
 
-REPEATS = (100, 102, 105, 110)
-"""Base, and 2, 5 and 10 % more."""
+REPEATS = (100, 102, 105, 110, 130)
+"""Base, and 2, 5, 10 and 30 % more."""
+
+MEMBERS = "abcd"
+"""Names of identical cells: `gemm-a` to `gemm-d` are the backend `gemm-x100`."""
 
 
 class Repeated(Session):
@@ -154,6 +157,17 @@ BACKENDS = ",".join(
     + [f"ort-x{count}=tests.performance.workloads:Ort{count}" for count in REPEATS]
 )
 """For `EVENBENCH_BACKENDS`."""
+
+GROUP_BACKENDS = ",".join(
+    [BACKENDS]
+    + [
+        f"{kind.lower()}-{member}=tests.performance.workloads:{kind}{REPEATS[0]}:control"
+        for kind in ("Gemm", "Memory")
+        for member in MEMBERS
+    ]
+    + [f"ort-{member}=tests.performance.workloads:Ort{REPEATS[0]}" for member in MEMBERS]
+)
+"""For `EVENBENCH_BACKENDS`: the same, and the base under several names. An artifact is shared."""
 
 DIGITS = replace(DIGITS_CNN, evaluation="")
 """Without the held-out photos, whose 360 answers would take longer than the pair of processes

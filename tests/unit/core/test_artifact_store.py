@@ -68,6 +68,16 @@ def test_what_was_stored_is_found_with_its_facts() -> None:
     assert (Path(found.path) / "model").read_text() == "graph"
 
 
+def test_an_equal_entry_stays_in_place_for_its_readers() -> None:
+    first = put()
+    before = (Path(first.path) / "model").stat().st_ino
+    again = put()
+    assert (Path(first.path) / "model").stat().st_ino == before
+    assert (again.path, again.sha256, again.cached) == (first.path, first.sha256, False)
+    other = put(model="another graph")
+    assert (Path(other.path) / "model").read_text() == "another graph"
+
+
 def test_nothing_is_found_before_it_is_stored_or_under_another_kind() -> None:
     assert artifact_store.find("artifacts", PARTS) is None
     put()

@@ -74,7 +74,7 @@ class Driver(ModuleType):
         return ((8, 9), (12, 0))[handle]
 
     def nvmlDeviceGetMemoryInfo(self, handle: int) -> Any:
-        return SimpleNamespace(total=24 * 2**30)
+        return SimpleNamespace(total=24 * 2**30, free=9 * 2**30)
 
     def nvmlSystemGetDriverVersion(self) -> str:
         return "580.1"
@@ -341,3 +341,9 @@ def test_the_doctor_says_why_there_is_none(monkeypatch: pytest.MonkeyPatch) -> N
         "none: nvidia-ml-py is not installed",
         "fine",
     )
+
+
+def test_free_memory_is_the_driver_s(driver: Driver) -> None:
+    assert gpu.memory_bytes("cuda:1") == (9 * 2**30, 24 * 2**30)
+    assert gpu.memory_bytes("cuda:7") is None
+    assert gpu.memory_bytes("cpu") is None

@@ -13,7 +13,7 @@ import pytest
 
 from harness.core.plans import Plan
 from harness.environment import memory
-from harness.runner.group_sweep import GroupSweep, Resident
+from harness.runner.group_sweep import GroupSweep, Member, Resident, pin
 from harness.runner.job import Reply
 from harness.runner.sweep import Part
 from tests.unit.builders import cell, plan
@@ -186,6 +186,20 @@ def test_a_group_beyond_the_memory_is_split_with_the_reference_in_each_set(
         assert bench.parts["product"].cell.id in turns_of(replies, name)["members"]
 
 
+def test_a_group_beyond_the_memory_of_the_device_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process takes 30 of 100 MiB: three would leave less than a process and the reserve."""
+    bench = Bench(product={}, twin={}, oneweight={})
+
+    def free(device: str) -> tuple[int, int]:
+        loads = sum(event == "load" for event, _ in bench.machine.events)
+        return (100 - 30 * (loads % 3)) * MIB, 100 * MIB
+
+    monkeypatch.setattr("harness.environment.gpu.memory_bytes", free)
+    replies = bench.run()
+    others = sorted(turns_of(replies, name)["sweep"] for name in ("twin", "oneweight"))
+    assert others == ["2", "2.1"]
+
+
 def test_a_member_killed_beside_others_is_tried_once_more_beside_the_reference() -> None:
     bench = Bench(product={}, twin={"load": [KILLED]}, oneweight={})
     replies = bench.run()
@@ -193,6 +207,37 @@ def test_a_member_killed_beside_others_is_tried_once_more_beside_the_reference()
     assert len(turns_of(replies, "twin")["members"]) == 2
     again = Bench(product={}, twin={"load": [KILLED, KILLED]}, oneweight={})
     assert again.run()["twin"] == [KILLED]
+
+
+def test_members_share_random_cores_if_the_cells_leave_some_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 2, 3})
+    pinned: set[tuple[int, ...]] = set()
+    for seed in range(20):
+        bench = Bench(product={}, twin={})
+        members = [
+            Member(part, Resident(bench.workers[name]))  # type: ignore[arg-type]
+            for name, part in bench.parts.items()
+        ]
+        (core,) = pin(members, random.Random(seed))
+        for worker in bench.workers.values():
+            worker.process.keep_to.assert_called_once_with([core])
+        pinned.add((core,))
+    assert len(pinned) > 1, "the same core in every sweep"
+
+
+@pytest.mark.parametrize(("cores", "names"), [(1, "product twin"), (4, "product")])
+def test_nobody_is_pinned_without_free_cores_or_without_others(
+    cores: int, names: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(cores)))
+    bench = Bench(**{name: {} for name in names.split()})
+    members = [
+        Member(part, Resident(bench.workers[name]))  # type: ignore[arg-type]
+        for name, part in bench.parts.items()
+    ]
+    assert pin(members, random.Random(0)) == []
 
 
 def test_a_refused_member_is_not_tried_again() -> None:

@@ -253,3 +253,32 @@ def test_coverage_of_levels(noise: Noise, sweeps: int) -> None:
 
 def test_levels_do_not_cover_common_drift() -> None:
     assert levels_study(WALK, 5, 200)[0].coverage < 0.8
+
+
+def test_rounds_in_several_modes_are_no_limit_if_sweeps_agree() -> None:
+    """Half of the blocks of each cell take 40 % longer: the rounds' ratios have three modes, and
+    their median is the same in each sweep but for 0.5 %.
+    """
+    modes = [1.0, 1.0, 1.4, 1.0, 1.4, 1.4, 1.0, 1.4, 1.0, 1.4, 1.4, 1.0]
+    others = [1.0, 1.4, 1.0, 1.0, 1.4, 1.0, 1.4, 1.4, 1.0, 1.4, 1.0, 1.4]
+    small = (1.0, 1.005, 0.995, 1.002, 0.998, 1.001)
+    slower = {
+        str(sweep): {number: 1e6 * factor * mode for number, mode in enumerate(modes)}
+        for sweep, factor in enumerate(small)
+    }
+    faster = {
+        str(sweep): {number: 1e6 * mode for number, mode in enumerate(others)}
+        for sweep in range(len(small))
+    }
+    pair = ratio(slower, faster)
+    assert pair is not None
+    half = pair.half_width()
+    assert half is not None
+    assert half < 0.01, "the spread of rounds is no spread of sweeps"
+    lucky = {
+        str(sweep): {number: time_ns * factor for number, time_ns in faster["0"].items()}
+        for sweep, factor in enumerate((1.0, 1.02, 0.98))
+    }
+    three = ratio(lucky, dict.fromkeys(lucky, slower["0"]))
+    assert three is not None
+    assert (three.half_width() or 0) > 0.1, "three sweeps that agree about as well may be luck"
