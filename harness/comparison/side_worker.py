@@ -71,12 +71,14 @@ class Spec:
         message = json.loads(line)
         options = message["change"]["options"]
         origin = message.get("origin")
+        # JSON has no infinity: null, and a missing limit, stand for the default.
+        limits = {name: value for name, value in message["plan"].items() if value is not None}
         converted = {
             "change": Change(
                 message["change"]["backend"],
                 None if options is None else tuple((name, value) for name, value in options),
             ),
-            "plan": Plan(**_known(Plan, message["plan"])),
+            "plan": Plan(**_known(Plan, limits)),
             "origin": Origin(**_known(Origin, origin)) if origin else None,
             **{name: tuple(message[name]) for name in ("words", "sys_path")},
         }
