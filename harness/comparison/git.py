@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.comparison.side_process import Side
-from harness.core import module_origins
 from harness.core.errors import UsageError
-from harness.core.module_origins import Origin
+from harness.runner import module_origins
+from harness.runner.module_origins import Origin
 
 HERE = "."
 """The name of the working folder in place of a commit."""

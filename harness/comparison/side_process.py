@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.comparison.side_worker import Change, Spec
-from harness.core import import_path, module_origins
-from harness.core.module_origins import Origin
+from harness.core import import_path
 from harness.core.paths import PROJECT
 from harness.core.plans import Plan
 from harness.environment import cpu, system_info
+from harness.runner import module_origins
 from harness.runner.child_process import ChildProcess, ending
+from harness.runner.module_origins import Origin
 
 REFUSALS = ("unsupported: ", "unavailable: ")
 """Beginnings of an error of `side_worker.reply_to` for a cell refused on this machine."""

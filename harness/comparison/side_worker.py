@@ -25,13 +25,13 @@ from harness.collection import discovery, selection, selection_flags
 from harness.core import registry
 from harness.core.cases import Entry
 from harness.core.errors import UsageError
-from harness.core.module_origins import Origin
 from harness.core.plans import Plan
 from harness.core.types import Cell, to_json
 from harness.measurement import attestation
 from harness.runner import child_process
 from harness.runner.interpreters import interpreter_for
 from harness.runner.job import Channel
+from harness.runner.module_origins import Origin
 from harness.runner.preparation import Preparer
 from harness.runner.prepared import Refusal
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from harness.core.module_origins import Origin
 from harness.core.plans import Plan
 from harness.core.types import Cell
 from harness.inputs.datasets import Dataset
+from harness.runner.module_origins import Origin
 
 LOG_TAIL_BYTES = 3000
 

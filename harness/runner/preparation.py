@@ -17,13 +17,13 @@ from harness.core.backend import Backend
 from harness.core.errors import StoreError, Unavailable, UsageError
 from harness.core.import_path import shared_path
 from harness.core.measurements import Artifact
-from harness.core.module_origins import Origin
 from harness.core.types import Cell
 from harness.environment import environment_names, gpu, system_info
 from harness.runner import launcher
 from harness.runner.entries import Entries, code_of, job_on
 from harness.runner.interpreters import Interpreters
 from harness.runner.job import LOG_TAIL_BYTES, Job, Reply
+from harness.runner.module_origins import Origin
 from harness.runner.prepared import Prepared, Refusal
 
 IN_OWN_ENVIRONMENT = ("prepare", "measure", "load", "tune", "watch")

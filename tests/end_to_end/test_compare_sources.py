@@ -19,7 +19,7 @@ from conftest import HERE, REPOSITORY, variables
 from test_compare import git
 
 from harness.core import exit_codes
-from tests.unit.core.test_module_origins import install
+from tests.unit.runner.test_module_origins import install
 
 PACKAGE = "src/mynet"
 FILES = {
