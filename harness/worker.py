@@ -44,7 +44,7 @@ TASKS: Mapping[str, str] = {
 def perform(job: Job, channel: Channel) -> dict[str, Any]:
     """Do the job in this process and return the value."""
     value: dict[str, Any] = import_strings.resolve(TASKS[job.task])(job, channel)
-    return value
+    return {**value, "origins": job.origin.check()} if job.origin else value
 
 
 def reply_to(job: Job, channel: Channel) -> dict[str, Any]:
@@ -110,6 +110,8 @@ def main(arguments: list[str] | None = None) -> None:
     commands = take_standard_input()
     share_path(pickle.load(commands))
     job: Job = pickle.load(commands)
+    if job.origin:
+        job.origin.narrow_path()
     with os.fdopen(reply, "wb") as pipe:
         channel = Channel(pipe, commands)
         channel.tell(reply_to(job, channel))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from backends.torch.model import DISTRIBUTIONS, WEIGHTS, build, versions
 from harness import BATCH, Model
-from harness.core import download, import_strings, source_digests
+from harness.core import build_sources, download, import_strings, source_digests
 
 if TYPE_CHECKING:
     import torch
@@ -63,9 +63,8 @@ def _code(model: Model, module: torch.nn.Module) -> dict[str, str]:
         for kind in {type(child) for child in module.modules()}
         if kind.__module__.split(".")[0] not in DISTRIBUTIONS
     ]
-    return source_digests.read(
-        [*named_files, *source_digests.of_types(classes), *source_digests.loaded()]
-    )
+    more = [file for file in (*named_files, *source_digests.of_types(classes)) if file]
+    return build_sources.recorded(model, more, DISTRIBUTIONS)
 
 
 def read_per_step(module: torch.nn.Module) -> int:

@@ -12,6 +12,8 @@ from pathlib import Path
 from harness.comparison.side_process import Side
 from harness.core.errors import UsageError
 from harness.environment import git_command
+from harness.runner import module_origins
+from harness.runner.module_origins import Origin
 
 HERE = "."
 """The name of the working folder in place of a commit."""
@@ -97,8 +99,10 @@ def side_of(text: str) -> Iterator[Side]:
 
     The folder is removed afterwards. Raises UsageError for an unknown commit.
     """
+    top = Path(git("rev-parse", "--show-toplevel") or Path.cwd()).resolve()
+    packages = module_origins.installed_packages(top)
     if text == HERE:
-        yield Side("working folder")
+        yield Side("working folder", origin=Origin(str(top), packages=packages))
         return
     sha = git("rev-parse", "--verify", "--quiet", f"{text}^{{commit}}")
     if sha is None:
@@ -115,7 +119,8 @@ def side_of(text: str) -> Iterator[Side]:
                     f"git says: {added.reason or 'nothing'}"
                 )
             here = Path(git("rev-parse", "--show-prefix") or "")
-            yield Side(text if text == sha else f"{text} ({sha[:8]})", root=root / here)
+            name = text if text == sha else f"{text} ({sha[:8]})"
+            yield Side(name, root=root / here, origin=Origin(str(root), str(top), packages))
         finally:
             _remove_worktree(root)
 

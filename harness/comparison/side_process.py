@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.comparison.side_worker import Change, Spec
+from harness.core import import_path
 from harness.core.paths import PROJECT
 from harness.core.plans import Plan
 from harness.environment import cpu, system_info
-from harness.runner import child_process
+from harness.runner import module_origins
 from harness.runner.child_process import ChildProcess, ending
+from harness.runner.module_origins import Origin
 
 REFUSALS = ("unsupported: ", "unavailable: ")
 """Beginnings of an error of `side_worker.reply_to` for a cell refused on this machine."""
@@ -40,17 +42,19 @@ WORKER_MODULES = ("harness.comparison.side_worker", "harness.arm")
 class Side:
     """A side of a comparison: displayed name, change to a cell, and folder of the sources.
 
-    `root` is a checked-out commit, or None for the working folder. A commit of evenbench runs the
-    commit's own harness.
+    `root` is the working folder in a checked-out commit, or None for the working folder itself. A
+    commit of evenbench runs the commit's own harness. `origin` is the only place for modules of the
+    project; None for two backends on the same sources.
     """
 
     name: str
     change: Change = field(default_factory=Change)
     root: Path | None = None
+    origin: Origin | None = None
 
     def spec(self, words: Sequence[str], cell: str, plan: Plan) -> Spec:
         """The message that specifies a process of this side."""
-        return Spec(tuple(words), cell, self.change, plan, self._path())
+        return Spec(tuple(words), cell, self.change, plan, self._path(), origin=self.origin)
 
     def folder(self) -> Path:
         """The working folder of the processes."""
@@ -77,17 +81,21 @@ class Side:
         )
 
     def _path(self) -> tuple[str, ...]:
-        if self.root is None:
-            return child_process.shared_path()
-        # Entries under the working folder move to the commit; other entries are shared.
-        here = Path.cwd()
+        """The import path of the user's code: the side's own folders, then shared folders."""
+        entries = [Path(entry) for entry in import_path.shared_path()]
+        if self.origin is None:
+            return tuple(map(str, entries))
+        project = Path(self.origin.project)
+        there = Path(self.origin.elsewhere or project)
+        # Entries in the repository of the working folder move to the commit; others are shared.
         moved = [
-            str(self.root / Path(entry).relative_to(here))
-            if Path(entry).is_relative_to(here)
-            else entry
-            for entry in child_process.shared_path()
+            project / entry.relative_to(there) if entry.is_relative_to(there) else entry
+            for entry in (entry.resolve() for entry in entries)
         ]
-        return tuple(dict.fromkeys([*moved, str(self.root)]))
+        own = [entry for entry in moved if entry.is_relative_to(project)]
+        folders = module_origins.package_folders(project, self.origin.packages)
+        path = dict.fromkeys([*own, *folders, self.folder(), *moved])
+        return tuple(str(entry) for entry in path)
 
 
 class SideProcess(ChildProcess):

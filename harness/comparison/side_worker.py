@@ -31,6 +31,7 @@ from harness.measurement import attestation
 from harness.runner import child_process
 from harness.runner.interpreters import interpreter_for
 from harness.runner.job import Channel
+from harness.runner.module_origins import Origin
 from harness.runner.preparation import Preparer
 from harness.runner.prepared import Refusal
 
@@ -62,18 +63,23 @@ class Spec:
     sys_path: tuple[str, ...]
     task: str = "prepare"
     folders: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    origin: Origin | None = None
 
     @classmethod
     def read(cls, line: bytes) -> Spec:
         """Read a line of `written`. Unknown fields of a later commit are ignored."""
         message = json.loads(line)
         options = message["change"]["options"]
+        origin = message.get("origin")
+        # JSON has no infinity: null, and a missing limit, stand for the default.
+        limits = {name: value for name, value in message["plan"].items() if value is not None}
         converted = {
             "change": Change(
                 message["change"]["backend"],
                 None if options is None else tuple((name, value) for name, value in options),
             ),
-            "plan": Plan(**_known(Plan, message["plan"])),
+            "plan": Plan(**_known(Plan, limits)),
+            "origin": Origin(**_known(Origin, origin)) if origin else None,
             **{name: tuple(message[name]) for name in ("words", "sys_path")},
         }
         return cls(**{**_known(cls, message), **converted})
@@ -124,7 +130,8 @@ def cell_of(spec: Spec) -> Cell:
 def prepare(spec: Spec) -> dict[str, Any]:
     """Prepare the cell; returns the facts and folders for the measuring process."""
     cell = cell_of(spec)
-    prepared = Preparer(spec.plan.timeout_seconds).prepare(cell)
+    preparer = Preparer(spec.plan.timeout_seconds, origin=spec.origin)
+    prepared = preparer.prepare(cell)
     return {
         "id": cell.id,
         "described": cell.described(),
@@ -135,6 +142,7 @@ def prepare(spec: Spec) -> dict[str, Any]:
         "artifact_bytes": prepared.artifact.bytes,
         "artifact_sha256": prepared.artifact.sha256,
         "input_sha256": prepared.inputs.facts["sha256"],
+        "origins": preparer.origins,
     }
 
 
@@ -167,8 +175,13 @@ def reply_to(spec: Spec, channel: Channel) -> dict[str, Any]:
     """The final reply of the task: the value, or the error as text."""
     try:
         if spec.task == "cells":
-            return {"value": places(spec.words)}
-        return {"value": prepare(spec) if spec.task == "prepare" else serve(spec, channel)}
+            value = places(spec.words)
+        else:
+            value = prepare(spec) if spec.task == "prepare" else serve(spec, channel)
+        origins = spec.origin.check() if spec.origin else {}
+        if spec.task != "cells":
+            value["origins"] = {**value.get("origins", {}), **origins}
+        return {"value": value}
     except selection.NoCells as error:
         return {"value": {}} if spec.task == "cells" else {"error": str(error)}
     except Refusal as refusal:
@@ -195,6 +208,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = child_process.take_standard_input()
     spec = Spec.read(commands.readline())
     child_process.share_path(spec.sys_path)
+    if spec.origin:
+        spec.origin.narrow_path()
     with os.fdopen(reply, "wb") as pipe:
         channel = Channel(pipe, commands)
         channel.tell(to_json(reply_to(spec, channel)))

@@ -1,8 +1,8 @@
 """A content-addressed cache of folders. Entries with a wrong digest count as absent.
 
-Layout: `<root>/<kind>/<key>/` with `manifest.json` beside the files. An entry is filled in a stage
-folder and renamed into place, so a killed process leaves no partial entry. Stdlib only, because the
-parent process imports this module.
+Layout: `<root>/<kind>/<key>/`, or `<key>-<variant>/`, with `manifest.json` beside the files. An
+entry is filled in a stage folder and renamed into place, so a killed process leaves no partial
+entry. Stdlib only, because the parent process imports this module.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from harness.core.types import digest, to_json
 MANIFEST = "manifest.json"
 VARIABLE = "EVENBENCH_CACHE"
 _committing = threading.Lock()
-LAYOUT = 1
+LAYOUT = 2
 """Part of every key. Raised when the files left by prepare change their meaning."""
 
 
@@ -53,25 +53,36 @@ def key_of(parts: Mapping[str, Any]) -> str:
     return digest({"layout": LAYOUT, **parts})[:32]
 
 
-def find(kind: str, parts: Mapping[str, Any]) -> Artifact | None:
-    """The entry, or None if absent. An entry with changed files is removed."""
-    folder = root() / kind / key_of(parts)
+def find(
+    kind: str,
+    parts: Mapping[str, Any],
+    accepts: Callable[[Mapping[str, Any]], bool] = lambda facts: True,
+) -> Artifact | None:
+    """The first entry with accepted facts, or None. An entry with changed files is removed."""
+    for folder in _variants(root() / kind / key_of(parts)):
+        entry = _entry(folder)
+        if entry is not None and accepts(entry.facts):
+            return entry
+    return None
+
+
+def _entry(folder: Path) -> Artifact | None:
+    """The entry in a folder, or None. A folder with changed files is removed."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        intact = manifest["sha256"] == digest(_digests(folder))
+        if manifest["sha256"] == digest(_digests(folder)):
+            sizes = (manifest["bytes"], manifest["seconds"])
+            return Artifact(str(folder), manifest["sha256"], *sizes, True, manifest["facts"])
     except (OSError, ValueError, KeyError, TypeError):
-        intact = False
-    if not intact:
-        shutil.rmtree(folder, ignore_errors=True)
-        return None
-    return Artifact(
-        str(folder),
-        manifest["sha256"],
-        manifest["bytes"],
-        manifest["seconds"],
-        True,
-        manifest["facts"],
-    )
+        pass
+    shutil.rmtree(folder, ignore_errors=True)
+    return None
+
+
+def _variants(folder: Path) -> Iterator[Path]:
+    """The folders of a key: the plain folder, and a folder per variant."""
+    yield folder
+    yield from sorted(folder.parent.glob(f"{folder.name}-*"))
 
 
 def stage(kind: str) -> Path:
@@ -93,10 +104,12 @@ def commit(
     parts: Mapping[str, Any],
     seconds: float,
     facts: Mapping[str, Any],
+    variant: str = "",
 ) -> Artifact:
     """Move a filled stage folder into place, over a different entry of the same key.
 
-    An equal entry stays, because another thread's worker may be reading these files.
+    An equal entry stays, because another thread's worker may be reading these files. Entries of one
+    key with different `variant`s, digests of facts known after the build only, stay side by side.
     """
     digests = _digests(stage_folder)
     size = sum((stage_folder / name).stat().st_size for name in digests)
@@ -107,11 +120,11 @@ def commit(
         "facts": dict(facts),
         "parts": to_json(parts),
     }
-    folder = root() / kind / key_of(parts)
+    folder = root() / kind / f"{key_of(parts)}{variant and f'-{variant[:16]}'}"
     try:
         (stage_folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
         with _committing:
-            present = find(kind, parts) if folder.exists() else None
+            present = _entry(folder) if folder.exists() else None
             if present and (present.sha256, present.facts) == (manifest["sha256"], dict(facts)):
                 return replace(present, seconds=seconds, cached=False)
             shutil.rmtree(folder, ignore_errors=True)

@@ -50,8 +50,8 @@ class Golden(Backend):
     ) -> Mapping[str, Any]:
         """Create the weights in `folder`. Returns facts: `sha256` of the values, and a `note`.
 
-        `code` in the facts maps the model's source files to their sha256
-        (`harness.core.source_digests`), so a code change is a cache miss.
+        `code` in the facts maps the portable names of source files to their sha256
+        (`harness.core.build_sources`), so a code change is a cache miss.
         """
 
     @abstractmethod

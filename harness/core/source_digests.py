@@ -1,4 +1,4 @@
-"""Source files behind a model's computation. A changed file is a cache miss."""
+"""Digests of the source files that define classes. A changed file is a cache miss."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from harness.core.paths import PROJECT
 from harness.core.types import digest
-
-OWN = tuple(str(PROJECT / package) for package in ("harness", "backends", "reports"))
-"""evenbench's own packages. Their output is versioned by `store.LAYOUT` and the backends' keys."""
 
 
 def read(paths: Iterable[str | Path]) -> dict[str, str]:
@@ -23,17 +19,6 @@ def read(paths: Iterable[str | Path]) -> dict[str, str]:
     return digests
 
 
-def loaded() -> list[str]:
-    """Files of the user's modules in this process, without the interpreter, packages, and ours."""
-    installed = tuple(str(Path(prefix).resolve()) for prefix in {sys.prefix, sys.base_prefix}) + OWN
-    files = {
-        str(Path(file).resolve())
-        for module in list(sys.modules.values())
-        if (file := getattr(module, "__file__", None))
-    }
-    return sorted(file for file in files if file.endswith(".py") and not file.startswith(installed))
-
-
 def of_types(types: Iterable[type]) -> list[str]:
     """The files with the definitions of some classes, and the files in their `native_sources`."""
     known = list(types)
@@ -42,11 +27,6 @@ def of_types(types: Iterable[type]) -> list[str]:
     return sorted(
         beside | {str(file) for module in modules if (file := getattr(module, "__file__", None))}
     )
-
-
-def unchanged(files: Mapping[str, str]) -> bool:
-    """Whether every file still has the recorded sha256."""
-    return read(files) == dict(files)
 
 
 def digest_of(files: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import photographs
-from harness.core import import_strings, source_digests
+from harness.core import build_sources, import_strings, source_digests
 from harness.core.errors import UsageError
 from harness.core.types import BATCH, Cell, Model, Photograph, TensorSpec
 from harness.inputs import preprocessors
@@ -103,9 +103,7 @@ def make(model: Model, batch: int, folder: Path) -> dict[str, Any]:
         held_out, labels = import_strings.resolve(model.evaluation)()
         np.save(folder / "evaluation.npy", held_out)
         np.save(folder / "labels.npy", labels)
-    facts["code"] = source_digests.read(
-        source_digests.loaded() if model.inputs_from or model.evaluation else []
-    )
+    facts["code"] = build_sources.recorded(model) if model.inputs_from or model.evaluation else {}
     facts["batches"] = batches_for(len(names), batch)
     facts["sha256"] = sha256
     return facts
@@ -127,12 +125,11 @@ def make_calibration(model: Model, batch: int, folder: Path) -> dict[str, Any]:
     names, sha256 = _save(
         model, *_samples(model, model.calibration, model.calibration_from), batch, folder
     )
-    made_from = source_digests.read(source_digests.loaded() if model.calibration_from else [])
     return {
         "names": names,
         "from": import_strings.portable(model.calibration_from),
         "sha256": sha256,
-        "code": made_from,
+        "code": build_sources.recorded(model) if model.calibration_from else {},
     }
 
 

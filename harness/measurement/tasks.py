@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.core import registry
+from harness.core import build_sources, registry
 from harness.core.backend import Source
 from harness.core.types import to_json
 from harness.inputs import batches
@@ -76,21 +76,24 @@ def peaks(job: Job, channel: Channel) -> dict[str, Any]:
 
 def inputs(job: Job, channel: Channel) -> dict[str, Any]:
     """Make the cell's input batches."""
+    build_sources.start()
     return batches.make(job.cell.model, job.cell.batch, Path(job.folder))
 
 
 def calibration(job: Job, channel: Channel) -> dict[str, Any]:
     """Make the calibration samples of int8-static."""
+    build_sources.start()
     return batches.make_calibration(job.cell.model, job.cell.batch, Path(job.folder))
 
 
 def weights(job: Job, channel: Channel) -> dict[str, Any]:
     """Make the model's weights."""
-    return dict(
-        registry.golden_for(job.cell).materialise(
-            job.cell.model, _files(job, "inputs"), Path(job.folder)
-        )
+    build_sources.start()
+    model = job.cell.model
+    facts = registry.golden_for(job.cell).materialise(
+        model, _files(job, "inputs"), Path(job.folder)
     )
+    return {"code": build_sources.recorded(model), **facts}
 
 
 def prepare(job: Job, channel: Channel) -> dict[str, Any]:

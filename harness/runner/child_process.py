@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self
 
+from harness.core.import_path import SITE
 from harness.core.paths import PROJECT
 from harness.environment import system_info
 
@@ -202,28 +203,22 @@ def ending(code: int) -> tuple[str, str]:
     return f"was ended by {name}", name
 
 
-def shared_path() -> tuple[str, ...]:
-    """The entries of sys.path with the user's own code, without the interpreter's own folders."""
-    own = (sys.prefix, sys.base_prefix)
-    entries = [os.path.abspath(entry or ".") for entry in sys.path]
-    return tuple(
-        entry for entry in entries if not any(Path(entry).is_relative_to(prefix) for prefix in own)
-    )
-
-
 def share_path(shared: tuple[str, ...]) -> None:
     """In the child: give the user's code the import path of the parent.
 
     The child started with the folder of `harness` on `sys.path`. The folder is removed, unless it
     belongs to this interpreter or to `shared`. A checkout also holds a `benchmarks` package, in
     front of the user's; an installed evenbench lies in the parent's site-packages, among packages
-    for another interpreter. `backends` is imported before the removal.
+    for another interpreter. `backends` is imported before the removal. The shared entries keep
+    their order and come before installed packages.
     """
     importlib.import_module("backends")
     here = str(PROJECT)
     own = here.startswith((sys.prefix, sys.base_prefix))
-    sys.path[:] = [entry for entry in sys.path if entry != here or own or here in shared]
-    sys.path.extend(entry for entry in shared if entry not in sys.path)
+    entries = [entry for entry in sys.path if (entry != here or own) and entry not in shared]
+    packages = (place for place, entry in enumerate(entries) if Path(entry).name in SITE)
+    place = next(packages, len(entries))
+    sys.path[:] = [*entries[:place], *shared, *entries[place:]]
 
 
 def take_standard_input() -> IO[bytes]:

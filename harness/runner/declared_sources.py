@@ -15,6 +15,7 @@ from pathlib import Path
 from harness.core import import_strings, registry, source_digests
 from harness.core.cases import Entry
 from harness.core.errors import UsageError
+from harness.core.import_path import is_installed, is_ours
 from harness.core.types import Model
 
 
@@ -67,15 +68,9 @@ def _backend(name: str) -> str:
         return ""
 
 
-@cache
-def _not_own() -> tuple[Path, ...]:
-    prefixes = [Path(prefix).resolve() for prefix in {sys.prefix, sys.base_prefix}]
-    return (*prefixes, *map(Path, source_digests.OWN))
-
-
 def _is_own(path: Path) -> bool:
     """Whether a file is the user's: outside the interpreter, its packages, and evenbench."""
-    return path.is_file() and not any(path.is_relative_to(folder) for folder in _not_own())
+    return path.is_file() and not is_installed(path) and not is_ours(path)
 
 
 def _imported(file: Path) -> Iterator[Path]:

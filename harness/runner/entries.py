@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.core import artifact_store, import_strings, registry, source_digests
+from harness.core import artifact_store, build_sources, import_strings, registry
 from harness.core.errors import Unsupported
 from harness.core.golden import Golden
 from harness.core.measurements import Artifact
@@ -68,7 +68,7 @@ class Entries:
         if declared is None:
             # Only building the model gives these weights: every run builds the model, and the
             # digest of the weights is the key of all later entries.
-            memo = f"own weights {cell.model.fingerprint} {inputs.sha256}"
+            memo = f"own weights {cell.model.fingerprint} {inputs.sha256} {_places(cell)}"
             return self._remember(memo, lambda: self._make_new("weights", _own_key, job, cell))
         return self.make("weights", {**declared, "inputs": inputs.facts["sha256"]}, job, cell)
 
@@ -130,15 +130,20 @@ class Entries:
         return yardsticks
 
     def make(self, kind: str, parts: Mapping[str, Any], job: Job, cell: Cell) -> Artifact:
-        """The store's entry for `parts`; a worker makes a missing or outdated entry."""
+        """The store's entry for `parts`; a worker makes a missing entry.
+
+        An entry built from other sources than those on the current import path is not used.
+        """
+
+        def is_current(facts: Mapping[str, Any]) -> bool:
+            return build_sources.unchanged(facts.get("code", {}), cell.model)
 
         def find_or_make() -> Artifact:
-            entry = artifact_store.find(kind, parts)
-            if entry and source_digests.unchanged(entry.facts.get("code", {})):
-                return entry
-            return self._make_new(kind, lambda _: parts, job, cell)
+            entry = artifact_store.find(kind, parts, is_current)
+            return entry or self._make_new(kind, lambda _: parts, job, cell)
 
-        return self._remember(f"{kind} {artifact_store.key_of(parts)}", find_or_make)
+        memo = f"{kind} {artifact_store.key_of(parts)} {_places(cell)}"
+        return self._remember(memo, find_or_make)
 
     def _remember(self, memo: str, make: Callable[[], Artifact]) -> Artifact:
         """The entry of an earlier call in this run; a refusal is remembered too.
@@ -195,14 +200,19 @@ def job_on(
     return Job(task, cell, digests, folders=folders)
 
 
+def _places(cell: Cell) -> str:
+    """The folders of the model's files: keys have the names only, equal in two folders."""
+    return " ".join(str(folder) for folder in build_sources.folders_of(cell.model))
+
+
 def _own_key(facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"own": facts["sha256"], "code": source_digests.digest_of(facts.get("code", {}))}
+    return {"own": facts["sha256"], "code": build_sources.digest_of(facts.get("code", {}))}
 
 
 def code_of(weights: Artifact | None) -> str:
     """The digest of the source files of the built model; empty without source files."""
     code = weights.facts.get("code") if weights else None
-    return source_digests.digest_of(code) if code else ""
+    return build_sources.digest_of(code) if code else ""
 
 
 def model_key(model: Model, weights: Artifact | None) -> list[Any]:

@@ -10,6 +10,7 @@ from typing import IO, Any
 from harness.core.plans import Plan
 from harness.core.types import Cell
 from harness.inputs.datasets import Dataset
+from harness.runner.module_origins import Origin
 
 LOG_TAIL_BYTES = 3000
 
@@ -18,7 +19,8 @@ LOG_TAIL_BYTES = 3000
 class Job:
     """A worker's job: a name of `harness.worker.TASKS`, the cell, and the task's payload.
 
-    The worker may read `folders`, entries of the store, and write `folder`, a stage.
+    The worker may read `folders`, entries of the store, and write `folder`, a stage. With an
+    `origin` the worker checks the places of the project's modules and reports them as `origins`.
     """
 
     task: str
@@ -27,6 +29,7 @@ class Job:
     folder: str = ""
     folders: Mapping[str, str] = field(default_factory=dict)
     sys_path: tuple[str, ...] = ()
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)

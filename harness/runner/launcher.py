@@ -12,8 +12,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Self
 
+from harness.core.import_path import shared_path
 from harness.environment import system_info
-from harness.runner.child_process import END_SECONDS, ChildProcess, ending, shared_path
+from harness.runner.child_process import END_SECONDS, ChildProcess, ending
 from harness.runner.job import LOG_TAIL_BYTES, PHASE_OF, Job, Reply
 
 _open: dict[Worker, int] = {}

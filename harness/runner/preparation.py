@@ -16,14 +16,15 @@ from typing import Any
 from harness.core import registry
 from harness.core.backend import Backend
 from harness.core.errors import StoreError, Unavailable, UsageError
+from harness.core.import_path import shared_path
 from harness.core.measurements import Artifact
 from harness.core.types import Cell
 from harness.environment import environment_names, gpu, system_info
 from harness.runner import launcher, parallel_preparation
-from harness.runner.child_process import shared_path
 from harness.runner.entries import Entries, code_of, job_on
 from harness.runner.interpreters import Interpreters
 from harness.runner.job import LOG_TAIL_BYTES, Job, Reply
+from harness.runner.module_origins import Origin
 from harness.runner.prepared import Prepared, Refusal
 from harness.runner.worker_slots import Slots
 
@@ -37,6 +38,9 @@ class Preparer:
 
     timeout_seconds: float
     tell: Callable[[str, str], None] = lambda kind, text: None
+    origin: Origin | None = None
+    origins: dict[str, str] = field(default_factory=dict, init=False)
+    """The files of the project's modules in the workers so far, by module; needs an `origin`."""
     _interpreters: Interpreters = field(init=False)
     _entries: Entries = field(init=False)
     _slots: Slots = field(init=False)
@@ -110,7 +114,7 @@ class Preparer:
 
     def start(self, job: Job) -> launcher.Worker:
         """Start a job in a fresh process, which stays resident for commands."""
-        job, variables = _complete(job)
+        job, variables = self._complete(job)
         return launcher.Worker(job, variables, self.timeout_seconds, self._interpreter(job))
 
     def _interpreter(self, job: Job) -> str:
@@ -165,19 +169,24 @@ class Preparer:
             raise Refusal(Reply(None, "unavailable", "prepare", lacking))
 
     def _run(self, job: Job, interpreter: str) -> Reply:
-        job, variables = _complete(job)
-        return self._slots.run(
+        job, variables = self._complete(job)
+        reply = self._slots.run(
             job, lambda job: launcher.run(job, variables, self.timeout_seconds, interpreter)
         )
+        if job.origin and reply.value is not None:
+            value = dict(reply.value)
+            self.origins.update(value.pop("origins"))
+            reply = replace(reply, value=value)
+        return reply
 
-
-def _complete(job: Job) -> tuple[Job, dict[str, str]]:
-    """The job with this import path, and the environment variables of its process."""
-    more = {
-        **gpu.variables(job.cell.device),
-        **registry.find(job.cell.backend).variables(job.cell),
-    }
-    return replace(job, sys_path=shared_path()), system_info.for_worker(job.cell.threads, more)
+    def _complete(self, job: Job) -> tuple[Job, dict[str, str]]:
+        """The job with this import path, and the environment variables of its process."""
+        more = {
+            **gpu.variables(job.cell.device),
+            **registry.find(job.cell.backend).variables(job.cell),
+        }
+        job = replace(job, sys_path=shared_path(), origin=self.origin)
+        return job, system_info.for_worker(job.cell.threads, more)
 
 
 def _refusing(make: Callable[[], Prepared]) -> Prepared:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core import artifact_store
+from harness.core import artifact_store, build_sources
 from harness.core.measurements import Artifact
 from harness.runner.job import Reply
 
@@ -34,8 +34,10 @@ def make_entry(kind: str, parts: Parts, work: Callable[[Path], Reply]) -> Artifa
         reply = work(folder)
         if reply.value is None:
             raise Refusal(reply)
+        code = reply.value.get("code")
         return artifact_store.commit(
-            folder, kind, parts(reply.value), reply.wall_seconds, reply.value
+            *(folder, kind, parts(reply.value), reply.wall_seconds, reply.value),
+            variant=build_sources.digest_of(code) if code else "",
         )
     finally:
         artifact_store.discard(folder)

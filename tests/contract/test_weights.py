@@ -209,6 +209,42 @@ def test_changed_code_with_the_same_weights_is_a_miss(weights: Weights, tmp_path
     assert outcome(mine, tmp_path / "results")["outcome"] == "ok"
 
 
+WITH_HELPER = """
+from pathlib import Path
+import torch
+import widths
+LAYERS = int((Path(__file__).parent / "layers.txt").read_text())
+def build():
+    hidden = [torch.nn.Linear(widths.WIDTH, widths.WIDTH) for _ in range(LAYERS)]
+    ends = torch.nn.Linear(4, widths.WIDTH), torch.nn.Linear(widths.WIDTH, 3)
+    return torch.nn.Sequential(ends[0], *hidden, ends[1])
+"""
+
+
+def test_two_folders_share_seeded_weights_only_if_all_files_are_equal(tmp_path: Path) -> None:
+    """One model file in four folders: a helper module differs in one, a data file in another."""
+    preparer, weights, cached = Preparer(600), {}, {}
+    for name, width, layers in (("a", 8, 1), ("b", 9, 1), ("c", 8, 2), ("d", 8, 1)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "netmodel.py").write_text(WITH_HELPER)
+        (folder / "widths.py").write_text(f"WIDTH = {width}\n# {tmp_path}")
+        (folder / "layers.txt").write_text(str(layers))
+        mine = Model(
+            "mine",
+            build=f"{folder}/netmodel.py:build",
+            inputs=(TensorSpec("x", (BATCH, 4)),),
+            outputs=(TensorSpec("y", (BATCH, 3)),),
+            inputs_from="harness.inputs:standard_normal",
+            weights=seeded(5),
+        )
+        prepared = preparer.prepare(cell(mine, "torch-eager"))
+        weights[name], cached[name] = prepared.weights["sha256"], prepared.artifact.cached
+    assert weights["a"] == weights["d"]
+    assert len({weights["a"], weights["b"], weights["c"]}) == 3
+    assert cached == {"a": False, "b": False, "c": False, "d": True}
+
+
 def test_one_changed_flag_is_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     before = Preparer(600).prepare(cell(TINY, "ort"))
     monkeypatch.setattr("backends.onnx.exporters.OPSET", 19)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.import_path import shared_path
 from harness.environment import system_info
 from harness.runner import job as runner_job
 from harness.runner import launcher
-from harness.runner.child_process import shared_path
 from tests.fault_injection.conftest import QUICK, TINY, Measure, Register, cells, pids
 
 SHORT = replace(QUICK, timeout_seconds=2.0)

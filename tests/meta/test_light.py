@@ -15,9 +15,9 @@ import pytest
 
 from backends.contract_model import TINY_CNN
 from harness import Cell
+from harness.core.import_path import shared_path
 from harness.environment import system_info
 from harness.runner import launcher
-from harness.runner.child_process import shared_path
 from harness.runner.job import Job, Measurement
 from harness.runner.preparation import Preparer
 from tests.meta import spies

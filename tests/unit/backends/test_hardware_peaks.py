@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from backends import hardware_peaks
+from harness.core.import_path import shared_path
 from harness.core.plans import PLANS
 from harness.core.types import Cell
 from harness.environment import cpu, system_info
 from harness.runner import launcher
-from harness.runner.child_process import shared_path
 from harness.runner.job import Job
 from tests.unit.builders import PRODUCT, cell
 

@@ -16,11 +16,11 @@ import pytest
 from harness import Cell, Session, Unavailable, Unsupported
 from harness.core import registry
 from harness.core.errors import StoreError, UsageError
+from harness.core.import_path import shared_path
 from harness.core.session import ProgramEnded
 from harness.environment import system_info
 from harness.runner import job as runner_job
 from harness.runner import launcher
-from harness.runner.child_process import shared_path
 from harness.runner.job import Job, Measurement, Reply
 from tests.unit.builders import ROWS, Product, cell, plan, product, register
 

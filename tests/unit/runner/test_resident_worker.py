@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from harness import Cell, Session
+from harness.core.import_path import shared_path
 from harness.core.types import BOUNDARIES
 from harness.environment import system_info
-from harness.runner.child_process import shared_path
 from harness.runner.job import Job, Measurement, Reply
 from harness.runner.launcher import Worker
 from tests.unit.builders import ROWS, Product, cell, plan, product, register, samples
