@@ -1,8 +1,8 @@
 """Decides which group is swept next, with which members, and when a group is finished.
 
-Every group gets the plan's fewest sweeps. Further sweeps go to the group with the widest interval
-that matters, relative to the plan's half-width: ratios to the baseline, and between front-runners.
-Cells whose ratios are precise enough take no further part.
+Every group gets the plan's fewest sweeps. Further sweeps go to races that are still open, then to
+the widest interval that matters: ratios to the baseline, and between front-runners. Cells whose
+ratios are as precise as planned take no further part.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class PartGroup:
         eager = [part for part in self.right if registry.row(part.cell.backend).baseline]
         if eager:
             return min(eager, key=lambda part: len(part.cell.options))
-        return min(self.right, key=_time_of, default=None)
+        return min(self.right, key=lambda part: (_is_control(part), _time_of(part)), default=None)
 
     @property
     def times(self) -> dict[str, Sweeps]:
@@ -104,6 +104,10 @@ def sweeps_of(part: Part) -> Sweeps:
     }
 
 
+def _is_control(part: Part) -> bool:
+    return registry.row(part.cell.backend).role != "runtime"
+
+
 def _time_of(part: Part) -> float:
     level = ratios.level(sweeps_of(part))
     return level.value if level else math.inf
@@ -124,6 +128,11 @@ class Race:
         """Half the 95 % interval of the log ratio; infinite if unknown."""
         half = self.ratio.half_width() if self.ratio else None
         return math.inf if half is None else half
+
+    @property
+    def is_close(self) -> bool:
+        """Whether the order is unclear: the 95 % interval contains 1, or is unknown."""
+        return self.ratio is None or abs(self.ratio.log) <= self.half_width
 
 
 @dataclass
@@ -165,7 +174,7 @@ class GroupSchedule:
         ]
         if not wide:
             return None
-        group = max(wide, key=lambda race: race.weight * race.half_width).group
+        group = max(wide, key=lambda race: (race.is_close, race.weight * race.half_width)).group
         members = [
             part for race in wide if race.group is group for part in (race.slower, race.faster)
         ]
@@ -237,9 +246,16 @@ def _with_reference(group: PartGroup, members: Iterable[Part]) -> list[Part]:
 
 
 def _races(group: PartGroup, prior: Prior = NO_PRIOR) -> list[Race]:
-    """The ratios of a group that matter: to the reference, and of front-runners to the fastest."""
+    """The ratios of a group that matter: to the reference, and of front-runners to the fastest.
+
+    Controls take part in no race.
+    """
     times, reference = group.times, group.reference
-    parts = {part.cell.key: part for part in group.right if part.cell.key in times}
+    parts = {
+        part.cell.key: part
+        for part in group.right
+        if part.cell.key in times and not _is_control(part)
+    }
     if reference is None or len(parts) < 2:
         return []
 
@@ -255,9 +271,4 @@ def _races(group: PartGroup, prior: Prior = NO_PRIOR) -> list[Race]:
         for part in parts.values()
         if part is not leader and part is not reference and leader is not reference
     ]
-    return pairs + [pair for pair in front if _is_close(pair)]
-
-
-def _is_close(race: Race) -> bool:
-    """Whether the leader's lead is unclear: the 95 % interval contains 1, or is unknown."""
-    return race.ratio is None or abs(race.ratio.log) <= race.half_width
+    return pairs + [pair for pair in front if pair.is_close]
