@@ -69,8 +69,9 @@ class PartGroup:
 
     @property
     def times(self) -> dict[str, Sweeps]:
-        """The blocks of `compute` of all right parts with a process, by cell key."""
-        return {part.cell.key: sweeps_of(part) for part in self.right if part.processes}
+        """The blocks of `compute` of all right runtimes with a process, by cell key; no controls."""
+        runtimes = [part for part in self.right if part.processes and not _is_control(part)]
+        return {part.cell.key: sweeps_of(part) for part in runtimes}
 
     def lacking(self, plan: Plan) -> list[Part]:
         """The open parts with fewer processes than the plan's minimum."""
@@ -246,17 +247,10 @@ def _with_reference(group: PartGroup, members: Iterable[Part]) -> list[Part]:
 
 
 def _races(group: PartGroup, prior: Prior = NO_PRIOR) -> list[Race]:
-    """The ratios of a group that matter: to the reference, and of front-runners to the fastest.
-
-    Controls take part in no race.
-    """
+    """The ratios of a group that matter: to the reference, and of front-runners to the fastest."""
     times, reference = group.times, group.reference
-    parts = {
-        part.cell.key: part
-        for part in group.right
-        if part.cell.key in times and not _is_control(part)
-    }
-    if reference is None or len(parts) < 2:
+    parts = {part.cell.key: part for part in group.right if part.cell.key in times}
+    if reference is None or reference.cell.key not in times or len(parts) < 2:
         return []
 
     def race(slower: Part, faster: Part, weight: float = 1.0) -> Race:
