@@ -69,7 +69,7 @@ class PartGroup:
 
     @property
     def times(self) -> dict[str, Sweeps]:
-        """The blocks of `compute` of all right runtimes with a process, by cell key; no controls."""
+        """The blocks of `compute` of right runtimes (no controls) with a process, by cell key."""
         runtimes = [part for part in self.right if part.processes and not _is_control(part)]
         return {part.cell.key: sweeps_of(part) for part in runtimes}
 

@@ -143,7 +143,8 @@ def ratio(slower: Sweeps, faster: Sweeps, prior: Prior = NO_PRIOR) -> Ratio | No
     value differs from the median of the others by more than 25 % and 5 robust standard deviations
     of the others; and the side with too long a time is itself slower in that sweep than in the
     median of all its sweeps by more than half that difference. So only slow processes are excluded,
-    never fast ones, and a minority of slow processes never displaces the majority.
+    never fast ones, and a minority of slow processes never displaces the majority. Without a clear
+    majority, none is excluded.
     """
     values: dict[str, float] = {}
     errors: list[float] = []
@@ -162,8 +163,9 @@ def ratio(slower: Sweeps, faster: Sweeps, prior: Prior = NO_PRIOR) -> Ratio | No
         side, cell = ("slower", slower) if deviation > 0 else ("faster", faster)
         logs_of_cell = _levels(cell)
         slowness = logs_of_cell[sweep] - median(list(logs_of_cell.values()))
-        if slowness > abs(deviation) / 2 and len(apart) < (len(values) - 1) // 2:
+        if slowness > abs(deviation) / 2:
             apart[sweep] = side
+    apart = apart if len(apart) <= _most_apart(values) else {}
     kept = [value for sweep, value in values.items() if sweep not in apart]
     return _summary(kept, errors, apart).moderated(prior)
 
@@ -202,12 +204,20 @@ def stalled(sweeps: Sweeps) -> Mapping[str, float]:
 
     A stalled process, such as a process with a neighbour on one of its cores, is slower than the
     median of the others by more than 25 % and 5 robust standard deviations. Needs three or more
-    sweeps, and names at most floor((K - 1) / 2) of K.
+    sweeps. More than floor((K - 1) / 2) slow processes of K are a mode of the cell, and none is
+    named.
     """
     logs = _levels(sweeps)
     slow = [sweep for sweep, deviation in _deviating(logs) if deviation > 0]
+    if len(slow) > _most_apart(logs):
+        return {}
     centre = median(list(logs.values())) if logs else 0.0
-    return {sweep: math.exp(logs[sweep] - centre) for sweep in slow[: (len(logs) - 1) // 2]}
+    return {sweep: math.exp(logs[sweep] - centre) for sweep in slow}
+
+
+def _most_apart(values: Mapping[str, float]) -> int:
+    """The most values that may be excluded: fewer than half."""
+    return (len(values) - 1) // 2
 
 
 def prior_of(ratios: Iterable[Ratio]) -> Prior:

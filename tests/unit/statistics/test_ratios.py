@@ -282,3 +282,12 @@ def test_rounds_in_several_modes_are_no_limit_if_sweeps_agree() -> None:
     three = ratio(lucky, dict.fromkeys(lucky, slower["0"]))
     assert three is not None
     assert (three.half_width() or 0) > 0.1, "three sweeps that agree about as well may be luck"
+
+
+def test_two_slow_processes_of_four_are_a_mode_and_not_stalled() -> None:
+    cell = {str(sweep): {0: level} for sweep, level in enumerate((1e6, 1.35e6, 1e6, 1.36e6))}
+    other = {str(sweep): {0: 1e6} for sweep in range(4)}
+    assert stalled(cell) == {}
+    pair = ratio(cell, other)
+    assert pair is not None
+    assert (pair.sweeps, dict(pair.apart)) == (4, {})
