@@ -59,12 +59,14 @@ import json, sys
 from harness.comparison import git
 from harness.comparison.session import PairedSession
 from harness.core.plans import PLANS
+from harness.environment import cpu
 target, *commits = sys.argv[1:]
 values = {}
 for name in commits:
     with git.side_of(name) as side:
         session = PairedSession(side, side, [target], {}, plan=PLANS["quick"])
-        values[name] = session.prepare(side, "net-matrices-fp32-cpu-b1-t1")
+        threads = "" if cpu.cores() == 1 else "-t1"  # only the unusual number is in an id
+        values[name] = session.prepare(side, f"net-matrices-fp32-cpu-b1{threads}")
 print(json.dumps(values))
 """
 

@@ -62,6 +62,9 @@ def install(site: Path, project: Path) -> None:
     """The facts that `pip install .` leaves of a package `mynet`."""
     facts = site / "mynet-1.0.dist-info"
     facts.mkdir(parents=True)
+    # The backport importlib_metadata, once imported, leaves missing files out of a distribution.
+    (site / "mynet").mkdir(exist_ok=True)
+    (site / "mynet" / "__init__.py").touch()
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: mynet\nVersion: 1.0\n")
     (facts / "RECORD").write_text("mynet/__init__.py,,\nmynet-1.0.dist-info/METADATA,,\n")
     url = {"url": project.as_uri(), "dir_info": {}}
