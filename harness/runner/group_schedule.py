@@ -11,6 +11,7 @@ import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from harness.core import registry
 from harness.core.plans import Plan
@@ -34,6 +35,8 @@ class PartGroup:
     """Sweeps begun so far, including those of an interrupted run."""
     seconds: list[float] = field(default_factory=list)
     """Duration of each sweep of this command."""
+    _times: tuple[Any, Mapping[str, Sweeps]] | None = field(default=None, init=False, repr=False)
+    """The state and the blocks of the last `times`: thousands of laps per process."""
 
     def __post_init__(self) -> None:
         numbers = [
@@ -68,10 +71,18 @@ class PartGroup:
         return min(self.right, key=lambda part: (_is_control(part), _time_of(part)), default=None)
 
     @property
-    def times(self) -> dict[str, Sweeps]:
+    def state(self) -> tuple[tuple[str, int], ...]:
+        """The right parts and their numbers of processes: equal as long as no ratio has changed."""
+        return tuple((part.cell.key, len(part.processes)) for part in self.right)
+
+    @property
+    def times(self) -> Mapping[str, Sweeps]:
         """The blocks of `compute` of right runtimes (no controls) with a process, by cell key."""
-        runtimes = [part for part in self.right if part.processes and not _is_control(part)]
-        return {part.cell.key: sweeps_of(part) for part in runtimes}
+        state = self.state
+        if self._times is None or self._times[0] != state:
+            runtimes = [part for part in self.right if part.processes and not _is_control(part)]
+            self._times = state, {part.cell.key: sweeps_of(part) for part in runtimes}
+        return self._times[1]
 
     def lacking(self, plan: Plan) -> list[Part]:
         """The open parts with fewer processes than the plan's minimum."""
@@ -144,11 +155,17 @@ class GroupSchedule:
     plan: Plan
     shuffle: random.Random
     _predicted: dict[str, int] = field(default_factory=dict, init=False)
+    _races: tuple[Any, Sequence[Race]] | None = field(default=None, init=False)
+    """The state and the races of the last `races`."""
 
-    def races(self) -> list[Race]:
-        """All ratios that matter, with the run's prior."""
-        prior = self._prior()
-        return [race for group in self.groups for race in _races(group, prior)]
+    def races(self) -> Sequence[Race]:
+        """All ratios that matter, with the run's prior; computed once per state of the groups."""
+        state = [group.state for group in self.groups]
+        if self._races is None or self._races[0] != state:
+            prior = self._prior()
+            races = [race for group in self.groups for race in _races(group, prior)]
+            self._races = state, races
+        return self._races[1]
 
     def next(self, seconds_left: float) -> tuple[PartGroup, list[Part]] | None:
         """The next group with the parts to measure, the reference first; None at the end.
@@ -231,10 +248,10 @@ class GroupSchedule:
     def _prior(self) -> Prior:
         own = []
         for group in self.groups:
-            times = group.times
             reference = group.reference
-            base = times.pop(reference.cell.key, None) if reference else None
-            own += [ratios.ratio(other, base) for other in times.values()] if base else []
+            base = group.times.get(reference.cell.key) if reference else None
+            others = [times for times in group.times.values() if times is not base]
+            own += [ratios.ratio(times, base) for times in others] if base else []
         return ratios.prior_of(pair for pair in own if pair is not None)
 
 

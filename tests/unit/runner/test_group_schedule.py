@@ -203,3 +203,15 @@ def test_an_open_race_comes_before_a_wide_decided_one() -> None:
     step = due.next(math.inf)
     assert step is not None
     assert step[0].name == "1"
+
+
+def test_ratios_are_computed_once_until_a_process_is_added_or_a_part_fails() -> None:
+    due = schedule([part(BASELINE, 2, 2, 2), part("ort", 1, 1, 1.001), part("openvino", 1, 1, 1)])
+    first, times = due.races(), due.groups[0].times
+    assert due.races() is first
+    assert due.groups[0].times is times
+    due.groups[0].parts[1].processes.append(process(3, *[5.0] * 5))
+    assert due.races() is not first
+    again = due.races()
+    due.groups[0].parts[1].ended = Reply(None, "failed", "sample", "it crashed")
+    assert len(due.races()) < len(again)
