@@ -83,9 +83,8 @@ def absence() -> str:
 
 def describe(device: str) -> dict[str, Any]:
     """Facts about `device`, None for values unknown to the driver; empty for an absent device."""
-    with _driver() as nvml:
-        handles = _handles(nvml) if nvml else []
-        return _facts(nvml, handles[index(device)]) if index(device) < len(handles) else {}
+    with _opened(device) as (nvml, handle):
+        return _facts(nvml, handle) if nvml else {}
 
 
 def devices() -> list[dict[str, Any]]:
@@ -104,12 +103,11 @@ def total_joules(device: str) -> float | None:
     """Energy used by `device` since loading the driver; None for the CPU and without counters."""
     if not is_cuda(device):
         return None
-    with _driver() as nvml:
-        handles = _handles(nvml) if nvml else []
-        if index(device) >= len(handles):
+    with _opened(device) as (nvml, handle):
+        if not nvml:
             return None
         try:
-            return float(nvml.nvmlDeviceGetTotalEnergyConsumption(handles[index(device)])) / 1e3
+            return float(nvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3
         except (nvml.NVMLError, AttributeError):  # unsupported by the device or by the bindings
             return None
 
@@ -118,11 +116,8 @@ def memory_bytes(device: str) -> tuple[int, int] | None:
     """Free and total memory of `device`; None for the CPU, and if unknown to the driver."""
     if not is_cuda(device):
         return None
-    with _driver() as nvml:
-        handles = _handles(nvml) if nvml else []
-        if index(device) >= len(handles):
-            return None
-        memory = _query(nvml, nvml.nvmlDeviceGetMemoryInfo, handles[index(device)])
+    with _opened(device) as (nvml, handle):
+        memory = _query(nvml, nvml.nvmlDeviceGetMemoryInfo, handle) if nvml else None
     return (int(memory.free), int(memory.total)) if memory else None
 
 
@@ -158,9 +153,17 @@ def watch(device: str) -> Iterator[Watch]:
     if not is_cuda(device):
         yield Watch()
         return
+    with _opened(device) as (nvml, handle):
+        yield Watch(nvml, handle)
+
+
+@contextmanager
+def _opened(device: str) -> Iterator[tuple[Any, Any]]:
+    """NVML while open and the handle of `device`; (None, None) without driver or device."""
     with _driver() as nvml:
         handles = _handles(nvml) if nvml else []
-        yield Watch(nvml, handles[index(device)]) if index(device) < len(handles) else Watch()
+        present = index(device) < len(handles)
+        yield (nvml, handles[index(device)]) if present else (None, None)
 
 
 @contextmanager
