@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from harness.comparison import interference
 from harness.comparison.side_process import SideFailed, SideProcess
 from harness.comparison.verdicts import ARTIFACT, COLD_START, ERROR, LATENCY, MEMORY, Pairing
 from harness.core.plans import Plan
-from harness.environment import system_info
+from harness.environment import cpu, system_info
 from harness.statistics.estimates import median
 
 SAMPLE_NS = 10_000_000
@@ -42,7 +41,8 @@ def take_pair(
     with contextlib.ExitStack() as stack:
         sides = _start(pairing, words, plan, shuffle, stack)
         first = next(iter(sides))
-        cores = _cores(max(int(prepared["threads"]) for prepared in pairing.prepared), shuffle)
+        threads = max(int(prepared["threads"]) for prepared in pairing.prepared)
+        cores = cpu.random_cores(threads, shuffle)  # new for each pair
         for process in sides.values():
             process.keep_to(cores)
         if not pairing.number:
@@ -87,12 +87,6 @@ def _start(
         sides[index].ask()  # the reply comes when the cell is loaded and warm
         sides[index].stop()
     return sides
-
-
-def _cores(threads: int, shuffle: random.Random) -> list[int]:
-    """Random cores for a cell's threads, new for each pair; empty if the cell needs all cores."""
-    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    return sorted(shuffle.sample(allowed, threads)) if threads < len(allowed) else []
 
 
 def _times(pairing: Pairing, index: int, samples: Sequence[Mapping[str, Any]]) -> list[float]:

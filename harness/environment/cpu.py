@@ -1,4 +1,4 @@
-"""The number of cores usable by this process. Part of a cell's identity, and cheap to read."""
+"""The cores usable by this process; their number is part of a cell's identity."""
 
 from __future__ import annotations
 
@@ -6,18 +6,34 @@ import os
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.environment import cgroup
+
+if TYPE_CHECKING:
+    import random
 
 
 @cache
 def cores() -> int:
     """Cores by affinity mask and cgroup quota, at least 1. A quota of 1.5 cores counts as 1."""
-    allowed = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    count = len(allowed()) or os.cpu_count() or 1
     granted = quota()
-    return max(1, min(allowed, int(granted)) if granted else allowed)
+    return max(1, min(count, int(granted)) if granted else count)
+
+
+def allowed() -> list[int]:
+    """The numbers of the cores in the affinity mask of this process; empty where unknown."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def random_cores(threads: int, shuffle: random.Random) -> list[int]:
+    """Random cores for a number of threads, in order; empty if the threads need all cores.
+
+    Processes that are compared are kept to the same cores, so that a busy core slows all equally.
+    """
+    known = allowed()
+    return sorted(shuffle.sample(known, threads)) if threads < len(known) else []
 
 
 def quota(groups: Iterable[Path] | None = None) -> float:

@@ -95,7 +95,7 @@ def describe(distributions: tuple[str, ...] = ()) -> dict[str, Any]:
         "cpu_flags": [flag for flag in FLAGS if flag in _cpu_flags()],
         "cores": cpu.cores(),
         "cores_online": os.cpu_count() or 0,
-        "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
+        "affinity": cpu.allowed(),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "turbo_off": _read("/sys/devices/system/cpu/intel_pstate/no_turbo"),
         "smt": _read("/sys/devices/system/cpu/smt/active"),

@@ -7,7 +7,6 @@ up, attests and judges a cell for every command. Runs inside a child process.
 from __future__ import annotations
 
 import importlib
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -20,7 +19,7 @@ from harness.core.plans import Plan
 from harness.core.sampling_records import WarmUpRecord
 from harness.core.session import Session
 from harness.core.types import BOUNDARIES, COMPUTE, Cell, to_json
-from harness.environment import energy, gpu
+from harness.environment import cpu, energy, gpu
 from harness.inputs import batches as inputs
 from harness.measurement import judging, provenance, sampling, timing
 from harness.measurement.phases import Stopwatch
@@ -221,5 +220,5 @@ def run(
         **provenance.provenance(cell, attested, folders, watch),
         "import_seconds": loaded.import_seconds,
         "cold_start_seconds": loaded.cold_start_seconds,
-        "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
+        "affinity": cpu.allowed(),
     }

@@ -8,7 +8,6 @@ idle members are stopped, because idle threads of a pool spin on the cores of th
 from __future__ import annotations
 
 import math
-import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from typing import Any, Protocol
 
 from harness.core.plans import Plan
 from harness.core.types import COMPUTE
-from harness.environment import gpu, memory
+from harness.environment import cpu, gpu, memory
 from harness.runner.job import Reply
 from harness.runner.launcher import Worker
 from harness.runner.sweep import Part
@@ -228,13 +227,9 @@ def pin(members: Sequence[Member], shuffle: random.Random) -> list[int]:
     A busy core then slows all members equally. Devices keep all cores for their drivers.
     """
     cells = [member.part.cell for member in members]
-    if not cells or any(cell.device != "cpu" for cell in cells):
+    if len(cells) < 2 or any(cell.device != "cpu" for cell in cells):
         return []
-    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    threads = max(cell.threads for cell in cells)
-    if len(cells) < 2 or threads >= len(allowed):
-        return []
-    cores = sorted(shuffle.sample(allowed, threads))
+    cores = cpu.random_cores(max(cell.threads for cell in cells), shuffle)
     for member in members:
         member.resident.worker.process.keep_to(cores)
     return cores

@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.comparison import process_pair
 from harness.comparison.side_process import Side, SideProcess
+from harness.environment import cpu
 from tests.unit.builders import plan, register
 
 needs_affinity = pytest.mark.skipif(
@@ -61,11 +61,11 @@ def test_all_threads_and_children_are_kept_to_the_cores() -> None:
 def test_cores_are_drawn_for_cells_that_leave_some_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {2, 5, 7})
     lot = random.Random(0)
-    assert process_pair._cores(3, lot) == []
-    assert process_pair._cores(8, lot) == []
-    drawn = {tuple(process_pair._cores(1, lot)) for _ in range(50)}
+    assert cpu.random_cores(3, lot) == []
+    assert cpu.random_cores(8, lot) == []
+    drawn = {tuple(cpu.random_cores(1, lot)) for _ in range(50)}
     assert drawn == {(2,), (5,), (7,)}
-    assert {tuple(process_pair._cores(2, lot)) for _ in range(50)} == {(2, 5), (2, 7), (5, 7)}
+    assert {tuple(cpu.random_cores(2, lot)) for _ in range(50)} == {(2, 5), (2, 7), (5, 7)}
 
 
 DECLARATIONS = """
