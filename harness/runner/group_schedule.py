@@ -27,7 +27,7 @@ FRONT_WEIGHT = 2.0
 
 @dataclass
 class PartGroup:
-    """The parts of a comparison group, and the sweeps so far."""
+    """The prepared parts of a comparison group, and the sweeps so far."""
 
     name: str
     parts: list[Part]
@@ -51,16 +51,12 @@ class PartGroup:
     @property
     def open(self) -> list[Part]:
         """The parts without an end."""
-        return [part for part in self.parts if part.prepared and part.ended is None]
+        return [part for part in self.parts if part.ended is None]
 
     @property
     def right(self) -> list[Part]:
         """The parts without a failure, refusal or wrong outputs so far."""
-        return [
-            part
-            for part in self.parts
-            if part.prepared and (part.ended is None or part.ended.outcome == "ok")
-        ]
+        return [part for part in self.parts if part.ended is None or part.ended.outcome == "ok"]
 
     @property
     def reference(self) -> Part | None:

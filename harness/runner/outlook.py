@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from harness.core.plans import Plan
 from harness.core.types import COMPUTE, Cell
@@ -15,7 +15,6 @@ from harness.environment import system_info
 from harness.results import records
 from harness.results.records import Record
 from harness.runner.group_schedule import GroupSchedule, groups_of
-from harness.runner.prepared import Prepared
 from harness.runner.standing import percent
 from harness.runner.sweep import Part
 
@@ -95,7 +94,8 @@ def of(cells: Sequence[Cell], plan: Plan, folder: Path) -> str:
 
 def _earlier(keys: set[str], folder: Path) -> dict[str, Record]:
     """The newest line of each cell, measured in turns on this machine without a failure."""
-    here = {name: system_info.describe()[name] for name in HERE}
+    described = system_info.describe()
+    here = {name: described[name] for name in HERE}
     known: dict[str, Record] = {}
     for line in _newest_lines(folder):
         environment = line.get("environment") or {}
@@ -119,8 +119,7 @@ def _part(cell: Cell, line: Record) -> Part:
         {"samples_ns": {COMPUTE: laps}, "blocks": {COMPUTE: taken}, "interleaving": turns}
         for laps, taken, turns in zip(samples, blocks, line["interleaving"], strict=True)
     ]
-    # Only parts that are prepared count as right; nothing of the preparation is read here.
-    return Part(cell, cast(Prepared, object()), processes)
+    return Part(cell, processes=processes)
 
 
 def _seconds(line: Record) -> float:
