@@ -36,6 +36,9 @@ START_SECONDS = 2.0
 PREPARING = ("prepare", "environment", "inputs", "calibration", "weights", "artifacts", "goldens")
 """The kinds of events while a cell is prepared."""
 
+DOING = {"outcome": "", "measure": "measure", "round": "measure"}
+"""The kind of step in progress after an event; `prepare` after any other."""
+
 STYLES = {"ok": "green", "mismatch": "bold red", "fallback": "yellow", "failed": "red"}
 
 
@@ -122,13 +125,7 @@ class Estimate:
             self.spent[self._doing] += at - self._since
         if event.kind in self.begun:
             self.begun[event.kind] += 1
-        self._doing = (
-            ""
-            if event.kind == "outcome"
-            else "measure"
-            if event.kind in ("measure", "round")
-            else "prepare"
-        )
+        self._doing = DOING.get(event.kind, "prepare")
         self._since = at
 
     def remaining(self, event: Event) -> float | None:
