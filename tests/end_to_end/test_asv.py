@@ -18,13 +18,13 @@ import pytest
 from asv.util import load_json
 from conftest import HERE, REPOSITORY, Ran, variables
 
-from harness import Case, asv_bridge
-from harness.collection import discovery, matrix
-from harness.commands import report
-from harness.core import registry
-from harness.core.errors import UsageError
-from harness.core.plans import PLANS
-from harness.environment import cpu
+from evenbench.harness import Case, asv_bridge
+from evenbench.harness.collection import discovery, matrix
+from evenbench.harness.commands import report
+from evenbench.harness.core import registry
+from evenbench.harness.core.errors import UsageError
+from evenbench.harness.core.plans import PLANS
+from evenbench.harness.environment import cpu
 
 LIGHT = ("pip+asv_runner", "numpy", "pillow", "platformdirs")
 """What the tiny backend needs of the matrix of asv.conf.json."""
@@ -71,7 +71,7 @@ class History:
         self.folder = folder / "project"
         self.folder.mkdir()
         self.home = folder
-        for name in ("harness", "backends", "reports"):
+        for name in ("aliases", "evenbench"):
             shutil.copytree(
                 REPOSITORY / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__")
             )
@@ -99,8 +99,8 @@ class History:
         text = (
             (HERE / "tiny.py")
             .read_text()
-            .replace('"tiny:', '"backends.tiny:')
-            .replace("=tiny:", "=backends.tiny:")
+            .replace('"tiny:', '"evenbench.backends.tiny:')
+            .replace("=tiny:", "=evenbench.backends.tiny:")
         )
         text = text.replace(
             '    dtype = "float32"',
@@ -110,7 +110,7 @@ class History:
             for before, after in SLOWER.items():
                 assert before in text
                 text = text.replace(before, after, 1)
-        (self.folder / "backends" / "tiny.py").write_text(f"{text}\n# {name}\n")
+        (self.folder / "evenbench" / "backends" / "tiny.py").write_text(f"{text}\n# {name}\n")
         self.git("add", "-A")
         self.git("-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-q", "-m", name)
         return self.git("rev-parse", "HEAD").strip()
@@ -132,7 +132,9 @@ class History:
         } | dict(os.environ)
         kept = {name: pip[name] for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME")}
         own = variables(self.home) | kept | {"HOME": str(self.home), "EVENBENCH_ASV_PLAN": "quick"}
-        own["EVENBENCH_BACKENDS"] = own["EVENBENCH_BACKENDS"].replace("=tiny:", "=backends.tiny:")
+        own["EVENBENCH_BACKENDS"] = own["EVENBENCH_BACKENDS"].replace(
+            "=tiny:", "=evenbench.backends.tiny:"
+        )
         own["EVENBENCH_ASV_RESULTS"] = str(self.home / "kept")
         own["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{own['PATH']}"
         return {name: value for name, value in own.items() if name != "PYTHONPATH"}
@@ -369,7 +371,7 @@ class TestReading:
             "tiny-tiny and not sleep",
         ]
         done = subprocess.run(
-            [sys.executable, "-m", "harness.cli", *words],
+            [sys.executable, "-m", "evenbench", *words],
             cwd=history.folder,
             capture_output=True,
             text=True,

@@ -20,7 +20,7 @@ latency = Case((TINY,), backends=("tiny",), threads=(1,))
 """
 
 HOOK = f"""#!/bin/sh
-{sys.executable} -m harness.cli compare HEAD~1 HEAD bench_tiny.py -k nothing >>"$HOOK_LOG" 2>&1
+{sys.executable} -m evenbench compare HEAD~1 HEAD bench_tiny.py -k nothing >>"$HOOK_LOG" 2>&1
 echo "exit $?" >>"$HOOK_LOG"
 """
 
@@ -77,7 +77,7 @@ class Project:
 
     def evenbench(self, *words: str, **more: str) -> Ran:
         done = subprocess.run(
-            [sys.executable, "-m", "harness.cli", *words],
+            [sys.executable, "-m", "evenbench", *words],
             cwd=self.folder,
             env=self.environment | more,
             capture_output=True,

@@ -132,7 +132,7 @@ class TestOutcomes:
     ) -> None:
         assert 'raise RuntimeError("the runtime gave up")' in everything.ran.text
         assert (
-            "harness/plugin"
+            "evenbench/harness/plugin"
             not in everything.ran.text.split("FAILURES")[1].split("short test summary")[0]
         )
 
@@ -211,7 +211,7 @@ class TestBenchmarkJson:
     def test_options_do_not_change_from_run_to_run(self, everything: Everything) -> None:
         assert (
             everything.stored["tiny-tiny-fp32-cpu-b1"]["options"]["timer"]
-            == "harness.plugin.Replay"
+            == "evenbench.harness.plugin.Replay"
         )
 
     def test_autosave_stores_the_same_statistics(self, everything: Everything) -> None:
@@ -508,7 +508,7 @@ class TestCollection:
         (point,) = metadata.entry_points(group="pytest11", name="evenbench")
         assert hasattr(point.load(), "pytest_collect_file")
         project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-        assert project["entry-points"]["pytest11"] == {"evenbench": "evenbench_pytest"}
+        assert project["entry-points"]["pytest11"] == {"evenbench": "evenbench.harness.plugin"}
 
     def test_a_case_in_a_test_module_beside_tests(self, repository: Repository) -> None:
         repository.write("test_tiny.py", f"{ONE}\n_private = latency\ndef test_other(): pass")
@@ -557,7 +557,7 @@ class TestCollection:
     def test_loading_the_plugin_imports_no_runtime(self) -> None:
         heavy = ("numpy", "torch", "onnxruntime", "openvino")
         code = (
-            "import sys; import harness.plugin; "
+            "import sys; import evenbench.harness.plugin; "
             f"print([name for name in {heavy} if name in sys.modules])"
         )
         ran = subprocess.run(
@@ -665,48 +665,6 @@ def test_an_unrelated_script_is_not_imported(repository: Repository) -> None:
     script.write_text('"""A test harness. Case 1: add."""\nopen("ran", "w").write("yes")\n')
     repository.pytest("--collect-only")
     assert not (repository.folder / "ran").exists()
-
-
-@pytest.mark.parametrize("files", [("notes.txt",), ("__init__.py", "core.py")])
-def test_a_project_with_its_own_harness_is_left_alone(
-    repository: Repository, files: tuple[str, ...]
-) -> None:
-    (repository.folder / "harness").mkdir()
-    for name in files:
-        (repository.folder / "harness" / name).write_text("")
-    test = "def test_own():\n" + ("    import harness.core\n" if len(files) > 1 else "    pass\n")
-    (repository.folder / "test_own.py").write_text(test)
-    switches = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "evenbench_pytest", "test_own.py"],
-        cwd=repository.folder,
-        env=variables(repository.folder) | switches,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 passed" in done.stdout
-    assert ("evenbench: off" in done.stdout) == (len(files) > 1)
-
-
-def test_the_entry_point_has_every_hook_of_the_plugin() -> None:
-    import evenbench_pytest
-    from harness import plugin
-
-    hooks = {name for name in vars(plugin) if name.startswith("pytest_")}
-    assert hooks == set(evenbench_pytest.__all__)
-
-
-def test_a_package_that_hides_ours_is_named_at_the_declaration(repository: Repository) -> None:
-    (repository.folder / "backends").mkdir()
-    (repository.folder / "backends" / "__init__.py").write_text("")
-    repository.write("bench_tiny.py", ONE)
-    ran = repository.pytest("bench_tiny.py")
-    assert ran.code == 2
-    assert "hides evenbench's own package 'backends'" in ran.text
-    assert "AttributeError" not in ran.text
 
 
 IN_TMP = """

@@ -1,7 +1,8 @@
 """The rooms of the project as data, and the imports between them: `python -m
 tests.meta.architecture` draws both.
 
-A room may import itself and the rooms in later rows. Imports inside functions and for type checking
+Modules have their short names here: `harness.core.types` for `evenbench.harness.core.types`. A room
+may import itself and the rooms in later rows. Imports inside functions and for type checking
 count like any other.
 """
 
@@ -13,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+PACKAGE = ROOT / "evenbench"
 
 PACKAGES = ("harness", "backends", "reports", "benchmarks")
 
@@ -104,7 +106,7 @@ def room_of(module: str) -> str:
     package, *rest = module.split(".")
     if not rest:
         return package
-    if package == "harness" or (ROOT / package / rest[0]).is_dir():
+    if package == "harness" or (PACKAGE / package / rest[0]).is_dir():
         return rest[0]
     return rest[0] if package == "backends" and rest[0] in BACKENDS[0] else package
 
@@ -112,18 +114,20 @@ def room_of(module: str) -> str:
 @cache
 def modules() -> Mapping[str, ast.Module]:
     """Every module of the project by its dotted name, parsed."""
-    files = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
+    folders = [*(PACKAGE / package for package in PACKAGES[:3]), ROOT / "benchmarks"]
+    files = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
     return {name_of(file): ast.parse(file.read_text(), str(file)) for file in files}
 
 
 def name_of(file: Path) -> str:
-    """`harness.core.types` of `harness/core/types.py`, `harness` of `harness/__init__.py`."""
+    """`harness.core.types` of `evenbench/harness/core/types.py`, `harness` of its `__init__.py`."""
     parts = file.relative_to(ROOT).with_suffix("").parts
+    parts = parts[1:] if parts[0] == "evenbench" else parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def imports(module: str) -> set[str]:
-    """The project's modules that a module imports, anywhere in its source."""
+    """The project's modules that a module imports, anywhere in its source, by their short names."""
     found = {
         target
         for node in ast.walk(modules()[module])
@@ -145,6 +149,7 @@ def _resolve(name: str) -> Iterator[str]:
     """The module that a dotted name is, or the one that defines it; nothing where it is not the
     project's.
     """
+    name = name.removeprefix("evenbench.")
     if name.partition(".")[0] not in PACKAGES:
         return
     yield name if name in modules() else name.rpartition(".")[0]
@@ -156,14 +161,18 @@ def imports_by_name(module: str) -> set[str]:
         node for node in ast.walk(modules()[module]) if isinstance(node, ast.Call) and node.args
     ]
     named = [call.args[0] for call in calls if "import_module" in ast.dump(call.func)]
-    return {str(argument.value) for argument in named if isinstance(argument, ast.Constant)}
+    names = {str(argument.value) for argument in named if isinstance(argument, ast.Constant)}
+    return {name.removeprefix("evenbench.") for name in names}
 
 
 def outer_imports(module: str, *, only_at_the_top: bool) -> set[str]:
     """The top-level packages outside this project that a module imports."""
     tree = modules()[module]
     nodes = _executed_on_import(tree) if only_at_the_top else ast.walk(tree)
-    return {name.partition(".")[0] for node in nodes for name in _named(node)} - set(PACKAGES)
+    return {name.partition(".")[0] for node in nodes for name in _named(node)} - {
+        "evenbench",
+        *PACKAGES,
+    }
 
 
 def _executed_on_import(node: ast.AST) -> Iterator[ast.AST]:

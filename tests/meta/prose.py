@@ -1,4 +1,4 @@
-"""Measures the prose of docstrings: `python -m tests.meta.prose harness/core` lists the worst.
+"""Measures the prose of docstrings. `python -m tests.meta.prose PATHS` lists the worst.
 
 Pronouns and relative words stand for nouns that have a name. In httpx, pytest, fsspec and asv they
 are 1.3 to 2.3 % of the words of docstrings; a reader has to look up what each refers to.
@@ -48,7 +48,7 @@ def files_under(*paths: str) -> list[Path]:
 
 def main(paths: list[str]) -> None:
     """Print the share per file, and every sentence above twice the goal."""
-    files = files_under(*(paths or ["harness", "backends", "reports"]))
+    files = files_under(*(paths or ["evenbench"]))
     for file in files:
         texts = list(sentences(file.read_text()))
         print(f"{share(texts):6.1%}  {file.relative_to(ROOT)}")

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-import harness
-from harness.results import records
-from tests.meta.architecture import ROOT, imports, modules, name_of, outer_imports
+from evenbench import harness
+from evenbench.harness.results import records
+from tests.meta.architecture import PACKAGE, ROOT, imports, modules, name_of, outer_imports
 
 RUNTIMES = ("torch", "torchvision", "onnxruntime", "openvino", "tvm", "tensorrt")
 
@@ -100,8 +100,8 @@ LINES = 300
 
 
 def lines_of(module: str) -> list[str]:
-    file = ROOT / (module.replace(".", "/") + ".py")
-    file = file if file.exists() else ROOT / module.replace(".", "/") / "__init__.py"
+    file = PACKAGE / (module.replace(".", "/") + ".py")
+    file = file if file.exists() else PACKAGE / module.replace(".", "/") / "__init__.py"
     return file.read_text().splitlines()
 
 

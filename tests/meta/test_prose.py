@@ -16,7 +16,9 @@ BUDGET = {"harness": 0.015, "backends": 0.015, "reports": 0.022}
 @pytest.mark.parametrize("package", BUDGET)
 def test_docstrings_name_their_subjects(package: str) -> None:
     """`python -m tests.meta.prose` lists the sentences to rewrite."""
-    measured = share(text for file in files_under(package) for text in sentences(file.read_text()))
+    measured = share(
+        text for file in files_under(f"evenbench/{package}") for text in sentences(file.read_text())
+    )
     assert measured <= BUDGET[package] <= GOAL
 
 

@@ -32,14 +32,10 @@ def test_the_wheel_ships_three_packages_and_their_data(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {
-        "harness",
-        "backends",
-        "reports",
-        "evenbench_pytest.py",
+        "evenbench",
+        "harness.py",
+        "backends.py",
+        "reports.py",
     }
-    data = [
-        name
-        for name in listed
-        if name.startswith(("harness/", "backends/", "reports/")) and not name.endswith(".py")
-    ]
+    data = [name for name in listed if name.startswith("evenbench/") and not name.endswith(".py")]
     assert sorted(set(data) - set(names)) == []

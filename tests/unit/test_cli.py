@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from harness import PLANS, __version__, cli
-from harness.commands import compare, history, progress, run
-from harness.core import exit_codes
-from harness.runner.schedule import Event
+from evenbench.harness import PLANS, __version__, cli
+from evenbench.harness.commands import compare, history, progress, run
+from evenbench.harness.core import exit_codes
+from evenbench.harness.runner.schedule import Event
 from tests.performance import yardstick
 
 BENCH = """
@@ -301,7 +300,7 @@ def test_ten_thousand_cells_are_listed_in_half_a_second(bench: str) -> None:
     root = Path(cli.__file__).parent.parent
 
     def listed() -> None:
-        command = [sys.executable, "-m", "harness.cli", "list", bench]
+        command = [sys.executable, "-m", "evenbench", "list", bench]
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
         assert len(done.stdout.splitlines()) == 10_000
 
@@ -312,7 +311,7 @@ def test_ten_thousand_cells_are_listed_in_half_a_second(bench: str) -> None:
 def test_a_reader_that_goes_away_is_no_error(bench: str) -> None:
     Path(bench).write_text(BENCH + MANY_CASE)
     root = Path(cli.__file__).parent.parent
-    command = f"{sys.executable} -m harness.cli list {bench} | head -1"
+    command = f"{sys.executable} -m evenbench list {bench} | head -1"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
         capture_output=True,
@@ -371,31 +370,6 @@ def test_the_time_left_counts_preparing_and_measuring_apart() -> None:
 )
 def test_the_time_left_in_words(seconds: Any, words: str) -> None:
     assert progress.remaining_text(seconds) == words
-
-
-@pytest.mark.parametrize("name", ["backends", "reports"])
-@pytest.mark.parametrize("switches", [["-c"], ["-P", "-c"]])
-def test_a_folder_that_hides_a_package_of_ours_is_named(
-    switches: list[str], name: str, tmp_path: Path
-) -> None:
-    """`python -c` and `python -m` look into the working folder first, as workers do; `-P` is like
-    the installed command.
-    """
-    (tmp_path / name).mkdir()
-    (tmp_path / name / "__init__.py").write_text("")
-    code = "import sys; from harness import cli; sys.exit(cli.main(['doctor']))"
-    variables = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).resolve().parent.parent)}
-    done = subprocess.run(
-        [sys.executable, *switches, code],
-        cwd=tmp_path,
-        env=variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 4, done.stderr
-    assert f"{tmp_path / name}" in done.stderr
-    assert f"hides evenbench's own package '{name}'" in done.stderr
 
 
 @pytest.mark.parametrize("given", ["nan", "inf"])

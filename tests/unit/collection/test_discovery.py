@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import UsageError
-from harness.collection import discovery
+from evenbench.harness import UsageError
+from evenbench.harness.collection import discovery
 
 HEAD = """\
 from harness import Case, Model
@@ -174,20 +174,6 @@ def test_a_model_s_file_lies_beside_its_declaration(write: Write, tmp_path: Path
         "/abs/net.onnx",
         "",
     ]
-
-
-def test_a_package_with_the_name_of_one_of_ours_is_named(
-    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write("suite/backends/mine.py", "")
-    monkeypatch.syspath_prepend(tmp_path / "suite")
-    sys.path.append(sys.path.pop(0))  # behind ours, as a folder of the user's is
-    write("suite/bench_mine.py", "from backends.mine import M\nc = Case((M,), ('null',))\n")
-    with pytest.raises(
-        UsageError,
-        match=r"suite/backends has the name of a package of evenbench.* rename the folder",
-    ):
-        discovery.find(["suite/bench_mine.py"])
 
 
 def test_the_line_of_a_declaration_is_where_its_name_is_assigned_last(tmp_path: Path) -> None:
