@@ -45,6 +45,8 @@ class BackendContract:
     device: ClassVar[str] = "cpu"
     model: ClassVar[Model | None] = None
     """The contract's model (default: a small PyTorch network)."""
+    threads: ClassVar[int] = 0
+    """The number of threads; 0 for all cores."""
     expected_failures: ClassVar[Mapping[str, str]] = {}
     """Reasons for failures by test name."""
 
@@ -57,7 +59,8 @@ class BackendContract:
     @classmethod
     def kit(cls, tmp_path_factory: pytest.TempPathFactory) -> Kit:
         model = cls.model or import_strings.resolve(DEFAULT_MODEL)
-        return Kit(cls.name, model, cls.precision, cls.device, tmp_path_factory.mktemp("results"))
+        results = tmp_path_factory.mktemp("results")
+        return Kit(cls.name, model, cls.precision, cls.device, results, cls.threads)
 
     @pytest.fixture
     def session(self, kit: Kit) -> Iterator[Session]:

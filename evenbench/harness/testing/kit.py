@@ -28,12 +28,18 @@ class Kit:
     """A backend with its prepared artifacts, by batch size."""
 
     def __init__(
-        self, backend: str, model: Model, precision: str, device: str, results: Path
+        self,
+        backend: str,
+        model: Model,
+        precision: str,
+        device: str,
+        results: Path,
+        threads: int = 0,
     ) -> None:
         self.backend = backend
         self.results = results
         self.preparer = Preparer(PLANS["quick"].timeout_seconds)
-        self.template = Cell(model, backend, precision, device, threads=cpu.cores())
+        self.template = Cell(model, backend, precision, device, threads=threads or cpu.cores())
 
     def cell(self, batch: int = 1, backend: str = "") -> Cell:
         """The contract's cell at a batch size, of this backend or another."""

@@ -1,0 +1,1 @@
+"""Runtimes made for boards, phones and small binaries."""
