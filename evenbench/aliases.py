@@ -22,9 +22,6 @@ from types import ModuleType
 
 NAMES = ("harness", "backends", "reports")
 
-ROOT = Path(__file__).resolve().parents[1]
-"""The folder of the package `evenbench`."""
-
 
 class Alias(Loader):
     """Gives the module `evenbench.x` the further name `x`, without a second import of its file."""
@@ -92,22 +89,24 @@ def projects_own(name: str) -> ModuleSpec | None:
 
     A folder without `__init__.py` counts as a package if it has Python files.
     """
-    for path in (_path_without(ROOT / "aliases"), _path_without(ROOT / "aliases", ROOT)):
-        spec = PathFinder.find_spec(name, path)
-        if spec and not _is_ours(spec) and _has_python(spec):
-            return spec
+    path = list(sys.path)
+    while spec := PathFinder.find_spec(name, path):
+        if not _is_alias_module(spec):
+            return spec if _has_python(spec) else None
+        folder = Path(str(spec.origin)).parent
+        path = [entry for entry in path if Path(entry or ".").resolve() != folder.resolve()]
     others = [finder for finder in sys.meta_path if not isinstance(finder, Aliases)]
     specs = (finder.find_spec(name, None) for finder in others if finder is not PathFinder)
-    return next((spec for spec in specs if spec and not _is_ours(spec)), None)
+    return next((spec for spec in specs if spec and not _is_alias_module(spec)), None)
 
 
-def _path_without(*folders: Path) -> list[str]:
-    return [entry for entry in sys.path if Path(entry or ".").resolve() not in folders]
+CALL = b"aliases.stand_in(__name__)"
+"""The call in the modules of `aliases/`, of this and of any other installation of evenbench."""
 
 
-def _is_ours(spec: ModuleSpec) -> bool:
-    """Whether a specification is of a module in `aliases/`; a wheel has these beside evenbench."""
-    return bool(spec.origin) and Path(str(spec.origin)).resolve().parent in (ROOT, ROOT / "aliases")
+def _is_alias_module(spec: ModuleSpec) -> bool:
+    file = Path(spec.origin or "")
+    return file.suffix == ".py" and file.stem == spec.name and CALL in file.read_bytes()
 
 
 def _has_python(spec: ModuleSpec) -> bool:

@@ -59,7 +59,7 @@ def resolve(name: str) -> Any:
             "path/file.py:function"
         )
     try:
-        module = module_from_file(Path(where)) if where.endswith(".py") else _module_named(where)
+        module = module_from_file(Path(where)) if where.endswith(".py") else module_named(where)
     except ModuleNotFoundError as error:
         if error.name and not f"{where}.".startswith(f"{error.name}."):
             raise
@@ -74,7 +74,7 @@ def resolve(name: str) -> Any:
         ) from None
 
 
-def _module_named(name: str) -> ModuleType:
+def module_named(name: str) -> ModuleType:
     """Import a module; `harness.inputs` is evenbench's unless the project has such a module."""
     try:
         return importlib.import_module(name)

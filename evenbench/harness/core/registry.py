@@ -128,7 +128,7 @@ def find(name: str) -> Backend:
     entry = row(name)
     module, _, attribute = entry.target.partition(":")
     try:
-        backend = getattr(importlib.import_module(module), attribute)()
+        backend = getattr(import_strings.module_named(module), attribute)()
     except Exception as error:
         raise UsageError(
             f"backend {entry.name}: importing {entry.target} failed with {type(error).__name__}: "
@@ -137,8 +137,8 @@ def find(name: str) -> Backend:
         ) from error
     if not isinstance(backend, Backend):
         raise UsageError(
-            f"backend {entry.name}: {entry.target} is a {type(backend).__name__}; expected a "
-            "evenbench.harness.Backend"
+            f"backend {entry.name}: {entry.target} is a {type(backend).__name__}; expected an "
+            "evenbench.Backend"
         )
     return backend
 

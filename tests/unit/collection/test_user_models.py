@@ -104,7 +104,7 @@ def test_a_file_with_a_free_batch_runs_at_any(tmp_path: Path) -> None:
     assert (model.file, model.weights.source, model.inputs_from) == (
         str(file),
         "file",
-        "harness.inputs:standard_normal",
+        "evenbench.harness.inputs:standard_normal",
     )
     assert found.case.batch == (1, 8)
     assert "reference evaluator" in found.summary
@@ -211,7 +211,7 @@ def test_photos_become_inputs_and_a_changed_photo_other_ones(
     builders.write_text(BUILDERS.replace("nn.Linear(12, 4)", "nn.Linear(3 * 224 * 224, 4)"))
     asked = ModelFlags(photos=(str(photo),), recipe="imagenet_224")
     model = only_model(user_models.find(f"{builders}:build", asked, 60))
-    assert model.inputs_from == "harness.inputs:files"
+    assert model.inputs_from == "evenbench.harness.inputs:files"
     assert model.inputs[0].shape == (BATCH, 3, 224, 224)
     assert json.loads(model.arguments["files"]) == [str(photo)]
     facts = inputs.make(model, 1, tmp_path)

@@ -101,7 +101,7 @@ def test_a_backend_is_made_once() -> None:
         ),
         ("no.such.module:Backend", "ModuleNotFoundError"),
         (f"{HERE}:Nobody", "AttributeError"),
-        (f"{HERE}:Clock", "is a Clock; expected a harness.Backend"),
+        (f"{HERE}:Clock", "is a Clock; expected an evenbench.Backend"),
     ],
 )
 def test_a_backend_that_cannot_be_made_is_named_with_its_target(
