@@ -5,7 +5,9 @@ a project with packages of these names keeps them. `from evenbench import Case` 
 evenbench; `from harness import Case` does where the project has no `harness` of its own.
 """
 
-from evenbench import aliases
+from typing import Any
+
+from evenbench import aliases, harness
 from evenbench.harness import (
     ALL,
     ANY,
@@ -65,3 +67,7 @@ __all__ = [
     "seeded",
     "trained",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(harness, name)

@@ -68,14 +68,14 @@ TABLE: tuple[Row, ...] = (
         "pip install 'evenbench[torch,cpp]', and a C++ compiler (g++)",
     ),
     Row("tvm", "evenbench.backends.tvm.backend:Tvm", "pip install 'evenbench[tvm]'"),
-    Row("tract", "evenbench.backends.edge.tract:Tract", "pip install 'evenbench[tract]'"),
+    Row("tract", "evenbench.backends.edge.tract_backend:Tract", "pip install 'evenbench[tract]'"),
     Row(
         "opencv-dnn",
         "evenbench.backends.edge.opencv_dnn:OpenCvDnn",
         "pip install 'evenbench[opencv]'",
     ),
-    Row("mnn", "evenbench.backends.edge.mnn:Mnn", "pip install 'evenbench[mnn]'"),
-    Row("ncnn", "evenbench.backends.edge.ncnn:Ncnn", "pip install 'evenbench[ncnn]'"),
+    Row("mnn", "evenbench.backends.edge.mnn_backend:Mnn", "pip install 'evenbench[mnn]'"),
+    Row("ncnn", "evenbench.backends.edge.ncnn_backend:Ncnn", "pip install 'evenbench[ncnn]'"),
     Row(
         "tensorrt",
         "evenbench.backends.tensorrt.backend:TensorRt",

@@ -3,6 +3,9 @@
 Third parties import from here. Nothing in this module imports numpy or a runtime.
 """
 
+import importlib
+from typing import Any
+
 from evenbench.harness.core.backend import Backend, Source
 from evenbench.harness.core.cases import ALL, Case
 from evenbench.harness.core.errors import Unavailable, Unsupported, UsageError
@@ -42,3 +45,10 @@ __all__ = [
     "seeded",
     "trained",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `run` and `load_results` on first use: declarations need neither."""
+    if name in ("run", "load_results"):
+        return getattr(importlib.import_module("evenbench.harness.python_api"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -27,23 +27,6 @@ class TestOpenVino(BackendContract):
     name = "openvino"
 
 
-class TestTract(BackendContract):
-    name = "tract"
-    threads = 1
-
-
-class TestOpenCvDnn(BackendContract):
-    name = "opencv-dnn"
-
-
-class TestMnn(BackendContract):
-    name = "mnn"
-
-
-class TestNcnn(BackendContract):
-    name = "ncnn"
-
-
 NO_ANSWER = "null does nothing, so it has no answer"
 
 

@@ -126,7 +126,7 @@ def test_the_installed_options_of_backends_are_described() -> None:
 
 def test_the_architecture_fits_two_screens() -> None:
     lines = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= 112
+    assert len(lines) <= 114
     assert [line for line in lines if len(line) > 100 and not line.startswith(("|", "!"))] == []
 
 

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "evenbench"
 PACKAGES = ("harness", "backends", "reports", "benchmarks")
 
 ORDER: tuple[tuple[str, ...], ...] = (
-    ("cli",),
+    ("cli", "python_api"),
     ("commands", "worker"),
     ("comparison", "deployment", "load", "pipeline", "asv_bridge", "plugin", "testing"),
     ("collection", "measurement"),
@@ -40,13 +40,13 @@ BESIDE: Mapping[str, tuple[str, ...]] = {
 }
 """The rooms of `harness/` that each of the other packages may import."""
 
-MAY_IMPORT_REPORTS = "commands"
+MAY_IMPORT_REPORTS = ("commands", "python_api")
 
 BACKENDS: tuple[tuple[str, ...], ...] = (
     ("step_golden", "onnx_artifact", "torch_examples"),
     ("steps", "controls"),
     ("cpp",),
-    ("onnxruntime", "openvino", "tensorrt", "tvm", "preprocessing"),
+    ("edge", "onnxruntime", "openvino", "tensorrt", "tvm", "preprocessing"),
     ("onnx",),
     ("torch",),
     ("backends",),
@@ -61,6 +61,7 @@ REPORTS: tuple[tuple[str, ...], ...] = (
 )
 
 BY_NAME: Mapping[tuple[str, str], str] = {
+    ("harness", "harness.python_api"): "the functions for notebooks, imported on first use",
     (
         "harness.core.registry",
         "backends",

@@ -62,7 +62,7 @@ def test_packages_import_what_the_table_says(module: str) -> None:
             continue
         if own == "harness":
             assert package == "reports", f"{module} imports {target}"
-            assert room_of(module) == MAY_IMPORT_REPORTS, f"{module} imports {target}"
+            assert room_of(module) in MAY_IMPORT_REPORTS, f"{module} imports {target}"
         else:
             assert package == "harness", f"{module} imports {target}"
             assert room_of(target) in BESIDE[own], f"{module} imports {target}"
@@ -173,7 +173,7 @@ def test_the_parent_needs_nothing_but_the_standard_library_to_start(module: str)
 
 @pytest.mark.parametrize("module", of("reports"))
 def test_reports_need_no_runtime_and_no_numpy(module: str) -> None:
-    allowed = {"jinja2", "markupsafe", "plotly", "itables", "rich"}
+    allowed = {"jinja2", "markupsafe", "plotly", "pyarrow", "itables", "rich"}
     assert outer_imports(module, only_at_the_top=False) - sys.stdlib_module_names <= allowed
 
 

@@ -61,7 +61,8 @@ class ConvertingBackend(EdgeBackend):
 def probe_cell(cell: Cell) -> Cell:
     """The cell of a network that multiplies 64 numbers by about 1: see `denormals`."""
     x, y = TensorSpec("x", (1, 64)), TensorSpec("y", (1, 64))
-    return replace(cell, batch=1, model=Model("denormals", "", inputs=(x,), outputs=(y,)))
+    model = Model("denormals", f"{__name__}:write_probe", inputs=(x,), outputs=(y,))
+    return replace(cell, model=model, batch=1)
 
 
 def write_probe(file: Path) -> None:

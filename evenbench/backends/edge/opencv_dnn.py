@@ -53,6 +53,11 @@ class DnnSession(Session):
             self.net.setPreferableTarget(cv2.dnn.DNN_TARGET_CPU)
         except cv2.error as error:
             raise Unsupported(f"OpenCV cannot read this network: {_cause(error)}") from error
+        if self.net.empty():  # the new engine's way to refuse
+            raise Unsupported(
+                f"OpenCV's engine {cell.option['engine']} cannot read this network; engine=classic "
+                "names the operator"
+            )
         self.names = self._output_names()
         self.result: Any = []
 

@@ -36,7 +36,11 @@ def select(chosen: Selection, timeout_seconds: float | None = None) -> list[Entr
     `timeout_seconds` limits the reader of an undeclared model; None is the default plan's.
     Raises NoCells when no entry is left, UsageError for a cell without a declaration.
     """
-    entries = _entries(chosen, timeout_seconds)
+    return filtered(_entries(chosen, timeout_seconds), chosen)
+
+
+def filtered(entries: list[Entry], chosen: Selection) -> list[Entry]:
+    """Return the entries that pass -k and --cell. Raises NoCells and UsageError as `select`."""
     kept = {
         cell.key for cell in matrix.select([entry.cell for entry in entries], chosen.expression)
     }

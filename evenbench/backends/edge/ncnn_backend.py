@@ -52,7 +52,7 @@ class Ncnn(ConvertingBackend):
         if unknown:
             raise Unsupported(f"pnnx has no type for the input {', '.join(unknown)}")
         shapes = ",".join(
-            f"[{','.join(map(str, spec.concrete(1)))}]{DTYPES[spec.dtype]}"
+            f"[{','.join(map(str, spec.concrete(cell.batch)))}]{DTYPES[spec.dtype]}"
             for spec in cell.model.inputs
         )
         done = subprocess.run(

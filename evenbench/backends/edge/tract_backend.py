@@ -103,6 +103,6 @@ def _fact(spec: Any, batch: int) -> str:
 
 
 def _cause(error: Exception) -> str:
-    """Return the innermost cause of tract's numbered list of causes, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join((lines or [type(error).__name__])[-1].split())[:300]
+    """Return tract's message and its causes in one line, without the stack."""
+    text = str(error).partition("Stack backtrace:")[0]
+    return " ".join(text.split())[:300] or type(error).__name__

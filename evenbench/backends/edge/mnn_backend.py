@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -116,11 +117,17 @@ class MnnSession(Session):
             version=self.mnn.version(),
             device="cpu",
             precision="fp32" if floats else "unknown",
-            threads=int(self.interpreter.getSessionInfo(self.session, THREADS)),
+            threads=self._threads(),
             denormals=self._denormals(),
             spinning="runtime default",
             details={"precision_mode": "high"},
         )
+
+    def _threads(self) -> int:
+        # MNN writes an integer where its Python interface reads a float of the same 32 bits.
+        bits = struct.pack("f", self.interpreter.getSessionInfo(self.session, THREADS))
+        (threads,) = struct.unpack("i", bits)
+        return int(threads)
 
     def _denormals(self) -> str:
         with tempfile.TemporaryDirectory() as folder:

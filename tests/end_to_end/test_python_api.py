@@ -1,0 +1,99 @@
+"""`run` and `load_results` from Python: the command's engine and files, as a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import HERE, REPOSITORY, variables
+
+from evenbench.harness import UsageError
+from evenbench.harness.python_api import load_results
+from evenbench.reports.pages import cell_table
+
+SCRIPT = """
+import json
+
+from evenbench import Case, load_results, run
+from tiny import TINY
+
+case = Case(models=(TINY,), backends=("tiny", "wrong", "absent"))
+table = run(case, plan="quick", progress=False, k="not absent")
+(again,) = load_results().rows[:1]
+texts = {"html": table._repr_html_(), "text": repr(table)}
+print(json.dumps({"rows": table.rows, "again": again, **texts}))
+"""
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    folder = tmp_path_factory.mktemp("notebook")
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        cwd=folder,
+        env=variables(folder) | {"PYTHONPATH": os.pathsep.join(map(str, (HERE, REPOSITORY)))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return {**json.loads(done.stdout), "folder": folder}
+
+
+def test_cells_of_a_case_come_back_as_rows(measured: dict) -> None:
+    right, wrong = measured["rows"]
+    assert [right["outcome"], wrong["outcome"]] == ["ok", "mismatch"]
+    assert right["compute_ms"] > 0
+    assert right["throughput"] == pytest.approx(1000 * right["batch"] / right["compute_ms"])
+    assert right["parity_needed"] <= 1 < wrong["parity_needed"]
+    assert right["speedup"] is None, "the group has no torch eager"
+
+
+def test_recorded_lines_give_the_same_rows(measured: dict) -> None:
+    assert measured["again"] == measured["rows"][0]
+
+
+def test_a_notebook_shows_a_table(measured: dict) -> None:
+    assert "tiny-tiny-fp32-cpu-b1" in measured["html"]
+    assert measured["text"].endswith(".Table: 1 ok, 1 mismatch>")
+
+
+def test_every_column_has_a_unit_or_is_text_and_a_meaning(measured: dict) -> None:
+    (row, _) = measured["rows"]
+    assert list(row) == [column.name for column in cell_table.COLUMNS]
+    numbers = {name for name, value in row.items() if isinstance(value, float)}
+    unitless = {"parity_needed", "speedup", "speedup_low", "speedup_high"}
+    assert {c.name for c in cell_table.COLUMNS if c.name in numbers and not c.unit} <= unitless
+    assert all(column.meaning for column in cell_table.COLUMNS)
+
+
+def test_csv_has_a_header_and_a_line_per_cell(measured: dict) -> None:
+    table = load_results(measured["folder"] / "results")
+    first, second = csv.DictReader(io.StringIO(table.to_csv()))
+    assert first["cell"] == "tiny-tiny-fp32-cpu-b1"
+    assert float(first["compute_ms"]) == pytest.approx(measured["rows"][0]["compute_ms"])
+    assert second["speedup"] == ""
+
+
+def test_pandas_has_the_same_values(measured: dict) -> None:
+    pytest.importorskip("pandas")
+    frame = load_results(measured["folder"] / "results").to_pandas()
+    assert list(frame.columns) == [column.name for column in cell_table.COLUMNS]
+    assert frame.compute_ms[0] == measured["rows"][0]["compute_ms"]
+
+
+def test_an_absent_library_is_named(measured: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UsageError, match="pyarrow is not installed; pip install pyarrow"):
+        load_results(measured["folder"] / "results").to_arrow()
+
+
+def test_an_absent_path_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no results at .*nowhere; give a results file or folder"):
+        load_results(tmp_path / "nowhere")
