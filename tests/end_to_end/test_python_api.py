@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,3 +98,10 @@ def test_an_absent_library_is_named(measured: dict, monkeypatch: pytest.MonkeyPa
 def test_an_absent_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no results at .*nowhere; give a results file or folder"):
         load_results(tmp_path / "nowhere")
+
+
+def test_the_page_describes_every_column() -> None:
+    text = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"<!-- columns -->\n(.*?)<!-- end of columns -->", text, re.DOTALL)
+    rows = [f"| `{c.name}` | {c.unit} | {c.meaning} |" for c in cell_table.COLUMNS]
+    assert table.splitlines()[2:] == rows
