@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import ANY, Case, Model, Recipe, TensorSpec
-from harness.preprocess import CenterCrop, Decode, Layout, Resize, ToArray
+from evenbench.harness import ANY, Case, Model, Recipe, TensorSpec
+from evenbench.harness.preprocess import CenterCrop, Decode, Layout, Resize, ToArray
 
 if TYPE_CHECKING:
     import torch

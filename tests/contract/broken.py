@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from backends.onnxruntime.backend import OnnxRuntime
-from backends.onnxruntime.session import OrtSession
-from harness import Attestation, Laps
+from evenbench.backends.onnxruntime.backend import OnnxRuntime
+from evenbench.backends.onnxruntime.session import OrtSession
+from evenbench.harness import Attestation, Laps
 
 
 class WrongDtype(OrtSession):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks import detection, large, segmentation, text
-from harness import BATCH, Model, TensorSpec, seeded
+from evenbench.harness import BATCH, Model, TensorSpec, seeded
 
 SIDE, WIDTH = 64, 64
 EFFICIENTDET_SIDE = 128

@@ -19,14 +19,14 @@ import pytest
 from PIL import Image
 
 from benchmarks import detection, segmentation
-from harness import PLANS, Cell, Model, photographs
-from harness.core.cases import Entry
-from harness.environment import cpu
-from harness.inputs import datasets
-from harness.measurement import judging
-from harness.runner.dataset_scoring import LabelledData
-from harness.runner.preparation import Preparer
-from harness.runner.schedule import Run
+from evenbench.harness import PLANS, Cell, Model, photographs
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.environment import cpu
+from evenbench.harness.inputs import datasets
+from evenbench.harness.measurement import judging
+from evenbench.harness.runner.dataset_scoring import LabelledData
+from evenbench.harness.runner.preparation import Preparer
+from evenbench.harness.runner.schedule import Run
 from tests.contract import bright
 
 PLAN = replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.1)

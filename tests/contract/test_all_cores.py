@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.session import Session
-from harness.measurement import judging
-from harness.testing import BackendContract, Kit, answer, copied
+from evenbench.harness.core.session import Session
+from evenbench.harness.measurement import judging
+from evenbench.harness.testing import BackendContract, Kit, answer, copied
 
 
 @pytest.mark.alone

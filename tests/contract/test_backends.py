@@ -1,6 +1,6 @@
 """Every backend of this tree under the shipped contract."""
 
-from harness.testing import BackendContract
+from evenbench.harness.testing import BackendContract
 
 
 class TestTorchEager(BackendContract):

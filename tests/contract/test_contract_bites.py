@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core import artifact_store
+from evenbench.harness.core import artifact_store
 
 ROOT = Path(__file__).resolve().parents[2]
 

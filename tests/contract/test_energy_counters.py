@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from harness.environment import installers
+from evenbench.harness.environment import installers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -46,7 +46,7 @@ class Reading:
 
     def __init__(self, python: Path, rapl: Path) -> None:
         command, variables = (
-            [str(python), "-m", "harness.environment.energy", "--rapl", str(rapl)],
+            [str(python), "-m", "evenbench.harness.environment.energy", "--rapl", str(rapl)],
             {**os.environ, "PYTHONPATH": str(ROOT)},
         )
         self.process = subprocess.Popen(

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from backends.contract_model import TINY_CNN
-from harness import Case, Cell
-from harness.collection import matrix
-from harness.core.cases import Entry
-from harness.environment import environment_names, lockfiles, virtualenvs
-from harness.results import records
-from harness.runner import interpreters
-from harness.runner.schedule import Run
+from evenbench.backends.contract_model import TINY_CNN
+from evenbench.harness import Case, Cell
+from evenbench.harness.collection import matrix
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.environment import environment_names, lockfiles, virtualenvs
+from evenbench.harness.results import records
+from evenbench.harness.runner import interpreters
+from evenbench.harness.runner.schedule import Run
 from tests.unit.builders import plan
 
 OLDER = "ort@1.24.1"
@@ -102,7 +102,7 @@ def test_each_lock_is_recorded_and_is_what_is_installed(lines: Mapping[str, Any]
 
 @pytest.mark.slow
 def test_the_report_has_one_more_column_for_each(lines: Mapping[str, Any], tmp_path: Path) -> None:
-    from reports.pages import index
+    from evenbench.reports.pages import index
 
     page = index.write(list(lines.values()), tmp_path).read_text(encoding="utf-8")
     assert all(name in page for name in BACKENDS)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from backends.cpp import toolchain
 from benchmarks.models import DIGITS_CNN
-from harness import Cell
-from harness.core import registry
-from harness.deployment import shared_libraries
-from harness.inputs import batches
-from harness.runner.preparation import Preparer
+from evenbench.backends.cpp import toolchain
+from evenbench.harness import Cell
+from evenbench.harness.core import registry
+from evenbench.harness.deployment import shared_libraries
+from evenbench.harness.inputs import batches
+from evenbench.harness.runner.preparation import Preparer
 
 
 @pytest.mark.skipif(bool(toolchain.lacks()), reason=toolchain.lacks())

@@ -24,21 +24,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from backends.contract_model import TINY_CNN
-from backends.cpp import build, library_session, program, toolchain, wheel_libraries
-from backends.cpp import onnxruntime as cpp_onnxruntime
-from backends.onnxruntime import session_options
-from harness import Attestation, Unsupported
-from harness.core import artifact_store, registry
-from harness.core.measurements import Block, Samples
-from harness.core.session import ProgramEnded
-from harness.core.types import Cell
-from harness.environment import cpu, system_info
-from harness.inputs import batches as inputs
-from harness.measurement import judging, sampling
-from harness.runner.preparation import Preparer
-from harness.runner.prepared import Refusal
-from harness.testing import BackendContract
+from evenbench.backends.contract_model import TINY_CNN
+from evenbench.backends.cpp import build, library_session, program, toolchain, wheel_libraries
+from evenbench.backends.cpp import onnxruntime as cpp_onnxruntime
+from evenbench.backends.onnxruntime import session_options
+from evenbench.harness import Attestation, Unsupported
+from evenbench.harness.core import artifact_store, registry
+from evenbench.harness.core.measurements import Block, Samples
+from evenbench.harness.core.session import ProgramEnded
+from evenbench.harness.core.types import Cell
+from evenbench.harness.environment import cpu, system_info
+from evenbench.harness.inputs import batches as inputs
+from evenbench.harness.measurement import judging, sampling
+from evenbench.harness.runner.preparation import Preparer
+from evenbench.harness.runner.prepared import Refusal
+from evenbench.harness.testing import BackendContract
 
 
 class TestCppOrt(BackendContract):

@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.cpp import build, libtorch, toolchain
 from benchmarks import detection
-from harness import PLANS, Cell, Session, Unsupported
-from harness.core import registry
-from harness.core.cases import Entry
-from harness.core.types import BOUNDARIES
-from harness.environment import cpu
-from harness.inputs import batches as inputs
-from harness.runner.preparation import Preparer
-from harness.runner.prepared import Prepared
-from harness.runner.schedule import Run
+from evenbench.backends.cpp import build, libtorch, toolchain
+from evenbench.harness import PLANS, Cell, Session, Unsupported
+from evenbench.harness.core import registry
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.core.types import BOUNDARIES
+from evenbench.harness.environment import cpu
+from evenbench.harness.inputs import batches as inputs
+from evenbench.harness.runner.preparation import Preparer
+from evenbench.harness.runner.prepared import Prepared
+from evenbench.harness.runner.schedule import Run
 from tests.contract.bright import BRIGHT, COUNTS, OPTIONS
 
 pytestmark = pytest.mark.skipif(bool(toolchain.lacks()), reason=toolchain.lacks() or "all is here")

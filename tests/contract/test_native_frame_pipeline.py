@@ -14,10 +14,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backends.cpp import build, frames, toolchain
-from harness import ANY, BATCH, Model, Recipe, TensorSpec
-from harness.pipeline import drawing, frame_spec, postprocess
-from harness.preprocess import IMAGENET_224, CenterCrop, Decode, Layout, Normalise, Resize, ToArray
+from evenbench.backends.cpp import build, frames, toolchain
+from evenbench.harness import ANY, BATCH, Model, Recipe, TensorSpec
+from evenbench.harness.pipeline import drawing, frame_spec, postprocess
+from evenbench.harness.preprocess import (
+    IMAGENET_224,
+    CenterCrop,
+    Decode,
+    Layout,
+    Normalise,
+    Resize,
+    ToArray,
+)
 
 pytestmark = pytest.mark.skipif(not toolchain.compiler(), reason="no C++ compiler")
 
@@ -288,7 +296,7 @@ def test_a_frame_without_objects_stays_as_it_is_but_for_the_view(
 def test_sampling_without_antialias_is_as_cpp_does_it_in_python(
     program: Path, tmp_path: Path
 ) -> None:
-    from harness.inputs import preprocessors
+    from evenbench.harness.inputs import preprocessors
 
     recipe = replace(
         SQUARE, steps=(Decode("RGB"), Resize(96, antialias=False, exact=True), *SQUARE.steps[2:])

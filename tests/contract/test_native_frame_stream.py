@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.cpp import build, toolchain
-from backends.cpp import frames as native_frames
-from backends.cpp.program import Program
-from harness import ANY, Model, Recipe, TensorSpec
-from harness.pipeline import frame_spec, postprocess
-from harness.pipeline.stages import Overlap, Slots
-from harness.preprocess import CenterCrop, Decode, Layout, Resize, ToArray
+from evenbench.backends.cpp import build, toolchain
+from evenbench.backends.cpp import frames as native_frames
+from evenbench.backends.cpp.program import Program
+from evenbench.harness import ANY, Model, Recipe, TensorSpec
+from evenbench.harness.pipeline import frame_spec, postprocess
+from evenbench.harness.pipeline.stages import Overlap, Slots
+from evenbench.harness.preprocess import CenterCrop, Decode, Layout, Resize, ToArray
 
 pytestmark = pytest.mark.skipif(not toolchain.compiler(), reason="no C++ compiler")
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.models import DIGITS_CNN, MOBILENET_V3_SMALL, RESNET18
-from harness.cli import main
-from harness.commands import selftest
-from harness.environment import system_info
+from evenbench.harness.cli import main
+from evenbench.harness.commands import selftest
+from evenbench.harness.environment import system_info
 
 
 @pytest.mark.nightly

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from backends.contract_model import TINY_CNN
-from backends.onnxruntime.backend import OnnxRuntime
-from harness import BATCH, Cell, Model, TensorSpec
-from harness.core import registry
-from harness.core.cases import Entry
-from harness.environment import cpu
-from harness.runner.schedule import Run
-from harness.testing import BackendContract, fresh_registry
+from evenbench.backends.contract_model import TINY_CNN
+from evenbench.backends.onnxruntime.backend import OnnxRuntime
+from evenbench.harness import BATCH, Cell, Model, TensorSpec
+from evenbench.harness.core import registry
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.environment import cpu
+from evenbench.harness.runner.schedule import Run
+from evenbench.harness.testing import BackendContract, fresh_registry
 from tests.unit.builders import plan
 
 pytest.importorskip("onnxruntime")

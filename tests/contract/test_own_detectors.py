@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness.cli import main
-from harness.photographs import PHOTOGRAPHS, locate
+from evenbench.harness.cli import main
+from evenbench.harness.photographs import PHOTOGRAPHS, locate
 
 OWN = """
 import torch

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from backends import contract_model
-from harness import BATCH, Cell, Model, TensorSpec
-from harness.cli import main
-from harness.core.cases import Entry
-from harness.core.plans import PLANS
-from harness.environment import cpu
-from harness.runner.schedule import Run
+from evenbench.backends import contract_model
+from evenbench.harness import BATCH, Cell, Model, TensorSpec
+from evenbench.harness.cli import main
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.core.plans import PLANS
+from evenbench.harness.environment import cpu
+from evenbench.harness.runner.schedule import Run
 
 
 def outcomes(model: Model, results: Path, backends: tuple[str, ...]) -> dict[str, str]:
@@ -169,7 +169,7 @@ def test_a_preprocessing_step_of_ones_own_is_found_by_the_worker(tmp_path: Path)
     command = [
         sys.executable,
         "-m",
-        "harness.cli",
+        "evenbench.harness.cli",
         "run",
         "bench_step.py",
         "--plan",
@@ -198,7 +198,7 @@ def test_a_cell_that_cannot_be_prepared_leaves_the_others_alone(tmp_path: Path) 
     command = [
         sys.executable,
         "-m",
-        "harness.cli",
+        "evenbench.harness.cli",
         "run",
         "bench_two.py",
         "--plan",
@@ -372,7 +372,7 @@ def test_the_examples_that_build_returns_are_the_inputs(
 def test_samples_begin_with_the_example_and_stay_within_it(
     own_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from backends.torch import example_inputs
+    from evenbench.backends.torch import example_inputs
 
     monkeypatch.syspath_prepend(own_file.parent)
     tensors = (TensorSpec("tokens", (BATCH, 5), "int64"), TensorSpec("mask", (BATCH, 5)))

@@ -15,12 +15,12 @@ import pytest
 
 from benchmarks import detection
 from benchmarks.models import DIGITS_CNN
-from harness import Cell, UsageError, cli
-from harness.commands import layerwise as parting
-from harness.comparison import layerwise as tensors
-from harness.comparison.layerwise_summary import sentences
-from harness.core import exit_codes
-from harness.environment import cpu
+from evenbench.harness import Cell, UsageError, cli
+from evenbench.harness.commands import layerwise as parting
+from evenbench.harness.comparison import layerwise as tensors
+from evenbench.harness.comparison.layerwise_summary import sentences
+from evenbench.harness.core import exit_codes
+from evenbench.harness.environment import cpu
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from backends.onnx import conversion, export
-from backends.onnx import precision as onnx_precision
 from benchmarks.models import DIGITS_CNN
-from harness import Cell
-from harness.core.cases import Entry
-from harness.core.plans import PLANS
-from harness.environment import cpu, system_info
-from harness.runner.schedule import Run
-from harness.testing import BackendContract
+from evenbench.backends.onnx import conversion, export
+from evenbench.backends.onnx import precision as onnx_precision
+from evenbench.harness import Cell
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.core.plans import PLANS
+from evenbench.harness.environment import cpu, system_info
+from evenbench.harness.runner.schedule import Run
+from evenbench.harness.testing import BackendContract
 
 LOW = conversion.PRECISIONS[1:]
 NNCF = (("quantizer", "nncf"),)
@@ -175,7 +175,7 @@ def test_the_plugins_own_defaults_are_said_aloud_and_read_back(lines: Mapping[st
 def test_a_file_says_what_it_was_made_from(lines: Mapping[str, Any], tmp_path: Path) -> None:
     import onnx
 
-    from harness.runner.preparation import Preparer
+    from evenbench.harness.runner.preparation import Preparer
 
     prepared = Preparer(PLANS["quick"].timeout_seconds).prepare(
         CELLS["digits_cnn-ort-int8-static-cpu-b1"]

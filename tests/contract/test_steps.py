@@ -5,7 +5,7 @@ decode, resize and drop boxes.
 from __future__ import annotations
 
 from benchmarks import steps
-from harness.testing import BackendContract
+from evenbench.harness.testing import BackendContract
 
 
 class TestStepsOpenCv(BackendContract):

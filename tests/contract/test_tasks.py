@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 
 from benchmarks import detection, large, segmentation, shaping, text
-from harness import PLANS, Case, Cell, Model, Unavailable
-from harness.collection import matrix
-from harness.commands import selftest
-from harness.core.cases import Entry
-from harness.environment import cpu
-from harness.measurement import judging
-from harness.pipeline import postprocess
-from harness.runner.preparation import Preparer
-from harness.runner.schedule import Run
+from evenbench.harness import PLANS, Case, Cell, Model, Unavailable
+from evenbench.harness.collection import matrix
+from evenbench.harness.commands import selftest
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.environment import cpu
+from evenbench.harness.measurement import judging
+from evenbench.harness.pipeline import postprocess
+from evenbench.harness.runner.preparation import Preparer
+from evenbench.harness.runner.schedule import Run
 from tests.contract import small_networks
 
 RUNTIMES = ("torch-eager", "ort", "openvino")

@@ -16,18 +16,18 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from backends.contract_model import TINY_CNN
-from backends.tensorrt import builder, layers
-from backends.tensorrt.backend import TensorRtRtx
-from backends.tensorrt.builder import BuildOrder, build_plans
-from harness import PLANS, Cell, Unavailable, Unsupported
-from harness.core import registry
-from harness.core.cases import Entry
-from harness.environment import gpu
-from harness.results import records
-from harness.runner.preparation import Preparer
-from harness.runner.prepared import Refusal
-from harness.runner.schedule import Run
+from evenbench.backends.contract_model import TINY_CNN
+from evenbench.backends.tensorrt import builder, layers
+from evenbench.backends.tensorrt.backend import TensorRtRtx
+from evenbench.backends.tensorrt.builder import BuildOrder, build_plans
+from evenbench.harness import PLANS, Cell, Unavailable, Unsupported
+from evenbench.harness.core import registry
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.environment import gpu
+from evenbench.harness.results import records
+from evenbench.harness.runner.preparation import Preparer
+from evenbench.harness.runner.prepared import Refusal
+from evenbench.harness.runner.schedule import Run
 
 pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="TensorRT for RTX is there for x86-64 only"

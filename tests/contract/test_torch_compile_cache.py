@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from backends.torch import precompiled_headers
 from benchmarks.models import DIGITS_CNN
-from harness import PLANS, Cell
-from harness.core import artifact_store
-from harness.core.cases import Entry
-from harness.runner.schedule import Run
+from evenbench.backends.torch import precompiled_headers
+from evenbench.harness import PLANS, Cell
+from evenbench.harness.core import artifact_store
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.runner.schedule import Run
 
 QUICK = replace(PLANS["quick"], min_seconds=0.0, warmup_max_seconds=0.1)
 

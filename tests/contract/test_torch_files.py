@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.torch import exported_files, tensor_specs
-from backends.torch import model as torch_model
-from harness import BATCH, Cell, Model, TensorSpec, UsageError
-from harness.cli import main
-from harness.collection import user_models
-from harness.collection.user_model_flags import ModelFlags
-from harness.inputs import standard_normal
+from evenbench.backends.torch import exported_files, tensor_specs
+from evenbench.backends.torch import model as torch_model
+from evenbench.harness import BATCH, Cell, Model, TensorSpec, UsageError
+from evenbench.harness.cli import main
+from evenbench.harness.collection import user_models
+from evenbench.harness.collection.user_model_flags import ModelFlags
+from evenbench.harness.inputs import standard_normal
 
 torch = pytest.importorskip("torch")
 

@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from backends.contract_model import TINY_CNN
-from backends.torch import eager, inductor, int8
-from backends.torch import precision as torch_precision
 from benchmarks.models import DIGITS_CNN
-from harness import Cell, Unsupported
-from harness.core import registry
-from harness.core.cases import Entry
-from harness.core.plans import PLANS
-from harness.environment import cpu, system_info
-from harness.runner.schedule import Run
-from harness.testing import BackendContract, fresh_registry
+from evenbench.backends.contract_model import TINY_CNN
+from evenbench.backends.torch import eager, inductor, int8
+from evenbench.backends.torch import precision as torch_precision
+from evenbench.harness import Cell, Unsupported
+from evenbench.harness.core import registry
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.core.plans import PLANS
+from evenbench.harness.environment import cpu, system_info
+from evenbench.harness.runner.schedule import Run
+from evenbench.harness.testing import BackendContract, fresh_registry
 
 CHANNELS_LAST = (("memory_format", "channels_last"),)
 WARM = (("loader", "python-warm"), *CHANNELS_LAST)

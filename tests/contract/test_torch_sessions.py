@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.contract_model import TINY_CNN
-from backends.torch import placement, torch_compile, torchscript
-from backends.torch import session as torch_session
-from harness import Cell, Model, TensorSpec, Unsupported
-from harness.testing import Kit, answer, copied
+from evenbench.backends.contract_model import TINY_CNN
+from evenbench.backends.torch import placement, torch_compile, torchscript
+from evenbench.backends.torch import session as torch_session
+from evenbench.harness import Cell, Model, TensorSpec, Unsupported
+from evenbench.harness.testing import Kit, answer, copied
 
 
 def writes_to_its_input():

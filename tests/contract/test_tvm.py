@@ -19,17 +19,17 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from backends.tvm import compilation, tuning_database
 from benchmarks.models import DIGITS_CNN
-from harness import PLANS, Cell, Unsupported
-from harness.core import artifact_store, registry
-from harness.core.cases import Entry
-from harness.environment import cpu
-from harness.results.records import Record
-from harness.runner import tuning
-from harness.runner.schedule import Run
-from harness.statistics import estimates as statistics
-from harness.testing import BackendContract, fresh_registry
+from evenbench.backends.tvm import compilation, tuning_database
+from evenbench.harness import PLANS, Cell, Unsupported
+from evenbench.harness.core import artifact_store, registry
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.environment import cpu
+from evenbench.harness.results.records import Record
+from evenbench.harness.runner import tuning
+from evenbench.harness.runner.schedule import Run
+from evenbench.harness.statistics import estimates as statistics
+from evenbench.harness.testing import BackendContract, fresh_registry
 
 pytest.importorskip("tvm")
 
@@ -137,7 +137,7 @@ def test_a_killed_tuner_leaves_what_the_next_one_goes_on_with(own_tuning: Path) 
     file = own_tuning / "bench_two.py"
     file.write_text(BENCH)
     command = subprocess.Popen(
-        [sys.executable, "-m", "harness.cli", "tune", str(file), "--trials", "50"],
+        [sys.executable, "-m", "evenbench.harness.cli", "tune", str(file), "--trials", "50"],
         stderr=subprocess.DEVNULL,
     )
     try:

@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backends import contract_model
 from benchmarks.models import DIGITS_CNN, EFFICIENTNET_B0, MOBILENET_V3_SMALL
-from harness import BATCH, Cell, Model, TensorSpec, Weights, own, pretrained, seeded
-from harness.core.cases import Entry
-from harness.core.plans import PLANS
-from harness.environment import cpu
-from harness.runner.preparation import Preparer
-from harness.runner.prepared import Refusal
-from harness.runner.schedule import Run
+from evenbench.backends import contract_model
+from evenbench.harness import BATCH, Cell, Model, TensorSpec, Weights, own, pretrained, seeded
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.core.plans import PLANS
+from evenbench.harness.environment import cpu
+from evenbench.harness.runner.preparation import Preparer
+from evenbench.harness.runner.prepared import Refusal
+from evenbench.harness.runner.schedule import Run
 
 TINY = contract_model.TINY_CNN
 
@@ -247,7 +247,7 @@ def test_two_folders_share_seeded_weights_only_if_all_files_are_equal(tmp_path: 
 
 def test_one_changed_flag_is_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     before = Preparer(600).prepare(cell(TINY, "ort"))
-    monkeypatch.setattr("backends.onnx.exporters.OPSET", 19)
+    monkeypatch.setattr("evenbench.backends.onnx.exporters.OPSET", 19)
     after = Preparer(600).prepare(cell(TINY, "ort"))
     assert before.artifact.path != after.artifact.path
     assert before.weights == after.weights

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from harness import Session
-from harness.core.intermediate_tensors import Within
+from evenbench.harness import Session
+from evenbench.harness.core.intermediate_tensors import Within
 
 torch = pytest.importorskip("torch")
 
-from backends.torch.tensor_capture import WatchedSession  # noqa: E402
+from evenbench.backends.torch.tensor_capture import WatchedSession  # noqa: E402
 
 
 class Calls(Session):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core import artifact_store
+from evenbench.harness.core import artifact_store
 from tests.docs.pages import Block, blocks, place, prose
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +91,7 @@ def _write_onnx(file: Path) -> None:
 def _write_photograph(file: Path) -> None:
     from PIL import Image
 
-    from harness.photographs import PHOTOGRAPHS, locate
+    from evenbench.harness.photographs import PHOTOGRAPHS, locate
 
     cat = next(photograph for photograph in PHOTOGRAPHS if photograph.name == "chelsea")
     with Image.open(locate(cat)) as opened:

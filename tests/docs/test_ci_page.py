@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from harness.commands import compare
+from evenbench.harness.commands import compare
 from tests.docs.pages import blocks
 from tests.meta.scripts import ROOT, calls, unknown
 

@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from harness import cli
-from harness.core import registry
+from evenbench.harness import cli
+from evenbench.harness.core import registry
 from tests.docs.pages import COMMENT, blocks, prose
 
 ROOT = Path(__file__).parents[2]
@@ -104,7 +104,7 @@ def test_every_command_is_documented() -> None:
 
 
 def test_every_backend_has_a_section() -> None:
-    import backends
+    from evenbench import backends
 
     headings = re.findall(r"^#+ (.+)$", prose(ROOT / "docs" / "backends.md"), re.MULTILINE)
     named = {name for heading in headings for name in re.findall(r"`([\w-]+)`", heading)}
@@ -115,7 +115,7 @@ def test_every_backend_has_a_section() -> None:
 
 def test_the_installed_options_of_backends_are_described() -> None:
     page = (ROOT / "docs" / "backends.md").read_text(encoding="utf-8")
-    import backends
+    from evenbench import backends
 
     for row in backends.TABLE:
         for option in registry.find(row.name).options:

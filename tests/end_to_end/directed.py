@@ -11,9 +11,9 @@ import filmed
 import numpy as np
 from PIL import Image
 
-from harness import Unsupported
-from harness.pipeline import drawing, postprocess
-from harness.pipeline.frame_spec import (
+from evenbench.harness import Unsupported
+from evenbench.harness.pipeline import drawing, postprocess
+from evenbench.harness.pipeline.frame_spec import (
     FrameProcessor,
     FrameResult,
     LayoutSpec,
@@ -21,7 +21,7 @@ from harness.pipeline.frame_spec import (
     StreamProcessor,
     StreamResult,
 )
-from harness.pipeline.stages import Overlap, Slots
+from evenbench.harness.pipeline.stages import Overlap, Slots
 
 STAGES = ("preprocess", "infer", "postprocess", "draw")
 

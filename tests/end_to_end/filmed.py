@@ -8,9 +8,9 @@ import time
 import numpy as np
 import tiny
 
-from harness import BATCH, Case, Model, Recipe, TensorSpec
-from harness.photographs import PHOTOGRAPHS
-from harness.preprocess import Decode, Layout, Resize, ToArray
+from evenbench.harness import BATCH, Case, Model, Recipe, TensorSpec
+from evenbench.harness.photographs import PHOTOGRAPHS
+from evenbench.harness.preprocess import Decode, Layout, Resize, ToArray
 
 SIDE = 8
 INPUTS = (TensorSpec("x", (BATCH, 3, SIDE, SIDE)),)
@@ -93,7 +93,7 @@ class LoopedSession(PaintedSession):
     clock = "the program's own"
 
     def laps(self, batches, count, boundary, keep):
-        from harness.core.session import Laps
+        from evenbench.harness.core.session import Laps
 
         taken, kept = [], {}
         for lap in range(count):

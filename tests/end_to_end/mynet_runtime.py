@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import Attestation, Backend, Golden, Session
-from harness.core import import_strings
+from evenbench.harness import Attestation, Backend, Golden, Session
+from evenbench.harness.core import import_strings
 
 
 class MatrixSession(Session):

@@ -18,13 +18,13 @@ import pytest
 from asv.util import load_json
 from conftest import HERE, REPOSITORY, Ran, variables
 
-from harness import Case, asv_bridge
-from harness.collection import discovery, matrix
-from harness.commands import report
-from harness.core import registry
-from harness.core.errors import UsageError
-from harness.core.plans import PLANS
-from harness.environment import cpu
+from evenbench.harness import Case, asv_bridge
+from evenbench.harness.collection import discovery, matrix
+from evenbench.harness.commands import report
+from evenbench.harness.core import registry
+from evenbench.harness.core.errors import UsageError
+from evenbench.harness.core.plans import PLANS
+from evenbench.harness.environment import cpu
 
 LIGHT = ("pip+asv_runner", "numpy", "pillow", "platformdirs")
 """What the tiny backend needs of the matrix of asv.conf.json."""
@@ -369,7 +369,7 @@ class TestReading:
             "tiny-tiny and not sleep",
         ]
         done = subprocess.run(
-            [sys.executable, "-m", "harness.cli", *words],
+            [sys.executable, "-m", "evenbench.harness.cli", *words],
             cwd=history.folder,
             capture_output=True,
             text=True,

@@ -16,10 +16,10 @@ import work
 from conftest import HERE, Ran, variables
 from test_compare import BENCH, git
 
-from harness.commands import bisect
-from harness.comparison import git as commits
-from harness.core import exit_codes
-from harness.core.errors import UsageError
+from evenbench.harness.commands import bisect
+from evenbench.harness.comparison import git as commits
+from evenbench.harness.core import exit_codes
+from evenbench.harness.core.errors import UsageError
 
 Command = Callable[..., Ran]
 CELL = "work-work-fp32-cpu-b1-t1"
@@ -78,7 +78,7 @@ def evenbench(history: Path, tmp_path: Path) -> Command:
         command = [
             sys.executable,
             "-m",
-            "harness.cli",
+            "evenbench.harness.cli",
             *words,
             *filter(None, [results]),
             str(tmp_path / "results"),

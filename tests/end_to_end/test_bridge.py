@@ -14,7 +14,7 @@ import work
 from conftest import HERE, variables
 from test_compare import BENCH
 
-from harness.environment import environment_names
+from evenbench.harness.environment import environment_names
 
 
 @pytest.mark.nightly
@@ -40,7 +40,7 @@ def test_an_upgrade_is_measured_in_pairs_and_recorded_as_a_bridge(tmp_path: Path
         **given,
     }
     words = ["bridge", *map(str, files), "--plan", "quick", "--pairs", "8", "--results", "results"]
-    command = [sys.executable, "-m", "harness.cli", *words]
+    command = [sys.executable, "-m", "evenbench.harness.cli", *words]
     done = subprocess.run(
         command,
         cwd=tmp_path,

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from conftest import HERE, Ran, variables
 
-from harness.comparison import exit_status, sides
-from harness.core import exit_codes
-from harness.core.errors import UsageError
-from harness.core.plans import PLANS
-from harness.statistics import paired_test
+from evenbench.harness.comparison import exit_status, sides
+from evenbench.harness.core import exit_codes
+from evenbench.harness.core.errors import UsageError
+from evenbench.harness.core.plans import PLANS
+from evenbench.harness.statistics import paired_test
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 BENCH = """\
@@ -78,7 +78,7 @@ def evenbench(repository: Path, tmp_path: Path) -> Command:
         command = [
             sys.executable,
             "-m",
-            "harness.cli",
+            "evenbench.harness.cli",
             *words,
             "--results",
             str(tmp_path / "results"),
@@ -210,7 +210,7 @@ def test_a_comparison_that_is_ended_leaves_no_worktree(repository: Path, tmp_pat
     command = [
         sys.executable,
         "-m",
-        "harness.cli",
+        "evenbench.harness.cli",
         "compare",
         "base",
         "slow",

@@ -18,7 +18,7 @@ import pytest
 from conftest import HERE, REPOSITORY, variables
 from test_compare import git
 
-from harness.core import exit_codes
+from evenbench.harness.core import exit_codes
 from tests.unit.runner.test_module_origins import install
 
 PACKAGE = "src/mynet"
@@ -157,7 +157,7 @@ def test_compare_judges_the_commit_of_an_installed_project(
     words = ("compare", "base", head, ".", "--plan", "quick", "--pairs", "8")
     results = tmp_path / "results"
     flags = (*words, "--results", str(results))
-    done = run(python, project, "benchmarks", tmp_path, "-m", "harness.cli", *flags)
+    done = run(python, project, "benchmarks", tmp_path, "-m", "evenbench.harness.cli", *flags)
     (file,) = results.glob("compare-*.json")
     (cell,) = (each for each in json.loads(file.read_text())["cells"] if not each["control"])
     base, other = cell["prepared"]

@@ -77,7 +77,7 @@ class Project:
 
     def evenbench(self, *words: str, **more: str) -> Ran:
         done = subprocess.run(
-            [sys.executable, "-m", "harness.cli", *words],
+            [sys.executable, "-m", "evenbench.harness.cli", *words],
             cwd=self.folder,
             env=self.environment | more,
             capture_output=True,

@@ -16,11 +16,11 @@ import jsonschema
 import numpy as np
 import pytest
 
-from backends import file_formats
-from harness.collection import model_files
-from harness.core import import_strings
-from harness.core.errors import UsageError
-from harness.results import records
+from evenbench.backends import file_formats
+from evenbench.harness.collection import model_files
+from evenbench.harness.core import import_strings
+from evenbench.harness.core.errors import UsageError
+from evenbench.harness.results import records
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
@@ -92,7 +92,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def inspect(*arguments: str) -> tuple[int, str, str]:
     """Exit code and output of the command in a process of its own, as a person calls it."""
     done = subprocess.run(
-        [sys.executable, "-m", "harness.cli", "inspect", *arguments],
+        [sys.executable, "-m", "evenbench.harness.cli", "inspect", *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -287,7 +287,7 @@ def test_the_command_shows_runtimes_and_what_they_fuse(exported: Path) -> None:
 @pytest.mark.slow
 def test_a_plan_is_read_without_a_gpu(exported: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
-    from backends.tensorrt import builder
+    from evenbench.backends.tensorrt import builder
 
     order = builder.BuildOrder("tensorrt_rtx", {"image": IMAGE}, "SM89")
     made = builder.build_plans(exported, tmp_path, order)

@@ -19,20 +19,29 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-import harness
-from harness import BATCH, Attestation, Cell, Model, Session, TensorSpec, UsageError
-from harness.commands import load
-from harness.commands.arguments import parsed
-from harness.core import artifact_store
-from harness.core.cases import Entry
-from harness.load import mlperf
-from harness.load import session as load_session
-from harness.load.scenarios import CONCURRENT, GAPS, NAMES, SERVER, SHAPES, SINGLE, SWEEP, Scenario
-from harness.results import records
-from harness.runner.job import Job
-from harness.runner.preparation import Preparer
-from reports.pages import load as load_page
-from reports.terminal import load as terminal
+from evenbench import harness
+from evenbench.harness import BATCH, Attestation, Cell, Model, Session, TensorSpec, UsageError
+from evenbench.harness.commands import load
+from evenbench.harness.commands.arguments import parsed
+from evenbench.harness.core import artifact_store
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.load import mlperf
+from evenbench.harness.load import session as load_session
+from evenbench.harness.load.scenarios import (
+    CONCURRENT,
+    GAPS,
+    NAMES,
+    SERVER,
+    SHAPES,
+    SINGLE,
+    SWEEP,
+    Scenario,
+)
+from evenbench.harness.results import records
+from evenbench.harness.runner.job import Job
+from evenbench.harness.runner.preparation import Preparer
+from evenbench.reports.pages import load as load_page
+from evenbench.reports.terminal import load as terminal
 from tests.unit import builders
 from tests.unit.builders import attestation, cell, plan, register, work_here
 
@@ -431,7 +440,7 @@ def command(
     asked = [
         sys.executable,
         "-m",
-        "harness.cli",
+        "evenbench.harness.cli",
         "load",
         target,
         *words,

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from conftest import variables
 
-import harness
-from harness.pipeline import video
+from evenbench import harness
+from evenbench.harness.pipeline import video
 
 for package in ("av", "skimage", "sklearn"):
     pytest.importorskip(package)
@@ -36,7 +36,7 @@ class Ran:
 
 def run(folder: Path, *words: str, cwd: Path | None = None, **more: str) -> Ran:
     """The command in a process of its own, with the numpy backends."""
-    command = [sys.executable, "-m", "harness.cli", "pipeline", *words]
+    command = [sys.executable, "-m", "evenbench.harness.cli", "pipeline", *words]
     environment = variables(folder) | {"EVENBENCH_BACKENDS": filmed.BACKENDS} | more
     done = subprocess.run(
         command,

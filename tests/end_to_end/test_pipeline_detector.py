@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, variables
 
-from backends.cpp import toolchain
+from evenbench.backends.cpp import toolchain
 
 for package in ("av", "skimage", "sklearn", "torch", "onnxruntime", "openvino"):
     pytest.importorskip(package)
@@ -39,7 +39,7 @@ def test_boxes_and_masks_are_drawn_in_cpp_as_in_python(tmp_path: Path) -> None:
         "-o",
         str(tmp_path / "out"),
     )
-    command = [sys.executable, "-m", "harness.cli", "pipeline", *words]
+    command = [sys.executable, "-m", "evenbench.harness.cli", "pipeline", *words]
     done = subprocess.run(
         command,
         cwd=REPOSITORY,

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from conftest import variables
 
-import harness
-from backends.cpp import toolchain
-from harness.pipeline import video
+from evenbench import harness
+from evenbench.backends.cpp import toolchain
+from evenbench.harness.pipeline import video
 
 for package in ("av", "skimage", "sklearn"):
     pytest.importorskip(package)
@@ -32,7 +32,15 @@ HELD = ("after_decoding_overlapped", "after_decoding_paced")
 
 def run(folder: Path, *words: str, cwd: Path, **more: str) -> tuple[int, str]:
     """The command in a process of its own; its exit code and what it said."""
-    command = [sys.executable, "-m", "harness.cli", "pipeline", *words, "-o", str(folder / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "evenbench.harness.cli",
+        "pipeline",
+        *words,
+        "-o",
+        str(folder / "out"),
+    ]
     environment = variables(folder) | {"EVENBENCH_BACKENDS": directed.BACKENDS} | more
     done = subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=170, check=False

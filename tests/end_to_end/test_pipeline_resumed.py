@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 from conftest import variables
 
-from harness import cli
-from harness.core import artifact_store, exit_codes
-from harness.pipeline import film, session, video
-from harness.results import records
-from harness.runner import job as runner_job
-from harness.runner import launcher
-from harness.runner.job import Job
+from evenbench.harness import cli
+from evenbench.harness.core import artifact_store, exit_codes
+from evenbench.harness.pipeline import film, session, video
+from evenbench.harness.results import records
+from evenbench.harness.runner import job as runner_job
+from evenbench.harness.runner import launcher
+from evenbench.harness.runner.job import Job
 from tests.unit.builders import register, work_here
 
 for package in ("av", "skimage", "sklearn"):
@@ -248,7 +248,7 @@ def test_what_a_camera_showed_is_recorded_once(
 def test_a_command_that_is_ended_by_a_signal_goes_on(how: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "bench_pictures.py").write_text("from filmed import pictures\n")
     colours(tmp_path / "colours.mp4")
-    command = [sys.executable, "-m", "harness.cli", *TWO]
+    command = [sys.executable, "-m", "evenbench.harness.cli", *TWO]
     environment = variables(tmp_path) | {"EVENBENCH_BACKENDS": filmed.BACKENDS}
     process = subprocess.Popen(
         command,

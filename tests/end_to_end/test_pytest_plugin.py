@@ -211,7 +211,7 @@ class TestBenchmarkJson:
     def test_options_do_not_change_from_run_to_run(self, everything: Everything) -> None:
         assert (
             everything.stored["tiny-tiny-fp32-cpu-b1"]["options"]["timer"]
-            == "harness.plugin.Replay"
+            == "evenbench.harness.plugin.Replay"
         )
 
     def test_autosave_stores_the_same_statistics(self, everything: Everything) -> None:
@@ -693,7 +693,8 @@ def test_a_project_with_its_own_harness_is_left_alone(
 
 def test_the_entry_point_has_every_hook_of_the_plugin() -> None:
     import evenbench_pytest
-    from harness import plugin
+
+    from evenbench.harness import plugin
 
     hooks = {name for name in vars(plugin) if name.startswith("pytest_")}
     assert hooks == set(evenbench_pytest.__all__)

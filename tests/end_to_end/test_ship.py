@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backends.torch import deployed_network
 from benchmarks import detection
 from benchmarks.models import DIGITS_CNN
-from harness import Cell, cli, photographs
-from harness.core import registry
-from harness.core.backend import Deployment
-from harness.deployment import bundle
+from evenbench.backends.torch import deployed_network
+from evenbench.harness import Cell, cli, photographs
+from evenbench.harness.core import registry
+from evenbench.harness.core.backend import Deployment
+from evenbench.harness.deployment import bundle
 from tests.contract import bright
 
 WRONG = '''"""A runtime that is wrong on purpose: it answers to another input."""

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import BATCH, Attestation, Backend, Golden, Model, Session, TensorSpec, Unavailable
+from evenbench.harness import (
+    BATCH,
+    Attestation,
+    Backend,
+    Golden,
+    Model,
+    Session,
+    TensorSpec,
+    Unavailable,
+)
 
 INPUTS = (TensorSpec("x", (BATCH, 4)),)
 OUTPUTS = (TensorSpec("y", (BATCH, 4)),)

@@ -4,9 +4,9 @@ right and how large.
 
 import numpy as np
 
-from harness import BATCH, Attestation, Backend, Golden, Model, Session, TensorSpec
-from harness.photographs import PHOTOGRAPHS, locate
-from harness.preprocess import CenterCrop, Layout, Normalise, Resize, ToArray
+from evenbench.harness import BATCH, Attestation, Backend, Golden, Model, Session, TensorSpec
+from evenbench.harness.photographs import PHOTOGRAPHS, locate
+from evenbench.harness.preprocess import CenterCrop, Layout, Normalise, Resize, ToArray
 
 REPEATS = 100
 NOISE = 1e-7

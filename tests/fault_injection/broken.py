@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backends.controls.null import Null, NullSession
-from harness import Cell, Session, Source
+from evenbench.backends.controls.null import Null, NullSession
+from evenbench.harness import Cell, Session, Source
 
 NOTES = "EVENBENCH_TEST_NOTES"
 """Names a file to which a backend appends one line for each process that it measured in."""

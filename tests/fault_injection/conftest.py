@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import BATCH, PLANS, Cell, Model, Plan, TensorSpec
-from harness.core import registry
-from harness.core.cases import Entry
-from harness.results.records import Record
-from harness.runner.schedule import Run
+from evenbench.harness import BATCH, PLANS, Cell, Model, Plan, TensorSpec
+from evenbench.harness.core import registry
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.results.records import Record
+from evenbench.harness.runner.schedule import Run
 
 QUICK = replace(
     PLANS["quick"], min_seconds=0.0, max_seconds=0.05, warmup_max_seconds=0.05, timeout_seconds=20.0

@@ -8,9 +8,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from backends.tvm import tuning
-from backends.tvm.backend import Tvm
-from harness import Cell, Source
+from evenbench.backends.tvm import tuning
+from evenbench.backends.tvm.backend import Tvm
+from evenbench.harness import Cell, Source
 
 BATCHES = 1
 

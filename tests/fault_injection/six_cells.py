@@ -2,7 +2,7 @@
 collect it by itself.
 """
 
-from harness import BATCH, Case, Model, TensorSpec
+from evenbench.harness import BATCH, Case, Model, TensorSpec
 
 TINY = Model(
     name="tiny",

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import BATCH, Model, TensorSpec, cli, inputs, preprocess
-from harness.collection import user_model_flags, user_models
+from evenbench.harness import BATCH, Model, TensorSpec, cli, inputs, preprocess
+from evenbench.harness.collection import user_model_flags, user_models
 from tests.reports.synthetic import record
 from tests.unit.inputs import test_image_validation as test_bad_images
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli
-from harness.core.errors import UsageError
-from harness.results import records
+from evenbench.harness import cli
+from evenbench.harness.core.errors import UsageError
+from evenbench.harness.results import records
 from tests.fault_injection.conftest import Measure, Register, cells
 
 
@@ -257,7 +257,7 @@ def test_two_backends_of_one_name_are_an_error_of_usage(
     register(rows="null=tests.fault_injection.broken:Fine")
     error = told(capsys, "list", "tests/fault_injection/six_cells.py")
     assert "two backends are named 'null'" in error
-    assert "backends.controls.null:Null" in error
+    assert "evenbench.backends.controls.null:Null" in error
     assert "tests.fault_injection.broken:Fine" in error
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.results.interleaving import sweeps_of
+from evenbench.harness.results.interleaving import sweeps_of
 from tests.fault_injection.conftest import QUICK, Measure, Register, cells, pids
 from tests.fault_injection.test_processes import _gone
 
@@ -34,7 +34,15 @@ def test_a_killed_parent_leaves_no_stopped_process(how: signal.Signals, tmp_path
         **os.environ,
         "EVENBENCH_BACKENDS": f"steady={broken}:Steady,steadier={broken}:Steadier",
     }
-    command = [sys.executable, "-m", "harness.cli", "run", str(bench), "--plan", "thorough"]
+    command = [
+        sys.executable,
+        "-m",
+        "evenbench.harness.cli",
+        "run",
+        str(bench),
+        "--plan",
+        "thorough",
+    ]
     process = subprocess.Popen([*command, "--results", str(tmp_path / "results")], env=variables)
     until = time.monotonic() + 40
     while len(pids(tmp_path)) < 2 and time.monotonic() < until:

@@ -19,7 +19,7 @@ CELLS = 6
 COMMAND = [
     sys.executable,
     "-m",
-    "harness.cli",
+    "evenbench.harness.cli",
     "load",
     "tests/fault_injection/six_cells.py",
     "--scenario",

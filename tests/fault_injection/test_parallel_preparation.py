@@ -12,10 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.core.types import Cell
-from harness.runner.preparation import Preparer
-from harness.runner.prepared import Refusal
-from harness.runner.worker_slots import Slots
+from evenbench.harness.core.types import Cell
+from evenbench.harness.runner.preparation import Preparer
+from evenbench.harness.runner.prepared import Refusal
+from evenbench.harness.runner.worker_slots import Slots
 from tests.fault_injection.conftest import Register, cells, pids
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.import_path import shared_path
-from harness.environment import system_info
-from harness.runner import job as runner_job
-from harness.runner import launcher
+from evenbench.harness.core.import_path import shared_path
+from evenbench.harness.environment import system_info
+from evenbench.harness.runner import job as runner_job
+from evenbench.harness.runner import launcher
 from tests.fault_injection.conftest import QUICK, TINY, Measure, Register, cells, pids
 
 SHORT = replace(QUICK, timeout_seconds=2.0)

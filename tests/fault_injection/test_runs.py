@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.plans import PLANS
-from harness.runner.schedule import Event, Run
+from evenbench.harness.core.plans import PLANS
+from evenbench.harness.runner.schedule import Event, Run
 from tests.fault_injection.conftest import QUICK, Register, cells, pids
 
 COMMAND = [
     sys.executable,
     "-m",
-    "harness.cli",
+    "evenbench.harness.cli",
     "run",
     "tests/fault_injection/six_cells.py",
     "--plan",

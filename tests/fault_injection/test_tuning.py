@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness import UsageError
-from harness.core import registry
-from harness.environment import measurement_lock
-from harness.runner import tuning
+from evenbench.harness import UsageError
+from evenbench.harness.core import registry
+from evenbench.harness.environment import measurement_lock
+from evenbench.harness.runner import tuning
 from tests.fault_injection.conftest import Register, cells, pids
 
 ALL = ("Tuner", "Aborts", "Hangs", "Raises", "Interrupts", "Refuses")
@@ -127,7 +127,16 @@ def command(tmp_path: Path, register: Register, *backends: str) -> subprocess.Co
     register(rows=ROWS)
     file = tmp_path / "bench_tuned.py"
     file.write_text(BENCH.format(backends=", ".join(map(repr, backends)) + ","))
-    asked = [sys.executable, "-m", "harness.cli", "tune", str(file), "--trials", "2", "--json"]
+    asked = [
+        sys.executable,
+        "-m",
+        "evenbench.harness.cli",
+        "tune",
+        str(file),
+        "--trials",
+        "2",
+        "--json",
+    ]
     return subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
 
 

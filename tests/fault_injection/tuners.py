@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backends.controls.null import NullSession
-from harness import Cell, Session, Source
-from harness.core import artifact_store
-from harness.core.backend import Tunable
+from evenbench.backends.controls.null import NullSession
+from evenbench.harness import Cell, Session, Source
+from evenbench.harness.core import artifact_store
+from evenbench.harness.core.backend import Tunable
 from tests.fault_injection.broken import note
 
 TASKS = 3

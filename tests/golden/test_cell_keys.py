@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.collection import discovery
-from harness.environment import cpu
+from evenbench.harness.collection import discovery
+from evenbench.harness.environment import cpu
 from tests.meta.architecture import ROOT
 
 RECORDED: dict[str, dict[str, str]] = json.loads(

@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backends.preprocessing import numpy_preprocessor, opencv_preprocessor
 from benchmarks import models
-from harness import PLANS, Case, Recipe, preprocess
-from harness.collection import matrix
-from harness.core.cases import Entry
-from harness.core.types import Photograph
-from harness.inputs import pixel_difference, preprocessors
-from harness.inputs.pixel_difference import ALLOWED, Difference
-from harness.inputs.preprocessors import Implementation, ImplementedRecipe, chain
-from harness.photographs import PHOTOGRAPHS, locate
-from harness.preprocess import (
+from evenbench.backends.preprocessing import numpy_preprocessor, opencv_preprocessor
+from evenbench.harness import PLANS, Case, Recipe, preprocess
+from evenbench.harness.collection import matrix
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.core.types import Photograph
+from evenbench.harness.inputs import pixel_difference, preprocessors
+from evenbench.harness.inputs.pixel_difference import ALLOWED, Difference
+from evenbench.harness.inputs.preprocessors import Implementation, ImplementedRecipe, chain
+from evenbench.harness.photographs import PHOTOGRAPHS, locate
+from evenbench.harness.preprocess import (
     IMAGENET_224,
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -37,7 +37,7 @@ from harness.preprocess import (
     Resize,
     ToArray,
 )
-from harness.runner.schedule import Run
+from evenbench.harness.runner.schedule import Run
 
 AFTER = IMAGENET_224.steps[2:]
 SAMPLED = Recipe("sampled", (Decode(), Resize(256, antialias=False), *AFTER))

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import preprocess
-from harness.core.types import Photograph
-from harness.inputs import batches
-from harness.photographs import PHOTOGRAPHS, locate
+from evenbench.harness import preprocess
+from evenbench.harness.core.types import Photograph
+from evenbench.harness.inputs import batches
+from evenbench.harness.photographs import PHOTOGRAPHS, locate
 
 FILE = Path(__file__).with_name("photographs.json")
 GOLDEN = json.loads(FILE.read_text()) if FILE.exists() else {}

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from backends.contract_model import TINY_CNN
-from harness import Cell, Model
-from harness.core import artifact_store
-from harness.core.cases import Entry
-from harness.runner.schedule import Run
+from evenbench.backends.contract_model import TINY_CNN
+from evenbench.harness import Cell, Model
+from evenbench.harness.core import artifact_store
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.runner.schedule import Run
 from tests.meta import spies
 from tests.unit.builders import ROWS, cell, plan, product, register, work_here
 

@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.preprocessing import opencv_preprocessor
-from backends.steps import operations, reference
 from benchmarks import steps
-from harness import PLANS, Cell, Model
-from harness.accuracy import parity, tolerances
-from harness.collection import matrix
-from harness.core import import_strings, registry
-from harness.core.cases import Entry
-from harness.core.measurements import ParityVerdict
-from harness.measurement import attestation, judging
-from harness.preprocess import Resize
-from harness.runner.schedule import Run
+from evenbench.backends.preprocessing import opencv_preprocessor
+from evenbench.backends.steps import operations, reference
+from evenbench.harness import PLANS, Cell, Model
+from evenbench.harness.accuracy import parity, tolerances
+from evenbench.harness.collection import matrix
+from evenbench.harness.core import import_strings, registry
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.core.measurements import ParityVerdict
+from evenbench.harness.measurement import attestation, judging
+from evenbench.harness.preprocess import Resize
+from evenbench.harness.runner.schedule import Run
 
 CASES = (*steps.preprocessing.models, *steps.postprocessing.models)
 
@@ -152,7 +152,7 @@ def test_wrong_postprocessing_is_caught(model: Model, wrong: Any) -> None:
 
 
 def test_networks_and_steps_are_kept_apart_in_words() -> None:
-    from backends.contract_model import TINY_CNN
+    from evenbench.backends.contract_model import TINY_CNN
 
     for name in steps.LIBRARIES:
         assert (

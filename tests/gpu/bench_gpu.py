@@ -2,9 +2,9 @@
 two batch sizes, both ways to launch.
 """
 
-from backends.contract_model import TINY_CNN
-from harness import Case
-from harness.core.types import PRECISIONS
+from evenbench.backends.contract_model import TINY_CNN
+from evenbench.harness import Case
+from evenbench.harness.core.types import PRECISIONS
 from tests.gpu.pairs import pairs
 
 PAIRS = pairs()

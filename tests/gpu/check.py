@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from harness import cli
-from harness.core import registry
-from harness.core.types import INNER_BOUNDARIES
-from harness.environment import cpu, gpu, system_info
-from harness.results import records
+from evenbench.harness import cli
+from evenbench.harness.core import registry
+from evenbench.harness.core.types import INNER_BOUNDARIES
+from evenbench.harness.environment import cpu, gpu, system_info
+from evenbench.harness.results import records
 from tests.gpu.pairs import Pair, pairs
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -2,7 +2,7 @@
 which names this file.
 """
 
-from harness.testing import BackendContract
+from evenbench.harness.testing import BackendContract
 from tests.gpu.pairs import pairs
 
 for pair in pairs():

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from backends.contract_model import TINY_CNN
-from harness import Cell
-from harness.core import registry
-from harness.core.types import PRECISIONS
+from evenbench.backends.contract_model import TINY_CNN
+from evenbench.harness import Cell
+from evenbench.harness.core import registry
+from evenbench.harness.core.types import PRECISIONS
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness.environment import gpu, system_info
+from evenbench.harness.environment import gpu, system_info
 from tests.gpu import check
 from tests.gpu.pairs import Pair, pairs
 

@@ -60,11 +60,11 @@ REPORTS: tuple[tuple[str, ...], ...] = (
 
 BY_NAME: Mapping[tuple[str, str], str] = {
     (
-        "harness.core.registry",
+        "evenbench.harness.core.registry",
         "backends",
     ): "the table of names, from which every backend is then found by its string",
     (
-        "harness.runner.child_process",
+        "evenbench.harness.runner.child_process",
         "backends",
     ): "the same table, before the path of this checkout is left out",
 }

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness import cli
+from evenbench.harness import cli
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CALL = re.compile(

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from backends.controls.null import Null
-from backends.onnxruntime.backend import OnnxRuntime
-from backends.openvino.backend import OpenVino
-from backends.torch.eager import TorchEager
-from harness import Attestation, Backend, Cell, Session
+from evenbench.backends.controls.null import Null
+from evenbench.backends.onnxruntime.backend import OnnxRuntime
+from evenbench.backends.openvino.backend import OpenVino
+from evenbench.backends.torch.eager import TorchEager
+from evenbench.harness import Attestation, Backend, Cell, Session
 from tests.unit.builders import Product, Twin
 
 WATCHED = ("torch", "onnxruntime", "openvino", "onnx", "tensorrt", "tvm")

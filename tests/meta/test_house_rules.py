@@ -11,22 +11,22 @@ from typing import Any
 
 import pytest
 
-import harness
-from harness.results import records
+from evenbench import harness
+from evenbench.harness.results import records
 from tests.meta.architecture import ROOT, imports, modules, name_of, outer_imports
 
 RUNTIMES = ("torch", "torchvision", "onnxruntime", "openvino", "tvm", "tensorrt")
 
 SPOKEN = {
-    "harness.commands.inspect": "the formats that it reads",
-    "harness.commands.tune": "the example of its help text",
-    "harness.commands.run": "the examples of its help text",
-    "harness.commands.compare": "the examples of its help text",
-    "harness.commands.footprint": "the examples of its help text",
-    "harness.commands.layerwise": "the examples of its help text",
-    "harness.commands.pipeline": "the examples of its help text",
-    "harness.commands.package": "the examples of its help text",
-    "harness.collection.model_reader": "the sentence that says what a target may be",
+    "evenbench.harness.commands.inspect": "the formats that it reads",
+    "evenbench.harness.commands.tune": "the example of its help text",
+    "evenbench.harness.commands.run": "the examples of its help text",
+    "evenbench.harness.commands.compare": "the examples of its help text",
+    "evenbench.harness.commands.footprint": "the examples of its help text",
+    "evenbench.harness.commands.layerwise": "the examples of its help text",
+    "evenbench.harness.commands.pipeline": "the examples of its help text",
+    "evenbench.harness.commands.package": "the examples of its help text",
+    "evenbench.harness.collection.model_reader": "the sentence that says what a target may be",
 }
 """Modules of the harness that may say the name of a runtime to a person, and where."""
 
@@ -188,10 +188,10 @@ def test_there_is_one_summariser(module: str) -> None:
     module only.
     """
     if module in (
-        "harness.statistics.estimates",
-        "harness.accuracy.output_errors",
-        "harness.statistics.paired_test",
-        "harness.statistics.paired_intervals",
+        "evenbench.harness.statistics.estimates",
+        "evenbench.harness.accuracy.output_errors",
+        "evenbench.harness.statistics.paired_test",
+        "evenbench.harness.statistics.paired_intervals",
     ):
         # means over elements of one output, and over pairs
         return
@@ -209,13 +209,13 @@ def test_there_is_one_summariser(module: str) -> None:
         ("estimates", "median"),
         ("estimates", "quantile"),
     }:
-        assert "harness.statistics.estimates" in imports(module)
+        assert "evenbench.harness.statistics.estimates" in imports(module)
 
 
 @pytest.mark.parametrize("module", [*of("harness"), *of("backends")])
 def test_no_session_has_a_loop_of_its_own_without_a_clock_of_its_own(module: str) -> None:
     for node in ast.walk(modules()[module]):
-        if isinstance(node, ast.ClassDef) and module != "harness.core.session":
+        if isinstance(node, ast.ClassDef) and module != "evenbench.harness.core.session":
             methods = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
             fields = {
                 ast.unparse(target)
@@ -232,10 +232,10 @@ def test_one_clock_times_laps() -> None:
     """
     readers = [module for module in modules() if "perf_counter_ns" in ast.dump(modules()[module])]
     assert set(readers) <= {
-        "harness.measurement.timing",
-        "harness.testing.contract",
-        "harness.core.session",
-        "harness.commands.doctor",
+        "evenbench.harness.measurement.timing",
+        "evenbench.harness.testing.contract",
+        "evenbench.harness.core.session",
+        "evenbench.harness.commands.doctor",
     }
 
 

@@ -148,7 +148,10 @@ def test_declarations_import_the_standard_library_and_the_harness_only(module: s
 
 
 NUMPY_ROOMS = ("accuracy", "measurement", "testing", "plugin")
-PAIRED_TEST = ("harness.statistics.paired_test", "harness.statistics.paired_intervals")
+PAIRED_TEST = (
+    "evenbench.harness.statistics.paired_test",
+    "evenbench.harness.statistics.paired_intervals",
+)
 PARENT = [
     module
     for module in of("harness")
@@ -172,15 +175,19 @@ def test_reports_need_no_runtime_and_no_numpy(module: str) -> None:
 
 def test_the_walk_sees_imports_wherever_they_are() -> None:
     """The rules above are worth as much as this: one import of every kind that the sources hold."""
-    assert "harness.core.artifact_store" in imports("harness.runner.prepared"), (
-        "from package import module"
-    )
-    assert "harness.core.errors" in imports("harness.core.artifact_store"), (
+    assert "evenbench.harness.core.artifact_store" in imports(
+        "evenbench.harness.runner.prepared"
+    ), "from package import module"
+    assert "evenbench.harness.core.errors" in imports("evenbench.harness.core.artifact_store"), (
         "from module import name"
     )
-    assert "harness" in imports("harness.runner.record_parts"), "a public name of the package"
-    assert "harness.measurement.resident" in imports("harness.measurement.tasks"), (
-        "inside a function"
+    assert "harness" in imports("evenbench.harness.runner.record_parts"), (
+        "a public name of the package"
     )
-    assert "harness.core.session" in imports("backends.onnxruntime.session"), "for type checkers"
-    assert "torch" in outer_imports("backends.torch.model", only_at_the_top=False)
+    assert "evenbench.harness.measurement.resident" in imports(
+        "evenbench.harness.measurement.tasks"
+    ), "inside a function"
+    assert "evenbench.harness.core.session" in imports("evenbench.backends.onnxruntime.session"), (
+        "for type checkers"
+    )
+    assert "torch" in outer_imports("evenbench.backends.torch.model", only_at_the_top=False)

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from backends.contract_model import TINY_CNN
-from harness import Cell
-from harness.core.import_path import shared_path
-from harness.environment import system_info
-from harness.runner import launcher
-from harness.runner.job import Job, Measurement
-from harness.runner.preparation import Preparer
+from evenbench.backends.contract_model import TINY_CNN
+from evenbench.harness import Cell
+from evenbench.harness.core.import_path import shared_path
+from evenbench.harness.environment import system_info
+from evenbench.harness.runner import launcher
+from evenbench.harness.runner.job import Job, Measurement
+from evenbench.harness.runner.preparation import Preparer
 from tests.meta import spies
 from tests.meta.architecture import ROOT
 from tests.unit.builders import plan, register

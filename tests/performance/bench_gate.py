@@ -28,17 +28,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.comparison.session import PairedSession
-from harness.comparison.side_process import Side
-from harness.comparison.side_worker import Change
-from harness.comparison.verdicts import LATENCY, Pairing
-from harness.core import exit_codes
-from harness.core.errors import UsageError
-from harness.core.plans import PLANS
-from harness.core.types import to_json
-from harness.environment import cpu, system_info
-from harness.statistics import paired_test
-from harness.statistics.estimates import median
+from evenbench.harness.comparison.session import PairedSession
+from evenbench.harness.comparison.side_process import Side
+from evenbench.harness.comparison.side_worker import Change
+from evenbench.harness.comparison.verdicts import LATENCY, Pairing
+from evenbench.harness.core import exit_codes
+from evenbench.harness.core.errors import UsageError
+from evenbench.harness.core.plans import PLANS
+from evenbench.harness.core.types import to_json
+from evenbench.harness.environment import cpu, system_info
+from evenbench.harness.statistics import paired_test
+from evenbench.harness.statistics.estimates import median
 from tests.performance import workloads
 from tests.performance.rules import RULES
 

@@ -26,12 +26,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.core import exit_codes
-from harness.core.cases import Entry
-from harness.core.errors import UsageError
-from harness.core.plans import PLANS
-from harness.core.types import Cell, to_json
-from harness.runner.schedule import Run
+from evenbench.harness.core import exit_codes
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.core.errors import UsageError
+from evenbench.harness.core.plans import PLANS
+from evenbench.harness.core.types import Cell, to_json
+from evenbench.harness.runner.schedule import Run
 from tests.performance import group_records, workloads
 from tests.performance.bench_gate import CONDITIONS, ROOT, condition, facts, read
 

@@ -19,15 +19,15 @@ from statistics import median
 from typing import Any
 
 from benchmarks.models import DIGITS_CNN, RESNET18
-from harness.core import registry
-from harness.core.cases import Entry
-from harness.core.plans import PLANS
-from harness.core.types import COMPUTE, Cell
-from harness.environment import cpu, system_info
-from harness.inputs import batches as inputs
-from harness.measurement import timing
-from harness.runner.preparation import Preparer
-from harness.runner.schedule import Run
+from evenbench.harness.core import registry
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.core.plans import PLANS
+from evenbench.harness.core.types import COMPUTE, Cell
+from evenbench.harness.environment import cpu, system_info
+from evenbench.harness.inputs import batches as inputs
+from evenbench.harness.measurement import timing
+from evenbench.harness.runner.preparation import Preparer
+from evenbench.harness.runner.schedule import Run
 from tests.performance import yardstick
 
 ROUNDS = 40
@@ -57,7 +57,7 @@ def clock_floor() -> float:
 
 def null_floor() -> Iterator[Figure]:
     """The null cell's compute lap against two bare readings of the clock."""
-    from backends.controls.null import NullSession
+    from evenbench.backends.controls.null import NullSession
 
     session = NullSession(Cell(DIGITS_CNN, "null", threads=cpu.cores()))
     laps = median(
@@ -225,7 +225,7 @@ def listing() -> Iterator[Figure]:
         (Path(folder) / "bench_many.py").write_text(MANY_CELLS)
         begin = time.perf_counter()
         done = subprocess.run(
-            [sys.executable, "-m", "harness.cli", "list", folder],
+            [sys.executable, "-m", "evenbench.harness.cli", "list", folder],
             capture_output=True,
             text=True,
             check=True,
@@ -241,7 +241,7 @@ def reporting() -> Iterator[Figure]:
     """The report of 10,000 outcomes, from lines in memory to the page on disk, and until one can
     work with it in Chromium.
     """
-    from reports.pages import index as site
+    from evenbench.reports.pages import index as site
     from tests.reports import browser, synthetic
 
     lines = synthetic.many(10_000)

@@ -23,13 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core import registry
-from harness.core.types import COMPUTE
-from harness.environment import measurement_lock, system_info
-from harness.results.interleaving import sweeps_of
-from harness.runner.preparation import Preparer
-from harness.statistics.estimates import median
-from harness.statistics.group_verdicts import judge
+from evenbench.harness.core import registry
+from evenbench.harness.core.types import COMPUTE
+from evenbench.harness.environment import measurement_lock, system_info
+from evenbench.harness.results.interleaving import sweeps_of
+from evenbench.harness.runner.preparation import Preparer
+from evenbench.harness.statistics.estimates import median
+from evenbench.harness.statistics.group_verdicts import judge
 from tests.performance import peer_process
 from tests.performance.bench_gate import ROOT, facts
 from tests.performance.gate_tables import table
@@ -130,7 +130,15 @@ def evenbench(way: str, specs: Specs, limits: Limits) -> Trial:
     """The command `evenbench run` on both cells, to the same half-width."""
     cells = [peer_process.cell_of(spec["model"], spec["backend"]) for spec in specs.values()]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "harness.cli", "run", "benchmarks", "--results", folder]
+        command = [
+            sys.executable,
+            "-m",
+            "evenbench.harness.cli",
+            "run",
+            "benchmarks",
+            "--results",
+            folder,
+        ]
         for cell in cells:
             command += ["--cell", cell.id]
         command += ["--half-width", f"{100 * limits.half:.4g}%"]

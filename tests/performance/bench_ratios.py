@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.statistics.estimates import Estimate, median
-from harness.statistics.estimates import level as former_level
-from harness.statistics.group_verdicts import FASTER, SLOWER
-from harness.statistics.ratios import level
+from evenbench.harness.statistics.estimates import Estimate, median
+from evenbench.harness.statistics.estimates import level as former_level
+from evenbench.harness.statistics.group_verdicts import FASTER, SLOWER
+from evenbench.harness.statistics.ratios import level
 from tests.performance.ratio_study import SEED, Tally, study
 from tests.unit.statistics.simulated_groups import (
     HEAVY,

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.comparison.verdicts import LATENCY
-from harness.statistics.estimates import median
+from evenbench.harness.comparison.verdicts import LATENCY
+from evenbench.harness.statistics.estimates import median
 from tests.performance.rules import RULES
 
 ROOT = Path(__file__).parents[2]

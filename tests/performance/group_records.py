@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.core.types import COMPUTE
-from harness.results.interleaving import sweeps_of
-from harness.results.records import Record
-from harness.statistics import estimates
-from harness.statistics.group_verdicts import EQUIVALENT, FASTER, SLOWER, UNDECIDED, judge
-from harness.statistics.ratios import Sweeps
+from evenbench.harness.core.types import COMPUTE
+from evenbench.harness.results.interleaving import sweeps_of
+from evenbench.harness.results.records import Record
+from evenbench.harness.statistics import estimates
+from evenbench.harness.statistics.group_verdicts import EQUIVALENT, FASTER, SLOWER, UNDECIDED, judge
+from evenbench.harness.statistics.ratios import Sweeps
 
 UNIT = 1e-5
 """Times of a record are whole multiples of this log time, relative to `level_ns`."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.statistics.estimates import median
+from evenbench.harness.statistics.estimates import median
 from tests.performance import group_records
 from tests.performance.gate_tables import ROOT, by, placed, table, upper_limit
 from tests.performance.group_records import Pair

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import models
-from harness.core import registry
-from harness.core.session import Session
-from harness.core.types import Cell
-from harness.environment import cpu
-from harness.inputs import batches
+from evenbench.harness.core import registry
+from evenbench.harness.core.session import Session
+from evenbench.harness.core.types import Cell
+from evenbench.harness.environment import cpu
+from evenbench.harness.inputs import batches
 
 SPEC = "PEER_CELL"
 """The variable with the cell and its folders, as JSON."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.statistics.estimates import Estimate, level, median, quantile
-from harness.statistics.group_verdicts import EQUIVALENT, FASTER, SLOWER, UNDECIDED, judge
+from evenbench.harness.statistics.estimates import Estimate, level, median, quantile
+from evenbench.harness.statistics.group_verdicts import EQUIVALENT, FASTER, SLOWER, UNDECIDED, judge
 from tests.unit.statistics.simulated_groups import Group, Noise, first_sweeps, simulated
 
 PRECISION = math.log1p(0.03)

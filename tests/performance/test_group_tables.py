@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.core import registry
-from harness.core.types import COMPUTE, to_json
-from harness.statistics.group_verdicts import EQUIVALENT, FASTER, SLOWER, UNDECIDED
+from evenbench.harness.core import registry
+from evenbench.harness.core.types import COMPUTE, to_json
+from evenbench.harness.statistics.group_verdicts import EQUIVALENT, FASTER, SLOWER, UNDECIDED
 from tests.performance import bench_gate, bench_groups, group_records, group_tables, workloads
 from tests.performance.bench_groups import WORKLOADS, Kind
 from tests.performance.group_records import Pair

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.models import DIGITS_CNN
-from harness.inputs import batches
+from evenbench.harness.inputs import batches
 from tests.performance import bench_peers, peer_process
 from tests.performance.bench_peers import Limits
 from tests.performance.peer_intervals import EAGER, ORT, Interval, Samples, Trial

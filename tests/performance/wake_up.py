@@ -18,13 +18,13 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.models import DIGITS_CNN, RESNET18
-from harness.core.plans import PLANS
-from harness.core.types import Cell
-from harness.environment import cpu
-from harness.runner.job import Job, Measurement, Reply
-from harness.runner.launcher import Worker
-from harness.runner.preparation import Preparer
-from harness.statistics.estimates import level
+from evenbench.harness.core.plans import PLANS
+from evenbench.harness.core.types import Cell
+from evenbench.harness.environment import cpu
+from evenbench.harness.runner.job import Job, Measurement, Reply
+from evenbench.harness.runner.launcher import Worker
+from evenbench.harness.runner.preparation import Preparer
+from evenbench.harness.statistics.estimates import level
 
 RUNTIMES = ("torch-eager", "ort", "openvino")
 LAPS = 12

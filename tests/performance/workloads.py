@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backends.controls.null import Null, NullSession
-from backends.onnxruntime.backend import OnnxRuntime
 from benchmarks.models import DIGITS_CNN, MOBILENET_V3_SMALL
-from harness import Attestation, Case, Cell, Session
+from evenbench.backends.controls.null import Null, NullSession
+from evenbench.backends.onnxruntime.backend import OnnxRuntime
+from evenbench.harness import Attestation, Case, Cell, Session
 
 if TYPE_CHECKING:
-    from harness.core.session import Arrays
+    from evenbench.harness.core.session import Arrays
 
 REPEATS = (100, 102, 105, 110, 130)
 """Base, and 2, 5, 10 and 30 % more."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.core.types import BOUNDARIES
-from harness.measurement import sampling, timing
-from harness.statistics import steady_state
+from evenbench.harness.core.types import BOUNDARIES
+from evenbench.harness.measurement import sampling, timing
+from evenbench.harness.statistics import steady_state
 from tests.unit.builders import Clock, ScriptedSession, batches, plan
 
 

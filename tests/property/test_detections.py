@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.accuracy import detection_matching
-from harness.accuracy.detection_matching import LIMITS, Difference
+from evenbench.harness.accuracy import detection_matching
+from evenbench.harness.accuracy.detection_matching import LIMITS, Difference
 
 STRICT = LIMITS["fp32"]
 

@@ -10,10 +10,10 @@ from unittest import mock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import Case
-from harness.collection import matrix
-from harness.core.types import PRECISIONS
-from harness.environment import cpu
+from evenbench.harness import Case
+from evenbench.harness.collection import matrix
+from evenbench.harness.core.types import PRECISIONS
+from evenbench.harness.environment import cpu
 from tests.unit.builders import product
 
 MODELS = tuple(product(name=name) for name in ("resnet18", "resnet18-v2", "a"))

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import TensorSpec
-from harness.accuracy import parity
-from harness.accuracy.parity import Evidence
-from harness.accuracy.tolerances import Tolerance
-from harness.core.measurements import ParityVerdict
+from evenbench.harness import TensorSpec
+from evenbench.harness.accuracy import parity
+from evenbench.harness.accuracy.parity import Evidence
+from evenbench.harness.accuracy.tolerances import Tolerance
+from evenbench.harness.core.measurements import ParityVerdict
 
 SPEC = TensorSpec("y", ("batch", 5), "float64")
 RULE = Tolerance(1e-4, 1e-4, 3.0)

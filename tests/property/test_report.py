@@ -14,9 +14,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import cli
-from harness.results import records
-from reports.pages import index
+from evenbench.harness import cli
+from evenbench.harness.results import records
+from evenbench.reports.pages import index
 from tests.reports.synthetic import record
 
 GARBAGE = st.sampled_from(

@@ -15,7 +15,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.results import records
+from evenbench.harness.results import records
 
 SCALARS = (
     st.none()

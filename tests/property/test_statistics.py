@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.statistics import estimates
+from evenbench.harness.statistics import estimates
 
 POSITIVE = st.floats(1e-9, 1e9)
 MANY = st.lists(POSITIVE, min_size=1, max_size=30)

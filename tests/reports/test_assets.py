@@ -7,7 +7,7 @@ import gzip
 
 import pytest
 
-from reports import assets
+from evenbench.reports import assets
 
 
 def test_packed_text_comes_back_and_is_the_same_every_time() -> None:

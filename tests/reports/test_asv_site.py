@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import synthetic
 
-from harness import cli
-from harness.commands import report as asv_site
-from harness.core import exit_codes
-from reports.pages import index
+from evenbench.harness import cli
+from evenbench.harness.commands import report as asv_site
+from evenbench.harness.core import exit_codes
+from evenbench.reports.pages import index
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ the same library, and no other.
 import pytest
 import synthetic
 
-from reports import result_groups, verdict
-from reports.pages import index
-from reports.sections import binding_cost, details
+from evenbench.reports import result_groups, verdict
+from evenbench.reports.pages import index
+from evenbench.reports.sections import binding_cost, details
 
 SHA = synthetic.sha("one onnx file")
 STEADY = "std::chrono::steady_clock"

@@ -5,7 +5,7 @@ for nothing.
 import pytest
 import synthetic
 
-from reports.pages import index
+from evenbench.reports.pages import index
 from tests.performance import yardstick
 from tests.reports import browser
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import synthetic
 
-from reports import formatting
-from reports import result_groups as shape
-from reports.pages import index
-from reports.sections import details, divergences
+from evenbench.reports import formatting
+from evenbench.reports import result_groups as shape
+from evenbench.reports.pages import index
+from evenbench.reports.sections import details, divergences
 
 
 def search(

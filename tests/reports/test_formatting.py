@@ -2,8 +2,8 @@
 
 import pytest
 
-from harness.statistics.estimates import Estimate
-from reports import formatting
+from evenbench.harness.statistics.estimates import Estimate
+from evenbench.reports import formatting
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import synthetic
 
-from harness import cli
-from reports import history_results
-from reports.charts import history as charts
-from reports.pages import history
-from reports.pages import index as site
+from evenbench.harness import cli
+from evenbench.reports import history_results
+from evenbench.reports.charts import history as charts
+from evenbench.reports.pages import history
+from evenbench.reports.pages import index as site
 from tests.performance import yardstick
 from tests.reports import browser
 
@@ -154,7 +154,7 @@ def test_a_step_is_confirmed_in_pairs_and_bisected(folder, capsys, monkeypatch):
         )
         return {"words": ["it was that commit"], "first": {"sha": past.commit(20)}}
 
-    monkeypatch.setattr("harness.commands.bisect.search", search)
+    monkeypatch.setattr("evenbench.harness.commands.bisect.search", search)
     code, value = told(capsys, "--confirm", "--budget", "10m")
     (alarm,) = value["alarms"]
     assert code == 1
@@ -258,7 +258,7 @@ def test_points_stand_in_the_order_of_their_commits_whenever_they_were_measured(
 ):
     """As asv does, which goes from the newest commit to the oldest."""
     order = {past.commit(number): 30 - number for number in range(30)}
-    monkeypatch.setattr("harness.comparison.git.positions", lambda: order)
+    monkeypatch.setattr("evenbench.harness.comparison.git.positions", lambda: order)
     _, value = told(capsys)
     (alarm,) = value["alarms"]
     assert (alarm["kind"], alarm["commit_before"], alarm["commit"]) == (

@@ -13,10 +13,10 @@ import pytest
 from packaging.requirements import Requirement
 from test_history import CELLS, past, slower
 
-from harness import cli
-from harness.core.errors import UsageError
-from harness.environment import installers
-from harness.statistics import change_points
+from evenbench.harness import cli
+from evenbench.harness.core.errors import UsageError
+from evenbench.harness.environment import installers
+from evenbench.harness.statistics import change_points
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +44,7 @@ def test_otava_finds_the_step_that_asv_finds(tmp_path, monkeypatch, capsys):
         program = [
             str(tmp_path / "environment" / "bin" / "python"),
             "-m",
-            "harness.cli",
+            "evenbench.harness.cli",
             "history",
             "--json",
             *arguments,

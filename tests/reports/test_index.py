@@ -11,11 +11,11 @@ from html.parser import HTMLParser
 import pytest
 import synthetic
 
-from harness.core.types import OUTCOMES
-from reports import result_groups
-from reports.charts import laps, speedups
-from reports.pages import index as site
-from reports.sections import comparison
+from evenbench.harness.core.types import OUTCOMES
+from evenbench.reports import result_groups
+from evenbench.reports.charts import laps, speedups
+from evenbench.reports.pages import index as site
+from evenbench.reports.sections import comparison
 from tests.performance import yardstick
 
 HOSTILE = "<script>alert(1)</script><b>\"&'</b>"

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import synthetic
 
-from harness.statistics import group_verdicts
-from harness.statistics.ratios import INFLATION
-from reports import formatting, result_groups, verdict
-from reports.charts import speedups
-from reports.pages import index
-from reports.sections import details, overview, precisions
-from reports.terminal import outcomes
+from evenbench.harness.statistics import group_verdicts
+from evenbench.harness.statistics.ratios import INFLATION
+from evenbench.reports import formatting, result_groups, verdict
+from evenbench.reports.charts import speedups
+from evenbench.reports.pages import index
+from evenbench.reports.sections import details, overview, precisions
+from evenbench.reports.terminal import outcomes
 
 SPACE = formatting.SPACE
 

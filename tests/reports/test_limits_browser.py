@@ -9,7 +9,7 @@ from typing import Any
 
 import synthetic
 
-from reports.pages import index
+from evenbench.reports.pages import index
 from tests.reports import browser
 
 

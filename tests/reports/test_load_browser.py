@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.load.scenarios import CONCURRENT, GAPS, Scenario
-from reports.pages import load
+from evenbench.harness.load.scenarios import CONCURRENT, GAPS, Scenario
+from evenbench.reports.pages import load
 from tests.reports import browser
 from tests.reports.test_load_page import FASTER, line
 

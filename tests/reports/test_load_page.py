@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from harness.load.points import merge_points
-from harness.load.scenarios import CONCURRENT, GAPS, SWEEP, Scenario
-from reports import formatting, load_results
-from reports.pages import load
+from evenbench.harness.load.points import merge_points
+from evenbench.harness.load.scenarios import CONCURRENT, GAPS, SWEEP, Scenario
+from evenbench.reports import formatting, load_results
+from evenbench.reports.pages import load
 
 MS = 1_000_000
 CELL = {"id": "net-fast-fp32-cpu-b4", "batch": 4, "backend": "fast"}

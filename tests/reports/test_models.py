@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports import result_groups
-from reports.pages import index
-from reports.sections import models
+from evenbench.reports import result_groups
+from evenbench.reports.pages import index
+from evenbench.reports.sections import models
 from tests.reports.synthetic import record
 
 MODEL = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reports.pages import pipeline
+from evenbench.reports.pages import pipeline
 from tests.reports import browser
 from tests.reports.pipelines import ALONE, QUICK, SLOW, WRONG, shown
 

@@ -13,11 +13,11 @@ import jsonschema
 import pytest
 from rich.console import Console
 
-import harness
-from harness.core import pipeline_terms
-from reports import pipeline_notes, pipeline_results, pipeline_rows
-from reports.pages import pipeline
-from reports.terminal import pipeline as terminal
+from evenbench import harness
+from evenbench.harness.core import pipeline_terms
+from evenbench.reports import pipeline_notes, pipeline_results, pipeline_rows
+from evenbench.reports.pages import pipeline
+from evenbench.reports.terminal import pipeline as terminal
 from tests.reports.pipelines import (
     ALONE,
     DIRECTED,

@@ -5,9 +5,9 @@ right.
 import pytest
 import synthetic
 
-from reports import result_groups, verdict
-from reports.pages import index
-from reports.sections import precisions
+from evenbench.reports import result_groups, verdict
+from evenbench.reports.pages import index
+from evenbench.reports.sections import precisions
 
 
 def members(*lines):

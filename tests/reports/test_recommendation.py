@@ -5,8 +5,8 @@ would ship by.
 import pytest
 import synthetic
 
-from reports import constraints, deployment_facts, recommendation
-from reports import result_groups as shape
+from evenbench.reports import constraints, deployment_facts, recommendation
+from evenbench.reports import result_groups as shape
 
 ENOUGH = 160
 """Laps per process with which three processes state a p99."""

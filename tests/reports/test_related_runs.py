@@ -12,13 +12,21 @@ from typing import Any
 import pytest
 import synthetic
 
-from harness import cli
-from harness.load.capacity import best_batch
-from harness.load.points import merge_points
-from harness.load.scenarios import CONCURRENT, GAPS, SERVER, SHAPES, SINGLE, SWEEP, Scenario
-from harness.results import records
-from reports.pages import index, load
-from reports.sections import related_runs
+from evenbench.harness import cli
+from evenbench.harness.load.capacity import best_batch
+from evenbench.harness.load.points import merge_points
+from evenbench.harness.load.scenarios import (
+    CONCURRENT,
+    GAPS,
+    SERVER,
+    SHAPES,
+    SINGLE,
+    SWEEP,
+    Scenario,
+)
+from evenbench.harness.results import records
+from evenbench.reports.pages import index, load
+from evenbench.reports.sections import related_runs
 from tests.reports import pipelines
 
 MS = 1_000_000

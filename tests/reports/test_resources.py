@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from reports import formatting, result_groups
-from reports.sections import details, resources
+from evenbench.reports import formatting, result_groups
+from evenbench.reports.sections import details, resources
 from tests.reports.synthetic import record
 
 COUNTED = {"joules": {"package-0": 3.0, "dram": 1.0}, "seconds": 1.0, "laps": 40, "by": "a fake"}

@@ -6,9 +6,9 @@ import re
 
 import synthetic
 
-from reports import newest_records, result_groups, verdict
-from reports.sections import cells, comparison, overview
-from reports.terminal import outcomes
+from evenbench.reports import newest_records, result_groups, verdict
+from evenbench.reports.sections import cells, comparison, overview
+from evenbench.reports.terminal import outcomes
 
 
 def group_of(*lines):

@@ -3,9 +3,9 @@
 import pytest
 import synthetic
 
-from reports import result_groups
-from reports.pages import index
-from reports.sections import details, roofline
+from evenbench.reports import result_groups
+from evenbench.reports.pages import index
+from evenbench.reports.sections import details, roofline
 
 PEAKS = {
     "peak_flops_per_second": 1e11,

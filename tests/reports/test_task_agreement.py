@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from harness.results import records
-from reports import formatting, result_groups
-from reports.pages import index
-from reports.sections import cells, details, task_agreement
+from evenbench.harness.results import records
+from evenbench.reports import formatting, result_groups
+from evenbench.reports.pages import index
+from evenbench.reports.sections import cells, details, task_agreement
 from tests.reports.synthetic import record
 
 MATCHED = {

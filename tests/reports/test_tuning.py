@@ -3,10 +3,10 @@
 import pytest
 import synthetic
 
-from reports import result_groups
-from reports.charts import curves
-from reports.pages import index
-from reports.sections import details, tuning
+from evenbench.reports import result_groups
+from evenbench.reports.charts import curves
+from evenbench.reports.pages import index
+from evenbench.reports.sections import details, tuning
 
 CURVE = [[6, 5200.0], [9, 3100.0], [40, 1900.0]]
 

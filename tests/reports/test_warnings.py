@@ -2,9 +2,9 @@
 
 import synthetic
 
-from reports import result_groups
-from reports.pages import index
-from reports.sections import warnings
+from evenbench.reports import result_groups
+from evenbench.reports.pages import index
+from evenbench.reports.sections import warnings
 
 
 def drifting(model):

@@ -19,7 +19,7 @@ from unittest.mock import MagicMock
 import numpy as np
 import pytest
 
-from harness import (
+from evenbench.harness import (
     BATCH,
     PLANS,
     Attestation,
@@ -33,9 +33,9 @@ from harness import (
     TensorSpec,
     worker,
 )
-from harness.core import registry
-from harness.runner import job as runner_job
-from harness.runner import launcher
+from evenbench.harness.core import registry
+from evenbench.harness.runner import job as runner_job
+from evenbench.harness.runner import launcher
 
 HERE = "tests.unit.builders"
 

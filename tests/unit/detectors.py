@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import ANY, Cell, Model, Session, TensorSpec
+from evenbench.harness import ANY, Cell, Model, Session, TensorSpec
 from tests.unit.builders import Exact, Product, ProductSession, attestation, product
 
 HERE = "tests.unit.detectors"

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from harness import PLANS, __version__, cli
-from harness.commands import compare, history, progress, run
-from harness.core import exit_codes
-from harness.runner.schedule import Event
+from evenbench.harness import PLANS, __version__, cli
+from evenbench.harness.commands import compare, history, progress, run
+from evenbench.harness.core import exit_codes
+from evenbench.harness.runner.schedule import Event
 from tests.performance import yardstick
 
 BENCH = """
@@ -301,7 +301,7 @@ def test_ten_thousand_cells_are_listed_in_half_a_second(bench: str) -> None:
     root = Path(cli.__file__).parent.parent
 
     def listed() -> None:
-        command = [sys.executable, "-m", "harness.cli", "list", bench]
+        command = [sys.executable, "-m", "evenbench.harness.cli", "list", bench]
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
         assert len(done.stdout.splitlines()) == 10_000
 

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from harness import Photograph, Unavailable
-from harness.photographs import PHOTOGRAPHS, locate
+from evenbench.harness import Photograph, Unavailable
+from evenbench.harness.photographs import PHOTOGRAPHS, locate
 
 
 @pytest.mark.parametrize("photograph", PHOTOGRAPHS, ids=lambda photograph: photograph.name)

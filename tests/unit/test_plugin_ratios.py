@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.plugin.outcomes import over_baseline
+from evenbench.harness.plugin.outcomes import over_baseline
 
 DRIFT = (1.0, 5.0, 2.0)
 """The machine's state in each sweep, which hits all members equally."""

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import Recipe, UsageError, preprocess
-from harness.photographs import PHOTOGRAPHS, locate
-from harness.preprocess import (
+from evenbench.harness import Recipe, UsageError, preprocess
+from evenbench.harness.photographs import PHOTOGRAPHS, locate
+from evenbench.harness.preprocess import (
     IMAGENET_224,
     IMAGENET_MEAN,
     IMAGENET_STD,

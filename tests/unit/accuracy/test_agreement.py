@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness import TensorSpec
-from harness.accuracy import agreement, parity, tolerances
-from harness.accuracy.parity import Evidence
+from evenbench.harness import TensorSpec
+from evenbench.harness.accuracy import agreement, parity, tolerances
+from evenbench.harness.accuracy.parity import Evidence
 
 
 def test_best_classes_are_counted() -> None:

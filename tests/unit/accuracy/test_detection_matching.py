@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import ANY, BATCH, Model, TensorSpec, UsageError
-from harness.accuracy import detection_matching, parity, tolerances
-from harness.accuracy.detection_matching import LIMITS, Difference, Limits
-from harness.core import artifact_store, data_dependent_shapes, registry
-from harness.core.cases import Entry
-from harness.core.types import PRECISIONS
-from harness.measurement import golden as measurement_golden
-from harness.measurement import judging
-from harness.runner.schedule import Run
+from evenbench.harness import ANY, BATCH, Model, TensorSpec, UsageError
+from evenbench.harness.accuracy import detection_matching, parity, tolerances
+from evenbench.harness.accuracy.detection_matching import LIMITS, Difference, Limits
+from evenbench.harness.core import artifact_store, data_dependent_shapes, registry
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.core.types import PRECISIONS
+from evenbench.harness.measurement import golden as measurement_golden
+from evenbench.harness.measurement import judging
+from evenbench.harness.runner.schedule import Run
 from tests.unit import detectors
 from tests.unit.builders import cell, plan, product, work_here
 

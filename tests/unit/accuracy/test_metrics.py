@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.accuracy import metrics
-from harness.inputs.geometry import Place
+from evenbench.harness.accuracy import metrics
+from evenbench.harness.inputs.geometry import Place
 
 
 def test_ranks_count_what_scores_higher() -> None:

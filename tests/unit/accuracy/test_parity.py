@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import TensorSpec
-from harness.accuracy import output_errors, parity, tolerances
-from harness.accuracy.parity import Evidence
-from harness.accuracy.tolerances import Tolerance
-from harness.core.measurements import ParityVerdict
-from harness.core.types import PRECISIONS
+from evenbench.harness import TensorSpec
+from evenbench.harness.accuracy import output_errors, parity, tolerances
+from evenbench.harness.accuracy.parity import Evidence
+from evenbench.harness.accuracy.tolerances import Tolerance
+from evenbench.harness.core.measurements import ParityVerdict
+from evenbench.harness.core.types import PRECISIONS
 
 SPEC = TensorSpec("y", ("batch", 4))
 GOLDEN = np.array(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.accuracy import tensor_comparison, tolerances
+from evenbench.harness.accuracy import tensor_comparison, tolerances
 
 TOLERANCE = tolerances.tolerance_for("fp32", {})
 

@@ -6,8 +6,24 @@ from typing import Any
 
 import pytest
 
-from backends.module_scopes import Node, Scope, of_name, of_names, of_path, places, qualified, step
-from harness.accuracy.tensor_matching import Placed, about, common, left_out, nearest, paired
+from evenbench.backends.module_scopes import (
+    Node,
+    Scope,
+    of_name,
+    of_names,
+    of_path,
+    places,
+    qualified,
+    step,
+)
+from evenbench.harness.accuracy.tensor_matching import (
+    Placed,
+    about,
+    common,
+    left_out,
+    nearest,
+    paired,
+)
 
 
 @pytest.mark.parametrize(

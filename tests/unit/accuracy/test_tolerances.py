@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.accuracy import tolerances
+from evenbench.harness.accuracy import tolerances
 
 TABLE = {
     "fp32": (5e-5, 5e-5, 3.0, 0.0, 0.01, False),

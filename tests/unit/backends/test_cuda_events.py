@@ -12,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from backends import cuda_events  # noqa: E402
+from evenbench.backends import cuda_events  # noqa: E402
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_torchs_events_are_on_the_devices_stream_and_in_nanoseconds(
 
 def test_without_a_driver_cuda_says_so_in_its_words() -> None:
     pytest.importorskip("cuda.bindings")
-    from harness.environment import gpu
+    from evenbench.harness.environment import gpu
 
     if gpu.absence() == "":
         pytest.skip("a GPU is here")

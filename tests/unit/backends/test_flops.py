@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends import flops
-from backends.onnx import description
-from backends.torch import float64_reference, weights
-from backends.torch import session as torch_session
-from harness import BATCH, Cell, Model, TensorSpec
+from evenbench.backends import flops
+from evenbench.backends.onnx import description
+from evenbench.backends.torch import float64_reference, weights
+from evenbench.backends.torch import session as torch_session
+from evenbench.harness import BATCH, Cell, Model, TensorSpec
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")

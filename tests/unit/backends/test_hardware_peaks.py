@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from backends import hardware_peaks
-from harness.core.import_path import shared_path
-from harness.core.plans import PLANS
-from harness.core.types import Cell
-from harness.environment import cpu, system_info
-from harness.runner import launcher
-from harness.runner.job import Job
+from evenbench.backends import hardware_peaks
+from evenbench.harness.core.import_path import shared_path
+from evenbench.harness.core.plans import PLANS
+from evenbench.harness.core.types import Cell
+from evenbench.harness.environment import cpu, system_info
+from evenbench.harness.runner import launcher
+from evenbench.harness.runner.job import Job
 from tests.unit.builders import PRODUCT, cell
 
 NOISE = 0.8

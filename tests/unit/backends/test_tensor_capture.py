@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.onnx import tensor_capture as onnx_within
+from evenbench.backends.onnx import tensor_capture as onnx_within
 
 SCOPES = (
     "['', 'inner', 'inner.head', 'sigmoid']",
@@ -100,7 +100,7 @@ def test_what_openvino_converted_is_told_by_its_modules_and_fetched_by_name(tmp_
     ov = pytest.importorskip("openvino")
     from openvino import opset13
 
-    from backends.openvino import tensor_capture as openvino_within
+    from evenbench.backends.openvino import tensor_capture as openvino_within
 
     x = opset13.parameter([1, 8], np.float32, name="x")
     sigmoid = opset13.sigmoid(x)

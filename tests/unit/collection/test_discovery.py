@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import UsageError
-from harness.collection import discovery
+from evenbench.harness import UsageError
+from evenbench.harness.collection import discovery
 
 HEAD = """\
 from harness import Case, Model

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness import ALL, Case, UsageError
-from harness.collection import matrix
-from harness.core import registry
-from harness.environment import cpu
+from evenbench.harness import ALL, Case, UsageError
+from evenbench.harness.collection import matrix
+from evenbench.harness.core import registry
+from evenbench.harness.environment import cpu
 from tests.unit.builders import PRODUCT, product, register
 
 

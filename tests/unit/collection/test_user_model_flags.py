@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from harness import ANY, BATCH, Model, TensorSpec
-from harness.accuracy import agreement
-from harness.cli import main
-from harness.collection import (
+from evenbench.harness import ANY, BATCH, Model, TensorSpec
+from evenbench.harness.accuracy import agreement
+from evenbench.harness.cli import main
+from evenbench.harness.collection import (
     matrix,
     selection,
     selection_flags,
@@ -21,12 +21,12 @@ from harness.collection import (
     user_model_flags,
     user_models,
 )
-from harness.collection.selection_flags import Selection
-from harness.collection.user_model_flags import ModelFlags
-from harness.commands import arguments, compare, pipeline
-from harness.core.errors import UsageError
-from harness.inputs import batches
-from harness.pipeline import postprocess
+from evenbench.harness.collection.selection_flags import Selection
+from evenbench.harness.collection.user_model_flags import ModelFlags
+from evenbench.harness.commands import arguments, compare, pipeline
+from evenbench.harness.core.errors import UsageError
+from evenbench.harness.inputs import batches
+from evenbench.harness.pipeline import postprocess
 
 onnx = pytest.importorskip("onnx")
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import BATCH, Cell, Model, TensorSpec
-from harness.collection import model_reader, user_models
-from harness.collection.user_model_flags import ModelFlags
-from harness.core import registry
-from harness.core.errors import UsageError
-from harness.environment import cpu
-from harness.inputs import batches as inputs
+from evenbench.harness import BATCH, Cell, Model, TensorSpec
+from evenbench.harness.collection import model_reader, user_models
+from evenbench.harness.collection.user_model_flags import ModelFlags
+from evenbench.harness.core import registry
+from evenbench.harness.core.errors import UsageError
+from evenbench.harness.environment import cpu
+from evenbench.harness.inputs import batches as inputs
 
 BUILDERS = """
 def build():
@@ -231,7 +231,7 @@ def test_a_photo_for_a_model_with_two_inputs_is_refused(tmp_path: Path, photo: P
 
 
 def test_every_runtime_is_the_default(tmp_path: Path) -> None:
-    from harness.collection import matrix
+    from evenbench.harness.collection import matrix
 
     found = user_models.find(str(save_onnx(tmp_path / "m.onnx")), ModelFlags(), 60)
     cells = matrix.expand(found.case)

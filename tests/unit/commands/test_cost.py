@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from harness import cli
-from harness.commands import cost
-from harness.core.errors import UsageError
-from harness.deployment.installed_size import Installed
-from reports import result_groups
-from reports.sections.resources import Needs
+from evenbench.harness import cli
+from evenbench.harness.commands import cost
+from evenbench.harness.core.errors import UsageError
+from evenbench.harness.deployment.installed_size import Installed
+from evenbench.reports import result_groups
+from evenbench.reports.sections.resources import Needs
 from tests.reports.synthetic import record
 
 PHASES = {"prepare": [2.0], "load": [0.5, 0.1], "compile": [0.0, 0.0], "first_step": [0.02, 0.02]}

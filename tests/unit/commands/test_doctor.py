@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli
-from harness.commands import doctor
-from harness.core import registry
+from evenbench.harness import cli
+from evenbench.harness.commands import doctor
+from evenbench.harness.core import registry
 
 
 def test_every_registered_backend_is_listed_without_importing_a_runtime() -> None:

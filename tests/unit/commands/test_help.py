@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness import cli
-from harness.commands import arguments
-from harness.commands.parser import Parser
-from harness.core import exit_codes
+from evenbench.harness import cli
+from evenbench.harness.commands import arguments
+from evenbench.harness.commands.parser import Parser
+from evenbench.harness.core import exit_codes
 
 NAMES = list(cli.commands())
 LINES = {"-h": 42, "--help": 65}
@@ -184,8 +184,10 @@ def test_only_the_chosen_command_is_imported() -> None:
         "import sys; from harness import cli\n"
         "try: cli.main(['new', '-h'])\n"
         "except SystemExit: pass\n"
-        "print([name for name in sys.modules if name.startswith('harness.commands.')])"
+        "print([name for name in sys.modules if name.startswith('evenbench.harness.commands.')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     imported = set(eval(done.stdout.splitlines()[-1]))
-    assert imported == {f"harness.commands.{name}" for name in ("parser", "arguments", "new")}
+    assert imported == {
+        f"evenbench.harness.commands.{name}" for name in ("parser", "arguments", "new")
+    }

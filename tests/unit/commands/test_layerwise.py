@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import Cell, Session, UsageError
-from harness.accuracy import tensor_comparison
-from harness.commands import layerwise as parting
-from harness.comparison import layerwise as tensors
-from harness.comparison.layerwise_summary import sentences
-from harness.core.intermediate_tensors import Exposed, Within
-from harness.results import records
+from evenbench.harness import Cell, Session, UsageError
+from evenbench.harness.accuracy import tensor_comparison
+from evenbench.harness.commands import layerwise as parting
+from evenbench.harness.comparison import layerwise as tensors
+from evenbench.harness.comparison.layerwise_summary import sentences
+from evenbench.harness.core.intermediate_tensors import Exposed, Within
+from evenbench.harness.results import records
 from tests.unit import builders
 from tests.unit.builders import Product, attestation, cell, product, register, work_here
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli
-from harness.commands import new
-from harness.core.errors import UsageError
+from evenbench.harness import cli
+from evenbench.harness.commands import new
+from evenbench.harness.core.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -63,7 +63,7 @@ def test_a_new_backend_imports_no_runtime(tmp_path: Path) -> None:
 
 def test_a_new_case_comes_with_its_model_and_lists(tmp_path: Path) -> None:
     new.write("case", "tiny-net", tmp_path)
-    done = python(tmp_path, "-m", "harness.cli", "list", ".")
+    done = python(tmp_path, "-m", "evenbench.harness.cli", "list", ".")
     assert done.returncode == 0, done.stderr
     assert "tiny-net-torch-eager-fp32-cpu-b1" in done.stdout
 
@@ -73,7 +73,9 @@ def test_a_new_model_runs(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     new.write("model", "tiny-net", tmp_path)
     new.write("case", "tiny-net", tmp_path)
-    done = python(tmp_path, "-m", "harness.cli", "run", ".", "--plan", "quick", "-k", "torch-eager")
+    done = python(
+        tmp_path, "-m", "evenbench.harness.cli", "run", ".", "--plan", "quick", "-k", "torch-eager"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -84,7 +86,7 @@ def test_a_case_in_a_package_imports_its_model_from_there(tmp_path: Path) -> Non
         (folder / "__init__.py").write_text("")
     new.write("case", "net", package)
     assert "from mine.speed.net import NET" in (package / "bench_net.py").read_text()
-    assert python(tmp_path, "-m", "harness.cli", "list", "mine").returncode == 0
+    assert python(tmp_path, "-m", "evenbench.harness.cli", "list", "mine").returncode == 0
 
 
 @pytest.mark.parametrize("kind", ["backend", "model", "case"])

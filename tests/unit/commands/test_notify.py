@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from harness import cli
-from harness.commands import notify as notices
-from harness.commands.notify import Step
-from harness.core import exit_codes
+from evenbench.harness import cli
+from evenbench.harness.commands import notify as notices
+from evenbench.harness.commands.notify import Step
+from evenbench.harness.core import exit_codes
 
 GH = '''#!{python}
 """Keeps issues in a JSON file beside it, and takes those flags only that the real one has."""

@@ -13,12 +13,12 @@ import pytest
 
 from benchmarks import detection
 from benchmarks.models import DIGITS_CNN
-from harness import Cell, UsageError, cli
-from harness.commands import package
-from harness.commands.package import PackageOptions
-from harness.deployment import bundle
-from harness.runner.job import Job, Reply
-from harness.runner.prepared import Refusal
+from evenbench.harness import Cell, UsageError, cli
+from evenbench.harness.commands import package
+from evenbench.harness.commands.package import PackageOptions
+from evenbench.harness.deployment import bundle
+from evenbench.harness.runner.job import Job, Reply
+from evenbench.harness.runner.prepared import Refusal
 
 
 def test_a_cell_is_found_by_its_id_and_a_model_by_its_name() -> None:

@@ -11,11 +11,11 @@ import pytest
 
 from benchmarks import detection
 from benchmarks.models import RESNET18
-from harness import Case, UsageError
-from harness.collection import matrix
-from harness.commands import pipeline
-from harness.commands.arguments import parsed
-from harness.commands.pipeline import PipelineOptions
+from evenbench.harness import Case, UsageError
+from evenbench.harness.collection import matrix
+from evenbench.harness.commands import pipeline
+from evenbench.harness.commands.arguments import parsed
+from evenbench.harness.commands.pipeline import PipelineOptions
 
 MASKS = detection.MASK_RCNN.name
 DECLARED = ("--declared", "benchmarks/detection.py")

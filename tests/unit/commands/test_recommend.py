@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli
+from evenbench.harness import cli
 
 _spec = importlib.util.spec_from_file_location(
     "synthetic", Path(__file__).parents[2] / "reports" / "synthetic.py"

@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from harness.comparison.bisection_step import BisectionSettings
-from harness.core.plans import PLANS
-from harness.statistics import paired_test
+from evenbench.harness.comparison.bisection_step import BisectionSettings
+from evenbench.harness.core.plans import PLANS
+from evenbench.harness.statistics import paired_test
 
 
 def settings(**more: Any) -> BisectionSettings:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.comparison import binary_search
-from harness.comparison.binary_search import (
+from evenbench.harness.comparison import binary_search
+from evenbench.harness.comparison.binary_search import (
     INCONCLUSIVE,
     NOT_WORSE,
     SKIPPED,

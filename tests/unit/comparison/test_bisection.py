@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from harness.comparison import bisection
-from harness.comparison.binary_search import INCONCLUSIVE, NOT_WORSE, SKIPPED, WORSE
-from harness.comparison.bisection import BisectionSearch
-from harness.comparison.bisection_step import StepVerdict
-from harness.comparison.git import Commit
-from harness.comparison.side_process import Side
+from evenbench.harness.comparison import bisection
+from evenbench.harness.comparison.binary_search import INCONCLUSIVE, NOT_WORSE, SKIPPED, WORSE
+from evenbench.harness.comparison.bisection import BisectionSearch
+from evenbench.harness.comparison.bisection_step import StepVerdict
+from evenbench.harness.comparison.git import Commit
+from evenbench.harness.comparison.side_process import Side
 from tests.unit.comparison.bisection_settings import settings
 
 

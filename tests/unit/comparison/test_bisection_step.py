@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from harness.comparison import bisection_step
-from harness.comparison.binary_search import INCONCLUSIVE, NOT_WORSE, SKIPPED, WORSE
-from harness.comparison.bisection_step import BisectionSettings, StepVerdict
-from harness.comparison.side_process import Side
-from harness.comparison.sides import SidePair
+from evenbench.harness.comparison import bisection_step
+from evenbench.harness.comparison.binary_search import INCONCLUSIVE, NOT_WORSE, SKIPPED, WORSE
+from evenbench.harness.comparison.bisection_step import BisectionSettings, StepVerdict
+from evenbench.harness.comparison.side_process import Side
+from evenbench.harness.comparison.sides import SidePair
 from tests.unit.comparison.bisection_settings import settings
 
 

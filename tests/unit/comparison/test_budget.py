@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.comparison import budget, recording
-from harness.comparison.budget import Past
-from harness.core.errors import UsageError
-from harness.statistics import paired_test
-from harness.statistics.paired_test import Rule
+from evenbench.harness.comparison import budget, recording
+from evenbench.harness.comparison.budget import Past
+from evenbench.harness.core.errors import UsageError
+from evenbench.harness.statistics import paired_test
+from evenbench.harness.statistics.paired_test import Rule
 
 STEADY = Past(between=0.01, within=0.02, pair_seconds=2.0, sample_seconds=0.02)
 RESTLESS = Past(between=0.05, within=0.05, pair_seconds=2.0, sample_seconds=0.02)

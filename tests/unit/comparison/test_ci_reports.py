@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from junitparser import JUnitXml
 
-from harness.comparison import ci_reports
+from evenbench.harness.comparison import ci_reports
 from tests.unit.comparison.comparisons import EVERYTHING, PLACED, comparison, metric, result
 
 

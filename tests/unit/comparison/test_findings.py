@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.comparison import findings
+from evenbench.harness.comparison import findings
 from tests.unit.comparison.comparisons import EVERYTHING
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from harness.comparison import exit_status, interference, verdicts
-from harness.comparison import process_pair as pairs
-from harness.comparison.side_process import Side, SideFailed
-from harness.core import exit_codes
-from harness.core.plans import PLANS
-from harness.statistics import paired_test
+from evenbench.harness.comparison import exit_status, interference, verdicts
+from evenbench.harness.comparison import process_pair as pairs
+from evenbench.harness.comparison.side_process import Side, SideFailed
+from evenbench.harness.core import exit_codes
+from evenbench.harness.core.plans import PLANS
+from evenbench.harness.statistics import paired_test
 
 QUIET = {"marked": 0.0, "foreign_cores": 0.0, "steal": 0.0, "pressure_percent": 0.0}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from junitparser import Error, Failure, JUnitXml, Skipped
 
-from harness.comparison import junit
+from evenbench.harness.comparison import junit
 from tests.unit.comparison.comparisons import EVERYTHING
 
 

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from harness.comparison import exit_status, markdown_summary
-from harness.core import exit_codes
+from evenbench.harness.comparison import exit_status, markdown_summary
+from evenbench.harness.core import exit_codes
 from tests.unit.comparison.comparisons import EVERYTHING, comparison, metric, result
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness import cli
-from harness.comparison import recorded_runs
-from harness.core.errors import UsageError
+from evenbench.harness import cli
+from evenbench.harness.comparison import recorded_runs
+from evenbench.harness.core.errors import UsageError
 
 GPU = {"name": "A100", "capability": "8.0", "driver": "550", "memory_bytes": 1}
 

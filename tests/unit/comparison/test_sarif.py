@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft4Validator
 
-from harness.comparison import findings, sarif
+from evenbench.harness.comparison import findings, sarif
 from tests.unit.comparison.comparisons import EVERYTHING, PLACED, comparison, metric, result
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "data" / "sarif-2.1.0.json").read_text())

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from harness.comparison import ci_reports, exit_status
-from harness.comparison import process_pair as pairs
-from harness.comparison import session as paired
-from harness.comparison.side_process import Side, SideFailed
-from harness.comparison.side_worker import Change, Spec
-from harness.comparison.sides import NothingToCompare
-from harness.comparison.verdicts import BLOCKS, Pairing, judged
-from harness.core import exit_codes
-from harness.environment import measurement_lock
-from harness.statistics import paired_test
+from evenbench.harness.comparison import ci_reports, exit_status
+from evenbench.harness.comparison import process_pair as pairs
+from evenbench.harness.comparison import session as paired
+from evenbench.harness.comparison.side_process import Side, SideFailed
+from evenbench.harness.comparison.side_worker import Change, Spec
+from evenbench.harness.comparison.sides import NothingToCompare
+from evenbench.harness.comparison.verdicts import BLOCKS, Pairing, judged
+from evenbench.harness.core import exit_codes
+from evenbench.harness.environment import measurement_lock
+from evenbench.harness.statistics import paired_test
 
 PREPARED = {"threads": 1}
 

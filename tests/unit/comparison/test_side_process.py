@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.comparison.side_process import Side, SideProcess
-from harness.environment import cpu
+from evenbench.harness.comparison.side_process import Side, SideProcess
+from evenbench.harness.environment import cpu
 from tests.unit.builders import plan, register
 
 needs_affinity = pytest.mark.skipif(

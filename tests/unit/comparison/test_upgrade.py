@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from backends.contract_model import TINY_CNN
-from harness import Case
-from harness.collection import matrix, selection
-from harness.collection.selection_flags import Selection
-from harness.commands import upgrade as bridge
-from harness.comparison import sides
-from harness.comparison import upgrade as comparison_upgrade
-from harness.core import exit_codes
-from harness.core.errors import UsageError
-from harness.core.plans import PLANS
+from evenbench.backends.contract_model import TINY_CNN
+from evenbench.harness import Case
+from evenbench.harness.collection import matrix, selection
+from evenbench.harness.collection.selection_flags import Selection
+from evenbench.harness.commands import upgrade as bridge
+from evenbench.harness.comparison import sides
+from evenbench.harness.comparison import upgrade as comparison_upgrade
+from evenbench.harness.core import exit_codes
+from evenbench.harness.core.errors import UsageError
+from evenbench.harness.core.plans import PLANS
 
 CELLS = {
     cell.id: cell
@@ -106,8 +106,8 @@ def test_two_releases_are_compared_in_each_cell_of_their_backend_as_it_is_declar
         options={"ort": ({}, {"spinning": "off"})},
     )
     cells = {cell.id: cell for cell in matrix.expand(case)}
-    monkeypatch.setattr("harness.comparison.side_worker.chosen", lambda words: cells)
-    monkeypatch.setattr("harness.comparison.side_worker.places", lambda words: {})
+    monkeypatch.setattr("evenbench.harness.comparison.side_worker.chosen", lambda words: cells)
+    monkeypatch.setattr("evenbench.harness.comparison.side_worker.places", lambda words: {})
     own = [name for name, cell in cells.items() if cell.backend == "ort"]
     with sides.sides("ort@1.24.1", "ort@1.31.1", [], PLANS["quick"]) as pair:
         assert list(pair.cells.items()) == [(name, name) for name in own]
@@ -129,8 +129,10 @@ def test_the_worst_of_several_runtimes_is_what_is_confirmed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     codes = iter((7, 1))
-    monkeypatch.setattr("harness.commands.upgrade._compared", lambda words, move: next(codes))
-    monkeypatch.setattr("harness.comparison.side_worker.chosen", lambda words: CELLS)
+    monkeypatch.setattr(
+        "evenbench.harness.commands.upgrade._compared", lambda words, move: next(codes)
+    )
+    monkeypatch.setattr("evenbench.harness.comparison.side_worker.chosen", lambda words: CELLS)
     old, new = (asv(tmp_path, name, onnxruntime=name, openvino=name) for name in ("1", "2"))
     assert bridge.run(bridge.UpgradeOptions(str(old), str(new))) == 1
 
@@ -142,7 +144,7 @@ def test_no_chosen_cell_is_no_pass(
         raise selection.NoCells("-k 'nowhere' leaves none of 3 cells")
 
     old, new = (asv(tmp_path, name, onnxruntime=name) for name in ("1", "2"))
-    monkeypatch.setattr("harness.comparison.side_worker.chosen", none)
+    monkeypatch.setattr("evenbench.harness.comparison.side_worker.chosen", none)
     nowhere = Selection(expression="nowhere")
     assert bridge.run(bridge.UpgradeOptions(str(old), str(new), nowhere)) == exit_codes.NOTHING
     assert "leaves none of 3 cells" in capsys.readouterr().err
@@ -151,7 +153,7 @@ def test_no_chosen_cell_is_no_pass(
 def run(
     old: Path, new: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[int, str]:
-    monkeypatch.setattr("harness.comparison.side_worker.chosen", lambda words: CELLS)
+    monkeypatch.setattr("evenbench.harness.comparison.side_worker.chosen", lambda words: CELLS)
     code = bridge.run(bridge.UpgradeOptions(str(old), str(new), dry_run=True))
     told = capsys.readouterr()
     return code, told.err + told.out

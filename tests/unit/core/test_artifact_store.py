@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from harness import UsageError
-from harness.commands import doctor
-from harness.core import artifact_store
-from harness.core.errors import StoreError
-from harness.core.measurements import Artifact
+from evenbench.harness import UsageError
+from evenbench.harness.commands import doctor
+from evenbench.harness.core import artifact_store
+from evenbench.harness.core.errors import StoreError
+from evenbench.harness.core.measurements import Artifact
 
 PARTS = {
     "weights": "ab" * 32,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import BATCH, Model, TensorSpec
-from harness.core import build_sources
-from harness.core.paths import PROJECT
+from evenbench.harness import BATCH, Model, TensorSpec
+from evenbench.harness.core import build_sources
+from evenbench.harness.core.paths import PROJECT
 
 SPEC = (TensorSpec("x", (BATCH, 1)),)
 MODEL = Model("m", "net.model:build", SPEC, SPEC, inputs_from="harness.inputs:standard_normal")

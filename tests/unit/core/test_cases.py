@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness import Case, UsageError
+from evenbench.harness import Case, UsageError
 from tests.unit.builders import PRODUCT, product
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from harness.core import clock_tick
+from evenbench.harness.core import clock_tick
 
 
 def test_the_tick_is_the_kernels() -> None:

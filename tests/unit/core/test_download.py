@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import Unavailable
-from harness.core import artifact_store, download
+from evenbench.harness import Unavailable
+from evenbench.harness.core import artifact_store, download
 
 CONTENT = b"weights" * 10_000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from harness import BATCH, Case, Model, TensorSpec, UsageError, preprocess, seeded
-from harness.collection import matrix
-from harness.collection.discovery import beside
-from harness.core import dynamic_axes
-from harness.inputs import preprocessors
+from evenbench.harness import BATCH, Case, Model, TensorSpec, UsageError, preprocess, seeded
+from evenbench.harness.collection import matrix
+from evenbench.harness.collection.discovery import beside
+from evenbench.harness.core import dynamic_axes
+from evenbench.harness.inputs import preprocessors
 from tests.unit.builders import product
 
 

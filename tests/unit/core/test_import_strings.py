@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.core import import_strings
+from evenbench.harness.core import import_strings
 from tests.unit.builders import matrix
 
 

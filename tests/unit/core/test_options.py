@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, field
 
-from harness.core import options
+from evenbench.harness.core import options
 
 
 @dataclass(frozen=True)

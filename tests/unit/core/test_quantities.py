@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness import UsageError
-from harness.core import quantities
+from evenbench.harness import UsageError
+from evenbench.harness.core import quantities
 
 
 @pytest.mark.parametrize(

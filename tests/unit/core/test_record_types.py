@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.core import environment_records, measurements, record_types, sampling_records
-from harness.measurement import resident
-from harness.results import records
+from evenbench.harness.core import environment_records, measurements, record_types, sampling_records
+from evenbench.harness.measurement import resident
+from evenbench.harness.results import records
 from tests.unit.builders import cell, plan, product, register, samples
 
 SCHEMA = records.schema()

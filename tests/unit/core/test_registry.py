@@ -8,9 +8,9 @@ from importlib import metadata
 
 import pytest
 
-import backends
-from harness import Unsupported, UsageError
-from harness.core import registry
+from evenbench import backends
+from evenbench.harness import Unsupported, UsageError
+from evenbench.harness.core import registry
 from tests.unit.builders import HERE, ROWS, Exact, Product, cell, product, register
 
 

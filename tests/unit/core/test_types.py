@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import (
+from evenbench.harness import (
     BATCH,
     PLANS,
     Cell,
@@ -22,7 +22,7 @@ from harness import (
     seeded,
     trained,
 )
-from harness.core import types, weights
+from evenbench.harness.core import types, weights
 from tests.unit.builders import PRODUCT, cell, matrix, product
 
 

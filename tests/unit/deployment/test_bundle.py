@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks import detection
 from benchmarks.models import DIGITS_CNN
-from harness import Cell, UsageError, cli
-from harness.deployment import bundle, verification
+from evenbench.harness import Cell, UsageError, cli
+from evenbench.harness.deployment import bundle, verification
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli
-from harness.deployment import footprint as deployment_footprint
-from harness.deployment import installed_size, shared_libraries
-from harness.environment import virtualenvs
-from harness.environment.installers import distribution_of
+from evenbench.harness import cli
+from evenbench.harness.deployment import footprint as deployment_footprint
+from evenbench.harness.deployment import installed_size, shared_libraries
+from evenbench.harness.environment import virtualenvs
+from evenbench.harness.environment.installers import distribution_of
 
 
 def installed(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.deployment import image_size, program, readme
+from evenbench.harness.deployment import image_size, program, readme
 
 
 @pytest.fixture

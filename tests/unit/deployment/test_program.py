@@ -23,11 +23,11 @@ from PIL import Image
 
 from benchmarks import detection
 from benchmarks.models import DIGITS_CNN, MOBILENET_V3_SMALL
-from harness import ANY, Cell, Model, Recipe, TensorSpec, preprocess
-from harness.core import registry
-from harness.core.measurements import Artifact
-from harness.deployment import program, verification
-from harness.preprocess import IMAGENET_224
+from evenbench.harness import ANY, Cell, Model, Recipe, TensorSpec, preprocess
+from evenbench.harness.core import registry
+from evenbench.harness.core.measurements import Artifact
+from evenbench.harness.deployment import program, verification
+from evenbench.harness.preprocess import IMAGENET_224
 from tests.unit.inputs import test_image_validation as test_bad_images
 
 OURS = {"harness", "backends", "reports", "benchmarks"}

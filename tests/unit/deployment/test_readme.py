@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 from benchmarks import text
 from benchmarks.models import DIGITS_CNN
-from harness import Cell, Model, TensorSpec
-from harness.core import registry
-from harness.core.measurements import Artifact
-from harness.deployment import readme
+from evenbench.harness import Cell, Model, TensorSpec
+from evenbench.harness.core import registry
+from evenbench.harness.core.measurements import Artifact
+from evenbench.harness.deployment import readme
 
 
 def test_the_readme_of_a_text_model_says_that_it_brings_no_tokenizer_and_where_it_is() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import Backend, Unavailable
-from harness.deployment import shared_libraries
+from evenbench.harness import Backend, Unavailable
+from evenbench.harness.deployment import shared_libraries
 
 
 @pytest.fixture

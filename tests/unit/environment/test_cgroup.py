@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.environment import cgroup
+from evenbench.harness.environment import cgroup
 
 
 def listed(tmp_path: Path, membership: str, *folders: str) -> list[str]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import UsageError
-from harness.environment import cpu, measurement_lock
+from evenbench.harness import UsageError
+from evenbench.harness.environment import cpu, measurement_lock
 
 
 @pytest.fixture(autouse=True)

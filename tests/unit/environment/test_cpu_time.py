@@ -7,9 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.core import clock_tick
-from harness.environment import cpu_time
-from harness.environment.cpu_time import CpuTime
+from evenbench.harness.core import clock_tick
+from evenbench.harness.environment import cpu_time
+from evenbench.harness.environment.cpu_time import CpuTime
 
 
 @pytest.fixture

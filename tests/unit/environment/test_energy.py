@@ -14,8 +14,8 @@ import jsonschema
 import pynvml
 import pytest
 
-from harness.environment import energy, gpu
-from harness.results import records
+from evenbench.harness.environment import energy, gpu
+from evenbench.harness.results import records
 
 READER = """
 import sys, json

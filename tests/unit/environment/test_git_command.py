@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.environment import git_command, machine_findings, system_info
+from evenbench.harness.environment import git_command, machine_findings, system_info
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ import jsonschema
 import pynvml
 import pytest
 
-from harness import Cell, Session
-from harness.collection import availability
-from harness.core import artifact_store
-from harness.core.cases import Entry
-from harness.environment import gpu, machine_findings, system_info
-from harness.results import quality_warnings, records
-from harness.runner.schedule import Run
+from evenbench.harness import Cell, Session
+from evenbench.harness.collection import availability
+from evenbench.harness.core import artifact_store
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.environment import gpu, machine_findings, system_info
+from evenbench.harness.results import quality_warnings, records
+from evenbench.harness.runner.schedule import Run
 from tests.unit.builders import (
     Product,
     ProductSession,

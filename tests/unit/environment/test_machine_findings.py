@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from harness.core import thresholds
-from harness.environment import machine_findings
+from evenbench.harness.core import thresholds
+from evenbench.harness.environment import machine_findings
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from harness.environment import memory
+from evenbench.harness.environment import memory
 
 GIB = 2**30
 

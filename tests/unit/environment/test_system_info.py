@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.environment import cpu, system_info
+from evenbench.harness.environment import cpu, system_info
 
 
 def test_a_workers_threads_and_waiting_are_explicit_and_the_rest_is_the_callers(

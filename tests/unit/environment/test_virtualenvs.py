@@ -16,20 +16,20 @@ from typing import Any
 
 import pytest
 
-from harness import cli, testing
-from harness.collection import availability
-from harness.commands import progress
-from harness.core import artifact_store, exit_codes, registry
-from harness.core.cases import Entry
-from harness.core.errors import Unavailable, UsageError
-from harness.core.plans import PLANS
-from harness.core.registry import Row
-from harness.environment import environment_names, installers, lockfiles, virtualenvs
-from harness.environment.environment_names import Request
-from harness.environment.installers import InstallError, Pip, Uv
-from harness.runner import interpreters, prepared
-from harness.runner.preparation import Preparer
-from harness.runner.schedule import Event
+from evenbench.harness import cli, testing
+from evenbench.harness.collection import availability
+from evenbench.harness.commands import progress
+from evenbench.harness.core import artifact_store, exit_codes, registry
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.core.errors import Unavailable, UsageError
+from evenbench.harness.core.plans import PLANS
+from evenbench.harness.core.registry import Row
+from evenbench.harness.environment import environment_names, installers, lockfiles, virtualenvs
+from evenbench.harness.environment.environment_names import Request
+from evenbench.harness.environment.installers import InstallError, Pip, Uv
+from evenbench.harness.runner import interpreters, prepared
+from evenbench.harness.runner.preparation import Preparer
+from evenbench.harness.runner.schedule import Event
 from tests.unit.builders import Product, cell, register, work_here
 from tests.unit.wheels import NUMPY, shelf, wheel
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import BATCH, Model, Recipe, TensorSpec, UsageError, inputs
-from harness.core import artifact_store
-from harness.inputs import batches
-from harness.photographs import PHOTOGRAPHS
-from harness.preprocess import CenterCrop, Decode, Layout, Resize, ToArray
+from evenbench.harness import BATCH, Model, Recipe, TensorSpec, UsageError, inputs
+from evenbench.harness.core import artifact_store
+from evenbench.harness.inputs import batches
+from evenbench.harness.photographs import PHOTOGRAPHS
+from evenbench.harness.preprocess import CenterCrop, Decode, Layout, Resize, ToArray
 from tests.unit.builders import HERE, cell, product
 
 SMALL = Recipe("small", (Decode(), Resize(32, antialias=True), CenterCrop(24), ToArray(), Layout()))

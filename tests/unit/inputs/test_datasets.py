@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import ANY, BATCH, Model, Recipe, TensorSpec, UsageError
-from harness.inputs import dataset_batches, dataset_classes, datasets
-from harness.preprocess import CenterCrop, Decode, Layout, Resize, ToArray
+from evenbench.harness import ANY, BATCH, Model, Recipe, TensorSpec, UsageError
+from evenbench.harness.inputs import dataset_batches, dataset_classes, datasets
+from evenbench.harness.preprocess import CenterCrop, Decode, Layout, Resize, ToArray
 
 SMALL = Recipe(
     "small", (Decode("RGB"), Resize(16, antialias=True), CenterCrop(16), ToArray(), Layout("CHW"))

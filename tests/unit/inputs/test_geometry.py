@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import Recipe, UsageError
-from harness.inputs import geometry
-from harness.preprocess import IMAGENET_224, CenterCrop, Decode, Layout, Resize, ToArray
+from evenbench.harness import Recipe, UsageError
+from evenbench.harness.inputs import geometry
+from evenbench.harness.preprocess import IMAGENET_224, CenterCrop, Decode, Layout, Resize, ToArray
 
 CROPPED = Recipe(
     "cropped",

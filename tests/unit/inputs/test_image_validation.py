@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import Recipe, UsageError, preprocess
-from harness.inputs import image_validation, pixel_difference, preprocessors
-from harness.inputs.preprocessors import ImplementedRecipe
-from harness.photographs import CALIBRATION, PHOTOGRAPHS, locate
-from harness.preprocess import Decode, Layout, ToArray
+from evenbench.harness import Recipe, UsageError, preprocess
+from evenbench.harness.inputs import image_validation, pixel_difference, preprocessors
+from evenbench.harness.inputs.preprocessors import ImplementedRecipe
+from evenbench.harness.photographs import CALIBRATION, PHOTOGRAPHS, locate
+from evenbench.harness.preprocess import Decode, Layout, ToArray
 
 PLAIN = Recipe("plain", (Decode(), ToArray(), Layout()))
 

@@ -11,16 +11,16 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from backends.cpp import build, toolchain
 from benchmarks import models
-from harness import Case, Cell, Recipe, UsageError, preprocess
-from harness.cli import main
-from harness.collection import matrix
-from harness.core import artifact_store, registry, serialization, source_digests
-from harness.core.errors import Unavailable
-from harness.core.registry import Row
-from harness.deployment import bundle
-from harness.inputs import (
+from evenbench.backends.cpp import build, toolchain
+from evenbench.harness import Case, Cell, Recipe, UsageError, preprocess
+from evenbench.harness.cli import main
+from evenbench.harness.collection import matrix
+from evenbench.harness.core import artifact_store, registry, serialization, source_digests
+from evenbench.harness.core.errors import Unavailable
+from evenbench.harness.core.registry import Row
+from evenbench.harness.deployment import bundle
+from evenbench.harness.inputs import (
     batches,
     dataset_batches,
     dataset_classes,
@@ -28,8 +28,8 @@ from harness.inputs import (
     pixel_difference,
     preprocessors,
 )
-from harness.photographs import PHOTOGRAPHS, locate
-from harness.preprocess import IMAGENET_224, Decode, Layout, Normalise, Resize, ToArray
+from evenbench.harness.photographs import PHOTOGRAPHS, locate
+from evenbench.harness.preprocess import IMAGENET_224, Decode, Layout, Normalise, Resize, ToArray
 from tests.unit.builders import PRODUCT
 
 
@@ -262,7 +262,7 @@ def test_what_is_no_implementation_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(
         registry,
         "implementations",
-        lambda: {"odd": Row("odd", "harness.core.types:Recipe", "nothing")},
+        lambda: {"odd": Row("odd", "evenbench.harness.core.types:Recipe", "nothing")},
     )
     monkeypatch.setattr(registry, "implementation", lambda name: 3)
     with pytest.raises(UsageError, match="is a int; expected a harness Implementation"):

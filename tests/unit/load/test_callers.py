@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from harness import Session, Unsupported
-from harness.load import callers, points
-from harness.load.context import LoadContext
-from harness.load.scenarios import CONCURRENT, Scenario
+from evenbench.harness import Session, Unsupported
+from evenbench.harness.load import callers, points
+from evenbench.harness.load.context import LoadContext
+from evenbench.harness.load.scenarios import CONCURRENT, Scenario
 from tests.unit.builders import Clock, Overlapping, ScriptedSession, attestation, batches, cell
 
 MS = 1_000_000

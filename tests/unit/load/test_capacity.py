@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.load.capacity import best_batch, highest_rate
+from evenbench.harness.load.capacity import best_batch, highest_rate
 
 
 def measured(batch: int, per_second: float, p99_ns: float | None) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import Model, Session, TensorSpec, Unsupported
-from harness.core.types import BATCH
-from harness.load import dynamic_shapes
-from harness.load import points as load_points
-from harness.load.context import DeclaredSize, LoadContext
-from harness.load.scenarios import SHAPES, Scenario
+from evenbench.harness import Model, Session, TensorSpec, Unsupported
+from evenbench.harness.core.types import BATCH
+from evenbench.harness.load import dynamic_shapes
+from evenbench.harness.load import points as load_points
+from evenbench.harness.load.context import DeclaredSize, LoadContext
+from evenbench.harness.load.scenarios import SHAPES, Scenario
 from tests.unit.builders import Clock, attestation, cell, product
 
 MS = 1_000_000

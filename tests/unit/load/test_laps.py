@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.load.laps import MAX_LAPS, ThinnedLaps
+from evenbench.harness.load.laps import MAX_LAPS, ThinnedLaps
 
 
 def test_laps_that_are_too_many_are_thinned_evenly() -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import Unavailable
-from harness.load import mlperf
-from harness.load.scenarios import SERVER, Scenario
+from evenbench.harness import Unavailable
+from evenbench.harness.load import mlperf
+from evenbench.harness.load.scenarios import SERVER, Scenario
 
 MS = 1_000_000
 needed = pytest.mark.skipif(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.load import mlperf_log
+from evenbench.harness.load import mlperf_log
 
 
 def log(**entries: Any) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness.load import points
-from harness.load.scenarios import CONCURRENT, GAPS, SHAPES, SWEEP, Scenario
+from evenbench.harness.load import points
+from evenbench.harness.load.scenarios import CONCURRENT, GAPS, SHAPES, SWEEP, Scenario
 
 
 def test_each_percentile_is_stated_from_the_laps_that_it_needs() -> None:

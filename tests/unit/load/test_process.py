@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from harness import Unsupported
-from harness.core.session import Laps
-from harness.load import process
-from harness.load.scenarios import CONCURRENT, SHAPES, SINGLE, Scenario
+from evenbench.harness import Unsupported
+from evenbench.harness.core.session import Laps
+from evenbench.harness.load import process
+from evenbench.harness.load.scenarios import CONCURRENT, SHAPES, SINGLE, Scenario
 from tests.unit.builders import Clock, Overlapping, ScriptedSession, cell
 
 MS = 1_000_000

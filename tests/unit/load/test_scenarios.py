@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness import UsageError
-from harness.load.scenarios import GAPS, SERVER, Scenario
+from evenbench.harness import UsageError
+from evenbench.harness.load.scenarios import GAPS, SERVER, Scenario
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness import Session
-from harness.load import points, single_caller
-from harness.load.context import LoadContext
-from harness.load.scenarios import GAPS, SINGLE, Scenario
+from evenbench.harness import Session
+from evenbench.harness.load import points, single_caller
+from evenbench.harness.load.context import LoadContext
+from evenbench.harness.load.scenarios import GAPS, SINGLE, Scenario
 from tests.unit.builders import Clock, ScriptedSession, batches, cell
 
 MS = 1_000_000

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from harness import Cell, Session
-from harness.core import artifact_store
-from harness.core.cases import Entry
-from harness.core.types import BOUNDARIES
-from harness.runner.schedule import Run
+from evenbench.harness import Cell, Session
+from evenbench.harness.core import artifact_store
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.core.types import BOUNDARIES
+from evenbench.harness.runner.schedule import Run
 from tests.unit.builders import Product, ProductSession, attestation, cell, plan, register
 
 WORK_NS = 50_000_000

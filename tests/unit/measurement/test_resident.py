@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import Attestation
-from harness.core import registry
-from harness.core.types import BOUNDARIES, COMPUTE
-from harness.measurement import attestation as attested
-from harness.measurement import golden as measurement_golden
-from harness.measurement import judging, phases, resident
+from evenbench.harness import Attestation
+from evenbench.harness.core import registry
+from evenbench.harness.core.types import BOUNDARIES, COMPUTE
+from evenbench.harness.measurement import attestation as attested
+from evenbench.harness.measurement import golden as measurement_golden
+from evenbench.harness.measurement import judging, phases, resident
 from tests.unit.builders import (
     Product,
     ProductSession,
@@ -129,7 +129,7 @@ def test_judged_outputs_come_from_the_timed_loop(
         "warm_up",
         lambda session, batches, plan: {"windows_ns": [], "laps": 0, "stable": True},
     )
-    monkeypatch.setattr("harness.measurement.turns.MOST_UNTIMED_LAPS", 1)
+    monkeypatch.setattr("evenbench.harness.measurement.turns.MOST_UNTIMED_LAPS", 1)
     monkeypatch.setattr(Shy, "wrong_at", wrong_at)
     assert run(folders, "shy")["parity"]["verdict"] == verdict
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from harness.core.plans import Plan
-from harness.core.types import BOUNDARIES, COMPUTE
-from harness.measurement import sampling
+from evenbench.harness.core.plans import Plan
+from evenbench.harness.core.types import BOUNDARIES, COMPUTE
+from evenbench.harness.measurement import sampling
 from tests.unit.builders import Clock, ScriptedSession, batches, plan
 
 MS = 1_000_000

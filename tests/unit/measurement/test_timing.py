@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.core.session import Laps
-from harness.core.types import BOUNDARIES, COMPUTE, HOST_TO_HOST
-from harness.measurement import timing
+from evenbench.harness.core.session import Laps
+from evenbench.harness.core.types import BOUNDARIES, COMPUTE, HOST_TO_HOST
+from evenbench.harness.measurement import timing
 from tests.unit.builders import Clock, Overlapping, ScriptedSession, batches
 
 MS = 1_000_000

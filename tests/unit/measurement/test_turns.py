@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from harness.core.types import BOUNDARIES
-from harness.measurement.sampling import MOST_BLOCK_NS
-from harness.measurement.turns import MOST_UNTIMED_LAPS, Turns
+from evenbench.harness.core.types import BOUNDARIES
+from evenbench.harness.measurement.sampling import MOST_BLOCK_NS
+from evenbench.harness.measurement.turns import MOST_UNTIMED_LAPS, Turns
 from tests.unit.builders import Clock, ScriptedSession, batches, plan
 
 MS = 1_000_000

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import ANY, BATCH, Model, TensorSpec
+from evenbench.harness import ANY, BATCH, Model, TensorSpec
 
 
 def model(task: str, *outputs: TensorSpec, **more: Any) -> Model:

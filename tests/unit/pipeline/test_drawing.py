@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import ANY, Recipe, TensorSpec
-from harness.pipeline import drawing, postprocess
-from harness.preprocess import IMAGENET_224, CenterCrop, Decode, Layout, Resize, ToArray
+from evenbench.harness import ANY, Recipe, TensorSpec
+from evenbench.harness.pipeline import drawing, postprocess
+from evenbench.harness.preprocess import IMAGENET_224, CenterCrop, Decode, Layout, Resize, ToArray
 from tests.unit.pipeline.drawable_models import DETECTOR, SEGMENTER, detections
 
 GREY = (90, 90, 90)

@@ -11,11 +11,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backends.cpp import frames, preprocessor
-from harness import ANY, BATCH, Model, Recipe, TensorSpec, Unsupported
-from harness.pipeline import frame_spec
-from harness.pipeline.frame_spec import CropSpec, LayoutSpec, ResizeSpec
-from harness.preprocess import IMAGENET_224, CenterCrop, Decode, Layout, Normalise, Resize, ToArray
+from evenbench.backends.cpp import frames, preprocessor
+from evenbench.harness import ANY, BATCH, Model, Recipe, TensorSpec, Unsupported
+from evenbench.harness.pipeline import frame_spec
+from evenbench.harness.pipeline.frame_spec import CropSpec, LayoutSpec, ResizeSpec
+from evenbench.harness.preprocess import (
+    IMAGENET_224,
+    CenterCrop,
+    Decode,
+    Layout,
+    Normalise,
+    Resize,
+    ToArray,
+)
 
 SEGMENTER = Model(
     "m",

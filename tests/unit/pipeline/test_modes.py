@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import BATCH, Model, Recipe, TensorSpec
-from harness.core import pipeline_terms
-from harness.pipeline import modes
-from harness.pipeline import video as videos
-from harness.pipeline.frame import FramePipeline
-from harness.pipeline.frame_spec import (
+from evenbench.harness import BATCH, Model, Recipe, TensorSpec
+from evenbench.harness.core import pipeline_terms
+from evenbench.harness.pipeline import modes
+from evenbench.harness.pipeline import video as videos
+from evenbench.harness.pipeline.frame import FramePipeline
+from evenbench.harness.pipeline.frame_spec import (
     FrameProcessor,
     FrameResult,
     FrameSpec,
     StreamProcessor,
     StreamResult,
 )
-from harness.pipeline.stages import PipelineRun
-from harness.pipeline.video import Footage
-from harness.preprocess import Decode, Layout, Resize, ToArray
+from evenbench.harness.pipeline.stages import PipelineRun
+from evenbench.harness.pipeline.video import Footage
+from evenbench.harness.preprocess import Decode, Layout, Resize, ToArray
 
 pytest.importorskip("PIL")
 

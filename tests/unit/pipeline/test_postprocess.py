@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness import BATCH, Recipe, TensorSpec, Unsupported, UsageError
-from harness.accuracy import detection_matching
-from harness.pipeline import postprocess
-from harness.preprocess import Layout, ToArray
+from evenbench.harness import BATCH, Recipe, TensorSpec, Unsupported, UsageError
+from evenbench.harness.accuracy import detection_matching
+from evenbench.harness.pipeline import postprocess
+from evenbench.harness.preprocess import Layout, ToArray
 from tests.unit.pipeline.drawable_models import CLASSIFIER, DETECTOR, detections, model
 
 

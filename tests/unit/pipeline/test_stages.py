@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness.pipeline import stages
-from harness.pipeline.stages import Overlap, Slots
+from evenbench.harness.pipeline import stages
+from evenbench.harness.pipeline.stages import Overlap, Slots
 
 SECOND = 1_000_000_000
 

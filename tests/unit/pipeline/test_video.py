@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.core.errors import UsageError
-from harness.pipeline import video as videos
+from evenbench.harness.core.errors import UsageError
+from evenbench.harness.pipeline import video as videos
 
 pytest.importorskip("av")
 

@@ -4,10 +4,10 @@ it is told.
 
 import pytest
 
-from harness.core.errors import UsageError
-from harness.results import accepted_changes
-from harness.results.accepted_changes import Expectation
-from harness.results.series import METRICS
+from evenbench.harness.core.errors import UsageError
+from evenbench.harness.results import accepted_changes
+from evenbench.harness.results.accepted_changes import Expectation
+from evenbench.harness.results.series import METRICS
 
 WHOLE = Expectation(
     "m-b",

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from harness.core.record_types import OutcomeRecord
-from harness.results import processes_apart, quality_warnings
+from evenbench.harness.core.record_types import OutcomeRecord
+from evenbench.harness.results import processes_apart, quality_warnings
 
 
 def block(**seen: int) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.results import quality_warnings
+from evenbench.harness.results import quality_warnings
 
 
 def block(**seen: int) -> dict[str, int]:

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from harness import BATCH, PLANS, Cell, Model, TensorSpec
-from harness.core.cases import Entry
-from harness.results import records, run_file
-from harness.runner.schedule import Run
+from evenbench.harness import BATCH, PLANS, Cell, Model, TensorSpec
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.results import records, run_file
+from evenbench.harness.runner.schedule import Run
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = records.schema()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.results import series
-from harness.results.series import ARTIFACT, ERROR, LATENCY, MEMORY
+from evenbench.harness.results import series
+from evenbench.harness.results.series import ARTIFACT, ERROR, LATENCY, MEMORY
 
 
 def record(time: str, cpu: str = "A", onnx: str = "1.24", **changed: Any) -> dict[str, Any]:

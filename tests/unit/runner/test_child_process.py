@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.runner.child_process import ChildProcess, ending
+from evenbench.harness.runner.child_process import ChildProcess, ending
 
 REPLY = "import os, subprocess, sys, time\nreply = int(sys.argv[2])\n"
 

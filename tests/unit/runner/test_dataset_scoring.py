@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import Cell, Recipe, Session, UsageError, cli
-from harness.commands import progress
-from harness.core import exit_codes
-from harness.core.cases import Entry
-from harness.inputs import datasets
-from harness.preprocess import Decode, Resize, ToArray
-from harness.results import records
-from harness.runner import launcher
-from harness.runner.dataset_scoring import LabelledData
-from harness.runner.schedule import Event, Run
+from evenbench.harness import Cell, Recipe, Session, UsageError, cli
+from evenbench.harness.commands import progress
+from evenbench.harness.core import exit_codes
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.inputs import datasets
+from evenbench.harness.preprocess import Decode, Resize, ToArray
+from evenbench.harness.results import records
+from evenbench.harness.runner import launcher
+from evenbench.harness.runner.dataset_scoring import LabelledData
+from evenbench.harness.runner.schedule import Event, Run
 from tests.unit import builders
 from tests.unit.builders import (
     Product,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.cases import Entry
-from harness.core.types import Cell, Model, TensorSpec
-from harness.runner import declared_sources
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.core.types import Cell, Model, TensorSpec
+from evenbench.harness.runner import declared_sources
 
 TENSORS = (TensorSpec("x", (1, 2)),)
 

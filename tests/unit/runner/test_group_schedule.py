@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from harness.core import registry
-from harness.core.plans import Plan
-from harness.runner import standing
-from harness.runner.group_schedule import GroupSchedule, PartGroup, groups_of
-from harness.runner.job import Reply
-from harness.runner.prepared import Prepared
-from harness.runner.sweep import Part
+from evenbench.harness.core import registry
+from evenbench.harness.core.plans import Plan
+from evenbench.harness.runner import standing
+from evenbench.harness.runner.group_schedule import GroupSchedule, PartGroup, groups_of
+from evenbench.harness.runner.job import Reply
+from evenbench.harness.runner.prepared import Prepared
+from evenbench.harness.runner.sweep import Part
 from tests.unit.builders import cell, plan
 
 PRECISE = plan(processes=3, most_processes=8, half_width=0.03)

@@ -11,11 +11,11 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from harness.core.plans import Plan
-from harness.environment import memory
-from harness.runner.group_sweep import GroupSweep, Member, Resident, pin
-from harness.runner.job import Reply
-from harness.runner.sweep import Part
+from evenbench.harness.core.plans import Plan
+from evenbench.harness.environment import memory
+from evenbench.harness.runner.group_sweep import GroupSweep, Member, Resident, pin
+from evenbench.harness.runner.job import Reply
+from evenbench.harness.runner.sweep import Part
 from tests.unit.builders import cell, plan
 
 MIB = 2**20
@@ -194,7 +194,7 @@ def test_a_group_beyond_the_memory_of_the_device_is_split(monkeypatch: pytest.Mo
         loads = sum(event == "load" for event, _ in bench.machine.events)
         return (100 - 30 * (loads % 3)) * MIB, 100 * MIB
 
-    monkeypatch.setattr("harness.environment.gpu.memory_bytes", free)
+    monkeypatch.setattr("evenbench.harness.environment.gpu.memory_bytes", free)
     replies = bench.run()
     others = sorted(turns_of(replies, name)["sweep"] for name in ("twin", "oneweight"))
     assert others == ["2", "2.1"]

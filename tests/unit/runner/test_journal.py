@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import Cell, cli
-from harness.core import artifact_store
-from harness.core.cases import Entry
-from harness.load import session as load_session
-from harness.load.scenarios import SINGLE, SWEEP, Scenario
-from harness.results import records
-from harness.runner import job as runner_job
-from harness.runner import launcher
-from harness.runner.job import Job
+from evenbench.harness import Cell, cli
+from evenbench.harness.core import artifact_store
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.load import session as load_session
+from evenbench.harness.load.scenarios import SINGLE, SWEEP, Scenario
+from evenbench.harness.results import records
+from evenbench.harness.runner import job as runner_job
+from evenbench.harness.runner import launcher
+from evenbench.harness.runner.job import Job
 from tests.unit.builders import cell, plan, register, work_here
 
 SHORT = Scenario(SINGLE, seconds=0.01)

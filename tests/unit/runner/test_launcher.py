@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from harness import Cell, Session, Unavailable, Unsupported
-from harness.core import registry
-from harness.core.errors import StoreError, UsageError
-from harness.core.import_path import shared_path
-from harness.core.session import ProgramEnded
-from harness.environment import system_info
-from harness.runner import job as runner_job
-from harness.runner import launcher
-from harness.runner.job import Job, Measurement, Reply
+from evenbench.harness import Cell, Session, Unavailable, Unsupported
+from evenbench.harness.core import registry
+from evenbench.harness.core.errors import StoreError, UsageError
+from evenbench.harness.core.import_path import shared_path
+from evenbench.harness.core.session import ProgramEnded
+from evenbench.harness.environment import system_info
+from evenbench.harness.runner import job as runner_job
+from evenbench.harness.runner import launcher
+from evenbench.harness.runner.job import Job, Measurement, Reply
 from tests.unit.builders import ROWS, Product, cell, plan, product, register
 
 HERE = "tests.unit.runner.test_launcher"

@@ -9,9 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from harness.core.errors import UsageError
-from harness.runner import module_origins
-from harness.runner.module_origins import Origin
+from evenbench.harness.core.errors import UsageError
+from evenbench.harness.runner import module_origins
+from evenbench.harness.runner.module_origins import Origin
 
 
 def load(monkeypatch: pytest.MonkeyPatch, name: str, file: Path) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from harness.core import registry
-from harness.core.cases import Entry
-from harness.core.measurements import Artifact
-from harness.results import records
-from harness.runner import outcome
-from harness.runner.job import Reply
-from harness.runner.prepared import Prepared
+from evenbench.harness.core import registry
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.core.measurements import Artifact
+from evenbench.harness.results import records
+from evenbench.harness.runner import outcome
+from evenbench.harness.runner.job import Reply
+from evenbench.harness.runner.prepared import Prepared
 from tests.unit.builders import cell, plan
 
 RUN = {"id": "2026-01-01", "started": "2026-01-01T00:00:00Z", "seed": 3}

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.core import artifact_store
-from harness.core.cases import Entry
-from harness.runner import outlook
-from harness.runner.outlook import Past
-from harness.runner.schedule import Run
+from evenbench.harness.core import artifact_store
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.runner import outlook
+from evenbench.harness.runner.outlook import Past
+from evenbench.harness.runner.schedule import Run
 from tests.unit.builders import cell, plan, register, work_here
 
 PLAN = plan(processes=3, most_processes=8, half_width=0.03)

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.core import artifact_store
-from harness.core.errors import StoreError
-from harness.core.types import Cell
-from harness.runner.job import Job, Reply
-from harness.runner.parallel_preparation import on_callers_thread, prepare_all
-from harness.runner.preparation import Preparer
-from harness.runner.prepared import Prepared, Refusal
-from harness.runner.worker_slots import Slots
+from evenbench.harness.core import artifact_store
+from evenbench.harness.core.errors import StoreError
+from evenbench.harness.core.types import Cell
+from evenbench.harness.runner.job import Job, Reply
+from evenbench.harness.runner.parallel_preparation import on_callers_thread, prepare_all
+from evenbench.harness.runner.preparation import Preparer
+from evenbench.harness.runner.prepared import Prepared, Refusal
+from evenbench.harness.runner.worker_slots import Slots
 from tests.unit.builders import cell, register, work_here
 
 CELLS = [cell(batch=batch) for batch in range(1, 9)]

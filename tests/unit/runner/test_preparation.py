@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import Cell, Session
-from harness.core import artifact_store
-from harness.runner import interpreters, launcher
-from harness.runner.job import Job
-from harness.runner.preparation import Preparer
-from harness.runner.prepared import Refusal
+from evenbench.harness import Cell, Session
+from evenbench.harness.core import artifact_store
+from evenbench.harness.runner import interpreters, launcher
+from evenbench.harness.runner.job import Job
+from evenbench.harness.runner.preparation import Preparer
+from evenbench.harness.runner.prepared import Refusal
 from tests.unit.builders import ROWS, Product, cell, product, register, work_here
 
 

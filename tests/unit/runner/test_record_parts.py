@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.runner import record_parts
+from evenbench.harness.runner import record_parts
 
 
 def process(verdict: str, needed: float) -> dict[str, Any]:

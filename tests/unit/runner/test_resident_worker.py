@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import Cell, Session
-from harness.core.import_path import shared_path
-from harness.core.types import BOUNDARIES
-from harness.environment import system_info
-from harness.runner.job import Job, Measurement, Reply
-from harness.runner.launcher import Worker
+from evenbench.harness import Cell, Session
+from evenbench.harness.core.import_path import shared_path
+from evenbench.harness.core.types import BOUNDARIES
+from evenbench.harness.environment import system_info
+from evenbench.harness.runner.job import Job, Measurement, Reply
+from evenbench.harness.runner.launcher import Worker
 from tests.unit.builders import ROWS, Product, cell, plan, product, register, samples
 
 HERE = "tests.unit.runner.test_resident_worker"

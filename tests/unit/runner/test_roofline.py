@@ -11,15 +11,15 @@ import jsonschema
 import numpy as np
 import pytest
 
-from harness import BATCH, Model, Session, TensorSpec
-from harness.core import artifact_store, registry
-from harness.core.cases import Entry
-from harness.core.plans import PLANS
-from harness.core.types import PRECISIONS, Cell
-from harness.results import records
-from harness.runner import roofline
-from harness.runner.job import Job, Reply
-from harness.runner.schedule import Run
+from evenbench.harness import BATCH, Model, Session, TensorSpec
+from evenbench.harness.core import artifact_store, registry
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.core.plans import PLANS
+from evenbench.harness.core.types import PRECISIONS, Cell
+from evenbench.harness.results import records
+from evenbench.harness.runner import roofline
+from evenbench.harness.runner.job import Job, Reply
+from evenbench.harness.runner.schedule import Run
 from tests.unit.builders import HERE, ROWS, Exact, cell, plan, register, work_here
 
 WORK: Mapping[str, Any] = {

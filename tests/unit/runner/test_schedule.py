@@ -10,15 +10,15 @@ from typing import Any
 import jsonschema
 import pytest
 
-from harness.core import artifact_store
-from harness.core.cases import Entry
-from harness.core.types import BOUNDARIES, Cell
-from harness.environment import system_info
-from harness.results import records
-from harness.results.records import Record
-from harness.runner import declared_sources
-from harness.runner.job import Job
-from harness.runner.schedule import Event, Run
+from evenbench.harness.core import artifact_store
+from evenbench.harness.core.cases import Entry
+from evenbench.harness.core.types import BOUNDARIES, Cell
+from evenbench.harness.environment import system_info
+from evenbench.harness.results import records
+from evenbench.harness.results.records import Record
+from evenbench.harness.runner import declared_sources
+from evenbench.harness.runner.job import Job
+from evenbench.harness.runner.schedule import Event, Run
 from tests.unit.builders import cell, plan, register, work_here
 
 EVERY = [

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from harness.core.measurements import Artifact
-from harness.core.types import Cell
-from harness.results import records
-from harness.results.run_file import RunFile
-from harness.runner.job import Reply
-from harness.runner.journal import Journal
-from harness.runner.prepared import Prepared, Refusal
-from harness.runner.sweep import Part, Sweep, rounds
+from evenbench.harness.core.measurements import Artifact
+from evenbench.harness.core.types import Cell
+from evenbench.harness.results import records
+from evenbench.harness.results.run_file import RunFile
+from evenbench.harness.runner.job import Reply
+from evenbench.harness.runner.journal import Journal
+from evenbench.harness.runner.prepared import Prepared, Refusal
+from evenbench.harness.runner.sweep import Part, Sweep, rounds
 from tests.unit.builders import cell, plan
 
 LETTERS = "abcdefgh"

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from harness.runner.turn_order import balanced_orders
+from evenbench.harness.runner.turn_order import balanced_orders
 
 
 @pytest.mark.parametrize("count", range(1, 9))

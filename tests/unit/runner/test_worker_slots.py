@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.runner import worker_slots
-from harness.runner.job import Job, Reply
-from harness.runner.worker_slots import NEIGHBOURS, Ended, Slots
+from evenbench.harness.runner import worker_slots
+from evenbench.harness.runner.job import Job, Reply
+from evenbench.harness.runner.worker_slots import NEIGHBOURS, Ended, Slots
 from tests.unit.builders import cell
 
 JOB = Job("prepare", cell())

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from harness.statistics import change_points
-from harness.statistics.change_points import BETTER, WORSE, Accepted, Change, Level
+from evenbench.harness.statistics import change_points
+from evenbench.harness.statistics.change_points import BETTER, WORSE, Accepted, Change, Level
 
 pytest.importorskip("asv.step_detect")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.statistics import estimates
+from evenbench.harness.statistics import estimates
 
 PROCESSES = [0.0123, 0.0131, 0.0119, 0.0127, 0.0140]
 

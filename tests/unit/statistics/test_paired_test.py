@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.core.errors import UsageError
-from harness.statistics import paired_intervals, paired_test
-from harness.statistics.paired_test import Rule
+from evenbench.harness.core.errors import UsageError
+from evenbench.harness.statistics import paired_intervals, paired_test
+from evenbench.harness.statistics.paired_test import Rule
 
 DRAWS = 10_000
 PAIRS = 30

@@ -12,8 +12,8 @@ from functools import cache
 
 import pytest
 
-from harness.statistics import priors
-from harness.statistics.group_verdicts import (
+from evenbench.harness.statistics import priors
+from evenbench.harness.statistics.group_verdicts import (
     EQUIVALENT,
     FASTER,
     SLOWER,
@@ -21,7 +21,7 @@ from harness.statistics.group_verdicts import (
     judge,
     margin,
 )
-from harness.statistics.ratios import (
+from evenbench.harness.statistics.ratios import (
     NO_PRIOR,
     Prior,
     Ratio,

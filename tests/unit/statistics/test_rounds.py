@@ -8,7 +8,7 @@ import statistics
 
 import pytest
 
-from harness.statistics.rounds import half_width
+from evenbench.harness.statistics.rounds import half_width
 
 
 def test_ranks_of_ten_rounds_are_the_second_and_the_ninth() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from harness.statistics import stationarity
+from evenbench.harness.statistics import stationarity
 
 Draw = Callable[[np.random.Generator], list[list[float]]]
 

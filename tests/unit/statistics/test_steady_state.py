@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.statistics import steady_state
+from evenbench.harness.statistics import steady_state
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from backends.contract_model import TINY_CNN
-from harness import Cell, Unsupported
-from harness.core import registry
-from harness.core.session import ProgramEnded
+from evenbench.backends.contract_model import TINY_CNN
+from evenbench.harness import Cell, Unsupported
+from evenbench.harness.core import registry
+from evenbench.harness.core.session import ProgramEnded
 
 REFUSALS = {
     "cpp-ort": "9 : NOT_IMPLEMENTED : Could not find an implementation for Conv(22) node",
@@ -23,9 +23,9 @@ def load(backend: str, error: Exception, folder: Path, monkeypatch: pytest.Monke
     def build(runtime: str) -> Any:
         raise error
 
-    monkeypatch.setattr("backends.cpp.build.build_runner", build)
+    monkeypatch.setattr("evenbench.backends.cpp.build.build_runner", build)
     monkeypatch.setattr(
-        "backends.cpp.wheel_libraries.library_of", lambda runtime: Path("library.so")
+        "evenbench.backends.cpp.wheel_libraries.library_of", lambda runtime: Path("library.so")
     )
     (folder / "model.onnx").touch()
     registry.find(backend).load(folder, Cell(TINY_CNN, backend))

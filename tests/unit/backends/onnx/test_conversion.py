@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
-from backends.onnx import conversion, precision, quantisation
-from harness import Cell, Unsupported
+from evenbench.backends.onnx import conversion, precision, quantisation
+from evenbench.harness import Cell, Unsupported
 from tests.unit.backends.onnx.graphs import FLOAT, graph, node
 from tests.unit.builders import cell, product
 

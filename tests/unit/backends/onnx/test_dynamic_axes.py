@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from onnx import TensorProto, helper
 
-from backends.contract_model import TINY_CNN
-from backends.onnx import dynamic_axes, export
-from backends.onnxruntime.backend import OnnxRuntime
-from backends.openvino.backend import OpenVino
-from harness import BATCH, Model, TensorSpec, Unsupported
-from harness.core import registry
+from evenbench.backends.contract_model import TINY_CNN
+from evenbench.backends.onnx import dynamic_axes, export
+from evenbench.backends.onnxruntime.backend import OnnxRuntime
+from evenbench.backends.openvino.backend import OpenVino
+from evenbench.harness import BATCH, Model, TensorSpec, Unsupported
+from evenbench.harness.core import registry
 from tests.unit.backends.onnx.test_exporters import cell
 
 

@@ -11,9 +11,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from backends.onnx import export
 from benchmarks.models import DIGITS_CNN, RESNET18
-from harness import Cell, Model, Source
+from evenbench.backends.onnx import export
+from evenbench.harness import Cell, Model, Source
 
 SHA, CALIBRATION = "a" * 64, "c" * 64
 

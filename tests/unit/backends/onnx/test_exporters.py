@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.contract_model import TINY_CNN
-from backends.onnx import export, exporters
-from backends.onnxruntime.backend import OnnxRuntime
-from harness import Cell, Model, Source, own, seeded
+from evenbench.backends.contract_model import TINY_CNN
+from evenbench.backends.onnx import export, exporters
+from evenbench.backends.onnxruntime.backend import OnnxRuntime
+from evenbench.harness import Cell, Model, Source, own, seeded
 
 
 def cell(precision: str = "fp32", model: Model = TINY_CNN, **options: Any) -> Cell:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from backends.onnx import precision as onnx_precision
+from evenbench.backends.onnx import precision as onnx_precision
 from tests.unit.backends.onnx.graphs import BF16, DOUBLE, FLOAT, HALF, graph, node
 
 SQUARE = np.eye(4)

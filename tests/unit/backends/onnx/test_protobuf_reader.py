@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backends.onnx import protobuf_reader
+from evenbench.backends.onnx import protobuf_reader
 
 onnx = pytest.importorskip("onnx")
 helper, TensorProto = onnx.helper, onnx.TensorProto

@@ -12,10 +12,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from backends.onnx import float64
-from backends.onnx.reference_evaluator import OnnxEvaluator, OnnxReference
-from harness import Cell, Model, TensorSpec, Unsupported
-from harness.core.session import Session
+from evenbench.backends.onnx import float64
+from evenbench.backends.onnx.reference_evaluator import OnnxEvaluator, OnnxReference
+from evenbench.harness import Cell, Model, TensorSpec, Unsupported
+from evenbench.harness.core.session import Session
 
 X = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from backends.onnxruntime import executed_graph
-from backends.onnxruntime.executed_graph import ExecutedNode
+from evenbench.backends.onnxruntime import executed_graph
+from evenbench.backends.onnxruntime.executed_graph import ExecutedNode
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 EMULATED = (

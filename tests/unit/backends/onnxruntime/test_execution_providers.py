@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from backends.contract_model import TINY_CNN
-from backends.onnxruntime import execution_providers
-from backends.onnxruntime.backend import OnnxRuntime
-from backends.onnxruntime.openvino_provider import OrtOpenVino
-from harness import Cell
+from evenbench.backends.contract_model import TINY_CNN
+from evenbench.backends.onnxruntime import execution_providers
+from evenbench.backends.onnxruntime.backend import OnnxRuntime
+from evenbench.backends.onnxruntime.openvino_provider import OrtOpenVino
+from evenbench.harness import Cell
 
 
 def cell(precision: str = "fp32", device: str = "cpu", **options: Any) -> Cell:

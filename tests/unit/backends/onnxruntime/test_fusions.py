@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from backends.onnx.protobuf_reader import Graph, Node
-from backends.onnxruntime import fusions
+from evenbench.backends.onnx.protobuf_reader import Graph, Node
+from evenbench.backends.onnxruntime import fusions
 
 
 def node(

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.onnxruntime import session as ort_session
-from backends.onnxruntime import session_options
-from backends.onnxruntime.backend import OnnxRuntime
-from harness import BATCH, Cell, Model, Session, TensorSpec, Unavailable, Unsupported
-from harness.measurement import attestation as measured_attestation
+from evenbench.backends.onnxruntime import session as ort_session
+from evenbench.backends.onnxruntime import session_options
+from evenbench.backends.onnxruntime.backend import OnnxRuntime
+from evenbench.harness import BATCH, Cell, Model, Session, TensorSpec, Unavailable, Unsupported
+from evenbench.harness.measurement import attestation as measured_attestation
 
 onnx = pytest.importorskip("onnx")
 

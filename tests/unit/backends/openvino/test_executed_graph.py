@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from backends.openvino import properties
-from backends.openvino.backend import OpenVino
-from backends.openvino.executed_graph import executed_precision
-from harness import Cell, Model
+from evenbench.backends.openvino import properties
+from evenbench.backends.openvino.backend import OpenVino
+from evenbench.backends.openvino.executed_graph import executed_precision
+from evenbench.harness import Cell, Model
 from tests.unit.builders import cell
 
 EMULATED = (

@@ -17,11 +17,11 @@ pytest.importorskip("cuda.bindings", reason="comes with the extra tensorrt-rtx")
 import cuda.bindings
 from cuda.bindings import runtime as real
 
-from backends import cuda_events
-from backends.tensorrt import builder as tensorrt_build
-from backends.tensorrt.session import EngineSession
-from harness import Cell
-from harness.measurement import timing
+from evenbench.backends import cuda_events
+from evenbench.backends.tensorrt import builder as tensorrt_build
+from evenbench.backends.tensorrt.session import EngineSession
+from evenbench.harness import Cell
+from evenbench.harness.measurement import timing
 from tests.unit.builders import PRODUCT
 
 LAYER = {

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.contract_model import TINY_CNN
-from backends.torch.aot_inductor import PackageSession
-from backends.torch.torch_compile import TorchCompile
-from harness import Cell
+from evenbench.backends.contract_model import TINY_CNN
+from evenbench.backends.torch.aot_inductor import PackageSession
+from evenbench.backends.torch.torch_compile import TorchCompile
+from evenbench.harness import Cell
 
 
 def cell(backend: str = "torch-compile", precision: str = "fp32", **options: Any) -> Cell:

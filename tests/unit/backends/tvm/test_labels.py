@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from backends.contract_model import TINY_CNN
-from backends.tvm import backend, session, tuning_database
-from backends.tvm import precision as tvm_precision
-from harness import Cell, Model
+from evenbench.backends.contract_model import TINY_CNN
+from evenbench.backends.tvm import backend, session, tuning_database
+from evenbench.backends.tvm import precision as tvm_precision
+from evenbench.harness import Cell, Model
 
 CELL = Cell(TINY_CNN, "tvm", threads=2)
 

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from backends.tvm import tuning_database
-from backends.tvm.tuning_database import Coverage
-from harness import UsageError
+from evenbench.backends.tvm import tuning_database
+from evenbench.backends.tvm.tuning_database import Coverage
+from evenbench.harness import UsageError
 
 
 def record(workload, *seconds):

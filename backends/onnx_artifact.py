@@ -1,6 +1,0 @@
-"""The public name of the shared ONNX export, for backends in other packages."""
-
-from backends.onnx.backend import OnnxBackend
-from backends.onnx.export import FILE, export, key, supports_onnx
-
-__all__ = ["FILE", "OnnxBackend", "export", "key", "supports_onnx"]

@@ -1,0 +1,128 @@
+"""The precision of an ONNX file, read from the operators and types of the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from evenbench.backends.onnx import graph
+
+if TYPE_CHECKING:
+    import onnx
+
+
+COMPUTE = ("Conv", "ConvTranspose", "MatMul", "Gemm", "RNN", "GRU", "LSTM", "Attention")
+"""The operators with nearly all the work of a network."""
+
+STATIC = ("QLinearConv", "QLinearMatMul", "QGemm", "QAttention", "QLinearAdd")
+DYNAMIC = (
+    "DynamicQuantizeLinear",
+    "MatMulInteger",
+    "ConvInteger",
+    "DynamicQuantizeMatMul",
+    "MatMulIntegerToFloat",
+    "DynamicQuantizeLSTM",
+)
+TRANSPARENT = (
+    "Transpose",
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Identity",
+    "MaxPool",
+    "Relu",
+    "Clip",
+    "Concat",
+    "Pad",
+)
+"""The operators between a dequantisation and the next layer in quantised graphs."""
+
+
+def precision_of_graph(model: onnx.ModelProto) -> str:
+    """The precision of the compute nodes: `fp32`, `fp16`, `bf16`, `fp64`, or an int8 precision.
+
+    The evidence is integer operators (`int8-dynamic`, `int8-static`), QDQ pairs, initialisers and
+    casts. Mixed float types are joined by commas; a graph without floating tensors counts as
+    `fp32`.
+    """
+    nodes = list(graph.nodes(model.graph))
+    kinds = {node.op_type for node in nodes}
+    if kinds & set(DYNAMIC):
+        return "int8-dynamic"
+    if kinds & set(STATIC) or int8_share(model)[0]:
+        return "int8-static"
+    types = _types(model)
+    compute = [node for node in nodes if node.op_type in COMPUTE]
+    names = _float_names(
+        types.get(node.output[0]) or types.get(node.input[min(1, len(node.input) - 1)])
+        for node in compute
+    )
+    if not names:  # without compute nodes of known type, every tensor counts
+        names = _float_names(types.values())
+    return ",".join(sorted(names)) or "fp32"
+
+
+def int8_share(model: onnx.ModelProto) -> tuple[int, int]:
+    """The number of compute nodes on quantised numbers, and of all compute nodes."""
+    nodes = list(graph.nodes(model.graph))
+    makers = {output: node for node in nodes for output in node.output}
+    integer = sum(node.op_type in STATIC or node.op_type in DYNAMIC[1:] for node in nodes)
+    compute = [node for node in nodes if node.op_type in COMPUTE]
+    fed = sum(_is_quantised(node.input[0], makers) for node in compute)
+    return integer + fed, integer + len(compute)
+
+
+def _is_quantised(tensor: str, makers: Mapping[str, onnx.NodeProto]) -> bool:
+    """Whether a layer's input comes from a pair of QuantizeLinear and DequantizeLinear."""
+    seen = 0
+    while tensor in makers and seen < 20:
+        node, seen = makers[tensor], seen + 1
+        if node.op_type == "DequantizeLinear":
+            feeding = makers.get(node.input[0])
+            while feeding is not None and feeding.op_type in TRANSPARENT:
+                feeding = makers.get(feeding.input[0])
+            return feeding is not None and feeding.op_type == "QuantizeLinear"
+        if node.op_type not in TRANSPARENT:
+            return False
+        tensor = node.input[0]
+    return False
+
+
+def _types(model: onnx.ModelProto) -> dict[str, int]:
+    """The inferred element type by tensor name."""
+    inferred = graph.inferred(model)
+    values = (*inferred.input, *inferred.output, *inferred.value_info)
+    known = {value.name: value.type.tensor_type.elem_type for value in values}
+    return {**known, **{tensor.name: tensor.data_type for tensor in inferred.initializer}}
+
+
+def _float_names(types: Iterable[int | None]) -> set[str]:
+    """The precisions of the floating types among ONNX's element types."""
+    from onnx import TensorProto
+
+    names = {
+        TensorProto.FLOAT: "fp32",
+        TensorProto.FLOAT16: "fp16",
+        TensorProto.BFLOAT16: "bf16",
+        TensorProto.DOUBLE: "fp64",
+    }
+    return {names[kind] for kind in types if kind in names}
+
+
+def without_kernel(error: BaseException) -> str:
+    """The reason in ONNX Runtime's error for a missing kernel; an empty string for other errors.
+
+    The error reads `... NOT_IMPLEMENTED : Could not find an implementation for Conv(22) node with
+    name 'x'`.
+    """
+    text = str(error)
+    _, matched, rest = text.partition("Could not find an implementation for ")
+    if not matched or "NOT_IMPLEMENTED" not in text:
+        return ""
+    operator, _, opset = rest.split(" ")[0].rstrip(")").partition("(")
+    return (
+        f"has no kernel for {operator} (opset {opset})"
+        if opset
+        else f"has no kernel for {operator}"
+    )

@@ -1,0 +1,106 @@
+"""Inputs and outputs of an undeclared module, from example inputs and a trial run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from evenbench.backends.torch import exported_files
+from evenbench.backends.torch.model import module_and_examples
+from evenbench.backends.torch.outputs import named
+from evenbench.harness import BATCH, Model, TensorSpec, UsageError
+from evenbench.harness.core import import_strings
+
+if TYPE_CHECKING:
+    import torch
+
+
+SHAPE_FLAGS = "give --shape 1x3x224x224, or --input photo.jpg --recipe imagenet_224"
+
+
+def describe(model: Model) -> tuple[list[TensorSpec], list[TensorSpec]]:
+    """The inputs and outputs of a user's own module, from example inputs and a trial run.
+
+    Without example inputs, `arguments["shape"]` gives the shapes of random inputs. The first
+    dimension is the batch if the module accepts another first size and returns outputs of the same
+    first size.
+    """
+    import torch
+
+    module, examples = module_and_examples(model)
+    if not examples:
+        examples = _examples(model)
+    names = _argument_names(module, len(examples))
+    specs = [
+        TensorSpec(name, tuple(value.shape), _dtype(value))
+        for name, value in zip(names, examples, strict=True)
+    ]
+    with torch.no_grad():
+        first = named(module(*examples), None, model.name)
+        if not first:
+            raise UsageError(
+                f"{model.build} returns no tensor; "
+                "expected a tensor, or a sequence or a dictionary of tensors"
+            )
+        batched = _accepts_batch(module, examples, first)
+    outputs = [TensorSpec(name, tuple(value.shape), _dtype(value)) for name, value in first.items()]
+    if batched:
+        specs = [TensorSpec(spec.name, (BATCH, *spec.shape[1:]), spec.dtype) for spec in specs]
+        outputs = [TensorSpec(spec.name, (BATCH, *spec.shape[1:]), spec.dtype) for spec in outputs]
+    return specs, outputs
+
+
+def _examples(model: Model) -> tuple[torch.Tensor, ...]:
+    import torch
+
+    shapes = [text for text in model.arguments.get("shape", "").split(",") if text]
+    if not shapes and exported_files.is_file(model.build):
+        file = import_strings.source_of(model.build)
+        raise UsageError(f"{file} does not record the shapes of its inputs; {SHAPE_FLAGS}")
+    if not shapes:
+        raise UsageError(
+            f"{model.build} returned a module without example inputs; "
+            f"return (module, example_inputs), or {SHAPE_FLAGS}"
+        )
+    generator = torch.Generator().manual_seed(0)
+    return tuple(
+        torch.randn([int(size) for size in shape.split("x")], generator=generator)
+        for shape in shapes
+    )
+
+
+def _argument_names(module: torch.nn.Module, count: int) -> list[str]:
+    import inspect
+
+    parameters = inspect.signature(module.forward).parameters.values()
+    names = [
+        parameter.name
+        for parameter in parameters
+        if parameter.kind == parameter.POSITIONAL_OR_KEYWORD
+    ]
+    return names[:count] if len(names) >= count else [f"input_{index}" for index in range(count)]
+
+
+def _accepts_batch(
+    module: torch.nn.Module, examples: Sequence[torch.Tensor], first: Mapping[str, torch.Tensor]
+) -> bool:
+    import torch
+
+    if hasattr(module, exported_files.ONE_SIZE) or any(
+        value.ndim == 0 or value.shape[0] != 1 for value in examples
+    ):
+        return False
+    try:
+        twice = named(module(*(torch.cat([value, value]) for value in examples)), None, "")
+    except Exception:  # any error on a batch of two means that the first size is fixed
+        return False
+    if twice.keys() != first.keys():
+        return False
+    return all(
+        value.ndim > 0 and value.shape[0] == 2 == 2 * first[name].shape[0]
+        for name, value in twice.items()
+    )
+
+
+def _dtype(value: torch.Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")

@@ -1,0 +1,173 @@
+"""The selection of cells as typed options: their flags, and the words for another command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evenbench.harness.collection import task_outputs
+from evenbench.harness.core import options, quantities
+
+MODEL_GROUP = "for a model file or function of your own"
+"""The title of the flags of undeclared models."""
+
+INPUT = "photos to use as inputs [default: random inputs]"
+RECIPE = "recipe, such as imagenet_224 [default: none]"
+SHAPE = "input shapes, such as 1x3x224x224 [default: from file]"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Targets and filters of cells, and the properties of undeclared models.
+
+    Fields are named like their flags; empty means not given.
+    """
+
+    targets: tuple[str, ...] = ("benchmarks",)
+    expression: str = ""
+    cell: tuple[str, ...] = ()
+    input: tuple[str, ...] = ()
+    recipe: str = ""
+    shape: str = ""
+    backends: tuple[str, ...] = ()
+    precision: tuple[str, ...] = ()
+    device: tuple[str, ...] = ()
+    batch: tuple[int, ...] = ()
+    threads: tuple[int, ...] = ()
+    preprocessing: tuple[str, ...] = ()
+    task: str = ""
+    option: tuple[str, ...] = ()
+
+    def words(self) -> list[str]:
+        """Return the command-line words for the same cells."""
+        filters = ["-k", self.expression] if self.expression else []
+        return [*self.targets, *filters, *cell_words(self.cell), *self.model_words()]
+
+    def model_words(self) -> list[str]:
+        """Return the words of the given model flags, for the reproducing command of a cell."""
+        words = [*(["--input", *self.input] if self.input else [])]
+        for flag in TEXT_FLAGS:
+            value = getattr(self, flag)
+            text = value if isinstance(value, str) else ",".join(map(str, value))
+            words += [f"--{flag}", text] if text else []
+        return [*words, *meaning_words(self.task, self.option)]
+
+
+ALL_DECLARED = Selection()
+"""Every cell under `benchmarks`."""
+
+TEXT_FLAGS = (
+    "recipe",
+    "shape",
+    "backends",
+    "batch",
+    "threads",
+    "precision",
+    "device",
+    "preprocessing",
+)
+"""Model flags with a single word each, in the order of a reproducing command."""
+
+
+def cell_words(cells: Sequence[str]) -> list[str]:
+    """Return `--cell ID` for each cell."""
+    return [word for cell in cells for word in ("--cell", cell)]
+
+
+def meaning_words(task: str, backend_options: Sequence[str]) -> list[str]:
+    """Return `--task` and `--option` as given."""
+    words = ["--task", task] if task else []
+    return [*words, *(word for option in backend_options for word in ("--option", option))]
+
+
+def parsed(words: Sequence[str]) -> Selection:
+    """Return the selection of a command line like `evenbench list`."""
+    parser = argparse.ArgumentParser(prog="evenbench", allow_abbrev=False)
+    add_arguments(parser)
+    parser.set_defaults(**options.defaults(Selection))
+    return options.parse(Selection, parser.parse_args(list(words)))
+
+
+def add_arguments(command: argparse.ArgumentParser, filters: bool = True) -> None:
+    """Add the flags of `Selection`, the same for every command; `filters` are -k and --cell."""
+    command.add_argument(
+        "targets",
+        nargs="*",
+        metavar="TARGET",
+        help="folders, files or models [default: benchmarks]",
+    )
+    if filters:
+        add_expression(command)
+        add_cell(command)
+    model = command.add_argument_group(MODEL_GROUP)
+    add_inputs(model)
+    model.add_argument("--backends", type=words, metavar="A,B", help="runtimes [default: all]")
+    model.add_argument(
+        "--precision", type=words, metavar="P,...", help="precisions, or int8 [default: fp32]"
+    )
+    model.add_argument("--device", type=words, metavar="D,...", help="devices [default: cpu]")
+    model.add_argument(
+        "--batch", type=quantities.whole_numbers, metavar="N,...", help="batch sizes [default: 1]"
+    )
+    model.add_argument(
+        "--threads",
+        type=quantities.whole_numbers,
+        metavar="N,...",
+        help="thread counts [default: 0, all cores]",
+    )
+    model.add_argument(
+        "--preprocessing",
+        type=words,
+        metavar="A,B",
+        help="image libraries for the recipe [default: pillow]",
+    )
+    add_meaning(model)
+
+
+def add_expression(command: argparse._ActionsContainer) -> None:
+    """Add `-k`."""
+    command.add_argument(
+        "-k",
+        dest="expression",
+        metavar="EXPR",
+        help="only cells with matching ids [default: all]",
+    )
+
+
+def add_cell(command: argparse._ActionsContainer) -> None:
+    """Add `--cell`."""
+    command.add_argument(
+        "--cell",
+        action="append",
+        metavar="ID",
+        help="exact id or key of a cell; repeatable [default: all]",
+    )
+
+
+def add_inputs(model: argparse._ActionsContainer) -> None:
+    """Add the flags for the inputs of an undeclared model."""
+    model.add_argument("--input", action="extend", nargs="+", metavar="PHOTO", help=INPUT)
+    model.add_argument("--recipe", metavar="NAME", help=RECIPE)
+    model.add_argument("--shape", metavar="SHAPES", help=SHAPE)
+
+
+def add_meaning(model: argparse._ActionsContainer) -> None:
+    """Add the flags for the meaning of outputs and for backend options."""
+    model.add_argument(
+        "--task",
+        choices=["", *task_outputs.TASKS],
+        metavar="T",
+        help=f"{', '.join(task_outputs.TASKS)} [default: from outputs]",
+    )
+    model.add_argument(
+        "--option",
+        action="append",
+        metavar="BACKEND:KEY=VALUE",
+        help="option of a backend; repeatable [default: none]",
+    )
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Return the parts of a comma-separated list."""
+    return tuple(word for word in text.split(",") if word)

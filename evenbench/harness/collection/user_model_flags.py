@@ -1,0 +1,133 @@
+"""The flags for a user's own model: values, checks, option sets, and the shape of the photos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evenbench.harness import preprocess
+from evenbench.harness.collection import model_reader
+from evenbench.harness.core import registry, serialization
+from evenbench.harness.core.errors import UsageError
+from evenbench.harness.core.types import Recipe
+from evenbench.harness.inputs import preprocessors
+
+
+@dataclass(frozen=True)
+class ModelFlags:
+    """The flags for models among the targets; the fields of absent flags are empty."""
+
+    photos: tuple[str, ...] = ()
+    recipe: str = ""
+    shape: str = ""
+    backends: tuple[str, ...] = ()
+    batch: tuple[int, ...] = ()
+    threads: tuple[int, ...] = ()
+    precisions: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    task: str = ""
+    options: tuple[str, ...] = ()
+    """`BACKEND:KEY=VALUE` texts."""
+    preprocessing: tuple[str, ...] = ()
+
+
+def check(target: str, flags: ModelFlags) -> None:
+    """Raise UsageError for contradictions between flags, or with the target."""
+    model_reader.check_shape(flags.shape)
+    if flags.shape and target.endswith((".onnx", ".pt2")):
+        raise UsageError(f"{target} declares the shapes of its inputs; leave --shape out")
+    if flags.photos and not flags.recipe:
+        raise UsageError(
+            "--input needs --recipe, the steps from a photo to a tensor; expected one of "
+            f"{_recipes()}"
+        )
+    if flags.recipe and not flags.photos:
+        raise UsageError("--recipe turns photos into inputs; add --input photo.jpg")
+    if flags.recipe and flags.recipe not in preprocess.RECIPES:
+        raise UsageError(
+            f"unknown recipe {flags.recipe!r}; expected one of {_recipes()}, or declare your own "
+            "in a bench_*.py file"
+        )
+    if flags.preprocessing and not flags.photos:
+        raise UsageError(
+            "--preprocessing names the libraries that run a recipe; add --input photo.jpg and "
+            "--recipe"
+        )
+    for library in flags.preprocessing:
+        problem = preprocessors.refuses(preprocess.RECIPES[flags.recipe], library)
+        if problem:
+            raise UsageError(f"--preprocessing {library}: recipe {flags.recipe}: {problem}")
+
+
+def _recipes() -> str:
+    return ", ".join(preprocess.RECIPES)
+
+
+def option_sets(texts: Sequence[str]) -> dict[str, tuple[dict[str, Any]]]:
+    """The option set of each backend in `BACKEND:KEY=VALUE` texts.
+
+    Raises UsageError for another form or an unknown backend.
+    """
+    sets: dict[str, tuple[dict[str, Any]]] = {}
+    for text in texts:
+        backend, key, value = _option(text)
+        registry.row(backend)
+        (options,) = sets.setdefault(backend, ({},))
+        if key in options:
+            raise UsageError(
+                f"--option {text}: {backend} has {key} already; declare a case to run a backend "
+                "with several sets of options"
+            )
+        options[key] = value
+    return sets
+
+
+def _option(text: str) -> tuple[str, str, str | int | float | bool]:
+    backend, _, option = text.partition(":")
+    key, equals, written = option.partition("=")
+    value = serialization.read(written)
+    if not (backend and key and equals):
+        raise UsageError(
+            f"--option {text!r} is not an option; expected BACKEND:KEY=VALUE, such as "
+            "ort:exporter=torchscript"
+        )
+    if not isinstance(value, (str, int, float, bool)):
+        raise UsageError(
+            f"--option {text}: {written} is not a value; expected text, a number, true or false"
+        )
+    return backend, key, value
+
+
+def photo_shape(flags: ModelFlags) -> str:
+    """The shape of one photo after the recipe, as a `--shape` value; empty without photos.
+
+    Every photo is prepared, so a broken photo fails before a model is read.
+    """
+    if not flags.photos:
+        return ""
+    recipe = preprocess.RECIPES[flags.recipe]
+    shapes = {tuple(_prepared(photo, recipe).shape) for photo in flags.photos}
+    if len(shapes) > 1:
+        raise UsageError(
+            f"recipe {flags.recipe} makes different shapes of these photos: {sorted(shapes)}; "
+            "crop the photos to one size"
+        )
+    return "x".join(map(str, (1, *shapes.pop())))
+
+
+def _prepared(photo: str, recipe: Recipe) -> Any:
+    if not Path(photo).is_file():
+        raise UsageError(f"--input {photo}: no such file; give the path of an image")
+    try:
+        return preprocessors.apply(recipe, Path(photo))
+    except ImportError as error:
+        raise UsageError(
+            f"--input {photo}: reading images needs {error.name}, which is not installed; "
+            "pip install pillow numpy"
+        ) from error
+    except UsageError as error:
+        raise UsageError(
+            f"--input {error}; give a JPEG, PNG or another image that Pillow decodes"
+        ) from error

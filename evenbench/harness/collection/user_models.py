@@ -1,0 +1,178 @@
+"""The case of a user's own model: a model file, an archive, or a function that builds a torch
+module.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from evenbench.harness.collection import model_reader, task_outputs, user_model_flags
+from evenbench.harness.collection.model_reader import RANDOM_CALIBRATION, RANDOM_INPUTS
+from evenbench.harness.collection.task_outputs import DETECTION, LISTED, shown
+from evenbench.harness.collection.user_model_flags import ModelFlags
+from evenbench.harness.core import artifact_store, import_strings
+from evenbench.harness.core.cases import ALL, INT8, Case, int8_of
+from evenbench.harness.core.errors import UsageError
+from evenbench.harness.core.golden import Golden
+from evenbench.harness.core.types import BATCH, Model, TensorSpec
+from evenbench.harness.inputs import preprocessors
+
+PHOTO_INPUTS = "harness.inputs:files"
+
+Tensors = tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True)
+class UserModel:
+    """The case of a target, and a summary of tensors and golden for the user."""
+
+    case: Case
+    summary: str
+
+
+def is_model(target: str) -> bool:
+    """Whether a target names a model (`model.onnx`, `model.pt2`, `package.module:build`,
+    `file.py:build`) and not declarations.
+    """
+    return target.endswith((".onnx", *import_strings.ARCHIVES)) or (
+        ":" in target and "::" not in target
+    )
+
+
+def find(target: str, flags: ModelFlags, timeout_seconds: float) -> UserModel:
+    """The case of a user's own model. A worker reads the tensors, so this process imports no
+    runtime.
+
+    Raises UsageError for an unreadable model or photo, and for flags that do not fit the model.
+    """
+    user_model_flags.check(target, flags)
+    options = user_model_flags.option_sets(flags.options)
+    shape = flags.shape or user_model_flags.photo_shape(flags)
+    arguments = {"shape": shape} if shape and not target.endswith(".onnx") else {}
+    model, golden = model_reader.read(target, arguments, timeout_seconds)
+    _check_sizes(target, model)
+    inputs, outputs = model.inputs, model.outputs
+    if flags.task == DETECTION:
+        outputs = task_outputs.with_open_sizes(target, outputs)
+    summary = f"{target}: {shown(inputs)} -> {shown(outputs)}, judged against {golden.kind}"
+    batch, inputs, outputs = _batches(target, flags, inputs, outputs)
+    task_outputs.check(target, flags.task, outputs)
+    model = replace(
+        model,
+        inputs=inputs,
+        outputs=outputs,
+        task=flags.task or task_outputs.guessed(outputs),
+        **_input_source(target, flags, inputs, model.arguments, golden),
+    )
+    precisions, note = _precisions(model, flags)
+    case = Case(
+        models=(model,),
+        backends=flags.backends or ALL,
+        precisions=precisions,
+        devices=flags.devices or ("cpu",),
+        batch=batch,
+        threads=flags.threads or (0,),
+        options=options,
+        preprocessing=flags.preprocessing or (preprocessors.DEFAULT,),
+    )
+    return UserModel(case, f"{summary}; {note}" if note else summary)
+
+
+def _precisions(model: Model, flags: ModelFlags) -> tuple[tuple[str, ...], str]:
+    """The precisions, with `int8` replaced by a kind of int8, and a note on that choice."""
+    # Ranges taken from random numbers are no calibration of a model without data.
+    is_random = model.calibration_from == RANDOM_CALIBRATION
+    int8, note = int8_of(replace(model, calibration_from="") if is_random else model)
+    chosen = [int8 if precision == INT8 else precision for precision in flags.precisions]
+    return tuple(dict.fromkeys(chosen)) or ("fp32",), note if INT8 in flags.precisions else ""
+
+
+def _check_sizes(target: str, model: Model) -> None:
+    for spec in (*model.inputs, *model.outputs):
+        size = model_reader.unknown_size(spec)
+        if size:
+            raise UsageError(
+                f"{target}: {spec.name} has shape {list(spec.shape)}, in which {size!r} is no "
+                "number; export the model with fixed sizes everywhere but in the batch; for a "
+                f"detector, name the outputs {LISTED}, and give --task {DETECTION}"
+            )
+
+
+def _batches(
+    target: str, flags: ModelFlags, inputs: Tensors, outputs: Tensors
+) -> tuple[tuple[int, ...], Tensors, Tensors]:
+    """The batch sizes to run, and the inputs and outputs, with `BATCH` as a common first size.
+
+    A model exported with a fixed batch has the same first size in all tensors and runs at that
+    batch only. A detector runs on single images.
+    """
+    if flags.task == DETECTION:
+        if set(flags.batch) - {1}:
+            raise UsageError(
+                f"{target}: a detector runs on one image at a time, not --batch "
+                f"{_numbers(flags.batch)}; leave --batch out"
+            )
+        return (1,), tuple(map(_as_one_image, inputs)), outputs
+    tensors = (*inputs, *outputs)
+    if any(spec.is_batched for spec in tensors):
+        return flags.batch or (1,), inputs, outputs
+    sizes = {spec.shape[:1] for spec in tensors}
+    fixed = next(iter(sizes))[0] if len(sizes) == 1 and () not in sizes else None
+    if set(flags.batch) - {fixed or 1}:
+        raise UsageError(
+            f"{target}: its inputs have fixed shapes ({shown(inputs)}), not --batch "
+            f"{_numbers(flags.batch)}; leave --batch out, or export the model with a dynamic "
+            "batch axis"
+        )
+    if not isinstance(fixed, int):
+        return (1,), tuple(map(_as_one_image, inputs)) if flags.photos else inputs, outputs
+    return (fixed,), _with_batch(inputs), _with_batch(outputs)
+
+
+def _as_one_image(spec: TensorSpec) -> TensorSpec:
+    """An input [1, 3, height, width] as a batch, for a photo; other inputs unchanged."""
+    is_image = len(spec.shape) == 4 and spec.shape[0] == 1
+    return replace(spec, shape=(BATCH, *spec.shape[1:])) if is_image else spec
+
+
+def _numbers(values: Sequence[int]) -> str:
+    return ",".join(map(str, values))
+
+
+def _with_batch(specs: Tensors) -> Tensors:
+    return tuple(replace(spec, shape=(BATCH, *spec.shape[1:])) for spec in specs)
+
+
+def _input_source(
+    target: str,
+    flags: ModelFlags,
+    inputs: Sequence[TensorSpec],
+    arguments: Mapping[str, str],
+    golden: Golden,
+) -> dict[str, Any]:
+    """The fields of the model's input source: the user's photos through a recipe, the examples
+    from `build`, or random numbers.
+    """
+    # Without a shape, only examples from `build` can have shown the inputs.
+    if not flags.photos and not flags.shape and golden.samples:
+        return {"inputs_from": golden.samples, "calibration_from": golden.calibration}
+    if not flags.photos:
+        return {"inputs_from": RANDOM_INPUTS, "calibration_from": RANDOM_CALIBRATION}
+    if len(inputs) != 1:
+        raise UsageError(
+            f"{target}: a photo makes one input, but the model has {len(inputs)} "
+            f"({shown(inputs)}); leave --input out"
+        )
+    paths = [str(Path(photo).resolve()) for photo in flags.photos]
+    # The digests are part of the key, so a changed photo of the same name makes new inputs.
+    digests = [artifact_store.digest_file(Path(path)) for path in paths]
+    photos = {"recipe": flags.recipe, "files": json.dumps(paths), "sha256": json.dumps(digests)}
+    return {
+        "inputs_from": PHOTO_INPUTS,
+        "calibration_from": "",
+        "arguments": {**arguments, **photos},
+    }

@@ -1,0 +1,83 @@
+"""The import path of the user's code, and the places of modules on this path, without an import."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+from evenbench.harness.core import artifact_store
+from evenbench.harness.core.paths import PROJECT
+
+OURS = tuple(PROJECT / package for package in ("harness", "backends", "reports"))
+"""evenbench's own packages. Their output is versioned by the store's layout and backends' keys."""
+
+SITE = ("site-packages", "dist-packages")
+
+
+def shared_path() -> tuple[str, ...]:
+    """The entries of sys.path with the user's own code, without the interpreter's own folders."""
+    own = (sys.prefix, sys.base_prefix)
+    entries = [os.path.abspath(entry or ".") for entry in sys.path]
+    return tuple(
+        entry for entry in entries if not any(Path(entry).is_relative_to(prefix) for prefix in own)
+    )
+
+
+def is_installed(file: Path) -> bool:
+    """Whether a file belongs to the interpreter, a virtual environment or an installed package."""
+    places = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
+    if sys.prefix != sys.base_prefix:
+        places.add(sys.prefix)
+    return not set(file.parts).isdisjoint(SITE) or _within(file, [Path(place) for place in places])
+
+
+def is_ours(file: Path) -> bool:
+    """Whether a file is evenbench's: a module, an entry of the store, or a temporary file."""
+    scratch = Path(tempfile.gettempdir()).resolve()
+    temporary = scratch.name.startswith("evenbench-process-") and file.is_relative_to(scratch)
+    return temporary or _within(file, [*OURS, artifact_store.root()])
+
+
+def _within(file: Path, folders: Sequence[Path]) -> bool:
+    return any(file.is_relative_to(folder) for folder in folders)
+
+
+def users_path(first: Sequence[Path] = ()) -> list[Path]:
+    """The folders of the user's code in the order of a worker's import path, after `first`.
+
+    `python -m` puts the working folder first, unless the shared path has a place for it.
+    """
+    shared = [Path(entry) for entry in shared_path()]
+    here = Path.cwd()
+    return list(dict.fromkeys([*first, *([] if here in shared else [here]), *shared]))
+
+
+def locate(module: str, first: Sequence[Path] = (), *, everywhere: bool = True) -> Path | None:
+    """The file that `import module` would read in a worker; None without a file. Imports nothing.
+
+    `first` are folders ahead of the path. `everywhere` includes installed packages.
+    """
+    top, *rest = module.split(".")
+    name, spec = top, PathFinder.find_spec(top, [str(folder) for folder in users_path(first)])
+    if (spec is None or spec.origin is None) and everywhere:
+        spec = _anywhere(top) or spec
+    for part in rest:
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        name = f"{name}.{part}"
+        spec = PathFinder.find_spec(name, list(spec.submodule_search_locations))
+    return Path(spec.origin).resolve() if spec and spec.origin and spec.has_location else None
+
+
+def _anywhere(top: str) -> ModuleSpec | None:
+    """The specification of a top-level module by any finder, as of editable installations."""
+    for finder in sys.meta_path:
+        spec = finder.find_spec(top, None)
+        if spec is not None:
+            return spec
+    return None

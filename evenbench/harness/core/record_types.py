@@ -1,0 +1,268 @@
+"""Types of JSON records: messages between processes, and lines of a results file.
+
+`results.schema.json` is the published schema of `OutcomeRecord`; a test compares the keys of both.
+`NotRequired` marks keys absent from lines of earlier versions. Documentation of every key:
+docs/results.md.
+"""
+
+# No `from __future__ import annotations`: `__required_keys__` ignores `NotRequired` in strings.
+from typing import Any, Literal, NotRequired, TypedDict
+
+from evenbench.harness.core.environment_records import (
+    EnergyRecord,
+    EnvironmentRecord,
+    GpuRecord,
+    InstallationRecord,
+    LimitRecord,
+    MachineLoadRecord,
+    ProcessEnergyRecord,
+)
+from evenbench.harness.core.sampling_records import BlockRecord, InterleavingRecord, WarmUpRecord
+
+Outcome = Literal["ok", "mismatch", "fallback", "unsupported", "unavailable", "failed"]
+Stability = Literal["stable", "unstable", "capped"]
+
+
+class RunRecord(TypedDict):
+    """The run of an outcome."""
+
+    id: str
+    started: str
+    plan: str
+    processes: int
+    seed: int
+    evenbench: str
+
+
+class CellRecord(TypedDict):
+    """`Cell.described`."""
+
+    id: str
+    key: str
+    group: str
+    model: str
+    backend: str
+    precision: str
+    device: str
+    batch: int
+    threads: int
+    options: dict[str, Any]
+
+
+class OutputErrorRecord(TypedDict):
+    """`measurements.OutputError`: the error of an output against the golden."""
+
+    name: str
+    scale: float
+    max_abs: float
+    rmse: float
+    rmse_own: float | None
+    cosine: float
+    nonfinite: int
+    needed_elementwise: float
+    needed_rmse: float | None
+    top1_agreement: float | None
+
+
+class AgreementRecord(TypedDict, total=False):
+    """Task-level agreement with the golden; a record has the keys of a single task only."""
+
+    top1_agreement: float
+    top5_overlap: float
+    pixel_agreement: float
+    miou: float
+    classes_seen: int
+    worst_cosine: float
+    sentences: int
+    nearest_agreement: float
+    order_agreement: float
+    detections: int
+    matched: int
+    unmatched: int
+    on_threshold: int
+    worst_box_pixels: float
+    worst_box_iou: float
+    worst_score_difference: float
+    worst_mask_iou: float
+
+
+class ParityRecord(TypedDict):
+    """The parity verdict in an outcome."""
+
+    verdict: Literal["pass", "fail", "degenerate", "too exact"]
+    reason: str
+    golden: str
+    needed: float
+    allowed: float
+    rtol: float
+    atol: float
+    rmse_factor: float
+    outputs: list[OutputErrorRecord]
+    artifact_sha256: str
+    input_sha256: str
+
+
+class JudgementRecord(ParityRecord):
+    """`measurements.ParityVerdict`: the verdict on a process, including agreement."""
+
+    agreement: AgreementRecord
+
+
+class AccuracyRecord(TypedDict):
+    """A task metric over `count` labelled samples."""
+
+    metric: str
+    value: float
+    count: int
+
+
+class DatasetRecord(TypedDict):
+    """The labelled dataset of a run, with all metrics."""
+
+    name: str
+    layout: Literal["class folders", "masks", "coco"]
+    sha256: str
+    classes: str
+    metrics: dict[str, float]
+    notes: list[str]
+
+
+class ScoreRecord(TypedDict):
+    """The scores of a cell on the labelled dataset."""
+
+    accuracy: AccuracyRecord
+    dataset: DatasetRecord
+
+
+class AttestationRecord(TypedDict):
+    """`measurements.Attestation`: a runtime's report about itself."""
+
+    runtime: str
+    version: str
+    device: str
+    precision: str
+    threads: int
+    denormals: str
+    spinning: str
+    providers: list[str]
+    placement: dict[str, int]
+    emulated: str
+    labels: list[str]
+    details: dict[str, Any]
+
+
+class InputsRecord(TypedDict):
+    """The input batches; inputs of other makers add keys."""
+
+    recipe: str
+    names: list[str]
+    batches: int
+
+
+class ArtifactRecord(TypedDict):
+    """The prepared artifact."""
+
+    bytes: int
+    facts: dict[str, Any]
+
+
+class WeightsRecord(TypedDict):
+    """The source of the model's weights; some sources add keys."""
+
+    source: Literal["none", "pretrained", "seeded", "trained", "own", "file"]
+    sha256: str
+    note: str
+
+
+class PrepareRecord(TypedDict):
+    """Seconds of prepare, and whether the cache had the artifact."""
+
+    seconds: float
+    cached: bool
+
+
+class MemoryRecord(TypedDict):
+    """Peak resident memory of each process."""
+
+    peak_rss_bytes: list[int]
+
+
+class ProcessRecord(TypedDict):
+    """The reply of a measuring process (`measurement.resident.run`)."""
+
+    gpu: GpuRecord | None
+    energy: ProcessEnergyRecord
+    clock: str
+    inner_clock: str
+    binding_ns: float | None
+    warm_up: WarmUpRecord
+    samples_ns: dict[str, list[int]]
+    stability: dict[str, Stability]
+    blocks: dict[str, list[BlockRecord]]
+    interleaving: InterleavingRecord | None
+    peak_rss_bytes: int
+    steady_rss_bytes: int
+    accuracy: AccuracyRecord | None
+    parity: JudgementRecord | None
+    scored: ScoreRecord | None
+    """A `score` callback's own result until the runner replaces it by a `ScoreRecord`."""
+    artifact_sha256: str
+    input_sha256: str
+    attested: AttestationRecord
+    asked_is_used: str
+    phases_seconds: dict[str, float]
+    installation: InstallationRecord
+    variables: dict[str, str]
+    machine: MachineLoadRecord
+    import_seconds: float
+    cold_start_seconds: float
+    affinity: list[int]
+
+
+class OutcomeRecord(TypedDict):
+    """A line of a results file: the outcome of a cell, with a list entry per process."""
+
+    schema: int
+    run: RunRecord
+    time: str
+    case: str
+    cell: CellRecord
+    role: Literal["runtime", "control", "golden", "negative"]
+    outcome: Outcome
+    phase: str
+    reason: str
+    traceback: str
+    signal: str
+    hint: str
+    samples_ns: dict[str, list[list[int]]]
+    stability: dict[str, list[Stability]]
+    blocks: dict[str, list[list[BlockRecord]]]
+    clock: str
+    inner_clock: str
+    binding_ns: list[float]
+    gpu: list[GpuRecord]
+    warm_up: list[WarmUpRecord]
+    phases_seconds: dict[str, list[float]]
+    import_seconds: list[float]
+    process_seconds: list[float]
+    memory: MemoryRecord
+    parity: ParityRecord | None
+    accuracy: AccuracyRecord | None
+    attested: AttestationRecord | None
+    labels: list[str]
+    input_sha256: str
+    inputs: InputsRecord | None
+    artifact_sha256: str
+    artifact: ArtifactRecord | None
+    weights: WeightsRecord | None
+    prepare: PrepareRecord | None
+    environment: EnvironmentRecord
+    reproduce: str
+    warnings: list[str]
+    interleaving: NotRequired[list[InterleavingRecord | None]]
+    """Absent from lines before interleaving; None for a process measured alone."""
+    steady_rss_bytes: NotRequired[list[int]]
+    energy: NotRequired[EnergyRecord | None]
+    agreement: NotRequired[AgreementRecord | None]
+    dataset: NotRequired[DatasetRecord | None]
+    limit: NotRequired[LimitRecord | None]

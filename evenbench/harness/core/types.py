@@ -1,0 +1,271 @@
+"""The values of evenbench: frozen, comparable, and free of side effects.
+
+Stdlib only, so declaring and listing benchmarks imports neither numpy nor a runtime. Values do not
+print, save or plot themselves; `results` writes values and `reports` shows values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from evenbench.harness.core import (
+    data_dependent_shapes,
+    dynamic_axes,
+    import_strings,
+    serialization,
+)
+from evenbench.harness.core.errors import UsageError
+from evenbench.harness.core.weights import Weights, own
+
+to_json, digest = serialization.to_json, serialization.digest
+ANY, SCORE_THRESHOLD = data_dependent_shapes.ANY, data_dependent_shapes.SCORE_THRESHOLD
+
+BATCH = "batch"
+"""The symbolic first dimension of a `TensorSpec`, replaced by the cell's batch size."""
+
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8-dynamic", "int8-static")
+"""Every precision for cases. Each backend declares its supported subset."""
+
+PHASES = ("prepare", "load", "compile", "first_step", "warm_up", "sample", "parity")
+"""All phases. Every duration and every failure names a phase."""
+
+COMPUTE = "compute"
+HOST_TO_HOST = "host_to_host"
+BOUNDARIES = (COMPUTE, HOST_TO_HOST)
+"""The content of a lap: step + sync with bound inputs, or bind + step + sync + fetch."""
+
+INNER_BOUNDARIES = ("device", "native")
+"""The laps of `compute` by a second, inner clock: device events, or native code under Python."""
+
+Late = Any
+"""A module-level callable, or its late name. A `Model` keeps the name."""
+
+OUTCOMES = ("ok", "mismatch", "fallback", "unsupported", "unavailable", "failed")
+Outcome = Literal["ok", "mismatch", "fallback", "unsupported", "unavailable", "failed"]
+
+UNWANTED = ("mismatch", "fallback", "failed")
+"""Outcomes with exit code 1 in `evenbench run`."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, shape and dtype of a tensor.
+
+    `shape` holds ints, and at most one `BATCH`, as its first entry. The first entry of a detector's
+    output may be `ANY`.
+    """
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        for size, why in (
+            (BATCH, ", or appears twice; batches are stacked"),
+            (ANY, "; objects are listed"),
+        ):
+            if size in self.shape[1:]:
+                raise UsageError(
+                    f"tensor {self.name} has shape {list(self.shape)}; {size!r} is not the first "
+                    f"size{why} "
+                    "along the first axis: move it there, or give a number"
+                )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the size depends on the data."""
+        return self.shape[:1] == (ANY,)
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether the first dimension is the batch."""
+        return self.shape[:1] == (BATCH,)
+
+    def concrete(self, batch: int) -> tuple[int, ...]:
+        """The shape with the batch filled in. Data-dependent sizes count as 0, their minimum."""
+        return tuple(
+            batch if size == BATCH else 0 if size == ANY else int(size) for size in self.shape
+        )
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """An image file in an installed package, located without an import and checked by sha256."""
+
+    name: str
+    package: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named preprocessing: ordered steps from `harness.preprocess`, run once for all backends."""
+
+    name: str
+    steps: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model: a late `build` or a file, with tensors, preprocessing and weights.
+
+    `build` is a callable without arguments, or its name as `package.module:function` or
+    `file.py:function`, imported only in the process of use. The recipe turns `images` into inputs;
+    `inputs_from` replaces both, and returns an array of shape [count, ...] per declared input, by
+    name. `evaluation` returns `(inputs, labels)` of a held-out split. `labels` are class names,
+    stored with the artifact. int8-static takes its ranges from the photographs in `calibration`, by
+    the same recipe, all different from `images`, or from `calibration_from`, called like
+    `inputs_from`. `tolerance` overrides the elementwise tolerance of a precision: `{"fp32": (rtol,
+    atol)}` with atol in units of the reference's largest magnitude. `task` is the meaning of the
+    outputs, and selects the task metrics: `classification`, `segmentation`, `text`, or `detection`,
+    with open sizes allowed in outputs; objects with scores below `score_threshold` are not judged.
+    `sizes` are declarations of the same network at other sizes, such as longer and shorter
+    sequences for a loaded network, with separate inputs (`harness.core.dynamic_axes`).
+    """
+
+    name: str
+    build: Late = ""
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    recipe: Recipe | None = None
+    weights: Weights = field(default_factory=own)
+    task: str = "classification"
+    images: tuple[Photograph, ...] = ()
+    inputs_from: Late = ""
+    evaluation: Late = ""
+    calibration: tuple[Photograph, ...] = ()
+    calibration_from: Late = ""
+    tolerance: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    file: str = ""
+    labels: tuple[str, ...] = ()
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    score_threshold: float = SCORE_THRESHOLD
+    sizes: tuple[Model, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.name or any(character.isspace() for character in self.name):
+            raise UsageError(
+                f"model name {self.name!r} is empty or has white space; give a name such as "
+                "'resnet18'"
+            )
+        if bool(self.build) == bool(self.file):
+            raise UsageError(
+                f"model {self.name}: give exactly one of build= and file=, not {self.build!r} "
+                f"and {self.file!r}"
+            )
+        for key in ("build", "inputs_from", "evaluation", "calibration_from"):
+            object.__setattr__(self, key, import_strings.name_of(getattr(self, key)))
+        unsized = (
+            [spec.name for spec in specs if spec.is_open] for specs in (self.inputs, self.outputs)
+        )
+        problem = data_dependent_shapes.problem(
+            self.task, self.score_threshold, *unsized
+        ) or dynamic_axes.problem(self)
+        if problem:
+            raise UsageError(f"model {self.name}: {problem}")
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of all declarations with an effect on results, without folders (portable)."""
+        declared = to_json(self)
+        del declared["labels"]  # class names do not change results
+        del declared["sizes"]
+        if self.sizes:
+            declared["sizes"] = [size.fingerprint for size in self.sizes]
+        if self.score_threshold == SCORE_THRESHOLD:
+            del declared["score_threshold"]  # keeps the keys from before thresholds
+        for key in ("build", "inputs_from", "evaluation", "calibration_from"):
+            declared[key] = import_strings.portable(declared[key])
+        declared["weights"]["train"] = import_strings.portable(self.weights.train)
+        declared["file"] = import_strings.portable(self.file)
+        return digest(declared)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A combination of the matrix: everything with an effect on results, and nothing else."""
+
+    model: Model
+    backend: str
+    precision: str = "fp32"
+    device: str = "cpu"
+    batch: int = 1
+    threads: int = 1
+    options: tuple[tuple[str, Any], ...] = ()
+    default_threads: bool = field(default=True, compare=False)
+
+    @cached_property
+    def id(self) -> str:
+        """The readable name: `resnet18-ort-fp32-cpu-b1`, plus `-t2`, `-option=value` if set."""
+        parts = [self.model.name, self.backend, self.precision, self.device, f"b{self.batch}"]
+        if not self.default_threads:
+            parts.append(f"t{self.threads}")
+        parts.extend(f"{key}={value}" for key, value in self.options)
+        return "-".join(parts)
+
+    @cached_property
+    def group(self) -> str:
+        """The comparison group: all parts except the backend and its options.
+
+        Throughput with several requests in flight is no latency, so throughput cells form a
+        separate group.
+        """
+        apart = "-throughput" if self.option.get("hint") == "throughput" else ""
+        return (
+            f"{self.model.name}-{self.precision}-{self.device}-b{self.batch}-t{self.threads}{apart}"
+        )
+
+    @cached_property
+    def key(self) -> str:
+        """The name for files: 16 hex digits over the identity, with the model's declaration."""
+        identity = [
+            self.model.fingerprint,
+            self.backend,
+            self.precision,
+            self.device,
+            self.batch,
+            self.threads,
+            self.options,
+        ]
+        return digest(identity)[:16]
+
+    @property
+    def option(self) -> dict[str, Any]:
+        """The options as a dict."""
+        return dict(self.options)
+
+    @property
+    def backend_name(self) -> str:
+        """The registered name: `ort` of `ort@1.24.1`."""
+        return self.backend.partition("@")[0]
+
+    @property
+    def interpreter_name(self) -> str:
+        """The backend's environment: `1.24.1` of `ort@1.24.1`, empty for this environment."""
+        return self.backend.partition("@")[2]
+
+    def described(self) -> dict[str, Any]:
+        """The identity as a JSON object, part of every result."""
+        names = (
+            "id",
+            "key",
+            "group",
+            "model",
+            "backend",
+            "precision",
+            "device",
+            "batch",
+            "threads",
+        )
+        return {
+            **{name: getattr(self, name) for name in names},
+            "model": self.model.name,
+            "options": self.option,
+        }

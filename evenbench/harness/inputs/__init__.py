@@ -1,0 +1,74 @@
+"""From photographs and datasets to the input bytes of every backend.
+
+Generators named in declarations by import string are defined here, because
+`harness.inputs:standard_normal` is part of cell keys and of users' files.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evenbench.harness import preprocess
+from evenbench.harness.core.types import Model, TensorSpec
+from evenbench.harness.inputs import preprocessors
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+RANDOM_SAMPLES = 8
+
+
+def standard_normal(model: Model) -> dict[str, Array]:
+    """Eight samples of N(0, 1), seed 0, per declared input; integers below 100 for integral inputs.
+
+    The inputs of a user's own model without images: suitable for timing and parity, not for
+    accuracy.
+    """
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    return {spec.name: _random(spec, generator) for spec in model.inputs}
+
+
+def standard_normal_calibration(model: Model) -> dict[str, Array]:
+    """Samples like `standard_normal`'s with another seed, for int8-static's ranges."""
+    import numpy as np
+
+    generator = np.random.default_rng(1)
+    return {spec.name: _random(spec, generator) for spec in model.inputs}
+
+
+def _random(spec: TensorSpec, generator: Any) -> Array:
+    import numpy as np
+
+    whole = spec.concrete(1)
+    shape = (RANDOM_SAMPLES, *(whole[1:] if spec.is_batched else whole))
+    samples: Array
+    if np.issubdtype(np.dtype(spec.dtype), np.floating):
+        samples = generator.standard_normal(shape).astype(spec.dtype)
+    else:
+        samples = generator.integers(0, 2 if spec.dtype == "bool" else 100, shape).astype(
+            spec.dtype
+        )
+    return samples
+
+
+def files(model: Model) -> dict[str, Array]:
+    """Samples from the user's image files: `model.arguments` holds `recipe` and a list of paths.
+
+    The list is JSON. A recipe of another library is `model.recipe`. A single photo cannot show
+    whether a new input changes the output, so its two mirror images follow.
+    """
+    import numpy as np
+
+    recipe = model.recipe or preprocess.RECIPES[model.arguments["recipe"]]
+    arrays = [
+        preprocessors.apply(recipe, Path(path)) for path in json.loads(model.arguments["files"])
+    ]
+    if len(arrays) == 1:
+        arrays += [np.flip(arrays[0], -1), np.flip(arrays[0], -2)]
+    return {model.inputs[0].name: np.stack(arrays)}

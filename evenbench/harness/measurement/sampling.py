@@ -1,0 +1,272 @@
+"""Warm-up and sampling of a session: blocks of laps by the plan's stop rule, and binding cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from evenbench.harness.core.measurements import Block, Samples
+from evenbench.harness.core.plans import Plan
+from evenbench.harness.core.sampling_records import WarmUpRecord
+from evenbench.harness.core.session import Laps, Now, Session
+from evenbench.harness.core.types import BOUNDARIES, COMPUTE, HOST_TO_HOST
+from evenbench.harness.measurement.timing import CLOCK, Counters, counted, counters_of, run_laps
+from evenbench.harness.statistics import steady_state
+from evenbench.harness.statistics.estimates import median
+
+if TYPE_CHECKING:
+    from evenbench.harness.core.session import Arrays
+
+BLOCK_NS = 20_000_000
+"""Intended duration of a block: reading counters then costs less than 0.1 %.
+
+Blocks of laps under 40 µs are shorter, because a block has at most 500 laps.
+"""
+
+MOST_BLOCK_NS = 2 * BLOCK_NS
+"""A block ends after the piece in which this time is over."""
+
+PIECES = 4
+"""Pieces of a block, with a look at the clock after each."""
+
+MAX_LAPS = 2000
+"""Limit per process and boundary, because sub-microsecond steps would fill the results file."""
+
+
+INNER_SLACK_NS, INNER_SLACK = 1_000, 0.01
+"""Allowed disagreement of two clocks about a lap: the resolution of device events, and a share of
+the lap.
+"""
+
+
+def warm_up(
+    session: Session, batches: Sequence[Arrays], plan: Plan, now: Now = CLOCK
+) -> WarmUpRecord:
+    """Run both boundaries until windows of `compute` laps agree, or the plan's time is over.
+
+    Every window of `compute` is followed by one lap of `host_to_host`.
+    """
+    begin = now()
+    windows: list[float] = []
+    laps = 0
+    while not steady_state.stable(windows, plan.tolerance) and (
+        now() - begin < plan.warmup_max_seconds * 1e9 or not windows
+    ):
+        window = run_laps(session, batches, laps, plan.window, COMPUTE, set(), now)
+        run_laps(session, batches, laps, 1, HOST_TO_HOST, set(), now)
+        laps += plan.window
+        windows.append(median(window.laps_ns))
+    return {
+        "windows_ns": windows,
+        "laps": laps,
+        "stable": steady_state.stable(windows, plan.tolerance),
+    }
+
+
+@dataclass
+class Sampler:
+    """Samples one boundary block by block, until the plan's stop rule is met."""
+
+    session: Session
+    batches: Sequence[Arrays]
+    boundary: str
+    plan: Plan
+    now: Now
+    read_counters: Counters
+    least_laps: int = 0
+    """Fewest laps of a block; 0 is the plan's window."""
+    most_laps: int = 500
+    typical_ns: float = 0.0
+    """The lap time before the first lap, if known."""
+    laps_ns: list[int] = field(default_factory=list)
+    inner_ns: list[int] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    kept: dict[int, Arrays] = field(default_factory=dict)
+    wall_ns: int = 0
+
+    def take_block(self) -> None:
+        """Take a block of laps between two readings of the counters.
+
+        A block lasts about `BLOCK_NS`, with `least_laps` to `most_laps`. The first block, without a
+        known lap time, takes about a lap per batch, or a window if longer.
+        """
+        count = self._next_count()
+        before, begin = self.read_counters(), self.now()
+        laps = self._run(count, begin)
+        wall, after = self.now() - begin, self.read_counters()
+        self.blocks.append(Block(len(laps.laps_ns), wall, **counted(before, after)))
+        self.laps_ns.extend(laps.laps_ns)
+        self.inner_ns.extend(laps.inner_ns)
+        self.kept.update({lap % len(self.batches): outputs for lap, outputs in laps.kept.items()})
+        self.wall_ns += wall
+
+    def _run(self, count: int, begin: int) -> Laps:
+        """Run `count` laps; in turns, fewer if `MOST_BLOCK_NS` is over.
+
+        On a busy machine some laps take a hundred times longer than others, because threads wait
+        at a barrier for a thread without a core. So laps run in pieces, with a look at the clock
+        between them, unless the session has a loop of its own.
+        """
+        own_loop = self.session.in_flight > 1 or type(self.session).laps is not Session.laps
+        pieces = _pieces(count) if self.least_laps and not own_loop else [count]
+        laps = Laps([], {}, [])
+        for number in pieces:
+            first = len(self.laps_ns) + len(laps.laps_ns)
+            keep = set(range(first, first + number)) & self._to_keep()
+            piece = run_laps(
+                self.session, self.batches, first, number, self.boundary, keep, self.now
+            )
+            laps = Laps(
+                [*laps.laps_ns, *piece.laps_ns],
+                {**laps.kept, **piece.kept},
+                [*laps.inner_ns, *piece.inner_ns],
+            )
+            if self.now() - begin > MOST_BLOCK_NS:
+                break
+        return laps
+
+    def _next_count(self) -> int:
+        if not self.typical:
+            return max(self.plan.window, min(len(self.batches), self.plan.min_samples))
+        fewest = self.least_laps or self.plan.window
+        count = max(fewest, min(int(BLOCK_NS / max(1.0, self.typical)), self.most_laps))
+        return max(1, min(count, MAX_LAPS - len(self.laps_ns)))
+
+    @property
+    def typical(self) -> float:
+        """The median of the last laps in ns; 0 if unknown."""
+        recent = self.laps_ns[-self.plan.window :]
+        return median(recent) if recent else self.typical_ns
+
+    def _to_keep(self) -> set[int]:
+        """The laps of the first two rotations; outputs of the second replace those of the first."""
+        rotation = len(self.batches)
+        return set(range(rotation)) | set(range(rotation, 2 * rotation))
+
+    @property
+    def stable(self) -> bool:
+        """Whether the medians of the last blocks agree."""
+        return steady_state.stable(self._block_medians(), self.plan.tolerance)
+
+    def _block_medians(self) -> list[float]:
+        """The medians of blocks, short blocks joined to a window of laps."""
+        start, stop, medians = 0, 0, []
+        for block in self.blocks:
+            stop += block.laps
+            if stop - start >= self.plan.window or self.least_laps == 0:
+                medians.append(median(self.laps_ns[start:stop]))
+                start = stop
+        return medians
+
+    @property
+    def enough(self) -> bool:
+        """Whether the plan's minimum is met and every batch was used."""
+        count, least_ns = len(self.laps_ns), self.plan.min_seconds * 1e9
+        # In turns, quick laps make blocks shorter than intended, but no less numerous.
+        turns = self.least_laps > 0 and len(self.blocks) * BLOCK_NS >= least_ns
+        long_enough = self.wall_ns >= least_ns or turns or count >= MAX_LAPS
+        return long_enough and count >= max(self.plan.min_samples, len(self.batches))
+
+    @property
+    def over(self) -> bool:
+        """Whether time or laps are used up, and every batch was used."""
+        seen = len(self.laps_ns) >= len(self.batches)
+        return seen and (
+            self.wall_ns >= self.plan.max_seconds * 1e9 or len(self.laps_ns) >= MAX_LAPS
+        )
+
+    @property
+    def finished(self) -> bool:
+        """The stop rule: enough and stable, or out of time after every batch was used."""
+        return (self.enough and self.stable) or self.over
+
+    @property
+    def verdict(self) -> Literal["stable", "unstable", "capped"]:
+        """`capped` if time ran out before the minimum, `unstable` if the last blocks disagree."""
+        if not self.enough:
+            return "capped"
+        return "stable" if self.stable else "unstable"
+
+    def samples(self) -> dict[str, Samples]:
+        """The samples by boundary, with the inner boundary of a session with a second clock."""
+        blocks = tuple(self.blocks)
+        samples = {
+            self.boundary: Samples(
+                self.boundary, self.session.clock, tuple(self.laps_ns), self.verdict, blocks
+            )
+        }
+        if self.inner_ns:
+            inner = self.session.inner
+            samples[inner] = Samples(
+                inner, self.session.inner_clock, tuple(self.inner_ns), self.verdict, blocks
+            )
+        return samples
+
+
+def _pieces(count: int) -> list[int]:
+    """`count` in up to `PIECES` parts of about equal size."""
+    parts = min(PIECES, count)
+    return [count // parts + (number < count % parts) for number in range(parts)]
+
+
+def binding(samples: Mapping[str, Samples], session: Session, kept: int = 0) -> float | None:
+    """The cost of calling the runtime, in ns per lap: time outside minus time inside. None for a
+    session with one clock.
+
+    With an inner clock: the median over `compute` laps of lap - inner lap. Raises ValueError for
+    longer inner laps, a sign of a sync without waiting. For a session with its own loop: the median
+    over blocks of `host_to_host` of (wall - sum of laps) / laps. Blocks beginning within the first
+    `kept` laps are left out if later blocks exist, because transferring kept outputs is no part of
+    a call.
+    """
+    if session.inner and session.inner in samples:
+        return _inner_binding(samples[COMPUTE], samples[session.inner], session)
+    if type(session).laps is Session.laps:
+        return None
+    host, start = samples[HOST_TO_HOST], 0
+    costs: dict[int, float] = {}
+    for block in host.blocks:
+        inside = sum(host.laps_ns[start : start + block.laps])
+        costs[start] = (block.wall_ns - inside) / block.laps
+        start += block.laps
+    return median([cost for first, cost in costs.items() if first >= kept] or list(costs.values()))
+
+
+def _inner_binding(outer: Samples, inner: Samples, session: Session) -> float:
+    pairs = zip(outer.laps_ns, inner.laps_ns, strict=True)
+    cost = median([lap - inner_lap for lap, inner_lap in pairs])
+    inside = median(inner.laps_ns)
+    if cost < -max(INNER_SLACK_NS, INNER_SLACK * inside):
+        raise ValueError(
+            f"a lap took {-cost:.0f} ns less than the {inside:.0f} ns measured inside by "
+            f"{session.inner_clock}: sync() returned before the work was done, or inner_ns() is "
+            "wrong"
+        )
+    return cost
+
+
+def sample(
+    session: Session,
+    batches: Sequence[Arrays],
+    plan: Plan,
+    now: Now = CLOCK,
+    read_counters: Counters | None = None,
+    observe: Callable[[str], None] = lambda boundary: None,
+) -> tuple[dict[str, Samples], Mapping[str, Mapping[int, Arrays]]]:
+    """Sample both boundaries in alternating blocks, so a disturbance hits both; returns the samples
+    and the kept outputs by boundary and batch.
+
+    `observe` gets the boundary after each block, outside every clock.
+    """
+    read = read_counters or (lambda: counters_of(session))
+    samplers = [Sampler(session, batches, boundary, plan, now, read) for boundary in BOUNDARIES]
+    while not all(sampler.finished for sampler in samplers):
+        for sampler in samplers:
+            if not sampler.finished:
+                sampler.take_block()
+                observe(sampler.boundary)
+    samples: dict[str, Samples] = {}
+    for sampler in samplers:
+        samples |= sampler.samples()
+    return samples, {sampler.boundary: sampler.kept for sampler in samplers}

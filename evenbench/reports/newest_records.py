@@ -1,0 +1,84 @@
+"""Selection of the newest record per cell, without tearing comparisons apart."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from evenbench.reports.result_groups import Record
+
+NOTES_SHOWN = 3
+"""Limit on notes about single cells; more notes are summed up by run."""
+
+
+def newest(lines: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """Return a record per cell key, and notes about replaced records.
+
+    The newest record wins, with an exception that keeps comparisons: a correct record in the
+    fullest run of its group stays, because a cell measured again alone has no baseline in the new
+    run.
+    """
+    homes = _homes(lines)
+    kept: dict[Any, Record] = {}
+    replaced: dict[Any, int] = {}
+    for line in lines:
+        cell = line.get("cell") or {}
+        key = cell.get("key") or cell.get("id")
+        if key in kept:
+            replaced[key] = replaced.get(key, 0) + 1
+        if key not in kept or _rank(line, homes) >= _rank(kept[key], homes):
+            kept[key] = line
+    return list(kept.values()), _replaced_notes(
+        [(kept[key], count) for key, count in replaced.items()]
+    )
+
+
+def _homes(lines: Sequence[Record]) -> dict[str, str]:
+    """The run of each group with most correct records, the newest of equals."""
+    counted: dict[tuple[str, str], tuple[int, str]] = {}
+    for line in lines:
+        if line.get("outcome") == "ok":
+            key = (
+                str((line.get("cell") or {}).get("group", "")),
+                str((line.get("run") or {}).get("id", "")),
+            )
+            count, started = counted.get(key, (0, ""))
+            counted[key] = (
+                count + 1,
+                max(started, str((line.get("run") or {}).get("started", ""))),
+            )
+    homes: dict[str, tuple[tuple[int, str], str]] = {}
+    for (group, run), weight in counted.items():
+        homes[group] = max(homes.get(group, ((0, ""), "")), (weight, run))
+    return {group: run for group, (_, run) in homes.items()}
+
+
+def _rank(line: Record, homes: dict[str, str]) -> tuple[bool, Any]:
+    cell, run = line.get("cell") or {}, line.get("run") or {}
+    at_home = line.get("outcome") == "ok" and homes.get(str(cell.get("group", ""))) == str(
+        run.get("id", "")
+    )
+    return at_home, _age(line)
+
+
+def _age(line: Record) -> tuple[str, str]:
+    run = line.get("run") or {}
+    return str(run.get("started") or ""), str(line.get("time") or "")
+
+
+def _replaced_notes(replaced: Sequence[tuple[Record, int]]) -> list[str]:
+    """A note per cell for a few cells; a note per run for repeated suites."""
+    if len(replaced) <= NOTES_SHOWN:
+        return [_replaced_note(record, count) for record, count in replaced]
+    runs = Counter(str((record.get("run") or {}).get("id", "")) for record, _ in replaced)
+    return [
+        f"{count} cells were measured more than once; those of run {run} are shown"
+        for run, count in runs.items()
+    ]
+
+
+def _replaced_note(line: Record, count: int) -> str:
+    identity = (line.get("cell") or {}).get("id", "?")
+    run = (line.get("run") or {}).get("id", "?")
+    return f"{identity}: of {count + 1} records the one from run {run} is shown"

@@ -1,5 +1,0 @@
-"""Result records in JSON Lines, and changes of results over time."""
-
-from harness.results.records import read, schema
-
-__all__ = ["read", "schema"]

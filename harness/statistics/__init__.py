@@ -1,5 +1,0 @@
-"""Estimates, tests and change points over plain numbers, independent of benchmarks."""
-
-from harness.statistics.estimates import Estimate, level, process_values
-
-__all__ = ["Estimate", "level", "process_values"]
