@@ -23,6 +23,7 @@ from evenbench.harness import (
     Unsupported,
     UsageError,
 )
+from evenbench.harness.core import paths
 
 if TYPE_CHECKING:
     from evenbench.harness.core.session import Arrays
@@ -187,6 +188,7 @@ def _files(file: Path) -> list[Path]:
 
 def digest(file: Path) -> str:
     """The sha256 of a file and the external data. Raises UsageError if unreadable."""
+    paths.check_content(file)
     sha256 = hashlib.sha256()
     try:
         for part in _files(file):

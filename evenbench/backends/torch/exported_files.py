@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from evenbench.backends import file_formats
 from evenbench.harness import Model, UsageError
-from evenbench.harness.core import import_strings
+from evenbench.harness.core import import_strings, paths
 
 if TYPE_CHECKING:
     import torch
@@ -71,6 +71,7 @@ def read(build: str) -> tuple[torch.nn.Module, tuple[Any, ...]]:
     file = Path(build.rpartition(":")[0])
     if not file.is_file():
         raise UsageError(f"{file}: no such file; give the path of a {SCRIPT} or {PROGRAM} file")
+    paths.check_content(file)
     return _program(file) if file.suffix == PROGRAM else (_script(file), ())
 
 

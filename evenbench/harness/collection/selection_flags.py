@@ -42,7 +42,10 @@ class Selection:
     def words(self) -> list[str]:
         """Return the command-line words for the same cells."""
         filters = ["-k", self.expression] if self.expression else []
-        return [*self.targets, *filters, *cell_words(self.cell), *self.model_words()]
+        if self.expression.startswith("-"):
+            filters = [f"-k{self.expression}"]
+        targets = (f"./{target}" if target.startswith("-") else target for target in self.targets)
+        return [*targets, *filters, *cell_words(self.cell), *self.model_words()]
 
     def model_words(self) -> list[str]:
         """Return the words of the given model flags, for the reproducing command of a cell."""
@@ -71,8 +74,12 @@ TEXT_FLAGS = (
 
 
 def cell_words(cells: Sequence[str]) -> list[str]:
-    """Return `--cell ID` for each cell."""
-    return [word for cell in cells for word in ("--cell", cell)]
+    """Return `--cell ID` for each cell. An id that begins like a flag is joined by `=`."""
+    return [
+        word
+        for cell in cells
+        for word in ([f"--cell={cell}"] if cell.startswith("-") else ["--cell", cell])
+    ]
 
 
 def meaning_words(task: str, backend_options: Sequence[str]) -> list[str]:

@@ -149,9 +149,12 @@ def run(options: CompareOptions) -> int:
 
 
 def _refuse_one_recording(side: str, other: str) -> None:
-    if Path(side).suffix == ".jsonl":
+    from evenbench.harness.comparison import git, sides
+
+    # A folder of results may share its name with a branch.
+    if Path(side).suffix == ".jsonl" or (sides.is_recorded(side) and git.hash_of(side) is None):
         raise UsageError(
-            f"{side} is a recorded run and {other} is not; "
+            f"{side} is a recorded run and {other} is no results file or folder; "
             "compare two recorded runs, or two commits in pairs"
         )
 

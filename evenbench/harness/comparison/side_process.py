@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +16,7 @@ from evenbench.harness.comparison.side_worker import Change, Spec
 from evenbench.harness.core import import_path
 from evenbench.harness.core.paths import PROJECT
 from evenbench.harness.core.plans import Plan
-from evenbench.harness.environment import cpu, system_info
+from evenbench.harness.environment import cpu, git_command, system_info
 from evenbench.harness.runner import module_origins
 from evenbench.harness.runner.child_process import ChildProcess, ending
 from evenbench.harness.runner.module_origins import Origin
@@ -33,6 +35,8 @@ class SideFailed(Exception):
         super().__init__(text)
         self.refusal = refusal
 
+
+MEASURE_APART = "measure each commit in its own clone, and compare the results files"
 
 WORKER_MODULES = ("evenbench.harness.comparison.side_worker", "evenbench.harness.arm")
 """Names of the worker module, newest first, because older commits have an older name."""
@@ -98,6 +102,35 @@ class Side:
         return tuple(str(entry) for entry in path)
 
 
+def absent_from(side: Side, error: str) -> list[str]:
+    """Reasons for an error that lie in the checkout: submodules, and files that are no part of it.
+
+    Each reason is a clause that names the place, and says what to do.
+    """
+    if side.root is None or side.origin is None:
+        return []
+    there, here = Path(side.origin.project), Path(side.origin.elsewhere)
+    inside = side.root.relative_to(there)
+    reasons = []
+    for module in git_command.submodules(there):
+        if not any((there / module).glob("*")):
+            reasons.append(
+                f"submodule {module} is empty, because a comparison checks out no submodules; "
+                f"{MEASURE_APART}"
+            )
+    for name in dict.fromkeys(re.findall(r"[^\s:;,'\"()]+\.\w+", error)):
+        path = Path(os.path.normpath(there / inside / name))
+        if not path.is_relative_to(there) or path.exists():
+            continue
+        file = path.relative_to(there)
+        if (here / file).is_file():
+            reasons.append(
+                f"{file} exists in the working folder only, not in the commit; commit the file, or "
+                f"{MEASURE_APART}"
+            )
+    return reasons
+
+
 class SideProcess(ChildProcess):
     """A process of a side: exchanges JSON lines, stopped while the other side is timed."""
 
@@ -129,8 +162,9 @@ class SideProcess(ChildProcess):
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             error = str(reply["error"])
+            reasons = [error, *absent_from(self.side, error)]
             raise SideFailed(
-                f"{self.side.name}: {self.cell} {error}",
+                f"{self.side.name}: {self.cell} {'; '.join(reasons)}",
                 error if error.startswith(REFUSALS) else "",
             )
         return reply

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -74,6 +75,11 @@ def schema() -> dict[str, Any]:
     """The published JSON Schema (draft 2020-12) of an outcome line."""
     loaded: dict[str, Any] = json.loads(Path(__file__).with_name("results.schema.json").read_text())
     return loaded
+
+
+def cell_flag(cell: str) -> str:
+    """The flag that selects a cell by id, for a shell. An id may begin like a flag."""
+    return f"--cell{'=' if cell.startswith('-') else ' '}{shlex.quote(cell)}"
 
 
 def timestamp() -> str:

@@ -22,7 +22,7 @@ from typing import IO, Self
 
 from evenbench.harness.core.import_path import SITE
 from evenbench.harness.core.paths import PROJECT
-from evenbench.harness.environment import system_info
+from evenbench.harness.environment import temporary_folders
 
 END_SECONDS = 5.0
 """How long a process may take to end after its last reply, before it is killed."""
@@ -51,7 +51,8 @@ class ChildProcess:
         environment = {**variables, "PYTHONPATH": os.pathsep.join(search_path)}
         with contextlib.ExitStack() as resources:
             self._log = resources.enter_context(tempfile.TemporaryFile())
-            environment["TMPDIR"] = resources.enter_context(system_info.scratch())
+            scratch = resources.enter_context(temporary_folders.held("process"))
+            environment["TMPDIR"] = str(scratch)
             self._replies, writing = os.pipe()
             resources.callback(os.close, self._replies)
             try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 import signal
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Self
 
@@ -16,6 +17,8 @@ from evenbench.harness.core.import_path import shared_path
 from evenbench.harness.environment import system_info
 from evenbench.harness.runner.child_process import END_SECONDS, ChildProcess, ending
 from evenbench.harness.runner.job import LOG_TAIL_BYTES, PHASE_OF, Job, Reply
+
+ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 _open: dict[Worker, int] = {}
 """Workers in use, by the thread that started them."""
@@ -146,7 +149,24 @@ def _line(message: Mapping[str, Any]) -> bytes:
 
 def interrupt_when_ended() -> None:
     """In a command: treat SIGTERM and SIGHUP as an interruption, to end a running worker too."""
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, signal.SIGTERM)
+    for number in ENDINGS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores hang-ups on purpose
             signal.signal(number, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def interrupted_when_ended() -> Iterator[None]:
+    """As `interrupt_when_ended`, for the time of a block in a program with other handlers.
+
+    Handlers of the program stay, and so does every handler outside the main thread.
+    """
+    default = [number for number in ENDINGS if signal.getsignal(number) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        default = []
+    try:
+        for number in default:
+            signal.signal(number, signal.default_int_handler)
+        yield
+    finally:
+        for number in default:
+            signal.signal(number, signal.SIG_DFL)
