@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from evenbench.harness.core.artifact_store import digest_file
-from evenbench.harness.core.import_path import is_installed, is_ours, locate, users_path
+from evenbench.harness.core.import_path import is_installed, is_ours, locate, project, users_path
 from evenbench.harness.core.types import Model, digest
 
 _opened: set[str] = set()
@@ -114,13 +114,7 @@ def _data_files(first: list[Path]) -> Iterable[Path]:
 
 
 def _roots(first: list[Path]) -> list[Path]:
-    here = Path.cwd()
-    marked = (
-        folder
-        for folder in (here, *here.parents)
-        if (folder / ".git").exists() or (folder / "pyproject.toml").is_file()
-    )
-    return list(dict.fromkeys([*first, next(marked, here), *users_path()]))
+    return list(dict.fromkeys([*first, project(), *users_path()]))
 
 
 def _name(file: Path, module: str, first: list[Path]) -> str:
