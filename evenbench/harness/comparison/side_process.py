@@ -159,7 +159,12 @@ class SideProcess(ChildProcess):
         line = self.line(time.monotonic() + self.timeout)
         if line is None:
             raise SideFailed(f"{self.side.name}: {self.cell} {self._end()}")
-        reply: dict[str, Any] = json.loads(line)
+        try:
+            reply: dict[str, Any] = dict(json.loads(line))
+        except (ValueError, TypeError, RecursionError):
+            raise SideFailed(
+                f"{self.side.name}: {self.cell} wrote {line[:60]!r} into the pipe for replies"
+            ) from None
         if "error" in reply:
             error = str(reply["error"])
             reasons = [error, *absent_from(self.side, error)]
