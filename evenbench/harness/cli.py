@@ -169,6 +169,13 @@ def _add_shell(command: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code. Misuse prints a line without traceback."""
+    from evenbench.harness.commands import console
+
+    with console.log_streams():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _replace_unknown_characters()
     given = overview().parse_args(words[:1]).command
@@ -210,7 +217,9 @@ def _replace_unknown_characters() -> None:
 
     Otherwise a measured run would end with an encoding error in place of its exit code.
     """
-    for stream in (sys.stdout, sys.stderr):
+    from evenbench.harness.commands import console
+
+    for stream in map(console.plain, (sys.stdout, sys.stderr)):
         if isinstance(stream, io.TextIOWrapper) and stream.errors != "replace":
             stream.reconfigure(errors="replace")
 

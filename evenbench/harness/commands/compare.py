@@ -240,7 +240,7 @@ def _report(options: CompareOptions, file: Path) -> None:
     if options.github:  # GitHub's runner reads both streams
         print(
             "\n".join(ci_reports.workflow_commands(comparison)),
-            file=sys.stderr if options.json else sys.stdout,
+            file=terminal.plain(sys.stderr if options.json else sys.stdout),
         )
         ci_reports.write_outputs(comparison)
     if options.json:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evenbench.harness.comparison.side_worker import Change, Spec
-from evenbench.harness.core import import_path
+from evenbench.harness.core import import_path, serialization
 from evenbench.harness.core.paths import PROJECT
 from evenbench.harness.core.plans import Plan
 from evenbench.harness.environment import cpu, git_command, system_info
@@ -160,13 +160,13 @@ class SideProcess(ChildProcess):
         if line is None:
             raise SideFailed(f"{self.side.name}: {self.cell} {self._end()}")
         try:
-            reply: dict[str, Any] = dict(json.loads(line))
-        except (ValueError, TypeError, RecursionError):
+            reply: dict[str, Any] = dict(serialization.parsed(line))
+        except (ValueError, TypeError):
             raise SideFailed(
                 f"{self.side.name}: {self.cell} wrote {line[:60]!r} into the pipe for replies"
             ) from None
         if "error" in reply:
-            error = str(reply["error"])
+            error = serialization.harmless(str(reply["error"]))
             reasons = [error, *absent_from(self.side, error)]
             raise SideFailed(
                 f"{self.side.name}: {self.cell} {'; '.join(reasons)}",
@@ -181,5 +181,5 @@ class SideProcess(ChildProcess):
                 f"did not reply within {self.timeout:g} s; raise --timeout if the cell needs longer"
             )
         how, _ = ending(code)
-        tail = self.log_tail(1000)
+        tail = serialization.harmless(self.log_tail(1000))
         return f"{how}\n{tail}" if tail else how

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast, overload
 
+from evenbench.harness.core import serialization
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.record_types import OutcomeRecord
 from evenbench.harness.core.types import to_json
@@ -235,7 +236,7 @@ def _parse(file: Path, form: Format[Line]) -> Iterator[tuple[int, Line | None, s
 def _parse_line(raw: bytes, form: Format[Line]) -> tuple[Line | None, str]:
     """The record of a line, or None and the reason for omitting the line."""
     try:
-        record = json.loads(raw)
+        record = serialization.parsed(raw)
     except ValueError:
         cut = "unreadable" if raw.endswith(b"\n") else "truncated"
         return None, f"{cut} line left out; run the same command again to complete the run"

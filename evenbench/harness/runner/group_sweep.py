@@ -81,7 +81,7 @@ class Member:
         """Wait until the cell is warm; returns the reply of a refusal or a failed process."""
         before = gpu.memory_bytes(self.part.cell.device)
         with self.awake() as worker:
-            message = worker.ask(keys=("ready",))
+            message = worker.ask()
         after = gpu.memory_bytes(self.part.cell.device)
         if before and after:
             self.device_bytes = before[0] - after[0]
@@ -90,7 +90,7 @@ class Member:
     def take_turn(self, number: int) -> Reply | None:
         """Take the turn of a round; returns the reply of a failed process."""
         with self.awake() as worker:
-            message = worker.ask({"do": "turn", "number": number}, TURN)
+            message = worker.ask({"do": "turn", "number": number})
         if isinstance(message, Reply):
             return message
         self.state = message
@@ -119,10 +119,6 @@ class Member:
             return self.is_steady
         half = rounds.half_width(self.times_ns, reference.times_ns, LEAST_ROUNDS)
         return self.is_sampled and half is not None and half <= ROUNDS_SHARE * half_width
-
-
-TURN = ("times_ns", "over", "enough", "stable")
-"""The keys of a turn's reply (`resident.Loaded.take_turn`)."""
 
 
 @dataclass

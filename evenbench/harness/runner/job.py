@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import IO, Any
 
+from evenbench.harness.core import serialization
 from evenbench.harness.core.plans import Plan
 from evenbench.harness.core.types import Cell
 from evenbench.harness.inputs.datasets import Dataset
@@ -60,8 +61,8 @@ def read_message(line: bytes) -> dict[str, Any] | None:
     """
     strange: list[str] = []
     try:
-        message = json.loads(line, parse_constant=strange.append)
-    except (ValueError, RecursionError):
+        message = serialization.parsed(line, parse_constant=strange.append)
+    except ValueError:
         return None
     if not isinstance(message, dict):
         return None
@@ -77,7 +78,8 @@ class Reply:
     """A worker's reply: `value` on success, otherwise the outcome and the reason.
 
     `traceback` is the tail of the traceback or the log, `signal` the name of a fatal signal.
-    `error` is the class of the exception, UsageError for subclasses too, and empty for a crash.
+    `error` is the class of the exception, UsageError for subclasses too, and empty for a crash. No
+    text has control characters, or lines that a CI job would obey.
     """
 
     value: Mapping[str, Any] | None
@@ -88,6 +90,10 @@ class Reply:
     signal: str = ""
     wall_seconds: float = 0.0
     error: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("reason", "traceback"):
+            object.__setattr__(self, name, serialization.harmless(getattr(self, name)))
 
     @property
     def message(self) -> str:

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -19,6 +19,12 @@ from evenbench.harness.runner.child_process import END_SECONDS, ChildProcess, en
 from evenbench.harness.runner.job import LOG_TAIL_BYTES, PHASE_OF, Job, Reply, read_message
 
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
+
+ANSWERS: Mapping[str, Sequence[str]] = {
+    "": ("ready",),
+    "turn": ("times_ns", "over", "enough", "stable"),
+}
+"""The keys of the message after a command (`measurement.resident`); after none, of a loaded cell."""
 
 _open: dict[Worker, int] = {}
 """Workers in use, by the thread that started them."""
@@ -56,17 +62,16 @@ class Worker:
         _open.pop(self, None)
         self.process.close()
 
-    def ask(
-        self, command: Mapping[str, Any] | None = None, keys: Collection[str] = ()
-    ) -> Mapping[str, Any] | Reply:
+    def ask(self, command: Mapping[str, Any] | None = None) -> Mapping[str, Any] | Reply:
         """Send a command, if any, and wait for the next message of a resident worker.
 
-        Returns the final `Reply` if the job failed, the process ended, or the message lacks one of
-        `keys`. The timeout starts anew.
+        Returns the final `Reply` if the job failed, the process ended, or the message answers
+        another command. The timeout starts anew.
         """
         if command:
             self.process.send(_line(command))
         message = self._next(time.monotonic() + self.timeout_seconds)
+        keys = ANSWERS.get(command["do"] if command else "", ())
         if isinstance(message, Reply) or set(keys) <= set(message):
             return message
         return self._foreign(_line(message))
