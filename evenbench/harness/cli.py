@@ -16,6 +16,7 @@ from evenbench.harness import __version__
 from evenbench.harness.commands.parser import Parser
 from evenbench.harness.core import exit_codes, import_strings, options
 from evenbench.harness.core.errors import UsageError
+from evenbench.harness.environment import log_streams
 
 DESCRIPTION = "Benchmark a model on every deployment runtime. Wrong outputs are never ranked."
 
@@ -169,9 +170,7 @@ def _add_shell(command: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code. Misuse prints a line without traceback."""
-    from evenbench.harness.commands import console
-
-    with console.log_streams():
+    with log_streams.log_streams():
         return _main(arguments)
 
 
@@ -217,9 +216,7 @@ def _replace_unknown_characters() -> None:
 
     Otherwise a measured run would end with an encoding error in place of its exit code.
     """
-    from evenbench.harness.commands import console
-
-    for stream in map(console.plain, (sys.stdout, sys.stderr)):
+    for stream in map(log_streams.plain, (sys.stdout, sys.stderr)):
         if isinstance(stream, io.TextIOWrapper) and stream.errors != "replace":
             stream.reconfigure(errors="replace")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evenbench.backends import file_formats
+from evenbench.backends.torch import archive_safety
 from evenbench.harness import Model, UsageError
 from evenbench.harness.core import import_strings, paths
 
@@ -92,6 +93,7 @@ def _program(file: Path) -> tuple[torch.nn.Module, tuple[Any, ...]]:
     """The graph of a program as a plain module, with constants as castable buffers."""
     import torch
 
+    archive_safety.check(file)
     try:
         program = torch.export.load(str(file))
     except Exception as error:  # the archive reader raises errors of many types

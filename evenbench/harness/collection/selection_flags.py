@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from evenbench.harness.collection import task_outputs
 from evenbench.harness.core import options, quantities
@@ -152,8 +154,24 @@ def add_cell(command: argparse._ActionsContainer) -> None:
     )
 
 
+class Trust(argparse.Action):
+    """`--trust`: allows model files to run code while they are read, here and in workers."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **more: Any) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, **more)
+
+    def __call__(self, *ignored: Any) -> None:
+        os.environ["EVENBENCH_TRUST"] = "1"
+
+
+def add_trust(command: argparse._ActionsContainer) -> None:
+    """Add `--trust`."""
+    command.add_argument("--trust", action=Trust, help="allow a model file to run code when read")
+
+
 def add_inputs(model: argparse._ActionsContainer) -> None:
     """Add the flags for the inputs of an undeclared model."""
+    add_trust(model)
     model.add_argument("--input", action="extend", nargs="+", metavar="PHOTO", help=INPUT)
     model.add_argument("--recipe", metavar="NAME", help=RECIPE)
     model.add_argument("--shape", metavar="SHAPES", help=SHAPE)

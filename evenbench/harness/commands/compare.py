@@ -24,6 +24,7 @@ from evenbench.harness.core import exit_codes
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.plans import PLANS
 from evenbench.harness.core.quantities import seconds_of
+from evenbench.harness.environment import log_streams
 from evenbench.harness.results import records
 from evenbench.harness.runner import launcher
 
@@ -240,7 +241,7 @@ def _report(options: CompareOptions, file: Path) -> None:
     if options.github:  # GitHub's runner reads both streams
         print(
             "\n".join(ci_reports.workflow_commands(comparison)),
-            file=terminal.plain(sys.stderr if options.json else sys.stdout),
+            file=log_streams.plain(sys.stderr if options.json else sys.stdout),
         )
         ci_reports.write_outputs(comparison)
     if options.json:

@@ -25,7 +25,7 @@ while read -r sign group; do
     -) groups="${groups%% $group *} ${groups#* $group }" ;;
   esac
 done
-for group in $groups; do kill -9 -- "-$group" 2>/dev/null; done
+for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done
 """
 """`+ N` begins to guard the group N and `- N` ends; at the end of the input the rest is killed."""
 

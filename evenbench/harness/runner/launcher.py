@@ -24,7 +24,7 @@ ANSWERS: Mapping[str, Sequence[str]] = {
     "": ("ready",),
     "turn": ("times_ns", "over", "enough", "stable"),
 }
-"""The keys of the message after a command (`measurement.resident`); after none, of a loaded cell."""
+"""The keys of the message after a command of `measurement.resident`; after none, when loaded."""
 
 _open: dict[Worker, int] = {}
 """Workers in use, by the thread that started them."""

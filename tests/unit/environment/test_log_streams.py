@@ -8,12 +8,12 @@ import sys
 import pytest
 
 from evenbench.harness import cli
-from evenbench.harness.commands import console
+from evenbench.harness.environment import log_streams
 
 
 def test_lines_like_commands_are_broken_wherever_they_begin() -> None:
     file = io.StringIO()
-    stream = console.LogStream(file)
+    stream = log_streams.LogStream(file)
     print("a::b\n::error::x", "  ##[group]", sep="\n", file=stream)
     print("half", end="", file=stream)
     print("::no command", file=stream)
@@ -32,5 +32,5 @@ def test_a_name_on_the_command_line_is_no_command(capsys: pytest.CaptureFixture[
 
 def test_own_annotations_pass() -> None:
     file = io.StringIO()
-    print("::notice::own", file=console.plain(console.LogStream(file)))
+    print("::notice::own", file=log_streams.plain(log_streams.LogStream(file)))
     assert file.getvalue() == "::notice::own\n"
