@@ -139,6 +139,7 @@ def test_a_command_killed_while_a_worker_starts_or_compiles_leaves_nothing_runni
             env={
                 **os.environ,
                 name: value,
+                "TMPDIR": str(tmp_path),
                 "EVENBENCH_BACKENDS": "compiles=tests.fault_injection.broken:Compiles",
             },
             stdout=subprocess.DEVNULL,
