@@ -64,11 +64,15 @@ def check(file: Path) -> None:
     """
     if os.environ.get(TRUST) == "1":
         return
+    if not zipfile.is_zipfile(file):
+        return
     try:
         with zipfile.ZipFile(file) as archive:
             danger = next(_dangers(archive), "")
-    except (zipfile.BadZipFile, OSError, EOFError):
-        return
+    except Exception as error:  # zipfile raises errors of many types
+        raise UsageError(
+            f"{file} is a damaged archive ({type(error).__name__}: {error}); export it again"
+        ) from error
     if danger:
         raise UsageError(
             f"{file} can run code of its own while torch reads it ({danger}); export the model "
