@@ -74,7 +74,7 @@ def _kind_of_archive(file: Path) -> str:
             if min((entry.header_offset for entry in archive.infolist()), default=0) > 0:
                 raise zipfile.BadZipFile("the list of entries is missing")
             broken = archive.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
+    except Exception as error:  # zipfile raises errors of many types
         raise UsageError(
             f"{file} is a truncated or damaged archive ({error}); export or copy it again"
         ) from error

@@ -16,6 +16,7 @@ from evenbench.harness import __version__
 from evenbench.harness.commands.parser import Parser
 from evenbench.harness.core import exit_codes, options
 from evenbench.harness.core.errors import UsageError
+from evenbench.harness.environment import log_streams
 
 DESCRIPTION = "Benchmark a model on every deployment runtime. Wrong outputs are never ranked."
 
@@ -169,6 +170,11 @@ def _add_shell(command: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code. Misuse prints a line without traceback."""
+    with log_streams.log_streams():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _replace_unknown_characters()
     given = overview().parse_args(words[:1]).command
@@ -209,7 +215,7 @@ def _replace_unknown_characters() -> None:
 
     Otherwise a measured run would end with an encoding error in place of its exit code.
     """
-    for stream in (sys.stdout, sys.stderr):
+    for stream in map(log_streams.plain, (sys.stdout, sys.stderr)):
         if isinstance(stream, io.TextIOWrapper) and stream.errors != "replace":
             stream.reconfigure(errors="replace")
 

@@ -228,3 +228,38 @@ def test_forced_colours_in_a_log_are_colours_alone(project: Project) -> None:
     assert not [code for code in ("\x1b[?25", "\x1b[2K", "\x1b[1A") if code in ran.text]
     rows = [line for line in ran.text.splitlines() if "tiny-tiny-fp32-cpu-b1" in line]
     assert len(rows) >= 2, "an id is folded"
+
+
+def test_files_outside_the_commit_are_named(project: Project, tmp_path: Path) -> None:
+    module = tmp_path / "module"
+    module.mkdir()
+    project.git("init", "-q", folder=module)
+    project.write("net.py", "", module)
+    project.git("add", ".", folder=module)
+    project.git("commit", "-q", "-m", "net", folder=module)
+    add = ("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(module), "nets")
+    project.git(*add)
+    project.write("weights.json", "{}")
+    project.write(".gitignore", "weights.json\n")
+    project.write("bench_tiny.py", f"{BENCH}open('weights.json')\n")
+    project.git("add", ".")
+    project.git("commit", "-q", "-m", "three")
+    project.git("commit", "-q", "--allow-empty", "-m", "four")
+    ran = project.compare()
+    assert ran.code == 4
+    assert "weights.json exists in the working folder only, not in the commit" in ran.text
+    assert "submodule nets is empty" in ran.text
+
+
+def test_the_next_comparison_removes_the_worktree_of_a_killed_one(
+    project: Project, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "tmp" / "evenbench-side-x.held"
+    project.git("worktree", "add", "-q", "--detach", str(elsewhere / "abc"))
+    project.git("worktree", "add", "-q", "--detach", str(tmp_path / "mine"))
+    os.utime(elsewhere, (0, 0))
+    assert project.compare().code == 5
+    listed = project.git("worktree", "list")
+    assert str(tmp_path / "mine") in listed
+    assert len(listed.splitlines()) == 2
+    assert not elsewhere.exists()

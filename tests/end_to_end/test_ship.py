@@ -55,7 +55,7 @@ def test_a_digits_program_is_proved_and_runs_where_its_model_is_mounted(
                 "--precision",
                 "int8",
                 "-o",
-                str(folder),
+                os.path.relpath(folder),  # as documented: the proof runs in another folder
                 "--json",
             ]
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -120,6 +121,51 @@ class ExitSilently(InStep):
 class SystemExits(InStep):
     def trouble(self) -> None:
         raise SystemExit(3)
+
+
+class RealTimeSignal(InStep):
+    """Ends by a signal without a name."""
+
+    def trouble(self) -> None:
+        os.kill(os.getpid(), 40)
+
+
+class WritesOnPipes(InStep):
+    """Writes into every open descriptor, the pipe for replies among them."""
+
+    text = b"no message\n"
+
+    def trouble(self) -> None:
+        for name in os.listdir("/proc/self/fd"):
+            if int(name) > 2:
+                with contextlib.suppress(OSError):
+                    os.write(int(name), self.text)
+
+
+class WritesNumbers(WritesOnPipes):
+    text = b"5\n"
+
+
+class WritesAnswers(WritesOnPipes):
+    text = b'{"value": {}, "foreign": 1}\n'
+
+
+class RaisesCommands(InStep):
+    """An error text that would command a terminal and a CI job."""
+
+    def trouble(self) -> None:
+        raise RuntimeError("\x1b]0;owned\x07\x1b[31mred\n::error::injected\n##[error]injected")
+
+
+class Compiles(Named):
+    """Waits in prepare for a child, as for a compiler."""
+
+    def prepare(self, source: Source, cell: Cell, folder: Path) -> Mapping[str, Any]:
+        note(f"pid {os.getpid()}")
+        sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+        with subprocess.Popen(sleep) as child:
+            note(f"pid {child.pid}")
+        return {}
 
 
 class RaiseInPrepare(Named):

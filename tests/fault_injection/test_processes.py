@@ -38,6 +38,11 @@ FAULTS = [
     ("RaiseInSample", "sample", "", "RuntimeError: sample went wrong", "broken.py"),
     ("FloodThenSegfault", "first_step", "SIGSEGV", "ended by SIGSEGV", "Segmentation fault"),
     ("ForkThenSegfault", "first_step", "SIGSEGV", "ended by SIGSEGV", "Segmentation fault"),
+    ("RealTimeSignal", "first_step", "signal 40", "ended by signal 40", ""),
+    ("WritesOnPipes", "first_step", "", "wrote b'no message' into the pipe for replies", ""),
+    ("WritesNumbers", "first_step", "", "wrote b'5' into the pipe", ""),
+    ("WritesAnswers", "first_step", "", "which is no message of evenbench", ""),
+    ("RaisesCommands", "first_step", "", "]0;owned\ufffd\ufffd[31mred\n: :error::", "\n# #[error]"),
     ("UnprintableError", "first_step", "", "no UTF-8", "x" * 2000),
 ]
 

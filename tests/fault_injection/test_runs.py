@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,6 +112,66 @@ def test_a_killed_run_leaves_no_process_behind(
     time.sleep(0.5)
     stat = Path(f"/proc/{child}/stat")
     assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+KILLED_WHILE_PREPARING = """
+from harness import BATCH, Case, Model, TensorSpec
+from tests.fault_injection.six_cells import TINY
+
+compiled = Case(models=(TINY,), backends=("compiles",))
+"""
+
+
+@pytest.mark.parametrize(
+    "tries", [1, pytest.param(200, marks=[pytest.mark.nightly, pytest.mark.alone])]
+)
+def test_a_command_killed_while_a_worker_starts_or_compiles_leaves_nothing_running(
+    tries: int, tmp_path: Path
+) -> None:
+    (tmp_path / "bench_compiles.py").write_text(KILLED_WHILE_PREPARING)
+    chance = random.Random(0)
+    for number in range(tries):
+        tag = f"EVENBENCH_TEST_TAG={tmp_path.name}-{number}"
+        name, _, value = tag.partition("=")
+        (tmp_path / "notes").unlink(missing_ok=True)
+        process = subprocess.Popen(
+            [*COMMAND[:4], str(tmp_path / "bench_compiles.py"), "--results", str(tmp_path / "r")],
+            env={
+                **os.environ,
+                name: value,
+                "TMPDIR": str(tmp_path),
+                "EVENBENCH_BACKENDS": "compiles=tests.fault_injection.broken:Compiles",
+            },
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _wait_until(lambda tag=tag: len(_tagged(tag)) > 1)
+        if number % 2:  # as the worker starts
+            time.sleep(chance.uniform(0.0, 0.5))
+        else:
+            _wait_until(lambda: (tmp_path / "notes").exists() and len(pids(tmp_path)) == 2)
+        process.kill()
+        process.wait()
+        _wait_until(lambda tag=tag: not _tagged(tag))
+
+
+def _wait_until(is_true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 100
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _tagged(tag: str) -> list[int]:
+    """The living processes with a variable of the environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            variables = (folder / "environ").read_bytes().split(b"\0")
+            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+            if tag.encode() in variables and state != "Z":
+                found.append(int(folder.name))
+    return found
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

@@ -17,21 +17,27 @@ from hypothesis import strategies as st
 
 from evenbench.harness.results import records
 
+LETTERS = st.characters(codec="utf-8", exclude_categories=("Cc", "Cf", "Zl", "Zp"))
+"""Without control characters, which a reader replaces (tests/unit/core/test_serialization.py)."""
+
 SCALARS = (
     st.none()
     | st.booleans()
     | st.integers(-(2**70), 2**70)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=8)
+    | st.text(LETTERS, max_size=8)
 )
 VALUES = st.recursive(
     SCALARS,
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(LETTERS, max_size=5), inner, max_size=3)
     ),
     max_leaves=8,
 )
-RECORDS = st.lists(st.dictionaries(st.text(max_size=6), VALUES, max_size=4), min_size=1, max_size=4)
+RECORDS = st.lists(
+    st.dictionaries(st.text(LETTERS, max_size=6), VALUES, max_size=4), min_size=1, max_size=4
+)
 
 
 def outcomes(bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ The values of weights are not read.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,10 +103,19 @@ def external_files(model: onnx.ModelProto, file: Path) -> dict[str, int]:
     for tensor in Graph(model).initializers:
         entries = {entry.key: entry.value for entry in tensor.external_data}
         if tensor.data_location == tensor.EXTERNAL and "location" in entries:
-            length = int(entries.get("length", 0)) or bytes_of(tensor)
+            length = _size(file, entries, "length") or bytes_of(tensor)
             name = entries["location"]
-            ends[name] = max(ends.get(name, 0), int(entries.get("offset", 0)) + length)
+            ends[name] = max(ends.get(name, 0), _size(file, entries, "offset") + length)
     return {name: _external_size(file, name, end) for name, end in ends.items()}
+
+
+def _size(file: Path, entries: Mapping[str, str], name: str) -> int:
+    text = entries.get(name, "0")
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise UsageError(
+            f"{file}: the {name} of external weights is {text[:40]!r}; export it again"
+        )
+    return int(text)
 
 
 def _external_size(file: Path, name: str, needed: int) -> int:

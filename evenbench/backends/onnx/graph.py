@@ -189,7 +189,7 @@ class Graph:
         import onnx
 
         open_sizes = {
-            size
+            str(size)
             for value in self.inputs
             for size in described_value(value)["shape"]
             if not isinstance(size, int)

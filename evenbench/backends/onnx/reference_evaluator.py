@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from evenbench.harness import (
     Unsupported,
     UsageError,
 )
+from evenbench.harness.core import paths
 
 if TYPE_CHECKING:
     from evenbench.harness.core.session import Arrays
@@ -146,6 +148,7 @@ class OnnxReference(OnnxBackend, Golden):
         self, model: Model, batches: Mapping[str, Path], folder: Path
     ) -> Mapping[str, Any]:
         source = Path(model.file)
+        description.external_files(description.read(source), source)  # refuses other folders
         if len(_files(source)) > 1:  # copy external weights into a single file
             import onnx
 
@@ -175,18 +178,33 @@ class OnnxReference(OnnxBackend, Golden):
         return f"{self.kind}, but for {', '.join(narrow)} in float32" if narrow else self.kind
 
 
+LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])")
+"""The entry of a tensor's external data with a name of up to 127 bytes, in protobuf's encoding."""
+
+
 def _files(file: Path) -> list[Path]:
-    """The graph, and the external data beside the graph (`model.onnx.data`, `model.onnx_data`)."""
-    beside = sorted(
+    """The graph, and the external data in the graph's folder.
+
+    Those are `model.onnx.data`, `model.onnx_data`, and the files that the graph names. The parent
+    process calls this function, so the graph is searched as bytes.
+    """
+    beside = {
         path
         for path in file.parent.glob(f"{glob.escape(file.name)}?*")
         if path.suffix in (".data", ".onnx_data")
-    )
-    return [file, *beside]
+    }
+    content = file.read_bytes()
+    for match in LOCATION.finditer(content):
+        name = content[match.end() : match.end() + match[1][0]]
+        path = file.parent / name.decode(errors="replace").replace("\0", "")
+        if path.is_file() and path.resolve().is_relative_to(file.parent.resolve()):
+            beside.add(path)
+    return [file, *sorted(beside)]
 
 
 def digest(file: Path) -> str:
     """The sha256 of a file and the external data. Raises UsageError if unreadable."""
+    paths.check_content(file)
     sha256 = hashlib.sha256()
     try:
         for part in _files(file):

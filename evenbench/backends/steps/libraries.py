@@ -117,6 +117,7 @@ class StepsCpp(backend.StepBackend):
     runtime = "C++"
     requires = ("numpy", "PIL")
     distributions = ("pillow", "numpy")
+    shares_artifact = True  # the library that prepare compiles is no part of the artifact
     pixels = preprocessor.Cpp
     after: ClassVar[Mapping[str, Operation]] = {}
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evenbench.backends import file_formats
+from evenbench.backends.torch import archive_safety
 from evenbench.harness import Model, UsageError
-from evenbench.harness.core import import_strings
+from evenbench.harness.core import import_strings, paths
 
 if TYPE_CHECKING:
     import torch
@@ -71,6 +72,7 @@ def read(build: str) -> tuple[torch.nn.Module, tuple[Any, ...]]:
     file = Path(build.rpartition(":")[0])
     if not file.is_file():
         raise UsageError(f"{file}: no such file; give the path of a {SCRIPT} or {PROGRAM} file")
+    paths.check_content(file)
     return _program(file) if file.suffix == PROGRAM else (_script(file), ())
 
 
@@ -91,6 +93,7 @@ def _program(file: Path) -> tuple[torch.nn.Module, tuple[Any, ...]]:
     """The graph of a program as a plain module, with constants as castable buffers."""
     import torch
 
+    archive_safety.check(file)
     try:
         program = torch.export.load(str(file))
     except Exception as error:  # the archive reader raises errors of many types

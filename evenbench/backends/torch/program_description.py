@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from evenbench.backends import flops
-from evenbench.backends.torch import description
+from evenbench.backends.torch import archive_safety, description
 from evenbench.harness import UsageError
 
 
 def describe(file: Path) -> dict[str, Any]:
     """The facts about an ExportedProgram. Open sizes take the values of the example inputs."""
     torch = description.imported_torch(file)
+    archive_safety.check(file)
     try:
         program = torch.export.load(str(file))
     except Exception as error:

@@ -22,18 +22,14 @@ def weights_key(model: Model) -> Mapping[str, Any] | None:
     """
     if model.weights.source == "own":
         return None
-    sources = [
-        import_strings.source_of(name) for name in (model.build, model.weights.train) if name
-    ]
+    sources = [import_strings.source_sha256(name) for name in (model.build, model.weights.train)]
     return {
         "weights": model.weights.source,
         "seed": model.weights.seed,
         "sha256": model.weights.sha256,
         "build": import_strings.portable(model.build),
         "train": import_strings.portable(model.weights.train),
-        "sources": [
-            hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sources if file
-        ],
+        "sources": [sha256 for sha256 in sources if sha256],
         "versions": versions(),
     }
 

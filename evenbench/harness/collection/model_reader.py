@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evenbench.harness.core import artifact_store, import_strings, registry
+from evenbench.harness.core import artifact_store, import_strings, paths, registry
 from evenbench.harness.core.errors import Unsupported, UsageError
 from evenbench.harness.core.golden import Golden
 from evenbench.harness.core.paths import PROJECT
@@ -47,6 +47,7 @@ def read_file(path: Path, shape: str, timeout_seconds: float) -> tuple[Model, Ma
     The model has tensors if all shapes are known. `shape` is the shape of the inputs, for formats
     without declared shapes. Raises UsageError for a damaged or unknown file.
     """
+    paths.check_content(path)
     model = _from_file(path, {"shape": shape} if shape else {})
     facts = _work(Job("inspect", _cell(model)), str(path), timeout_seconds)
     tensors = (*facts["inputs"], *facts["outputs"])
@@ -79,6 +80,8 @@ def declaration(target: str, arguments: Mapping[str, str]) -> Model:
             f"{target}: no such file; give the path of an .onnx, .pt2 or .pt file, or "
             "package.module:build for a torch model"
         )
+    if path.is_file():
+        paths.check_content(path)
     if target.endswith(".onnx"):
         return _from_file(path, arguments)
     if target.endswith(import_strings.ARCHIVES):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from evenbench.harness.collection import task_outputs
 from evenbench.harness.core import options, quantities
@@ -42,7 +44,10 @@ class Selection:
     def words(self) -> list[str]:
         """Return the command-line words for the same cells."""
         filters = ["-k", self.expression] if self.expression else []
-        return [*self.targets, *filters, *cell_words(self.cell), *self.model_words()]
+        if self.expression.startswith("-"):
+            filters = [f"-k{self.expression}"]
+        targets = (f"./{target}" if target.startswith("-") else target for target in self.targets)
+        return [*targets, *filters, *cell_words(self.cell), *self.model_words()]
 
     def model_words(self) -> list[str]:
         """Return the words of the given model flags, for the reproducing command of a cell."""
@@ -71,8 +76,12 @@ TEXT_FLAGS = (
 
 
 def cell_words(cells: Sequence[str]) -> list[str]:
-    """Return `--cell ID` for each cell."""
-    return [word for cell in cells for word in ("--cell", cell)]
+    """Return `--cell ID` for each cell. An id that begins like a flag is joined by `=`."""
+    return [
+        word
+        for cell in cells
+        for word in ([f"--cell={cell}"] if cell.startswith("-") else ["--cell", cell])
+    ]
 
 
 def meaning_words(task: str, backend_options: Sequence[str]) -> list[str]:
@@ -145,8 +154,24 @@ def add_cell(command: argparse._ActionsContainer) -> None:
     )
 
 
+class Trust(argparse.Action):
+    """`--trust`: allows model files to run code while they are read, here and in workers."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **more: Any) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, **more)
+
+    def __call__(self, *ignored: Any) -> None:
+        os.environ["EVENBENCH_TRUST"] = "1"
+
+
+def add_trust(command: argparse._ActionsContainer) -> None:
+    """Add `--trust`."""
+    command.add_argument("--trust", action=Trust, help="allow a model file to run code when read")
+
+
 def add_inputs(model: argparse._ActionsContainer) -> None:
     """Add the flags for the inputs of an undeclared model."""
+    add_trust(model)
     model.add_argument("--input", action="extend", nargs="+", metavar="PHOTO", help=INPUT)
     model.add_argument("--recipe", metavar="NAME", help=RECIPE)
     model.add_argument("--shape", metavar="SHAPES", help=SHAPE)

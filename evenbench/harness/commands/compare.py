@@ -24,6 +24,7 @@ from evenbench.harness.core import exit_codes
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.plans import PLANS
 from evenbench.harness.core.quantities import seconds_of
+from evenbench.harness.environment import log_streams
 from evenbench.harness.results import records
 from evenbench.harness.runner import launcher
 
@@ -149,9 +150,12 @@ def run(options: CompareOptions) -> int:
 
 
 def _refuse_one_recording(side: str, other: str) -> None:
-    if Path(side).suffix == ".jsonl":
+    from evenbench.harness.comparison import git, sides
+
+    # A folder of results may share its name with a branch.
+    if Path(side).suffix == ".jsonl" or (sides.is_recorded(side) and git.hash_of(side) is None):
         raise UsageError(
-            f"{side} is a recorded run and {other} is not; "
+            f"{side} is a recorded run and {other} is no results file or folder; "
             "compare two recorded runs, or two commits in pairs"
         )
 
@@ -237,7 +241,7 @@ def _report(options: CompareOptions, file: Path) -> None:
     if options.github:  # GitHub's runner reads both streams
         print(
             "\n".join(ci_reports.workflow_commands(comparison)),
-            file=sys.stderr if options.json else sys.stdout,
+            file=log_streams.plain(sys.stderr if options.json else sys.stdout),
         )
         ci_reports.write_outputs(comparison)
     if options.json:

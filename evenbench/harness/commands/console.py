@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+
 PIPE_WIDTH = 200
 """Width of tables in files and pipes, wide enough for lines without folds."""
 

@@ -46,6 +46,7 @@ def add_arguments(command: Parser) -> None:
         "thing", metavar="THING", help="a cell's id or key, results, or a model file"
     )
     command.add_argument("--shape", metavar="SHAPES", help=selection_flags.SHAPE)
+    selection_flags.add_trust(command)
     command.add_argument(
         "--unloaded", action="store_true", help="read a model file without loading runtimes"
     )

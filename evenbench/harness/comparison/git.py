@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evenbench.harness.comparison.side_process import Side
 from evenbench.harness.core.errors import UsageError
-from evenbench.harness.environment import git_command
+from evenbench.harness.environment import git_command, temporary_folders
 from evenbench.harness.runner import module_origins
 from evenbench.harness.runner.module_origins import Origin
 
@@ -60,10 +59,15 @@ def first_parent_line(good: str, bad: str) -> tuple[Commit, list[Commit]]:
 
 
 def _sha(text: str) -> str:
-    sha = git("rev-parse", "--verify", "--quiet", f"{text}^{{commit}}")
+    sha = hash_of(text)
     if sha is None:
         raise UsageError(f"{text} is no commit here; {why_no_commit()}")
     return sha
+
+
+def hash_of(text: str) -> str | None:
+    """The full hash of a commit, or None if `text` names none."""
+    return git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{text}^{{commit}}")
 
 
 def _why_no_ancestor() -> str:
@@ -104,13 +108,14 @@ def side_of(text: str) -> Iterator[Side]:
     if text == HERE:
         yield Side("working folder", origin=Origin(str(top), packages=packages))
         return
-    sha = git("rev-parse", "--verify", "--quiet", f"{text}^{{commit}}")
+    sha = hash_of(text)
     if sha is None:
         raise UsageError(
             f"{text} is neither a registered backend nor a commit here; {why_no_commit()}"
         )
-    with tempfile.TemporaryDirectory(prefix="evenbench-") as folder:
-        root = Path(folder).resolve() / sha[:12]
+    _remove_abandoned()
+    with temporary_folders.held("side") as folder:
+        root = folder.resolve() / sha[:12]
         try:
             added = git_command.run("worktree", "add", "--detach", "--quiet", str(root), sha)
             if added.text is None:
@@ -123,6 +128,16 @@ def side_of(text: str) -> Iterator[Side]:
             yield Side(name, root=root / here, origin=Origin(str(root), str(top), packages))
         finally:
             _remove_worktree(root)
+
+
+def _remove_abandoned() -> None:
+    """Remove the worktrees of killed comparisons; worktrees of the user stay."""
+    listed = git("worktree", "list", "--porcelain") or ""
+    for entry in listed.splitlines():
+        root = Path(entry.removeprefix("worktree "))
+        if entry.startswith("worktree ") and temporary_folders.is_abandoned(root.parent):
+            _remove_worktree(root)
+            shutil.rmtree(root.parent, ignore_errors=True)
 
 
 def _remove_worktree(root: Path) -> None:

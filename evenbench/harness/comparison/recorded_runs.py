@@ -133,6 +133,13 @@ def _unpaired(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any
     }
 
 
+def _why_no_ratio(cell: Mapping[str, Any]) -> str:
+    wrong = [outcome for outcome in cell["outcomes"] if outcome != "ok"]
+    if wrong:
+        return f"no ratio: {' and '.join(dict.fromkeys(wrong))}"
+    return "no ratio: a single process has no interval; use --plan default"
+
+
 def show(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     """Print the ratios, and the precision of their intervals compared with pairs."""
     from rich.table import Table
@@ -143,7 +150,7 @@ def show(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     for column in ("cell", "head over base, 99 %, unpaired", "processes", "measured alike"):
         table.add_column(column, overflow="fold")
     for cell in rows:
-        change = "-" if cell["ratio"] is None else change_words(cell)
+        change = _why_no_ratio(cell) if cell["ratio"] is None else change_words(cell)
         table.add_row(
             cell["cell"],
             change,

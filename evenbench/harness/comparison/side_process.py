@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -11,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from evenbench.harness.comparison.side_worker import Change, Spec
-from evenbench.harness.core import import_path
+from evenbench.harness.core import import_path, serialization
 from evenbench.harness.core.paths import PROJECT
 from evenbench.harness.core.plans import Plan
-from evenbench.harness.environment import cpu, system_info
+from evenbench.harness.environment import cpu, git_command, system_info
 from evenbench.harness.runner import module_origins
 from evenbench.harness.runner.child_process import ChildProcess, ending
 from evenbench.harness.runner.module_origins import Origin
@@ -33,6 +35,8 @@ class SideFailed(Exception):
         super().__init__(text)
         self.refusal = refusal
 
+
+MEASURE_APART = "measure each commit in its own clone, and compare the results files"
 
 WORKER_MODULES = (
     "evenbench.harness.comparison.side_worker",
@@ -102,6 +106,35 @@ class Side:
         return tuple(str(entry) for entry in path)
 
 
+def absent_from(side: Side, error: str) -> list[str]:
+    """Reasons for an error that lie in the checkout: submodules, and files that are no part of it.
+
+    Each reason is a clause that names the place, and says what to do.
+    """
+    if side.root is None or side.origin is None:
+        return []
+    there, here = Path(side.origin.project), Path(side.origin.elsewhere)
+    inside = side.root.relative_to(there)
+    reasons = []
+    for module in git_command.submodules(there):
+        if not any((there / module).glob("*")):
+            reasons.append(
+                f"submodule {module} is empty, because a comparison checks out no submodules; "
+                f"{MEASURE_APART}"
+            )
+    for name in dict.fromkeys(re.findall(r"[^\s:;,'\"()]+\.\w+", error)):
+        path = Path(os.path.normpath(there / inside / name))
+        if not path.is_relative_to(there) or path.exists():
+            continue
+        file = path.relative_to(there)
+        if (here / file).is_file():
+            reasons.append(
+                f"{file} exists in the working folder only, not in the commit; commit the file, or "
+                f"{MEASURE_APART}"
+            )
+    return reasons
+
+
 class SideProcess(ChildProcess):
     """A process of a side: exchanges JSON lines, stopped while the other side is timed."""
 
@@ -130,11 +163,17 @@ class SideProcess(ChildProcess):
         line = self.line(time.monotonic() + self.timeout)
         if line is None:
             raise SideFailed(f"{self.side.name}: {self.cell} {self._end()}")
-        reply: dict[str, Any] = json.loads(line)
-        if "error" in reply:
-            error = str(reply["error"])
+        try:
+            reply: dict[str, Any] = dict(serialization.parsed(line))
+        except (ValueError, TypeError):
             raise SideFailed(
-                f"{self.side.name}: {self.cell} {error}",
+                f"{self.side.name}: {self.cell} wrote {line[:60]!r} into the pipe for replies"
+            ) from None
+        if "error" in reply:
+            error = serialization.harmless(str(reply["error"]))
+            reasons = [error, *absent_from(self.side, error)]
+            raise SideFailed(
+                f"{self.side.name}: {self.cell} {'; '.join(reasons)}",
                 error if error.startswith(REFUSALS) else "",
             )
         return reply
@@ -146,5 +185,5 @@ class SideProcess(ChildProcess):
                 f"did not reply within {self.timeout:g} s; raise --timeout if the cell needs longer"
             )
         how, _ = ending(code)
-        tail = self.log_tail(1000)
+        tail = serialization.harmless(self.log_tail(1000))
         return f"{how}\n{tail}" if tail else how

@@ -7,10 +7,12 @@ entry. Stdlib only, because the parent process imports this module.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +25,8 @@ from evenbench.harness.core.measurements import Artifact
 from evenbench.harness.core.types import digest, to_json
 
 MANIFEST = "manifest.json"
+SEAL = "seal"
+"""The key of the manifest with the digest of all others: sizes, facts and parts of the key."""
 VARIABLE = "EVENBENCH_CACHE"
 _committing = threading.Lock()
 LAYOUT = 2
@@ -67,16 +71,36 @@ def find(
 
 
 def _entry(folder: Path) -> Artifact | None:
-    """The entry in a folder, or None. A folder with changed files is removed."""
+    """The entry in a folder, or None. A folder with changed files or facts is removed."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = _manifest(folder)
         if manifest["sha256"] == digest(_digests(folder)):
             sizes = (manifest["bytes"], manifest["seconds"])
             return Artifact(str(folder), manifest["sha256"], *sizes, True, manifest["facts"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove(folder)
     return None
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of an entry. Raises one of many errors for a manifest that is not as written."""
+    file = folder / MANIFEST
+    if folder.is_symlink() or not stat.S_ISREG(file.lstat().st_mode):
+        raise ValueError("no regular file")  # a FIFO would be waited for
+    manifest: dict[str, Any] = json.loads(file.read_text())
+    if manifest.pop(SEAL) != digest(manifest):
+        raise ValueError("changed since the entry was made")
+    return manifest
+
+
+def _remove(place: Path) -> None:
+    """Remove a folder, a link or a file; a link's target stays."""
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            place.unlink()
 
 
 def _variants(folder: Path) -> Iterator[Path]:
@@ -113,7 +137,7 @@ def commit(
     """
     digests = _digests(stage_folder)
     size = sum((stage_folder / name).stat().st_size for name in digests)
-    manifest = {
+    manifest: dict[str, Any] = {
         "sha256": digest(digests),
         "bytes": size,
         "seconds": seconds,
@@ -122,12 +146,15 @@ def commit(
     }
     folder = root() / kind / f"{key_of(parts)}{variant and f'-{variant[:16]}'}"
     try:
-        (stage_folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+        # The facts as another process will read them: numbers as keys become text.
+        read = json.loads(json.dumps(manifest))
+        sealed = {**manifest, SEAL: digest(read)}
+        (stage_folder / MANIFEST).write_text(json.dumps(sealed, indent=1, sort_keys=True))
         with _committing:
-            present = _entry(folder) if folder.exists() else None
+            present = _entry(folder) if os.path.lexists(folder) else None
             if present and (present.sha256, present.facts) == (manifest["sha256"], dict(facts)):
                 return replace(present, seconds=seconds, cached=False)
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             stage_folder.rename(folder)
     except OSError as error:
         raise StoreError(

@@ -96,6 +96,8 @@ class Backend(ABC):
 
     Such an artifact is created once, in this environment, and shared by all environments.
     """
+    shares_artifact: ClassVar[bool] = False
+    """True for a `prepare` that writes the artifact of an inherited `artifact_key` all the same."""
 
     def supports(self, cell: Cell) -> str:
         """An empty string, or the reason this cell cannot run. Pure: imports nothing."""
@@ -157,6 +159,21 @@ class Backend(ABC):
         Backends with equal keys share an artifact. The default is the backend's name and options.
         """
         return {"backend": cell.backend, "options": cell.option}
+
+    @property
+    def maker(self) -> str:
+        """The class that prepares, if an inherited `artifact_key` cannot know the class; or empty.
+
+        Part of the artifact's key, so that a derived backend writes no artifact of its base.
+        """
+        prepares, keys = (
+            next(kind for kind in type(self).__mro__ if name in vars(kind))
+            for name in ("prepare", "artifact_key")
+        )
+        is_known = prepares is keys or keys is Backend or not issubclass(prepares, keys)
+        if is_known or self.shares_artifact:
+            return ""
+        return f"{prepares.__module__}:{prepares.__qualname__}"
 
     def deployment(self, cell: Cell) -> Deployment:
         """The program for the cell's artifact outside the harness. Raises Unsupported for none."""

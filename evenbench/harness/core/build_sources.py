@@ -1,8 +1,10 @@
 """The files behind a build: modules imported and data files read by the process that built.
 
-A file is named by its module, else relative to the project (`./data/classes.json`), so a second
-clone has equal names. A later lookup finds the files of the current import path by these names. An
-import that failed is recorded too, with an empty digest: the module may exist later.
+Python's audit events show the files that Python opens. Of the files opened by C++ code, those
+mapped into memory at the end are known: libraries, and weights in use. A file is named by its
+module, else relative to the project (`./data/classes.json`), so a second clone has equal names. A
+later lookup finds the files of the current import path by these names. An import that failed is
+recorded too, with an empty digest: the module may exist later.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from evenbench.harness.core.artifact_store import digest_file
-from evenbench.harness.core.import_path import is_installed, is_ours, locate, users_path
+from evenbench.harness.core.import_path import is_installed, is_ours, locate, project, users_path
 from evenbench.harness.core.types import Model, digest
 
 _opened: set[str] = set()
@@ -106,21 +108,25 @@ def _late_names(model: Model) -> list[str]:
 
 def _data_files(first: list[Path]) -> Iterable[Path]:
     roots = _roots(first)
-    for file in {Path(name).resolve() for name in _opened}:
+    for file in {Path(name).resolve() for name in (*_opened, *_mapped())}:
         hidden = file.suffix == ".pyc" or ".git" in file.parts
         inside = any(file.is_relative_to(root) for root in roots)
         if inside and not hidden and not is_installed(file) and not is_ours(file):
             yield file
 
 
+def _mapped() -> set[str]:
+    """Files mapped into this process, on Linux: libraries and weights that C++ code has opened."""
+    try:
+        lines = Path("/proc/self/maps").read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return set()
+    names = (line.split(maxsplit=5)[5:] for line in lines)
+    return {name for fields in names for name in fields if name.startswith("/")}
+
+
 def _roots(first: list[Path]) -> list[Path]:
-    here = Path.cwd()
-    marked = (
-        folder
-        for folder in (here, *here.parents)
-        if (folder / ".git").exists() or (folder / "pyproject.toml").is_file()
-    )
-    return list(dict.fromkeys([*first, next(marked, here), *users_path()]))
+    return list(dict.fromkeys([*first, project(), *users_path()]))
 
 
 def _name(file: Path, module: str, first: list[Path]) -> str:

@@ -85,14 +85,21 @@ class MachineLoadRecord(TypedDict):
     cpu_pressure_percent: float | None
 
 
-class InstallationRecord(TypedDict):
-    """The interpreter and packages of a process."""
+class PackagesRecord(TypedDict):
+    """The interpreter and its packages."""
 
     python: str
     packages: dict[str, str]
 
 
-class EnvironmentRecord(InstallationRecord):
+class InstallationRecord(PackagesRecord):
+    """The interpreter, packages and user's modules of a measuring process."""
+
+    origins: dict[str, str]
+    """Files of the user's modules by module, relative to the project."""
+
+
+class EnvironmentRecord(PackagesRecord):
     """The machine and the installation of an outcome."""
 
     os: str
@@ -109,6 +116,8 @@ class EnvironmentRecord(InstallationRecord):
     commit: str
     steal: float | None
     variables: dict[str, str]
+    origins: NotRequired[dict[str, str]]
+    """Absent from older lines, and from cells without a measured process."""
     lock: NotRequired[LockRecord | None]
     clock_ticks_per_second: NotRequired[int]
     """Rate of the kernel's clock tick, the unit of steal counters; 100 if absent."""

@@ -57,6 +57,36 @@ def users_path(first: Sequence[Path] = ()) -> list[Path]:
     return list(dict.fromkeys([*first, *([] if here in shared else [here]), *shared]))
 
 
+def project() -> Path:
+    """The folder of the user's project: at or above the working folder, with `.git` or
+    `pyproject.toml`; otherwise the working folder.
+    """
+    here = Path.cwd()
+    marked = (
+        folder
+        for folder in (here, *here.parents)
+        if (folder / ".git").exists() or (folder / "pyproject.toml").is_file()
+    )
+    return next(marked, here)
+
+
+def origins() -> dict[str, str]:
+    """The files of the user's modules in this process, by module.
+
+    Files are relative to the project, or absolute outside the project.
+    """
+    top = project().resolve()
+    files = {}
+    for name, module in sorted(sys.modules.items()):
+        plain = getattr(module, "__file__", None)
+        if plain and name != "__main__":
+            file = Path(plain).resolve()
+            if not is_ours(file) and not is_installed(file):
+                inside = file.is_relative_to(top)
+                files[name] = (file.relative_to(top) if inside else file).as_posix()
+    return files
+
+
 def locate(module: str, first: Sequence[Path] = (), *, everywhere: bool = True) -> Path | None:
     """The file that `import module` would read in a worker; None without a file. Imports nothing.
 

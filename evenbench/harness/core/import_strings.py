@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -121,6 +122,24 @@ def portable(name: str) -> str:
         return name.removeprefix("evenbench.")
     path = Path(name)
     return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.name
+
+
+def source_sha256(name: str) -> str:
+    """The sha256 of the file behind a late name; empty for an empty name or an unknown file.
+
+    Raises UsageError for a named file that is absent or unreadable.
+    """
+    file = source_of(name) if name else ""
+    if not file:
+        return ""
+    try:
+        with open(file, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(
+            f"{name}: {file} cannot be read ({error.strerror}); give a path beside the "
+            f"declaration, or from {Path.cwd()}"
+        ) from error
 
 
 def source_of(name: str) -> str:

@@ -40,6 +40,7 @@ def ship(cell: Cell, folder: Path, base_bytes: int = 0, others: Sequence[Cell] =
     order if the cell is unsupported. Raises UsageError, and writes nothing, if no cell can be
     prepared, loaded and run, or has a program.
     """
+    folder = folder.absolute()  # programs run in other folders
     cell, deployment, prepared = runnable([cell, *others])
     recipe = verification.recipe_of(cell)
     pins = program.requirements(cell, deployment, prepared, recipe)

@@ -142,7 +142,7 @@ def declared() -> dict[str, tuple[str, ...]]:
 def _table(file: Path) -> Mapping[str, Any] | None:
     try:
         table: Any = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # also very long numbers, deep lists
         raise UsageError(
             f"{file} cannot be read ({error}); fix the file, or run from another folder"
         ) from error

@@ -85,6 +85,12 @@ def run(*words: str, timeout: float | None = None) -> GitOutput:
     return GitOutput(text if done.returncode == 0 else None, messages)
 
 
+def submodules(top: Path) -> list[str]:
+    """The paths of the submodules declared in the repository at `top`, relative to `top`."""
+    listed = run("-C", str(top), "config", "--file", ".gitmodules", "--get-regexp", r"\.path$")
+    return [line.partition(" ")[2] for line in (listed.text or "").splitlines()]
+
+
 def why_no_repository() -> str:
     """The reason why git has no repository here, with a remedy; empty in a repository."""
     answer = run("rev-parse", "--git-dir")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import sys
-import tempfile
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -59,11 +58,6 @@ def for_worker(threads: int, extra: dict[str, str]) -> dict[str, str]:
         if name not in (*PASSIVE, TF32_OVERRIDE)
     }
     return {**inherited, **{name: str(threads) for name in THREAD_VARIABLES}, **extra}
-
-
-def scratch() -> tempfile.TemporaryDirectory[str]:
-    """A temporary folder for a process's TMPDIR. The parent removes it, even after a kill."""
-    return tempfile.TemporaryDirectory(prefix="evenbench-process-", ignore_cleanup_errors=True)
 
 
 def relevant_variables() -> dict[str, str]:

@@ -27,10 +27,10 @@ ROTATION = 2
 def key_parts(cell: Cell) -> dict[str, Any]:
     """Facts behind a cell's input bytes: recipe, images, shapes, batch, and decoding packages."""
     model = cell.model
-    evaluation = import_strings.source_of(model.evaluation) if model.evaluation else ""
+    evaluation = import_strings.source_sha256(model.evaluation)
     return {
         **_sampling_key(cell, model.images, model.inputs_from),
-        "evaluation": [import_strings.portable(model.evaluation), _sha_of(evaluation)],
+        "evaluation": [import_strings.portable(model.evaluation), evaluation],
     }
 
 
@@ -41,7 +41,7 @@ def calibration_key(cell: Cell) -> dict[str, Any]:
 
 def _sampling_key(cell: Cell, images: Sequence[Photograph], function: str) -> dict[str, Any]:
     model = cell.model
-    source = import_strings.source_of(function) if function else ""
+    source = import_strings.source_sha256(function)
     made_by = (
         source_digests.of_types(preprocessors.defined_by(model.recipe)) if model.recipe else []
     )
@@ -50,7 +50,7 @@ def _sampling_key(cell: Cell, images: Sequence[Photograph], function: str) -> di
         "recipe": model.recipe,
         "steps": source_digests.digest_of(source_digests.read(made_by)),
         "images": images,
-        "inputs_from": [import_strings.portable(function), _sha_of(source), dict(model.arguments)],
+        "inputs_from": [import_strings.portable(function), source, dict(model.arguments)],
         "examples_of": _examples_key(model),
         "batch": cell.batch,
         "rotation": ROTATION,
@@ -62,7 +62,7 @@ def _examples_key(model: Model) -> list[str]:
     """Facts behind the example inputs of a user's `build`; empty for other models."""
     if model.weights.source != "own" or not model.build:
         return []
-    return [import_strings.portable(model.build), _sha_of(import_strings.source_of(model.build))]
+    return [import_strings.portable(model.build), import_strings.source_sha256(model.build)]
 
 
 def file_of(name: str) -> str:
@@ -80,10 +80,6 @@ def version_of(distribution: str) -> str:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return ""
-
-
-def _sha_of(file: str) -> str:
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
 def make(model: Model, batch: int, folder: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -191,7 +190,7 @@ class LoadSession:
             "parts": described_parts,
             "answer": conclusion(self.scenario, right),
             "environment": record_parts.environment(measured.prepared, measured.processes),
-            "reproduce": f"{command} --cell {shlex.quote(self._declared_id(entry))} {self.flags}",
+            "reproduce": f"{command} {records.cell_flag(self._declared_id(entry))} {self.flags}",
         }
 
     def _declared_id(self, entry: Entry) -> str:

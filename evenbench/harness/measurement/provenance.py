@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evenbench.harness.core import artifact_store, registry
+from evenbench.harness.core import artifact_store, import_path, registry
 from evenbench.harness.core.backend import Backend
 from evenbench.harness.core.measurements import Attestation
 from evenbench.harness.core.session import Session
@@ -44,6 +44,7 @@ def provenance(
         "installation": {
             "python": system_info.python(),
             "packages": system_info.packages(recorded),
+            "origins": import_path.origins(),
         },
         "variables": system_info.relevant_variables(),
         "machine": system_info.load(),

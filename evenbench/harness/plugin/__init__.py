@@ -9,6 +9,7 @@ report. pytest-benchmark gets the recorded laps through a timer, so nothing is t
 from __future__ import annotations
 
 import ast
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from evenbench.harness.collection import discovery
 from evenbench.harness.core.cases import Case
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.plans import PLANS
-from evenbench.harness.plugin.items import DeclarationFile, cell_items, items_of
+from evenbench.harness.plugin.items import CellItem, DeclarationFile, cell_items, items_of
 from evenbench.harness.plugin.suite import SUITE, Suite
 
 
@@ -110,6 +111,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Check the results folder before the first test."""
     if cell_items(session):
         session.config.stash[SUITE].check_folder()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Report the declaration as the place of a skipped cell, instead of a line of evenbench."""
+    report = yield
+    if isinstance(item, CellItem) and report.skipped and isinstance(report.longrepr, tuple):
+        path, line, _ = item.reportinfo()
+        report.longrepr = (str(path), (line or 0) + 1, report.longrepr[2])
+    return report
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

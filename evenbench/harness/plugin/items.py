@@ -27,6 +27,9 @@ XDIST = (
 )
 
 
+WITH_ARGUMENTS = ("parametrize", "usefixtures", "filterwarnings", "skipif")
+"""Marks of pytest without a meaning unless called with arguments."""
+
 DISABLED = "not measured because of --benchmark-disable"
 
 
@@ -52,6 +55,8 @@ class CellItem(pytest.Function):
     entry: Entry
     replay: Replay
     line: int
+    called: bool = False
+    """Whether pytest has called this item before."""
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """The place of the declaration, instead of this file; `line` counts from zero."""
@@ -66,24 +71,47 @@ class CellItem(pytest.Function):
         if hasattr(self.config, "workerinput"):
             without_timing(benchmark, lambda: pytest.fail(XDIST, pytrace=False))
             return
-        selected = [item.entry for item in cell_items(self.session)]
         try:
-            record = self.config.stash[SUITE].record_of(self.entry, selected)
-        except UsageError as error:
-            message = str(error)
-            without_timing(benchmark, lambda: pytest.fail(message, pytrace=False))
+            record, refusal = self._record()
+        except BaseException as error:
+            raised = error
+            without_timing(benchmark, lambda: _raise(raised))
+            raise
+        if record is None:
+            without_timing(benchmark, lambda: pytest.fail(refusal, pytrace=False))
             return
-        self.user_properties.extend(properties(record))
+        own = properties(record)
+        kept = [entry for entry in self.user_properties if entry[0] not in dict(own)]
+        self.user_properties = [*kept, *own]
         if record["outcome"] != "ok":
             without_timing(benchmark, lambda: judge(record))
         elif benchmark is not None:
             self._replay(benchmark, record, self.config.stash[SUITE].outcomes)
+
+    def _record(self) -> tuple[Record | None, str]:
+        """The outcome, or None and the message of a usage error.
+
+        A repeated call, as by `--reruns`, measures again unless the outcome is `ok`.
+        """
+        suite = self.config.stash[SUITE]
+        if self.called:
+            suite.forget_failed(self.entry.cell.key)
+        self.called = True
+        peers = [item.entry for item in cell_items(self.session)]
+        try:
+            return suite.record_of(self.entry, peers), ""
+        except UsageError as error:
+            return None, str(error)
 
     def _replay(self, benchmark: Any, record: Record, peers: Iterable[Record]) -> None:
         laps = [lap for process in record["samples_ns"][COMPUTE] for lap in process]
         self.replay.play(laps)
         benchmark.extra_info.update(extra_info(record, peers))
         benchmark.pedantic(lambda: None, rounds=len(laps), iterations=1, warmup_rounds=0)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 def cell_items(session: pytest.Session) -> list[CellItem]:
@@ -152,12 +180,7 @@ def _marked(case: Case, cells: Sequence[Cell], uses_benchmark: bool) -> Callable
     ) -> None:
         request.node.measured()
 
-    wrong = [mark for mark in case.marks if not mark.isidentifier() or mark.startswith("_")]
-    if wrong:
-        raise UsageError(
-            f"Case: marks holds {wrong[0]!r}; expected names of pytest marks, such as 'slow'"
-        )
-    marks = [pytest.mark.evenbench, *(getattr(pytest.mark, mark) for mark in case.marks)]
+    marks = [pytest.mark.evenbench, *(_mark(name) for name in case.marks)]
     if uses_benchmark:
         marks.append(pytest.mark.usefixtures("benchmark"))
     marks.append(
@@ -169,6 +192,18 @@ def _marked(case: Case, cells: Sequence[Cell], uses_benchmark: bool) -> Callable
     for mark in marks:
         marked = mark(marked)
     return marked
+
+
+def _mark(name: str) -> pytest.MarkDecorator:
+    """The mark of a name. Raises UsageError for names without a meaning as a plain mark."""
+    if not name.isidentifier() or name.startswith("_"):
+        raise UsageError(f"Case: marks holds {name!r}; expected names of pytest marks, as 'slow'")
+    if name in WITH_ARGUMENTS:
+        raise UsageError(
+            f"Case: marks holds {name!r}, a mark with arguments; expected plain marks, as 'slow'"
+        )
+    mark: pytest.MarkDecorator = getattr(pytest.mark, name)
+    return mark
 
 
 def _values(cell: Cell) -> tuple[str | int, ...]:

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from evenbench.harness.core.cases import Entry
+from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.plans import PLANS
 from evenbench.harness.core.types import OUTCOMES
 from evenbench.harness.plugin.progress import Progress
 from evenbench.harness.results.records import Record
+from evenbench.harness.runner import journal, launcher
 from evenbench.harness.runner.schedule import Run
 
 
@@ -21,11 +23,12 @@ class Suite:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.folder = config.invocation_params.dir / (
-            config.getoption("evenbench_results") or "results"
-        )
+        named = Path(config.getoption("evenbench_results") or "results")
+        self.folder = config.invocation_params.dir / named.expanduser()
         self.run: Run | None = None
         self.start_folder = Path.cwd()
+        self.is_resumable = False
+        """Whether the run is left unfinished, for the same command to resume."""
 
     def check_folder(self) -> None:
         """Raise pytest.UsageError for a results folder that is a file."""
@@ -44,10 +47,22 @@ class Suite:
             self.run = self.run or self._start(selected)
             if entry.cell.key not in self.run.done:
                 group = [peer for peer in selected if peer.cell.group == entry.cell.group]
-                with Progress(self.config).shown() as listen:
-                    self.run.listen = listen
-                    self.run.measure(unique([entry, *group]))
+                self._measure(self.run, unique([entry, *group]))
         return self.run.done[entry.cell.key]
+
+    def _measure(self, run: Run, entries: Sequence[Entry]) -> None:
+        try:
+            with launcher.interrupted_when_ended(), Progress(self.config).shown() as listen:
+                run.listen = listen
+                run.measure(entries)
+        except UsageError:  # such as a full disk: other cells and the next session go on
+            self.is_resumable = True
+            raise
+
+    def forget_failed(self, key: str) -> None:
+        """Drop the outcome of a cell, unless it is `ok`, so that the cell is measured again."""
+        if self.run is not None and self.run.done.get(key, {}).get("outcome") != "ok":
+            self.run.journal.forget(key)
 
     @property
     def outcomes(self) -> list[Record]:
@@ -60,15 +75,17 @@ class Suite:
         return Run(unique(selected), plan, self.folder, fresh=fresh)
 
     def finish(self, exitstatus: int) -> None:
-        """Close the run, except after an interruption: the same command then resumes the run.
+        """Close the run, except after an interruption or a usage error such as a full disk: the
+        same command then resumes the run.
 
         A session ended early by `-x` is closed too, because a fixed cell must be measured again.
         """
-        if self.run is not None and exitstatus != pytest.ExitCode.INTERRUPTED:
+        self.is_resumable |= exitstatus == pytest.ExitCode.INTERRUPTED
+        if self.run is not None and not self.is_resumable:
             self.run.file.finish()
 
     def summary(self) -> list[str]:
-        """Counts of outcomes and the results file; empty if no cell ran."""
+        """Counts of outcomes, the results file, and how to resume; empty if no cell ran."""
         if self.run is None:
             return []
         outcomes = [record["outcome"] for record in self.run.done.values()]
@@ -81,7 +98,10 @@ class Suite:
             else []
         )
         changed = [self.run.journal.changed] if self.run.journal.changed else []
-        return [f"{counts or 'no outcome'}: {self.run.file.file}", *resumed, *changed]
+        file = self.run.file.file
+        first = f"{counts}: {file}" if file.exists() else "no outcome was written"
+        left = [journal.interrupted(self.run.known())] if self.is_resumable else []
+        return [first, *resumed, *changed, *left]
 
 
 SUITE = pytest.StashKey[Suite]()

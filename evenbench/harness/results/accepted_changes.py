@@ -45,7 +45,7 @@ def parse(text: str, metrics: tuple[str, ...], file: str = FILE) -> list[Expecta
     """The entries of a file, oldest first. Raises UsageError for an invalid entry."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also very long numbers, deep lists
         raise UsageError(
             f"{file}: not valid TOML ({error}); repair the file, or restore the version under "
             "version control"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast, overload
 
+from evenbench.harness.core import serialization
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.record_types import OutcomeRecord
 from evenbench.harness.core.types import to_json
@@ -74,6 +76,11 @@ def schema() -> dict[str, Any]:
     """The published JSON Schema (draft 2020-12) of an outcome line."""
     loaded: dict[str, Any] = json.loads(Path(__file__).with_name("results.schema.json").read_text())
     return loaded
+
+
+def cell_flag(cell: str) -> str:
+    """The flag that selects a cell by id, for a shell. An id may begin like a flag."""
+    return f"--cell{'=' if cell.startswith('-') else ' '}{shlex.quote(cell)}"
 
 
 def timestamp() -> str:
@@ -229,7 +236,7 @@ def _parse(file: Path, form: Format[Line]) -> Iterator[tuple[int, Line | None, s
 def _parse_line(raw: bytes, form: Format[Line]) -> tuple[Line | None, str]:
     """The record of a line, or None and the reason for omitting the line."""
     try:
-        record = json.loads(raw)
+        record = serialization.parsed(raw)
     except ValueError:
         cut = "unreadable" if raw.endswith(b"\n") else "truncated"
         return None, f"{cut} line left out; run the same command again to complete the run"

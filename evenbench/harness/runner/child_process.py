@@ -22,7 +22,10 @@ from typing import IO, Self
 
 from evenbench.harness.core.import_path import SITE
 from evenbench.harness.core.paths import PROJECT
-from evenbench.harness.environment import system_info
+from evenbench.harness.environment import process_guard, temporary_folders
+
+PARENT = "EVENBENCH_PARENT"
+"""The variable with the parent's process number, for `die_with_parent`."""
 
 END_SECONDS = 5.0
 """How long a process may take to end after its last reply, before it is killed."""
@@ -48,16 +51,22 @@ class ChildProcess:
         self.timed_out = False
         command = [interpreter, "-m", module, "--reply"]
         search_path = [*python_path, *filter(None, [variables.get("PYTHONPATH", "")])]
-        environment = {**variables, "PYTHONPATH": os.pathsep.join(search_path)}
+        environment = {
+            **variables,
+            "PYTHONPATH": os.pathsep.join(search_path),
+            PARENT: str(os.getpid()),
+        }
         with contextlib.ExitStack() as resources:
             self._log = resources.enter_context(tempfile.TemporaryFile())
-            environment["TMPDIR"] = resources.enter_context(system_info.scratch())
+            scratch = resources.enter_context(temporary_folders.held("process"))
+            environment["TMPDIR"] = str(scratch)
             self._replies, writing = os.pipe()
             resources.callback(os.close, self._replies)
             try:
                 self._process = _start(command, environment, self._log, writing, folder)
             finally:
                 os.close(writing)
+            process_guard.add(self._process.pid)
             self._watched = [self._replies]
             if hasattr(os, "pidfd_open"):
                 ended = os.pidfd_open(self._process.pid)
@@ -114,6 +123,7 @@ class ChildProcess:
         """Kill the process and all descendants; returns the exit code."""
         if not self._killed:
             self._signal(signal.SIGKILL)
+            process_guard.remove(self._process.pid)
             self._killed = True  # the group's number may belong to others from now on
         return self._process.wait()
 
@@ -199,7 +209,10 @@ def ending(code: int) -> tuple[str, str]:
     """
     if code >= 0:
         return f"exited with code {code}", ""
-    name = signal.Signals(-code).name
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:  # a real-time signal
+        name = f"signal {-code}"
     return f"was ended by {name}", name
 
 
@@ -231,9 +244,16 @@ def take_standard_input() -> IO[bytes]:
 
 
 def die_with_parent() -> None:
-    """In the child, on Linux: end with a killed parent, so no orphan disturbs later runs."""
+    """In the child, on Linux: end with a killed parent, so no orphan disturbs later runs.
+
+    The kernel sends no signal for a parent that has died before the request, so the parent is
+    looked up once more. Descendants of the child are ended by the parent's guard.
+    """
     if sys.platform == "linux":
         import ctypes
 
         set_death_signal = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
         ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+        parent = os.environ.pop(PARENT, "")
+        if parent and int(parent) != os.getppid():
+            os._exit(1)

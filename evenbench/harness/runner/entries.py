@@ -90,6 +90,8 @@ class Entries:
         }
         if calibration:
             parts["calibration"] = calibration.facts["sha256"]
+        if backend.maker:
+            parts["maker"] = backend.maker
         job = job_on("prepare", cell, inputs, weights, calibration)
         return self.make("artifacts", parts, job, cell)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import IO, Any
 
+from evenbench.harness.core import serialization
 from evenbench.harness.core.plans import Plan
 from evenbench.harness.core.types import Cell
 from evenbench.harness.inputs.datasets import Dataset
@@ -52,12 +53,33 @@ class Measurement:
     dataset: Dataset | None = None
 
 
+def read_message(line: bytes) -> dict[str, Any] | None:
+    """The message in a line of the reply pipe; None for anything that the harness never writes.
+
+    Code in a worker can write into any descriptor. NaN and infinities, which JSON lacks, are none
+    of the harness's in a measured value, and a results file cannot hold them.
+    """
+    strange: list[str] = []
+    try:
+        message = serialization.parsed(line, parse_constant=strange.append)
+    except ValueError:
+        return None
+    if not isinstance(message, dict):
+        return None
+    if "value" in message:
+        is_value = message["value"] is None or isinstance(message["value"], dict)
+        if not is_value or not set(message) <= REPLIED:
+            return None
+    return None if strange else message
+
+
 @dataclass(frozen=True)
 class Reply:
     """A worker's reply: `value` on success, otherwise the outcome and the reason.
 
     `traceback` is the tail of the traceback or the log, `signal` the name of a fatal signal.
-    `error` is the class of the exception, UsageError for subclasses too, and empty for a crash.
+    `error` is the class of the exception, UsageError for subclasses too, and empty for a crash. No
+    text has control characters, or lines that a CI job would obey.
     """
 
     value: Mapping[str, Any] | None
@@ -69,11 +91,18 @@ class Reply:
     wall_seconds: float = 0.0
     error: str = ""
 
+    def __post_init__(self) -> None:
+        for name in ("reason", "traceback"):
+            object.__setattr__(self, name, serialization.harmless(getattr(self, name)))
+
     @property
     def message(self) -> str:
         """The reason, without the class of a UsageError: its text is written for the user."""
         return self.reason.partition(": ")[2] if self.error == "UsageError" else self.reason
 
+
+REPLIED = {item.name for item in fields(Reply)} - {"wall_seconds"}
+"""The keys of a final reply on the pipe."""
 
 PHASE_OF: Mapping[str, str] = {
     "golden": "parity",

@@ -111,9 +111,13 @@ class Journal:
             return False
         if _recorded(self.lines[key]) == [_digests(part) for part in prepared]:
             return True
-        self.run.drop(key)
-        del self.lines[key]
+        self.forget(key)
         return False
+
+    def forget(self, key: str) -> None:
+        """Drop the line of a cell, if any, so that the cell is measured again."""
+        if self.lines.pop(key, None) is not None:
+            self.run.drop(key)
 
     def settle(self, line: Record) -> None:
         """Write a cell's result line."""

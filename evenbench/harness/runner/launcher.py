@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 import signal
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
 from evenbench.harness.core.import_path import shared_path
 from evenbench.harness.environment import system_info
 from evenbench.harness.runner.child_process import END_SECONDS, ChildProcess, ending
-from evenbench.harness.runner.job import LOG_TAIL_BYTES, PHASE_OF, Job, Reply
+from evenbench.harness.runner.job import LOG_TAIL_BYTES, PHASE_OF, Job, Reply, read_message
+
+ENDINGS = (signal.SIGTERM, signal.SIGHUP)
+
+ANSWERS: Mapping[str, Sequence[str]] = {
+    "": ("ready",),
+    "turn": ("times_ns", "over", "enough", "stable"),
+}
+"""The keys of the message after a command of `measurement.resident`; after none, when loaded."""
 
 _open: dict[Worker, int] = {}
 """Workers in use, by the thread that started them."""
@@ -56,11 +65,16 @@ class Worker:
     def ask(self, command: Mapping[str, Any] | None = None) -> Mapping[str, Any] | Reply:
         """Send a command, if any, and wait for the next message of a resident worker.
 
-        Returns the final `Reply` if the job failed or the process ended. The timeout starts anew.
+        Returns the final `Reply` if the job failed, the process ended, or the message answers
+        another command. The timeout starts anew.
         """
         if command:
             self.process.send(_line(command))
-        return self._next(time.monotonic() + self.timeout_seconds)
+        message = self._next(time.monotonic() + self.timeout_seconds)
+        keys = ANSWERS.get(command["do"] if command else "", ())
+        if isinstance(message, Reply) or set(keys) <= set(message):
+            return message
+        return self._foreign(_line(message))
 
     def finish(self) -> Reply:
         """Close the commands and wait for the reply; the timeout starts anew.
@@ -75,7 +89,9 @@ class Worker:
 
     def _next(self, deadline: float) -> Mapping[str, Any] | Reply:
         while (line := self.process.line(deadline)) is not None:
-            message: dict[str, Any] = json.loads(line)
+            message = read_message(line)
+            if message is None:
+                return self._foreign(line)
             if "value" in message:
                 self.process.wait(END_SECONDS)
                 self.process.kill()
@@ -84,6 +100,21 @@ class Worker:
                 return message
             self.phase = message["phase"]
         return self._crash(deadline)
+
+    def _foreign(self, line: bytes) -> Reply:
+        """The reply for a process that wrote something else than messages into the pipe."""
+        self.process.kill()
+        reason = (
+            f"{self.job.task} wrote {line[:60]!r} into the pipe for replies, which is no message "
+            "of evenbench; code that evenbench calls must leave open descriptors alone and return "
+            "finite numbers"
+        )
+        return self._failed(reason)
+
+    def _failed(self, reason: str, signal_name: str = "") -> Reply:
+        phase = self.phase or PHASE_OF.get(self.job.task, "prepare")
+        tail = self.process.log_tail(LOG_TAIL_BYTES)
+        return Reply(None, "failed", phase, reason, tail, signal_name, self._wall())
 
     def _crash(self, deadline: float) -> Reply:
         """The reply for a process that hung, or ended without a reply."""
@@ -102,9 +133,7 @@ class Worker:
             reason += "; the kernel kills processes in this way when memory runs out"
         elif not signal_name:
             reason += " without a reply"
-        phase = self.phase or PHASE_OF.get(task, "prepare")
-        tail = self.process.log_tail(LOG_TAIL_BYTES)
-        return Reply(None, "failed", phase, reason, tail, signal_name, self._wall())
+        return self._failed(reason, signal_name)
 
     def _wall(self) -> float:
         return time.monotonic() - self._begin
@@ -146,7 +175,24 @@ def _line(message: Mapping[str, Any]) -> bytes:
 
 def interrupt_when_ended() -> None:
     """In a command: treat SIGTERM and SIGHUP as an interruption, to end a running worker too."""
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, signal.SIGTERM)
+    for number in ENDINGS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores hang-ups on purpose
             signal.signal(number, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def interrupted_when_ended() -> Iterator[None]:
+    """As `interrupt_when_ended`, for the time of a block in a program with other handlers.
+
+    Handlers of the program stay, and so does every handler outside the main thread.
+    """
+    default = [number for number in ENDINGS if signal.getsignal(number) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        default = []
+    try:
+        for number in default:
+            signal.signal(number, signal.default_int_handler)
+        yield
+    finally:
+        for number in default:
+            signal.signal(number, signal.SIG_DFL)

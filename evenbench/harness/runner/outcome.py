@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -72,7 +71,7 @@ def line(
         **_provenance(prepared),
         "limit": roofline.of(cell, operations, peaks) if operations and peaks else None,
         "environment": record_parts.environment(prepared, processes),
-        "reproduce": f"{entry.command} --cell {shlex.quote(cell.id)} --plan {plan.name}",
+        "reproduce": f"{entry.command} {records.cell_flag(cell.id)} --plan {plan.name}",
     }
     record["warnings"] = [
         str(warning) for warning in quality_warnings.about(cast(OutcomeRecord, record))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evenbench.harness.results import records
 from evenbench.reports import formatting, history_results
 from evenbench.reports.history_results import METRICS, rows
 
@@ -47,7 +47,7 @@ def show(value: Mapping[str, Any], console: Console) -> None:
             sides = f"{change['commit_before'][:12]} {change['commit'][:12]}"
             console.print(
                 Text(
-                    f"  confirm it: evenbench compare {sides} --cell {shlex.quote(change['cell'])}"
+                    f"  confirm it: evenbench compare {sides} {records.cell_flag(change['cell'])}"
                 ),
                 soft_wrap=True,
             )

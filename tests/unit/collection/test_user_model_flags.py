@@ -27,6 +27,7 @@ from evenbench.harness.commands import arguments, compare, pipeline
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.inputs import batches
 from evenbench.harness.pipeline import postprocess
+from evenbench.harness.results import records
 
 onnx = pytest.importorskip("onnx")
 
@@ -378,3 +379,14 @@ PHOTO = {"photos": ("photo.png",), "recipe": "imagenet_224"}
 def test_a_library_that_cannot_do_the_recipe_is_refused(asked: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         user_models.find("absent.onnx", ModelFlags(**asked), 60)
+
+
+def test_an_id_that_begins_like_a_flag_is_selected_as_an_id() -> None:
+    for cell in ("-k-ort-fp32-cpu-b1", "plain-ort-fp32-cpu-b1", "--cell"):
+        words = selection_flags.cell_words([cell])
+        assert selection_flags.parsed(words).cell == (cell,)
+        typed = shlex.split(records.cell_flag(cell))
+        assert selection_flags.parsed(typed).cell == (cell,)
+        chosen = Selection(targets=("-models",), expression=cell)
+        again = selection_flags.parsed(chosen.words())
+        assert (again.targets, again.expression) == (("./-models",), cell)

@@ -147,3 +147,25 @@ def test_another_gpu_is_no_matter_of_the_processor(tmp_path: Path) -> None:
         write(tmp_path, "a", line("one")), write(tmp_path, "b", line("one", gpus=[]))
     )
     assert found[0]["differ"] == []
+
+
+def test_the_side_that_is_no_recorded_run_is_named(
+    runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, wrong in (
+        ([str(tmp_path), "nosuch"], "nosuch"),
+        (["nosuch", str(tmp_path)], "nosuch"),
+        ([runs[0], "HEAD"], "HEAD"),
+    ):
+        assert cli.main(["compare", *words]) == 4
+        assert f" is a recorded run and {wrong} is no results file" in capsys.readouterr().err
+
+
+def test_a_cell_without_a_ratio_has_a_reason(tmp_path: Path) -> None:
+    wrong = {**line("wrong"), "outcome": "mismatch"}
+    single = {**line("single"), "samples_ns": {"compute": [[1, 1]]}}
+    file = write(tmp_path, "c", wrong, single)
+    shown = io.StringIO()
+    recorded_runs.show(recorded_runs.compared(file, file), Console(file=shown, width=200))
+    assert "no ratio: mismatch" in shown.getvalue()
+    assert "no ratio: a single process has no interval; use --plan default" in shown.getvalue()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,75 @@ def test_the_cache_lies_in_the_users_own_folder_by_default(monkeypatch: pytest.M
     assert artifact_store.root().name == "evenbench"
     monkeypatch.setenv(artifact_store.VARIABLE, "~/mine")
     assert artifact_store.root() == Path.home() / "mine"
+
+
+def _change(folder: Path, **values: Any) -> None:
+    file = folder / artifact_store.MANIFEST
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+def _without(key: str) -> Any:
+    def damage(folder: Path) -> None:
+        file = folder / artifact_store.MANIFEST
+        kept = {name: value for name, value in json.loads(file.read_text()).items() if name != key}
+        file.write_text(json.dumps(kept))
+
+    return damage
+
+
+def _manifest_as(make: Any) -> Any:
+    def damage(folder: Path) -> None:
+        (folder / artifact_store.MANIFEST).unlink()
+        make(folder / artifact_store.MANIFEST)
+
+    return damage
+
+
+def _entry_as(make: Any) -> Any:
+    def damage(folder: Path) -> None:
+        shutil.rmtree(folder)
+        make(folder)
+
+    return damage
+
+
+DAMAGES = {
+    "forged facts": lambda folder: _change(folder, facts={"format": "forged"}),
+    "no facts": lambda folder: _change(folder, facts=None),
+    **{f"lacks {key}": _without(key) for key in ("sha256", "bytes", "facts", "seconds", "seal")},
+    "manifest is a list": _manifest_as(lambda file: file.write_text("[]")),
+    "manifest is deep": _manifest_as(lambda file: file.write_text("[" * 100_000)),
+    "manifest is no text": _manifest_as(lambda file: file.write_bytes(b"\xff\xfe{}")),
+    "manifest is a pipe": _manifest_as(os.mkfifo),
+    "manifest is a folder": _manifest_as(Path.mkdir),
+    "manifest is a dangling link": _manifest_as(lambda file: file.symlink_to("/nowhere")),
+    "entry is a file": _entry_as(lambda folder: folder.write_text("x")),
+    "entry is a pipe": _entry_as(os.mkfifo),
+    "entry is a dangling link": _entry_as(lambda folder: folder.symlink_to("/nowhere")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_every_damage_is_a_miss_that_is_made_anew(damage: Any) -> None:
+    damage(Path(put().path))
+    assert artifact_store.find("artifacts", PARTS) is None
+    again = put()
+    found = artifact_store.find("artifacts", PARTS)
+    assert found is not None
+    assert (found.facts, found.sha256) == ({"format": "test"}, again.sha256)
+
+
+def test_a_link_in_place_of_an_entry_costs_its_target_nothing(tmp_path: Path) -> None:
+    folder, precious = Path(put().path), tmp_path / "precious"
+    folder.rename(precious)
+    folder.symlink_to(precious)
+    assert artifact_store.find("artifacts", PARTS) is None
+    put()
+    assert (precious / "model").read_text() == "graph"
+
+
+def test_facts_with_keys_that_are_no_text_are_found_again() -> None:
+    folder = artifact_store.stage("artifacts")
+    (folder / "model").write_text("graph")
+    artifact_store.commit(folder, "artifacts", PARTS, 1.5, {1: (2, float("inf"))})  # type: ignore[dict-item]
+    assert artifact_store.find("artifacts", PARTS) is not None

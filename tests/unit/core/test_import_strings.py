@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from evenbench.harness.core import import_strings
+from evenbench.harness.core.errors import UsageError
 from tests.unit.builders import matrix
 
 
@@ -135,3 +137,14 @@ def test_the_source_of_a_name_is_found_without_importing_it(code: Path) -> None:
     assert import_strings.source_of("tests.unit:anything").endswith("tests/unit/__init__.py")
     assert import_strings.source_of("no.such.module:build") == ""
     assert import_strings.source_of("models/net.pt2:model") == "models/net.pt2"
+
+
+def test_the_digest_of_a_source_and_the_words_for_an_absent_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text("x = 1\n")
+    assert import_strings.source_sha256("net.py:build") == hashlib.sha256(b"x = 1\n").hexdigest()
+    assert import_strings.source_sha256("") == import_strings.source_sha256("no_module:x") == ""
+    with pytest.raises(UsageError, match=r"nosuch\.py:build: nosuch\.py cannot be read"):
+        import_strings.source_sha256("nosuch.py:build")

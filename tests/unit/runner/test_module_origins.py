@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 
+from evenbench.harness.core import import_path
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.runner import module_origins
 from evenbench.harness.runner.module_origins import Origin
@@ -69,3 +70,18 @@ def install(site: Path, project: Path) -> None:
     (facts / "RECORD").write_text("mynet/__init__.py,,\nmynet-1.0.dist-info/METADATA,,\n")
     url = {"url": project.as_uri(), "dir_info": {}}
     (facts / "direct_url.json").write_text(json.dumps(url))
+
+
+def test_every_measuring_process_names_the_users_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "project" / "benchmarks").mkdir(parents=True)
+    (tmp_path / "project" / "pyproject.toml").touch()
+    monkeypatch.chdir(tmp_path / "project" / "benchmarks")
+    load(monkeypatch, "mynet.layers", tmp_path / "project" / "src" / "mynet" / "layers.py")
+    load(monkeypatch, "shared_code", tmp_path / "shared" / "shared_code.py")
+    load(monkeypatch, "library", tmp_path / "venv" / "site-packages" / "library.py")
+    origins = import_path.origins()
+    assert origins["mynet.layers"] == "src/mynet/layers.py"
+    assert origins["shared_code"] == str(tmp_path / "shared" / "shared_code.py")
+    assert not {"library", "json", "evenbench.harness.core.errors"} & set(origins)
