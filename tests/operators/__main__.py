@@ -1,0 +1,37 @@
+"""Run ONNX's operator tests on the runtimes: `python -m tests.operators --out records.jsonl`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from tests.operators import cases, pool
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.operators", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="the records, as JSON lines")
+    parser.add_argument("--made-up", action="store_true", help="inputs made up from the file")
+    parser.add_argument("--count", type=int, default=0, help="a stratified part of the tests")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    flags = parser.parse_args()
+    chosen = cases.collect()
+    if flags.count:
+        chosen = cases.stratified(chosen, flags.count)
+    records = pool.run(
+        chosen,
+        flags.made_up,
+        flags.processes,
+        lambda done: print(f"\r{done} of {len(chosen)}", end="", file=sys.stderr),
+    )
+    flags.out.write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    print()
+    for runtime, ending, count in pool.numbers(records):
+        print(f"{runtime:10s} {ending:12s} {count}")
+
+
+if __name__ == "__main__":
+    main()
