@@ -6,9 +6,20 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.operators import cases, pool
+
+
+def _progress(count: int) -> Callable[[int], None]:
+    """A line of progress for every hundred cases."""
+
+    def tell(done: int) -> None:
+        if done % 100 == 0 or done == count:
+            print(f"{done} of {count} cases", file=sys.stderr, flush=True)
+
+    return tell
 
 
 def main() -> None:
@@ -25,10 +36,9 @@ def main() -> None:
         chosen,
         flags.made_up,
         flags.processes,
-        lambda done: print(f"\r{done} of {len(chosen)}", end="", file=sys.stderr),
+        _progress(len(chosen)),
     )
     flags.out.write_text("".join(f"{json.dumps(record)}\n" for record in records))
-    print()
     for runtime, ending, count in pool.numbers(records):
         print(f"{runtime:10s} {ending:12s} {count}")
 

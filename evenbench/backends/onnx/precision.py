@@ -126,3 +126,19 @@ def without_kernel(error: BaseException) -> str:
         if opset
         else f"has no kernel for {operator}"
     )
+
+
+def refused_file(error: BaseException) -> str:
+    """ONNX Runtime's words for a valid file that it cannot load; empty for other errors.
+
+    The file is newer than the runtime, or has operators that are not registered.
+    """
+    text = " ".join(str(error).split())
+    _, matched, words = text.partition(" failed:")
+    if "Load model from " not in text or not matched:
+        return ""
+    newer = ("Unsupported model IR version", "is under development", "official released onnx opset")
+    if any(phrase in words for phrase in newer):
+        tail = words[words.find("Unsupported model") :] if "Unsupported model" in words else words
+        return f"newer than this ONNX Runtime: {tail[:300]}"
+    return f"ONNX Runtime refuses the file: {words[:300]}"

@@ -61,8 +61,10 @@ class UnoptimisedSession(Session):
         try:
             return self._open(str(self.file))
         except Exception as error:
-            text = " ".join(str(error).split()).replace(str(self.file), self.file.name)
-            raise Unsupported(f"{NAME} refuses the file: {text[:300]}") from error
+            words = precision.refused_file(error) or precision.without_kernel(error)
+            if not words:
+                raise
+            raise Unsupported(f"{NAME}: {words}") from error
 
     def _open(self, source: str | bytes) -> Any:
         import onnxruntime as ort

@@ -91,18 +91,35 @@ class Committee:
         limit = judge.seconds if self.opinions else None
         try:
             with at_most(limit):
-                session = judge.load(self.artifact)
-                self._sessions[judge.name] = session
-                outputs = once(session, self.batches, open_outputs(self.cell.model))
-                precision = session.attest().precision
+                opinion = self._opinion(judge, judge.load)
+                if judge.yardstick:
+                    opinion = self._as_written(judge, opinion)
         except Exception as error:
             self.absent[judge.name] = _words(judge.name, error)
             return
-        broken = self._contradiction(outputs)
+        broken = self._contradiction(opinion.outputs)
         if broken:
             self.absent[judge.name] = f"{judge.name} {broken}"
         else:
-            self.opinions[judge.name] = Opinion(judge.name, judge.source, precision, outputs)
+            self.opinions[judge.name] = opinion
+
+    def _opinion(self, judge: Judge, load: Callable[[Path], Session]) -> Opinion:
+        session = load(self.artifact)
+        self._sessions[judge.name] = session
+        outputs = once(session, self.batches, open_outputs(self.cell.model))
+        return Opinion(judge.name, judge.source, session.attest().precision, outputs)
+
+    def _as_written(self, judge: Judge, wide: Opinion) -> Opinion:
+        """The opinion in wide floats, if widening changed rounding only; else of the file as is."""
+        assert judge.yardstick
+        session = self._sessions[judge.name]
+        plain = self._opinion(judge, judge.yardstick)
+        if not consensus.agree(wide, plain):
+            session.close()
+            return plain
+        self._sessions[judge.name].close()
+        self._sessions[judge.name] = session
+        return wide
 
     def _contradiction(self, outputs: Mapping[str, Any]) -> str:
         """The first output with another shape than the model declares, or an empty string."""
@@ -150,6 +167,11 @@ class Committee:
             )
             return self._of(opinions[0], by_name, names, reason)
         chosen = agreed.chosen
+        cause = self.golden.doubts(self.artifact, self.cell) if agreed.dissenting else ""
+        if cause:
+            names = " and ".join(other.judge for other in (chosen, *agreed.dissenting))
+            reason = f"reference suspect: {cause}, and {names} disagree"
+            return self._of(chosen, by_name, names, reason)
         kind = self._kind(chosen)
         if agreed.agreeing:
             kind += f", in agreement with {' and '.join(other.judge for other in agreed.agreeing)}"
