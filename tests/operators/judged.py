@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from evenbench.harness import worker
 from evenbench.harness.accuracy import parity
 from evenbench.harness.collection import matrix, model_reader, user_models
 from evenbench.harness.collection.user_model_flags import ModelFlags
-from evenbench.harness.core import registry
+from evenbench.harness.core import build_sources, registry
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.plans import PLANS
 from evenbench.harness.core.types import Cell
@@ -34,8 +34,10 @@ Record = dict[str, str]
 """`case`, `operator`, `runtime`, `outcome`, `phase`, `reason`, `golden` and `traceback`."""
 
 
-def judge(case: Any, folder: Path, made_up: bool = False) -> list[Record]:
-    """The outcome of a case on every runtime.
+def judge(
+    case: Any, folder: Path, made_up: bool = False, runtimes: Sequence[str] = RUNTIMES
+) -> list[Record]:
+    """The outcome of a case on each runtime.
 
     Inputs are the case's own, with the expected outputs as a further judge, or made up as for a
     file without inputs. `folder` must be empty; the store of artifacts is the caller's.
@@ -45,14 +47,17 @@ def judge(case: Any, folder: Path, made_up: bool = False) -> list[Record]:
     own = None if made_up else cases.given(case)
     try:
         with _workers_in_this_process():
-            found = user_models.find(str(file), ModelFlags(backends=RUNTIMES), 60)
+            found = user_models.find(str(file), ModelFlags(backends=tuple(runtimes)), 60)
         cells = matrix.expand(found.case)
     except UsageError as error:
         refused = {"phase": "describe", "reason": _plain(str(error), folder)}
-        return [_record(head, runtime, "refused", **refused) for runtime in RUNTIMES]
+        return [_record(head, runtime, "refused", **refused) for runtime in runtimes]
     entries = Entries(lambda job: _work(job, own), lambda cell: {}, lambda kind, text: None)
-    # Nothing is timed here, so a single data set judges, although a cached answer would pass.
-    with _replaced(parity, "LEAST_SPREAD", 0.0) if own else contextlib.nullcontext():
+    with contextlib.ExitStack() as changes:
+        # Files contain no user's code, and a look at all imported modules takes most of the time.
+        changes.enter_context(_replaced(build_sources, "recorded", lambda *models: {}))
+        if own:  # nothing is timed: one data set judges, although a cached answer would pass
+            changes.enter_context(_replaced(parity, "LEAST_SPREAD", 0.0))
         return [_outcome(cell, entries, head, folder) for cell in cells]
 
 

@@ -112,13 +112,15 @@ def _serve(all_cases: Sequence[Any], made_up: bool, read: int, write: int) -> No
         os._exit(0)
 
 
-def in_own_folder(case: Any, made_up: bool = False) -> list[judged.Record]:
+def in_own_folder(
+    case: Any, made_up: bool = False, runtimes: Sequence[str] = judged.RUNTIMES
+) -> list[judged.Record]:
     """The records of a case, with folder and store of its own."""
     before = os.environ.get("EVENBENCH_CACHE")
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as store:
         os.environ["EVENBENCH_CACHE"] = store
         try:
-            return judged.judge(case, Path(folder), made_up)
+            return judged.judge(case, Path(folder), made_up, runtimes)
         finally:
             if before is None:
                 del os.environ["EVENBENCH_CACHE"]

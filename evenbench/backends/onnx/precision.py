@@ -128,8 +128,8 @@ def without_kernel(error: BaseException) -> str:
     )
 
 
-def refused_file(error: BaseException) -> str:
-    """ONNX Runtime's words for a valid file that it cannot load; empty for other errors.
+def refused_file(error: BaseException, runtime: str = "ONNX Runtime") -> str:
+    """ONNX Runtime's words for a file that it cannot load; an empty string for other errors.
 
     The file is newer than the runtime, or has operators that are not registered.
     """
@@ -140,5 +140,5 @@ def refused_file(error: BaseException) -> str:
     newer = ("Unsupported model IR version", "is under development", "official released onnx opset")
     if any(phrase in words for phrase in newer):
         tail = words[words.find("Unsupported model") :] if "Unsupported model" in words else words
-        return f"newer than this ONNX Runtime: {tail[:300]}"
-    return f"ONNX Runtime refuses the file: {words[:300]}"
+        return f"newer than this {runtime}: {tail[:300]}"
+    return f"{runtime} refuses the file: {words[:300]}"

@@ -167,10 +167,13 @@ class OnnxReference(OnnxBackend, Golden):
         """The evaluator, or ONNX Runtime without optimisation for graphs without evaluator."""
         try:
             return Float64Session(folder / export.FILE, cell)
-        except Unsupported:
+        except Unsupported as error:
             if not judges.has_runtime():
                 raise
-            return UnoptimisedSession(folder / export.FILE, cell)
+            try:
+                return UnoptimisedSession(folder / export.FILE, cell)
+            except Unsupported as other:
+                raise Unsupported(f"{error}; {other}") from other
 
     def judges(self, cell: Cell) -> Sequence[Judge]:
         evaluator = Judge(

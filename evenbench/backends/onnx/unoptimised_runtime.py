@@ -61,10 +61,11 @@ class UnoptimisedSession(Session):
         try:
             return self._open(str(self.file))
         except Exception as error:
-            words = precision.refused_file(error) or precision.without_kernel(error)
+            kernel = precision.without_kernel(error)
+            words = f"{NAME} {kernel}" if kernel else precision.refused_file(error, NAME)
             if not words:
                 raise
-            raise Unsupported(f"{NAME}: {words}") from error
+            raise Unsupported(words) from error
 
     def _open(self, source: str | bytes) -> Any:
         import onnxruntime as ort
