@@ -1,4 +1,4 @@
-"""Run ONNX's operator tests on the runtimes: `python -m tests.operators` writes docs/operators.md."""
+"""Run ONNX's operator tests on the runtimes, for docs/operators.md: `python -m tests.operators`."""
 
 from __future__ import annotations
 

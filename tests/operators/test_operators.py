@@ -17,12 +17,12 @@ def shown(records: list[judged.Record]) -> str:
 
 
 def test_a_stratified_part_of_the_operator_tests() -> None:
-    """150 tests on ONNX Runtime, and a third of these on OpenVINO."""
+    """150 tests on ONNX Runtime, and a fifth of these on OpenVINO."""
     chosen = cases.stratified(cases.collect(cases.SLOW), 150)
     records = [
         record
         for index, case in enumerate(chosen)
-        for record in pool.in_own_folder(case, runtimes=judged.RUNTIMES[: 1 + (index % 3 == 0)])
+        for record in pool.in_own_folder(case, runtimes=judged.RUNTIMES[: 1 + (index % 5 == 0)])
     ]
     assert len({record["operator"] for record in records}) > 60
     wrong = [r for r in table.false_mismatches(records) if r["runtime"] == "ort"]
@@ -104,5 +104,6 @@ def test_the_page_counts_outcomes_and_groups_reasons() -> None:
 
 def test_a_documented_fault_is_no_false_mismatch() -> None:
     runtime, case = next(iter(table.DOCUMENTED))
-    assert runtime == "ort" and not table.false_mismatches([record("mismatch", case=case)])
+    assert runtime == "ort"
+    assert not table.false_mismatches([record("mismatch", case=case)])
     assert table.false_mismatches([record("mismatch", case="another")])

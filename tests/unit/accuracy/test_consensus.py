@@ -27,7 +27,9 @@ def test_the_odd_one_does_not_judge_even_if_it_is_preferred() -> None:
 
 def test_of_agreeing_judges_the_preferred_one_is_the_golden() -> None:
     found = consensus.decide([opinion("a", RIGHT), opinion("b", RIGHT.astype(np.float32), "fp32")])
-    assert found is not None and found.chosen.judge == "a" and not found.dissenting
+    assert found is not None
+    assert found.chosen.judge == "a"
+    assert not found.dissenting
 
 
 def test_two_against_each_other_have_no_consensus() -> None:
@@ -41,7 +43,8 @@ def test_two_judges_of_one_source_are_one_voice() -> None:
 
 def test_a_lone_judge_is_a_consensus() -> None:
     found = consensus.decide([opinion("a", RIGHT)])
-    assert found is not None and found.agreeing == ()
+    assert found is not None
+    assert found.agreeing == ()
 
 
 @pytest.mark.parametrize(
@@ -74,5 +77,6 @@ def test_rounding_is_agreement_and_another_answer_is_not(
 
 def test_expectations_for_the_first_batches_are_compared_with_these() -> None:
     whole, first = opinion("a", RIGHT), opinion("b", RIGHT[:1])
-    assert consensus.agree(whole, first) and consensus.agree(first, whole)
+    assert consensus.agree(whole, first)
+    assert consensus.agree(first, whole)
     assert not consensus.agree(whole, opinion("b", RIGHT[1:2]))

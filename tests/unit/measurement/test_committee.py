@@ -167,7 +167,8 @@ def test_a_witness_is_heard_in_a_disagreement_only(tmp_path: Path) -> None:
     assert not heard
     facts, outputs = made(tmp_path / "two", judge("A", wrong), *members)
     assert "in agreement with W; not by A" in facts["kind"]
-    assert heard and np.array_equal(outputs, BATCHES.astype(np.float64) * 2)
+    assert heard
+    assert np.array_equal(outputs, BATCHES.astype(np.float64) * 2)
 
 
 def test_a_judge_that_contradicts_the_declared_shape_is_off(tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_a_cause_in_the_model_explains_a_disagreement(tmp_path: Path) -> None:
 
 
 def test_without_any_opinion_each_reason_is_given(tmp_path: Path) -> None:
-    with pytest.raises(Unsupported, match="no judge can run m: A raised IndexError.*; B raised"):
+    with pytest.raises(Unsupported, match=r"no judge can run m: A raised IndexError.*; B raised"):
         made(tmp_path, judge("A", raises), judge("B", raises))
 
 
