@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.operators import cases, judged
 
-SECONDS = 60.0
+SECONDS = 240.0
 """The time limit of a case on all runtimes, also for crashes without an end."""
 
 

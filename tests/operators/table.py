@@ -32,11 +32,14 @@ OWN_WORDS = (
 """The beginnings of reasons with which evenbench itself does not judge."""
 
 DOCUMENTED: Mapping[tuple[str, str], str] = {
-    ("ort", "test_maxunpool_export_with_output_shape"): (
-        "ONNX Runtime's own list of excluded tests names it: onnx/onnx#1398"
-    ),
+    ("ort", name): "onnxruntime/test/testdata/onnx_backend_test_series_filters.jsonc"
+    for name in (
+        "test_maxunpool_export_with_output_shape",
+        "test_resize_downsample_scales_cubic_align_corners",
+        "test_resize_downsample_scales_linear_align_corners",
+    )
 }
-"""Mismatches that the runtime's own project lists, by runtime and test, with the place."""
+"""Mismatches that the runtime's own project lists as its failing tests, with the place."""
 
 
 def class_of(record: Record) -> str:

@@ -131,9 +131,12 @@ def without_kernel(error: BaseException) -> str:
 def refused_file(error: BaseException, runtime: str = "ONNX Runtime") -> str:
     """ONNX Runtime's words for a file that it cannot load; an empty string for other errors.
 
-    The file is newer than the runtime, or has operators that are not registered.
+    The file is newer than the runtime, or has operators or attributes without implementation.
     """
     text = " ".join(str(error).split())
+    _, unsuitable, words = text.partition("Exception during initialization: ")
+    if unsuitable:
+        return f"{runtime} refuses the graph: {words[-300:]}"
     _, matched, words = text.partition(" failed:")
     if "Load model from " not in text or not matched:
         return ""

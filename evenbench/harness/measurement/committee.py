@@ -242,7 +242,7 @@ def _first_node(
     for tensor in exposed.tensors:
         name = tensor.fetched or tensor.name
         pair = [
-            Opinion("", inside.source, inside.precision, {name: inside.outputs[name]})
+            Opinion("", inside.source, inside.precision, {name: [inside.outputs[name]]})
             for inside in insides
             if name in inside.outputs
         ]
