@@ -136,7 +136,7 @@ def refused_file(error: BaseException, runtime: str = "ONNX Runtime") -> str:
     text = " ".join(str(error).split())
     _, unsuitable, words = text.partition("Exception during initialization: ")
     if unsuitable:
-        return f"{runtime} refuses the graph: {words[-300:]}"
+        return f"{runtime} refuses the graph: {words.rpartition(' was false. ')[2][:300]}"
     _, matched, words = text.partition(" failed:")
     if "Load model from " not in text or not matched:
         return ""
