@@ -142,6 +142,7 @@ def refused_file(error: BaseException, runtime: str = "ONNX Runtime") -> str:
         return ""
     newer = ("Unsupported model IR version", "is under development", "official released onnx opset")
     if any(phrase in words for phrase in newer):
-        tail = words[words.find("Unsupported model") :] if "Unsupported model" in words else words
-        return f"newer than this {runtime}: {tail[:300]}"
+        starts = (words.find(start) for start in ("Unsupported model", "ONNX Runtime only"))
+        begin = next((place for place in starts if place >= 0), 0)
+        return f"newer than this ONNX Runtime: {words[begin:][:300]}"
     return f"{runtime} refuses the file: {words[:300]}"

@@ -65,7 +65,8 @@ class UnoptimisedSession(Session):
             words = f"{NAME} {kernel}" if kernel else precision.refused_file(error, NAME)
             if not words:
                 raise
-            raise Unsupported(words) from error
+            named = words.startswith(NAME)
+            raise Unsupported(words if named else f"{NAME}: the file is {words}") from error
 
     def _open(self, source: str | bytes) -> Any:
         import onnxruntime as ort

@@ -30,7 +30,7 @@ class Judge:
     seconds: float | None = None
     """The time limit beside a judge that answered; None for no limit."""
     is_witness: bool = False
-    """Heard only where the others disagree."""
+    """Heard only where the others disagree, or only one of them has an opinion."""
 
 
 class Golden(Backend):

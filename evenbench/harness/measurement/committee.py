@@ -72,7 +72,7 @@ class Committee:
         if not self.opinions:
             raise Unsupported(f"no judge can run {self.cell.model.name}: {self._absences()}")
         agreed = consensus.decide(self._in_order(judges))
-        if agreed is None or (len(self.opinions) > 1 and not agreed.agreeing):
+        if agreed is None or not agreed.agreeing:
             for judge in judges:
                 if judge.is_witness:
                     self._hear(judge)
@@ -95,7 +95,8 @@ class Committee:
                 if judge.yardstick:
                     opinion = self._as_written(judge, opinion)
         except Exception as error:
-            self.absent[judge.name] = _words(judge.name, error)
+            if not judge.is_witness:
+                self.absent[judge.name] = _words(judge.name, error)
             return
         broken = self._contradiction(opinion.outputs)
         if broken:

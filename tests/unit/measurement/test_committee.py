@@ -153,7 +153,17 @@ def test_expected_outputs_judge_alone_where_no_judge_can_run(tmp_path: Path) -> 
     assert np.array_equal(outputs, (BATCHES * 3).astype(np.float64))
 
 
-def test_a_witness_is_heard_in_a_disagreement_only(tmp_path: Path) -> None:
+def test_a_witness_stands_by_a_lone_judge_or_makes_the_reference_suspect(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    lone = judge("A", raises), judge("B", doubled)
+    facts, _ = made(tmp_path / "one", *lone, judge("W", doubled, is_witness=True))
+    assert facts["kind"].startswith("the golden's name, in agreement with W; A raised")
+    facts, _ = made(tmp_path / "two", *lone, judge("W", wrong, is_witness=True))
+    assert facts["suspect"].startswith("reference suspect: B and W disagree at Scale (y)")
+
+
+def test_a_witness_is_not_heard_where_two_judges_agree(tmp_path: Path) -> None:
     heard: list[str] = []
 
     def witness(x: Any) -> Any:

@@ -64,13 +64,13 @@ def test_softmax_of_old_opsets_is_judged_right(tmp_path: Path) -> None:
     )
 
 
-def test_a_known_fault_leaves_the_runtime_alone_and_the_verdict_says_so(tmp_path: Path) -> None:
+def test_a_known_fault_leaves_the_runtime_and_the_witness(tmp_path: Path) -> None:
     model = one_node("LRN", X[0], 13, {}, size=3, alpha=1.0, beta=0.75)
     facts, outputs = judged(model, (1, 3, 4, 4), tmp_path)
     assert np.allclose(outputs, local_response(WIDE), rtol=1e-5)
     assert facts["kind"] == (
-        "ONNX Runtime without optimisation, in the precision of the file, alone; "
-        "ONNX's reference evaluator computes LRN wrongly"
+        "ONNX Runtime without optimisation, in the precision of the file, in agreement with "
+        "OpenVINO in float32; ONNX's reference evaluator computes LRN wrongly"
     )
 
 
@@ -82,8 +82,18 @@ def test_an_operator_of_the_runtimes_own_is_judged_by_the_runtime(tmp_path: Path
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     facts, outputs = judged(model, (1, 3, 4, 4), tmp_path)
     assert np.allclose(outputs, WIDE / (1 + np.exp(-WIDE)), rtol=1e-5)
-    assert facts["kind"].startswith("ONNX Runtime without optimisation, in ")
-    assert "alone; ONNX's reference evaluator cannot run the graph" in facts["kind"]
+    assert facts["kind"].startswith(
+        "ONNX Runtime without optimisation, in float64, in agreement with OpenVINO in float32; "
+        "ONNX's reference evaluator cannot run the graph: Node type 'QuickGelu'"
+    )
+
+
+def test_an_operator_that_only_the_runtime_has_is_judged_by_it_alone(tmp_path: Path) -> None:
+    model = one_node("BiasGelu", X[0], 13, {"b": np.ones(4, np.float32)}, domain="com.microsoft")
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    facts, _ = judged(model, (1, 3, 4, 4), tmp_path)
+    assert ", alone; ONNX's reference evaluator cannot run the graph" in facts["kind"]
+    assert "OpenVINO" not in facts["kind"]
 
 
 def test_a_random_graph_with_a_seed_is_explained(tmp_path: Path) -> None:
