@@ -94,7 +94,7 @@ def whole(given: Sequence[Record], made_up: Sequence[Record], heading: str) -> s
 
 def _counts(given: Sequence[Record], made_up: Sequence[Record]) -> Iterator[str]:
     columns = [
-        (f"{runtime}, {inputs} inputs", by_class(records, runtime))
+        (f"{runtime}, {inputs} inputs, {len(records) // len(RUNTIMES)}", by_class(records, runtime))
         for runtime in RUNTIMES
         for inputs, records in (("given", given), ("made-up", made_up))
         if records

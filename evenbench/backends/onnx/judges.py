@@ -30,9 +30,9 @@ def has_runtime() -> bool:
 
 def beside(cell: Cell) -> tuple[Judge, ...]:
     """The installed judges other than the evaluator, in order of preference."""
-    found = []
+    judges = []
     if has_runtime():
-        found.append(
+        judges.append(
             Judge(
                 unoptimised_runtime.NAME,
                 "onnxruntime",
@@ -41,7 +41,7 @@ def beside(cell: Cell) -> tuple[Judge, ...]:
             )
         )
     if importlib.util.find_spec("openvino") is not None:
-        found.append(
+        judges.append(
             Judge(
                 witness.NAME,
                 "openvino",
@@ -49,7 +49,7 @@ def beside(cell: Cell) -> tuple[Judge, ...]:
                 is_witness=True,
             )
         )
-    return tuple(found)
+    return tuple(judges)
 
 
 def key() -> Mapping[str, Any]:

@@ -111,7 +111,7 @@ def alike(one: Any, other: Any, share: float) -> bool:
         return bool(np.array_equal(first, second))
     if first.dtype.kind in "iu" and second.dtype.kind in "iu":
         return (
-            bool(np.mean(first != second) <= UNEQUAL)
+            bool(np.count_nonzero(first != second) <= UNEQUAL * first.size)
             if first.size > 1
             else bool(np.array_equal(first, second))
         )

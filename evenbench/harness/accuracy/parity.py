@@ -119,12 +119,6 @@ def compare(
     return verdict("pass", "", needed, errors)
 
 
-def unjudged(reason: str, kind: str, tolerance: Tolerance) -> ParityVerdict:
-    """The verdict on outputs without a trustworthy golden: never a mismatch."""
-    rule = (1.0, tolerance.rtol, tolerance.atol, tolerance.rmse_factor)
-    return ParityVerdict("degenerate", reason, kind, INCOMPARABLE, *rule)
-
-
 def _error_of(
     name: str, outputs: Outputs, golden: Outputs, tolerance: Tolerance, evidence: Evidence
 ) -> OutputError:

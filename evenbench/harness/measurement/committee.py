@@ -131,8 +131,8 @@ class Committee:
             declared, shape = spec.shape, values.shape[1:]
             open_sizes = (BATCH, ANY)
             if len(shape) != len(declared) or any(
-                size not in open_sizes and size != found
-                for size, found in zip(declared, shape, strict=True)
+                size not in open_sizes and size != actual
+                for size, actual in zip(declared, shape, strict=True)
             ):
                 return f"gives {spec.name} of shape {list(shape)}, the file says {list(declared)}"
         return ""

@@ -53,8 +53,8 @@ def make_golden(
     expected = expected_outputs.load(input_folder)
     judges = committee.Committee(golden, plain, artifact, batches, expected)
     try:
-        found = judges.finding()
-        return _kept(cell, golden, found, batches, artifact, input_folder, yardsticks, folder)
+        finding = judges.finding()
+        return _kept(cell, golden, finding, batches, artifact, input_folder, yardsticks, folder)
     finally:
         judges.close()
 
@@ -62,7 +62,7 @@ def make_golden(
 def _kept(
     cell: Cell,
     golden: Golden,
-    found: committee.Finding,
+    finding: committee.Finding,
     batches: Sequence[Arrays],
     artifact: Path,
     input_folder: Path,
@@ -70,22 +70,22 @@ def _kept(
     folder: Path,
 ) -> dict[str, Any]:
     """Write the finding, checked by a second run of its judge, with own errors; returns facts."""
-    wanted = {name: _widened(values) for name, values in found.outputs.items()}
+    wanted = {name: _widened(values) for name, values in finding.outputs.items()}
     scored, work = None, dict[str, Any]()
-    if found.session:
-        _check_repeatable(cell, golden, found.session, batches, wanted, artifact)
-        scored = accuracy(found.session, cell, input_folder)
-        found.session.bind(batches[0])
-        work = dict(golden.work(found.session))
+    if finding.session:
+        _check_repeatable(cell, golden, finding.session, batches, wanted, artifact)
+        scored = accuracy(finding.session, cell, input_folder)
+        finding.session.bind(batches[0])
+        work = dict(golden.work(finding.session))
     own = {
-        precision: _own_rmse(cell, golden, found, precision, path, batches, wanted)
+        precision: _own_rmse(cell, golden, finding, precision, path, batches, wanted)
         for precision, path in yardsticks.items()
-        if found.session
+        if finding.session
     }
     _save(folder / "outputs.npz", wanted)
-    facts = {"kind": found.kind, "own_rmse": own, "accuracy": scored, "work": work}
-    if found.suspect:
-        facts["suspect"] = found.suspect
+    facts = {"kind": finding.kind, "own_rmse": own, "accuracy": scored, "work": work}
+    if finding.suspect:
+        facts["suspect"] = finding.suspect
     (folder / "facts.json").write_text(json.dumps(facts))
     return facts
 
@@ -153,7 +153,7 @@ def _save(file: Path, outputs: Mapping[str, Any]) -> None:
 def _own_rmse(
     cell: Cell,
     golden: Golden,
-    found: committee.Finding,
+    finding: committee.Finding,
     precision: str,
     artifact: Path,
     batches: Sequence[Arrays],
@@ -163,8 +163,8 @@ def _own_rmse(
 
     Outputs with data-dependent shapes have no RMSE, because their rows are matched, not subtracted.
     """
-    if found.judge and found.judge.yardstick:
-        session = found.judge.yardstick(artifact)
+    if finding.judge and finding.judge.yardstick:
+        session = finding.judge.yardstick(artifact)
     else:
         yardstick = registry.find(golden.yardstick)
         session = yardstick.load(artifact, registry.golden_cell(cell, golden.yardstick, precision))
