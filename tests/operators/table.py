@@ -119,5 +119,6 @@ def _reasons(records: Sequence[Record]) -> Iterator[str]:
 
 def _kind(reason: str) -> str:
     """A reason without names, numbers and places, as far as these vary between tests."""
+    reason = re.sub(r"(^|reference: )\w+ (?=is|has|needs|differs)", r"\1# ", reason)
     plain = re.sub(r"'[^']*'|\"[^\"]*\"|<[^>]*>|\[[^\]]*\]|\S*\d\S*", "#", reason)
     return plain[:60]
