@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench test test-all matrix aa aa-run bench-peers bench-harness gpu-check clean
+.PHONY: help install bench test test-all matrix aa aa-run bench-peers bench-harness operators gpu-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ aa-run: $(READY) ## the same for the words of `evenbench run`, on groups of iden
 
 bench-peers: $(READY) ## time until a speed-up is known to 3 %: evenbench and other tools, side by side
 	$(BIN)/python -m tests.performance.bench_peers $(PEERS)
+
+operators: $(READY) ## run ONNX's operator tests on ONNX Runtime and OpenVINO (about half an hour), for docs/operators.md
+	$(BIN)/python -m tests.operators $(OPERATORS)
 
 gpu-check: $(READY) ## run every backend on a GPU (needs one), for docs/verified.md
 	$(BIN)/python -m tests.gpu.check

@@ -126,3 +126,23 @@ def without_kernel(error: BaseException) -> str:
         if opset
         else f"has no kernel for {operator}"
     )
+
+
+def refused_file(error: BaseException, runtime: str = "ONNX Runtime") -> str:
+    """ONNX Runtime's words for a file that it cannot load; an empty string for other errors.
+
+    The file is newer than the runtime, or has operators or attributes without implementation.
+    """
+    text = " ".join(str(error).split())
+    _, unsuitable, words = text.partition("Exception during initialization: ")
+    if unsuitable:
+        return f"{runtime} refuses the graph: {words.rpartition(' was false. ')[2][:300]}"
+    _, matched, words = text.partition(" failed:")
+    if "Load model from " not in text or not matched:
+        return ""
+    newer = ("Unsupported model IR version", "is under development", "official released onnx opset")
+    if any(phrase in words for phrase in newer):
+        starts = (words.find(start) for start in ("Unsupported model", "ONNX Runtime only"))
+        begin = next((place for place in starts if place >= 0), 0)
+        return f"newer than this ONNX Runtime: {words[begin:][:300]}"
+    return f"{runtime} refuses the file: {words[:300]}"

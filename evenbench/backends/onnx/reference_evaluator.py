@@ -1,4 +1,4 @@
-"""ONNX's reference evaluator in numpy: the golden of models from ONNX files."""
+"""The golden of models from ONNX files: ONNX's reference evaluator in numpy, and other judges."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from evenbench.backends.onnx import description, export, float64, precision
+from evenbench.backends.onnx import description, evaluator_gaps, export, float64, judges, precision
 from evenbench.backends.onnx.backend import OnnxBackend
+from evenbench.backends.onnx.unoptimised_runtime import UnoptimisedSession
 from evenbench.harness import (
     BATCH,
     Attestation,
@@ -25,6 +26,7 @@ from evenbench.harness import (
     UsageError,
 )
 from evenbench.harness.core import paths
+from evenbench.harness.core.golden import Judge
 
 if TYPE_CHECKING:
     from evenbench.harness.core.session import Arrays
@@ -48,7 +50,7 @@ class EvaluatorSession(Session):
         from onnx.reference import ReferenceEvaluator
 
         self.cell, self.file = cell, file
-        model = onnx.load(str(file))
+        model = evaluator_gaps.evaluated(onnx.load(str(file)))
         self.precision = "fp64" if self.wide else precision.precision_of_graph(model)
         self.narrow = float64.narrow_operators(model) if self.wide else []
         with _unsupported_operators():
@@ -100,9 +102,7 @@ def _unsupported_operators() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise Unsupported(
-            f"ONNX's reference evaluator, the golden of .onnx files, cannot run the graph: {error}"
-        ) from error
+        raise Unsupported(f"ONNX's reference evaluator cannot run the graph: {error}") from error
 
 
 class OnnxEvaluator(OnnxBackend):
@@ -125,7 +125,7 @@ class OnnxEvaluator(OnnxBackend):
 
 
 class OnnxReference(OnnxBackend, Golden):
-    """The golden of `.onnx` files, in float64."""
+    """The golden of `.onnx` files, in float64: the evaluator, checked by the other judges."""
 
     name = "onnx-reference"
     kind = "ONNX's own reference evaluator in float64"
@@ -167,13 +167,42 @@ class OnnxReference(OnnxBackend, Golden):
         return inputs, [_spec(value, OBJECTS) for value in graph.output]
 
     def load(self, folder: Path, cell: Cell) -> Session:
-        return Float64Session(folder / export.FILE, cell)
+        """The evaluator, or ONNX Runtime without optimisation for graphs without evaluator."""
+        try:
+            return Float64Session(folder / export.FILE, cell)
+        except Unsupported as error:
+            if not judges.has_runtime():
+                raise
+            try:
+                return UnoptimisedSession(folder / export.FILE, cell)
+            except Unsupported as other:
+                raise Unsupported(f"{error}; {other}") from other
+
+    def judges(self, cell: Cell) -> Sequence[Judge]:
+        evaluator = Judge(
+            "ONNX's reference evaluator",
+            "onnx",
+            lambda folder: Float64Session(folder / export.FILE, cell),
+            seconds=judges.SECONDS,
+        )
+        return (evaluator, *judges.beside(cell))
+
+    def judges_key(self, cell: Cell) -> Mapping[str, Any]:
+        return judges.key()
+
+    def doubts(self, folder: Path, cell: Cell) -> str:
+        import onnx
+
+        random = evaluator_gaps.random_operators(onnx.load(str(folder / export.FILE)))
+        return f"the graph draws random numbers ({', '.join(random)})" if random else ""
 
     def work(self, session: Session) -> Mapping[str, Any]:
-        assert isinstance(session, EvaluatorSession)
+        assert isinstance(session, EvaluatorSession | UnoptimisedSession)
         return description.work(description.read(session.file), session.cell.batch)
 
     def kind_of(self, session: Session) -> str:
+        if isinstance(session, UnoptimisedSession):
+            return session.kind
         narrow = session.narrow if isinstance(session, Float64Session) else []
         return f"{self.kind}, but for {', '.join(narrow)} in float32" if narrow else self.kind
 

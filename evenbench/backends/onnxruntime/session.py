@@ -74,6 +74,10 @@ class OrtSession(Session):
                 raise Unsupported(
                     f"{self.provider.name} {kernel} at {self.cell.precision}"
                 ) from error
+            # A file of evenbench's own export that does not load is a fault of the export.
+            refused = self.cell.model.file and onnx_precision.refused_file(error)
+            if refused:
+                raise Unsupported(refused) from error
             raise
         session.disable_fallback()
         session_options.check_accepted(options, session.get_session_options())

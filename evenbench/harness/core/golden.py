@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from evenbench.harness.core.backend import Backend
 from evenbench.harness.core.session import Session
-from evenbench.harness.core.types import Model, TensorSpec
+from evenbench.harness.core.types import Cell, Model, TensorSpec
+
+
+@dataclass(frozen=True)
+class Judge:
+    """One of the implementations that say what a model's right outputs are.
+
+    `load` takes the folder of the golden's artifact. Judges of one `source` are not independent.
+    """
+
+    name: str
+    source: str
+    load: Callable[[Path], Session]
+    yardstick: Callable[[Path], Session] | None = None
+    """Loads the same implementation in the file's own precision, if it shows the precision's cost;
+    None for the golden's `yardstick`.
+    """
+    seconds: float | None = None
+    """The time limit beside a judge that answered; None for no limit."""
+    is_witness: bool = False
+    """Heard only where the others disagree, or only one of them has an opinion."""
 
 
 class Golden(Backend):
@@ -30,6 +51,21 @@ class Golden(Backend):
     def kind_of(self, session: Session) -> str:
         """The golden's name in this session's verdicts, if the model matters; `kind` otherwise."""
         return self.kind
+
+    def judges(self, cell: Cell) -> Sequence[Judge]:
+        """The judges of the cell's model in order of preference; empty for this backend alone.
+
+        Several judges form a committee: the opinion of the majority is the golden.
+        """
+        return ()
+
+    def judges_key(self, cell: Cell) -> Mapping[str, Any]:
+        """Facts about the committee that decide the golden; empty for this backend alone."""
+        return {}
+
+    def doubts(self, folder: Path, cell: Cell) -> str:
+        """A likely cause in the model for a disagreement of judges, or an empty string."""
+        return ""
 
     def work(self, session: Session) -> Mapping[str, Any]:
         """Operations and bytes of one step of a bound session; empty if not counted.

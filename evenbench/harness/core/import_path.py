@@ -7,6 +7,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
@@ -30,10 +31,19 @@ def shared_path() -> tuple[str, ...]:
 
 def is_installed(file: Path) -> bool:
     """Whether a file belongs to the interpreter, a virtual environment or an installed package."""
+    return not set(file.parts).isdisjoint(SITE) or _within(file, _interpreters_places())
+
+
+@cache
+def _interpreters_places() -> list[Path]:
+    """The folders of the interpreter, and of its virtual environment, if any.
+
+    Kept, because `sysconfig` takes a millisecond, and a build asks for every imported module.
+    """
     places = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
     if sys.prefix != sys.base_prefix:
         places.add(sys.prefix)
-    return not set(file.parts).isdisjoint(SITE) or _within(file, [Path(place) for place in places])
+    return [Path(place) for place in places]
 
 
 def is_ours(file: Path) -> bool:

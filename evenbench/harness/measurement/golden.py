@@ -14,8 +14,11 @@ import numpy as np
 from evenbench.harness.accuracy import output_errors
 from evenbench.harness.core import registry
 from evenbench.harness.core.golden import Golden
+from evenbench.harness.core.session import Session
 from evenbench.harness.core.types import Cell
 from evenbench.harness.inputs import batches as inputs
+from evenbench.harness.inputs import expected_outputs
+from evenbench.harness.measurement import committee
 from evenbench.harness.measurement.judging import accuracy, once, open_outputs
 
 if TYPE_CHECKING:
@@ -34,38 +37,79 @@ def make_golden(
 
     `yardsticks` maps a precision to the prepared artifact of its yardstick. Raises ValueError for
     two runs of the golden with a difference above 1e-9 of its scale: a model with random numbers,
-    or in training mode, has no single right output.
+    or in training mode, has no single right output. Raises Unsupported if no judge can run the
+    model.
     """
     batches = inputs.load(input_folder, cell.model)
-    session = golden.load(artifact, registry.golden_cell(cell, golden.name))
+    plain = registry.golden_cell(cell, golden.name)
+    if not golden.judges(plain):
+        session = golden.load(artifact, plain)
+        try:
+            outputs = once(session, batches, open_outputs(cell.model))
+            alone = committee.Finding(outputs, golden.kind_of(session), session, None)
+            return _kept(cell, golden, alone, batches, artifact, input_folder, yardsticks, folder)
+        finally:
+            session.close()
+    expected = expected_outputs.load(input_folder)
+    judges = committee.Committee(golden, plain, artifact, batches, expected)
     try:
-        unsized = open_outputs(cell.model)
-        wanted = {
-            name: _widened(values) for name, values in once(session, batches, unsized).items()
-        }
-        again = once(session, batches, unsized)
-        scored = accuracy(session, cell, input_folder)
-        kind = golden.kind_of(session)
-        session.bind(batches[0])
-        work = dict(golden.work(session))
+        finding = judges.finding()
+        return _kept(cell, golden, finding, batches, artifact, input_folder, yardsticks, folder)
     finally:
-        session.close()
+        judges.close()
+
+
+def _kept(
+    cell: Cell,
+    golden: Golden,
+    finding: committee.Finding,
+    batches: Sequence[Arrays],
+    artifact: Path,
+    input_folder: Path,
+    yardsticks: Mapping[str, Path],
+    folder: Path,
+) -> dict[str, Any]:
+    """Write the finding, checked by a second run of its judge, with own errors; returns facts."""
+    wanted = {name: _widened(values) for name, values in finding.outputs.items()}
+    scored, work = None, dict[str, Any]()
+    if finding.session:
+        _check_repeatable(cell, golden, finding.session, batches, wanted, artifact)
+        scored = accuracy(finding.session, cell, input_folder)
+        finding.session.bind(batches[0])
+        work = dict(golden.work(finding.session))
+    own = {
+        precision: _own_rmse(cell, golden, finding, precision, path, batches, wanted)
+        for precision, path in yardsticks.items()
+        if finding.session
+    }
+    _save(folder / "outputs.npz", wanted)
+    facts = {"kind": finding.kind, "own_rmse": own, "accuracy": scored, "work": work}
+    if finding.suspect:
+        facts["suspect"] = finding.suspect
+    (folder / "facts.json").write_text(json.dumps(facts))
+    return facts
+
+
+def _check_repeatable(
+    cell: Cell,
+    golden: Golden,
+    session: Session,
+    batches: Sequence[Arrays],
+    wanted: Mapping[str, Any],
+    artifact: Path,
+) -> None:
+    """Raise ValueError for a second run with other outputs than the first."""
+    again = once(session, batches, open_outputs(cell.model))
     for name, values in wanted.items():
         drift = _difference(values, again[name])
         if drift > 1e-9:
+            cause = golden.doubts(artifact, cell) or (
+                "put the model in eval mode and remove randomness"
+            )
             raise ValueError(
                 f"the golden of {cell.model.name} does not agree with itself: {name} differs by "
-                f"{drift:.1e} of its scale between two runs; put the model in eval mode and remove "
-                "randomness"
+                f"{drift:.1e} of its scale between two runs; {cause}"
             )
-    own = {
-        precision: _own_rmse(cell, golden, precision, path, batches, wanted)
-        for precision, path in yardsticks.items()
-    }
-    _save(folder / "outputs.npz", wanted)
-    facts = {"kind": kind, "own_rmse": own, "accuracy": scored, "work": work}
-    (folder / "facts.json").write_text(json.dumps(facts))
-    return facts
 
 
 def _widened(values: Any) -> Any:
@@ -109,6 +153,7 @@ def _save(file: Path, outputs: Mapping[str, Any]) -> None:
 def _own_rmse(
     cell: Cell,
     golden: Golden,
+    finding: committee.Finding,
     precision: str,
     artifact: Path,
     batches: Sequence[Arrays],
@@ -118,8 +163,11 @@ def _own_rmse(
 
     Outputs with data-dependent shapes have no RMSE, because their rows are matched, not subtracted.
     """
-    yardstick = registry.find(golden.yardstick)
-    session = yardstick.load(artifact, registry.golden_cell(cell, golden.yardstick, precision))
+    if finding.judge and finding.judge.yardstick:
+        session = finding.judge.yardstick(artifact)
+    else:
+        yardstick = registry.find(golden.yardstick)
+        session = yardstick.load(artifact, registry.golden_cell(cell, golden.yardstick, precision))
     try:
         outputs = once(session, batches, open_outputs(cell.model))
     finally:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evenbench.harness.accuracy import parity, tolerances
+from evenbench.harness.accuracy import output_errors, parity, tolerances
+from evenbench.harness.accuracy.tolerances import Tolerance
 from evenbench.harness.core.measurements import ParityVerdict, severity
 from evenbench.harness.core.record_types import AccuracyRecord
 from evenbench.harness.core.session import Session
@@ -33,6 +34,8 @@ def judge(
     facts = json.loads((golden / "facts.json").read_text())
     wanted = golden_outputs(golden, cell.model)
     tolerance = tolerances.tolerance_for(cell.precision, cell.model.tolerance)
+    if facts.get("suspect"):
+        return dict(to_json(_unjudged(facts["suspect"], facts["kind"], tolerance)))
     evidence = _evidence(cell, facts, scored)
     verdicts: list[ParityVerdict] = []
     for boundary, batches in kept.items():
@@ -45,6 +48,12 @@ def judge(
         )
     worst = max(verdicts, key=lambda verdict: severity(verdict.verdict, verdict.needed))
     return dict(to_json(worst))
+
+
+def _unjudged(reason: str, kind: str, tolerance: Tolerance) -> ParityVerdict:
+    """The verdict on outputs without a trustworthy golden: never a mismatch."""
+    rule = (1.0, tolerance.rtol, tolerance.atol, tolerance.rmse_factor)
+    return ParityVerdict("degenerate", reason, kind, output_errors.INCOMPARABLE, *rule)
 
 
 def _evidence(

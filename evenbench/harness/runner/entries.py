@@ -15,7 +15,7 @@ from evenbench.harness.core.errors import Unsupported
 from evenbench.harness.core.golden import Golden
 from evenbench.harness.core.measurements import Artifact
 from evenbench.harness.core.types import Cell, Model
-from evenbench.harness.inputs import batches
+from evenbench.harness.inputs import batches, expected_outputs
 from evenbench.harness.runner.job import Job, Reply, SourceDigests
 from evenbench.harness.runner.prepared import Parts, Refusal, make_entry
 
@@ -112,6 +112,7 @@ class Entries:
             "by": golden.artifact_key(plain),
             "yardsticks": {precision: entry.sha256 for precision, entry in yardsticks.items()},
             "facts": GOLDEN_FACTS,
+            **_committee_key(golden, plain, inputs),
         }
         folders = {"artifact": artifact.path, "inputs": inputs.path}
         paths = {precision: entry.path for precision, entry in yardsticks.items()}
@@ -166,6 +167,15 @@ class Entries:
     def _make_new(self, kind: str, parts: Parts, job: Job, cell: Cell) -> Artifact:
         self.tell(kind, cell.id)
         return make_entry(kind, parts, lambda folder: self.work(replace(job, folder=str(folder))))
+
+
+def _committee_key(golden: Golden, cell: Cell, inputs: Artifact) -> dict[str, Any]:
+    """Facts about judges beside the golden's own backend; empty without a committee."""
+    judges, expected = golden.judges_key(cell), inputs.facts.get(expected_outputs.FACT)
+    return {
+        **({"judges": judges} if judges else {}),
+        **({"expected": expected} if judges and expected else {}),
+    }
 
 
 def _golden_backend(cell: Cell) -> Golden:

@@ -139,3 +139,28 @@ def test_a_missing_kernel_is_told_from_other_errors(message: str, said: str) -> 
     assert onnx_precision.without_kernel(RuntimeError(message)) == (
         f"has no kernel for {said}" if said else ""
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (
+            "Load model from /a/model.onnx failed:/src/model.cc:256 Model(int) Unsupported model "
+            "IR version: 14, max supported IR version: 13",
+            "newer than this ONNX Runtime: Unsupported model IR version: 14, max supported IR "
+            "version: 13",
+        ),
+        (
+            "Load model from /a/model.onnx failed:Fatal error: Nope(-1) is not a registered op",
+            "ONNX Runtime refuses the file: Fatal error: Nope(-1) is not a registered op",
+        ),
+        (
+            "Exception during initialization: /src/gru.h:56 Gru(int) layout_ == 0 was false. "
+            "Batchwise recurrent operations are not supported.",
+            "ONNX Runtime refuses the graph: Batchwise recurrent operations are not supported.",
+        ),
+        ("Non-zero status code returned while running Reshape node", ""),
+    ],
+)
+def test_a_file_that_the_runtime_refuses_is_told_from_other_errors(words: str, reason: str) -> None:
+    assert onnx_precision.refused_file(RuntimeError(words)) == reason
