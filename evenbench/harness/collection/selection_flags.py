@@ -14,6 +14,9 @@ MODEL_GROUP = "for a model file or function of your own"
 
 INPUT = "photos to use as inputs [default: random inputs]"
 RECIPE = "recipe, such as imagenet_224 [default: none]"
+SAMPLES = "real inputs: .npz, .npy, .pt, .safetensors, test data [default: made up]"
+DIM = "size of a free dimension of an ONNX file; repeatable [default: guessed]"
+RANGE = "values of a made-up input; repeatable [default: from the graph]"
 SHAPE = "input shapes, such as 1x3x224x224 [default: from file]"
 
 
@@ -30,6 +33,9 @@ class Selection:
     input: tuple[str, ...] = ()
     recipe: str = ""
     shape: str = ""
+    inputs: tuple[str, ...] = ()
+    dim: tuple[str, ...] = ()
+    range: tuple[str, ...] = ()
     backends: tuple[str, ...] = ()
     precision: tuple[str, ...] = ()
     device: tuple[str, ...] = ()
@@ -47,6 +53,9 @@ class Selection:
     def model_words(self) -> list[str]:
         """Return the words of the given model flags, for the reproducing command of a cell."""
         words = [*(["--input", *self.input] if self.input else [])]
+        words += ["--inputs", *self.inputs] if self.inputs else []
+        words += [word for text in self.dim for word in ("--dim", text)]
+        words += [word for text in self.range for word in ("--range", text)]
         for flag in TEXT_FLAGS:
             value = getattr(self, flag)
             text = value if isinstance(value, str) else ",".join(map(str, value))
@@ -150,6 +159,9 @@ def add_inputs(model: argparse._ActionsContainer) -> None:
     model.add_argument("--input", action="extend", nargs="+", metavar="PHOTO", help=INPUT)
     model.add_argument("--recipe", metavar="NAME", help=RECIPE)
     model.add_argument("--shape", metavar="SHAPES", help=SHAPE)
+    model.add_argument("--inputs", action="extend", nargs="+", metavar="FILE", help=SAMPLES)
+    model.add_argument("--dim", action="append", metavar="NAME=N", help=DIM)
+    model.add_argument("--range", action="append", metavar="NAME=A..B", help=RANGE)
 
 
 def add_meaning(model: argparse._ActionsContainer) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from evenbench.harness import photographs
 from evenbench.harness.core import build_sources, import_strings, source_digests
 from evenbench.harness.core.errors import UsageError
-from evenbench.harness.core.types import BATCH, Cell, Model, Photograph, TensorSpec
-from evenbench.harness.inputs import preprocessors
+from evenbench.harness.core.types import Cell, Model, Photograph, TensorSpec
+from evenbench.harness.inputs import element_types, preprocessors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,7 +141,7 @@ def _save(
 
     files = {spec.name: folder / file_of(spec.name) for spec in model.inputs}
     for spec in model.inputs:
-        np.save(files[spec.name], _batched(spec, samples, batch))
+        np.save(files[spec.name], element_types.storable(_batched(spec, samples, batch)))
     return names, digest_batches(files)
 
 
@@ -171,7 +171,8 @@ def _samples(
             raise UsageError(
                 f"model {model.name}: {function} returned {sorted(arrays)}, expected also {missing}"
             )
-        count = len(next(iter(arrays.values())))
+        # A model without inputs runs on a single, empty sample.
+        count = len(next(iter(arrays.values()))) if arrays else 1
         return arrays, [f"sample {index}" for index in range(count)]
     if model.recipe is None or not images:
         raise UsageError(
@@ -197,33 +198,48 @@ def _batched(spec: TensorSpec, samples: Mapping[str, Array], batch: int) -> Arra
 
     values = samples[spec.name]
     count = len(values)
-    if spec.shape and spec.shape[0] == BATCH:
+    if spec.batch_axis is None:
+        batched = values[np.arange(batches_for(count, batch)) % count]
+    else:
         stride = batch + (batch % count == 0 or (count > 2 and 2 * batch % count == 0))
         order = [
             [(index * stride + position) % count for position in range(batch)]
             for index in range(batches_for(count, batch))
         ]
-        batched = values[np.asarray(order)]
-    else:
-        batched = values[np.arange(batches_for(count, batch)) % count]
+        batched = np.moveaxis(values[np.asarray(order)], 1, 1 + spec.batch_axis)
     expected = spec.concrete(batch)
-    if batched.shape[1:] != expected or str(batched.dtype) != spec.dtype:
+    made = element_types.TEXT if element_types.is_text(batched) else str(batched.dtype)
+    if batched.shape[1:] != expected or made != spec.dtype:
         raise UsageError(
-            f"input {spec.name}: made {batched.dtype}{list(batched.shape[1:])}, declared "
+            f"input {spec.name}: made {made}{list(batched.shape[1:])}, declared "
             f"{spec.dtype}{list(expected)}; "
             "change the recipe or the TensorSpec"
         )
     return np.ascontiguousarray(batched)
 
 
-def load(folder: Path, model: Model) -> list[dict[str, Array]]:
-    """The batches of an input folder as read-only arrays, a dict per batch."""
+def first(spec: TensorSpec, samples: Array, batch: int) -> Array:
+    """The first batch of an input, from its samples [count, ...]."""
     import numpy as np
 
-    whole = {spec.name: np.load(folder / file_of(spec.name)) for spec in model.inputs}
+    if spec.batch_axis is None:
+        whole: Array = samples[0, ...]
+        return whole
+    return np.ascontiguousarray(np.moveaxis(samples[:batch], 0, spec.batch_axis))
+
+
+def load(folder: Path, model: Model) -> list[dict[str, Array]]:
+    """The batches of an input folder as read-only arrays, a dict per batch.
+
+    A model without inputs has a single, empty batch.
+    """
+    import numpy as np
+
+    whole = {
+        spec.name: element_types.restored(np.load(folder / file_of(spec.name)), spec.dtype)
+        for spec in model.inputs
+    }
     for array in whole.values():
         array.setflags(write=False)
-    return [
-        {name: array[index, ...] for name, array in whole.items()}
-        for index in range(len(next(iter(whole.values()))))
-    ]
+    count = min(map(len, whole.values()), default=1)
+    return [{name: array[index, ...] for name, array in whole.items()} for index in range(count)]

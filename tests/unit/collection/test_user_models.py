@@ -120,10 +120,16 @@ def test_a_file_with_a_fixed_batch_runs_at_that_one(tmp_path: Path) -> None:
         user_models.find(str(file), ModelFlags(batch=(8,)), 60)
 
 
-def test_a_file_with_another_free_size_is_refused(tmp_path: Path) -> None:
-    file = save_onnx(tmp_path / "free.onnx", inner="width")
-    with pytest.raises(UsageError, match="not the first"):
-        user_models.find(str(file), ModelFlags(), 60)
+def test_another_free_size_is_guessed_or_given(tmp_path: Path) -> None:
+    file = save_onnx(tmp_path / "free.onnx", inner="seq_len")
+    guessed = user_models.find(str(file), ModelFlags(), 60)
+    assert only_model(guessed).inputs == (TensorSpec("x", (BATCH, 128)),)
+    assert "guessed seq_len=128" in guessed.summary
+    given = user_models.find(str(file), ModelFlags(dims=("seq_len=7", "batch=2")), 60)
+    assert only_model(given).outputs == (TensorSpec("y", (BATCH, 7)),)
+    assert (given.case.batch, "guessed" in given.summary) == ((2,), False)
+    with pytest.raises(UsageError, match="--batch 4 contradicts the batch of 2"):
+        user_models.find(str(file), ModelFlags(dims=("batch=2",), batch=(4,)), 60)
 
 
 def test_a_file_that_changed_is_another_cell(tmp_path: Path) -> None:
