@@ -104,6 +104,7 @@ class OnnxEvaluator(OnnxBackend):
 
     name = "onnx-evaluator"
     open_outputs = True
+    takes_values = True
     requires = ("onnx",)
     precisions = ("fp32",)
     options: ClassVar[Mapping[str, str]] = {}
@@ -125,6 +126,7 @@ class OnnxReference(OnnxBackend, Golden):
     kind = "ONNX's own reference evaluator in float64"
     yardstick = "onnx-evaluator"
     open_outputs = True
+    takes_values = True
     requires = ("onnx",)
     precisions = ("fp32",)
     options: ClassVar[Mapping[str, str]] = {}

@@ -13,7 +13,7 @@ from evenbench.harness import photographs
 from evenbench.harness.core import build_sources, import_strings, source_digests
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.types import Cell, Model, Photograph, TensorSpec
-from evenbench.harness.inputs import element_types, preprocessors
+from evenbench.harness.inputs import element_types, expected_outputs, given_samples, preprocessors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,6 +103,13 @@ def make(model: Model, batch: int, folder: Path) -> dict[str, Any]:
         held_out, labels = import_strings.resolve(model.evaluation)()
         np.save(folder / "evaluation.npy", held_out)
         np.save(folder / "labels.npy", labels)
+    if given_samples.FILES in model.arguments:
+        given = given_samples.read(model)
+        whole = given_samples.batch_of(model.inputs, given)
+        # Without a batch axis, a batch is one whole sample.
+        size = batch if any(spec.batch_axis is not None for spec in model.inputs) else 1
+        made = orders(len(names), size)
+        facts["expected"] = expected_outputs.save(given, made, whole, folder)
     facts["code"] = build_sources.recorded(model) if model.inputs_from or model.evaluation else {}
     facts["batches"] = batches_for(len(names), batch)
     facts["sha256"] = sha256
@@ -201,12 +208,7 @@ def _batched(spec: TensorSpec, samples: Mapping[str, Array], batch: int) -> Arra
     if spec.batch_axis is None:
         batched = values[np.arange(batches_for(count, batch)) % count]
     else:
-        stride = batch + (batch % count == 0 or (count > 2 and 2 * batch % count == 0))
-        order = [
-            [(index * stride + position) % count for position in range(batch)]
-            for index in range(batches_for(count, batch))
-        ]
-        batched = np.moveaxis(values[np.asarray(order)], 1, 1 + spec.batch_axis)
+        batched = np.moveaxis(values[np.asarray(orders(count, batch))], 1, 1 + spec.batch_axis)
     expected = spec.concrete(batch)
     made = element_types.TEXT if element_types.is_text(batched) else str(batched.dtype)
     if batched.shape[1:] != expected or made != spec.dtype:
@@ -216,6 +218,15 @@ def _batched(spec: TensorSpec, samples: Mapping[str, Array], batch: int) -> Arra
             "change the recipe or the TensorSpec"
         )
     return np.ascontiguousarray(batched)
+
+
+def orders(count: int, batch: int) -> list[list[int]]:
+    """The samples of each batch, of `count` samples."""
+    stride = batch + (batch % count == 0 or (count > 2 and 2 * batch % count == 0))
+    return [
+        [(index * stride + position) % count for position in range(batch)]
+        for index in range(batches_for(count, batch))
+    ]
 
 
 def first(spec: TensorSpec, samples: Array, batch: int) -> Array:

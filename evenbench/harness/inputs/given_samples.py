@@ -169,7 +169,7 @@ def samples(model: Model) -> dict[str, Array]:
     import numpy as np
 
     given = read(model)
-    batch = _batch_of(model.inputs, given)
+    batch = batch_of(model.inputs, given)
     return {
         spec.name: np.concatenate(
             [_singles(spec, sample[spec.name], batch) for sample in given.samples]
@@ -178,8 +178,8 @@ def samples(model: Model) -> dict[str, Array]:
     }
 
 
-def _batch_of(specs: Sequence[TensorSpec], given: Given) -> int:
-    """The number of samples in each whole input; 1 for a model without a batch axis."""
+def batch_of(specs: Sequence[TensorSpec], given: Given) -> int:
+    """The number of single samples in each whole input; 1 for a model without a batch axis."""
     sizes = {
         given.samples[0][spec.name].shape[spec.batch_axis]
         for spec in specs

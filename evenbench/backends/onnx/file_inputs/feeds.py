@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evenbench.harness import Model
+from evenbench.harness import Cell, Model
+from evenbench.harness.inputs import element_types
 
 ELEMENT = re.compile(r"(?P<name>.+)\[(?P<index>\d+)\]", re.DOTALL)
 """The name of an element of a sequence, such as `frames[2]`."""
@@ -19,8 +20,8 @@ ELEMENT = re.compile(r"(?P<name>.+)\[(?P<index>\d+)\]", re.DOTALL)
 SEQUENCES = "sequences"
 """The model argument with the names of sequence inputs, as JSON."""
 
-PACKED = ("int4", "uint4", "float4_e2m1fn", "int2", "uint2")
-"""Types with several elements per byte."""
+PACKED: Mapping[str, int] = {"int4": 4, "uint4": 4, "float4_e2m1fn": 4, "int2": 2, "uint2": 2}
+"""Types with several elements per byte, and the bits of an element."""
 
 KINDS: Mapping[str, tuple[str, int]] = {
     "tensor(bfloat16)": ("bfloat16", 16),
@@ -32,6 +33,8 @@ KINDS: Mapping[str, tuple[str, int]] = {
     "tensor(int4)": ("int4", 22),
     "tensor(float4e2m1)": ("float4_e2m1fn", 23),
     "tensor(float8e8m0)": ("float8_e8m0fnu", 24),
+    "tensor(uint2)": ("uint2", 25),
+    "tensor(int2)": ("int2", 26),
 }
 """ONNX Runtime's names of narrow types: the dtype of a `TensorSpec`, and ONNX's number."""
 
@@ -64,6 +67,18 @@ def is_narrow(dtype: str) -> bool:
     return dtype in [name for name, _ in KINDS.values()]
 
 
+def refuses(cell: Cell) -> str:
+    """The reason why only sessions on values of ONNX Runtime take a cell's inputs, or empty."""
+    sequences = sequences_of(cell.model)
+    if sequences:
+        return f"input {sequences[0]} is a sequence, which only ort takes"
+    for spec in cell.model.inputs:
+        if spec.dtype == element_types.TEXT or is_narrow(spec.dtype):
+            words = "text" if spec.dtype == element_types.TEXT else spec.dtype
+            return f"input {spec.name} is {words}, which only ort takes"
+    return ""
+
+
 def value(runtime: Any, array: Any) -> Any:
     """The array as ONNX Runtime's value, copied."""
     import numpy as np
@@ -75,28 +90,27 @@ def value(runtime: Any, array: Any) -> Any:
     return made
 
 
-def fed(runtime: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """The feeds of a session, with narrow arrays as ONNX Runtime's values."""
-    return {
-        name: value(runtime, array)
-        if not isinstance(array, list) and is_narrow(str(array.dtype))
-        else array
-        for name, array in arrays.items()
-    }
+def prepared(session: Any, runtime: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The feeds of a session, with narrow arrays as ONNX Runtime's values.
+
+    If an output is narrow, every feed is such a value, because plain calls return numpy's arrays.
+    """
+    every = any(output.type in KINDS for output in session.get_outputs())
+    ready: dict[str, Any] = {}
+    for name, array in arrays.items():
+        if not isinstance(array, list) and is_narrow(str(array.dtype)):
+            ready[name] = value(runtime, array)
+        else:
+            ready[name] = runtime.OrtValue.ortvalue_from_numpy(array) if every else array
+    return ready
 
 
 def run(session: Any, runtime: Any, names: Sequence[str], feeds: Mapping[str, Any]) -> list[Any]:
     """The outputs of a step: arrays, or values of narrow types for `fetched`."""
-    kinds = {output.name: output.type for output in session.get_outputs()}
-    if all(kinds[name] not in KINDS for name in names):
-        return list(session.run(list(names), feeds))
-    values = {
-        name: feed
-        if isinstance(feed, runtime.OrtValue)
-        else runtime.OrtValue.ortvalue_from_numpy(feed)
-        for name, feed in feeds.items()
-    }
-    return list(session.run_with_ort_values(list(names), values))
+    ready = prepared(session, runtime, feeds)
+    if any(not isinstance(feed, runtime.OrtValue) for feed in ready.values()):
+        return list(session.run(list(names), ready))
+    return list(session.run_with_ort_values(list(names), ready))
 
 
 def fetched(output: Any) -> Any:
@@ -111,29 +125,29 @@ def fetched(output: Any) -> Any:
 def _read(output: Any) -> Any:
     import numpy as np
 
-    from evenbench.harness.inputs import element_types
-
     name, _ = KINDS[output.data_type()]
     dtype, shape = element_types.dtype_of(name), output.shape()
     size = output.tensor_size_in_bytes()
     raw = np.frombuffer(ctypes.string_at(output.data_ptr(), size), np.uint8)
     if name not in PACKED:
         return raw.view(dtype).reshape(shape).copy()
-    halves = np.stack([raw & 15, raw >> 4], -1).reshape(-1)[: int(np.prod(shape))]
-    if name == "int4":  # the upper bit of four is the sign
-        halves = (halves ^ 8).astype(np.int8) - 8
-    whole = halves.astype(dtype) if name != "float4_e2m1fn" else halves.view(dtype)
-    return whole.reshape(shape)
+    bits = PACKED[name]
+    parts = (raw[:, None] >> np.arange(0, 8, bits, dtype=np.uint8)) & (2**bits - 1)
+    elements = parts.reshape(-1)[: int(np.prod(shape))].astype(np.uint8)
+    if name.startswith("float"):
+        return elements.view(dtype).reshape(shape)
+    sign = 2 ** (bits - 1) if name.startswith("int") else 0
+    return ((elements ^ sign).astype(np.int8) - sign).astype(dtype).reshape(shape)
 
 
 def _packed(array: Any) -> Any:
-    """Two elements of four bits per byte, the first in the lower half."""
+    """Two or four elements per byte, the first in the lowest bits."""
     import numpy as np
 
-    name = str(array.dtype)
-    plain = (
-        array.view(np.uint8) if name == "float4_e2m1fn" else array.astype(np.int8).view(np.uint8)
-    )
-    flat = plain.reshape(-1) & 15
-    padded = np.concatenate([flat, np.zeros(flat.size % 2, np.uint8)])
-    return padded[0::2] | (padded[1::2] << 4)
+    bits = PACKED[str(array.dtype)]
+    is_float = str(array.dtype).startswith("float")
+    plain = array.view(np.uint8) if is_float else array.astype(np.int8).view(np.uint8)
+    flat = plain.reshape(-1) & (2**bits - 1)
+    padded = np.concatenate([flat, np.zeros(-flat.size % (8 // bits), np.uint8)])
+    parts = padded.reshape(-1, 8 // bits) << np.arange(0, 8, bits, dtype=np.uint8)
+    return np.bitwise_or.reduce(parts, axis=1).astype(np.uint8)

@@ -95,6 +95,12 @@ def _recurrent(usage: Usage) -> Rule:
     return _lengths(1 if layout else 0)(usage)
 
 
+def _keys(usage: Usage) -> Rule:
+    """The number of valid keys of an attention: all of them."""
+    keys = usage.shape(1)
+    return whole([keys[-2] if len(keys) == 4 else keys[1]] if keys else [1])
+
+
 def _reversed(usage: Usage) -> Rule:
     return _lengths(usage.attribute("time_axis", 0))(usage)
 
@@ -136,6 +142,7 @@ RULES: Mapping[tuple[str, int], Callable[[Usage], Rule]] = {
     ("GRU", 4): _recurrent,
     ("LSTM", 4): _recurrent,
     ("ReverseSequence", 1): _reversed,
+    ("Attention", 6): _keys,
     ("SequenceAt", 1): _position,
     ("SequenceErase", 1): _position,
     ("SequenceInsert", 2): _position,

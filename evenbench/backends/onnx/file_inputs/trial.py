@@ -44,7 +44,7 @@ class Trial:
     ) -> tuple[dict[str, list[int]], str]:
         """The shape of each output that is a tensor, and the error, if any."""
         names = [output.name for output in self.session.get_outputs()]
-        inputs = feeds.fed(self.runtime, feeds.joined(arrays, sequences))
+        inputs = feeds.joined(arrays, sequences)
         try:
             outputs = feeds.run(self.session, self.runtime, names, inputs)
         except Exception as error:  # invalid values or sizes
