@@ -154,8 +154,8 @@ class OnnxReference(OnnxBackend, Golden):
         return {"sha256": digest(source), "note": f"the file {source.name}", "model": described}
 
     def describe(self, model: Model) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
-        made = user_model.described(model)
-        return made["inputs"], made["outputs"]
+        described = user_model.described(model)
+        return described["inputs"], described["outputs"]
 
     def described(self, model: Model) -> Mapping[str, Any]:
         return user_model.described(model)

@@ -255,6 +255,7 @@ def _specs(tensors: Iterable[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
 def _batched(shape: Sequence[int | str]) -> tuple[int | str, ...]:
     """The shape, with `BATCH` for a symbolic first size, unless `ANY` marks a list of objects."""
     is_symbolic = bool(shape) and isinstance(shape[0], str) and shape[0] != ANY
+    is_symbolic = is_symbolic and BATCH not in shape
     return (BATCH, *shape[1:]) if is_symbolic else tuple(shape)
 
 

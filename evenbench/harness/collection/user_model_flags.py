@@ -95,9 +95,9 @@ def request(target: str, flags: ModelFlags) -> InputRequest:
     dims, ranges = input_requests.dims(flags.dims), input_requests.ranges(flags.ranges)
     files = [str(Path(file).resolve()) for file in flags.samples]
     said = (*flags.dims, *flags.ranges, *flags.batch, *flags.photos, *files)
-    found = [] if said else input_requests.beside(Path(target))
+    beside = [] if said else input_requests.beside(Path(target))
     batches = flags.batch or ((1,) if flags.photos else ())
-    return InputRequest(dims, ranges, batches, files or found, bool(found))
+    return InputRequest(dims, ranges, batches, files or beside, bool(beside))
 
 
 def _recipes() -> str:

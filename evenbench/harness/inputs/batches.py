@@ -108,8 +108,8 @@ def make(model: Model, batch: int, folder: Path) -> dict[str, Any]:
         whole = given_samples.batch_of(model.inputs, given)
         # Without a batch axis, a batch is one whole sample.
         size = batch if any(spec.batch_axis is not None for spec in model.inputs) else 1
-        made = orders(len(names), size)
-        facts["expected"] = expected_outputs.save(given, made, whole, folder)
+        order = orders(len(names), size)
+        facts["expected"] = expected_outputs.save(given, order, whole, folder)
     facts["code"] = build_sources.recorded(model) if model.inputs_from or model.evaluation else {}
     facts["batches"] = batches_for(len(names), batch)
     facts["sha256"] = sha256
@@ -210,10 +210,10 @@ def _batched(spec: TensorSpec, samples: Mapping[str, Array], batch: int) -> Arra
     else:
         batched = np.moveaxis(values[np.asarray(orders(count, batch))], 1, 1 + spec.batch_axis)
     expected = spec.concrete(batch)
-    made = element_types.TEXT if element_types.is_text(batched) else str(batched.dtype)
-    if batched.shape[1:] != expected or made != spec.dtype:
+    dtype = element_types.TEXT if element_types.is_text(batched) else str(batched.dtype)
+    if batched.shape[1:] != expected or dtype != spec.dtype:
         raise UsageError(
-            f"input {spec.name}: made {made}{list(batched.shape[1:])}, declared "
+            f"input {spec.name}: made {dtype}{list(batched.shape[1:])}, declared "
             f"{spec.dtype}{list(expected)}; "
             "change the recipe or the TensorSpec"
         )

@@ -70,11 +70,14 @@ def _declared(value: onnx.ValueInfoProto) -> Declared:
 def _shape(tensor: Any) -> tuple[int | str, ...] | None:
     if not tensor.HasField("shape"):
         return None
-    return tuple(
-        # Some writers give a negative number to a free dimension.
-        size.dim_value if size.HasField("dim_value") and size.dim_value >= 0 else size.dim_param
-        for size in tensor.shape.dim
-    )
+    return tuple(map(_size, tensor.shape.dim))
+
+
+def _size(size: Any) -> int | str:
+    # Some writers give a negative number, or a question mark, to a free dimension.
+    if size.HasField("dim_value") and size.dim_value >= 0:
+        return int(size.dim_value)
+    return "" if size.dim_param in ("?", "-1", "None") else str(size.dim_param)
 
 
 def dtype_of(element_type: int) -> str:

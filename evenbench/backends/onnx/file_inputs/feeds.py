@@ -84,10 +84,10 @@ def value(runtime: Any, array: Any) -> Any:
     import numpy as np
 
     number = next(number for name, number in KINDS.values() if name == str(array.dtype))
-    made = runtime.OrtValue.ortvalue_from_shape_and_type(list(array.shape), number)
+    ort_value = runtime.OrtValue.ortvalue_from_shape_and_type(list(array.shape), number)
     data = _packed(array) if str(array.dtype) in PACKED else np.ascontiguousarray(array)
-    ctypes.memmove(made.data_ptr(), data.ctypes.data, data.nbytes)
-    return made
+    ctypes.memmove(ort_value.data_ptr(), data.ctypes.data, data.nbytes)
+    return ort_value
 
 
 def prepared(session: Any, runtime: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,10 +55,10 @@ class Resolver:
         refusals: list[str] = []
         for attempt in range(size_guesses.attempts()):
             sizes = self._sizes(attempt)
-            made, refusal = self._attempt(sizes)
-            first = first or made
+            resolution, refusal = self._attempt(sizes)
+            first = first or resolution
             if not refusal:
-                return made
+                return resolution
             refusals.append(refusal)
             if not sizes.guesses:
                 break
@@ -221,9 +221,9 @@ class Resolver:
         two = run(known.batch + 1)[0] if batched and not self.given else one
         again, _ = run(known.batch, seed=1)
         varying = {name for name, shape in one.items() if again.get(name, shape) != shape}
-        found = output_shapes.seen(self.outputs, one, two or one, known)
+        seen = output_shapes.seen(self.outputs, one, two or one, known)
         return {
-            name: shape if name not in found or name in varying else found[name]
+            name: shape if name not in seen or name in varying else seen[name]
             for name, shape in shapes.items()
         }, ""
 
@@ -247,7 +247,7 @@ class Resolver:
         }
         return {spec.name: batches.first(spec, samples[spec.name], batch) for spec in inputs}
 
-    def variable(self, made: Resolution) -> list[str]:
+    def variable(self, resolution: Resolution) -> list[str]:
         """The inputs of a single given sample whose elements a second sample may reorder.
 
         Empty if several samples are given, or if a trial run refuses the reordered inputs.
@@ -263,11 +263,11 @@ class Resolver:
         }
         names = [
             spec.name
-            for spec in made.inputs
+            for spec in resolution.inputs
             if spec.name not in fixed and self.given.samples[0][spec.name].size > 1
         ]
         varied = self.given.varied(names).samples
-        refused = any(self.trial.run(sample, made.sequences)[1] for sample in varied)
+        refused = any(self.trial.run(sample, resolution.sequences)[1] for sample in varied)
         return [] if refused else names
 
 
@@ -280,9 +280,11 @@ def _size_notes(sizes: Sizes) -> list[str]:
 
 
 def _value_notes(rules: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    told = [f"{name} {_shown(rule)} ({rule['why']})" for name, rule in rules.items()]
+    described = [f"{name} {_shown(rule)} ({rule['why']})" for name, rule in rules.items()]
     return (
-        [f"made up {', '.join(told)}; say --range NAME=LOW..HIGH for other values"] if told else []
+        [f"made up {', '.join(described)}; say --range NAME=LOW..HIGH for other values"]
+        if described
+        else []
     )
 
 

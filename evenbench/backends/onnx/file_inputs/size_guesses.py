@@ -12,10 +12,10 @@ CHANNELS = (1, 3, 4)
 RULES: Mapping[str, tuple[tuple[int, ...], str]] = {
     "past": ((16, 0, 1), "a short past"),
     "channels": ((3, 1, 4), "channels of an image"),
-    "side": ((224, 640, 320, 512, 32), "side of an image, a multiple of 32"),
+    "side": ((224, 640, 320, 512, 48, 32), "side of an image, a multiple of 32"),
     "audio": ((16000, 512, 8000, 48000), "a second of audio at 16 kHz"),
     "frames": ((100, 3000, 16, 1), "a second of frames of 10 ms"),
-    "tokens": ((128, 16, 1), "tokens"),
+    "tokens": ((128, 512, 16, 1, 16000), "tokens"),
     "other": ((16, 1, 8, 32, 64, 128), "no hint in the file"),
 }
 """By kind of dimension: sizes to try, the first first, and the reason in words."""
@@ -30,6 +30,9 @@ WORDS: Mapping[str, re.Pattern[str]] = {
 }
 """Words in the name of a dimension, or else of its input, by kind. Order is that of RULES."""
 
+STATE = re.compile(r"state|hidden|cell|(^|_)[hc][0n]?(_|$)", re.I)
+"""Names of inputs with a recurrent state [layers, batch, size]."""
+
 RATE = re.compile(r"(^|_)(sr|sample_?rate|sampling_?rate)$", re.I)
 """Names of inputs with the sampling rate of audio."""
 
@@ -39,6 +42,18 @@ def explains(declared: Declared, shape: Sequence[int | str]) -> bool:
     first = str(shape[0])
     return bool(first) and any(
         WORDS[kind].search(first) for kind in ("past", "side", "audio", "frames", "tokens")
+    )
+
+
+def is_state(declared: Declared) -> bool:
+    """Whether an input is a recurrent state with an anonymous size for the batch, at axis 1."""
+    shape = declared.shape or ()
+    return (
+        len(shape) == 3
+        and shape[1] == ""
+        and isinstance(shape[0], int)
+        and isinstance(shape[2], int)
+        and bool(STATE.search(declared.name))
     )
 
 
@@ -52,7 +67,8 @@ def guess(
     """A size for an axis and the reason. `attempt` counts the guesses that failed before."""
     kind = _kind(declared, shape, axis, inputs)
     sizes, reason = RULES[kind]
-    return sizes[min(attempt, len(sizes) - 1)], reason
+    place = min(attempt, len(sizes) - 1)
+    return sizes[place], reason if place == 0 else "accepted in a trial run"
 
 
 def attempts() -> int:
@@ -79,15 +95,16 @@ def _kind(
         return "side"
     if by_name in ("frames", "tokens") and declared.is_integer:
         return "tokens"
+    is_last = axis == len(shape) - 1
+    is_signal = not declared.is_integer and is_last and len(shape) <= 2
+    if is_signal and any(RATE.search(other.name) for other in inputs):
+        return "audio"
     if by_name:
         return by_name
     if len(shape) >= 4 and axis == len(shape) - 3:
         return "channels"
-    is_last = axis == len(shape) - 1
-    if not declared.is_integer and is_last and len(shape) <= 2:
-        rated = any(RATE.search(other.name) for other in inputs)
-        if rated or WORDS["audio"].search(declared.name):
-            return "audio"
+    if is_signal and WORDS["audio"].search(declared.name):
+        return "audio"
     if declared.is_integer:
         return "tokens" if len(shape) >= 2 else "other"
     by_input = next((kind for kind in WORDS if WORDS[kind].search(declared.name)), "")

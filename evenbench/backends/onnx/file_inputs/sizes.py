@@ -103,6 +103,8 @@ class Sizes:
         size = self.shapes[name][axis]
         if not isinstance(size, str) or f"{name}.{axis}" in self.given or size in self.given:
             return False
+        if axis == 1 and size_guesses.is_state(self._input(name)):
+            return True
         return (size in self.batch_names and (axis == 0 or size != "")) or (
             axis == 0 and size == "" and not size_guesses.explains(self._input(name), (size,))
         )

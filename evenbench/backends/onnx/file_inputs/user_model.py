@@ -43,23 +43,23 @@ def described(model: Model) -> dict[str, Any]:
     return {**facts, "notes": [*facts["notes"], reason]}
 
 
-def _facts(resolver: Resolver, made: Resolution) -> dict[str, Any]:
-    sequences = {feeds.SEQUENCES: json.dumps(made.sequences)} if made.sequences else {}
-    notes = list(made.notes)
+def _facts(resolver: Resolver, resolution: Resolution) -> dict[str, Any]:
+    sequences = {feeds.SEQUENCES: json.dumps(resolution.sequences)} if resolution.sequences else {}
+    notes = list(resolution.notes)
     if resolver.given:
-        arguments, source = _given_arguments(resolver, made), GIVEN
+        arguments, source = _given_arguments(resolver, resolution), GIVEN
         notes.append(_given_note(resolver))
     else:
-        arguments, source = _rule_arguments(made), STANDARD
-        exotic = any(not _is_plain(spec.dtype) for spec in made.inputs)
+        arguments, source = _rule_arguments(resolution), STANDARD
+        exotic = any(not _is_plain(spec.dtype) for spec in resolution.inputs)
         source = MADE_UP if arguments or exotic else STANDARD
     return {
-        "inputs": made.inputs,
-        "outputs": made.outputs,
+        "inputs": resolution.inputs,
+        "outputs": resolution.outputs,
         "arguments": {**arguments, **sequences},
         "inputs_from": source[0],
         "calibration_from": source[1],
-        "batch": made.batch,
+        "batch": resolution.batch,
         "notes": notes,
     }
 
@@ -70,22 +70,22 @@ def _is_plain(dtype: str) -> bool:
     return plain and dtype not in feeds.PACKED and "_" not in dtype
 
 
-def _rule_arguments(made: Resolution) -> dict[str, str]:
+def _rule_arguments(resolution: Resolution) -> dict[str, str]:
     rules = {
         name: {key: value for key, value in rule.items() if key != "why"}
-        for name, rule in made.rules.items()
+        for name, rule in resolution.rules.items()
     }
     return {made_up_samples.RULES: json.dumps(rules)} if rules else {}
 
 
-def _given_arguments(resolver: Resolver, made: Resolution) -> dict[str, str]:
+def _given_arguments(resolver: Resolver, resolution: Resolution) -> dict[str, str]:
     files = resolver.request.files
     # The digests are part of the key, so changed data of the same name make new inputs.
     digests = [given_samples.digest(Path(path)) for path in files]
     arguments: Mapping[str, Any] = {
         given_samples.FILES: list(files),
         given_samples.DIGESTS: digests,
-        given_samples.VARIED: resolver.variable(made),
+        given_samples.VARIED: resolver.variable(resolution),
     }
     return {key: json.dumps(value) for key, value in arguments.items() if value}
 
@@ -95,10 +95,10 @@ def _given_note(resolver: Resolver) -> str:
     assert given is not None
     count = len(given.samples)
     where = ", ".join(Path(path).name for path in resolver.request.files)
-    found = "test data beside the file" if resolver.request.is_found else where
+    origin = "test data beside the file" if resolver.request.is_found else where
     left = f", {given.left_out} of other shapes left out" if given.left_out else ""
     known = any(given.expected)
     return (
-        f"inputs: {count} sample{'s' if count > 1 else ''} from {found}{left}"
+        f"inputs: {count} sample{'s' if count > 1 else ''} from {origin}{left}"
         f"{', with expected outputs' if known else ''}"
     )

@@ -78,6 +78,7 @@ def same(file: Path, kind: int, shape: Sequence[int | str | None], name: str = "
         ("waveform", T.FLOAT, ["batch", "samples"], (BATCH, 16000)),
         ("audio", T.FLOAT, ["n_samples"], (16000,)),
         ("state", T.FLOAT, [2, "batch", 128], (2, BATCH, 128)),
+        ("state", T.FLOAT, [2, None, 128], (2, BATCH, 128)),
         ("x", T.FLOAT, ["seq_len", "batch", 8], (128, BATCH, 8)),
         ("mel", T.FLOAT, ["batch", 80, "frames"], (BATCH, 80, 100)),
         ("past_key", T.FLOAT, ["batch", 4, "past_length", 8], (BATCH, 4, 16, 8)),
