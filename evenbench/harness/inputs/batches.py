@@ -109,7 +109,7 @@ def make(model: Model, batch: int, folder: Path) -> dict[str, Any]:
         # Without a batch axis, a batch is one whole sample.
         size = batch if any(spec.batch_axis is not None for spec in model.inputs) else 1
         order = orders(len(names), size)
-        facts["expected"] = expected_outputs.save(given, order, whole, folder)
+        facts["expected_batches"] = expected_outputs.save(given, order, whole, folder)
     facts["code"] = build_sources.recorded(model) if model.inputs_from or model.evaluation else {}
     facts["batches"] = batches_for(len(names), batch)
     facts["sha256"] = sha256
