@@ -97,7 +97,8 @@ def request(target: str, flags: ModelFlags) -> InputRequest:
     said = (*flags.dims, *flags.ranges, *flags.batch, *flags.photos, *files)
     beside = [] if said else input_requests.beside(Path(target))
     batches = flags.batch or ((1,) if flags.photos else ())
-    return InputRequest(dims, ranges, batches, files or beside, bool(beside))
+    photo = [int(size) for size in photo_shape(flags).split("x") if size]
+    return InputRequest(dims, ranges, batches, files or beside, bool(beside), photo)
 
 
 def _recipes() -> str:

@@ -54,10 +54,10 @@ def find(target: str, flags: ModelFlags, timeout_seconds: float) -> UserModel:
     """
     user_model_flags.check(target, flags)
     options = user_model_flags.option_sets(flags.options)
-    shape = flags.shape or user_model_flags.photo_shape(flags)
     if target.endswith(".onnx"):
         arguments = user_model_flags.request(target, flags).arguments
     else:
+        shape = flags.shape or user_model_flags.photo_shape(flags)
         arguments = {"shape": shape} if shape else {}
     reading = model_reader.read(target, arguments, timeout_seconds)
     model, golden = reading.model, reading.golden
@@ -127,7 +127,7 @@ def _batches(
             )
         return (1,), tuple(map(_as_one_image, inputs)), outputs
     tensors = (*inputs, *outputs)
-    if any(spec.is_batched for spec in tensors):
+    if any(spec.batch_axis is not None for spec in tensors):
         return flags.batch or (1,), inputs, outputs
     sizes = {spec.shape[:1] for spec in tensors}
     is_batch = bool(inputs) and len(sizes) == 1 and () not in sizes

@@ -103,15 +103,13 @@ def make(model: Model, batch: int, folder: Path) -> dict[str, Any]:
         held_out, labels = import_strings.resolve(model.evaluation)()
         np.save(folder / "evaluation.npy", held_out)
         np.save(folder / "labels.npy", labels)
+    whole = given_samples.whole_batch(model)
+    rows = orders(len(names), batch, whole)
     if given_samples.FILES in model.arguments:
         given = given_samples.read(model)
-        whole = given_samples.batch_of(model.inputs, given)
-        # Without a batch axis, a batch is one whole sample.
-        size = batch if any(spec.batch_axis is not None for spec in model.inputs) else 1
-        order = orders(len(names), size)
-        facts["expected_batches"] = expected_outputs.save(given, order, whole, folder)
+        facts["expected_batches"] = expected_outputs.save(given, rows, whole, folder)
     facts["code"] = build_sources.recorded(model) if model.inputs_from or model.evaluation else {}
-    facts["batches"] = batches_for(len(names), batch)
+    facts["batches"] = len(rows)
     facts["sha256"] = sha256
     return facts
 
@@ -147,8 +145,10 @@ def _save(
     import numpy as np
 
     files = {spec.name: folder / file_of(spec.name) for spec in model.inputs}
+    whole = given_samples.whole_batch(model)
     for spec in model.inputs:
-        np.save(files[spec.name], element_types.storable(_batched(spec, samples, batch)))
+        array = _batched(spec, samples, batch, whole)
+        np.save(files[spec.name], element_types.storable(array))
     return names, digest_batches(files)
 
 
@@ -195,7 +195,7 @@ def _samples(
     return {model.inputs[0].name: np.stack(arrays)}, [image.name for image in images]
 
 
-def _batched(spec: TensorSpec, samples: Mapping[str, Array], batch: int) -> Array:
+def _batched(spec: TensorSpec, samples: Mapping[str, Array], batch: int, whole: int = 1) -> Array:
     """Batch i holds samples i*batch, i*batch+1, ... modulo their number.
 
     A shape without BATCH takes a whole sample. If fewer than three batches would differ, each batch
@@ -205,10 +205,12 @@ def _batched(spec: TensorSpec, samples: Mapping[str, Array], batch: int) -> Arra
 
     values = samples[spec.name]
     count = len(values)
+    rows = orders(count, batch, whole)
     if spec.batch_axis is None:
-        batched = values[np.arange(batches_for(count, batch)) % count]
+        firsts = [row[0] for row in rows] if whole > 1 else np.arange(len(rows)) % count
+        batched = values[np.asarray(firsts)]
     else:
-        batched = np.moveaxis(values[np.asarray(orders(count, batch))], 1, 1 + spec.batch_axis)
+        batched = np.moveaxis(values[np.asarray(rows)], 1, 1 + spec.batch_axis)
     expected = spec.concrete(batch)
     dtype = element_types.TEXT if element_types.is_text(batched) else str(batched.dtype)
     if batched.shape[1:] != expected or dtype != spec.dtype:
@@ -220,8 +222,13 @@ def _batched(spec: TensorSpec, samples: Mapping[str, Array], batch: int) -> Arra
     return np.ascontiguousarray(batched)
 
 
-def orders(count: int, batch: int) -> list[list[int]]:
-    """The samples of each batch, of `count` samples."""
+def orders(count: int, batch: int, whole: int = 1) -> list[list[int]]:
+    """The samples of each batch, of `count` samples.
+
+    `whole` samples of the user's data belong together, and stay together in batches of this size.
+    """
+    if whole == batch and count > whole:
+        return [list(range(start, start + batch)) for start in range(0, count, batch)]
     stride = batch + (batch % count == 0 or (count > 2 and 2 * batch % count == 0))
     return [
         [(index * stride + position) % count for position in range(batch)]

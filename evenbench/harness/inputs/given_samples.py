@@ -164,6 +164,11 @@ def read(model: Model) -> Given:
     return given.fitted(wanted).varied(json.loads(model.arguments.get(VARIED, "[]")))
 
 
+def whole_batch(model: Model) -> int:
+    """The number of single samples in each given sample; 1 for models without given samples."""
+    return batch_of(model.inputs, read(model)) if FILES in model.arguments else 1
+
+
 def samples(model: Model) -> dict[str, Array]:
     """Arrays [count, ...] per input, as for `inputs_from`; whole batches become single samples."""
     import numpy as np

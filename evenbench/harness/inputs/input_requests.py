@@ -36,6 +36,8 @@ class InputRequest:
     batches: Sequence[int] = ()
     files: Sequence[str] = ()
     is_found: bool = False
+    photo: Sequence[int] = ()
+    """The shape of the only input, a photo after its recipe; empty without photos."""
 
     @property
     def arguments(self) -> dict[str, str]:

@@ -69,6 +69,16 @@ def test_a_whole_batch_is_split_along_its_axis(tmp_path: Path) -> None:
     np.testing.assert_array_equal(single[3]["state"], whole["state"][:, 3:])
 
 
+def test_whole_batches_of_several_files_stay_together(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.npz" for number in range(2)]
+    for number, file in enumerate(files):
+        np.savez(file, **arrays(number, batch=3))
+    loaded = made(model_of(*files), 3, tmp_path / "inputs")
+    for number, batch in enumerate(loaded):
+        for name, array in arrays(number, batch=3).items():
+            np.testing.assert_array_equal(batch[name], array)
+
+
 def test_an_additional_first_axis_lists_samples(tmp_path: Path) -> None:
     np.savez(tmp_path / "many.npz", x=np.arange(10, dtype=np.float32).reshape(5, 1, 2))
     model = model_of(tmp_path / "many.npz", specs=(TensorSpec("x", (1, 2)),))

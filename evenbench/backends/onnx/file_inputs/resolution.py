@@ -10,7 +10,7 @@ from typing import Any
 
 from evenbench.backends.onnx import description
 from evenbench.backends.onnx.file_inputs import declared as file_tensors
-from evenbench.backends.onnx.file_inputs import feeds, output_shapes, size_guesses, values
+from evenbench.backends.onnx.file_inputs import feeds, notes, output_shapes, size_guesses, values
 from evenbench.backends.onnx.file_inputs.consumers import Consumers
 from evenbench.backends.onnx.file_inputs.declared import ELEMENTS, MAP, SEQUENCE, TENSOR, Declared
 from evenbench.backends.onnx.file_inputs.sizes import Sizes
@@ -127,7 +127,20 @@ class Resolver:
 
     def _sizes(self, attempt: int) -> Sizes:
         known = self.given.shapes if self.given else {}
-        return Sizes(self.inputs, self.request.dims, known, attempt, bool(self.request.batches))
+        dims = {**self._photo_sizes(), **self.request.dims}
+        return Sizes(self.inputs, dims, known, attempt, bool(self.request.batches))
+
+    def _photo_sizes(self) -> dict[str, list[int]]:
+        """The sizes of a photo for the free dimensions of the only input, by place."""
+        photo = self.request.photo
+        shape = self.inputs[0].shape if len(self.inputs) == 1 else None
+        if shape is None or len(photo) != len(shape):
+            return {}
+        return {
+            f"{self.inputs[0].name}.{axis}": [photo[axis]]
+            for axis, size in enumerate(shape)
+            if isinstance(size, str) and axis > 0
+        }
 
     def _attempt(self, sizes: Sizes) -> tuple[Resolution, str]:
         """A resolution by these sizes, and the refusal of a trial run, if any."""
@@ -149,8 +162,8 @@ class Resolver:
         outputs = tuple(
             TensorSpec(output.name, shapes[output.name], output.dtype) for output in self.outputs
         )
-        notes = (*_size_notes(sizes), *_value_notes(rules))
-        return Resolution(inputs, outputs, rules, sequences, sizes.batch, notes), refusal
+        sentences = (*notes.of_sizes(sizes), *notes.of_values(rules))
+        return Resolution(inputs, outputs, rules, sequences, sizes.batch, sentences), refusal
 
     def _batch(self, sizes: Sizes) -> int:
         wanted = self.request.batches
@@ -269,28 +282,3 @@ class Resolver:
         varied = self.given.varied(names).samples
         refused = any(self.trial.run(sample, resolution.sequences)[1] for sample in varied)
         return [] if refused else names
-
-
-def _size_notes(sizes: Sizes) -> list[str]:
-    if not sizes.guesses:
-        return []
-    listed = ", ".join(f"{name}={size} ({why})" for name, (size, why) in sizes.guesses.items())
-    example = next(iter(sizes.guesses))
-    return [f"guessed {listed}; say --dim {example}=N for another size"]
-
-
-def _value_notes(rules: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    described = [f"{name} {_shown(rule)} ({rule['why']})" for name, rule in rules.items()]
-    return (
-        [f"made up {', '.join(described)}; say --range NAME=LOW..HIGH for other values"]
-        if described
-        else []
-    )
-
-
-def _shown(rule: Mapping[str, Any]) -> str:
-    if "low" in rule:
-        return f"{rule['low']:g}..{rule['high']:g}"
-    numbers = rule.get("values", rule.get("choices", ()))
-    listed = ",".join(f"{n:g}" if isinstance(n, (int, float)) else str(n) for n in numbers[:4])
-    return listed + (",..." if len(numbers) > 4 else "")

@@ -139,6 +139,12 @@ def test_sizes_are_given_by_name_place_or_whole(tmp_path: Path) -> None:
     assert shapes(described(unranked, dims={"x": [1, 16]}))["y"] == (1, 16)
 
 
+def test_a_photo_has_the_sizes_of_its_recipe(tmp_path: Path) -> None:
+    file = same(tmp_path / "m.onnx", T.FLOAT, ["N", 3, "height", "width"])
+    facts = described(file, photo=[1, 3, 96, 128], batches=[1])
+    assert shapes(facts)["y"] == (BATCH, 3, 96, 128)
+
+
 def test_another_guess_follows_a_refused_one(tmp_path: Path) -> None:
     """A window of 512 samples, as in voice detectors: a second of audio does not fit."""
     file = save(
