@@ -7,9 +7,11 @@ draws; `values`, all elements in order, or a single element for the whole tensor
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.types import Model, TensorSpec
 from evenbench.harness.inputs import element_types
 
@@ -81,7 +83,12 @@ def _fixed(spec: TensorSpec, values: Any, shape: tuple[int, ...]) -> Array:
     """The same values for every sample; values of a whole batch of one lose the batch axis."""
     import numpy as np
 
-    flat = np.asarray(values, _wide(spec)).reshape(-1)
+    flat, count = np.asarray(values, _wide(spec)).reshape(-1), math.prod(shape[1:])
+    if flat.size not in (1, count):
+        raise UsageError(
+            f"{spec.name} has {count} elements, but {flat.size} values are given; give one value "
+            f"for all, or {count}"
+        )
     whole = flat if flat.size == 1 else flat.reshape(shape[1:])
     return _cast(np.broadcast_to(whole, shape).copy(), spec)
 

@@ -335,6 +335,8 @@ def test_a_range_of_the_user_replaces_the_guess(tmp_path: Path) -> None:
     assert (made.min(), made.max()) == (500, 510)
     with pytest.raises(UsageError, match="--range other: the model has no input of this name"):
         described(file, ranges={"other": {"low": 0, "high": 1}})
+    with pytest.raises(UsageError, match="ids has 64 elements, but 2 values are given"):
+        described(file, ranges={"ids": {"values": [1, 2]}})
 
 
 @pytest.mark.parametrize(
