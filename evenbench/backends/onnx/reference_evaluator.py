@@ -55,7 +55,8 @@ class EvaluatorSession(Session):
             self.result = self.evaluator.run(None, self.feeds)
 
     def fetch(self) -> Arrays:
-        return dict(zip(self.evaluator.output_names, self.result, strict=True))
+        outputs = dict(zip(self.evaluator.output_names, self.result, strict=True))
+        return feeds.separated(outputs)
 
     def attest(self) -> Attestation:
         import onnx

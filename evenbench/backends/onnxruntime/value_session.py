@@ -16,7 +16,8 @@ def is_needed(cell: Cell) -> bool:
     """Whether a plain session cannot take the inputs, or return the outputs, of a cell."""
     specs = (*cell.model.inputs, *cell.model.outputs)
     narrow = any(feeds.is_narrow(spec.dtype) for spec in specs)
-    return narrow or bool(feeds.sequences_of(cell.model))
+    lists = (feeds.SEQUENCES, feeds.SEQUENCE_OUTPUTS)
+    return narrow or any(feeds.sequences_of(cell.model, argument) for argument in lists)
 
 
 class ValueSession(OrtSession):
@@ -30,8 +31,8 @@ class ValueSession(OrtSession):
         self.result = self._run(self.session, self.feeds)
 
     def fetch(self) -> Arrays:
-        outputs = zip(self.outputs, self.result, strict=True)
-        return {name: feeds.fetched(output) for name, output in outputs}
+        outputs = feeds.separated(dict(zip(self.outputs, self.result, strict=True)))
+        return {name: feeds.fetched(output) for name, output in outputs.items()}
 
     def _run(self, session: Any, inputs: dict[str, Any]) -> list[Any]:
         if any(not isinstance(value, self.runtime.OrtValue) for value in inputs.values()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,18 @@ def inputs(graph: onnx.GraphProto) -> list[Declared]:
 
 def outputs(graph: onnx.GraphProto) -> list[Declared]:
     return [_declared(value) for value in graph.output]
+
+
+def separated(outputs: Sequence[Declared], names: Sequence[str]) -> list[Declared]:
+    """The outputs with each sequence as its elements, by the names of a run such as `parts[0]`."""
+    flat: list[Declared] = []
+    for output in outputs:
+        if output.kind != SEQUENCE:
+            flat.append(output)
+            continue
+        elements = [name for name in names if name.startswith(f"{output.name}[")]
+        flat += [Declared(name, output.dtype, None) for name in elements]
+    return flat
 
 
 def _declared(value: onnx.ValueInfoProto) -> Declared:

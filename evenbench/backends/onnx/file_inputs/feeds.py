@@ -20,6 +20,9 @@ ELEMENT = re.compile(r"(?P<name>.+)\[(?P<index>\d+)\]", re.DOTALL)
 SEQUENCES = "sequences"
 """The model argument with the names of sequence inputs, as JSON."""
 
+SEQUENCE_OUTPUTS = "sequence_outputs"
+"""The model argument with the names of sequence outputs, as JSON."""
+
 PACKED: Mapping[str, int] = {"int4": 4, "uint4": 4, "float4_e2m1fn": 4, "int2": 2, "uint2": 2}
 """Types with several elements per byte, and the bits of an element."""
 
@@ -44,9 +47,9 @@ def elements(name: str, count: int) -> list[str]:
     return [f"{name}[{index}]" for index in range(count)]
 
 
-def sequences_of(model: Model) -> list[str]:
-    """The names of the sequence inputs of a user's ONNX file."""
-    names: list[str] = json.loads(model.arguments.get(SEQUENCES, "[]"))
+def sequences_of(model: Model, argument: str = SEQUENCES) -> list[str]:
+    """The names of the sequences among the inputs, or outputs, of a user's ONNX file."""
+    names: list[str] = json.loads(model.arguments.get(argument, "[]"))
     return names
 
 
@@ -62,6 +65,17 @@ def joined(arrays: Mapping[str, Any], sequences: Sequence[str]) -> dict[str, Any
     return feeds
 
 
+def separated(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The outputs by name, with the elements of each sequence as `name[0]`, `name[1]`, ..."""
+    named: dict[str, Any] = {}
+    for name, output in outputs.items():
+        if isinstance(output, list):
+            named |= dict(zip(elements(name, len(output)), output, strict=True))
+        else:
+            named[name] = output
+    return named
+
+
 def is_narrow(dtype: str) -> bool:
     """Whether a dtype of a `TensorSpec` needs a value of ONNX Runtime's own."""
     return dtype in [name for name, _ in KINDS.values()]
@@ -72,6 +86,9 @@ def refuses(cell: Cell) -> str:
     sequences = sequences_of(cell.model)
     if sequences:
         return f"input {sequences[0]} is a sequence, which only ort takes"
+    lists = sequences_of(cell.model, SEQUENCE_OUTPUTS)
+    if lists:
+        return f"output {lists[0]} is a sequence, which only ort returns"
     for spec in cell.model.inputs:
         if spec.dtype == element_types.TEXT or is_narrow(spec.dtype):
             words = "text" if spec.dtype == element_types.TEXT else spec.dtype

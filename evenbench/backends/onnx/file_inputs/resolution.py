@@ -12,7 +12,7 @@ from evenbench.backends.onnx import description
 from evenbench.backends.onnx.file_inputs import declared as file_tensors
 from evenbench.backends.onnx.file_inputs import feeds, notes, output_shapes, size_guesses, values
 from evenbench.backends.onnx.file_inputs.consumers import Consumers
-from evenbench.backends.onnx.file_inputs.declared import ELEMENTS, MAP, SEQUENCE, TENSOR, Declared
+from evenbench.backends.onnx.file_inputs.declared import ELEMENTS, MAP, SEQUENCE, Declared
 from evenbench.backends.onnx.file_inputs.sizes import Sizes
 from evenbench.backends.onnx.file_inputs.trial import Trial
 from evenbench.harness import BATCH, TensorSpec, UsageError
@@ -119,10 +119,10 @@ class Resolver:
         if double:
             raise UsageError(f"the file lists output {double[0]} twice; export it again")
         for output in self.outputs:
-            if output.kind != TENSOR:
+            if output.kind == MAP:
                 raise UsageError(
-                    f"output {output.name} is a {output.kind}, and only tensors are compared; "
-                    "export the model with tensors as outputs (scikit-learn: zipmap=False)"
+                    f"output {output.name} holds maps, and only tensors are compared; export the "
+                    "model with tensors as outputs (scikit-learn: zipmap=False)"
                 )
 
     def _sizes(self, attempt: int) -> Sizes:
@@ -156,11 +156,18 @@ class Resolver:
             len(self.request.batches) <= 1,
         )
         shapes = output_shapes.inferred(self.model, self.outputs, sizes.resolved, known)
-        refusal = ""
-        if self.inputs and self._is_doubtful(sizes, rules, shapes) and not self.trial.refusal:
-            shapes, refusal = self._tried(inputs, rules, sequences, shapes, known)
+        refusal, flat = "", self.outputs
+        lists = [output.name for output in self.outputs if output.kind == SEQUENCE]
+        doubtful = bool(self.inputs) and self._is_doubtful(sizes, rules, shapes)
+        if (doubtful or lists) and not self.trial.refusal:
+            flat, shapes, refusal = self._tried(inputs, rules, sequences, shapes, known)
+        if lists and flat is self.outputs:
+            raise UsageError(
+                f"output {lists[0]} is a sequence; only a run shows its length, and ONNX Runtime "
+                f"refuses: {refusal or self.trial.refusal}; give real inputs with --inputs"
+            )
         outputs = tuple(
-            TensorSpec(output.name, shapes[output.name], output.dtype) for output in self.outputs
+            TensorSpec(output.name, shapes[output.name], output.dtype) for output in flat
         )
         sentences = (*notes.of_sizes(sizes), *notes.of_values(rules))
         return Resolution(inputs, outputs, rules, sequences, sizes.batch, sentences), refusal
@@ -220,8 +227,11 @@ class Resolver:
         sequences: tuple[str, ...],
         shapes: Mapping[str, Shape],
         known: output_shapes.Known,
-    ) -> tuple[dict[str, Shape], str]:
-        """The outputs' shapes in trial runs at two batch sizes, and the refusal of the first."""
+    ) -> tuple[Sequence[Declared], dict[str, Shape], str]:
+        """The outputs and their shapes in trial runs at two batch sizes, and any refusal.
+
+        The elements of a sequence are separate outputs.
+        """
 
         def run(batch: int, seed: int = 0) -> tuple[dict[str, list[int]], str]:
             arrays = self._first_batch(inputs, rules, batch, seed)
@@ -229,16 +239,20 @@ class Resolver:
 
         one, refusal = run(known.batch)
         if refusal:
-            return dict(shapes), refusal
+            return self.outputs, dict(shapes), refusal
         batched = any(spec.batch_axis is not None for spec in inputs)
         two = run(known.batch + 1)[0] if batched and not self.given else one
         again, _ = run(known.batch, seed=1)
         varying = {name for name, shape in one.items() if again.get(name, shape) != shape}
-        seen = output_shapes.seen(self.outputs, one, two or one, known)
-        return {
-            name: shape if name not in seen or name in varying else seen[name]
-            for name, shape in shapes.items()
-        }, ""
+        flat = file_tensors.separated(self.outputs, list(one))
+        seen = output_shapes.seen(flat, one, two or one, known)
+        shapes = {
+            output.name: shapes.get(output.name, seen[output.name])
+            if output.name in varying or output.name not in one
+            else seen[output.name]
+            for output in flat
+        }
+        return flat, shapes, ""
 
     def _first_batch(
         self,

@@ -49,9 +49,10 @@ class Trial:
             outputs = feeds.run(self.session, self.runtime, names, inputs)
         except Exception as error:  # invalid values or sizes
             return {}, _first_line(error)
+        named = feeds.separated(dict(zip(names, outputs, strict=True)))
         shapes = {
             name: output.shape() if callable(output.shape) else output.shape
-            for name, output in zip(names, outputs, strict=True)
+            for name, output in named.items()
             if hasattr(output, "shape")
         }
         return {name: [int(size) for size in shape] for name, shape in shapes.items()}, ""

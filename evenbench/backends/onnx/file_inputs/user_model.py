@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evenbench.backends.onnx.file_inputs import feeds
+from evenbench.backends.onnx.file_inputs.declared import SEQUENCE
 from evenbench.backends.onnx.file_inputs.resolution import Resolution, Resolver
 from evenbench.harness import Model, UsageError
 from evenbench.harness.core import registry
@@ -44,7 +45,9 @@ def described(model: Model) -> dict[str, Any]:
 
 
 def _facts(resolver: Resolver, resolution: Resolution) -> dict[str, Any]:
-    sequences = {feeds.SEQUENCES: json.dumps(resolution.sequences)} if resolution.sequences else {}
+    lists = [output.name for output in resolver.outputs if output.kind == SEQUENCE]
+    names = {feeds.SEQUENCES: resolution.sequences, feeds.SEQUENCE_OUTPUTS: lists}
+    sequences = {key: json.dumps(value) for key, value in names.items() if value}
     notes = list(resolution.notes)
     if resolver.given:
         arguments, source = _given_arguments(resolver, resolution), GIVEN

@@ -370,3 +370,18 @@ def test_a_file_without_inputs_has_a_single_empty_sample(tmp_path: Path) -> None
     facts = described(save(tmp_path / "m.onnx", [node], [], [("y", T.FLOAT, [4, 2])], constants))
     assert (facts["inputs"], samples(facts)) == ((), {})
     assert shapes(facts) == {"y": (4, 2)}
+
+
+def test_a_sequence_is_its_elements(tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("SplitToSequence", ["x"], ["parts"], axis=1)],
+        "graph",
+        [helper.make_tensor_value_info("x", T.FLOAT, ["N", 3])],
+        [helper.make_tensor_sequence_value_info("parts", T.FLOAT, None)],
+    )
+    file = tmp_path / "m.onnx"
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, str(file))
+    facts = described(file)
+    assert shapes(facts) == {"x": (BATCH, 3), **{f"parts[{i}]": (BATCH, 1) for i in range(3)}}
+    assert facts["arguments"] == {"sequence_outputs": '["parts"]'}
