@@ -206,5 +206,8 @@ IMPLEMENTATIONS: tuple[Row, ...] = (
 DESCRIBE = "evenbench.backends.file_formats:describe"
 """The reader of model files of every format, for `evenbench inspect`."""
 
+INPUT_FILES = "evenbench.backends.input_files:read"
+"""The reader of files with a model's inputs, for `--inputs`."""
+
 PEAKS = "evenbench.backends.hardware_peaks:measure"
 """The measurement of this machine's peak speed, for the roofline of a result."""

@@ -276,6 +276,7 @@ WITHOUT_UNIT = {
         "major_faults",
         "count",
         "batches",
+        "expected_batches",
     ),
     *("cores", "cores_online", "affinity", "placement", "nonfinite"),
     *(

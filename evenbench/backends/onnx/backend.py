@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from evenbench.backends.onnx import (
     conversion,
@@ -14,6 +14,7 @@ from evenbench.backends.onnx import (
     quantisation,
     tensor_capture,
 )
+from evenbench.backends.onnx.file_inputs import feeds
 from evenbench.backends.torch import outputs as torch_outputs
 from evenbench.harness import Backend, Cell, Session, Source, Unsupported
 from evenbench.harness.core.intermediate_tensors import Exposed
@@ -35,6 +36,8 @@ class OnnxBackend(Backend):
     precisions = conversion.PRECISIONS
     options = {**exporters.OPTIONS, **quantisation.OPTIONS}
     portable_artifact = True
+    takes_values: ClassVar[bool] = False
+    """True for a backend of text, narrow types and sequences as inputs."""
 
     def supports(self, cell: Cell) -> str:
         return (
@@ -43,6 +46,7 @@ class OnnxBackend(Backend):
             or dynamic_axes.refuses(cell)
             or exporters.refuses(cell)
             or conversion.refuses(cell)
+            or ("" if self.takes_values else feeds.refuses(cell))
         )
 
     def lacks(self, cell: Cell) -> str:

@@ -39,7 +39,7 @@ def refuses(cell: Cell) -> str:
     if "dynamic" in cell.option and sorted(kinds) != sorted(str(cell.option["dynamic"]).split(",")):
         allowed = f"{BATCH!r}, {SIZE!r} or '{BATCH},{SIZE}'"
         return f"dynamic is {allowed}, not {cell.option['dynamic']!r}; other sizes are fixed"
-    if BATCH in kinds and not any(spec.is_batched for spec in cell.model.inputs):
+    if BATCH in kinds and all(spec.batch_axis is None for spec in cell.model.inputs):
         return f"dynamic={BATCH} opens the batch axis, and no input of {name} declares a batch axis"
     if SIZE in kinds and not cell.model.sizes:
         axes = "opens the axes that differ between the sizes of a model"
@@ -50,7 +50,7 @@ def refuses(cell: Cell) -> str:
 def open_axes(cell: Cell, spec: TensorSpec) -> tuple[int, ...]:
     """The axes of an input or output left open in the cell's file."""
     kinds = left_open(cell)
-    batch = (0,) if BATCH in kinds and spec.is_batched else ()
+    batch = (spec.batch_axis,) if BATCH in kinds and spec.batch_axis is not None else ()
     sizes = size_axes.changing(cell.model).get(spec.name, ()) if SIZE in kinds else ()
     return (*batch, *sizes)
 
@@ -85,7 +85,7 @@ def exporter_arguments(module: torch.nn.Module, cell: Cell, dynamo: bool) -> dic
 
 def _named_axes(cell: Cell, spec: TensorSpec) -> dict[int, str]:
     return {
-        axis: BATCH if spec.is_batched and axis == 0 else f"{spec.name}_{axis}"
+        axis: BATCH if axis == spec.batch_axis else f"{spec.name}_{axis}"
         for axis in open_axes(cell, spec)
     }
 
@@ -99,7 +99,7 @@ def check_exported(graph: Any, cell: Cell, exporter: str) -> None:
         for axis in open_axes(cell, spec):
             size = named[spec.name][axis] if axis < len(named[spec.name]) else None
             if size is None or not size.dim_param:
-                label = "the batch" if spec.is_batched and axis == 0 else f"axis {axis}"
+                label = "the batch" if axis == spec.batch_axis else f"axis {axis}"
                 fixed = size.dim_value if size is not None else "nothing"
                 raise Unsupported(
                     f"requested dynamic={cell.option['dynamic']}, "

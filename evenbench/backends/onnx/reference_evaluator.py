@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from evenbench.backends.onnx import description, evaluator_gaps, export, float64, judges, precision
 from evenbench.backends.onnx.backend import OnnxBackend
+from evenbench.backends.onnx.file_inputs import feeds, user_model
 from evenbench.backends.onnx.unoptimised_runtime import UnoptimisedSession
 from evenbench.harness import (
-    BATCH,
     Attestation,
     Cell,
     Golden,
@@ -30,13 +30,6 @@ from evenbench.harness.core.golden import Judge
 
 if TYPE_CHECKING:
     from evenbench.harness.core.session import Arrays
-
-
-OBJECTS = (
-    "; a detector's outputs are boxes [n, 4], labels [n] and scores [n] of one image, "
-    "with --task detection (docs/tasks.md#detection)"
-)
-"""The alternative for outputs of an open size, in errors."""
 
 
 class EvaluatorSession(Session):
@@ -59,14 +52,15 @@ class EvaluatorSession(Session):
         self.result: list[Any] = []
 
     def bind(self, inputs: Arrays) -> None:
-        self.feeds = dict(inputs)
+        self.feeds = feeds.joined(inputs, feeds.sequences_of(self.cell.model))
 
     def step(self) -> None:
         with _unsupported_operators():
             self.result = self.evaluator.run(None, self.feeds)
 
     def fetch(self) -> Arrays:
-        return dict(zip(self.evaluator.output_names, self.result, strict=True))
+        outputs = dict(zip(self.evaluator.output_names, self.result, strict=True))
+        return feeds.separated(outputs)
 
     def attest(self) -> Attestation:
         import onnx
@@ -88,12 +82,15 @@ class Float64Session(EvaluatorSession):
     wide = True
 
     def bind(self, inputs: Arrays) -> None:
-        import numpy as np
+        super().bind({name: _widened(array) for name, array in inputs.items()})
 
-        self.feeds = {
-            name: array.astype(np.float64) if array.dtype.kind == "f" else array
-            for name, array in inputs.items()
-        }
+
+def _widened(array: Any) -> Any:
+    """A float array in float64, as the graph; float8 stays, because the graph keeps it."""
+    import numpy as np
+
+    is_wide = str(array.dtype) in ("float16", "float32", "bfloat16")
+    return array.astype(np.float64) if is_wide else array
 
 
 @contextmanager
@@ -110,6 +107,7 @@ class OnnxEvaluator(OnnxBackend):
 
     name = "onnx-evaluator"
     open_outputs = True
+    takes_values = True
     requires = ("onnx",)
     precisions = ("fp32",)
     options: ClassVar[Mapping[str, str]] = {}
@@ -131,6 +129,7 @@ class OnnxReference(OnnxBackend, Golden):
     kind = "ONNX's own reference evaluator in float64"
     yardstick = "onnx-evaluator"
     open_outputs = True
+    takes_values = True
     requires = ("onnx",)
     precisions = ("fp32",)
     options: ClassVar[Mapping[str, str]] = {}
@@ -159,12 +158,11 @@ class OnnxReference(OnnxBackend, Golden):
         return {"sha256": digest(source), "note": f"the file {source.name}", "model": described}
 
     def describe(self, model: Model) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
-        import onnx
+        described = user_model.described(model)
+        return described["inputs"], described["outputs"]
 
-        graph = onnx.load(model.file, load_external_data=False).graph
-        constants = {initializer.name for initializer in graph.initializer}
-        inputs = [_spec(value, "") for value in graph.input if value.name not in constants]
-        return inputs, [_spec(value, OBJECTS) for value in graph.output]
+    def described(self, model: Model) -> Mapping[str, Any]:
+        return user_model.described(model)
 
     def load(self, folder: Path, cell: Cell) -> Session:
         """The evaluator, or ONNX Runtime without optimisation for graphs without evaluator."""
@@ -241,24 +239,3 @@ def digest(file: Path) -> str:
         return sha256.hexdigest()
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}; check the path") from error
-
-
-def _spec(value: Any, alternative: str) -> TensorSpec:
-    """The spec of a graph input or output. A symbolic first dimension is the batch.
-
-    Other symbolic dimensions raise UsageError, with `alternative` at the end of the message.
-    """
-    import onnx
-
-    kind = value.type.tensor_type
-    sizes: list[int | str] = [
-        size.dim_value if size.HasField("dim_value") else BATCH for size in kind.shape.dim
-    ]
-    if BATCH in sizes[1:]:
-        raise UsageError(
-            f"{value.name} has shape {sizes} with a free dimension that is not the first; "
-            f"fix it first, with onnxruntime.tools.make_dynamic_shape_fixed{alternative}"
-        )
-    return TensorSpec(
-        value.name, tuple(sizes), str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
-    )

@@ -9,7 +9,12 @@ from typing import Any, ClassVar
 
 from evenbench.backends.onnx import dynamic_axes, export
 from evenbench.backends.onnx.backend import OnnxBackend
-from evenbench.backends.onnxruntime import bound_session, execution_providers, session_options
+from evenbench.backends.onnxruntime import (
+    bound_session,
+    execution_providers,
+    session_options,
+    value_session,
+)
 from evenbench.backends.onnxruntime.session import OrtSession
 from evenbench.harness import Cell, Session, Source, Unsupported
 from evenbench.harness.core.backend import Deployment
@@ -28,6 +33,7 @@ class OnnxRuntime(OnnxBackend):
     """ONNX Runtime: by default on the CPU provider, fully optimised, executed in sequence."""
 
     name = "ort"
+    takes_values = True
     requires = ("onnxruntime",)
     distributions = ("onnxruntime", *OnnxBackend.distributions)
     environments = {"openvino": ("onnxruntime-openvino",), "gpu": ("onnxruntime-gpu[cuda,cudnn]",)}
@@ -145,6 +151,7 @@ class OnnxRuntime(OnnxBackend):
         )
         bound = cell.option.get("iobinding", default) == "on"
         kind = bound_session.BoundSession if bound else OrtSession
+        kind = value_session.ValueSession if value_session.is_needed(cell) else kind
         return kind(folder / export.FILE, cell, self.provider_of(cell))
 
 

@@ -9,7 +9,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from evenbench.harness.core.paths import PROJECT
 from evenbench.harness.core.types import ANY, BATCH, Cell, Model, TensorSpec
 from evenbench.harness.core.weights import Weights, own
 from evenbench.harness.environment import cpu
+from evenbench.harness.inputs import input_requests
 from evenbench.harness.runner import launcher
 from evenbench.harness.runner.job import Job, Reply
 
@@ -28,7 +29,30 @@ RANDOM_CALIBRATION = "evenbench.harness.inputs:standard_normal_calibration"
 SHAPE = re.compile(r"\d+(x\d+)*(,\d+(x\d+)*)*")
 
 
-def read(target: str, arguments: Mapping[str, str], timeout_seconds: float) -> tuple[Model, Golden]:
+@dataclass(frozen=True)
+class Reading:
+    """A model with its tensors, the golden that will judge the model, and facts of the worker.
+
+    `batch` is a batch size fixed by data or sizes of the user; `notes` are for the user.
+    """
+
+    model: Model
+    golden: Golden
+    facts: Mapping[str, Any]
+
+    @property
+    def batch(self) -> int | None:
+        """The batch size that the request fixes, or None."""
+        return self.facts.get("batch")
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences on guesses and sources of inputs."""
+        notes: Sequence[str] = self.facts.get("notes", ())
+        return notes
+
+
+def read(target: str, arguments: Mapping[str, str], timeout_seconds: float) -> Reading:
     """The model of a target, with its tensors, and the golden that will judge the model.
 
     `arguments` are passed to a build function. Raises UsageError for a target without a readable
@@ -37,8 +61,8 @@ def read(target: str, arguments: Mapping[str, str], timeout_seconds: float) -> t
     model = declaration(target, arguments)
     cell = _cell(model)
     golden = _golden(target, cell)
-    tensors = _work(Job("describe", cell), target, timeout_seconds)
-    return with_tensors(model, tensors), golden
+    facts = _work(Job("describe", cell), target, timeout_seconds)
+    return Reading(with_sources(with_tensors(model, facts), facts), golden, facts)
 
 
 def read_file(path: Path, shape: str, timeout_seconds: float) -> tuple[Model, Mapping[str, Any]]:
@@ -211,6 +235,17 @@ def with_tensors(model: Model, tensors: Mapping[str, Any]) -> Model:
     )
 
 
+def with_sources(model: Model, facts: Mapping[str, Any]) -> Model:
+    """The model with the sources of inputs that a worker described; without the request."""
+    arguments = {key: value for key, value in model.arguments.items() if key != input_requests.KEY}
+    return replace(
+        model,
+        inputs_from=facts.get("inputs_from", model.inputs_from),
+        calibration_from=facts.get("calibration_from", model.calibration_from),
+        arguments={**arguments, **facts.get("arguments", {})},
+    )
+
+
 def _specs(tensors: Iterable[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
     return tuple(
         TensorSpec(tensor["name"], _batched(tensor["shape"]), tensor["dtype"]) for tensor in tensors
@@ -220,6 +255,7 @@ def _specs(tensors: Iterable[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
 def _batched(shape: Sequence[int | str]) -> tuple[int | str, ...]:
     """The shape, with `BATCH` for a symbolic first size, unless `ANY` marks a list of objects."""
     is_symbolic = bool(shape) and isinstance(shape[0], str) and shape[0] != ANY
+    is_symbolic = is_symbolic and BATCH not in shape
     return (BATCH, *shape[1:]) if is_symbolic else tuple(shape)
 
 

@@ -16,6 +16,9 @@ MODEL_GROUP = "for a model file or function of your own"
 
 INPUT = "photos to use as inputs [default: random inputs]"
 RECIPE = "recipe, such as imagenet_224 [default: none]"
+SAMPLES = "real inputs, such as .npz; repeatable [default: none]"
+DIM = "size of a free dimension; repeatable [default: a guess]"
+RANGE = "values of an input; repeatable [default: from graph]"
 SHAPE = "input shapes, such as 1x3x224x224 [default: from file]"
 
 
@@ -32,6 +35,9 @@ class Selection:
     input: tuple[str, ...] = ()
     recipe: str = ""
     shape: str = ""
+    inputs: tuple[str, ...] = ()
+    dim: tuple[str, ...] = ()
+    range: tuple[str, ...] = ()
     backends: tuple[str, ...] = ()
     precision: tuple[str, ...] = ()
     device: tuple[str, ...] = ()
@@ -52,6 +58,12 @@ class Selection:
     def model_words(self) -> list[str]:
         """Return the words of the given model flags, for the reproducing command of a cell."""
         words = [*(["--input", *self.input] if self.input else [])]
+        for flag, texts in (
+            ("--inputs", self.inputs),
+            ("--dim", self.dim),
+            ("--range", self.range),
+        ):
+            words += [word for text in texts for word in (flag, text)]
         for flag in TEXT_FLAGS:
             value = getattr(self, flag)
             text = value if isinstance(value, str) else ",".join(map(str, value))
@@ -175,6 +187,9 @@ def add_inputs(model: argparse._ActionsContainer) -> None:
     model.add_argument("--input", action="extend", nargs="+", metavar="PHOTO", help=INPUT)
     model.add_argument("--recipe", metavar="NAME", help=RECIPE)
     model.add_argument("--shape", metavar="SHAPES", help=SHAPE)
+    model.add_argument("--inputs", action="append", metavar="FILE", help=SAMPLES)
+    model.add_argument("--dim", action="append", metavar="NAME=N", help=DIM)
+    model.add_argument("--range", action="append", metavar="NAME=A..B", help=RANGE)
 
 
 def add_meaning(model: argparse._ActionsContainer) -> None:
@@ -183,12 +198,12 @@ def add_meaning(model: argparse._ActionsContainer) -> None:
         "--task",
         choices=["", *task_outputs.TASKS],
         metavar="T",
-        help=f"{', '.join(task_outputs.TASKS)} [default: from outputs]",
+        help="meaning of outputs (docs/tasks.md) [default: guessed]",
     )
     model.add_argument(
         "--option",
         action="append",
-        metavar="BACKEND:KEY=VALUE",
+        metavar="B:KEY=VALUE",
         help="option of a backend; repeatable [default: none]",
     )
 

@@ -12,7 +12,8 @@ from evenbench.harness.collection import model_reader
 from evenbench.harness.core import registry, serialization
 from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.types import Recipe
-from evenbench.harness.inputs import preprocessors
+from evenbench.harness.inputs import input_requests, preprocessors
+from evenbench.harness.inputs.input_requests import InputRequest
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,12 @@ class ModelFlags:
     task: str = ""
     options: tuple[str, ...] = ()
     """`BACKEND:KEY=VALUE` texts."""
+    dims: tuple[str, ...] = ()
+    """`NAME=N` texts."""
+    ranges: tuple[str, ...] = ()
+    """`NAME=LOW..HIGH` texts."""
+    samples: tuple[str, ...] = ()
+    """Files with inputs."""
     preprocessing: tuple[str, ...] = ()
 
 
@@ -37,7 +44,8 @@ def check(target: str, flags: ModelFlags) -> None:
     """Raise UsageError for contradictions between flags, or with the target."""
     model_reader.check_shape(flags.shape)
     if flags.shape and target.endswith((".onnx", ".pt2")):
-        raise UsageError(f"{target} declares the shapes of its inputs; leave --shape out")
+        remedy = "name sizes with --dim" if target.endswith(".onnx") else "leave --shape out"
+        raise UsageError(f"{target} declares the shapes of its inputs; {remedy}")
     if flags.photos and not flags.recipe:
         raise UsageError(
             "--input needs --recipe, the steps from a photo to a tensor; expected one of "
@@ -55,10 +63,42 @@ def check(target: str, flags: ModelFlags) -> None:
             "--preprocessing names the libraries that run a recipe; add --input photo.jpg and "
             "--recipe"
         )
+    _check_inputs(target, flags)
     for library in flags.preprocessing:
         problem = preprocessors.refuses(preprocess.RECIPES[flags.recipe], library)
         if problem:
             raise UsageError(f"--preprocessing {library}: recipe {flags.recipe}: {problem}")
+
+
+def _check_inputs(target: str, flags: ModelFlags) -> None:
+    given = {"--dim": flags.dims, "--range": flags.ranges, "--inputs": flags.samples}
+    words = [flag for flag, texts in given.items() if texts]
+    if words and not target.endswith(".onnx"):
+        raise UsageError(
+            f"{words[0]} is for an ONNX file; a module's inputs are the example inputs of build, "
+            "or --shape"
+        )
+    if flags.photos and flags.samples:
+        raise UsageError("--input and --inputs are two sources of inputs; give one")
+    if flags.samples and flags.ranges:
+        raise UsageError("--range is for made-up inputs; leave --range or --inputs out")
+    for file in flags.samples:
+        if not Path(file).exists():
+            raise UsageError(f"--inputs {file}: no such file or folder; give the path")
+
+
+def request(target: str, flags: ModelFlags) -> InputRequest:
+    """The facts of the flags about an ONNX file's inputs. Raises UsageError for malformed texts.
+
+    ONNX test data beside the file are used if no flag says other inputs.
+    """
+    dims, ranges = input_requests.dims(flags.dims), input_requests.ranges(flags.ranges)
+    files = [str(Path(file).resolve()) for file in flags.samples]
+    said = (*flags.dims, *flags.ranges, *flags.batch, *flags.photos, *files)
+    beside = [] if said else input_requests.beside(Path(target))
+    batches = flags.batch or ((1,) if flags.photos else ())
+    photo = [int(size) for size in photo_shape(flags).split("x") if size]
+    return InputRequest(dims, ranges, batches, files or beside, bool(beside), photo)
 
 
 def _recipes() -> str:

@@ -5,13 +5,13 @@ module.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evenbench.harness.collection import model_reader, task_outputs, user_model_flags
-from evenbench.harness.collection.model_reader import RANDOM_CALIBRATION, RANDOM_INPUTS
+from evenbench.harness.collection.model_reader import RANDOM_CALIBRATION
 from evenbench.harness.collection.task_outputs import DETECTION, LISTED, shown
 from evenbench.harness.collection.user_model_flags import ModelFlags
 from evenbench.harness.core import artifact_store, import_strings
@@ -20,6 +20,9 @@ from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.golden import Golden
 from evenbench.harness.core.types import BATCH, Model, TensorSpec
 from evenbench.harness.inputs import preprocessors
+
+RANDOM = (RANDOM_CALIBRATION, "evenbench.harness.inputs:made_up_calibration")
+"""Sources of calibration samples that are not data."""
 
 PHOTO_INPUTS = "evenbench.harness.inputs:files"
 
@@ -51,11 +54,17 @@ def find(target: str, flags: ModelFlags, timeout_seconds: float) -> UserModel:
     """
     user_model_flags.check(target, flags)
     options = user_model_flags.option_sets(flags.options)
-    shape = flags.shape or user_model_flags.photo_shape(flags)
-    arguments = {"shape": shape} if shape and not target.endswith(".onnx") else {}
-    model, golden = model_reader.read(target, arguments, timeout_seconds)
-    _check_sizes(target, model)
+    if target.endswith(".onnx"):
+        arguments = user_model_flags.request(target, flags).arguments
+    else:
+        shape = flags.shape or user_model_flags.photo_shape(flags)
+        arguments = {"shape": shape} if shape else {}
+    reading = model_reader.read(target, arguments, timeout_seconds)
+    model, golden = reading.model, reading.golden
+    if reading.batch:
+        flags = replace(flags, batch=(reading.batch,))
     inputs, outputs = model.inputs, model.outputs
+    _check_sizes(target, (*inputs, *outputs))
     if flags.task == DETECTION:
         outputs = task_outputs.with_open_sizes(target, outputs)
     summary = f"{target}: {shown(inputs)} -> {shown(outputs)}, judged against {golden.kind}"
@@ -66,7 +75,7 @@ def find(target: str, flags: ModelFlags, timeout_seconds: float) -> UserModel:
         inputs=inputs,
         outputs=outputs,
         task=flags.task or task_outputs.guessed(outputs),
-        **_input_source(target, flags, inputs, model.arguments, golden),
+        **_input_source(target, flags, inputs, model, golden),
     )
     precisions, note = _precisions(model, flags)
     case = Case(
@@ -79,20 +88,20 @@ def find(target: str, flags: ModelFlags, timeout_seconds: float) -> UserModel:
         options=options,
         preprocessing=flags.preprocessing or (preprocessors.DEFAULT,),
     )
-    return UserModel(case, f"{summary}; {note}" if note else summary)
+    return UserModel(case, "; ".join(filter(None, (summary, *reading.notes, note))))
 
 
 def _precisions(model: Model, flags: ModelFlags) -> tuple[tuple[str, ...], str]:
     """The precisions, with `int8` replaced by a kind of int8, and a note on that choice."""
     # Ranges taken from random numbers are no calibration of a model without data.
-    is_random = model.calibration_from == RANDOM_CALIBRATION
+    is_random = model.calibration_from in RANDOM
     int8, note = int8_of(replace(model, calibration_from="") if is_random else model)
     chosen = [int8 if precision == INT8 else precision for precision in flags.precisions]
     return tuple(dict.fromkeys(chosen)) or ("fp32",), note if INT8 in flags.precisions else ""
 
 
-def _check_sizes(target: str, model: Model) -> None:
-    for spec in (*model.inputs, *model.outputs):
+def _check_sizes(target: str, specs: Tensors) -> None:
+    for spec in specs:
         size = model_reader.unknown_size(spec)
         if size:
             raise UsageError(
@@ -118,10 +127,11 @@ def _batches(
             )
         return (1,), tuple(map(_as_one_image, inputs)), outputs
     tensors = (*inputs, *outputs)
-    if any(spec.is_batched for spec in tensors):
+    if any(spec.batch_axis is not None for spec in tensors):
         return flags.batch or (1,), inputs, outputs
     sizes = {spec.shape[:1] for spec in tensors}
-    fixed = next(iter(sizes))[0] if len(sizes) == 1 and () not in sizes else None
+    is_batch = bool(inputs) and len(sizes) == 1 and () not in sizes
+    fixed = next(iter(sizes))[0] if is_batch else None
     if set(flags.batch) - {fixed or 1}:
         raise UsageError(
             f"{target}: its inputs have fixed shapes ({shown(inputs)}), not --batch "
@@ -151,7 +161,7 @@ def _input_source(
     target: str,
     flags: ModelFlags,
     inputs: Sequence[TensorSpec],
-    arguments: Mapping[str, str],
+    model: Model,
     golden: Golden,
 ) -> dict[str, Any]:
     """The fields of the model's input source: the user's photos through a recipe, the examples
@@ -161,7 +171,7 @@ def _input_source(
     if not flags.photos and not flags.shape and golden.samples:
         return {"inputs_from": golden.samples, "calibration_from": golden.calibration}
     if not flags.photos:
-        return {"inputs_from": RANDOM_INPUTS, "calibration_from": RANDOM_CALIBRATION}
+        return {}
     if len(inputs) != 1:
         raise UsageError(
             f"{target}: a photo makes one input, but the model has {len(inputs)} "
@@ -174,5 +184,5 @@ def _input_source(
     return {
         "inputs_from": PHOTO_INPUTS,
         "calibration_from": "",
-        "arguments": {**arguments, **photos},
+        "arguments": {**model.arguments, **photos},
     }

@@ -149,7 +149,7 @@ def add_budget(command: Container) -> None:
     command.add_argument(
         "--budget",
         metavar="TIME",
-        help="time limit of measuring: 90s, 5m or 1h [default: no limit]",
+        help="time limit, such as 90s, 5m or 1h [default: none]",
     )
 
 

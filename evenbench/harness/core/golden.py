@@ -90,6 +90,14 @@ class Golden(Backend):
         (`harness.core.build_sources`), so a code change is a cache miss.
         """
 
+    def described(self, model: Model) -> Mapping[str, Any]:
+        """The `inputs` and `outputs` of a user's own model, and optional facts.
+
+        `inputs_from`, `calibration_from` and `arguments` are fields of the model; `batch` is a
+        batch size fixed by data; `notes` are sentences for the user.
+        """
+        return dict(zip(("inputs", "outputs"), self.describe(model), strict=True))
+
     @abstractmethod
     def describe(self, model: Model) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
         """The inputs and outputs of a user's own model without declared tensors."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -175,6 +175,11 @@ def describe_file(model: Model) -> dict[str, Any]:
     ]
     facts: dict[str, Any] = import_strings.resolve(described)(Path(model.file), shapes)
     return facts
+
+
+def read_inputs(paths: Sequence[Path]) -> Any:
+    """The `harness.inputs.given_samples.Given` of files with a model's inputs."""
+    return import_strings.resolve(importlib.import_module("backends").INPUT_FILES)(paths)
 
 
 def peaks(cell: Cell, seconds: float) -> dict[str, Any]:

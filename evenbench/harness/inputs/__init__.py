@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from evenbench.harness import preprocess
 from evenbench.harness.core.types import Model, TensorSpec
-from evenbench.harness.inputs import preprocessors
+from evenbench.harness.inputs import given_samples, preprocessors
+from evenbench.harness.inputs import made_up_samples as rules
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,11 +43,25 @@ def standard_normal_calibration(model: Model) -> dict[str, Array]:
     return {spec.name: _random(spec, generator) for spec in model.inputs}
 
 
+def made_up(model: Model) -> dict[str, Array]:
+    """Eight samples per declared input by the rules of the model, seed 0 (`made_up` module)."""
+    return rules.samples(model, 0)
+
+
+def made_up_calibration(model: Model) -> dict[str, Array]:
+    """Samples like `made_up`'s with another seed, for int8-static's ranges."""
+    return rules.samples(model, 1)
+
+
+def given(model: Model) -> dict[str, Array]:
+    """The samples in the files of `--inputs`, or in ONNX test data beside the model."""
+    return given_samples.samples(model)
+
+
 def _random(spec: TensorSpec, generator: Any) -> Array:
     import numpy as np
 
-    whole = spec.concrete(1)
-    shape = (RANDOM_SAMPLES, *(whole[1:] if spec.is_batched else whole))
+    shape = (RANDOM_SAMPLES, *spec.sample)
     samples: Array
     if np.issubdtype(np.dtype(spec.dtype), np.floating):
         samples = generator.standard_normal(shape).astype(spec.dtype)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from evenbench.harness import photographs
 from evenbench.harness.core import build_sources, import_strings, source_digests
 from evenbench.harness.core.errors import UsageError
-from evenbench.harness.core.types import BATCH, Cell, Model, Photograph, TensorSpec
-from evenbench.harness.inputs import preprocessors
+from evenbench.harness.core.types import Cell, Model, Photograph, TensorSpec
+from evenbench.harness.inputs import element_types, expected_outputs, given_samples, preprocessors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,8 +99,14 @@ def make(model: Model, batch: int, folder: Path) -> dict[str, Any]:
         held_out, labels = import_strings.resolve(model.evaluation)()
         np.save(folder / "evaluation.npy", held_out)
         np.save(folder / "labels.npy", labels)
+    whole = given_samples.whole_batch(model)
+    rows = orders(len(names), batch, whole)
+    if given_samples.FILES in model.arguments:
+        given = given_samples.read(model)
+        expected = expected_outputs.of_batches(given, rows, whole)
+        facts |= {"expected_batches": len(expected), **expected_outputs.save(folder, expected)}
     facts["code"] = build_sources.recorded(model) if model.inputs_from or model.evaluation else {}
-    facts["batches"] = batches_for(len(names), batch)
+    facts["batches"] = len(rows)
     facts["sha256"] = sha256
     return facts
 
@@ -136,8 +142,10 @@ def _save(
     import numpy as np
 
     files = {spec.name: folder / file_of(spec.name) for spec in model.inputs}
+    whole = given_samples.whole_batch(model)
     for spec in model.inputs:
-        np.save(files[spec.name], _batched(spec, samples, batch))
+        array = _batched(spec, samples, batch, whole)
+        np.save(files[spec.name], element_types.storable(array))
     return names, digest_batches(files)
 
 
@@ -167,7 +175,8 @@ def _samples(
             raise UsageError(
                 f"model {model.name}: {function} returned {sorted(arrays)}, expected also {missing}"
             )
-        count = len(next(iter(arrays.values())))
+        # A model without inputs runs on a single, empty sample.
+        count = len(next(iter(arrays.values()))) if arrays else 1
         return arrays, [f"sample {index}" for index in range(count)]
     if model.recipe is None or not images:
         raise UsageError(
@@ -183,7 +192,7 @@ def _samples(
     return {model.inputs[0].name: np.stack(arrays)}, [image.name for image in images]
 
 
-def _batched(spec: TensorSpec, samples: Mapping[str, Array], batch: int) -> Array:
+def _batched(spec: TensorSpec, samples: Mapping[str, Array], batch: int, whole: int = 1) -> Array:
     """Batch i holds samples i*batch, i*batch+1, ... modulo their number.
 
     A shape without BATCH takes a whole sample. If fewer than three batches would differ, each batch
@@ -193,33 +202,59 @@ def _batched(spec: TensorSpec, samples: Mapping[str, Array], batch: int) -> Arra
 
     values = samples[spec.name]
     count = len(values)
-    if spec.shape and spec.shape[0] == BATCH:
-        stride = batch + (batch % count == 0 or (count > 2 and 2 * batch % count == 0))
-        order = [
-            [(index * stride + position) % count for position in range(batch)]
-            for index in range(batches_for(count, batch))
-        ]
-        batched = values[np.asarray(order)]
+    rows = orders(count, batch, whole)
+    if spec.batch_axis is None:
+        firsts = [row[0] for row in rows] if whole > 1 else np.arange(len(rows)) % count
+        batched = values[np.asarray(firsts)]
     else:
-        batched = values[np.arange(batches_for(count, batch)) % count]
+        batched = np.moveaxis(values[np.asarray(rows)], 1, 1 + spec.batch_axis)
     expected = spec.concrete(batch)
-    if batched.shape[1:] != expected or str(batched.dtype) != spec.dtype:
+    dtype = element_types.TEXT if element_types.is_text(batched) else str(batched.dtype)
+    if batched.shape[1:] != expected or dtype != spec.dtype:
         raise UsageError(
-            f"input {spec.name}: made {batched.dtype}{list(batched.shape[1:])}, declared "
+            f"input {spec.name}: made {dtype}{list(batched.shape[1:])}, declared "
             f"{spec.dtype}{list(expected)}; "
             "change the recipe or the TensorSpec"
         )
     return np.ascontiguousarray(batched)
 
 
-def load(folder: Path, model: Model) -> list[dict[str, Array]]:
-    """The batches of an input folder as read-only arrays, a dict per batch."""
+def orders(count: int, batch: int, whole: int = 1) -> list[list[int]]:
+    """The samples of each batch, of `count` samples.
+
+    `whole` samples of the user's data belong together, and stay together in batches of this size.
+    """
+    if whole == batch and count > whole:
+        return [list(range(start, start + batch)) for start in range(0, count, batch)]
+    stride = batch + (batch % count == 0 or (count > 2 and 2 * batch % count == 0))
+    return [
+        [(index * stride + position) % count for position in range(batch)]
+        for index in range(batches_for(count, batch))
+    ]
+
+
+def first(spec: TensorSpec, samples: Array, batch: int) -> Array:
+    """The first batch of an input, from its samples [count, ...]."""
     import numpy as np
 
-    whole = {spec.name: np.load(folder / file_of(spec.name)) for spec in model.inputs}
+    if spec.batch_axis is None:
+        whole: Array = samples[0, ...]
+        return whole
+    return np.ascontiguousarray(np.moveaxis(samples[:batch], 0, spec.batch_axis))
+
+
+def load(folder: Path, model: Model) -> list[dict[str, Array]]:
+    """The batches of an input folder as read-only arrays, a dict per batch.
+
+    A model without inputs has a single, empty batch.
+    """
+    import numpy as np
+
+    whole = {
+        spec.name: element_types.restored(np.load(folder / file_of(spec.name)), spec.dtype)
+        for spec in model.inputs
+    }
     for array in whole.values():
         array.setflags(write=False)
-    return [
-        {name: array[index, ...] for name, array in whole.items()}
-        for index in range(len(next(iter(whole.values()))))
-    ]
+    count = min(map(len, whole.values()), default=1)
+    return [{name: array[index, ...] for name, array in whole.items()} for index in range(count)]

@@ -65,7 +65,8 @@ class Shape:
         fed = {}
         for spec in self.model.inputs:
             array = self.batches[index][spec.name]
-            fed[spec.name] = array[start : start + self.batch].copy() if spec.is_batched else array
+            part = self._part(spec, start)
+            fed[spec.name] = array if part is None else array[part].copy()
             fed[spec.name].setflags(write=False)
         return index, start, fed
 
@@ -76,12 +77,21 @@ class Shape:
         whole = self.outputs.setdefault(index, {})
         for spec in self.model.outputs:
             array = outputs[spec.name]
-            if not spec.is_batched:
+            part = self._part(spec, start)
+            if part is None:
                 whole[spec.name] = array
                 continue
             if spec.name not in whole:
-                whole[spec.name] = np.full((self.whole, *array.shape[1:]), 0, array.dtype)
-            whole[spec.name][start : start + self.batch] = array
+                shape = list(array.shape)
+                shape[len(part) - 1] = self.whole
+                whole[spec.name] = np.full(shape, 0, array.dtype)
+            whole[spec.name][part] = array
+
+    def _part(self, spec: TensorSpec, start: int) -> tuple[slice, ...] | None:
+        """The index of a slice of the whole batch in a tensor; None for a tensor without batch."""
+        if spec.batch_axis is None:
+            return None
+        return (*[slice(None)] * spec.batch_axis, slice(start, start + self.batch))
 
     def point(self) -> dict[str, Any]:
         """The shape's calls as a point of the scenario."""

@@ -50,7 +50,7 @@ def make_golden(
             return _kept(cell, golden, alone, batches, artifact, input_folder, yardsticks, folder)
         finally:
             session.close()
-    expected = expected_outputs.load(input_folder)
+    expected = expected_outputs.load(input_folder, cell.model)
     judges = committee.Committee(golden, plain, artifact, batches, expected)
     try:
         finding = judges.finding()

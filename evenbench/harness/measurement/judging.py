@@ -66,6 +66,7 @@ def _evidence(
         task=cell.model.task,
         metric=(scored["value"], golden_accuracy["value"]) if scored and golden_accuracy else None,
         threshold=cell.model.score_threshold,
+        has_inputs=bool(cell.model.inputs),
     )
 
 

@@ -14,14 +14,13 @@ from typing import Any
 from evenbench.harness.core import build_sources, registry
 from evenbench.harness.core.backend import Source
 from evenbench.harness.core.types import to_json
-from evenbench.harness.inputs import batches
+from evenbench.harness.inputs import batches, element_types
 from evenbench.harness.runner.job import Channel, Job, Measurement, SourceDigests
 
 
 def describe(job: Job, channel: Channel) -> dict[str, Any]:
-    """The input and output tensors of a user's own model."""
-    described = registry.golden_for(job.cell).describe(job.cell.model)
-    return to_json(dict(zip(("inputs", "outputs"), described, strict=True)))  # type: ignore[no-any-return]
+    """The input and output tensors of a user's own model, and the sources of inputs."""
+    return to_json(dict(registry.golden_for(job.cell).described(job.cell.model)))  # type: ignore[no-any-return]
 
 
 def examine(job: Job, channel: Channel) -> dict[str, Any]:
@@ -61,7 +60,12 @@ def outlook(job: Job, channel: Channel) -> dict[str, Any]:
     session = backend.load(artifact, cell)
     try:
         specs = cell.model.inputs
-        session.bind({spec.name: np.zeros(spec.concrete(cell.batch), spec.dtype) for spec in specs})
+        session.bind(
+            {
+                spec.name: np.zeros(spec.concrete(cell.batch), element_types.dtype_of(spec.dtype))
+                for spec in specs
+            }
+        )
         session.step()
         session.sync()
         return to_json(session.attest())  # type: ignore[no-any-return]

@@ -165,6 +165,11 @@ def test_one_input_alone_has_no_spread_to_judge_by() -> None:
     assert compare(GOLDEN[:1], golden=GOLDEN[:1]).verdict == "degenerate"
 
 
+def test_a_model_without_inputs_is_judged_by_its_one_answer() -> None:
+    assert compare(GOLDEN[:1], golden=GOLDEN[:1], has_inputs=False).verdict == "pass"
+    assert compare(GOLDEN[:1] + 1, golden=GOLDEN[:1], has_inputs=False).verdict == "fail"
+
+
 def test_top_1_agreement_is_counted_over_the_last_axis_where_asked() -> None:
     made = GOLDEN.copy()
     made[1, 0] = [9.0, 4.0, -8.0, 2.0]

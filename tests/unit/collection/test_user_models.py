@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from evenbench.harness import BATCH, Cell, Model, TensorSpec
-from evenbench.harness.collection import model_reader, user_models
+from evenbench.harness.collection import model_reader, user_model_flags, user_models
 from evenbench.harness.collection.user_model_flags import ModelFlags
 from evenbench.harness.core import registry
 from evenbench.harness.core.errors import UsageError
@@ -120,10 +123,58 @@ def test_a_file_with_a_fixed_batch_runs_at_that_one(tmp_path: Path) -> None:
         user_models.find(str(file), ModelFlags(batch=(8,)), 60)
 
 
-def test_a_file_with_another_free_size_is_refused(tmp_path: Path) -> None:
-    file = save_onnx(tmp_path / "free.onnx", inner="width")
-    with pytest.raises(UsageError, match="not the first"):
-        user_models.find(str(file), ModelFlags(), 60)
+def test_another_free_size_is_guessed_or_given(tmp_path: Path) -> None:
+    file = save_onnx(tmp_path / "free.onnx", inner="seq_len")
+    guessed = user_models.find(str(file), ModelFlags(), 60)
+    assert only_model(guessed).inputs == (TensorSpec("x", (BATCH, 128)),)
+    assert "guessed seq_len=128" in guessed.summary
+    given = user_models.find(str(file), ModelFlags(dims=("seq_len=7", "batch=2")), 60)
+    assert only_model(given).outputs == (TensorSpec("y", (BATCH, 7)),)
+    assert (given.case.batch, "guessed" in given.summary) == ((2,), False)
+    with pytest.raises(UsageError, match="--batch 4 contradicts the batch of 2"):
+        user_models.find(str(file), ModelFlags(dims=("batch=2",), batch=(4,)), 60)
+
+
+def test_the_inputs_of_a_file_are_made_up_or_given(tmp_path: Path) -> None:
+    file = save_onnx(tmp_path / "m.onnx")
+    np.savez(tmp_path / "x.npz", x=np.ones((5, 4), np.float32))
+    found = user_models.find(str(file), ModelFlags(samples=(str(tmp_path / "x.npz"),)), 60)
+    assert (only_model(found).inputs_from, found.case.batch) == ("harness.inputs:given", (5,))
+    assert "inputs: 1 sample from x.npz" in found.summary
+    folder = tmp_path / "test_data_set_0"
+    folder.mkdir()
+    onnx = pytest.importorskip("onnx")
+    tensor = onnx.numpy_helper.from_array(np.ones((2, 4), np.float32), "x")
+    (folder / "input_0.pb").write_bytes(tensor.SerializeToString())
+    found = user_models.find(str(file), ModelFlags(), 60)
+    assert "1 sample from test data beside the file" in found.summary
+    other = save_onnx(tmp_path / "other.onnx", inner=9)
+    found = user_models.find(str(other), ModelFlags(), 60)
+    assert only_model(found).inputs_from == "harness.inputs:standard_normal"
+    assert "the test data beside the file do not fit: x: axis 1 has size 4" in found.summary
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        ({"dims": ("seq",)}, "--dim 'seq' is no size; expected NAME=N"),
+        ({"dims": ("a=1", "a=2")}, "--dim a is given twice"),
+        ({"ranges": ("ids=9..0",)}, "--range 'ids=9..0' is no range"),
+        ({"samples": ("absent.npz",)}, "--inputs absent.npz: no such file or folder"),
+        ({"samples": ("a.npz",), "ranges": ("x=1",)}, "--range is for made-up inputs"),
+        ({"samples": ("a.npz",), "photos": ("a.jpg",)}, "--input and --inputs are two sources"),
+    ],
+)
+def test_contradicting_flags_of_inputs_are_told(flags: dict[str, Any], problem: str) -> None:
+    recipe = {"recipe": "imagenet_224"} if "photos" in flags else {}
+    step = user_model_flags.check if "samples" in flags else user_model_flags.request
+    with pytest.raises(UsageError, match=re.escape(problem)):
+        step("m.onnx", ModelFlags(**flags, **recipe))
+
+
+def test_sizes_of_an_onnx_file_are_no_flag_of_a_module() -> None:
+    with pytest.raises(UsageError, match="--dim is for an ONNX file"):
+        user_model_flags.check("package.module:build", ModelFlags(dims=("seq=1",)))
 
 
 def test_a_file_that_changed_is_another_cell(tmp_path: Path) -> None:

@@ -238,10 +238,28 @@ def test_a_relative_file_and_an_absolute_one_have_one_portable_name(tmp_path: Pa
     )
 
 
-@pytest.mark.parametrize("shape", [(4, BATCH), (BATCH, 3, BATCH)])
-def test_the_batch_is_the_first_size_or_none(shape: tuple[int | str, ...]) -> None:
-    with pytest.raises(UsageError, match=r"tensor x has shape .* 'batch' is not the first size"):
-        TensorSpec("x", shape)
+def test_the_batch_has_one_place_at_most() -> None:
+    with pytest.raises(UsageError, match=r"tensor x has shape .* 'batch' in two places"):
+        TensorSpec("x", (BATCH, 3, BATCH))
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "sample", "whole"),
+    [
+        ((BATCH, 3, 8), 0, (3, 8), (5, 3, 8)),
+        ((2, BATCH, 128), 1, (2, 128), (2, 5, 128)),
+        ((4,), None, (4,), (4,)),
+        ((), None, (), ()),
+    ],
+)
+def test_a_spec_says_where_its_batch_is(
+    shape: tuple[int | str, ...],
+    axis: int | None,
+    sample: tuple[int, ...],
+    whole: tuple[int, ...],
+) -> None:
+    spec = TensorSpec("state", shape)
+    assert (spec.batch_axis, spec.sample, spec.concrete(5)) == (axis, sample, whole)
 
 
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf"), 0.0, -1.0])

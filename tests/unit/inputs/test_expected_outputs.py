@@ -6,7 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from evenbench.harness import Model, TensorSpec
 from evenbench.harness.inputs import expected_outputs
+
+MODEL = Model(
+    "m",
+    "a:b",
+    outputs=(TensorSpec("out/größe 1[0]", (1, 2)), TensorSpec("label", (1,), "str")),
+)
 
 
 def test_expected_outputs_are_read_back_by_batch_and_name(tmp_path: Path) -> None:
@@ -15,7 +22,7 @@ def test_expected_outputs_are_read_back_by_batch_and_name(tmp_path: Path) -> Non
         {"out/größe 1[0]": np.float32([[3, 4]]), "label": np.array(["dog"], object)},
     ]
     fact = expected_outputs.save(tmp_path, samples)
-    found = expected_outputs.load(tmp_path)
+    found = expected_outputs.load(tmp_path, MODEL)
     assert [list(outputs) for outputs in found] == [list(samples[0]), list(samples[1])]
     assert np.array_equal(found[1]["out/größe 1[0]"], [[3, 4]])
     assert [outputs["label"].tolist() for outputs in found] == [["cat"], ["dog"]]
@@ -31,4 +38,4 @@ def test_other_expectations_have_another_digest(tmp_path: Path) -> None:
 
 
 def test_inputs_without_expectations_have_none(tmp_path: Path) -> None:
-    assert expected_outputs.load(tmp_path) == []
+    assert expected_outputs.load(tmp_path, MODEL) == []

@@ -1,0 +1,1 @@
+"""Inputs of ONNX files: declared tensors, sizes of free dimensions, and valid values."""
