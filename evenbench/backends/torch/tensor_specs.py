@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from evenbench.backends.torch import exported_files
+from evenbench.backends.torch import adoption, arguments, exported_files
 from evenbench.backends.torch.model import module_and_examples
-from evenbench.backends.torch.outputs import named
+from evenbench.backends.torch.outputs import distinct, named
 from evenbench.harness import BATCH, Model, TensorSpec, UsageError
 from evenbench.harness.core import import_strings
 
@@ -30,24 +30,42 @@ def describe(model: Model) -> tuple[list[TensorSpec], list[TensorSpec]]:
     module, examples = module_and_examples(model)
     if not examples:
         examples = _examples(model)
-    names = _argument_names(module, len(examples))
+    names = arguments.names(module, len(examples))
     specs = [
         TensorSpec(name, tuple(value.shape), _dtype(value))
         for name, value in zip(names, examples, strict=True)
     ]
     with torch.no_grad():
-        first = named(module(*examples), None, model.name)
-        if not first:
-            raise UsageError(
-                f"{model.build} returns no tensor; "
-                "expected a tensor, or a sequence or a dictionary of tensors"
-            )
+        first = _trial(module, examples, model)
         batched = _accepts_batch(module, examples, first)
-    outputs = [TensorSpec(name, tuple(value.shape), _dtype(value)) for name, value in first.items()]
+    outputs = [
+        TensorSpec(name, tuple(value.shape), _dtype(value))
+        for name, value in zip(distinct(first, names), first.values(), strict=True)
+    ]
     if batched:
         specs = [TensorSpec(spec.name, (BATCH, *spec.shape[1:]), spec.dtype) for spec in specs]
         outputs = [TensorSpec(spec.name, (BATCH, *spec.shape[1:]), spec.dtype) for spec in outputs]
     return specs, outputs
+
+
+def _trial(
+    module: torch.nn.Module, examples: Sequence[torch.Tensor], model: Model
+) -> dict[str, torch.Tensor]:
+    """The outputs of a call by default name. Raises UsageError for a result without a tensor."""
+    try:
+        result = module(*(value.clone() for value in examples))
+    except RuntimeError as error:
+        explained = adoption.explained(error, module, model.build)
+        if explained is None:
+            raise
+        raise explained from error
+    first = named(result, None, model.name)
+    if not first:
+        raise UsageError(
+            f"{model.build} returns no tensor; "
+            "expected a tensor, or a sequence or a dictionary of tensors"
+        )
+    return first
 
 
 def _examples(model: Model) -> tuple[torch.Tensor, ...]:
@@ -67,18 +85,6 @@ def _examples(model: Model) -> tuple[torch.Tensor, ...]:
         torch.randn([int(size) for size in shape.split("x")], generator=generator)
         for shape in shapes
     )
-
-
-def _argument_names(module: torch.nn.Module, count: int) -> list[str]:
-    import inspect
-
-    parameters = inspect.signature(module.forward).parameters.values()
-    names = [
-        parameter.name
-        for parameter in parameters
-        if parameter.kind == parameter.POSITIONAL_OR_KEYWORD
-    ]
-    return names[:count] if len(names) >= count else [f"input_{index}" for index in range(count)]
 
 
 def _accepts_batch(
