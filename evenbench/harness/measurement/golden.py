@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evenbench.harness.accuracy import output_errors
+from evenbench.harness.accuracy import output_values
 from evenbench.harness.core import registry
 from evenbench.harness.core.golden import Golden
 from evenbench.harness.core.types import Cell
@@ -41,7 +40,8 @@ def make_golden(
     try:
         unsized = open_outputs(cell.model)
         wanted = {
-            name: _widened(values) for name, values in once(session, batches, unsized).items()
+            name: output_values.widened(values)
+            for name, values in once(session, batches, unsized).items()
         }
         again = once(session, batches, unsized)
         scored = accuracy(session, cell, input_folder)
@@ -51,41 +51,23 @@ def make_golden(
     finally:
         session.close()
     for name, values in wanted.items():
-        drift = _difference(values, again[name])
+        drift = output_values.drift(values, again[name])
         if drift > 1e-9:
             raise ValueError(
                 f"the golden of {cell.model.name} does not agree with itself: {name} differs by "
                 f"{drift:.1e} of its scale between two runs; put the model in eval mode and remove "
                 "randomness"
             )
-    own = {
-        precision: _own_rmse(cell, golden, precision, path, batches, wanted)
+    errors = {
+        precision: _own_errors(cell, golden, precision, path, batches, wanted)
         for precision, path in yardsticks.items()
     }
+    own = {precision: rmse for precision, (rmse, _) in errors.items()}
+    shares = {precision: share for precision, (_, share) in errors.items()}
     _save(folder / "outputs.npz", wanted)
-    facts = {"kind": kind, "own_rmse": own, "accuracy": scored, "work": work}
+    facts = {"kind": kind, "own_rmse": own, "own_share": shares, "accuracy": scored, "work": work}
     (folder / "facts.json").write_text(json.dumps(facts))
     return facts
-
-
-def _widened(values: Any) -> Any:
-    return (
-        [array.astype(np.float64) for array in values]
-        if isinstance(values, list)
-        else values.astype(np.float64)
-    )
-
-
-def _difference(values: Any, again: Any) -> float:
-    """The largest difference between two runs, in units of the first run's scale; infinite for
-    different numbers of objects.
-    """
-    if isinstance(values, list):
-        pairs = zip(values, again, strict=True)
-        equal_shapes = all(array.shape == other.shape for array, other in pairs)
-        return max(map(_difference, values, again)) if equal_shapes else math.inf
-    scale = max(float(np.max(np.abs(values), initial=0.0)), 1e-300)
-    return float(np.max(np.abs(values - again), initial=0.0)) / scale
 
 
 def _save(file: Path, outputs: Mapping[str, Any]) -> None:
@@ -106,17 +88,16 @@ def _save(file: Path, outputs: Mapping[str, Any]) -> None:
                 np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
 
 
-def _own_rmse(
+def _own_errors(
     cell: Cell,
     golden: Golden,
     precision: str,
     artifact: Path,
     batches: Sequence[Arrays],
     wanted: Mapping[str, Any],
-) -> dict[str, float]:
-    """RMSE of the yardstick at this precision, by output name: the model's inherent error.
-
-    Outputs with data-dependent shapes have no RMSE, because their rows are matched, not subtracted.
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The yardstick's RMSE at this precision by output name, and the share of differing discrete
+    values: the model's inherent error.
     """
     yardstick = registry.find(golden.yardstick)
     session = yardstick.load(artifact, registry.golden_cell(cell, golden.yardstick, precision))
@@ -124,8 +105,4 @@ def _own_rmse(
         outputs = once(session, batches, open_outputs(cell.model))
     finally:
         session.close()
-    return {
-        name: output_errors.rmse(outputs[name], values)
-        for name, values in wanted.items()
-        if name in outputs and not isinstance(values, list)
-    }
+    return output_values.own_errors(outputs, wanted)
