@@ -36,6 +36,7 @@ def adopted(
     import torch
 
     _refuse(module, build)
+    _freeze_unregistered(module)
     module = _on_cpu(module, build)
     examples = tuple(value.detach().cpu() for value in examples)
     _materialise(module, examples, build)
@@ -87,6 +88,26 @@ def _refuse(module: torch.nn.Module, build: str) -> None:
                 f"{type(part).__module__}.{type(part).__name__}), and quantised layers have no "
                 "float64 golden; return the float module, and give --precision int8-dynamic"
             )
+
+
+def uncompiled(module: torch.nn.Module) -> torch.nn.Module:
+    """The module inside a module of `torch.compile`: backends compile by themselves, or not."""
+    inner = getattr(module, "_orig_mod", None)
+    import torch
+
+    return inner if isinstance(inner, torch.nn.Module) else module
+
+
+def _freeze_unregistered(module: torch.nn.Module) -> None:
+    """Drop the gradients of layers in plain lists and dictionaries, which tracers refuse."""
+    import torch
+
+    for part in list(module.modules()):
+        for value in vars(part).values():
+            held = value.values() if isinstance(value, dict) else value
+            for inner in held if isinstance(held, (list, tuple)) else ():
+                if isinstance(inner, torch.nn.Module):
+                    inner.requires_grad_(False).eval()
 
 
 def _tensors(module: torch.nn.Module) -> Iterable[tuple[str, torch.Tensor]]:

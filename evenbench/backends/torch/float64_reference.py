@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evenbench.backends import flops
-from evenbench.backends.torch import backend, float64_mode, placement, tensor_specs, weights
+from evenbench.backends.torch import (
+    backend,
+    float64_mode,
+    placement,
+    tensor_specs,
+    unsteadiness,
+    weights,
+)
 from evenbench.backends.torch import model as torch_model
 from evenbench.backends.torch import session as torch_session
 from evenbench.harness import Cell, Golden, Model, Session, TensorSpec
@@ -56,6 +63,9 @@ class Reference(backend.StateDictBackend, Golden):
 
     def describe(self, model: Model) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
         return tensor_specs.describe(model)
+
+    def doubts(self, folder: Path, cell: Cell) -> str:
+        return unsteadiness.cause(torch_model.load(folder, cell), placement.zeros(cell))
 
     def work(self, session: Session) -> Mapping[str, Any]:
         assert isinstance(session, torch_session.TorchSession)

@@ -64,6 +64,7 @@ def module_and_examples(model: Model) -> tuple[torch.nn.Module, tuple[Any, ...]]
             f"{model.build} returned a {type(module).__name__}; "
             "expected a torch.nn.Module, or (module, example inputs)"
         )
+    module = adoption.uncompiled(module)
     module, tensors = arguments.flattened(module.eval(), examples, model.build)
     return adoption.adopted(module, tensors, model.build)
 

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from evenbench.backends.torch import adoption, arguments, exported_files
 from evenbench.backends.torch.model import module_and_examples
 from evenbench.backends.torch.outputs import distinct, named
-from evenbench.harness import BATCH, Model, TensorSpec, UsageError
+from evenbench.harness import ANY, BATCH, Model, TensorSpec, UsageError
 from evenbench.harness.core import import_strings
 
 if TYPE_CHECKING:
     import torch
 
+
+TRIALS = 3
+"""Calls on other inputs, to see whether sizes of outputs depend on values."""
 
 SHAPE_FLAGS = "give --shape 1x3x224x224, or --input photo.jpg --recipe imagenet_224"
 
@@ -38,9 +41,12 @@ def describe(model: Model) -> tuple[list[TensorSpec], list[TensorSpec]]:
     with torch.no_grad():
         first = _trial(module, examples, model)
         batched = _accepts_batch(module, examples, first)
+        unsized = () if batched else _unsized(module, examples, first)
     outputs = [
-        TensorSpec(name, tuple(value.shape), _dtype(value))
-        for name, value in zip(distinct(first, names), first.values(), strict=True)
+        TensorSpec(
+            name, (ANY, *value.shape[1:]) if key in unsized else tuple(value.shape), _dtype(value)
+        )
+        for name, (key, value) in zip(distinct(first, names), first.items(), strict=True)
     ]
     if batched:
         specs = [TensorSpec(spec.name, (BATCH, *spec.shape[1:]), spec.dtype) for spec in specs]
@@ -106,6 +112,36 @@ def _accepts_batch(
         value.ndim > 0 and value.shape[0] == 2 == 2 * first[name].shape[0]
         for name, value in twice.items()
     )
+
+
+def _unsized(
+    module: torch.nn.Module, examples: Sequence[torch.Tensor], first: Mapping[str, torch.Tensor]
+) -> set[str]:
+    """The outputs with another first size for other values of the inputs, such as `nonzero`'s."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    found: set[str] = set()
+    for _ in range(TRIALS):
+        others = [
+            torch.randn(value.shape, generator=generator, dtype=value.dtype)
+            if value.is_floating_point()
+            else value
+            for value in examples
+        ]
+        try:
+            again = named(module(*others), None, "")
+        except Exception:  # the module accepts its example, and other values need not be valid
+            return found
+        found |= {
+            name
+            for name, value in again.items()
+            if name in first
+            and value.ndim == first[name].ndim > 0
+            and value.shape[0] != first[name].shape[0]
+            and value.shape[1:] == first[name].shape[1:]
+        }
+    return found
 
 
 def _dtype(value: torch.Tensor) -> str:

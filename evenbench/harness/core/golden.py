@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from evenbench.harness.core.backend import Backend
 from evenbench.harness.core.session import Session
-from evenbench.harness.core.types import Model, TensorSpec
+from evenbench.harness.core.types import Cell, Model, TensorSpec
 
 
 class Golden(Backend):
@@ -30,6 +30,10 @@ class Golden(Backend):
     def kind_of(self, session: Session) -> str:
         """The golden's name in this session's verdicts, if the model matters; `kind` otherwise."""
         return self.kind
+
+    def doubts(self, folder: Path, cell: Cell) -> str:
+        """A likely cause in the model for a disagreement of judges, or an empty string."""
+        return ""
 
     def work(self, session: Session) -> Mapping[str, Any]:
         """Operations and bytes of one step of a bound session; empty if not counted.

@@ -53,10 +53,12 @@ def make_golden(
     for name, values in wanted.items():
         drift = output_values.drift(values, again[name])
         if drift > 1e-9:
+            cause = golden.doubts(artifact, cell) or (
+                "put the model in eval mode and remove randomness"
+            )
             raise ValueError(
                 f"the golden of {cell.model.name} does not agree with itself: {name} differs by "
-                f"{drift:.1e} of its scale between two runs; put the model in eval mode and remove "
-                "randomness"
+                f"{drift:.1e} of its scale between two runs; {cause}"
             )
     errors = {
         precision: _own_errors(cell, golden, precision, path, batches, wanted)
