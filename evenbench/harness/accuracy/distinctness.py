@@ -108,11 +108,16 @@ def _fitted(
         return tolerance, ""
     deviation = _deviation(values)
     if own is not None and spread > 0 and OWN_FACTOR * own <= deviation / LEAST_SPREAD:
-        share = min(1.0, spread / least) if least else 1.0
+        limit = deviation / LEAST_SPREAD
         root = float(np.sqrt(np.mean(np.square(numbers))))
-        ceiling = min(tolerance.ceiling, deviation / LEAST_SPREAD / max(root, 1e-300))
-        rtol, atol = tolerance.rtol * share, tolerance.atol * share
-        return replace(tolerance, rtol=rtol, atol=atol, ceiling=ceiling), ""
+        atol, ceiling = limit / max(largest, 1e-300), limit / max(root, 1e-300)
+        narrowed = replace(
+            tolerance,
+            rtol=0.0,
+            atol=min(tolerance.atol, atol),
+            ceiling=min(tolerance.ceiling, ceiling),
+        )
+        return narrowed, ""
     if largest < SMALLEST_SCALE:
         return tolerance, (
             f"degenerate reference: {name} is at most {largest:.1e} in magnitude, under "
