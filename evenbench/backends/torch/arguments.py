@@ -51,12 +51,12 @@ def names(module: torch.nn.Module, count: int) -> list[str]:
     """The names of the `count` tensors in a call, from the signature of `forward`."""
     if hasattr(module, NAMES):
         return list(getattr(module, NAMES))
-    found = [
+    labels = [
         parameter.name
         for parameter in _parameters(module)
         if parameter.kind == parameter.POSITIONAL_OR_KEYWORD
     ]
-    return found[:count] if len(found) >= count else [f"input_{index}" for index in range(count)]
+    return labels[:count] if len(labels) >= count else [f"input_{index}" for index in range(count)]
 
 
 def _parameters(module: torch.nn.Module) -> list[inspect.Parameter]:
@@ -235,7 +235,7 @@ def _with_keywords(module: torch.nn.Module) -> torch.nn.Module:
 
 def _names(paths: Sequence[Any], positional: Sequence[str]) -> list[str]:
     """A name per tensor: the parameter, and the keys and places below."""
-    found: list[str] = []
+    labels: list[str] = []
     for path in paths:
         _, first, *below = path
         top = getattr(first, "key", None)
@@ -245,12 +245,12 @@ def _names(paths: Sequence[Any], positional: Sequence[str]) -> list[str]:
         parts = [str(top), *(str(_step(step)) for step in below)]
         name = "_".join(parts)
         keys = [step for step in below if not hasattr(step, "idx")]
-        if keys and len(below) == 1 and str(_step(below[0])) not in found:
+        if keys and len(below) == 1 and str(_step(below[0])) not in labels:
             name = str(_step(below[0]))  # a dictionary as a single argument
-        while name in found:
+        while name in labels:
             name += "_"
-        found.append(name)
-    return found
+        labels.append(name)
+    return labels
 
 
 def _step(step: Any) -> Any:

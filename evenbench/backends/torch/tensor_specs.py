@@ -121,7 +121,7 @@ def _unsized(
     import torch
 
     generator = torch.Generator().manual_seed(0)
-    found: set[str] = set()
+    unsized: set[str] = set()
     for _ in range(TRIALS):
         others = [
             torch.randn(value.shape, generator=generator, dtype=value.dtype)
@@ -132,8 +132,8 @@ def _unsized(
         try:
             again = named(module(*others), None, "")
         except Exception:  # the module accepts its example, and other values need not be valid
-            return found
-        found |= {
+            return unsized
+        unsized |= {
             name
             for name, value in again.items()
             if name in first
@@ -141,7 +141,7 @@ def _unsized(
             and value.shape[0] != first[name].shape[0]
             and value.shape[1:] == first[name].shape[1:]
         }
-    return found
+    return unsized
 
 
 def _dtype(value: torch.Tensor) -> str:

@@ -52,9 +52,9 @@ def _values(module: torch.nn.Module) -> dict[str, Any]:
     """Copies of the tensors in a module: parameters, buffers and plain attributes."""
     import torch
 
-    found = dict(module.named_parameters()) | dict(module.named_buffers())
+    tensors = dict(module.named_parameters()) | dict(module.named_buffers())
     for path, part in module.named_modules():
         for name, value in vars(part).items():
             if isinstance(value, torch.Tensor):
-                found[f"{path}.{name}".lstrip(".")] = value
-    return {name.removeprefix("inner."): value.detach().clone() for name, value in found.items()}
+                tensors[f"{path}.{name}".lstrip(".")] = value
+    return {name.removeprefix("inner."): value.detach().clone() for name, value in tensors.items()}

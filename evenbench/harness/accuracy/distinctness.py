@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evenbench.harness.accuracy import output_values
+from evenbench.harness.accuracy import output_errors, output_values
 from evenbench.harness.accuracy.output_errors import scale
 
 if TYPE_CHECKING:
@@ -107,9 +107,15 @@ def _fitted(
     if own is not None and spread == 0:
         return tolerance, ""
     deviation = _deviation(values)
-    if own is not None and spread > 0 and OWN_FACTOR * own <= deviation / LEAST_SPREAD:
+    has_scale = largest >= SMALLEST_SCALE
+    if (
+        has_scale
+        and own is not None
+        and spread > 0
+        and OWN_FACTOR * own <= deviation / LEAST_SPREAD
+    ):
         limit = deviation / LEAST_SPREAD
-        root = float(np.sqrt(np.mean(np.square(numbers))))
+        root = output_errors.rmse(numbers, np.zeros_like(numbers))
         atol, ceiling = limit / max(largest, 1e-300), limit / max(root, 1e-300)
         narrowed = replace(
             tolerance,
@@ -121,7 +127,7 @@ def _fitted(
     if largest < SMALLEST_SCALE:
         return tolerance, (
             f"degenerate reference: {name} is at most {largest:.1e} in magnitude, under "
-            f"{SMALLEST_SCALE:.0e}; give inputs that make the output larger, or other weights if "
+            f"{SMALLEST_SCALE:.0e}; multiply the output by a constant, or give other weights if "
             "they are random"
         )
     return tolerance, (

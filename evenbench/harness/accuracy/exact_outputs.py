@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evenbench.harness.accuracy import flips, output_values
-from evenbench.harness.accuracy.output_errors import INCOMPARABLE
+from evenbench.harness.accuracy.output_errors import INCOMPARABLE, rmse
 from evenbench.harness.core.measurements import OutputError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def measure(
         name=name,
         scale=_scale(golden),
         max_abs=float(np.max(kept, initial=0.0)),
-        rmse=float(np.sqrt(np.mean(np.square(kept)))) if size else 0.0,
+        rmse=rmse(kept, np.zeros_like(kept)),
         rmse_own=None,
         cosine=_cosine(output, golden, count),
         nonfinite=0,

@@ -31,11 +31,11 @@ def problem(
     for spec in specs:
         output, wanted = outputs[spec.name], golden[spec.name]
         if not isinstance(wanted, list):
-            found = _fixed_form(spec, output, wanted)
+            wrong = _fixed_form(spec, output, wanted)
         else:
-            found = _open_form(spec, output, wanted, spec.name in objects)
-        if found:
-            return found
+            wrong = _open_form(spec, output, wanted, spec.name in objects)
+        if wrong:
+            return wrong
     return ""
 
 

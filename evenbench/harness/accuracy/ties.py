@@ -33,7 +33,7 @@ def excused(
     indices, wanted = np.asarray(outputs[name]), np.asarray(golden[name])
     if wanted.dtype.kind not in "iu" or not wanted.size or np.array_equal(indices, wanted):
         return None
-    found: Array | None = None
+    ties: Array | None = None
     for spec in specs:
         scores = golden[spec.name]
         if isinstance(scores, list) or scores.dtype.kind != "f" or spec.name == name:
@@ -42,8 +42,8 @@ def excused(
         by_values = _by_values(indices, wanted, scores, tolerance)
         for tied in (by_scores, by_values):
             if tied is not None:
-                found = tied if found is None else found | tied
-    return found
+                ties = tied if ties is None else ties | tied
+    return ties
 
 
 def _width(scores: Array, tolerance: Tolerance) -> float:
