@@ -263,6 +263,9 @@ KEYED_BY = (
 """Keys of objects whose own name has the unit."""
 
 WITHOUT_UNIT = {
+    "constant_outputs",
+    "differing_values",
+    "tied_indices",
     *(
         "processes",
         "seed",

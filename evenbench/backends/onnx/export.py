@@ -29,6 +29,14 @@ OWN = "none, the user's own file"
 
 def supports_onnx(model: Model) -> str:
     """The reason why the model has no ONNX file, or an empty string."""
+    complex_tensors = [
+        spec.name for spec in (*model.inputs, *model.outputs) if spec.dtype.startswith("complex")
+    ]
+    if complex_tensors and model.build:
+        return (
+            f"PyTorch's exporters write complex tensors ({', '.join(complex_tensors)}) as pairs of "
+            "real numbers; return torch.view_as_real(...) in their place"
+        )
     return (
         ""
         if model.build or model.file.endswith(".onnx")

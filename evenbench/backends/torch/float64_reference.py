@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evenbench.backends import flops
-from evenbench.backends.torch import backend, placement, tensor_specs, weights
+from evenbench.backends.torch import (
+    backend,
+    float64_mode,
+    placement,
+    tensor_specs,
+    unsteadiness,
+    weights,
+)
 from evenbench.backends.torch import model as torch_model
 from evenbench.backends.torch import session as torch_session
 from evenbench.harness import Cell, Golden, Model, Session, TensorSpec
@@ -20,10 +27,21 @@ class Float64Session(torch_session.TorchSession):
     """A session with floating inputs widened to float64, and float64 outputs."""
 
     def bind(self, inputs: Arrays) -> None:
+        import torch
+
         super().bind(inputs)
         self.tensors = [
-            value.double() if value.is_floating_point() else value for value in self.tensors
+            value.double()
+            if value.is_floating_point()
+            else value.to(torch.complex128)
+            if value.is_complex()
+            else value
+            for value in self.tensors
         ]
+
+    def step(self) -> None:
+        with float64_mode.wide():
+            super().step()
 
 
 class Reference(backend.StateDictBackend, Golden):
@@ -45,6 +63,9 @@ class Reference(backend.StateDictBackend, Golden):
 
     def describe(self, model: Model) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
         return tensor_specs.describe(model)
+
+    def doubts(self, folder: Path, cell: Cell) -> str:
+        return unsteadiness.cause(torch_model.load(folder, cell), placement.zeros(cell))
 
     def work(self, session: Session) -> Mapping[str, Any]:
         assert isinstance(session, torch_session.TorchSession)

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evenbench.backends.torch import exported_files
+from evenbench.backends.torch import adoption, arguments, exported_files, random_state
 from evenbench.harness import Cell, Model, Source, UsageError
 from evenbench.harness.core import import_strings
 from evenbench.harness.inputs import batches as inputs
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import torch
 
 WEIGHTS = "weights.pt"
+EXTRA_STATE = "_extra_state"
+"""The end of the names of state without tensors (`torch.nn.Module.get_extra_state`)."""
+
 DISTRIBUTIONS = ("torch", "torchvision")
 
 
@@ -42,25 +45,36 @@ def build(model: Model) -> torch.nn.Module:
 
 
 def module_and_examples(model: Model) -> tuple[torch.nn.Module, tuple[Any, ...]]:
-    """Build the module in eval mode, and the example inputs if any.
+    """Build the module as a function of tensors in order, in eval mode, and the example tensors.
 
-    `build` returns a module or (module, example inputs), or names a file with a module. Raises
-    UsageError for anything else.
+    `build` returns a module, (module, example inputs) or (module, arguments, keywords), or names a
+    file with a module. Examples may be nested (`arguments.flattened`). Raises UsageError for
+    anything else.
     """
     import torch
 
     result = (
         exported_files.read(model.build)
         if exported_files.is_file(model.build)
-        else import_strings.resolve(model.build)()
+        else random_state.repeated(model, lambda: import_strings.resolve(model.build))
     )
-    module, examples = result if isinstance(result, tuple) and len(result) == 2 else (result, ())
+    module, examples = _parted(result)
     if not isinstance(module, torch.nn.Module):
         raise UsageError(
             f"{model.build} returned a {type(module).__name__}; "
             "expected a torch.nn.Module, or (module, example inputs)"
         )
-    return module.eval(), tuple(examples) if isinstance(examples, (tuple, list)) else (examples,)
+    module = adoption.uncompiled(module)
+    module, tensors = arguments.flattened(module.eval(), examples, model.build)
+    return adoption.adopted(module, tensors, model.build)
+
+
+def _parted(result: Any) -> tuple[Any, Any]:
+    """The module and the examples in the result of `build`; None without examples."""
+    if not isinstance(result, (tuple, list)) or not 2 <= len(result) <= 3:
+        return result, None
+    module, *examples = result
+    return module, examples[0] if len(examples) == 1 else tuple(examples)
 
 
 def load(folder: Path, cell: Cell) -> torch.nn.Module:
@@ -69,7 +83,13 @@ def load(folder: Path, cell: Cell) -> torch.nn.Module:
 
     module = build(cell.model)
     state = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
-    module.load_state_dict(state)
+    lacks = module.load_state_dict(state, strict=False)
+    missing = [name for name in lacks.missing_keys if not name.endswith(EXTRA_STATE)]
+    if missing or lacks.unexpected_keys:
+        raise UsageError(
+            f"{cell.model.build} returned other weights than before: missing {missing}, "
+            f"unexpected {lacks.unexpected_keys}; return the same module in every call"
+        )
     return module.requires_grad_(False)
 
 

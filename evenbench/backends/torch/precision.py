@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from evenbench.backends.torch import outputs
 from evenbench.harness.environment import system_info
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ def narrowed(module: torch.nn.Module, precision: str) -> torch.nn.Module:
             result = self.inner(
                 *(value.to(dtype) if value.is_floating_point() else value for value in arguments)
             )
-            return _mapped(result, lambda value: value.float() if value.dtype == dtype else value)
+            return _mapped(
+                outputs.plain(result),
+                lambda value: value.float() if value.dtype == dtype else value,
+            )
 
     return Narrowed().eval()
 
@@ -64,7 +68,7 @@ def without_casts(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def _mapped(result: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """A module's result (tensor, mapping or sequence) with `change` applied to every tensor."""
+    """A plain result (tensor, dictionary or tuple) with `change` applied to every tensor."""
     import torch
 
     if isinstance(result, torch.Tensor):

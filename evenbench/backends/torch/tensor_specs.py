@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from evenbench.backends.torch import exported_files
+from evenbench.backends.torch import adoption, arguments, exported_files
 from evenbench.backends.torch.model import module_and_examples
-from evenbench.backends.torch.outputs import named
-from evenbench.harness import BATCH, Model, TensorSpec, UsageError
+from evenbench.backends.torch.outputs import distinct, named
+from evenbench.harness import ANY, BATCH, Model, TensorSpec, UsageError
 from evenbench.harness.core import import_strings
 
 if TYPE_CHECKING:
     import torch
 
+
+TRIALS = 3
+"""Calls on other inputs, to see whether sizes of outputs depend on values."""
 
 SHAPE_FLAGS = "give --shape 1x3x224x224, or --input photo.jpg --recipe imagenet_224"
 
@@ -30,24 +33,45 @@ def describe(model: Model) -> tuple[list[TensorSpec], list[TensorSpec]]:
     module, examples = module_and_examples(model)
     if not examples:
         examples = _examples(model)
-    names = _argument_names(module, len(examples))
+    names = arguments.names(module, len(examples))
     specs = [
         TensorSpec(name, tuple(value.shape), _dtype(value))
         for name, value in zip(names, examples, strict=True)
     ]
     with torch.no_grad():
-        first = named(module(*examples), None, model.name)
-        if not first:
-            raise UsageError(
-                f"{model.build} returns no tensor; "
-                "expected a tensor, or a sequence or a dictionary of tensors"
-            )
+        first = _trial(module, examples, model)
         batched = _accepts_batch(module, examples, first)
-    outputs = [TensorSpec(name, tuple(value.shape), _dtype(value)) for name, value in first.items()]
+        unsized = () if batched else _unsized(module, examples, first)
+    outputs = [
+        TensorSpec(
+            name, (ANY, *value.shape[1:]) if key in unsized else tuple(value.shape), _dtype(value)
+        )
+        for name, (key, value) in zip(distinct(first, names), first.items(), strict=True)
+    ]
     if batched:
         specs = [TensorSpec(spec.name, (BATCH, *spec.shape[1:]), spec.dtype) for spec in specs]
         outputs = [TensorSpec(spec.name, (BATCH, *spec.shape[1:]), spec.dtype) for spec in outputs]
     return specs, outputs
+
+
+def _trial(
+    module: torch.nn.Module, examples: Sequence[torch.Tensor], model: Model
+) -> dict[str, torch.Tensor]:
+    """The outputs of a call by default name. Raises UsageError for a result without a tensor."""
+    try:
+        result = module(*(value.clone() for value in examples))
+    except RuntimeError as error:
+        explained = adoption.explained(error, module, model.build)
+        if explained is None:
+            raise
+        raise explained from error
+    first = named(result, None, model.name)
+    if not first:
+        raise UsageError(
+            f"{model.build} returns no tensor; "
+            "expected a tensor, or a sequence or a dictionary of tensors"
+        )
+    return first
 
 
 def _examples(model: Model) -> tuple[torch.Tensor, ...]:
@@ -69,18 +93,6 @@ def _examples(model: Model) -> tuple[torch.Tensor, ...]:
     )
 
 
-def _argument_names(module: torch.nn.Module, count: int) -> list[str]:
-    import inspect
-
-    parameters = inspect.signature(module.forward).parameters.values()
-    names = [
-        parameter.name
-        for parameter in parameters
-        if parameter.kind == parameter.POSITIONAL_OR_KEYWORD
-    ]
-    return names[:count] if len(names) >= count else [f"input_{index}" for index in range(count)]
-
-
 def _accepts_batch(
     module: torch.nn.Module, examples: Sequence[torch.Tensor], first: Mapping[str, torch.Tensor]
 ) -> bool:
@@ -100,6 +112,36 @@ def _accepts_batch(
         value.ndim > 0 and value.shape[0] == 2 == 2 * first[name].shape[0]
         for name, value in twice.items()
     )
+
+
+def _unsized(
+    module: torch.nn.Module, examples: Sequence[torch.Tensor], first: Mapping[str, torch.Tensor]
+) -> set[str]:
+    """The outputs with another first size for other values of the inputs, such as `nonzero`'s."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    unsized: set[str] = set()
+    for _ in range(TRIALS):
+        others = [
+            torch.randn(value.shape, generator=generator, dtype=value.dtype)
+            if value.is_floating_point()
+            else value
+            for value in examples
+        ]
+        try:
+            again = named(module(*others), None, "")
+        except Exception:  # the module accepts its example, and other values need not be valid
+            return unsized
+        unsized |= {
+            name
+            for name, value in again.items()
+            if name in first
+            and value.ndim == first[name].ndim > 0
+            and value.shape[0] != first[name].shape[0]
+            and value.shape[1:] == first[name].shape[1:]
+        }
+    return unsized
 
 
 def _dtype(value: torch.Tensor) -> str:

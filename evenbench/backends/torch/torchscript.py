@@ -29,7 +29,13 @@ class ScriptSession(session.SharedSession):
     """A session on a frozen graph, with weights as constants instead of parameters."""
 
     def weights(self) -> list[torch.Tensor]:
-        return [*super().weights(), *_constants(self.call.graph)]  # type: ignore[attr-defined]
+        import torch
+
+        tensors = [*super().weights(), *_constants(self.call.graph)]  # type: ignore[attr-defined]
+        # A float64 constant beside narrower weights is a buffer, such as a table of means.
+        narrower = [value for value in tensors if value.dtype != torch.float64]
+        has_weights = any(value.is_floating_point() for value in narrower)
+        return narrower if has_weights else tensors
 
 
 def _read(file: Path, device: str) -> torch.jit.ScriptModule:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evenbench.backends.torch import adoption
 from evenbench.backends.torch.model import DISTRIBUTIONS, WEIGHTS, build, versions
 from evenbench.harness import BATCH, Model
 from evenbench.harness.core import build_sources, download, import_strings, source_digests
@@ -40,7 +41,12 @@ def materialise(model: Model, batches: Mapping[str, Path], folder: Path) -> dict
 
     torch.manual_seed(model.weights.seed)
     module, note = _MATERIALISE[model.weights.source](model, batches)
-    state = module.state_dict()
+    # Other state (`get_extra_state`) is made again by every build.
+    state = {
+        name: value
+        for name, value in module.state_dict().items()
+        if isinstance(value, torch.Tensor)
+    }
     torch.save(state, folder / WEIGHTS)
     parameters = sum(value.numel() for value in module.parameters())
     # Two modules may have equal weights, but different activations or a different configuration.
@@ -84,12 +90,24 @@ def digest(state: Mapping[str, torch.Tensor]) -> str:
     whole = hashlib.sha256()
     for name, tensor in sorted(state.items()):
         whole.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        whole.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        whole.update(_bytes(tensor))
     return whole.hexdigest()
 
 
+def _bytes(tensor: torch.Tensor) -> bytes:
+    """The values of a tensor in C order, also of types unknown to numpy."""
+    import torch
+
+    whole = tensor.detach().cpu().contiguous()
+    try:
+        return whole.numpy().tobytes()
+    except TypeError:
+        return whole.reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
 def _own(model: Model, batches: Mapping[str, Path]) -> tuple[torch.nn.Module, str]:
-    return build(model), "the weights that build returned"
+    module = build(model)
+    return module, "the weights that build returned" + adoption.cast_note(module)
 
 
 def _pretrained(model: Model, batches: Mapping[str, Path]) -> tuple[torch.nn.Module, str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evenbench.harness.accuracy import flips, output_values
 from evenbench.harness.core.measurements import OutputError
 
 if TYPE_CHECKING:
@@ -24,36 +25,47 @@ def measure(
     own_rmse: float | None,
     tolerance: Tolerance,
     classes: bool,
+    own_share: float | None = None,
 ) -> OutputError:
-    """Every measure of one output's error. Non-finite values need `INCOMPARABLE` tolerances.
+    """Every measure of one output's error. Values without a number need `INCOMPARABLE` tolerances,
+    except in places where the golden has the same infinity or NaN.
 
-    `own_rmse` is the yardstick's error, or None without a yardstick. `classes` marks class scores
-    along the last axis.
+    `own_rmse` is the yardstick's error, `own_share` its share of such places that differ; None
+    without a yardstick. `classes` marks class scores along the last axis.
     """
-    largest = scale(golden)
-    exact = output.astype(np.float64)
-    nonfinite = int(np.count_nonzero(~np.isfinite(exact)))
-    if nonfinite:
+    misplaced = int(np.count_nonzero(output_values.misplaced(output, golden)))
+    exact, expected = output_values.numbers(output, golden)
+    largest = scale(expected)
+    if misplaced > _allowed_misplaced(golden, own_share):
         return OutputError(
-            name, largest, INCOMPARABLE, INCOMPARABLE, own_rmse, 0.0, nonfinite, INCOMPARABLE, None
+            name, largest, INCOMPARABLE, INCOMPARABLE, own_rmse, 0.0, misplaced, INCOMPARABLE, None
         )
-    error = np.abs(exact - golden)
-    root = rmse(exact, golden)
-    allowed = tolerance.rtol * np.abs(golden) + tolerance.atol * largest
-    limit = None if own_rmse is None else _rmse_limit(own_rmse, golden, tolerance)
-    is_scores = classes and output.dtype.kind == "f"
+    error = np.abs(exact - expected)
+    root = rmse(exact, expected)
+    allowed = tolerance.rtol * np.abs(expected) + tolerance.atol * largest
+    limit = None if own_rmse is None else _rmse_limit(own_rmse, expected, tolerance)
+    is_scores = classes and output.dtype.kind == "f" and not np.isnan(output).any()
     return OutputError(
         name=name,
         scale=largest,
         max_abs=float(np.max(error, initial=0.0)),
         rmse=root,
         rmse_own=own_rmse,
-        cosine=_cosine(exact, golden),
+        cosine=_cosine(exact, expected),
         nonfinite=0,
         needed_elementwise=_worst_ratio(error, allowed),
         needed_rmse=None if limit is None else root / max(limit, 1e-300),
-        top1_agreement=_top1_agreement(exact, golden) if is_scores else None,
+        top1_agreement=_top1_agreement(output, golden) if is_scores else None,
     )
+
+
+def _allowed_misplaced(golden: Array, own_share: float | None) -> float:
+    """The number of places without a number that may differ; none if the golden has numbers
+    everywhere.
+    """
+    if not output_values.kinds(golden).any():
+        return 0.0
+    return flips.allowed(golden.size, own_share)
 
 
 def _rmse_limit(own_rmse: float, golden: Array, tolerance: Tolerance) -> float:
@@ -81,8 +93,9 @@ def needed_of(error: OutputError) -> float:
 
 
 def rmse(output: Array, golden: Array) -> float:
-    """Root of the mean squared difference, in float64."""
-    return float(np.sqrt(np.mean(np.square(output.astype(np.float64) - golden))))
+    """Root of the mean squared difference, in float64; 0 for empty arrays."""
+    squares = np.square(output.astype(np.float64) - golden)
+    return float(np.sqrt(np.mean(squares))) if squares.size else 0.0
 
 
 def scale(values: Array) -> float:

@@ -19,13 +19,19 @@ about the meaning of an error.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evenbench.harness.accuracy import agreement, detection_matching
-from evenbench.harness.accuracy.output_errors import INCOMPARABLE, measure, needed_of, scale
+from evenbench.harness.accuracy import (
+    agreement,
+    detection_matching,
+    distinctness,
+    judged_outputs,
+    output_forms,
+)
+from evenbench.harness.accuracy.evidence import Evidence
+from evenbench.harness.accuracy.output_errors import INCOMPARABLE, needed_of
 from evenbench.harness.accuracy.tolerances import (
     COSINE_LOSS,
     METRIC_DROP,
@@ -34,7 +40,7 @@ from evenbench.harness.accuracy.tolerances import (
 )
 from evenbench.harness.core import data_dependent_shapes
 from evenbench.harness.core.measurements import OutputError, ParityVerdict
-from evenbench.harness.core.types import SCORE_THRESHOLD, TensorSpec
+from evenbench.harness.core.types import TensorSpec
 
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
@@ -43,33 +49,9 @@ if TYPE_CHECKING:
     per batch.
     """
 
-SMALLEST_SCALE = 1e-5
-"""A golden of smaller magnitude has no natural scale: its activations vanished on the way."""
 
-LEAST_SPREAD = 20.0
-"""The least difference of a golden between inputs, in units of the allowed error. With a smaller
-difference, any output would pass.
-"""
-
-LARGEST_SPREAD = 0.05
-"""The largest difference ever required, as a share of the scale, however wide the tolerance."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Facts used by a verdict besides the tensors.
-
-    `own_rmse` is eager's RMSE against the golden at the cell's precision, `fp32_rmse` at fp32, both
-    by output name and empty without a yardstick. `task` is the model's. `metric` is this session's
-    score and the golden's on held-out data. `threshold` is the least score of a detection.
-    """
-
-    own_rmse: Mapping[str, float] = field(default_factory=dict)
-    fp32_rmse: Mapping[str, float] = field(default_factory=dict)
-    task: str = ""
-    metric: tuple[float, float] | None = None
-    threshold: float = SCORE_THRESHOLD
-    has_inputs: bool = True
+NO_EVIDENCE = Evidence()
+"""For outputs without a yardstick."""
 
 
 def compare(
@@ -78,7 +60,7 @@ def compare(
     specs: Sequence[TensorSpec],
     tolerance: Tolerance,
     kind: str,
-    evidence: Evidence = Evidence(),
+    evidence: Evidence = NO_EVIDENCE,
 ) -> ParityVerdict:
     """Judge `outputs` ([batches, batch, ...] by declared name) against `golden` of the same shapes
     in float64. `kind` names the golden.
@@ -94,19 +76,25 @@ def compare(
         return ParityVerdict(name, reason, kind, needed, *rule, tuple(errors), facts)  # type: ignore[arg-type]
 
     lists = data_dependent_shapes.objects(evidence.task, {spec.name: spec.shape for spec in specs})
-    fixed = [spec for spec in specs if spec.name not in lists]
-    problem = _degenerate(golden, fixed, lists, tolerance, evidence)
+    plain = [spec for spec in specs if spec.name not in lists]
+    problem = distinctness.degenerate(golden, plain, tolerance, evidence)
+    if lists and not problem:
+        images = _images(golden, lists)
+        problem = detection_matching.degenerate(images, evidence.threshold, tolerance.limits)
     if problem:
         return verdict("degenerate", problem, INCOMPARABLE)
-    problem = _form(outputs, golden, specs)
+    problem = output_forms.problem(outputs, golden, specs, lists)
     if problem:
         return verdict("fail", problem, INCOMPARABLE)
-    errors = [_error_of(spec.name, outputs, golden, tolerance, evidence) for spec in fixed]
-    facts |= _agreement(outputs, golden, fixed, evidence.task)
+    judged = judged_outputs.judge(outputs, golden, plain, tolerance, evidence)
+    errors = [error for error, _ in judged]
+    facts |= _agreement(outputs, golden, plain, evidence.task)
+    facts |= judged_outputs.facts(outputs, golden, plain, tolerance)
     too_exact = _too_exact(errors, evidence, tolerance)
     if too_exact:
         return verdict("too exact", too_exact, 0.0, errors)
-    judgements = [_judgement(errors, evidence, tolerance)] if errors else []
+    reasons = {error.name: reason for error, reason in judged}
+    judgements = [_judgement(errors, evidence, tolerance, reasons)] if errors else []
     if lists:
         needed, reason, difference = detection_matching.judge(
             _images(outputs, lists), _images(golden, lists), evidence.threshold, tolerance.limits
@@ -116,15 +104,12 @@ def compare(
         judgements.append((min(needed, INCOMPARABLE), shown))
     needed, reason = max(judgements)
     if needed > 1:
+        failing = [error for error in errors if needed_of(error) > 1]
+        noisy = [judged_outputs.noise(error, golden[error.name]) for error in failing]
+        if noisy and all(noisy):
+            return verdict("degenerate", noisy[0], needed, errors)
         return verdict("fail", reason, needed, errors)
     return verdict("pass", "", needed, errors)
-
-
-def _error_of(
-    name: str, outputs: Outputs, golden: Outputs, tolerance: Tolerance, evidence: Evidence
-) -> OutputError:
-    own, is_classes = evidence.own_rmse.get(name), evidence.task == "classification"
-    return measure(name, outputs[name], golden[name], own, tolerance, is_classes)
 
 
 def _images(outputs: Outputs, names: Sequence[str]) -> list[dict[str, Array]]:
@@ -140,117 +125,29 @@ def _agreement(
 ) -> dict[str, float]:
     """Task-level agreement for the first output of a suitable form."""
     for spec in specs:
+        if spec.is_open:
+            continue
         facts = agreement.facts(task, outputs[spec.name], golden[spec.name], len(spec.shape) - 1)
         if facts:
             return facts
     return {}
 
 
-# -- the golden ------------------------------------------------------------------------------------
-
-
-def _degenerate(
-    golden: Outputs,
-    fixed: Sequence[TensorSpec],
-    lists: Sequence[str],
-    tolerance: Tolerance,
-    evidence: Evidence,
-) -> str:
-    # A model without inputs is constant, so its inputs need not differ by any allowed error.
-    spread = tolerance if evidence.has_inputs else replace(tolerance, atol=0.0)
-    problem = degenerate({spec.name: golden[spec.name] for spec in fixed}, spread)
-    if lists and not problem:
-        images = _images(golden, lists)
-        return detection_matching.degenerate(images, evidence.threshold, tolerance.limits)
-    return problem
-
-
-def degenerate(golden: Outputs, tolerance: Tolerance) -> str:
-    """The reason for a golden being unable to judge, or an empty string. `golden` arrays are
-    [batches, ...].
-
-    A constant output, such as a detector's anchors, is acceptable if another output differs between
-    inputs.
-    """
-    for name, values in golden.items():
-        if not np.all(np.isfinite(values)):
-            return f"degenerate reference: {name} has non-finite values"
-    problems = [_indistinct(name, values, tolerance) for name, values in golden.items()]
-    return problems[0] if problems and all(problems) else ""
-
-
-def _indistinct(name: str, values: Array, tolerance: Tolerance) -> str:
-    """The reason for an output not distinguishing the inputs, or an empty string."""
-    largest = scale(values)
-    if largest < SMALLEST_SCALE:
-        return (
-            f"degenerate reference: {name} is at most {largest:.1e} in magnitude, under "
-            f"{SMALLEST_SCALE:.0e}; recalibrate the weights"
-        )
-    spread = float(np.max(np.ptp(values, axis=0))) if len(values) > 1 else 0.0
-    least = min(LEAST_SPREAD * tolerance.atol, LARGEST_SPREAD) * largest
-    if spread < least:
-        return (
-            f"degenerate reference: {name} differs by only {spread:.1e} between {len(values)} "
-            f"inputs, under {least:.1e}; a cached answer would pass"
-        )
-    return ""
-
-
-# -- the form of outputs ---------------------------------------------------------------------------
-
-
-def _form(outputs: Outputs, golden: Outputs, specs: Sequence[TensorSpec]) -> str:
-    """The first wrong name, dtype or shape as text, or an empty string."""
-    expected = [spec.name for spec in specs]
-    if sorted(outputs) != sorted(expected):
-        return f"outputs are named {sorted(outputs)}, the model declares {sorted(expected)}"
-    for spec in specs:
-        check = _open_form if spec.is_open else _fixed_form
-        problem = check(spec, outputs[spec.name], golden[spec.name])
-        if problem:
-            return problem
-    return ""
-
-
-def _fixed_form(spec: TensorSpec, output: Array, golden: Array) -> str:
-    if str(output.dtype) != spec.dtype:
-        return f"output {spec.name} is {output.dtype}, the model declares {spec.dtype}"
-    if output.shape != golden.shape:
-        return (
-            f"output {spec.name} has shape {list(output.shape[1:])}, the golden has "
-            f"{list(golden.shape[1:])}"
-        )
-    return ""
-
-
-def _open_form(spec: TensorSpec, output: Sequence[Array], golden: Sequence[Array]) -> str:
-    """The same for an output with a data-dependent shape, with any number of rows."""
-    if len(output) != len(golden):
-        return f"output {spec.name} came {len(output)} times, the golden {len(golden)} times"
-    for array, expected in zip(output, golden, strict=True):
-        if str(array.dtype) != spec.dtype:
-            return f"output {spec.name} is {array.dtype}, the model declares {spec.dtype}"
-        if array.shape[1:] != expected.shape[1:] or array.ndim != expected.ndim:
-            return (
-                f"output {spec.name} has shape {list(array.shape)}, the golden has "
-                f"{list(expected.shape)}: they differ in more than a number"
-            )
-    return ""
-
-
 # -- the judgement ---------------------------------------------------------------------------------
 
 
 def _judgement(
-    errors: Sequence[OutputError], evidence: Evidence, tolerance: Tolerance
+    errors: Sequence[OutputError],
+    evidence: Evidence,
+    tolerance: Tolerance,
+    reasons: Mapping[str, str],
 ) -> tuple[float, str]:
     """The needed tolerance in units of the allowed tolerance, and the reason for a failure."""
     if tolerance.by_task:
         return _by_task(errors, evidence)
     worst = max(errors, key=needed_of)
     needed = needed_of(worst)
-    return needed, _reason(worst, needed)
+    return needed, reasons[worst.name] or _reason(worst, needed)
 
 
 def _by_task(errors: Sequence[OutputError], evidence: Evidence) -> tuple[float, str]:

@@ -20,12 +20,15 @@ MASK_LEVEL = 0.5
 def objects(task: str, shapes: Mapping[str, Sequence[int | str]]) -> tuple[str, ...]:
     """The outputs with an image's objects, from declared shapes by name. Matched in comparisons.
 
-    The outputs of open size and, for task `detection`, outputs named like a detector's with an
-    equal, fixed number of rows: some networks return a constant number of queries.
+    Empty for other tasks than `detection`. The outputs of open size, or outputs named like a
+    detector's with an equal, fixed number of rows: some networks return a constant number of
+    queries.
     """
+    if task != "detection":
+        return ()
     unsized = tuple(name for name, shape in shapes.items() if tuple(shape[:1]) == (ANY,))
     named = tuple(name for name in shapes if name in DETECTIONS)
-    if unsized or task != "detection" or not set(DETECTIONS[:3]) <= set(named):
+    if unsized or not set(DETECTIONS[:3]) <= set(named):
         return unsized
     rows = shapes["boxes"][:1]
     return (
@@ -44,12 +47,14 @@ def problem(task: str, threshold: float, inputs: Collection[str], outputs: Colle
         return f"score_threshold is {threshold!r}; expected a number between 0 and 1"
     if inputs:
         return f"input {min(inputs)} has an open size; only outputs may, so give a number"
-    if outputs and not (
-        task == "detection" and set(DETECTIONS[:3]) <= set(outputs) <= set(DETECTIONS)
+    if (
+        outputs
+        and task == "detection"
+        and not (set(DETECTIONS[:3]) <= set(outputs) <= set(DETECTIONS))
     ):
         wanted = f"{', '.join(DETECTIONS[:3])} and, optionally, masks"
         return (
-            f"outputs {sorted(outputs)} of task {task!r} have an open size; expected task "
-            f"'detection' with outputs {wanted}"
+            f"outputs {sorted(outputs)} of task {task!r} have an open size; expected outputs "
+            f"{wanted}, or another task"
         )
     return ""

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from evenbench import aliases
+from evenbench.harness.core.errors import UsageError
 from evenbench.harness.core.paths import PROJECT
 
 ARCHIVES = (".pt", ".pt2")

@@ -65,7 +65,7 @@ class OutputErrorRecord(TypedDict):
 
 
 class AgreementRecord(TypedDict, total=False):
-    """Task-level agreement with the golden; a record has the keys of a single task only."""
+    """Agreement with the golden: the keys of a single task, and counts of discrete outputs."""
 
     top1_agreement: float
     top5_overlap: float
@@ -84,6 +84,9 @@ class AgreementRecord(TypedDict, total=False):
     worst_box_iou: float
     worst_score_difference: float
     worst_mask_iou: float
+    differing_values: int
+    tied_indices: int
+    constant_outputs: int
 
 
 class ParityRecord(TypedDict):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evenbench.harness.accuracy import output_errors
+from evenbench.harness.accuracy import output_values
 from evenbench.harness.core import registry
 from evenbench.harness.core.golden import Golden
 from evenbench.harness.core.session import Session
@@ -70,20 +69,23 @@ def _kept(
     folder: Path,
 ) -> dict[str, Any]:
     """Write the finding, checked by a second run of its judge, with own errors; returns facts."""
-    wanted = {name: _widened(values) for name, values in finding.outputs.items()}
+    wanted = {name: output_values.widened(values) for name, values in finding.outputs.items()}
     scored, work = None, dict[str, Any]()
     if finding.session:
         _check_repeatable(cell, golden, finding.session, batches, wanted, artifact)
         scored = accuracy(finding.session, cell, input_folder)
         finding.session.bind(batches[0])
         work = dict(golden.work(finding.session))
-    own = {
-        precision: _own_rmse(cell, golden, finding, precision, path, batches, wanted)
+    errors = {
+        precision: _own_errors(cell, golden, finding, precision, path, batches, wanted)
         for precision, path in yardsticks.items()
         if finding.session
     }
+    own = {precision: rmse for precision, (rmse, _) in errors.items()}
+    shares = {precision: share for precision, (_, share) in errors.items()}
     _save(folder / "outputs.npz", wanted)
-    facts = {"kind": finding.kind, "own_rmse": own, "accuracy": scored, "work": work}
+    facts = {"kind": finding.kind, "own_rmse": own, "own_share": shares}
+    facts |= {"accuracy": scored, "work": work}
     if finding.suspect:
         facts["suspect"] = finding.suspect
     (folder / "facts.json").write_text(json.dumps(facts))
@@ -101,7 +103,7 @@ def _check_repeatable(
     """Raise ValueError for a second run with other outputs than the first."""
     again = once(session, batches, open_outputs(cell.model))
     for name, values in wanted.items():
-        drift = _difference(values, again[name])
+        drift = output_values.drift(values, again[name])
         if drift > 1e-9:
             cause = golden.doubts(artifact, cell) or (
                 "put the model in eval mode and remove randomness"
@@ -110,26 +112,6 @@ def _check_repeatable(
                 f"the golden of {cell.model.name} does not agree with itself: {name} differs by "
                 f"{drift:.1e} of its scale between two runs; {cause}"
             )
-
-
-def _widened(values: Any) -> Any:
-    return (
-        [array.astype(np.float64) for array in values]
-        if isinstance(values, list)
-        else values.astype(np.float64)
-    )
-
-
-def _difference(values: Any, again: Any) -> float:
-    """The largest difference between two runs, in units of the first run's scale; infinite for
-    different numbers of objects.
-    """
-    if isinstance(values, list):
-        pairs = zip(values, again, strict=True)
-        equal_shapes = all(array.shape == other.shape for array, other in pairs)
-        return max(map(_difference, values, again)) if equal_shapes else math.inf
-    scale = max(float(np.max(np.abs(values), initial=0.0)), 1e-300)
-    return float(np.max(np.abs(values - again), initial=0.0)) / scale
 
 
 def _save(file: Path, outputs: Mapping[str, Any]) -> None:
@@ -150,7 +132,7 @@ def _save(file: Path, outputs: Mapping[str, Any]) -> None:
                 np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
 
 
-def _own_rmse(
+def _own_errors(
     cell: Cell,
     golden: Golden,
     finding: committee.Finding,
@@ -158,10 +140,9 @@ def _own_rmse(
     artifact: Path,
     batches: Sequence[Arrays],
     wanted: Mapping[str, Any],
-) -> dict[str, float]:
-    """RMSE of the yardstick at this precision, by output name: the model's inherent error.
-
-    Outputs with data-dependent shapes have no RMSE, because their rows are matched, not subtracted.
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The yardstick's RMSE at this precision by output name, and the share of differing discrete
+    values: the model's inherent error.
     """
     if finding.judge and finding.judge.yardstick:
         session = finding.judge.yardstick(artifact)
@@ -172,8 +153,4 @@ def _own_rmse(
         outputs = once(session, batches, open_outputs(cell.model))
     finally:
         session.close()
-    return {
-        name: output_errors.rmse(outputs[name], values)
-        for name, values in wanted.items()
-        if name in outputs and not isinstance(values, list)
-    }
+    return output_values.own_errors(outputs, wanted)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evenbench.harness.accuracy import output_errors, parity, tolerances
+from evenbench.harness.accuracy.evidence import Evidence
 from evenbench.harness.accuracy.tolerances import Tolerance
 from evenbench.harness.core.measurements import ParityVerdict, severity
 from evenbench.harness.core.record_types import AccuracyRecord
@@ -56,13 +57,12 @@ def _unjudged(reason: str, kind: str, tolerance: Tolerance) -> ParityVerdict:
     return ParityVerdict("degenerate", reason, kind, output_errors.INCOMPARABLE, *rule)
 
 
-def _evidence(
-    cell: Cell, facts: Mapping[str, Any], scored: Mapping[str, Any] | None
-) -> parity.Evidence:
+def _evidence(cell: Cell, facts: Mapping[str, Any], scored: Mapping[str, Any] | None) -> Evidence:
     own, golden_accuracy = facts["own_rmse"], facts.get("accuracy")
-    return parity.Evidence(
+    return Evidence(
         own_rmse=own.get(cell.precision, {}),
         fp32_rmse=own.get("fp32", {}),
+        own_share=facts.get("own_share", {}).get(cell.precision, {}),
         task=cell.model.task,
         metric=(scored["value"], golden_accuracy["value"]) if scored and golden_accuracy else None,
         threshold=cell.model.score_threshold,
@@ -103,8 +103,8 @@ def _stacked(name: str, arrays: Sequence[Any]) -> Any:
         listed = ", ".join(str(list(shape)) for shape in shapes)
         raise ValueError(
             f"output {name} has the shapes {listed}, depending on the input; expected one shape. "
-            "For a detector, declare the output with ANY; for a model named on the command line, "
-            "add --task detection (docs/tasks.md#detection)"
+            "Declare the output with ANY in place of the size; for a detector named on the command "
+            "line, add --task detection (docs/tasks.md#detection)"
         )
     return np.stack(arrays)
 

@@ -22,7 +22,7 @@ from evenbench.harness.runner.prepared import Parts, Refusal, make_entry
 CALIBRATED = "int8-static"
 """The precision with artifacts made from calibration data."""
 
-GOLDEN_FACTS = ("kind", "own_rmse", "accuracy", "work")
+GOLDEN_FACTS = ("kind", "own_rmse", "own_share", "accuracy", "work")
 """Names of the facts stored with a golden, part of the key: a new name invalidates old goldens."""
 
 

@@ -42,6 +42,9 @@ FACTS: Mapping[str, tuple[str, Callable[[float], str]]] = {
     "worst_box_iou": ("lowest overlap of boxes", _share),
     "worst_score_difference": ("largest difference of scores", formatting.number),
     "worst_mask_iou": ("lowest overlap of masks", _share),
+    "differing_values": ("discrete values that differ", _whole),
+    "tied_indices": ("other indices of equal scores", _whole),
+    "constant_outputs": ("outputs equal for every input", _whole),
 }
 """Recorded facts in the order of the tasks: label and format."""
 

@@ -139,7 +139,10 @@ def test_the_inputs_of_a_file_are_made_up_or_given(tmp_path: Path) -> None:
     file = save_onnx(tmp_path / "m.onnx")
     np.savez(tmp_path / "x.npz", x=np.ones((5, 4), np.float32))
     found = user_models.find(str(file), ModelFlags(samples=(str(tmp_path / "x.npz"),)), 60)
-    assert (only_model(found).inputs_from, found.case.batch) == ("harness.inputs:given", (5,))
+    assert (only_model(found).inputs_from, found.case.batch) == (
+        "evenbench.harness.inputs:given",
+        (5,),
+    )
     assert "inputs: 1 sample from x.npz" in found.summary
     folder = tmp_path / "test_data_set_0"
     folder.mkdir()
@@ -150,7 +153,7 @@ def test_the_inputs_of_a_file_are_made_up_or_given(tmp_path: Path) -> None:
     assert "1 sample from test data beside the file" in found.summary
     other = save_onnx(tmp_path / "other.onnx", inner=9)
     found = user_models.find(str(other), ModelFlags(), 60)
-    assert only_model(found).inputs_from == "harness.inputs:standard_normal"
+    assert only_model(found).inputs_from == "evenbench.harness.inputs:standard_normal"
     assert "the test data beside the file do not fit: x: axis 1 has size 4" in found.summary
 
 

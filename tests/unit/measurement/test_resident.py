@@ -267,6 +267,7 @@ def test_a_golden_is_float64_with_facts(folders: dict[str, Path], tmp_path: Path
     assert golden(folders, tmp_path) == {
         "kind": "float64 numpy",
         "own_rmse": {},
+        "own_share": {},
         "accuracy": None,
         "work": {},
     }
