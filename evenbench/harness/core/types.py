@@ -217,7 +217,7 @@ class Cell:
         Throughput with several requests in flight is no latency, so throughput cells form a
         separate group.
         """
-        apart = "-throughput" if self.option.get("hint") == "throughput" else ""
+        apart = "-throughput" if self.is_throughput else ""
         return (
             f"{self.model.name}-{self.precision}-{self.device}-b{self.batch}-t{self.threads}{apart}"
         )
@@ -240,6 +240,11 @@ class Cell:
     def option(self) -> dict[str, Any]:
         """The options as a dict."""
         return dict(self.options)
+
+    @property
+    def is_throughput(self) -> bool:
+        """Whether several requests in flight are asked for."""
+        return bool(self.option.get("hint") == "throughput")
 
     @property
     def backend_name(self) -> str:

@@ -15,6 +15,7 @@ from evenbench.harness.core.plans import Plan
 from evenbench.harness.core.session import Now, Session
 from evenbench.harness.core.types import BOUNDARIES, COMPUTE
 from evenbench.harness.measurement.sampling import MAX_LAPS, Sampler
+from evenbench.harness.measurement.spot_checks import SpotChecks
 from evenbench.harness.measurement.timing import CLOCK, Counters, counters_of, run_laps
 from evenbench.harness.statistics.estimates import median
 
@@ -60,6 +61,7 @@ class Turns:
                 least_laps=1,
                 most_laps=most,
                 typical_ns=self.typical_ns,
+                spots=SpotChecks(),
             )
             for boundary in BOUNDARIES
         }
@@ -80,6 +82,9 @@ class Turns:
             self.observe(boundary)
             times_ns[boundary] = median(sampler.laps_ns[-sampler.blocks[-1].laps :])
         samplers = self.samplers.values()
+        for sampler in samplers:
+            if sampler.spots:
+                sampler.spots.compare(sampler.kept)
         return {
             "times_ns": times_ns,
             "enough": all(sampler.enough for sampler in samplers),
@@ -109,5 +114,11 @@ class Turns:
 
     @property
     def kept(self) -> dict[str, dict[int, Arrays]]:
-        """The kept outputs, by boundary and batch."""
-        return {boundary: sampler.kept for boundary, sampler in self.samplers.items()}
+        """The kept outputs, by boundary and batch; and those of later laps that differ."""
+        kept: dict[str, dict[int, Arrays]] = {}
+        for boundary, sampler in self.samplers.items():
+            kept[boundary] = sampler.kept
+            later = sampler.spots.outputs(sampler.kept) if sampler.spots else {}
+            if later:
+                kept[f"{boundary}, later laps"] = later
+        return kept

@@ -31,6 +31,8 @@ def verdict(process: Record) -> Reply | None:
     """The reply that ends a cell after a wrong process, or None for correct outputs."""
     if process["asked_is_used"]:
         return Reply(None, "fallback", "sample", process["asked_is_used"])
+    if process.get("impossible"):
+        return Reply(None, "failed", "sample", process["impossible"])
     parity = process["parity"]
     if parity and parity["verdict"] in WRONG:
         return Reply(None, WRONG[parity["verdict"]], "parity", parity["reason"])
