@@ -22,8 +22,7 @@ from evenbench.harness.measurement.timing import CLOCK, run_laps
 from evenbench.harness.statistics.estimates import median
 
 if TYPE_CHECKING:
-    from evenbench.harness.core.measurements import IMPOSSIBLE
-from evenbench.harness.core.session import Arrays
+    from evenbench.harness.core.session import Arrays
 
 EXPERIMENT_NS = 60_000_000
 """Intended time of the laps of one experiment, within the limits of laps below."""
