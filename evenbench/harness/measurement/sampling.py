@@ -160,8 +160,9 @@ class Sampler:
 
     @property
     def stable(self) -> bool:
-        """Whether the medians of the last blocks agree."""
-        return steady_state.stable(self._block_medians(), self.plan.tolerance)
+        """Whether the medians of the last blocks agree, and laps do not get faster throughout."""
+        medians, tolerance = self._block_medians(), self.plan.tolerance
+        return steady_state.stable(medians, tolerance) and not steady_state.fall(medians, tolerance)
 
     def _block_medians(self) -> list[float]:
         """The medians of blocks, short blocks joined to a window of laps."""
