@@ -11,6 +11,14 @@ from evenbench.harness.core.backend import Backend
 from evenbench.harness.core.session import Session
 from evenbench.harness.core.types import Model, TensorSpec
 
+TOLD_APART: Mapping[str, tuple[str, ...]] = {
+    "bf16": ("fp16",),
+    "fp16": ("bf16",),
+    "int8-dynamic": ("bf16", "fp16"),
+    "int8-static": ("bf16", "fp16"),
+}
+"""By precision, the precisions that a runtime may have used instead, whose yardsticks run too."""
+
 
 class Golden(Backend):
     """A backend that supplies reference outputs, and materialises a model's weights."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evenbench.harness.accuracy import output_errors
+from evenbench.harness.accuracy import error_spectrum, output_errors
 from evenbench.harness.core import registry
 from evenbench.harness.core.golden import Golden
 from evenbench.harness.core.types import Cell
@@ -58,12 +58,34 @@ def make_golden(
                 f"{drift:.1e} of its scale between two runs; put the model in eval mode and remove "
                 "randomness"
             )
-    own = {
-        precision: _own_rmse(cell, golden, precision, path, batches, wanted)
-        for precision, path in yardsticks.items()
-    }
+    own: dict[str, dict[str, float]] = {}
+    spectrum: dict[str, Any] = {}
+    unmeasured: dict[str, str] = {}
+    for precision, path in yardsticks.items():
+        try:
+            outputs = _yardstick_outputs(cell, golden, precision, path, batches)
+        except Exception as error:
+            if precision == "fp32":
+                raise
+            # Eager has no kernel for this model and precision; other rules still judge.
+            unmeasured[precision] = f"{type(error).__name__}: {error}"
+            continue
+        fixed = {
+            name: values
+            for name, values in wanted.items()
+            if name in outputs and not isinstance(values, list)
+        }
+        own[precision] = {
+            name: output_errors.rmse(outputs[name], values) for name, values in fixed.items()
+        }
+        for name, values in fixed.items():
+            spectrum[f"{precision}/{name}"] = error_spectrum.errors(outputs[name], values)
     _save(folder / "outputs.npz", wanted)
+    if len(yardsticks) > 1:
+        _save(folder / error_spectrum.FILE, spectrum)
     facts = {"kind": kind, "own_rmse": own, "accuracy": scored, "work": work}
+    if unmeasured:
+        facts["unmeasured"] = unmeasured
     (folder / "facts.json").write_text(json.dumps(facts))
     return facts
 
@@ -106,26 +128,13 @@ def _save(file: Path, outputs: Mapping[str, Any]) -> None:
                 np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
 
 
-def _own_rmse(
-    cell: Cell,
-    golden: Golden,
-    precision: str,
-    artifact: Path,
-    batches: Sequence[Arrays],
-    wanted: Mapping[str, Any],
-) -> dict[str, float]:
-    """RMSE of the yardstick at this precision, by output name: the model's inherent error.
-
-    Outputs with data-dependent shapes have no RMSE, because their rows are matched, not subtracted.
-    """
+def _yardstick_outputs(
+    cell: Cell, golden: Golden, precision: str, artifact: Path, batches: Sequence[Arrays]
+) -> dict[str, Any]:
+    """The outputs of the yardstick at a precision, whose error is inherent in the model."""
     yardstick = registry.find(golden.yardstick)
     session = yardstick.load(artifact, registry.golden_cell(cell, golden.yardstick, precision))
     try:
-        outputs = once(session, batches, open_outputs(cell.model))
+        return once(session, batches, open_outputs(cell.model))
     finally:
         session.close()
-    return {
-        name: output_errors.rmse(outputs[name], values)
-        for name, values in wanted.items()
-        if name in outputs and not isinstance(values, list)
-    }

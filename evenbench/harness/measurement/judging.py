@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evenbench.harness.accuracy import parity, tolerances
+from evenbench.harness.accuracy import error_spectrum, parity, tolerances
 from evenbench.harness.core.measurements import ParityVerdict, severity
 from evenbench.harness.core.record_types import AccuracyRecord
 from evenbench.harness.core.session import Session
@@ -34,17 +35,32 @@ def judge(
     wanted = golden_outputs(golden, cell.model)
     tolerance = tolerances.tolerance_for(cell.precision, cell.model.tolerance)
     evidence = _evidence(cell, facts, scored)
+    spectrum = _spectrum(golden)
     verdicts: list[ParityVerdict] = []
     for boundary, batches in kept.items():
         try:
             outputs = stack(batches, len(next(iter(wanted.values()))), open_outputs(cell.model))
         except ValueError as error:
             raise ValueError(f"{boundary}: {error}") from error
-        verdicts.append(
-            parity.compare(outputs, wanted, cell.model.outputs, tolerance, facts["kind"], evidence)
+        verdict = parity.compare(
+            outputs, wanted, cell.model.outputs, tolerance, facts["kind"], evidence
         )
+        other = error_spectrum.other_precision(outputs, wanted, spectrum, cell.precision)
+        if other and verdict.verdict == "pass":
+            verdict = replace(verdict, verdict="too exact", reason=other)
+        verdicts.append(verdict)
     worst = max(verdicts, key=lambda verdict: severity(verdict.verdict, verdict.needed))
     return dict(to_json(worst))
+
+
+def _spectrum(golden: Path) -> dict[str, dict[str, Any]]:
+    """The errors of the golden's yardsticks, by output and precision; empty for fp32."""
+    file = golden / error_spectrum.FILE
+    spectrum: dict[str, dict[str, Any]] = {}
+    for key, errors in np.load(file).items() if file.exists() else ():
+        precision, _, name = key.partition("/")
+        spectrum.setdefault(name, {})[precision] = errors
+    return spectrum
 
 
 def _evidence(
