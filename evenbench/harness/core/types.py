@@ -183,6 +183,8 @@ class Model:
             del declared["score_threshold"]  # keeps the keys from before thresholds
         for key in ("build", "inputs_from", "evaluation", "calibration_from"):
             declared[key] = import_strings.portable(declared[key])
+        if not self.weights.offsets:
+            del declared["weights"]["offsets"]  # keeps the keys from before offsets
         declared["weights"]["train"] = import_strings.portable(self.weights.train)
         declared["file"] = import_strings.portable(self.file)
         return digest(declared)

@@ -32,7 +32,7 @@ def falling(line: OutcomeRecord) -> Iterator[str]:
 
 def _block_medians(line: OutcomeRecord) -> Iterator[list[float]]:
     """The median lap of each block of `compute`, by process."""
-    laps, blocks = line["samples_ns"].get(COMPUTE, []), line["blocks"].get(COMPUTE, [])
+    laps, blocks = line.get("samples_ns", {}).get(COMPUTE, []), line["blocks"].get(COMPUTE, [])
     if len(laps) != len(blocks):
         return
     for laps_ns, taken in zip(laps, blocks, strict=True):
@@ -45,7 +45,7 @@ def unused_threads(line: OutcomeRecord) -> Iterator[str]:
     """One core in use where several threads were asked for, in laps long enough to share."""
     cell = line.get("cell")
     blocks = [block for taken in line["blocks"].get(COMPUTE, []) for block in taken]
-    laps = [lap for taken in line["samples_ns"].get(COMPUTE, []) for lap in taken]
+    laps = [lap for taken in line.get("samples_ns", {}).get(COMPUTE, []) for lap in taken]
     if not cell or cell.get("threads", 1) < 2 or cell.get("device") != "cpu" or not blocks:
         return
     used = sum(block["cpu_ns"] for block in blocks) / sum(block["wall_ns"] for block in blocks)
