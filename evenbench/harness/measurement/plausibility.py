@@ -17,8 +17,9 @@ FRESH_FACTOR, FRESH_NS = 3.0, 5_000
 """A fresh input may take this multiple of a known one, plus this time."""
 
 OUTSIDE_SHARE, OUTSIDE_NS = 0.5, 5_000
-"""The share of a `host_to_host` lap that neither `compute` nor copying explains, and the least such
-time."""
+"""The share of the quickest `host_to_host` lap that neither `compute` nor copying explains, and the
+least such time.
+"""
 
 CLOCK_SHARE = 0.6
 """The least share of a lap's wall time that a session's own clock must see in `host_to_host`."""
@@ -63,7 +64,7 @@ def hides(compute_ns: float, host_to_host_ns: float, copying_ns: float) -> str:
 def clock_is_wrong(reported_ns: float, passed_ns: float) -> str:
     """Whether a session's own clock reports far less than the wall time of a lap.
 
-    `passed_ns` is the wall time per lap in this process, without the cost of the call.
+    `reported_ns` is the mean lap of a series, `passed_ns` the wall time per lap in this process.
     """
     if reported_ns >= CLOCK_SHARE * passed_ns:
         return ""

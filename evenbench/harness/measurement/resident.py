@@ -32,7 +32,6 @@ from evenbench.harness.measurement import (
 )
 from evenbench.harness.measurement.phases import Stopwatch
 from evenbench.harness.measurement.turns import Turns
-from evenbench.harness.statistics import estimates
 
 if TYPE_CHECKING:
     from evenbench.harness.core.session import Arrays
@@ -149,9 +148,8 @@ class ResidentCell:
         """
         if self.turns is None:
             return ""
-        samples = self.turns.samplers
-        typical_ns = {name: estimates.median(samples[name].laps_ns) for name in BOUNDARIES}
-        return examination.Examination(self.session, self.batches, typical_ns).reason()
+        laps_ns = {name: sampler.laps_ns for name, sampler in self.turns.samplers.items()}
+        return examination.Examination(self.session, self.batches, laps_ns).reason()
 
     def differences(self) -> list[str]:
         """Differences from the request that the laps show: inferences in flight, cores in use."""
@@ -160,14 +158,9 @@ class ResidentCell:
         if session.in_flight > 1 and not cell.is_throughput:
             found.append(f"single inferences, ran {session.in_flight} in flight")
         if self.turns and cell.device == "cpu":
-            blocks = [block for taken in self.turns.samplers.values() for block in taken.blocks]
-            helpers = self._descendants_ns() - self._helpers_ns
-            wall, used = (
-                sum(block.wall_ns for block in blocks),
-                sum(block.cpu_ns for block in blocks),
-            )
-            cores = used / wall + helpers / (self.watch.seconds["sample"] * 1e9)
-            found.append(plausibility.too_many_cores(cell.threads, cores))
+            helpers_ns = self._descendants_ns() - self._helpers_ns
+            helpers = helpers_ns / (self.watch.seconds["sample"] * 1e9)
+            found.append(plausibility.too_many_cores(cell.threads, self.turns.cores + helpers))
         return [text for text in found if text]
 
     def _descendants_ns(self) -> int:

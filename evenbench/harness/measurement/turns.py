@@ -31,6 +31,9 @@ MOST_UNTIMED_LAPS = 8
 MOST_UNTIMED_NS = 20_000_000
 """Time limit of untimed laps per turn, checked after each lap."""
 
+LEAST_BLOCK_NS = 5_000_000
+"""Counters are read outside the wall time of a block, and would be most of a shorter block."""
+
 
 @dataclass
 class Turns:
@@ -111,6 +114,18 @@ class Turns:
             for sampler in self.samplers.values()
             for name, samples in sampler.samples().items()
         }
+
+    @property
+    def cores(self) -> float:
+        """The cores in use: CPU time over wall time of the blocks of at least `LEAST_BLOCK_NS`."""
+        blocks = [
+            block
+            for sampler in self.samplers.values()
+            for block in sampler.blocks
+            if block.wall_ns >= LEAST_BLOCK_NS
+        ]
+        wall_ns = sum(block.wall_ns for block in blocks)
+        return sum(block.cpu_ns for block in blocks) / wall_ns if wall_ns else 0.0
 
     @property
     def kept(self) -> dict[str, dict[int, Arrays]]:

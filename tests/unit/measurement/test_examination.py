@@ -142,7 +142,8 @@ def examined(session: Honest, batches: Sequence[Any] = BATCHES, **typical_ns: fl
         session.bind(batch)
         session.step()
     known = {COMPUTE: STEP, HOST_TO_HOST: STEP + 2 * COPY} | typical_ns
-    return Examination(session, batches, known, session.time).reason()
+    laps_ns = {name: [lap_ns] * 9 for name, lap_ns in known.items()}
+    return Examination(session, batches, laps_ns, session.time).reason()
 
 
 @pytest.mark.parametrize("session", [Honest, Loops])
@@ -186,6 +187,41 @@ def test_a_session_that_refuses_an_experiment_is_not_accused() -> None:
 def test_a_slower_machine_after_the_laps_is_no_lie() -> None:
     """All laps take five times as long as before, on known inputs too."""
     assert examined(Honest(), compute=STEP / 5, host_to_host=STEP / 5 + 2 * COPY) == ""
+
+
+class Stalls(Honest):
+    """Two of three steps wait 28 ms for a thread without a core."""
+
+    steps = 0
+
+    def compute(self) -> None:
+        super().compute()
+        self.steps += 1
+        self.time.spend(28_000 * US if self.steps % 3 else 0)
+
+
+class LoopStalls(Stalls, Loops):
+    """The same with its own loop and an honest clock."""
+
+    def laps(self, batches: Sequence[Any], count: int, boundary: str, keep: Sequence[int]) -> Laps:
+        laps_ns, kept = [], {}
+        for lap in range(count):
+            begin = self.time()
+            self.bind(batches[lap % len(batches)])
+            self.step()
+            outputs = self.fetch()
+            laps_ns.append(self.time() - begin)
+            kept |= {lap: outputs} if lap in keep else {}
+        return Laps(laps_ns, kept)
+
+
+@pytest.mark.parametrize("session", [Stalls, LoopStalls])
+def test_stalls_of_a_busy_machine_accuse_nobody(session: type[Honest]) -> None:
+    """Most `compute` laps were quick, most of `host_to_host` stalled, by chance."""
+    slow = STEP + 28_000 * US
+    busy = session()
+    laps_ns = {COMPUTE: [STEP] * 6 + [slow] * 3, HOST_TO_HOST: [STEP + 2 * COPY] + [slow] * 8}
+    assert Examination(busy, BATCHES, laps_ns, busy.time).reason() == ""
 
 
 def test_copying_that_takes_longest_is_no_hidden_work() -> None:

@@ -346,20 +346,9 @@ def test_inferences_in_flight_are_a_difference_unless_asked_for(
 def test_cores_beyond_the_threads_are_a_difference(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = resident.Turns
-
-    def busy(*given: Any, **named: Any) -> Any:
-        ticks = iter(range(10**6))
-        # Two cores all the time: CPU time passes twice as fast as the clock.
-        return real(
-            *given,
-            **named,
-            read_counters=lambda: (2 * resident.timing.CLOCK(), 0, 0, 0, 0, next(ticks)),
-        )
-
-    monkeypatch.setattr(resident, "Turns", busy)
-    assert "threads 1, used 2." in run(folders)["asked_is_used"]
-    assert run(folders, threads=2)["asked_is_used"] == ""
+    monkeypatch.setattr(resident.Turns, "cores", 2.0)
+    assert "threads 1, used 2.0 cores" in run(folders)["asked_is_used"]
+    assert "used" not in run(folders, threads=2)["asked_is_used"]
 
 
 def test_an_honest_cell_is_possible(folders: dict[str, Path]) -> None:
