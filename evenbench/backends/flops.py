@@ -79,8 +79,8 @@ def of_call(call: Callable[[], Any], inputs: Sequence[Any] = ()) -> dict[str, An
         return not_counted(
             f"torch's counter cannot follow this model ({type(error).__name__}: {error})"
         )
-    found = counter.get_flop_counts().get("Global", {})
-    counts = Counter({str(operator): int(count) for operator, count in found.items()})
+    totals = counter.get_flop_counts().get("Global", {})
+    counts = Counter({str(operator): int(count) for operator, count in totals.items()})
     counts -= Counter(getattr(constants, "counts", {}))
     return counted(dict(counts), {})
 
@@ -171,13 +171,13 @@ def _dependent(nodes: Sequence[Any], inputs: Collection[str]) -> list[Any]:
 
     A node with a graph of its own may read outer tensors, and counts.
     """
-    reached, found = set(inputs), []
+    reached, dependent = set(inputs), []
     for node in nodes:
         has_graph = any(attribute.HasField("g") for attribute in node.attribute)
         if has_graph or reached.intersection(node.input):
             reached.update(node.output)
-            found.append(node)
-    return found
+            dependent.append(node)
+    return dependent
 
 
 WEIGHT_AT = {"QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3}

@@ -57,13 +57,13 @@ def errors(outputs: Any, golden: Any) -> Array:
 
 
 def other_precision(
-    outputs: Mapping[str, Any], golden: Mapping[str, Any], spectrum: Spectrum, asked: str
+    outputs: Mapping[str, Any], golden: Mapping[str, Any], spectrum: Spectrum, request: str
 ) -> str:
-    """The reason for another precision than `asked`, or an empty string.
+    """The reason for another precision than the `request`, or an empty string.
 
     Every output with enough elements must speak for the same other precision.
     """
-    found: dict[str, str] = {}
+    verdicts: dict[str, str] = {}
     for name, known in spectrum.items():
         output, exact = outputs.get(name), golden.get(name)
         if not isinstance(output, np.ndarray) or not isinstance(exact, np.ndarray):
@@ -73,19 +73,19 @@ def other_precision(
         if positions(exact.size).size < LEAST_POSITIONS:
             continue
         error = errors(output, exact)
-        found[name] = _closest(error, known, asked) or _rounded(error, exact, known, asked)
-    reasons = list(found.values())
+        verdicts[name] = _closest(error, known, request) or _rounded(error, exact, known, request)
+    reasons = list(verdicts.values())
     if not reasons or not all(reasons):
         return ""
-    name, reason = next(iter(found.items()))
+    name, reason = next(iter(verdicts.items()))
     return f"{name} {reason}: this was not computed at the requested precision"
 
 
-def _closest(error: Array, known: Mapping[str, Array], asked: str) -> str:
+def _closest(error: Array, known: Mapping[str, Array], request: str) -> str:
     """The precision whose error is alike in size and place, if not the requested one."""
-    own = _correlation(error, known[asked]) if asked in known else 0.0
-    distance = _distance(error, known[asked]) if asked in known else math.inf
-    for precision in TOLD_APART.get(asked, ()):
+    own = _correlation(error, known[request]) if request in known else 0.0
+    distance = _distance(error, known[request]) if request in known else math.inf
+    for precision in TOLD_APART.get(request, ()):
         other = known.get(precision)
         if other is None:
             continue
@@ -94,20 +94,20 @@ def _closest(error: Array, known: Mapping[str, Array], asked: str) -> str:
         clear = max(CLEAR, CHANCE / math.sqrt(error.size))
         if alike >= clear and alike - own >= AHEAD and nearer:
             return (
-                f"has the error of {precision} (correlation {alike:.2f}), not of {asked} "
+                f"has the error of {precision} (correlation {alike:.2f}), not of {request} "
                 f"({own:.2f})"
             )
     return ""
 
 
-def _rounded(error: Array, golden: Array, known: Mapping[str, Array], asked: str) -> str:
+def _rounded(error: Array, golden: Array, known: Mapping[str, Array], request: str) -> str:
     """Whether the output is the exact result rounded to a narrow type at the end."""
     exact = golden.reshape(-1)[positions(golden.size)]
     for precision, narrow in ROUND.items():
         target = narrow(exact)
         if _share(exact + error, target) < ROUNDED:
             continue
-        own = known.get(asked)
+        own = known.get(request)
         if own is None or _share(exact + own, target) <= UNROUNDED:
             return f"is the result of wider arithmetic, rounded to {precision} at the end"
     return ""
@@ -115,9 +115,9 @@ def _rounded(error: Array, golden: Array, known: Mapping[str, Array], asked: str
 
 def _share(values: Array, target: Array) -> float:
     """The share of values equal to the target as fp32 numbers, of values other than 0."""
-    counts = target != 0
-    same = values.astype(np.float32) == target
-    return float(np.mean(same[counts])) if counts.any() else 0.0
+    counted = target != 0
+    same = (values.astype(np.float32) == target) & counted
+    return int(np.count_nonzero(same)) / max(1, int(np.count_nonzero(counted)))
 
 
 def _correlation(left: Array, right: Array) -> float:

@@ -59,9 +59,9 @@ def descendants_ns(process: int, apart: int = 0, folder: Path = PROCESSES) -> in
         children.setdefault(parent, []).append((number, ticks))
     total, waiting = 0, [process]
     while waiting:
-        found = [child for child in children.pop(waiting.pop(), ()) if child[0] != apart]
-        total += sum(ticks for _, ticks in found)
-        waiting += [number for number, _ in found]
+        counted = [child for child in children.pop(waiting.pop(), ()) if child[0] != apart]
+        total += sum(ticks for _, ticks in counted)
+        waiting += [number for number, _ in counted]
     return total * clock_tick.tick_ns()
 
 

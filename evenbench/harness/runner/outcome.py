@@ -39,14 +39,14 @@ def verdict(
         return Reply(None, "fallback", "sample", process["asked_is_used"])
     if process.get("impossible"):
         return Reply(None, "failed", "sample", process["impossible"])
-    laps_ns = process.get("samples_ns", {}).get(COMPUTE)
-    if cell and limit and laps_ns and process["parity"]:
-        reason = roofline.impossible(cell, median(laps_ns), limit)
-        if reason:
-            return Reply(None, "failed", "sample", reason)
     parity = process["parity"]
     if parity and parity["verdict"] in WRONG:
         return Reply(None, WRONG[parity["verdict"]], "parity", parity["reason"])
+    laps_ns = process.get("samples_ns", {}).get(COMPUTE)
+    if cell and limit and laps_ns and parity:
+        reason = roofline.impossible(cell, median(laps_ns), limit)
+        if reason:
+            return Reply(None, "failed", "sample", reason)
     return None
 
 
