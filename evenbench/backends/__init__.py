@@ -148,6 +148,42 @@ TABLE: tuple[Row, ...] = (
         role="negative",
     ),
     Row(
+        "negative-memory",
+        "evenbench.backends.controls.dishonest:Memory",
+        "pip install 'evenbench[ort]'",
+        role="negative",
+    ),
+    Row(
+        "negative-answers",
+        "evenbench.backends.controls.dishonest:Answers",
+        "pip install 'evenbench[ort]'",
+        role="negative",
+    ),
+    Row(
+        "negative-eager",
+        "evenbench.backends.controls.dishonest:Eager",
+        "pip install 'evenbench[ort]'",
+        role="negative",
+    ),
+    Row(
+        "negative-lazy",
+        "evenbench.backends.controls.dishonest:Lazy",
+        "pip install 'evenbench[ort]'",
+        role="negative",
+    ),
+    Row(
+        "negative-late",
+        "evenbench.backends.controls.dishonest:Late",
+        "pip install 'evenbench[ort]'",
+        role="negative",
+    ),
+    Row(
+        "negative-clock",
+        "evenbench.backends.controls.dishonest:Clock",
+        "pip install 'evenbench[ort]'",
+        role="negative",
+    ),
+    Row(
         "reference",
         "evenbench.backends.torch.float64_reference:Reference",
         "pip install 'evenbench[torch]'",

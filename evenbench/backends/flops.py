@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 RULE = (
     "convolutions, matrix products and attention; a multiply-add counts as two; "
-    "biases and elementwise steps do not count"
+    "biases, elementwise steps and products of constants do not count"
 )
 """The rule of torch.utils.flop_counter. Other counters disagree about biases and elementwise
 functions.
@@ -57,8 +58,11 @@ def work(count: Mapping[str, Any], weights: int, weight_bytes: int | None) -> di
     return {"flops": count["total"], **facts, "weights": weights, "weight_bytes": weight_bytes}
 
 
-def of_call(call: Callable[[], Any]) -> dict[str, Any]:
+def of_call(call: Callable[[], Any], inputs: Sequence[Any] = ()) -> dict[str, Any]:
     """Count the operations of a call into torch.
+
+    With the `inputs` of the call, products of constants are left out: a compiler computes such
+    products once, before the first inference.
 
     An error of the counter becomes a missing count, so that no golden fails because of the counter.
     """
@@ -66,15 +70,59 @@ def of_call(call: Callable[[], Any]) -> dict[str, Any]:
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False)
+    constants = _constant_products(inputs) if inputs else nullcontext()
     try:
-        with torch.no_grad(), counter:
+        # The counter decomposes operators; the outer mode sees the parts.
+        with torch.no_grad(), constants, counter:
             call()
     except Exception as error:  # operators without dispatch support raise errors of any type
         return not_counted(
             f"torch's counter cannot follow this model ({type(error).__name__}: {error})"
         )
-    counts = counter.get_flop_counts().get("Global", {})
-    return counted({str(operator): int(count) for operator, count in counts.items()}, {})
+    totals = counter.get_flop_counts().get("Global", {})
+    counts = Counter({str(operator): int(count) for operator, count in totals.items()})
+    counts -= Counter(getattr(constants, "counts", {}))
+    return counted(dict(counts), {})
+
+
+def _constant_products(inputs: Sequence[Any]) -> Any:
+    """A dispatch mode that counts the operations on tensors without a dependence on `inputs`.
+
+    Dependence follows the storages: an operator with a dependent argument makes its outputs
+    dependent. A storage that is freed and allocated again stays dependent, so that too few
+    operations count as constant, never too many.
+    """
+    import torch
+    from torch.utils import flop_counter
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    def storages(values: Any) -> set[int]:
+        tensors = (value for value in tree_leaves(values) if isinstance(value, torch.Tensor))
+        return {tensor.untyped_storage().data_ptr() for tensor in tensors}
+
+    class ConstantProducts(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.counts: Counter[str] = Counter()
+            self.dependent = storages(list(inputs))
+
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            kwargs = kwargs or {}
+            read = storages((args, kwargs))
+            result = func(*args, **kwargs)
+            operator = func._overloadpacket
+            if self.dependent & read:
+                # An operator in place writes to one of its arguments.
+                self.dependent |= storages(result)
+            elif operator in flop_counter.flop_registry:
+                formula = flop_counter.flop_registry[operator]
+                self.counts[str(operator)] += int(formula(*args, **kwargs, out_val=result))
+            return result
+
+    return ConstantProducts()
 
 
 CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv", "ConvTranspose")
@@ -95,12 +143,18 @@ UNKNOWN = (
 """ONNX operators that multiply matrices. Results name operators in UNKNOWN without counting."""
 
 
-def of_onnx(nodes: Sequence[Any], shapes: Mapping[str, Shape]) -> dict[str, Any]:
-    """Count the nodes of an ONNX graph by the known shapes of tensors."""
+def of_onnx(
+    nodes: Sequence[Any], shapes: Mapping[str, Shape], inputs: Collection[str] = ()
+) -> dict[str, Any]:
+    """Count the nodes of an ONNX graph by the known shapes of tensors.
+
+    With the names of the graph's `inputs`, nodes on constants alone are left out.
+    """
     reason = missing()
     if reason:
         return not_counted(reason)
     counts: Counter[str] = Counter()
+    nodes = _dependent(nodes, inputs) if inputs else nodes
     unknown = Counter(node.op_type for node in nodes if node.op_type in UNKNOWN)
     for node in nodes:
         if node.op_type in (*CONVOLUTIONS, *PRODUCTS):
@@ -110,6 +164,20 @@ def of_onnx(nodes: Sequence[Any], shapes: Mapping[str, Shape]) -> dict[str, Any]
             else:
                 counts[node.op_type] += count
     return counted(dict(counts.most_common()), unknown)
+
+
+def _dependent(nodes: Sequence[Any], inputs: Collection[str]) -> list[Any]:
+    """The nodes with a path from an input, of nodes in topological order.
+
+    A node with a graph of its own may read outer tensors, and counts.
+    """
+    reached, dependent = set(inputs), []
+    for node in nodes:
+        has_graph = any(attribute.HasField("g") for attribute in node.attribute)
+        if has_graph or reached.intersection(node.input):
+            reached.update(node.output)
+            dependent.append(node)
+    return dependent
 
 
 WEIGHT_AT = {"QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3}

@@ -500,8 +500,8 @@ def test_handing_over_kept_outputs_is_no_part_of_what_a_call_costs() -> None:
     samples = {
         "host_to_host": Samples("host_to_host", program.CLOCK, (100,) * 40, "stable", blocks)
     }
-    assert sampling.binding(samples, session, kept=10) == 3.0
-    assert sampling.binding(samples, session, kept=40) == 3.5, (
+    assert sampling.binding(samples, session, fetching={0}) == 3.0
+    assert sampling.binding(samples, session, fetching={0, 1, 2, 3}) == 3.5, (
         "all blocks, where there is none without"
     )
 

@@ -45,7 +45,7 @@ def test_a_control_that_makes_no_sense_says_so(tmp_path: Path) -> None:
 def test_the_command_tells_and_exits_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["controls", "-k", "digits_cnn"]) == 0
     told = capsys.readouterr().out
-    assert "4 of 4 wrong answers caught" in told
+    assert "10 of 10 wrong runtimes caught" in told
 
 
 def test_a_right_answer_counts_as_slipped_through() -> None:

@@ -298,3 +298,24 @@ def test_outputs_named_otherwise_are_an_error_in_words() -> None:
         "returns 1 outputs, but declares ['logits', 'boxes']; make them agree"
         in refused.value.reply.reason
     )
+
+
+def test_offsets_draw_biases_scales_and_shifts_and_keep_other_keys() -> None:
+    import torch
+
+    from evenbench.backends.torch import weights
+
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.LayerNorm(8), torch.nn.PReLU(4)
+    )
+    before = {name: value.clone() for name, value in module.named_parameters()}
+    assert weights.draw_offsets(module) == 5, "scale and shift of both norms, and PReLU's slopes"
+    after = dict(module.named_parameters())
+    assert torch.equal(after["0.weight"], before["0.weight"]), "drawn weights stay"
+    assert all(
+        len(set(after[name].tolist())) == after[name].numel() for name in ("1.bias", "2.weight")
+    )
+    plain, drawn = replace(TINY, weights=seeded(0)), replace(TINY, weights=seeded(0, offsets=True))
+    assert plain.fingerprint != drawn.fingerprint
+    assert weights.weights_key(plain) | {"offsets": weights.OFFSETS} == weights.weights_key(drawn)

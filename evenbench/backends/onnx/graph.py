@@ -169,7 +169,10 @@ class Graph:
 
     @property
     def flops(self) -> dict[str, Any]:
-        return flops.of_onnx(self.nodes, self.shapes)
+        # Names of functions and inner graphs are local, and say nothing about dependence.
+        plain = not self.model.functions and len(self.graphs) == 1
+        inputs = [value.name for value in self.inputs] if plain else []
+        return flops.of_onnx(self.nodes, self.shapes, inputs)
 
     @property
     def precision_changes(self) -> list[dict[str, Any]]:

@@ -69,7 +69,8 @@ class Reference(backend.StateDictBackend, Golden):
 
     def work(self, session: Session) -> Mapping[str, Any]:
         assert isinstance(session, torch_session.TorchSession)
-        return flops.work(flops.of_call(session.step), weights.read_per_step(session.call), None)
+        count = flops.of_call(session.step, session.tensors)
+        return flops.work(count, weights.read_per_step(session.call), None)
 
     def load(self, folder: Path, cell: Cell) -> Session:
         import torch

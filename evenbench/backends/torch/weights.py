@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     import torch
 
 
+OFFSETS = (0.1, 0.3)
+"""Standard deviation of drawn parameters around 0, and relative around other numbers. Raised values
+change all weights of `seeded(offsets=True)`.
+"""
+
+
 def weights_key(model: Model) -> Mapping[str, Any] | None:
     """The cache key of the weights: declaration, code of `build` and `train`, versions of torch.
 
@@ -24,7 +30,9 @@ def weights_key(model: Model) -> Mapping[str, Any] | None:
     if model.weights.source == "own":
         return None
     sources = [import_strings.source_sha256(name) for name in (model.build, model.weights.train)]
+    offsets = {"offsets": OFFSETS} if model.weights.offsets else {}
     return {
+        **offsets,
         "weights": model.weights.source,
         "seed": model.weights.seed,
         "sha256": model.weights.sha256,
@@ -137,13 +145,36 @@ def _seeded(model: Model, batches: Mapping[str, Path]) -> tuple[torch.nn.Module,
     Without calibration, activations shrink or grow layer by layer, down to denormals.
     """
     module = build(model)
+    drawn = draw_offsets(module) if model.weights.offsets else 0
     count = recalibrate(module, *_passes(model, batches))
     recalibrated = (
         f"batch-norm statistics recalibrated on {count} input images"
         if count
         else "no batch norm to recalibrate"
     )
-    return module, f"random initialisation, seed {model.weights.seed}; {recalibrated}"
+    offsets = f"; {drawn} constant parameters drawn around their value" if drawn else ""
+    return module, f"random initialisation, seed {model.weights.seed}; {recalibrated}{offsets}"
+
+
+def draw_offsets(module: torch.nn.Module) -> int:
+    """Draw the parameters that hold one number around that number; returns how many.
+
+    These are biases, scales and shifts, and scales of layers. Uses torch's global generator.
+    """
+    import torch
+
+    def is_constant(value: torch.Tensor) -> bool:
+        flat = value.detach().flatten()
+        return value.is_floating_point() and flat.numel() > 1 and bool((flat == flat[0]).all())
+
+    constant = [value for value in module.parameters() if is_constant(value)]
+    around_zero, relative = OFFSETS
+    with torch.no_grad():
+        for value in constant:
+            first = float(value.flatten()[0])
+            spread = relative * abs(first) if first else around_zero
+            value.add_(torch.randn_like(value).clamp_(-2, 2) * spread)
+    return len(constant)
 
 
 _MATERIALISE: Mapping[str, Callable[[Model, Mapping[str, Path]], tuple[Any, str]]] = {

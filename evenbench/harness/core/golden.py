@@ -33,6 +33,15 @@ class Judge:
     """Heard only where the others disagree, or only one of them has an opinion."""
 
 
+TOLD_APART: Mapping[str, tuple[str, ...]] = {
+    "bf16": ("fp16",),
+    "fp16": ("bf16",),
+    "int8-dynamic": ("bf16", "fp16"),
+    "int8-static": ("bf16", "fp16"),
+}
+"""By precision, the precisions that a runtime may have used instead, whose yardsticks run too."""
+
+
 class Golden(Backend):
     """A backend that supplies reference outputs, and materialises a model's weights."""
 

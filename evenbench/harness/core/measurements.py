@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+IMPOSSIBLE = "impossible: "
+"""The beginning of the reason for laps that no honest runtime can take."""
+
 
 @dataclass(frozen=True)
 class Artifact:

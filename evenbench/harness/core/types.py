@@ -195,6 +195,8 @@ class Model:
             del declared["score_threshold"]  # keeps the keys from before thresholds
         for key in ("build", "inputs_from", "evaluation", "calibration_from"):
             declared[key] = import_strings.portable(declared[key])
+        if not self.weights.offsets:
+            del declared["weights"]["offsets"]  # keeps the keys from before offsets
         declared["weights"]["train"] = import_strings.portable(self.weights.train)
         declared["file"] = import_strings.portable(self.file)
         return digest(declared)
@@ -229,7 +231,7 @@ class Cell:
         Throughput with several requests in flight is no latency, so throughput cells form a
         separate group.
         """
-        apart = "-throughput" if self.option.get("hint") == "throughput" else ""
+        apart = "-throughput" if self.is_throughput else ""
         return (
             f"{self.model.name}-{self.precision}-{self.device}-b{self.batch}-t{self.threads}{apart}"
         )
@@ -252,6 +254,11 @@ class Cell:
     def option(self) -> dict[str, Any]:
         """The options as a dict."""
         return dict(self.options)
+
+    @property
+    def is_throughput(self) -> bool:
+        """Whether several requests in flight are asked for."""
+        return bool(self.option.get("hint") == "throughput")
 
     @property
     def backend_name(self) -> str:

@@ -18,6 +18,7 @@ class Weights:
     url: str = ""
     sha256: str = ""
     train: str = ""
+    offsets: bool = False
 
 
 def pretrained(url: str, sha256: str) -> Weights:
@@ -25,9 +26,14 @@ def pretrained(url: str, sha256: str) -> Weights:
     return Weights("pretrained", url=url, sha256=sha256)
 
 
-def seeded(seed: int = 0) -> Weights:
-    """Random weights from `seed`, with batch-norm statistics recalibrated on the model's inputs."""
-    return Weights("seeded", seed=seed)
+def seeded(seed: int = 0, offsets: bool = False) -> Weights:
+    """Random weights from `seed`, with batch-norm statistics recalibrated on the model's inputs.
+
+    With `offsets`, parameters that a new module fills with one number (biases of 0, scales of 1,
+    shifts of 0) are drawn around that number. Otherwise a runtime that ignores such a parameter
+    gives the right outputs.
+    """
+    return Weights("seeded", seed=seed, offsets=offsets)
 
 
 def trained(train: Callable[..., Any] | str, seed: int = 0) -> Weights:

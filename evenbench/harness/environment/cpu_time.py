@@ -1,4 +1,4 @@
-"""CPU time of the whole machine since boot, read from `/proc/stat`.
+"""CPU time of the whole machine since boot, and of a process's descendants, read from `/proc`.
 
 Measured processes read these counters around every block of laps. Their environment may lack
 psutil, so the first line of `/proc/stat` is parsed here.
@@ -6,11 +6,15 @@ psutil, so the first line of `/proc/stat` is parsed here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from evenbench.harness.core import clock_tick
 
 STAT = "/proc/stat"
+
+PROCESSES = Path("/proc")
 
 
 @dataclass(frozen=True)
@@ -43,3 +47,30 @@ def steal_share() -> float | None:
     now = read()
     total = now.busy_ticks + now.idle_ticks + now.steal_ticks
     return now.steal_ticks / total if total else None
+
+
+def descendants_ns(process: int, apart: int = 0, folder: Path = PROCESSES) -> int:
+    """CPU time of the living descendants of a process, in steps of the clock tick.
+
+    The process `apart` and its descendants do not count. 0 without a readable `/proc`.
+    """
+    children: dict[int, list[tuple[int, int]]] = {}
+    for number, parent, ticks in _processes(folder):
+        children.setdefault(parent, []).append((number, ticks))
+    total, waiting = 0, [process]
+    while waiting:
+        counted = [child for child in children.pop(waiting.pop(), ()) if child[0] != apart]
+        total += sum(ticks for _, ticks in counted)
+        waiting += [number for number, _ in counted]
+    return total * clock_tick.tick_ns()
+
+
+def _processes(folder: Path) -> Iterator[tuple[int, int, int]]:
+    """The number, the parent and the CPU ticks of all processes."""
+    for file in folder.glob("[0-9]*/stat"):
+        try:
+            fields = file.read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue  # the process has ended
+        if len(fields) > 12:
+            yield int(file.parent.name), int(fields[1]), int(fields[11]) + int(fields[12])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from evenbench.harness.core.measurements import Attestation
 from evenbench.harness.core.types import Cell
 from evenbench.harness.measurement.phases import PhaseError
@@ -10,8 +12,10 @@ ATTESTED = ("runtime", "version", "device", "precision", "denormals", "spinning"
 """The texts that every attestation must fill in."""
 
 
-def difference(cell: Cell, attested: Attestation) -> str:
+def difference(cell: Cell, attested: Attestation, observed: Sequence[str] = ()) -> str:
     """The difference between the cell's request and the attestation, or an empty string.
+
+    `observed` has differences that the harness saw by itself, such as cores in use.
 
     Raises PhaseError, around a ValueError, if the attestation leaves a required field empty.
     """
@@ -26,4 +30,5 @@ def difference(cell: Cell, attested: Attestation) -> str:
         for name, value in requested.items()
         if getattr(attested, name) != value
     ]
+    differences += observed
     return f"{cell.backend}: asked for {'; '.join(differences)}" if differences else ""

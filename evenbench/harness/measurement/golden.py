@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evenbench.harness.accuracy import output_values
+from evenbench.harness.accuracy import error_spectrum, output_values
 from evenbench.harness.core import registry
 from evenbench.harness.core.golden import Golden
 from evenbench.harness.core.session import Session
 from evenbench.harness.core.types import Cell
 from evenbench.harness.inputs import batches as inputs
 from evenbench.harness.inputs import expected_outputs
-from evenbench.harness.measurement import committee
+from evenbench.harness.measurement import committee, yardsticks
 from evenbench.harness.measurement.judging import accuracy, once, open_outputs
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ def make_golden(
     golden: Golden,
     artifact: Path,
     input_folder: Path,
-    yardsticks: Mapping[str, Path],
+    artifacts: Mapping[str, Path],
     folder: Path,
 ) -> dict[str, Any]:
     """Write the golden outputs of the cell's model and batch; returns facts about the golden.
 
-    `yardsticks` maps a precision to the prepared artifact of its yardstick. Raises ValueError for
+    `artifacts` maps a precision to the prepared artifact of its yardstick. Raises ValueError for
     two runs of the golden with a difference above 1e-9 of its scale: a model with random numbers,
     or in training mode, has no single right output. Raises Unsupported if no judge can run the
     model.
@@ -46,14 +46,14 @@ def make_golden(
         try:
             outputs = once(session, batches, open_outputs(cell.model))
             alone = committee.Finding(outputs, golden.kind_of(session), session, None)
-            return _kept(cell, golden, alone, batches, artifact, input_folder, yardsticks, folder)
+            return _kept(cell, golden, alone, batches, artifact, input_folder, artifacts, folder)
         finally:
             session.close()
     expected = expected_outputs.load(input_folder, cell.model)
     judges = committee.Committee(golden, plain, artifact, batches, expected)
     try:
         finding = judges.finding()
-        return _kept(cell, golden, finding, batches, artifact, input_folder, yardsticks, folder)
+        return _kept(cell, golden, finding, batches, artifact, input_folder, artifacts, folder)
     finally:
         judges.close()
 
@@ -65,7 +65,7 @@ def _kept(
     batches: Sequence[Arrays],
     artifact: Path,
     input_folder: Path,
-    yardsticks: Mapping[str, Path],
+    artifacts: Mapping[str, Path],
     folder: Path,
 ) -> dict[str, Any]:
     """Write the finding, checked by a second run of its judge, with own errors; returns facts."""
@@ -76,16 +76,12 @@ def _kept(
         scored = accuracy(finding.session, cell, input_folder)
         finding.session.bind(batches[0])
         work = dict(golden.work(finding.session))
-    errors = {
-        precision: _own_errors(cell, golden, finding, precision, path, batches, wanted)
-        for precision, path in yardsticks.items()
-        if finding.session
-    }
-    own = {precision: rmse for precision, (rmse, _) in errors.items()}
-    shares = {precision: share for precision, (_, share) in errors.items()}
+    judged = artifacts if finding.session else {}
+    own = yardsticks.measure(cell, golden, finding.judge, judged, batches, wanted)
     _save(folder / "outputs.npz", wanted)
-    facts = {"kind": finding.kind, "own_rmse": own, "own_share": shares}
-    facts |= {"accuracy": scored, "work": work}
+    if len(judged) > 1:
+        _save(folder / error_spectrum.FILE, own.spectrum)
+    facts = {"kind": finding.kind, **own.facts(), "accuracy": scored, "work": work}
     if finding.suspect:
         facts["suspect"] = finding.suspect
     (folder / "facts.json").write_text(json.dumps(facts))
@@ -130,27 +126,3 @@ def _save(file: Path, outputs: Mapping[str, Any]) -> None:
         for name, array in named.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as stream:
                 np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
-
-
-def _own_errors(
-    cell: Cell,
-    golden: Golden,
-    finding: committee.Finding,
-    precision: str,
-    artifact: Path,
-    batches: Sequence[Arrays],
-    wanted: Mapping[str, Any],
-) -> tuple[dict[str, float], dict[str, float]]:
-    """The yardstick's RMSE at this precision by output name, and the share of differing discrete
-    values: the model's inherent error.
-    """
-    if finding.judge and finding.judge.yardstick:
-        session = finding.judge.yardstick(artifact)
-    else:
-        yardstick = registry.find(golden.yardstick)
-        session = yardstick.load(artifact, registry.golden_cell(cell, golden.yardstick, precision))
-    try:
-        outputs = once(session, batches, open_outputs(cell.model))
-    finally:
-        session.close()
-    return output_values.own_errors(outputs, wanted)

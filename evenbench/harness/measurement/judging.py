@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evenbench.harness.accuracy import output_errors, parity, tolerances
+from evenbench.harness.accuracy import error_spectrum, output_errors, parity, tolerances
 from evenbench.harness.accuracy.evidence import Evidence
 from evenbench.harness.accuracy.tolerances import Tolerance
 from evenbench.harness.core.measurements import ParityVerdict, severity
@@ -38,15 +39,20 @@ def judge(
     if facts.get("suspect"):
         return dict(to_json(_unjudged(facts["suspect"], facts["kind"], tolerance)))
     evidence = _evidence(cell, facts, scored)
+    spectrum = _spectrum(golden)
     verdicts: list[ParityVerdict] = []
     for boundary, batches in kept.items():
         try:
             outputs = stack(batches, len(next(iter(wanted.values()))), open_outputs(cell.model))
         except ValueError as error:
             raise ValueError(f"{boundary}: {error}") from error
-        verdicts.append(
-            parity.compare(outputs, wanted, cell.model.outputs, tolerance, facts["kind"], evidence)
+        verdict = parity.compare(
+            outputs, wanted, cell.model.outputs, tolerance, facts["kind"], evidence
         )
+        other = error_spectrum.other_precision(outputs, wanted, spectrum, cell.precision)
+        if other and verdict.verdict == "pass":
+            verdict = replace(verdict, verdict="too exact", reason=other)
+        verdicts.append(verdict)
     worst = max(verdicts, key=lambda verdict: severity(verdict.verdict, verdict.needed))
     return dict(to_json(worst))
 
@@ -55,6 +61,16 @@ def _unjudged(reason: str, kind: str, tolerance: Tolerance) -> ParityVerdict:
     """The verdict on outputs without a trustworthy golden: never a mismatch."""
     rule = (1.0, tolerance.rtol, tolerance.atol, tolerance.rmse_factor)
     return ParityVerdict("degenerate", reason, kind, output_errors.INCOMPARABLE, *rule)
+
+
+def _spectrum(golden: Path) -> dict[str, dict[str, Any]]:
+    """The errors of the golden's yardsticks, by output and precision; empty for fp32."""
+    file = golden / error_spectrum.FILE
+    spectrum: dict[str, dict[str, Any]] = {}
+    for key, errors in np.load(file).items() if file.exists() else ():
+        precision, _, name = key.partition("/")
+        spectrum.setdefault(name, {})[precision] = errors
+    return spectrum
 
 
 def _evidence(cell: Cell, facts: Mapping[str, Any], scored: Mapping[str, Any] | None) -> Evidence:

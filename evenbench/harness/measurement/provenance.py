@@ -25,10 +25,12 @@ def provenance(
     folders: Mapping[str, Path],
     watch: Stopwatch,
     distributions: Sequence[str] = (),
+    observed: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The record's facts about the process, as plain JSON values.
 
-    `folders` holds the artifact and the inputs; `distributions` are recorded beside the backend's.
+    `folders` holds the artifact and the inputs; `distributions` are recorded beside the backend's;
+    `observed` are differences from the request beside those attested.
     """
     files = {
         spec.name: folders["inputs"] / batches.file_of(spec.name) for spec in cell.model.inputs
@@ -39,7 +41,7 @@ def provenance(
         "artifact_sha256": artifact_store.digest_folder(folders["artifact"]),
         "input_sha256": batches.digest_batches(files),
         "attested": to_json(attested),
-        "asked_is_used": attestation.difference(cell, attested),
+        "asked_is_used": attestation.difference(cell, attested, observed),
         "phases_seconds": watch.seconds,
         "installation": {
             "python": system_info.python(),

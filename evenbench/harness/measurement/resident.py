@@ -7,6 +7,7 @@ up, attests and judges a cell for every command. Runs inside a child process.
 from __future__ import annotations
 
 import importlib
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -18,10 +19,17 @@ from evenbench.harness.core import clock_tick, registry
 from evenbench.harness.core.plans import Plan
 from evenbench.harness.core.sampling_records import WarmUpRecord
 from evenbench.harness.core.session import Session
-from evenbench.harness.core.types import BOUNDARIES, COMPUTE, Cell, to_json
-from evenbench.harness.environment import cpu, energy, gpu
+from evenbench.harness.core.types import BOUNDARIES, COMPUTE, HOST_TO_HOST, Cell, to_json
+from evenbench.harness.environment import cpu, cpu_time, energy, gpu
 from evenbench.harness.inputs import batches as inputs
-from evenbench.harness.measurement import judging, provenance, sampling, timing
+from evenbench.harness.measurement import (
+    examination,
+    judging,
+    plausibility,
+    provenance,
+    sampling,
+    timing,
+)
 from evenbench.harness.measurement.phases import Stopwatch
 from evenbench.harness.measurement.turns import Turns
 
@@ -55,6 +63,8 @@ class ResidentCell:
     turns: Turns | None = field(default=None, init=False)
     """The turns so far, from the first on."""
     _resources: ExitStack = field(default_factory=ExitStack, init=False)
+    _helpers_ns: int = field(default=0, init=False)
+    """CPU time of other processes started by this one, at the first turn."""
     taken: int = field(default=0, init=False)
     """Laps taken by `take_laps` so far, so that inputs go on rotating."""
 
@@ -102,6 +112,7 @@ class ResidentCell:
             self._seen = self._resources.enter_context(gpu.watch(self.cell.device))
             windows_ns = self.warm["windows_ns"] if self.warm else []
             typical_ns = windows_ns[-1] if windows_ns else 0.0
+            self._helpers_ns = self._descendants_ns()
             self.turns = Turns(
                 self.session, self.batches, self.plan, typical_ns, observe=self._seen.observe
             )
@@ -115,7 +126,8 @@ class ResidentCell:
         samples, turns = self.turns.samples(), self.turns
         self.kept, self.observed = turns.kept, self._seen.facts()
         with self.watch.phase("sample"):
-            binding = sampling.binding(samples, self.session, kept=2 * len(self.batches))
+            fetching = turns.samplers[HOST_TO_HOST].kept_in
+            binding = sampling.binding(samples, self.session, fetching)
         return {
             "gpu": self.observed,
             "energy": self.meter.facts(sum(len(samples[name].laps_ns) for name in BOUNDARIES)),
@@ -128,6 +140,35 @@ class ResidentCell:
             "blocks": {boundary: to_json(samples[boundary].blocks) for boundary in BOUNDARIES},
             "interleaving": {"rounds": turns.rounds, "untimed_laps": turns.untimed_laps},
         }
+
+    def examined(self) -> str:
+        """The reason why the laps cannot be those of inference, or an empty string.
+
+        A few laps outside the record (`examination`), after memory was read.
+        """
+        if self.turns is None:
+            return ""
+        laps_ns = {name: sampler.laps_ns for name, sampler in self.turns.samplers.items()}
+        return examination.Examination(self.session, self.batches, laps_ns).reason()
+
+    def differences(self) -> list[str]:
+        """Differences from the request that the laps show: inferences in flight, cores in use."""
+        cell, session = self.cell, self.session
+        differences = []
+        if session.in_flight > 1 and not cell.is_throughput:
+            differences.append(f"single inferences, ran {session.in_flight} in flight")
+        if self.turns and cell.device == "cpu":
+            helpers_ns = self._descendants_ns() - self._helpers_ns
+            helpers = helpers_ns / (self.watch.seconds["sample"] * 1e9)
+            differences.append(
+                plausibility.too_many_cores(cell.threads, self.turns.cores + helpers)
+            )
+        return [text for text in differences if text]
+
+    def _descendants_ns(self) -> int:
+        """CPU time of processes started by this one, without the session's own program."""
+        usage = self.session.usage()
+        return cpu_time.descendants_ns(os.getpid(), usage.process_id if usage else 0)
 
     def release(self) -> None:
         """End the readers of counters."""
@@ -209,15 +250,19 @@ def run(
             loaded.keep_outputs()
         measured["peak_rss_bytes"] = provenance.peak_rss_bytes(session)
         measured["steady_rss_bytes"] = provenance.steady_rss_bytes(session)
+        observed = loaded.differences()
         attested = session.attest()
         measured |= loaded.judged()
         measured["scored"] = score(session) if score else None
+        # Last, because the experiments bind inputs that no record names.
+        right = (measured["parity"] or {}).get("verdict") == "pass"
+        measured["impossible"] = loaded.examined() if right else ""
     watch.seconds["compile"] = session.compile_seconds
     loading = watch.seconds["load"] - loaded.import_seconds - session.compile_seconds
     watch.seconds["load"] = max(0.0, loading)  # two clock readings apart if nothing is imported
     return {
         **measured,
-        **provenance.provenance(cell, attested, folders, watch),
+        **provenance.provenance(cell, attested, folders, watch, observed=observed),
         "import_seconds": loaded.import_seconds,
         "cold_start_seconds": loaded.cold_start_seconds,
         "affinity": cpu.allowed(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +11,7 @@ from evenbench.harness.core.plans import Plan
 from evenbench.harness.core.sampling_records import WarmUpRecord
 from evenbench.harness.core.session import Laps, Now, Session
 from evenbench.harness.core.types import BOUNDARIES, COMPUTE, HOST_TO_HOST
+from evenbench.harness.measurement.spot_checks import SpotChecks
 from evenbench.harness.measurement.timing import CLOCK, Counters, counted, counters_of, run_laps
 from evenbench.harness.statistics import steady_state
 from evenbench.harness.statistics.estimates import median
@@ -83,7 +84,11 @@ class Sampler:
     inner_ns: list[int] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     kept: dict[int, Arrays] = field(default_factory=dict)
+    spots: SpotChecks | None = None
+    """The random laps whose outputs are compared with the kept ones; None without them."""
     wall_ns: int = 0
+    kept_in: set[int] = field(default_factory=set)
+    """The numbers of blocks with fetched outputs."""
 
     def take_block(self) -> None:
         """Take a block of laps between two readings of the counters.
@@ -98,7 +103,14 @@ class Sampler:
         self.blocks.append(Block(len(laps.laps_ns), wall, **counted(before, after)))
         self.laps_ns.extend(laps.laps_ns)
         self.inner_ns.extend(laps.inner_ns)
-        self.kept.update({lap % len(self.batches): outputs for lap, outputs in laps.kept.items()})
+        if laps.kept:
+            self.kept_in.add(len(self.blocks) - 1)
+        for lap, outputs in laps.kept.items():
+            batch = lap % len(self.batches)
+            if lap in self._to_keep():
+                self.kept[batch] = outputs
+            elif self.spots:
+                self.spots.add(batch, outputs)
         self.wall_ns += wall
 
     def _run(self, count: int, begin: int) -> Laps:
@@ -114,6 +126,8 @@ class Sampler:
         for number in pieces:
             first = len(self.laps_ns) + len(laps.laps_ns)
             keep = set(range(first, first + number)) & self._to_keep()
+            if self.spots and (not own_loop or self.spots.is_lucky()):
+                keep |= self.spots.draw(first, number)
             piece = run_laps(
                 self.session, self.batches, first, number, self.boundary, keep, self.now
             )
@@ -146,8 +160,9 @@ class Sampler:
 
     @property
     def stable(self) -> bool:
-        """Whether the medians of the last blocks agree."""
-        return steady_state.stable(self._block_medians(), self.plan.tolerance)
+        """Whether the medians of the last blocks agree, and laps do not get faster throughout."""
+        medians, tolerance = self._block_medians(), self.plan.tolerance
+        return steady_state.stable(medians, tolerance) and not steady_state.fall(medians, tolerance)
 
     def _block_medians(self) -> list[float]:
         """The medians of blocks, short blocks joined to a window of laps."""
@@ -210,27 +225,29 @@ def _pieces(count: int) -> list[int]:
     return [count // parts + (number < count % parts) for number in range(parts)]
 
 
-def binding(samples: Mapping[str, Samples], session: Session, kept: int = 0) -> float | None:
+def binding(
+    samples: Mapping[str, Samples], session: Session, fetching: Collection[int] = ()
+) -> float | None:
     """The cost of calling the runtime, in ns per lap: time outside minus time inside. None for a
     session with one clock.
 
     With an inner clock: the median over `compute` laps of lap - inner lap. Raises ValueError for
     longer inner laps, a sign of a sync without waiting. For a session with its own loop: the median
-    over blocks of `host_to_host` of (wall - sum of laps) / laps. Blocks beginning within the first
-    `kept` laps are left out if later blocks exist, because transferring kept outputs is no part of
-    a call.
+    over blocks of `host_to_host` of (wall - sum of laps) / laps. The blocks numbered in `fetching`
+    are left out if others exist, because transferring kept outputs is no part of a call.
     """
     if session.inner and session.inner in samples:
         return _inner_binding(samples[COMPUTE], samples[session.inner], session)
     if type(session).laps is Session.laps:
         return None
     host, start = samples[HOST_TO_HOST], 0
-    costs: dict[int, float] = {}
+    costs = []
     for block in host.blocks:
         inside = sum(host.laps_ns[start : start + block.laps])
-        costs[start] = (block.wall_ns - inside) / block.laps
+        costs.append((block.wall_ns - inside) / block.laps)
         start += block.laps
-    return median([cost for first, cost in costs.items() if first >= kept] or list(costs.values()))
+    plain = [cost for number, cost in enumerate(costs) if number not in fetching]
+    return median(plain or costs)
 
 
 def _inner_binding(outer: Samples, inner: Samples, session: Session) -> float:

@@ -15,6 +15,7 @@ from evenbench.harness.core.plans import Plan
 from evenbench.harness.core.session import Now, Session
 from evenbench.harness.core.types import BOUNDARIES, COMPUTE
 from evenbench.harness.measurement.sampling import MAX_LAPS, Sampler
+from evenbench.harness.measurement.spot_checks import SpotChecks
 from evenbench.harness.measurement.timing import CLOCK, Counters, counters_of, run_laps
 from evenbench.harness.statistics.estimates import median
 
@@ -29,6 +30,9 @@ MOST_UNTIMED_LAPS = 8
 
 MOST_UNTIMED_NS = 20_000_000
 """Time limit of untimed laps per turn, checked after each lap."""
+
+LEAST_BLOCK_NS = 5_000_000
+"""Counters are read outside the wall time of a block, and would be most of a shorter block."""
 
 
 @dataclass
@@ -60,6 +64,7 @@ class Turns:
                 least_laps=1,
                 most_laps=most,
                 typical_ns=self.typical_ns,
+                spots=SpotChecks(),
             )
             for boundary in BOUNDARIES
         }
@@ -80,6 +85,9 @@ class Turns:
             self.observe(boundary)
             times_ns[boundary] = median(sampler.laps_ns[-sampler.blocks[-1].laps :])
         samplers = self.samplers.values()
+        for sampler in samplers:
+            if sampler.spots:
+                sampler.spots.compare(sampler.kept)
         return {
             "times_ns": times_ns,
             "enough": all(sampler.enough for sampler in samplers),
@@ -108,6 +116,24 @@ class Turns:
         }
 
     @property
+    def cores(self) -> float:
+        """The cores in use: CPU time over wall time of the blocks of at least `LEAST_BLOCK_NS`."""
+        blocks = [
+            block
+            for sampler in self.samplers.values()
+            for block in sampler.blocks
+            if block.wall_ns >= LEAST_BLOCK_NS
+        ]
+        wall_ns = sum(block.wall_ns for block in blocks)
+        return sum(block.cpu_ns for block in blocks) / wall_ns if wall_ns else 0.0
+
+    @property
     def kept(self) -> dict[str, dict[int, Arrays]]:
-        """The kept outputs, by boundary and batch."""
-        return {boundary: sampler.kept for boundary, sampler in self.samplers.items()}
+        """The kept outputs, by boundary and batch; and those of later laps that differ."""
+        kept: dict[str, dict[int, Arrays]] = {}
+        for boundary, sampler in self.samplers.items():
+            kept[boundary] = sampler.kept
+            later = sampler.spots.outputs(sampler.kept) if sampler.spots else {}
+            if later:
+                kept[f"{boundary}, later laps"] = later
+        return kept

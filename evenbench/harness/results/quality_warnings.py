@@ -12,7 +12,7 @@ from evenbench.harness.core import clock_tick, thresholds
 from evenbench.harness.core.record_types import OutcomeRecord
 from evenbench.harness.core.sampling_records import BlockRecord
 from evenbench.harness.core.types import COMPUTE
-from evenbench.harness.results import processes_apart
+from evenbench.harness.results import lap_findings, processes_apart
 from evenbench.harness.statistics import estimates, stationarity
 
 NAMED = 3
@@ -33,7 +33,7 @@ class Warning:
 def about(line: OutcomeRecord) -> list[Warning]:
     """Every warning about an outcome, in a fixed order."""
     rules = (
-        *(_stability, _threads, _contention, _steal, _pressure, _slowed),
+        *(_stability, _laps, _threads, _contention, _steal, _pressure, _slowed),
         *(_memory_pressure, _processes, _warm_up, apart),
     )
     return [warning for rule in rules for warning in rule(line)]
@@ -73,6 +73,13 @@ def _stability(line: OutcomeRecord) -> Iterator[Warning]:
             yield Warning(
                 f"{boundary}: laps never settled in {unstable} {processes}", _steadier(line)
             )
+
+
+def _laps(line: OutcomeRecord) -> Iterator[Warning]:
+    for what in lap_findings.falling(line):
+        yield Warning(what, _more(line, "the level is that of a runtime still warming up"))
+    for what in () if any(_contention(line)) else lap_findings.unused_threads(line):
+        yield Warning(what, "compare with --threads 1: is the work shared, or the number ignored?")
 
 
 def _plan(line: OutcomeRecord) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from evenbench.harness.core import artifact_store, build_sources, import_strings, registry
 from evenbench.harness.core.errors import Unsupported
-from evenbench.harness.core.golden import Golden
+from evenbench.harness.core.golden import TOLD_APART, Golden
 from evenbench.harness.core.measurements import Artifact
 from evenbench.harness.core.types import Cell, Model
 from evenbench.harness.inputs import batches, expected_outputs
@@ -121,12 +121,14 @@ class Entries:
     def _yardsticks(
         self, cell: Cell, golden: Golden, inputs: Artifact, weights: Artifact
     ) -> dict[str, Artifact]:
-        """The yardstick's artifact at the cell's precision and at fp32.
+        """The yardstick's artifact at the cell's precision, at fp32, and at others to tell apart.
 
-        An output as exact as the yardstick at fp32 was not computed at the cell's lower precision.
+        An output as exact as the yardstick at fp32, or with the error of another precision, was not
+        computed at the cell's lower precision.
         """
         yardsticks = {}
-        for precision in dict.fromkeys(("fp32", cell.precision)) if golden.yardstick else ():
+        wanted = {"fp32", cell.precision, *TOLD_APART.get(cell.precision, ())}
+        for precision in sorted(wanted) if golden.yardstick else ():
             twin = registry.golden_cell(cell, golden.yardstick, precision)
             if not registry.find(golden.yardstick).supports(twin):
                 yardsticks[precision] = self.artifact(twin, inputs, weights)

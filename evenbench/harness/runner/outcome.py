@@ -10,13 +10,14 @@ from evenbench.harness.core.cases import Entry
 from evenbench.harness.core.errors import Unavailable
 from evenbench.harness.core.plans import Plan
 from evenbench.harness.core.record_types import OutcomeRecord
-from evenbench.harness.core.types import BOUNDARIES, INNER_BOUNDARIES, Cell
+from evenbench.harness.core.types import BOUNDARIES, COMPUTE, INNER_BOUNDARIES, Cell
 from evenbench.harness.environment import energy, environment_names
 from evenbench.harness.results import quality_warnings, records
 from evenbench.harness.results.records import Record
 from evenbench.harness.runner import record_parts, roofline
 from evenbench.harness.runner.job import Reply
 from evenbench.harness.runner.prepared import Prepared
+from evenbench.harness.statistics.estimates import median
 
 WRONG = {
     "degenerate": "failed",
@@ -26,13 +27,25 @@ WRONG = {
 """The outcome of a process by parity verdict; `pass` is absent."""
 
 
-def verdict(process: Record) -> Reply | None:
-    """The reply that ends a cell after a wrong process, or None for correct outputs."""
+def verdict(
+    process: Record, cell: Cell | None = None, limit: Mapping[str, Any] | None = None
+) -> Reply | None:
+    """The reply that ends a cell after a wrong process, or None for correct outputs.
+
+    `limit` is the cell's limit on this machine (`roofline.of`), or None if unknown.
+    """
     if process["asked_is_used"]:
         return Reply(None, "fallback", "sample", process["asked_is_used"])
+    if process.get("impossible"):
+        return Reply(None, "failed", "sample", process["impossible"])
     parity = process["parity"]
     if parity and parity["verdict"] in WRONG:
         return Reply(None, WRONG[parity["verdict"]], "parity", parity["reason"])
+    laps_ns = process.get("samples_ns", {}).get(COMPUTE)
+    if cell and limit and laps_ns and parity:
+        reason = roofline.impossible(cell, median(laps_ns), limit)
+        if reason:
+            return Reply(None, "failed", "sample", reason)
     return None
 
 

@@ -8,11 +8,13 @@ counts the operations; a separate process measures the peaks before any cell is 
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+from evenbench.harness.core.measurements import IMPOSSIBLE
 from evenbench.harness.core.plans import Plan
 from evenbench.harness.core.types import Cell, TensorSpec
 from evenbench.harness.results import records
@@ -32,6 +34,24 @@ WEIGHT_BYTES: Mapping[str, int] = {
 
 TENSOR_BYTES: Mapping[str, int] = {"fp16": 2, "bf16": 2}
 """The bytes of a floating number of an input or output at precisions narrower than declared."""
+
+LIMIT_FACTOR = 16.0
+"""How far a lap may be under the arithmetic limit before it is impossible.
+
+Winograd's convolution needs a fifth of the counted multiplications (F(6x6, 3x3): A. Lavin, S. Gray,
+"Fast algorithms for convolutional neural networks", CVPR 2016), a dilated kernel in the padding a
+ninth, and peaks may be measured beside other work. Bytes are no part of this limit, because caches
+may hold all of them.
+"""
+
+CORE_FLOPS = {"fp32": 400e9, "other": 25e12}
+"""Operations per second that no core exceeds, for plans without measured peaks.
+
+fp32: two units of 16 lanes, a multiply-add as two, at 6.25 GHz. Narrower types: a tile unit (AMX)
+with 4096 operations per cycle.
+"""
+
+CORES_WITH_LIMIT = ("x86_64", "AMD64")
 
 NO_PEAKS: Mapping[str, Any] = {
     "library": "",
@@ -102,6 +122,26 @@ def of(cell: Cell, work: Mapping[str, Any], peaks: Mapping[str, Any]) -> dict[st
     seconds = {ARITHMETIC: flops / rate, MEMORY: needed / bandwidth}
     bound = max(seconds, key=lambda name: seconds[name])
     return {**facts, "least_seconds": seconds[bound], "bound": bound, "reason": ""}
+
+
+def impossible(cell: Cell, lap_ns: float, limit: Mapping[str, Any], machine: str = "") -> str:
+    """The reason why a lap is too short for the model's operations, or an empty string.
+
+    `limit` is the record of `of`; `machine` the architecture, by default this one's. Without
+    measured peaks, a limit of the instruction set applies to x86 cores.
+    """
+    flops, rate = limit["flops"], limit["peak_flops_per_second"]
+    by = "the fastest matrix product"
+    if not rate and cell.device == "cpu" and (machine or platform.machine()) in CORES_WITH_LIMIT:
+        rate = cell.threads * CORE_FLOPS.get(cell.precision, CORE_FLOPS["other"])
+        by = "any core of this kind"
+    if not flops or not rate or lap_ns * 1e-9 * LIMIT_FACTOR >= flops / rate:
+        return ""
+    return (
+        f"{IMPOSSIBLE}a lap of {lap_ns / 1e3:.3g} µs for {flops:.3g} operations is more than "
+        f"{LIMIT_FACTOR:.0f} times as fast as {by} ({rate:.3g} per second); the inference did not "
+        "run in the lap"
+    )
 
 
 def least_bytes(cell: Cell, work: Mapping[str, Any]) -> int:

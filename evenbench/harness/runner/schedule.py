@@ -9,11 +9,12 @@ from __future__ import annotations
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from evenbench.harness.core import registry
 from evenbench.harness.core.cases import Entry
@@ -177,7 +178,7 @@ class Run:
         self.total += sum(len(part.processes) >= self.plan.processes for part in members)
         for part, reply in sweep.run():
             if part.ended is None:
-                record(part, reply, self.journal)
+                record(part, reply, self.journal, self._limit(part))
                 self._count(part)
                 self._settle(part)
         group.seconds.append(time.monotonic() - begin)
@@ -198,6 +199,11 @@ class Run:
             conditions = f"{cell.device} at {cell.precision} with {cell.threads} threads"
             self._tell("peaks", f"the peaks of {conditions}")
             self._peaks.measure(cell)
+
+    def _limit(self, part: Part) -> Mapping[str, Any] | None:
+        """The cell's limit on this machine; None if nothing was counted."""
+        work = part.prepared.work if part.prepared else {}
+        return roofline.of(part.cell, work, self._peaks.of(part.cell)) if work else None
 
     @contextmanager
     def _start(self, part: Part) -> Iterator[Resident]:

@@ -9,9 +9,9 @@ interval, instead of favouring early or late cells. No other worker runs during 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from evenbench.harness.core.plans import Plan
 from evenbench.harness.core.types import Cell
@@ -96,8 +96,13 @@ def take_over(part: Part, prepare: Callable[[Cell], Prepared], journal: Journal)
     part.processes = journal.processes(part.cell.key, part.prepared)
 
 
-def record(part: Part, reply: Reply, journal: Journal) -> None:
-    """Add a measured process to a part and the journal; a failure or wrong outputs end the part."""
+def record(
+    part: Part, reply: Reply, journal: Journal, limit: Mapping[str, Any] | None = None
+) -> None:
+    """Add a measured process to a part and the journal; a failure or wrong outputs end the part.
+
+    `limit` is the cell's limit on this machine, if known.
+    """
     assert part.prepared is not None
     if reply.value is None:
         part.ended = reply
@@ -107,7 +112,7 @@ def record(part: Part, reply: Reply, journal: Journal) -> None:
         part.ended = Reply(None, "failed", "load", different)
         return
     part.processes.append({**reply.value, "wall_seconds": reply.wall_seconds})
-    part.ended = outcome.verdict(part.processes[-1])
+    part.ended = outcome.verdict(part.processes[-1], part.cell, limit)
     if part.ended is None:
         journal.keep(part.cell.key, part.prepared, part.processes[-1])
 

@@ -55,6 +55,32 @@ def test_the_golden_counts_its_own_step() -> None:
     assert (found["weights"], found["weight_bytes"], found["why_not"]) == (8 * 4 + 4, None, "")
 
 
+class Folded(torch.nn.Module):  # type: ignore[misc]
+    """A product of constants, [16, 16] squared, before the product with the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = torch.nn.Parameter(torch.ones(16, 16), requires_grad=False)
+
+    def forward(self, x: Any) -> Any:
+        return x.clone().view(-1, 16) @ (self.a @ self.a)
+
+
+def test_products_of_constants_do_not_count() -> None:
+    x = torch.ones(4, 16)
+    assert flops.of_call(lambda: Folded()(x))["total"] == 2 * (16**3 + 4 * 16 * 16)
+    assert flops.of_call(lambda: Folded()(x), [x])["total"] == 2 * 4 * 16 * 16
+
+
+def test_nodes_on_constants_do_not_count() -> None:
+    from onnx import helper
+
+    nodes = [helper.make_node("MatMul", ["a", "a"], ["b"]), helper.make_node("MatMul", "xb", "y")]
+    shapes = {"a": [16, 16], "b": [16, 16], "x": [4, 16], "y": [4, 16]}
+    assert flops.of_onnx(nodes, shapes)["total"] == 2 * (16**3 + 4 * 16 * 16)
+    assert flops.of_onnx(nodes, shapes, ["x"])["total"] == 2 * 4 * 16 * 16
+
+
 def test_what_the_counter_cannot_follow_is_not_counted_and_no_error() -> None:
     def refuse() -> None:
         raise NotImplementedError("no such key")

@@ -308,3 +308,49 @@ def test_outputs_may_have_any_name(tmp_path: Path) -> None:
     assert {name: list(array) for name, array in np.load(tmp_path / "outputs.npz").items()} == {
         k: list(v) for k, v in outputs.items()
     }
+
+
+class Flying(ProductSession):
+    """Three inferences in flight, and a second core in use."""
+
+    in_flight = 3
+
+    def submit(self, inputs: Any, lap: int, keep: bool, copy: bool) -> None:
+        self.bind(inputs)
+        self.step()
+        if keep:
+            self.fetched = {**getattr(self, "fetched", {}), lap: self.fetch()}
+
+    def collected(self) -> Mapping[int, Any]:
+        fetched, self.fetched = getattr(self, "fetched", {}), {}
+        return fetched
+
+
+class FlyingBackend(Product):
+    name = "flying"
+    options = {"hint": ""}
+
+    def session(self, weights: Any, cell: Any) -> Any:
+        return Flying(weights, attestation())
+
+
+def test_inferences_in_flight_are_a_difference_unless_asked_for(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(monkeypatch, f"flying={__name__}:FlyingBackend")
+    said = "flying: asked for single inferences, ran 3 in flight"
+    assert run(folders, "flying")["asked_is_used"] == said
+    asked = run(folders, "flying", options=(("hint", "throughput"),))
+    assert asked["asked_is_used"] == ""
+
+
+def test_cores_beyond_the_threads_are_a_difference(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resident.Turns, "cores", 2.0)
+    assert "threads 1, used 2.0 cores" in run(folders)["asked_is_used"]
+    assert "used" not in run(folders, threads=2)["asked_is_used"]
+
+
+def test_an_honest_cell_is_possible(folders: dict[str, Path]) -> None:
+    assert run(folders)["impossible"] == ""

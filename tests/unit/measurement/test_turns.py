@@ -90,3 +90,17 @@ def test_outputs_are_kept_of_every_batch() -> None:
     assert {name: sorted(kept) for name, kept in taken.kept.items()} == {
         boundary: [0, 1, 2] for boundary in BOUNDARIES
     }
+
+
+def test_cores_in_use_are_those_of_long_blocks() -> None:
+    """CPU time passes twice as fast as the clock; reading a counter takes 60 µs of it."""
+    session, read = ScriptedSession(Clock(), step_ns=MS), iter(range(10**6))
+    taken = turns(session)
+    clock = session.clock_of_test
+    for sampler in taken.samplers.values():
+        sampler.read_counters = lambda: (2 * clock() + 60_000 * next(read), 0, 0, 0, 0, 0)
+    taken.take(0)
+    assert taken.cores == pytest.approx(2.0, abs=0.01)
+    short = turns(ScriptedSession(Clock(), step_ns=100), 100)
+    short.take(0)
+    assert short.cores == 0.0

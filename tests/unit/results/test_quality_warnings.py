@@ -269,3 +269,30 @@ def test_only_correct_runtimes_are_looked_at() -> None:
         )
         == []
     )
+
+
+def test_laps_that_get_faster_throughout_are_told() -> None:
+    laps_ns = [int(1e6 * (2 - number / 40)) for number in range(40)]
+    falling = {
+        "samples_ns": {"compute": [laps_ns, [10**6] * 40]},
+        "blocks": {"compute": [[block(laps=2)] * 20] * 2},
+    }
+    (warning,) = quality_warnings.about(line(**falling))  # type: ignore[arg-type]
+    assert "faster from the first third of a process to the last in 1 of 2" in warning.what
+
+
+@pytest.mark.parametrize(
+    ("threads", "lap_ns", "cpu_ns", "told"),
+    [(2, 10**7, 105, True), (2, 10**7, 180, False), (2, 10**6, 105, False), (1, 10**7, 105, False)],
+)
+def test_threads_without_work_are_told_in_long_laps(
+    threads: int, lap_ns: int, cpu_ns: int, told: bool
+) -> None:
+    used = block(laps=1, cpu_ns=cpu_ns, machine_cpu_ns=cpu_ns)
+    seen = {
+        "cell": {"threads": threads, "device": "cpu"},
+        "samples_ns": {"compute": [[lap_ns] * 4]},
+        "blocks": {"compute": [[used] * 4]},
+    }
+    warnings = quality_warnings.about(line(**seen))  # type: ignore[arg-type]
+    assert any("threads were asked for" in warning.what for warning in warnings) == told

@@ -85,6 +85,7 @@ def line(
         ({}, None),
         ({"parity": None}, None),
         ({"asked_is_used": "ran bf16"}, ("fallback", "sample", "ran bf16")),
+        ({"impossible": "impossible: no"}, ("failed", "sample", "impossible: no")),
         ({"parity": parity("fail", 7.0, "off")}, ("mismatch", "parity", "off")),
         (
             {"parity": parity("too exact", 0.0, "as exact as fp32")},

@@ -53,6 +53,27 @@ IMAGES = Model(
 )
 
 
+@pytest.mark.parametrize(
+    ("lap_ns", "changed", "machine", "impossible"),
+    [
+        (2_000_000, {}, "", False),  # the limit
+        (130_000, {}, "", False),  # a fifteenth: Winograd, and peaks beside other work
+        (120_000, {}, "", True),
+        (400, {"peak_flops_per_second": None}, "x86_64", False),  # 5 µs by one core
+        (1, {"peak_flops_per_second": None, "flops": 2e9}, "x86_64", True),
+        (1, {"peak_flops_per_second": None, "flops": 2e9}, "aarch64", False),
+        (1, {"flops": None}, "x86_64", False),
+        (1, {"flops": 0}, "x86_64", False),
+    ],
+)
+def test_a_lap_far_below_the_arithmetic_is_impossible(
+    lap_ns: float, changed: dict[str, Any], machine: str, impossible: bool
+) -> None:
+    limit = roofline.of(cell(), WORK, PEAKS) | changed
+    reason = roofline.impossible(cell(), lap_ns, limit, machine)
+    assert reason.startswith("impossible: ") == impossible
+
+
 def test_the_slower_of_arithmetic_and_memory_binds() -> None:
     slow_memory = roofline.of(cell(), WORK, PEAKS)
     assert (slow_memory["bound"], slow_memory["least_seconds"]) == (
