@@ -13,7 +13,7 @@ from typing import Any
 
 from evenbench.harness.core.types import HOST_TO_HOST
 from evenbench.harness.statistics import estimates
-from evenbench.reports import result_groups
+from evenbench.reports import input_shapes, result_groups
 from evenbench.reports.latency_comparisons import LatencyComparisons
 from evenbench.reports.result_groups import BASELINE, Result
 
@@ -132,18 +132,20 @@ def gather(members: Iterable[Result]) -> list[Facts]:
 
 
 def _scope(result: Result) -> tuple[str, ...]:
-    """The run, model and batch size of a result."""
+    """The run, model, batch size and input shapes of a result."""
     cell = result.cell
-    return result.run, str(cell.get("model", "")), str(cell.get("batch", ""))
+    place = str(cell.get("model", "")), str(cell.get("batch", ""))
+    return result.run, *place, input_shapes.of(cell)
 
 
 def _scored_on(result: Result) -> tuple[str, ...]:
-    """The scope of comparable accuracies: model, batch size, metric and labelled data."""
+    """The scope of comparable accuracies: model, batch, shapes, metric and labelled data."""
     metric, data = (
         str((result.record.get(part) or {}).get(key) or "")
         for part, key in (("accuracy", "metric"), ("dataset", "sha256"))
     )
-    return str(result.cell.get("model", "")), str(result.cell.get("batch", "")), metric, data
+    place = str(result.cell.get("model", "")), str(result.cell.get("batch", ""))
+    return *place, input_shapes.of(result.cell), metric, data
 
 
 def _references(members: Sequence[Result]) -> dict[tuple[str, ...], Reference]:
@@ -159,7 +161,7 @@ def _references(members: Sequence[Result]) -> dict[tuple[str, ...], Reference]:
             scope, value = _scored_on(result), float(accuracy["value"])
             rank = result.cell.get("backend") == BASELINE, value
             reference = Reference(
-                value, str(result.cell.get("id", "")), int(accuracy.get("count") or 0), scope[2]
+                value, str(result.cell.get("id", "")), int(accuracy.get("count") or 0), scope[3]
             )
             if scope not in best or rank > best[scope][0]:
                 best[scope] = rank, reference

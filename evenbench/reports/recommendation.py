@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evenbench.reports import formatting
+from evenbench.reports import formatting, input_shapes
 from evenbench.reports.constraints import CONSTRAINTS, Constraint, Limits, excluded_by
 from evenbench.reports.deployment_facts import Facts, Reference, gather
 from evenbench.reports.pareto import front, latency_ns, not_apart, tied
@@ -111,9 +111,9 @@ def page_values(members: Iterable[Result]) -> dict[int, list[Any]]:
     members_facts = gather(members)
     scopes: dict[tuple[Any, ...], list[Facts]] = {}
     for facts in members_facts:
-        scopes.setdefault(
-            (facts.result.cell.get("model"), facts.result.cell.get("batch")), []
-        ).append(facts)
+        cell = facts.result.cell
+        place = cell.get("model"), cell.get("batch"), input_shapes.of(cell)
+        scopes.setdefault(place, []).append(facts)
     ahead = {id(facts) for scope in scopes.values() for facts in front(scope)}
     ties = {id(facts): tied(facts, scope) for scope in scopes.values() for facts in scope}
     values = {}

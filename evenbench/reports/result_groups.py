@@ -19,7 +19,7 @@ from evenbench.harness.statistics import estimates
 from evenbench.harness.statistics.estimates import Estimate
 from evenbench.harness.statistics.group_verdicts import Comparison
 from evenbench.harness.statistics.ratios import Sweeps
-from evenbench.reports import formatting, run_verdicts
+from evenbench.reports import formatting, input_shapes, run_verdicts
 from evenbench.reports.run_verdicts import RunVerdicts
 
 BASELINE = "torch-eager"
@@ -56,7 +56,7 @@ class Result:
     @cached_property
     def group(self) -> str:
         """The name of the group of comparable cells, unique within a run."""
-        return str(self.cell.get("group", ""))
+        return input_shapes.group_of(self.cell)
 
     @cached_property
     def cell(self) -> Record:
@@ -256,8 +256,10 @@ def results(lines: Iterable[Record]) -> list[Result]:
 
 
 def groups(members: Iterable[Result]) -> list[Group]:
-    """Return groups by run and `cell.group`, sorted by model, precision, device, batch and
-    threads."""
+    """Return groups by run, `cell.group` and shapes.
+
+    Sorted by model, precision, device, batch and threads.
+    """
     by_group: dict[tuple[str, str], list[Result]] = {}
     for result in members:
         by_group.setdefault((result.run, result.group), []).append(result)
@@ -293,5 +295,6 @@ def _group_order(group: Group) -> tuple[Any, ...]:
         str(cell.get("device", "")),
         int(cell.get("batch") or 0),
         int(cell.get("threads") or 0),
+        input_shapes.of(cell),
         group.run,
     )

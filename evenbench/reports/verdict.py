@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from evenbench.harness.statistics import group_verdicts
 from evenbench.harness.statistics.estimates import Estimate
 from evenbench.harness.statistics.group_verdicts import Comparison
-from evenbench.reports import formatting
+from evenbench.reports import formatting, input_shapes
 from evenbench.reports.result_groups import BASELINE, Group, Result, has_interval, ratio
 
 FASTER, EVEN, SLOWER, BASE, UNKNOWN = "faster", "even", "slower", "base", "unknown"
@@ -77,12 +77,13 @@ def judge(group: Group) -> Verdict:
 
 
 def setting(group: Group) -> str:
-    """Return the values shared by a group: `fp32 · cpu · batch 1 · 2 threads`."""
+    """Return the values shared by a group: `fp32 · cpu · batch 1 · 2 threads · 3x64x64`."""
     cell = group.first
     batch, threads = cell.get("batch", formatting.DASH), int(cell.get("threads") or 0)
     hint = " · throughput" if (cell.get("options") or {}).get("hint") == "throughput" else ""
     device = f"{cell.get('precision', '')} · {cell.get('device', '')}"
-    return f"{device} · batch {batch} · {formatting.count(threads, 'thread')}{hint}"
+    shape = f" · {input_shapes.shown(cell)}" if input_shapes.of(cell) else ""
+    return f"{device} · batch {batch} · {formatting.count(threads, 'thread')}{shape}{hint}"
 
 
 def speedup_texts(group: Group, result: Result) -> tuple[str, str]:

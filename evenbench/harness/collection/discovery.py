@@ -185,9 +185,9 @@ def check_names(entries: Iterable[Entry]) -> None:
     """Raise UsageError for different models of equal name, because reports compare cells by model
     name.
     """
-    models: dict[str, Entry] = {}
+    models: dict[tuple[str, str], Entry] = {}
     for entry in entries:
-        other = models.setdefault(entry.cell.model.name, entry)
+        other = models.setdefault((entry.cell.model.name, entry.cell.shape), entry)
         if other.cell.model.fingerprint != entry.cell.model.fingerprint:
             raise UsageError(
                 f"two different models are named {entry.cell.model.name!r}, in {other.case} and "

@@ -184,6 +184,9 @@ def add_recorded_filters(command: Container) -> None:
         metavar="N",
         help="batch size [default: the smallest recorded]",
     )
+    command.add_argument(
+        "--shape", metavar="SHAPE", help="input shape [default: the shape measured last]"
+    )
 
 
 def add_model_group(command: argparse.ArgumentParser) -> None:

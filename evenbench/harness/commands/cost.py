@@ -49,6 +49,7 @@ class CostOptions:
     price_per_hour: str = ""
     device: str = ""
     batch: int = 0
+    shape: str = ""
     json: bool = False
 
 
@@ -86,7 +87,7 @@ def run(options: CostOptions) -> int:
     reading = records.read([Path(path) for path in paths])
     with model_scope.malformed_lines_named(paths):
         scope = model_scope.scope(
-            reading.lines, paths, options.model, options.device, options.batch
+            reading.lines, paths, options.model, options.device, options.batch, options.shape
         )
         needs = (resources.Needs(result) for result in scope.members if result.ranks)
         costs = with_installed(needs, installed_or_unknown)
@@ -163,7 +164,7 @@ def as_json(
     ]
     return {
         "model": model,
-        "batch": scope.batch,
+        **scope.place,
         "price_per_hour": hourly,
         "cells": cells,
         "not_measured": [
@@ -222,7 +223,9 @@ def _show(
 ) -> None:
     from rich.text import Text
 
-    console.print(Text(", ".join([model, f"batch {scope.batch}", *_model_facts(costs)])))
+    console.print(
+        Text(", ".join([model, f"batch {scope.batch}", *scope.shapes, *_model_facts(costs)]))
+    )
     for title, columns in _tables(hourly).items() if costs else ():
         _print_table(title, columns, costs, console)
     if not costs:

@@ -83,6 +83,7 @@ class RecommendOptions:
     size: str = ""
     device: str = ""
     batch: int = 0
+    shape: str = ""
     json: bool = False
 
     def limits(self) -> dict[str, float]:
@@ -117,7 +118,7 @@ def run(options: RecommendOptions) -> int:
     reading = records.read([Path(path) for path in paths])
     with model_scope.malformed_lines_named(paths):
         scope = model_scope.scope(
-            reading.lines, paths, options.model, options.device, options.batch
+            reading.lines, paths, options.model, options.device, options.batch, options.shape
         )
         advice = recommendation.advise(scope.members, limits)
     notes = _notes(scope.members, advice, limits)
@@ -169,7 +170,7 @@ def as_json(
     }
     return {
         "model": model,
-        "batch": scope.batch,
+        **scope.place,
         "limits": {names[name]: value for name, value in limits.items()},
         "ranked": [
             {
@@ -206,7 +207,7 @@ def _show(
         if constraint.name in limits
     ]
     bounds = [f"at most {formatting.listing(given)}"] if given else []
-    console.print(Text(", ".join([model, f"batch {scope.batch}", *bounds])))
+    console.print(Text(", ".join([model, f"batch {scope.batch}", *scope.shapes, *bounds])))
     if advice.ranked:
         console.print(_ranking(advice))
     else:

@@ -47,6 +47,7 @@ class CellRecord(TypedDict):
     batch: int
     threads: int
     options: dict[str, Any]
+    input_shapes: NotRequired[dict[str, list[int | str]]]
 
 
 class OutputErrorRecord(TypedDict):

@@ -203,21 +203,34 @@ class Cell:
 
     @cached_property
     def id(self) -> str:
-        """The readable name: `resnet18-ort-fp32-cpu-b1`, plus `-t2`, `-option=value` if set."""
+        """The readable name: `resnet18-ort-fp32-cpu-b1`, plus threads, shape and options if set."""
         parts = [self.model.name, self.backend, self.precision, self.device, f"b{self.batch}"]
         if not self.default_threads:
             parts.append(f"t{self.threads}")
+        if self.shape:
+            parts.append(self.shape)
         parts.extend(f"{key}={value}" for key, value in self.options)
         return "-".join(parts)
 
     @cached_property
+    def shape(self) -> str:
+        """The input shapes of the command line, such as `1x3x64x64` or `1x16+1x4`; empty otherwise.
+
+        Equal shapes of all inputs appear once. Shapes of a recipe are the recipe's.
+        """
+        arguments = self.model.arguments
+        text = "" if "recipe" in arguments else arguments.get("shape", "")
+        return "+".join(dict.fromkeys(text.split(",")))
+
+    @cached_property
     def group(self) -> str:
-        """The comparison group: all parts except the backend and its options.
+        """The comparison group: all parts except the backend and its options, with any shape.
 
         Throughput with several requests in flight is no latency, so throughput cells form a
         separate group.
         """
-        apart = "-throughput" if self.option.get("hint") == "throughput" else ""
+        apart = f"-{self.shape}" if self.shape else ""
+        apart += "-throughput" if self.option.get("hint") == "throughput" else ""
         return (
             f"{self.model.name}-{self.precision}-{self.device}-b{self.batch}-t{self.threads}{apart}"
         )
@@ -268,4 +281,5 @@ class Cell:
             **{name: getattr(self, name) for name in names},
             "model": self.model.name,
             "options": self.option,
+            "input_shapes": {spec.name: list(spec.shape) for spec in self.model.inputs},
         }
