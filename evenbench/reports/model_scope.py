@@ -31,9 +31,9 @@ class Scope:
         return {"batch": self.batch, "shape": self.shape}
 
     @property
-    def shapes(self) -> list[str]:
-        """The words for the shape in a heading; empty if not recorded."""
-        return [f"shape {self.shape}"] if self.shape else []
+    def words(self) -> list[str]:
+        """Batch, and the shape if recorded, as words of a heading."""
+        return [f"batch {self.batch}", *([f"shape {self.shape}"] if self.shape else [])]
 
 
 @contextlib.contextmanager

@@ -46,6 +46,9 @@ class Reference(backend.StateDictBackend, Golden):
     def describe(self, model: Model) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
         return tensor_specs.describe(model)
 
+    def examples(self, model: Model) -> Mapping[str, Any]:
+        return tensor_specs.examples(model)
+
     def work(self, session: Session) -> Mapping[str, Any]:
         assert isinstance(session, torch_session.TorchSession)
         return flops.work(flops.of_call(session.step), weights.read_per_step(session.call), None)

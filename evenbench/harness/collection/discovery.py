@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from evenbench.harness.collection import matrix
+from evenbench.harness.collection import calibration_flags, matrix
 from evenbench.harness.core import import_strings
 from evenbench.harness.core.cases import Case, Entry
 from evenbench.harness.core.errors import UsageError
@@ -188,7 +188,10 @@ def check_names(entries: Iterable[Entry]) -> None:
     models: dict[tuple[str, str], Entry] = {}
     for entry in entries:
         other = models.setdefault((entry.cell.model.name, entry.cell.shape), entry)
-        if other.cell.model.fingerprint != entry.cell.model.fingerprint:
+        same = other.cell.model.fingerprint == entry.cell.model.fingerprint
+        if not same and calibration_flags.without(other.cell.model) != calibration_flags.without(
+            entry.cell.model
+        ):
             raise UsageError(
                 f"two different models are named {entry.cell.model.name!r}, in {other.case} and "
                 f"{entry.case}; rename one"

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from evenbench.harness.core import artifact_store, import_strings, registry
 from evenbench.harness.core.errors import Unsupported, UsageError
@@ -28,17 +28,31 @@ RANDOM_CALIBRATION = "harness.inputs:standard_normal_calibration"
 SHAPE = re.compile(r"\d+(x\d+)*(,\d+(x\d+)*)*")
 
 
-def read(target: str, arguments: Mapping[str, str], timeout_seconds: float) -> tuple[Model, Golden]:
-    """The model of a target, with its tensors, and the golden that will judge the model.
+class Described(NamedTuple):
+    """The model of a target, the golden that will judge the model, and facts of the inputs.
 
-    `arguments` are passed to a build function. Raises UsageError for a target without a readable
-    model.
+    `has_examples`: `build` returned example inputs. `first_size`: the common first size of the
+    inputs that were tried, 0 without.
+    """
+
+    model: Model
+    golden: Golden
+    has_examples: bool
+    first_size: int
+
+
+def read(target: str, arguments: Mapping[str, str], timeout_seconds: float) -> Described:
+    """The model of a target, with its tensors. `arguments` are passed to a build function.
+
+    Raises UsageError for a target without a readable model.
     """
     model = declaration(target, arguments)
     cell = _cell(model)
     golden = _golden(target, cell)
     tensors = _work(Job("describe", cell), target, timeout_seconds)
-    return with_tensors(model, tensors), golden
+    examples = tensors.get("examples") or {}
+    has_examples, first_size = bool(examples.get("given")), int(examples.get("first_size", 0))
+    return Described(with_tensors(model, tensors), golden, has_examples, first_size)
 
 
 def read_file(path: Path, shape: str, timeout_seconds: float) -> tuple[Model, Mapping[str, Any]]:
@@ -56,11 +70,18 @@ def read_file(path: Path, shape: str, timeout_seconds: float) -> tuple[Model, Ma
 
 def check_shape(text: str) -> None:
     """Raise UsageError if `text` is not a shape such as 1x3x224x224."""
-    if text and not SHAPE.fullmatch(text):
-        raise UsageError(
-            f"--shape {text!r} is not a shape; expected 1x3x224x224, or 1x3x224x224,1x10 for "
-            "two inputs"
-        )
+    for shape in text.split("/") if text else ():
+        if not SHAPE.fullmatch(shape):
+            raise UsageError(
+                f"--shape {text!r} is not a shape; expected 1x3x224x224, 1x3x224x224,1x10 for two "
+                "inputs, or 1x16/1x48 for two sizes of one input"
+            )
+
+
+def check_single_shape(text: str) -> None:
+    """Raise UsageError for several shapes, in a command for a single cell."""
+    if "/" in text:
+        raise UsageError(f"--shape {text}: expected the shape of one size, such as 1x3x224x224")
 
 
 def model_name(stem: str) -> str:

@@ -38,6 +38,7 @@ class Selection:
     preprocessing: tuple[str, ...] = ()
     task: str = ""
     option: tuple[str, ...] = ()
+    calibration: tuple[str, ...] = ()
 
     def words(self) -> list[str]:
         """Return the command-line words for the same cells."""
@@ -47,6 +48,7 @@ class Selection:
     def model_words(self) -> list[str]:
         """Return the words of the given model flags, for the reproducing command of a cell."""
         words = [*(["--input", *self.input] if self.input else [])]
+        words += [word for file in self.calibration for word in ("--calibration", file)]
         for flag in TEXT_FLAGS:
             value = getattr(self, flag)
             text = value if isinstance(value, str) else ",".join(map(str, value))
@@ -123,6 +125,7 @@ def add_arguments(command: argparse.ArgumentParser, filters: bool = True) -> Non
         help="image libraries for the recipe [default: pillow]",
     )
     add_meaning(model)
+    add_calibration(model)
 
 
 def add_expression(command: argparse._ActionsContainer) -> None:
@@ -150,6 +153,16 @@ def add_inputs(model: argparse._ActionsContainer) -> None:
     model.add_argument("--input", action="extend", nargs="+", metavar="PHOTO", help=INPUT)
     model.add_argument("--recipe", metavar="NAME", help=RECIPE)
     model.add_argument("--shape", metavar="SHAPES", help=SHAPE)
+
+
+def add_calibration(model: argparse._ActionsContainer) -> None:
+    """Add `--calibration`."""
+    model.add_argument(
+        "--calibration",
+        action="append",
+        metavar="FILE",
+        help="folder, photo or .npz for int8-static [default: none]",
+    )
 
 
 def add_meaning(model: argparse._ActionsContainer) -> None:

@@ -223,9 +223,7 @@ def _show(
 ) -> None:
     from rich.text import Text
 
-    console.print(
-        Text(", ".join([model, f"batch {scope.batch}", *scope.shapes, *_model_facts(costs)]))
-    )
+    console.print(Text(", ".join([model, *scope.words, *_model_facts(costs)])))
     for title, columns in _tables(hourly).items() if costs else ():
         _print_table(title, columns, costs, console)
     if not costs:

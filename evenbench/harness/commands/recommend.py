@@ -207,7 +207,7 @@ def _show(
         if constraint.name in limits
     ]
     bounds = [f"at most {formatting.listing(given)}"] if given else []
-    console.print(Text(", ".join([model, f"batch {scope.batch}", *scope.shapes, *bounds])))
+    console.print(Text(", ".join([model, *scope.words, *bounds])))
     if advice.ranked:
         console.print(_ranking(advice))
     else:

@@ -24,7 +24,7 @@ def int8_of(model: Model) -> tuple[str, str]:
 
     int8-static for models with calibration data, else int8-dynamic.
     """
-    if model.calibration or model.calibration_from:
+    if model.is_calibrated:
         return "int8-static", f"int8 is int8-static here: {model.name} has calibration data"
     return "int8-dynamic", f"int8 is int8-dynamic here: {model.name} has no calibration data"
 

@@ -117,6 +117,10 @@ class AccuracyRecord(TypedDict):
     count: int
 
 
+CalibrationRecord = TypedDict("CalibrationRecord", {"from": str, "sha256": str})
+"""The origin of int8-static's calibration samples, and the digest of their bytes."""
+
+
 class DatasetRecord(TypedDict):
     """The labelled dataset of a run, with all metrics."""
 
@@ -266,4 +270,5 @@ class OutcomeRecord(TypedDict):
     energy: NotRequired[EnergyRecord | None]
     agreement: NotRequired[AgreementRecord | None]
     dataset: NotRequired[DatasetRecord | None]
+    calibration: NotRequired[CalibrationRecord | None]
     limit: NotRequired[LimitRecord | None]

@@ -29,6 +29,9 @@ BATCH = "batch"
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8-dynamic", "int8-static")
 """Every precision for cases. Each backend declares its supported subset."""
 
+CALIBRATED = "int8-static"
+"""The precision with ranges from calibration data."""
+
 PHASES = ("prepare", "load", "compile", "first_step", "warm_up", "sample", "parity")
 """All phases. Every duration and every failure names a phase."""
 
@@ -170,6 +173,11 @@ class Model:
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the model has calibration data for int8-static."""
+        return bool(self.calibration or self.calibration_from)
 
     @cached_property
     def fingerprint(self) -> str:

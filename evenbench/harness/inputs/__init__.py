@@ -42,6 +42,13 @@ def standard_normal_calibration(model: Model) -> dict[str, Array]:
     return {spec.name: _random(spec, generator) for spec in model.inputs}
 
 
+def calibration_samples(model: Model) -> dict[str, Array]:
+    """Samples from the files of `--calibration`, for int8-static's ranges."""
+    from evenbench.harness.inputs import calibration
+
+    return calibration.samples(model)
+
+
 def _random(spec: TensorSpec, generator: Any) -> Array:
     import numpy as np
 

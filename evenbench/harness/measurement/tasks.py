@@ -19,9 +19,11 @@ from evenbench.harness.runner.job import Channel, Job, Measurement, SourceDigest
 
 
 def describe(job: Job, channel: Channel) -> dict[str, Any]:
-    """The input and output tensors of a user's own model."""
-    described = registry.golden_for(job.cell).describe(job.cell.model)
-    return to_json(dict(zip(("inputs", "outputs"), described, strict=True)))  # type: ignore[no-any-return]
+    """The input and output tensors of a user's own model, and facts of its example inputs."""
+    golden = registry.golden_for(job.cell)
+    inputs, outputs = golden.describe(job.cell.model)
+    examples = golden.examples(job.cell.model)
+    return to_json({"inputs": inputs, "outputs": outputs, "examples": examples})  # type: ignore[no-any-return]
 
 
 def examine(job: Job, channel: Channel) -> dict[str, Any]:
