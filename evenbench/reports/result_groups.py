@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from evenbench.harness.core.types import COMPUTE, HOST_TO_HOST, PRECISIONS
+from evenbench.harness.core.types import COMPUTE, HOST_TO_HOST
 from evenbench.harness.results import interleaving, processes_apart
 from evenbench.harness.results.processes_apart import Apart
 from evenbench.harness.statistics import estimates
 from evenbench.harness.statistics.estimates import Estimate
 from evenbench.harness.statistics.group_verdicts import Comparison
 from evenbench.harness.statistics.ratios import Sweeps
-from evenbench.reports import formatting, input_shapes, run_verdicts
+from evenbench.reports import formatting, group_order, input_shapes, machine_state, run_verdicts
 from evenbench.reports.run_verdicts import RunVerdicts
 
 BASELINE = "torch-eager"
@@ -52,6 +52,11 @@ class Result:
     def apart(self) -> list[Apart]:
         """Processes far from the other processes of the cell, with reasons."""
         return processes_apart.of_line(self.record) if len(self.sweeps) > 2 else []
+
+    @cached_property
+    def busy_cores(self) -> float:
+        """Cores used by other processes while laps were timed, if threads had to wait."""
+        return machine_state.busy_cores(self.record)
 
     @cached_property
     def group(self) -> str:
@@ -191,8 +196,17 @@ class Group:
         return any(result.cell.get("backend") == BASELINE for result in self.results)
 
     def speedup(self, result: Result) -> Estimate | None:
-        """Return the speed-up of `result` over the baseline; None if unranked, or without
-        baseline."""
+        """Return the speed-up over the baseline; None if unranked, withheld, or without one."""
+        return None if self.withheld(result) else self._speedup(result)
+
+    def withheld(self, result: Result) -> str:
+        """Return why the speed-up of a result is not judged on a busy machine; else empty."""
+        speedup = self._speedup(result)
+        if self.baseline is None or speedup is None:
+            return ""
+        return machine_state.withheld(self.baseline, result, speedup)
+
+    def _speedup(self, result: Result) -> Estimate | None:
         if self.baseline is None or not result.ranks:
             return None
         if id(result) not in self._speedups:
@@ -264,7 +278,7 @@ def groups(members: Iterable[Result]) -> list[Group]:
     for result in members:
         by_group.setdefault((result.run, result.group), []).append(result)
     listed = [Group(run, name, tuple(members)) for (run, name), members in by_group.items()]
-    return sorted(listed, key=_group_order)
+    return sorted(listed, key=lambda group: group_order.key(group.first, group.run))
 
 
 def laps_of(record: Record, boundary: str) -> list[list[int]]:
@@ -283,18 +297,3 @@ def _result(record: Record, judged: RunVerdicts) -> Result:
         else [times[0] for times in sweeps.values()]
     )
     return Result(record, judged, sweeps, host_sweeps, *levels, tuple(medians))
-
-
-def _group_order(group: Group) -> tuple[Any, ...]:
-    cell = group.first
-    precision = str(cell.get("precision", ""))
-    rank = PRECISIONS.index(precision) if precision in PRECISIONS else len(PRECISIONS)
-    return (
-        str(cell.get("model", "")).casefold(),
-        rank,
-        str(cell.get("device", "")),
-        int(cell.get("batch") or 0),
-        int(cell.get("threads") or 0),
-        input_shapes.of(cell),
-        group.run,
-    )
