@@ -13,7 +13,7 @@ from evenbench.harness.commands import arguments
 from evenbench.harness.commands import console as terminal
 from evenbench.harness.commands.parser import Parser
 from evenbench.harness.core import exit_codes
-from evenbench.harness.core.errors import UsageError
+from evenbench.harness.core.quantities import price
 from evenbench.harness.deployment.installed_size import (
     Installed,
     installed_or_unknown,
@@ -99,20 +99,6 @@ def run(options: CostOptions) -> int:
     else:
         _show(options.model, scope, costs, others, hourly, terminal.console())
     return exit_codes.PASS
-
-
-def price(text: str) -> float:
-    """Return the machine's price per hour in any currency. Raises UsageError below or at 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise UsageError(
-            f"--price-per-hour {text!r} is no price; "
-            "expected a number over 0, in any currency, such as 0.20"
-        )
-    return value
 
 
 # -- installed sizes -------------------------------------------------------------------------------

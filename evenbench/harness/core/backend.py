@@ -114,6 +114,13 @@ class Backend(ABC):
                 f"{cell.model.name} declares none; give --calibration (photographs, an .npz file "
                 "or a folder of images), or calibration= or calibration_from= in a declaration"
             )
+        judged = {image.sha256 for image in cell.model.images}
+        shared = [image.name for image in cell.model.calibration if image.sha256 in judged]
+        if cell.precision == CALIBRATED and shared:
+            return (
+                f"{', '.join(shared)} appears in calibration= and images= of {cell.model.name}, "
+                "and ranges of judged inputs flatter int8; calibrate on other photographs"
+            )
         kind, _, number = cell.device.partition(":")
         if cell.device not in self.devices and not (
             kind in self.devices and kind != "cpu" and number.isdigit()

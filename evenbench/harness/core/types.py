@@ -17,7 +17,7 @@ from evenbench.harness.core import (
     import_strings,
     serialization,
 )
-from evenbench.harness.core.errors import UsageError
+from evenbench.harness.core.errors import UsageError, naming_fields
 from evenbench.harness.core.weights import Weights, own
 
 to_json, digest = serialization.to_json, serialization.digest
@@ -53,6 +53,7 @@ UNWANTED = ("mismatch", "fallback", "failed")
 """Outcomes with exit code 1 in `evenbench run`."""
 
 
+@naming_fields
 @dataclass(frozen=True)
 class TensorSpec:
     """Name, shape and dtype of a tensor.
@@ -112,6 +113,7 @@ class Recipe:
     steps: tuple[Any, ...]
 
 
+@naming_fields
 @dataclass(frozen=True)
 class Model:
     """A model: a late `build` or a file, with tensors, preprocessing and weights.
