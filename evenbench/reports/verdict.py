@@ -134,11 +134,24 @@ def stand(group: Group, result: Result) -> str:
     """
     reference = group.baseline if group.asks_baseline else group.ranked[0]
     if reference is None:
-        return f"no correct {BASELINE} here"
+        return no_baseline(group)
     if result is reference:
         return "the baseline" if group.asks_baseline else "the fastest here"
     name = BASELINE if group.asks_baseline else reference.name
     return _relation(group, result, reference, name)
+
+
+def no_baseline(group: Group) -> str:
+    """Return why a group with a requested baseline has none."""
+    emulated = any(
+        result.is_emulated for result in group.ranked if result.cell.get("backend") == BASELINE
+    )
+    precision = group.first.get("precision", "")
+    return (
+        f"{BASELINE} emulates {precision} on this machine, so it is no baseline"
+        if emulated
+        else f"no correct {BASELINE} here"
+    )
 
 
 def _relation(group: Group, result: Result, other: Result, name: str) -> str:
@@ -197,7 +210,7 @@ def _against_baseline(group: Group) -> str:
     if not group.asks_baseline:
         return f"{BASELINE} is not among these cells"
     if group.baseline is None:
-        return f"no speed-up, because no correct {BASELINE} result is in this run and group"
+        return f"no speed-up: {no_baseline(group)}"
     if group.fastest == (group.baseline,):
         return f"{BASELINE} itself is the fastest"
     if group.baseline in group.fastest:

@@ -27,8 +27,9 @@ UNITS: Mapping[str, Mapping[str, float]] = {
         "GiB": 2.0**30,
     },
     "share": {"%": 0.01},
+    "rate": {"/s": 1.0},
 }
-"""Units by kind of quantity, in ns, seconds, bytes or as a share."""
+"""Units by kind of quantity, in ns, seconds, bytes, as a share or per second."""
 
 Number = TypeVar("Number", int, float)
 
