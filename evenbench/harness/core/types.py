@@ -229,7 +229,8 @@ class Cell:
         Equal shapes of all inputs appear once. Shapes of a recipe are the recipe's.
         """
         arguments = self.model.arguments
-        text = "" if "recipe" in arguments else arguments.get("shape", "")
+        is_named = "=" not in arguments.get("recipe", "=")  # a named recipe has a size of its own
+        text = "" if is_named else arguments.get("shape", "")
         return "+".join(dict.fromkeys(text.split(",")))
 
     @cached_property

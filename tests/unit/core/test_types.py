@@ -186,6 +186,8 @@ def test_a_shape_of_the_command_line_is_part_of_id_and_group() -> None:
     assert Cell(two, "ort").shape == "1x16", "equal shapes appear once"
     photo = replace(PRODUCT, arguments={"shape": "1x3x224x224", "recipe": "imagenet_224"})
     assert Cell(photo, "ort").id == "product-ort-fp32-cpu-b1", "the recipe has the shape"
+    text = replace(PRODUCT, arguments={"shape": "1x3x96x96", "recipe": "size=96"})
+    assert Cell(text, "ort").id == "product-ort-fp32-cpu-b1-1x3x96x96"
 
 
 def test_values_are_frozen() -> None:
