@@ -150,12 +150,7 @@ def _case(words: Mapping[str, str], folder: Path) -> list[str]:
 
 def _project(words: Mapping[str, str], folder: Path) -> list[str]:
     """Write what a repository needs for `run`, pytest, asv and CI; a model of its own stays."""
-    facts = {
-        **words,
-        "branch": _branch(folder),
-        "requirement": "pip+evenbench[ort]",
-        "version": __version__,
-    }
+    facts = {**words, "branch": _branch(folder), "version": __version__}
     files = {
         "benchmarks/__init__.py": "",
         f"benchmarks/bench_{words['module']}.py": _filled("project_case.py", facts),

@@ -111,7 +111,6 @@ def add_arguments(command: Parser) -> None:
 
 def run(options: RecommendOptions) -> int:
     """Print the ranked cells and return the exit code. Raises UsageError for a malformed limit."""
-    from evenbench.harness.deployment.installed_size import installed_or_unknown
     from evenbench.reports import model_scope, recommendation
 
     limits = options.limits()
@@ -121,9 +120,7 @@ def run(options: RecommendOptions) -> int:
         scope = model_scope.scope(
             reading.lines, paths, options.model, options.device, options.batch, options.shape
         )
-        backends = {str(result.cell.get("backend", "")) for result in scope.members if result.ranks}
-        known = {backend: installed_or_unknown(backend) for backend in sorted(backends)}
-        sizes = {backend: (one.bytes, one.reason) for backend, one in known.items()}
+        sizes = _installed(scope.members) if options.installed else {}
         advice = recommendation.advise(scope.members, limits, sizes)
     notes = _notes(scope.members, advice, limits)
     scope = replace(scope, notes=(*reading.notes, *scope.notes, *notes))
@@ -134,6 +131,18 @@ def run(options: RecommendOptions) -> int:
 
         tables.show(options.model, scope, limits, advice, terminal.console())
     return SATISFIED if advice.ranked else NOTHING
+
+
+def _installed(members: Sequence[Result]) -> dict[str, tuple[int | None, str]]:
+    """Return the installed bytes of each correct backend, or None with the reason.
+
+    Reads the files of all packages, so only on request.
+    """
+    from evenbench.harness.deployment.installed_size import installed_or_unknown
+
+    backends = sorted({str(result.cell.get("backend", "")) for result in members if result.ranks})
+    known = {backend: installed_or_unknown(backend) for backend in backends}
+    return {backend: (one.bytes, one.reason) for backend, one in known.items()}
 
 
 def _notes(members: Sequence[Result], advice: Advice, limits: Mapping[str, float]) -> list[str]:

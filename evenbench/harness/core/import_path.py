@@ -18,21 +18,35 @@ OURS = tuple(PROJECT / package for package in ("harness", "backends", "reports")
 
 SITE = ("site-packages", "dist-packages")
 
+INTERPRETERS = frozenset({"bin", "include", "lib", "lib64", "share", *SITE})
+"""Folders of an interpreter below its prefix."""
+
 
 def shared_path() -> tuple[str, ...]:
-    """The entries of sys.path with the user's own code, without the interpreter's own folders."""
-    own = (sys.prefix, sys.base_prefix)
+    """The entries of sys.path with the user's own code, without the interpreter's own folders.
+
+    A checkout within a virtual environment, as airspeed velocity keeps one for each, is the user's.
+    """
     entries = [os.path.abspath(entry or ".") for entry in sys.path]
+    own = (Path(sys.prefix), Path(sys.base_prefix))
     return tuple(
-        entry for entry in entries if not any(Path(entry).is_relative_to(prefix) for prefix in own)
+        entry for entry in entries if not any(_is_of(Path(entry), prefix) for prefix in own)
     )
+
+
+def _is_of(path: Path, prefix: Path) -> bool:
+    """Whether a path belongs to the interpreter at `prefix`: programs, libraries, packages."""
+    if not path.is_relative_to(prefix):
+        return False
+    parts = path.relative_to(prefix).parts
+    return not parts or not INTERPRETERS.isdisjoint(parts)
 
 
 def is_installed(file: Path) -> bool:
     """Whether a file belongs to the interpreter, a virtual environment or an installed package."""
     places = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
-    if sys.prefix != sys.base_prefix:
-        places.add(sys.prefix)
+    if sys.prefix != sys.base_prefix and _is_of(file, Path(sys.prefix)):
+        return True
     return not set(file.parts).isdisjoint(SITE) or _within(file, [Path(place) for place in places])
 
 

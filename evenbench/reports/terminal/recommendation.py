@@ -95,7 +95,10 @@ def _ranking(cells: Sequence[Chosen], advice: Advice) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("", "cell", "host to host", "over fp32 eager", "p99", "memory", "accuracy"):
         table.add_column(heading, overflow="fold")
-    for heading in ("artifact", "installed", "first output", "front", "remark"):
+    sizes = any(cell.facts.installed_bytes for cell in cells)
+    for heading in ("artifact", *(["installed"] if sizes else []), "first output"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("front", "remark"):
         table.add_column(heading, overflow="fold")
     places = {cell.facts.id: str(place) for place, cell in enumerate(cells, 1)}
     for place, cell in enumerate(cells, 1):
@@ -108,7 +111,7 @@ def _ranking(cells: Sequence[Chosen], advice: Advice) -> Table:
             formatting.size(facts.memory_bytes),
             formatting.number(facts.accuracy, 4),
             formatting.size(facts.size_bytes),
-            formatting.size(facts.installed_bytes),
+            *([formatting.size(facts.installed_bytes)] if sizes else []),
             formatting.duration(facts.cold_start_ns),
             "front" if id(facts) in front else "",
             "; ".join(filter(None, (*_labels(facts), _remark(cell.not_apart, places)))),
