@@ -18,7 +18,7 @@ OURS = tuple(PROJECT / package for package in ("harness", "backends", "reports")
 
 SITE = ("site-packages", "dist-packages")
 
-INTERPRETERS = frozenset({"bin", "include", "lib", "lib64", "share", *SITE})
+INTERPRETERS = ("bin", "include", "lib", "lib64", "share")
 """Folders of an interpreter below its prefix."""
 
 
@@ -39,7 +39,8 @@ def _is_of(path: Path, prefix: Path) -> bool:
     if not path.is_relative_to(prefix):
         return False
     parts = path.relative_to(prefix).parts
-    return not parts or not INTERPRETERS.isdisjoint(parts)
+    first = parts[1:2] if parts[:1] == ("local",) else parts[:1]
+    return not first or first[0] in INTERPRETERS or not set(SITE).isdisjoint(parts)
 
 
 def is_installed(file: Path) -> bool:
