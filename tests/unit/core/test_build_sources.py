@@ -32,7 +32,7 @@ SIZE = int((Path(__file__).parent / "size.txt").read_text())
 }
 RECORD = """
 import json, sys
-from harness.core import build_sources, import_path
+from harness.core import build_sources
 from tests.unit.core.test_build_sources import MODEL
 build_sources.start()
 import net.model
@@ -110,8 +110,8 @@ def test_a_checkout_within_an_environment_is_the_users_code(
     """airspeed velocity keeps a checkout in each of its environments."""
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     checkout, packages = tmp_path / "project", tmp_path / "lib" / "python3.11" / "site-packages"
-    monkeypatch.setattr(sys, "path", [str(packages), str(tmp_path / "bin"), str(checkout)])
-    assert import_path.shared_path() == (str(checkout),)
     assert not import_path.is_installed(checkout / "lib" / "network.py")
     assert import_path.is_installed(packages / "torch.py")
     assert import_path.is_installed(tmp_path / "local" / "lib" / "x.py")
+    monkeypatch.setattr(sys, "path", [str(packages), str(tmp_path / "bin"), str(checkout)])
+    assert import_path.shared_path() == (str(checkout),)
